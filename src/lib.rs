@@ -1,0 +1,3 @@
+//! musterd: a service registry with a message broker inside it.
+
+pub mod broker;
