@@ -3,6 +3,8 @@
 // In reading order: the vocabulary first, the wiring last.
 pub mod model;
 
+pub mod registry;
+
 pub mod broker;
 
 pub mod tasks;

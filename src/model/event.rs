@@ -94,7 +94,7 @@ pub struct Event {
     pub service_id: Option<ServiceId>,
     /// The service it concerns; none for route events.
     pub service_name: Option<ServiceName>,
-    /// The effective status after it.
+    /// The effective status after it; none for an instance that left.
     pub status: Option<Status>,
     /// The effective status before it, where there was one.
     pub previous_status: Option<Status>,
