@@ -7,5 +7,7 @@ pub mod registry;
 
 pub mod broker;
 
+pub mod outbound;
+
 pub mod tasks;
 pub mod telemetry;
