@@ -12,5 +12,7 @@ pub mod http;
 
 pub mod broker;
 
+pub mod outbound;
+
 pub mod tasks;
 pub mod telemetry;
