@@ -5,6 +5,8 @@ pub mod model;
 
 pub mod registry;
 
+pub mod transport;
+
 pub mod broker;
 
 pub mod tasks;
