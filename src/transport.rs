@@ -73,3 +73,6 @@ pub enum DeliveryError {
     #[error("callback panicked")]
     Panicked,
 }
+
+#[cfg(test)]
+mod testing;

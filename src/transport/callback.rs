@@ -36,10 +36,7 @@ const CALLBACKS: &str = "callbacks";
 ///   A call that takes longer is dropped at its next await, as is one whose [`Subscription`] ends.
 pub trait Callback: Send + Sync + 'static {
     /// Takes one delivery.
-    fn call(
-        &self,
-        delivery: Delivery,
-    ) -> impl Future<Output = Result<(), CallbackError>> + Send;
+    fn call(&self, delivery: Delivery) -> impl Future<Output = Result<(), CallbackError>> + Send;
 }
 
 impl<F, R> Callback for F
@@ -47,10 +44,7 @@ where
     F: Fn(Delivery) -> R + Send + Sync + 'static,
     R: Future<Output = Result<(), CallbackError>> + Send,
 {
-    fn call(
-        &self,
-        delivery: Delivery,
-    ) -> impl Future<Output = Result<(), CallbackError>> + Send {
+    fn call(&self, delivery: Delivery) -> impl Future<Output = Result<(), CallbackError>> + Send {
         self(delivery)
     }
 }
