@@ -1,6 +1,13 @@
 //! Changes told to functions in the same program.
 
-use std::{fmt, panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    fmt,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use futures_util::FutureExt;
 use parking_lot::Mutex;
@@ -83,6 +90,8 @@ struct Inner {
     metrics: DirectMetrics,
     counts: Counts,
     crew: Crew,
+    /// Numbers the callbacks for the log.
+    subscribed: AtomicU64,
 }
 
 /// One callback's subscription; it ends when this is dropped.
@@ -104,6 +113,7 @@ impl Callbacks {
                 registry,
                 config,
                 metrics,
+                subscribed: AtomicU64::new(1),
             }),
         }
     }
@@ -124,7 +134,9 @@ impl Callbacks {
         let subscriber = start.subscriber(&inner.registry, inner.config.policy());
         let subscriber = Arc::new(Mutex::new(subscriber));
         let (filter, wanted) = watch::channel(filter);
+        let number = inner.subscribed.fetch_add(1, Ordering::Relaxed);
         let mut relay = Relay::new(
+            format!("callback {number}"),
             LogFeed::new(inner.registry.clone(), wanted),
             Direct(callback),
             Arc::clone(&subscriber),

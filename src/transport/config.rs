@@ -19,7 +19,7 @@ pub struct Config {
     /// Webhook requests under way at once, to receivers that failed last time; so they can't hold up
     /// the others.
     pub retries_max: usize,
-    /// Snapshots under way at once, which can be large.
+    /// Webhook requests under way at once that carry a snapshot, which can be large.
     pub snapshots_max: usize,
     /// How long a webhook's receiver may take to answer.
     #[serde(with = "humantime_serde")]
@@ -50,7 +50,7 @@ impl Default for Config {
             webhooks_max: 1_000,
             deliveries_max: 256,
             retries_max: 64,
-            snapshots_max: 4,
+            snapshots_max: 16,
             webhook_timeout: Duration::from_secs(5),
             backoff_first: Duration::from_millis(200),
             backoff_max: Duration::from_secs(10),

@@ -79,3 +79,10 @@ impl Crew {
         self.tasks.wait().await;
     }
 }
+
+impl Drop for Crew {
+    /// Nobody can stop the tasks any more: they end now.
+    fn drop(&mut self) {
+        self.over.cancel();
+    }
+}

@@ -63,6 +63,7 @@ impl<'a> Reach<'a> {
 /// Carries what a feed has to one receiver, at that receiver's pace.
 #[derive(Debug)]
 pub struct Relay<F, T> {
+    label: String,
     feed: F,
     transport: T,
     subscriber: Arc<Mutex<Subscriber>>,
@@ -95,7 +96,9 @@ enum Step {
 
 impl<F: Feed, T: Transport> Relay<F, T> {
     /// Carries from `feed` to `transport` what `subscriber`, read by others meanwhile, has not had.
+    /// The log calls it `label`.
     pub fn new(
+        label: String,
         feed: F,
         transport: T,
         subscriber: Arc<Mutex<Subscriber>>,
@@ -103,6 +106,7 @@ impl<F: Feed, T: Transport> Relay<F, T> {
         counts: Counts,
     ) -> Self {
         Self {
+            label,
             feed,
             transport,
             subscriber,
@@ -117,7 +121,11 @@ impl<F: Feed, T: Transport> Relay<F, T> {
     /// After `stop` a failing receiver is tried further until its circuit is open.
     pub async fn run(&mut self, stop: &CancellationToken) -> Ended {
         loop {
-            match self.step().await {
+            let before = self.is_open();
+            let step = self.step().await;
+            let open = self.is_open();
+            self.tell(before, open);
+            match step {
                 Step::Moved => (),
                 // Stopping is decided only here, with nothing left to deliver, so that the last
                 // change before a shutdown is never dropped.
@@ -126,18 +134,35 @@ impl<F: Feed, T: Transport> Relay<F, T> {
                     () = stop.cancelled() => (),
                     more = self.feed.changed() => if !more { return Ended::Closed },
                 },
-                Step::Failed(due) if stop.is_cancelled() => {
-                    if self.subscriber.lock().circuit(Instant::now()) != Circuit::Closed {
-                        return Ended::Undelivered;
-                    }
-                    sleep_until(due).await;
-                }
+                Step::Failed(_) if stop.is_cancelled() && open => return Ended::Undelivered,
+                Step::Failed(due) if stop.is_cancelled() => sleep_until(due).await,
                 Step::Failed(due) => tokio::select! {
                     () = stop.cancelled() => (),
                     () = sleep_until(due) => (),
                 },
                 Step::Gone => return Ended::Gone,
             }
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        self.subscriber.lock().circuit(Instant::now()) != Circuit::Closed
+    }
+
+    /// Logs what became of the receiver, not what became of each attempt.
+    fn tell(&self, before: bool, open: bool) {
+        let label = &*self.label;
+        if open && !before {
+            let subscriber = self.subscriber.lock();
+            let failures = subscriber.failures();
+            let error = subscriber.record.last_error.as_deref().unwrap_or_default();
+            tracing::warn!(
+                subscriber = label,
+                failures,
+                "{label} failed {failures} times in a row, it is left alone for a while: {error}"
+            );
+        } else if before && !open {
+            tracing::info!(subscriber = label, "{label} takes events again");
         }
     }
 
@@ -204,3 +229,6 @@ impl<F: Feed, T: Transport> Relay<F, T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -83,9 +83,14 @@ impl Subscriber {
         self.retry.circuit(now)
     }
 
+    /// Attempts that failed since the last that did not.
+    pub fn failures(&self) -> u32 {
+        self.retry.failures()
+    }
+
     /// True when its last attempt failed.
     pub fn is_failing(&self) -> bool {
-        self.retry.failures() > 0
+        self.failures() > 0
     }
 
     /// Whether an event that some path brings is still to be delivered.
