@@ -165,13 +165,13 @@ async fn webhooks(subscribers: usize, events: usize, pause: Duration) {
             .route("/", post(receive))
             .with_state((Arc::clone(&moments), subscriber));
         receivers.spawn(async move { axum::serve(listener, router).await });
-        let added = room.add(WatcherDraft {
+        let draft = WatcherDraft {
             service_name: None,
             callback_url: url.into(),
             events: Box::default(),
             secret: Some("a secret of the bench".into()),
-        });
-        added.expect("a seat");
+        };
+        room.add(draft, Start::Newest).expect("a seat");
     }
     moments.drive(&registry, pause).await;
     moments.report(&format!("{subscribers} webhooks, {}", rate(pause)));

@@ -14,6 +14,7 @@ mod retry;
 mod snapshot;
 mod start;
 mod subscriber;
+mod webhook;
 
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ pub use self::{
     snapshot::Snapshot,
     start::Start,
     subscriber::{Next, Offer, Record, Subscriber},
+    webhook::{WatcherInfo, Webhooks},
 };
 
 /// Why somebody can't be told of changes.
@@ -41,6 +43,9 @@ pub enum TransportError {
         /// How many there may be.
         max: usize,
     },
+    /// The URL of a webhook can't be requested.
+    #[error("{0}")]
+    Url(String),
     /// The daemon is about to end.
     #[error("the daemon is stopping: subscribe again after its restart")]
     Stopping,

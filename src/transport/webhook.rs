@@ -26,7 +26,7 @@ use super::{
     Config, DirectMetrics, Ended, Filter, LogFeed, Relay, Start, TransportError, crew::Crew,
     metrics::{Counts, Present},
 };
-use crate::{api::WatcherDraft, outbound::Outbound, registry::Registry};
+use crate::{api::WatcherDraft, outbound::Client, registry::Registry};
 
 /// How often the gauges are read.
 const SAMPLE_PAUSE: Duration = Duration::from_secs(1);
@@ -38,7 +38,6 @@ type Table = Arc<Mutex<BTreeMap<Uuid, Arc<Watcher>>>>;
 /// Each watcher has a task and a place of its own, so that a receiver which is slow or dead delays
 /// nobody else. Deliveries are `POST` requests of one event each, in order and at least once: the
 /// next is sent when the last was answered with 2xx (see `webhook/answer.rs` for the other answers).
-/// A watcher begins with the next change after it was added.
 #[derive(Clone, Debug)]
 pub struct Webhooks {
     inner: Arc<Inner>,
@@ -50,18 +49,18 @@ struct Inner {
     config: Config,
     metrics: DirectMetrics,
     counts: Counts,
-    outbound: Outbound,
+    client: Client,
     gates: Arc<Gates>,
     table: Table,
     crew: Crew,
 }
 
 impl Webhooks {
-    /// A room without watchers, whose requests go out by `outbound`.
+    /// A room without watchers, whose requests go out by `client`.
     pub fn new(
         registry: Registry,
         config: Config,
-        outbound: Outbound,
+        client: Client,
         metrics: DirectMetrics,
     ) -> Self {
         Self {
@@ -73,23 +72,23 @@ impl Webhooks {
                 registry,
                 config,
                 metrics,
-                outbound,
+                client,
             }),
         }
     }
 
-    /// Adds a watcher. To be called within a tokio runtime.
+    /// Adds a watcher that is told of what comes after `start`. To be called within a tokio runtime.
     ///
     /// # Errors
     /// The URL can't be requested, there are too many watchers, or the room is stopping.
-    pub fn add(&self, draft: WatcherDraft) -> Result<WatcherInfo, TransportError> {
+    pub fn add(&self, draft: WatcherDraft, start: Start) -> Result<WatcherInfo, TransportError> {
         let inner = &self.inner;
         let id = Uuid::now_v7();
         let secret = draft.secret.as_deref().and_then(Secret::new);
         let signed = secret.is_some();
         let post = Post::new(inner, id, &draft.callback_url, secret)?;
         let seat = inner.crew.seat()?;
-        let subscriber = Start::Newest.subscriber(&inner.registry, inner.config.policy());
+        let subscriber = start.subscriber(&inner.registry, inner.config.policy());
         let watcher = Arc::new(Watcher {
             id,
             filter: Filter {

@@ -48,10 +48,10 @@ fn stage_with(log_entries_max: usize, config: Config) -> Stage {
         ..registry::Config::default()
     });
     let metrics = Metrics::default();
-    let outbound = Outbound::new(&outbound::Config::default(), &metrics).unwrap();
+    let client = Client::new(&outbound::Config::default(), &metrics).unwrap();
     let direct = DirectMetrics::new(&metrics);
     Stage {
-        webhooks: Webhooks::new(registry.clone(), config, outbound, direct),
+        webhooks: Webhooks::new(registry.clone(), config, client, direct),
         registry,
         metrics,
     }
@@ -79,7 +79,7 @@ impl Stage {
     }
 
     fn watch(&self, receiver: &Receiver) -> String {
-        let added = self.webhooks.add(draft(&receiver.url()));
+        let added = self.webhooks.add(draft(&receiver.url()), Start::Newest);
         added.unwrap().id.to_string()
     }
 
@@ -160,10 +160,11 @@ async fn events_arrive_in_order_and_say_what_they_are() {
 async fn a_signature_proves_the_delivery_its_time_and_its_body() {
     let stage = stage();
     let mut receiver = Receiver::start().await;
-    let added = stage.webhooks.add(WatcherDraft {
+    let draft = WatcherDraft {
         secret: Some("it's a secret".into()),
         ..draft(&receiver.url())
-    });
+    };
+    let added = stage.webhooks.add(draft, Start::Newest);
     assert!(added.unwrap().signed);
     receiver.behave(Manner::Answer(500));
     stage.register("a", 0..1);
@@ -186,11 +187,12 @@ async fn a_signature_proves_the_delivery_its_time_and_its_body() {
 async fn a_watcher_is_told_only_what_it_asked_for() {
     let stage = stage();
     let mut receiver = Receiver::start().await;
-    let added = stage.webhooks.add(WatcherDraft {
+    let draft = WatcherDraft {
         service_name: Some(ServiceName::parse("a").unwrap()),
         events: [EventKind::Deregistered].into(),
         ..draft(&receiver.url())
-    });
+    };
+    let added = stage.webhooks.add(draft, Start::Newest);
     let id = added.unwrap().id.to_string();
     stage.register("a", 0..3);
     stage.register("b", 0..3);
@@ -446,7 +448,7 @@ async fn at_a_stop_what_is_left_is_delivered_first() {
         }
     }
     assert_eq!(seen, (1..=200).collect::<Vec<_>>());
-    let late = stage.webhooks.add(draft(&receiver.url()));
+    let late = stage.webhooks.add(draft(&receiver.url()), Start::Newest);
     assert!(matches!(late, Err(TransportError::Stopping)));
 }
 
@@ -498,7 +500,7 @@ async fn the_number_of_webhooks_is_limited_and_a_seat_comes_back() {
     let receiver = Receiver::start().await;
     let first = stage.watch(&receiver);
     stage.watch(&receiver);
-    let third = stage.webhooks.add(draft(&receiver.url()));
+    let third = stage.webhooks.add(draft(&receiver.url()), Start::Newest);
     assert_eq!(
         third.unwrap_err().to_string(),
         "there are 2 webhooks already: remove one, or raise transport.webhooks_max"
@@ -512,7 +514,7 @@ async fn the_number_of_webhooks_is_limited_and_a_seat_comes_back() {
 
 #[track_caller]
 fn check_refused(stage: &Stage, url: &str, expected: &str) {
-    let refused = stage.webhooks.add(draft(url)).unwrap_err().to_string();
+    let refused = stage.webhooks.add(draft(url), Start::Newest).unwrap_err().to_string();
     assert!(refused.contains(expected), "{url}: {refused}");
     assert!(stage.webhooks.list().is_empty());
 }
