@@ -14,5 +14,7 @@ pub mod transport;
 
 pub mod broker;
 
+pub mod outbound;
+
 pub mod tasks;
 pub mod telemetry;
