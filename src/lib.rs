@@ -10,6 +10,8 @@ pub mod ports;
 
 pub mod http;
 
+pub mod transport;
+
 pub mod broker;
 
 pub mod outbound;
