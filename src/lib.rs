@@ -5,6 +5,8 @@ pub mod model;
 
 pub mod registry;
 
+pub mod health;
+
 pub mod broker;
 
 pub mod outbound;
