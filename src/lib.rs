@@ -8,13 +8,14 @@ pub mod registry;
 pub mod api;
 pub mod ports;
 
-pub mod http;
+pub mod outbound;
 
+pub mod health;
 pub mod transport;
 
-pub mod broker;
+pub mod http;
 
-pub mod outbound;
+pub mod broker;
 
 pub mod tasks;
 pub mod telemetry;
