@@ -8,9 +8,8 @@ pub mod registry;
 pub mod api;
 pub mod ports;
 
-pub mod outbound;
-
 pub mod health;
+pub mod outbound;
 pub mod transport;
 
 pub mod http;
@@ -19,3 +18,9 @@ pub mod broker;
 
 pub mod tasks;
 pub mod telemetry;
+
+pub mod config;
+
+pub mod app;
+
+pub mod cli;
