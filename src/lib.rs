@@ -5,11 +5,22 @@ pub mod model;
 
 pub mod registry;
 
+pub mod api;
+pub mod ports;
+
 pub mod health;
+pub mod outbound;
+pub mod transport;
+
+pub mod http;
 
 pub mod broker;
 
-pub mod outbound;
-
 pub mod tasks;
 pub mod telemetry;
+
+pub mod config;
+
+pub mod app;
+
+pub mod cli;
