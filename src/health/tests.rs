@@ -27,7 +27,7 @@ use crate::{
     },
     outbound::{
         self, Client,
-        testing::{Target, nobody, request},
+        testing::{Target, grpc::serve, nobody, request},
     },
     registry::{self, Registry},
     telemetry::Metrics,
@@ -224,6 +224,29 @@ async fn targets_that_are_up_are_healthy_and_others_are_not_and_say_why() {
     let late = "musterd_health_probes_total{kind=\"http\",outcome=\"timed_out\"}";
     assert!(daemon.metric(late) > Some(1.0));
     assert_eq!(daemon.metric("musterd_health_checks"), Some(12.0));
+}
+
+#[tokio::test]
+async fn a_grpc_service_is_asked_for_by_its_name() {
+    let target = Target::start(|stream, _| serve(stream)).await;
+    let daemon = start(quick());
+    for service in ["", "down", "nowhere"] {
+        let kind = CheckKind::Grpc {
+            host: "127.0.0.1".into(),
+            port: target.at.port(),
+            service: service.into(),
+            tls: false,
+            tls_skip_verify: false,
+        };
+        daemon.register(&format!("grpc-{service}"), &[check("rpc", kind)]);
+    }
+    daemon.until("grpc-", Status::Healthy).await;
+    daemon.until("grpc-down", Status::Unhealthy).await;
+    daemon.until("grpc-nowhere", Status::Unhealthy).await;
+    assert_eq!(daemon.reason("grpc-down"), "check \"rpc\": NOT_SERVING");
+    let reason = daemon.reason("grpc-nowhere");
+    assert_eq!(reason, "check \"rpc\": gRPC status 5: unknown service");
+    assert!(target.connections() <= 3, "connections are kept");
 }
 
 #[tokio::test]
