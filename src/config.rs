@@ -1,0 +1,114 @@
+//! The sections of all rooms joined, read from a file, the environment and the command line.
+//! Every fault is reported at once, by its key.
+
+mod load;
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+pub use self::load::{ConfigError, Fault, Sources};
+use crate::{health, http, outbound, registry, telemetry, transport};
+
+/// The whole configuration. Each section belongs to the room of its name.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// REST, streams, metrics.
+    pub http: http::Config,
+    /// Instances, their leases, the log of events.
+    pub registry: registry::Config,
+    /// Probes.
+    pub health: health::Config,
+    /// What probes and webhooks may reach.
+    pub outbound: outbound::Config,
+    /// Ways out for events.
+    pub transport: transport::Config,
+    /// The embedded AMQP broker.
+    pub broker: Shut,
+    /// The Consul-compatible HTTP API.
+    pub consul: Shut,
+    /// The DNS server.
+    pub dns: Shut,
+    /// Logs.
+    pub log: telemetry::Config,
+    /// Stopping.
+    pub stop: Stop,
+}
+
+/// A door that is not built yet: it stays shut and the log says so.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Shut {
+    /// Address and port; empty switches the door off.
+    pub listen: String,
+}
+
+impl Shut {
+    fn at(listen: &str) -> Self {
+        Self {
+            listen: listen.to_owned(),
+        }
+    }
+}
+
+/// Section `stop`.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Stop {
+    /// How long all rooms together may take to stop.
+    #[serde(with = "humantime_serde")]
+    pub grace: Duration,
+}
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self {
+            grace: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            http: http::Config::default(),
+            registry: registry::Config::default(),
+            health: health::Config::default(),
+            outbound: outbound::Config::default(),
+            transport: transport::Config::default(),
+            broker: Shut::at("127.0.0.1:5672"),
+            consul: Shut::at("127.0.0.1:8500"),
+            dns: Shut::at("127.0.0.1:8600"),
+            log: telemetry::Config::default(),
+            stop: Stop::default(),
+        }
+    }
+}
+
+impl Config {
+    /// What a type can't say by itself.
+    fn faults(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let doors = [
+            ("http.listen", &self.http.listen),
+            ("broker.listen", &self.broker.listen),
+            ("consul.listen", &self.consul.listen),
+            ("dns.listen", &self.dns.listen),
+        ];
+        for (key, listen) in doors {
+            let port = listen.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+            let port = port.and_then(|(_, port)| port.parse::<u16>().ok());
+            if !listen.is_empty() && port.is_none() {
+                let told = "is not an address and port such as 127.0.0.1:8000 or [::1]:0";
+                faults.push(Fault::new(key, format!("\"{listen}\" {told}")));
+            }
+        }
+        let own = self.http.faults().into_iter();
+        faults.extend(own.map(|sentence| Fault::new("http", sentence)));
+        faults
+    }
+}
+
+#[cfg(test)]
+mod tests;
