@@ -8,7 +8,6 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    api::WatcherShape,
     model::{Cursor, Timestamp},
     registry::Registry,
     transport::{Circuit, Filter, Record, Subscriber},
@@ -40,22 +39,6 @@ pub struct WatcherInfo {
 }
 
 impl WatcherInfo {
-    /// As it is answered.
-    pub fn shape(&self) -> WatcherShape {
-        WatcherShape {
-            id: self.id.to_string().into(),
-            service_name: self.filter.service.clone(),
-            callback_url: self.callback_url.clone(),
-            events: self.filter.kinds.clone(),
-            created_at: self.created_at,
-            cursor: self.cursor.to_string(),
-            state: self.state(),
-            delivered: self.record.delivered,
-            failed: self.record.failed,
-            last_error: self.record.last_error.as_deref().map(str::to_owned),
-        }
-    }
-
     /// In a word, how it goes: `active`, `retrying` after a failure, `open` or `half_open` after
     /// many.
     pub fn state(&self) -> &'static str {
