@@ -173,3 +173,6 @@ pub(super) fn indexed(mut response: Response, revision: Revision) -> Response {
     response.headers_mut().insert(INDEX, index);
     response
 }
+
+#[cfg(test)]
+mod tests;
