@@ -36,6 +36,9 @@ pub enum AppError {
     /// The client of probes and webhooks can't be made.
     #[error("outbound connections can't be made")]
     Outbound(#[from] OutboundError),
+    /// The process can't catch signals.
+    #[error("signals can't be caught")]
+    Signals(#[source] std::io::Error),
     /// A room failed or was overdue.
     #[error("a room failed")]
     Stopped(#[from] StopError),
@@ -47,7 +50,7 @@ impl AppError {
         match self {
             Self::Cors(_) | Self::Outbound(_) => true,
             Self::Bind(error) => matches!(error, http::BindError::Address { .. }),
-            Self::Stopped(_) => false,
+            Self::Signals(_) | Self::Stopped(_) => false,
         }
     }
 }

@@ -106,6 +106,8 @@ impl Config {
         }
         let own = self.http.faults().into_iter();
         faults.extend(own.map(|sentence| Fault::new("http", sentence)));
+        let own = self.transport.faults().into_iter();
+        faults.extend(own.map(|sentence| Fault::new("transport", sentence)));
         faults
     }
 }
