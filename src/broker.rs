@@ -1,1 +1,3 @@
 //! An AMQP 0-9-1 server that knows nothing of services.
+
+pub mod wire;

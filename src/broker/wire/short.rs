@@ -1,0 +1,207 @@
+//! The short string: up to 255 bytes, of any kind.
+
+use std::{borrow::Borrow, fmt, hash, ops};
+
+use bytes::Bytes;
+
+/// A string of at most 255 bytes, which need not be UTF-8. A clone shares the bytes.
+///
+/// One that was decoded is a slice of the buffer it was read into and keeps all of that buffer
+/// alive: take [`ShortStr::detached`] of what stays longer than the command it came with.
+#[derive(Clone, Default)]
+pub struct ShortStr(Bytes);
+
+impl ShortStr {
+    /// The longest there is.
+    pub const MAX_LEN: usize = 255;
+
+    /// The empty string.
+    pub const EMPTY: Self = Self(Bytes::new());
+
+    /// A literal.
+    ///
+    /// # Panics
+    /// When it is longer than 255 bytes: at compile time in a constant.
+    #[must_use]
+    pub const fn from_static(text: &'static str) -> Self {
+        assert!(
+            text.len() <= Self::MAX_LEN,
+            "a short string has at most 255 bytes"
+        );
+        Self(Bytes::from_static(text.as_bytes()))
+    }
+
+    /// A copy of `bytes`, or nothing when they are too many.
+    #[must_use]
+    pub fn copied(bytes: &[u8]) -> Option<Self> {
+        (bytes.len() <= Self::MAX_LEN).then(|| Self(Bytes::copy_from_slice(bytes)))
+    }
+
+    /// A copy of `text`, cut at the last character that fits.
+    #[must_use]
+    pub fn truncated(text: &str) -> Self {
+        let end = char_boundary(text, Self::MAX_LEN);
+        Self(Bytes::copy_from_slice(&text.as_bytes()[..end]))
+    }
+
+    /// The same bytes in an allocation of their own.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self(Bytes::copy_from_slice(&self.0))
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Its text, when it is UTF-8.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        std::str::from_utf8(&self.0).ok()
+    }
+
+    /// Its bytes, shared.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        self.0
+    }
+
+    /// The byte that stands for its length on the wire.
+    pub(super) fn wire_len(&self) -> u8 {
+        u8::try_from(self.0.len()).unwrap_or(u8::MAX)
+    }
+
+    /// Takes bytes whose length came from one octet.
+    pub(super) fn from_wire(bytes: Bytes) -> Self {
+        debug_assert!(bytes.len() <= Self::MAX_LEN);
+        Self(bytes)
+    }
+}
+
+/// The last end of a character that is not beyond `max`.
+pub(super) fn char_boundary(text: &str, max: usize) -> usize {
+    (0..=max.min(text.len()))
+        .rev()
+        .find(|&at| text.is_char_boundary(at))
+        .unwrap_or(0)
+}
+
+/// A string was too long for a short string.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("a short string of {0} bytes is longer than 255")]
+pub struct TooLong(pub usize);
+
+impl TryFrom<Bytes> for ShortStr {
+    type Error = TooLong;
+
+    fn try_from(bytes: Bytes) -> Result<Self, TooLong> {
+        if bytes.len() > Self::MAX_LEN {
+            return Err(TooLong(bytes.len()));
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl TryFrom<&str> for ShortStr {
+    type Error = TooLong;
+
+    fn try_from(text: &str) -> Result<Self, TooLong> {
+        Self::copied(text.as_bytes()).ok_or(TooLong(text.len()))
+    }
+}
+
+impl TryFrom<String> for ShortStr {
+    type Error = TooLong;
+
+    fn try_from(text: String) -> Result<Self, TooLong> {
+        Self::try_from(Bytes::from(text))
+    }
+}
+
+impl ops::Deref for ShortStr {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl AsRef<[u8]> for ShortStr {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Borrow<[u8]> for ShortStr {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl PartialEq for ShortStr {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for ShortStr {}
+
+impl PartialEq<str> for ShortStr {
+    fn eq(&self, other: &str) -> bool {
+        self.0 == other.as_bytes()
+    }
+}
+
+impl PartialEq<&str> for ShortStr {
+    fn eq(&self, other: &&str) -> bool {
+        self.0 == other.as_bytes()
+    }
+}
+
+impl PartialEq<[u8]> for ShortStr {
+    fn eq(&self, other: &[u8]) -> bool {
+        self.0 == other
+    }
+}
+
+impl PartialOrd for ShortStr {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ShortStr {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.cmp(&other.0)
+    }
+}
+
+/// As its bytes, so that a map keyed by short strings is searched with a slice.
+impl hash::Hash for ShortStr {
+    fn hash<H: hash::Hasher>(&self, state: &mut H) {
+        self.as_bytes().hash(state);
+    }
+}
+
+impl fmt::Display for ShortStr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            f.write_str(chunk.valid())?;
+            if !chunk.invalid().is_empty() {
+                f.write_str("\u{fffd}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for ShortStr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.0.escape_ascii())
+    }
+}
+
+#[cfg(test)]
+mod tests;
