@@ -135,11 +135,14 @@ macro_rules! methods {
             }
 
             fn knows_class(class: u16) -> bool {
-                [$(<$method as MethodSpec>::ID.class,)+].contains(&class)
+                MethodId::ALL.iter().any(|id| id.class == class)
             }
         }
 
         impl MethodId {
+            /// Every method there is.
+            pub const ALL: &[Self] = &[$(<$method as MethodSpec>::ID,)+];
+
             /// The method's name as the specification writes it, when there is such a method.
             #[must_use]
             pub fn name(self) -> Option<&'static str> {
