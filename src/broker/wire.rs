@@ -17,7 +17,7 @@ pub mod table;
 pub use self::{
     content::ContentHeader,
     error::WireError,
-    frame::{Frame, FrameKind, FrameReader, ProtocolHeader},
+    frame::{Frame, FrameKind, FrameReader, Payload, ProtocolHeader},
     method::{Method, MethodId},
     properties::Properties,
     reply::ReplyCode,

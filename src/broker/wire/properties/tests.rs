@@ -83,7 +83,7 @@ proptest! {
         prop_assert_eq!(&ours[..], &theirs[..]);
 
         let payload = Bytes::copy_from_slice(&theirs[7..theirs.len() - 1]);
-        let header = content::ContentHeader::decode(payload).expect("well-formed");
+        let header = content::ContentHeader::decode(&payload).expect("well-formed");
         prop_assert_eq!(header.body_size, body_size);
         prop_assert_eq!(header.properties.to_list(), list);
     }
