@@ -90,6 +90,11 @@ impl<'a> Payload<'a> {
         })
     }
 
+    /// The next `N` bytes of the buffer, when there are so many; they may lead beyond the payload.
+    pub(super) fn window<const N: usize>(self) -> Option<&'a [u8; N]> {
+        self.buffer.get(self.start..)?.first_chunk()
+    }
+
     /// A share of a part of it, which may be empty.
     pub(super) fn part(self, len: usize) -> Option<Bytes> {
         (len <= self.len()).then(|| self.buffer.slice(self.start..self.start + len))

@@ -17,10 +17,7 @@ use std::fmt;
 use bytes::BytesMut;
 
 pub use self::spec::MethodSpec;
-use self::{
-    fields::{Malformed, Reader},
-    spec::methods,
-};
+use self::{fields::Malformed, spec::methods};
 use super::{Payload, WireError};
 
 /// The number of a method: its class and its place in it.
@@ -136,19 +133,7 @@ impl Method {
             return Err(WireError::NoMethod(payload.len()));
         };
         let id = MethodId::new(u16::from_be_bytes([c1, c0]), u16::from_be_bytes([m1, m0]));
-        let mut reader = Reader::new(arguments);
-        let read = match Self::read(id, &mut reader) {
-            Some(read) => read.and_then(|method| reader.finish().map(|()| method)),
-            None if Self::knows_class(id.class) => return Err(WireError::UnknownMethod(id)),
-            None => return Err(WireError::UnknownClass(id)),
-        };
-        read.map_err(|malformed| match malformed {
-            Malformed::Length => WireError::Arguments {
-                method: id,
-                arguments: arguments.to_bytes(),
-            },
-            Malformed::Table(error) => WireError::Table { method: id, error },
-        })
+        Self::read(id, arguments)
     }
 
     /// Whether a content follows it.
@@ -161,6 +146,26 @@ impl Method {
                 | Self::BasicDeliver(_)
                 | Self::BasicGetOk(_)
         )
+    }
+}
+
+/// Why a payload is not a method. Kept out of the way of those that are.
+#[cold]
+fn refused(id: MethodId, arguments: Payload<'_>, malformed: Malformed) -> WireError {
+    match malformed {
+        Malformed::Length => WireError::Arguments {
+            method: id,
+            arguments: arguments.to_bytes(),
+        },
+        Malformed::Table(error) => WireError::Table { method: id, error },
+    }
+}
+
+#[cold]
+fn unknown(id: MethodId) -> WireError {
+    match MethodId::ALL.iter().any(|known| known.class == id.class) {
+        true => WireError::UnknownMethod(id),
+        false => WireError::UnknownClass(id),
     }
 }
 

@@ -4,6 +4,8 @@ use std::{borrow::Borrow, fmt, hash, ops};
 
 use bytes::Bytes;
 
+use super::Payload;
+
 /// A string of at most 255 bytes, which need not be UTF-8.
 ///
 /// Up to [`ShortStr::INLINE_LEN`] bytes lie in the value itself: names and keys seldom have more,
@@ -95,6 +97,18 @@ impl ShortStr {
     /// The byte that stands for its length on the wire.
     pub(super) fn wire_len(&self) -> u8 {
         u8::try_from(self.len()).unwrap_or(u8::MAX)
+    }
+
+    /// The first `len` bytes of `payload`, which has that many.
+    #[inline]
+    pub(super) fn from_wire(len: u8, payload: Payload<'_>) -> Self {
+        // One move of a fixed size, when there is so much to read: what is behind the text does
+        // not matter.
+        if let (true, Some(bytes)) = (usize::from(len) <= Self::INLINE_LEN, payload.window()) {
+            return Self(Repr::Inline { len, bytes: *bytes });
+        }
+        let bytes = payload.get(..len.into()).unwrap_or_default();
+        Self::copied_or(bytes, |bytes| payload.part(bytes.len()).unwrap_or_default())
     }
 
     /// `bytes`, whose length came from one octet: copied when they are few, otherwise what

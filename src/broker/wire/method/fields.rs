@@ -68,12 +68,9 @@ impl<'a> Reader<'a> {
     #[inline]
     fn short(&mut self) -> Result<ShortStr, Malformed> {
         let [len] = self.array()?;
-        let rest = self.rest;
+        let text = self.rest;
         self.skip(len.into())?;
-        let bytes = rest.get(..len.into()).ok_or(Malformed::Length)?;
-        Ok(ShortStr::copied_or(bytes, |bytes| {
-            rest.part(bytes.len()).unwrap_or_default()
-        }))
+        Ok(ShortStr::from_wire(len, text))
     }
 
     #[inline]
