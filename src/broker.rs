@@ -1,3 +1,17 @@
 //! An AMQP 0-9-1 server that knows nothing of services.
 
+pub mod arguments;
+pub mod channel;
+pub mod config;
+pub mod exception;
+pub mod exchange;
+pub mod memory;
+pub mod message;
+pub mod outbox;
+pub mod peer;
+pub mod queue;
+pub mod session;
+pub mod slab;
+pub mod unacked;
+pub mod vhost;
 pub mod wire;
