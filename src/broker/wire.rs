@@ -7,6 +7,8 @@ pub mod content;
 mod error;
 pub mod frame;
 pub mod method;
+#[cfg(test)]
+mod oracle;
 pub mod properties;
 pub mod reply;
 mod short;
@@ -15,12 +17,12 @@ pub mod table;
 pub use self::{
     content::ContentHeader,
     error::WireError,
-    frame::{Frame, FrameKind, FrameReader, ProtocolHeader},
+    frame::{Frame, FrameKind, FrameReader, Payload, ProtocolHeader},
     method::{Method, MethodId},
     properties::Properties,
     reply::ReplyCode,
     short::{ShortStr, TooLong},
-    table::{Table, TableRef, ValueRef},
+    table::{ArrayRef, Table, TableRef, ValueRef},
 };
 
 /// A length as it is written on the wire. Whatever is encoded is bounded far below 4 GiB by the

@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{
     Properties, WireError,
-    frame::{FRAME_END, FrameKind, HEAD_LEN, OVERHEAD, head},
+    frame::{FRAME_END, FrameKind, HEAD_LEN, OVERHEAD, Payload, head},
     wire_len,
 };
 
@@ -30,7 +30,8 @@ impl ContentHeader {
     /// # Errors
     /// When it is too short, of another class than basic, weighted, or its properties are
     /// malformed.
-    pub fn decode(mut payload: Bytes) -> Result<Self, WireError> {
+    pub fn decode<'a>(payload: impl Into<Payload<'a>>) -> Result<Self, WireError> {
+        let payload = payload.into();
         let Some(&[c1, c0, w1, w0, ref size @ ..]) = payload.first_chunk::<FIXED_LEN>() else {
             return Err(WireError::HeaderLength(payload.len()));
         };
@@ -43,10 +44,12 @@ impl ContentHeader {
         if weight != 0 {
             return Err(WireError::HeaderWeight(weight));
         }
-        payload.advance(FIXED_LEN);
+        let list = payload
+            .skip(FIXED_LEN)
+            .map_or_else(Bytes::new, Payload::to_bytes);
         Ok(Self {
             body_size,
-            properties: Properties::decode(payload)?,
+            properties: Properties::decode(list)?,
         })
     }
 }

@@ -1,5 +1,7 @@
 //! Frames: cut out of the bytes that arrived, refused before anything is allocated for them.
 
+use std::{fmt, ops};
+
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::WireError;
@@ -54,14 +56,74 @@ impl FrameKind {
 }
 
 /// One frame.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Frame {
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
     /// What it carries.
     pub kind: FrameKind,
     /// The channel it belongs to.
     pub channel: u16,
-    /// What is between its head and its end, a slice of the buffer it was read into.
-    pub payload: Bytes,
+    /// What is between its head and its end.
+    pub payload: Payload<'a>,
+}
+
+/// The payload of a frame, where it lies in the buffer it was read into. Only what is taken out of
+/// it is counted as a share of the buffer.
+#[derive(Clone, Copy)]
+pub struct Payload<'a> {
+    buffer: &'a Bytes,
+    start: usize,
+    end: usize,
+}
+
+impl<'a> Payload<'a> {
+    /// A share of the buffer.
+    #[must_use]
+    pub fn to_bytes(self) -> Bytes {
+        self.buffer.slice(self.start..self.end)
+    }
+
+    /// The part behind the first `n` bytes, or nothing when there are fewer.
+    pub(super) fn skip(self, n: usize) -> Option<Self> {
+        (n <= self.len()).then(|| Self {
+            start: self.start + n,
+            ..self
+        })
+    }
+
+    /// The next `N` bytes of the buffer, when there are so many; they may lead beyond the payload.
+    pub(super) fn window<const N: usize>(self) -> Option<&'a [u8; N]> {
+        self.buffer.get(self.start..)?.first_chunk()
+    }
+
+    /// A share of a part of it, which may be empty.
+    pub(super) fn part(self, len: usize) -> Option<Bytes> {
+        (len <= self.len()).then(|| self.buffer.slice(self.start..self.start + len))
+    }
+}
+
+impl<'a> From<&'a Bytes> for Payload<'a> {
+    fn from(buffer: &'a Bytes) -> Self {
+        Self {
+            buffer,
+            start: 0,
+            end: buffer.len(),
+        }
+    }
+}
+
+impl ops::Deref for Payload<'_> {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        &self.buffer[self.start..self.end]
+    }
+}
+
+impl fmt::Debug for Payload<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.escape_ascii())
+    }
 }
 
 /// The eight octets with which a client begins.
@@ -86,6 +148,10 @@ impl ProtocolHeader {
 #[derive(Debug, Default)]
 pub struct FrameReader {
     input: BytesMut,
+    /// Whole frames in a row, cut off the input together.
+    run: Bytes,
+    /// How much of the run was given out.
+    at: usize,
 }
 
 impl FrameReader {
@@ -94,6 +160,8 @@ impl FrameReader {
     pub fn with_capacity(capacity: usize) -> Self {
         Self {
             input: BytesMut::with_capacity(capacity),
+            run: Bytes::new(),
+            at: 0,
         }
     }
 
@@ -102,10 +170,10 @@ impl FrameReader {
         &mut self.input
     }
 
-    /// How many bytes are waiting to be cut.
+    /// How many bytes are waiting to be given out.
     #[must_use]
     pub fn buffered(&self) -> usize {
-        self.input.len()
+        self.run.len() - self.at + self.input.len()
     }
 
     /// The protocol header, once it is there. One that cannot become right is reported before it
@@ -131,58 +199,105 @@ impl FrameReader {
     /// # Errors
     /// When the frame is too large, of an unknown type or without its end. The stream is lost
     /// then: nothing after it can be understood.
-    pub fn next(&mut self, frame_max: u32) -> Result<Option<Frame>, WireError> {
-        let Some(&[kind, c1, c0, s3, s2, s1, s0]) = self.input.first_chunk::<HEAD_LEN>() else {
+    pub fn next(&mut self, frame_max: u32) -> Result<Option<Frame<'_>>, WireError> {
+        if self.at == self.run.len() && !self.gather(frame_max)? {
             return Ok(None);
-        };
-        let size = u32::from_be_bytes([s3, s2, s1, s0]);
-        let max = frame_max.saturating_sub(OVERHEAD);
-        if size > max.saturating_add(TOLERANCE) {
-            return Err(WireError::FrameTooLarge { kind, size, max });
         }
-        let Ok(len) = usize::try_from(size) else {
-            return Err(WireError::FrameTooLarge { kind, size, max });
-        };
-        let Some(&marker) = self.input.get(HEAD_LEN + len) else {
+        let Some(head) = Head::read(&self.run[self.at..]) else {
             return Ok(None);
         };
-        self.input.advance(HEAD_LEN);
-        let payload = if len == 0 {
-            Bytes::new()
-        } else {
-            self.input.split_to(len).freeze()
+        let start = self.at + HEAD_LEN;
+        let end = start + head.len;
+        self.at = end + 1;
+        let payload = Payload {
+            buffer: &self.run,
+            start,
+            end,
         };
-        self.input.advance(1);
+        let marker = self.run[end];
         if marker != FRAME_END {
+            let payload = payload.to_bytes();
             return Err(WireError::FrameEnd {
-                kind,
+                kind: head.kind,
                 marker,
                 payload,
             });
         }
-        let Some(kind) = FrameKind::from_octet(kind) else {
-            return Err(WireError::FrameKind { kind, payload });
+        let Some(kind) = FrameKind::from_octet(head.kind) else {
+            return Err(WireError::FrameKind {
+                kind: head.kind,
+                payload: payload.to_bytes(),
+            });
         };
-        let channel = u16::from_be_bytes([c1, c0]);
         Ok(Some(Frame {
             kind,
-            channel,
+            channel: head.channel,
             payload,
         }))
+    }
+
+    /// Cuts all whole frames off the input; says whether there were any.
+    fn gather(&mut self, frame_max: u32) -> Result<bool, WireError> {
+        let max = frame_max.saturating_sub(OVERHEAD);
+        let mut whole = 0;
+        while let Some(head) = Head::read(&self.input[whole..]) {
+            if head.size > max.saturating_add(TOLERANCE) {
+                if whole == 0 {
+                    return Err(WireError::FrameTooLarge {
+                        kind: head.kind,
+                        size: head.size,
+                        max,
+                    });
+                }
+                break;
+            }
+            let end = whole.saturating_add(head.len).saturating_add(HEAD_LEN + 1);
+            if end > self.input.len() {
+                break;
+            }
+            whole = end;
+        }
+        self.at = 0;
+        self.run = match whole {
+            0 => Bytes::new(),
+            _ => self.input.split_to(whole).freeze(),
+        };
+        Ok(whole > 0)
     }
 
     /// How many more bytes the frame in progress needs; 1 while its size is not known. Only
     /// meaningful after [`FrameReader::next`] answered nothing, which bounds it by `frame_max`.
     #[must_use]
     pub fn missing(&self) -> usize {
-        let Some(&[_, _, _, s3, s2, s1, s0]) = self.input.first_chunk::<HEAD_LEN>() else {
+        let Some(head) = Head::read(&self.input) else {
             return 1;
         };
-        let size = u32::from_be_bytes([s3, s2, s1, s0]);
-        let whole = usize::try_from(size)
-            .unwrap_or(usize::MAX)
-            .saturating_add(HEAD_LEN + 1);
+        let whole = head.len.saturating_add(HEAD_LEN + 1);
         whole.saturating_sub(self.input.len()).max(1)
+    }
+}
+
+/// What stands before a payload.
+struct Head {
+    kind: u8,
+    channel: u16,
+    size: u32,
+    /// The size once more, as a length.
+    len: usize,
+}
+
+impl Head {
+    #[inline]
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let &[kind, c1, c0, s3, s2, s1, s0] = bytes.first_chunk::<HEAD_LEN>()?;
+        let size = u32::from_be_bytes([s3, s2, s1, s0]);
+        let len = usize::try_from(size).unwrap_or(usize::MAX);
+        Some(Self {
+            kind,
+            channel: u16::from_be_bytes([c1, c0]),
+            size,
+            len,
+        })
     }
 }
 

@@ -14,14 +14,11 @@ mod spec;
 
 use std::fmt;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::BytesMut;
 
 pub use self::spec::MethodSpec;
-use self::{
-    fields::{Malformed, Reader},
-    spec::methods,
-};
-use super::WireError;
+use self::{fields::Malformed, spec::methods};
+use super::{Payload, WireError};
 
 /// The number of a method: its class and its place in it.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
@@ -124,30 +121,19 @@ methods! {
 }
 
 impl Method {
-    /// Reads a method frame's payload. Strings and tables are slices of it.
+    /// Reads a method frame's payload. Long strings and tables are shares of its buffer.
     ///
     /// # Errors
     /// When the method does not exist, its arguments are shorter or longer than the payload, or a
     /// field table is malformed.
-    pub fn decode(mut payload: Bytes) -> Result<Self, WireError> {
-        let Some(&[c1, c0, m1, m0]) = payload.first_chunk() else {
+    pub fn decode<'a>(payload: impl Into<Payload<'a>>) -> Result<Self, WireError> {
+        let payload = payload.into();
+        let (Some(&[c1, c0, m1, m0]), Some(arguments)) = (payload.first_chunk(), payload.skip(4))
+        else {
             return Err(WireError::NoMethod(payload.len()));
         };
-        payload.advance(4);
         let id = MethodId::new(u16::from_be_bytes([c1, c0]), u16::from_be_bytes([m1, m0]));
-        let mut reader = Reader::new(&payload);
-        let read = match Self::read(id, &mut reader) {
-            Some(read) => read.and_then(|method| reader.finish().map(|()| method)),
-            None if Self::knows_class(id.class) => return Err(WireError::UnknownMethod(id)),
-            None => return Err(WireError::UnknownClass(id)),
-        };
-        read.map_err(|malformed| match malformed {
-            Malformed::Length => WireError::Arguments {
-                method: id,
-                arguments: payload,
-            },
-            Malformed::Table(error) => WireError::Table { method: id, error },
-        })
+        Self::read(id, arguments)
     }
 
     /// Whether a content follows it.
@@ -160,6 +146,26 @@ impl Method {
                 | Self::BasicDeliver(_)
                 | Self::BasicGetOk(_)
         )
+    }
+}
+
+/// Why a payload is not a method. Kept out of the way of those that are.
+#[cold]
+fn refused(id: MethodId, arguments: Payload<'_>, malformed: Malformed) -> WireError {
+    match malformed {
+        Malformed::Length => WireError::Arguments {
+            method: id,
+            arguments: arguments.to_bytes(),
+        },
+        Malformed::Table(error) => WireError::Table { method: id, error },
+    }
+}
+
+#[cold]
+fn unknown(id: MethodId) -> WireError {
+    match MethodId::ALL.iter().any(|known| known.class == id.class) {
+        true => WireError::UnknownMethod(id),
+        false => WireError::UnknownClass(id),
     }
 }
 

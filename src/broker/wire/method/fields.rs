@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::broker::wire::{ShortStr, Table, table::TableError, wire_len};
+use crate::broker::wire::{Payload, ShortStr, Table, table::TableError, wire_len};
 
 /// Why arguments could not be read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -24,17 +24,15 @@ pub(super) trait Argument: Sized {
 /// Takes arguments from a method's payload.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
-    payload: &'a Bytes,
-    at: usize,
+    rest: Payload<'a>,
     /// The octet of which bits are being taken, and the next bit; bit 0 takes a new octet.
     bits: (u8, u8),
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(payload: &'a Bytes) -> Self {
+    pub(super) fn new(arguments: Payload<'a>) -> Self {
         Self {
-            payload,
-            at: 0,
+            rest: arguments,
             bits: (0, 0),
         }
     }
@@ -46,7 +44,7 @@ impl<'a> Reader<'a> {
 
     /// All was taken.
     pub(super) fn finish(&self) -> Result<(), Malformed> {
-        if self.at == self.payload.len() {
+        if self.rest.is_empty() {
             Ok(())
         } else {
             Err(Malformed::Length)
@@ -56,29 +54,32 @@ impl<'a> Reader<'a> {
     #[inline]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         self.bits.1 = 0;
-        let rest = self.payload.get(self.at..).ok_or(Malformed::Length)?;
-        let octets = rest.first_chunk().ok_or(Malformed::Length)?;
-        self.at += N;
-        Ok(*octets)
+        let octets = *self.rest.first_chunk().ok_or(Malformed::Length)?;
+        self.skip(N)?;
+        Ok(octets)
     }
 
     #[inline]
-    fn slice(&mut self, len: usize) -> Result<Bytes, Malformed> {
-        if len == 0 {
-            return Ok(Bytes::new());
-        }
-        if len > self.payload.len() - self.at {
-            return Err(Malformed::Length);
-        }
-        let start = self.at;
-        self.at += len;
-        Ok(self.payload.slice(start..self.at))
+    fn skip(&mut self, len: usize) -> Result<(), Malformed> {
+        self.rest = self.rest.skip(len).ok_or(Malformed::Length)?;
+        Ok(())
+    }
+
+    #[inline]
+    fn short(&mut self) -> Result<ShortStr, Malformed> {
+        let [len] = self.array()?;
+        let text = self.rest;
+        self.skip(len.into())?;
+        Ok(ShortStr::from_wire(len, text))
     }
 
     #[inline]
     fn long(&mut self) -> Result<Bytes, Malformed> {
-        let len = u32::from_be_bytes(self.array()?);
-        self.slice(usize::try_from(len).map_err(|_| Malformed::Length)?)
+        let len = usize::try_from(u32::from_be_bytes(self.array()?));
+        let len = len.map_err(|_| Malformed::Length)?;
+        let taken = self.rest.part(len).ok_or(Malformed::Length)?;
+        self.skip(len)?;
+        Ok(taken)
     }
 
     #[inline]
@@ -191,8 +192,7 @@ impl Argument for bool {
 impl Argument for ShortStr {
     #[inline]
     fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let [len] = from.array()?;
-        from.slice(len.into()).map(Self::from_wire)
+        from.short()
     }
 
     #[inline]

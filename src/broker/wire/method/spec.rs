@@ -7,6 +7,7 @@ use super::{
     fields::{Malformed, Reader, Writer},
 };
 use crate::broker::wire::{
+    Payload,
     frame::{FRAME_END, FrameKind, HEAD_LEN, head},
     wire_len,
 };
@@ -39,6 +40,15 @@ pub(super) fn put<M: Arguments>(method: &M, out: &mut BytesMut, channel: u16) {
     let size = wire_len(out.len() - start - HEAD_LEN);
     out[start + 3..start + HEAD_LEN].copy_from_slice(&size.to_be_bytes());
     out.put_u8(FRAME_END);
+}
+
+/// Reads arguments, all of them.
+#[inline]
+pub(super) fn read<M: Arguments>(arguments: Payload<'_>) -> Result<M, Malformed> {
+    let mut reader = Reader::new(arguments);
+    let method = M::read(&mut reader)?;
+    reader.finish()?;
+    Ok(method)
 }
 
 /// The methods of one class: `number Name "name" [reserved before] { fields } [reserved after]`.
@@ -125,21 +135,22 @@ macro_rules! methods {
                 }
             }
 
-            fn read(id: MethodId, from: &mut Reader<'_>) -> Option<Result<Self, Malformed>> {
+            #[inline]
+            fn read(id: MethodId, arguments: Payload<'_>) -> Result<Self, WireError> {
                 match id {
-                    $(<$method as MethodSpec>::ID => Some(
-                        <$method as spec::Arguments>::read(from).map(Self::$variant)
-                    ),)+
-                    _ => None,
+                    $(<$method as MethodSpec>::ID => match spec::read(arguments) {
+                        Ok(method) => Ok(Self::$variant(method)),
+                        Err(malformed) => Err(refused(id, arguments, malformed)),
+                    },)+
+                    _ => Err(unknown(id)),
                 }
-            }
-
-            fn knows_class(class: u16) -> bool {
-                [$(<$method as MethodSpec>::ID.class,)+].contains(&class)
             }
         }
 
         impl MethodId {
+            /// Every method there is.
+            pub const ALL: &[Self] = &[$(<$method as MethodSpec>::ID,)+];
+
             /// The method's name as the specification writes it, when there is such a method.
             #[must_use]
             pub fn name(self) -> Option<&'static str> {

@@ -1,6 +1,6 @@
 //! Properties taken apart, for who writes new ones.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 
 use super::{Field, Properties, ShortStr, Table, wire_len};
 
@@ -85,10 +85,7 @@ impl PropertyList {
 }
 
 fn share(properties: &Properties, bytes: &[u8]) -> ShortStr {
-    ShortStr::from_wire(match bytes.is_empty() {
-        true => Bytes::new(),
-        false => properties.raw.slice_ref(bytes),
-    })
+    ShortStr::copied_or(bytes, |bytes| properties.raw.slice_ref(bytes))
 }
 
 struct Writer {

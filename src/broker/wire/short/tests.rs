@@ -28,3 +28,15 @@ fn what_is_not_utf8_is_shown_with_replacements() {
     assert_eq!(format!("{odd:?}"), r#""a\xffb""#);
     assert_eq!(odd.as_str(), None);
 }
+
+#[test]
+fn every_length_reads_back() {
+    let text = vec![b'x'; ShortStr::MAX_LEN];
+    for len in 0..=ShortStr::MAX_LEN {
+        let copied = ShortStr::copied(&text[..len]).expect("short");
+        assert_eq!(copied.as_bytes(), &text[..len]);
+        assert_eq!(copied.detached(), copied);
+        assert_eq!(ShortStr::try_from(copied.clone().into_bytes()), Ok(copied));
+    }
+    assert_eq!(size_of::<ShortStr>(), 40);
+}

@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::{Table, ValueRef};
+use super::{ArrayRef, Table, ValueRef};
 use crate::broker::wire::wire_len;
 
 /// Writes a table field by field; duplicates stay.
@@ -45,10 +45,7 @@ impl TableBuilder {
 
     /// Appends an array.
     pub fn put_array(&mut self, name: impl AsRef<[u8]>, array: &ArrayBuilder) -> &mut Self {
-        put_name(&mut self.0, name.as_ref());
-        self.0.put_u8(b'A');
-        put_long(&mut self.0, &array.0);
-        self
+        self.put(name, ValueRef::Array(array.view()))
     }
 
     /// The table.
@@ -73,6 +70,12 @@ impl ArrayBuilder {
     pub fn push(&mut self, value: ValueRef<'_>) -> &mut Self {
         put_value(&mut self.0, value);
         self
+    }
+
+    /// What was appended so far.
+    #[must_use]
+    pub fn view(&self) -> ArrayRef<'_> {
+        ArrayRef::new(&self.0)
     }
 
     /// Whether nothing was appended.

@@ -130,7 +130,7 @@ impl<'a> ValueRef<'a> {
 pub struct TableRef<'a>(&'a [u8]);
 
 impl<'a> TableRef<'a> {
-    /// `raw` must have been checked.
+    /// `raw` must have been checked or built.
     pub(in crate::broker::wire) fn new(raw: &'a [u8]) -> Self {
         Self(raw)
     }
@@ -191,6 +191,11 @@ impl fmt::Debug for TableRef<'_> {
 pub struct ArrayRef<'a>(&'a [u8]);
 
 impl<'a> ArrayRef<'a> {
+    /// `raw` must have been checked or built.
+    pub(super) fn new(raw: &'a [u8]) -> Self {
+        Self(raw)
+    }
+
     /// Its values as they are on the wire, without the length before them.
     #[must_use]
     pub fn as_bytes(self) -> &'a [u8] {
