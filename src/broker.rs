@@ -10,8 +10,14 @@ pub mod message;
 pub mod outbox;
 pub mod peer;
 pub mod queue;
+pub mod server;
 pub mod session;
 pub mod slab;
 pub mod unacked;
 pub mod vhost;
 pub mod wire;
+
+pub use self::{
+    config::Config,
+    server::{Broker, BrokerError, Listening},
+};

@@ -36,6 +36,8 @@ pub struct Limits {
     pub handshake_ms: u64,
     /// How long a client may take to answer `connection.close`, in ms.
     pub closing_ms: u64,
+    /// How long all connections together may take to close when the broker stops, in ms.
+    pub shutdown_ms: u64,
 }
 
 impl Default for Limits {
@@ -55,6 +57,7 @@ impl Default for Limits {
             memory_bytes: 1 << 30,
             handshake_ms: 10_000,
             closing_ms: 30_000,
+            shutdown_ms: 5_000,
         }
     }
 }
@@ -63,6 +66,11 @@ impl Limits {
     /// How long a client may take to log in.
     pub fn handshake(&self) -> Duration {
         Duration::from_millis(self.handshake_ms)
+    }
+
+    /// How long all connections together may take to close.
+    pub fn shutdown(&self) -> Duration {
+        Duration::from_millis(self.shutdown_ms)
     }
 
     /// How long a client may take to answer `connection.close`.

@@ -125,7 +125,7 @@ impl Session {
     }
 
     /// Carries out one frame.
-    pub fn on_frame(&mut self, frame: Frame, scene: &mut Scene<'_>) {
+    pub fn on_frame(&mut self, frame: Frame<'_>, scene: &mut Scene<'_>) {
         if self.phase != Phase::Running {
             self.on_frame_while_closing(&frame);
             return;
@@ -180,7 +180,7 @@ impl Session {
         }
     }
 
-    fn carry_out(&mut self, frame: Frame, scene: &mut Scene<'_>) -> Result<(), Exception> {
+    fn carry_out(&mut self, frame: Frame<'_>, scene: &mut Scene<'_>) -> Result<(), Exception> {
         match frame.kind {
             FrameKind::Heartbeat if frame.channel == 0 => Ok(()),
             FrameKind::Heartbeat => {
@@ -202,7 +202,7 @@ impl Session {
     fn on_channel_frame(
         &mut self,
         kind: FrameKind,
-        frame: Frame,
+        frame: Frame<'_>,
         scene: &mut Scene<'_>,
     ) -> Result<(), Exception> {
         let number = frame.channel;
@@ -224,7 +224,7 @@ impl Session {
                 self.advance(number, incoming, scene)
             }
             (FrameKind::Body, Some(mut incoming)) if !incoming.awaits_header() => {
-                incoming.append(frame.payload)?;
+                incoming.append(&frame.payload)?;
                 self.advance(number, incoming, scene)
             }
             (_, None) => Err(Exception::unexpected_frame(
@@ -257,7 +257,7 @@ impl Session {
         &mut self,
         number: u16,
         kind: FrameKind,
-        frame: Frame,
+        frame: Frame<'_>,
         scene: &mut Scene<'_>,
     ) -> Result<(), Exception> {
         if kind != FrameKind::Method {
@@ -291,7 +291,7 @@ impl Session {
         &mut self,
         number: u16,
         kind: FrameKind,
-        frame: Frame,
+        frame: Frame<'_>,
     ) -> Result<(), Exception> {
         if kind != FrameKind::Method {
             return Ok(());
@@ -306,11 +306,11 @@ impl Session {
         Ok(())
     }
 
-    fn on_frame_while_closing(&mut self, frame: &Frame) {
+    fn on_frame_while_closing(&mut self, frame: &Frame<'_>) {
         if frame.kind != FrameKind::Method || frame.channel != 0 {
             return;
         }
-        match Method::decode(frame.payload.clone()) {
+        match Method::decode(frame.payload) {
             Ok(Method::ConnectionCloseOk(_)) => self.phase = Phase::Closed,
             Ok(Method::ConnectionClose(_)) => {
                 self.answer(0, &connection::CloseOk {});

@@ -41,7 +41,7 @@ pub use self::{
     settle::{Settle, SettleError},
     topology::{BindSpec, BindTarget, DeclareExchange},
     view::{
-        BindingView, ConsumerView, ExchangeView, MessageView, QueueView, VhostCounters, VhostView,
+        json_table, BindingView, ConsumerView, ExchangeView, MessageView, QueueView, VhostCounters, VhostView,
     },
 };
 

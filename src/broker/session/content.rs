@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::broker::{
     exception::Exception,
-    wire::{ContentHeader, MethodId, Properties, ReplyCode, method::basic},
+    wire::{ContentHeader, MethodId, Payload, Properties, ReplyCode, method::basic},
 };
 
 /// The most that is allocated for a body before it arrives.
@@ -56,7 +56,7 @@ impl Incoming {
     }
 
     /// Takes a body frame.
-    pub(super) fn append(&mut self, payload: Bytes) -> Result<(), Exception> {
+    pub(super) fn append(&mut self, payload: &Payload<'_>) -> Result<(), Exception> {
         let size = self.body_size.unwrap_or(0);
         let arrived = self.arrived() + payload.len() as u64;
         if arrived > size {
@@ -67,7 +67,7 @@ impl Incoming {
             .at(MethodId::BASIC_PUBLISH));
         }
         if arrived == size && matches!(self.body, Body::None) {
-            self.body = Body::Whole(payload);
+            self.body = Body::Whole(payload.to_bytes());
             return Ok(());
         }
         if !matches!(self.body, Body::Growing(_)) {
@@ -75,7 +75,7 @@ impl Incoming {
             self.body = Body::Growing(BytesMut::with_capacity(room));
         }
         if let Body::Growing(body) = &mut self.body {
-            body.extend_from_slice(&payload);
+            body.extend_from_slice(payload);
         }
         Ok(())
     }

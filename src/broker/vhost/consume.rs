@@ -8,7 +8,7 @@ use crate::broker::{
     exception::Exception,
     peer::Peer,
     queue::{ConnectionId, arguments::QueueKind},
-    wire::{MethodId, ShortStr, Table, ValueRef, method::basic},
+    wire::{MethodId, ShortStr, Table, method::basic},
 };
 
 /// What `basic.consume` asks for.
