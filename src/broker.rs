@@ -14,6 +14,7 @@ pub mod queue;
 pub mod server;
 pub mod session;
 pub mod slab;
+pub mod tls;
 pub mod unacked;
 pub mod vhost;
 pub mod wire;
