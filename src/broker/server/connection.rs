@@ -307,6 +307,11 @@ impl Connection {
             if self.session.phase() == Phase::Closed && flush == Flush::Done {
                 return Ok(());
             }
+            if self.wire.peer.resume.load(Relaxed) {
+                // This flush, or that of another task, has made room for deliveries.
+                self.resume();
+                continue;
+            }
             if !idle {
                 tokio::task::yield_now().await;
                 continue;
@@ -325,7 +330,7 @@ impl Connection {
                 written = self.wire.writer.wait(&self.wire.peer), if flush == Flush::Later => {
                     written?;
                 }
-                () = self.wire.peer.wake.notified() => self.woken(),
+                () = self.wire.peer.wake.notified() => self.kicked(),
                 _ = ticker.tick() => self.tick()?,
                 () = tokio::time::sleep(BLOCKED_TICK), if blocked => self.unblock(),
                 () = stop.cancelled(), if self.session.phase() == Phase::Running => {
@@ -409,17 +414,20 @@ impl Connection {
         }
     }
 
-    fn woken(&mut self) {
-        if self.wire.peer.resume.swap(false, Relaxed) {
-            let now = self.shared.now();
-            let mut vhost = self.vhost.lock();
-            self.session.resume(&mut Scene {
-                vhost: &mut vhost,
-                now,
-            });
-            self.vhost.finish(vhost, &mut self.dirty, self.wire.peer.id);
-            self.pump();
-        }
+    /// Lets the consumers go on that were refused deliveries for want of room.
+    fn resume(&mut self) {
+        self.wire.peer.resume.store(false, Relaxed);
+        let now = self.shared.now();
+        let mut vhost = self.vhost.lock();
+        self.session.resume(&mut Scene {
+            vhost: &mut vhost,
+            now,
+        });
+        self.vhost.finish(vhost, &mut self.dirty, self.wire.peer.id);
+        self.pump();
+    }
+
+    fn kicked(&mut self) {
         let reason = self.entry.kick.lock().take();
         if let Some(reason) = reason {
             self.close(&reason);
