@@ -1,0 +1,62 @@
+//! The broker under test.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::OnceLock;
+
+use super::client::Client;
+use crate::rabbitmq::Rabbit;
+
+/// Whose behaviour to expect where RabbitMQ 3.10 differs from what we promise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    RabbitMq,
+    Musterd,
+}
+
+/// Where it listens and what it is. Users: guest (everything), mine (names that begin with `mine-`, in `/`),
+/// nobody (no permission anywhere), each with its name for a password; vhosts `/` and `second`.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) addr: SocketAddr,
+    pub(super) kind: Kind,
+    /// The node that the run started, where `rabbitmqctl` reaches it.
+    rabbit: Option<Rabbit>,
+}
+
+/// The broker that `BROKER_UNDER_TEST` names.
+pub(super) fn target() -> &'static Target {
+    static TARGET: OnceLock<Target> = OnceLock::new();
+    TARGET.get_or_init(|| match std::env::var("BROKER_UNDER_TEST").as_deref() {
+        Err(_) | Ok("" | "musterd" | "embedded") => embedded(),
+        Ok("rabbitmq") => {
+            let rabbit = Rabbit::shared();
+            Target { addr: rabbit.addr(), kind: Kind::RabbitMq, rabbit: Some(rabbit) }
+        }
+        Ok(url) => elsewhere(url),
+    })
+}
+
+impl Target {
+    /// Runs `rabbitmqctl`; only for a node that the run started.
+    pub(super) fn ctl(&self, arguments: &[&str]) -> String {
+        self.rabbit.as_ref().expect("BROKER_UNDER_TEST=rabbitmq: this test speaks to rabbitmqctl").ctl(arguments)
+    }
+
+    pub(super) fn url(&self, user: &str) -> String {
+        format!("amqp://{user}:{user}@{}/%2f", self.addr)
+    }
+}
+
+fn embedded() -> Target {
+    panic!("the embedded broker is not wired in yet");
+}
+
+fn elsewhere(url: &str) -> Target {
+    let host = url.strip_prefix("amqp://").unwrap_or_else(|| panic!("BROKER_UNDER_TEST=\"{url}\" is no amqp:// URL"));
+    let host = host.split('/').next().unwrap_or_default().rsplit('@').next().unwrap_or_default();
+    let addr = host.to_socket_addrs().unwrap().next().unwrap();
+    let mut client = Client::connect(addr);
+    client.write(b"AMQP\0\0\x09\x01");
+    let kind = if client.receive(0).contains("product=SRabbitMQ") { Kind::RabbitMq } else { Kind::Musterd };
+    Target { addr, kind, rabbit: None }
+}
