@@ -3,8 +3,11 @@
 //! run starts, or an `amqp://host:port`.
 
 mod client;
+mod clients;
 mod codec;
 mod journeys;
+mod protocol;
+mod robustness;
 mod target;
 mod text;
 mod transcript;

@@ -121,6 +121,11 @@ impl Client {
         client
     }
 
+    /// A second handle on the socket, for a thread that only writes.
+    pub(super) fn writer(&self) -> TcpStream {
+        self.socket.try_clone().unwrap()
+    }
+
     pub(super) fn write(&mut self, octets: &[u8]) {
         // The peer may have closed already; what it said before that is what tests look at.
         let _closed = self.socket.write_all(octets);

@@ -284,7 +284,8 @@ impl Stage {
             }
             _ => Client::open(self.target.addr, &login),
         };
-        let client = self.clients.entry(name).insert_entry(client).into_mut();
+        self.clients.insert(name.clone(), client);
+        let client = self.client(&name);
         if verb == "open" && !bare {
             assert_eq!(client.call(1, "channel.open"), "channel.open-ok");
         }

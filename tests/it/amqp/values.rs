@@ -17,7 +17,7 @@ pub(super) enum Value {
     Decimal(u8, u32),
     /// S or x.
     Octets(u8, Vec<u8>),
-    Array(Vec<Value>),
+    Array(Vec<Self>),
     Nested(Table),
     Void,
 }
