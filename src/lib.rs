@@ -1,3 +1,11 @@
 //! musterd: a service registry with a message broker inside it.
 
+// In reading order: the vocabulary first, the wiring last.
+pub mod model;
+
+pub mod registry;
+
 pub mod broker;
+
+pub mod tasks;
+pub mod telemetry;

@@ -330,7 +330,7 @@ impl Inbox {
             true => self.unconfirmed.iter().copied().filter(|open| tag == 0 || *open <= tag).collect(),
             false => BTreeSet::from([tag]),
         };
-        for tag in &settled {
+        for tag in settled.iter().filter(|_| self.confirming) {
             assert!(self.unconfirmed.remove(tag), "'{line}' settles {tag}, which is not open");
         }
         let verb = if line.starts_with("basic.ack") { "acked" } else { "nacked" };

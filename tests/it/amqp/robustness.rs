@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::client::{Client, Login};
 use super::codec::{Frame, METHOD, frames};
-use super::target::target;
+use super::target::{Kind, target};
 
 fn unique(word: &str) -> String {
     format!("r-{:08x}-{word}", fastrand::u32(..))
@@ -119,6 +119,10 @@ fn a_body_size_beyond_every_limit() {
     client.send_frame(METHOD, 1, &[0, 60, 0, 40, 0, 0, 0, 1, b'q', 0]);
     client.send_frame(2, 1, &[0, 60, 0, 0, 0x7F, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0]);
     let close = client.receive_within(1, Duration::from_secs(2));
+    if target().kind == Kind::RabbitMq {
+        assert_eq!(close, None, "3.10 waits for the whole body");
+        return still_serves();
+    }
     let text = close.unwrap_or_default();
     assert!(text.starts_with("channel.close reply-code=406 reply-text='PRECONDITION_FAILED - message size"), "{text}");
     still_serves();
@@ -185,11 +189,11 @@ fn every_channel_number_is_touched() {
             let _closed = writer.write_all(&octets);
         });
         let begin = Instant::now();
-        while client.receive(u16::MAX) != "eof" && begin.elapsed() < Duration::from_secs(60) {
-            if client.receive_within(u16::MAX, Duration::from_secs(10)).is_some() {
-                break;
-            }
+        let mut last = String::new();
+        while last != "eof" && last != "channel.close-ok" {
+            last = client.receive_within(u16::MAX, Duration::from_secs(120)).expect("an answer to the last");
         }
+        assert!(begin.elapsed() < Duration::from_secs(120));
     });
     still_serves();
 }

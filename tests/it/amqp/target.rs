@@ -1,7 +1,11 @@
 //! The broker under test.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::sync::OnceLock;
+
+use musterd::broker::{Broker, Config};
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
 
 use super::client::Client;
 use crate::rabbitmq::Rabbit;
@@ -47,8 +51,19 @@ impl Target {
     }
 }
 
+/// The embedded broker, inside this process, for as long as it lives.
 fn embedded() -> Target {
-    panic!("the embedded broker is not wired in yet");
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    let runtime = RUNTIME.get_or_init(|| Runtime::new().unwrap());
+    let config = Config {
+        listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
+        vhosts: vec!["/".to_owned(), "second".to_owned()],
+        ..Config::default()
+    };
+    let listening = runtime.block_on(Broker::bind(config)).unwrap();
+    let addr = listening.address().unwrap();
+    runtime.spawn(listening.serve(CancellationToken::new()));
+    Target { addr, kind: Kind::Musterd, rabbit: None }
 }
 
 fn elsewhere(url: &str) -> Target {

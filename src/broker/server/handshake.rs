@@ -1,0 +1,267 @@
+//! From the first byte to an open vhost.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use bytes::Bytes;
+
+use super::{
+    Shared,
+    clock::VhostCell,
+    connection::{Ended, Wire},
+};
+use crate::broker::{
+    exception::Exception,
+    session::{Identity, Rights},
+    wire::{
+        Method, MethodId, ProtocolHeader, ReplyCode, ShortStr, Table,
+        frame::MIN_FRAME_MAX,
+        method::{MethodSpec, connection},
+        table::TableBuilder,
+    },
+};
+
+/// How long a client that failed to log in has before the socket is closed.
+const REFUSED_GRACE: Duration = Duration::from_secs(2);
+
+/// What client and server have agreed on.
+#[derive(Debug)]
+pub(super) struct Agreed {
+    pub(super) identity: Identity,
+    pub(super) vhost: Arc<VhostCell>,
+    pub(super) vhost_name: String,
+    pub(super) client: Table,
+    pub(super) blocked_notify: bool,
+    pub(super) channel_max: u16,
+    pub(super) frame_max: u32,
+    pub(super) heartbeat_s: u16,
+}
+
+/// Carries out the handshake. When it fails, the client has been told why.
+pub(super) async fn shake(
+    shared: &Shared,
+    wire: &mut Wire,
+    address: SocketAddr,
+) -> Result<Agreed, Ended> {
+    protocol_header(wire).await?;
+    wire.send(&start()).await?;
+    let start_ok = match next_method(wire).await? {
+        Method::ConnectionStartOk(start_ok) => start_ok,
+        other => return refuse(wire, unexpected(&other)).await,
+    };
+    let client = start_ok.client_properties.detached();
+    let capabilities = client.field(b"capabilities").and_then(|value| value.as_table());
+    let can = |name: &[u8]| {
+        capabilities
+            .and_then(|table| table.field(name))
+            .and_then(|value| value.as_bool())
+            .unwrap_or(false)
+    };
+    wire.peer.cancel_notify.store(can(b"consumer_cancel_notify"), Relaxed);
+    let login = Login {
+        mechanism: &start_ok.mechanism,
+        response: &start_ok.response,
+        address,
+        failure_close: can(b"authentication_failure_close"),
+    };
+    let user = authenticate(shared, wire, &login).await?;
+    let (channel_max, frame_max, heartbeat_s) = tune(shared, wire).await?;
+    let open = match next_method(wire).await? {
+        Method::ConnectionOpen(open) => open,
+        other => return refuse(wire, unexpected(&other)).await,
+    };
+    let name = open.vhost.to_string();
+    let Some(vhost) = shared.vhosts.get(&name).cloned() else {
+        let exception = Exception::not_allowed(format!("vhost {name} not found"));
+        return refuse(wire, exception.at(connection::Open::ID)).await;
+    };
+    let Some(rights) = rights(shared, &user, &name) else {
+        let exception = Exception::not_allowed(format!(
+            "access to vhost '{name}' refused for user '{user}'"
+        ));
+        return refuse(wire, exception.at(connection::Open::ID)).await;
+    };
+    wire.send(&connection::OpenOk {}).await?;
+    Ok(Agreed {
+        identity: Identity { connection: wire.peer.id, user, rights: Arc::new(rights) },
+        vhost,
+        vhost_name: name,
+        blocked_notify: can(b"connection.blocked"),
+        client,
+        channel_max,
+        frame_max,
+        heartbeat_s,
+    })
+}
+
+async fn protocol_header(wire: &mut Wire) -> Result<(), Ended> {
+    loop {
+        match wire.frames.protocol_header() {
+            Some(ProtocolHeader::V0_9_1 | ProtocolHeader::V0_9) => return Ok(()),
+            Some(ProtocolHeader::Unsupported) => {
+                let ours = ProtocolHeader::V0_9_1_OCTETS;
+                wire.peer.outbox.write(|out| out.extend_from_slice(&ours));
+                wire.drain().await?;
+                return Err(Ended::Protocol);
+            }
+            None => wire.fill().await?,
+        }
+    }
+}
+
+async fn next_method(wire: &mut Wire) -> Result<Method, Ended> {
+    loop {
+        match wire.frames.next(MIN_FRAME_MAX) {
+            Ok(Some(frame)) if frame.channel == 0 && frame.payload.is_empty() => {}
+            Ok(Some(frame)) => match Method::decode(frame.payload) {
+                Ok(method) => return Ok(method),
+                Err(error) => return refuse(wire, error.into()).await,
+            },
+            Ok(None) => wire.fill().await?,
+            Err(error) => return refuse(wire, error.into()).await,
+        }
+    }
+}
+
+fn unexpected(method: &Method) -> Exception {
+    let mut exception = Exception::channel_error("unexpected method in connection state opening");
+    exception.hard = true;
+    exception.at(method.id())
+}
+
+/// Tells the client why it ends and waits for its answer, for a while.
+async fn refuse<T>(wire: &mut Wire, exception: Exception) -> Result<T, Ended> {
+    let method = exception.method.unwrap_or(MethodId::NONE);
+    let close = connection::Close {
+        reply_code: exception.code.code(),
+        reply_text: exception.text(),
+        class_id: method.class,
+        method_id: method.method,
+    };
+    wire.send(&close).await?;
+    let answered = async {
+        loop {
+            match wire.frames.next(MIN_FRAME_MAX) {
+                Ok(Some(frame)) => {
+                    if let Ok(Method::ConnectionCloseOk(_)) = Method::decode(frame.payload) {
+                        return;
+                    }
+                }
+                Ok(None) => {
+                    if wire.fill().await.is_err() {
+                        return;
+                    }
+                }
+                Err(_) => return,
+            }
+        }
+    };
+    // A client that does not answer is closed all the same.
+    let _answered = tokio::time::timeout(REFUSED_GRACE, answered).await;
+    Err(Ended::Refused(exception.to_string()))
+}
+
+fn start() -> connection::Start {
+    let mut capabilities = TableBuilder::new();
+    for name in [
+        "publisher_confirms",
+        "exchange_exchange_bindings",
+        "basic.nack",
+        "consumer_cancel_notify",
+        "connection.blocked",
+        "consumer_priorities",
+        "authentication_failure_close",
+        "per_consumer_qos",
+        "direct_reply_to",
+    ] {
+        capabilities.put_bool(name, true);
+    }
+    let mut properties = TableBuilder::new();
+    properties.put_table("capabilities", &capabilities.build());
+    properties.put_str("cluster_name", "musterd");
+    properties.put_str("copyright", "Copyright (c) the musterd authors");
+    properties.put_str("information", "Licensed under the Apache License 2.0");
+    properties.put_str("platform", "Rust");
+    properties.put_str("product", "musterd");
+    properties.put_str("version", env!("CARGO_PKG_VERSION"));
+    connection::Start {
+        version_major: 0,
+        version_minor: 9,
+        server_properties: properties.build(),
+        mechanisms: Bytes::from_static(b"PLAIN AMQPLAIN"),
+        locales: Bytes::from_static(b"en_US"),
+    }
+}
+
+async fn tune(shared: &Shared, wire: &mut Wire) -> Result<(u16, u32, u16), Ended> {
+    let limits = &shared.config.limits;
+    let ours = connection::Tune {
+        channel_max: limits.channels_per_connection,
+        frame_max: limits.frame_bytes,
+        heartbeat: shared.config.heartbeat_s,
+    };
+    wire.send(&ours).await?;
+    let theirs = match next_method(wire).await? {
+        Method::ConnectionTuneOk(tune_ok) => tune_ok,
+        other => return refuse(wire, unexpected(&other)).await,
+    };
+    let checks = [
+        ("frame_max", theirs.frame_max, ours.frame_max, MIN_FRAME_MAX),
+        ("channel_max", theirs.channel_max.into(), ours.channel_max.into(), 1),
+    ];
+    for (name, theirs, ours, least) in checks {
+        if let Err(text) = check_tuned(name, theirs, ours, least) {
+            return refuse(wire, Exception::not_allowed(text).at(connection::TuneOk::ID)).await;
+        }
+    }
+    wire.peer.frame_max.store(theirs.frame_max, Relaxed);
+    Ok((theirs.channel_max, theirs.frame_max, theirs.heartbeat))
+}
+
+/// What the client has chosen must be within what was proposed; 0 means no limit, which is more.
+fn check_tuned(name: &str, theirs: u32, ours: u32, least: u32) -> Result<(), String> {
+    if theirs != 0 && theirs < least {
+        return Err(format!(
+            "negotiated {name} = {theirs} is lower than the minimum allowed value ({least})"
+        ));
+    }
+    if theirs == 0 || theirs > ours {
+        return Err(format!(
+            "negotiated {name} = {theirs} is higher than the maximum allowed value ({ours})"
+        ));
+    }
+    Ok(())
+}
+
+struct Login<'a> {
+    mechanism: &'a ShortStr,
+    response: &'a [u8],
+    address: SocketAddr,
+    failure_close: bool,
+}
+
+async fn authenticate(
+    _shared: &Shared,
+    wire: &mut Wire,
+    login: &Login<'_>,
+) -> Result<String, Ended> {
+    if login.response == b"\0guest\0guest" && login.address.ip().is_loopback() {
+        return Ok("guest".to_owned());
+    }
+    let text = format!(
+        "Login was refused using authentication mechanism {}. For details see the broker logfile.",
+        login.mechanism
+    );
+    let exception = Exception::new(ReplyCode::AccessRefused, text).at(MethodId::NONE);
+    if login.failure_close {
+        return refuse(wire, exception).await;
+    }
+    Err(Ended::Refused(exception.to_string()))
+}
+
+fn rights(_shared: &Shared, _user: &str, _vhost: &str) -> Option<Rights> {
+    Some(Rights::new(|_, _| true))
+}

@@ -1,0 +1,47 @@
+use super::Metadata;
+
+#[test]
+fn white_space_goes_and_strings_and_numbers_stay() {
+    check("{}", "{}");
+    check(" { \"a\" : [ 1 , 2.50 ] }\n", r#"{"a":[1,2.50]}"#);
+    check(
+        r#"{"a b": "c \" d \\"  , "e": " "}"#,
+        r#"{"a b":"c \" d \\","e":" "}"#,
+    );
+    check(
+        r#"{"n": 123456789012345678901234567890}"#,
+        r#"{"n":123456789012345678901234567890}"#,
+    );
+
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        assert_eq!(Metadata::parse(text).unwrap().as_str(), expected);
+    }
+}
+
+#[test]
+fn what_is_refused() {
+    for text in ["", "[]", "1", "null", "{", "{\"a\":}"] {
+        assert!(Metadata::parse(text).is_err(), "{text:?}");
+    }
+    let deep = format!("{{\"a\":{}{}}}", "[".repeat(1000), "]".repeat(1000));
+    assert!(Metadata::parse(&deep).is_err(), "nested too deep");
+}
+
+#[test]
+fn order_of_keys_does_not_matter() {
+    let one = Metadata::parse(r#"{"a":1,"b":2}"#).unwrap();
+    let two = Metadata::parse(r#"{"b":2,"a":1}"#).unwrap();
+    assert!(one.same_as(&two));
+    assert!(!one.same_as(&Metadata::parse(r#"{"a":1,"b":3}"#).unwrap()));
+}
+
+#[test]
+fn values_are_found_by_key() {
+    let metadata = Metadata::parse(r#"{"zone":"eu","n":7,"on":true}"#).unwrap();
+    assert!(metadata.has("zone", "eu"));
+    assert!(metadata.has("n", "7"));
+    assert!(metadata.has("on", "true"));
+    assert!(!metadata.has("zone", "us"));
+    assert!(!metadata.has("eu", "zone"));
+}

@@ -1,0 +1,551 @@
+//! The state machine of services: a command in, numbered events out. Never waits for a reader.
+
+mod clock;
+mod guard;
+mod leases;
+mod log;
+mod routes;
+mod service;
+mod snapshot;
+mod state;
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use bytesize::ByteSize;
+use parking_lot::Mutex;
+use serde::Deserialize;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+pub use self::{
+    clock::{Clock, Now},
+    guard::GuardConfig,
+    log::Compacted,
+    routes::Routes,
+    service::{Body, Following, Service, View},
+    snapshot::Snapshot,
+    state::RouteDraft,
+};
+use self::{
+    log::{Log, Writer},
+    routes::RouteTable,
+    service::Table,
+    state::{Numbered, State},
+};
+use crate::model::{
+    Cursor, Epoch, Event, Instance, OverrideStatus, Registration, Revision, Route, ServiceName,
+    Status, Timestamp,
+};
+
+/// How late a lease may be found to have run out.
+const EXPIRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// Section `registry`.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The most instances.
+    pub instances_max: usize,
+    /// The most gateway routes.
+    pub routes_max: usize,
+    /// The most events in the log.
+    pub log_entries_max: usize,
+    /// The most bytes in the log.
+    pub log_bytes_max: ByteSize,
+    /// The lease of a registration that names none.
+    #[serde(with = "humantime_serde")]
+    pub ttl_default: Duration,
+    /// The expiry guard.
+    pub guard: GuardConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            instances_max: 1_000_000,
+            routes_max: 10_000,
+            log_entries_max: 16_384,
+            log_bytes_max: ByteSize::mib(16),
+            ttl_default: Duration::from_secs(300),
+            guard: GuardConfig::default(),
+        }
+    }
+}
+
+/// Why a command was refused. Nothing has changed then.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum RegistryError {
+    /// No instance has this id.
+    #[error("Service not found")]
+    Unknown,
+    /// No route has this id.
+    #[error("Route not found")]
+    UnknownRoute,
+    /// The caller was registered once, and its successor is now.
+    #[error(
+        "incarnation {current} has taken this id over: stop, or register anew without an incarnation"
+    )]
+    Conflict {
+        /// The one that is registered.
+        current: u64,
+    },
+    /// `registry.instances_max` is reached.
+    #[error("the registry is full: registry.instances_max is {max}")]
+    Full {
+        /// The limit.
+        max: usize,
+    },
+    /// `registry.routes_max` is reached.
+    #[error("there are too many routes: registry.routes_max is {max}")]
+    RoutesFull {
+        /// The limit.
+        max: usize,
+    },
+}
+
+/// Why an edit was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum UpdateError<E> {
+    /// By the registry.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// By the caller's own rule.
+    #[error("{0}")]
+    Refused(E),
+}
+
+/// What a registration did.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// The id is new.
+    New,
+    /// The id says something else now.
+    Updated,
+    /// Nothing but the lease.
+    Renewed,
+}
+
+/// An instance as it stands after it registered.
+#[derive(Clone, Debug)]
+pub struct Registered {
+    /// The instance.
+    pub instance: Arc<Instance>,
+    /// What registering did.
+    pub outcome: Outcome,
+}
+
+/// Sizes for reports and metrics.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Counts {
+    /// Instances.
+    pub instances: usize,
+    /// Instances whose effective status is healthy.
+    pub healthy: usize,
+    /// Services with at least one instance.
+    pub services: usize,
+    /// Services kept because somebody watches them or the log still knows them, included.
+    pub services_known: usize,
+    /// Routes.
+    pub routes: usize,
+    /// Events in the log.
+    pub log_entries: usize,
+    /// Bytes in the log.
+    pub log_bytes: usize,
+    /// Timers.
+    pub leases: usize,
+    /// Engaged guards.
+    pub guards: usize,
+}
+
+/// A cheap, cloneable handle to the registry.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    epoch: Epoch,
+    clock: Clock,
+    table: Arc<Table>,
+    route_table: Arc<RouteTable>,
+    log: Arc<Log>,
+    /// Held only for map work, never across an await, and by no reader.
+    writer: Mutex<Writing>,
+    newest: watch::Sender<Revision>,
+}
+
+#[derive(Debug)]
+struct Writing {
+    state: State,
+    log: Writer,
+    out: Vec<Numbered>,
+}
+
+impl Registry {
+    /// An empty registry with an epoch of its own.
+    pub fn new(config: Config) -> Self {
+        let clock = Clock::start();
+        let started = clock.now().wall.0.unsigned_abs();
+        // Random low bits, so that two lives that began in one millisecond differ.
+        let epoch = Epoch((started << 12) | fastrand::u64(0..1 << 12));
+        let bytes_max = usize::try_from(config.log_bytes_max.as_u64()).unwrap_or(usize::MAX);
+        let (log, writer) = Log::new(config.log_entries_max, bytes_max);
+        // Incarnations start at the time, so that those of an earlier life are older.
+        let state = State::new(config, epoch, started);
+        let inner = Inner {
+            epoch,
+            clock,
+            table: Arc::clone(&state.table),
+            route_table: Arc::clone(&state.route_table),
+            log,
+            writer: Mutex::new(Writing {
+                state,
+                log: writer,
+                out: Vec::new(),
+            }),
+            newest: watch::Sender::new(Revision::default()),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// The registry's clocks.
+    pub fn clock(&self) -> &Clock {
+        &self.inner.clock
+    }
+
+    /// This life of the numbering.
+    pub fn epoch(&self) -> Epoch {
+        self.inner.epoch
+    }
+
+    /// The newest change that readers can have.
+    pub fn newest(&self) -> Revision {
+        self.inner.log.newest()
+    }
+
+    /// The oldest change that readers can still have.
+    pub fn oldest(&self) -> Revision {
+        self.inner.log.oldest()
+    }
+
+    /// The cursor of somebody who has seen everything up to `revision`.
+    pub fn cursor(&self, revision: Revision) -> Cursor {
+        Cursor {
+            epoch: self.inner.epoch,
+            revision,
+        }
+    }
+
+    /// Adds an instance, or takes what it says of itself now; a value that is the same renews the
+    /// lease and is no event.
+    ///
+    /// # Errors
+    /// `incarnation` is older than the registered one, or the registry is full.
+    pub fn register(
+        &self,
+        registration: Registration,
+        incarnation: Option<u64>,
+    ) -> Result<Registered, RegistryError> {
+        self.change(|state, now, out| state.register(registration, incarnation, now, out))
+    }
+
+    /// Removes an instance; answers with what was removed.
+    ///
+    /// # Errors
+    /// The id is unknown, or `incarnation` is not the registered one.
+    pub fn deregister(
+        &self,
+        id: &str,
+        incarnation: Option<u64>,
+    ) -> Result<Arc<Instance>, RegistryError> {
+        self.change(|state, now, out| state.deregister(id, incarnation, now, out))
+    }
+
+    /// Renews a lease: one look-up and one atomic store, no lock. Answers with the time recorded.
+    ///
+    /// # Errors
+    /// The id is unknown, or `incarnation` is not the registered one.
+    pub fn heartbeat(
+        &self,
+        id: &str,
+        incarnation: Option<u64>,
+    ) -> Result<Timestamp, RegistryError> {
+        let instances = self.inner.table.instances.pin();
+        let instance = instances.get(id).ok_or(RegistryError::Unknown)?;
+        state::current(instance, incarnation)?;
+        let now = self.inner.clock.now();
+        instance.beat.heard(now.mono_ms);
+        Ok(now.wall)
+    }
+
+    /// Replaces what an instance says of itself by what `edit` makes of it, in one step.
+    ///
+    /// # Errors
+    /// The id is unknown, or `edit` refuses.
+    pub fn update<E>(
+        &self,
+        id: &str,
+        edit: impl FnOnce(&Registration) -> Result<Registration, E>,
+    ) -> Result<Arc<Instance>, UpdateError<E>> {
+        self.change(|state, now, out| {
+            let known = state.table.instance(id).ok_or(RegistryError::Unknown)?;
+            let edited = edit(&known.registration).map_err(UpdateError::Refused)?;
+            let registered = state.register(edited, Some(known.incarnation), now, out)?;
+            Ok(registered.instance)
+        })
+    }
+
+    /// Sets an operator's word, which wins over what the checks say.
+    ///
+    /// # Errors
+    /// The id is unknown.
+    pub fn set_override(
+        &self,
+        id: &str,
+        status: OverrideStatus,
+        reason: Option<Box<str>>,
+    ) -> Result<Arc<Instance>, RegistryError> {
+        self.change(|state, now, out| state.set_override(id, Some((status, reason)), now, out))
+    }
+
+    /// Takes an operator's word back.
+    ///
+    /// # Errors
+    /// The id is unknown.
+    pub fn lift_override(&self, id: &str) -> Result<Arc<Instance>, RegistryError> {
+        self.change(|state, now, out| state.set_override(id, None, now, out))
+    }
+
+    /// Takes the word of the checks of `of`; false when that registration is no longer the current
+    /// one, so that a late verdict never touches a successor.
+    pub fn set_observed(
+        &self,
+        of: &Arc<Registration>,
+        observed: Status,
+        reason: Option<&str>,
+    ) -> bool {
+        self.change(|state, now, out| state.set_observed(of, observed, reason, now, out))
+    }
+
+    /// Renews the lease because a check of `of` passed.
+    pub fn passed(&self, of: &Arc<Registration>) {
+        let instances = self.inner.table.instances.pin();
+        let known = instances.get(&of.service_id);
+        if let Some(instance) = known.filter(|known| Arc::ptr_eq(&known.registration, of)) {
+            instance.beat.passed(self.inner.clock.now().mono_ms);
+        }
+    }
+
+    /// Makes or changes a gateway route.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub fn set_route(&self, draft: RouteDraft) -> Result<Arc<Route>, RegistryError> {
+        self.change(|state, now, out| state.set_route(draft, now, out))
+    }
+
+    /// Removes a gateway route; answers with what was removed.
+    ///
+    /// # Errors
+    /// The id is unknown.
+    pub fn remove_route(&self, id: &str) -> Result<Arc<Route>, RegistryError> {
+        self.change(|state, now, out| state.remove_route(id, now, out))
+    }
+
+    /// One instance.
+    pub fn instance(&self, id: &str) -> Option<Arc<Instance>> {
+        self.inner.table.instance(id)
+    }
+
+    /// One service; it may have no instance any more.
+    pub fn service(&self, name: &str) -> Option<Arc<Service>> {
+        self.inner.table.service(name)
+    }
+
+    /// The services with at least one instance, by name.
+    pub fn services(&self) -> Vec<Arc<Service>> {
+        let services = self.inner.table.services.pin();
+        let mut list: Vec<_> = services.values().cloned().collect();
+        list.retain(|service| !service.view().instances.is_empty());
+        list.sort_by(|one, two| one.name().cmp(two.name()));
+        list
+    }
+
+    /// The routes, best match first.
+    pub fn routes(&self) -> Arc<Routes> {
+        self.inner.route_table.routes.load_full()
+    }
+
+    /// The present sizes.
+    pub fn counts(&self) -> Counts {
+        let table = &self.inner.table;
+        let services = table.services.pin();
+        let with_instances = services
+            .values()
+            .filter(|service| !service.view().instances.is_empty());
+        let (leases, guards, (log_entries, log_bytes)) = {
+            let writing = self.inner.writer.lock();
+            (
+                writing.state.leases.len(),
+                writing.state.guards.len(),
+                writing.log.size(),
+            )
+        };
+        Counts {
+            instances: table.n_instances.load(Ordering::Relaxed),
+            healthy: table.n_healthy.load(Ordering::Relaxed),
+            services: with_instances.count(),
+            services_known: services.len(),
+            routes: self.routes().list.len(),
+            log_entries,
+            log_bytes,
+            leases,
+            guards,
+        }
+    }
+
+    /// The services whose expiry guard is engaged, by name.
+    pub fn guarded(&self) -> Vec<ServiceName> {
+        let mut names: Vec<_> = self
+            .inner
+            .writer
+            .lock()
+            .state
+            .guards
+            .keys()
+            .cloned()
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// At most `max` events after `cursor`, oldest first.
+    ///
+    /// # Errors
+    /// Some of them are no longer in the log: start from a snapshot.
+    pub fn since(&self, cursor: Revision, max: usize) -> Result<Vec<Arc<Event>>, Compacted> {
+        self.inner.log.since(cursor, max)
+    }
+
+    /// At most `max` events of one service after `cursor`, oldest first, whatever the others did.
+    ///
+    /// # Errors
+    /// Some of them are no longer in the log: start from a snapshot.
+    pub fn since_of(
+        &self,
+        service: &Service,
+        cursor: Revision,
+        max: usize,
+    ) -> Result<Vec<Arc<Event>>, Compacted> {
+        self.inner.log.chain(service.logged(), cursor, max)
+    }
+
+    /// Where a reader who shows `cursor` goes on; none when it must start from a snapshot, because
+    /// the cursor is of another life, of the future or out of the log.
+    pub fn place(&self, cursor: Cursor) -> Option<Revision> {
+        let known = cursor.epoch == self.inner.epoch
+            && cursor.revision <= self.newest()
+            && cursor.revision.next() >= self.oldest();
+        known.then_some(cursor.revision)
+    }
+
+    /// Wakes at every change.
+    pub fn follow(&self) -> watch::Receiver<Revision> {
+        self.inner.newest.subscribe()
+    }
+
+    /// Wakes at every change of a route.
+    pub fn follow_routes(&self) -> watch::Receiver<Revision> {
+        self.inner.route_table.changed.subscribe()
+    }
+
+    /// Wakes at every change of one service, which need not exist yet, and of no other.
+    pub fn follow_service(&self, name: &ServiceName) -> Following {
+        let writing = self.inner.writer.lock();
+        let service = self.inner.table.service_or_new(name, writing.state.floor);
+        // Under the lock, so that the service can't be forgotten before it is followed.
+        Following::new(service, self.clone())
+    }
+
+    /// Removes instances whose leases run out, until told to stop.
+    pub async fn run(self, stop: CancellationToken) {
+        loop {
+            self.change(State::expire);
+            self.inner.clock.follow_wall();
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(EXPIRY_PAUSE) => (),
+            }
+        }
+    }
+
+    /// The one path by which anything changes: decide and show, record, wake.
+    fn change<T>(&self, decide: impl FnOnce(&mut State, Now, &mut Vec<Numbered>) -> T) -> T {
+        let now = self.inner.clock.now();
+        let mut writing = self.inner.writer.lock();
+        let Writing { state, log, out } = &mut *writing;
+        let answer = decide(state, now, out);
+        if !out.is_empty() {
+            self.record(state, log, out);
+        }
+        answer
+    }
+
+    fn record(&self, state: &mut State, log: &mut Writer, out: &mut Vec<Numbered>) {
+        let mut routes_changed = false;
+        for Numbered { event, previous } in out.drain(..) {
+            let event = Arc::new(event);
+            let revision = event.revision;
+            log.push(Arc::clone(&event), previous, |name, gone| {
+                state.floor = gone;
+                forget(&self.inner.table, name, gone);
+            });
+            let service = event
+                .service_name
+                .as_ref()
+                .and_then(|name| self.service(name.as_str()));
+            match service {
+                Some(service) => {
+                    service.set_logged(revision);
+                    service.wake();
+                }
+                None => routes_changed = true,
+            }
+        }
+        let newest = self.newest();
+        if routes_changed {
+            self.inner.route_table.changed.send_replace(newest);
+        }
+        self.inner.newest.send_replace(newest);
+    }
+
+    fn forget_if_idle(&self, name: &ServiceName) {
+        let _writing = self.inner.writer.lock();
+        let Some(service) = self.service(name.as_str()) else {
+            return;
+        };
+        if service.logged() < self.oldest() {
+            forget(&self.inner.table, name, service.logged());
+        }
+    }
+}
+
+/// Drops a service that has nothing left: no instance, no watcher, no event in the log.
+fn forget(table: &Table, name: &ServiceName, gone: Revision) {
+    let Some(service) = table.service(name.as_str()) else {
+        return;
+    };
+    let view = service.view();
+    if view.instances.is_empty() && view.revision <= gone && !service.is_followed() {
+        table.services.pin().remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,227 @@
+//! What readers see without a lock: the table of instances and a snapshot of each service.
+
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicU64, AtomicUsize, Ordering},
+};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use bytes::Bytes;
+use imbl::OrdMap;
+use tokio::sync::watch;
+
+use super::Registry;
+use crate::model::{Instance, Revision, ServiceId, ServiceName};
+
+/// The table of everything, written by the state alone.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    pub(super) instances: papaya::HashMap<ServiceId, Arc<Instance>>,
+    pub(super) services: papaya::HashMap<ServiceName, Arc<Service>>,
+    pub(super) n_instances: AtomicUsize,
+    pub(super) n_healthy: AtomicUsize,
+}
+
+impl Table {
+    pub(super) fn instance(&self, id: &str) -> Option<Arc<Instance>> {
+        self.instances.pin().get(id).cloned()
+    }
+
+    pub(super) fn service(&self, name: &str) -> Option<Arc<Service>> {
+        self.services.pin().get(name).cloned()
+    }
+
+    /// Makes room for a service of which nothing after `floor` is unknown.
+    pub(super) fn service_or_new(&self, name: &ServiceName, floor: Revision) -> Arc<Service> {
+        if let Some(service) = self.service(name.as_str()) {
+            return service;
+        }
+        let service = Arc::new(Service::new(name.clone(), floor));
+        self.services
+            .pin()
+            .insert(name.clone(), Arc::clone(&service));
+        service
+    }
+}
+
+/// One service: a snapshot that is replaced as a whole, and those who wait for the next one.
+#[derive(Debug)]
+pub struct Service {
+    name: ServiceName,
+    view: ArcSwap<View>,
+    /// Its last change that is in the log.
+    logged: AtomicU64,
+    changed: OnceLock<watch::Sender<Revision>>,
+    turn: AtomicUsize,
+}
+
+impl Service {
+    fn new(name: ServiceName, floor: Revision) -> Self {
+        Self {
+            name,
+            view: ArcSwap::from_pointee(View::new(floor, OrdMap::new())),
+            logged: AtomicU64::new(floor.0),
+            changed: OnceLock::new(),
+            turn: AtomicUsize::new(0),
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &ServiceName {
+        &self.name
+    }
+
+    /// Its instances now; the snapshot never changes.
+    pub fn view(&self) -> Arc<View> {
+        self.view.load_full()
+    }
+
+    /// Counts up at each call, for picking in turn.
+    pub fn next_turn(&self) -> usize {
+        self.turn.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn logged(&self) -> Revision {
+        Revision(self.logged.load(Ordering::Acquire))
+    }
+
+    pub(super) fn set_logged(&self, revision: Revision) {
+        self.logged.store(revision.0, Ordering::Release);
+    }
+
+    pub(super) fn wake(&self) {
+        if let Some(changed) = self.changed.get() {
+            changed.send_replace(self.logged());
+        }
+    }
+
+    pub(super) fn follow(&self) -> watch::Receiver<Revision> {
+        let sender = self
+            .changed
+            .get_or_init(|| watch::Sender::new(self.logged()));
+        let receiver = sender.subscribe();
+        // The sender may have been made before the last change and seen none of it.
+        sender.send_if_modified(|told| {
+            let logged = self.logged();
+            let late = *told < logged;
+            *told = (*told).max(logged);
+            late
+        });
+        receiver
+    }
+
+    pub(super) fn is_followed(&self) -> bool {
+        self.changed
+            .get()
+            .is_some_and(|changed| changed.receiver_count() > 0)
+    }
+
+    pub(super) fn put(&self, instance: Arc<Instance>, revision: Revision) {
+        let view = self.view.load();
+        let mut instances = view.instances.clone();
+        instances.insert(instance.id().clone(), instance);
+        self.view.store(Arc::new(View::new(revision, instances)));
+    }
+
+    pub(super) fn remove(&self, id: &ServiceId, revision: Revision) {
+        let view = self.view.load();
+        let mut instances = view.instances.clone();
+        instances.remove(id);
+        self.view.store(Arc::new(View::new(revision, instances)));
+    }
+
+    /// A change that left the instances as they are.
+    pub(super) fn touch(&self, revision: Revision) {
+        let instances = self.view.load().instances.clone();
+        self.view.store(Arc::new(View::new(revision, instances)));
+    }
+}
+
+/// One service at one revision.
+#[derive(Debug)]
+pub struct View {
+    /// The last change of this service, and of no other.
+    pub revision: Revision,
+    /// Its instances, by id.
+    pub instances: OrdMap<ServiceId, Arc<Instance>>,
+    /// The encoded answer with every instance, kept by the door that made it.
+    pub body_all: ArcSwapOption<Body>,
+    /// The encoded answer with the healthy instances only.
+    pub body_healthy: ArcSwapOption<Body>,
+    healthy: OnceLock<Box<[Arc<Instance>]>>,
+}
+
+impl View {
+    fn new(revision: Revision, instances: OrdMap<ServiceId, Arc<Instance>>) -> Self {
+        Self {
+            revision,
+            instances,
+            body_all: ArcSwapOption::empty(),
+            body_healthy: ArcSwapOption::empty(),
+            healthy: OnceLock::new(),
+        }
+    }
+
+    /// The instances that may get traffic, by id; found once per view.
+    pub fn healthy(&self) -> &[Arc<Instance>] {
+        self.healthy.get_or_init(|| {
+            let healthy = self
+                .instances
+                .values()
+                .filter(|instance| instance.is_healthy());
+            healthy.cloned().collect()
+        })
+    }
+}
+
+/// An encoded answer and when it was made: times of heartbeats in it grow old.
+#[derive(Debug)]
+pub struct Body {
+    /// What is sent.
+    pub bytes: Bytes,
+    /// When it was encoded, on the registry's monotonic clock.
+    pub made_ms: u64,
+}
+
+/// Follows one service, which may not exist yet; ends the interest when dropped.
+#[derive(Debug)]
+pub struct Following {
+    /// None only while it is dropped.
+    receiver: Option<watch::Receiver<Revision>>,
+    service: Arc<Service>,
+    registry: Registry,
+}
+
+impl Following {
+    pub(super) fn new(service: Arc<Service>, registry: Registry) -> Self {
+        Self {
+            receiver: Some(service.follow()),
+            service,
+            registry,
+        }
+    }
+
+    /// The service that is followed.
+    pub fn service(&self) -> &Arc<Service> {
+        &self.service
+    }
+
+    /// Waits for a change since the last call or since the following began. Cancel safe.
+    pub async fn changed(&mut self) {
+        let Some(receiver) = &mut self.receiver else {
+            return;
+        };
+        if receiver.changed().await.is_err() {
+            // The sender lives in the service that is held here.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        // First the receiver, so that the last one to go is seen to be the last.
+        drop(self.receiver.take());
+        self.registry.forget_if_idle(self.service.name());
+    }
+}

@@ -1,0 +1,9 @@
+//! Logs and metrics: where every room gets its counters from. Never decides anything.
+
+mod logs;
+mod metrics;
+
+pub use self::{
+    logs::{Config, Format, LogError, Logs},
+    metrics::{Metrics, SECONDS_BUCKETS},
+};

@@ -1,0 +1,70 @@
+//! The metrics of one daemon, in the Prometheus text format.
+
+use std::sync::Arc;
+
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder, core::Collector,
+};
+
+/// Upper bounds in seconds, from 10 µs to 10 s.
+pub const SECONDS_BUCKETS: &[f64] = &[
+    0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025,
+    0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+
+/// A cheap handle from which rooms make their metrics, each once, by its full name.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+}
+
+impl Metrics {
+    /// A counter. Its name ends in `_total`.
+    pub fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.own(IntCounter::new(name, help))
+    }
+
+    /// Counters told apart by `labels`, each with few values.
+    pub fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.own(IntCounterVec::new(Opts::new(name, help), labels))
+    }
+
+    /// A gauge.
+    pub fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.own(IntGauge::new(name, help))
+    }
+
+    /// Gauges told apart by `labels`, each with few values.
+    pub fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.own(IntGaugeVec::new(Opts::new(name, help), labels))
+    }
+
+    /// A histogram of durations. Its name ends in `_seconds`.
+    pub fn seconds(&self, name: &str, help: &str) -> Histogram {
+        let opts = HistogramOpts::new(name, help).buckets(SECONDS_BUCKETS.to_vec());
+        self.own(Histogram::with_opts(opts))
+    }
+
+    /// Everything, in the text format 0.0.4.
+    pub fn render(&self) -> String {
+        TextEncoder::new()
+            .encode_to_string(&self.registry.gather())
+            .unwrap_or_default()
+    }
+
+    #[expect(
+        clippy::expect_used,
+        reason = "names are constants; a wrong one fails every test"
+    )]
+    fn own<C: Collector + Clone + 'static>(&self, made: prometheus::Result<C>) -> C {
+        let metric = made.expect("a valid metric name");
+        self.registry
+            .register(Box::new(metric.clone()))
+            .expect("each metric is made once");
+        metric
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,24 @@
+use super::Metrics;
+
+#[test]
+fn what_was_counted_is_on_the_page() {
+    let metrics = Metrics::default();
+    metrics.counter("musterd_probes_total", "Probes.").inc_by(3);
+    metrics
+        .seconds("musterd_register_seconds", "Register.")
+        .observe(0.0002);
+    metrics
+        .gauges("musterd_sizes", "Sizes.", &["collection"])
+        .with_label_values(&["services"])
+        .set(7);
+    let page = metrics.render();
+    for line in [
+        "musterd_probes_total 3",
+        "musterd_register_seconds_count 1",
+        "musterd_register_seconds_bucket{le=\"0.0001\"} 0",
+        "musterd_register_seconds_bucket{le=\"0.00025\"} 1",
+        "musterd_sizes{collection=\"services\"} 7",
+    ] {
+        assert!(page.lines().any(|own| own == line), "{line} in {page}");
+    }
+}
