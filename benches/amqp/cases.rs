@@ -86,6 +86,7 @@ fn publish_on(addr: SocketAddr, gauge: &Gauge, frames: &[u8], count: u64, copies
     // A consumer that waits for more sees that it is over.
     gauge.published.fetch_add(count, Ordering::Relaxed);
     link.write(frames);
+    link.close();
 }
 
 /// Consumes until everything that was published has arrived.

@@ -185,6 +185,7 @@ pub(crate) fn at_a_fixed_rate(broker: &Broker, time: Duration, rate: f64) -> Sam
             publish(&mut out, "", queue, "", &body);
             gauge.published.fetch_add(1, Ordering::Relaxed);
             link.write(&out);
+            link.close();
         });
         measure(broker, gauge, time)
     });
