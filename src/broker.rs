@@ -1,6 +1,7 @@
 //! An AMQP 0-9-1 server that knows nothing of services.
 
 pub mod arguments;
+pub mod auth;
 pub mod channel;
 pub mod config;
 pub mod exception;
@@ -13,6 +14,7 @@ pub mod queue;
 pub mod server;
 pub mod session;
 pub mod slab;
+pub mod tls;
 pub mod unacked;
 pub mod vhost;
 pub mod wire;
