@@ -17,14 +17,17 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Shared,
     clock::VhostCell,
-    handshake::{Agreed, shake},
+    door::Encryption,
+    handshake::{Agreed, Client, shake},
     link::{self, Reader, Writer},
-    registry::Entry,
+    registry::{Entry, Place},
 };
 use crate::broker::{
+    config::bytes,
     exception::Exception,
     peer::{Flush, Peer},
     session::{Phase, Scene, Session, SessionLimits},
+    tls,
     vhost::json_table,
     wire::{
         FrameReader, ReplyCode, ShortStr,
@@ -92,35 +95,82 @@ impl Wire {
     }
 }
 
+/// A client that has just come in.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) socket: TcpStream,
+    pub(super) address: SocketAddr,
+    pub(super) encryption: Option<Encryption>,
+    pub(super) place: Place,
+}
+
 /// Serves one client until it or we have enough.
-pub(super) async fn run(
-    shared: Arc<Shared>,
-    socket: TcpStream,
-    address: SocketAddr,
-    stop: CancellationToken,
-) {
+pub(super) async fn run(shared: Arc<Shared>, arrival: Arrival, stop: CancellationToken) {
+    let Arrival {
+        socket,
+        address,
+        encryption,
+        place,
+    } = arrival;
     // Without it small answers wait for the client's acknowledgements; with it they just go.
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!("no TCP_NODELAY for {address}: {error}");
     }
-    let socket = Arc::new(socket);
-    let id = shared.next_connection();
-    let room = shared.config.limits.outbox_bytes;
-    let peer = Arc::new(Peer::on_socket(id, room, Arc::clone(&socket)));
-    let (reader, writer) = link::plain(&socket);
-    let mut wire = Wire { peer, frames: FrameReader::default(), reader, writer };
     let handshake = tokio::time::timeout(
-        shared.config.limits.handshake(),
-        shake(&shared, &mut wire, address),
+        shared.config.limits.handshake,
+        arrive(&shared, socket, address, encryption),
     );
-    let agreed = tokio::select! {
+    let arrived = tokio::select! {
         () = stop.cancelled() => return,
-        agreed = handshake => agreed.unwrap_or(Err(Ended::Slow)),
+        arrived = handshake => arrived.unwrap_or(Err(Ended::Slow)),
     };
-    match agreed {
-        Ok(agreed) => Connection::new(shared, wire, agreed, address).serve(stop).await,
+    match arrived {
+        Ok(connection) => connection.serve(stop).await,
         Err(ended) => log_refused(address, &ended),
     }
+    drop(place);
+}
+
+/// TLS if it has to be, then the AMQP handshake.
+async fn arrive(
+    shared: &Arc<Shared>,
+    socket: TcpStream,
+    address: SocketAddr,
+    encryption: Option<Encryption>,
+) -> Result<Box<Connection>, Ended> {
+    let id = shared.next_connection();
+    let room = bytes(shared.config.limits.outbox_per_connection);
+    let (peer, reader, writer, certified) = match encryption {
+        None => {
+            let socket = Arc::new(socket);
+            let (reader, writer) = link::plain(&socket);
+            (Peer::on_socket(id, room, socket), reader, writer, None)
+        }
+        Some(encryption) => {
+            let stream = encryption
+                .acceptor
+                .accept(socket)
+                .await
+                .map_err(Ended::Socket)?;
+            let chain = stream.get_ref().1.peer_certificates();
+            let certified = tls::user_of(chain, encryption.user_from);
+            let (reader, writer) = link::tls(stream);
+            (Peer::detached(id, room), reader, writer, certified)
+        }
+    };
+    let mut wire = Wire {
+        peer: Arc::new(peer),
+        frames: FrameReader::default(),
+        reader,
+        writer,
+    };
+    let agreed = shake(shared, &mut wire, &Client { address, certified }).await?;
+    Ok(Box::new(Connection::new(
+        Arc::clone(shared),
+        wire,
+        agreed,
+        address,
+    )))
 }
 
 fn log_refused(address: SocketAddr, ended: &Ended) {
@@ -132,7 +182,7 @@ fn log_refused(address: SocketAddr, ended: &Ended) {
     }
 }
 
-struct Connection {
+pub(super) struct Connection {
     shared: Arc<Shared>,
     wire: Wire,
     session: Session,
@@ -153,16 +203,19 @@ impl Connection {
         let limits = &shared.config.limits;
         let session_limits = SessionLimits {
             channel_max: agreed.channel_max,
-            message_bytes: limits.message_bytes,
-            tx_bytes: limits.tx_bytes_per_channel,
+            message_bytes: limits.message_size.as_u64(),
+            tx_bytes: bytes(limits.transaction_per_channel),
         };
         let heartbeat_s = agreed.heartbeat_s;
-        let name = agreed.client.field(b"connection_name").and_then(|name| name.as_str_bytes());
+        let name = agreed
+            .client
+            .field(b"connection_name")
+            .and_then(|name| name.as_str_bytes());
         let entry = Arc::new(Entry {
             peer: Arc::clone(&wire.peer),
             address,
             tls: matches!(wire.writer, Writer::Tls(_)),
-            user: agreed.identity.user.clone(),
+            user: agreed.identity.grant.user().to_owned(),
             vhost: agreed.vhost_name,
             name: String::from_utf8_lossy(name.unwrap_or_default()).into_owned(),
             client: json_table(&agreed.client),
@@ -193,7 +246,7 @@ impl Connection {
         }
     }
 
-    async fn serve(mut self, stop: CancellationToken) {
+    async fn serve(mut self: Box<Self>, stop: CancellationToken) {
         let entry = Arc::clone(&self.entry);
         let id = entry.peer.id;
         tracing::info!(
@@ -230,7 +283,10 @@ impl Connection {
         let id = self.wire.peer.id;
         let now = self.shared.now();
         let mut vhost = self.vhost.lock();
-        self.session.end(&mut Scene { vhost: &mut vhost, now });
+        self.session.end(&mut Scene {
+            vhost: &mut vhost,
+            now,
+        });
         self.vhost.finish(vhost, &mut self.dirty, id);
         self.pump();
         self.wire.peer.outbox.close();
@@ -297,7 +353,10 @@ impl Connection {
         }
         let now = self.shared.now();
         let mut vhost = self.vhost.lock();
-        let mut scene = Scene { vhost: &mut vhost, now };
+        let mut scene = Scene {
+            vhost: &mut vhost,
+            now,
+        };
         let mut exhausted = false;
         for count in 1..=FRAMES_MAX {
             if count % OUTBOX_EVERY == 0 && self.wire.peer.outbox.is_full() {
@@ -324,7 +383,9 @@ impl Connection {
         self.session.end_batch();
         let more = vhost.pump(now);
         self.vhost.finish(vhost, &mut self.dirty, self.wire.peer.id);
-        self.entry.channels.store(self.session.channel_count(), Relaxed);
+        self.entry
+            .channels
+            .store(self.session.channel_count(), Relaxed);
         if more {
             self.pump();
         }
@@ -352,7 +413,10 @@ impl Connection {
         if self.wire.peer.resume.swap(false, Relaxed) {
             let now = self.shared.now();
             let mut vhost = self.vhost.lock();
-            self.session.resume(&mut Scene { vhost: &mut vhost, now });
+            self.session.resume(&mut Scene {
+                vhost: &mut vhost,
+                now,
+            });
             self.vhost.finish(vhost, &mut self.dirty, self.wire.peer.id);
             self.pump();
         }
@@ -366,7 +430,13 @@ impl Connection {
         let exception = Exception::new(ReplyCode::ConnectionForced, reason);
         let now = self.shared.now();
         let mut vhost = self.vhost.lock();
-        self.session.close(&exception, &mut Scene { vhost: &mut vhost, now });
+        self.session.close(
+            &exception,
+            &mut Scene {
+                vhost: &mut vhost,
+                now,
+            },
+        );
         self.vhost.finish(vhost, &mut self.dirty, self.wire.peer.id);
         self.pump();
         self.blocked = false;
@@ -384,7 +454,10 @@ impl Connection {
         self.entry.blocked.store(true, Relaxed);
         if self.blocked_notify {
             let reason = ShortStr::from_static("low on memory");
-            self.wire.peer.outbox.put(&connection::Blocked { reason }, 0);
+            self.wire
+                .peer
+                .outbox
+                .put(&connection::Blocked { reason }, 0);
         }
     }
 
@@ -407,8 +480,11 @@ impl Connection {
     /// Sends a sign of life if nothing else was sent, and ends what gives none.
     fn tick(&mut self) -> io::Result<()> {
         let now = Instant::now();
-        let closing = self.shared.config.limits.closing();
-        if self.closing_since.is_some_and(|since| now - since >= closing) {
+        let closing = self.shared.config.limits.closing;
+        if self
+            .closing_since
+            .is_some_and(|since| now - since >= closing)
+        {
             return Ok(());
         }
         if self.wire.frames.buffered() == 0 && now - self.heard > self.tick_every() {

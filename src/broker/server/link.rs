@@ -48,15 +48,25 @@ pub(super) struct TlsWriter {
 
 /// Both halves of a plain socket.
 pub(super) fn plain(socket: &Arc<TcpStream>) -> (Reader, Writer) {
-    let reader = Reader { from: From::Plain(Arc::clone(socket)), room: ROOM_MIN };
+    let reader = Reader {
+        from: From::Plain(Arc::clone(socket)),
+        room: ROOM_MIN,
+    };
     (reader, Writer::Plain(Arc::clone(socket)))
 }
 
 /// Both halves of an encrypted socket.
 pub(super) fn tls(stream: TlsStream<TcpStream>) -> (Reader, Writer) {
     let (read, write) = tokio::io::split(stream);
-    let reader = Reader { from: From::Tls(Box::new(read)), room: ROOM_MIN };
-    let writer = TlsWriter { half: write, chunks: VecDeque::new(), unflushed: false };
+    let reader = Reader {
+        from: From::Tls(Box::new(read)),
+        room: ROOM_MIN,
+    };
+    let writer = TlsWriter {
+        half: write,
+        chunks: VecDeque::new(),
+        unflushed: false,
+    };
     (reader, Writer::Tls(Box::new(writer)))
 }
 
@@ -101,7 +111,11 @@ impl Writer {
                 if let Some(mut taken) = peer.take() {
                     tls.chunks.append(&mut taken);
                 }
-                if tls.chunks.is_empty() && !tls.unflushed { Flush::Done } else { Flush::Later }
+                if tls.chunks.is_empty() && !tls.unflushed {
+                    Flush::Done
+                } else {
+                    Flush::Later
+                }
             }
         }
     }
