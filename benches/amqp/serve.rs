@@ -1,6 +1,5 @@
 //! The child: the embedded broker and nothing else.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
 use musterd::broker::{Broker, Config};
@@ -14,7 +13,7 @@ pub(crate) fn serve() -> ExitCode {
     // Whatever the runtime needs to run anything at all is not the broker's.
     runtime.block_on(async { tokio::time::sleep(std::time::Duration::from_millis(10)).await });
     let before = resident("self");
-    let config = Config { listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))), ..Config::default() };
+    let config = Config { listen: "127.0.0.1:0".to_owned(), ..Config::default() };
     let listening = match runtime.block_on(Broker::bind(config)) {
         Ok(listening) => listening,
         Err(error) => {

@@ -273,7 +273,7 @@ impl Client {
         }
         let octets: Vec<u8> = self.buffer.drain(..size + 8).collect();
         assert_eq!(octets[size + 7], 0xCE, "a frame that does not end: {octets:02x?}");
-        assert!(size + 8 <= self.frame_max, "a frame of {size} octets with frame-max {}", self.frame_max);
+        assert!(size + 8 <= self.frame_max.max(4096), "a frame of {size} octets with frame-max {}", self.frame_max);
         let channel = u16::from_be_bytes([octets[1], octets[2]]);
         Some(Frame { kind: octets[0], channel, payload: octets[7..size + 7].to_vec() })
     }

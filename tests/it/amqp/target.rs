@@ -1,8 +1,9 @@
 //! The broker under test.
 
-use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::OnceLock;
 
+use musterd::broker::auth::config::{PermissionConfig, UserConfig, Users};
 use musterd::broker::{Broker, Config};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
@@ -53,17 +54,38 @@ impl Target {
 
 /// The embedded broker, inside this process, for as long as it lives.
 fn embedded() -> Target {
-    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    let runtime = RUNTIME.get_or_init(|| Runtime::new().unwrap());
-    let config = Config {
-        listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
+    // On a thread of its own: the caller may be inside a runtime.
+    let addr = std::thread::spawn(|| {
+        static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+        let runtime = RUNTIME.get_or_init(|| Runtime::new().unwrap());
+        let listening = runtime.block_on(Broker::bind(configuration())).unwrap();
+        let addr = listening.address().unwrap();
+        runtime.spawn(listening.serve(CancellationToken::new()));
+        addr
+    });
+    Target { addr: addr.join().unwrap(), kind: Kind::Musterd, rabbit: None }
+}
+
+fn configuration() -> Config {
+    let own = || "^mine-".to_owned();
+    let mine = PermissionConfig { configure: own(), write: own(), read: own() };
+    let user = |name: &str, permissions| UserConfig {
+        password: Some(name.to_owned().into()),
+        permissions,
+        ..UserConfig::default()
+    };
+    let mut config = Config {
+        listen: "127.0.0.1:0".to_owned(),
         vhosts: vec!["/".to_owned(), "second".to_owned()],
+        users: Users::from([
+            ("mine".to_owned(), user("mine", [("/".to_owned(), mine)].into())),
+            ("nobody".to_owned(), user("nobody", [].into())),
+        ]),
         ..Config::default()
     };
-    let listening = runtime.block_on(Broker::bind(config)).unwrap();
-    let addr = listening.address().unwrap();
-    runtime.spawn(listening.serve(CancellationToken::new()));
-    Target { addr, kind: Kind::Musterd, rabbit: None }
+    // Some tests fail to log in on purpose, from the one address that all of them have.
+    config.auth.failures_per_address = 1000;
+    config
 }
 
 fn elsewhere(url: &str) -> Target {

@@ -89,12 +89,15 @@ struct Stage {
     vhosts: BTreeMap<String, String>,
     /// Whether `settle` waits.
     patient: bool,
+    dead_letters: bool,
 }
 
 impl Stage {
     fn new(target: &'static Target) -> Self {
         let prefix = format!("t{:08x}-", fastrand::u32(..));
-        Self { target, prefix, clients: BTreeMap::new(), declared: BTreeSet::new(), vhosts: BTreeMap::new(), patient: false }
+        Self { target, prefix, clients: BTreeMap::new(), declared: BTreeSet::new(), vhosts: BTreeMap::new(), patient: false,
+            dead_letters: false,
+        }
     }
 
     /// The step of a line, if it is one for this broker.
@@ -108,6 +111,7 @@ impl Stage {
     }
 
     fn begin(&mut self, case: &str) {
+        self.dead_letters = case.contains("x-dead-letter-exchange");
         let first = case.lines().find_map(|line| self.step(line)).unwrap_or_default();
         if !["open a", "login a", "connect a"].iter().any(|words| first.starts_with(words)) {
             self.act("open a");
@@ -120,7 +124,7 @@ impl Stage {
             let Some(step) = self.step(line) else { continue };
             match expectation(step) {
                 None => {
-                    self.let_rabbitmq_catch_up(step);
+                    self.let_it_settle(step);
                     self.act(step);
                 }
                 Some((name, channel, wanted)) => {
@@ -134,10 +138,11 @@ impl Stage {
         self.leftovers()
     }
 
-    /// Its queues answer for counts and heads while publishes to them are still on their way.
-    fn let_rabbitmq_catch_up(&self, step: &str) {
+    /// RabbitMQ's queues answer for counts and heads while publishes to them are still on their way;
+    /// nobody promises when a dead letter arrives.
+    fn let_it_settle(&self, step: &str) {
         let looks = step.contains("basic.get") || step.contains(" passive");
-        if looks && self.target.kind == Kind::RabbitMq {
+        if looks && (self.target.kind == Kind::RabbitMq || self.dead_letters) {
             sleep(SILENCE);
         }
     }

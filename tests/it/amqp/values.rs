@@ -192,7 +192,12 @@ fn read_value(cursor: &mut Cursor<'_>) -> Value {
     }
 }
 
+/// A dead-lettered message's headers are a map to everybody who reads them: in the order of their keys.
 pub(super) fn write_table(out: &mut String, table: &Table) {
+    let mut table: Vec<_> = table.iter().collect();
+    if table.iter().any(|(key, _)| key == b"x-death" || key == b"routing-keys") {
+        table.sort_by(|one, other| one.0.cmp(&other.0));
+    }
     out.push('{');
     for (index, (key, value)) in table.iter().enumerate() {
         if index > 0 {
