@@ -6,4 +6,6 @@
 
 mod amqp;
 mod architecture;
+mod daemon;
+mod http;
 mod rabbitmq;
