@@ -63,7 +63,13 @@ impl Daemon {
 
     fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
-        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args([name, &id])
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 
     fn exit_code(mut self) -> i32 {
@@ -92,21 +98,41 @@ fn musterd(arguments: &[&str]) -> Command {
 async fn a_service_registers_is_found_and_the_daemon_stops_when_asked() {
     let daemon = Daemon::start(&[]);
     let client = reqwest::Client::new();
-    let registration = json!({"service_id": "a", "service_name": "web", "host": "127.0.0.1", "port": 80});
-    let answer = client.post(format!("{}/services/register", daemon.url)).json(&registration).send().await.unwrap();
+    let registration =
+        json!({"service_id": "a", "service_name": "web", "host": "127.0.0.1", "port": 80});
+    let answer = client
+        .post(format!("{}/services/register", daemon.url))
+        .json(&registration)
+        .send()
+        .await
+        .unwrap();
     assert_eq!(answer.status(), 200);
-    let found: Value = client.get(format!("{}/services/discover/web", daemon.url)).send().await.unwrap().json().await.unwrap();
+    let found: Value = client
+        .get(format!("{}/services/discover/web", daemon.url))
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
     assert_eq!(found["total_count"], 1);
     assert_eq!(found["services"][0]["port"], 80);
 
     // A stream is open: the stop ends it at once and does not wait for it.
-    let mut stream = client.get(format!("{}/watch", daemon.url)).send().await.unwrap();
+    let mut stream = client
+        .get(format!("{}/watch", daemon.url))
+        .send()
+        .await
+        .unwrap();
     assert!(stream.chunk().await.unwrap().is_some());
     let asked = Instant::now();
     daemon.signal("-TERM");
     while let Ok(Some(_)) = stream.chunk().await {}
     assert_eq!(daemon.exit_code(), 0);
-    assert!(asked.elapsed() < Duration::from_secs(9), "it stops well before its grace period is over");
+    assert!(
+        asked.elapsed() < Duration::from_secs(9),
+        "it stops well before its grace period is over"
+    );
 }
 
 #[test]
@@ -118,25 +144,52 @@ fn an_interrupt_is_a_stop_too() {
 
 #[test]
 fn every_fault_of_the_configuration_is_told_and_the_code_is_2() {
-    let output = musterd(&["--set", "http.listen=nowhere", "--set", "stop.grace=soon", "--set", "htpp.x=1"]).output().unwrap();
+    let output = musterd(&[
+        "--set",
+        "http.listen=nowhere",
+        "--set",
+        "stop.grace=soon",
+        "--set",
+        "htpp.x=1",
+    ])
+    .output()
+    .unwrap();
     assert_eq!(output.status.code(), Some(2));
     let told = String::from_utf8(output.stderr).unwrap();
-    assert!(told.contains("stop.grace") && told.contains("htpp"), "{told}");
+    assert!(
+        told.contains("stop.grace") && told.contains("htpp"),
+        "{told}"
+    );
     let output = musterd(&["--set", "log.level=loud=very"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8(output.stderr).unwrap().contains("log.level"));
-    assert_eq!(musterd(&["--no-such-flag"]).output().unwrap().status.code(), Some(2));
-    assert_eq!(musterd(&["check-config"]).output().unwrap().status.code(), Some(0));
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("log.level")
+    );
+    assert_eq!(
+        musterd(&["--no-such-flag"]).output().unwrap().status.code(),
+        Some(2)
+    );
+    assert_eq!(
+        musterd(&["check-config"]).output().unwrap().status.code(),
+        Some(0)
+    );
 }
 
 #[test]
 fn a_port_that_is_taken_is_named_and_the_code_is_1() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let output = musterd(&["--set", &format!("http.listen={address}")]).output().unwrap();
+    let output = musterd(&["--set", &format!("http.listen={address}")])
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(1));
     let told = String::from_utf8(output.stderr).unwrap();
-    assert!(told.contains(&address.to_string()) && told.contains("in use"), "{told}");
+    assert!(
+        told.contains(&address.to_string()) && told.contains("in use"),
+        "{told}"
+    );
 }
 
 #[tokio::test]
@@ -146,9 +199,14 @@ async fn a_hangup_reloads_the_log_level_and_the_cors_policy() {
     let daemon = Daemon::start(&["--config", file.path().to_str().unwrap()]);
     let client = reqwest::Client::new();
     let allowed = async || {
-        let request = client.get(format!("{}/health", daemon.url)).header("origin", "https://other.example");
+        let request = client
+            .get(format!("{}/health", daemon.url))
+            .header("origin", "https://other.example");
         let answer = request.send().await.unwrap();
-        answer.headers().get("access-control-allow-origin").is_some()
+        answer
+            .headers()
+            .get("access-control-allow-origin")
+            .is_some()
     };
     assert!(allowed().await, "any origin by default");
 
