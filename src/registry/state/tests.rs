@@ -1,1 +1,484 @@
+use std::{sync::Arc, time::Duration};
 
+use super::{Numbered, State};
+use crate::{
+    model::{
+        Check, CheckKind, Epoch, EventKind, Metadata, OverrideStatus, Registration, RouteId,
+        ServiceId, ServiceName, Status, Timestamp,
+    },
+    registry::{Config, Now, Outcome, RegistryError, RouteDraft},
+};
+
+fn at(seconds: u64) -> Now {
+    Now {
+        mono_ms: seconds * 1000,
+        wall: Timestamp(1_700_000_000_000 + i64::try_from(seconds).unwrap() * 1000),
+    }
+}
+
+fn state() -> State {
+    State::new(Config::default(), Epoch(7), 100)
+}
+
+fn registration(id: &str, name: &str) -> Registration {
+    Registration {
+        service_id: ServiceId::parse(id).unwrap(),
+        service_name: ServiceName::parse(name).unwrap(),
+        host: "127.0.0.1".into(),
+        port: 80,
+        metadata: Metadata::default(),
+        health_check_url: None,
+        tags: Box::default(),
+        version: "1.0.0".into(),
+        ttl: Duration::from_secs(60),
+        weight: 1,
+        zone: None,
+        checks: Box::default(),
+    }
+}
+
+fn tcp_check(name: &str) -> Check {
+    Check {
+        name: name.into(),
+        kind: CheckKind::Tcp {
+            host: "127.0.0.1".into(),
+            port: 80,
+        },
+        interval: Duration::from_secs(30),
+        timeout: Duration::from_secs(5),
+        healthy_after: 1,
+        unhealthy_after: 3,
+    }
+}
+
+/// `kind service_id status` of each event, and an empty log for the next step.
+fn told(out: &mut Vec<Numbered>) -> Vec<String> {
+    out.drain(..)
+        .map(|Numbered { event, .. }| {
+            let id = event.service_id.as_ref().map_or("-", |id| id.as_str());
+            let status = event.status.map_or("-", Status::as_str);
+            format!("{} {id} {status}", event.kind)
+        })
+        .collect()
+}
+
+#[test]
+fn registering_again_is_an_upsert() {
+    let (mut state, mut out) = (state(), Vec::new());
+    let first = state
+        .register(registration("a", "web"), None, at(0), &mut out)
+        .unwrap();
+    assert_eq!(first.outcome, Outcome::New);
+    assert_eq!(told(&mut out), ["registered a healthy"]);
+
+    let same = state
+        .register(registration("a", "web"), None, at(5), &mut out)
+        .unwrap();
+    assert_eq!(same.outcome, Outcome::Renewed);
+    assert_eq!(told(&mut out), [""; 0]);
+    assert!(
+        same.instance.incarnation > first.instance.incarnation,
+        "another caller"
+    );
+    assert_eq!(same.instance.revision, first.instance.revision);
+    assert_eq!(same.instance.beat.last_renewed_ms(), 5000);
+
+    let mut other = registration("a", "web");
+    other.port = 81;
+    let current = Some(same.instance.incarnation);
+    let other = state.register(other, current, at(6), &mut out).unwrap();
+    assert_eq!(other.outcome, Outcome::Updated);
+    assert_eq!(other.instance.registered_at, at(0).wall);
+    assert_eq!(Some(other.instance.incarnation), current, "the same caller");
+    assert_eq!(told(&mut out), ["updated a healthy"]);
+    assert_eq!(
+        state.leases.len(),
+        1,
+        "one timer however often it registers"
+    );
+}
+
+#[test]
+fn another_service_name_leaves_the_old_one() {
+    let (mut state, mut out) = (state(), Vec::new());
+    state
+        .register(registration("a", "web"), None, at(0), &mut out)
+        .unwrap();
+    out.clear();
+    state
+        .register(registration("a", "api"), None, at(1), &mut out)
+        .unwrap();
+    let names: Vec<_> = out
+        .iter()
+        .map(|numbered| numbered.event.service_name.clone().unwrap().to_string())
+        .collect();
+    assert_eq!(names, ["web", "api"]);
+    assert_eq!(told(&mut out), ["deregistered a -", "registered a healthy"]);
+    assert!(
+        state
+            .table
+            .service("web")
+            .unwrap()
+            .view()
+            .instances
+            .is_empty()
+    );
+    assert_eq!(
+        state.table.service("api").unwrap().view().instances.len(),
+        1
+    );
+    assert_eq!(state.leases.len(), 1);
+}
+
+#[test]
+fn a_late_call_of_an_old_process_changes_nothing() {
+    let (mut state, mut out) = (state(), Vec::new());
+    let old = state
+        .register(registration("a", "web"), None, at(0), &mut out)
+        .unwrap();
+    let new = state
+        .register(registration("a", "web"), None, at(1), &mut out)
+        .unwrap();
+    out.clear();
+    let old = Some(old.instance.incarnation);
+    let conflict = RegistryError::Conflict {
+        current: new.instance.incarnation,
+    };
+    assert_eq!(
+        state.deregister("a", old, at(2), &mut out).unwrap_err(),
+        conflict
+    );
+    let again = state.register(registration("a", "api"), old, at(2), &mut out);
+    assert_eq!(again.unwrap_err(), conflict);
+    assert_eq!(told(&mut out), [""; 0]);
+    state
+        .deregister("a", Some(new.instance.incarnation), at(3), &mut out)
+        .unwrap();
+    assert_eq!(told(&mut out), ["deregistered a -"]);
+    assert_eq!(
+        state.deregister("a", None, at(3), &mut out).unwrap_err(),
+        RegistryError::Unknown
+    );
+}
+
+#[test]
+fn a_lease_runs_out_unless_it_is_renewed() {
+    let (mut state, mut out) = (state(), Vec::new());
+    for id in ["a", "b"] {
+        state
+            .register(registration(id, "web"), None, at(0), &mut out)
+            .unwrap();
+    }
+    out.clear();
+    state
+        .table
+        .instance("a")
+        .unwrap()
+        .beat
+        .heard(at(50).mono_ms);
+    state.expire(at(59), &mut out);
+    assert_eq!(told(&mut out), [""; 0]);
+    state.expire(at(60), &mut out);
+    assert_eq!(told(&mut out), ["expired b -"]);
+    state.expire(at(109), &mut out);
+    assert_eq!(told(&mut out), [""; 0]);
+    state.expire(at(110), &mut out);
+    assert_eq!(told(&mut out), ["expired a -"]);
+    assert_eq!(state.leases.len(), 0);
+}
+
+#[test]
+fn a_shorter_lease_ends_sooner() {
+    let (mut state, mut out) = (state(), Vec::new());
+    state
+        .register(registration("a", "web"), None, at(0), &mut out)
+        .unwrap();
+    let mut short = registration("a", "web");
+    short.ttl = Duration::from_secs(5);
+    state.register(short, None, at(1), &mut out).unwrap();
+    out.clear();
+    state.expire(at(6), &mut out);
+    assert_eq!(told(&mut out), ["expired a -"]);
+}
+
+#[test]
+fn an_operators_word_wins_until_it_is_lifted() {
+    let (mut state, mut out) = (state(), Vec::new());
+    state
+        .register(registration("a", "web"), None, at(0), &mut out)
+        .unwrap();
+    out.clear();
+    let drain = || Some((OverrideStatus::Stopping, Some("drain".into())));
+    state.set_override("a", drain(), at(1), &mut out).unwrap();
+    assert_eq!(told(&mut out), ["stopping a stopping"]);
+    state.set_override("a", drain(), at(2), &mut out).unwrap();
+    assert_eq!(told(&mut out), [""; 0], "the same word again");
+
+    let registration_now = Arc::clone(&state.table.instance("a").unwrap().registration);
+    assert!(state.set_observed(&registration_now, Status::Unhealthy, None, at(3), &mut out));
+    assert_eq!(
+        told(&mut out),
+        [""; 0],
+        "the effective status is the operator's"
+    );
+    let mut other = registration("a", "web");
+    other.port = 81;
+    state.register(other, None, at(4), &mut out).unwrap();
+    assert_eq!(
+        told(&mut out),
+        ["updated a stopping"],
+        "also across a registration"
+    );
+
+    state.set_override("a", None, at(5), &mut out).unwrap();
+    assert_eq!(
+        told(&mut out),
+        ["healthy a healthy"],
+        "it has no check any more to fail"
+    );
+}
+
+#[test]
+fn checks_keep_their_verdict_while_their_definition_stays() {
+    let (one, two) = (tcp_check("one"), tcp_check("two"));
+    check(Status::Healthy, &[&one], &[&one], Status::Healthy);
+    check(Status::Unhealthy, &[&one], &[&one], Status::Unhealthy);
+    check(Status::Healthy, &[&one], &[&two], Status::Starting);
+    check(Status::Healthy, &[&one], &[&one, &two], Status::Starting);
+    check(Status::Unhealthy, &[&one], &[&one, &two], Status::Unhealthy);
+    check(Status::Unhealthy, &[&one], &[&two], Status::Starting);
+    check(Status::Unhealthy, &[&one], &[], Status::Healthy);
+    check(Status::Healthy, &[], &[&one], Status::Starting);
+
+    #[track_caller]
+    fn check(observed: Status, before: &[&Check], after: &[&Check], expected: Status) {
+        let with = |checks: &[&Check], port| Registration {
+            checks: checks.iter().map(|check| (*check).clone()).collect(),
+            port,
+            ..registration("a", "web")
+        };
+        let (mut state, mut out) = (state(), Vec::new());
+        let first = state
+            .register(with(before, 80), None, at(0), &mut out)
+            .unwrap()
+            .instance;
+        state.set_observed(&first.registration, observed, None, at(1), &mut out);
+        let second = state
+            .register(with(after, 81), None, at(2), &mut out)
+            .unwrap()
+            .instance;
+        assert_eq!(
+            second.observed, expected,
+            "{observed}: {before:?}, then {after:?}"
+        );
+    }
+}
+
+#[test]
+fn a_late_verdict_never_touches_a_successor() {
+    let (mut state, mut out) = (state(), Vec::new());
+    let mut checked = registration("a", "web");
+    checked.checks = [tcp_check("one")].into();
+    let first = state
+        .register(checked.clone(), None, at(0), &mut out)
+        .unwrap()
+        .instance;
+    assert_eq!(told(&mut out), ["registered a starting"]);
+    checked.port = 81;
+    let second = state
+        .register(checked, None, at(1), &mut out)
+        .unwrap()
+        .instance;
+    out.clear();
+    assert!(!state.set_observed(&first.registration, Status::Healthy, None, at(2), &mut out));
+    assert_eq!(told(&mut out), [""; 0]);
+    assert!(state.set_observed(&second.registration, Status::Healthy, None, at(2), &mut out));
+    assert_eq!(told(&mut out), ["healthy a healthy"]);
+}
+
+/// Ten instances with leases of 300 s, of which all but `n_alive` fall silent.
+fn guarded(n_alive: usize) -> (State, Vec<Numbered>) {
+    let (mut state, mut out) = (state(), Vec::new());
+    for n in 0..10 {
+        let mut one = registration(&format!("i{n}"), "web");
+        one.ttl = Duration::from_secs(300);
+        state.register(one, None, at(n), &mut out).unwrap();
+    }
+    out.clear();
+    for n in 0..n_alive {
+        state
+            .table
+            .instance(&format!("i{n}"))
+            .unwrap()
+            .beat
+            .heard(at(295).mono_ms);
+    }
+    (state, out)
+}
+
+#[test]
+fn leases_that_run_out_one_by_one_are_no_case_for_the_guard() {
+    let (mut state, mut out) = guarded(5);
+    state.expire(at(310), &mut out);
+    let expected: Vec<_> = (5..10).map(|n| format!("expired i{n} -")).collect();
+    assert_eq!(told(&mut out), expected, "half is not more than half");
+}
+
+#[test]
+fn leases_that_run_out_together_are_held_and_come_back() {
+    let (mut state, mut out) = guarded(0);
+    state.expire(at(302), &mut out);
+    let events = told(&mut out);
+    assert_eq!(events[0], "guard_engaged - -");
+    assert_eq!(
+        events[1..],
+        [
+            "unhealthy i0 unhealthy",
+            "unhealthy i1 unhealthy",
+            "unhealthy i2 unhealthy"
+        ]
+    );
+    state.expire(at(310), &mut out);
+    assert_eq!(
+        told(&mut out).len(),
+        7,
+        "the others are held as they run out"
+    );
+    assert_eq!(
+        state.table.service("web").unwrap().view().instances.len(),
+        10
+    );
+    assert_eq!(
+        state.table.service("web").unwrap().view().healthy().len(),
+        0
+    );
+
+    for n in 0..6 {
+        state
+            .table
+            .instance(&format!("i{n}"))
+            .unwrap()
+            .beat
+            .heard(at(311).mono_ms);
+    }
+    state.expire(at(312), &mut out);
+    let mut events = told(&mut out);
+    events.sort();
+    let mut expected: Vec<_> = (6..10).map(|n| format!("expired i{n} -")).collect();
+    expected.push("guard_released - -".to_owned());
+    expected.extend((0..6).map(|n| format!("healthy i{n} healthy")));
+    assert_eq!(
+        events, expected,
+        "most came back: the guard ends, the silent ones go"
+    );
+    assert_eq!(state.leases.len(), 6);
+    assert!(state.guards.is_empty());
+}
+
+#[test]
+fn a_guard_ends_even_when_nobody_comes_back() {
+    let (mut state, mut out) = guarded(0);
+    state.expire(at(310), &mut out);
+    out.clear();
+    state.expire(at(909), &mut out);
+    assert_eq!(told(&mut out), [""; 0]);
+    state.expire(at(910), &mut out);
+    let events = told(&mut out);
+    assert_eq!(events[0], "guard_released - -");
+    assert_eq!(events.len(), 11);
+    assert_eq!(
+        state.table.service("web").unwrap().view().instances.len(),
+        0
+    );
+}
+
+#[test]
+fn a_held_instance_can_register_again_or_leave() {
+    let (mut state, mut out) = guarded(0);
+    state.expire(at(310), &mut out);
+    out.clear();
+    let mut one = registration("i0", "web");
+    one.ttl = Duration::from_secs(300);
+    state.register(one, None, at(311), &mut out).unwrap();
+    assert_eq!(told(&mut out), ["healthy i0 healthy"]);
+    state.deregister("i1", None, at(311), &mut out).unwrap();
+    assert_eq!(told(&mut out), ["deregistered i1 -"]);
+}
+
+#[test]
+fn beats_within_a_short_ttl_are_no_silence() {
+    let (mut state, mut out) = (state(), Vec::new());
+    for n in 0..10 {
+        let mut one = registration(&format!("i{n}"), "web");
+        one.ttl = Duration::from_secs(15);
+        state.register(one, None, at(0), &mut out).unwrap();
+    }
+    out.clear();
+    for n in 1..10 {
+        state
+            .table
+            .instance(&format!("i{n}"))
+            .unwrap()
+            .beat
+            .heard(at(10).mono_ms);
+    }
+    state.expire(at(15), &mut out);
+    assert_eq!(told(&mut out), ["expired i0 -"]);
+}
+
+#[test]
+fn routes_are_events_and_the_best_one_is_found() {
+    let (mut state, mut out) = (state(), Vec::new());
+    let draft = |id: &str, prefix: &str, priority| RouteDraft {
+        route_id: RouteId::parse(id).unwrap(),
+        path_prefix: prefix.into(),
+        service_name: ServiceName::parse(id).unwrap(),
+        strip_prefix: false,
+        methods: Box::default(),
+        priority,
+    };
+    for (id, prefix, priority) in [
+        ("root", "/", 9),
+        ("users", "/api/users", 0),
+        ("best", "/api/users", 1),
+    ] {
+        state
+            .set_route(draft(id, prefix, priority), at(0), &mut out)
+            .unwrap();
+    }
+    assert_eq!(told(&mut out), ["route_set - -"; 3]);
+    state
+        .set_route(draft("root", "/", 9), at(0), &mut out)
+        .unwrap();
+    assert_eq!(told(&mut out), [""; 0], "nothing changed");
+    let routes = state.route_table.routes.load_full();
+    let find = |path| routes.resolve(path, None).unwrap().route_id.to_string();
+    assert_eq!(find("/api/users/1"), "best");
+    assert_eq!(find("/api/users"), "best");
+    assert_eq!(find("/api/users2"), "root");
+    state.remove_route("best", at(1), &mut out).unwrap();
+    assert_eq!(out[0].event.kind, EventKind::RouteRemoved);
+    assert_eq!(
+        state.remove_route("best", at(1), &mut out).unwrap_err(),
+        RegistryError::UnknownRoute
+    );
+}
+
+#[test]
+fn a_full_registry_refuses_new_ids_only() {
+    let config = Config {
+        instances_max: 1,
+        ..Config::default()
+    };
+    let (mut state, mut out) = (State::new(config, Epoch(1), 0), Vec::new());
+    state
+        .register(registration("a", "web"), None, at(0), &mut out)
+        .unwrap();
+    let refused = state.register(registration("b", "web"), None, at(0), &mut out);
+    assert_eq!(refused.unwrap_err(), RegistryError::Full { max: 1 });
+    assert!(
+        state
+            .register(registration("a", "web"), None, at(0), &mut out)
+            .is_ok()
+    );
+}
