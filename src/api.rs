@@ -2,6 +2,7 @@
 //!
 //! The only room that knows a field's name; never touches a socket, a clock or the registry.
 
+mod answers;
 mod checks;
 mod commands;
 mod discover;
@@ -19,8 +20,9 @@ pub mod schema;
 mod watcher;
 
 pub use self::{
+    answers::{SystemInfo, alive, done, status},
     commands::{BatchHeartbeat, Command, OverrideDraft, batch_verdicts},
-    discover::{Discover, discovered},
+    discover::{Discover, Index, discovered, pairs},
     event::{Notice, Snapshot, event, notice, snapshot},
     health::{CheckReport, HealthReport, ProbeOutcome, Ready},
     instance::{instance, instances, registered, services},
@@ -30,5 +32,5 @@ pub use self::{
     problem::{FieldError, Problem},
     registration::{Parsed, registration},
     route::{RouteShape, route},
-    watcher::{WatcherDraft, WatcherShape},
+    watcher::{WatcherDraft, WatcherShape, watchers},
 };

@@ -5,6 +5,11 @@ pub mod model;
 
 pub mod registry;
 
+pub mod api;
+pub mod ports;
+
+pub mod http;
+
 pub mod broker;
 
 pub mod tasks;

@@ -139,7 +139,10 @@ fn http(object: &Object<'_>, place: &Place<'_>, faults: &mut Faults) -> Option<C
     });
     let path = faults.optional(object, "path", |value| path(value, place));
     if object.get("url").is_none() && object.get("path").is_none() {
-        faults.add("url", "is required, or \"path\" for one of the instance's own");
+        faults.add(
+            "url",
+            "is required, or \"path\" for one of the instance's own",
+        );
     }
     let method = faults.optional(object, "method", method);
     let headers = faults.optional(object, "headers", headers);
@@ -169,11 +172,7 @@ fn grpc(object: &Object<'_>, place: &Place<'_>, faults: &mut Faults) -> Option<C
     })
 }
 
-fn address(
-    object: &Object<'_>,
-    place: &Place<'_>,
-    faults: &mut Faults,
-) -> Option<(Box<str>, u16)> {
+fn address(object: &Object<'_>, place: &Place<'_>, faults: &mut Faults) -> Option<(Box<str>, u16)> {
     let Some(value) = object.get("address") else {
         return Some((place.host.into(), place.port));
     };

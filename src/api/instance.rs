@@ -60,7 +60,8 @@ pub fn registered(instance: &Instance, timestamp: Timestamp, warnings: &[String]
     json.key("revision").number(instance.revision.0);
     json.key("incarnation").number(instance.incarnation);
     if !warnings.is_empty() {
-        json.key("warnings").texts(warnings.iter().map(String::as_str));
+        json.key("warnings")
+            .texts(warnings.iter().map(String::as_str));
     }
     json.close(b'}');
     json.into_bytes()
@@ -74,8 +75,7 @@ fn lasting(instance: &Instance) -> Box<[u8]> {
     said(&mut json, registration);
     json.key("status").text(instance.status().as_str());
     if let Some(overridden) = &instance.overridden {
-        json.key("observed_status")
-            .text(instance.observed.as_str());
+        json.key("observed_status").text(instance.observed.as_str());
         json.key("override");
         write_override(&mut json, overridden);
     }
@@ -87,7 +87,8 @@ fn lasting(instance: &Instance) -> Box<[u8]> {
 }
 
 fn said(json: &mut Json, registration: &Registration) {
-    json.key("service_id").text(registration.service_id.as_str());
+    json.key("service_id")
+        .text(registration.service_id.as_str());
     json.key("service_name")
         .text(registration.service_name.as_str());
     json.key("host").text(&registration.host);
@@ -116,7 +117,8 @@ fn write_override(json: &mut Json, overridden: &Override) {
     };
     json.open(b'{');
     json.key("status").text(status);
-    json.key("reason").text_or_null(overridden.reason.as_deref());
+    json.key("reason")
+        .text_or_null(overridden.reason.as_deref());
     json.key("since").time(overridden.since);
     json.close(b'}');
 }

@@ -88,6 +88,12 @@ impl Json {
         let _ = write!(self.out, "{finite:.3}");
     }
 
+    /// A number with as many digits as it needs.
+    pub fn plain(&mut self, value: f64) {
+        let finite = if value.is_finite() { value } else { 0.0 };
+        let _ = write!(self.out, "{finite}");
+    }
+
     /// True or false.
     pub fn flag(&mut self, value: bool) {
         self.raw(if value { b"true" } else { b"false" });

@@ -38,7 +38,11 @@ impl Problem {
             [only] => format!("{} {}", only.field, only.message),
             _ => {
                 let fields: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
-                format!("{} fields are not valid: {}", fields.len(), fields.join(", "))
+                format!(
+                    "{} fields are not valid: {}",
+                    fields.len(),
+                    fields.join(", ")
+                )
             }
         };
         Self {

@@ -36,16 +36,17 @@ impl<'a> Object<'a> {
     /// Reads the body of a request.
     pub(super) fn body(body: &'a [u8], shape: Shape) -> Result<Self, Problem> {
         if body.iter().all(u8::is_ascii_whitespace) {
-            return Err(Problem::field("body", "is empty, a JSON object is expected"));
+            return Err(Problem::field(
+                "body",
+                "is empty, a JSON object is expected",
+            ));
         }
         let mut deserializer = serde_json::Deserializer::from_slice(body);
         let object = shape
             .deserialize(&mut deserializer)
             .and_then(|object| deserializer.end().map(|()| object));
         object.map_err(|error| match error.classify() {
-            serde_json::error::Category::Data => {
-                Problem::field("body", "must be a JSON object")
-            }
+            serde_json::error::Category::Data => Problem::field("body", "must be a JSON object"),
             _ => Problem::field("body", format!("is not JSON: {error}")),
         })
     }
@@ -275,7 +276,11 @@ pub(super) fn flag(value: &RawValue) -> Result<bool, String> {
 
 /// True or false in one of the many words for them.
 pub(super) fn flag_word(text: &str) -> Option<bool> {
-    let is = |words: [&str; 6]| words.iter().any(|word| word.eq_ignore_ascii_case(text.trim()));
+    let is = |words: [&str; 6]| {
+        words
+            .iter()
+            .any(|word| word.eq_ignore_ascii_case(text.trim()))
+    };
     if is(["true", "1", "yes", "on", "y", "t"]) {
         Some(true)
     } else if is(["false", "0", "no", "off", "n", "f"]) {

@@ -82,9 +82,8 @@ struct Draft;
 impl Draft {
     /// Every field is read, also behind a wrong one, so that all faults are told at once.
     fn read(object: &Object<'_>, defaults: &Defaults, faults: &mut Faults) -> Option<Registration> {
-        let service_id = faults.required(object, "service_id", |value| {
-            name(value, ServiceId::parse)
-        });
+        let service_id =
+            faults.required(object, "service_id", |value| name(value, ServiceId::parse));
         let service_name = faults.required(object, "service_name", |value| {
             name(value, ServiceName::parse)
         });
