@@ -1,1 +1,3 @@
-//! One integration binary.
+//! One integration binary: fast to link, easy to share a harness.
+
+mod architecture;

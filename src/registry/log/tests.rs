@@ -107,11 +107,13 @@ proptest! {
             writer.push(event(revision, Some(names[service])), previous, |_, _| ());
         }
         let oldest = services.len().saturating_sub(capacity) as u64 + 1;
-        for service in 0..4 {
-            let wanted: Vec<u64> = (cursor + 1..=services.len() as u64)
-                .filter(|revision| services[*revision as usize - 1] == service)
+        for (service, last) in last.into_iter().enumerate() {
+            let wanted: Vec<u64> = (1_u64..)
+                .zip(&services)
+                .filter(|(revision, of)| *revision > cursor && **of == service)
+                .map(|(revision, _)| revision)
                 .collect();
-            let got = log.chain(Revision(last[service]), Revision(cursor), usize::MAX);
+            let got = log.chain(Revision(last), Revision(cursor), usize::MAX);
             if wanted.iter().any(|revision| *revision < oldest) {
                 prop_assert!(got.is_err());
             } else {

@@ -1,0 +1,19 @@
+# Two stages: the toolchain builds, and only the binary is shipped.
+FROM rust:1-bookworm AS build
+WORKDIR /src
+COPY Cargo.toml Cargo.lock ./
+COPY benches benches
+COPY src src
+RUN cargo build --release --locked --bin musterd
+
+FROM debian:bookworm-slim
+LABEL org.opencontainers.image.title="musterd" \
+      org.opencontainers.image.description="A service registry daemon with a message broker inside it" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=build /src/target/release/musterd /usr/local/bin/musterd
+# Inside a container, loopback would be unreachable from outside of it.
+ENV MUSTERD__HTTP__LISTEN=0.0.0.0:8000
+USER 65532:65532
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=2s CMD ["musterd", "health"]
+ENTRYPOINT ["musterd"]

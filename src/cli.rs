@@ -1,0 +1,132 @@
+//! Arguments and the commands of the binary: they parse, call `app`, and turn the end into an exit code.
+
+mod health;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    app::{self, App, Logs},
+    config::{Config, Sources},
+};
+
+/// Exit code: a room failed or was overdue, or the daemon could not start.
+const FAILED: u8 = 1;
+/// Exit code: the configuration or the arguments are wrong.
+const MISCONFIGURED: u8 = 2;
+
+#[derive(Debug, Parser)]
+#[command(name = "musterd", version, about = "A service registry with a message broker inside it")]
+struct Arguments {
+    /// Configuration file (TOML); config/default.toml names every key
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Sets one key, over the file and the environment; may be repeated
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = pair)]
+    set: Vec<(String, String)>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon (what happens without a command, too)
+    Serve,
+    /// Ask the running daemon whether it is healthy; exit code 0 means yes
+    Health(health::Arguments),
+    /// Read the configuration, report every fault and stop
+    CheckConfig,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write it as KEY=VALUE, such as http.listen=127.0.0.1:9000")?;
+    Ok((key.trim().to_owned(), value.to_owned()))
+}
+
+/// Runs the command the process was started with.
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    let sources = Sources {
+        file: arguments.config,
+        flags: arguments.set,
+        ..Sources::default()
+    }
+    .with_environment();
+    let config = match sources.load() {
+        Ok(config) => config,
+        Err(error) => {
+            complain(&error.to_string());
+            return ExitCode::from(MISCONFIGURED);
+        }
+    };
+    match arguments.command {
+        None | Some(Command::Serve) => serve(&sources, config),
+        Some(Command::Health(arguments)) => health::run(&arguments, &config),
+        Some(Command::CheckConfig) => ExitCode::SUCCESS,
+    }
+}
+
+fn serve(sources: &Sources, config: Config) -> ExitCode {
+    let logs = match Logs::start(&config.log) {
+        Ok(logs) => logs,
+        Err(error) => {
+            complain(&error.to_string());
+            return ExitCode::from(MISCONFIGURED);
+        }
+    };
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&format!("no threads to run on: {error}"));
+            return ExitCode::from(FAILED);
+        }
+    };
+    let ended = runtime.block_on(async {
+        let app = App::start(config).await?;
+        let reload = app.reloader(logs);
+        let request = async {
+            wait_for_stop(|| reload.apply(sources.load())).await;
+        };
+        app.run_until(request).await
+    });
+    // Tasks that block are not waited for: every room has ended or was given up.
+    runtime.shutdown_background();
+    match ended {
+        Ok(()) => {
+            tracing::info!("stopped");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            tracing::error!(error = %app::chain(&error), "stopped");
+            ExitCode::from(if error.is_configuration() { MISCONFIGURED } else { FAILED })
+        }
+    }
+}
+
+/// Returns at SIGTERM or SIGINT; calls `reload` at each SIGHUP.
+async fn wait_for_stop(reload: impl Fn()) {
+    let signals = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::hangup()),
+    );
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
+        tracing::error!("no signal can be caught: the daemon can only be killed");
+        return std::future::pending().await;
+    };
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => reload(),
+        }
+    }
+    tracing::info!("asked to stop");
+}
+
+#[expect(clippy::print_stderr, reason = "there is no log yet, or no daemon")]
+fn complain(message: &str) {
+    eprintln!("musterd: {message}");
+}

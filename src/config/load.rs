@@ -1,0 +1,186 @@
+//! Reading a configuration: defaults, then a file, then the environment, then the command line.
+
+use std::{fmt, path::PathBuf};
+
+use config::{File, FileFormat, Map, Value, ValueKind};
+use serde::Deserialize;
+
+use super::Config;
+
+/// Environment variables of the form `MUSTERD__HTTP__LISTEN` are keys.
+const PREFIX: &str = "MUSTERD__";
+
+/// One key that is wrong, and how to mend it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Fault {
+    /// The key, with dots between its parts.
+    pub key: String,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+impl Fault {
+    pub(super) fn new(key: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            key: key.into(),
+            message: message.into(),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.key, self.message)
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read or is not TOML.
+    #[error("the configuration file can't be used: {0}")]
+    File(String),
+    /// Some keys are wrong: all of them.
+    #[error("{}", list(.0))]
+    Faults(Vec<Fault>),
+}
+
+fn list(faults: &[Fault]) -> String {
+    let lines: Vec<_> = faults.iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}
+
+/// Where a configuration comes from, besides the defaults; the later wins.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// A TOML file.
+    pub file: Option<PathBuf>,
+    /// Names and values of environment variables.
+    pub environment: Vec<(String, String)>,
+    /// Keys and values of the command line.
+    pub flags: Vec<(String, String)>,
+}
+
+impl Sources {
+    /// Takes the environment of the process.
+    #[must_use]
+    pub fn with_environment(mut self) -> Self {
+        let own = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        self.environment = own.collect();
+        self
+    }
+
+    /// Reads everything.
+    ///
+    /// # Errors
+    /// Names the file, or every key that is wrong.
+    pub fn load(&self) -> Result<Config, ConfigError> {
+        let mut tree = self.read_file()?;
+        for (name, text) in &self.environment {
+            if let Some(key) = name.strip_prefix(PREFIX) {
+                let parts: Vec<_> = key.split("__").map(str::to_lowercase).collect();
+                insert(&mut tree, &parts, text);
+            }
+        }
+        for (key, text) in &self.flags {
+            let parts: Vec<_> = key.split('.').map(str::to_owned).collect();
+            insert(&mut tree, &parts, text);
+        }
+        let mut faults = Vec::new();
+        check_leaves(&mut tree, &mut Vec::new(), &mut faults);
+        if !faults.is_empty() {
+            return Err(ConfigError::Faults(faults));
+        }
+        let config = read(tree).map_err(|message| ConfigError::Faults(vec![Fault::new("configuration", message)]))?;
+        let faults = config.faults();
+        if faults.is_empty() { Ok(config) } else { Err(ConfigError::Faults(faults)) }
+    }
+
+    fn read_file(&self) -> Result<Map<String, Value>, ConfigError> {
+        let Some(path) = &self.file else {
+            return Ok(Map::new());
+        };
+        let told = |error: &dyn fmt::Display| ConfigError::File(format!("{}: {error}", path.display()));
+        let text = std::fs::read_to_string(path).map_err(|error| told(&error))?;
+        config::Config::builder()
+            .add_source(File::from_str(&text, FileFormat::Toml))
+            .build()
+            .and_then(config::Config::try_deserialize::<Map<String, Value>>)
+            .map_err(|error| told(&error))
+    }
+}
+
+fn insert(tree: &mut Map<String, Value>, parts: &[String], text: &str) {
+    let Some((first, rest)) = parts.split_first() else {
+        return;
+    };
+    if rest.is_empty() {
+        tree.insert(first.clone(), Value::new(None, text));
+        return;
+    }
+    let inner = tree.entry(first.clone()).or_insert_with(|| Value::new(None, Map::<String, Value>::new()));
+    if !matches!(inner.kind, ValueKind::Table(_)) {
+        inner.kind = ValueKind::Table(Map::new());
+    }
+    if let ValueKind::Table(inner) = &mut inner.kind {
+        insert(inner, rest, text);
+    }
+}
+
+/// Reads every leaf by itself, so that each fault is found and none hides another. A text where a
+/// list belongs (the environment has only texts) is taken as its parts between commas.
+fn check_leaves(tree: &mut Map<String, Value>, path: &mut Vec<String>, faults: &mut Vec<Fault>) {
+    let mut keys: Vec<_> = tree.keys().cloned().collect();
+    keys.sort();
+    for key in keys {
+        let Some(value) = tree.get_mut(&key) else {
+            continue;
+        };
+        path.push(key);
+        match &mut value.kind {
+            ValueKind::Table(inner) if !inner.is_empty() => check_leaves(inner, path, faults),
+            _ => {
+                if let Err(message) = read(branch(path, value.clone())) {
+                    match as_list(value).filter(|list| read(branch(path, list.clone())).is_ok()) {
+                        Some(list) => *value = list,
+                        None => faults.push(Fault::new(path.join("."), message)),
+                    }
+                }
+            }
+        }
+        path.pop();
+    }
+}
+
+fn as_list(value: &Value) -> Option<Value> {
+    let ValueKind::String(text) = &value.kind else {
+        return None;
+    };
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    Some(Value::new(None, parts.map(|part| Value::new(None, part)).collect::<Vec<_>>()))
+}
+
+/// A tree with one leaf.
+fn branch(path: &[String], leaf: Value) -> Map<String, Value> {
+    let mut parts = path.iter().rev();
+    let last = parts.next().cloned().unwrap_or_default();
+    let mut tree = Map::from_iter([(last, leaf)]);
+    for part in parts {
+        tree = Map::from_iter([(part.clone(), Value::new(None, tree))]);
+    }
+    tree
+}
+
+fn read(tree: Map<String, Value>) -> Result<Config, String> {
+    Config::deserialize(Value::new(None, tree)).map_err(|error| message(&error))
+}
+
+/// What serde said, without the key, which is told anyway.
+fn message(error: &config::ConfigError) -> String {
+    match error {
+        config::ConfigError::At { error, .. } => message(error),
+        other => other.to_string(),
+    }
+}

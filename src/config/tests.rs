@@ -1,0 +1,124 @@
+use std::{collections::BTreeSet, io::Write, time::Duration};
+
+use super::{Config, ConfigError, Sources};
+
+const DOCUMENTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/default.toml");
+
+fn faults(sources: &Sources) -> Vec<String> {
+    match sources.load() {
+        Err(ConfigError::Faults(faults)) => faults.iter().map(|fault| fault.key.clone()).collect(),
+        other => panic!("expected faults, got {other:?}"),
+    }
+}
+
+fn flags(flags: &[(&str, &str)]) -> Sources {
+    Sources {
+        flags: flags.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect(),
+        ..Sources::default()
+    }
+}
+
+#[test]
+fn nothing_at_all_is_the_default() {
+    assert_eq!(Sources::default().load().unwrap(), Config::default());
+}
+
+#[test]
+fn the_later_source_wins() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "[http]\nlisten = '127.0.0.1:1'\n[stop]\ngrace = '1s'\n[log]\nlevel = 'warn'").unwrap();
+    let sources = Sources {
+        file: Some(file.path().to_owned()),
+        environment: vec![
+            ("MUSTERD__HTTP__LISTEN".to_owned(), "127.0.0.1:2".to_owned()),
+            ("MUSTERD__STOP__GRACE".to_owned(), "2s".to_owned()),
+            ("MUSTERD__REGISTRY__GUARD__SHARE".to_owned(), "0.75".to_owned()),
+            ("PATH".to_owned(), "/bin".to_owned()),
+        ],
+        flags: vec![("http.listen".to_owned(), "127.0.0.1:3".to_owned())],
+    };
+    let config = sources.load().unwrap();
+    assert_eq!(config.http.listen, "127.0.0.1:3");
+    assert_eq!(config.stop.grace, Duration::from_secs(2));
+    assert_eq!(config.log.level, "warn");
+    assert!((config.registry.guard.share - 0.75).abs() < 1e-9);
+}
+
+#[test]
+fn every_fault_is_told_at_once_by_its_key() {
+    let sources = flags(&[
+        ("stop.grace", "soon"),
+        ("registry.instances_max", "many"),
+        ("registry.log_bytes_max", "16 bananas"),
+        ("http.nothing", "1"),
+        ("htpp.listen", "1"),
+    ]);
+    assert_eq!(
+        faults(&sources),
+        ["htpp.listen", "http.nothing", "registry.instances_max", "registry.log_bytes_max", "stop.grace"]
+    );
+    assert_eq!(faults(&flags(&[("http.listen", "localhost"), ("dns.listen", "1")])), ["http.listen", "dns.listen"]);
+}
+
+#[test]
+fn a_file_that_cannot_be_used_is_named() {
+    let missing = Sources {
+        file: Some("/nowhere/musterd.toml".into()),
+        ..Sources::default()
+    };
+    assert!(missing.load().unwrap_err().to_string().contains("/nowhere/musterd.toml"));
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "[http").unwrap();
+    let broken = Sources {
+        file: Some(file.path().to_owned()),
+        ..Sources::default()
+    };
+    assert!(matches!(broken.load(), Err(ConfigError::File(_))));
+}
+
+#[test]
+fn the_documented_defaults_are_the_defaults() {
+    let documented = Sources {
+        file: Some(DOCUMENTED.into()),
+        ..Sources::default()
+    };
+    assert_eq!(documented.load().unwrap(), Config::default());
+}
+
+/// The names serde lists when it refuses a key that can't exist.
+fn keys_below(path: &str) -> BTreeSet<String> {
+    let bogus = if path.is_empty() { "no-such-key".to_owned() } else { format!("{path}.no-such-key") };
+    let Err(ConfigError::Faults(faults)) = flags(&[(&bogus, "1")]).load() else {
+        panic!("\"{bogus}\" was taken");
+    };
+    let Some((_, names)) = faults[0].message.split_once("expected ") else {
+        return BTreeSet::new();
+    };
+    names.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_key_is_documented() {
+    let text = std::fs::read_to_string(DOCUMENTED).unwrap();
+    let mut documented = BTreeSet::new();
+    let mut section = String::new();
+    for line in text.lines().map(|line| line.trim_start_matches("# ").trim()) {
+        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            section = name.to_owned();
+        } else if let Some((key, _)) = line.split_once(" = ") {
+            documented.insert(format!("{section}.{key}"));
+        }
+    }
+    let mut missing = Vec::new();
+    let mut open: Vec<String> = keys_below("").into_iter().collect();
+    assert!(open.len() > 5, "{open:?}");
+    while let Some(path) = open.pop() {
+        let is_section = text.contains(&format!("[{path}]"));
+        if is_section {
+            open.extend(keys_below(&path).into_iter().map(|key| format!("{path}.{key}")));
+        } else if !documented.contains(&path) {
+            missing.push(path);
+        }
+    }
+    assert!(missing.is_empty(), "config/default.toml does not name {missing:?}");
+}

@@ -1,0 +1,192 @@
+//! The house rules, checked on every test run: who may import whom, which word belongs to which
+//! room, how long a file may grow.
+
+use std::{fs, path::Path};
+
+/// Each room and the rooms it may name. Lower rooms never name higher ones.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("model", &[]),
+    ("registry", &["model"]),
+    ("outbound", &["tasks", "telemetry"]),
+    (
+        "health",
+        &["model", "registry", "outbound", "tasks", "telemetry"],
+    ),
+    ("api", &["model"]),
+    ("ports", &["model", "api"]),
+    (
+        "transport",
+        &[
+            "model",
+            "registry",
+            "api",
+            "ports",
+            "outbound",
+            "tasks",
+            "telemetry",
+        ],
+    ),
+    ("broker", &[]),
+    (
+        "http",
+        &["model", "registry", "api", "ports", "tasks", "telemetry"],
+    ),
+    (
+        "config",
+        &[
+            "registry",
+            "health",
+            "http",
+            "outbound",
+            "transport",
+            "broker",
+            "telemetry",
+        ],
+    ),
+    ("telemetry", &[]),
+    ("tasks", &[]),
+    ("cli", &["app", "api", "config"]),
+];
+
+/// Rooms that see everything: the composition root and the binary.
+const ROOTS: &[&str] = &["lib", "main", "app"];
+
+/// Words that belong to some rooms only.
+const ONLY_IN: &[(&str, &[&str])] = &[
+    ("lapin", &["transport"]),
+    ("axum", &["http"]),
+    ("std::env", &["config"]),
+    ("prometheus", &["telemetry"]),
+    (
+        "SystemTime",
+        &["registry", "broker", "transport", "telemetry"],
+    ),
+];
+
+const LINES_MAX: usize = 500;
+
+#[test]
+fn every_file_keeps_the_house_rules() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut broken = Vec::new();
+    let mut seen = 0;
+    visit(&src, &mut |path, text| {
+        seen += 1;
+        let inside = path
+            .strip_prefix(&src)
+            .expect("under src")
+            .display()
+            .to_string();
+        let room = inside.split(['/', '.']).next().unwrap_or_default();
+        let code = without_comments(text);
+        check(&inside, room, &code, &mut broken);
+        let lines = text.lines().count();
+        if lines > LINES_MAX {
+            broken.push(format!("{inside}: {lines} lines, at most {LINES_MAX}"));
+        }
+        if inside.ends_with("mod.rs") {
+            broken.push(format!(
+                "{inside}: a room's front door is foo.rs, not foo/mod.rs"
+            ));
+        }
+    });
+    assert!(seen > 20, "the checker found only {seen} files");
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+fn check(inside: &str, room: &str, code: &str, broken: &mut Vec<String>) {
+    if ROOTS.contains(&room) {
+        return;
+    }
+    let Some((_, allowed)) = MAY_IMPORT.iter().find(|(name, _)| *name == room) else {
+        broken.push(format!("{inside}: room \"{room}\" is not on the plan"));
+        return;
+    };
+    for named in named_rooms(code) {
+        if named != room && !allowed.contains(&named.as_str()) {
+            broken.push(format!("{inside}: names {named}"));
+        }
+    }
+    for (word, rooms) in ONLY_IN {
+        if code.contains(word) && !rooms.contains(&room) {
+            broken.push(format!("{inside}: says {word}"));
+        }
+    }
+}
+
+fn without_comments(text: &str) -> String {
+    let code = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    code.collect::<Vec<_>>().join("\n")
+}
+
+/// Every top-level room named after `crate::`, grouped imports included.
+fn named_rooms(text: &str) -> Vec<String> {
+    let mut rooms = Vec::new();
+    for (at, _) in text.match_indices("crate::") {
+        let rest = &text[at + "crate::".len()..];
+        let Some(group) = rest.strip_prefix('{') else {
+            rooms.push(word(rest));
+            continue;
+        };
+        let mut depth = 0_u32;
+        let mut item_starts = true;
+        for (i, c) in group.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' if depth == 0 => break,
+                '}' => depth -= 1,
+                ',' if depth == 0 => item_starts = true,
+                c if item_starts && c.is_alphabetic() => {
+                    rooms.push(word(&group[i..]));
+                    item_starts = false;
+                }
+                _ => (),
+            }
+        }
+    }
+    rooms
+}
+
+fn word(text: &str) -> String {
+    text.chars()
+        .take_while(|c| c.is_alphanumeric() || *c == '_')
+        .collect()
+}
+
+fn visit(dir: &Path, check: &mut impl FnMut(&Path, &str)) {
+    for entry in fs::read_dir(dir).expect("readable folder") {
+        let path = entry.expect("readable entry").path();
+        if path.is_dir() {
+            visit(&path, check);
+        } else if path.extension().is_some_and(|ext| ext == "rs") {
+            check(&path, &fs::read_to_string(&path).expect("readable file"));
+        }
+    }
+}
+
+#[test]
+fn the_checker_sees_what_it_should() {
+    let text = "use crate::{\n    model::{Event, Instance},\n    registry::Registry,\n};";
+    assert_eq!(named_rooms(text), ["model", "registry"]);
+    let faults = |room: &str, code: &str| {
+        let mut broken = Vec::new();
+        check("x.rs", room, code, &mut broken);
+        broken
+    };
+    assert_eq!(
+        faults("model", "use crate::http::Config;"),
+        ["x.rs: names http"]
+    );
+    assert_eq!(
+        faults("broker", "use crate::model::Event;"),
+        ["x.rs: names model"]
+    );
+    assert_eq!(faults("registry", "use axum::Router;"), ["x.rs: says axum"]);
+    assert_eq!(faults("attic", "").len(), 1);
+    assert_eq!(
+        faults("http", "use crate::{api, registry::Registry};"),
+        [""; 0]
+    );
+}
