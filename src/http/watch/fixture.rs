@@ -7,11 +7,11 @@ use crate::{
     registry::{Config, Registry, RouteDraft},
 };
 
-pub(crate) fn name(text: &str) -> ServiceName {
+pub(in crate::http) fn name(text: &str) -> ServiceName {
     ServiceName::parse(text).unwrap()
 }
 
-pub(crate) fn registration(id: &str, service: &str, port: u16) -> Registration {
+pub(in crate::http) fn registration(id: &str, service: &str, port: u16) -> Registration {
     Registration {
         service_id: ServiceId::parse(id).unwrap(),
         service_name: name(service),
@@ -28,7 +28,7 @@ pub(crate) fn registration(id: &str, service: &str, port: u16) -> Registration {
     }
 }
 
-pub(crate) fn route(id: &str, path_prefix: &str, service: &str) -> RouteDraft {
+pub(in crate::http) fn route(id: &str, path_prefix: &str, service: &str) -> RouteDraft {
     RouteDraft {
         route_id: RouteId::parse(id).unwrap(),
         path_prefix: path_prefix.into(),
@@ -39,7 +39,7 @@ pub(crate) fn route(id: &str, path_prefix: &str, service: &str) -> RouteDraft {
     }
 }
 
-pub(crate) fn registry(log_entries_max: usize) -> Registry {
+pub(in crate::http) fn registry(log_entries_max: usize) -> Registry {
     Registry::new(Config {
         log_entries_max,
         ..Config::default()
@@ -47,7 +47,7 @@ pub(crate) fn registry(log_entries_max: usize) -> Registry {
 }
 
 /// Registers an instance of that name and port in a service.
-pub(crate) fn register(registry: &Registry, id: &str, service: &str, port: u16) {
+pub(in crate::http) fn register(registry: &Registry, id: &str, service: &str, port: u16) {
     registry
         .register(registration(id, service, port), None)
         .unwrap();

@@ -8,7 +8,8 @@ use futures_util::future::select_all;
 use tokio::sync::watch;
 
 use crate::{
-    model::{Cursor, Event, Revision, ServiceName},
+    api::Seen,
+    model::{Event, Revision, ServiceName},
     registry::{Compacted, Following, Registry, Snapshot},
 };
 
@@ -17,7 +18,7 @@ const BATCH_MAX: usize = 64;
 
 /// What a watcher wants to be told of.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Scope {
+pub(in crate::http) enum Scope {
     /// Everything, routes included.
     All,
     /// The changes of these services; they need not exist.
@@ -26,51 +27,25 @@ pub(crate) enum Scope {
 
 /// Where a watcher begins.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Start {
+pub(in crate::http) enum Start {
     /// With a snapshot.
     Fresh,
     /// Behind what it has seen.
     Behind(Seen),
 }
 
-/// What a caller says it has seen.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Seen {
-    /// All up to a cursor.
-    Cursor(Cursor),
-    /// All up to a revision of this epoch.
-    Revision(Revision),
-    /// Nothing that this registry could have told.
-    Unreadable,
-}
-
-impl Seen {
-    /// Reads a cursor, or a revision alone.
-    pub(crate) fn parse(text: &str) -> Self {
-        let text = text.trim();
-        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        match text.parse() {
-            Ok(cursor) => Self::Cursor(cursor),
-            Err(_) if digits => text
-                .parse()
-                .map_or(Self::Unreadable, |number| Self::Revision(Revision(number))),
-            Err(_) => Self::Unreadable,
-        }
-    }
-
-    /// Where in the log a reader goes on; none when it must start from a snapshot.
-    pub(crate) fn place(self, registry: &Registry) -> Option<Revision> {
-        match self {
-            Self::Cursor(cursor) => registry.place(cursor),
-            Self::Revision(revision) => registry.place(registry.cursor(revision)),
-            Self::Unreadable => None,
-        }
+/// Where in the log a caller goes on; none when it must start from a snapshot.
+pub(in crate::http) fn place(registry: &Registry, seen: Seen) -> Option<Revision> {
+    match seen {
+        Seen::Cursor(cursor) => registry.place(cursor),
+        Seen::Revision(revision) => registry.place(registry.cursor(revision)),
+        Seen::Unreadable => None,
     }
 }
 
 /// What a watcher is told.
 #[derive(Debug)]
-pub(crate) enum Told {
+pub(in crate::http) enum Told {
     /// Changes were missed; a snapshot follows.
     Resync,
     /// How it is now; what follows is behind it.
@@ -81,7 +56,7 @@ pub(crate) enum Told {
 
 /// Reads the log for one watcher.
 #[derive(Debug)]
-pub(crate) struct Reader {
+pub(in crate::http) struct Reader {
     registry: Registry,
     source: Source,
     cursor: Revision,
@@ -91,9 +66,18 @@ pub(crate) struct Reader {
     batch: std::vec::IntoIter<Arc<Event>>,
 }
 
-/// Who wakes the reader.
+/// Changes of one scope.
 #[derive(Debug)]
-enum Source {
+pub(in crate::http) struct Page {
+    /// Oldest first.
+    pub(in crate::http) events: Vec<Arc<Event>>,
+    /// There is no other change of the scope up to here.
+    pub(in crate::http) until: Revision,
+}
+
+/// Where the changes of one scope come from, and who tells of new ones.
+#[derive(Debug)]
+pub(in crate::http) enum Source {
     All(watch::Receiver<Revision>),
     Services(Vec<Following>),
 }
@@ -107,12 +91,12 @@ enum Next {
 
 impl Reader {
     /// A reader that begins at `start`.
-    pub(crate) fn new(registry: &Registry, scope: Scope, start: Start) -> Self {
+    pub(in crate::http) fn new(registry: &Registry, scope: Scope, start: Start) -> Self {
         // Followed first, so that nothing happens unheard between the two.
         let source = Source::new(registry, scope);
         let (next, cursor) = match start {
             Start::Fresh => (Next::Snapshot, Revision::default()),
-            Start::Behind(seen) => match seen.place(registry) {
+            Start::Behind(seen) => match place(registry, seen) {
                 Some(revision) => (Next::Events, revision),
                 None => (Next::Resync, Revision::default()),
             },
@@ -128,12 +112,25 @@ impl Reader {
     }
 
     /// True when everything is followed.
-    pub(crate) fn reads_all(&self) -> bool {
+    pub(in crate::http) fn reads_all(&self) -> bool {
         matches!(self.source, Source::All(_))
     }
 
+    /// The name of the one service that is followed, if it is one.
+    pub(in crate::http) fn only_service(&self) -> Option<&str> {
+        match &self.source {
+            Source::Services(list) if list.len() == 1 => Some(list[0].service().name().as_str()),
+            _ => None,
+        }
+    }
+
+    /// The last change that was told, or shown in a snapshot.
+    pub(in crate::http) fn cursor(&self) -> Revision {
+        self.cursor
+    }
+
     /// What comes next, or none when there is nothing new.
-    pub(crate) fn next(&mut self) -> Option<Told> {
+    pub(in crate::http) fn next(&mut self) -> Option<Told> {
         loop {
             match self.next {
                 Next::Resync => {
@@ -150,20 +147,20 @@ impl Reader {
                 }
                 continue;
             }
-            match self.source.read(&self.registry, self.cursor) {
-                Ok(batch) if batch.is_empty() => {
+            match self.source.read(&self.registry, self.cursor, BATCH_MAX) {
+                Ok(page) if page.events.is_empty() => {
                     // An idle reader keeps nothing.
                     self.batch = Vec::new().into_iter();
                     return None;
                 }
-                Ok(batch) => self.batch = batch.into_iter(),
+                Ok(page) => self.batch = page.events.into_iter(),
                 Err(Compacted { .. }) => self.next = Next::Resync,
             }
         }
     }
 
     /// Waits until something changed. Cancel safe; may wake for nothing.
-    pub(crate) async fn changed(&mut self) {
+    pub(in crate::http) async fn changed(&mut self) {
         self.source.changed().await;
     }
 
@@ -195,7 +192,7 @@ impl Reader {
 }
 
 impl Source {
-    fn new(registry: &Registry, scope: Scope) -> Self {
+    pub(in crate::http) fn new(registry: &Registry, scope: Scope) -> Self {
         match scope {
             Scope::All => Self::All(registry.follow()),
             Scope::Services(mut names) => {
@@ -207,24 +204,38 @@ impl Source {
         }
     }
 
-    fn read(&self, registry: &Registry, cursor: Revision) -> Result<Vec<Arc<Event>>, Compacted> {
-        let list = match self {
-            Self::All(_) => return registry.since(cursor, BATCH_MAX),
-            Self::Services(list) => list,
-        };
+    /// At most `max` changes after `cursor`, oldest first.
+    pub(in crate::http) fn read(
+        &self,
+        registry: &Registry,
+        cursor: Revision,
+        max: usize,
+    ) -> Result<Page, Compacted> {
         // Up to here every service tells all it has; beyond, one may be ahead of the other.
         let newest = registry.newest();
         let mut events = Vec::new();
-        for following in list {
-            events.append(&mut registry.since_of(following.service(), cursor, BATCH_MAX)?);
+        match self {
+            Self::All(_) => events = registry.since(cursor, max)?,
+            Self::Services(list) => {
+                for following in list {
+                    events.append(&mut registry.since_of(following.service(), cursor, max)?);
+                }
+                events.retain(|event| event.revision <= newest);
+                events.sort_by_key(|event| event.revision);
+                events.truncate(max);
+            }
         }
-        events.retain(|event| event.revision <= newest);
-        events.sort_by_key(|event| event.revision);
-        events.truncate(BATCH_MAX);
-        Ok(events)
+        let last = events.last().map(|event| event.revision);
+        let until = match last {
+            Some(last) if events.len() == max => last,
+            Some(last) => last.max(newest),
+            None => newest.max(cursor),
+        };
+        Ok(Page { events, until })
     }
 
-    async fn changed(&mut self) {
+    /// Waits until something changed. Cancel safe; may wake for nothing.
+    pub(in crate::http) async fn changed(&mut self) {
         match self {
             Self::All(receiver) => {
                 if receiver.changed().await.is_err() {

@@ -7,8 +7,9 @@ use std::{
 use proptest::prelude::*;
 use tokio::time::timeout;
 
-use super::{Reader, Scope, Seen, Start, Told};
+use super::{Reader, Scope, Start, Told};
 use crate::{
+    api::Seen,
     http::watch::fixture::{name, register, registry, route},
     model::{Cursor, Epoch, Event, EventKind, OverrideStatus, Revision},
     registry::{Registry, Snapshot},
@@ -255,22 +256,6 @@ fn where_a_reader_begins() {
     check(cursor(7), &lost);
     check(Seen::Cursor(elsewhere), &lost);
     check(Seen::Unreadable, &lost);
-}
-
-#[test]
-fn what_callers_say_they_have_seen() {
-    let check = |text: &str, expected: Seen| assert_eq!(Seen::parse(text), expected, "{text:?}");
-    let cursor = Cursor {
-        epoch: Epoch(0xab),
-        revision: Revision(12),
-    };
-    check("ab-12", Seen::Cursor(cursor));
-    check(" ab-12 ", Seen::Cursor(cursor));
-    check("12", Seen::Revision(Revision(12)));
-    check("0", Seen::Revision(Revision(0)));
-    for text in ["", "-", "ab-", "-3", "+3", "ab-+3", "x-1", "99999999999999999999", "ab-12-1", "é"] {
-        check(text, Seen::Unreadable);
-    }
 }
 
 #[test]
