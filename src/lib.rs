@@ -10,7 +10,11 @@ pub mod ports;
 
 pub mod http;
 
+pub mod transport;
+
 pub mod broker;
+
+pub mod outbound;
 
 pub mod tasks;
 pub mod telemetry;

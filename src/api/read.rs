@@ -154,6 +154,8 @@ pub(super) struct Faults {
     pub(super) errors: Vec<FieldError>,
     /// Where in the body the fields are: empty, or such as `checks[0].`.
     pub(super) prefix: String,
+    /// A sentence for each field that was passed over.
+    pub(super) warnings: Vec<String>,
 }
 
 impl Faults {
@@ -162,6 +164,15 @@ impl Faults {
             field: format!("{}{field}", self.prefix),
             message: message.into(),
         });
+    }
+
+    /// Notes that these fields are not read.
+    pub(super) fn pass_over(&mut self, unknown: &[String]) {
+        let left = WARNINGS_MAX.saturating_sub(self.warnings.len());
+        let prefix = &self.prefix;
+        let sentence = |name| format!("unknown field \"{prefix}{name}\" was ignored");
+        self.warnings
+            .extend(unknown.iter().take(left).map(sentence));
     }
 
     /// The value, or a note of what is wrong with the field.
