@@ -9,6 +9,7 @@ mod cors;
 mod discovery;
 mod extract;
 mod front;
+mod gateway;
 mod measure;
 mod operations;
 mod overrides;
@@ -19,6 +20,7 @@ mod routes;
 mod server;
 mod services;
 mod state;
+mod watch;
 mod webhooks;
 
 pub use self::{
@@ -26,4 +28,5 @@ pub use self::{
     cors::{Cors, CorsError},
     server::{BindError, Bound, bind},
     state::{Door, Rooms},
+    watch::Config as WatchConfig,
 };

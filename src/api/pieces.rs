@@ -43,7 +43,7 @@ impl SnapshotWriter {
             out.push(b',');
         }
         self.instances += 1;
-        instance::instance(out, one, last_heartbeat);
+        instance(out, one, last_heartbeat);
     }
 
     /// Begins the routes, after the last service.
@@ -60,7 +60,7 @@ impl SnapshotWriter {
             out.push(b',');
         }
         self.routes = Some(before + 1);
-        out.extend_from_slice(&route::route(one));
+        out.extend_from_slice(&route(one));
     }
 
     /// Everything after the last route, or after the last service when the routes are not told.

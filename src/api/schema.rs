@@ -1,11 +1,17 @@
 //! The shapes of bodies, for the OpenAPI document. That they are what is really written is checked
 //! by reading real answers into them.
 
+mod watching;
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
+
+pub use self::watching::{
+    Endpoint, Events, GatewayConfig, Resolved, RouteRemoved, Routes, Target,
+};
 
 /// A registration. Numbers may come as strings, and true and false in other words.
 #[derive(Clone, Debug, Deserialize, ToSchema)]

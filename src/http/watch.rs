@@ -23,7 +23,7 @@ pub use self::config::Config;
 pub(in crate::http) use self::{
     frames::{Form, Frames},
     gate::{Gate, Kind, Refused, Ticket},
-    poll::{Waiting, index_of, is_current},
+    poll::{Waiting, is_current},
     recent::{__path_events, events},
     reader::place,
     socket::{__path_watch_socket, watch_socket},

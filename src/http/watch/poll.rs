@@ -33,7 +33,7 @@ pub(in crate::http) fn is_current(registry: &Registry, seen: Seen, current: Revi
 
 /// The index of what a caller is about to be answered about a service. An unknown service has the
 /// newest one: all it misses comes later.
-pub(in crate::http) fn index_of(registry: &Registry, name: &str) -> Revision {
+fn index_of(registry: &Registry, name: &str) -> Revision {
     // Before the look at the service: one that registers in between is behind this revision.
     let newest = registry.newest();
     registry

@@ -185,7 +185,7 @@ impl Reader {
         };
         let covered = shown.covers(event);
         if event.revision >= shown.covered_until() {
-            self.shown = snapshot.beyond();
+            self.shown = None;
         }
         !covered
     }
