@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use axum::{
-    Extension,
     extract::{RawQuery, State},
     http::{HeaderName, HeaderValue},
     response::{IntoResponse, Response},
@@ -52,7 +51,7 @@ const BODY_AGE_MS_MAX: u64 = 1000;
 )]
 pub(super) async fn discover(
     State(shared): State<Shared>,
-    Extension(Peer(address)): Extension<Peer>,
+    Peer(address): Peer,
     name: Name,
     RawQuery(query): RawQuery,
 ) -> Answer {

@@ -77,11 +77,7 @@ fn table(shared: &Shared) -> OpenApiRouter<Shared> {
         .routes(waiting.row(routes!(watch::watch_socket)))
         .routes(waiting.row(routes!(watch::events)))
         .routes(timed.row(routes!(gateway::list)))
-        .routes(timed.row(routes!(
-            gateway::find,
-            gateway::set,
-            gateway::remove
-        )))
+        .routes(timed.row(routes!(gateway::find, gateway::set, gateway::remove)))
         .routes(timed.row(routes!(gateway::resolve)))
         .routes(waiting.row(routes!(gateway::config)))
         .routes(waiting.row(routes!(gateway::watch)))

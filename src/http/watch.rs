@@ -24,8 +24,8 @@ pub(in crate::http) use self::{
     frames::{Form, Frames},
     gate::{Gate, Kind, Refused, Ticket},
     poll::{Waiting, is_current},
-    recent::{__path_events, events},
     reader::place,
+    recent::{__path_events, events},
     socket::{__path_watch_socket, watch_socket},
     stream::{__path_watch, Silence, sse, watch},
 };
@@ -79,6 +79,8 @@ impl IntoResponse for Refused {
 }
 
 #[cfg(test)]
-mod fixture;
+pub(in crate::http) mod fixture;
+#[cfg(test)]
+pub(in crate::http) mod live;
 #[cfg(test)]
 mod tests;

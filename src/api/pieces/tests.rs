@@ -92,7 +92,11 @@ fn check(services: &[(&str, Vec<Arc<Instance>>)], routes: Option<&[Arc<Route>]>)
 #[test]
 fn pieces_are_the_same_bytes_as_the_whole() {
     let some = vec![instance("1", "a"), instance("2", "a")];
-    let services = [("a", some), ("b \"", vec![]), ("c", vec![instance("3", "c")])];
+    let services = [
+        ("a", some),
+        ("b \"", vec![]),
+        ("c", vec![instance("3", "c")]),
+    ];
     let routes = [route("x"), route("y")];
     check(&[], None);
     check(&[], Some(&[]));

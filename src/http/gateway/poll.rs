@@ -1,7 +1,6 @@
 //! The configuration of gateways as an answer, at once or when it changed.
 
 use axum::{
-    Extension,
     extract::{RawQuery, State},
     response::IntoResponse,
 };
@@ -31,7 +30,7 @@ use crate::{
 )]
 pub(in crate::http) async fn config(
     State(shared): State<Shared>,
-    Extension(Peer(address)): Extension<Peer>,
+    Peer(address): Peer,
     RawQuery(query): RawQuery,
 ) -> Answer {
     let wanted = Discover::from_query(query.as_deref())?;

@@ -3,7 +3,6 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use axum::{
-    Extension,
     extract::{RawQuery, State},
     http::HeaderMap,
     response::IntoResponse,
@@ -39,7 +38,7 @@ use crate::{
 )]
 pub(in crate::http) async fn watch(
     State(shared): State<Shared>,
-    Extension(Peer(address)): Extension<Peer>,
+    Peer(address): Peer,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Answer {

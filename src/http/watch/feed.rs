@@ -52,7 +52,10 @@ impl Feed {
             if let Some(pieces) = self.snapshot.take() {
                 return Some(self.go_on(pieces));
             }
-            if self.until.is_some_and(|until| self.reader.cursor() >= until) {
+            if self
+                .until
+                .is_some_and(|until| self.reader.cursor() >= until)
+            {
                 return None;
             }
             match self.reader.next()? {

@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Extension,
     body::Body,
     extract::{RawQuery, State},
     http::{HeaderValue, header},
@@ -54,7 +53,7 @@ const PIECE_BYTES: usize = 64 * 1024;
 )]
 pub(in crate::http) async fn events(
     State(shared): State<Shared>,
-    Extension(Peer(address)): Extension<Peer>,
+    Peer(address): Peer,
     RawQuery(query): RawQuery,
 ) -> Answer {
     let wanted = Wanted::read(&shared, query.as_deref())?;
@@ -203,7 +202,9 @@ impl Wanted {
                     wanted.since = Some(Seen::parse(&value));
                     Ok(())
                 }
-                "limit" => api::limit(&value).map(|limit| wanted.limit = limit.min(config.events_max)),
+                "limit" => {
+                    api::limit(&value).map(|limit| wanted.limit = limit.min(config.events_max))
+                }
                 "wait" => api::wait(&value).map(|wait| wanted.wait = Some(wait)),
                 _ => Ok(()),
             };

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use axum::{
-    Extension,
     body::Body,
     extract::{Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
@@ -70,7 +69,7 @@ type Socket = WebSocketStream<TokioIo<Upgraded>>;
 )]
 pub(in crate::http) async fn watch_socket(
     State(shared): State<Shared>,
-    Extension(Peer(address)): Extension<Peer>,
+    Peer(address): Peer,
     mut request: Request,
 ) -> Answer {
     let accept = match handshake(request.headers()) {
@@ -86,7 +85,9 @@ pub(in crate::http) async fn watch_socket(
         Err(refused) => return Ok(refused.into_response()),
     };
     let feed = Feed::new(shared.clone(), Form::Socket, wanted.scope, wanted.start);
-    shared.upgraded.spawn(serve(upgrade, feed, shared.clone(), ticket));
+    shared
+        .upgraded
+        .spawn(serve(upgrade, feed, shared.clone(), ticket));
     Ok(switching(accept))
 }
 
@@ -241,9 +242,5 @@ fn frame(piece: Piece) -> Message {
     } else {
         Data::Continue
     };
-    Message::Frame(Frame::message(
-        piece.bytes,
-        OpCode::Data(kind),
-        piece.last,
-    ))
+    Message::Frame(Frame::message(piece.bytes, OpCode::Data(kind), piece.last))
 }

@@ -3,7 +3,6 @@
 use std::{convert::Infallible, time::Duration};
 
 use axum::{
-    Extension,
     body::Body,
     extract::{RawQuery, State},
     http::{HeaderMap, HeaderValue, header},
@@ -42,7 +41,7 @@ use crate::{
 )]
 pub(in crate::http) async fn watch(
     State(shared): State<Shared>,
-    Extension(Peer(address)): Extension<Peer>,
+    Peer(address): Peer,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Answer {
@@ -104,8 +103,7 @@ pub(super) fn scope(query: Option<&str>, services_max: usize) -> Result<Scope, P
         }
         let names = names.get_or_insert_with(Vec::new);
         if names.len() == services_max {
-            let message =
-                format!("at most {services_max} are allowed (http.watch.services_max)");
+            let message = format!("at most {services_max} are allowed (http.watch.services_max)");
             return Err(Problem::field("service", message));
         }
         names.push(ServiceName::parse(&value));

@@ -63,7 +63,10 @@ fn the_frame_of_an_event_is_built_once() {
     for _ in 0..3 {
         frames.event(&event(7), || Bytes::from_static(b"{}"), &mut out);
     }
-    assert!(out.iter().all(|piece| piece.bytes.as_ptr() == out[0].bytes.as_ptr()));
+    assert!(
+        out.iter()
+            .all(|piece| piece.bytes.as_ptr() == out[0].bytes.as_ptr())
+    );
 }
 
 #[test]
@@ -71,7 +74,10 @@ fn a_late_reader_pushes_nothing_out_and_gets_its_own_event() {
     let frames = Frames::new(Form::Sse);
     let (old, new) = (5, 5 + KEPT as u64);
     sent(&frames, new, "{}");
-    assert_eq!(sent(&frames, old, "[]"), "event: event\nid: ab-5\ndata: []\n\n");
+    assert_eq!(
+        sent(&frames, old, "[]"),
+        "event: event\nid: ab-5\ndata: []\n\n"
+    );
     let mut out = VecDeque::new();
     frames.event(&event(new), || panic!("it is kept"), &mut out);
 }
@@ -82,7 +88,10 @@ fn the_json_of_a_large_event_is_shared_and_not_copied() {
     let frames = Frames::new(Form::Socket);
     let mut out = VecDeque::new();
     frames.event(&event(1), || json.clone(), &mut out);
-    assert!(out.iter().any(|piece| piece.bytes.as_ptr() == json.as_ptr()));
+    assert!(
+        out.iter()
+            .any(|piece| piece.bytes.as_ptr() == json.as_ptr())
+    );
     let text = std::str::from_utf8(&json).unwrap();
     let expected = format!("{{\"type\":\"event\",\"id\":\"ab-1\",\"data\":{text}}}");
     assert_eq!(sent(&frames, 1, text), expected);

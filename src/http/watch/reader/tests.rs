@@ -209,7 +209,10 @@ async fn readers_that_begin_amid_changes_miss_and_repeat_nothing() {
             let mut watcher = Watcher::default();
             loop {
                 watcher.drain(&mut reader);
-                if timeout(Duration::from_millis(300), reader.changed()).await.is_err() {
+                if timeout(Duration::from_millis(300), reader.changed())
+                    .await
+                    .is_err()
+                {
                     return (watcher, names);
                 }
             }
@@ -273,7 +276,10 @@ fn a_reader_that_falls_behind_is_told_so() {
         panic!("a snapshot follows a resync");
     };
     let (_, view) = &snapshot.services[0];
-    assert_eq!(view.instances.values().next().unwrap().registration.port, 99);
+    assert_eq!(
+        view.instances.values().next().unwrap().registration.port,
+        99
+    );
     assert!(reader.next().is_none());
 }
 

@@ -10,10 +10,17 @@ use crate::{
 fn pieces_of_any_size_make_the_whole() {
     let registry = registry(1000);
     for at in 0..40_u16 {
-        register(&registry, &format!("i{at}"), &format!("s{}", at % 7), at + 1);
+        register(
+            &registry,
+            &format!("i{at}"),
+            &format!("s{}", at % 7),
+            at + 1,
+        );
     }
     for at in 0..5 {
-        registry.set_route(route(&format!("r{at}"), "/x", "s0")).unwrap();
+        registry
+            .set_route(route(&format!("r{at}"), "/x", "s0"))
+            .unwrap();
     }
     let snapshot = registry.snapshot();
     let cursor = registry.cursor(snapshot.revision);
