@@ -20,6 +20,8 @@ mod routes;
 mod server;
 mod services;
 mod state;
+#[cfg(test)]
+mod testing;
 mod watch;
 mod webhooks;
 

@@ -192,3 +192,6 @@ impl Shared {
         response
     }
 }
+
+#[cfg(test)]
+mod tests;

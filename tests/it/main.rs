@@ -1,3 +1,4 @@
 //! One integration binary: fast to link, easy to share a harness.
 
 mod architecture;
+mod http;
