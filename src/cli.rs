@@ -18,7 +18,11 @@ const FAILED: u8 = 1;
 const MISCONFIGURED: u8 = 2;
 
 #[derive(Debug, Parser)]
-#[command(name = "musterd", version, about = "A service registry with a message broker inside it")]
+#[command(
+    name = "musterd",
+    version,
+    about = "A service registry with a message broker inside it"
+)]
 struct Arguments {
     /// Configuration file (TOML); config/default.toml names every key
     #[arg(long, global = true, value_name = "FILE")]
@@ -41,7 +45,9 @@ enum Command {
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("write it as KEY=VALUE, such as http.listen=127.0.0.1:9000")?;
+    let (key, value) = text
+        .split_once('=')
+        .ok_or("write it as KEY=VALUE, such as http.listen=127.0.0.1:9000")?;
     Ok((key.trim().to_owned(), value.to_owned()))
 }
 
@@ -100,7 +106,11 @@ fn serve(sources: &Sources, config: Config) -> ExitCode {
         }
         Err(error) => {
             tracing::error!(error = %app::chain(&error), "stopped");
-            ExitCode::from(if error.is_configuration() { MISCONFIGURED } else { FAILED })
+            ExitCode::from(if error.is_configuration() {
+                MISCONFIGURED
+            } else {
+                FAILED
+            })
         }
     }
 }

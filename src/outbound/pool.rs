@@ -111,6 +111,11 @@ impl<C> Pool<C> {
         drop(gone);
     }
 
+    #[cfg(test)]
+    pub(super) fn size(&self) -> i64 {
+        self.size.get()
+    }
+
     fn show(&self, idle: &Idle<C>) {
         self.size
             .set(i64::try_from(idle.by_turn.len()).unwrap_or(i64::MAX));

@@ -119,6 +119,8 @@ impl Webhooks {
         let (stop, end) = (inner.crew.stopping().clone(), watcher.end.clone());
         inner.crew.spawn(async move {
             let ended = tokio::select! {
+                // First, so that nothing is sent any more.
+                biased;
                 () = end.cancelled() => Ended::Closed,
                 ended = relay.run(&stop) => ended,
             };
