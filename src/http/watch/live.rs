@@ -183,11 +183,18 @@ impl Client {
             assert!(self.head.starts_with("http/1.1 200"), "{}", self.head);
             assert!(self.head.contains("content-type: text/event-stream"));
         }
+        let mut searched = 0;
         loop {
-            if let Some((block, rest)) = self.text.split_once("\n\n") {
-                let (block, rest) = (block.to_owned(), rest.to_owned());
-                self.text = rest;
+            if let Some(end) = self.text[searched..].find("\n\n") {
+                let rest = self.text.split_off(searched + end + 2);
+                let mut block = std::mem::replace(&mut self.text, rest);
+                block.truncate(searched + end);
                 return Some(block);
+            }
+            // The two may come apart.
+            searched = self.text.len().saturating_sub(1);
+            while !self.text.is_char_boundary(searched) {
+                searched -= 1;
             }
             if !self.read_chunk().await {
                 assert_eq!(self.text, "", "a stream ends behind a message");
