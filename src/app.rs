@@ -36,6 +36,9 @@ pub enum AppError {
     /// The client of probes and webhooks can't be made.
     #[error("outbound connections can't be made")]
     Outbound(#[from] OutboundError),
+    /// The process can't catch signals.
+    #[error("signals can't be caught")]
+    Signals(#[source] std::io::Error),
     /// A room failed or was overdue.
     #[error("a room failed")]
     Stopped(#[from] StopError),
@@ -47,7 +50,7 @@ impl AppError {
         match self {
             Self::Cors(_) | Self::Outbound(_) => true,
             Self::Bind(error) => matches!(error, http::BindError::Address { .. }),
-            Self::Stopped(_) => false,
+            Self::Signals(_) | Self::Stopped(_) => false,
         }
     }
 }
@@ -88,7 +91,7 @@ impl App {
         let transport = config.transport.clone();
         let callbacks = Callbacks::new(registry.clone(), transport.clone(), direct.clone());
         let webhooks = Webhooks::new(registry.clone(), transport, client.clone(), direct);
-        let health = Health::new(config.health, registry.clone(), client, &metrics);
+        let health = Health::new(config.health, registry.clone(), client.clone(), &metrics);
         let rooms = Rooms {
             registry: registry.clone(),
             defaults: defaults(&config),
@@ -107,6 +110,7 @@ impl App {
             callbacks.clone().run(stop)
         });
         tasks.spawn(Stage::Carrier, "webhooks", |stop| webhooks.run(stop));
+        tasks.spawn(Stage::Sink, "outbound", |stop| client.run(stop));
         shut_doors(&config);
         Ok(Self {
             config,

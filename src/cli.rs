@@ -2,13 +2,13 @@
 
 mod health;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
-    app::{self, App, Logs},
+    app::{self, App, AppError, Logs},
     config::{Config, Sources},
 };
 
@@ -90,12 +90,12 @@ fn serve(sources: &Sources, config: Config) -> ExitCode {
         }
     };
     let ended = runtime.block_on(async {
+        // Before anything listens, so that a signal never finds the system's own way of handling it.
+        let signals = Signals::catch().map_err(AppError::Signals)?;
         let app = App::start(config).await?;
         let reload = app.reloader(logs);
-        let request = async {
-            wait_for_stop(|| reload.apply(sources.load())).await;
-        };
-        app.run_until(request).await
+        app.run_until(signals.wait_for_stop(|| reload.apply(sources.load())))
+            .await
     });
     // Tasks that block are not waited for: every room has ended or was given up.
     runtime.shutdown_background();
@@ -115,25 +115,34 @@ fn serve(sources: &Sources, config: Config) -> ExitCode {
     }
 }
 
-/// Returns at SIGTERM or SIGINT; calls `reload` at each SIGHUP.
-async fn wait_for_stop(reload: impl Fn()) {
-    let signals = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::hangup()),
-    );
-    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
-        tracing::error!("no signal can be caught: the daemon can only be killed");
-        return std::future::pending().await;
-    };
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = hangup.recv() => reload(),
-        }
+/// The signals that mean something to the daemon.
+#[derive(Debug)]
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn catch() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
-    tracing::info!("asked to stop");
+
+    /// Returns at SIGTERM or SIGINT; calls `reload` at each SIGHUP.
+    async fn wait_for_stop(mut self, reload: impl Fn()) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => break,
+                _ = self.interrupt.recv() => break,
+                _ = self.hangup.recv() => reload(),
+            }
+        }
+        tracing::info!("asked to stop");
+    }
 }
 
 #[expect(clippy::print_stderr, reason = "there is no log yet, or no daemon")]

@@ -106,6 +106,10 @@ impl Config {
         }
         let own = self.http.faults().into_iter();
         faults.extend(own.map(|sentence| Fault::new("http", sentence)));
+        let own = self.transport.faults().into_iter();
+        faults.extend(own.map(|sentence| Fault::new("transport", sentence)));
+        let own = self.health.faults().into_iter();
+        faults.extend(own.map(|sentence| Fault::new("health", sentence)));
         faults
     }
 }

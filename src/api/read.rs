@@ -141,7 +141,7 @@ impl Visitor<'_> for Key {
         let same = |known: &&&'static str| **known == name;
         Ok(match self.0.known.iter().find(same) {
             Some(known) => Named::Known(known),
-            None if self.0.own.iter().any(|own| *own == name) => Named::Own,
+            None if self.0.own.contains(&name) => Named::Own,
             None => Named::Unknown(name.chars().take(QUOTED_MAX).collect()),
         })
     }

@@ -105,7 +105,7 @@ impl Readiness for ReadyPort {
             name: "registry",
             ok: true,
             detail: format!(
-                "{} instances of {} services",
+                "instances: {}, services: {}",
                 counts.instances, counts.services
             ),
         }]

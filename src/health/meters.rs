@@ -1,9 +1,7 @@
 //! The room's metrics.
 
-use prometheus::{Histogram, IntCounterVec, IntGauge};
-
 use super::{report::Outcome, table::Sizes};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Histogram, IntCounterVec, IntGauge, Metrics};
 
 #[derive(Debug)]
 pub(super) struct Meters {

@@ -18,7 +18,7 @@ use super::{
     meters::Meters,
     probe::{self, Limits},
     report::{CheckReport, Outcome, ProbeResult, Report},
-    table::{Due, Ended, Judgement, Kept, Table, Turn},
+    table::{Due, Ended, Judgement, Kept, Noted, Table, Turn},
 };
 use crate::{
     model::{Event, EventKind, Registration, Revision, Status},
@@ -275,11 +275,11 @@ impl Shared {
 
     fn shown(&self, of: &Registration, kept: &Kept<'_>) -> CheckReport {
         let clock = self.registry.clock();
-        let results = kept.results.iter().rev().map(|ended| ProbeResult {
-            outcome: ended.outcome,
-            at: clock.wall_of(ended.at_ms),
-            latency: ended.latency,
-            text: ended.text.clone(),
+        let results = kept.results.iter().rev().map(|noted| ProbeResult {
+            outcome: noted.outcome,
+            at: clock.wall_of(noted.at_ms),
+            latency: noted.latency(),
+            text: noted.text.as_ref().into(),
         });
         let is_ttl = kept.source.is_ttl(of);
         let latency = kept.results.back().filter(|_| !is_ttl);
@@ -292,7 +292,7 @@ impl Shared {
                 Some(false) => Status::Unhealthy,
             },
             since: clock.wall_of(kept.verdict.since_ms()),
-            latency: latency.map(|ended| ended.latency),
+            latency: latency.map(Noted::latency),
             flapping: kept.verdict.is_flapping(),
             results: results.collect(),
         }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use self::track::Track;
-pub(super) use self::track::{Ended, Kept};
+pub(super) use self::track::{Ended, Kept, Noted};
 use super::{
     Config,
     check::Source,

@@ -7,10 +7,10 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use prometheus::IntGauge;
 use tokio::time::Instant;
 
 use super::tls::{Guard, Protocol};
+use crate::telemetry::IntGauge;
 
 /// What makes two connections interchangeable.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]

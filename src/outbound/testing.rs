@@ -1,5 +1,7 @@
 //! Targets for tests: servers on a free port of the loopback address that behave as told.
 
+pub(crate) mod grpc;
+
 use std::{
     net::SocketAddr,
     sync::{

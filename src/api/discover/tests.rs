@@ -85,7 +85,8 @@ fn all_filters_must_match() {
 fn the_answer_counts() {
     let body = br#"{"service_id":"a","service_name":"a","host":"h","port":1}"#;
     let parsed = api::registration(body, &Defaults::default()).unwrap();
-    let instances = vec![Arc::new(made_of(parsed.registration)); 3];
+    let instance = Arc::new(made_of(parsed.registration));
+    let instances = [Arc::clone(&instance), Arc::clone(&instance), instance];
     let answer = discovered(instances.iter(), |_| Timestamp(0));
     let shape: schema::Discovered = serde_json::from_slice(&answer).unwrap();
     assert_eq!((shape.total_count, shape.services.len()), (3, 3));

@@ -445,3 +445,45 @@ async fn a_url_that_cannot_be_requested_is_refused() {
     check_refused(&stage, "http://127.0.0.1:0/", "port");
     check_refused(&stage, "http://user:password@127.0.0.1/", "credentials");
 }
+
+#[tokio::test]
+async fn an_address_that_is_not_allowed_is_never_reached() {
+    let stage = stage();
+    let url = "http://169.254.169.254/latest/meta-data";
+    let id = stage
+        .webhooks
+        .add(draft(url), Start::Newest)
+        .unwrap()
+        .id
+        .to_string();
+    stage.register("a", 0..1);
+    let info = stage.until(&id, |info| info.record.failed >= 1).await;
+    let error = info.record.last_error.unwrap();
+    assert!(
+        error.contains("\"169.254.169.254\" must not be reached"),
+        "{error}"
+    );
+}
+
+/// Not the least of an idle webhook's cost: its task is as large as its future.
+#[tokio::test]
+async fn the_task_of_a_webhook_is_small() {
+    let stage = stage();
+    let inner = &stage.webhooks.inner;
+    let post = Post::new(inner, Uuid::now_v7(), "http://127.0.0.1/", None).unwrap();
+    let (_, filter) = watch::channel(Filter::default());
+    let mut relay = Relay::new(
+        String::new(),
+        LogFeed::new(stage.registry.clone(), filter),
+        post,
+        Arc::new(Mutex::new(
+            Start::Newest.subscriber(&stage.registry, quick().policy()),
+        )),
+        stage.registry.clock().clone(),
+        inner.counts.clone(),
+    );
+    let stop = CancellationToken::new();
+    let bytes = size_of_val(&relay.run(&stop));
+    let bytes = bytes + size_of_val(&relay);
+    assert!(bytes < 3_000, "{bytes} bytes");
+}
