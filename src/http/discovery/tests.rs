@@ -3,7 +3,7 @@ use std::{collections::BTreeSet, time::Duration};
 use serde_json::{Value, json};
 
 use super::super::testing::Api;
-use crate::api::schema;
+use crate::{api::schema, model::Cursor};
 
 fn ids(answer: &Value) -> Vec<&str> {
     let list = answer["services"].as_array().unwrap();
