@@ -74,7 +74,8 @@ fn tell(server: &Server, port: u16, watchers: usize, tells: &Receiver<Instant>) 
         let told = tells.recv_timeout(Duration::from_secs(30));
         told.expect("every watcher is told")
     });
-    at.map(|at| at.saturating_duration_since(answered)).collect()
+    at.map(|at| at.saturating_duration_since(answered))
+        .collect()
 }
 
 fn millis(sorted: &[Duration], share: f64) -> f64 {

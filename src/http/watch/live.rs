@@ -261,7 +261,7 @@ impl Client {
     }
 
     /// True when nothing comes for a while.
-    pub(in crate::http) async fn is_silent(&mut self) -> bool {
+    pub(in crate::http) async fn is_silent(&self) -> bool {
         let mut byte = [0];
         let read = timeout(Duration::from_millis(150), self.stream.peek(&mut byte));
         self.raw.is_empty() && read.await.is_err()
