@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, pin::pin, sync::Arc};
 
 use axum::body::{Body, HttpBody};
+use futures_util::{FutureExt, StreamExt, future::Either, stream::FuturesUnordered};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpStream, time::timeout};
@@ -24,10 +25,12 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, front: Arc<Front>
         idle: shared.config.keep_alive,
         write: shared.config.write_timeout,
     };
-    // A connection on which nothing has come yet costs no buffers.
+    // A connection on which nothing has come yet costs no buffers. Only a look says that there is
+    // something: a new socket passes for readable.
+    let mut first = [0];
     tokio::select! {
-        first = timeout(patience.head, stream.readable()) => {
-            if !matches!(first, Ok(Ok(()))) {
+        seen = timeout(patience.head, stream.peek(&mut first)) => {
+            if !matches!(seen, Ok(Ok(1..))) {
                 return;
             }
         }
@@ -57,24 +60,30 @@ async fn talk(
         .serve_connection(io, service)
         .with_upgrades();
     let mut connection = pin!(connection);
-    let mut overdue = pin!(pace.overdue(patience));
-    let mut closing = pin!(shared.closing.cancelled());
-    let mut closed = false;
+    // In a set of its own, what is rarely due is looked at only when it is, not with each request.
+    let mut aside = FuturesUnordered::new();
+    let overdue = pace.overdue(patience).map(|()| Notable::Overdue);
+    aside.push(Either::Left(overdue));
+    let closing = shared.closing.cancelled().map(|()| Notable::Closing);
+    aside.push(Either::Right(closing));
     loop {
         tokio::select! {
             biased;
             // What goes wrong on a connection is told to its client, as far as it listens.
             _ = connection.as_mut() => return,
-            () = overdue.as_mut() => return,
-            () = closing.as_mut(), if !closed => {
-                if pace.phase() != Phase::Busy {
-                    return;
-                }
-                closed = true;
-                connection.as_mut().graceful_shutdown();
-            }
+            Some(notable) = aside.next() => match notable {
+                Notable::Overdue => return,
+                Notable::Closing if pace.phase() != Phase::Busy => return,
+                Notable::Closing => connection.as_mut().graceful_shutdown(),
+            },
         }
     }
+}
+
+/// What ends a connection before its client does.
+enum Notable {
+    Overdue,
+    Closing,
 }
 
 async fn answer(

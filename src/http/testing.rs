@@ -13,7 +13,6 @@ use serde_json::Value;
 use super::{
     config::Config,
     front::Front,
-    routes,
     state::{Rooms, Shared},
 };
 use crate::{
@@ -168,7 +167,7 @@ impl Api {
             readiness: Arc::<Stage>::clone(&stage),
         };
         let shared = Shared::new(config, rooms).unwrap();
-        let front = Front::new(shared.clone(), routes::router(&shared));
+        let front = Front::new(shared.clone());
         Self {
             front,
             shared,
