@@ -1,0 +1,212 @@
+//! A vhost with a few clients and no sockets, for the fuzz targets.
+
+mod methods;
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
+
+use bytes::{Bytes, BytesMut};
+use musterd::broker::{
+    config::Limits,
+    memory::Memory,
+    peer::Peer,
+    session::{Identity, Phase, Rights, Scene, Session, SessionLimits},
+    vhost::{Now, Stamp, Vhost},
+    wire::{ContentHeader, FrameKind, FrameReader, Method, frame::MIN_FRAME_MAX},
+};
+
+pub use methods::{client_method, content};
+
+/// How many clients there are.
+pub const CLIENTS: usize = 3;
+/// How many turns a vhost may need until it has nothing left to do.
+const TURNS_MAX: usize = 10_000;
+
+/// Limits small enough to be met.
+fn limits() -> Limits {
+    Limits {
+        queues: 20,
+        exchanges: 20,
+        bindings: 40,
+        consumers_per_channel: 8,
+        message_bytes: 20_000,
+        unacked_bytes_per_channel: 10_000,
+        tx_bytes_per_channel: 10_000,
+        outbox_bytes: 20_000,
+        ..Limits::default()
+    }
+}
+
+struct Client {
+    session: Session,
+    peer: Arc<Peer>,
+    frames: FrameReader,
+    /// What the client has received, as it would read it.
+    received: FrameReader,
+}
+
+/// The vhost and its clients.
+pub struct Broker {
+    vhost: Vhost,
+    clients: Vec<Client>,
+    now: Now,
+}
+
+impl Default for Broker {
+    fn default() -> Self {
+        let limits = limits();
+        let memory = Memory::new(1 << 20);
+        let vhost = Vhost::new("/", limits.clone(), memory, Stamp::default());
+        let mut broker = Self {
+            vhost,
+            clients: Vec::new(),
+            now: Now { ms: 1, unix_s: 1 },
+        };
+        for _ in 0..CLIENTS {
+            let client = broker.client();
+            broker.clients.push(client);
+        }
+        broker
+    }
+}
+
+impl Broker {
+    fn client(&self) -> Client {
+        let limits = limits();
+        let connection = self.now.ms << 8 | self.clients.len() as u64 + 1;
+        let peer = Arc::new(Peer::detached(connection, limits.outbox_bytes));
+        peer.cancel_notify.store(true, Relaxed);
+        let identity = Identity {
+            connection,
+            user: "guest".to_owned(),
+            rights: Arc::new(Rights::new(|_, name| !name.starts_with(b"forbidden"))),
+        };
+        let session_limits = SessionLimits {
+            channel_max: 8,
+            message_bytes: limits.message_bytes,
+            tx_bytes: limits.tx_bytes_per_channel,
+        };
+        Client {
+            session: Session::new(Arc::clone(&peer), identity, session_limits),
+            peer,
+            frames: FrameReader::default(),
+            received: FrameReader::default(),
+        }
+    }
+
+    /// A client sends bytes.
+    pub fn send(&mut self, client: usize, bytes: &[u8]) {
+        let client = client % CLIENTS;
+        let Client {
+            session, frames, ..
+        } = &mut self.clients[client];
+        frames.input().extend_from_slice(bytes);
+        let mut scene = Scene {
+            vhost: &mut self.vhost,
+            now: self.now,
+        };
+        loop {
+            match frames.next(MIN_FRAME_MAX) {
+                Ok(Some(frame)) => session.on_frame(frame, &mut scene),
+                Ok(None) => break,
+                Err(error) => {
+                    session.on_malformed(error, &mut scene);
+                    *frames = FrameReader::default();
+                    break;
+                }
+            }
+            if session.phase() == Phase::Closed {
+                break;
+            }
+        }
+        session.end_batch();
+        self.settle();
+        if self.clients[client].session.phase() == Phase::Closed {
+            self.hang_up(client);
+        }
+    }
+
+    /// A client sends a method and, where one belongs to it, a content.
+    pub fn say(&mut self, client: usize, channel: u16, method: &Method, content: &[u8]) {
+        let mut frames = BytesMut::new();
+        method.put(&mut frames, channel);
+        frames.extend_from_slice(content);
+        self.send(client, &frames);
+    }
+
+    /// A client's socket breaks; another client comes in its place.
+    pub fn hang_up(&mut self, client: usize) {
+        let client = client % CLIENTS;
+        let mut scene = Scene {
+            vhost: &mut self.vhost,
+            now: self.now,
+        };
+        self.clients[client].session.end(&mut scene);
+        self.settle();
+        self.clients[client] = self.client();
+    }
+
+    /// Time goes by.
+    pub fn wait(&mut self, ms: u64) {
+        self.now.ms += ms;
+        self.now.unix_s += ms / 1000;
+        let turns = (0..TURNS_MAX)
+            .take_while(|_| self.vhost.tick(self.now))
+            .count();
+        assert!(turns < TURNS_MAX, "the clock has always something to do");
+        self.settle();
+    }
+
+    /// The vhost does what is left to do, and the clients read.
+    fn settle(&mut self) {
+        loop {
+            let turns = (0..TURNS_MAX)
+                .take_while(|_| self.vhost.pump(self.now))
+                .count();
+            assert!(turns < TURNS_MAX, "there is always something to deliver");
+            let mut dirty = Vec::new();
+            self.vhost.dirty(&mut dirty);
+            let mut resumed = false;
+            for Client {
+                session,
+                peer,
+                received,
+                ..
+            } in &mut self.clients
+            {
+                read(peer, received);
+                if peer.resume.swap(false, Relaxed) {
+                    session.resume(&mut Scene {
+                        vhost: &mut self.vhost,
+                        now: self.now,
+                    });
+                    resumed = true;
+                }
+            }
+            if !resumed {
+                return;
+            }
+        }
+    }
+}
+
+/// Takes what waits for a client, and checks that it is made of frames that it can understand.
+fn read(peer: &Peer, received: &mut FrameReader) {
+    let chunks: VecDeque<Bytes> = peer.take().unwrap_or_default();
+    let mut len = 0;
+    for chunk in &chunks {
+        received.input().extend_from_slice(chunk);
+        len += chunk.len();
+    }
+    peer.wrote(len);
+    while let Some(frame) = received.next(MIN_FRAME_MAX).expect("well-formed frames") {
+        match frame.kind {
+            FrameKind::Method => drop(Method::decode(frame.payload).expect("a method")),
+            FrameKind::Header => drop(ContentHeader::decode(frame.payload).expect("a header")),
+            FrameKind::Body | FrameKind::Heartbeat => {}
+        }
+    }
+    assert_eq!(received.buffered(), 0, "half a frame");
+}
