@@ -10,10 +10,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .init();
     let mut config = Config::default();
     if let Some(address) = std::env::args().nth(1) {
-        config.listen = Some(address.parse()?);
+        config.listen = address;
     }
     let listening = Broker::bind(config).await?;
     let stop = CancellationToken::new();

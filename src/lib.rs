@@ -5,7 +5,16 @@ pub mod model;
 
 pub mod registry;
 
+pub mod api;
+pub mod ports;
+
+pub mod http;
+
+pub mod transport;
+
 pub mod broker;
+
+pub mod outbound;
 
 pub mod tasks;
 pub mod telemetry;

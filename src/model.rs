@@ -21,5 +21,5 @@ pub use self::{
     revision::{Cursor, Epoch, InvalidCursor, Revision},
     route::Route,
     status::{OverrideStatus, Status},
-    time::Timestamp,
+    time::{InvalidSpan, Span, Timestamp},
 };

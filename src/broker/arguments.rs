@@ -52,7 +52,12 @@ pub fn check_same_flag(
     if current == received {
         return Ok(());
     }
-    Err(inequivalent(key, resource, &format!("'{received}'"), &format!("'{current}'")))
+    Err(inequivalent(
+        key,
+        resource,
+        &format!("'{received}'"),
+        &format!("'{current}'"),
+    ))
 }
 
 /// 406 for a second declaration that differs.
@@ -70,7 +75,11 @@ fn typed(value: Option<ValueRef<'_>>) -> String {
     match value {
         None => "none".to_owned(),
         Some(value) => {
-            format!("the value '{}' of type '{}'", plain(value), value.type_name())
+            format!(
+                "the value '{}' of type '{}'",
+                plain(value),
+                value.type_name()
+            )
         }
     }
 }

@@ -155,7 +155,9 @@ impl Exchange {
         let destination = key.destination;
         match &mut self.router {
             Router::Direct(keys) => {
-                keys.entry(key.routing_key.clone()).or_default().push(destination);
+                keys.entry(key.routing_key.clone())
+                    .or_default()
+                    .push(destination);
             }
             Router::Fanout(all) => all.push(destination),
             Router::Topic(trie) => trie.insert(&key.routing_key, destination),
@@ -198,7 +200,9 @@ impl Exchange {
             Router::Topic(trie) => trie.matches(routing_key, out),
             Router::Headers(patterns) => {
                 let headers = headers.unwrap_or_default();
-                let matching = patterns.iter().filter(|(pattern, _)| pattern.matches(headers));
+                let matching = patterns
+                    .iter()
+                    .filter(|(pattern, _)| pattern.matches(headers));
                 out.extend(matching.map(|(_, key)| key.destination));
             }
         }

@@ -114,7 +114,12 @@ impl Outbox {
         waiting.begin();
         let before = waiting.tail.len();
         method.put(&mut waiting.tail, channel);
-        put_header(&mut waiting.tail, channel, content.body.len() as u64, content.properties);
+        put_header(
+            &mut waiting.tail,
+            channel,
+            content.body.len() as u64,
+            content.properties,
+        );
         waiting.unsent += waiting.tail.len() - before;
         waiting.put_body(channel, content.body, frame_max);
         waiting.schedule()
@@ -135,7 +140,12 @@ impl Outbox {
         let before = waiting.tail.len();
         put_deliver(&mut waiting.tail, deliver);
         let length = content.body.len() as u64;
-        put_header(&mut waiting.tail, deliver.channel, length, content.properties);
+        put_header(
+            &mut waiting.tail,
+            deliver.channel,
+            length,
+            content.properties,
+        );
         waiting.unsent += waiting.tail.len() - before;
         waiting.put_body(deliver.channel, content.body, deliver.frame_max);
         waiting.schedule()
@@ -192,7 +202,8 @@ impl Outbox {
 impl Waiting {
     fn begin(&mut self) {
         if self.tail.capacity() == 0 {
-            self.tail.reserve(self.usual.clamp(FIRST_ROOM, FIRST_ROOM_MAX));
+            self.tail
+                .reserve(self.usual.clamp(FIRST_ROOM, FIRST_ROOM_MAX));
         }
     }
 
@@ -228,7 +239,11 @@ fn put_deliver(out: &mut BytesMut, deliver: &Deliver<'_>) {
         content,
         ..
     } = deliver;
-    let strings = [consumer_tag.len(), content.exchange.len(), content.routing_key.len()];
+    let strings = [
+        consumer_tag.len(),
+        content.exchange.len(),
+        content.routing_key.len(),
+    ];
     let length = strings.iter().sum::<usize>() + 16;
     let rest = content.properties.as_bytes().len() + content.body.len().min(SHARED_BODY_MIN);
     out.reserve(length + rest + DELIVER_OVERHEAD);

@@ -109,7 +109,11 @@ impl Peer {
     /// Writes what waits, as far as the socket takes it.
     pub fn flush(&self) -> Flush {
         let Some(socket) = &self.socket else {
-            return if self.outbox.is_scheduled() { Flush::Later } else { Flush::Done };
+            return if self.outbox.is_scheduled() {
+                Flush::Later
+            } else {
+                Flush::Done
+            };
         };
         loop {
             let Some(mut writer) = self.writer.try_lock() else {

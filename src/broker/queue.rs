@@ -125,7 +125,10 @@ impl Queue {
     pub fn exceeds(&self, messages: usize, bytes: usize) -> bool {
         let over = |limit: Option<u64>, held: usize| limit.is_some_and(|limit| held as u64 > limit);
         over(self.settings.max_length, self.ready.len() + messages)
-            || over(self.settings.max_length_bytes, self.ready.body_bytes() + bytes)
+            || over(
+                self.settings.max_length_bytes,
+                self.ready.body_bytes() + bytes,
+            )
     }
 
     /// Whether it refuses a message of this length.
@@ -140,12 +143,18 @@ impl Queue {
 
     /// Whether a message has come back too often.
     pub fn gives_up_on(&self, entry: &Entry) -> bool {
-        self.settings.delivery_limit.is_some_and(|limit| entry.returns > limit)
+        self.settings
+            .delivery_limit
+            .is_some_and(|limit| entry.returns > limit)
     }
 
     /// When it wants to be looked at next.
     pub fn deadline(&self) -> u64 {
-        let expiry = if self.expiring { self.ready.next_expiry() } else { NEVER };
+        let expiry = if self.expiring {
+            self.ready.next_expiry()
+        } else {
+            NEVER
+        };
         match self.settings.expires {
             Some(expires) if self.rotation.is_empty() => {
                 expiry.min(self.unused_since.saturating_add(expires))

@@ -10,20 +10,19 @@ mod exchange;
 mod methods;
 mod publish;
 mod queue;
-mod rights;
 mod tx;
 
 use std::{collections::HashMap, sync::Arc};
 
-pub use self::rights::{Access, Rights};
 use self::{channel::SessionChannel, content::Incoming};
 use super::{
+    auth::{Access, Grant, Resource},
     exception::Exception,
     peer::Peer,
     queue::{ConnectionId, QueueId},
     vhost::{Now, Vhost},
     wire::{
-        ContentHeader, Frame, FrameKind, Method, MethodId, WireError,
+        ContentHeader, Frame, FrameKind, Method, MethodId, ShortStr, WireError,
         method::{MethodSpec, channel as wire_channel, connection},
     },
 };
@@ -44,10 +43,8 @@ pub struct SessionLimits {
 pub struct Identity {
     /// The connection's number.
     pub connection: ConnectionId,
-    /// The user that logged in.
-    pub user: String,
-    /// What the user may do in this vhost.
-    pub rights: Arc<Rights>,
+    /// The user that logged in, and what it may do in this vhost.
+    pub grant: Grant,
 }
 
 /// Whether a connection goes on.
@@ -183,14 +180,15 @@ impl Session {
     fn carry_out(&mut self, frame: Frame<'_>, scene: &mut Scene<'_>) -> Result<(), Exception> {
         match frame.kind {
             FrameKind::Heartbeat if frame.channel == 0 => Ok(()),
-            FrameKind::Heartbeat => {
-                Err(Exception::unexpected_frame("heartbeat on a channel other than 0")
-                    .at(MethodId::NONE))
-            }
+            FrameKind::Heartbeat => Err(Exception::unexpected_frame(
+                "heartbeat on a channel other than 0",
+            )
+            .at(MethodId::NONE)),
             FrameKind::Method if frame.channel == 0 => {
                 let method = Method::decode(frame.payload)?;
                 let id = method.id();
-                self.on_connection_method(&method, scene).map_err(|exception| blame(exception, id))
+                self.on_connection_method(&method, scene)
+                    .map_err(|exception| blame(exception, id))
             }
             _ if frame.channel == 0 => {
                 Err(Exception::unexpected_frame("content on channel 0").at(MethodId::NONE))
@@ -216,7 +214,8 @@ impl Session {
             (FrameKind::Method, None) => {
                 let method = Method::decode(frame.payload)?;
                 let id = method.id();
-                self.on_method(number, method, scene).map_err(|exception| blame(exception, id))
+                self.on_method(number, method, scene)
+                    .map_err(|exception| blame(exception, id))
             }
             (FrameKind::Header, Some(incoming)) if incoming.awaits_header() => {
                 let header = ContentHeader::decode(frame.payload)?;
@@ -244,7 +243,7 @@ impl Session {
     ) -> Result<(), Exception> {
         if incoming.is_complete() {
             return self
-                .publish(number, incoming, scene)
+                .publish(number, *incoming, scene)
                 .map_err(|exception| blame(exception, MethodId::BASIC_PUBLISH));
         }
         if let Some(channel) = self.channels.get_mut(&number) {
@@ -280,7 +279,9 @@ impl Session {
             ))
             .at(wire_channel::Open::ID));
         }
-        let id = scene.vhost.open_channel(&self.peer, self.identity.connection, number);
+        let id = scene
+            .vhost
+            .open_channel(&self.peer, self.identity.connection, number);
         self.channels.insert(number, SessionChannel::new(id));
         self.answer(number, &wire_channel::OpenOk {});
         Ok(())
@@ -353,6 +354,16 @@ impl Session {
     /// Sends a method. The connection's own task flushes when the batch is over.
     fn answer(&self, number: u16, method: &impl MethodSpec) {
         self.peer.outbox.put(method, number);
+    }
+
+    fn may_queue(&self, access: Access, name: &ShortStr) -> Result<(), Exception> {
+        let checked = self.identity.grant.check(access, Resource::Queue, name);
+        checked.map_err(|denied| Exception::access_refused(denied.to_string()))
+    }
+
+    fn may_exchange(&self, access: Access, name: &ShortStr) -> Result<(), Exception> {
+        let checked = self.identity.grant.check(access, Resource::Exchange, name);
+        checked.map_err(|denied| Exception::access_refused(denied.to_string()))
     }
 
     fn answer_unless(&self, nowait: bool, number: u16, method: &impl MethodSpec) {

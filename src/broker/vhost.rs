@@ -19,6 +19,19 @@ use std::{
     sync::Arc,
 };
 
+pub use self::{
+    consume::{ConsumeSpec, Qos},
+    deliver::PUMP_MAX,
+    publish::{Published, carbon_copies},
+    queues::{DeclareQueue, Declared},
+    replies::{REPLY_TO, REPLY_TO_PREFIX},
+    settle::{Settle, SettleError},
+    topology::{BindSpec, BindTarget, DeclareExchange},
+    view::{
+        BindingView, ConsumerView, ExchangeView, MessageView, QueueView, VhostCounters, VhostView,
+        json_table,
+    },
+};
 use super::{
     channel::{Channel, Consumer},
     config::Limits,
@@ -31,18 +44,6 @@ use super::{
     queue::{ConnectionId, Queue, QueueId, ready::NEVER},
     slab::Slab,
     wire::ShortStr,
-};
-pub use self::{
-    consume::{ConsumeSpec, Qos},
-    deliver::PUMP_MAX,
-    publish::{Published, carbon_copies},
-    queues::{DeclareQueue, Declared},
-    replies::{REPLY_TO, REPLY_TO_PREFIX},
-    settle::{Settle, SettleError},
-    topology::{BindSpec, BindTarget, DeclareExchange},
-    view::{
-        json_table, BindingView, ConsumerView, ExchangeView, MessageView, QueueView, VhostCounters, VhostView,
-    },
 };
 
 /// The time, as the caller sees it.
@@ -222,7 +223,10 @@ impl Vhost {
     fn too_many(&self, what: &str, limit: usize) -> Exception {
         Exception::new(
             super::wire::ReplyCode::ResourceError,
-            format!("vhost '{}' already has the {limit} {what} that its limit allows", self.name),
+            format!(
+                "vhost '{}' already has the {limit} {what} that its limit allows",
+                self.name
+            ),
         )
     }
 
@@ -237,7 +241,12 @@ impl Vhost {
     }
 
     /// Sends a method to a peer.
-    fn send(&mut self, peer: &Arc<Peer>, method: &impl super::wire::method::MethodSpec, channel: u16) {
+    fn send(
+        &mut self,
+        peer: &Arc<Peer>,
+        method: &impl super::wire::method::MethodSpec,
+        channel: u16,
+    ) {
         let put = peer.outbox.put(method, channel);
         note(&mut self.dirty, peer, put);
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
 /// A JSON object, kept as the compact text it is answered with; a parsed map costs five times the memory.
@@ -25,11 +26,12 @@ impl Metadata {
     /// # Errors
     /// The text is not JSON, is nested too deep or is not an object.
     pub fn parse(text: &str) -> Result<Self, MetadataError> {
-        // Parsing proves that later look-ups can't fail.
-        if !serde_json::from_str::<Value>(text)?.is_object() {
+        // Walking through all of it proves that later look-ups can't fail.
+        serde_json::from_str::<Walked>(text)?;
+        if !text.trim_start().starts_with('{') {
             return Err(MetadataError::NotAnObject);
         }
-        Ok(Self(compact(text).into()))
+        Ok(Self(compact(text)))
     }
 
     /// The compact JSON text.
@@ -69,22 +71,80 @@ impl fmt::Debug for Metadata {
     }
 }
 
-/// JSON text without the white space between its tokens.
-fn compact(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let (mut in_string, mut escaped) = (false, false);
-    for c in text.chars() {
-        if in_string {
-            in_string = escaped || c != '"';
-            escaped = !escaped && c == '\\';
-        } else if c.is_ascii_whitespace() {
-            continue;
-        } else {
-            in_string = c == '"';
-        }
-        out.push(c);
+/// Proof that a JSON value can be parsed: every token is looked at as a parsed value would have it,
+/// and nothing is kept.
+struct Walked;
+
+impl<'de> Deserialize<'de> for Walked {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Self)
     }
-    out
+}
+
+impl<'de> Visitor<'de> for Walked {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
+        while items.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self, A::Error> {
+        while entries.next_entry::<Self, Self>()?.is_some() {}
+        Ok(self)
+    }
+}
+
+/// JSON text without the white space between its tokens.
+fn compact(text: &str) -> Box<str> {
+    let mut out = String::new();
+    let (mut in_string, mut escaped) = (false, false);
+    // From where on the text is not yet in `out`; it is copied in as few pieces as there are gaps.
+    let mut pending = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        if in_string {
+            in_string = escaped || byte != b'"';
+            escaped = !escaped && byte == b'\\';
+        } else if matches!(byte, b' ' | b'\t' | b'\r' | b'\n') {
+            out.push_str(&text[pending..at]);
+            pending = at + 1;
+        } else {
+            in_string = byte == b'"';
+        }
+    }
+    if out.is_empty() {
+        return text[pending..].into();
+    }
+    out.push_str(&text[pending..]);
+    out.into()
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! The metrics of one daemon, in the Prometheus text format.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
+use parking_lot::Mutex;
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder, core::Collector,
@@ -17,6 +18,17 @@ pub const SECONDS_BUCKETS: &[f64] = &[
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
     registry: Arc<Registry>,
+    hooks: Arc<Hooks>,
+}
+
+/// What is called before a page is made.
+#[derive(Default)]
+struct Hooks(Mutex<Vec<Box<dyn Fn() + Send + Sync>>>);
+
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Hooks").field(&self.0.lock().len()).finish()
+    }
 }
 
 impl Metrics {
@@ -46,8 +58,16 @@ impl Metrics {
         self.own(Histogram::with_opts(opts))
     }
 
+    /// Calls `hook` before each page, to set gauges that are read off something rather than kept.
+    pub fn before_render(&self, hook: impl Fn() + Send + Sync + 'static) {
+        self.hooks.0.lock().push(Box::new(hook));
+    }
+
     /// Everything, in the text format 0.0.4.
     pub fn render(&self) -> String {
+        for hook in self.hooks.0.lock().iter() {
+            hook();
+        }
         TextEncoder::new()
             .encode_to_string(&self.registry.gather())
             .unwrap_or_default()

@@ -43,10 +43,7 @@ impl<V> Node<V> {
     }
 
     fn is_idle(&self) -> bool {
-        self.values.is_empty()
-            && self.words.is_empty()
-            && self.star == NONE
-            && self.hash == NONE
+        self.values.is_empty() && self.words.is_empty() && self.star == NONE && self.hash == NONE
     }
 }
 

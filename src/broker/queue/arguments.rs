@@ -105,7 +105,10 @@ pub fn parse(
     properties: Properties,
     resource: &str,
 ) -> Result<Settings, Exception> {
-    let from = Reader { arguments, resource };
+    let from = Reader {
+        arguments,
+        resource,
+    };
     let kind = from.kind()?;
     if kind == QueueKind::Quorum {
         from.check_quorum(properties)?;
@@ -137,7 +140,9 @@ pub fn check_same(current: &Table, received: &Table, resource: &str) -> Result<(
     if current == received {
         return Ok(());
     }
-    COMPARED.iter().try_for_each(|key| check_same_argument(key, current, received, resource))
+    COMPARED
+        .iter()
+        .try_for_each(|key| check_same_argument(key, current, received, resource))
 }
 
 struct Reader<'a> {
@@ -155,7 +160,10 @@ impl Reader<'_> {
     }
 
     fn unacceptable(&self, key: &str, value: ValueRef<'_>) -> Exception {
-        self.invalid(key, format_args!("{{unacceptable_type,{}}}", value.type_name()))
+        self.invalid(
+            key,
+            format_args!("{{unacceptable_type,{}}}", value.type_name()),
+        )
     }
 
     /// A number of any width and sign.
@@ -196,7 +204,10 @@ impl Reader<'_> {
             return Ok(0);
         };
         u8::try_from(number).map_err(|_| {
-            self.invalid("x-max-priority", format_args!("{{max_value_exceeded,{number}}}"))
+            self.invalid(
+                "x-max-priority",
+                format_args!("{{max_value_exceeded,{number}}}"),
+            )
         })
     }
 

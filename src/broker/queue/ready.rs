@@ -138,10 +138,13 @@ impl Ready {
 
     /// Takes one message that stands at the head of its priority and has expired.
     pub fn pop_expired(&mut self, now: u64) -> Option<Entry> {
-        let entry = self.levels[..=self.top].iter_mut().rev().find_map(|level| {
-            let due = level.head().is_some_and(|head| head.expires_at <= now);
-            due.then(|| level.pop()).flatten()
-        })?;
+        let entry = self.levels[..=self.top]
+            .iter_mut()
+            .rev()
+            .find_map(|level| {
+                let due = level.head().is_some_and(|head| head.expires_at <= now);
+                due.then(|| level.pop()).flatten()
+            })?;
         self.count_out(&entry);
         Some(entry)
     }

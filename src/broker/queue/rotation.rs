@@ -78,7 +78,11 @@ impl Rotation {
             return None;
         }
         let highest = self.all.iter().map(|(priority, _)| *priority).max()?;
-        let next = self.all.iter().find(|(priority, _)| *priority == highest).copied();
+        let next = self
+            .all
+            .iter()
+            .find(|(priority, _)| *priority == highest)
+            .copied();
         self.active = next.map(|(_, id)| id);
         if let Some((priority, id)) = next {
             self.enable(id, priority);
@@ -94,7 +98,9 @@ impl Rotation {
     /// Whose turn it is.
     #[inline]
     pub fn front(&self) -> Option<ConsumerId> {
-        self.able.first().and_then(|(_, ring)| ring.front().copied())
+        self.able
+            .first()
+            .and_then(|(_, ring)| ring.front().copied())
     }
 
     /// The consumer whose turn it was got a message: next one.

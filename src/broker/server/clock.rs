@@ -13,7 +13,11 @@ use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
-use crate::broker::{peer::Peer, queue::ready::NEVER, vhost::{Now, Vhost}};
+use crate::broker::{
+    peer::Peer,
+    queue::ready::NEVER,
+    vhost::{Now, Vhost},
+};
 
 /// The longest sleep: a deadline beyond it is looked at again.
 const SLEEP_MAX: Duration = Duration::from_secs(3600);
@@ -29,7 +33,11 @@ pub(super) struct VhostCell {
 
 impl VhostCell {
     pub(super) fn new(vhost: Vhost) -> Self {
-        Self { core: Mutex::new(vhost), armed: AtomicU64::new(NEVER), earlier: Notify::new() }
+        Self {
+            core: Mutex::new(vhost),
+            armed: AtomicU64::new(NEVER),
+            earlier: Notify::new(),
+        }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Vhost> {

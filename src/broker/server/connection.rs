@@ -17,14 +17,17 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Shared,
     clock::VhostCell,
-    handshake::{Agreed, shake},
+    door::Encryption,
+    handshake::{Agreed, Client, shake},
     link::{self, Reader, Writer},
-    registry::Entry,
+    registry::{Entry, Place},
 };
 use crate::broker::{
+    config::bytes,
     exception::Exception,
     peer::{Flush, Peer},
     session::{Phase, Scene, Session, SessionLimits},
+    tls,
     vhost::json_table,
     wire::{
         FrameReader, ReplyCode, ShortStr,
@@ -41,6 +44,9 @@ const OUTBOX_EVERY: usize = 32;
 const IDLE_TICK: Duration = Duration::from_secs(30);
 /// How often a blocked connection looks whether it may go on.
 const BLOCKED_TICK: Duration = Duration::from_millis(50);
+
+/// How long a client may go on sending after the end.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Why a connection ended.
 #[derive(Debug)]
@@ -74,6 +80,22 @@ impl Wire {
         }
     }
 
+    /// Ends the connection so that the client still reads what it was sent: a socket that is closed
+    /// while something comes in takes back what was sent last.
+    async fn leave(&mut self) {
+        let left = async {
+            self.writer.shut().await?;
+            loop {
+                self.frames = FrameReader::default();
+                if self.reader.read(self.frames.input()).await? == 0 {
+                    return io::Result::Ok(());
+                }
+            }
+        };
+        // A client that is gone, or stays, is left all the same.
+        let _left = tokio::time::timeout(LINGER, left).await;
+    }
+
     /// Sends a method on channel 0 and sees it off.
     pub(super) async fn send(&mut self, method: &impl MethodSpec) -> Result<(), Ended> {
         self.peer.outbox.put(method, 0);
@@ -92,35 +114,91 @@ impl Wire {
     }
 }
 
+/// A client that has just come in.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) socket: TcpStream,
+    pub(super) address: SocketAddr,
+    pub(super) encryption: Option<Encryption>,
+    pub(super) place: Place,
+}
+
 /// Serves one client until it or we have enough.
-pub(super) async fn run(
-    shared: Arc<Shared>,
-    socket: TcpStream,
-    address: SocketAddr,
-    stop: CancellationToken,
-) {
+pub(super) async fn run(shared: Arc<Shared>, arrival: Arrival, stop: CancellationToken) {
+    let Arrival {
+        socket,
+        address,
+        encryption,
+        place,
+    } = arrival;
     // Without it small answers wait for the client's acknowledgements; with it they just go.
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!("no TCP_NODELAY for {address}: {error}");
     }
-    let socket = Arc::new(socket);
-    let id = shared.next_connection();
-    let room = shared.config.limits.outbox_bytes;
-    let peer = Arc::new(Peer::on_socket(id, room, Arc::clone(&socket)));
-    let (reader, writer) = link::plain(&socket);
-    let mut wire = Wire { peer, frames: FrameReader::default(), reader, writer };
     let handshake = tokio::time::timeout(
-        shared.config.limits.handshake(),
-        shake(&shared, &mut wire, address),
+        shared.config.limits.handshake,
+        arrive(&shared, socket, address, encryption),
     );
-    let agreed = tokio::select! {
+    let arrived = tokio::select! {
         () = stop.cancelled() => return,
-        agreed = handshake => agreed.unwrap_or(Err(Ended::Slow)),
+        arrived = handshake => arrived.unwrap_or(Err(Ended::Slow)),
     };
-    match agreed {
-        Ok(agreed) => Connection::new(shared, wire, agreed, address).serve(stop).await,
+    match arrived {
+        Ok(connection) => connection.serve(stop).await,
         Err(ended) => log_refused(address, &ended),
     }
+    drop(place);
+}
+
+/// TLS if it has to be, then the AMQP handshake.
+async fn arrive(
+    shared: &Arc<Shared>,
+    socket: TcpStream,
+    address: SocketAddr,
+    encryption: Option<Encryption>,
+) -> Result<Box<Connection>, Ended> {
+    let id = shared.next_connection();
+    let room = bytes(shared.config.limits.outbox_per_connection);
+    let (peer, reader, writer, certified) = match encryption {
+        None => {
+            let socket = Arc::new(socket);
+            let (reader, writer) = link::plain(&socket);
+            (Peer::on_socket(id, room, socket), reader, writer, None)
+        }
+        Some(encryption) => {
+            let stream = encryption
+                .acceptor
+                .accept(socket)
+                .await
+                .map_err(Ended::Socket)?;
+            let chain = stream.get_ref().1.peer_certificates();
+            let certified = tls::user_of(chain, encryption.user_from);
+            let (reader, writer) = link::tls(stream);
+            (Peer::detached(id, room), reader, writer, certified)
+        }
+    };
+    let mut wire = Wire {
+        peer: Arc::new(peer),
+        frames: FrameReader::default(),
+        reader,
+        writer,
+    };
+    let client = Client { address, certified };
+    let agreed = match shake(shared, &mut wire, &client).await {
+        Ok(agreed) => agreed,
+        Err(ended) => {
+            if !matches!(ended, Ended::Socket(_)) {
+                wire.leave().await;
+            }
+            return Err(ended);
+        }
+    };
+    Ok(Box::new(Connection::new(
+        Arc::clone(shared),
+        wire,
+        agreed,
+        address,
+    )))
 }
 
 fn log_refused(address: SocketAddr, ended: &Ended) {
@@ -132,7 +210,7 @@ fn log_refused(address: SocketAddr, ended: &Ended) {
     }
 }
 
-struct Connection {
+pub(super) struct Connection {
     shared: Arc<Shared>,
     wire: Wire,
     session: Session,
@@ -153,16 +231,19 @@ impl Connection {
         let limits = &shared.config.limits;
         let session_limits = SessionLimits {
             channel_max: agreed.channel_max,
-            message_bytes: limits.message_bytes,
-            tx_bytes: limits.tx_bytes_per_channel,
+            message_bytes: limits.message_size.as_u64(),
+            tx_bytes: bytes(limits.transaction_per_channel),
         };
         let heartbeat_s = agreed.heartbeat_s;
-        let name = agreed.client.field(b"connection_name").and_then(|name| name.as_str_bytes());
+        let name = agreed
+            .client
+            .field(b"connection_name")
+            .and_then(|name| name.as_str_bytes());
         let entry = Arc::new(Entry {
             peer: Arc::clone(&wire.peer),
             address,
             tls: matches!(wire.writer, Writer::Tls(_)),
-            user: agreed.identity.user.clone(),
+            user: agreed.identity.grant.user().to_owned(),
             vhost: agreed.vhost_name,
             name: String::from_utf8_lossy(name.unwrap_or_default()).into_owned(),
             client: json_table(&agreed.client),
@@ -193,7 +274,7 @@ impl Connection {
         }
     }
 
-    async fn serve(mut self, stop: CancellationToken) {
+    async fn serve(mut self: Box<Self>, stop: CancellationToken) {
         let entry = Arc::clone(&self.entry);
         let id = entry.peer.id;
         tracing::info!(
@@ -206,7 +287,9 @@ impl Connection {
         );
         let ended = self.work_until_closed(&stop).await;
         self.forget();
-        self.wire.writer.shut().await;
+        if ended.is_ok() {
+            self.wire.leave().await;
+        }
         match ended {
             Ok(()) => tracing::info!(connection.id = id, "connection {id} closed"),
             Err(error) => tracing::warn!(
@@ -230,7 +313,10 @@ impl Connection {
         let id = self.wire.peer.id;
         let now = self.shared.now();
         let mut vhost = self.vhost.lock();
-        self.session.end(&mut Scene { vhost: &mut vhost, now });
+        self.session.end(&mut Scene {
+            vhost: &mut vhost,
+            now,
+        });
         self.vhost.finish(vhost, &mut self.dirty, id);
         self.pump();
         self.wire.peer.outbox.close();
@@ -251,6 +337,11 @@ impl Connection {
             if self.session.phase() == Phase::Closed && flush == Flush::Done {
                 return Ok(());
             }
+            if self.wire.peer.resume.load(Relaxed) {
+                // This flush, or that of another task, has made room for deliveries.
+                self.resume();
+                continue;
+            }
             if !idle {
                 tokio::task::yield_now().await;
                 continue;
@@ -269,7 +360,7 @@ impl Connection {
                 written = self.wire.writer.wait(&self.wire.peer), if flush == Flush::Later => {
                     written?;
                 }
-                () = self.wire.peer.wake.notified() => self.woken(),
+                () = self.wire.peer.wake.notified() => self.kicked(),
                 _ = ticker.tick() => self.tick()?,
                 () = tokio::time::sleep(BLOCKED_TICK), if blocked => self.unblock(),
                 () = stop.cancelled(), if self.session.phase() == Phase::Running => {
@@ -297,7 +388,10 @@ impl Connection {
         }
         let now = self.shared.now();
         let mut vhost = self.vhost.lock();
-        let mut scene = Scene { vhost: &mut vhost, now };
+        let mut scene = Scene {
+            vhost: &mut vhost,
+            now,
+        };
         let mut exhausted = false;
         for count in 1..=FRAMES_MAX {
             if count % OUTBOX_EVERY == 0 && self.wire.peer.outbox.is_full() {
@@ -324,7 +418,9 @@ impl Connection {
         self.session.end_batch();
         let more = vhost.pump(now);
         self.vhost.finish(vhost, &mut self.dirty, self.wire.peer.id);
-        self.entry.channels.store(self.session.channel_count(), Relaxed);
+        self.entry
+            .channels
+            .store(self.session.channel_count(), Relaxed);
         if more {
             self.pump();
         }
@@ -348,14 +444,20 @@ impl Connection {
         }
     }
 
-    fn woken(&mut self) {
-        if self.wire.peer.resume.swap(false, Relaxed) {
-            let now = self.shared.now();
-            let mut vhost = self.vhost.lock();
-            self.session.resume(&mut Scene { vhost: &mut vhost, now });
-            self.vhost.finish(vhost, &mut self.dirty, self.wire.peer.id);
-            self.pump();
-        }
+    /// Lets the consumers go on that were refused deliveries for want of room.
+    fn resume(&mut self) {
+        self.wire.peer.resume.store(false, Relaxed);
+        let now = self.shared.now();
+        let mut vhost = self.vhost.lock();
+        self.session.resume(&mut Scene {
+            vhost: &mut vhost,
+            now,
+        });
+        self.vhost.finish(vhost, &mut self.dirty, self.wire.peer.id);
+        self.pump();
+    }
+
+    fn kicked(&mut self) {
         let reason = self.entry.kick.lock().take();
         if let Some(reason) = reason {
             self.close(&reason);
@@ -366,7 +468,13 @@ impl Connection {
         let exception = Exception::new(ReplyCode::ConnectionForced, reason);
         let now = self.shared.now();
         let mut vhost = self.vhost.lock();
-        self.session.close(&exception, &mut Scene { vhost: &mut vhost, now });
+        self.session.close(
+            &exception,
+            &mut Scene {
+                vhost: &mut vhost,
+                now,
+            },
+        );
         self.vhost.finish(vhost, &mut self.dirty, self.wire.peer.id);
         self.pump();
         self.blocked = false;
@@ -384,7 +492,10 @@ impl Connection {
         self.entry.blocked.store(true, Relaxed);
         if self.blocked_notify {
             let reason = ShortStr::from_static("low on memory");
-            self.wire.peer.outbox.put(&connection::Blocked { reason }, 0);
+            self.wire
+                .peer
+                .outbox
+                .put(&connection::Blocked { reason }, 0);
         }
     }
 
@@ -407,8 +518,11 @@ impl Connection {
     /// Sends a sign of life if nothing else was sent, and ends what gives none.
     fn tick(&mut self) -> io::Result<()> {
         let now = Instant::now();
-        let closing = self.shared.config.limits.closing();
-        if self.closing_since.is_some_and(|since| now - since >= closing) {
+        let closing = self.shared.config.limits.closing;
+        if self
+            .closing_since
+            .is_some_and(|since| now - since >= closing)
+        {
             return Ok(());
         }
         if self.wire.frames.buffered() == 0 && now - self.heard > self.tick_every() {

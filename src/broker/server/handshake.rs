@@ -14,18 +14,29 @@ use super::{
     connection::{Ended, Wire},
 };
 use crate::broker::{
+    auth::{Mechanism, Refused, SaslError, User, credentials},
     exception::Exception,
-    session::{Identity, Rights},
+    session::Identity,
     wire::{
-        Method, MethodId, ProtocolHeader, ReplyCode, ShortStr, Table,
+        Method, MethodId, ProtocolHeader, ReplyCode, Table,
         frame::MIN_FRAME_MAX,
         method::{MethodSpec, connection},
         table::TableBuilder,
     },
 };
 
+/// The version of RabbitMQ whose dialect is spoken.
+const DIALECT: &str = "3.10.8";
 /// How long a client that failed to log in has before the socket is closed.
 const REFUSED_GRACE: Duration = Duration::from_secs(2);
+
+/// What is known of a client before it says anything.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) address: SocketAddr,
+    /// The user whom its certificate names.
+    pub(super) certified: Option<String>,
+}
 
 /// What client and server have agreed on.
 #[derive(Debug)]
@@ -44,30 +55,34 @@ pub(super) struct Agreed {
 pub(super) async fn shake(
     shared: &Shared,
     wire: &mut Wire,
-    address: SocketAddr,
+    from: &Client,
 ) -> Result<Agreed, Ended> {
     protocol_header(wire).await?;
-    wire.send(&start()).await?;
+    wire.send(&start(from)).await?;
     let start_ok = match next_method(wire).await? {
         Method::ConnectionStartOk(start_ok) => start_ok,
         other => return refuse(wire, unexpected(&other)).await,
     };
     let client = start_ok.client_properties.detached();
-    let capabilities = client.field(b"capabilities").and_then(|value| value.as_table());
+    let capabilities = client
+        .field(b"capabilities")
+        .and_then(|value| value.as_table());
     let can = |name: &[u8]| {
         capabilities
             .and_then(|table| table.field(name))
             .and_then(|value| value.as_bool())
             .unwrap_or(false)
     };
-    wire.peer.cancel_notify.store(can(b"consumer_cancel_notify"), Relaxed);
-    let login = Login {
-        mechanism: &start_ok.mechanism,
-        response: &start_ok.response,
-        address,
-        failure_close: can(b"authentication_failure_close"),
+    wire.peer
+        .cancel_notify
+        .store(can(b"consumer_cancel_notify"), Relaxed);
+    let user = match log_in(shared, from, &start_ok).await {
+        Ok(user) => user,
+        Err(exception) if can(b"authentication_failure_close") => {
+            return refuse(wire, exception).await;
+        }
+        Err(exception) => return Err(Ended::Refused(exception.to_string())),
     };
-    let user = authenticate(shared, wire, &login).await?;
     let (channel_max, frame_max, heartbeat_s) = tune(shared, wire).await?;
     let open = match next_method(wire).await? {
         Method::ConnectionOpen(open) => open,
@@ -78,15 +93,19 @@ pub(super) async fn shake(
         let exception = Exception::not_allowed(format!("vhost {name} not found"));
         return refuse(wire, exception.at(connection::Open::ID)).await;
     };
-    let Some(rights) = rights(shared, &user, &name) else {
-        let exception = Exception::not_allowed(format!(
-            "access to vhost '{name}' refused for user '{user}'"
-        ));
-        return refuse(wire, exception.at(connection::Open::ID)).await;
+    let grant = match user.grant(&name) {
+        Ok(grant) => grant,
+        Err(denied) => {
+            let exception = Exception::not_allowed(denied.to_string());
+            return refuse(wire, exception.at(connection::Open::ID)).await;
+        }
     };
     wire.send(&connection::OpenOk {}).await?;
     Ok(Agreed {
-        identity: Identity { connection: wire.peer.id, user, rights: Arc::new(rights) },
+        identity: Identity {
+            connection: wire.peer.id,
+            grant,
+        },
         vhost,
         vhost_name: name,
         blocked_notify: can(b"connection.blocked"),
@@ -164,7 +183,7 @@ async fn refuse<T>(wire: &mut Wire, exception: Exception) -> Result<T, Ended> {
     Err(Ended::Refused(exception.to_string()))
 }
 
-fn start() -> connection::Start {
+fn start(from: &Client) -> connection::Start {
     let mut capabilities = TableBuilder::new();
     for name in [
         "publisher_confirms",
@@ -183,15 +202,17 @@ fn start() -> connection::Start {
     properties.put_table("capabilities", &capabilities.build());
     properties.put_str("cluster_name", "musterd");
     properties.put_str("copyright", "Copyright (c) the musterd authors");
-    properties.put_str("information", "Licensed under the Apache License 2.0");
+    let information = concat!("musterd ", env!("CARGO_PKG_VERSION"), ", Apache License 2.0");
+    properties.put_str("information", information);
     properties.put_str("platform", "Rust");
-    properties.put_str("product", "musterd");
-    properties.put_str("version", env!("CARGO_PKG_VERSION"));
+    // Clients look here for the dialect they are to speak.
+    properties.put_str("product", "RabbitMQ");
+    properties.put_str("version", DIALECT);
     connection::Start {
         version_major: 0,
         version_minor: 9,
         server_properties: properties.build(),
-        mechanisms: Bytes::from_static(b"PLAIN AMQPLAIN"),
+        mechanisms: Bytes::from_static(Mechanism::offered(from.certified.is_some()).as_bytes()),
         locales: Bytes::from_static(b"en_US"),
     }
 }
@@ -200,8 +221,8 @@ async fn tune(shared: &Shared, wire: &mut Wire) -> Result<(u16, u32, u16), Ended
     let limits = &shared.config.limits;
     let ours = connection::Tune {
         channel_max: limits.channels_per_connection,
-        frame_max: limits.frame_bytes,
-        heartbeat: shared.config.heartbeat_s,
+        frame_max: limits.frame_max(),
+        heartbeat: shared.config.heartbeat_s(),
     };
     wire.send(&ours).await?;
     let theirs = match next_method(wire).await? {
@@ -210,11 +231,20 @@ async fn tune(shared: &Shared, wire: &mut Wire) -> Result<(u16, u32, u16), Ended
     };
     let checks = [
         ("frame_max", theirs.frame_max, ours.frame_max, MIN_FRAME_MAX),
-        ("channel_max", theirs.channel_max.into(), ours.channel_max.into(), 1),
+        (
+            "channel_max",
+            theirs.channel_max.into(),
+            ours.channel_max.into(),
+            1,
+        ),
     ];
     for (name, theirs, ours, least) in checks {
         if let Err(text) = check_tuned(name, theirs, ours, least) {
-            return refuse(wire, Exception::not_allowed(text).at(connection::TuneOk::ID)).await;
+            return refuse(
+                wire,
+                Exception::not_allowed(text).at(connection::TuneOk::ID),
+            )
+            .await;
         }
     }
     wire.peer.frame_max.store(theirs.frame_max, Relaxed);
@@ -236,32 +266,41 @@ fn check_tuned(name: &str, theirs: u32, ours: u32, least: u32) -> Result<(), Str
     Ok(())
 }
 
-struct Login<'a> {
-    mechanism: &'a ShortStr,
-    response: &'a [u8],
-    address: SocketAddr,
-    failure_close: bool,
+/// Finds the user; otherwise the exception that says why not.
+async fn log_in(
+    shared: &Shared,
+    from: &Client,
+    start_ok: &connection::StartOk,
+) -> Result<Arc<User>, Exception> {
+    let Some(mechanism) = Mechanism::named(&start_ok.mechanism) else {
+        return Err(refused(format!(
+            "Login was refused: unknown authentication mechanism '{}'",
+            start_ok.mechanism
+        )));
+    };
+    let address = from.address.ip();
+    let explain = |why: Refused, user: &str| {
+        tracing::warn!("login of \"{user}\" from {} refused: {why}", from.address);
+        refused(why.explanation(mechanism, user))
+    };
+    if mechanism == Mechanism::External {
+        let Some(name) = &from.certified else {
+            return Err(malformed(SaslError::NoCertificate));
+        };
+        return shared
+            .auth
+            .login_certified(name, address)
+            .map_err(|why| explain(why, name));
+    }
+    let credentials = credentials(mechanism, &start_ok.response).map_err(malformed)?;
+    let login = shared.auth.login(&credentials, address).await;
+    login.map_err(|why| explain(why, &credentials.user))
 }
 
-async fn authenticate(
-    _shared: &Shared,
-    wire: &mut Wire,
-    login: &Login<'_>,
-) -> Result<String, Ended> {
-    if login.response == b"\0guest\0guest" && login.address.ip().is_loopback() {
-        return Ok("guest".to_owned());
-    }
-    let text = format!(
-        "Login was refused using authentication mechanism {}. For details see the broker logfile.",
-        login.mechanism
-    );
-    let exception = Exception::new(ReplyCode::AccessRefused, text).at(MethodId::NONE);
-    if login.failure_close {
-        return refuse(wire, exception).await;
-    }
-    Err(Ended::Refused(exception.to_string()))
+fn refused(text: String) -> Exception {
+    Exception::new(ReplyCode::AccessRefused, text).at(MethodId::NONE)
 }
 
-fn rights(_shared: &Shared, _user: &str, _vhost: &str) -> Option<Rights> {
-    Some(Rights::new(|_, _| true))
+fn malformed(error: SaslError) -> Exception {
+    Exception::new(ReplyCode::SyntaxError, error.to_string()).at(connection::StartOk::ID)
 }

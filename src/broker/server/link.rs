@@ -1,8 +1,9 @@
 //! The two halves of a client's socket, plain or encrypted.
 
-use std::{collections::VecDeque, io, sync::Arc};
+use std::{collections::VecDeque, io, net::Shutdown, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
+use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf},
     net::TcpStream,
@@ -48,15 +49,25 @@ pub(super) struct TlsWriter {
 
 /// Both halves of a plain socket.
 pub(super) fn plain(socket: &Arc<TcpStream>) -> (Reader, Writer) {
-    let reader = Reader { from: From::Plain(Arc::clone(socket)), room: ROOM_MIN };
+    let reader = Reader {
+        from: From::Plain(Arc::clone(socket)),
+        room: ROOM_MIN,
+    };
     (reader, Writer::Plain(Arc::clone(socket)))
 }
 
 /// Both halves of an encrypted socket.
 pub(super) fn tls(stream: TlsStream<TcpStream>) -> (Reader, Writer) {
     let (read, write) = tokio::io::split(stream);
-    let reader = Reader { from: From::Tls(Box::new(read)), room: ROOM_MIN };
-    let writer = TlsWriter { half: write, chunks: VecDeque::new(), unflushed: false };
+    let reader = Reader {
+        from: From::Tls(Box::new(read)),
+        room: ROOM_MIN,
+    };
+    let writer = TlsWriter {
+        half: write,
+        chunks: VecDeque::new(),
+        unflushed: false,
+    };
     (reader, Writer::Tls(Box::new(writer)))
 }
 
@@ -101,7 +112,11 @@ impl Writer {
                 if let Some(mut taken) = peer.take() {
                     tls.chunks.append(&mut taken);
                 }
-                if tls.chunks.is_empty() && !tls.unflushed { Flush::Done } else { Flush::Later }
+                if tls.chunks.is_empty() && !tls.unflushed {
+                    Flush::Done
+                } else {
+                    Flush::Later
+                }
             }
         }
     }
@@ -130,11 +145,11 @@ impl Writer {
         }
     }
 
-    /// Says good-bye.
-    pub(super) async fn shut(&mut self) {
-        if let Self::Tls(tls) = self {
-            // The client may be gone already; then there is nobody to say it to.
-            let _gone = tls.half.shutdown().await;
+    /// Sends no more.
+    pub(super) async fn shut(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => SockRef::from(&**socket).shutdown(Shutdown::Write),
+            Self::Tls(tls) => tls.half.shutdown().await,
         }
     }
 }

@@ -20,6 +20,20 @@ pub(super) struct Registry {
     open: Mutex<HashMap<ConnectionId, Arc<Entry>>>,
     opened: AtomicU64,
     closed: AtomicU64,
+    /// Sockets, also those whose clients have not logged in yet.
+    sockets: Arc<AtomicUsize>,
+}
+
+/// A socket's place among those that are allowed; given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    sockets: Arc<AtomicUsize>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.sockets.fetch_sub(1, Relaxed);
+    }
 }
 
 /// One connection, as others see it.
@@ -81,6 +95,14 @@ pub struct ConnectionView {
 }
 
 impl Registry {
+    /// A place for one more socket, if there is one.
+    pub(super) fn place(&self, limit: usize) -> Option<Place> {
+        let place = Place {
+            sockets: Arc::clone(&self.sockets),
+        };
+        (self.sockets.fetch_add(1, Relaxed) < limit).then_some(place)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.open.lock().len()
     }
@@ -121,7 +143,11 @@ impl Entry {
             user: self.user.clone(),
             vhost: self.vhost.clone(),
             tls: self.tls,
-            state: if self.blocked.load(Relaxed) { "blocked" } else { "running" },
+            state: if self.blocked.load(Relaxed) {
+                "blocked"
+            } else {
+                "running"
+            },
             channels: self.channels.load(Relaxed),
             channel_max: self.channel_max,
             frame_max: self.frame_max,

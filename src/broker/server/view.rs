@@ -62,7 +62,11 @@ impl Broker {
             memory_high_bytes: shared.memory.high(),
             memory_alarm: shared.memory.alarm(),
             memory_alarms: shared.memory.alarms(),
-            vhosts: shared.vhosts.values().map(|cell| cell.lock().view()).collect(),
+            vhosts: shared
+                .vhosts
+                .values()
+                .map(|cell| cell.lock().view())
+                .collect(),
         }
     }
 
@@ -92,28 +96,40 @@ impl Broker {
     /// All exchanges.
     pub fn exchanges(&self) -> Vec<ExchangeView> {
         let mut views = Vec::new();
-        self.shared.vhosts.values().for_each(|cell| cell.lock().exchanges(&mut views));
+        self.shared
+            .vhosts
+            .values()
+            .for_each(|cell| cell.lock().exchanges(&mut views));
         views
     }
 
     /// All queues.
     pub fn queues(&self) -> Vec<QueueView> {
         let mut views = Vec::new();
-        self.shared.vhosts.values().for_each(|cell| cell.lock().queues(&mut views));
+        self.shared
+            .vhosts
+            .values()
+            .for_each(|cell| cell.lock().queues(&mut views));
         views
     }
 
     /// All bindings.
     pub fn bindings(&self) -> Vec<BindingView> {
         let mut views = Vec::new();
-        self.shared.vhosts.values().for_each(|cell| cell.lock().bindings(&mut views));
+        self.shared
+            .vhosts
+            .values()
+            .for_each(|cell| cell.lock().bindings(&mut views));
         views
     }
 
     /// All consumers.
     pub fn consumers(&self) -> Vec<ConsumerView> {
         let mut views = Vec::new();
-        self.shared.vhosts.values().for_each(|cell| cell.lock().consumers(&mut views));
+        self.shared
+            .vhosts
+            .values()
+            .for_each(|cell| cell.lock().consumers(&mut views));
         views
     }
 

@@ -1,7 +1,8 @@
 //! `basic.*` but for publishing.
 
-use super::{Access, Scene, Session, channel::Mode};
+use super::{Scene, Session, channel::Mode};
 use crate::broker::{
+    auth::Access,
     exception::Exception,
     vhost::{ConsumeSpec, Qos, REPLY_TO, Settle},
     wire::method::basic,
@@ -29,7 +30,13 @@ impl Session {
         {
             return Err(refused);
         }
-        scene.vhost.qos(id, Qos { count: qos.prefetch_count, global: qos.global });
+        scene.vhost.qos(
+            id,
+            Qos {
+                count: qos.prefetch_count,
+                global: qos.global,
+            },
+        );
         self.answer(number, &basic::QosOk {});
         Ok(())
     }
@@ -52,11 +59,13 @@ impl Session {
             }
             let secret = u128::from_ne_bytes(secret);
             let nowait = consume.nowait;
-            scene.vhost.consume_replies(id, &tag, consume.no_ack, secret, nowait)?;
+            scene
+                .vhost
+                .consume_replies(id, &tag, consume.no_ack, secret, nowait)?;
             return Ok(());
         }
         let queue = self.queue_name(number, consume.queue)?;
-        self.may_queue(Access::Read, &queue, scene.vhost)?;
+        self.may_queue(Access::Read, &queue)?;
         let spec = ConsumeSpec {
             queue,
             tag,
@@ -64,7 +73,9 @@ impl Session {
             exclusive: consume.exclusive,
             arguments: consume.arguments,
         };
-        scene.vhost.consume(id, self.identity.connection, &spec, consume.nowait)?;
+        scene
+            .vhost
+            .consume(id, self.identity.connection, &spec, consume.nowait)?;
         Ok(())
     }
 
@@ -76,7 +87,9 @@ impl Session {
     ) -> Result<(), Exception> {
         let id = self.channel(number)?.id;
         scene.vhost.cancel(id, &cancel.consumer_tag, scene.now);
-        let cancel_ok = basic::CancelOk { consumer_tag: cancel.consumer_tag };
+        let cancel_ok = basic::CancelOk {
+            consumer_tag: cancel.consumer_tag,
+        };
         self.answer_unless(cancel.nowait, number, &cancel_ok);
         Ok(())
     }
@@ -89,9 +102,12 @@ impl Session {
     ) -> Result<(), Exception> {
         let id = self.channel(number)?.id;
         let name = self.queue_name(number, get.queue.clone())?;
-        self.may_queue(Access::Read, &name, scene.vhost)?;
+        self.may_queue(Access::Read, &name)?;
         let connection = self.identity.connection;
-        if !scene.vhost.get(id, connection, &name, get.no_ack, scene.now)? {
+        if !scene
+            .vhost
+            .get(id, connection, &name, get.no_ack, scene.now)?
+        {
             self.answer(number, &basic::GetEmpty {});
         }
         Ok(())
@@ -122,7 +138,13 @@ impl Session {
         reject: &basic::Reject,
         scene: &mut Scene<'_>,
     ) -> Result<(), Exception> {
-        self.settle(number, reject.delivery_tag, false, rejection(reject.requeue), scene)
+        self.settle(
+            number,
+            reject.delivery_tag,
+            false,
+            rejection(reject.requeue),
+            scene,
+        )
     }
 
     fn settle(
@@ -164,5 +186,9 @@ impl Session {
 }
 
 fn rejection(requeue: bool) -> Settle {
-    if requeue { Settle::Requeue } else { Settle::Reject }
+    if requeue {
+        Settle::Requeue
+    } else {
+        Settle::Reject
+    }
 }

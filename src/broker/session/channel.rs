@@ -53,7 +53,10 @@ impl SessionChannel {
     }
 
     pub(super) fn closing(id: ChannelId) -> Self {
-        Self { closing: true, ..Self::new(id) }
+        Self {
+            closing: true,
+            ..Self::new(id)
+        }
     }
 
     /// Sends the confirms that were held back.
@@ -61,7 +64,10 @@ impl SessionChannel {
         if let Mode::Confirm(confirms) = &mut self.mode
             && let Some((first, last)) = confirms.unsent.take()
         {
-            let ack = basic::Ack { delivery_tag: last, multiple: first != last };
+            let ack = basic::Ack {
+                delivery_tag: last,
+                multiple: first != last,
+            };
             peer.outbox.put(&ack, number);
         }
     }

@@ -30,7 +30,12 @@ enum Body {
 
 impl Incoming {
     pub(super) fn new(publish: basic::Publish) -> Self {
-        Self { publish, properties: Properties::NONE, body_size: None, body: Body::None }
+        Self {
+            publish,
+            properties: Properties::NONE,
+            body_size: None,
+            body: Body::None,
+        }
     }
 
     pub(super) fn awaits_header(&self) -> bool {

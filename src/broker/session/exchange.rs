@@ -1,7 +1,8 @@
 //! `exchange.*`
 
-use super::{Access, Scene, Session, queue::clean};
+use super::{Scene, Session, queue::clean};
 use crate::broker::{
+    auth::Access,
     exception::Exception,
     vhost::{BindSpec, BindTarget, DeclareExchange},
     wire::{ShortStr, ValueRef, method::exchange},
@@ -9,7 +10,7 @@ use crate::broker::{
 
 impl Session {
     pub(super) fn declare_exchange(
-        &mut self,
+        &self,
         number: u16,
         declare: exchange::Declare,
         scene: &mut Scene<'_>,
@@ -20,11 +21,11 @@ impl Session {
             self.answer_unless(declare.nowait, number, &exchange::DeclareOk {});
             return Ok(());
         }
-        self.may_exchange(Access::Configure, &name, scene.vhost)?;
+        self.may_exchange(Access::Configure, &name)?;
         if let Some(ValueRef::Str(alternate)) = declare.arguments.field(b"alternate-exchange") {
             let alternate = ShortStr::copied(alternate).unwrap_or_default();
-            self.may_exchange(Access::Read, &name, scene.vhost)?;
-            self.may_exchange(Access::Write, &alternate, scene.vhost)?;
+            self.may_exchange(Access::Read, &name)?;
+            self.may_exchange(Access::Write, &alternate)?;
         }
         scene.vhost.declare_exchange(&DeclareExchange {
             name,
@@ -39,24 +40,26 @@ impl Session {
     }
 
     pub(super) fn delete_exchange(
-        &mut self,
+        &self,
         number: u16,
         delete: &exchange::Delete,
         scene: &mut Scene<'_>,
     ) -> Result<(), Exception> {
-        self.may_exchange(Access::Configure, &delete.exchange, scene.vhost)?;
-        scene.vhost.delete_exchange(&delete.exchange, delete.if_unused)?;
+        self.may_exchange(Access::Configure, &delete.exchange)?;
+        scene
+            .vhost
+            .delete_exchange(&delete.exchange, delete.if_unused)?;
         self.answer_unless(delete.nowait, number, &exchange::DeleteOk {});
         Ok(())
     }
 
     pub(super) fn bind_exchange(
-        &mut self,
+        &self,
         number: u16,
         bind: exchange::Bind,
         scene: &mut Scene<'_>,
     ) -> Result<(), Exception> {
-        self.may_feed(&bind.destination, &bind.source, scene)?;
+        self.may_feed(&bind.destination, &bind.source)?;
         let spec = BindSpec {
             source: bind.source,
             target: BindTarget::Exchange(bind.destination),
@@ -69,12 +72,12 @@ impl Session {
     }
 
     pub(super) fn unbind_exchange(
-        &mut self,
+        &self,
         number: u16,
         unbind: exchange::Unbind,
         scene: &mut Scene<'_>,
     ) -> Result<(), Exception> {
-        self.may_feed(&unbind.destination, &unbind.source, scene)?;
+        self.may_feed(&unbind.destination, &unbind.source)?;
         let spec = BindSpec {
             source: unbind.source,
             target: BindTarget::Exchange(unbind.destination),
@@ -86,13 +89,8 @@ impl Session {
         Ok(())
     }
 
-    fn may_feed(
-        &self,
-        destination: &ShortStr,
-        source: &ShortStr,
-        scene: &Scene<'_>,
-    ) -> Result<(), Exception> {
-        self.may_exchange(Access::Write, destination, scene.vhost)?;
-        self.may_exchange(Access::Read, source, scene.vhost)
+    fn may_feed(&self, destination: &ShortStr, source: &ShortStr) -> Result<(), Exception> {
+        self.may_exchange(Access::Write, destination)?;
+        self.may_exchange(Access::Read, source)
     }
 }

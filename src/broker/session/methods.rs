@@ -1,6 +1,10 @@
 //! Every method to its place.
 
-use super::{Phase, Scene, Session, channel::{Confirms, Mode, SessionChannel}, tx::Transaction};
+use super::{
+    Phase, Scene, Session,
+    channel::{Confirms, Mode, SessionChannel},
+    tx::Transaction,
+};
 use crate::broker::{
     exception::Exception,
     wire::{
@@ -31,7 +35,9 @@ impl Session {
                 self.answer(0, &connection::UpdateSecretOk {});
                 Ok(())
             }
-            _ => Err(Exception::channel_error("unexpected method in connection state running")),
+            _ => Err(Exception::channel_error(
+                "unexpected method in connection state running",
+            )),
         }
     }
 
@@ -100,7 +106,10 @@ impl Session {
                 self.answer(number, &modes::AccessRequestOk { ticket: 1 });
                 Ok(())
             }
-            _ => Err(Exception::new(ReplyCode::CommandInvalid, "unimplemented method")),
+            _ => Err(Exception::new(
+                ReplyCode::CommandInvalid,
+                "unimplemented method",
+            )),
         }
     }
 
@@ -110,7 +119,9 @@ impl Session {
             Mode::Confirm(_) => {}
             Mode::Plain => channel.mode = Mode::Confirm(Confirms::default()),
             Mode::Tx(_) => {
-                return Err(Exception::precondition("cannot switch from tx to confirm mode"));
+                return Err(Exception::precondition(
+                    "cannot switch from tx to confirm mode",
+                ));
             }
         }
         self.answer_unless(nowait, number, &modes::ConfirmSelectOk {});
@@ -123,7 +134,9 @@ impl Session {
             Mode::Tx(_) => {}
             Mode::Plain => channel.mode = Mode::Tx(Transaction::default()),
             Mode::Confirm(_) => {
-                return Err(Exception::precondition("cannot switch from confirm to tx mode"));
+                return Err(Exception::precondition(
+                    "cannot switch from confirm to tx mode",
+                ));
             }
         }
         self.answer(number, &modes::TxSelectOk {});

@@ -1,7 +1,8 @@
 //! `basic.publish`: checked, routed, confirmed or returned.
 
-use super::{Access, Scene, Session, channel::Mode, content::Incoming};
+use super::{Scene, Session, channel::Mode, content::Incoming};
 use crate::broker::{
+    auth::Access,
     exception::Exception,
     message::Draft,
     queue::arguments::TTL_MAX,
@@ -25,7 +26,7 @@ impl Session {
     pub(super) fn publish(
         &mut self,
         number: u16,
-        incoming: Box<Incoming>,
+        incoming: Incoming,
         scene: &mut Scene<'_>,
     ) -> Result<(), Exception> {
         self.published = true;
@@ -33,7 +34,7 @@ impl Session {
         if publish.immediate {
             return Err(Exception::not_implemented("immediate=true"));
         }
-        self.may_exchange(Access::Write, &publish.exchange, scene.vhost)?;
+        self.may_exchange(Access::Write, &publish.exchange)?;
         scene.vhost.check_publish(&publish.exchange)?;
         let mut draft = Draft::new(publish.exchange, publish.routing_key, properties, body);
         draft.body_owned = body_owned;
@@ -49,7 +50,9 @@ impl Session {
                 let published = self.route(number, &mut draft, publish.mandatory, scene)?;
                 self.confirm(number, sequence, published)
             }
-            Mode::Plain => self.route(number, &mut draft, publish.mandatory, scene).map(drop),
+            Mode::Plain => self
+                .route(number, &mut draft, publish.mandatory, scene)
+                .map(drop),
         }
     }
 
@@ -61,8 +64,9 @@ impl Session {
         mandatory: bool,
         scene: &mut Scene<'_>,
     ) -> Result<Published, Exception> {
-        let published =
-            scene.vhost.publish(draft, &self.origin, &mut self.routed, scene.now)?;
+        let published = scene
+            .vhost
+            .publish(draft, &self.origin, &mut self.routed, scene.now)?;
         if published == Published::Unroutable && mandatory {
             let returned = basic::Return {
                 reply_code: ReplyCode::NoRoute.code(),
@@ -71,7 +75,9 @@ impl Session {
                 routing_key: draft.routing_key.clone(),
             };
             let frame_max = self.peer.frame_max();
-            self.peer.outbox.put_with_content(&returned, number, draft.content(), frame_max);
+            self.peer
+                .outbox
+                .put_with_content(&returned, number, draft.content(), frame_max);
         }
         Ok(published)
     }
@@ -87,7 +93,11 @@ impl Session {
         };
         if published == Published::Refused {
             channel.send_confirms(&self.peer, number);
-            let nack = basic::Nack { delivery_tag: sequence, multiple: false, requeue: true };
+            let nack = basic::Nack {
+                delivery_tag: sequence,
+                multiple: false,
+                requeue: true,
+            };
             self.answer(number, &nack);
             return Ok(());
         }
@@ -108,12 +118,12 @@ impl Session {
     ) -> Result<(), Exception> {
         let properties = &draft.properties;
         if let Some(user) = properties.user_id()
-            && user != self.identity.user.as_bytes()
+            && !self.identity.grant.may_publish_as(user)
         {
             return Err(Exception::precondition(format!(
                 "user_id property set to '{}' but authenticated user was '{}'",
                 String::from_utf8_lossy(user),
-                self.identity.user
+                self.identity.grant.user()
             )));
         }
         draft.ttl = properties.expiration().map(parse_expiration).transpose()?;
@@ -136,7 +146,12 @@ fn parse_expiration(text: &[u8]) -> Result<u64, Exception> {
         |why: String| Exception::precondition(format!("invalid expiration '{shown}': {why}"));
     let number: i64 = match shown.parse() {
         Ok(number) => number,
-        Err(_) if shown.bytes().next().is_some_and(|byte| byte.is_ascii_digit()) => {
+        Err(_)
+            if shown
+                .bytes()
+                .next()
+                .is_some_and(|byte| byte.is_ascii_digit()) =>
+        {
             let digits = shown.bytes().take_while(u8::is_ascii_digit).count();
             let rest = &shown[digits..];
             return Err(invalid(format!("{{leftover_string,\"{rest}\"}}")));

@@ -1,7 +1,8 @@
 //! `queue.*`
 
-use super::{Access, Scene, Session};
+use super::{Scene, Session};
 use crate::broker::{
+    auth::Access,
     exception::Exception,
     vhost::{BindSpec, BindTarget, DeclareQueue, Declared, REPLY_TO, REPLY_TO_PREFIX},
     wire::{ShortStr, ValueRef, method::queue},
@@ -10,7 +11,7 @@ use crate::broker::{
 /// A name without line ends, as RabbitMQ takes it.
 pub(super) fn clean(name: ShortStr) -> ShortStr {
     let breaks = |byte: &u8| matches!(byte, b'\r' | b'\n');
-    if !name.iter().any(|byte| breaks(byte)) {
+    if !name.iter().any(breaks) {
         return name;
     }
     let kept: Vec<u8> = name.iter().copied().filter(|byte| !breaks(byte)).collect();
@@ -34,12 +35,12 @@ impl Session {
             scene.vhost.check_queue(&name, connection, scene.now)?
         } else {
             if !name.is_empty() {
-                self.may_queue(Access::Configure, &name, scene.vhost)?;
+                self.may_queue(Access::Configure, &name)?;
             }
             if let Some(ValueRef::Str(dead)) = declare.arguments.field(b"x-dead-letter-exchange") {
                 let dead = ShortStr::copied(dead).unwrap_or_default();
-                self.may_queue(Access::Read, &name, scene.vhost)?;
-                self.may_exchange(Access::Write, &dead, scene.vhost)?;
+                self.may_queue(Access::Read, &name)?;
+                self.may_exchange(Access::Write, &dead)?;
             }
             let spec = DeclareQueue {
                 name,
@@ -85,10 +86,17 @@ impl Session {
         nowait: bool,
         scene: &mut Scene<'_>,
     ) -> Result<(), Exception> {
-        let declared = if name == &REPLY_TO {
-            Declared { name: name.detached(), messages: 0, consumers: 1, new: false }
+        let declared = if *name == REPLY_TO {
+            Declared {
+                name: name.detached(),
+                messages: 0,
+                consumers: 1,
+                new: false,
+            }
         } else {
-            scene.vhost.check_queue(name, self.identity.connection, scene.now)?
+            scene
+                .vhost
+                .check_queue(name, self.identity.connection, scene.now)?
         };
         self.queue_is_there(number, declared, false, nowait)
     }
@@ -105,7 +113,6 @@ impl Session {
             bind.queue,
             bind.exchange,
             (bind.routing_key, bind.arguments),
-            scene,
         )?;
         scene.vhost.bind(&spec, self.identity.connection)?;
         self.answer_unless(nowait, number, &queue::BindOk {});
@@ -123,7 +130,6 @@ impl Session {
             unbind.queue,
             unbind.exchange,
             (unbind.routing_key, unbind.arguments),
-            scene,
         )?;
         scene.vhost.unbind(&spec, self.identity.connection)?;
         self.answer(number, &queue::UnbindOk {});
@@ -136,15 +142,23 @@ impl Session {
         queue: ShortStr,
         exchange: ShortStr,
         (key, arguments): (ShortStr, crate::broker::wire::Table),
-        scene: &Scene<'_>,
     ) -> Result<BindSpec, Exception> {
         let unnamed = queue.is_empty();
         let queue = self.queue_name(number, queue)?;
-        self.may_queue(Access::Write, &queue, scene.vhost)?;
-        self.may_exchange(Access::Read, &exchange, scene.vhost)?;
-        let routing_key = if unnamed && key.is_empty() { queue.clone() } else { key };
+        self.may_queue(Access::Write, &queue)?;
+        self.may_exchange(Access::Read, &exchange)?;
+        let routing_key = if unnamed && key.is_empty() {
+            queue.clone()
+        } else {
+            key
+        };
         let target = BindTarget::Queue(queue);
-        Ok(BindSpec { source: exchange, target, routing_key, arguments })
+        Ok(BindSpec {
+            source: exchange,
+            target,
+            routing_key,
+            arguments,
+        })
     }
 
     pub(super) fn purge_queue(
@@ -154,9 +168,11 @@ impl Session {
         scene: &mut Scene<'_>,
     ) -> Result<(), Exception> {
         let name = self.queue_name(number, purge.queue.clone())?;
-        self.may_queue(Access::Read, &name, scene.vhost)?;
+        self.may_queue(Access::Read, &name)?;
         let purged = scene.vhost.purge_queue(&name, self.identity.connection)?;
-        let purge_ok = queue::PurgeOk { message_count: count(purged) };
+        let purge_ok = queue::PurgeOk {
+            message_count: count(purged),
+        };
         self.answer_unless(purge.nowait, number, &purge_ok);
         Ok(())
     }
@@ -168,14 +184,16 @@ impl Session {
         scene: &mut Scene<'_>,
     ) -> Result<(), Exception> {
         let name = self.queue_name(number, delete.queue.clone())?;
-        self.may_queue(Access::Configure, &name, scene.vhost)?;
+        self.may_queue(Access::Configure, &name)?;
         let deleted = scene.vhost.delete_queue(
             &name,
             delete.if_unused,
             delete.if_empty,
             self.identity.connection,
         )?;
-        let delete_ok = queue::DeleteOk { message_count: count(deleted) };
+        let delete_ok = queue::DeleteOk {
+            message_count: count(deleted),
+        };
         self.answer_unless(delete.nowait, number, &delete_ok);
         Ok(())
     }

@@ -43,7 +43,8 @@ impl Vhost {
         connection: ConnectionId,
         number: u16,
     ) -> ChannelId {
-        self.channels.insert(Channel::new(Arc::clone(peer), connection, number))
+        self.channels
+            .insert(Channel::new(Arc::clone(peer), connection, number))
     }
 
     /// A channel ends: its consumers are cancelled, what it holds goes back.
@@ -51,7 +52,9 @@ impl Vhost {
         let Some(channel) = self.channels.get_mut(id) else {
             return;
         };
-        let consumers: Vec<_> = std::mem::take(&mut channel.consumers).into_values().collect();
+        let consumers: Vec<_> = std::mem::take(&mut channel.consumers)
+            .into_values()
+            .collect();
         for consumer in consumers {
             self.remove_consumer(consumer, now);
         }
@@ -100,7 +103,9 @@ impl Vhost {
             || spec.exclusive
                 && (!queue.rotation.is_empty() || queue.settings.single_active_consumer);
         if clash {
-            return Err(Exception::access_refused(format!("{label} in exclusive use")));
+            return Err(Exception::access_refused(format!(
+                "{label} in exclusive use"
+            )));
         }
         if queue.settings.kind == QueueKind::Quorum && channel.prefetch != 0 {
             let text = format!("{label} does not support global qos");
@@ -130,7 +135,13 @@ impl Vhost {
             queue.rotation.add(id, priority, spec.exclusive);
         }
         if !nowait {
-            self.send(&peer, &basic::ConsumeOk { consumer_tag: tag.clone() }, number);
+            self.send(
+                &peer,
+                &basic::ConsumeOk {
+                    consumer_tag: tag.clone(),
+                },
+                number,
+            );
         }
         self.touch(queue_id);
         Ok(tag)
@@ -141,7 +152,11 @@ impl Vhost {
         let Some(channel) = self.channels.get_mut(channel_id) else {
             return;
         };
-        if channel.replies.as_ref().is_some_and(|replies| replies.tag == *tag) {
+        if channel
+            .replies
+            .as_ref()
+            .is_some_and(|replies| replies.tag == *tag)
+        {
             channel.replies = None;
             return;
         }
@@ -182,7 +197,13 @@ impl Vhost {
     ) -> Result<bool, Exception> {
         let id = self.usable_queue(queue_name, connection)?;
         self.expire(id, now);
-        let Self { queues, channels, dirty, keeper, .. } = self;
+        let Self {
+            queues,
+            channels,
+            dirty,
+            keeper,
+            ..
+        } = self;
         let (Some(queue), Some(channel)) = (queues.get_mut(id), channels.get_mut(channel_id))
         else {
             return Err(self.no_queue(queue_name));
@@ -195,9 +216,13 @@ impl Vhost {
         let delivery_tag = channel.next_tag();
         let content = entry.message.content();
         let counted = super::deliver::counted(queue, &entry);
-        let content = counted.as_ref().map_or(content, |properties| {
-            crate::broker::message::Content { properties, ..content }
-        });
+        let content =
+            counted
+                .as_ref()
+                .map_or(content, |properties| crate::broker::message::Content {
+                    properties,
+                    ..content
+                });
         let get_ok = basic::GetOk {
             delivery_tag,
             redelivered: entry.redelivered,
@@ -206,7 +231,9 @@ impl Vhost {
             message_count: u32::try_from(queue.ready.len()).unwrap_or(u32::MAX),
         };
         let peer = &channel.peer;
-        let put = peer.outbox.put_with_content(&get_ok, channel.number, content, peer.frame_max());
+        let put = peer
+            .outbox
+            .put_with_content(&get_ok, channel.number, content, peer.frame_max());
         super::note(dirty, peer, put);
         if no_ack {
             queue.counters.acked += 1;
@@ -214,7 +241,12 @@ impl Vhost {
         } else {
             queue.unacked += 1;
             channel.unacked_bytes += entry.message.body.len();
-            let held = Held { queue: id, consumer: None, entry, in_tx: false };
+            let held = Held {
+                queue: id,
+                consumer: None,
+                entry,
+                in_tx: false,
+            };
             channel.unacked.insert(delivery_tag, held);
         }
         Ok(true)
@@ -238,7 +270,10 @@ impl Channel {
     /// Whether a consumer of this tag is there.
     pub fn has_consumer(&self, tag: &ShortStr) -> bool {
         self.consumers.contains_key(tag.as_bytes())
-            || self.replies.as_ref().is_some_and(|replies| replies.tag == *tag)
+            || self
+                .replies
+                .as_ref()
+                .is_some_and(|replies| replies.tag == *tag)
     }
 }
 
@@ -246,10 +281,13 @@ fn priority(arguments: &Table) -> Result<i32, Exception> {
     let Some(value) = arguments.field(b"x-priority") else {
         return Ok(0);
     };
-    value.as_integer().and_then(|number| i32::try_from(number).ok()).ok_or_else(|| {
-        Exception::precondition(format!(
-            "invalid arg 'x-priority' for consumer: \"expected integer, got {}\"",
-            value.type_name()
-        ))
-    })
+    value
+        .as_integer()
+        .and_then(|number| i32::try_from(number).ok())
+        .ok_or_else(|| {
+            Exception::precondition(format!(
+                "invalid arg 'x-priority' for consumer: \"expected integer, got {}\"",
+                value.type_name()
+            ))
+        })
 }

@@ -17,8 +17,12 @@ const BURY_MAX: usize = 512;
 /// How many different deaths a message remembers.
 const DEATHS_MAX: usize = 64;
 
-const HEADERS: [&[u8]; 4] =
-    [b"x-death", b"x-first-death-exchange", b"x-first-death-queue", b"x-first-death-reason"];
+const HEADERS: [&[u8]; 4] = [
+    b"x-death",
+    b"x-first-death-exchange",
+    b"x-first-death-queue",
+    b"x-first-death-reason",
+];
 
 impl Vhost {
     /// A message that was in a queue dies.
@@ -51,7 +55,10 @@ impl Vhost {
             reason,
             count: 1,
             exchange: message.exchange.clone(),
-            routing_keys: std::iter::once(&message.routing_key).chain(&copies).cloned().collect(),
+            routing_keys: std::iter::once(&message.routing_key)
+                .chain(&copies)
+                .cloned()
+                .collect(),
             expiration: message.properties.expiration().and_then(ShortStr::copied),
             time: now.unix_s,
         };
@@ -101,7 +108,8 @@ impl Vhost {
         let was_here = deaths.iter().position(|death| death.queue == queue.name);
         was_here.is_some_and(|index| {
             let way = &deaths[..=index];
-            way.iter().all(|death| death.reason != DeathReason::Rejected)
+            way.iter()
+                .all(|death| death.reason != DeathReason::Rejected)
         })
     }
 }
@@ -111,23 +119,35 @@ fn with_death(before: &[Death], mut death: Death) -> Arc<[Death]> {
     let same = |other: &&Death| other.queue == death.queue && other.reason == death.reason;
     if let Some(earlier) = before.iter().find(same) {
         let count = earlier.count.saturating_add(1);
-        death = Death { count, ..earlier.clone() };
+        death = Death {
+            count,
+            ..earlier.clone()
+        };
     }
     let others = before
         .iter()
         .filter(|other| other.queue != death.queue || other.reason != death.reason)
         .cloned();
     let first = death.clone();
-    std::iter::once(first).chain(others).take(DEATHS_MAX).collect()
+    std::iter::once(first)
+        .chain(others)
+        .take(DEATHS_MAX)
+        .collect()
 }
 
 /// The routing keys in a message's CC header.
 fn copies(headers: Option<TableRef<'_>>) -> Vec<ShortStr> {
-    let copies = headers.and_then(|headers| headers.field(b"CC")).and_then(ValueRef::as_array);
+    let copies = headers
+        .and_then(|headers| headers.field(b"CC"))
+        .and_then(ValueRef::as_array);
     let Some(copies) = copies else {
         return Vec::new();
     };
-    copies.iter().filter_map(ValueRef::as_str_bytes).filter_map(ShortStr::copied).collect()
+    copies
+        .iter()
+        .filter_map(ValueRef::as_str_bytes)
+        .filter_map(ShortStr::copied)
+        .collect()
 }
 
 /// The properties of a dead message: its deaths in the headers, no expiration.
@@ -137,7 +157,11 @@ fn properties(before: &Properties, deaths: &[Death], drop_copies: bool) -> Prope
         deaths.iter().map(|death| death.count).sum::<u64>() > 1
             && headers.field(b"x-first-death-queue").is_some()
     });
-    let mut dropped: Vec<&[u8]> = if had_first { vec![HEADERS[0]] } else { HEADERS.to_vec() };
+    let mut dropped: Vec<&[u8]> = if had_first {
+        vec![HEADERS[0]]
+    } else {
+        HEADERS.to_vec()
+    };
     if drop_copies {
         dropped.push(b"CC");
     }

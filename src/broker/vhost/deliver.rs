@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Now, Vhost, note, settle::forget};
 use crate::broker::{
     channel::{Channel, ChannelId, Consumer, ConsumerId, Held},
+    config::bytes,
     message::Content,
     outbox::{Deliver, Put},
     peer::Peer,
@@ -69,7 +70,11 @@ impl Giver<'_> {
             channel.inflight += 1;
             channel.unacked_bytes += content.body.len();
         }
-        Some(Given { channel: consumer.channel, tag, no_ack: consumer.no_ack })
+        Some(Given {
+            channel: consumer.channel,
+            tag,
+            no_ack: consumer.no_ack,
+        })
     }
 
     /// Gives a message to whoever of a queue's consumers is next and can take it.
@@ -125,9 +130,22 @@ impl Vhost {
     }
 
     fn pump_queue(&mut self, id: QueueId, budget: &mut usize) -> bool {
-        let Self { queues, consumers, channels, dirty, limits, keeper, .. } = self;
-        let unacked_bytes_max = limits.unacked_bytes_per_channel;
-        let mut giver = Giver { consumers, channels, dirty, unacked_bytes_max };
+        let Self {
+            queues,
+            consumers,
+            channels,
+            dirty,
+            limits,
+            keeper,
+            ..
+        } = self;
+        let unacked_bytes_max = bytes(limits.unacked_per_channel);
+        let mut giver = Giver {
+            consumers,
+            channels,
+            dirty,
+            unacked_bytes_max,
+        };
         let Some(queue) = queues.get_mut(id) else {
             return false;
         };
@@ -155,7 +173,12 @@ impl Vhost {
             if given.no_ack {
                 forget(keeper, queue, &entry);
             } else if let Some(channel) = giver.channels.get_mut(given.channel) {
-                let held = Held { queue: id, consumer: Some(consumer), entry, in_tx: false };
+                let held = Held {
+                    queue: id,
+                    consumer: Some(consumer),
+                    entry,
+                    in_tx: false,
+                };
                 channel.unacked.insert(given.tag, held);
             }
         }
@@ -168,7 +191,7 @@ impl Vhost {
             return;
         };
         channel.starved = false;
-        let has_credit = channel.has_credit(self.limits.unacked_bytes_per_channel);
+        let has_credit = channel.has_credit(bytes(self.limits.unacked_per_channel));
         let ids: Vec<_> = channel.consumers.values().copied().collect();
         for id in ids {
             let Some(consumer) = self.consumers.get(id) else {
@@ -176,7 +199,8 @@ impl Vhost {
             };
             if consumer.parked && (consumer.no_ack || has_credit && consumer.has_credit()) {
                 self.unpark(id);
-            } else if consumer.parked && !has_credit
+            } else if consumer.parked
+                && !has_credit
                 && let Some(channel) = self.channels.get_mut(consumer.channel)
             {
                 channel.starved = true;

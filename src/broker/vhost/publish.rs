@@ -8,6 +8,7 @@ use super::{
 };
 use crate::broker::{
     channel::Held,
+    config::bytes,
     exception::Exception,
     exchange::{Destination, ExchangeId},
     message::{DeathReason, Draft, Message},
@@ -37,7 +38,11 @@ impl Vhost {
             return Ok(());
         }
         let id = self.exchange_id(exchange)?;
-        if self.exchanges.get(id).is_some_and(|exchange| exchange.internal) {
+        if self
+            .exchanges
+            .get(id)
+            .is_some_and(|exchange| exchange.internal)
+        {
             let label = self.exchange_label(exchange);
             let text = format!("cannot publish to internal {label}");
             return Err(Exception::access_refused(text));
@@ -143,14 +148,28 @@ impl Vhost {
     /// Gives a message to one queue: straight to a consumer if nothing is before it. Whether the queue
     /// took it.
     pub(super) fn enqueue(&mut self, id: QueueId, draft: &mut Draft, now: Now) -> bool {
-        let Self { queues, consumers, channels, dirty, limits, keeper, memory, .. } = self;
+        let Self {
+            queues,
+            consumers,
+            channels,
+            dirty,
+            limits,
+            keeper,
+            memory,
+            ..
+        } = self;
         let Some(queue) = queues.get_mut(id) else {
             return true;
         };
         if queue.ready.is_empty() && queue.rotation.front().is_some() && !queue.counts_deliveries()
         {
-            let unacked_bytes_max = limits.unacked_bytes_per_channel;
-            let mut giver = Giver { consumers, channels, dirty, unacked_bytes_max };
+            let unacked_bytes_max = bytes(limits.unacked_per_channel);
+            let mut giver = Giver {
+                consumers,
+                channels,
+                dirty,
+                unacked_bytes_max,
+            };
             if let Some((consumer, given)) = giver.give_next(queue, draft.content(), false) {
                 queue.counters.published += 1;
                 if given.no_ack {
@@ -159,13 +178,26 @@ impl Vhost {
                 let message = draft.keep(memory, &queue.name);
                 let position = queue.next_position();
                 let expires_at = queue.expires_at(draft.ttl, now.ms);
-                if let Some(keeper) = keeper.as_mut().filter(|_| queue.durable && message.persistent)
+                if let Some(keeper) = keeper
+                    .as_mut()
+                    .filter(|_| queue.durable && message.persistent)
                 {
                     keeper.keep(&queue.name, position, &message);
                 }
-                let entry = Entry { message, position, expires_at, returns: 0, redelivered: false };
+                let entry = Entry {
+                    message,
+                    position,
+                    expires_at,
+                    returns: 0,
+                    redelivered: false,
+                };
                 if let Some(channel) = giver.channels.get_mut(given.channel) {
-                    let held = Held { queue: id, consumer: Some(consumer), entry, in_tx: false };
+                    let held = Held {
+                        queue: id,
+                        consumer: Some(consumer),
+                        entry,
+                        in_tx: false,
+                    };
                     channel.unacked.insert(given.tag, held);
                 }
                 return true;
@@ -193,10 +225,20 @@ impl Vhost {
         };
         let position = queue.next_position();
         let expires_at = queue.expires_at(message.ttl, now.ms);
-        if let Some(keeper) = self.keeper.as_mut().filter(|_| queue.durable && message.persistent) {
+        if let Some(keeper) = self
+            .keeper
+            .as_mut()
+            .filter(|_| queue.durable && message.persistent)
+        {
             keeper.keep(&queue.name, position, &message);
         }
-        queue.ready.push(Entry { message, position, expires_at, returns: 0, redelivered: false });
+        queue.ready.push(Entry {
+            message,
+            position,
+            expires_at,
+            returns: 0,
+            redelivered: false,
+        });
         let able = queue.rotation.front().is_some();
         if queue.exceeds(0, 0) {
             self.drop_surplus(id, now);
@@ -225,13 +267,19 @@ impl Vhost {
 
     fn any_stamped(&self, queues: &[QueueId]) -> bool {
         !self.stamp.queues.is_empty()
-            && queues.iter().any(|id| self.queues.get(*id).is_some_and(|queue| queue.stamped))
+            && queues
+                .iter()
+                .any(|id| self.queues.get(*id).is_some_and(|queue| queue.stamped))
     }
 
     /// Writes the connection's name over whatever the client has put there.
     fn stamp(&self, draft: &mut Draft, origin: &str) {
         let mut headers = TableBuilder::new();
-        copy_without(draft.properties.headers(), &[&self.stamp.header], &mut headers);
+        copy_without(
+            draft.properties.headers(),
+            &[&self.stamp.header],
+            &mut headers,
+        );
         headers.put_str(&self.stamp.header, origin);
         draft.properties = draft.properties.with_headers(&headers.build());
     }

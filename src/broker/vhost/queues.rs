@@ -74,11 +74,16 @@ impl Vhost {
         if let Some(&id) = self.queue_names.get(spec.name.as_bytes()) {
             self.check_same_queue(id, spec, connection)?;
             self.expire(id, now);
-            return self.declared(id, now).ok_or_else(|| self.no_queue(&spec.name));
+            return self
+                .declared(id, now)
+                .ok_or_else(|| self.no_queue(&spec.name));
         }
         let settings = arguments::parse(
             &spec.arguments,
-            Properties { durable: spec.durable, ..properties },
+            Properties {
+                durable: spec.durable,
+                ..properties
+            },
             &label,
         )?;
         if spec.name.starts_with(b"amq.") {
@@ -105,7 +110,12 @@ impl Vhost {
             self.owned.entry(connection).or_default().push(id);
         }
         self.arm(id);
-        Ok(Declared { name, messages: 0, consumers: 0, new: true })
+        Ok(Declared {
+            name,
+            messages: 0,
+            consumers: 0,
+            new: true,
+        })
     }
 
     fn check_same_queue(
@@ -157,7 +167,11 @@ impl Vhost {
             return 0;
         };
         if let Some(keeper) = keeper.as_mut().filter(|_| queue.durable) {
-            for entry in queue.ready.peek(usize::MAX).filter(|entry| entry.message.persistent) {
+            for entry in queue
+                .ready
+                .peek(usize::MAX)
+                .filter(|entry| entry.message.persistent)
+            {
                 keeper.forget(&queue.name, entry.position);
             }
         }
@@ -212,8 +226,14 @@ impl Vhost {
             };
             channel.consumers.remove(consumer.tag.as_bytes());
             let (peer, number) = (channel.peer.clone(), channel.number);
-            if peer.cancel_notify.load(std::sync::atomic::Ordering::Relaxed) {
-                let cancel = basic::Cancel { consumer_tag: consumer.tag, nowait: true };
+            if peer
+                .cancel_notify
+                .load(std::sync::atomic::Ordering::Relaxed)
+            {
+                let cancel = basic::Cancel {
+                    consumer_tag: consumer.tag,
+                    nowait: true,
+                };
                 self.send(&peer, &cancel, number);
             }
         }

@@ -46,10 +46,19 @@ impl Vhost {
             return Err(Exception::not_allowed(text));
         }
         let token = ShortStr::truncated(&format!("{:016x}{secret:032x}", id.as_u64()));
-        channel.replies = Some(ReplyConsumer { tag: tag.clone(), token });
+        channel.replies = Some(ReplyConsumer {
+            tag: tag.clone(),
+            token,
+        });
         let (peer, number) = (channel.peer.clone(), channel.number);
         if !nowait {
-            self.send(&peer, &basic::ConsumeOk { consumer_tag: tag.clone() }, number);
+            self.send(
+                &peer,
+                &basic::ConsumeOk {
+                    consumer_tag: tag.clone(),
+                },
+                number,
+            );
         }
         Ok(tag)
     }
@@ -59,9 +68,14 @@ impl Vhost {
         if draft.properties.reply_to() != Some(REPLY_TO.as_bytes()) {
             return Ok(());
         }
-        let replies = self.channels.get(id).and_then(|channel| channel.replies.as_ref());
+        let replies = self
+            .channels
+            .get(id)
+            .and_then(|channel| channel.replies.as_ref());
         let Some(replies) = replies else {
-            return Err(Exception::precondition("fast reply consumer does not exist"));
+            return Err(Exception::precondition(
+                "fast reply consumer does not exist",
+            ));
         };
         let name = ShortStr::truncated(&format!("{REPLY_TO_PREFIX}{}", replies.token));
         draft.properties = draft.properties.with_reply_to(&name);
@@ -76,7 +90,12 @@ impl Vhost {
         let Some(id) = self.requester(token) else {
             return Ok(false);
         };
-        let Self { channels, dirty, counters, .. } = self;
+        let Self {
+            channels,
+            dirty,
+            counters,
+            ..
+        } = self;
         let Some(channel) = channels.get_mut(id) else {
             return Ok(false);
         };
@@ -115,7 +134,12 @@ impl Vhost {
                 format!("no {}", self.queue_label(name)),
             ));
         }
-        Ok(Declared { name: name.detached(), messages: 0, consumers: 1, new: false })
+        Ok(Declared {
+            name: name.detached(),
+            messages: 0,
+            consumers: 1,
+            new: false,
+        })
     }
 
     fn requester(&self, token: &[u8]) -> Option<ChannelId> {

@@ -3,6 +3,7 @@
 use super::{Keeper, Now, Vhost};
 use crate::broker::{
     channel::{ChannelId, Held},
+    config::bytes,
     message::DeathReason,
     queue::{Queue, ready::Entry},
 };
@@ -43,7 +44,11 @@ impl Vhost {
         };
         let limit = if tag == 0 { u64::MAX } else { tag };
         let Some(first) = channel.unacked.take_first(limit) else {
-            return if tag == 0 { Ok(()) } else { Err(SettleError { tag }) };
+            return if tag == 0 {
+                Ok(())
+            } else {
+                Err(SettleError { tag })
+            };
         };
         // Among the first of a run some may be spoken for by a transaction; they stay.
         let mut spoken_for = Vec::new();
@@ -103,7 +108,11 @@ impl Vhost {
         }
         let limit = if tag == 0 { u64::MAX } else { tag };
         let before = into.len();
-        for (tag, held) in channel.unacked.iter_mut().take_while(|(tag, _)| *tag <= limit) {
+        for (tag, held) in channel
+            .unacked
+            .iter_mut()
+            .take_while(|(tag, _)| *tag <= limit)
+        {
             if !held.in_tx {
                 held.in_tx = true;
                 into.push(tag);
@@ -144,8 +153,17 @@ impl Vhost {
 
     fn finish(&mut self, channel_id: ChannelId, held: Held, how: Settle, now: Now) {
         self.give_credit(channel_id, &held);
-        let Held { queue: id, mut entry, .. } = held;
-        let Self { queues, keeper, counters, .. } = self;
+        let Held {
+            queue: id,
+            mut entry,
+            ..
+        } = held;
+        let Self {
+            queues,
+            keeper,
+            counters,
+            ..
+        } = self;
         let Some(queue) = queues.get_mut(id) else {
             return;
         };
@@ -188,7 +206,7 @@ impl Vhost {
         };
         channel.inflight = channel.inflight.saturating_sub(1);
         let channel_starved = channel.starved;
-        let channel_has = channel.has_credit(self.limits.unacked_bytes_per_channel);
+        let channel_has = channel.has_credit(bytes(self.limits.unacked_per_channel));
         if let Some(consumer) = self.consumers.get_mut(consumer_id) {
             consumer.inflight = consumer.inflight.saturating_sub(1);
             if consumer.parked && channel_has && consumer.has_credit() {

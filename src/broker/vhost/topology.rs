@@ -5,8 +5,8 @@ use crate::broker::{
     arguments::{check_same_argument, check_same_flag, inequivalent},
     exception::Exception,
     exchange::{
-        Binding, BindingId, BindingKey, Destination, Exchange, ExchangeId, ExchangeKind,
-        canonical, headers::HeadersPattern,
+        Binding, BindingId, BindingKey, Destination, Exchange, ExchangeId, ExchangeKind, canonical,
+        headers::HeadersPattern,
     },
     queue::ConnectionId,
     wire::{ShortStr, Table, ValueRef},
@@ -76,7 +76,10 @@ impl Vhost {
         };
         let alternate = alternate_exchange(&spec.arguments, &label)?;
         if let Some(id) = self.exchange_names.get(spec.name.as_bytes()) {
-            let current = self.exchanges.get(*id).ok_or_else(|| self.no_exchange(&spec.name))?;
+            let current = self
+                .exchanges
+                .get(*id)
+                .ok_or_else(|| self.no_exchange(&spec.name))?;
             return check_same(current, spec, &label);
         }
         if spec.name.starts_with(b"amq.") {
@@ -142,7 +145,11 @@ impl Vhost {
         if self.bindings.len() >= self.limits.bindings {
             return Err(self.too_many("bindings", self.limits.bindings));
         }
-        let binding = Binding { source, key: key.clone(), arguments: spec.arguments.detached() };
+        let binding = Binding {
+            source,
+            key: key.clone(),
+            arguments: spec.arguments.detached(),
+        };
         let id = self.bindings.insert(binding);
         exchange.attach(&key, pattern);
         exchange.bindings.insert(key, id);
@@ -275,17 +282,23 @@ fn alternate_exchange(arguments: &Table, label: &str) -> Result<Option<ShortStr>
     }
 }
 
-fn check_same(
-    current: &Exchange,
-    spec: &DeclareExchange,
-    label: &str,
-) -> Result<(), Exception> {
+fn check_same(current: &Exchange, spec: &DeclareExchange, label: &str) -> Result<(), Exception> {
     if spec.kind != current.kind.name() {
         let received = format!("'{}'", spec.kind);
-        return Err(inequivalent("type", label, &received, &format!("'{}'", current.kind.name())));
+        return Err(inequivalent(
+            "type",
+            label,
+            &received,
+            &format!("'{}'", current.kind.name()),
+        ));
     }
     check_same_flag("durable", current.durable, spec.durable, label)?;
     check_same_flag("auto_delete", current.auto_delete, spec.auto_delete, label)?;
     check_same_flag("internal", current.internal, spec.internal, label)?;
-    check_same_argument("alternate-exchange", &current.arguments, &spec.arguments, label)
+    check_same_argument(
+        "alternate-exchange",
+        &current.arguments,
+        &spec.arguments,
+        label,
+    )
 }

@@ -236,11 +236,15 @@ impl Vhost {
         for (_, binding) in self.bindings.iter() {
             let (destination, destination_type) = match binding.key.destination {
                 Destination::Queue(id) => (self.queues.get(id).map(|queue| &queue.name), "queue"),
-                Destination::Exchange(id) => {
-                    (self.exchanges.get(id).map(|exchange| &exchange.name), "exchange")
-                }
+                Destination::Exchange(id) => (
+                    self.exchanges.get(id).map(|exchange| &exchange.name),
+                    "exchange",
+                ),
             };
-            let source = self.exchanges.get(binding.source).map(|source| &source.name);
+            let source = self
+                .exchanges
+                .get(binding.source)
+                .map(|source| &source.name);
             let (Some(source), Some(destination)) = (source, destination) else {
                 continue;
             };
@@ -258,9 +262,10 @@ impl Vhost {
     /// All consumers.
     pub fn consumers(&self, into: &mut Vec<ConsumerView>) {
         for (id, consumer) in self.consumers.iter() {
-            let (Some(queue), Some(channel)) =
-                (self.queues.get(consumer.queue), self.channels.get(consumer.channel))
-            else {
+            let (Some(queue), Some(channel)) = (
+                self.queues.get(consumer.queue),
+                self.channels.get(consumer.channel),
+            ) else {
                 continue;
             };
             into.push(ConsumerView {
@@ -300,7 +305,9 @@ impl Vhost {
                 redelivered: entry.redelivered,
                 headers: properties
                     .headers()
-                    .map_or(serde_json::Value::Null, |headers| json_fields(headers.iter())),
+                    .map_or(serde_json::Value::Null, |headers| {
+                        json_fields(headers.iter())
+                    }),
                 content_type: text(properties.content_type()),
                 correlation_id: text(properties.correlation_id()),
                 message_id: text(properties.message_id()),
@@ -331,7 +338,8 @@ pub fn json_table(table: &Table) -> serde_json::Value {
 }
 
 fn json_fields<'a>(fields: impl Iterator<Item = (&'a [u8], ValueRef<'a>)>) -> serde_json::Value {
-    let fields = fields.map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), json(value)));
+    let fields =
+        fields.map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), json(value)));
     serde_json::Value::Object(fields.collect())
 }
 
@@ -347,9 +355,7 @@ fn json(value: ValueRef<'_>) -> serde_json::Value {
         ValueRef::Str(text) | ValueRef::Bytes(text) => String::from_utf8_lossy(text).into(),
         ValueRef::Array(array) => array.iter().map(json).collect(),
         ValueRef::Table(table) => json_fields(table.iter()),
-        ValueRef::Decimal { scale, value } => {
-            (f64::from(value) / 10f64.powi(scale.into())).into()
-        }
+        ValueRef::Decimal { scale, value } => (f64::from(value) / 10f64.powi(scale.into())).into(),
         _ => serde_json::Value::Null,
     }
 }

@@ -45,3 +45,10 @@ fn values_are_found_by_key() {
     assert!(!metadata.has("zone", "us"));
     assert!(!metadata.has("eu", "zone"));
 }
+
+#[test]
+fn what_a_later_look_up_could_not_read_is_refused() {
+    for text in [r#"{"a":"\ud800"}"#, r#"{"a":1e999}"#, "{\"a\":\"\u{1}\"}"] {
+        assert!(Metadata::parse(text).is_err(), "{text:?}");
+    }
+}

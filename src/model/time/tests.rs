@@ -20,3 +20,40 @@ fn a_time_no_calendar_has_does_not_panic() {
     assert!(!Timestamp(i64::MAX).to_string().is_empty());
     assert!(!Timestamp(i64::MIN).to_string().is_empty());
 }
+
+#[test]
+fn spans_are_read_and_written() {
+    check("5s", 5_000, "5s");
+    check("500ms", 500, "500ms");
+    check("1.5s", 1_500, "1500ms");
+    check("5m", 300_000, "300s");
+    check("1h", 3_600_000, "3600s");
+    check("1d", 86_400_000, "86400s");
+    check("30", 30_000, "30s");
+    check(" 30 s ", 30_000, "30s");
+    check("0", 0, "0s");
+
+    #[track_caller]
+    fn check(text: &str, millis: u128, written: &str) {
+        let span: super::Span = text.parse().unwrap();
+        assert_eq!(span.0.as_millis(), millis);
+        assert_eq!(span.to_string(), written);
+    }
+}
+
+#[test]
+fn what_is_no_span() {
+    for text in [
+        "",
+        "s",
+        "-1s",
+        "5 weeks",
+        "1e9",
+        "NaN",
+        "inf",
+        "1..2s",
+        "99999999999999999999s",
+    ] {
+        assert!(text.parse::<super::Span>().is_err(), "{text:?}");
+    }
+}

@@ -34,11 +34,7 @@ fn headers_match_as_rabbitmq_matches_them() {
     check(&[all_x, x], &[], false);
 
     #[track_caller]
-    fn check(
-        binding: &[(&str, ValueRef<'_>)],
-        headers: &[(&str, ValueRef<'_>)],
-        expected: bool,
-    ) {
+    fn check(binding: &[(&str, ValueRef<'_>)], headers: &[(&str, ValueRef<'_>)], expected: bool) {
         let pattern = HeadersPattern::parse(&table(binding)).unwrap();
         let matched = pattern.matches(table(headers).view());
         assert_eq!(matched, expected, "{binding:?} against {headers:?}");

@@ -4,7 +4,9 @@ use super::TopicTrie;
 
 #[test]
 fn patterns_match_as_rabbitmq_matches_them() {
-    let keys = ["", "a", "b", "c", "a.b", "a.c", "a.", "a..c", "a.b.c", ".", "b.c"];
+    let keys = [
+        "", "a", "b", "c", "a.b", "a.c", "a.", "a..c", "a.b.c", ".", "b.c",
+    ];
     check("#", &keys);
     check("*", &["a", "b", "c"]);
     check("a.*", &["a.b", "a.c", "a."]);
@@ -18,7 +20,9 @@ fn patterns_match_as_rabbitmq_matches_them() {
 
     #[track_caller]
     fn check(pattern: &str, expected: &[&str]) {
-        let keys = ["", "a", "b", "c", "a.b", "a.c", "a.", "a..c", "a.b.c", ".", "b.c"];
+        let keys = [
+            "", "a", "b", "c", "a.b", "a.c", "a.", "a..c", "a.b.c", ".", "b.c",
+        ];
         let mut trie = TopicTrie::default();
         trie.insert(pattern.as_bytes(), 1);
         let matched: Vec<_> = keys
@@ -39,7 +43,16 @@ fn a_removed_pattern_leaves_no_node_behind() {
     for pattern in ["a.b.c", "a.#", "a.*.c", "", "#", "a..", "a.b.c"] {
         trie.insert(pattern.as_bytes(), 1);
     }
-    for pattern in ["a.b.c", "a.#", "a.*.c", "", "#", "a..", "a.b.c", "never.bound"] {
+    for pattern in [
+        "a.b.c",
+        "a.#",
+        "a.*.c",
+        "",
+        "#",
+        "a..",
+        "a.b.c",
+        "never.bound",
+    ] {
         trie.remove(pattern.as_bytes(), 1);
     }
     assert_eq!(trie.nodes.len() - trie.free.len(), 1);

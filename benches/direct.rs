@@ -1,0 +1,211 @@
+//! How long after `register` has returned subscribers are told: `cargo bench --bench direct`.
+//!
+//! Each figure is the time from the return of the call that changed the registry to the moment a
+//! callback runs, or a webhook's receiver has read the request; 0 where it came first.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{Router, extract::State, http::HeaderMap, http::StatusCode, routing::post};
+use musterd::{
+    api::WatcherDraft,
+    model::{Metadata, Registration, ServiceId, ServiceName},
+    outbound,
+    registry::{self, Registry},
+    telemetry::Metrics,
+    transport::{
+        CallbackError, Callbacks, Config, Delivery, DirectMetrics, Filter, Start, Webhooks,
+    },
+};
+use tokio::{
+    net::TcpListener,
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+
+/// Moments of each revision, in nanoseconds since the start.
+struct Moments {
+    start: Instant,
+    returned: Vec<AtomicU64>,
+    told: Vec<AtomicU64>,
+    n_told: AtomicUsize,
+}
+
+impl Moments {
+    fn new(events: usize, subscribers: usize) -> Self {
+        let zeroes = |n| (0..n).map(|_| AtomicU64::new(0)).collect();
+        Self {
+            start: Instant::now(),
+            returned: zeroes(events + 1),
+            told: zeroes((events + 1) * subscribers),
+            n_told: AtomicUsize::new(0),
+        }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn told(&self, subscriber: usize, revision: u64) {
+        let revision = usize::try_from(revision).unwrap_or(0);
+        let slot = subscriber * self.returned.len() + revision;
+        self.told[slot].store(self.now(), Ordering::Relaxed);
+        self.n_told.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Registers one instance after the other with `pause` in between, and waits until all are told.
+    async fn drive(&self, registry: &Registry, pause: Duration) {
+        for revision in 1..self.returned.len() {
+            let registration = registration(revision);
+            let registered = registry.register(registration, None);
+            let at = self.now();
+            registered.expect("room for it");
+            self.returned[revision].store(at, Ordering::Relaxed);
+            wait(at, pause, self).await;
+        }
+        let expected = (self.returned.len() - 1) * (self.told.len() / self.returned.len());
+        while self.n_told.load(Ordering::Relaxed) < expected {
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    fn report(&self, what: &str) {
+        let events = self.returned.len();
+        let told = self
+            .told
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| i % events != 0);
+        let mut waits: Vec<_> = told
+            .map(|(i, told)| {
+                let returned = self.returned[i % events].load(Ordering::Relaxed);
+                told.load(Ordering::Relaxed).saturating_sub(returned)
+            })
+            .collect();
+        waits.sort_unstable();
+        let at = |share: usize| waits[(waits.len() - 1) * share / 1_000] / 1_000;
+        println!(
+            "{what:<58} p50 {:>7} µs   p99 {:>7} µs   max {:>7} µs",
+            at(500),
+            at(990),
+            at(1_000)
+        );
+    }
+}
+
+/// The timer is too coarse for pauses below 2 ms: those let the other tasks run until the time is
+/// over.
+async fn wait(since: u64, pause: Duration, moments: &Moments) {
+    if pause >= Duration::from_millis(2) {
+        sleep(pause).await;
+        return;
+    }
+    let pause = u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX);
+    while moments.now() - since < pause {
+        tokio::task::yield_now().await;
+    }
+}
+
+fn registration(n: usize) -> Registration {
+    Registration {
+        service_id: ServiceId::parse(&format!("orders-{n}")).expect("an id"),
+        service_name: ServiceName::parse(&format!("orders-{}", n % 100)).expect("a name"),
+        host: "10.0.0.1".into(),
+        port: 8080,
+        metadata: Metadata::default(),
+        health_check_url: None,
+        tags: Box::default(),
+        version: "1.0.0".into(),
+        ttl: Duration::from_secs(300),
+        weight: 1,
+        zone: None,
+        checks: Box::default(),
+    }
+}
+
+async fn callbacks(subscribers: usize, events: usize, pause: Duration) {
+    let registry = Registry::new(registry::Config::default());
+    let metrics = DirectMetrics::new(&Metrics::default());
+    let room = Callbacks::new(registry.clone(), Config::default(), metrics);
+    let moments = Arc::new(Moments::new(events, subscribers));
+    let mut subscriptions = Vec::new();
+    for subscriber in 0..subscribers {
+        let moments = Arc::clone(&moments);
+        let callback = move |delivery| {
+            if let Delivery::Event(event) = delivery {
+                moments.told(subscriber, event.revision.0);
+            }
+            std::future::ready(Ok::<_, CallbackError>(()))
+        };
+        let subscription = room.subscribe(Filter::default(), Start::Newest, callback);
+        subscriptions.push(subscription.expect("a seat"));
+    }
+    moments.drive(&registry, pause).await;
+    moments.report(&format!("{subscribers} callbacks, {}", rate(pause)));
+}
+
+async fn webhooks(subscribers: usize, events: usize, pause: Duration) {
+    let registry = Registry::new(registry::Config::default());
+    let metrics = Metrics::default();
+    let outbound = outbound::Client::new(&outbound::Config::default(), &metrics);
+    let outbound = outbound.expect("a client");
+    let metrics = DirectMetrics::new(&metrics);
+    let room = Webhooks::new(registry.clone(), Config::default(), outbound, metrics);
+    let moments = Arc::new(Moments::new(events, subscribers));
+    let mut receivers = JoinSet::new();
+    for subscriber in 0..subscribers {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}/", listener.local_addr().expect("an address"));
+        let router = Router::new()
+            .route("/", post(receive))
+            .with_state((Arc::clone(&moments), subscriber));
+        receivers.spawn(async move { axum::serve(listener, router).await });
+        let draft = WatcherDraft {
+            service_name: None,
+            callback_url: url.into(),
+            events: Box::default(),
+            secret: Some("a secret of the bench".into()),
+        };
+        room.add(draft, Start::Newest).expect("a seat");
+    }
+    moments.drive(&registry, pause).await;
+    moments.report(&format!("{subscribers} webhooks, {}", rate(pause)));
+}
+
+async fn receive(
+    State((moments, subscriber)): State<(Arc<Moments>, usize)>,
+    headers: HeaderMap,
+    _body: axum::body::Bytes,
+) -> StatusCode {
+    let delivery = headers.get("x-musterd-delivery");
+    let delivery = delivery.and_then(|value| value.to_str().ok());
+    let revision = delivery.and_then(|text| text.rsplit_once('-'));
+    if let Some(Ok(revision)) = revision.map(|(_, revision)| revision.parse()) {
+        moments.told(subscriber, revision);
+    }
+    StatusCode::NO_CONTENT
+}
+
+fn rate(pause: Duration) -> String {
+    if pause.is_zero() {
+        return "as fast as possible".to_owned();
+    }
+    format!("{:.0} changes/s", 1.0 / pause.as_secs_f64())
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() {
+    let pauses = [1_000, 200].map(Duration::from_micros);
+    for pause in pauses {
+        callbacks(1, 5_000, pause).await;
+        callbacks(20, 5_000, pause).await;
+    }
+    callbacks(1, 10_000, Duration::ZERO).await;
+    webhooks(1, 1_000, Duration::from_millis(2)).await;
+    webhooks(20, 200, Duration::from_millis(20)).await;
+}

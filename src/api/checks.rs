@@ -1,0 +1,363 @@
+//! The checks of a registration.
+
+use serde_json::value::RawValue;
+
+use super::{
+    json::Json,
+    limits::{self, Defaults},
+    read::{self, Faults, Object, Shape},
+    registration::{Checks, absolute_url, host_text, label},
+};
+use crate::model::{Check, CheckKind, CodeRange, HttpCheck};
+
+const SHAPE: Shape = Shape {
+    known: &[
+        "type",
+        "name",
+        "url",
+        "path",
+        "method",
+        "headers",
+        "expected",
+        "address",
+        "service",
+        "tls",
+        "tls_skip_verify",
+        "interval",
+        "timeout",
+        "healthy_after",
+        "unhealthy_after",
+    ],
+    own: &[],
+};
+
+/// Where the instance listens: what a check without an address of its own asks.
+struct Place<'a> {
+    host: &'a str,
+    port: u16,
+}
+
+/// Reads the list of checks of the instance at `host` and `port`.
+pub(super) fn read(
+    value: &RawValue,
+    host: &str,
+    port: u16,
+    defaults: &Defaults,
+    faults: &mut Faults,
+) -> Checks {
+    let items = faults.take("checks", read::list(value, defaults.checks_max));
+    let place = Place { host, port };
+    let mut checks: Vec<Check> = Vec::new();
+    for (at, item) in items.unwrap_or_default().into_iter().enumerate() {
+        faults.prefix = format!("checks[{at}]");
+        match Object::value(item, SHAPE) {
+            Err(message) => faults.add("", message),
+            Ok(object) => {
+                faults.prefix.push('.');
+                checks.extend(check(&object, &place, &checks, defaults, faults));
+            }
+        }
+    }
+    faults.prefix.clear();
+    checks.into()
+}
+
+fn check(
+    object: &Object<'_>,
+    place: &Place<'_>,
+    before: &[Check],
+    defaults: &Defaults,
+    faults: &mut Faults,
+) -> Option<Check> {
+    for unknown in &object.unknown {
+        // A misspelt "interval" would silently probe at another pace.
+        faults.add(unknown, "is not a field of a check");
+    }
+    let kind = kind(object, place, faults);
+    let name = faults.optional(object, "name", label);
+    let interval = faults.optional(object, "interval", |v| read::span(v, limits::INTERVAL));
+    let timeout = faults.optional(object, "timeout", |v| read::span(v, limits::TIMEOUT));
+    let healthy_after = faults.optional(object, "healthy_after", run);
+    let unhealthy_after = faults.optional(object, "unhealthy_after", run);
+    let kind = kind?;
+    let name = match name.filter(|name| !name.is_empty()) {
+        None => free_name(kind.as_str(), before),
+        Some(name) if before.iter().any(|check| check.name == name) => {
+            faults.add("name", format!("\"{name}\" is the name of another check"));
+            return None;
+        }
+        Some(name) => name,
+    };
+    Some(Check {
+        name,
+        kind,
+        interval: interval.unwrap_or(defaults.interval),
+        timeout: timeout.unwrap_or(defaults.timeout),
+        healthy_after: healthy_after.unwrap_or(defaults.healthy_after),
+        unhealthy_after: unhealthy_after.unwrap_or(defaults.unhealthy_after),
+    })
+}
+
+/// `http`, or `http-2` and so on when that is taken.
+fn free_name(kind: &str, before: &[Check]) -> Box<str> {
+    let taken = |name: &str| before.iter().any(|check| *check.name == *name);
+    if !taken(kind) {
+        return kind.into();
+    }
+    let numbered = (2..).map(|number: usize| format!("{kind}-{number}"));
+    let free = numbered.into_iter().find(|name| !taken(name));
+    free.unwrap_or_default().into()
+}
+
+fn run(value: &RawValue) -> Result<u32, String> {
+    let run = read::whole(value, 1, i64::try_from(limits::RUN_MAX).unwrap_or(i64::MAX))?;
+    u32::try_from(run).map_err(|error| error.to_string())
+}
+
+fn kind(object: &Object<'_>, place: &Place<'_>, faults: &mut Faults) -> Option<CheckKind> {
+    let kind = faults.required(object, "type", label)?;
+    match &*kind.to_ascii_lowercase() {
+        "http" | "https" => http(object, place, faults),
+        "tcp" => {
+            let (host, port) = address(object, place, faults)?;
+            Some(CheckKind::Tcp { host, port })
+        }
+        "grpc" => grpc(object, place, faults),
+        "ttl" => Some(CheckKind::Ttl),
+        _ => {
+            let message = format!("\"{kind}\" is not one of http, tcp, grpc, ttl");
+            faults.add("type", message);
+            None
+        }
+    }
+}
+
+fn http(object: &Object<'_>, place: &Place<'_>, faults: &mut Faults) -> Option<CheckKind> {
+    let url = faults.optional(object, "url", |value| {
+        let url = read::line(value, limits::URL_BYTES_MAX)?;
+        absolute_url(&url).map(|()| url)
+    });
+    let path = faults.optional(object, "path", |value| path(value, place));
+    if object.get("url").is_none() && object.get("path").is_none() {
+        faults.add(
+            "url",
+            "is required, or \"path\" for one of the instance's own",
+        );
+    }
+    let method = faults.optional(object, "method", method);
+    let headers = faults.optional(object, "headers", headers);
+    let expected = faults.optional(object, "expected", expected);
+    let tls_skip_verify = faults.optional(object, "tls_skip_verify", read::flag);
+    Some(CheckKind::Http(Box::new(HttpCheck {
+        url: url.or(path)?,
+        method: method.unwrap_or_else(|| "GET".into()),
+        headers: headers.unwrap_or_default(),
+        expected: expected.unwrap_or_else(|| [200..=299].into()),
+        tls_skip_verify: tls_skip_verify.unwrap_or(false),
+    })))
+}
+
+fn grpc(object: &Object<'_>, place: &Place<'_>, faults: &mut Faults) -> Option<CheckKind> {
+    let at = address(object, place, faults);
+    let service = faults.optional(object, "service", label);
+    let tls = faults.optional(object, "tls", read::flag);
+    let tls_skip_verify = faults.optional(object, "tls_skip_verify", read::flag);
+    let (host, port) = at?;
+    Some(CheckKind::Grpc {
+        host,
+        port,
+        service: service.unwrap_or_default(),
+        tls: tls.unwrap_or(false),
+        tls_skip_verify: tls_skip_verify.unwrap_or(false),
+    })
+}
+
+fn address(object: &Object<'_>, place: &Place<'_>, faults: &mut Faults) -> Option<(Box<str>, u16)> {
+    let Some(value) = object.get("address") else {
+        return Some((place.host.into(), place.port));
+    };
+    let read = read::line(value, limits::HOST_BYTES_MAX + 8).and_then(|text| host_and_port(&text));
+    faults.take("address", read)
+}
+
+/// `host:port`, an IPv6 address in brackets.
+fn host_and_port(text: &str) -> Result<(Box<str>, u16), String> {
+    let wrong = || format!("\"{text}\" is not an address: write it as \"host:port\"");
+    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+    if host.contains(':') && !(host.starts_with('[') && host.ends_with(']')) {
+        return Err(wrong());
+    }
+    let port: u16 = port.parse().map_err(|_| wrong())?;
+    if port == 0 {
+        return Err("port 0 is out of range 1-65535".to_owned());
+    }
+    Ok((host_text(host)?.into(), port))
+}
+
+/// The URL of a path at the instance itself.
+fn path(value: &RawValue, place: &Place<'_>) -> Result<Box<str>, String> {
+    let path = read::line(value, limits::URL_BYTES_MAX)?;
+    if !path.starts_with('/') {
+        return Err(format!("\"{path}\" must start with \"/\""));
+    }
+    let url = format!("http://{}{path}", joined(place.host, place.port));
+    absolute_url(&url).map(|()| url.into())
+}
+
+/// `host:port`, an IPv6 address in brackets.
+fn joined(host: &str, port: u16) -> String {
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
+}
+
+fn method(value: &RawValue) -> Result<Box<str>, String> {
+    let method = label(value)?.to_ascii_uppercase();
+    match http::Method::from_bytes(method.as_bytes()) {
+        Ok(http::Method::CONNECT) | Err(_) => Err(format!("\"{method}\" is not a usable method")),
+        Ok(_) => Ok(method.into()),
+    }
+}
+
+type Headers = Box<[(Box<str>, Box<str>)]>;
+
+fn headers(value: &RawValue) -> Result<Headers, String> {
+    let wrong = || "must be an object of names and values".to_owned();
+    let pairs: Pairs<'_> = serde_json::from_str(value.get()).map_err(|_| wrong())?;
+    if pairs.0.len() > limits::HEADERS_MAX {
+        return Err(format!("has more than {} entries", limits::HEADERS_MAX));
+    }
+    let mut headers = Vec::with_capacity(pairs.0.len());
+    for (name, value) in pairs.0 {
+        let text = read::line(value, limits::HEADER_BYTES_MAX)
+            .map_err(|message| format!("\"{name}\" {message}"))?;
+        let valid = http::HeaderName::from_bytes(name.as_bytes()).is_ok()
+            && http::HeaderValue::from_str(&text).is_ok();
+        if !valid {
+            return Err(format!("\"{name}\" is not a header HTTP can carry"));
+        }
+        headers.push((name.into(), text));
+    }
+    Ok(headers.into())
+}
+
+/// An object's entries in their order.
+struct Pairs<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> serde::Deserialize<'de> for Pairs<'de> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> serde::de::Visitor<'de> for Entries {
+            type Value = Pairs<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                mut entries: A,
+            ) -> Result<Self::Value, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = entries.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
+}
+
+fn expected(value: &RawValue) -> Result<Box<[CodeRange]>, String> {
+    // One code alone is a list of one.
+    let items = if value.get().starts_with('[') {
+        read::list(value, limits::EXPECTED_MAX)?
+    } else {
+        vec![value]
+    };
+    if items.is_empty() {
+        return Err("must name at least one code".to_owned());
+    }
+    items.into_iter().map(codes).collect()
+}
+
+/// `200`, `"2xx"` or `"200-299"`.
+fn codes(value: &RawValue) -> Result<CodeRange, String> {
+    let wrong = || {
+        let quoted = read::quoted(value);
+        format!("{quoted} is not a status code: write 200, \"2xx\" or \"200-299\"")
+    };
+    let text = read::text(value).map_err(|_| wrong())?.to_ascii_lowercase();
+    let text = text.trim();
+    if let Some(hundred) = text.strip_suffix("xx") {
+        let hundred: u16 = hundred.parse().map_err(|_| wrong())?;
+        if !(1..=5).contains(&hundred) {
+            return Err(wrong());
+        }
+        return Ok(hundred * 100..=hundred * 100 + 99);
+    }
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let code = |text: &str| text.trim().parse::<u16>().map_err(|_| wrong());
+    let (first, last) = (code(first)?, code(last)?);
+    if first < 100 || last > 599 || first > last {
+        return Err(wrong());
+    }
+    Ok(first..=last)
+}
+
+/// Writes a check so that it is read back as the same one.
+pub(super) fn write(json: &mut Json, check: &Check) {
+    json.open(b'{');
+    json.key("type").text(check.kind.as_str());
+    json.key("name").text(&check.name);
+    match &check.kind {
+        CheckKind::Http(http) => write_http(json, http),
+        CheckKind::Tcp { host, port } => json.key("address").text(&joined(host, *port)),
+        CheckKind::Grpc {
+            host,
+            port,
+            service,
+            tls,
+            tls_skip_verify,
+        } => {
+            json.key("address").text(&joined(host, *port));
+            json.key("service").text(service);
+            json.key("tls").flag(*tls);
+            json.key("tls_skip_verify").flag(*tls_skip_verify);
+        }
+        CheckKind::Ttl => {}
+    }
+    json.key("interval").span(check.interval);
+    json.key("timeout").span(check.timeout);
+    json.key("healthy_after").number(check.healthy_after);
+    json.key("unhealthy_after").number(check.unhealthy_after);
+    json.close(b'}');
+}
+
+fn write_http(json: &mut Json, http: &HttpCheck) {
+    json.key("url").text(&http.url);
+    json.key("method").text(&http.method);
+    json.key("headers").open(b'{');
+    for (name, value) in &http.headers {
+        json.key(name).text(value);
+    }
+    json.close(b'}');
+    json.key("expected").open(b'[');
+    for range in &http.expected {
+        let (first, last) = (range.start(), range.end());
+        let text = if first == last {
+            first.to_string()
+        } else {
+            format!("{first}-{last}")
+        };
+        json.item().text(&text);
+    }
+    json.close(b']');
+    json.key("tls_skip_verify").flag(http.tls_skip_verify);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,258 @@
+//! Discovery: which instances a caller wants, and the answer.
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use percent_encoding::percent_decode_str;
+use serde_json::value::RawValue;
+
+use super::{
+    instance, limits,
+    problem::{FieldError, Problem},
+    read::{self, Faults, Object, Shape},
+};
+use crate::model::{Instance, Revision, Span, Timestamp};
+
+/// The longest a caller may wait for a change.
+const WAIT_MAX: Duration = Duration::from_secs(600);
+
+/// Which instances of a service a caller wants; what is not said does not matter.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Discover {
+    /// Only those that may get traffic.
+    pub healthy_only: bool,
+    /// All of these tags.
+    pub tags: Vec<String>,
+    /// This version.
+    pub version: Option<String>,
+    /// This zone.
+    pub zone: Option<String>,
+    /// These values of metadata's top-level keys.
+    pub metadata: Vec<(String, String)>,
+    /// At most so many.
+    pub limit: Option<usize>,
+    /// Answer when the service is no longer at this revision. None when the caller does not wait.
+    pub index: Option<Index>,
+    /// At the latest after this time.
+    pub wait: Option<Duration>,
+}
+
+/// What a caller who waits for a change has seen.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Index {
+    /// That revision.
+    At(Revision),
+    /// Nothing this registry could have told.
+    Unreadable,
+}
+
+impl Default for Discover {
+    fn default() -> Self {
+        Self {
+            healthy_only: true,
+            tags: Vec::new(),
+            version: None,
+            zone: None,
+            metadata: Vec::new(),
+            limit: None,
+            index: None,
+            wait: None,
+        }
+    }
+}
+
+impl Discover {
+    /// Reads the query of a request; parameters it does not know are passed over.
+    ///
+    /// # Errors
+    /// A 422 that names every wrong parameter.
+    pub fn from_query(query: Option<&str>) -> Result<Self, Problem> {
+        let mut wanted = Self::default();
+        let mut errors = Vec::new();
+        for (key, value) in pairs(query.unwrap_or_default()) {
+            if let Err(message) = wanted.set(&key, value) {
+                let field = key.into_owned();
+                errors.push(FieldError { field, message });
+            }
+        }
+        if wanted.tags.len() + wanted.metadata.len() > limits::FILTERS_MAX {
+            let message = format!("at most {} filters are allowed", limits::FILTERS_MAX);
+            let field = "query".to_owned();
+            errors.push(FieldError { field, message });
+        }
+        if errors.is_empty() {
+            Ok(wanted)
+        } else {
+            Err(Problem::invalid(errors))
+        }
+    }
+
+    fn set(&mut self, key: &str, value: Cow<'_, str>) -> Result<(), String> {
+        match key {
+            "healthy_only" => {
+                self.healthy_only = read::flag_word(&value)
+                    .ok_or_else(|| format!("must be true or false, not \"{value}\""))?;
+            }
+            "tag" | "tags" => self.tags.push(value.into_owned()),
+            "version" => self.version = Some(value.into_owned()),
+            "zone" => self.zone = Some(value.into_owned()),
+            "limit" => self.limit = Some(limit(&value)?),
+            "index" => {
+                let revision = value.trim().parse().map(Revision);
+                self.index = Some(revision.map_or(Index::Unreadable, Index::At));
+            }
+            "wait" => self.wait = Some(wait(&value)?),
+            _ => {
+                if let Some(key) = key.strip_prefix("metadata.") {
+                    self.metadata.push((key.to_owned(), value.into_owned()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a discovery that came as a message; answers with the service's name too.
+    ///
+    /// # Errors
+    /// A 422 that names every wrong field.
+    pub fn from_json(body: &[u8]) -> Result<(String, Self), Problem> {
+        const SHAPE: Shape = Shape {
+            known: &[
+                "service_name",
+                "healthy_only",
+                "tags",
+                "tag",
+                "version",
+                "zone",
+                "metadata",
+                "limit",
+            ],
+            own: &[],
+        };
+        let object = Object::body(body, SHAPE)?;
+        let mut faults = Faults::default();
+        let service_name = faults.required(&object, "service_name", owned);
+        let healthy_only = faults.optional(&object, "healthy_only", read::flag);
+        let tags = faults.optional(&object, "tags", texts);
+        let tag = faults.optional(&object, "tag", texts);
+        let version = faults.optional(&object, "version", owned);
+        let zone = faults.optional(&object, "zone", owned);
+        let metadata = faults.optional(&object, "metadata", entries);
+        let limit = faults.optional(&object, "limit", |value| {
+            read::text(value).and_then(|text| limit(&text))
+        });
+        match service_name {
+            Some(service_name) if faults.errors.is_empty() => {
+                let mut wanted = Self {
+                    healthy_only: healthy_only.unwrap_or(true),
+                    tags: tags.unwrap_or_default(),
+                    version,
+                    zone,
+                    metadata: metadata.unwrap_or_default(),
+                    limit,
+                    ..Self::default()
+                };
+                wanted.tags.extend(tag.unwrap_or_default());
+                Ok((service_name, wanted))
+            }
+            _ => Err(Problem::invalid(faults.errors)),
+        }
+    }
+
+    /// True when nothing but health decides, and all of it is wanted.
+    pub fn is_plain(&self) -> bool {
+        self.tags.is_empty()
+            && self.version.is_none()
+            && self.zone.is_none()
+            && self.metadata.is_empty()
+            && self.limit.is_none()
+    }
+
+    /// True when the caller wants this instance.
+    pub fn matches(&self, instance: &Instance) -> bool {
+        let said = &*instance.registration;
+        let has_tag = |tag: &String| said.tags.iter().any(|own| **own == **tag);
+        (!self.healthy_only || instance.is_healthy())
+            && self.tags.iter().all(has_tag)
+            && self.version.as_deref().is_none_or(|v| *said.version == *v)
+            && (self.zone.as_deref()).is_none_or(|zone| said.zone.as_deref() == Some(zone))
+            && (self.metadata.iter()).all(|(key, value)| said.metadata.has(key, value))
+    }
+}
+
+/// The answer to a discovery: `{"services":[instance, …],"total_count":n}`.
+pub fn discovered<'a>(
+    instances: impl Iterator<Item = &'a Arc<Instance>>,
+    last_heartbeat: impl Fn(&Instance) -> Timestamp,
+) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1024);
+    out.extend_from_slice(b"{\"services\":");
+    let mut count: usize = 0;
+    let counted = instances.inspect(|_| count += 1);
+    instance::instances(&mut out, counted, last_heartbeat);
+    out.extend_from_slice(b",\"total_count\":");
+    out.extend_from_slice(count.to_string().as_bytes());
+    out.push(b'}');
+    out
+}
+
+/// The pairs of a query, decoded; "+" is a blank, bytes that are no UTF-8 become U+FFFD.
+pub fn pairs(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decoded(key), decoded(value))
+    })
+}
+
+fn decoded(text: &str) -> Cow<'_, str> {
+    if text.contains('+') {
+        let spaced = text.replace('+', " ");
+        let decoded = percent_decode_str(&spaced).decode_utf8_lossy();
+        return Cow::Owned(decoded.into_owned());
+    }
+    percent_decode_str(text).decode_utf8_lossy()
+}
+
+fn limit(text: &str) -> Result<usize, String> {
+    text.trim()
+        .parse()
+        .map_err(|_| format!("must be a whole number, not \"{text}\""))
+}
+
+fn wait(text: &str) -> Result<Duration, String> {
+    let Span(span) = text.parse().map_err(|error| format!("{error}"))?;
+    Ok(span.min(WAIT_MAX))
+}
+
+fn owned(value: &RawValue) -> Result<String, String> {
+    read::text(value).map(Cow::into_owned)
+}
+
+/// A list of texts, or one alone.
+fn texts(value: &RawValue) -> Result<Vec<String>, String> {
+    if !value.get().starts_with('[') {
+        return owned(value).map(|text| vec![text]);
+    }
+    let items = read::list(value, limits::FILTERS_MAX)?;
+    items.into_iter().map(owned).collect()
+}
+
+fn entries(value: &RawValue) -> Result<Vec<(String, String)>, String> {
+    let map: std::collections::BTreeMap<String, &RawValue> = serde_json::from_str(value.get())
+        .map_err(|_| format!("must be an object, not {}", read::quoted(value)))?;
+    if map.len() > limits::FILTERS_MAX {
+        return Err(format!(
+            "at most {} filters are allowed",
+            limits::FILTERS_MAX
+        ));
+    }
+    let texts = map.into_iter().map(|(key, value)| {
+        // Anything but a string is compared by its JSON.
+        let text = read::text(value).map_or_else(|_| value.get().to_owned(), Cow::into_owned);
+        (key, text)
+    });
+    Ok(texts.collect())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+//! Events, notices and snapshots: one shape on every way out.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{
+    instance::{instance, services},
+    json::Json,
+    route::route,
+};
+use crate::model::{Cursor, Epoch, Event, Instance, Revision, Route, Timestamp};
+
+/// An event's JSON, encoded once in its life: the same bytes on every way out.
+///
+/// `last_heartbeat` tells when the lease of the instance was last renewed.
+pub fn event(event: &Event, last_heartbeat: impl Fn(&Instance) -> Timestamp) -> Bytes {
+    let encode = || {
+        let mut json = Json::with_capacity(event.size() + 256);
+        write(&mut json, event, last_heartbeat);
+        // Without the spare room: the log keeps it.
+        Bytes::from(json.into_bytes().into_boxed_slice())
+    };
+    event.encoded.get_or_init(encode).clone()
+}
+
+fn write(json: &mut Json, event: &Event, last_heartbeat: impl Fn(&Instance) -> Timestamp) {
+    json.open(b'{');
+    json.key("epoch").text(&event.epoch.to_string());
+    json.key("revision").number(event.revision.0);
+    json.key("event").text(event.kind.as_str());
+    let service_id = event.service_id.as_ref().map(|id| id.as_str());
+    json.key("service_id").text_or_null(service_id);
+    let service_name = event.service_name.as_ref().map(|name| name.as_str());
+    json.key("service_name").text_or_null(service_name);
+    let status = event.status.map(|status| status.as_str());
+    json.key("status").text_or_null(status);
+    let previous = event.previous_status.map(|status| status.as_str());
+    json.key("previous_status").text_or_null(previous);
+    json.key("reason").text_or_null(event.reason.as_deref());
+    json.key("timestamp").time(event.timestamp);
+    json.key("instance");
+    match &event.instance {
+        Some(one) => instance(json.bytes_mut(), one, last_heartbeat(one)),
+        None => json.null(),
+    }
+    json.key("route");
+    match &event.route {
+        Some(one) => json.raw(&route(one)),
+        None => json.null(),
+    }
+    json.close(b'}');
+}
+
+/// Something watchers are told that is no change of the registry, and so has no revision.
+#[derive(Clone, Copy, Debug)]
+pub struct Notice<'a> {
+    /// `resync` or `migration.*`.
+    pub event: &'a str,
+    /// The numbering's life.
+    pub epoch: Epoch,
+    /// The service it concerns, if it is one.
+    pub service_name: Option<&'a str>,
+    /// Why.
+    pub reason: Option<&'a str>,
+    /// When.
+    pub timestamp: Timestamp,
+}
+
+/// A notice's JSON: an event's keys, with null where they have no meaning.
+pub fn notice(notice: &Notice<'_>) -> Bytes {
+    let mut json = Json::with_capacity(256);
+    json.open(b'{');
+    json.key("epoch").text(&notice.epoch.to_string());
+    json.key("revision").null();
+    json.key("event").text(notice.event);
+    json.key("service_id").null();
+    json.key("service_name").text_or_null(notice.service_name);
+    json.key("status").null();
+    json.key("previous_status").null();
+    json.key("reason").text_or_null(notice.reason);
+    json.key("timestamp").time(notice.timestamp);
+    json.key("instance").null();
+    json.key("route").null();
+    json.close(b'}');
+    json.into_bytes().into()
+}
+
+/// The state of some services, or of all, at one place of the log.
+#[derive(Debug)]
+pub struct Snapshot<'a, S> {
+    /// The numbering's life.
+    pub epoch: Epoch,
+    /// Follow from here.
+    pub revision: Revision,
+    /// Names and instances.
+    pub services: S,
+    /// The gateway's routes, for whoever follows everything.
+    pub routes: Option<&'a [Arc<Route>]>,
+}
+
+/// A snapshot's JSON: `{"epoch","revision","cursor","services":{name:[instance, …]},"routes"}`.
+pub fn snapshot<'a, L: IntoIterator<Item = &'a Arc<Instance>>>(
+    snapshot: Snapshot<'_, impl IntoIterator<Item = (&'a str, L)>>,
+    last_heartbeat: impl Fn(&Instance) -> Timestamp,
+) -> Vec<u8> {
+    let cursor = Cursor {
+        epoch: snapshot.epoch,
+        revision: snapshot.revision,
+    };
+    let mut json = Json::with_capacity(4096);
+    json.open(b'{');
+    json.key("epoch").text(&snapshot.epoch.to_string());
+    json.key("revision").number(snapshot.revision.0);
+    json.key("cursor").text(&cursor.to_string());
+    json.key("services");
+    services(json.bytes_mut(), snapshot.services, last_heartbeat);
+    json.key("routes");
+    match snapshot.routes {
+        None => json.null(),
+        Some(routes) => {
+            json.open(b'[');
+            for one in routes {
+                json.item().raw(&route(one));
+            }
+            json.close(b']');
+        }
+    }
+    json.close(b'}');
+    json.into_bytes()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,29 @@
+//! The door for REST: a server that no client can wear down, and the routes behind it.
+//!
+//! Decides nothing about services: it asks the registry and the ports, and answers what they say.
+
+mod answer;
+mod config;
+mod connection;
+mod cors;
+mod discovery;
+mod extract;
+mod front;
+mod measure;
+mod operations;
+mod overrides;
+mod pace;
+mod pick;
+mod probes;
+mod routes;
+mod server;
+mod services;
+mod state;
+mod webhooks;
+
+pub use self::{
+    config::Config,
+    cors::{Cors, CorsError},
+    server::{BindError, Bound, bind},
+    state::{Door, Rooms},
+};

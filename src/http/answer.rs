@@ -1,0 +1,86 @@
+//! Answers: JSON that is ready, or a problem.
+
+use axum::{
+    body::Body,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+
+use crate::{
+    api::Problem,
+    registry::{RegistryError, UpdateError},
+};
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// A 200 with JSON.
+pub(super) fn json(body: impl Into<Bytes>) -> Response {
+    let mut response = Response::new(Body::from(body.into()));
+    response.headers_mut().insert(header::CONTENT_TYPE, JSON);
+    response
+}
+
+/// JSON with another code than 200.
+pub(super) fn json_as(status: StatusCode, body: impl Into<Bytes>) -> Response {
+    let mut response = json(body);
+    *response.status_mut() = status;
+    response
+}
+
+/// A problem on its way to a caller.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal(pub(super) Problem);
+
+impl Refusal {
+    pub(super) fn new(status: u16, detail: impl Into<String>) -> Self {
+        Self(Problem::new(status, detail))
+    }
+
+    /// No instance has this id.
+    pub(super) fn unknown() -> Self {
+        RegistryError::Unknown.into()
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.status);
+        let mut response = json_as(
+            status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            self.0.to_json(),
+        );
+        response.headers_mut().insert(header::CONTENT_TYPE, PROBLEM);
+        response
+    }
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        Self(problem)
+    }
+}
+
+impl From<RegistryError> for Refusal {
+    fn from(error: RegistryError) -> Self {
+        let status = match error {
+            RegistryError::Unknown | RegistryError::UnknownRoute => 404,
+            RegistryError::Conflict { .. } => 409,
+            RegistryError::Full { .. } | RegistryError::RoutesFull { .. } => 503,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+impl From<UpdateError<Problem>> for Refusal {
+    fn from(error: UpdateError<Problem>) -> Self {
+        match error {
+            UpdateError::Registry(error) => error.into(),
+            UpdateError::Refused(problem) => Self(problem),
+        }
+    }
+}
+
+/// What a request ends in.
+pub(super) type Answer = Result<Response, Refusal>;

@@ -1,0 +1,85 @@
+//! One connection: HTTP/1.1 with upgrades, ended when its client keeps it waiting.
+
+use std::{net::SocketAddr, pin::pin, sync::Arc};
+
+use axum::body::{Body, HttpBody};
+use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{net::TcpStream, time::timeout};
+
+use super::{
+    front::Front,
+    pace::{Pace, Paced, Patience, Phase},
+    state::Shared,
+};
+
+/// The address of the client, for endpoints that count by it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub(super) std::net::IpAddr);
+
+/// Serves one connection until it ends, its client is too slow or the door closes.
+pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, front: Arc<Front>, shared: Shared) {
+    let patience = Patience {
+        head: shared.config.header_timeout,
+        idle: shared.config.keep_alive,
+        write: shared.config.write_timeout,
+    };
+    // A connection on which nothing has come yet costs no buffers.
+    tokio::select! {
+        first = timeout(patience.head, stream.readable()) => {
+            if !matches!(first, Ok(Ok(()))) {
+                return;
+            }
+        }
+        () = shared.closing.cancelled() => return,
+    }
+    // Small answers are not held back to be sent together; one that can't be set changes no answer.
+    let _ = stream.set_nodelay(true);
+    let pace = Pace::new();
+    let service = service_fn(|request| answer(request, peer, &front, &pace));
+    let io = TokioIo::new(Paced::new(stream, Arc::clone(&pace)));
+    let head_max = usize::try_from(shared.config.head_max.as_u64()).unwrap_or(usize::MAX);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        // The watchdog sees to slow heads: it needs no timer for each request.
+        .header_read_timeout(None)
+        .max_buf_size(head_max)
+        .serve_connection(io, service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let mut overdue = pin!(pace.overdue(patience));
+    let mut closing = pin!(shared.closing.cancelled());
+    let mut closed = false;
+    loop {
+        tokio::select! {
+            biased;
+            // What goes wrong on a connection is told to its client, as far as it listens.
+            _ = connection.as_mut() => return,
+            () = overdue.as_mut() => return,
+            () = closing.as_mut(), if !closed => {
+                if pace.phase() != Phase::Busy {
+                    return;
+                }
+                closed = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    front: &Front,
+    pace: &Pace,
+) -> Result<Response<Body>, std::convert::Infallible> {
+    pace.enter(Phase::Busy);
+    let mut request = request.map(Body::new);
+    request.extensions_mut().insert(Peer(peer.ip()));
+    let response = front.answer(request).await;
+    // A body of unknown length is a stream: it may be silent for as long as it likes.
+    if response.body().size_hint().exact().is_some() {
+        pace.enter(Phase::Idle);
+    }
+    Ok(response)
+}

@@ -1,0 +1,114 @@
+//! What a request carries: a name in its path, a body of limited size.
+
+use std::time::Duration;
+
+use axum::{
+    body::{Body, HttpBody},
+    extract::{FromRequest, FromRequestParts, RawPathParams, Request},
+    http::{HeaderValue, header, request::Parts},
+    response::{IntoResponse, Response},
+};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+
+use super::{answer::Refusal, state::Shared};
+
+/// How long the rest of a body that is too large is waited for.
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// The name in a path. One that can't be read is empty, and so unknown.
+#[derive(Debug)]
+pub(super) struct Name(Option<RawPathParams>);
+
+impl Name {
+    pub(super) fn as_str(&self) -> &str {
+        let first = self.0.iter().flat_map(|params| params.iter()).next();
+        first.map_or("", |(_, value)| value)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Name {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        let params = RawPathParams::from_request_parts(parts, state).await;
+        Ok(Self(params.ok()))
+    }
+}
+
+/// The whole body, at most `http.body_max` of it, whatever its type is said to be.
+#[derive(Debug)]
+pub(super) struct Text(pub(super) Bytes);
+
+impl FromRequest<Shared> for Text {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, shared: &Shared) -> Result<Self, Response> {
+        let (parts, body) = request.into_parts();
+        let max = shared.limits.body_max;
+        let announced = body.size_hint().lower();
+        if announced > max {
+            if !parts.headers.contains_key(header::EXPECT) {
+                drain(body, shared.limits.body_drain_max).await;
+            }
+            return Err(too_large(max));
+        }
+        read(body, shared).await
+    }
+}
+
+async fn read(mut body: Body, shared: &Shared) -> Result<Text, Response> {
+    let mut whole = Bytes::new();
+    let mut pieces = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| {
+            let broken = Refusal::new(400, "the body ended early or is not readable");
+            broken.into_response()
+        })?;
+        let Ok(piece) = frame.into_data() else {
+            continue;
+        };
+        let length = (whole.len() + pieces.len() + piece.len()) as u64;
+        if length > shared.limits.body_max {
+            let rest = shared.limits.body_drain_max.saturating_sub(length);
+            drain(body, rest).await;
+            return Err(too_large(shared.limits.body_max));
+        }
+        // Most bodies come in one piece, which needs no copy.
+        if whole.is_empty() && pieces.is_empty() {
+            whole = piece;
+        } else {
+            pieces.extend_from_slice(&std::mem::take(&mut whole));
+            pieces.extend_from_slice(&piece);
+        }
+    }
+    Ok(Text(if pieces.is_empty() {
+        whole
+    } else {
+        pieces.freeze()
+    }))
+}
+
+/// Reads on, so that the client has sent everything before it is answered.
+async fn drain(mut body: Body, bytes_max: u64) {
+    let mut left = bytes_max;
+    let all = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, Bytes::len) as u64;
+            match left.checked_sub(length) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    };
+    // What is not here in time is not waited for: the answer says what is wrong either way.
+    let _ = tokio::time::timeout(DRAIN_TIME_MAX, all).await;
+}
+
+fn too_large(max: u64) -> Response {
+    let detail = format!("the body is larger than {max} bytes (http.body_max)");
+    let mut response = Refusal::new(413, detail).into_response();
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(header::CONNECTION, close);
+    response
+}

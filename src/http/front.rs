@@ -1,0 +1,205 @@
+//! What happens to every request around its route: request id, CORS, compression, panics, access log.
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use axum::{
+    Router,
+    body::{Body, HttpBody},
+    http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header},
+    response::IntoResponse,
+};
+use futures_util::FutureExt;
+use http_body_util::BodyExt;
+use tokio::time::Instant;
+use tower::{Service, ServiceExt, service_fn};
+use tower_http::compression::Compression;
+
+use super::{answer::Refusal, cors, state::Shared};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The longest request id that is taken over from a caller, in bytes.
+const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// Everything around the router; one for the whole door.
+#[derive(Debug)]
+pub(super) struct Front {
+    shared: Shared,
+    router: Router,
+    /// Makes request ids of this life differ from those of another.
+    life: u64,
+    requests: AtomicU64,
+}
+
+impl Front {
+    pub(super) fn new(shared: Shared, router: Router) -> Self {
+        Self {
+            shared,
+            router,
+            life: fastrand::u64(..),
+            requests: AtomicU64::new(0),
+        }
+    }
+
+    /// Answers a request, whatever happens to it.
+    pub(super) async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        let log = tracing::enabled!(tracing::Level::DEBUG).then(|| Entry::new(&request));
+        let id = self.request_id(&request);
+        let answered = AssertUnwindSafe(self.with_cors(request)).catch_unwind();
+        let mut response = match answered.await {
+            Ok(response) => response,
+            Err(panic) => panicked(&*panic, &id),
+        };
+        if let Some(log) = log {
+            log.write(&response, &id);
+        }
+        response.headers_mut().insert(REQUEST_ID, id);
+        response
+    }
+
+    fn request_id(&self, request: &Request<Body>) -> HeaderValue {
+        let given = request.headers().get(REQUEST_ID);
+        let usable = |id: &&HeaderValue| !id.is_empty() && id.len() <= REQUEST_ID_BYTES_MAX;
+        if let Some(id) = given.filter(usable) {
+            return id.clone();
+        }
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        let id = hexadecimal(self.life.wrapping_add(number));
+        // Hexadecimal digits are always a valid value.
+        HeaderValue::from_bytes(&id).unwrap_or(HeaderValue::from_static("-"))
+    }
+
+    async fn with_cors(&self, request: Request<Body>) -> Response<Body> {
+        if !request.headers().contains_key(header::ORIGIN) {
+            return self.routed(request).await;
+        }
+        if request.method() == Method::OPTIONS && !cors::is_preflight(&request) {
+            return self.routed(request).await;
+        }
+        let policy = self.shared.cors.load_full();
+        policy.apply(request, |request| self.routed(request)).await
+    }
+
+    async fn routed(&self, request: Request<Body>) -> Response<Body> {
+        let options = request.method() == Method::OPTIONS;
+        let gzip = accepts_gzip(&request);
+        let mut router = self.router.clone();
+        let response = match router.call(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+        if options && response.status() == StatusCode::METHOD_NOT_ALLOWED {
+            return allowed(&response);
+        }
+        match gzip {
+            Some(accepted) if self.is_worth_it(&response) => compressed(response, accepted).await,
+            _ => response,
+        }
+    }
+
+    /// Streams have no known size and are left as they are.
+    fn is_worth_it(&self, response: &Response<Body>) -> bool {
+        let size = response.body().size_hint().exact();
+        size.is_some_and(|size| size >= self.shared.limits.gzip_min)
+    }
+}
+
+/// The answer to an OPTIONS that is no preflight: what the path allows.
+fn allowed(refused: &Response<Body>) -> Response<Body> {
+    let known = refused.headers().get(header::ALLOW);
+    let known = known.and_then(|value| value.to_str().ok()).unwrap_or("");
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    if let Ok(allow) = HeaderValue::from_str(&format!("{known},OPTIONS")) {
+        response.headers_mut().insert(header::ALLOW, allow);
+    }
+    response
+}
+
+fn accepts_gzip(request: &Request<Body>) -> Option<HeaderValue> {
+    let accepted = request.headers().get(header::ACCEPT_ENCODING)?;
+    let gzip = accepted.as_bytes().windows(4).any(|word| word == b"gzip");
+    gzip.then(|| accepted.clone())
+}
+
+/// Compresses an answer as a whole, so that its length is known again.
+async fn compressed(response: Response<Body>, accepted: HeaderValue) -> Response<Body> {
+    let mut question = Request::new(Body::empty());
+    question
+        .headers_mut()
+        .insert(header::ACCEPT_ENCODING, accepted);
+    let mut ready = Some(response);
+    let inner = service_fn(move |_: Request<Body>| {
+        let response = ready.take().unwrap_or_default();
+        async move { Ok::<_, std::convert::Infallible>(response) }
+    });
+    let Ok(response) = Compression::new(inner).oneshot(question).await;
+    let (parts, body) = response.into_parts();
+    match body.collect().await {
+        Ok(whole) => Response::from_parts(parts, Body::from(whole.to_bytes())),
+        Err(error) => {
+            tracing::error!(%error, "an answer could not be compressed");
+            Refusal::new(500, "the answer could not be compressed").into_response()
+        }
+    }
+}
+
+fn panicked(panic: &(dyn std::any::Any + Send), id: &HeaderValue) -> Response<Body> {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let id = id.to_str().unwrap_or("-");
+    tracing::error!(
+        request.id = id,
+        panic = text.unwrap_or("without a message"),
+        "request {id} panicked"
+    );
+    Refusal::new(
+        500,
+        format!("an internal error; the log has it as request {id}"),
+    )
+    .into_response()
+}
+
+/// A line of the access log.
+struct Entry {
+    method: Method,
+    path: String,
+    began: Instant,
+}
+
+impl Entry {
+    fn new(request: &Request<Body>) -> Self {
+        Self {
+            method: request.method().clone(),
+            path: request.uri().path().to_owned(),
+            began: Instant::now(),
+        }
+    }
+
+    fn write(&self, response: &Response<Body>, id: &HeaderValue) {
+        tracing::debug!(
+            method = %self.method,
+            path = self.path,
+            code = response.status().as_u16(),
+            duration_ms = self.began.elapsed().as_secs_f64() * 1e3,
+            request.id = id.to_str().unwrap_or("-"),
+            "request"
+        );
+    }
+}
+
+fn hexadecimal(number: u64) -> [u8; 16] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut out = [b'0'; 16];
+    let mut left = number;
+    for digit in out.iter_mut().rev() {
+        *digit = DIGITS[(left & 15) as usize];
+        left >>= 4;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;

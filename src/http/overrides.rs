@@ -1,0 +1,43 @@
+//! An operator's word, which wins over what the checks say.
+
+use axum::extract::State;
+
+use super::{
+    answer::Answer,
+    extract::{Name, Text},
+    state::Shared,
+};
+use crate::api::{OverrideDraft, schema};
+
+/// Sets what stands for the status of an instance until it is lifted.
+#[utoipa::path(
+    put, path = "/services/{service_id}/override", tag = "operations",
+    params(("service_id" = String, Path)),
+    request_body = schema::OverrideDraft,
+    responses(
+        (status = 200, body = schema::Instance),
+        (status = 404, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 422, body = schema::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn set(State(shared): State<Shared>, id: Name, Text(body): Text) -> Answer {
+    let draft = OverrideDraft::read(&body)?;
+    let instance = shared
+        .registry
+        .set_override(id.as_str(), draft.status, draft.reason)?;
+    Ok(shared.instance(&instance))
+}
+
+/// Lifts it: the checks have their say again.
+#[utoipa::path(
+    delete, path = "/services/{service_id}/override", tag = "operations",
+    params(("service_id" = String, Path)),
+    responses(
+        (status = 200, body = schema::Instance),
+        (status = 404, body = schema::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn lift(State(shared): State<Shared>, id: Name) -> Answer {
+    let instance = shared.registry.lift_override(id.as_str())?;
+    Ok(shared.instance(&instance))
+}

@@ -1,0 +1,187 @@
+//! How a connection is getting on, seen from outside of it: who keeps it waiting, and for how long.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::{Instant, sleep},
+};
+
+/// What a connection is doing.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub(super) enum Phase {
+    /// Between two requests.
+    Idle,
+    /// Some of a request's head has come.
+    Head,
+    /// A request is being answered, or a stream is running.
+    Busy,
+}
+
+impl Phase {
+    fn of(number: u8) -> Self {
+        match number {
+            0 => Self::Idle,
+            1 => Self::Head,
+            _ => Self::Busy,
+        }
+    }
+}
+
+/// How long each party may keep a connection waiting.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    pub(super) head: Duration,
+    pub(super) idle: Duration,
+    pub(super) write: Duration,
+}
+
+/// What a connection is doing, told by the connection and read by its watchdog.
+#[derive(Debug)]
+pub(super) struct Pace {
+    phase: AtomicU8,
+    /// Counts changes of the phase, so that two looks at the same phase can be told apart.
+    turns: AtomicU32,
+    /// Counts successful writes.
+    writes: AtomicU32,
+    blocked: AtomicBool,
+}
+
+impl Pace {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            phase: AtomicU8::new(Phase::Idle as u8),
+            turns: AtomicU32::new(0),
+            writes: AtomicU32::new(0),
+            blocked: AtomicBool::new(false),
+        })
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        Phase::of(self.phase.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Relaxed);
+        self.turns.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns when somebody has kept the connection waiting for too long; it may take half as long again.
+    pub(super) async fn overdue(&self, patience: Patience) {
+        let pause = patience.head.min(patience.idle).min(patience.write) / 2;
+        let (mut turn, mut turn_seen) = (self.turn(), Instant::now());
+        let (mut write, mut write_seen) = (self.write(), Instant::now());
+        loop {
+            sleep(pause).await;
+            let now = Instant::now();
+            if self.turn() != turn {
+                (turn, turn_seen) = (self.turn(), now);
+            }
+            if self.write() != write {
+                (write, write_seen) = (self.write(), now);
+            }
+            let late = match self.phase() {
+                Phase::Idle => now - turn_seen >= patience.idle,
+                Phase::Head => now - turn_seen >= patience.head,
+                Phase::Busy => false,
+            };
+            let stuck = write.0 && now - write_seen >= patience.write;
+            if late || stuck {
+                return;
+            }
+        }
+    }
+
+    fn turn(&self) -> u32 {
+        self.turns.load(Ordering::Relaxed)
+    }
+
+    fn write(&self) -> (bool, u32) {
+        let blocked = self.blocked.load(Ordering::Relaxed);
+        (blocked, self.writes.load(Ordering::Relaxed))
+    }
+
+    fn wrote(&self, progress: bool) {
+        if progress {
+            // One writer: no need for a locked addition.
+            let writes = self.writes.load(Ordering::Relaxed);
+            self.writes.store(writes.wrapping_add(1), Ordering::Relaxed);
+        }
+        self.blocked.store(!progress, Ordering::Relaxed);
+    }
+}
+
+/// A socket that tells its pace.
+#[derive(Debug)]
+pub(super) struct Paced {
+    stream: TcpStream,
+    pace: Arc<Pace>,
+}
+
+impl Paced {
+    pub(super) fn new(stream: TcpStream, pace: Arc<Pace>) -> Self {
+        Self { stream, pace }
+    }
+
+    fn told(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.pace.wrote(written.is_ready());
+        written
+    }
+}
+
+impl AsyncRead for Paced {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        if self.pace.phase() == Phase::Idle {
+            self.pace.enter(Phase::Head);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Paced {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.told(written)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.told(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

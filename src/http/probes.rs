@@ -1,0 +1,40 @@
+//! Checks of an instance: probe now, and what is known.
+
+use axum::extract::State;
+
+use super::{
+    answer::{Answer, Refusal, json},
+    extract::Name,
+    state::Shared,
+};
+use crate::api::schema;
+
+/// Probes an instance now; the verdict stands when it is answered.
+#[utoipa::path(
+    post, path = "/services/{service_id}/check", tag = "health",
+    params(("service_id" = String, Path)),
+    responses(
+        (status = 200, body = schema::HealthReport),
+        (status = 404, body = schema::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn check(State(shared): State<Shared>, id: Name) -> Answer {
+    let report = shared.probes.check_now(id.as_str()).await;
+    let report = report.ok_or_else(Refusal::unknown)?;
+    Ok(json(report.to_json(shared.now())))
+}
+
+/// Each check of an instance: its last results, latency, and since when its verdict stands.
+#[utoipa::path(
+    get, path = "/services/{service_id}/health", tag = "health",
+    params(("service_id" = String, Path)),
+    responses(
+        (status = 200, body = schema::HealthReport),
+        (status = 404, body = schema::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn report(State(shared): State<Shared>, id: Name) -> Answer {
+    let report = shared.probes.report(id.as_str());
+    let report = report.ok_or_else(Refusal::unknown)?;
+    Ok(json(report.to_json(shared.now())))
+}

@@ -1,0 +1,113 @@
+//! The table of contents: every path, and what answers it.
+
+use std::time::Duration;
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{Method, StatusCode},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use bytes::Bytes;
+use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt},
+    routes,
+};
+
+use super::{
+    answer::{Refusal, json},
+    discovery, operations, overrides, probes, services,
+    state::Shared,
+    webhooks,
+};
+
+/// Every route, with what is counted of it.
+pub(super) fn router(shared: &Shared) -> Router {
+    let (router, document) = table(shared).split_for_parts();
+    let document = Bytes::from(document.to_json().unwrap_or_default());
+    let unknown = shared.measures.route("unknown", None);
+    let openapi = get(move || std::future::ready(json(document)));
+    router
+        .route("/openapi.json", openapi)
+        .method_not_allowed_fallback(wrong_method)
+        .fallback_service(get(unknown_path).fallback(unknown_path).layer(unknown))
+        .with_state(shared.clone())
+}
+
+/// The document of every route.
+#[cfg(test)]
+pub(super) fn document(shared: &Shared) -> OpenApi {
+    table(shared).into_openapi()
+}
+
+fn table(shared: &Shared) -> OpenApiRouter<Shared> {
+    let timed = Table {
+        shared,
+        time_max: Some(shared.config.request_timeout),
+    };
+    let waiting = Table {
+        shared,
+        time_max: None,
+    };
+    OpenApiRouter::with_openapi(about())
+        .routes(timed.row(routes!(operations::health)))
+        .routes(timed.row(routes!(operations::ready)))
+        .routes(timed.row(routes!(operations::metrics)))
+        .routes(timed.row(routes!(operations::system_info)))
+        .routes(timed.row(routes!(operations::docs)))
+        .routes(timed.row(routes!(services::all)))
+        .routes(timed.row(routes!(services::register)))
+        .routes(timed.row(routes!(services::heartbeats)))
+        .routes(waiting.row(routes!(discovery::discover)))
+        .routes(timed.row(routes!(discovery::healthy)))
+        .routes(timed.row(routes!(
+            services::instance,
+            services::patch,
+            services::deregister
+        )))
+        .routes(timed.row(routes!(services::heartbeat)))
+        .routes(timed.row(routes!(services::status)))
+        .routes(timed.row(routes!(overrides::set, overrides::lift)))
+        .routes(timed.row(routes!(probes::check)))
+        .routes(timed.row(routes!(probes::report)))
+        .routes(timed.row(routes!(webhooks::list, webhooks::add)))
+        .routes(timed.row(routes!(webhooks::find, webhooks::remove)))
+}
+
+/// Makes rows that are counted, and ended when they take longer than `time_max`.
+struct Table<'a> {
+    shared: &'a Shared,
+    time_max: Option<Duration>,
+}
+
+impl Table<'_> {
+    fn row(&self, row: UtoipaMethodRouter<Shared>) -> UtoipaMethodRouter<Shared> {
+        let path = row.1.paths.keys().next().cloned().unwrap_or_default();
+        row.layer(self.shared.measures.route(&path, self.time_max))
+    }
+}
+
+fn about() -> OpenApi {
+    let info = InfoBuilder::new()
+        .title("musterd")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(env!("CARGO_PKG_DESCRIPTION")))
+        .license(Some(LicenseBuilder::new().name("Apache-2.0").build()));
+    OpenApiBuilder::new().info(info.build()).build()
+}
+
+async fn unknown_path(request: Request) -> Response {
+    let path: String = request.uri().path().chars().take(200).collect();
+    Refusal::new(404, format!("there is nothing at {path}")).into_response()
+}
+
+/// The framework adds Allow.
+async fn wrong_method(State(_): State<Shared>, method: Method) -> Response {
+    let detail = format!("{method} is not allowed here; the Allow header says what is");
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED.as_u16(), detail).into_response()
+}
+
+#[cfg(test)]
+mod tests;

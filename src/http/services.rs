@@ -1,0 +1,213 @@
+//! Registering, heartbeats, and what is known of one instance.
+
+use axum::{
+    extract::{RawQuery, State},
+    response::Response,
+};
+use tokio::time::Instant;
+
+use super::{
+    answer::{Answer, Refusal, json},
+    extract::{Name, Text},
+    state::Shared,
+};
+use crate::{
+    api::{self, BatchHeartbeat, Patch, Problem, schema},
+    model::Timestamp,
+};
+
+/// Registers an instance, or renews and updates its registration.
+#[utoipa::path(
+    post, path = "/services/register", tag = "services",
+    params(("incarnation" = Option<u64>, Query, description = "The incarnation that registering answered; an older one is refused")),
+    request_body = schema::Registration,
+    responses(
+        (status = 200, body = schema::Registered),
+        (status = 409, description = "A newer incarnation is registered", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Names every wrong field", body = schema::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn register(
+    State(shared): State<Shared>,
+    RawQuery(query): RawQuery,
+    Text(body): Text,
+) -> Answer {
+    let began = Instant::now();
+    let incarnation = incarnation(query.as_deref())?;
+    let parsed = api::registration(&body, &shared.defaults)?;
+    let registered = shared.registry.register(parsed.registration, incarnation)?;
+    let answer = api::registered(&registered.instance, shared.now(), &parsed.warnings);
+    shared
+        .measures
+        .register
+        .observe(began.elapsed().as_secs_f64());
+    Ok(json(answer))
+}
+
+/// Removes an instance.
+#[utoipa::path(
+    delete, path = "/services/{service_id}", tag = "services",
+    params(
+        ("service_id" = String, Path),
+        ("incarnation" = Option<u64>, Query, description = "An older one than the registered is refused"),
+    ),
+    responses(
+        (status = 200, body = schema::Done),
+        (status = 404, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 409, body = schema::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn deregister(
+    State(shared): State<Shared>,
+    id: Name,
+    RawQuery(query): RawQuery,
+) -> Answer {
+    let incarnation = incarnation(query.as_deref())?;
+    shared.registry.deregister(id.as_str(), incarnation)?;
+    let message = "Service deregistered successfully";
+    Ok(json(api::done(message, id.as_str(), shared.now())))
+}
+
+/// One instance, with an exact last_heartbeat.
+#[utoipa::path(
+    get, path = "/services/{service_id}", tag = "services",
+    params(("service_id" = String, Path)),
+    responses(
+        (status = 200, body = schema::Instance),
+        (status = 404, body = schema::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn instance(State(shared): State<Shared>, id: Name) -> Answer {
+    let instance = shared.registry.instance(id.as_str());
+    let instance = instance.ok_or_else(Refusal::unknown)?;
+    Ok(shared.instance(&instance))
+}
+
+/// Changes metadata (RFC 7396: null removes a key), tags or weight of an instance.
+#[utoipa::path(
+    patch, path = "/services/{service_id}", tag = "services",
+    params(("service_id" = String, Path)),
+    request_body(content = schema::Patch, content_type = "application/merge-patch+json"),
+    responses(
+        (status = 200, body = schema::Instance),
+        (status = 404, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 422, body = schema::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn patch(State(shared): State<Shared>, id: Name, Text(body): Text) -> Answer {
+    let patch = Patch::read(&body, &shared.defaults)?;
+    let edit = |known: &_| patch.apply(known);
+    let instance = shared.registry.update(id.as_str(), edit)?;
+    Ok(shared.instance(&instance))
+}
+
+/// Renews the lease of an instance. A 404 means: register again.
+#[utoipa::path(
+    post, path = "/services/{service_id}/heartbeat", tag = "services",
+    params(
+        ("service_id" = String, Path),
+        ("incarnation" = Option<u64>, Query, description = "An older one than the registered is refused"),
+    ),
+    responses(
+        (status = 200, body = schema::Done),
+        (status = 404, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 409, body = schema::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn heartbeat(
+    State(shared): State<Shared>,
+    id: Name,
+    RawQuery(query): RawQuery,
+) -> Answer {
+    let began = Instant::now();
+    let incarnation = incarnation(query.as_deref())?;
+    let recorded = shared.registry.heartbeat(id.as_str(), incarnation)?;
+    let answer = api::done("Heartbeat received", id.as_str(), recorded);
+    shared
+        .measures
+        .heartbeat
+        .observe(began.elapsed().as_secs_f64());
+    Ok(json(answer))
+}
+
+/// Renews many leases at once, with a verdict for each id.
+#[utoipa::path(
+    post, path = "/services/heartbeat", tag = "services",
+    request_body = schema::BatchHeartbeat,
+    responses(
+        (status = 200, body = schema::BatchVerdicts),
+        (status = 422, body = schema::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn heartbeats(State(shared): State<Shared>, Text(body): Text) -> Answer {
+    let batch = BatchHeartbeat::read(&body)?;
+    let verdicts = batch.service_ids.iter().map(|id| {
+        let verdict = shared.registry.heartbeat(id, None);
+        (
+            id.as_str(),
+            verdict.map(drop).map_err(|error| error.to_string()),
+        )
+    });
+    Ok(json(api::batch_verdicts(verdicts, shared.now())))
+}
+
+/// The effective status of an instance.
+#[utoipa::path(
+    get, path = "/services/{service_id}/status", tag = "services",
+    params(("service_id" = String, Path)),
+    responses(
+        (status = 200, body = schema::StatusAnswer),
+        (status = 404, body = schema::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn status(State(shared): State<Shared>, id: Name) -> Answer {
+    let instance = shared.registry.instance(id.as_str());
+    let instance = instance.ok_or_else(Refusal::unknown)?;
+    Ok(json(api::status(
+        id.as_str(),
+        instance.status(),
+        shared.now(),
+    )))
+}
+
+/// Every instance, by service.
+#[utoipa::path(
+    get, path = "/services", tag = "services",
+    responses((status = 200, body = schema::Services))
+)]
+pub(super) async fn all(State(shared): State<Shared>) -> Response {
+    let snapshot = shared.registry.snapshot();
+    let services = snapshot
+        .services
+        .iter()
+        .map(|(service, view)| (service.name().as_str(), view.instances.values()));
+    let mut body = Vec::with_capacity(4096);
+    api::services(&mut body, services, |one| shared.last_heartbeat(one));
+    json(body)
+}
+
+impl Shared {
+    /// An instance, with an exact time of its last heartbeat.
+    pub(super) fn instance(&self, instance: &crate::model::Instance) -> Response {
+        let mut body = Vec::with_capacity(1024);
+        let last: Timestamp = self.last_heartbeat(instance);
+        api::instance(&mut body, instance, last);
+        json(body)
+    }
+}
+
+/// The `incarnation` of a query.
+fn incarnation(query: Option<&str>) -> Result<Option<u64>, Refusal> {
+    let Some(query) = query else {
+        return Ok(None);
+    };
+    let mut pairs = api::pairs(query);
+    let Some((_, value)) = pairs.find(|(key, _)| key == "incarnation") else {
+        return Ok(None);
+    };
+    let wrong = || {
+        let message = format!("must be a whole number, not \"{value}\"");
+        Refusal(Problem::field("incarnation", message))
+    };
+    value.trim().parse().map(Some).map_err(|_| wrong())
+}

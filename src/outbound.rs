@@ -1,0 +1,74 @@
+//! Requests towards addresses that somebody else named: checked, bounded, with a deadline.
+//!
+//! Knows nothing of checks or webhooks. Never connects to an address it has not checked, and never
+//! resolves a name again between the check and the connection.
+
+mod client;
+mod dial;
+mod error;
+mod grpc;
+mod http1;
+mod networks;
+mod pool;
+mod resolve;
+mod stream;
+mod target;
+mod tls;
+
+use std::{path::PathBuf, time::Duration};
+
+use bytesize::ByteSize;
+use ipnet::IpNet;
+use serde::Deserialize;
+
+pub use self::{
+    client::{Answer, Client, Request},
+    error::{OutboundError, Step},
+    grpc::{GrpcCall, Serving},
+    networks::{Denied, Networks, Rule},
+};
+
+/// Section `outbound`.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Networks that may be reached.
+    pub allow: Vec<IpNet>,
+    /// Networks that may not, even if they are allowed; checked after names are resolved.
+    pub deny: Vec<IpNet>,
+    /// Certificates (PEM) that are trusted besides the public ones.
+    pub ca_file: Option<PathBuf>,
+    /// The most idle connections kept for later, in all.
+    pub pool_max: usize,
+    /// How long an idle connection is kept.
+    #[serde(with = "humantime_serde")]
+    pub pool_idle_max: Duration,
+    /// The most bytes of an answer's head.
+    pub head_max: ByteSize,
+    /// The most headers of an answer.
+    pub headers_max: usize,
+    /// How long a resolved name is remembered; one that failed, a tenth of it.
+    #[serde(with = "humantime_serde")]
+    pub resolved_ttl: Duration,
+    /// The most names remembered.
+    pub resolved_max: usize,
+    /// The most names being resolved at once.
+    pub resolving_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            allow: networks::allowed_by_default(),
+            deny: networks::denied_by_default(),
+            ca_file: None,
+            pool_max: 1024,
+            pool_idle_max: Duration::from_secs(60),
+            head_max: ByteSize::kib(16),
+            headers_max: 100,
+            resolved_ttl: Duration::from_secs(10),
+            resolved_max: 4096,
+            resolving_max: 16,
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Where a URL leads: parsed once, so that what is checked is what is connected to.
+
+use http::{HeaderValue, Uri, header::HOST};
+use percent_encoding::percent_decode_str;
+
+use super::error::OutboundError;
+
+/// The longest URL.
+const URL_BYTES_MAX: usize = 8 * 1024;
+
+/// A host, a port, and whether TLS guards the way.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Target {
+    /// A name, or an address without brackets.
+    pub(super) host: Box<str>,
+    pub(super) port: u16,
+    pub(super) tls: bool,
+}
+
+/// An absolute URL taken apart.
+#[derive(Clone, Debug)]
+pub(super) struct Parsed {
+    pub(super) target: Target,
+    /// The path and query as they are sent.
+    pub(super) path: Uri,
+    /// What goes into the `Host` header.
+    pub(super) authority: HeaderValue,
+    /// What goes into the `Authorization` header, from `user:password@`.
+    pub(super) credentials: Option<HeaderValue>,
+}
+
+impl Parsed {
+    pub(super) fn parse(url: &str) -> Result<Self, OutboundError> {
+        let invalid = |why: &str| OutboundError::Invalid {
+            what: without_credentials(url).chars().take(200).collect(),
+            why: why.into(),
+        };
+        if url.len() > URL_BYTES_MAX {
+            return Err(invalid("it is longer than 8 KiB"));
+        }
+        let uri: Uri = url.parse().map_err(|_| invalid("it is not a URL"))?;
+        let tls = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err(invalid("it must begin with http:// or https://")),
+        };
+        let authority = uri.authority().ok_or_else(|| invalid("it names no host"))?;
+        let host = authority
+            .host()
+            .trim_start_matches('[')
+            .trim_end_matches(']');
+        if host.is_empty() {
+            return Err(invalid("it names no host"));
+        }
+        let port = match authority.port_u16() {
+            Some(0) => return Err(invalid("its port is 0")),
+            Some(port) => port,
+            None if authority.port().is_some() => return Err(invalid("its port is out of range")),
+            None if tls => 443,
+            None => 80,
+        };
+        let (user, shown) = match authority.as_str().rsplit_once('@') {
+            Some((user, shown)) => (Some(user), shown),
+            None => (None, authority.as_str()),
+        };
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        let path = if path.starts_with('/') {
+            path.parse()
+        } else {
+            format!("/{path}").parse()
+        };
+        Ok(Self {
+            target: Target {
+                host: host.into(),
+                port,
+                tls,
+            },
+            path: path.map_err(|_| invalid("its path is not valid"))?,
+            authority: HeaderValue::from_str(shown)
+                .map_err(|_| invalid("its host is not valid"))?,
+            credentials: user.map(basic),
+        })
+    }
+
+    /// Adds the headers that the URL stands for, where the caller has not set them.
+    pub(super) fn complete(&self, headers: &mut http::HeaderMap) {
+        headers
+            .entry(HOST)
+            .or_insert_with(|| self.authority.clone());
+        if let Some(credentials) = &self.credentials {
+            headers
+                .entry(http::header::AUTHORIZATION)
+                .or_insert_with(|| credentials.clone());
+        }
+    }
+}
+
+/// `url` as it may be shown: what stands before "@" can be a password.
+fn without_credentials(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest[..end].rfind('@') {
+        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
+        None => url.to_owned(),
+    }
+}
+
+/// The credentials of a URL for the Basic scheme (RFC 7617).
+fn basic(user: &str) -> HeaderValue {
+    let decoded: Vec<u8> = percent_decode_str(user).collect();
+    let mut text = String::from("Basic ");
+    base64(&decoded, &mut text);
+    let mut value =
+        HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("Basic"));
+    value.set_sensitive(true);
+    value
+}
+
+/// Appends `bytes` in base64 (RFC 4648, section 4).
+fn base64(bytes: &[u8], out: &mut String) {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for chunk in bytes.chunks(3) {
+        let mut three = [0; 3];
+        three[..chunk.len()].copy_from_slice(chunk);
+        let [a, b, c] = three;
+        let sextets = [
+            a >> 2,
+            (a & 3) << 4 | b >> 4,
+            (b & 15) << 2 | c >> 6,
+            c & 63,
+        ];
+        for (i, sextet) in sextets.into_iter().enumerate() {
+            let padded = i > chunk.len();
+            out.push(if padded {
+                '='
+            } else {
+                char::from(ALPHABET[usize::from(sextet)])
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

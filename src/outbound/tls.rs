@@ -1,0 +1,175 @@
+//! TLS towards a peer: against the public roots, or against nobody when a check says so.
+
+use std::{path::Path, sync::Arc};
+
+use rustls::{
+    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::{error::OutboundError, stream::Stream};
+
+/// What a connection speaks.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// How a connection is guarded.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) enum Guard {
+    Plain,
+    Verified,
+    /// TLS, whoever answers.
+    Unverified,
+}
+
+#[derive(Debug)]
+pub(super) struct Tls {
+    verified: [Arc<ClientConfig>; 2],
+    unverified: [Arc<ClientConfig>; 2],
+}
+
+impl Tls {
+    pub(super) fn new(ca_file: Option<&Path>) -> Result<Self, OutboundError> {
+        let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        if let Some(path) = ca_file {
+            add(path, &mut roots)?;
+        }
+        let roots = Arc::new(roots);
+        let verified = |protocol| Ok(Arc::new(verified(&roots, protocol)?));
+        let unverified = |protocol| Ok(Arc::new(unverified(protocol)?));
+        let broken = |error: rustls::Error| OutboundError::Invalid {
+            what: "TLS".into(),
+            why: error.to_string().into(),
+        };
+        let both = |make: &dyn Fn(Protocol) -> Result<Arc<ClientConfig>, rustls::Error>| {
+            Ok([make(Protocol::Http1)?, make(Protocol::Http2)?])
+        };
+        Ok(Self {
+            verified: both(&verified).map_err(broken)?,
+            unverified: both(&unverified).map_err(broken)?,
+        })
+    }
+
+    /// Shakes hands, or passes a plain connection through.
+    pub(super) async fn wrap(
+        &self,
+        stream: TcpStream,
+        host: &str,
+        guard: Guard,
+        protocol: Protocol,
+    ) -> Result<Stream, OutboundError> {
+        let configs = match guard {
+            Guard::Plain => return Ok(Stream::Plain(stream)),
+            Guard::Verified => &self.verified,
+            Guard::Unverified => &self.unverified,
+        };
+        let config = match protocol {
+            Protocol::Http1 => &configs[0],
+            Protocol::Http2 => &configs[1],
+        };
+        let failed = |source| OutboundError::Tls {
+            host: host.into(),
+            source,
+        };
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|error| failed(std::io::Error::other(error)))?;
+        let connector = TlsConnector::from(Arc::clone(config));
+        let stream = connector.connect(name, stream).await.map_err(failed)?;
+        Ok(Stream::Tls(Box::new(stream)))
+    }
+}
+
+fn add(path: &Path, roots: &mut RootCertStore) -> Result<(), OutboundError> {
+    let unusable = |why: String| OutboundError::CaFile {
+        path: path.display().to_string().into(),
+        why: why.into(),
+    };
+    let certificates =
+        CertificateDer::pem_file_iter(path).map_err(|error| unusable(error.to_string()))?;
+    let mut added = 0;
+    for certificate in certificates {
+        let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
+        roots
+            .add(certificate)
+            .map_err(|error| unusable(error.to_string()))?;
+        added += 1;
+    }
+    if added == 0 {
+        return Err(unusable("it holds no certificate in PEM form".to_owned()));
+    }
+    Ok(())
+}
+
+fn verified(roots: &Arc<RootCertStore>, protocol: Protocol) -> Result<ClientConfig, rustls::Error> {
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(Arc::clone(roots))
+        .with_no_client_auth();
+    Ok(with_protocol(config, protocol))
+}
+
+fn unverified(protocol: Protocol) -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(ring::default_provider());
+    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+        .with_no_client_auth();
+    Ok(with_protocol(config, protocol))
+}
+
+fn with_protocol(mut config: ClientConfig, protocol: Protocol) -> ClientConfig {
+    config.alpn_protocols = match protocol {
+        Protocol::Http1 => vec![b"http/1.1".to_vec()],
+        Protocol::Http2 => vec![b"h2".to_vec()],
+    };
+    config
+}
+
+/// Takes any certificate, but still makes the peer prove that it has the key.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, cert, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,59 @@
+//! What a door may ask of another room, as small traits that the composition root implements.
+
+use std::{fmt, pin::Pin};
+
+use crate::{
+    api::{HealthReport, Ready, WatcherDraft, WatcherShape},
+    model::Cursor,
+};
+
+/// A future behind a trait object.
+pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Probes of instances.
+pub trait Probes: fmt::Debug + Send + Sync {
+    /// Probes every check of an instance now; the verdicts stand when it answers. None when the id is
+    /// unknown.
+    fn check_now<'a>(&'a self, id: &'a str) -> Boxed<'a, Option<HealthReport>>;
+
+    /// What is known of an instance's health. None when the id is unknown.
+    fn report(&self, id: &str) -> Option<HealthReport>;
+}
+
+/// Why a webhook was refused.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum WatcherError {
+    /// There are as many as there may be.
+    #[error("there are {max} webhooks, more are not allowed")]
+    Full {
+        /// The limit.
+        max: usize,
+    },
+    /// The URL points where events may not be sent to.
+    #[error("{0}")]
+    Url(String),
+}
+
+/// Webhooks.
+pub trait Watchers: fmt::Debug + Send + Sync {
+    /// Makes one, which is sent every event after `from`.
+    ///
+    /// # Errors
+    /// There are too many, or the URL is not allowed.
+    fn add(&self, draft: WatcherDraft, from: Option<Cursor>) -> Result<WatcherShape, WatcherError>;
+
+    /// All, in the order in which they were made.
+    fn list(&self) -> Vec<WatcherShape>;
+
+    /// One.
+    fn find(&self, id: &str) -> Option<WatcherShape>;
+
+    /// Removes one; false when the id is unknown.
+    fn remove(&self, id: &str) -> bool;
+}
+
+/// Whether the daemon can do its work.
+pub trait Readiness: fmt::Debug + Send + Sync {
+    /// Each part that must be ready, and how it is.
+    fn parts(&self) -> Vec<Ready>;
+}

@@ -1,0 +1,233 @@
+//! Changes told to functions in the same program.
+
+use std::{
+    fmt,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use futures_util::FutureExt;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::{
+    Config, DeliveryError, DirectMetrics, Filter, LogFeed, Reach, Record, Relay, Snapshot, Start,
+    Subscriber, Transport, TransportError,
+    crew::Crew,
+    metrics::{Counts, Present},
+};
+use crate::{
+    model::{Cursor, Event},
+    registry::Registry,
+};
+
+/// What the room's own log lines and refusals call it.
+const CALLBACKS: &str = "callbacks";
+
+/// Told of every change it subscribed to, in order.
+///
+/// - Each subscriber has a task and a place of its own. One that is slow, fails or panics delays
+///   itself and nobody else: neither who changes the registry nor other subscribers.
+/// - The next call comes after the last one has returned. It must not block its thread; it may await
+///   as long as it likes.
+/// - `Ok` means taken: the event does not come again. After an error or a panic the same event comes
+///   again after a while (backoff with jitter), until it is taken. So a call may see an event twice
+///   only if it failed after it had already acted on it; the revision tells.
+/// - One that falls so far behind that the log no longer holds its next event gets a
+///   [`Delivery::Resync`] with the present state, and goes on from there. There are no other gaps.
+/// - At a stop what is left in the log is delivered first, for as long as `transport.drain` allows.
+///   A call that takes longer is dropped at its next await, as is one whose [`Subscription`] ends.
+pub trait Callback: Send + Sync + 'static {
+    /// Takes one delivery.
+    fn call(&self, delivery: Delivery) -> impl Future<Output = Result<(), CallbackError>> + Send;
+}
+
+impl<F, R> Callback for F
+where
+    F: Fn(Delivery) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<(), CallbackError>> + Send,
+{
+    fn call(&self, delivery: Delivery) -> impl Future<Output = Result<(), CallbackError>> + Send {
+        self(delivery)
+    }
+}
+
+/// What a callback is told.
+#[derive(Clone, Debug)]
+pub enum Delivery {
+    /// A change.
+    Event(Arc<Event>),
+    /// Changes were missed; this is the state after them.
+    Resync(Arc<Snapshot>),
+}
+
+/// Why a callback did not take a delivery.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct CallbackError(Box<str>);
+
+impl CallbackError {
+    /// Says why.
+    pub fn new(reason: impl Into<Box<str>>) -> Self {
+        Self(reason.into())
+    }
+}
+
+/// The room of in-process callbacks; a cheap handle.
+#[derive(Clone, Debug)]
+pub struct Callbacks {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    registry: Registry,
+    config: Config,
+    metrics: DirectMetrics,
+    counts: Counts,
+    crew: Crew,
+    /// Numbers the callbacks for the log.
+    subscribed: AtomicU64,
+}
+
+/// One callback's subscription; it ends when this is dropped.
+#[derive(Debug)]
+#[must_use = "the subscription ends when this is dropped"]
+pub struct Subscription {
+    filter: watch::Sender<Filter>,
+    subscriber: Arc<Mutex<Subscriber>>,
+    _end: DropGuard,
+}
+
+impl Callbacks {
+    /// A room without subscribers.
+    pub fn new(registry: Registry, config: Config, metrics: DirectMetrics) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                crew: Crew::new(CALLBACKS, config.callbacks_max),
+                counts: metrics.of("callback"),
+                registry,
+                config,
+                metrics,
+                subscribed: AtomicU64::new(1),
+            }),
+        }
+    }
+
+    /// Calls `callback` for each change that `filter` wants, from `start` on, until the subscription
+    /// is dropped. To be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// There are too many callbacks, or the room is stopping.
+    pub fn subscribe(
+        &self,
+        filter: Filter,
+        start: Start,
+        callback: impl Callback,
+    ) -> Result<Subscription, TransportError> {
+        let inner = &self.inner;
+        let seat = inner.crew.seat()?;
+        let subscriber = start.subscriber(&inner.registry, inner.config.policy());
+        let subscriber = Arc::new(Mutex::new(subscriber));
+        let (filter, wanted) = watch::channel(filter);
+        let number = inner.subscribed.fetch_add(1, Ordering::Relaxed);
+        let mut relay = Relay::new(
+            format!("callback {number}"),
+            LogFeed::new(inner.registry.clone(), wanted),
+            Direct(callback),
+            Arc::clone(&subscriber),
+            inner.registry.clock().clone(),
+            inner.counts.clone(),
+        );
+        let end = CancellationToken::new();
+        let ended = end.clone();
+        let stop = inner.crew.stopping().clone();
+        let present = Present::new(&inner.metrics.callbacks);
+        inner.crew.spawn(async move {
+            let _held = (seat, present);
+            tokio::select! {
+                () = ended.cancelled() => (),
+                _ = relay.run(&stop) => (),
+            }
+        });
+        Ok(Subscription {
+            filter,
+            subscriber,
+            _end: end.drop_guard(),
+        })
+    }
+
+    /// Runs until told to stop and every callback has what is left, or `transport.drain` is over.
+    pub async fn run(self, stop: CancellationToken) {
+        stop.cancelled().await;
+        self.inner.crew.stop(self.inner.config.drain).await;
+    }
+}
+
+impl Subscription {
+    /// Wants something else from now on. What waits and is wanted by both is still delivered; what
+    /// the old filter left out is not delivered afterwards.
+    pub fn set_filter(&self, filter: Filter) {
+        self.filter.send_replace(filter);
+    }
+
+    /// The last change the callback has taken, or that was not for it.
+    pub fn cursor(&self) -> Cursor {
+        self.subscriber.lock().cursor()
+    }
+
+    /// What happened to its deliveries so far.
+    pub fn record(&self) -> Record {
+        self.subscriber.lock().record.clone()
+    }
+}
+
+/// The way to a callback.
+struct Direct<C>(C);
+
+impl<C: Callback> Direct<C> {
+    async fn call(&self, delivery: Delivery) -> Result<(), DeliveryError> {
+        // The callback's own state is its own affair after a panic; nothing of ours is touched.
+        let call = AssertUnwindSafe(async { self.0.call(delivery).await });
+        match call.catch_unwind().await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(DeliveryError::Failed(error.0)),
+            Err(_) => Err(DeliveryError::Panicked),
+        }
+    }
+}
+
+impl<C: Callback> Transport for Direct<C> {
+    async fn deliver(
+        &mut self,
+        events: &[Arc<Event>],
+        reach: &Reach<'_>,
+    ) -> Result<(), DeliveryError> {
+        for event in events {
+            self.call(Delivery::Event(Arc::clone(event))).await?;
+            reach.reached(event);
+        }
+        Ok(())
+    }
+
+    async fn resync(
+        &mut self,
+        snapshot: &Arc<Snapshot>,
+        _: &Reach<'_>,
+    ) -> Result<(), DeliveryError> {
+        self.call(Delivery::Resync(Arc::clone(snapshot))).await
+    }
+}
+
+impl<C> fmt::Debug for Direct<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Direct").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,88 @@
+//! The tasks of one room's subscribers: bounded in number, told to stop, joined.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::TransportError;
+
+/// One task per subscriber.
+#[derive(Debug)]
+pub(super) struct Crew {
+    name: &'static str,
+    seats: Arc<Semaphore>,
+    seats_max: usize,
+    tasks: TaskTracker,
+    stopping: CancellationToken,
+    over: CancellationToken,
+}
+
+impl Crew {
+    pub(super) fn new(name: &'static str, seats_max: usize) -> Self {
+        let seats_max = seats_max.min(Semaphore::MAX_PERMITS);
+        Self {
+            name,
+            seats: Arc::new(Semaphore::new(seats_max)),
+            seats_max,
+            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            over: CancellationToken::new(),
+        }
+    }
+
+    /// Room for one more, given back when it is dropped.
+    pub(super) fn seat(&self) -> Result<OwnedSemaphorePermit, TransportError> {
+        if self.stopping.is_cancelled() {
+            return Err(TransportError::Stopping);
+        }
+        let seat = Arc::clone(&self.seats).try_acquire_owned();
+        seat.map_err(|_| TransportError::Full {
+            what: self.name,
+            max: self.seats_max,
+        })
+    }
+
+    /// Cancelled when every task shall deliver what is left and return.
+    pub(super) fn stopping(&self) -> &CancellationToken {
+        &self.stopping
+    }
+
+    /// Runs a subscriber's task, which is dropped when the time to drain is over.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let over = self.over.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = over.cancelled() => (),
+                () = task => (),
+            }
+        });
+    }
+
+    /// Tells all to stop, and waits for them; those that take longer than `drain` are dropped.
+    pub(super) async fn stop(&self, drain: Duration) {
+        self.stopping.cancel();
+        self.tasks.close();
+        if timeout(drain, self.tasks.wait()).await.is_ok() {
+            return;
+        }
+        let left = self.tasks.len();
+        tracing::warn!(
+            left,
+            "{left} {} were still busy after transport.drain: their next events are not delivered",
+            self.name
+        );
+        self.over.cancel();
+        self.tasks.wait().await;
+    }
+}
+
+impl Drop for Crew {
+    /// Nobody can stop the tasks any more: they end now.
+    fn drop(&mut self) {
+        self.over.cancel();
+    }
+}

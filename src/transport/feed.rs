@@ -1,0 +1,159 @@
+//! Where a subscriber's events come from: the registry's log, read at the subscriber's own pace.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::{Filter, Snapshot};
+use crate::{
+    model::{Event, Revision, ServiceName},
+    registry::{Compacted, Following, Registry},
+};
+
+/// Events read at once.
+const BATCH: usize = 64;
+
+/// A source of events for one subscriber.
+pub trait Feed: Send {
+    /// The events after `after` that the subscriber wants, oldest first, without waiting.
+    ///
+    /// # Errors
+    /// They are no longer all there: the subscriber needs a snapshot.
+    fn look(&mut self, after: Revision) -> Result<Found, Compacted>;
+
+    /// The present state of all that the subscriber follows.
+    fn snapshot(&self) -> Snapshot;
+
+    /// Waits until a look may find more than the last one did. Cancel safe; true also without cause.
+    /// False when nothing will ever come again.
+    fn changed(&mut self) -> impl Future<Output = bool> + Send;
+}
+
+/// What a look found.
+#[derive(Debug)]
+pub struct Found {
+    /// Wanted events, in order.
+    pub events: Vec<Arc<Event>>,
+    /// Everything wanted up to here is among them.
+    pub up_to: Revision,
+    /// True when more may be there at once.
+    pub more: bool,
+}
+
+/// Reads the registry's log through a filter that may be changed meanwhile.
+#[derive(Debug)]
+pub struct LogFeed {
+    registry: Registry,
+    filter: watch::Receiver<Filter>,
+    /// The newest change that readers of every service can see; never waited for.
+    newest: watch::Receiver<Revision>,
+    waker: Waker,
+}
+
+/// What wakes the reader: changes of its service and of no other, or all.
+#[derive(Debug)]
+enum Waker {
+    All(watch::Receiver<Revision>),
+    One(Following),
+}
+
+impl LogFeed {
+    /// Reads what the filter wants.
+    pub fn new(registry: Registry, mut filter: watch::Receiver<Filter>) -> Self {
+        let service = filter.borrow_and_update().service.clone();
+        Self {
+            newest: registry.follow(),
+            waker: Waker::new(&registry, service.as_ref()),
+            registry,
+            filter,
+        }
+    }
+
+    /// Takes a new filter, and answers where it starts: what waits under the old one is not lost,
+    /// what the old one left out is not told afterwards.
+    fn refilter(&mut self, after: Revision) -> Revision {
+        let newest = *self.newest.borrow();
+        let waiting = self.waker.read(&self.registry, after, 1);
+        let service = self.filter.borrow_and_update().service.clone();
+        self.waker = Waker::new(&self.registry, service.as_ref());
+        match waiting {
+            Ok(events) if events.is_empty() => after.max(newest),
+            _ => after,
+        }
+    }
+}
+
+impl Waker {
+    fn new(registry: &Registry, service: Option<&ServiceName>) -> Self {
+        match service {
+            None => Self::All(registry.follow()),
+            Some(name) => Self::One(registry.follow_service(name)),
+        }
+    }
+
+    fn read(
+        &self,
+        registry: &Registry,
+        after: Revision,
+        max: usize,
+    ) -> Result<Vec<Arc<Event>>, Compacted> {
+        match self {
+            Self::All(_) => registry.since(after, max),
+            Self::One(following) => registry.since_of(following.service(), after, max),
+        }
+    }
+
+    async fn changed(&mut self) -> bool {
+        match self {
+            Self::All(newest) => newest.changed().await.is_ok(),
+            Self::One(following) => {
+                following.changed().await;
+                true
+            }
+        }
+    }
+}
+
+impl Feed for LogFeed {
+    fn look(&mut self, after: Revision) -> Result<Found, Compacted> {
+        let mut after = after;
+        if self.filter.has_changed().unwrap_or(false) {
+            after = self.refilter(after);
+        }
+        // Read before the events, so that none up to here can be missing among them.
+        let newest = *self.newest.borrow();
+        let mut events = self.waker.read(&self.registry, after, BATCH)?;
+        let more = events.len() == BATCH;
+        let last = events.last().map_or(after, |event| event.revision);
+        let filter = self.filter.borrow();
+        events.retain(|event| filter.wants(event));
+        Ok(Found {
+            events,
+            up_to: if more { last } else { last.max(newest) },
+            more,
+        })
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot::take(&self.registry, self.filter.borrow().service.as_ref())
+    }
+
+    async fn changed(&mut self) -> bool {
+        // Without its owner the filter stays as it is.
+        let filter = async {
+            if self.filter.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        let woken = tokio::select! {
+            () = filter => None,
+            alive = self.waker.changed() => Some(alive),
+        };
+        match woken {
+            // To be found changed by the next look.
+            None => self.filter.mark_changed(),
+            Some(alive) => return alive,
+        }
+        true
+    }
+}

@@ -1,0 +1,111 @@
+//! What the room counts. Never decides anything.
+
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
+
+use super::DeliveryError;
+use crate::{model::Timestamp, telemetry::Metrics};
+
+/// The metrics of the direct transport, made once.
+#[derive(Clone, Debug)]
+pub struct DirectMetrics {
+    delivery_seconds: Histogram,
+    deliveries: IntCounterVec,
+    pub(super) callbacks: IntGauge,
+    pub(super) webhooks: IntGauge,
+    pub(super) circuits_open: IntGauge,
+    pub(super) lag: IntGauge,
+}
+
+impl DirectMetrics {
+    /// Makes them; once per registry of metrics.
+    pub fn new(metrics: &Metrics) -> Self {
+        Self {
+            delivery_seconds: metrics.seconds(
+                "musterd_event_delivery_seconds",
+                "Time from an event to its successful delivery to a callback or webhook",
+            ),
+            deliveries: metrics.counters(
+                "musterd_deliveries_total",
+                "Attempts to deliver an event or a snapshot, by way and result",
+                &["way", "result"],
+            ),
+            callbacks: metrics.gauge("musterd_callbacks", "In-process callbacks subscribed"),
+            webhooks: metrics.gauge("musterd_webhooks", "Webhooks registered"),
+            circuits_open: metrics.gauge(
+                "musterd_webhook_circuits_open",
+                "Webhooks whose receiver failed so often that it is left alone for a while",
+            ),
+            lag: metrics.gauge(
+                "musterd_webhook_lag_events",
+                "Events which the webhook that is furthest behind has not had",
+            ),
+        }
+    }
+
+    pub(super) fn of(&self, way: &'static str) -> Counts {
+        let result = |result| self.deliveries.with_label_values(&[way, result]);
+        Counts {
+            seconds: self.delivery_seconds.clone(),
+            delivered: result("delivered"),
+            resynced: result("resynced"),
+            failed: result("failed"),
+            refused: result("refused"),
+            panicked: result("panicked"),
+            late: result("late"),
+            gone: result("gone"),
+        }
+    }
+}
+
+/// Counts one thing in a gauge for as long as it lives.
+#[derive(Debug)]
+pub(super) struct Present(IntGauge);
+
+impl Present {
+    pub(super) fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// The counters of one way, looked up once.
+#[derive(Clone, Debug)]
+pub struct Counts {
+    seconds: Histogram,
+    delivered: IntCounter,
+    resynced: IntCounter,
+    failed: IntCounter,
+    refused: IntCounter,
+    panicked: IntCounter,
+    late: IntCounter,
+    gone: IntCounter,
+}
+
+impl Counts {
+    pub(super) fn delivered(&self, since: Timestamp, now: Timestamp) {
+        self.delivered.inc();
+        let ms = u32::try_from(now.0.saturating_sub(since.0)).unwrap_or(0);
+        self.seconds.observe(f64::from(ms) / 1_000.0);
+    }
+
+    pub(super) fn resynced(&self) {
+        self.resynced.inc();
+    }
+
+    pub(super) fn failed(&self, error: &DeliveryError) {
+        let counter = match error {
+            DeliveryError::Refused(_) => &self.refused,
+            DeliveryError::Panicked => &self.panicked,
+            DeliveryError::Late(_) => &self.late,
+            DeliveryError::Gone => &self.gone,
+            DeliveryError::Failed(_) | DeliveryError::Busy { .. } => &self.failed,
+        };
+        counter.inc();
+    }
+}

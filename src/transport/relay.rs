@@ -1,0 +1,234 @@
+//! One subscriber's loop: look, act, when idle and stopping return, wait.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::{Circuit, DeliveryError, Feed, Next, Offer, Snapshot, Subscriber, metrics::Counts};
+use crate::{model::Event, registry::Clock};
+
+/// One way to one receiver.
+///
+/// An implementation delivers in order, reports each event through [`Reach::reached`] once the
+/// receiver has taken it, and returns at the first that failed. The same event is then brought again
+/// later: at least once, and exactly once where `reached` and the receiver agree.
+pub trait Transport: Send {
+    /// Delivers the events in order. Events already reported are not brought again.
+    fn deliver(
+        &mut self,
+        events: &[Arc<Event>],
+        reach: &Reach<'_>,
+    ) -> impl Future<Output = Result<(), DeliveryError>> + Send;
+
+    /// Tells the receiver that it missed events, and the present state in their place.
+    fn resync(
+        &mut self,
+        snapshot: &Arc<Snapshot>,
+        reach: &Reach<'_>,
+    ) -> impl Future<Output = Result<(), DeliveryError>> + Send;
+}
+
+/// Where a transport reports what arrived, and what it may know of its receiver.
+#[derive(Debug)]
+pub struct Reach<'a> {
+    subscriber: &'a Mutex<Subscriber>,
+    clock: &'a Clock,
+    counts: &'a Counts,
+}
+
+impl<'a> Reach<'a> {
+    fn of(subscriber: &'a Mutex<Subscriber>, clock: &'a Clock, counts: &'a Counts) -> Self {
+        Self {
+            subscriber,
+            clock,
+            counts,
+        }
+    }
+
+    /// The receiver has taken the event: its cursor moves.
+    pub fn reached(&self, event: &Event) {
+        let now = self.clock.now().wall;
+        self.subscriber.lock().delivered(event.revision, now);
+        self.counts.delivered(event.timestamp, now);
+    }
+
+    /// True when the receiver failed the last time.
+    pub fn is_failing(&self) -> bool {
+        self.subscriber.lock().is_failing()
+    }
+}
+
+/// Carries what a feed has to one receiver, at that receiver's pace.
+#[derive(Debug)]
+pub struct Relay<F, T> {
+    label: String,
+    feed: F,
+    transport: T,
+    subscriber: Arc<Mutex<Subscriber>>,
+    clock: Clock,
+    counts: Counts,
+    /// The last snapshot, while it covers events that the feed has still to bring.
+    recent: Option<Arc<Snapshot>>,
+}
+
+/// Why a relay ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Ended {
+    /// It was told to stop, and nothing was left to deliver.
+    Drained,
+    /// It was told to stop, and the receiver did not take what was left.
+    Undelivered,
+    /// The receiver wants no more.
+    Gone,
+    /// Nothing will ever come again.
+    Closed,
+}
+
+/// What one look and act came to.
+enum Step {
+    Moved,
+    Idle,
+    Failed(Instant),
+    Gone,
+}
+
+impl<F: Feed, T: Transport> Relay<F, T> {
+    /// Carries from `feed` to `transport` what `subscriber`, read by others meanwhile, has not had.
+    /// The log calls it `label`.
+    pub fn new(
+        label: String,
+        feed: F,
+        transport: T,
+        subscriber: Arc<Mutex<Subscriber>>,
+        clock: Clock,
+        counts: Counts,
+    ) -> Self {
+        Self {
+            label,
+            feed,
+            transport,
+            subscriber,
+            clock,
+            counts,
+            recent: None,
+        }
+    }
+
+    /// Runs until told to stop and drained, or until there is no sense in going on.
+    ///
+    /// After `stop` a failing receiver is tried further until its circuit is open.
+    pub async fn run(&mut self, stop: &CancellationToken) -> Ended {
+        loop {
+            let before = self.is_open();
+            let step = self.step().await;
+            let open = self.is_open();
+            self.tell(before, open);
+            match step {
+                Step::Moved => (),
+                // Stopping is decided only here, with nothing left to deliver, so that the last
+                // change before a shutdown is never dropped.
+                Step::Idle if stop.is_cancelled() => return Ended::Drained,
+                Step::Idle => tokio::select! {
+                    () = stop.cancelled() => (),
+                    more = self.feed.changed() => if !more { return Ended::Closed },
+                },
+                Step::Failed(_) if stop.is_cancelled() && open => return Ended::Undelivered,
+                Step::Failed(due) if stop.is_cancelled() => sleep_until(due).await,
+                Step::Failed(due) => tokio::select! {
+                    () = stop.cancelled() => (),
+                    () = sleep_until(due) => (),
+                },
+                Step::Gone => return Ended::Gone,
+            }
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        self.subscriber.lock().circuit(Instant::now()) != Circuit::Closed
+    }
+
+    /// Logs what became of the receiver, not what became of each attempt.
+    fn tell(&self, before: bool, open: bool) {
+        let label = &*self.label;
+        if open && !before {
+            let subscriber = self.subscriber.lock();
+            let failures = subscriber.failures();
+            let error = subscriber.record.last_error.as_deref().unwrap_or_default();
+            tracing::warn!(
+                subscriber = label,
+                failures,
+                "{label} failed {failures} times in a row, it is left alone for a while: {error}"
+            );
+        } else if before && !open {
+            tracing::info!(subscriber = label, "{label} takes events again");
+        }
+    }
+
+    /// Looks at the log anew each time, so that nothing is kept while a receiver is waited for.
+    async fn step(&mut self) -> Step {
+        let (lost, cursor) = {
+            let subscriber = self.subscriber.lock();
+            (subscriber.is_lost(), subscriber.cursor())
+        };
+        if lost {
+            return self.resync().await;
+        }
+        let Ok(found) = self.feed.look(cursor.revision) else {
+            self.subscriber.lock().lose();
+            return Step::Moved;
+        };
+        let idle = found.events.is_empty() && !found.more;
+        let events = self.wanted(found.events);
+        if !events.is_empty() {
+            let reach = Reach::of(&self.subscriber, &self.clock, &self.counts);
+            if let Err(error) = self.transport.deliver(&events, &reach).await {
+                return self.failed(&error);
+            }
+        }
+        self.subscriber.lock().pass(found.up_to);
+        if idle { Step::Idle } else { Step::Moved }
+    }
+
+    /// Leaves out what the subscriber had by another path or in its last snapshot.
+    fn wanted(&mut self, mut events: Vec<Arc<Event>>) -> Vec<Arc<Event>> {
+        let subscriber = self.subscriber.lock();
+        events.retain(|event| subscriber.offer(event) == Offer::Deliver);
+        if let Some(snapshot) = &self.recent {
+            events.retain(|event| !snapshot.state.covers(event));
+            if subscriber.cursor().revision >= snapshot.state.covered_until() {
+                self.recent = None;
+            }
+        }
+        events
+    }
+
+    async fn resync(&mut self) -> Step {
+        let snapshot = Arc::new(self.feed.snapshot());
+        let revision = snapshot.cursor.revision;
+        let reach = Reach::of(&self.subscriber, &self.clock, &self.counts);
+        match self.transport.resync(&snapshot, &reach).await {
+            Ok(()) => {
+                let now = self.clock.now().wall;
+                self.subscriber.lock().resynced(revision, now);
+                self.counts.resynced();
+                self.recent = (snapshot.state.covered_until() > revision).then_some(snapshot);
+                Step::Moved
+            }
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    fn failed(&self, error: &DeliveryError) -> Step {
+        self.counts.failed(error);
+        let mut subscriber = self.subscriber.lock();
+        match subscriber.failed(error, Instant::now(), fastrand::f64()) {
+            Next::Retry(due) => Step::Failed(due),
+            Next::End => Step::Gone,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

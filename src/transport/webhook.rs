@@ -1,0 +1,196 @@
+//! Changes told by an HTTP request to whoever registered for them.
+
+mod answer;
+mod message;
+mod post;
+mod signature;
+mod watcher;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+pub use self::watcher::WatcherInfo;
+use self::{
+    post::{Gates, Post},
+    signature::Secret,
+    watcher::Watcher,
+};
+use super::{
+    Config, DirectMetrics, Ended, Filter, LogFeed, Relay, Start, TransportError, crew::Crew,
+    metrics::{Counts, Present},
+};
+use crate::{api::WatcherDraft, outbound::Client, registry::Registry};
+
+/// How often the gauges are read.
+const SAMPLE_PAUSE: Duration = Duration::from_secs(1);
+
+type Table = Arc<Mutex<BTreeMap<Uuid, Arc<Watcher>>>>;
+
+/// The room of webhooks; a cheap handle.
+///
+/// Each watcher has a task and a place of its own, so that a receiver which is slow or dead delays
+/// nobody else. Deliveries are `POST` requests of one event each, in order and at least once: the
+/// next is sent when the last was answered with 2xx (see `webhook/answer.rs` for the other answers).
+#[derive(Clone, Debug)]
+pub struct Webhooks {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    registry: Registry,
+    config: Config,
+    metrics: DirectMetrics,
+    counts: Counts,
+    client: Client,
+    gates: Arc<Gates>,
+    table: Table,
+    crew: Crew,
+}
+
+impl Webhooks {
+    /// A room without watchers, whose requests go out by `client`.
+    pub fn new(
+        registry: Registry,
+        config: Config,
+        client: Client,
+        metrics: DirectMetrics,
+    ) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                counts: metrics.of("webhook"),
+                gates: Arc::new(Gates::new(&config)),
+                table: Table::default(),
+                crew: Crew::new("webhooks", config.webhooks_max),
+                registry,
+                config,
+                metrics,
+                client,
+            }),
+        }
+    }
+
+    /// Adds a watcher that is told of what comes after `start`. To be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// The URL can't be requested, there are too many watchers, or the room is stopping.
+    pub fn add(&self, draft: WatcherDraft, start: Start) -> Result<WatcherInfo, TransportError> {
+        let inner = &self.inner;
+        let id = Uuid::now_v7();
+        let secret = draft.secret.as_deref().and_then(Secret::new);
+        let signed = secret.is_some();
+        let post = Post::new(inner, id, &draft.callback_url, secret)?;
+        let seat = inner.crew.seat()?;
+        let subscriber = start.subscriber(&inner.registry, inner.config.policy());
+        let watcher = Arc::new(Watcher {
+            id,
+            filter: Filter {
+                service: draft.service_name,
+                kinds: draft.events,
+            },
+            callback_url: draft.callback_url,
+            signed,
+            created_at: inner.registry.clock().now().wall,
+            subscriber: Arc::new(Mutex::new(subscriber)),
+            end: CancellationToken::new(),
+        });
+        let info = watcher.info(&inner.registry);
+        inner.table.lock().insert(id, Arc::clone(&watcher));
+        let held = (seat, Present::new(&inner.metrics.webhooks));
+        self.start(&watcher, post, held);
+        Ok(info)
+    }
+
+    fn start(&self, watcher: &Watcher, post: Post, held: impl Send + 'static) {
+        let inner = &self.inner;
+        let (_, filter) = watch::channel(watcher.filter.clone());
+        let mut relay = Relay::new(
+            format!("webhook {}", watcher.id),
+            LogFeed::new(inner.registry.clone(), filter),
+            post,
+            Arc::clone(&watcher.subscriber),
+            inner.registry.clock().clone(),
+            inner.counts.clone(),
+        );
+        let (id, table) = (watcher.id, Arc::clone(&inner.table));
+        let (stop, end) = (inner.crew.stopping().clone(), watcher.end.clone());
+        inner.crew.spawn(async move {
+            let ended = tokio::select! {
+                () = end.cancelled() => Ended::Closed,
+                ended = relay.run(&stop) => ended,
+            };
+            if ended == Ended::Gone {
+                table.lock().remove(&id);
+                tracing::info!(
+                    watcher.id = %id,
+                    "webhook {id} is removed: its receiver answered 410"
+                );
+            }
+            drop(held);
+        });
+    }
+
+    /// Removes a watcher, whatever it has not had yet; a request under way is dropped. False when
+    /// there is no such watcher.
+    pub fn remove(&self, id: &str) -> bool {
+        let removed = self.id(id).and_then(|id| self.inner.table.lock().remove(&id));
+        removed.inspect(|watcher| watcher.end.cancel()).is_some()
+    }
+
+    /// One watcher.
+    pub fn find(&self, id: &str) -> Option<WatcherInfo> {
+        let watcher = self.inner.table.lock().get(&self.id(id)?).cloned();
+        watcher.map(|watcher| watcher.info(&self.inner.registry))
+    }
+
+    /// Every watcher, oldest first.
+    pub fn list(&self) -> Vec<WatcherInfo> {
+        let infos = self.watchers().into_iter();
+        infos.map(|watcher| watcher.info(&self.inner.registry)).collect()
+    }
+
+    /// Runs until told to stop and every watcher has what is left, its receiver failed for good, or
+    /// `transport.drain` is over.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut pause = interval(SAMPLE_PAUSE);
+        pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                _ = pause.tick() => self.sample(),
+            }
+        }
+        self.inner.crew.stop(self.inner.config.drain).await;
+        self.sample();
+    }
+
+    fn sample(&self) {
+        let watchers = self.watchers();
+        let open = watchers.iter().filter(|watcher| watcher.is_open()).count();
+        let lag = watchers.iter().map(|watcher| {
+            let cursor = watcher.subscriber.lock().cursor();
+            watcher.lag(cursor, &self.inner.registry)
+        });
+        let metrics = &self.inner.metrics;
+        metrics.circuits_open.set(i64::try_from(open).unwrap_or(i64::MAX));
+        metrics.lag.set(i64::try_from(lag.max().unwrap_or(0)).unwrap_or(i64::MAX));
+    }
+
+    fn watchers(&self) -> Vec<Arc<Watcher>> {
+        self.inner.table.lock().values().cloned().collect()
+    }
+
+    fn id(&self, text: &str) -> Option<Uuid> {
+        Uuid::try_parse(text).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests;

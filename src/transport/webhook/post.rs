@@ -1,0 +1,180 @@
+//! The way to one webhook: each delivery is one signed request.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{
+    HeaderName, HeaderValue, Method, Uri,
+    header::{CONTENT_TYPE, USER_AGENT},
+};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::Instant,
+};
+use uuid::Uuid;
+
+use super::{Inner, answer, message::Message, signature::Secret};
+use crate::{
+    model::Event,
+    outbound::{Client, Request},
+    registry::Clock,
+    transport::{Config, DeliveryError, Reach, Snapshot, Transport, TransportError},
+};
+
+const EVENT: HeaderName = HeaderName::from_static("x-musterd-event");
+const DELIVERY: HeaderName = HeaderName::from_static("x-musterd-delivery");
+const WATCHER: HeaderName = HeaderName::from_static("x-musterd-watcher");
+const TIMESTAMP: HeaderName = HeaderName::from_static("x-musterd-timestamp");
+const SIGNATURE: HeaderName = HeaderName::from_static("x-musterd-signature");
+
+const AGENT: &str = concat!("musterd/", env!("CARGO_PKG_VERSION"));
+
+/// What is read of an answer's body, so that its connection can be used again.
+const ANSWER_BYTES_MAX: usize = 16 * 1024;
+
+/// How many requests of all webhooks may be under way. Receivers that failed last time have a gate
+/// of their own, so that those which let every request run into its deadline hold up no other.
+#[derive(Debug)]
+pub(super) struct Gates {
+    deliveries: Semaphore,
+    retries: Semaphore,
+    snapshots: Semaphore,
+}
+
+impl Gates {
+    pub(super) fn new(config: &Config) -> Self {
+        let gate = |max: usize| Semaphore::new(max.clamp(1, Semaphore::MAX_PERMITS));
+        Self {
+            deliveries: gate(config.deliveries_max),
+            retries: gate(config.retries_max),
+            snapshots: gate(config.snapshots_max),
+        }
+    }
+
+    /// Waits for a turn.
+    async fn enter(&self, failing: bool) -> Option<SemaphorePermit<'_>> {
+        let gate = if failing { &self.retries } else { &self.deliveries };
+        // Nobody closes a gate.
+        gate.acquire().await.ok()
+    }
+}
+
+/// Sends deliveries to one URL.
+#[derive(Debug)]
+pub(super) struct Post {
+    client: Client,
+    gates: Arc<Gates>,
+    clock: Clock,
+    timeout: Duration,
+    secret: Option<Secret>,
+    /// The request but for what each delivery puts in; its body is empty between two.
+    request: Request,
+}
+
+impl Post {
+    pub(super) fn new(
+        inner: &Inner,
+        id: Uuid,
+        url: &str,
+        secret: Option<Secret>,
+    ) -> Result<Self, TransportError> {
+        check_url(url).map_err(|why| TransportError::Url(format!("callback_url {why}")))?;
+        let mut request = Request::new(Method::POST, url);
+        let headers = &mut request.headers;
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        headers.insert(WATCHER, valid(&id.to_string())?);
+        Ok(Self {
+            client: inner.client.clone(),
+            gates: Arc::clone(&inner.gates),
+            clock: inner.registry.clock().clone(),
+            timeout: inner.config.webhook_timeout,
+            secret,
+            request,
+        })
+    }
+
+    async fn send(&mut self, message: Message, failing: bool) -> Result<(), DeliveryError> {
+        let gates = Arc::clone(&self.gates);
+        let _turn = gates.enter(failing).await;
+        self.fill(message)?;
+        let deadline = Instant::now() + self.timeout;
+        let sent = self.client.send(&self.request, deadline, ANSWER_BYTES_MAX);
+        // On the heap, and only for as long as it takes: an idle webhook costs nothing of it.
+        let sent = Box::pin(sent).await;
+        self.request.body = Bytes::new();
+        match sent {
+            Ok(answer) => answer::verdict(answer.status, &answer.headers),
+            Err(error) if error.is_deadline() => Err(DeliveryError::Late(self.timeout)),
+            Err(error) => Err(DeliveryError::Failed(error.to_string().into())),
+        }
+    }
+
+    /// Puts a delivery into the request; its time is this attempt's.
+    fn fill(&mut self, message: Message) -> Result<(), DeliveryError> {
+        let invalid = |error: TransportError| DeliveryError::Failed(error.to_string().into());
+        let timestamp_s = self.clock.now().wall.0.div_euclid(1_000).to_string();
+        let headers = &mut self.request.headers;
+        headers.insert(EVENT, HeaderValue::from_static(message.kind));
+        headers.insert(DELIVERY, valid(&message.delivery).map_err(invalid)?);
+        headers.insert(TIMESTAMP, valid(&timestamp_s).map_err(invalid)?);
+        if let Some(secret) = &self.secret {
+            let signature = secret.sign(&message.delivery, &timestamp_s, &message.body);
+            headers.insert(SIGNATURE, valid(&signature).map_err(invalid)?);
+        }
+        self.request.body = message.body;
+        Ok(())
+    }
+}
+
+impl Transport for Post {
+    async fn deliver(
+        &mut self,
+        events: &[Arc<Event>],
+        reach: &Reach<'_>,
+    ) -> Result<(), DeliveryError> {
+        for event in events {
+            let message = Message::event(event, &self.clock);
+            self.send(message, reach.is_failing()).await?;
+            reach.reached(event);
+        }
+        Ok(())
+    }
+
+    async fn resync(
+        &mut self,
+        snapshot: &Arc<Snapshot>,
+        reach: &Reach<'_>,
+    ) -> Result<(), DeliveryError> {
+        let gates = Arc::clone(&self.gates);
+        // Before it is encoded, so that no more than that many are in memory.
+        let _turn = gates.snapshots.acquire().await;
+        let message = Message::resync(snapshot, &self.clock);
+        self.send(message, reach.is_failing()).await
+    }
+}
+
+fn valid(text: &str) -> Result<HeaderValue, TransportError> {
+    let value = HeaderValue::from_str(text);
+    value.map_err(|_| TransportError::Url(format!("\"{text}\" can't stand in a header")))
+}
+
+/// Whether requests can be sent to `url`. Which addresses it may lead to is checked at each request,
+/// after its name is resolved.
+fn check_url(url: &str) -> Result<(), &'static str> {
+    let uri: Uri = url.parse().map_err(|_| "is not a URL")?;
+    if !matches!(uri.scheme_str(), Some("http" | "https")) {
+        return Err("must begin with http:// or https://");
+    }
+    let authority = uri.authority().ok_or("names no host")?;
+    if authority.as_str().contains('@') {
+        return Err("must not carry credentials, which everybody could read: use a secret");
+    }
+    if authority.host().is_empty() {
+        return Err("names no host");
+    }
+    match (authority.port(), authority.port_u16()) {
+        (None, _) | (Some(_), Some(1..)) => Ok(()),
+        (Some(_), _) => Err("must name a port in the range 1-65535"),
+    }
+}

@@ -1,0 +1,530 @@
+mod receiver;
+
+use std::collections::HashSet;
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
+
+use self::receiver::{Manner, Receiver, Request};
+use super::*;
+use crate::{
+    model::{EventKind, ServiceName},
+    outbound,
+    registry,
+    telemetry::Metrics,
+    transport::{Circuit, testing::registration},
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Stage {
+    registry: Registry,
+    webhooks: Webhooks,
+    metrics: Metrics,
+}
+
+/// Quick where the defaults are patient.
+fn quick() -> Config {
+    Config {
+        webhook_timeout: Duration::from_millis(200),
+        backoff_first: Duration::from_millis(4),
+        backoff_max: Duration::from_millis(20),
+        circuit_after: 3,
+        circuit_open: Duration::from_millis(60),
+        refusals_max: 3,
+        drain: Duration::from_secs(1),
+        ..Config::default()
+    }
+}
+
+fn stage_with(log_entries_max: usize, config: Config) -> Stage {
+    let registry = Registry::new(registry::Config {
+        log_entries_max,
+        ..registry::Config::default()
+    });
+    let metrics = Metrics::default();
+    let client = Client::new(&outbound::Config::default(), &metrics).unwrap();
+    let direct = DirectMetrics::new(&metrics);
+    Stage {
+        webhooks: Webhooks::new(registry.clone(), config, client, direct),
+        registry,
+        metrics,
+    }
+}
+
+fn stage() -> Stage {
+    stage_with(10_000, quick())
+}
+
+fn draft(url: &str) -> WatcherDraft {
+    WatcherDraft {
+        service_name: None,
+        callback_url: url.into(),
+        events: Box::default(),
+        secret: None,
+    }
+}
+
+impl Stage {
+    fn register(&self, service: &str, ids: std::ops::Range<usize>) {
+        for id in ids {
+            let registration = registration(service, &format!("{service}-{id}"));
+            self.registry.register(registration, None).unwrap();
+        }
+    }
+
+    fn watch(&self, receiver: &Receiver) -> String {
+        let added = self.webhooks.add(draft(&receiver.url()), Start::Newest);
+        added.unwrap().id.to_string()
+    }
+
+    fn info(&self, id: &str) -> WatcherInfo {
+        self.webhooks.find(id).expect("the watcher is there")
+    }
+
+    fn stop(&self) -> JoinHandle<()> {
+        let stop = CancellationToken::new();
+        stop.cancel();
+        tokio_util::task::TaskTracker::new().spawn(self.webhooks.clone().run(stop))
+    }
+
+    async fn until(&self, id: &str, holds: impl Fn(&WatcherInfo) -> bool) -> WatcherInfo {
+        let wait = async {
+            loop {
+                let info = self.info(id);
+                if holds(&info) {
+                    return info;
+                }
+                sleep(Duration::from_millis(2)).await;
+            }
+        };
+        timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("{:?}", self.info(id)))
+    }
+}
+
+async fn next(requests: &mut mpsc::Receiver<Request>) -> Request {
+    timeout(PATIENCE, requests.recv()).await.expect("in time").expect("alive")
+}
+
+/// The next request that was answered with 2xx.
+async fn taken(receiver: &mut Receiver) -> Request {
+    loop {
+        let request = next(&mut receiver.requests).await;
+        if matches!(request.manner, Manner::Answer(200..=299)) {
+            return request;
+        }
+    }
+}
+
+async fn expect_revisions(receiver: &mut Receiver, revisions: std::ops::RangeInclusive<u64>) {
+    for revision in revisions {
+        assert_eq!(taken(receiver).await.json()["revision"], revision);
+    }
+}
+
+#[tokio::test]
+async fn events_arrive_in_order_and_say_what_they_are() {
+    let stage = stage();
+    let mut receiver = Receiver::start().await;
+    stage.register("a", 0..1);
+    let id = stage.watch(&receiver);
+    stage.register("a", 1..100);
+    let first = taken(&mut receiver).await;
+    assert_eq!(first.head, "POST /hook?key=1 HTTP/1.1");
+    assert_eq!(first.header("content-type"), "application/json");
+    assert!(first.header("user-agent").starts_with("musterd/"));
+    assert_eq!(first.header("host"), receiver.at.to_string());
+    assert_eq!(first.header("x-musterd-event"), "registered");
+    assert_eq!(first.header("x-musterd-delivery"), format!("{}-2", stage.registry.epoch()));
+    assert_eq!(first.header("x-musterd-watcher"), id);
+    assert!(!first.headers.contains_key("x-musterd-signature"));
+    assert_eq!(first.json()["instance"]["service_id"], "a-1");
+    expect_revisions(&mut receiver, 3..=100).await;
+
+    let info = stage.until(&id, |info| info.lag == 0).await;
+    assert_eq!(info.record.delivered, 99);
+    assert_eq!(info.cursor.revision.0, 100);
+    assert_eq!(info.state(), "active");
+    assert!(info.record.last_delivered_at.is_some());
+    assert!(!info.signed);
+    let rendered = stage.metrics.render();
+    assert!(rendered.contains("musterd_event_delivery_seconds_count 99"), "{rendered}");
+}
+
+#[tokio::test]
+async fn a_signature_proves_the_delivery_its_time_and_its_body() {
+    let stage = stage();
+    let mut receiver = Receiver::start().await;
+    let draft = WatcherDraft {
+        secret: Some("it's a secret".into()),
+        ..draft(&receiver.url())
+    };
+    let added = stage.webhooks.add(draft, Start::Newest);
+    assert!(added.unwrap().signed);
+    receiver.behave(Manner::Answer(500));
+    stage.register("a", 0..1);
+    next(&mut receiver.requests).await;
+    receiver.behave(Manner::Answer(200));
+    let request = taken(&mut receiver).await;
+    let timestamp = request.header("x-musterd-timestamp");
+    let now_s = stage.registry.clock().now().wall.0 / 1_000;
+    assert!((now_s - timestamp.parse::<i64>().unwrap()).abs() <= 5);
+
+    let mut mac = Hmac::<Sha256>::new_from_slice(b"it's a secret").unwrap();
+    mac.update(format!("{}.{timestamp}.", request.header("x-musterd-delivery")).as_bytes());
+    mac.update(&request.body);
+    let hex: String =
+        mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(request.header("x-musterd-signature"), format!("sha256={hex}"));
+}
+
+#[tokio::test]
+async fn a_watcher_is_told_only_what_it_asked_for() {
+    let stage = stage();
+    let mut receiver = Receiver::start().await;
+    let draft = WatcherDraft {
+        service_name: Some(ServiceName::parse("a").unwrap()),
+        events: [EventKind::Deregistered].into(),
+        ..draft(&receiver.url())
+    };
+    let added = stage.webhooks.add(draft, Start::Newest);
+    let id = added.unwrap().id.to_string();
+    stage.register("a", 0..3);
+    stage.register("b", 0..3);
+    for gone in ["b-1", "a-1"] {
+        stage.registry.deregister(gone, None).unwrap();
+    }
+    let request = taken(&mut receiver).await;
+    assert_eq!(request.header("x-musterd-event"), "deregistered");
+    assert_eq!(request.json()["service_id"], "a-1");
+    stage.register("b", 3..50);
+    let info = stage.until(&id, |info| info.lag == 0).await;
+    assert_eq!(info.record.delivered, 1);
+    assert!(receiver.requests.try_recv().is_err());
+}
+
+/// The receiver misbehaves in `manner`, then recovers: the same event comes again, none is missing,
+/// and a redirect was not followed.
+async fn check_recovers(manner: Manner, error: &str) {
+    let stage = stage();
+    let mut receiver = Receiver::start().await;
+    let id = stage.watch(&receiver);
+    receiver.behave(manner);
+    stage.register("a", 0..5);
+    for _ in 0..2 {
+        let request = next(&mut receiver.requests).await;
+        assert_eq!(request.json()["revision"], 1, "{manner:?}");
+        assert_eq!(request.head, "POST /hook?key=1 HTTP/1.1");
+    }
+    let info = stage.until(&id, |info| info.record.failed >= 1).await;
+    assert_eq!((info.record.delivered, info.cursor.revision.0), (0, 0));
+    assert_eq!(info.lag, 5);
+    let said = info.record.last_error.unwrap_or_default();
+    assert!(said.contains(error), "{manner:?}: {said}");
+    receiver.behave(Manner::Answer(200));
+    expect_revisions(&mut receiver, 1..=5).await;
+    let info = stage.until(&id, |info| info.lag == 0).await;
+    assert_eq!((info.record.delivered, info.record.resyncs, info.failures), (5, 0, 0));
+}
+
+#[tokio::test]
+async fn a_receiver_that_answers_500_gets_the_event_again() {
+    check_recovers(Manner::Answer(500), "receiver answered 500").await;
+}
+
+#[tokio::test]
+async fn a_redirect_is_a_failure() {
+    check_recovers(Manner::Answer(307), "receiver answered 307").await;
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_not_deployed_yet_keeps_its_place() {
+    check_recovers(Manner::Answer(404), "receiver answered 404").await;
+}
+
+#[tokio::test]
+async fn a_receiver_that_resets_gets_the_event_again() {
+    check_recovers(Manner::Reset, "").await;
+}
+
+#[tokio::test]
+async fn a_receiver_that_answers_garbage_gets_the_event_again() {
+    check_recovers(Manner::Garbage, "").await;
+}
+
+#[tokio::test]
+async fn a_receiver_that_hangs_gets_the_event_again() {
+    check_recovers(Manner::Hang, "did not answer within 200ms").await;
+}
+
+#[tokio::test]
+async fn a_receiver_that_dies_and_comes_back_misses_nothing() {
+    let stage = stage();
+    let mut receiver = Receiver::start().await;
+    let id = stage.watch(&receiver);
+    stage.register("a", 0..10);
+    expect_revisions(&mut receiver, 1..=10).await;
+    receiver.die().await;
+    stage.register("a", 10..30);
+    let dead = stage.until(&id, |info| info.circuit != Circuit::Closed).await;
+    assert_eq!(dead.cursor.revision.0, 10);
+    assert!(["open", "half_open"].contains(&dead.state()));
+    let running = run(&stage);
+    wait_for_metric(&stage, "musterd_webhook_circuits_open 1").await;
+    wait_for_metric(&stage, "musterd_webhook_lag_events 20").await;
+
+    receiver.come_back().await;
+    expect_revisions(&mut receiver, 11..=30).await;
+    let info = stage.until(&id, |info| info.lag == 0).await;
+    assert_eq!(info.circuit, Circuit::Closed);
+    assert_eq!((info.record.delivered, info.record.resyncs), (30, 0));
+    wait_for_metric(&stage, "musterd_webhook_circuits_open 0").await;
+    running.await.unwrap();
+}
+
+/// Runs the room for a little more than two samples.
+fn run(stage: &Stage) -> JoinHandle<()> {
+    let stop = CancellationToken::new();
+    let room = stage.webhooks.clone().run(stop.clone());
+    tokio_util::task::TaskTracker::new().spawn(async move {
+        tokio::select! {
+            () = room => (),
+            () = sleep(SAMPLE_PAUSE * 3) => (),
+        }
+    })
+}
+
+async fn wait_for_metric(stage: &Stage, line: &str) {
+    let wait = async {
+        while !stage.metrics.render().contains(line) {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("{line}: {}", stage.metrics.render()));
+}
+
+#[tokio::test]
+async fn nineteen_receivers_are_not_slowed_by_one_that_hangs_and_one_that_is_dead() {
+    let stage = stage_with(
+        10_000,
+        Config {
+            webhook_timeout: Duration::from_secs(5),
+            ..quick()
+        },
+    );
+    let mut receivers = Vec::new();
+    for _ in 0..20 {
+        let receiver = Receiver::start().await;
+        stage.watch(&receiver);
+        receivers.push(receiver);
+    }
+    let mut dead = Receiver::start().await;
+    stage.watch(&dead);
+    dead.die().await;
+    receivers[7].behave(Manner::Hang);
+    let started = Instant::now();
+    stage.register("a", 0..50);
+    for (i, receiver) in receivers.iter_mut().enumerate() {
+        if i != 7 {
+            expect_revisions(receiver, 1..=50).await;
+        }
+    }
+    // Far below one timeout of the one that hangs.
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    assert_eq!(next(&mut receivers[7].requests).await.json()["revision"], 1);
+    assert!(receivers[7].requests.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn receivers_that_let_every_request_time_out_leave_room_for_the_others() {
+    let config = Config {
+        deliveries_max: 2,
+        retries_max: 1,
+        circuit_after: 1_000,
+        ..quick()
+    };
+    let stage = stage_with(10_000, config);
+    let mut hanging = Vec::new();
+    for _ in 0..6 {
+        let receiver = Receiver::start().await;
+        receiver.behave(Manner::Hang);
+        hanging.push((stage.watch(&receiver), receiver));
+    }
+    stage.register("a", 0..1);
+    for (id, _) in &hanging {
+        stage.until(id, |info| info.record.failed >= 1).await;
+    }
+    let mut good = Receiver::start().await;
+    stage.watch(&good);
+    let started = Instant::now();
+    stage.register("a", 1..21);
+    expect_revisions(&mut good, 2..=21).await;
+    assert!(started.elapsed() < Duration::from_millis(150), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn a_receiver_behind_the_log_gets_one_resync_with_the_state_and_goes_on() {
+    let stage = stage_with(20, quick());
+    let mut receiver = Receiver::start().await;
+    let id = stage.watch(&receiver);
+    receiver.die().await;
+    stage.register("a", 0..30);
+    stage.register("b", 0..30);
+    stage.until(&id, |info| info.record.failed >= 1).await;
+    receiver.come_back().await;
+    let request = taken(&mut receiver).await;
+    assert_eq!(request.header("x-musterd-event"), "resync");
+    assert_eq!(request.header("x-musterd-delivery"), format!("{}-60-resync", stage.registry.epoch()));
+    let body = request.json();
+    assert_eq!(body["event"], "resync");
+    assert!(body["revision"].is_null());
+    assert_eq!(body["snapshot"]["revision"], 60);
+    assert_eq!(body["snapshot"]["services"]["a"].as_array().unwrap().len(), 30);
+    stage.register("a", 30..32);
+    expect_revisions(&mut receiver, 61..=62).await;
+    let info = stage.until(&id, |info| info.lag == 0).await;
+    assert_eq!((info.record.resyncs, info.record.delivered), (1, 2));
+}
+
+#[tokio::test]
+async fn an_event_that_is_refused_is_replaced_by_the_state_and_the_next_follow() {
+    let stage = stage();
+    let mut receiver = Receiver::start().await;
+    let id = stage.watch(&receiver);
+    stage.register("a", 0..1);
+    expect_revisions(&mut receiver, 1..=1).await;
+    receiver.behave(Manner::Answer(422));
+    stage.register("a", 1..2);
+    for _ in 0..3 {
+        assert_eq!(next(&mut receiver.requests).await.json()["revision"], 2);
+    }
+    stage.until(&id, |info| info.record.given_up == 1).await;
+    receiver.behave(Manner::Answer(200));
+    let body = taken(&mut receiver).await.json();
+    assert_eq!(body["event"], "resync");
+    assert_eq!(body["snapshot"]["services"]["a"].as_array().unwrap().len(), 2);
+    stage.register("a", 2..5);
+    expect_revisions(&mut receiver, 3..=5).await;
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_gone_is_removed() {
+    let stage = stage();
+    let mut receiver = Receiver::start().await;
+    let id = stage.watch(&receiver);
+    receiver.behave(Manner::Answer(410));
+    stage.register("a", 0..3);
+    next(&mut receiver.requests).await;
+    let gone = async {
+        while stage.webhooks.find(&id).is_some() {
+            sleep(Duration::from_millis(2)).await;
+        }
+    };
+    timeout(PATIENCE, gone).await.expect("removed in time");
+    wait_for_metric(&stage, "musterd_webhooks 0").await;
+    assert!(receiver.requests.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn at_a_stop_what_is_left_is_delivered_first() {
+    let stage = stage();
+    let mut receiver = Receiver::start().await;
+    stage.watch(&receiver);
+    receiver.behave(Manner::Answer(503));
+    stage.register("a", 0..200);
+    next(&mut receiver.requests).await;
+    let running = stage.stop();
+    receiver.behave(Manner::Answer(200));
+    running.await.unwrap();
+    let mut seen = Vec::new();
+    while let Ok(request) = receiver.requests.try_recv() {
+        if matches!(request.manner, Manner::Answer(200)) {
+            seen.push(request.json()["revision"].as_u64().unwrap());
+        }
+    }
+    assert_eq!(seen, (1..=200).collect::<Vec<_>>());
+    let late = stage.webhooks.add(draft(&receiver.url()), Start::Newest);
+    assert!(matches!(late, Err(TransportError::Stopping)));
+}
+
+#[tokio::test]
+async fn at_a_stop_a_dead_or_hanging_receiver_holds_up_nobody_for_long() {
+    let stage = stage();
+    let mut dead = Receiver::start().await;
+    stage.watch(&dead);
+    dead.die().await;
+    let hanging = Receiver::start().await;
+    hanging.behave(Manner::Hang);
+    stage.watch(&hanging);
+    let mut good = Receiver::start().await;
+    stage.watch(&good);
+    stage.register("a", 0..20);
+    let started = Instant::now();
+    stage.stop().await.unwrap();
+    assert!(started.elapsed() < quick().drain + Duration::from_millis(500));
+    expect_revisions(&mut good, 1..=20).await;
+}
+
+#[tokio::test]
+async fn a_removed_watcher_is_told_nothing_more() {
+    let stage = stage();
+    let mut receiver = Receiver::start().await;
+    let mut other = Receiver::start().await;
+    let id = stage.watch(&receiver);
+    let kept = stage.watch(&other);
+    stage.register("a", 0..1);
+    expect_revisions(&mut receiver, 1..=1).await;
+    assert!(stage.webhooks.remove(&id));
+    assert!(!stage.webhooks.remove(&id));
+    assert!(!stage.webhooks.remove("no uuid"));
+    assert!(stage.webhooks.find(&id).is_none());
+    stage.register("a", 1..10);
+    expect_revisions(&mut other, 1..=10).await;
+    assert!(receiver.requests.try_recv().is_err());
+    let ids: Vec<_> = stage.webhooks.list().iter().map(|info| info.id.to_string()).collect();
+    assert_eq!(ids, [kept]);
+}
+
+#[tokio::test]
+async fn the_number_of_webhooks_is_limited_and_a_seat_comes_back() {
+    let config = Config {
+        webhooks_max: 2,
+        ..quick()
+    };
+    let stage = stage_with(10, config);
+    let receiver = Receiver::start().await;
+    let first = stage.watch(&receiver);
+    stage.watch(&receiver);
+    let third = stage.webhooks.add(draft(&receiver.url()), Start::Newest);
+    assert_eq!(
+        third.unwrap_err().to_string(),
+        "there are 2 webhooks already: remove one, or raise transport.webhooks_max"
+    );
+    stage.webhooks.remove(&first);
+    wait_for_metric(&stage, "musterd_webhooks 1").await;
+    stage.watch(&receiver);
+    let ids: HashSet<_> = stage.webhooks.list().into_iter().map(|info| info.id).collect();
+    assert_eq!(ids.len(), 2);
+}
+
+#[track_caller]
+fn check_refused(stage: &Stage, url: &str, expected: &str) {
+    let refused = stage.webhooks.add(draft(url), Start::Newest).unwrap_err().to_string();
+    assert!(refused.contains(expected), "{url}: {refused}");
+    assert!(stage.webhooks.list().is_empty());
+}
+
+#[tokio::test]
+async fn a_url_that_cannot_be_requested_is_refused() {
+    let stage = stage();
+    check_refused(&stage, "", "");
+    check_refused(&stage, "/relative", "http");
+    check_refused(&stage, "ftp://127.0.0.1/", "http");
+    check_refused(&stage, "http://127.0.0.1:0/", "port");
+    check_refused(&stage, "http://user:password@127.0.0.1/", "credentials");
+}

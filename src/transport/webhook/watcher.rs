@@ -1,0 +1,101 @@
+//! One webhook: who is told of what, and how it goes.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    model::{Cursor, Timestamp},
+    registry::Registry,
+    transport::{Circuit, Filter, Record, Subscriber},
+};
+
+/// A webhook as it stands.
+#[derive(Clone, Debug)]
+pub struct WatcherInfo {
+    /// Its identity.
+    pub id: Uuid,
+    /// What it wants.
+    pub filter: Filter,
+    /// Where deliveries go.
+    pub callback_url: Box<str>,
+    /// Whether deliveries are signed.
+    pub signed: bool,
+    /// Since when.
+    pub created_at: Timestamp,
+    /// The last change it has taken, or that was not for it.
+    pub cursor: Cursor,
+    /// How many changes of what it follows it has not had.
+    pub lag: u64,
+    /// What is thought of its receiver.
+    pub circuit: Circuit,
+    /// Attempts that failed since the last that did not.
+    pub failures: u32,
+    /// What happened to its deliveries.
+    pub record: Record,
+}
+
+impl WatcherInfo {
+    /// In a word, how it goes: `active`, `retrying` after a failure, `open` or `half_open` after
+    /// many.
+    pub fn state(&self) -> &'static str {
+        match self.circuit {
+            Circuit::Closed if self.failures > 0 => "retrying",
+            Circuit::Closed => "active",
+            circuit => circuit.as_str(),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Watcher {
+    pub(super) id: Uuid,
+    pub(super) filter: Filter,
+    pub(super) callback_url: Box<str>,
+    pub(super) signed: bool,
+    pub(super) created_at: Timestamp,
+    pub(super) subscriber: Arc<Mutex<Subscriber>>,
+    /// Cancelled when it is removed.
+    pub(super) end: CancellationToken,
+}
+
+impl Watcher {
+    pub(super) fn info(&self, registry: &Registry) -> WatcherInfo {
+        let now = Instant::now();
+        // A copy, so that nothing is computed under the lock.
+        let subscriber = self.subscriber.lock().clone();
+        let cursor = subscriber.cursor();
+        WatcherInfo {
+            id: self.id,
+            filter: self.filter.clone(),
+            callback_url: self.callback_url.clone(),
+            signed: self.signed,
+            created_at: self.created_at,
+            cursor,
+            lag: self.lag(cursor, registry),
+            circuit: subscriber.circuit(now),
+            failures: subscriber.failures(),
+            record: subscriber.record,
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.subscriber.lock().circuit(Instant::now()) != Circuit::Closed
+    }
+
+    /// Changes after `cursor` of what is followed.
+    pub(super) fn lag(&self, cursor: Cursor, registry: &Registry) -> u64 {
+        let all = registry.newest().0.saturating_sub(cursor.revision.0);
+        let Some(name) = &self.filter.service else {
+            return all;
+        };
+        let Some(service) = registry.service(name.as_str()) else {
+            return 0;
+        };
+        let own = registry.since_of(&service, cursor.revision, usize::MAX);
+        own.map_or(all, |events| events.len() as u64)
+    }
+}
