@@ -4,15 +4,21 @@ mod methods;
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    net::{IpAddr, Ipv4Addr},
+    sync::{Arc, OnceLock, atomic::Ordering::Relaxed},
 };
 
 use bytes::{Bytes, BytesMut};
+use bytesize::ByteSize;
 use musterd::broker::{
-    config::Limits,
+    auth::{
+        Authenticator, Grant, Users,
+        config::{PermissionConfig, UserConfig},
+    },
+    config::{Limits, bytes},
     memory::Memory,
     peer::Peer,
-    session::{Identity, Phase, Rights, Scene, Session, SessionLimits},
+    session::{Identity, Phase, Scene, Session, SessionLimits},
     vhost::{Now, Stamp, Vhost},
     wire::{ContentHeader, FrameKind, FrameReader, Method, frame::MIN_FRAME_MAX},
 };
@@ -31,12 +37,36 @@ fn limits() -> Limits {
         exchanges: 20,
         bindings: 40,
         consumers_per_channel: 8,
-        message_bytes: 20_000,
-        unacked_bytes_per_channel: 10_000,
-        tx_bytes_per_channel: 10_000,
-        outbox_bytes: 20_000,
+        message_size: ByteSize(20_000),
+        unacked_per_channel: ByteSize(10_000),
+        transaction_per_channel: ByteSize(10_000),
+        outbox_per_connection: ByteSize(20_000),
         ..Limits::default()
     }
+}
+
+/// The rights of a user who may use everything but what begins with an f. Made once.
+fn grant() -> Grant {
+    static GRANT: OnceLock<Grant> = OnceLock::new();
+    let make = || {
+        let pattern = "^($|[^f])".to_owned();
+        let permissions = PermissionConfig {
+            configure: pattern.clone(),
+            write: pattern.clone(),
+            read: pattern,
+        };
+        let user = UserConfig {
+            permissions: [("/".to_owned(), permissions)].into(),
+            ..Default::default()
+        };
+        let users = Users::from([("guest".to_owned(), user)]);
+        let auth = Authenticator::new(&Default::default(), &users).expect("well-formed");
+        let user = auth
+            .login_certified("guest", IpAddr::V4(Ipv4Addr::LOCALHOST))
+            .expect("let in");
+        user.grant("/").expect("has permissions")
+    };
+    GRANT.get_or_init(make).clone()
 }
 
 struct Client {
@@ -76,17 +106,19 @@ impl Broker {
     fn client(&self) -> Client {
         let limits = limits();
         let connection = self.now.ms << 8 | self.clients.len() as u64 + 1;
-        let peer = Arc::new(Peer::detached(connection, limits.outbox_bytes));
+        let peer = Arc::new(Peer::detached(
+            connection,
+            bytes(limits.outbox_per_connection),
+        ));
         peer.cancel_notify.store(true, Relaxed);
         let identity = Identity {
             connection,
-            user: "guest".to_owned(),
-            rights: Arc::new(Rights::new(|_, name| !name.starts_with(b"forbidden"))),
+            grant: grant(),
         };
         let session_limits = SessionLimits {
             channel_max: 8,
-            message_bytes: limits.message_bytes,
-            tx_bytes: limits.tx_bytes_per_channel,
+            message_bytes: limits.message_size.as_u64(),
+            tx_bytes: bytes(limits.transaction_per_channel),
         };
         Client {
             session: Session::new(Arc::clone(&peer), identity, session_limits),
@@ -97,12 +129,12 @@ impl Broker {
     }
 
     /// A client sends bytes.
-    pub fn send(&mut self, client: usize, bytes: &[u8]) {
+    pub fn send(&mut self, client: usize, sent: &[u8]) {
         let client = client % CLIENTS;
         let Client {
             session, frames, ..
         } = &mut self.clients[client];
-        frames.input().extend_from_slice(bytes);
+        frames.input().extend_from_slice(sent);
         let mut scene = Scene {
             vhost: &mut self.vhost,
             now: self.now,
