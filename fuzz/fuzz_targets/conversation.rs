@@ -13,11 +13,12 @@ const STEPS_MAX: usize = 200;
 
 fuzz_target!(|data: &[u8]| {
     // The end of the data is the end of the conversation.
-    let _end = converse(&mut Unstructured::new(data));
+    let mut broker = Broker::default();
+    let _end = converse(&mut Unstructured::new(data), &mut broker);
+    broker.finish();
 });
 
-fn converse(u: &mut Unstructured<'_>) -> Result<()> {
-    let mut broker = Broker::default();
+fn converse(u: &mut Unstructured<'_>, broker: &mut Broker) -> Result<()> {
     for client in 0..CLIENTS {
         broker.say(client, 1, &channel::Open {}.into(), &[]);
     }
@@ -34,7 +35,7 @@ fn converse(u: &mut Unstructured<'_>) -> Result<()> {
                 let bytes = u.bytes(len)?;
                 broker.send(client, bytes);
             }
-            _ => speak(u, &mut broker, client)?,
+            _ => speak(u, broker, client)?,
         }
     }
     Ok(())

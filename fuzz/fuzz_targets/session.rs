@@ -15,6 +15,5 @@ fuzz_target!(|data: &[u8]| {
     broker.say(0, 1, &declare.into(), &[]);
     broker.send(0, data);
     broker.wait(1000);
-    broker.hang_up(0);
-    broker.wait(1000);
+    broker.finish();
 });

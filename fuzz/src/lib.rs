@@ -20,7 +20,7 @@ use musterd::broker::{
     peer::Peer,
     session::{Identity, Phase, Scene, Session, SessionLimits},
     vhost::{Now, Stamp, Vhost},
-    wire::{ContentHeader, FrameKind, FrameReader, Method, frame::MIN_FRAME_MAX},
+    wire::{ContentHeader, FrameKind, FrameReader, Method, ShortStr, frame::MIN_FRAME_MAX},
 };
 
 pub use methods::{client_method, content};
@@ -80,6 +80,7 @@ struct Client {
 /// The vhost and its clients.
 pub struct Broker {
     vhost: Vhost,
+    memory: Arc<Memory>,
     clients: Vec<Client>,
     now: Now,
 }
@@ -88,9 +89,10 @@ impl Default for Broker {
     fn default() -> Self {
         let limits = limits();
         let memory = Memory::new(1 << 20);
-        let vhost = Vhost::new("/", limits.clone(), memory, Stamp::default());
+        let vhost = Vhost::new("/", limits.clone(), Arc::clone(&memory), Stamp::default());
         let mut broker = Self {
             vhost,
+            memory,
             clients: Vec::new(),
             now: Now { ms: 1, unix_s: 1 },
         };
@@ -189,6 +191,36 @@ impl Broker {
             .count();
         assert!(turns < TURNS_MAX, "the clock has always something to do");
         self.settle();
+    }
+
+    /// All clients hang up and all queues are removed: nothing may be left of them.
+    pub fn finish(mut self) {
+        for client in 0..CLIENTS {
+            self.hang_up(client);
+        }
+        let mut consumers = Vec::new();
+        self.vhost.consumers(&mut consumers);
+        assert!(
+            consumers.is_empty(),
+            "consumers without a connection: {consumers:?}"
+        );
+        assert_eq!(
+            self.vhost.channels().count(),
+            0,
+            "channels without a connection"
+        );
+        let mut queues = Vec::new();
+        self.vhost.queues(&mut queues);
+        for queue in queues {
+            assert!(
+                !queue.exclusive,
+                "an exclusive queue without its connection: {queue:?}"
+            );
+            let name = ShortStr::try_from(queue.name.as_str()).expect("short");
+            self.vhost.force_delete(&name).expect("it was there");
+            self.settle();
+        }
+        assert_eq!(self.memory.used(), 0, "bytes of messages that are nowhere");
     }
 
     /// The vhost does what is left to do, and the clients read.
