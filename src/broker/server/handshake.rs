@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::{
     Shared,
     clock::VhostCell,
-    connection::{Ended, Wire},
+    wire::{Ended, Wire},
 };
 use crate::broker::{
     auth::{Mechanism, Refused, SaslError, User, credentials},
@@ -202,7 +202,11 @@ fn start(from: &Client) -> connection::Start {
     properties.put_table("capabilities", &capabilities.build());
     properties.put_str("cluster_name", "musterd");
     properties.put_str("copyright", "Copyright (c) the musterd authors");
-    let information = concat!("musterd ", env!("CARGO_PKG_VERSION"), ", Apache License 2.0");
+    let information = concat!(
+        "musterd ",
+        env!("CARGO_PKG_VERSION"),
+        ", Apache License 2.0"
+    );
     properties.put_str("information", information);
     properties.put_str("platform", "Rust");
     // Clients look here for the dialect they are to speak.
