@@ -77,8 +77,8 @@ struct Options {
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let after = |name: &str| arguments.iter().position(|argument| argument == name).and_then(|at| arguments.get(at + 1));
-    if arguments.iter().any(|argument| argument == "--serve") {
-        return serve::serve();
+    if let Some(listen) = after("--serve") {
+        return serve::serve(listen.clone());
     }
     if arguments.iter().any(|argument| argument == "--list") {
         CASES.iter().for_each(|case| println!("{}", case.name));
