@@ -19,7 +19,8 @@ fn main() {
     }
     let number = |name: &str, default: usize| {
         let at = arguments.iter().position(|argument| argument == name);
-        at.and_then(|at| arguments.get(at + 1)?.parse().ok()).unwrap_or(default)
+        at.and_then(|at| arguments.get(at + 1)?.parse().ok())
+            .unwrap_or(default)
     };
     let plan = Plan {
         pairs: number("--pairs", 5),
@@ -56,7 +57,14 @@ impl Server {
         let address = free_address();
         let child = Command::new(env!("CARGO_BIN_EXE_musterd"))
             .args(["--set", &format!("http.listen={address}")])
-            .args(["--set", "broker.listen=", "--set", "consul.listen=", "--set", "dns.listen="])
+            .args([
+                "--set",
+                "broker.listen=",
+                "--set",
+                "consul.listen=",
+                "--set",
+                "dns.listen=",
+            ])
             .args(["--set", "log.level=warn"])
             .spawn()
             .expect("musterd starts");
@@ -66,7 +74,11 @@ impl Server {
     fn bare(folder: &Path) -> Self {
         let address = free_address();
         let child = Command::new(env::current_exe().expect("this binary"))
-            .args(["--bare", &address.to_string(), &folder.display().to_string()])
+            .args([
+                "--bare",
+                &address.to_string(),
+                &folder.display().to_string(),
+            ])
             .spawn()
             .expect("the bare server starts");
         Self::answering(child, address)
@@ -78,7 +90,10 @@ impl Server {
         let child = Command::new(binary)
             .env("RNACOS_HTTP_PORT", address.port().to_string())
             .env("RNACOS_GRPC_PORT", free_address().port().to_string())
-            .env("RNACOS_HTTP_CONSOLE_PORT", free_address().port().to_string())
+            .env(
+                "RNACOS_HTTP_CONSOLE_PORT",
+                free_address().port().to_string(),
+            )
             .env("RNACOS_CONFIG_DB_DIR", folder.join("rnacos"))
             .env("RUST_LOG", "error")
             .stdout(Stdio::null())
@@ -100,9 +115,16 @@ impl Server {
     }
 
     fn resident_kb(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("status");
-        let line = status.lines().find(|line| line.starts_with("VmRSS")).expect("VmRSS");
-        line.split_whitespace().nth(1).and_then(|kb| kb.parse().ok()).expect("a number")
+        let status =
+            fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("status");
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS"))
+            .expect("VmRSS");
+        line.split_whitespace()
+            .nth(1)
+            .and_then(|kb| kb.parse().ok())
+            .expect("a number")
     }
 }
 
@@ -119,11 +141,21 @@ fn request(address: SocketAddr, method: &str, path: &str, body: &str) -> Vec<u8>
         "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\
          content-type: application/json\r\ncontent-length: {length}\r\n\r\n"
     );
-    stream.write_all(format!("{head}{body}").as_bytes()).expect("writes");
+    stream
+        .write_all(format!("{head}{body}").as_bytes())
+        .expect("writes");
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).expect("reads");
-    let at = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
-    assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+    let at = answer
+        .windows(4)
+        .position(|four| four == b"\r\n\r\n")
+        .expect("a head")
+        + 4;
+    assert!(
+        answer.starts_with(b"HTTP/1.1 200"),
+        "{}",
+        String::from_utf8_lossy(&answer)
+    );
     answer.split_off(at)
 }
 
@@ -137,7 +169,10 @@ fn register_many(address: SocketAddr, service: impl Fn(usize) -> String, count: 
             let read = reader.read(&mut buffer).expect("reads");
             assert!(read > 0, "the server hung up after {seen} answers");
             tail.extend_from_slice(&buffer[..read]);
-            seen += tail.windows(12).filter(|part| part == b"HTTP/1.1 200").count();
+            seen += tail
+                .windows(12)
+                .filter(|part| part == b"HTTP/1.1 200")
+                .count();
             let keep = tail.len().saturating_sub(11);
             tail.drain(..keep);
         }
@@ -145,10 +180,16 @@ fn register_many(address: SocketAddr, service: impl Fn(usize) -> String, count: 
     for n in 0..count {
         let body = registration(&service(n), n);
         let length = body.len();
-        let head = format!("POST /services/register HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n");
-        stream.write_all(format!("{head}{body}").as_bytes()).expect("writes");
+        let head = format!(
+            "POST /services/register HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n"
+        );
+        stream
+            .write_all(format!("{head}{body}").as_bytes())
+            .expect("writes");
     }
-    counter.join().expect("every registration is answered with 200");
+    counter
+        .join()
+        .expect("every registration is answered with 200");
 }
 
 fn registration(service: &str, n: usize) -> String {
@@ -172,12 +213,21 @@ fn wrk(plan: &Plan, url: &str, script: Option<&Path>) -> Load {
     if let Some(script) = script {
         command.arg("-s").arg(script);
     }
-    let output = command.arg(url).output().expect("wrk runs: apt-get install wrk");
+    let output = command
+        .arg(url)
+        .output()
+        .expect("wrk runs: apt-get install wrk");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(!text.contains("Non-2xx"), "{url}: {text}");
     let after = |word: &str| {
-        let rest = text.split(word).nth(1).unwrap_or_else(|| panic!("no \"{word}\" in {text}"));
-        rest.split_whitespace().next().unwrap_or_default().to_owned()
+        let rest = text
+            .split(word)
+            .nth(1)
+            .unwrap_or_else(|| panic!("no \"{word}\" in {text}"));
+        rest.split_whitespace()
+            .next()
+            .unwrap_or_default()
+            .to_owned()
     };
     let p99 = after("99%");
     let (number, unit) = p99.split_at(p99.find(|c: char| c.is_alphabetic()).unwrap_or(p99.len()));
@@ -235,7 +285,12 @@ function request()
 end"#,
     );
     let beat = lua(plan, "beat.lua", "wrk.method = \"POST\"\n");
-    let rival_list = |name: &str| Some((format!("/nacos/v1/ns/instance/list?serviceName={name}"), None));
+    let rival_list = |name: &str| {
+        Some((
+            format!("/nacos/v1/ns/instance/list?serviceName={name}"),
+            None,
+        ))
+    };
     vec![
         Case {
             name: "discover, 1 instance",
@@ -272,17 +327,26 @@ end"#,
 fn prepare(plan: &Plan, musterd: &Server, rival: Option<&Server>) {
     register_many(musterd.address, |_| "one".to_owned(), 1);
     register_many(musterd.address, |_| "fifty".to_owned(), 50);
-    let save = |name: &str, bytes: &[u8]| fs::write(plan.folder.path().join(name), bytes).expect("a file");
+    let save =
+        |name: &str, bytes: &[u8]| fs::write(plan.folder.path().join(name), bytes).expect("a file");
     let get = |path: &str| request(musterd.address, "GET", path, "");
     save("one", &get("/services/discover/one?healthy_only=true"));
     save("fifty", &get("/services/discover/fifty?healthy_only=true"));
     let body = registration("one", 0);
-    save("register", &request(musterd.address, "POST", "/services/register", &body));
-    save("beat", &request(musterd.address, "POST", "/services/one-0/heartbeat", ""));
+    save(
+        "register",
+        &request(musterd.address, "POST", "/services/register", &body),
+    );
+    save(
+        "beat",
+        &request(musterd.address, "POST", "/services/one-0/heartbeat", ""),
+    );
     if let Some(rival) = rival {
         let names = std::iter::once(("one", 0)).chain((0..50).map(|n| ("fifty", n)));
         for (name, n) in names {
-            let path = format!("/nacos/v1/ns/instance?serviceName={name}&ip=10.0.0.{n}&port=8080&ephemeral=false");
+            let path = format!(
+                "/nacos/v1/ns/instance?serviceName={name}&ip=10.0.0.{n}&port=8080&ephemeral=false"
+            );
             request(rival.address, "POST", &path, "");
         }
     }
@@ -293,17 +357,34 @@ fn compare(plan: &Plan) {
     let rival = Server::rnacos(plan.folder.path());
     prepare(plan, &musterd, rival.as_ref());
     let bare = Server::bare(plan.folder.path());
-    println!("\n{} pairs of {} s each, wrk -t1 -c16; medians of the ratios", plan.pairs, plan.seconds);
-    println!("| case | musterd/s | bare/s | ratio (wanted) | r-nacos/s | ratio (wanted) | p99 ms: musterd, bare, r-nacos |");
+    println!(
+        "\n{} pairs of {} s each, wrk -t1 -c16; medians of the ratios",
+        plan.pairs, plan.seconds
+    );
+    println!(
+        "| case | musterd/s | bare/s | ratio (wanted) | r-nacos/s | ratio (wanted) | p99 ms: musterd, bare, r-nacos |"
+    );
     println!("|---|---|---|---|---|---|---|");
     for case in cases(plan) {
         let (mut own, mut floor, mut other) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..plan.pairs {
             let script = case.script.as_deref();
-            own.push(wrk(plan, &format!("http://{}{}", musterd.address, case.path), script));
-            floor.push(wrk(plan, &format!("http://{}{}", bare.address, case.path), script));
+            own.push(wrk(
+                plan,
+                &format!("http://{}{}", musterd.address, case.path),
+                script,
+            ));
+            floor.push(wrk(
+                plan,
+                &format!("http://{}{}", bare.address, case.path),
+                script,
+            ));
             if let (Some(rival), Some((path, script))) = (&rival, &case.rival) {
-                other.push(wrk(plan, &format!("http://{}{path}", rival.address), script.as_deref()));
+                other.push(wrk(
+                    plan,
+                    &format!("http://{}{path}", rival.address),
+                    script.as_deref(),
+                ));
             }
         }
         report(&case, &own, &floor, &other);
@@ -314,7 +395,14 @@ fn compare(plan: &Plan) {
 fn report(case: &Case, own: &[Load], floor: &[Load], other: &[Load]) {
     let rate = |loads: &[Load]| median(loads.iter().map(|load| load.rate).collect());
     let p99 = |loads: &[Load]| median(loads.iter().map(|load| load.p99_ms).collect());
-    let ratio = |loads: &[Load]| median(own.iter().zip(loads).map(|(own, load)| own.rate / load.rate).collect());
+    let ratio = |loads: &[Load]| {
+        median(
+            own.iter()
+                .zip(loads)
+                .map(|(own, load)| own.rate / load.rate)
+                .collect(),
+        )
+    };
     let rival = if other.is_empty() {
         ("-".to_owned(), "-".to_owned(), "-".to_owned())
     } else {
@@ -350,11 +438,17 @@ fn flat(plan: &Plan) {
     println!("|---|---|");
     for (name, path, script) in [
         ("discover", "/services/discover/s5", None),
-        ("heartbeat", "/services/s5-55/heartbeat", Some(beat.as_path())),
+        (
+            "heartbeat",
+            "/services/s5-55/heartbeat",
+            Some(beat.as_path()),
+        ),
     ] {
         let mut ratios = Vec::new();
         for _ in 0..plan.pairs {
-            let at = |server: &Server| wrk(plan, &format!("http://{}{path}", server.address), script).rate;
+            let at = |server: &Server| {
+                wrk(plan, &format!("http://{}{path}", server.address), script).rate
+            };
             ratios.push(at(&large) / at(&small));
         }
         println!("| {name} | {:.2} |", median(ratios));
@@ -388,7 +482,10 @@ fn starts(plan: &Plan) {
         times.push(started.elapsed().as_secs_f64() * 1000.0);
         drop(server);
     }
-    println!("starts listening after {:.1} ms (wanted under 50)", median(times));
+    println!(
+        "starts listening after {:.1} ms (wanted under 50)",
+        median(times)
+    );
 }
 
 /// The floor: axum with one handler, no registry behind it.
@@ -407,7 +504,10 @@ async fn bare(address: &str, folder: &str) {
     let router = Router::new()
         .route("/services/discover/one", routing::get(fixed("one")))
         .route("/services/discover/fifty", routing::get(fixed("fifty")))
-        .route("/services/register", routing::post(move |_: Bytes| register()))
+        .route(
+            "/services/register",
+            routing::post(move |_: Bytes| register()),
+        )
         .route("/services/{id}/heartbeat", routing::post(fixed("beat")));
     let listener = tokio::net::TcpListener::bind(address).await.expect("binds");
     axum::serve(listener, router).await.expect("serves");

@@ -2,13 +2,13 @@
 
 mod health;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
-    app::{self, App, Logs},
+    app::{self, App, AppError, Logs},
     config::{Config, Sources},
 };
 
@@ -18,7 +18,11 @@ const FAILED: u8 = 1;
 const MISCONFIGURED: u8 = 2;
 
 #[derive(Debug, Parser)]
-#[command(name = "musterd", version, about = "A service registry with a message broker inside it")]
+#[command(
+    name = "musterd",
+    version,
+    about = "A service registry with a message broker inside it"
+)]
 struct Arguments {
     /// Configuration file (TOML); config/default.toml names every key
     #[arg(long, global = true, value_name = "FILE")]
@@ -41,7 +45,9 @@ enum Command {
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("write it as KEY=VALUE, such as http.listen=127.0.0.1:9000")?;
+    let (key, value) = text
+        .split_once('=')
+        .ok_or("write it as KEY=VALUE, such as http.listen=127.0.0.1:9000")?;
     Ok((key.trim().to_owned(), value.to_owned()))
 }
 
@@ -84,12 +90,11 @@ fn serve(sources: &Sources, config: Config) -> ExitCode {
         }
     };
     let ended = runtime.block_on(async {
+        // Before anything listens, so that a signal never finds the system's own way of handling it.
+        let signals = Signals::catch().map_err(AppError::Signals)?;
         let app = App::start(config).await?;
         let reload = app.reloader(logs);
-        let request = async {
-            wait_for_stop(|| reload.apply(sources.load())).await;
-        };
-        app.run_until(request).await
+        app.run_until(signals.wait_for_stop(|| reload.apply(sources.load()))).await
     });
     // Tasks that block are not waited for: every room has ended or was given up.
     runtime.shutdown_background();
@@ -100,30 +105,43 @@ fn serve(sources: &Sources, config: Config) -> ExitCode {
         }
         Err(error) => {
             tracing::error!(error = %app::chain(&error), "stopped");
-            ExitCode::from(if error.is_configuration() { MISCONFIGURED } else { FAILED })
+            ExitCode::from(if error.is_configuration() {
+                MISCONFIGURED
+            } else {
+                FAILED
+            })
         }
     }
 }
 
-/// Returns at SIGTERM or SIGINT; calls `reload` at each SIGHUP.
-async fn wait_for_stop(reload: impl Fn()) {
-    let signals = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::hangup()),
-    );
-    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
-        tracing::error!("no signal can be caught: the daemon can only be killed");
-        return std::future::pending().await;
-    };
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = hangup.recv() => reload(),
-        }
+/// The signals that mean something to the daemon.
+#[derive(Debug)]
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn catch() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
-    tracing::info!("asked to stop");
+
+    /// Returns at SIGTERM or SIGINT; calls `reload` at each SIGHUP.
+    async fn wait_for_stop(mut self, reload: impl Fn()) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => break,
+                _ = self.interrupt.recv() => break,
+                _ = self.hangup.recv() => reload(),
+            }
+        }
+        tracing::info!("asked to stop");
+    }
 }
 
 #[expect(clippy::print_stderr, reason = "there is no log yet, or no daemon")]

@@ -3,7 +3,7 @@
 
 mod load;
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -11,7 +11,7 @@ pub use self::load::{ConfigError, Fault, Sources};
 use crate::{health, http, outbound, registry, telemetry, transport};
 
 /// The whole configuration. Each section belongs to the room of its name.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// REST, streams, metrics.
@@ -25,11 +25,11 @@ pub struct Config {
     /// Ways out for events.
     pub transport: transport::Config,
     /// The embedded AMQP broker.
-    pub broker: Door<5672>,
+    pub broker: Shut,
     /// The Consul-compatible HTTP API.
-    pub consul: Door<8500>,
+    pub consul: Shut,
     /// The DNS server.
-    pub dns: Door<8600>,
+    pub dns: Shut,
     /// Logs.
     pub log: telemetry::Config,
     /// Stopping.
@@ -38,16 +38,16 @@ pub struct Config {
 
 /// A door that is not built yet: it stays shut and the log says so.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(default, deny_unknown_fields)]
-pub struct Door<const PORT: u16> {
+#[serde(deny_unknown_fields)]
+pub struct Shut {
     /// Address and port; empty switches the door off.
     pub listen: String,
 }
 
-impl<const PORT: u16> Default for Door<PORT> {
-    fn default() -> Self {
+impl Shut {
+    fn at(listen: &str) -> Self {
         Self {
-            listen: format!("127.0.0.1:{PORT}"),
+            listen: listen.to_owned(),
         }
     }
 }
@@ -69,6 +69,23 @@ impl Default for Stop {
     }
 }
 
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            http: http::Config::default(),
+            registry: registry::Config::default(),
+            health: health::Config::default(),
+            outbound: outbound::Config::default(),
+            transport: transport::Config::default(),
+            broker: Shut::at("127.0.0.1:5672"),
+            consul: Shut::at("127.0.0.1:8500"),
+            dns: Shut::at("127.0.0.1:8600"),
+            log: telemetry::Config::default(),
+            stop: Stop::default(),
+        }
+    }
+}
+
 impl Config {
     /// What a type can't say by itself.
     fn faults(&self) -> Vec<Fault> {
@@ -80,13 +97,17 @@ impl Config {
             ("dns.listen", &self.dns.listen),
         ];
         for (key, listen) in doors {
-            if !listen.is_empty() && listen.parse::<SocketAddr>().is_err() {
-                faults.push(Fault::new(
-                    key,
-                    format!("\"{listen}\" is not an address and port such as 127.0.0.1:8000 or [::1]:0"),
-                ));
+            let port = listen.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+            let port = port.and_then(|(_, port)| port.parse::<u16>().ok());
+            if !listen.is_empty() && port.is_none() {
+                let told = "is not an address and port such as 127.0.0.1:8000 or [::1]:0";
+                faults.push(Fault::new(key, format!("\"{listen}\" {told}")));
             }
         }
+        let own = self.http.faults().into_iter();
+        faults.extend(own.map(|sentence| Fault::new("http", sentence)));
+        let own = self.transport.faults().into_iter();
+        faults.extend(own.map(|sentence| Fault::new("transport", sentence)));
         faults
     }
 }

@@ -19,6 +19,8 @@ mod routes;
 mod server;
 mod services;
 mod state;
+#[cfg(test)]
+mod testing;
 mod webhooks;
 
 pub use self::{

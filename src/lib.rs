@@ -8,13 +8,19 @@ pub mod registry;
 pub mod api;
 pub mod ports;
 
-pub mod http;
-
+pub mod health;
+pub mod outbound;
 pub mod transport;
+
+pub mod http;
 
 pub mod broker;
 
-pub mod outbound;
-
 pub mod tasks;
 pub mod telemetry;
+
+pub mod config;
+
+pub mod app;
+
+pub mod cli;

@@ -13,6 +13,8 @@ mod pool;
 mod resolve;
 mod stream;
 mod target;
+#[cfg(test)]
+pub(crate) mod testing;
 mod tls;
 
 use std::{path::PathBuf, time::Duration};

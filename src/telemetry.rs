@@ -3,6 +3,8 @@
 mod logs;
 mod metrics;
 
+pub use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+
 pub use self::{
     logs::{Config, Format, LogError, Logs},
     metrics::{Metrics, SECONDS_BUCKETS},

@@ -30,8 +30,14 @@ impl Broker {
 
     /// CPU time the process has used so far, in µs; the kernel counts in steps of 10 ms.
     pub(crate) fn cpu_us(&self) -> f64 {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("the broker runs");
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let stat =
+            fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("the broker runs");
+        let fields: Vec<&str> = stat
+            .rsplit(')')
+            .next()
+            .unwrap_or_default()
+            .split_whitespace()
+            .collect();
         let ticks = |index: usize| fields[index].parse::<f64>().expect("a number of ticks");
         (ticks(11) + ticks(12)) * 10_000.0
     }
@@ -45,8 +51,15 @@ impl Broker {
 /// Resident memory of a process, or of `self`, in bytes.
 pub(crate) fn resident(pid: &str) -> f64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a resident size");
-    let kib: f64 = line.split_whitespace().nth(1).and_then(|word| word.parse().ok()).expect("a number of KiB");
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .expect("a resident size");
+    let kib: f64 = line
+        .split_whitespace()
+        .nth(1)
+        .and_then(|word| word.parse().ok())
+        .expect("a number of KiB");
     kib * 1024.0
 }
 
@@ -69,7 +82,9 @@ impl Embedded {
             .expect("this program runs once more");
         let mut line = String::new();
         let stdout = child.stdout.take().expect("a piped stdout");
-        BufReader::new(stdout).read_line(&mut line).expect("the child's address");
+        BufReader::new(stdout)
+            .read_line(&mut line)
+            .expect("the child's address");
         let (addr, added) = line.trim().split_once(' ').expect("an address and a size");
         Self {
             addr: addr.parse().expect("the child's address"),

@@ -36,13 +36,25 @@ pub(crate) struct Meter<'a> {
 
 impl<'a> Meter<'a> {
     pub(crate) fn start(broker: &'a Broker, count: u64) -> Self {
-        Self { broker, begin: Instant::now(), cpu_us: broker.cpu_us(), count }
+        Self {
+            broker,
+            begin: Instant::now(),
+            cpu_us: broker.cpu_us(),
+            count,
+        }
     }
 
     pub(crate) fn stop(&self, count: u64) -> Sample {
-        let (done, spent) = ((count - self.count) as f64, self.broker.cpu_us() - self.cpu_us);
+        let (done, spent) = (
+            (count - self.count) as f64,
+            self.broker.cpu_us() - self.cpu_us,
+        );
         assert!(done > 0.0, "nothing arrived");
-        Sample { rate: done / self.begin.elapsed().as_secs_f64(), cpu_us: spent / done, ..Sample::default() }
+        Sample {
+            rate: done / self.begin.elapsed().as_secs_f64(),
+            cpu_us: spent / done,
+            ..Sample::default()
+        }
     }
 }
 
@@ -129,14 +141,27 @@ pub(crate) fn name(kind: &str) -> String {
 }
 
 /// One publisher, one queue, one consumer.
-pub(crate) fn through_one_queue(broker: &Broker, time: Duration, size: usize, acks: Acks) -> Sample {
+pub(crate) fn through_one_queue(
+    broker: &Broker,
+    time: Duration,
+    size: usize,
+    acks: Acks,
+) -> Sample {
     spread(broker, time, size, acks, 1)
 }
 
 /// One publisher, `queues` queues in turn, one consumer on all of them.
-pub(crate) fn spread(broker: &Broker, time: Duration, size: usize, acks: Acks, queues: usize) -> Sample {
+pub(crate) fn spread(
+    broker: &Broker,
+    time: Duration,
+    size: usize,
+    acks: Acks,
+    queues: usize,
+) -> Sample {
     let prefix = name("queue");
-    let names: Vec<String> = (0..queues).map(|index| format!("{prefix}-{index}")).collect();
+    let names: Vec<String> = (0..queues)
+        .map(|index| format!("{prefix}-{index}"))
+        .collect();
     let mut setup = Link::open(broker.addr());
     let mut consumer = Link::open(broker.addr());
     if acks == Acks::Each {
@@ -237,7 +262,10 @@ pub(crate) fn with_unacked(broker: &Broker, time: Duration, unacked: u64) -> Sam
         threads.spawn(|| publish_on(broker.addr(), &gauge, &frames, count, 1));
         threads.spawn(|| {
             let (mut out, mut oldest) = (Vec::new(), 1);
-            while !(gauge.stopped() && gauge.consumed.load(Ordering::Relaxed) >= gauge.published.load(Ordering::Relaxed)) {
+            while !(gauge.stopped()
+                && gauge.consumed.load(Ordering::Relaxed)
+                    >= gauge.published.load(Ordering::Relaxed))
+            {
                 let mut count = 0;
                 consumer.read(|method| {
                     count += u64::from(method.id == DELIVER);

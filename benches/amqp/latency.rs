@@ -12,7 +12,11 @@ use crate::link::{ACK, Acks, DELIVER, Link, NACK, method, publish};
 
 fn percentiles(sample: &mut Sample, mut latencies: Vec<u64>) {
     latencies.sort_unstable();
-    let at = |share: usize| latencies.get(latencies.len() * share / 100).map(|nanos| *nanos as f64 / 1000.0);
+    let at = |share: usize| {
+        latencies
+            .get(latencies.len() * share / 100)
+            .map(|nanos| *nanos as f64 / 1000.0)
+    };
     (sample.p50_us, sample.p99_us) = (at(50), at(99));
 }
 
@@ -69,7 +73,10 @@ pub(crate) fn confirms(broker: &Broker, time: Duration, window: u64) -> Sample {
                 meter = Some(Meter::start(broker, settled));
             }
         }
-        let mut sample = meter.take().expect("a run longer than its start").stop(settled);
+        let mut sample = meter
+            .take()
+            .expect("a run longer than its start")
+            .stop(settled);
         percentiles(&mut sample, std::mem::take(&mut latencies));
         gauge.stop.store(true, Ordering::Relaxed);
         publish_the_last(&mut link, &gauge, &one);
@@ -95,7 +102,13 @@ pub(crate) fn round_trips(broker: &Broker, time: Duration) -> Sample {
     let mut client = Link::open(broker.addr());
     client.consume("amq.rabbitmq.reply-to", Acks::None);
     let mut question = Vec::new();
-    publish(&mut question, "", &queue, "amq.rabbitmq.reply-to", &[b'?'; 128]);
+    publish(
+        &mut question,
+        "",
+        &queue,
+        "amq.rabbitmq.reply-to",
+        &[b'?'; 128],
+    );
     let stop = AtomicBool::new(false);
     let sample = scope(|threads| {
         threads.spawn(|| {
@@ -155,10 +168,15 @@ pub(crate) fn at_a_fixed_rate(broker: &Broker, time: Duration, rate: f64) -> Sam
         let latencies = &mut latencies;
         let (gauge, queue) = (&gauge, &queue);
         threads.spawn(move || {
-            while !(gauge.stopped() && gauge.consumed.load(Ordering::Relaxed) >= gauge.published.load(Ordering::Relaxed)) {
+            while !(gauge.stopped()
+                && gauge.consumed.load(Ordering::Relaxed)
+                    >= gauge.published.load(Ordering::Relaxed))
+            {
                 consumer.read(|method| {
                     if method.id == DELIVER {
-                        let sent = u64::from_be_bytes(method.body[..8].try_into().expect("a body of 1 KB"));
+                        let sent = u64::from_be_bytes(
+                            method.body[..8].try_into().expect("a body of 1 KB"),
+                        );
                         latencies.push(nanos(begin).saturating_sub(sent));
                         gauge.consumed.fetch_add(1, Ordering::Relaxed);
                     }

@@ -23,8 +23,16 @@ pub(crate) struct Method<'a> {
 impl Method<'_> {
     /// The delivery tag of a delivery (behind the consumer's tag) or of an ack.
     pub(crate) fn tag(&self) -> u64 {
-        let skip = if self.id == DELIVER { 1 + usize::from(self.arguments[0]) } else { 0 };
-        u64::from_be_bytes(self.arguments[skip..skip + 8].try_into().expect("eight octets"))
+        let skip = if self.id == DELIVER {
+            1 + usize::from(self.arguments[0])
+        } else {
+            0
+        };
+        u64::from_be_bytes(
+            self.arguments[skip..skip + 8]
+                .try_into()
+                .expect("eight octets"),
+        )
     }
 
     /// The reply address, for a content that has no other property.
@@ -51,7 +59,12 @@ impl Link {
     pub(crate) fn open(addr: SocketAddr) -> Self {
         let socket = TcpStream::connect(addr).expect("the broker listens");
         socket.set_nodelay(true).expect("a TCP socket");
-        let mut link = Self { socket, buffer: vec![0; 64 * 1024], begin: 0, end: 0 };
+        let mut link = Self {
+            socket,
+            buffer: vec![0; 64 * 1024],
+            begin: 0,
+            end: 0,
+        };
         link.write(b"AMQP\0\0\x09\x01");
         link.wait_for(10_010);
         let mut out = Vec::new();
@@ -65,8 +78,12 @@ impl Link {
         link.wait_for(10_030);
         out.clear();
         // channel_max 2047, frame_max 131072, no heartbeat.
-        method(&mut out, 0, 10, 31, |out| out.extend_from_slice(&[7, 0xFF, 0, 2, 0, 0, 0, 0]));
-        method(&mut out, 0, 10, 40, |out| out.extend_from_slice(b"\x01/\0\0"));
+        method(&mut out, 0, 10, 31, |out| {
+            out.extend_from_slice(&[7, 0xFF, 0, 2, 0, 0, 0, 0])
+        });
+        method(&mut out, 0, 10, 40, |out| {
+            out.extend_from_slice(b"\x01/\0\0")
+        });
         link.write(&out);
         link.wait_for(10_041);
         link.call(20, 10, |out| out.push(0));
@@ -180,7 +197,10 @@ impl Link {
                 self.buffer.resize(BUFFER.max(self.buffer.len() * 2), 0);
             }
         }
-        let size = self.socket.read(&mut self.buffer[self.end..]).expect("the broker writes");
+        let size = self
+            .socket
+            .read(&mut self.buffer[self.end..])
+            .expect("the broker writes");
         assert!(size > 0, "the broker closed the connection");
         self.end += size;
         while let Some((payload_at, next)) = self.frame(self.begin) {
@@ -188,12 +208,23 @@ impl Link {
                 self.begin = next;
                 continue;
             }
-            let Some((header, body, after)) = self.content(payload_at, next) else { return };
+            let Some((header, body, after)) = self.content(payload_at, next) else {
+                return;
+            };
             let payload = &self.buffer[payload_at..next - 1];
             let id = u32::from(u16::from_be_bytes([payload[0], payload[1]])) * 1000
                 + u32::from(u16::from_be_bytes([payload[2], payload[3]]));
-            assert!(!matches!(id, 10_050 | 20_040), "refused: {}", String::from_utf8_lossy(&payload[6..]));
-            each(&Method { id, arguments: &payload[4..], header: &self.buffer[header], body: &self.buffer[body] });
+            assert!(
+                !matches!(id, 10_050 | 20_040),
+                "refused: {}",
+                String::from_utf8_lossy(&payload[6..])
+            );
+            each(&Method {
+                id,
+                arguments: &payload[4..],
+                header: &self.buffer[header],
+                body: &self.buffer[body],
+            });
             self.begin = after;
         }
     }
@@ -201,13 +232,18 @@ impl Link {
     /// Where the payload of the frame at `at` begins and where the next frame does; nothing if it is not all there.
     fn frame(&self, at: usize) -> Option<(usize, usize)> {
         let head: [u8; 7] = self.buffer.get(at..at + 7)?.try_into().ok()?;
-        let size = usize::try_from(u32::from_be_bytes([head[3], head[4], head[5], head[6]])).ok()?;
+        let size =
+            usize::try_from(u32::from_be_bytes([head[3], head[4], head[5], head[6]])).ok()?;
         let next = at + 8 + size;
         (next <= self.end).then_some((at + 7, next))
     }
 
     /// Header and body of a delivery, and where the frame behind it begins.
-    fn content(&self, payload_at: usize, next: usize) -> Option<(Range<usize>, Range<usize>, usize)> {
+    fn content(
+        &self,
+        payload_at: usize,
+        next: usize,
+    ) -> Option<(Range<usize>, Range<usize>, usize)> {
         if self.buffer[payload_at..payload_at + 4] != [0, 60, 0, 60] {
             return Some((0..0, 0..0, next));
         }
@@ -229,7 +265,13 @@ pub(crate) enum Acks {
 }
 
 /// One method frame.
-pub(crate) fn method(out: &mut Vec<u8>, channel: u16, class: u16, id: u16, arguments: impl FnOnce(&mut Vec<u8>)) {
+pub(crate) fn method(
+    out: &mut Vec<u8>,
+    channel: u16,
+    class: u16,
+    id: u16,
+    arguments: impl FnOnce(&mut Vec<u8>),
+) {
     out.push(1);
     out.extend_from_slice(&channel.to_be_bytes());
     let size_at = out.len();
@@ -284,6 +326,10 @@ fn short(out: &mut Vec<u8>, text: &[u8]) {
 }
 
 fn long(out: &mut Vec<u8>, octets: &[u8]) {
-    out.extend_from_slice(&u32::try_from(octets.len()).expect("fewer than 4 GiB").to_be_bytes());
+    out.extend_from_slice(
+        &u32::try_from(octets.len())
+            .expect("fewer than 4 GiB")
+            .to_be_bytes(),
+    );
     out.extend_from_slice(octets);
 }

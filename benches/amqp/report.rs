@@ -16,7 +16,12 @@ pub(crate) struct Target {
 }
 
 /// Promises nothing, as a start for the cases' own.
-pub(crate) const ANY: Target = Target { rate: 0.0, cpu: f64::INFINITY, p50: f64::INFINITY, p99: f64::INFINITY };
+pub(crate) const ANY: Target = Target {
+    rate: 0.0,
+    cpu: f64::INFINITY,
+    p50: f64::INFINITY,
+    p99: f64::INFINITY,
+};
 
 /// The pairs of one case: musterd's sample and RabbitMQ's of each.
 pub(crate) struct Comparison {
@@ -28,7 +33,13 @@ pub(crate) struct Comparison {
 impl Comparison {
     /// Prints the row; returns whether the target was reached.
     pub(crate) fn print(&self) -> bool {
-        let ratio = |of: fn(&Sample) -> f64| median(self.pairs.iter().map(|(ours, theirs)| of(ours) / of(theirs)));
+        let ratio = |of: fn(&Sample) -> f64| {
+            median(
+                self.pairs
+                    .iter()
+                    .map(|(ours, theirs)| of(ours) / of(theirs)),
+            )
+        };
         let (rate, cpu) = (ratio(|sample| sample.rate), ratio(|sample| sample.cpu_us));
         let p50 = ratio(|sample| sample.p50_us.unwrap_or(f64::NAN));
         let p99 = ratio(|sample| sample.p99_us.unwrap_or(f64::NAN));
@@ -38,8 +49,16 @@ impl Comparison {
             (p50 > self.target.p50, "p50"),
             (p99 > self.target.p99, "p99"),
         ];
-        let missed: Vec<_> = misses.iter().filter(|(missed, _)| *missed).map(|(_, what)| *what).collect();
-        let verdict = if missed.is_empty() { "reached".to_owned() } else { format!("**missed: {}**", missed.join(", ")) };
+        let missed: Vec<_> = misses
+            .iter()
+            .filter(|(missed, _)| *missed)
+            .map(|(_, what)| *what)
+            .collect();
+        let verdict = if missed.is_empty() {
+            "reached".to_owned()
+        } else {
+            format!("**missed: {}**", missed.join(", "))
+        };
         println!(
             "| {} | {} | {} | {rate:.2}x | {cpu:.3} | {} | {} | {verdict} |",
             self.name,
@@ -54,12 +73,20 @@ impl Comparison {
 
 /// The head of the comparisons' table.
 pub(crate) fn print_head() {
-    println!("\n| case | musterd: rate/s, CPU, p50, p99 | RabbitMQ: the same | rate | CPU | p50 | p99 | target |");
+    println!(
+        "\n| case | musterd: rate/s, CPU, p50, p99 | RabbitMQ: the same | rate | CPU | p50 | p99 | target |"
+    );
     println!("|---|---|---|---|---|---|---|---|");
 }
 
 /// A figure of musterd's alone against its limit.
-pub(crate) fn print_limit(name: &str, figure: f64, limit: f64, unit: &str, rival: Option<f64>) -> bool {
+pub(crate) fn print_limit(
+    name: &str,
+    figure: f64,
+    limit: f64,
+    unit: &str,
+    rival: Option<f64>,
+) -> bool {
     let reached = figure <= limit;
     let verdict = if reached { "reached" } else { "**missed**" };
     let rival = rival.map_or_else(|| "-".to_owned(), |rival| format!("{rival:.2} {unit}"));
@@ -75,8 +102,16 @@ pub(crate) fn figures<'a>(samples: impl Iterator<Item = &'a Sample> + Clone) -> 
         micros(median(samples.clone().map(|sample| sample.cpu_us)))
     );
     if samples.clone().any(|sample| sample.p50_us.is_some()) {
-        let of = |of: fn(&Sample) -> Option<f64>| micros(median(samples.clone().map(|sample| of(sample).unwrap_or(f64::NAN))));
-        text += &format!(", {}, {}", of(|sample| sample.p50_us), of(|sample| sample.p99_us));
+        let of = |of: fn(&Sample) -> Option<f64>| {
+            micros(median(
+                samples.clone().map(|sample| of(sample).unwrap_or(f64::NAN)),
+            ))
+        };
+        text += &format!(
+            ", {}, {}",
+            of(|sample| sample.p50_us),
+            of(|sample| sample.p99_us)
+        );
     }
     text
 }
@@ -85,11 +120,18 @@ pub(crate) fn figures<'a>(samples: impl Iterator<Item = &'a Sample> + Clone) -> 
 pub(crate) fn median(figures: impl Iterator<Item = f64>) -> f64 {
     let mut figures: Vec<f64> = figures.filter(|figure| !figure.is_nan()).collect();
     figures.sort_by(f64::total_cmp);
-    figures.get(figures.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)
+    figures
+        .get(figures.len().saturating_sub(1) / 2)
+        .copied()
+        .unwrap_or(f64::NAN)
 }
 
 fn share(ratio: f64) -> String {
-    if ratio.is_nan() { "-".to_owned() } else { format!("{ratio:.3}") }
+    if ratio.is_nan() {
+        "-".to_owned()
+    } else {
+        format!("{ratio:.3}")
+    }
 }
 
 fn micros(figure: f64) -> String {

@@ -9,11 +9,17 @@ use crate::brokers::resident;
 
 /// Serves until the parent ends it; prints the address and what the broker added to resident memory.
 pub(crate) fn serve(listen: String) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     // Whatever the runtime needs to run anything at all is not the broker's.
     runtime.block_on(async { tokio::time::sleep(std::time::Duration::from_millis(10)).await });
     let before = resident("self");
-    let config = Config { listen, ..Config::default() };
+    let config = Config {
+        listen,
+        ..Config::default()
+    };
     let listening = match runtime.block_on(Broker::bind(config)) {
         Ok(listening) => listening,
         Err(error) => {

@@ -69,10 +69,7 @@ fn check(
     defaults: &Defaults,
     faults: &mut Faults,
 ) -> Option<Check> {
-    for unknown in &object.unknown {
-        // A misspelt "interval" would silently probe at another pace.
-        faults.add(unknown, "is not a field of a check");
-    }
+    faults.pass_over(&object.unknown);
     let kind = kind(object, place, faults);
     let name = faults.optional(object, "name", label);
     let interval = faults.optional(object, "interval", |v| read::span(v, limits::INTERVAL));

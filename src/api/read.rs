@@ -141,7 +141,7 @@ impl Visitor<'_> for Key {
         let same = |known: &&&'static str| **known == name;
         Ok(match self.0.known.iter().find(same) {
             Some(known) => Named::Known(known),
-            None if self.0.own.iter().any(|own| *own == name) => Named::Own,
+            None if self.0.own.contains(&name) => Named::Own,
             None => Named::Unknown(name.chars().take(QUOTED_MAX).collect()),
         })
     }
@@ -154,6 +154,8 @@ pub(super) struct Faults {
     pub(super) errors: Vec<FieldError>,
     /// Where in the body the fields are: empty, or such as `checks[0].`.
     pub(super) prefix: String,
+    /// A sentence for each field that was passed over.
+    pub(super) warnings: Vec<String>,
 }
 
 impl Faults {
@@ -162,6 +164,15 @@ impl Faults {
             field: format!("{}{field}", self.prefix),
             message: message.into(),
         });
+    }
+
+    /// Notes that these fields are not read.
+    pub(super) fn pass_over(&mut self, unknown: &[String]) {
+        let left = WARNINGS_MAX.saturating_sub(self.warnings.len());
+        let prefix = &self.prefix;
+        let sentence = |name| format!("unknown field \"{prefix}{name}\" was ignored");
+        self.warnings
+            .extend(unknown.iter().take(left).map(sentence));
     }
 
     /// The value, or a note of what is wrong with the field.

@@ -59,22 +59,17 @@ pub struct Parsed {
 pub fn registration(body: &[u8], defaults: &Defaults) -> Result<Parsed, Problem> {
     let object = Object::body(body, SHAPE)?;
     let mut faults = Faults::default();
+    faults.pass_over(&object.unknown);
     let draft = Draft::read(&object, defaults, &mut faults);
     let incarnation = faults.optional(&object, "incarnation", read::count);
     match draft {
         Some(registration) if faults.errors.is_empty() => Ok(Parsed {
             registration,
             incarnation,
-            warnings: warnings(&object.unknown),
+            warnings: faults.warnings,
         }),
         _ => Err(Problem::invalid(faults.errors)),
     }
-}
-
-/// A sentence for each field that was passed over.
-pub(super) fn warnings(unknown: &[String]) -> Vec<String> {
-    let sentence = |name: &String| format!("unknown field \"{name}\" was ignored");
-    unknown.iter().map(sentence).collect()
 }
 
 struct Draft;
@@ -237,4 +232,4 @@ pub(super) fn weight(value: &RawValue) -> Result<u16, String> {
 pub(super) type Checks = Box<[Check]>;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

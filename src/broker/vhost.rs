@@ -274,6 +274,3 @@ fn note(dirty: &mut Vec<Arc<Peer>>, peer: &Arc<Peer>, put: Put) {
         dirty.push(Arc::clone(peer));
     }
 }
-
-#[cfg(test)]
-mod tests;

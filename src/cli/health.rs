@@ -22,7 +22,10 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, config: &Config) -> ExitCode {
     let listen = arguments.address.as_ref().unwrap_or(&config.http.listen);
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    else {
         complain("no thread to run on");
         return ExitCode::from(FAILED);
     };
@@ -46,7 +49,9 @@ type AnyError = Box<dyn std::error::Error + Send + Sync>;
 async fn ask(listen: &str) -> Result<u16, AnyError> {
     let stream = TcpStream::connect(reachable(listen)).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let request = Request::get("/health").header("host", listen).body(Empty::<Bytes>::new())?;
+    let request = Request::get("/health")
+        .header("host", listen)
+        .body(Empty::<Bytes>::new())?;
     tokio::select! {
         answer = sender.send_request(request) => Ok(answer?.status().as_u16()),
         ended = connection => Err(ended.err().map_or_else(|| "the connection ended".into(), Into::into)),

@@ -93,16 +93,22 @@ impl Sources {
         if !faults.is_empty() {
             return Err(ConfigError::Faults(faults));
         }
-        let config = read(tree).map_err(|message| ConfigError::Faults(vec![Fault::new("configuration", message)]))?;
+        let config = read(tree)
+            .map_err(|message| ConfigError::Faults(vec![Fault::new("configuration", message)]))?;
         let faults = config.faults();
-        if faults.is_empty() { Ok(config) } else { Err(ConfigError::Faults(faults)) }
+        if faults.is_empty() {
+            Ok(config)
+        } else {
+            Err(ConfigError::Faults(faults))
+        }
     }
 
     fn read_file(&self) -> Result<Map<String, Value>, ConfigError> {
         let Some(path) = &self.file else {
             return Ok(Map::new());
         };
-        let told = |error: &dyn fmt::Display| ConfigError::File(format!("{}: {error}", path.display()));
+        let told =
+            |error: &dyn fmt::Display| ConfigError::File(format!("{}: {error}", path.display()));
         let text = std::fs::read_to_string(path).map_err(|error| told(&error))?;
         config::Config::builder()
             .add_source(File::from_str(&text, FileFormat::Toml))
@@ -120,7 +126,9 @@ fn insert(tree: &mut Map<String, Value>, parts: &[String], text: &str) {
         tree.insert(first.clone(), Value::new(None, text));
         return;
     }
-    let inner = tree.entry(first.clone()).or_insert_with(|| Value::new(None, Map::<String, Value>::new()));
+    let inner = tree
+        .entry(first.clone())
+        .or_insert_with(|| Value::new(None, Map::<String, Value>::new()));
     if !matches!(inner.kind, ValueKind::Table(_)) {
         inner.kind = ValueKind::Table(Map::new());
     }
@@ -158,8 +166,14 @@ fn as_list(value: &Value) -> Option<Value> {
     let ValueKind::String(text) = &value.kind else {
         return None;
     };
-    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-    Some(Value::new(None, parts.map(|part| Value::new(None, part)).collect::<Vec<_>>()))
+    let parts = text
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty());
+    Some(Value::new(
+        None,
+        parts.map(|part| Value::new(None, part)).collect::<Vec<_>>(),
+    ))
 }
 
 /// A tree with one leaf.

@@ -13,7 +13,10 @@ fn faults(sources: &Sources) -> Vec<String> {
 
 fn flags(flags: &[(&str, &str)]) -> Sources {
     Sources {
-        flags: flags.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect(),
+        flags: flags
+            .iter()
+            .map(|&(key, value)| (key.to_owned(), value.to_owned()))
+            .collect(),
         ..Sources::default()
     }
 }
@@ -26,13 +29,20 @@ fn nothing_at_all_is_the_default() {
 #[test]
 fn the_later_source_wins() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
-    writeln!(file, "[http]\nlisten = '127.0.0.1:1'\n[stop]\ngrace = '1s'\n[log]\nlevel = 'warn'").unwrap();
+    writeln!(
+        file,
+        "[http]\nlisten = '127.0.0.1:1'\n[stop]\ngrace = '1s'\n[log]\nlevel = 'warn'"
+    )
+    .unwrap();
     let sources = Sources {
         file: Some(file.path().to_owned()),
         environment: vec![
             ("MUSTERD__HTTP__LISTEN".to_owned(), "127.0.0.1:2".to_owned()),
             ("MUSTERD__STOP__GRACE".to_owned(), "2s".to_owned()),
-            ("MUSTERD__REGISTRY__GUARD__SHARE".to_owned(), "0.75".to_owned()),
+            (
+                "MUSTERD__REGISTRY__GUARD__SHARE".to_owned(),
+                "0.75".to_owned(),
+            ),
             ("PATH".to_owned(), "/bin".to_owned()),
         ],
         flags: vec![("http.listen".to_owned(), "127.0.0.1:3".to_owned())],
@@ -55,9 +65,18 @@ fn every_fault_is_told_at_once_by_its_key() {
     ]);
     assert_eq!(
         faults(&sources),
-        ["htpp.listen", "http.nothing", "registry.instances_max", "registry.log_bytes_max", "stop.grace"]
+        [
+            "htpp.listen",
+            "http.nothing",
+            "registry.instances_max",
+            "registry.log_bytes_max",
+            "stop.grace"
+        ]
     );
-    assert_eq!(faults(&flags(&[("http.listen", "localhost"), ("dns.listen", "1")])), ["http.listen", "dns.listen"]);
+    assert_eq!(
+        faults(&flags(&[("http.listen", "localhost"), ("dns.listen", "1")])),
+        ["http.listen", "dns.listen"]
+    );
 }
 
 #[test]
@@ -66,7 +85,13 @@ fn a_file_that_cannot_be_used_is_named() {
         file: Some("/nowhere/musterd.toml".into()),
         ..Sources::default()
     };
-    assert!(missing.load().unwrap_err().to_string().contains("/nowhere/musterd.toml"));
+    assert!(
+        missing
+            .load()
+            .unwrap_err()
+            .to_string()
+            .contains("/nowhere/musterd.toml")
+    );
     let mut file = tempfile::NamedTempFile::new().unwrap();
     writeln!(file, "[http").unwrap();
     let broken = Sources {
@@ -87,14 +112,23 @@ fn the_documented_defaults_are_the_defaults() {
 
 /// The names serde lists when it refuses a key that can't exist.
 fn keys_below(path: &str) -> BTreeSet<String> {
-    let bogus = if path.is_empty() { "no-such-key".to_owned() } else { format!("{path}.no-such-key") };
+    let bogus = if path.is_empty() {
+        "no-such-key".to_owned()
+    } else {
+        format!("{path}.no-such-key")
+    };
     let Err(ConfigError::Faults(faults)) = flags(&[(&bogus, "1")]).load() else {
         panic!("\"{bogus}\" was taken");
     };
     let Some((_, names)) = faults[0].message.split_once("expected ") else {
         return BTreeSet::new();
     };
-    names.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    names
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
@@ -102,8 +136,14 @@ fn every_key_is_documented() {
     let text = std::fs::read_to_string(DOCUMENTED).unwrap();
     let mut documented = BTreeSet::new();
     let mut section = String::new();
-    for line in text.lines().map(|line| line.trim_start_matches("# ").trim()) {
-        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+    for line in text
+        .lines()
+        .map(|line| line.trim_start_matches("# ").trim())
+    {
+        if let Some(name) = line
+            .strip_prefix('[')
+            .and_then(|line| line.strip_suffix(']'))
+        {
             section = name.to_owned();
         } else if let Some((key, _)) = line.split_once(" = ") {
             documented.insert(format!("{section}.{key}"));
@@ -115,10 +155,17 @@ fn every_key_is_documented() {
     while let Some(path) = open.pop() {
         let is_section = text.contains(&format!("[{path}]"));
         if is_section {
-            open.extend(keys_below(&path).into_iter().map(|key| format!("{path}.{key}")));
+            open.extend(
+                keys_below(&path)
+                    .into_iter()
+                    .map(|key| format!("{path}.{key}")),
+            );
         } else if !documented.contains(&path) {
             missing.push(path);
         }
     }
-    assert!(missing.is_empty(), "config/default.toml does not name {missing:?}");
+    assert!(
+        missing.is_empty(),
+        "config/default.toml does not name {missing:?}"
+    );
 }

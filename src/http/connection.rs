@@ -33,6 +33,16 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, front: Arc<Front>
         }
         () = shared.closing.cancelled() => return,
     }
+    Box::pin(talk(stream, peer, patience, front, shared)).await;
+}
+
+async fn talk(
+    stream: TcpStream,
+    peer: SocketAddr,
+    patience: Patience,
+    front: Arc<Front>,
+    shared: Shared,
+) {
     // Small answers are not held back to be sent together; one that can't be set changes no answer.
     let _ = stream.set_nodelay(true);
     let pace = Pace::new();

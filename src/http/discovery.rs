@@ -152,10 +152,10 @@ impl Shared {
         instances: impl FnOnce() -> I,
     ) -> Bytes {
         let now_ms = self.registry.clock().now().mono_ms;
-        if let Some(body) = &*slot.load() {
-            if now_ms.saturating_sub(body.made_ms) < BODY_AGE_MS_MAX {
-                return body.bytes.clone();
-            }
+        if let Some(body) = &*slot.load()
+            && now_ms.saturating_sub(body.made_ms) < BODY_AGE_MS_MAX
+        {
+            return body.bytes.clone();
         }
         let made = api::discovered(instances(), |one| self.last_heartbeat(one));
         let bytes = Bytes::from(made.into_boxed_slice());
@@ -173,3 +173,6 @@ pub(super) fn indexed(mut response: Response, revision: Revision) -> Response {
     response.headers_mut().insert(INDEX, index);
     response
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tower::{Service, ServiceExt, service_fn};
 use tower_http::compression::Compression;
 
-use super::{answer::Refusal, cors, state::Shared};
+use super::{answer::Refusal, connection::Peer, cors, state::Shared};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest request id that is taken over from a caller, in bytes.
@@ -164,6 +164,7 @@ fn panicked(panic: &(dyn std::any::Any + Send), id: &HeaderValue) -> Response<Bo
 
 /// A line of the access log.
 struct Entry {
+    peer: Option<Peer>,
     method: Method,
     path: String,
     began: Instant,
@@ -172,6 +173,7 @@ struct Entry {
 impl Entry {
     fn new(request: &Request<Body>) -> Self {
         Self {
+            peer: request.extensions().get().copied(),
             method: request.method().clone(),
             path: request.uri().path().to_owned(),
             began: Instant::now(),
@@ -180,6 +182,7 @@ impl Entry {
 
     fn write(&self, response: &Response<Body>, id: &HeaderValue) {
         tracing::debug!(
+            peer = self.peer.map(|Peer(ip)| tracing::field::display(ip)),
             method = %self.method,
             path = self.path,
             code = response.status().as_u16(),

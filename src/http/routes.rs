@@ -36,12 +36,6 @@ pub(super) fn router(shared: &Shared) -> Router {
         .with_state(shared.clone())
 }
 
-/// The document of every route.
-#[cfg(test)]
-pub(super) fn document(shared: &Shared) -> OpenApi {
-    table(shared).into_openapi()
-}
-
 fn table(shared: &Shared) -> OpenApiRouter<Shared> {
     let timed = Table {
         shared,

@@ -211,3 +211,6 @@ fn incarnation(query: Option<&str>) -> Result<Option<u64>, Refusal> {
     };
     value.trim().parse().map(Some).map_err(|_| wrong())
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,6 @@ use http::{
     header::{ACCEPT, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE, USER_AGENT},
 };
 use http_body_util::Full;
-use prometheus::IntCounterVec;
 use tokio::{
     net::TcpStream,
     time::{Instant, sleep, timeout_at},
@@ -28,7 +27,7 @@ use super::{
     target::{Parsed, Target},
     tls::{Guard, Protocol, Tls},
 };
-use crate::telemetry::Metrics;
+use crate::telemetry::{IntCounterVec, Metrics};
 
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("musterd/", env!("CARGO_PKG_VERSION")));
 

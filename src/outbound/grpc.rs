@@ -76,7 +76,7 @@ impl Drop for Http2 {
 
 /// Where hyper runs what one connection needs.
 #[derive(Clone, Debug, Default)]
-struct Tasks(Arc<Mutex<JoinSet<()>>>);
+pub(super) struct Tasks(Arc<Mutex<JoinSet<()>>>);
 
 impl<F> hyper::rt::Executor<F> for Tasks
 where

@@ -7,10 +7,10 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use prometheus::IntGauge;
 use tokio::time::Instant;
 
 use super::tls::{Guard, Protocol};
+use crate::telemetry::IntGauge;
 
 /// What makes two connections interchangeable.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -109,6 +109,11 @@ impl<C> Pool<C> {
         self.show(&idle);
         drop(idle);
         drop(gone);
+    }
+
+    #[cfg(test)]
+    pub(super) fn size(&self) -> i64 {
+        self.size.get()
     }
 
     fn show(&self, idle: &Idle<C>) {

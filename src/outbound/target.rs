@@ -52,16 +52,18 @@ impl Parsed {
         if host.is_empty() {
             return Err(invalid("it names no host"));
         }
-        let port = match authority.port_u16() {
-            Some(0) => return Err(invalid("its port is 0")),
-            Some(port) => port,
-            None if authority.port().is_some() => return Err(invalid("its port is out of range")),
-            None if tls => 443,
-            None => 80,
-        };
         let (user, shown) = match authority.as_str().rsplit_once('@') {
             Some((user, shown)) => (Some(user), shown),
             None => (None, authority.as_str()),
+        };
+        let behind_host = shown.get(authority.host().len()..).unwrap_or("");
+        let port = match behind_host.strip_prefix(':') {
+            None | Some("") if tls => 443,
+            None | Some("") => 80,
+            Some(text) => match text.parse() {
+                Ok(0) | Err(_) => return Err(invalid("its port is not in 1-65535")),
+                Ok(port) => port,
+            },
         };
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         let path = if path.starts_with('/') {

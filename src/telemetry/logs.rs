@@ -1,5 +1,7 @@
 //! Structured logs on standard error, as text or JSON, with a level that can change at run time.
 
+use std::io::IsTerminal;
+
 use serde::Deserialize;
 use tracing_subscriber::{
     EnvFilter, Layer, Registry, fmt, layer::SubscriberExt, reload, util::SubscriberInitExt,
@@ -66,7 +68,10 @@ impl Logs {
     pub fn start(config: &Config) -> Result<Self, LogError> {
         let (filter, handle) = reload::Layer::new(parse(&config.level)?);
         let lines = match config.format {
-            Format::Text => fmt::layer().with_writer(std::io::stderr).boxed(),
+            Format::Text => fmt::layer()
+                .with_ansi(std::io::stderr().is_terminal())
+                .with_writer(std::io::stderr)
+                .boxed(),
             Format::Json => fmt::layer()
                 .json()
                 .flatten_event(true)

@@ -150,6 +150,8 @@ impl Callbacks {
         inner.crew.spawn(async move {
             let _held = (seat, present);
             tokio::select! {
+                // First, so that nothing is sent any more.
+                biased;
                 () = ended.cancelled() => (),
                 _ = relay.run(&stop) => (),
             }

@@ -6,6 +6,9 @@ use serde::Deserialize;
 
 use super::Policy;
 
+/// The longest that anything waits.
+const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Section `transport`.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
@@ -63,6 +66,44 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Everything that is wrong with it, each as a sentence that names the key.
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let times = [
+            ("webhook_timeout", self.webhook_timeout),
+            ("backoff_first", self.backoff_first),
+            ("backoff_max", self.backoff_max),
+            ("circuit_open", self.circuit_open),
+        ];
+        for (key, value) in times {
+            if value < Duration::from_millis(1) || value > DURATION_MAX {
+                faults.push(format!("transport.{key} must be between 1ms and 1day"));
+            }
+        }
+        if self.backoff_first > self.backoff_max {
+            faults.push("transport.backoff_first must not exceed transport.backoff_max".to_owned());
+        }
+        let counts = [
+            ("deliveries_max", self.deliveries_max),
+            ("retries_max", self.retries_max),
+            ("snapshots_max", self.snapshots_max),
+            (
+                "circuit_after",
+                usize::try_from(self.circuit_after).unwrap_or(usize::MAX),
+            ),
+            (
+                "refusals_max",
+                usize::try_from(self.refusals_max).unwrap_or(usize::MAX),
+            ),
+        ];
+        for (key, value) in counts {
+            if value == 0 {
+                faults.push(format!("transport.{key} must be at least 1"));
+            }
+        }
+        faults
+    }
+
     /// How long to wait after a failure.
     pub fn policy(&self) -> Policy {
         Policy {
@@ -74,3 +115,6 @@ impl Config {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

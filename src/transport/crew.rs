@@ -56,6 +56,7 @@ impl Crew {
         let over = self.over.clone();
         self.tasks.spawn(async move {
             tokio::select! {
+                biased;
                 () = over.cancelled() => (),
                 () = task => (),
             }

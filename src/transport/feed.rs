@@ -157,3 +157,6 @@ impl Feed for LogFeed {
         true
     }
 }
+
+#[cfg(test)]
+mod tests;

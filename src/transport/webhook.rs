@@ -23,7 +23,8 @@ use self::{
     watcher::Watcher,
 };
 use super::{
-    Config, DirectMetrics, Ended, Filter, LogFeed, Relay, Start, TransportError, crew::Crew,
+    Config, DirectMetrics, Ended, Filter, LogFeed, Relay, Start, TransportError,
+    crew::Crew,
     metrics::{Counts, Present},
 };
 use crate::{api::WatcherDraft, outbound::Client, registry::Registry};
@@ -57,12 +58,7 @@ struct Inner {
 
 impl Webhooks {
     /// A room without watchers, whose requests go out by `client`.
-    pub fn new(
-        registry: Registry,
-        config: Config,
-        client: Client,
-        metrics: DirectMetrics,
-    ) -> Self {
+    pub fn new(registry: Registry, config: Config, client: Client, metrics: DirectMetrics) -> Self {
         Self {
             inner: Arc::new(Inner {
                 counts: metrics.of("webhook"),
@@ -123,6 +119,8 @@ impl Webhooks {
         let (stop, end) = (inner.crew.stopping().clone(), watcher.end.clone());
         inner.crew.spawn(async move {
             let ended = tokio::select! {
+                // First, so that nothing is sent any more.
+                biased;
                 () = end.cancelled() => Ended::Closed,
                 ended = relay.run(&stop) => ended,
             };
@@ -140,7 +138,9 @@ impl Webhooks {
     /// Removes a watcher, whatever it has not had yet; a request under way is dropped. False when
     /// there is no such watcher.
     pub fn remove(&self, id: &str) -> bool {
-        let removed = self.id(id).and_then(|id| self.inner.table.lock().remove(&id));
+        let removed = self
+            .id(id)
+            .and_then(|id| self.inner.table.lock().remove(&id));
         removed.inspect(|watcher| watcher.end.cancel()).is_some()
     }
 
@@ -153,7 +153,9 @@ impl Webhooks {
     /// Every watcher, oldest first.
     pub fn list(&self) -> Vec<WatcherInfo> {
         let infos = self.watchers().into_iter();
-        infos.map(|watcher| watcher.info(&self.inner.registry)).collect()
+        infos
+            .map(|watcher| watcher.info(&self.inner.registry))
+            .collect()
     }
 
     /// Runs until told to stop and every watcher has what is left, its receiver failed for good, or
@@ -179,8 +181,12 @@ impl Webhooks {
             watcher.lag(cursor, &self.inner.registry)
         });
         let metrics = &self.inner.metrics;
-        metrics.circuits_open.set(i64::try_from(open).unwrap_or(i64::MAX));
-        metrics.lag.set(i64::try_from(lag.max().unwrap_or(0)).unwrap_or(i64::MAX));
+        metrics
+            .circuits_open
+            .set(i64::try_from(open).unwrap_or(i64::MAX));
+        metrics
+            .lag
+            .set(i64::try_from(lag.max().unwrap_or(0)).unwrap_or(i64::MAX));
     }
 
     fn watchers(&self) -> Vec<Arc<Watcher>> {

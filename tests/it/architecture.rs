@@ -56,7 +56,6 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("lapin", &["transport"]),
     ("axum", &["http"]),
     ("std::env", &["config"]),
-    ("prometheus", &["telemetry"]),
     (
         "SystemTime",
         &["registry", "broker", "transport", "telemetry"],

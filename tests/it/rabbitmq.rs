@@ -65,8 +65,10 @@ impl Rabbit {
             Some(_) => std::os::unix::process::parent_id(),
             None => std::process::id(),
         };
-        let dir = std::env::temp_dir().join(format!("musterd-rabbitmq-run-{owner}-{}", started(owner)));
-        let lock = File::create(dir.with_extension("lock")).expect("a lock file in the temp folder");
+        let dir =
+            std::env::temp_dir().join(format!("musterd-rabbitmq-run-{owner}-{}", started(owner)));
+        let lock =
+            File::create(dir.with_extension("lock")).expect("a lock file in the temp folder");
         lock.lock().expect("a lock on the shared node");
         if dir.join("ready").exists() {
             return Self::join(dir);
@@ -85,17 +87,29 @@ impl Rabbit {
     /// The Erlang VM's process id.
     pub(crate) fn pid(&self) -> u32 {
         let text = fs::read_to_string(self.dir.join("pid")).expect("the node's pid file");
-        text.trim().parse().expect("a number in the node's pid file")
+        text.trim()
+            .parse()
+            .expect("a number in the node's pid file")
     }
 
     /// Runs `rabbitmqctl` against the node and returns what it printed.
     pub(crate) fn ctl(&self, arguments: &[&str]) -> String {
-        let output = environment(&mut Command::new(CTL), &self.dir, &self.node, self.epmd_port, self.addr.port())
-            .arg("--quiet")
-            .args(arguments)
-            .output()
-            .expect("rabbitmqctl runs");
-        assert!(output.status.success(), "rabbitmqctl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let output = environment(
+            &mut Command::new(CTL),
+            &self.dir,
+            &self.node,
+            self.epmd_port,
+            self.addr.port(),
+        )
+        .arg("--quiet")
+        .args(arguments)
+        .output()
+        .expect("rabbitmqctl runs");
+        assert!(
+            output.status.success(),
+            "rabbitmqctl {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
@@ -130,7 +144,8 @@ impl Rabbit {
         );
         fs::write(dir.join("rabbitmq.conf"), settings).expect("the node's settings");
         fs::write(dir.join("enabled_plugins"), "[].").expect("the node's plugins");
-        fs::write(dir.join("address"), format!("{port} {epmd_port} {node}")).expect("the node's address");
+        fs::write(dir.join("address"), format!("{port} {epmd_port} {node}"))
+            .expect("the node's address");
         let guardian = environment(&mut Command::new("sh"), &dir, &node, epmd_port, port)
             .env("RABBITMQ_DIST_PORT", dist_port.to_string())
             .env("OWNER", owner.to_string())
@@ -142,7 +157,13 @@ impl Rabbit {
             .process_group(0)
             .spawn()
             .expect("sh runs");
-        let rabbit = Self { addr: loopback(port), dir, guardian: Some(guardian), node, epmd_port };
+        let rabbit = Self {
+            addr: loopback(port),
+            dir,
+            guardian: Some(guardian),
+            node,
+            epmd_port,
+        };
         rabbit.wait_until_it_answers();
         rabbit
     }
@@ -150,7 +171,11 @@ impl Rabbit {
     fn join(dir: PathBuf) -> Self {
         let text = fs::read_to_string(dir.join("address")).expect("the shared node's address");
         let mut words = text.split(' ');
-        let mut next = || words.next().expect("three words in the shared node's address");
+        let mut next = || {
+            words
+                .next()
+                .expect("three words in the shared node's address")
+        };
         let (port, epmd_port, node) = (next(), next(), next());
         Self {
             addr: loopback(port.parse().expect("a port")),
@@ -177,12 +202,17 @@ impl Rabbit {
 
 impl Drop for Rabbit {
     fn drop(&mut self) {
-        let Some(mut guardian) = self.guardian.take() else { return };
+        let Some(mut guardian) = self.guardian.take() else {
+            return;
+        };
         let pid = fs::read_to_string(self.dir.join("pid")).unwrap_or_default();
         signal("-KILL", &format!("-{}", guardian.id()));
         let _reaped = guardian.wait();
         let begin = SystemTime::now();
-        while !pid.is_empty() && Path::new("/proc").join(pid.trim()).exists() && begin.elapsed().unwrap_or_default() < END_LIMIT {
+        while !pid.is_empty()
+            && Path::new("/proc").join(pid.trim()).exists()
+            && begin.elapsed().unwrap_or_default() < END_LIMIT
+        {
             sleep(Duration::from_millis(20));
         }
         let _removed = fs::remove_dir_all(&self.dir);
@@ -190,7 +220,13 @@ impl Drop for Rabbit {
 }
 
 /// Everything a node or its command line needs so that it looks at `dir` and at nothing else.
-fn environment<'a>(command: &'a mut Command, dir: &Path, node: &str, epmd_port: u16, port: u16) -> &'a mut Command {
+fn environment<'a>(
+    command: &'a mut Command,
+    dir: &Path,
+    node: &str,
+    epmd_port: u16,
+    port: u16,
+) -> &'a mut Command {
     let path = |name: &str| dir.join(name);
     command
         .env("HOME", dir)
@@ -208,16 +244,26 @@ fn environment<'a>(command: &'a mut Command, dir: &Path, node: &str, epmd_port: 
         .env("RABBITMQ_MNESIA_BASE", path("mnesia"))
         .env("RABBITMQ_LOG_BASE", path("log"))
         .env("RABBITMQ_PID_FILE", path("pid"))
-        .env("RABBITMQ_CTL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1}")
-        .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1}")
+        .env(
+            "RABBITMQ_CTL_ERL_ARGS",
+            "-kernel inet_dist_use_interface {127,0,0,1}",
+        )
+        .env(
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
+            "-kernel inet_dist_use_interface {127,0,0,1}",
+        )
 }
 
 fn answers(addr: SocketAddr) -> bool {
     use std::io::{Read, Write};
-    let Ok(mut socket) = TcpStream::connect_timeout(&addr, Duration::from_secs(1)) else { return false };
+    let Ok(mut socket) = TcpStream::connect_timeout(&addr, Duration::from_secs(1)) else {
+        return false;
+    };
     let _set = socket.set_read_timeout(Some(Duration::from_secs(2)));
     let mut first = [0];
-    socket.write_all(b"AMQP\0\0\x09\x01").is_ok() && socket.read_exact(&mut first).is_ok() && first == [1]
+    socket.write_all(b"AMQP\0\0\x09\x01").is_ok()
+        && socket.read_exact(&mut first).is_ok()
+        && first == [1]
 }
 
 fn free_port() -> u16 {
@@ -230,18 +276,27 @@ fn loopback(port: u16) -> SocketAddr {
 }
 
 fn signal(name: &str, target: &str) {
-    let _gone = Command::new("kill").args([name, "--", target]).stderr(Stdio::null()).status();
+    let _gone = Command::new("kill")
+        .args([name, "--", target])
+        .stderr(Stdio::null())
+        .status();
 }
 
 /// When a process began, in clock ticks after boot: a process id alone comes back.
 fn started(pid: u32) -> String {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the owner runs");
     let after_name = stat.rsplit(')').next().expect("a name in brackets");
-    after_name.split(' ').nth(20).expect("a start time").to_owned()
+    after_name
+        .split(' ')
+        .nth(20)
+        .expect("a start time")
+        .to_owned()
 }
 
 fn unique() -> String {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock after 1970");
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .expect("a clock after 1970");
     format!("{}-{}", std::process::id(), now.as_nanos())
 }
 
@@ -256,6 +311,9 @@ fn a_private_node_starts_answers_and_ends() {
     rabbit.resume();
     rabbit.kill();
     drop(rabbit);
-    assert!(!Path::new(&format!("/proc/{pid}")).exists(), "the node is gone");
+    assert!(
+        !Path::new(&format!("/proc/{pid}")).exists(),
+        "the node is gone"
+    );
     assert!(!dir.exists(), "and so is its folder");
 }

@@ -1,1 +1,175 @@
+use serde_json::{Value, json};
 
+use crate::{
+    api::{self, Defaults, Problem},
+    model::{Check, CheckKind},
+};
+
+fn read(checks: Value) -> Result<Vec<Check>, Problem> {
+    let body = json!({
+        "service_id": "a-1", "service_name": "a", "host": "::1", "port": 8080, "checks": checks,
+    });
+    let parsed = api::registration(body.to_string().as_bytes(), &Defaults::default())?;
+    Ok(parsed.registration.checks.into())
+}
+
+#[test]
+fn a_path_and_an_address_are_the_instances_own() {
+    let checks = read(json!([
+        {"type": "http", "path": "/up?x=1"},
+        {"type": "tcp"},
+        {"type": "grpc", "service": "a.B", "tls": "yes"},
+        {"type": "ttl", "interval": 10},
+    ]))
+    .unwrap();
+    let CheckKind::Http(http) = &checks[0].kind else {
+        panic!("{checks:?}");
+    };
+    assert_eq!(&*http.url, "http://[::1]:8080/up?x=1");
+    assert_eq!((&*http.method, &*http.expected), ("GET", &[200..=299][..]));
+    assert_eq!(
+        checks[1].kind,
+        CheckKind::Tcp {
+            host: "::1".into(),
+            port: 8080
+        }
+    );
+    assert!(matches!(&checks[2].kind, CheckKind::Grpc { tls: true, .. }));
+    assert_eq!(checks[3].interval.as_secs(), 10);
+    assert_eq!(
+        (checks[0].interval.as_secs(), checks[0].timeout.as_secs()),
+        (30, 5)
+    );
+    assert_eq!((checks[0].healthy_after, checks[0].unhealthy_after), (1, 3));
+}
+
+#[test]
+fn checks_without_a_name_get_one() {
+    let checks = read(json!([
+        {"type": "tcp"}, {"type": "tcp"}, {"type": "tcp", "name": "tcp-3"}, {"type": "tcp"},
+    ]))
+    .unwrap();
+    let names: Vec<_> = checks.iter().map(|check| &*check.name).collect();
+    assert_eq!(names, ["tcp", "tcp-2", "tcp-3", "tcp-4"]);
+}
+
+#[test]
+fn expected_codes() {
+    check(json!(200), Some(vec![200..=200]));
+    check(json!("2xx"), Some(vec![200..=299]));
+    check(
+        json!([204, "3XX", "400-404"]),
+        Some(vec![204..=204, 300..=399, 400..=404]),
+    );
+    check(json!([]), None);
+    check(json!(["6xx"]), None);
+    check(json!(["299-200"]), None);
+    check(json!([99]), None);
+    check(json!([600]), None);
+    check(json!(["ok"]), None);
+    check(json!([true]), None);
+
+    #[track_caller]
+    fn check(expected: Value, ranges: Option<Vec<std::ops::RangeInclusive<u16>>>) {
+        let checks = read(json!([{"type": "http", "path": "/", "expected": expected}]));
+        let read = checks.ok().map(|checks| match &checks[0].kind {
+            CheckKind::Http(http) => http.expected.to_vec(),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(read, ranges);
+    }
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_place() {
+    check(
+        json!({"type": "icmp"}),
+        "checks[0].type",
+        "\"icmp\" is not one of http, tcp, grpc, ttl",
+    );
+    check(json!({}), "checks[0].type", "is required");
+    check(json!(1), "checks[0]", "must be a JSON object, not 1");
+    check(
+        json!({"type": "http"}),
+        "checks[0].url",
+        "is required, or \"path\" for one of the instance's own",
+    );
+    check(
+        json!({"type": "http", "path": "up"}),
+        "checks[0].path",
+        "\"up\" must start with \"/\"",
+    );
+    check(
+        json!({"type": "ttl", "interval": "1ms"}),
+        "checks[0].interval",
+        "1ms is out of range 100ms-86400s",
+    );
+    check(
+        json!({"type": "tcp", "address": "db"}),
+        "checks[0].address",
+        "\"db\" is not an address: write it as \"host:port\"",
+    );
+    check(
+        json!({"type": "tcp", "address": "db:0"}),
+        "checks[0].address",
+        "port 0 is out of range 1-65535",
+    );
+    check(
+        json!({"type": "http", "path": "/", "headers": {"a b": "c"}}),
+        "checks[0].headers",
+        "\"a b\" is not a header HTTP can carry",
+    );
+    check(
+        json!({"type": "http", "path": "/", "method": "CONNECT"}),
+        "checks[0].method",
+        "\"CONNECT\" is not a usable method",
+    );
+    check(
+        json!({"type": "ttl", "unhealthy_after": 0}),
+        "checks[0].unhealthy_after",
+        "0 is out of range 1-100",
+    );
+
+    #[track_caller]
+    fn check(item: Value, field: &str, message: &str) {
+        let problem = read(json!([item])).unwrap_err();
+        let told: Vec<_> = problem
+            .errors
+            .iter()
+            .map(|e| (&*e.field, &*e.message))
+            .collect();
+        assert_eq!(told, [(field, message)]);
+    }
+}
+
+#[test]
+fn names_are_unique_and_checks_few() {
+    let twice = json!([{"type": "ttl", "name": "a"}, {"type": "tcp", "name": "a"}]);
+    assert_eq!(read(twice).unwrap_err().errors[0].field, "checks[1].name");
+    let many = Value::Array(vec![json!({"type": "ttl"}); 17]);
+    let problem = read(many).unwrap_err();
+    assert_eq!(
+        problem.errors[0].message,
+        "has 17 items, at most 16 are allowed"
+    );
+    assert_eq!(
+        read(Value::Array(vec![json!({"type": "ttl"}); 16]))
+            .unwrap()
+            .len(),
+        16
+    );
+}
+
+#[test]
+fn a_misspelt_field_is_named() {
+    let body = json!({
+        "service_id": "a-1", "service_name": "a", "host": "::1", "port": 8080,
+        "checks": [{"type": "ttl"}, {"type": "ttl", "intervall": 1}], "colour": "blue",
+    });
+    let parsed = api::registration(body.to_string().as_bytes(), &Defaults::default()).unwrap();
+    let expected = [
+        "unknown field \"colour\" was ignored",
+        "unknown field \"checks[1].intervall\" was ignored",
+    ];
+    assert_eq!(parsed.warnings, expected);
+}

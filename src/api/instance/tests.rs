@@ -1,1 +1,91 @@
+use std::sync::Arc;
 
+use serde_json::{Value, json};
+
+use crate::{
+    api::{self, Defaults, registration::tests::made_of, schema},
+    model::{Instance, Override, OverrideStatus, Registration, Timestamp},
+};
+
+fn said() -> Registration {
+    let body = json!({
+        "service_id": "a \"1\"", "service_name": "a", "host": "h", "port": 1, "metadata": {"b": 1, "a": [2]},
+    });
+    let body = body.to_string();
+    api::registration(body.as_bytes(), &Defaults::default())
+        .unwrap()
+        .registration
+}
+
+fn encoded(instance: &Instance) -> Value {
+    let mut out = Vec::new();
+    api::instance(&mut out, instance, Timestamp(1000));
+    serde_json::from_slice(&out).unwrap()
+}
+
+#[test]
+fn every_key_is_there() {
+    let expected = json!({
+        "service_id": "a \"1\"", "service_name": "a", "host": "h", "port": 1,
+        "metadata": {"b": 1, "a": [2]}, "health_check_url": null, "tags": [], "version": "1.0.0",
+        "ttl": "300s", "weight": 1, "zone": null, "checks": [], "status": "healthy",
+        "registered_at": "1970-01-01T00:00:00.001Z", "revision": 7, "incarnation": 3,
+        "last_heartbeat": "1970-01-01T00:00:01.000Z",
+    });
+    assert_eq!(encoded(&made_of(said())), expected);
+}
+
+#[test]
+fn an_override_says_what_it_hides() {
+    let overridden = Override {
+        status: OverrideStatus::Stopping,
+        reason: Some("move".into()),
+        since: Timestamp(5),
+    };
+    let instance = Instance {
+        overridden: Some(Arc::new(overridden)),
+        ..made_of(said())
+    };
+    let value = encoded(&instance);
+    assert_eq!(value["status"], "stopping");
+    assert_eq!(value["observed_status"], "healthy");
+    let expected =
+        json!({"status": "stopping", "reason": "move", "since": "1970-01-01T00:00:00.005Z"});
+    assert_eq!(value["override"], expected);
+    serde_json::from_value::<schema::Instance>(value).unwrap();
+}
+
+#[test]
+fn what_is_kept_does_not_hold_the_heartbeat() {
+    let instance = made_of(said());
+    let mut one = Vec::new();
+    api::instance(&mut one, &instance, Timestamp(1000));
+    let mut two = Vec::new();
+    api::instance(&mut two, &instance, Timestamp(2000));
+    assert_ne!(one, two);
+    let value: Value = serde_json::from_slice(&two).unwrap();
+    assert_eq!(value["last_heartbeat"], "1970-01-01T00:00:02.000Z");
+}
+
+#[test]
+fn services_are_lists_by_name() {
+    let instances = [Arc::new(made_of(said())), Arc::new(made_of(said()))];
+    let mut out = Vec::new();
+    let lists = [("a", &instances[..]), ("b", &[])];
+    api::services(&mut out, lists, |_| Timestamp(0));
+    let shape: schema::Services = serde_json::from_slice(&out).unwrap();
+    assert_eq!(shape.0["a"].len(), 2);
+    assert!(shape.0["b"].is_empty());
+}
+
+#[test]
+fn registering_is_answered_with_the_older_words() {
+    let answer = api::registered(&made_of(said()), Timestamp(0), &["w".to_owned()]);
+    let shape: schema::Registered = serde_json::from_slice(&answer).unwrap();
+    assert_eq!(shape.message, "Service registered successfully");
+    assert_eq!((shape.incarnation, shape.revision), (3, 7));
+    assert_eq!(shape.warnings.unwrap(), ["w"]);
+    let answer = api::registered(&made_of(said()), Timestamp(0), &[]);
+    let shape: schema::Registered = serde_json::from_slice(&answer).unwrap();
+    assert!(shape.warnings.is_none());
+}

@@ -1,1 +1,92 @@
+use serde_json::{Value, json};
 
+use super::{Patch, merged};
+use crate::{api::Defaults, model::Registration};
+
+fn known() -> Registration {
+    let body =
+        br#"{"service_id":"a","service_name":"a","host":"h","port":1,"tags":["x"],"weight":5,
+        "metadata":{"zone":"eu","n":12345678901234567890123,"deep":{"a":1,"b":2}}}"#;
+    crate::api::registration(body, &Defaults::default())
+        .unwrap()
+        .registration
+}
+
+#[track_caller]
+fn patched(patch: &Value) -> Registration {
+    let patch = Patch::read(patch.to_string().as_bytes(), &Defaults::default());
+    patch.unwrap().apply(&known()).unwrap()
+}
+
+#[test]
+fn the_examples_of_the_rfc() {
+    // RFC 7396, appendix A, those whose target is an object.
+    check(r#"{"a":"b"}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#);
+    check(r#"{"a":"b"}"#, r#"{"b":"c"}"#, r#"{"a":"b","b":"c"}"#);
+    check(r#"{"a":"b"}"#, r#"{"a":null}"#, r"{}");
+    check(r#"{"a":"b","b":"c"}"#, r#"{"a":null}"#, r#"{"b":"c"}"#);
+    check(r#"{"a":["b"]}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#);
+    check(r#"{"a":"c"}"#, r#"{"a":["b"]}"#, r#"{"a":["b"]}"#);
+    check(
+        r#"{"a":{"b":"c"}}"#,
+        r#"{"a":{"b":"d","c":null}}"#,
+        r#"{"a":{"b":"d"}}"#,
+    );
+    check(r#"{"a":[{"b":"c"}]}"#, r#"{"a":[1]}"#, r#"{"a":[1]}"#);
+    check(r#"{"e":null}"#, r#"{"a":1}"#, r#"{"a":1,"e":null}"#);
+    check(r"{}", r#"{"a":{"bb":{"ccc":null}}}"#, r#"{"a":{"bb":{}}}"#);
+
+    #[track_caller]
+    fn check(target: &str, patch: &str, expected: &str) {
+        assert_eq!(merged(Some(target), patch), expected);
+    }
+}
+
+#[test]
+fn metadata_is_merged_and_keeps_its_digits() {
+    let said = patched(&json!({"metadata": {"zone": null, "deep": {"a": null, "c": 3}}}));
+    assert_eq!(
+        said.metadata.as_str(),
+        r#"{"deep":{"b":2,"c":3},"n":12345678901234567890123}"#
+    );
+    assert_eq!((said.tags.len(), said.weight), (1, 5), "the rest stays");
+}
+
+#[test]
+fn tags_and_weight_are_replaced_or_reset() {
+    let said = patched(&json!({"tags": ["y", "z"], "weight": "7"}));
+    assert_eq!((said.tags.len(), said.weight), (2, 7));
+    let said = patched(&json!({"tags": null, "weight": null, "metadata": null}));
+    assert_eq!((said.tags.len(), said.weight), (0, 1));
+    assert_eq!(said.metadata.as_str(), "{}");
+    assert!(patched(&json!({"revision": 1})).same_as(&known()));
+}
+
+#[test]
+fn other_fields_and_wrong_values_are_refused() {
+    check(&json!({"host": "b"}), "host");
+    check(&json!({"weight": 70000}), "weight");
+    check(&json!({"tags": "x"}), "tags");
+    check(&json!({"metadata": [1]}), "metadata");
+
+    #[track_caller]
+    fn check(patch: &Value, field: &str) {
+        let problem = Patch::read(patch.to_string().as_bytes(), &Defaults::default());
+        assert_eq!(problem.unwrap_err().errors[0].field, field);
+    }
+}
+
+#[test]
+fn metadata_that_grows_too_large_is_refused() {
+    let defaults = Defaults {
+        metadata_bytes_max: 90,
+        ..Defaults::default()
+    };
+    let grown = json!({"metadata": {"more": "x".repeat(40)}}).to_string();
+    let patch = Patch::read(grown.as_bytes(), &defaults).unwrap();
+    let problem = patch.apply(&known()).unwrap_err();
+    assert_eq!(
+        (problem.status, &*problem.errors[0].field),
+        (422, "metadata")
+    );
+}

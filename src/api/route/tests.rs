@@ -1,1 +1,60 @@
+use serde_json::{Value, json};
 
+use super::RouteShape;
+
+#[test]
+fn what_is_left_out_has_a_default() {
+    let route = RouteShape::read(br#"{"path_prefix":"/api","service_name":"a"}"#).unwrap();
+    assert_eq!(
+        (&*route.path_prefix, route.service_name.as_str()),
+        ("/api", "a")
+    );
+    assert!(!route.strip_prefix && route.methods.is_empty());
+    assert_eq!(route.priority, 0);
+}
+
+#[test]
+fn words_in_many_forms() {
+    let body = json!({
+        "path_prefix": "/", "service_name": "a", "strip_prefix": "yes", "methods": ["get", "GET", "post"],
+        "priority": "-3", "route_id": "ignored",
+    });
+    let route = RouteShape::read(body.to_string().as_bytes()).unwrap();
+    assert!(route.strip_prefix);
+    assert_eq!(
+        route.methods.iter().map(|m| &**m).collect::<Vec<_>>(),
+        ["GET", "POST"]
+    );
+    assert_eq!(route.priority, -3);
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    check(
+        json!({"path_prefix": "api", "service_name": "a"}),
+        "path_prefix",
+    );
+    check(
+        json!({"path_prefix": "/a?b", "service_name": "a"}),
+        "path_prefix",
+    );
+    check(
+        json!({"path_prefix": "/a", "service_name": "a/b"}),
+        "service_name",
+    );
+    check(
+        json!({"path_prefix": "/a", "service_name": "a", "priority": 1e10}),
+        "priority",
+    );
+    check(
+        json!({"path_prefix": "/a", "service_name": "a", "methods": ["a b"]}),
+        "methods",
+    );
+    check(json!({"service_name": "a"}), "path_prefix");
+
+    #[track_caller]
+    fn check(body: Value, field: &str) {
+        let problem = RouteShape::read(body.to_string().as_bytes()).unwrap_err();
+        assert_eq!(problem.errors[0].field, field);
+    }
+}

@@ -1,1 +1,70 @@
+use serde_json::{Value, json};
 
+use super::{WatcherDraft, WatcherShape, watchers};
+use crate::{
+    api::schema,
+    model::{EventKind, ServiceName, Timestamp},
+};
+
+#[test]
+fn a_star_or_nothing_means_all() {
+    for body in [
+        json!({"callback_url": "http://a/", "service_name": "*", "events": ["*"]}),
+        json!({"callback_url": "http://a/"}),
+        json!({"callback_url": "http://a/", "events": [], "secret": ""}),
+    ] {
+        let draft = WatcherDraft::read(body.to_string().as_bytes()).unwrap();
+        assert!(draft.service_name.is_none() && draft.events.is_empty());
+        assert!(draft.secret.is_none());
+    }
+    let body = json!({"callback_url": "http://a/", "service_name": "b", "events": ["updated", "updated"], "secret": "s"});
+    let draft = WatcherDraft::read(body.to_string().as_bytes()).unwrap();
+    assert_eq!(draft.service_name, ServiceName::parse("b").ok());
+    assert_eq!(*draft.events, [EventKind::Updated]);
+    assert_eq!(draft.secret.as_deref(), Some("s"));
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    check(json!({}), "callback_url");
+    check(json!({"callback_url": "/a"}), "callback_url");
+    check(
+        json!({"callback_url": "http://a/", "service_name": "a/b"}),
+        "service_name",
+    );
+    check(
+        json!({"callback_url": "http://a/", "events": ["exploded"]}),
+        "events",
+    );
+    check(
+        json!({"callback_url": "http://a/", "secret": "s".repeat(257)}),
+        "secret",
+    );
+
+    #[track_caller]
+    fn check(body: Value, field: &str) {
+        let problem = WatcherDraft::read(body.to_string().as_bytes()).unwrap_err();
+        assert_eq!(problem.errors[0].field, field);
+    }
+}
+
+#[test]
+fn the_secret_is_never_answered() {
+    let shape = WatcherShape {
+        id: "w".into(),
+        service_name: None,
+        callback_url: "http://a/".into(),
+        events: [EventKind::Healthy].into(),
+        created_at: Timestamp(0),
+        cursor: "1-2".into(),
+        state: "active",
+        delivered: 1,
+        failed: 2,
+        last_error: None,
+    };
+    let answer = watchers(&[shape.clone(), shape]);
+    let read: schema::Watchers = serde_json::from_slice(&answer).unwrap();
+    assert_eq!((read.total_count, read.watchers.len()), (2, 2));
+    assert_eq!(read.watchers[0].service_name, "*");
+    assert!(!String::from_utf8(answer).unwrap().contains("secret"));
+}

@@ -45,6 +45,9 @@ const IDLE_TICK: Duration = Duration::from_secs(30);
 /// How often a blocked connection looks whether it may go on.
 const BLOCKED_TICK: Duration = Duration::from_millis(50);
 
+/// How long a client may go on sending after the end.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// Why a connection ended.
 #[derive(Debug)]
 pub(super) enum Ended {
@@ -75,6 +78,22 @@ impl Wire {
             Ok(_) => Ok(()),
             Err(error) => Err(Ended::Socket(error)),
         }
+    }
+
+    /// Ends the connection so that the client still reads what it was sent: a socket that is closed
+    /// while something comes in takes back what was sent last.
+    async fn leave(&mut self) {
+        let left = async {
+            self.writer.shut().await?;
+            loop {
+                self.frames = FrameReader::default();
+                if self.reader.read(self.frames.input()).await? == 0 {
+                    return io::Result::Ok(());
+                }
+            }
+        };
+        // A client that is gone, or stays, is left all the same.
+        let _left = tokio::time::timeout(LINGER, left).await;
     }
 
     /// Sends a method on channel 0 and sees it off.
@@ -164,7 +183,16 @@ async fn arrive(
         reader,
         writer,
     };
-    let agreed = shake(shared, &mut wire, &Client { address, certified }).await?;
+    let client = Client { address, certified };
+    let agreed = match shake(shared, &mut wire, &client).await {
+        Ok(agreed) => agreed,
+        Err(ended) => {
+            if !matches!(ended, Ended::Socket(_)) {
+                wire.leave().await;
+            }
+            return Err(ended);
+        }
+    };
     Ok(Box::new(Connection::new(
         Arc::clone(shared),
         wire,
@@ -259,7 +287,9 @@ impl Connection {
         );
         let ended = self.work_until_closed(&stop).await;
         self.forget();
-        self.wire.writer.shut().await;
+        if ended.is_ok() {
+            self.wire.leave().await;
+        }
         match ended {
             Ok(()) => tracing::info!(connection.id = id, "connection {id} closed"),
             Err(error) => tracing::warn!(
@@ -307,6 +337,11 @@ impl Connection {
             if self.session.phase() == Phase::Closed && flush == Flush::Done {
                 return Ok(());
             }
+            if self.wire.peer.resume.load(Relaxed) {
+                // This flush, or that of another task, has made room for deliveries.
+                self.resume();
+                continue;
+            }
             if !idle {
                 tokio::task::yield_now().await;
                 continue;
@@ -325,7 +360,7 @@ impl Connection {
                 written = self.wire.writer.wait(&self.wire.peer), if flush == Flush::Later => {
                     written?;
                 }
-                () = self.wire.peer.wake.notified() => self.woken(),
+                () = self.wire.peer.wake.notified() => self.kicked(),
                 _ = ticker.tick() => self.tick()?,
                 () = tokio::time::sleep(BLOCKED_TICK), if blocked => self.unblock(),
                 () = stop.cancelled(), if self.session.phase() == Phase::Running => {
@@ -409,17 +444,20 @@ impl Connection {
         }
     }
 
-    fn woken(&mut self) {
-        if self.wire.peer.resume.swap(false, Relaxed) {
-            let now = self.shared.now();
-            let mut vhost = self.vhost.lock();
-            self.session.resume(&mut Scene {
-                vhost: &mut vhost,
-                now,
-            });
-            self.vhost.finish(vhost, &mut self.dirty, self.wire.peer.id);
-            self.pump();
-        }
+    /// Lets the consumers go on that were refused deliveries for want of room.
+    fn resume(&mut self) {
+        self.wire.peer.resume.store(false, Relaxed);
+        let now = self.shared.now();
+        let mut vhost = self.vhost.lock();
+        self.session.resume(&mut Scene {
+            vhost: &mut vhost,
+            now,
+        });
+        self.vhost.finish(vhost, &mut self.dirty, self.wire.peer.id);
+        self.pump();
+    }
+
+    fn kicked(&mut self) {
         let reason = self.entry.kick.lock().take();
         if let Some(reason) = reason {
             self.close(&reason);

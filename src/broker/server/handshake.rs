@@ -25,6 +25,8 @@ use crate::broker::{
     },
 };
 
+/// The version of RabbitMQ whose dialect is spoken.
+const DIALECT: &str = "3.10.8";
 /// How long a client that failed to log in has before the socket is closed.
 const REFUSED_GRACE: Duration = Duration::from_secs(2);
 
@@ -200,10 +202,16 @@ fn start(from: &Client) -> connection::Start {
     properties.put_table("capabilities", &capabilities.build());
     properties.put_str("cluster_name", "musterd");
     properties.put_str("copyright", "Copyright (c) the musterd authors");
-    properties.put_str("information", "Licensed under the Apache License 2.0");
+    let information = concat!(
+        "musterd ",
+        env!("CARGO_PKG_VERSION"),
+        ", Apache License 2.0"
+    );
+    properties.put_str("information", information);
     properties.put_str("platform", "Rust");
-    properties.put_str("product", "musterd");
-    properties.put_str("version", env!("CARGO_PKG_VERSION"));
+    // Clients look here for the dialect they are to speak.
+    properties.put_str("product", "RabbitMQ");
+    properties.put_str("version", DIALECT);
     connection::Start {
         version_major: 0,
         version_minor: 9,

@@ -1,8 +1,9 @@
 //! The two halves of a client's socket, plain or encrypted.
 
-use std::{collections::VecDeque, io, sync::Arc};
+use std::{collections::VecDeque, io, net::Shutdown, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
+use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf},
     net::TcpStream,
@@ -144,11 +145,11 @@ impl Writer {
         }
     }
 
-    /// Says good-bye.
-    pub(super) async fn shut(&mut self) {
-        if let Self::Tls(tls) = self {
-            // The client may be gone already; then there is nobody to say it to.
-            let _gone = tls.half.shutdown().await;
+    /// Sends no more.
+    pub(super) async fn shut(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => SockRef::from(&**socket).shutdown(Shutdown::Write),
+            Self::Tls(tls) => tls.half.shutdown().await,
         }
     }
 }

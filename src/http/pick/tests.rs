@@ -1,1 +1,96 @@
+use std::{collections::BTreeMap, sync::Arc};
 
+use super::{Policy, pick};
+use crate::{
+    api::{self, Defaults},
+    model::{Beat, Instance, Lease, Revision, Status, Timestamp},
+};
+
+fn instance(id: &str, weight: u16) -> Arc<Instance> {
+    let body = serde_json::json!({
+        "service_id": id, "service_name": "a", "host": "h", "port": 1, "weight": weight,
+    });
+    let parsed = api::registration(body.to_string().as_bytes(), &Defaults::default()).unwrap();
+    Arc::new(Instance {
+        registration: Arc::new(parsed.registration),
+        observed: Status::Healthy,
+        overridden: None,
+        lease: Lease::Running,
+        registered_at: Timestamp(0),
+        revision: Revision(1),
+        incarnation: 1,
+        beat: Arc::new(Beat::new(0)),
+        encoded: std::sync::OnceLock::new(),
+    })
+}
+
+fn ids(policy: Policy<'_>, among: &[Arc<Instance>], times: usize) -> Vec<String> {
+    let among: Vec<_> = among.iter().collect();
+    let picks = (0..times).filter_map(|turn| pick(policy, &among, || turn));
+    picks.map(|one| one.id().to_string()).collect()
+}
+
+#[test]
+fn nobody_is_picked_from_nobody() {
+    for policy in [
+        Policy::RoundRobin,
+        Policy::Random,
+        Policy::Weighted,
+        Policy::Hash("k"),
+    ] {
+        assert!(ids(policy, &[], 1).is_empty());
+    }
+}
+
+#[test]
+fn one_after_the_other() {
+    let among = [instance("a", 1), instance("b", 1), instance("c", 1)];
+    assert_eq!(
+        ids(Policy::RoundRobin, &among, 5),
+        ["a", "b", "c", "a", "b"]
+    );
+}
+
+#[test]
+fn weights_decide_how_often() {
+    let among = [instance("none", 0), instance("one", 1), instance("nine", 9)];
+    let mut counts = BTreeMap::new();
+    for id in ids(Policy::Weighted, &among, 10_000) {
+        *counts.entry(id).or_insert(0) += 1;
+    }
+    assert!(!counts.contains_key("none"), "{counts:?}");
+    assert!((700..1300).contains(&counts["one"]), "{counts:?}");
+    assert!(ids(Policy::Weighted, &[instance("none", 0)], 3).is_empty());
+}
+
+#[test]
+fn every_one_has_its_chance() {
+    let among = [instance("a", 1), instance("b", 1)];
+    let picked = ids(Policy::Random, &among, 200);
+    assert!(picked.contains(&"a".to_owned()) && picked.contains(&"b".to_owned()));
+}
+
+#[test]
+fn a_key_moves_only_when_it_must() {
+    let all: Vec<_> = (0..10).map(|n| instance(&format!("i{n}"), 1)).collect();
+    let fewer = &all[..9];
+    let (mut moved, mut of_the_last) = (0, 0);
+    let mut counts = BTreeMap::new();
+    for n in 0..2000 {
+        let key = format!("key-{n}");
+        let before = ids(Policy::Hash(&key), &all, 1).remove(0);
+        let after = ids(Policy::Hash(&key), fewer, 1).remove(0);
+        if before == "i9" {
+            of_the_last += 1;
+        } else if before != after {
+            moved += 1;
+        }
+        *counts.entry(before).or_insert(0) += 1;
+    }
+    assert_eq!(moved, 0, "only keys of the one that left move");
+    assert!(of_the_last > 0);
+    assert!(
+        counts.values().all(|count| (120..280).contains(count)),
+        "{counts:?}"
+    );
+}

@@ -1,10 +1,10 @@
 use std::{net::SocketAddr, time::Duration};
 
-use prometheus::IntGauge;
 use proptest::prelude::*;
 use tokio::time::advance;
 
 use super::{Guard, Key, Pool, Protocol};
+use crate::telemetry::Metrics;
 
 fn key(port: u16) -> Key {
     Key {
@@ -16,7 +16,7 @@ fn key(port: u16) -> Key {
 }
 
 fn pool(max: usize) -> Pool<u32> {
-    let size = IntGauge::new("size", "size").expect("a gauge");
+    let size = Metrics::default().gauge("size", "size");
     Pool::new(max, Duration::from_secs(60), size)
 }
 

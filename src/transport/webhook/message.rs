@@ -40,7 +40,10 @@ impl Message {
             timestamp: snapshot.taken_at,
         });
         let services = &snapshot.state.services;
-        let routes = snapshot.service.is_none().then_some(&*snapshot.state.routes.list);
+        let routes = snapshot
+            .service
+            .is_none()
+            .then_some(&*snapshot.state.routes.list);
         let state = api::snapshot(
             api::Snapshot {
                 epoch: snapshot.cursor.epoch,

@@ -53,7 +53,11 @@ impl Gates {
 
     /// Waits for a turn.
     async fn enter(&self, failing: bool) -> Option<SemaphorePermit<'_>> {
-        let gate = if failing { &self.retries } else { &self.deliveries };
+        let gate = if failing {
+            &self.retries
+        } else {
+            &self.deliveries
+        };
         // Nobody closes a gate.
         gate.acquire().await.ok()
     }

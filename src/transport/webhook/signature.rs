@@ -19,7 +19,13 @@ impl Secret {
     /// it so that nobody can send an old body again as a new one.
     pub(super) fn sign(&self, delivery: &str, timestamp_s: &str, body: &[u8]) -> String {
         let mut mac = self.0.clone();
-        for part in [delivery.as_bytes(), b".", timestamp_s.as_bytes(), b".", body] {
+        for part in [
+            delivery.as_bytes(),
+            b".",
+            timestamp_s.as_bytes(),
+            b".",
+            body,
+        ] {
             mac.update(part);
         }
         let mut text = String::with_capacity(71);

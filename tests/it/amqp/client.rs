@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::codec::{BODY, Frame, HEADER, HEARTBEAT, METHOD, body_size, content_line, field, frames, has_content, method_line};
+use super::codec::{
+    BODY, Frame, HEADER, HEARTBEAT, METHOD, body_size, content_line, field, frames, has_content,
+    method_line,
+};
 
 /// How long an answer may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -97,7 +100,11 @@ impl Client {
     pub(super) fn handshake(&mut self, login: &Login) -> String {
         self.write(b"AMQP\0\0\x09\x01");
         self.receive(0);
-        let capabilities = if login.capable { CAPABILITIES } else { "product=Stest" };
+        let capabilities = if login.capable {
+            CAPABILITIES
+        } else {
+            "product=Stest"
+        };
         self.send(0, &format!(
             "connection.start-ok client-properties={{{capabilities}}} mechanism=PLAIN locale=en_US response='\\x00{}\\x00{}'",
             login.user, login.password
@@ -107,11 +114,17 @@ impl Client {
             return tune;
         }
         self.frame_max = usize::try_from(login.frame_max).unwrap();
-        self.send(0, &format!(
-            "connection.tune-ok channel-max={} frame-max={} heartbeat={}",
-            login.channel_max, login.frame_max, login.heartbeat
-        ));
-        self.call(0, &format!("connection.open virtual-host='{}'", login.vhost))
+        self.send(
+            0,
+            &format!(
+                "connection.tune-ok channel-max={} frame-max={} heartbeat={}",
+                login.channel_max, login.frame_max, login.heartbeat
+            ),
+        );
+        self.call(
+            0,
+            &format!("connection.open virtual-host='{}'", login.vhost),
+        )
     }
 
     /// A login as guest with channel 1 open.
@@ -149,7 +162,12 @@ impl Client {
 
     pub(super) fn send_frame(&mut self, kind: u8, channel: u16, payload: &[u8]) {
         let mut out = Vec::new();
-        Frame { kind, channel, payload: payload.to_vec() }.put(&mut out);
+        Frame {
+            kind,
+            channel,
+            payload: payload.to_vec(),
+        }
+        .put(&mut out);
         self.write(&out);
     }
 
@@ -161,7 +179,8 @@ impl Client {
 
     /// The next line on a channel, `eof` once the peer has closed.
     pub(super) fn receive(&mut self, channel: u16) -> String {
-        self.receive_within(channel, PATIENCE).unwrap_or_else(|| panic!("nothing came on channel {channel}"))
+        self.receive_within(channel, PATIENCE)
+            .unwrap_or_else(|| panic!("nothing came on channel {channel}"))
     }
 
     pub(super) fn receive_within(&mut self, channel: u16, patience: Duration) -> Option<String> {
@@ -179,7 +198,11 @@ impl Client {
 
     /// Puts a line back, to be received next.
     pub(super) fn unreceive(&mut self, channel: u16, line: String) {
-        self.inboxes.entry(channel).or_default().lines.push_front(line);
+        self.inboxes
+            .entry(channel)
+            .or_default()
+            .lines
+            .push_front(line);
     }
 
     /// The next confirm on a channel: its verb and the tags it newly settles.
@@ -191,7 +214,8 @@ impl Client {
                 return inbox.settle(&line);
             }
             assert!(!self.ended, "the connection ended before the confirm");
-            self.read_until(deadline).unwrap_or_else(|| panic!("no confirm came on channel {channel}"));
+            self.read_until(deadline)
+                .unwrap_or_else(|| panic!("no confirm came on channel {channel}"));
         }
     }
 
@@ -215,7 +239,10 @@ impl Client {
                     settled.entry(verb).or_default().extend(tags);
                 }
                 for (verb, tags) in settled {
-                    lines.push((*channel, tags.iter().fold(verb, |line, tag| format!("{line} {tag}"))));
+                    lines.push((
+                        *channel,
+                        tags.iter().fold(verb, |line, tag| format!("{line} {tag}")),
+                    ));
                 }
             }
             if self.ended || self.read_until(Instant::now() + silence).is_none() {
@@ -236,7 +263,11 @@ impl Client {
         while !self.ended {
             let lines = self.drain(Duration::from_millis(1));
             let closed = lines.iter().any(|(_, line)| line == "connection.close-ok");
-            before.extend(lines.into_iter().filter(|(_, line)| line != "connection.close-ok"));
+            before.extend(
+                lines
+                    .into_iter()
+                    .filter(|(_, line)| line != "connection.close-ok"),
+            );
             if closed {
                 break;
             }
@@ -247,12 +278,16 @@ impl Client {
     /// Reads once from the socket; `None` when the deadline has passed.
     fn read_until(&mut self, deadline: Instant) -> Option<()> {
         let left = deadline.checked_duration_since(Instant::now())?;
-        self.socket.set_read_timeout(Some(left.max(Duration::from_millis(1)))).unwrap();
+        self.socket
+            .set_read_timeout(Some(left.max(Duration::from_millis(1))))
+            .unwrap();
         let mut chunk = [0; 65_536];
         match self.socket.read(&mut chunk) {
             Ok(0) => self.ended = true,
             Ok(size) => self.buffer.extend_from_slice(&chunk[..size]),
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return None,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                return None;
+            }
             Err(_) => self.ended = true,
         }
         while let Some(frame) = self.cut() {
@@ -264,25 +299,45 @@ impl Client {
     fn cut(&mut self) -> Option<Frame> {
         if self.buffer.starts_with(b"AMQP") && self.buffer.len() >= 8 {
             let header: Vec<u8> = self.buffer.drain(..8).collect();
-            self.inboxes.entry(0).or_default().lines.push_back(format!("header {header:?}"));
+            self.inboxes
+                .entry(0)
+                .or_default()
+                .lines
+                .push_back(format!("header {header:?}"));
         }
         let head = self.buffer.get(..7)?;
-        let size = usize::try_from(u32::from_be_bytes([head[3], head[4], head[5], head[6]])).unwrap();
+        let size =
+            usize::try_from(u32::from_be_bytes([head[3], head[4], head[5], head[6]])).unwrap();
         if self.buffer.len() < size + 8 {
             return None;
         }
         let octets: Vec<u8> = self.buffer.drain(..size + 8).collect();
-        assert_eq!(octets[size + 7], 0xCE, "a frame that does not end: {octets:02x?}");
-        assert!(size + 8 <= self.frame_max.max(4096), "a frame of {size} octets with frame-max {}", self.frame_max);
+        assert_eq!(
+            octets[size + 7],
+            0xCE,
+            "a frame that does not end: {octets:02x?}"
+        );
+        assert!(
+            size + 8 <= self.frame_max.max(4096),
+            "a frame of {size} octets with frame-max {}",
+            self.frame_max
+        );
         let channel = u16::from_be_bytes([octets[1], octets[2]]);
-        Some(Frame { kind: octets[0], channel, payload: octets[7..size + 7].to_vec() })
+        Some(Frame {
+            kind: octets[0],
+            channel,
+            payload: octets[7..size + 7].to_vec(),
+        })
     }
 
     fn accept(&mut self, frame: Frame) {
         let inbox = self.inboxes.entry(frame.channel).or_default();
         match frame.kind {
             METHOD => {
-                assert!(inbox.partial.is_none(), "a method inside a content: {frame:?}");
+                assert!(
+                    inbox.partial.is_none(),
+                    "a method inside a content: {frame:?}"
+                );
                 let (class, method, line) = method_line(&frame.payload).unwrap();
                 if has_content(class, method) {
                     inbox.partial = Some((line, Vec::new(), Vec::new()));
@@ -309,7 +364,8 @@ impl Client {
 
 impl Inbox {
     fn content(&mut self, kind: u8, payload: &[u8]) {
-        let (line, mut header, mut body) = self.partial.take().expect("a method before its content");
+        let (line, mut header, mut body) =
+            self.partial.take().expect("a method before its content");
         match kind {
             HEADER => header = payload.to_vec(),
             BODY => body.extend_from_slice(payload),
@@ -327,13 +383,25 @@ impl Inbox {
         let tag: u64 = field(line, "delivery-tag").parse().unwrap();
         let multiple = line.contains(" multiple");
         let settled: BTreeSet<u64> = match multiple {
-            true => self.unconfirmed.iter().copied().filter(|open| tag == 0 || *open <= tag).collect(),
+            true => self
+                .unconfirmed
+                .iter()
+                .copied()
+                .filter(|open| tag == 0 || *open <= tag)
+                .collect(),
             false => BTreeSet::from([tag]),
         };
         for tag in settled.iter().filter(|_| self.confirming) {
-            assert!(self.unconfirmed.remove(tag), "'{line}' settles {tag}, which is not open");
+            assert!(
+                self.unconfirmed.remove(tag),
+                "'{line}' settles {tag}, which is not open"
+            );
         }
-        let verb = if line.starts_with("basic.ack") { "acked" } else { "nacked" };
+        let verb = if line.starts_with("basic.ack") {
+            "acked"
+        } else {
+            "nacked"
+        };
         (verb.to_owned(), settled)
     }
 }

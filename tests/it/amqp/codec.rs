@@ -3,7 +3,9 @@
 //! `queue.declare queue=q durable arguments={x-expires=l100}`; contents add properties and `body=`.
 
 use super::text::{Cursor, quote, quote_body, read_body};
-use super::values::{Reader, Table, put_long, put_number, put_short, put_table, read_table, write_table};
+use super::values::{
+    Reader, Table, put_long, put_number, put_short, put_table, read_table, write_table,
+};
 
 /// The frame types.
 pub(super) const METHOD: u8 = 1;
@@ -16,15 +18,45 @@ pub(super) const HEARTBEAT: u8 = 8;
 type Signature = (&'static str, u16, u16, &'static str);
 
 const METHODS: &[Signature] = &[
-    ("connection.start", 10, 10, "version-major:B version-minor:B server-properties:F mechanisms:S locales:S"),
-    ("connection.start-ok", 10, 11, "client-properties:F mechanism:s response:S locale:s"),
+    (
+        "connection.start",
+        10,
+        10,
+        "version-major:B version-minor:B server-properties:F mechanisms:S locales:S",
+    ),
+    (
+        "connection.start-ok",
+        10,
+        11,
+        "client-properties:F mechanism:s response:S locale:s",
+    ),
     ("connection.secure", 10, 20, "challenge:S"),
     ("connection.secure-ok", 10, 21, "response:S"),
-    ("connection.tune", 10, 30, "channel-max:H frame-max:I heartbeat:H"),
-    ("connection.tune-ok", 10, 31, "channel-max:H frame-max:I heartbeat:H"),
-    ("connection.open", 10, 40, "virtual-host:s capabilities:s insist:b"),
+    (
+        "connection.tune",
+        10,
+        30,
+        "channel-max:H frame-max:I heartbeat:H",
+    ),
+    (
+        "connection.tune-ok",
+        10,
+        31,
+        "channel-max:H frame-max:I heartbeat:H",
+    ),
+    (
+        "connection.open",
+        10,
+        40,
+        "virtual-host:s capabilities:s insist:b",
+    ),
     ("connection.open-ok", 10, 41, "known-hosts:s"),
-    ("connection.close", 10, 50, "reply-code:H reply-text:s class-id:H method-id:H"),
+    (
+        "connection.close",
+        10,
+        50,
+        "reply-code:H reply-text:s class-id:H method-id:H",
+    ),
     ("connection.close-ok", 10, 51, ""),
     ("connection.blocked", 10, 60, "reason:s"),
     ("connection.unblocked", 10, 61, ""),
@@ -34,9 +66,19 @@ const METHODS: &[Signature] = &[
     ("channel.open-ok", 20, 11, "channel-id:S"),
     ("channel.flow", 20, 20, "active:b"),
     ("channel.flow-ok", 20, 21, "active:b"),
-    ("channel.close", 20, 40, "reply-code:H reply-text:s class-id:H method-id:H"),
+    (
+        "channel.close",
+        20,
+        40,
+        "reply-code:H reply-text:s class-id:H method-id:H",
+    ),
     ("channel.close-ok", 20, 41, ""),
-    ("access.request", 30, 10, "realm:s exclusive:b passive:b active:b write:b read:b"),
+    (
+        "access.request",
+        30,
+        10,
+        "realm:s exclusive:b passive:b active:b write:b read:b",
+    ),
     ("access.request-ok", 30, 11, "ticket:H"),
     (
         "exchange.declare",
@@ -45,11 +87,26 @@ const METHODS: &[Signature] = &[
         "ticket:H exchange:s type:s passive:b durable:b auto-delete:b internal:b nowait:b arguments:F",
     ),
     ("exchange.declare-ok", 40, 11, ""),
-    ("exchange.delete", 40, 20, "ticket:H exchange:s if-unused:b nowait:b"),
+    (
+        "exchange.delete",
+        40,
+        20,
+        "ticket:H exchange:s if-unused:b nowait:b",
+    ),
     ("exchange.delete-ok", 40, 21, ""),
-    ("exchange.bind", 40, 30, "ticket:H destination:s source:s routing-key:s nowait:b arguments:F"),
+    (
+        "exchange.bind",
+        40,
+        30,
+        "ticket:H destination:s source:s routing-key:s nowait:b arguments:F",
+    ),
     ("exchange.bind-ok", 40, 31, ""),
-    ("exchange.unbind", 40, 40, "ticket:H destination:s source:s routing-key:s nowait:b arguments:F"),
+    (
+        "exchange.unbind",
+        40,
+        40,
+        "ticket:H destination:s source:s routing-key:s nowait:b arguments:F",
+    ),
     ("exchange.unbind-ok", 40, 51, ""),
     (
         "queue.declare",
@@ -57,16 +114,41 @@ const METHODS: &[Signature] = &[
         10,
         "ticket:H queue:s passive:b durable:b exclusive:b auto-delete:b nowait:b arguments:F",
     ),
-    ("queue.declare-ok", 50, 11, "queue:s message-count:I consumer-count:I"),
-    ("queue.bind", 50, 20, "ticket:H queue:s exchange:s routing-key:s nowait:b arguments:F"),
+    (
+        "queue.declare-ok",
+        50,
+        11,
+        "queue:s message-count:I consumer-count:I",
+    ),
+    (
+        "queue.bind",
+        50,
+        20,
+        "ticket:H queue:s exchange:s routing-key:s nowait:b arguments:F",
+    ),
     ("queue.bind-ok", 50, 21, ""),
     ("queue.purge", 50, 30, "ticket:H queue:s nowait:b"),
     ("queue.purge-ok", 50, 31, "message-count:I"),
-    ("queue.delete", 50, 40, "ticket:H queue:s if-unused:b if-empty:b nowait:b"),
+    (
+        "queue.delete",
+        50,
+        40,
+        "ticket:H queue:s if-unused:b if-empty:b nowait:b",
+    ),
     ("queue.delete-ok", 50, 41, "message-count:I"),
-    ("queue.unbind", 50, 50, "ticket:H queue:s exchange:s routing-key:s arguments:F"),
+    (
+        "queue.unbind",
+        50,
+        50,
+        "ticket:H queue:s exchange:s routing-key:s arguments:F",
+    ),
     ("queue.unbind-ok", 50, 51, ""),
-    ("basic.qos", 60, 10, "prefetch-size:I prefetch-count:H global:b"),
+    (
+        "basic.qos",
+        60,
+        10,
+        "prefetch-size:I prefetch-count:H global:b",
+    ),
     ("basic.qos-ok", 60, 11, ""),
     (
         "basic.consume",
@@ -77,11 +159,31 @@ const METHODS: &[Signature] = &[
     ("basic.consume-ok", 60, 21, "consumer-tag:s"),
     ("basic.cancel", 60, 30, "consumer-tag:s nowait:b"),
     ("basic.cancel-ok", 60, 31, "consumer-tag:s"),
-    ("basic.publish", 60, 40, "ticket:H exchange:s routing-key:s mandatory:b immediate:b"),
-    ("basic.return", 60, 50, "reply-code:H reply-text:s exchange:s routing-key:s"),
-    ("basic.deliver", 60, 60, "consumer-tag:s delivery-tag:L redelivered:b exchange:s routing-key:s"),
+    (
+        "basic.publish",
+        60,
+        40,
+        "ticket:H exchange:s routing-key:s mandatory:b immediate:b",
+    ),
+    (
+        "basic.return",
+        60,
+        50,
+        "reply-code:H reply-text:s exchange:s routing-key:s",
+    ),
+    (
+        "basic.deliver",
+        60,
+        60,
+        "consumer-tag:s delivery-tag:L redelivered:b exchange:s routing-key:s",
+    ),
     ("basic.get", 60, 70, "ticket:H queue:s no-ack:b"),
-    ("basic.get-ok", 60, 71, "delivery-tag:L redelivered:b exchange:s routing-key:s message-count:I"),
+    (
+        "basic.get-ok",
+        60,
+        71,
+        "delivery-tag:L redelivered:b exchange:s routing-key:s message-count:I",
+    ),
     ("basic.get-empty", 60, 72, "cluster-id:s"),
     ("basic.ack", 60, 80, "delivery-tag:L multiple:b"),
     ("basic.reject", 60, 90, "delivery-tag:L requeue:b"),
@@ -171,7 +273,13 @@ fn put_argument(out: &mut Vec<u8>, kind: &str, argument: Option<Argument>) {
         Some(Argument::Word(word)) => word,
         Some(Argument::Flag) | None => Vec::new(),
     };
-    let number = || if word.is_empty() { 0 } else { String::from_utf8_lossy(&word).parse().unwrap() };
+    let number = || {
+        if word.is_empty() {
+            0
+        } else {
+            String::from_utf8_lossy(&word).parse().unwrap()
+        }
+    };
     match kind {
         "B" => put_number(out, number(), 1),
         "H" => put_number(out, number(), 2),
@@ -221,14 +329,20 @@ pub(super) fn has_content(class: u16, method: u16) -> bool {
 /// The frames of a line, with bodies cut to `frame_max`.
 pub(super) fn frames(channel: u16, line: &str, frame_max: usize) -> Vec<Frame> {
     let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
-    let (_, class, method, fields) =
-        METHODS.iter().find(|signature| signature.0 == name).unwrap_or_else(|| panic!("no method '{name}'"));
+    let (_, class, method, fields) = METHODS
+        .iter()
+        .find(|signature| signature.0 == name)
+        .unwrap_or_else(|| panic!("no method '{name}'"));
     let mut arguments = Arguments::read(&mut Cursor(rest));
     let mut payload = Vec::new();
     put_number(&mut payload, u64::from(*class), 2);
     put_number(&mut payload, u64::from(*method), 2);
     put_fields(&mut payload, fields, &mut arguments);
-    let mut frames = vec![Frame { kind: METHOD, channel, payload }];
+    let mut frames = vec![Frame {
+        kind: METHOD,
+        channel,
+        payload,
+    }];
     if has_content(*class, *method) {
         let body = match arguments.take("body") {
             Some(Argument::Word(word)) => read_body(&word),
@@ -239,11 +353,23 @@ pub(super) fn frames(channel: u16, line: &str, frame_max: usize) -> Vec<Frame> {
         put_number(&mut header, 0, 2);
         put_number(&mut header, body.len() as u64, 8);
         put_properties(&mut header, &mut arguments);
-        frames.push(Frame { kind: HEADER, channel, payload: header });
+        frames.push(Frame {
+            kind: HEADER,
+            channel,
+            payload: header,
+        });
         let pieces = body.chunks(frame_max - 8);
-        frames.extend(pieces.map(|piece| Frame { kind: BODY, channel, payload: piece.to_vec() }));
+        frames.extend(pieces.map(|piece| Frame {
+            kind: BODY,
+            channel,
+            payload: piece.to_vec(),
+        }));
     }
-    let unknown: Vec<_> = arguments.0.iter().map(|(key, _)| String::from_utf8_lossy(key)).collect();
+    let unknown: Vec<_> = arguments
+        .0
+        .iter()
+        .map(|(key, _)| String::from_utf8_lossy(key))
+        .collect();
     assert!(unknown.is_empty(), "'{name}' has no field {unknown:?}");
     frames
 }
@@ -251,7 +377,11 @@ pub(super) fn frames(channel: u16, line: &str, frame_max: usize) -> Vec<Frame> {
 fn write_field(out: &mut String, name: &str, kind: &str, reader: &mut Reader<'_>) -> Option<()> {
     let number = match kind {
         "s" | "S" => {
-            let word = if kind == "s" { reader.short()? } else { reader.long()? };
+            let word = if kind == "s" {
+                reader.short()?
+            } else {
+                reader.long()?
+            };
             if !word.is_empty() {
                 out.push_str(&format!(" {name}={}", quote(word)));
             }
@@ -280,7 +410,9 @@ pub(super) fn method_line(payload: &[u8]) -> Result<(u16, u16, String), String> 
         let mut reader = Reader(payload);
         let class = u16::try_from(reader.number(2)?).ok()?;
         let method = u16::try_from(reader.number(2)?).ok()?;
-        let signature = METHODS.iter().find(|signature| (signature.1, signature.2) == (class, method))?;
+        let signature = METHODS
+            .iter()
+            .find(|signature| (signature.1, signature.2) == (class, method))?;
         let mut line = signature.0.to_owned();
         let mut bits = (0, 0);
         for field in signature.3.split_whitespace() {
@@ -315,10 +447,14 @@ pub(super) fn content_line(header: &[u8], body: &[u8]) -> String {
     let mut line = String::new();
     for (index, (name, kind)) in PROPERTIES.iter().enumerate() {
         if flags >> (15 - index) & 1 == 1 {
-            write_field(&mut line, name, kind, &mut reader).unwrap_or_else(|| panic!("property '{name}': {header:?}"));
+            write_field(&mut line, name, kind, &mut reader)
+                .unwrap_or_else(|| panic!("property '{name}': {header:?}"));
         }
     }
-    assert!(reader.0.is_empty(), "octets behind the properties: {header:02x?}");
+    assert!(
+        reader.0.is_empty(),
+        "octets behind the properties: {header:02x?}"
+    );
     line.push_str(&format!(" body={}", quote_body(body)));
     line
 }

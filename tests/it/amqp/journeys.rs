@@ -81,4 +81,3 @@ fn permissions() {
 fn frames() {
     play("frames.amqp");
 }
-

@@ -37,16 +37,38 @@ fn the_server_says_what_it_can_do() {
         "per_consumer_qos",
         "direct_reply_to",
     ] {
-        assert!(start.contains(&format!("{capability}=t1")), "{capability}: {start}");
+        assert!(
+            start.contains(&format!("{capability}=t1")),
+            "{capability}: {start}"
+        );
     }
-    for property in ["product", "version", "platform", "copyright", "information", "cluster_name"] {
-        assert!(start.contains(&format!("{property}=S")), "{property}: {start}");
+    for property in [
+        "product",
+        "version",
+        "platform",
+        "copyright",
+        "information",
+        "cluster_name",
+    ] {
+        assert!(
+            start.contains(&format!("{property}=S")),
+            "{property}: {start}"
+        );
     }
     let mechanisms = field(&start, "mechanisms");
-    assert!(mechanisms.split(' ').any(|word| word == "PLAIN"), "{mechanisms}");
-    assert!(mechanisms.split(' ').any(|word| word == "AMQPLAIN"), "{mechanisms}");
+    assert!(
+        mechanisms.split(' ').any(|word| word == "PLAIN"),
+        "{mechanisms}"
+    );
+    assert!(
+        mechanisms.split(' ').any(|word| word == "AMQPLAIN"),
+        "{mechanisms}"
+    );
     assert!(start.ends_with(" locales=en_US"), "{start}");
-    assert!(start.starts_with("connection.start version-major=0 version-minor=9 "), "{start}");
+    assert!(
+        start.starts_with("connection.start version-major=0 version-minor=9 "),
+        "{start}"
+    );
 }
 
 #[test]
@@ -54,10 +76,20 @@ fn a_failed_login_is_closed_within_three_seconds() {
     let begin = Instant::now();
     let mut client = Client::connect(target().addr);
     client.answers_close = false;
-    let close = client.handshake(&Login { password: "wrong".to_owned(), ..Login::default() });
-    assert!(close.starts_with("connection.close reply-code=403"), "{close}");
+    let close = client.handshake(&Login {
+        password: "wrong".to_owned(),
+        ..Login::default()
+    });
+    assert!(
+        close.starts_with("connection.close reply-code=403"),
+        "{close}"
+    );
     assert_eq!(client.receive(0), "eof");
-    assert!(begin.elapsed() < Duration::from_millis(4500), "{:?}", begin.elapsed());
+    assert!(
+        begin.elapsed() < Duration::from_millis(4500),
+        "{:?}",
+        begin.elapsed()
+    );
 }
 
 #[test]
@@ -66,24 +98,49 @@ fn a_handshake_that_stands_still_ends() {
     let mut client = Client::connect(target().addr);
     client.write(b"AMQP\0\0\x09\x01");
     client.receive(0);
-    let end = client.receive_within(0, Duration::from_secs(20)).expect("an end of the handshake");
-    assert!(begin.elapsed() > Duration::from_secs(5), "{end} after {:?}", begin.elapsed());
+    let end = client
+        .receive_within(0, Duration::from_secs(20))
+        .expect("an end of the handshake");
+    assert!(
+        begin.elapsed() > Duration::from_secs(5),
+        "{end} after {:?}",
+        begin.elapsed()
+    );
 }
 
 #[test]
 fn heartbeats_go_out_and_their_absence_ends_the_connection() {
     let begin = Instant::now();
-    let mut client = Client::open(target().addr, &Login { heartbeat: 1, ..Login::default() });
-    assert_eq!(client.receive(0), "eof", "a silent client is dropped without a word");
+    let mut client = Client::open(
+        target().addr,
+        &Login {
+            heartbeat: 1,
+            ..Login::default()
+        },
+    );
+    assert_eq!(
+        client.receive(0),
+        "eof",
+        "a silent client is dropped without a word"
+    );
     let lived = begin.elapsed();
-    assert!(lived >= Duration::from_millis(1900) && lived < Duration::from_millis(4500), "dropped after {lived:?}");
+    assert!(
+        lived >= Duration::from_millis(1900) && lived < Duration::from_millis(4500),
+        "dropped after {lived:?}"
+    );
     let count = client.heartbeats.len();
     assert!((2..=10).contains(&count), "{count} heartbeats in {lived:?}");
 }
 
 #[test]
 fn any_traffic_keeps_a_connection_alive() {
-    let mut client = Client::open(target().addr, &Login { heartbeat: 1, ..Login::default() });
+    let mut client = Client::open(
+        target().addr,
+        &Login {
+            heartbeat: 1,
+            ..Login::default()
+        },
+    );
     client.call(1, "channel.open");
     let begin = Instant::now();
     while begin.elapsed() < Duration::from_secs(4) {
@@ -106,10 +163,17 @@ fn a_connection_exception_waits_for_close_ok() {
     let mut client = ready();
     client.answers_close = false;
     client.send(1, "channel.open");
-    assert!(client.receive(0).starts_with("connection.close reply-code=504"));
+    assert!(
+        client
+            .receive(0)
+            .starts_with("connection.close reply-code=504")
+    );
     client.send(1, "queue.declare");
     let during = client.drain(Duration::from_millis(1500));
-    assert!(during.is_empty() && !client.ended(), "discarded, and the socket stays: {during:?}");
+    assert!(
+        during.is_empty() && !client.ended(),
+        "discarded, and the socket stays: {during:?}"
+    );
     client.send(0, "connection.close-ok");
     assert_eq!(client.receive(0), "eof");
 }
@@ -119,24 +183,47 @@ fn a_client_that_closes_at_the_same_time_gets_its_close_ok() {
     let mut client = ready();
     client.answers_close = false;
     client.send(1, "queue.declare queue=none-of-ours passive");
-    assert!(client.receive(1).starts_with("channel.close reply-code=404"));
-    assert_eq!(client.call(1, "channel.close reply-code=200"), "channel.close-ok");
+    assert!(
+        client
+            .receive(1)
+            .starts_with("channel.close reply-code=404")
+    );
+    assert_eq!(
+        client.call(1, "channel.close reply-code=200"),
+        "channel.close-ok"
+    );
     client.send(1, "channel.close-ok");
     assert_eq!(client.call(1, "channel.open"), "channel.open-ok");
     client.send(1, "channel.open");
-    assert!(client.receive(0).starts_with("connection.close reply-code=504"));
-    assert_eq!(client.call(0, "connection.close reply-code=200"), "connection.close-ok");
+    assert!(
+        client
+            .receive(0)
+            .starts_with("connection.close reply-code=504")
+    );
+    assert_eq!(
+        client.call(0, "connection.close reply-code=200"),
+        "connection.close-ok"
+    );
 }
 
 #[test]
 fn frames_are_cut_to_the_size_agreed_and_bodies_are_whole() {
-    let mut client = Client::open(target().addr, &Login { frame_max: 4096, ..Login::default() });
+    let mut client = Client::open(
+        target().addr,
+        &Login {
+            frame_max: 4096,
+            ..Login::default()
+        },
+    );
     client.call(1, "channel.open");
     let queue = unique("pieces");
     client.call(1, &format!("queue.declare queue={queue} exclusive"));
     // The client itself refuses a frame that is larger than agreed.
     for size in [0, 1, 4087, 4088, 4089, 8176, 8177, 100_000] {
-        client.send(1, &format!("basic.publish routing-key={queue} body=x*{size}"));
+        client.send(
+            1,
+            &format!("basic.publish routing-key={queue} body=x*{size}"),
+        );
         sync(&mut client);
         let got = loop {
             let got = client.call(1, &format!("basic.get queue={queue} no-ack"));
@@ -159,7 +246,10 @@ fn a_return_comes_before_its_confirm() {
     client.call(1, "confirm.select");
     let none = unique("none");
     for tag in 1..=50 {
-        client.send(1, &format!("basic.publish exchange=amq.topic routing-key={none} mandatory body={tag}"));
+        client.send(
+            1,
+            &format!("basic.publish exchange=amq.topic routing-key={none} mandatory body={tag}"),
+        );
     }
     for tag in 1..=50 {
         assert!(client.receive(1).ends_with(&format!("body={tag}")));
@@ -174,10 +264,16 @@ fn a_thousand_pipelined_publishes_are_all_confirmed_and_in_order() {
     client.call(1, &format!("queue.declare queue={queue} exclusive"));
     client.call(1, "confirm.select");
     for number in 0..1000 {
-        client.send(1, &format!("basic.publish routing-key={queue} body={number}"));
+        client.send(
+            1,
+            &format!("basic.publish routing-key={queue} body={number}"),
+        );
     }
     client.all_acked(1);
-    client.send(1, &format!("basic.consume queue={queue} consumer-tag=c no-ack"));
+    client.send(
+        1,
+        &format!("basic.consume queue={queue} consumer-tag=c no-ack"),
+    );
     assert_eq!(client.receive(1), "basic.consume-ok consumer-tag=c");
     for number in 0..1000 {
         let line = client.receive(1);
@@ -190,17 +286,36 @@ fn direct_reply_to_answers_on_the_same_channel() {
     let (mut client, mut server) = (ready(), ready());
     let queue = unique("calls");
     server.call(1, &format!("queue.declare queue={queue} exclusive"));
-    server.call(1, &format!("basic.consume queue={queue} consumer-tag=s no-ack"));
-    client.call(1, "basic.consume queue=amq.rabbitmq.reply-to consumer-tag=r no-ack");
+    server.call(
+        1,
+        &format!("basic.consume queue={queue} consumer-tag=s no-ack"),
+    );
+    client.call(
+        1,
+        "basic.consume queue=amq.rabbitmq.reply-to consumer-tag=r no-ack",
+    );
     client.send(1, &format!("basic.publish routing-key={queue} reply-to=amq.rabbitmq.reply-to correlation-id=7 body=q"));
     let address = field(&server.receive(1), "reply-to");
     assert!(address.starts_with("amq.rabbitmq.reply-to."), "{address}");
     let alive = server.call(1, &format!("queue.declare queue='{address}' passive"));
-    assert!(alive.starts_with("queue.declare-ok") && alive.ends_with("message-count=0 consumer-count=1"), "{alive}");
-    server.send(1, &format!("basic.publish routing-key='{address}' correlation-id=7 body=a"));
+    assert!(
+        alive.starts_with("queue.declare-ok")
+            && alive.ends_with("message-count=0 consumer-count=1"),
+        "{alive}"
+    );
+    server.send(
+        1,
+        &format!("basic.publish routing-key='{address}' correlation-id=7 body=a"),
+    );
     let answer = client.receive(1);
-    assert!(answer.starts_with("basic.deliver consumer-tag=r delivery-tag=1"), "{answer}");
-    assert!(answer.contains(" correlation-id=7 ") && answer.ends_with(" body=a"), "{answer}");
+    assert!(
+        answer.starts_with("basic.deliver consumer-tag=r delivery-tag=1"),
+        "{answer}"
+    );
+    assert!(
+        answer.contains(" correlation-id=7 ") && answer.ends_with(" body=a"),
+        "{answer}"
+    );
     client.close();
     let gone = server.call(1, &format!("queue.declare queue='{address}' passive"));
     assert!(gone.starts_with("channel.close reply-code=404 "), "{gone}");
@@ -211,16 +326,31 @@ fn an_answer_to_somebody_who_left_is_dropped_or_returned() {
     let (mut client, mut server) = (ready(), ready());
     let queue = unique("calls");
     server.call(1, &format!("queue.declare queue={queue} exclusive"));
-    server.call(1, &format!("basic.consume queue={queue} consumer-tag=s no-ack"));
-    client.call(1, "basic.consume queue=amq.rabbitmq.reply-to consumer-tag=r no-ack");
-    client.send(1, &format!("basic.publish routing-key={queue} reply-to=amq.rabbitmq.reply-to body=q"));
+    server.call(
+        1,
+        &format!("basic.consume queue={queue} consumer-tag=s no-ack"),
+    );
+    client.call(
+        1,
+        "basic.consume queue=amq.rabbitmq.reply-to consumer-tag=r no-ack",
+    );
+    client.send(
+        1,
+        &format!("basic.publish routing-key={queue} reply-to=amq.rabbitmq.reply-to body=q"),
+    );
     let address = field(&server.receive(1), "reply-to");
     client.close();
     server.send(1, &format!("basic.publish routing-key='{address}' body=a"));
     sync(&mut server);
-    server.send(1, &format!("basic.publish routing-key='{address}' mandatory body=a"));
+    server.send(
+        1,
+        &format!("basic.publish routing-key='{address}' mandatory body=a"),
+    );
     let back = server.receive(1);
-    assert!(back.starts_with("basic.return reply-code=312 reply-text=NO_ROUTE"), "{back}");
+    assert!(
+        back.starts_with("basic.return reply-code=312 reply-text=NO_ROUTE"),
+        "{back}"
+    );
 }
 
 #[test]
@@ -230,7 +360,10 @@ fn no_message_is_lost_or_doubled_when_consumers_come_and_go() {
     publisher.call(1, &format!("queue.declare queue={queue}"));
     publisher.call(1, "confirm.select");
     for number in 0..200 {
-        publisher.send(1, &format!("basic.publish routing-key={queue} body={number}"));
+        publisher.send(
+            1,
+            &format!("basic.publish routing-key={queue} body={number}"),
+        );
     }
     publisher.all_acked(1);
     let mut acked = Vec::new();
@@ -241,7 +374,9 @@ fn no_message_is_lost_or_doubled_when_consumers_come_and_go() {
         consumer.send(1, &format!("basic.consume queue={queue} consumer-tag=c"));
         assert_eq!(consumer.receive(1), "basic.consume-ok consumer-tag=c");
         for take in 0..20 {
-            let Some(line) = consumer.receive_within(1, Duration::from_millis(300)) else { break };
+            let Some(line) = consumer.receive_within(1, Duration::from_millis(300)) else {
+                break;
+            };
             let tag = field(&line, "delivery-tag");
             match (take + round) % 3 {
                 0 => consumer.send(1, &format!("basic.nack delivery-tag={tag} requeue")),
@@ -272,12 +407,20 @@ fn guest_and_passwords_are_checked_for_each_vhost() {
     let login = |user: &str, vhost: &str| {
         let mut client = Client::connect(target().addr);
         let (user, vhost) = (user.to_owned(), vhost.to_owned());
-        client.handshake(&Login { password: user.clone(), user, vhost, ..Login::default() })
+        client.handshake(&Login {
+            password: user.clone(),
+            user,
+            vhost,
+            ..Login::default()
+        })
     };
     assert_eq!(login("guest", "/"), "connection.open-ok");
     assert_eq!(login("guest", "second"), "connection.open-ok");
     assert_eq!(login("mine", "/"), "connection.open-ok");
-    assert!(login("mine", "second").contains("access to vhost \\'second\\' refused for user \\'mine\\'"));
+    assert!(
+        login("mine", "second")
+            .contains("access to vhost \\'second\\' refused for user \\'mine\\'")
+    );
     assert!(login("nobody", "/").contains("access to vhost \\'/\\' refused for user \\'nobody\\'"));
     assert!(login("stranger", "/").starts_with("connection.close reply-code=403"));
 }
@@ -294,6 +437,9 @@ fn an_authorization_identity_is_refused() {
     );
     match target().kind {
         Kind::RabbitMq => assert_eq!(answer, "eof"),
-        Kind::Musterd => assert!(answer.starts_with("connection.close reply-code="), "{answer}"),
+        Kind::Musterd => assert!(
+            answer.starts_with("connection.close reply-code="),
+            "{answer}"
+        ),
     }
 }

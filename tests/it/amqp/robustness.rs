@@ -21,7 +21,10 @@ fn still_serves() {
     let mut client = Client::ready(target().addr);
     let queue = unique("alive");
     client.call(1, &format!("queue.declare queue={queue} exclusive"));
-    client.call(1, &format!("basic.consume queue={queue} consumer-tag=c no-ack"));
+    client.call(
+        1,
+        &format!("basic.consume queue={queue} consumer-tag=c no-ack"),
+    );
     client.send(1, &format!("basic.publish routing-key={queue} body=alive"));
     let line = client.receive(1);
     assert!(line.ends_with(" body=alive"), "{line}");
@@ -32,17 +35,31 @@ fn still_serves() {
 fn session() -> Vec<u8> {
     let mut octets = b"AMQP\0\0\x09\x01".to_vec();
     let steps = [
-        (0, "connection.start-ok mechanism=PLAIN response='\\x00guest\\x00guest' locale=en_US"),
-        (0, "connection.tune-ok channel-max=10 frame-max=4096 heartbeat=0"),
+        (
+            0,
+            "connection.start-ok mechanism=PLAIN response='\\x00guest\\x00guest' locale=en_US",
+        ),
+        (
+            0,
+            "connection.tune-ok channel-max=10 frame-max=4096 heartbeat=0",
+        ),
         (0, "connection.open virtual-host=/"),
         (1, "channel.open"),
-        (1, "queue.declare exclusive arguments={x-max-length=l5,x-dead-letter-exchange=S'',x-dead-letter-routing-key=Sk}"),
+        (
+            1,
+            "queue.declare exclusive arguments={x-max-length=l5,x-dead-letter-exchange=S'',x-dead-letter-routing-key=Sk}",
+        ),
         (1, "confirm.select"),
-        (1, "basic.publish exchange=amq.topic routing-key=a.b headers={a=l1,b=A[F{c=V}]} body=hello"),
+        (
+            1,
+            "basic.publish exchange=amq.topic routing-key=a.b headers={a=l1,b=A[F{c=V}]} body=hello",
+        ),
         (1, "basic.consume consumer-tag=c arguments={x-priority=l5}"),
     ];
     for (channel, line) in steps {
-        frames(channel, line, 4096).iter().for_each(|frame| frame.put(&mut octets));
+        frames(channel, line, 4096)
+            .iter()
+            .for_each(|frame| frame.put(&mut octets));
     }
     octets
 }
@@ -70,9 +87,22 @@ fn a_session_byte_by_byte() {
     for octet in session() {
         client.write(&[octet]);
     }
-    let lines: Vec<_> = client.drain(Duration::from_millis(500)).into_iter().map(|(_, line)| line).collect();
-    for wanted in ["connection.open-ok", "channel.open-ok", "confirm.select-ok", "acked 1", "basic.consume-ok consumer-tag=c"] {
-        assert!(lines.iter().any(|line| line == wanted), "{wanted}: {lines:?}");
+    let lines: Vec<_> = client
+        .drain(Duration::from_millis(500))
+        .into_iter()
+        .map(|(_, line)| line)
+        .collect();
+    for wanted in [
+        "connection.open-ok",
+        "channel.open-ok",
+        "confirm.select-ok",
+        "acked 1",
+        "basic.consume-ok consumer-tag=c",
+    ] {
+        assert!(
+            lines.iter().any(|line| line == wanted),
+            "{wanted}: {lines:?}"
+        );
     }
 }
 
@@ -108,7 +138,10 @@ fn sizes_that_lie() {
         }
         client.write(&[0; 100]);
         let close = client.receive(0);
-        assert!(close.starts_with("connection.close reply-code=501") || close == "eof", "{size}: {close}");
+        assert!(
+            close.starts_with("connection.close reply-code=501") || close == "eof",
+            "{size}: {close}"
+        );
     }
     still_serves();
 }
@@ -117,14 +150,25 @@ fn sizes_that_lie() {
 fn a_body_size_beyond_every_limit() {
     let mut client = Client::ready(target().addr);
     client.send_frame(METHOD, 1, &[0, 60, 0, 40, 0, 0, 0, 1, b'q', 0]);
-    client.send_frame(2, 1, &[0, 60, 0, 0, 0x7F, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0]);
+    client.send_frame(
+        2,
+        1,
+        &[
+            0, 60, 0, 0, 0x7F, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0,
+        ],
+    );
     let close = client.receive_within(1, Duration::from_secs(2));
     if target().kind == Kind::RabbitMq {
         assert_eq!(close, None, "3.10 waits for the whole body");
         return still_serves();
     }
     let text = close.unwrap_or_default();
-    assert!(text.starts_with("channel.close reply-code=406 reply-text='PRECONDITION_FAILED - message size"), "{text}");
+    assert!(
+        text.starts_with(
+            "channel.close reply-code=406 reply-text='PRECONDITION_FAILED - message size"
+        ),
+        "{text}"
+    );
     still_serves();
 }
 
@@ -132,7 +176,10 @@ fn a_body_size_beyond_every_limit() {
 fn nested(depth: usize) -> Vec<u8> {
     let mut table = 0_u32.to_be_bytes().to_vec();
     for _ in 0..depth {
-        let mut outer = u32::try_from(table.len() + 3).unwrap().to_be_bytes().to_vec();
+        let mut outer = u32::try_from(table.len() + 3)
+            .unwrap()
+            .to_be_bytes()
+            .to_vec();
         outer.extend_from_slice(b"\x01aF");
         outer.append(&mut table);
         table = outer;
@@ -160,16 +207,25 @@ fn a_table_nested_a_thousand_deep() {
 
 #[test]
 fn as_many_channels_as_a_connection_may_have() {
-    let login = Login { channel_max: 2047, ..Login::default() };
+    let login = Login {
+        channel_max: 2047,
+        ..Login::default()
+    };
     let mut client = Client::open(target().addr, &login);
     for channel in 1..=2047 {
         client.send(channel, "channel.open");
     }
     for channel in 1..=2047 {
-        assert_eq!(client.receive(channel), "channel.open-ok", "channel {channel}");
+        assert_eq!(
+            client.receive(channel),
+            "channel.open-ok",
+            "channel {channel}"
+        );
     }
     client.send(65_535, "channel.open");
-    assert!(client.receive(0).starts_with("connection.close reply-code=530 reply-text='NOT_ALLOWED - number of channels"));
+    assert!(client.receive(0).starts_with(
+        "connection.close reply-code=530 reply-text='NOT_ALLOWED - number of channels"
+    ));
     still_serves();
 }
 
@@ -179,7 +235,9 @@ fn every_channel_number_is_touched() {
     let mut octets = Vec::new();
     for channel in 1..=u16::MAX {
         for line in ["channel.open", "channel.close reply-code=200"] {
-            frames(channel, line, 4096).iter().for_each(|frame: &Frame| frame.put(&mut octets));
+            frames(channel, line, 4096)
+                .iter()
+                .for_each(|frame: &Frame| frame.put(&mut octets));
         }
     }
     scope(|threads| {
@@ -191,7 +249,9 @@ fn every_channel_number_is_touched() {
         let begin = Instant::now();
         let mut last = String::new();
         while last != "eof" && last != "channel.close-ok" {
-            last = client.receive_within(u16::MAX, Duration::from_secs(120)).expect("an answer to the last");
+            last = client
+                .receive_within(u16::MAX, Duration::from_secs(120))
+                .expect("an answer to the last");
         }
         assert!(begin.elapsed() < Duration::from_secs(120));
     });
@@ -202,14 +262,23 @@ fn every_channel_number_is_touched() {
 fn a_client_that_stops_reading_costs_nobody_else() {
     let queue = unique("stuck");
     let mut publisher = Client::ready(target().addr);
-    publisher.call(1, &format!("queue.declare queue={queue} arguments={{x-max-length=l200,x-expires=l60000}}"));
+    publisher.call(
+        1,
+        &format!("queue.declare queue={queue} arguments={{x-max-length=l200,x-expires=l60000}}"),
+    );
     let mut stuck = Client::ready(target().addr);
-    stuck.send(1, &format!("basic.consume queue={queue} consumer-tag=c no-ack"));
+    stuck.send(
+        1,
+        &format!("basic.consume queue={queue} consumer-tag=c no-ack"),
+    );
     assert_eq!(stuck.receive(1), "basic.consume-ok consumer-tag=c");
     // Far more than sockets hold; the queue keeps 200 of them, somebody else is served all the while.
     for round in 0..40 {
         for _ in 0..25 {
-            publisher.send(1, &format!("basic.publish routing-key={queue} body=x*100000"));
+            publisher.send(
+                1,
+                &format!("basic.publish routing-key={queue} body=x*100000"),
+            );
         }
         publisher.call(1, "basic.qos");
         if round % 10 == 0 {
@@ -224,12 +293,18 @@ fn a_client_that_stops_reading_costs_nobody_else() {
 #[test]
 fn a_client_that_never_reads_its_answers() {
     let mut socket = TcpStream::connect(target().addr).unwrap();
-    socket.set_write_timeout(Some(Duration::from_secs(3))).unwrap();
+    socket
+        .set_write_timeout(Some(Duration::from_secs(3)))
+        .unwrap();
     socket.write_all(&session()).unwrap();
     let mut octets = Vec::new();
     for _ in 0..1000 {
-        frames(1, "queue.declare queue=amq.topic passive", 4096).iter().for_each(|frame| frame.put(&mut octets));
-        frames(1, "basic.qos", 4096).iter().for_each(|frame| frame.put(&mut octets));
+        frames(1, "queue.declare queue=amq.topic passive", 4096)
+            .iter()
+            .for_each(|frame| frame.put(&mut octets));
+        frames(1, "basic.qos", 4096)
+            .iter()
+            .for_each(|frame| frame.put(&mut octets));
     }
     // Writes until the broker takes no more (or has closed): its answers may not pile up without end.
     let mut written = 0_usize;
@@ -244,12 +319,16 @@ fn connections_in_a_crowd() {
     // As many as the descriptors of this process allow with room to spare, up to 5,000 (in both directions
     // when the broker runs inside it).
     let limit = rlimit::increase_nofile_limit(20_000).unwrap();
-    let wanted = usize::try_from((limit / 2).saturating_sub(200)).unwrap().min(5000);
+    let wanted = usize::try_from((limit / 2).saturating_sub(200))
+        .unwrap()
+        .min(5000);
     assert!(wanted >= 400, "only {limit} descriptors");
     let mut sockets = Vec::with_capacity(wanted);
     for _ in 0..wanted {
         let mut socket = TcpStream::connect(target().addr).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
         let mut first = [0];
         socket.write_all(b"AMQP\0\0\x09\x01").unwrap();
         match socket.read(&mut first) {
@@ -285,7 +364,10 @@ fn connections_that_come_and_go() {
                 })
             })
             .collect();
-        workers.into_iter().map(|worker| worker.join().unwrap()).sum::<u32>()
+        workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap())
+            .sum::<u32>()
     });
     assert!(count > 100, "only {count} connections in 5 s");
     still_serves();

@@ -35,7 +35,11 @@ pub(super) fn target() -> &'static Target {
         Err(_) | Ok("" | "musterd" | "embedded") => embedded(),
         Ok("rabbitmq") => {
             let rabbit = Rabbit::shared();
-            Target { addr: rabbit.addr(), kind: Kind::RabbitMq, rabbit: Some(rabbit) }
+            Target {
+                addr: rabbit.addr(),
+                kind: Kind::RabbitMq,
+                rabbit: Some(rabbit),
+            }
         }
         Ok(url) => elsewhere(url),
     })
@@ -44,7 +48,10 @@ pub(super) fn target() -> &'static Target {
 impl Target {
     /// Runs `rabbitmqctl`; only for a node that the run started.
     pub(super) fn ctl(&self, arguments: &[&str]) -> String {
-        self.rabbit.as_ref().expect("BROKER_UNDER_TEST=rabbitmq: this test speaks to rabbitmqctl").ctl(arguments)
+        self.rabbit
+            .as_ref()
+            .expect("BROKER_UNDER_TEST=rabbitmq: this test speaks to rabbitmqctl")
+            .ctl(arguments)
     }
 
     pub(super) fn url(&self, user: &str) -> String {
@@ -63,12 +70,20 @@ fn embedded() -> Target {
         runtime.spawn(listening.serve(CancellationToken::new()));
         addr
     });
-    Target { addr: addr.join().unwrap(), kind: Kind::Musterd, rabbit: None }
+    Target {
+        addr: addr.join().unwrap(),
+        kind: Kind::Musterd,
+        rabbit: None,
+    }
 }
 
 fn configuration() -> Config {
     let own = || "^mine-".to_owned();
-    let mine = PermissionConfig { configure: own(), write: own(), read: own() };
+    let mine = PermissionConfig {
+        configure: own(),
+        write: own(),
+        read: own(),
+    };
     let user = |name: &str, permissions| UserConfig {
         password: Some(name.to_owned().into()),
         permissions,
@@ -78,7 +93,10 @@ fn configuration() -> Config {
         listen: "127.0.0.1:0".to_owned(),
         vhosts: vec!["/".to_owned(), "second".to_owned()],
         users: Users::from([
-            ("mine".to_owned(), user("mine", [("/".to_owned(), mine)].into())),
+            (
+                "mine".to_owned(),
+                user("mine", [("/".to_owned(), mine)].into()),
+            ),
             ("nobody".to_owned(), user("nobody", [].into())),
         ]),
         ..Config::default()
@@ -89,11 +107,27 @@ fn configuration() -> Config {
 }
 
 fn elsewhere(url: &str) -> Target {
-    let host = url.strip_prefix("amqp://").unwrap_or_else(|| panic!("BROKER_UNDER_TEST=\"{url}\" is no amqp:// URL"));
-    let host = host.split('/').next().unwrap_or_default().rsplit('@').next().unwrap_or_default();
+    let host = url
+        .strip_prefix("amqp://")
+        .unwrap_or_else(|| panic!("BROKER_UNDER_TEST=\"{url}\" is no amqp:// URL"));
+    let host = host
+        .split('/')
+        .next()
+        .unwrap_or_default()
+        .rsplit('@')
+        .next()
+        .unwrap_or_default();
     let addr = host.to_socket_addrs().unwrap().next().unwrap();
     let mut client = Client::connect(addr);
     client.write(b"AMQP\0\0\x09\x01");
-    let kind = if client.receive(0).contains("product=SRabbitMQ") { Kind::RabbitMq } else { Kind::Musterd };
-    Target { addr, kind, rabbit: None }
+    let kind = if client.receive(0).contains("product=SRabbitMQ") {
+        Kind::RabbitMq
+    } else {
+        Kind::Musterd
+    };
+    Target {
+        addr,
+        kind,
+        rabbit: None,
+    }
 }

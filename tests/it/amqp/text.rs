@@ -14,7 +14,9 @@ impl Cursor<'_> {
     }
 
     pub(super) fn eat(&mut self, wanted: char) -> bool {
-        let Some(rest) = self.0.strip_prefix(wanted) else { return false };
+        let Some(rest) = self.0.strip_prefix(wanted) else {
+            return false;
+        };
         self.0 = rest;
         true
     }
@@ -30,10 +32,15 @@ impl Cursor<'_> {
     }
 
     pub(super) fn number(&mut self) -> i64 {
-        let end = self.0.find(|c: char| !c.is_ascii_digit() && c != '-').unwrap_or(self.0.len());
+        let end = self
+            .0
+            .find(|c: char| !c.is_ascii_digit() && c != '-')
+            .unwrap_or(self.0.len());
         let (digits, rest) = self.0.split_at(end);
         self.0 = rest;
-        digits.parse().unwrap_or_else(|_| panic!("a number is wanted at: {digits}{rest}"))
+        digits
+            .parse()
+            .unwrap_or_else(|_| panic!("a number is wanted at: {digits}{rest}"))
     }
 
     /// A field name or table key: ends at `=`.
@@ -110,7 +117,9 @@ pub(super) fn quote(octets: &[u8]) -> String {
 /// A body in short: one octet many times is `a*5000`.
 pub(super) fn quote_body(body: &[u8]) -> String {
     match body {
-        [first, rest @ ..] if rest.len() > 30 && rest.iter().all(|octet| octet == first) && plain(*first) => {
+        [first, rest @ ..]
+            if rest.len() > 30 && rest.iter().all(|octet| octet == first) && plain(*first) =>
+        {
             format!("{}*{}", char::from(*first), body.len())
         }
         _ => quote(body),
@@ -131,11 +140,15 @@ pub(super) fn read_body(word: &[u8]) -> Vec<u8> {
 pub(super) fn matches(pattern: &str, line: &str) -> bool {
     let mut pieces = pattern.split('…');
     let first = pieces.next().unwrap_or_default();
-    let Some(mut rest) = line.strip_prefix(first) else { return false };
+    let Some(mut rest) = line.strip_prefix(first) else {
+        return false;
+    };
     let mut last = None;
     for piece in pieces {
         if let Some(before) = last.replace(piece) {
-            let Some(at) = rest.find(before) else { return false };
+            let Some(at) = rest.find(before) else {
+                return false;
+            };
             rest = &rest[at + before.len()..];
         }
     }
@@ -157,8 +170,17 @@ fn patterns_match_whole_lines() {
 
 #[test]
 fn octets_survive_the_text_form() {
-    for octets in [&b"word"[..], b"", b"two words", b"it's \\ \x00\xff", b"a,b}c]"] {
+    for octets in [
+        &b"word"[..],
+        b"",
+        b"two words",
+        b"it's \\ \x00\xff",
+        b"a,b}c]",
+    ] {
         assert_eq!(Cursor(&quote(octets)).word(), octets);
     }
-    assert_eq!(read_body(quote_body(&[b'x'; 100]).as_bytes()), vec![b'x'; 100]);
+    assert_eq!(
+        read_body(quote_body(&[b'x'; 100]).as_bytes()),
+        vec![b'x'; 100]
+    );
 }

@@ -38,27 +38,55 @@ const SILENCE: Duration = Duration::from_millis(150);
 
 /// Plays all cases of a file; reports every case that fails.
 pub(super) fn play(name: &str) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/amqp/transcripts").join(name);
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/it/amqp/transcripts")
+        .join(name);
+    let text =
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let (head, cases) = split(&text);
     assert!(!cases.is_empty(), "'{name}' has no case");
     let target = target();
     if std::env::var_os("RECORD").is_some() {
-        assert_eq!(target.kind, Kind::RabbitMq, "only RabbitMQ's answers are worth recording");
-        let recorded: String = cases.iter().map(|case| Stage::new(target).record(case)).collect();
+        assert_eq!(
+            target.kind,
+            Kind::RabbitMq,
+            "only RabbitMQ's answers are worth recording"
+        );
+        let recorded: String = cases
+            .iter()
+            .map(|case| Stage::new(target).record(case))
+            .collect();
         fs::write(path, head.to_owned() + &recorded).unwrap();
         return;
     }
-    let failures: Vec<_> = cases.iter().filter_map(|case| failure(target, case)).collect();
+    let failures: Vec<_> = cases
+        .iter()
+        .filter_map(|case| failure(target, case))
+        .collect();
     let (failed, all) = (failures.len(), cases.len());
-    assert!(failures.is_empty(), "{name}: {failed} of {all} cases fail\n\n{}", failures.join("\n\n"));
+    assert!(
+        failures.is_empty(),
+        "{name}: {failed} of {all} cases fail\n\n{}",
+        failures.join("\n\n")
+    );
 }
 
 fn split(text: &str) -> (&str, Vec<&str>) {
-    let starts: Vec<_> = text.match_indices("== ").map(|(at, _)| at).filter(|at| *at == 0 || text[..*at].ends_with('\n')).collect();
+    let starts: Vec<_> = text
+        .match_indices("== ")
+        .map(|(at, _)| at)
+        .filter(|at| *at == 0 || text[..*at].ends_with('\n'))
+        .collect();
     let ends = starts.iter().skip(1).copied().chain([text.len()]);
-    let cases = starts.iter().zip(ends).map(|(start, end)| &text[*start..end]).collect();
-    (&text[..starts.first().copied().unwrap_or(text.len())], cases)
+    let cases = starts
+        .iter()
+        .zip(ends)
+        .map(|(start, end)| &text[*start..end])
+        .collect();
+    (
+        &text[..starts.first().copied().unwrap_or(text.len())],
+        cases,
+    )
 }
 
 /// A case that fails says its title, the step and what came instead.
@@ -74,7 +102,10 @@ fn failure(target: &'static Target, case: &str) -> Option<String> {
         Ok(None) => None,
         Ok(Some(reason)) => Some(format!("{title}\n{reason}")),
         Err(panic) => {
-            let reason = panic.downcast_ref::<String>().cloned().unwrap_or_else(|| "a panic".to_owned());
+            let reason = panic
+                .downcast_ref::<String>()
+                .cloned()
+                .unwrap_or_else(|| "a panic".to_owned());
             Some(format!("{title}\n{reason}"))
         }
     }
@@ -95,7 +126,13 @@ struct Stage {
 impl Stage {
     fn new(target: &'static Target) -> Self {
         let prefix = format!("t{:08x}-", fastrand::u32(..));
-        Self { target, prefix, clients: BTreeMap::new(), declared: BTreeSet::new(), vhosts: BTreeMap::new(), patient: false,
+        Self {
+            target,
+            prefix,
+            clients: BTreeMap::new(),
+            declared: BTreeSet::new(),
+            vhosts: BTreeMap::new(),
+            patient: false,
             dead_letters: false,
         }
     }
@@ -107,13 +144,20 @@ impl Stage {
             Kind::Musterd => line.strip_prefix("M: ").unwrap_or(line),
         };
         let other = step.starts_with("M: ") || step.starts_with("R: ");
-        (!other && !step.is_empty() && !step.starts_with('#') && !step.starts_with("== ")).then_some(step)
+        (!other && !step.is_empty() && !step.starts_with('#') && !step.starts_with("== "))
+            .then_some(step)
     }
 
     fn begin(&mut self, case: &str) {
         self.dead_letters = case.contains("x-dead-letter-exchange");
-        let first = case.lines().find_map(|line| self.step(line)).unwrap_or_default();
-        if !["open a", "login a", "connect a"].iter().any(|words| first.starts_with(words)) {
+        let first = case
+            .lines()
+            .find_map(|line| self.step(line))
+            .unwrap_or_default();
+        if !["open a", "login a", "connect a"]
+            .iter()
+            .any(|words| first.starts_with(words))
+        {
             self.act("open a");
         }
     }
@@ -121,7 +165,9 @@ impl Stage {
     fn replay(&mut self, case: &str) -> Option<String> {
         self.begin(case);
         for line in case.lines() {
-            let Some(step) = self.step(line) else { continue };
+            let Some(step) = self.step(line) else {
+                continue;
+            };
             match expectation(step) {
                 None => {
                     self.let_it_settle(step);
@@ -163,7 +209,8 @@ impl Stage {
                 return format!("{came} {tags:?}");
             }
         }
-        tags.iter().fold(verb.to_owned(), |line, tag| format!("{line} {tag}"))
+        tags.iter()
+            .fold(verb.to_owned(), |line, tag| format!("{line} {tag}"))
     }
 
     /// Closes what is open; anything that came and was not named is a failure.
@@ -172,7 +219,10 @@ impl Stage {
             let lines = client.close();
             if let Some((channel, line)) = lines.first() {
                 let line = line.replace(&self.prefix, "$");
-                return Some(format!("not wanted: {name}<{channel} {line} (and {} more)", lines.len() - 1));
+                return Some(format!(
+                    "not wanted: {name}<{channel} {line} (and {} more)",
+                    lines.len() - 1
+                ));
             }
         }
         None
@@ -185,7 +235,9 @@ impl Stage {
         let mut out = String::new();
         let mut lines = case.lines().peekable();
         while let Some(line) = lines.next() {
-            let is_answer = |line: &str| expectation(line.trim_start_matches("R: ").trim_start_matches("M: ")).is_some();
+            let is_answer = |line: &str| {
+                expectation(line.trim_start_matches("R: ").trim_start_matches("M: ")).is_some()
+            };
             if is_answer(line) {
                 if line.starts_with("M: ") {
                     out.push_str(line);
@@ -199,7 +251,9 @@ impl Stage {
                 }
             }
             if !is_answer(line) && self.step(line).is_some_and(|step| !step.ends_with(" &")) {
-                let group = lines.clone().take_while(|next| is_answer(next) || next.contains("settle "));
+                let group = lines
+                    .clone()
+                    .take_while(|next| is_answer(next) || next.contains("settle "));
                 let ours_follows = group.into_iter().any(|next| next.starts_with("M: "));
                 self.write_what_came(&mut out, if ours_follows { "R: " } else { "" });
             }
@@ -212,7 +266,11 @@ impl Stage {
         for (name, client) in &mut self.clients {
             let ended = client.ended();
             for (channel, line) in client.drain(SILENCE) {
-                let channel = if channel == 1 { String::new() } else { channel.to_string() };
+                let channel = if channel == 1 {
+                    String::new()
+                } else {
+                    channel.to_string()
+                };
                 let line = normal(&line.replace(&self.prefix, "$"));
                 out.push_str(&format!("{mark}{name}<{channel} {line}\n"));
             }
@@ -223,7 +281,9 @@ impl Stage {
     }
 
     fn client(&mut self, name: &str) -> &mut Client {
-        self.clients.get_mut(name).unwrap_or_else(|| panic!("no connection '{name}'"))
+        self.clients
+            .get_mut(name)
+            .unwrap_or_else(|| panic!("no connection '{name}'"))
     }
 
     fn act(&mut self, step: &str) {
@@ -232,7 +292,8 @@ impl Stage {
         match verb {
             "open" | "login" => return self.log_in(verb, rest),
             "connect" => {
-                self.clients.insert(rest.to_owned(), Client::connect(self.target.addr));
+                self.clients
+                    .insert(rest.to_owned(), Client::connect(self.target.addr));
                 return;
             }
             "drop" => {
@@ -244,19 +305,29 @@ impl Stage {
             "wait" => return sleep(Duration::from_millis(rest.parse().unwrap())),
             _ => {}
         }
-        let (name, what) = verb.split_once('>').unwrap_or_else(|| panic!("not a step: {step}"));
+        let (name, what) = verb
+            .split_once('>')
+            .unwrap_or_else(|| panic!("not a step: {step}"));
         let line = rest.replace('$', &self.prefix);
         match what {
             "bytes" => self.client(name).write(&hexadecimal(rest)),
             "frame" => {
                 let mut words = rest.splitn(3, ' ');
                 let mut next = || words.next().unwrap_or_default();
-                let (kind, channel, payload) = (next().parse().unwrap(), next().parse().unwrap(), hexadecimal(next()));
+                let (kind, channel, payload) = (
+                    next().parse().unwrap(),
+                    next().parse().unwrap(),
+                    hexadecimal(next()),
+                );
                 self.client(name).send_frame(kind, channel, &payload);
             }
             channel => {
                 self.note(name, &line);
-                let channel = if channel.is_empty() { 1 } else { channel.parse().unwrap() };
+                let channel = if channel.is_empty() {
+                    1
+                } else {
+                    channel.parse().unwrap()
+                };
                 self.client(name).send(channel, &line);
             }
         }
@@ -300,7 +371,9 @@ impl Stage {
         let vhost = self.vhosts.get(name).cloned().unwrap_or_default();
         let delete = match line.split(' ').next() {
             Some("queue.declare") => format!("queue.delete queue='{}'", field(line, "queue")),
-            Some("exchange.declare") => format!("exchange.delete exchange='{}'", field(line, "exchange")),
+            Some("exchange.declare") => {
+                format!("exchange.delete exchange='{}'", field(line, "exchange"))
+            }
             _ => return,
         };
         if line.contains(&self.prefix) {
@@ -313,7 +386,10 @@ impl Stage {
         self.clients.clear();
         let declared = std::mem::take(&mut self.declared);
         for (vhost, delete) in declared.iter().filter(|(vhost, _)| !vhost.is_empty()) {
-            let login = Login { vhost: vhost.clone(), ..Login::default() };
+            let login = Login {
+                vhost: vhost.clone(),
+                ..Login::default()
+            };
             let mut client = Client::open(self.target.addr, &login);
             client.call(1, "channel.open");
             client.send(1, delete);
@@ -326,13 +402,20 @@ impl Stage {
 fn expectation(step: &str) -> Option<(&str, u16, &str)> {
     let (verb, line) = step.split_once(' ')?;
     let (name, channel) = verb.split_once('<')?;
-    let channel = if channel.is_empty() { 1 } else { channel.parse().ok()? };
+    let channel = if channel.is_empty() {
+        1
+    } else {
+        channel.parse().ok()?
+    };
     Some((name, channel, line))
 }
 
 fn hexadecimal(text: &str) -> Vec<u8> {
     let digits: Vec<char> = text.chars().filter(|c| !c.is_whitespace()).collect();
-    digits.chunks(2).map(|pair| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap()).collect()
+    digits
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap())
+        .collect()
 }
 
 /// What differs from run to run becomes `…`: generated names, times.

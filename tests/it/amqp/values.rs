@@ -43,7 +43,11 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn number(&mut self, size: usize) -> Option<u64> {
-        Some(self.take(size)?.iter().fold(0, |sum, octet| sum << 8 | u64::from(*octet)))
+        Some(
+            self.take(size)?
+                .iter()
+                .fold(0, |sum, octet| sum << 8 | u64::from(*octet)),
+        )
     }
 
     pub(super) fn short(&mut self) -> Option<&'a [u8]> {
@@ -169,7 +173,10 @@ fn read_value(cursor: &mut Cursor<'_>) -> Value {
     let tag = cursor.any();
     match tag {
         't' => Value::Boolean(cursor.number() != 0),
-        'f' => Value::Bits(b'f', u64::from(cursor.word_text().parse::<f32>().unwrap().to_bits())),
+        'f' => Value::Bits(
+            b'f',
+            u64::from(cursor.word_text().parse::<f32>().unwrap().to_bits()),
+        ),
         'd' => Value::Bits(b'd', cursor.word_text().parse::<f64>().unwrap().to_bits()),
         'D' => {
             let scale = u8::try_from(cursor.number()).unwrap();
@@ -195,7 +202,10 @@ fn read_value(cursor: &mut Cursor<'_>) -> Value {
 /// A dead-lettered message's headers are a map to everybody who reads them: in the order of their keys.
 pub(super) fn write_table(out: &mut String, table: &Table) {
     let mut table: Vec<_> = table.iter().collect();
-    if table.iter().any(|(key, _)| key == b"x-death" || key == b"routing-keys") {
+    if table
+        .iter()
+        .any(|(key, _)| key == b"x-death" || key == b"routing-keys")
+    {
         table.sort_by(|one, other| one.0.cmp(&other.0));
     }
     out.push('{');
@@ -210,7 +220,10 @@ pub(super) fn write_table(out: &mut String, table: &Table) {
     out.push('}');
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the bits of an f32 were read from 4 octets")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the bits of an f32 were read from 4 octets"
+)]
 fn write_value(out: &mut String, value: &Value) {
     match value {
         Value::Integer(tag, number) => out.push_str(&format!("{}{number}", char::from(*tag))),
@@ -218,7 +231,9 @@ fn write_value(out: &mut String, value: &Value) {
         Value::Bits(_, bits) => out.push_str(&format!("d{}", f64::from_bits(*bits))),
         Value::Boolean(truth) => out.push_str(if *truth { "t1" } else { "t0" }),
         Value::Decimal(scale, number) => out.push_str(&format!("D{scale}:{number}")),
-        Value::Octets(tag, octets) => out.push_str(&format!("{}{}", char::from(*tag), quote(octets))),
+        Value::Octets(tag, octets) => {
+            out.push_str(&format!("{}{}", char::from(*tag), quote(octets)))
+        }
         Value::Array(array) => {
             out.push_str("A[");
             for (index, value) in array.iter().enumerate() {

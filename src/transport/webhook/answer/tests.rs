@@ -23,7 +23,9 @@ fn each_status_has_a_meaning() {
     for status in [400, 413, 415, 422] {
         check(status, "refused");
     }
-    for status in [301, 302, 307, 308, 401, 403, 404, 408, 409, 425, 429, 500, 502, 503, 504, 599] {
+    for status in [
+        301, 302, 307, 308, 401, 403, 404, 408, 409, 425, 429, 500, 502, 503, 504, 599,
+    ] {
         check(status, "busy");
     }
     check(410, "gone");

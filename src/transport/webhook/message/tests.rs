@@ -17,13 +17,21 @@ fn stage() -> Registry {
 }
 
 fn keys(value: &Value) -> Vec<&str> {
-    value.as_object().unwrap().keys().map(String::as_str).collect()
+    value
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect()
 }
 
 #[test]
 fn an_event_is_the_body_and_its_cursor_the_delivery() {
     let registry = stage();
-    let event = registry.since(crate::model::Revision(1), 1).unwrap().remove(0);
+    let event = registry
+        .since(crate::model::Revision(1), 1)
+        .unwrap()
+        .remove(0);
     let message = Message::event(&event, registry.clock());
     assert_eq!(message.kind, "registered");
     assert_eq!(message.delivery, format!("{}-2", registry.epoch()));
@@ -42,7 +50,10 @@ fn a_resync_has_an_events_shape_and_the_whole_state() {
     assert_eq!(message.kind, "resync");
     assert_eq!(message.delivery, format!("{}-4-resync", registry.epoch()));
     let body: Value = serde_json::from_slice(&message.body).unwrap();
-    let event = registry.since(crate::model::Revision(1), 1).unwrap().remove(0);
+    let event = registry
+        .since(crate::model::Revision(1), 1)
+        .unwrap()
+        .remove(0);
     let event = Message::event(&event, registry.clock());
     let event: Value = serde_json::from_slice(&event.body).unwrap();
     let mut expected = keys(&event);
@@ -52,7 +63,13 @@ fn a_resync_has_an_events_shape_and_the_whole_state() {
     found.sort_unstable();
     assert_eq!(found, expected);
     assert_eq!(body["event"], "resync");
-    for null in ["revision", "service_id", "service_name", "instance", "route"] {
+    for null in [
+        "revision",
+        "service_id",
+        "service_name",
+        "instance",
+        "route",
+    ] {
         assert_eq!(body[null], Value::Null, "{null}");
     }
     let snapshot = &body["snapshot"];
@@ -74,7 +91,10 @@ fn a_resync_of_one_service_holds_no_other_and_no_routes() {
         assert_eq!(body["service_name"], name);
         assert_eq!(body["snapshot"]["routes"], json!(null));
         let services = body["snapshot"]["services"].as_object().unwrap();
-        let count: usize = services.values().map(|list| list.as_array().unwrap().len()).sum();
+        let count: usize = services
+            .values()
+            .map(|list| list.as_array().unwrap().len())
+            .sum();
         assert_eq!(count, instances, "{name}");
     }
 }

@@ -18,7 +18,9 @@ fn everything_that_is_signed_makes_a_difference() {
         secret.sign("1f-43", "1700000000", b"body"),
         secret.sign("1f-42", "1700000001", b"body"),
         secret.sign("1f-42", "1700000000", b"Body"),
-        Secret::new("two").unwrap().sign("1f-42", "1700000000", b"body"),
+        Secret::new("two")
+            .unwrap()
+            .sign("1f-42", "1700000000", b"body"),
     ];
     for (i, one) in signatures.iter().enumerate() {
         assert_eq!(one.len(), 71);

@@ -104,7 +104,11 @@ async fn serve(stream: TcpStream, manner: Arc<Mutex<Manner>>, tx: mpsc::Sender<R
         let _ = tx.try_send(request);
         match manner {
             Manner::Answer(status) => {
-                let body = if status == 204 { "" } else { "content-length: 2\r\n\r\nok" };
+                let body = if status == 204 {
+                    ""
+                } else {
+                    "content-length: 2\r\n\r\nok"
+                };
                 let end = if status == 204 { "\r\n" } else { "" };
                 let answer = format!("HTTP/1.1 {status} X\r\nlocation: /elsewhere\r\n{body}{end}");
                 if stream.write_all(answer.as_bytes()).await.is_err() {

@@ -1,0 +1,243 @@
+//! The composition root: builds each room, implements the ports, gives each room only what it needs.
+
+mod adapters;
+mod sizes;
+
+use std::{error::Error, net::SocketAddr, sync::Arc};
+
+use self::adapters::{HealthPort, ReadyPort, WebhookPort};
+pub use crate::telemetry::Logs;
+use crate::{
+    api::Defaults,
+    config::{Config, ConfigError},
+    health::Health,
+    http::{self, Door, Rooms},
+    outbound::{Client, OutboundError},
+    registry::Registry,
+    tasks::{Stage, StopError, Tasks},
+    telemetry::Metrics,
+    transport::{
+        Callback, Callbacks, DirectMetrics, Filter, Start, Subscription, TransportError, Webhooks,
+    },
+};
+
+/// Files the daemon would like to have open at once, if the system lets it.
+const FILES_WANTED: u64 = 1 << 20;
+
+/// Why the daemon did not start, or ended other than on request.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The HTTP port can't be listened on.
+    #[error("the HTTP door can't be opened")]
+    Bind(#[from] http::BindError),
+    /// The CORS policy contradicts itself.
+    #[error("the CORS policy can't be followed")]
+    Cors(#[from] http::CorsError),
+    /// The client of probes and webhooks can't be made.
+    #[error("outbound connections can't be made")]
+    Outbound(#[from] OutboundError),
+    /// The process can't catch signals.
+    #[error("signals can't be caught")]
+    Signals(#[source] std::io::Error),
+    /// A room failed or was overdue.
+    #[error("a room failed")]
+    Stopped(#[from] StopError),
+}
+
+impl AppError {
+    /// True when another configuration is what helps.
+    pub fn is_configuration(&self) -> bool {
+        match self {
+            Self::Cors(_) | Self::Outbound(_) => true,
+            Self::Bind(error) => matches!(error, http::BindError::Address { .. }),
+            Self::Signals(_) | Self::Stopped(_) => false,
+        }
+    }
+}
+
+/// An error and all of its causes, in one line.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line = format!("{line}: {error}");
+        cause = error.source();
+    }
+    line
+}
+
+/// The running daemon: its rooms run from `start` on and are stopped in order at the end of `run_until`.
+#[derive(Debug)]
+pub struct App {
+    config: Config,
+    tasks: Tasks,
+    registry: Registry,
+    callbacks: Callbacks,
+    door: Door,
+    http_address: Option<SocketAddr>,
+}
+
+impl App {
+    /// Binds every door, builds every room and starts them.
+    ///
+    /// # Errors
+    /// A door can't be opened, or the configuration contradicts itself.
+    pub async fn start(config: Config) -> Result<Self, AppError> {
+        raise_open_files();
+        let metrics = Metrics::default();
+        let registry = Registry::new(config.registry);
+        let client = Client::new(&config.outbound, &metrics)?;
+        let direct = DirectMetrics::new(&metrics);
+        let transport = config.transport.clone();
+        let callbacks = Callbacks::new(registry.clone(), transport.clone(), direct.clone());
+        let webhooks = Webhooks::new(registry.clone(), transport, client.clone(), direct);
+        let health = Health::new(config.health, registry.clone(), client, &metrics);
+        let rooms = Rooms {
+            registry: registry.clone(),
+            defaults: defaults(&config),
+            probes: Arc::new(HealthPort(health.clone())),
+            watchers: Arc::new(WebhookPort(webhooks.clone())),
+            readiness: Arc::new(ReadyPort(registry.clone())),
+            metrics: metrics.clone(),
+        };
+        sizes::show(&metrics, &registry);
+        let door = Door::new(config.http.clone(), rooms)?;
+        let mut tasks = Tasks::default();
+        let http_address = open(&config, &door, &mut tasks).await?;
+        tasks.spawn(Stage::Source, "leases", |stop| registry.clone().run(stop));
+        tasks.spawn(Stage::Source, "health", |stop| health.run(stop));
+        tasks.spawn(Stage::Carrier, "callbacks", |stop| {
+            callbacks.clone().run(stop)
+        });
+        tasks.spawn(Stage::Carrier, "webhooks", |stop| webhooks.run(stop));
+        shut_doors(&config);
+        Ok(Self {
+            config,
+            tasks,
+            registry,
+            callbacks,
+            door,
+            http_address,
+        })
+    }
+
+    /// Where REST is served; none when that door is switched off.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http_address
+    }
+
+    /// The registry.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Calls `callback` for each change that `filter` wants, until the subscription is dropped.
+    ///
+    /// # Errors
+    /// There are too many callbacks.
+    pub fn subscribe(
+        &self,
+        filter: Filter,
+        start: Start,
+        callback: impl Callback,
+    ) -> Result<Subscription, TransportError> {
+        self.callbacks.subscribe(filter, start, callback)
+    }
+
+    /// What can be changed while the daemon runs.
+    pub fn reloader(&self, logs: Logs) -> Reloader {
+        Reloader {
+            logs,
+            door: self.door.clone(),
+        }
+    }
+
+    /// Runs until `request` completes or a room ends, then stops the rooms in order.
+    ///
+    /// # Errors
+    /// A room ended by itself, panicked or was still busy after `stop.grace`.
+    pub async fn run_until(self, request: impl Future<Output = ()>) -> Result<(), AppError> {
+        Ok(self
+            .tasks
+            .run_until(request, self.config.stop.grace)
+            .await?)
+    }
+}
+
+/// Takes over what can be changed while the daemon runs: the log level and the CORS policy.
+#[derive(Debug)]
+pub struct Reloader {
+    logs: Logs,
+    door: Door,
+}
+
+impl Reloader {
+    /// Takes over what the new configuration says; a faulty one changes nothing.
+    pub fn apply(&self, loaded: Result<Config, ConfigError>) {
+        let config = match loaded {
+            Ok(config) => config,
+            Err(error) => {
+                tracing::error!(%error, "not reloaded: the configuration has faults");
+                return;
+            }
+        };
+        if let Err(error) = self.door.set_cors(&config.http.cors) {
+            tracing::error!(error = %chain(&error), "not reloaded");
+            return;
+        }
+        match self.logs.set_level(&config.log.level) {
+            Ok(()) => tracing::info!(
+                log.level = %config.log.level,
+                "reloaded log level and CORS policy; other keys need a restart"
+            ),
+            Err(error) => tracing::error!(error = %chain(&error), "log level not reloaded"),
+        }
+    }
+}
+
+fn defaults(config: &Config) -> Defaults {
+    Defaults {
+        ttl: config.registry.ttl_default,
+        interval: config.health.interval,
+        timeout: config.health.timeout,
+        healthy_after: config.health.healthy_after,
+        unhealthy_after: config.health.unhealthy_after,
+        ..Defaults::default()
+    }
+}
+
+async fn open(
+    config: &Config,
+    door: &Door,
+    tasks: &mut Tasks,
+) -> Result<Option<SocketAddr>, AppError> {
+    if config.http.listen.is_empty() {
+        tracing::info!("HTTP is switched off");
+        return Ok(None);
+    }
+    let bound = http::bind(&config.http).await?;
+    let address = bound.local_addr();
+    let door = door.clone();
+    tasks.spawn(Stage::Source, "http", move |stop| bound.serve(door, stop));
+    tracing::info!(http.address = %address, "HTTP is served on http://{address}");
+    Ok(Some(address))
+}
+
+/// Says which doors are asked for and not built yet.
+fn shut_doors(config: &Config) {
+    let doors = [
+        ("AMQP", &config.broker.listen),
+        ("Consul", &config.consul.listen),
+        ("DNS", &config.dns.listen),
+    ];
+    for (name, listen) in doors.into_iter().filter(|(_, listen)| !listen.is_empty()) {
+        tracing::info!("the {name} door ({listen}) is not built yet and stays shut");
+    }
+}
+
+fn raise_open_files() {
+    match rlimit::increase_nofile_limit(FILES_WANTED) {
+        Ok(limit) => tracing::debug!("up to {limit} open files"),
+        Err(error) => tracing::warn!(%error, "the limit of open files can't be raised"),
+    }
+}

@@ -1,0 +1,89 @@
+//! Health: decides when to probe, probes, and says when a run of outcomes makes a verdict.
+//!
+//! Follows the registry's log and tells the registry what the checks say; never removes anything.
+
+mod check;
+mod meters;
+mod probe;
+mod report;
+mod schedule;
+mod scheduler;
+mod table;
+mod verdict;
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::Deserialize;
+
+pub use self::{
+    report::{CheckReport, Outcome, ProbeResult, Report},
+    scheduler::Health,
+};
+
+/// Section `health`.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Time between two probes of a check that does not say; for `health_check_url`.
+    #[serde(with = "humantime_serde")]
+    pub interval: Duration,
+    /// The shortest time between two probes, whatever a check says.
+    #[serde(with = "humantime_serde")]
+    pub interval_min: Duration,
+    /// How long a probe may take for a check that does not say.
+    #[serde(with = "humantime_serde")]
+    pub timeout: Duration,
+    /// The longest time a probe may take, whatever a check says.
+    #[serde(with = "humantime_serde")]
+    pub timeout_max: Duration,
+    /// Successes in a row that make a check healthy when it does not say.
+    pub healthy_after: u32,
+    /// Failures in a row that make a check unhealthy when it does not say.
+    pub unhealthy_after: u32,
+    /// A new check is probed within this time.
+    #[serde(with = "humantime_serde")]
+    pub first_within: Duration,
+    /// The most scheduled probes at once; half of them may be of checks that timed out last time.
+    pub probes_max: usize,
+    /// The most probes at once that somebody asked for, besides the scheduled ones.
+    pub asked_max: usize,
+    /// The most bytes of an answer's body that are read.
+    pub body_max: ByteSize,
+    /// The results kept of each check.
+    pub results_max: usize,
+    /// The most characters kept of what a probe brought back.
+    pub text_max: usize,
+    /// A check with more flips than these within `flap_intervals` is flapping.
+    pub flap_flips_max: usize,
+    /// The window in which flips are counted, in intervals of the check.
+    pub flap_intervals: u32,
+    /// How often a TTL check that fails is looked at, so that a heartbeat is noticed.
+    #[serde(with = "humantime_serde")]
+    pub ttl_recheck: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(30),
+            interval_min: Duration::from_secs(1),
+            timeout: Duration::from_secs(5),
+            timeout_max: Duration::from_secs(60),
+            healthy_after: 1,
+            unhealthy_after: 3,
+            first_within: Duration::from_secs(1),
+            probes_max: 1024,
+            asked_max: 64,
+            body_max: ByteSize::kib(4),
+            results_max: 10,
+            text_max: 200,
+            flap_flips_max: 5,
+            flap_intervals: 10,
+            ttl_recheck: Duration::from_secs(1),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+//! A check as the scheduler sees it: where its definition stands, and with which limits it is used.
+
+use std::time::Duration;
+
+use super::{Config, verdict::Rules};
+use crate::model::{Check, CheckKind, Registration};
+
+/// What the check of `health_check_url` is called.
+const URL_CHECK: &str = "health_check_url";
+
+/// Where a registration defines a check, so that nothing is copied.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Source {
+    /// `health_check_url`, with the section's defaults.
+    Url,
+    /// Its place in `checks`.
+    Listed(usize),
+}
+
+/// What is done.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind<'a> {
+    /// GET, and any 2xx.
+    Url(&'a str),
+    Listed(&'a CheckKind),
+}
+
+impl Source {
+    /// The checks of a registration.
+    pub(super) fn all(of: &Registration) -> impl Iterator<Item = Self> + use<'_> {
+        let url = of.health_check_url.iter().map(|_| Self::Url);
+        url.chain((0..of.checks.len()).map(Self::Listed))
+    }
+
+    fn listed(self, of: &Registration) -> Option<&Check> {
+        match self {
+            Self::Url => None,
+            Self::Listed(at) => of.checks.get(at),
+        }
+    }
+
+    /// True when both define the same.
+    pub(super) fn is_same(self, of: &Registration, other: Self, of_other: &Registration) -> bool {
+        match (self, other) {
+            (Self::Url, Self::Url) => of.health_check_url == of_other.health_check_url,
+            (Self::Listed(_), Self::Listed(_)) => self.listed(of) == other.listed(of_other),
+            _ => false,
+        }
+    }
+
+    pub(super) fn name(self, of: &Registration) -> &str {
+        self.listed(of).map_or(URL_CHECK, |check| &check.name)
+    }
+
+    pub(super) fn kind(self, of: &Registration) -> Kind<'_> {
+        match self.listed(of) {
+            Some(check) => Kind::Listed(&check.kind),
+            None => Kind::Url(of.health_check_url.as_deref().unwrap_or("")),
+        }
+    }
+
+    pub(super) fn kind_name(self, of: &Registration) -> &'static str {
+        self.listed(of).map_or("http", |check| check.kind.as_str())
+    }
+
+    pub(super) fn is_ttl(self, of: &Registration) -> bool {
+        matches!(self.kind(of), Kind::Listed(CheckKind::Ttl))
+    }
+
+    /// Time between two probes, in milliseconds.
+    pub(super) fn interval_ms(self, of: &Registration, config: &Config) -> u64 {
+        let interval = self
+            .listed(of)
+            .map_or(config.interval, |check| check.interval);
+        millis(interval.max(config.interval_min))
+    }
+
+    /// How long one probe may take.
+    pub(super) fn timeout(self, of: &Registration, config: &Config) -> Duration {
+        let timeout = self
+            .listed(of)
+            .map_or(config.timeout, |check| check.timeout);
+        timeout.min(config.timeout_max)
+    }
+
+    pub(super) fn rules(self, of: &Registration, config: &Config) -> Rules {
+        let (healthy_after, unhealthy_after) = match self.listed(of) {
+            // Its interval is the longest silence: one is enough.
+            Some(check) if check.kind == CheckKind::Ttl => (1, 1),
+            Some(check) => (check.healthy_after, check.unhealthy_after),
+            None => (config.healthy_after, config.unhealthy_after),
+        };
+        let interval_ms = self.interval_ms(of, config);
+        Rules {
+            healthy_after,
+            unhealthy_after,
+            flips_max: config.flap_flips_max,
+            window_ms: interval_ms.saturating_mul(u64::from(config.flap_intervals)),
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

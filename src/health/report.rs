@@ -1,0 +1,80 @@
+//! What is known of the checks of one instance, for whoever asks.
+
+use std::time::Duration;
+
+use crate::model::{ServiceId, ServiceName, Status, Timestamp};
+
+/// How one probe ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// As the check wants it.
+    Passed,
+    /// In another way.
+    Failed,
+    /// Not at all, until its time was over.
+    TimedOut,
+    /// Before it began: the configuration forbids to reach the address.
+    Denied,
+    /// Before it began: this machine ran out of something. Says nothing of the instance.
+    Skipped,
+}
+
+impl Outcome {
+    /// The word for it in reports and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed_out",
+            Self::Denied => "denied",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+/// One probe that was made.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ProbeResult {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// When it ended.
+    pub at: Timestamp,
+    /// How long it took.
+    pub latency: Duration,
+    /// What came back, in one line.
+    pub text: Box<str>,
+}
+
+/// One check of an instance.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CheckReport {
+    /// Its name, unique within the instance.
+    pub name: Box<str>,
+    /// `http`, `tcp`, `grpc` or `ttl`.
+    pub kind: &'static str,
+    /// Starting, healthy or unhealthy.
+    pub status: Status,
+    /// Since when.
+    pub since: Timestamp,
+    /// Of the last probe.
+    pub latency: Option<Duration>,
+    /// Its status changed too often: it is held as it is until it changes less.
+    pub flapping: bool,
+    /// The last probes, newest first.
+    pub results: Vec<ProbeResult>,
+}
+
+/// All checks of an instance.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Report {
+    /// The instance.
+    pub service_id: ServiceId,
+    /// Its service.
+    pub service_name: ServiceName,
+    /// What discovery says of it, an operator's word included.
+    pub status: Status,
+    /// What its checks say of it.
+    pub observed: Status,
+    /// Each check, `health_check_url` first; none for an instance without checks.
+    pub checks: Vec<CheckReport>,
+}

@@ -1,0 +1,61 @@
+//! Who is due when. Pure: times are milliseconds that the caller passes in.
+
+use std::collections::{BTreeSet, HashMap};
+
+/// One check of one registration; never used twice.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(super) struct CheckId(pub(super) u64);
+
+/// Turns in the order in which they are due; one for each check at most.
+#[derive(Debug, Default)]
+pub(super) struct Schedule {
+    turns: BTreeSet<(u64, CheckId)>,
+    due: HashMap<CheckId, u64>,
+}
+
+impl Schedule {
+    /// Books the only turn of a check; an earlier booking is replaced.
+    pub(super) fn book(&mut self, check: CheckId, due_ms: u64) {
+        if let Some(before) = self.due.insert(check, due_ms) {
+            self.turns.remove(&(before, check));
+        }
+        self.turns.insert((due_ms, check));
+    }
+
+    /// Forgets a check.
+    pub(super) fn remove(&mut self, check: CheckId) {
+        if let Some(due) = self.due.remove(&check) {
+            self.turns.remove(&(due, check));
+        }
+    }
+
+    /// When the next turn is due.
+    pub(super) fn next_due(&self) -> Option<u64> {
+        self.turns.first().map(|(due, _)| *due)
+    }
+
+    /// Takes the turn that has been due for longest, and says since when.
+    pub(super) fn take_due(&mut self, now_ms: u64) -> Option<(CheckId, u64)> {
+        let (due, check) = *self.turns.first().filter(|(due, _)| *due <= now_ms)?;
+        self.turns.pop_first();
+        self.due.remove(&check);
+        Some((check, due))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.turns.len()
+    }
+}
+
+/// The turn after one that was due at `due_ms` and is over at `now_ms`.
+///
+/// A check keeps its phase, so that those which were spread stay spread. Of the turns that passed
+/// meanwhile only the last is made up for.
+pub(super) fn next_turn(due_ms: u64, interval_ms: u64, now_ms: u64) -> u64 {
+    let interval_ms = interval_ms.max(1);
+    let intervals = now_ms.saturating_sub(due_ms) / interval_ms;
+    due_ms.saturating_add(interval_ms.saturating_mul(intervals.max(1)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,312 @@
+//! The shell around the table: follows the registry, makes the probes, passes judgements on.
+
+mod probes;
+
+use std::{collections::HashSet, sync::Arc};
+
+use self::probes::{InFlight, Probes, Room};
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Config,
+    meters::Meters,
+    probe::{self, Limits},
+    report::{CheckReport, Outcome, ProbeResult, Report},
+    table::{Due, Ended, Judgement, Kept, Noted, Table, Turn},
+};
+use crate::{
+    model::{Event, EventKind, Registration, Revision, Status},
+    outbound::Client,
+    registry::Registry,
+    telemetry::Metrics,
+};
+
+/// Events taken from the log at once.
+const EVENTS_AT_ONCE: usize = 1024;
+
+/// A cheap, cloneable handle to the health scheduler.
+#[derive(Clone, Debug)]
+pub struct Health {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    config: Config,
+    limits: Limits,
+    registry: Registry,
+    client: Client,
+    meters: Meters,
+    asked: Semaphore,
+    /// Held for map work and the registry's own short lock only, never across an await.
+    following: Mutex<Following>,
+}
+
+#[derive(Debug)]
+struct Following {
+    table: Table,
+    /// The last event taken; none before the first look at the registry.
+    cursor: Option<Revision>,
+}
+
+impl Health {
+    /// A scheduler that has not looked at the registry yet.
+    pub fn new(config: Config, registry: Registry, client: Client, metrics: &Metrics) -> Self {
+        let limits = Limits {
+            body_max: usize::try_from(config.body_max.as_u64()).unwrap_or(usize::MAX),
+            text_max: config.text_max,
+        };
+        let following = Following {
+            table: Table::new(config, fastrand::Rng::new()),
+            cursor: None,
+        };
+        let shared = Shared {
+            limits,
+            registry,
+            client,
+            meters: Meters::new(metrics),
+            asked: Semaphore::new(config.asked_max.max(1)),
+            following: Mutex::new(following),
+            config,
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Probes whoever is due until told to stop; all its probes have ended when it returns.
+    pub async fn run(self, stop: CancellationToken) {
+        let shared = &self.shared;
+        let mut changes = shared.registry.follow();
+        let mut probes = Probes::new(shared.config.probes_max);
+        loop {
+            changes.mark_unchanged();
+            let wake = shared.start_due(&mut probes);
+            tokio::select! {
+                () = stop.cancelled() => break,
+                // The registry lives as long as this room does.
+                _ = changes.changed() => (),
+                () = probes.ended() => (),
+                () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => (),
+            }
+        }
+        probes.stop().await;
+    }
+
+    /// Probes an instance now; its verdict stands when this returns. None when the id is unknown.
+    ///
+    /// Counts like any other probe: one failure need not be enough for a verdict.
+    pub async fn check_now(&self, id: &str) -> Option<Report> {
+        let shared = &self.shared;
+        let mut turns = Vec::new();
+        {
+            let mut following = shared.followed();
+            let now_ms = shared.now_ms();
+            for judgement in following.table.take_all(id, now_ms, &mut turns) {
+                shared.tell(&judgement);
+            }
+        }
+        join_all(turns.iter().map(|turn| shared.probe_asked(turn))).await;
+        self.report(id)
+    }
+
+    /// What is known of the checks of an instance. None when the id is unknown.
+    pub fn report(&self, id: &str) -> Option<Report> {
+        let shared = &self.shared;
+        let following = shared.followed();
+        let instance = shared.registry.instance(id)?;
+        let checks = match following.table.kept(id) {
+            Some((of, kept)) => kept.iter().map(|kept| shared.shown(&of, kept)).collect(),
+            None => Vec::new(),
+        };
+        Some(Report {
+            service_id: instance.id().clone(),
+            service_name: instance.name().clone(),
+            status: instance.status(),
+            observed: instance.observed,
+            checks,
+        })
+    }
+}
+
+impl Shared {
+    fn now_ms(&self) -> u64 {
+        self.registry.clock().now().mono_ms
+    }
+
+    /// The table, after everything that the registry has told.
+    fn followed(&self) -> parking_lot::MutexGuard<'_, Following> {
+        let mut following = self.following.lock();
+        self.follow(&mut following);
+        following
+    }
+
+    fn follow(&self, following: &mut Following) {
+        while following.cursor != Some(self.registry.newest()) {
+            let events = following
+                .cursor
+                .map(|cursor| self.registry.since(cursor, EVENTS_AT_ONCE));
+            let Some(Ok(events)) = events else {
+                self.look_at_all(following);
+                continue;
+            };
+            let Some(last) = events.last() else {
+                return;
+            };
+            following.cursor = Some(last.revision);
+            let now_ms = self.now_ms();
+            for event in &events {
+                if let Some(judgement) = take(&mut following.table, event, now_ms) {
+                    self.tell(&judgement);
+                }
+            }
+        }
+    }
+
+    /// Starts over from what the registry has now: at the start, or when the log has moved on.
+    fn look_at_all(&self, following: &mut Following) {
+        let snapshot = self.registry.snapshot();
+        let now_ms = self.now_ms();
+        let mut present = HashSet::new();
+        for (_, view) in &snapshot.services {
+            for instance in view.instances.values() {
+                present.insert(instance.id().clone());
+                let revision = instance.revision;
+                if let Some(judgement) = following.table.observe(instance, revision, now_ms) {
+                    self.tell(&judgement);
+                }
+            }
+        }
+        following.table.retain(&present);
+        following.cursor = Some(snapshot.revision);
+    }
+
+    /// Starts what is due while there is room; answers with when to look again, unless only the end
+    /// of a probe or a change of the registry can bring something to do.
+    fn start_due(self: &Arc<Self>, probes: &mut Probes) -> Option<Instant> {
+        let mut turns = Vec::new();
+        let next_ms = self.take_due(probes.room(), &mut turns);
+        // Without the lock: a probe that ends takes it.
+        for turn in turns {
+            probes.start(self, turn);
+        }
+        let next_ms = next_ms.filter(|_| probes.room().places > 0)?;
+        Some(self.registry.clock().instant_of(next_ms))
+    }
+
+    fn take_due(&self, mut room: Room, turns: &mut Vec<Turn>) -> Option<u64> {
+        let mut following = self.followed();
+        let now_ms = self.now_ms();
+        while room.places > 0 {
+            match following.table.take_due(now_ms, room.slow_places > 0) {
+                Some(Due::Probe(turn)) => {
+                    room.places -= 1;
+                    room.slow_places -= usize::from(turn.slow);
+                    turns.push(turn);
+                }
+                Some(Due::Looked { outcome, judgement }) => {
+                    self.meters.count("ttl", outcome);
+                    if let Some(judgement) = judgement {
+                        self.tell(&judgement);
+                    }
+                }
+                None => break,
+            }
+        }
+        self.meters.show(following.table.sizes());
+        following.table.next_due()
+    }
+
+    async fn probe_asked(&self, turn: &Turn) {
+        // Never closed.
+        let Ok(_place) = self.asked.acquire().await else {
+            return;
+        };
+        let ended = self.probe(turn).await;
+        self.judge(&mut self.following.lock(), turn, ended);
+    }
+
+    async fn probe(&self, turn: &Turn) -> Ended {
+        let began_ms = self.now_ms();
+        let began = Instant::now();
+        let _in_flight = InFlight::new(&self.meters);
+        let (outcome, text) = probe::run(&self.client, turn, self.limits).await;
+        let latency = began.elapsed();
+        self.meters.duration.observe(latency.as_secs_f64());
+        self.meters.count(turn.source.kind_name(&turn.of), outcome);
+        Ended {
+            outcome,
+            began_ms,
+            at_ms: self.now_ms(),
+            latency,
+            text,
+        }
+    }
+
+    /// Takes the outcome of a probe, and tells the registry what it changes.
+    fn judge(&self, following: &mut Following, turn: &Turn, ended: Ended) {
+        if ended.outcome == Outcome::Passed {
+            self.registry.passed(&turn.of);
+        }
+        if let Some(judgement) = following.table.record(turn.check, ended) {
+            self.tell(&judgement);
+        }
+    }
+
+    /// Under the table's lock, so that judgements reach the registry in the order they were made.
+    fn tell(&self, judgement: &Judgement) {
+        let reason = judgement.reason.as_deref();
+        let Judgement { of, status, .. } = judgement;
+        if self.registry.set_observed(of, *status, reason) {
+            tracing::debug!(
+                service.id = %of.service_id,
+                status = %status,
+                "the checks of \"{}\" say {status}",
+                of.service_id
+            );
+        }
+    }
+
+    fn shown(&self, of: &Registration, kept: &Kept<'_>) -> CheckReport {
+        let clock = self.registry.clock();
+        let results = kept.results.iter().rev().map(|noted| ProbeResult {
+            outcome: noted.outcome,
+            at: clock.wall_of(noted.at_ms),
+            latency: noted.latency(),
+            text: noted.text.as_ref().into(),
+        });
+        let is_ttl = kept.source.is_ttl(of);
+        let latency = kept.results.back().filter(|_| !is_ttl);
+        CheckReport {
+            name: kept.source.name(of).into(),
+            kind: kept.kind,
+            status: match kept.verdict.says() {
+                None => Status::Starting,
+                Some(true) => Status::Healthy,
+                Some(false) => Status::Unhealthy,
+            },
+            since: clock.wall_of(kept.verdict.since_ms()),
+            latency: latency.map(Noted::latency),
+            flapping: kept.verdict.is_flapping(),
+            results: results.collect(),
+        }
+    }
+}
+
+/// What an event means for the checks.
+fn take(table: &mut Table, event: &Event, now_ms: u64) -> Option<Judgement> {
+    let instance = event.instance.as_ref()?;
+    match event.kind {
+        EventKind::Deregistered | EventKind::Expired => {
+            table.forget(instance.id().as_str(), event.revision);
+            None
+        }
+        _ => table.observe(instance, event.revision, now_ms),
+    }
+}

@@ -1,0 +1,396 @@
+//! All checks: when each is due, what it says, and what that makes of its instance.
+//!
+//! Pure: takes events and outcomes with their times, hands out turns and judgements, waits for
+//! nothing and calls nobody.
+
+mod track;
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use self::track::Track;
+pub(super) use self::track::{Ended, Kept, Noted};
+use super::{
+    Config,
+    check::Source,
+    report::Outcome,
+    schedule::{CheckId, Schedule, next_turn},
+    verdict::Verdict,
+};
+use crate::model::{Beat, Instance, Registration, Revision, ServiceId, Status};
+
+/// A probe to be made.
+#[derive(Clone, Debug)]
+pub(super) struct Turn {
+    pub(super) check: CheckId,
+    pub(super) of: Arc<Registration>,
+    pub(super) source: Source,
+    pub(super) timeout: Duration,
+    pub(super) due_ms: u64,
+    /// It took until its deadline last time, so that it waits in a lane of its own.
+    pub(super) slow: bool,
+}
+
+/// What the checks of a registration say of it now.
+#[derive(Clone, Debug)]
+pub(super) struct Judgement {
+    pub(super) of: Arc<Registration>,
+    pub(super) status: Status,
+    pub(super) reason: Option<String>,
+}
+
+/// What came of looking for work.
+#[derive(Debug)]
+pub(super) enum Due {
+    Probe(Turn),
+    /// A TTL check, which needs no probe, was looked at.
+    Looked {
+        outcome: Outcome,
+        judgement: Option<Judgement>,
+    },
+}
+
+#[derive(Debug)]
+struct Subject {
+    of: Arc<Registration>,
+    beat: Arc<Beat>,
+    /// Older events are news of the past.
+    revision: Revision,
+    checks: Box<[CheckId]>,
+}
+
+/// Sizes for metrics.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Sizes {
+    pub(super) checks: usize,
+    pub(super) flapping: usize,
+    pub(super) waiting: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct Table {
+    config: Config,
+    subjects: HashMap<ServiceId, Subject>,
+    tracks: HashMap<CheckId, Track>,
+    schedule: Schedule,
+    /// Slow checks that are due, while their lane is full.
+    waiting: Schedule,
+    flapping: usize,
+    last_id: u64,
+    random: fastrand::Rng,
+}
+
+impl Table {
+    pub(super) fn new(config: Config, random: fastrand::Rng) -> Self {
+        Self {
+            config,
+            subjects: HashMap::new(),
+            tracks: HashMap::new(),
+            schedule: Schedule::default(),
+            waiting: Schedule::default(),
+            flapping: 0,
+            last_id: 0,
+            random,
+        }
+    }
+
+    pub(super) fn sizes(&self) -> Sizes {
+        Sizes {
+            checks: self.tracks.len(),
+            flapping: self.flapping,
+            waiting: self.waiting.len(),
+        }
+    }
+
+    /// Takes an instance as it stands at `revision`: new checks are put on the schedule, unchanged
+    /// ones go on as they are, the others are forgotten.
+    pub(super) fn observe(
+        &mut self,
+        instance: &Instance,
+        revision: Revision,
+        now_ms: u64,
+    ) -> Option<Judgement> {
+        let known = self.subjects.get_mut(instance.id());
+        if let Some(subject) = known {
+            if revision <= subject.revision {
+                return None;
+            }
+            subject.revision = revision;
+            subject.beat = Arc::clone(&instance.beat);
+            if Arc::ptr_eq(&subject.of, &instance.registration) {
+                return None;
+            }
+        } else if !instance.registration.is_checked() {
+            return None;
+        }
+        let old = self.subjects.remove(instance.id());
+        let of = Arc::clone(&instance.registration);
+        let checks = self.follow(&of, old.as_ref(), instance.observed, now_ms);
+        for check in old.iter().flat_map(|old| &old.checks) {
+            if !checks.contains(check) {
+                self.drop_check(*check);
+            }
+        }
+        if checks.is_empty() {
+            return None;
+        }
+        let subject = Subject {
+            of,
+            beat: Arc::clone(&instance.beat),
+            revision,
+            checks,
+        };
+        let judgement = self.judge(&subject);
+        self.subjects.insert(instance.id().clone(), subject);
+        judgement
+    }
+
+    /// The checks of `of`, those of `old` that it still defines among them.
+    fn follow(
+        &mut self,
+        of: &Registration,
+        old: Option<&Subject>,
+        observed: Status,
+        now_ms: u64,
+    ) -> Box<[CheckId]> {
+        let mut checks = Vec::new();
+        for source in Source::all(of) {
+            let kept = old.and_then(|old| {
+                let mut ids = old.checks.iter().copied();
+                ids.find(|id| {
+                    let track = self.tracks.get(id);
+                    track.is_some_and(|track| source.is_same(of, track.source, &old.of))
+                })
+            });
+            let id = match kept.filter(|id| !checks.contains(id)) {
+                Some(id) => id,
+                None => self.start(of, source, old.is_none().then_some(observed), now_ms),
+            };
+            if let Some(track) = self.tracks.get_mut(&id) {
+                track.source = source;
+            }
+            checks.push(id);
+        }
+        checks.into()
+    }
+
+    /// Puts a check on the schedule. What an earlier life of the registry found out is presumed to
+    /// hold, and such a check waits for a random phase; any other is due within a second.
+    fn start(
+        &mut self,
+        of: &Registration,
+        source: Source,
+        observed: Option<Status>,
+        now_ms: u64,
+    ) -> CheckId {
+        let verdict = match observed {
+            Some(Status::Healthy) => Verdict::presumed(true, now_ms),
+            Some(Status::Unhealthy) => Verdict::presumed(false, now_ms),
+            _ => Verdict::open(now_ms),
+        };
+        let within_ms = match verdict.says() {
+            Some(_) => source.interval_ms(of, &self.config),
+            None => u64::try_from(self.config.first_within.as_millis()).unwrap_or(u64::MAX),
+        };
+        self.last_id += 1;
+        let id = CheckId(self.last_id);
+        let phase = self.random.u64(0..=within_ms);
+        self.schedule.book(id, now_ms.saturating_add(phase));
+        let track = Track::new(of.service_id.clone(), source, verdict);
+        self.tracks.insert(id, track);
+        id
+    }
+
+    /// Forgets an instance that left at `revision`.
+    pub(super) fn forget(&mut self, id: &str, revision: Revision) {
+        let known = self.subjects.get(id);
+        if known.is_some_and(|subject| subject.revision < revision) {
+            self.drop_subject(id);
+        }
+    }
+
+    /// Forgets the instances that are not among `present`.
+    pub(super) fn retain(&mut self, present: &HashSet<ServiceId>) {
+        let gone: Vec<_> = self
+            .subjects
+            .keys()
+            .filter(|id| !present.contains(*id))
+            .cloned()
+            .collect();
+        for id in gone {
+            self.drop_subject(id.as_str());
+        }
+    }
+
+    fn drop_subject(&mut self, id: &str) {
+        let subject = self.subjects.remove(id);
+        for check in subject.iter().flat_map(|subject| &subject.checks) {
+            self.drop_check(*check);
+        }
+    }
+
+    fn drop_check(&mut self, check: CheckId) {
+        self.schedule.remove(check);
+        self.waiting.remove(check);
+        let track = self.tracks.remove(&check);
+        let flapped = track.is_some_and(|track| track.verdict.is_flapping());
+        self.flapping -= usize::from(flapped);
+    }
+
+    /// When there is something to do next, if slow checks wait for a free place.
+    pub(super) fn next_due(&self) -> Option<u64> {
+        self.schedule.next_due()
+    }
+
+    /// Takes what has been due for longest; slow checks only when there is room for one.
+    pub(super) fn take_due(&mut self, now_ms: u64, slow_room: bool) -> Option<Due> {
+        if slow_room && let Some((check, due_ms)) = self.waiting.take_due(now_ms) {
+            return self.turn(check, due_ms).map(Due::Probe);
+        }
+        while let Some((check, due_ms)) = self.schedule.take_due(now_ms) {
+            let Some(track) = self.tracks.get(&check) else {
+                continue;
+            };
+            let Some(subject) = self.subjects.get(&track.subject) else {
+                continue;
+            };
+            if track.source.is_ttl(&subject.of) {
+                return self.look(check, now_ms);
+            }
+            if track.slow && !slow_room {
+                self.waiting.book(check, due_ms);
+                continue;
+            }
+            return self.turn(check, due_ms).map(Due::Probe);
+        }
+        None
+    }
+
+    /// Looks at a TTL check: has there been a heartbeat within its interval?
+    fn look(&mut self, check: CheckId, now_ms: u64) -> Option<Due> {
+        let track = self.tracks.get(&check)?;
+        let subject = self.subjects.get(&track.subject)?;
+        let interval_ms = track.source.interval_ms(&subject.of, &self.config);
+        let heard_ms = subject.beat.last_heard_ms();
+        let ended = Ended::ttl(heard_ms, interval_ms, now_ms);
+        let next_ms = if ended.outcome == Outcome::Passed {
+            heard_ms.saturating_add(interval_ms).saturating_add(1)
+        } else {
+            // A heartbeat after a failure shall be noticed soon.
+            let pause = u64::try_from(self.config.ttl_recheck.as_millis()).unwrap_or(u64::MAX);
+            now_ms.saturating_add(pause.max(1))
+        };
+        self.schedule.book(check, next_ms.max(now_ms + 1));
+        let outcome = ended.outcome;
+        let judgement = self.record(check, ended);
+        Some(Due::Looked { outcome, judgement })
+    }
+
+    fn turn(&self, check: CheckId, due_ms: u64) -> Option<Turn> {
+        let track = self.tracks.get(&check)?;
+        let subject = self.subjects.get(&track.subject)?;
+        Some(Turn {
+            check,
+            of: Arc::clone(&subject.of),
+            source: track.source,
+            timeout: track.source.timeout(&subject.of, &self.config),
+            due_ms,
+            slow: track.slow,
+        })
+    }
+
+    /// Looks at the TTL checks of an instance now, and hands out a turn for each other check.
+    pub(super) fn take_all(
+        &mut self,
+        id: &str,
+        now_ms: u64,
+        turns: &mut Vec<Turn>,
+    ) -> Vec<Judgement> {
+        let mut judgements = Vec::new();
+        let checks = self.subjects.get(id).map(|known| known.checks.clone());
+        for check in checks.iter().flatten() {
+            let Some(turn) = self.turn(*check, now_ms) else {
+                continue;
+            };
+            if !turn.source.is_ttl(&turn.of) {
+                turns.push(turn);
+            } else if let Some(Due::Looked { judgement, .. }) = self.look(*check, now_ms) {
+                judgements.extend(judgement);
+            }
+        }
+        judgements
+    }
+
+    /// Books the next turn of a check whose turn is over, however it ended.
+    pub(super) fn book_next(&mut self, turn: &Turn, now_ms: u64) {
+        let Some(track) = self.tracks.get_mut(&turn.check) else {
+            return;
+        };
+        let interval_ms = turn.source.interval_ms(&turn.of, &self.config);
+        let next_ms = if track.in_phase {
+            next_turn(turn.due_ms, interval_ms, now_ms)
+        } else {
+            // From here on it has a phase of its own, whenever it registered.
+            track.in_phase = true;
+            now_ms.saturating_add(1 + self.random.u64(0..interval_ms.max(1)))
+        };
+        self.schedule.book(turn.check, next_ms);
+    }
+
+    /// Takes an outcome; answers with what it changes. That of a check which is gone changes
+    /// nothing, nor does one that began before the last.
+    pub(super) fn record(&mut self, check: CheckId, ended: Ended) -> Option<Judgement> {
+        let track = self.tracks.get_mut(&check)?;
+        let subject = self.subjects.get(&track.subject)?;
+        let rules = track.source.rules(&subject.of, &self.config);
+        let flapped = track.verdict.is_flapping();
+        let flipped = track.record(ended, &rules, self.config.results_max);
+        let flapping = track.verdict.is_flapping();
+        self.flapping -= usize::from(flapped);
+        self.flapping += usize::from(flapping);
+        if flipped { self.judge(subject) } else { None }
+    }
+
+    /// Any check that fails makes the instance unhealthy; any without a verdict leaves it as it is.
+    fn judge(&self, subject: &Subject) -> Option<Judgement> {
+        let mut undecided = false;
+        let tracks = subject.checks.iter().filter_map(|id| self.tracks.get(id));
+        for track in tracks {
+            match track.verdict.says() {
+                Some(true) => (),
+                None => undecided = true,
+                Some(false) => {
+                    let name = track.source.name(&subject.of);
+                    let reason = match track.last_failure() {
+                        Some(text) => format!("check \"{name}\": {text}"),
+                        None => format!("check \"{name}\" fails"),
+                    };
+                    return Some(Judgement {
+                        of: Arc::clone(&subject.of),
+                        status: Status::Unhealthy,
+                        reason: Some(reason),
+                    });
+                }
+            }
+        }
+        (!undecided).then(|| Judgement {
+            of: Arc::clone(&subject.of),
+            status: Status::Healthy,
+            reason: None,
+        })
+    }
+
+    /// The checks of an instance with what is kept of each, in their order.
+    pub(super) fn kept(&self, id: &str) -> Option<(Arc<Registration>, Vec<Kept<'_>>)> {
+        let subject = self.subjects.get(id)?;
+        let tracks = subject.checks.iter().filter_map(|id| self.tracks.get(id));
+        let kept = tracks.map(|track| track.kept(&subject.of)).collect();
+        Some((Arc::clone(&subject.of), kept))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,455 @@
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use super::{Due, Ended, Judgement, Table, Turn};
+use crate::{
+    health::{Config, Outcome},
+    model::{
+        Beat, Check, CheckKind, Instance, Lease, Metadata, Registration, Revision, ServiceId,
+        ServiceName, Status, Timestamp,
+    },
+};
+
+const INTERVAL: u64 = 5000;
+
+fn check(name: &str, kind: CheckKind) -> Check {
+    Check {
+        name: name.into(),
+        kind,
+        interval: Duration::from_millis(INTERVAL),
+        timeout: Duration::from_secs(1),
+        healthy_after: 1,
+        unhealthy_after: 2,
+    }
+}
+
+fn tcp(name: &str) -> Check {
+    let host = "10.0.0.1".into();
+    check(name, CheckKind::Tcp { host, port: 1 })
+}
+
+fn ttl() -> Check {
+    check("beat", CheckKind::Ttl)
+}
+
+fn instance(id: &str, checks: &[Check]) -> Instance {
+    let registration = Registration {
+        service_id: ServiceId::parse(id).expect("an id"),
+        service_name: ServiceName::parse("s").expect("a name"),
+        host: "10.0.0.1".into(),
+        port: 1,
+        metadata: Metadata::default(),
+        health_check_url: None,
+        tags: Box::default(),
+        version: "1.0.0".into(),
+        ttl: Duration::from_secs(300),
+        weight: 1,
+        zone: None,
+        checks: checks.into(),
+    };
+    Instance {
+        registration: Arc::new(registration),
+        observed: Status::Starting,
+        overridden: None,
+        lease: Lease::Running,
+        registered_at: Timestamp::default(),
+        revision: Revision(1),
+        incarnation: 1,
+        beat: Arc::new(Beat::new(0)),
+        encoded: OnceLock::new(),
+    }
+}
+
+fn observed(status: Status, instance: Instance) -> Instance {
+    Instance {
+        observed: status,
+        ..instance
+    }
+}
+
+fn table() -> Table {
+    Table::new(Config::default(), fastrand::Rng::with_seed(7))
+}
+
+/// Takes the turn that is due, which must be one.
+#[track_caller]
+fn turn(table: &mut Table, now_ms: u64) -> Turn {
+    match table.take_due(now_ms, true) {
+        Some(Due::Probe(turn)) => turn,
+        other => panic!("no turn at {now_ms}: {other:?}"),
+    }
+}
+
+fn ended(outcome: Outcome, at_ms: u64) -> Ended {
+    Ended {
+        outcome,
+        began_ms: at_ms,
+        at_ms,
+        latency: Duration::from_millis(1),
+        text: outcome.as_str().into(),
+    }
+}
+
+/// Ends a turn, and books the next.
+fn end(table: &mut Table, turn: &Turn, outcome: Outcome, at_ms: u64) -> Option<Judgement> {
+    let judgement = table.record(turn.check, ended(outcome, at_ms));
+    table.book_next(turn, at_ms);
+    judgement
+}
+
+#[test]
+fn twenty_thousand_at_once_are_spread_from_the_first_turn_on() {
+    let mut table = table();
+    for i in 0..20_000 {
+        table.observe(&instance(&format!("i{i}"), &[tcp("t")]), Revision(i), 0);
+    }
+    let mut begun = HashMap::<_, Vec<u64>>::new();
+    // Every millisecond of the first second, then of three intervals.
+    let mut per_ms = Vec::new();
+    for now in 0..1000 + 3 * INTERVAL {
+        let mut n = 0;
+        while let Some(Due::Probe(turn)) = table.take_due(now, true) {
+            begun.entry(turn.check).or_default().push(now);
+            end(&mut table, &turn, Outcome::Passed, now);
+            n += 1;
+        }
+        per_ms.push(n);
+    }
+    assert_eq!(begun.len(), 20_000);
+    assert!(
+        begun.values().all(|turns| turns[0] <= 1000),
+        "all within a second"
+    );
+    let busiest_first = per_ms[..1000].iter().max();
+    assert!(
+        busiest_first < Some(&60),
+        "20 are the mean, not {busiest_first:?}"
+    );
+    let later = usize::try_from(1000 + INTERVAL).expect("small");
+    let busiest_later = per_ms[later..].iter().max();
+    assert!(
+        busiest_later < Some(&25),
+        "4 are the mean, not {busiest_later:?}"
+    );
+    for turns in begun.values() {
+        // From the second turn on, each keeps its phase.
+        assert!(
+            turns[2..]
+                .windows(2)
+                .all(|pair| pair[1] - pair[0] == INTERVAL)
+        );
+        assert!(turns.len() >= 3, "{turns:?}");
+    }
+}
+
+#[test]
+fn after_a_restart_what_was_known_stands_and_nobody_is_probed_at_once() {
+    let mut table = table();
+    for i in 0..1000 {
+        let known = observed(Status::Healthy, instance(&format!("i{i}"), &[tcp("t")]));
+        let judgement = table.observe(&known, Revision(1), 0).expect("a judgement");
+        assert_eq!(judgement.status, Status::Healthy);
+    }
+    let mut due = 0;
+    while let Some(Due::Probe(_)) = table.take_due(INTERVAL / 10, true) {
+        due += 1;
+    }
+    assert!(
+        (50..200).contains(&due),
+        "{due} of 1000 in a tenth of the interval"
+    );
+    let down = observed(Status::Unhealthy, instance("down", &[tcp("a"), tcp("b")]));
+    let judgement = table.observe(&down, Revision(1), 0).expect("a judgement");
+    assert_eq!(judgement.status, Status::Unhealthy);
+}
+
+#[test]
+fn registering_again_adds_nothing() {
+    let mut table = table();
+    let known = instance("i", &[tcp("t")]);
+    for revision in 1..1000 {
+        table.observe(&known, Revision(revision), revision);
+    }
+    assert_eq!(table.sizes().checks, 1);
+    assert_eq!(table.schedule.len(), 1);
+    turn(&mut table, 2000);
+    assert!(table.take_due(u64::MAX, true).is_none());
+}
+
+#[test]
+fn runs_of_outcomes_become_judgements() {
+    let mut table = table();
+    table.observe(&instance("i", &[tcp("t")]), Revision(1), 0);
+    let mut now = 1000;
+    for (outcome, expected) in [
+        (Outcome::Skipped, None),
+        (Outcome::Failed, None),
+        (Outcome::Passed, Some(Status::Healthy)),
+        (Outcome::Failed, None),
+        (Outcome::Skipped, None),
+        (Outcome::TimedOut, Some(Status::Unhealthy)),
+        (Outcome::Denied, None),
+        (Outcome::Passed, Some(Status::Healthy)),
+        (Outcome::Passed, None),
+    ] {
+        let turn = turn(&mut table, now);
+        let judgement = end(&mut table, &turn, outcome, now);
+        assert_eq!(
+            judgement.map(|judgement| judgement.status),
+            expected,
+            "{outcome:?}"
+        );
+        now += INTERVAL;
+    }
+}
+
+#[test]
+fn all_checks_of_an_instance_count() {
+    let mut table = table();
+    table.observe(&instance("i", &[tcp("a"), tcp("b")]), Revision(1), 0);
+    let [a, b] = [turn(&mut table, 1000), turn(&mut table, 1000)];
+    let mut say = |turn: &Turn, outcome, at| {
+        let judgement = table.record(turn.check, ended(outcome, at));
+        judgement.map(|judgement| (judgement.status, judgement.reason))
+    };
+    assert_eq!(
+        say(&a, Outcome::Passed, 1),
+        None,
+        "the other has no verdict"
+    );
+    assert_eq!(say(&b, Outcome::Passed, 2), Some((Status::Healthy, None)));
+    assert_eq!(say(&b, Outcome::Failed, 3), None);
+    let name = b.source.name(&b.of).to_owned();
+    let reason = Some(format!("check \"{name}\": timed_out"));
+    assert_eq!(
+        say(&b, Outcome::TimedOut, 4),
+        Some((Status::Unhealthy, reason))
+    );
+    assert_eq!(say(&a, Outcome::Failed, 5), None);
+    assert_eq!(
+        say(&a, Outcome::Failed, 6).map(|told| told.0),
+        Some(Status::Unhealthy)
+    );
+    assert_eq!(
+        say(&b, Outcome::Passed, 7).map(|told| told.0),
+        Some(Status::Unhealthy)
+    );
+    assert_eq!(say(&a, Outcome::Passed, 8), Some((Status::Healthy, None)));
+}
+
+#[test]
+fn a_check_that_is_unchanged_keeps_its_verdict() {
+    let mut table = table();
+    table.observe(&instance("i", &[tcp("a")]), Revision(1), 0);
+    let a = turn(&mut table, 1000);
+    end(&mut table, &a, Outcome::Passed, 1000);
+
+    // Another place, and a second check: the first goes on as it was, the instance waits.
+    let grown = instance("i", &[tcp("b"), tcp("a")]);
+    assert!(table.observe(&grown, Revision(2), 1500).is_none());
+    let mut b = turn(&mut table, 2500);
+    if b.source.name(&b.of) == "a" {
+        b = turn(&mut table, 2500);
+    }
+    assert_eq!(b.source.name(&b.of), "b");
+    let judgement = end(&mut table, &b, Outcome::Passed, 2500).expect("a judgement");
+    assert_eq!(judgement.status, Status::Healthy);
+    assert!(Arc::ptr_eq(&judgement.of, &grown.registration));
+
+    // The first alone again: it is healthy without a new probe.
+    let shrunk = instance("i", &[tcp("a")]);
+    let judgement = table
+        .observe(&shrunk, Revision(3), 3000)
+        .expect("a judgement");
+    assert_eq!(judgement.status, Status::Healthy);
+    assert_eq!(table.sizes().checks, 1);
+    let (_, kept) = table.kept("i").expect("kept");
+    assert_eq!(kept[0].results.len(), 1, "of before");
+}
+
+#[test]
+fn a_late_outcome_of_an_old_definition_touches_nobody() {
+    let mut table = table();
+    table.observe(&instance("i", &[tcp("a")]), Revision(1), 0);
+    let late = turn(&mut table, 1000);
+    let changed = Check {
+        unhealthy_after: 1,
+        ..tcp("a")
+    };
+    table.observe(&instance("i", &[changed]), Revision(2), 1000);
+    assert!(end(&mut table, &late, Outcome::Failed, 1500).is_none());
+    let (_, kept) = table.kept("i").expect("kept");
+    assert_eq!((kept[0].results.len(), kept[0].verdict.says()), (0, None));
+    assert_eq!(table.schedule.len(), 1, "and books no turn");
+
+    // Nor does one of an instance that left, or of its successor.
+    let late = turn(&mut table, 3000);
+    table.forget("i", Revision(3));
+    table.observe(&instance("i", &[tcp("a")]), Revision(4), 3000);
+    assert!(end(&mut table, &late, Outcome::Passed, 3500).is_none());
+    assert_eq!(table.schedule.len(), 1);
+}
+
+#[test]
+fn an_outcome_that_began_before_the_last_changes_nothing() {
+    let mut table = table();
+    table.observe(&instance("i", &[tcp("a")]), Revision(1), 0);
+    let turn = turn(&mut table, 1000);
+    let judgement = table.record(turn.check, ended(Outcome::Passed, 1200));
+    assert!(judgement.is_some());
+    for _ in 0..5 {
+        let stale = Ended {
+            began_ms: 1000,
+            ..ended(Outcome::TimedOut, 2000)
+        };
+        assert!(table.record(turn.check, stale).is_none());
+    }
+}
+
+#[test]
+fn old_news_is_no_news() {
+    let mut table = table();
+    table.observe(&instance("i", &[tcp("a"), tcp("b")]), Revision(5), 0);
+    table.observe(&instance("i", &[tcp("a")]), Revision(4), 0);
+    table.forget("i", Revision(3));
+    table.forget("i", Revision(5));
+    assert_eq!(table.sizes().checks, 2);
+    table.forget("i", Revision(6));
+    assert_eq!(table.sizes().checks, 0);
+    assert_eq!(table.next_due(), None);
+}
+
+#[test]
+fn what_is_gone_is_forgotten() {
+    let mut table = table();
+    for id in ["a", "b"] {
+        table.observe(&instance(id, &[tcp("t"), ttl()]), Revision(1), 0);
+    }
+    table.retain(&HashSet::from([ServiceId::parse("b").expect("an id")]));
+    assert!(table.kept("a").is_none());
+    assert!(table.kept("b").is_some());
+    assert_eq!((table.sizes().checks, table.schedule.len()), (2, 2));
+    // Checks that were taken away leave nothing behind either.
+    table.observe(&instance("b", &[]), Revision(2), 0);
+    assert_eq!((table.sizes().checks, table.schedule.len()), (0, 0));
+    assert!(table.subjects.is_empty());
+}
+
+#[test]
+fn a_ttl_check_follows_the_heartbeats() {
+    #[track_caller]
+    fn look(table: &mut Table, now_ms: u64) -> Option<Status> {
+        match table.take_due(now_ms, false) {
+            Some(Due::Looked { judgement, .. }) => judgement.map(|told| told.status),
+            other => panic!("nothing to look at, at {now_ms}: {other:?}"),
+        }
+    }
+    let mut table = table();
+    let known = instance("i", &[ttl()]);
+    table.observe(&known, Revision(1), 0);
+    assert_eq!(
+        look(&mut table, 1000),
+        Some(Status::Healthy),
+        "registering is a sign of life"
+    );
+    assert_eq!(table.next_due(), Some(INTERVAL + 1));
+    known.beat.heard(4000);
+    assert_eq!(look(&mut table, INTERVAL + 1), None);
+    assert_eq!(table.next_due(), Some(4000 + INTERVAL + 1));
+    // A passing check of another kind is no heartbeat.
+    known.beat.passed(8000);
+    assert_eq!(look(&mut table, 9001), Some(Status::Unhealthy));
+    // Looked at every second from now on, told once.
+    for now in (10_001..20_000).step_by(1000) {
+        assert_eq!(table.next_due(), Some(now));
+        assert_eq!(look(&mut table, now), None);
+    }
+    let (_, kept) = table.kept("i").expect("kept");
+    assert_eq!(kept[0].results.len(), 3);
+    known.beat.heard(19_500);
+    assert_eq!(
+        look(&mut table, 20_001),
+        Some(Status::Healthy),
+        "noticed within a second"
+    );
+}
+
+#[test]
+fn slow_checks_wait_for_a_place_and_hold_nobody_up() {
+    let mut table = table();
+    for id in ["slow", "fast"] {
+        table.observe(&instance(id, &[tcp("t")]), Revision(1), 0);
+    }
+    for _ in 0..2 {
+        let turn = turn(&mut table, 1000);
+        let slow = turn.of.service_id.as_str() == "slow";
+        let outcome = if slow {
+            Outcome::TimedOut
+        } else {
+            Outcome::Passed
+        };
+        end(&mut table, &turn, outcome, 1000);
+    }
+    let now = 1000 + INTERVAL;
+    let Some(Due::Probe(turn)) = table.take_due(now, false) else {
+        panic!("the fast one is due");
+    };
+    assert_eq!(turn.of.service_id.as_str(), "fast");
+    assert!(table.take_due(now, false).is_none());
+    assert_eq!(table.sizes().waiting, 1);
+    let Some(Due::Probe(turn)) = table.take_due(now, true) else {
+        panic!("there is a place for the slow one");
+    };
+    assert!(turn.slow);
+    end(&mut table, &turn, Outcome::Passed, now);
+    assert_eq!(table.sizes().waiting, 0);
+    // It is as fast as the others now.
+    assert!(matches!(table.take_due(now + INTERVAL, false), Some(Due::Probe(turn)) if !turn.slow));
+}
+
+#[test]
+fn flapping_checks_are_counted_and_uncounted() {
+    let mut table = table();
+    let quick = Check {
+        unhealthy_after: 1,
+        ..tcp("t")
+    };
+    table.observe(&instance("i", &[quick]), Revision(1), 0);
+    let turn = turn(&mut table, 1000);
+    let mut judged = 0;
+    for at in 0..20 {
+        let outcome = if at % 2 == 0 {
+            Outcome::Passed
+        } else {
+            Outcome::Failed
+        };
+        judged += usize::from(
+            table
+                .record(turn.check, ended(outcome, 1000 + at))
+                .is_some(),
+        );
+    }
+    assert_eq!(
+        (judged, table.sizes().flapping),
+        (6, 1),
+        "a verdict, and five flips"
+    );
+    table.forget("i", Revision(2));
+    assert_eq!(table.sizes().flapping, 0);
+}
+
+#[test]
+fn results_are_bounded() {
+    let mut table = table();
+    table.observe(&instance("i", &[tcp("t")]), Revision(1), 0);
+    let turn = turn(&mut table, 1000);
+    for at in 0..100 {
+        table.record(turn.check, ended(Outcome::Passed, 1000 + at));
+    }
+    let (_, kept) = table.kept("i").expect("kept");
+    assert_eq!(kept[0].results.len(), Config::default().results_max);
+    assert_eq!(kept[0].results.back().map(|last| last.at_ms), Some(1099));
+}

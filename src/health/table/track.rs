@@ -1,0 +1,159 @@
+//! What is kept of one check.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use crate::{
+    health::{
+        check::Source,
+        report::Outcome,
+        verdict::{Rules, Verdict},
+    },
+    model::{Registration, ServiceId},
+};
+
+/// Room that is made at once, so that the default takes no more than it needs.
+const RESULTS_AT_ONCE: usize = 10;
+
+/// A probe that is over.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(in crate::health) struct Ended {
+    pub(in crate::health) outcome: Outcome,
+    pub(in crate::health) began_ms: u64,
+    pub(in crate::health) at_ms: u64,
+    pub(in crate::health) latency: Duration,
+    pub(in crate::health) text: Box<str>,
+}
+
+impl Ended {
+    /// What a TTL check says, by the last heartbeat.
+    pub(super) fn ttl(heard_ms: u64, interval_ms: u64, now_ms: u64) -> Self {
+        let silent_ms = now_ms.saturating_sub(heard_ms);
+        let passed = silent_ms <= interval_ms;
+        let text = if passed {
+            "heartbeat in time".into()
+        } else {
+            format!("no heartbeat for more than {interval_ms} ms").into()
+        };
+        Self {
+            outcome: if passed {
+                Outcome::Passed
+            } else {
+                Outcome::Failed
+            },
+            began_ms: now_ms,
+            at_ms: now_ms,
+            latency: Duration::ZERO,
+            text,
+        }
+    }
+}
+
+/// A probe that is over, as it is kept: there are ten of these for each check.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(in crate::health) struct Noted {
+    pub(in crate::health) at_ms: u64,
+    latency_us: u32,
+    pub(in crate::health) outcome: Outcome,
+    /// Shared with those before it that say the same.
+    pub(in crate::health) text: Arc<str>,
+}
+
+impl Noted {
+    pub(in crate::health) fn latency(&self) -> Duration {
+        Duration::from_micros(self.latency_us.into())
+    }
+}
+
+/// A check as reports show it.
+#[derive(Debug)]
+pub(in crate::health) struct Kept<'a> {
+    pub(in crate::health) source: Source,
+    pub(in crate::health) kind: &'static str,
+    pub(in crate::health) verdict: &'a Verdict,
+    /// Oldest first.
+    pub(in crate::health) results: &'a VecDeque<Noted>,
+}
+
+#[derive(Debug)]
+pub(super) struct Track {
+    pub(super) subject: ServiceId,
+    pub(super) source: Source,
+    pub(super) verdict: Verdict,
+    /// It took until its deadline last time.
+    pub(super) slow: bool,
+    /// Its turns have a random phase already.
+    pub(super) in_phase: bool,
+    /// When the last probe began of which the outcome was taken.
+    began_ms: u64,
+    results: VecDeque<Noted>,
+}
+
+impl Track {
+    pub(super) fn new(subject: ServiceId, source: Source, verdict: Verdict) -> Self {
+        Self {
+            subject,
+            source,
+            // A presumed verdict waited for a random phase.
+            in_phase: verdict.says().is_some(),
+            verdict,
+            slow: false,
+            began_ms: 0,
+            results: VecDeque::new(),
+        }
+    }
+
+    /// Takes an outcome; true when the check says something else now.
+    pub(super) fn record(&mut self, ended: Ended, rules: &Rules, results_max: usize) -> bool {
+        let Ended { outcome, at_ms, .. } = ended;
+        if ended.began_ms < self.began_ms {
+            return false;
+        }
+        self.began_ms = ended.began_ms;
+        self.slow = outcome == Outcome::TimedOut;
+        self.note(ended, results_max.max(1));
+        if outcome == Outcome::Skipped {
+            return false;
+        }
+        self.verdict
+            .record(outcome == Outcome::Passed, at_ms, rules)
+    }
+
+    fn note(&mut self, ended: Ended, results_max: usize) {
+        let last = self.results.back();
+        let same = last.filter(|last| *last.text == *ended.text);
+        // A TTL check that goes on failing is looked at often: once is enough to tell.
+        if ended.latency.is_zero() && ended.outcome == Outcome::Failed && same.is_some() {
+            return;
+        }
+        let noted = Noted {
+            at_ms: ended.at_ms,
+            latency_us: u32::try_from(ended.latency.as_micros()).unwrap_or(u32::MAX),
+            outcome: ended.outcome,
+            text: same.map_or_else(|| ended.text.into(), |last| Arc::clone(&last.text)),
+        };
+        if self.results.len() >= results_max {
+            self.results.pop_front();
+        } else if self.results.is_empty() {
+            self.results.reserve_exact(results_max.min(RESULTS_AT_ONCE));
+        }
+        self.results.push_back(noted);
+    }
+
+    pub(super) fn last_failure(&self) -> Option<&str> {
+        let failed = |noted: &&Noted| !matches!(noted.outcome, Outcome::Passed | Outcome::Skipped);
+        self.results
+            .iter()
+            .rev()
+            .find(failed)
+            .map(|noted| &*noted.text)
+    }
+
+    pub(super) fn kept<'a>(&'a self, of: &Registration) -> Kept<'a> {
+        Kept {
+            source: self.source,
+            kind: self.source.kind_name(of),
+            verdict: &self.verdict,
+            results: &self.results,
+        }
+    }
+}

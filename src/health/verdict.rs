@@ -1,0 +1,116 @@
+//! When a run of outcomes becomes a verdict, and when verdicts change too often. Pure.
+
+use std::collections::VecDeque;
+
+/// What makes a verdict, and what is too often.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Rules {
+    /// Passes in a row that make a check pass.
+    pub(super) healthy_after: u32,
+    /// Failures in a row that make it fail.
+    pub(super) unhealthy_after: u32,
+    /// More flips than these within the window are too many.
+    pub(super) flips_max: usize,
+    pub(super) window_ms: u64,
+}
+
+/// What a check says, and how it came to it.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    /// What it says: true when it passes, none before there is a verdict.
+    says: Option<bool>,
+    since_ms: u64,
+    /// What it would say if nothing were held down.
+    raw: Option<bool>,
+    /// The last outcome and how often it came in a row.
+    run: (bool, u32),
+    /// When `raw` flipped, within the window, oldest first.
+    flips: VecDeque<u64>,
+    flapping: bool,
+}
+
+impl Verdict {
+    /// No verdict yet.
+    pub(super) fn open(now_ms: u64) -> Self {
+        Self {
+            says: None,
+            since_ms: now_ms,
+            raw: None,
+            run: (false, 0),
+            flips: VecDeque::new(),
+            flapping: false,
+        }
+    }
+
+    /// The verdict of a life before this one.
+    pub(super) fn presumed(passes: bool, now_ms: u64) -> Self {
+        Self {
+            says: Some(passes),
+            raw: Some(passes),
+            ..Self::open(now_ms)
+        }
+    }
+
+    pub(super) fn says(&self) -> Option<bool> {
+        self.says
+    }
+
+    pub(super) fn since_ms(&self) -> u64 {
+        self.since_ms
+    }
+
+    pub(super) fn is_flapping(&self) -> bool {
+        self.flapping
+    }
+
+    /// Takes an outcome; true when the check says something else now.
+    pub(super) fn record(&mut self, passed: bool, now_ms: u64, rules: &Rules) -> bool {
+        let (last, times) = self.run;
+        let times = if passed == last {
+            times.saturating_add(1)
+        } else {
+            1
+        };
+        self.run = (passed, times);
+        let enough = if passed {
+            rules.healthy_after
+        } else {
+            rules.unhealthy_after
+        };
+        if times >= enough && self.raw != Some(passed) {
+            // The first verdict is no flip.
+            if self.raw.is_some() {
+                self.flips.push_back(now_ms);
+            }
+            self.raw = Some(passed);
+        }
+        self.watch_flips(now_ms, rules);
+        if self.flapping || self.says == self.raw {
+            return false;
+        }
+        self.says = self.raw;
+        self.since_ms = now_ms;
+        true
+    }
+
+    /// Flapping begins with one flip too many; it ends when half as many as allowed are left in the
+    /// window, so that it does not itself begin and end all the time.
+    fn watch_flips(&mut self, now_ms: u64, rules: &Rules) {
+        while self
+            .flips
+            .front()
+            .is_some_and(|at| at.saturating_add(rules.window_ms) <= now_ms)
+        {
+            self.flips.pop_front();
+        }
+        if self.flips.len() > rules.flips_max {
+            self.flapping = true;
+            self.flips.drain(..self.flips.len() - rules.flips_max - 1);
+        } else if self.flips.len() <= rules.flips_max / 2 {
+            self.flapping = false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,240 @@
+//! The door without a port, and rooms that stand in for those behind the ports.
+
+use std::sync::Arc;
+
+use axum::{
+    body::Body,
+    http::{HeaderMap, Method, Request, StatusCode, header},
+};
+use http_body_util::BodyExt;
+use parking_lot::Mutex;
+use serde_json::Value;
+
+use super::{
+    config::Config,
+    front::Front,
+    routes,
+    state::{Rooms, Shared},
+};
+use crate::{
+    api::{CheckReport, Defaults, HealthReport, ProbeOutcome, Ready, WatcherDraft, WatcherShape},
+    model::{Cursor, Status, Timestamp},
+    ports::{Boxed, Probes, Readiness, WatcherError, Watchers},
+    registry::{self, Registry},
+    telemetry::Metrics,
+};
+
+/// The rooms behind the ports.
+#[derive(Debug)]
+pub(super) struct Stage {
+    registry: Registry,
+    watchers: Mutex<Vec<WatcherShape>>,
+    pub(super) broken: Mutex<Option<&'static str>>,
+}
+
+/// More webhooks than these are refused.
+pub(super) const WATCHERS_MAX: usize = 2;
+
+impl Probes for Stage {
+    fn check_now<'a>(&'a self, id: &'a str) -> Boxed<'a, Option<HealthReport>> {
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            assert!(id != "panics", "a probe that panics: secret of the inside");
+            if id == "hangs" {
+                std::future::pending::<()>().await;
+            }
+            self.report(id)
+        })
+    }
+
+    fn report(&self, id: &str) -> Option<HealthReport> {
+        let instance = self.registry.instance(id)?;
+        let result = ProbeOutcome {
+            at: Timestamp(0),
+            passed: true,
+            latency_ms: 1.25,
+            message: "200 OK".into(),
+        };
+        Some(HealthReport {
+            service_id: id.into(),
+            status: instance.status(),
+            checks: vec![CheckReport {
+                name: "up".into(),
+                kind: "http",
+                status: Status::Healthy,
+                since: Some(Timestamp(0)),
+                flapping: false,
+                next: None,
+                results: vec![result],
+            }],
+        })
+    }
+}
+
+impl Watchers for Stage {
+    fn add(&self, draft: WatcherDraft, _: Option<Cursor>) -> Result<WatcherShape, WatcherError> {
+        let mut list = self.watchers.lock();
+        if list.len() >= WATCHERS_MAX {
+            return Err(WatcherError::Full { max: WATCHERS_MAX });
+        }
+        if draft.callback_url.contains("169.254") {
+            return Err(WatcherError::Url("is a link-local address".to_owned()));
+        }
+        let watcher = WatcherShape {
+            id: format!("w/{}", list.len()).into(),
+            service_name: draft.service_name,
+            callback_url: draft.callback_url,
+            events: draft.events,
+            created_at: Timestamp(0),
+            cursor: "0-0".to_owned(),
+            state: "active",
+            delivered: 0,
+            failed: 0,
+            last_error: None,
+        };
+        list.push(watcher.clone());
+        Ok(watcher)
+    }
+
+    fn list(&self) -> Vec<WatcherShape> {
+        self.watchers.lock().clone()
+    }
+
+    fn find(&self, id: &str) -> Option<WatcherShape> {
+        self.list().into_iter().find(|one| *one.id == *id)
+    }
+
+    fn remove(&self, id: &str) -> bool {
+        let mut list = self.watchers.lock();
+        let before = list.len();
+        list.retain(|one| *one.id != *id);
+        list.len() < before
+    }
+}
+
+impl Readiness for Stage {
+    fn parts(&self) -> Vec<Ready> {
+        let broken = *self.broken.lock();
+        vec![Ready {
+            name: "stage",
+            ok: broken.is_none(),
+            detail: broken.unwrap_or("fine").to_owned(),
+        }]
+    }
+}
+
+/// The door without a port.
+#[derive(Debug)]
+pub(super) struct Api {
+    pub(super) front: Front,
+    pub(super) shared: Shared,
+    pub(super) stage: Arc<Stage>,
+}
+
+/// An answer, its body as JSON where it is.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) json: Value,
+    pub(super) bytes: bytes::Bytes,
+}
+
+impl Answered {
+    pub(super) fn header(&self, name: &str) -> &str {
+        let value = self.headers.get(name);
+        value.map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+impl Api {
+    pub(super) fn new() -> Self {
+        Self::with(Config::default())
+    }
+
+    pub(super) fn with(config: Config) -> Self {
+        let registry = Registry::new(registry::Config::default());
+        let stage = Arc::new(Stage {
+            registry: registry.clone(),
+            watchers: Mutex::default(),
+            broken: Mutex::default(),
+        });
+        let rooms = Rooms {
+            registry,
+            metrics: Metrics::default(),
+            defaults: Defaults::default(),
+            probes: Arc::<Stage>::clone(&stage),
+            watchers: Arc::<Stage>::clone(&stage),
+            readiness: Arc::<Stage>::clone(&stage),
+        };
+        let shared = Shared::new(config, rooms).unwrap();
+        let front = Front::new(shared.clone(), routes::router(&shared));
+        Self {
+            front,
+            shared,
+            stage,
+        }
+    }
+
+    /// A request with headers, as pairs.
+    pub(super) async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Answered {
+        let mut request = Request::builder()
+            .method(Method::from_bytes(method.as_bytes()).unwrap())
+            .uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = self.front.answer(request.body(body.into()).unwrap()).await;
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        Answered {
+            status: parts.status,
+            headers: parts.headers,
+            json: serde_json::from_slice(&bytes).unwrap_or_default(),
+            bytes,
+        }
+    }
+
+    /// A request that must be answered with this code.
+    #[track_caller]
+    pub(super) fn expect(
+        &self,
+        code: u16,
+        method: &str,
+        path: &str,
+        body: impl Into<Body>,
+    ) -> impl Future<Output = Answered> {
+        let caller = std::panic::Location::caller();
+        let what = format!("{method} {path} ({caller})");
+        let answered = self.ask(method, path, &[], body);
+        async move {
+            let answered = answered.await;
+            let told = String::from_utf8_lossy(&answered.bytes);
+            assert_eq!(answered.status.as_u16(), code, "{what}: {told}");
+            if code >= 400 {
+                let kind = answered.header(header::CONTENT_TYPE.as_str());
+                assert_eq!(kind, "application/problem+json", "{what}");
+                assert_eq!(answered.json["status"], code, "{what}");
+            }
+            answered
+        }
+    }
+
+    /// Registers an instance with these further fields.
+    pub(super) async fn register(&self, service: &str, id: &str, more: &Value) -> Answered {
+        let mut body = serde_json::json!({
+            "service_id": id, "service_name": service, "host": "127.0.0.1", "port": 8080,
+        });
+        for (key, value) in more.as_object().into_iter().flatten() {
+            body[key] = value.clone();
+        }
+        self.expect(200, "POST", "/services/register", body.to_string())
+            .await
+    }
+}

@@ -1,0 +1,234 @@
+//! The binary as a user has it: arguments, signals, exit codes.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+/// Longer than anything here takes, however busy the machine is.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A daemon of the test's own, on free ports; killed when it goes out of scope.
+struct Daemon {
+    child: Child,
+    url: String,
+    log: mpsc::Receiver<Value>,
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Daemon {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = musterd(arguments).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (tx, log) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let value = serde_json::from_str(&line).unwrap_or(Value::String(line));
+                if tx.send(value).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut daemon = Self {
+            child,
+            url: String::new(),
+            log,
+        };
+        let line = daemon.logged(|line| line.get("http.address").is_some());
+        daemon.url = format!("http://{}", line["http.address"].as_str().unwrap());
+        daemon
+    }
+
+    /// Waits for a line of the log.
+    fn logged(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let line = self.log.recv_timeout(left).expect("the line comes in time");
+            if wanted(&line) {
+                return line;
+            }
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args([name, &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    fn exit_code(mut self) -> i32 {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code().expect("it exits, it is not killed");
+            }
+            assert!(Instant::now() < deadline, "it does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn musterd(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_musterd"));
+    let free = ["http", "broker", "consul", "dns"].map(|door| format!("{door}.listen=127.0.0.1:0"));
+    for key in free.iter().map(String::as_str).chain(["log.format=json"]) {
+        command.args(["--set", key]);
+    }
+    command.args(arguments);
+    command
+}
+
+#[tokio::test]
+async fn a_service_registers_is_found_and_the_daemon_stops_when_asked() {
+    let daemon = Daemon::start(&[]);
+    let client = reqwest::Client::new();
+    let registration =
+        json!({"service_id": "a", "service_name": "web", "host": "127.0.0.1", "port": 80});
+    let answer = client
+        .post(format!("{}/services/register", daemon.url))
+        .json(&registration)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 200);
+    let found: Value = client
+        .get(format!("{}/services/discover/web", daemon.url))
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(found["total_count"], 1);
+    assert_eq!(found["services"][0]["port"], 80);
+
+    // A stream is open: the stop ends it at once and does not wait for it.
+    let mut stream = client
+        .get(format!("{}/watch", daemon.url))
+        .send()
+        .await
+        .unwrap();
+    assert!(stream.chunk().await.unwrap().is_some());
+    let asked = Instant::now();
+    daemon.signal("-TERM");
+    while let Ok(Some(_)) = stream.chunk().await {}
+    assert_eq!(daemon.exit_code(), 0);
+    assert!(
+        asked.elapsed() < Duration::from_secs(9),
+        "it stops well before its grace period is over"
+    );
+}
+
+#[test]
+fn an_interrupt_is_a_stop_too() {
+    let daemon = Daemon::start(&[]);
+    daemon.signal("-INT");
+    assert_eq!(daemon.exit_code(), 0);
+}
+
+#[test]
+fn every_fault_of_the_configuration_is_told_and_the_code_is_2() {
+    let output = musterd(&[
+        "--set",
+        "http.listen=nowhere",
+        "--set",
+        "stop.grace=soon",
+        "--set",
+        "htpp.x=1",
+    ])
+    .output()
+    .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        told.contains("stop.grace") && told.contains("htpp"),
+        "{told}"
+    );
+    let output = musterd(&["--set", "log.level=loud=very"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("log.level")
+    );
+    assert_eq!(
+        musterd(&["--no-such-flag"]).output().unwrap().status.code(),
+        Some(2)
+    );
+    assert_eq!(
+        musterd(&["check-config"]).output().unwrap().status.code(),
+        Some(0)
+    );
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_and_the_code_is_1() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let output = musterd(&["--set", &format!("http.listen={address}")])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        told.contains(&address.to_string()) && told.contains("in use"),
+        "{told}"
+    );
+}
+
+#[tokio::test]
+async fn a_hangup_reloads_the_log_level_and_the_cors_policy() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    write!(file, "[log]\nlevel = 'info'\n").unwrap();
+    let daemon = Daemon::start(&["--config", file.path().to_str().unwrap()]);
+    let client = reqwest::Client::new();
+    let allowed = async || {
+        let request = client
+            .get(format!("{}/health", daemon.url))
+            .header("origin", "https://other.example");
+        let answer = request.send().await.unwrap();
+        answer
+            .headers()
+            .get("access-control-allow-origin")
+            .is_some()
+    };
+    assert!(allowed().await, "any origin by default");
+
+    write!(file, "[http.cors]\norigins = ['https://ops.example']\n").unwrap();
+    daemon.signal("-HUP");
+    daemon.logged(|line| line.to_string().contains("reloaded"));
+    assert!(!allowed().await, "only the one that is named");
+
+    write!(file, "credentials = 'perhaps'\n").unwrap();
+    daemon.signal("-HUP");
+    daemon.logged(|line| line.to_string().contains("http.cors.credentials"));
+    assert!(!allowed().await, "a faulty configuration changes nothing");
+}
+
+#[test]
+fn the_health_command_tells_whether_the_daemon_answers() {
+    let daemon = Daemon::start(&[]);
+    let address = daemon.url.trim_start_matches("http://").to_owned();
+    let ask = |address: &str| musterd(&["health", "--address", address]).output().unwrap();
+    assert_eq!(ask(&address).status.code(), Some(0));
+    drop(daemon);
+    let output = ask(&address);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().contains(&address));
+}

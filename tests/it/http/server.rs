@@ -1,0 +1,181 @@
+//! A server on a free port, with rooms that stand in for those behind its ports, and a client that
+//! writes what it likes.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use musterd::{
+    api::{Defaults, HealthReport, Ready, WatcherDraft, WatcherShape},
+    http::{self, Config, Door, Rooms},
+    model::Cursor,
+    ports::{Boxed, Probes, Readiness, WatcherError, Watchers},
+    registry::{self, Registry},
+    telemetry::Metrics,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+/// Longer than anything here may take.
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The rooms behind the ports. A probe takes a while.
+#[derive(Debug)]
+struct Stage(Registry);
+
+impl Probes for Stage {
+    fn check_now<'a>(&'a self, id: &'a str) -> Boxed<'a, Option<HealthReport>> {
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            self.report(id)
+        })
+    }
+
+    fn report(&self, id: &str) -> Option<HealthReport> {
+        let instance = self.0.instance(id)?;
+        Some(HealthReport {
+            service_id: id.into(),
+            status: instance.status(),
+            checks: Vec::new(),
+        })
+    }
+}
+
+impl Watchers for Stage {
+    fn add(&self, _: WatcherDraft, _: Option<Cursor>) -> Result<WatcherShape, WatcherError> {
+        Err(WatcherError::Full { max: 0 })
+    }
+
+    fn list(&self) -> Vec<WatcherShape> {
+        Vec::new()
+    }
+
+    fn find(&self, _: &str) -> Option<WatcherShape> {
+        None
+    }
+
+    fn remove(&self, _: &str) -> bool {
+        false
+    }
+}
+
+impl Readiness for Stage {
+    fn parts(&self) -> Vec<Ready> {
+        Vec::new()
+    }
+}
+
+/// A server that runs until it is told to stop, or the test ends.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
+    pub(super) stop: CancellationToken,
+    pub(super) registry: Registry,
+    tasks: JoinSet<()>,
+}
+
+impl Server {
+    pub(super) async fn start(config: Config) -> Self {
+        let config = Config {
+            listen: "127.0.0.1:0".to_owned(),
+            ..config
+        };
+        let registry = Registry::new(registry::Config::default());
+        let stage = Arc::new(Stage(registry.clone()));
+        let rooms = Rooms {
+            registry: registry.clone(),
+            metrics: Metrics::default(),
+            defaults: Defaults::default(),
+            probes: Arc::<Stage>::clone(&stage),
+            watchers: Arc::<Stage>::clone(&stage),
+            readiness: stage,
+        };
+        let bound = http::bind(&config).await.unwrap();
+        let address = bound.local_addr();
+        let door = Door::new(config, rooms).unwrap();
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(bound.serve(door, stop.clone()));
+        Self {
+            address,
+            stop,
+            registry,
+            tasks,
+        }
+    }
+
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Stops the server and waits until it has.
+    pub(super) async fn stopped(mut self) {
+        self.stop.cancel();
+        let joined = timeout(PATIENCE, self.tasks.join_next()).await;
+        joined.expect("stops in time").unwrap().unwrap();
+    }
+
+    pub(super) async fn connect(&self) -> Raw {
+        Raw(TcpStream::connect(self.address).await.unwrap())
+    }
+
+    /// Registers instances with this much metadata each.
+    pub(super) fn fill(&self, service: &str, count: usize, bytes: usize) {
+        for n in 0..count {
+            let body = format!(
+                r#"{{"service_id":"{service}-{n}","service_name":"{service}","host":"h","port":1,"metadata":{{"k":"{}"}}}}"#,
+                "x".repeat(bytes)
+            );
+            let parsed = musterd::api::registration(body.as_bytes(), &Defaults::default());
+            self.registry
+                .register(parsed.unwrap().registration, None)
+                .unwrap();
+        }
+    }
+}
+
+/// A connection on which anything can be written.
+#[derive(Debug)]
+pub(super) struct Raw(pub(super) TcpStream);
+
+impl Raw {
+    pub(super) async fn write(&mut self, text: impl AsRef<[u8]>) {
+        self.0.write_all(text.as_ref()).await.unwrap();
+    }
+
+    /// Everything up to the end of the connection.
+    pub(super) async fn rest(&mut self) -> String {
+        let mut all = Vec::new();
+        let read = timeout(PATIENCE, self.0.read_to_end(&mut all)).await;
+        read.expect("the server hangs up in time").ok();
+        String::from_utf8_lossy(&all).into_owned()
+    }
+
+    /// Everything up to and with the first `end`.
+    pub(super) async fn until(&mut self, end: &str) -> String {
+        let mut all = Vec::new();
+        while !all.ends_with(end.as_bytes()) {
+            let byte = timeout(PATIENCE, self.0.read_u8()).await;
+            let byte = byte.unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&all)));
+            let told = String::from_utf8_lossy(&all).into_owned();
+            all.push(byte.unwrap_or_else(|error| panic!("{error} after {told:?}")));
+        }
+        String::from_utf8(all).unwrap()
+    }
+
+    /// The head of an answer and its body.
+    pub(super) async fn answer(&mut self) -> (String, String) {
+        let head = self.until("\r\n\r\n").await;
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "));
+        let length = length.map_or(0, |length| length.parse().unwrap());
+        let mut body = vec![0; length];
+        let read = timeout(PATIENCE, self.0.read_exact(&mut body)).await;
+        read.expect("a body in time").unwrap();
+        (head, String::from_utf8(body).unwrap())
+    }
+}
