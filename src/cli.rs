@@ -94,7 +94,8 @@ fn serve(sources: &Sources, config: Config) -> ExitCode {
         let signals = Signals::catch().map_err(AppError::Signals)?;
         let app = App::start(config).await?;
         let reload = app.reloader(logs);
-        app.run_until(signals.wait_for_stop(|| reload.apply(sources.load()))).await
+        app.run_until(signals.wait_for_stop(|| reload.apply(sources.load())))
+            .await
     });
     // Tasks that block are not waited for: every room has ended or was given up.
     runtime.shutdown_background();
