@@ -1,5 +1,6 @@
 //! The broker as a program runs it: listens, keeps the connections, tells what is going on.
 
+mod arrival;
 mod clock;
 mod connection;
 mod door;
@@ -7,6 +8,7 @@ mod handshake;
 mod link;
 mod registry;
 mod view;
+mod wire;
 
 use std::{
     collections::HashMap,

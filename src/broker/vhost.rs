@@ -41,7 +41,10 @@ use super::{
     message::Draft,
     outbox::Put,
     peer::Peer,
-    queue::{ConnectionId, Queue, QueueId, ready::NEVER},
+    queue::{
+        ConnectionId, Queue, QueueId,
+        ready::{NEVER, Ready},
+    },
     slab::Slab,
     wire::ShortStr,
 };
@@ -81,6 +84,7 @@ pub struct Vhost {
     touched: VecDeque<QueueId>,
     dead: VecDeque<Draft>,
     dirty: Vec<Arc<Peer>>,
+    garbage: Vec<Ready>,
     keeper: Option<Box<dyn Keeper>>,
     stamp: Stamp,
     counters: VhostCounters,
@@ -118,6 +122,7 @@ impl Vhost {
             touched: VecDeque::new(),
             dead: VecDeque::new(),
             dirty: Vec::new(),
+            garbage: Vec::new(),
             keeper: None,
             stamp,
             counters: VhostCounters::default(),
@@ -159,6 +164,12 @@ impl Vhost {
     /// The peers whose outboxes were empty and are not any more.
     pub fn dirty(&mut self, into: &mut Vec<Arc<Peer>>) {
         into.append(&mut self.dirty);
+    }
+
+    /// What was purged: to drop it takes long, and nobody should wait for that.
+    #[must_use]
+    pub fn garbage(&mut self) -> Vec<Ready> {
+        std::mem::take(&mut self.garbage)
     }
 
     fn queue_id(&self, name: &ShortStr) -> Result<QueueId, Exception> {

@@ -156,11 +156,9 @@ impl Ready {
     }
 
     /// Takes everything.
-    pub fn clear(&mut self) -> usize {
-        let count = self.len;
+    pub fn take(&mut self) -> Self {
         let top_priority = u8::try_from(self.levels.len() - 1).unwrap_or(u8::MAX);
-        *self = Self::new(top_priority);
-        count
+        std::mem::replace(self, Self::new(top_priority))
     }
 
     /// The first messages in the order in which they would leave, for a look.

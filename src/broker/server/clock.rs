@@ -54,6 +54,11 @@ impl VhostCell {
         (more, deadline)
     }
 
+    /// Lets the clock finish what a turn has left to do.
+    pub(super) fn leave_rest(&self) {
+        self.earlier.notify_one();
+    }
+
     /// Ends a turn with the vhost: wakes the clock if something is due earlier than it knows, and
     /// flushes every peer that got something, but for `own`, who flushes for itself.
     pub(super) fn finish(
@@ -64,7 +69,9 @@ impl VhostCell {
     ) {
         let deadline = vhost.next_deadline();
         vhost.dirty(dirty);
+        let garbage = vhost.garbage();
         drop(vhost);
+        drop(garbage);
         if deadline < self.armed.load(Relaxed) {
             self.armed.store(deadline, Relaxed);
             self.earlier.notify_one();

@@ -11,29 +11,19 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::{net::TcpStream, time::Instant};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Shared,
-    clock::VhostCell,
-    door::Encryption,
-    handshake::{Agreed, Client, shake},
-    link::{self, Reader, Writer},
-    registry::{Entry, Place},
+    Shared, clock::VhostCell, handshake::Agreed, link::Writer, registry::Entry, wire::Wire,
 };
 use crate::broker::{
     config::bytes,
     exception::Exception,
     peer::{Flush, Peer},
     session::{Phase, Scene, Session, SessionLimits},
-    tls,
     vhost::json_table,
-    wire::{
-        FrameReader, ReplyCode, ShortStr,
-        frame::put_heartbeat,
-        method::{MethodSpec, connection},
-    },
+    wire::{FrameReader, ReplyCode, ShortStr, frame::put_heartbeat, method::connection},
 };
 
 /// How many frames are carried out before others have the vhost.
@@ -45,171 +35,7 @@ const IDLE_TICK: Duration = Duration::from_secs(30);
 /// How often a blocked connection looks whether it may go on.
 const BLOCKED_TICK: Duration = Duration::from_millis(50);
 
-/// How long a client may go on sending after the end.
-const LINGER: Duration = Duration::from_secs(1);
-
-/// Why a connection ended.
-#[derive(Debug)]
-pub(super) enum Ended {
-    /// The socket failed or was closed.
-    Socket(io::Error),
-    /// It did not speak AMQP 0-9-1.
-    Protocol,
-    /// It was refused, for this reason.
-    Refused(String),
-    /// The handshake took too long.
-    Slow,
-}
-
-/// A socket with its frames and its outbox.
-#[derive(Debug)]
-pub(super) struct Wire {
-    pub(super) peer: Arc<Peer>,
-    pub(super) frames: FrameReader,
-    reader: Reader,
-    writer: Writer,
-}
-
-impl Wire {
-    /// Waits for more bytes.
-    pub(super) async fn fill(&mut self) -> Result<(), Ended> {
-        match self.reader.read(self.frames.input()).await {
-            Ok(0) => Err(Ended::Socket(io::ErrorKind::UnexpectedEof.into())),
-            Ok(_) => Ok(()),
-            Err(error) => Err(Ended::Socket(error)),
-        }
-    }
-
-    /// Ends the connection so that the client still reads what it was sent: a socket that is closed
-    /// while something comes in takes back what was sent last.
-    async fn leave(&mut self) {
-        let left = async {
-            self.writer.shut().await?;
-            loop {
-                self.frames = FrameReader::default();
-                if self.reader.read(self.frames.input()).await? == 0 {
-                    return io::Result::Ok(());
-                }
-            }
-        };
-        // A client that is gone, or stays, is left all the same.
-        let _left = tokio::time::timeout(LINGER, left).await;
-    }
-
-    /// Sends a method on channel 0 and sees it off.
-    pub(super) async fn send(&mut self, method: &impl MethodSpec) -> Result<(), Ended> {
-        self.peer.outbox.put(method, 0);
-        self.drain().await
-    }
-
-    /// Writes all that waits.
-    pub(super) async fn drain(&mut self) -> Result<(), Ended> {
-        loop {
-            match self.writer.flush(&self.peer) {
-                Flush::Done => return Ok(()),
-                Flush::Broken => return Err(Ended::Socket(io::ErrorKind::BrokenPipe.into())),
-                Flush::Later => self.writer.wait(&self.peer).await.map_err(Ended::Socket)?,
-            }
-        }
-    }
-}
-
-/// A client that has just come in.
-#[derive(Debug)]
-pub(super) struct Arrival {
-    pub(super) socket: TcpStream,
-    pub(super) address: SocketAddr,
-    pub(super) encryption: Option<Encryption>,
-    pub(super) place: Place,
-}
-
-/// Serves one client until it or we have enough.
-pub(super) async fn run(shared: Arc<Shared>, arrival: Arrival, stop: CancellationToken) {
-    let Arrival {
-        socket,
-        address,
-        encryption,
-        place,
-    } = arrival;
-    // Without it small answers wait for the client's acknowledgements; with it they just go.
-    if let Err(error) = socket.set_nodelay(true) {
-        tracing::debug!("no TCP_NODELAY for {address}: {error}");
-    }
-    let handshake = tokio::time::timeout(
-        shared.config.limits.handshake,
-        arrive(&shared, socket, address, encryption),
-    );
-    let arrived = tokio::select! {
-        () = stop.cancelled() => return,
-        arrived = handshake => arrived.unwrap_or(Err(Ended::Slow)),
-    };
-    match arrived {
-        Ok(connection) => connection.serve(stop).await,
-        Err(ended) => log_refused(address, &ended),
-    }
-    drop(place);
-}
-
-/// TLS if it has to be, then the AMQP handshake.
-async fn arrive(
-    shared: &Arc<Shared>,
-    socket: TcpStream,
-    address: SocketAddr,
-    encryption: Option<Encryption>,
-) -> Result<Box<Connection>, Ended> {
-    let id = shared.next_connection();
-    let room = bytes(shared.config.limits.outbox_per_connection);
-    let (peer, reader, writer, certified) = match encryption {
-        None => {
-            let socket = Arc::new(socket);
-            let (reader, writer) = link::plain(&socket);
-            (Peer::on_socket(id, room, socket), reader, writer, None)
-        }
-        Some(encryption) => {
-            let stream = encryption
-                .acceptor
-                .accept(socket)
-                .await
-                .map_err(Ended::Socket)?;
-            let chain = stream.get_ref().1.peer_certificates();
-            let certified = tls::user_of(chain, encryption.user_from);
-            let (reader, writer) = link::tls(stream);
-            (Peer::detached(id, room), reader, writer, certified)
-        }
-    };
-    let mut wire = Wire {
-        peer: Arc::new(peer),
-        frames: FrameReader::default(),
-        reader,
-        writer,
-    };
-    let client = Client { address, certified };
-    let agreed = match shake(shared, &mut wire, &client).await {
-        Ok(agreed) => agreed,
-        Err(ended) => {
-            if !matches!(ended, Ended::Socket(_)) {
-                wire.leave().await;
-            }
-            return Err(ended);
-        }
-    };
-    Ok(Box::new(Connection::new(
-        Arc::clone(shared),
-        wire,
-        agreed,
-        address,
-    )))
-}
-
-fn log_refused(address: SocketAddr, ended: &Ended) {
-    match ended {
-        Ended::Socket(error) => tracing::debug!("{address} left before it had logged in: {error}"),
-        Ended::Protocol => tracing::warn!("{address} does not speak AMQP 0-9-1"),
-        Ended::Refused(why) => tracing::warn!("refused {address}: {why}"),
-        Ended::Slow => tracing::warn!("{address} took too long to log in"),
-    }
-}
-
+/// A connection that has opened its vhost.
 pub(super) struct Connection {
     shared: Arc<Shared>,
     wire: Wire,
@@ -223,11 +49,19 @@ pub(super) struct Connection {
     dirty: Vec<Arc<Peer>>,
     heard: Instant,
     spoke_bytes: u64,
-    closing_since: Option<Instant>,
+    /// Until when the client may answer our `connection.close`.
+    closing_until: Option<Instant>,
+    /// Whether the vhost has more to deliver than one turn allows.
+    more: bool,
 }
 
 impl Connection {
-    fn new(shared: Arc<Shared>, wire: Wire, agreed: Agreed, address: SocketAddr) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        wire: Wire,
+        agreed: Agreed,
+        address: SocketAddr,
+    ) -> Self {
         let limits = &shared.config.limits;
         let session_limits = SessionLimits {
             channel_max: agreed.channel_max,
@@ -267,14 +101,15 @@ impl Connection {
             dirty: Vec::new(),
             heard: Instant::now(),
             spoke_bytes: 0,
-            closing_since: None,
+            closing_until: None,
+            more: false,
             shared,
             wire,
             entry,
         }
     }
 
-    async fn serve(mut self: Box<Self>, stop: CancellationToken) {
+    pub(super) async fn serve(mut self: Box<Self>, stop: CancellationToken) {
         let entry = Arc::clone(&self.entry);
         let id = entry.peer.id;
         tracing::info!(
@@ -319,6 +154,9 @@ impl Connection {
         });
         self.vhost.finish(vhost, &mut self.dirty, id);
         self.pump();
+        if self.more {
+            self.vhost.leave_rest();
+        }
         self.wire.peer.outbox.close();
         self.shared.registry.remove(id);
     }
@@ -328,7 +166,10 @@ impl Connection {
         let mut ticker = tokio::time::interval(self.tick_every());
         ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let idle = self.work();
+            if self.more {
+                self.pump();
+            }
+            let idle = self.work() && !self.more;
             self.log_raised();
             let flush = self.wire.writer.flush(&self.wire.peer);
             if flush == Flush::Broken {
@@ -347,7 +188,7 @@ impl Connection {
                 continue;
             }
             let room = self.has_room() && !self.blocked;
-            let blocked = self.blocked;
+            let (blocked, closing_until) = (self.blocked, self.closing_until);
             tokio::select! {
                 read = self.wire.reader.read(self.wire.frames.input()), if room => {
                     let count = read?;
@@ -363,6 +204,7 @@ impl Connection {
                 () = self.wire.peer.wake.notified() => self.kicked(),
                 _ = ticker.tick() => self.tick()?,
                 () = tokio::time::sleep(BLOCKED_TICK), if blocked => self.unblock(),
+                () = sleep_until(closing_until), if closing_until.is_some() => return Ok(()),
                 () = stop.cancelled(), if self.session.phase() == Phase::Running => {
                     self.close("the broker is shutting down");
                 }
@@ -416,32 +258,24 @@ impl Connection {
             }
         }
         self.session.end_batch();
-        let more = vhost.pump(now);
+        self.more = vhost.pump(now);
         self.vhost.finish(vhost, &mut self.dirty, self.wire.peer.id);
         self.entry
             .channels
             .store(self.session.channel_count(), Relaxed);
-        if more {
-            self.pump();
-        }
         if self.session.take_published() && self.shared.memory.alarm() {
             self.block();
         }
-        self.note_closing();
+        self.note_closing(self.shared.config.limits.closing);
         exhausted || !self.has_room()
     }
 
-    /// Delivers what is left to deliver, turn by turn.
+    /// One turn of what is left to deliver.
     fn pump(&mut self) {
-        loop {
-            let now = self.shared.now();
-            let mut vhost = self.vhost.lock();
-            let more = vhost.pump(now);
-            self.vhost.finish(vhost, &mut self.dirty, self.wire.peer.id);
-            if !more {
-                return;
-            }
-        }
+        let now = self.shared.now();
+        let mut vhost = self.vhost.lock();
+        self.more = vhost.pump(now);
+        self.vhost.finish(vhost, &mut self.dirty, self.wire.peer.id);
     }
 
     /// Lets the consumers go on that were refused deliveries for want of room.
@@ -478,12 +312,12 @@ impl Connection {
         self.vhost.finish(vhost, &mut self.dirty, self.wire.peer.id);
         self.pump();
         self.blocked = false;
-        self.note_closing();
+        self.note_closing(self.shared.config.limits.shutdown / 2);
     }
 
-    fn note_closing(&mut self) {
-        if self.closing_since.is_none() && self.session.phase() == Phase::Closing {
-            self.closing_since = Some(Instant::now());
+    fn note_closing(&mut self, patience: Duration) {
+        if self.closing_until.is_none() && self.session.phase() == Phase::Closing {
+            self.closing_until = Some(Instant::now() + patience);
         }
     }
 
@@ -518,13 +352,6 @@ impl Connection {
     /// Sends a sign of life if nothing else was sent, and ends what gives none.
     fn tick(&mut self) -> io::Result<()> {
         let now = Instant::now();
-        let closing = self.shared.config.limits.closing;
-        if self
-            .closing_since
-            .is_some_and(|since| now - since >= closing)
-        {
-            return Ok(());
-        }
         if self.wire.frames.buffered() == 0 && now - self.heard > self.tick_every() {
             self.wire.frames = FrameReader::default();
             self.wire.reader.rest();
@@ -556,5 +383,12 @@ impl Connection {
                 self.entry.address
             );
         }
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
     }
 }

@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{BrokerError, Shared, connection};
+use super::{BrokerError, Shared, arrival};
 use crate::broker::tls::UserFrom;
 
 /// How long the listener rests after an error that is not a client's.
@@ -86,13 +86,13 @@ impl Door {
                         refuse(address, shared.config.limits.connections);
                         continue;
                     };
-                    let arrival = connection::Arrival {
+                    let arrival = arrival::Arrival {
                         socket,
                         address,
                         encryption: self.encryption.clone(),
                         place,
                     };
-                    tasks.spawn(connection::run(Arc::clone(&shared), arrival, stop.clone()));
+                    tasks.spawn(arrival::run(Arc::clone(&shared), arrival, stop.clone()));
                 }
                 Err(error) => pause(error).await,
             }

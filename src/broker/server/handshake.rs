@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::{
     Shared,
     clock::VhostCell,
-    connection::{Ended, Wire},
+    wire::{Ended, Wire},
 };
 use crate::broker::{
     auth::{Mechanism, Refused, SaslError, User, credentials},

@@ -17,6 +17,7 @@ impl Session {
     ) -> Result<(), Exception> {
         let name = clean(declare.exchange);
         if declare.passive {
+            self.may_exchange(Access::Configure, &name)?;
             scene.vhost.check_exchange(&name)?;
             self.answer_unless(declare.nowait, number, &exchange::DeclareOk {});
             return Ok(());

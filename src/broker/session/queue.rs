@@ -32,6 +32,7 @@ impl Session {
         let connection = self.identity.connection;
         let declared = if declare.passive {
             let name = self.queue_name(number, name)?;
+            self.may_queue(Access::Configure, &name)?;
             scene.vhost.check_queue(&name, connection, scene.now)?
         } else {
             if !name.is_empty() {

@@ -162,7 +162,12 @@ impl Vhost {
 
     /// Drops whatever waits in a queue.
     pub(super) fn purge(&mut self, id: QueueId) -> usize {
-        let Self { queues, keeper, .. } = self;
+        let Self {
+            queues,
+            keeper,
+            garbage,
+            ..
+        } = self;
         let Some(queue) = queues.get_mut(id) else {
             return 0;
         };
@@ -175,7 +180,12 @@ impl Vhost {
                 keeper.forget(&queue.name, entry.position);
             }
         }
-        queue.ready.clear()
+        let purged = queue.ready.take();
+        let count = purged.len();
+        if count > 0 {
+            garbage.push(purged);
+        }
+        count
     }
 
     /// `queue.delete`: how many messages were waiting. A queue that is not there is deleted already.
