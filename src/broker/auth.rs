@@ -14,7 +14,6 @@ pub mod user;
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::{sync::Semaphore, task, time::Instant};
 
@@ -175,18 +174,6 @@ impl Authenticator {
             return Err(Refused::NotLoopback);
         }
         Ok(user.clone())
-    }
-
-    /// Takes a new secret for a login in use (`connection.update-secret`). The users here have no
-    /// secrets that run out, so any will do, as in RabbitMQ; only the user must still be there.
-    ///
-    /// # Errors
-    /// When there is no such user any more.
-    pub fn update_secret(&self, user: &User, _secret: &Bytes) -> Result<(), Refused> {
-        match self.users.contains_key(&*user.name) {
-            true => Ok(()),
-            false => Err(Refused::Wrong),
-        }
     }
 
     fn admit(&self, name: Option<&Arc<str>>, peer: IpAddr) -> Result<(), Refused> {

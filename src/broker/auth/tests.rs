@@ -269,16 +269,6 @@ fn a_user_enters_only_vhosts_it_has_permissions_for() {
 }
 
 #[test]
-fn a_secret_is_renewed_for_users_who_are_still_there() {
-    let auth = authenticator(&Config::default());
-    let user = auth.login_certified("plain", HERE).expect("let in");
-    let secret = Bytes::from_static(b"new");
-    assert_eq!(auth.update_secret(&user, &secret), Ok(()));
-    let later = Authenticator::new(&Config::default(), &Users::new()).expect("well-formed");
-    assert_eq!(later.update_secret(&user, &secret), Err(Refused::Wrong));
-}
-
-#[test]
 fn every_fault_is_reported() {
     let broken = UserConfig {
         password_hash: Some("secret".to_owned().into()),
