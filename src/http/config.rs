@@ -88,3 +88,6 @@ impl Config {
         faults
     }
 }
+
+#[cfg(test)]
+mod tests;
