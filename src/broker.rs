@@ -1,1 +1,25 @@
 //! An AMQP 0-9-1 server that knows nothing of services.
+
+pub mod arguments;
+pub mod auth;
+pub mod channel;
+pub mod config;
+pub mod exception;
+pub mod exchange;
+pub mod memory;
+pub mod message;
+pub mod outbox;
+pub mod peer;
+pub mod queue;
+pub mod server;
+pub mod session;
+pub mod slab;
+pub mod tls;
+pub mod unacked;
+pub mod vhost;
+pub mod wire;
+
+pub use self::{
+    config::Config,
+    server::{Broker, BrokerError, Listening},
+};

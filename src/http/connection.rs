@@ -1,8 +1,16 @@
 //! One connection: HTTP/1.1 with upgrades, ended when its client keeps it waiting.
 
-use std::{net::SocketAddr, pin::pin, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    pin::pin,
+    sync::Arc,
+};
 
-use axum::body::{Body, HttpBody};
+use axum::{
+    body::{Body, HttpBody},
+    extract::FromRequestParts,
+    http::request::Parts,
+};
 use futures_util::{FutureExt, StreamExt, future::Either, stream::FuturesUnordered};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -16,7 +24,17 @@ use super::{
 
 /// The address of the client, for endpoints that count by it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub(super) std::net::IpAddr);
+pub(super) struct Peer(pub(super) IpAddr);
+
+impl<S: Send + Sync> FromRequestParts<S> for Peer {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        // A request that came over no connection counts as one client's like any other.
+        let unspecified = Self(Ipv4Addr::UNSPECIFIED.into());
+        Ok(parts.extensions.get().copied().unwrap_or(unspecified))
+    }
+}
 
 /// Serves one connection until it ends, its client is too slow or the door closes.
 pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, front: Arc<Front>, shared: Shared) {

@@ -18,11 +18,11 @@ use utoipa_axum::{
 
 use super::{
     answer::{Refusal, json},
-    discovery,
+    discovery, gateway,
     measure::Rows,
     operations, overrides, probes, services,
     state::Shared,
-    webhooks,
+    watch, webhooks,
 };
 
 /// Every route, and the rows under which their requests are counted.
@@ -76,6 +76,14 @@ fn table(shared: &Shared, rows: &Templates) -> OpenApiRouter<Shared> {
         .routes(timed.row(routes!(probes::check)))
         .routes(timed.row(routes!(probes::report)))
         .routes(timed.row(routes!(webhooks::list, webhooks::add)))
+        .routes(waiting.row(routes!(watch::watch)))
+        .routes(waiting.row(routes!(watch::watch_socket)))
+        .routes(waiting.row(routes!(watch::events)))
+        .routes(timed.row(routes!(gateway::list)))
+        .routes(timed.row(routes!(gateway::find, gateway::set, gateway::remove)))
+        .routes(timed.row(routes!(gateway::resolve)))
+        .routes(waiting.row(routes!(gateway::config)))
+        .routes(waiting.row(routes!(gateway::watch)))
         .routes(timed.row(routes!(webhooks::find, webhooks::remove)))
 }
 

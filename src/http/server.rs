@@ -8,7 +8,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{config::Config, connection, front::Front, state::Door};
+use super::{config::Config, connection, front::Front, gateway, state::Door};
 use crate::api::Problem;
 
 /// Connections that the kernel holds until they are accepted.
@@ -94,6 +94,7 @@ impl Bound {
         let shared = door.shared;
         let front = Arc::new(Front::new(shared.clone()));
         let mut connections = JoinSet::new();
+        shared.upgraded.spawn(gateway::follow(shared.clone()));
         loop {
             tokio::select! {
                 biased;

@@ -152,7 +152,11 @@ impl Api {
     }
 
     pub(super) fn with(config: Config) -> Self {
-        let registry = Registry::new(registry::Config::default());
+        Self::with_registry(config, registry::Config::default())
+    }
+
+    pub(super) fn with_registry(config: Config, registry: registry::Config) -> Self {
+        let registry = Registry::new(registry);
         let stage = Arc::new(Stage {
             registry: registry.clone(),
             watchers: Mutex::default(),

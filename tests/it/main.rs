@@ -1,5 +1,11 @@
 //! One integration binary: fast to link, easy to share a harness.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that meets what it did not expect has failed"
+)]
 
+mod amqp;
 mod architecture;
 mod daemon;
 mod http;
+mod rabbitmq;

@@ -1,0 +1,102 @@
+//! The two brokers that are compared, each a process of its own, so that /proc tells them apart.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+
+use crate::rabbitmq::Rabbit;
+
+/// A running broker.
+pub(crate) enum Broker {
+    Musterd(Embedded),
+    RabbitMq(Rabbit),
+}
+
+impl Broker {
+    pub(crate) fn addr(&self) -> SocketAddr {
+        match self {
+            Self::Musterd(embedded) => embedded.addr,
+            Self::RabbitMq(rabbit) => rabbit.addr(),
+        }
+    }
+
+    fn pid(&self) -> u32 {
+        match self {
+            Self::Musterd(embedded) => embedded.child.id(),
+            Self::RabbitMq(rabbit) => rabbit.pid(),
+        }
+    }
+
+    /// CPU time the process has used so far, in µs; the kernel counts in steps of 10 ms.
+    pub(crate) fn cpu_us(&self) -> f64 {
+        let stat =
+            fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("the broker runs");
+        let fields: Vec<&str> = stat
+            .rsplit(')')
+            .next()
+            .unwrap_or_default()
+            .split_whitespace()
+            .collect();
+        let ticks = |index: usize| fields[index].parse::<f64>().expect("a number of ticks");
+        (ticks(11) + ticks(12)) * 10_000.0
+    }
+
+    /// Resident memory in bytes.
+    pub(crate) fn resident(&self) -> f64 {
+        resident(&self.pid().to_string())
+    }
+}
+
+/// Resident memory of a process, or of `self`, in bytes.
+pub(crate) fn resident(pid: &str) -> f64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .expect("a resident size");
+    let kib: f64 = line
+        .split_whitespace()
+        .nth(1)
+        .and_then(|word| word.parse().ok())
+        .expect("a number of KiB");
+    kib * 1024.0
+}
+
+/// musterd's broker in a child process, which this program is when it is called with `--serve ADDRESS`.
+pub(crate) struct Embedded {
+    child: Child,
+    addr: SocketAddr,
+    /// What the broker added to the process when it started, in bytes.
+    pub(crate) added: f64,
+}
+
+impl Embedded {
+    pub(crate) fn start() -> Self {
+        let program = std::env::current_exe().expect("the path of this program");
+        let mut child = Command::new(program)
+            .args(["--serve", "127.0.0.1:0"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("this program runs once more");
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("a piped stdout");
+        BufReader::new(stdout)
+            .read_line(&mut line)
+            .expect("the child's address");
+        let (addr, added) = line.trim().split_once(' ').expect("an address and a size");
+        Self {
+            addr: addr.parse().expect("the child's address"),
+            added: added.parse().expect("a number of bytes"),
+            child,
+        }
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}

@@ -1,0 +1,283 @@
+//! musterd's embedded broker beside RabbitMQ on the same machine, in turns:
+//! `cargo bench --bench amqp -- [--pairs 5] [--seconds 3] [--only TEXT] [--alone musterd|rabbitmq] [--list]`.
+//! The exit code tells whether every target was reached.
+#![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
+#![expect(clippy::print_stderr, reason = "and how far it is")]
+
+mod brokers;
+mod cases;
+mod latency;
+mod link;
+mod memory;
+#[path = "../../tests/it/rabbitmq.rs"]
+#[expect(dead_code, reason = "the tests also pause nodes and share them")]
+mod rabbitmq;
+mod report;
+mod serve;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use brokers::{Broker, Embedded};
+use cases::Sample;
+use link::Acks;
+use rabbitmq::Rabbit;
+use report::{ANY, Comparison, Target};
+
+/// A load that is compared.
+struct Case {
+    name: &'static str,
+    target: Target,
+    run: fn(&Broker, Duration) -> Sample,
+}
+
+const THROUGH: Target = Target {
+    rate: 5.0,
+    cpu: 0.2,
+    ..ANY
+};
+
+const CASES: &[Case] = &[
+    Case {
+        name: "1 KB, auto-ack",
+        target: THROUGH,
+        run: |b, t| cases::through_one_queue(b, t, 1024, Acks::None),
+    },
+    Case {
+        name: "16 B, auto-ack",
+        target: THROUGH,
+        run: |b, t| cases::through_one_queue(b, t, 16, Acks::None),
+    },
+    Case {
+        name: "1 KB, an ack each, prefetch 300",
+        target: THROUGH,
+        run: |b, t| cases::through_one_queue(b, t, 1024, Acks::Each),
+    },
+    Case {
+        name: "16 B, an ack each, prefetch 300",
+        target: THROUGH,
+        run: |b, t| cases::through_one_queue(b, t, 16, Acks::Each),
+    },
+    Case {
+        name: "1 KB, confirms, window 256",
+        target: Target {
+            rate: 5.0,
+            cpu: 0.25,
+            p99: 0.1,
+            ..ANY
+        },
+        run: |b, t| latency::confirms(b, t, 256),
+    },
+    Case {
+        name: "1 KB, fan-out 1 → 4 (deliveries)",
+        target: Target {
+            rate: 5.0,
+            cpu: 0.25,
+            ..ANY
+        },
+        run: |b, t| cases::fan_out(b, t, 1024),
+    },
+    Case {
+        name: "direct reply-to, one in flight",
+        target: Target {
+            cpu: 1.0 / 3.0,
+            p50: 0.45,
+            p99: 0.45,
+            ..ANY
+        },
+        run: latency::round_trips,
+    },
+    Case {
+        name: "1 KB at 10,000 a second",
+        target: Target { p99: 0.1, ..ANY },
+        run: |b, t| latency::at_a_fixed_rate(b, t, 10_000.0),
+    },
+    Case {
+        name: "connection and channel, opened and closed",
+        target: Target {
+            rate: 8.0,
+            cpu: 0.125,
+            ..ANY
+        },
+        run: latency::connections,
+    },
+    Case {
+        name: "queues declared",
+        target: Target { rate: 20.0, ..ANY },
+        run: latency::declarations,
+    },
+];
+
+/// What the command line says.
+struct Options {
+    pairs: usize,
+    time: Duration,
+    only: String,
+    alone: String,
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench")
+        .collect();
+    let after = |name: &str| {
+        arguments
+            .iter()
+            .position(|argument| argument == name)
+            .and_then(|at| arguments.get(at + 1))
+    };
+    if let Some(listen) = after("--serve") {
+        return serve::serve(listen.clone());
+    }
+    if arguments.iter().any(|argument| argument == "--list") {
+        CASES.iter().for_each(|case| println!("{}", case.name));
+        return ExitCode::SUCCESS;
+    }
+    let options = Options {
+        pairs: after("--pairs").map_or(5, |text| text.parse().expect("--pairs takes a number")),
+        time: Duration::from_secs_f64(
+            after("--seconds").map_or(3.0, |text| text.parse().expect("--seconds takes a number")),
+        ),
+        only: after("--only").cloned().unwrap_or_default(),
+        alone: after("--alone").cloned().unwrap_or_default(),
+    };
+    if options.alone.is_empty() {
+        compare(&options)
+    } else {
+        alone(&options)
+    }
+}
+
+fn chosen(options: &Options) -> impl Iterator<Item = &'static Case> {
+    CASES
+        .iter()
+        .filter(|case| case.name.contains(&options.only))
+}
+
+/// One broker's figures, for work on it.
+fn alone(options: &Options) -> ExitCode {
+    let broker = match options.alone.as_str() {
+        "rabbitmq" => Broker::RabbitMq(Rabbit::private()),
+        _ => Broker::Musterd(Embedded::start()),
+    };
+    println!("\n| case | rate/s, CPU, p50, p99 |\n|---|---|");
+    for case in chosen(options) {
+        let samples: Vec<Sample> = (0..options.pairs)
+            .map(|_| (case.run)(&broker, options.time))
+            .collect();
+        println!("| {} | {} |", case.name, report::figures(samples.iter()));
+    }
+    ExitCode::SUCCESS
+}
+
+fn compare(options: &Options) -> ExitCode {
+    let embedded = Embedded::start();
+    let added = embedded.added;
+    let (ours, theirs) = (
+        Broker::Musterd(embedded),
+        Broker::RabbitMq(Rabbit::private()),
+    );
+    report::print_head();
+    let mut reached = true;
+    for case in chosen(options) {
+        let pairs = (1..=options.pairs).map(|pair| {
+            eprint!("\r{} {pair}/{}   ", case.name, options.pairs);
+            // Each side goes first every other time.
+            let run = |broker| (case.run)(broker, options.time);
+            if pair % 2 == 1 {
+                let first = run(&ours);
+                (first, run(&theirs))
+            } else {
+                let first = run(&theirs);
+                (run(&ours), first)
+            }
+        });
+        reached &= Comparison {
+            name: case.name,
+            target: case.target,
+            pairs: pairs.collect(),
+        }
+        .print();
+    }
+    if "memory".contains(&options.only) {
+        reached &= memory_limits(&ours, &theirs, added);
+    }
+    if "flat cost".contains(&options.only) {
+        reached &= flat_costs(&ours, options);
+    }
+    if reached {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn print_limits_head() {
+    println!("\n| limit | musterd | RabbitMQ | target | |\n|---|---|---|---|---|");
+}
+
+fn memory_limits(ours: &Broker, theirs: &Broker, added: f64) -> bool {
+    const MIB: f64 = 1024.0 * 1024.0;
+    print_limits_head();
+    let idle = report::print_limit(
+        "an idle broker adds to the daemon",
+        added / MIB,
+        2.0,
+        "MiB",
+        None,
+    );
+    let connection = |broker| memory::connection(broker, 500) / 1024.0;
+    let connections = report::print_limit(
+        "a connection with a channel and a consumer",
+        connection(ours),
+        30.0,
+        "KiB",
+        Some(connection(theirs)),
+    );
+    let (ours, theirs) = (
+        memory::queued(ours, 100_000),
+        memory::queued(theirs, 100_000),
+    );
+    let queued = report::print_limit(
+        "100,000 queued messages of 1 KB, to their bodies",
+        ours,
+        1.3,
+        "x",
+        Some(theirs),
+    );
+    idle && connections && queued
+}
+
+/// CPU per message at a large size against a small one, the median of as many pairs.
+fn flat_costs(broker: &Broker, options: &Options) -> bool {
+    print_limits_head();
+    let growth =
+        |name: &str, limit: f64, large: &dyn Fn() -> Sample, small: &dyn Fn() -> Sample| {
+            let ratios = (0..options.pairs).map(|_| large().cpu_us / small().cpu_us);
+            report::print_limit(name, report::median(ratios), limit, "x", None)
+        };
+    let time = options.time;
+    let queues = |count| move || cases::spread(broker, time, 16, Acks::None, count);
+    let queues = growth(
+        "cost with 10,000 queues in turn, to 10",
+        1.5,
+        &queues(10_000),
+        &queues(10),
+    );
+    let topic = |count| move || cases::topic(broker, time, count);
+    let topic = growth(
+        "topic cost with 10,000 bindings that do not match, to 10",
+        2.0,
+        &topic(10_000),
+        &topic(10),
+    );
+    let unacked = |count| move || cases::with_unacked(broker, time, count);
+    let unacked = growth(
+        "cost of an ack with 100,000 unacked, to 100",
+        1.5,
+        &unacked(100_000),
+        &unacked(100),
+    );
+    queues && topic && unacked
+}

@@ -1,0 +1,110 @@
+//! The sections `broker.users` and `broker.auth`.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use serde::Deserialize;
+
+/// Section `broker.users`: the users by name.
+pub type Users = BTreeMap<String, UserConfig>;
+
+/// One user. With neither password, the user can log in by certificate only.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct UserConfig {
+    /// The password as it is: for a laptop.
+    pub password: Option<Secret>,
+    /// An argon2 hash of the password, as `$argon2id$…`.
+    pub password_hash: Option<Secret>,
+    /// What else the user may do: `impersonator` may publish under another name.
+    pub tags: Vec<String>,
+    /// May connect from this machine only.
+    pub loopback_only: bool,
+    /// What the user may do in which vhost; in one that is not named, nothing.
+    pub permissions: BTreeMap<String, PermissionConfig>,
+}
+
+/// Which resources of a vhost a user may use: regular expressions that match anywhere in a name
+/// unless they are anchored; an empty one allows only the empty name.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct PermissionConfig {
+    /// What may be made and removed.
+    pub configure: String,
+    /// What may be published to, or bound from elsewhere.
+    pub write: String,
+    /// What may be consumed, purged, or bound to.
+    pub read: String,
+}
+
+impl PermissionConfig {
+    /// Everything.
+    #[must_use]
+    pub fn all() -> Self {
+        Self {
+            configure: ".*".to_owned(),
+            write: ".*".to_owned(),
+            read: ".*".to_owned(),
+        }
+    }
+}
+
+/// A secret in the configuration; it does not show itself in logs.
+#[derive(Clone, Deserialize, PartialEq)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The secret itself.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(secret: String) -> Self {
+        Self(secret)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Section `broker.auth`: how logins are checked.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Whether there is the user `guest` with the password `guest`, who may do everything from
+    /// this machine; a user of this name in `broker.users` stands in its place.
+    pub guest: bool,
+    /// How many password hashes are computed at a time.
+    pub checks_at_once: usize,
+    /// How many logins may wait for that.
+    pub checks_waiting: usize,
+    /// How many failed logins in a row an address may have before it has to wait.
+    pub failures_per_address: u32,
+    /// The same for a user, from whatever addresses.
+    pub failures_per_user: u32,
+    /// How long it takes until all these failures are forgotten.
+    #[serde(with = "humantime_serde")]
+    pub failures_forgotten: Duration,
+    /// How many addresses are remembered for that.
+    pub addresses: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            guest: true,
+            checks_at_once: 2,
+            checks_waiting: 10_000,
+            failures_per_address: 20,
+            failures_per_user: 100,
+            failures_forgotten: Duration::from_secs(60),
+            addresses: 10_000,
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Passwords: argon2 hashes, and the fast digests that stand for a password once it was right.
+
+use argon2::{
+    Argon2, PasswordHash, PasswordHasher, PasswordVerifier,
+    password_hash::{self, SaltString},
+};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+/// Hashing or checking a password failed for another reason than the password.
+#[derive(Debug, thiserror::Error)]
+pub enum PasswordError {
+    /// The hash in the configuration cannot be read.
+    #[error("not an argon2 hash ($argon2id$…): {0}")]
+    Unreadable(password_hash::Error),
+    /// A hash of another kind.
+    #[error("a hash of kind '{0}', where an argon2 hash is needed ($argon2id$…)")]
+    OtherKind(String),
+    /// It could not be computed.
+    #[error("the password could not be hashed: {0}")]
+    Failed(password_hash::Error),
+    /// The machine gave no random bytes.
+    #[error("no random bytes: {0}")]
+    NoRandom(getrandom::Error),
+}
+
+/// Hashes a password for `password_hash` in the configuration.
+///
+/// # Errors
+/// When the machine gives no random bytes for the salt.
+pub fn hash_password(password: &[u8]) -> Result<String, PasswordError> {
+    let salt = random::<16>()?;
+    let salt = SaltString::encode_b64(&salt).map_err(PasswordError::Failed)?;
+    let hash = Argon2::default()
+        .hash_password(password, &salt)
+        .map_err(PasswordError::Failed)?;
+    Ok(hash.to_string())
+}
+
+/// An argon2 hash that was read once and found usable.
+#[derive(Clone, Debug)]
+pub(super) struct Hashed(password_hash::PasswordHashString);
+
+impl Hashed {
+    pub(super) fn read(phc: &str) -> Result<Self, PasswordError> {
+        let hash = PasswordHash::new(phc).map_err(PasswordError::Unreadable)?;
+        argon2::Algorithm::try_from(hash.algorithm)
+            .map_err(|_| PasswordError::OtherKind(hash.algorithm.to_string()))?;
+        argon2::Params::try_from(&hash).map_err(PasswordError::Unreadable)?;
+        if hash.salt.is_none() || hash.hash.is_none() {
+            return Err(PasswordError::Unreadable(
+                password_hash::Error::PhcStringField,
+            ));
+        }
+        Ok(Self(hash.serialize()))
+    }
+
+    /// Whether it is the hash of this password. Takes tens of milliseconds of CPU and the memory
+    /// that the hash asks for.
+    pub(super) fn verify(&self, password: &[u8]) -> bool {
+        Argon2::default()
+            .verify_password(password, &self.0.password_hash())
+            .is_ok()
+    }
+}
+
+/// A digest that only this run of the program can make or check.
+pub(super) type Digest = [u8; 32];
+
+/// The key of such digests, new with each start.
+pub(super) struct DigestKey(Hmac<Sha256>);
+
+impl DigestKey {
+    pub(super) fn new() -> Result<Self, PasswordError> {
+        let key = random::<32>()?;
+        Ok(Self(<Hmac<Sha256> as KeyInit>::new(&key_block(key))))
+    }
+
+    /// The digest of a user's password.
+    pub(super) fn digest(&self, user: &str, password: &[u8]) -> Digest {
+        self.mac(user, password).finalize().into_bytes().into()
+    }
+
+    /// Whether it is the digest of this password, in the same time whatever the answer.
+    pub(super) fn matches(&self, digest: &Digest, user: &str, password: &[u8]) -> bool {
+        self.mac(user, password).verify_slice(digest).is_ok()
+    }
+
+    fn mac(&self, user: &str, password: &[u8]) -> Hmac<Sha256> {
+        let mut mac = self.0.clone();
+        // The length keeps a name and a password apart.
+        mac.update(&(user.len() as u64).to_be_bytes());
+        mac.update(user.as_bytes());
+        mac.update(password);
+        mac
+    }
+}
+
+impl std::fmt::Debug for DigestKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DigestKey(…)")
+    }
+}
+
+/// A key as long as a block of the hash.
+fn key_block(key: [u8; 32]) -> hmac::digest::Key<Hmac<Sha256>> {
+    let mut block = hmac::digest::Key::<Hmac<Sha256>>::default();
+    block[..key.len()].copy_from_slice(&key);
+    block
+}
+
+fn random<const N: usize>() -> Result<[u8; N], PasswordError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(PasswordError::NoRandom)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+pub(super) mod tests;

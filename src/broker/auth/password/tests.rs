@@ -1,0 +1,66 @@
+use argon2::{Argon2, Params, PasswordHasher, password_hash::SaltString};
+
+use super::{DigestKey, Hashed, PasswordError, hash_password};
+
+/// A hash that takes so many KiB of memory, and time accordingly.
+pub(in crate::broker::auth) fn hash_of_cost(password: &[u8], kib: u32) -> String {
+    let salt = SaltString::encode_b64(b"salt of the test").expect("a salt");
+    let params = Params::new(kib, 1, 1, None).expect("parameters");
+    let argon2 = Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
+    argon2
+        .hash_password(password, &salt)
+        .expect("hashed")
+        .to_string()
+}
+
+#[test]
+fn a_hash_made_here_is_checked_here() {
+    let phc = hash_password(b"hunter2").expect("hashed");
+    assert!(phc.starts_with("$argon2id$v=19$"), "{phc}");
+    let hashed = Hashed::read(&phc).expect("readable");
+    assert!(hashed.verify(b"hunter2"));
+    assert!(!hashed.verify(b"hunter3"));
+    assert_ne!(
+        phc,
+        hash_password(b"hunter2").expect("hashed"),
+        "a new salt each time"
+    );
+}
+
+#[test]
+fn hashes_of_other_costs_are_checked_too() {
+    let hashed = Hashed::read(&hash_of_cost(b"x", 8)).expect("readable");
+    assert!(hashed.verify(b"x"));
+    assert!(!hashed.verify(b""));
+}
+
+#[test]
+fn what_is_not_an_argon2_hash_is_refused() {
+    let refused = |phc: &str| Hashed::read(phc).expect_err("refused");
+    assert!(matches!(refused("guest"), PasswordError::Unreadable(_)));
+    assert!(matches!(refused(""), PasswordError::Unreadable(_)));
+    assert!(matches!(
+        refused("$argon2id$v=19$m=1,t=0,p=1$c2FsdHNhbHQ$aGFzaA"),
+        PasswordError::Unreadable(_)
+    ));
+    assert!(matches!(
+        refused("$argon2id$v=19$m=19456,t=2,p=1"),
+        PasswordError::Unreadable(_)
+    ));
+    let bcrypt = refused("$scrypt$ln=16,r=8,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA");
+    assert!(bcrypt.to_string().contains("'scrypt'"), "{bcrypt}");
+}
+
+#[test]
+fn digests_tell_passwords_and_users_apart() {
+    let key = DigestKey::new().expect("random");
+    let digest = key.digest("user", b"password");
+    assert!(key.matches(&digest, "user", b"password"));
+    assert!(!key.matches(&digest, "user", b"passwor"));
+    assert!(!key.matches(&digest, "userp", b"assword"));
+    let other = DigestKey::new().expect("random");
+    assert!(
+        !other.matches(&digest, "user", b"password"),
+        "another start, another key"
+    );
+}

@@ -1,0 +1,190 @@
+//! Users, as the configuration describes them.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+};
+
+use super::{
+    Fault,
+    config::{Config, UserConfig, Users},
+    password::{Digest, DigestKey, Hashed},
+    permissions::{Grant, Permissions},
+};
+
+/// The user everybody knows.
+const GUEST: &str = "guest";
+
+/// One user.
+#[derive(Debug)]
+pub struct User {
+    pub(super) name: Arc<str>,
+    pub(super) check: Check,
+    tags: Vec<String>,
+    loopback_only: bool,
+    rights: Rights,
+}
+
+/// How a password is checked.
+pub(super) enum Check {
+    /// Against a digest.
+    Digest(Digest),
+    /// Against an argon2 hash, and later against the digest of what was right.
+    Hashed {
+        hash: Hashed,
+        remembered: OnceLock<Digest>,
+    },
+    /// No password is right.
+    CertificateOnly,
+}
+
+impl fmt::Debug for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Digest(_) => "Digest(…)",
+            Self::Hashed { .. } => "Hashed(…)",
+            Self::CertificateOnly => "CertificateOnly",
+        })
+    }
+}
+
+/// What a user may do where.
+#[derive(Debug)]
+enum Rights {
+    /// Everything in every vhost.
+    All,
+    Vhosts(HashMap<String, Permissions>),
+}
+
+/// A user may not open a vhost: 530.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("access to vhost '{vhost}' refused for user '{user}'")]
+pub struct VhostDenied {
+    vhost: String,
+    user: Arc<str>,
+}
+
+impl User {
+    /// The user's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether the user has this tag.
+    #[must_use]
+    pub fn has_tag(&self, tag: &str) -> bool {
+        self.tags.iter().any(|own| own == tag)
+    }
+
+    /// What the user may do in a vhost.
+    ///
+    /// # Errors
+    /// When it has no permissions there.
+    pub fn grant(&self, vhost: &str) -> Result<Grant, VhostDenied> {
+        let permissions = match &self.rights {
+            Rights::All => Some(Permissions::ALL),
+            Rights::Vhosts(vhosts) => vhosts.get(vhost).cloned(),
+        };
+        let Some(permissions) = permissions else {
+            return Err(VhostDenied {
+                vhost: vhost.to_owned(),
+                user: self.name.clone(),
+            });
+        };
+        let impersonates = self.has_tag("impersonator");
+        Ok(Grant::new(
+            self.name.clone(),
+            vhost,
+            permissions,
+            impersonates,
+        ))
+    }
+
+    pub(super) fn may_come_from(&self, peer: IpAddr) -> bool {
+        !self.loopback_only || peer.to_canonical().is_loopback()
+    }
+}
+
+/// Reads all users.
+pub(super) fn read(
+    config: &Config,
+    users: &Users,
+    key: &DigestKey,
+) -> Result<HashMap<String, Arc<User>>, Vec<Fault>> {
+    let mut faults = Vec::new();
+    let mut all = HashMap::new();
+    if config.guest {
+        all.insert(GUEST.to_owned(), Arc::new(guest(key)));
+    }
+    for (name, user) in users {
+        all.insert(name.clone(), Arc::new(one(name, user, key, &mut faults)));
+    }
+    if faults.is_empty() {
+        Ok(all)
+    } else {
+        Err(faults)
+    }
+}
+
+fn guest(key: &DigestKey) -> User {
+    User {
+        name: GUEST.into(),
+        check: Check::Digest(key.digest(GUEST, GUEST.as_bytes())),
+        tags: vec!["administrator".to_owned()],
+        loopback_only: true,
+        rights: Rights::All,
+    }
+}
+
+fn one(name: &str, config: &UserConfig, key: &DigestKey, faults: &mut Vec<Fault>) -> User {
+    let mut fault = |key: String, message: String| {
+        faults.push(Fault {
+            key: format!("broker.users.{name}{key}"),
+            message,
+        });
+    };
+    let check = match (&config.password, &config.password_hash) {
+        (Some(password), None) => Check::Digest(key.digest(name, password.expose().as_bytes())),
+        (None, Some(phc)) => match Hashed::read(phc.expose()) {
+            Ok(hash) => Check::Hashed {
+                hash,
+                remembered: OnceLock::new(),
+            },
+            Err(error) => {
+                let message = format!("{error}; `musterd hash-password` makes one");
+                fault(".password_hash".to_owned(), message);
+                Check::CertificateOnly
+            }
+        },
+        (None, None) => Check::CertificateOnly,
+        (Some(_), Some(_)) => {
+            let message = "has a password and a password_hash: keep one of them".to_owned();
+            fault(String::new(), message);
+            Check::CertificateOnly
+        }
+    };
+    let mut vhosts = HashMap::new();
+    for (vhost, patterns) in &config.permissions {
+        match Permissions::new(patterns) {
+            Ok(permissions) => {
+                vhosts.insert(vhost.clone(), permissions);
+            }
+            Err(error) => {
+                fault(
+                    format!(".permissions.\"{vhost}\".{}", error.key),
+                    error.source.to_string(),
+                );
+            }
+        }
+    }
+    User {
+        name: name.into(),
+        check,
+        tags: config.tags.clone(),
+        loopback_only: config.loopback_only,
+        rights: Rights::Vhosts(vhosts),
+    }
+}

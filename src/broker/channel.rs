@@ -1,0 +1,140 @@
+//! The receiving side of a channel: its consumers and what they hold. Lives in the vhost, so that any
+//! publisher can deliver to it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    peer::Peer,
+    queue::{ConnectionId, QueueId, ready::Entry},
+    slab::Id,
+    unacked::Unacked,
+    wire::{ShortStr, Table},
+};
+
+/// Names a channel within its vhost.
+pub type ChannelId = Id<Channel>;
+/// Names a consumer within its vhost.
+pub type ConsumerId = Id<Consumer>;
+
+/// A channel as deliveries see it.
+#[derive(Debug)]
+pub struct Channel {
+    /// Where its frames go.
+    pub peer: Arc<Peer>,
+    /// The connection it belongs to.
+    pub connection: ConnectionId,
+    /// Its number on the wire.
+    pub number: u16,
+    /// What it holds.
+    pub unacked: Unacked<Held>,
+    /// The bodies of what it holds, in bytes.
+    pub unacked_bytes: usize,
+    /// How much of what it holds was given to consumers.
+    pub inflight: u32,
+    /// The limit on that; 0: none.
+    pub prefetch: u32,
+    /// The limit for each consumer that starts from now on; 0: none.
+    pub prefetch_new: u32,
+    /// Its consumers by tag.
+    pub consumers: BTreeMap<ShortStr, ConsumerId>,
+    /// Its consumer of direct replies.
+    pub replies: Option<ReplyConsumer>,
+    /// Whether a consumer waits for credit of the whole channel.
+    pub starved: bool,
+    last_tag: u64,
+}
+
+/// Whoever waits for direct replies on a channel.
+#[derive(Debug)]
+pub struct ReplyConsumer {
+    /// The consumer's tag.
+    pub tag: ShortStr,
+    /// What stands behind `amq.rabbitmq.reply-to.`
+    pub token: ShortStr,
+}
+
+/// One delivery that is not settled.
+#[derive(Debug)]
+pub struct Held {
+    /// Where it came from.
+    pub queue: QueueId,
+    /// Who got it; nobody in particular: `basic.get`.
+    pub consumer: Option<ConsumerId>,
+    /// What it is.
+    pub entry: Entry,
+    /// Whether a transaction that is not committed settles it.
+    pub in_tx: bool,
+}
+
+/// One consumer.
+#[derive(Debug)]
+pub struct Consumer {
+    /// Its tag.
+    pub tag: ShortStr,
+    /// Its channel.
+    pub channel: ChannelId,
+    /// Its queue.
+    pub queue: QueueId,
+    /// Messages count as settled when they are sent.
+    pub no_ack: bool,
+    /// It insists on being alone.
+    pub exclusive: bool,
+    /// It goes before those with lower numbers.
+    pub priority: i32,
+    /// How much it may hold; 0: no limit.
+    pub prefetch: u32,
+    /// How much it holds.
+    pub inflight: u32,
+    /// Whether it was set aside for want of credit or of room in its outbox.
+    pub parked: bool,
+    /// Its arguments.
+    pub arguments: Table,
+}
+
+impl Channel {
+    /// An open channel.
+    pub fn new(peer: Arc<Peer>, connection: ConnectionId, number: u16) -> Self {
+        Self {
+            peer,
+            connection,
+            number,
+            unacked: Unacked::default(),
+            unacked_bytes: 0,
+            inflight: 0,
+            prefetch: 0,
+            prefetch_new: 0,
+            consumers: BTreeMap::new(),
+            replies: None,
+            starved: false,
+            last_tag: 0,
+        }
+    }
+
+    /// The tag that the next delivery carries.
+    pub fn peek_tag(&self) -> u64 {
+        self.last_tag + 1
+    }
+
+    /// Uses up the next tag.
+    pub fn next_tag(&mut self) -> u64 {
+        self.last_tag += 1;
+        self.last_tag
+    }
+
+    /// Whether this tag was given out at some time.
+    pub fn has_given(&self, tag: u64) -> bool {
+        tag <= self.last_tag
+    }
+
+    /// Whether a consumer with acknowledgements may get one more.
+    pub fn has_credit(&self, bytes_max: usize) -> bool {
+        (self.prefetch == 0 || self.inflight < self.prefetch) && self.unacked_bytes < bytes_max
+    }
+}
+
+impl Consumer {
+    /// Whether it may hold one more.
+    pub fn has_credit(&self) -> bool {
+        self.prefetch == 0 || self.inflight < self.prefetch
+    }
+}

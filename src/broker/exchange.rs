@@ -1,0 +1,230 @@
+//! Exchanges: where a message goes, by key or by headers. Finds destinations, moves nothing.
+
+pub mod headers;
+pub mod topic;
+
+use std::collections::{HashMap, HashSet};
+
+use self::{headers::HeadersPattern, topic::TopicTrie};
+use super::{
+    queue::QueueId,
+    slab::Id,
+    wire::{ShortStr, Table, TableRef},
+};
+
+/// Names an exchange within its vhost.
+pub type ExchangeId = Id<Exchange>;
+/// Names a binding within its vhost.
+pub type BindingId = Id<Binding>;
+
+/// How an exchange routes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ExchangeKind {
+    /// By the whole key.
+    Direct,
+    /// To everyone.
+    Fanout,
+    /// By patterns of words.
+    Topic,
+    /// By headers.
+    Headers,
+}
+
+impl ExchangeKind {
+    /// The kind of this name.
+    pub fn from_name(name: &[u8]) -> Option<Self> {
+        match name {
+            b"direct" => Some(Self::Direct),
+            b"fanout" => Some(Self::Fanout),
+            b"topic" => Some(Self::Topic),
+            b"headers" => Some(Self::Headers),
+            _ => None,
+        }
+    }
+
+    /// Its name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Fanout => "fanout",
+            Self::Topic => "topic",
+            Self::Headers => "headers",
+        }
+    }
+}
+
+/// Where a binding leads.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Destination {
+    /// A queue.
+    Queue(QueueId),
+    /// Another exchange.
+    Exchange(ExchangeId),
+}
+
+/// A binding: its identity is all of it.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct BindingKey {
+    /// Where it leads.
+    pub destination: Destination,
+    /// The key it was made with.
+    pub routing_key: ShortStr,
+    /// Its arguments in an order of their own, so that their order does not matter.
+    pub arguments: Vec<u8>,
+}
+
+/// A binding as it is listed.
+#[derive(Clone, Debug)]
+pub struct Binding {
+    /// The exchange that feeds.
+    pub source: ExchangeId,
+    /// What makes it this one.
+    pub key: BindingKey,
+    /// Its arguments as declared.
+    pub arguments: Table,
+}
+
+/// An exchange.
+#[derive(Debug)]
+pub struct Exchange {
+    /// Its name.
+    pub name: ShortStr,
+    /// How it routes.
+    pub kind: ExchangeKind,
+    /// Survives the broker, once there is a store.
+    pub durable: bool,
+    /// Goes with its last binding.
+    pub auto_delete: bool,
+    /// Only other exchanges publish to it.
+    pub internal: bool,
+    /// Its arguments as declared.
+    pub arguments: Table,
+    /// Where messages go that found no destination here.
+    pub alternate: Option<ShortStr>,
+    /// The bindings that start here.
+    pub bindings: HashMap<BindingKey, BindingId>,
+    /// The bindings from other exchanges that lead here.
+    pub inbound: HashSet<BindingId>,
+    /// The last routing that came by.
+    pub seen: u64,
+    /// How many messages were published to it.
+    pub published: u64,
+    router: Router,
+}
+
+#[derive(Debug)]
+enum Router {
+    Direct(HashMap<ShortStr, Vec<Destination>>),
+    Fanout(Vec<Destination>),
+    Topic(TopicTrie<Destination>),
+    Headers(Vec<(HeadersPattern, BindingKey)>),
+}
+
+impl Exchange {
+    /// An exchange that nothing is bound to.
+    pub fn new(name: ShortStr, kind: ExchangeKind) -> Self {
+        let router = match kind {
+            ExchangeKind::Direct => Router::Direct(HashMap::new()),
+            ExchangeKind::Fanout => Router::Fanout(Vec::new()),
+            ExchangeKind::Topic => Router::Topic(TopicTrie::default()),
+            ExchangeKind::Headers => Router::Headers(Vec::new()),
+        };
+        Self {
+            name,
+            kind,
+            durable: false,
+            auto_delete: false,
+            internal: false,
+            arguments: Table::EMPTY,
+            alternate: None,
+            bindings: HashMap::new(),
+            inbound: HashSet::new(),
+            seen: 0,
+            published: 0,
+            router,
+        }
+    }
+
+    /// Whether anything is bound to it.
+    pub fn is_used(&self) -> bool {
+        !self.bindings.is_empty()
+    }
+
+    /// Lets a binding route from now on.
+    pub fn attach(&mut self, key: &BindingKey, pattern: HeadersPattern) {
+        let destination = key.destination;
+        match &mut self.router {
+            Router::Direct(keys) => {
+                keys.entry(key.routing_key.clone())
+                    .or_default()
+                    .push(destination);
+            }
+            Router::Fanout(all) => all.push(destination),
+            Router::Topic(trie) => trie.insert(&key.routing_key, destination),
+            Router::Headers(patterns) => patterns.push((pattern, key.clone())),
+        }
+    }
+
+    /// Ends that.
+    pub fn detach(&mut self, key: &BindingKey) {
+        let destination = key.destination;
+        match &mut self.router {
+            Router::Direct(keys) => {
+                if let Some(all) = keys.get_mut(key.routing_key.as_bytes()) {
+                    remove_one(all, destination);
+                    if all.is_empty() {
+                        keys.remove(key.routing_key.as_bytes());
+                    }
+                }
+            }
+            Router::Fanout(all) => remove_one(all, destination),
+            Router::Topic(trie) => trie.remove(&key.routing_key, destination),
+            Router::Headers(patterns) => patterns.retain(|(_, other)| other != key),
+        }
+    }
+
+    /// Appends the destinations for a message, some perhaps more than once.
+    pub fn route(
+        &mut self,
+        routing_key: &[u8],
+        headers: Option<TableRef<'_>>,
+        out: &mut Vec<Destination>,
+    ) {
+        match &mut self.router {
+            Router::Direct(keys) => {
+                if let Some(all) = keys.get(routing_key) {
+                    out.extend_from_slice(all);
+                }
+            }
+            Router::Fanout(all) => out.extend_from_slice(all),
+            Router::Topic(trie) => trie.matches(routing_key, out),
+            Router::Headers(patterns) => {
+                let headers = headers.unwrap_or_default();
+                let matching = patterns
+                    .iter()
+                    .filter(|(pattern, _)| pattern.matches(headers));
+                out.extend(matching.map(|(_, key)| key.destination));
+            }
+        }
+    }
+}
+
+fn remove_one(all: &mut Vec<Destination>, destination: Destination) {
+    if let Some(index) = all.iter().position(|other| *other == destination) {
+        all.remove(index);
+    }
+}
+
+/// Arguments in an order that only depends on what they are.
+pub fn canonical(arguments: &Table) -> Vec<u8> {
+    let mut fields: Vec<Vec<u8>> = arguments
+        .iter()
+        .map(|(name, value)| {
+            let mut one = super::wire::table::TableBuilder::new();
+            one.put(name, value);
+            one.build().as_bytes().to_vec()
+        })
+        .collect();
+    fields.sort_unstable();
+    fields.concat()
+}

@@ -1,0 +1,71 @@
+//! Bindings of a headers exchange: which headers a message must have.
+
+use crate::broker::{
+    arguments::{plain, same_value},
+    exception::Exception,
+    wire::{Table, TableRef, ValueRef},
+};
+
+/// What a binding asks of a message's headers.
+#[derive(Debug, Default)]
+pub struct HeadersPattern {
+    wanted: Table,
+    mode: Mode,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Mode {
+    #[default]
+    All,
+    Any,
+    AllWithX,
+    AnyWithX,
+}
+
+impl HeadersPattern {
+    /// Reads a binding's arguments.
+    pub fn parse(arguments: &Table) -> Result<Self, Exception> {
+        let mode = match arguments.field(b"x-match") {
+            None | Some(ValueRef::Str(b"all")) => Mode::All,
+            Some(ValueRef::Str(b"any")) => Mode::Any,
+            Some(ValueRef::Str(b"all-with-x")) => Mode::AllWithX,
+            Some(ValueRef::Str(b"any-with-x")) => Mode::AnyWithX,
+            Some(ValueRef::Str(other)) => {
+                let other = String::from_utf8_lossy(other);
+                return Err(Exception::precondition(format!(
+                    "Invalid x-match field value \"{other}\"; expected all, any, all-with-x, or any-with-x"
+                )));
+            }
+            Some(other) => {
+                return Err(Exception::precondition(format!(
+                    "Invalid x-match field type {} (value {}); expected longstr",
+                    other.type_name(),
+                    plain(other)
+                )));
+            }
+        };
+        let wanted = arguments.detached();
+        Ok(Self { wanted, mode })
+    }
+
+    /// Whether a message with these headers is wanted.
+    pub fn matches(&self, headers: TableRef<'_>) -> bool {
+        let with_x = matches!(self.mode, Mode::AllWithX | Mode::AnyWithX);
+        let mut wanted = self
+            .wanted
+            .iter()
+            .filter(|(name, _)| *name != b"x-match" && (with_x || !name.starts_with(b"x-")));
+        let has = |(name, value): (&[u8], ValueRef<'_>)| {
+            headers
+                .field(name)
+                .is_some_and(|found| value == ValueRef::Void || same_value(value, found))
+        };
+        match self.mode {
+            Mode::All | Mode::AllWithX => wanted.all(has),
+            Mode::Any | Mode::AnyWithX => wanted.any(has),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,49 @@
+use super::HeadersPattern;
+use crate::broker::wire::{Table, ValueRef, table::TableBuilder};
+
+fn table(fields: &[(&str, ValueRef<'_>)]) -> Table {
+    let mut builder = TableBuilder::new();
+    for (name, value) in fields {
+        builder.put(name, *value);
+    }
+    builder.build()
+}
+
+#[test]
+fn headers_match_as_rabbitmq_matches_them() {
+    let one = ("a", ValueRef::I32(1));
+    let two = ("b", ValueRef::Str(b"2"));
+    let all = ("x-match", ValueRef::Str(b"all"));
+    let any = ("x-match", ValueRef::Str(b"any"));
+    let any_x = ("x-match", ValueRef::Str(b"any-with-x"));
+    let all_x = ("x-match", ValueRef::Str(b"all-with-x"));
+    let x = ("x-key", ValueRef::Bool(true));
+    check(&[], &[], true);
+    check(&[], &[one], true);
+    check(&[any], &[one], false);
+    check(&[one], &[one, two], true);
+    check(&[all, one, two], &[one], false);
+    check(&[any, one, two], &[two], true);
+    check(&[one], &[("a", ValueRef::I64(1))], true);
+    check(&[one], &[("a", ValueRef::Str(b"1"))], false);
+    check(&[("a", ValueRef::Void)], &[two, one], true);
+    check(&[("a", ValueRef::Void)], &[two], false);
+    check(&[all, x], &[], true);
+    check(&[any, x], &[x], false);
+    check(&[any_x, x], &[x], true);
+    check(&[all_x, x], &[], false);
+
+    #[track_caller]
+    fn check(binding: &[(&str, ValueRef<'_>)], headers: &[(&str, ValueRef<'_>)], expected: bool) {
+        let pattern = HeadersPattern::parse(&table(binding)).unwrap();
+        let matched = pattern.matches(table(headers).view());
+        assert_eq!(matched, expected, "{binding:?} against {headers:?}");
+    }
+}
+
+#[test]
+fn an_unknown_mode_is_refused() {
+    let refused = HeadersPattern::parse(&table(&[("x-match", ValueRef::Str(b"some"))]));
+    let text = refused.unwrap_err().explanation;
+    assert!(text.starts_with("Invalid x-match field value"), "{text}");
+}

@@ -1,0 +1,71 @@
+//! How much the broker holds on behalf of clients, and when that is too much.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+};
+
+/// Bytes held, against a watermark. Publishers are blocked from the high mark until the low one.
+#[derive(Debug)]
+pub struct Memory {
+    used: AtomicUsize,
+    high: usize,
+    low: usize,
+    alarm: AtomicBool,
+    alarms: AtomicU64,
+}
+
+impl Memory {
+    /// A gauge that raises the alarm above `high`; it ends below nine tenths of it.
+    pub fn new(high: usize) -> Arc<Self> {
+        Arc::new(Self {
+            used: AtomicUsize::new(0),
+            high,
+            low: high / 10 * 9,
+            alarm: AtomicBool::new(false),
+            alarms: AtomicU64::new(0),
+        })
+    }
+
+    /// Counts bytes in.
+    pub fn take(&self, bytes: usize) {
+        self.used.fetch_add(bytes, Relaxed);
+    }
+
+    /// Counts bytes out.
+    pub fn give(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Relaxed);
+    }
+
+    /// Bytes held.
+    pub fn used(&self) -> usize {
+        self.used.load(Relaxed)
+    }
+
+    /// The mark above which publishers are blocked.
+    pub fn high(&self) -> usize {
+        self.high
+    }
+
+    /// How often the alarm was raised.
+    pub fn alarms(&self) -> u64 {
+        self.alarms.load(Relaxed)
+    }
+
+    /// Whether publishers are to be blocked; looks at the marks.
+    pub fn alarm(&self) -> bool {
+        let used = self.used();
+        let alarm = self.alarm.load(Relaxed);
+        if !alarm && used > self.high {
+            if !self.alarm.swap(true, Relaxed) {
+                self.alarms.fetch_add(1, Relaxed);
+            }
+            return true;
+        }
+        if alarm && used < self.low {
+            self.alarm.store(false, Relaxed);
+            return false;
+        }
+        alarm
+    }
+}

@@ -1,0 +1,224 @@
+//! Messages: one on its way in, and one that is kept, shared by every queue it was routed to.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{
+    memory::Memory,
+    wire::{Properties, ShortStr},
+};
+
+/// What a kept message costs beyond its bytes: its struct and its place in a queue.
+const OVERHEAD: usize = 256;
+
+/// A message that is kept.
+#[derive(Debug)]
+pub struct Message {
+    /// The exchange it was published to.
+    pub exchange: ShortStr,
+    /// The routing key it was published with.
+    pub routing_key: ShortStr,
+    /// Its properties, as they came.
+    pub properties: Properties,
+    /// Its body, as it came.
+    pub body: Bytes,
+    /// Its priority; the queue caps it.
+    pub priority: u8,
+    /// Whether delivery-mode is 2.
+    pub persistent: bool,
+    /// How long it lives in a queue, in ms.
+    pub ttl: Option<u64>,
+    /// Where and why it died before.
+    pub deaths: Option<Arc<[Death]>>,
+    memory: Arc<Memory>,
+    charged: usize,
+}
+
+/// A message died in a queue for a reason, once or more often.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Death {
+    /// The queue.
+    pub queue: ShortStr,
+    /// The reason.
+    pub reason: DeathReason,
+    /// How often.
+    pub count: u64,
+    /// The exchange it had been published to.
+    pub exchange: ShortStr,
+    /// The routing keys it had been published with.
+    pub routing_keys: Vec<ShortStr>,
+    /// The expiration it had then.
+    pub expiration: Option<ShortStr>,
+    /// When it first died so, in seconds since 1970.
+    pub time: u64,
+}
+
+/// Why a message left a queue other than by being consumed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum DeathReason {
+    /// A consumer rejected it without requeue.
+    Rejected,
+    /// Its time to live was over.
+    Expired,
+    /// The queue was full.
+    MaxLen,
+    /// It came back too often.
+    DeliveryLimit,
+}
+
+impl DeathReason {
+    /// As it stands in headers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rejected => "rejected",
+            Self::Expired => "expired",
+            Self::MaxLen => "maxlen",
+            Self::DeliveryLimit => "delivery_limit",
+        }
+    }
+}
+
+impl Drop for Message {
+    fn drop(&mut self) {
+        self.memory.give(self.charged);
+    }
+}
+
+/// What a message looks like to an encoder.
+#[derive(Clone, Copy, Debug)]
+pub struct Content<'a> {
+    /// The exchange it was published to.
+    pub exchange: &'a ShortStr,
+    /// The routing key it was published with.
+    pub routing_key: &'a ShortStr,
+    /// Its properties.
+    pub properties: &'a Properties,
+    /// Its body.
+    pub body: &'a Bytes,
+}
+
+impl Message {
+    /// Its content.
+    pub fn content(&self) -> Content<'_> {
+        Content {
+            exchange: &self.exchange,
+            routing_key: &self.routing_key,
+            properties: &self.properties,
+            body: &self.body,
+        }
+    }
+}
+
+/// A message on its way in. Its parts are slices of the buffer they were read into; they are copied,
+/// once, only if a queue has to keep the message.
+#[derive(Debug)]
+pub struct Draft {
+    /// The exchange it was published to.
+    pub exchange: ShortStr,
+    /// The routing key it was published with.
+    pub routing_key: ShortStr,
+    /// Its properties.
+    pub properties: Properties,
+    /// Its body.
+    pub body: Bytes,
+    /// Whether the body is an allocation of its own and exact size already.
+    pub body_owned: bool,
+    /// Its priority.
+    pub priority: u8,
+    /// Whether delivery-mode is 2.
+    pub persistent: bool,
+    /// How long it lives in a queue, in ms.
+    pub ttl: Option<u64>,
+    /// More keys to route it by, from the headers CC and BCC.
+    pub extra_keys: Vec<ShortStr>,
+    /// Where and why it died before.
+    pub deaths: Option<Arc<[Death]>>,
+    kept: Option<Arc<Message>>,
+}
+
+impl Draft {
+    /// A message without any special property.
+    pub fn new(
+        exchange: ShortStr,
+        routing_key: ShortStr,
+        properties: Properties,
+        body: Bytes,
+    ) -> Self {
+        Self {
+            exchange,
+            routing_key,
+            properties,
+            body,
+            body_owned: false,
+            priority: 0,
+            persistent: false,
+            ttl: None,
+            extra_keys: Vec::new(),
+            deaths: None,
+            kept: None,
+        }
+    }
+
+    /// Its content.
+    pub fn content(&self) -> Content<'_> {
+        match &self.kept {
+            Some(message) => message.content(),
+            None => Content {
+                exchange: &self.exchange,
+                routing_key: &self.routing_key,
+                properties: &self.properties,
+                body: &self.body,
+            },
+        }
+    }
+
+    /// The message to keep: one copy, however many queues keep it. `known_key` is a string that lives
+    /// on anyway, shared when it equals the routing key.
+    pub fn keep(&mut self, memory: &Arc<Memory>, known_key: &ShortStr) -> Arc<Message> {
+        if let Some(message) = &self.kept {
+            return Arc::clone(message);
+        }
+        let routing_key = if self.routing_key == *known_key {
+            known_key.clone()
+        } else {
+            self.routing_key.detached()
+        };
+        let body = if self.body_owned {
+            self.body.clone()
+        } else {
+            Bytes::from(self.body.to_vec())
+        };
+        let properties = self.properties.detached();
+        let charged = OVERHEAD + body.len() + properties.as_bytes().len();
+        memory.take(charged);
+        let message = Arc::new(Message {
+            exchange: self.exchange.clone(),
+            routing_key,
+            properties,
+            body,
+            priority: self.priority,
+            persistent: self.persistent,
+            ttl: self.ttl,
+            deaths: self.deaths.take(),
+            memory: Arc::clone(memory),
+            charged,
+        });
+        self.kept = Some(Arc::clone(&message));
+        message
+    }
+
+    /// Copies whatever is still a slice of a read buffer, to be kept outside of a queue (a
+    /// transaction's publishes).
+    pub fn detach(&mut self) {
+        self.routing_key = self.routing_key.detached();
+        self.properties = self.properties.detached();
+        for key in &mut self.extra_keys {
+            *key = key.detached();
+        }
+        if !self.body_owned {
+            self.body = Bytes::from(self.body.to_vec());
+            self.body_owned = true;
+        }
+    }
+}

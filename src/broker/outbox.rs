@@ -1,0 +1,272 @@
+//! Bytes on their way to one peer: appended by whoever has something for it, taken by whoever writes.
+
+use std::collections::VecDeque;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use parking_lot::Mutex;
+
+use super::{
+    message::Content,
+    wire::{
+        ShortStr,
+        content::{body_ranges, put_body, put_body_head, put_header},
+        frame::FRAME_END,
+        method::MethodSpec,
+    },
+};
+
+/// From this length on a body is sent from where it lies instead of being copied.
+const SHARED_BODY_MIN: usize = 16 * 1024;
+/// What a delivery costs on the wire beyond its strings, properties and body.
+const DELIVER_OVERHEAD: usize = 48;
+/// The first allocation of an empty outbox.
+const FIRST_ROOM: usize = 512;
+/// The largest first allocation.
+const FIRST_ROOM_MAX: usize = 64 * 1024;
+
+/// What an append did.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Put {
+    /// Nothing: there is no room, or nobody to send to.
+    Full,
+    /// It is the first since the last flush: somebody has to flush.
+    First,
+    /// It goes with what is there already.
+    More,
+}
+
+/// The bytes that a peer has not been sent yet.
+#[derive(Debug)]
+pub struct Outbox {
+    waiting: Mutex<Waiting>,
+    room: usize,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    chunks: VecDeque<Bytes>,
+    tail: BytesMut,
+    /// What waits here and what a writer has taken but not written.
+    unsent: usize,
+    /// The length of the last flush: the room to begin with.
+    usual: usize,
+    scheduled: bool,
+    starved: bool,
+    closed: bool,
+}
+
+/// A message for a consumer.
+#[derive(Clone, Copy, Debug)]
+pub struct Deliver<'a> {
+    /// The channel's number.
+    pub channel: u16,
+    /// The consumer's tag.
+    pub consumer_tag: &'a ShortStr,
+    /// What acknowledges it.
+    pub delivery_tag: u64,
+    /// It may have been delivered before.
+    pub redelivered: bool,
+    /// The message.
+    pub content: Content<'a>,
+    /// The largest frame of the connection.
+    pub frame_max: u32,
+}
+
+impl Outbox {
+    /// An outbox that takes no more deliveries once it holds `room` bytes.
+    pub fn new(room: usize) -> Self {
+        Self {
+            waiting: Mutex::default(),
+            room,
+        }
+    }
+
+    /// Appends a method: an answer, which is never refused.
+    pub fn put(&self, method: &impl MethodSpec, channel: u16) -> Put {
+        self.write(|out| method.put(out, channel))
+    }
+
+    /// Appends whole frames, which are never refused.
+    pub fn write(&self, frames: impl FnOnce(&mut BytesMut)) -> Put {
+        let mut waiting = self.waiting.lock();
+        if waiting.closed {
+            return Put::Full;
+        }
+        waiting.begin();
+        let before = waiting.tail.len();
+        frames(&mut waiting.tail);
+        waiting.unsent += waiting.tail.len() - before;
+        waiting.schedule()
+    }
+
+    /// Appends a method with a content, which is never refused.
+    pub fn put_with_content(
+        &self,
+        method: &impl MethodSpec,
+        channel: u16,
+        content: Content<'_>,
+        frame_max: u32,
+    ) -> Put {
+        let mut waiting = self.waiting.lock();
+        if waiting.closed {
+            return Put::Full;
+        }
+        waiting.begin();
+        let before = waiting.tail.len();
+        method.put(&mut waiting.tail, channel);
+        put_header(
+            &mut waiting.tail,
+            channel,
+            content.body.len() as u64,
+            content.properties,
+        );
+        waiting.unsent += waiting.tail.len() - before;
+        waiting.put_body(channel, content.body, frame_max);
+        waiting.schedule()
+    }
+
+    /// Appends a delivery, if there is room.
+    pub fn deliver(&self, deliver: &Deliver<'_>) -> Put {
+        let mut waiting = self.waiting.lock();
+        if waiting.closed {
+            return Put::Full;
+        }
+        if waiting.unsent >= self.room {
+            waiting.starved = true;
+            return Put::Full;
+        }
+        waiting.begin();
+        let content = &deliver.content;
+        let before = waiting.tail.len();
+        put_deliver(&mut waiting.tail, deliver);
+        let length = content.body.len() as u64;
+        put_header(
+            &mut waiting.tail,
+            deliver.channel,
+            length,
+            content.properties,
+        );
+        waiting.unsent += waiting.tail.len() - before;
+        waiting.put_body(deliver.channel, content.body, deliver.frame_max);
+        waiting.schedule()
+    }
+
+    /// Whether there is no room for deliveries.
+    pub fn is_full(&self) -> bool {
+        self.waiting.lock().unsent >= self.room
+    }
+
+    /// Bytes not sent yet.
+    pub fn unsent(&self) -> usize {
+        self.waiting.lock().unsent
+    }
+
+    /// Whether something waits to be taken.
+    pub fn is_scheduled(&self) -> bool {
+        self.waiting.lock().scheduled
+    }
+
+    /// Moves everything that waits to a writer.
+    pub fn take(&self, into: &mut VecDeque<Bytes>) {
+        let mut waiting = self.waiting.lock();
+        waiting.scheduled = false;
+        into.append(&mut waiting.chunks);
+        if !waiting.tail.is_empty() {
+            let tail = std::mem::take(&mut waiting.tail);
+            waiting.usual = tail.len();
+            into.push_back(tail.freeze());
+        }
+    }
+
+    /// Counts what a writer has written; whether deliveries were refused that may now go on.
+    pub fn wrote(&self, bytes: usize) -> bool {
+        let mut waiting = self.waiting.lock();
+        waiting.unsent = waiting.unsent.saturating_sub(bytes);
+        let resume = waiting.starved && waiting.unsent <= self.room / 2;
+        if resume {
+            waiting.starved = false;
+        }
+        resume
+    }
+
+    /// Drops everything, now and from now on.
+    pub fn close(&self) {
+        let mut waiting = self.waiting.lock();
+        *waiting = Waiting {
+            closed: true,
+            ..Waiting::default()
+        };
+    }
+}
+
+impl Waiting {
+    fn begin(&mut self) {
+        if self.tail.capacity() == 0 {
+            self.tail
+                .reserve(self.usual.clamp(FIRST_ROOM, FIRST_ROOM_MAX));
+        }
+    }
+
+    fn schedule(&mut self) -> Put {
+        if self.scheduled {
+            return Put::More;
+        }
+        self.scheduled = true;
+        Put::First
+    }
+
+    fn put_body(&mut self, channel: u16, body: &Bytes, frame_max: u32) {
+        let before = self.tail.len();
+        if body.len() < SHARED_BODY_MIN {
+            put_body(&mut self.tail, channel, body, frame_max);
+            self.unsent += self.tail.len() - before;
+            return;
+        }
+        for range in body_ranges(body.len(), frame_max) {
+            put_body_head(&mut self.tail, channel, range.len());
+            let head = self.tail.split().freeze();
+            self.unsent += range.len() + 8;
+            self.chunks.push_back(head);
+            self.chunks.push_back(body.slice(range));
+            self.tail.put_u8(FRAME_END);
+        }
+    }
+}
+
+fn put_deliver(out: &mut BytesMut, deliver: &Deliver<'_>) {
+    let Deliver {
+        consumer_tag,
+        content,
+        ..
+    } = deliver;
+    let strings = [
+        consumer_tag.len(),
+        content.exchange.len(),
+        content.routing_key.len(),
+    ];
+    let length = strings.iter().sum::<usize>() + 16;
+    let rest = content.properties.as_bytes().len() + content.body.len().min(SHARED_BODY_MIN);
+    out.reserve(length + rest + DELIVER_OVERHEAD);
+    let [c1, c0] = deliver.channel.to_be_bytes();
+    let [l1, l0] = octets16(length);
+    out.put_slice(&[1, c1, c0, 0, 0, l1, l0, 0, 60, 0, 60]);
+    put_short(out, consumer_tag);
+    out.put_u64(deliver.delivery_tag);
+    out.put_u8(u8::from(deliver.redelivered));
+    put_short(out, content.exchange);
+    put_short(out, content.routing_key);
+    out.put_u8(FRAME_END);
+}
+
+/// Three short strings and their neighbours always fit 16 bits.
+fn octets16(length: usize) -> [u8; 2] {
+    u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes()
+}
+
+fn put_short(out: &mut BytesMut, text: &ShortStr) {
+    out.put_u8(u8::try_from(text.len()).unwrap_or(u8::MAX));
+    out.put_slice(text);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,203 @@
+//! One connected client as everybody else sees it: an outbox, and a socket that whoever filled the
+//! outbox may write to at once.
+
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use bytes::{Buf, Bytes};
+use parking_lot::Mutex;
+use tokio::{net::TcpStream, sync::Notify};
+
+use super::{
+    outbox::{Deliver, Outbox, Put},
+    queue::ConnectionId,
+};
+
+/// How many pieces one write hands to the kernel.
+const SLICES_MAX: usize = 64;
+
+/// A connected client.
+#[derive(Debug)]
+pub struct Peer {
+    /// The connection's number.
+    pub id: ConnectionId,
+    /// What it has not been sent yet.
+    pub outbox: Outbox,
+    /// Wakes the connection's task: to write what could not be written at once, to go on delivering,
+    /// or to end.
+    pub wake: Notify,
+    /// The largest frame agreed.
+    pub frame_max: AtomicU32,
+    /// Whether the client understands a `basic.cancel` from us.
+    pub cancel_notify: AtomicBool,
+    /// Whether deliveries were refused for want of room, and there is room now.
+    pub resume: AtomicBool,
+    /// Bytes written to its socket.
+    pub sent_bytes: AtomicU64,
+    socket: Option<Arc<TcpStream>>,
+    writer: Mutex<Writer>,
+}
+
+#[derive(Debug, Default)]
+struct Writer {
+    taken: VecDeque<Bytes>,
+    broken: bool,
+}
+
+/// How a flush ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Flush {
+    /// Everything was handed to the kernel, or somebody else is about to.
+    Done,
+    /// The socket takes no more for now, or can only be written by the connection's task.
+    Later,
+    /// The socket is broken.
+    Broken,
+}
+
+impl Peer {
+    /// A client on a plain socket.
+    pub fn on_socket(id: ConnectionId, room: usize, socket: Arc<TcpStream>) -> Self {
+        Self {
+            socket: Some(socket),
+            ..Self::detached(id, room)
+        }
+    }
+
+    /// A client whose bytes only its own task can write.
+    pub fn detached(id: ConnectionId, room: usize) -> Self {
+        Self {
+            id,
+            outbox: Outbox::new(room),
+            wake: Notify::new(),
+            frame_max: AtomicU32::new(super::wire::frame::MIN_FRAME_MAX),
+            cancel_notify: AtomicBool::new(false),
+            resume: AtomicBool::new(false),
+            sent_bytes: AtomicU64::new(0),
+            socket: None,
+            writer: Mutex::default(),
+        }
+    }
+
+    /// Appends a delivery, if there is room.
+    pub fn deliver(&self, deliver: &Deliver<'_>) -> Put {
+        self.outbox.deliver(deliver)
+    }
+
+    /// The largest frame agreed.
+    pub fn frame_max(&self) -> u32 {
+        self.frame_max.load(Relaxed)
+    }
+
+    /// Writes what waits, as far as the socket takes it; wakes the connection's task for the rest.
+    pub fn flush_now(&self) {
+        match self.flush() {
+            Flush::Done => {}
+            Flush::Later | Flush::Broken => self.wake.notify_one(),
+        }
+        if self.resume.load(Relaxed) {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Writes what waits, as far as the socket takes it.
+    pub fn flush(&self) -> Flush {
+        let Some(socket) = &self.socket else {
+            return if self.outbox.is_scheduled() {
+                Flush::Later
+            } else {
+                Flush::Done
+            };
+        };
+        loop {
+            let Some(mut writer) = self.writer.try_lock() else {
+                return Flush::Done;
+            };
+            let flushed = self.write_to(socket, &mut writer);
+            drop(writer);
+            // Whoever appended while this was writing found the writer taken and left it to us.
+            if flushed != Flush::Done || !self.outbox.is_scheduled() {
+                return flushed;
+            }
+        }
+    }
+
+    /// Moves what waits to a task that writes for itself; nothing: nothing waits.
+    pub fn take(&self) -> Option<VecDeque<Bytes>> {
+        let mut taken = VecDeque::new();
+        self.outbox.take(&mut taken);
+        (!taken.is_empty()).then_some(taken)
+    }
+
+    /// Counts what such a task has written.
+    pub fn wrote(&self, bytes: usize) {
+        self.sent_bytes.fetch_add(bytes as u64, Relaxed);
+        if self.outbox.wrote(bytes) {
+            self.resume.store(true, Relaxed);
+        }
+    }
+
+    /// Whether everything has been handed to the kernel.
+    pub fn is_flushed(&self) -> bool {
+        self.outbox.unsent() == 0
+    }
+
+    fn write_to(&self, socket: &TcpStream, writer: &mut Writer) -> Flush {
+        loop {
+            if writer.broken {
+                return Flush::Broken;
+            }
+            self.outbox.take(&mut writer.taken);
+            if writer.taken.is_empty() {
+                return Flush::Done;
+            }
+            match write_some(socket, &writer.taken) {
+                Ok(0) => writer.broken = true,
+                Ok(count) => {
+                    advance(&mut writer.taken, count);
+                    self.wrote(count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Flush::Later,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => writer.broken = true,
+            }
+            if writer.broken {
+                writer.taken.clear();
+                self.outbox.close();
+            }
+        }
+    }
+}
+
+fn write_some(socket: &TcpStream, chunks: &VecDeque<Bytes>) -> io::Result<usize> {
+    if let [only] = chunks.as_slices().0
+        && chunks.len() == 1
+    {
+        return socket.try_write(only);
+    }
+    let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+    let mut count = 0;
+    for (slice, chunk) in slices.iter_mut().zip(chunks) {
+        *slice = IoSlice::new(chunk);
+        count += 1;
+    }
+    socket.try_write_vectored(&slices[..count])
+}
+
+/// Drops the first `count` bytes.
+pub fn advance(chunks: &mut VecDeque<Bytes>, mut count: usize) {
+    while let Some(first) = chunks.front_mut() {
+        if count < first.len() {
+            first.advance(count);
+            return;
+        }
+        count -= first.len();
+        chunks.pop_front();
+    }
+}

@@ -1,0 +1,171 @@
+//! One queue: messages that wait, consumers that wait, what it promises. Moves nothing by itself.
+
+pub mod arguments;
+pub mod ready;
+pub mod rotation;
+
+use std::collections::HashSet;
+
+use self::{
+    arguments::{Overflow, QueueKind, Settings},
+    ready::{Entry, NEVER, Ready},
+    rotation::Rotation,
+};
+use super::{
+    exchange::BindingId,
+    slab::Id,
+    wire::{ShortStr, Table},
+};
+
+/// Names a queue within its vhost.
+pub type QueueId = Id<Queue>;
+
+/// Names a connection of the broker.
+pub type ConnectionId = u64;
+
+/// A queue.
+#[derive(Debug)]
+pub struct Queue {
+    /// Its name.
+    pub name: ShortStr,
+    /// Survives the broker, once there is a store.
+    pub durable: bool,
+    /// Goes with its last consumer.
+    pub auto_delete: bool,
+    /// The one connection that may use it, and with which it goes.
+    pub owner: Option<ConnectionId>,
+    /// Its arguments as declared.
+    pub arguments: Table,
+    /// Its behaviour.
+    pub settings: Settings,
+    /// The messages that wait.
+    pub ready: Ready,
+    /// How many messages consumers hold.
+    pub unacked: usize,
+    /// The consumers, in turn.
+    pub rotation: Rotation,
+    /// The bindings that lead here.
+    pub bindings: HashSet<BindingId>,
+    /// What happened so far.
+    pub counters: QueueCounters,
+    /// The last routing that found it.
+    pub seen: u64,
+    /// The earliest time at which the queue asked to be looked at.
+    pub timer_at: u64,
+    /// Since when nobody used it, in ms.
+    pub unused_since: u64,
+    /// Whether it waits to be pumped.
+    pub touched: bool,
+    /// Whether arriving messages are stamped with their connection.
+    pub stamped: bool,
+    /// Whether any message in it may expire.
+    pub expiring: bool,
+    next_position: u64,
+}
+
+/// What happened in a queue.
+#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
+pub struct QueueCounters {
+    /// Messages that arrived.
+    pub published: u64,
+    /// Messages given to consumers or to `basic.get`.
+    pub delivered: u64,
+    /// Messages settled.
+    pub acked: u64,
+    /// Messages that came back.
+    pub requeued: u64,
+    /// Messages dropped or dead-lettered.
+    pub dead: u64,
+}
+
+impl Queue {
+    /// An empty queue.
+    pub fn new(name: ShortStr, arguments: Table, settings: Settings, now: u64) -> Self {
+        Self {
+            name,
+            durable: false,
+            auto_delete: false,
+            owner: None,
+            ready: Ready::new(settings.max_priority),
+            unacked: 0,
+            rotation: Rotation::new(settings.single_active_consumer),
+            bindings: HashSet::new(),
+            counters: QueueCounters::default(),
+            seen: 0,
+            timer_at: NEVER,
+            unused_since: now,
+            touched: false,
+            stamped: false,
+            expiring: false,
+            next_position: 0,
+            arguments,
+            settings,
+        }
+    }
+
+    /// The place of the next message.
+    pub fn next_position(&mut self) -> u64 {
+        let position = self.next_position;
+        self.next_position += 1;
+        position
+    }
+
+    /// When a message that arrives now expires.
+    pub fn expires_at(&mut self, ttl: Option<u64>, now: u64) -> u64 {
+        let ttl = match (ttl, self.settings.message_ttl) {
+            (Some(own), Some(queue)) => own.min(queue),
+            (Some(ttl), None) | (None, Some(ttl)) => ttl,
+            (None, None) => return NEVER,
+        };
+        self.expiring = true;
+        now.saturating_add(ttl)
+    }
+
+    /// Whether it holds more than it may, were these added.
+    pub fn exceeds(&self, messages: usize, bytes: usize) -> bool {
+        let over = |limit: Option<u64>, held: usize| limit.is_some_and(|limit| held as u64 > limit);
+        over(self.settings.max_length, self.ready.len() + messages)
+            || over(
+                self.settings.max_length_bytes,
+                self.ready.body_bytes() + bytes,
+            )
+    }
+
+    /// Whether it refuses a message of this length.
+    pub fn refuses(&self, bytes: usize) -> bool {
+        self.settings.overflow != Overflow::DropHead && self.exceeds(1, bytes)
+    }
+
+    /// Whether deliveries tell how often the message came back.
+    pub fn counts_deliveries(&self) -> bool {
+        self.settings.kind == QueueKind::Quorum || self.settings.delivery_limit.is_some()
+    }
+
+    /// Whether a message has come back too often.
+    pub fn gives_up_on(&self, entry: &Entry) -> bool {
+        self.settings
+            .delivery_limit
+            .is_some_and(|limit| entry.returns > limit)
+    }
+
+    /// When it wants to be looked at next.
+    pub fn deadline(&self) -> u64 {
+        let expiry = if self.expiring {
+            self.ready.next_expiry()
+        } else {
+            NEVER
+        };
+        match self.settings.expires {
+            Some(expires) if self.rotation.is_empty() => {
+                expiry.min(self.unused_since.saturating_add(expires))
+            }
+            _ => expiry,
+        }
+    }
+
+    /// Whether nobody used it for as long as it may live unused.
+    pub fn is_outlived(&self, now: u64) -> bool {
+        let expires = self.settings.expires.filter(|_| self.rotation.is_empty());
+        expires.is_some_and(|expires| self.unused_since.saturating_add(expires) <= now)
+    }
+}

@@ -1,0 +1,328 @@
+//! What the arguments of `queue.declare` ask for, checked.
+
+use crate::broker::{
+    arguments::check_same_argument,
+    exception::Exception,
+    wire::{ReplyCode, ShortStr, Table, ValueRef},
+};
+
+/// The longest time that an argument may ask for, in ms.
+pub const TTL_MAX: i64 = 4_294_967_295;
+/// How often a message in a quorum queue may come back when the queue does not say.
+const QUORUM_DELIVERY_LIMIT: u32 = 20;
+
+/// The arguments that a second declaration must repeat.
+const COMPARED: [&str; 14] = [
+    "x-expires",
+    "x-message-ttl",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-max-priority",
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
+    "x-overflow",
+    "x-queue-mode",
+    "x-queue-version",
+    "x-single-active-consumer",
+    "x-delivery-limit",
+    "x-dead-letter-strategy",
+    "x-queue-type",
+];
+
+/// What a queue promises.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum QueueKind {
+    /// The usual one.
+    #[default]
+    Classic,
+    /// Counts deliveries and drops what comes back too often; one node is its quorum here.
+    Quorum,
+}
+
+impl QueueKind {
+    /// As it stands in `x-queue-type`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Classic => "classic",
+            Self::Quorum => "quorum",
+        }
+    }
+}
+
+/// What a full queue does.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Overflow {
+    /// Drops its oldest message.
+    #[default]
+    DropHead,
+    /// Refuses the new message.
+    RejectPublish,
+    /// Refuses the new message and dead-letters it.
+    RejectPublishDlx,
+}
+
+/// A queue's behaviour.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// `x-queue-type`
+    pub kind: QueueKind,
+    /// `x-message-ttl`, ms
+    pub message_ttl: Option<u64>,
+    /// `x-expires`, ms
+    pub expires: Option<u64>,
+    /// `x-max-length`
+    pub max_length: Option<u64>,
+    /// `x-max-length-bytes`
+    pub max_length_bytes: Option<u64>,
+    /// `x-max-priority`; 0: no priorities
+    pub max_priority: u8,
+    /// `x-overflow`
+    pub overflow: Overflow,
+    /// `x-dead-letter-exchange`
+    pub dead_letter_exchange: Option<ShortStr>,
+    /// `x-dead-letter-routing-key`
+    pub dead_letter_routing_key: Option<ShortStr>,
+    /// `x-single-active-consumer`
+    pub single_active_consumer: bool,
+    /// `x-delivery-limit`
+    pub delivery_limit: Option<u32>,
+}
+
+/// What else a declaration says, for the checks that depend on it.
+#[derive(Clone, Copy, Debug)]
+pub struct Properties {
+    /// durable
+    pub durable: bool,
+    /// exclusive
+    pub exclusive: bool,
+    /// auto-delete
+    pub auto_delete: bool,
+}
+
+/// Reads the arguments of the queue that `resource` names.
+pub fn parse(
+    arguments: &Table,
+    properties: Properties,
+    resource: &str,
+) -> Result<Settings, Exception> {
+    let from = Reader {
+        arguments,
+        resource,
+    };
+    let kind = from.kind()?;
+    if kind == QueueKind::Quorum {
+        from.check_quorum(properties)?;
+    }
+    let dead_letter_exchange = from.dead_letter_exchange()?;
+    let delivery_limit = match from.integer("x-delivery-limit", i64::MAX)? {
+        Some(limit) => u32::try_from(limit).ok(),
+        None if kind == QueueKind::Quorum => Some(QUORUM_DELIVERY_LIMIT),
+        None => None,
+    };
+    from.check_accepted()?;
+    Ok(Settings {
+        kind,
+        message_ttl: from.unsigned("x-message-ttl", TTL_MAX)?,
+        expires: from.expires()?,
+        max_length: from.unsigned("x-max-length", i64::MAX)?,
+        max_length_bytes: from.unsigned("x-max-length-bytes", i64::MAX)?,
+        max_priority: from.max_priority()?,
+        overflow: from.overflow()?,
+        dead_letter_routing_key: from.dead_letter_routing_key()?,
+        dead_letter_exchange,
+        single_active_consumer: from.bool("x-single-active-consumer")?,
+        delivery_limit,
+    })
+}
+
+/// Refuses a second declaration with other arguments.
+pub fn check_same(current: &Table, received: &Table, resource: &str) -> Result<(), Exception> {
+    if current == received {
+        return Ok(());
+    }
+    COMPARED
+        .iter()
+        .try_for_each(|key| check_same_argument(key, current, received, resource))
+}
+
+struct Reader<'a> {
+    arguments: &'a Table,
+    resource: &'a str,
+}
+
+impl Reader<'_> {
+    fn value(&self, key: &str) -> Option<ValueRef<'_>> {
+        self.arguments.field(key.as_bytes())
+    }
+
+    fn invalid(&self, key: &str, why: impl std::fmt::Display) -> Exception {
+        Exception::precondition(format!("invalid arg '{key}' for {}: {why}", self.resource))
+    }
+
+    fn unacceptable(&self, key: &str, value: ValueRef<'_>) -> Exception {
+        self.invalid(
+            key,
+            format_args!("{{unacceptable_type,{}}}", value.type_name()),
+        )
+    }
+
+    /// A number of any width and sign.
+    fn integer(&self, key: &str, max: i64) -> Result<Option<i64>, Exception> {
+        let Some(value) = self.value(key) else {
+            return Ok(None);
+        };
+        let Some(number) = value.as_integer() else {
+            let why = format!("\"expected integer, got {}\"", value.type_name());
+            return Err(self.invalid(key, why));
+        };
+        if number > max {
+            return Err(self.invalid(key, format_args!("{{value_too_big,{number}}}")));
+        }
+        Ok(Some(number))
+    }
+
+    fn unsigned(&self, key: &str, max: i64) -> Result<Option<u64>, Exception> {
+        let Some(number) = self.integer(key, max)? else {
+            return Ok(None);
+        };
+        match u64::try_from(number) {
+            Ok(number) => Ok(Some(number)),
+            Err(_) => Err(self.invalid(key, format_args!("{{value_negative,{number}}}"))),
+        }
+    }
+
+    fn expires(&self) -> Result<Option<u64>, Exception> {
+        let expires = self.unsigned("x-expires", TTL_MAX)?;
+        if expires == Some(0) {
+            return Err(self.invalid("x-expires", "{value_zero,0}"));
+        }
+        Ok(expires)
+    }
+
+    fn max_priority(&self) -> Result<u8, Exception> {
+        let Some(number) = self.unsigned("x-max-priority", i64::MAX)? else {
+            return Ok(0);
+        };
+        u8::try_from(number).map_err(|_| {
+            self.invalid(
+                "x-max-priority",
+                format_args!("{{max_value_exceeded,{number}}}"),
+            )
+        })
+    }
+
+    fn bool(&self, key: &str) -> Result<bool, Exception> {
+        match self.value(key) {
+            None => Ok(false),
+            Some(ValueRef::Bool(value)) => Ok(value),
+            Some(other) => {
+                let why = format!("\"expected boolean, got {}\"", other.type_name());
+                Err(self.invalid(key, why))
+            }
+        }
+    }
+
+    fn text(&self, key: &str) -> Result<Option<&[u8]>, Exception> {
+        match self.value(key) {
+            None => Ok(None),
+            Some(ValueRef::Str(text)) => Ok(Some(text)),
+            Some(other) => Err(self.unacceptable(key, other)),
+        }
+    }
+
+    fn overflow(&self) -> Result<Overflow, Exception> {
+        match self.text("x-overflow")? {
+            None | Some(b"drop-head") => Ok(Overflow::DropHead),
+            Some(b"reject-publish") => Ok(Overflow::RejectPublish),
+            Some(b"reject-publish-dlx") => Ok(Overflow::RejectPublishDlx),
+            Some(_) => Err(self.invalid("x-overflow", "invalid_overflow")),
+        }
+    }
+
+    fn kind(&self) -> Result<QueueKind, Exception> {
+        match self.value("x-queue-type") {
+            None | Some(ValueRef::Str(b"classic")) => Ok(QueueKind::Classic),
+            Some(ValueRef::Str(b"quorum")) => Ok(QueueKind::Quorum),
+            Some(ValueRef::Str(b"stream")) => Err(Exception::precondition(format!(
+                "invalid arg 'x-queue-type' for {}: queue type 'stream' is not supported",
+                self.resource
+            ))),
+            Some(ValueRef::Str(other)) => Err(Exception::precondition(format!(
+                "invalid arg 'x-queue-type' for {}: \"unsupported queue type '{}'\"",
+                self.resource,
+                String::from_utf8_lossy(other)
+            ))),
+            Some(other) => {
+                let why = format!("\"expected string, got {}\"", other.type_name());
+                Err(self.invalid("x-queue-type", why))
+            }
+        }
+    }
+
+    fn check_quorum(&self, properties: Properties) -> Result<(), Exception> {
+        let refused = [
+            (!properties.durable, "non-durable"),
+            (properties.exclusive, "exclusive-owner"),
+            (properties.auto_delete, "auto-delete"),
+        ];
+        if let Some((_, property)) = refused.iter().find(|(refused, _)| *refused) {
+            let text = format!("invalid property '{property}' for {}", self.resource);
+            return Err(Exception::precondition(text));
+        }
+        let unsupported = ["x-max-priority", "x-queue-mode", "x-queue-version"];
+        match unsupported.iter().find(|key| self.value(key).is_some()) {
+            Some(key) => Err(Exception::precondition(format!(
+                "invalid arg '{key}' for {} of queue type rabbit_quorum_queue",
+                self.resource
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    fn dead_letter_exchange(&self) -> Result<Option<ShortStr>, Exception> {
+        let key = "x-dead-letter-exchange";
+        match self.value(key) {
+            None => Ok(None),
+            Some(ValueRef::Str(text)) => self.short(key, text).map(Some),
+            Some(other) => Err(Exception::precondition(format!(
+                "invalid type '{}' for arg '{key}' in {}",
+                other.type_name(),
+                self.resource
+            ))),
+        }
+    }
+
+    fn dead_letter_routing_key(&self) -> Result<Option<ShortStr>, Exception> {
+        let key = "x-dead-letter-routing-key";
+        let Some(text) = self.text(key)? else {
+            return Ok(None);
+        };
+        if self.value("x-dead-letter-exchange").is_none() {
+            return Err(self.invalid(key, "routing_key_but_no_dlx_defined"));
+        }
+        self.short(key, text).map(Some)
+    }
+
+    fn short(&self, key: &str, text: &[u8]) -> Result<ShortStr, Exception> {
+        ShortStr::copied(text)
+            .ok_or_else(|| self.invalid(key, format_args!("longer than {}", ShortStr::MAX_LEN)))
+    }
+
+    /// Arguments that are accepted and change nothing here must still be well-formed.
+    fn check_accepted(&self) -> Result<(), Exception> {
+        match self.text("x-queue-mode")? {
+            None | Some(b"default" | b"lazy") => {}
+            Some(_) => return Err(self.invalid("x-queue-mode", "invalid_queue_mode")),
+        }
+        match self.integer("x-queue-version", i64::MAX)? {
+            None | Some(1 | 2) => Ok(()),
+            Some(other) => Err(Exception::new(
+                ReplyCode::PreconditionFailed,
+                format!(
+                    "invalid arg 'x-queue-version' for {}: {{unsupported_queue_version,{other}}}",
+                    self.resource
+                ),
+            )),
+        }
+    }
+}

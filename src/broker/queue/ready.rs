@@ -1,0 +1,189 @@
+//! The messages of a queue that wait for a consumer, in order, by priority.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use crate::broker::message::Message;
+
+/// Never expires.
+pub const NEVER: u64 = u64::MAX;
+
+/// A message in a queue, or given out by it.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// What was published.
+    pub message: Arc<Message>,
+    /// Its place in the queue; a requeue restores it.
+    pub position: u64,
+    /// When it expires, in ms of the broker's clock.
+    pub expires_at: u64,
+    /// How often it came back.
+    pub returns: u32,
+    /// Whether it was given to a consumer before.
+    pub redelivered: bool,
+}
+
+/// Waiting messages: what was never given out in a ring, what came back in a map by place.
+#[derive(Debug)]
+pub struct Ready {
+    levels: Vec<Level>,
+    len: usize,
+    body_bytes: usize,
+    /// No level above this one holds anything.
+    top: usize,
+}
+
+#[derive(Debug, Default)]
+struct Level {
+    fresh: VecDeque<Entry>,
+    returned: BTreeMap<u64, Entry>,
+}
+
+impl Level {
+    fn head(&self) -> Option<&Entry> {
+        match (self.returned.first_key_value(), self.fresh.front()) {
+            (Some((position, _)), Some(fresh)) if fresh.position < *position => Some(fresh),
+            (Some((_, returned)), _) => Some(returned),
+            (None, fresh) => fresh,
+        }
+    }
+
+    fn pop(&mut self) -> Option<Entry> {
+        if self.returned.is_empty() {
+            let entry = self.fresh.pop_front();
+            self.shrink();
+            return entry;
+        }
+        let first = self.returned.first_entry()?;
+        if let Some(fresh) = self.fresh.front()
+            && fresh.position < *first.key()
+        {
+            return self.fresh.pop_front();
+        }
+        Some(first.remove())
+    }
+
+    /// Gives memory back after a backlog, without giving it back on every dip.
+    fn shrink(&mut self) {
+        let capacity = self.fresh.capacity();
+        if capacity > 256 && self.fresh.len() < capacity / 8 {
+            self.fresh.shrink_to(capacity / 4);
+        }
+    }
+}
+
+impl Ready {
+    /// Room for priorities up to `top_priority`.
+    pub fn new(top_priority: u8) -> Self {
+        let mut levels = Vec::new();
+        levels.resize_with(usize::from(top_priority) + 1, Level::default);
+        Self {
+            levels,
+            len: 0,
+            body_bytes: 0,
+            top: 0,
+        }
+    }
+
+    /// How many messages wait.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The length of their bodies together.
+    pub fn body_bytes(&self) -> usize {
+        self.body_bytes
+    }
+
+    /// Appends a new message; its position is above every other.
+    pub fn push(&mut self, entry: Entry) {
+        let level = self.count_in(&entry);
+        self.levels[level].fresh.push_back(entry);
+    }
+
+    /// Puts a message back in its place.
+    pub fn put_back(&mut self, entry: Entry) {
+        let level = self.count_in(&entry);
+        self.levels[level].returned.insert(entry.position, entry);
+    }
+
+    /// The message that leaves next.
+    pub fn head(&self) -> Option<&Entry> {
+        self.levels[..=self.top].iter().rev().find_map(Level::head)
+    }
+
+    /// Takes the message that leaves next.
+    pub fn pop(&mut self) -> Option<Entry> {
+        while self.top > 0 && self.levels[self.top].head().is_none() {
+            self.top -= 1;
+        }
+        let entry = self.levels[self.top].pop()?;
+        self.count_out(&entry);
+        Some(entry)
+    }
+
+    /// Takes the oldest message of the lowest priority: what a full queue drops.
+    pub fn pop_lowest(&mut self) -> Option<Entry> {
+        let entry = self.levels.iter_mut().find_map(Level::pop)?;
+        self.count_out(&entry);
+        Some(entry)
+    }
+
+    /// Takes one message that stands at the head of its priority and has expired.
+    pub fn pop_expired(&mut self, now: u64) -> Option<Entry> {
+        let entry = self.levels[..=self.top]
+            .iter_mut()
+            .rev()
+            .find_map(|level| {
+                let due = level.head().is_some_and(|head| head.expires_at <= now);
+                due.then(|| level.pop()).flatten()
+            })?;
+        self.count_out(&entry);
+        Some(entry)
+    }
+
+    /// When the next of the heads expires.
+    pub fn next_expiry(&self) -> u64 {
+        let heads = self.levels[..=self.top].iter().filter_map(Level::head);
+        heads.map(|head| head.expires_at).min().unwrap_or(NEVER)
+    }
+
+    /// Takes everything.
+    pub fn take(&mut self) -> Self {
+        let top_priority = u8::try_from(self.levels.len() - 1).unwrap_or(u8::MAX);
+        std::mem::replace(self, Self::new(top_priority))
+    }
+
+    /// The first messages in the order in which they would leave, for a look.
+    pub fn peek(&self, count: usize) -> impl Iterator<Item = &Entry> {
+        let levels = self.levels.iter().rev();
+        levels
+            .flat_map(move |level| {
+                let mut entries: Vec<&Entry> = level.returned.values().take(count).collect();
+                entries.extend(level.fresh.iter().take(count));
+                entries.sort_unstable_by_key(|entry| entry.position);
+                entries
+            })
+            .take(count)
+    }
+
+    fn count_in(&mut self, entry: &Entry) -> usize {
+        self.len += 1;
+        self.body_bytes += entry.message.body.len();
+        let level = usize::from(entry.message.priority).min(self.levels.len() - 1);
+        self.top = self.top.max(level);
+        level
+    }
+
+    fn count_out(&mut self, entry: &Entry) {
+        self.len -= 1;
+        self.body_bytes -= entry.message.body.len();
+    }
+}

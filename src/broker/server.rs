@@ -1,0 +1,296 @@
+//! The broker as a program runs it: listens, keeps the connections, tells what is going on.
+
+mod arrival;
+mod clock;
+mod connection;
+mod door;
+mod handshake;
+mod link;
+mod registry;
+mod view;
+mod wire;
+
+use std::{
+    collections::HashMap,
+    fmt, io,
+    net::SocketAddr,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use tokio::{sync::mpsc, time::Instant};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::{clock::VhostCell, door::Door, registry::Registry};
+pub use self::{
+    registry::ConnectionView,
+    view::{ChannelView, Overview},
+};
+use super::{
+    auth::{
+        Authenticator, Fault,
+        config::{PermissionConfig, UserConfig},
+    },
+    config::{Config, bytes},
+    memory::Memory,
+    queue::ConnectionId,
+    tls::TlsError,
+    vhost::{Keeper, Now, Stamp, Vhost},
+    wire::ShortStr,
+};
+
+/// How many closed connections may wait to be told of.
+const CLOSED_MAX: usize = 1024;
+
+/// Why a broker did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// The address cannot be read.
+    #[error("broker.listen: \"{0}\" is not an address and port, such as \"127.0.0.1:5672\"")]
+    Address(String),
+    /// The address is taken or not this machine's.
+    #[error("cannot listen on \"{address}\": choose another broker.listen or free the port")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A name in the configuration is not one that AMQP can carry.
+    #[error("the name \"{0}\" is longer than 255 bytes")]
+    Name(String),
+    /// Users or their permissions are wrong.
+    #[error("{}", Faults(.0))]
+    Auth(Vec<Fault>),
+    /// The encrypted door cannot be opened.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The system has no randomness for a password.
+    #[error("no randomness for the internal user's password: {0}")]
+    Random(getrandom::Error),
+}
+
+struct Faults<'a>(&'a [Fault]);
+
+impl fmt::Display for Faults<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, fault) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            write!(f, "{separator}{}: {}", fault.key, fault.message)?;
+        }
+        Ok(())
+    }
+}
+
+/// A broker. Clones are the same one.
+#[derive(Clone, Debug)]
+pub struct Broker {
+    shared: Arc<Shared>,
+}
+
+/// The login of the program that embeds the broker; made anew at each start.
+#[derive(Clone)]
+pub struct InternalLogin {
+    /// The user's name.
+    pub user: String,
+    /// The user's password.
+    pub password: String,
+}
+
+impl fmt::Debug for InternalLogin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InternalLogin")
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    config: Config,
+    auth: Authenticator,
+    internal: InternalLogin,
+    vhosts: HashMap<String, Arc<VhostCell>>,
+    memory: Arc<Memory>,
+    registry: Registry,
+    next_connection: AtomicU64,
+    closed: OnceLock<mpsc::Sender<ConnectionId>>,
+    started: Instant,
+}
+
+/// A broker that is bound to its addresses and not yet serving.
+#[derive(Debug)]
+pub struct Listening {
+    broker: Broker,
+    plain: Option<Door>,
+    tls: Option<Door>,
+}
+
+impl Listening {
+    /// A handle to look at the broker with.
+    pub fn broker(&self) -> Broker {
+        self.broker.clone()
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.plain.as_ref().and_then(Door::address)
+    }
+
+    /// Where it listens for encrypted connections.
+    pub fn tls_address(&self) -> Option<SocketAddr> {
+        self.tls.as_ref().and_then(Door::address)
+    }
+
+    /// Serves until `stop`; then closes every connection with 320 and waits, but not for ever.
+    pub async fn serve(self, stop: CancellationToken) {
+        let shared = self.broker.shared;
+        let tasks = TaskTracker::new();
+        for cell in shared.vhosts.values() {
+            tasks.spawn(clock::run(
+                Arc::clone(&shared),
+                Arc::clone(cell),
+                stop.clone(),
+            ));
+        }
+        for door in [self.plain, self.tls].into_iter().flatten() {
+            tasks.spawn(door.serve(Arc::clone(&shared), tasks.clone(), stop.clone()));
+        }
+        stop.cancelled().await;
+        tasks.close();
+        let grace = shared.config.limits.shutdown;
+        if tokio::time::timeout(grace, tasks.wait()).await.is_err() {
+            let left = shared.registry.len();
+            tracing::warn!(
+                connections = left,
+                "{left} connections did not close in time"
+            );
+        }
+    }
+}
+
+impl Broker {
+    /// A broker that listens as configured.
+    pub async fn bind(config: Config) -> Result<Listening, BrokerError> {
+        let address = config
+            .address()
+            .map_err(|text| BrokerError::Address(text.to_owned()))?;
+        let plain = match address {
+            None => None,
+            Some(address) => Some(Door::plain(address).await?),
+        };
+        let tls = match config.tls.address()? {
+            None => None,
+            Some(address) => {
+                Some(Door::tls(address, config.tls.server()?, config.tls.user_from).await?)
+            }
+        };
+        let broker = Self::new(config)?;
+        Ok(Listening { broker, plain, tls })
+    }
+
+    fn new(config: Config) -> Result<Self, BrokerError> {
+        let memory = Memory::new(bytes(config.limits.memory));
+        let short = |name: &String| {
+            ShortStr::copied(name.as_bytes()).ok_or_else(|| BrokerError::Name(name.clone()))
+        };
+        let stamp = Stamp {
+            queues: config
+                .stamp_queues
+                .iter()
+                .map(short)
+                .collect::<Result<_, _>>()?,
+            header: short(&config.stamp_header)?,
+        };
+        let mut vhosts = HashMap::new();
+        for name in &config.vhosts {
+            short(name)?;
+            let vhost = Vhost::new(
+                name,
+                config.limits.clone(),
+                Arc::clone(&memory),
+                stamp.clone(),
+            );
+            vhosts.insert(name.clone(), Arc::new(VhostCell::new(vhost)));
+        }
+        let internal = internal_login().map_err(BrokerError::Random)?;
+        let mut users = config.users.clone();
+        users.insert(
+            internal.user.clone(),
+            internal_user(&internal, &config.vhosts),
+        );
+        let shared = Shared {
+            auth: Authenticator::new(&config.auth, &users).map_err(BrokerError::Auth)?,
+            internal,
+            config,
+            vhosts,
+            memory,
+            registry: Registry::default(),
+            next_connection: AtomicU64::new(1),
+            closed: OnceLock::new(),
+            started: Instant::now(),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// The login of the program that embeds the broker. It may do everything, from this machine.
+    pub fn internal_login(&self) -> InternalLogin {
+        self.shared.internal.clone()
+    }
+
+    /// Tells of every connection that has ended, from now on. There is one listener: a second call
+    /// gets nothing. The listener must listen: connections that end wait for room to tell it.
+    pub fn closed_connections(&self) -> Option<mpsc::Receiver<ConnectionId>> {
+        let (sender, receiver) = mpsc::channel(CLOSED_MAX);
+        self.shared.closed.set(sender).ok().map(|()| receiver)
+    }
+
+    /// Hands persistent messages of durable queues in a vhost to a store; whether there is such a
+    /// vhost.
+    pub fn keep_with(&self, vhost: &str, keeper: Box<dyn Keeper>) -> bool {
+        let Some(cell) = self.shared.vhosts.get(vhost) else {
+            return false;
+        };
+        cell.lock().keep_with(keeper);
+        true
+    }
+}
+
+fn internal_login() -> Result<InternalLogin, getrandom::Error> {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret)?;
+    let digits: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(InternalLogin {
+        user: "broker-internal".to_owned(),
+        password: digits,
+    })
+}
+
+fn internal_user(login: &InternalLogin, vhosts: &[String]) -> UserConfig {
+    let all = |vhost: &String| (vhost.clone(), PermissionConfig::all());
+    UserConfig {
+        password: Some(login.password.clone().into()),
+        loopback_only: true,
+        permissions: vhosts.iter().map(all).collect(),
+        ..UserConfig::default()
+    }
+}
+
+impl Shared {
+    fn now(&self) -> Now {
+        let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let unix_s = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        Now { ms, unix_s }
+    }
+
+    fn next_connection(&self) -> ConnectionId {
+        self.next_connection.fetch_add(1, Relaxed)
+    }
+}

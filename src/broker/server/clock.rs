@@ -1,0 +1,116 @@
+//! A vhost behind its lock, and the task that does in it what happens by itself.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use parking_lot::{Mutex, MutexGuard};
+use tokio::{sync::Notify, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use crate::broker::{
+    peer::Peer,
+    queue::ready::NEVER,
+    vhost::{Now, Vhost},
+};
+
+/// The longest sleep: a deadline beyond it is looked at again.
+const SLEEP_MAX: Duration = Duration::from_secs(3600);
+
+/// A vhost and its one lock, which is held for a batch of frames and never across a wait.
+#[derive(Debug)]
+pub(super) struct VhostCell {
+    core: Mutex<Vhost>,
+    /// Until when the clock sleeps.
+    armed: AtomicU64,
+    earlier: Notify,
+}
+
+impl VhostCell {
+    pub(super) fn new(vhost: Vhost) -> Self {
+        Self {
+            core: Mutex::new(vhost),
+            armed: AtomicU64::new(NEVER),
+            earlier: Notify::new(),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Vhost> {
+        self.core.lock()
+    }
+
+    /// Does what is due: whether there is more to do now, and when there will be.
+    fn tick(&self, now: Now, dirty: &mut Vec<Arc<Peer>>) -> (bool, u64) {
+        let mut vhost = self.lock();
+        let more = vhost.tick(now);
+        let deadline = vhost.next_deadline();
+        self.armed.store(deadline, Relaxed);
+        self.finish(vhost, dirty, 0);
+        (more, deadline)
+    }
+
+    /// Lets the clock finish what a turn has left to do.
+    pub(super) fn leave_rest(&self) {
+        self.earlier.notify_one();
+    }
+
+    /// Ends a turn with the vhost: wakes the clock if something is due earlier than it knows, and
+    /// flushes every peer that got something, but for `own`, who flushes for itself.
+    pub(super) fn finish(
+        &self,
+        mut vhost: MutexGuard<'_, Vhost>,
+        dirty: &mut Vec<Arc<Peer>>,
+        own: u64,
+    ) {
+        let deadline = vhost.next_deadline();
+        vhost.dirty(dirty);
+        let garbage = vhost.garbage();
+        drop(vhost);
+        drop(garbage);
+        if deadline < self.armed.load(Relaxed) {
+            self.armed.store(deadline, Relaxed);
+            self.earlier.notify_one();
+        }
+        flush(dirty, own);
+    }
+}
+
+/// How many sockets one task writes to for others before it leaves the rest to their own tasks.
+const FLUSH_MAX: usize = 16;
+
+fn flush(dirty: &mut Vec<Arc<Peer>>, own: u64) {
+    for (index, peer) in dirty.drain(..).enumerate() {
+        if peer.id == own {
+            continue;
+        }
+        if index < FLUSH_MAX {
+            peer.flush_now();
+        } else {
+            peer.wake.notify_one();
+        }
+    }
+}
+
+/// Expires messages and unused queues of a vhost when they are due.
+pub(super) async fn run(shared: Arc<Shared>, cell: Arc<VhostCell>, stop: CancellationToken) {
+    let mut dirty = Vec::new();
+    loop {
+        let now = shared.now();
+        let (more, deadline) = cell.tick(now, &mut dirty);
+        if more {
+            tokio::task::yield_now().await;
+            continue;
+        }
+        let sleep = Duration::from_millis(deadline.saturating_sub(now.ms)).min(SLEEP_MAX);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep_until(Instant::now() + sleep) => {}
+            () = cell.earlier.notified() => {}
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! From the first byte to an open vhost.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use bytes::Bytes;
+
+use super::{
+    Shared,
+    clock::VhostCell,
+    wire::{Ended, Wire},
+};
+use crate::broker::{
+    auth::{Mechanism, Refused, SaslError, User, credentials},
+    exception::Exception,
+    session::Identity,
+    wire::{
+        Method, MethodId, ProtocolHeader, ReplyCode, Table,
+        frame::MIN_FRAME_MAX,
+        method::{MethodSpec, connection},
+        table::TableBuilder,
+    },
+};
+
+/// The version of RabbitMQ whose dialect is spoken.
+const DIALECT: &str = "3.10.8";
+/// How long a client that failed to log in has before the socket is closed.
+const REFUSED_GRACE: Duration = Duration::from_secs(2);
+
+/// What is known of a client before it says anything.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) address: SocketAddr,
+    /// The user whom its certificate names.
+    pub(super) certified: Option<String>,
+}
+
+/// What client and server have agreed on.
+#[derive(Debug)]
+pub(super) struct Agreed {
+    pub(super) identity: Identity,
+    pub(super) vhost: Arc<VhostCell>,
+    pub(super) vhost_name: String,
+    pub(super) client: Table,
+    pub(super) blocked_notify: bool,
+    pub(super) channel_max: u16,
+    pub(super) frame_max: u32,
+    pub(super) heartbeat_s: u16,
+}
+
+/// Carries out the handshake. When it fails, the client has been told why.
+pub(super) async fn shake(
+    shared: &Shared,
+    wire: &mut Wire,
+    from: &Client,
+) -> Result<Agreed, Ended> {
+    protocol_header(wire).await?;
+    wire.send(&start(from)).await?;
+    let start_ok = match next_method(wire).await? {
+        Method::ConnectionStartOk(start_ok) => start_ok,
+        other => return refuse(wire, unexpected(&other)).await,
+    };
+    let client = start_ok.client_properties.detached();
+    let capabilities = client
+        .field(b"capabilities")
+        .and_then(|value| value.as_table());
+    let can = |name: &[u8]| {
+        capabilities
+            .and_then(|table| table.field(name))
+            .and_then(|value| value.as_bool())
+            .unwrap_or(false)
+    };
+    wire.peer
+        .cancel_notify
+        .store(can(b"consumer_cancel_notify"), Relaxed);
+    let user = match log_in(shared, from, &start_ok).await {
+        Ok(user) => user,
+        Err(exception) if can(b"authentication_failure_close") => {
+            return refuse(wire, exception).await;
+        }
+        Err(exception) => return Err(Ended::Refused(exception.to_string())),
+    };
+    let (channel_max, frame_max, heartbeat_s) = tune(shared, wire).await?;
+    let open = match next_method(wire).await? {
+        Method::ConnectionOpen(open) => open,
+        other => return refuse(wire, unexpected(&other)).await,
+    };
+    let name = open.vhost.to_string();
+    let Some(vhost) = shared.vhosts.get(&name).cloned() else {
+        let exception = Exception::not_allowed(format!("vhost {name} not found"));
+        return refuse(wire, exception.at(connection::Open::ID)).await;
+    };
+    let grant = match user.grant(&name) {
+        Ok(grant) => grant,
+        Err(denied) => {
+            let exception = Exception::not_allowed(denied.to_string());
+            return refuse(wire, exception.at(connection::Open::ID)).await;
+        }
+    };
+    wire.send(&connection::OpenOk {}).await?;
+    Ok(Agreed {
+        identity: Identity {
+            connection: wire.peer.id,
+            grant,
+        },
+        vhost,
+        vhost_name: name,
+        blocked_notify: can(b"connection.blocked"),
+        client,
+        channel_max,
+        frame_max,
+        heartbeat_s,
+    })
+}
+
+async fn protocol_header(wire: &mut Wire) -> Result<(), Ended> {
+    loop {
+        match wire.frames.protocol_header() {
+            Some(ProtocolHeader::V0_9_1 | ProtocolHeader::V0_9) => return Ok(()),
+            Some(ProtocolHeader::Unsupported) => {
+                let ours = ProtocolHeader::V0_9_1_OCTETS;
+                wire.peer.outbox.write(|out| out.extend_from_slice(&ours));
+                wire.drain().await?;
+                return Err(Ended::Protocol);
+            }
+            None => wire.fill().await?,
+        }
+    }
+}
+
+async fn next_method(wire: &mut Wire) -> Result<Method, Ended> {
+    loop {
+        match wire.frames.next(MIN_FRAME_MAX) {
+            Ok(Some(frame)) if frame.channel == 0 && frame.payload.is_empty() => {}
+            Ok(Some(frame)) => match Method::decode(frame.payload) {
+                Ok(method) => return Ok(method),
+                Err(error) => return refuse(wire, error.into()).await,
+            },
+            Ok(None) => wire.fill().await?,
+            Err(error) => return refuse(wire, error.into()).await,
+        }
+    }
+}
+
+fn unexpected(method: &Method) -> Exception {
+    let mut exception = Exception::channel_error("unexpected method in connection state opening");
+    exception.hard = true;
+    exception.at(method.id())
+}
+
+/// Tells the client why it ends and waits for its answer, for a while.
+async fn refuse<T>(wire: &mut Wire, exception: Exception) -> Result<T, Ended> {
+    let method = exception.method.unwrap_or(MethodId::NONE);
+    let close = connection::Close {
+        reply_code: exception.code.code(),
+        reply_text: exception.text(),
+        class_id: method.class,
+        method_id: method.method,
+    };
+    wire.send(&close).await?;
+    let answered = async {
+        loop {
+            match wire.frames.next(MIN_FRAME_MAX) {
+                Ok(Some(frame)) => {
+                    if let Ok(Method::ConnectionCloseOk(_)) = Method::decode(frame.payload) {
+                        return;
+                    }
+                }
+                Ok(None) => {
+                    if wire.fill().await.is_err() {
+                        return;
+                    }
+                }
+                Err(_) => return,
+            }
+        }
+    };
+    // A client that does not answer is closed all the same.
+    let _answered = tokio::time::timeout(REFUSED_GRACE, answered).await;
+    Err(Ended::Refused(exception.to_string()))
+}
+
+fn start(from: &Client) -> connection::Start {
+    let mut capabilities = TableBuilder::new();
+    for name in [
+        "publisher_confirms",
+        "exchange_exchange_bindings",
+        "basic.nack",
+        "consumer_cancel_notify",
+        "connection.blocked",
+        "consumer_priorities",
+        "authentication_failure_close",
+        "per_consumer_qos",
+        "direct_reply_to",
+    ] {
+        capabilities.put_bool(name, true);
+    }
+    let mut properties = TableBuilder::new();
+    properties.put_table("capabilities", &capabilities.build());
+    properties.put_str("cluster_name", "musterd");
+    properties.put_str("copyright", "Copyright (c) the musterd authors");
+    let information = concat!(
+        "musterd ",
+        env!("CARGO_PKG_VERSION"),
+        ", Apache License 2.0"
+    );
+    properties.put_str("information", information);
+    properties.put_str("platform", "Rust");
+    // Clients look here for the dialect they are to speak.
+    properties.put_str("product", "RabbitMQ");
+    properties.put_str("version", DIALECT);
+    connection::Start {
+        version_major: 0,
+        version_minor: 9,
+        server_properties: properties.build(),
+        mechanisms: Bytes::from_static(Mechanism::offered(from.certified.is_some()).as_bytes()),
+        locales: Bytes::from_static(b"en_US"),
+    }
+}
+
+async fn tune(shared: &Shared, wire: &mut Wire) -> Result<(u16, u32, u16), Ended> {
+    let limits = &shared.config.limits;
+    let ours = connection::Tune {
+        channel_max: limits.channels_per_connection,
+        frame_max: limits.frame_max(),
+        heartbeat: shared.config.heartbeat_s(),
+    };
+    wire.send(&ours).await?;
+    let theirs = match next_method(wire).await? {
+        Method::ConnectionTuneOk(tune_ok) => tune_ok,
+        other => return refuse(wire, unexpected(&other)).await,
+    };
+    let checks = [
+        ("frame_max", theirs.frame_max, ours.frame_max, MIN_FRAME_MAX),
+        (
+            "channel_max",
+            theirs.channel_max.into(),
+            ours.channel_max.into(),
+            1,
+        ),
+    ];
+    for (name, theirs, ours, least) in checks {
+        if let Err(text) = check_tuned(name, theirs, ours, least) {
+            return refuse(
+                wire,
+                Exception::not_allowed(text).at(connection::TuneOk::ID),
+            )
+            .await;
+        }
+    }
+    wire.peer.frame_max.store(theirs.frame_max, Relaxed);
+    Ok((theirs.channel_max, theirs.frame_max, theirs.heartbeat))
+}
+
+/// What the client has chosen must be within what was proposed; 0 means no limit, which is more.
+fn check_tuned(name: &str, theirs: u32, ours: u32, least: u32) -> Result<(), String> {
+    if theirs != 0 && theirs < least {
+        return Err(format!(
+            "negotiated {name} = {theirs} is lower than the minimum allowed value ({least})"
+        ));
+    }
+    if theirs == 0 || theirs > ours {
+        return Err(format!(
+            "negotiated {name} = {theirs} is higher than the maximum allowed value ({ours})"
+        ));
+    }
+    Ok(())
+}
+
+/// Finds the user; otherwise the exception that says why not.
+async fn log_in(
+    shared: &Shared,
+    from: &Client,
+    start_ok: &connection::StartOk,
+) -> Result<Arc<User>, Exception> {
+    let Some(mechanism) = Mechanism::named(&start_ok.mechanism) else {
+        return Err(refused(format!(
+            "Login was refused: unknown authentication mechanism '{}'",
+            start_ok.mechanism
+        )));
+    };
+    let address = from.address.ip();
+    let explain = |why: Refused, user: &str| {
+        tracing::warn!("login of \"{user}\" from {} refused: {why}", from.address);
+        refused(why.explanation(mechanism, user))
+    };
+    if mechanism == Mechanism::External {
+        let Some(name) = &from.certified else {
+            return Err(malformed(SaslError::NoCertificate));
+        };
+        return shared
+            .auth
+            .login_certified(name, address)
+            .map_err(|why| explain(why, name));
+    }
+    let credentials = credentials(mechanism, &start_ok.response).map_err(malformed)?;
+    let login = shared.auth.login(&credentials, address).await;
+    login.map_err(|why| explain(why, &credentials.user))
+}
+
+fn refused(text: String) -> Exception {
+    Exception::new(ReplyCode::AccessRefused, text).at(MethodId::NONE)
+}
+
+fn malformed(error: SaslError) -> Exception {
+    Exception::new(ReplyCode::SyntaxError, error.to_string()).at(connection::StartOk::ID)
+}

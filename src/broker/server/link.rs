@@ -1,0 +1,155 @@
+//! The two halves of a client's socket, plain or encrypted.
+
+use std::{collections::VecDeque, io, net::Shutdown, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use socket2::SockRef;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf},
+    net::TcpStream,
+};
+use tokio_rustls::server::TlsStream;
+
+use crate::broker::peer::{Flush, Peer, advance};
+
+/// The least that is read at a time.
+const ROOM_MIN: usize = 2 * 1024;
+/// The most that is read at a time.
+const ROOM_MAX: usize = 128 * 1024;
+
+/// What the client sends.
+#[derive(Debug)]
+pub(super) struct Reader {
+    from: From,
+    room: usize,
+}
+
+#[derive(Debug)]
+enum From {
+    Plain(Arc<TcpStream>),
+    Tls(Box<ReadHalf<TlsStream<TcpStream>>>),
+}
+
+/// What the client is sent.
+#[derive(Debug)]
+pub(super) enum Writer {
+    /// Anybody may write to a plain socket; this waits for it to take more.
+    Plain(Arc<TcpStream>),
+    /// Only this writes to an encrypted one.
+    Tls(Box<TlsWriter>),
+}
+
+/// The sending half of an encrypted socket.
+#[derive(Debug)]
+pub(super) struct TlsWriter {
+    half: WriteHalf<TlsStream<TcpStream>>,
+    chunks: VecDeque<Bytes>,
+    unflushed: bool,
+}
+
+/// Both halves of a plain socket.
+pub(super) fn plain(socket: &Arc<TcpStream>) -> (Reader, Writer) {
+    let reader = Reader {
+        from: From::Plain(Arc::clone(socket)),
+        room: ROOM_MIN,
+    };
+    (reader, Writer::Plain(Arc::clone(socket)))
+}
+
+/// Both halves of an encrypted socket.
+pub(super) fn tls(stream: TlsStream<TcpStream>) -> (Reader, Writer) {
+    let (read, write) = tokio::io::split(stream);
+    let reader = Reader {
+        from: From::Tls(Box::new(read)),
+        room: ROOM_MIN,
+    };
+    let writer = TlsWriter {
+        half: write,
+        chunks: VecDeque::new(),
+        unflushed: false,
+    };
+    (reader, Writer::Tls(Box::new(writer)))
+}
+
+impl Reader {
+    /// Waits for bytes and appends them: how many; 0: the client has closed its side. May be dropped
+    /// at any time without losing any.
+    pub(super) async fn read(&mut self, into: &mut BytesMut) -> io::Result<usize> {
+        let count = match &mut self.from {
+            From::Plain(socket) => loop {
+                socket.readable().await?;
+                into.reserve(self.room);
+                match socket.try_read_buf(into) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    other => break other?,
+                }
+            },
+            From::Tls(half) => {
+                into.reserve(self.room);
+                half.read_buf(into).await?
+            }
+        };
+        if count >= self.room {
+            self.room = (self.room * 4).min(ROOM_MAX);
+        } else if count < self.room / 8 {
+            self.room = (self.room / 2).max(ROOM_MIN);
+        }
+        Ok(count)
+    }
+
+    /// Nothing has come for a while: the next read begins small.
+    pub(super) fn rest(&mut self) {
+        self.room = ROOM_MIN;
+    }
+}
+
+impl Writer {
+    /// Writes what it can now; whether [`Self::wait`] is needed for the rest.
+    pub(super) fn flush(&mut self, peer: &Peer) -> Flush {
+        match self {
+            Self::Plain(_) => peer.flush(),
+            Self::Tls(tls) => {
+                if let Some(mut taken) = peer.take() {
+                    tls.chunks.append(&mut taken);
+                }
+                if tls.chunks.is_empty() && !tls.unflushed {
+                    Flush::Done
+                } else {
+                    Flush::Later
+                }
+            }
+        }
+    }
+
+    /// Waits until the socket takes more (and writes, where only this can). May be dropped at any
+    /// time without losing anything.
+    pub(super) async fn wait(&mut self, peer: &Peer) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => socket.writable().await,
+            Self::Tls(tls) => {
+                if let Some(first) = tls.chunks.front() {
+                    let count = tls.half.write(first).await?;
+                    if count == 0 {
+                        return Err(io::ErrorKind::WriteZero.into());
+                    }
+                    advance(&mut tls.chunks, count);
+                    tls.unflushed = true;
+                    peer.wrote(count);
+                }
+                if tls.chunks.is_empty() && tls.unflushed {
+                    tls.half.flush().await?;
+                    tls.unflushed = false;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends no more.
+    pub(super) async fn shut(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => SockRef::from(&**socket).shutdown(Shutdown::Write),
+            Self::Tls(tls) => tls.half.shutdown().await,
+        }
+    }
+}

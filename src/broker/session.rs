@@ -1,0 +1,384 @@
+//! One client's conversation after it has opened its vhost: frames in, answers into its outbox.
+//!
+//! Every frame is answered by the rules of RabbitMQ's dialect. What a client does wrong becomes an
+//! exception on the wire. Nothing here waits.
+
+mod basic;
+mod channel;
+mod content;
+mod exchange;
+mod methods;
+mod publish;
+mod queue;
+mod tx;
+
+use std::{collections::HashMap, sync::Arc};
+
+use self::{channel::SessionChannel, content::Incoming};
+use super::{
+    auth::{Access, Grant, Resource},
+    exception::Exception,
+    peer::Peer,
+    queue::{ConnectionId, QueueId},
+    vhost::{Now, Vhost},
+    wire::{
+        ContentHeader, Frame, FrameKind, Method, MethodId, ShortStr, WireError,
+        method::{MethodSpec, channel as wire_channel, connection},
+    },
+};
+
+/// The limits that client and server agreed on, and those of the server alone.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionLimits {
+    /// How many channels may be open.
+    pub channel_max: u16,
+    /// How long a body may be.
+    pub message_bytes: u64,
+    /// How much an open transaction may hold.
+    pub tx_bytes: usize,
+}
+
+/// Who a session belongs to.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The connection's number.
+    pub connection: ConnectionId,
+    /// The user that logged in, and what it may do in this vhost.
+    pub grant: Grant,
+}
+
+/// Whether a connection goes on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Phase {
+    /// As usual.
+    Running,
+    /// We have sent `connection.close` and wait for its answer.
+    Closing,
+    /// Both sides know that it is over.
+    Closed,
+}
+
+/// The state of one connection.
+#[derive(Debug)]
+pub struct Session {
+    peer: Arc<Peer>,
+    identity: Identity,
+    limits: SessionLimits,
+    phase: Phase,
+    channels: HashMap<u16, SessionChannel>,
+    /// Channels with confirms that are not sent yet.
+    unconfirmed: Vec<u16>,
+    /// Where the message at hand goes: scratch.
+    routed: Vec<QueueId>,
+    published: bool,
+    origin: String,
+    raised: Option<String>,
+}
+
+/// What carrying out a frame needs besides the session.
+#[derive(Debug)]
+pub struct Scene<'a> {
+    /// The virtual host.
+    pub vhost: &'a mut Vhost,
+    /// The time.
+    pub now: Now,
+}
+
+impl Session {
+    /// A session with no channel open.
+    pub fn new(peer: Arc<Peer>, identity: Identity, limits: SessionLimits) -> Self {
+        Self {
+            origin: identity.connection.to_string(),
+            peer,
+            identity,
+            limits,
+            phase: Phase::Running,
+            channels: HashMap::new(),
+            unconfirmed: Vec::new(),
+            routed: Vec::new(),
+            published: false,
+            raised: None,
+        }
+    }
+
+    /// Whether it goes on.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Whether anything was published since the last time this was asked.
+    pub fn take_published(&mut self) -> bool {
+        std::mem::take(&mut self.published)
+    }
+
+    /// The last exception raised, for the log.
+    pub fn take_raised(&mut self) -> Option<String> {
+        self.raised.take()
+    }
+
+    /// How many channels are open.
+    pub fn channel_count(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// Carries out one frame.
+    pub fn on_frame(&mut self, frame: Frame<'_>, scene: &mut Scene<'_>) {
+        if self.phase != Phase::Running {
+            self.on_frame_while_closing(&frame);
+            return;
+        }
+        let channel = frame.channel;
+        if let Err(exception) = self.carry_out(frame, scene) {
+            self.raise(channel, &exception, scene);
+        }
+    }
+
+    /// Ends a batch of frames: sends the confirms that were held back.
+    pub fn end_batch(&mut self) {
+        while let Some(number) = self.unconfirmed.pop() {
+            if let Some(channel) = self.channels.get_mut(&number) {
+                channel.send_confirms(&self.peer, number);
+            }
+        }
+    }
+
+    /// Bytes that are no frames: the connection ends.
+    pub fn on_malformed(&mut self, error: WireError, scene: &mut Scene<'_>) {
+        if self.phase == Phase::Running {
+            self.raise(0, &error.into(), scene);
+        } else {
+            self.phase = Phase::Closed;
+        }
+    }
+
+    /// There is room in the outbox again: consumers go on.
+    pub fn resume(&self, scene: &mut Scene<'_>) {
+        for channel in self.channels.values() {
+            scene.vhost.wake_channel(channel.id);
+        }
+    }
+
+    /// The connection is gone: everything goes back, what is its own goes with it.
+    pub fn end(&mut self, scene: &mut Scene<'_>) {
+        let mut numbers: Vec<_> = self.channels.keys().copied().collect();
+        numbers.sort_unstable();
+        for number in numbers {
+            if let Some(channel) = self.channels.remove(&number) {
+                scene.vhost.close_channel(channel.id, scene.now);
+            }
+        }
+        scene.vhost.forget_connection(self.identity.connection);
+    }
+
+    /// Ends the connection from our side.
+    pub fn close(&mut self, exception: &Exception, scene: &mut Scene<'_>) {
+        if self.phase == Phase::Running {
+            self.raise(0, exception, scene);
+        }
+    }
+
+    fn carry_out(&mut self, frame: Frame<'_>, scene: &mut Scene<'_>) -> Result<(), Exception> {
+        match frame.kind {
+            FrameKind::Heartbeat if frame.channel == 0 => Ok(()),
+            FrameKind::Heartbeat => Err(Exception::unexpected_frame(
+                "heartbeat on a channel other than 0",
+            )
+            .at(MethodId::NONE)),
+            FrameKind::Method if frame.channel == 0 => {
+                let method = Method::decode(frame.payload)?;
+                let id = method.id();
+                self.on_connection_method(&method, scene)
+                    .map_err(|exception| blame(exception, id))
+            }
+            _ if frame.channel == 0 => {
+                Err(Exception::unexpected_frame("content on channel 0").at(MethodId::NONE))
+            }
+            kind => self.on_channel_frame(kind, frame, scene),
+        }
+    }
+
+    fn on_channel_frame(
+        &mut self,
+        kind: FrameKind,
+        frame: Frame<'_>,
+        scene: &mut Scene<'_>,
+    ) -> Result<(), Exception> {
+        let number = frame.channel;
+        let Some(channel) = self.channels.get_mut(&number) else {
+            return self.on_unopened(number, kind, frame, scene);
+        };
+        if channel.closing {
+            return self.on_closing_channel(number, kind, frame);
+        }
+        match (kind, channel.incoming.take()) {
+            (FrameKind::Method, None) => {
+                let method = Method::decode(frame.payload)?;
+                let id = method.id();
+                self.on_method(number, method, scene)
+                    .map_err(|exception| blame(exception, id))
+            }
+            (FrameKind::Header, Some(incoming)) if incoming.awaits_header() => {
+                let header = ContentHeader::decode(frame.payload)?;
+                let incoming = incoming.with_header(header, self.limits.message_bytes)?;
+                self.advance(number, incoming, scene)
+            }
+            (FrameKind::Body, Some(mut incoming)) if !incoming.awaits_header() => {
+                incoming.append(&frame.payload)?;
+                self.advance(number, incoming, scene)
+            }
+            (_, None) => Err(Exception::unexpected_frame(
+                "expected method frame, got non method frame instead",
+            )
+            .at(MethodId::NONE)),
+            (_, Some(incoming)) => Err(incoming.interrupted()),
+        }
+    }
+
+    /// Waits for the rest of a content, or publishes it.
+    fn advance(
+        &mut self,
+        number: u16,
+        incoming: Box<Incoming>,
+        scene: &mut Scene<'_>,
+    ) -> Result<(), Exception> {
+        if incoming.is_complete() {
+            return self
+                .publish(number, *incoming, scene)
+                .map_err(|exception| blame(exception, MethodId::BASIC_PUBLISH));
+        }
+        if let Some(channel) = self.channels.get_mut(&number) {
+            channel.incoming = Some(incoming);
+        }
+        Ok(())
+    }
+
+    fn on_unopened(
+        &mut self,
+        number: u16,
+        kind: FrameKind,
+        frame: Frame<'_>,
+        scene: &mut Scene<'_>,
+    ) -> Result<(), Exception> {
+        if kind != FrameKind::Method {
+            return Err(Exception::channel_error("expected 'channel.open'").at(MethodId::NONE));
+        }
+        let method = Method::decode(frame.payload)?;
+        match method {
+            Method::ChannelOpen(_) => {}
+            Method::ChannelCloseOk(_) => return Ok(()),
+            other => {
+                let exception = Exception::channel_error("expected 'channel.open'");
+                return Err(exception.at(other.id()));
+            }
+        }
+        let max = self.limits.channel_max;
+        if self.channels.len() >= usize::from(max) {
+            return Err(Exception::not_allowed(format!(
+                "number of channels opened ({}) has reached the negotiated channel_max ({max})",
+                self.channels.len()
+            ))
+            .at(wire_channel::Open::ID));
+        }
+        let id = scene
+            .vhost
+            .open_channel(&self.peer, self.identity.connection, number);
+        self.channels.insert(number, SessionChannel::new(id));
+        self.answer(number, &wire_channel::OpenOk {});
+        Ok(())
+    }
+
+    /// We have sent `channel.close`: everything is ignored but the answer, or the client's own close.
+    fn on_closing_channel(
+        &mut self,
+        number: u16,
+        kind: FrameKind,
+        frame: Frame<'_>,
+    ) -> Result<(), Exception> {
+        if kind != FrameKind::Method {
+            return Ok(());
+        }
+        match Method::decode(frame.payload)? {
+            Method::ChannelCloseOk(_) => {
+                self.channels.remove(&number);
+            }
+            Method::ChannelClose(_) => self.answer(number, &wire_channel::CloseOk {}),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn on_frame_while_closing(&mut self, frame: &Frame<'_>) {
+        if frame.kind != FrameKind::Method || frame.channel != 0 {
+            return;
+        }
+        match Method::decode(frame.payload) {
+            Ok(Method::ConnectionCloseOk(_)) => self.phase = Phase::Closed,
+            Ok(Method::ConnectionClose(_)) => {
+                self.answer(0, &connection::CloseOk {});
+            }
+            _ => {}
+        }
+    }
+
+    /// Puts an exception on the wire and ends what it ends.
+    fn raise(&mut self, number: u16, exception: &Exception, scene: &mut Scene<'_>) {
+        self.raised = Some(exception.to_string());
+        self.end_batch();
+        let method = exception.method.unwrap_or(MethodId::NONE);
+        let (reply_code, reply_text) = (exception.code.code(), exception.text());
+        if exception.hard || number == 0 {
+            self.end(scene);
+            self.phase = Phase::Closing;
+            let close = connection::Close {
+                reply_code,
+                reply_text,
+                class_id: method.class,
+                method_id: method.method,
+            };
+            self.answer(0, &close);
+            return;
+        }
+        if let Some(channel) = self.channels.get_mut(&number) {
+            scene.vhost.close_channel(channel.id, scene.now);
+            *channel = SessionChannel::closing(channel.id);
+        }
+        let close = wire_channel::Close {
+            reply_code,
+            reply_text,
+            class_id: method.class,
+            method_id: method.method,
+        };
+        self.answer(number, &close);
+    }
+
+    /// Sends a method. The connection's own task flushes when the batch is over.
+    fn answer(&self, number: u16, method: &impl MethodSpec) {
+        self.peer.outbox.put(method, number);
+    }
+
+    fn may_queue(&self, access: Access, name: &ShortStr) -> Result<(), Exception> {
+        let checked = self.identity.grant.check(access, Resource::Queue, name);
+        checked.map_err(|denied| Exception::access_refused(denied.to_string()))
+    }
+
+    fn may_exchange(&self, access: Access, name: &ShortStr) -> Result<(), Exception> {
+        let checked = self.identity.grant.check(access, Resource::Exchange, name);
+        checked.map_err(|denied| Exception::access_refused(denied.to_string()))
+    }
+
+    fn answer_unless(&self, nowait: bool, number: u16, method: &impl MethodSpec) {
+        if !nowait {
+            self.answer(number, method);
+        }
+    }
+}
+
+fn blame(exception: Exception, method: MethodId) -> Exception {
+    match exception.method {
+        Some(_) => exception,
+        None => exception.at(method),
+    }
+}
+
+#[cfg(test)]
+mod tests;

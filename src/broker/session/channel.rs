@@ -1,0 +1,96 @@
+//! The sending side of a channel: content that arrives, confirms, a transaction.
+
+use super::{content::Incoming, tx::Transaction};
+use crate::broker::{
+    channel::ChannelId,
+    peer::Peer,
+    wire::{ShortStr, method::basic},
+};
+
+/// A channel as its client's frames see it.
+#[derive(Debug)]
+pub(super) struct SessionChannel {
+    /// Its receiving side.
+    pub(super) id: ChannelId,
+    /// We have sent `channel.close` and wait for the answer.
+    pub(super) closing: bool,
+    /// The content that is arriving.
+    pub(super) incoming: Option<Box<Incoming>>,
+    /// What publishing means here.
+    pub(super) mode: Mode,
+    /// The queue that the empty name stands for.
+    pub(super) last_queue: ShortStr,
+}
+
+/// What publishing on a channel means.
+#[derive(Debug)]
+pub(super) enum Mode {
+    /// Just that.
+    Plain,
+    /// Every publish is confirmed.
+    Confirm(Confirms),
+    /// Nothing happens before a commit.
+    Tx(Transaction),
+}
+
+/// Confirms that wait for the end of the batch, so that one frame tells of many.
+#[derive(Debug, Default)]
+pub(super) struct Confirms {
+    last: u64,
+    /// The first and the last publish kept since the last confirm was sent.
+    unsent: Option<(u64, u64)>,
+}
+
+impl SessionChannel {
+    pub(super) fn new(id: ChannelId) -> Self {
+        Self {
+            id,
+            closing: false,
+            incoming: None,
+            mode: Mode::Plain,
+            last_queue: ShortStr::EMPTY,
+        }
+    }
+
+    pub(super) fn closing(id: ChannelId) -> Self {
+        Self {
+            closing: true,
+            ..Self::new(id)
+        }
+    }
+
+    /// Sends the confirms that were held back.
+    pub(super) fn send_confirms(&mut self, peer: &Peer, number: u16) {
+        if let Mode::Confirm(confirms) = &mut self.mode
+            && let Some((first, last)) = confirms.unsent.take()
+        {
+            let ack = basic::Ack {
+                delivery_tag: last,
+                multiple: first != last,
+            };
+            peer.outbox.put(&ack, number);
+        }
+    }
+}
+
+impl Confirms {
+    /// The number of the next publish.
+    pub(super) fn next(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    /// Holds back a confirm; whether it is the first that is held back.
+    pub(super) fn hold(&mut self, number: u64) -> bool {
+        match &mut self.unsent {
+            Some((_, last)) => {
+                *last = number;
+                false
+            }
+            None => {
+                self.unsent = Some((number, number));
+                true
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! A publish whose content is still arriving.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::broker::{
+    exception::Exception,
+    wire::{ContentHeader, MethodId, Payload, Properties, ReplyCode, method::basic},
+};
+
+/// The most that is allocated for a body before it arrives.
+const FIRST_ROOM: u64 = 128 * 1024;
+
+/// A publish whose content is still arriving.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    pub(super) publish: basic::Publish,
+    pub(super) properties: Properties,
+    body_size: Option<u64>,
+    body: Body,
+}
+
+#[derive(Debug)]
+enum Body {
+    None,
+    /// It came in one frame: a slice of the read buffer.
+    Whole(Bytes),
+    /// It comes in several.
+    Growing(BytesMut),
+}
+
+impl Incoming {
+    pub(super) fn new(publish: basic::Publish) -> Self {
+        Self {
+            publish,
+            properties: Properties::NONE,
+            body_size: None,
+            body: Body::None,
+        }
+    }
+
+    pub(super) fn awaits_header(&self) -> bool {
+        self.body_size.is_none()
+    }
+
+    /// Takes the content header.
+    pub(super) fn with_header(
+        mut self: Box<Self>,
+        header: ContentHeader,
+        size_max: u64,
+    ) -> Result<Box<Self>, Exception> {
+        if header.body_size > size_max {
+            let size = header.body_size;
+            return Err(Exception::precondition(format!(
+                "message size {size} is larger than configured max size {size_max}"
+            ))
+            .at(MethodId::BASIC_PUBLISH));
+        }
+        self.properties = header.properties;
+        self.body_size = Some(header.body_size);
+        Ok(self)
+    }
+
+    /// Takes a body frame.
+    pub(super) fn append(&mut self, payload: &Payload<'_>) -> Result<(), Exception> {
+        let size = self.body_size.unwrap_or(0);
+        let arrived = self.arrived() + payload.len() as u64;
+        if arrived > size {
+            return Err(Exception::new(
+                ReplyCode::FrameError,
+                "content body frame exceeds remaining content size",
+            )
+            .at(MethodId::BASIC_PUBLISH));
+        }
+        if arrived == size && matches!(self.body, Body::None) {
+            self.body = Body::Whole(payload.to_bytes());
+            return Ok(());
+        }
+        if !matches!(self.body, Body::Growing(_)) {
+            let room = usize::try_from(size.min(FIRST_ROOM)).unwrap_or(0);
+            self.body = Body::Growing(BytesMut::with_capacity(room));
+        }
+        if let Body::Growing(body) = &mut self.body {
+            body.extend_from_slice(payload);
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.body_size == Some(self.arrived())
+    }
+
+    /// The body, and whether it is an allocation of its own.
+    pub(super) fn into_body(self) -> (basic::Publish, Properties, Bytes, bool) {
+        let (body, owned) = match self.body {
+            Body::None => (Bytes::new(), true),
+            Body::Whole(body) => (body, false),
+            // Growing doubles: what is kept is copied to its exact size once more.
+            Body::Growing(body) => {
+                let exact = body.capacity() - body.len() < body.len() / 8;
+                (body.freeze(), exact)
+            }
+        };
+        (self.publish, self.properties, body, owned)
+    }
+
+    /// Another frame came instead of what was to come.
+    pub(super) fn interrupted(&self) -> Exception {
+        let text = if self.awaits_header() {
+            "expected content header for class 60, got non content header frame instead"
+        } else {
+            "expected content body, got non content body frame instead"
+        };
+        Exception::unexpected_frame(text).at(MethodId::BASIC_PUBLISH)
+    }
+
+    fn arrived(&self) -> u64 {
+        match &self.body {
+            Body::None => 0,
+            Body::Whole(body) => body.len() as u64,
+            Body::Growing(body) => body.len() as u64,
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! `basic.publish`: checked, routed, confirmed or returned.
+
+use super::{Scene, Session, channel::Mode, content::Incoming};
+use crate::broker::{
+    auth::Access,
+    exception::Exception,
+    message::Draft,
+    queue::arguments::TTL_MAX,
+    vhost::{Published, carbon_copies},
+    wire::{Properties, ReplyCode, ShortStr, method::basic},
+};
+
+const NO_ROUTE: ShortStr = ShortStr::from_static("NO_ROUTE");
+
+impl Session {
+    pub(super) fn begin_publish(
+        &mut self,
+        number: u16,
+        publish: basic::Publish,
+    ) -> Result<(), Exception> {
+        self.channel(number)?.incoming = Some(Box::new(Incoming::new(publish)));
+        Ok(())
+    }
+
+    /// A publish is complete.
+    pub(super) fn publish(
+        &mut self,
+        number: u16,
+        incoming: Incoming,
+        scene: &mut Scene<'_>,
+    ) -> Result<(), Exception> {
+        self.published = true;
+        let (publish, properties, body, body_owned) = incoming.into_body();
+        if publish.immediate {
+            return Err(Exception::not_implemented("immediate=true"));
+        }
+        self.may_exchange(Access::Write, &publish.exchange)?;
+        scene.vhost.check_publish(&publish.exchange)?;
+        let mut draft = Draft::new(publish.exchange, publish.routing_key, properties, body);
+        draft.body_owned = body_owned;
+        if draft.properties != Properties::NONE {
+            self.read_properties(number, &mut draft, scene)?;
+        }
+        let tx_bytes = self.limits.tx_bytes;
+        let channel = self.channel(number)?;
+        match &mut channel.mode {
+            Mode::Tx(tx) => tx.hold(draft, publish.mandatory, tx_bytes),
+            Mode::Confirm(confirms) => {
+                let sequence = confirms.next();
+                let published = self.route(number, &mut draft, publish.mandatory, scene)?;
+                self.confirm(number, sequence, published)
+            }
+            Mode::Plain => self
+                .route(number, &mut draft, publish.mandatory, scene)
+                .map(drop),
+        }
+    }
+
+    /// Publishes a message; sends it back if that is wanted.
+    pub(super) fn route(
+        &mut self,
+        number: u16,
+        draft: &mut Draft,
+        mandatory: bool,
+        scene: &mut Scene<'_>,
+    ) -> Result<Published, Exception> {
+        let published = scene
+            .vhost
+            .publish(draft, &self.origin, &mut self.routed, scene.now)?;
+        if published == Published::Unroutable && mandatory {
+            let returned = basic::Return {
+                reply_code: ReplyCode::NoRoute.code(),
+                reply_text: NO_ROUTE,
+                exchange: draft.exchange.clone(),
+                routing_key: draft.routing_key.clone(),
+            };
+            let frame_max = self.peer.frame_max();
+            self.peer
+                .outbox
+                .put_with_content(&returned, number, draft.content(), frame_max);
+        }
+        Ok(published)
+    }
+
+    fn confirm(
+        &mut self,
+        number: u16,
+        sequence: u64,
+        published: Published,
+    ) -> Result<(), Exception> {
+        let Some(channel) = self.channels.get_mut(&number) else {
+            return Ok(());
+        };
+        if published == Published::Refused {
+            channel.send_confirms(&self.peer, number);
+            let nack = basic::Nack {
+                delivery_tag: sequence,
+                multiple: false,
+                requeue: true,
+            };
+            self.answer(number, &nack);
+            return Ok(());
+        }
+        if let Mode::Confirm(confirms) = &mut channel.mode
+            && confirms.hold(sequence)
+        {
+            self.unconfirmed.push(number);
+        }
+        Ok(())
+    }
+
+    /// Reads the properties that mean something to a broker.
+    fn read_properties(
+        &self,
+        number: u16,
+        draft: &mut Draft,
+        scene: &Scene<'_>,
+    ) -> Result<(), Exception> {
+        let properties = &draft.properties;
+        if let Some(user) = properties.user_id()
+            && !self.identity.grant.may_publish_as(user)
+        {
+            return Err(Exception::precondition(format!(
+                "user_id property set to '{}' but authenticated user was '{}'",
+                String::from_utf8_lossy(user),
+                self.identity.grant.user()
+            )));
+        }
+        draft.ttl = properties.expiration().map(parse_expiration).transpose()?;
+        draft.priority = properties.priority().unwrap_or(0);
+        draft.persistent = properties.is_persistent();
+        carbon_copies(draft)?;
+        if draft.properties.reply_to().is_some()
+            && let Some(channel) = self.channels.get(&number)
+        {
+            scene.vhost.name_requester(channel.id, draft)?;
+        }
+        Ok(())
+    }
+}
+
+/// A number of milliseconds as text.
+fn parse_expiration(text: &[u8]) -> Result<u64, Exception> {
+    let shown = String::from_utf8_lossy(text);
+    let invalid =
+        |why: String| Exception::precondition(format!("invalid expiration '{shown}': {why}"));
+    let number: i64 = match shown.parse() {
+        Ok(number) => number,
+        Err(_)
+            if shown
+                .bytes()
+                .next()
+                .is_some_and(|byte| byte.is_ascii_digit()) =>
+        {
+            let digits = shown.bytes().take_while(u8::is_ascii_digit).count();
+            let rest = &shown[digits..];
+            return Err(invalid(format!("{{leftover_string,\"{rest}\"}}")));
+        }
+        Err(_) => return Err(invalid("no_integer".to_owned())),
+    };
+    if number > TTL_MAX {
+        return Err(invalid(format!("{{value_too_big,{number}}}")));
+    }
+    u64::try_from(number).map_err(|_| invalid(format!("{{value_negative,{number}}}")))
+}

@@ -1,0 +1,221 @@
+//! `queue.*`
+
+use super::{Scene, Session};
+use crate::broker::{
+    auth::Access,
+    exception::Exception,
+    vhost::{BindSpec, BindTarget, DeclareQueue, Declared, REPLY_TO, REPLY_TO_PREFIX},
+    wire::{ShortStr, ValueRef, method::queue},
+};
+
+/// A name without line ends, as RabbitMQ takes it.
+pub(super) fn clean(name: ShortStr) -> ShortStr {
+    let breaks = |byte: &u8| matches!(byte, b'\r' | b'\n');
+    if !name.iter().any(breaks) {
+        return name;
+    }
+    let kept: Vec<u8> = name.iter().copied().filter(|byte| !breaks(byte)).collect();
+    ShortStr::copied(&kept).unwrap_or_default()
+}
+
+impl Session {
+    pub(super) fn declare_queue(
+        &mut self,
+        number: u16,
+        declare: queue::Declare,
+        scene: &mut Scene<'_>,
+    ) -> Result<(), Exception> {
+        let name = clean(declare.queue);
+        if name == REPLY_TO || name.starts_with(REPLY_TO_PREFIX.as_bytes()) {
+            return self.declare_replies(number, &name, declare.nowait, scene);
+        }
+        let connection = self.identity.connection;
+        let declared = if declare.passive {
+            let name = self.queue_name(number, name)?;
+            self.may_queue(Access::Configure, &name)?;
+            scene.vhost.check_queue(&name, connection, scene.now)?
+        } else {
+            if !name.is_empty() {
+                self.may_queue(Access::Configure, &name)?;
+            }
+            if let Some(ValueRef::Str(dead)) = declare.arguments.field(b"x-dead-letter-exchange") {
+                let dead = ShortStr::copied(dead).unwrap_or_default();
+                self.may_queue(Access::Read, &name)?;
+                self.may_exchange(Access::Write, &dead)?;
+            }
+            let spec = DeclareQueue {
+                name,
+                durable: declare.durable,
+                exclusive: declare.exclusive,
+                auto_delete: declare.auto_delete,
+                arguments: declare.arguments,
+            };
+            scene.vhost.declare_queue(&spec, connection, scene.now)?
+        };
+        self.queue_is_there(number, declared, declare.durable, declare.nowait)
+    }
+
+    fn queue_is_there(
+        &mut self,
+        number: u16,
+        declared: Declared,
+        durable: bool,
+        nowait: bool,
+    ) -> Result<(), Exception> {
+        if declared.new && durable {
+            tracing::info!(
+                queue.name = %declared.name,
+                "queue \"{}\" is durable: it and its messages live as long as this daemon",
+                declared.name
+            );
+        }
+        self.channel(number)?.last_queue = declared.name.clone();
+        let declare_ok = queue::DeclareOk {
+            queue: declared.name,
+            message_count: count(declared.messages),
+            consumer_count: count(declared.consumers),
+        };
+        self.answer_unless(nowait, number, &declare_ok);
+        Ok(())
+    }
+
+    /// Declaring a requester of direct replies tells whether it is there; the pseudo-queue always is.
+    fn declare_replies(
+        &mut self,
+        number: u16,
+        name: &ShortStr,
+        nowait: bool,
+        scene: &mut Scene<'_>,
+    ) -> Result<(), Exception> {
+        let declared = if *name == REPLY_TO {
+            Declared {
+                name: name.detached(),
+                messages: 0,
+                consumers: 1,
+                new: false,
+            }
+        } else {
+            scene
+                .vhost
+                .check_queue(name, self.identity.connection, scene.now)?
+        };
+        self.queue_is_there(number, declared, false, nowait)
+    }
+
+    pub(super) fn bind_queue(
+        &mut self,
+        number: u16,
+        bind: queue::Bind,
+        scene: &mut Scene<'_>,
+    ) -> Result<(), Exception> {
+        let nowait = bind.nowait;
+        let spec = self.bind_spec(
+            number,
+            bind.queue,
+            bind.exchange,
+            (bind.routing_key, bind.arguments),
+        )?;
+        scene.vhost.bind(&spec, self.identity.connection)?;
+        self.answer_unless(nowait, number, &queue::BindOk {});
+        Ok(())
+    }
+
+    pub(super) fn unbind_queue(
+        &mut self,
+        number: u16,
+        unbind: queue::Unbind,
+        scene: &mut Scene<'_>,
+    ) -> Result<(), Exception> {
+        let spec = self.bind_spec(
+            number,
+            unbind.queue,
+            unbind.exchange,
+            (unbind.routing_key, unbind.arguments),
+        )?;
+        scene.vhost.unbind(&spec, self.identity.connection)?;
+        self.answer(number, &queue::UnbindOk {});
+        Ok(())
+    }
+
+    fn bind_spec(
+        &mut self,
+        number: u16,
+        queue: ShortStr,
+        exchange: ShortStr,
+        (key, arguments): (ShortStr, crate::broker::wire::Table),
+    ) -> Result<BindSpec, Exception> {
+        let unnamed = queue.is_empty();
+        let queue = self.queue_name(number, queue)?;
+        self.may_queue(Access::Write, &queue)?;
+        self.may_exchange(Access::Read, &exchange)?;
+        let routing_key = if unnamed && key.is_empty() {
+            queue.clone()
+        } else {
+            key
+        };
+        let target = BindTarget::Queue(queue);
+        Ok(BindSpec {
+            source: exchange,
+            target,
+            routing_key,
+            arguments,
+        })
+    }
+
+    pub(super) fn purge_queue(
+        &mut self,
+        number: u16,
+        purge: &queue::Purge,
+        scene: &mut Scene<'_>,
+    ) -> Result<(), Exception> {
+        let name = self.queue_name(number, purge.queue.clone())?;
+        self.may_queue(Access::Read, &name)?;
+        let purged = scene.vhost.purge_queue(&name, self.identity.connection)?;
+        let purge_ok = queue::PurgeOk {
+            message_count: count(purged),
+        };
+        self.answer_unless(purge.nowait, number, &purge_ok);
+        Ok(())
+    }
+
+    pub(super) fn delete_queue(
+        &mut self,
+        number: u16,
+        delete: &queue::Delete,
+        scene: &mut Scene<'_>,
+    ) -> Result<(), Exception> {
+        let name = self.queue_name(number, delete.queue.clone())?;
+        self.may_queue(Access::Configure, &name)?;
+        let deleted = scene.vhost.delete_queue(
+            &name,
+            delete.if_unused,
+            delete.if_empty,
+            self.identity.connection,
+        )?;
+        let delete_ok = queue::DeleteOk {
+            message_count: count(deleted),
+        };
+        self.answer_unless(delete.nowait, number, &delete_ok);
+        Ok(())
+    }
+
+    /// The queue of this name; without one, the last declared on the channel.
+    pub(super) fn queue_name(
+        &mut self,
+        number: u16,
+        name: ShortStr,
+    ) -> Result<ShortStr, Exception> {
+        if !name.is_empty() {
+            return Ok(clean(name));
+        }
+        let last = &self.channel(number)?.last_queue;
+        if last.is_empty() {
+            return Err(Exception::not_found("no previously declared queue"));
+        }
+        Ok(last.clone())
+    }
+}
+
+fn count(of: usize) -> u32 {
+    u32::try_from(of).unwrap_or(u32::MAX)
+}

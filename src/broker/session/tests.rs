@@ -1,0 +1,7 @@
+mod confirms;
+mod deaths;
+mod delivery;
+mod exceptions;
+mod fixture;
+mod order;
+mod topology;

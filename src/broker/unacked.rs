@@ -1,0 +1,157 @@
+//! What a channel has been given and has not settled yet, found by delivery tag in constant time.
+
+use std::collections::{BTreeMap, VecDeque};
+
+/// A ring that is mostly holes is folded into the map beyond this length.
+const RING_FOLD: usize = 1024;
+
+/// Deliveries by tag. Tags are contiguous, so a ring holds them; old ones that are kept for long while
+/// younger ones are settled move to a map, so that holes never cost more than a few times what is held.
+#[derive(Debug)]
+pub struct Unacked<T> {
+    first: u64,
+    ring: VecDeque<Option<T>>,
+    ring_live: usize,
+    old: BTreeMap<u64, T>,
+}
+
+impl<T> Default for Unacked<T> {
+    fn default() -> Self {
+        Self {
+            first: 0,
+            ring: VecDeque::new(),
+            ring_live: 0,
+            old: BTreeMap::new(),
+        }
+    }
+}
+
+impl<T> Unacked<T> {
+    /// How many deliveries are held.
+    pub fn len(&self) -> usize {
+        self.ring_live + self.old.len()
+    }
+
+    /// Whether nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Holds a delivery; tags only ever grow.
+    pub fn insert(&mut self, tag: u64, held: T) {
+        if self.ring_live == 0 {
+            self.ring.clear();
+            self.first = tag;
+        }
+        let gap = tag.saturating_sub(self.first + self.ring.len() as u64);
+        if gap > RING_FOLD as u64 {
+            self.fold_all();
+            self.first = tag;
+        } else {
+            for _ in 0..gap {
+                self.ring.push_back(None);
+            }
+        }
+        self.ring.push_back(Some(held));
+        self.ring_live += 1;
+        self.fold_holes();
+    }
+
+    /// Looks at a delivery.
+    pub fn get_mut(&mut self, tag: u64) -> Option<&mut T> {
+        match self.slot(tag) {
+            Some(index) => self.ring.get_mut(index)?.as_mut(),
+            None => self.old.get_mut(&tag),
+        }
+    }
+
+    /// Settles one delivery.
+    pub fn take(&mut self, tag: u64) -> Option<T> {
+        let Some(index) = self.slot(tag) else {
+            return self.old.remove(&tag);
+        };
+        let held = self.ring.get_mut(index)?.take()?;
+        self.ring_live -= 1;
+        if index == 0 {
+            self.trim();
+        }
+        Some(held)
+    }
+
+    /// Settles the oldest delivery if its tag is not above `limit`.
+    pub fn take_first(&mut self, limit: u64) -> Option<(u64, T)> {
+        if let Some(entry) = self.old.first_entry() {
+            return (*entry.key() <= limit).then(|| entry.remove_entry());
+        }
+        self.trim();
+        let tag = self.first;
+        if self.ring.is_empty() || tag > limit {
+            return None;
+        }
+        let held = self.ring.pop_front().flatten()?;
+        self.first += 1;
+        self.ring_live -= 1;
+        Some((tag, held))
+    }
+
+    /// Holds a delivery again that was taken.
+    pub fn put_back(&mut self, tag: u64, held: T) {
+        match self.slot(tag) {
+            Some(index) => {
+                self.ring_live += usize::from(self.ring[index].is_none());
+                self.ring[index] = Some(held);
+            }
+            None => {
+                self.old.insert(tag, held);
+            }
+        }
+    }
+
+    /// All held deliveries, oldest first.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (u64, &mut T)> {
+        let old = self.old.iter_mut().map(|(tag, held)| (*tag, held));
+        let ring = (self.first..)
+            .zip(&mut self.ring)
+            .filter_map(|(tag, held)| held.as_mut().map(|held| (tag, held)));
+        old.chain(ring)
+    }
+
+    fn slot(&self, tag: u64) -> Option<usize> {
+        let offset = usize::try_from(tag.checked_sub(self.first)?).ok()?;
+        (offset < self.ring.len()).then_some(offset)
+    }
+
+    fn trim(&mut self) {
+        while let Some(None) = self.ring.front() {
+            self.ring.pop_front();
+            self.first += 1;
+        }
+    }
+
+    fn fold_holes(&mut self) {
+        if self.ring.len() > RING_FOLD && self.ring_live * 8 < self.ring.len() {
+            let keep = self.ring.len() / 4;
+            while self.ring.len() > keep {
+                self.fold_front();
+            }
+            self.trim();
+        }
+    }
+
+    fn fold_all(&mut self) {
+        while !self.ring.is_empty() {
+            self.fold_front();
+        }
+    }
+
+    fn fold_front(&mut self) {
+        if let Some(Some(held)) = self.ring.pop_front() {
+            self.old.insert(self.first, held);
+            self.ring_live -= 1;
+        }
+        self.first += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests;

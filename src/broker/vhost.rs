@@ -1,0 +1,287 @@
+//! One virtual host: every name in it, and the road of a message from publish to delivery.
+//!
+//! Nothing here waits, reads a clock or touches a socket: time is an argument, and what clients are to
+//! be sent is appended to their outboxes. Whoever calls in then flushes the peers in [`Vhost::dirty`].
+
+mod consume;
+mod death;
+mod deliver;
+mod publish;
+mod queues;
+mod replies;
+mod settle;
+mod time;
+mod topology;
+mod view;
+
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    sync::Arc,
+};
+
+pub use self::{
+    consume::{ConsumeSpec, Qos},
+    deliver::PUMP_MAX,
+    publish::{Published, carbon_copies},
+    queues::{DeclareQueue, Declared},
+    replies::{REPLY_TO, REPLY_TO_PREFIX},
+    settle::{Settle, SettleError},
+    topology::{BindSpec, BindTarget, DeclareExchange},
+    view::{
+        BindingView, ConsumerView, ExchangeView, MessageView, QueueView, VhostCounters, VhostView,
+        json_table,
+    },
+};
+use super::{
+    channel::{Channel, Consumer},
+    config::Limits,
+    exception::Exception,
+    exchange::{Binding, Destination, Exchange, ExchangeId, ExchangeKind},
+    memory::Memory,
+    message::Draft,
+    outbox::Put,
+    peer::Peer,
+    queue::{
+        ConnectionId, Queue, QueueId,
+        ready::{NEVER, Ready},
+    },
+    slab::Slab,
+    wire::ShortStr,
+};
+
+/// The time, as the caller sees it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Now {
+    /// Milliseconds of a clock that never goes back.
+    pub ms: u64,
+    /// Seconds since 1970.
+    pub unix_s: u64,
+}
+
+/// Where persistent messages of durable queues go besides memory: the seam for a store.
+pub trait Keeper: std::fmt::Debug + Send {
+    /// A durable queue has taken a persistent message at this position.
+    fn keep(&mut self, queue: &ShortStr, position: u64, message: &Arc<super::message::Message>);
+    /// The message at this position has left the queue for good.
+    fn forget(&mut self, queue: &ShortStr, position: u64);
+}
+
+/// One virtual host.
+#[derive(Debug)]
+pub struct Vhost {
+    name: String,
+    limits: Limits,
+    memory: Arc<Memory>,
+    exchanges: Slab<Exchange>,
+    exchange_names: HashMap<ShortStr, ExchangeId>,
+    queues: Slab<Queue>,
+    queue_names: HashMap<ShortStr, QueueId>,
+    bindings: Slab<Binding>,
+    channels: Slab<Channel>,
+    consumers: Slab<Consumer>,
+    owned: HashMap<ConnectionId, Vec<QueueId>>,
+    timers: BTreeSet<(u64, QueueId)>,
+    touched: VecDeque<QueueId>,
+    dead: VecDeque<Draft>,
+    dirty: Vec<Arc<Peer>>,
+    garbage: Vec<Ready>,
+    keeper: Option<Box<dyn Keeper>>,
+    stamp: Stamp,
+    counters: VhostCounters,
+    epoch: u64,
+    route_scratch: Vec<Destination>,
+    exchange_scratch: Vec<ExchangeId>,
+    rng: fastrand::Rng,
+}
+
+/// Which queues want to know the connection a message came over, and in which header.
+#[derive(Clone, Debug, Default)]
+pub struct Stamp {
+    /// The queues.
+    pub queues: Vec<ShortStr>,
+    /// The header.
+    pub header: ShortStr,
+}
+
+impl Vhost {
+    /// A virtual host with the exchanges that are always there.
+    pub fn new(name: &str, limits: Limits, memory: Arc<Memory>, stamp: Stamp) -> Self {
+        let mut vhost = Self {
+            name: name.to_owned(),
+            limits,
+            memory,
+            exchanges: Slab::default(),
+            exchange_names: HashMap::new(),
+            queues: Slab::default(),
+            queue_names: HashMap::new(),
+            bindings: Slab::default(),
+            channels: Slab::default(),
+            consumers: Slab::default(),
+            owned: HashMap::new(),
+            timers: BTreeSet::new(),
+            touched: VecDeque::new(),
+            dead: VecDeque::new(),
+            dirty: Vec::new(),
+            garbage: Vec::new(),
+            keeper: None,
+            stamp,
+            counters: VhostCounters::default(),
+            epoch: 0,
+            route_scratch: Vec::new(),
+            exchange_scratch: Vec::new(),
+            rng: fastrand::Rng::new(),
+        };
+        let predeclared = [
+            ("", ExchangeKind::Direct),
+            ("amq.direct", ExchangeKind::Direct),
+            ("amq.fanout", ExchangeKind::Fanout),
+            ("amq.topic", ExchangeKind::Topic),
+            ("amq.headers", ExchangeKind::Headers),
+            ("amq.match", ExchangeKind::Headers),
+            ("amq.rabbitmq.trace", ExchangeKind::Topic),
+        ];
+        for (name, kind) in predeclared {
+            let name = ShortStr::from_static(name);
+            let mut exchange = Exchange::new(name.clone(), kind);
+            exchange.durable = true;
+            exchange.internal = name == "amq.rabbitmq.trace";
+            let id = vhost.exchanges.insert(exchange);
+            vhost.exchange_names.insert(name, id);
+        }
+        vhost
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Hands persistent messages of durable queues to a store from now on.
+    pub fn keep_with(&mut self, keeper: Box<dyn Keeper>) {
+        self.keeper = Some(keeper);
+    }
+
+    /// The peers whose outboxes were empty and are not any more.
+    pub fn dirty(&mut self, into: &mut Vec<Arc<Peer>>) {
+        into.append(&mut self.dirty);
+    }
+
+    /// What was purged: to drop it takes long, and nobody should wait for that.
+    #[must_use]
+    pub fn garbage(&mut self) -> Vec<Ready> {
+        std::mem::take(&mut self.garbage)
+    }
+
+    fn queue_id(&self, name: &ShortStr) -> Result<QueueId, Exception> {
+        match self.queue_names.get(name.as_bytes()) {
+            Some(id) => Ok(*id),
+            None => Err(self.no_queue(name)),
+        }
+    }
+
+    /// The queue of this name, unless it is another connection's own.
+    fn usable_queue(
+        &self,
+        name: &ShortStr,
+        connection: ConnectionId,
+    ) -> Result<QueueId, Exception> {
+        let id = self.queue_id(name)?;
+        match self.queues.get(id) {
+            Some(queue) if queue.owner.is_some_and(|owner| owner != connection) => {
+                Err(self.locked(name))
+            }
+            _ => Ok(id),
+        }
+    }
+
+    fn exchange_id(&self, name: &ShortStr) -> Result<ExchangeId, Exception> {
+        match self.exchange_names.get(name.as_bytes()) {
+            Some(id) => Ok(*id),
+            None => Err(self.no_exchange(name)),
+        }
+    }
+
+    fn no_queue(&self, name: &ShortStr) -> Exception {
+        Exception::not_found(format!("no {}", self.queue_label(name)))
+    }
+
+    fn no_exchange(&self, name: &ShortStr) -> Exception {
+        Exception::not_found(format!("no {}", self.exchange_label(name)))
+    }
+
+    fn locked(&self, name: &ShortStr) -> Exception {
+        Exception::new(
+            super::wire::ReplyCode::ResourceLocked,
+            format!(
+                "cannot obtain exclusive access to locked {}. It could be originally declared on \
+                 another connection or the exclusive property value does not match that of the \
+                 original declaration.",
+                self.queue_label(name)
+            ),
+        )
+    }
+
+    /// A queue as exceptions name it.
+    pub fn queue_label(&self, name: &ShortStr) -> String {
+        format!("queue '{name}' in vhost '{}'", self.name)
+    }
+
+    /// An exchange as exceptions name it.
+    pub fn exchange_label(&self, name: &ShortStr) -> String {
+        format!("exchange '{name}' in vhost '{}'", self.name)
+    }
+
+    fn too_many(&self, what: &str, limit: usize) -> Exception {
+        Exception::new(
+            super::wire::ReplyCode::ResourceError,
+            format!(
+                "vhost '{}' already has the {limit} {what} that its limit allows",
+                self.name
+            ),
+        )
+    }
+
+    /// Asks for a queue to be pumped before this batch ends.
+    fn touch(&mut self, id: QueueId) {
+        if let Some(queue) = self.queues.get_mut(id)
+            && !queue.touched
+        {
+            queue.touched = true;
+            self.touched.push_back(id);
+        }
+    }
+
+    /// Sends a method to a peer.
+    fn send(
+        &mut self,
+        peer: &Arc<Peer>,
+        method: &impl super::wire::method::MethodSpec,
+        channel: u16,
+    ) {
+        let put = peer.outbox.put(method, channel);
+        note(&mut self.dirty, peer, put);
+    }
+
+    fn random_name(&mut self, prefix: &str) -> ShortStr {
+        const ALPHABET: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let mut name = String::with_capacity(prefix.len() + 22);
+        name.push_str(prefix);
+        for _ in 0..22 {
+            name.push(char::from(ALPHABET[self.rng.usize(..64)]));
+        }
+        ShortStr::truncated(&name)
+    }
+
+    /// When something happens here by itself.
+    pub fn next_deadline(&self) -> u64 {
+        self.timers.first().map_or(NEVER, |(at, _)| *at)
+    }
+}
+
+/// Remembers a peer that has to be flushed.
+fn note(dirty: &mut Vec<Arc<Peer>>, peer: &Arc<Peer>, put: Put) {
+    if put == Put::First {
+        dirty.push(Arc::clone(peer));
+    }
+}

@@ -1,0 +1,293 @@
+//! Channels and their consumers: opened, limited, started, cancelled; and `basic.get`.
+
+use std::sync::Arc;
+
+use super::{Now, Vhost};
+use crate::broker::{
+    channel::{Channel, ChannelId, Consumer, ConsumerId, Held},
+    exception::Exception,
+    peer::Peer,
+    queue::{ConnectionId, arguments::QueueKind},
+    wire::{MethodId, ShortStr, Table, method::basic},
+};
+
+/// What `basic.consume` asks for.
+#[derive(Clone, Debug)]
+pub struct ConsumeSpec {
+    /// The queue.
+    pub queue: ShortStr,
+    /// The consumer's tag; empty: one is made up.
+    pub tag: ShortStr,
+    /// Messages count as settled when they are sent.
+    pub no_ack: bool,
+    /// No other consumer beside this one.
+    pub exclusive: bool,
+    /// Further wishes.
+    pub arguments: Table,
+}
+
+/// What `basic.qos` asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Qos {
+    /// How many messages.
+    pub count: u16,
+    /// For the channel; otherwise for each consumer to come.
+    pub global: bool,
+}
+
+impl Vhost {
+    /// A channel is open.
+    pub fn open_channel(
+        &mut self,
+        peer: &Arc<Peer>,
+        connection: ConnectionId,
+        number: u16,
+    ) -> ChannelId {
+        self.channels
+            .insert(Channel::new(Arc::clone(peer), connection, number))
+    }
+
+    /// A channel ends: its consumers are cancelled, what it holds goes back.
+    pub fn close_channel(&mut self, id: ChannelId, now: Now) {
+        let Some(channel) = self.channels.get_mut(id) else {
+            return;
+        };
+        let consumers: Vec<_> = std::mem::take(&mut channel.consumers)
+            .into_values()
+            .collect();
+        for consumer in consumers {
+            self.remove_consumer(consumer, now);
+        }
+        self.requeue_all(id, now);
+        self.channels.remove(id);
+    }
+
+    /// `basic.qos`.
+    pub fn qos(&mut self, id: ChannelId, qos: Qos) {
+        let Some(channel) = self.channels.get_mut(id) else {
+            return;
+        };
+        if !qos.global {
+            channel.prefetch_new = qos.count.into();
+            return;
+        }
+        channel.prefetch = qos.count.into();
+        self.wake_channel(id);
+    }
+
+    /// `basic.consume`: the consumer's tag. `started` sends the answer, which goes before any message.
+    pub fn consume(
+        &mut self,
+        channel_id: ChannelId,
+        connection: ConnectionId,
+        spec: &ConsumeSpec,
+        nowait: bool,
+    ) -> Result<ShortStr, Exception> {
+        let queue_id = self.usable_queue(&spec.queue, connection)?;
+        let label = self.queue_label(&spec.queue);
+        let tag = match spec.tag.is_empty() {
+            true => self.random_name("amq.ctag-"),
+            false => spec.tag.detached(),
+        };
+        let priority = priority(&spec.arguments)?;
+        let (Some(channel), Some(queue)) =
+            (self.channels.get(channel_id), self.queues.get(queue_id))
+        else {
+            return Err(self.no_queue(&spec.queue));
+        };
+        if channel.has_consumer(&tag) {
+            let text = format!("attempt to reuse consumer tag '{tag}'");
+            return Err(Exception::not_allowed(text));
+        }
+        let clash = queue.rotation.is_exclusive()
+            || spec.exclusive
+                && (!queue.rotation.is_empty() || queue.settings.single_active_consumer);
+        if clash {
+            return Err(Exception::access_refused(format!(
+                "{label} in exclusive use"
+            )));
+        }
+        if queue.settings.kind == QueueKind::Quorum && channel.prefetch != 0 {
+            let text = format!("{label} does not support global qos");
+            return Err(Exception::not_implemented(text));
+        }
+        if channel.consumers.len() >= self.limits.consumers_per_channel {
+            return Err(self.too_many("consumers on this channel", channel.consumers.len()));
+        }
+        let (peer, number) = (Arc::clone(&channel.peer), channel.number);
+        let consumer = Consumer {
+            tag: tag.clone(),
+            channel: channel_id,
+            queue: queue_id,
+            no_ack: spec.no_ack,
+            exclusive: spec.exclusive,
+            priority,
+            prefetch: channel.prefetch_new,
+            inflight: 0,
+            parked: false,
+            arguments: spec.arguments.detached(),
+        };
+        let id = self.consumers.insert(consumer);
+        if let Some(channel) = self.channels.get_mut(channel_id) {
+            channel.consumers.insert(tag.clone(), id);
+        }
+        if let Some(queue) = self.queues.get_mut(queue_id) {
+            queue.rotation.add(id, priority, spec.exclusive);
+        }
+        if !nowait {
+            self.send(
+                &peer,
+                &basic::ConsumeOk {
+                    consumer_tag: tag.clone(),
+                },
+                number,
+            );
+        }
+        self.touch(queue_id);
+        Ok(tag)
+    }
+
+    /// `basic.cancel`; what the consumer holds stays with the channel.
+    pub fn cancel(&mut self, channel_id: ChannelId, tag: &ShortStr, now: Now) {
+        let Some(channel) = self.channels.get_mut(channel_id) else {
+            return;
+        };
+        if channel
+            .replies
+            .as_ref()
+            .is_some_and(|replies| replies.tag == *tag)
+        {
+            channel.replies = None;
+            return;
+        }
+        if let Some(id) = channel.consumers.remove(tag.as_bytes()) {
+            self.remove_consumer(id, now);
+        }
+    }
+
+    fn remove_consumer(&mut self, id: ConsumerId, now: Now) {
+        let Some(consumer) = self.consumers.remove(id) else {
+            return;
+        };
+        let Some(queue) = self.queues.get_mut(consumer.queue) else {
+            return;
+        };
+        let successor = queue.rotation.remove(id);
+        if queue.rotation.is_empty() {
+            queue.unused_since = now.ms;
+            if queue.auto_delete {
+                self.remove_queue(consumer.queue);
+                return;
+            }
+            self.arm(consumer.queue);
+        }
+        if successor.is_some() {
+            self.touch(consumer.queue);
+        }
+    }
+
+    /// `basic.get`: whether there was a message.
+    pub fn get(
+        &mut self,
+        channel_id: ChannelId,
+        connection: ConnectionId,
+        queue_name: &ShortStr,
+        no_ack: bool,
+        now: Now,
+    ) -> Result<bool, Exception> {
+        let id = self.usable_queue(queue_name, connection)?;
+        self.expire(id, now);
+        let Self {
+            queues,
+            channels,
+            dirty,
+            keeper,
+            ..
+        } = self;
+        let (Some(queue), Some(channel)) = (queues.get_mut(id), channels.get_mut(channel_id))
+        else {
+            return Err(self.no_queue(queue_name));
+        };
+        queue.unused_since = now.ms;
+        let Some(entry) = queue.ready.pop() else {
+            return Ok(false);
+        };
+        queue.counters.delivered += 1;
+        let delivery_tag = channel.next_tag();
+        let content = entry.message.content();
+        let counted = super::deliver::counted(queue, &entry);
+        let content =
+            counted
+                .as_ref()
+                .map_or(content, |properties| crate::broker::message::Content {
+                    properties,
+                    ..content
+                });
+        let get_ok = basic::GetOk {
+            delivery_tag,
+            redelivered: entry.redelivered,
+            exchange: entry.message.exchange.clone(),
+            routing_key: entry.message.routing_key.clone(),
+            message_count: u32::try_from(queue.ready.len()).unwrap_or(u32::MAX),
+        };
+        let peer = &channel.peer;
+        let put = peer
+            .outbox
+            .put_with_content(&get_ok, channel.number, content, peer.frame_max());
+        super::note(dirty, peer, put);
+        if no_ack {
+            queue.counters.acked += 1;
+            super::settle::forget(keeper, queue, &entry);
+        } else {
+            queue.unacked += 1;
+            channel.unacked_bytes += entry.message.body.len();
+            let held = Held {
+                queue: id,
+                consumer: None,
+                entry,
+                in_tx: false,
+            };
+            channel.unacked.insert(delivery_tag, held);
+        }
+        Ok(true)
+    }
+
+    /// Whether a channel may not set a limit of its own because of what it consumes.
+    pub fn refuses_global_qos(&self, id: ChannelId) -> Option<Exception> {
+        let channel = self.channels.get(id)?;
+        channel.consumers.values().find_map(|consumer| {
+            let queue = self.queues.get(self.consumers.get(*consumer)?.queue)?;
+            (queue.settings.kind == QueueKind::Quorum).then(|| {
+                let label = self.queue_label(&queue.name);
+                Exception::not_implemented(format!("{label} does not support global qos"))
+                    .at(MethodId::new(60, 10))
+            })
+        })
+    }
+}
+
+impl Channel {
+    /// Whether a consumer of this tag is there.
+    pub fn has_consumer(&self, tag: &ShortStr) -> bool {
+        self.consumers.contains_key(tag.as_bytes())
+            || self
+                .replies
+                .as_ref()
+                .is_some_and(|replies| replies.tag == *tag)
+    }
+}
+
+fn priority(arguments: &Table) -> Result<i32, Exception> {
+    let Some(value) = arguments.field(b"x-priority") else {
+        return Ok(0);
+    };
+    value
+        .as_integer()
+        .and_then(|number| i32::try_from(number).ok())
+        .ok_or_else(|| {
+            Exception::precondition(format!(
+                "invalid arg 'x-priority' for consumer: \"expected integer, got {}\"",
+                value.type_name()
+            ))
+        })
+}

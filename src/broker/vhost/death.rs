@@ -1,0 +1,199 @@
+//! Dead-lettering: a message that dies in a queue goes to that queue's dead-letter exchange.
+
+use std::sync::Arc;
+
+use super::{Now, Vhost, deliver::copy_without, settle::forget};
+use crate::broker::{
+    message::{Death, DeathReason, Draft, Message},
+    queue::{QueueId, ready::Entry},
+    wire::{
+        Properties, ShortStr, TableRef, ValueRef,
+        table::{ArrayBuilder, TableBuilder},
+    },
+};
+
+/// How many dead messages are moved before others have the vhost.
+const BURY_MAX: usize = 512;
+/// How many different deaths a message remembers.
+const DEATHS_MAX: usize = 64;
+
+const HEADERS: [&[u8]; 4] = [
+    b"x-death",
+    b"x-first-death-exchange",
+    b"x-first-death-queue",
+    b"x-first-death-reason",
+];
+
+impl Vhost {
+    /// A message that was in a queue dies.
+    pub(super) fn die_entry(&mut self, id: QueueId, entry: &Entry, reason: DeathReason, now: Now) {
+        if let Some(queue) = self.queues.get_mut(id) {
+            queue.counters.dead += 1;
+            forget(&mut self.keeper, queue, entry);
+        }
+        self.die(id, &entry.message, reason, now);
+    }
+
+    /// A message dies on account of a queue, which may want it elsewhere.
+    pub(super) fn die(
+        &mut self,
+        id: QueueId,
+        message: &Arc<Message>,
+        reason: DeathReason,
+        now: Now,
+    ) {
+        let Some(queue) = self.queues.get(id) else {
+            return;
+        };
+        let Some(exchange) = queue.settings.dead_letter_exchange.clone() else {
+            return;
+        };
+        let copies = copies(message.properties.headers());
+        let key = queue.settings.dead_letter_routing_key.clone();
+        let death = Death {
+            queue: queue.name.clone(),
+            reason,
+            count: 1,
+            exchange: message.exchange.clone(),
+            routing_keys: std::iter::once(&message.routing_key)
+                .chain(&copies)
+                .cloned()
+                .collect(),
+            expiration: message.properties.expiration().and_then(ShortStr::copied),
+            time: now.unix_s,
+        };
+        let deaths = with_death(message.deaths.as_deref().unwrap_or_default(), death);
+        let properties = properties(&message.properties, &deaths, key.is_some());
+        let explicit = key.is_some();
+        let routing_key = key.unwrap_or_else(|| message.routing_key.clone());
+        let mut draft = Draft::new(exchange, routing_key, properties, message.body.clone());
+        draft.body_owned = true;
+        draft.priority = message.priority;
+        draft.persistent = message.persistent;
+        draft.deaths = Some(deaths);
+        if !explicit {
+            draft.extra_keys = copies;
+        }
+        self.dead.push_back(draft);
+    }
+
+    /// Publishes the dead to where their queues want them, a bounded number of them.
+    pub(super) fn bury(&mut self, now: Now) {
+        let mut queues = Vec::new();
+        for _ in 0..BURY_MAX {
+            let Some(mut draft) = self.dead.pop_front() else {
+                return;
+            };
+            let Ok(id) = self.exchange_id(&draft.exchange) else {
+                continue;
+            };
+            if let Some(exchange) = self.exchanges.get(id) {
+                draft.exchange = exchange.name.clone();
+            }
+            queues.clear();
+            self.route(id, &draft, &mut queues);
+            for queue in &queues {
+                if !self.closes_cycle(*queue, &draft) {
+                    self.enqueue(*queue, &mut draft, now);
+                }
+            }
+        }
+    }
+
+    /// Whether a message would come back to a queue without anybody having rejected it on the way.
+    fn closes_cycle(&self, id: QueueId, draft: &Draft) -> bool {
+        let (Some(queue), Some(deaths)) = (self.queues.get(id), draft.deaths.as_deref()) else {
+            return false;
+        };
+        let was_here = deaths.iter().position(|death| death.queue == queue.name);
+        was_here.is_some_and(|index| {
+            let way = &deaths[..=index];
+            way.iter()
+                .all(|death| death.reason != DeathReason::Rejected)
+        })
+    }
+}
+
+/// The newest first; one that happened before is counted.
+fn with_death(before: &[Death], mut death: Death) -> Arc<[Death]> {
+    let same = |other: &&Death| other.queue == death.queue && other.reason == death.reason;
+    if let Some(earlier) = before.iter().find(same) {
+        let count = earlier.count.saturating_add(1);
+        death = Death {
+            count,
+            ..earlier.clone()
+        };
+    }
+    let others = before
+        .iter()
+        .filter(|other| other.queue != death.queue || other.reason != death.reason)
+        .cloned();
+    let first = death.clone();
+    std::iter::once(first)
+        .chain(others)
+        .take(DEATHS_MAX)
+        .collect()
+}
+
+/// The routing keys in a message's CC header.
+fn copies(headers: Option<TableRef<'_>>) -> Vec<ShortStr> {
+    let copies = headers
+        .and_then(|headers| headers.field(b"CC"))
+        .and_then(ValueRef::as_array);
+    let Some(copies) = copies else {
+        return Vec::new();
+    };
+    copies
+        .iter()
+        .filter_map(ValueRef::as_str_bytes)
+        .filter_map(ShortStr::copied)
+        .collect()
+}
+
+/// The properties of a dead message: its deaths in the headers, no expiration.
+fn properties(before: &Properties, deaths: &[Death], drop_copies: bool) -> Properties {
+    let mut headers = TableBuilder::new();
+    let had_first = before.headers().is_some_and(|headers| {
+        deaths.iter().map(|death| death.count).sum::<u64>() > 1
+            && headers.field(b"x-first-death-queue").is_some()
+    });
+    let mut dropped: Vec<&[u8]> = if had_first {
+        vec![HEADERS[0]]
+    } else {
+        HEADERS.to_vec()
+    };
+    if drop_copies {
+        dropped.push(b"CC");
+    }
+    copy_without(before.headers(), &dropped, &mut headers);
+    let mut array = ArrayBuilder::new();
+    for death in deaths {
+        let table = death_table(death);
+        array.push(ValueRef::Table(table.view()));
+    }
+    headers.put_array("x-death", &array);
+    if !had_first && let Some(first) = deaths.last() {
+        headers.put_str("x-first-death-exchange", &first.exchange);
+        headers.put_str("x-first-death-queue", &first.queue);
+        headers.put_str("x-first-death-reason", first.reason.name());
+    }
+    before.with_headers(&headers.build()).without_expiration()
+}
+
+fn death_table(death: &Death) -> crate::broker::wire::Table {
+    let mut table = TableBuilder::new();
+    table.put_long("count", i64::try_from(death.count).unwrap_or(i64::MAX));
+    table.put_str("reason", death.reason.name());
+    table.put_str("queue", &death.queue);
+    table.put("time", ValueRef::Timestamp(death.time));
+    table.put_str("exchange", &death.exchange);
+    let mut keys = ArrayBuilder::new();
+    for key in &death.routing_keys {
+        keys.push(ValueRef::Str(key));
+    }
+    table.put_array("routing-keys", &keys);
+    if let Some(expiration) = &death.expiration {
+        table.put_str("original-expiration", expiration);
+    }
+    table.build()
+}

@@ -1,0 +1,248 @@
+//! From queues to consumers: whose turn it is, whether they have credit, into their outbox.
+
+use std::sync::Arc;
+
+use super::{Now, Vhost, note, settle::forget};
+use crate::broker::{
+    channel::{Channel, ChannelId, Consumer, ConsumerId, Held},
+    config::bytes,
+    message::Content,
+    outbox::{Deliver, Put},
+    peer::Peer,
+    queue::{Queue, QueueId, ready::Entry},
+    slab::Slab,
+    wire::{Properties, TableRef, table::TableBuilder},
+};
+
+/// How many deliveries one call of [`Vhost::pump`] makes before it lets others have the vhost.
+pub const PUMP_MAX: usize = 512;
+
+/// What giving a message to a consumer needs.
+pub(super) struct Giver<'a> {
+    pub(super) consumers: &'a mut Slab<Consumer>,
+    pub(super) channels: &'a mut Slab<Channel>,
+    pub(super) dirty: &'a mut Vec<Arc<Peer>>,
+    pub(super) unacked_bytes_max: usize,
+}
+
+/// A message that was given to a consumer.
+pub(super) struct Given {
+    pub(super) channel: ChannelId,
+    pub(super) tag: u64,
+    pub(super) no_ack: bool,
+}
+
+impl Giver<'_> {
+    /// Gives a message to a consumer if it can take one.
+    pub(super) fn give(
+        &mut self,
+        id: ConsumerId,
+        content: Content<'_>,
+        redelivered: bool,
+    ) -> Option<Given> {
+        let consumer = self.consumers.get_mut(id)?;
+        let channel = self.channels.get_mut(consumer.channel)?;
+        if !consumer.no_ack {
+            let channel_has = channel.has_credit(self.unacked_bytes_max);
+            channel.starved |= !channel_has;
+            if !channel_has || !consumer.has_credit() {
+                consumer.parked = true;
+                return None;
+            }
+        }
+        let peer = &channel.peer;
+        let put = peer.deliver(&Deliver {
+            channel: channel.number,
+            consumer_tag: &consumer.tag,
+            delivery_tag: channel.peek_tag(),
+            redelivered,
+            content,
+            frame_max: peer.frame_max(),
+        });
+        if put == Put::Full {
+            consumer.parked = true;
+            return None;
+        }
+        note(self.dirty, peer, put);
+        let tag = channel.next_tag();
+        if !consumer.no_ack {
+            consumer.inflight += 1;
+            channel.inflight += 1;
+            channel.unacked_bytes += content.body.len();
+        }
+        Some(Given {
+            channel: consumer.channel,
+            tag,
+            no_ack: consumer.no_ack,
+        })
+    }
+
+    /// Gives a message to whoever of a queue's consumers is next and can take it.
+    pub(super) fn give_next(
+        &mut self,
+        queue: &mut Queue,
+        content: Content<'_>,
+        redelivered: bool,
+    ) -> Option<(ConsumerId, Given)> {
+        while let Some(consumer) = queue.rotation.front() {
+            if let Some(given) = self.give(consumer, content, redelivered) {
+                queue.rotation.turn();
+                queue.counters.delivered += 1;
+                if given.no_ack {
+                    queue.counters.acked += 1;
+                } else {
+                    queue.unacked += 1;
+                }
+                return Some((consumer, given));
+            }
+            queue.rotation.park_front();
+        }
+        None
+    }
+}
+
+impl Vhost {
+    /// Delivers whatever can be delivered, and buries the dead; whether there is more to do.
+    pub fn pump(&mut self, now: Now) -> bool {
+        let mut budget = PUMP_MAX;
+        for _ in 0..self.touched.len() {
+            let Some(id) = self.touched.pop_front() else {
+                break;
+            };
+            if let Some(queue) = self.queues.get_mut(id) {
+                queue.touched = false;
+            }
+            self.expire(id, now);
+            if self.pump_queue(id, &mut budget) {
+                self.touch(id);
+            }
+            if budget == 0 {
+                break;
+            }
+        }
+        self.bury(now);
+        !self.touched.is_empty() || !self.dead.is_empty()
+    }
+
+    /// Whether something is left for [`Self::pump`].
+    pub fn has_work(&self) -> bool {
+        !self.touched.is_empty() || !self.dead.is_empty()
+    }
+
+    fn pump_queue(&mut self, id: QueueId, budget: &mut usize) -> bool {
+        let Self {
+            queues,
+            consumers,
+            channels,
+            dirty,
+            limits,
+            keeper,
+            ..
+        } = self;
+        let unacked_bytes_max = bytes(limits.unacked_per_channel);
+        let mut giver = Giver {
+            consumers,
+            channels,
+            dirty,
+            unacked_bytes_max,
+        };
+        let Some(queue) = queues.get_mut(id) else {
+            return false;
+        };
+        while queue.rotation.front().is_some() {
+            let Some(head) = queue.ready.head() else {
+                break;
+            };
+            if *budget == 0 {
+                return true;
+            }
+            let message = Arc::clone(&head.message);
+            let redelivered = head.redelivered;
+            let properties = counted(queue, head);
+            let mut content = message.content();
+            if let Some(properties) = &properties {
+                content.properties = properties;
+            }
+            let Some((consumer, given)) = giver.give_next(queue, content, redelivered) else {
+                break;
+            };
+            *budget -= 1;
+            let Some(entry) = queue.ready.pop() else {
+                break;
+            };
+            if given.no_ack {
+                forget(keeper, queue, &entry);
+            } else if let Some(channel) = giver.channels.get_mut(given.channel) {
+                let held = Held {
+                    queue: id,
+                    consumer: Some(consumer),
+                    entry,
+                    in_tx: false,
+                };
+                channel.unacked.insert(given.tag, held);
+            }
+        }
+        false
+    }
+
+    /// Lets the consumers of a channel go on that were set aside and may take messages again.
+    pub fn wake_channel(&mut self, id: ChannelId) {
+        let Some(channel) = self.channels.get_mut(id) else {
+            return;
+        };
+        channel.starved = false;
+        let has_credit = channel.has_credit(bytes(self.limits.unacked_per_channel));
+        let ids: Vec<_> = channel.consumers.values().copied().collect();
+        for id in ids {
+            let Some(consumer) = self.consumers.get(id) else {
+                continue;
+            };
+            if consumer.parked && (consumer.no_ack || has_credit && consumer.has_credit()) {
+                self.unpark(id);
+            } else if consumer.parked
+                && !has_credit
+                && let Some(channel) = self.channels.get_mut(consumer.channel)
+            {
+                channel.starved = true;
+            }
+        }
+    }
+
+    /// Lets one consumer take part again.
+    pub(super) fn unpark(&mut self, id: ConsumerId) {
+        let Some(consumer) = self.consumers.get_mut(id) else {
+            return;
+        };
+        consumer.parked = false;
+        let (queue_id, priority) = (consumer.queue, consumer.priority);
+        if let Some(queue) = self.queues.get_mut(queue_id) {
+            queue.rotation.enable(id, priority);
+        }
+        self.touch(queue_id);
+    }
+}
+
+/// The properties with which a queue that counts deliveries sends a message.
+pub(super) fn counted(queue: &Queue, entry: &Entry) -> Option<Properties> {
+    if !queue.counts_deliveries() {
+        return None;
+    }
+    let properties = &entry.message.properties;
+    let mut headers = TableBuilder::new();
+    copy_without(properties.headers(), &[b"x-delivery-count"], &mut headers);
+    headers.put_long("x-delivery-count", entry.returns.into());
+    Some(properties.with_headers(&headers.build()))
+}
+
+/// Copies all headers but those of these names.
+pub(super) fn copy_without(
+    headers: Option<TableRef<'_>>,
+    names: &[&[u8]],
+    into: &mut TableBuilder,
+) {
+    for (name, value) in headers.unwrap_or_default().iter() {
+        if !names.contains(&name) {
+            into.put(name, value);
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Queues: declared, looked up, purged, deleted.
+
+use super::{REPLY_TO_PREFIX, Vhost};
+use crate::broker::{
+    arguments::check_same_flag,
+    exception::Exception,
+    queue::{
+        ConnectionId, Queue, QueueId,
+        arguments::{self, Properties},
+    },
+    wire::{ShortStr, Table, method::basic},
+};
+
+/// What `queue.declare` asks for.
+#[derive(Clone, Debug)]
+pub struct DeclareQueue {
+    /// Its name; empty: one is made up.
+    pub name: ShortStr,
+    /// Survives the broker.
+    pub durable: bool,
+    /// For this connection alone.
+    pub exclusive: bool,
+    /// Goes with its last consumer.
+    pub auto_delete: bool,
+    /// Further wishes.
+    pub arguments: Table,
+}
+
+/// What `queue.declare-ok` says.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Declared {
+    /// The queue's name.
+    pub name: ShortStr,
+    /// How many messages wait in it.
+    pub messages: usize,
+    /// How many consumers it has.
+    pub consumers: usize,
+    /// Whether it is new.
+    pub new: bool,
+}
+
+impl Vhost {
+    /// `queue.declare` with passive.
+    pub fn check_queue(
+        &mut self,
+        name: &ShortStr,
+        connection: ConnectionId,
+        now: super::Now,
+    ) -> Result<Declared, Exception> {
+        if let Some(token) = name.strip_prefix(REPLY_TO_PREFIX.as_bytes()) {
+            return self.check_replies(name, token);
+        }
+        let id = self.usable_queue(name, connection)?;
+        self.expire(id, now);
+        self.declared(id, now).ok_or_else(|| self.no_queue(name))
+    }
+
+    /// `queue.declare`.
+    pub fn declare_queue(
+        &mut self,
+        spec: &DeclareQueue,
+        connection: ConnectionId,
+        now: super::Now,
+    ) -> Result<Declared, Exception> {
+        if let Some(token) = spec.name.strip_prefix(REPLY_TO_PREFIX.as_bytes()) {
+            return self.check_replies(&spec.name, token);
+        }
+        let label = self.queue_label(&spec.name);
+        let properties = Properties {
+            durable: spec.durable && !spec.exclusive,
+            exclusive: spec.exclusive,
+            auto_delete: spec.auto_delete,
+        };
+        if let Some(&id) = self.queue_names.get(spec.name.as_bytes()) {
+            self.check_same_queue(id, spec, connection)?;
+            self.expire(id, now);
+            return self
+                .declared(id, now)
+                .ok_or_else(|| self.no_queue(&spec.name));
+        }
+        let settings = arguments::parse(
+            &spec.arguments,
+            Properties {
+                durable: spec.durable,
+                ..properties
+            },
+            &label,
+        )?;
+        if spec.name.starts_with(b"amq.") {
+            return Err(Exception::access_refused(format!(
+                "queue name '{}' contains reserved prefix 'amq.*'",
+                spec.name
+            )));
+        }
+        if self.queues.len() >= self.limits.queues {
+            return Err(self.too_many("queues", self.limits.queues));
+        }
+        let name = match spec.name.is_empty() {
+            true => self.random_name("amq.gen-"),
+            false => spec.name.detached(),
+        };
+        let mut queue = Queue::new(name.clone(), spec.arguments.detached(), settings, now.ms);
+        queue.durable = properties.durable;
+        queue.auto_delete = spec.auto_delete;
+        queue.owner = spec.exclusive.then_some(connection);
+        queue.stamped = self.stamp.queues.contains(&name);
+        let id = self.queues.insert(queue);
+        self.queue_names.insert(name.clone(), id);
+        if spec.exclusive {
+            self.owned.entry(connection).or_default().push(id);
+        }
+        self.arm(id);
+        Ok(Declared {
+            name,
+            messages: 0,
+            consumers: 0,
+            new: true,
+        })
+    }
+
+    fn check_same_queue(
+        &self,
+        id: QueueId,
+        spec: &DeclareQueue,
+        connection: ConnectionId,
+    ) -> Result<(), Exception> {
+        let label = self.queue_label(&spec.name);
+        let Some(queue) = self.queues.get(id) else {
+            return Err(self.no_queue(&spec.name));
+        };
+        let owner = spec.exclusive.then_some(connection);
+        if queue.owner != owner {
+            return Err(self.locked(&spec.name));
+        }
+        if !spec.exclusive {
+            check_same_flag("durable", queue.durable, spec.durable, &label)?;
+        }
+        check_same_flag("auto_delete", queue.auto_delete, spec.auto_delete, &label)?;
+        arguments::check_same(&queue.arguments, &spec.arguments, &label)
+    }
+
+    fn declared(&mut self, id: QueueId, now: super::Now) -> Option<Declared> {
+        let queue = self.queues.get_mut(id)?;
+        queue.unused_since = now.ms;
+        Some(Declared {
+            name: queue.name.clone(),
+            messages: queue.ready.len(),
+            consumers: queue.rotation.len(),
+            new: false,
+        })
+    }
+
+    /// `queue.purge`: how many messages were waiting.
+    pub fn purge_queue(
+        &mut self,
+        name: &ShortStr,
+        connection: ConnectionId,
+    ) -> Result<usize, Exception> {
+        let id = self.usable_queue(name, connection)?;
+        Ok(self.purge(id))
+    }
+
+    /// Drops whatever waits in a queue.
+    pub(super) fn purge(&mut self, id: QueueId) -> usize {
+        let Self {
+            queues,
+            keeper,
+            garbage,
+            ..
+        } = self;
+        let Some(queue) = queues.get_mut(id) else {
+            return 0;
+        };
+        if let Some(keeper) = keeper.as_mut().filter(|_| queue.durable) {
+            for entry in queue
+                .ready
+                .peek(usize::MAX)
+                .filter(|entry| entry.message.persistent)
+            {
+                keeper.forget(&queue.name, entry.position);
+            }
+        }
+        let purged = queue.ready.take();
+        let count = purged.len();
+        if count > 0 {
+            garbage.push(purged);
+        }
+        count
+    }
+
+    /// `queue.delete`: how many messages were waiting. A queue that is not there is deleted already.
+    pub fn delete_queue(
+        &mut self,
+        name: &ShortStr,
+        if_unused: bool,
+        if_empty: bool,
+        connection: ConnectionId,
+    ) -> Result<usize, Exception> {
+        if !self.queue_names.contains_key(name.as_bytes()) {
+            return Ok(0);
+        }
+        let id = self.usable_queue(name, connection)?;
+        let label = self.queue_label(name);
+        if let Some(queue) = self.queues.get(id) {
+            if if_unused && !queue.rotation.is_empty() {
+                return Err(Exception::precondition(format!("{label} in use")));
+            }
+            if if_empty && !queue.ready.is_empty() {
+                return Err(Exception::precondition(format!("{label} not empty")));
+            }
+        }
+        Ok(self.remove_queue(id))
+    }
+
+    /// Takes a queue away: its messages are dropped, its consumers told, its bindings removed.
+    pub(super) fn remove_queue(&mut self, id: QueueId) -> usize {
+        let count = self.purge(id);
+        let Some(queue) = self.queues.remove(id) else {
+            return 0;
+        };
+        self.queue_names.remove(queue.name.as_bytes());
+        if let Some(owner) = queue.owner
+            && let Some(owned) = self.owned.get_mut(&owner)
+        {
+            owned.retain(|other| *other != id);
+        }
+        for binding in queue.bindings {
+            self.remove_binding(binding);
+        }
+        for consumer in queue.rotation.iter() {
+            let Some(consumer) = self.consumers.remove(consumer) else {
+                continue;
+            };
+            let Some(channel) = self.channels.get_mut(consumer.channel) else {
+                continue;
+            };
+            channel.consumers.remove(consumer.tag.as_bytes());
+            let (peer, number) = (channel.peer.clone(), channel.number);
+            if peer
+                .cancel_notify
+                .load(std::sync::atomic::Ordering::Relaxed)
+            {
+                let cancel = basic::Cancel {
+                    consumer_tag: consumer.tag,
+                    nowait: true,
+                };
+                self.send(&peer, &cancel, number);
+            }
+        }
+        count
+    }
+
+    /// A connection has ended: its own queues go with it.
+    pub fn forget_connection(&mut self, connection: ConnectionId) {
+        for id in self.owned.remove(&connection).unwrap_or_default() {
+            self.remove_queue(id);
+        }
+    }
+}

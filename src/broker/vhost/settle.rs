@@ -1,0 +1,230 @@
+//! Deliveries settled: acknowledged, rejected, put back in their place.
+
+use super::{Keeper, Now, Vhost};
+use crate::broker::{
+    channel::{ChannelId, Held},
+    config::bytes,
+    message::DeathReason,
+    queue::{Queue, ready::Entry},
+};
+
+/// What is to become of deliveries.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Settle {
+    /// They are done with.
+    Ack,
+    /// They go back to their place.
+    Requeue,
+    /// They are dead.
+    Reject,
+}
+
+/// There is no such delivery.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct SettleError {
+    /// The tag that was not found.
+    pub tag: u64,
+}
+
+impl Vhost {
+    /// `basic.ack`, `basic.nack`, `basic.reject`.
+    pub fn settle(
+        &mut self,
+        id: ChannelId,
+        tag: u64,
+        multiple: bool,
+        how: Settle,
+        now: Now,
+    ) -> Result<(), SettleError> {
+        if !multiple {
+            return self.settle_one(id, tag, how, now);
+        }
+        let Some(channel) = self.channels.get_mut(id) else {
+            return Ok(());
+        };
+        let limit = if tag == 0 { u64::MAX } else { tag };
+        let Some(first) = channel.unacked.take_first(limit) else {
+            return if tag == 0 {
+                Ok(())
+            } else {
+                Err(SettleError { tag })
+            };
+        };
+        // Among the first of a run some may be spoken for by a transaction; they stay.
+        let mut spoken_for = Vec::new();
+        let mut taken = vec![first];
+        while let Some(next) = channel.unacked.take_first(limit) {
+            taken.push(next);
+        }
+        for (tag, held) in taken {
+            if held.in_tx {
+                spoken_for.push((tag, held));
+            } else {
+                self.finish(id, held, how, now);
+            }
+        }
+        if let Some(channel) = self.channels.get_mut(id) {
+            for (tag, held) in spoken_for {
+                channel.unacked.put_back(tag, held);
+            }
+        }
+        Ok(())
+    }
+
+    fn settle_one(
+        &mut self,
+        id: ChannelId,
+        tag: u64,
+        how: Settle,
+        now: Now,
+    ) -> Result<(), SettleError> {
+        let Some(channel) = self.channels.get_mut(id) else {
+            return Ok(());
+        };
+        let Some(held) = channel.unacked.take(tag) else {
+            return Err(SettleError { tag });
+        };
+        self.finish(id, held, how, now);
+        Ok(())
+    }
+
+    /// Reserves deliveries for a transaction: they count as settled, but stay until it commits.
+    pub fn reserve(
+        &mut self,
+        id: ChannelId,
+        tag: u64,
+        multiple: bool,
+        into: &mut Vec<u64>,
+    ) -> Result<(), SettleError> {
+        let Some(channel) = self.channels.get_mut(id) else {
+            return Ok(());
+        };
+        if !multiple {
+            let held = channel.unacked.get_mut(tag).filter(|held| !held.in_tx);
+            let held = held.ok_or(SettleError { tag })?;
+            held.in_tx = true;
+            into.push(tag);
+            return Ok(());
+        }
+        let limit = if tag == 0 { u64::MAX } else { tag };
+        let before = into.len();
+        for (tag, held) in channel
+            .unacked
+            .iter_mut()
+            .take_while(|(tag, _)| *tag <= limit)
+        {
+            if !held.in_tx {
+                held.in_tx = true;
+                into.push(tag);
+            }
+        }
+        if into.len() == before && tag != 0 {
+            return Err(SettleError { tag });
+        }
+        Ok(())
+    }
+
+    /// A transaction is rolled back: what it reserved may be settled again.
+    pub fn release(&mut self, id: ChannelId, tags: &[u64]) {
+        let Some(channel) = self.channels.get_mut(id) else {
+            return;
+        };
+        for tag in tags {
+            if let Some(held) = channel.unacked.get_mut(*tag) {
+                held.in_tx = false;
+            }
+        }
+    }
+
+    /// A transaction commits: what it reserved is settled.
+    pub fn settle_reserved(&mut self, id: ChannelId, tag: u64, how: Settle, now: Now) {
+        // A delivery that is gone was requeued by a recover in between.
+        let _gone = self.settle_one(id, tag, how, now);
+    }
+
+    /// Puts back everything that a channel holds, in its old order.
+    pub fn requeue_all(&mut self, id: ChannelId, now: Now) {
+        while let Some(channel) = self.channels.get_mut(id)
+            && let Some((_, held)) = channel.unacked.take_first(u64::MAX)
+        {
+            self.finish(id, held, Settle::Requeue, now);
+        }
+    }
+
+    fn finish(&mut self, channel_id: ChannelId, held: Held, how: Settle, now: Now) {
+        self.give_credit(channel_id, &held);
+        let Held {
+            queue: id,
+            mut entry,
+            ..
+        } = held;
+        let Self {
+            queues,
+            keeper,
+            counters,
+            ..
+        } = self;
+        let Some(queue) = queues.get_mut(id) else {
+            return;
+        };
+        queue.unacked -= 1;
+        match how {
+            Settle::Ack => {
+                queue.counters.acked += 1;
+                counters.acked += 1;
+                forget(keeper, queue, &entry);
+            }
+            Settle::Reject => self.die_entry(id, &entry, DeathReason::Rejected, now),
+            Settle::Requeue => {
+                queue.counters.requeued += 1;
+                entry.returns += 1;
+                entry.redelivered = true;
+                if queue.gives_up_on(&entry) {
+                    self.die_entry(id, &entry, DeathReason::DeliveryLimit, now);
+                    return;
+                }
+                queue.ready.put_back(entry);
+                let surplus = queue.exceeds(0, 0);
+                if surplus {
+                    self.drop_surplus(id, now);
+                }
+                self.arm(id);
+                self.touch(id);
+            }
+        }
+    }
+
+    /// The consumer and its channel hold one less.
+    fn give_credit(&mut self, channel_id: ChannelId, held: &Held) {
+        let Some(channel) = self.channels.get_mut(channel_id) else {
+            return;
+        };
+        let length = held.entry.message.body.len();
+        channel.unacked_bytes = channel.unacked_bytes.saturating_sub(length);
+        let Some(consumer_id) = held.consumer else {
+            return;
+        };
+        channel.inflight = channel.inflight.saturating_sub(1);
+        let channel_starved = channel.starved;
+        let channel_has = channel.has_credit(bytes(self.limits.unacked_per_channel));
+        if let Some(consumer) = self.consumers.get_mut(consumer_id) {
+            consumer.inflight = consumer.inflight.saturating_sub(1);
+            if consumer.parked && channel_has && consumer.has_credit() {
+                self.unpark(consumer_id);
+            }
+        }
+        if channel_starved && channel_has {
+            self.wake_channel(channel_id);
+        }
+    }
+}
+
+/// Tells the store that a message has left its queue.
+pub(super) fn forget(keeper: &mut Option<Box<dyn Keeper>>, queue: &Queue, entry: &Entry) {
+    if let Some(keeper) = keeper
+        && queue.durable
+        && entry.message.persistent
+    {
+        keeper.forget(&queue.name, entry.position);
+    }
+}

@@ -1,0 +1,304 @@
+//! Exchanges and bindings: declared, deleted, bound, unbound.
+
+use super::Vhost;
+use crate::broker::{
+    arguments::{check_same_argument, check_same_flag, inequivalent},
+    exception::Exception,
+    exchange::{
+        Binding, BindingId, BindingKey, Destination, Exchange, ExchangeId, ExchangeKind, canonical,
+        headers::HeadersPattern,
+    },
+    queue::ConnectionId,
+    wire::{ShortStr, Table, ValueRef},
+};
+
+/// What `exchange.declare` asks for.
+#[derive(Clone, Debug)]
+pub struct DeclareExchange {
+    /// Its name.
+    pub name: ShortStr,
+    /// Its type.
+    pub kind: ShortStr,
+    /// Survives the broker.
+    pub durable: bool,
+    /// Goes with its last binding.
+    pub auto_delete: bool,
+    /// Only other exchanges publish to it.
+    pub internal: bool,
+    /// Further wishes.
+    pub arguments: Table,
+}
+
+/// A binding that is asked for, or to be ended.
+#[derive(Clone, Debug)]
+pub struct BindSpec {
+    /// The exchange that feeds.
+    pub source: ShortStr,
+    /// What is fed.
+    pub target: BindTarget,
+    /// The key.
+    pub routing_key: ShortStr,
+    /// What a headers exchange compares.
+    pub arguments: Table,
+}
+
+/// The fed end of a binding.
+#[derive(Clone, Debug)]
+pub enum BindTarget {
+    /// A queue.
+    Queue(ShortStr),
+    /// An exchange.
+    Exchange(ShortStr),
+}
+
+fn on_default_exchange() -> Exception {
+    Exception::access_refused("operation not permitted on the default exchange")
+}
+
+impl Vhost {
+    /// `exchange.declare` with passive.
+    pub fn check_exchange(&self, name: &ShortStr) -> Result<(), Exception> {
+        if name.is_empty() {
+            return Err(on_default_exchange());
+        }
+        self.exchange_id(name).map(drop)
+    }
+
+    /// `exchange.declare`.
+    pub fn declare_exchange(&mut self, spec: &DeclareExchange) -> Result<(), Exception> {
+        if spec.name.is_empty() {
+            return Err(on_default_exchange());
+        }
+        let label = self.exchange_label(&spec.name);
+        let Some(kind) = ExchangeKind::from_name(&spec.kind) else {
+            let text = format!("invalid exchange type '{}'", spec.kind);
+            return Err(Exception::precondition(text));
+        };
+        let alternate = alternate_exchange(&spec.arguments, &label)?;
+        if let Some(id) = self.exchange_names.get(spec.name.as_bytes()) {
+            let current = self
+                .exchanges
+                .get(*id)
+                .ok_or_else(|| self.no_exchange(&spec.name))?;
+            return check_same(current, spec, &label);
+        }
+        if spec.name.starts_with(b"amq.") {
+            return Err(Exception::access_refused(format!(
+                "exchange name '{}' contains reserved prefix 'amq.*'",
+                spec.name
+            )));
+        }
+        if self.exchanges.len() >= self.limits.exchanges {
+            return Err(self.too_many("exchanges", self.limits.exchanges));
+        }
+        let name = spec.name.detached();
+        let mut exchange = Exchange::new(name.clone(), kind);
+        exchange.durable = spec.durable;
+        exchange.auto_delete = spec.auto_delete;
+        exchange.internal = spec.internal;
+        exchange.arguments = spec.arguments.detached();
+        exchange.alternate = alternate;
+        let id = self.exchanges.insert(exchange);
+        self.exchange_names.insert(name, id);
+        Ok(())
+    }
+
+    /// `exchange.delete`; one that is not there is deleted already.
+    pub fn delete_exchange(&mut self, name: &ShortStr, if_unused: bool) -> Result<(), Exception> {
+        if name.is_empty() {
+            return Err(on_default_exchange());
+        }
+        let label = self.exchange_label(name);
+        if name.starts_with(b"amq.") {
+            let text = format!("deletion of system {label} not allowed");
+            return Err(Exception::access_refused(text));
+        }
+        let Some(&id) = self.exchange_names.get(name.as_bytes()) else {
+            return Ok(());
+        };
+        if if_unused && self.exchanges.get(id).is_some_and(Exchange::is_used) {
+            return Err(Exception::precondition(format!("{label} in use")));
+        }
+        self.remove_exchange(id);
+        Ok(())
+    }
+
+    /// `queue.bind` and `exchange.bind`.
+    pub fn bind(&mut self, spec: &BindSpec, connection: ConnectionId) -> Result<(), Exception> {
+        let (source, destination) = self.ends(spec, connection)?;
+        let Some(exchange) = self.exchanges.get_mut(source) else {
+            return Err(self.no_exchange(&spec.source));
+        };
+        let pattern = if exchange.kind == ExchangeKind::Headers {
+            HeadersPattern::parse(&spec.arguments)?
+        } else {
+            HeadersPattern::default()
+        };
+        let key = BindingKey {
+            destination,
+            routing_key: spec.routing_key.detached(),
+            arguments: canonical(&spec.arguments),
+        };
+        if exchange.bindings.contains_key(&key) {
+            return Ok(());
+        }
+        if self.bindings.len() >= self.limits.bindings {
+            return Err(self.too_many("bindings", self.limits.bindings));
+        }
+        let binding = Binding {
+            source,
+            key: key.clone(),
+            arguments: spec.arguments.detached(),
+        };
+        let id = self.bindings.insert(binding);
+        exchange.attach(&key, pattern);
+        exchange.bindings.insert(key, id);
+        match destination {
+            Destination::Queue(queue) => {
+                if let Some(queue) = self.queues.get_mut(queue) {
+                    queue.bindings.insert(id);
+                }
+            }
+            Destination::Exchange(exchange) => {
+                if let Some(exchange) = self.exchanges.get_mut(exchange) {
+                    exchange.inbound.insert(id);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// `queue.unbind` and `exchange.unbind`; a binding that is not there is unbound already.
+    pub fn unbind(&mut self, spec: &BindSpec, connection: ConnectionId) -> Result<(), Exception> {
+        if spec.source.is_empty() {
+            return Err(on_default_exchange());
+        }
+        let Ok((source, destination)) = self.ends(spec, connection) else {
+            return self.check_locked_only(spec, connection);
+        };
+        let key = BindingKey {
+            destination,
+            routing_key: spec.routing_key.clone(),
+            arguments: canonical(&spec.arguments),
+        };
+        let exchange = self.exchanges.get(source);
+        if let Some(&id) = exchange.and_then(|exchange| exchange.bindings.get(&key)) {
+            self.remove_binding(id);
+        }
+        Ok(())
+    }
+
+    /// What is not there cannot be bound, but what is another connection's own is an error.
+    fn check_locked_only(
+        &self,
+        spec: &BindSpec,
+        connection: ConnectionId,
+    ) -> Result<(), Exception> {
+        match &spec.target {
+            BindTarget::Exchange(name) if name.is_empty() => Err(on_default_exchange()),
+            BindTarget::Queue(name) if self.queue_names.contains_key(name.as_bytes()) => {
+                self.usable_queue(name, connection).map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn ends(
+        &self,
+        spec: &BindSpec,
+        connection: ConnectionId,
+    ) -> Result<(ExchangeId, Destination), Exception> {
+        if spec.source.is_empty() {
+            return Err(on_default_exchange());
+        }
+        let destination = match &spec.target {
+            BindTarget::Queue(name) => Destination::Queue(self.usable_queue(name, connection)?),
+            BindTarget::Exchange(name) if name.is_empty() => return Err(on_default_exchange()),
+            BindTarget::Exchange(name) => Destination::Exchange(self.exchange_id(name)?),
+        };
+        Ok((self.exchange_id(&spec.source)?, destination))
+    }
+
+    /// Takes a binding away, and its source if that was its last and it goes with it.
+    pub(super) fn remove_binding(&mut self, id: BindingId) {
+        let mut unused = Vec::new();
+        self.unlink(id, &mut unused);
+        self.remove_exchanges(unused);
+    }
+
+    fn remove_exchange(&mut self, id: ExchangeId) {
+        self.remove_exchanges(vec![id]);
+    }
+
+    /// Takes exchanges away with all their bindings, and whatever goes with those.
+    fn remove_exchanges(&mut self, mut unused: Vec<ExchangeId>) {
+        while let Some(id) = unused.pop() {
+            let Some(exchange) = self.exchanges.remove(id) else {
+                continue;
+            };
+            self.exchange_names.remove(exchange.name.as_bytes());
+            for binding in exchange.bindings.into_values().chain(exchange.inbound) {
+                self.unlink(binding, &mut unused);
+            }
+        }
+    }
+
+    /// Takes one binding out of both its ends.
+    fn unlink(&mut self, id: BindingId, unused: &mut Vec<ExchangeId>) {
+        let Some(binding) = self.bindings.remove(id) else {
+            return;
+        };
+        match binding.key.destination {
+            Destination::Queue(queue) => {
+                if let Some(queue) = self.queues.get_mut(queue) {
+                    queue.bindings.remove(&id);
+                }
+            }
+            Destination::Exchange(exchange) => {
+                if let Some(exchange) = self.exchanges.get_mut(exchange) {
+                    exchange.inbound.remove(&id);
+                }
+            }
+        }
+        let Some(exchange) = self.exchanges.get_mut(binding.source) else {
+            return;
+        };
+        exchange.detach(&binding.key);
+        exchange.bindings.remove(&binding.key);
+        if exchange.auto_delete && !exchange.is_used() {
+            unused.push(binding.source);
+        }
+    }
+}
+
+fn alternate_exchange(arguments: &Table, label: &str) -> Result<Option<ShortStr>, Exception> {
+    match arguments.field(b"alternate-exchange") {
+        None => Ok(None),
+        Some(ValueRef::Str(name)) if name.len() <= ShortStr::MAX_LEN => Ok(ShortStr::copied(name)),
+        Some(other) => Err(Exception::precondition(format!(
+            "invalid type '{}' for arg 'alternate-exchange' in {label}",
+            other.type_name()
+        ))),
+    }
+}
+
+fn check_same(current: &Exchange, spec: &DeclareExchange, label: &str) -> Result<(), Exception> {
+    if spec.kind != current.kind.name() {
+        let received = format!("'{}'", spec.kind);
+        return Err(inequivalent(
+            "type",
+            label,
+            &received,
+            &format!("'{}'", current.kind.name()),
+        ));
+    }
+    check_same_flag("durable", current.durable, spec.durable, label)?;
+    check_same_flag("auto_delete", current.auto_delete, spec.auto_delete, label)?;
+    check_same_flag("internal", current.internal, spec.internal, label)?;
+    check_same_argument(
+        "alternate-exchange",
+        &current.arguments,
+        &spec.arguments,
+        label,
+    )
+}

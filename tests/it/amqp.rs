@@ -1,0 +1,14 @@
+//! AMQP 0-9-1 as unmodified clients and raw sockets see it. Each journey runs against the broker that
+//! `BROKER_UNDER_TEST` names: the embedded one when it is unset, `rabbitmq` for a node that the
+//! run starts, or an `amqp://host:port`.
+
+mod client;
+mod clients;
+mod codec;
+mod journeys;
+mod protocol;
+mod robustness;
+mod target;
+mod text;
+mod transcript;
+mod values;
