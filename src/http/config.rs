@@ -95,3 +95,6 @@ impl Config {
         faults
     }
 }
+
+#[cfg(test)]
+mod tests;
