@@ -95,17 +95,19 @@ impl Draft {
         let ttl = faults.optional(object, "ttl", ttl);
         let weight = faults.optional(object, "weight", weight);
         let zone = faults.optional(object, "zone", label);
-        // The checks need an address; without one its faults are told, the checks' own with the next try.
-        let (host, port) = (host?, port?);
         let checks = match object.get("checks") {
-            Some(value) => checks::read(value, &host, port, defaults, faults),
+            // Any address will do to find the faults of checks when the instance's own is one.
+            Some(value) => {
+                let host = host.as_deref().unwrap_or("localhost");
+                checks::read(value, host, port.unwrap_or(1), defaults, faults)
+            }
             None => Box::default(),
         };
         Some(Registration {
             service_id: service_id?,
             service_name: service_name?,
-            host,
-            port,
+            host: host?,
+            port: port?,
             metadata: metadata.unwrap_or_default(),
             health_check_url,
             tags: tags.unwrap_or_default(),

@@ -393,6 +393,22 @@ fn a_guard_ends_even_when_nobody_comes_back() {
 }
 
 #[test]
+fn one_that_comes_back_and_falls_silent_again_is_held_again() {
+    let (mut state, mut out) = guarded(0);
+    state.expire(at(310), &mut out);
+    out.clear();
+    state.table.instance("i0").unwrap().beat.heard(at(311).mono_ms);
+    state.expire(at(312), &mut out);
+    assert_eq!(told(&mut out), ["healthy i0 healthy"]);
+    state.expire(at(611), &mut out);
+    assert_eq!(told(&mut out), ["unhealthy i0 unhealthy"]);
+    for second in 612..700 {
+        state.expire(at(second), &mut out);
+    }
+    assert_eq!(told(&mut out), [""; 0], "it stays held");
+}
+
+#[test]
 fn a_held_instance_can_register_again_or_leave() {
     let (mut state, mut out) = guarded(0);
     state.expire(at(310), &mut out);
