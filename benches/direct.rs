@@ -3,6 +3,8 @@
 //! Each figure is the time from the return of the call that changed the registry to the moment a
 //! callback runs, or a webhook's receiver has read the request; 0 where it came first.
 
+#![expect(clippy::print_stdout, reason = "the figures are what it is for")]
+
 use std::{
     fmt,
     sync::{

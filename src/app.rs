@@ -91,7 +91,7 @@ impl App {
         let transport = config.transport.clone();
         let callbacks = Callbacks::new(registry.clone(), transport.clone(), direct.clone());
         let webhooks = Webhooks::new(registry.clone(), transport, client.clone(), direct);
-        let health = Health::new(config.health, registry.clone(), client, &metrics);
+        let health = Health::new(config.health, registry.clone(), client.clone(), &metrics);
         let rooms = Rooms {
             registry: registry.clone(),
             defaults: defaults(&config),
@@ -110,6 +110,7 @@ impl App {
             callbacks.clone().run(stop)
         });
         tasks.spawn(Stage::Carrier, "webhooks", |stop| webhooks.run(stop));
+        tasks.spawn(Stage::Sink, "outbound", |stop| client.run(stop));
         shut_doors(&config);
         Ok(Self {
             config,

@@ -108,6 +108,8 @@ impl Config {
         faults.extend(own.map(|sentence| Fault::new("http", sentence)));
         let own = self.transport.faults().into_iter();
         faults.extend(own.map(|sentence| Fault::new("transport", sentence)));
+        let own = self.health.faults().into_iter();
+        faults.extend(own.map(|sentence| Fault::new("health", sentence)));
         faults
     }
 }

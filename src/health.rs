@@ -85,5 +85,25 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// What a type can't say by itself, one sentence each.
+    pub fn faults(&self) -> Vec<String> {
+        let zero = [
+            ("interval_min", self.interval_min.is_zero()),
+            ("timeout", self.timeout.is_zero()),
+            ("timeout_max", self.timeout_max.is_zero()),
+            ("healthy_after", self.healthy_after == 0),
+            ("unhealthy_after", self.unhealthy_after == 0),
+            ("probes_max", self.probes_max == 0),
+            ("asked_max", self.asked_max == 0),
+            ("results_max", self.results_max == 0),
+            ("flap_intervals", self.flap_intervals == 0),
+        ];
+        let zero = zero.into_iter().filter(|(_, is_zero)| *is_zero);
+        zero.map(|(key, _)| format!("health.{key} must be more than 0"))
+            .collect()
+    }
+}
+
 #[cfg(test)]
 mod tests;

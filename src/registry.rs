@@ -1,6 +1,8 @@
 //! The state machine of services: a command in, numbered events out. Never waits for a reader.
 
+mod answer;
 mod clock;
+mod config;
 mod guard;
 mod leases;
 mod log;
@@ -14,14 +16,14 @@ use std::{
     time::Duration,
 };
 
-use bytesize::ByteSize;
 use parking_lot::Mutex;
-use serde::Deserialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
+    answer::{Counts, Outcome, Registered, RegistryError, UpdateError},
     clock::{Clock, Now},
+    config::Config,
     guard::GuardConfig,
     log::Compacted,
     routes::Routes,
@@ -42,123 +44,6 @@ use crate::model::{
 
 /// How late a lease may be found to have run out.
 const EXPIRY_PAUSE: Duration = Duration::from_millis(100);
-
-/// Section `registry`.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// The most instances.
-    pub instances_max: usize,
-    /// The most gateway routes.
-    pub routes_max: usize,
-    /// The most events in the log.
-    pub log_entries_max: usize,
-    /// The most bytes in the log.
-    pub log_bytes_max: ByteSize,
-    /// The lease of a registration that names none.
-    #[serde(with = "humantime_serde")]
-    pub ttl_default: Duration,
-    /// The expiry guard.
-    pub guard: GuardConfig,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            instances_max: 1_000_000,
-            routes_max: 10_000,
-            log_entries_max: 16_384,
-            log_bytes_max: ByteSize::mib(16),
-            ttl_default: Duration::from_secs(300),
-            guard: GuardConfig::default(),
-        }
-    }
-}
-
-/// Why a command was refused. Nothing has changed then.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum RegistryError {
-    /// No instance has this id.
-    #[error("Service not found")]
-    Unknown,
-    /// No route has this id.
-    #[error("Route not found")]
-    UnknownRoute,
-    /// The caller was registered once, and its successor is now.
-    #[error(
-        "incarnation {current} has taken this id over: stop, or register anew without an incarnation"
-    )]
-    Conflict {
-        /// The one that is registered.
-        current: u64,
-    },
-    /// `registry.instances_max` is reached.
-    #[error("the registry is full: registry.instances_max is {max}")]
-    Full {
-        /// The limit.
-        max: usize,
-    },
-    /// `registry.routes_max` is reached.
-    #[error("there are too many routes: registry.routes_max is {max}")]
-    RoutesFull {
-        /// The limit.
-        max: usize,
-    },
-}
-
-/// Why an edit was refused.
-#[derive(Debug, thiserror::Error)]
-pub enum UpdateError<E> {
-    /// By the registry.
-    #[error(transparent)]
-    Registry(#[from] RegistryError),
-    /// By the caller's own rule.
-    #[error("{0}")]
-    Refused(E),
-}
-
-/// What a registration did.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Outcome {
-    /// The id is new.
-    New,
-    /// The id says something else now.
-    Updated,
-    /// Nothing but the lease.
-    Renewed,
-}
-
-/// An instance as it stands after it registered.
-#[derive(Clone, Debug)]
-pub struct Registered {
-    /// The instance.
-    pub instance: Arc<Instance>,
-    /// What registering did.
-    pub outcome: Outcome,
-}
-
-/// Sizes for reports and metrics.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Counts {
-    /// Instances.
-    pub instances: usize,
-    /// Instances whose effective status is healthy.
-    pub healthy: usize,
-    /// Services with at least one instance.
-    pub services: usize,
-    /// Services kept because somebody watches them or the log still knows them, included.
-    pub services_known: usize,
-    /// Routes.
-    pub routes: usize,
-    /// Events in the log.
-    pub log_entries: usize,
-    /// Bytes in the log.
-    pub log_bytes: usize,
-    /// Timers.
-    pub leases: usize,
-    /// Engaged guards.
-    pub guards: usize,
-}
 
 /// A cheap, cloneable handle to the registry.
 #[derive(Clone, Debug)]

@@ -63,7 +63,7 @@ pub(crate) fn resident(pid: &str) -> f64 {
     kib * 1024.0
 }
 
-/// musterd's broker in a child process, which this program is when it is called with `--serve`.
+/// musterd's broker in a child process, which this program is when it is called with `--serve ADDRESS`.
 pub(crate) struct Embedded {
     child: Child,
     addr: SocketAddr,
@@ -75,7 +75,7 @@ impl Embedded {
     pub(crate) fn start() -> Self {
         let program = std::env::current_exe().expect("the path of this program");
         let mut child = Command::new(program)
-            .arg("--serve")
+            .args(["--serve", "127.0.0.1:0"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -127,8 +127,8 @@ fn main() -> ExitCode {
             .position(|argument| argument == name)
             .and_then(|at| arguments.get(at + 1))
     };
-    if arguments.iter().any(|argument| argument == "--serve") {
-        return serve::serve();
+    if let Some(listen) = after("--serve") {
+        return serve::serve(listen.clone());
     }
     if arguments.iter().any(|argument| argument == "--list") {
         CASES.iter().for_each(|case| println!("{}", case.name));

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::brokers::resident;
 
 /// Serves until the parent ends it; prints the address and what the broker added to resident memory.
-pub(crate) fn serve() -> ExitCode {
+pub(crate) fn serve(listen: String) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -17,7 +17,7 @@ pub(crate) fn serve() -> ExitCode {
     runtime.block_on(async { tokio::time::sleep(std::time::Duration::from_millis(10)).await });
     let before = resident("self");
     let config = Config {
-        listen: "127.0.0.1:0".to_owned(),
+        listen,
         ..Config::default()
     };
     let listening = match runtime.block_on(Broker::bind(config)) {

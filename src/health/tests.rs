@@ -183,6 +183,21 @@ fn tcp(at: SocketAddr) -> Check {
     )
 }
 
+#[test]
+fn limits_of_nothing_are_faults() {
+    assert_eq!(Config::default().faults(), [""; 0]);
+    let wrong = Config {
+        timeout: Duration::ZERO,
+        probes_max: 0,
+        ..Config::default()
+    };
+    let expected = [
+        "health.timeout must be more than 0",
+        "health.probes_max must be more than 0",
+    ];
+    assert_eq!(wrong.faults(), expected);
+}
+
 #[tokio::test]
 async fn targets_that_are_up_are_healthy_and_others_are_not_and_say_why() {
     let daemon = start(quick());

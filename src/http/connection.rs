@@ -24,10 +24,12 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, front: Arc<Front>
         idle: shared.config.keep_alive,
         write: shared.config.write_timeout,
     };
-    // A connection on which nothing has come yet costs no buffers.
+    // A connection on which nothing has come yet costs no buffers. Only a look says that there is
+    // something: a new socket passes for readable.
+    let mut first = [0];
     tokio::select! {
-        first = timeout(patience.head, stream.readable()) => {
-            if !matches!(first, Ok(Ok(()))) {
+        seen = timeout(patience.head, stream.peek(&mut first)) => {
+            if !matches!(seen, Ok(Ok(1..))) {
                 return;
             }
         }

@@ -79,7 +79,8 @@ impl Front {
             return self.routed(request).await;
         }
         let policy = self.shared.cors.load_full();
-        policy.apply(request, |request| self.routed(request)).await
+        // Boxed, so that requests of no page don't carry the room for it.
+        Box::pin(policy.apply(request, |request| self.routed(request))).await
     }
 
     async fn routed(&self, request: Request<Body>) -> Response<Body> {
@@ -94,7 +95,9 @@ impl Front {
             return allowed(&response);
         }
         match gzip {
-            Some(accepted) if self.is_worth_it(&response) => compressed(response, accepted).await,
+            Some(accepted) if self.is_worth_it(&response) => {
+                Box::pin(compressed(response, accepted)).await
+            }
             _ => response,
         }
     }

@@ -8,9 +8,12 @@ use tokio::{sync::watch, time::timeout};
 use super::*;
 use crate::{
     model::{EventKind, Revision, ServiceId, ServiceName},
-    registry::{Config, Registry},
+    registry::{Compacted, Config, Registry},
     telemetry::Metrics,
-    transport::{DirectMetrics, Filter, LogFeed, Policy, Start, testing::registration},
+    transport::{
+        DirectMetrics, Filter, Found, LogFeed, Policy, Start,
+        testing::{draft, registration},
+    },
 };
 
 const POLICY: Policy = Policy {
@@ -278,4 +281,57 @@ async fn snapshots_and_events_together_give_the_table() {
         }
     }
     assert_eq!(mirror.table, table);
+}
+
+/// Takes its snapshots when the log stood at revision 1, as far as its services go.
+struct Early(LogFeed);
+
+impl Feed for Early {
+    fn look(&mut self, after: Revision) -> Result<Found, Compacted> {
+        self.0.look(after)
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let mut snapshot = self.0.snapshot();
+        snapshot.state.revision = Revision(1);
+        snapshot.cursor.revision = Revision(1);
+        snapshot
+    }
+
+    async fn changed(&mut self) -> bool {
+        self.0.changed().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_snapshot_is_ahead_with_is_not_told_again() {
+    let registry = registry(100, 1);
+    // Revision 2: the snapshot shows this route already.
+    registry.set_route(draft("r", "a")).unwrap();
+    for id in 2..5 {
+        registry
+            .register(registration("a", &format!("a-{id}")), None)
+            .unwrap();
+    }
+    let mut transport = Scripted::default();
+    let subscriber = Start::Snapshot.subscriber(&registry, POLICY);
+    let (_filter, wanted) = watch::channel(Filter::default());
+    let mut relay = Relay::new(
+        "test".to_owned(),
+        Early(LogFeed::new(registry.clone(), wanted)),
+        &mut transport,
+        Arc::new(Mutex::new(subscriber)),
+        registry.clock().clone(),
+        DirectMetrics::new(&Metrics::default()).of("test"),
+    );
+    let stop = CancellationToken::new();
+    stop.cancel();
+    assert_eq!(relay.run(&stop).await, Ended::Drained);
+    assert!(
+        relay.recent.is_none(),
+        "a snapshot is let go when it covers nothing more"
+    );
+    drop(relay);
+    assert_eq!(transport.snapshots, [1]);
+    assert_eq!(transport.taken, [3, 4, 5]);
 }

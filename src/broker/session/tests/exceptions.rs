@@ -87,7 +87,7 @@ fn declare_exchange(exchange: &str, kind: &str) -> exchange::Declare {
 
 const LOCKED: &str = "RESOURCE_LOCKED - cannot obtain exclusive access to locked queue 'theirs' in \
                       vhost '/'. It could be originally declared on another connection or the \
-                      exclusive property value does not match that of the original decl...";
+                      exclusive property value does not match that of the original declaration.";
 
 #[test]
 fn queues() {

@@ -130,6 +130,7 @@ impl Client {
         }
         self.session.end_batch();
         while world.vhost.pump(world.now) {}
+        drop(world.vhost.garbage());
     }
 
     pub(super) fn send(&mut self, world: &mut World, channel: u16, method: &impl MethodSpec) {
@@ -350,6 +351,7 @@ impl Client {
             now: world.now,
         });
         while world.vhost.pump(world.now) {}
+        drop(world.vhost.garbage());
     }
 
     pub(super) fn phase(&self) -> Phase {
