@@ -151,9 +151,11 @@ fn a_late_call_of_an_old_process_changes_nothing() {
     let again = state.register(registration("a", "api"), old, at(2), &mut out);
     assert_eq!(again.unwrap_err(), conflict);
     assert_eq!(told(&mut out), [""; 0]);
-    state
-        .deregister("a", Some(new.instance.incarnation), at(3), &mut out)
-        .unwrap();
+    let newer = Some(new.instance.incarnation + 1);
+    let again = state.register(registration("a", "web"), newer, at(2), &mut out).unwrap();
+    assert!(again.instance.incarnation > new.instance.incarnation, "of a caller that is not the current one");
+    assert_eq!(told(&mut out), [""; 0]);
+    state.deregister("a", Some(again.instance.incarnation), at(3), &mut out).unwrap();
     assert_eq!(told(&mut out), ["deregistered a -"]);
     assert_eq!(
         state.deregister("a", None, at(3), &mut out).unwrap_err(),
