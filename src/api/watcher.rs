@@ -8,6 +8,7 @@ use super::{
     problem::Problem,
     read::{self, Faults, Object, Shape},
     registration::{absolute_url, name},
+    warnings::Warnings,
 };
 use crate::model::{EventKind, ServiceName, Timestamp};
 
@@ -23,6 +24,7 @@ const SHAPE: Shape = Shape {
         "failed",
         "last_error",
         "message",
+        "warnings",
     ],
 };
 
@@ -40,11 +42,11 @@ pub struct WatcherDraft {
 }
 
 impl WatcherDraft {
-    /// Reads the body of a new webhook.
+    /// Reads the body of a new webhook, and says what it passed over.
     ///
     /// # Errors
     /// A 422 that names every wrong field.
-    pub fn read(body: &[u8]) -> Result<Self, Problem> {
+    pub fn read(body: &[u8]) -> Result<(Self, Warnings), Problem> {
         let object = Object::body(body, SHAPE)?;
         let mut faults = Faults::default();
         let service_name = faults.optional(&object, "service_name", service);
@@ -57,12 +59,15 @@ impl WatcherDraft {
             read::line(value, limits::SECRET_BYTES_MAX)
         });
         match callback_url {
-            Some(callback_url) if faults.errors.is_empty() => Ok(Self {
-                service_name: service_name.flatten(),
-                callback_url,
-                events: events.unwrap_or_default(),
-                secret: secret.filter(|secret| !secret.is_empty()),
-            }),
+            Some(callback_url) if faults.errors.is_empty() => {
+                let draft = Self {
+                    service_name: service_name.flatten(),
+                    callback_url,
+                    events: events.unwrap_or_default(),
+                    secret: secret.filter(|secret| !secret.is_empty()),
+                };
+                Ok((draft, Warnings::of(&object)))
+            }
             _ => Err(Problem::invalid(faults.errors)),
         }
     }

@@ -27,9 +27,12 @@ use crate::{
     )
 )]
 pub(super) async fn add(State(shared): State<Shared>, Text(body): Text) -> Answer {
-    let draft = WatcherDraft::read(&body)?;
+    let (draft, warnings) = WatcherDraft::read(&body)?;
     match shared.watchers.add(draft, None) {
-        Ok(watcher) => Ok(json_as(StatusCode::CREATED, one(&watcher))),
+        Ok(watcher) => {
+            let body = warnings.told_in(one(&watcher));
+            Ok(json_as(StatusCode::CREATED, body))
+        }
         Err(error @ WatcherError::Full { .. }) => Err(Refusal::new(429, error.to_string())),
         Err(WatcherError::Url(message)) => Err(Problem::field("callback_url", message).into()),
     }

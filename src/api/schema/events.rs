@@ -45,6 +45,8 @@ pub struct Watcher {
     pub failed: u64,
     /// What went wrong last.
     pub last_error: Option<String>,
+    /// With the answer to its making: fields of the body that were ignored.
+    pub warnings: Option<Vec<String>>,
 }
 
 /// Every webhook.
@@ -135,4 +137,6 @@ pub struct Route {
     pub priority: i32,
     /// The change that made it.
     pub revision: u64,
+    /// With the answer to a change: fields of its body that were ignored.
+    pub warnings: Option<Vec<String>>,
 }

@@ -13,12 +13,12 @@ fn a_star_or_nothing_means_all() {
         json!({"callback_url": "http://a/"}),
         json!({"callback_url": "http://a/", "events": [], "secret": ""}),
     ] {
-        let draft = WatcherDraft::read(body.to_string().as_bytes()).unwrap();
+        let (draft, _) = WatcherDraft::read(body.to_string().as_bytes()).unwrap();
         assert!(draft.service_name.is_none() && draft.events.is_empty());
         assert!(draft.secret.is_none());
     }
     let body = json!({"callback_url": "http://a/", "service_name": "b", "events": ["updated", "updated"], "secret": "s"});
-    let draft = WatcherDraft::read(body.to_string().as_bytes()).unwrap();
+    let (draft, _) = WatcherDraft::read(body.to_string().as_bytes()).unwrap();
     assert_eq!(draft.service_name, ServiceName::parse("b").ok());
     assert_eq!(*draft.events, [EventKind::Updated]);
     assert_eq!(draft.secret.as_deref(), Some("s"));

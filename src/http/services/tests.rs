@@ -334,3 +334,56 @@ async fn the_system_says_what_it_holds() {
     assert!(info.running);
     assert!((info.health_check_interval - 30.0).abs() < 1e-9);
 }
+
+#[tokio::test]
+async fn fields_that_nobody_knows_are_ignored_and_named() {
+    let api = Api::new();
+    api.register("a", "a-1", &json!({})).await;
+    for (code, method, path, body) in [
+        (200, "PATCH", "/services/a-1", json!({"weight": 2})),
+        (
+            200,
+            "PUT",
+            "/services/a-1/override",
+            json!({"status": "unhealthy"}),
+        ),
+        (
+            200,
+            "POST",
+            "/services/heartbeat",
+            json!({"service_ids": ["a-1"]}),
+        ),
+        (
+            200,
+            "PUT",
+            "/gateway/routes/r",
+            json!({"path_prefix": "/", "service_name": "a"}),
+        ),
+        (
+            201,
+            "POST",
+            "/watchers",
+            json!({"callback_url": "http://a/"}),
+        ),
+    ] {
+        let plain = api.expect(code, method, path, body.to_string()).await;
+        assert_eq!(plain.json["warnings"], Value::Null, "{method} {path}");
+        let mut more = body.clone();
+        more["zzz"] = json!(1);
+        let told = api.expect(code, method, path, more.to_string()).await;
+        assert_eq!(
+            told.json["warnings"],
+            json!(["unknown field \"zzz\" was ignored"]),
+            "{method} {path}"
+        );
+        // Warnings are ours: what was answered may come back with them.
+        more = body;
+        more["warnings"] = told.json["warnings"].clone();
+        if code == 200 {
+            let back = api.expect(code, method, path, more.to_string()).await;
+            assert_eq!(back.json["warnings"], Value::Null, "{method} {path}");
+        }
+    }
+    let known = api.expect(200, "GET", "/gateway/routes/r", "").await;
+    assert_eq!(known.json["warnings"], Value::Null, "they are not kept");
+}
