@@ -96,13 +96,16 @@ impl Front {
         let gzip = accepts_gzip(&request);
         let row = self.rows.find(request.uri().path());
         let answered = AssertUnwindSafe(self.in_time(request, row)).catch_unwind();
-        let response = match answered.await {
+        let mut response = match answered.await {
             Ok(response) => response,
             Err(panic) => panicked(&*panic, id),
         };
         row.count(verb, response.status());
-        if options && response.status() == StatusCode::METHOD_NOT_ALLOWED {
-            return allowed(&response);
+        if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+            add_options(&mut response);
+            if options {
+                return allowed(&response);
+            }
         }
         match gzip {
             Some(accepted) if self.is_worth_it(&response) => {
@@ -131,14 +134,21 @@ impl Front {
     }
 }
 
-/// The answer to an OPTIONS that is no preflight: what the path allows.
-fn allowed(refused: &Response<Body>) -> Response<Body> {
+/// OPTIONS is answered on every path, which the router does not know.
+fn add_options(refused: &mut Response<Body>) {
     let known = refused.headers().get(header::ALLOW);
     let known = known.and_then(|value| value.to_str().ok()).unwrap_or("");
+    if let Ok(allow) = HeaderValue::from_str(&format!("{known},OPTIONS")) {
+        refused.headers_mut().insert(header::ALLOW, allow);
+    }
+}
+
+/// The answer to an OPTIONS that is no preflight: what the path allows.
+fn allowed(refused: &Response<Body>) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
-    if let Ok(allow) = HeaderValue::from_str(&format!("{known},OPTIONS")) {
-        response.headers_mut().insert(header::ALLOW, allow);
+    if let Some(allow) = refused.headers().get(header::ALLOW) {
+        response.headers_mut().insert(header::ALLOW, allow.clone());
     }
     response
 }
