@@ -107,11 +107,15 @@ impl Front {
                 return allowed(&response);
             }
         }
+        if !self.is_worth_it(&response) {
+            return response;
+        }
+        // Also when this client does not ask for it: a cache would give it to one that does.
+        let vary = HeaderValue::from_static("accept-encoding");
+        response.headers_mut().append(header::VARY, vary);
         match gzip {
-            Some(accepted) if self.is_worth_it(&response) => {
-                Box::pin(compressed(response, accepted)).await
-            }
-            _ => response,
+            Some(accepted) => Box::pin(compressed(response, accepted)).await,
+            None => response,
         }
     }
 
