@@ -75,6 +75,7 @@ async fn talk(
         // The watchdog sees to slow heads: it needs no timer for each request.
         .header_read_timeout(None)
         .max_buf_size(head_max)
+        .max_headers(shared.config.headers_max)
         .serve_connection(io, service)
         .with_upgrades();
     let mut connection = pin!(connection);
