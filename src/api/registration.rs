@@ -62,7 +62,9 @@ pub fn registration(body: &[u8], defaults: &Defaults) -> Result<Parsed, Problem>
     faults.pass_over(&object.unknown);
     let draft = Draft::read(&object, defaults, &mut faults);
     // What GET gave may come back, in whatever shape: only a number means something.
-    let incarnation = object.get("incarnation").and_then(|value| read::count(value).ok());
+    let incarnation = object
+        .get("incarnation")
+        .and_then(|value| read::count(value).ok());
     match draft {
         Some(registration) if faults.errors.is_empty() => Ok(Parsed {
             registration,
