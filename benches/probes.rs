@@ -8,7 +8,11 @@
 
 #![expect(clippy::print_stdout, reason = "a bench reports to whoever started it")]
 
-use std::{fs, net::Ipv4Addr, time::Duration};
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use musterd::{
     health::{self, Health},
@@ -19,13 +23,14 @@ use musterd::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpSocket, TcpStream},
     runtime::{Builder, Runtime},
     time::{Instant, sleep},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 const INTERVAL: Duration = Duration::from_secs(5);
+const DOORS: usize = 16;
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 2\r\n\r\nok";
 /// Clock ticks per second in `/proc`, the same on every Linux.
 const TICKS: f64 = 100.0;
@@ -47,11 +52,14 @@ fn main() {
         "CPU ours",
         "CPU all"
     );
-    let targets = runtime("target", 1);
-    let port = targets.block_on(listen());
+    let targets = runtime("target", 2);
+    let ports: Vec<u16> = {
+        let _inside = targets.enter();
+        (0..DOORS).map(|_| listen()).collect()
+    };
     for checks in ["http", "tcp", "mixed"] {
         let ours = runtime("musterd", 2);
-        ours.block_on(measure(checks, port, instances, seconds));
+        ours.block_on(measure(checks, &ports, instances, seconds));
         ours.shutdown_timeout(Duration::from_secs(1));
     }
     targets.shutdown_timeout(Duration::from_secs(1));
@@ -66,8 +74,12 @@ fn runtime(name: &str, threads: usize) -> Runtime {
         .expect("a runtime")
 }
 
-async fn listen() -> u16 {
-    let listener = TcpListener::bind("0.0.0.0:0").await.expect("a free port");
+/// Opens a door; there are several, as one queue of new connections is too short for a fleet.
+fn listen() -> u16 {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    let any = SocketAddr::from(([0, 0, 0, 0], 0));
+    socket.bind(any).expect("a free port");
+    let listener = socket.listen(4096).expect("a listener");
     let port = listener.local_addr().expect("an address").port();
     let tasks = TaskTracker::new();
     let serving = tasks.clone();
@@ -88,7 +100,7 @@ async fn answer(mut stream: TcpStream) {
     }
 }
 
-async fn measure(checks: &str, port: u16, instances: u32, seconds: u32) {
+async fn measure(checks: &str, ports: &[u16], instances: u32, seconds: u32) {
     let metrics = Metrics::default();
     let registry = Registry::new(registry::Config::default());
     let client = Client::new(&outbound::Config::default(), &metrics).expect("a client");
@@ -98,7 +110,7 @@ async fn measure(checks: &str, port: u16, instances: u32, seconds: u32) {
         client,
         &metrics,
     );
-    for i in 0..instances {
+    for (i, port) in (0..instances).zip(ports.iter().copied().cycle()) {
         let kind = match checks {
             "http" => http(i, port),
             "tcp" => tcp(i, port),

@@ -7,30 +7,36 @@ mod checks;
 mod commands;
 mod discover;
 mod event;
+mod gateway;
 mod health;
 mod instance;
 mod json;
 mod limits;
 mod patch;
+mod pieces;
 mod problem;
 mod read;
 mod registration;
 mod route;
 pub mod schema;
+mod seen;
 mod watcher;
 
 pub use self::{
     answers::{SystemInfo, alive, done, status},
     commands::{BatchHeartbeat, Command, OverrideDraft, batch_verdicts},
-    discover::{Discover, Index, discovered, pairs},
-    event::{Notice, Snapshot, event, notice, snapshot},
+    discover::{Discover, discovered, limit, pairs, wait},
+    event::{Notice, Snapshot, event, events, events_lost, notice, snapshot},
+    gateway::{gateway_config, resolved},
     health::{CheckReport, HealthReport, ProbeOutcome, Ready},
     instance::{instance, instances, registered, services},
     json::{Json, text},
     limits::Defaults,
     patch::Patch,
+    pieces::SnapshotWriter,
     problem::{FieldError, Problem},
     registration::{Parsed, registration},
     route::{RouteShape, route},
+    seen::Seen,
     watcher::{WatcherDraft, WatcherShape, watchers},
 };

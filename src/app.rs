@@ -9,6 +9,7 @@ use self::adapters::{HealthPort, ReadyPort, WebhookPort};
 pub use crate::telemetry::Logs;
 use crate::{
     api::Defaults,
+    broker::{Broker, BrokerError},
     config::{Config, ConfigError},
     health::Health,
     http::{self, Door, Rooms},
@@ -30,6 +31,9 @@ pub enum AppError {
     /// The HTTP port can't be listened on.
     #[error("the HTTP door can't be opened")]
     Bind(#[from] http::BindError),
+    /// The AMQP port can't be listened on, or the broker's configuration contradicts itself.
+    #[error("the AMQP door can't be opened")]
+    Broker(#[from] BrokerError),
     /// The CORS policy contradicts itself.
     #[error("the CORS policy can't be followed")]
     Cors(#[from] http::CorsError),
@@ -50,6 +54,7 @@ impl AppError {
         match self {
             Self::Cors(_) | Self::Outbound(_) => true,
             Self::Bind(error) => matches!(error, http::BindError::Address { .. }),
+            Self::Broker(error) => !matches!(error, BrokerError::Listen { .. }),
             Self::Signals(_) | Self::Stopped(_) => false,
         }
     }
@@ -75,6 +80,7 @@ pub struct App {
     callbacks: Callbacks,
     door: Door,
     http_address: Option<SocketAddr>,
+    amqp_address: Option<SocketAddr>,
 }
 
 impl App {
@@ -104,6 +110,7 @@ impl App {
         let door = Door::new(config.http.clone(), rooms)?;
         let mut tasks = Tasks::default();
         let http_address = open(&config, &door, &mut tasks).await?;
+        let amqp_address = open_broker(&config, &mut tasks).await?;
         tasks.spawn(Stage::Source, "leases", |stop| registry.clone().run(stop));
         tasks.spawn(Stage::Source, "health", |stop| health.run(stop));
         tasks.spawn(Stage::Carrier, "callbacks", |stop| {
@@ -119,12 +126,18 @@ impl App {
             callbacks,
             door,
             http_address,
+            amqp_address,
         })
     }
 
     /// Where REST is served; none when that door is switched off.
     pub fn http_address(&self) -> Option<SocketAddr> {
         self.http_address
+    }
+
+    /// Where AMQP is served in the clear; none when that door is switched off.
+    pub fn amqp_address(&self) -> Option<SocketAddr> {
+        self.amqp_address
     }
 
     /// The registry.
@@ -224,10 +237,26 @@ async fn open(
     Ok(Some(address))
 }
 
+async fn open_broker(config: &Config, tasks: &mut Tasks) -> Result<Option<SocketAddr>, AppError> {
+    if config.broker.listen.is_empty() && config.broker.tls.listen.is_empty() {
+        tracing::info!("the AMQP broker is switched off");
+        return Ok(None);
+    }
+    let listening = Broker::bind(config.broker.clone()).await?;
+    let (plain, tls) = (listening.address(), listening.tls_address());
+    tasks.spawn(Stage::Sink, "broker", |stop| listening.serve(stop));
+    if let Some(address) = plain {
+        tracing::info!(amqp.address = %address, "AMQP is served on amqp://{address}");
+    }
+    if let Some(address) = tls {
+        tracing::info!(amqps.address = %address, "AMQP is served on amqps://{address}");
+    }
+    Ok(plain)
+}
+
 /// Says which doors are asked for and not built yet.
 fn shut_doors(config: &Config) {
     let doors = [
-        ("AMQP", &config.broker.listen),
         ("Consul", &config.consul.listen),
         ("DNS", &config.dns.listen),
     ];

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 pub use self::load::{ConfigError, Fault, Sources};
-use crate::{health, http, outbound, registry, telemetry, transport};
+use crate::{broker, health, http, outbound, registry, telemetry, transport};
 
 /// The whole configuration. Each section belongs to the room of its name.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -25,7 +25,7 @@ pub struct Config {
     /// Ways out for events.
     pub transport: transport::Config,
     /// The embedded AMQP broker.
-    pub broker: Shut,
+    pub broker: broker::Config,
     /// The Consul-compatible HTTP API.
     pub consul: Shut,
     /// The DNS server.
@@ -77,7 +77,7 @@ impl Default for Config {
             health: health::Config::default(),
             outbound: outbound::Config::default(),
             transport: transport::Config::default(),
-            broker: Shut::at("127.0.0.1:5672"),
+            broker: broker::Config::default(),
             consul: Shut::at("127.0.0.1:8500"),
             dns: Shut::at("127.0.0.1:8600"),
             log: telemetry::Config::default(),

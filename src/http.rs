@@ -9,6 +9,7 @@ mod cors;
 mod discovery;
 mod extract;
 mod front;
+mod gateway;
 mod measure;
 mod operations;
 mod overrides;
@@ -21,6 +22,7 @@ mod services;
 mod state;
 #[cfg(test)]
 mod testing;
+mod watch;
 mod webhooks;
 
 pub use self::{
@@ -28,4 +30,5 @@ pub use self::{
     cors::{Cors, CorsError},
     server::{BindError, Bound, bind},
     state::{Door, Rooms},
+    watch::Config as WatchConfig,
 };

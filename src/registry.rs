@@ -387,7 +387,7 @@ impl Registry {
         for Numbered { event, previous } in out.drain(..) {
             let event = Arc::new(event);
             let revision = event.revision;
-            log.push(Arc::clone(&event), previous, |name, gone| {
+            log.append(Arc::clone(&event), previous, |name, gone| {
                 state.floor = gone;
                 forget(&self.inner.table, name, gone);
             });
@@ -395,11 +395,14 @@ impl Registry {
                 .service_name
                 .as_ref()
                 .and_then(|name| self.service(name.as_str()));
+            // A service knows of its change before anybody counts it as newest, so that who has read
+            // `newest` finds all changes up to it, in whichever services they were.
+            if let Some(service) = &service {
+                service.set_logged(revision);
+            }
+            log.publish(revision);
             match service {
-                Some(service) => {
-                    service.set_logged(revision);
-                    service.wake();
-                }
+                Some(service) => service.wake(),
                 None => routes_changed = true,
             }
         }

@@ -9,8 +9,9 @@ use super::{
     instance, limits,
     problem::{FieldError, Problem},
     read::{self, Faults, Object, Shape},
+    seen::Seen,
 };
-use crate::model::{Instance, Revision, Span, Timestamp};
+use crate::model::{Instance, Span, Timestamp};
 
 /// The longest a caller may wait for a change.
 const WAIT_MAX: Duration = Duration::from_secs(600);
@@ -30,19 +31,10 @@ pub struct Discover {
     pub metadata: Vec<(String, String)>,
     /// At most so many.
     pub limit: Option<usize>,
-    /// Answer when the service is no longer at this revision. None when the caller does not wait.
-    pub index: Option<Index>,
+    /// Answer when the service is no longer as the caller has seen it. None when it does not wait.
+    pub index: Option<Seen>,
     /// At the latest after this time.
     pub wait: Option<Duration>,
-}
-
-/// What a caller who waits for a change has seen.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Index {
-    /// That revision.
-    At(Revision),
-    /// Nothing this registry could have told.
-    Unreadable,
 }
 
 impl Default for Discover {
@@ -97,8 +89,7 @@ impl Discover {
             "zone" => self.zone = Some(value.into_owned()),
             "limit" => self.limit = Some(limit(&value)?),
             "index" => {
-                let revision = value.trim().parse().map(Revision);
-                self.index = Some(revision.map_or(Index::Unreadable, Index::At));
+                self.index = Some(Seen::parse(&value));
             }
             "wait" => self.wait = Some(wait(&value)?),
             _ => {
@@ -213,13 +204,21 @@ fn decoded(text: &str) -> Cow<'_, str> {
     percent_decode_str(text).decode_utf8_lossy()
 }
 
-fn limit(text: &str) -> Result<usize, String> {
+/// A count, such as of the most items of an answer.
+///
+/// # Errors
+/// Says what is wrong with the text.
+pub fn limit(text: &str) -> Result<usize, String> {
     text.trim()
         .parse()
         .map_err(|_| format!("must be a whole number, not \"{text}\""))
 }
 
-fn wait(text: &str) -> Result<Duration, String> {
+/// How long a caller is ready to wait: a duration, or a number of seconds.
+///
+/// # Errors
+/// Says what is wrong with the text.
+pub fn wait(text: &str) -> Result<Duration, String> {
     let Span(span) = text.parse().map_err(|error| format!("{error}"))?;
     Ok(span.min(WAIT_MAX))
 }

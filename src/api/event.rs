@@ -52,6 +52,34 @@ fn write(json: &mut Json, event: &Event, last_heartbeat: impl Fn(&Instance) -> T
     json.close(b'}');
 }
 
+/// Some events and where to go on: `{"events":[event, …],"revision","cursor"}`.
+pub fn events(cursor: Cursor, events: impl IntoIterator<Item = Bytes>) -> Vec<u8> {
+    let mut json = Json::with_capacity(1024);
+    json.open(b'{');
+    json.key("events").open(b'[');
+    for one in events {
+        json.item().raw(&one);
+    }
+    json.close(b']');
+    json.key("revision").number(cursor.revision.0);
+    json.key("cursor").text(&cursor.to_string());
+    json.close(b'}');
+    json.into_bytes()
+}
+
+/// The answer when events were missed, as far as the snapshot:
+/// `{"events":[],"revision","cursor","resync":true,"snapshot":`. The snapshot and `}` follow.
+pub fn events_lost(cursor: Cursor) -> Vec<u8> {
+    let mut json = Json::with_capacity(160);
+    json.open(b'{');
+    json.key("events").texts([]);
+    json.key("revision").number(cursor.revision.0);
+    json.key("cursor").text(&cursor.to_string());
+    json.key("resync").flag(true);
+    json.key("snapshot");
+    json.into_bytes()
+}
+
 /// Something watchers are told that is no change of the registry, and so has no revision.
 #[derive(Clone, Copy, Debug)]
 pub struct Notice<'a> {

@@ -52,6 +52,19 @@ impl Problem {
         }
     }
 
+    /// Both at once where both name fields, else the one that does not.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        match (self.status, other.status) {
+            (422, 422) => {
+                self.errors.extend(other.errors);
+                Self::invalid(self.errors)
+            }
+            (422, _) => other,
+            _ => self,
+        }
+    }
+
     /// A 422 about one field.
     pub fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::invalid(vec![FieldError {
@@ -74,6 +87,7 @@ impl Problem {
             413 => "Content Too Large",
             415 => "Unsupported Media Type",
             422 => "Unprocessable Content",
+            426 => "Upgrade Required",
             429 => "Too Many Requests",
             503 => "Service Unavailable",
             _ => "Internal Server Error",

@@ -4,6 +4,7 @@
 mod daemon;
 mod events;
 mod instances;
+mod watching;
 
 pub use self::{
     daemon::{
@@ -15,4 +16,5 @@ pub use self::{
         BatchHeartbeat, BatchVerdict, BatchVerdicts, Check, Discovered, Done, Instance, Override,
         OverrideDraft, Patch, Registered, Registration, Services, StatusAnswer,
     },
+    watching::{Endpoint, Events, GatewayConfig, Resolved, RouteRemoved, Routes, Target},
 };

@@ -5,7 +5,10 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::Deserialize;
 
-use super::cors::{Cors, Policy};
+use super::{
+    cors::{Cors, Policy},
+    watch,
+};
 
 /// Section `http`.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -37,6 +40,8 @@ pub struct Config {
     pub gzip_min: ByteSize,
     /// Which pages of other origins may use the API.
     pub cors: Cors,
+    /// Streams and long polls.
+    pub watch: watch::Config,
 }
 
 impl Default for Config {
@@ -53,6 +58,7 @@ impl Default for Config {
             write_timeout: Duration::from_secs(30),
             gzip_min: ByteSize::kib(4),
             cors: Cors::default(),
+            watch: watch::Config::default(),
         }
     }
 }
@@ -85,6 +91,10 @@ impl Config {
         if let Err(error) = Policy::new(&self.cors) {
             faults.push(error.to_string());
         }
+        faults.extend(self.watch.faults());
         faults
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,17 @@
 //! One connection: HTTP/1.1 with upgrades, ended when its client keeps it waiting.
 
-use std::{net::SocketAddr, pin::pin, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    pin::pin,
+    sync::Arc,
+};
 
-use axum::body::{Body, HttpBody};
+use axum::{
+    body::{Body, HttpBody},
+    extract::FromRequestParts,
+    http::request::Parts,
+};
+use futures_util::{FutureExt, StreamExt, future::Either, stream::FuturesUnordered};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpStream, time::timeout};
@@ -15,7 +24,17 @@ use super::{
 
 /// The address of the client, for endpoints that count by it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub(super) std::net::IpAddr);
+pub(super) struct Peer(pub(super) IpAddr);
+
+impl<S: Send + Sync> FromRequestParts<S> for Peer {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        // A request that came over no connection counts as one client's like any other.
+        let unspecified = Self(Ipv4Addr::UNSPECIFIED.into());
+        Ok(parts.extensions.get().copied().unwrap_or(unspecified))
+    }
+}
 
 /// Serves one connection until it ends, its client is too slow or the door closes.
 pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, front: Arc<Front>, shared: Shared) {
@@ -59,24 +78,30 @@ async fn talk(
         .serve_connection(io, service)
         .with_upgrades();
     let mut connection = pin!(connection);
-    let mut overdue = pin!(pace.overdue(patience));
-    let mut closing = pin!(shared.closing.cancelled());
-    let mut closed = false;
+    // In a set of its own, what is rarely due is looked at only when it is, not with each request.
+    let mut aside = FuturesUnordered::new();
+    let overdue = pace.overdue(patience).map(|()| Notable::Overdue);
+    aside.push(Either::Left(overdue));
+    let closing = shared.closing.cancelled().map(|()| Notable::Closing);
+    aside.push(Either::Right(closing));
     loop {
         tokio::select! {
             biased;
             // What goes wrong on a connection is told to its client, as far as it listens.
             _ = connection.as_mut() => return,
-            () = overdue.as_mut() => return,
-            () = closing.as_mut(), if !closed => {
-                if pace.phase() != Phase::Busy {
-                    return;
-                }
-                closed = true;
-                connection.as_mut().graceful_shutdown();
-            }
+            Some(notable) = aside.next() => match notable {
+                Notable::Overdue => return,
+                Notable::Closing if pace.phase() != Phase::Busy => return,
+                Notable::Closing => connection.as_mut().graceful_shutdown(),
+            },
         }
     }
+}
+
+/// What ends a connection before its client does.
+enum Notable {
+    Overdue,
+    Closing,
 }
 
 async fn answer(

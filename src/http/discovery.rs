@@ -6,13 +6,14 @@ use arc_swap::ArcSwapOption;
 use axum::{
     extract::{RawQuery, State},
     http::{HeaderName, HeaderValue},
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
     answer::{Answer, Refusal, json},
+    connection::Peer,
     extract::Name,
     pick::{Policy, pick},
     state::Shared,
@@ -39,19 +40,30 @@ const BODY_AGE_MS_MAX: u64 = 1000;
         ("zone" = Option<String>, Query),
         ("metadata.<key>" = Option<String>, Query, description = "The value of a top-level key; several are allowed"),
         ("limit" = Option<usize>, Query),
+        ("index" = Option<String>, Query, description = "X-Muster-Index of an earlier answer: answer when the service has changed since"),
+        ("wait" = Option<String>, Query, description = "With `index`: at the latest after this time, default 30s"),
     ),
     responses(
-        (status = 200, body = schema::Discovered, headers(("X-Muster-Index" = u64, description = "The revision of the service"))),
+        (status = 200, body = schema::Discovered, headers(("X-Muster-Index" = String, description = "The cursor of the service's last change"))),
         (status = 422, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many are waiting", body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn discover(
     State(shared): State<Shared>,
+    Peer(address): Peer,
     name: Name,
     RawQuery(query): RawQuery,
 ) -> Answer {
-    let began = Instant::now();
+    let mut began = Instant::now();
     let wanted = Discover::from_query(query.as_deref())?;
+    if let Some(seen) = wanted.index {
+        let changed = shared.until_changed(address, name.as_str(), seen, wanted.wait);
+        if let Err(refused) = changed.await {
+            return Ok(refused.into_response());
+        }
+        began = Instant::now();
+    }
     let response = shared.discovered(name.as_str(), &wanted);
     shared
         .measures
@@ -122,13 +134,15 @@ fn policy<'a>(word: Option<&str>, key: Option<&'a str>) -> Result<Policy<'a>, Re
 impl Shared {
     /// The answer to a discovery, as things are now.
     pub(super) fn discovered(&self, name: &str, wanted: &Discover) -> Response {
+        // Before the look at the service: one that registers in between is behind this revision.
+        let newest = self.registry.newest();
         let Some(service) = self.registry.service(name) else {
             let none = std::iter::empty::<&Arc<Instance>>();
             let body = api::discovered(none, |one| self.last_heartbeat(one));
-            return indexed(json(body), Revision(0));
+            return self.with_index(json(body), newest);
         };
         let view = service.view();
-        indexed(json(self.listed(&view, wanted)), view.revision)
+        self.with_index(json(self.listed(&view, wanted)), view.revision)
     }
 
     fn listed(&self, view: &View, wanted: &Discover) -> Bytes {
@@ -167,11 +181,16 @@ impl Shared {
     }
 }
 
-/// Says at which revision of the service an answer is.
-pub(super) fn indexed(mut response: Response, revision: Revision) -> Response {
-    let index = HeaderValue::from(revision.0);
-    response.headers_mut().insert(INDEX, index);
-    response
+impl Shared {
+    /// Says of which revision an answer is, as the cursor to wait for the next one.
+    pub(super) fn with_index(&self, mut response: Response, revision: Revision) -> Response {
+        let cursor = self.registry.cursor(revision);
+        // A cursor's text is always a valid value.
+        if let Ok(index) = HeaderValue::try_from(cursor.to_string()) {
+            response.headers_mut().insert(INDEX, index);
+        }
+        response
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::{
     panic::AssertUnwindSafe,
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use axum::{
@@ -17,7 +18,14 @@ use tokio::time::Instant;
 use tower::{Service, ServiceExt, service_fn};
 use tower_http::compression::Compression;
 
-use super::{answer::Refusal, connection::Peer, cors, state::Shared};
+use super::{
+    answer::Refusal,
+    connection::Peer,
+    cors,
+    measure::{Row, Rows, Verb},
+    routes,
+    state::Shared,
+};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest request id that is taken over from a caller, in bytes.
@@ -28,16 +36,19 @@ const REQUEST_ID_BYTES_MAX: usize = 128;
 pub(super) struct Front {
     shared: Shared,
     router: Router,
+    rows: Rows,
     /// Makes request ids of this life differ from those of another.
     life: u64,
     requests: AtomicU64,
 }
 
 impl Front {
-    pub(super) fn new(shared: Shared, router: Router) -> Self {
+    pub(super) fn new(shared: Shared) -> Self {
+        let (router, rows) = routes::router(&shared);
         Self {
             shared,
             router,
+            rows,
             life: fastrand::u64(..),
             requests: AtomicU64::new(0),
         }
@@ -47,11 +58,7 @@ impl Front {
     pub(super) async fn answer(&self, request: Request<Body>) -> Response<Body> {
         let log = tracing::enabled!(tracing::Level::DEBUG).then(|| Entry::new(&request));
         let id = self.request_id(&request);
-        let answered = AssertUnwindSafe(self.with_cors(request)).catch_unwind();
-        let mut response = match answered.await {
-            Ok(response) => response,
-            Err(panic) => panicked(&*panic, &id),
-        };
+        let mut response = self.with_cors(request, &id).await;
         if let Some(log) = log {
             log.write(&response, &id);
         }
@@ -71,26 +78,29 @@ impl Front {
         HeaderValue::from_bytes(&id).unwrap_or(HeaderValue::from_static("-"))
     }
 
-    async fn with_cors(&self, request: Request<Body>) -> Response<Body> {
+    async fn with_cors(&self, request: Request<Body>, id: &HeaderValue) -> Response<Body> {
         if !request.headers().contains_key(header::ORIGIN) {
-            return self.routed(request).await;
+            return self.routed(request, id).await;
         }
         if request.method() == Method::OPTIONS && !cors::is_preflight(&request) {
-            return self.routed(request).await;
+            return self.routed(request, id).await;
         }
         let policy = self.shared.cors.load_full();
         // Boxed, so that requests of no page don't carry the room for it.
-        Box::pin(policy.apply(request, |request| self.routed(request))).await
+        Box::pin(policy.apply(request, |request| self.routed(request, id))).await
     }
 
-    async fn routed(&self, request: Request<Body>) -> Response<Body> {
+    async fn routed(&self, request: Request<Body>, id: &HeaderValue) -> Response<Body> {
+        let verb = Verb::from(request.method());
         let options = request.method() == Method::OPTIONS;
         let gzip = accepts_gzip(&request);
-        let mut router = self.router.clone();
-        let response = match router.call(request).await {
+        let row = self.rows.find(request.uri().path());
+        let answered = AssertUnwindSafe(self.in_time(request, row)).catch_unwind();
+        let response = match answered.await {
             Ok(response) => response,
-            Err(never) => match never {},
+            Err(panic) => panicked(&*panic, id),
         };
+        row.count(verb, response.status());
         if options && response.status() == StatusCode::METHOD_NOT_ALLOWED {
             return allowed(&response);
         }
@@ -99,6 +109,18 @@ impl Front {
                 Box::pin(compressed(response, accepted)).await
             }
             _ => response,
+        }
+    }
+
+    async fn in_time(&self, request: Request<Body>, row: &Row) -> Response<Body> {
+        let mut router = self.router.clone();
+        let answered = router.call(request);
+        let Some(max) = row.time_max else {
+            return answered.await.unwrap_or_else(|never| match never {});
+        };
+        match tokio::time::timeout(max, answered).await {
+            Ok(response) => response.unwrap_or_else(|never| match never {}),
+            Err(_) => late(max),
         }
     }
 
@@ -147,6 +169,12 @@ async fn compressed(response: Response<Body>, accepted: HeaderValue) -> Response
             Refusal::new(500, "the answer could not be compressed").into_response()
         }
     }
+}
+
+fn late(max: Duration) -> Response<Body> {
+    let seconds = max.as_secs_f64();
+    let detail = format!("the request took longer than {seconds} s (http.request_timeout)");
+    Refusal::new(503, detail).into_response()
 }
 
 fn panicked(panic: &(dyn std::any::Any + Send), id: &HeaderValue) -> Response<Body> {

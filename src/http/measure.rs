@@ -1,24 +1,10 @@
-//! What is counted and timed of each request, and how long a request may take.
+//! What is counted of each request, by the route it belongs to, and how long it may take.
 
-use std::{
-    convert::Infallible,
-    sync::{Arc, OnceLock},
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{sync::OnceLock, time::Duration};
 
-use axum::{
-    extract::Request,
-    http::{Method, StatusCode},
-    response::{IntoResponse, Response},
-    routing::Route,
-};
-use futures_util::future::BoxFuture;
-use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
-use tower::{Layer, Service};
+use axum::http::{Method, StatusCode};
 
-use super::answer::Refusal;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Histogram, IntCounter, IntCounterVec, IntGauge, Metrics};
 
 /// The metrics of the door, each looked up once.
 #[derive(Clone, Debug)]
@@ -50,18 +36,6 @@ impl Measures {
             ),
         }
     }
-
-    /// A layer for the route with this template.
-    pub(super) fn route(&self, template: &str, time_max: Option<Duration>) -> Measured {
-        Measured {
-            counters: Arc::new(Counters {
-                requests: self.requests.clone(),
-                template: template.into(),
-                cells: Default::default(),
-            }),
-            time_max,
-        }
-    }
 }
 
 const METHODS: [Method; 6] = [
@@ -74,19 +48,31 @@ const METHODS: [Method; 6] = [
 ];
 const CODES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
-/// The counters of one route; each comes to life with its first request.
+/// One route: its counters, each of which comes to life with its first request, and its time.
 #[derive(Debug)]
-struct Counters {
-    requests: IntCounterVec,
+pub(super) struct Row {
     template: Box<str>,
+    /// None when it may wait for as long as it likes.
+    pub(super) time_max: Option<Duration>,
+    requests: IntCounterVec,
     cells: [[OnceLock<IntCounter>; CODES.len()]; METHODS.len() + 1],
 }
 
-impl Counters {
-    fn count(&self, method: usize, status: StatusCode) {
+impl Row {
+    fn new(template: &str, time_max: Option<Duration>, requests: &IntCounterVec) -> Self {
+        Self {
+            template: template.into(),
+            time_max,
+            requests: requests.clone(),
+            cells: Default::default(),
+        }
+    }
+
+    /// Counts a request that was answered.
+    pub(super) fn count(&self, method: Verb, status: StatusCode) {
         let code = usize::from(status.as_u16() / 100).clamp(1, CODES.len()) - 1;
-        let cell = self.cells[method][code].get_or_init(|| {
-            let method = METHODS.get(method).map_or("OTHER", Method::as_str);
+        let cell = self.cells[method.0][code].get_or_init(|| {
+            let method = METHODS.get(method.0).map_or("OTHER", Method::as_str);
             let labels = [&*self.template, method, CODES[code]];
             self.requests.with_label_values(&labels)
         });
@@ -94,64 +80,88 @@ impl Counters {
     }
 }
 
-fn place(method: &Method) -> usize {
-    let known = METHODS.iter().position(|known| known == method);
-    known.unwrap_or(METHODS.len())
+/// A method as counters know it: those nobody heard of are one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Verb(usize);
+
+impl From<&Method> for Verb {
+    fn from(method: &Method) -> Self {
+        let known = METHODS.iter().position(|known| known == method);
+        Self(known.unwrap_or(METHODS.len()))
+    }
 }
 
-/// Counts the requests of a route, and ends those that take too long.
-#[derive(Clone, Debug)]
-pub(super) struct Measured {
-    counters: Arc<Counters>,
-    time_max: Option<Duration>,
+/// Finds the row of a path as the router does: what is fixed before what is a parameter.
+#[derive(Debug)]
+pub(super) struct Rows {
+    root: Node,
+    unknown: Row,
 }
 
-impl Layer<Route> for Measured {
-    type Service = MeasuredRoute;
+#[derive(Debug, Default)]
+struct Node {
+    fixed: Vec<(Box<str>, Self)>,
+    parameter: Option<Box<Self>>,
+    row: Option<Row>,
+}
 
-    fn layer(&self, route: Route) -> MeasuredRoute {
-        MeasuredRoute {
-            measured: self.clone(),
-            route,
+impl Rows {
+    /// Of templates such as `/services/{service_id}/status`.
+    pub(super) fn new(
+        measures: &Measures,
+        templates: impl IntoIterator<Item = (String, Option<Duration>)>,
+    ) -> Self {
+        let mut root = Node::default();
+        for (template, time_max) in templates {
+            let mut node = &mut root;
+            for segment in template.split('/').skip(1) {
+                node = node.child(segment);
+            }
+            node.row = Some(Row::new(&template, time_max, &measures.requests));
+        }
+        let unknown = Row::new("unknown", None, &measures.requests);
+        Self { root, unknown }
+    }
+
+    pub(super) fn find(&self, path: &str) -> &Row {
+        let found = path.strip_prefix('/').and_then(|rest| self.root.find(rest));
+        found.unwrap_or(&self.unknown)
+    }
+}
+
+impl Node {
+    fn child(&mut self, segment: &str) -> &mut Self {
+        if segment.starts_with('{') {
+            return self.parameter.get_or_insert_default();
+        }
+        let known = self.fixed.iter().position(|(name, _)| **name == *segment);
+        let at = known.unwrap_or_else(|| {
+            self.fixed.push((segment.into(), Self::default()));
+            self.fixed.len() - 1
+        });
+        &mut self.fixed[at].1
+    }
+
+    fn find(&self, path: &str) -> Option<&Row> {
+        let (segment, rest) = match path.split_once('/') {
+            Some((segment, rest)) => (segment, Some(rest)),
+            None => (path, None),
+        };
+        let fixed = self.fixed.iter().find(|(name, _)| **name == *segment);
+        let found = fixed.and_then(|(_, node)| node.end(rest));
+        found.or_else(|| {
+            let parameter = self.parameter.as_ref().filter(|_| !segment.is_empty());
+            parameter.and_then(|node| node.end(rest))
+        })
+    }
+
+    fn end(&self, rest: Option<&str>) -> Option<&Row> {
+        match rest {
+            Some(rest) => self.find(rest),
+            None => self.row.as_ref(),
         }
     }
 }
 
-#[derive(Clone, Debug)]
-pub(super) struct MeasuredRoute {
-    measured: Measured,
-    route: Route,
-}
-
-impl Service<Request> for MeasuredRoute {
-    type Response = Response;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        let method = place(request.method());
-        let answered = self.route.call(request);
-        let measured = self.measured.clone();
-        Box::pin(async move {
-            let response = match measured.time_max {
-                None => answered.await?,
-                Some(max) => match tokio::time::timeout(max, answered).await {
-                    Ok(response) => response?,
-                    Err(_) => late(max),
-                },
-            };
-            measured.counters.count(method, response.status());
-            Ok(response)
-        })
-    }
-}
-
-fn late(max: Duration) -> Response {
-    let seconds = max.as_secs_f64();
-    let detail = format!("the request took longer than {seconds} s (http.request_timeout)");
-    Refusal::new(503, detail).into_response()
-}
+#[cfg(test)]
+mod tests;

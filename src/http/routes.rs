@@ -1,6 +1,6 @@
 //! The table of contents: every path, and what answers it.
 
-use std::time::Duration;
+use std::{cell::RefCell, time::Duration};
 
 use axum::{
     Router,
@@ -12,37 +12,46 @@ use axum::{
 use bytes::Bytes;
 use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::{
-    router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt},
+    router::{OpenApiRouter, UtoipaMethodRouter},
     routes,
 };
 
 use super::{
     answer::{Refusal, json},
-    discovery, operations, overrides, probes, services,
+    discovery, gateway,
+    measure::Rows,
+    operations, overrides, probes, services,
     state::Shared,
-    webhooks,
+    watch, webhooks,
 };
 
-/// Every route, with what is counted of it.
-pub(super) fn router(shared: &Shared) -> Router {
-    let (router, document) = table(shared).split_for_parts();
+/// Every route, and the rows under which their requests are counted.
+pub(super) fn router(shared: &Shared) -> (Router, Rows) {
+    let rows = RefCell::default();
+    let (router, document) = table(shared, &rows).split_for_parts();
     let document = Bytes::from(document.to_json().unwrap_or_default());
-    let unknown = shared.measures.route("unknown", None);
     let openapi = get(move || std::future::ready(json(document)));
-    router
-        .route("/openapi.json", openapi)
+    rows.borrow_mut().push((DOCUMENT.to_owned(), None));
+    let router = router
+        .route(DOCUMENT, openapi)
         .method_not_allowed_fallback(wrong_method)
-        .fallback_service(get(unknown_path).fallback(unknown_path).layer(unknown))
-        .with_state(shared.clone())
+        .fallback(unknown_path)
+        .with_state(shared.clone());
+    (router, Rows::new(&shared.measures, rows.into_inner()))
 }
 
-fn table(shared: &Shared) -> OpenApiRouter<Shared> {
+/// Where the document of every route is.
+const DOCUMENT: &str = "/openapi.json";
+
+type Templates = RefCell<Vec<(String, Option<Duration>)>>;
+
+fn table(shared: &Shared, rows: &Templates) -> OpenApiRouter<Shared> {
     let timed = Table {
-        shared,
+        rows,
         time_max: Some(shared.config.request_timeout),
     };
     let waiting = Table {
-        shared,
+        rows,
         time_max: None,
     };
     OpenApiRouter::with_openapi(about())
@@ -67,19 +76,29 @@ fn table(shared: &Shared) -> OpenApiRouter<Shared> {
         .routes(timed.row(routes!(probes::check)))
         .routes(timed.row(routes!(probes::report)))
         .routes(timed.row(routes!(webhooks::list, webhooks::add)))
+        .routes(waiting.row(routes!(watch::watch)))
+        .routes(waiting.row(routes!(watch::watch_socket)))
+        .routes(waiting.row(routes!(watch::events)))
+        .routes(timed.row(routes!(gateway::list)))
+        .routes(timed.row(routes!(gateway::find, gateway::set, gateway::remove)))
+        .routes(timed.row(routes!(gateway::resolve)))
+        .routes(waiting.row(routes!(gateway::config)))
+        .routes(waiting.row(routes!(gateway::watch)))
         .routes(timed.row(routes!(webhooks::find, webhooks::remove)))
 }
 
 /// Makes rows that are counted, and ended when they take longer than `time_max`.
 struct Table<'a> {
-    shared: &'a Shared,
+    rows: &'a Templates,
     time_max: Option<Duration>,
 }
 
 impl Table<'_> {
     fn row(&self, row: UtoipaMethodRouter<Shared>) -> UtoipaMethodRouter<Shared> {
-        let path = row.1.paths.keys().next().cloned().unwrap_or_default();
-        row.layer(self.shared.measures.route(&path, self.time_max))
+        let templates = row.1.paths.keys().cloned();
+        let templates = templates.map(|template| (template, self.time_max));
+        self.rows.borrow_mut().extend(templates);
+        row
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{config::Config, connection, front::Front, routes, state::Door};
+use super::{config::Config, connection, front::Front, gateway, state::Door};
 use crate::api::Problem;
 
 /// Connections that the kernel holds until they are accepted.
@@ -92,8 +92,9 @@ impl Bound {
     /// Serves until told to stop; then streams end at once and requests under way are finished.
     pub async fn serve(self, door: Door, stop: CancellationToken) {
         let shared = door.shared;
-        let front = Arc::new(Front::new(shared.clone(), routes::router(&shared)));
+        let front = Arc::new(Front::new(shared.clone()));
         let mut connections = JoinSet::new();
+        shared.upgraded.spawn(gateway::follow(shared.clone()));
         loop {
             tokio::select! {
                 biased;

@@ -8,7 +8,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     config::Config,
     cors::{Cors, CorsError, Policy},
+    gateway::Gateway,
     measure::Measures,
+    watch::Watching,
 };
 use crate::{
     api::Defaults,
@@ -86,6 +88,8 @@ pub(super) struct Inner {
     pub(super) limits: Limits,
     pub(super) cors: ArcSwap<Policy>,
     pub(super) measures: Measures,
+    pub(super) watching: Watching,
+    pub(super) gateway: Gateway,
     /// Cancelled when the server stops: streams and long polls end at once.
     pub(super) closing: CancellationToken,
     /// Upgraded connections: the server waits for those that hold one of its tokens.
@@ -103,6 +107,8 @@ impl Shared {
         };
         Ok(Self(Arc::new(Inner {
             measures: Measures::new(&rooms.metrics),
+            watching: Watching::new(&config.watch, &rooms.metrics),
+            gateway: Gateway::default(),
             registry: rooms.registry,
             metrics: rooms.metrics,
             defaults: rooms.defaults,

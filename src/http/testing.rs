@@ -13,7 +13,6 @@ use serde_json::Value;
 use super::{
     config::Config,
     front::Front,
-    routes,
     state::{Rooms, Shared},
 };
 use crate::{
@@ -153,7 +152,11 @@ impl Api {
     }
 
     pub(super) fn with(config: Config) -> Self {
-        let registry = Registry::new(registry::Config::default());
+        Self::with_registry(config, registry::Config::default())
+    }
+
+    pub(super) fn with_registry(config: Config, registry: registry::Config) -> Self {
+        let registry = Registry::new(registry);
         let stage = Arc::new(Stage {
             registry: registry.clone(),
             watchers: Mutex::default(),
@@ -168,7 +171,7 @@ impl Api {
             readiness: Arc::<Stage>::clone(&stage),
         };
         let shared = Shared::new(config, rooms).unwrap();
-        let front = Front::new(shared.clone(), routes::router(&shared));
+        let front = Front::new(shared.clone());
         Self {
             front,
             shared,

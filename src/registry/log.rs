@@ -126,9 +126,9 @@ impl Log {
 }
 
 impl Writer {
-    /// Appends the next event; `previous` is the change of the same service before it. Calls `gone`
-    /// with the service and revision of each event that leaves the log for it.
-    pub(super) fn push(
+    /// Appends the next event, not yet counted as newest; `previous` is the change of the same service
+    /// before it. Calls `gone` with the service and revision of each event that leaves the log for it.
+    pub(super) fn append(
         &mut self,
         event: Arc<Event>,
         previous: Revision,
@@ -142,9 +142,12 @@ impl Writer {
         {
             self.drop_oldest(&mut gone);
         }
-        let revision = event.revision;
-        let slot = self.log.slot(revision);
+        let slot = self.log.slot(event.revision);
         slot.store(Some(Arc::new(Entry { event, previous })));
+    }
+
+    /// Lets the event that was appended last count as newest.
+    pub(super) fn publish(&self, revision: Revision) {
         self.log.newest.store(revision.0, Ordering::Release);
     }
 

@@ -27,6 +27,20 @@ impl Snapshot {
         event.revision <= ahead.map_or(self.revision, |(_, revision)| *revision)
     }
 
+    /// The same without its services and routes, to tell what it covers; none when it covers nothing
+    /// beyond its revision.
+    pub fn beyond(&self) -> Option<Self> {
+        (self.covered_until() > self.revision).then(|| Self {
+            revision: self.revision,
+            services: Vec::new(),
+            routes: Arc::new(Routes {
+                revision: self.routes.revision,
+                ..Routes::default()
+            }),
+            ahead: self.ahead.clone(),
+        })
+    }
+
     /// After this revision nothing is covered any more.
     pub fn covered_until(&self) -> Revision {
         let newest = self.ahead.iter().map(|(_, revision)| *revision).max();

@@ -6,6 +6,8 @@
 
 mod amqp;
 mod architecture;
+mod containers;
 mod daemon;
 mod http;
+mod page;
 mod rabbitmq;

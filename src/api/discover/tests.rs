@@ -2,9 +2,9 @@ use std::{sync::Arc, time::Duration};
 
 use proptest::prelude::*;
 
-use super::{Discover, Index, discovered, pairs};
+use super::{Discover, discovered, pairs};
 use crate::{
-    api::{self, Defaults, registration::tests::made_of, schema},
+    api::{self, Defaults, Seen, registration::tests::made_of, schema},
     model::{Revision, Timestamp},
 };
 
@@ -19,10 +19,10 @@ fn queries_are_read_leniently() {
     assert_eq!(wanted.version.as_deref(), Some("1 x"));
     assert_eq!(wanted.metadata, [("k".to_owned(), "v".to_owned())]);
     assert_eq!(wanted.limit, Some(3));
-    assert_eq!(wanted.index, Some(Index::At(Revision(7))));
+    assert_eq!(wanted.index, Some(Seen::Revision(Revision(7))));
     assert_eq!(wanted.wait, Some(Duration::from_secs(5)));
     let lost = Discover::from_query(Some("index=abc&wait=9d")).unwrap();
-    assert_eq!(lost.index, Some(Index::Unreadable));
+    assert_eq!(lost.index, Some(Seen::Unreadable));
     assert_eq!(
         lost.wait,
         Some(Duration::from_secs(600)),

@@ -3,7 +3,7 @@ use std::{collections::BTreeSet, time::Duration};
 use serde_json::{Value, json};
 
 use super::super::testing::Api;
-use crate::api::schema;
+use crate::{api::schema, model::Cursor};
 
 fn ids(answer: &Value) -> Vec<&str> {
     let list = answer["services"].as_array().unwrap();
@@ -84,7 +84,9 @@ async fn the_index_is_the_services_own_revision() {
     let api = staged().await;
     let index = async || {
         let answered = api.expect(200, "GET", "/services/discover/a", "").await;
-        answered.header("x-muster-index").parse::<u64>().unwrap()
+        let cursor: Cursor = answered.header("x-muster-index").parse().unwrap();
+        assert_eq!(cursor.epoch, api.shared.registry.epoch());
+        cursor.revision
     };
     let before = index().await;
     api.register("b", "b-1", &json!({})).await;

@@ -2,8 +2,21 @@ use std::sync::{Arc, OnceLock};
 
 use proptest::prelude::*;
 
-use super::Log;
+use super::{Log, Writer};
 use crate::model::{Epoch, Event, EventKind, Revision, ServiceName, Timestamp};
+
+impl Writer {
+    fn push(
+        &mut self,
+        event: Arc<Event>,
+        previous: Revision,
+        gone: impl FnMut(&ServiceName, Revision),
+    ) {
+        let revision = event.revision;
+        self.append(event, previous, gone);
+        self.publish(revision);
+    }
+}
 
 fn event(revision: u64, service: Option<&str>) -> Arc<Event> {
     Arc::new(Event {

@@ -1,0 +1,157 @@
+//! How many may watch: in all, and from one address.
+
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
+
+use parking_lot::Mutex;
+use prometheus::{IntCounter, IntGauge, IntGaugeVec};
+
+use super::Config;
+use crate::telemetry::Metrics;
+
+/// The ways to watch.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::http) enum Kind {
+    /// Server-sent events.
+    Stream,
+    /// A WebSocket.
+    Socket,
+    /// A request that waits for a change.
+    LongPoll,
+    /// Server-sent events for a gateway.
+    Gateway,
+}
+
+impl Kind {
+    const ALL: [Self; 4] = [Self::Stream, Self::Socket, Self::LongPoll, Self::Gateway];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Stream => "sse",
+            Self::Socket => "websocket",
+            Self::LongPoll => "long_poll",
+            Self::Gateway => "gateway",
+        }
+    }
+}
+
+/// Lets watchers in, as many as there may be.
+#[derive(Clone, Debug)]
+pub(in crate::http) struct Gate(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    max: usize,
+    per_address_max: usize,
+    inside: Mutex<Inside>,
+    watchers: IntGaugeVec,
+    refused: IntCounter,
+}
+
+#[derive(Debug, Default)]
+struct Inside {
+    total: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+/// Why a watcher was not let in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub(in crate::http) enum Refused {
+    /// In all.
+    #[error(
+        "there are too many watchers: http.watch.watchers_max is {max}; try again when others have left"
+    )]
+    Full {
+        /// The limit.
+        max: usize,
+    },
+    /// From one address.
+    #[error(
+        "there are too many watchers from {address}: http.watch.watchers_per_address_max is {max}"
+    )]
+    AddressFull {
+        /// Whose.
+        address: IpAddr,
+        /// The limit.
+        max: usize,
+    },
+}
+
+impl Gate {
+    pub(in crate::http) fn new(config: &Config, metrics: &Metrics) -> Self {
+        let watchers = metrics.gauges(
+            "musterd_watchers",
+            "Streams and waiting requests, by kind.",
+            &["kind"],
+        );
+        for kind in Kind::ALL {
+            watchers.with_label_values(&[kind.as_str()]).set(0);
+        }
+        Self(Arc::new(Inner {
+            max: config.watchers_max,
+            per_address_max: config.watchers_per_address_max,
+            inside: Mutex::default(),
+            watchers,
+            refused: metrics.counter(
+                "musterd_watchers_refused_total",
+                "Watchers refused because there were too many.",
+            ),
+        }))
+    }
+
+    /// Counts a watcher in for as long as the ticket lives.
+    ///
+    /// # Errors
+    /// There are too many, in all or from this address.
+    pub(in crate::http) fn enter(&self, address: IpAddr, kind: Kind) -> Result<Ticket, Refused> {
+        let address = address.to_canonical();
+        self.count_in(address)
+            .inspect_err(|_| self.0.refused.inc())?;
+        let gauge = self.0.watchers.with_label_values(&[kind.as_str()]);
+        gauge.inc();
+        Ok(Ticket {
+            gate: self.clone(),
+            address,
+            gauge,
+        })
+    }
+
+    fn count_in(&self, address: IpAddr) -> Result<(), Refused> {
+        let mut inside = self.0.inside.lock();
+        if inside.total >= self.0.max {
+            return Err(Refused::Full { max: self.0.max });
+        }
+        let max = self.0.per_address_max;
+        let from_there = inside.by_address.entry(address).or_default();
+        if *from_there >= max {
+            return Err(Refused::AddressFull { address, max });
+        }
+        *from_there += 1;
+        inside.total += 1;
+        Ok(())
+    }
+}
+
+/// A watcher's place; free again when it is dropped.
+#[derive(Debug)]
+pub(in crate::http) struct Ticket {
+    gate: Gate,
+    address: IpAddr,
+    gauge: IntGauge,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.gauge.dec();
+        let mut inside = self.gate.0.inside.lock();
+        inside.total -= 1;
+        if let Some(from_there) = inside.by_address.get_mut(&self.address) {
+            *from_there -= 1;
+            if *from_there == 0 {
+                inside.by_address.remove(&self.address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,44 @@
+use std::net::IpAddr;
+
+use super::{Gate, Kind, Refused};
+use crate::{http::watch::Config, telemetry::Metrics};
+
+#[test]
+fn watchers_are_limited_in_all_and_by_address() {
+    let metrics = Metrics::default();
+    let config = Config {
+        watchers_max: 3,
+        watchers_per_address_max: 2,
+        ..Config::default()
+    };
+    let gate = Gate::new(&config, &metrics);
+    let one: IpAddr = "192.0.2.1".parse().unwrap();
+    let mapped: IpAddr = "::ffff:192.0.2.1".parse().unwrap();
+    let two: IpAddr = "2001:db8::1".parse().unwrap();
+
+    let first = gate.enter(one, Kind::Stream).unwrap();
+    let second = gate.enter(mapped, Kind::LongPoll).unwrap();
+    let refused = gate.enter(one, Kind::Stream).unwrap_err();
+    let address_full = Refused::AddressFull {
+        address: one,
+        max: 2,
+    };
+    assert_eq!(refused, address_full);
+    let third = gate.enter(two, Kind::Stream).unwrap();
+    assert_eq!(
+        gate.enter(two, Kind::Socket).unwrap_err(),
+        Refused::Full { max: 3 }
+    );
+    let text = metrics.render();
+    assert!(text.contains("musterd_watchers{kind=\"sse\"} 2"), "{text}");
+    assert!(text.contains("musterd_watchers_refused_total 2"), "{text}");
+
+    drop(second);
+    let again = gate.enter(one, Kind::Socket).unwrap();
+    drop((first, third, again));
+    let inside = gate.0.inside.lock();
+    assert_eq!(inside.total, 0);
+    assert!(inside.by_address.is_empty());
+    let text = metrics.render();
+    assert!(text.contains("musterd_watchers{kind=\"sse\"} 0"), "{text}");
+}

@@ -1,0 +1,259 @@
+//! One watcher's place in the log: what it is told next, each change once and in order.
+//!
+//! Never waits for a socket and never keeps more than one batch.
+
+use std::sync::Arc;
+
+use futures_util::future::select_all;
+use tokio::sync::watch;
+
+use crate::{
+    api::Seen,
+    model::{Event, Revision, ServiceName},
+    registry::{Compacted, Following, Registry, Snapshot},
+};
+
+/// At most so many events are taken from the log at once.
+const BATCH_MAX: usize = 64;
+
+/// What a watcher wants to be told of.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(in crate::http) enum Scope {
+    /// Everything, routes included.
+    All,
+    /// The changes of these services; they need not exist.
+    Services(Vec<ServiceName>),
+}
+
+/// Where a watcher begins.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::http) enum Start {
+    /// With a snapshot.
+    Fresh,
+    /// Behind what it has seen.
+    Behind(Seen),
+}
+
+/// Where in the log a caller goes on; none when it must start from a snapshot.
+pub(in crate::http) fn place(registry: &Registry, seen: Seen) -> Option<Revision> {
+    match seen {
+        Seen::Cursor(cursor) => registry.place(cursor),
+        Seen::Revision(revision) => registry.place(registry.cursor(revision)),
+        Seen::Unreadable => None,
+    }
+}
+
+/// What a watcher is told.
+#[derive(Debug)]
+pub(in crate::http) enum Told {
+    /// Changes were missed; a snapshot follows.
+    Resync,
+    /// How it is now; what follows is behind it.
+    Snapshot(Snapshot),
+    /// One change.
+    Event(Arc<Event>),
+}
+
+/// Reads the log for one watcher.
+#[derive(Debug)]
+pub(in crate::http) struct Reader {
+    registry: Registry,
+    source: Source,
+    cursor: Revision,
+    next: Next,
+    /// Changes that the last snapshot shows already, while there may be some.
+    shown: Option<Snapshot>,
+    batch: std::vec::IntoIter<Arc<Event>>,
+}
+
+/// Changes of one scope.
+#[derive(Debug)]
+pub(in crate::http) struct Page {
+    /// Oldest first.
+    pub(in crate::http) events: Vec<Arc<Event>>,
+    /// There is no other change of the scope up to here.
+    pub(in crate::http) until: Revision,
+}
+
+/// Where the changes of one scope come from, and who tells of new ones.
+#[derive(Debug)]
+pub(in crate::http) enum Source {
+    All(watch::Receiver<Revision>),
+    Services(Vec<Following>),
+}
+
+#[derive(Debug)]
+enum Next {
+    Resync,
+    Snapshot,
+    Events,
+}
+
+impl Reader {
+    /// A reader that begins at `start`.
+    pub(in crate::http) fn new(registry: &Registry, scope: Scope, start: Start) -> Self {
+        // Followed first, so that nothing happens unheard between the two.
+        let source = Source::new(registry, scope);
+        let (next, cursor) = match start {
+            Start::Fresh => (Next::Snapshot, Revision::default()),
+            Start::Behind(seen) => match place(registry, seen) {
+                Some(revision) => (Next::Events, revision),
+                None => (Next::Resync, Revision::default()),
+            },
+        };
+        Self {
+            registry: registry.clone(),
+            source,
+            cursor,
+            next,
+            shown: None,
+            batch: Vec::new().into_iter(),
+        }
+    }
+
+    /// True when everything is followed.
+    pub(in crate::http) fn reads_all(&self) -> bool {
+        matches!(self.source, Source::All(_))
+    }
+
+    /// The name of the one service that is followed, if it is one.
+    pub(in crate::http) fn only_service(&self) -> Option<&str> {
+        match &self.source {
+            Source::Services(list) if list.len() == 1 => Some(list[0].service().name().as_str()),
+            _ => None,
+        }
+    }
+
+    /// The last change that was told, or shown in a snapshot.
+    pub(in crate::http) fn cursor(&self) -> Revision {
+        self.cursor
+    }
+
+    /// What comes next, or none when there is nothing new.
+    pub(in crate::http) fn next(&mut self) -> Option<Told> {
+        loop {
+            match self.next {
+                Next::Resync => {
+                    self.next = Next::Snapshot;
+                    return Some(Told::Resync);
+                }
+                Next::Snapshot => return Some(self.start_over()),
+                Next::Events => (),
+            }
+            if let Some(event) = self.batch.next() {
+                self.cursor = event.revision;
+                if self.is_news(&event) {
+                    return Some(Told::Event(event));
+                }
+                continue;
+            }
+            match self.source.read(&self.registry, self.cursor, BATCH_MAX) {
+                Ok(page) if page.events.is_empty() => {
+                    // An idle reader keeps nothing.
+                    self.batch = Vec::new().into_iter();
+                    return None;
+                }
+                Ok(page) => self.batch = page.events.into_iter(),
+                Err(Compacted { .. }) => self.next = Next::Resync,
+            }
+        }
+    }
+
+    /// Waits until something changed. Cancel safe; may wake for nothing.
+    pub(in crate::http) async fn changed(&mut self) {
+        self.source.changed().await;
+    }
+
+    fn start_over(&mut self) -> Told {
+        let snapshot = match &self.source {
+            Source::All(_) => self.registry.snapshot(),
+            Source::Services(list) => {
+                let names = list.iter().map(|one| one.service().name().clone());
+                self.registry.snapshot_of(&names.collect::<Vec<_>>())
+            }
+        };
+        self.next = Next::Events;
+        self.cursor = snapshot.revision;
+        self.batch = Vec::new().into_iter();
+        self.shown = snapshot.beyond();
+        Told::Snapshot(snapshot)
+    }
+
+    fn is_news(&mut self, event: &Event) -> bool {
+        let Some(shown) = &self.shown else {
+            return true;
+        };
+        let covered = shown.covers(event);
+        if event.revision >= shown.covered_until() {
+            self.shown = None;
+        }
+        !covered
+    }
+}
+
+impl Source {
+    pub(in crate::http) fn new(registry: &Registry, scope: Scope) -> Self {
+        match scope {
+            Scope::All => Self::All(registry.follow()),
+            Scope::Services(mut names) => {
+                names.sort();
+                names.dedup();
+                let list = names.iter().map(|name| registry.follow_service(name));
+                Self::Services(list.collect())
+            }
+        }
+    }
+
+    /// At most `max` changes after `cursor`, oldest first.
+    pub(in crate::http) fn read(
+        &self,
+        registry: &Registry,
+        cursor: Revision,
+        max: usize,
+    ) -> Result<Page, Compacted> {
+        // Up to here every service tells all it has; beyond, one may be ahead of the other.
+        let newest = registry.newest();
+        let mut events = Vec::new();
+        match self {
+            Self::All(_) => events = registry.since(cursor, max)?,
+            Self::Services(list) => {
+                for following in list {
+                    events.append(&mut registry.since_of(following.service(), cursor, max)?);
+                }
+                events.retain(|event| event.revision <= newest);
+                events.sort_by_key(|event| event.revision);
+                events.truncate(max);
+            }
+        }
+        let last = events.last().map(|event| event.revision);
+        let until = match last {
+            Some(last) if events.len() == max => last,
+            Some(last) => last.max(newest),
+            None => newest.max(cursor),
+        };
+        Ok(Page { events, until })
+    }
+
+    /// Waits until something changed. Cancel safe; may wake for nothing.
+    pub(in crate::http) async fn changed(&mut self) {
+        match self {
+            Self::All(receiver) => {
+                if receiver.changed().await.is_err() {
+                    // The sender lives as long as the registry that the reader holds.
+                    std::future::pending::<()>().await;
+                }
+            }
+            Self::Services(list) => match list.as_mut_slice() {
+                [] => std::future::pending().await,
+                [only] => only.changed().await,
+                several => {
+                    let changes = several.iter_mut().map(|one| Box::pin(one.changed()));
+                    select_all(changes).await;
+                }
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

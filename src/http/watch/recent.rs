@@ -1,0 +1,222 @@
+//! The last events, or those behind a cursor, as one answer.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    extract::{RawQuery, State},
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt};
+
+use super::{
+    gate::Refused,
+    poll::Waiting,
+    reader::{Page, Scope, Source, place},
+    snapshot::Pieces,
+    stream::scope,
+};
+use crate::{
+    api::{self, FieldError, Problem, Seen, schema},
+    http::{
+        answer::{Answer, json},
+        connection::Peer,
+        state::Shared,
+    },
+    model::{Event, Revision},
+    registry::{Compacted, Registry},
+};
+
+/// How many events are answered when the caller does not say.
+const LIMIT_DEFAULT: usize = 100;
+/// How often a reading is tried again that the log ran away from.
+const TRIES_MAX: u64 = 16;
+/// About so many bytes of a snapshot are made at once.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// The last events, or those behind a cursor; newest last.
+#[utoipa::path(
+    get, path = "/events", tag = "watching",
+    params(
+        ("since" = Option<String>, Query, description = "A cursor or a revision: the events behind it, oldest first; without it the newest ones"),
+        ("service" = Option<Vec<String>>, Query, description = "Only the events of these services"),
+        ("limit" = Option<usize>, Query, description = "At most so many, default 100"),
+        ("wait" = Option<String>, Query, description = "With `since`: wait so long for an event when there is none"),
+    ),
+    responses(
+        (status = 200, body = schema::Events, headers(("X-Muster-Index" = String, description = "The cursor to go on from"))),
+        (status = 422, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 429, body = schema::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn events(
+    State(shared): State<Shared>,
+    Peer(address): Peer,
+    RawQuery(query): RawQuery,
+) -> Answer {
+    let wanted = Wanted::read(&shared, query.as_deref())?;
+    let source = Source::new(&shared.registry, wanted.scope.clone());
+    let Some(seen) = wanted.since else {
+        let page = newest(&shared.registry, &source, wanted.limit);
+        return Ok(answer(&shared, &page));
+    };
+    let begin = |wait| Waiting::begin(&shared, address, wait);
+    match since(&shared, source, seen, &wanted, begin).await {
+        Ok(Ok(page)) => Ok(answer(&shared, &page)),
+        Ok(Err(Lost)) => Ok(start_over(&shared, &wanted.scope)),
+        Err(refused) => Ok(refused.into_response()),
+    }
+}
+
+/// The caller missed events, or shows a cursor that leads nowhere.
+#[derive(Debug)]
+struct Lost;
+
+impl From<Compacted> for Lost {
+    fn from(_: Compacted) -> Self {
+        Self
+    }
+}
+
+/// The events behind what was seen; waits for the first when there is none and the caller asked so.
+async fn since(
+    shared: &Shared,
+    mut source: Source,
+    seen: Seen,
+    wanted: &Wanted,
+    begin: impl Fn(Option<Duration>) -> Result<Waiting, Refused>,
+) -> Result<Result<Page, Lost>, Refused> {
+    let mut waiting = None;
+    loop {
+        let Some(cursor) = place(&shared.registry, seen) else {
+            return Ok(Err(Lost));
+        };
+        let page = match source.read(&shared.registry, cursor, wanted.limit) {
+            Ok(page) => page,
+            Err(compacted) => return Ok(Err(compacted.into())),
+        };
+        if !page.events.is_empty() || wanted.wait.is_none() {
+            return Ok(Ok(page));
+        }
+        if waiting.is_none() {
+            waiting = Some(begin(wanted.wait)?);
+        }
+        let Some(waiting) = &waiting else {
+            return Ok(Ok(page));
+        };
+        if !waiting.changed(shared, source.changed()).await {
+            return Ok(Ok(page));
+        }
+    }
+}
+
+/// The newest events of a scope. Never lost: what is no longer in the log is not among them.
+fn newest(registry: &Registry, source: &Source, limit: usize) -> Page {
+    for tries in 0..TRIES_MAX {
+        // Behind the oldest, and further the faster the log runs.
+        let oldest = Revision(registry.oldest().0.saturating_sub(1) + (tries << tries));
+        let from = match source {
+            Source::All(_) => {
+                let last = registry.newest().0.saturating_sub(limit as u64);
+                oldest.max(Revision(last))
+            }
+            Source::Services(_) => oldest,
+        };
+        if let Ok(mut page) = source.read(registry, from, usize::MAX) {
+            let surplus = page.events.len().saturating_sub(limit);
+            page.events.drain(..surplus);
+            return page;
+        }
+    }
+    Page {
+        events: Vec::new(),
+        until: registry.newest(),
+    }
+}
+
+fn answer(shared: &Shared, page: &Page) -> Response {
+    let cursor = shared.registry.cursor(page.until);
+    let encode = |event: &Arc<Event>| api::event(event, |one| shared.last_heartbeat(one));
+    let body = api::events(cursor, page.events.iter().map(encode));
+    shared.with_index(json(body), page.until)
+}
+
+/// A resync and the snapshot to go on from, encoded while it is sent.
+fn start_over(shared: &Shared, scope: &Scope) -> Response {
+    shared.watching.resyncs.inc();
+    let (snapshot, with_routes) = match scope {
+        Scope::All => (shared.registry.snapshot(), true),
+        Scope::Services(names) => (shared.registry.snapshot_of(names), false),
+    };
+    let revision = snapshot.revision;
+    let cursor = shared.registry.cursor(revision);
+    let pieces = if with_routes {
+        Pieces::with_routes(cursor, snapshot)
+    } else {
+        Pieces::without_routes(cursor, snapshot)
+    };
+    let head = stream::iter([Bytes::from(api::events_lost(cursor))]);
+    let body = stream::unfold(Some((pieces, shared.clone())), |left| async {
+        let (mut pieces, shared) = left?;
+        let mut bytes = Vec::with_capacity(PIECE_BYTES + 4096);
+        let more = pieces.fill(&mut bytes, PIECE_BYTES, |one| shared.last_heartbeat(one));
+        if !more {
+            bytes.push(b'}');
+        }
+        Some((Bytes::from(bytes), more.then_some((pieces, shared))))
+    });
+    let body = head.chain(body).map(Ok::<_, std::convert::Infallible>);
+    let mut response = Response::new(Body::from_stream(body));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    shared.with_index(response, revision)
+}
+
+#[derive(Debug)]
+struct Wanted {
+    scope: Scope,
+    since: Option<Seen>,
+    limit: usize,
+    wait: Option<Duration>,
+}
+
+impl Wanted {
+    fn read(shared: &Shared, query: Option<&str>) -> Result<Self, Problem> {
+        let config = &shared.config.watch;
+        let mut errors = Vec::new();
+        let mut wanted = Self {
+            scope: Scope::All,
+            since: None,
+            limit: LIMIT_DEFAULT.min(config.events_max),
+            wait: None,
+        };
+        match scope(query, config.services_max) {
+            Ok(scope) => wanted.scope = scope,
+            Err(problem) => errors.extend(problem.errors),
+        }
+        for (key, value) in api::pairs(query.unwrap_or_default()) {
+            let read = match &*key {
+                "since" => {
+                    wanted.since = Some(Seen::parse(&value));
+                    Ok(())
+                }
+                "limit" => {
+                    api::limit(&value).map(|limit| wanted.limit = limit.min(config.events_max))
+                }
+                "wait" => api::wait(&value).map(|wait| wanted.wait = Some(wait)),
+                _ => Ok(()),
+            };
+            if let Err(message) = read {
+                let field = key.into_owned();
+                errors.push(FieldError { field, message });
+            }
+        }
+        if errors.is_empty() {
+            Ok(wanted)
+        } else {
+            Err(Problem::invalid(errors))
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! A snapshot on its way to one caller, encoded while it is sent.
+
+use std::{ops::Bound, sync::Arc, vec::IntoIter};
+
+use crate::{
+    api::SnapshotWriter,
+    model::{Cursor, Instance, ServiceId, Timestamp},
+    registry::{Routes, Service, Snapshot, View},
+};
+
+/// The JSON of a snapshot, piece by piece. Keeps the views of the services, which are shared, and no text.
+#[derive(Debug)]
+pub(in crate::http) struct Pieces {
+    writer: SnapshotWriter,
+    cursor: Cursor,
+    services: IntoIter<(Arc<Service>, Arc<View>)>,
+    routes: Option<Arc<Routes>>,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    Begin,
+    NextService,
+    /// Behind this instance of the service.
+    Within(Arc<View>, ServiceId),
+    Route(usize),
+    Done,
+}
+
+impl Pieces {
+    /// With the routes, for a reader of everything.
+    pub(in crate::http) fn with_routes(cursor: Cursor, snapshot: Snapshot) -> Self {
+        let routes = Some(Arc::clone(&snapshot.routes));
+        Self::new(cursor, snapshot, routes)
+    }
+
+    /// The services alone.
+    pub(in crate::http) fn without_routes(cursor: Cursor, snapshot: Snapshot) -> Self {
+        Self::new(cursor, snapshot, None)
+    }
+
+    fn new(cursor: Cursor, snapshot: Snapshot, routes: Option<Arc<Routes>>) -> Self {
+        Self {
+            writer: SnapshotWriter::default(),
+            cursor,
+            services: snapshot.services.into_iter(),
+            routes,
+            place: Place::Begin,
+        }
+    }
+
+    /// Appends about `bytes` more, one instance at least; false when that was the last of it.
+    pub(in crate::http) fn fill(
+        &mut self,
+        out: &mut Vec<u8>,
+        bytes: usize,
+        last_heartbeat: impl Fn(&Instance) -> Timestamp,
+    ) -> bool {
+        let full = out.len() + bytes;
+        loop {
+            let place = std::mem::replace(&mut self.place, Place::Done);
+            self.place = self.step(place, out, full, &last_heartbeat);
+            if matches!(self.place, Place::Done) {
+                return false;
+            }
+            if out.len() >= full {
+                return true;
+            }
+        }
+    }
+
+    fn step(
+        &mut self,
+        place: Place,
+        out: &mut Vec<u8>,
+        full: usize,
+        last_heartbeat: &impl Fn(&Instance) -> Timestamp,
+    ) -> Place {
+        match place {
+            Place::Begin => {
+                self.writer.begin(out, self.cursor);
+                Place::NextService
+            }
+            Place::NextService => match self.services.next() {
+                Some((service, view)) => {
+                    self.writer.service(out, service.name().as_str());
+                    self.instances(out, view, None, full, last_heartbeat)
+                }
+                None if self.routes.is_some() => {
+                    self.writer.routes(out);
+                    Place::Route(0)
+                }
+                None => self.end(out),
+            },
+            Place::Within(view, after) => {
+                self.instances(out, view, Some(after), full, last_heartbeat)
+            }
+            Place::Route(at) => {
+                let routes = self.routes.as_ref();
+                let Some(route) = routes.and_then(|routes| routes.list.get(at)) else {
+                    return self.end(out);
+                };
+                self.writer.route(out, route);
+                Place::Route(at + 1)
+            }
+            Place::Done => Place::Done,
+        }
+    }
+
+    fn instances(
+        &mut self,
+        out: &mut Vec<u8>,
+        view: Arc<View>,
+        after: Option<ServiceId>,
+        full: usize,
+        last_heartbeat: &impl Fn(&Instance) -> Timestamp,
+    ) -> Place {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut reached = None;
+        for (id, one) in view.instances.range((from, Bound::Unbounded)) {
+            self.writer.instance(out, one, last_heartbeat(one));
+            if out.len() >= full {
+                reached = Some(id.clone());
+                break;
+            }
+        }
+        reached.map_or(Place::NextService, |id| Place::Within(view, id))
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) -> Place {
+        self.writer.end(out);
+        Place::Done
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,246 @@
+//! Watching over a WebSocket (RFC 6455): the same, as JSON texts `{"type","id","data"}`.
+
+use std::time::Duration;
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::time::timeout;
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        self, Message,
+        handshake::derive_accept_key,
+        protocol::{
+            CloseFrame, Role, WebSocketConfig,
+            frame::{
+                Frame,
+                coding::{CloseCode, Data, OpCode},
+            },
+        },
+    },
+};
+
+use super::{
+    feed::Feed,
+    frames::{Form, Piece},
+    gate::{Kind, Ticket},
+    stream::{Silence, Wanted},
+};
+use crate::{
+    api::schema,
+    http::{
+        answer::{Answer, Refusal},
+        connection::Peer,
+        state::Shared,
+    },
+};
+
+/// Clients have nothing to say but control frames: the longest message they may send, in bytes.
+const INCOMING_BYTES_MAX: usize = 4096;
+/// The buffers of an idle connection, in bytes.
+const BUFFER_BYTES: usize = 1024;
+/// So many signs of life are asked for without an answer before the client counts as gone.
+const PINGS_UNANSWERED_MAX: u32 = 3;
+/// How long the closing handshake may take.
+const CLOSE_TIME_MAX: Duration = Duration::from_secs(1);
+
+type Socket = WebSocketStream<TokioIo<Upgraded>>;
+
+/// Follow changes over a WebSocket.
+#[utoipa::path(
+    get, path = "/watch/ws", tag = "watching",
+    params(
+        ("service" = Option<Vec<String>>, Query, description = "Only the changes of these services; none means all"),
+        ("since" = Option<String>, Query, description = "Go on behind this cursor"),
+    ),
+    responses(
+        (status = 101, description = "JSON texts {\"type\":\"snapshot|event|resync\",\"id\",\"data\"}"),
+        (status = 422, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 426, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 429, body = schema::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn watch_socket(
+    State(shared): State<Shared>,
+    Peer(address): Peer,
+    mut request: Request,
+) -> Answer {
+    let accept = match handshake(request.headers()) {
+        Ok(accept) => accept,
+        Err(refusal) => return Ok(upgrade_required(refusal)),
+    };
+    let Some(upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
+        return Ok(upgrade_required("this connection can't be upgraded"));
+    };
+    let wanted = Wanted::read(&shared, request.headers(), request.uri().query())?;
+    let ticket = match shared.watching.gate.enter(address, Kind::Socket) {
+        Ok(ticket) => ticket,
+        Err(refused) => return Ok(refused.into_response()),
+    };
+    let feed = Feed::new(shared.clone(), Form::Socket, wanted.scope, wanted.start);
+    shared
+        .upgraded
+        .spawn(serve(upgrade, feed, shared.clone(), ticket));
+    Ok(switching(accept))
+}
+
+/// Checks the client's side of the handshake (RFC 6455, section 4.2.1); answers with the accept key.
+fn handshake(headers: &HeaderMap) -> Result<String, &'static str> {
+    let has = |name: header::HeaderName, word: &str| {
+        let values = headers.get_all(name).into_iter();
+        let mut words = values.flat_map(|value| value.to_str().unwrap_or("").split(','));
+        words.any(|known| known.trim().eq_ignore_ascii_case(word))
+    };
+    if !has(header::CONNECTION, "upgrade") || !has(header::UPGRADE, "websocket") {
+        return Err("this path is for WebSockets: upgrade the connection, or use /watch");
+    }
+    if !has(header::SEC_WEBSOCKET_VERSION, "13") {
+        return Err("only version 13 of WebSocket is spoken");
+    }
+    match headers.get(header::SEC_WEBSOCKET_KEY) {
+        Some(key) if key.len() == 24 => Ok(derive_accept_key(key.as_bytes())),
+        _ => Err("Sec-WebSocket-Key must be 16 bytes in base64"),
+    }
+}
+
+fn switching(accept: String) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    if let Ok(accept) = HeaderValue::try_from(accept) {
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    response
+}
+
+fn upgrade_required(detail: &str) -> Response {
+    let mut response = Refusal::new(426, detail).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(
+        header::SEC_WEBSOCKET_VERSION,
+        HeaderValue::from_static("13"),
+    );
+    response
+}
+
+async fn serve(upgrade: OnUpgrade, feed: Feed, shared: Shared, _ticket: Ticket) {
+    let upgraded = tokio::select! {
+        upgraded = upgrade => upgraded,
+        () = shared.closing.cancelled() => return,
+    };
+    // A client that left before it was answered has nobody to tell.
+    let Ok(upgraded) = upgraded else { return };
+    let config = WebSocketConfig::default()
+        .read_buffer_size(BUFFER_BYTES)
+        .write_buffer_size(BUFFER_BYTES)
+        .max_message_size(Some(INCOMING_BYTES_MAX))
+        .max_frame_size(Some(INCOMING_BYTES_MAX));
+    let io = TokioIo::new(upgraded);
+    let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
+    let end = tell(&mut socket, feed, &shared).await;
+    let close = match end {
+        End::Left => None,
+        End::Stopped => Some((CloseCode::Away, "musterd stops")),
+        End::TooLong => Some((CloseCode::Size, "messages of clients are not read")),
+    };
+    let close = close.map(|(code, reason)| CloseFrame {
+        code,
+        reason: reason.into(),
+    });
+    // Whether the client hears of it or is gone already: nothing is left to do.
+    let _ = timeout(CLOSE_TIME_MAX, socket.close(close)).await;
+}
+
+/// Why a socket is done with.
+enum End {
+    Left,
+    Stopped,
+    TooLong,
+}
+
+/// Look, act, wait; told to stop, it tells what has happened and ends.
+async fn tell(socket: &mut Socket, mut feed: Feed, shared: &Shared) -> End {
+    let mut silence = Silence::new(shared.config.watch.keep_alive);
+    let mut unanswered = 0;
+    loop {
+        while let Some(piece) = feed.next() {
+            if send(socket, frame(piece), shared).await.is_err() {
+                return End::Left;
+            }
+            while let Some(heard) = socket.next().now_or_never() {
+                match ended(heard) {
+                    Some(end) => return end,
+                    None => unanswered = 0,
+                }
+            }
+        }
+        if feed.is_closed() {
+            return End::Stopped;
+        }
+        tokio::select! {
+            () = feed.changed() => {}
+            () = shared.closing.cancelled() => feed.close(),
+            heard = socket.next() => match ended(heard) {
+                Some(end) => return end,
+                None => unanswered = 0,
+            },
+            () = silence.tick() => {
+                if unanswered == PINGS_UNANSWERED_MAX
+                    || send(socket, Message::Ping(Default::default()), shared).await.is_err()
+                {
+                    return End::Left;
+                }
+                unanswered += 1;
+            }
+        }
+    }
+}
+
+/// Whatever a client sends is ignored; when it closes or breaks the protocol, that is the end.
+fn ended(heard: Option<Result<Message, tungstenite::Error>>) -> Option<End> {
+    match heard {
+        Some(Ok(Message::Close(_))) | None => Some(End::Left),
+        Some(Ok(_)) => None,
+        Some(Err(tungstenite::Error::Capacity(_))) => Some(End::TooLong),
+        Some(Err(_)) => Some(End::Left),
+    }
+}
+
+/// Sends a message, for as long as a client may leave it unread.
+async fn send(socket: &mut Socket, message: Message, shared: &Shared) -> Result<(), ()> {
+    let sent = timeout(shared.config.write_timeout, socket.send(message));
+    tokio::select! {
+        sent = sent => match sent {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(()),
+        },
+        () = stuck(shared) => Err(()),
+    }
+}
+
+/// Returns some time after the door closed: who does not read by then is left.
+async fn stuck(shared: &Shared) {
+    shared.closing.cancelled().await;
+    tokio::time::sleep(CLOSE_TIME_MAX).await;
+}
+
+/// A message in pieces is a fragmented one (RFC 6455, section 5.4).
+fn frame(piece: Piece) -> Message {
+    let kind = if piece.first {
+        Data::Text
+    } else {
+        Data::Continue
+    };
+    Message::Frame(Frame::message(piece.bytes, OpCode::Data(kind), piece.last))
+}

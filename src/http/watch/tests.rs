@@ -1,0 +1,4 @@
+mod recent;
+mod socket;
+mod stream;
+mod wait;
