@@ -34,7 +34,7 @@ impl Own {
             listen: "127.0.0.1:0".to_owned(),
             ..Config::default()
         };
-        config.limits.memory_bytes = MEMORY;
+        config.limits.memory = bytesize::ByteSize::b(MEMORY as u64);
         let (runtime, stop) = (Runtime::new().unwrap(), CancellationToken::new());
         let listening = runtime.block_on(Broker::bind(config)).unwrap();
         let addr = listening.address().unwrap();
