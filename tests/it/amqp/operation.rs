@@ -72,7 +72,7 @@ impl Own {
                 assert_eq!(client.call(1, "basic.qos"), "basic.qos-ok");
             }
             Self::RabbitMq(rabbit) => {
-                drop(rabbit.ctl(&["set_vm_memory_high_watermark", "0.00001"]))
+                drop(rabbit.ctl(&["set_vm_memory_high_watermark", "0.00001"]));
             }
         }
     }
