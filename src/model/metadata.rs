@@ -47,8 +47,7 @@ impl Metadata {
     /// True when the object says the same, whatever the order of its keys. Values are compared as they
     /// are written, so that no digit of a number gets lost.
     pub fn same_as(&self, other: &Self) -> bool {
-        self.0 == other.0
-            || (self.0.len() == other.0.len() && self.written() == other.written())
+        self.0 == other.0 || (self.0.len() == other.0.len() && self.written() == other.written())
     }
 
     /// True when the top-level `key` has `text` as its value: a string's content, anything else's JSON.

@@ -122,7 +122,10 @@ impl Guard {
         Self {
             since_ms: now_ms,
             look_ms: now_ms,
-            suspects: silent.into_iter().map(|id| (id, Suspect::silent(now_ms))).collect(),
+            suspects: silent
+                .into_iter()
+                .map(|id| (id, Suspect::silent(now_ms)))
+                .collect(),
         }
     }
 
@@ -164,7 +167,11 @@ impl Guard {
 
     pub(super) fn release(&self, config: &GuardConfig, now_ms: u64) -> Option<Release> {
         let of = self.suspects.len();
-        let back = self.suspects.values().filter(|suspect| suspect.back).count();
+        let back = self
+            .suspects
+            .values()
+            .filter(|suspect| suspect.back)
+            .count();
         if 2 * back > of || of == 0 {
             return Some(Release::Renewed { back, of });
         }

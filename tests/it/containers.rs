@@ -29,7 +29,10 @@ fn the_compose_file_is_valid_and_publishes_on_loopback_only() {
     let file = fs::read_to_string(Path::new(ROOT).join("docker-compose.yml")).unwrap();
     let mut published = 0;
     for line in file.lines().map(str::trim) {
-        if let Some(port) = line.strip_prefix("- ").filter(|rest| rest.ends_with(|c: char| c.is_ascii_digit())) {
+        if let Some(port) = line
+            .strip_prefix("- ")
+            .filter(|rest| rest.ends_with(|c: char| c.is_ascii_digit()))
+        {
             assert!(port.starts_with("127.0.0.1:"), "{port}");
             published += 1;
         }
@@ -42,7 +45,10 @@ fn the_image_runs_as_nobody_and_asks_for_its_own_health() {
     let file = fs::read_to_string(Path::new(ROOT).join("Dockerfile")).unwrap();
     let last = file.rsplit("FROM ").next().unwrap();
     assert!(last.contains("USER 65532:65532"), "{last}");
-    assert!(last.contains("HEALTHCHECK") && last.contains(r#"["musterd", "health"]"#), "{last}");
+    assert!(
+        last.contains("HEALTHCHECK") && last.contains(r#"["musterd", "health"]"#),
+        "{last}"
+    );
     for line in file.lines().filter_map(|line| line.strip_prefix("COPY ")) {
         if line.starts_with("--from") {
             continue;

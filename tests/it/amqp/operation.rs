@@ -34,7 +34,7 @@ impl Own {
             listen: "127.0.0.1:0".to_owned(),
             ..Config::default()
         };
-        config.limits.memory_bytes = MEMORY;
+        config.limits.memory = bytesize::ByteSize::b(MEMORY as u64);
         let (runtime, stop) = (Runtime::new().unwrap(), CancellationToken::new());
         let listening = runtime.block_on(Broker::bind(config)).unwrap();
         let addr = listening.address().unwrap();
@@ -72,7 +72,7 @@ impl Own {
                 assert_eq!(client.call(1, "basic.qos"), "basic.qos-ok");
             }
             Self::RabbitMq(rabbit) => {
-                drop(rabbit.ctl(&["set_vm_memory_high_watermark", "0.00001"]))
+                drop(rabbit.ctl(&["set_vm_memory_high_watermark", "0.00001"]));
             }
         }
     }

@@ -108,7 +108,7 @@ fn elsewhere(url: &str) -> Target {
     let addr = host.to_socket_addrs().unwrap().next().unwrap();
     let mut client = Client::connect(addr);
     client.write(b"AMQP\0\0\x09\x01");
-    let kind = if client.receive(0).contains("product=SRabbitMQ") {
+    let kind = if client.receive(0).contains("platform=S'Erlang") {
         Kind::RabbitMq
     } else {
         Kind::Musterd
