@@ -34,7 +34,7 @@ pub struct Registration {
     pub weight: Option<u16>,
     /// Where it runs.
     pub zone: Option<String>,
-    /// At most 16.
+    /// At most `registry.checks_max`, default 16.
     pub checks: Option<Vec<Check>>,
 }
 
