@@ -62,7 +62,8 @@ impl Watchers for WebhookPort {
         match self.0.add(draft, start) {
             Ok(info) => Ok(shape(info)),
             Err(TransportError::Full { max, .. }) => Err(WatcherError::Full { max }),
-            Err(other) => Err(WatcherError::Url(super::chain(&other))),
+            Err(TransportError::Stopping) => Err(WatcherError::Stopping),
+            Err(error @ TransportError::Url(_)) => Err(WatcherError::Url(super::chain(&error))),
         }
     }
 

@@ -76,6 +76,9 @@ impl Watchers for Stage {
         if list.len() >= WATCHERS_MAX {
             return Err(WatcherError::Full { max: WATCHERS_MAX });
         }
+        if self.broken.lock().is_some() {
+            return Err(WatcherError::Stopping);
+        }
         if draft.callback_url.contains("169.254") {
             return Err(WatcherError::Url("is a link-local address".to_owned()));
         }

@@ -305,12 +305,16 @@ async fn webhooks_come_and_go() {
     let refused = api.expect(422, "POST", "/watchers", refused).await;
     assert_eq!(refused.json["errors"][0]["field"], "callback_url");
     api.expect(201, "POST", "/watchers", draft).await;
-    api.expect(429, "POST", "/watchers", draft).await;
+    let full = api.expect(429, "POST", "/watchers", draft).await;
+    assert_eq!(full.header("retry-after"), "60");
     let list = api.expect(200, "GET", "/watchers", "").await.json;
     assert_eq!(list["total_count"], 2);
     api.expect(204, "DELETE", &path, "").await;
     let gone = api.expect(404, "DELETE", &path, "").await;
     assert_eq!(gone.json["detail"], "Watcher not found");
+    *api.stage.broken.lock() = Some("stops");
+    let stopping = api.expect(503, "POST", "/watchers", draft).await;
+    assert_eq!(stopping.header("retry-after"), "10");
 }
 
 #[tokio::test]
