@@ -38,7 +38,6 @@ fn check_report(check: health::CheckReport) -> CheckReport {
         status: check.status,
         since: Some(check.since),
         flapping: check.flapping,
-        next: None,
         results: check.results.into_iter().map(probe_outcome).collect(),
     }
 }

@@ -63,7 +63,6 @@ impl Probes for Stage {
                 status: Status::Healthy,
                 since: Some(Timestamp(0)),
                 flapping: false,
-                next: None,
                 results: vec![result],
             }],
         })
