@@ -17,8 +17,10 @@ const SHAPE: Shape = Shape {
     own: &[
         "id",
         "watcher_id",
+        "signed",
         "created_at",
         "cursor",
+        "lag",
         "state",
         "delivered",
         "failed",
@@ -111,10 +113,14 @@ pub struct WatcherShape {
     pub callback_url: Box<str>,
     /// The kinds it wants; none wants all.
     pub events: Box<[EventKind]>,
+    /// Whether what is sent is signed.
+    pub signed: bool,
     /// Since when.
     pub created_at: Timestamp,
     /// How far it has come, as a cursor.
     pub cursor: String,
+    /// How many changes of what it follows it has not had.
+    pub lag: u64,
     /// `active`, or in a word why nothing is sent to it now.
     pub state: &'static str,
     /// Events it took.
@@ -135,8 +141,10 @@ impl WatcherShape {
         json.key("callback_url").text(&self.callback_url);
         json.key("events")
             .texts(self.events.iter().map(|kind| kind.as_str()));
+        json.key("signed").flag(self.signed);
         json.key("created_at").time(self.created_at);
         json.key("cursor").text(&self.cursor);
+        json.key("lag").number(self.lag);
         json.key("state").text(self.state);
         json.key("delivered").number(self.delivered);
         json.key("failed").number(self.failed);

@@ -33,10 +33,14 @@ pub struct Watcher {
     pub callback_url: String,
     /// The kinds of events it wants; none means all.
     pub events: Vec<String>,
+    /// Whether what is sent is signed.
+    pub signed: bool,
     /// Since when.
     pub created_at: String,
     /// How far it has come.
     pub cursor: String,
+    /// How many changes of what it follows it has not had.
+    pub lag: u64,
     /// "active", or why nothing is sent to it now.
     pub state: String,
     /// Events it took.

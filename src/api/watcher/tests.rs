@@ -55,8 +55,10 @@ fn the_secret_is_never_answered() {
         service_name: None,
         callback_url: "http://a/".into(),
         events: [EventKind::Healthy].into(),
+        signed: true,
         created_at: Timestamp(0),
         cursor: "1-2".into(),
+        lag: 7,
         state: "active",
         delivered: 1,
         failed: 2,
@@ -66,5 +68,6 @@ fn the_secret_is_never_answered() {
     let read: schema::Watchers = serde_json::from_slice(&answer).unwrap();
     assert_eq!((read.total_count, read.watchers.len()), (2, 2));
     assert_eq!(read.watchers[0].service_name, "*");
+    assert_eq!((read.watchers[0].signed, read.watchers[0].lag), (true, 7));
     assert!(!String::from_utf8(answer).unwrap().contains("secret"));
 }

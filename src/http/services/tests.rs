@@ -299,6 +299,7 @@ async fn webhooks_come_and_go() {
     let draft = r#"{"callback_url":"http://a/","service_name":"a","secret":"s"}"#;
     let made = api.expect(201, "POST", "/watchers", draft).await.json;
     let made: schema::Watcher = serde_json::from_value(made).unwrap();
+    assert!(made.signed);
     let path = format!("/watchers/{}", made.id.replace('/', "%2F"));
     api.expect(200, "GET", &path, "").await;
     let refused = r#"{"callback_url":"http://169.254.169.254/"}"#;
