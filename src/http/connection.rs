@@ -17,9 +17,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpStream, time::timeout};
 
 use super::{
+    config::HEADERS_MAX_DEFAULT,
     front::Front,
     pace::{Pace, Paced, Patience, Phase},
-    config::HEADERS_MAX_DEFAULT,
     state::Shared,
 };
 

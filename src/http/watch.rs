@@ -13,10 +13,7 @@ mod snapshot;
 mod socket;
 mod stream;
 
-use axum::{
-    http::{HeaderValue, header},
-    response::{IntoResponse, Response},
-};
+use axum::response::{IntoResponse, Response};
 use prometheus::IntCounter;
 
 pub use self::config::Config;

@@ -123,7 +123,6 @@ fn what_is_wrong_is_named() {
     check("ttl", json!("0s"), "0s is out of range 1s-86400s");
     check("ttl", json!("2d"), "172800s is out of range 1s-86400s");
     check("weight", json!(-1), "-1 is out of range 0-65535");
-    check("incarnation", json!("x"), "\"x\" is not a whole number");
     check(
         "health_check_url",
         json!("/health"),
@@ -319,4 +318,28 @@ proptest! {
         );
         let _ = registration(body.as_bytes(), &Defaults::default());
     }
+}
+
+#[test]
+fn an_incarnation_that_is_no_number_is_passed_over() {
+    for (said, read_as) in [
+        (json!("7"), Some(7)),
+        (json!("x"), None),
+        (json!({"a": 1}), None),
+        (Value::Null, None),
+    ] {
+        let parsed = read(&with("incarnation", said.clone())).unwrap();
+        assert_eq!(parsed.incarnation, read_as, "{said}");
+        assert_eq!(parsed.warnings, Vec::<String>::new(), "{said}");
+    }
+}
+
+#[test]
+fn checks_are_read_behind_a_wrong_address() {
+    let mut body = with("checks", json!([{"type": "foo"}, 5]));
+    body["host"] = json!("");
+    body["port"] = json!(0);
+    let problem = read(&body).unwrap_err();
+    let named: Vec<_> = problem.errors.iter().map(|error| &*error.field).collect();
+    assert_eq!(named, ["host", "port", "checks[0].type", "checks[1]"]);
 }
