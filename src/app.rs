@@ -178,6 +178,15 @@ impl App {
     }
 }
 
+/// Finds what is wrong with a configuration without opening a door.
+///
+/// # Errors
+/// A file that it names can't be used.
+pub fn check(config: &Config) -> Result<(), AppError> {
+    Client::new(&config.outbound, &Metrics::default())?;
+    Ok(())
+}
+
 /// Takes over what can be changed while the daemon runs: the log level and the CORS policy.
 #[derive(Debug)]
 pub struct Reloader {

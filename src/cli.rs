@@ -70,7 +70,13 @@ pub fn run() -> ExitCode {
     match arguments.command {
         None | Some(Command::Serve) => serve(&sources, config),
         Some(Command::Health(arguments)) => health::run(&arguments, &config),
-        Some(Command::CheckConfig) => ExitCode::SUCCESS,
+        Some(Command::CheckConfig) => match app::check(&config) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                complain(&app::chain(&error));
+                ExitCode::from(MISCONFIGURED)
+            }
+        },
     }
 }
 

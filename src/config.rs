@@ -109,6 +109,7 @@ impl Config {
             ("http", self.http.faults()),
             ("transport", self.transport.faults()),
             ("health", self.health.faults()),
+            ("log", self.log.faults()),
         ];
         for (section, sentences) in sections {
             faults.extend(

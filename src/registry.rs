@@ -169,7 +169,8 @@ impl Registry {
         Ok(now.wall)
     }
 
-    /// Replaces what an instance says of itself by what `edit` makes of it, in one step.
+    /// Replaces what an instance says of itself by what `edit` makes of it, in one step. The lease is
+    /// not renewed: this is no sign of life.
     ///
     /// # Errors
     /// The id is unknown, or `edit` refuses.
@@ -181,8 +182,7 @@ impl Registry {
         self.change(|state, now, out| {
             let known = state.table.instance(id).ok_or(RegistryError::Unknown)?;
             let edited = edit(&known.registration).map_err(UpdateError::Refused)?;
-            let registered = state.register(edited, Some(known.incarnation), now, out)?;
-            Ok(registered.instance)
+            Ok(state.edit(&known, edited, now, out))
         })
     }
 

@@ -119,6 +119,31 @@ impl State {
             _ => self.next_incarnation(),
         };
         known.beat.heard(now.mono_ms);
+        Ok(self.take_over(known, registration, incarnation, Lease::Running, now, out))
+    }
+
+    /// Takes what is said of an instance now, which is no sign of life by itself.
+    pub(super) fn edit(
+        &mut self,
+        known: &Arc<Instance>,
+        registration: Registration,
+        now: Now,
+        out: &mut Events,
+    ) -> Arc<Instance> {
+        let (incarnation, lease) = (known.incarnation, known.lease);
+        self.take_over(known, registration, incarnation, lease, now, out)
+            .instance
+    }
+
+    fn take_over(
+        &mut self,
+        known: &Arc<Instance>,
+        registration: Registration,
+        incarnation: u64,
+        lease: Lease,
+        now: Now,
+        out: &mut Events,
+    ) -> Registered {
         let same = known.registration.same_as(&registration);
         let registration = if same {
             Arc::clone(&known.registration)
@@ -128,12 +153,12 @@ impl State {
         let instance = Instance {
             observed: observed_again(known, &registration),
             registration,
-            lease: Lease::Running,
+            lease,
             incarnation,
             ..version_of(known)
         };
         if same {
-            let instance = if known.lease == Lease::Held {
+            let instance = if known.lease != lease {
                 let kind = kind_of(instance.status());
                 self.put(
                     instance,
@@ -148,10 +173,10 @@ impl State {
             } else {
                 self.replace(instance)
             };
-            return Ok(Registered {
+            return Registered {
                 instance,
                 outcome: Outcome::Renewed,
-            });
+            };
         }
         let instance = if known.name() == instance.name() {
             self.put(instance, Some(known), EventKind::Updated, None, now, out)
@@ -161,10 +186,10 @@ impl State {
             self.leave(known, EventKind::Deregistered, Some(&reason), now, out);
             self.put(instance, None, EventKind::Registered, None, now, out)
         };
-        Ok(Registered {
+        Registered {
             instance,
             outcome: Outcome::Updated,
-        })
+        }
     }
 
     pub(super) fn deregister(

@@ -26,6 +26,14 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// Everything that is wrong with it, each as a sentence that names the key.
+    pub fn faults(&self) -> Vec<String> {
+        let wrong = parse(&self.level).err();
+        wrong.iter().map(ToString::to_string).collect()
+    }
+}
+
 /// How a log line looks.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]

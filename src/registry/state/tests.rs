@@ -99,6 +99,24 @@ fn registering_again_is_an_upsert() {
 }
 
 #[test]
+fn an_edit_is_no_sign_of_life() {
+    let (mut state, mut out) = (state(), Vec::new());
+    let known = state
+        .register(registration("a", "web"), None, at(0), &mut out)
+        .unwrap()
+        .instance;
+    out.clear();
+    let mut other = registration("a", "web");
+    other.weight = 7;
+    let edited = state.edit(&known, other, at(30), &mut out);
+    assert_eq!(told(&mut out), ["updated a healthy"]);
+    assert_eq!(edited.incarnation, known.incarnation);
+    assert_eq!(edited.beat.last_renewed_ms(), 0);
+    state.expire(at(60), &mut out);
+    assert_eq!(told(&mut out), ["expired a -"]);
+}
+
+#[test]
 fn another_service_name_leaves_the_old_one() {
     let (mut state, mut out) = (state(), Vec::new());
     state
