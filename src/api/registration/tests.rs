@@ -343,3 +343,14 @@ fn checks_are_read_behind_a_wrong_address() {
     let named: Vec<_> = problem.errors.iter().map(|error| &*error.field).collect();
     assert_eq!(named, ["host", "port", "checks[0].type", "checks[1]"]);
 }
+
+#[test]
+fn only_an_ipv6_address_has_colons() {
+    for host in ["::1", "[::1]", "fe80::1%eth0", "a-b.c", "127.0.0.1", "ünï"] {
+        assert!(read(&with("host", json!(host))).is_ok(), "{host}");
+    }
+    for host in ["h:80", "127.0.0.1:80", "[::1]:80", "h%41", "::1::2"] {
+        let problem = read(&with("host", json!(host))).unwrap_err();
+        assert_eq!(problem.errors[0].field, "host", "{host}");
+    }
+}
