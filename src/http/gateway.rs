@@ -98,6 +98,7 @@ impl Shared {
         (status = 200, body = schema::Route),
         (status = 422, body = schema::Problem, content_type = "application/problem+json"),
         (status = 503, description = "There are too many", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is larger than `http.body_max`", body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn set(State(shared): State<Shared>, id: Name, Text(body): Text) -> Answer {

@@ -68,7 +68,7 @@ pub(super) async fn system_info(State(shared): State<Shared>) -> Response {
 /// Every metric, in the Prometheus text format.
 #[utoipa::path(
     get, path = "/metrics", tag = "operations",
-    responses((status = 200, content_type = "text/plain; version=0.0.4", body = String))
+    responses((status = 200, content_type = "text/plain; version=0.0.4; charset=utf-8", body = String))
 )]
 pub(super) async fn metrics(State(shared): State<Shared>) -> Response {
     let mut response = shared.metrics.render().into_response();

@@ -18,6 +18,7 @@ use crate::api::{OverrideDraft, schema};
         (status = 200, body = schema::Instance),
         (status = 404, body = schema::Problem, content_type = "application/problem+json"),
         (status = 422, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is larger than `http.body_max`", body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn set(State(shared): State<Shared>, id: Name, Text(body): Text) -> Answer {

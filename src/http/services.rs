@@ -25,6 +25,8 @@ use crate::{
         (status = 200, body = schema::Registered),
         (status = 409, description = "A newer incarnation is registered", body = schema::Problem, content_type = "application/problem+json"),
         (status = 422, description = "Names every wrong field", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is larger than `http.body_max`", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 503, description = "There are too many instances", body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn register(
@@ -59,6 +61,7 @@ pub(super) async fn register(
         (status = 200, body = schema::Done),
         (status = 404, body = schema::Problem, content_type = "application/problem+json"),
         (status = 409, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The incarnation is no number", body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn deregister(
@@ -96,6 +99,7 @@ pub(super) async fn instance(State(shared): State<Shared>, id: Name) -> Answer {
         (status = 200, body = schema::Instance),
         (status = 404, body = schema::Problem, content_type = "application/problem+json"),
         (status = 422, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is larger than `http.body_max`", body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn patch(State(shared): State<Shared>, id: Name, Text(body): Text) -> Answer {
@@ -116,6 +120,7 @@ pub(super) async fn patch(State(shared): State<Shared>, id: Name, Text(body): Te
         (status = 200, body = schema::Done),
         (status = 404, body = schema::Problem, content_type = "application/problem+json"),
         (status = 409, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The incarnation is no number", body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn heartbeat(
@@ -141,6 +146,7 @@ pub(super) async fn heartbeat(
     responses(
         (status = 200, body = schema::BatchVerdicts),
         (status = 422, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is larger than `http.body_max`", body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn heartbeats(State(shared): State<Shared>, Text(body): Text) -> Answer {

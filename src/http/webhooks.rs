@@ -30,6 +30,7 @@ const STOPPING_PAUSE_SECS: u16 = 10;
         (status = 422, body = schema::Problem, content_type = "application/problem+json"),
         (status = 429, description = "There are too many: one has to go first; Retry-After", body = schema::Problem, content_type = "application/problem+json"),
         (status = 503, description = "The daemon is stopping; Retry-After", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is larger than `http.body_max`", body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn add(State(shared): State<Shared>, Text(body): Text) -> Answer {
