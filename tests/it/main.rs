@@ -6,6 +6,7 @@
 
 mod amqp;
 mod architecture;
+mod broker_pages;
 mod daemon;
 mod http;
 mod rabbitmq;
