@@ -165,7 +165,7 @@ impl Broker {
         for cell in self.shared.vhosts.values() {
             cell.lock().largest(max, &mut sizes);
         }
-        sizes.sort_by(|a, b| (b.ready + b.unacked).cmp(&(a.ready + a.unacked)));
+        sizes.sort_by_key(|size| std::cmp::Reverse(size.ready + size.unacked));
         sizes.truncate(max);
         sizes
     }
