@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties,
     options::{
@@ -265,6 +266,29 @@ async fn the_largest_queues_have_metrics_of_their_own() {
         assert!(page.lines().any(|own| own == line), "{line} in {page}");
     }
     assert!(!page.contains(r#"queue="small""#), "{page}");
+
+    // Who does not acknowledge has settled what it gets; the next largest queue takes the place.
+    let consume = BasicConsumeOptions {
+        no_ack: true,
+        ..BasicConsumeOptions::default()
+    };
+    let arguments = FieldTable::default();
+    let consumer = channel.basic_consume("large".into(), "".into(), consume, arguments);
+    let mut consumer = consumer.await.unwrap();
+    for _ in 0..3 {
+        let delivery = tokio::time::timeout(PATIENCE, consumer.next()).await;
+        assert_eq!(delivery.unwrap().unwrap().unwrap().data, b"body");
+    }
+    let (_, page) = daemon.ask(Method::GET, "/metrics").await;
+    for line in [
+        "musterd_broker_delivered_total 3",
+        "musterd_broker_acked_total 3",
+        r#"musterd_broker_queue_messages_ready{queue="middle",vhost="/"} 2"#,
+        r#"musterd_broker_queue_messages_ready{queue="_others",vhost=""} 1"#,
+    ] {
+        assert!(page.lines().any(|own| own == line), "{line} in {page}");
+    }
+    assert!(!page.contains(r#"queue="large""#), "{page}");
     drop(connection);
     daemon.stopped().await;
 }
