@@ -104,12 +104,22 @@ impl Config {
                 faults.push(Fault::new(key, format!("\"{listen}\" {told}")));
             }
         }
-        let own = self.http.faults().into_iter();
-        faults.extend(own.map(|sentence| Fault::new("http", sentence)));
-        let own = self.transport.faults().into_iter();
-        faults.extend(own.map(|sentence| Fault::new("transport", sentence)));
-        let own = self.health.faults().into_iter();
-        faults.extend(own.map(|sentence| Fault::new("health", sentence)));
+        let sections = [
+            ("registry", self.registry.faults()),
+            ("http", self.http.faults()),
+            ("transport", self.transport.faults()),
+            ("health", self.health.faults()),
+        ];
+        for (section, sentences) in sections {
+            faults.extend(
+                sentences
+                    .into_iter()
+                    .map(|sentence| Fault::new(section, sentence)),
+            );
+        }
+        if self.stop.grace.is_zero() {
+            faults.push(Fault::new("stop.grace", "must be longer than nothing"));
+        }
         faults
     }
 }

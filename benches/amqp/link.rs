@@ -79,10 +79,10 @@ impl Link {
         out.clear();
         // channel_max 2047, frame_max 131072, no heartbeat.
         method(&mut out, 0, 10, 31, |out| {
-            out.extend_from_slice(&[7, 0xFF, 0, 2, 0, 0, 0, 0])
+            out.extend_from_slice(&[7, 0xFF, 0, 2, 0, 0, 0, 0]);
         });
         method(&mut out, 0, 10, 40, |out| {
-            out.extend_from_slice(b"\x01/\0\0")
+            out.extend_from_slice(b"\x01/\0\0");
         });
         link.write(&out);
         link.wait_for(10_041);

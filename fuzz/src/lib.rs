@@ -232,6 +232,7 @@ impl Broker {
             assert!(turns < TURNS_MAX, "there is always something to deliver");
             let mut dirty = Vec::new();
             self.vhost.dirty(&mut dirty);
+            drop(self.vhost.garbage());
             let mut resumed = false;
             for Client {
                 session,

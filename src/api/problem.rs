@@ -52,6 +52,19 @@ impl Problem {
         }
     }
 
+    /// Both at once where both name fields, else the one that does not.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        match (self.status, other.status) {
+            (422, 422) => {
+                self.errors.extend(other.errors);
+                Self::invalid(self.errors)
+            }
+            (422, _) => other,
+            _ => self,
+        }
+    }
+
     /// A 422 about one field.
     pub fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::invalid(vec![FieldError {

@@ -61,7 +61,10 @@ pub fn registration(body: &[u8], defaults: &Defaults) -> Result<Parsed, Problem>
     let mut faults = Faults::default();
     faults.pass_over(&object.unknown);
     let draft = Draft::read(&object, defaults, &mut faults);
-    let incarnation = faults.optional(&object, "incarnation", read::count);
+    // What GET gave may come back, in whatever shape: only a number means something.
+    let incarnation = object
+        .get("incarnation")
+        .and_then(|value| read::count(value).ok());
     match draft {
         Some(registration) if faults.errors.is_empty() => Ok(Parsed {
             registration,
@@ -95,17 +98,19 @@ impl Draft {
         let ttl = faults.optional(object, "ttl", ttl);
         let weight = faults.optional(object, "weight", weight);
         let zone = faults.optional(object, "zone", label);
-        // The checks need an address; without one its faults are told, the checks' own with the next try.
-        let (host, port) = (host?, port?);
         let checks = match object.get("checks") {
-            Some(value) => checks::read(value, &host, port, defaults, faults),
+            // Any address will do to find the faults of checks when the instance's own is one.
+            Some(value) => {
+                let host = host.as_deref().unwrap_or("localhost");
+                checks::read(value, host, port.unwrap_or(1), defaults, faults)
+            }
             None => Box::default(),
         };
         Some(Registration {
             service_id: service_id?,
             service_name: service_name?,
-            host,
-            port,
+            host: host?,
+            port: port?,
             metadata: metadata.unwrap_or_default(),
             health_check_url,
             tags: tags.unwrap_or_default(),

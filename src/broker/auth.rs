@@ -25,7 +25,7 @@ pub use self::{
     user::{User, VhostDenied},
 };
 use self::{
-    password::{DigestKey, Hashed},
+    password::{Digest, DigestKey, Hashed},
     throttle::Throttle,
     user::Check,
 };
@@ -89,7 +89,7 @@ pub struct Authenticator {
     key: DigestKey,
     /// What a password is compared with when there is no such user: it takes as long.
     nobody: Option<Hashed>,
-    throttle: Mutex<Throttle>,
+    throttle: Arc<Mutex<Throttle>>,
     /// One for each hash that is being computed.
     checks: Arc<Semaphore>,
     /// One for each login that waits for that.
@@ -116,7 +116,7 @@ impl Authenticator {
         Ok(Self {
             key,
             nobody,
-            throttle: Mutex::new(Throttle::new(config, users.len())),
+            throttle: Arc::new(Mutex::new(Throttle::new(config, users.len()))),
             checks: Arc::new(Semaphore::new(config.checks_at_once.max(1))),
             waiting: Semaphore::new(config.checks_waiting.max(1)),
             users,
@@ -139,29 +139,24 @@ impl Authenticator {
         }
         self.admit(name, peer)?;
         let right = match user.map(|user| &user.check) {
-            Some(Check::Digest(digest)) => {
-                self.key
-                    .matches(digest, &credentials.user, &credentials.password)
-            }
+            Some(Check::Digest(digest)) => self.compare(digest, user, credentials, peer),
             Some(Check::Hashed { .. }) if self.remembers(user, credentials) => true,
             Some(Check::Hashed { hash, .. }) => self.compute(hash, user, credentials, peer).await?,
             Some(Check::CertificateOnly) | None => match &self.nobody {
                 Some(hash) => self.compute(hash, None, credentials, peer).await?,
-                None => false,
+                None => {
+                    self.throttle.lock().failed(name, peer, Instant::now());
+                    false
+                }
             },
         };
-        let now = Instant::now();
-        let mut throttle = self.throttle.lock();
-        match user.filter(|_| right) {
-            Some(user) => {
-                throttle.succeeded(&user.name, peer, now);
-                Ok(user.clone())
-            }
-            None => {
-                throttle.failed(name, peer, now);
-                Err(Refused::Wrong)
-            }
-        }
+        let Some(user) = user.filter(|_| right) else {
+            return Err(Refused::Wrong);
+        };
+        self.throttle
+            .lock()
+            .succeeded(&user.name, peer, Instant::now());
+        Ok(user.clone())
     }
 
     /// Lets a user in whom a certificate named.
@@ -195,8 +190,26 @@ impl Authenticator {
             .matches(digest, &credentials.user, &credentials.password)
     }
 
-    /// Computes a hash when it is its turn, and remembers a password that was right. For nobody,
-    /// none is.
+    /// Compares a digest, and notes a failure.
+    fn compare(
+        &self,
+        digest: &Digest,
+        user: Option<&Arc<User>>,
+        credentials: &Credentials,
+        peer: IpAddr,
+    ) -> bool {
+        let right = self
+            .key
+            .matches(digest, &credentials.user, &credentials.password);
+        if !right {
+            let name = user.map(|user| &user.name);
+            self.throttle.lock().failed(name, peer, Instant::now());
+        }
+        right
+    }
+
+    /// Computes a hash when it is its turn. Notes a failure, and remembers a password that was
+    /// right. For nobody, none is.
     async fn compute(
         &self,
         hash: &Hashed,
@@ -213,14 +226,19 @@ impl Authenticator {
             .map_err(|_| Refused::Failed)?;
         drop(place);
         // While this one waited, others may have failed, or succeeded with the same password.
-        self.admit(user.map(|user| &user.name), peer)?;
+        let name = user.map(|user| user.name.clone());
+        self.admit(name.as_ref(), peer)?;
         if self.remembers(user, credentials) {
             return Ok(true);
         }
         let (hash, password) = (hash.clone(), credentials.password.clone());
+        let throttle = Arc::clone(&self.throttle);
+        // Goes on to its end, and counts, even when the client does not wait for the answer.
         let computed = task::spawn_blocking(move || {
-            let right = hash.verify(&password);
-            // Held until here even when nobody waits for the answer any more.
+            let right = hash.verify(&password) && name.is_some();
+            if !right {
+                throttle.lock().failed(name.as_ref(), peer, Instant::now());
+            }
             drop(turn);
             right
         });
@@ -230,7 +248,7 @@ impl Authenticator {
         {
             remembered.get_or_init(|| self.key.digest(&credentials.user, &credentials.password));
         }
-        Ok(right && user.is_some())
+        Ok(right)
     }
 }
 

@@ -55,7 +55,7 @@ impl Default for Limits {
             message_size: ByteSize::mib(16),
             queues: 100_000,
             exchanges: 10_000,
-            bindings: 1_000_000,
+            bindings: 200_000,
             consumers_per_channel: 10_000,
             unacked_per_channel: ByteSize::mib(256),
             transaction_per_channel: ByteSize::mib(64),

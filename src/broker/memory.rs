@@ -69,3 +69,56 @@ impl Memory {
         alarm
     }
 }
+
+/// What one connection holds outside of queues counts for it and for the broker.
+#[derive(Clone, Debug)]
+pub struct Account {
+    own: Arc<Memory>,
+    all: Arc<Memory>,
+}
+
+/// Bytes on an account, given back when it is dropped.
+#[derive(Debug, Default)]
+pub struct Charge {
+    account: Option<Account>,
+    bytes: usize,
+}
+
+impl Account {
+    /// An account that may hold `limit` bytes.
+    pub fn new(all: Arc<Memory>, limit: usize) -> Self {
+        Self {
+            own: Memory::new(limit),
+            all,
+        }
+    }
+
+    /// Whether more is held than may be.
+    pub fn is_over(&self) -> bool {
+        self.own.used() > self.own.high()
+    }
+}
+
+impl Charge {
+    /// Counts more bytes.
+    pub fn add(&mut self, account: &Account, bytes: usize) {
+        let account = self.account.get_or_insert_with(|| account.clone());
+        account.own.take(bytes);
+        account.all.take(bytes);
+        self.bytes += bytes;
+    }
+
+    /// Bytes counted.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        if let Some(account) = &self.account {
+            account.own.give(self.bytes);
+            account.all.give(self.bytes);
+        }
+    }
+}

@@ -151,9 +151,12 @@ impl Outbox {
         waiting.schedule()
     }
 
-    /// Whether there is no room for deliveries.
+    /// Whether there is no room; if so, [`Self::wrote`] tells when there is again.
     pub fn is_full(&self) -> bool {
-        self.waiting.lock().unsent >= self.room
+        let mut waiting = self.waiting.lock();
+        let full = waiting.unsent >= self.room;
+        waiting.starved |= full;
+        full
     }
 
     /// Bytes not sent yet.

@@ -36,7 +36,7 @@ pub struct Peer {
     pub frame_max: AtomicU32,
     /// Whether the client understands a `basic.cancel` from us.
     pub cancel_notify: AtomicBool,
-    /// Whether deliveries were refused for want of room, and there is room now.
+    /// Whether somebody found no room, and there is room now.
     pub resume: AtomicBool,
     /// Bytes written to its socket.
     pub sent_bytes: AtomicU64,

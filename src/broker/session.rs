@@ -18,6 +18,7 @@ use self::{channel::SessionChannel, content::Incoming};
 use super::{
     auth::{Access, Grant, Resource},
     exception::Exception,
+    memory::Account,
     peer::Peer,
     queue::{ConnectionId, QueueId},
     vhost::{Now, Vhost},
@@ -26,6 +27,9 @@ use super::{
         method::{MethodSpec, channel as wire_channel, connection},
     },
 };
+
+/// How many messages of the largest size a connection may send in pieces at a time.
+const UNFINISHED_MAX: u64 = 4;
 
 /// The limits that client and server agreed on, and those of the server alone.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +72,10 @@ pub struct Session {
     channels: HashMap<u16, SessionChannel>,
     /// Channels with confirms that are not sent yet.
     unconfirmed: Vec<u16>,
+    /// Channels on which a publish began in this batch.
+    unfinished: Vec<u16>,
+    /// What counts the bodies that are arriving.
+    account: Option<Account>,
     /// Where the message at hand goes: scratch.
     routed: Vec<QueueId>,
     published: bool,
@@ -95,6 +103,8 @@ impl Session {
             phase: Phase::Running,
             channels: HashMap::new(),
             unconfirmed: Vec::new(),
+            unfinished: Vec::new(),
+            account: None,
             routed: Vec::new(),
             published: false,
             raised: None,
@@ -138,6 +148,13 @@ impl Session {
         while let Some(number) = self.unconfirmed.pop() {
             if let Some(channel) = self.channels.get_mut(&number) {
                 channel.send_confirms(&self.peer, number);
+            }
+        }
+        while let Some(number) = self.unfinished.pop() {
+            if let Some(channel) = self.channels.get_mut(&number)
+                && let Some(incoming) = &mut channel.incoming
+            {
+                incoming.detach();
             }
         }
     }
@@ -223,7 +240,14 @@ impl Session {
                 self.advance(number, incoming, scene)
             }
             (FrameKind::Body, Some(mut incoming)) if !incoming.awaits_header() => {
-                incoming.append(&frame.payload)?;
+                let limit = UNFINISHED_MAX * self.limits.message_bytes;
+                incoming.append(&frame.payload, || {
+                    let account = self.account.get_or_insert_with(|| {
+                        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+                        Account::new(Arc::clone(scene.vhost.memory()), limit)
+                    });
+                    account.clone()
+                })?;
                 self.advance(number, incoming, scene)
             }
             (_, None) => Err(Exception::unexpected_frame(
@@ -248,6 +272,7 @@ impl Session {
         }
         if let Some(channel) = self.channels.get_mut(&number) {
             channel.incoming = Some(incoming);
+            self.unfinished.push(number);
         }
         Ok(())
     }

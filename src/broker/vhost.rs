@@ -158,6 +158,11 @@ impl Vhost {
         &self.name
     }
 
+    /// What counts the bytes held on behalf of clients.
+    pub fn memory(&self) -> &Arc<Memory> {
+        &self.memory
+    }
+
     /// Hands persistent messages of durable queues to a store from now on.
     pub fn keep_with(&mut self, keeper: Box<dyn Keeper>) {
         self.keeper = Some(keeper);

@@ -90,17 +90,17 @@ impl Sources {
         }
         let mut faults = Vec::new();
         check_leaves(&mut tree, &mut Vec::new(), &mut faults);
-        if !faults.is_empty() {
-            return Err(ConfigError::Faults(faults));
+        // What is left can be read: the faulty leaves are gone.
+        match read(tree) {
+            Ok(config) => {
+                faults.extend(config.faults());
+                if faults.is_empty() {
+                    return Ok(config);
+                }
+            }
+            Err(message) => faults.push(Fault::new("configuration", message)),
         }
-        let config = read(tree)
-            .map_err(|message| ConfigError::Faults(vec![Fault::new("configuration", message)]))?;
-        let faults = config.faults();
-        if faults.is_empty() {
-            Ok(config)
-        } else {
-            Err(ConfigError::Faults(faults))
-        }
+        Err(ConfigError::Faults(faults))
     }
 
     fn read_file(&self) -> Result<Map<String, Value>, ConfigError> {
@@ -137,8 +137,9 @@ fn insert(tree: &mut Map<String, Value>, parts: &[String], text: &str) {
     }
 }
 
-/// Reads every leaf by itself, so that each fault is found and none hides another. A text where a
-/// list belongs (the environment has only texts) is taken as its parts between commas.
+/// Reads every leaf by itself, so that each fault is found and none hides another, and takes the
+/// faulty ones out. A text where a list belongs (the environment has only texts) is taken as its
+/// parts between commas.
 fn check_leaves(tree: &mut Map<String, Value>, path: &mut Vec<String>, faults: &mut Vec<Fault>) {
     let mut keys: Vec<_> = tree.keys().cloned().collect();
     keys.sort();
@@ -153,7 +154,10 @@ fn check_leaves(tree: &mut Map<String, Value>, path: &mut Vec<String>, faults: &
                 if let Err(message) = read(branch(path, value.clone())) {
                     match as_list(value).filter(|list| read(branch(path, list.clone())).is_ok()) {
                         Some(list) => *value = list,
-                        None => faults.push(Fault::new(path.join("."), message)),
+                        None => {
+                            faults.push(Fault::new(path.join("."), message));
+                            tree.remove(&path[path.len() - 1]);
+                        }
                     }
                 }
             }

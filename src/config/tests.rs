@@ -74,6 +74,16 @@ fn every_fault_is_told_at_once_by_its_key() {
         ]
     );
     assert_eq!(
+        faults(&flags(&[
+            ("registry.guard.share", "2"),
+            ("registry.instances_max", "0"),
+            ("stop.grace", "0s"),
+            ("http.nothing", "1"),
+        ])),
+        ["http.nothing", "registry", "registry", "stop.grace"],
+        "one kind of fault does not hide the other"
+    );
+    assert_eq!(
         faults(&flags(&[("http.listen", "localhost"), ("dns.listen", "1")])),
         ["http.listen", "dns.listen"]
     );

@@ -99,3 +99,6 @@ impl Config {
         faults
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,8 +33,12 @@ pub(super) async fn register(
     Text(body): Text,
 ) -> Answer {
     let began = Instant::now();
-    let incarnation = incarnation(query.as_deref())?;
-    let parsed = api::registration(&body, &shared.defaults)?;
+    let parsed = api::registration(&body, &shared.defaults);
+    let (incarnation, parsed) = match (incarnation(query.as_deref()), parsed) {
+        (Ok(incarnation), Ok(parsed)) => (incarnation, parsed),
+        (Err(query), Err(body)) => return Err(query.and(body).into()),
+        (Err(wrong), _) | (_, Err(wrong)) => return Err(wrong.into()),
+    };
     let registered = shared.registry.register(parsed.registration, incarnation)?;
     let answer = api::registered(&registered.instance, shared.now(), &parsed.warnings);
     shared
@@ -197,7 +201,7 @@ impl Shared {
 }
 
 /// The `incarnation` of a query.
-fn incarnation(query: Option<&str>) -> Result<Option<u64>, Refusal> {
+fn incarnation(query: Option<&str>) -> Result<Option<u64>, Problem> {
     let Some(query) = query else {
         return Ok(None);
     };
@@ -207,7 +211,7 @@ fn incarnation(query: Option<&str>) -> Result<Option<u64>, Refusal> {
     };
     let wrong = || {
         let message = format!("must be a whole number, not \"{value}\"");
-        Refusal(Problem::field("incarnation", message))
+        Problem::field("incarnation", message)
     };
     value.trim().parse().map(Some).map_err(|_| wrong())
 }

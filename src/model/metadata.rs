@@ -1,9 +1,9 @@
 //! Free-form data of a registration: a JSON object kept as compact text.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 /// A JSON object, kept as the compact text it is answered with; a parsed map costs five times the memory.
 #[derive(Clone, Eq, PartialEq)]
@@ -44,18 +44,31 @@ impl Metadata {
         serde_json::from_str(&self.0).unwrap_or_default()
     }
 
-    /// True when the object says the same, whatever the order of its keys.
+    /// True when the object says the same, whatever the order of its keys. Values are compared as they
+    /// are written, so that no digit of a number gets lost.
     pub fn same_as(&self, other: &Self) -> bool {
-        self.0 == other.0 || (self.0.len() == other.0.len() && self.to_value() == other.to_value())
+        self.0 == other.0 || (self.0.len() == other.0.len() && self.written() == other.written())
     }
 
     /// True when the top-level `key` has `text` as its value: a string's content, anything else's JSON.
     pub fn has(&self, key: &str, text: &str) -> bool {
-        match self.to_value().get(key) {
-            Some(Value::String(value)) => value == text,
-            Some(value) => *text == *value.to_string(),
-            None => false,
+        let values = self.values();
+        let Some(value) = values.get(key).map(|value| value.get()) else {
+            return false;
+        };
+        if value.starts_with('"') {
+            return serde_json::from_str::<String>(value).is_ok_and(|value| value == text);
         }
+        value == text
+    }
+
+    fn values(&self) -> BTreeMap<String, &RawValue> {
+        serde_json::from_str(&self.0).unwrap_or_default()
+    }
+
+    fn written(&self) -> BTreeMap<String, &str> {
+        let values = self.values().into_iter();
+        values.map(|(key, value)| (key, value.get())).collect()
     }
 }
 

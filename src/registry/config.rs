@@ -38,3 +38,29 @@ impl Default for Config {
         }
     }
 }
+
+impl Config {
+    /// Everything that is wrong with it, each as a sentence that names the key.
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let sizes = [
+            ("instances_max", self.instances_max),
+            ("log_entries_max", self.log_entries_max),
+        ];
+        for (key, size) in sizes {
+            if size == 0 {
+                faults.push(format!("registry.{key} must be at least 1"));
+            }
+        }
+        if self.ttl_default < Duration::from_secs(1) {
+            faults.push("registry.ttl_default must be at least 1s".to_owned());
+        }
+        let share = self.guard.share;
+        if share.is_nan() || share <= 0.0 || share > 1.0 {
+            faults.push(format!(
+                "registry.guard.share is {share}, it must be above 0 and at most 1"
+            ));
+        }
+        faults
+    }
+}

@@ -81,8 +81,26 @@ pub(super) struct Guard {
     since_ms: u64,
     /// When it looks at its suspects next.
     look_ms: u64,
-    /// Those that were silent when it engaged or fell silent since; true when they came back.
-    suspects: HashMap<ServiceId, bool>,
+    /// Those that were silent when it engaged, or fell silent since.
+    suspects: HashMap<ServiceId, Suspect>,
+}
+
+/// One instance that fell silent.
+#[derive(Clone, Copy, Debug)]
+struct Suspect {
+    /// Signs of life after this moment are news of it.
+    since_ms: u64,
+    /// Whether there was one.
+    back: bool,
+}
+
+impl Suspect {
+    fn silent(now_ms: u64) -> Self {
+        Self {
+            since_ms: now_ms,
+            back: false,
+        }
+    }
 }
 
 /// Why a guard ends.
@@ -104,7 +122,10 @@ impl Guard {
         Self {
             since_ms: now_ms,
             look_ms: now_ms,
-            suspects: silent.into_iter().map(|id| (id, false)).collect(),
+            suspects: silent
+                .into_iter()
+                .map(|id| (id, Suspect::silent(now_ms)))
+                .collect(),
         }
     }
 
@@ -124,17 +145,20 @@ impl Guard {
         self.suspects.keys()
     }
 
-    pub(super) fn suspect(&mut self, id: &ServiceId) {
-        self.suspects.insert(id.clone(), false);
+    /// Counts an instance whose lease ran out just now among the silent ones, also when it had come
+    /// back before.
+    pub(super) fn suspect(&mut self, id: &ServiceId, now_ms: u64) {
+        self.suspects.insert(id.clone(), Suspect::silent(now_ms));
     }
 
-    /// True when `instance` has given a sign of life since the guard engaged; remembered.
+    /// True when `instance` has given a sign of life since it fell silent; remembered.
     pub(super) fn came_back(&mut self, instance: &Instance) -> bool {
-        let back = instance.beat.last_renewed_ms() > self.since_ms;
-        if let Some(known) = self.suspects.get_mut(instance.id()) {
-            *known = back;
-        }
-        back
+        let renewed_ms = instance.beat.last_renewed_ms();
+        let Some(suspect) = self.suspects.get_mut(instance.id()) else {
+            return false;
+        };
+        suspect.back = renewed_ms > suspect.since_ms;
+        suspect.back
     }
 
     pub(super) fn left(&mut self, id: &ServiceId) {
@@ -143,7 +167,11 @@ impl Guard {
 
     pub(super) fn release(&self, config: &GuardConfig, now_ms: u64) -> Option<Release> {
         let of = self.suspects.len();
-        let back = self.suspects.values().filter(|back| **back).count();
+        let back = self
+            .suspects
+            .values()
+            .filter(|suspect| suspect.back)
+            .count();
         if 2 * back > of || of == 0 {
             return Some(Release::Renewed { back, of });
         }

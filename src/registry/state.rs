@@ -394,10 +394,10 @@ impl State {
     }
 }
 
-/// Refuses a caller that names another incarnation than the current one.
+/// Refuses a caller that names an older incarnation than the current one.
 pub(super) fn current(known: &Instance, incarnation: Option<u64>) -> Result<(), RegistryError> {
     match incarnation {
-        Some(given) if given != known.incarnation => Err(conflict(known)),
+        Some(given) if given < known.incarnation => Err(conflict(known)),
         _ => Ok(()),
     }
 }

@@ -6,6 +6,7 @@ mod client;
 mod clients;
 mod codec;
 mod journeys;
+mod operation;
 mod protocol;
 mod robustness;
 mod target;

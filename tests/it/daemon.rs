@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A daemon of the test's own, on free ports; killed when it goes out of scope.
-struct Daemon {
+pub(crate) struct Daemon {
     child: Child,
-    url: String,
+    pub(crate) url: String,
     log: mpsc::Receiver<Value>,
 }
 
@@ -27,7 +27,7 @@ impl Drop for Daemon {
 }
 
 impl Daemon {
-    fn start(arguments: &[&str]) -> Self {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         let mut child = musterd(arguments).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let (tx, log) = mpsc::channel();

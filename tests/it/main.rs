@@ -7,6 +7,8 @@
 mod amqp;
 mod architecture;
 mod broker_pages;
+mod containers;
 mod daemon;
 mod http;
+mod page;
 mod rabbitmq;

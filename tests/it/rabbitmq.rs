@@ -21,7 +21,7 @@ epmd -port "$ERL_EPMD_PORT" -address 127.0.0.1 >>"$DIR/epmd.log" 2>&1 &
 "$SERVER" >>"$DIR/stdout.log" 2>&1 &
 server=$!
 while kill -0 "$OWNER" 2>/dev/null && kill -0 "$server" 2>/dev/null; do sleep 0.3; done
-if ! kill -0 "$OWNER" 2>/dev/null; then rm -rf "$DIR"; fi
+if ! kill -0 "$OWNER" 2>/dev/null; then rm -rf "$DIR" "$DIR.lock"; fi
 kill -KILL 0
 "#;
 

@@ -234,7 +234,25 @@ async fn those_who_wait_are_counted_too() {
         .iter()
         .filter(|login| matches!(login, Err(Refused::Wrong)))
         .count();
-    assert!(checked <= 4, "{checked} were checked");
+    assert_eq!(checked, 3);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_wait_for_the_answer_is_counted() {
+    let config = Config {
+        checks_at_once: 1,
+        failures_per_address: 1,
+        ..Config::default()
+    };
+    let auth = authenticator(&config);
+    {
+        let wrong = credentials("hashed", "wrong");
+        let mut login = std::pin::pin!(auth.login(&wrong, HERE));
+        assert!(futures_util::poll!(login.as_mut()).is_pending());
+    }
+    // Its turn is over when the next one begins.
+    let login = auth.login(&credentials("hashed", "right"), HERE).await;
+    check(login, Err(Refused::TooManyFailures));
 }
 
 #[test]

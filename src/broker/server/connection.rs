@@ -122,6 +122,7 @@ impl Connection {
         );
         let ended = self.work_until_closed(&stop).await;
         self.forget();
+        self.tell(&stop).await;
         if ended.is_ok() {
             self.wire.leave().await;
         }
@@ -134,12 +135,17 @@ impl Connection {
                 entry.address
             ),
         }
-        if let Some(closed) = self.shared.closed.get() {
-            tokio::select! {
-                // Whoever listened has gone.
-                _gone = closed.send(id) => {}
-                () = stop.cancelled() => {}
-            }
+    }
+
+    /// Tells whoever listens that this connection has ended.
+    async fn tell(&self, stop: &CancellationToken) {
+        let Some(closed) = self.shared.closed.get() else {
+            return;
+        };
+        tokio::select! {
+            // Whoever listened has gone.
+            _gone = closed.send(self.wire.peer.id) => {}
+            () = stop.cancelled() => {}
         }
     }
 
@@ -169,7 +175,7 @@ impl Connection {
             if self.more {
                 self.pump();
             }
-            let idle = self.work() && !self.more;
+            let exhausted = self.work();
             self.log_raised();
             let flush = self.wire.writer.flush(&self.wire.peer);
             if flush == Flush::Broken {
@@ -183,11 +189,12 @@ impl Connection {
                 self.resume();
                 continue;
             }
-            if !idle {
+            let has_room = self.has_room();
+            if self.more || !exhausted && has_room {
                 tokio::task::yield_now().await;
                 continue;
             }
-            let room = self.has_room() && !self.blocked;
+            let room = has_room && !self.blocked;
             let (blocked, closing_until) = (self.blocked, self.closing_until);
             tokio::select! {
                 read = self.wire.reader.read(self.wire.frames.input()), if room => {
@@ -225,8 +232,11 @@ impl Connection {
 
     /// Carries out a batch of what has arrived; whether that was all.
     fn work(&mut self) -> bool {
-        if self.blocked || self.wire.frames.buffered() == 0 || !self.has_room() {
+        if self.blocked || self.wire.frames.buffered() == 0 {
             return true;
+        }
+        if !self.has_room() {
+            return false;
         }
         let now = self.shared.now();
         let mut vhost = self.vhost.lock();
@@ -267,7 +277,7 @@ impl Connection {
             self.block();
         }
         self.note_closing(self.shared.config.limits.closing);
-        exhausted || !self.has_room()
+        exhausted || self.blocked
     }
 
     /// One turn of what is left to deliver.
@@ -316,7 +326,7 @@ impl Connection {
     }
 
     fn note_closing(&mut self, patience: Duration) {
-        if self.closing_until.is_none() && self.session.phase() == Phase::Closing {
+        if self.closing_until.is_none() && self.session.phase() != Phase::Running {
             self.closing_until = Some(Instant::now() + patience);
         }
     }

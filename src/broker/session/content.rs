@@ -4,6 +4,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::broker::{
     exception::Exception,
+    memory::{Account, Charge},
     wire::{ContentHeader, MethodId, Payload, Properties, ReplyCode, method::basic},
 };
 
@@ -17,6 +18,7 @@ pub(super) struct Incoming {
     pub(super) properties: Properties,
     body_size: Option<u64>,
     body: Body,
+    charge: Charge,
 }
 
 #[derive(Debug)]
@@ -35,7 +37,15 @@ impl Incoming {
             properties: Properties::NONE,
             body_size: None,
             body: Body::None,
+            charge: Charge::default(),
         }
+    }
+
+    /// The batch is over and the content is not: nothing of it may keep the read buffer alive.
+    pub(super) fn detach(&mut self) {
+        self.publish.exchange = self.publish.exchange.detached();
+        self.publish.routing_key = self.publish.routing_key.detached();
+        self.properties = self.properties.detached();
     }
 
     pub(super) fn awaits_header(&self) -> bool {
@@ -61,7 +71,11 @@ impl Incoming {
     }
 
     /// Takes a body frame.
-    pub(super) fn append(&mut self, payload: &Payload<'_>) -> Result<(), Exception> {
+    pub(super) fn append(
+        &mut self,
+        payload: &Payload<'_>,
+        account: impl FnOnce() -> Account,
+    ) -> Result<(), Exception> {
         let size = self.body_size.unwrap_or(0);
         let arrived = self.arrived() + payload.len() as u64;
         if arrived > size {
@@ -81,6 +95,15 @@ impl Incoming {
         }
         if let Body::Growing(body) = &mut self.body {
             body.extend_from_slice(payload);
+            let account = account();
+            self.charge.add(&account, payload.len());
+            if account.is_over() {
+                return Err(Exception::new(
+                    ReplyCode::ResourceError,
+                    "the unfinished messages of this connection are too large together",
+                )
+                .at(MethodId::BASIC_PUBLISH));
+            }
         }
         Ok(())
     }

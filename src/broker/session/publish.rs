@@ -19,6 +19,7 @@ impl Session {
         publish: basic::Publish,
     ) -> Result<(), Exception> {
         self.channel(number)?.incoming = Some(Box::new(Incoming::new(publish)));
+        self.unfinished.push(number);
         Ok(())
     }
 
@@ -44,7 +45,7 @@ impl Session {
         let tx_bytes = self.limits.tx_bytes;
         let channel = self.channel(number)?;
         match &mut channel.mode {
-            Mode::Tx(tx) => tx.hold(draft, publish.mandatory, tx_bytes),
+            Mode::Tx(tx) => tx.hold(draft, publish.mandatory, tx_bytes, scene.vhost.memory()),
             Mode::Confirm(confirms) => {
                 let sequence = confirms.next();
                 let published = self.route(number, &mut draft, publish.mandatory, scene)?;

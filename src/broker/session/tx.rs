@@ -1,8 +1,11 @@
 //! `tx.*`: publishes and acknowledgements that wait for a commit.
 
+use std::sync::Arc;
+
 use super::{Scene, Session, channel::Mode};
 use crate::broker::{
     exception::Exception,
+    memory::{Account, Charge, Memory},
     message::Draft,
     vhost::{Settle, SettleError},
     wire::method::modes,
@@ -13,7 +16,7 @@ use crate::broker::{
 pub(super) struct Transaction {
     publishes: Vec<(Draft, bool)>,
     settled: Vec<(u64, Settle)>,
-    bytes: usize,
+    charge: Charge,
 }
 
 impl Transaction {
@@ -23,16 +26,18 @@ impl Transaction {
         mut draft: Draft,
         mandatory: bool,
         bytes_max: usize,
+        memory: &Arc<Memory>,
     ) -> Result<(), Exception> {
         // What the message costs beyond its body.
         const OVERHEAD: usize = 512;
-        let bytes = self.bytes + OVERHEAD + draft.body.len();
-        if bytes > bytes_max {
+        let bytes = OVERHEAD + draft.body.len();
+        if self.charge.bytes() + bytes > bytes_max {
             return Err(Exception::precondition(format!(
                 "the transaction holds more than {bytes_max} bytes"
             )));
         }
-        self.bytes = bytes;
+        let account = Account::new(Arc::clone(memory), usize::MAX);
+        self.charge.add(&account, bytes);
         draft.detach();
         self.publishes.push((draft, mandatory));
         Ok(())

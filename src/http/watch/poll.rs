@@ -31,14 +31,12 @@ pub(in crate::http) fn is_current(registry: &Registry, seen: Seen, current: Revi
     revision == current || (revision > current && place(registry, seen).is_some())
 }
 
-/// The index of what a caller is about to be answered about a service. An unknown service has the
-/// newest one: all it misses comes later.
-fn index_of(registry: &Registry, name: &str) -> Revision {
-    // Before the look at the service: one that registers in between is behind this revision.
-    let newest = registry.newest();
+/// The last change of a service. One that is unknown has had none that the log still has.
+fn last_change_of(registry: &Registry, name: &str) -> Revision {
+    let before_the_log = Revision(registry.oldest().0.saturating_sub(1));
     registry
         .service(name)
-        .map_or(newest, |service| service.view().revision)
+        .map_or(before_the_log, |service| service.view().revision)
 }
 
 /// A place among the watchers and a time to give up.
@@ -93,7 +91,7 @@ impl Shared {
         seen: Seen,
         wait: Option<Duration>,
     ) -> Result<(), Refused> {
-        if !is_current(&self.registry, seen, index_of(&self.registry, name)) {
+        if !is_current(&self.registry, seen, last_change_of(&self.registry, name)) {
             return Ok(());
         }
         let waiting = Waiting::begin(self, address, wait)?;

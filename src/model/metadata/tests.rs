@@ -34,6 +34,9 @@ fn order_of_keys_does_not_matter() {
     let two = Metadata::parse(r#"{"b":2,"a":1}"#).unwrap();
     assert!(one.same_as(&two));
     assert!(!one.same_as(&Metadata::parse(r#"{"a":1,"b":3}"#).unwrap()));
+    let long = |last| Metadata::parse(&format!(r#"{{"n":1234567890123456789012{last}}}"#)).unwrap();
+    assert!(!long(3).same_as(&long(4)), "no digit is lost");
+    assert!(long(3).has("n", "12345678901234567890123"));
 }
 
 #[test]

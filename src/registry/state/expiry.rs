@@ -71,7 +71,7 @@ impl State {
 
     fn hold(&mut self, instance: &Arc<Instance>, now: Now, out: &mut Events) {
         if let Some(guard) = self.guards.get_mut(instance.name()) {
-            guard.suspect(instance.id());
+            guard.suspect(instance.id(), now.mono_ms);
         }
         let held = Instance {
             lease: Lease::Held,

@@ -151,8 +151,17 @@ fn a_late_call_of_an_old_process_changes_nothing() {
     let again = state.register(registration("a", "api"), old, at(2), &mut out);
     assert_eq!(again.unwrap_err(), conflict);
     assert_eq!(told(&mut out), [""; 0]);
+    let newer = Some(new.instance.incarnation + 1);
+    let again = state
+        .register(registration("a", "web"), newer, at(2), &mut out)
+        .unwrap();
+    assert!(
+        again.instance.incarnation > new.instance.incarnation,
+        "of a caller that is not the current one"
+    );
+    assert_eq!(told(&mut out), [""; 0]);
     state
-        .deregister("a", Some(new.instance.incarnation), at(3), &mut out)
+        .deregister("a", Some(again.instance.incarnation), at(3), &mut out)
         .unwrap();
     assert_eq!(told(&mut out), ["deregistered a -"]);
     assert_eq!(
@@ -390,6 +399,27 @@ fn a_guard_ends_even_when_nobody_comes_back() {
         state.table.service("web").unwrap().view().instances.len(),
         0
     );
+}
+
+#[test]
+fn one_that_comes_back_and_falls_silent_again_is_held_again() {
+    let (mut state, mut out) = guarded(0);
+    state.expire(at(310), &mut out);
+    out.clear();
+    state
+        .table
+        .instance("i0")
+        .unwrap()
+        .beat
+        .heard(at(311).mono_ms);
+    state.expire(at(312), &mut out);
+    assert_eq!(told(&mut out), ["healthy i0 healthy"]);
+    state.expire(at(611), &mut out);
+    assert_eq!(told(&mut out), ["unhealthy i0 unhealthy"]);
+    for second in 612..700 {
+        state.expire(at(second), &mut out);
+    }
+    assert_eq!(told(&mut out), [""; 0], "it stays held");
 }
 
 #[test]

@@ -24,8 +24,6 @@ pub(super) enum Kind {
 pub(super) struct Target {
     pub(super) addr: SocketAddr,
     pub(super) kind: Kind,
-    /// The node that the run started, where `rabbitmqctl` reaches it.
-    rabbit: Option<Rabbit>,
 }
 
 /// The broker that `BROKER_UNDER_TEST` names.
@@ -38,7 +36,6 @@ pub(super) fn target() -> &'static Target {
             Target {
                 addr: rabbit.addr(),
                 kind: Kind::RabbitMq,
-                rabbit: Some(rabbit),
             }
         }
         Ok(url) => elsewhere(url),
@@ -46,14 +43,6 @@ pub(super) fn target() -> &'static Target {
 }
 
 impl Target {
-    /// Runs `rabbitmqctl`; only for a node that the run started.
-    pub(super) fn ctl(&self, arguments: &[&str]) -> String {
-        self.rabbit
-            .as_ref()
-            .expect("BROKER_UNDER_TEST=rabbitmq: this test speaks to rabbitmqctl")
-            .ctl(arguments)
-    }
-
     pub(super) fn url(&self, user: &str) -> String {
         format!("amqp://{user}:{user}@{}/%2f", self.addr)
     }
@@ -73,7 +62,6 @@ fn embedded() -> Target {
     Target {
         addr: addr.join().unwrap(),
         kind: Kind::Musterd,
-        rabbit: None,
     }
 }
 
@@ -120,14 +108,10 @@ fn elsewhere(url: &str) -> Target {
     let addr = host.to_socket_addrs().unwrap().next().unwrap();
     let mut client = Client::connect(addr);
     client.write(b"AMQP\0\0\x09\x01");
-    let kind = if client.receive(0).contains("product=SRabbitMQ") {
+    let kind = if client.receive(0).contains("platform=S'Erlang") {
         Kind::RabbitMq
     } else {
         Kind::Musterd
     };
-    Target {
-        addr,
-        kind,
-        rabbit: None,
-    }
+    Target { addr, kind }
 }

@@ -232,7 +232,7 @@ fn write_value(out: &mut String, value: &Value) {
         Value::Boolean(truth) => out.push_str(if *truth { "t1" } else { "t0" }),
         Value::Decimal(scale, number) => out.push_str(&format!("D{scale}:{number}")),
         Value::Octets(tag, octets) => {
-            out.push_str(&format!("{}{}", char::from(*tag), quote(octets)))
+            out.push_str(&format!("{}{}", char::from(*tag), quote(octets)));
         }
         Value::Array(array) => {
             out.push_str("A[");

@@ -143,6 +143,10 @@ fn queues() {
         "PRECONDITION_FAILED - inequivalent arg 'durable' for queue 'q' in vhost '/': received \
          'true' but current is 'false'",
     );
+}
+
+#[test]
+fn queues_that_are_not_there() {
     check_soft(
         &queue::Purge {
             queue: name("none"),

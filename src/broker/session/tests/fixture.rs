@@ -34,6 +34,7 @@ pub(super) struct Client {
     pub(super) session: Session,
     pub(super) peer: Arc<Peer>,
     frames: FrameReader,
+    answers: FrameReader,
 }
 
 /// What a client was sent.
@@ -100,6 +101,7 @@ impl World {
             session,
             peer,
             frames: FrameReader::default(),
+            answers: FrameReader::default(),
         }
     }
 
@@ -293,12 +295,11 @@ impl Client {
         self.peer.outbox.take(&mut chunks);
         let length = chunks.iter().map(Bytes::len).sum();
         self.peer.wrote(length);
-        let mut frames = FrameReader::default();
         for chunk in chunks {
-            frames.input().extend_from_slice(&chunk);
+            self.answers.input().extend_from_slice(&chunk);
         }
         let mut sent: Vec<Sent> = Vec::new();
-        while let Some(frame) = frames.next(FRAME_MAX).unwrap() {
+        while let Some(frame) = self.answers.next(FRAME_MAX).unwrap() {
             match frame.kind {
                 FrameKind::Method => sent.push(Sent {
                     channel: frame.channel,
