@@ -6,6 +6,7 @@ use bytesize::ByteSize;
 use serde::Deserialize;
 
 use super::{
+    broker,
     cors::{Cors, Policy},
     watch,
 };
@@ -42,6 +43,8 @@ pub struct Config {
     pub cors: Cors,
     /// Streams and long polls.
     pub watch: watch::Config,
+    /// What is shown of the embedded broker.
+    pub broker: broker::Config,
 }
 
 impl Default for Config {
@@ -59,6 +62,7 @@ impl Default for Config {
             gzip_min: ByteSize::kib(4),
             cors: Cors::default(),
             watch: watch::Config::default(),
+            broker: broker::Config::default(),
         }
     }
 }
