@@ -37,6 +37,9 @@ pub struct Config {
     /// How long a client may leave what is sent to it unread.
     #[serde(with = "humantime_serde")]
     pub write_timeout: Duration,
+    /// At a stop, how long requests under way may take before they are cut off.
+    #[serde(with = "humantime_serde")]
+    pub drain: Duration,
     /// Answers from this size on are compressed for clients that ask for it.
     pub gzip_min: ByteSize,
     /// Which pages of other origins may use the API.
@@ -59,6 +62,7 @@ impl Default for Config {
             request_timeout: Duration::from_secs(30),
             keep_alive: Duration::from_secs(75),
             write_timeout: Duration::from_secs(30),
+            drain: Duration::from_secs(3),
             gzip_min: ByteSize::kib(4),
             cors: Cors::default(),
             watch: watch::Config::default(),
