@@ -20,6 +20,7 @@ mod registration;
 mod route;
 pub mod schema;
 mod seen;
+mod warnings;
 mod watcher;
 
 pub use self::{
@@ -38,5 +39,6 @@ pub use self::{
     registration::{Parsed, registration},
     route::{RouteShape, route},
     seen::Seen,
+    warnings::Warnings,
     watcher::{WatcherDraft, WatcherShape, watchers},
 };

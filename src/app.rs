@@ -233,7 +233,10 @@ fn defaults(config: &Config) -> Defaults {
         timeout: config.health.timeout,
         healthy_after: config.health.healthy_after,
         unhealthy_after: config.health.unhealthy_after,
-        ..Defaults::default()
+        checks_max: config.registry.checks_max,
+        tags_max: config.registry.tags_max,
+        metadata_bytes_max: usize::try_from(config.registry.metadata_max.as_u64())
+            .unwrap_or(usize::MAX),
     }
 }
 

@@ -32,6 +32,9 @@ pub enum WatcherError {
     /// The URL points where events may not be sent to.
     #[error("{0}")]
     Url(String),
+    /// The daemon is about to end.
+    #[error("the daemon is stopping: ask again after its restart")]
+    Stopping,
 }
 
 /// Webhooks.
@@ -39,7 +42,7 @@ pub trait Watchers: fmt::Debug + Send + Sync {
     /// Makes one, which is sent every event after `from`.
     ///
     /// # Errors
-    /// There are too many, or the URL is not allowed.
+    /// There are too many, the URL is not allowed, or the daemon is stopping.
     fn add(&self, draft: WatcherDraft, from: Option<Cursor>) -> Result<WatcherShape, WatcherError>;
 
     /// All, in the order in which they were made.

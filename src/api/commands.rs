@@ -7,6 +7,7 @@ use super::{
     limits,
     problem::Problem,
     read::{self, Faults, Object, Shape},
+    warnings::Warnings,
 };
 use crate::model::{OverrideStatus, Timestamp};
 
@@ -53,14 +54,14 @@ pub struct OverrideDraft {
 }
 
 impl OverrideDraft {
-    /// Reads `{"status", "reason"?}`.
+    /// Reads `{"status", "reason"?}`, and says what it passed over.
     ///
     /// # Errors
     /// A 422 that names every wrong field.
-    pub fn read(body: &[u8]) -> Result<Self, Problem> {
+    pub fn read(body: &[u8]) -> Result<(Self, Warnings), Problem> {
         const SHAPE: Shape = Shape {
             known: &["status", "reason"],
-            own: &["since"],
+            own: &["since", "warnings"],
         };
         let object = Object::body(body, SHAPE)?;
         let mut faults = Faults::default();
@@ -69,10 +70,10 @@ impl OverrideDraft {
             read::line(value, limits::REASON_BYTES_MAX)
         });
         match status {
-            Some(status) if faults.errors.is_empty() => Ok(Self {
-                status,
-                reason: reason.filter(|reason| !reason.is_empty()),
-            }),
+            Some(status) if faults.errors.is_empty() => {
+                let reason = reason.filter(|reason| !reason.is_empty());
+                Ok((Self { status, reason }, Warnings::of(&object)))
+            }
             _ => Err(Problem::invalid(faults.errors)),
         }
     }
@@ -97,14 +98,14 @@ pub struct BatchHeartbeat {
 }
 
 impl BatchHeartbeat {
-    /// Reads `{"service_ids": [id, …]}`.
+    /// Reads `{"service_ids": [id, …]}`, and says what it passed over.
     ///
     /// # Errors
     /// A 422 that names what is wrong.
-    pub fn read(body: &[u8]) -> Result<Self, Problem> {
+    pub fn read(body: &[u8]) -> Result<(Self, Warnings), Problem> {
         const SHAPE: Shape = Shape {
             known: &["service_ids"],
-            own: &[],
+            own: &["results", "received", "refused", "timestamp", "warnings"],
         };
         let object = Object::body(body, SHAPE)?;
         let mut faults = Faults::default();
@@ -119,7 +120,7 @@ impl BatchHeartbeat {
             }
         }
         if faults.errors.is_empty() {
-            Ok(Self { service_ids })
+            Ok((Self { service_ids }, Warnings::of(&object)))
         } else {
             faults.errors.truncate(20);
             Err(Problem::invalid(faults.errors))

@@ -204,14 +204,17 @@ fn decoded(text: &str) -> Cow<'_, str> {
     percent_decode_str(text).decode_utf8_lossy()
 }
 
-/// A count, such as of the most items of an answer.
+/// The most items of an answer. None at all is no answer to go on from, so 0 is refused.
 ///
 /// # Errors
 /// Says what is wrong with the text.
 pub fn limit(text: &str) -> Result<usize, String> {
-    text.trim()
-        .parse()
-        .map_err(|_| format!("must be a whole number, not \"{text}\""))
+    match text.trim().parse() {
+        Ok(limit @ 1..) => Ok(limit),
+        _ => Err(format!(
+            "must be a whole number of at least 1, not \"{text}\""
+        )),
+    }
 }
 
 /// How long a caller is ready to wait: a duration, or a number of seconds.

@@ -27,8 +27,6 @@ pub struct CheckReport {
     pub since: Option<Timestamp>,
     /// True while its flips are held down.
     pub flapping: bool,
-    /// When it is due again.
-    pub next: Option<Timestamp>,
     /// The last outcomes, newest first.
     pub results: Vec<ProbeOutcome>,
 }
@@ -73,8 +71,6 @@ impl CheckReport {
         json.key("since");
         time_or_null(json, self.since);
         json.key("flapping").flag(self.flapping);
-        json.key("next");
-        time_or_null(json, self.next);
         json.key("latency_ms");
         match self.results.first() {
             Some(last) => json.decimal(last.latency_ms),

@@ -8,8 +8,9 @@ use super::{
     json::Json,
     limits::Defaults,
     problem::Problem,
-    read::{Faults, Object, Shape},
+    read::{self, Faults, Object, Shape},
     registration::{metadata, tags, weight},
+    warnings::Warnings,
 };
 use crate::model::{Metadata, Registration};
 
@@ -30,8 +31,33 @@ pub struct Patch {
     bytes_max: usize,
 }
 
+/// Fields of a registration that only registering again changes.
+const LASTING: [&str; 8] = [
+    "service_name",
+    "host",
+    "port",
+    "health_check_url",
+    "version",
+    "ttl",
+    "zone",
+    "checks",
+];
+
 const SHAPE: Shape = Shape {
-    known: &["metadata", "tags", "weight"],
+    known: &[
+        "metadata",
+        "tags",
+        "weight",
+        "service_id",
+        "service_name",
+        "host",
+        "port",
+        "health_check_url",
+        "version",
+        "ttl",
+        "zone",
+        "checks",
+    ],
     own: &[
         "status",
         "observed_status",
@@ -40,23 +66,31 @@ const SHAPE: Shape = Shape {
         "last_heartbeat",
         "revision",
         "incarnation",
+        "warnings",
+        "message",
+        "timestamp",
     ],
 };
 
 impl Patch {
-    /// Reads the body of a patch.
+    /// Reads the body of a patch of the instance `service_id`, and says what it passed over.
     ///
     /// # Errors
-    /// A 422 that names every wrong field.
-    pub fn read(body: &[u8], defaults: &Defaults) -> Result<Self, Problem> {
+    /// A 422 that names every wrong field, and every field of a registration that can't be patched.
+    pub fn read(
+        service_id: &str,
+        body: &[u8],
+        defaults: &Defaults,
+    ) -> Result<(Self, Warnings), Problem> {
         let object = Object::body(body, SHAPE)?;
         let mut faults = Faults::default();
-        for unknown in &object.unknown {
+        for field in LASTING.into_iter().filter(|field| object.has(field)) {
             faults.add(
-                unknown,
+                field,
                 "can't be patched: only metadata, tags and weight can, register again for the others",
             );
         }
+        faults.optional(&object, "service_id", |value| same_id(value, service_id));
         let patch = Self {
             metadata: edit(&object, "metadata", &mut faults, |value| {
                 metadata(value, defaults.metadata_bytes_max)
@@ -68,7 +102,7 @@ impl Patch {
             bytes_max: defaults.metadata_bytes_max,
         };
         if faults.errors.is_empty() {
-            Ok(patch)
+            Ok((patch, Warnings::of(&object)))
         } else {
             Err(Problem::invalid(faults.errors))
         }
@@ -109,6 +143,16 @@ impl Patch {
         }
         Ok(patched)
     }
+}
+
+fn same_id(value: &RawValue, service_id: &str) -> Result<(), String> {
+    if read::text(value)? == service_id {
+        return Ok(());
+    }
+    let quoted = read::quoted(value);
+    Err(format!(
+        "can't be patched: {quoted} is not the id in the path, register it as an instance of its own"
+    ))
 }
 
 fn edit<'a, T>(

@@ -67,6 +67,11 @@ impl<'a> Object<'a> {
             .filter(|value| value.get() != "null")
     }
 
+    /// True when the field is there, whatever its value.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.fields.iter().any(|(known, _)| *known == name)
+    }
+
     /// True when the field is there and null.
     pub(super) fn is_null(&self, name: &str) -> bool {
         let found = self.fields.iter().rev().find(|(known, _)| *known == name);

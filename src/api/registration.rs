@@ -1,6 +1,6 @@
 //! What a caller says of an instance, read leniently.
 
-use std::time::Duration;
+use std::{net::Ipv6Addr, time::Duration};
 
 use serde_json::value::RawValue;
 
@@ -149,6 +149,13 @@ pub(super) fn host_text(text: &str) -> Result<&str, String> {
     if let Some(stray) = bare.chars().find(|c| stray(*c)) {
         return Err(format!(
             "must be a host name or an address, without {stray:?}"
+        ));
+    }
+    // Only an IPv6 address has colons, and only it may name a zone behind "%".
+    let address = bare.split_once('%').map_or(bare, |(address, _)| address);
+    if bare.contains([':', '%']) && address.parse::<Ipv6Addr>().is_err() {
+        return Err(format!(
+            "\"{bare}\" must be a host name or an address alone, the port has a field of its own"
         ));
     }
     Ok(bare)

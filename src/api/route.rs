@@ -9,6 +9,7 @@ use super::{
     problem::Problem,
     read::{self, Faults, Object, Shape},
     registration::name,
+    warnings::Warnings,
 };
 use crate::model::{Route, ServiceName};
 
@@ -20,7 +21,7 @@ const SHAPE: Shape = Shape {
         "methods",
         "priority",
     ],
-    own: &["route_id", "id", "revision"],
+    own: &["route_id", "id", "revision", "endpoints", "warnings"],
 };
 
 /// What a caller says of a route; its id is in the path.
@@ -39,11 +40,11 @@ pub struct RouteShape {
 }
 
 impl RouteShape {
-    /// Reads the body of a route.
+    /// Reads the body of a route, and says what it passed over.
     ///
     /// # Errors
     /// A 422 that names every wrong field.
-    pub fn read(body: &[u8]) -> Result<Self, Problem> {
+    pub fn read(body: &[u8]) -> Result<(Self, Warnings), Problem> {
         let object = Object::body(body, SHAPE)?;
         let mut faults = Faults::default();
         let path_prefix = faults.required(&object, "path_prefix", prefix);
@@ -54,13 +55,16 @@ impl RouteShape {
         let methods = faults.optional(&object, "methods", methods);
         let priority = faults.optional(&object, "priority", priority);
         match (path_prefix, service_name) {
-            (Some(path_prefix), Some(service_name)) if faults.errors.is_empty() => Ok(Self {
-                path_prefix,
-                service_name,
-                strip_prefix: strip_prefix.unwrap_or(false),
-                methods: methods.unwrap_or_default(),
-                priority: priority.unwrap_or(0),
-            }),
+            (Some(path_prefix), Some(service_name)) if faults.errors.is_empty() => {
+                let shape = Self {
+                    path_prefix,
+                    service_name,
+                    strip_prefix: strip_prefix.unwrap_or(false),
+                    methods: methods.unwrap_or_default(),
+                    priority: priority.unwrap_or(0),
+                };
+                Ok((shape, Warnings::of(&object)))
+            }
             _ => Err(Problem::invalid(faults.errors)),
         }
     }

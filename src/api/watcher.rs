@@ -8,6 +8,7 @@ use super::{
     problem::Problem,
     read::{self, Faults, Object, Shape},
     registration::{absolute_url, name},
+    warnings::Warnings,
 };
 use crate::model::{EventKind, ServiceName, Timestamp};
 
@@ -16,13 +17,16 @@ const SHAPE: Shape = Shape {
     own: &[
         "id",
         "watcher_id",
+        "signed",
         "created_at",
         "cursor",
+        "lag",
         "state",
         "delivered",
         "failed",
         "last_error",
         "message",
+        "warnings",
     ],
 };
 
@@ -40,11 +44,11 @@ pub struct WatcherDraft {
 }
 
 impl WatcherDraft {
-    /// Reads the body of a new webhook.
+    /// Reads the body of a new webhook, and says what it passed over.
     ///
     /// # Errors
     /// A 422 that names every wrong field.
-    pub fn read(body: &[u8]) -> Result<Self, Problem> {
+    pub fn read(body: &[u8]) -> Result<(Self, Warnings), Problem> {
         let object = Object::body(body, SHAPE)?;
         let mut faults = Faults::default();
         let service_name = faults.optional(&object, "service_name", service);
@@ -57,12 +61,15 @@ impl WatcherDraft {
             read::line(value, limits::SECRET_BYTES_MAX)
         });
         match callback_url {
-            Some(callback_url) if faults.errors.is_empty() => Ok(Self {
-                service_name: service_name.flatten(),
-                callback_url,
-                events: events.unwrap_or_default(),
-                secret: secret.filter(|secret| !secret.is_empty()),
-            }),
+            Some(callback_url) if faults.errors.is_empty() => {
+                let draft = Self {
+                    service_name: service_name.flatten(),
+                    callback_url,
+                    events: events.unwrap_or_default(),
+                    secret: secret.filter(|secret| !secret.is_empty()),
+                };
+                Ok((draft, Warnings::of(&object)))
+            }
             _ => Err(Problem::invalid(faults.errors)),
         }
     }
@@ -106,10 +113,14 @@ pub struct WatcherShape {
     pub callback_url: Box<str>,
     /// The kinds it wants; none wants all.
     pub events: Box<[EventKind]>,
+    /// Whether what is sent is signed.
+    pub signed: bool,
     /// Since when.
     pub created_at: Timestamp,
     /// How far it has come, as a cursor.
     pub cursor: String,
+    /// How many changes of what it follows it has not had.
+    pub lag: u64,
     /// `active`, or in a word why nothing is sent to it now.
     pub state: &'static str,
     /// Events it took.
@@ -130,8 +141,10 @@ impl WatcherShape {
         json.key("callback_url").text(&self.callback_url);
         json.key("events")
             .texts(self.events.iter().map(|kind| kind.as_str()));
+        json.key("signed").flag(self.signed);
         json.key("created_at").time(self.created_at);
         json.key("cursor").text(&self.cursor);
+        json.key("lag").number(self.lag);
         json.key("state").text(self.state);
         json.key("delivered").number(self.delivered);
         json.key("failed").number(self.failed);

@@ -38,7 +38,6 @@ fn check_report(check: health::CheckReport) -> CheckReport {
         status: check.status,
         since: Some(check.since),
         flapping: check.flapping,
-        next: None,
         results: check.results.into_iter().map(probe_outcome).collect(),
     }
 }
@@ -62,7 +61,8 @@ impl Watchers for WebhookPort {
         match self.0.add(draft, start) {
             Ok(info) => Ok(shape(info)),
             Err(TransportError::Full { max, .. }) => Err(WatcherError::Full { max }),
-            Err(other) => Err(WatcherError::Url(super::chain(&other))),
+            Err(TransportError::Stopping) => Err(WatcherError::Stopping),
+            Err(error @ TransportError::Url(_)) => Err(WatcherError::Url(super::chain(&error))),
         }
     }
 
@@ -86,8 +86,10 @@ fn shape(info: WatcherInfo) -> WatcherShape {
         service_name: info.filter.service,
         callback_url: info.callback_url,
         events: info.filter.kinds,
+        signed: info.signed,
         created_at: info.created_at,
         cursor: info.cursor.to_string(),
+        lag: info.lag,
         delivered: info.record.delivered,
         failed: info.record.failed,
         last_error: info.record.last_error.map(|error| error.to_string()),

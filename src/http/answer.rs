@@ -38,6 +38,15 @@ impl Refusal {
         Self(Problem::new(status, detail))
     }
 
+    /// The same to be asked again, at the earliest after so many seconds.
+    pub(super) fn later(self, seconds: u16) -> Response {
+        let mut response = self.into_response();
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        response
+    }
+
     /// No instance has this id.
     pub(super) fn unknown() -> Self {
         RegistryError::Unknown.into()

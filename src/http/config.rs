@@ -11,6 +11,9 @@ use super::{
     watch,
 };
 
+/// As many headers as the HTTP parser takes without an allocation.
+pub(super) const HEADERS_MAX_DEFAULT: usize = 100;
+
 /// Section `http`.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
@@ -23,6 +26,8 @@ pub struct Config {
     pub body_drain_max: ByteSize,
     /// The largest head of a request.
     pub head_max: ByteSize,
+    /// The most headers of a request; any other number than 100 costs a little time with each.
+    pub headers_max: usize,
     /// The most connections at once.
     pub connections_max: usize,
     /// How long a client may take to send the head of a request.
@@ -57,6 +62,7 @@ impl Default for Config {
             body_max: ByteSize::mib(1),
             body_drain_max: ByteSize::mib(8),
             head_max: ByteSize::kib(64),
+            headers_max: HEADERS_MAX_DEFAULT,
             connections_max: 16_384,
             header_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
@@ -89,6 +95,9 @@ impl Config {
         // The smallest buffer that the HTTP parser takes.
         if self.head_max < ByteSize::kib(8) || self.head_max > ByteSize::mib(4) {
             faults.push("http.head_max must be between 8KiB and 4MiB".to_owned());
+        }
+        if self.headers_max < 16 || self.headers_max > 10_000 {
+            faults.push("http.headers_max must be between 16 and 10000".to_owned());
         }
         if self.body_max > ByteSize::gib(1) || self.body_max == ByteSize::b(0) {
             faults.push("http.body_max must be between 1B and 1GiB".to_owned());

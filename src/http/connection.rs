@@ -17,6 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpStream, time::timeout};
 
 use super::{
+    config::HEADERS_MAX_DEFAULT,
     front::Front,
     pace::{Pace, Paced, Patience, Phase},
     state::Shared,
@@ -70,7 +71,12 @@ async fn talk(
     let service = service_fn(|request| answer(request, peer, &front, &pace));
     let io = TokioIo::new(Paced::new(stream, Arc::clone(&pace)));
     let head_max = usize::try_from(shared.config.head_max.as_u64()).unwrap_or(usize::MAX);
-    let connection = http1::Builder::new()
+    let mut builder = http1::Builder::new();
+    // As many as by default are read without an allocation, as long as the parser is not told so.
+    if shared.config.headers_max != HEADERS_MAX_DEFAULT {
+        builder.max_headers(shared.config.headers_max);
+    }
+    let connection = builder
         .timer(TokioTimer::new())
         // The watchdog sees to slow heads: it needs no timer for each request.
         .header_read_timeout(None)

@@ -39,7 +39,7 @@ const BODY_AGE_MS_MAX: u64 = 1000;
         ("version" = Option<String>, Query),
         ("zone" = Option<String>, Query),
         ("metadata.<key>" = Option<String>, Query, description = "The value of a top-level key; several are allowed"),
-        ("limit" = Option<usize>, Query),
+        ("limit" = Option<usize>, Query, description = "At most so many, at least 1"),
         ("index" = Option<String>, Query, description = "X-Muster-Index of an earlier answer: answer when the service has changed since"),
         ("wait" = Option<String>, Query, description = "With `index`: at the latest after this time, default 30s"),
     ),

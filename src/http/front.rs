@@ -96,19 +96,26 @@ impl Front {
         let gzip = accepts_gzip(&request);
         let row = self.rows.find(request.uri().path());
         let answered = AssertUnwindSafe(self.in_time(request, row)).catch_unwind();
-        let response = match answered.await {
+        let mut response = match answered.await {
             Ok(response) => response,
             Err(panic) => panicked(&*panic, id),
         };
         row.count(verb, response.status());
-        if options && response.status() == StatusCode::METHOD_NOT_ALLOWED {
-            return allowed(&response);
-        }
-        match gzip {
-            Some(accepted) if self.is_worth_it(&response) => {
-                Box::pin(compressed(response, accepted)).await
+        if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+            add_options(&mut response);
+            if options {
+                return allowed(&response);
             }
-            _ => response,
+        }
+        if !self.is_worth_it(&response) {
+            return response;
+        }
+        // Also when this client does not ask for it: a cache would give it to one that does.
+        let vary = HeaderValue::from_static("accept-encoding");
+        response.headers_mut().append(header::VARY, vary);
+        match gzip {
+            Some(accepted) => Box::pin(compressed(response, accepted)).await,
+            None => response,
         }
     }
 
@@ -131,14 +138,21 @@ impl Front {
     }
 }
 
-/// The answer to an OPTIONS that is no preflight: what the path allows.
-fn allowed(refused: &Response<Body>) -> Response<Body> {
+/// OPTIONS is answered on every path, which the router does not know.
+fn add_options(refused: &mut Response<Body>) {
     let known = refused.headers().get(header::ALLOW);
     let known = known.and_then(|value| value.to_str().ok()).unwrap_or("");
+    if let Ok(allow) = HeaderValue::from_str(&format!("{known},OPTIONS")) {
+        refused.headers_mut().insert(header::ALLOW, allow);
+    }
+}
+
+/// The answer to an OPTIONS that is no preflight: what the path allows.
+fn allowed(refused: &Response<Body>) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
-    if let Ok(allow) = HeaderValue::from_str(&format!("{known},OPTIONS")) {
-        response.headers_mut().insert(header::ALLOW, allow);
+    if let Some(allow) = refused.headers().get(header::ALLOW) {
+        response.headers_mut().insert(header::ALLOW, allow.clone());
     }
     response
 }

@@ -103,8 +103,8 @@ impl Shared {
 pub(super) async fn set(State(shared): State<Shared>, id: Name, Text(body): Text) -> Answer {
     let route_id = RouteId::parse(id.as_str());
     let route_id = route_id.map_err(|error| Problem::field("route_id", error.to_string()));
-    let (route_id, shape) = match (route_id, RouteShape::read(&body)) {
-        (Ok(route_id), Ok(shape)) => (route_id, shape),
+    let (route_id, (shape, warnings)) = match (route_id, RouteShape::read(&body)) {
+        (Ok(route_id), Ok(read)) => (route_id, read),
         (Err(problem), Ok(_)) | (Ok(_), Err(problem)) => return Err(problem.into()),
         (Err(one), Err(two)) => {
             return Err(Problem::invalid([one.errors, two.errors].concat()).into());
@@ -118,7 +118,7 @@ pub(super) async fn set(State(shared): State<Shared>, id: Name, Text(body): Text
         methods: shape.methods,
         priority: shape.priority,
     })?;
-    Ok(json(api::route(&route)))
+    Ok(json(warnings.told_in(api::route(&route))))
 }
 
 /// One route.

@@ -21,11 +21,11 @@ use crate::api::{OverrideDraft, schema};
     )
 )]
 pub(super) async fn set(State(shared): State<Shared>, id: Name, Text(body): Text) -> Answer {
-    let draft = OverrideDraft::read(&body)?;
+    let (draft, warnings) = OverrideDraft::read(&body)?;
     let instance = shared
         .registry
         .set_override(id.as_str(), draft.status, draft.reason)?;
-    Ok(shared.instance(&instance))
+    Ok(shared.changed(&instance, &warnings))
 }
 
 /// Lifts it: the checks have their say again.

@@ -12,8 +12,8 @@ use super::{
     state::Shared,
 };
 use crate::{
-    api::{self, BatchHeartbeat, Patch, Problem, schema},
-    model::Timestamp,
+    api::{self, BatchHeartbeat, Patch, Problem, Warnings, schema},
+    model::{Instance, Timestamp},
 };
 
 /// Registers an instance, or renews and updates its registration.
@@ -99,10 +99,10 @@ pub(super) async fn instance(State(shared): State<Shared>, id: Name) -> Answer {
     )
 )]
 pub(super) async fn patch(State(shared): State<Shared>, id: Name, Text(body): Text) -> Answer {
-    let patch = Patch::read(&body, &shared.defaults)?;
+    let (patch, warnings) = Patch::read(id.as_str(), &body, &shared.defaults)?;
     let edit = |known: &_| patch.apply(known);
     let instance = shared.registry.update(id.as_str(), edit)?;
-    Ok(shared.instance(&instance))
+    Ok(shared.changed(&instance, &warnings))
 }
 
 /// Renews the lease of an instance. A 404 means: register again.
@@ -144,7 +144,7 @@ pub(super) async fn heartbeat(
     )
 )]
 pub(super) async fn heartbeats(State(shared): State<Shared>, Text(body): Text) -> Answer {
-    let batch = BatchHeartbeat::read(&body)?;
+    let (batch, warnings) = BatchHeartbeat::read(&body)?;
     let verdicts = batch.service_ids.iter().map(|id| {
         let verdict = shared.registry.heartbeat(id, None);
         (
@@ -152,7 +152,8 @@ pub(super) async fn heartbeats(State(shared): State<Shared>, Text(body): Text) -
             verdict.map(drop).map_err(|error| error.to_string()),
         )
     });
-    Ok(json(api::batch_verdicts(verdicts, shared.now())))
+    let answer = api::batch_verdicts(verdicts, shared.now());
+    Ok(json(warnings.told_in(answer)))
 }
 
 /// The effective status of an instance.
@@ -192,11 +193,20 @@ pub(super) async fn all(State(shared): State<Shared>) -> Response {
 
 impl Shared {
     /// An instance, with an exact time of its last heartbeat.
-    pub(super) fn instance(&self, instance: &crate::model::Instance) -> Response {
+    pub(super) fn instance(&self, instance: &Instance) -> Response {
+        json(self.encoded(instance))
+    }
+
+    /// An instance that was changed, and what was not understood of the change.
+    pub(super) fn changed(&self, instance: &Instance, warnings: &Warnings) -> Response {
+        json(warnings.told_in(self.encoded(instance)))
+    }
+
+    fn encoded(&self, instance: &Instance) -> Vec<u8> {
         let mut body = Vec::with_capacity(1024);
         let last: Timestamp = self.last_heartbeat(instance);
         api::instance(&mut body, instance, last);
-        json(body)
+        body
     }
 }
 

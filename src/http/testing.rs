@@ -63,7 +63,6 @@ impl Probes for Stage {
                 status: Status::Healthy,
                 since: Some(Timestamp(0)),
                 flapping: false,
-                next: None,
                 results: vec![result],
             }],
         })
@@ -76,6 +75,9 @@ impl Watchers for Stage {
         if list.len() >= WATCHERS_MAX {
             return Err(WatcherError::Full { max: WATCHERS_MAX });
         }
+        if self.broken.lock().is_some() {
+            return Err(WatcherError::Stopping);
+        }
         if draft.callback_url.contains("169.254") {
             return Err(WatcherError::Url("is a link-local address".to_owned()));
         }
@@ -84,8 +86,10 @@ impl Watchers for Stage {
             service_name: draft.service_name,
             callback_url: draft.callback_url,
             events: draft.events,
+            signed: draft.secret.is_some(),
             created_at: Timestamp(0),
             cursor: "0-0".to_owned(),
+            lag: 0,
             state: "active",
             delivered: 0,
             failed: 0,

@@ -13,10 +13,7 @@ mod snapshot;
 mod socket;
 mod stream;
 
-use axum::{
-    http::{HeaderValue, header},
-    response::{IntoResponse, Response},
-};
+use axum::response::{IntoResponse, Response};
 use prometheus::IntCounter;
 
 pub use self::config::Config;
@@ -69,12 +66,7 @@ impl Watching {
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        let mut response = Refusal::new(429, self.to_string()).into_response();
-        let retry_after = HeaderValue::from_static("5");
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, retry_after);
-        response
+        Refusal::new(429, self.to_string()).later(5)
     }
 }
 

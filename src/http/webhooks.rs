@@ -16,6 +16,11 @@ use crate::{
     ports::WatcherError,
 };
 
+/// A webhook goes when somebody removes it or its receiver answers 410, which may take a while.
+const FULL_PAUSE_SECS: u16 = 60;
+/// About as long as a restart takes.
+const STOPPING_PAUSE_SECS: u16 = 10;
+
 /// Makes a webhook: every event of the service from now on is sent to it.
 #[utoipa::path(
     post, path = "/watchers", tag = "watchers",
@@ -23,14 +28,23 @@ use crate::{
     responses(
         (status = 201, body = schema::Watcher),
         (status = 422, body = schema::Problem, content_type = "application/problem+json"),
-        (status = 429, description = "There are too many", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 429, description = "There are too many: one has to go first; Retry-After", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The daemon is stopping; Retry-After", body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn add(State(shared): State<Shared>, Text(body): Text) -> Answer {
-    let draft = WatcherDraft::read(&body)?;
+    let (draft, warnings) = WatcherDraft::read(&body)?;
     match shared.watchers.add(draft, None) {
-        Ok(watcher) => Ok(json_as(StatusCode::CREATED, one(&watcher))),
-        Err(error @ WatcherError::Full { .. }) => Err(Refusal::new(429, error.to_string())),
+        Ok(watcher) => {
+            let body = warnings.told_in(one(&watcher));
+            Ok(json_as(StatusCode::CREATED, body))
+        }
+        Err(error @ WatcherError::Full { .. }) => {
+            Ok(Refusal::new(429, error.to_string()).later(FULL_PAUSE_SECS))
+        }
+        Err(error @ WatcherError::Stopping) => {
+            Ok(Refusal::new(503, error.to_string()).later(STOPPING_PAUSE_SECS))
+        }
         Err(WatcherError::Url(message)) => Err(Problem::field("callback_url", message).into()),
     }
 }

@@ -22,6 +22,12 @@ pub struct Config {
     /// The lease of a registration that names none.
     #[serde(with = "humantime_serde")]
     pub ttl_default: Duration,
+    /// The most checks of one instance.
+    pub checks_max: usize,
+    /// The most tags of one instance.
+    pub tags_max: usize,
+    /// The most metadata of one instance.
+    pub metadata_max: ByteSize,
     /// The expiry guard.
     pub guard: GuardConfig,
 }
@@ -34,6 +40,9 @@ impl Default for Config {
             log_entries_max: 16_384,
             log_bytes_max: ByteSize::mib(16),
             ttl_default: Duration::from_secs(300),
+            checks_max: 16,
+            tags_max: 128,
+            metadata_max: ByteSize::kib(64),
             guard: GuardConfig::default(),
         }
     }

@@ -16,12 +16,12 @@ fn a_command_names_an_instance() {
 
 #[test]
 fn an_override_is_one_of_two() {
-    let draft = OverrideDraft::read(br#"{"status":"Stopping","reason":""}"#).unwrap();
+    let (draft, _) = OverrideDraft::read(br#"{"status":"Stopping","reason":""}"#).unwrap();
     assert_eq!(
         (draft.status, draft.reason),
         (OverrideStatus::Stopping, None)
     );
-    let draft = OverrideDraft::read(br#"{"status":"unhealthy","reason":"r"}"#).unwrap();
+    let (draft, _) = OverrideDraft::read(br#"{"status":"unhealthy","reason":"r"}"#).unwrap();
     assert_eq!(draft.reason.as_deref(), Some("r"));
     for body in [
         r#"{"status":"healthy"}"#,
@@ -34,7 +34,7 @@ fn an_override_is_one_of_two() {
 
 #[test]
 fn a_batch_is_limited_and_every_wrong_item_named() {
-    let batch = BatchHeartbeat::read(br#"{"service_ids":["a",2]}"#).unwrap();
+    let (batch, _) = BatchHeartbeat::read(br#"{"service_ids":["a",2]}"#).unwrap();
     assert_eq!(batch.service_ids, ["a", "2"]);
     let problem = BatchHeartbeat::read(br#"{"service_ids":[[],"a",{}]}"#).unwrap_err();
     let fields: Vec<_> = problem.errors.iter().map(|error| &*error.field).collect();

@@ -1,7 +1,10 @@
 use serde_json::{Value, json};
 
 use super::{Patch, merged};
-use crate::{api::Defaults, model::Registration};
+use crate::{
+    api::{Defaults, Problem, Warnings},
+    model::Registration,
+};
 
 fn known() -> Registration {
     let body =
@@ -12,10 +15,15 @@ fn known() -> Registration {
         .registration
 }
 
+fn read(patch: &Value) -> Result<(Patch, Warnings), Problem> {
+    Patch::read("a", patch.to_string().as_bytes(), &Defaults::default())
+}
+
 #[track_caller]
 fn patched(patch: &Value) -> Registration {
-    let patch = Patch::read(patch.to_string().as_bytes(), &Defaults::default());
-    patch.unwrap().apply(&known()).unwrap()
+    let (patch, warnings) = read(patch).unwrap();
+    assert!(warnings.is_empty(), "{warnings:?}");
+    patch.apply(&known()).unwrap()
 }
 
 #[test]
@@ -65,15 +73,40 @@ fn tags_and_weight_are_replaced_or_reset() {
 #[test]
 fn other_fields_and_wrong_values_are_refused() {
     check(&json!({"host": "b"}), "host");
+    check(&json!({"zone": null}), "zone");
+    check(&json!({"service_id": "b"}), "service_id");
     check(&json!({"weight": 70000}), "weight");
     check(&json!({"tags": "x"}), "tags");
     check(&json!({"metadata": [1]}), "metadata");
 
     #[track_caller]
     fn check(patch: &Value, field: &str) {
-        let problem = Patch::read(patch.to_string().as_bytes(), &Defaults::default());
-        assert_eq!(problem.unwrap_err().errors[0].field, field);
+        let problem = read(patch).unwrap_err();
+        assert_eq!(problem.errors[0].field, field);
     }
+}
+
+#[test]
+fn what_nobody_knows_is_told_of_and_what_is_known_anyway_is_not() {
+    let patch = json!({"service_id": "a", "status": "healthy", "colour": 1, "weight": 2});
+    let (patch, warnings) = read(&patch).unwrap();
+    assert_eq!(patch.apply(&known()).unwrap().weight, 2);
+    let told = warnings.told_in(&b"{}"[..]);
+    assert_eq!(
+        serde_json::from_slice::<Value>(&told).unwrap(),
+        json!({"warnings": ["unknown field \"colour\" was ignored"]})
+    );
+}
+
+#[test]
+fn every_field_that_can_not_be_patched_is_named() {
+    let registration = json!({
+        "service_id": "a", "service_name": "a", "host": "h", "port": 1, "health_check_url": null,
+        "version": "1", "ttl": "1s", "zone": "z", "checks": [],
+    });
+    let problem = read(&registration).unwrap_err();
+    let named: Vec<_> = problem.errors.iter().map(|error| &*error.field).collect();
+    assert_eq!(named, super::LASTING);
 }
 
 #[test]
@@ -83,7 +116,7 @@ fn metadata_that_grows_too_large_is_refused() {
         ..Defaults::default()
     };
     let grown = json!({"metadata": {"more": "x".repeat(40)}}).to_string();
-    let patch = Patch::read(grown.as_bytes(), &defaults).unwrap();
+    let (patch, _) = Patch::read("a", grown.as_bytes(), &defaults).unwrap();
     let problem = patch.apply(&known()).unwrap_err();
     assert_eq!(
         (problem.status, &*problem.errors[0].field),

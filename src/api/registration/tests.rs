@@ -123,7 +123,6 @@ fn what_is_wrong_is_named() {
     check("ttl", json!("0s"), "0s is out of range 1s-86400s");
     check("ttl", json!("2d"), "172800s is out of range 1s-86400s");
     check("weight", json!(-1), "-1 is out of range 0-65535");
-    check("incarnation", json!("x"), "\"x\" is not a whole number");
     check(
         "health_check_url",
         json!("/health"),
@@ -318,5 +317,40 @@ proptest! {
             "{{\"service_id\":\"a\",\"service_name\":\"a\",\"host\":\"h\",\"port\":1,\"checks\":[{{\"type\":\"http\",\"{field}\":{value}}}],\"{field}\":{value}}}"
         );
         let _ = registration(body.as_bytes(), &Defaults::default());
+    }
+}
+
+#[test]
+fn an_incarnation_that_is_no_number_is_passed_over() {
+    for (said, read_as) in [
+        (json!("7"), Some(7)),
+        (json!("x"), None),
+        (json!({"a": 1}), None),
+        (Value::Null, None),
+    ] {
+        let parsed = read(&with("incarnation", said.clone())).unwrap();
+        assert_eq!(parsed.incarnation, read_as, "{said}");
+        assert_eq!(parsed.warnings, Vec::<String>::new(), "{said}");
+    }
+}
+
+#[test]
+fn checks_are_read_behind_a_wrong_address() {
+    let mut body = with("checks", json!([{"type": "foo"}, 5]));
+    body["host"] = json!("");
+    body["port"] = json!(0);
+    let problem = read(&body).unwrap_err();
+    let named: Vec<_> = problem.errors.iter().map(|error| &*error.field).collect();
+    assert_eq!(named, ["host", "port", "checks[0].type", "checks[1]"]);
+}
+
+#[test]
+fn only_an_ipv6_address_has_colons() {
+    for host in ["::1", "[::1]", "fe80::1%eth0", "a-b.c", "127.0.0.1", "ünï"] {
+        assert!(read(&with("host", json!(host))).is_ok(), "{host}");
+    }
+    for host in ["h:80", "127.0.0.1:80", "[::1]:80", "h%41", "::1::2"] {
+        let problem = read(&with("host", json!(host))).unwrap_err();
+        assert_eq!(problem.errors[0].field, "host", "{host}");
     }
 }

@@ -4,7 +4,7 @@ use super::RouteShape;
 
 #[test]
 fn what_is_left_out_has_a_default() {
-    let route = RouteShape::read(br#"{"path_prefix":"/api","service_name":"a"}"#).unwrap();
+    let (route, _) = RouteShape::read(br#"{"path_prefix":"/api","service_name":"a"}"#).unwrap();
     assert_eq!(
         (&*route.path_prefix, route.service_name.as_str()),
         ("/api", "a")
@@ -19,7 +19,7 @@ fn words_in_many_forms() {
         "path_prefix": "/", "service_name": "a", "strip_prefix": "yes", "methods": ["get", "GET", "post"],
         "priority": "-3", "route_id": "ignored",
     });
-    let route = RouteShape::read(body.to_string().as_bytes()).unwrap();
+    let (route, _) = RouteShape::read(body.to_string().as_bytes()).unwrap();
     assert!(route.strip_prefix);
     assert_eq!(
         route.methods.iter().map(|m| &**m).collect::<Vec<_>>(),

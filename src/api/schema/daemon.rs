@@ -31,8 +31,6 @@ pub struct CheckReport {
     pub since: Option<String>,
     /// True while its flips are held down.
     pub flapping: bool,
-    /// When it is due again.
-    pub next: Option<String>,
     /// Of the last probe.
     pub latency_ms: Option<f64>,
     /// The last outcomes, newest first.

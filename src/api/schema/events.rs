@@ -33,10 +33,14 @@ pub struct Watcher {
     pub callback_url: String,
     /// The kinds of events it wants; none means all.
     pub events: Vec<String>,
+    /// Whether what is sent is signed.
+    pub signed: bool,
     /// Since when.
     pub created_at: String,
     /// How far it has come.
     pub cursor: String,
+    /// How many changes of what it follows it has not had.
+    pub lag: u64,
     /// "active", or why nothing is sent to it now.
     pub state: String,
     /// Events it took.
@@ -45,6 +49,8 @@ pub struct Watcher {
     pub failed: u64,
     /// What went wrong last.
     pub last_error: Option<String>,
+    /// With the answer to its making: fields of the body that were ignored.
+    pub warnings: Option<Vec<String>>,
 }
 
 /// Every webhook.
@@ -135,4 +141,6 @@ pub struct Route {
     pub priority: i32,
     /// The change that made it.
     pub revision: u64,
+    /// With the answer to a change: fields of its body that were ignored.
+    pub warnings: Option<Vec<String>>,
 }

@@ -34,7 +34,7 @@ pub struct Registration {
     pub weight: Option<u16>,
     /// Where it runs.
     pub zone: Option<String>,
-    /// At most 16.
+    /// At most `registry.checks_max`, default 16.
     pub checks: Option<Vec<Check>>,
 }
 
@@ -118,6 +118,8 @@ pub struct Instance {
     pub incarnation: u64,
     /// RFC 3339, UTC; up to 1 s old in lists.
     pub last_heartbeat: String,
+    /// With the answer to a change: fields of its body that were ignored.
+    pub warnings: Option<Vec<String>>,
 }
 
 /// An operator's word.
@@ -207,6 +209,8 @@ pub struct BatchVerdicts {
     pub refused: u64,
     /// When.
     pub timestamp: String,
+    /// Fields that were ignored.
+    pub warnings: Option<Vec<String>>,
 }
 
 /// The answer to one of many heartbeats.

@@ -13,12 +13,12 @@ fn a_star_or_nothing_means_all() {
         json!({"callback_url": "http://a/"}),
         json!({"callback_url": "http://a/", "events": [], "secret": ""}),
     ] {
-        let draft = WatcherDraft::read(body.to_string().as_bytes()).unwrap();
+        let (draft, _) = WatcherDraft::read(body.to_string().as_bytes()).unwrap();
         assert!(draft.service_name.is_none() && draft.events.is_empty());
         assert!(draft.secret.is_none());
     }
     let body = json!({"callback_url": "http://a/", "service_name": "b", "events": ["updated", "updated"], "secret": "s"});
-    let draft = WatcherDraft::read(body.to_string().as_bytes()).unwrap();
+    let (draft, _) = WatcherDraft::read(body.to_string().as_bytes()).unwrap();
     assert_eq!(draft.service_name, ServiceName::parse("b").ok());
     assert_eq!(*draft.events, [EventKind::Updated]);
     assert_eq!(draft.secret.as_deref(), Some("s"));
@@ -55,8 +55,10 @@ fn the_secret_is_never_answered() {
         service_name: None,
         callback_url: "http://a/".into(),
         events: [EventKind::Healthy].into(),
+        signed: true,
         created_at: Timestamp(0),
         cursor: "1-2".into(),
+        lag: 7,
         state: "active",
         delivered: 1,
         failed: 2,
@@ -66,5 +68,6 @@ fn the_secret_is_never_answered() {
     let read: schema::Watchers = serde_json::from_slice(&answer).unwrap();
     assert_eq!((read.total_count, read.watchers.len()), (2, 2));
     assert_eq!(read.watchers[0].service_name, "*");
+    assert_eq!((read.watchers[0].signed, read.watchers[0].lag), (true, 7));
     assert!(!String::from_utf8(answer).unwrap().contains("secret"));
 }

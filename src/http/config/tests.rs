@@ -15,6 +15,7 @@ fn every_fault_is_told_at_once() {
         header_timeout: Duration::ZERO,
         keep_alive: Duration::from_millis(1),
         head_max: ByteSize::kib(1),
+        headers_max: 0,
         body_max: ByteSize::b(0),
         connections_max: 0,
         ..Config::default()
@@ -25,6 +26,7 @@ fn every_fault_is_told_at_once() {
         "http.header_timeout",
         "http.keep_alive",
         "http.head_max",
+        "http.headers_max",
         "http.body_max",
         "http.connections_max",
         "http.cors.credentials",
@@ -32,7 +34,7 @@ fn every_fault_is_told_at_once() {
         let told = faults.iter().any(|fault| fault.contains(key));
         assert!(told, "{key} is not in {faults:?}");
     }
-    assert_eq!(faults.len(), 6, "{faults:?}");
+    assert_eq!(faults.len(), 7, "{faults:?}");
 }
 
 #[test]

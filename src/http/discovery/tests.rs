@@ -49,7 +49,7 @@ async fn filters_are_joined_by_and() {
         ("?metadata.k=v%20w", &["a-2"]),
         ("?metadata.k=v+w&zone=eu", &[]),
         ("?limit=1", &["a-1"]),
-        ("?healthy_only=0&limit=0", &[]),
+        ("?healthy_only=0&limit=1", &["a-1"]),
         ("?colour=blue", &["a-1", "a-2"]),
     ] {
         let path = format!("/services/discover/a{query}");

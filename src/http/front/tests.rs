@@ -168,6 +168,10 @@ async fn large_answers_are_compressed_for_those_who_ask() {
     assert_eq!(small.bytes[..2], [0x1f, 0x8b]);
     assert!(small.bytes.len() * 4 < large.bytes.len());
     assert_eq!(large.header("content-encoding"), "");
+    for answered in [&small, &large] {
+        let vary: Vec<_> = answered.headers.get_all("vary").iter().collect();
+        assert_eq!(vary, ["accept-encoding"], "whether it is compressed or not");
+    }
     let refused = [("accept-encoding", "gzip;q=0")];
     let answered = api.ask("GET", path, &refused, "").await;
     assert_eq!(answered.header("content-encoding"), "");

@@ -126,11 +126,11 @@ async fn errors_are_problems() {
     let unknown = api.expect(404, "GET", "/nothing/here", "").await;
     assert_eq!(unknown.json["detail"], "there is nothing at /nothing/here");
     let wrong = api.expect(405, "PUT", "/services/register", "").await;
-    assert_eq!(wrong.header("allow"), "POST");
+    assert_eq!(wrong.header("allow"), "POST,OPTIONS");
     let wrong = api.expect(405, "POST", "/services/a", "").await;
     let mut allowed: Vec<_> = wrong.header("allow").split(',').collect();
     allowed.sort_unstable();
-    assert_eq!(allowed, ["DELETE", "GET", "HEAD", "PATCH"]);
+    assert_eq!(allowed, ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH"]);
     let gone = api.expect(404, "GET", "/services/a", "").await;
     assert_eq!(gone.json["detail"], "Service not found");
     assert_eq!(gone.json["type"], "about:blank");

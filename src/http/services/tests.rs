@@ -299,18 +299,23 @@ async fn webhooks_come_and_go() {
     let draft = r#"{"callback_url":"http://a/","service_name":"a","secret":"s"}"#;
     let made = api.expect(201, "POST", "/watchers", draft).await.json;
     let made: schema::Watcher = serde_json::from_value(made).unwrap();
+    assert!(made.signed);
     let path = format!("/watchers/{}", made.id.replace('/', "%2F"));
     api.expect(200, "GET", &path, "").await;
     let refused = r#"{"callback_url":"http://169.254.169.254/"}"#;
     let refused = api.expect(422, "POST", "/watchers", refused).await;
     assert_eq!(refused.json["errors"][0]["field"], "callback_url");
     api.expect(201, "POST", "/watchers", draft).await;
-    api.expect(429, "POST", "/watchers", draft).await;
+    let full = api.expect(429, "POST", "/watchers", draft).await;
+    assert_eq!(full.header("retry-after"), "60");
     let list = api.expect(200, "GET", "/watchers", "").await.json;
     assert_eq!(list["total_count"], 2);
     api.expect(204, "DELETE", &path, "").await;
     let gone = api.expect(404, "DELETE", &path, "").await;
     assert_eq!(gone.json["detail"], "Watcher not found");
+    *api.stage.broken.lock() = Some("stops");
+    let stopping = api.expect(503, "POST", "/watchers", draft).await;
+    assert_eq!(stopping.header("retry-after"), "10");
 }
 
 #[tokio::test]
@@ -333,4 +338,57 @@ async fn the_system_says_what_it_holds() {
     assert_eq!(info.service_names, ["a", "b"]);
     assert!(info.running);
     assert!((info.health_check_interval - 30.0).abs() < 1e-9);
+}
+
+#[tokio::test]
+async fn fields_that_nobody_knows_are_ignored_and_named() {
+    let api = Api::new();
+    api.register("a", "a-1", &json!({})).await;
+    for (code, method, path, body) in [
+        (200, "PATCH", "/services/a-1", json!({"weight": 2})),
+        (
+            200,
+            "PUT",
+            "/services/a-1/override",
+            json!({"status": "unhealthy"}),
+        ),
+        (
+            200,
+            "POST",
+            "/services/heartbeat",
+            json!({"service_ids": ["a-1"]}),
+        ),
+        (
+            200,
+            "PUT",
+            "/gateway/routes/r",
+            json!({"path_prefix": "/", "service_name": "a"}),
+        ),
+        (
+            201,
+            "POST",
+            "/watchers",
+            json!({"callback_url": "http://a/"}),
+        ),
+    ] {
+        let plain = api.expect(code, method, path, body.to_string()).await;
+        assert_eq!(plain.json["warnings"], Value::Null, "{method} {path}");
+        let mut more = body.clone();
+        more["zzz"] = json!(1);
+        let told = api.expect(code, method, path, more.to_string()).await;
+        assert_eq!(
+            told.json["warnings"],
+            json!(["unknown field \"zzz\" was ignored"]),
+            "{method} {path}"
+        );
+        // Warnings are ours: what was answered may come back with them.
+        more = body;
+        more["warnings"] = told.json["warnings"].clone();
+        if code == 200 {
+            let back = api.expect(code, method, path, more.to_string()).await;
+            assert_eq!(back.json["warnings"], Value::Null, "{method} {path}");
+        }
+    }
+    let known = api.expect(200, "GET", "/gateway/routes/r", "").await;
+    assert_eq!(known.json["warnings"], Value::Null, "they are not kept");
 }

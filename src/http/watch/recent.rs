@@ -42,7 +42,7 @@ const PIECE_BYTES: usize = 64 * 1024;
     params(
         ("since" = Option<String>, Query, description = "A cursor or a revision: the events behind it, oldest first; without it the newest ones"),
         ("service" = Option<Vec<String>>, Query, description = "Only the events of these services"),
-        ("limit" = Option<usize>, Query, description = "At most so many, default 100"),
+        ("limit" = Option<usize>, Query, description = "At most so many, at least 1, default 100"),
         ("wait" = Option<String>, Query, description = "With `since`: wait so long for an event when there is none"),
     ),
     responses(

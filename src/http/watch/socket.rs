@@ -149,17 +149,22 @@ async fn serve(upgrade: OnUpgrade, feed: Feed, shared: Shared, _ticket: Ticket) 
     let io = TokioIo::new(upgraded);
     let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
     let end = tell(&mut socket, feed, &shared).await;
-    let close = match end {
-        End::Left => None,
-        End::Stopped => Some((CloseCode::Away, "musterd stops")),
-        End::TooLong => Some((CloseCode::Size, "messages of clients are not read")),
+    let (code, reason) = match end {
+        // What a client's own close is answered with waits to be sent.
+        End::Left => {
+            let _ = timeout(CLOSE_TIME_MAX, SinkExt::close(&mut socket)).await;
+            return;
+        }
+        End::Broken => (CloseCode::Protocol, "not a frame that a client may send"),
+        End::Stopped => (CloseCode::Away, "musterd stops"),
+        End::TooLong => (CloseCode::Size, "messages of clients are not read"),
     };
-    let close = close.map(|(code, reason)| CloseFrame {
+    let close = CloseFrame {
         code,
         reason: reason.into(),
-    });
+    };
     // Whether the client hears of it or is gone already: nothing is left to do.
-    let _ = timeout(CLOSE_TIME_MAX, socket.close(close)).await;
+    let _ = timeout(CLOSE_TIME_MAX, socket.close(Some(close))).await;
 }
 
 /// Why a socket is done with.
@@ -167,6 +172,7 @@ enum End {
     Left,
     Stopped,
     TooLong,
+    Broken,
 }
 
 /// Look, act, wait; told to stop, it tells what has happened and ends.
@@ -213,6 +219,7 @@ fn ended(heard: Option<Result<Message, tungstenite::Error>>) -> Option<End> {
         Some(Ok(Message::Close(_))) | None => Some(End::Left),
         Some(Ok(_)) => None,
         Some(Err(tungstenite::Error::Capacity(_))) => Some(End::TooLong),
+        Some(Err(tungstenite::Error::Protocol(_))) => Some(End::Broken),
         Some(Err(_)) => Some(End::Left),
     }
 }

@@ -178,6 +178,27 @@ async fn garbage_is_refused_and_harms_nobody() {
 }
 
 #[tokio::test]
+async fn there_is_a_limit_to_headers() {
+    for (headers_max, codes) in [(100, [200, 431, 431]), (300, [200, 200, 431])] {
+        let config = Config {
+            headers_max,
+            ..Config::default()
+        };
+        let server = Server::start(config).await;
+        for (count, code) in [100, 300, 301].into_iter().zip(codes) {
+            let mut raw = server.connect().await;
+            let lines = "x: y\r\n".repeat(count - 1);
+            raw.write(&format!("GET /health HTTP/1.1\r\nhost: x\r\n{lines}\r\n"))
+                .await;
+            let (head, _) = raw.answer().await;
+            let line = format!("HTTP/1.1 {code} ");
+            assert!(head.starts_with(&line), "{headers_max} {count}: {head}");
+        }
+        server.stopped().await;
+    }
+}
+
+#[tokio::test]
 async fn one_connection_too_many_is_told_so() {
     let config = Config {
         connections_max: 2,

@@ -135,3 +135,16 @@ async fn answers_are_bounded() {
     check("?since=0&limit=99999", 1_000, 1_000).await;
     check("?service=a&limit=5", 5, 1_200).await;
 }
+
+#[tokio::test]
+async fn a_limit_of_none_is_refused_as_it_would_skip_events() {
+    let api = api();
+    for query in ["limit=0", "since=0&limit=0", "since=0&limit=-1"] {
+        let path = format!("/events?{query}");
+        let refused = api.expect(422, "GET", &path, "").await;
+        assert_eq!(refused.json["errors"][0]["field"], "limit", "{query}");
+    }
+    let path = "/services/discover/a?limit=0";
+    let refused = api.expect(422, "GET", path, "").await;
+    assert_eq!(refused.json["errors"][0]["field"], "limit");
+}

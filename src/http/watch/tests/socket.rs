@@ -2,10 +2,14 @@ use std::{net::SocketAddr, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{Message, client::IntoClientRequest, protocol::frame::coding::CloseCode},
+    tungstenite::{
+        Message,
+        client::IntoClientRequest,
+        protocol::{CloseFrame, frame::coding::CloseCode},
+    },
 };
 
 use crate::{
@@ -190,5 +194,26 @@ async fn what_is_no_handshake_is_refused() {
         panic!("{refused:?}");
     };
     assert_eq!(response.status().as_u16(), 429);
+    live.stop().await;
+}
+
+#[tokio::test]
+async fn a_close_is_answered_and_a_broken_frame_is_told_of() {
+    let live = Live::start().await;
+    let mut socket = connect(live.address, "/watch/ws").await;
+    let normal = CloseFrame {
+        code: CloseCode::Normal,
+        reason: "".into(),
+    };
+    socket.close(Some(normal)).await.unwrap();
+    assert_eq!(expect_close(&mut socket).await, CloseCode::Normal);
+    for broken in [&[0x81, 0x01, b'x'][..], &[0xc1, 0x80, 0, 0, 0, 0]] {
+        let mut socket = connect(live.address, "/watch/ws").await;
+        expect(&mut socket, "snapshot").await;
+        socket.get_mut().write_all(broken).await.unwrap();
+        let code = expect_close(&mut socket).await;
+        assert_eq!(code, CloseCode::Protocol, "{broken:?}");
+    }
+    live.until_watchers("websocket", "0").await;
     live.stop().await;
 }

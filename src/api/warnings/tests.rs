@@ -1,0 +1,37 @@
+use serde_json::{Value, json};
+
+use super::{
+    super::read::{Object, Shape},
+    Warnings,
+};
+
+const SHAPE: Shape = Shape {
+    known: &["a"],
+    own: &["status"],
+};
+
+fn told(body: &str, answer: &'static str) -> Value {
+    let object = Object::body(body.as_bytes(), SHAPE).unwrap();
+    serde_json::from_slice(&Warnings::of(&object).told_in(answer)).unwrap()
+}
+
+#[test]
+fn only_fields_that_nobody_knows_are_told_of() {
+    assert_eq!(told(r#"{"a":1,"status":2}"#, r#"{"x":1}"#), json!({"x": 1}));
+    let body = r#"{"a":1,"b\n":2}"#;
+    assert_eq!(
+        told(body, r#"{"x":1}"#),
+        json!({"x": 1, "warnings": ["unknown field \"b\n\" was ignored"]})
+    );
+    assert_eq!(
+        told(body, "{}"),
+        json!({"warnings": ["unknown field \"b\n\" was ignored"]})
+    );
+}
+
+#[test]
+fn a_thousand_unknown_fields_are_no_thousand_warnings() {
+    let fields: Vec<_> = (0..1000).map(|n| format!("\"f{n}\":0")).collect();
+    let body = format!("{{{}}}", fields.join(","));
+    assert_eq!(told(&body, "{}")["warnings"].as_array().unwrap().len(), 20);
+}
