@@ -1,19 +1,24 @@
 //! The composition root: builds each room, implements the ports, gives each room only what it needs.
 
 mod adapters;
+mod broker;
 mod sizes;
 
 use std::{error::Error, net::SocketAddr, sync::Arc};
 
-use self::adapters::{HealthPort, ReadyPort, WebhookPort};
+use self::{
+    adapters::{HealthPort, ReadyPort, WebhookPort},
+    broker::{BrokerPort, Sampler},
+};
 pub use crate::telemetry::Logs;
 use crate::{
     api::Defaults,
-    broker::{Broker, BrokerError},
+    broker::{Broker, BrokerError, Listening},
     config::{Config, ConfigError},
     health::Health,
     http::{self, Door, Rooms},
     outbound::{Client, OutboundError},
+    ports::BrokerPages,
     registry::Registry,
     tasks::{Stage, StopError, Tasks},
     telemetry::Metrics,
@@ -98,7 +103,11 @@ impl App {
         let callbacks = Callbacks::new(registry.clone(), transport.clone(), direct.clone());
         let webhooks = Webhooks::new(registry.clone(), transport, client.clone(), direct);
         let health = Health::new(config.health, registry.clone(), client.clone(), &metrics);
+        let mut tasks = Tasks::default();
+        let listening = bind_broker(&config).await?;
+        let pages = |of: &Listening| show_broker(&config, of, &metrics, &mut tasks);
         let rooms = Rooms {
+            broker: listening.as_ref().map(pages),
             registry: registry.clone(),
             defaults: defaults(&config),
             probes: Arc::new(HealthPort(health.clone())),
@@ -108,9 +117,8 @@ impl App {
         };
         sizes::show(&metrics, &registry);
         let door = Door::new(config.http.clone(), rooms)?;
-        let mut tasks = Tasks::default();
         let http_address = open(&config, &door, &mut tasks).await?;
-        let amqp_address = open_broker(&config, &mut tasks).await?;
+        let amqp_address = listening.and_then(|broker| serve_broker(broker, &mut tasks));
         tasks.spawn(Stage::Source, "leases", |stop| registry.clone().run(stop));
         tasks.spawn(Stage::Source, "health", |stop| health.run(stop));
         tasks.spawn(Stage::Carrier, "callbacks", |stop| {
@@ -249,12 +257,32 @@ async fn open(
     Ok(Some(address))
 }
 
-async fn open_broker(config: &Config, tasks: &mut Tasks) -> Result<Option<SocketAddr>, AppError> {
+async fn bind_broker(config: &Config) -> Result<Option<Listening>, AppError> {
     if config.broker.listen.is_empty() && config.broker.tls.listen.is_empty() {
         tracing::info!("the AMQP broker is switched off");
         return Ok(None);
     }
-    let listening = Broker::bind(config.broker.clone()).await?;
+    Ok(Some(Broker::bind(config.broker.clone()).await?))
+}
+
+/// Shows the broker over HTTP and among the metrics.
+fn show_broker(
+    config: &Config,
+    listening: &Listening,
+    metrics: &Metrics,
+    tasks: &mut Tasks,
+) -> Arc<dyn BrokerPages> {
+    let broker = listening.broker();
+    broker::show(metrics, &broker, config.http.broker.metrics_queues_max);
+    let sampler = Sampler::default();
+    let (sampled, rates) = (broker.clone(), sampler.clone());
+    tasks.spawn(Stage::Source, "broker rates", |stop| {
+        rates.run(sampled, stop)
+    });
+    Arc::new(BrokerPort { broker, sampler })
+}
+
+fn serve_broker(listening: Listening, tasks: &mut Tasks) -> Option<SocketAddr> {
     let (plain, tls) = (listening.address(), listening.tls_address());
     tasks.spawn(Stage::Sink, "broker", |stop| listening.serve(stop));
     if let Some(address) = plain {
@@ -263,7 +291,7 @@ async fn open_broker(config: &Config, tasks: &mut Tasks) -> Result<Option<Socket
     if let Some(address) = tls {
         tracing::info!(amqps.address = %address, "AMQP is served on amqps://{address}");
     }
-    Ok(plain)
+    plain
 }
 
 /// Says which doors are asked for and not built yet.

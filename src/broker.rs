@@ -6,6 +6,7 @@ pub mod channel;
 pub mod config;
 pub mod exception;
 pub mod exchange;
+pub mod listing;
 pub mod memory;
 pub mod message;
 pub mod outbox;

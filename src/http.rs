@@ -3,6 +3,7 @@
 //! Decides nothing about services: it asks the registry and the ports, and answers what they say.
 
 mod answer;
+mod broker;
 mod config;
 mod connection;
 mod cors;
@@ -26,6 +27,7 @@ mod watch;
 mod webhooks;
 
 pub use self::{
+    broker::Config as BrokerConfig,
     config::Config,
     cors::{Cors, CorsError},
     server::{BindError, Bound, bind},

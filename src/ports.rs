@@ -60,3 +60,53 @@ pub trait Readiness: fmt::Debug + Send + Sync {
     /// Each part that must be ready, and how it is.
     fn parts(&self) -> Vec<Ready>;
 }
+
+/// A list that the broker shows.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum BrokerList {
+    /// Who is connected.
+    Connections,
+    /// Their channels.
+    Channels,
+    /// Exchanges.
+    Exchanges,
+    /// Queues.
+    Queues,
+    /// Bindings.
+    Bindings,
+    /// Consumers.
+    Consumers,
+}
+
+/// Which part of such a list is asked for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct BrokerPart {
+    /// Only of this virtual host.
+    pub vhost: Option<String>,
+    /// Only what has this in its name; empty for all.
+    pub name: String,
+    /// The most items.
+    pub limit: usize,
+}
+
+/// What the embedded broker shows of itself, as JSON, and what an operator may do to its queues.
+pub trait BrokerPages: fmt::Debug + Send + Sync {
+    /// The broker in numbers.
+    fn overview(&self) -> Vec<u8>;
+
+    /// `{"<list>":[…],"total_count":n}`, where `n` counts what the limit left off too.
+    fn list(&self, list: BrokerList, part: &BrokerPart) -> Vec<u8>;
+
+    /// One queue. None when there is no such queue.
+    fn queue(&self, vhost: &str, name: &str) -> Option<Vec<u8>>;
+
+    /// The first messages that wait in a queue, `{"messages":[…]}`; they stay there. None when there is
+    /// no such queue.
+    fn messages(&self, vhost: &str, name: &str, count: usize) -> Option<Vec<u8>>;
+
+    /// Drops the messages that wait in a queue: how many. None when there is no such queue.
+    fn purge(&self, vhost: &str, name: &str) -> Option<usize>;
+
+    /// Deletes a queue: how many messages went with it. None when there is no such queue.
+    fn delete(&self, vhost: &str, name: &str) -> Option<usize>;
+}

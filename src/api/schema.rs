@@ -1,12 +1,19 @@
 //! The shapes of bodies, for the OpenAPI document. That they are what is really written is checked
 //! by reading real answers into them.
 
+mod broker;
 mod daemon;
 mod events;
 mod instances;
 mod watching;
 
 pub use self::{
+    broker::{
+        BrokerBinding, BrokerBindings, BrokerChannel, BrokerChannels, BrokerConnection,
+        BrokerConnections, BrokerConsumer, BrokerConsumers, BrokerDeleted, BrokerExchange,
+        BrokerExchanges, BrokerMessage, BrokerMessages, BrokerOverview, BrokerPurged, BrokerQueue,
+        BrokerQueueCounters, BrokerQueues, BrokerRates, BrokerVhost, BrokerVhostCounters,
+    },
     daemon::{
         Alive, CheckReport, FieldError, HealthReport, ProbeOutcome, Problem, Readiness, ReadyPart,
         SystemInfo,

@@ -10,6 +10,7 @@ mod publish;
 mod queues;
 mod replies;
 mod settle;
+mod sizes;
 mod time;
 mod topology;
 mod view;
@@ -26,6 +27,7 @@ pub use self::{
     queues::{DeclareQueue, Declared},
     replies::{REPLY_TO, REPLY_TO_PREFIX},
     settle::{Settle, SettleError},
+    sizes::{QueueSize, VhostSample},
     topology::{BindSpec, BindTarget, DeclareExchange},
     view::{
         BindingView, ConsumerView, ExchangeView, MessageView, QueueView, VhostCounters, VhostView,

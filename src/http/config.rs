@@ -6,6 +6,7 @@ use bytesize::ByteSize;
 use serde::Deserialize;
 
 use super::{
+    broker,
     cors::{Cors, Policy},
     watch,
 };
@@ -41,12 +42,17 @@ pub struct Config {
     /// How long a client may leave what is sent to it unread.
     #[serde(with = "humantime_serde")]
     pub write_timeout: Duration,
+    /// At a stop, how long requests under way may take before they are cut off.
+    #[serde(with = "humantime_serde")]
+    pub drain: Duration,
     /// Answers from this size on are compressed for clients that ask for it.
     pub gzip_min: ByteSize,
     /// Which pages of other origins may use the API.
     pub cors: Cors,
     /// Streams and long polls.
     pub watch: watch::Config,
+    /// What is shown of the embedded broker.
+    pub broker: broker::Config,
 }
 
 impl Default for Config {
@@ -62,9 +68,11 @@ impl Default for Config {
             request_timeout: Duration::from_secs(30),
             keep_alive: Duration::from_secs(75),
             write_timeout: Duration::from_secs(30),
+            drain: Duration::from_secs(3),
             gzip_min: ByteSize::kib(4),
             cors: Cors::default(),
             watch: watch::Config::default(),
+            broker: broker::Config::default(),
         }
     }
 }

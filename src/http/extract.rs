@@ -16,14 +16,23 @@ use super::{answer::Refusal, state::Shared};
 /// How long the rest of a body that is too large is waited for.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// The name in a path. One that can't be read is empty, and so unknown.
+/// The name in a path, or the two. One that can't be read is empty, and so unknown.
 #[derive(Debug)]
 pub(super) struct Name(Option<RawPathParams>);
 
 impl Name {
     pub(super) fn as_str(&self) -> &str {
-        let first = self.0.iter().flat_map(|params| params.iter()).next();
-        first.map_or("", |(_, value)| value)
+        self.at(0)
+    }
+
+    /// The second one.
+    pub(super) fn second(&self) -> &str {
+        self.at(1)
+    }
+
+    fn at(&self, index: usize) -> &str {
+        let mut params = self.0.iter().flat_map(|params| params.iter());
+        params.nth(index).map_or("", |(_, value)| value)
     }
 }
 

@@ -18,7 +18,7 @@ use utoipa_axum::{
 
 use super::{
     answer::{Refusal, json},
-    discovery, gateway,
+    broker, discovery, gateway,
     measure::Rows,
     operations, overrides, probes, services,
     state::Shared,
@@ -85,6 +85,15 @@ fn table(shared: &Shared, rows: &Templates) -> OpenApiRouter<Shared> {
         .routes(waiting.row(routes!(gateway::config)))
         .routes(waiting.row(routes!(gateway::watch)))
         .routes(timed.row(routes!(webhooks::find, webhooks::remove)))
+        .routes(timed.row(routes!(broker::overview)))
+        .routes(timed.row(routes!(broker::connections)))
+        .routes(timed.row(routes!(broker::channels)))
+        .routes(timed.row(routes!(broker::exchanges)))
+        .routes(timed.row(routes!(broker::queues)))
+        .routes(timed.row(routes!(broker::bindings)))
+        .routes(timed.row(routes!(broker::consumers)))
+        .routes(timed.row(routes!(broker::queue, broker::delete)))
+        .routes(timed.row(routes!(broker::messages, broker::purge)))
 }
 
 /// Makes rows that are counted, and ended when they take longer than `time_max`.

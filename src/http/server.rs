@@ -5,6 +5,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream, lookup_host},
     task::JoinSet,
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -121,11 +122,21 @@ impl Bound {
         }
         drop(self.listener);
         shared.closing.cancel();
-        while let Some(ended) = connections.join_next().await {
-            report(ended);
-        }
         shared.upgraded.close();
-        shared.upgraded.wait().await;
+        let finished = async {
+            while let Some(ended) = connections.join_next().await {
+                report(ended);
+            }
+            shared.upgraded.wait().await;
+        };
+        if timeout(shared.config.drain, finished).await.is_err() {
+            let left = connections.len();
+            tracing::warn!(
+                connections = left,
+                "{left} requests are cut off: they did not end within http.drain"
+            );
+            connections.shutdown().await;
+        }
         shared.measures.connections.set(0);
     }
 }

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     api::Defaults,
     model::{Instance, Timestamp},
-    ports::{Probes, Readiness, Watchers},
+    ports::{BrokerPages, Probes, Readiness, Watchers},
     registry::Registry,
     telemetry::Metrics,
 };
@@ -35,6 +35,8 @@ pub struct Rooms {
     pub watchers: Arc<dyn Watchers>,
     /// Whether the daemon can do its work.
     pub readiness: Arc<dyn Readiness>,
+    /// The embedded broker; none when it is switched off.
+    pub broker: Option<Arc<dyn BrokerPages>>,
 }
 
 /// The door, ready to be served.
@@ -84,6 +86,7 @@ pub(super) struct Inner {
     pub(super) probes: Arc<dyn Probes>,
     pub(super) watchers: Arc<dyn Watchers>,
     pub(super) readiness: Arc<dyn Readiness>,
+    pub(super) broker: Option<Arc<dyn BrokerPages>>,
     pub(super) config: Config,
     pub(super) limits: Limits,
     pub(super) cors: ArcSwap<Policy>,
@@ -115,6 +118,7 @@ impl Shared {
             probes: rooms.probes,
             watchers: rooms.watchers,
             readiness: rooms.readiness,
+            broker: rooms.broker,
             limits,
             config,
             cors: ArcSwap::from_pointee(policy),

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     api::{CheckReport, Defaults, HealthReport, ProbeOutcome, Ready, WatcherDraft, WatcherShape},
     model::{Cursor, Status, Timestamp},
-    ports::{Boxed, Probes, Readiness, WatcherError, Watchers},
+    ports::{Boxed, BrokerPages, Probes, Readiness, WatcherError, Watchers},
     registry::{self, Registry},
     telemetry::Metrics,
 };
@@ -160,6 +160,18 @@ impl Api {
     }
 
     pub(super) fn with_registry(config: Config, registry: registry::Config) -> Self {
+        Self::staged(config, registry, None)
+    }
+
+    pub(super) fn with_broker(config: Config, broker: Arc<dyn BrokerPages>) -> Self {
+        Self::staged(config, registry::Config::default(), Some(broker))
+    }
+
+    fn staged(
+        config: Config,
+        registry: registry::Config,
+        broker: Option<Arc<dyn BrokerPages>>,
+    ) -> Self {
         let registry = Registry::new(registry);
         let stage = Arc::new(Stage {
             registry: registry.clone(),
@@ -173,6 +185,7 @@ impl Api {
             probes: Arc::<Stage>::clone(&stage),
             watchers: Arc::<Stage>::clone(&stage),
             readiness: Arc::<Stage>::clone(&stage),
+            broker,
         };
         let shared = Shared::new(config, rooms).unwrap();
         let front = Front::new(shared.clone());

@@ -136,6 +136,19 @@ async fn a_service_registers_is_found_and_the_daemon_stops_when_asked() {
 }
 
 #[test]
+fn a_request_that_never_ends_does_not_make_the_stop_fail() {
+    let daemon = Daemon::start(&["--set", "http.drain=200ms"]);
+    let address = daemon.url.trim_start_matches("http://");
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    stream
+        .write_all(b"POST /services/register HTTP/1.1\r\nhost: x\r\ncontent-length: 50\r\n\r\n{")
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    daemon.signal("-TERM");
+    assert_eq!(daemon.exit_code(), 0);
+}
+
+#[test]
 fn an_interrupt_is_a_stop_too() {
     let daemon = Daemon::start(&[]);
     daemon.signal("-INT");

@@ -6,6 +6,7 @@
 
 mod amqp;
 mod architecture;
+mod broker_pages;
 mod containers;
 mod daemon;
 mod http;

@@ -12,7 +12,11 @@ use std::{
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use crate::broker::{peer::Peer, queue::ConnectionId};
+use crate::broker::{
+    listing::{Gather, Listing, Wanted},
+    peer::Peer,
+    queue::ConnectionId,
+};
 
 /// The open connections.
 #[derive(Debug, Default)]
@@ -126,11 +130,25 @@ impl Registry {
         (self.opened.load(Relaxed), self.closed.load(Relaxed))
     }
 
-    pub(super) fn views(&self) -> Vec<ConnectionView> {
-        let entries: Vec<_> = self.open.lock().values().cloned().collect();
-        let mut views: Vec<_> = entries.iter().map(|entry| entry.view()).collect();
-        views.sort_unstable_by_key(|view| view.id);
-        views
+    /// The name of a connection, empty if it is gone.
+    pub(super) fn name(&self, id: ConnectionId) -> String {
+        self.find(id)
+            .map_or_else(String::new, |entry| entry.name.clone())
+    }
+
+    /// Those that are wanted, in the order in which they were opened.
+    pub(super) fn views(&self, wanted: &Wanted, into: &mut Listing<ConnectionView>) {
+        let mut entries: Vec<_> = self.open.lock().values().cloned().collect();
+        entries.sort_unstable_by_key(|entry| entry.peer.id);
+        let only = wanted.vhost.as_ref();
+        for entry in entries {
+            if only.is_none_or(|only| *only == entry.vhost) {
+                let address = entry.address.to_string();
+                into.offer(&[entry.name.as_bytes(), address.as_bytes()], || {
+                    entry.view()
+                });
+            }
+        }
     }
 }
 

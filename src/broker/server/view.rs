@@ -1,11 +1,17 @@
 //! What the broker shows of itself.
 
+use std::{collections::HashMap, sync::Arc};
+
 use serde::Serialize;
 
-use super::{Broker, registry::ConnectionView};
+use super::{Broker, clock::VhostCell, registry::ConnectionView};
 use crate::broker::{
+    listing::{Gather, Listing, Wanted},
     queue::ConnectionId,
-    vhost::{BindingView, ConsumerView, ExchangeView, MessageView, QueueView, VhostView},
+    vhost::{
+        BindingView, ConsumerView, ExchangeView, MessageView, QueueSize, QueueView, VhostSample,
+        VhostView,
+    },
     wire::ShortStr,
 };
 
@@ -70,67 +76,98 @@ impl Broker {
         }
     }
 
-    /// All connections.
-    pub fn connections(&self) -> Vec<ConnectionView> {
-        self.shared.registry.views()
+    /// Connections, by the names their clients gave them or by their addresses.
+    pub fn connections(&self, wanted: &Wanted) -> Listing<ConnectionView> {
+        let mut listing = Listing::new(wanted);
+        self.shared.registry.views(wanted, &mut listing);
+        listing
     }
 
-    /// All channels.
-    pub fn channels(&self) -> Vec<ChannelView> {
-        let mut views = Vec::new();
-        for (name, cell) in &self.shared.vhosts {
+    /// Channels, by the names of their connections.
+    pub fn channels(&self, wanted: &Wanted) -> Listing<ChannelView> {
+        let mut listing = Listing::new(wanted);
+        for (name, cell) in self.wanted(wanted) {
             let vhost = cell.lock();
-            views.extend(vhost.channels().map(|(_, channel)| ChannelView {
-                vhost: name.clone(),
-                connection: channel.connection,
-                number: channel.number,
-                consumers: channel.consumers.len(),
-                messages_unacked: channel.unacked.len(),
-                unacked_bytes: channel.unacked_bytes,
-                prefetch: channel.prefetch,
-            }));
+            for (_, channel) in vhost.channels() {
+                let asked = !wanted.name.is_empty();
+                let name_of = || self.shared.registry.name(channel.connection);
+                let connection = asked.then(name_of).unwrap_or_default();
+                listing.offer(&[connection.as_bytes()], || ChannelView {
+                    vhost: name.clone(),
+                    connection: channel.connection,
+                    number: channel.number,
+                    consumers: channel.consumers.len(),
+                    messages_unacked: channel.unacked.len(),
+                    unacked_bytes: channel.unacked_bytes,
+                    prefetch: channel.prefetch,
+                });
+            }
         }
-        views
+        listing
     }
 
-    /// All exchanges.
-    pub fn exchanges(&self) -> Vec<ExchangeView> {
-        let mut views = Vec::new();
-        self.shared
-            .vhosts
-            .values()
-            .for_each(|cell| cell.lock().exchanges(&mut views));
-        views
+    /// Exchanges.
+    pub fn exchanges(&self, wanted: &Wanted) -> Listing<ExchangeView> {
+        let mut listing = Listing::new(wanted);
+        for (_, cell) in self.wanted(wanted) {
+            cell.lock().exchanges(&mut listing);
+        }
+        listing
     }
 
-    /// All queues.
-    pub fn queues(&self) -> Vec<QueueView> {
-        let mut views = Vec::new();
-        self.shared
-            .vhosts
-            .values()
-            .for_each(|cell| cell.lock().queues(&mut views));
-        views
+    /// Queues.
+    pub fn queues(&self, wanted: &Wanted) -> Listing<QueueView> {
+        let mut listing = Listing::new(wanted);
+        for (_, cell) in self.wanted(wanted) {
+            cell.lock().queues(&mut listing);
+        }
+        listing
     }
 
-    /// All bindings.
-    pub fn bindings(&self) -> Vec<BindingView> {
-        let mut views = Vec::new();
-        self.shared
-            .vhosts
-            .values()
-            .for_each(|cell| cell.lock().bindings(&mut views));
-        views
+    /// Bindings, by the names of both ends.
+    pub fn bindings(&self, wanted: &Wanted) -> Listing<BindingView> {
+        let mut listing = Listing::new(wanted);
+        for (_, cell) in self.wanted(wanted) {
+            cell.lock().bindings(&mut listing);
+        }
+        listing
     }
 
-    /// All consumers.
-    pub fn consumers(&self) -> Vec<ConsumerView> {
-        let mut views = Vec::new();
-        self.shared
-            .vhosts
-            .values()
-            .for_each(|cell| cell.lock().consumers(&mut views));
-        views
+    /// Consumers, by their tags and the names of their queues.
+    pub fn consumers(&self, wanted: &Wanted) -> Listing<ConsumerView> {
+        let mut listing = Listing::new(wanted);
+        for (_, cell) in self.wanted(wanted) {
+            cell.lock().consumers(&mut listing);
+        }
+        listing
+    }
+
+    fn wanted<'a>(
+        &'a self,
+        wanted: &'a Wanted,
+    ) -> impl Iterator<Item = (&'a String, &'a Arc<VhostCell>)> {
+        let only = wanted.vhost.as_ref();
+        let cells = self.shared.vhosts.iter();
+        cells.filter(move |(name, _)| only.is_none_or(|only| only == *name))
+    }
+
+    /// The counters of every vhost and its queues, by the vhost's name.
+    pub fn sample(&self) -> HashMap<String, VhostSample> {
+        let cells = self.shared.vhosts.iter();
+        cells
+            .map(|(name, cell)| (name.clone(), cell.lock().sample()))
+            .collect()
+    }
+
+    /// The queues that hold most, at most so many, the largest first.
+    pub fn largest(&self, max: usize) -> Vec<QueueSize> {
+        let mut sizes = Vec::new();
+        for cell in self.shared.vhosts.values() {
+            cell.lock().largest(max, &mut sizes);
+        }
+        sizes.sort_by_key(|size| std::cmp::Reverse(size.ready + size.unacked));
+        sizes.truncate(max);
+        sizes
     }
 
     /// One queue, if it is there.
@@ -148,7 +185,11 @@ impl Broker {
     /// Drops the messages that wait in a queue: how many; nothing if there is no such queue.
     pub fn purge(&self, vhost: &str, name: &str) -> Option<usize> {
         let name = ShortStr::copied(name.as_bytes())?;
-        self.shared.vhosts.get(vhost)?.lock().force_purge(&name)
+        let cell = self.shared.vhosts.get(vhost)?;
+        let mut vhost = cell.lock();
+        let purged = vhost.force_purge(&name);
+        cell.finish(vhost, &mut Vec::new(), 0);
+        purged
     }
 
     /// Deletes a queue: how many messages went with it; nothing if there is no such queue.

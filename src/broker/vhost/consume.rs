@@ -202,6 +202,7 @@ impl Vhost {
             channels,
             dirty,
             keeper,
+            counters,
             ..
         } = self;
         let (Some(queue), Some(channel)) = (queues.get_mut(id), channels.get_mut(channel_id))
@@ -213,6 +214,7 @@ impl Vhost {
             return Ok(false);
         };
         queue.counters.delivered += 1;
+        counters.delivered += 1;
         let delivery_tag = channel.next_tag();
         let content = entry.message.content();
         let counted = super::deliver::counted(queue, &entry);
@@ -237,6 +239,7 @@ impl Vhost {
         super::note(dirty, peer, put);
         if no_ack {
             queue.counters.acked += 1;
+            counters.acked += 1;
             super::settle::forget(keeper, queue, &entry);
         } else {
             queue.unacked += 1;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Now, Vhost, note, settle::forget};
+use super::{Now, Vhost, VhostCounters, note, settle::forget};
 use crate::broker::{
     channel::{Channel, ChannelId, Consumer, ConsumerId, Held},
     config::bytes,
@@ -23,6 +23,7 @@ pub(super) struct Giver<'a> {
     pub(super) channels: &'a mut Slab<Channel>,
     pub(super) dirty: &'a mut Vec<Arc<Peer>>,
     pub(super) unacked_bytes_max: usize,
+    pub(super) counters: &'a mut VhostCounters,
 }
 
 /// A message that was given to a consumer.
@@ -88,8 +89,10 @@ impl Giver<'_> {
             if let Some(given) = self.give(consumer, content, redelivered) {
                 queue.rotation.turn();
                 queue.counters.delivered += 1;
+                self.counters.delivered += 1;
                 if given.no_ack {
                     queue.counters.acked += 1;
+                    self.counters.acked += 1;
                 } else {
                     queue.unacked += 1;
                 }
@@ -137,6 +140,7 @@ impl Vhost {
             dirty,
             limits,
             keeper,
+            counters,
             ..
         } = self;
         let unacked_bytes_max = bytes(limits.unacked_per_channel);
@@ -145,6 +149,7 @@ impl Vhost {
             channels,
             dirty,
             unacked_bytes_max,
+            counters,
         };
         let Some(queue) = queues.get_mut(id) else {
             return false;

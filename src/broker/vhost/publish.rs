@@ -156,6 +156,7 @@ impl Vhost {
             limits,
             keeper,
             memory,
+            counters,
             ..
         } = self;
         let Some(queue) = queues.get_mut(id) else {
@@ -169,6 +170,7 @@ impl Vhost {
                 channels,
                 dirty,
                 unacked_bytes_max,
+                counters,
             };
             if let Some((consumer, given)) = giver.give_next(queue, draft.content(), false) {
                 queue.counters.published += 1;

@@ -6,7 +6,8 @@ use super::Vhost;
 use crate::broker::{
     channel::{Channel, ChannelId},
     exchange::Destination,
-    queue::{ConnectionId, Queue, QueueCounters},
+    listing::Gather,
+    queue::{ConnectionId, Queue, QueueCounters, QueueId},
     wire::{ShortStr, Table, ValueRef},
 };
 
@@ -15,7 +16,9 @@ use crate::broker::{
 pub struct VhostCounters {
     /// Messages published.
     pub published: u64,
-    /// Messages acknowledged.
+    /// Messages given to consumers or to `basic.get`.
+    pub delivered: u64,
+    /// Messages acknowledged, or given to whoever does not acknowledge.
     pub acked: u64,
     /// Messages that no queue wanted.
     pub unroutable: u64,
@@ -36,6 +39,8 @@ pub struct VhostView {
     pub queues: usize,
     /// How many bindings it has.
     pub bindings: usize,
+    /// How many channels are open.
+    pub channels: usize,
     /// How many consumers it has.
     pub consumers: usize,
     /// How many messages wait.
@@ -73,6 +78,9 @@ pub struct ExchangeView {
 /// A queue.
 #[derive(Clone, Debug, Serialize)]
 pub struct QueueView {
+    /// Its key among the vhost's counters.
+    #[serde(skip)]
+    pub id: QueueId,
     /// Its vhost.
     pub vhost: String,
     /// Its name.
@@ -181,6 +189,7 @@ impl Vhost {
             exchanges: self.exchanges.len(),
             queues: self.queues.len(),
             bindings: self.bindings.len(),
+            channels: self.channels.len(),
             consumers: self.consumers.len(),
             messages_ready: queues().map(|queue| queue.ready.len()).sum(),
             messages_unacked: queues().map(|queue| queue.unacked).sum(),
@@ -189,33 +198,38 @@ impl Vhost {
     }
 
     /// All exchanges.
-    pub fn exchanges(&self, into: &mut Vec<ExchangeView>) {
-        into.extend(self.exchanges.iter().map(|(_, exchange)| ExchangeView {
-            vhost: self.name.clone(),
-            name: exchange.name.to_string(),
-            kind: exchange.kind.name(),
-            durable: exchange.durable,
-            auto_delete: exchange.auto_delete,
-            internal: exchange.internal,
-            arguments: json_table(&exchange.arguments),
-            bindings: exchange.bindings.len(),
-            published: exchange.published,
-        }));
+    pub fn exchanges(&self, into: &mut impl Gather<ExchangeView>) {
+        for (_, exchange) in self.exchanges.iter() {
+            into.offer(&[exchange.name.as_bytes()], || ExchangeView {
+                vhost: self.name.clone(),
+                name: exchange.name.to_string(),
+                kind: exchange.kind.name(),
+                durable: exchange.durable,
+                auto_delete: exchange.auto_delete,
+                internal: exchange.internal,
+                arguments: json_table(&exchange.arguments),
+                bindings: exchange.bindings.len(),
+                published: exchange.published,
+            });
+        }
     }
 
     /// All queues.
-    pub fn queues(&self, into: &mut Vec<QueueView>) {
-        into.extend(self.queues.iter().map(|(_, queue)| self.queue_view(queue)));
+    pub fn queues(&self, into: &mut impl Gather<QueueView>) {
+        for (id, queue) in self.queues.iter() {
+            into.offer(&[queue.name.as_bytes()], || self.queue_view(id, queue));
+        }
     }
 
     /// One queue.
     pub fn queue(&self, name: &ShortStr) -> Option<QueueView> {
-        let id = self.queue_names.get(name.as_bytes())?;
-        self.queues.get(*id).map(|queue| self.queue_view(queue))
+        let id = *self.queue_names.get(name.as_bytes())?;
+        self.queues.get(id).map(|queue| self.queue_view(id, queue))
     }
 
-    fn queue_view(&self, queue: &Queue) -> QueueView {
+    fn queue_view(&self, id: QueueId, queue: &Queue) -> QueueView {
         QueueView {
+            id,
             vhost: self.name.clone(),
             name: queue.name.to_string(),
             kind: queue.settings.kind.name(),
@@ -232,7 +246,7 @@ impl Vhost {
     }
 
     /// All bindings. That of every queue to the default exchange is understood.
-    pub fn bindings(&self, into: &mut Vec<BindingView>) {
+    pub fn bindings(&self, into: &mut impl Gather<BindingView>) {
         for (_, binding) in self.bindings.iter() {
             let (destination, destination_type) = match binding.key.destination {
                 Destination::Queue(id) => (self.queues.get(id).map(|queue| &queue.name), "queue"),
@@ -248,19 +262,21 @@ impl Vhost {
             let (Some(source), Some(destination)) = (source, destination) else {
                 continue;
             };
-            into.push(BindingView {
-                vhost: self.name.clone(),
-                source: source.to_string(),
-                destination: destination.to_string(),
-                destination_type,
-                routing_key: binding.key.routing_key.to_string(),
-                arguments: json_table(&binding.arguments),
+            into.offer(&[source.as_bytes(), destination.as_bytes()], || {
+                BindingView {
+                    vhost: self.name.clone(),
+                    source: source.to_string(),
+                    destination: destination.to_string(),
+                    destination_type,
+                    routing_key: binding.key.routing_key.to_string(),
+                    arguments: json_table(&binding.arguments),
+                }
             });
         }
     }
 
     /// All consumers.
-    pub fn consumers(&self, into: &mut Vec<ConsumerView>) {
+    pub fn consumers(&self, into: &mut impl Gather<ConsumerView>) {
         for (id, consumer) in self.consumers.iter() {
             let (Some(queue), Some(channel)) = (
                 self.queues.get(consumer.queue),
@@ -268,18 +284,20 @@ impl Vhost {
             ) else {
                 continue;
             };
-            into.push(ConsumerView {
-                vhost: self.name.clone(),
-                queue: queue.name.to_string(),
-                consumer_tag: consumer.tag.to_string(),
-                connection: channel.connection,
-                channel: channel.number,
-                ack_required: !consumer.no_ack,
-                exclusive: consumer.exclusive,
-                active: queue.rotation.is_active(id),
-                prefetch: consumer.prefetch,
-                unacked: consumer.inflight,
-                priority: consumer.priority,
+            into.offer(&[queue.name.as_bytes(), consumer.tag.as_bytes()], || {
+                ConsumerView {
+                    vhost: self.name.clone(),
+                    queue: queue.name.to_string(),
+                    consumer_tag: consumer.tag.to_string(),
+                    connection: channel.connection,
+                    channel: channel.number,
+                    ack_required: !consumer.no_ack,
+                    exclusive: consumer.exclusive,
+                    active: queue.rotation.is_active(id),
+                    prefetch: consumer.prefetch,
+                    unacked: consumer.inflight,
+                    priority: consumer.priority,
+                }
             });
         }
     }

@@ -30,6 +30,17 @@ const CONTRACT: &[&str] = &[
     "POST /watchers",
     "GET /watchers/{id}",
     "DELETE /watchers/{id}",
+    "GET /broker/overview",
+    "GET /broker/connections",
+    "GET /broker/channels",
+    "GET /broker/exchanges",
+    "GET /broker/queues",
+    "GET /broker/bindings",
+    "GET /broker/consumers",
+    "GET /broker/queues/{vhost}/{name}",
+    "DELETE /broker/queues/{vhost}/{name}",
+    "GET /broker/queues/{vhost}/{name}/messages",
+    "DELETE /broker/queues/{vhost}/{name}/messages",
 ];
 
 async fn document() -> Value {

@@ -92,6 +92,7 @@ impl Server {
             probes: Arc::<Stage>::clone(&stage),
             watchers: Arc::<Stage>::clone(&stage),
             readiness: stage,
+            broker: None,
         };
         let bound = http::bind(&config).await.unwrap();
         let address = bound.local_addr();

@@ -1,0 +1,164 @@
+//! The embedded broker as others see it: its pages over HTTP, its metrics. Moves no message.
+
+mod metrics;
+mod rates;
+
+use serde::Serialize;
+
+use self::rates::Counts;
+pub(super) use self::{metrics::show, rates::Sampler};
+use crate::{
+    broker::{
+        Broker,
+        listing::{Listing, Wanted},
+        server::Overview,
+        vhost::{MessageView, QueueView},
+    },
+    ports::{BrokerList, BrokerPages, BrokerPart},
+};
+
+/// The pages of one broker.
+#[derive(Debug)]
+pub(super) struct BrokerPort {
+    pub(super) broker: Broker,
+    pub(super) sampler: Sampler,
+}
+
+#[derive(Serialize)]
+struct OverviewPage {
+    #[serde(flatten)]
+    overview: Overview,
+    #[serde(flatten)]
+    sums: Sums,
+    rates: Rates,
+}
+
+/// All virtual hosts together.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+struct Sums {
+    channels: usize,
+    exchanges: usize,
+    queues: usize,
+    bindings: usize,
+    consumers: usize,
+    messages_ready: usize,
+    messages_unacked: usize,
+    #[serde(skip)]
+    counts: Counts,
+}
+
+impl Sums {
+    fn of(overview: &Overview) -> Self {
+        let mut sums = Self::default();
+        for vhost in &overview.vhosts {
+            sums.channels += vhost.channels;
+            sums.exchanges += vhost.exchanges;
+            sums.queues += vhost.queues;
+            sums.bindings += vhost.bindings;
+            sums.consumers += vhost.consumers;
+            sums.messages_ready += vhost.messages_ready;
+            sums.messages_unacked += vhost.messages_unacked;
+            sums.counts += Counts::from(vhost.counters);
+        }
+        sums
+    }
+}
+
+/// What happened per second.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+struct Rates {
+    over_seconds: f64,
+    published: f64,
+    delivered: f64,
+    acked: f64,
+}
+
+#[derive(Serialize)]
+struct QueuePage {
+    #[serde(flatten)]
+    queue: QueueView,
+    rates: Rates,
+}
+
+impl BrokerPort {
+    fn queue_pages(&self, queues: impl IntoIterator<Item = QueueView>) -> Vec<QueuePage> {
+        let since = self.sampler.oldest();
+        let page = |queue: QueueView| QueuePage {
+            rates: since.of_queue(&queue),
+            queue,
+        };
+        queues.into_iter().map(page).collect()
+    }
+}
+
+impl BrokerPages for BrokerPort {
+    fn overview(&self) -> Vec<u8> {
+        let overview = self.broker.overview();
+        let sums = Sums::of(&overview);
+        encode(&OverviewPage {
+            rates: self.sampler.oldest().of_all(sums.counts),
+            overview,
+            sums,
+        })
+    }
+
+    fn list(&self, list: BrokerList, part: &BrokerPart) -> Vec<u8> {
+        let wanted = Wanted {
+            vhost: part.vhost.clone(),
+            name: part.name.clone(),
+            limit: part.limit,
+        };
+        let broker = &self.broker;
+        match list {
+            BrokerList::Connections => listed("connections", broker.connections(&wanted)),
+            BrokerList::Channels => listed("channels", broker.channels(&wanted)),
+            BrokerList::Exchanges => listed("exchanges", broker.exchanges(&wanted)),
+            BrokerList::Queues => {
+                let Listing { items, total, .. } = broker.queues(&wanted);
+                page("queues", &self.queue_pages(items), total)
+            }
+            BrokerList::Bindings => listed("bindings", broker.bindings(&wanted)),
+            BrokerList::Consumers => listed("consumers", broker.consumers(&wanted)),
+        }
+    }
+
+    fn queue(&self, vhost: &str, name: &str) -> Option<Vec<u8>> {
+        let pages = self.queue_pages(self.broker.queue(vhost, name));
+        pages.first().map(encode)
+    }
+
+    fn messages(&self, vhost: &str, name: &str, count: usize) -> Option<Vec<u8>> {
+        #[derive(Serialize)]
+        struct Messages {
+            messages: Vec<MessageView>,
+        }
+        let messages = self.broker.peek(vhost, name, count)?;
+        Some(encode(&Messages { messages }))
+    }
+
+    fn purge(&self, vhost: &str, name: &str) -> Option<usize> {
+        self.broker.purge(vhost, name)
+    }
+
+    fn delete(&self, vhost: &str, name: &str) -> Option<usize> {
+        self.broker.delete(vhost, name)
+    }
+}
+
+fn listed<T: Serialize>(name: &str, listing: Listing<T>) -> Vec<u8> {
+    page(name, &listing.items, listing.total)
+}
+
+fn page<T: Serialize>(name: &str, items: &[T], total: usize) -> Vec<u8> {
+    let mut json = crate::api::Json::with_capacity(256 + items.len() * 256);
+    json.open(b'{');
+    json.key(name).raw(&encode(&items));
+    json.key("total_count").size(total);
+    json.close(b'}');
+    json.into_bytes()
+}
+
+/// The views have no keys but strings, so that they can always be written.
+fn encode(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_default()
+}

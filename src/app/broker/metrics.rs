@@ -1,0 +1,185 @@
+//! The broker among the metrics, read when a page is made.
+
+use std::collections::BTreeSet;
+
+use parking_lot::Mutex;
+
+use super::Sums;
+use crate::{
+    broker::{Broker, server::Overview, vhost::QueueSize},
+    telemetry::{IntCounter, IntGauge, IntGaugeVec, Metrics},
+};
+
+/// The name under which queues beyond the limit are added up.
+const OTHERS: &str = "_others";
+
+/// Shows the broker among the metrics; of at most `queues_max` queues each for itself.
+pub(in crate::app) fn show(metrics: &Metrics, broker: &Broker, queues_max: usize) {
+    let gauges = GAUGES.map(|(name, help, _)| metrics.gauge(name, help));
+    let counters = COUNTERS.map(|(name, help, _)| metrics.counter(name, help));
+    let queues = Queues::new(metrics);
+    let broker = broker.clone();
+    metrics.before_render(move || {
+        let overview = broker.overview();
+        let sums = Sums::of(&overview);
+        for (gauge, (_, _, value)) in gauges.iter().zip(GAUGES) {
+            set(gauge, value(&overview, &sums));
+        }
+        for (counter, (_, _, value)) in counters.iter().zip(COUNTERS) {
+            raise(counter, value(&overview, &sums));
+        }
+        queues.show(broker.largest(queues_max), &sums);
+    });
+}
+
+fn set(gauge: &IntGauge, value: usize) {
+    gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+}
+
+fn raise(counter: &IntCounter, total: u64) {
+    counter.inc_by(total.saturating_sub(counter.get()));
+}
+
+/// Name, help and value.
+type Shown<T> = (&'static str, &'static str, fn(&Overview, &Sums) -> T);
+
+const GAUGES: [Shown<usize>; 11] = [
+    (
+        "musterd_broker_connections",
+        "AMQP connections that are open.",
+        |overview, _| overview.connections,
+    ),
+    (
+        "musterd_broker_channels",
+        "Channels that are open.",
+        |_, sums| sums.channels,
+    ),
+    ("musterd_broker_exchanges", "Exchanges.", |_, sums| {
+        sums.exchanges
+    }),
+    ("musterd_broker_queues", "Queues.", |_, sums| sums.queues),
+    ("musterd_broker_bindings", "Bindings.", |_, sums| {
+        sums.bindings
+    }),
+    ("musterd_broker_consumers", "Consumers.", |_, sums| {
+        sums.consumers
+    }),
+    (
+        "musterd_broker_messages_ready",
+        "Messages that wait.",
+        |_, sums| sums.messages_ready,
+    ),
+    (
+        "musterd_broker_messages_unacked",
+        "Messages that consumers hold.",
+        |_, sums| sums.messages_unacked,
+    ),
+    (
+        "musterd_broker_memory_bytes",
+        "Bytes of messages held.",
+        |overview, _| overview.memory_bytes,
+    ),
+    (
+        "musterd_broker_memory_high_bytes",
+        "Publishers are blocked above this.",
+        |overview, _| overview.memory_high_bytes,
+    ),
+    (
+        "musterd_broker_memory_alarm",
+        "1 while publishers are blocked.",
+        |overview, _| usize::from(overview.memory_alarm),
+    ),
+];
+
+const COUNTERS: [Shown<u64>; 5] = [
+    (
+        "musterd_broker_connections_opened_total",
+        "AMQP connections opened.",
+        |overview, _| overview.connections_opened,
+    ),
+    (
+        "musterd_broker_memory_alarms_total",
+        "Times that publishers were blocked.",
+        |overview, _| overview.memory_alarms,
+    ),
+    (
+        "musterd_broker_published_total",
+        "Messages published.",
+        |_, sums| sums.counts.published,
+    ),
+    (
+        "musterd_broker_delivered_total",
+        "Messages given to consumers or to basic.get.",
+        |_, sums| sums.counts.delivered,
+    ),
+    (
+        "musterd_broker_acked_total",
+        "Messages acknowledged, or given to whoever does not acknowledge.",
+        |_, sums| sums.counts.acked,
+    ),
+];
+
+/// The gauges of single queues.
+#[derive(Debug)]
+struct Queues {
+    ready: IntGaugeVec,
+    unacked: IntGaugeVec,
+    consumers: IntGaugeVec,
+    shown: Mutex<BTreeSet<(String, String)>>,
+}
+
+impl Queues {
+    fn new(metrics: &Metrics) -> Self {
+        let of = |name, help| metrics.gauges(name, help, &["vhost", "queue"]);
+        Self {
+            ready: of(
+                "musterd_broker_queue_messages_ready",
+                "Messages that wait in a queue.",
+            ),
+            unacked: of(
+                "musterd_broker_queue_messages_unacked",
+                "Messages of a queue that consumers hold.",
+            ),
+            consumers: of("musterd_broker_queue_consumers", "Consumers of a queue."),
+            shown: Mutex::default(),
+        }
+    }
+
+    fn show(&self, mut sizes: Vec<QueueSize>, sums: &Sums) {
+        if sums.queues > sizes.len() {
+            sizes.push(others(&sizes, sums));
+        }
+        let mut now = BTreeSet::new();
+        for size in sizes {
+            let labels = [size.vhost.as_str(), size.name.as_str()];
+            set(&self.ready.with_label_values(&labels), size.ready);
+            set(&self.unacked.with_label_values(&labels), size.unacked);
+            set(&self.consumers.with_label_values(&labels), size.consumers);
+            now.insert((size.vhost, size.name));
+        }
+        let mut shown = self.shown.lock();
+        for (vhost, name) in shown.difference(&now) {
+            for gauges in [&self.ready, &self.unacked, &self.consumers] {
+                // It was shown, so that it is there to be removed.
+                let _ = gauges.remove_label_values(&[vhost, name]);
+            }
+        }
+        *shown = now;
+    }
+}
+
+/// The queues that are not shown, together. What happened between the two looks is not below zero.
+fn others(shown: &[QueueSize], sums: &Sums) -> QueueSize {
+    let rest =
+        |all: usize, of: fn(&QueueSize) -> usize| all.saturating_sub(shown.iter().map(of).sum());
+    QueueSize {
+        vhost: String::new(),
+        name: OTHERS.to_owned(),
+        ready: rest(sums.messages_ready, |size| size.ready),
+        unacked: rest(sums.messages_unacked, |size| size.unacked),
+        consumers: rest(sums.consumers, |size| size.consumers),
+    }
+}
+
+#[cfg(test)]
+mod tests;
