@@ -196,11 +196,7 @@ impl Session {
 
     fn carry_out(&mut self, frame: Frame<'_>, scene: &mut Scene<'_>) -> Result<(), Exception> {
         match frame.kind {
-            FrameKind::Heartbeat if frame.channel == 0 => Ok(()),
-            FrameKind::Heartbeat => Err(Exception::unexpected_frame(
-                "heartbeat on a channel other than 0",
-            )
-            .at(MethodId::NONE)),
+            FrameKind::Heartbeat => on_heartbeat(&frame),
             FrameKind::Method if frame.channel == 0 => {
                 let method = Method::decode(frame.payload)?;
                 let id = method.id();
@@ -302,7 +298,7 @@ impl Session {
                 "number of channels opened ({}) has reached the negotiated channel_max ({max})",
                 self.channels.len()
             ))
-            .at(wire_channel::Open::ID));
+            .at(MethodId::NONE));
         }
         let id = scene
             .vhost
@@ -396,6 +392,21 @@ impl Session {
             self.answer(number, method);
         }
     }
+}
+
+/// A sign of life: on channel 0, with nothing in it.
+fn on_heartbeat(frame: &Frame<'_>) -> Result<(), Exception> {
+    if !frame.payload.is_empty() {
+        return Err(WireError::FrameKind {
+            kind: frame.kind.octet(),
+            payload: frame.payload.to_bytes(),
+        }
+        .into());
+    }
+    if frame.channel == 0 {
+        return Ok(());
+    }
+    Err(Exception::unexpected_frame("type 8, all octets = <<>>").at(MethodId::NONE))
 }
 
 fn blame(exception: Exception, method: MethodId) -> Exception {

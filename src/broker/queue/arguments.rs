@@ -3,7 +3,7 @@
 use crate::broker::{
     arguments::check_same_argument,
     exception::Exception,
-    wire::{ReplyCode, ShortStr, Table, ValueRef},
+    wire::{ShortStr, Table, ValueRef},
 };
 
 /// The longest time that an argument may ask for, in ms.
@@ -11,8 +11,10 @@ pub const TTL_MAX: i64 = 4_294_967_295;
 /// How often a message in a quorum queue may come back when the queue does not say.
 const QUORUM_DELIVERY_LIMIT: u32 = 20;
 
-/// The arguments that a second declaration must repeat.
-const COMPARED: [&str; 14] = [
+/// The argument that tells the kind.
+const KIND: &str = "x-queue-type";
+/// The arguments that a second declaration must repeat, besides the kind.
+const COMPARED: [&str; 13] = [
     "x-expires",
     "x-message-ttl",
     "x-max-length",
@@ -26,7 +28,6 @@ const COMPARED: [&str; 14] = [
     "x-single-active-consumer",
     "x-delivery-limit",
     "x-dead-letter-strategy",
-    "x-queue-type",
 ];
 
 /// What a queue promises.
@@ -114,7 +115,9 @@ pub fn parse(
         from.check_quorum(properties)?;
     }
     let dead_letter_exchange = from.dead_letter_exchange()?;
-    let delivery_limit = match from.integer("x-delivery-limit", i64::MAX)? {
+    // Like RabbitMQ: what is no number is as good as nothing, a negative one is no limit.
+    let limit = from.value("x-delivery-limit");
+    let delivery_limit = match limit.and_then(ValueRef::as_integer) {
         Some(limit) => u32::try_from(limit).ok(),
         None if kind == QueueKind::Quorum => Some(QUORUM_DELIVERY_LIMIT),
         None => None,
@@ -122,10 +125,10 @@ pub fn parse(
     from.check_accepted()?;
     Ok(Settings {
         kind,
-        message_ttl: from.unsigned("x-message-ttl", TTL_MAX)?,
+        message_ttl: from.unsigned("x-message-ttl")?,
         expires: from.expires()?,
-        max_length: from.unsigned("x-max-length", i64::MAX)?,
-        max_length_bytes: from.unsigned("x-max-length-bytes", i64::MAX)?,
+        max_length: from.unsigned("x-max-length")?,
+        max_length_bytes: from.unsigned("x-max-length-bytes")?,
         max_priority: from.max_priority()?,
         overflow: from.overflow()?,
         dead_letter_routing_key: from.dead_letter_routing_key()?,
@@ -142,7 +145,19 @@ pub fn check_same(current: &Table, received: &Table, resource: &str) -> Result<(
     }
     COMPARED
         .iter()
-        .try_for_each(|key| check_same_argument(key, current, received, resource))
+        .try_for_each(|key| check_same_argument(key, current, received, resource))?;
+    if is_classic(current) && is_classic(received) {
+        return Ok(());
+    }
+    check_same_argument(KIND, current, received, resource)
+}
+
+/// Whether these arguments ask for a classic queue, which those without a type do too.
+fn is_classic(arguments: &Table) -> bool {
+    matches!(
+        arguments.field(KIND.as_bytes()),
+        None | Some(ValueRef::Str(b"classic"))
+    )
 }
 
 struct Reader<'a> {
@@ -167,7 +182,7 @@ impl Reader<'_> {
     }
 
     /// A number of any width and sign.
-    fn integer(&self, key: &str, max: i64) -> Result<Option<i64>, Exception> {
+    fn integer(&self, key: &str) -> Result<Option<i64>, Exception> {
         let Some(value) = self.value(key) else {
             return Ok(None);
         };
@@ -175,14 +190,11 @@ impl Reader<'_> {
             let why = format!("\"expected integer, got {}\"", value.type_name());
             return Err(self.invalid(key, why));
         };
-        if number > max {
-            return Err(self.invalid(key, format_args!("{{value_too_big,{number}}}")));
-        }
         Ok(Some(number))
     }
 
-    fn unsigned(&self, key: &str, max: i64) -> Result<Option<u64>, Exception> {
-        let Some(number) = self.integer(key, max)? else {
+    fn unsigned(&self, key: &str) -> Result<Option<u64>, Exception> {
+        let Some(number) = self.integer(key)? else {
             return Ok(None);
         };
         match u64::try_from(number) {
@@ -192,7 +204,7 @@ impl Reader<'_> {
     }
 
     fn expires(&self) -> Result<Option<u64>, Exception> {
-        let expires = self.unsigned("x-expires", TTL_MAX)?;
+        let expires = self.unsigned("x-expires")?;
         if expires == Some(0) {
             return Err(self.invalid("x-expires", "{value_zero,0}"));
         }
@@ -200,7 +212,7 @@ impl Reader<'_> {
     }
 
     fn max_priority(&self) -> Result<u8, Exception> {
-        let Some(number) = self.unsigned("x-max-priority", i64::MAX)? else {
+        let Some(number) = self.unsigned("x-max-priority")? else {
             return Ok(0);
         };
         u8::try_from(number).map_err(|_| {
@@ -215,10 +227,7 @@ impl Reader<'_> {
         match self.value(key) {
             None => Ok(false),
             Some(ValueRef::Bool(value)) => Ok(value),
-            Some(other) => {
-                let why = format!("\"expected boolean, got {}\"", other.type_name());
-                Err(self.invalid(key, why))
-            }
+            Some(other) => Err(self.unacceptable(key, other)),
         }
     }
 
@@ -240,7 +249,7 @@ impl Reader<'_> {
     }
 
     fn kind(&self) -> Result<QueueKind, Exception> {
-        match self.value("x-queue-type") {
+        match self.value(KIND) {
             None | Some(ValueRef::Str(b"classic")) => Ok(QueueKind::Classic),
             Some(ValueRef::Str(b"quorum")) => Ok(QueueKind::Quorum),
             Some(ValueRef::Str(b"stream")) => Err(Exception::precondition(format!(
@@ -252,10 +261,7 @@ impl Reader<'_> {
                 self.resource,
                 String::from_utf8_lossy(other)
             ))),
-            Some(other) => {
-                let why = format!("\"expected string, got {}\"", other.type_name());
-                Err(self.invalid("x-queue-type", why))
-            }
+            Some(other) => Err(self.unacceptable(KIND, other)),
         }
     }
 
@@ -312,17 +318,18 @@ impl Reader<'_> {
     fn check_accepted(&self) -> Result<(), Exception> {
         match self.text("x-queue-mode")? {
             None | Some(b"default" | b"lazy") => {}
-            Some(_) => return Err(self.invalid("x-queue-mode", "invalid_queue_mode")),
+            Some(other) => {
+                let mode = String::from_utf8_lossy(other);
+                let why = format!("\"unsupported queue mode '{mode}'\"");
+                return Err(self.invalid("x-queue-mode", why));
+            }
         }
-        match self.integer("x-queue-version", i64::MAX)? {
+        match self.integer("x-queue-version")? {
             None | Some(1 | 2) => Ok(()),
-            Some(other) => Err(Exception::new(
-                ReplyCode::PreconditionFailed,
-                format!(
-                    "invalid arg 'x-queue-version' for {}: {{unsupported_queue_version,{other}}}",
-                    self.resource
-                ),
-            )),
+            Some(other) => {
+                let why = format!("\"unsupported queue version '{other}'\"");
+                Err(self.invalid("x-queue-version", why))
+            }
         }
     }
 }

@@ -78,10 +78,8 @@ pub(super) async fn shake(
         .store(can(b"consumer_cancel_notify"), Relaxed);
     let user = match log_in(shared, from, &start_ok).await {
         Ok(user) => user,
-        Err(exception) if can(b"authentication_failure_close") => {
-            return refuse(wire, exception).await;
-        }
-        Err(exception) => return Err(Ended::Refused(exception.to_string())),
+        // RabbitMQ tells only those who ask for it by "authentication_failure_close".
+        Err(exception) => return refuse(wire, exception).await,
     };
     let (channel_max, frame_max, heartbeat_s) = tune(shared, wire).await?;
     let open = match next_method(wire).await? {

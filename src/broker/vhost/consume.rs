@@ -89,7 +89,7 @@ impl Vhost {
             true => self.random_name("amq.ctag-"),
             false => spec.tag.detached(),
         };
-        let priority = priority(&spec.arguments)?;
+        let priority = priority(&spec.arguments, &label)?;
         let (Some(channel), Some(queue)) =
             (self.channels.get(channel_id), self.queues.get(queue_id))
         else {
@@ -280,17 +280,17 @@ impl Channel {
     }
 }
 
-fn priority(arguments: &Table) -> Result<i32, Exception> {
+/// Any number is taken; beyond 32 bits they are all equally far up or down.
+fn priority(arguments: &Table, queue: &str) -> Result<i32, Exception> {
     let Some(value) = arguments.field(b"x-priority") else {
         return Ok(0);
     };
-    value
-        .as_integer()
-        .and_then(|number| i32::try_from(number).ok())
-        .ok_or_else(|| {
-            Exception::precondition(format!(
-                "invalid arg 'x-priority' for consumer: \"expected integer, got {}\"",
-                value.type_name()
-            ))
-        })
+    let Some(number) = value.as_integer() else {
+        return Err(Exception::precondition(format!(
+            "invalid arg 'x-priority' for {queue}: \"expected integer, got {}\"",
+            value.type_name()
+        )));
+    };
+    let nearest = number.clamp(i32::MIN.into(), i32::MAX.into());
+    Ok(i32::try_from(nearest).unwrap_or(0))
 }

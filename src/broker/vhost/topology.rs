@@ -71,7 +71,7 @@ impl Vhost {
         }
         let label = self.exchange_label(&spec.name);
         let Some(kind) = ExchangeKind::from_name(&spec.kind) else {
-            let text = format!("invalid exchange type '{}'", spec.kind);
+            let text = format!("unknown exchange type '{}'", spec.kind);
             return Err(Exception::precondition(text));
         };
         let alternate = alternate_exchange(&spec.arguments, &label)?;
@@ -214,7 +214,11 @@ impl Vhost {
         let destination = match &spec.target {
             BindTarget::Queue(name) => Destination::Queue(self.usable_queue(name, connection)?),
             BindTarget::Exchange(name) if name.is_empty() => return Err(on_default_exchange()),
-            BindTarget::Exchange(name) => Destination::Exchange(self.exchange_id(name)?),
+            BindTarget::Exchange(name) => {
+                // When both are missing, it is the source that is told of.
+                let source = self.exchange_id(&spec.source)?;
+                return Ok((source, Destination::Exchange(self.exchange_id(name)?)));
+            }
         };
         Ok((self.exchange_id(&spec.source)?, destination))
     }

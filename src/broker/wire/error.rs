@@ -68,8 +68,8 @@ pub enum WireError {
     /// A content header of a class without content.
     #[error("expected content header for class 60, got one for class {0} instead")]
     HeaderClass(u16),
-    /// A content header with a weight.
-    #[error("expected content header of weight 0, got weight {0} instead")]
+    /// A content header with a weight, which RabbitMQ takes for none.
+    #[error("expected content header for class 60, got non content header frame instead")]
     HeaderWeight(u16),
     /// A property list that does not agree with its flags.
     #[error("malformed properties: {0}")]

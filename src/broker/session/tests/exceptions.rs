@@ -197,7 +197,11 @@ fn arguments_of_queues() {
         text("k"),
         "routing_key_but_no_dlx_defined",
     );
-    check("x-queue-mode", text("busy"), "invalid_queue_mode");
+    check(
+        "x-queue-mode",
+        text("busy"),
+        "\"unsupported queue mode 'busy'\"",
+    );
 
     #[track_caller]
     fn check(key: &str, value: ValueRef<'_>, why: &str) {
@@ -225,7 +229,7 @@ fn exchanges() {
     check_soft(
         &declare_exchange("x", "bogus"),
         406,
-        "PRECONDITION_FAILED - invalid exchange type 'bogus'",
+        "PRECONDITION_FAILED - unknown exchange type 'bogus'",
     );
     check_soft(
         &declare_exchange("e", "fanout"),
@@ -388,7 +392,12 @@ fn frames_out_of_place() {
     check(
         b"\x08\0\x01\0\0\0\0\xCE",
         505,
-        "UNEXPECTED_FRAME - heartbeat on a channel other than 0",
+        "UNEXPECTED_FRAME - type 8, all octets = <<>>",
+    );
+    check(
+        b"\x08\0\0\0\0\0\x01\0\xCE",
+        501,
+        "FRAME_ERROR - type 8, all octets = <<0>>: unknown_frame",
     );
     check(
         b"\x07\0\0\0\0\0\0\xCE",

@@ -3,7 +3,7 @@
 use super::fixture::{Client, World, name, table, text};
 use crate::broker::wire::{
     Method, Properties, ValueRef,
-    method::{exchange, queue},
+    method::{basic, exchange, queue},
 };
 
 fn bind_exchange(world: &mut World, client: &mut Client, from: &str, to: &str, key: &str) {
@@ -204,5 +204,73 @@ fn deletion_asks_first_if_it_is_told_to() {
         client.sent()[0].method,
         Method::QueueDeleteOk(deleted),
         "deleted already"
+    );
+}
+
+#[test]
+fn a_queue_without_a_type_is_a_classic_one() {
+    let classic = || table(&[("x-queue-type", text("classic"))]);
+    for (first, second) in [(classic(), table(&[])), (table(&[]), classic())] {
+        let mut world = World::new();
+        let mut client = world.client(1);
+        client.declare(&mut world, "q", first);
+        client.declare(&mut world, "q", second);
+        let quorum = queue::Declare {
+            queue: name("q"),
+            durable: true,
+            arguments: table(&[("x-queue-type", text("quorum"))]),
+            ..Default::default()
+        };
+        client.send(&mut world, 1, &quorum);
+        let Method::ChannelClose(close) = client.sent().remove(0).method else {
+            panic!("no exception");
+        };
+        assert_eq!(close.reply_code, 406);
+    }
+}
+
+#[test]
+fn arguments_of_any_size_are_taken() {
+    let mut world = World::new();
+    let mut client = world.client(1);
+    let ages = [
+        ("x-message-ttl", ValueRef::I64(i64::MAX)),
+        ("x-expires", ValueRef::I64(i64::MAX)),
+    ];
+    client.declare(&mut world, "q", table(&ages));
+    client.publish(&mut world, "q", "kept");
+    world.pass(5_000_000_000);
+    assert_eq!(client.drain(&mut world, "q"), ["kept"]);
+    for (tag, priority) in [("low", i64::MIN), ("high", i64::MAX)] {
+        let consume = basic::Consume {
+            queue: name("q"),
+            consumer_tag: name(tag),
+            no_ack: true,
+            arguments: table(&[("x-priority", ValueRef::I64(priority))]),
+            ..Default::default()
+        };
+        client.send(&mut world, 1, &consume);
+    }
+    client.sent();
+    client.publish(&mut world, "q", "first");
+    assert_eq!(client.delivered()[0].0, "high");
+}
+
+#[test]
+fn when_both_exchanges_are_missing_the_source_is_told_of() {
+    let mut world = World::new();
+    let mut client = world.client(1);
+    let bind = exchange::Bind {
+        source: name("from"),
+        destination: name("to"),
+        ..Default::default()
+    };
+    client.send(&mut world, 1, &bind);
+    let Method::ChannelClose(close) = client.sent().remove(0).method else {
+        panic!("no exception");
+    };
+    assert_eq!(
+        close.reply_text,
+        "NOT_FOUND - no exchange 'from' in vhost '/'"
     );
 }
