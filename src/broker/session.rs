@@ -116,6 +116,11 @@ impl Session {
         self.phase
     }
 
+    /// Whether anything was published since [`Self::take_published`] was asked.
+    pub fn has_published(&self) -> bool {
+        self.published
+    }
+
     /// Whether anything was published since the last time this was asked.
     pub fn take_published(&mut self) -> bool {
         std::mem::take(&mut self.published)

@@ -33,7 +33,7 @@ impl HeadersPattern {
             Some(ValueRef::Str(other)) => {
                 let other = String::from_utf8_lossy(other);
                 return Err(Exception::precondition(format!(
-                    "Invalid x-match field value \"{other}\"; expected all, any, all-with-x, or any-with-x"
+                    "Invalid x-match field value <<\"{other}\">>; expected all, any, all-with-x, or any-with-x"
                 )));
             }
             Some(other) => {
@@ -58,12 +58,20 @@ impl HeadersPattern {
         let has = |(name, value): (&[u8], ValueRef<'_>)| {
             headers
                 .field(name)
-                .is_some_and(|found| value == ValueRef::Void || same_value(value, found))
+                .is_some_and(|found| value == ValueRef::Void || alike(value, found))
         };
         match self.mode {
             Mode::All | Mode::AllWithX => wanted.all(has),
             Mode::Any | Mode::AnyWithX => wanted.any(has),
         }
+    }
+}
+
+/// Whether two values are the same to a headers exchange, which has byte arrays and strings alike.
+fn alike(wanted: ValueRef<'_>, found: ValueRef<'_>) -> bool {
+    match (wanted, found) {
+        (ValueRef::Str(a), ValueRef::Bytes(b)) | (ValueRef::Bytes(a), ValueRef::Str(b)) => a == b,
+        _ => same_value(wanted, found),
     }
 }
 

@@ -119,19 +119,12 @@ impl Ready {
         self.levels[..=self.top].iter().rev().find_map(Level::head)
     }
 
-    /// Takes the message that leaves next.
+    /// Takes the message that leaves next: to a consumer, or because the queue is full.
     pub fn pop(&mut self) -> Option<Entry> {
         while self.top > 0 && self.levels[self.top].head().is_none() {
             self.top -= 1;
         }
         let entry = self.levels[self.top].pop()?;
-        self.count_out(&entry);
-        Some(entry)
-    }
-
-    /// Takes the oldest message of the lowest priority: what a full queue drops.
-    pub fn pop_lowest(&mut self) -> Option<Entry> {
-        let entry = self.levels.iter_mut().find_map(Level::pop)?;
         self.count_out(&entry);
         Some(entry)
     }

@@ -239,6 +239,7 @@ impl Connection {
             return false;
         }
         let now = self.shared.now();
+        let short = self.shared.memory.alarm();
         let mut vhost = self.vhost.lock();
         let mut scene = Scene {
             vhost: &mut vhost,
@@ -263,7 +264,8 @@ impl Connection {
                     break;
                 }
             }
-            if self.session.phase() == Phase::Closed {
+            // Nothing that follows a publish is carried out while memory is short.
+            if self.session.phase() == Phase::Closed || short && self.session.has_published() {
                 break;
             }
         }

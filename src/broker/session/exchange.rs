@@ -46,10 +46,10 @@ impl Session {
         delete: &exchange::Delete,
         scene: &mut Scene<'_>,
     ) -> Result<(), Exception> {
-        self.may_exchange(Access::Configure, &delete.exchange)?;
-        scene
-            .vhost
-            .delete_exchange(&delete.exchange, delete.if_unused)?;
+        let name = clean(delete.exchange.clone());
+        scene.vhost.check_deletable(&name)?;
+        self.may_exchange(Access::Configure, &name)?;
+        scene.vhost.delete_exchange(&name, delete.if_unused)?;
         self.answer_unless(delete.nowait, number, &exchange::DeleteOk {});
         Ok(())
     }

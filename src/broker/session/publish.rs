@@ -5,7 +5,6 @@ use crate::broker::{
     auth::Access,
     exception::Exception,
     message::Draft,
-    queue::arguments::TTL_MAX,
     vhost::{Published, carbon_copies},
     wire::{Properties, ReplyCode, ShortStr, method::basic},
 };
@@ -129,7 +128,14 @@ impl Session {
         }
         draft.ttl = properties.expiration().map(parse_expiration).transpose()?;
         draft.priority = properties.priority().unwrap_or(0);
-        draft.persistent = properties.is_persistent();
+        draft.persistent = match properties.delivery_mode() {
+            None | Some(1) => false,
+            Some(2) => true,
+            Some(other) => {
+                let text = format!("invalid message: {{delivery_mode_unknown,{other}}}");
+                return Err(Exception::precondition(text));
+            }
+        };
         carbon_copies(draft)?;
         if draft.properties.reply_to().is_some()
             && let Some(channel) = self.channels.get(&number)
@@ -140,27 +146,31 @@ impl Session {
     }
 }
 
-/// A number of milliseconds as text.
+/// A number of milliseconds as text. There is none too large: it never expires then.
 fn parse_expiration(text: &[u8]) -> Result<u64, Exception> {
-    let shown = String::from_utf8_lossy(text);
-    let invalid =
-        |why: String| Exception::precondition(format!("invalid expiration '{shown}': {why}"));
-    let number: i64 = match shown.parse() {
-        Ok(number) => number,
-        Err(_)
-            if shown
-                .bytes()
-                .next()
-                .is_some_and(|byte| byte.is_ascii_digit()) =>
-        {
-            let digits = shown.bytes().take_while(u8::is_ascii_digit).count();
-            let rest = &shown[digits..];
-            return Err(invalid(format!("{{leftover_string,\"{rest}\"}}")));
-        }
-        Err(_) => return Err(invalid("no_integer".to_owned())),
+    let invalid = |why: &str| {
+        let shown = String::from_utf8_lossy(text);
+        Exception::precondition(format!("invalid expiration '{shown}': {why}"))
     };
-    if number > TTL_MAX {
-        return Err(invalid(format!("{{value_too_big,{number}}}")));
+    let (negative, unsigned) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        all => (false, all),
+    };
+    let count = unsigned.iter().take_while(|byte| byte.is_ascii_digit());
+    let (digits, rest) = unsigned.split_at(count.count());
+    if digits.is_empty() {
+        return Err(invalid("no_integer"));
     }
-    u64::try_from(number).map_err(|_| invalid(format!("{{value_negative,{number}}}")))
+    if !rest.is_empty() {
+        let rest = String::from_utf8_lossy(rest);
+        return Err(invalid(&format!("{{leftover_string,\"{rest}\"}}")));
+    }
+    let digits = String::from_utf8_lossy(digits);
+    let digits = digits.trim_start_matches('0');
+    match (digits, negative) {
+        ("", _) => Ok(0),
+        (_, true) => Err(invalid(&format!("{{value_negative,-{digits}}}"))),
+        (_, false) => Ok(digits.parse().unwrap_or(u64::MAX)),
+    }
 }

@@ -35,9 +35,12 @@ impl Session {
             self.may_queue(Access::Configure, &name)?;
             scene.vhost.check_queue(&name, connection, scene.now)?
         } else {
-            if !name.is_empty() {
-                self.may_queue(Access::Configure, &name)?;
-            }
+            let server_named = name.is_empty();
+            let name = match server_named {
+                true => scene.vhost.queue_name(),
+                false => name,
+            };
+            self.may_queue(Access::Configure, &name)?;
             if let Some(ValueRef::Str(dead)) = declare.arguments.field(b"x-dead-letter-exchange") {
                 let dead = ShortStr::copied(dead).unwrap_or_default();
                 self.may_queue(Access::Read, &name)?;
@@ -45,6 +48,7 @@ impl Session {
             }
             let spec = DeclareQueue {
                 name,
+                server_named,
                 durable: declare.durable,
                 exclusive: declare.exclusive,
                 auto_delete: declare.auto_delete,

@@ -197,6 +197,15 @@ impl Vhost {
     ) -> Result<bool, Exception> {
         let id = self.usable_queue(queue_name, connection)?;
         self.expire(id, now);
+        let Some(queue) = self.queues.get_mut(id) else {
+            return Err(self.no_queue(queue_name));
+        };
+        queue.unused_since = now.ms;
+        let Some(entry) = queue.ready.pop() else {
+            return Ok(false);
+        };
+        // What stood behind it and has expired does not count as left.
+        self.expire(id, now);
         let Self {
             queues,
             channels,
@@ -208,10 +217,6 @@ impl Vhost {
         let (Some(queue), Some(channel)) = (queues.get_mut(id), channels.get_mut(channel_id))
         else {
             return Err(self.no_queue(queue_name));
-        };
-        queue.unused_since = now.ms;
-        let Some(entry) = queue.ready.pop() else {
-            return Ok(false);
         };
         queue.counters.delivered += 1;
         counters.delivered += 1;

@@ -163,7 +163,9 @@ impl Vhost {
             }
             let message = Arc::clone(&head.message);
             let redelivered = head.redelivered;
-            let properties = counted(queue, head);
+            // RabbitMQ gives a consumer no headers only to say that this is the first time.
+            let plain = head.returns == 0 && message.properties.headers().is_none();
+            let properties = (!plain).then(|| counted(queue, head)).flatten();
             let mut content = message.content();
             if let Some(properties) = &properties {
                 content.properties = properties;

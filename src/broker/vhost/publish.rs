@@ -256,12 +256,13 @@ impl Vhost {
         }
     }
 
-    /// Drops the oldest messages of a queue until it is within its limits.
+    /// Drops what would leave a queue next until it is within its limits: its oldest messages, but of
+    /// a queue with priorities those of the highest one.
     pub(super) fn drop_surplus(&mut self, id: QueueId, now: Now) {
         while let Some(queue) = self.queues.get_mut(id)
             && queue.settings.overflow == Overflow::DropHead
             && queue.exceeds(0, 0)
-            && let Some(entry) = queue.ready.pop_lowest()
+            && let Some(entry) = queue.ready.pop()
         {
             self.die_entry(id, &entry, DeathReason::MaxLen, now);
         }
@@ -327,7 +328,7 @@ fn keys_of(
             Ok(())
         }
         Some(other) => Err(Exception::precondition(format!(
-            "invalid type '{}' for header '{name}': expected array",
+            "invalid message: {{unacceptable_type_in_header,\"{name}\",{}}}",
             other.type_name()
         ))),
     }

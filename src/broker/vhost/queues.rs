@@ -14,8 +14,10 @@ use crate::broker::{
 /// What `queue.declare` asks for.
 #[derive(Clone, Debug)]
 pub struct DeclareQueue {
-    /// Its name; empty: one is made up.
+    /// Its name.
     pub name: ShortStr,
+    /// Whether we made that up: see [`Vhost::queue_name`].
+    pub server_named: bool,
     /// Survives the broker.
     pub durable: bool,
     /// For this connection alone.
@@ -55,6 +57,11 @@ impl Vhost {
         self.declared(id, now).ok_or_else(|| self.no_queue(name))
     }
 
+    /// A name for a queue whose client leaves that to us.
+    pub fn queue_name(&mut self) -> ShortStr {
+        self.random_name("amq.gen-")
+    }
+
     /// `queue.declare`.
     pub fn declare_queue(
         &mut self,
@@ -86,7 +93,7 @@ impl Vhost {
             },
             &label,
         )?;
-        if spec.name.starts_with(b"amq.") {
+        if spec.name.starts_with(b"amq.") && !spec.server_named {
             return Err(Exception::access_refused(format!(
                 "queue name '{}' contains reserved prefix 'amq.*'",
                 spec.name
@@ -95,10 +102,7 @@ impl Vhost {
         if self.queues.len() >= self.limits.queues {
             return Err(self.too_many("queues", self.limits.queues));
         }
-        let name = match spec.name.is_empty() {
-            true => self.random_name("amq.gen-"),
-            false => spec.name.detached(),
-        };
+        let name = spec.name.detached();
         let mut queue = Queue::new(name.clone(), spec.arguments.detached(), settings, now.ms);
         queue.durable = properties.durable;
         queue.auto_delete = spec.auto_delete;

@@ -103,20 +103,27 @@ impl Vhost {
         Ok(())
     }
 
-    /// `exchange.delete`; one that is not there is deleted already.
-    pub fn delete_exchange(&mut self, name: &ShortStr, if_unused: bool) -> Result<(), Exception> {
+    /// Whether nobody may delete the exchange of this name, whatever he may otherwise.
+    pub fn check_deletable(&self, name: &ShortStr) -> Result<(), Exception> {
         if name.is_empty() {
             return Err(on_default_exchange());
         }
-        let label = self.exchange_label(name);
         if name.starts_with(b"amq.") {
+            let label = self.exchange_label(name);
             let text = format!("deletion of system {label} not allowed");
             return Err(Exception::access_refused(text));
         }
+        Ok(())
+    }
+
+    /// `exchange.delete`; one that is not there is deleted already.
+    pub fn delete_exchange(&mut self, name: &ShortStr, if_unused: bool) -> Result<(), Exception> {
+        self.check_deletable(name)?;
         let Some(&id) = self.exchange_names.get(name.as_bytes()) else {
             return Ok(());
         };
         if if_unused && self.exchanges.get(id).is_some_and(Exchange::is_used) {
+            let label = self.exchange_label(name);
             return Err(Exception::precondition(format!("{label} in use")));
         }
         self.remove_exchange(id);
@@ -168,39 +175,41 @@ impl Vhost {
         Ok(())
     }
 
-    /// `queue.unbind` and `exchange.unbind`; a binding that is not there is unbound already.
+    /// `queue.unbind` and `exchange.unbind`; a binding that is not there is unbound already, even one
+    /// of another connection's own queue.
     pub fn unbind(&mut self, spec: &BindSpec, connection: ConnectionId) -> Result<(), Exception> {
         if spec.source.is_empty() {
             return Err(on_default_exchange());
         }
-        let Ok((source, destination)) = self.ends(spec, connection) else {
-            return self.check_locked_only(spec, connection);
+        let destination = match &spec.target {
+            BindTarget::Queue(name) => {
+                let id = self.queue_names.get(name.as_bytes());
+                id.copied().map(Destination::Queue)
+            }
+            BindTarget::Exchange(name) if name.is_empty() => return Err(on_default_exchange()),
+            BindTarget::Exchange(name) => {
+                let id = self.exchange_names.get(name.as_bytes());
+                id.copied().map(Destination::Exchange)
+            }
+        };
+        let source = self.exchange_names.get(spec.source.as_bytes());
+        let source = source.and_then(|id| self.exchanges.get(*id));
+        let (Some(source), Some(destination)) = (source, destination) else {
+            return Ok(());
         };
         let key = BindingKey {
             destination,
             routing_key: spec.routing_key.clone(),
             arguments: canonical(&spec.arguments),
         };
-        let exchange = self.exchanges.get(source);
-        if let Some(&id) = exchange.and_then(|exchange| exchange.bindings.get(&key)) {
-            self.remove_binding(id);
+        let Some(&id) = source.bindings.get(&key) else {
+            return Ok(());
+        };
+        if let BindTarget::Queue(name) = &spec.target {
+            self.usable_queue(name, connection)?;
         }
+        self.remove_binding(id);
         Ok(())
-    }
-
-    /// What is not there cannot be bound, but what is another connection's own is an error.
-    fn check_locked_only(
-        &self,
-        spec: &BindSpec,
-        connection: ConnectionId,
-    ) -> Result<(), Exception> {
-        match &spec.target {
-            BindTarget::Exchange(name) if name.is_empty() => Err(on_default_exchange()),
-            BindTarget::Queue(name) if self.queue_names.contains_key(name.as_bytes()) => {
-                self.usable_queue(name, connection).map(drop)
-            }
-            _ => Ok(()),
-        }
     }
 
     fn ends(

@@ -178,7 +178,7 @@ impl Properties {
         Some(Table::from_checked(self.raw.slice_ref(headers.as_bytes())))
     }
 
-    /// 1 for transient, 2 for persistent; anything else counts as transient.
+    /// 1 for transient, 2 for persistent; there is no other.
     #[must_use]
     pub fn delivery_mode(&self) -> Option<u8> {
         self.octet(Field::DeliveryMode)

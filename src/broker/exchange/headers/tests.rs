@@ -26,6 +26,9 @@ fn headers_match_as_rabbitmq_matches_them() {
     check(&[any, one, two], &[two], true);
     check(&[one], &[("a", ValueRef::I64(1))], true);
     check(&[one], &[("a", ValueRef::Str(b"1"))], false);
+    check(&[two], &[("b", ValueRef::Bytes(b"2"))], true);
+    check(&[("b", ValueRef::Bytes(b"2"))], &[two], true);
+    check(&[two], &[("b", ValueRef::Bytes(b"3"))], false);
     check(&[("a", ValueRef::Void)], &[two, one], true);
     check(&[("a", ValueRef::Void)], &[two], false);
     check(&[all, x], &[], true);
