@@ -149,7 +149,13 @@ fn check_leaves(tree: &mut Map<String, Value>, path: &mut Vec<String>, faults: &
         };
         path.push(key);
         match &mut value.kind {
-            ValueKind::Table(inner) if !inner.is_empty() => check_leaves(inner, path, faults),
+            ValueKind::Table(inner) if !inner.is_empty() => {
+                check_leaves(inner, path, faults);
+                // A section of nothing but faults has been told of already.
+                if inner.is_empty() {
+                    tree.remove(&path[path.len() - 1]);
+                }
+            }
             _ => {
                 if let Err(message) = read(branch(path, value.clone())) {
                     match as_list(value).filter(|list| read(branch(path, list.clone())).is_ok()) {
