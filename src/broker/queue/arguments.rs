@@ -6,8 +6,6 @@ use crate::broker::{
     wire::{ShortStr, Table, ValueRef},
 };
 
-/// The longest time that an argument may ask for, in ms.
-pub const TTL_MAX: i64 = 4_294_967_295;
 /// How often a message in a quorum queue may come back when the queue does not say.
 const QUORUM_DELIVERY_LIMIT: u32 = 20;
 
