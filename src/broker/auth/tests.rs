@@ -237,22 +237,33 @@ async fn those_who_wait_are_counted_too() {
     assert_eq!(checked, 3);
 }
 
-#[tokio::test]
-async fn a_client_that_does_not_wait_for_the_answer_is_counted() {
+#[test]
+fn a_client_that_does_not_wait_for_the_answer_is_counted() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(1)
+        .build()
+        .expect("a runtime");
     let config = Config {
         checks_at_once: 1,
         failures_per_address: 1,
         ..Config::default()
     };
     let auth = authenticator(&config);
-    {
-        let wrong = credentials("hashed", "wrong");
-        let mut login = std::pin::pin!(auth.login(&wrong, HERE));
-        assert!(futures_util::poll!(login.as_mut()).is_pending());
-    }
-    // Its turn is over when the next one begins.
-    let login = auth.login(&credentials("hashed", "right"), HERE).await;
-    check(login, Err(Refused::TooManyFailures));
+    runtime.block_on(async {
+        // The only thread for hashes is busy, so that the answer cannot come before the client is gone.
+        let (free, busy) = std::sync::mpsc::sync_channel::<()>(1);
+        let occupied = tokio::task::spawn_blocking(move || busy.recv());
+        {
+            let wrong = credentials("hashed", "wrong");
+            let mut login = std::pin::pin!(auth.login(&wrong, HERE));
+            assert!(futures_util::poll!(login.as_mut()).is_pending());
+        }
+        free.send(()).expect("it waits for this");
+        occupied.await.expect("no panic").expect("it was freed");
+        // Its turn is over when the next one begins.
+        let login = auth.login(&credentials("hashed", "right"), HERE).await;
+        check(login, Err(Refused::TooManyFailures));
+    });
 }
 
 #[test]

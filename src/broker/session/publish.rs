@@ -174,3 +174,6 @@ fn parse_expiration(text: &[u8]) -> Result<u64, Exception> {
         (_, false) => Ok(digits.parse().unwrap_or(u64::MAX)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Dead letters: reasons, headers, limits, cycles.
 
-use super::fixture::{Client, World, expiring, name, table, text};
+use super::fixture::{Client, World, expiring, name, table, text, with_priority};
 use crate::broker::wire::{
     Method, Properties, Table, ValueRef,
     method::{basic, modes, queue},
@@ -108,6 +108,23 @@ fn a_full_queue_drops_its_head() {
     }
     assert_eq!(client.drain(&mut world, "q"), ["3", "4"]);
     assert_eq!(client.drain(&mut world, "dead"), ["1", "2"]);
+}
+
+#[test]
+fn a_full_queue_with_priorities_drops_the_highest() {
+    let mut world = World::new();
+    let mut client = world.client(1);
+    let limits = [
+        ("x-max-length", ValueRef::I32(2)),
+        ("x-max-priority", ValueRef::I32(5)),
+    ];
+    with_dead(&mut world, &mut client, &limits);
+    for priority in [1, 5, 3] {
+        let properties = with_priority(priority);
+        client.publish_with(&mut world, ("", "q"), &properties, &priority.to_string());
+    }
+    assert_eq!(client.drain(&mut world, "q"), ["3", "1"]);
+    assert_eq!(client.drain(&mut world, "dead"), ["5"]);
 }
 
 #[test]

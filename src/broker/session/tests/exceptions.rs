@@ -334,6 +334,12 @@ fn publishes() {
     );
     check(
         ("", "q"),
+        &Properties::decode(vec![0x10, 0, 9].into()).unwrap(),
+        406,
+        "PRECONDITION_FAILED - invalid message: {delivery_mode_unknown,9}",
+    );
+    check(
+        ("", "q"),
         &with_short(4, "bob"),
         406,
         "PRECONDITION_FAILED - user_id property set to 'bob' but authenticated user was 'guest'",

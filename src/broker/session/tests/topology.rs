@@ -274,3 +274,35 @@ fn when_both_exchanges_are_missing_the_source_is_told_of() {
         "NOT_FOUND - no exchange 'from' in vhost '/'"
     );
 }
+
+#[test]
+fn only_a_binding_that_is_there_is_locked_with_its_queue() {
+    let mut world = World::new();
+    let (mut owner, mut other) = (world.client(1), world.client(2));
+    let own = queue::Declare {
+        queue: name("own"),
+        exclusive: true,
+        ..Default::default()
+    };
+    owner.send(&mut world, 1, &own);
+    let bind = queue::Bind {
+        queue: name("own"),
+        exchange: name("amq.topic"),
+        routing_key: name("k"),
+        ..Default::default()
+    };
+    owner.send(&mut world, 1, &bind);
+    let unbind = |key| queue::Unbind {
+        queue: name("own"),
+        exchange: name("amq.topic"),
+        routing_key: name(key),
+        ..Default::default()
+    };
+    other.send(&mut world, 1, &unbind("none"));
+    other.send(&mut world, 2, &unbind("k"));
+    let answers: Vec<_> = other.sent().into_iter().map(|sent| sent.method).collect();
+    assert!(
+        matches!(&answers[..], [Method::QueueUnbindOk(_), Method::ChannelClose(close)] if close.reply_code == 405),
+        "{answers:?}"
+    );
+}
