@@ -4,10 +4,11 @@ use std::{
     io::{BufRead, BufReader, Write},
     process::{Child, Command, Stdio},
     sync::mpsc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 /// Longer than anything here takes, however busy the machine is.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -228,7 +229,7 @@ async fn a_hangup_reloads_the_log_level_and_the_cors_policy() {
     daemon.logged(|line| line.to_string().contains("reloaded"));
     assert!(!allowed().await, "only the one that is named");
 
-    write!(file, "credentials = 'perhaps'\n").unwrap();
+    writeln!(file, "credentials = 'perhaps'").unwrap();
     daemon.signal("-HUP");
     daemon.logged(|line| line.to_string().contains("http.cors.credentials"));
     assert!(!allowed().await, "a faulty configuration changes nothing");
