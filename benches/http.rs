@@ -3,14 +3,18 @@
 //!
 //! `cargo bench --bench http [-- --pairs 5 --seconds 4]`; `RNACOS=/path/to/rnacos` names the rival.
 
+#![expect(clippy::print_stdout, reason = "the figures are what it is for")]
+
 use std::{
     env, fs,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
+
+use tokio::time::Instant;
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();

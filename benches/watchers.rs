@@ -59,9 +59,9 @@ fn main() {
     println!(
         "told after register's answer, {rounds} changes x {watchers} watchers: \
          p50 {:.1} ms, p99 {:.1} ms, last {:.1} ms",
-        millis(&all, 0.5),
-        millis(&all, 0.99),
-        millis(&all, 1.0)
+        millis(&all, 50),
+        millis(&all, 99),
+        millis(&all, 100)
     );
     drop(server);
     client.join().expect("the client ends with the server");
@@ -78,11 +78,10 @@ fn tell(server: &Server, port: u16, watchers: usize, tells: &Receiver<Instant>) 
         .collect()
 }
 
-fn millis(sorted: &[Duration], share: f64) -> f64 {
+/// The latency that `percent` of the watchers do not exceed.
+fn millis(sorted: &[Duration], percent: usize) -> f64 {
     let last = sorted.len().saturating_sub(1);
-    let at = (last as f64 * share).round() as u64;
-    let at = usize::try_from(at).unwrap_or(last);
-    sorted[at].as_secs_f64() * 1e3
+    sorted[last * percent / 100].as_secs_f64() * 1e3
 }
 
 /// Follows one service from many connections until the server ends them.
