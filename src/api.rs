@@ -20,6 +20,7 @@ mod registration;
 mod route;
 pub mod schema;
 mod seen;
+mod transport;
 mod warnings;
 mod watcher;
 
@@ -39,6 +40,7 @@ pub use self::{
     registration::{Parsed, registration},
     route::{RouteShape, route},
     seen::Seen,
+    transport::{BrokerReport, ChannelReport, Comparison, FlagDraft, TransportReport},
     warnings::Warnings,
     watcher::{WatcherDraft, WatcherShape, watchers},
 };

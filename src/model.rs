@@ -6,6 +6,7 @@ mod check;
 mod event;
 mod instance;
 mod metadata;
+mod mode;
 mod name;
 mod revision;
 mod route;
@@ -17,6 +18,7 @@ pub use self::{
     event::{Event, EventKind},
     instance::{Beat, Instance, Lease, Override, Registration},
     metadata::{Metadata, MetadataError},
+    mode::{Channel, Mode, Modes},
     name::{NameError, RouteId, ServiceId, ServiceName},
     revision::{Cursor, Epoch, InvalidCursor, Revision},
     route::Route,

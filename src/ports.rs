@@ -1,11 +1,15 @@
 //! What a door may ask of another room, as small traits that the composition root implements.
 
+mod transport;
+
 use std::{fmt, pin::Pin};
 
 use crate::{
     api::{HealthReport, Ready, WatcherDraft, WatcherShape},
     model::Cursor,
 };
+
+pub use self::transport::{FlagError, Flagged, Transports};
 
 /// A future behind a trait object.
 pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

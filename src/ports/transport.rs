@@ -1,0 +1,62 @@
+//! What a door and the migration may ask of the transport.
+
+use std::{fmt, time::Duration};
+
+use tokio::sync::watch;
+
+use super::Boxed;
+use crate::{api::TransportReport, model::Modes};
+
+/// The flag as it stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Flagged {
+    /// The mode of each channel.
+    pub modes: Modes,
+    /// Grows with every change, so that whoever decides can see that somebody else did meanwhile.
+    pub version: u64,
+}
+
+/// Why the flag was not changed.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum FlagError {
+    /// There is neither an embedded broker nor another one.
+    #[error(
+        "there is no broker: set broker.listen or transport.amqp_url, or leave the mode direct"
+    )]
+    NoBroker,
+    /// Direct delivery was switched off.
+    #[error("transport.direct is \"off\": no channel can be direct or dual")]
+    NoDirect,
+    /// The broker can't be reached, or refuses what is needed of it.
+    #[error("the broker can't be used, nothing was changed: {0}")]
+    Unreachable(String),
+    /// Somebody else changed it since the caller looked.
+    #[error("the flag was changed by somebody else meanwhile")]
+    Changed,
+    /// This build has no AMQP.
+    #[error("this build of musterd has no AMQP (cargo feature \"amqp\")")]
+    NotBuilt,
+}
+
+/// The flag, and how it goes on both ways.
+pub trait Transports: fmt::Debug + Send + Sync {
+    /// How each channel and the broker fare.
+    fn report(&self) -> TransportReport;
+
+    /// The flag as it stands.
+    fn flagged(&self) -> Flagged;
+
+    /// Tells of every change of the flag.
+    fn follow(&self) -> watch::Receiver<Flagged>;
+
+    /// Changes the flag; answered when what the new modes need stands at the broker, within 5 s. With
+    /// `only_if` it is changed only while that version stands. Answers with the new version.
+    ///
+    /// # Errors
+    /// Says why nothing was changed.
+    fn set(&self, modes: Modes, only_if: Option<u64>) -> Boxed<'_, Result<u64, FlagError>>;
+
+    /// Waits until everything that is direct has left the broker: consumers cancelled and drained, and
+    /// the connection closed where no channel needs it any more. False when that took longer than `max`.
+    fn settled(&self, max: Duration) -> Boxed<'_, bool>;
+}
