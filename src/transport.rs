@@ -3,6 +3,8 @@
 //! Every subscriber has a cursor, which moves only when the subscriber has taken an event. Nothing
 //! here decides what changes, and nothing that changes waits for anything here.
 
+#[cfg(feature = "amqp")]
+pub mod amqp;
 mod callback;
 mod config;
 mod crew;
@@ -20,7 +22,7 @@ use std::time::Duration;
 
 pub use self::{
     callback::{Callback, CallbackError, Callbacks, Delivery, Subscription},
-    config::Config,
+    config::{AmqpConfig, Config, Direct},
     feed::{Feed, Found, LogFeed},
     filter::Filter,
     metrics::{Counts, DirectMetrics},
