@@ -10,6 +10,9 @@ mod config;
 mod crew;
 mod feed;
 mod filter;
+mod flag;
+mod horizon;
+mod message;
 mod metrics;
 mod relay;
 mod retry;
@@ -25,6 +28,8 @@ pub use self::{
     config::{AmqpConfig, Config, Direct},
     feed::{Feed, Found, LogFeed},
     filter::Filter,
+    flag::Flag,
+    horizon::Horizon,
     metrics::{Counts, DirectMetrics},
     relay::{Ended, Reach, Relay, Transport},
     retry::{Circuit, Policy, Retry},

@@ -22,6 +22,8 @@ use crate::{
 
 /// How long users of the connection may take to let go of it, and the broker to take leave.
 const LEAVE_MAX: Duration = Duration::from_secs(4);
+/// The same when the broker does not answer anyway.
+const LEAVE_SILENT_MAX: Duration = Duration::from_millis(250);
 
 /// A cheap handle to the connection.
 #[derive(Clone, Debug)]
@@ -149,28 +151,13 @@ impl Link {
         }
     }
 
-    /// Waits until the connection is there, for as long as `max`.
-    ///
-    /// # Errors
-    /// What kept it from being there.
-    pub async fn up_within(&self, max: Duration) -> Result<Session, Arc<AmqpError>> {
-        match timeout(max, self.until_up()).await {
-            Ok(session) => Ok(session),
-            Err(_) => Err(match &*self.shared.state.borrow() {
-                State::Away { error, .. } => Arc::clone(error),
-                State::Off { .. } | State::Up { .. } => Arc::new(AmqpError::Late {
-                    what: "connecting",
-                    after: max,
-                }),
-            }),
-        }
-    }
-
-    /// Waits until the connection is closed, for as long as `max`; false when it was not.
-    pub async fn off_within(&self, max: Duration) -> bool {
+    /// Waits until the connection is closed.
+    pub async fn until_off(&self) {
         let mut state = self.follow();
         let off = state.wait_for(|state| matches!(state, State::Off { .. }));
-        timeout(max, off).await.is_ok()
+        if off.await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Wants the connection from now on, until the answer is dropped.
@@ -317,7 +304,11 @@ impl Link {
             connected.gone.cancel();
             return end;
         }
-        shared.leave(&connected).await;
+        let max = match self.silent() {
+            None => LEAVE_MAX,
+            Some(_) => LEAVE_SILENT_MAX,
+        };
+        shared.leave(&connected, max).await;
         end
     }
 }
@@ -410,10 +401,10 @@ impl Shared {
     }
 
     /// Closes the connection once nobody uses it.
-    async fn leave(&self, connected: &Connected) {
+    async fn leave(&self, connected: &Connected, max: Duration) {
         connected.leaving.cancel();
         connected.users.close();
-        if timeout(LEAVE_MAX, connected.users.wait()).await.is_err() {
+        if timeout(max, connected.users.wait()).await.is_err() {
             let left = connected.users.len();
             tracing::warn!(
                 left,
@@ -422,7 +413,7 @@ impl Shared {
         }
         connected.gone.cancel();
         let closed = connected.connection.close(200, "OK".into());
-        match AmqpError::within("closing the connection", LEAVE_MAX, closed).await {
+        match AmqpError::within("closing the connection", max, closed).await {
             Ok(()) => tracing::info!("closed the connection to the broker"),
             Err(error) => tracing::debug!(%error, "the connection to the broker ended unclosed"),
         }
