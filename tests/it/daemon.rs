@@ -51,7 +51,7 @@ impl Daemon {
     }
 
     /// Waits for a line of the log.
-    fn logged(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn logged(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -60,6 +60,22 @@ impl Daemon {
                 return line;
             }
         }
+    }
+
+    /// The lines of the log that are there by now.
+    pub(crate) fn logged_so_far(&self) -> Vec<Value> {
+        self.log.try_iter().collect()
+    }
+
+    /// Resident memory, in KiB.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
     fn signal(&self, name: &str) {

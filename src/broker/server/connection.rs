@@ -53,6 +53,8 @@ pub(super) struct Connection {
     closing_until: Option<Instant>,
     /// Whether the vhost has more to deliver than one turn allows.
     more: bool,
+    /// Whether something that the client has asked for is not carried out to its end.
+    settling: bool,
 }
 
 impl Connection {
@@ -103,6 +105,7 @@ impl Connection {
             spoke_bytes: 0,
             closing_until: None,
             more: false,
+            settling: false,
             shared,
             wire,
             entry,
@@ -121,7 +124,7 @@ impl Connection {
             entry.user
         );
         let ended = self.work_until_closed(&stop).await;
-        self.forget();
+        self.forget().await;
         self.tell(&stop).await;
         if ended.is_ok() {
             self.wire.leave().await;
@@ -150,21 +153,29 @@ impl Connection {
     }
 
     /// Gives back what the client holds and takes it off every list.
-    fn forget(&mut self) {
+    async fn forget(&mut self) {
         let id = self.wire.peer.id;
+        self.end();
+        self.pump();
+        while self.settling {
+            tokio::task::yield_now().await;
+            self.pump();
+        }
+        if self.more {
+            self.vhost.leave_rest();
+        }
+        self.wire.peer.outbox.close();
+        self.shared.registry.remove(id);
+    }
+
+    fn end(&mut self) {
         let now = self.shared.now();
         let mut vhost = self.vhost.lock();
         self.session.end(&mut Scene {
             vhost: &mut vhost,
             now,
         });
-        self.vhost.finish(vhost, &mut self.dirty, id);
-        self.pump();
-        if self.more {
-            self.vhost.leave_rest();
-        }
-        self.wire.peer.outbox.close();
-        self.shared.registry.remove(id);
+        self.vhost.finish(vhost, &mut self.dirty, self.wire.peer.id);
     }
 
     async fn work_until_closed(&mut self, stop: &CancellationToken) -> io::Result<()> {
@@ -174,6 +185,10 @@ impl Connection {
         loop {
             if self.more {
                 self.pump();
+            }
+            if self.settling {
+                tokio::task::yield_now().await;
+                continue;
             }
             let exhausted = self.work();
             self.log_raised();
@@ -264,13 +279,18 @@ impl Connection {
                     break;
                 }
             }
-            // Nothing that follows a publish is carried out while memory is short.
-            if self.session.phase() == Phase::Closed || short && self.session.has_published() {
+            // Nothing that follows a publish is carried out while memory is short, nor what follows
+            // something that takes more than one turn.
+            if self.session.phase() == Phase::Closed
+                || short && self.session.has_published()
+                || self.session.is_settling(scene.vhost)
+            {
                 break;
             }
         }
         self.session.end_batch();
         self.more = vhost.pump(now);
+        self.settling = self.session.is_settling(&vhost);
         self.vhost.finish(vhost, &mut self.dirty, self.wire.peer.id);
         self.entry
             .channels
@@ -287,6 +307,7 @@ impl Connection {
         let now = self.shared.now();
         let mut vhost = self.vhost.lock();
         self.more = vhost.pump(now);
+        self.settling = self.session.is_settling(&vhost);
         self.vhost.finish(vhost, &mut self.dirty, self.wire.peer.id);
     }
 
