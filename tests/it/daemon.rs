@@ -62,9 +62,11 @@ impl Daemon {
         }
     }
 
-    /// The lines of the log that are there by now.
-    pub(crate) fn logged_so_far(&self) -> Vec<Value> {
-        self.log.try_iter().collect()
+    /// Ends the daemon in good order: the rest of its log.
+    pub(crate) fn stop(&self) -> Vec<Value> {
+        self.signal("-TERM");
+        let line = || self.log.recv_timeout(PATIENCE);
+        std::iter::from_fn(|| line().ok()).collect()
     }
 
     /// Resident memory, in KiB.

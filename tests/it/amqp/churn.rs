@@ -84,7 +84,7 @@ fn refused_clients_do_not_fill_the_log() {
     for _ in 0..50 {
         let mut client = Client::connect(address);
         client.write(b"GET / HTTP/1.1\r\n\r\n");
-        assert_eq!(client.receive(0), "header AMQP 0-0-9-1");
+        assert!(client.receive(0).starts_with("header "));
     }
     let wrong = Login {
         password: "wrong".to_owned(),
@@ -92,10 +92,8 @@ fn refused_clients_do_not_fill_the_log() {
     };
     let refused = Client::connect(address).handshake(&wrong);
     assert!(refused.contains("ACCESS_REFUSED"), "{refused}");
-    std::thread::sleep(Duration::from_millis(100));
-    let told = daemon.logged_so_far();
-    let lines = told.iter().filter(|line| line["level"] == "WARN").count();
-    assert!((1..=20).contains(&lines), "{lines} lines: {told:?}");
-    let rest = daemon.logged(|line| line.get("refused").is_some());
-    assert!(rest["refused"].as_u64().unwrap() >= 30, "{rest}");
+    let told = daemon.stop();
+    let warned: Vec<_> = told.iter().filter(|line| line["level"] == "WARN").collect();
+    assert_eq!(warned.len(), 11, "ten, and how many more: {warned:?}");
+    assert_eq!(warned[10]["refused"], 41);
 }

@@ -152,15 +152,9 @@ fn who_settles_in_time_is_left_alone() {
             sent.method,
             Method::BasicDeliver(_) | Method::BasicConsumeOk(_)
         )));
-        if tag == 1 {
-            world.pass(100);
-        }
     }
-    assert_eq!(
-        world.vhost.next_deadline() - world.now.ms,
-        400,
-        "the last one is watched"
-    );
+    let left = world.vhost.next_deadline() - world.now.ms;
+    assert!((1..=100).contains(&left), "the last one is watched: {left}");
 }
 
 /// A vhost that settles three deliveries a turn.
