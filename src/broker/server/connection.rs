@@ -22,7 +22,6 @@ use crate::broker::{
     exception::Exception,
     peer::{Flush, Peer},
     session::{Phase, Scene, Session, SessionLimits},
-    vhost::json_table,
     wire::{FrameReader, ReplyCode, ShortStr, frame::put_heartbeat, method::connection},
 };
 
@@ -82,7 +81,7 @@ impl Connection {
             user: agreed.identity.grant.user().to_owned(),
             vhost: agreed.vhost_name,
             name: String::from_utf8_lossy(name.unwrap_or_default()).into_owned(),
-            client: json_table(&agreed.client),
+            client: agreed.client,
             connected_at: shared.now().unix_s,
             channel_max: agreed.channel_max,
             frame_max: agreed.frame_max,
@@ -180,8 +179,12 @@ impl Connection {
 
     async fn work_until_closed(&mut self, stop: &CancellationToken) -> io::Result<()> {
         // Frames may have come along with the last of the handshake.
-        let mut ticker = tokio::time::interval(self.tick_every());
+        let first_tick = Instant::now() + self.tick_every();
+        let mut ticker = tokio::time::interval_at(first_tick, self.tick_every());
         ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // Once for all turns: to wait for it takes a lock that all connections share.
+        let stopped = stop.cancelled();
+        tokio::pin!(stopped);
         loop {
             if self.more {
                 self.pump();
@@ -227,7 +230,7 @@ impl Connection {
                 _ = ticker.tick() => self.tick()?,
                 () = tokio::time::sleep(BLOCKED_TICK), if blocked => self.unblock(),
                 () = sleep_until(closing_until), if closing_until.is_some() => return Ok(()),
-                () = stop.cancelled(), if self.session.phase() == Phase::Running => {
+                () = &mut stopped, if self.session.phase() == Phase::Running => {
                     self.close("the broker is shutting down");
                 }
             }
