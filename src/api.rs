@@ -37,7 +37,7 @@ pub use self::{
     patch::Patch,
     pieces::SnapshotWriter,
     problem::{FieldError, Problem},
-    registration::{Parsed, registration},
+    registration::{Parsed, connection_needed, registration},
     route::{RouteShape, route},
     seen::Seen,
     transport::{BrokerReport, ChannelReport, Comparison, FlagDraft, TransportReport},

@@ -16,7 +16,7 @@ mod time;
 pub use self::{
     check::{Check, CheckKind, CodeRange, HttpCheck},
     event::{Event, EventKind},
-    instance::{Beat, Instance, Lease, Override, Registration},
+    instance::{Beat, Instance, Lease, LeaseKind, Override, Registration},
     metadata::{Metadata, MetadataError},
     mode::{Channel, Mode, Modes},
     name::{NameError, RouteId, ServiceId, ServiceName},
