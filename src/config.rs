@@ -87,6 +87,12 @@ impl Default for Config {
 }
 
 impl Config {
+    /// True when there is a broker: the embedded one or another.
+    pub fn has_broker(&self) -> bool {
+        let embedded = !self.broker.listen.is_empty() || !self.broker.tls.listen.is_empty();
+        embedded || !self.transport.amqp_url.is_empty()
+    }
+
     /// What a type can't say by itself.
     fn faults(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
@@ -104,7 +110,10 @@ impl Config {
                 faults.push(Fault::new(key, format!("\"{listen}\" {told}")));
             }
         }
+        let broker = self.has_broker();
+        let modes = self.transport.mode_faults(broker);
         let sections = [
+            ("transport", modes),
             ("registry", self.registry.faults()),
             ("http", self.http.faults()),
             ("transport", self.transport.faults()),

@@ -7,6 +7,14 @@ use serde::Deserialize;
 
 use super::{auth, tls};
 
+/// The queues whose reader wants to know who sent a message. Only names here: the broker gives them no meaning.
+const STAMPED: [&str; 4] = [
+    "service.register",
+    "service.deregister",
+    "service.heartbeat",
+    "service.discover",
+];
+
 /// Bounds on everything that clients can make the broker hold.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
@@ -115,8 +123,8 @@ impl Default for Config {
             vhosts: vec!["/".to_owned()],
             heartbeat: Duration::from_secs(60),
             limits: Limits::default(),
-            stamp_queues: Vec::new(),
-            stamp_header: "x-connection".to_owned(),
+            stamp_queues: STAMPED.map(str::to_owned).to_vec(),
+            stamp_header: "x-musterd-connection".to_owned(),
         }
     }
 }

@@ -7,6 +7,7 @@ mod clients;
 mod codec;
 mod journeys;
 mod operation;
+mod origin;
 mod protocol;
 mod robustness;
 mod target;

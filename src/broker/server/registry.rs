@@ -125,6 +125,10 @@ impl Registry {
         self.open.lock().get(&id).cloned()
     }
 
+    pub(super) fn has(&self, id: ConnectionId) -> bool {
+        self.open.lock().contains_key(&id)
+    }
+
     /// How many were opened and closed so far.
     pub(super) fn counts(&self) -> (u64, u64) {
         (self.opened.load(Relaxed), self.closed.load(Relaxed))

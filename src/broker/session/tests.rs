@@ -4,4 +4,5 @@ mod delivery;
 mod exceptions;
 mod fixture;
 mod order;
+mod stamps;
 mod topology;

@@ -268,7 +268,7 @@ impl Vhost {
         }
     }
 
-    fn any_stamped(&self, queues: &[QueueId]) -> bool {
+    pub(super) fn any_stamped(&self, queues: &[QueueId]) -> bool {
         !self.stamp.queues.is_empty()
             && queues
                 .iter()
@@ -285,6 +285,16 @@ impl Vhost {
         );
         headers.put_str(&self.stamp.header, origin);
         draft.properties = draft.properties.with_headers(&headers.build());
+    }
+
+    /// Takes off a stamp that nobody vouches for: what came through another queue may carry any.
+    pub(super) fn unstamp(&self, draft: &mut Draft) {
+        let before = draft.properties.headers();
+        if before.is_some_and(|headers| headers.field(&self.stamp.header).is_some()) {
+            let mut headers = TableBuilder::new();
+            copy_without(before, &[&self.stamp.header], &mut headers);
+            draft.properties = draft.properties.with_headers(&headers.build());
+        }
     }
 }
 

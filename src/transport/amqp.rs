@@ -1,0 +1,28 @@
+//! The way over a broker: one connection, events out, commands in. The only place that names lapin.
+//!
+//! The embedded broker and RabbitMQ differ by a URL and by nothing else here.
+
+mod carrier;
+mod commands;
+mod consumer;
+mod counts;
+mod dead;
+mod error;
+mod gate;
+mod link;
+mod names;
+mod session;
+mod tail;
+mod target;
+mod topics;
+mod transit;
+
+pub use self::{
+    carrier::{Carrier, CountsOf, check},
+    counts::Counts,
+    error::AmqpError,
+    link::{Link, Owed, State, Want},
+    session::{Connected, Session},
+    target::Target,
+};
+use self::{tail::Tail, transit::Transit};
