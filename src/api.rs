@@ -14,6 +14,7 @@ mod json;
 mod limits;
 mod patch;
 mod pieces;
+mod probing;
 mod problem;
 mod read;
 mod registration;
@@ -36,6 +37,7 @@ pub use self::{
     limits::Defaults,
     patch::Patch,
     pieces::SnapshotWriter,
+    probing::{CheckRequest, CheckVerdict},
     problem::{FieldError, Problem},
     registration::{Parsed, connection_needed, registration},
     route::{RouteShape, route},

@@ -14,7 +14,7 @@ mod status;
 mod time;
 
 pub use self::{
-    check::{Check, CheckKind, CodeRange, HttpCheck},
+    check::{Check, CheckKind, CheckOutcome, CodeRange, HttpCheck},
     event::{Event, EventKind},
     instance::{Beat, Instance, Lease, LeaseKind, Override, Registration},
     metadata::{Metadata, MetadataError},
