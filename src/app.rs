@@ -1,19 +1,24 @@
 //! The composition root: builds each room, implements the ports, gives each room only what it needs.
 
 mod adapters;
+#[cfg_attr(not(feature = "amqp"), path = "app/no_amqp.rs")]
+mod amqp;
 mod broker;
 mod sizes;
+mod transport;
 
 use std::{error::Error, net::SocketAddr, sync::Arc};
 
 use self::{
     adapters::{HealthPort, ReadyPort, WebhookPort},
     broker::{BrokerPort, Sampler},
+    transport::TransportPort,
 };
 pub use crate::telemetry::Logs;
 use crate::{
     api::Defaults,
     broker::{Broker, BrokerError, Listening},
+    commands::Commands,
     config::{Config, ConfigError},
     health::Health,
     http::{self, Door, Rooms},
@@ -23,7 +28,8 @@ use crate::{
     tasks::{Stage, StopError, Tasks},
     telemetry::Metrics,
     transport::{
-        Callback, Callbacks, DirectMetrics, Filter, Start, Subscription, TransportError, Webhooks,
+        Callback, Callbacks, Direct, DirectMetrics, Filter, Flag, Start, Subscription,
+        TransportError, Webhooks,
     },
 };
 
@@ -39,6 +45,10 @@ pub enum AppError {
     /// The AMQP port can't be listened on, or the broker's configuration contradicts itself.
     #[error("the AMQP door can't be opened")]
     Broker(#[from] BrokerError),
+    /// The broker that shall carry changes can't be spoken to.
+    #[cfg(feature = "amqp")]
+    #[error("the broker can't be used")]
+    Amqp(#[from] crate::transport::amqp::AmqpError),
     /// The CORS policy contradicts itself.
     #[error("the CORS policy can't be followed")]
     Cors(#[from] http::CorsError),
@@ -58,6 +68,8 @@ impl AppError {
     pub fn is_configuration(&self) -> bool {
         match self {
             Self::Cors(_) | Self::Outbound(_) => true,
+            #[cfg(feature = "amqp")]
+            Self::Amqp(_) => true,
             Self::Bind(error) => matches!(error, http::BindError::Address { .. }),
             Self::Broker(error) => !matches!(error, BrokerError::Listen { .. }),
             Self::Signals(_) | Self::Stopped(_) => false,
@@ -99,26 +111,42 @@ impl App {
         let registry = Registry::new(config.registry);
         let client = Client::new(&config.outbound, &metrics)?;
         let direct = DirectMetrics::new(&metrics);
-        let transport = config.transport.clone();
-        let callbacks = Callbacks::new(registry.clone(), transport.clone(), direct.clone());
-        let webhooks = Webhooks::new(registry.clone(), transport, client.clone(), direct);
+        let flag = Flag::new(
+            config.transport.modes(config.has_broker()),
+            registry.clone(),
+        );
+        let (callbacks, webhooks) = subscribers(&config, &registry, &flag, &client, &direct);
         let health = Health::new(config.health, registry.clone(), client.clone(), &metrics);
         let mut tasks = Tasks::default();
         let listening = bind_broker(&config).await?;
         let pages = |of: &Listening| show_broker(&config, of, &metrics, &mut tasks);
+        let way = amqp::build(&config, listening.as_ref(), &registry, &flag, direct)?;
+        let transports = TransportPort {
+            flag,
+            way: way.clone(),
+            direct: config.transport.direct == Direct::On,
+        };
         let rooms = Rooms {
             broker: listening.as_ref().map(pages),
             registry: registry.clone(),
             defaults: defaults(&config),
             probes: Arc::new(HealthPort(health.clone())),
             watchers: Arc::new(WebhookPort(webhooks.clone())),
-            readiness: Arc::new(ReadyPort(registry.clone())),
+            readiness: Arc::new(ReadyPort {
+                registry: registry.clone(),
+                transports: transports.clone(),
+            }),
+            transports: Arc::new(transports),
             metrics: metrics.clone(),
         };
         sizes::show(&metrics, &registry);
         let door = Door::new(config.http.clone(), rooms)?;
         let http_address = open(&config, &door, &mut tasks).await?;
         let amqp_address = listening.and_then(|broker| serve_broker(broker, &mut tasks));
+        if let Some(way) = &way {
+            let commands = Commands::new(registry.clone(), defaults(&config));
+            amqp::start(way, commands, door.asker(), &mut tasks);
+        }
         tasks.spawn(Stage::Source, "leases", |stop| registry.clone().run(stop));
         tasks.spawn(Stage::Source, "health", |stop| health.run(stop));
         tasks.spawn(Stage::Carrier, "callbacks", |stop| {
@@ -192,7 +220,7 @@ impl App {
 /// A file that it names can't be used.
 pub fn check(config: &Config) -> Result<(), AppError> {
     Client::new(&config.outbound, &Metrics::default())?;
-    Ok(())
+    amqp::check(config)
 }
 
 /// Takes over what can be changed while the daemon runs: the log level and the CORS policy.
@@ -224,6 +252,31 @@ impl Reloader {
             Err(error) => tracing::error!(error = %chain(&error), "log level not reloaded"),
         }
     }
+}
+
+/// Those who are told of changes directly, as far as the flag lets them see.
+fn subscribers(
+    config: &Config,
+    registry: &Registry,
+    flag: &Flag,
+    client: &Client,
+    metrics: &DirectMetrics,
+) -> (Callbacks, Webhooks) {
+    let (transport, horizon) = (&config.transport, flag.horizon());
+    let callbacks = Callbacks::new(
+        registry.clone(),
+        transport.clone(),
+        horizon.clone(),
+        metrics.clone(),
+    );
+    let webhooks = Webhooks::new(
+        registry.clone(),
+        transport.clone(),
+        horizon.clone(),
+        client.clone(),
+        metrics.clone(),
+    );
+    (callbacks, webhooks)
 }
 
 fn defaults(config: &Config) -> Defaults {

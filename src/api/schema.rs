@@ -5,6 +5,7 @@ mod broker;
 mod daemon;
 mod events;
 mod instances;
+mod transport;
 mod watching;
 
 pub use self::{
@@ -23,5 +24,6 @@ pub use self::{
         BatchHeartbeat, BatchVerdict, BatchVerdicts, Check, Discovered, Done, Instance, Override,
         OverrideDraft, Patch, Registered, Registration, Services, StatusAnswer,
     },
+    transport::{Transport, TransportBroker, TransportChannel, TransportDraft},
     watching::{Endpoint, Events, GatewayConfig, Resolved, RouteRemoved, Routes, Target},
 };

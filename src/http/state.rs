@@ -15,7 +15,7 @@ use super::{
 use crate::{
     api::Defaults,
     model::{Instance, Timestamp},
-    ports::{BrokerPages, Probes, Readiness, Watchers},
+    ports::{BrokerPages, Probes, Readiness, Transports, Watchers},
     registry::Registry,
     telemetry::Metrics,
 };
@@ -35,6 +35,8 @@ pub struct Rooms {
     pub watchers: Arc<dyn Watchers>,
     /// Whether the daemon can do its work.
     pub readiness: Arc<dyn Readiness>,
+    /// The flag.
+    pub transports: Arc<dyn Transports>,
     /// The embedded broker; none when it is switched off.
     pub broker: Option<Arc<dyn BrokerPages>>,
 }
@@ -86,6 +88,7 @@ pub(super) struct Inner {
     pub(super) probes: Arc<dyn Probes>,
     pub(super) watchers: Arc<dyn Watchers>,
     pub(super) readiness: Arc<dyn Readiness>,
+    pub(super) transports: Arc<dyn Transports>,
     pub(super) broker: Option<Arc<dyn BrokerPages>>,
     pub(super) config: Config,
     pub(super) limits: Limits,
@@ -118,6 +121,7 @@ impl Shared {
             probes: rooms.probes,
             watchers: rooms.watchers,
             readiness: rooms.readiness,
+            transports: rooms.transports,
             broker: rooms.broker,
             limits,
             config,

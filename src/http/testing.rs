@@ -1,5 +1,7 @@
 //! The door without a port, and rooms that stand in for those behind the ports.
 
+mod transport;
+
 use std::sync::Arc;
 
 use axum::{
@@ -10,6 +12,7 @@ use http_body_util::BodyExt;
 use parking_lot::Mutex;
 use serde_json::Value;
 
+use self::transport::StagedFlag;
 use super::{
     config::Config,
     front::Front,
@@ -185,6 +188,7 @@ impl Api {
             probes: Arc::<Stage>::clone(&stage),
             watchers: Arc::<Stage>::clone(&stage),
             readiness: Arc::<Stage>::clone(&stage),
+            transports: Arc::new(StagedFlag::default()),
             broker,
         };
         let shared = Shared::new(config, rooms).unwrap();

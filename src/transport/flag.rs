@@ -1,13 +1,14 @@
 //! The flag: which way each channel goes. A change takes effect between two events.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
 use super::Horizon;
 use crate::{
-    model::{Mode, Modes},
-    ports::{FlagError, Flagged},
+    api::{BrokerReport, ChannelReport, Comparison, TransportReport},
+    model::{Channel, Mode, Modes, Timestamp},
+    ports::{Boxed, FlagError, Flagged, Transports},
     registry::Registry,
 };
 
@@ -17,6 +18,7 @@ pub struct Flag {
     flagged: Arc<watch::Sender<Flagged>>,
     horizon: Horizon,
     registry: Registry,
+    since: Timestamp,
 }
 
 impl Flag {
@@ -26,6 +28,7 @@ impl Flag {
         let flag = Self {
             flagged: Arc::new(watch::Sender::new(Flagged { modes, version: 0 })),
             horizon,
+            since: registry.clock().now().wall,
             registry,
         };
         flag.draw_horizon(modes);
@@ -79,6 +82,58 @@ impl Flag {
         } else {
             self.horizon.lift();
         }
+    }
+}
+
+/// Where there is no broker, everything goes directly and the flag says so.
+impl Transports for Flag {
+    fn report(&self) -> TransportReport {
+        let modes = self.flagged().modes;
+        let report = |channel| ChannelReport {
+            channel,
+            mode: modes.of(channel),
+            cursor: None,
+            lag: None,
+            sent: 0,
+            failed: 0,
+            comparison: Comparison::default(),
+        };
+        TransportReport {
+            channels: Channel::ALL.into_iter().map(report).collect(),
+            broker: BrokerReport {
+                kind: "none",
+                url: String::new(),
+                state: "off",
+                silent: None,
+                since: self.since,
+                error: None,
+                connections: 0,
+            },
+            direct: true,
+        }
+    }
+
+    fn flagged(&self) -> Flagged {
+        self.flagged()
+    }
+
+    fn follow(&self) -> watch::Receiver<Flagged> {
+        self.follow()
+    }
+
+    fn set(&self, modes: Modes, only_if: Option<u64>) -> Boxed<'_, Result<u64, FlagError>> {
+        let answer = if !modes.use_broker() {
+            self.set(modes, only_if)
+        } else if cfg!(feature = "amqp") {
+            Err(FlagError::NoBroker)
+        } else {
+            Err(FlagError::NotBuilt)
+        };
+        Box::pin(std::future::ready(answer))
+    }
+
+    fn settled(&self, _: Duration) -> Boxed<'_, bool> {
+        Box::pin(std::future::ready(true))
     }
 }
 

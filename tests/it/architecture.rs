@@ -14,6 +14,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("api", &["model"]),
     ("ports", &["model", "api"]),
+    ("commands", &["model", "registry", "api"]),
     (
         "transport",
         &[
@@ -21,6 +22,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "registry",
             "api",
             "ports",
+            "commands",
             "outbound",
             "tasks",
             "telemetry",
@@ -29,7 +31,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("broker", &[]),
     (
         "http",
-        &["model", "registry", "api", "ports", "tasks", "telemetry"],
+        &[
+            "model",
+            "registry",
+            "api",
+            "ports",
+            "commands",
+            "tasks",
+            "telemetry",
+        ],
     ),
     (
         "config",

@@ -18,7 +18,6 @@ pub(super) struct Gate {
     flag: watch::Receiver<Flagged>,
     link: Link,
     state: watch::Receiver<State>,
-    tail: Tail,
     bound: watch::Receiver<u64>,
 }
 
@@ -35,7 +34,6 @@ impl Gate {
             state: link.follow(),
             link: link.clone(),
             bound: tail.follow(),
-            tail: tail.clone(),
         }
     }
 

@@ -223,6 +223,7 @@ impl Link {
         while self.until_needed(&mut flag, &mut wants, &stop).await {
             let made = tokio::select! {
                 () = stop.cancelled() => return,
+                () = until_not_needed(&mut flag, &mut wants) => continue,
                 made = timeout(shared.config.connect_timeout, shared.connect()) => made,
             };
             let after = shared.config.connect_timeout;
@@ -247,6 +248,7 @@ impl Link {
                     let wait = shared.wait(failures);
                     tokio::select! {
                         () = stop.cancelled() => return,
+                        () = until_not_needed(&mut flag, &mut wants) => (),
                         () = sleep(wait) => (),
                     }
                 }

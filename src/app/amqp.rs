@@ -1,0 +1,77 @@
+//! The way over a broker, built and started.
+
+use std::sync::Arc;
+
+use super::{AppError, adapters::AskedDirectly};
+use crate::{
+    broker::Listening,
+    commands::Commands,
+    config::Config,
+    http::Asker,
+    ports::DirectAnswers,
+    registry::Registry,
+    tasks::{Stage, Tasks},
+    transport::{
+        DirectMetrics, Flag,
+        amqp::{self, Carrier, Target},
+    },
+};
+
+/// The way over a broker.
+pub(super) type Way = Carrier;
+
+/// Finds what is wrong with the broker's URL without going there.
+pub(super) fn check(config: &Config) -> Result<(), AppError> {
+    Ok(amqp::check(&config.transport)?)
+}
+
+/// The way over the broker that the configuration names, or over the embedded one; none where there is
+/// neither.
+pub(super) fn build(
+    config: &Config,
+    embedded: Option<&Listening>,
+    registry: &Registry,
+    flag: &Flag,
+    metrics: DirectMetrics,
+) -> Result<Option<Way>, AppError> {
+    let transport = &config.transport;
+    let target = if transport.amqp_url.is_empty() {
+        embedded.and_then(|listening| own(config, listening))
+    } else {
+        let ca_file = transport.amqp.ca_file.as_deref();
+        Some(Target::external(&transport.amqp_url, ca_file)?)
+    };
+    let carrier = |target| {
+        Carrier::new(
+            target,
+            transport.clone(),
+            registry.clone(),
+            flag.clone(),
+            metrics,
+        )
+    };
+    Ok(target.map(carrier))
+}
+
+/// The broker within this process, under its internal login.
+fn own(config: &Config, listening: &Listening) -> Option<Target> {
+    let address = listening.own_address()?;
+    let login = listening.broker().internal_login();
+    let vhost = config.broker.vhosts.first()?;
+    Some(Target::embedded(
+        address.ip().to_string(),
+        address.port(),
+        login.user,
+        login.password,
+        vhost,
+    ))
+}
+
+/// Starts it; `asker` is the direct way that answers are compared with.
+pub(super) fn start(way: &Way, commands: Commands, asker: Asker, tasks: &mut Tasks) {
+    let direct: Arc<dyn DirectAnswers> = Arc::new(AskedDirectly(asker));
+    let way = way.clone();
+    tasks.spawn(Stage::Carrier, "amqp", |stop| {
+        way.run(commands, Some(direct), stop)
+    });
+}

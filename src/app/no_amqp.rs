@@ -1,0 +1,57 @@
+//! In place of the way over a broker, in a build that has none.
+
+use std::time::Duration;
+
+use super::AppError;
+use crate::{
+    api::{BrokerReport, ChannelReport},
+    broker::Listening,
+    commands::Commands,
+    config::Config,
+    http::Asker,
+    model::Modes,
+    ports::FlagError,
+    registry::Registry,
+    tasks::Tasks,
+    transport::{DirectMetrics, Flag},
+};
+
+/// There is none.
+#[derive(Clone, Debug)]
+pub(super) enum Way {}
+
+impl Way {
+    pub(super) fn channels(&self) -> Vec<ChannelReport> {
+        match *self {}
+    }
+
+    pub(super) fn broker(&self) -> BrokerReport {
+        match *self {}
+    }
+
+    pub(super) async fn set(&self, _: Modes, _: Option<u64>) -> Result<u64, FlagError> {
+        match *self {}
+    }
+
+    pub(super) async fn settled(&self, _: Duration) -> bool {
+        match *self {}
+    }
+}
+
+pub(super) fn check(_: &Config) -> Result<(), AppError> {
+    Ok(())
+}
+
+pub(super) fn build(
+    _: &Config,
+    _: Option<&Listening>,
+    _: &Registry,
+    _: &Flag,
+    _: DirectMetrics,
+) -> Result<Option<Way>, AppError> {
+    Ok(None)
+}
+
+pub(super) fn start(way: &Way, _: Commands, _: Asker, _: &mut Tasks) {
+    match *way {}
+}
