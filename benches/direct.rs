@@ -138,6 +138,7 @@ fn registration(n: usize) -> Registration {
         tags: Box::default(),
         version: "1.0.0".into(),
         ttl: Duration::from_secs(300),
+        lease: musterd::model::LeaseKind::Ttl,
         weight: 1,
         zone: None,
         checks: Box::default(),

@@ -14,6 +14,7 @@ mod json;
 mod limits;
 mod patch;
 mod pieces;
+mod probing;
 mod problem;
 mod read;
 mod registration;
@@ -36,8 +37,9 @@ pub use self::{
     limits::Defaults,
     patch::Patch,
     pieces::SnapshotWriter,
+    probing::{CheckRequest, CheckVerdict},
     problem::{FieldError, Problem},
-    registration::{Parsed, registration},
+    registration::{Parsed, connection_needed, registration},
     route::{RouteShape, route},
     seen::Seen,
     transport::{BrokerReport, ChannelReport, Comparison, FlagDraft, TransportReport},

@@ -141,6 +141,7 @@ impl Commands {
 /// A refusal of the registry as callers see it.
 pub fn problem(error: RegistryError) -> Problem {
     let status = match error {
+        RegistryError::NoConnection => return api::connection_needed(),
         RegistryError::Unknown | RegistryError::UnknownRoute => 404,
         RegistryError::Conflict { .. } => 409,
         RegistryError::Full { .. } | RegistryError::RoutesFull { .. } => 503,

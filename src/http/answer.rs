@@ -8,7 +8,7 @@ use axum::{
 use bytes::Bytes;
 
 use crate::{
-    api::Problem,
+    api::{self, Problem},
     registry::{RegistryError, UpdateError},
 };
 
@@ -93,6 +93,7 @@ impl From<Problem> for Refusal {
 impl From<RegistryError> for Refusal {
     fn from(error: RegistryError) -> Self {
         let status = match error {
+            RegistryError::NoConnection => return api::connection_needed().into(),
             RegistryError::Unknown | RegistryError::UnknownRoute => 404,
             RegistryError::Conflict { .. } => 409,
             RegistryError::Full { .. } | RegistryError::RoutesFull { .. } => 503,
