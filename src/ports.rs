@@ -9,7 +9,7 @@ use crate::{
     model::Cursor,
 };
 
-pub use self::transport::{DirectAnswers, FlagError, Flagged, Transports};
+pub use self::transport::{Connections, DirectAnswers, FlagError, Flagged, Transports};
 
 /// A future behind a trait object.
 pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -19,6 +19,7 @@ mod transit;
 
 pub use self::{
     carrier::{Carrier, CountsOf, check},
+    commands::Desk,
     counts::Counts,
     error::AmqpError,
     link::{Link, Owed, State, Want},
