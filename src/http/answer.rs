@@ -8,7 +8,7 @@ use axum::{
 use bytes::Bytes;
 
 use crate::{
-    api::{self, Problem},
+    api::Problem,
     commands,
     registry::{RegistryError, UpdateError},
 };
