@@ -19,7 +19,7 @@ use crate::{
     api::{BrokerReport, ChannelReport},
     commands::Commands,
     model::{Channel, Cursor, EventKind, Modes},
-    ports::{DirectAnswers, FlagError},
+    ports::{DirectAnswers, FlagError, Flagged},
     registry::Registry,
     transport::{
         Config, Direct, DirectMetrics, Filter, Flag, LogFeed, Policy, Relay, Start, Subscriber,
@@ -106,6 +106,11 @@ impl Carrier {
     /// The connection.
     pub fn link(&self) -> &Link {
         &self.inner.link
+    }
+
+    /// Tells of every change of the flag.
+    pub fn flag(&self) -> watch::Receiver<Flagged> {
+        self.inner.flag.follow()
     }
 
     /// The counters of each channel.
