@@ -6,6 +6,7 @@ mod connection;
 mod door;
 mod handshake;
 mod link;
+mod refusals;
 mod registry;
 mod view;
 mod wire;
@@ -24,7 +25,7 @@ use std::{
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{clock::VhostCell, door::Door, registry::Registry};
+use self::{clock::VhostCell, door::Door, refusals::Refusals, registry::Registry};
 pub use self::{
     registry::ConnectionView,
     view::{ChannelView, Overview},
@@ -116,6 +117,7 @@ struct Shared {
     vhosts: HashMap<String, Arc<VhostCell>>,
     memory: Arc<Memory>,
     registry: Registry,
+    refusals: Refusals,
     next_connection: AtomicU64,
     closed: OnceLock<mpsc::Sender<ConnectionId>>,
     started: Instant,
@@ -171,6 +173,7 @@ impl Listening {
                 stop.clone(),
             ));
         }
+        tasks.spawn(refusals::run(Arc::clone(&shared), stop.clone()));
         for door in [self.plain, self.own, self.tls].into_iter().flatten() {
             tasks.spawn(door.serve(Arc::clone(&shared), tasks.clone(), stop.clone()));
         }
@@ -258,6 +261,7 @@ impl Broker {
             vhosts,
             memory,
             registry: Registry::default(),
+            refusals: Refusals::default(),
             next_connection: AtomicU64::new(1),
             closed: OnceLock::new(),
             started: Instant::now(),

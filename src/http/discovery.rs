@@ -51,14 +51,14 @@ const BODY_AGE_MS_MAX: u64 = 1000;
 )]
 pub(super) async fn discover(
     State(shared): State<Shared>,
-    Peer(address): Peer,
+    peer: Peer,
     name: Name,
     RawQuery(query): RawQuery,
 ) -> Answer {
     let mut began = Instant::now();
     let wanted = Discover::from_query(query.as_deref())?;
     if let Some(seen) = wanted.index {
-        let changed = shared.until_changed(address, name.as_str(), seen, wanted.wait);
+        let changed = shared.until_changed(&peer, name.as_str(), seen, wanted.wait);
         if let Err(refused) = changed.await {
             return Ok(refused.into_response());
         }
@@ -132,6 +132,20 @@ fn policy<'a>(word: Option<&str>, key: Option<&'a str>) -> Result<Policy<'a>, Re
 }
 
 impl Shared {
+    /// The answer to a discovery that waits for nothing and filters by nothing but health.
+    pub(super) fn discovered_plain(&self, name: &str, healthy_only: bool) -> Response {
+        let began = Instant::now();
+        let wanted = Discover {
+            healthy_only,
+            ..Discover::default()
+        };
+        let response = self.discovered(name, &wanted);
+        self.measures
+            .discover
+            .observe(began.elapsed().as_secs_f64());
+        response
+    }
+
     /// The answer to a discovery, as things are now.
     pub(super) fn discovered(&self, name: &str, wanted: &Discover) -> Response {
         // Before the look at the service: one that registers in between is behind this revision.

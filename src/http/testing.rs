@@ -15,6 +15,7 @@ use serde_json::Value;
 use self::transport::StagedFlag;
 use super::{
     config::Config,
+    connection::Peer,
     front::Front,
     state::{Rooms, Shared},
 };
@@ -214,7 +215,9 @@ impl Api {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = self.front.answer(request.body(body.into()).unwrap()).await;
+        let (request, peer) = (request.body(body.into()).unwrap(), Peer::nowhere());
+        let response = self.front.answer(request, &peer);
+        let response = response.await;
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         Answered {

@@ -2,6 +2,7 @@
 //! `BROKER_UNDER_TEST` names: the embedded one when it is unset, `rabbitmq` for a node that the
 //! run starts, or an `amqp://host:port`.
 
+mod churn;
 mod client;
 mod clients;
 mod codec;
@@ -12,5 +13,6 @@ mod protocol;
 mod robustness;
 mod target;
 mod text;
+mod tls;
 mod transcript;
 mod values;

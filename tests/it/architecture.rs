@@ -63,7 +63,7 @@ const ROOTS: &[&str] = &["lib", "main", "app"];
 
 /// Words that belong to some rooms only.
 const ONLY_IN: &[(&str, &[&str])] = &[
-    ("lapin", &["transport"]),
+    ("lapin", &["transport", "telemetry"]),
     ("axum", &["http"]),
     ("std::env", &["config"]),
     (

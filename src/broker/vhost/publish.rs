@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     Now, Vhost,
     deliver::{Giver, copy_without},
+    overdue::watch,
 };
 use crate::broker::{
     channel::Held,
@@ -157,6 +158,7 @@ impl Vhost {
             keeper,
             memory,
             counters,
+            overdue,
             ..
         } = self;
         let Some(queue) = queues.get_mut(id) else {
@@ -194,10 +196,13 @@ impl Vhost {
                     redelivered: false,
                 };
                 if let Some(channel) = giver.channels.get_mut(given.channel) {
+                    let due_at = queue.due_at(now.ms);
+                    watch(overdue, channel, given.channel, due_at);
                     let held = Held {
                         queue: id,
                         consumer: Some(consumer),
                         entry,
+                        due_at,
                         in_tx: false,
                     };
                     channel.unacked.insert(given.tag, held);
