@@ -105,7 +105,12 @@ impl Front {
     }
 
     /// An ordinary request, past the router.
-    async fn quickly<B>(&self, quick: Quick, request: Request<B>, id: &HeaderValue) -> Response<Body>
+    async fn quickly<B>(
+        &self,
+        quick: Quick,
+        request: Request<B>,
+        id: &HeaderValue,
+    ) -> Response<Body>
     where
         B: HttpBody<Data = Bytes> + Unpin,
     {
