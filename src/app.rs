@@ -49,6 +49,9 @@ pub enum AppError {
     #[cfg(feature = "amqp")]
     #[error("the broker can't be used")]
     Amqp(#[from] crate::transport::amqp::AmqpError),
+    /// This build has no AMQP.
+    #[error("this build of musterd has no AMQP (cargo feature \"amqp\")")]
+    NotBuilt,
     /// The CORS policy contradicts itself.
     #[error("the CORS policy can't be followed")]
     Cors(#[from] http::CorsError),
@@ -67,7 +70,7 @@ impl AppError {
     /// True when another configuration is what helps.
     pub fn is_configuration(&self) -> bool {
         match self {
-            Self::Cors(_) | Self::Outbound(_) => true,
+            Self::Cors(_) | Self::Outbound(_) | Self::NotBuilt => true,
             #[cfg(feature = "amqp")]
             Self::Amqp(_) => true,
             Self::Bind(error) => matches!(error, http::BindError::Address { .. }),
@@ -148,8 +151,10 @@ impl App {
             let own = config.transport.amqp_url.is_empty();
             let connections = listening.as_ref().filter(|_| own).map(connections);
             amqp::start(way, commands, connections, door.asker(), &mut tasks);
+            let clock = registry.clock();
+            amqp::checks::start(way, &config, &health, &client, clock, &metrics, &mut tasks);
         }
-        let amqp_address = listening.and_then(|broker| serve_broker(broker, &mut tasks));
+        let amqp_address = listening.and_then(|broker| serve_broker(broker, &registry, &mut tasks));
         tasks.spawn(Stage::Source, "leases", |stop| registry.clone().run(stop));
         tasks.spawn(Stage::Source, "health", |stop| health.run(stop));
         tasks.spawn(Stage::Carrier, "callbacks", |stop| {
@@ -215,6 +220,16 @@ impl App {
             .run_until(request, self.config.stop.grace)
             .await?)
     }
+}
+
+/// Runs a prober that belongs to no daemon, at the broker of `transport.amqp_url`, until `request`
+/// completes; then probes under way are still answered.
+///
+/// # Errors
+/// The configuration contradicts itself, or a room ended by itself or was overdue.
+pub async fn run_prober(config: Config, request: impl Future<Output = ()>) -> Result<(), AppError> {
+    raise_open_files();
+    amqp::checks::run_alone(config, request).await
 }
 
 /// Finds what is wrong with a configuration without opening a door.
@@ -342,7 +357,17 @@ fn connections(of: &Listening) -> Arc<dyn Connections> {
     Arc::new(BrokerConnections(of.broker()))
 }
 
-fn serve_broker(listening: Listening, tasks: &mut Tasks) -> Option<SocketAddr> {
+fn serve_broker(
+    listening: Listening,
+    registry: &Registry,
+    tasks: &mut Tasks,
+) -> Option<SocketAddr> {
+    if let Some(closed) = listening.broker().closed_connections() {
+        let registry = registry.clone();
+        tasks.spawn(Stage::Source, "closed connections", |stop| {
+            broker::tell_of_closed(closed, registry, stop)
+        });
+    }
     let (plain, tls) = (listening.address(), listening.tls_address());
     tasks.spawn(Stage::Sink, "broker", |stop| listening.serve(stop));
     if let Some(address) = plain {

@@ -1,5 +1,6 @@
 //! What a door may ask of another room, as small traits that the composition root implements.
 
+mod checks;
 mod transport;
 
 use std::{fmt, pin::Pin};
@@ -9,7 +10,10 @@ use crate::{
     model::Cursor,
 };
 
-pub use self::transport::{Connections, DirectAnswers, FlagError, Flagged, Transports};
+pub use self::{
+    checks::{Probed, Probing, Verdicts},
+    transport::{Connections, DirectAnswers, FlagError, Flagged, Transports},
+};
 
 /// A future behind a trait object.
 pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

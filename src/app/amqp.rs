@@ -1,5 +1,7 @@
 //! The way over a broker, built and started.
 
+pub(super) mod checks;
+
 use std::sync::Arc;
 
 use super::{AppError, adapters::AskedDirectly};

@@ -61,3 +61,30 @@ pub(super) fn start(
 ) {
     match *way {}
 }
+
+pub(super) mod checks {
+    //! In place of health checks over the broker.
+
+    use super::{AppError, Config, Tasks, Way};
+    use crate::{health::Health, outbound::Client, registry::Clock, telemetry::Metrics};
+
+    pub(in crate::app) fn start(
+        way: &Way,
+        _: &Config,
+        _: &Health,
+        _: &Client,
+        _: &Clock,
+        _: &Metrics,
+        _: &mut Tasks,
+    ) {
+        match *way {}
+    }
+
+    #[expect(clippy::unused_async, reason = "the same as in a build that has AMQP")]
+    pub(in crate::app) async fn run_alone(
+        _: Config,
+        _: impl Future<Output = ()>,
+    ) -> Result<(), AppError> {
+        Err(AppError::NotBuilt)
+    }
+}

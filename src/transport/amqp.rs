@@ -3,6 +3,7 @@
 //! The embedded broker and RabbitMQ differ by a URL and by nothing else here.
 
 mod carrier;
+mod checks;
 mod commands;
 mod consumer;
 mod counts;
@@ -11,6 +12,7 @@ mod error;
 mod gate;
 mod link;
 mod names;
+mod prober;
 mod session;
 mod tail;
 mod target;
@@ -19,10 +21,12 @@ mod transit;
 
 pub use self::{
     carrier::{Carrier, CountsOf, check},
+    checks::{Checks, ChecksCarrier},
     commands::Desk,
     counts::Counts,
     error::AmqpError,
     link::{Link, Owed, State, Want},
+    prober::{Prober, ProberSetup},
     session::{Connected, Session},
     target::Target,
 };

@@ -3,5 +3,6 @@
 mod commands;
 mod events;
 mod faults;
+mod health;
 mod stage;
 mod switch;

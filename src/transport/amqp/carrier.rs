@@ -18,7 +18,7 @@ use super::{
 use crate::{
     api::{BrokerReport, ChannelReport},
     model::{Channel, Cursor, EventKind, Modes},
-    ports::FlagError,
+    ports::{FlagError, Flagged},
     registry::Registry,
     transport::{
         Config, Direct, DirectMetrics, Filter, Flag, LogFeed, Policy, Relay, Start, Subscriber,
@@ -105,6 +105,11 @@ impl Carrier {
     /// The connection.
     pub fn link(&self) -> &Link {
         &self.inner.link
+    }
+
+    /// Tells of every change of the flag.
+    pub fn flag(&self) -> watch::Receiver<Flagged> {
+        self.inner.flag.follow()
     }
 
     /// The counters of each channel.

@@ -27,6 +27,16 @@ pub(super) trait Taker: Send + Sync {
         channel: &Channel,
         deliveries: Vec<Delivery>,
     ) -> impl Future<Output = Result<(), AmqpError>> + Send;
+
+    /// How many may be under way; none for what the section says.
+    fn prefetch(&self) -> Option<u16> {
+        None
+    }
+
+    /// Returns when all that was taken is settled.
+    fn drained(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }
 
 /// One queue, and when it is to be consumed.
@@ -112,7 +122,7 @@ impl Consuming {
         stop: &CancellationToken,
     ) -> Result<(), AmqpError> {
         let channel = session.channel().await?;
-        let mut consumer = self.open(&channel).await?;
+        let mut consumer = self.open(&channel, taker.prefetch()).await?;
         let _present = Present::new(&self.present);
         let enough = async {
             tokio::select! {
@@ -129,6 +139,7 @@ impl Consuming {
             let never = std::future::pending();
             tokio::pin!(never);
             take_all(&channel, &mut consumer, taker, never).await?;
+            taker.drained().await;
             let closed = channel.close(200, "OK".into());
             closed.await.map_err(AmqpError::at("channel.close"))
         };
@@ -138,8 +149,8 @@ impl Consuming {
         }
     }
 
-    async fn open(&self, channel: &Channel) -> Result<Consumer, AmqpError> {
-        let prefetch = self.link.config().prefetch;
+    async fn open(&self, channel: &Channel, prefetch: Option<u16>) -> Result<Consumer, AmqpError> {
+        let prefetch = prefetch.unwrap_or(self.link.config().prefetch);
         let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
         qos.await.map_err(AmqpError::at("basic.qos"))?;
         let consumer = channel.basic_consume(

@@ -87,6 +87,11 @@ impl Stage {
         Self::on(&url.unwrap(), keys).await
     }
 
+    /// A daemon with the embedded broker, whichever is under test.
+    pub(super) async fn embedded(keys: &[(&str, &str)]) -> Self {
+        Self::with(config(keys), None).await
+    }
+
     /// A daemon with the broker at this URL.
     pub(super) async fn on(url: &str, keys: &[(&str, &str)]) -> Self {
         let mut all = vec![("transport.amqp_url", url), ("broker.listen", "")];
