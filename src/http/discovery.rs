@@ -65,10 +65,7 @@ pub(super) async fn discover(
         began = Instant::now();
     }
     let response = shared.discovered(name.as_str(), &wanted);
-    shared
-        .measures
-        .discover
-        .observe(began.elapsed().as_secs_f64());
+    shared.measures.discovered(began.elapsed());
     Ok(response)
 }
 

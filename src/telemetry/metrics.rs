@@ -8,6 +8,8 @@ use prometheus::{
     TextEncoder, core::Collector,
 };
 
+use super::Latencies;
+
 /// Upper bounds in seconds, from 10 µs to 10 s.
 pub const SECONDS_BUCKETS: &[f64] = &[
     0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025,
@@ -19,6 +21,7 @@ pub const SECONDS_BUCKETS: &[f64] = &[
 pub struct Metrics {
     registry: Arc<Registry>,
     hooks: Arc<Hooks>,
+    latencies: Arc<Latencies>,
 }
 
 /// What is called before a page is made.
@@ -56,6 +59,11 @@ impl Metrics {
     pub fn seconds(&self, name: &str, help: &str) -> Histogram {
         let opts = HistogramOpts::new(name, help).buckets(SECONDS_BUCKETS.to_vec());
         self.own(Histogram::with_opts(opts))
+    }
+
+    /// Latencies of the recent past, for whoever judges them.
+    pub fn latencies(&self) -> &Arc<Latencies> {
+        &self.latencies
     }
 
     /// Calls `hook` before each page, to set gauges that are read off something rather than kept.
