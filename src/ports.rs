@@ -1,5 +1,6 @@
 //! What a door may ask of another room, as small traits that the composition root implements.
 
+mod migration;
 mod transport;
 
 use std::{fmt, pin::Pin};
@@ -9,7 +10,12 @@ use crate::{
     model::Cursor,
 };
 
-pub use self::transport::{FlagError, Flagged, Transports};
+pub use self::{
+    migration::{
+        CanaryWatch, CanaryWay, MigrationRefusal, Migrations, NoticeEntry, Notices, Stumble,
+    },
+    transport::{FlagError, Flagged, Transports},
+};
 
 /// A future behind a trait object.
 pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -4,7 +4,7 @@ mod latency;
 mod logs;
 mod metrics;
 
-pub use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+pub use prometheus::{GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 pub use self::{
     latency::{Latencies, Latency, LatencySnapshot},

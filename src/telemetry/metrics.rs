@@ -4,8 +4,8 @@ use std::{fmt, sync::Arc};
 
 use parking_lot::Mutex;
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder, core::Collector,
+    GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder, core::Collector,
 };
 
 use super::Latencies;
@@ -53,6 +53,11 @@ impl Metrics {
     /// Gauges told apart by `labels`, each with few values.
     pub fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
         self.own(IntGaugeVec::new(Opts::new(name, help), labels))
+    }
+
+    /// Gauges with a fraction, told apart by `labels`, each with few values.
+    pub fn decimals(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
+        self.own(GaugeVec::new(Opts::new(name, help), labels))
     }
 
     /// A histogram of durations. Its name ends in `_seconds`.
