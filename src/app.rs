@@ -2,6 +2,9 @@
 
 mod adapters;
 mod broker;
+mod canary;
+mod direct_only;
+mod migrate;
 mod sizes;
 
 use std::{error::Error, net::SocketAddr, sync::Arc};
@@ -9,6 +12,7 @@ use std::{error::Error, net::SocketAddr, sync::Arc};
 use self::{
     adapters::{HealthPort, ReadyPort, WebhookPort},
     broker::{BrokerPort, Sampler},
+    direct_only::DirectOnly,
 };
 pub use crate::telemetry::Logs;
 use crate::{
@@ -105,6 +109,17 @@ impl App {
         let health = Health::new(config.health, registry.clone(), client.clone(), &metrics);
         let mut tasks = Tasks::default();
         let listening = bind_broker(&config).await?;
+        let transports = Arc::new(DirectOnly::new(registry.clock().now().wall));
+        let notices = migrate::notices(&config, &registry);
+        let parts = migrate::Parts {
+            config: &config,
+            registry: &registry,
+            callbacks: &callbacks,
+            transports,
+            metrics: &metrics,
+            notices: Arc::clone(&notices),
+        };
+        let migration = migrate::start(parts, &mut tasks).await;
         let pages = |of: &Listening| show_broker(&config, of, &metrics, &mut tasks);
         let rooms = Rooms {
             broker: listening.as_ref().map(pages),
@@ -114,6 +129,8 @@ impl App {
             watchers: Arc::new(WebhookPort(webhooks.clone())),
             readiness: Arc::new(ReadyPort(registry.clone())),
             metrics: metrics.clone(),
+            migration,
+            notices,
         };
         sizes::show(&metrics, &registry);
         let door = Door::new(config.http.clone(), rooms)?;

@@ -5,6 +5,7 @@ mod broker;
 mod daemon;
 mod events;
 mod instances;
+mod migration;
 mod watching;
 
 pub use self::{
@@ -22,6 +23,11 @@ pub use self::{
     instances::{
         BatchHeartbeat, BatchVerdict, BatchVerdicts, Check, Discovered, Done, Instance, Override,
         OverrideDraft, Patch, Registered, Registration, Services, StatusAnswer,
+    },
+    migration::{
+        Migration, MigrationBaseline, MigrationCanary, MigrationCanaryStep, MigrationChannels,
+        MigrationDraft, MigrationGuard, MigrationLatencyBack, MigrationPhase, MigrationReturn,
+        MigrationRollback, MigrationRule, MigrationStep,
     },
     watching::{Endpoint, Events, GatewayConfig, Resolved, RouteRemoved, Routes, Target},
 };

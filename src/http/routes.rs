@@ -20,7 +20,7 @@ use super::{
     answer::{Refusal, json},
     broker, discovery, gateway,
     measure::Rows,
-    operations, overrides, probes, services,
+    migration, operations, overrides, probes, services,
     state::Shared,
     watch, webhooks,
 };
@@ -85,6 +85,7 @@ fn table(shared: &Shared, rows: &Templates) -> OpenApiRouter<Shared> {
         .routes(waiting.row(routes!(gateway::config)))
         .routes(waiting.row(routes!(gateway::watch)))
         .routes(timed.row(routes!(webhooks::find, webhooks::remove)))
+        .routes(timed.row(routes!(migration::migration, migration::ask)))
         .routes(timed.row(routes!(broker::overview)))
         .routes(timed.row(routes!(broker::connections)))
         .routes(timed.row(routes!(broker::channels)))

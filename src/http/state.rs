@@ -15,7 +15,7 @@ use super::{
 use crate::{
     api::Defaults,
     model::{Instance, Timestamp},
-    ports::{BrokerPages, Probes, Readiness, Watchers},
+    ports::{BrokerPages, Migrations, Notices, Probes, Readiness, Watchers},
     registry::Registry,
     telemetry::Metrics,
 };
@@ -37,6 +37,10 @@ pub struct Rooms {
     pub readiness: Arc<dyn Readiness>,
     /// The embedded broker; none when it is switched off.
     pub broker: Option<Arc<dyn BrokerPages>>,
+    /// The migration.
+    pub migration: Arc<dyn Migrations>,
+    /// What watchers are told besides changes.
+    pub notices: Arc<dyn Notices>,
 }
 
 /// The door, ready to be served.
@@ -87,6 +91,8 @@ pub(super) struct Inner {
     pub(super) watchers: Arc<dyn Watchers>,
     pub(super) readiness: Arc<dyn Readiness>,
     pub(super) broker: Option<Arc<dyn BrokerPages>>,
+    pub(super) migration: Arc<dyn Migrations>,
+    pub(super) notices: Arc<dyn Notices>,
     pub(super) config: Config,
     pub(super) limits: Limits,
     pub(super) cors: ArcSwap<Policy>,
@@ -119,6 +125,8 @@ impl Shared {
             watchers: rooms.watchers,
             readiness: rooms.readiness,
             broker: rooms.broker,
+            migration: rooms.migration,
+            notices: rooms.notices,
             limits,
             config,
             cors: ArcSwap::from_pointee(policy),

@@ -1,5 +1,7 @@
 //! The door without a port, and rooms that stand in for those behind the ports.
 
+mod migration;
+
 use std::sync::Arc;
 
 use axum::{
@@ -10,6 +12,7 @@ use http_body_util::BodyExt;
 use parking_lot::Mutex;
 use serde_json::Value;
 
+use self::migration::{StagedMigration, StagedNotices};
 use super::{
     config::Config,
     front::Front,
@@ -132,6 +135,8 @@ pub(super) struct Api {
     pub(super) front: Front,
     pub(super) shared: Shared,
     pub(super) stage: Arc<Stage>,
+    pub(super) migration: Arc<StagedMigration>,
+    pub(super) notices: Arc<StagedNotices>,
 }
 
 /// An answer, its body as JSON where it is.
@@ -178,6 +183,8 @@ impl Api {
             watchers: Mutex::default(),
             broken: Mutex::default(),
         });
+        let migration = Arc::new(StagedMigration::default());
+        let notices = Arc::new(StagedNotices::default());
         let rooms = Rooms {
             registry,
             metrics: Metrics::default(),
@@ -186,6 +193,8 @@ impl Api {
             watchers: Arc::<Stage>::clone(&stage),
             readiness: Arc::<Stage>::clone(&stage),
             broker,
+            migration: Arc::<StagedMigration>::clone(&migration),
+            notices: Arc::<StagedNotices>::clone(&notices),
         };
         let shared = Shared::new(config, rooms).unwrap();
         let front = Front::new(shared.clone());
@@ -193,6 +202,8 @@ impl Api {
             front,
             shared,
             stage,
+            migration,
+            notices,
         }
     }
 

@@ -71,17 +71,27 @@ impl Flights {
     }
 }
 
+/// How long steps may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    pub(super) step: Duration,
+    /// The probe, which is waited for.
+    pub(super) probe: Duration,
+}
+
 /// Registers, probes, discovers and deregisters the canary, and looks whether its watch saw it all.
-pub(super) async fn fly(way: &dyn CanaryWay, time_max: Duration, clock: &Clock) -> Flight {
+pub(super) async fn fly(way: &dyn CanaryWay, times: Times, clock: &Clock) -> Flight {
     let Now { mono_ms, .. } = clock.now();
     way.clean();
     let mut steps = Steps {
-        time_max,
+        time_max: times.step,
         done: Vec::with_capacity(5),
     };
     let watch = way.watch();
     if steps.take("register", way.register()).await {
+        steps.time_max = times.probe;
         steps.take("probe", way.probe()).await;
+        steps.time_max = times.step;
         steps.take("discover", way.discover()).await;
         steps.take("deregister", way.deregister()).await;
         steps.take("watch", see(watch)).await;

@@ -10,7 +10,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    canary::fly,
+    canary::{Times, fly},
     config::Config,
     meters::Meters,
     notices::NoticeRing,
@@ -37,6 +37,8 @@ pub struct Needs {
     pub transports: Arc<dyn Transports>,
     /// The way of the canary.
     pub canary: Arc<dyn CanaryWay>,
+    /// How long it may take until an instance is probed for the first time.
+    pub first_probe_within: Duration,
     /// The daemon's metrics, with the latencies that are judged.
     pub metrics: Metrics,
     /// Where it tells of what it does.
@@ -177,6 +179,10 @@ impl Migration {
         let inner = &self.0;
         let way = &*inner.needs.canary;
         let clock = inner.needs.registry.clock();
+        let times = Times {
+            step: inner.config.canary_timeout,
+            probe: inner.config.canary_timeout + inner.needs.first_probe_within,
+        };
         let mut wanted = inner.canary.subscribe();
         loop {
             let (active, _) = *wanted.borrow_and_update();
@@ -186,7 +192,7 @@ impl Migration {
                         way.clean();
                         return;
                     }
-                    flight = fly(way, inner.config.canary_timeout, clock) => flight,
+                    flight = fly(way, times, clock) => flight,
                 };
                 inner.meters.flew(&flight);
                 inner.state.lock().flew(flight);

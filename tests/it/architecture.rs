@@ -26,6 +26,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
+    (
+        "migration",
+        &["model", "registry", "api", "ports", "tasks", "telemetry"],
+    ),
     ("broker", &[]),
     (
         "http",
@@ -39,6 +43,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "http",
             "outbound",
             "transport",
+            "migration",
             "broker",
             "telemetry",
         ],
