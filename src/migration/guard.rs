@@ -312,6 +312,3 @@ fn size(config: &Config) -> Size {
         samples_min: config.samples_min,
     }
 }
-
-#[cfg(test)]
-mod tests;

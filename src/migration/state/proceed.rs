@@ -98,20 +98,22 @@ impl State {
         None
     }
 
-    /// What the phase compares since it began to soak. Where the ways disagree it soaks anew.
+    /// Notes what the phase compares from its first look on.
     fn compare(&mut self, look: &Look<'_>) {
-        let config = &self.config;
         let Some(run) = &mut self.run else { return };
-        let Some(channel) = run.phase.compares() else {
+        if let Some(channel) = run.phase.compares() {
+            run.mark.get_or_insert_with(|| comparison(look, channel));
+        }
+    }
+
+    /// Where the two ways disagreed, the phase soaks anew.
+    fn soak_anew(&mut self, look: &Look<'_>) {
+        let Some(run) = &mut self.run else { return };
+        let Some((channel, mark)) = run.phase.compares().zip(run.mark) else {
             return;
         };
         let seen = comparison(look, channel);
-        let mark = *run.mark.get_or_insert(seen);
-        let soaked = run.left(config, look.now).is_zero();
-        if soaked
-            && disagreement(config, channel, difference(seen, mark)).is_some()
-            && run.told_waiting
-        {
+        if disagreement(&self.config, channel, difference(seen, mark)).is_some() {
             run.soaks_ms = look.now.mono_ms;
             run.mark = Some(seen);
         }
@@ -189,14 +191,15 @@ impl State {
         let Some(run) = &mut self.run else { return };
         let waits_for = run.waits_for.clone().unwrap_or_default().join("; ");
         let (phase, waited) = (run.phase, look.now.mono_ms - run.entered_ms);
+        let by_itself = run.mode == MigrationMode::Auto && phase_max > 0 && !ready;
         if !std::mem::replace(&mut run.told_waiting, true) {
             self.tell(
                 "migration.waiting",
                 format!("phase \"{phase}\" waits for {waits_for}"),
             );
-            return;
         }
-        if ready || phase_max == 0 || waited < phase_max {
+        if !by_itself || waited < phase_max {
+            self.soak_anew(look);
             return;
         }
         let text = format!(
