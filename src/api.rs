@@ -12,6 +12,7 @@ mod health;
 mod instance;
 mod json;
 mod limits;
+mod migration;
 mod patch;
 mod pieces;
 mod probing;
@@ -35,6 +36,11 @@ pub use self::{
     instance::{instance, instances, registered, services},
     json::{Json, text},
     limits::Defaults,
+    migration::{
+        BaselineReport, CanaryReport, CanaryStepReport, Figure, LatencyBack, MigrationAction,
+        MigrationDraft, MigrationMode, MigrationReport, PhaseReport, ReturnReport, RollbackReport,
+        RuleReport, StepReport,
+    },
     patch::Patch,
     pieces::SnapshotWriter,
     probing::{CheckRequest, CheckVerdict},

@@ -4,6 +4,8 @@ mod adapters;
 #[cfg_attr(not(feature = "amqp"), path = "app/no_amqp.rs")]
 mod amqp;
 mod broker;
+mod canary;
+mod migrate;
 mod sizes;
 mod transport;
 
@@ -122,7 +124,6 @@ impl App {
         let health = Health::new(config.health, registry.clone(), client.clone(), &metrics);
         let mut tasks = Tasks::default();
         let listening = bind_broker(&config).await?;
-        let pages = |of: &Listening| show_broker(&config, of, &metrics, &mut tasks);
         let way = amqp::build(&config, listening.as_ref(), &registry, &flag, direct)?;
         let transports = TransportPort {
             flag,
@@ -130,6 +131,17 @@ impl App {
             direct: config.transport.direct == Direct::On,
         };
         transport::show(&metrics, transports.clone());
+        let notices = migrate::notices(&config, &registry);
+        let parts = migrate::Parts {
+            config: &config,
+            registry: &registry,
+            callbacks: &callbacks,
+            transports: Arc::new(transports.clone()),
+            metrics: &metrics,
+            notices: Arc::clone(&notices),
+        };
+        let migration = migrate::start(parts, &mut tasks).await;
+        let pages = |of: &Listening| show_broker(&config, of, &metrics, &mut tasks);
         let rooms = Rooms {
             broker: listening.as_ref().map(pages),
             registry: registry.clone(),
@@ -142,6 +154,8 @@ impl App {
             }),
             transports: Arc::new(transports),
             metrics: metrics.clone(),
+            migration,
+            notices,
         };
         sizes::show(&metrics, &registry);
         let door = Door::new(config.http.clone(), rooms)?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 pub use self::load::{ConfigError, Fault, Sources};
-use crate::{broker, health, http, outbound, registry, telemetry, transport};
+use crate::{broker, health, http, migration, outbound, registry, telemetry, transport};
 
 /// The whole configuration. Each section belongs to the room of its name.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -24,6 +24,8 @@ pub struct Config {
     pub outbound: outbound::Config,
     /// Ways out for events.
     pub transport: transport::Config,
+    /// The migration to the broker, and its guard.
+    pub migration: migration::Config,
     /// The embedded AMQP broker.
     pub broker: broker::Config,
     /// The Consul-compatible HTTP API.
@@ -77,6 +79,7 @@ impl Default for Config {
             health: health::Config::default(),
             outbound: outbound::Config::default(),
             transport: transport::Config::default(),
+            migration: migration::Config::default(),
             broker: broker::Config::default(),
             consul: Shut::at("127.0.0.1:8500"),
             dns: Shut::at("127.0.0.1:8600"),
@@ -121,6 +124,7 @@ impl Config {
             ("http", self.http.faults()),
             ("transport", self.transport.faults()),
             ("health", self.health.faults()),
+            ("migration", self.migration.faults()),
             ("log", self.log.faults()),
         ];
         for (section, sentences) in sections {

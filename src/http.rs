@@ -13,6 +13,7 @@ mod extract;
 mod front;
 mod gateway;
 mod measure;
+mod migration;
 mod operations;
 mod overrides;
 mod pace;

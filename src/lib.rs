@@ -13,6 +13,8 @@ pub mod health;
 pub mod outbound;
 pub mod transport;
 
+pub mod migration;
+
 pub mod http;
 
 pub mod broker;

@@ -19,7 +19,7 @@ pub use self::{
     instance::{Beat, Instance, Lease, LeaseKind, Override, Registration},
     metadata::{Metadata, MetadataError},
     mode::{Channel, Mode, Modes},
-    name::{NameError, RouteId, ServiceId, ServiceName},
+    name::{CANARY, NameError, RouteId, ServiceId, ServiceName},
     revision::{Cursor, Epoch, InvalidCursor, Revision},
     route::Route,
     status::{OverrideStatus, Status},

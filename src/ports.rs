@@ -1,6 +1,7 @@
 //! What a door may ask of another room, as small traits that the composition root implements.
 
 mod checks;
+mod migration;
 mod transport;
 
 use std::{fmt, pin::Pin};
@@ -12,6 +13,9 @@ use crate::{
 
 pub use self::{
     checks::{Probed, Probing, Verdicts},
+    migration::{
+        CanaryWatch, CanaryWay, MigrationRefusal, Migrations, NoticeEntry, Notices, Stumble,
+    },
     transport::{Connections, DirectAnswers, FlagError, Flagged, Transports},
 };
 

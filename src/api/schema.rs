@@ -5,6 +5,7 @@ mod broker;
 mod daemon;
 mod events;
 mod instances;
+mod migration;
 mod transport;
 mod watching;
 
@@ -23,6 +24,11 @@ pub use self::{
     instances::{
         BatchHeartbeat, BatchVerdict, BatchVerdicts, Check, Discovered, Done, Instance, Override,
         OverrideDraft, Patch, Registered, Registration, Services, StatusAnswer,
+    },
+    migration::{
+        Migration, MigrationBaseline, MigrationCanary, MigrationCanaryStep, MigrationChannels,
+        MigrationDraft, MigrationGuard, MigrationLatencyBack, MigrationPhase, MigrationReturn,
+        MigrationRollback, MigrationRule, MigrationStep,
     },
     transport::{Transport, TransportBroker, TransportChannel, TransportDraft},
     watching::{Endpoint, Events, GatewayConfig, Resolved, RouteRemoved, Routes, Target},

@@ -58,10 +58,7 @@ pub(super) async fn discover(
         began = Instant::now();
     }
     let response = shared.discovered(name.as_str(), &wanted);
-    shared
-        .measures
-        .discover
-        .observe(began.elapsed().as_secs_f64());
+    shared.measures.discovered(began.elapsed());
     Ok(response)
 }
 
@@ -133,9 +130,7 @@ impl Shared {
             ..Discover::default()
         };
         let response = self.discovered(name, &wanted);
-        self.measures
-            .discover
-            .observe(began.elapsed().as_secs_f64());
+        self.measures.discovered(began.elapsed());
         response
     }
 

@@ -1,20 +1,24 @@
 //! What is counted of each request, by the route it belongs to, and how long it may take.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use axum::http::{Method, StatusCode};
 
-use crate::telemetry::{Histogram, IntCounter, IntCounterVec, IntGauge, Metrics};
+use crate::telemetry::{Histogram, IntCounter, IntCounterVec, IntGauge, Latencies, Metrics};
 
 /// The metrics of the door, each looked up once.
 #[derive(Clone, Debug)]
 pub(super) struct Measures {
-    pub(super) register: Histogram,
-    pub(super) discover: Histogram,
+    register: Histogram,
+    discover: Histogram,
     pub(super) heartbeat: Histogram,
     pub(super) connections: IntGauge,
     pub(super) refused: IntCounter,
     requests: IntCounterVec,
+    latencies: Arc<Latencies>,
 }
 
 impl Measures {
@@ -34,7 +38,20 @@ impl Measures {
                 "Requests by route, method and class of code.",
                 &["route", "method", "code"],
             ),
+            latencies: Arc::clone(metrics.latencies()),
         }
+    }
+
+    /// A registration was answered.
+    pub(super) fn registered(&self, took: Duration) {
+        self.register.observe(took.as_secs_f64());
+        self.latencies.register.observe(took);
+    }
+
+    /// A discovery request was answered.
+    pub(super) fn discovered(&self, took: Duration) {
+        self.discover.observe(took.as_secs_f64());
+        self.latencies.discover.observe(took);
     }
 }
 
@@ -47,6 +64,8 @@ const METHODS: [Method; 6] = [
     Method::HEAD,
 ];
 const CODES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+/// Where requests that fail are looked at by the migration's guard.
+const DISCOVER: &str = "/services/discover/{service_name}";
 
 /// One route: its counters, each of which comes to life with its first request, and its time.
 #[derive(Debug)]
@@ -55,15 +74,18 @@ pub(super) struct Row {
     /// None when it may wait for as long as it likes.
     pub(super) time_max: Option<Duration>,
     requests: IntCounterVec,
+    /// Only of the route of discovery.
+    failures: Option<Arc<Latencies>>,
     cells: [[OnceLock<IntCounter>; CODES.len()]; METHODS.len() + 1],
 }
 
 impl Row {
-    fn new(template: &str, time_max: Option<Duration>, requests: &IntCounterVec) -> Self {
+    fn new(template: &str, time_max: Option<Duration>, measures: &Measures) -> Self {
         Self {
             template: template.into(),
             time_max,
-            requests: requests.clone(),
+            requests: measures.requests.clone(),
+            failures: (template == DISCOVER).then(|| Arc::clone(&measures.latencies)),
             cells: Default::default(),
         }
     }
@@ -77,6 +99,9 @@ impl Row {
             self.requests.with_label_values(&labels)
         });
         cell.inc();
+        if let (true, Some(failures)) = (status.is_server_error(), &self.failures) {
+            failures.discover_failed();
+        }
     }
 }
 
@@ -120,9 +145,9 @@ impl Rows {
                 node = node.child(segment);
             }
             node.row = Some(list.len());
-            list.push(Row::new(&template, time_max, &measures.requests));
+            list.push(Row::new(&template, time_max, measures));
         }
-        list.push(Row::new("unknown", None, &measures.requests));
+        list.push(Row::new("unknown", None, measures));
         Self { root, list }
     }
 

@@ -20,7 +20,7 @@ use super::{
     answer::{Refusal, json},
     broker, discovery, gateway,
     measure::Rows,
-    operations, overrides, probes, services,
+    migration, operations, overrides, probes, services,
     state::Shared,
     transport, watch, webhooks,
 };
@@ -86,6 +86,7 @@ fn table(shared: &Shared, rows: &Templates) -> OpenApiRouter<Shared> {
         .routes(waiting.row(routes!(gateway::watch)))
         .routes(timed.row(routes!(webhooks::find, webhooks::remove)))
         .routes(timed.row(routes!(transport::show, transport::set)))
+        .routes(timed.row(routes!(migration::migration, migration::ask)))
         .routes(timed.row(routes!(broker::overview)))
         .routes(timed.row(routes!(broker::connections)))
         .routes(timed.row(routes!(broker::channels)))

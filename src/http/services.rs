@@ -187,10 +187,7 @@ pub(super) fn enrol(shared: &Shared, query: Option<&str>, body: &[u8]) -> Answer
     };
     let registered = shared.registry.register(parsed.registration, incarnation)?;
     let answer = api::registered(&registered.instance, shared.now(), &parsed.warnings);
-    shared
-        .measures
-        .register
-        .observe(began.elapsed().as_secs_f64());
+    shared.measures.registered(began.elapsed());
     Ok(json(answer))
 }
 

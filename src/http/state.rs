@@ -16,7 +16,7 @@ use crate::{
     api::Defaults,
     commands::Commands,
     model::{Instance, Timestamp},
-    ports::{BrokerPages, Probes, Readiness, Transports, Watchers},
+    ports::{BrokerPages, Migrations, Notices, Probes, Readiness, Transports, Watchers},
     registry::Registry,
     telemetry::Metrics,
 };
@@ -40,6 +40,10 @@ pub struct Rooms {
     pub transports: Arc<dyn Transports>,
     /// The embedded broker; none when it is switched off.
     pub broker: Option<Arc<dyn BrokerPages>>,
+    /// The migration.
+    pub migration: Arc<dyn Migrations>,
+    /// What watchers are told besides changes.
+    pub notices: Arc<dyn Notices>,
 }
 
 /// The door, ready to be served.
@@ -92,6 +96,8 @@ pub(super) struct Inner {
     pub(super) readiness: Arc<dyn Readiness>,
     pub(super) transports: Arc<dyn Transports>,
     pub(super) broker: Option<Arc<dyn BrokerPages>>,
+    pub(super) migration: Arc<dyn Migrations>,
+    pub(super) notices: Arc<dyn Notices>,
     pub(super) config: Config,
     pub(super) limits: Limits,
     pub(super) cors: ArcSwap<Policy>,
@@ -126,6 +132,8 @@ impl Shared {
             readiness: rooms.readiness,
             transports: rooms.transports,
             broker: rooms.broker,
+            migration: rooms.migration,
+            notices: rooms.notices,
             limits,
             config,
             cors: ArcSwap::from_pointee(policy),

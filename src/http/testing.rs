@@ -1,5 +1,6 @@
 //! The door without a port, and rooms that stand in for those behind the ports.
 
+mod migration;
 mod transport;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use http_body_util::BodyExt;
 use parking_lot::Mutex;
 use serde_json::Value;
 
+use self::migration::{StagedMigration, StagedNotices};
 use self::transport::StagedFlag;
 use super::{
     config::Config,
@@ -136,6 +138,8 @@ pub(super) struct Api {
     pub(super) front: Front,
     pub(super) shared: Shared,
     pub(super) stage: Arc<Stage>,
+    pub(super) migration: Arc<StagedMigration>,
+    pub(super) notices: Arc<StagedNotices>,
 }
 
 /// An answer, its body as JSON where it is.
@@ -182,6 +186,8 @@ impl Api {
             watchers: Mutex::default(),
             broken: Mutex::default(),
         });
+        let migration = Arc::new(StagedMigration::default());
+        let notices = Arc::new(StagedNotices::default());
         let rooms = Rooms {
             registry,
             metrics: Metrics::default(),
@@ -191,6 +197,8 @@ impl Api {
             readiness: Arc::<Stage>::clone(&stage),
             transports: Arc::new(StagedFlag::default()),
             broker,
+            migration: Arc::<StagedMigration>::clone(&migration),
+            notices: Arc::<StagedNotices>::clone(&notices),
         };
         let shared = Shared::new(config, rooms).unwrap();
         let front = Front::new(shared.clone());
@@ -198,6 +206,8 @@ impl Api {
             front,
             shared,
             stage,
+            migration,
+            notices,
         }
     }
 

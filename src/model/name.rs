@@ -5,6 +5,9 @@ use std::{borrow::Borrow, fmt, sync::Arc};
 /// The longest name, in bytes of UTF-8.
 const NAME_BYTES_MAX: usize = 200;
 
+/// The service, and its only instance, by which a migration tries each way.
+pub const CANARY: &str = "musterd-canary";
+
 /// Ids that are paths of the REST API.
 const RESERVED: [&str; 4] = ["register", "heartbeat", "discover", "healthy"];
 

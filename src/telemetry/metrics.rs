@@ -4,9 +4,11 @@ use std::{fmt, sync::Arc};
 
 use parking_lot::Mutex;
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder, core::Collector,
+    GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder, core::Collector,
 };
+
+use super::Latencies;
 
 /// Upper bounds in seconds, from 10 µs to 10 s.
 pub const SECONDS_BUCKETS: &[f64] = &[
@@ -19,6 +21,7 @@ pub const SECONDS_BUCKETS: &[f64] = &[
 pub struct Metrics {
     registry: Arc<Registry>,
     hooks: Arc<Hooks>,
+    latencies: Arc<Latencies>,
 }
 
 /// What is called before a page is made.
@@ -52,10 +55,20 @@ impl Metrics {
         self.own(IntGaugeVec::new(Opts::new(name, help), labels))
     }
 
+    /// Gauges with a fraction, told apart by `labels`, each with few values.
+    pub fn decimals(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
+        self.own(GaugeVec::new(Opts::new(name, help), labels))
+    }
+
     /// A histogram of durations. Its name ends in `_seconds`.
     pub fn seconds(&self, name: &str, help: &str) -> Histogram {
         let opts = HistogramOpts::new(name, help).buckets(SECONDS_BUCKETS.to_vec());
         self.own(Histogram::with_opts(opts))
+    }
+
+    /// Latencies of the recent past, for whoever judges them.
+    pub fn latencies(&self) -> &Arc<Latencies> {
+        &self.latencies
     }
 
     /// Calls `hook` before each page, to set gauges that are read off something rather than kept.

@@ -18,7 +18,7 @@ use super::{
     Config, DeliveryError, DirectMetrics, Filter, Horizon, LogFeed, Reach, Record, Relay, Snapshot,
     Start, Subscriber, Transport, TransportError,
     crew::Crew,
-    metrics::{Counts, Present},
+    metrics::{CALLBACK, Counts, Present},
 };
 use crate::{
     model::{Cursor, Event},
@@ -115,7 +115,7 @@ impl Callbacks {
         Self {
             inner: Arc::new(Inner {
                 crew: Crew::new(CALLBACKS, config.callbacks_max),
-                counts: metrics.of("callback"),
+                counts: metrics.of(CALLBACK),
                 registry,
                 config,
                 horizon,

@@ -1,15 +1,24 @@
 //! What the room counts. Never decides anything.
 
+use std::{sync::Arc, time::Duration};
+
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 
 use super::DeliveryError;
-use crate::{model::Timestamp, telemetry::Metrics};
+use crate::{
+    model::Timestamp,
+    telemetry::{Latencies, Metrics},
+};
+
+/// The way to a function of the same program.
+pub(super) const CALLBACK: &str = "callback";
 
 /// The metrics of the direct transport, made once.
 #[derive(Clone, Debug)]
 pub struct DirectMetrics {
     delivery_seconds: Histogram,
     deliveries: IntCounterVec,
+    latencies: Arc<Latencies>,
     pub(super) callbacks: IntGauge,
     pub(super) webhooks: IntGauge,
     pub(super) circuits_open: IntGauge,
@@ -29,6 +38,7 @@ impl DirectMetrics {
                 "Attempts to deliver an event or a snapshot, by way and result",
                 &["way", "result"],
             ),
+            latencies: Arc::clone(metrics.latencies()),
             callbacks: metrics.gauge("musterd_callbacks", "In-process callbacks subscribed"),
             webhooks: metrics.gauge("musterd_webhooks", "Webhooks registered"),
             circuits_open: metrics.gauge(
@@ -46,6 +56,8 @@ impl DirectMetrics {
         let result = |result| self.deliveries.with_label_values(&[way, result]);
         Counts {
             seconds: self.delivery_seconds.clone(),
+            // How long a webhook's receiver takes says nothing of the way there.
+            latencies: (way == CALLBACK).then(|| Arc::clone(&self.latencies)),
             delivered: result("delivered"),
             resynced: result("resynced"),
             failed: result("failed"),
@@ -78,6 +90,7 @@ impl Drop for Present {
 #[derive(Clone, Debug)]
 pub struct Counts {
     seconds: Histogram,
+    latencies: Option<Arc<Latencies>>,
     delivered: IntCounter,
     resynced: IntCounter,
     failed: IntCounter,
@@ -92,6 +105,11 @@ impl Counts {
         self.delivered.inc();
         let ms = u32::try_from(now.0.saturating_sub(since.0)).unwrap_or(0);
         self.seconds.observe(f64::from(ms) / 1_000.0);
+        if let Some(latencies) = &self.latencies {
+            latencies
+                .delivery
+                .observe(Duration::from_millis(u64::from(ms)));
+        }
     }
 
     pub(super) fn resynced(&self) {

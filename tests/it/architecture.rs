@@ -28,6 +28,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
+    (
+        "migration",
+        &["model", "registry", "api", "ports", "tasks", "telemetry"],
+    ),
     ("broker", &[]),
     (
         "http",
@@ -49,6 +53,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "http",
             "outbound",
             "transport",
+            "migration",
             "broker",
             "telemetry",
         ],

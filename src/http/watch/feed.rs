@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use tokio::sync::watch;
 
 use super::{
     frames::{Form, Piece},
@@ -29,12 +30,27 @@ pub(super) struct Feed {
     out: VecDeque<Piece>,
     /// The last change that is told, once the door closes.
     until: Option<Revision>,
+    /// Notices are for watchers of everything.
+    notices: Option<Notices>,
+}
+
+/// How far a watcher has come with notices.
+#[derive(Debug)]
+struct Notices {
+    changes: watch::Receiver<u64>,
+    seen: u64,
 }
 
 impl Feed {
     pub(super) fn new(shared: Shared, form: Form, scope: Scope, start: Start) -> Self {
+        let reader = Reader::new(&shared.registry, scope, start);
+        let notices = reader.reads_all().then(|| Notices {
+            changes: shared.notices.follow(),
+            seen: shared.notices.newest(),
+        });
         Self {
-            reader: Reader::new(&shared.registry, scope, start),
+            reader,
+            notices,
             shared,
             form,
             snapshot: None,
@@ -56,9 +72,12 @@ impl Feed {
                 .until
                 .is_some_and(|until| self.reader.cursor() >= until)
             {
-                return None;
+                return self.notice();
             }
-            match self.reader.next()? {
+            let Some(told) = self.reader.next() else {
+                return self.notice();
+            };
+            match told {
                 Told::Resync => {
                     let piece = self.resync();
                     return Some(Piece::whole(piece));
@@ -77,7 +96,14 @@ impl Feed {
 
     /// Waits until something changed. Cancel safe; may wake for nothing.
     pub(super) async fn changed(&mut self) {
-        self.reader.changed().await;
+        let Some(notices) = &mut self.notices else {
+            return self.reader.changed().await;
+        };
+        tokio::select! {
+            () = self.reader.changed() => (),
+            // The sender lives as long as the door.
+            Ok(()) = notices.changes.changed() => (),
+        }
     }
 
     /// Tells what has happened until now, and nothing more.
@@ -88,6 +114,20 @@ impl Feed {
     /// True when nothing more will be told.
     pub(super) fn is_closed(&self) -> bool {
         self.until.is_some()
+    }
+
+    /// What was told besides changes, behind the changes that came before; it has no id.
+    fn notice(&mut self) -> Option<Piece> {
+        let notices = self.notices.as_mut()?;
+        let newest = *notices.changes.borrow_and_update();
+        if newest > notices.seen {
+            for entry in self.shared.notices.since(notices.seen) {
+                notices.seen = entry.number;
+                let frame = self.form.frame("event", None, &entry.json);
+                self.out.push_back(Piece::whole(frame));
+            }
+        }
+        self.out.pop_front()
     }
 
     fn resync(&self) -> Bytes {

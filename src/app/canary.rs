@@ -1,0 +1,180 @@
+//! The canary's way: whichever the flag says for each channel.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use serde_json::json;
+use tokio::{
+    net::TcpListener,
+    sync::mpsc::{self, error::TrySendError},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    api::{self, Defaults},
+    model::{CANARY, EventKind, Registration, ServiceName, Status},
+    ports::{Boxed, CanaryWatch, CanaryWay, Stumble},
+    registry::Registry,
+    transport::{CallbackError, Callbacks, Delivery, Filter, Start, Subscription},
+};
+
+/// More changes than one run makes.
+const CHANGES_MAX: usize = 64;
+
+/// What a probe of the canary connects to.
+#[derive(Debug)]
+pub(super) struct Perch(TcpListener);
+
+impl Perch {
+    /// A free port of this machine alone.
+    pub(super) async fn bind() -> std::io::Result<Self> {
+        TcpListener::bind("127.0.0.1:0").await.map(Self)
+    }
+
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        self.0.local_addr().ok()
+    }
+
+    /// Takes every connection and lets go of it, until told to stop.
+    pub(super) async fn run(self, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                taken = self.0.accept() => drop(taken),
+            }
+        }
+    }
+}
+
+/// The canary's way.
+#[derive(Clone, Debug)]
+pub(super) struct CanaryPort {
+    pub(super) registry: Registry,
+    pub(super) callbacks: Callbacks,
+    /// None when this machine has no address of its own to be probed at.
+    pub(super) address: Option<SocketAddr>,
+}
+
+impl CanaryPort {
+    /// The body of its registration.
+    fn body(&self) -> Result<Vec<u8>, Stumble> {
+        let address = self
+            .address
+            .ok_or("127.0.0.1 has no free port to be probed at")?;
+        let body = json!({
+            "service_id": CANARY, "service_name": CANARY, "ttl": "60s",
+            "host": address.ip().to_string(), "port": address.port(),
+            "checks": [{"type": "tcp", "name": "perch"}],
+        });
+        Ok(body.to_string().into_bytes())
+    }
+
+    fn registration(&self) -> Result<Registration, Stumble> {
+        let parsed = api::registration(&self.body()?, &Defaults::default());
+        let parsed = parsed.map_err(|problem| problem.detail)?;
+        Ok(parsed.registration)
+    }
+
+    /// Waits until the registry shows it as healthy.
+    async fn until_healthy(&self) -> Result<(), Stumble> {
+        let mut following = self.registry.follow_service(&name()?);
+        loop {
+            let instance = self.registry.instance(CANARY);
+            match instance.map(|instance| instance.status()) {
+                None => return Err("it is not registered any more".to_owned()),
+                Some(Status::Healthy) => return Ok(()),
+                Some(_) => following.changed().await,
+            }
+        }
+    }
+
+    fn found(&self) -> Result<(), Stumble> {
+        let service = self.registry.service(CANARY);
+        let view = service.map(|service| service.view());
+        let found = view.is_some_and(|view| {
+            let mut ids = view.instances.keys();
+            ids.any(|id| id.as_str() == CANARY)
+        });
+        found.then_some(()).ok_or_else(not_found)
+    }
+}
+
+pub(super) fn not_found() -> Stumble {
+    "discovery does not know it".to_owned()
+}
+
+fn name() -> Result<ServiceName, Stumble> {
+    ServiceName::parse(CANARY).map_err(|error| error.to_string())
+}
+
+impl CanaryWay for CanaryPort {
+    fn watch(&self) -> Result<Box<dyn CanaryWatch>, Stumble> {
+        let (tx, changes) = mpsc::channel(CHANGES_MAX);
+        let callback = move |delivery: Delivery| {
+            let told = match delivery {
+                Delivery::Event(event) => tx.try_send((event.kind, event.revision.0)),
+                Delivery::Resync(_) => Ok(()),
+            };
+            std::future::ready(match told {
+                // A watch that has ended wants no more.
+                Ok(()) | Err(TrySendError::Closed(_)) => Ok(()),
+                Err(TrySendError::Full(_)) => {
+                    Err(CallbackError::new("more changes than one run makes"))
+                }
+            })
+        };
+        let subscription = self
+            .callbacks
+            .subscribe(Filter::of(name()?), Start::Newest, callback);
+        Ok(Box::new(Watching {
+            changes,
+            _subscription: subscription.map_err(|error| error.to_string())?,
+        }))
+    }
+
+    fn register(&self) -> Boxed<'_, Result<(), Stumble>> {
+        Box::pin(async {
+            let registered = self.registry.register(self.registration()?, None);
+            registered.map(drop).map_err(|error| error.to_string())
+        })
+    }
+
+    fn probe(&self) -> Boxed<'_, Result<(), Stumble>> {
+        Box::pin(self.until_healthy())
+    }
+
+    fn discover(&self) -> Boxed<'_, Result<(), Stumble>> {
+        Box::pin(async { self.found() })
+    }
+
+    fn deregister(&self) -> Boxed<'_, Result<(), Stumble>> {
+        Box::pin(async {
+            let deregistered = self.registry.deregister(CANARY, None);
+            deregistered.map(drop).map_err(|error| error.to_string())
+        })
+    }
+
+    fn clean(&self) {
+        // Usually there is nothing to remove.
+        let _ = self.registry.deregister(CANARY, None);
+    }
+}
+
+#[derive(Debug)]
+struct Watching {
+    changes: mpsc::Receiver<(EventKind, u64)>,
+    _subscription: Subscription,
+}
+
+impl CanaryWatch for Watching {
+    fn next(&mut self) -> Boxed<'_, Result<(EventKind, u64), Stumble>> {
+        Box::pin(async {
+            let next = self.changes.recv().await;
+            next.ok_or_else(|| "its watch has ended".to_owned())
+        })
+    }
+}
+
+/// The canary's way, for the migration.
+pub(super) fn way(port: CanaryPort) -> Arc<dyn CanaryWay> {
+    Arc::new(port)
+}

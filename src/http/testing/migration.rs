@@ -1,0 +1,141 @@
+//! A migration that does as it is told, and notices that somebody else tells.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::{
+    api::{
+        CanaryReport, CanaryStepReport, LatencyBack, MigrationAction, MigrationDraft,
+        MigrationMode, MigrationReport, PhaseReport, ReturnReport, RollbackReport, RuleReport,
+        StepReport,
+    },
+    model::{Mode, Modes, Timestamp},
+    ports::{MigrationRefusal, Migrations, NoticeEntry, Notices},
+};
+
+/// Refuses to advance, and reports one of everything.
+#[derive(Debug, Default)]
+pub(in crate::http) struct StagedMigration {
+    pub(in crate::http) asked: Mutex<Vec<MigrationDraft>>,
+}
+
+impl Migrations for StagedMigration {
+    fn report(&self) -> MigrationReport {
+        let (at, modes) = (Timestamp(0), Modes::all(Mode::Dual));
+        MigrationReport {
+            state: "running",
+            mode: MigrationMode::Step,
+            modes,
+            phase: Some("health dual"),
+            waits_for: vec!["an operator's advance".to_owned()],
+            phases: vec![PhaseReport {
+                name: "health dual",
+                state: "current",
+                modes,
+                soak: std::time::Duration::from_secs(60),
+                entered: Some(at),
+            }],
+            baseline: Vec::new(),
+            guard: "auto",
+            rules: vec![RuleReport {
+                name: "broker_away",
+                armed: true,
+                value: Some(0.0),
+                threshold: Some(10.0),
+                unit: "s",
+                broken: 0,
+                windows: 1,
+            }],
+            canary: CanaryReport {
+                steps: vec![CanaryStepReport {
+                    name: "probe",
+                    took_ms: 1.5,
+                    error: Some("not within 2s".to_owned()),
+                }],
+                ..CanaryReport::default()
+            },
+            rollback: Some(RollbackReport {
+                rule: "broker_away",
+                reason: "silence".to_owned(),
+                stage: "verified",
+                from: modes,
+                began: at,
+                flipped_ms: Some(1.0),
+                drained: Some(true),
+                drain_ms: None,
+                canary_passed: Some(true),
+                latencies: vec![LatencyBack {
+                    name: "register",
+                    p95_ms: 1.0,
+                    max_ms: 2.0,
+                }],
+                ended: Some(at),
+                notes: vec!["a note".to_owned()],
+            }),
+            comes_back: Some(ReturnReport {
+                modes,
+                not_before: at,
+                by_itself: true,
+                returns: 1,
+                returns_max: 3,
+                error: None,
+            }),
+            history: vec![StepReport {
+                at,
+                event: "migration.phase",
+                phase: Some("health dual"),
+                text: "began".to_owned(),
+                figures: vec![("compared", 12.0)],
+            }],
+            notices: Vec::new(),
+        }
+    }
+
+    fn ask(&self, draft: MigrationDraft) -> Result<(), MigrationRefusal> {
+        self.asked.lock().push(draft);
+        match draft.action {
+            MigrationAction::Advance => Err(MigrationRefusal("nothing to advance".to_owned())),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Notices that a test tells.
+#[derive(Debug, Default)]
+pub(in crate::http) struct StagedNotices {
+    told: Mutex<Vec<Arc<NoticeEntry>>>,
+    newest: watch::Sender<u64>,
+}
+
+impl StagedNotices {
+    pub(in crate::http) fn tell(&self, event: &'static str, json: &'static str) {
+        let mut told = self.told.lock();
+        let number = told.len() as u64 + 1;
+        told.push(Arc::new(NoticeEntry {
+            number,
+            event,
+            json: json.into(),
+        }));
+        self.newest.send_replace(number);
+    }
+}
+
+impl Notices for StagedNotices {
+    fn newest(&self) -> u64 {
+        *self.newest.borrow()
+    }
+
+    fn since(&self, seen: u64) -> Vec<Arc<NoticeEntry>> {
+        let told = self.told.lock();
+        told.iter()
+            .filter(|entry| entry.number > seen)
+            .cloned()
+            .collect()
+    }
+
+    fn follow(&self) -> watch::Receiver<u64> {
+        self.newest.subscribe()
+    }
+}

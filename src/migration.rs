@@ -1,0 +1,25 @@
+//! The migration from direct calls to the broker: phases, the guard that rolls back, the report.
+//!
+//! What to do is decided without a clock or a socket (`state`); `run` looks, acts and waits. Never sends
+//! anything itself: it turns the flag, and judges by what others measure.
+
+mod baseline;
+mod canary;
+mod config;
+mod guard;
+mod meters;
+mod notices;
+mod phase;
+mod plan;
+mod rollback;
+mod run;
+mod state;
+mod window;
+
+pub use self::{
+    config::{Config, GuardSetting, ReturnSetting},
+    notices::NoticeRing,
+    phase::Phase,
+    plan::Plan,
+    run::{Migration, Needs},
+};

@@ -1,0 +1,80 @@
+//! What latencies are compared with: how they were before anything was changed.
+
+use std::time::Duration;
+
+use super::{
+    config::Config,
+    window::{Measured, Size, Sources, Tail, Window, ms},
+};
+use crate::api::BaselineReport;
+
+/// Latencies as they were, each from a span of its own: long enough, and with enough samples.
+#[derive(Clone, Debug)]
+pub(super) struct Baseline {
+    windows: [Window; 3],
+    found: [Option<Tail>; 3],
+    open: bool,
+}
+
+impl Baseline {
+    pub(super) fn begin(now_ms: u64, sources: &Sources) -> Self {
+        let window = |what| Window::begin(now_ms, sources.of(what));
+        Self {
+            windows: Measured::ALL.map(window),
+            found: [None; 3],
+            open: true,
+        }
+    }
+
+    /// Takes what has become long enough.
+    pub(super) fn look(&mut self, now_ms: u64, sources: &Sources, config: &Config) {
+        if !self.open {
+            return;
+        }
+        let size = Size {
+            span: config.baseline,
+            samples_min: config.samples_min,
+        };
+        for what in Measured::ALL {
+            let at = what as usize;
+            if self.found[at].is_none()
+                && let Some(super::window::Closed::Full(tail)) =
+                    self.windows[at].close(now_ms, sources.of(what), size)
+            {
+                self.found[at] = Some(tail);
+            }
+        }
+    }
+
+    /// From now on something is changed: what was not measured yet stays unknown.
+    pub(super) fn close(&mut self) {
+        self.open = false;
+    }
+
+    /// As it was; none when too few were measured.
+    pub(super) fn p95(&self, what: Measured) -> Option<Duration> {
+        self.found[what as usize].map(|tail| tail.p95)
+    }
+
+    /// So much it may be, if it may be above the baseline by this share; less than the floor is nothing.
+    pub(super) fn allowed(&self, what: Measured, share: f64, floor: Duration) -> Option<Duration> {
+        let p95 = self.p95(what)?;
+        Some(p95.mul_f64(1.0 + share).max(p95 + floor))
+    }
+
+    pub(super) fn report(&self, sources: &Sources) -> Vec<BaselineReport> {
+        let report = |what: Measured| {
+            let at = what as usize;
+            let so_far = || {
+                let tail = self.windows[at].tail(sources.of(what));
+                tail.filter(|_| self.open).map_or(0, |tail| tail.samples)
+            };
+            BaselineReport {
+                name: what.as_str(),
+                p95_ms: self.p95(what).map(ms),
+                samples: self.found[at].map_or_else(so_far, |tail| tail.samples),
+            }
+        };
+        Measured::ALL.map(report).into()
+    }
+}

@@ -1,0 +1,155 @@
+//! The canary: a synthetic instance that goes each way a service goes, step by step, each in its time.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use crate::{
+    api::{CanaryReport, CanaryStepReport},
+    model::{EventKind, Timestamp},
+    ports::{CanaryWatch, CanaryWay, Stumble},
+    registry::{Clock, Now},
+};
+
+/// One run of the canary.
+#[derive(Clone, Debug)]
+pub(super) struct Flight {
+    pub(super) began_ms: u64,
+    pub(super) ended: Timestamp,
+    pub(super) steps: Vec<CanaryStepReport>,
+}
+
+impl Flight {
+    /// True when each step passed.
+    pub(super) fn passed(&self) -> bool {
+        self.stumble().is_none()
+    }
+
+    /// The first step that failed, and why.
+    pub(super) fn stumble(&self) -> Option<(&'static str, &str)> {
+        let mut failed = self
+            .steps
+            .iter()
+            .filter_map(|step| Some((step.name, step.error.as_deref()?)));
+        failed.next()
+    }
+}
+
+/// What is known of its runs.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Flights {
+    runs: u64,
+    failures: u64,
+    pub(super) last: Option<Flight>,
+}
+
+impl Flights {
+    pub(super) fn add(&mut self, flight: Flight) {
+        self.runs += 1;
+        self.failures += u64::from(!flight.passed());
+        self.last = Some(flight);
+    }
+
+    /// The last run, if it began no earlier than that.
+    pub(super) fn since(&self, began_ms: u64) -> Option<&Flight> {
+        self.last
+            .as_ref()
+            .filter(|flight| flight.began_ms >= began_ms)
+    }
+
+    pub(super) fn report(&self, active: bool) -> CanaryReport {
+        CanaryReport {
+            active,
+            runs: self.runs,
+            failures: self.failures,
+            at: self.last.as_ref().map(|flight| flight.ended),
+            steps: self
+                .last
+                .as_ref()
+                .map_or_else(Vec::new, |flight| flight.steps.clone()),
+        }
+    }
+}
+
+/// How long steps may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    pub(super) step: Duration,
+    /// The probe, which is waited for.
+    pub(super) probe: Duration,
+}
+
+/// Registers, probes, discovers and deregisters the canary, and looks whether its watch saw it all.
+pub(super) async fn fly(way: &dyn CanaryWay, times: Times, clock: &Clock) -> Flight {
+    let Now { mono_ms, .. } = clock.now();
+    way.clean();
+    let mut steps = Steps {
+        time_max: times.step,
+        done: Vec::with_capacity(5),
+    };
+    let watch = way.watch();
+    if steps.take("register", way.register()).await {
+        steps.time_max = times.probe;
+        steps.take("probe", way.probe()).await;
+        steps.time_max = times.step;
+        steps.take("discover", way.discover()).await;
+        steps.take("deregister", way.deregister()).await;
+        steps.take("watch", see(watch)).await;
+    }
+    way.clean();
+    Flight {
+        began_ms: mono_ms,
+        ended: clock.now().wall,
+        steps: steps.done,
+    }
+}
+
+struct Steps {
+    time_max: Duration,
+    done: Vec<CanaryStepReport>,
+}
+
+impl Steps {
+    /// True when the step passed.
+    async fn take(
+        &mut self,
+        name: &'static str,
+        step: impl Future<Output = Result<(), Stumble>>,
+    ) -> bool {
+        let began = Instant::now();
+        let ended = timeout(self.time_max, step).await;
+        let error = match ended {
+            Ok(ended) => ended.err(),
+            Err(_) => Some(format!("not within {:?}", self.time_max)),
+        };
+        let passed = error.is_none();
+        self.done.push(CanaryStepReport {
+            name,
+            took_ms: began.elapsed().as_secs_f64() * 1e3,
+            error,
+        });
+        passed
+    }
+}
+
+/// The watch must tell of the registration and of what came after, once and in order.
+async fn see(watch: Result<Box<dyn CanaryWatch>, Stumble>) -> Result<(), Stumble> {
+    let mut watch = watch?;
+    let (mut last, mut came) = (0, false);
+    loop {
+        let (kind, revision) = watch.next().await?;
+        if revision <= last {
+            return Err(format!("change {revision} came after {last}"));
+        }
+        last = revision;
+        match kind {
+            EventKind::Registered => came = true,
+            EventKind::Deregistered if came => return Ok(()),
+            EventKind::Deregistered => return Err("it left without having come".to_owned()),
+            _ => (),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

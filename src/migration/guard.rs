@@ -1,0 +1,314 @@
+//! The guard: says when the broker's way has become so bad that all goes back to direct.
+//!
+//! A rule must be broken in several windows in a row, each with enough samples. What the guard
+//! says is acted on by `state`; the guard itself changes nothing.
+
+use std::{collections::VecDeque, time::Duration};
+
+use super::{
+    baseline::Baseline,
+    config::Config,
+    window::{Closed, FailureWindow, Measured, Size, Sources, Window, ms, share},
+};
+use crate::api::RuleReport;
+
+/// What must not be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Rule {
+    BrokerAway,
+    RegisterLatency,
+    DiscoverLatency,
+    DeliveryLatency,
+    DiscoveryFailures,
+    CanaryFailures,
+}
+
+impl Rule {
+    pub(super) const ALL: [Self; 6] = [
+        Self::BrokerAway,
+        Self::RegisterLatency,
+        Self::DiscoverLatency,
+        Self::DeliveryLatency,
+        Self::DiscoveryFailures,
+        Self::CanaryFailures,
+    ];
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::BrokerAway => "broker_away",
+            Self::RegisterLatency => "register_latency",
+            Self::DiscoverLatency => "discover_latency",
+            Self::DeliveryLatency => "delivery_latency",
+            Self::DiscoveryFailures => "discovery_failures",
+            Self::CanaryFailures => "canary_failures",
+        }
+    }
+
+    fn of(what: Measured) -> Self {
+        match what {
+            Measured::Register => Self::RegisterLatency,
+            Measured::Discover => Self::DiscoverLatency,
+            Measured::Delivery => Self::DeliveryLatency,
+        }
+    }
+
+    fn unit(self) -> &'static str {
+        match self {
+            Self::BrokerAway => "s",
+            Self::RegisterLatency | Self::DiscoverLatency | Self::DeliveryLatency => "ms",
+            Self::DiscoveryFailures | Self::CanaryFailures => "share",
+        }
+    }
+}
+
+/// Which rules may roll back now.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Armed {
+    pub(super) broker: bool,
+    pub(super) others: bool,
+}
+
+impl Armed {
+    fn is(self, rule: Rule) -> bool {
+        match rule {
+            Rule::BrokerAway => self.broker,
+            _ => self.others,
+        }
+    }
+}
+
+/// A rule that was broken for long enough.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Broken {
+    pub(super) rule: Rule,
+    pub(super) reason: String,
+}
+
+/// What is seen in one look.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sight<'a> {
+    pub(super) now_ms: u64,
+    /// Since when the broker has not answered.
+    pub(super) silent: Option<Duration>,
+    pub(super) sources: &'a Sources,
+    pub(super) baseline: Option<&'a Baseline>,
+    pub(super) armed: Armed,
+    pub(super) config: &'a Config,
+}
+
+/// A rule's last value.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reading {
+    value: Option<f64>,
+    threshold: Option<f64>,
+    /// Windows in a row.
+    broken: u32,
+}
+
+/// The readings of all rules.
+#[derive(Clone, Debug)]
+pub(super) struct Guard {
+    readings: [Reading; 6],
+    windows: [Window; 3],
+    failures: FailureWindow,
+    /// How the last runs of the canary ended.
+    flights: VecDeque<bool>,
+    /// Runs that were not judged yet.
+    flown: u32,
+    armed: Armed,
+}
+
+impl Guard {
+    pub(super) fn new(now_ms: u64, sources: &Sources) -> Self {
+        let window = |what| Window::begin(now_ms, sources.of(what));
+        Self {
+            readings: Default::default(),
+            windows: Measured::ALL.map(window),
+            failures: FailureWindow::begin(now_ms, sources),
+            flights: VecDeque::new(),
+            flown: 0,
+            armed: Armed::default(),
+        }
+    }
+
+    /// Forgets what was: it was measured another way.
+    pub(super) fn start_over(&mut self, now_ms: u64, sources: &Sources) {
+        *self = Self::new(now_ms, sources);
+    }
+
+    /// A run of the canary ended.
+    pub(super) fn flew(&mut self, passed: bool, runs: usize) {
+        self.flights.push_back(passed);
+        while self.flights.len() > runs {
+            self.flights.pop_front();
+        }
+        self.flown += 1;
+    }
+
+    /// Takes every reading; answers with a rule that was broken for long enough.
+    pub(super) fn look(&mut self, sight: &Sight<'_>) -> Option<Broken> {
+        if !self.armed.others && sight.armed.others {
+            self.arm(sight);
+        }
+        self.armed = sight.armed;
+        self.broker(sight)
+            .or_else(|| self.latencies(sight))
+            .or_else(|| self.discovery(sight))
+            .or_else(|| self.canary(sight))
+    }
+
+    /// What was before the rules counted is not held against anybody.
+    fn arm(&mut self, sight: &Sight<'_>) {
+        let silent = self.readings[Rule::BrokerAway as usize];
+        self.start_over(sight.now_ms, sight.sources);
+        self.readings[Rule::BrokerAway as usize] = silent;
+    }
+
+    /// True while a rule is broken, though not yet for long enough.
+    pub(super) fn is_uneasy(&self) -> Option<Rule> {
+        let uneasy = |rule: &Rule| self.readings[*rule as usize].broken > 0;
+        Rule::ALL.into_iter().find(uneasy)
+    }
+
+    fn broker(&mut self, sight: &Sight<'_>) -> Option<Broken> {
+        let allowed = sight.config.broker_away;
+        let silent = sight.silent.unwrap_or_default();
+        let reading = &mut self.readings[Rule::BrokerAway as usize];
+        reading.value = Some(silent.as_secs_f64());
+        reading.threshold = Some(allowed.as_secs_f64());
+        reading.broken = u32::from(silent > allowed && sight.armed.broker);
+        (reading.broken > 0).then(|| Broken {
+            rule: Rule::BrokerAway,
+            reason: format!(
+                "the broker has not answered for {:.1} s, {:.1} s are allowed",
+                silent.as_secs_f64(),
+                allowed.as_secs_f64()
+            ),
+        })
+    }
+
+    fn latencies(&mut self, sight: &Sight<'_>) -> Option<Broken> {
+        let mut found = None;
+        for what in Measured::ALL {
+            let seen = sight.sources.of(what);
+            let closed = self.windows[what as usize].close(sight.now_ms, seen, size(sight.config));
+            let Some(closed) = closed else { continue };
+            let Closed::Full(tail) = closed else {
+                self.readings[Rule::of(what) as usize] = Reading::default();
+                continue;
+            };
+            let config = sight.config;
+            let allowed = sight.baseline.and_then(|baseline| {
+                baseline.allowed(what, config.latency_increase_max, config.latency_floor)
+            });
+            let reading = Reading {
+                value: Some(ms(tail.p95)),
+                threshold: allowed.map(ms),
+                ..self.readings[Rule::of(what) as usize]
+            };
+            let broken = self.judge(Rule::of(what), reading, sight);
+            found = found.or(broken.then(|| Broken {
+                rule: Rule::of(what),
+                reason: format!(
+                    "the 95th percentile of {} is {:.1} ms, {:.1} ms are allowed, in {} windows in a row",
+                    what.as_str(),
+                    ms(tail.p95),
+                    ms(allowed.unwrap_or_default()),
+                    config.windows
+                ),
+            }));
+        }
+        found
+    }
+
+    fn discovery(&mut self, sight: &Sight<'_>) -> Option<Broken> {
+        let config = sight.config;
+        let closed = self
+            .failures
+            .close(sight.now_ms, sight.sources, size(config))?;
+        let Closed::Full(failed) = closed else {
+            self.readings[Rule::DiscoveryFailures as usize] = Reading::default();
+            return None;
+        };
+        let reading = Reading {
+            value: Some(failed),
+            threshold: Some(config.discovery_failures_max),
+            ..self.readings[Rule::DiscoveryFailures as usize]
+        };
+        let broken = self.judge(Rule::DiscoveryFailures, reading, sight);
+        broken.then(|| Broken {
+            rule: Rule::DiscoveryFailures,
+            reason: format!(
+                "{:.1} % of the discovery requests fail, {:.1} % are allowed, in {} windows in a row",
+                failed * 100.0,
+                config.discovery_failures_max * 100.0,
+                config.windows
+            ),
+        })
+    }
+
+    /// Of the last runs; those that have not been yet count as passed, so that few tell little.
+    fn canary(&mut self, sight: &Sight<'_>) -> Option<Broken> {
+        if std::mem::take(&mut self.flown) == 0 {
+            return None;
+        }
+        let config = sight.config;
+        let failed = self.flights.iter().filter(|passed| !**passed).count() as u64;
+        let runs = config.canary_runs as u64;
+        let reading = Reading {
+            value: Some(share(failed, runs)),
+            threshold: Some(config.canary_failures_max),
+            ..self.readings[Rule::CanaryFailures as usize]
+        };
+        let broken = self.judge(Rule::CanaryFailures, reading, sight);
+        broken.then(|| Broken {
+            rule: Rule::CanaryFailures,
+            reason: format!(
+                "{failed} of the last {runs} runs of the canary failed, {:.0} % are allowed",
+                config.canary_failures_max * 100.0
+            ),
+        })
+    }
+
+    /// Takes a reading; true when the rule was broken in as many windows in a row as it needs.
+    fn judge(&mut self, rule: Rule, mut reading: Reading, sight: &Sight<'_>) -> bool {
+        let broken = match (reading.value, reading.threshold) {
+            (Some(value), Some(threshold)) => value > threshold && sight.armed.is(rule),
+            _ => false,
+        };
+        reading.broken = if broken { reading.broken + 1 } else { 0 };
+        self.readings[rule as usize] = reading;
+        reading.broken >= sight.config.windows
+    }
+
+    /// The last value of a rule.
+    pub(super) fn value(&self, rule: Rule) -> Option<f64> {
+        self.readings[rule as usize].value
+    }
+
+    pub(super) fn report(&self, config: &Config) -> Vec<RuleReport> {
+        let report = |rule: Rule| {
+            let reading = self.readings[rule as usize];
+            RuleReport {
+                name: rule.as_str(),
+                armed: self.armed.is(rule),
+                value: reading.value,
+                threshold: reading.threshold,
+                unit: rule.unit(),
+                broken: reading.broken,
+                windows: match rule {
+                    Rule::BrokerAway => 1,
+                    _ => config.windows,
+                },
+            }
+        };
+        Rule::ALL.map(report).into()
+    }
+}
+
+fn size(config: &Config) -> Size {
+    Size {
+        span: config.window,
+        samples_min: config.samples_min,
+    }
+}

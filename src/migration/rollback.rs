@@ -1,0 +1,297 @@
+//! A rollback: the flag to direct, drained, the canary over direct, latencies as they were.
+//!
+//! Goes through its stages once and ends in a report; it never begins anew by itself.
+
+use super::{
+    baseline::Baseline,
+    canary::Flights,
+    config::Config,
+    guard::Rule,
+    state::{Act, Look, Run},
+    window::{Closed, Measured, Size, Sources, Window, ms},
+};
+use crate::{
+    api::{LatencyBack, RollbackReport},
+    model::{Mode, Modes},
+    ports::FlagError,
+    registry::Now,
+};
+
+/// A flag that can't be turned to direct is tried again after so many milliseconds.
+const RETRY_MS: u64 = 1_000;
+
+/// Who asked for it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Cause {
+    Rule(Rule),
+    ByHand,
+    PhaseMax,
+}
+
+impl Cause {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Rule(rule) => rule.as_str(),
+            Self::ByHand => "by hand",
+            Self::PhaseMax => "phase_max",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Stage {
+    Flip,
+    Drain,
+    Canary,
+    Latency,
+    Over,
+}
+
+/// What a rollback wants next.
+#[derive(Debug)]
+pub(super) enum Next {
+    Wait,
+    Act(Act),
+    Over,
+}
+
+/// A rollback under way, or over.
+#[derive(Clone, Debug)]
+pub(super) struct Rollback {
+    pub(super) report: RollbackReport,
+    pub(super) cause: Cause,
+    /// The migration that it stopped.
+    pub(super) run: Option<Run>,
+    stage: Stage,
+    began_ms: u64,
+    stage_ms: u64,
+    not_before_ms: u64,
+    windows: Option<[Window; 3]>,
+    back: [bool; 3],
+}
+
+impl Rollback {
+    pub(super) fn begin(cause: Cause, reason: String, from: Modes, now: Now) -> Self {
+        Self {
+            report: RollbackReport {
+                rule: cause.as_str(),
+                reason,
+                stage: "flip",
+                from,
+                began: now.wall,
+                flipped_ms: None,
+                drained: None,
+                drain_ms: None,
+                canary_passed: None,
+                latencies: Vec::new(),
+                ended: None,
+                notes: Vec::new(),
+            },
+            cause,
+            run: None,
+            stage: Stage::Flip,
+            began_ms: now.mono_ms,
+            stage_ms: now.mono_ms,
+            not_before_ms: now.mono_ms,
+            windows: None,
+            back: [false; 3],
+        }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.stage == Stage::Over
+    }
+
+    /// True once the flag is direct.
+    pub(super) fn is_flipped(&self) -> bool {
+        self.report.flipped_ms.is_some()
+    }
+
+    pub(super) fn next(
+        &mut self,
+        look: &Look<'_>,
+        flights: &Flights,
+        baseline: Option<&Baseline>,
+        config: &Config,
+    ) -> Next {
+        let now = look.now;
+        match self.stage {
+            Stage::Flip if now.mono_ms < self.not_before_ms => Next::Wait,
+            Stage::Flip => Next::Act(Act::Set {
+                modes: Modes::all(Mode::Direct),
+                only_if: look.flagged.version,
+            }),
+            Stage::Drain => Next::Act(Act::Settle(config.settle_max)),
+            Stage::Canary => {
+                self.canary(look, flights, config);
+                Next::Wait
+            }
+            Stage::Latency => self.latency(look, baseline, config),
+            Stage::Over => Next::Over,
+        }
+    }
+
+    /// The answer to the flip. A flag that somebody else changed is looked at before anything else.
+    pub(super) fn flipped(&mut self, answer: Result<u64, FlagError>, now: Now) {
+        match answer {
+            Ok(_) => {
+                self.report.flipped_ms = Some(whole(now.mono_ms - self.began_ms));
+                self.enter(Stage::Drain, now);
+            }
+            Err(FlagError::Changed) => (),
+            Err(FlagError::NoDirect) => {
+                self.note(FlagError::NoDirect.to_string());
+                self.end("unverified", now);
+            }
+            Err(error) => {
+                self.note(error.to_string());
+                self.not_before_ms = now.mono_ms + RETRY_MS;
+            }
+        }
+    }
+
+    /// The answer to the drain.
+    pub(super) fn settled(&mut self, in_time: bool, now: Now) {
+        self.report.drained = Some(in_time);
+        self.report.drain_ms = Some(whole(now.mono_ms - self.stage_ms));
+        if !in_time {
+            self.note("consumers were not drained in time".to_owned());
+        }
+        self.enter(Stage::Canary, now);
+    }
+
+    /// Somebody turned the flag by hand: nothing is done any more.
+    pub(super) fn overruled(&mut self, now: Now) {
+        self.end("ended by hand", now);
+    }
+
+    fn canary(&mut self, look: &Look<'_>, flights: &Flights, config: &Config) {
+        let now = look.now;
+        let since = self.stage_ms;
+        self.windows
+            .get_or_insert_with(|| begin(now.mono_ms, look.sources));
+        let flight = flights.since(since);
+        if flight.is_some_and(|flight| flight.passed()) {
+            self.report.canary_passed = Some(true);
+            self.enter(Stage::Latency, now);
+            return;
+        }
+        if now.mono_ms - since >= millis(config) {
+            let stumble = flight.and_then(|flight| flight.stumble());
+            self.note(match stumble {
+                Some((step, error)) => format!("the canary fails over direct: {step}: {error}"),
+                None => "the canary did not fly over direct".to_owned(),
+            });
+            self.report.canary_passed = Some(false);
+            self.end("unverified", now);
+        }
+    }
+
+    fn latency(&mut self, look: &Look<'_>, baseline: Option<&Baseline>, config: &Config) -> Next {
+        let now = look.now;
+        let size = Size {
+            span: config.window,
+            samples_min: config.samples_min,
+        };
+        let windows = self
+            .windows
+            .get_or_insert_with(|| begin(now.mono_ms, look.sources));
+        for what in Measured::ALL {
+            let at = what as usize;
+            let allowed = baseline
+                .and_then(|known| known.allowed(what, config.latency_back, config.latency_floor));
+            let Some(allowed) = allowed else {
+                self.back[at] = true;
+                continue;
+            };
+            let closed = windows[at].close(now.mono_ms, look.sources.of(what), size);
+            let Some(Closed::Full(tail)) = closed.filter(|_| !self.back[at]) else {
+                continue;
+            };
+            self.back[at] = tail.p95 <= allowed;
+            self.report
+                .latencies
+                .retain(|one| one.name != what.as_str());
+            self.report.latencies.push(LatencyBack {
+                name: what.as_str(),
+                p95_ms: ms(tail.p95),
+                max_ms: ms(allowed),
+            });
+        }
+        if self.back == [true; 3] {
+            if self.report.latencies.is_empty() {
+                self.note("there is no baseline to compare latencies with".to_owned());
+            }
+            self.end("verified", now);
+            return Next::Over;
+        }
+        if now.mono_ms - self.stage_ms >= millis(config) {
+            self.give_up(now);
+            return Next::Over;
+        }
+        Next::Wait
+    }
+
+    /// Latencies that are not back in time, or of which too few were measured.
+    fn give_up(&mut self, now: Now) {
+        let mut outcome = "verified";
+        let back = self.back;
+        for what in Measured::ALL
+            .into_iter()
+            .filter(|what| !back[*what as usize])
+        {
+            let name = what.as_str();
+            let seen = self.report.latencies.iter().find(|one| one.name == name);
+            let note = match seen {
+                Some(one) => {
+                    outcome = "unverified";
+                    let LatencyBack { p95_ms, max_ms, .. } = one;
+                    format!("{name} is at {p95_ms:.1} ms still, {max_ms:.1} ms are allowed")
+                }
+                None => format!("too few samples to judge {name}"),
+            };
+            self.note(note);
+        }
+        self.end(outcome, now);
+    }
+
+    fn note(&mut self, note: String) {
+        if !self.report.notes.contains(&note) {
+            self.report.notes.push(note);
+        }
+    }
+
+    fn enter(&mut self, stage: Stage, now: Now) {
+        self.stage = stage;
+        self.stage_ms = now.mono_ms;
+        self.report.stage = match stage {
+            Stage::Flip => "flip",
+            Stage::Drain => "drain",
+            Stage::Canary => "canary",
+            Stage::Latency => "latency",
+            Stage::Over => "over",
+        };
+    }
+
+    fn end(&mut self, outcome: &'static str, now: Now) {
+        self.enter(Stage::Over, now);
+        self.report.stage = outcome;
+        self.report.ended = Some(now.wall);
+    }
+}
+
+fn begin(now_ms: u64, sources: &Sources) -> [Window; 3] {
+    Measured::ALL.map(|what| Window::begin(now_ms, sources.of(what)))
+}
+
+fn millis(config: &Config) -> u64 {
+    u64::try_from(config.verify_max.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "durations are far below 2^52 ms"
+)]
+fn whole(ms: u64) -> f64 {
+    ms as f64
+}

@@ -1,0 +1,247 @@
+//! The loop: look → act → wait, beside the canary's own. Decides nothing: `state` does.
+
+use std::{sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::{
+    sync::{Notify, watch},
+    time::{MissedTickBehavior, interval, sleep},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    canary::{Times, fly},
+    config::Config,
+    meters::Meters,
+    notices::NoticeRing,
+    state::{Act, Look, State, Told},
+    window::Sources,
+};
+use crate::{
+    api::{MigrationDraft, MigrationReport, TransportReport},
+    model::Channel,
+    ports::{CanaryWay, MigrationRefusal, Migrations, Notices, Transports},
+    registry::Registry,
+    telemetry::{Latencies, Metrics},
+};
+
+/// How often there is a look.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// What the room needs of others.
+#[derive(Clone, Debug)]
+pub struct Needs {
+    /// For its clock.
+    pub registry: Registry,
+    /// The flag.
+    pub transports: Arc<dyn Transports>,
+    /// The way of the canary.
+    pub canary: Arc<dyn CanaryWay>,
+    /// How long it may take until an instance is probed for the first time.
+    pub first_probe_within: Duration,
+    /// The daemon's metrics, with the latencies that are judged.
+    pub metrics: Metrics,
+    /// Where it tells of what it does.
+    pub notices: Arc<NoticeRing>,
+}
+
+/// The migration; a cheap handle.
+#[derive(Clone, Debug)]
+pub struct Migration(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    needs: Needs,
+    config: Config,
+    latencies: Arc<Latencies>,
+    meters: Arc<Meters>,
+    state: Arc<Mutex<State>>,
+    /// Wakes the loop before its time.
+    wake: Notify,
+    canary: watch::Sender<(bool, u64)>,
+}
+
+impl Migration {
+    /// A migration that has not begun; the guard is armed as the configuration says.
+    pub fn new(config: Config, needs: Needs) -> Self {
+        let latencies = Arc::clone(needs.metrics.latencies());
+        let meters = Arc::new(Meters::new(&needs.metrics));
+        let now = needs.registry.clock().now();
+        let sources = sources(&latencies, &needs.transports.report());
+        let state = Arc::new(Mutex::new(State::new(config.clone(), now, sources)));
+        let (shown, state_shown) = (Arc::clone(&meters), Arc::clone(&state));
+        needs
+            .metrics
+            .before_render(move || shown.show(&state_shown.lock()));
+        Self(Arc::new(Inner {
+            needs,
+            config,
+            latencies,
+            meters,
+            state,
+            wake: Notify::new(),
+            canary: watch::Sender::new((false, 0)),
+        }))
+    }
+
+    /// Looks and acts until told to stop.
+    pub async fn run(self, stop: CancellationToken) {
+        tokio::join!(self.watch_over(&stop), self.keep_flying(&stop));
+    }
+
+    async fn watch_over(&self, stop: &CancellationToken) {
+        let inner = &self.0;
+        let mut flag = inner.needs.transports.follow();
+        let mut ticks = interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            while let Some(act) = self.look() {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = self.perform(act) => (),
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = inner.wake.notified() => (),
+                Ok(()) = flag.changed() => (),
+                _ = ticks.tick() => (),
+            }
+        }
+    }
+
+    fn look(&self) -> Option<Act> {
+        let inner = &self.0;
+        let report = inner.needs.transports.report();
+        let flagged = inner.needs.transports.flagged();
+        let sources = sources(&inner.latencies, &report);
+        let mut state = inner.state.lock();
+        let act = state.look(&Look {
+            now: inner.needs.registry.clock().now(),
+            flagged,
+            report: &report,
+            sources: &sources,
+        });
+        self.settle_up(&mut state);
+        act
+    }
+
+    async fn perform(&self, act: Act) {
+        let inner = &self.0;
+        let transports = &inner.needs.transports;
+        let clock = inner.needs.registry.clock();
+        match act {
+            Act::Set { modes, only_if } => {
+                let answer = transports.set(modes, Some(only_if)).await;
+                let mut state = inner.state.lock();
+                state.turned(modes, answer, clock.now());
+                self.settle_up(&mut state);
+            }
+            Act::Settle(max) => {
+                let in_time = transports.settled(max).await;
+                let mut state = inner.state.lock();
+                state.settled(in_time, clock.now());
+                self.settle_up(&mut state);
+            }
+        }
+    }
+
+    /// Passes on what the state has to say after it was touched.
+    fn settle_up(&self, state: &mut State) {
+        let inner = &self.0;
+        let wanted = state.wants_canary();
+        inner.canary.send_if_modified(|known| {
+            let changed = *known != wanted;
+            *known = wanted;
+            changed
+        });
+        for Told {
+            event,
+            text,
+            is_warning,
+        } in state.take_told()
+        {
+            if is_warning {
+                tracing::warn!(migration.event = event, "{event}: {text}");
+            } else {
+                tracing::info!(migration.event = event, "{event}: {text}");
+            }
+            inner.meters.step(event);
+            if let Some(cause) = state.begun(event) {
+                inner.meters.rolled_back(cause);
+            }
+            inner.needs.notices.tell(event, &text);
+        }
+    }
+
+    /// The canary flies now and then while it is wanted; it leaves nothing behind.
+    async fn keep_flying(&self, stop: &CancellationToken) {
+        let inner = &self.0;
+        let way = &*inner.needs.canary;
+        let clock = inner.needs.registry.clock();
+        let times = Times {
+            step: inner.config.canary_timeout,
+            probe: inner.config.canary_timeout + inner.needs.first_probe_within,
+        };
+        let mut wanted = inner.canary.subscribe();
+        loop {
+            let (active, _) = *wanted.borrow_and_update();
+            if active {
+                let flight = tokio::select! {
+                    () = stop.cancelled() => {
+                        way.clean();
+                        return;
+                    }
+                    flight = fly(way, times, clock) => flight,
+                };
+                inner.meters.flew(&flight);
+                inner.state.lock().flew(flight);
+                inner.wake.notify_one();
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                Ok(()) = wanted.changed() => (),
+                () = sleep(inner.config.canary_interval), if active => (),
+            }
+        }
+    }
+}
+
+impl Migrations for Migration {
+    fn report(&self) -> MigrationReport {
+        let inner = &self.0;
+        let mut report = inner.state.lock().report();
+        let notices = inner.needs.notices.since(0);
+        report.notices = notices.iter().map(|entry| entry.json.clone()).collect();
+        report
+    }
+
+    fn ask(&self, draft: MigrationDraft) -> Result<(), MigrationRefusal> {
+        let inner = &self.0;
+        let now = inner.needs.registry.clock().now();
+        let mut state = inner.state.lock();
+        let taken = state.ask(draft, now);
+        self.settle_up(&mut state);
+        drop(state);
+        inner.wake.notify_one();
+        taken
+    }
+}
+
+/// What was measured so far.
+fn sources(latencies: &Latencies, report: &TransportReport) -> Sources {
+    let discovery = report.channel(Channel::Discovery);
+    Sources {
+        latencies: [
+            latencies.register.snapshot(),
+            latencies.discover.snapshot(),
+            latencies.delivery.snapshot(),
+        ],
+        failed: latencies.discover_failures(),
+        amqp_answered: discovery.map_or(0, |channel| channel.sent),
+        amqp_failed: discovery.map_or(0, |channel| channel.failed),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,306 @@
+//! Where the migration stands and what is done next: a look in, at most one act out. Pure.
+//!
+//! One act at a time: whoever performs it tells the answer before the next look.
+
+mod ask;
+mod back;
+mod proceed;
+mod report;
+
+use std::{collections::VecDeque, time::Duration};
+
+use super::{
+    baseline::Baseline,
+    canary::{Flight, Flights},
+    config::{Config, GuardSetting},
+    guard::{Armed, Guard, Sight},
+    phase::Phase,
+    plan::Plan,
+    rollback::{Cause, Rollback},
+    window::Sources,
+};
+use crate::{
+    api::{Comparison, Figure, MigrationMode, StepReport, TransportReport},
+    model::{Modes, Timestamp},
+    ports::{FlagError, Flagged},
+    registry::Now,
+};
+
+/// What is seen at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Look<'a> {
+    pub(super) now: Now,
+    pub(super) flagged: Flagged,
+    pub(super) report: &'a TransportReport,
+    pub(super) sources: &'a Sources,
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Act {
+    /// Turn the flag, while this version stands; `State::turned` takes the answer.
+    Set { modes: Modes, only_if: u64 },
+    /// Wait until what is direct has left the broker; `State::settled` takes the answer.
+    Settle(Duration),
+}
+
+/// What an act was for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Pending {
+    Nothing,
+    Enter(Phase),
+    Flip,
+    Settle,
+    Return,
+}
+
+/// Something to be told: the event, in words, and whether somebody should look.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Told {
+    pub(super) event: &'static str,
+    pub(super) text: String,
+    pub(super) is_warning: bool,
+}
+
+/// A migration under way.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    pub(super) plan: Plan,
+    pub(super) phase: Phase,
+    mode: MigrationMode,
+    soak: Duration,
+    entered: Vec<(Phase, Timestamp)>,
+    entered_ms: u64,
+    /// Since when both ways agree, as far as is known; with what was compared until then.
+    soaks_ms: u64,
+    mark: Option<Comparison>,
+    paused: Option<String>,
+    /// An operator said so.
+    advance: bool,
+    /// What the phase waits for, as of the last look; none before the first one.
+    waits_for: Option<Vec<String>>,
+    told_waiting: bool,
+    retry_ms: u64,
+    error: Option<String>,
+}
+
+/// What follows a rollback.
+#[derive(Clone, Debug)]
+struct ComesBack {
+    modes: Modes,
+    run: Option<Run>,
+    not_before: Now,
+    by_itself: bool,
+    error: Option<String>,
+}
+
+/// How often there was a rollback, and a return by itself after one.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    rollbacks: u32,
+    returns: u32,
+    last_ms: u64,
+}
+
+/// The migration.
+#[derive(Debug)]
+pub(super) struct State {
+    config: Config,
+    known: Option<Flagged>,
+    direct: bool,
+    pending: Pending,
+    run: Option<Run>,
+    rollback: Option<Rollback>,
+    comes_back: Option<ComesBack>,
+    completed: bool,
+    baseline: Option<Baseline>,
+    guard: Guard,
+    flights: Flights,
+    tally: Tally,
+    history: VecDeque<StepReport>,
+    told: Vec<Told>,
+    /// Grows whenever the canary should fly at once.
+    hurry: u64,
+    has_broker: bool,
+    now: Now,
+    sources: Sources,
+    figures: Vec<Figure>,
+}
+
+impl State {
+    pub(super) fn new(config: Config, now: Now, sources: Sources) -> Self {
+        Self {
+            config,
+            known: None,
+            direct: true,
+            pending: Pending::Nothing,
+            run: None,
+            rollback: None,
+            comes_back: None,
+            completed: false,
+            baseline: None,
+            guard: Guard::new(now.mono_ms, &sources),
+            flights: Flights::default(),
+            tally: Tally::default(),
+            history: VecDeque::new(),
+            told: Vec::new(),
+            hurry: 0,
+            has_broker: false,
+            now,
+            sources,
+            figures: Vec::new(),
+        }
+    }
+
+    /// Looks, and says what is to be done.
+    pub(super) fn look(&mut self, look: &Look<'_>) -> Option<Act> {
+        if self.pending != Pending::Nothing {
+            return None;
+        }
+        self.now = look.now;
+        self.direct = look.report.direct;
+        self.has_broker = look.report.broker.kind != "none";
+        self.sources.clone_from(look.sources);
+        let known = self.known.replace(look.flagged);
+        if known.is_some_and(|known| known.version != look.flagged.version) {
+            self.flipped_by_hand(look);
+        }
+        self.measure(look);
+        self.watch_over(look);
+        self.figures = self.figures_of(look);
+        if self.rollback.as_ref().is_some_and(|one| !one.is_over()) {
+            return self.roll_on(look);
+        }
+        if self.run.as_ref().is_some_and(|run| run.paused.is_none()) {
+            return self.proceed(look);
+        }
+        self.come_back(look)
+    }
+
+    /// The answer to `Act::Set`.
+    pub(super) fn turned(&mut self, modes: Modes, answer: Result<u64, FlagError>, now: Now) {
+        self.now = now;
+        if let Ok(version) = answer {
+            self.known = Some(Flagged { modes, version });
+        }
+        match std::mem::replace(&mut self.pending, Pending::Nothing) {
+            Pending::Enter(phase) => self.entered(phase, answer, now),
+            Pending::Return => self.returned(answer, now),
+            Pending::Flip => self.flipped(answer, now),
+            Pending::Settle | Pending::Nothing => (),
+        }
+    }
+
+    /// The answer to `Act::Settle`.
+    pub(super) fn settled(&mut self, in_time: bool, now: Now) {
+        self.now = now;
+        self.pending = Pending::Nothing;
+        if let Some(rollback) = self.rollback.as_mut().filter(|one| !one.is_over()) {
+            rollback.settled(in_time, now);
+            self.hurry += 1;
+        }
+    }
+
+    /// A run of the canary ended.
+    pub(super) fn flew(&mut self, flight: Flight) {
+        self.guard.flew(flight.passed(), self.config.canary_runs);
+        self.flights.add(flight);
+    }
+
+    /// Whether the canary should run now and then, and a number that changes when it should at once.
+    pub(super) fn wants_canary(&self) -> (bool, u64) {
+        let rolls = self.rollback.as_ref().is_some_and(|one| !one.is_over());
+        let always = self.config.guard == GuardSetting::Always && self.uses_broker();
+        (self.run.is_some() || rolls || always, self.hurry)
+    }
+
+    /// What is to be told since the last time.
+    pub(super) fn take_told(&mut self) -> Vec<Told> {
+        std::mem::take(&mut self.told)
+    }
+
+    /// Who asked for the rollback that an event tells the beginning of.
+    pub(super) fn begun(&self, event: &str) -> Option<Cause> {
+        let rollback = self.rollback.as_ref()?;
+        (event == "migration.rollback_started").then_some(rollback.cause)
+    }
+
+    fn uses_broker(&self) -> bool {
+        self.known.is_some_and(|known| known.modes.use_broker())
+    }
+
+    /// Keeps measuring a baseline while one is open, or wanted for a guard that always is armed.
+    fn measure(&mut self, look: &Look<'_>) {
+        let (now_ms, config) = (look.now.mono_ms, &self.config);
+        if self.baseline.is_none() && config.guard == GuardSetting::Always {
+            self.baseline = Some(Baseline::begin(now_ms, look.sources));
+        }
+        if let Some(baseline) = &mut self.baseline {
+            baseline.look(now_ms, look.sources, config);
+        }
+    }
+
+    fn armed(&self) -> Armed {
+        let rolls = self.rollback.as_ref().is_some_and(|one| !one.is_over());
+        let setting = self.config.guard;
+        let broker = setting != GuardSetting::Off && self.uses_broker() && self.direct && !rolls;
+        let migrates = self
+            .run
+            .as_ref()
+            .is_some_and(|run| run.phase != Phase::Baseline);
+        Armed {
+            broker,
+            others: broker && (migrates || setting == GuardSetting::Always),
+        }
+    }
+
+    /// Asks the guard.
+    fn watch_over(&mut self, look: &Look<'_>) {
+        let sight = Sight {
+            now_ms: look.now.mono_ms,
+            silent: look.report.broker.silent,
+            sources: look.sources,
+            baseline: self.baseline.as_ref(),
+            armed: self.armed(),
+            config: &self.config,
+        };
+        if let Some(broken) = self.guard.look(&sight) {
+            self.roll_back(Cause::Rule(broken.rule), broken.reason, look.now);
+        }
+    }
+
+    /// Remembers a step, tells of it.
+    fn tell(&mut self, event: &'static str, text: String) {
+        self.note(event, text, false);
+    }
+
+    fn warn(&mut self, event: &'static str, text: String) {
+        self.note(event, text, true);
+    }
+
+    fn note(&mut self, event: &'static str, text: String, is_warning: bool) {
+        let run = self.run.as_ref();
+        self.history.push_back(StepReport {
+            at: self.now.wall,
+            event,
+            phase: run.map(|run| run.phase.as_str()),
+            text: text.clone(),
+            figures: self.figures.clone(),
+        });
+        while self.history.len() > self.config.history_max {
+            self.history.pop_front();
+        }
+        self.told.push(Told {
+            event,
+            text,
+            is_warning,
+        });
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+//! What an operator may ask for, and why it is refused.
+
+use super::{Run, State, Tally};
+use crate::{
+    api::{MigrationAction, MigrationDraft, MigrationMode},
+    migration::{baseline::Baseline, phase::Phase, plan::Plan, rollback::Cause},
+    model::Span,
+    ports::MigrationRefusal,
+    registry::Now,
+};
+
+type Taken = Result<(), MigrationRefusal>;
+
+fn refused(why: impl Into<String>) -> Taken {
+    Err(MigrationRefusal(why.into()))
+}
+
+impl State {
+    /// Takes an operator's word, to be acted on at the next look.
+    pub(in crate::migration) fn ask(&mut self, draft: MigrationDraft, now: Now) -> Taken {
+        self.now = now;
+        if self.rollback.as_ref().is_some_and(|one| !one.is_over()) {
+            return refused(
+                "a rollback is under way: wait for its report, or turn the flag by hand",
+            );
+        }
+        match draft.action {
+            MigrationAction::Start => self.start(draft, now),
+            MigrationAction::Advance => self.advance(now),
+            MigrationAction::Rollback => self.roll_back_by_hand(now),
+            MigrationAction::Pause => self.pause_by_hand(),
+            MigrationAction::Resume => self.resume(now),
+        }
+    }
+
+    fn start(&mut self, draft: MigrationDraft, now: Now) -> Taken {
+        if let Some(run) = &self.run {
+            let how = match run.paused {
+                Some(_) => "is paused: resume it, or roll back",
+                None => "runs already",
+            };
+            return refused(format!("a migration {how} (phase \"{}\")", run.phase));
+        }
+        let Some(known) = self.known else {
+            return refused("the daemon has just started: ask again");
+        };
+        if !self.has_broker {
+            return refused(
+                "there is no broker to migrate to: set broker.listen or transport.amqp_url",
+            );
+        }
+        if !self.direct {
+            return refused("transport.direct is \"off\": the migration is behind you");
+        }
+        if Plan::from(known.modes).is_empty() {
+            return refused("nothing to migrate: every channel goes by way of the broker already");
+        }
+        let mode = draft.mode.unwrap_or(self.config.mode);
+        let soak = draft.soak.unwrap_or(self.config.soak);
+        self.comes_back = None;
+        self.completed = false;
+        self.tally = Tally::default();
+        self.run = Some(Run::begin(known.modes, mode, soak, now));
+        self.baseline = Some(Baseline::begin(now.mono_ms, &self.sources));
+        self.guard.start_over(now.mono_ms, &self.sources);
+        self.hurry += 1;
+        let how = match mode {
+            MigrationMode::Auto => "by itself",
+            MigrationMode::Step => "step by step",
+        };
+        self.tell(
+            "migration.started",
+            format!(
+                "{how}, baseline {}, soak {}, from {}",
+                Span(self.config.baseline),
+                Span(soak),
+                known.modes
+            ),
+        );
+        Ok(())
+    }
+
+    fn advance(&mut self, now: Now) -> Taken {
+        let config = &self.config;
+        let Some(run) = &mut self.run else {
+            return refused("nothing to advance: no migration runs");
+        };
+        if run.paused.is_some() {
+            return refused("the migration is paused: resume it first");
+        }
+        let left = run.left(config, now);
+        let waits_for = match &run.waits_for {
+            None => return refused("the phase has only just begun: ask again"),
+            Some(waits_for) => waits_for.iter().filter(|what| !is_time(what)),
+        };
+        let waits_for: Vec<_> = waits_for.map(String::as_str).collect();
+        if !waits_for.is_empty() {
+            let waits_for = waits_for.join("; ");
+            return refused(format!("phase \"{}\" waits for {waits_for}", run.phase));
+        }
+        if run.phase == Phase::Baseline && !left.is_zero() {
+            let left = left.as_secs_f64();
+            return refused(format!("the baseline is measured for {left:.0} s more"));
+        }
+        run.advance = true;
+        Ok(())
+    }
+
+    fn roll_back_by_hand(&mut self, now: Now) -> Taken {
+        if self.run.is_none() && !self.uses_broker() {
+            return refused("nothing to roll back: every channel is direct");
+        }
+        if !self.direct {
+            return refused("transport.direct is \"off\": there is nothing to go back to");
+        }
+        self.tally = Tally::default();
+        self.roll_back(Cause::ByHand, "an operator asked for it".to_owned(), now);
+        Ok(())
+    }
+
+    fn pause_by_hand(&mut self) -> Taken {
+        match &self.run {
+            None => refused("nothing to pause: no migration runs"),
+            Some(run) if run.paused.is_some() => refused("the migration is paused already"),
+            Some(_) => {
+                self.pause("an operator asked for it".to_owned());
+                Ok(())
+            }
+        }
+    }
+
+    fn resume(&mut self, now: Now) -> Taken {
+        match &self.run {
+            None => refused("nothing to resume: no migration runs"),
+            Some(run) if run.paused.is_none() => refused("the migration is not paused"),
+            Some(_) => {
+                self.go_on_after_pause(now);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What an operator need not wait for.
+fn is_time(what: &str) -> bool {
+    what.starts_with("the soak: ") || what == "an operator's advance"
+}

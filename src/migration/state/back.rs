@@ -1,0 +1,244 @@
+//! Back to direct, and from there, some time later, on again. A flip by hand wins over both.
+
+use std::time::Duration;
+
+use super::{Act, ComesBack, Look, Pending, State, Tally, millis};
+use crate::{
+    migration::{
+        config::ReturnSetting,
+        phase::Phase,
+        plan::Plan,
+        rollback::{Cause, Next, Rollback},
+    },
+    model::{Mode, Modes, Span, Timestamp},
+    ports::FlagError,
+    registry::Now,
+};
+
+/// A broker that is not back yet is asked again after so many milliseconds.
+const RETRY_MS: u64 = 5_000;
+
+impl State {
+    /// Begins a rollback; one that is under way goes on.
+    pub(super) fn roll_back(&mut self, cause: Cause, reason: String, now: Now) {
+        if self.rollback.as_ref().is_some_and(|one| !one.is_over()) {
+            return;
+        }
+        let direct = Modes::all(Mode::Direct);
+        let from = self.known.map_or(direct, |known| known.modes);
+        let mut rollback = Rollback::begin(cause, reason.clone(), from, now);
+        self.warn(
+            "migration.rollback_started",
+            format!("back to direct ({}): {reason}", cause.as_str()),
+        );
+        rollback.run = self.run.take();
+        self.rollback = Some(rollback);
+        self.comes_back = None;
+        self.completed = false;
+        self.guard.start_over(now.mono_ms, &self.sources);
+    }
+
+    /// The next stage of the rollback.
+    pub(super) fn roll_on(&mut self, look: &Look<'_>) -> Option<Act> {
+        let rollback = self.rollback.as_mut()?;
+        let next = rollback.next(look, &self.flights, self.baseline.as_ref(), &self.config);
+        let over = rollback.is_over();
+        let act = match next {
+            Next::Act(act) => Some(act),
+            Next::Wait | Next::Over => None,
+        };
+        self.pending = match act {
+            Some(Act::Set { .. }) => Pending::Flip,
+            Some(Act::Settle(_)) => Pending::Settle,
+            None => Pending::Nothing,
+        };
+        if over {
+            self.rolled_back(look.now);
+        }
+        act
+    }
+
+    pub(super) fn flipped(&mut self, answer: Result<u64, FlagError>, now: Now) {
+        let Some(rollback) = self.rollback.as_mut().filter(|one| !one.is_over()) else {
+            return;
+        };
+        rollback.flipped(answer, now);
+        if rollback.is_over() {
+            self.rolled_back(now);
+        }
+    }
+
+    fn rolled_back(&mut self, now: Now) {
+        let Some(rollback) = &mut self.rollback else {
+            return;
+        };
+        let (cause, from, run) = (rollback.cause, rollback.report.from, rollback.run.take());
+        let text = summary(rollback);
+        let flipped = rollback.is_flipped();
+        self.warn("migration.rolled_back", text);
+        if !flipped || !matches!(cause, Cause::Rule(_)) || !from.use_broker() {
+            return;
+        }
+        let forgotten = millis(self.config.returns_forgotten);
+        if now.mono_ms.saturating_sub(self.tally.last_ms) >= forgotten {
+            self.tally = Tally::default();
+        }
+        self.tally.rollbacks += 1;
+        self.tally.last_ms = now.mono_ms;
+        let by_itself = self.config.r#return == ReturnSetting::Auto
+            && self.tally.returns < self.config.returns_max;
+        self.comes_back = Some(ComesBack {
+            modes: from,
+            run,
+            not_before: later(now, self.cool_down()),
+            by_itself,
+            error: None,
+        });
+    }
+
+    /// Doubled with each further rollback.
+    fn cool_down(&self) -> Duration {
+        let doublings = self.tally.rollbacks.saturating_sub(1).min(30);
+        let wait = self.config.cool_down.saturating_mul(1 << doublings);
+        wait.min(self.config.cool_down_max)
+    }
+
+    /// Turns the flag back when the cool-down is over; whether the broker is there shows then.
+    pub(super) fn come_back(&mut self, look: &Look<'_>) -> Option<Act> {
+        let comes_back = self.comes_back.as_ref().filter(|one| one.by_itself)?;
+        if self.run.is_some() || look.now.mono_ms < comes_back.not_before.mono_ms {
+            return None;
+        }
+        self.pending = Pending::Return;
+        Some(Act::Set {
+            modes: comes_back.modes,
+            only_if: look.flagged.version,
+        })
+    }
+
+    pub(super) fn returned(&mut self, answer: Result<u64, FlagError>, now: Now) {
+        let Some(mut comes_back) = self.comes_back.take() else {
+            return;
+        };
+        match answer {
+            Ok(_) => {
+                self.tally.returns += 1;
+                self.tally.last_ms = now.mono_ms;
+                self.guard.start_over(now.mono_ms, &self.sources);
+                let (n, max) = (self.tally.returns, self.config.returns_max);
+                let mut text = format!(
+                    "the broker is back: {} (return {n} of {max})",
+                    comes_back.modes
+                );
+                if let Some(mut run) = comes_back.run.take() {
+                    run.enter(run.phase, now);
+                    text = format!("{text}; the migration goes on at \"{}\"", run.phase);
+                    self.run = Some(run);
+                }
+                self.hurry += 1;
+                self.tell("migration.returned", text);
+            }
+            Err(FlagError::Changed) => self.comes_back = Some(comes_back),
+            Err(error) => {
+                comes_back.error = Some(error.to_string());
+                comes_back.not_before = later(now, Duration::from_millis(RETRY_MS));
+                self.comes_back = Some(comes_back);
+            }
+        }
+    }
+
+    /// Somebody else turned the flag: that wins.
+    pub(super) fn flipped_by_hand(&mut self, look: &Look<'_>) {
+        let modes = look.flagged.modes;
+        self.guard.start_over(look.now.mono_ms, look.sources);
+        self.tally = Tally::default();
+        self.completed = false;
+        if let Some(rollback) = self.rollback.as_mut().filter(|one| !one.is_over()) {
+            rollback.overruled(look.now);
+            rollback.run = None;
+            let text = format!("the flag was turned by hand: {modes}; the rollback ends here");
+            self.warn("migration.overruled", text);
+            return;
+        }
+        if self.comes_back.take().is_some_and(|one| one.by_itself) {
+            let text =
+                format!("the flag was turned by hand: {modes}; there is no return by itself");
+            self.warn("migration.overruled", text);
+        }
+        if self.run.is_some() {
+            self.pause(format!("the flag was turned by hand: {modes}"));
+        }
+    }
+
+    /// The migration after a pause: from the flag as it is now.
+    pub(super) fn go_on_after_pause(&mut self, now: Now) {
+        let modes = self
+            .known
+            .map_or(Modes::all(Mode::Direct), |known| known.modes);
+        let Some(run) = &mut self.run else { return };
+        run.paused = None;
+        let phase = match run.plan.place(modes, run.phase) {
+            Some(phase) => phase,
+            None => {
+                run.plan = Plan::from(modes);
+                run.plan
+                    .place(modes, Phase::Done)
+                    .unwrap_or(Phase::Baseline)
+            }
+        };
+        run.enter(phase, now);
+        self.hurry += 1;
+        self.tell(
+            "migration.resumed",
+            format!("goes on at \"{phase}\": {modes}"),
+        );
+    }
+}
+
+fn summary(rollback: &Rollback) -> String {
+    let report = &rollback.report;
+    let flipped = match report.flipped_ms {
+        Some(ms) => format!("direct after {ms:.0} ms"),
+        None => "not direct".to_owned(),
+    };
+    let drained = match report.drained {
+        Some(true) => ", drained",
+        Some(false) => ", not drained in time",
+        None => "",
+    };
+    let canary = match report.canary_passed {
+        Some(true) => ", the canary passes",
+        Some(false) => ", the canary fails",
+        None => "",
+    };
+    let mut text = format!("{}: {flipped}{drained}{canary}", report.stage);
+    for note in &report.notes {
+        text = format!("{text}; {note}");
+    }
+    text
+}
+
+fn later(now: Now, wait: Duration) -> Now {
+    let wait = millis(wait);
+    Now {
+        mono_ms: now.mono_ms.saturating_add(wait),
+        wall: Timestamp(now.wall.0.saturating_add_unsigned(wait)),
+    }
+}
+
+impl State {
+    /// The cool-down in words, for the report.
+    pub(super) fn cools_down(&self) -> Option<String> {
+        let comes_back = self.comes_back.as_ref()?;
+        let left = comes_back
+            .not_before
+            .mono_ms
+            .saturating_sub(self.now.mono_ms);
+        let left = Span(Duration::from_secs(left.div_ceil(1000)));
+        Some(if comes_back.by_itself {
+            format!("the broker, which is asked in {left}")
+        } else {
+            "an operator: start again, or turn the flag".to_owned()
+        })
+    }
+}

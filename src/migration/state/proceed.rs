@@ -1,0 +1,356 @@
+//! From phase to phase: what must hold before one is left, and what happens when it does not.
+
+use std::time::Duration;
+
+use super::{Act, Look, Pending, Run, State, millis};
+use crate::{
+    api::{Comparison, Figure, MigrationMode},
+    migration::{
+        config::Config, guard::Rule, phase::Phase, plan::Plan, rollback::Cause, window::share,
+    },
+    model::{Channel, Modes, Span},
+    ports::FlagError,
+    registry::Now,
+};
+
+/// A phase whose flag can't be turned is tried again after so many milliseconds.
+const RETRY_MS: u64 = 5_000;
+
+impl Run {
+    pub(super) fn begin(modes: Modes, mode: MigrationMode, soak: Duration, now: Now) -> Self {
+        let mut run = Self {
+            plan: Plan::from(modes),
+            phase: Phase::Baseline,
+            mode,
+            soak,
+            entered: Vec::new(),
+            entered_ms: now.mono_ms,
+            soaks_ms: now.mono_ms,
+            mark: None,
+            paused: None,
+            advance: false,
+            waits_for: None,
+            told_waiting: false,
+            retry_ms: 0,
+            error: None,
+        };
+        run.enter(Phase::Baseline, now);
+        run
+    }
+
+    /// Begins a phase, or begins it anew.
+    pub(super) fn enter(&mut self, phase: Phase, now: Now) {
+        self.phase = phase;
+        self.entered.retain(|(known, _)| *known < phase);
+        self.entered.push((phase, now.wall));
+        self.entered_ms = now.mono_ms;
+        self.soaks_ms = now.mono_ms;
+        self.mark = None;
+        self.advance = false;
+        self.waits_for = None;
+        self.told_waiting = false;
+        self.error = None;
+    }
+
+    /// How long the present phase lasts at least.
+    pub(super) fn lasts(&self, config: &Config) -> Duration {
+        match self.phase {
+            Phase::Baseline => config.baseline,
+            _ => self.soak,
+        }
+    }
+
+    /// What is left of that.
+    pub(super) fn left(&self, config: &Config, now: Now) -> Duration {
+        let gone = now.mono_ms.saturating_sub(self.soaks_ms);
+        self.lasts(config)
+            .saturating_sub(Duration::from_millis(gone))
+    }
+}
+
+impl State {
+    /// Leaves the phase when all holds; says what it waits for when not.
+    pub(super) fn proceed(&mut self, look: &Look<'_>) -> Option<Act> {
+        let now = look.now;
+        self.compare(look);
+        if let Some(run) = self.run.as_mut().filter(|run| now.mono_ms >= run.retry_ms) {
+            run.error = None;
+        }
+        let mut waits_for = self.obstacles(look);
+        let run = self.run.as_mut()?;
+        let left = run.left(&self.config, now);
+        let soaked = left.is_zero() || (run.advance && run.phase != Phase::Baseline);
+        let ready = waits_for.is_empty() && soaked;
+        if !left.is_zero() {
+            waits_for.push(format!("the soak: {} left", whole_seconds(left)));
+        }
+        if ready && (run.mode == MigrationMode::Auto || run.advance) {
+            run.waits_for = Some(Vec::new());
+            return self.go_on(look);
+        }
+        if ready {
+            waits_for.push("an operator's advance".to_owned());
+        }
+        run.waits_for = Some(waits_for);
+        if left.is_zero() {
+            self.wait_on(look, ready);
+        }
+        None
+    }
+
+    /// Notes what the phase compares from its first look on.
+    fn compare(&mut self, look: &Look<'_>) {
+        let Some(run) = &mut self.run else { return };
+        if let Some(channel) = run.phase.compares() {
+            run.mark.get_or_insert_with(|| comparison(look, channel));
+        }
+    }
+
+    /// Where the two ways disagreed, the phase soaks anew.
+    fn soak_anew(&mut self, look: &Look<'_>) {
+        let Some(run) = &mut self.run else { return };
+        let Some((channel, mark)) = run.phase.compares().zip(run.mark) else {
+            return;
+        };
+        let seen = comparison(look, channel);
+        if disagreement(&self.config, channel, difference(seen, mark)).is_some() {
+            run.soaks_ms = look.now.mono_ms;
+            run.mark = Some(seen);
+        }
+    }
+
+    /// What stands in the way of the next phase, but for time.
+    fn obstacles(&self, look: &Look<'_>) -> Vec<String> {
+        let mut out = Vec::new();
+        let Some(run) = &self.run else { return out };
+        let config = &self.config;
+        let broker = &look.report.broker;
+        if look.flagged.modes.use_broker() && (broker.silent.is_some() || broker.state != "up") {
+            out.push(match &broker.error {
+                Some(error) => format!("the broker, which does not answer: {error}"),
+                None => "the broker, which does not answer".to_owned(),
+            });
+        }
+        if let Some(channel) = run.phase.compares() {
+            let seen = comparison(look, channel);
+            let seen = difference(seen, run.mark.unwrap_or(seen));
+            if seen.compared < config.compared_min {
+                out.push(format!(
+                    "{channel} to be compared: {} of {} were",
+                    seen.compared, config.compared_min
+                ));
+            }
+            out.extend(disagreement(config, channel, seen));
+        }
+        out.extend(lag(look, config.lag_max));
+        match self.flights.since(run.entered_ms) {
+            None => out.push("the canary's first run in this phase".to_owned()),
+            Some(flight) => out.extend(
+                flight
+                    .stumble()
+                    .map(|(step, error)| format!("the canary, which fails: {step}: {error}")),
+            ),
+        }
+        if let Some(rule) = self.guard.is_uneasy() {
+            out.push(format!("the guard's rule {} to hold", rule.as_str()));
+        }
+        out.extend(
+            run.error
+                .iter()
+                .map(|error| format!("the flag, which could not be turned: {error}")),
+        );
+        out
+    }
+
+    fn go_on(&mut self, look: &Look<'_>) -> Option<Act> {
+        let run = self.run.as_mut()?;
+        if run.phase == Phase::Baseline
+            && let Some(baseline) = &mut self.baseline
+        {
+            baseline.close();
+        }
+        let (phase, modes) = run.plan.after(run.phase)?;
+        if phase == Phase::Done {
+            self.complete(look.now);
+            return None;
+        }
+        if modes == look.flagged.modes {
+            self.enter(phase, look.now);
+            return None;
+        }
+        self.pending = Pending::Enter(phase);
+        Some(Act::Set {
+            modes,
+            only_if: look.flagged.version,
+        })
+    }
+
+    /// The soak is over and the phase can't be left.
+    fn wait_on(&mut self, look: &Look<'_>, ready: bool) {
+        let phase_max = millis(self.config.phase_max);
+        let Some(run) = &mut self.run else { return };
+        let waits_for = run.waits_for.clone().unwrap_or_default().join("; ");
+        let (phase, waited) = (run.phase, look.now.mono_ms - run.entered_ms);
+        let by_itself = run.mode == MigrationMode::Auto && phase_max > 0 && !ready;
+        if !std::mem::replace(&mut run.told_waiting, true) {
+            self.tell(
+                "migration.waiting",
+                format!("phase \"{phase}\" waits for {waits_for}"),
+            );
+        }
+        if !by_itself || waited < phase_max {
+            self.soak_anew(look);
+            return;
+        }
+        let text = format!(
+            "phase \"{phase}\" could not be left for {}: {waits_for}",
+            Span(self.config.phase_max)
+        );
+        if phase == Phase::Baseline {
+            self.pause(text);
+        } else {
+            self.roll_back(Cause::PhaseMax, text, look.now);
+        }
+    }
+
+    /// The answer to the turn of the flag for a phase.
+    pub(super) fn entered(&mut self, phase: Phase, answer: Result<u64, FlagError>, now: Now) {
+        match answer {
+            Ok(_) => self.enter(phase, now),
+            // The next look finds out who did, and pauses.
+            Err(FlagError::Changed) => (),
+            Err(error) => {
+                if let Some(run) = &mut self.run {
+                    run.error = Some(error.to_string());
+                    run.retry_ms = now.mono_ms + RETRY_MS;
+                }
+            }
+        }
+    }
+
+    fn enter(&mut self, phase: Phase, now: Now) {
+        let Some(run) = &mut self.run else { return };
+        run.enter(phase, now);
+        self.hurry += 1;
+        let modes = self.known.map(|known| known.modes.to_string());
+        let modes = modes.unwrap_or_default();
+        self.tell(
+            "migration.phase",
+            format!("phase \"{phase}\" began: {modes}"),
+        );
+    }
+
+    fn complete(&mut self, now: Now) {
+        if let Some(run) = &mut self.run {
+            run.enter(Phase::Done, now);
+        }
+        let text = "every channel goes by way of the broker".to_owned();
+        self.tell("migration.completed", text);
+        self.run = None;
+        self.completed = true;
+    }
+
+    pub(super) fn pause(&mut self, why: String) {
+        if let Some(run) = &mut self.run {
+            run.paused = Some(why.clone());
+        }
+        self.warn("migration.paused", why);
+    }
+
+    /// The figures that go with a step.
+    pub(super) fn figures_of(&self, look: &Look<'_>) -> Vec<Figure> {
+        let mut figures = Vec::new();
+        let values = [
+            ("register_p95_ms", Rule::RegisterLatency),
+            ("discover_p95_ms", Rule::DiscoverLatency),
+            ("delivery_p95_ms", Rule::DeliveryLatency),
+            ("discovery_failures", Rule::DiscoveryFailures),
+            ("canary_failures", Rule::CanaryFailures),
+        ];
+        for (name, rule) in values {
+            figures.extend(self.guard.value(rule).map(|value| (name, value)));
+        }
+        let Some(run) = &self.run else {
+            return figures;
+        };
+        if let Some((channel, mark)) = run.phase.compares().zip(run.mark) {
+            let seen = difference(comparison(look, channel), mark);
+            figures.extend([
+                ("compared", number(seen.compared)),
+                ("missing", number(seen.missing)),
+                ("late", number(seen.late)),
+                ("different", number(seen.different)),
+            ]);
+        }
+        let lag = look.report.channels.iter().filter_map(|one| one.lag).max();
+        figures.extend(lag.map(|lag| ("lag", number(lag))));
+        figures
+    }
+}
+
+fn comparison(look: &Look<'_>, channel: Channel) -> Comparison {
+    let report = look.report.channel(channel);
+    report.map_or_else(Comparison::default, |report| report.comparison)
+}
+
+fn difference(seen: Comparison, mark: Comparison) -> Comparison {
+    Comparison {
+        compared: seen.compared.saturating_sub(mark.compared),
+        missing: seen.missing.saturating_sub(mark.missing),
+        late: seen.late.saturating_sub(mark.late),
+        different: seen.different.saturating_sub(mark.different),
+    }
+}
+
+/// In what the two ways disagree by more than is allowed.
+fn disagreement(config: &Config, channel: Channel, seen: Comparison) -> Option<String> {
+    let kinds = [
+        (
+            seen.missing,
+            config.missing_max,
+            "came by the direct way alone",
+        ),
+        (seen.late, config.late_max, "came late over the broker"),
+        (
+            seen.different,
+            config.different_max,
+            "said something else over the broker",
+        ),
+    ];
+    // What came by one way alone may not be among what was compared.
+    let whole = seen.compared.max(1);
+    let mut broken = kinds
+        .into_iter()
+        .filter(|(count, max, _)| share(*count, whole) > *max);
+    broken.next().map(|(count, _, what)| {
+        format!(
+            "both ways of {channel} to agree: {count} of {} {what}",
+            seen.compared
+        )
+    })
+}
+
+fn lag(look: &Look<'_>, max: u64) -> Option<String> {
+    let behind = look
+        .report
+        .channels
+        .iter()
+        .filter(|one| one.mode.uses_broker());
+    let mut behind = behind.filter_map(|one| Some((one.channel, one.lag?)));
+    let (channel, lag) = behind.find(|(_, lag)| *lag > max)?;
+    Some(format!("{channel}, which is {lag} behind"))
+}
+
+fn whole_seconds(left: Duration) -> Span {
+    Span(Duration::from_secs(
+        left.as_millis()
+            .div_ceil(1000)
+            .try_into()
+            .unwrap_or(u64::MAX),
+    ))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+fn number(count: u64) -> f64 {
+    count as f64
+}

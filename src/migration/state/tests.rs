@@ -1,0 +1,5 @@
+mod back;
+mod fixture;
+mod noise;
+mod phases;
+mod rules;

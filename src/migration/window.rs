@@ -1,0 +1,201 @@
+//! Windows: what was measured between two looks, once there is enough of it.
+
+use std::time::Duration;
+
+use crate::telemetry::LatencySnapshot;
+
+/// The share of a window's latencies that is within what is judged.
+const SHARE: f64 = 0.95;
+/// A window that has too few samples for so many times its length begins anew.
+const STALE_AFTER: u64 = 12;
+
+/// What is measured of latencies.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Measured {
+    Register,
+    Discover,
+    Delivery,
+}
+
+impl Measured {
+    pub(super) const ALL: [Self; 3] = [Self::Register, Self::Discover, Self::Delivery];
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Register => "register",
+            Self::Discover => "discover",
+            Self::Delivery => "delivery",
+        }
+    }
+}
+
+/// What the daemon has measured since its start.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sources {
+    /// By `Measured`.
+    pub(super) latencies: [LatencySnapshot; 3],
+    /// Discovery requests over REST that failed.
+    pub(super) failed: u64,
+    /// Those over AMQP that were answered, and that failed.
+    pub(super) amqp_answered: u64,
+    pub(super) amqp_failed: u64,
+}
+
+impl Sources {
+    pub(super) fn of(&self, what: Measured) -> &LatencySnapshot {
+        &self.latencies[what as usize]
+    }
+}
+
+/// How large a window must be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Size {
+    pub(super) span: Duration,
+    pub(super) samples_min: u64,
+}
+
+impl Size {
+    fn span_ms(self) -> u64 {
+        u64::try_from(self.span.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// A window that is full.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Closed<T> {
+    Full(T),
+    /// Next to nothing happened for a long time.
+    Stale,
+}
+
+/// Latencies in a window.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Tail {
+    pub(super) p95: Duration,
+    pub(super) samples: u64,
+}
+
+/// A window of latencies under way.
+#[derive(Clone, Debug)]
+pub(super) struct Window {
+    began_ms: u64,
+    from: LatencySnapshot,
+}
+
+impl Window {
+    pub(super) fn begin(now_ms: u64, seen: &LatencySnapshot) -> Self {
+        Self {
+            began_ms: now_ms,
+            from: seen.clone(),
+        }
+    }
+
+    /// What was measured, when the window is full; then the next one begins.
+    pub(super) fn close(
+        &mut self,
+        now_ms: u64,
+        seen: &LatencySnapshot,
+        size: Size,
+    ) -> Option<Closed<Tail>> {
+        let age = now_ms.saturating_sub(self.began_ms);
+        if age < size.span_ms() {
+            return None;
+        }
+        let closed = match self.tail(seen) {
+            Some(tail) if tail.samples >= size.samples_min => Closed::Full(tail),
+            _ if age >= size.span_ms().saturating_mul(STALE_AFTER) => Closed::Stale,
+            _ => return None,
+        };
+        *self = Self::begin(now_ms, seen);
+        Some(closed)
+    }
+
+    /// What was measured so far.
+    pub(super) fn tail(&self, seen: &LatencySnapshot) -> Option<Tail> {
+        let window = seen.since(&self.from);
+        let p95 = window.quantile(SHARE)?;
+        Some(Tail {
+            p95,
+            samples: window.count(),
+        })
+    }
+}
+
+/// A window of discovery requests under way.
+#[derive(Clone, Debug)]
+pub(super) struct FailureWindow {
+    began_ms: u64,
+    from: Requests,
+}
+
+#[derive(Clone, Debug)]
+struct Requests {
+    rest: LatencySnapshot,
+    failed: u64,
+    answered: u64,
+}
+
+impl Requests {
+    fn of(sources: &Sources) -> Self {
+        Self {
+            rest: sources.of(Measured::Discover).clone(),
+            failed: sources.failed + sources.amqp_failed,
+            answered: sources.amqp_answered,
+        }
+    }
+}
+
+impl FailureWindow {
+    pub(super) fn begin(now_ms: u64, sources: &Sources) -> Self {
+        Self {
+            began_ms: now_ms,
+            from: Requests::of(sources),
+        }
+    }
+
+    /// The share of requests that failed, when the window is full; then the next one begins.
+    pub(super) fn close(
+        &mut self,
+        now_ms: u64,
+        sources: &Sources,
+        size: Size,
+    ) -> Option<Closed<f64>> {
+        let age = now_ms.saturating_sub(self.began_ms);
+        if age < size.span_ms() {
+            return None;
+        }
+        let seen = Requests::of(sources);
+        let failed = seen.failed.saturating_sub(self.from.failed);
+        let answered = seen.rest.since(&self.from.rest).count()
+            + seen.answered.saturating_sub(self.from.answered);
+        let closed = if failed + answered >= size.samples_min {
+            Closed::Full(share(failed, failed + answered))
+        } else if age >= size.span_ms().saturating_mul(STALE_AFTER) {
+            Closed::Stale
+        } else {
+            return None;
+        };
+        *self = Self::begin(now_ms, sources);
+        Some(closed)
+    }
+}
+
+/// What part of `whole` is `part`.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts within a window are far below 2^52"
+)]
+pub(super) fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 {
+        return 0.0;
+    }
+    part as f64 / whole as f64
+}
+
+/// Milliseconds with a fraction.
+pub(super) fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+#[cfg(test)]
+mod tests;
