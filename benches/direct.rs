@@ -22,7 +22,7 @@ use musterd::{
     registry::{self, Registry},
     telemetry::Metrics,
     transport::{
-        CallbackError, Callbacks, Config, Delivery, DirectMetrics, Filter, Start, Webhooks,
+        CallbackError, Callbacks, Config, Delivery, DirectMetrics, Filter, Horizon, Start, Webhooks,
     },
 };
 use tokio::{
@@ -138,6 +138,7 @@ fn registration(n: usize) -> Registration {
         tags: Box::default(),
         version: "1.0.0".into(),
         ttl: Duration::from_secs(300),
+        lease: musterd::model::LeaseKind::Ttl,
         weight: 1,
         zone: None,
         checks: Box::default(),
@@ -147,7 +148,12 @@ fn registration(n: usize) -> Registration {
 async fn callbacks(subscribers: usize, events: usize, pace: Pace) {
     let registry = Registry::new(registry::Config::default());
     let metrics = DirectMetrics::new(&Metrics::default());
-    let room = Callbacks::new(registry.clone(), Config::default(), metrics);
+    let room = Callbacks::new(
+        registry.clone(),
+        Config::default(),
+        Horizon::default(),
+        metrics,
+    );
     let moments = Arc::new(Moments::new(events, subscribers));
     let mut subscriptions = Vec::new();
     for subscriber in 0..subscribers {
@@ -171,7 +177,13 @@ async fn webhooks(subscribers: usize, events: usize, pace: Pace) {
     let outbound = outbound::Client::new(&outbound::Config::default(), &metrics);
     let outbound = outbound.expect("a client");
     let metrics = DirectMetrics::new(&metrics);
-    let room = Webhooks::new(registry.clone(), Config::default(), outbound, metrics);
+    let room = Webhooks::new(
+        registry.clone(),
+        Config::default(),
+        Horizon::default(),
+        outbound,
+        metrics,
+    );
     let moments = Arc::new(Moments::new(events, subscribers));
     let mut receivers = JoinSet::new();
     for subscriber in 0..subscribers {

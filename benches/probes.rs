@@ -183,6 +183,7 @@ fn registration(i: u32, kind: CheckKind) -> Registration {
         tags: Box::default(),
         version: "1.0.0".into(),
         ttl: Duration::from_secs(300),
+        lease: musterd::model::LeaseKind::Ttl,
         weight: 1,
         zone: None,
         checks: [check].into(),

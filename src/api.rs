@@ -15,6 +15,7 @@ mod limits;
 mod migration;
 mod patch;
 mod pieces;
+mod probing;
 mod problem;
 mod read;
 mod registration;
@@ -42,8 +43,9 @@ pub use self::{
     },
     patch::Patch,
     pieces::SnapshotWriter,
+    probing::{CheckRequest, CheckVerdict},
     problem::{FieldError, Problem},
-    registration::{Parsed, registration},
+    registration::{Parsed, connection_needed, registration},
     route::{RouteShape, route},
     seen::Seen,
     transport::{BrokerReport, ChannelReport, Comparison, FlagDraft, TransportReport},

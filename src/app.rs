@@ -1,33 +1,37 @@
 //! The composition root: builds each room, implements the ports, gives each room only what it needs.
 
 mod adapters;
+#[cfg_attr(not(feature = "amqp"), path = "app/no_amqp.rs")]
+mod amqp;
 mod broker;
 mod canary;
-mod direct_only;
 mod migrate;
 mod sizes;
+mod transport;
 
 use std::{error::Error, net::SocketAddr, sync::Arc};
 
 use self::{
-    adapters::{HealthPort, ReadyPort, WebhookPort},
+    adapters::{BrokerConnections, HealthPort, ReadyPort, WebhookPort},
     broker::{BrokerPort, Sampler},
-    direct_only::DirectOnly,
+    transport::TransportPort,
 };
 pub use crate::telemetry::Logs;
 use crate::{
     api::Defaults,
     broker::{Broker, BrokerError, Listening},
+    commands::Commands,
     config::{Config, ConfigError},
     health::Health,
     http::{self, Door, Rooms},
     outbound::{Client, OutboundError},
-    ports::BrokerPages,
+    ports::{BrokerPages, Connections},
     registry::Registry,
     tasks::{Stage, StopError, Tasks},
     telemetry::Metrics,
     transport::{
-        Callback, Callbacks, DirectMetrics, Filter, Start, Subscription, TransportError, Webhooks,
+        Callback, Callbacks, Direct, DirectMetrics, Filter, Flag, Start, Subscription,
+        TransportError, Webhooks,
     },
 };
 
@@ -43,6 +47,13 @@ pub enum AppError {
     /// The AMQP port can't be listened on, or the broker's configuration contradicts itself.
     #[error("the AMQP door can't be opened")]
     Broker(#[from] BrokerError),
+    /// The broker that shall carry changes can't be spoken to.
+    #[cfg(feature = "amqp")]
+    #[error("the broker can't be used")]
+    Amqp(#[from] crate::transport::amqp::AmqpError),
+    /// This build has no AMQP.
+    #[error("this build of musterd has no AMQP (cargo feature \"amqp\")")]
+    NotBuilt,
     /// The CORS policy contradicts itself.
     #[error("the CORS policy can't be followed")]
     Cors(#[from] http::CorsError),
@@ -61,7 +72,9 @@ impl AppError {
     /// True when another configuration is what helps.
     pub fn is_configuration(&self) -> bool {
         match self {
-            Self::Cors(_) | Self::Outbound(_) => true,
+            Self::Cors(_) | Self::Outbound(_) | Self::NotBuilt => true,
+            #[cfg(feature = "amqp")]
+            Self::Amqp(_) => true,
             Self::Bind(error) => matches!(error, http::BindError::Address { .. }),
             Self::Broker(error) => !matches!(error, BrokerError::Listen { .. }),
             Self::Signals(_) | Self::Stopped(_) => false,
@@ -103,23 +116,29 @@ impl App {
         let registry = Registry::new(config.registry);
         let client = Client::new(&config.outbound, &metrics)?;
         let direct = DirectMetrics::new(&metrics);
-        let transport = config.transport.clone();
-        let callbacks = Callbacks::new(registry.clone(), transport.clone(), direct.clone());
-        let webhooks = Webhooks::new(registry.clone(), transport, client.clone(), direct);
+        let flag = Flag::new(
+            config.transport.modes(config.has_broker()),
+            registry.clone(),
+        );
+        let (callbacks, webhooks) = subscribers(&config, &registry, &flag, &client, &direct);
         let health = Health::new(config.health, registry.clone(), client.clone(), &metrics);
         let mut tasks = Tasks::default();
         let listening = bind_broker(&config).await?;
-        let transports = Arc::new(DirectOnly::new(registry.clock().now().wall));
-        let notices = migrate::notices(&config, &registry);
+        let way = amqp::build(&config, listening.as_ref(), &registry, &flag, direct)?;
+        let transports = TransportPort {
+            flag,
+            way: way.clone(),
+            direct: config.transport.direct == Direct::On,
+        };
+        transport::show(&metrics, transports.clone());
         let parts = migrate::Parts {
             config: &config,
             registry: &registry,
             callbacks: &callbacks,
-            transports,
+            transports: &transports,
             metrics: &metrics,
-            notices: Arc::clone(&notices),
         };
-        let migration = migrate::start(parts, &mut tasks).await;
+        let (migration, notices) = migrate::start(parts, &mut tasks).await;
         let pages = |of: &Listening| show_broker(&config, of, &metrics, &mut tasks);
         let rooms = Rooms {
             broker: listening.as_ref().map(pages),
@@ -127,7 +146,11 @@ impl App {
             defaults: defaults(&config),
             probes: Arc::new(HealthPort(health.clone())),
             watchers: Arc::new(WebhookPort(webhooks.clone())),
-            readiness: Arc::new(ReadyPort(registry.clone())),
+            readiness: Arc::new(ReadyPort {
+                registry: registry.clone(),
+                transports: transports.clone(),
+            }),
+            transports: Arc::new(transports),
             metrics: metrics.clone(),
             migration,
             notices,
@@ -135,7 +158,15 @@ impl App {
         sizes::show(&metrics, &registry);
         let door = Door::new(config.http.clone(), rooms)?;
         let http_address = open(&config, &door, &mut tasks).await?;
-        let amqp_address = listening.and_then(|broker| serve_broker(broker, &mut tasks));
+        if let Some(way) = &way {
+            let commands = Commands::new(registry.clone(), defaults(&config));
+            let own = config.transport.amqp_url.is_empty();
+            let connections = listening.as_ref().filter(|_| own).map(connections);
+            amqp::start(way, commands, connections, door.asker(), &mut tasks);
+            let clock = registry.clock();
+            amqp::checks::start(way, &config, &health, &client, clock, &metrics, &mut tasks);
+        }
+        let amqp_address = listening.and_then(|broker| serve_broker(broker, &registry, &mut tasks));
         tasks.spawn(Stage::Source, "leases", |stop| registry.clone().run(stop));
         tasks.spawn(Stage::Source, "health", |stop| health.run(stop));
         tasks.spawn(Stage::Carrier, "callbacks", |stop| {
@@ -203,13 +234,23 @@ impl App {
     }
 }
 
+/// Runs a prober that belongs to no daemon, at the broker of `transport.amqp_url`, until `request`
+/// completes; then probes under way are still answered.
+///
+/// # Errors
+/// The configuration contradicts itself, or a room ended by itself or was overdue.
+pub async fn run_prober(config: Config, request: impl Future<Output = ()>) -> Result<(), AppError> {
+    raise_open_files();
+    amqp::checks::run_alone(config, request).await
+}
+
 /// Finds what is wrong with a configuration without opening a door.
 ///
 /// # Errors
 /// A file that it names can't be used.
 pub fn check(config: &Config) -> Result<(), AppError> {
     Client::new(&config.outbound, &Metrics::default())?;
-    Ok(())
+    amqp::check(config)
 }
 
 /// Takes over what can be changed while the daemon runs: the log level and the CORS policy.
@@ -241,6 +282,31 @@ impl Reloader {
             Err(error) => tracing::error!(error = %chain(&error), "log level not reloaded"),
         }
     }
+}
+
+/// Those who are told of changes directly, as far as the flag lets them see.
+fn subscribers(
+    config: &Config,
+    registry: &Registry,
+    flag: &Flag,
+    client: &Client,
+    metrics: &DirectMetrics,
+) -> (Callbacks, Webhooks) {
+    let (transport, horizon) = (&config.transport, flag.horizon());
+    let callbacks = Callbacks::new(
+        registry.clone(),
+        transport.clone(),
+        horizon.clone(),
+        metrics.clone(),
+    );
+    let webhooks = Webhooks::new(
+        registry.clone(),
+        transport.clone(),
+        horizon.clone(),
+        client.clone(),
+        metrics.clone(),
+    );
+    (callbacks, webhooks)
 }
 
 fn defaults(config: &Config) -> Defaults {
@@ -299,7 +365,21 @@ fn show_broker(
     Arc::new(BrokerPort { broker, sampler })
 }
 
-fn serve_broker(listening: Listening, tasks: &mut Tasks) -> Option<SocketAddr> {
+fn connections(of: &Listening) -> Arc<dyn Connections> {
+    Arc::new(BrokerConnections(of.broker()))
+}
+
+fn serve_broker(
+    listening: Listening,
+    registry: &Registry,
+    tasks: &mut Tasks,
+) -> Option<SocketAddr> {
+    if let Some(closed) = listening.broker().closed_connections() {
+        let registry = registry.clone();
+        tasks.spawn(Stage::Source, "closed connections", |stop| {
+            broker::tell_of_closed(closed, registry, stop)
+        });
+    }
     let (plain, tls) = (listening.address(), listening.tls_address());
     tasks.spawn(Stage::Sink, "broker", |stop| listening.serve(stop));
     if let Some(address) = plain {

@@ -1,6 +1,7 @@
 //! Arguments and the commands of the binary: they parse, call `app`, and turn the end into an exit code.
 
 mod health;
+mod prober;
 
 use std::{io, path::PathBuf, process::ExitCode};
 
@@ -40,6 +41,8 @@ enum Command {
     Serve,
     /// Ask the running daemon whether it is healthy; exit code 0 means yes
     Health(health::Arguments),
+    /// Probe what daemons ask over AMQP, for as long as it runs
+    Prober(prober::Arguments),
     /// Read the configuration, report every fault and stop
     CheckConfig,
 }
@@ -70,6 +73,7 @@ pub fn run() -> ExitCode {
     match arguments.command {
         None | Some(Command::Serve) => serve(&sources, config),
         Some(Command::Health(arguments)) => health::run(&arguments, &config),
+        Some(Command::Prober(arguments)) => prober::run(arguments, config),
         Some(Command::CheckConfig) => match app::check(&config) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -105,6 +109,10 @@ fn serve(sources: &Sources, config: Config) -> ExitCode {
     });
     // Tasks that block are not waited for: every room has ended or was given up.
     runtime.shutdown_background();
+    self::ended(ended)
+}
+
+fn ended(ended: Result<(), AppError>) -> ExitCode {
     match ended {
         Ok(()) => {
             tracing::info!("stopped");

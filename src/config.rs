@@ -90,6 +90,15 @@ impl Default for Config {
 }
 
 impl Config {
+    /// True when there is a broker to speak to, the embedded one or another, and we can speak to it.
+    pub fn has_broker(&self) -> bool {
+        if cfg!(not(feature = "amqp")) {
+            return false;
+        }
+        let embedded = !self.broker.listen.is_empty() || !self.broker.tls.listen.is_empty();
+        embedded || !self.transport.amqp_url.is_empty()
+    }
+
     /// What a type can't say by itself.
     fn faults(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
@@ -107,7 +116,10 @@ impl Config {
                 faults.push(Fault::new(key, format!("\"{listen}\" {told}")));
             }
         }
+        let broker = self.has_broker();
+        let modes = self.transport.mode_faults(broker);
         let sections = [
+            ("transport", modes),
             ("registry", self.registry.faults()),
             ("http", self.http.faults()),
             ("transport", self.transport.faults()),

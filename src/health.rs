@@ -3,8 +3,11 @@
 //! Follows the registry's log and tells the registry what the checks say; never removes anything.
 
 mod check;
+mod elsewhere;
 mod meters;
+mod pending;
 mod probe;
+mod prober;
 mod report;
 mod schedule;
 mod scheduler;
@@ -17,6 +20,8 @@ use bytesize::ByteSize;
 use serde::Deserialize;
 
 pub use self::{
+    elsewhere::{Asked, Elsewhere, Found, Request, Taken},
+    prober::{Probed, Prober},
     report::{CheckReport, Outcome, ProbeResult, Report},
     scheduler::Health,
 };
@@ -48,6 +53,15 @@ pub struct Config {
     pub probes_max: usize,
     /// The most probes at once that somebody asked for, besides the scheduled ones.
     pub asked_max: usize,
+    /// Over the queue: how long a request may wait until a prober takes it; with the check's timeout it is
+    /// the request's deadline.
+    #[serde(with = "humantime_serde")]
+    pub queue_wait: Duration,
+    /// Over the queue: how long after its deadline a verdict is waited for, until the daemon probes itself.
+    #[serde(with = "humantime_serde")]
+    pub queue_grace: Duration,
+    /// The most probes at once of the daemon's own prober, which takes requests from the queue.
+    pub queue_probes_max: u16,
     /// The most bytes of an answer's body that are read.
     pub body_max: ByteSize,
     /// The results kept of each check.
@@ -75,6 +89,9 @@ impl Default for Config {
             first_within: Duration::from_secs(1),
             probes_max: 1024,
             asked_max: 64,
+            queue_wait: Duration::from_secs(1),
+            queue_grace: Duration::from_millis(500),
+            queue_probes_max: 256,
             body_max: ByteSize::kib(4),
             results_max: 10,
             text_max: 200,
@@ -96,6 +113,7 @@ impl Config {
             ("unhealthy_after", self.unhealthy_after == 0),
             ("probes_max", self.probes_max == 0),
             ("asked_max", self.asked_max == 0),
+            ("queue_probes_max", self.queue_probes_max == 0),
             ("results_max", self.results_max == 0),
             ("flap_intervals", self.flap_intervals == 0),
         ];

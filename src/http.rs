@@ -3,6 +3,7 @@
 //! Decides nothing about services: it asks the registry and the ports, and answers what they say.
 
 mod answer;
+mod asker;
 mod broker;
 mod config;
 mod connection;
@@ -16,18 +17,22 @@ mod migration;
 mod operations;
 mod overrides;
 mod pace;
+mod paced;
 mod pick;
 mod probes;
+mod quick;
 mod routes;
 mod server;
 mod services;
 mod state;
 #[cfg(test)]
 mod testing;
+mod transport;
 mod watch;
 mod webhooks;
 
 pub use self::{
+    asker::Asker,
     broker::Config as BrokerConfig,
     config::Config,
     cors::{Cors, CorsError},

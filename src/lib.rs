@@ -6,6 +6,7 @@ pub mod model;
 pub mod registry;
 
 pub mod api;
+pub mod commands;
 pub mod ports;
 
 pub mod health;

@@ -14,9 +14,9 @@ mod status;
 mod time;
 
 pub use self::{
-    check::{Check, CheckKind, CodeRange, HttpCheck},
+    check::{Check, CheckKind, CheckOutcome, CodeRange, HttpCheck},
     event::{Event, EventKind},
-    instance::{Beat, Instance, Lease, Override, Registration},
+    instance::{Beat, Instance, Lease, LeaseKind, Override, Registration},
     metadata::{Metadata, MetadataError},
     mode::{Channel, Mode, Modes},
     name::{CANARY, NameError, RouteId, ServiceId, ServiceName},

@@ -1,5 +1,6 @@
 //! What a door may ask of another room, as small traits that the composition root implements.
 
+mod checks;
 mod migration;
 mod transport;
 
@@ -11,10 +12,11 @@ use crate::{
 };
 
 pub use self::{
+    checks::{Probed, Probing, Verdicts},
     migration::{
         CanaryWatch, CanaryWay, MigrationRefusal, Migrations, NoticeEntry, Notices, Stumble,
     },
-    transport::{FlagError, Flagged, Transports},
+    transport::{Connections, DirectAnswers, FlagError, Flagged, Transports},
 };
 
 /// A future behind a trait object.

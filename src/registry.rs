@@ -1,6 +1,7 @@
 //! The state machine of services: a command in, numbered events out. Never waits for a reader.
 
 mod answer;
+mod bound;
 mod clock;
 mod config;
 mod guard;
@@ -38,8 +39,8 @@ use self::{
     state::{Numbered, State},
 };
 use crate::model::{
-    Cursor, Epoch, Event, Instance, OverrideStatus, Registration, Revision, Route, ServiceName,
-    Status, Timestamp,
+    Cursor, Epoch, Event, Instance, Lease, LeaseKind, OverrideStatus, Registration, Revision,
+    Route, ServiceName, Status, Timestamp,
 };
 
 /// How late a lease may be found to have run out.
@@ -131,13 +132,33 @@ impl Registry {
     /// lease and is no event.
     ///
     /// # Errors
-    /// `incarnation` is older than the registered one, or the registry is full.
+    /// `incarnation` is older than the registered one, the registry is full, or the lease shall hang on
+    /// a connection.
     pub fn register(
         &self,
         registration: Registration,
         incarnation: Option<u64>,
     ) -> Result<Registered, RegistryError> {
         self.change(|state, now, out| state.register(registration, incarnation, now, out))
+    }
+
+    /// The same for a caller who came by a connection of the embedded broker: a lease that hangs on its
+    /// connection hangs on this one from now on.
+    ///
+    /// The connection may have closed meanwhile: whoever calls asks the broker afterwards, and tells
+    /// [`Self::connection_closed`] if so.
+    ///
+    /// # Errors
+    /// `incarnation` is older than the registered one, or the registry is full.
+    pub fn register_over(
+        &self,
+        connection: u64,
+        registration: Registration,
+        incarnation: Option<u64>,
+    ) -> Result<Registered, RegistryError> {
+        self.change(|state, now, out| {
+            state.register_over(connection, registration, incarnation, now, out)
+        })
     }
 
     /// Removes an instance; answers with what was removed.
@@ -167,6 +188,38 @@ impl Registry {
         let now = self.inner.clock.now();
         instance.beat.heard(now.mono_ms);
         Ok(now.wall)
+    }
+
+    /// Renews a lease for a caller who came by a connection of the embedded broker; a lease that hangs on
+    /// its connection hangs on this one from now on, and is alive again if it was lost. As with
+    /// [`Self::register_over`], the connection may have closed meanwhile.
+    ///
+    /// # Errors
+    /// The id is unknown, or `incarnation` is not the registered one.
+    pub fn heartbeat_over(
+        &self,
+        connection: u64,
+        id: &str,
+        incarnation: Option<u64>,
+    ) -> Result<Timestamp, RegistryError> {
+        let instance = self.instance(id).ok_or(RegistryError::Unknown)?;
+        let stays = match instance.registration.lease {
+            LeaseKind::Ttl => true,
+            LeaseKind::Connection => instance.lease == Lease::Bound(connection),
+        };
+        if stays {
+            return self.heartbeat(id, incarnation);
+        }
+        self.change(|state, now, out| {
+            state.heartbeat_over(id, incarnation, connection, now, out)?;
+            Ok(now.wall)
+        })
+    }
+
+    /// Takes the news that a connection of the embedded broker closed: the instances whose leases hang
+    /// on it are unhealthy from now on, and have their ttl to come back. Answers with how many there are.
+    pub fn connection_closed(&self, connection: u64) -> usize {
+        self.change(|state, now, out| state.connection_closed(connection, now, out))
     }
 
     /// Replaces what an instance says of itself by what `edit` makes of it, in one step. The lease is
@@ -218,10 +271,12 @@ impl Registry {
         self.change(|state, now, out| state.set_observed(of, observed, reason, now, out))
     }
 
-    /// Renews the lease because a check of `of` passed.
+    /// Renews the lease because a check of `of` passed. One whose connection closed is not: it would
+    /// stay unhealthy for ever.
     pub fn passed(&self, of: &Arc<Registration>) {
         let instances = self.inner.table.instances.pin();
         let known = instances.get(&of.service_id);
+        let known = known.filter(|known| known.lease != Lease::Lost);
         if let Some(instance) = known.filter(|known| Arc::ptr_eq(&known.registration, of)) {
             instance.beat.passed(self.inner.clock.now().mono_ms);
         }
@@ -274,10 +329,11 @@ impl Registry {
         let with_instances = services
             .values()
             .filter(|service| !service.view().instances.is_empty());
-        let (leases, guards, (log_entries, log_bytes)) = {
+        let (leases, bound, guards, (log_entries, log_bytes)) = {
             let writing = self.inner.writer.lock();
             (
                 writing.state.leases.len(),
+                writing.state.bound.len(),
                 writing.state.guards.len(),
                 writing.log.size(),
             )
@@ -291,6 +347,7 @@ impl Registry {
             log_entries,
             log_bytes,
             leases,
+            bound,
             guards,
         }
     }

@@ -3,11 +3,16 @@
 //! Every subscriber has a cursor, which moves only when the subscriber has taken an event. Nothing
 //! here decides what changes, and nothing that changes waits for anything here.
 
+#[cfg(feature = "amqp")]
+pub mod amqp;
 mod callback;
 mod config;
 mod crew;
 mod feed;
 mod filter;
+mod flag;
+mod horizon;
+mod message;
 mod metrics;
 mod relay;
 mod retry;
@@ -20,9 +25,11 @@ use std::time::Duration;
 
 pub use self::{
     callback::{Callback, CallbackError, Callbacks, Delivery, Subscription},
-    config::Config,
+    config::{AmqpConfig, Config, Direct},
     feed::{Feed, Found, LogFeed},
     filter::Filter,
+    flag::Flag,
+    horizon::Horizon,
     metrics::{Counts, DirectMetrics},
     relay::{Ended, Reach, Relay, Transport},
     retry::{Circuit, Policy, Retry},

@@ -73,9 +73,18 @@ pub(crate) struct Embedded {
 
 impl Embedded {
     pub(crate) fn start() -> Self {
+        Self::spawn("--serve")
+    }
+
+    /// What answers without being a broker.
+    pub(crate) fn fixed() -> Self {
+        Self::spawn("--serve-fixed")
+    }
+
+    fn spawn(what: &str) -> Self {
         let program = std::env::current_exe().expect("the path of this program");
         let mut child = Command::new(program)
-            .args(["--serve", "127.0.0.1:0"])
+            .args([what, "127.0.0.1:0"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

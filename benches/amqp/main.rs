@@ -1,11 +1,12 @@
 //! musterd's embedded broker beside RabbitMQ on the same machine, in turns:
-//! `cargo bench --bench amqp -- [--pairs 5] [--seconds 3] [--only TEXT] [--alone musterd|rabbitmq] [--list]`.
+//! `cargo bench --bench amqp -- [--pairs 5] [--seconds 3] [--only TEXT] [--alone musterd|rabbitmq|fixed] [--list]`.
 //! The exit code tells whether every target was reached.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 #![expect(clippy::print_stderr, reason = "and how far it is")]
 
 mod brokers;
 mod cases;
+mod fixed;
 mod latency;
 mod link;
 mod memory;
@@ -134,6 +135,9 @@ fn main() -> ExitCode {
     if let Some(listen) = after("--serve") {
         return serve::serve(listen.clone());
     }
+    if let Some(listen) = after("--serve-fixed") {
+        return fixed::serve(listen);
+    }
     if arguments.iter().any(|argument| argument == "--list") {
         CASES.iter().for_each(|case| println!("{}", case.name));
         return ExitCode::SUCCESS;
@@ -163,6 +167,8 @@ fn chosen(options: &Options) -> impl Iterator<Item = &'static Case> {
 fn alone(options: &Options) -> ExitCode {
     let broker = match options.alone.as_str() {
         "rabbitmq" => Broker::RabbitMq(Rabbit::private()),
+        // Only for loads that it can answer: connections, declarations, a fixed rate.
+        "fixed" => Broker::Musterd(Embedded::fixed()),
         _ => Broker::Musterd(Embedded::start()),
     };
     println!("\n| case | rate/s, CPU, p50, p99 |\n|---|---|");
@@ -204,6 +210,9 @@ fn compare(options: &Options) -> ExitCode {
     }
     if "memory".contains(&options.only) {
         reached &= memory_limits(&theirs);
+    }
+    if "churn".contains(&options.only) {
+        reached &= churn(options);
     }
     if "flat cost".contains(&options.only) {
         reached &= flat_costs(&ours, options);
@@ -248,6 +257,25 @@ fn memory_limits(theirs: &Broker) -> bool {
         Some(memory::queued(theirs, 100_000)),
     );
     idle && connections && queued
+}
+
+/// Resident memory before and after a long time of connections that come and go.
+fn churn(options: &Options) -> bool {
+    const MIB: f64 = 1024.0 * 1024.0;
+    print_limits_head();
+    let fresh = Broker::Musterd(Embedded::start());
+    let time = options.time * 20;
+    let churned = memory::churn(&fresh, 500, time);
+    println!(
+        "| {} connections, {:.0}/s for {:.0} s: resident before, after | {:.1}, {:.1} MiB | | | |",
+        churned.count,
+        churned.count as f64 / churned.seconds,
+        churned.seconds,
+        churned.before / MIB,
+        churned.after / MIB
+    );
+    let growth = (churned.after - churned.before) / MIB;
+    report::print_limit("growth by that", growth, 2.0, "MiB", None)
 }
 
 /// CPU per message at a large size against a small one, the median of as many pairs.

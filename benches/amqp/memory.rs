@@ -1,7 +1,9 @@
 //! What the broker's process holds: resident memory before and after.
 
-use std::thread::sleep;
+use std::thread::{scope, sleep};
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::brokers::Broker;
 use crate::cases::name;
@@ -49,6 +51,49 @@ fn consumer(broker: &Broker, index: usize) -> Link {
     link.declare_queue(&queue, b"");
     link.consume(&queue, Acks::None);
     link
+}
+
+/// What many connections left behind.
+pub(crate) struct Churned {
+    pub(crate) before: f64,
+    pub(crate) after: f64,
+    pub(crate) count: u64,
+    pub(crate) seconds: f64,
+}
+
+/// Connections with a channel each, opened and closed at a fixed rate for `time`, after a warm-up of a tenth
+/// of that.
+pub(crate) fn churn(broker: &Broker, rate: u32, time: Duration) -> Churned {
+    come_and_go(broker, rate, time / 10);
+    let before = settled(broker);
+    let begin = Instant::now();
+    let count = come_and_go(broker, rate, time);
+    let seconds = begin.elapsed().as_secs_f64();
+    Churned {
+        before,
+        after: settled(broker),
+        count,
+        seconds,
+    }
+}
+
+fn come_and_go(broker: &Broker, rate: u32, time: Duration) -> u64 {
+    const THREADS: u32 = 2;
+    let one = || {
+        let (begin, mut count) = (Instant::now(), 0);
+        while begin.elapsed() < time {
+            Link::open(broker.addr()).close();
+            count += 1;
+            let due = begin + Duration::from_secs(1) * THREADS / rate * count;
+            sleep(due.saturating_duration_since(Instant::now()));
+        }
+        u64::from(count)
+    };
+    scope(|threads| {
+        let workers: Vec<_> = (0..THREADS).map(|_| threads.spawn(one)).collect();
+        let counts = workers.into_iter().map(|worker| worker.join());
+        counts.map(|count| count.expect("it comes and goes")).sum()
+    })
 }
 
 fn settled(broker: &Broker) -> f64 {

@@ -43,7 +43,8 @@ fn check_method(payload: &Bytes) {
     let mut frame = BytesMut::new();
     method.put(&mut frame, 1);
     let again = Bytes::copy_from_slice(&frame[7..frame.len() - 1]);
-    assert_eq!(again.len(), payload.len());
+    // Reserved strings are read and not kept.
+    assert!(again.len() <= payload.len());
     // Compared as bytes: a number that is not a number does not equal itself.
     let mut twice = BytesMut::new();
     Method::decode(&again)

@@ -37,6 +37,7 @@ fn limits() -> Limits {
         exchanges: 20,
         bindings: 40,
         consumers_per_channel: 8,
+        settled_at_once: 3,
         message_size: ByteSize(20_000),
         unacked_per_channel: ByteSize(10_000),
         transaction_per_channel: ByteSize(10_000),
@@ -112,7 +113,9 @@ impl Broker {
             connection,
             bytes(limits.outbox_per_connection),
         ));
-        peer.cancel_notify.store(true, Relaxed);
+        // One of them cannot be told that a consumer was cancelled.
+        peer.cancel_notify
+            .store(self.clients.len() != CLIENTS - 1, Relaxed);
         let identity = Identity {
             connection,
             grant: grant(),
@@ -143,7 +146,12 @@ impl Broker {
         };
         loop {
             match frames.next(MIN_FRAME_MAX) {
-                Ok(Some(frame)) => session.on_frame(frame, &mut scene),
+                Ok(Some(frame)) => {
+                    session.on_frame(frame, &mut scene);
+                    while session.is_settling(scene.vhost) {
+                        scene.vhost.pump(scene.now);
+                    }
+                }
                 Ok(None) => break,
                 Err(error) => {
                     session.on_malformed(error, &mut scene);

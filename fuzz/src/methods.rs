@@ -59,6 +59,7 @@ const ARGUMENTS: &[&str] = &[
     "x-single-active-consumer",
     "x-queue-type",
     "x-delivery-limit",
+    "x-consumer-timeout",
     "x-priority",
     "x-match",
     "alternate-exchange",

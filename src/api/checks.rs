@@ -62,6 +62,42 @@ pub(super) fn read(
     checks.into()
 }
 
+/// Reads one check that says everything itself: it belongs to no instance here.
+pub(super) fn read_one(value: &RawValue, faults: &mut Faults) -> Option<Check> {
+    match Object::value(value, SHAPE) {
+        Err(message) => {
+            faults.add("check", message);
+            None
+        }
+        Ok(object) => {
+            faults.prefix = "check.".to_owned();
+            let check = alone(&object, faults);
+            faults.prefix.clear();
+            check
+        }
+    }
+}
+
+fn alone(object: &Object<'_>, faults: &mut Faults) -> Option<Check> {
+    if object.get("path").is_some() {
+        faults.add("path", "means nothing without an instance: write \"url\"");
+    }
+    if object.get("address").is_none() && has_address(object) {
+        faults.add("address", "is required");
+    }
+    // What is left out is what the defaults of a registration are.
+    let place = Place {
+        host: "localhost",
+        port: 1,
+    };
+    check(object, &place, &[], &Defaults::default(), faults)
+}
+
+fn has_address(object: &Object<'_>) -> bool {
+    let kind = object.get("type").and_then(|kind| read::text(kind).ok());
+    kind.is_some_and(|kind| matches!(&*kind.to_ascii_lowercase(), "tcp" | "grpc"))
+}
+
 fn check(
     object: &Object<'_>,
     place: &Place<'_>,

@@ -1,8 +1,8 @@
 //! Discovery: which instances a caller wants, and the answer.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt::Write, sync::Arc, time::Duration};
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::value::RawValue;
 
 use super::{
@@ -76,6 +76,32 @@ impl Discover {
         } else {
             Err(Problem::invalid(errors))
         }
+    }
+
+    /// The query of a request that wants the same; waiting is not in it.
+    pub fn to_query(&self) -> String {
+        let mut query = format!("healthy_only={}", self.healthy_only);
+        let mut add = |key: &str, value: &str| {
+            let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
+            // Writing to a string can't fail.
+            let _ = write!(query, "&{}={}", encode(key), encode(value));
+        };
+        for tag in &self.tags {
+            add("tag", tag);
+        }
+        let texts = [("version", &self.version), ("zone", &self.zone)];
+        for (key, value) in texts {
+            if let Some(value) = value {
+                add(key, value);
+            }
+        }
+        for (key, value) in &self.metadata {
+            add(&format!("metadata.{key}"), value);
+        }
+        if let Some(limit) = self.limit {
+            add("limit", &limit.to_string());
+        }
+        query
     }
 
     fn set(&mut self, key: &str, value: Cow<'_, str>) -> Result<(), String> {

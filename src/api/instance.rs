@@ -101,6 +101,7 @@ fn said(json: &mut Json, registration: &Registration) {
         .texts(registration.tags.iter().map(|tag| &**tag));
     json.key("version").text(&registration.version);
     json.key("ttl").span(registration.ttl);
+    json.key("lease").text(registration.lease.as_str());
     json.key("weight").number(registration.weight);
     json.key("zone").text_or_null(registration.zone.as_deref());
     json.key("checks").open(b'[');

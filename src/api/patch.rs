@@ -32,13 +32,14 @@ pub struct Patch {
 }
 
 /// Fields of a registration that only registering again changes.
-const LASTING: [&str; 8] = [
+const LASTING: [&str; 9] = [
     "service_name",
     "host",
     "port",
     "health_check_url",
     "version",
     "ttl",
+    "lease",
     "zone",
     "checks",
 ];
@@ -55,6 +56,7 @@ const SHAPE: Shape = Shape {
         "health_check_url",
         "version",
         "ttl",
+        "lease",
         "zone",
         "checks",
     ],

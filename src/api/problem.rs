@@ -85,10 +85,12 @@ impl Problem {
             409 => "Conflict",
             411 => "Length Required",
             413 => "Content Too Large",
+            414 => "URI Too Long",
             415 => "Unsupported Media Type",
             422 => "Unprocessable Content",
             426 => "Upgrade Required",
             429 => "Too Many Requests",
+            431 => "Request Header Fields Too Large",
             503 => "Service Unavailable",
             _ => "Internal Server Error",
         }

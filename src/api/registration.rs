@@ -10,7 +10,7 @@ use super::{
     problem::Problem,
     read::{self, Faults, Object, Shape},
 };
-use crate::model::{Check, Metadata, NameError, Registration, ServiceId, ServiceName};
+use crate::model::{Check, LeaseKind, Metadata, NameError, Registration, ServiceId, ServiceName};
 
 const SHAPE: Shape = Shape {
     known: &[
@@ -23,6 +23,7 @@ const SHAPE: Shape = Shape {
         "tags",
         "version",
         "ttl",
+        "lease",
         "weight",
         "zone",
         "checks",
@@ -75,6 +76,13 @@ pub fn registration(body: &[u8], defaults: &Defaults) -> Result<Parsed, Problem>
     }
 }
 
+/// The refusal of a registration whose lease shall hang on a connection, by a door that has none of the
+/// embedded broker's.
+pub fn connection_needed() -> Problem {
+    let message = "\"connection\" needs a connection to the embedded broker: register over it, or with \"ttl\"";
+    Problem::field("lease", message)
+}
+
 struct Draft;
 
 impl Draft {
@@ -96,6 +104,7 @@ impl Draft {
         let tags = faults.optional(object, "tags", |value| tags(value, defaults.tags_max));
         let version = faults.optional(object, "version", label);
         let ttl = faults.optional(object, "ttl", ttl);
+        let lease = faults.optional(object, "lease", lease);
         let weight = faults.optional(object, "weight", weight);
         let zone = faults.optional(object, "zone", label);
         let checks = match object.get("checks") {
@@ -116,6 +125,7 @@ impl Draft {
             tags: tags.unwrap_or_default(),
             version: version.unwrap_or_else(|| "1.0.0".into()),
             ttl: ttl.unwrap_or(defaults.ttl),
+            lease: lease.unwrap_or_default(),
             weight: weight.unwrap_or(1),
             zone: zone.filter(|zone| !zone.is_empty()),
             checks,
@@ -232,6 +242,17 @@ pub(super) fn label(value: &RawValue) -> Result<Box<str>, String> {
 
 fn ttl(value: &RawValue) -> Result<Duration, String> {
     read::span(value, limits::TTL)
+}
+
+fn lease(value: &RawValue) -> Result<LeaseKind, String> {
+    match &*read::text(value)?.to_ascii_lowercase() {
+        "ttl" => Ok(LeaseKind::Ttl),
+        "connection" => Ok(LeaseKind::Connection),
+        _ => Err(format!(
+            "{} is not one of ttl, connection",
+            read::quoted(value)
+        )),
+    }
 }
 
 /// A share of the traffic.

@@ -6,6 +6,7 @@ mod daemon;
 mod events;
 mod instances;
 mod migration;
+mod transport;
 mod watching;
 
 pub use self::{
@@ -29,5 +30,6 @@ pub use self::{
         MigrationDraft, MigrationGuard, MigrationLatencyBack, MigrationPhase, MigrationReturn,
         MigrationRollback, MigrationRule, MigrationStep,
     },
+    transport::{Transport, TransportBroker, TransportChannel, TransportDraft},
     watching::{Endpoint, Events, GatewayConfig, Resolved, RouteRemoved, Routes, Target},
 };

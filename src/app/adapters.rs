@@ -1,10 +1,16 @@
 //! The ports, implemented with the rooms that can do what they ask.
 
+use bytes::Bytes;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::transport::TransportPort;
 use crate::{
-    api::{CheckReport, HealthReport, ProbeOutcome, Ready, WatcherDraft, WatcherShape},
+    api::{CheckReport, Discover, HealthReport, ProbeOutcome, Ready, WatcherDraft, WatcherShape},
+    broker::Broker,
     health::{self, Health},
+    http::Asker,
     model::Cursor,
-    ports::{Boxed, Probes, Readiness, WatcherError, Watchers},
+    ports::{Boxed, Connections, DirectAnswers, Probes, Readiness, WatcherError, Watchers},
     registry::Registry,
     transport::{Start, TransportError, WatcherInfo, Webhooks},
 };
@@ -98,18 +104,50 @@ fn shape(info: WatcherInfo) -> WatcherShape {
 
 /// Readiness: the registry is in memory, so it is ready when it answers at all.
 #[derive(Debug)]
-pub(super) struct ReadyPort(pub(super) Registry);
+pub(super) struct ReadyPort {
+    pub(super) registry: Registry,
+    pub(super) transports: TransportPort,
+}
 
 impl Readiness for ReadyPort {
     fn parts(&self) -> Vec<Ready> {
-        let counts = self.0.counts();
-        vec![Ready {
+        let counts = self.registry.counts();
+        let registry = Ready {
             name: "registry",
             ok: true,
             detail: format!(
                 "instances: {}, services: {}",
                 counts.instances, counts.services
             ),
-        }]
+        };
+        vec![registry, self.transports.ready()]
+    }
+}
+
+/// The direct way's answers, by our own routes.
+#[derive(Debug)]
+pub(super) struct AskedDirectly(pub(super) Asker);
+
+impl DirectAnswers for AskedDirectly {
+    fn discover<'a>(&'a self, name: &'a str, wanted: &'a Discover) -> Boxed<'a, Option<Bytes>> {
+        let name = utf8_percent_encode(name, NON_ALPHANUMERIC);
+        let path = format!("/services/discover/{name}?{}", wanted.to_query());
+        Box::pin(async move { self.0.get(&path).await })
+    }
+
+    fn instance<'a>(&'a self, id: &'a str) -> Boxed<'a, Option<Bytes>> {
+        let id = utf8_percent_encode(id, NON_ALPHANUMERIC);
+        let path = format!("/services/{id}");
+        Box::pin(async move { self.0.get(&path).await })
+    }
+}
+
+/// The connections of the embedded broker.
+#[derive(Debug)]
+pub(super) struct BrokerConnections(pub(super) Broker);
+
+impl Connections for BrokerConnections {
+    fn is_open(&self, connection: u64) -> bool {
+        self.0.is_connected(connection)
     }
 }

@@ -4,6 +4,8 @@ mod metrics;
 mod rates;
 
 use serde::Serialize;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use self::rates::Counts;
 pub(super) use self::{metrics::show, rates::Sampler};
@@ -15,7 +17,34 @@ use crate::{
         vhost::{MessageView, QueueView},
     },
     ports::{BrokerList, BrokerPages, BrokerPart},
+    registry::Registry,
 };
+
+/// Tells the registry of connections that closed, until told to stop: connections that close because the
+/// daemon stops are no news.
+pub(super) async fn tell_of_closed(
+    mut closed: mpsc::Receiver<u64>,
+    registry: Registry,
+    stop: CancellationToken,
+) {
+    loop {
+        let connection = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            connection = closed.recv() => connection,
+        };
+        let Some(connection) = connection else {
+            return stop.cancelled().await;
+        };
+        let bound = registry.connection_closed(connection);
+        if bound > 0 {
+            tracing::info!(
+                connection.id = connection,
+                "connection {connection} closed, and {bound} instances hung on it"
+            );
+        }
+    }
+}
 
 /// The pages of one broker.
 #[derive(Debug)]

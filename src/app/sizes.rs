@@ -22,7 +22,7 @@ pub(super) fn show(metrics: &Metrics, registry: &Registry) {
 /// Name, help and value of each gauge.
 type Size = (&'static str, &'static str, fn(&Counts) -> usize);
 
-const SIZES: [Size; 9] = [
+const SIZES: [Size; 10] = [
     ("musterd_instances", "Instances registered.", |counts| {
         counts.instances
     }),
@@ -53,6 +53,11 @@ const SIZES: [Size; 9] = [
         |counts| counts.log_bytes,
     ),
     ("musterd_leases", "Lease timers.", |counts| counts.leases),
+    (
+        "musterd_leases_bound",
+        "Instances whose leases hang on an open AMQP connection.",
+        |counts| counts.bound,
+    ),
     (
         "musterd_guards_engaged",
         "Services whose expiry guard is engaged.",

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     peer::Peer,
-    queue::{ConnectionId, QueueId, ready::Entry},
+    queue::{
+        ConnectionId, QueueId,
+        ready::{Entry, NEVER},
+    },
     slab::Id,
     unacked::Unacked,
     wire::{ShortStr, Table},
@@ -41,6 +44,12 @@ pub struct Channel {
     pub replies: Option<ReplyConsumer>,
     /// Whether a consumer waits for credit of the whole channel.
     pub starved: bool,
+    /// Whether it is closed and only has something left to give back.
+    pub ending: bool,
+    /// When it asked to be looked at for what was not settled in time.
+    pub due_at: u64,
+    /// The newest delivery that was taken back because it was not settled in time.
+    pub lapsed: u64,
     last_tag: u64,
 }
 
@@ -62,6 +71,8 @@ pub struct Held {
     pub consumer: Option<ConsumerId>,
     /// What it is.
     pub entry: Entry,
+    /// By when it has to be settled.
+    pub due_at: u64,
     /// Whether a transaction that is not committed settles it.
     pub in_tx: bool,
 }
@@ -106,6 +117,9 @@ impl Channel {
             consumers: BTreeMap::new(),
             replies: None,
             starved: false,
+            ending: false,
+            due_at: NEVER,
+            lapsed: 0,
             last_tag: 0,
         }
     }
@@ -121,9 +135,9 @@ impl Channel {
         self.last_tag
     }
 
-    /// Whether this tag was given out at some time.
-    pub fn has_given(&self, tag: u64) -> bool {
-        tag <= self.last_tag
+    /// The tag of the last delivery.
+    pub fn last_tag(&self) -> u64 {
+        self.last_tag
     }
 
     /// Whether a consumer with acknowledgements may get one more.

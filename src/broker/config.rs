@@ -7,6 +7,14 @@ use serde::Deserialize;
 
 use super::{auth, tls};
 
+/// The queues whose reader wants to know who sent a message. Only names here: the broker gives them no meaning.
+const STAMPED: [&str; 4] = [
+    "service.register",
+    "service.deregister",
+    "service.heartbeat",
+    "service.discover",
+];
+
 /// Bounds on everything that clients can make the broker hold.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
@@ -27,12 +35,17 @@ pub struct Limits {
     pub bindings: usize,
     /// Consumers of one channel.
     pub consumers_per_channel: usize,
+    /// Deliveries that one client settles by one method before others have a turn.
+    pub settled_at_once: usize,
     /// Bodies that a channel may hold unacknowledged before it gets no more.
     pub unacked_per_channel: ByteSize,
     /// Publishes that an open transaction may hold.
     pub transaction_per_channel: ByteSize,
     /// What may wait for a slow client before it gets no more deliveries.
     pub outbox_per_connection: ByteSize,
+    /// How long a consumer may hold a delivery of a queue that does not say so itself; 0: for ever.
+    #[serde(with = "humantime_serde")]
+    pub consumer_timeout: Duration,
     /// Messages in memory above which publishers are blocked.
     pub memory: ByteSize,
     /// How long a client may take from connecting to `connection.open`.
@@ -57,9 +70,11 @@ impl Default for Limits {
             exchanges: 10_000,
             bindings: 200_000,
             consumers_per_channel: 10_000,
+            settled_at_once: 1024,
             unacked_per_channel: ByteSize::mib(256),
             transaction_per_channel: ByteSize::mib(64),
             outbox_per_connection: ByteSize::kib(256),
+            consumer_timeout: Duration::ZERO,
             memory: ByteSize::gib(1),
             handshake: Duration::from_secs(10),
             closing: Duration::from_secs(30),
@@ -115,8 +130,8 @@ impl Default for Config {
             vhosts: vec!["/".to_owned()],
             heartbeat: Duration::from_secs(60),
             limits: Limits::default(),
-            stamp_queues: Vec::new(),
-            stamp_header: "x-connection".to_owned(),
+            stamp_queues: STAMPED.map(str::to_owned).to_vec(),
+            stamp_header: "x-musterd-connection".to_owned(),
         }
     }
 }

@@ -38,6 +38,8 @@ pub struct Peer {
     pub cancel_notify: AtomicBool,
     /// Whether somebody found no room, and there is room now.
     pub resume: AtomicBool,
+    /// Whether the vhost has closed a channel of it by itself.
+    pub channel_closed: AtomicBool,
     /// Bytes written to its socket.
     pub sent_bytes: AtomicU64,
     socket: Option<Arc<TcpStream>>,
@@ -79,6 +81,7 @@ impl Peer {
             frame_max: AtomicU32::new(super::wire::frame::MIN_FRAME_MAX),
             cancel_notify: AtomicBool::new(false),
             resume: AtomicBool::new(false),
+            channel_closed: AtomicBool::new(false),
             sent_bytes: AtomicU64::new(0),
             socket: None,
             writer: Mutex::default(),

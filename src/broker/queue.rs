@@ -58,6 +58,8 @@ pub struct Queue {
     pub touched: bool,
     /// Whether arriving messages are stamped with their connection.
     pub stamped: bool,
+    /// How long a delivery may stay unsettled, in ms; [`NEVER`]: as long as it likes.
+    pub settle_within: u64,
     /// Whether any message in it may expire.
     pub expiring: bool,
     next_position: u64,
@@ -96,6 +98,7 @@ impl Queue {
             unused_since: now,
             touched: false,
             stamped: false,
+            settle_within: NEVER,
             expiring: false,
             next_position: 0,
             arguments,
@@ -119,6 +122,11 @@ impl Queue {
         };
         self.expiring = true;
         now.saturating_add(ttl)
+    }
+
+    /// By when a delivery that is made now has to be settled.
+    pub fn due_at(&self, now: u64) -> u64 {
+        now.saturating_add(self.settle_within)
     }
 
     /// Whether it holds more than it may, were these added.

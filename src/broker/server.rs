@@ -6,6 +6,7 @@ mod connection;
 mod door;
 mod handshake;
 mod link;
+mod refusals;
 mod registry;
 mod view;
 mod wire;
@@ -13,7 +14,7 @@ mod wire;
 use std::{
     collections::HashMap,
     fmt, io,
-    net::SocketAddr,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -24,7 +25,7 @@ use std::{
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{clock::VhostCell, door::Door, registry::Registry};
+use self::{clock::VhostCell, door::Door, refusals::Refusals, registry::Registry};
 pub use self::{
     registry::ConnectionView,
     view::{ChannelView, Overview},
@@ -116,6 +117,7 @@ struct Shared {
     vhosts: HashMap<String, Arc<VhostCell>>,
     memory: Arc<Memory>,
     registry: Registry,
+    refusals: Refusals,
     next_connection: AtomicU64,
     closed: OnceLock<mpsc::Sender<ConnectionId>>,
     started: Instant,
@@ -126,6 +128,8 @@ struct Shared {
 pub struct Listening {
     broker: Broker,
     plain: Option<Door>,
+    /// For the program that embeds the broker, where the plain door is not on the loopback address.
+    own: Option<Door>,
     tls: Option<Door>,
 }
 
@@ -138,6 +142,19 @@ impl Listening {
     /// Where it listens.
     pub fn address(&self) -> Option<SocketAddr> {
         self.plain.as_ref().and_then(Door::address)
+    }
+
+    /// Where the program that embeds the broker reaches it: on the loopback address.
+    pub fn own_address(&self) -> Option<SocketAddr> {
+        let own = self.own.as_ref().or(self.plain.as_ref());
+        let mut address = own.and_then(Door::address)?;
+        if address.ip().is_unspecified() {
+            address.set_ip(match address {
+                SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+            });
+        }
+        Some(address)
     }
 
     /// Where it listens for encrypted connections.
@@ -156,7 +173,8 @@ impl Listening {
                 stop.clone(),
             ));
         }
-        for door in [self.plain, self.tls].into_iter().flatten() {
+        tasks.spawn(refusals::run(Arc::clone(&shared), stop.clone()));
+        for door in [self.plain, self.own, self.tls].into_iter().flatten() {
             tasks.spawn(door.serve(Arc::clone(&shared), tasks.clone(), stop.clone()));
         }
         stop.cancelled().await;
@@ -188,8 +206,22 @@ impl Broker {
                 Some(Door::tls(address, config.tls.server()?, config.tls.user_from).await?)
             }
         };
+        let near = address.is_some_and(|address| {
+            let ip = address.ip();
+            ip.is_loopback() || ip.is_unspecified()
+        });
+        let own = if near {
+            None
+        } else {
+            Some(Door::plain(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?)
+        };
         let broker = Self::new(config)?;
-        Ok(Listening { broker, plain, tls })
+        Ok(Listening {
+            broker,
+            plain,
+            own,
+            tls,
+        })
     }
 
     fn new(config: Config) -> Result<Self, BrokerError> {
@@ -229,6 +261,7 @@ impl Broker {
             vhosts,
             memory,
             registry: Registry::default(),
+            refusals: Refusals::default(),
             next_connection: AtomicU64::new(1),
             closed: OnceLock::new(),
             started: Instant::now(),

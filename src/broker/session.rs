@@ -12,7 +12,10 @@ mod publish;
 mod queue;
 mod tx;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 use self::{channel::SessionChannel, content::Incoming};
 use super::{
@@ -142,10 +145,30 @@ impl Session {
             self.on_frame_while_closing(&frame);
             return;
         }
+        if self.peer.channel_closed.load(Relaxed) {
+            self.note_closed(scene);
+        }
         let channel = frame.channel;
         if let Err(exception) = self.carry_out(frame, scene) {
             self.raise(channel, &exception, scene);
         }
+    }
+
+    /// Takes note of channels that the vhost has closed by itself: their clients know already.
+    fn note_closed(&mut self, scene: &Scene<'_>) {
+        self.peer.channel_closed.store(false, Relaxed);
+        for (number, channel) in &mut self.channels {
+            if !channel.closing && !scene.vhost.has_channel(channel.id) {
+                *channel = SessionChannel::closing(channel.id);
+                let text = format!("a delivery on channel {number} was not settled in time");
+                self.raised = Some(Exception::precondition(text).to_string());
+            }
+        }
+    }
+
+    /// Whether what was asked for is not carried out to its end yet: the next frame has to wait.
+    pub fn is_settling(&self, vhost: &Vhost) -> bool {
+        vhost.is_settling(self.identity.connection)
     }
 
     /// Ends a batch of frames: sends the confirms that were held back.

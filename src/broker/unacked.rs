@@ -57,6 +57,15 @@ impl<T> Unacked<T> {
         self.fold_holes();
     }
 
+    /// Whether a delivery is held whose tag is not above `limit`.
+    pub fn has_up_to(&self, limit: u64) -> bool {
+        let mut ring = (self.first..).zip(&self.ring);
+        let first = self.old.keys().next().copied();
+        first
+            .or_else(|| ring.find_map(|(tag, held)| held.as_ref().map(|_| tag)))
+            .is_some_and(|tag| tag <= limit)
+    }
+
     /// Looks at a delivery.
     pub fn get_mut(&mut self, tag: u64) -> Option<&mut T> {
         match self.slot(tag) {
@@ -92,19 +101,6 @@ impl<T> Unacked<T> {
         self.first += 1;
         self.ring_live -= 1;
         Some((tag, held))
-    }
-
-    /// Holds a delivery again that was taken.
-    pub fn put_back(&mut self, tag: u64, held: T) {
-        match self.slot(tag) {
-            Some(index) => {
-                self.ring_live += usize::from(self.ring[index].is_none());
-                self.ring[index] = Some(held);
-            }
-            None => {
-                self.old.insert(tag, held);
-            }
-        }
     }
 
     /// All held deliveries, oldest first.

@@ -3,9 +3,11 @@
 //! Nothing here waits, reads a clock or touches a socket: time is an argument, and what clients are to
 //! be sent is appended to their outboxes. Whoever calls in then flushes the peers in [`Vhost::dirty`].
 
+mod bulk;
 mod consume;
 mod death;
 mod deliver;
+mod overdue;
 mod publish;
 mod queues;
 mod replies;
@@ -20,6 +22,7 @@ use std::{
     sync::Arc,
 };
 
+use self::bulk::Bulk;
 pub use self::{
     consume::{ConsumeSpec, Qos},
     deliver::PUMP_MAX,
@@ -35,7 +38,7 @@ pub use self::{
     },
 };
 use super::{
-    channel::{Channel, Consumer},
+    channel::{Channel, ChannelId, Consumer},
     config::Limits,
     exception::Exception,
     exchange::{Binding, Destination, Exchange, ExchangeId, ExchangeKind},
@@ -85,6 +88,12 @@ pub struct Vhost {
     timers: BTreeSet<(u64, QueueId)>,
     touched: VecDeque<QueueId>,
     dead: VecDeque<Draft>,
+    /// Settlements that are not finished.
+    bulk: VecDeque<Bulk>,
+    /// How many deliveries may still be settled at a blow before others have the vhost.
+    settle_budget: usize,
+    /// When channels want to be looked at for deliveries that are not settled in time.
+    overdue: BTreeSet<(u64, ChannelId)>,
     dirty: Vec<Arc<Peer>>,
     garbage: Vec<Ready>,
     keeper: Option<Box<dyn Keeper>>,
@@ -110,6 +119,7 @@ impl Vhost {
     pub fn new(name: &str, limits: Limits, memory: Arc<Memory>, stamp: Stamp) -> Self {
         let mut vhost = Self {
             name: name.to_owned(),
+            settle_budget: limits.settled_at_once.max(1),
             limits,
             memory,
             exchanges: Slab::default(),
@@ -123,6 +133,8 @@ impl Vhost {
             timers: BTreeSet::new(),
             touched: VecDeque::new(),
             dead: VecDeque::new(),
+            bulk: VecDeque::new(),
+            overdue: BTreeSet::new(),
             dirty: Vec::new(),
             garbage: Vec::new(),
             keeper: None,
@@ -282,7 +294,9 @@ impl Vhost {
 
     /// When something happens here by itself.
     pub fn next_deadline(&self) -> u64 {
-        self.timers.first().map_or(NEVER, |(at, _)| *at)
+        let queues = self.timers.first().map_or(NEVER, |(at, _)| *at);
+        let channels = self.overdue.first().map_or(NEVER, |(at, _)| *at);
+        queues.min(channels)
     }
 }
 

@@ -1,9 +1,9 @@
 //! A check as the scheduler sees it: where its definition stands, and with which limits it is used.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use super::{Config, verdict::Rules};
-use crate::model::{Check, CheckKind, Registration};
+use crate::model::{Check, CheckKind, HttpCheck, Registration};
 
 /// What the check of `health_check_url` is called.
 const URL_CHECK: &str = "health_check_url";
@@ -57,6 +57,28 @@ impl Source {
             Some(check) => Kind::Listed(&check.kind),
             None => Kind::Url(of.health_check_url.as_deref().unwrap_or("")),
         }
+    }
+
+    /// Everything that there is to know of it, the section's defaults filled in.
+    pub(super) fn definition<'a>(self, of: &'a Registration, config: &Config) -> Cow<'a, Check> {
+        if let Some(check) = self.listed(of) {
+            return Cow::Borrowed(check);
+        }
+        let request = HttpCheck {
+            url: of.health_check_url.clone().unwrap_or_default(),
+            method: "GET".into(),
+            headers: Box::default(),
+            expected: [200..=299].into(),
+            tls_skip_verify: false,
+        };
+        Cow::Owned(Check {
+            name: URL_CHECK.into(),
+            kind: CheckKind::Http(Box::new(request)),
+            interval: config.interval.max(config.interval_min),
+            timeout: self.timeout(of, config),
+            healthy_after: config.healthy_after,
+            unhealthy_after: config.unhealthy_after,
+        })
     }
 
     pub(super) fn kind_name(self, of: &Registration) -> &'static str {

@@ -1,9 +1,11 @@
 //! One probe: what is sent, and which answer passes.
 
+use std::time::Duration;
+
 use http::Method;
 use tokio::time::Instant;
 
-use super::{check::Kind, report::Outcome, table::Turn};
+use super::{Config, check::Kind, report::Outcome};
 use crate::{
     model::{CheckKind, HttpCheck},
     outbound::{Answer, Client, GrpcCall, OutboundError, Request, Serving},
@@ -18,10 +20,23 @@ pub(super) struct Limits {
     pub(super) text_max: usize,
 }
 
+impl Limits {
+    pub(super) fn of(config: &Config) -> Self {
+        Self {
+            body_max: usize::try_from(config.body_max.as_u64()).unwrap_or(usize::MAX),
+            text_max: config.text_max,
+        }
+    }
+}
+
 /// Makes a probe, until its timeout at the latest.
-pub(super) async fn run(client: &Client, turn: &Turn, limits: Limits) -> (Outcome, Box<str>) {
-    let deadline = Instant::now() + turn.timeout;
-    let kind = turn.source.kind(&turn.of);
+pub(super) async fn run(
+    client: &Client,
+    kind: Kind<'_>,
+    timeout: Duration,
+    limits: Limits,
+) -> (Outcome, Box<str>) {
+    let deadline = Instant::now() + timeout;
     let done = probe(client, kind, deadline, limits.body_max).await;
     let (outcome, text) = match done {
         Ok((outcome, text)) => (outcome, text),
@@ -122,7 +137,7 @@ fn outcome_of(error: &OutboundError) -> Outcome {
 }
 
 /// The beginning of a text, without what would break a line or a terminal.
-fn in_one_line(text: &str, chars_max: usize) -> Box<str> {
+pub(super) fn in_one_line(text: &str, chars_max: usize) -> Box<str> {
     let mut line = String::with_capacity(text.len().min(chars_max));
     let visible = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     line.extend(visible.take(chars_max));

@@ -2,35 +2,8 @@
 
 use std::time::Duration;
 
+pub use crate::model::CheckOutcome as Outcome;
 use crate::model::{ServiceId, ServiceName, Status, Timestamp};
-
-/// How one probe ended.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Outcome {
-    /// As the check wants it.
-    Passed,
-    /// In another way.
-    Failed,
-    /// Not at all, until its time was over.
-    TimedOut,
-    /// Before it began: the configuration forbids to reach the address.
-    Denied,
-    /// Before it began: this machine ran out of something. Says nothing of the instance.
-    Skipped,
-}
-
-impl Outcome {
-    /// The word for it in reports and metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Passed => "passed",
-            Self::Failed => "failed",
-            Self::TimedOut => "timed_out",
-            Self::Denied => "denied",
-            Self::Skipped => "skipped",
-        }
-    }
-}
 
 /// One probe that was made.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -1,10 +1,17 @@
 //! The shell around the table: follows the registry, makes the probes, passes judgements on.
 
+mod asking;
 mod probes;
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::{Arc, OnceLock},
+};
 
-use self::probes::{InFlight, Probes, Room};
+use self::{
+    asking::Asking,
+    probes::{InFlight, Probes, Room},
+};
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::{
@@ -15,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Config,
+    elsewhere::Elsewhere,
     meters::Meters,
     probe::{self, Limits},
     report::{CheckReport, Outcome, ProbeResult, Report},
@@ -44,6 +52,9 @@ struct Shared {
     client: Client,
     meters: Meters,
     asked: Semaphore,
+    /// The way to probers elsewhere, where there is one.
+    elsewhere: OnceLock<Arc<dyn Elsewhere>>,
+    asking: Asking,
     /// Held for map work and the registry's own short lock only, never across an await.
     following: Mutex<Following>,
 }
@@ -58,20 +69,18 @@ struct Following {
 impl Health {
     /// A scheduler that has not looked at the registry yet.
     pub fn new(config: Config, registry: Registry, client: Client, metrics: &Metrics) -> Self {
-        let limits = Limits {
-            body_max: usize::try_from(config.body_max.as_u64()).unwrap_or(usize::MAX),
-            text_max: config.text_max,
-        };
         let following = Following {
             table: Table::new(config, fastrand::Rng::new()),
             cursor: None,
         };
         let shared = Shared {
-            limits,
+            limits: Limits::of(&config),
             registry,
             client,
             meters: Meters::new(metrics),
             asked: Semaphore::new(config.asked_max.max(1)),
+            elsewhere: OnceLock::new(),
+            asking: Asking::new(&config, metrics),
             following: Mutex::new(following),
             config,
         };
@@ -192,6 +201,9 @@ impl Shared {
     fn start_due(self: &Arc<Self>, probes: &mut Probes) -> Option<Instant> {
         let mut turns = Vec::new();
         let next_ms = self.take_due(probes.room(), &mut turns);
+        if let Some(elsewhere) = self.elsewhere.get() {
+            self.sweep(&**elsewhere, self.now_ms());
+        }
         // Without the lock: a probe that ends takes it.
         for turn in turns {
             probes.start(self, turn);
@@ -228,7 +240,7 @@ impl Shared {
         let Ok(_place) = self.asked.acquire().await else {
             return;
         };
-        let ended = self.probe(turn).await;
+        let ended = self.probe_by_mode(turn).await;
         self.judge(&mut self.following.lock(), turn, ended);
     }
 
@@ -236,7 +248,8 @@ impl Shared {
         let began_ms = self.now_ms();
         let began = Instant::now();
         let _in_flight = InFlight::new(&self.meters);
-        let (outcome, text) = probe::run(&self.client, turn, self.limits).await;
+        let kind = turn.source.kind(&turn.of);
+        let (outcome, text) = probe::run(&self.client, kind, turn.timeout, self.limits).await;
         let latency = began.elapsed();
         self.meters.duration.observe(latency.as_secs_f64());
         self.meters.count(turn.source.kind_name(&turn.of), outcome);

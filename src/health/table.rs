@@ -383,6 +383,16 @@ impl Table {
         })
     }
 
+    /// The check of that name.
+    pub(super) fn check_of(&self, id: &str, name: &str) -> Option<CheckId> {
+        let subject = self.subjects.get(id)?;
+        let named = |id: &&CheckId| {
+            let track = self.tracks.get(id);
+            track.is_some_and(|track| track.source.name(&subject.of) == name)
+        };
+        subject.checks.iter().find(named).copied()
+    }
+
     /// The checks of an instance with what is kept of each, in their order.
     pub(super) fn kept(&self, id: &str) -> Option<(Arc<Registration>, Vec<Kept<'_>>)> {
         let subject = self.subjects.get(id)?;

@@ -1,5 +1,6 @@
 //! The room as a whole, with a registry and real sockets.
 
+mod elsewhere;
 mod limits;
 
 use std::{
@@ -144,6 +145,7 @@ fn registration(id: &str, checks: &[Check]) -> Registration {
         tags: Box::default(),
         version: "1.0.0".into(),
         ttl: Duration::from_secs(300),
+        lease: crate::model::LeaseKind::Ttl,
         weight: 1,
         zone: None,
         checks: checks.into(),

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::{
     api::Problem,
+    commands,
     registry::{RegistryError, UpdateError},
 };
 
@@ -53,6 +54,25 @@ impl Refusal {
     }
 }
 
+/// The last answer on a connection, in full, for where there is no request to answer.
+pub(super) fn closing_answer(problem: &Problem) -> Vec<u8> {
+    let body = problem.to_json();
+    let retry = match problem.status {
+        503 => "retry-after: 1\r\n",
+        _ => "",
+    };
+    let mut answer = format!(
+        "HTTP/1.1 {} {}\r\ncontent-type: application/problem+json\r\n{retry}\
+         connection: close\r\ncontent-length: {}\r\n\r\n",
+        problem.status,
+        problem.title(),
+        body.len()
+    )
+    .into_bytes();
+    answer.extend_from_slice(&body);
+    answer
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.0.status);
@@ -73,12 +93,7 @@ impl From<Problem> for Refusal {
 
 impl From<RegistryError> for Refusal {
     fn from(error: RegistryError) -> Self {
-        let status = match error {
-            RegistryError::Unknown | RegistryError::UnknownRoute => 404,
-            RegistryError::Conflict { .. } => 409,
-            RegistryError::Full { .. } | RegistryError::RoutesFull { .. } => 503,
-        };
-        Self::new(status, error.to_string())
+        Self(commands::problem(error))
     }
 }
 

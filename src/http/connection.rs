@@ -19,21 +19,43 @@ use tokio::{net::TcpStream, time::timeout};
 use super::{
     config::HEADERS_MAX_DEFAULT,
     front::Front,
-    pace::{Pace, Paced, Patience, Phase},
+    pace::{Pace, Patience, Phase},
+    paced::Paced,
     state::Shared,
 };
 
-/// The address of the client, for endpoints that count by it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub(super) IpAddr);
+/// The client, for endpoints that count by its address or wait for as long as it is there.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    pub(super) address: IpAddr,
+    pace: Option<Arc<Pace>>,
+}
+
+impl Peer {
+    /// A client that came over no connection.
+    pub(super) fn nowhere() -> Self {
+        Self {
+            address: Ipv4Addr::UNSPECIFIED.into(),
+            pace: None,
+        }
+    }
+
+    /// Returns when the client has closed its side of the connection, or sends so much that its end
+    /// could not be seen. Cancel safe.
+    pub(super) async fn gone(&self) {
+        match &self.pace {
+            Some(pace) => pace.gone().await,
+            None => std::future::pending().await,
+        }
+    }
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for Peer {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        // A request that came over no connection counts as one client's like any other.
-        let unspecified = Self(Ipv4Addr::UNSPECIFIED.into());
-        Ok(parts.extensions.get().copied().unwrap_or(unspecified))
+        let peer = parts.extensions.get().cloned();
+        Ok(peer.unwrap_or_else(Self::nowhere))
     }
 }
 
@@ -68,7 +90,11 @@ async fn talk(
     // Small answers are not held back to be sent together; one that can't be set changes no answer.
     let _ = stream.set_nodelay(true);
     let pace = Pace::new();
-    let service = service_fn(|request| answer(request, peer, &front, &pace));
+    let peer = Peer {
+        address: peer.ip(),
+        pace: Some(Arc::clone(&pace)),
+    };
+    let service = service_fn(|request| answer(request, &peer, &front, &pace));
     let io = TokioIo::new(Paced::new(stream, Arc::clone(&pace)));
     let head_max = usize::try_from(shared.config.head_max.as_u64()).unwrap_or(usize::MAX);
     let mut builder = http1::Builder::new();
@@ -80,6 +106,8 @@ async fn talk(
         .timer(TokioTimer::new())
         // The watchdog sees to slow heads: it needs no timer for each request.
         .header_read_timeout(None)
+        // Who has nothing more to say is answered all the same; whoever waits looks out for it.
+        .half_close(true)
         .max_buf_size(head_max)
         .serve_connection(io, service)
         .with_upgrades();
@@ -112,14 +140,12 @@ enum Notable {
 
 async fn answer(
     request: Request<Incoming>,
-    peer: SocketAddr,
+    peer: &Peer,
     front: &Front,
     pace: &Pace,
 ) -> Result<Response<Body>, std::convert::Infallible> {
     pace.enter(Phase::Busy);
-    let mut request = request.map(Body::new);
-    request.extensions_mut().insert(Peer(peer.ip()));
-    let response = front.answer(request).await;
+    let response = front.answer(request, peer).await;
     // A body of unknown length is a stream: it may be silent for as long as it likes.
     if response.body().size_hint().exact().is_some() {
         pace.enter(Phase::Idle);

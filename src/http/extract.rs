@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use axum::{
-    body::{Body, HttpBody},
     extract::{FromRequest, FromRequestParts, RawPathParams, Request},
     http::{HeaderValue, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use bytes::{Bytes, BytesMut};
+use http_body::Body;
 use http_body_util::BodyExt;
 
 use super::{answer::Refusal, state::Shared};
@@ -54,11 +54,25 @@ impl FromRequest<Shared> for Text {
 
     async fn from_request(request: Request, shared: &Shared) -> Result<Self, Response> {
         let (parts, body) = request.into_parts();
+        Self::read(&parts, body, shared).await
+    }
+}
+
+impl Text {
+    /// Reads the body of a request.
+    ///
+    /// # Errors
+    /// The answer to a body that is too large or breaks off.
+    pub(super) async fn read<B>(parts: &Parts, body: B, shared: &Shared) -> Result<Self, Response>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
         let max = shared.limits.body_max;
         let announced = body.size_hint().lower();
         if announced > max {
             if !parts.headers.contains_key(header::EXPECT) {
-                drain(body, shared.limits.body_drain_max).await;
+                // Boxed, as it is so rarely needed.
+                Box::pin(drain(body, shared.limits.body_drain_max)).await;
             }
             return Err(too_large(max));
         }
@@ -66,7 +80,10 @@ impl FromRequest<Shared> for Text {
     }
 }
 
-async fn read(mut body: Body, shared: &Shared) -> Result<Text, Response> {
+async fn read<B>(mut body: B, shared: &Shared) -> Result<Text, Response>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
     let mut whole = Bytes::new();
     let mut pieces = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -80,7 +97,7 @@ async fn read(mut body: Body, shared: &Shared) -> Result<Text, Response> {
         let length = (whole.len() + pieces.len() + piece.len()) as u64;
         if length > shared.limits.body_max {
             let rest = shared.limits.body_drain_max.saturating_sub(length);
-            drain(body, rest).await;
+            Box::pin(drain(body, rest)).await;
             return Err(too_large(shared.limits.body_max));
         }
         // Most bodies come in one piece, which needs no copy.
@@ -99,7 +116,7 @@ async fn read(mut body: Body, shared: &Shared) -> Result<Text, Response> {
 }
 
 /// Reads on, so that the client has sent everything before it is answered.
-async fn drain(mut body: Body, bytes_max: u64) {
+async fn drain<B: Body<Data = Bytes> + Unpin>(mut body: B, bytes_max: u64) {
     let mut left = bytes_max;
     let all = async {
         while let Some(Ok(frame)) = body.frame().await {

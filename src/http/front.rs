@@ -1,7 +1,9 @@
 //! What happens to every request around its route: request id, CORS, compression, panics, access log.
 
 use std::{
+    net::IpAddr,
     panic::AssertUnwindSafe,
+    pin::pin,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
@@ -12,6 +14,7 @@ use axum::{
     http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header},
     response::IntoResponse,
 };
+use bytes::Bytes;
 use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use tokio::time::Instant;
@@ -23,6 +26,7 @@ use super::{
     connection::Peer,
     cors,
     measure::{Row, Rows, Verb},
+    quick::{Places, Quick},
     routes,
     state::Shared,
 };
@@ -37,6 +41,7 @@ pub(super) struct Front {
     shared: Shared,
     router: Router,
     rows: Rows,
+    places: Places,
     /// Makes request ids of this life differ from those of another.
     life: u64,
     requests: AtomicU64,
@@ -48,6 +53,7 @@ impl Front {
         Self {
             shared,
             router,
+            places: Places::new(&rows),
             rows,
             life: fastrand::u64(..),
             requests: AtomicU64::new(0),
@@ -55,10 +61,17 @@ impl Front {
     }
 
     /// Answers a request, whatever happens to it.
-    pub(super) async fn answer(&self, request: Request<Body>) -> Response<Body> {
-        let log = tracing::enabled!(tracing::Level::DEBUG).then(|| Entry::new(&request));
+    pub(super) async fn answer<B>(&self, request: Request<B>, peer: &Peer) -> Response<Body>
+    where
+        B: HttpBody<Data = Bytes, Error: Into<axum::BoxError>> + Send + Unpin + 'static,
+    {
+        let log = tracing::enabled!(tracing::Level::DEBUG).then(|| Entry::new(&request, peer));
         let id = self.request_id(&request);
-        let mut response = self.with_cors(request, &id).await;
+        let mut response = match Quick::of(&request) {
+            Some(quick) => self.quickly(quick, request, &id).await,
+            // Boxed, so that ordinary requests don't carry the room for it.
+            None => Box::pin(self.with_cors(to_route(request, peer), &id)).await,
+        };
         if let Some(log) = log {
             log.write(&response, &id);
         }
@@ -66,7 +79,7 @@ impl Front {
         response
     }
 
-    fn request_id(&self, request: &Request<Body>) -> HeaderValue {
+    fn request_id<B>(&self, request: &Request<B>) -> HeaderValue {
         let given = request.headers().get(REQUEST_ID);
         let usable = |id: &&HeaderValue| !id.is_empty() && id.len() <= REQUEST_ID_BYTES_MAX;
         if let Some(id) = given.filter(usable) {
@@ -86,26 +99,54 @@ impl Front {
             return self.routed(request, id).await;
         }
         let policy = self.shared.cors.load_full();
-        // Boxed, so that requests of no page don't carry the room for it.
-        Box::pin(policy.apply(request, |request| self.routed(request, id))).await
+        policy
+            .apply(request, |request| self.routed(request, id))
+            .await
+    }
+
+    /// An ordinary request, past the router.
+    async fn quickly<B>(
+        &self,
+        quick: Quick,
+        request: Request<B>,
+        id: &HeaderValue,
+    ) -> Response<Body>
+    where
+        B: HttpBody<Data = Bytes> + Unpin,
+    {
+        let asked = Asked::of(&request, self.rows.at(self.places.of(quick)));
+        let answered = quick.answer(&self.shared, request);
+        self.around(asked, answered, id).await
     }
 
     async fn routed(&self, request: Request<Body>, id: &HeaderValue) -> Response<Body> {
-        let verb = Verb::from(request.method());
         let options = request.method() == Method::OPTIONS;
-        let gzip = accepts_gzip(&request);
-        let row = self.rows.find(request.uri().path());
-        let answered = AssertUnwindSafe(self.in_time(request, row)).catch_unwind();
+        let asked = Asked::of(&request, self.rows.find(request.uri().path()));
+        let mut router = self.router.clone();
+        let answered = router.call(request);
+        let answered = answered.map(|answer| answer.unwrap_or_else(|never| match never {}));
+        let response = self.around(asked, answered, id).await;
+        if options && response.status() == StatusCode::METHOD_NOT_ALLOWED {
+            return allowed(&response);
+        }
+        response
+    }
+
+    /// What happens to every answer, whichever way it is found.
+    async fn around(
+        &self,
+        asked: Asked<'_>,
+        answered: impl Future<Output = Response<Body>>,
+        id: &HeaderValue,
+    ) -> Response<Body> {
+        let answered = AssertUnwindSafe(in_time(answered, asked.row.time_max)).catch_unwind();
         let mut response = match answered.await {
             Ok(response) => response,
             Err(panic) => panicked(&*panic, id),
         };
-        row.count(verb, response.status());
+        asked.row.count(asked.verb, response.status());
         if response.status() == StatusCode::METHOD_NOT_ALLOWED {
             add_options(&mut response);
-            if options {
-                return allowed(&response);
-            }
         }
         if !self.is_worth_it(&response) {
             return response;
@@ -113,21 +154,9 @@ impl Front {
         // Also when this client does not ask for it: a cache would give it to one that does.
         let vary = HeaderValue::from_static("accept-encoding");
         response.headers_mut().append(header::VARY, vary);
-        match gzip {
+        match asked.gzip {
             Some(accepted) => Box::pin(compressed(response, accepted)).await,
             None => response,
-        }
-    }
-
-    async fn in_time(&self, request: Request<Body>, row: &Row) -> Response<Body> {
-        let mut router = self.router.clone();
-        let answered = router.call(request);
-        let Some(max) = row.time_max else {
-            return answered.await.unwrap_or_else(|never| match never {});
-        };
-        match tokio::time::timeout(max, answered).await {
-            Ok(response) => response.unwrap_or_else(|never| match never {}),
-            Err(_) => late(max),
         }
     }
 
@@ -135,6 +164,50 @@ impl Front {
     fn is_worth_it(&self, response: &Response<Body>) -> bool {
         let size = response.body().size_hint().exact();
         size.is_some_and(|size| size >= self.shared.limits.gzip_min)
+    }
+}
+
+/// What has to be known of a request when its answer is there.
+#[derive(Debug)]
+struct Asked<'a> {
+    row: &'a Row,
+    verb: Verb,
+    /// What the client accepts, when that is gzip among others.
+    gzip: Option<HeaderValue>,
+}
+
+impl<'a> Asked<'a> {
+    fn of<B>(request: &Request<B>, row: &'a Row) -> Self {
+        Self {
+            row,
+            verb: Verb::from(request.method()),
+            gzip: accepts_gzip(request),
+        }
+    }
+}
+
+/// The request as the router takes it.
+fn to_route<B>(request: Request<B>, peer: &Peer) -> Request<Body>
+where
+    B: HttpBody<Data = Bytes, Error: Into<axum::BoxError>> + Send + 'static,
+{
+    let mut request = request.map(Body::new);
+    request.extensions_mut().insert(peer.clone());
+    request
+}
+
+async fn in_time(
+    answered: impl Future<Output = Response<Body>>,
+    max: Option<Duration>,
+) -> Response<Body> {
+    let mut answered = pin!(answered);
+    // Most are ready at once, and need no timer.
+    if let Some(response) = answered.as_mut().now_or_never() {
+        return response;
+    }
+    match max {
+        None => answered.await,
+        Some(max) => (tokio::time::timeout(max, answered).await).unwrap_or_else(|_| late(max)),
     }
 }
 
@@ -157,7 +230,7 @@ fn allowed(refused: &Response<Body>) -> Response<Body> {
     response
 }
 
-fn accepts_gzip(request: &Request<Body>) -> Option<HeaderValue> {
+fn accepts_gzip<B>(request: &Request<B>) -> Option<HeaderValue> {
     let accepted = request.headers().get(header::ACCEPT_ENCODING)?;
     let gzip = accepted.as_bytes().windows(4).any(|word| word == b"gzip");
     gzip.then(|| accepted.clone())
@@ -209,16 +282,16 @@ fn panicked(panic: &(dyn std::any::Any + Send), id: &HeaderValue) -> Response<Bo
 
 /// A line of the access log.
 struct Entry {
-    peer: Option<Peer>,
+    peer: IpAddr,
     method: Method,
     path: String,
     began: Instant,
 }
 
 impl Entry {
-    fn new(request: &Request<Body>) -> Self {
+    fn new<B>(request: &Request<B>, peer: &Peer) -> Self {
         Self {
-            peer: request.extensions().get().copied(),
+            peer: peer.address,
             method: request.method().clone(),
             path: request.uri().path().to_owned(),
             began: Instant::now(),
@@ -227,7 +300,7 @@ impl Entry {
 
     fn write(&self, response: &Response<Body>, id: &HeaderValue) {
         tracing::debug!(
-            peer = self.peer.map(|Peer(ip)| tracing::field::display(ip)),
+            peer = %self.peer,
             method = %self.method,
             path = self.path,
             code = response.status().as_u16(),

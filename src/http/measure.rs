@@ -120,14 +120,16 @@ impl From<&Method> for Verb {
 #[derive(Debug)]
 pub(super) struct Rows {
     root: Node,
-    unknown: Row,
+    /// The last one is for paths where nothing is.
+    list: Vec<Row>,
 }
 
 #[derive(Debug, Default)]
 struct Node {
     fixed: Vec<(Box<str>, Self)>,
     parameter: Option<Box<Self>>,
-    row: Option<Row>,
+    /// Its place in the list.
+    row: Option<usize>,
 }
 
 impl Rows {
@@ -136,21 +138,31 @@ impl Rows {
         measures: &Measures,
         templates: impl IntoIterator<Item = (String, Option<Duration>)>,
     ) -> Self {
-        let mut root = Node::default();
+        let (mut root, mut list) = (Node::default(), Vec::new());
         for (template, time_max) in templates {
             let mut node = &mut root;
             for segment in template.split('/').skip(1) {
                 node = node.child(segment);
             }
-            node.row = Some(Row::new(&template, time_max, measures));
+            node.row = Some(list.len());
+            list.push(Row::new(&template, time_max, measures));
         }
-        let unknown = Row::new("unknown", None, measures);
-        Self { root, unknown }
+        list.push(Row::new("unknown", None, measures));
+        Self { root, list }
     }
 
     pub(super) fn find(&self, path: &str) -> &Row {
+        self.at(self.place(path))
+    }
+
+    /// Where the row of a path is, for callers who ask for it often.
+    pub(super) fn place(&self, path: &str) -> usize {
         let found = path.strip_prefix('/').and_then(|rest| self.root.find(rest));
-        found.unwrap_or(&self.unknown)
+        found.unwrap_or(self.list.len() - 1)
+    }
+
+    pub(super) fn at(&self, place: usize) -> &Row {
+        &self.list[place]
     }
 }
 
@@ -167,7 +179,7 @@ impl Node {
         &mut self.fixed[at].1
     }
 
-    fn find(&self, path: &str) -> Option<&Row> {
+    fn find(&self, path: &str) -> Option<usize> {
         let (segment, rest) = match path.split_once('/') {
             Some((segment, rest)) => (segment, Some(rest)),
             None => (path, None),
@@ -180,10 +192,10 @@ impl Node {
         })
     }
 
-    fn end(&self, rest: Option<&str>) -> Option<&Row> {
+    fn end(&self, rest: Option<&str>) -> Option<usize> {
         match rest {
             Some(rest) => self.find(rest),
-            None => self.row.as_ref(),
+            None => self.row,
         }
     }
 }

@@ -1,21 +1,17 @@
 //! How a connection is getting on, seen from outside of it: who keeps it waiting, and for how long.
 
 use std::{
-    io,
-    pin::Pin,
+    future::poll_fn,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
     },
-    task::{Context, Poll, ready},
+    task::Poll,
     time::Duration,
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-    time::{Instant, sleep},
-};
+use futures_util::task::AtomicWaker;
+use tokio::time::{Instant, sleep};
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -56,6 +52,10 @@ pub(super) struct Pace {
     /// Counts successful writes.
     writes: AtomicU32,
     blocked: AtomicBool,
+    /// Somebody waits for the client's end.
+    awaited: AtomicBool,
+    gone: AtomicBool,
+    waiter: AtomicWaker,
 }
 
 impl Pace {
@@ -65,6 +65,9 @@ impl Pace {
             turns: AtomicU32::new(0),
             writes: AtomicU32::new(0),
             blocked: AtomicBool::new(false),
+            awaited: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
+            waiter: AtomicWaker::new(),
         })
     }
 
@@ -75,6 +78,32 @@ impl Pace {
     pub(super) fn enter(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Relaxed);
         self.turns.fetch_add(1, Ordering::Relaxed);
+        self.awaited.store(false, Ordering::Relaxed);
+        self.gone.store(false, Ordering::Relaxed);
+    }
+
+    /// Returns when the client has no more to say. Cancel safe.
+    pub(super) async fn gone(&self) {
+        poll_fn(|cx| {
+            self.waiter.register(cx.waker());
+            self.awaited.store(true, Ordering::Relaxed);
+            match self.gone.load(Ordering::Acquire) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
+        .await;
+    }
+
+    /// True when somebody waits for the client's end, which has not been seen yet.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.awaited.load(Ordering::Relaxed) && !self.gone.load(Ordering::Relaxed)
+    }
+
+    /// Tells whoever waits that the client has no more to say.
+    pub(super) fn leave(&self) {
+        self.gone.store(true, Ordering::Release);
+        self.waiter.wake();
     }
 
     /// Returns when somebody has kept the connection waiting for too long; it may take half as long again.
@@ -112,76 +141,12 @@ impl Pace {
         (blocked, self.writes.load(Ordering::Relaxed))
     }
 
-    fn wrote(&self, progress: bool) {
+    pub(super) fn wrote(&self, progress: bool) {
         if progress {
             // One writer: no need for a locked addition.
             let writes = self.writes.load(Ordering::Relaxed);
             self.writes.store(writes.wrapping_add(1), Ordering::Relaxed);
         }
         self.blocked.store(!progress, Ordering::Relaxed);
-    }
-}
-
-/// A socket that tells its pace.
-#[derive(Debug)]
-pub(super) struct Paced {
-    stream: TcpStream,
-    pace: Arc<Pace>,
-}
-
-impl Paced {
-    pub(super) fn new(stream: TcpStream, pace: Arc<Pace>) -> Self {
-        Self { stream, pace }
-    }
-
-    fn told(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        self.pace.wrote(written.is_ready());
-        written
-    }
-}
-
-impl AsyncRead for Paced {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        if self.pace.phase() == Phase::Idle {
-            self.pace.enter(Phase::Head);
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Paced {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.told(written)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.told(written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 }

@@ -22,7 +22,7 @@ use super::{
     measure::Rows,
     migration, operations, overrides, probes, services,
     state::Shared,
-    watch, webhooks,
+    transport, watch, webhooks,
 };
 
 /// Every route, and the rows under which their requests are counted.
@@ -86,6 +86,7 @@ fn table(shared: &Shared, rows: &Templates) -> OpenApiRouter<Shared> {
         .routes(waiting.row(routes!(gateway::watch)))
         .routes(timed.row(routes!(webhooks::find, webhooks::remove)))
         .routes(timed.row(routes!(migration::migration, migration::ask)))
+        .routes(timed.row(routes!(transport::show, transport::set)))
         .routes(timed.row(routes!(broker::overview)))
         .routes(timed.row(routes!(broker::connections)))
         .routes(timed.row(routes!(broker::channels)))

@@ -9,7 +9,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{config::Config, connection, front::Front, gateway, state::Door};
+use super::{
+    answer::closing_answer, config::Config, connection, front::Front, gateway, state::Door,
+};
 use crate::api::Problem;
 
 /// Connections that the kernel holds until they are accepted.
@@ -165,15 +167,6 @@ async fn pause_after(error: &io::Error) {
 /// Tells a client that there is no room, as far as that is possible without waiting for it.
 fn refuse(stream: &TcpStream) {
     let problem = Problem::new(503, "there are too many connections (http.connections_max)");
-    let body = problem.to_json();
-    let mut answer = format!(
-        "HTTP/1.1 503 {}\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\n\
-         connection: close\r\ncontent-length: {}\r\n\r\n",
-        problem.title(),
-        body.len()
-    )
-    .into_bytes();
-    answer.extend_from_slice(&body);
     // A client that can't be told is refused all the same.
-    let _ = stream.try_write(&answer);
+    let _ = stream.try_write(&closing_answer(&problem));
 }

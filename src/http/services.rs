@@ -34,17 +34,7 @@ pub(super) async fn register(
     RawQuery(query): RawQuery,
     Text(body): Text,
 ) -> Answer {
-    let began = Instant::now();
-    let parsed = api::registration(&body, &shared.defaults);
-    let (incarnation, parsed) = match (incarnation(query.as_deref()), parsed) {
-        (Ok(incarnation), Ok(parsed)) => (incarnation, parsed),
-        (Err(query), Err(body)) => return Err(query.and(body).into()),
-        (Err(wrong), _) | (_, Err(wrong)) => return Err(wrong.into()),
-    };
-    let registered = shared.registry.register(parsed.registration, incarnation)?;
-    let answer = api::registered(&registered.instance, shared.now(), &parsed.warnings);
-    shared.measures.registered(began.elapsed());
-    Ok(json(answer))
+    enrol(&shared, query.as_deref(), &body)
 }
 
 /// Removes an instance.
@@ -125,15 +115,7 @@ pub(super) async fn heartbeat(
     id: Name,
     RawQuery(query): RawQuery,
 ) -> Answer {
-    let began = Instant::now();
-    let incarnation = incarnation(query.as_deref())?;
-    let recorded = shared.registry.heartbeat(id.as_str(), incarnation)?;
-    let answer = api::done("Heartbeat received", id.as_str(), recorded);
-    shared
-        .measures
-        .heartbeat
-        .observe(began.elapsed().as_secs_f64());
-    Ok(json(answer))
+    beat(&shared, id.as_str(), query.as_deref())
 }
 
 /// Renews many leases at once, with a verdict for each id.
@@ -192,6 +174,34 @@ pub(super) async fn all(State(shared): State<Shared>) -> Response {
     let mut body = Vec::with_capacity(4096);
     api::services(&mut body, services, |one| shared.last_heartbeat(one));
     json(body)
+}
+
+/// Takes a registration.
+pub(super) fn enrol(shared: &Shared, query: Option<&str>, body: &[u8]) -> Answer {
+    let began = Instant::now();
+    let parsed = api::registration(body, &shared.defaults);
+    let (incarnation, parsed) = match (incarnation(query), parsed) {
+        (Ok(incarnation), Ok(parsed)) => (incarnation, parsed),
+        (Err(query), Err(body)) => return Err(query.and(body).into()),
+        (Err(wrong), _) | (_, Err(wrong)) => return Err(wrong.into()),
+    };
+    let registered = shared.registry.register(parsed.registration, incarnation)?;
+    let answer = api::registered(&registered.instance, shared.now(), &parsed.warnings);
+    shared.measures.registered(began.elapsed());
+    Ok(json(answer))
+}
+
+/// Takes a sign of life.
+pub(super) fn beat(shared: &Shared, id: &str, query: Option<&str>) -> Answer {
+    let began = Instant::now();
+    let incarnation = incarnation(query)?;
+    let recorded = shared.registry.heartbeat(id, incarnation)?;
+    let answer = api::done("Heartbeat received", id, recorded);
+    shared
+        .measures
+        .heartbeat
+        .observe(began.elapsed().as_secs_f64());
+    Ok(json(answer))
 }
 
 impl Shared {

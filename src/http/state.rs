@@ -14,8 +14,9 @@ use super::{
 };
 use crate::{
     api::Defaults,
+    commands::Commands,
     model::{Instance, Timestamp},
-    ports::{BrokerPages, Migrations, Notices, Probes, Readiness, Watchers},
+    ports::{BrokerPages, Migrations, Notices, Probes, Readiness, Transports, Watchers},
     registry::Registry,
     telemetry::Metrics,
 };
@@ -35,6 +36,8 @@ pub struct Rooms {
     pub watchers: Arc<dyn Watchers>,
     /// Whether the daemon can do its work.
     pub readiness: Arc<dyn Readiness>,
+    /// The flag.
+    pub transports: Arc<dyn Transports>,
     /// The embedded broker; none when it is switched off.
     pub broker: Option<Arc<dyn BrokerPages>>,
     /// The migration.
@@ -85,11 +88,13 @@ pub(super) struct Limits {
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) registry: Registry,
+    pub(super) commands: Commands,
     pub(super) metrics: Metrics,
     pub(super) defaults: Defaults,
     pub(super) probes: Arc<dyn Probes>,
     pub(super) watchers: Arc<dyn Watchers>,
     pub(super) readiness: Arc<dyn Readiness>,
+    pub(super) transports: Arc<dyn Transports>,
     pub(super) broker: Option<Arc<dyn BrokerPages>>,
     pub(super) migration: Arc<dyn Migrations>,
     pub(super) notices: Arc<dyn Notices>,
@@ -118,12 +123,14 @@ impl Shared {
             measures: Measures::new(&rooms.metrics),
             watching: Watching::new(&config.watch, &rooms.metrics),
             gateway: Gateway::default(),
+            commands: Commands::new(rooms.registry.clone(), rooms.defaults.clone()),
             registry: rooms.registry,
             metrics: rooms.metrics,
             defaults: rooms.defaults,
             probes: rooms.probes,
             watchers: rooms.watchers,
             readiness: rooms.readiness,
+            transports: rooms.transports,
             broker: rooms.broker,
             migration: rooms.migration,
             notices: rooms.notices,

@@ -1,6 +1,7 @@
 //! The door without a port, and rooms that stand in for those behind the ports.
 
 mod migration;
+mod transport;
 
 use std::sync::Arc;
 
@@ -12,9 +13,13 @@ use http_body_util::BodyExt;
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use self::migration::{StagedMigration, StagedNotices};
+use self::{
+    migration::{StagedMigration, StagedNotices},
+    transport::StagedFlag,
+};
 use super::{
     config::Config,
+    connection::Peer,
     front::Front,
     state::{Rooms, Shared},
 };
@@ -192,6 +197,7 @@ impl Api {
             probes: Arc::<Stage>::clone(&stage),
             watchers: Arc::<Stage>::clone(&stage),
             readiness: Arc::<Stage>::clone(&stage),
+            transports: Arc::new(StagedFlag::default()),
             broker,
             migration: Arc::<StagedMigration>::clone(&migration),
             notices: Arc::<StagedNotices>::clone(&notices),
@@ -221,7 +227,9 @@ impl Api {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = self.front.answer(request.body(body.into()).unwrap()).await;
+        let (request, peer) = (request.body(body.into()).unwrap(), Peer::nowhere());
+        let response = self.front.answer(request, &peer);
+        let response = response.await;
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         Answered {

@@ -60,6 +60,50 @@ impl CheckKind {
     }
 }
 
+/// How one probe ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CheckOutcome {
+    /// As the check wants it.
+    Passed,
+    /// In another way.
+    Failed,
+    /// Not at all, until its time was over.
+    TimedOut,
+    /// Before it began: the configuration forbids to reach the address.
+    Denied,
+    /// Before it began: whoever probes ran out of something. Says nothing of the instance.
+    Skipped,
+}
+
+impl CheckOutcome {
+    /// Every outcome.
+    pub const ALL: [Self; 5] = [
+        Self::Passed,
+        Self::Failed,
+        Self::TimedOut,
+        Self::Denied,
+        Self::Skipped,
+    ];
+
+    /// The word for it in reports and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed_out",
+            Self::Denied => "denied",
+            Self::Skipped => "skipped",
+        }
+    }
+
+    /// The outcome a word stands for.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|outcome| outcome.as_str() == text)
+    }
+}
+
 /// An HTTP or HTTPS request and what counts as a pass. Redirects are not followed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct HttpCheck {

@@ -31,6 +31,8 @@ pub struct Registration {
     pub version: Box<str>,
     /// The lease: without a heartbeat or a passing check for so long it is removed.
     pub ttl: Duration,
+    /// What the lease hangs on.
+    pub lease: LeaseKind,
     /// Its share of the traffic; 0 gets none from weighted picks.
     pub weight: u16,
     /// Where it runs.
@@ -51,6 +53,7 @@ impl Registration {
             && self.tags == other.tags
             && self.version == other.version
             && self.ttl == other.ttl
+            && self.lease == other.lease
             && self.weight == other.weight
             && self.zone == other.zone
             && self.checks == other.checks
@@ -127,6 +130,26 @@ impl Beat {
     }
 }
 
+/// What a lease hangs on.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum LeaseKind {
+    /// Signs of life within the ttl.
+    #[default]
+    Ttl,
+    /// An open connection to the embedded broker; the ttl begins when it closes.
+    Connection,
+}
+
+impl LeaseKind {
+    /// The contract's word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ttl => "ttl",
+            Self::Connection => "connection",
+        }
+    }
+}
+
 /// What keeps an instance registered.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Lease {
@@ -134,6 +157,10 @@ pub enum Lease {
     Running,
     /// It ran out, and the expiry guard holds the instance.
     Held,
+    /// The connection of this number, for as long as it is open.
+    Bound(u64),
+    /// Its connection closed: the rest of its ttl.
+    Lost,
 }
 
 /// One version of an instance. Never changed, only replaced.
@@ -170,12 +197,12 @@ impl Instance {
         &self.registration.service_name
     }
 
-    /// The effective status: an operator's word, then the guard's, then the checks'.
+    /// The effective status: an operator's word, then the guard's or its connection's, then the checks'.
     pub fn status(&self) -> Status {
         match (&self.overridden, self.lease) {
             (Some(overridden), _) => overridden.status.into(),
-            (None, Lease::Held) => Status::Unhealthy,
-            (None, Lease::Running) => self.observed,
+            (None, Lease::Held | Lease::Lost) => Status::Unhealthy,
+            (None, Lease::Running | Lease::Bound(_)) => self.observed,
         }
     }
 
@@ -184,8 +211,12 @@ impl Instance {
         self.status() == Status::Healthy
     }
 
-    /// When its lease runs out, in milliseconds of the registry's monotonic clock.
+    /// When its lease runs out, in milliseconds of the registry's monotonic clock; never while its
+    /// connection is open.
     pub fn lease_ends_ms(&self) -> u64 {
+        if matches!(self.lease, Lease::Bound(_)) {
+            return u64::MAX;
+        }
         let ttl = u64::try_from(self.registration.ttl.as_millis()).unwrap_or(u64::MAX);
         self.beat.last_renewed_ms().saturating_add(ttl)
     }

@@ -22,6 +22,12 @@ impl Timestamp {
         jiff::Timestamp::from_millisecond(self.0).unwrap_or(outside)
     }
 
+    /// Reads RFC 3339, with any offset; finer than milliseconds is cut off.
+    pub fn parse(text: &str) -> Option<Self> {
+        let read: jiff::Timestamp = text.trim().parse().ok()?;
+        Some(Self(read.as_millisecond()))
+    }
+
     /// Appends the RFC 3339 form to `out`.
     pub fn append_to(self, out: &mut Vec<u8>) {
         // Printing to a vector can't fail.

@@ -2,10 +2,14 @@
 
 use std::{fmt, time::Duration};
 
+use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::Boxed;
-use crate::{api::TransportReport, model::Modes};
+use crate::{
+    api::{Discover, TransportReport},
+    model::Modes,
+};
 
 /// The flag as it stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -59,4 +63,19 @@ pub trait Transports: fmt::Debug + Send + Sync {
     /// Waits until everything that is direct has left the broker: consumers cancelled and drained, and
     /// the connection closed where no channel needs it any more. False when that took longer than `max`.
     fn settled(&self, max: Duration) -> Boxed<'_, bool>;
+}
+
+/// The connections of the embedded broker.
+pub trait Connections: fmt::Debug + Send + Sync {
+    /// Whether this one is still there.
+    fn is_open(&self, connection: u64) -> bool;
+}
+
+/// What the direct way answers, to compare others with: a request to our own REST, within the process.
+pub trait DirectAnswers: fmt::Debug + Send + Sync {
+    /// The body of GET /services/discover/{name}; none when it was refused.
+    fn discover<'a>(&'a self, name: &'a str, wanted: &'a Discover) -> Boxed<'a, Option<Bytes>>;
+
+    /// The body of GET /services/{id}; none when there is no such instance.
+    fn instance<'a>(&'a self, id: &'a str) -> Boxed<'a, Option<Bytes>>;
 }

@@ -21,6 +21,11 @@ pub enum RegistryError {
         /// The one that is registered.
         current: u64,
     },
+    /// The lease shall hang on a connection, and none of the embedded broker's is there.
+    #[error(
+        "lease \"connection\" needs a connection to the embedded broker: register over it, or with lease \"ttl\""
+    )]
+    NoConnection,
     /// `registry.instances_max` is reached.
     #[error("the registry is full: registry.instances_max is {max}")]
     Full {
@@ -85,6 +90,8 @@ pub struct Counts {
     pub log_bytes: usize,
     /// Timers.
     pub leases: usize,
+    /// Instances whose leases hang on an open connection.
+    pub bound: usize,
     /// Engaged guards.
     pub guards: usize,
 }

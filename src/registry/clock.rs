@@ -33,7 +33,8 @@ pub struct Clock {
 }
 
 impl Clock {
-    pub(super) fn start() -> Self {
+    /// Two clocks that begin now.
+    pub fn start() -> Self {
         Self {
             start: Instant::now(),
             offset_ms: Arc::new(AtomicI64::new(system_ms())),
@@ -65,7 +66,7 @@ impl Clock {
     }
 
     /// Follows the wall clock when somebody set it.
-    pub(super) fn follow_wall(&self) {
+    pub fn follow_wall(&self) {
         let offset = system_ms().saturating_sub_unsigned(self.mono_ms());
         let known = self.offset_ms.load(Ordering::Relaxed);
         if (offset - known).abs() > DRIFT_MS_MAX {

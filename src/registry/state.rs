@@ -1,7 +1,9 @@
 //! The registry's rules: a command in, numbered events out. Pure: no lock, no clock, no task.
 
+mod connection;
 mod expiry;
 mod route;
+mod status;
 
 pub use self::route::RouteDraft;
 
@@ -10,13 +12,14 @@ use std::{
     sync::{Arc, OnceLock, atomic::Ordering},
 };
 
+use self::status::{observed_again, observed_at_first};
 use super::{
-    Config, Outcome, Registered, RegistryError, clock::Now, guard::Guard, leases::Leases,
-    routes::RouteTable, service::Table,
+    Config, Outcome, Registered, RegistryError, bound::Bound, clock::Now, guard::Guard,
+    leases::Leases, routes::RouteTable, service::Table,
 };
 use crate::model::{
-    Beat, Check, Epoch, Event, EventKind, Instance, Lease, Override, OverrideStatus, Registration,
-    Revision, Route, RouteId, ServiceName, Status,
+    Beat, Epoch, Event, EventKind, Instance, Lease, Registration, Revision, Route, RouteId,
+    ServiceName,
 };
 
 /// What a change does to its service besides the instance.
@@ -37,6 +40,7 @@ pub(super) struct State {
     pub(super) route_table: Arc<RouteTable>,
     routes: BTreeMap<RouteId, Arc<Route>>,
     pub(super) leases: Leases,
+    pub(super) bound: Bound,
     pub(super) guards: HashMap<ServiceName, Guard>,
     epoch: Epoch,
     revision: Revision,
@@ -54,6 +58,7 @@ impl State {
             route_table: Arc::default(),
             routes: BTreeMap::new(),
             leases: Leases::default(),
+            bound: Bound::default(),
             guards: HashMap::new(),
             epoch,
             revision: Revision::default(),
@@ -69,14 +74,46 @@ impl State {
         now: Now,
         out: &mut Events,
     ) -> Result<Registered, RegistryError> {
-        match self.table.instance(registration.service_id.as_str()) {
-            None => self.register_new(registration, now, out),
-            Some(known) => self.register_again(&known, registration, incarnation, now, out),
-        }
+        let lease = connection::without_connection(&registration)?;
+        self.register_with(lease, registration, incarnation, now, out)
+    }
+
+    /// The same over a connection of the embedded broker, on which the lease may hang.
+    pub(super) fn register_over(
+        &mut self,
+        connection: u64,
+        registration: Registration,
+        incarnation: Option<u64>,
+        now: Now,
+        out: &mut Events,
+    ) -> Result<Registered, RegistryError> {
+        let lease = connection::over(connection, &registration);
+        self.register_with(lease, registration, incarnation, now, out)
+    }
+
+    fn register_with(
+        &mut self,
+        lease: Lease,
+        registration: Registration,
+        incarnation: Option<u64>,
+        now: Now,
+        out: &mut Events,
+    ) -> Result<Registered, RegistryError> {
+        let Some(known) = self.table.instance(registration.service_id.as_str()) else {
+            return self.register_new(lease, registration, now, out);
+        };
+        let incarnation = match incarnation {
+            Some(given) if given < known.incarnation => return Err(conflict(&known)),
+            Some(given) if given == known.incarnation => given,
+            _ => self.next_incarnation(),
+        };
+        known.beat.heard(now.mono_ms);
+        Ok(self.take_over(&known, registration, incarnation, lease, now, out))
     }
 
     fn register_new(
         &mut self,
+        lease: Lease,
         registration: Registration,
         now: Now,
         out: &mut Events,
@@ -91,7 +128,7 @@ impl State {
             registration: Arc::new(registration),
             observed,
             overridden: None,
-            lease: Lease::Running,
+            lease,
             registered_at: now.wall,
             revision: self.revision,
             incarnation: self.next_incarnation(),
@@ -103,23 +140,6 @@ impl State {
             instance,
             outcome: Outcome::New,
         })
-    }
-
-    fn register_again(
-        &mut self,
-        known: &Arc<Instance>,
-        registration: Registration,
-        incarnation: Option<u64>,
-        now: Now,
-        out: &mut Events,
-    ) -> Result<Registered, RegistryError> {
-        let incarnation = match incarnation {
-            Some(given) if given < known.incarnation => return Err(conflict(known)),
-            Some(given) if given == known.incarnation => given,
-            _ => self.next_incarnation(),
-        };
-        known.beat.heard(now.mono_ms);
-        Ok(self.take_over(known, registration, incarnation, Lease::Running, now, out))
     }
 
     /// Takes what is said of an instance now, which is no sign of life by itself.
@@ -158,20 +178,10 @@ impl State {
             ..version_of(known)
         };
         if same {
-            let instance = if known.lease != lease {
-                let kind = kind_of(instance.status());
-                self.put(
-                    instance,
-                    Some(known),
-                    kind,
-                    Some("registered again"),
-                    now,
-                    out,
-                )
-            } else if known.incarnation == incarnation {
+            let instance = if known.lease == lease && known.incarnation == incarnation {
                 Arc::clone(known)
             } else {
-                self.replace(instance)
+                self.put_status(instance, known, Some("registered again"), now, out)
             };
             return Registered {
                 instance,
@@ -203,81 +213,6 @@ impl State {
         current(&known, incarnation)?;
         self.take_out(&known, EventKind::Deregistered, None, now, out);
         Ok(known)
-    }
-
-    pub(super) fn set_override(
-        &mut self,
-        id: &str,
-        overridden: Option<(OverrideStatus, Option<Box<str>>)>,
-        now: Now,
-        out: &mut Events,
-    ) -> Result<Arc<Instance>, RegistryError> {
-        let known = self.known(id)?;
-        let same = match (&known.overridden, &overridden) {
-            (None, None) => true,
-            (Some(old), Some((status, reason))) => old.status == *status && old.reason == *reason,
-            _ => false,
-        };
-        if same {
-            return Ok(known);
-        }
-        let reason = overridden.as_ref().map_or_else(
-            || "override lifted".to_owned(),
-            |(_, reason)| reason.as_deref().unwrap_or("override").to_owned(),
-        );
-        let overridden = overridden.map(|(status, reason)| {
-            Arc::new(Override {
-                status,
-                reason,
-                since: now.wall,
-            })
-        });
-        let instance = Instance {
-            overridden,
-            ..version_of(&known)
-        };
-        Ok(self.put_status(instance, &known, Some(&reason), now, out))
-    }
-
-    /// Takes the word of the checks, while the registration they checked is still the current one.
-    pub(super) fn set_observed(
-        &mut self,
-        of: &Arc<Registration>,
-        observed: Status,
-        reason: Option<&str>,
-        now: Now,
-        out: &mut Events,
-    ) -> bool {
-        let Ok(known) = self.known(of.service_id.as_str()) else {
-            return false;
-        };
-        if !Arc::ptr_eq(&known.registration, of) {
-            return false;
-        }
-        if known.observed != observed {
-            let instance = Instance {
-                observed,
-                ..version_of(&known)
-            };
-            self.put_status(instance, &known, reason, now, out);
-        }
-        true
-    }
-
-    /// A new version whose status may differ: an event only when the effective status does.
-    fn put_status(
-        &mut self,
-        instance: Instance,
-        known: &Arc<Instance>,
-        reason: Option<&str>,
-        now: Now,
-        out: &mut Events,
-    ) -> Arc<Instance> {
-        if instance.status() == known.status() {
-            return self.replace(instance);
-        }
-        let kind = kind_of(instance.status());
-        self.put(instance, Some(known), kind, reason, now, out)
     }
 
     /// A new version that nobody is told of.
@@ -335,6 +270,7 @@ impl State {
         out: &mut Events,
     ) {
         self.leases.cancel(known.id());
+        self.bound.release(known.id());
         self.leave(known, kind, reason, now, out);
         self.table.instances.pin().remove(known.id());
     }
@@ -384,11 +320,18 @@ impl State {
         }
     }
 
-    /// A held instance has no timer: its guard decides.
+    /// A held instance has no timer: its guard decides. Nor has one that hangs on an open connection.
     fn book(&mut self, instance: &Instance) {
+        let id = instance.id();
+        if let Lease::Bound(connection) = instance.lease {
+            self.leases.cancel(id);
+            self.bound.bind(id, connection);
+            return;
+        }
+        self.bound.release(id);
         match instance.lease {
-            Lease::Running => self.leases.book(instance.id(), instance.lease_ends_ms()),
-            Lease::Held => self.leases.cancel(instance.id()),
+            Lease::Held => self.leases.cancel(id),
+            _ => self.leases.book(id, instance.lease_ends_ms()),
         }
     }
 
@@ -445,51 +388,6 @@ fn version_of(known: &Instance) -> Instance {
         incarnation: known.incarnation,
         beat: Arc::clone(&known.beat),
         encoded: OnceLock::new(),
-    }
-}
-
-fn observed_at_first(registration: &Registration) -> Status {
-    if registration.is_checked() {
-        Status::Starting
-    } else {
-        Status::Healthy
-    }
-}
-
-/// A check whose definition is unchanged keeps its verdict; a new one has none yet, so that the
-/// instance is starting again, unless an unchanged check already fails.
-fn observed_again(known: &Instance, registration: &Arc<Registration>) -> Status {
-    let old = &known.registration;
-    if Arc::ptr_eq(old, registration) {
-        return known.observed;
-    }
-    if !registration.is_checked() {
-        return Status::Healthy;
-    }
-    let kept = |check: &Check| old.checks.contains(check);
-    let url_kept = registration.health_check_url == old.health_check_url;
-    let n_kept = registration
-        .checks
-        .iter()
-        .filter(|check| kept(check))
-        .count();
-    let all_kept = n_kept == registration.checks.len()
-        && (url_kept || registration.health_check_url.is_none());
-    let any_kept = n_kept > 0 || (url_kept && registration.health_check_url.is_some());
-    match known.observed {
-        observed if all_kept && old.is_checked() => observed,
-        Status::Unhealthy if any_kept => Status::Unhealthy,
-        _ => Status::Starting,
-    }
-}
-
-/// The event that tells of a status. A status with no event of its own is told as an update.
-fn kind_of(status: Status) -> EventKind {
-    match status {
-        Status::Healthy => EventKind::Healthy,
-        Status::Unhealthy => EventKind::Unhealthy,
-        Status::Stopping => EventKind::Stopping,
-        Status::Starting | Status::Unknown => EventKind::Updated,
     }
 }
 

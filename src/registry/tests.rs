@@ -1,11 +1,13 @@
+mod connections;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use proptest::prelude::*;
 
 use super::{Config, Registry, RegistryError};
 use crate::model::{
-    Cursor, Epoch, Event, EventKind, Metadata, OverrideStatus, Registration, Revision, ServiceId,
-    ServiceName, Status,
+    Cursor, Epoch, Event, EventKind, LeaseKind, Metadata, OverrideStatus, Registration, Revision,
+    ServiceId, ServiceName, Status,
 };
 
 fn registration(id: &str, name: &str, port: u16) -> Registration {
@@ -19,6 +21,7 @@ fn registration(id: &str, name: &str, port: u16) -> Registration {
         tags: Box::default(),
         version: "1.0.0".into(),
         ttl: Duration::from_secs(1),
+        lease: LeaseKind::Ttl,
         weight: 1,
         zone: None,
         checks: Box::default(),
@@ -90,7 +93,11 @@ fn check_counts(registry: &Registry) {
         .filter(|(_, _, status)| *status == Status::Healthy)
         .count();
     assert_eq!(
-        (counts.instances, counts.healthy, counts.leases),
+        (
+            counts.instances,
+            counts.healthy,
+            counts.leases + counts.bound
+        ),
         (shown.len(), healthy, shown.len())
     );
 }
@@ -99,8 +106,18 @@ fn check_counts(registry: &Registry) {
 fn act(registry: &Registry, what: u8, id: u8, port: u16) {
     let id = format!("i{}", id % 6);
     let name = ["web", "api"][usize::from(port % 2)];
-    match what % 8 {
+    let connection = u64::from(port % 3);
+    match what % 12 {
         0..3 => drop(registry.register(registration(&id, name, port % 4 + 1), None)),
+        8 | 9 => {
+            let mut hanging = registration(&id, name, port % 4 + 1);
+            hanging.lease = LeaseKind::Connection;
+            drop(registry.register_over(connection, hanging, None));
+        }
+        10 => drop(registry.heartbeat_over(connection, &id, None)),
+        11 => {
+            registry.connection_closed(connection);
+        }
         3 => drop(registry.deregister(&id, None)),
         4 => {
             let status = [Status::Healthy, Status::Unhealthy][usize::from(port % 2)];

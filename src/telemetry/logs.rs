@@ -105,9 +105,12 @@ impl Logs {
     }
 }
 
+/// What the AMQP client says of its connection's end we say ourselves, and not as an error.
+const QUIET: &str = "lapin=off";
+
 fn parse(level: &str) -> Result<EnvFilter, LogError> {
     EnvFilter::builder()
-        .parse(level)
+        .parse(format!("{QUIET},{level}"))
         .map_err(|source| LogError::Level {
             level: level.to_owned(),
             source,

@@ -15,8 +15,8 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
-    Config, DeliveryError, DirectMetrics, Filter, LogFeed, Reach, Record, Relay, Snapshot, Start,
-    Subscriber, Transport, TransportError,
+    Config, DeliveryError, DirectMetrics, Filter, Horizon, LogFeed, Reach, Record, Relay, Snapshot,
+    Start, Subscriber, Transport, TransportError,
     crew::Crew,
     metrics::{CALLBACK, Counts, Present},
 };
@@ -87,6 +87,7 @@ pub struct Callbacks {
 struct Inner {
     registry: Registry,
     config: Config,
+    horizon: Horizon,
     metrics: DirectMetrics,
     counts: Counts,
     crew: Crew,
@@ -104,14 +105,20 @@ pub struct Subscription {
 }
 
 impl Callbacks {
-    /// A room without subscribers.
-    pub fn new(registry: Registry, config: Config, metrics: DirectMetrics) -> Self {
+    /// A room without subscribers, who will see no further than `horizon`.
+    pub fn new(
+        registry: Registry,
+        config: Config,
+        horizon: Horizon,
+        metrics: DirectMetrics,
+    ) -> Self {
         Self {
             inner: Arc::new(Inner {
                 crew: Crew::new(CALLBACKS, config.callbacks_max),
                 counts: metrics.of(CALLBACK),
                 registry,
                 config,
+                horizon,
                 metrics,
                 subscribed: AtomicU64::new(1),
             }),
@@ -137,7 +144,7 @@ impl Callbacks {
         let number = inner.subscribed.fetch_add(1, Ordering::Relaxed);
         let mut relay = Relay::new(
             format!("callback {number}"),
-            LogFeed::new(inner.registry.clone(), wanted),
+            LogFeed::new(inner.registry.clone(), wanted).within(&inner.horizon),
             Direct(callback),
             Arc::clone(&subscriber),
             inner.registry.clock().clone(),
@@ -166,6 +173,8 @@ impl Callbacks {
     /// Runs until told to stop and every callback has what is left, or `transport.drain` is over.
     pub async fn run(self, stop: CancellationToken) {
         stop.cancelled().await;
+        // The broker may stop before it has brought what is left: the log has it too.
+        self.inner.horizon.lift();
         self.inner.crew.stop(self.inner.config.drain).await;
     }
 }

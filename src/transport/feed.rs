@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::{Filter, Snapshot};
+use super::{Filter, Horizon, Snapshot};
 use crate::{
     model::{Event, Revision, ServiceName},
     registry::{Compacted, Following, Registry},
 };
 
-/// Events read at once.
+/// Events read at once, if nobody says how many.
 const BATCH: usize = 64;
 
 /// A source of events for one subscriber.
@@ -48,6 +48,10 @@ pub struct LogFeed {
     /// The newest change that readers of every service can see; never waited for.
     newest: watch::Receiver<Revision>,
     waker: Waker,
+    horizon: watch::Receiver<Option<Revision>>,
+    /// True when the last look found events behind the horizon.
+    held: bool,
+    batch: usize,
 }
 
 /// What wakes the reader: changes of its service and of no other, or all.
@@ -66,7 +70,24 @@ impl LogFeed {
             waker: Waker::new(&registry, service.as_ref()),
             registry,
             filter,
+            horizon: Horizon::default().follow(),
+            held: false,
+            batch: BATCH,
         }
+    }
+
+    /// Sees nothing behind the horizon.
+    #[must_use]
+    pub fn within(mut self, horizon: &Horizon) -> Self {
+        self.horizon = horizon.follow();
+        self
+    }
+
+    /// Reads so many events at once.
+    #[must_use]
+    pub fn in_batches(mut self, of: usize) -> Self {
+        self.batch = of.max(1);
+        self
     }
 
     /// Takes a new filter, and answers where it starts: what waits under the old one is not lost,
@@ -122,8 +143,17 @@ impl Feed for LogFeed {
         }
         // Read before the events, so that none up to here can be missing among them.
         let newest = *self.newest.borrow();
-        let mut events = self.waker.read(&self.registry, after, BATCH)?;
-        let more = events.len() == BATCH;
+        let limit = *self.horizon.borrow_and_update();
+        let mut events = self.waker.read(&self.registry, after, self.batch)?;
+        let mut more = events.len() == self.batch;
+        let visible = match limit {
+            Some(limit) => events.partition_point(|event| event.revision <= limit),
+            None => events.len(),
+        };
+        self.held = visible < events.len();
+        more &= !self.held;
+        events.truncate(visible);
+        let newest = limit.map_or(newest, |limit| newest.min(limit));
         let last = events.last().map_or(after, |event| event.revision);
         let filter = self.filter.borrow();
         events.retain(|event| filter.wants(event));
@@ -148,6 +178,8 @@ impl Feed for LogFeed {
         let woken = tokio::select! {
             () = filter => None,
             alive = self.waker.changed() => Some(alive),
+            // Whoever has nothing behind the horizon does not care where it is.
+            raised = self.horizon.changed(), if self.held => Some(raised.is_ok()),
         };
         match woken {
             // To be found changed by the next look.

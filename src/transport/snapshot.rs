@@ -1,5 +1,8 @@
 //! The present state, for a subscriber whose place among the changes is lost.
 
+#[cfg(feature = "amqp")]
+use std::collections::BTreeSet;
+
 use crate::{
     model::{Cursor, ServiceName, Timestamp},
     registry::{self, Registry},
@@ -31,5 +34,14 @@ impl Snapshot {
             service: service.cloned(),
             state,
         }
+    }
+
+    /// The services in it.
+    #[cfg(feature = "amqp")]
+    pub(super) fn names(&self) -> BTreeSet<ServiceName> {
+        let services = self.state.services.iter();
+        services
+            .map(|(service, _)| service.name().clone())
+            .collect()
     }
 }

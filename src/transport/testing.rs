@@ -18,6 +18,7 @@ pub(super) fn registration(service: &str, id: &str) -> Registration {
         tags: Box::default(),
         version: "1.0.0".into(),
         ttl: Duration::from_secs(300),
+        lease: crate::model::LeaseKind::Ttl,
         weight: 1,
         zone: None,
         checks: Box::default(),

@@ -1,7 +1,6 @@
 //! Changes told by an HTTP request to whoever registered for them.
 
 mod answer;
-mod message;
 mod post;
 mod signature;
 mod watcher;
@@ -23,7 +22,7 @@ use self::{
     watcher::Watcher,
 };
 use super::{
-    Config, DirectMetrics, Ended, Filter, LogFeed, Relay, Start, TransportError,
+    Config, DirectMetrics, Ended, Filter, Horizon, LogFeed, Relay, Start, TransportError,
     crew::Crew,
     metrics::{Counts, Present},
 };
@@ -48,6 +47,7 @@ pub struct Webhooks {
 struct Inner {
     registry: Registry,
     config: Config,
+    horizon: Horizon,
     metrics: DirectMetrics,
     counts: Counts,
     client: Client,
@@ -57,8 +57,14 @@ struct Inner {
 }
 
 impl Webhooks {
-    /// A room without watchers, whose requests go out by `client`.
-    pub fn new(registry: Registry, config: Config, client: Client, metrics: DirectMetrics) -> Self {
+    /// A room without watchers, who will see no further than `horizon`; requests go out by `client`.
+    pub fn new(
+        registry: Registry,
+        config: Config,
+        horizon: Horizon,
+        client: Client,
+        metrics: DirectMetrics,
+    ) -> Self {
         Self {
             inner: Arc::new(Inner {
                 counts: metrics.of("webhook"),
@@ -67,6 +73,7 @@ impl Webhooks {
                 crew: Crew::new("webhooks", config.webhooks_max),
                 registry,
                 config,
+                horizon,
                 metrics,
                 client,
             }),
@@ -109,7 +116,7 @@ impl Webhooks {
         let (_, filter) = watch::channel(watcher.filter.clone());
         let mut relay = Relay::new(
             format!("webhook {}", watcher.id),
-            LogFeed::new(inner.registry.clone(), filter),
+            LogFeed::new(inner.registry.clone(), filter).within(&inner.horizon),
             post,
             Arc::clone(&watcher.subscriber),
             inner.registry.clock().clone(),
@@ -169,6 +176,8 @@ impl Webhooks {
                 _ = pause.tick() => self.sample(),
             }
         }
+        // The broker may stop before it has brought what is left: the log has it too.
+        self.inner.horizon.lift();
         self.inner.crew.stop(self.inner.config.drain).await;
         self.sample();
     }

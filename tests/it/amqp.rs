@@ -2,14 +2,17 @@
 //! `BROKER_UNDER_TEST` names: the embedded one when it is unset, `rabbitmq` for a node that the
 //! run starts, or an `amqp://host:port`.
 
+mod churn;
 mod client;
 mod clients;
 mod codec;
 mod journeys;
 mod operation;
+mod origin;
 mod protocol;
 mod robustness;
 mod target;
 mod text;
+mod tls;
 mod transcript;
 mod values;

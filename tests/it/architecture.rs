@@ -14,6 +14,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("api", &["model"]),
     ("ports", &["model", "api"]),
+    ("commands", &["model", "registry", "api"]),
     (
         "transport",
         &[
@@ -21,6 +22,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "registry",
             "api",
             "ports",
+            "commands",
             "outbound",
             "tasks",
             "telemetry",
@@ -33,7 +35,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("broker", &[]),
     (
         "http",
-        &["model", "registry", "api", "ports", "tasks", "telemetry"],
+        &[
+            "model",
+            "registry",
+            "api",
+            "ports",
+            "commands",
+            "tasks",
+            "telemetry",
+        ],
     ),
     (
         "config",
@@ -58,7 +68,7 @@ const ROOTS: &[&str] = &["lib", "main", "app"];
 
 /// Words that belong to some rooms only.
 const ONLY_IN: &[(&str, &[&str])] = &[
-    ("lapin", &["transport"]),
+    ("lapin", &["transport", "telemetry"]),
     ("axum", &["http"]),
     ("std::env", &["config"]),
     (

@@ -51,7 +51,7 @@ impl Daemon {
     }
 
     /// Waits for a line of the log.
-    fn logged(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn logged(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -60,6 +60,24 @@ impl Daemon {
                 return line;
             }
         }
+    }
+
+    /// Ends the daemon in good order: the rest of its log.
+    pub(crate) fn stop(&self) -> Vec<Value> {
+        self.signal("-TERM");
+        let line = || self.log.recv_timeout(PATIENCE);
+        std::iter::from_fn(|| line().ok()).collect()
+    }
+
+    /// Resident memory, in KiB.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
     fn signal(&self, name: &str) {

@@ -12,3 +12,4 @@ mod daemon;
 mod http;
 mod page;
 mod rabbitmq;
+mod transport;

@@ -103,3 +103,14 @@ proptest! {
         prop_assert!(pairs(&query).count() <= query.len());
     }
 }
+
+#[test]
+fn a_query_that_was_made_is_read_as_what_it_was_made_of() {
+    let body = br#"{"service_name":"a/b","healthy_only":false,"tags":["a&b","c d"],"zone":"%","metadata":{"k=1":"v"},"limit":3}"#;
+    let (name, wanted) = Discover::from_json(body).unwrap();
+    assert_eq!(name, "a/b");
+    assert_eq!(
+        Discover::from_query(Some(&wanted.to_query())).unwrap(),
+        wanted
+    );
+}

@@ -28,7 +28,7 @@ fn every_key_is_there() {
     let expected = json!({
         "service_id": "a \"1\"", "service_name": "a", "host": "h", "port": 1,
         "metadata": {"b": 1, "a": [2]}, "health_check_url": null, "tags": [], "version": "1.0.0",
-        "ttl": "300s", "weight": 1, "zone": null, "checks": [], "status": "healthy",
+        "ttl": "300s", "lease": "ttl", "weight": 1, "zone": null, "checks": [], "status": "healthy",
         "registered_at": "1970-01-01T00:00:00.001Z", "revision": 7, "incarnation": 3,
         "last_heartbeat": "1970-01-01T00:00:01.000Z",
     });

@@ -102,7 +102,7 @@ fn what_nobody_knows_is_told_of_and_what_is_known_anyway_is_not() {
 fn every_field_that_can_not_be_patched_is_named() {
     let registration = json!({
         "service_id": "a", "service_name": "a", "host": "h", "port": 1, "health_check_url": null,
-        "version": "1", "ttl": "1s", "zone": "z", "checks": [],
+        "version": "1", "ttl": "1s", "lease": "ttl", "zone": "z", "checks": [],
     });
     let problem = read(&registration).unwrap_err();
     let named: Vec<_> = problem.errors.iter().map(|error| &*error.field).collect();

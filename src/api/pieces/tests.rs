@@ -23,6 +23,7 @@ fn instance(id: &str, service: &str) -> Arc<Instance> {
         tags: Box::default(),
         version: "1.0.0".into(),
         ttl: Duration::from_secs(300),
+        lease: crate::model::LeaseKind::Ttl,
         weight: 1,
         zone: None,
         checks: Box::default(),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Parsed, registration};
 use crate::{
     api::{self, Defaults, Problem, schema},
-    model::{Beat, Instance, Lease, Registration, Revision, Status, Timestamp},
+    model::{Beat, Instance, Lease, LeaseKind, Registration, Revision, Status, Timestamp},
 };
 
 fn read(body: &Value) -> Result<Parsed, Problem> {
@@ -46,6 +46,7 @@ fn null_is_as_good_as_absent() {
         "tags",
         "version",
         "ttl",
+        "lease",
         "weight",
         "zone",
         "checks",
@@ -74,6 +75,10 @@ fn what_older_clients_send_is_taken() {
     check("ttl", json!("90"), |said| said.ttl.as_secs() == 90);
     check("health_check_url", json!(""), |said| {
         said.health_check_url.is_none()
+    });
+    check("lease", json!("ttl"), |said| said.lease == LeaseKind::Ttl);
+    check("lease", json!("Connection"), |said| {
+        said.lease == LeaseKind::Connection
     });
     check("host", json!("[::1]"), |said| *said.host == *"::1");
     check("metadata", json!({"a": {"b": [1]}}), |said| {
@@ -121,6 +126,12 @@ fn what_is_wrong_is_named() {
         "item 0 must be a string, not [\"a\"]",
     );
     check("ttl", json!("0s"), "0s is out of range 1s-86400s");
+    check(
+        "lease",
+        json!("socket"),
+        "\"socket\" is not one of ttl, connection",
+    );
+    check("lease", json!(true), "must be a string, not true");
     check("ttl", json!("2d"), "172800s is out of range 1s-86400s");
     check("weight", json!(-1), "-1 is out of range 0-65535");
     check(
@@ -278,6 +289,7 @@ proptest! {
         tags in prop::collection::vec(texts(), 0..4),
         version in texts(),
         weight: u16,
+        lease in prop::sample::select(&["ttl", "connection"]),
         ttl_ms in 1_000_u64..86_400_000,
         key in texts(),
         value in texts(),
@@ -286,7 +298,7 @@ proptest! {
         let id = format!("id{id}");
         let body = json!({
             "service_id": id, "service_name": "a", "host": "10.0.0.1", "port": port, "zone": zone,
-            "tags": tags, "version": version, "weight": weight, "ttl": format!("{ttl_ms}ms"),
+            "tags": tags, "version": version, "weight": weight, "ttl": format!("{ttl_ms}ms"), "lease": lease,
             "metadata": {key: [value, 1.5, null]}, "checks": checks,
             "health_check_url": "http://10.0.0.1/x",
         });

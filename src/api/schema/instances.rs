@@ -30,6 +30,8 @@ pub struct Registration {
     pub version: Option<String>,
     /// The lease, "1s" to "24h"; default "300s".
     pub ttl: Option<String>,
+    /// What the lease hangs on: ttl (default), or connection: the AMQP connection to the embedded broker by which it registers.
+    pub lease: Option<String>,
     /// The share of the traffic; default 1.
     pub weight: Option<u16>,
     /// Where it runs.
@@ -98,6 +100,8 @@ pub struct Instance {
     pub version: String,
     /// The lease.
     pub ttl: String,
+    /// What the lease hangs on: ttl or connection.
+    pub lease: String,
     /// The share of the traffic.
     pub weight: u16,
     /// Where it runs.

@@ -12,7 +12,7 @@ const QUORUM_DELIVERY_LIMIT: u32 = 20;
 /// The argument that tells the kind.
 const KIND: &str = "x-queue-type";
 /// The arguments that a second declaration must repeat, besides the kind.
-const COMPARED: [&str; 13] = [
+const COMPARED: [&str; 14] = [
     "x-expires",
     "x-message-ttl",
     "x-max-length",
@@ -25,6 +25,7 @@ const COMPARED: [&str; 13] = [
     "x-queue-version",
     "x-single-active-consumer",
     "x-delivery-limit",
+    "x-consumer-timeout",
     "x-dead-letter-strategy",
 ];
 
@@ -85,6 +86,8 @@ pub struct Settings {
     pub single_active_consumer: bool,
     /// `x-delivery-limit`
     pub delivery_limit: Option<u32>,
+    /// `x-consumer-timeout`, ms; 0: none
+    pub consumer_timeout: Option<u64>,
 }
 
 /// What else a declaration says, for the checks that depend on it.
@@ -133,6 +136,7 @@ pub fn parse(
         dead_letter_exchange,
         single_active_consumer: from.bool("x-single-active-consumer")?,
         delivery_limit,
+        consumer_timeout: from.unsigned("x-consumer-timeout")?,
     })
 }
 

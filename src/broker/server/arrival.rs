@@ -47,7 +47,7 @@ pub(super) async fn run(shared: Arc<Shared>, arrival: Arrival, stop: Cancellatio
     };
     match arrived {
         Ok(connection) => connection.serve(stop).await,
-        Err(ended) => log_refused(address, &ended),
+        Err(ended) => log_refused(&shared, address, &ended),
     }
     drop(place);
 }
@@ -103,11 +103,12 @@ async fn arrive(
     )))
 }
 
-fn log_refused(address: SocketAddr, ended: &Ended) {
+fn log_refused(shared: &Shared, address: SocketAddr, ended: &Ended) {
+    let refusals = &shared.refusals;
     match ended {
         Ended::Socket(error) => tracing::debug!("{address} left before it had logged in: {error}"),
-        Ended::Protocol => tracing::warn!("{address} does not speak AMQP 0-9-1"),
-        Ended::Refused(why) => tracing::warn!("refused {address}: {why}"),
-        Ended::Slow => tracing::warn!("{address} took too long to log in"),
+        Ended::Protocol => refusals.warn(format_args!("{address} does not speak AMQP 0-9-1")),
+        Ended::Refused(why) => refusals.warn(format_args!("refused {address}: {why}")),
+        Ended::Slow => refusals.warn(format_args!("{address} took too long to log in")),
     }
 }

@@ -22,7 +22,6 @@ use crate::broker::{
     exception::Exception,
     peer::{Flush, Peer},
     session::{Phase, Scene, Session, SessionLimits},
-    vhost::json_table,
     wire::{FrameReader, ReplyCode, ShortStr, frame::put_heartbeat, method::connection},
 };
 
@@ -53,6 +52,8 @@ pub(super) struct Connection {
     closing_until: Option<Instant>,
     /// Whether the vhost has more to deliver than one turn allows.
     more: bool,
+    /// Whether something that the client has asked for is not carried out to its end.
+    settling: bool,
 }
 
 impl Connection {
@@ -80,7 +81,7 @@ impl Connection {
             user: agreed.identity.grant.user().to_owned(),
             vhost: agreed.vhost_name,
             name: String::from_utf8_lossy(name.unwrap_or_default()).into_owned(),
-            client: json_table(&agreed.client),
+            client: agreed.client,
             connected_at: shared.now().unix_s,
             channel_max: agreed.channel_max,
             frame_max: agreed.frame_max,
@@ -103,6 +104,7 @@ impl Connection {
             spoke_bytes: 0,
             closing_until: None,
             more: false,
+            settling: false,
             shared,
             wire,
             entry,
@@ -121,7 +123,7 @@ impl Connection {
             entry.user
         );
         let ended = self.work_until_closed(&stop).await;
-        self.forget();
+        self.forget().await;
         self.tell(&stop).await;
         if ended.is_ok() {
             self.wire.leave().await;
@@ -150,16 +152,14 @@ impl Connection {
     }
 
     /// Gives back what the client holds and takes it off every list.
-    fn forget(&mut self) {
+    async fn forget(&mut self) {
         let id = self.wire.peer.id;
-        let now = self.shared.now();
-        let mut vhost = self.vhost.lock();
-        self.session.end(&mut Scene {
-            vhost: &mut vhost,
-            now,
-        });
-        self.vhost.finish(vhost, &mut self.dirty, id);
+        self.end();
         self.pump();
+        while self.settling {
+            tokio::task::yield_now().await;
+            self.pump();
+        }
         if self.more {
             self.vhost.leave_rest();
         }
@@ -167,13 +167,31 @@ impl Connection {
         self.shared.registry.remove(id);
     }
 
+    fn end(&mut self) {
+        let now = self.shared.now();
+        let mut vhost = self.vhost.lock();
+        self.session.end(&mut Scene {
+            vhost: &mut vhost,
+            now,
+        });
+        self.vhost.finish(vhost, &mut self.dirty, self.wire.peer.id);
+    }
+
     async fn work_until_closed(&mut self, stop: &CancellationToken) -> io::Result<()> {
         // Frames may have come along with the last of the handshake.
-        let mut ticker = tokio::time::interval(self.tick_every());
+        let first_tick = Instant::now() + self.tick_every();
+        let mut ticker = tokio::time::interval_at(first_tick, self.tick_every());
         ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // Once for all turns: to wait for it takes a lock that all connections share.
+        let stopped = stop.cancelled();
+        tokio::pin!(stopped);
         loop {
             if self.more {
                 self.pump();
+            }
+            if self.settling {
+                tokio::task::yield_now().await;
+                continue;
             }
             let exhausted = self.work();
             self.log_raised();
@@ -212,7 +230,7 @@ impl Connection {
                 _ = ticker.tick() => self.tick()?,
                 () = tokio::time::sleep(BLOCKED_TICK), if blocked => self.unblock(),
                 () = sleep_until(closing_until), if closing_until.is_some() => return Ok(()),
-                () = stop.cancelled(), if self.session.phase() == Phase::Running => {
+                () = &mut stopped, if self.session.phase() == Phase::Running => {
                     self.close("the broker is shutting down");
                 }
             }
@@ -264,13 +282,18 @@ impl Connection {
                     break;
                 }
             }
-            // Nothing that follows a publish is carried out while memory is short.
-            if self.session.phase() == Phase::Closed || short && self.session.has_published() {
+            // Nothing that follows a publish is carried out while memory is short, nor what follows
+            // something that takes more than one turn.
+            if self.session.phase() == Phase::Closed
+                || short && self.session.has_published()
+                || self.session.is_settling(scene.vhost)
+            {
                 break;
             }
         }
         self.session.end_batch();
         self.more = vhost.pump(now);
+        self.settling = self.session.is_settling(&vhost);
         self.vhost.finish(vhost, &mut self.dirty, self.wire.peer.id);
         self.entry
             .channels
@@ -287,6 +310,7 @@ impl Connection {
         let now = self.shared.now();
         let mut vhost = self.vhost.lock();
         self.more = vhost.pump(now);
+        self.settling = self.session.is_settling(&vhost);
         self.vhost.finish(vhost, &mut self.dirty, self.wire.peer.id);
     }
 

@@ -83,7 +83,7 @@ impl Door {
                 Ok((socket, address)) => {
                     let Some(place) = shared.registry.place(shared.config.limits.connections)
                     else {
-                        refuse(address, shared.config.limits.connections);
+                        refuse(&shared, address);
                         continue;
                     };
                     let arrival = arrival::Arrival {
@@ -100,11 +100,12 @@ impl Door {
     }
 }
 
-fn refuse(address: SocketAddr, limit: usize) {
-    tracing::warn!(
+fn refuse(shared: &Shared, address: SocketAddr) {
+    let limit = shared.config.limits.connections;
+    shared.refusals.warn(format_args!(
         "refused {address}: there are {limit} connections already, raise \
          broker.limits.connections"
-    );
+    ));
 }
 
 /// Too many open files, mostly: others have to go before it can go on.

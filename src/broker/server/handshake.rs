@@ -79,7 +79,10 @@ pub(super) async fn shake(
     let user = match log_in(shared, from, &start_ok).await {
         Ok(user) => user,
         // RabbitMQ tells only those who ask for it by "authentication_failure_close".
-        Err(exception) => return refuse(wire, exception).await,
+        Err((exception, told)) => {
+            let _told_too = refuse::<()>(wire, exception).await;
+            return Err(Ended::Refused(told));
+        }
     };
     let (channel_max, frame_max, heartbeat_s) = tune(shared, wire).await?;
     let open = match next_method(wire).await? {
@@ -268,33 +271,38 @@ fn check_tuned(name: &str, theirs: u32, ours: u32, least: u32) -> Result<(), Str
     Ok(())
 }
 
-/// Finds the user; otherwise the exception that says why not.
+/// Finds the user; otherwise the exception that says why not, and what the log says of it.
 async fn log_in(
     shared: &Shared,
     from: &Client,
     start_ok: &connection::StartOk,
-) -> Result<Arc<User>, Exception> {
+) -> Result<Arc<User>, (Exception, String)> {
+    let plainly = |exception: Exception| {
+        let told = exception.to_string();
+        (exception, told)
+    };
     let Some(mechanism) = Mechanism::named(&start_ok.mechanism) else {
-        return Err(refused(format!(
+        return Err(plainly(refused(format!(
             "Login was refused: unknown authentication mechanism '{}'",
             start_ok.mechanism
-        )));
+        ))));
     };
     let address = from.address.ip();
     let explain = |why: Refused, user: &str| {
-        tracing::warn!("login of \"{user}\" from {} refused: {why}", from.address);
-        refused(why.explanation(mechanism, user))
+        let told = format!("login of \"{user}\": {why}");
+        (refused(why.explanation(mechanism, user)), told)
     };
     if mechanism == Mechanism::External {
         let Some(name) = &from.certified else {
-            return Err(malformed(SaslError::NoCertificate));
+            return Err(plainly(malformed(SaslError::NoCertificate)));
         };
         return shared
             .auth
             .login_certified(name, address)
             .map_err(|why| explain(why, name));
     }
-    let credentials = credentials(mechanism, &start_ok.response).map_err(malformed)?;
+    let credentials =
+        credentials(mechanism, &start_ok.response).map_err(|error| plainly(malformed(error)))?;
     let login = shared.auth.login(&credentials, address).await;
     login.map_err(|why| explain(why, &credentials.user))
 }

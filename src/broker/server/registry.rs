@@ -16,6 +16,8 @@ use crate::broker::{
     listing::{Gather, Listing, Wanted},
     peer::Peer,
     queue::ConnectionId,
+    vhost::json_table,
+    wire::Table,
 };
 
 /// The open connections.
@@ -49,7 +51,8 @@ pub(super) struct Entry {
     pub(super) user: String,
     pub(super) vhost: String,
     pub(super) name: String,
-    pub(super) client: serde_json::Value,
+    /// What the client says of itself.
+    pub(super) client: Table,
     pub(super) connected_at: u64,
     pub(super) channel_max: u16,
     pub(super) frame_max: u32,
@@ -125,6 +128,10 @@ impl Registry {
         self.open.lock().get(&id).cloned()
     }
 
+    pub(super) fn has(&self, id: ConnectionId) -> bool {
+        self.open.lock().contains_key(&id)
+    }
+
     /// How many were opened and closed so far.
     pub(super) fn counts(&self) -> (u64, u64) {
         (self.opened.load(Relaxed), self.closed.load(Relaxed))
@@ -174,7 +181,7 @@ impl Entry {
             received_bytes: self.received_bytes.load(Relaxed),
             sent_bytes: self.peer.sent_bytes.load(Relaxed),
             unsent_bytes: self.peer.outbox.unsent(),
-            client_properties: self.client.clone(),
+            client_properties: json_table(&self.client),
         }
     }
 }

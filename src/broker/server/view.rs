@@ -76,6 +76,11 @@ impl Broker {
         }
     }
 
+    /// Whether a connection is open. One that `closed_connections` has told of is not.
+    pub fn is_connected(&self, id: ConnectionId) -> bool {
+        self.shared.registry.has(id)
+    }
+
     /// Connections, by the names their clients gave them or by their addresses.
     pub fn connections(&self, wanted: &Wanted) -> Listing<ConnectionView> {
         let mut listing = Listing::new(wanted);

@@ -4,4 +4,6 @@ mod delivery;
 mod exceptions;
 mod fixture;
 mod order;
+mod overdue;
+mod stamps;
 mod topology;

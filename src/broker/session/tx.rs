@@ -70,8 +70,10 @@ impl Session {
                 self.route(number, &mut draft, mandatory, scene)?;
             }
         }
-        for (tag, how) in tx.settled {
-            scene.vhost.settle_reserved(id, tag, how, scene.now);
+        for how in [Settle::Ack, Settle::Requeue, Settle::Reject] {
+            let settled = tx.settled.iter().filter(|(_, other)| *other == how);
+            let tags = settled.map(|(tag, _)| *tag).collect();
+            scene.vhost.settle_reserved(id, tags, how, scene.now);
         }
         self.answer(number, &modes::TxCommitOk {});
         Ok(())

@@ -58,8 +58,12 @@ impl Vhost {
         for consumer in consumers {
             self.remove_consumer(consumer, now);
         }
-        self.requeue_all(id, now);
-        self.channels.remove(id);
+        self.end_channel(id, now);
+    }
+
+    /// Whether a channel is open.
+    pub fn has_channel(&self, id: ChannelId) -> bool {
+        self.channels.get(id).is_some_and(|channel| !channel.ending)
     }
 
     /// `basic.qos`.
@@ -165,7 +169,7 @@ impl Vhost {
         }
     }
 
-    fn remove_consumer(&mut self, id: ConsumerId, now: Now) {
+    pub(super) fn remove_consumer(&mut self, id: ConsumerId, now: Now) {
         let Some(consumer) = self.consumers.remove(id) else {
             return;
         };
@@ -212,6 +216,7 @@ impl Vhost {
             dirty,
             keeper,
             counters,
+            overdue,
             ..
         } = self;
         let (Some(queue), Some(channel)) = (queues.get_mut(id), channels.get_mut(channel_id))
@@ -249,10 +254,13 @@ impl Vhost {
         } else {
             queue.unacked += 1;
             channel.unacked_bytes += entry.message.body.len();
+            let due_at = queue.due_at(now.ms);
+            super::overdue::watch(overdue, channel, channel_id, due_at);
             let held = Held {
                 queue: id,
                 consumer: None,
                 entry,
+                due_at,
                 in_tx: false,
             };
             channel.unacked.insert(delivery_tag, held);

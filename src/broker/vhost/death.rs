@@ -92,6 +92,9 @@ impl Vhost {
             }
             queues.clear();
             self.route(id, &draft, &mut queues);
+            if self.any_stamped(&queues) {
+                self.unstamp(&mut draft);
+            }
             for queue in &queues {
                 if !self.closes_cycle(*queue, &draft) {
                     self.enqueue(*queue, &mut draft, now);

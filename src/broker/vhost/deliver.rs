@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Now, Vhost, VhostCounters, note, settle::forget};
+use super::{Now, Vhost, VhostCounters, note, overdue::watch, settle::forget};
 use crate::broker::{
     channel::{Channel, ChannelId, Consumer, ConsumerId, Held},
     config::bytes,
@@ -107,6 +107,7 @@ impl Giver<'_> {
 impl Vhost {
     /// Delivers whatever can be delivered, and buries the dead; whether there is more to do.
     pub fn pump(&mut self, now: Now) -> bool {
+        self.settle_bulk(now);
         let mut budget = PUMP_MAX;
         for _ in 0..self.touched.len() {
             let Some(id) = self.touched.pop_front() else {
@@ -116,7 +117,7 @@ impl Vhost {
                 queue.touched = false;
             }
             self.expire(id, now);
-            if self.pump_queue(id, &mut budget) {
+            if self.pump_queue(id, now, &mut budget) {
                 self.touch(id);
             }
             if budget == 0 {
@@ -124,16 +125,17 @@ impl Vhost {
             }
         }
         self.bury(now);
-        !self.touched.is_empty() || !self.dead.is_empty()
+        self.has_work()
     }
 
     /// Whether something is left for [`Self::pump`].
     pub fn has_work(&self) -> bool {
-        !self.touched.is_empty() || !self.dead.is_empty()
+        !self.touched.is_empty() || !self.dead.is_empty() || !self.bulk.is_empty()
     }
 
-    fn pump_queue(&mut self, id: QueueId, budget: &mut usize) -> bool {
+    fn pump_queue(&mut self, id: QueueId, now: Now, budget: &mut usize) -> bool {
         let Self {
+            overdue,
             queues,
             consumers,
             channels,
@@ -180,10 +182,13 @@ impl Vhost {
             if given.no_ack {
                 forget(keeper, queue, &entry);
             } else if let Some(channel) = giver.channels.get_mut(given.channel) {
+                let due_at = queue.due_at(now.ms);
+                watch(overdue, channel, given.channel, due_at);
                 let held = Held {
                     queue: id,
                     consumer: Some(consumer),
                     entry,
+                    due_at,
                     in_tx: false,
                 };
                 channel.unacked.insert(given.tag, held);

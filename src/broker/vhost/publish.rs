@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     Now, Vhost,
     deliver::{Giver, copy_without},
+    overdue::watch,
 };
 use crate::broker::{
     channel::Held,
@@ -157,6 +158,7 @@ impl Vhost {
             keeper,
             memory,
             counters,
+            overdue,
             ..
         } = self;
         let Some(queue) = queues.get_mut(id) else {
@@ -194,10 +196,13 @@ impl Vhost {
                     redelivered: false,
                 };
                 if let Some(channel) = giver.channels.get_mut(given.channel) {
+                    let due_at = queue.due_at(now.ms);
+                    watch(overdue, channel, given.channel, due_at);
                     let held = Held {
                         queue: id,
                         consumer: Some(consumer),
                         entry,
+                        due_at,
                         in_tx: false,
                     };
                     channel.unacked.insert(given.tag, held);
@@ -268,7 +273,7 @@ impl Vhost {
         }
     }
 
-    fn any_stamped(&self, queues: &[QueueId]) -> bool {
+    pub(super) fn any_stamped(&self, queues: &[QueueId]) -> bool {
         !self.stamp.queues.is_empty()
             && queues
                 .iter()
@@ -285,6 +290,16 @@ impl Vhost {
         );
         headers.put_str(&self.stamp.header, origin);
         draft.properties = draft.properties.with_headers(&headers.build());
+    }
+
+    /// Takes off a stamp that nobody vouches for: what came through another queue may carry any.
+    pub(super) fn unstamp(&self, draft: &mut Draft) {
+        let before = draft.properties.headers();
+        if before.is_some_and(|headers| headers.field(&self.stamp.header).is_some()) {
+            let mut headers = TableBuilder::new();
+            copy_without(before, &[&self.stamp.header], &mut headers);
+            draft.properties = draft.properties.with_headers(&headers.build());
+        }
     }
 }
 

@@ -108,6 +108,7 @@ impl Vhost {
         queue.auto_delete = spec.auto_delete;
         queue.owner = spec.exclusive.then_some(connection);
         queue.stamped = self.stamp.queues.contains(&name);
+        queue.settle_within = self.settle_within(queue.settings.consumer_timeout);
         let id = self.queues.insert(queue);
         self.queue_names.insert(name.clone(), id);
         if spec.exclusive {

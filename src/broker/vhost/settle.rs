@@ -1,6 +1,6 @@
 //! Deliveries settled: acknowledged, rejected, put back in their place.
 
-use super::{Keeper, Now, Vhost};
+use super::{Keeper, Now, Vhost, bulk::Which};
 use crate::broker::{
     channel::{ChannelId, Held},
     config::bytes,
@@ -43,35 +43,15 @@ impl Vhost {
             return Ok(());
         };
         let limit = if tag == 0 { u64::MAX } else { tag };
-        let Some(first) = channel.unacked.take_first(limit) else {
-            return if tag == 0 {
-                Ok(())
-            } else {
-                Err(SettleError { tag })
-            };
-        };
-        // Among the first of a run some may be spoken for by a transaction; they stay.
-        let mut spoken_for = Vec::new();
-        let mut taken = vec![first];
-        while let Some(next) = channel.unacked.take_first(limit) {
-            taken.push(next);
+        if tag > channel.lapsed && !channel.unacked.has_up_to(limit) {
+            return Err(SettleError { tag });
         }
-        for (tag, held) in taken {
-            if held.in_tx {
-                spoken_for.push((tag, held));
-            } else {
-                self.finish(id, held, how, now);
-            }
-        }
-        if let Some(channel) = self.channels.get_mut(id) {
-            for (tag, held) in spoken_for {
-                channel.unacked.put_back(tag, held);
-            }
-        }
+        let last = limit.min(channel.last_tag());
+        self.settle_many(id, Which::UpTo(last), how, now);
         Ok(())
     }
 
-    fn settle_one(
+    pub(super) fn settle_one(
         &mut self,
         id: ChannelId,
         tag: u64,
@@ -82,7 +62,11 @@ impl Vhost {
             return Ok(());
         };
         let Some(held) = channel.unacked.take(tag) else {
-            return Err(SettleError { tag });
+            // It came too late for this one, and it need not know that.
+            return match tag <= channel.lapsed {
+                true => Ok(()),
+                false => Err(SettleError { tag }),
+            };
         };
         self.finish(id, held, how, now);
         Ok(())
@@ -136,22 +120,21 @@ impl Vhost {
         }
     }
 
-    /// A transaction commits: what it reserved is settled.
-    pub fn settle_reserved(&mut self, id: ChannelId, tag: u64, how: Settle, now: Now) {
-        // A delivery that is gone was requeued by a recover in between.
-        let _gone = self.settle_one(id, tag, how, now);
+    /// A transaction commits: what it reserved is settled. A delivery that is gone was requeued by a
+    /// recover in between.
+    pub fn settle_reserved(&mut self, id: ChannelId, tags: Vec<u64>, how: Settle, now: Now) {
+        self.settle_many(id, Which::These(tags.into()), how, now);
     }
 
     /// Puts back everything that a channel holds, in its old order.
     pub fn requeue_all(&mut self, id: ChannelId, now: Now) {
-        while let Some(channel) = self.channels.get_mut(id)
-            && let Some((_, held)) = channel.unacked.take_first(u64::MAX)
-        {
-            self.finish(id, held, Settle::Requeue, now);
+        if let Some(channel) = self.channels.get(id) {
+            let last = channel.last_tag();
+            self.settle_many(id, Which::UpTo(last), Settle::Requeue, now);
         }
     }
 
-    fn finish(&mut self, channel_id: ChannelId, held: Held, how: Settle, now: Now) {
+    pub(super) fn finish(&mut self, channel_id: ChannelId, held: Held, how: Settle, now: Now) {
         self.give_credit(channel_id, &held);
         let Held {
             queue: id,

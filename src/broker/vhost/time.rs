@@ -12,10 +12,11 @@ const TURN_MAX: usize = 512;
 impl Vhost {
     /// Does what is due; whether there is more to do now.
     pub fn tick(&mut self, now: Now) -> bool {
+        let overdue = self.strike(now);
         for _ in 0..TURN_MAX {
             match self.timers.first() {
                 Some((at, _)) if *at <= now.ms => {}
-                _ => return self.pump(now),
+                _ => return self.pump(now) || overdue,
             }
             let Some((at, id)) = self.timers.pop_first() else {
                 break;

@@ -106,7 +106,7 @@ impl Place {
         let late_ms = self.shared.now_ms().saturating_sub(self.turn.due_ms);
         let late = Duration::from_millis(late_ms);
         self.shared.meters.lateness.observe(late.as_secs_f64());
-        self.ended = Some(self.shared.probe(&self.turn).await);
+        self.ended = Some(self.shared.probe_by_mode(&self.turn).await);
     }
 }
 

@@ -46,6 +46,7 @@ fn instance(id: &str, checks: &[Check]) -> Instance {
         tags: Box::default(),
         version: "1.0.0".into(),
         ttl: Duration::from_secs(300),
+        lease: crate::model::LeaseKind::Ttl,
         weight: 1,
         zone: None,
         checks: checks.into(),

@@ -30,7 +30,7 @@ use crate::{
 )]
 pub(in crate::http) async fn config(
     State(shared): State<Shared>,
-    Peer(address): Peer,
+    peer: Peer,
     RawQuery(query): RawQuery,
 ) -> Answer {
     let wanted = Discover::from_query(query.as_deref())?;
@@ -41,7 +41,7 @@ pub(in crate::http) async fn config(
         while is_current(&shared.registry, seen, config.index) {
             let waiting = match &waiting {
                 Some(waiting) => waiting,
-                None => match Waiting::begin(&shared, address, wanted.wait) {
+                None => match Waiting::begin(&shared, &peer, wanted.wait) {
                     Ok(begun) => waiting.insert(begun),
                     Err(refused) => return Ok(refused.into_response()),
                 },

@@ -38,11 +38,11 @@ use crate::{
 )]
 pub(in crate::http) async fn watch(
     State(shared): State<Shared>,
-    Peer(address): Peer,
+    peer: Peer,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Answer {
-    let ticket = match shared.watching.gate.enter(address, Kind::Gateway) {
+    let ticket = match shared.watching.gate.enter(peer.address, Kind::Gateway) {
         Ok(ticket) => ticket,
         Err(refused) => return Ok(refused.into_response()),
     };
@@ -51,7 +51,7 @@ pub(in crate::http) async fn watch(
     let since = since.map(|(_, value)| Seen::parse(&value));
     let last_id = headers.get("last-event-id");
     let last_id = last_id.map(|value| value.to_str().map_or(Seen::Unreadable, Seen::parse));
-    let gateway = Follower::new(shared, last_id.or(since), ticket);
+    let gateway = Follower::new(shared, peer, last_id.or(since), ticket);
     let pieces = unfold(gateway, |mut gateway| async {
         let bytes = gateway.next().await?;
         Some((bytes, gateway))
@@ -67,17 +67,19 @@ struct Follower {
     out: VecDeque<Bytes>,
     silence: Silence,
     closed: bool,
+    peer: Peer,
     _ticket: Ticket,
 }
 
 impl Follower {
-    fn new(shared: Shared, seen: Option<Seen>, ticket: Ticket) -> Self {
+    fn new(shared: Shared, peer: Peer, seen: Option<Seen>, ticket: Ticket) -> Self {
         let mut gateway = Self {
             changes: shared.gateway.subscribe(),
             told: None,
             out: VecDeque::new(),
             silence: Silence::new(shared.config.watch.keep_alive),
             closed: false,
+            peer,
             _ticket: ticket,
             shared,
         };
@@ -122,6 +124,7 @@ impl Follower {
             tokio::select! {
                 changed = self.changes.changed() => self.closed |= changed.is_err(),
                 () = self.shared.closing.cancelled() => self.closed = true,
+                () = self.peer.gone() => self.closed = true,
                 comment = self.silence.comment() => return Some(comment),
             }
         }

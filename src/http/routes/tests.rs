@@ -30,6 +30,8 @@ const CONTRACT: &[&str] = &[
     "POST /watchers",
     "GET /watchers/{id}",
     "DELETE /watchers/{id}",
+    "GET /transport",
+    "PUT /transport",
     "GET /broker/overview",
     "GET /broker/connections",
     "GET /broker/channels",

@@ -392,3 +392,20 @@ async fn fields_that_nobody_knows_are_ignored_and_named() {
     let known = api.expect(200, "GET", "/gateway/routes/r", "").await;
     assert_eq!(known.json["warnings"], Value::Null, "they are not kept");
 }
+
+#[tokio::test]
+async fn a_lease_that_hangs_on_a_connection_needs_one() {
+    let api = Api::new();
+    let refused = api
+        .register("a", "a-1", &json!({"lease": "connection"}))
+        .await;
+    assert_eq!(refused.status, 422);
+    let problem = refused.json;
+    assert_eq!(problem["errors"][0]["field"], "lease");
+    let message = problem["errors"][0]["message"].as_str().unwrap();
+    assert!(message.contains("needs a connection"), "{message}");
+    api.expect(404, "GET", "/services/a-1", "").await;
+    api.register("a", "a-1", &json!({"lease": "ttl"})).await;
+    let known = api.expect(200, "GET", "/services/a-1", "").await;
+    assert_eq!(known["lease"], "ttl");
+}

@@ -22,6 +22,7 @@ pub(in crate::http) fn registration(id: &str, service: &str, port: u16) -> Regis
         tags: Box::default(),
         version: "1.0.0".into(),
         ttl: Duration::from_secs(300),
+        lease: crate::model::LeaseKind::Ttl,
         weight: 1,
         zone: None,
         checks: Box::default(),

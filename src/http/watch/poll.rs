@@ -1,6 +1,6 @@
 //! Long polls: a request that is answered when what it asks about has changed.
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     api::Seen,
-    http::state::Shared,
+    http::{connection::Peer, state::Shared},
     model::{Revision, ServiceName},
     registry::Registry,
 };
@@ -43,6 +43,7 @@ fn last_change_of(registry: &Registry, name: &str) -> Revision {
 #[derive(Debug)]
 pub(in crate::http) struct Waiting {
     deadline: Instant,
+    peer: Peer,
     _ticket: Ticket,
 }
 
@@ -53,18 +54,20 @@ impl Waiting {
     /// There are too many watchers.
     pub(in crate::http) fn begin(
         shared: &Shared,
-        address: IpAddr,
+        peer: &Peer,
         wait: Option<Duration>,
     ) -> Result<Self, Refused> {
         let wait = wait.unwrap_or(WAIT_DEFAULT);
         let wait = wait.min(shared.config.watch.wait_max);
         Ok(Self {
             deadline: Instant::now() + wait,
-            _ticket: shared.watching.gate.enter(address, Kind::LongPoll)?,
+            _ticket: shared.watching.gate.enter(peer.address, Kind::LongPoll)?,
+            peer: peer.clone(),
         })
     }
 
-    /// True when something changed; false when the time is over or the door closes.
+    /// True when something changed; false when the time is over, the client has no more to say (it went
+    /// away, or only shut its side and still reads the answer) or the door closes.
     pub(in crate::http) async fn changed(
         &self,
         shared: &Shared,
@@ -73,6 +76,7 @@ impl Waiting {
         tokio::select! {
             () = changed => true,
             () = sleep_until(self.deadline) => false,
+            () = self.peer.gone() => false,
             () = shared.closing.cancelled() => false,
         }
     }
@@ -86,7 +90,7 @@ impl Shared {
     /// There are too many watchers.
     pub(in crate::http) async fn until_changed(
         &self,
-        address: IpAddr,
+        peer: &Peer,
         name: &str,
         seen: Seen,
         wait: Option<Duration>,
@@ -94,7 +98,7 @@ impl Shared {
         if !is_current(&self.registry, seen, last_change_of(&self.registry, name)) {
             return Ok(());
         }
-        let waiting = Waiting::begin(self, address, wait)?;
+        let waiting = Waiting::begin(self, peer, wait)?;
         let Ok(name) = ServiceName::parse(name) else {
             // No service can have this name: it stays unknown.
             waiting.changed(self, std::future::pending()).await;

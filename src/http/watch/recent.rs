@@ -53,7 +53,7 @@ const PIECE_BYTES: usize = 64 * 1024;
 )]
 pub(in crate::http) async fn events(
     State(shared): State<Shared>,
-    Peer(address): Peer,
+    peer: Peer,
     RawQuery(query): RawQuery,
 ) -> Answer {
     let wanted = Wanted::read(&shared, query.as_deref())?;
@@ -62,7 +62,7 @@ pub(in crate::http) async fn events(
         let page = newest(&shared.registry, &source, wanted.limit);
         return Ok(answer(&shared, &page));
     };
-    let begin = |wait| Waiting::begin(&shared, address, wait);
+    let begin = |wait| Waiting::begin(&shared, &peer, wait);
     match since(&shared, source, seen, &wanted, begin).await {
         Ok(Ok(page)) => Ok(answer(&shared, &page)),
         Ok(Err(Lost)) => Ok(start_over(&shared, &wanted.scope)),

@@ -69,7 +69,7 @@ type Socket = WebSocketStream<TokioIo<Upgraded>>;
 )]
 pub(in crate::http) async fn watch_socket(
     State(shared): State<Shared>,
-    Peer(address): Peer,
+    peer: Peer,
     mut request: Request,
 ) -> Answer {
     let accept = match handshake(request.headers()) {
@@ -80,7 +80,7 @@ pub(in crate::http) async fn watch_socket(
         return Ok(upgrade_required("this connection can't be upgraded"));
     };
     let wanted = Wanted::read(&shared, request.headers(), request.uri().query())?;
-    let ticket = match shared.watching.gate.enter(address, Kind::Socket) {
+    let ticket = match shared.watching.gate.enter(peer.address, Kind::Socket) {
         Ok(ticket) => ticket,
         Err(refused) => return Ok(refused.into_response()),
     };

@@ -41,12 +41,12 @@ use crate::{
 )]
 pub(in crate::http) async fn watch(
     State(shared): State<Shared>,
-    Peer(address): Peer,
+    peer: Peer,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Answer {
     let wanted = Wanted::read(&shared, &headers, query.as_deref())?;
-    let ticket = match shared.watching.gate.enter(address, Kind::Stream) {
+    let ticket = match shared.watching.gate.enter(peer.address, Kind::Stream) {
         Ok(ticket) => ticket,
         Err(refused) => return Ok(refused.into_response()),
     };
@@ -54,6 +54,7 @@ pub(in crate::http) async fn watch(
         feed: Feed::new(shared.clone(), Form::Sse, wanted.scope, wanted.start),
         silence: Silence::new(shared.config.watch.keep_alive),
         closing: shared.closing.clone(),
+        peer,
         _ticket: ticket,
     };
     let pieces = unfold(watcher, |mut watcher| async {
@@ -157,6 +158,7 @@ struct Watcher {
     feed: Feed,
     silence: Silence,
     closing: CancellationToken,
+    peer: Peer,
     _ticket: Ticket,
 }
 
@@ -173,6 +175,7 @@ impl Watcher {
             tokio::select! {
                 () = self.feed.changed() => {}
                 () = self.closing.cancelled() => self.feed.close(),
+                () = self.peer.gone() => self.feed.close(),
                 comment = self.silence.comment() => return Some(comment),
             }
         }

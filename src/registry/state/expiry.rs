@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Events, Numbered, State, version_of};
 use crate::{
-    model::{Event, EventKind, Instance, Lease, ServiceName},
+    model::{Event, EventKind, Instance, Lease, LeaseKind, ServiceName},
     registry::{
         clock::Now,
         guard::{Guard, Release},
@@ -111,11 +111,15 @@ impl State {
                 continue;
             };
             if guard.came_back(&instance) && instance.lease == Lease::Held {
-                let running = Instance {
-                    lease: Lease::Running,
+                let back = Instance {
+                    lease: match instance.registration.lease {
+                        LeaseKind::Ttl => Lease::Running,
+                        // It has more time, but no connection yet.
+                        LeaseKind::Connection => Lease::Lost,
+                    },
                     ..version_of(&instance)
                 };
-                self.put_status(running, &instance, Some("lease renewed"), now, out);
+                self.put_status(back, &instance, Some("lease renewed"), now, out);
             }
         }
     }

@@ -1,3 +1,4 @@
+mod connection;
 mod guard;
 
 use std::{sync::Arc, time::Duration};
@@ -33,6 +34,7 @@ fn registration(id: &str, name: &str) -> Registration {
         tags: Box::default(),
         version: "1.0.0".into(),
         ttl: Duration::from_secs(60),
+        lease: crate::model::LeaseKind::Ttl,
         weight: 1,
         zone: None,
         checks: Box::default(),

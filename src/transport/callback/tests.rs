@@ -31,7 +31,12 @@ fn stage_with(log_entries_max: usize, config: Config) -> Stage {
         ..registry::Config::default()
     });
     let metrics = Metrics::default();
-    let callbacks = Callbacks::new(registry.clone(), config, DirectMetrics::new(&metrics));
+    let callbacks = Callbacks::new(
+        registry.clone(),
+        config,
+        Horizon::default(),
+        DirectMetrics::new(&metrics),
+    );
     Stage {
         registry,
         callbacks,

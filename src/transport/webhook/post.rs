@@ -13,12 +13,14 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::{Inner, answer, message::Message, signature::Secret};
+use super::{Inner, answer, signature::Secret};
 use crate::{
     model::Event,
     outbound::{Client, Request},
     registry::Clock,
-    transport::{Config, DeliveryError, Reach, Snapshot, Transport, TransportError},
+    transport::{
+        Config, DeliveryError, Reach, Snapshot, Transport, TransportError, message::Message,
+    },
 };
 
 const EVENT: HeaderName = HeaderName::from_static("x-musterd-event");

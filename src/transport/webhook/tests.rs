@@ -51,7 +51,7 @@ fn stage_with(log_entries_max: usize, config: Config) -> Stage {
     let client = Client::new(&outbound::Config::default(), &metrics).unwrap();
     let direct = DirectMetrics::new(&metrics);
     Stage {
-        webhooks: Webhooks::new(registry.clone(), config, client, direct),
+        webhooks: Webhooks::new(registry.clone(), config, Horizon::default(), client, direct),
         registry,
         metrics,
     }

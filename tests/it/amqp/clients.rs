@@ -18,7 +18,7 @@ use lapin::{
 
 use super::target::target;
 
-fn from_setup(path: &str) -> PathBuf {
+pub(super) fn from_setup(path: &str) -> PathBuf {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("tests/.local")
         .join(path);

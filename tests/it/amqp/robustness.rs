@@ -314,33 +314,83 @@ fn a_client_that_never_reads_its_answers() {
     still_serves();
 }
 
+/// Everything that a client sends until its consumer has a queue of its own, bound to `exchange`.
+fn listener(exchange: &str) -> Vec<u8> {
+    let mut octets = b"AMQP\0\0\x09\x01".to_vec();
+    let bind = format!("queue.bind exchange={exchange}");
+    let steps = [
+        (
+            0,
+            "connection.start-ok mechanism=PLAIN response='\\x00guest\\x00guest' locale=en_US",
+        ),
+        (
+            0,
+            "connection.tune-ok channel-max=10 frame-max=4096 heartbeat=0",
+        ),
+        (0, "connection.open virtual-host=/"),
+        (1, "channel.open"),
+        (1, "queue.declare exclusive"),
+        (1, &bind),
+        (1, "basic.consume consumer-tag=crowd no-ack"),
+    ];
+    for (channel, line) in steps {
+        frames(channel, line, 4096)
+            .iter()
+            .for_each(|frame| frame.put(&mut octets));
+    }
+    octets
+}
+
+/// Reads until this has come.
+fn read_until(socket: &mut TcpStream, wanted: &[u8], which: usize) {
+    let (mut read, mut buffer) = (Vec::new(), [0; 4096]);
+    while !read.windows(wanted.len()).any(|octets| octets == wanted) {
+        let count = socket.read(&mut buffer).unwrap();
+        assert!(count > 0, "{which}: closed after {:?}", read.escape_ascii());
+        read.extend_from_slice(&buffer[..count]);
+    }
+}
+
 #[test]
-fn connections_in_a_crowd() {
+fn a_message_reaches_each_of_a_crowd() {
     // As many as the descriptors of this process allow with room to spare, up to 5,000 (in both directions
     // when the broker runs inside it).
     let limit = rlimit::increase_nofile_limit(20_000).unwrap();
-    let wanted = usize::try_from((limit / 2).saturating_sub(200))
-        .unwrap()
-        .min(5000);
-    assert!(wanted >= 400, "only {limit} descriptors");
+    let ends = if target().kind == Kind::Musterd { 2 } else { 1 };
+    let room = usize::try_from((limit / ends).saturating_sub(1000)).unwrap();
+    let wanted = room.min(if target().kind == Kind::Musterd {
+        5000
+    } else {
+        500
+    });
+    assert!(wanted >= 500, "only {limit} descriptors");
+    let exchange = unique("crowd");
+    let mut publisher = Client::ready(target().addr);
+    publisher.call(
+        1,
+        &format!("exchange.declare exchange={exchange} type=fanout auto-delete"),
+    );
+    let octets = listener(&exchange);
     let mut sockets = Vec::with_capacity(wanted);
     for _ in 0..wanted {
         let mut socket = TcpStream::connect(target().addr).unwrap();
         socket
-            .set_read_timeout(Some(Duration::from_secs(20)))
+            .set_read_timeout(Some(Duration::from_secs(60)))
             .unwrap();
-        let mut first = [0];
-        socket.write_all(b"AMQP\0\0\x09\x01").unwrap();
-        match socket.read(&mut first) {
-            Ok(1) => sockets.push(socket),
-            refused => {
-                assert!(sockets.len() > 900, "{refused:?} at {}", sockets.len());
-                break;
-            }
-        }
+        socket.write_all(&octets).unwrap();
+        sockets.push(socket);
+    }
+    for (which, socket) in sockets.iter_mut().enumerate() {
+        read_until(socket, b"\x05crowd\xCE", which);
+    }
+    publisher.send(
+        1,
+        &format!("basic.publish exchange={exchange} body=to-everybody"),
+    );
+    for (which, socket) in sockets.iter_mut().enumerate() {
+        read_until(socket, b"to-everybody\xCE", which);
     }
     drop(sockets);
-    std::thread::sleep(Duration::from_millis(300));
     still_serves();
 }
 

@@ -6,10 +6,11 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use musterd::{
     api::{Defaults, HealthReport, Ready, WatcherDraft, WatcherShape},
     http::{self, Config, Door, Rooms},
-    model::Cursor,
+    model::{Cursor, Mode, Modes},
     ports::{Boxed, Probes, Readiness, WatcherError, Watchers},
     registry::{self, Registry},
     telemetry::Metrics,
+    transport::Flag,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -92,6 +93,7 @@ impl Server {
             probes: Arc::<Stage>::clone(&stage),
             watchers: Arc::<Stage>::clone(&stage),
             readiness: stage,
+            transports: Arc::new(Flag::new(Modes::all(Mode::Direct), registry.clone())),
             broker: None,
         };
         let bound = http::bind(&config).await.unwrap();

@@ -351,25 +351,6 @@ fn carbon_copies_go_out_without_the_blind_ones() {
 }
 
 #[test]
-fn messages_to_some_queues_are_stamped_with_their_connection() {
-    let stamp = crate::broker::vhost::Stamp {
-        queues: vec![name("commands")],
-        header: name("x-connection"),
-    };
-    let mut world = World::with(crate::broker::config::Limits::default(), stamp);
-    let mut client = world.client(1);
-    client.declare(&mut world, "commands", table(&[]));
-    let lie = Properties::NONE.with_headers(&table(&[("x-connection", text("of another"))]));
-    client.publish_with(&mut world, ("", "commands"), &lie, "x");
-    let got = client.get(&mut world, "commands").unwrap();
-    let own = client.peer.id.to_string();
-    assert_eq!(
-        got.properties.headers().unwrap().field(b"x-connection"),
-        Some(text(&own))
-    );
-}
-
-#[test]
 fn an_alternate_exchange_takes_what_found_no_queue() {
     let mut world = World::new();
     let mut client = world.client(1);

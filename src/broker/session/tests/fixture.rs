@@ -122,7 +122,12 @@ impl Client {
         };
         loop {
             match self.frames.next(FRAME_MAX) {
-                Ok(Some(frame)) => self.session.on_frame(frame, &mut scene),
+                Ok(Some(frame)) => {
+                    self.session.on_frame(frame, &mut scene);
+                    while self.session.is_settling(scene.vhost) {
+                        scene.vhost.pump(scene.now);
+                    }
+                }
                 Ok(None) => break,
                 Err(error) => {
                     self.session.on_malformed(error, &mut scene);

@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use crate::{
     api,
-    model::{Event, Instance, Timestamp},
-    registry::Clock,
+    model::{Event, Instance, ServiceName, Timestamp},
+    registry::{Clock, View},
     transport::Snapshot,
 };
 
@@ -32,25 +32,50 @@ impl Message {
     /// A notice that events were missed, in an event's shape, with the state after them under the
     /// further key `snapshot`. Its delivery is `<cursor of the snapshot>-resync`.
     pub(super) fn resync(snapshot: &Snapshot, clock: &Clock) -> Self {
+        let services = snapshot.state.services.iter();
+        let services = services.map(|(service, view)| (service.name(), &**view));
+        let routes = snapshot.service.is_none();
+        Self::state(snapshot, snapshot.service.as_ref(), services, routes, clock)
+    }
+
+    /// The same of one service alone; without a view it has no instance any more.
+    #[cfg(feature = "amqp")]
+    pub(super) fn resync_of(
+        snapshot: &Snapshot,
+        service: &ServiceName,
+        view: Option<&View>,
+        clock: &Clock,
+    ) -> Self {
+        let services = view.into_iter().map(|view| (service, view));
+        Self::state(snapshot, Some(service), services, false, clock)
+    }
+
+    /// The same of the routes alone.
+    #[cfg(feature = "amqp")]
+    pub(super) fn resync_of_routes(snapshot: &Snapshot, clock: &Clock) -> Self {
+        Self::state(snapshot, None, std::iter::empty(), true, clock)
+    }
+
+    fn state<'s>(
+        snapshot: &Snapshot,
+        service: Option<&ServiceName>,
+        services: impl Iterator<Item = (&'s ServiceName, &'s View)>,
+        with_routes: bool,
+        clock: &Clock,
+    ) -> Self {
         let notice = api::notice(&api::Notice {
             event: "resync",
             epoch: snapshot.cursor.epoch,
-            service_name: snapshot.service.as_ref().map(|name| name.as_str()),
+            service_name: service.map(|name| name.as_str()),
             reason: Some("events were missed: the snapshot takes their place"),
             timestamp: snapshot.taken_at,
         });
-        let services = &snapshot.state.services;
-        let routes = snapshot
-            .service
-            .is_none()
-            .then_some(&*snapshot.state.routes.list);
+        let routes = with_routes.then_some(&*snapshot.state.routes.list);
         let state = api::snapshot(
             api::Snapshot {
                 epoch: snapshot.cursor.epoch,
                 revision: snapshot.cursor.revision,
-                services: services
-                    .iter()
-                    .map(|(service, view)| (service.name().as_str(), view.instances.values())),
+                services: services.map(|(name, view)| (name.as_str(), view.instances.values())),
                 routes,
             },
             last_heartbeat(clock),

@@ -1,0 +1,218 @@
+//! What is asked of probers elsewhere, and what they answer.
+
+use std::{borrow::Cow, time::Duration};
+
+use serde_json::value::RawValue;
+
+use super::{
+    checks,
+    json::Json,
+    limits,
+    problem::Problem,
+    read::{self, Faults, Object, Shape},
+    registration::name,
+};
+use crate::model::{Check, CheckOutcome, ServiceId, Timestamp};
+
+/// The longest message that is read, in bytes.
+const MESSAGE_BYTES_MAX: usize = 4096;
+/// The longest latency that is read.
+const LATENCY_MS_MAX: f64 = 86_400_000.0;
+
+/// A probe that somebody shall make, with all there is to know about it.
+#[derive(Clone, Debug)]
+pub struct CheckRequest<'a> {
+    /// Whose check it is.
+    pub service_id: ServiceId,
+    /// Which registration of this id it is of.
+    pub incarnation: u64,
+    /// The check.
+    pub check: Cow<'a, Check>,
+    /// After this time nobody waits for the verdict.
+    pub deadline: Timestamp,
+}
+
+impl CheckRequest<'_> {
+    /// Reads `{"service_id","incarnation","check":{…},"deadline"}`, where the check is as in a
+    /// registration, with a URL or address of its own; other fields are passed over.
+    ///
+    /// # Errors
+    /// A 422 that names every wrong field.
+    pub fn read(body: &[u8]) -> Result<CheckRequest<'static>, Problem> {
+        const SHAPE: Shape = Shape {
+            known: &["service_id", "incarnation", "check", "deadline"],
+            own: &[],
+        };
+        let object = Object::body(body, SHAPE)?;
+        let mut faults = Faults::default();
+        let service_id = faults.required(&object, "service_id", service_id);
+        let incarnation = faults.required(&object, "incarnation", read::count);
+        let deadline = faults.required(&object, "deadline", time);
+        let check = match object.get("check") {
+            Some(value) => checks::read_one(value, &mut faults),
+            None => {
+                faults.add("check", "is required");
+                None
+            }
+        };
+        match (service_id, incarnation, check, deadline) {
+            (Some(service_id), Some(incarnation), Some(check), Some(deadline))
+                if faults.errors.is_empty() =>
+            {
+                Ok(CheckRequest {
+                    service_id,
+                    incarnation,
+                    check: Cow::Owned(check),
+                    deadline,
+                })
+            }
+            _ => Err(Problem::invalid(faults.errors)),
+        }
+    }
+
+    /// Its JSON.
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut json = Json::with_capacity(512);
+        json.open(b'{');
+        json.key("service_id").text(self.service_id.as_str());
+        json.key("incarnation").number(self.incarnation);
+        json.key("check");
+        checks::write(&mut json, &self.check);
+        json.key("deadline").time(self.deadline);
+        json.close(b'}');
+        json.into_bytes()
+    }
+}
+
+/// What a prober found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CheckVerdict {
+    /// Whose check it was.
+    pub service_id: ServiceId,
+    /// Which registration of this id it was of.
+    pub incarnation: u64,
+    /// The check's name.
+    pub check: Box<str>,
+    /// How the probe ended.
+    pub outcome: CheckOutcome,
+    /// How long it took.
+    pub latency: Duration,
+    /// When it ended, by the prober's clock.
+    pub at: Option<Timestamp>,
+    /// What was found, for people.
+    pub message: Box<str>,
+}
+
+impl CheckVerdict {
+    /// Reads `{"service_id","incarnation","check","outcome","latency_ms"?,"at"?,"message"?}`; other
+    /// fields are passed over.
+    ///
+    /// # Errors
+    /// A 422 that names every wrong field.
+    pub fn read(body: &[u8]) -> Result<Self, Problem> {
+        const SHAPE: Shape = Shape {
+            known: &[
+                "service_id",
+                "incarnation",
+                "check",
+                "outcome",
+                "latency_ms",
+                "at",
+                "message",
+            ],
+            own: &[],
+        };
+        let object = Object::body(body, SHAPE)?;
+        let mut faults = Faults::default();
+        let service_id = faults.required(&object, "service_id", service_id);
+        let incarnation = faults.required(&object, "incarnation", read::count);
+        let check = faults.required(&object, "check", |value| {
+            read::line(value, limits::LABEL_BYTES_MAX)
+        });
+        let outcome = faults.required(&object, "outcome", outcome);
+        let latency = faults.optional(&object, "latency_ms", latency);
+        let at = faults.optional(&object, "at", time);
+        let message = faults.optional(&object, "message", message);
+        match (service_id, incarnation, check, outcome) {
+            (Some(service_id), Some(incarnation), Some(check), Some(outcome))
+                if faults.errors.is_empty() =>
+            {
+                Ok(Self {
+                    service_id,
+                    incarnation,
+                    check,
+                    outcome,
+                    latency: latency.unwrap_or_default(),
+                    at,
+                    message: message.unwrap_or_default(),
+                })
+            }
+            _ => Err(Problem::invalid(faults.errors)),
+        }
+    }
+
+    /// Its JSON.
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut json = Json::with_capacity(256);
+        json.open(b'{');
+        json.key("service_id").text(self.service_id.as_str());
+        json.key("incarnation").number(self.incarnation);
+        json.key("check").text(&self.check);
+        json.key("outcome").text(self.outcome.as_str());
+        json.key("latency_ms")
+            .decimal(self.latency.as_secs_f64() * 1000.0);
+        if let Some(at) = self.at {
+            json.key("at").time(at);
+        }
+        if !self.message.is_empty() {
+            json.key("message").text(&self.message);
+        }
+        json.close(b'}');
+        json.into_bytes()
+    }
+}
+
+fn service_id(value: &RawValue) -> Result<ServiceId, String> {
+    name(value, ServiceId::parse)
+}
+
+fn time(value: &RawValue) -> Result<Timestamp, String> {
+    let wrong = || {
+        let quoted = read::quoted(value);
+        format!("{quoted} is not a time such as \"2026-11-23T14:39:00.123Z\"")
+    };
+    let text = read::text(value).map_err(|_| wrong())?;
+    Timestamp::parse(&text).ok_or_else(wrong)
+}
+
+fn outcome(value: &RawValue) -> Result<CheckOutcome, String> {
+    let word = read::text(value)?.to_ascii_lowercase().replace('-', "_");
+    CheckOutcome::parse(word.trim()).ok_or_else(|| {
+        let words = CheckOutcome::ALL.map(CheckOutcome::as_str).join(", ");
+        format!("{} is not one of {words}", read::quoted(value))
+    })
+}
+
+/// Milliseconds, with a fraction perhaps.
+fn latency(value: &RawValue) -> Result<Duration, String> {
+    let wrong = || format!("{} is not a number of milliseconds", read::quoted(value));
+    let text = read::text(value).map_err(|_| wrong())?;
+    let ms: f64 = text.trim().parse().map_err(|_| wrong())?;
+    if !(0.0..=LATENCY_MS_MAX).contains(&ms) {
+        return Err(wrong());
+    }
+    Ok(Duration::from_secs_f64(ms / 1000.0))
+}
+
+/// Text of whatever shape, cut off where it is too long.
+fn message(value: &RawValue) -> Result<Box<str>, String> {
+    let text = read::text(value)?;
+    let mut end = text.len().min(MESSAGE_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    Ok(text[..end].into())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,190 @@
+//! Health checks over the broker: the rooms that schedule and make probes, joined with what carries them.
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::Way;
+use crate::{
+    api::{CheckRequest, CheckVerdict},
+    app::AppError,
+    config::Config,
+    health::{self, Asked, Elsewhere, Found, Health},
+    model::{Channel, Check, Mode, Modes},
+    outbound::Client,
+    ports::{Boxed, Flagged, Probed, Probing, Verdicts},
+    registry::Clock,
+    tasks::{Stage, Tasks},
+    telemetry::Metrics,
+    transport::amqp::{Checks, Counts, Link, Prober, ProberSetup, Target},
+};
+
+/// Requests out.
+#[derive(Debug)]
+struct AskElsewhere {
+    checks: Checks,
+    counts: Counts,
+}
+
+impl Elsewhere for AskElsewhere {
+    fn mode(&self) -> Mode {
+        self.checks.mode()
+    }
+
+    fn ask(&self, request: &health::Request<'_>) -> bool {
+        let body = CheckRequest {
+            service_id: request.of.service_id.clone(),
+            incarnation: request.incarnation,
+            check: Cow::Borrowed(&*request.check),
+            deadline: request.deadline,
+        };
+        self.checks
+            .send(request.number, body.to_json(), request.left)
+    }
+
+    fn note(&self, ended: Asked) {
+        let counts = &self.counts;
+        match ended {
+            Asked::Answered => counts.sent(),
+            Asked::Unanswered => counts.failed(),
+            Asked::Same => counts.compared(),
+            Asked::Different => {
+                counts.compared();
+                counts.different();
+            }
+            Asked::Late => counts.late(),
+            Asked::Missing => counts.missing(1),
+        }
+    }
+}
+
+/// Verdicts in.
+#[derive(Debug)]
+struct VerdictPort(Health);
+
+impl Verdicts for VerdictPort {
+    fn take(&self, verdict: CheckVerdict, request: Option<u64>) {
+        self.0.take(Found {
+            number: request,
+            service_id: verdict.service_id.as_str().into(),
+            incarnation: verdict.incarnation,
+            check: verdict.check,
+            outcome: verdict.outcome,
+            latency: verdict.latency,
+            text: verdict.message,
+        });
+    }
+
+    fn unsent(&self, request: u64) {
+        self.0.unsent(request);
+    }
+
+    fn cut_off(&self) {
+        self.0.cut_off();
+    }
+}
+
+/// Probes, by the room health.
+#[derive(Debug)]
+struct ProbingPort(health::Prober);
+
+impl Probing for ProbingPort {
+    fn probe<'a>(&'a self, check: &'a Check, left: Duration) -> Boxed<'a, Probed> {
+        Box::pin(async move {
+            let probed = self.0.probe(check, left).await;
+            Probed {
+                outcome: probed.outcome,
+                latency: probed.latency,
+                text: probed.text,
+            }
+        })
+    }
+}
+
+/// From now on the flag says whether checks go over the broker; the daemon's own prober takes part.
+pub(in crate::app) fn start(
+    way: &Way,
+    config: &Config,
+    health: &Health,
+    client: &Client,
+    clock: &Clock,
+    metrics: &Metrics,
+    tasks: &mut Tasks,
+) {
+    let link = way.link().clone();
+    let (checks, carrier) = Checks::new(link.clone(), way.flag(), config.health.probes_max);
+    let verdicts = Arc::new(VerdictPort(health.clone()));
+    health.ask_through(Arc::new(AskElsewhere {
+        checks,
+        counts: way.counts().health.clone(),
+    }));
+    let prober = prober(config, link, way.flag(), client, clock, metrics);
+    tasks.spawn(Stage::Source, "health over AMQP", |stop| {
+        carrier.run(verdicts, stop)
+    });
+    tasks.spawn(Stage::Source, "prober", |stop| prober.run(stop));
+}
+
+fn prober(
+    config: &Config,
+    link: Link,
+    flag: watch::Receiver<Flagged>,
+    client: &Client,
+    clock: &Clock,
+    metrics: &Metrics,
+) -> Prober {
+    let probing = ProbingPort(health::Prober::new(&config.health, client.clone()));
+    let setup = ProberSetup {
+        link,
+        flag,
+        probing: Arc::new(probing),
+        clock: clock.clone(),
+        probes_max: config.health.queue_probes_max,
+        drain: config.transport.drain,
+    };
+    Prober::new(setup, metrics)
+}
+
+/// A prober that belongs to no daemon, at the broker of `transport.amqp_url`, until `request` completes.
+pub(in crate::app) async fn run_alone(
+    config: Config,
+    request: impl Future<Output = ()>,
+) -> Result<(), AppError> {
+    let metrics = Metrics::default();
+    let client = Client::new(&config.outbound, &metrics)?;
+    let amqp = &config.transport.amqp;
+    let target = Target::external(&config.transport.amqp_url, amqp.ca_file.as_deref())?;
+    let clock = Clock::start();
+    let link = Link::new(target, amqp.clone(), clock.clone());
+    // There is no flag to follow: it always probes what is asked over the queue.
+    let modes = Modes::all(Mode::Direct).with(Channel::Health, Mode::Queue);
+    let flag = watch::Sender::new(Flagged { modes, version: 0 });
+    let prober = prober(
+        &config,
+        link.clone(),
+        flag.subscribe(),
+        &client,
+        &clock,
+        &metrics,
+    );
+    let mut tasks = Tasks::default();
+    tasks.spawn(Stage::Source, "prober", |stop| prober.run(stop));
+    tasks.spawn(Stage::Source, "clock", |stop| follow_wall(clock, stop));
+    tasks.spawn(Stage::Carrier, "amqp", |stop| {
+        link.run(flag.subscribe(), stop)
+    });
+    tasks.spawn(Stage::Sink, "outbound", |stop| client.run(stop));
+    Ok(tasks.run_until(request, config.stop.grace).await?)
+}
+
+/// Deadlines are times of the wall clock.
+async fn follow_wall(clock: Clock, stop: CancellationToken) {
+    loop {
+        clock.follow_wall();
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(Duration::from_secs(1)) => (),
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Refused clients in the log: the first ones of an interval are told of, the others counted. So a client
+//! that tries again and again, or a scanner, does not fill the log.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+
+/// How many are told of in an interval.
+const TOLD_MAX: u64 = 10;
+/// How long an interval is.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// How many were refused in this interval.
+#[derive(Debug, Default)]
+pub(super) struct Refusals {
+    seen: Mutex<u64>,
+}
+
+impl Refusals {
+    /// One more is refused, for this reason.
+    pub(super) fn warn(&self, told: fmt::Arguments<'_>) {
+        if self.count() {
+            tracing::warn!("{told}");
+        }
+    }
+
+    /// Counts one; whether it is to be told of.
+    fn count(&self) -> bool {
+        let mut seen = self.seen.lock();
+        *seen += 1;
+        *seen <= TOLD_MAX
+    }
+
+    /// Ends an interval: how many were not told of.
+    fn end_interval(&self) -> u64 {
+        std::mem::take(&mut *self.seen.lock()).saturating_sub(TOLD_MAX)
+    }
+
+    fn tell_rest(&self) {
+        let untold = self.end_interval();
+        if untold > 0 {
+            tracing::warn!(
+                refused = untold,
+                "refused {untold} more clients in the last {} s",
+                INTERVAL.as_secs()
+            );
+        }
+    }
+}
+
+/// Ends each interval until `stop`.
+pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
+    while stop
+        .run_until_cancelled(tokio::time::sleep(INTERVAL))
+        .await
+        .is_some()
+    {
+        shared.refusals.tell_rest();
+    }
+    shared.refusals.tell_rest();
+}
+
+#[cfg(test)]
+mod tests;

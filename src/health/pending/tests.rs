@@ -1,0 +1,107 @@
+use tokio::sync::oneshot::error::TryRecvError;
+
+use super::{Asked, CheckId, Found, Outcome, Pending, Reply, Wanted};
+
+fn wanted(check: u64) -> Wanted {
+    Wanted {
+        check: CheckId(check),
+        incarnation: 3,
+        deadline_ms: 1_000,
+        over_ms: 1_500,
+    }
+}
+
+fn found(outcome: Outcome) -> Found {
+    Found {
+        number: None,
+        service_id: "a".into(),
+        incarnation: 3,
+        check: "web".into(),
+        outcome,
+        latency: std::time::Duration::ZERO,
+        text: "".into(),
+    }
+}
+
+#[test]
+fn a_check_has_one_request_at_most_and_all_together_so_many() {
+    let mut pending = Pending::new(2);
+    let (one, _reply) = pending.decide(wanted(1)).expect("room");
+    assert!(pending.decide(wanted(1)).is_none() && pending.compare(wanted(1)).is_none());
+    let two = pending.compare(wanted(2)).expect("room");
+    assert!(pending.decide(wanted(3)).is_none(), "full");
+    assert_eq!(pending.of_check(CheckId(2)), Some(two));
+    pending.forget(one);
+    let (three, _reply) = pending.decide(wanted(1)).expect("room again");
+    assert!(three > two, "no number comes twice");
+    pending.give_all_up();
+    assert_eq!(pending.len(), 0);
+    assert!(pending.compared.is_empty() && pending.of_check.is_empty());
+}
+
+#[test]
+fn whoever_waits_is_told_how_it_ended() {
+    let mut pending = Pending::new(9);
+    let mut out = Vec::new();
+    let (one, mut first) = pending.decide(wanted(1)).expect("room");
+    let (two, mut second) = pending.decide(wanted(2)).expect("room");
+    let (three, mut third) = pending.decide(wanted(3)).expect("room");
+    assert_eq!(first.try_recv().unwrap_err(), TryRecvError::Empty);
+    pending.answer(one, found(Outcome::Failed), 900, &mut out);
+    pending.give_up(two);
+    pending.gone(three);
+    let reply = first.try_recv().expect("a reply");
+    assert!(matches!(reply, Reply::Found(found) if found.outcome == Outcome::Failed));
+    assert!(matches!(second.try_recv(), Ok(Reply::Never)));
+    assert!(matches!(third.try_recv(), Ok(Reply::Gone)));
+    assert!(out.is_empty() && pending.len() == 0);
+    pending.answer(one, found(Outcome::Passed), 901, &mut out);
+    assert!(out.is_empty(), "nobody waits for a second one");
+}
+
+#[test]
+fn both_ways_are_compared_whichever_comes_first() {
+    use Outcome::{Denied, Failed, Passed, Skipped, TimedOut};
+    check(Passed, Passed, 900, &[Asked::Same]);
+    check(Failed, TimedOut, 900, &[Asked::Same]);
+    check(Passed, Denied, 900, &[Asked::Different]);
+    check(Failed, Passed, 1_000, &[Asked::Different]);
+    check(Passed, Passed, 1_001, &[Asked::Same, Asked::Late]);
+    check(Failed, Passed, 1_400, &[Asked::Different, Asked::Late]);
+    check(Skipped, Passed, 900, &[]);
+    check(Passed, Skipped, 900, &[]);
+
+    #[track_caller]
+    fn check(direct: Outcome, came: Outcome, came_ms: u64, expected: &[Asked]) {
+        for direct_first in [true, false] {
+            let (mut pending, mut out) = (Pending::new(9), Vec::new());
+            let number = pending.compare(wanted(1)).expect("room");
+            if direct_first {
+                pending.direct(number, direct, &mut out);
+            }
+            pending.answer(number, found(came), came_ms, &mut out);
+            if !direct_first {
+                pending.direct(number, direct, &mut out);
+            }
+            assert_eq!(out, expected, "direct first: {direct_first}");
+            assert_eq!(pending.len(), 0);
+            pending.sweep(u64::MAX, &mut out);
+            assert_eq!(out, expected, "nothing is left");
+        }
+    }
+}
+
+#[test]
+fn what_does_not_come_is_missing() {
+    let (mut pending, mut out) = (Pending::new(9), Vec::new());
+    let one = pending.compare(wanted(1)).expect("room");
+    let two = pending.compare(wanted(2)).expect("room");
+    pending.direct(one, Outcome::Passed, &mut out);
+    pending.sweep(1_499, &mut out);
+    assert!(out.is_empty());
+    pending.sweep(1_500, &mut out);
+    assert_eq!(out, [Asked::Missing], "the second was never probed at all");
+    pending.direct(two, Outcome::Passed, &mut out);
+    assert_eq!(out.len(), 1);
+    assert_eq!(pending.len(), 0);
+}

@@ -1,0 +1,63 @@
+//! Probes on behalf of another daemon: a check in, an outcome out. Keeps nothing.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{
+    Config,
+    check::Kind,
+    probe::{self, Limits},
+    report::Outcome,
+};
+use crate::{model::Check, outbound::Client};
+
+/// A cheap, cloneable prober.
+#[derive(Clone, Debug)]
+pub struct Prober {
+    client: Client,
+    limits: Limits,
+    timeout_max: Duration,
+}
+
+/// What a probe found.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Probed {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How long it took.
+    pub latency: Duration,
+    /// What came back, in one line.
+    pub text: Box<str>,
+}
+
+impl Prober {
+    /// Probes with `client`, within the limits of `config`.
+    pub fn new(config: &Config, client: Client) -> Self {
+        Self {
+            client,
+            limits: Limits::of(config),
+            timeout_max: config.timeout_max,
+        }
+    }
+
+    /// Makes a probe, within its own timeout and `left`. One that ran out of the latter says nothing of
+    /// the instance.
+    pub async fn probe(&self, check: &Check, left: Duration) -> Probed {
+        let timeout = check.timeout.min(self.timeout_max);
+        let began = Instant::now();
+        let kind = Kind::Listed(&check.kind);
+        let (outcome, text) = probe::run(&self.client, kind, timeout.min(left), self.limits).await;
+        let (outcome, text) = if outcome == Outcome::TimedOut && left < timeout {
+            let text = "the deadline came before the check's timeout".into();
+            (Outcome::Skipped, text)
+        } else {
+            (outcome, text)
+        };
+        Probed {
+            outcome,
+            latency: began.elapsed(),
+            text,
+        }
+    }
+}

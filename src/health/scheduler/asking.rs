@@ -1,0 +1,359 @@
+//! Turns that go to probers elsewhere, and what comes of them.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::{sync::oneshot, time::timeout_at};
+
+use super::{Health, Shared};
+use crate::{
+    health::{
+        Config,
+        elsewhere::{Asked, Elsewhere, Found, Request, Taken},
+        pending::{Pending, Reply, Wanted},
+        probe::in_one_line,
+        report::Outcome,
+        table::{Ended, Turn},
+    },
+    model::Mode,
+    telemetry::{IntCounterVec, IntGauge, Metrics},
+};
+
+/// For so long everything must be answered before the log says that it is answered again.
+const CALM_MS: u64 = 10_000;
+
+/// What is known of requests to probers elsewhere.
+#[derive(Debug)]
+pub(super) struct Asking {
+    wait: Duration,
+    grace: Duration,
+    pending: Mutex<Pending>,
+    /// Requests went unanswered, and the log said so.
+    trouble: AtomicBool,
+    troubled_ms: AtomicU64,
+    meters: Meters,
+}
+
+#[derive(Debug)]
+struct Meters {
+    requests: IntCounterVec,
+    verdicts: IntCounterVec,
+    comparisons: IntCounterVec,
+    pending: IntGauge,
+}
+
+impl Asking {
+    pub(super) fn new(config: &Config, metrics: &Metrics) -> Self {
+        let pending_max = config.probes_max.saturating_add(config.asked_max);
+        Self {
+            wait: config.queue_wait,
+            grace: config.queue_grace,
+            pending: Mutex::new(Pending::new(pending_max)),
+            trouble: AtomicBool::new(false),
+            troubled_ms: AtomicU64::new(0),
+            meters: Meters {
+                requests: metrics.counters(
+                    "musterd_health_requests_total",
+                    "Probes that were asked of probers over the queue, by result.",
+                    &["result"],
+                ),
+                verdicts: metrics.counters(
+                    "musterd_health_verdicts_total",
+                    "Verdicts that came from probers over the queue, by what became of them.",
+                    &["result"],
+                ),
+                comparisons: metrics.counters(
+                    "musterd_health_comparisons_total",
+                    "Verdicts over the queue compared with the direct ones, by result.",
+                    &["result"],
+                ),
+                pending: metrics.gauge(
+                    "musterd_health_requests_pending",
+                    "Probes that were asked of probers over the queue and are not answered.",
+                ),
+            },
+        }
+    }
+
+    fn request(&self, result: &str) {
+        self.meters.requests.with_label_values(&[result]).inc();
+    }
+
+    fn show(&self, pending: &Pending) {
+        let n = i64::try_from(pending.len()).unwrap_or(i64::MAX);
+        self.meters.pending.set(n);
+    }
+
+    fn note(&self, elsewhere: &dyn Elsewhere, notes: &[Asked]) {
+        for note in notes {
+            let result = match note {
+                Asked::Same => "same",
+                Asked::Different => "different",
+                Asked::Late => "late",
+                Asked::Missing => "missing",
+                Asked::Answered | Asked::Unanswered => continue,
+            };
+            self.meters.comparisons.with_label_values(&[result]).inc();
+        }
+        for note in notes {
+            elsewhere.note(*note);
+        }
+    }
+}
+
+/// A request under way; forgotten when whoever waits is gone.
+struct Ticket<'a> {
+    asking: &'a Asking,
+    number: u64,
+    reply: oneshot::Receiver<Reply>,
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        let mut pending = self.asking.pending.lock();
+        pending.forget(self.number);
+        self.asking.show(&pending);
+    }
+}
+
+impl Health {
+    /// From now on probes go the way that `elsewhere` says; it can be said once.
+    pub fn ask_through(&self, elsewhere: Arc<dyn Elsewhere>) {
+        // Only the composition root calls this.
+        let _ = self.shared.elsewhere.set(elsewhere);
+    }
+
+    /// Takes what a prober elsewhere found, if somebody waits for it.
+    pub fn take(&self, found: Found) -> Taken {
+        let shared = &self.shared;
+        let taken = shared.take_found(found);
+        let label = [taken.as_str()];
+        shared
+            .asking
+            .meters
+            .verdicts
+            .with_label_values(&label)
+            .inc();
+        taken
+    }
+
+    /// A request could not be sent after all.
+    pub fn unsent(&self, number: u64) {
+        self.shared.asking.pending.lock().give_up(number);
+    }
+
+    /// No request that is under way will be answered: the daemon makes those probes itself, now.
+    pub fn cut_off(&self) {
+        self.shared.asking.pending.lock().give_all_up();
+    }
+}
+
+impl Shared {
+    /// Makes a probe in the way that the flag says.
+    pub(super) async fn probe_by_mode(&self, turn: &Turn) -> Ended {
+        let Some(elsewhere) = self.elsewhere.get() else {
+            return self.probe(turn).await;
+        };
+        match elsewhere.mode() {
+            Mode::Direct => self.probe(turn).await,
+            Mode::Queue => match self.ask(&**elsewhere, turn).await {
+                Some(ended) => ended,
+                None => self.probe(turn).await,
+            },
+            Mode::Dual => self.probe_both_ways(&**elsewhere, turn).await,
+        }
+    }
+
+    /// None when nobody answered, or with nothing that could be used.
+    async fn ask(&self, elsewhere: &dyn Elsewhere, turn: &Turn) -> Option<Ended> {
+        let asking = &self.asking;
+        let began_ms = self.now_ms();
+        self.sweep(elsewhere, began_ms);
+        let wanted = self.wanted(turn, began_ms)?;
+        let (number, reply) = {
+            let mut pending = asking.pending.lock();
+            let opened = pending.decide(wanted);
+            asking.show(&pending);
+            opened?
+        };
+        let mut ticket = Ticket {
+            asking,
+            number,
+            reply,
+        };
+        if !self.send(elsewhere, turn, number, &wanted) {
+            self.unanswered(elsewhere, "unsent");
+            return None;
+        }
+        let over = self.registry.clock().instant_of(wanted.over_ms);
+        match timeout_at(over, &mut ticket.reply).await {
+            Ok(Ok(Reply::Found(found))) if found.outcome != Outcome::Skipped => {
+                self.answered(elsewhere);
+                self.meters
+                    .count(turn.source.kind_name(&turn.of), found.outcome);
+                let at_ms = self.now_ms();
+                let latency_ms = u64::try_from(found.latency.as_millis()).unwrap_or(u64::MAX);
+                Some(Ended {
+                    outcome: found.outcome,
+                    began_ms: at_ms.saturating_sub(latency_ms).max(began_ms),
+                    at_ms,
+                    latency: found.latency,
+                    text: in_one_line(&found.text, self.limits.text_max),
+                })
+            }
+            // Whoever took it could not probe.
+            Ok(Ok(Reply::Found(_))) => {
+                asking.request("skipped");
+                None
+            }
+            Ok(Ok(Reply::Gone)) => {
+                asking.request("gone");
+                None
+            }
+            Ok(Ok(Reply::Never) | Err(_)) => {
+                self.unanswered(elsewhere, "cut_off");
+                None
+            }
+            Err(_) => {
+                self.unanswered(elsewhere, "unanswered");
+                None
+            }
+        }
+    }
+
+    async fn probe_both_ways(&self, elsewhere: &dyn Elsewhere, turn: &Turn) -> Ended {
+        let asking = &self.asking;
+        let number = self.ask_to_compare(elsewhere, turn);
+        let ended = self.probe(turn).await;
+        if let Some(number) = number {
+            let mut notes = Vec::new();
+            let mut pending = asking.pending.lock();
+            pending.direct(number, ended.outcome, &mut notes);
+            asking.show(&pending);
+            drop(pending);
+            asking.note(elsewhere, &notes);
+        }
+        ended
+    }
+
+    fn ask_to_compare(&self, elsewhere: &dyn Elsewhere, turn: &Turn) -> Option<u64> {
+        let asking = &self.asking;
+        let now_ms = self.now_ms();
+        self.sweep(elsewhere, now_ms);
+        let wanted = self.wanted(turn, now_ms)?;
+        let number = asking.pending.lock().compare(wanted)?;
+        if self.send(elsewhere, turn, number, &wanted) {
+            asking.request("compared");
+            return Some(number);
+        }
+        asking.request("unsent");
+        asking.pending.lock().forget(number);
+        asking.note(elsewhere, &[Asked::Missing]);
+        None
+    }
+
+    /// Ends comparisons that are over.
+    pub(super) fn sweep(&self, elsewhere: &dyn Elsewhere, now_ms: u64) {
+        let mut notes = Vec::new();
+        self.asking.pending.lock().sweep(now_ms, &mut notes);
+        self.asking.note(elsewhere, &notes);
+    }
+
+    /// None when the registration that the turn is of is no longer the current one.
+    fn wanted(&self, turn: &Turn, now_ms: u64) -> Option<Wanted> {
+        let instance = self.registry.instance(turn.of.service_id.as_str())?;
+        if !Arc::ptr_eq(&instance.registration, &turn.of) {
+            return None;
+        }
+        let asking = &self.asking;
+        let deadline_ms = now_ms.saturating_add(millis(asking.wait + turn.timeout));
+        Some(Wanted {
+            check: turn.check,
+            incarnation: instance.incarnation,
+            deadline_ms,
+            over_ms: deadline_ms.saturating_add(millis(asking.grace)),
+        })
+    }
+
+    fn send(&self, elsewhere: &dyn Elsewhere, turn: &Turn, number: u64, wanted: &Wanted) -> bool {
+        let request = Request {
+            number,
+            of: &turn.of,
+            incarnation: wanted.incarnation,
+            check: turn.source.definition(&turn.of, &self.config),
+            deadline: self.registry.clock().wall_of(wanted.deadline_ms),
+            left: self.asking.wait + turn.timeout,
+        };
+        elsewhere.ask(&request)
+    }
+
+    fn answered(&self, elsewhere: &dyn Elsewhere) {
+        let asking = &self.asking;
+        asking.request("answered");
+        elsewhere.note(Asked::Answered);
+        let calm_ms = self
+            .now_ms()
+            .saturating_sub(asking.troubled_ms.load(Ordering::Relaxed));
+        if asking.trouble.load(Ordering::Relaxed)
+            && calm_ms >= CALM_MS
+            && asking.trouble.swap(false, Ordering::Relaxed)
+        {
+            tracing::info!("health checks over the queue are answered again");
+        }
+    }
+
+    fn unanswered(&self, elsewhere: &dyn Elsewhere, result: &'static str) {
+        let asking = &self.asking;
+        asking.request(result);
+        elsewhere.note(Asked::Unanswered);
+        asking.troubled_ms.store(self.now_ms(), Ordering::Relaxed);
+        if !asking.trouble.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                result,
+                "health checks over the queue are not answered in time: the daemon probes itself"
+            );
+        }
+    }
+
+    fn take_found(&self, found: Found) -> Taken {
+        let Some(instance) = self.registry.instance(&found.service_id) else {
+            return Taken::Gone;
+        };
+        let check = {
+            let following = self.following.lock();
+            following.table.check_of(&found.service_id, &found.check)
+        };
+        let mut pending = self.asking.pending.lock();
+        let number = check.and_then(|check| pending.of_check(check));
+        // An answer to an earlier request is none to this one.
+        let number = number.filter(|number| found.number.is_none_or(|named| named == *number));
+        let asked = number.and_then(|number| pending.incarnation(number));
+        let current = found.incarnation == instance.incarnation;
+        let (Some(number), true) = (number, asked == Some(found.incarnation)) else {
+            return if current { Taken::Unasked } else { Taken::Gone };
+        };
+        if !current {
+            // Nobody need wait for it.
+            pending.gone(number);
+            return Taken::Gone;
+        }
+        let mut notes = Vec::new();
+        pending.answer(number, found, self.now_ms(), &mut notes);
+        self.asking.show(&pending);
+        drop(pending);
+        if let Some(elsewhere) = self.elsewhere.get() {
+            self.asking.note(&**elsewhere, &notes);
+        }
+        Taken::Used
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,78 @@
+//! A flag without a transport behind it.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::{
+    api::{BrokerReport, ChannelReport, Comparison, TransportReport},
+    model::{Channel, Mode, Modes, Timestamp},
+    ports::{Boxed, FlagError, Flagged, Transports},
+};
+
+/// A flag that can be changed to anything but queue for discovery: then the broker is out of reach.
+#[derive(Debug)]
+pub(in crate::http) struct StagedFlag(watch::Sender<Flagged>);
+
+impl Default for StagedFlag {
+    fn default() -> Self {
+        let modes = Modes::all(Mode::Direct);
+        Self(watch::Sender::new(Flagged { modes, version: 0 }))
+    }
+}
+
+impl Transports for StagedFlag {
+    fn report(&self) -> TransportReport {
+        let modes = self.flagged().modes;
+        let report = |channel| ChannelReport {
+            channel,
+            mode: modes.of(channel),
+            cursor: None,
+            lag: Some(3),
+            sent: 2,
+            failed: 1,
+            comparison: Comparison::default(),
+        };
+        TransportReport {
+            channels: Channel::ALL.into_iter().map(report).collect(),
+            broker: BrokerReport {
+                kind: "external",
+                url: "amqp://rabbit:5672/".to_owned(),
+                state: "away",
+                silent: Some(Duration::from_millis(1_500)),
+                since: Timestamp(0),
+                error: Some("gone".to_owned()),
+                connections: 4,
+            },
+            direct: true,
+        }
+    }
+
+    fn flagged(&self) -> Flagged {
+        *self.0.borrow()
+    }
+
+    fn follow(&self) -> watch::Receiver<Flagged> {
+        self.0.subscribe()
+    }
+
+    fn set(&self, modes: Modes, _: Option<u64>) -> Boxed<'_, Result<u64, FlagError>> {
+        Box::pin(async move {
+            if modes.discovery == Mode::Queue {
+                return Err(FlagError::Unreachable("it is away".to_owned()));
+            }
+            if modes.health == Mode::Queue {
+                return Err(FlagError::NoBroker);
+            }
+            self.0.send_modify(|flagged| {
+                flagged.modes = modes;
+                flagged.version += 1;
+            });
+            Ok(self.flagged().version)
+        })
+    }
+
+    fn settled(&self, _: Duration) -> Boxed<'_, bool> {
+        Box::pin(std::future::ready(true))
+    }
+}

@@ -1,0 +1,204 @@
+use std::{sync::Arc, time::Duration};
+
+use super::{Numbered, State, at, registration, state, tcp_check, told};
+use crate::{
+    model::{Lease, LeaseKind, OverrideStatus, Registration, Status},
+    registry::{Outcome, RegistryError},
+};
+
+fn hanging(id: &str) -> Registration {
+    Registration {
+        lease: LeaseKind::Connection,
+        ..registration(id, "web")
+    }
+}
+
+/// Instance "a" over connection 7, registered at second 0.
+fn bound() -> (State, Vec<Numbered>) {
+    let (mut state, mut out) = (state(), Vec::new());
+    state
+        .register_over(7, hanging("a"), None, at(0), &mut out)
+        .unwrap();
+    out.clear();
+    (state, out)
+}
+
+fn lease(state: &State) -> Lease {
+    state.table.instance("a").expect("known").lease
+}
+
+#[test]
+fn an_open_connection_is_a_lease_without_an_end() {
+    let (mut state, mut out) = bound();
+    state.expire(at(100_000), &mut out);
+    assert_eq!(told(&mut out), [""; 0]);
+    assert_eq!((state.leases.len(), state.bound.len()), (0, 1));
+    state.deregister("a", None, at(100_000), &mut out).unwrap();
+    assert_eq!(told(&mut out), ["deregistered a -"]);
+    assert_eq!(state.connection_closed(7, at(100_001), &mut out), 0);
+    assert_eq!(told(&mut out), [""; 0]);
+}
+
+#[test]
+fn a_closed_connection_is_told_at_once_and_the_instance_has_its_ttl_to_come_back() {
+    let (mut state, mut out) = bound();
+    assert_eq!(state.connection_closed(8, at(1), &mut out), 0);
+    assert_eq!(told(&mut out), [""; 0], "another one");
+    assert_eq!(state.connection_closed(7, at(1000), &mut out), 1);
+    let reason = out[0].event.reason.clone();
+    assert_eq!(reason.as_deref(), Some("its AMQP connection closed"));
+    assert_eq!(told(&mut out), ["unhealthy a unhealthy"]);
+    state.expire(at(1059), &mut out);
+    assert_eq!(told(&mut out), [""; 0]);
+    state.expire(at(1060), &mut out);
+    assert_eq!(told(&mut out), ["expired a -"]);
+}
+
+#[test]
+fn it_comes_back_by_registering_or_by_a_heartbeat_over_another_connection() {
+    let (mut state, mut out) = bound();
+    state.connection_closed(7, at(10), &mut out);
+    out.clear();
+    let again = state
+        .register_over(8, hanging("a"), None, at(11), &mut out)
+        .unwrap();
+    assert_eq!(again.outcome, Outcome::Renewed);
+    assert_eq!(told(&mut out), ["healthy a healthy"]);
+    assert_eq!(lease(&state), Lease::Bound(8));
+
+    state.connection_closed(8, at(20), &mut out);
+    out.clear();
+    let old = Some(again.instance.incarnation - 1);
+    let refused = state.heartbeat_over("a", old, 9, at(21), &mut out);
+    let current = again.instance.incarnation;
+    assert_eq!(refused, Err(RegistryError::Conflict { current }));
+    state
+        .heartbeat_over("a", Some(current), 9, at(21), &mut out)
+        .unwrap();
+    assert_eq!(told(&mut out), ["healthy a healthy"]);
+    assert_eq!(lease(&state), Lease::Bound(9));
+    assert_eq!(state.connection_closed(8, at(22), &mut out), 0);
+    assert_eq!(told(&mut out), [""; 0], "it hangs on another one");
+    state.expire(at(1000), &mut out);
+    assert_eq!(told(&mut out), [""; 0]);
+}
+
+#[test]
+fn who_moves_to_another_connection_before_the_old_one_closes_is_not_told_of() {
+    let (mut state, mut out) = bound();
+    state
+        .register_over(8, hanging("a"), None, at(1), &mut out)
+        .unwrap();
+    assert_eq!(state.connection_closed(7, at(2), &mut out), 0);
+    assert_eq!(told(&mut out), [""; 0]);
+    assert_eq!(lease(&state), Lease::Bound(8));
+}
+
+#[test]
+fn signs_of_life_by_other_ways_give_time_but_no_connection() {
+    let (mut state, mut out) = bound();
+    state.connection_closed(7, at(10), &mut out);
+    out.clear();
+    let known = state.table.instance("a").unwrap();
+    known.beat.heard(at(60).mono_ms);
+    state.expire(at(119), &mut out);
+    assert_eq!(told(&mut out), [""; 0]);
+    let lost = state.table.instance("a").unwrap();
+    assert_eq!(lost.status(), Status::Unhealthy);
+    state.expire(at(120), &mut out);
+    assert_eq!(told(&mut out), ["expired a -"]);
+}
+
+#[test]
+fn an_operators_word_and_the_checks_hide_a_lost_connection_as_they_do_anything_else() {
+    let (mut state, mut out) = bound();
+    let drain = Some((OverrideStatus::Stopping, None));
+    state.set_override("a", drain, at(1), &mut out).unwrap();
+    out.clear();
+    state.connection_closed(7, at(2), &mut out);
+    assert_eq!(told(&mut out), [""; 0], "stopping it is");
+    state.set_override("a", None, at(3), &mut out).unwrap();
+    assert_eq!(told(&mut out), ["unhealthy a unhealthy"]);
+
+    let mut checked = hanging("a");
+    checked.checks = [tcp_check("one")].into();
+    state
+        .register_over(8, checked, None, at(4), &mut out)
+        .unwrap();
+    assert_eq!(told(&mut out), ["updated a starting"]);
+    let of = Arc::clone(&state.table.instance("a").unwrap().registration);
+    state.connection_closed(8, at(5), &mut out);
+    out.clear();
+    assert!(state.set_observed(&of, Status::Healthy, None, at(6), &mut out));
+    assert_eq!(told(&mut out), [""; 0], "its connection is still gone");
+    state.heartbeat_over("a", None, 9, at(7), &mut out).unwrap();
+    assert_eq!(told(&mut out), ["healthy a healthy"]);
+}
+
+#[test]
+fn another_kind_of_lease_or_another_service_is_an_update_like_any_other() {
+    let (mut state, mut out) = bound();
+    let mut moved = hanging("a");
+    moved.service_name = registration("a", "api").service_name;
+    state
+        .register_over(7, moved, None, at(1), &mut out)
+        .unwrap();
+    assert_eq!(told(&mut out), ["deregistered a -", "registered a healthy"]);
+    assert_eq!((state.leases.len(), state.bound.len()), (0, 1));
+    state
+        .register(registration("a", "api"), None, at(2), &mut out)
+        .unwrap();
+    assert_eq!(told(&mut out), ["updated a healthy"]);
+    assert_eq!((state.leases.len(), state.bound.len()), (1, 0));
+    assert_eq!(state.connection_closed(7, at(3), &mut out), 0);
+    let mut hangs = hanging("a");
+    hangs.service_name = registration("a", "api").service_name;
+    let refused = state.register(hangs, None, at(3), &mut out).unwrap_err();
+    assert_eq!(refused, RegistryError::NoConnection);
+    state.heartbeat_over("a", None, 7, at(4), &mut out).unwrap();
+    assert_eq!(lease(&state), Lease::Running, "it hangs on its ttl");
+}
+
+#[test]
+fn the_guard_counts_no_open_connection_as_silence_and_holds_those_that_are_lost() {
+    let (mut state, mut out) = (state(), Vec::new());
+    for n in 0..20_u64 {
+        let mut one = hanging(&format!("i{n:02}"));
+        one.ttl = Duration::from_secs(60);
+        state
+            .register_over(n / 10, one, None, at(0), &mut out)
+            .unwrap();
+    }
+    let mut alone = registration("ttl", "web");
+    alone.ttl = Duration::from_secs(60);
+    state.register(alone, None, at(900), &mut out).unwrap();
+    out.clear();
+    state.expire(at(960), &mut out);
+    assert_eq!(told(&mut out), ["expired ttl -"], "the others are open");
+
+    state.connection_closed(0, at(1000), &mut out);
+    state.connection_closed(1, at(1000), &mut out);
+    out.clear();
+    state.expire(at(1060), &mut out);
+    assert_eq!(told(&mut out), ["guard_engaged - -"], "unhealthy already");
+    let one = |state: &State| state.table.instance("i00").unwrap();
+    assert_eq!(one(&state).lease, Lease::Held);
+    one(&state).beat.heard(at(1061).mono_ms);
+    state.expire(at(1062), &mut out);
+    assert_eq!(one(&state).lease, Lease::Lost, "time, and no connection");
+    state
+        .heartbeat_over("i00", None, 5, at(1063), &mut out)
+        .unwrap();
+    assert_eq!(told(&mut out), ["healthy i00 healthy"]);
+    for n in 1..20 {
+        let id = format!("i{n:02}");
+        state
+            .heartbeat_over(&id, None, 5, at(1064), &mut out)
+            .unwrap();
+    }
+    out.clear();
+    state.expire(at(1065), &mut out);
+    assert_eq!(told(&mut out), ["guard_released - -"]);
+    state.expire(at(10_000), &mut out);
+    assert_eq!(told(&mut out), [""; 0]);
+}

@@ -1,0 +1,35 @@
+//! The way over a broker: one connection, events out, commands in. The only place that names lapin.
+//!
+//! The embedded broker and RabbitMQ differ by a URL and by nothing else here.
+
+mod caller;
+mod carrier;
+mod checks;
+mod commands;
+mod consumer;
+mod counts;
+mod dead;
+mod error;
+mod gate;
+mod link;
+mod names;
+mod prober;
+mod session;
+mod tail;
+mod target;
+mod topics;
+mod transit;
+
+pub use self::{
+    caller::Caller,
+    carrier::{Carrier, CountsOf, check},
+    checks::{Checks, ChecksCarrier},
+    commands::Desk,
+    counts::Counts,
+    error::AmqpError,
+    link::{Link, Owed, State, Want},
+    prober::{Prober, ProberSetup},
+    session::{Connected, Session},
+    target::Target,
+};
+use self::{tail::Tail, transit::Transit};

@@ -1,0 +1,347 @@
+//! Everything that goes over the broker, joined: the connection, events out, commands in.
+
+use std::{sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::{sync::watch, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    AmqpError, Caller, Counts, Link, Tail, Target, Transit,
+    commands::{Answering, Desk},
+    consumer::Consuming,
+    gate::{Gate, GatedFeed},
+    names,
+    tail::Listener,
+    topics::Topics,
+};
+use crate::{
+    api::{BrokerReport, ChannelReport},
+    model::{Channel, Cursor, EventKind, Modes},
+    ports::{FlagError, Flagged},
+    registry::Registry,
+    transport::{
+        Config, Direct, DirectMetrics, Filter, Flag, LogFeed, Policy, Relay, Start, Subscriber,
+    },
+};
+
+/// How long a change of the flag may wait for the broker.
+const CHANGE_MAX: Duration = Duration::from_millis(4_500);
+
+/// A cheap handle to the way over the broker.
+#[derive(Clone, Debug)]
+pub struct Carrier {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    config: Config,
+    registry: Registry,
+    flag: Flag,
+    link: Link,
+    tail: Tail,
+    transit: Transit,
+    events: Arc<Mutex<Subscriber>>,
+    health: Arc<Mutex<Subscriber>>,
+    counts: CountsOf,
+    metrics: DirectMetrics,
+    /// How many consumers of commands there are.
+    consumers: watch::Sender<usize>,
+}
+
+/// The counters of each channel.
+#[derive(Clone, Debug, Default)]
+pub struct CountsOf {
+    /// Of events.
+    pub events: Counts,
+    /// Of health checks.
+    pub health: Counts,
+    /// Of commands.
+    pub discovery: Counts,
+}
+
+impl CountsOf {
+    fn of(&self, channel: Channel) -> &Counts {
+        match channel {
+            Channel::Events => &self.events,
+            Channel::Health => &self.health,
+            Channel::Discovery => &self.discovery,
+        }
+    }
+}
+
+type Outflow = Relay<GatedFeed, Topics>;
+
+impl Carrier {
+    /// The way over the broker that `target` names. Its cursors begin with the next change.
+    pub fn new(
+        target: Target,
+        config: Config,
+        registry: Registry,
+        flag: Flag,
+        metrics: DirectMetrics,
+    ) -> Self {
+        let link = Link::new(target, config.amqp.clone(), registry.clock().clone());
+        let policy = policy(&config);
+        let subscriber = || Arc::new(Mutex::new(Start::Newest.subscriber(&registry, policy)));
+        Self {
+            inner: Arc::new(Inner {
+                events: subscriber(),
+                health: subscriber(),
+                config,
+                registry,
+                flag,
+                link,
+                tail: Tail::new(),
+                transit: Transit::default(),
+                counts: CountsOf::default(),
+                metrics,
+                consumers: watch::Sender::new(0),
+            }),
+        }
+    }
+
+    /// Asks over it as a client would.
+    pub fn caller(&self) -> Caller {
+        Caller::new(self.inner.link.clone())
+    }
+
+    /// The connection.
+    pub fn link(&self) -> &Link {
+        &self.inner.link
+    }
+
+    /// Tells of every change of the flag.
+    pub fn flag(&self) -> watch::Receiver<Flagged> {
+        self.inner.flag.follow()
+    }
+
+    /// The counters of each channel.
+    pub fn counts(&self) -> &CountsOf {
+        &self.inner.counts
+    }
+
+    /// How the broker fares.
+    pub fn broker(&self) -> BrokerReport {
+        self.inner.link.report()
+    }
+
+    /// How each channel fares.
+    pub fn channels(&self) -> Vec<ChannelReport> {
+        let inner = &self.inner;
+        let modes = inner.flag.flagged().modes;
+        let report = |channel: Channel| {
+            let cursor = match channel {
+                Channel::Events => Some(inner.events.lock().cursor()),
+                Channel::Health => Some(inner.health.lock().cursor()),
+                Channel::Discovery => None,
+            };
+            let lag = |cursor: Cursor| {
+                let newest = inner.registry.newest().0;
+                newest.saturating_sub(cursor.revision.0)
+            };
+            let counts = inner.counts.of(channel);
+            let (sent, failed) = counts.totals();
+            ChannelReport {
+                channel,
+                mode: modes.of(channel),
+                cursor,
+                lag: cursor.map(lag),
+                sent,
+                failed,
+                comparison: counts.comparison(),
+            }
+        };
+        Channel::ALL.into_iter().map(report).collect()
+    }
+
+    /// Changes the flag, once what the new modes need stands at the broker.
+    ///
+    /// # Errors
+    /// Says why nothing was changed.
+    pub async fn set(&self, modes: Modes, only_if: Option<u64>) -> Result<u64, FlagError> {
+        let inner = &self.inner;
+        if inner.config.direct == Direct::Off && modes != Modes::all(crate::model::Mode::Queue) {
+            return Err(FlagError::NoDirect);
+        }
+        let _wanted = if modes.use_broker() {
+            let wanted = inner.link.want();
+            match timeout(CHANGE_MAX, self.ready()).await {
+                Ok(()) => (),
+                Err(_) => return Err(FlagError::Unreachable(self.trouble())),
+            }
+            Some(wanted)
+        } else {
+            None
+        };
+        inner.flag.set(modes, only_if)
+    }
+
+    /// Returns when the broker answers, with all that is declared there, and our own events are heard.
+    async fn ready(&self) {
+        let link = &self.inner.link;
+        loop {
+            let session = link.until_up().await;
+            let mut bound = self.inner.tail.follow();
+            let number = session.number();
+            let heard = async {
+                // The sender lives as long as the tail.
+                let _ = bound.wait_for(|bound| *bound == number).await;
+            };
+            tokio::select! {
+                () = session.gone().cancelled() => continue,
+                () = heard => (),
+            }
+            // It stood a moment ago: does it now?
+            match session.channel().await {
+                Ok(channel) => {
+                    let _ = channel.close(200, "OK".into()).await;
+                    return;
+                }
+                Err(_) => session.gone().cancelled().await,
+            }
+        }
+    }
+
+    fn trouble(&self) -> String {
+        let report = self.inner.link.report();
+        report
+            .error
+            .unwrap_or_else(|| format!("no answer within {CHANGE_MAX:?}"))
+    }
+
+    /// Waits until what is direct has left the broker; false when that took longer than `max`.
+    pub async fn settled(&self, max: Duration) -> bool {
+        let inner = &self.inner;
+        let settled = async {
+            let modes = inner.flag.flagged().modes;
+            if !modes.discovery.uses_broker() {
+                let mut consumers = inner.consumers.subscribe();
+                // The sender lives as long as we do.
+                let _ = consumers.wait_for(|n| *n == 0).await;
+            }
+            if !modes.use_broker() {
+                inner.link.until_off().await;
+            }
+        };
+        timeout(max, settled).await.is_ok()
+    }
+
+    /// Runs until told to stop: then what has still to leave leaves, for as long as `transport.drain`
+    /// allows, and the connection is closed.
+    pub async fn run(self, desk: Desk, stop: CancellationToken) {
+        let inner = &*self.inner;
+        let last = CancellationToken::new();
+        let users = async {
+            let mut events = inner.outflow(Channel::Events);
+            let mut health = inner.outflow(Channel::Health);
+            let commands = inner.answer_all(&desk, &stop);
+            let all = async { tokio::join!(events.run(&stop), health.run(&stop), commands) };
+            let over = async {
+                stop.cancelled().await;
+                tokio::time::sleep(inner.config.drain).await;
+            };
+            tokio::select! {
+                _ = all => (),
+                () = over => tracing::warn!("not all events left for the broker within transport.drain"),
+            }
+            last.cancel();
+        };
+        tokio::join!(
+            users,
+            inner.tail.clone().run(inner.listener(), last.clone()),
+            inner.link.clone().run(inner.flag.follow(), last.clone()),
+        );
+    }
+}
+
+impl Inner {
+    fn outflow(&self, channel: Channel) -> Outflow {
+        let health = [
+            EventKind::Healthy,
+            EventKind::Unhealthy,
+            EventKind::Stopping,
+        ];
+        let (subscriber, counts, kinds): (_, _, &[_]) = match channel {
+            Channel::Health => (&self.health, &self.counts.health, &health),
+            Channel::Events | Channel::Discovery => (&self.events, &self.counts.events, &[]),
+        };
+        let filter = Filter {
+            service: None,
+            kinds: kinds.into(),
+        };
+        // Nobody changes it.
+        let (_, filter) = watch::channel(filter);
+        let feed = LogFeed::new(self.registry.clone(), filter).in_batches(self.config.amqp.window);
+        let gate = Gate::new(channel, self.flag.follow(), &self.link, &self.tail);
+        let topics = Topics::new(
+            channel,
+            &self.link,
+            self.registry.clock().clone(),
+            counts.clone(),
+            self.transit.clone(),
+            self.flag.horizon().clone(),
+        );
+        Relay::new(
+            format!("AMQP channel {channel}"),
+            GatedFeed::new(feed, gate),
+            topics,
+            Arc::clone(subscriber),
+            self.registry.clock().clone(),
+            self.metrics.of("amqp"),
+        )
+    }
+
+    fn listener(&self) -> Listener {
+        Listener {
+            link: self.link.clone(),
+            registry: self.registry.clone(),
+            horizon: self.flag.horizon().clone(),
+            transit: self.transit.clone(),
+            counts: self.counts.events.clone(),
+            sender: Arc::clone(&self.events),
+        }
+    }
+
+    async fn answer_all(&self, desk: &Desk, stop: &CancellationToken) {
+        let [one, two, three, four] = names::COMMANDS.map(|queue| {
+            let consuming = Consuming {
+                link: self.link.clone(),
+                queue,
+                way: Channel::Discovery,
+                flag: self.flag.follow(),
+                present: self.consumers.clone(),
+            };
+            let answering = Answering {
+                queue,
+                desk: desk.clone(),
+                counts: self.counts.discovery.clone(),
+                flag: self.flag.follow(),
+            };
+            consuming.run(answering, stop.clone())
+        });
+        tokio::join!(one, two, three, four);
+    }
+}
+
+/// How a broker that refuses something is tried again; the connection has a patience of its own.
+fn policy(config: &Config) -> Policy {
+    Policy {
+        backoff_first: config.amqp.backoff_first,
+        backoff_max: config.amqp.backoff_max,
+        circuit_open: config.amqp.backoff_max,
+        ..config.policy()
+    }
+}
+
+/// Whether `url` can be used, and the certificates that shall be trusted can be read.
+///
+/// # Errors
+/// Says what is wrong with them.
+pub fn check(config: &Config) -> Result<(), AmqpError> {
+    if config.amqp_url.is_empty() {
+        return Ok(());
+    }
+    Target::external(&config.amqp_url, config.amqp.ca_file.as_deref()).map(drop)
+}

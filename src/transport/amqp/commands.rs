@@ -1,0 +1,240 @@
+//! Commands that come as messages: registrations, heartbeats, discovery. Each is answered where its
+//! sender wants an answer; what nobody can read goes to `musterd.dead`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream::FuturesOrdered};
+use lapin::{
+    BasicProperties, Channel,
+    message::Delivery,
+    options::{BasicAckOptions, BasicPublishOptions},
+};
+use serde_json::Value;
+use tokio::sync::watch;
+
+use super::{AmqpError, Counts, consumer::Taker, dead, names};
+use crate::{
+    api::{Discover, Problem},
+    commands::Commands,
+    model::Mode,
+    ports::{Connections, DirectAnswers, Flagged},
+};
+
+/// The header in which the embedded broker says over which connection a message came.
+const CONNECTION: &str = "x-musterd-connection";
+/// How often both ways are asked before they are said to differ.
+const ATTEMPTS: usize = 3;
+
+/// What it takes to answer commands.
+#[derive(Clone, Debug)]
+pub struct Desk {
+    /// Who answers.
+    pub commands: Commands,
+    /// The connections of the embedded broker, where that is the one.
+    pub connections: Option<Arc<dyn Connections>>,
+    /// The direct way, to compare with in mode dual.
+    pub direct: Arc<dyn DirectAnswers>,
+}
+
+/// Answers the commands of one queue.
+#[derive(Clone, Debug)]
+pub(super) struct Answering {
+    pub(super) queue: &'static str,
+    pub(super) desk: Desk,
+    pub(super) counts: Counts,
+    pub(super) flag: watch::Receiver<Flagged>,
+}
+
+/// What came of one command.
+struct Answered {
+    body: Bytes,
+    /// Why nobody could read it.
+    unreadable: Option<String>,
+}
+
+impl Taker for Answering {
+    async fn take(&self, channel: &Channel, deliveries: Vec<Delivery>) -> Result<(), AmqpError> {
+        let mut replies = FuturesOrdered::new();
+        let mut answers = Vec::with_capacity(deliveries.len());
+        for delivery in &deliveries {
+            let answered = self.answer(delivery);
+            if let Some(reason) = &answered.unreadable {
+                dead::bury(channel, delivery, reason).await?;
+            }
+            if let Some(reply_to) = delivery.properties.reply_to().clone() {
+                let properties = reply_properties(delivery);
+                let body = answered.body.clone();
+                replies.push_back(async move {
+                    let options = BasicPublishOptions::default();
+                    let sent =
+                        channel.basic_publish("".into(), reply_to, options, &body, properties);
+                    sent.await
+                });
+            }
+            answers.push(answered);
+        }
+        while let Some(sent) = replies.next().await {
+            sent.map_err(AmqpError::at("answering"))?;
+        }
+        for (delivery, answered) in deliveries.iter().zip(&answers) {
+            self.compare(&delivery.data, answered).await;
+        }
+        let Some(last) = deliveries.last() else {
+            return Ok(());
+        };
+        // The registry has taken them all.
+        let acked = last.acker.ack(BasicAckOptions { multiple: true });
+        acked.await.map(drop).map_err(AmqpError::at("basic.ack"))
+    }
+}
+
+impl Answering {
+    fn answer(&self, delivery: &Delivery) -> Answered {
+        let body = &delivery.data;
+        let from = self.connection(delivery);
+        let answered = match (self.queue, from) {
+            (names::REGISTER, None) => self.desk.commands.register(body).map(Bytes::from),
+            (names::REGISTER, Some(from)) => {
+                let answered = self
+                    .desk
+                    .commands
+                    .register_over(from, body)
+                    .map(Bytes::from);
+                self.close_if_gone(from);
+                answered
+            }
+            (names::HEARTBEAT, None) => self.desk.commands.heartbeat(body).map(Bytes::from),
+            (names::HEARTBEAT, Some(from)) => {
+                let answered = self
+                    .desk
+                    .commands
+                    .heartbeat_over(from, body)
+                    .map(Bytes::from);
+                self.close_if_gone(from);
+                answered
+            }
+            (names::DEREGISTER, _) => self.desk.commands.deregister(body).map(Bytes::from),
+            _ => self.discover(body),
+        };
+        match answered {
+            Ok(body) => {
+                self.counts.sent();
+                Answered {
+                    body,
+                    unreadable: None,
+                }
+            }
+            Err(problem) => {
+                // Only what is our fault is a failure.
+                if problem.status >= 500 {
+                    self.counts.failed();
+                } else {
+                    self.counts.sent();
+                }
+                Answered {
+                    body: problem.to_json().into(),
+                    unreadable: is_unreadable(&problem).then_some(problem.detail),
+                }
+            }
+        }
+    }
+
+    /// The connection of the embedded broker that a command came by, as the broker itself says.
+    fn connection(&self, delivery: &Delivery) -> Option<u64> {
+        self.desk.connections.as_ref()?;
+        let headers = delivery.properties.headers().as_ref()?.inner();
+        let stamp = headers.get(CONNECTION)?.as_long_string()?;
+        stamp.to_string().parse().ok()
+    }
+
+    /// It may have closed before its command was taken: then nobody will tell of it any more.
+    fn close_if_gone(&self, connection: u64) {
+        let connections = self.desk.connections.as_ref();
+        if connections.is_some_and(|all| !all.is_open(connection)) {
+            self.desk.commands.connection_closed(connection);
+        }
+    }
+
+    fn discover(&self, body: &[u8]) -> Result<Bytes, Problem> {
+        let (name, wanted) = Discover::from_json(body)?;
+        Ok(self.desk.commands.discover(&name, &wanted).0)
+    }
+
+    /// In mode dual, asks the direct way too.
+    async fn compare(&self, body: &[u8], answered: &Answered) {
+        if self.flag.borrow().modes.discovery != Mode::Dual {
+            return;
+        }
+        let direct = &*self.desk.direct;
+        let same = match self.queue {
+            names::DISCOVER => self.same_discovery(direct, body, &answered.body).await,
+            names::REGISTER => same_instance(direct, &answered.body).await,
+            _ => None,
+        };
+        let Some(same) = same else {
+            return;
+        };
+        self.counts.compared();
+        if !same {
+            self.counts.different();
+        }
+    }
+
+    /// None where there is nothing to compare with.
+    async fn same_discovery(
+        &self,
+        direct: &dyn DirectAnswers,
+        body: &[u8],
+        answered: &Bytes,
+    ) -> Option<bool> {
+        let (name, wanted) = Discover::from_json(body).ok()?;
+        let mut ours = answered.clone();
+        for _ in 0..ATTEMPTS {
+            let theirs = direct.discover(&name, &wanted).await?;
+            if same_but_heartbeats(&ours, &theirs) {
+                return Some(true);
+            }
+            // The service may have changed in between.
+            ours = self.desk.commands.discover(&name, &wanted).0;
+        }
+        Some(false)
+    }
+}
+
+/// Whether the direct way has what a registration was answered with, or what came after it.
+async fn same_instance(direct: &dyn DirectAnswers, answered: &[u8]) -> Option<bool> {
+    let ours: Value = serde_json::from_slice(answered).ok()?;
+    let id = ours.get("service_id")?.as_str()?;
+    let theirs: Value = serde_json::from_slice(&direct.instance(id).await?).ok()?;
+    let number = |of: &Value, key: &str| of.get(key).and_then(Value::as_u64);
+    let not_older = ["revision", "incarnation"]
+        .into_iter()
+        .all(|key| number(&theirs, key) >= number(&ours, key));
+    Some(not_older && theirs.get("service_id") == ours.get("service_id"))
+}
+
+/// Times of heartbeats in a list may be up to a second old.
+fn same_but_heartbeats(ours: &[u8], theirs: &[u8]) -> bool {
+    let read = |body: &[u8]| {
+        let mut value: Value = serde_json::from_slice(body).ok()?;
+        for one in value.get_mut("services")?.as_array_mut()? {
+            one.as_object_mut()?.remove("last_heartbeat");
+        }
+        Some(value)
+    };
+    ours == theirs || (read(ours).is_some() && read(ours) == read(theirs))
+}
+
+/// What is wrong in itself, whatever the registry has.
+fn is_unreadable(problem: &Problem) -> bool {
+    matches!(problem.status, 400 | 413 | 422)
+}
+
+fn reply_properties(of: &Delivery) -> BasicProperties {
+    let properties = BasicProperties::default().with_content_type("application/json".into());
+    match of.properties.correlation_id().clone() {
+        Some(id) => properties.with_correlation_id(id),
+        None => properties,
+    }
+}

@@ -1,0 +1,198 @@
+//! Keeps a consumer on a queue while its channel goes by way of the broker; cancels and drains it when
+//! it does no more.
+
+use std::pin::Pin;
+
+use futures_util::{FutureExt, StreamExt};
+use lapin::{
+    Channel, Consumer,
+    message::Delivery,
+    options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
+    types::FieldTable,
+};
+use tokio::{sync::watch, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::{AmqpError, Link, Session};
+use crate::{model::Channel as Way, ports::Flagged};
+
+/// Messages taken at once.
+const BATCH: usize = 64;
+
+/// What is done with the messages of a queue.
+pub(super) trait Taker: Send + Sync {
+    /// Takes messages, in order, and settles each of them. They came over `channel`.
+    fn take(
+        &self,
+        channel: &Channel,
+        deliveries: Vec<Delivery>,
+    ) -> impl Future<Output = Result<(), AmqpError>> + Send;
+
+    /// How many may be under way; none for what the section says.
+    fn prefetch(&self) -> Option<u16> {
+        None
+    }
+
+    /// Returns when all that was taken is settled.
+    fn drained(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+}
+
+/// One queue, and when it is to be consumed.
+#[derive(Debug)]
+pub(super) struct Consuming {
+    pub(super) link: Link,
+    pub(super) queue: &'static str,
+    pub(super) way: Way,
+    pub(super) flag: watch::Receiver<Flagged>,
+    /// How many consumers there are now, for whoever waits until there is none.
+    pub(super) present: watch::Sender<usize>,
+}
+
+/// Counts a consumer for as long as it lives.
+struct Present<'a>(&'a watch::Sender<usize>);
+
+impl<'a> Present<'a> {
+    fn new(present: &'a watch::Sender<usize>) -> Self {
+        present.send_modify(|n| *n += 1);
+        Self(present)
+    }
+}
+
+impl Drop for Present<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|n| *n -= 1);
+    }
+}
+
+impl Consuming {
+    /// Runs until told to stop.
+    pub(super) async fn run(mut self, taker: impl Taker, stop: CancellationToken) {
+        while self.until_wanted(&stop).await {
+            let session = tokio::select! {
+                () = stop.cancelled() => return,
+                () = until_unwanted(&mut self.flag, self.way) => continue,
+                session = self.link.until_up() => session,
+            };
+            let ended = self.consume(&session, &taker, &stop).await;
+            drop(session);
+            if let Err(error) = ended {
+                tracing::warn!(
+                    queue.name = self.queue,
+                    %error,
+                    "queue \"{}\" is not consumed for a moment: {error}",
+                    self.queue
+                );
+                let pause = sleep(self.link.config().backoff_max);
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = pause => (),
+                }
+            }
+        }
+    }
+
+    /// False when told to stop.
+    async fn until_wanted(&mut self, stop: &CancellationToken) -> bool {
+        loop {
+            if stop.is_cancelled() {
+                return false;
+            }
+            if self
+                .flag
+                .borrow_and_update()
+                .modes
+                .of(self.way)
+                .uses_broker()
+            {
+                return true;
+            }
+            tokio::select! {
+                () = stop.cancelled() => return false,
+                changed = self.flag.changed() => if changed.is_err() { return false },
+            }
+        }
+    }
+
+    async fn consume(
+        &mut self,
+        session: &Session,
+        taker: &impl Taker,
+        stop: &CancellationToken,
+    ) -> Result<(), AmqpError> {
+        let channel = session.channel().await?;
+        let mut consumer = self.open(&channel, taker.prefetch()).await?;
+        let _present = Present::new(&self.present);
+        let enough = async {
+            tokio::select! {
+                () = session.leaving().cancelled() => (),
+                () = stop.cancelled() => (),
+                () = until_unwanted(&mut self.flag, self.way) => (),
+            }
+        };
+        let taken = async {
+            tokio::pin!(enough);
+            take_all(&channel, &mut consumer, taker, enough).await?;
+            let cancel = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
+            cancel.await.map_err(AmqpError::at("basic.cancel"))?;
+            let never = std::future::pending();
+            tokio::pin!(never);
+            take_all(&channel, &mut consumer, taker, never).await?;
+            taker.drained().await;
+            let closed = channel.close(200, "OK".into());
+            closed.await.map_err(AmqpError::at("channel.close"))
+        };
+        tokio::select! {
+            () = session.gone().cancelled() => Ok(()),
+            ended = taken => ended,
+        }
+    }
+
+    async fn open(&self, channel: &Channel, prefetch: Option<u16>) -> Result<Consumer, AmqpError> {
+        let prefetch = prefetch.unwrap_or(self.link.config().prefetch);
+        let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
+        qos.await.map_err(AmqpError::at("basic.qos"))?;
+        let consumer = channel.basic_consume(
+            self.queue.into(),
+            "".into(),
+            BasicConsumeOptions::default(),
+            FieldTable::default(),
+        );
+        consumer.await.map_err(AmqpError::at("basic.consume"))
+    }
+}
+
+/// Returns when the way does not go over the broker any more.
+async fn until_unwanted(flag: &mut watch::Receiver<Flagged>, way: Way) {
+    let unwanted = flag.wait_for(|flagged| !flagged.modes.of(way).uses_broker());
+    if unwanted.await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Takes messages until the consumer ends, or until `enough`, which is looked at between two batches.
+async fn take_all(
+    channel: &Channel,
+    consumer: &mut Consumer,
+    taker: &impl Taker,
+    mut enough: Pin<&mut impl Future<Output = ()>>,
+) -> Result<(), AmqpError> {
+    loop {
+        let first = tokio::select! {
+            biased;
+            () = &mut enough => return Ok(()),
+            first = consumer.next() => first,
+        };
+        let Some(first) = first else {
+            return Ok(());
+        };
+        let mut batch = vec![first.map_err(AmqpError::at("consuming"))?];
+        while batch.len() < BATCH
+            && let Some(Some(next)) = consumer.next().now_or_never()
+        {
+            batch.push(next.map_err(AmqpError::at("consuming"))?);
+        }
+        taker.take(channel, batch).await?;
+    }
+}

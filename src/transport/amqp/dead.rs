@@ -1,0 +1,104 @@
+//! Where messages end that nobody can read: as they came, with the reason.
+
+use lapin::{
+    BasicProperties, Channel,
+    message::Delivery,
+    options::BasicPublishOptions,
+    types::{AMQPValue, FieldTable, LongString, ShortString},
+};
+
+use super::{AmqpError, names};
+
+/// The header that says why.
+const REASON: &str = "x-musterd-reason";
+/// The longest reason told, in bytes.
+const REASON_BYTES_MAX: usize = 1_000;
+
+/// Puts a message there. Whoever calls acknowledges it afterwards, over the same channel, so that the
+/// broker has taken the copy before it forgets the original.
+pub(super) async fn bury(
+    channel: &Channel,
+    delivery: &Delivery,
+    reason: &str,
+) -> Result<(), AmqpError> {
+    let properties = with_headers(&delivery.properties, headers(delivery, reason));
+    let options = BasicPublishOptions::default();
+    let sent = channel.basic_publish(
+        "".into(),
+        names::DEAD.into(),
+        options,
+        &delivery.data,
+        properties,
+    );
+    sent.await.map_err(AmqpError::at("musterd.dead"))?;
+    tracing::debug!(
+        queue.name = names::DEAD,
+        reason,
+        "a message can't be read: {reason}"
+    );
+    Ok(())
+}
+
+/// What came, less what would route it once more, and with the reason.
+fn headers(delivery: &Delivery, reason: &str) -> FieldTable {
+    let mut headers = FieldTable::default();
+    let came = delivery.properties.headers().iter();
+    for (key, value) in came.flat_map(|table| table.inner()) {
+        if !matches!(key.as_str(), "CC" | "BCC") {
+            headers.insert(key.clone(), value.clone());
+        }
+    }
+    let mut end = reason.len().min(REASON_BYTES_MAX);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    headers.insert(REASON.into(), text(&reason[..end]));
+    // The broker would refuse another's name, and would drop what has expired.
+    let kept = [
+        ("x-musterd-user-id", delivery.properties.user_id()),
+        ("x-musterd-expiration", delivery.properties.expiration()),
+    ];
+    for (key, value) in kept {
+        if let Some(value) = value {
+            headers.insert(key.into(), text(value.as_str()));
+        }
+    }
+    headers
+}
+
+fn text(value: &str) -> AMQPValue {
+    AMQPValue::LongString(LongString::from(value))
+}
+
+/// The properties as they came, but for the headers, the user's name and the expiration.
+fn with_headers(came: &BasicProperties, headers: FieldTable) -> BasicProperties {
+    let mut properties = BasicProperties::default()
+        .with_headers(headers)
+        .with_delivery_mode(came.delivery_mode().unwrap_or(1));
+    type With = fn(BasicProperties, ShortString) -> BasicProperties;
+    let texts: [(&Option<ShortString>, With); 8] = [
+        (came.content_type(), BasicProperties::with_content_type),
+        (
+            came.content_encoding(),
+            BasicProperties::with_content_encoding,
+        ),
+        (came.correlation_id(), BasicProperties::with_correlation_id),
+        (came.reply_to(), BasicProperties::with_reply_to),
+        (came.message_id(), BasicProperties::with_message_id),
+        (came.kind(), BasicProperties::with_type),
+        (came.app_id(), BasicProperties::with_app_id),
+        (came.cluster_id(), BasicProperties::with_cluster_id),
+    ];
+    for (value, with) in texts {
+        if let Some(value) = value {
+            properties = with(properties, value.clone());
+        }
+    }
+    if let Some(priority) = came.priority() {
+        properties = properties.with_priority(*priority);
+    }
+    match came.timestamp() {
+        Some(timestamp) => properties.with_timestamp(*timestamp),
+        None => properties,
+    }
+}

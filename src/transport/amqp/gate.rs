@@ -1,0 +1,108 @@
+//! When changes may leave over the broker: its mode wants it, the connection is there, and whoever
+//! listens on our behalf listens.
+
+use tokio::sync::watch;
+
+use super::{Link, State, Tail};
+use crate::{
+    model::{Channel, Revision},
+    ports::Flagged,
+    registry::Compacted,
+    transport::{Feed, Found, LogFeed, Snapshot},
+};
+
+/// Open while a channel's changes may leave.
+#[derive(Debug)]
+pub(super) struct Gate {
+    channel: Channel,
+    flag: watch::Receiver<Flagged>,
+    link: Link,
+    state: watch::Receiver<State>,
+    bound: watch::Receiver<u64>,
+}
+
+impl Gate {
+    pub(super) fn new(
+        channel: Channel,
+        flag: watch::Receiver<Flagged>,
+        link: &Link,
+        tail: &Tail,
+    ) -> Self {
+        Self {
+            channel,
+            flag,
+            state: link.follow(),
+            link: link.clone(),
+            bound: tail.follow(),
+        }
+    }
+
+    /// Whether it is open now. The tail listens before anything is sent over a new connection, so that
+    /// it hears all of it.
+    fn is_open(&mut self) -> bool {
+        let wanted = self
+            .flag
+            .borrow_and_update()
+            .modes
+            .of(self.channel)
+            .uses_broker();
+        self.state.mark_unchanged();
+        let bound = *self.bound.borrow_and_update();
+        let session = self.link.session();
+        wanted && session.is_some_and(|session| bound == session.number())
+    }
+
+    async fn changed(&mut self) -> bool {
+        tokio::select! {
+            changed = self.flag.changed() => changed.is_ok(),
+            changed = self.state.changed() => changed.is_ok(),
+            changed = self.bound.changed() => changed.is_ok(),
+        }
+    }
+}
+
+/// The log, as far as the gate is open. While it is closed the subscriber's cursor stands still.
+#[derive(Debug)]
+pub(super) struct GatedFeed {
+    feed: LogFeed,
+    gate: Gate,
+    open: bool,
+}
+
+impl GatedFeed {
+    pub(super) fn new(feed: LogFeed, gate: Gate) -> Self {
+        Self {
+            feed,
+            gate,
+            open: false,
+        }
+    }
+}
+
+impl Feed for GatedFeed {
+    fn look(&mut self, after: Revision) -> Result<Found, Compacted> {
+        self.open = self.gate.is_open();
+        if self.open {
+            return self.feed.look(after);
+        }
+        Ok(Found {
+            events: Vec::new(),
+            up_to: after,
+            more: false,
+        })
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        self.feed.snapshot()
+    }
+
+    async fn changed(&mut self) -> bool {
+        if !self.open {
+            return self.gate.changed().await;
+        }
+        tokio::select! {
+            more = self.feed.changed() => more,
+            more = self.gate.changed() => more,
+        }
+    }
+}

@@ -1,0 +1,424 @@
+//! The connection to the broker: made while it is needed, watched, made anew, closed.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{AmqpError, Session, Target, names, session::Connected};
+use crate::{
+    api::BrokerReport, model::Timestamp, ports::Flagged, registry::Clock, transport::AmqpConfig,
+};
+
+/// How long users of the connection may take to let go of it, and the broker to take leave.
+const LEAVE_MAX: Duration = Duration::from_secs(4);
+/// The same when the broker does not answer anyway.
+const LEAVE_SILENT_MAX: Duration = Duration::from_millis(250);
+
+/// A cheap handle to the connection.
+#[derive(Clone, Debug)]
+pub struct Link {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    target: Target,
+    config: AmqpConfig,
+    clock: Clock,
+    state: watch::Sender<State>,
+    /// How many want the connection whatever the flag says.
+    wants: watch::Sender<usize>,
+    /// When the broker last answered, or was first needed; none while it is not needed.
+    heard: Mutex<Option<Instant>>,
+    owed: Mutex<Vec<Arc<OwedSince>>>,
+    connections: AtomicU64,
+}
+
+/// How the connection is.
+#[derive(Clone, Debug)]
+pub enum State {
+    /// Not needed.
+    Off {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// Needed, and not there.
+    Away {
+        /// Why.
+        error: Arc<AmqpError>,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// There.
+    Up {
+        /// To be used.
+        connected: Arc<Connected>,
+        /// Since when.
+        since: Timestamp,
+    },
+}
+
+/// Since when something was sent that the broker has not answered.
+#[derive(Debug, Default)]
+struct OwedSince(Mutex<Option<Instant>>);
+
+/// One sender's account of what the broker owes it.
+#[derive(Debug)]
+pub struct Owed(Arc<OwedSince>);
+
+impl Owed {
+    /// Something is about to be sent.
+    pub fn sent(&self) {
+        self.0.0.lock().get_or_insert_with(Instant::now);
+    }
+
+    /// The broker answered, whatever it said.
+    pub fn answered(&self) {
+        *self.0.0.lock() = None;
+    }
+}
+
+/// Wants the connection for as long as it lives, whatever the flag says.
+#[derive(Debug)]
+pub struct Want(Arc<Shared>);
+
+impl Drop for Want {
+    fn drop(&mut self) {
+        self.0.wants.send_modify(|wants| *wants -= 1);
+    }
+}
+
+/// Why a connection ended.
+enum End {
+    Stopping,
+    NotNeeded,
+    Lost(AmqpError),
+}
+
+impl Link {
+    /// A connection that is not there yet.
+    pub fn new(target: Target, config: AmqpConfig, clock: Clock) -> Self {
+        let since = clock.now().wall;
+        Self {
+            shared: Arc::new(Shared {
+                target,
+                config,
+                clock,
+                state: watch::Sender::new(State::Off { since }),
+                wants: watch::Sender::new(0),
+                heard: Mutex::new(None),
+                owed: Mutex::default(),
+                connections: AtomicU64::new(0),
+            }),
+        }
+    }
+
+    /// The connection, if it is there.
+    pub fn session(&self) -> Option<Session> {
+        match &*self.shared.state.borrow() {
+            State::Up { connected, .. } => connected.session(),
+            State::Off { .. } | State::Away { .. } => None,
+        }
+    }
+
+    /// Tells of every change of the state.
+    pub fn follow(&self) -> watch::Receiver<State> {
+        self.shared.state.subscribe()
+    }
+
+    /// Waits until the connection is there.
+    pub async fn until_up(&self) -> Session {
+        let mut state = self.follow();
+        loop {
+            state.mark_unchanged();
+            if let Some(session) = self.session() {
+                return session;
+            }
+            if state.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Waits until the connection is closed.
+    pub async fn until_off(&self) {
+        let mut state = self.follow();
+        let off = state.wait_for(|state| matches!(state, State::Off { .. }));
+        if off.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Wants the connection from now on, until the answer is dropped.
+    pub fn want(&self) -> Want {
+        self.shared.wants.send_modify(|wants| *wants += 1);
+        Want(Arc::clone(&self.shared))
+    }
+
+    /// An account for one sender.
+    pub fn owed(&self) -> Owed {
+        let owed = Arc::new(OwedSince::default());
+        let mut all = self.shared.owed.lock();
+        // Those whose senders are gone are of no use any more.
+        all.retain(|one| Arc::strong_count(one) > 1);
+        all.push(Arc::clone(&owed));
+        Owed(owed)
+    }
+
+    /// How it speaks to the broker.
+    pub fn config(&self) -> &AmqpConfig {
+        &self.shared.config
+    }
+
+    /// For how long the broker has answered nothing; none while it does, or is not needed.
+    pub fn silent(&self) -> Option<Duration> {
+        let heard = (*self.shared.heard.lock())?;
+        let owed = self.shared.owed.lock();
+        let oldest = owed.iter().filter_map(|one| *one.0.lock()).min();
+        let since = oldest.map_or(heard, |oldest| oldest.min(heard));
+        let silent = since.elapsed();
+        // Between two pings it is silent, and nothing is wrong.
+        (silent > 3 * self.shared.config.ping).then_some(silent)
+    }
+
+    /// How it fares.
+    pub fn report(&self) -> BrokerReport {
+        let (state, since, error) = match &*self.shared.state.borrow() {
+            State::Off { since } => ("off", *since, None),
+            State::Away { error, since } => ("away", *since, Some(error.to_string())),
+            State::Up { since, .. } => ("up", *since, None),
+        };
+        BrokerReport {
+            kind: if self.shared.target.is_embedded() {
+                "embedded"
+            } else {
+                "external"
+            },
+            url: self.shared.target.shown(),
+            state,
+            silent: self.silent(),
+            since,
+            error,
+            connections: self.shared.connections.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Keeps the connection while the flag or somebody else needs it, until told to stop; then waits
+    /// for those who use it, and closes it.
+    pub async fn run(self, mut flag: watch::Receiver<Flagged>, stop: CancellationToken) {
+        let shared = &self.shared;
+        let mut failures = 0_u32;
+        let mut wants = shared.wants.subscribe();
+        while self.until_needed(&mut flag, &mut wants, &stop).await {
+            let made = tokio::select! {
+                () = stop.cancelled() => return,
+                () = until_not_needed(&mut flag, &mut wants) => continue,
+                made = timeout(shared.config.connect_timeout, shared.connect()) => made,
+            };
+            let after = shared.config.connect_timeout;
+            let late = AmqpError::Late {
+                what: "connecting",
+                after,
+            };
+            let end = match made.unwrap_or(Err(late)) {
+                Ok(connected) => {
+                    failures = 0;
+                    self.keep(Arc::new(connected), &mut flag, &mut wants, &stop)
+                        .await
+                }
+                Err(error) => End::Lost(error),
+            };
+            match end {
+                End::Stopping => return,
+                End::NotNeeded => (),
+                End::Lost(error) => {
+                    failures = failures.saturating_add(1);
+                    shared.away(error);
+                    let wait = shared.wait(failures);
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        () = until_not_needed(&mut flag, &mut wants) => (),
+                        () = sleep(wait) => (),
+                    }
+                }
+            }
+        }
+    }
+
+    /// False when told to stop.
+    async fn until_needed(
+        &self,
+        flag: &mut watch::Receiver<Flagged>,
+        wants: &mut watch::Receiver<usize>,
+        stop: &CancellationToken,
+    ) -> bool {
+        loop {
+            if needed(flag, wants) {
+                self.shared.heard.lock().get_or_insert_with(Instant::now);
+                return !stop.is_cancelled();
+            }
+            self.shared.off();
+            tokio::select! {
+                () = stop.cancelled() => return false,
+                changed = flag.changed() => if changed.is_err() { return false },
+                _ = wants.changed() => (),
+            }
+        }
+    }
+
+    /// Shows the connection to its users and watches it until it ends.
+    async fn keep(
+        &self,
+        connected: Arc<Connected>,
+        flag: &mut watch::Receiver<Flagged>,
+        wants: &mut watch::Receiver<usize>,
+        stop: &CancellationToken,
+    ) -> End {
+        let shared = &self.shared;
+        let since = shared.clock.now().wall;
+        shared.hear();
+        tracing::info!(
+            broker.url = shared.target.shown(),
+            "connected to the broker at {}",
+            shared.target.shown()
+        );
+        shared.state.send_replace(State::Up {
+            connected: Arc::clone(&connected),
+            since,
+        });
+        let end = tokio::select! {
+            () = stop.cancelled() => End::Stopping,
+            () = until_not_needed(flag, wants) => End::NotNeeded,
+            error = shared.ping(&connected) => End::Lost(error),
+        };
+        if let End::Lost(_) = end {
+            connected.gone.cancel();
+            return end;
+        }
+        let max = match self.silent() {
+            None => LEAVE_MAX,
+            Some(_) => LEAVE_SILENT_MAX,
+        };
+        shared.leave(&connected, max).await;
+        end
+    }
+}
+
+fn needed(flag: &mut watch::Receiver<Flagged>, wants: &mut watch::Receiver<usize>) -> bool {
+    flag.borrow_and_update().modes.use_broker() || *wants.borrow_and_update() > 0
+}
+
+async fn until_not_needed(flag: &mut watch::Receiver<Flagged>, wants: &mut watch::Receiver<usize>) {
+    while needed(flag, wants) {
+        tokio::select! {
+            changed = flag.changed() => if changed.is_err() { return },
+            _ = wants.changed() => (),
+        }
+    }
+}
+
+impl Shared {
+    async fn connect(&self) -> Result<Connected, AmqpError> {
+        let connection = self.target.connect(self.config.connect_timeout).await?;
+        let number = self.connections.fetch_add(1, Ordering::Relaxed) + 1;
+        let connected = Connected::new(connection, number);
+        let opened = connected.connection.create_channel();
+        let channel = opened.await.map_err(AmqpError::at("opening a channel"))?;
+        names::declare(&channel, self.config.answer_timeout).await?;
+        Ok(connected)
+    }
+
+    /// Asks again and again whether the broker is there; returns when it is not.
+    async fn ping(&self, connected: &Connected) -> AmqpError {
+        let channel = match connected.connection.create_channel().await {
+            Ok(channel) => channel,
+            Err(error) => return AmqpError::at("opening a channel")(error),
+        };
+        loop {
+            sleep(self.config.ping).await;
+            // The cheapest question there is.
+            let asked = channel.basic_qos(0, lapin::options::BasicQosOptions::default());
+            match AmqpError::within("asking the broker", self.config.answer_timeout, asked).await {
+                Ok(()) => self.hear(),
+                Err(_) if connected.connection.status().blocked() => return AmqpError::Blocked,
+                Err(error) => return error,
+            }
+        }
+    }
+
+    fn hear(&self) {
+        *self.heard.lock() = Some(Instant::now());
+    }
+
+    fn off(&self) {
+        *self.heard.lock() = None;
+        let since = self.clock.now().wall;
+        self.state.send_if_modified(|state| {
+            let on = !matches!(state, State::Off { .. });
+            if on {
+                *state = State::Off { since };
+            }
+            on
+        });
+    }
+
+    /// Told of once, not at each attempt.
+    fn away(&self, error: AmqpError) {
+        let error = Arc::new(error);
+        let now = self.clock.now().wall;
+        self.state.send_modify(|state| {
+            let since = match state {
+                State::Away { since, .. } => *since,
+                State::Off { .. } | State::Up { .. } => {
+                    let url = self.target.shown();
+                    tracing::warn!(
+                        broker.url = url,
+                        %error,
+                        "the broker at {url} can't be used: {error}; tried again and again from now on"
+                    );
+                    now
+                }
+            };
+            *state = State::Away { error, since };
+        });
+    }
+
+    fn wait(&self, failures: u32) -> Duration {
+        let doublings = failures.saturating_sub(1).min(16);
+        let longest = self.config.backoff_first.saturating_mul(1 << doublings);
+        longest
+            .min(self.config.backoff_max)
+            .mul_f64(0.5 + fastrand::f64() / 2.0)
+    }
+
+    /// Closes the connection once nobody uses it.
+    async fn leave(&self, connected: &Connected, max: Duration) {
+        connected.leaving.cancel();
+        connected.users.close();
+        if timeout(max, connected.users.wait()).await.is_err() {
+            let left = connected.users.len();
+            tracing::warn!(
+                left,
+                "{left} uses of the broker's connection did not end in time"
+            );
+        }
+        connected.gone.cancel();
+        let closed = connected.connection.close(200, "OK".into());
+        match AmqpError::within("closing the connection", max, closed).await {
+            Ok(()) => tracing::info!("closed the connection to the broker"),
+            Err(error) => tracing::debug!(%error, "the connection to the broker ended unclosed"),
+        }
+        self.off();
+    }
+}

@@ -1,0 +1,81 @@
+//! One life of the connection, as those see it who use it.
+
+use std::sync::Arc;
+
+use lapin::{Channel, Connection};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
+
+use super::AmqpError;
+
+/// A connection that stands; sessions are made of it.
+#[derive(Debug)]
+pub struct Connected {
+    pub(super) connection: Connection,
+    pub(super) number: u64,
+    /// Cancelled when it is lost.
+    pub(super) gone: CancellationToken,
+    /// Cancelled when nobody needs it any more.
+    pub(super) leaving: CancellationToken,
+    /// Those who use it.
+    pub(super) users: TaskTracker,
+}
+
+impl Connected {
+    pub(super) fn new(connection: Connection, number: u64) -> Self {
+        Self {
+            connection,
+            number,
+            gone: CancellationToken::new(),
+            leaving: CancellationToken::new(),
+            users: TaskTracker::new(),
+        }
+    }
+
+    /// A use of it; none when it is about to end.
+    pub(super) fn session(self: &Arc<Self>) -> Option<Session> {
+        let session = Session {
+            _use: Arc::new(self.users.token()),
+            connected: Arc::clone(self),
+        };
+        (!self.leaving.is_cancelled() && !self.gone.is_cancelled()).then_some(session)
+    }
+}
+
+/// A use of the connection: it is closed only when every use of it was dropped.
+#[derive(Clone, Debug)]
+pub struct Session {
+    connected: Arc<Connected>,
+    _use: Arc<TaskTrackerToken>,
+}
+
+impl Session {
+    /// Which life of the connection it is; grows.
+    pub fn number(&self) -> u64 {
+        self.connected.number
+    }
+
+    /// Opens a channel.
+    ///
+    /// # Errors
+    /// The connection is gone, or the broker allows no more channels.
+    pub async fn channel(&self) -> Result<Channel, AmqpError> {
+        let opened = self.connected.connection.create_channel();
+        tokio::select! {
+            () = self.connected.gone.cancelled() => Err(AmqpError::NotConnected),
+            channel = opened => channel.map_err(AmqpError::at("opening a channel")),
+        }
+    }
+
+    /// Cancelled when the connection is lost: nothing is answered any more.
+    pub fn gone(&self) -> &CancellationToken {
+        &self.connected.gone
+    }
+
+    /// Cancelled when no channel needs the broker any more: consumers cancel, drain and drop this.
+    pub fn leaving(&self) -> &CancellationToken {
+        &self.connected.leaving
+    }
+}

@@ -1,0 +1,173 @@
+//! Listens to our own events on the broker: what has come back is visible to callbacks and webhooks in
+//! mode `queue`, and is compared with the log in every mode.
+
+use std::{str::FromStr, sync::Arc, time::Duration};
+
+use futures_util::{FutureExt, StreamExt};
+use lapin::{
+    Channel, Consumer,
+    message::Delivery,
+    options::{
+        BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions,
+        QueueDeclareOptions,
+    },
+    types::{AMQPValue, FieldTable, ShortString},
+};
+use parking_lot::Mutex;
+use tokio::{sync::watch, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::{AmqpError, Counts, Link, Session, Transit, names};
+use crate::{
+    model::{Cursor, Event, Revision},
+    registry::Registry,
+    transport::{Horizon, Subscriber, message::Message},
+};
+
+/// The most messages that wait for us at the broker: what is lost beyond is told by those that follow.
+const QUEUE_LENGTH_MAX: u32 = 65_536;
+/// How long to wait after the broker refused us, before the next attempt.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// A cheap handle to the listener.
+#[derive(Clone, Debug)]
+pub(super) struct Tail {
+    /// The life of the connection on which it listens.
+    bound: Arc<watch::Sender<u64>>,
+}
+
+/// What the listener knows.
+#[derive(Debug)]
+pub(super) struct Listener {
+    pub(super) link: Link,
+    pub(super) registry: Registry,
+    pub(super) horizon: Horizon,
+    pub(super) transit: Transit,
+    pub(super) counts: Counts,
+    /// How far events have left and been confirmed.
+    pub(super) sender: Arc<Mutex<Subscriber>>,
+}
+
+impl Tail {
+    pub(super) fn new() -> Self {
+        Self {
+            bound: Arc::new(watch::Sender::new(0)),
+        }
+    }
+
+    pub(super) fn follow(&self) -> watch::Receiver<u64> {
+        self.bound.subscribe()
+    }
+
+    /// Listens whenever there is a connection, until told to stop.
+    pub(super) async fn run(self, listener: Listener, stop: CancellationToken) {
+        loop {
+            let session = tokio::select! {
+                () = stop.cancelled() => return,
+                session = listener.link.until_up() => session,
+            };
+            let ended = tokio::select! {
+                () = stop.cancelled() => return,
+                () = session.gone().cancelled() => Ok(()),
+                () = session.leaving().cancelled() => Ok(()),
+                ended = self.listen(&listener, &session) => ended,
+            };
+            self.bound.send_replace(0);
+            if let Err(error) = ended {
+                tracing::warn!(%error, "our own events can't be heard on the broker: {error}");
+            }
+            drop(session);
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = sleep(RETRY_PAUSE.min(listener.link.config().backoff_first)) => (),
+            }
+        }
+    }
+
+    async fn listen(&self, listener: &Listener, session: &Session) -> Result<(), AmqpError> {
+        let channel = session.channel().await?;
+        let mut consumer = consume(&channel, listener.link.config().prefetch).await?;
+        // What was confirmed before we listened does not come any more.
+        let mut heard = listener.sender.lock().cursor().revision;
+        listener.horizon.raise(heard);
+        self.bound.send_replace(session.number());
+        while let Some(first) = consumer.next().await {
+            let mut last = first.map_err(AmqpError::at("consuming"))?;
+            listener.take(&last, &mut heard);
+            while let Some(Some(next)) = consumer.next().now_or_never() {
+                last = next.map_err(AmqpError::at("consuming"))?;
+                listener.take(&last, &mut heard);
+            }
+            listener.horizon.raise(heard);
+            let acked = last.acker.ack(BasicAckOptions { multiple: true });
+            acked.await.map_err(AmqpError::at("basic.ack"))?;
+        }
+        Ok(())
+    }
+}
+
+async fn consume(channel: &Channel, prefetch: u16) -> Result<Consumer, AmqpError> {
+    let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
+    qos.await.map_err(AmqpError::at("basic.qos"))?;
+    let options = QueueDeclareOptions {
+        exclusive: true,
+        auto_delete: true,
+        ..QueueDeclareOptions::default()
+    };
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-max-length".into(), AMQPValue::LongUInt(QUEUE_LENGTH_MAX));
+    let declared = channel.queue_declare(ShortString::default(), options, arguments);
+    let declared = declared.await.map_err(AmqpError::at("queue.declare"))?;
+    let queue = declared.name().clone();
+    for key in ["service.events.#", "gateway.routes.#"] {
+        let bound = channel.queue_bind(
+            queue.clone(),
+            names::EXCHANGE.into(),
+            key.into(),
+            QueueBindOptions::default(),
+            FieldTable::default(),
+        );
+        bound.await.map_err(AmqpError::at("queue.bind"))?;
+    }
+    let consumer = channel.basic_consume(
+        queue,
+        "musterd".into(),
+        BasicConsumeOptions::default(),
+        FieldTable::default(),
+    );
+    consumer.await.map_err(AmqpError::at("basic.consume"))
+}
+
+impl Listener {
+    fn take(&self, delivery: &Delivery, heard: &mut Revision) {
+        let id = delivery.properties.message_id().as_ref();
+        let cursor = id.and_then(|id| Cursor::from_str(id.as_str()).ok());
+        // Snapshots, and the events of another daemon on the same broker.
+        let Some(cursor) = cursor.filter(|cursor| cursor.epoch == self.registry.epoch()) else {
+            return;
+        };
+        let revision = cursor.revision;
+        if revision <= *heard {
+            return;
+        }
+        let begun = (*heard).max(self.transit.resynced_until());
+        self.counts.missing(revision.0.saturating_sub(begun.0 + 1));
+        *heard = revision;
+        if let Some(left) = self.transit.arrived(revision)
+            && left.elapsed() > self.link.config().late_after
+        {
+            self.counts.late();
+        }
+        self.counts.compared();
+        if self.event(revision).is_some_and(|event| {
+            Message::event(&event, self.registry.clock()).body != delivery.data
+        }) {
+            self.counts.different();
+        }
+    }
+
+    fn event(&self, revision: Revision) -> Option<Arc<Event>> {
+        let before = Revision(revision.0.checked_sub(1)?);
+        self.registry.since(before, 1).ok()?.pop()
+    }
+}

@@ -1,0 +1,117 @@
+//! Which broker is spoken to, and with what.
+
+use std::{fs, path::Path, str::FromStr, time::Duration};
+
+use lapin::{
+    Connection, ConnectionProperties,
+    tcp::OwnedTLSConfig,
+    uri::{AMQPScheme, AMQPUri},
+};
+
+use super::AmqpError;
+
+/// A connection that is silent for so long is given up, in seconds.
+const HEARTBEAT_S: u16 = 5;
+/// The client keeps 32 frames in memory each way.
+const FRAME_BYTES_MAX: u32 = 32 * 1024;
+
+/// A broker, and what is shown to it.
+#[derive(Clone)]
+pub struct Target {
+    uri: AMQPUri,
+    ca_pem: Option<String>,
+    embedded: bool,
+}
+
+impl std::fmt::Debug for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Target").field(&self.shown()).finish()
+    }
+}
+
+impl Target {
+    /// The broker that `url` names.
+    ///
+    /// # Errors
+    /// The URL can't be read, or the certificates.
+    pub fn external(url: &str, ca_file: Option<&Path>) -> Result<Self, AmqpError> {
+        let mut uri = AMQPUri::from_str(url).map_err(|error| {
+            AmqpError::Url(format!(
+                "is not a URL such as amqp://user:password@host:5672/ ({error})"
+            ))
+        })?;
+        // "amqp://host" and "amqp://host/" are both meant for the default vhost.
+        if uri.vhost.is_empty() {
+            "/".clone_into(&mut uri.vhost);
+        }
+        let read = |path: &Path| {
+            fs::read_to_string(path)
+                .map_err(|error| AmqpError::Certificates(format!("{}: {error}", path.display())))
+        };
+        Ok(Self {
+            uri: tuned(uri),
+            ca_pem: ca_file.map(read).transpose()?,
+            embedded: false,
+        })
+    }
+
+    /// The broker within this process, which listens at `host` and `port`.
+    pub fn embedded(host: String, port: u16, user: String, password: String, vhost: &str) -> Self {
+        let mut uri = AMQPUri::default();
+        uri.authority.host = host;
+        uri.authority.port = port;
+        uri.authority.userinfo.username = user;
+        uri.authority.userinfo.password = password;
+        vhost.clone_into(&mut uri.vhost);
+        Self {
+            uri: tuned(uri),
+            ca_pem: None,
+            embedded: true,
+        }
+    }
+
+    /// Whether it is the broker within this process.
+    pub fn is_embedded(&self) -> bool {
+        self.embedded
+    }
+
+    /// The URL without what is secret.
+    pub fn shown(&self) -> String {
+        let scheme = match self.uri.scheme {
+            AMQPScheme::AMQP => "amqp",
+            AMQPScheme::AMQPS => "amqps",
+        };
+        let authority = &self.uri.authority;
+        let host = &authority.host;
+        let port = authority.port;
+        match &*self.uri.vhost {
+            "/" => format!("{scheme}://{host}:{port}/"),
+            vhost => format!("{scheme}://{host}:{port}/{vhost}"),
+        }
+    }
+
+    pub(super) async fn connect(&self, within: Duration) -> Result<Connection, AmqpError> {
+        let properties = ConnectionProperties::default()
+            .with_connection_name("musterd".into())
+            // We come back by ourselves, with our own patience.
+            .configure_backoff(|backoff| backoff.with_max_times(0));
+        let tls = OwnedTLSConfig {
+            cert_chain: self.ca_pem.clone(),
+            ..OwnedTLSConfig::default()
+        };
+        let runtime = lapin::runtime::default_runtime().map_err(AmqpError::at("connecting"))?;
+        let connected =
+            Connection::connect_uri_with_config(self.uri.clone(), properties, tls, runtime);
+        AmqpError::within("connecting", within, connected).await
+    }
+}
+
+fn tuned(mut uri: AMQPUri) -> AMQPUri {
+    uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
+    uri.query.frame_max.get_or_insert(FRAME_BYTES_MAX);
+    uri.query.connection_timeout.get_or_insert(4_000);
+    uri
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,42 @@
+use super::*;
+
+#[track_caller]
+fn check(url: &str, shown: &str) {
+    let target = Target::external(url, None).unwrap();
+    assert_eq!(target.shown(), shown);
+}
+
+#[test]
+fn what_is_shown_has_no_password() {
+    check("amqp://me:secret@rabbit", "amqp://rabbit:5672/");
+    check("amqp://me:secret@rabbit/", "amqp://rabbit:5672/");
+    check("amqp://me:secret@rabbit:5673/%2f", "amqp://rabbit:5673/");
+    check(
+        "amqps://me:secret@rabbit/orders",
+        "amqps://rabbit:5671/orders",
+    );
+    let embedded = Target::embedded(
+        "127.0.0.1".to_owned(),
+        5,
+        "u".to_owned(),
+        "p".to_owned(),
+        "/",
+    );
+    assert_eq!(format!("{embedded:?}"), "Target(\"amqp://127.0.0.1:5/\")");
+}
+
+#[test]
+fn what_cannot_be_used_is_named() {
+    let error = Target::external("http://rabbit", None)
+        .unwrap_err()
+        .to_string();
+    assert!(error.starts_with("transport.amqp_url: "), "{error}");
+    let missing = Path::new("no/such/file.pem");
+    let error = Target::external("amqps://rabbit", Some(missing))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with("transport.amqp.ca_file: no/such/file.pem"),
+        "{error}"
+    );
+}

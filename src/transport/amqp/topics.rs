@@ -1,0 +1,306 @@
+//! The way out: every event a persistent message on the topic exchange, confirmed before its cursor moves.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream::FuturesOrdered};
+use lapin::{
+    BasicProperties, Channel, Confirmation,
+    options::{BasicPublishOptions, ConfirmSelectOptions},
+    types::{AMQPValue, FieldTable, LongString},
+};
+
+use super::{AmqpError, Counts, Link, Owed, Session, Transit, names};
+use crate::{
+    model::{Channel as Way, Event, ServiceName, Timestamp},
+    registry::{Clock, View},
+    transport::{DeliveryError, Horizon, Reach, Snapshot, Transport, message::Message},
+};
+
+const PERSISTENT: u8 = 2;
+
+/// Publishes the events of one channel.
+#[derive(Debug)]
+pub(super) struct Topics {
+    way: Way,
+    link: Link,
+    clock: Clock,
+    counts: Counts,
+    transit: Transit,
+    horizon: Horizon,
+    owed: Owed,
+    answer_timeout: Duration,
+    window: usize,
+    open: Option<Open>,
+    /// Services that subscribers were told of as having instances: their going must be told too when
+    /// a snapshot takes the place of what was missed.
+    told: BTreeSet<ServiceName>,
+}
+
+/// A channel in confirm mode, and the life of the connection it belongs to.
+#[derive(Debug)]
+struct Open {
+    number: u64,
+    channel: Channel,
+}
+
+/// One message, ready to be sent.
+struct Letter {
+    key: String,
+    body: Bytes,
+    properties: BasicProperties,
+}
+
+impl Topics {
+    pub(super) fn new(
+        way: Way,
+        link: &Link,
+        clock: Clock,
+        counts: Counts,
+        transit: Transit,
+        horizon: Horizon,
+    ) -> Self {
+        Self {
+            way,
+            clock,
+            counts,
+            transit,
+            horizon,
+            window: link.config().window,
+            owed: link.owed(),
+            answer_timeout: link.config().answer_timeout,
+            link: link.clone(),
+            open: None,
+            told: BTreeSet::new(),
+        }
+    }
+
+    /// A channel on the connection as it is now.
+    async fn channel(&mut self, session: &Session) -> Result<Channel, AmqpError> {
+        let known = self
+            .open
+            .take()
+            .filter(|open| open.number == session.number());
+        if let Some(open) = known.filter(|open| open.channel.status().connected()) {
+            return Ok(self.open.insert(open).channel.clone());
+        }
+        let channel = session.channel().await?;
+        // Whoever deleted the exchange meanwhile gets it back.
+        names::declare(&channel, self.answer_timeout).await?;
+        let confirms = channel.confirm_select(ConfirmSelectOptions::default());
+        AmqpError::within("confirm.select", self.answer_timeout, confirms).await?;
+        let number = session.number();
+        Ok(self.open.insert(Open { number, channel }).channel.clone())
+    }
+
+    /// Sends letters, all at once and in order, and calls `arrived` for each that is confirmed, in
+    /// order, up to the first that is not.
+    async fn send(
+        &mut self,
+        letters: Vec<Letter>,
+        mut arrived: impl FnMut(usize) + Send,
+    ) -> Result<(), AmqpFailure> {
+        let session = self.link.session().ok_or(AmqpError::NotConnected)?;
+        let channel = self.channel(&session).await?;
+        let n_letters = letters.len();
+        let mut confirms = FuturesOrdered::new();
+        for letter in letters {
+            confirms.push_back(publish(channel.clone(), letter));
+        }
+        self.owed.sent();
+        for at in 0..n_letters {
+            let confirmed = tokio::time::timeout(self.answer_timeout, confirms.next());
+            let confirmed = tokio::select! {
+                () = session.gone().cancelled() => return Err(AmqpError::NotConnected.into()),
+                confirmed = confirmed => confirmed,
+            };
+            let Ok(Some(confirmed)) = confirmed else {
+                self.open = None;
+                return Err(AmqpFailure::Broker(AmqpError::Late {
+                    what: "a confirm",
+                    after: self.answer_timeout,
+                }));
+            };
+            let confirmed = confirmed.map_err(AmqpError::at("publishing"))?;
+            self.owed.answered();
+            match confirmed {
+                Confirmation::Ack(None) => arrived(at),
+                Confirmation::Ack(Some(returned)) | Confirmation::Nack(Some(returned)) => {
+                    return Err(AmqpFailure::Returned(returned.reply_text.to_string()));
+                }
+                Confirmation::Nack(None) => return Err(AmqpFailure::Nacked),
+                Confirmation::NotRequested => return Err(AmqpFailure::Nacked),
+            }
+            if at + 1 < n_letters {
+                self.owed.sent();
+            }
+        }
+        Ok(())
+    }
+
+    fn letter(&self, event: &Event) -> Option<Letter> {
+        let message = Message::event(event, &self.clock);
+        let (key, id) = match self.way {
+            Way::Health => (names::health_key(event)?, format!("{}-h", message.delivery)),
+            Way::Events | Way::Discovery => (names::event_key(event), message.delivery),
+        };
+        let service_name = event.service_name.as_ref().map(|name| name.as_str());
+        let service_id = event.service_id.as_ref().map(|id| id.as_str());
+        let mut headers = headers(service_name, service_id);
+        let revision = i64::try_from(event.revision.0).unwrap_or(i64::MAX);
+        headers.insert("revision".into(), AMQPValue::LongLongInt(revision));
+        // A routing key has 255 bytes at most; names have 200.
+        Some(Letter {
+            key,
+            body: message.body,
+            properties: properties(id, message.kind, event.timestamp, headers),
+        })
+    }
+
+    /// The state of one service, which may have no instance any more.
+    fn service_letter(
+        &self,
+        snapshot: &Snapshot,
+        name: &ServiceName,
+        view: Option<&View>,
+    ) -> Letter {
+        let message = Message::resync_of(snapshot, name, view, &self.clock);
+        let headers = headers(Some(name.as_str()), None);
+        Letter {
+            key: names::resync_key(name.as_str()),
+            body: message.body,
+            properties: properties(message.delivery, message.kind, snapshot.taken_at, headers),
+        }
+    }
+
+    fn routes_letter(&self, snapshot: &Snapshot) -> Letter {
+        let message = Message::resync_of_routes(snapshot, &self.clock);
+        let headers = headers(None, None);
+        Letter {
+            key: names::ROUTES_RESYNC_KEY.to_owned(),
+            body: message.body,
+            properties: properties(message.delivery, message.kind, snapshot.taken_at, headers),
+        }
+    }
+
+    /// A snapshot per service, also of those that are gone, and of the routes; no more of them in memory
+    /// at once than may be under way.
+    async fn send_state(&mut self, snapshot: &Snapshot) -> Result<(), AmqpFailure> {
+        let present = snapshot.names();
+        let gone: Vec<_> = self.told.difference(&present).cloned().collect();
+        let services = snapshot.state.services.iter();
+        let services = services.map(|(service, view)| (service.name(), Some(&**view)));
+        let mut all = services.chain(gone.iter().map(|name| (name, None)));
+        loop {
+            let some = all.by_ref().take(self.window);
+            let letters: Vec<_> = some
+                .map(|(name, view)| self.service_letter(snapshot, name, view))
+                .collect();
+            if letters.is_empty() {
+                break;
+            }
+            self.send(letters, |_| ()).await?;
+        }
+        self.send(vec![self.routes_letter(snapshot)], |_| ())
+            .await?;
+        self.told = present;
+        Ok(())
+    }
+
+    fn failed(&mut self, failure: AmqpFailure) -> DeliveryError {
+        self.counts.failed();
+        if !matches!(failure, AmqpFailure::Nacked) {
+            self.open = None;
+        }
+        DeliveryError::Failed(failure.to_string().into())
+    }
+}
+
+/// Why a message did not arrive.
+#[derive(Debug, thiserror::Error)]
+enum AmqpFailure {
+    #[error("{0}")]
+    Broker(#[from] AmqpError),
+    #[error("the broker refused it (basic.nack): a queue is full or has failed")]
+    Nacked,
+    #[error("the broker returned it: {0}")]
+    Returned(String),
+}
+
+async fn publish(channel: Channel, letter: Letter) -> lapin::Result<Confirmation> {
+    let sent = channel.basic_publish(
+        names::EXCHANGE.into(),
+        letter.key.into(),
+        BasicPublishOptions::default(),
+        &letter.body,
+        letter.properties,
+    );
+    sent.await?.await
+}
+
+fn headers(service_name: Option<&str>, service_id: Option<&str>) -> FieldTable {
+    let mut headers = FieldTable::default();
+    for (key, value) in [("service_name", service_name), ("service_id", service_id)] {
+        if let Some(value) = value {
+            let value = AMQPValue::LongString(LongString::from(value));
+            headers.insert(key.into(), value);
+        }
+    }
+    headers
+}
+
+fn properties(
+    id: String,
+    kind: &'static str,
+    timestamp: Timestamp,
+    headers: FieldTable,
+) -> BasicProperties {
+    BasicProperties::default()
+        .with_content_type("application/json".into())
+        .with_delivery_mode(PERSISTENT)
+        .with_message_id(id.into())
+        .with_type(kind.into())
+        .with_timestamp(u64::try_from(timestamp.0.div_euclid(1_000)).unwrap_or(0))
+        .with_headers(headers)
+}
+
+impl Transport for Topics {
+    async fn deliver(
+        &mut self,
+        events: &[Arc<Event>],
+        reach: &Reach<'_>,
+    ) -> Result<(), DeliveryError> {
+        let (letters, sent): (Vec<_>, Vec<_>) = events
+            .iter()
+            .filter_map(|event| Some((self.letter(event)?, event)))
+            .unzip();
+        if self.way == Way::Events {
+            let names = sent.iter().filter_map(|event| event.service_name.clone());
+            self.told.extend(names);
+            self.transit.left(sent.iter().map(|event| event.revision));
+        }
+        let counts = self.counts.clone();
+        let arrived = |at: usize| {
+            counts.sent();
+            reach.reached(sent[at]);
+        };
+        let sending = self.send(letters, arrived).await;
+        sending.map_err(|failure| self.failed(failure))
+    }
+
+    async fn resync(
+        &mut self,
+        snapshot: &Arc<Snapshot>,
+        _: &Reach<'_>,
+    ) -> Result<(), DeliveryError> {
+        // Channel health tells of changes only: the snapshots are on channel events.
+        if self.way != Way::Events {
+            return Ok(());
+        }
+        let sending = self.send_state(snapshot).await;
+        sending.map_err(|failure| self.failed(failure))?;
+        self.transit.resynced(snapshot.cursor.revision);
+        self.horizon.raise(snapshot.cursor.revision);
+        Ok(())
+    }
+}

@@ -1,0 +1,141 @@
+//! The flag: which way each channel goes. A change takes effect between two events.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::watch;
+
+use super::Horizon;
+use crate::{
+    api::{BrokerReport, ChannelReport, Comparison, TransportReport},
+    model::{Channel, Mode, Modes, Timestamp},
+    ports::{Boxed, FlagError, Flagged, Transports},
+    registry::Registry,
+};
+
+/// A cheap handle to the flag.
+#[derive(Clone, Debug)]
+pub struct Flag {
+    flagged: Arc<watch::Sender<Flagged>>,
+    horizon: Horizon,
+    registry: Registry,
+    since: Timestamp,
+}
+
+impl Flag {
+    /// The flag at the start.
+    pub fn new(modes: Modes, registry: Registry) -> Self {
+        let horizon = Horizon::default();
+        let flag = Self {
+            flagged: Arc::new(watch::Sender::new(Flagged { modes, version: 0 })),
+            horizon,
+            since: registry.clock().now().wall,
+            registry,
+        };
+        flag.draw_horizon(modes);
+        flag
+    }
+
+    /// The flag as it stands.
+    pub fn flagged(&self) -> Flagged {
+        *self.flagged.borrow()
+    }
+
+    /// Tells of every change.
+    pub fn follow(&self) -> watch::Receiver<Flagged> {
+        self.flagged.subscribe()
+    }
+
+    /// What callbacks and webhooks may see.
+    pub fn horizon(&self) -> &Horizon {
+        &self.horizon
+    }
+
+    /// Changes the flag; answers with the version that stands then.
+    ///
+    /// # Errors
+    /// `only_if` names a version that no longer stands.
+    pub fn set(&self, modes: Modes, only_if: Option<u64>) -> Result<u64, FlagError> {
+        let mut answer = Err(FlagError::Changed);
+        self.flagged.send_if_modified(|flagged| {
+            if only_if.is_some_and(|version| version != flagged.version) {
+                return false;
+            }
+            let changed = flagged.modes != modes;
+            if changed {
+                // Under the same lock, so that two changes never leave the horizon of the other.
+                self.draw_horizon(modes);
+                tracing::info!(%modes, "the transport's flag is now: {modes}");
+                *flagged = Flagged {
+                    modes,
+                    version: flagged.version + 1,
+                };
+            }
+            answer = Ok(flagged.version);
+            changed
+        });
+        answer
+    }
+
+    fn draw_horizon(&self, modes: Modes) {
+        if modes.events == Mode::Queue {
+            self.horizon.hold(self.registry.newest());
+        } else {
+            self.horizon.lift();
+        }
+    }
+}
+
+/// Where there is no broker, everything goes directly and the flag says so.
+impl Transports for Flag {
+    fn report(&self) -> TransportReport {
+        let modes = self.flagged().modes;
+        let report = |channel| ChannelReport {
+            channel,
+            mode: modes.of(channel),
+            cursor: None,
+            lag: None,
+            sent: 0,
+            failed: 0,
+            comparison: Comparison::default(),
+        };
+        TransportReport {
+            channels: Channel::ALL.into_iter().map(report).collect(),
+            broker: BrokerReport {
+                kind: "none",
+                url: String::new(),
+                state: "off",
+                silent: None,
+                since: self.since,
+                error: None,
+                connections: 0,
+            },
+            direct: true,
+        }
+    }
+
+    fn flagged(&self) -> Flagged {
+        self.flagged()
+    }
+
+    fn follow(&self) -> watch::Receiver<Flagged> {
+        self.follow()
+    }
+
+    fn set(&self, modes: Modes, only_if: Option<u64>) -> Boxed<'_, Result<u64, FlagError>> {
+        let answer = if !modes.use_broker() {
+            self.set(modes, only_if)
+        } else if cfg!(feature = "amqp") {
+            Err(FlagError::NoBroker)
+        } else {
+            Err(FlagError::NotBuilt)
+        };
+        Box::pin(std::future::ready(answer))
+    }
+
+    fn settled(&self, _: Duration) -> Boxed<'_, bool> {
+        Box::pin(std::future::ready(true))
+    }
+}
+
+#[cfg(test)]
+mod tests;

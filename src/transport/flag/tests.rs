@@ -1,0 +1,41 @@
+use super::*;
+use crate::{model::Revision, registry::Config, transport::testing::registration};
+
+fn flag(mode: Mode) -> Flag {
+    Flag::new(Modes::all(mode), Registry::new(Config::default()))
+}
+
+fn register(flag: &Flag, id: &str) {
+    flag.registry.register(registration("a", id), None).unwrap();
+}
+
+#[test]
+fn in_mode_queue_nothing_is_visible_before_it_has_come_over_the_broker() {
+    let flag = flag(Mode::Dual);
+    register(&flag, "1");
+    assert_eq!(flag.horizon().limit(), None);
+    flag.set(Modes::all(Mode::Queue), None).unwrap();
+    register(&flag, "2");
+    assert_eq!(flag.horizon().limit(), Some(Revision(1)));
+    flag.horizon().raise(Revision(2));
+    flag.horizon().raise(Revision(1));
+    assert_eq!(flag.horizon().limit(), Some(Revision(2)));
+    flag.set(Modes::all(Mode::Direct), None).unwrap();
+    assert_eq!(flag.horizon().limit(), None);
+    flag.horizon().raise(Revision(9));
+    assert_eq!(flag.horizon().limit(), None, "what is lifted stays so");
+}
+
+#[test]
+fn who_looked_before_a_change_does_not_undo_it() {
+    let flag = flag(Mode::Direct);
+    let seen = flag.flagged().version;
+    let version = flag.set(Modes::all(Mode::Queue), Some(seen)).unwrap();
+    assert_eq!(
+        flag.set(Modes::all(Mode::Dual), Some(seen)),
+        Err(FlagError::Changed)
+    );
+    assert_eq!(flag.flagged().modes, Modes::all(Mode::Queue));
+    let same = flag.set(Modes::all(Mode::Queue), Some(version)).unwrap();
+    assert_eq!(same, version, "the same is no change");
+}

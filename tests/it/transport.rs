@@ -1,0 +1,8 @@
+//! The transport over a real broker: `BROKER_UNDER_TEST` says which, embedded by default.
+
+mod commands;
+mod events;
+mod faults;
+mod health;
+mod stage;
+mod switch;

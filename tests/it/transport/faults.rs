@@ -1,0 +1,162 @@
+//! Brokers that are away, refuse us, or are not as they should be: it is told, and the direct way goes on.
+
+use std::time::Duration;
+
+use lapin::{
+    ExchangeKind,
+    options::{
+        BasicGetOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions,
+        QueueDeclareOptions,
+    },
+    types::{AMQPValue, FieldTable},
+};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::stage::{Stage, connect, vhost};
+use crate::rabbitmq::Rabbit;
+
+#[track_caller]
+fn told(report: &Value, wanted: &str) {
+    let error = report["broker"]["error"].as_str().unwrap_or_default();
+    assert!(error.contains(wanted), "{report}");
+}
+
+async fn refused(stage: &Stage, wanted: &str) {
+    let away = |report: &Value| report["broker"]["error"].is_string();
+    let report = stage.until("it is told what is wrong", away).await;
+    told(&report, wanted);
+    // The direct way goes on, and /ready says how it is.
+    stage.register("a", 0..3).await;
+    stage.until_called().await;
+    let ready = stage.get("/ready").await;
+    assert_eq!(ready["status"], "ready");
+    assert!(ready.to_string().contains(wanted), "{ready}");
+    let asked = Instant::now();
+    let answer = stage.put(503, json!({"mode": "queue"})).await;
+    assert!(
+        asked.elapsed() < Duration::from_secs(6),
+        "{:?}",
+        asked.elapsed()
+    );
+    assert!(answer.to_string().contains(wanted), "{answer}");
+    assert_eq!(
+        stage.transport().await["channels"]["events"]["mode"],
+        "dual"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_a_missing_vhost_and_nobody_there_are_told() {
+    let embedded = Stage::start(&[]).await;
+    let address = embedded.amqp.split('@').nth(1).unwrap();
+    let address = address.split('/').next().unwrap().to_owned();
+    let wrong = format!("amqp://guest:wrong@{address}/%2f");
+    let stage = Stage::on(&wrong, &[]).await;
+    refused(&stage, "ACCESS_REFUSED").await;
+    let missing = format!("amqp://guest:guest@{address}/nowhere");
+    let stage = Stage::on(&missing, &[]).await;
+    refused(&stage, "vhost").await;
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let nowhere = format!("amqp://{}/", nobody.local_addr().unwrap());
+    drop(nobody);
+    let stage = Stage::on(&nowhere, &[]).await;
+    refused(&stage, "connecting").await;
+    embedded.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exchange_of_that_name_with_another_type_is_told_and_its_going_is_noticed() {
+    let host = Stage::start(&[("transport.mode", "direct")]).await;
+    let connection = connect(&host.amqp).await;
+    let channel = connection.create_channel().await.unwrap();
+    let declared = channel.exchange_declare(
+        "musterd".into(),
+        ExchangeKind::Fanout,
+        ExchangeDeclareOptions::default(),
+        FieldTable::default(),
+    );
+    declared.await.unwrap();
+    let stage = Stage::on(&host.amqp, &[]).await;
+    refused(&stage, "PRECONDITION_FAILED").await;
+    let deleted = channel.exchange_delete("musterd".into(), ExchangeDeleteOptions::default());
+    deleted.await.unwrap();
+    stage.until_sent().await;
+    stage.set("queue").await;
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_that_refuses_makes_events_wait_and_come_in_order() {
+    let stage = Stage::start(&[]).await;
+    stage.until_sent().await;
+    let connection = connect(&stage.amqp).await;
+    let channel = connection.create_channel().await.unwrap();
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-max-length".into(), AMQPValue::LongInt(5));
+    let reject = AMQPValue::LongString("reject-publish".into());
+    arguments.insert("x-overflow".into(), reject);
+    let declared = channel.queue_declare("small".into(), QueueDeclareOptions::default(), arguments);
+    declared.await.unwrap();
+    let bound = channel.queue_bind(
+        "small".into(),
+        "musterd".into(),
+        "service.events.#".into(),
+        QueueBindOptions::default(),
+        FieldTable::default(),
+    );
+    bound.await.unwrap();
+    stage.register("a", 0..20).await;
+    let nacked = |report: &Value| report["channels"]["events"]["failed"].as_u64() > Some(0);
+    stage.until("what is refused is counted", nacked).await;
+    // Callbacks see them all, the direct way.
+    stage.until_called().await;
+    let mut seen = Vec::new();
+    while seen.last() != Some(&20) {
+        let options = BasicGetOptions { no_ack: true };
+        match channel.basic_get("small".into(), options).await.unwrap() {
+            Some(message) => {
+                let event: Value = serde_json::from_slice(&message.data).unwrap();
+                seen.push(event["revision"].as_u64().unwrap());
+            }
+            None => sleep(Duration::from_millis(5)).await,
+        }
+    }
+    // A batch in which one was refused is sent again from that one on.
+    seen.dedup();
+    let mut once = seen.clone();
+    once.sort_unstable();
+    once.dedup();
+    assert_eq!(once, (1..=20).collect::<Vec<_>>(), "{seen:?}");
+    stage.until_sent().await;
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rabbitmq_that_stops_answering_is_noticed_and_taken_up_again() {
+    let (rabbit, url) = tokio::task::spawn_blocking(|| {
+        let rabbit = Rabbit::private();
+        let url = vhost(&rabbit);
+        (rabbit, url)
+    })
+    .await
+    .unwrap();
+    let stage = Stage::on(&url, &[]).await;
+    stage.until_sent().await;
+    rabbit.pause();
+    stage.register("a", 0..10).await;
+    stage.until_called().await;
+    let silent = |report: &Value| report["broker"]["silent_ms"].as_f64() > Some(5_500.0);
+    stage.until("its silence is measured", silent).await;
+    let asked = Instant::now();
+    stage.put(503, json!({"mode": "queue"})).await;
+    assert!(asked.elapsed() < Duration::from_secs(6));
+    rabbit.resume();
+    stage.until_sent().await;
+    let report = stage.transport().await;
+    assert_eq!(report["broker"]["silent_ms"], Value::Null, "{report}");
+    stage.set("queue").await;
+    stage.register("a", 10..20).await;
+    stage.until_called().await;
+    stage.stop().await;
+}

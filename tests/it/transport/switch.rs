@@ -1,0 +1,73 @@
+//! The flag is changed under load, and nobody notices.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::json;
+use tokio::time::sleep;
+
+use super::stage::{Stage, registration};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_flips_under_load_and_each_subscriber_has_each_event_once_and_in_order() {
+    let stage = Arc::new(Stage::start(&[]).await);
+    stage.until_sent().await;
+    let mut all = stage.listen(&["service.events.#"]).await;
+    let enough = Arc::new(AtomicBool::new(false));
+    let load = {
+        let (stage, enough) = (Arc::clone(&stage), Arc::clone(&enough));
+        tokio::spawn(async move {
+            let mut id = 0;
+            while !enough.load(Ordering::Relaxed) {
+                stage.register("load", id..id + 1).await;
+                id += 1;
+            }
+        })
+    };
+    let modes = ["direct", "dual", "queue"];
+    for at in 0..100 {
+        // Every change from one mode to another, for all channels and for one alone.
+        let mode = modes[(at * 7 + at / 3) % 3];
+        let body = if at % 4 == 3 {
+            json!({"channels": {"events": mode}})
+        } else {
+            json!({"mode": mode})
+        };
+        stage.put(200, body).await;
+        sleep(Duration::from_millis(3)).await;
+    }
+    enough.store(true, Ordering::Relaxed);
+    load.await.unwrap();
+    stage.until_called().await;
+    stage.set("queue").await;
+    stage.register("last", 0..1).await;
+    let newest = stage.registry.newest().0;
+    // No flip is a crash: what was sent is confirmed before the connection is closed.
+    let seen = all.revisions_until(newest).await;
+    assert_eq!(seen, (1..=newest).collect::<Vec<_>>());
+    stage.until_called().await;
+    Arc::into_inner(stage).unwrap().stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_mode_queue_a_stop_delivers_what_is_left() {
+    let stage = Stage::start(&[("transport.mode", "queue")]).await;
+    stage.until_sent().await;
+    let mut all = stage.listen(&["service.events.#"]).await;
+    for id in 0..200 {
+        let body = registration("a", id).to_string();
+        let asked = stage
+            .client
+            .post(format!("{}/services/register", stage.http));
+        assert_eq!(asked.body(body).send().await.unwrap().status(), 200);
+    }
+    let newest = stage.registry.newest().0;
+    let seen = tokio::spawn(async move { all.revisions_until(newest).await });
+    stage.stop().await;
+    assert_eq!(seen.await.unwrap(), (1..=newest).collect::<Vec<_>>());
+}
