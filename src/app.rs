@@ -131,16 +131,14 @@ impl App {
             direct: config.transport.direct == Direct::On,
         };
         transport::show(&metrics, transports.clone());
-        let notices = migrate::notices(&config, &registry);
         let parts = migrate::Parts {
             config: &config,
             registry: &registry,
             callbacks: &callbacks,
-            transports: Arc::new(transports.clone()),
+            transports: &transports,
             metrics: &metrics,
-            notices: Arc::clone(&notices),
         };
-        let migration = migrate::start(parts, &mut tasks).await;
+        let (migration, notices) = migrate::start(parts, &mut tasks).await;
         let pages = |of: &Listening| show_broker(&config, of, &metrics, &mut tasks);
         let rooms = Rooms {
             broker: listening.as_ref().map(pages),

@@ -4,6 +4,8 @@ pub(super) mod checks;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::{AppError, adapters::AskedDirectly};
 use crate::{
     broker::Listening,
@@ -67,6 +69,12 @@ fn own(config: &Config, listening: &Listening) -> Option<Target> {
         login.password,
         vhost,
     ))
+}
+
+/// Sends a command over the broker and waits for its answer.
+pub(super) async fn ask(way: &Way, queue: &'static str, body: &[u8]) -> Result<Bytes, String> {
+    let answer = way.caller().ask(queue, body).await;
+    answer.map_err(|error| super::chain(&error))
 }
 
 /// Starts it; `asker` is the direct way that answers are compared with, `connections` are those of the

@@ -1,24 +1,28 @@
 //! The canary's way: whichever the flag says for each channel.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, time::Duration};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
     sync::mpsc::{self, error::TrySendError},
 };
 use tokio_util::sync::CancellationToken;
 
+use super::{amqp, transport::TransportPort};
 use crate::{
     api::{self, Defaults},
-    model::{CANARY, EventKind, Registration, ServiceName, Status},
-    ports::{Boxed, CanaryWatch, CanaryWay, Stumble},
+    model::{CANARY, EventKind, Mode, Registration, ServiceName, Status},
+    ports::{Boxed, CanaryWatch, CanaryWay, Stumble, Transports},
     registry::Registry,
     transport::{CallbackError, Callbacks, Delivery, Filter, Start, Subscription},
 };
 
 /// More changes than one run makes.
 const CHANGES_MAX: usize = 64;
+
+/// Where checks go both ways, the other verdict is waited for as long.
+const BOTH_WAYS: Duration = Duration::from_millis(500);
 
 /// What a probe of the canary connects to.
 #[derive(Debug)]
@@ -50,26 +54,26 @@ impl Perch {
 pub(super) struct CanaryPort {
     pub(super) registry: Registry,
     pub(super) callbacks: Callbacks,
+    pub(super) transports: TransportPort,
     /// None when this machine has no address of its own to be probed at.
     pub(super) address: Option<SocketAddr>,
 }
 
 impl CanaryPort {
     /// The body of its registration.
-    fn body(&self) -> Result<Vec<u8>, Stumble> {
+    fn body(&self) -> Result<Value, Stumble> {
         let address = self
             .address
             .ok_or("127.0.0.1 has no free port to be probed at")?;
-        let body = json!({
+        Ok(json!({
             "service_id": CANARY, "service_name": CANARY, "ttl": "60s",
             "host": address.ip().to_string(), "port": address.port(),
             "checks": [{"type": "tcp", "name": "perch"}],
-        });
-        Ok(body.to_string().into_bytes())
+        }))
     }
 
     fn registration(&self) -> Result<Registration, Stumble> {
-        let parsed = api::registration(&self.body()?, &Defaults::default());
+        let parsed = api::registration(self.body()?.to_string().as_bytes(), &Defaults::default());
         let parsed = parsed.map_err(|problem| problem.detail)?;
         Ok(parsed.registration)
     }
@@ -87,6 +91,17 @@ impl CanaryPort {
         }
     }
 
+    /// Sends a command over the broker; none where commands don't go that way.
+    async fn ask(&self, queue: &'static str, body: Value) -> Option<Result<Value, Stumble>> {
+        let way = self.transports.way.as_ref()?;
+        if !self.transports.flagged().modes.discovery.uses_broker() {
+            return None;
+        }
+        let body = body.to_string();
+        let came = amqp::ask(way, queue, body.as_bytes()).await;
+        Some(came.and_then(|body| answered(&body)))
+    }
+
     fn found(&self) -> Result<(), Stumble> {
         let service = self.registry.service(CANARY);
         let view = service.map(|service| service.view());
@@ -98,8 +113,17 @@ impl CanaryPort {
     }
 }
 
-pub(super) fn not_found() -> Stumble {
+fn not_found() -> Stumble {
     "discovery does not know it".to_owned()
+}
+
+/// What came back over the broker: an answer, or a problem in words.
+fn answered(body: &[u8]) -> Result<Value, Stumble> {
+    let answer: Value = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    match (answer["status"].as_u64(), answer["detail"].as_str()) {
+        (Some(400..), Some(detail)) => Err(detail.to_owned()),
+        _ => Ok(answer),
+    }
 }
 
 fn name() -> Result<ServiceName, Stumble> {
@@ -133,21 +157,41 @@ impl CanaryWay for CanaryPort {
 
     fn register(&self) -> Boxed<'_, Result<(), Stumble>> {
         Box::pin(async {
+            if let Some(answer) = self.ask("service.register", self.body()?).await {
+                return answer.map(drop);
+            }
             let registered = self.registry.register(self.registration()?, None);
             registered.map(drop).map_err(|error| error.to_string())
         })
     }
 
     fn probe(&self) -> Boxed<'_, Result<(), Stumble>> {
-        Box::pin(self.until_healthy())
+        Box::pin(async {
+            self.until_healthy().await?;
+            if self.transports.flagged().modes.health == Mode::Dual {
+                tokio::time::sleep(BOTH_WAYS).await;
+            }
+            Ok(())
+        })
     }
 
     fn discover(&self) -> Boxed<'_, Result<(), Stumble>> {
-        Box::pin(async { self.found() })
+        Box::pin(async {
+            let body = json!({"service_name": CANARY, "healthy_only": true});
+            let Some(answer) = self.ask("service.discover", body).await else {
+                return self.found();
+            };
+            let found = answer?["total_count"] == 1;
+            found.then_some(()).ok_or_else(not_found)
+        })
     }
 
     fn deregister(&self) -> Boxed<'_, Result<(), Stumble>> {
         Box::pin(async {
+            let body = json!({"service_id": CANARY});
+            if let Some(answer) = self.ask("service.deregister", body).await {
+                return answer.map(drop);
+            }
             let deregistered = self.registry.deregister(CANARY, None);
             deregistered.map(drop).map_err(|error| error.to_string())
         })
@@ -172,9 +216,4 @@ impl CanaryWatch for Watching {
             next.ok_or_else(|| "its watch has ended".to_owned())
         })
     }
-}
-
-/// The canary's way, for the migration.
-pub(super) fn way(port: CanaryPort) -> Arc<dyn CanaryWay> {
-    Arc::new(port)
 }

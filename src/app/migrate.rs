@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use super::canary::{CanaryPort, Perch, way};
+use super::{
+    canary::{CanaryPort, Perch},
+    transport::TransportPort,
+};
 use crate::{
     config::Config,
     migration::{Migration, Needs, NoticeRing},
-    ports::Transports,
     registry::Registry,
     tasks::{Stage, Tasks},
     telemetry::Metrics,
@@ -19,19 +21,16 @@ pub(super) struct Parts<'a> {
     pub(super) config: &'a Config,
     pub(super) registry: &'a Registry,
     pub(super) callbacks: &'a Callbacks,
-    pub(super) transports: Arc<dyn Transports>,
+    pub(super) transports: &'a TransportPort,
     pub(super) metrics: &'a Metrics,
-    pub(super) notices: Arc<NoticeRing>,
 }
 
-/// Where the migration tells of what it does.
-pub(super) fn notices(config: &Config, registry: &Registry) -> Arc<NoticeRing> {
-    let max = config.migration.notices_max;
-    Arc::new(NoticeRing::new(registry.clone(), max))
-}
-
-/// Builds the migration and starts it, and what its canary is probed at.
-pub(super) async fn start(parts: Parts<'_>, tasks: &mut Tasks) -> Arc<Migration> {
+/// Builds the migration and starts it, with what its canary is probed at. Answers with it and with what
+/// it tells everybody.
+pub(super) async fn start(
+    parts: Parts<'_>,
+    tasks: &mut Tasks,
+) -> (Arc<Migration>, Arc<NoticeRing>) {
     let perch = match Perch::bind().await {
         Ok(perch) => Some(perch),
         Err(error) => {
@@ -42,21 +41,25 @@ pub(super) async fn start(parts: Parts<'_>, tasks: &mut Tasks) -> Arc<Migration>
     let canary = CanaryPort {
         registry: parts.registry.clone(),
         callbacks: parts.callbacks.clone(),
+        transports: parts.transports.clone(),
         address: perch.as_ref().and_then(Perch::address),
     };
+    let config = parts.config.migration.clone();
+    let notices = NoticeRing::new(parts.registry.clone(), config.notices_max);
+    let notices = Arc::new(notices);
     let needs = Needs {
         registry: parts.registry.clone(),
-        transports: parts.transports,
-        canary: way(canary),
+        transports: Arc::new(parts.transports.clone()),
+        canary: Arc::new(canary),
         first_probe_within: parts.config.health.first_within,
         metrics: parts.metrics.clone(),
-        notices: parts.notices,
+        notices: Arc::clone(&notices),
     };
-    let migration = Migration::new(parts.config.migration.clone(), needs);
+    let migration = Migration::new(config, needs);
     if let Some(perch) = perch {
         tasks.spawn(Stage::Source, "canary", |stop| perch.run(stop));
     }
     let runs = migration.clone();
     tasks.spawn(Stage::Source, "migration", |stop| runs.run(stop));
-    Arc::new(migration)
+    (Arc::new(migration), notices)
 }

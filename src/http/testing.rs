@@ -13,8 +13,10 @@ use http_body_util::BodyExt;
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use self::migration::{StagedMigration, StagedNotices};
-use self::transport::StagedFlag;
+use self::{
+    migration::{StagedMigration, StagedNotices},
+    transport::StagedFlag,
+};
 use super::{
     config::Config,
     connection::Peer,

@@ -131,7 +131,7 @@ impl Default for Config {
             phase_max: Duration::from_secs(60 * 60),
             canary_interval: Duration::from_secs(5),
             canary_timeout: Duration::from_secs(2),
-            canary_runs: 20,
+            canary_runs: 40,
             canary_failures_max: 0.2,
             broker_away: Duration::from_secs(10),
             window: Duration::from_secs(10),

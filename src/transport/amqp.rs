@@ -2,6 +2,7 @@
 //!
 //! The embedded broker and RabbitMQ differ by a URL and by nothing else here.
 
+mod caller;
 mod carrier;
 mod checks;
 mod commands;
@@ -20,6 +21,7 @@ mod topics;
 mod transit;
 
 pub use self::{
+    caller::Caller,
     carrier::{Carrier, CountsOf, check},
     checks::{Checks, ChecksCarrier},
     commands::Desk,

@@ -61,7 +61,7 @@ async fn streams_of_everything_are_told_of_notices_behind_what_came_before() {
     let mut all = live.get("/watch").await;
     all.expect("snapshot").await;
     let one = live.get("/watch?service=web").await;
-    live.until_watchers("stream", "2").await;
+    live.until_watchers("sse", "2").await;
     notices.tell("migration.phase", "{\"event\":\"migration.phase\"}");
     notices.tell("migration.completed", "{\"event\":\"migration.completed\"}");
     for event in ["migration.phase", "migration.completed"] {

@@ -7,7 +7,7 @@ use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    AmqpError, Counts, Link, Tail, Target, Transit,
+    AmqpError, Caller, Counts, Link, Tail, Target, Transit,
     commands::{Answering, Desk},
     consumer::Consuming,
     gate::{Gate, GatedFeed},
@@ -100,6 +100,11 @@ impl Carrier {
                 consumers: watch::Sender::new(0),
             }),
         }
+    }
+
+    /// Asks over it as a client would.
+    pub fn caller(&self) -> Caller {
+        Caller::new(self.inner.link.clone())
     }
 
     /// The connection.

@@ -202,7 +202,7 @@ fn a_canary_that_fails() {
     }
     assert!(stage.state.report().rollback.is_none());
     stage.world.canary_passes = false;
-    rolls_back(&mut stage, "canary_failures", 45);
+    rolls_back(&mut stage, "canary_failures", 60);
 }
 
 #[test]
