@@ -10,7 +10,7 @@ mod transport;
 use std::{error::Error, net::SocketAddr, sync::Arc};
 
 use self::{
-    adapters::{HealthPort, ReadyPort, WebhookPort},
+    adapters::{BrokerConnections, HealthPort, ReadyPort, WebhookPort},
     broker::{BrokerPort, Sampler},
     transport::TransportPort,
 };
@@ -23,7 +23,7 @@ use crate::{
     health::Health,
     http::{self, Door, Rooms},
     outbound::{Client, OutboundError},
-    ports::BrokerPages,
+    ports::{BrokerPages, Connections},
     registry::Registry,
     tasks::{Stage, StopError, Tasks},
     telemetry::Metrics,
@@ -145,13 +145,15 @@ impl App {
         sizes::show(&metrics, &registry);
         let door = Door::new(config.http.clone(), rooms)?;
         let http_address = open(&config, &door, &mut tasks).await?;
-        let amqp_address = listening.and_then(|broker| serve_broker(broker, &registry, &mut tasks));
         if let Some(way) = &way {
             let commands = Commands::new(registry.clone(), defaults(&config));
-            amqp::start(way, commands, door.asker(), &mut tasks);
+            let own = config.transport.amqp_url.is_empty();
+            let connections = listening.as_ref().filter(|_| own).map(connections);
+            amqp::start(way, commands, connections, door.asker(), &mut tasks);
             let clock = registry.clock();
             amqp::checks::start(way, &config, &health, &client, clock, &metrics, &mut tasks);
         }
+        let amqp_address = listening.and_then(|broker| serve_broker(broker, &registry, &mut tasks));
         tasks.spawn(Stage::Source, "leases", |stop| registry.clone().run(stop));
         tasks.spawn(Stage::Source, "health", |stop| health.run(stop));
         tasks.spawn(Stage::Carrier, "callbacks", |stop| {
@@ -348,6 +350,10 @@ fn show_broker(
         rates.run(sampled, stop)
     });
     Arc::new(BrokerPort { broker, sampler })
+}
+
+fn connections(of: &Listening) -> Arc<dyn Connections> {
+    Arc::new(BrokerConnections(of.broker()))
 }
 
 fn serve_broker(

@@ -7,9 +7,9 @@ use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 
 use crate::{
-    api::{self, Command, Defaults, Discover, Problem},
+    api::{self, Command, Defaults, Discover, Parsed, Problem},
     model::{Instance, Revision, Timestamp},
-    registry::{Body, Registry, RegistryError, View},
+    registry::{Body, Registered, Registry, RegistryError, View},
 };
 
 /// How old times of heartbeats in a list may be, in milliseconds.
@@ -36,16 +36,39 @@ impl Commands {
     /// # Errors
     /// A field is wrong (422), a newer incarnation is registered (409), or the registry is full (503).
     pub fn register(&self, body: &[u8]) -> Result<Vec<u8>, Problem> {
-        let parsed = api::registration(body, &self.defaults)?;
+        let Parsed {
+            registration,
+            incarnation,
+            warnings,
+        } = api::registration(body, &self.defaults)?;
+        let registered = self.registry.register(registration, incarnation);
+        self.registered(registered, &warnings)
+    }
+
+    /// The same for a caller who came by a connection of the embedded broker, on which its lease may
+    /// hang.
+    ///
+    /// # Errors
+    /// As for [`Self::register`].
+    pub fn register_over(&self, connection: u64, body: &[u8]) -> Result<Vec<u8>, Problem> {
+        let Parsed {
+            registration,
+            incarnation,
+            warnings,
+        } = api::registration(body, &self.defaults)?;
         let registered = self
             .registry
-            .register(parsed.registration, parsed.incarnation)
-            .map_err(problem)?;
-        Ok(api::registered(
-            &registered.instance,
-            self.now(),
-            &parsed.warnings,
-        ))
+            .register_over(connection, registration, incarnation);
+        self.registered(registered, &warnings)
+    }
+
+    fn registered(
+        &self,
+        registered: Result<Registered, RegistryError>,
+        warnings: &[String],
+    ) -> Result<Vec<u8>, Problem> {
+        let instance = registered.map_err(problem)?.instance;
+        Ok(api::registered(&instance, self.now(), warnings))
     }
 
     /// Removes an instance.
@@ -73,11 +96,31 @@ impl Commands {
             service_id,
             incarnation,
         } = Command::read(body)?;
+        let recorded = self.registry.heartbeat(&service_id, incarnation);
+        let recorded = recorded.map_err(problem)?;
+        Ok(api::done("Heartbeat received", &service_id, recorded))
+    }
+
+    /// The same for a caller who came by a connection of the embedded broker: a lease that hangs on its
+    /// connection hangs on this one from now on.
+    ///
+    /// # Errors
+    /// As for [`Self::heartbeat`].
+    pub fn heartbeat_over(&self, connection: u64, body: &[u8]) -> Result<Vec<u8>, Problem> {
+        let Command {
+            service_id,
+            incarnation,
+        } = Command::read(body)?;
         let recorded = self
             .registry
-            .heartbeat(&service_id, incarnation)
-            .map_err(problem)?;
+            .heartbeat_over(connection, &service_id, incarnation);
+        let recorded = recorded.map_err(problem)?;
         Ok(api::done("Heartbeat received", &service_id, recorded))
+    }
+
+    /// A connection of the embedded broker has closed: what hangs on it is unhealthy.
+    pub fn connection_closed(&self, connection: u64) {
+        self.registry.connection_closed(connection);
     }
 
     /// The instances of a service, and the revision of what is answered.

@@ -12,7 +12,7 @@ use crate::{
 
 pub use self::{
     checks::{Probed, Probing, Verdicts},
-    transport::{DirectAnswers, FlagError, Flagged, Transports},
+    transport::{Connections, DirectAnswers, FlagError, Flagged, Transports},
 };
 
 /// A future behind a trait object.

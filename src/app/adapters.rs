@@ -6,10 +6,11 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use super::transport::TransportPort;
 use crate::{
     api::{CheckReport, Discover, HealthReport, ProbeOutcome, Ready, WatcherDraft, WatcherShape},
+    broker::Broker,
     health::{self, Health},
     http::Asker,
     model::Cursor,
-    ports::{Boxed, DirectAnswers, Probes, Readiness, WatcherError, Watchers},
+    ports::{Boxed, Connections, DirectAnswers, Probes, Readiness, WatcherError, Watchers},
     registry::Registry,
     transport::{Start, TransportError, WatcherInfo, Webhooks},
 };
@@ -138,5 +139,15 @@ impl DirectAnswers for AskedDirectly {
         let id = utf8_percent_encode(id, NON_ALPHANUMERIC);
         let path = format!("/services/{id}");
         Box::pin(async move { self.0.get(&path).await })
+    }
+}
+
+/// The connections of the embedded broker.
+#[derive(Debug)]
+pub(super) struct BrokerConnections(pub(super) Broker);
+
+impl Connections for BrokerConnections {
+    fn is_open(&self, connection: u64) -> bool {
+        self.0.is_connected(connection)
     }
 }

@@ -10,12 +10,12 @@ use crate::{
     commands::Commands,
     config::Config,
     http::Asker,
-    ports::DirectAnswers,
+    ports::Connections,
     registry::Registry,
     tasks::{Stage, Tasks},
     transport::{
         DirectMetrics, Flag,
-        amqp::{self, Carrier, Target},
+        amqp::{self, Carrier, Desk, Target},
     },
 };
 
@@ -69,11 +69,20 @@ fn own(config: &Config, listening: &Listening) -> Option<Target> {
     ))
 }
 
-/// Starts it; `asker` is the direct way that answers are compared with.
-pub(super) fn start(way: &Way, commands: Commands, asker: Asker, tasks: &mut Tasks) {
-    let direct: Arc<dyn DirectAnswers> = Arc::new(AskedDirectly(asker));
+/// Starts it; `asker` is the direct way that answers are compared with, `connections` are those of the
+/// embedded broker where that is the one.
+pub(super) fn start(
+    way: &Way,
+    commands: Commands,
+    connections: Option<Arc<dyn Connections>>,
+    asker: Asker,
+    tasks: &mut Tasks,
+) {
+    let desk = Desk {
+        commands,
+        connections,
+        direct: Arc::new(AskedDirectly(asker)),
+    };
     let way = way.clone();
-    tasks.spawn(Stage::Carrier, "amqp", |stop| {
-        way.run(commands, Some(direct), stop)
-    });
+    tasks.spawn(Stage::Carrier, "amqp", |stop| way.run(desk, stop));
 }

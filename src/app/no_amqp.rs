@@ -1,6 +1,6 @@
 //! In place of the way over a broker, in a build that has none.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::AppError;
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     config::Config,
     http::Asker,
     model::Modes,
-    ports::FlagError,
+    ports::{Connections, FlagError},
     registry::Registry,
     tasks::Tasks,
     transport::{DirectMetrics, Flag},
@@ -52,7 +52,13 @@ pub(super) fn build(
     Ok(None)
 }
 
-pub(super) fn start(way: &Way, _: Commands, _: Asker, _: &mut Tasks) {
+pub(super) fn start(
+    way: &Way,
+    _: Commands,
+    _: Option<Arc<dyn Connections>>,
+    _: Asker,
+    _: &mut Tasks,
+) {
     match *way {}
 }
 

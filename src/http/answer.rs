@@ -8,7 +8,8 @@ use axum::{
 use bytes::Bytes;
 
 use crate::{
-    api::{self, Problem},
+    api::Problem,
+    commands,
     registry::{RegistryError, UpdateError},
 };
 
@@ -92,13 +93,7 @@ impl From<Problem> for Refusal {
 
 impl From<RegistryError> for Refusal {
     fn from(error: RegistryError) -> Self {
-        let status = match error {
-            RegistryError::NoConnection => return api::connection_needed().into(),
-            RegistryError::Unknown | RegistryError::UnknownRoute => 404,
-            RegistryError::Conflict { .. } => 409,
-            RegistryError::Full { .. } | RegistryError::RoutesFull { .. } => 503,
-        };
-        Self::new(status, error.to_string())
+        Self(commands::problem(error))
     }
 }
 

@@ -1,14 +1,10 @@
 //! Which instances of a service there are, and which one gets the next request.
 
-use std::sync::Arc;
-
-use arc_swap::ArcSwapOption;
 use axum::{
     extract::{RawQuery, State},
     http::{HeaderName, HeaderValue},
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
@@ -20,14 +16,11 @@ use super::{
 };
 use crate::{
     api::{self, Discover, Problem, schema},
-    model::{Instance, Revision},
-    registry::{Body, View},
+    model::Revision,
 };
 
 /// The revision of what was answered.
 pub(super) const INDEX: HeaderName = HeaderName::from_static("x-muster-index");
-/// How old times of heartbeats in a list may be, in milliseconds.
-const BODY_AGE_MS_MAX: u64 = 1000;
 
 /// The instances of a service; an unknown one has none.
 #[utoipa::path(
@@ -148,50 +141,8 @@ impl Shared {
 
     /// The answer to a discovery, as things are now.
     pub(super) fn discovered(&self, name: &str, wanted: &Discover) -> Response {
-        // Before the look at the service: one that registers in between is behind this revision.
-        let newest = self.registry.newest();
-        let Some(service) = self.registry.service(name) else {
-            let none = std::iter::empty::<&Arc<Instance>>();
-            let body = api::discovered(none, |one| self.last_heartbeat(one));
-            return self.with_index(json(body), newest);
-        };
-        let view = service.view();
-        self.with_index(json(self.listed(&view, wanted)), view.revision)
-    }
-
-    fn listed(&self, view: &View, wanted: &Discover) -> Bytes {
-        if wanted.is_plain() {
-            return if wanted.healthy_only {
-                self.kept(&view.body_healthy, || view.healthy().iter())
-            } else {
-                self.kept(&view.body_all, || view.instances.values())
-            };
-        }
-        let limit = wanted.limit.unwrap_or(usize::MAX);
-        let matching = view.instances.values().filter(|one| wanted.matches(one));
-        let last_heartbeat = |one: &Instance| self.last_heartbeat(one);
-        api::discovered(matching.take(limit), last_heartbeat).into()
-    }
-
-    /// The bytes made within the last second, or new ones.
-    fn kept<'v, I: Iterator<Item = &'v Arc<Instance>>>(
-        &self,
-        slot: &ArcSwapOption<Body>,
-        instances: impl FnOnce() -> I,
-    ) -> Bytes {
-        let now_ms = self.registry.clock().now().mono_ms;
-        if let Some(body) = &*slot.load()
-            && now_ms.saturating_sub(body.made_ms) < BODY_AGE_MS_MAX
-        {
-            return body.bytes.clone();
-        }
-        let made = api::discovered(instances(), |one| self.last_heartbeat(one));
-        let bytes = Bytes::from(made.into_boxed_slice());
-        slot.store(Some(Arc::new(Body {
-            bytes: bytes.clone(),
-            made_ms: now_ms,
-        })));
-        bytes
+        let (body, revision) = self.commands.discover(name, wanted);
+        self.with_index(json(body), revision)
     }
 }
 

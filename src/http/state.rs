@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     api::Defaults,
+    commands::Commands,
     model::{Instance, Timestamp},
     ports::{BrokerPages, Probes, Readiness, Transports, Watchers},
     registry::Registry,
@@ -83,6 +84,7 @@ pub(super) struct Limits {
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) registry: Registry,
+    pub(super) commands: Commands,
     pub(super) metrics: Metrics,
     pub(super) defaults: Defaults,
     pub(super) probes: Arc<dyn Probes>,
@@ -115,6 +117,7 @@ impl Shared {
             measures: Measures::new(&rooms.metrics),
             watching: Watching::new(&config.watch, &rooms.metrics),
             gateway: Gateway::default(),
+            commands: Commands::new(rooms.registry.clone(), rooms.defaults.clone()),
             registry: rooms.registry,
             metrics: rooms.metrics,
             defaults: rooms.defaults,

@@ -65,6 +65,12 @@ pub trait Transports: fmt::Debug + Send + Sync {
     fn settled(&self, max: Duration) -> Boxed<'_, bool>;
 }
 
+/// The connections of the embedded broker.
+pub trait Connections: fmt::Debug + Send + Sync {
+    /// Whether this one is still there.
+    fn is_open(&self, connection: u64) -> bool;
+}
+
 /// What the direct way answers, to compare others with: a request to our own REST, within the process.
 pub trait DirectAnswers: fmt::Debug + Send + Sync {
     /// The body of GET /services/discover/{name}; none when it was refused.

@@ -22,6 +22,7 @@ mod transit;
 pub use self::{
     carrier::{Carrier, CountsOf, check},
     checks::{Checks, ChecksCarrier},
+    commands::Desk,
     counts::Counts,
     error::AmqpError,
     link::{Link, Owed, State, Want},

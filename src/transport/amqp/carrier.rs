@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     AmqpError, Counts, Link, Tail, Target, Transit,
-    commands::Answering,
+    commands::{Answering, Desk},
     consumer::Consuming,
     gate::{Gate, GatedFeed},
     names,
@@ -17,9 +17,8 @@ use super::{
 };
 use crate::{
     api::{BrokerReport, ChannelReport},
-    commands::Commands,
     model::{Channel, Cursor, EventKind, Modes},
-    ports::{DirectAnswers, FlagError, Flagged},
+    ports::{FlagError, Flagged},
     registry::Registry,
     transport::{
         Config, Direct, DirectMetrics, Filter, Flag, LogFeed, Policy, Relay, Start, Subscriber,
@@ -226,18 +225,13 @@ impl Carrier {
 
     /// Runs until told to stop: then what has still to leave leaves, for as long as `transport.drain`
     /// allows, and the connection is closed.
-    pub async fn run(
-        self,
-        commands: Commands,
-        direct: Option<Arc<dyn DirectAnswers>>,
-        stop: CancellationToken,
-    ) {
+    pub async fn run(self, desk: Desk, stop: CancellationToken) {
         let inner = &*self.inner;
         let last = CancellationToken::new();
         let users = async {
             let mut events = inner.outflow(Channel::Events);
             let mut health = inner.outflow(Channel::Health);
-            let commands = inner.answer_all(&commands, direct.as_ref(), &stop);
+            let commands = inner.answer_all(&desk, &stop);
             let all = async { tokio::join!(events.run(&stop), health.run(&stop), commands) };
             let over = async {
                 stop.cancelled().await;
@@ -305,12 +299,7 @@ impl Inner {
         }
     }
 
-    async fn answer_all(
-        &self,
-        commands: &Commands,
-        direct: Option<&Arc<dyn DirectAnswers>>,
-        stop: &CancellationToken,
-    ) {
+    async fn answer_all(&self, desk: &Desk, stop: &CancellationToken) {
         let [one, two, three, four] = names::COMMANDS.map(|queue| {
             let consuming = Consuming {
                 link: self.link.clone(),
@@ -321,10 +310,9 @@ impl Inner {
             };
             let answering = Answering {
                 queue,
-                commands: commands.clone(),
+                desk: desk.clone(),
                 counts: self.counts.discovery.clone(),
                 flag: self.flag.follow(),
-                direct: direct.cloned(),
             };
             consuming.run(answering, stop.clone())
         });

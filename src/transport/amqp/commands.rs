@@ -18,21 +18,32 @@ use crate::{
     api::{Discover, Problem},
     commands::Commands,
     model::Mode,
-    ports::{DirectAnswers, Flagged},
+    ports::{Connections, DirectAnswers, Flagged},
 };
 
+/// The header in which the embedded broker says over which connection a message came.
+const CONNECTION: &str = "x-musterd-connection";
 /// How often both ways are asked before they are said to differ.
 const ATTEMPTS: usize = 3;
+
+/// What it takes to answer commands.
+#[derive(Clone, Debug)]
+pub struct Desk {
+    /// Who answers.
+    pub commands: Commands,
+    /// The connections of the embedded broker, where that is the one.
+    pub connections: Option<Arc<dyn Connections>>,
+    /// The direct way, to compare with in mode dual.
+    pub direct: Arc<dyn DirectAnswers>,
+}
 
 /// Answers the commands of one queue.
 #[derive(Clone, Debug)]
 pub(super) struct Answering {
     pub(super) queue: &'static str,
-    pub(super) commands: Commands,
+    pub(super) desk: Desk,
     pub(super) counts: Counts,
     pub(super) flag: watch::Receiver<Flagged>,
-    /// The direct way, to compare with in mode dual.
-    pub(super) direct: Option<Arc<dyn DirectAnswers>>,
 }
 
 /// What came of one command.
@@ -47,7 +58,7 @@ impl Taker for Answering {
         let mut replies = FuturesOrdered::new();
         let mut answers = Vec::with_capacity(deliveries.len());
         for delivery in &deliveries {
-            let answered = self.answer(&delivery.data);
+            let answered = self.answer(delivery);
             if let Some(reason) = &answered.unreadable {
                 dead::bury(channel, delivery, reason).await?;
             }
@@ -79,11 +90,31 @@ impl Taker for Answering {
 }
 
 impl Answering {
-    fn answer(&self, body: &[u8]) -> Answered {
-        let answered = match self.queue {
-            names::REGISTER => self.commands.register(body).map(Bytes::from),
-            names::DEREGISTER => self.commands.deregister(body).map(Bytes::from),
-            names::HEARTBEAT => self.commands.heartbeat(body).map(Bytes::from),
+    fn answer(&self, delivery: &Delivery) -> Answered {
+        let body = &delivery.data;
+        let from = self.connection(delivery);
+        let answered = match (self.queue, from) {
+            (names::REGISTER, None) => self.desk.commands.register(body).map(Bytes::from),
+            (names::REGISTER, Some(from)) => {
+                let answered = self
+                    .desk
+                    .commands
+                    .register_over(from, body)
+                    .map(Bytes::from);
+                self.close_if_gone(from);
+                answered
+            }
+            (names::HEARTBEAT, None) => self.desk.commands.heartbeat(body).map(Bytes::from),
+            (names::HEARTBEAT, Some(from)) => {
+                let answered = self
+                    .desk
+                    .commands
+                    .heartbeat_over(from, body)
+                    .map(Bytes::from);
+                self.close_if_gone(from);
+                answered
+            }
+            (names::DEREGISTER, _) => self.desk.commands.deregister(body).map(Bytes::from),
             _ => self.discover(body),
         };
         match answered {
@@ -109,20 +140,36 @@ impl Answering {
         }
     }
 
+    /// The connection of the embedded broker that a command came by, as the broker itself says.
+    fn connection(&self, delivery: &Delivery) -> Option<u64> {
+        self.desk.connections.as_ref()?;
+        let headers = delivery.properties.headers().as_ref()?.inner();
+        let stamp = headers.get(CONNECTION)?.as_long_string()?;
+        stamp.to_string().parse().ok()
+    }
+
+    /// It may have closed before its command was taken: then nobody will tell of it any more.
+    fn close_if_gone(&self, connection: u64) {
+        let connections = self.desk.connections.as_ref();
+        if connections.is_some_and(|all| !all.is_open(connection)) {
+            self.desk.commands.connection_closed(connection);
+        }
+    }
+
     fn discover(&self, body: &[u8]) -> Result<Bytes, Problem> {
         let (name, wanted) = Discover::from_json(body)?;
-        Ok(self.commands.discover(&name, &wanted).0)
+        Ok(self.desk.commands.discover(&name, &wanted).0)
     }
 
     /// In mode dual, asks the direct way too.
     async fn compare(&self, body: &[u8], answered: &Answered) {
-        let dual = self.flag.borrow().modes.discovery == Mode::Dual;
-        let Some(direct) = self.direct.as_ref().filter(|_| dual) else {
+        if self.flag.borrow().modes.discovery != Mode::Dual {
             return;
-        };
+        }
+        let direct = &*self.desk.direct;
         let same = match self.queue {
-            names::DISCOVER => self.same_discovery(&**direct, body, &answered.body).await,
-            names::REGISTER => same_instance(&**direct, &answered.body).await,
+            names::DISCOVER => self.same_discovery(direct, body, &answered.body).await,
+            names::REGISTER => same_instance(direct, &answered.body).await,
             _ => None,
         };
         let Some(same) = same else {
@@ -149,7 +196,7 @@ impl Answering {
                 return Some(true);
             }
             // The service may have changed in between.
-            ours = self.commands.discover(&name, &wanted).0;
+            ours = self.desk.commands.discover(&name, &wanted).0;
         }
         Some(false)
     }

@@ -196,7 +196,10 @@ async fn the_daemons_own_prober_answers_and_its_verdicts_decide() {
     target.well.store(false, Ordering::SeqCst);
     until_status(&stage, "i1", "unhealthy").await;
     let health = stage.get("/services/i1/health").await;
-    assert_eq!(health["checks"][0]["results"][0]["message"], "500 Internal Server Error");
+    assert_eq!(
+        health["checks"][0]["results"][0]["message"],
+        "500 Internal Server Error"
+    );
     target.well.store(true, Ordering::SeqCst);
     until_status(&stage, "i1", "healthy").await;
     let asked = stage
