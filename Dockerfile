@@ -12,8 +12,8 @@ LABEL org.opencontainers.image.title="musterd" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /src/target/release/musterd /usr/local/bin/musterd
 # Inside a container, loopback would be unreachable from outside of it.
-ENV MUSTERD__HTTP__LISTEN=0.0.0.0:8000
+ENV MUSTERD__HTTP__LISTEN=0.0.0.0:8000 MUSTERD__BROKER__LISTEN=0.0.0.0:5672
 USER 65532:65532
-EXPOSE 8000
+EXPOSE 8000 5672
 HEALTHCHECK --interval=10s --timeout=5s --start-period=2s CMD ["musterd", "health"]
 ENTRYPOINT ["musterd"]

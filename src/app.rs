@@ -129,6 +129,7 @@ impl App {
             way: way.clone(),
             direct: config.transport.direct == Direct::On,
         };
+        transport::show(&metrics, transports.clone());
         let rooms = Rooms {
             broker: listening.as_ref().map(pages),
             registry: registry.clone(),

@@ -1,9 +1,12 @@
 //! The flag as doors and the migration see it.
 
+mod metrics;
+
 use std::time::Duration;
 
 use tokio::sync::watch;
 
+pub(super) use self::metrics::show;
 use super::amqp::Way;
 use crate::{
     api::{Ready, TransportReport},

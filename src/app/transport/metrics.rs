@@ -1,0 +1,105 @@
+//! The transport among the metrics: read off its report when a page is made.
+
+use crate::{
+    api::{ChannelReport, TransportReport},
+    model::Mode,
+    ports::Transports,
+    telemetry::{IntCounter, IntCounterVec, IntGaugeVec, Metrics},
+};
+
+/// Name, help and value.
+type Counted = (&'static str, &'static str, fn(&ChannelReport) -> u64);
+
+const COUNTERS: [Counted; 6] = [
+    (
+        "musterd_transport_sent_total",
+        "Messages the broker confirmed, commands answered.",
+        |channel| channel.sent,
+    ),
+    (
+        "musterd_transport_failed_total",
+        "Messages the broker refused or left unanswered, commands not answered.",
+        |channel| channel.failed,
+    ),
+    (
+        "musterd_transport_compared_total",
+        "What came by both ways.",
+        |channel| channel.comparison.compared,
+    ),
+    (
+        "musterd_transport_missing_total",
+        "What came by the direct way only.",
+        |channel| channel.comparison.missing,
+    ),
+    (
+        "musterd_transport_late_total",
+        "What came over the broker later than transport.amqp.late_after.",
+        |channel| channel.comparison.late,
+    ),
+    (
+        "musterd_transport_different_total",
+        "What said something else over the broker.",
+        |channel| channel.comparison.different,
+    ),
+];
+
+/// Shows it from now on.
+pub(in crate::app) fn show(metrics: &Metrics, transports: impl Transports + 'static) {
+    let modes = metrics.gauges(
+        "musterd_transport_mode",
+        "1 for the mode in which a channel is.",
+        &["channel", "mode"],
+    );
+    let lag = metrics.gauges(
+        "musterd_transport_lag_events",
+        "Changes the broker has not confirmed yet.",
+        &["channel"],
+    );
+    let counters = COUNTERS.map(|(name, help, _)| metrics.counters(name, help, &["channel"]));
+    let up = metrics.gauge(
+        "musterd_transport_broker_up",
+        "1 while there is a connection to the broker.",
+    );
+    let silent = metrics.gauge(
+        "musterd_transport_broker_silent_milliseconds",
+        "For how long the broker has not answered.",
+    );
+    let connections = metrics.counter(
+        "musterd_transport_connections_total",
+        "Connections made to the broker.",
+    );
+    metrics.before_render(move || {
+        let report = transports.report();
+        show_channels(&report, &modes, &lag, &counters);
+        up.set((report.broker.state == "up").into());
+        let ms = report.broker.silent.map_or(0, |silent| silent.as_millis());
+        silent.set(i64::try_from(ms).unwrap_or(i64::MAX));
+        raise(&connections, report.broker.connections);
+    });
+}
+
+fn show_channels(
+    report: &TransportReport,
+    modes: &IntGaugeVec,
+    lag: &IntGaugeVec,
+    counters: &[IntCounterVec],
+) {
+    for channel in &report.channels {
+        let name = channel.channel.as_str();
+        for mode in Mode::ALL {
+            let is = i64::from(channel.mode == mode);
+            modes.with_label_values(&[name, mode.as_str()]).set(is);
+        }
+        if let Some(behind) = channel.lag {
+            let behind = i64::try_from(behind).unwrap_or(i64::MAX);
+            lag.with_label_values(&[name]).set(behind);
+        }
+        for (counter, (_, _, value)) in counters.iter().zip(COUNTERS) {
+            raise(&counter.with_label_values(&[name]), value(channel));
+        }
+    }
+}
+
+fn raise(counter: &IntCounter, total: u64) {
+    counter.inc_by(total.saturating_sub(counter.get()));
+}
