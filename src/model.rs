@@ -12,6 +12,10 @@ mod route;
 mod status;
 mod time;
 
+/// The name of a service that is the daemon's own: instances by which it tries itself out. They are
+/// registered like any other and counted in no summary.
+pub const CANARY: &str = "musterd-canary";
+
 pub use self::{
     check::{Check, CheckKind, CodeRange, HttpCheck},
     event::{Event, EventKind},

@@ -69,7 +69,12 @@ fn the_ordinary_is_known_and_the_rest_is_left_to_the_router() {
 
 /// What differs between two lives of the registry is blanked out.
 fn blanked(value: &mut Value) {
-    const OF_A_LIFE: [&str; 4] = ["timestamp", "incarnation", "registered_at", "last_heartbeat"];
+    const OF_A_LIFE: [&str; 4] = [
+        "timestamp",
+        "incarnation",
+        "registered_at",
+        "last_heartbeat",
+    ];
     match value {
         Value::Object(fields) => {
             for (key, value) in fields.iter_mut() {
@@ -130,8 +135,16 @@ async fn nobody_can_tell_which_way_an_answer_came() {
         ("POST", "/services/web-1/heartbeat", String::new()),
         ("POST", "/services/register", instance("web-1", 80)),
         ("POST", "/services/register", instance("web-1", 80)),
-        ("POST", "/services/register?incarnation=1", instance("web-1", 80)),
-        ("POST", "/services/register?incarnation=x", instance("web-1", 0)),
+        (
+            "POST",
+            "/services/register?incarnation=1",
+            instance("web-1", 80),
+        ),
+        (
+            "POST",
+            "/services/register?incarnation=x",
+            instance("web-1", 0),
+        ),
         ("POST", "/services/register", instance("register", 70_000)),
         ("POST", "/services/register", instance("web-2", 81)),
         ("POST", "/services/register", instance("web-3", 82)),
@@ -139,12 +152,28 @@ async fn nobody_can_tell_which_way_an_answer_came() {
         ("POST", "/services/register", "{".to_owned()),
         ("POST", "/services/register", "x".repeat(5000)),
         ("POST", "/services/web-1/heartbeat", "ignored".to_owned()),
-        ("POST", "/services/web-1/heartbeat?incarnation=1", String::new()),
-        ("POST", "/services/web-1/heartbeat?incarnation=x", String::new()),
+        (
+            "POST",
+            "/services/web-1/heartbeat?incarnation=1",
+            String::new(),
+        ),
+        (
+            "POST",
+            "/services/web-1/heartbeat?incarnation=x",
+            String::new(),
+        ),
         ("POST", "/services/register/heartbeat", String::new()),
         ("GET", "/services/discover/web", String::new()),
-        ("GET", "/services/discover/web?healthy_only=true", String::new()),
-        ("GET", "/services/discover/web?healthy_only=false", String::new()),
+        (
+            "GET",
+            "/services/discover/web?healthy_only=true",
+            String::new(),
+        ),
+        (
+            "GET",
+            "/services/discover/web?healthy_only=false",
+            String::new(),
+        ),
         ("GET", "/services/discover/unknown", String::new()),
     ];
     for (method, path, body) in requests {
@@ -152,7 +181,9 @@ async fn nobody_can_tell_which_way_an_answer_came() {
             let encoding = ("accept-encoding", encoding);
             let page = ("origin", "https://ops.example.com");
             let one = quick.ask(method, path, &[encoding], body.clone()).await;
-            let two = routed.ask(method, path, &[encoding, page], body.clone()).await;
+            let two = routed
+                .ask(method, path, &[encoding, page], body.clone())
+                .await;
             assert_eq!(told(&one), told(&two), "{method} {path} {body:.40}");
             assert_eq!(one.header("x-request-id").len(), 16);
         }
