@@ -179,7 +179,8 @@ pub(in crate::http) fn sent_in_pieces(
         }
         Some((Bytes::from(bytes), more.then_some((pieces, shared))))
     });
-    let body = head.chain(body).map(Ok::<_, std::convert::Infallible>);
+    let body = head.chain(body).fuse();
+    let body = body.map(Ok::<_, std::convert::Infallible>);
     let mut response = Response::new(Body::from_stream(body));
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);

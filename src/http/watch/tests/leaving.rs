@@ -100,7 +100,7 @@ async fn who_sends_too_much_to_be_watched_is_answered_early() {
     // And the next one waits again.
     let mut next = client.next_answer();
     assert_eq!(next.json().await["status"], json!("healthy"));
-    let path = WAITS[0].1;
+    let (mut next, path) = (next.next_answer(), WAITS[0].1);
     next.write(&format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n"))
         .await;
     live.until_watchers("long_poll", "1").await;
