@@ -26,6 +26,19 @@ impl SnapshotWriter {
         *out = json.into_bytes();
     }
 
+    /// Instead of `begin` and `end`: the services alone, `{name:[instance, …]}`.
+    pub fn begin_bare(&mut self, out: &mut Vec<u8>) {
+        out.push(b'{');
+    }
+
+    /// Everything after the last service of those alone.
+    pub fn end_bare(&mut self, out: &mut Vec<u8>) {
+        if self.services > 0 {
+            out.push(b']');
+        }
+        out.push(b'}');
+    }
+
     /// Begins a service, whose instances follow.
     pub fn service(&mut self, out: &mut Vec<u8>, name: &str) {
         if self.services > 0 {

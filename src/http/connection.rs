@@ -7,9 +7,9 @@ use std::{
 };
 
 use axum::{
-    body::{Body, HttpBody},
+    body::Body,
     extract::FromRequestParts,
-    http::request::Parts,
+    http::{HeaderValue, header::CONTENT_TYPE, request::Parts},
 };
 use futures_util::{FutureExt, StreamExt, future::Either, stream::FuturesUnordered};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
@@ -23,6 +23,9 @@ use super::{
     paced::Paced,
     state::Shared,
 };
+
+/// The type of a stream of events.
+pub(super) const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 
 /// The client, for endpoints that count by its address or wait for as long as it is there.
 #[derive(Clone, Debug)]
@@ -146,8 +149,8 @@ async fn answer(
 ) -> Result<Response<Body>, std::convert::Infallible> {
     pace.enter(Phase::Busy);
     let response = front.answer(request, peer).await;
-    // A body of unknown length is a stream: it may be silent for as long as it likes.
-    if response.body().size_hint().exact().is_some() {
+    // A stream of events may be silent for as long as it likes.
+    if response.headers().get(CONTENT_TYPE) != Some(&EVENTS) {
         pace.enter(Phase::Idle);
     }
     Ok(response)

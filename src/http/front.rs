@@ -160,10 +160,15 @@ impl Front {
         }
     }
 
-    /// Streams have no known size and are left as they are.
+    /// JSON that is encoded while it is sent is large; other streams are left as they are.
     fn is_worth_it(&self, response: &Response<Body>) -> bool {
-        let size = response.body().size_hint().exact();
-        size.is_some_and(|size| size >= self.shared.limits.gzip_min)
+        match response.body().size_hint().exact() {
+            Some(size) => size >= self.shared.limits.gzip_min,
+            None => {
+                let kind = response.headers().get(header::CONTENT_TYPE);
+                kind.is_some_and(|kind| kind == "application/json")
+            }
+        }
     }
 }
 
@@ -236,12 +241,13 @@ fn accepts_gzip<B>(request: &Request<B>) -> Option<HeaderValue> {
     gzip.then(|| accepted.clone())
 }
 
-/// Compresses an answer as a whole, so that its length is known again.
+/// Compresses an answer; as a whole where its length was known, so that it is known again.
 async fn compressed(response: Response<Body>, accepted: HeaderValue) -> Response<Body> {
     let mut question = Request::new(Body::empty());
     question
         .headers_mut()
         .insert(header::ACCEPT_ENCODING, accepted);
+    let as_a_whole = response.body().size_hint().exact().is_some();
     let mut ready = Some(response);
     let inner = service_fn(move |_: Request<Body>| {
         let response = ready.take().unwrap_or_default();
@@ -249,6 +255,9 @@ async fn compressed(response: Response<Body>, accepted: HeaderValue) -> Response
     });
     let Ok(response) = Compression::new(inner).oneshot(question).await;
     let (parts, body) = response.into_parts();
+    if !as_a_whole {
+        return Response::from_parts(parts, Body::new(body));
+    }
     match body.collect().await {
         Ok(whole) => Response::from_parts(parts, Body::from(whole.to_bytes())),
         Err(error) => {

@@ -10,7 +10,10 @@ use super::{
     answer::{json, json_as},
     state::Shared,
 };
-use crate::api::{self, Ready, SystemInfo, schema};
+use crate::{
+    api::{self, Ready, SystemInfo, schema},
+    model::CANARY,
+};
 
 const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
@@ -50,11 +53,16 @@ pub(super) async fn ready(State(shared): State<Shared>) -> Response {
 pub(super) async fn system_info(State(shared): State<Shared>) -> Response {
     let registry = &shared.registry;
     let counts = registry.counts();
+    // What the daemon tries itself out with is no news to anybody.
+    let canary = registry.service(CANARY).map(|service| service.view());
+    let (own, own_healthy) =
+        canary.map_or((0, 0), |view| (view.instances.len(), view.healthy().len()));
     let services = registry.services();
+    let names = services.iter().map(|service| service.name().clone());
     let info = SystemInfo {
-        total_instances: counts.instances,
-        healthy_instances: counts.healthy,
-        service_names: services.iter().map(|one| one.name().clone()).collect(),
+        total_instances: counts.instances.saturating_sub(own),
+        healthy_instances: counts.healthy.saturating_sub(own_healthy),
+        service_names: names.filter(|name| name.as_str() != CANARY).collect(),
         health_check_interval: shared.defaults.interval.as_secs_f64(),
         guarded: registry.guarded(),
         epoch: registry.epoch(),

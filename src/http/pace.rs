@@ -121,7 +121,8 @@ impl Pace {
                 (write, write_seen) = (self.write(), now);
             }
             let late = match self.phase() {
-                Phase::Idle => now - turn_seen >= patience.idle,
+                // What is sent slowly is not idle.
+                Phase::Idle => now - turn_seen.max(write_seen) >= patience.idle,
                 Phase::Head => now - turn_seen >= patience.head,
                 Phase::Busy => false,
             };

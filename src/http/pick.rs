@@ -11,7 +11,7 @@ pub(super) enum Policy<'a> {
     RoundRobin,
     /// Any.
     Random,
-    /// Any, by their weights.
+    /// Any, by their weights; when all of them are 0 nobody is preferred, and all are alike.
     Weighted,
     /// Always the same one for a key, as long as it is there.
     Hash(&'a str),
@@ -31,13 +31,10 @@ pub(super) fn pick<'i>(
         Policy::Random => among.get(fastrand::usize(..among.len())).copied(),
         Policy::Weighted => {
             let total: u64 = among.iter().map(|one| weight(one)).sum();
-            // Nobody has a share.
-            let point = if total == 0 {
-                return None;
-            } else {
-                fastrand::u64(..total)
-            };
-            at(among, point)
+            if total == 0 {
+                return pick(Policy::Random, among, turn);
+            }
+            at(among, fastrand::u64(..total))
         }
         Policy::Hash(key) => {
             let score = |one: &&&Arc<Instance>| (score(key, one.id().as_str()), one.id().clone());

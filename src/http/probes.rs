@@ -1,6 +1,9 @@
 //! Checks of an instance: probe now, and what is known.
 
+use std::time::Duration;
+
 use axum::extract::State;
+use tokio::time::timeout;
 
 use super::{
     answer::{Answer, Refusal, json},
@@ -16,12 +19,24 @@ use crate::api::schema;
     responses(
         (status = 200, body = schema::HealthReport),
         (status = 404, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 503, description = "A check did not end within `http.request_timeout`; what it found is not counted", body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn check(State(shared): State<Shared>, id: Name) -> Answer {
-    let report = shared.probes.check_now(id.as_str()).await;
+    let max = shared.config.request_timeout;
+    let checked = timeout(max, shared.probes.check_now(id.as_str())).await;
+    let report = checked.map_err(|_| given_up(max))?;
     let report = report.ok_or_else(Refusal::unknown)?;
     Ok(json(report.to_json(shared.now())))
+}
+
+fn given_up(max: Duration) -> Refusal {
+    let detail = format!(
+        "the checks did not end within {} s (http.request_timeout) and were given up; the scheduled \
+         ones go on, GET /services/{{service_id}}/health has their results",
+        max.as_secs_f64()
+    );
+    Refusal::new(503, detail)
 }
 
 /// Each check of an instance: its last results, latency, and since when its verdict stands.

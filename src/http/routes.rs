@@ -1,17 +1,21 @@
 //! The table of contents: every path, and what answers it.
 
-use std::{cell::RefCell, time::Duration};
+use std::sync::{Arc, OnceLock};
 
 use axum::{
     Router,
     extract::{Request, State},
     http::{Method, StatusCode},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{MethodRouter, get},
 };
 use bytes::Bytes;
-use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
+use utoipa::{
+    Path,
+    openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder},
+};
 use utoipa_axum::{
+    PathItemExt,
     router::{OpenApiRouter, UtoipaMethodRouter},
     routes,
 };
@@ -27,90 +31,109 @@ use super::{
 
 /// Every route, and the rows under which their requests are counted.
 pub(super) fn router(shared: &Shared) -> (Router, Rows) {
-    let rows = RefCell::default();
-    let (router, document) = table(shared, &rows).split_for_parts();
-    let document = Bytes::from(document.to_json().unwrap_or_default());
-    let openapi = get(move || std::future::ready(json(document)));
-    rows.borrow_mut().push((DOCUMENT.to_owned(), None));
+    let mut router = Router::new();
+    let mut rows = vec![(DOCUMENT.to_owned(), None)];
+    for row in table() {
+        let time_max = (!row.waits).then_some(shared.config.request_timeout);
+        router = router.route(&row.path, row.endpoints);
+        rows.push((row.path, time_max));
+    }
+    let made = Arc::new(OnceLock::new());
+    let openapi = get(move || std::future::ready(json(made.get_or_init(document).clone())));
     let router = router
         .route(DOCUMENT, openapi)
         .method_not_allowed_fallback(wrong_method)
         .fallback(unknown_path)
         .with_state(shared.clone());
-    (router, Rows::new(&shared.measures, rows.into_inner()))
+    (router, Rows::new(&shared.measures, rows))
 }
 
 /// Where the document of every route is.
 const DOCUMENT: &str = "/openapi.json";
 
-type Templates = RefCell<Vec<(String, Option<Duration>)>>;
-
-fn table(shared: &Shared, rows: &Templates) -> OpenApiRouter<Shared> {
-    let timed = Table {
-        rows,
-        time_max: Some(shared.config.request_timeout),
-    };
-    let waiting = Table {
-        rows,
-        time_max: None,
-    };
-    OpenApiRouter::with_openapi(about())
-        .routes(timed.row(routes!(operations::health)))
-        .routes(timed.row(routes!(operations::ready)))
-        .routes(timed.row(routes!(operations::metrics)))
-        .routes(timed.row(routes!(operations::system_info)))
-        .routes(timed.row(routes!(operations::docs)))
-        .routes(timed.row(routes!(services::all)))
-        .routes(timed.row(routes!(services::register)))
-        .routes(timed.row(routes!(services::heartbeats)))
-        .routes(waiting.row(routes!(discovery::discover)))
-        .routes(timed.row(routes!(discovery::healthy)))
-        .routes(timed.row(routes!(
-            services::instance,
-            services::patch,
-            services::deregister
-        )))
-        .routes(timed.row(routes!(services::heartbeat)))
-        .routes(timed.row(routes!(services::status)))
-        .routes(timed.row(routes!(overrides::set, overrides::lift)))
-        .routes(timed.row(routes!(probes::check)))
-        .routes(timed.row(routes!(probes::report)))
-        .routes(timed.row(routes!(webhooks::list, webhooks::add)))
-        .routes(waiting.row(routes!(watch::watch)))
-        .routes(waiting.row(routes!(watch::watch_socket)))
-        .routes(waiting.row(routes!(watch::events)))
-        .routes(timed.row(routes!(gateway::list)))
-        .routes(timed.row(routes!(gateway::find, gateway::set, gateway::remove)))
-        .routes(timed.row(routes!(gateway::resolve)))
-        .routes(waiting.row(routes!(gateway::config)))
-        .routes(waiting.row(routes!(gateway::watch)))
-        .routes(timed.row(routes!(webhooks::find, webhooks::remove)))
-        .routes(timed.row(routes!(migration::migration, migration::ask)))
-        .routes(timed.row(routes!(transport::show, transport::set)))
-        .routes(timed.row(routes!(broker::overview)))
-        .routes(timed.row(routes!(broker::connections)))
-        .routes(timed.row(routes!(broker::channels)))
-        .routes(timed.row(routes!(broker::exchanges)))
-        .routes(timed.row(routes!(broker::queues)))
-        .routes(timed.row(routes!(broker::bindings)))
-        .routes(timed.row(routes!(broker::consumers)))
-        .routes(timed.row(routes!(broker::queue, broker::delete)))
-        .routes(timed.row(routes!(broker::messages, broker::purge)))
+/// One path of the table.
+struct Row {
+    path: String,
+    endpoints: MethodRouter<Shared>,
+    /// It may take for as long as it likes.
+    waits: bool,
+    /// Its part of the document, made only when somebody asks: that is a lot of code to run.
+    documented: fn() -> UtoipaMethodRouter<Shared>,
 }
 
-/// Makes rows that are counted, and ended when they take longer than `time_max`.
-struct Table<'a> {
-    rows: &'a Templates,
-    time_max: Option<Duration>,
-}
-
-impl Table<'_> {
-    fn row(&self, row: UtoipaMethodRouter<Shared>) -> UtoipaMethodRouter<Shared> {
-        let templates = row.1.paths.keys().cloned();
-        let templates = templates.map(|template| (template, self.time_max));
-        self.rows.borrow_mut().extend(templates);
-        row
+impl Row {
+    fn waits(self) -> Self {
+        Self {
+            waits: true,
+            ..self
+        }
     }
+}
+
+/// The row of endpoints that share a path, which is written where they are.
+macro_rules! row {
+    ($($room:ident::$endpoint:ident),+) => {
+        utoipa_axum::paste! {{
+            let [path, ..] = [$($room::[<__path_ $endpoint>]::path()),+];
+            let mut endpoints = MethodRouter::new();
+            $(for method in $room::[<__path_ $endpoint>]::methods() {
+                endpoints = endpoints.on(method.to_method_filter(), $room::$endpoint);
+            })+
+            let documented = || routes!($($room::$endpoint),+);
+            Row { path, endpoints, waits: false, documented }
+        }}
+    };
+}
+
+fn table() -> Vec<Row> {
+    vec![
+        row!(operations::health),
+        row!(operations::ready),
+        row!(operations::metrics),
+        row!(operations::system_info),
+        row!(operations::docs),
+        row!(services::all),
+        row!(services::register),
+        row!(services::heartbeats),
+        row!(discovery::discover).waits(),
+        row!(discovery::healthy),
+        row!(services::instance, services::patch, services::deregister),
+        row!(services::heartbeat),
+        row!(services::status),
+        row!(overrides::set, overrides::lift),
+        row!(probes::check),
+        row!(probes::report),
+        row!(webhooks::list, webhooks::add),
+        row!(watch::watch).waits(),
+        row!(watch::watch_socket).waits(),
+        row!(watch::events).waits(),
+        row!(gateway::list),
+        row!(gateway::find, gateway::set, gateway::remove),
+        row!(gateway::resolve),
+        row!(gateway::config).waits(),
+        row!(gateway::watch).waits(),
+        row!(webhooks::find, webhooks::remove),
+        row!(migration::migration, migration::ask),
+        row!(transport::show, transport::set),
+        row!(broker::overview),
+        row!(broker::connections),
+        row!(broker::channels),
+        row!(broker::exchanges),
+        row!(broker::queues),
+        row!(broker::bindings),
+        row!(broker::consumers),
+        row!(broker::queue, broker::delete),
+        row!(broker::messages, broker::purge),
+    ]
+}
+
+/// The document of every route, as JSON.
+fn document() -> Bytes {
+    let mut all = OpenApiRouter::with_openapi(about());
+    for row in table() {
+        all = all.routes((row.documented)());
+    }
+    all.into_openapi().to_json().unwrap_or_default().into()
 }
 
 fn about() -> OpenApi {

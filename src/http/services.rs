@@ -4,17 +4,22 @@ use axum::{
     extract::{RawQuery, State},
     response::Response,
 };
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
     answer::{Answer, Refusal, json},
     extract::{Name, Text},
     state::Shared,
+    watch::{Pieces, sent_in_pieces},
 };
 use crate::{
     api::{self, BatchHeartbeat, Patch, Problem, Warnings, schema},
     model::{Instance, Timestamp},
 };
+
+/// A list of more instances than these is encoded while it is sent, and never in memory as a whole.
+const AT_ONCE_MAX: usize = 1000;
 
 /// Registers an instance, or renews and updates its registration.
 #[utoipa::path(
@@ -167,12 +172,17 @@ pub(super) async fn status(State(shared): State<Shared>, id: Name) -> Answer {
 )]
 pub(super) async fn all(State(shared): State<Shared>) -> Response {
     let snapshot = shared.registry.snapshot();
-    let services = snapshot
+    let instances = snapshot
         .services
         .iter()
-        .map(|(service, view)| (service.name().as_str(), view.instances.values()));
+        .map(|(_, view)| view.instances.len());
+    if instances.sum::<usize>() > AT_ONCE_MAX {
+        let pieces = Pieces::services_alone(snapshot);
+        return sent_in_pieces(&shared, Bytes::new(), pieces, b"");
+    }
     let mut body = Vec::with_capacity(4096);
-    api::services(&mut body, services, |one| shared.last_heartbeat(one));
+    let last_heartbeat = |one: &Instance| shared.last_heartbeat(one);
+    Pieces::services_alone(snapshot).fill(&mut body, usize::MAX, last_heartbeat);
     json(body)
 }
 

@@ -22,7 +22,8 @@ pub(in crate::http) use self::{
     gate::{Gate, Kind, Refused, Ticket},
     poll::{Waiting, is_current},
     reader::place,
-    recent::{__path_events, events},
+    recent::{__path_events, events, sent_in_pieces},
+    snapshot::Pieces,
     socket::{__path_watch_socket, watch_socket},
     stream::{__path_watch, Silence, sse, watch},
 };

@@ -1,9 +1,13 @@
 //! Free-form data of a registration: a JSON object kept as compact text.
 
+mod once;
+mod walked;
+
 use std::{collections::BTreeMap, fmt};
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Value, value::RawValue};
+
+use self::walked::Walked;
 
 /// A JSON object, kept as the compact text it is answered with; a parsed map costs five times the memory.
 #[derive(Clone, Eq, PartialEq)]
@@ -21,15 +25,21 @@ pub enum MetadataError {
 }
 
 impl Metadata {
-    /// Takes a JSON object's text, numbers kept digit by digit.
+    /// Takes a JSON object's text, numbers kept digit by digit. Of a key that comes twice the last value
+    /// counts, as with most readers of JSON.
     ///
     /// # Errors
     /// The text is not JSON, is nested too deep or is not an object.
     pub fn parse(text: &str) -> Result<Self, MetadataError> {
         // Walking through all of it proves that later look-ups can't fail.
-        serde_json::from_str::<Walked>(text)?;
+        let walked: Walked = serde_json::from_str(text)?;
         if !text.trim_start().starts_with('{') {
             return Err(MetadataError::NotAnObject);
+        }
+        if walked.repeats {
+            let mut once = String::with_capacity(text.len());
+            once::write(serde_json::from_str(text)?, &mut once)?;
+            return Ok(Self(once.into()));
         }
         Ok(Self(compact(text)))
     }
@@ -81,58 +91,6 @@ impl Default for Metadata {
 impl fmt::Debug for Metadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-/// Proof that a JSON value can be parsed: every token is looked at as a parsed value would have it,
-/// and nothing is kept.
-struct Walked;
-
-impl<'de> Deserialize<'de> for Walked {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Self)
-    }
-}
-
-impl<'de> Visitor<'de> for Walked {
-    type Value = Self;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_i64<E: Error>(self, _: i64) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_u64<E: Error>(self, _: u64) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_str<E: Error>(self, _: &str) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
-        while items.next_element::<Self>()?.is_some() {}
-        Ok(self)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self, A::Error> {
-        while entries.next_entry::<Self, Self>()?.is_some() {}
-        Ok(self)
     }
 }
 

@@ -159,7 +159,7 @@ async fn a_request_that_takes_too_long_is_ended() {
         late.json["detail"]
             .as_str()
             .unwrap()
-            .contains("http.request_timeout")
+            .contains("the checks did not end within 30 s (http.request_timeout)")
     );
 }
 

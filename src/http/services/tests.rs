@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
-use super::super::testing::Api;
-use crate::api::schema;
+use super::{super::testing::Api, AT_ONCE_MAX};
+use crate::{api::schema, model::CANARY};
 
 #[tokio::test]
 async fn the_journey_of_an_instance() {
@@ -338,6 +338,58 @@ async fn the_system_says_what_it_holds() {
     assert_eq!(info.service_names, ["a", "b"]);
     assert!(info.running);
     assert!((info.health_check_interval - 30.0).abs() < 1e-9);
+    // What the daemon registers to try itself out counts nowhere.
+    for (id, more) in [
+        ("try-1", json!({})),
+        ("try-2", json!({"checks": [{"type": "ttl"}]})),
+    ] {
+        api.register(CANARY, id, &more).await;
+    }
+    let info = api.expect(200, "GET", "/system/info", "").await.json;
+    let with: schema::SystemInfo = serde_json::from_value(info).unwrap();
+    api.expect(200, "GET", "/services/try-1", "").await;
+    assert_eq!(
+        (
+            with.total_instances,
+            with.healthy_instances,
+            with.unique_services
+        ),
+        (3, 2, 2)
+    );
+    assert_eq!(with.service_names, ["a", "b"]);
+}
+
+#[tokio::test]
+async fn a_long_list_is_sent_in_pieces_and_says_the_same() {
+    let api = Api::new();
+    for n in 0..AT_ONCE_MAX {
+        api.register(&format!("s{}", n % 7), &format!("i{n}"), &json!({}))
+            .await;
+    }
+    let short = api.expect(200, "GET", "/services", "").await;
+    let gone = api.expect(200, "DELETE", "/services/i0", "").await;
+    assert_ne!(gone.bytes, short.bytes);
+    api.register("s0", "i0", &json!({})).await;
+    api.register("last", "one-more", &json!({})).await;
+    let long = api.expect(200, "GET", "/services", "").await;
+    let shape: schema::Services = serde_json::from_slice(&long.bytes).unwrap();
+    assert_eq!(
+        shape.0.values().map(Vec::len).sum::<usize>(),
+        AT_ONCE_MAX + 1
+    );
+    let names =
+        |json: &Value| -> Vec<String> { json.as_object().unwrap().keys().cloned().collect() };
+    assert_eq!(names(&long.json)[1..], names(&short.json)[..]);
+    assert_eq!(
+        long.json["s1"].as_array().unwrap().len(),
+        short.json["s1"].as_array().unwrap().len()
+    );
+    assert_eq!(long.header("vary"), "accept-encoding");
+    let gzip = [("accept-encoding", "gzip")];
+    let small = api.ask("GET", "/services", &gzip, "").await;
+    assert_eq!(small.header("content-encoding"), "gzip");
+    assert!(small.bytes.len() * 4 < long.bytes.len());
+    assert!(Api::new().expect(200, "GET", "/services", "").await.bytes[..] == b"{}"[..]);
 }
 
 #[tokio::test]

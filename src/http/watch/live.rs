@@ -136,6 +136,16 @@ impl Client {
         }
     }
 
+    /// Sends more on the same connection.
+    pub(in crate::http) async fn write(&mut self, text: &str) {
+        self.stream.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// Shuts this side of the connection, and still reads.
+    pub(in crate::http) async fn says_no_more(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
     pub(in crate::http) async fn read_head(&mut self) -> &str {
         let end = loop {
             let found = self.raw.windows(4).position(|four| four == b"\r\n\r\n");
@@ -245,11 +255,19 @@ impl Client {
             while self.read_chunk().await {}
             return serde_json::from_str(&self.text).unwrap();
         }
-        let length = self.header("content-length").parse().unwrap();
+        let length: usize = self.header("content-length").parse().unwrap();
         while self.raw.len() < length {
             assert!(self.read().await, "the connection was cut");
         }
         serde_json::from_slice(&self.raw[..length]).unwrap()
+    }
+
+    /// The same connection, to read what comes behind an answer of known length.
+    pub(in crate::http) fn next_answer(mut self) -> Self {
+        let length: usize = self.header("content-length").parse().unwrap();
+        self.raw.drain(..length);
+        self.head.clear();
+        self
     }
 
     pub(in crate::http) fn header(&self, name: &str) -> &str {

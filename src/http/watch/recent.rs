@@ -157,21 +157,34 @@ fn start_over(shared: &Shared, scope: &Scope) -> Response {
     } else {
         Pieces::without_routes(cursor, snapshot)
     };
-    let head = stream::iter([Bytes::from(api::events_lost(cursor))]);
-    let body = stream::unfold(Some((pieces, shared.clone())), |left| async {
+    let (head, tail) = (api::events_lost(cursor), b"}");
+    let response = sent_in_pieces(shared, head.into(), pieces, tail);
+    shared.with_index(response, revision)
+}
+
+/// A snapshot between a head and a tail, encoded while it is sent.
+pub(in crate::http) fn sent_in_pieces(
+    shared: &Shared,
+    head: Bytes,
+    pieces: Pieces,
+    tail: &'static [u8],
+) -> Response {
+    let head = stream::iter((!head.is_empty()).then_some(head));
+    let body = stream::unfold(Some((pieces, shared.clone())), move |left| async move {
         let (mut pieces, shared) = left?;
         let mut bytes = Vec::with_capacity(PIECE_BYTES + 4096);
         let more = pieces.fill(&mut bytes, PIECE_BYTES, |one| shared.last_heartbeat(one));
         if !more {
-            bytes.push(b'}');
+            bytes.extend_from_slice(tail);
         }
         Some((Bytes::from(bytes), more.then_some((pieces, shared))))
     });
-    let body = head.chain(body).map(Ok::<_, std::convert::Infallible>);
+    let body = head.chain(body).fuse();
+    let body = body.map(Ok::<_, std::convert::Infallible>);
     let mut response = Response::new(Body::from_stream(body));
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
-    shared.with_index(response, revision)
+    response
 }
 
 #[derive(Debug)]

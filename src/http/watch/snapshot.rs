@@ -12,7 +12,8 @@ use crate::{
 #[derive(Debug)]
 pub(in crate::http) struct Pieces {
     writer: SnapshotWriter,
-    cursor: Cursor,
+    /// None when the services are told alone.
+    cursor: Option<Cursor>,
     services: IntoIter<(Arc<Service>, Arc<View>)>,
     routes: Option<Arc<Routes>>,
     place: Place,
@@ -32,15 +33,20 @@ impl Pieces {
     /// With the routes, for a reader of everything.
     pub(in crate::http) fn with_routes(cursor: Cursor, snapshot: Snapshot) -> Self {
         let routes = Some(Arc::clone(&snapshot.routes));
-        Self::new(cursor, snapshot, routes)
+        Self::new(Some(cursor), snapshot, routes)
     }
 
-    /// The services alone.
+    /// For a reader of some services.
     pub(in crate::http) fn without_routes(cursor: Cursor, snapshot: Snapshot) -> Self {
-        Self::new(cursor, snapshot, None)
+        Self::new(Some(cursor), snapshot, None)
     }
 
-    fn new(cursor: Cursor, snapshot: Snapshot, routes: Option<Arc<Routes>>) -> Self {
+    /// The services and nothing around them.
+    pub(in crate::http) fn services_alone(snapshot: Snapshot) -> Self {
+        Self::new(None, snapshot, None)
+    }
+
+    fn new(cursor: Option<Cursor>, snapshot: Snapshot, routes: Option<Arc<Routes>>) -> Self {
         Self {
             writer: SnapshotWriter::default(),
             cursor,
@@ -57,7 +63,7 @@ impl Pieces {
         bytes: usize,
         last_heartbeat: impl Fn(&Instance) -> Timestamp,
     ) -> bool {
-        let full = out.len() + bytes;
+        let full = out.len().saturating_add(bytes);
         loop {
             let place = std::mem::replace(&mut self.place, Place::Done);
             self.place = self.step(place, out, full, &last_heartbeat);
@@ -79,7 +85,10 @@ impl Pieces {
     ) -> Place {
         match place {
             Place::Begin => {
-                self.writer.begin(out, self.cursor);
+                match self.cursor {
+                    Some(cursor) => self.writer.begin(out, cursor),
+                    None => self.writer.begin_bare(out),
+                }
                 Place::NextService
             }
             Place::NextService => match self.services.next() {
@@ -129,7 +138,10 @@ impl Pieces {
     }
 
     fn end(&mut self, out: &mut Vec<u8>) -> Place {
-        self.writer.end(out);
+        match self.cursor {
+            Some(_) => self.writer.end(out),
+            None => self.writer.end_bare(out),
+        }
         Place::Done
     }
 }

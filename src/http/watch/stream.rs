@@ -21,7 +21,11 @@ use super::{
 };
 use crate::{
     api::{self, Problem, Seen, schema},
-    http::{answer::Answer, connection::Peer, state::Shared},
+    http::{
+        answer::Answer,
+        connection::{EVENTS, Peer},
+        state::Shared,
+    },
     model::ServiceName,
 };
 
@@ -118,8 +122,8 @@ pub(in crate::http) fn sse(pieces: impl Stream<Item = Bytes> + Send + 'static) -
     use futures_util::StreamExt;
     let mut response = Response::new(Body::from_stream(pieces.map(Ok::<_, Infallible>)));
     let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, EVENTS);
     let set = [
-        (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-store"),
         // Proxies that know it pass everything on at once.
         (header::HeaderName::from_static("x-accel-buffering"), "no"),

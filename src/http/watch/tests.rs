@@ -1,3 +1,4 @@
+mod leaving;
 mod recent;
 mod socket;
 mod stream;

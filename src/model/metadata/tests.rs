@@ -55,3 +55,20 @@ fn what_a_later_look_up_could_not_read_is_refused() {
         assert!(Metadata::parse(text).is_err(), "{text:?}");
     }
 }
+
+#[test]
+fn of_a_key_that_comes_twice_the_last_value_counts() {
+    check(r#"{"a": 1, "b": 2, "a": 3}"#, r#"{"a":3,"b":2}"#);
+    check(r#"{"\u0061": {} , "a": [ ]}"#, r#"{"a":[]}"#);
+    check(
+        r#"{"in": [ {"a": 1.50, "a" : {"b": "x y", "b": "\"" } }, {} ], "n": null}"#,
+        r#"{"in":[{"a":{"b":"\""}},{}],"n":null}"#,
+    );
+
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        let metadata = Metadata::parse(text).unwrap();
+        assert_eq!(metadata.as_str(), expected);
+        assert!(metadata.same_as(&Metadata::parse(expected).unwrap()));
+    }
+}

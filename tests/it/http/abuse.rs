@@ -147,6 +147,62 @@ async fn who_does_not_read_is_hung_up_on() {
     server.stopped().await;
 }
 
+/// Whoever is refused, by whichever part, is told why in the same shape, and hung up on.
+#[track_caller]
+fn is_problem(answer: &str, code: u16) {
+    assert!(
+        answer.starts_with(&format!("HTTP/1.1 {code} ")),
+        "{answer:?}"
+    );
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(
+        head.contains("content-type: application/problem+json"),
+        "{head}"
+    );
+    assert!(head.contains("connection: close"), "{head}");
+    let body: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!(body["status"], code);
+}
+
+#[tokio::test]
+async fn a_path_that_is_too_long_is_told_so() {
+    let config = Config {
+        head_max: ByteSize::kib(256),
+        ..Config::default()
+    };
+    let server = Server::start(config).await;
+    let mut raw = server.connect().await;
+    let path = "x".repeat(66_000);
+    raw.write(format!(
+        "GET /health HTTP/1.1\r\nhost: x\r\n\r\nGET /{path} HTTP/1.1\r\n\r\n"
+    ))
+    .await;
+    raw.answer().await;
+    is_problem(&raw.rest().await, 414);
+    server.stopped().await;
+}
+
+#[tokio::test]
+async fn who_shuts_its_side_is_still_answered() {
+    let server = Server::start(Config::default()).await;
+    server.fill("a", 1, 1);
+    for (asked, told) in [
+        ("GET /health", "healthy"),
+        ("GET /services/a-0", "a-0"),
+        // This one takes a while.
+        ("POST /services/a-0/check", "checks"),
+    ] {
+        let mut raw = server.connect().await;
+        raw.write(format!("{asked} HTTP/1.1\r\nhost: x\r\n\r\n"))
+            .await;
+        raw.0.shutdown().await.unwrap();
+        let answer = raw.rest().await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{asked}: {answer:?}");
+        assert!(answer.contains(told), "{asked}: {answer}");
+    }
+    server.stopped().await;
+}
+
 #[tokio::test]
 async fn garbage_is_refused_and_harms_nobody() {
     let server = Server::start(Config::default()).await;
@@ -161,18 +217,17 @@ async fn garbage_is_refused_and_harms_nobody() {
         let mut raw = server.connect().await;
         raw.write(garbage).await;
         raw.0.shutdown().await.unwrap();
-        let answer = raw.rest().await;
-        assert!(!answer.contains(" 200 "), "{garbage:?}: {answer}");
+        is_problem(&raw.rest().await, 400);
     }
     let mut raw = server.connect().await;
+    raw.write(&format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(66_000)))
+        .await;
+    is_problem(&raw.rest().await, 431);
+    let mut raw = server.connect().await;
     let head = format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(200_000));
-    // It may hang up before all of it is sent.
-    let _ = raw.0.write_all(head.as_bytes()).await;
-    let answer = raw.rest().await;
-    assert!(
-        answer.is_empty() || answer.starts_with("HTTP/1.1 431 "),
-        "{answer}"
-    );
+    raw.write(&head).await;
+    raw.0.shutdown().await.unwrap();
+    is_problem(&raw.rest().await, 431);
     is_served(&server).await;
     server.stopped().await;
 }
