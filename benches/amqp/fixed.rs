@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::task::TaskTracker;
 
 use crate::link::method;
 
@@ -28,11 +28,11 @@ pub(crate) fn serve(listen: &str) -> ExitCode {
     let address: SocketAddr = listener.local_addr().expect("an address");
     println!("{address} 0");
     runtime.spawn(async move {
-        let consumer = Consumer::default();
+        let (consumer, tasks) = (Consumer::default(), TaskTracker::new());
         while let Ok((socket, _)) = listener.accept().await {
             let consumer = Arc::clone(&consumer);
             // A client that breaks off ends its own task.
-            tokio::task::spawn(async move { drop(converse(socket, consumer).await) });
+            tasks.spawn(async move { drop(converse(socket, consumer).await) });
         }
     });
     let mut nothing = String::new();
@@ -46,21 +46,11 @@ async fn converse(socket: TcpStream, consumer: Consumer) -> io::Result<()> {
     let (mut input, mut out, mut at) = (vec![0; 1 << 18], Vec::new(), 0);
     loop {
         socket.readable().await?;
-        let mut count = None;
-        let room = input.len() - at;
-        // As the broker does: a read that does not fill its room empties the socket.
-        let _emptied = socket.try_io(Interest::READABLE, || {
-            let read = socket.try_read(&mut input[at..])?;
-            count = Some(read);
-            match 0 < read && read < room {
-                true => Err(io::ErrorKind::WouldBlock.into()),
-                false => Ok(()),
-            }
-        });
-        match count {
-            Some(0) => return Ok(()),
-            Some(read) => at += read,
-            None => continue,
+        match socket.try_read(&mut input[at..]) {
+            Ok(0) => return Ok(()),
+            Ok(read) => at += read,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(error) => return Err(error),
         }
         let used = answer(&input[..at], &mut out, &socket, &consumer);
         input.copy_within(used..at, 0);

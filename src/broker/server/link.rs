@@ -5,7 +5,7 @@ use std::{collections::VecDeque, io, net::Shutdown, sync::Arc};
 use bytes::{Bytes, BytesMut};
 use socket2::SockRef;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, Interest, ReadHalf, WriteHalf},
+    io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf},
     net::TcpStream,
 };
 use tokio_rustls::server::TlsStream;
@@ -71,26 +71,6 @@ pub(super) fn tls(stream: TlsStream<TcpStream>) -> (Reader, Writer) {
     (reader, Writer::Tls(Box::new(writer)))
 }
 
-/// Reads what is there, if anything is. What does not fill the room was all: the socket then counts as
-/// empty, which saves asking it again before waiting.
-fn read_now(socket: &TcpStream, into: &mut BytesMut) -> io::Result<Option<usize>> {
-    let room = into.capacity() - into.len();
-    let mut read = None;
-    let asked = socket.try_io(Interest::READABLE, || {
-        let count = socket.try_read_buf(into)?;
-        read = Some(count);
-        // Bytes that arrive from now on make the socket readable anew, whatever this says.
-        if 0 < count && count < room {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        Ok(())
-    });
-    match asked {
-        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
-        _ => Ok(read),
-    }
-}
-
 impl Reader {
     /// Waits for bytes and appends them: how many; 0: the client has closed its side. May be dropped
     /// at any time without losing any.
@@ -99,8 +79,9 @@ impl Reader {
             From::Plain(socket) => loop {
                 socket.readable().await?;
                 into.reserve(self.room);
-                if let Some(count) = read_now(socket, into)? {
-                    break count;
+                match socket.try_read_buf(into) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    other => break other?,
                 }
             },
             From::Tls(half) => {

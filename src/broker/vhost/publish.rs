@@ -149,6 +149,35 @@ impl Vhost {
     /// Gives a message to one queue: straight to a consumer if nothing is before it. Whether the queue
     /// took it.
     pub(super) fn enqueue(&mut self, id: QueueId, draft: &mut Draft, now: Now) -> bool {
+        let Some(queue) = self.queues.get_mut(id) else {
+            return true;
+        };
+        let straight = queue.ready.is_empty()
+            && queue.rotation.front().is_some()
+            && !queue.counts_deliveries();
+        if straight && self.hand_over(id, draft, now) {
+            return true;
+        }
+        let (Some(queue), memory) = (self.queues.get_mut(id), &self.memory) else {
+            return true;
+        };
+        if queue.refuses(draft.body.len()) {
+            let message = (queue.settings.overflow == Overflow::RejectPublishDlx)
+                .then(|| draft.keep(memory, &queue.name));
+            queue.counters.dead += 1;
+            if let Some(message) = message {
+                self.die(id, &message, DeathReason::MaxLen, now);
+            }
+            return false;
+        }
+        queue.counters.published += 1;
+        let message = draft.keep(memory, &queue.name);
+        self.store(id, message, now);
+        true
+    }
+
+    /// Gives a message straight to a consumer, if one can take it.
+    fn hand_over(&mut self, id: QueueId, draft: &mut Draft, now: Now) -> bool {
         let Self {
             queues,
             consumers,
@@ -162,66 +191,51 @@ impl Vhost {
             ..
         } = self;
         let Some(queue) = queues.get_mut(id) else {
-            return true;
-        };
-        if queue.ready.is_empty() && queue.rotation.front().is_some() && !queue.counts_deliveries()
-        {
-            let unacked_bytes_max = bytes(limits.unacked_per_channel);
-            let mut giver = Giver {
-                consumers,
-                channels,
-                dirty,
-                unacked_bytes_max,
-                counters,
-            };
-            if let Some((consumer, given)) = giver.give_next(queue, draft.content(), false) {
-                queue.counters.published += 1;
-                if given.no_ack {
-                    return true;
-                }
-                let message = draft.keep(memory, &queue.name);
-                let position = queue.next_position();
-                let expires_at = queue.expires_at(draft.ttl, now.ms);
-                if let Some(keeper) = keeper
-                    .as_mut()
-                    .filter(|_| queue.durable && message.persistent)
-                {
-                    keeper.keep(&queue.name, position, &message);
-                }
-                let entry = Entry {
-                    message,
-                    position,
-                    expires_at,
-                    returns: 0,
-                    redelivered: false,
-                };
-                if let Some(channel) = giver.channels.get_mut(given.channel) {
-                    let due_at = queue.due_at(now.ms);
-                    watch(overdue, channel, given.channel, due_at);
-                    let held = Held {
-                        queue: id,
-                        consumer: Some(consumer),
-                        entry,
-                        due_at,
-                        in_tx: false,
-                    };
-                    channel.unacked.insert(given.tag, held);
-                }
-                return true;
-            }
-        }
-        if queue.refuses(draft.body.len()) {
-            let message = (queue.settings.overflow == Overflow::RejectPublishDlx)
-                .then(|| draft.keep(memory, &queue.name));
-            queue.counters.dead += 1;
-            if let Some(message) = message {
-                self.die(id, &message, DeathReason::MaxLen, now);
-            }
             return false;
-        }
+        };
+        let unacked_bytes_max = bytes(limits.unacked_per_channel);
+        let mut giver = Giver {
+            consumers,
+            channels,
+            dirty,
+            unacked_bytes_max,
+            counters,
+        };
+        let Some((consumer, given)) = giver.give_next(queue, draft.content(), false) else {
+            return false;
+        };
         queue.counters.published += 1;
+        if given.no_ack {
+            return true;
+        }
         let message = draft.keep(memory, &queue.name);
-        self.store(id, message, now);
+        let position = queue.next_position();
+        let expires_at = queue.expires_at(draft.ttl, now.ms);
+        if let Some(keeper) = keeper
+            .as_mut()
+            .filter(|_| queue.durable && message.persistent)
+        {
+            keeper.keep(&queue.name, position, &message);
+        }
+        let entry = Entry {
+            message,
+            position,
+            expires_at,
+            returns: 0,
+            redelivered: false,
+        };
+        if let Some(channel) = giver.channels.get_mut(given.channel) {
+            let due_at = queue.due_at(now.ms);
+            watch(overdue, channel, given.channel, due_at);
+            let held = Held {
+                queue: id,
+                consumer: Some(consumer),
+                entry,
+                due_at,
+                in_tx: false,
+            };
+            channel.unacked.insert(given.tag, held);
+        }
         true
     }
 

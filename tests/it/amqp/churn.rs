@@ -65,7 +65,7 @@ fn come_and_go(address: SocketAddr, count: usize) {
 
 #[test]
 fn memory_is_flat_however_many_come_and_go() {
-    let (daemon, address) = start(&["--set", "log.level=warn"]);
+    let (daemon, address) = start(&[]);
     come_and_go(address, 1000);
     let before = daemon.resident_kib();
     come_and_go(address, 4000);
