@@ -16,6 +16,7 @@ use musterd::{
     api::schema,
     app::{App, AppError},
     config::Config,
+    model::Mode,
 };
 use reqwest::Method;
 use serde::de::DeserializeOwned;
@@ -41,6 +42,8 @@ impl Daemon {
         config.broker.listen = "127.0.0.1:0".to_owned();
         config.consul.listen = String::new();
         config.dns.listen = String::new();
+        // The daemon's own connection and queues are not what is looked for.
+        config.transport.mode = Some(Mode::Direct);
         edit(&mut config);
         let app = App::start(config).await.unwrap();
         let url = format!("http://{}", app.http_address().unwrap());

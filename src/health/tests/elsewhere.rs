@@ -213,7 +213,8 @@ async fn without_a_way_or_when_it_is_cut_off_the_daemon_probes_at_once() {
     daemon.register("down", &failing());
     daemon.until("down", Status::Unhealthy).await;
     let waited = began.elapsed();
-    assert!(waited < Duration::from_millis(2_100), "{waited:?}");
+    // Three that waited for their deadlines would take three times as long.
+    assert!(waited < Duration::from_secs(4), "{waited:?}");
     assert_eq!(requests_total(&daemon, "cut_off"), 2.0);
     assert!(requests_total(&daemon, "unsent") >= 1.0);
 }

@@ -1,7 +1,7 @@
 //! Keeps a consumer on a queue while its channel goes by way of the broker; cancels and drains it when
 //! it does no more.
 
-use std::pin::Pin;
+use std::{pin::Pin, time::Duration};
 
 use futures_util::{FutureExt, StreamExt};
 use lapin::{
@@ -16,6 +16,8 @@ use tokio_util::sync::CancellationToken;
 use super::{AmqpError, Link, Session};
 use crate::{model::Channel as Way, ports::Flagged};
 
+/// How long it may take to cancel a consumer and to settle what it still brings.
+const LEAVE_MAX: Duration = Duration::from_secs(3);
 /// Messages taken at once.
 const BATCH: usize = 64;
 
@@ -134,14 +136,14 @@ impl Consuming {
         let taken = async {
             tokio::pin!(enough);
             take_all(&channel, &mut consumer, taker, enough).await?;
-            let cancel = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
-            cancel.await.map_err(AmqpError::at("basic.cancel"))?;
-            let never = std::future::pending();
-            tokio::pin!(never);
-            take_all(&channel, &mut consumer, taker, never).await?;
-            taker.drained().await;
-            let closed = channel.close(200, "OK".into());
-            closed.await.map_err(AmqpError::at("channel.close"))
+            let left = leave(&channel, &mut consumer, taker);
+            match tokio::time::timeout(LEAVE_MAX, left).await {
+                Ok(left) => left,
+                Err(_) => Err(AmqpError::Late {
+                    what: "cancelling a consumer",
+                    after: LEAVE_MAX,
+                }),
+            }
         };
         tokio::select! {
             () = session.gone().cancelled() => Ok(()),
@@ -161,6 +163,22 @@ impl Consuming {
         );
         consumer.await.map_err(AmqpError::at("basic.consume"))
     }
+}
+
+/// Cancels the consumer, settles what it still brings, and closes its channel.
+async fn leave(
+    channel: &Channel,
+    consumer: &mut Consumer,
+    taker: &impl Taker,
+) -> Result<(), AmqpError> {
+    let cancel = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
+    cancel.await.map_err(AmqpError::at("basic.cancel"))?;
+    let never = std::future::pending();
+    tokio::pin!(never);
+    take_all(channel, consumer, taker, never).await?;
+    taker.drained().await;
+    let closed = channel.close(200, "OK".into());
+    closed.await.map_err(AmqpError::at("channel.close"))
 }
 
 /// Returns when the way does not go over the broker any more.
