@@ -1,5 +1,8 @@
 //! Does the health scheduler keep its rate? 20,000 instances on 5 s intervals, HTTP and TCP.
 //!
+//! The last row is a whole daemon in mode queue: each probe is a request through the embedded broker to
+//! the daemon's own prober, and a verdict back.
+//!
 //! Every instance has a loopback address of its own, so that, as in a real fleet, one pooled
 //! connection serves one instance. The targets answer from threads of their own; their CPU time is
 //! shown apart.
@@ -15,6 +18,8 @@ use std::{
 };
 
 use musterd::{
+    app::App,
+    config::Sources,
     health::{self, Health},
     model::{Check, CheckKind, HttpCheck, Metadata, Registration, ServiceId, ServiceName},
     outbound::{self, Client},
@@ -62,6 +67,9 @@ fn main() {
         ours.block_on(measure(checks, &ports, instances, seconds));
         ours.shutdown_timeout(Duration::from_secs(1));
     }
+    let ours = runtime("musterd", 2);
+    ours.block_on(measure_queue(&ports, instances, seconds));
+    ours.shutdown_timeout(Duration::from_secs(1));
     targets.shutdown_timeout(Duration::from_secs(1));
 }
 
@@ -110,6 +118,77 @@ async fn measure(checks: &str, ports: &[u16], instances: u32, seconds: u32) {
         client,
         &metrics,
     );
+    register(&registry, checks, ports, instances);
+    let stop = CancellationToken::new();
+    let tasks = TaskTracker::new();
+    tasks.spawn(health.run(stop.clone()));
+    tasks.close();
+    // The first probe of each is over, and the second has given it its phase.
+    sleep(INTERVAL + Duration::from_secs(2)).await;
+    let (before, began) = (Seen::of(&metrics.render()), Instant::now());
+    sleep(Duration::from_secs(seconds.into())).await;
+    let (after, took) = (Seen::of(&metrics.render()), began.elapsed().as_secs_f64());
+    stop.cancel();
+    tasks.wait().await;
+    report(checks, instances, &before, &after, took);
+}
+
+/// The same with a whole daemon, whose probes all go through its broker.
+async fn measure_queue(ports: &[u16], instances: u32, seconds: u32) {
+    let keys = [
+        ("http.listen", "127.0.0.1:0"),
+        ("broker.listen", "127.0.0.1:0"),
+        ("consul.listen", ""),
+        ("dns.listen", ""),
+        ("transport.events", "direct"),
+        ("transport.discovery", "direct"),
+        ("transport.health", "queue"),
+    ];
+    let keys = keys.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let sources = Sources {
+        flags: keys.into(),
+        ..Sources::default()
+    };
+    let config = sources.load().expect("a configuration");
+    let app = App::start(config).await.expect("a daemon");
+    let http = app.http_address().expect("a door");
+    register(app.registry(), "mixed", ports, instances);
+    let tasks = TaskTracker::new();
+    let stop = CancellationToken::new();
+    let stopped = stop.clone().cancelled_owned();
+    tasks.spawn(async move {
+        app.run_until(stopped).await.expect("a clean stop");
+    });
+    tasks.close();
+    sleep(INTERVAL + Duration::from_secs(2)).await;
+    let (text, began) = (page(http).await, Instant::now());
+    let before = Seen::of(&text);
+    sleep(Duration::from_secs(seconds.into())).await;
+    let (text, took) = (page(http).await, began.elapsed().as_secs_f64());
+    let after = Seen::of(&text);
+    stop.cancel();
+    tasks.wait().await;
+    report("queue", instances, &before, &after, took);
+    let wanted = |line: &&str| {
+        line.starts_with("musterd_health_requests_total")
+            || line.starts_with("musterd_prober_requests_total")
+    };
+    for line in text.lines().filter(wanted) {
+        println!("  {line}");
+    }
+}
+
+/// The daemon's metrics.
+async fn page(http: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(http).await.expect("the door");
+    let request = b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    stream.write_all(request).await.expect("a request");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.expect("a page");
+    text
+}
+
+fn register(registry: &Registry, checks: &str, ports: &[u16], instances: u32) {
     for (i, port) in (0..instances).zip(ports.iter().copied().cycle()) {
         let kind = match checks {
             "http" => http(i, port),
@@ -120,25 +199,17 @@ async fn measure(checks: &str, ports: &[u16], instances: u32, seconds: u32) {
         let registered = registry.register(registration(i, kind), None);
         registered.expect("registered");
     }
-    let stop = CancellationToken::new();
-    let tasks = TaskTracker::new();
-    tasks.spawn(health.run(stop.clone()));
-    tasks.close();
-    // The first probe of each is over, and the second has given it its phase.
-    sleep(INTERVAL + Duration::from_secs(2)).await;
-    let (before, began) = (Seen::now(&metrics), Instant::now());
-    sleep(Duration::from_secs(seconds.into())).await;
-    let (after, took) = (Seen::now(&metrics), began.elapsed().as_secs_f64());
-    stop.cancel();
-    tasks.wait().await;
+}
+
+fn report(checks: &str, instances: u32, before: &Seen, after: &Seen, took: f64) {
     let probes = after.probes - before.probes;
     println!(
         "{checks:<6} {:>10.0} {:>10.0} {:>7.2}% {:>12} {:>12} {:>9.1}% {:>9.1}%",
         probes / took,
         f64::from(instances) / INTERVAL.as_secs_f64(),
         100.0 * (after.passed - before.passed) / probes,
-        after.late_within(&before, 0.5),
-        after.late_within(&before, 0.99),
+        after.late_within(before, 0.5),
+        after.late_within(before, 0.99),
         100.0 * (after.cpu_ours - before.cpu_ours) / took,
         100.0 * (after.cpu_all - before.cpu_all) / took,
     );
@@ -201,9 +272,9 @@ struct Seen {
 }
 
 impl Seen {
-    fn now(metrics: &Metrics) -> Self {
+    fn of(page: &str) -> Self {
         let (mut probes, mut passed, mut lateness) = (0.0, 0.0, Vec::new());
-        for line in metrics.render().lines() {
+        for line in page.lines() {
             let Some((name, value)) = line.rsplit_once(' ') else {
                 continue;
             };

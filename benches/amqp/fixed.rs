@@ -5,8 +5,9 @@
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -112,14 +113,14 @@ fn answer(input: &[u8], out: &mut Vec<u8>, socket: &Arc<TcpStream>, consumer: &C
             (50, 10) => method(out, channel, 50, 11, |out| out.extend_from_slice(&[0; 9])),
             (50, 40) => method(out, channel, 50, 41, |out| out.extend_from_slice(&[0; 4])),
             (60, 20) => {
-                *consumer.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(socket));
+                *consumer.lock() = Some(Arc::clone(socket));
                 method(out, channel, 60, 21, |out| out.extend_from_slice(b"\x01c"));
             }
             _ => method(out, channel, class, id + 1, nothing),
         }
     }
     if !relayed.is_empty()
-        && let Some(consumer) = &*consumer.lock().unwrap_or_else(PoisonError::into_inner)
+        && let Some(consumer) = &*consumer.lock()
     {
         let _full = consumer.try_write(&relayed);
     }

@@ -1,9 +1,9 @@
 //! Everything, or some services, at one place of the log.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use super::{Registry, Routes, Service, View};
-use crate::model::{Event, Revision, ServiceName};
+use crate::model::{Event, Revision, ServiceId, ServiceName};
 
 /// Services at one place of the log. Those that changed while it was taken are ahead of it, and say so.
 #[derive(Debug)]
@@ -15,6 +15,9 @@ pub struct Snapshot {
     /// The routes.
     pub routes: Arc<Routes>,
     ahead: Vec<(ServiceName, Revision)>,
+    /// The instances that changed in services which are ahead, each with its last change. What the log
+    /// still tells of one of them is older, also where it was another service's then.
+    changed: HashMap<ServiceId, Revision>,
 }
 
 impl Snapshot {
@@ -23,6 +26,13 @@ impl Snapshot {
         let Some(name) = &event.service_name else {
             return event.revision <= self.revision.max(self.routes.revision);
         };
+        let changed = event
+            .service_id
+            .as_ref()
+            .and_then(|id| self.changed.get(id));
+        if changed.is_some_and(|changed| event.revision <= *changed) {
+            return true;
+        }
         let ahead = self.ahead.iter().find(|(known, _)| known == name);
         event.revision <= ahead.map_or(self.revision, |(_, revision)| *revision)
     }
@@ -38,6 +48,7 @@ impl Snapshot {
                 ..Routes::default()
             }),
             ahead: self.ahead.clone(),
+            changed: self.changed.clone(),
         })
     }
 
@@ -74,12 +85,18 @@ impl Registry {
     fn snapshot_at(&self, revision: Revision, mut services: Vec<Arc<Service>>) -> Snapshot {
         services.sort_by(|one, two| one.name().cmp(two.name()));
         services.dedup_by(|one, two| one.name() == two.name());
-        let mut ahead = Vec::new();
+        let (mut ahead, mut changed) = (Vec::new(), HashMap::new());
         let mut shown = Vec::with_capacity(services.len());
         for service in services {
             let view = service.view();
             if view.revision > revision {
                 ahead.push((service.name().clone(), view.revision));
+                let instances = view.instances.values();
+                let newer = instances.filter(|instance| instance.revision > revision);
+                for one in newer {
+                    let last = changed.entry(one.id().clone()).or_insert(one.revision);
+                    *last = one.revision.max(*last);
+                }
             }
             if !view.instances.is_empty() {
                 shown.push((service, view));
@@ -90,6 +107,7 @@ impl Registry {
             services: shown,
             routes: self.routes(),
             ahead,
+            changed,
         }
     }
 }

@@ -4,5 +4,6 @@ mod commands;
 mod events;
 mod faults;
 mod health;
+mod leases;
 mod stage;
 mod switch;

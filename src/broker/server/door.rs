@@ -94,7 +94,7 @@ impl Door {
                     };
                     tasks.spawn(arrival::run(Arc::clone(&shared), arrival, stop.clone()));
                 }
-                Err(error) => pause(error).await,
+                Err(error) => pause(&shared, error).await,
             }
         }
     }
@@ -109,7 +109,8 @@ fn refuse(shared: &Shared, address: SocketAddr) {
 }
 
 /// Too many open files, mostly: others have to go before it can go on.
-async fn pause(error: io::Error) {
-    tracing::warn!("cannot accept a connection: {error}");
+async fn pause(shared: &Shared, error: io::Error) {
+    let refusals = &shared.refusals;
+    refusals.warn(format_args!("cannot accept a connection: {error}"));
     tokio::time::sleep(ACCEPT_PAUSE).await;
 }

@@ -396,16 +396,15 @@ async fn fields_that_nobody_knows_are_ignored_and_named() {
 #[tokio::test]
 async fn a_lease_that_hangs_on_a_connection_needs_one() {
     let api = Api::new();
-    let refused = api
-        .register("a", "a-1", &json!({"lease": "connection"}))
-        .await;
-    assert_eq!(refused.status, 422);
+    let body =
+        r#"{"service_id":"a-1","service_name":"a","host":"h","port":1,"lease":"connection"}"#;
+    let refused = api.expect(422, "POST", "/services/register", body).await;
     let problem = refused.json;
     assert_eq!(problem["errors"][0]["field"], "lease");
     let message = problem["errors"][0]["message"].as_str().unwrap();
     assert!(message.contains("needs a connection"), "{message}");
     api.expect(404, "GET", "/services/a-1", "").await;
     api.register("a", "a-1", &json!({"lease": "ttl"})).await;
-    let known = api.expect(200, "GET", "/services/a-1", "").await;
+    let known = api.expect(200, "GET", "/services/a-1", "").await.json;
     assert_eq!(known["lease"], "ttl");
 }

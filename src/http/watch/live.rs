@@ -76,7 +76,8 @@ impl Live {
         let text = self.shared.metrics.render();
         let line = format!("musterd_watchers{{kind=\"{kind}\"}} ");
         let mut values = text.lines().filter_map(|known| known.strip_prefix(&line));
-        values.next().unwrap().to_owned()
+        // A kind is counted from its first watcher on.
+        values.next().unwrap_or("0").to_owned()
     }
 
     /// Waits until so many watch.

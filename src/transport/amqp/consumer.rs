@@ -150,7 +150,7 @@ impl Consuming {
     }
 
     async fn open(&self, channel: &Channel, prefetch: Option<u16>) -> Result<Consumer, AmqpError> {
-        let prefetch = prefetch.unwrap_or(self.link.config().prefetch);
+        let prefetch = prefetch.unwrap_or_else(|| self.link.config().prefetch);
         let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
         qos.await.map_err(AmqpError::at("basic.qos"))?;
         let consumer = channel.basic_consume(

@@ -4,10 +4,14 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use musterd::{
-    api::{Defaults, HealthReport, Ready, WatcherDraft, WatcherShape},
+    api::{
+        CanaryReport, Defaults, HealthReport, MigrationDraft, MigrationMode, MigrationReport,
+        Ready, WatcherDraft, WatcherShape,
+    },
     http::{self, Config, Door, Rooms},
+    migration::NoticeRing,
     model::{Cursor, Mode, Modes},
-    ports::{Boxed, Probes, Readiness, WatcherError, Watchers},
+    ports::{Boxed, MigrationRefusal, Migrations, Probes, Readiness, WatcherError, Watchers},
     registry::{self, Registry},
     telemetry::Metrics,
     transport::Flag,
@@ -31,7 +35,7 @@ impl Probes for Stage {
     fn check_now<'a>(&'a self, id: &'a str) -> Boxed<'a, Option<HealthReport>> {
         Box::pin(async move {
             tokio::time::sleep(Duration::from_millis(300)).await;
-            self.report(id)
+            Probes::report(self, id)
         })
     }
 
@@ -69,6 +73,31 @@ impl Readiness for Stage {
     }
 }
 
+impl Migrations for Stage {
+    fn report(&self) -> MigrationReport {
+        MigrationReport {
+            state: "idle",
+            mode: MigrationMode::Auto,
+            modes: Modes::all(Mode::Direct),
+            phase: None,
+            waits_for: Vec::new(),
+            phases: Vec::new(),
+            baseline: Vec::new(),
+            guard: "off",
+            rules: Vec::new(),
+            canary: CanaryReport::default(),
+            rollback: None,
+            comes_back: None,
+            history: Vec::new(),
+            notices: Vec::new(),
+        }
+    }
+
+    fn ask(&self, _: MigrationDraft) -> Result<(), MigrationRefusal> {
+        Err(MigrationRefusal("there is no broker".to_owned()))
+    }
+}
+
 /// A server that runs until it is told to stop, or the test ends.
 #[derive(Debug)]
 pub(super) struct Server {
@@ -92,7 +121,9 @@ impl Server {
             defaults: Defaults::default(),
             probes: Arc::<Stage>::clone(&stage),
             watchers: Arc::<Stage>::clone(&stage),
-            readiness: stage,
+            readiness: Arc::<Stage>::clone(&stage),
+            migration: stage,
+            notices: Arc::new(NoticeRing::new(registry.clone(), 1)),
             transports: Arc::new(Flag::new(Modes::all(Mode::Direct), registry.clone())),
             broker: None,
         };
