@@ -131,13 +131,7 @@ impl App {
             direct: config.transport.direct == Direct::On,
         };
         transport::show(&metrics, transports.clone());
-        let parts = migrate::Parts {
-            config: &config,
-            registry: &registry,
-            callbacks: &callbacks,
-            transports: &transports,
-            metrics: &metrics,
-        };
+        let parts = migrate::Parts::of(&config, &registry, &callbacks, &transports, &metrics);
         let (migration, notices) = migrate::start(parts, &mut tasks).await;
         let pages = |of: &Listening| show_broker(&config, of, &metrics, &mut tasks);
         let rooms = Rooms {

@@ -1,6 +1,8 @@
 //! Arguments and the commands of the binary: they parse, call `app`, and turn the end into an exit code.
 
+mod ask;
 mod health;
+mod migrate;
 mod prober;
 
 use std::{io, path::PathBuf, process::ExitCode};
@@ -41,6 +43,8 @@ enum Command {
     Serve,
     /// Ask the running daemon whether it is healthy; exit code 0 means yes
     Health(health::Arguments),
+    /// Ask the running daemon about its migration to the broker, and tell it what to do
+    Migrate(migrate::Arguments),
     /// Probe what daemons ask over AMQP, for as long as it runs
     Prober(prober::Arguments),
     /// Read the configuration, report every fault and stop
@@ -73,6 +77,7 @@ pub fn run() -> ExitCode {
     match arguments.command {
         None | Some(Command::Serve) => serve(&sources, config),
         Some(Command::Health(arguments)) => health::run(&arguments, &config),
+        Some(Command::Migrate(arguments)) => migrate::run(&arguments, &config),
         Some(Command::Prober(arguments)) => prober::run(arguments, config),
         Some(Command::CheckConfig) => match app::check(&config) {
             Ok(()) => ExitCode::SUCCESS,

@@ -25,6 +25,24 @@ pub(super) struct Parts<'a> {
     pub(super) metrics: &'a Metrics,
 }
 
+impl<'a> Parts<'a> {
+    pub(super) fn of(
+        config: &'a Config,
+        registry: &'a Registry,
+        callbacks: &'a Callbacks,
+        transports: &'a TransportPort,
+        metrics: &'a Metrics,
+    ) -> Self {
+        Self {
+            config,
+            registry,
+            callbacks,
+            transports,
+            metrics,
+        }
+    }
+}
+
 /// Builds the migration and starts it, with what its canary is probed at. Answers with it and with what
 /// it tells everybody.
 pub(super) async fn start(

@@ -59,7 +59,7 @@ async fn ask(listen: &str) -> Result<u16, AnyError> {
 }
 
 /// A daemon that listens on every address is asked on the loopback one.
-fn reachable(listen: &str) -> String {
+pub(super) fn reachable(listen: &str) -> String {
     match listen.parse::<SocketAddr>() {
         Ok(mut address) if address.ip().is_unspecified() => {
             address.set_ip(match address {

@@ -207,7 +207,7 @@ impl Guard {
                 ..self.readings[Rule::of(what) as usize]
             };
             let broken = self.judge(Rule::of(what), reading, sight);
-            found = found.or(broken.then(|| Broken {
+            found = found.or_else(|| broken.then(|| Broken {
                 rule: Rule::of(what),
                 reason: format!(
                     "the 95th percentile of {} is {:.1} ms, {:.1} ms are allowed, in {} windows in a row",

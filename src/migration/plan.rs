@@ -39,11 +39,11 @@ impl Plan {
 
     /// The last phase up to `until` in which the flag is `modes`.
     pub fn place(&self, modes: Modes, until: Phase) -> Option<Phase> {
-        let known = self
+        let mut known = self
             .steps
             .iter()
             .filter(|(phase, after)| *phase != Phase::Done && *phase <= until && *after == modes);
-        known.last().map(|(phase, _)| *phase)
+        known.next_back().map(|(phase, _)| *phase)
     }
 
     /// The phase after `phase` and the flag in it; none after the last.

@@ -10,6 +10,7 @@ mod broker_pages;
 mod containers;
 mod daemon;
 mod http;
+mod migration;
 mod page;
 mod rabbitmq;
 mod transport;

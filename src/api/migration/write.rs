@@ -39,7 +39,7 @@ impl MigrationReport {
         }
         list(json.key("history"), &self.history, StepReport::write);
         list(json.key("notices"), &self.notices, |notice, json| {
-            json.raw(notice)
+            json.raw(notice);
         });
         json.key("timestamp").time(timestamp);
         json.close(b'}');

@@ -1,1 +1,230 @@
+//! The loop on a paused clock, over a flag and a canary that a test makes up.
 
+use std::{sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::{sync::watch, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::{Migration, Needs};
+use crate::{
+    api::{
+        BrokerReport, ChannelReport, Comparison, MigrationAction, MigrationDraft, TransportReport,
+    },
+    migration::{Config, NoticeRing},
+    model::{Channel, EventKind, Mode, Modes, Timestamp},
+    ports::{
+        Boxed, CanaryWatch, CanaryWay, FlagError, Flagged, Migrations, Notices, Stumble, Transports,
+    },
+    registry::{self, Registry},
+    telemetry::Metrics,
+};
+
+#[derive(Debug)]
+struct Flag {
+    flag: watch::Sender<Flagged>,
+    silent: Mutex<Option<tokio::time::Instant>>,
+    compared: Mutex<u64>,
+}
+
+impl Transports for Flag {
+    fn report(&self) -> TransportReport {
+        let mut compared = self.compared.lock();
+        *compared += 1;
+        let modes = self.flagged().modes;
+        let channel = |channel| ChannelReport {
+            channel,
+            mode: modes.of(channel),
+            cursor: None,
+            lag: None,
+            sent: 0,
+            failed: 0,
+            comparison: Comparison {
+                compared: *compared,
+                ..Comparison::default()
+            },
+        };
+        TransportReport {
+            channels: Channel::ALL.into_iter().map(channel).collect(),
+            broker: BrokerReport {
+                kind: "embedded",
+                url: String::new(),
+                state: "up",
+                silent: self.silent.lock().map(|since| since.elapsed()),
+                since: Timestamp(0),
+                error: None,
+                connections: 1,
+            },
+            direct: true,
+        }
+    }
+
+    fn flagged(&self) -> Flagged {
+        *self.flag.borrow()
+    }
+
+    fn follow(&self) -> watch::Receiver<Flagged> {
+        self.flag.subscribe()
+    }
+
+    fn set(&self, modes: Modes, only_if: Option<u64>) -> Boxed<'_, Result<u64, FlagError>> {
+        Box::pin(async move {
+            sleep(Duration::from_millis(20)).await;
+            let version = self.flagged().version;
+            if only_if.is_some_and(|wanted| wanted != version) {
+                return Err(FlagError::Changed);
+            }
+            let version = version + 1;
+            self.flag.send_replace(Flagged { modes, version });
+            Ok(version)
+        })
+    }
+
+    fn settled(&self, _: Duration) -> Boxed<'_, bool> {
+        Box::pin(std::future::ready(true))
+    }
+}
+
+/// Every step passes at once.
+#[derive(Debug)]
+struct Clear;
+
+#[derive(Debug)]
+struct Seen(u64);
+
+impl CanaryWatch for Seen {
+    fn next(&mut self) -> Boxed<'_, Result<(EventKind, u64), Stumble>> {
+        self.0 += 1;
+        let kind = match self.0 {
+            1 => EventKind::Registered,
+            _ => EventKind::Deregistered,
+        };
+        Box::pin(std::future::ready(Ok((kind, self.0))))
+    }
+}
+
+fn passed() -> Boxed<'static, Result<(), Stumble>> {
+    Box::pin(std::future::ready(Ok(())))
+}
+
+impl CanaryWay for Clear {
+    fn watch(&self) -> Result<Box<dyn CanaryWatch>, Stumble> {
+        Ok(Box::new(Seen(0)))
+    }
+
+    fn register(&self) -> Boxed<'_, Result<(), Stumble>> {
+        passed()
+    }
+
+    fn probe(&self) -> Boxed<'_, Result<(), Stumble>> {
+        passed()
+    }
+
+    fn discover(&self) -> Boxed<'_, Result<(), Stumble>> {
+        passed()
+    }
+
+    fn deregister(&self) -> Boxed<'_, Result<(), Stumble>> {
+        passed()
+    }
+
+    fn clean(&self) {}
+}
+
+struct Stage {
+    migration: Migration,
+    flag: Arc<Flag>,
+    notices: Arc<NoticeRing>,
+    metrics: Metrics,
+}
+
+fn stage(modes: Modes) -> Stage {
+    let registry = Registry::new(registry::Config::default());
+    let flag = Arc::new(Flag {
+        flag: watch::Sender::new(Flagged { modes, version: 1 }),
+        silent: Mutex::default(),
+        compared: Mutex::default(),
+    });
+    let notices = Arc::new(NoticeRing::new(registry.clone(), 3));
+    let metrics = Metrics::default();
+    let needs = Needs {
+        registry,
+        transports: Arc::<Flag>::clone(&flag),
+        canary: Arc::new(Clear),
+        first_probe_within: Duration::from_secs(1),
+        metrics: metrics.clone(),
+        notices: Arc::clone(&notices),
+    };
+    Stage {
+        migration: Migration::new(Config::default(), needs),
+        flag,
+        notices,
+        metrics,
+    }
+}
+
+async fn during(stage: &Stage, test: impl Future<Output = ()>) {
+    let stop = CancellationToken::new();
+    let running = stage.migration.clone().run(stop.clone());
+    tokio::join!(running, async {
+        test.await;
+        stop.cancel();
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_migrates_and_tells_everybody() {
+    let stage = stage(Modes::all(Mode::Direct));
+    during(&stage, async {
+        sleep(Duration::from_millis(300)).await;
+        let start = MigrationDraft {
+            action: MigrationAction::Start,
+            mode: None,
+            soak: None,
+        };
+        stage.migration.ask(start).unwrap();
+        assert_eq!(stage.migration.report().state, "running");
+        sleep(Duration::from_secs(8 * 60)).await;
+    })
+    .await;
+    assert_eq!(stage.flag.flagged().modes, Modes::all(Mode::Queue));
+    let report = stage.migration.report();
+    assert_eq!(report.state, "completed");
+    assert!(report.canary.runs >= 7 * 60 / 5, "{}", report.canary.runs);
+    assert!(!report.canary.active);
+    // Started, six phases, completed; three are kept.
+    assert_eq!(stage.notices.newest(), 8);
+    assert_eq!(stage.notices.since(0).len(), 3);
+    let news = stage.notices.since(7);
+    assert_eq!(news[0].event, "migration.completed");
+    let json: serde_json::Value = serde_json::from_slice(&news[0].json).unwrap();
+    assert_eq!(json["event"], "migration.completed");
+    assert!(json["revision"].is_null());
+    let page = stage.metrics.render();
+    assert!(page.contains("musterd_migration_state{state=\"completed\"} 1"));
+    assert!(page.contains("musterd_migration_steps_total{event=\"migration.phase\"} 6"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_broker_is_direct_within_ten_seconds_and_two() {
+    let stage = stage(Modes::all(Mode::Dual));
+    during(&stage, async {
+        sleep(Duration::from_secs(5)).await;
+        let lost = tokio::time::Instant::now();
+        *stage.flag.silent.lock() = Some(lost);
+        let mut flag = stage.flag.follow();
+        flag.wait_for(|flagged| !flagged.modes.use_broker())
+            .await
+            .unwrap();
+        let took = lost.elapsed();
+        assert!(took > Duration::from_secs(10), "{took:?}");
+        assert!(took < Duration::from_secs(12), "{took:?}");
+        *stage.flag.silent.lock() = None;
+        sleep(Duration::from_secs(30)).await;
+    })
+    .await;
+    let report = stage.migration.report();
+    assert_eq!(report.rollback.unwrap().stage, "verified");
+    let page = stage.metrics.render();
+    assert!(page.contains("musterd_migration_rollbacks_total{rule=\"broker_away\"} 1"));
+}

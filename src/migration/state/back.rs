@@ -174,7 +174,7 @@ impl State {
     pub(super) fn go_on_after_pause(&mut self, now: Now) {
         let modes = self
             .known
-            .map_or(Modes::all(Mode::Direct), |known| known.modes);
+            .map_or_else(|| Modes::all(Mode::Direct), |known| known.modes);
         let Some(run) = &mut self.run else { return };
         run.paused = None;
         let phase = match run.plan.place(modes, run.phase) {

@@ -64,7 +64,7 @@ impl State {
 
     fn modes(&self) -> Modes {
         self.known
-            .map_or(Modes::all(Mode::Direct), |known| known.modes)
+            .map_or_else(|| Modes::all(Mode::Direct), |known| known.modes)
     }
 
     fn waits_for(&self) -> Vec<String> {

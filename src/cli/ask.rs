@@ -1,0 +1,84 @@
+//! A request to the running daemon, and its answer as JSON.
+
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{Request, body::Bytes, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::{net::TcpStream, time::timeout};
+
+/// The longest answer that is read.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+/// The longest that an answer is waited for.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(15);
+
+/// What came back.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) body: Value,
+}
+
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Sends one request to `url` and `path`; says what went wrong when there is no answer.
+pub(super) fn ask(
+    method: &str,
+    url: &str,
+    path: &str,
+    body: Option<&Value>,
+) -> Result<Answer, String> {
+    let Some(address) = url.strip_prefix("http://") else {
+        return Err(format!(
+            "\"{url}\" can't be asked: write it as http://127.0.0.1:8000"
+        ));
+    };
+    let address = address.trim_end_matches('/');
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("no thread to run on: {error}"))?;
+    let body = body.map_or_else(String::new, Value::to_string);
+    runtime.block_on(async {
+        match timeout(ANSWER_TIME_MAX, send(method, address, path, body)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(format!("{url} does not answer: {error}")),
+            Err(_) => Err(format!("{url} does not answer within {ANSWER_TIME_MAX:?}")),
+        }
+    })
+}
+
+async fn send(method: &str, address: &str, path: &str, body: String) -> Result<Answer, AnyError> {
+    let with_port = match address.rsplit_once(':') {
+        Some((_, port)) if port.parse::<u16>().is_ok() => address.to_owned(),
+        _ => format!("{address}:80"),
+    };
+    let stream = TcpStream::connect(with_port).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", address)
+        .header("content-type", "application/json")
+        .body(Full::new(Bytes::from(body)))?;
+    let answered = async {
+        let answer = sender.send_request(request).await?;
+        let status = answer.status().as_u16();
+        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX);
+        let body = body.collect().await?.to_bytes();
+        let body = serde_json::from_slice(&body)?;
+        Ok::<_, AnyError>(Answer { status, body })
+    };
+    tokio::pin!(connection);
+    tokio::pin!(answered);
+    tokio::select! {
+        biased;
+        answer = &mut answered => answer,
+        ended = &mut connection => match ended {
+            // What was read before the end may be all of it.
+            Ok(()) => answered.await,
+            Err(error) => Err(error.into()),
+        },
+    }
+}

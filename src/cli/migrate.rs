@@ -1,0 +1,178 @@
+//! `musterd migrate`: asks the running daemon about its migration, and tells it what to do.
+
+use std::{fmt::Write, process::ExitCode};
+
+use serde_json::{Value, json};
+
+use super::{FAILED, ask::ask, complain};
+use crate::{api::schema, config::Config};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// The daemon; by default where http.listen says
+    #[arg(long, global = true, value_name = "URL")]
+    url: Option<String>,
+    /// Print the daemon's answer as it came
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Show which phases a start would go through
+    Plan,
+    /// Begin with the baseline
+    Start {
+        /// Wait for `advance` at the end of each phase
+        #[arg(long)]
+        step: bool,
+        /// How long each phase lasts at least, such as 30s
+        #[arg(long, value_name = "DURATION")]
+        soak: Option<String>,
+    },
+    /// Go on to the next phase, without waiting for the rest of the soak
+    Advance,
+    /// Show where it stands
+    Status,
+    /// Back to direct
+    Rollback,
+    /// Stay in this phase
+    Pause,
+    /// Go on after a pause
+    Resume,
+}
+
+impl Command {
+    /// What is sent; none for those that only look.
+    fn body(&self) -> Option<Value> {
+        match self {
+            Self::Plan | Self::Status => None,
+            Self::Start { step, soak } => {
+                let mut body = json!({"action": "start"});
+                if *step {
+                    body["mode"] = "step".into();
+                }
+                if let Some(soak) = soak {
+                    body["soak"] = soak.as_str().into();
+                }
+                Some(body)
+            }
+            Self::Advance => Some(json!({"action": "advance"})),
+            Self::Rollback => Some(json!({"action": "rollback"})),
+            Self::Pause => Some(json!({"action": "pause"})),
+            Self::Resume => Some(json!({"action": "resume"})),
+        }
+    }
+}
+
+pub(super) fn run(arguments: &Arguments, config: &Config) -> ExitCode {
+    let listen = || format!("http://{}", super::health::reachable(&config.http.listen));
+    let url = arguments.url.clone().unwrap_or_else(listen);
+    let body = arguments.command.body();
+    let method = if body.is_some() { "POST" } else { "GET" };
+    let answer = match ask(method, &url, "/migration", body.as_ref()) {
+        Ok(answer) => answer,
+        Err(error) => return fail(&error),
+    };
+    if answer.status != 200 {
+        let detail = answer.body["detail"].as_str();
+        return fail(detail.unwrap_or("the daemon refuses without a reason"));
+    }
+    if arguments.json {
+        print(&format!("{:#}\n", answer.body));
+        return ExitCode::SUCCESS;
+    }
+    match serde_json::from_value::<schema::Migration>(answer.body) {
+        Ok(migration) if matches!(arguments.command, Command::Plan) => print(&plan(&migration)),
+        Ok(migration) => print(&status(&migration)),
+        Err(error) => return fail(&format!("an answer of another version: {error}")),
+    }
+    ExitCode::SUCCESS
+}
+
+fn fail(message: &str) -> ExitCode {
+    complain(message);
+    ExitCode::from(FAILED)
+}
+
+#[expect(clippy::print_stdout, reason = "it is what the command is for")]
+fn print(text: &str) {
+    print!("{text}");
+}
+
+fn plan(migration: &schema::Migration) -> String {
+    let mut out = String::new();
+    for phase in &migration.phases {
+        let schema::MigrationChannels {
+            events,
+            health,
+            discovery,
+        } = &phase.channels;
+        // Writing to a string can't fail.
+        let _ = writeln!(
+            out,
+            "{:<16} {:<8} {:>6}  health {health}, events {events}, discovery {discovery}",
+            phase.name, phase.state, phase.soak
+        );
+    }
+    out
+}
+
+fn status(migration: &schema::Migration) -> String {
+    let mut out = String::new();
+    let phase = migration.phase.as_deref().unwrap_or("none");
+    let _ = writeln!(out, "state     {} ({})", migration.state, migration.mode);
+    let _ = writeln!(out, "phase     {phase}");
+    for what in &migration.waits_for {
+        let _ = writeln!(out, "waits for {what}");
+    }
+    out.push_str(&plan(migration));
+    for one in &migration.baseline {
+        let p95 = value(one.p95_ms, "ms");
+        let _ = writeln!(
+            out,
+            "baseline  {:<20} p95 {p95} of {}",
+            one.name, one.samples
+        );
+    }
+    for rule in &migration.guard.rules {
+        let armed = if rule.armed { "armed" } else { "off" };
+        let (last, max) = (
+            value(rule.value, &rule.unit),
+            value(rule.threshold, &rule.unit),
+        );
+        let _ = writeln!(
+            out,
+            "guard     {:<20} {armed:<6} {last} of at most {max}",
+            rule.name
+        );
+    }
+    let canary = &migration.canary;
+    let _ = writeln!(
+        out,
+        "canary    {} runs, {} failed",
+        canary.runs, canary.failures
+    );
+    for step in &canary.steps {
+        let verdict = step.error.as_deref().unwrap_or("passed");
+        let _ = writeln!(
+            out,
+            "canary    {:<20} {verdict} ({:.1} ms)",
+            step.name, step.took_ms
+        );
+    }
+    for step in &migration.history {
+        let _ = writeln!(out, "{} {} {}", step.at, step.event, step.text);
+    }
+    out
+}
+
+fn value(value: Option<f64>, unit: &str) -> String {
+    match value {
+        None => "-".to_owned(),
+        Some(share) if unit == "share" => format!("{:.1} %", share * 100.0),
+        Some(value) => format!("{value:.1} {unit}"),
+    }
+}
