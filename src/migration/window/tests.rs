@@ -57,8 +57,10 @@ fn a_window_without_samples_begins_anew_some_time() {
 
 #[test]
 fn failures_are_a_share_of_all_requests_of_both_ways() {
-    let mut sources = Sources::default();
-    sources.failed = 100;
+    let mut sources = Sources {
+        failed: 100,
+        ..Sources::default()
+    };
     let mut window = FailureWindow::begin(0, &sources);
     sources.failed += 2;
     sources.amqp_failed += 2;

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
+    task::JoinSet,
     time::{Instant, sleep, timeout},
 };
 
@@ -37,6 +38,7 @@ struct Target {
     port: u16,
     well: Arc<AtomicBool>,
     asked: Arc<AtomicUsize>,
+    _served: JoinSet<()>,
 }
 
 impl Target {
@@ -48,11 +50,13 @@ impl Target {
             Arc::<AtomicUsize>::default(),
         );
         let (is_well, n_asked) = (Arc::clone(&well), Arc::clone(&asked));
-        tokio::spawn(async move {
+        let mut served = JoinSet::new();
+        served.spawn(async move {
+            let mut sockets = JoinSet::new();
             loop {
                 let (mut socket, _) = listener.accept().await.unwrap();
                 let (well, asked) = (Arc::clone(&is_well), Arc::clone(&n_asked));
-                tokio::spawn(async move {
+                sockets.spawn(async move {
                     let mut request = [0; 2048];
                     while socket.read(&mut request).await.is_ok_and(|n| n > 0) {
                         asked.fetch_add(1, Ordering::SeqCst);
@@ -68,7 +72,12 @@ impl Target {
                 });
             }
         });
-        Self { port, well, asked }
+        Self {
+            port,
+            well,
+            asked,
+            _served: served,
+        }
     }
 
     /// Registers so many instances that are checked here.

@@ -25,7 +25,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::{
     sync::oneshot,
-    task::JoinHandle,
+    task::JoinSet,
     time::{sleep, timeout},
 };
 
@@ -58,8 +58,8 @@ pub(super) struct Stage {
     pub(super) client: reqwest::Client,
     seen: Arc<Mutex<Vec<u64>>>,
     _subscription: Subscription,
-    stop: Option<oneshot::Sender<()>>,
-    run: Option<JoinHandle<()>>,
+    stop: oneshot::Sender<()>,
+    run: JoinSet<()>,
 }
 
 /// A daemon's configuration on free ports, with these keys besides.
@@ -118,7 +118,8 @@ impl Stage {
         let http = format!("http://{}", app.http_address().unwrap());
         let registry = app.registry().clone();
         let (stop, stopped) = oneshot::channel();
-        let run = tokio::spawn(async move {
+        let mut run = JoinSet::new();
+        run.spawn(async move {
             let asked = async {
                 let _ = stopped.await;
             };
@@ -131,15 +132,16 @@ impl Stage {
             client: reqwest::Client::new(),
             seen,
             _subscription: subscription,
-            stop: Some(stop),
-            run: Some(run),
+            stop,
+            run,
         }
     }
 
     /// Stops it in good order.
-    pub(super) async fn stop(mut self) {
-        self.stop.take().unwrap().send(()).unwrap();
-        self.run.take().unwrap().await.unwrap();
+    pub(super) async fn stop(self) {
+        let Self { stop, mut run, .. } = self;
+        stop.send(()).unwrap();
+        run.join_next().await.unwrap().unwrap();
     }
 
     /// GET /transport.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde_json::json;
-use tokio::time::sleep;
+use tokio::{task::JoinSet, time::sleep};
 
 use super::stage::{Stage, registration};
 
@@ -19,16 +19,17 @@ async fn a_hundred_flips_under_load_and_each_subscriber_has_each_event_once_and_
     stage.until_sent().await;
     let mut all = stage.listen(&["service.events.#"]).await;
     let enough = Arc::new(AtomicBool::new(false));
-    let load = {
+    let mut load = JoinSet::new();
+    {
         let (stage, enough) = (Arc::clone(&stage), Arc::clone(&enough));
-        tokio::spawn(async move {
+        load.spawn(async move {
             let mut id = 0;
             while !enough.load(Ordering::Relaxed) {
                 stage.register("load", id..id + 1).await;
                 id += 1;
             }
-        })
-    };
+        });
+    }
     let modes = ["direct", "dual", "queue"];
     for at in 0..100 {
         // Every change from one mode to another, for all channels and for one alone.
@@ -42,7 +43,7 @@ async fn a_hundred_flips_under_load_and_each_subscriber_has_each_event_once_and_
         sleep(Duration::from_millis(3)).await;
     }
     enough.store(true, Ordering::Relaxed);
-    load.await.unwrap();
+    load.join_next().await.unwrap().unwrap();
     stage.until_called().await;
     stage.set("queue").await;
     stage.register("last", 0..1).await;
@@ -67,7 +68,6 @@ async fn in_mode_queue_a_stop_delivers_what_is_left() {
         assert_eq!(asked.body(body).send().await.unwrap().status(), 200);
     }
     let newest = stage.registry.newest().0;
-    let seen = tokio::spawn(async move { all.revisions_until(newest).await });
-    stage.stop().await;
-    assert_eq!(seen.await.unwrap(), (1..=newest).collect::<Vec<_>>());
+    let ((), seen) = tokio::join!(stage.stop(), all.revisions_until(newest));
+    assert_eq!(seen, (1..=newest).collect::<Vec<_>>());
 }

@@ -207,7 +207,7 @@ impl Stage {
     /// A second of the world, with its looks; the canary flies every fifth.
     pub(super) fn second(&mut self) {
         let (wanted, _) = self.state.wants_canary();
-        if wanted && self.now.mono_ms / 1000 % 5 == 0 {
+        if wanted && (self.now.mono_ms / 1000).is_multiple_of(5) {
             self.fly(self.world.canary_passes);
         }
         for _ in 0..self.world.per_second {
