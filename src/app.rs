@@ -24,6 +24,7 @@ use crate::{
     config::{Config, ConfigError},
     health::Health,
     http::{self, Door, Rooms},
+    migration::NoticeRing,
     outbound::{Client, OutboundError},
     ports::{BrokerPages, Connections},
     registry::Registry,
@@ -147,7 +148,7 @@ impl App {
             transports: Arc::new(transports),
             metrics: metrics.clone(),
             migration,
-            notices,
+            notices: Arc::<NoticeRing>::clone(&notices),
         };
         sizes::show(&metrics, &registry);
         let door = Door::new(config.http.clone(), rooms)?;
@@ -156,7 +157,14 @@ impl App {
             let commands = Commands::new(registry.clone(), defaults(&config));
             let own = config.transport.amqp_url.is_empty();
             let connections = listening.as_ref().filter(|_| own).map(connections);
-            amqp::start(way, commands, connections, door.asker(), &mut tasks);
+            amqp::start(
+                way,
+                commands,
+                connections,
+                door.asker(),
+                notices,
+                &mut tasks,
+            );
             let clock = registry.clock();
             amqp::checks::start(way, &config, &health, &client, clock, &metrics, &mut tasks);
         }

@@ -1,16 +1,12 @@
 //! The ports, implemented with the rooms that can do what they ask.
 
-use bytes::Bytes;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-
 use super::transport::TransportPort;
 use crate::{
-    api::{CheckReport, Discover, HealthReport, ProbeOutcome, Ready, WatcherDraft, WatcherShape},
+    api::{CheckReport, HealthReport, ProbeOutcome, Ready, WatcherDraft, WatcherShape},
     broker::Broker,
     health::{self, Health},
-    http::Asker,
     model::Cursor,
-    ports::{Boxed, Connections, DirectAnswers, Probes, Readiness, WatcherError, Watchers},
+    ports::{Boxed, Connections, Probes, Readiness, WatcherError, Watchers},
     registry::Registry,
     transport::{Start, TransportError, WatcherInfo, Webhooks},
 };
@@ -121,24 +117,6 @@ impl Readiness for ReadyPort {
             ),
         };
         vec![registry, self.transports.ready()]
-    }
-}
-
-/// The direct way's answers, by our own routes.
-#[derive(Debug)]
-pub(super) struct AskedDirectly(pub(super) Asker);
-
-impl DirectAnswers for AskedDirectly {
-    fn discover<'a>(&'a self, name: &'a str, wanted: &'a Discover) -> Boxed<'a, Option<Bytes>> {
-        let name = utf8_percent_encode(name, NON_ALPHANUMERIC);
-        let path = format!("/services/discover/{name}?{}", wanted.to_query());
-        Box::pin(async move { self.0.get(&path).await })
-    }
-
-    fn instance<'a>(&'a self, id: &'a str) -> Boxed<'a, Option<Bytes>> {
-        let id = utf8_percent_encode(id, NON_ALPHANUMERIC);
-        let path = format!("/services/{id}");
-        Box::pin(async move { self.0.get(&path).await })
     }
 }
 

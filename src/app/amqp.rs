@@ -1,18 +1,20 @@
 //! The way over a broker, built and started.
 
 pub(super) mod checks;
+mod direct;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{AppError, adapters::AskedDirectly};
+use self::direct::AskedDirectly;
+use super::AppError;
 use crate::{
     broker::Listening,
     commands::Commands,
     config::Config,
     http::Asker,
-    ports::Connections,
+    ports::{Connections, Notices},
     registry::Registry,
     tasks::{Stage, Tasks},
     transport::{
@@ -78,14 +80,17 @@ pub(super) async fn ask(way: &Way, queue: &'static str, body: &[u8]) -> Result<B
 }
 
 /// Starts it; `asker` is the direct way that answers are compared with, `connections` are those of the
-/// embedded broker where that is the one.
+/// embedded broker where that is the one, and `notices` leave like events.
 pub(super) fn start(
     way: &Way,
     commands: Commands,
     connections: Option<Arc<dyn Connections>>,
     asker: Asker,
+    notices: Arc<dyn Notices>,
     tasks: &mut Tasks,
 ) {
+    let teller = way.clone();
+    tasks.spawn(Stage::Carrier, "notices", |stop| teller.tell(notices, stop));
     let desk = Desk {
         commands,
         connections,

@@ -12,7 +12,7 @@ use crate::{
     config::Config,
     http::Asker,
     model::Modes,
-    ports::{Connections, FlagError},
+    ports::{Connections, FlagError, Notices},
     registry::Registry,
     tasks::Tasks,
     transport::{DirectMetrics, Flag},
@@ -64,6 +64,7 @@ pub(super) fn start(
     _: Commands,
     _: Option<Arc<dyn Connections>>,
     _: Asker,
+    _: Arc<dyn Notices>,
     _: &mut Tasks,
 ) {
     match *way {}

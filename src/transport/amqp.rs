@@ -13,6 +13,7 @@ mod error;
 mod gate;
 mod link;
 mod names;
+mod notices;
 mod prober;
 mod session;
 mod tail;

@@ -49,6 +49,7 @@ pub(crate) struct Rabbit {
     addr: SocketAddr,
     node: String,
     epmd_port: u16,
+    dist_port: u16,
 }
 
 impl Rabbit {
@@ -128,6 +129,14 @@ impl Rabbit {
         signal("-KILL", &self.pid().to_string());
     }
 
+    /// Starts it again after [`Rabbit::kill`], on the same port and with what it had on disk.
+    pub(crate) fn restart(&mut self) {
+        self.reap();
+        let _stale = fs::remove_file(self.dir.join("pid"));
+        self.guardian = Some(self.guard(std::process::id()));
+        self.wait_until_it_answers();
+    }
+
     fn start(dir: PathBuf, owner: u32) -> Self {
         assert!(
             Path::new(SERVER).exists(),
@@ -146,26 +155,39 @@ impl Rabbit {
         fs::write(dir.join("enabled_plugins"), "[].").expect("the node's plugins");
         fs::write(dir.join("address"), format!("{port} {epmd_port} {node}"))
             .expect("the node's address");
-        let guardian = environment(&mut Command::new("sh"), &dir, &node, epmd_port, port)
-            .env("RABBITMQ_DIST_PORT", dist_port.to_string())
-            .env("OWNER", owner.to_string())
-            .env("SERVER", SERVER)
-            .args(["-c", GUARDIAN])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()
-            .expect("sh runs");
-        let rabbit = Self {
+        let mut rabbit = Self {
             addr: loopback(port),
             dir,
-            guardian: Some(guardian),
+            guardian: None,
             node,
             epmd_port,
+            dist_port,
         };
+        rabbit.guardian = Some(rabbit.guard(owner));
         rabbit.wait_until_it_answers();
         rabbit
+    }
+
+    /// The process that starts the node and ends with it, or with `owner`.
+    fn guard(&self, owner: u32) -> Child {
+        let (epmd_port, port) = (self.epmd_port, self.addr.port());
+        environment(
+            &mut Command::new("sh"),
+            &self.dir,
+            &self.node,
+            epmd_port,
+            port,
+        )
+        .env("RABBITMQ_DIST_PORT", self.dist_port.to_string())
+        .env("OWNER", owner.to_string())
+        .env("SERVER", SERVER)
+        .args(["-c", GUARDIAN])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .expect("sh runs")
     }
 
     fn join(dir: PathBuf) -> Self {
@@ -182,6 +204,7 @@ impl Rabbit {
             guardian: None,
             node: node.to_owned(),
             epmd_port: epmd_port.parse().expect("a port"),
+            dist_port: 0,
             dir,
         }
     }
@@ -200,10 +223,11 @@ impl Rabbit {
     }
 }
 
-impl Drop for Rabbit {
-    fn drop(&mut self) {
+impl Rabbit {
+    /// Ends the node and its guardian; false when they are not this value's to end.
+    fn reap(&mut self) -> bool {
         let Some(mut guardian) = self.guardian.take() else {
-            return;
+            return false;
         };
         let pid = fs::read_to_string(self.dir.join("pid")).unwrap_or_default();
         signal("-KILL", &format!("-{}", guardian.id()));
@@ -215,7 +239,15 @@ impl Drop for Rabbit {
         {
             sleep(Duration::from_millis(20));
         }
-        let _removed = fs::remove_dir_all(&self.dir);
+        true
+    }
+}
+
+impl Drop for Rabbit {
+    fn drop(&mut self) {
+        if self.reap() {
+            let _removed = fs::remove_dir_all(&self.dir);
+        }
     }
 }
 

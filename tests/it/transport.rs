@@ -1,6 +1,7 @@
 //! The transport over a real broker: `BROKER_UNDER_TEST` says which, embedded by default.
 
 mod commands;
+mod disruption;
 mod events;
 mod faults;
 mod health;

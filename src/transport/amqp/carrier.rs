@@ -11,14 +11,14 @@ use super::{
     commands::{Answering, Desk},
     consumer::Consuming,
     gate::{Gate, GatedFeed},
-    names,
+    names, notices,
     tail::Listener,
     topics::Topics,
 };
 use crate::{
     api::{BrokerReport, ChannelReport},
     model::{Channel, Cursor, EventKind, Modes},
-    ports::{FlagError, Flagged},
+    ports::{FlagError, Flagged, Notices},
     registry::Registry,
     transport::{
         Config, Direct, DirectMetrics, Filter, Flag, LogFeed, Policy, Relay, Start, Subscriber,
@@ -226,6 +226,11 @@ impl Carrier {
             }
         };
         timeout(max, settled).await.is_ok()
+    }
+
+    /// Passes notices on under their own names, until told to stop.
+    pub async fn tell(self, notices: Arc<dyn Notices>, stop: CancellationToken) {
+        notices::run(self.inner.link.clone(), notices, stop).await;
     }
 
     /// Runs until told to stop: then what has still to leave leaves, for as long as `transport.drain`
