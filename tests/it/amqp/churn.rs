@@ -3,7 +3,6 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread::scope;
-use std::time::Duration;
 
 use super::client::{Client, Login};
 use super::codec::frames;
