@@ -8,9 +8,9 @@ use lapin::options::{
     QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Connection, ConnectionProperties, ExchangeKind};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer, ExchangeKind};
 use musterd::broker::{Broker, Config};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 const HEADER: &str = "x-musterd-connection";
 
@@ -25,6 +25,32 @@ fn lie() -> BasicProperties {
     BasicProperties::default().with_headers(headers)
 }
 
+/// Declares a command queue that the exchange knows too.
+async fn declare(channel: &Channel, queue: &str) {
+    let options = QueueDeclareOptions::default();
+    let declared = channel.queue_declare(queue.into(), options, FieldTable::default());
+    declared.await.unwrap();
+    let (options, none) = (QueueBindOptions::default(), FieldTable::default());
+    let bound = channel.queue_bind(queue.into(), "musterd".into(), queue.into(), options, none);
+    bound.await.unwrap();
+}
+
+/// Sends a command whose stamp is a lie, by this exchange.
+async fn send(channel: &Channel, exchange: &str, queue: &str) {
+    let options = BasicPublishOptions::default();
+    let sent = channel.basic_publish(exchange.into(), queue.into(), options, b"{}", lie());
+    sent.await.unwrap();
+}
+
+/// The stamp of the next command.
+async fn stamp(deliveries: &mut Consumer) -> u64 {
+    let next = tokio::time::timeout(Duration::from_secs(10), deliveries.next());
+    let delivery = next.await.expect("a command in time").unwrap().unwrap();
+    let headers = delivery.properties.headers().clone().unwrap();
+    let stamp = headers.inner().get(HEADER).unwrap().as_long_string();
+    stamp.unwrap().to_string().parse().unwrap()
+}
+
 #[tokio::test]
 async fn commands_carry_their_connection_and_its_end_is_told() {
     let config = Config {
@@ -34,8 +60,8 @@ async fn commands_carry_their_connection_and_its_end_is_told() {
     let listening = Broker::bind(config).await.unwrap();
     let (broker, address) = (listening.broker(), listening.address().unwrap());
     let mut closed = broker.closed_connections().expect("the only listener");
-    let stop = CancellationToken::new();
-    let serving = tokio::spawn(listening.serve(stop.clone()));
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    tasks.spawn(listening.serve(stop.clone()));
     let login = broker.internal_login();
     let url = format!("amqp://{}:{}@{address}/%2f", login.user, login.password);
 
@@ -45,62 +71,28 @@ async fn commands_carry_their_connection_and_its_end_is_told() {
         durable: true,
         ..ExchangeDeclareOptions::default()
     };
-    channel
-        .exchange_declare(
-            "musterd".into(),
-            ExchangeKind::Topic,
-            durable,
-            FieldTable::default(),
-        )
-        .await
-        .unwrap();
-    let queues = [
-        "service.register",
-        "service.deregister",
-        "service.heartbeat",
-        "service.discover",
-    ];
+    let (kind, none) = (ExchangeKind::Topic, FieldTable::default());
+    let declared = channel.exchange_declare("musterd".into(), kind, durable, none);
+    declared.await.unwrap();
     let sender = connect(&format!("amqp://guest:guest@{address}/%2f")).await;
     let commands = sender.create_channel().await.unwrap();
     let mut origins = Vec::new();
-    for queue in queues {
-        let options = QueueDeclareOptions::default();
-        channel
-            .queue_declare(queue.into(), options, FieldTable::default())
-            .await
-            .unwrap();
-        let (options, none) = (QueueBindOptions::default(), FieldTable::default());
-        channel
-            .queue_bind(queue.into(), "musterd".into(), queue.into(), options, none)
-            .await
-            .unwrap();
+    for word in ["register", "deregister", "heartbeat", "discover"] {
+        let queue = format!("service.{word}");
+        declare(&channel, &queue).await;
         let no_ack = BasicConsumeOptions {
             no_ack: true,
             ..BasicConsumeOptions::default()
         };
-        let mut deliveries = channel
-            .basic_consume(queue.into(), "".into(), no_ack, FieldTable::default())
-            .await
-            .unwrap();
+        let none = FieldTable::default();
+        let consumer = channel.basic_consume(queue.as_str().into(), "".into(), no_ack, none);
+        let mut deliveries = consumer.await.unwrap();
         for exchange in ["", "musterd"] {
-            let options = BasicPublishOptions::default();
-            commands
-                .basic_publish(exchange.into(), queue.into(), options, b"{}", lie())
-                .await
-                .unwrap();
-            let delivery = deliveries.next().await.unwrap().unwrap();
-            let headers = delivery.properties.headers().clone().unwrap();
-            let stamp = headers
-                .inner()
-                .get(HEADER)
-                .unwrap()
-                .as_long_string()
-                .unwrap()
-                .to_string();
-            origins.push(stamp.parse().unwrap());
+            send(&commands, exchange, &queue).await;
+            origins.push(stamp(&mut deliveries).await);
         }
     }
-    let origin: u64 = origins[0];
+    let origin = origins[0];
     assert!(
         origin != 1 && origins.iter().all(|other| *other == origin),
         "{origins:?}"
@@ -112,5 +104,6 @@ async fn commands_carry_their_connection_and_its_end_is_told() {
     assert_eq!(told.unwrap(), Some(origin));
     assert!(!broker.is_connected(origin), "told of before it had gone");
     stop.cancel();
-    serving.await.unwrap();
+    tasks.close();
+    tasks.wait().await;
 }

@@ -8,7 +8,7 @@ use musterd::broker::auth::config::{PermissionConfig, UserConfig, Users};
 use musterd::broker::tls::UserFrom;
 use musterd::broker::{Broker, Config};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::clients::from_setup;
 
@@ -65,7 +65,8 @@ async fn pika_comes_in_by_password_and_by_certificate() {
     let listening = Broker::bind(configuration(folder.path())).await.unwrap();
     let port = listening.tls_address().unwrap().port();
     let stop = CancellationToken::new();
-    let serving = tokio::spawn(listening.serve(stop.clone()));
+    let tasks = TaskTracker::new();
+    tasks.spawn(listening.serve(stop.clone()));
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/amqp/clients/tls.py");
     let mut command = Command::new(from_setup("python/bin/python"));
     command.arg(script).arg(port.to_string()).arg(folder.path());
@@ -80,5 +81,6 @@ async fn pika_comes_in_by_password_and_by_certificate() {
         "steps done:\n{stdout}\n{stderr}"
     );
     stop.cancel();
-    serving.await.unwrap();
+    tasks.close();
+    tasks.wait().await;
 }
