@@ -116,21 +116,14 @@ fn told(answered: &Answered) -> (u16, Vec<(String, String)>, Value, bool) {
     (answered.status.as_u16(), headers, json, compressed)
 }
 
-/// The same requests in the same order, to a door that answers quickly and, as if they came from a
-/// page, to one that asks its router.
-#[tokio::test(start_paused = true)]
-async fn nobody_can_tell_which_way_an_answer_came() {
-    let config = || Config {
-        body_max: bytesize::ByteSize::kib(2),
-        ..Config::default()
-    };
-    let (quick, routed) = (Api::with(config()), Api::with(config()));
+/// Right ones, wrong ones, and the same again.
+fn requests() -> Vec<(&'static str, &'static str, String)> {
     let instance = |id: &str, port: u32| {
         let metadata = "x".repeat(1500);
         json!({"service_id": id, "service_name": "web", "host": "h", "port": port, "odd": 1, "metadata": {"k": metadata}})
             .to_string()
     };
-    let requests = [
+    vec![
         ("GET", "/services/discover/web", String::new()),
         ("POST", "/services/web-1/heartbeat", String::new()),
         ("POST", "/services/register", instance("web-1", 80)),
@@ -175,8 +168,19 @@ async fn nobody_can_tell_which_way_an_answer_came() {
             String::new(),
         ),
         ("GET", "/services/discover/unknown", String::new()),
-    ];
-    for (method, path, body) in requests {
+    ]
+}
+
+/// The same requests in the same order, to a door that answers quickly and, as if they came from a
+/// page, to one that asks its router.
+#[tokio::test(start_paused = true)]
+async fn nobody_can_tell_which_way_an_answer_came() {
+    let config = || Config {
+        body_max: bytesize::ByteSize::kib(2),
+        ..Config::default()
+    };
+    let (quick, routed) = (Api::with(config()), Api::with(config()));
+    for (method, path, body) in requests() {
         for encoding in ["identity", "gzip"] {
             let encoding = ("accept-encoding", encoding);
             let page = ("origin", "https://ops.example.com");
