@@ -363,6 +363,10 @@ impl Shared {
 
     fn off(&self) {
         *self.heard.lock() = None;
+        // Nobody waits for an answer any more; what was not answered is sent again.
+        for owed in self.owed.lock().iter() {
+            *owed.0.lock() = None;
+        }
         let since = self.clock.now().wall;
         self.state.send_if_modified(|state| {
             let on = !matches!(state, State::Off { .. });

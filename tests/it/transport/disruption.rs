@@ -273,15 +273,29 @@ async fn everybody(stage: &Stage, seen: &Arc<Seen>, url: &str) -> JoinSet<()> {
         tasks.spawn(stream(stage.http.clone(), Arc::clone(seen), number));
     }
     for number in 0..SUBSCRIBERS {
-        let queue = format!("subscriber-{number}");
         tasks.spawn(subscriber(url.to_owned(), Arc::clone(seen), number));
-        drop(queue);
     }
     for number in 0..DISCOVERERS {
         tasks.spawn(discoverer(stage.http.clone(), Arc::clone(seen), number));
     }
+    until_all_watch(stage).await;
     tasks.spawn(services(stage.http.clone(), Arc::clone(seen)));
     tasks
+}
+
+/// Whoever comes after the first change has it in its snapshot.
+async fn until_all_watch(stage: &Stage) {
+    let wanted = format!("musterd_watchers{{kind=\"sse\"}} {WATCHERS}\n");
+    let all = timeout(PATIENCE, async {
+        loop {
+            let page = stage.client.get(format!("{}/metrics", stage.http)).send();
+            if page.await.unwrap().text().await.unwrap().contains(&wanted) {
+                return;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    });
+    all.await.expect("every stream is open");
 }
 
 /// Waits until every subscriber has every event, each once and in order where that is promised.
