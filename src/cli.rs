@@ -4,6 +4,7 @@ mod ask;
 mod health;
 mod migrate;
 mod prober;
+mod transport;
 
 use std::{io, path::PathBuf, process::ExitCode};
 
@@ -45,6 +46,8 @@ enum Command {
     Health(health::Arguments),
     /// Ask the running daemon about its migration to the broker, and tell it what to do
     Migrate(migrate::Arguments),
+    /// Show which way each channel of the running daemon goes, or change it
+    Transport(transport::Arguments),
     /// Probe what daemons ask over AMQP, for as long as it runs
     Prober(prober::Arguments),
     /// Read the configuration, report every fault and stop
@@ -77,6 +80,7 @@ pub fn run() -> ExitCode {
     match arguments.command {
         None | Some(Command::Serve) => serve(&sources, config),
         Some(Command::Health(arguments)) => health::run(&arguments, &config),
+        Some(Command::Transport(arguments)) => transport::run(&arguments, &config),
         Some(Command::Migrate(arguments)) => migrate::run(&arguments, &config),
         Some(Command::Prober(arguments)) => prober::run(arguments, config),
         Some(Command::CheckConfig) => match app::check(&config) {

@@ -1,12 +1,15 @@
 //! A request to the running daemon, and its answer as JSON.
 
-use std::time::Duration;
+use std::{process::ExitCode, time::Duration};
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Request, body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::{net::TcpStream, time::timeout};
+
+use super::{FAILED, complain};
 
 /// The longest answer that is read.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
@@ -47,6 +50,43 @@ pub(super) fn ask(
             Err(_) => Err(format!("{url} does not answer within {ANSWER_TIME_MAX:?}")),
         }
     })
+}
+
+/// Prints what came back: as it came, or in words; or says why it was refused.
+pub(super) fn tell<T: DeserializeOwned>(
+    answer: Result<Answer, String>,
+    as_json: bool,
+    words: impl Fn(&T) -> String,
+) -> ExitCode {
+    let told = answer.and_then(|answer| {
+        if answer.status != 200 {
+            let detail = answer.body["detail"].as_str();
+            return Err(detail
+                .unwrap_or("the daemon refuses without a reason")
+                .to_owned());
+        }
+        if as_json {
+            return Ok(format!("{:#}\n", answer.body));
+        }
+        let read = serde_json::from_value(answer.body);
+        read.map(|read| words(&read))
+            .map_err(|error| format!("an answer of another version: {error}"))
+    });
+    match told {
+        Ok(text) => {
+            print(&text);
+            ExitCode::SUCCESS
+        }
+        Err(message) => {
+            complain(&message);
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "it is what the command is for")]
+fn print(text: &str) {
+    print!("{text}");
 }
 
 async fn send(method: &str, address: &str, path: &str, body: String) -> Result<Answer, AnyError> {

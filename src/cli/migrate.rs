@@ -4,7 +4,7 @@ use std::{fmt::Write, process::ExitCode};
 
 use serde_json::{Value, json};
 
-use super::{FAILED, ask::ask, complain};
+use super::ask::{ask, tell};
 use crate::{api::schema, config::Config};
 
 #[derive(Debug, clap::Args)]
@@ -72,34 +72,12 @@ pub(super) fn run(arguments: &Arguments, config: &Config) -> ExitCode {
     let url = arguments.url.clone().unwrap_or_else(listen);
     let body = arguments.command.body();
     let method = if body.is_some() { "POST" } else { "GET" };
-    let answer = match ask(method, &url, "/migration", body.as_ref()) {
-        Ok(answer) => answer,
-        Err(error) => return fail(&error),
+    let answer = ask(method, &url, "/migration", body.as_ref());
+    let shown = match arguments.command {
+        Command::Plan => plan,
+        _ => status,
     };
-    if answer.status != 200 {
-        let detail = answer.body["detail"].as_str();
-        return fail(detail.unwrap_or("the daemon refuses without a reason"));
-    }
-    if arguments.json {
-        print(&format!("{:#}\n", answer.body));
-        return ExitCode::SUCCESS;
-    }
-    match serde_json::from_value::<schema::Migration>(answer.body) {
-        Ok(migration) if matches!(arguments.command, Command::Plan) => print(&plan(&migration)),
-        Ok(migration) => print(&status(&migration)),
-        Err(error) => return fail(&format!("an answer of another version: {error}")),
-    }
-    ExitCode::SUCCESS
-}
-
-fn fail(message: &str) -> ExitCode {
-    complain(message);
-    ExitCode::from(FAILED)
-}
-
-#[expect(clippy::print_stdout, reason = "it is what the command is for")]
-fn print(text: &str) {
-    print!("{text}");
+    tell(answer, arguments.json, shown)
 }
 
 fn plan(migration: &schema::Migration) -> String {

@@ -264,3 +264,52 @@ fn the_health_command_tells_whether_the_daemon_answers() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stderr).unwrap().contains(&address));
 }
+
+#[test]
+fn the_flag_is_shown_and_changed_by_a_command() {
+    let daemon = Daemon::start(&[]);
+    let run = |arguments: &[&str]| {
+        let url = ["transport", "--url", &daemon.url];
+        let output = musterd(&[&url, arguments].concat()).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).unwrap())
+    };
+    let (code, shown) = run(&[]);
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(shown.contains("events     dual"), "{shown}");
+    let (code, shown) = run(&["set", "queue", "--channel", "health"]);
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(shown.contains("health     queue"), "{shown}");
+    let (code, shown) = run(&["set", "direct", "--json"]);
+    assert_eq!(code, Some(0), "{shown}");
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(shown["channels"]["health"]["mode"], "direct");
+    assert_eq!(run(&["set", "both"]).0, Some(2));
+}
+
+#[test]
+fn without_a_broker_everything_is_direct_and_another_mode_is_a_fault() {
+    let daemon = Daemon::start(&["--set", "broker.listen="]);
+    let output = musterd(&["transport", "--url", &daemon.url, "set", "dual"]);
+    let output = { output }.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("no broker"), "{told}");
+    let faulty = musterd(&[
+        "--set",
+        "broker.listen=",
+        "--set",
+        "transport.events=queue",
+        "--set",
+        "transport.direct=off",
+        "check-config",
+    ])
+    .output()
+    .unwrap();
+    assert_eq!(faulty.status.code(), Some(2));
+    let told = String::from_utf8(faulty.stderr).unwrap();
+    assert!(
+        told.contains("transport.events") && told.contains("transport.direct"),
+        "{told}"
+    );
+}
