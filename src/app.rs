@@ -117,10 +117,8 @@ impl App {
         let registry = Registry::new(config.registry);
         let client = Client::new(&config.outbound, &metrics)?;
         let direct = DirectMetrics::new(&metrics);
-        let flag = Flag::new(
-            config.transport.modes(config.has_broker()),
-            registry.clone(),
-        );
+        let modes = config.transport.modes(config.has_broker());
+        let flag = Flag::new(modes, registry.clone());
         let (callbacks, webhooks) = subscribers(&config, &registry, &flag, &client, &direct);
         let health = Health::new(config.health, registry.clone(), client.clone(), &metrics);
         let mut tasks = Tasks::default();
@@ -155,8 +153,7 @@ impl App {
         let http_address = open(&config, &door, &mut tasks).await?;
         if let Some(way) = &way {
             let commands = Commands::new(registry.clone(), defaults(&config));
-            let own = config.transport.amqp_url.is_empty();
-            let connections = listening.as_ref().filter(|_| own).map(connections);
+            let connections = connections(&config, listening.as_ref());
             amqp::start(
                 way,
                 commands,
@@ -171,10 +168,7 @@ impl App {
         let amqp_address = listening.and_then(|broker| serve_broker(broker, &registry, &mut tasks));
         tasks.spawn(Stage::Source, "leases", |stop| registry.clone().run(stop));
         tasks.spawn(Stage::Source, "health", |stop| health.run(stop));
-        tasks.spawn(Stage::Carrier, "callbacks", |stop| {
-            callbacks.clone().run(stop)
-        });
-        tasks.spawn(Stage::Carrier, "webhooks", |stop| webhooks.run(stop));
+        tell_subscribers(&callbacks, webhooks, &mut tasks);
         tasks.spawn(Stage::Sink, "outbound", |stop| client.run(stop));
         shut_doors(&config);
         Ok(Self {
@@ -311,6 +305,12 @@ fn subscribers(
     (callbacks, webhooks)
 }
 
+fn tell_subscribers(callbacks: &Callbacks, webhooks: Webhooks, tasks: &mut Tasks) {
+    let callbacks = callbacks.clone();
+    tasks.spawn(Stage::Carrier, "callbacks", |stop| callbacks.run(stop));
+    tasks.spawn(Stage::Carrier, "webhooks", |stop| webhooks.run(stop));
+}
+
 fn defaults(config: &Config) -> Defaults {
     Defaults {
         ttl: config.registry.ttl_default,
@@ -367,8 +367,10 @@ fn show_broker(
     Arc::new(BrokerPort { broker, sampler })
 }
 
-fn connections(of: &Listening) -> Arc<dyn Connections> {
-    Arc::new(BrokerConnections(of.broker()))
+/// The connections on which leases may hang: none where commands come by another broker.
+fn connections(config: &Config, own: Option<&Listening>) -> Option<Arc<dyn Connections>> {
+    let own = own.filter(|_| config.transport.amqp_url.is_empty())?;
+    Some(Arc::new(BrokerConnections(own.broker())))
 }
 
 fn serve_broker(

@@ -83,7 +83,9 @@ fn change(mode: Mode, channel: Option<Channel>) -> Value {
 fn shown(transport: &schema::Transport) -> String {
     let mut out = String::new();
     for (name, channel) in &transport.channels {
-        let lag = channel.lag.map_or("-".to_owned(), |lag| lag.to_string());
+        let lag = channel
+            .lag
+            .map_or_else(|| "-".to_owned(), |lag| lag.to_string());
         // Writing to a string can't fail.
         let _ = writeln!(
             out,
