@@ -134,7 +134,9 @@ fn backlogs(options: &Options) -> bool {
     let rabbit = Rabbit::private();
     let external = Daemon::on(rabbit.addr());
     // The first connection declares the exchange.
-    [&embedded, &external].map(|daemon| daemon.settle("queue"));
+    for daemon in [&embedded, &external] {
+        daemon.settle("queue");
+    }
     let count = options.backlog;
     let mut runs = [Vec::new(), Vec::new(), Vec::new(), Vec::new()];
     for _ in 0..options.pairs {
