@@ -27,6 +27,9 @@ use crate::{
 
 /// How long a change of the flag may wait for the broker.
 const CHANGE_MAX: Duration = Duration::from_millis(4_500);
+/// How many windows of events are taken from the log at once: only at the end of them is the way to the
+/// broker empty for a moment.
+const WINDOWS: usize = 4;
 
 /// A cheap handle to the way over the broker.
 #[derive(Clone, Debug)]
@@ -278,7 +281,8 @@ impl Inner {
         };
         // Nobody changes it.
         let (_, filter) = watch::channel(filter);
-        let feed = LogFeed::new(self.registry.clone(), filter).in_batches(self.config.amqp.window);
+        let feed = LogFeed::new(self.registry.clone(), filter)
+            .in_batches(self.config.amqp.window * WINDOWS);
         let gate = Gate::new(channel, self.flag.follow(), &self.link, &self.tail);
         let topics = Topics::new(
             channel,

@@ -84,8 +84,8 @@ impl Taker for Answering {
             return Ok(());
         };
         // The registry has taken them all.
-        let acked = last.acker.ack(BasicAckOptions { multiple: true });
-        acked.await.map(drop).map_err(AmqpError::at("basic.ack"))
+        let acked = channel.basic_ack(last.delivery_tag, BasicAckOptions { multiple: true });
+        acked.await.map_err(AmqpError::at("basic.ack"))
     }
 }
 

@@ -1,7 +1,7 @@
 //! When changes may leave over the broker: its mode wants it, the connection is there, and whoever
 //! listens on our behalf listens.
 
-use tokio::sync::watch;
+use tokio::{sync::watch, task::yield_now};
 
 use super::{Link, State, Tail};
 use crate::{
@@ -100,9 +100,12 @@ impl Feed for GatedFeed {
         if !self.open {
             return self.gate.changed().await;
         }
-        tokio::select! {
+        let more = tokio::select! {
             more = self.feed.changed() => more,
             more = self.gate.changed() => more,
-        }
+        };
+        // Requests that wait are answered first, and what they change leaves together.
+        yield_now().await;
+        more
     }
 }

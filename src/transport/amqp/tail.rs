@@ -26,6 +26,9 @@ use crate::{
 
 /// The most messages that wait for us at the broker: what is lost beyond is told by those that follow.
 const QUEUE_LENGTH_MAX: u32 = 65_536;
+/// How often all that may be unacknowledged is acknowledged while it is taken: an ack for each message
+/// would cost as much as the message.
+const ACKS_PER_PREFETCH: u16 = 4;
 /// How long to wait after the broker refused us, before the next attempt.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
@@ -86,21 +89,30 @@ impl Tail {
 
     async fn listen(&self, listener: &Listener, session: &Session) -> Result<(), AmqpError> {
         let channel = session.channel().await?;
-        let mut consumer = consume(&channel, listener.link.config().prefetch).await?;
+        let prefetch = listener.link.config().prefetch;
+        let mut consumer = consume(&channel, prefetch).await?;
         // What was confirmed before we listened does not come any more.
         let mut heard = listener.sender.lock().cursor().revision;
         listener.horizon.raise(heard);
         self.bound.send_replace(session.number());
+        let mut unacked = 0;
         while let Some(first) = consumer.next().await {
             let mut last = first.map_err(AmqpError::at("consuming"))?;
             listener.take(&last, &mut heard);
+            unacked += 1;
             while let Some(Some(next)) = consumer.next().now_or_never() {
                 last = next.map_err(AmqpError::at("consuming"))?;
                 listener.take(&last, &mut heard);
+                unacked += 1;
             }
             listener.horizon.raise(heard);
-            let acked = last.acker.ack(BasicAckOptions { multiple: true });
-            acked.await.map_err(AmqpError::at("basic.ack"))?;
+            // Nobody waits for these acks: they only keep the broker sending.
+            if unacked >= prefetch.div_ceil(ACKS_PER_PREFETCH) {
+                let acked =
+                    channel.basic_ack(last.delivery_tag, BasicAckOptions { multiple: true });
+                acked.await.map_err(AmqpError::at("basic.ack"))?;
+                unacked = 0;
+            }
         }
         Ok(())
     }

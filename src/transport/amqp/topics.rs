@@ -93,26 +93,31 @@ impl Topics {
         Ok(self.open.insert(Open { number, channel }).channel.clone())
     }
 
-    /// Sends letters, all at once and in order, and calls `arrived` for each that is confirmed, in
-    /// order, up to the first that is not.
+    /// Sends letters in order, as many ahead of their confirms as the window allows, and calls `arrived`
+    /// for each that is confirmed, in order, up to the first that is not.
     async fn send(
         &mut self,
-        letters: Vec<Letter>,
+        letters: impl Iterator<Item = Letter> + Send,
         mut arrived: impl FnMut(usize) + Send,
     ) -> Result<(), AmqpFailure> {
         let session = self.link.session().ok_or(AmqpError::NotConnected)?;
         let channel = self.channel(&session).await?;
-        let n_letters = letters.len();
+        let mut letters = letters.fuse();
         let mut confirms = FuturesOrdered::new();
-        for letter in letters {
-            confirms.push_back(publish(channel.clone(), letter));
-        }
-        self.owed.sent();
-        for at in 0..n_letters {
+        for at in 0.. {
+            // Each is written while those before it are on their way.
+            let ahead = self.window - confirms.len();
+            let next = letters.by_ref().take(ahead);
+            confirms.extend(next.map(|letter| publish(&channel, letter)));
+            if confirms.is_empty() {
+                break;
+            }
+            self.owed.sent();
             let confirmed = tokio::time::timeout(self.answer_timeout, confirms.next());
             let confirmed = tokio::select! {
-                () = session.gone().cancelled() => return Err(AmqpError::NotConnected.into()),
+                biased;
                 confirmed = confirmed => confirmed,
+                () = session.gone().cancelled() => return Err(AmqpError::NotConnected.into()),
             };
             let Ok(Some(confirmed)) = confirmed else {
                 self.open = None;
@@ -131,30 +136,8 @@ impl Topics {
                 Confirmation::Nack(None) => return Err(AmqpFailure::Nacked),
                 Confirmation::NotRequested => return Err(AmqpFailure::Nacked),
             }
-            if at + 1 < n_letters {
-                self.owed.sent();
-            }
         }
         Ok(())
-    }
-
-    fn letter(&self, event: &Event) -> Option<Letter> {
-        let message = Message::event(event, &self.clock);
-        let (key, id) = match self.way {
-            Way::Health => (names::health_key(event)?, format!("{}-h", message.delivery)),
-            Way::Events | Way::Discovery => (names::event_key(event), message.delivery),
-        };
-        let service_name = event.service_name.as_ref().map(|name| name.as_str());
-        let service_id = event.service_id.as_ref().map(|id| id.as_str());
-        let mut headers = headers(service_name, service_id);
-        let revision = i64::try_from(event.revision.0).unwrap_or(i64::MAX);
-        headers.insert("revision".into(), AMQPValue::LongLongInt(revision));
-        // A routing key has 255 bytes at most; names have 200.
-        Some(Letter {
-            key,
-            body: message.body,
-            properties: properties(id, message.kind, event.timestamp, headers),
-        })
     }
 
     /// The state of one service, which may have no instance any more.
@@ -199,10 +182,10 @@ impl Topics {
             if letters.is_empty() {
                 break;
             }
-            self.send(letters, |_| ()).await?;
+            self.send(letters.into_iter(), |_| ()).await?;
         }
-        self.send(vec![self.routes_letter(snapshot)], |_| ())
-            .await?;
+        let routes = std::iter::once(self.routes_letter(snapshot));
+        self.send(routes, |_| ()).await?;
         self.told = present;
         Ok(())
     }
@@ -227,7 +210,7 @@ enum AmqpFailure {
     Returned(String),
 }
 
-async fn publish(channel: Channel, letter: Letter) -> lapin::Result<Confirmation> {
+async fn publish(channel: &Channel, letter: Letter) -> lapin::Result<Confirmation> {
     let sent = channel.basic_publish(
         names::EXCHANGE.into(),
         letter.key.into(),
@@ -236,6 +219,30 @@ async fn publish(channel: Channel, letter: Letter) -> lapin::Result<Confirmation
         letter.properties,
     );
     sent.await?.await
+}
+
+/// What tells of an event on this channel, if anything does.
+fn letter(way: Way, event: &Event, clock: &Clock) -> Option<Letter> {
+    let key = match way {
+        Way::Health => names::health_key(event)?,
+        Way::Events | Way::Discovery => names::event_key(event),
+    };
+    let message = Message::event(event, clock);
+    let id = match way {
+        Way::Health => format!("{}-h", message.delivery),
+        Way::Events | Way::Discovery => message.delivery,
+    };
+    let service_name = event.service_name.as_ref().map(|name| name.as_str());
+    let service_id = event.service_id.as_ref().map(|id| id.as_str());
+    let mut headers = headers(service_name, service_id);
+    let revision = i64::try_from(event.revision.0).unwrap_or(i64::MAX);
+    headers.insert("revision".into(), AMQPValue::LongLongInt(revision));
+    // A routing key has 255 bytes at most; names have 200.
+    Some(Letter {
+        key,
+        body: message.body,
+        properties: properties(id, message.kind, event.timestamp, headers),
+    })
 }
 
 fn headers(service_name: Option<&str>, service_id: Option<&str>) -> FieldTable {
@@ -270,15 +277,17 @@ impl Transport for Topics {
         events: &[Arc<Event>],
         reach: &Reach<'_>,
     ) -> Result<(), DeliveryError> {
-        let (letters, sent): (Vec<_>, Vec<_>) = events
-            .iter()
-            .filter_map(|event| Some((self.letter(event)?, event)))
-            .unzip();
+        let way = self.way;
+        let wanted = |event: &&Arc<Event>| way != Way::Health || names::health_key(event).is_some();
+        let sent: Vec<_> = events.iter().filter(wanted).collect();
         if self.way == Way::Events {
             let names = sent.iter().filter_map(|event| event.service_name.clone());
             self.told.extend(names);
             self.transit.left(sent.iter().map(|event| event.revision));
         }
+        let clock = self.clock.clone();
+        let letters = sent.iter();
+        let letters = letters.filter_map(|event| letter(way, event, &clock));
         let counts = self.counts.clone();
         let arrived = |at: usize| {
             counts.sent();
