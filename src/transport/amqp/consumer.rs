@@ -123,7 +123,7 @@ impl Consuming {
         taker: &impl Taker,
         stop: &CancellationToken,
     ) -> Result<(), AmqpError> {
-        let channel = session.channel().await?;
+        let channel = session.consuming_channel().await?;
         let mut consumer = self.open(&channel, taker.prefetch()).await?;
         let _present = Present::new(&self.present);
         let enough = async {

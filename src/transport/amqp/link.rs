@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use lapin::Connection;
 use parking_lot::Mutex;
 use tokio::{
     sync::watch,
@@ -330,10 +331,14 @@ async fn until_not_needed(flag: &mut watch::Receiver<Flagged>, wants: &mut watch
 
 impl Shared {
     async fn connect(&self) -> Result<Connected, AmqpError> {
-        let connection = self.target.connect(self.config.connect_timeout).await?;
+        let within = self.config.connect_timeout;
+        let (sending, consuming) = tokio::try_join!(
+            self.target.connect("musterd", within),
+            self.target.connect("musterd consumers", within)
+        )?;
         let number = self.connections.fetch_add(1, Ordering::Relaxed) + 1;
-        let connected = Connected::new(connection, number);
-        let opened = connected.connection.create_channel();
+        let connected = Connected::new(sending, consuming, number);
+        let opened = connected.sending.create_channel();
         let channel = opened.await.map_err(AmqpError::at("opening a channel"))?;
         names::declare(&channel, self.config.answer_timeout).await?;
         Ok(connected)
@@ -341,7 +346,14 @@ impl Shared {
 
     /// Asks again and again whether the broker is there; returns when it is not.
     async fn ping(&self, connected: &Connected) -> AmqpError {
-        let channel = match connected.connection.create_channel().await {
+        tokio::select! {
+            error = self.ping_by(&connected.sending) => error,
+            error = self.ping_by(&connected.consuming) => error,
+        }
+    }
+
+    async fn ping_by(&self, connection: &Connection) -> AmqpError {
+        let channel = match connection.create_channel().await {
             Ok(channel) => channel,
             Err(error) => return AmqpError::at("opening a channel")(error),
         };
@@ -351,7 +363,7 @@ impl Shared {
             let asked = channel.basic_qos(0, lapin::options::BasicQosOptions::default());
             match AmqpError::within("asking the broker", self.config.answer_timeout, asked).await {
                 Ok(()) => self.hear(),
-                Err(_) if connected.connection.status().blocked() => return AmqpError::Blocked,
+                Err(_) if connection.status().blocked() => return AmqpError::Blocked,
                 Err(error) => return error,
             }
         }
@@ -418,9 +430,14 @@ impl Shared {
             );
         }
         connected.gone.cancel();
-        let closed = connected.connection.close(200, "OK".into());
+        let closed = async {
+            tokio::try_join!(
+                connected.sending.close(200, "OK".into()),
+                connected.consuming.close(200, "OK".into())
+            )
+        };
         match AmqpError::within("closing the connection", max, closed).await {
-            Ok(()) => tracing::info!("closed the connection to the broker"),
+            Ok(((), ())) => tracing::info!("closed the connection to the broker"),
             Err(error) => tracing::debug!(%error, "the connection to the broker ended unclosed"),
         }
         self.off();

@@ -10,10 +10,14 @@ use tokio_util::{
 
 use super::AmqpError;
 
-/// A connection that stands; sessions are made of it.
+/// A connection that stands, in truth two of them; sessions are made of it.
 #[derive(Debug)]
 pub struct Connected {
-    pub(super) connection: Connection,
+    /// What is sent goes over this one.
+    pub(super) sending: Connection,
+    /// What is consumed comes by this one: a broker that takes nothing more from senders stops reading
+    /// from theirs, also acknowledgements.
+    pub(super) consuming: Connection,
     pub(super) number: u64,
     /// Cancelled when it is lost.
     pub(super) gone: CancellationToken,
@@ -24,9 +28,10 @@ pub struct Connected {
 }
 
 impl Connected {
-    pub(super) fn new(connection: Connection, number: u64) -> Self {
+    pub(super) fn new(sending: Connection, consuming: Connection, number: u64) -> Self {
         Self {
-            connection,
+            sending,
+            consuming,
             number,
             gone: CancellationToken::new(),
             leaving: CancellationToken::new(),
@@ -57,12 +62,24 @@ impl Session {
         self.connected.number
     }
 
-    /// Opens a channel.
+    /// Opens a channel to send by.
     ///
     /// # Errors
     /// The connection is gone, or the broker allows no more channels.
     pub async fn channel(&self) -> Result<Channel, AmqpError> {
-        let opened = self.connected.connection.create_channel();
+        self.open(&self.connected.sending).await
+    }
+
+    /// Opens a channel to consume by.
+    ///
+    /// # Errors
+    /// The connection is gone, or the broker allows no more channels.
+    pub async fn consuming_channel(&self) -> Result<Channel, AmqpError> {
+        self.open(&self.connected.consuming).await
+    }
+
+    async fn open(&self, over: &Connection) -> Result<Channel, AmqpError> {
+        let opened = over.create_channel();
         tokio::select! {
             () = self.connected.gone.cancelled() => Err(AmqpError::NotConnected),
             channel = opened => channel.map_err(AmqpError::at("opening a channel")),

@@ -88,7 +88,7 @@ impl Tail {
     }
 
     async fn listen(&self, listener: &Listener, session: &Session) -> Result<(), AmqpError> {
-        let channel = session.channel().await?;
+        let channel = session.consuming_channel().await?;
         let prefetch = listener.link.config().prefetch;
         let mut consumer = consume(&channel, prefetch).await?;
         // What was confirmed before we listened does not come any more.

@@ -90,9 +90,14 @@ impl Target {
         }
     }
 
-    pub(super) async fn connect(&self, within: Duration) -> Result<Connection, AmqpError> {
+    /// A connection that calls itself `name`.
+    pub(super) async fn connect(
+        &self,
+        name: &str,
+        within: Duration,
+    ) -> Result<Connection, AmqpError> {
         let properties = ConnectionProperties::default()
-            .with_connection_name("musterd".into())
+            .with_connection_name(name.into())
             // We come back by ourselves, with our own patience.
             .configure_backoff(|backoff| backoff.with_max_times(0));
         let tls = OwnedTLSConfig {

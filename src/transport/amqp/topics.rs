@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream::FuturesOrdered};
+use futures_util::{FutureExt, StreamExt, stream::FuturesOrdered};
 use lapin::{
     BasicProperties, Channel, Confirmation,
     options::{BasicPublishOptions, ConfirmSelectOptions},
@@ -105,26 +105,19 @@ impl Topics {
         let mut letters = letters.fuse();
         let mut confirms = FuturesOrdered::new();
         for at in 0.. {
-            // Each is written while those before it are on their way.
-            let ahead = self.window - confirms.len();
-            let next = letters.by_ref().take(ahead);
-            confirms.extend(next.map(|letter| publish(&channel, letter)));
-            if confirms.is_empty() {
-                break;
+            // Many are written at once, while those before them are on their way.
+            if 4 * confirms.len() <= 3 * self.window {
+                let next = letters.by_ref().take(self.window - confirms.len());
+                confirms.extend(next.map(|letter| publish(&channel, letter)));
             }
             self.owed.sent();
-            let confirmed = tokio::time::timeout(self.answer_timeout, confirms.next());
-            let confirmed = tokio::select! {
-                biased;
-                confirmed = confirmed => confirmed,
-                () = session.gone().cancelled() => return Err(AmqpError::NotConnected.into()),
-            };
-            let Ok(Some(confirmed)) = confirmed else {
-                self.open = None;
-                return Err(AmqpFailure::Broker(AmqpError::Late {
-                    what: "a confirm",
-                    after: self.answer_timeout,
-                }));
+            let confirmed = match confirms.next().now_or_never() {
+                Some(None) => {
+                    self.owed.answered();
+                    break;
+                }
+                Some(Some(confirmed)) => confirmed,
+                None => self.wait_for(&mut confirms, &session).await?,
             };
             let confirmed = confirmed.map_err(AmqpError::at("publishing"))?;
             self.owed.answered();
@@ -138,6 +131,33 @@ impl Topics {
             }
         }
         Ok(())
+    }
+
+    /// The next confirm, as long as the broker may take for it.
+    async fn wait_for<F>(
+        &mut self,
+        confirms: &mut FuturesOrdered<F>,
+        session: &Session,
+    ) -> Result<F::Output, AmqpError>
+    where
+        F: Future + Send,
+        F::Output: Send,
+    {
+        let confirmed = tokio::time::timeout(self.answer_timeout, confirms.next());
+        tokio::select! {
+            biased;
+            confirmed = confirmed => match confirmed {
+                Ok(Some(confirmed)) => Ok(confirmed),
+                _ => {
+                    self.open = None;
+                    Err(AmqpError::Late {
+                        what: "a confirm",
+                        after: self.answer_timeout,
+                    })
+                }
+            },
+            () = session.gone().cancelled() => Err(AmqpError::NotConnected),
+        }
     }
 
     /// The state of one service, which may have no instance any more.
