@@ -56,10 +56,13 @@ impl Options {
     }
 }
 
+/// Prints its tables; true when every target was reached.
+type Section = fn(&Options) -> bool;
+
 fn main() -> ExitCode {
     let options = Options::read();
     pace::wake_in_time();
-    let sections: [(&str, fn(&Options) -> bool); 4] = [
+    let sections: [(&str, Section); 4] = [
         ("rest", rest),
         ("events", events),
         ("commands", commands),

@@ -21,7 +21,8 @@ use crate::{
     ports::{FlagError, Flagged, Notices},
     registry::Registry,
     transport::{
-        Config, Direct, DirectMetrics, Filter, Flag, LogFeed, Policy, Relay, Start, Subscriber,
+        Config, Direct, DirectMetrics, Filter, Flag, Horizon, LogFeed, Policy, Relay, Start,
+        Subscriber,
     },
 };
 
@@ -284,6 +285,11 @@ impl Inner {
         let feed = LogFeed::new(self.registry.clone(), filter)
             .in_batches(self.config.amqp.window * WINDOWS);
         let gate = Gate::new(channel, self.flag.follow(), &self.link, &self.tail);
+        // Only what leaves as an event comes back.
+        let horizon = match channel {
+            Channel::Events => self.flag.horizon().clone(),
+            Channel::Health | Channel::Discovery => Horizon::default(),
+        };
         let topics = Topics::new(
             channel,
             &self.link,
@@ -294,7 +300,7 @@ impl Inner {
         );
         Relay::new(
             format!("AMQP channel {channel}"),
-            GatedFeed::new(feed, gate),
+            GatedFeed::new(feed, gate, horizon),
             topics,
             Arc::clone(subscriber),
             self.registry.clock().clone(),

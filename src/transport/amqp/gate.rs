@@ -8,7 +8,7 @@ use crate::{
     model::{Channel, Revision},
     ports::Flagged,
     registry::Compacted,
-    transport::{Feed, Found, LogFeed, Snapshot},
+    transport::{Feed, Found, Horizon, LogFeed, Snapshot},
 };
 
 /// Open while a channel's changes may leave.
@@ -66,14 +66,17 @@ impl Gate {
 pub(super) struct GatedFeed {
     feed: LogFeed,
     gate: Gate,
+    horizon: Horizon,
     open: bool,
 }
 
 impl GatedFeed {
-    pub(super) fn new(feed: LogFeed, gate: Gate) -> Self {
+    /// Whenever the gate opens, what has left before is visible up to `horizon`.
+    pub(super) fn new(feed: LogFeed, gate: Gate, horizon: Horizon) -> Self {
         Self {
             feed,
             gate,
+            horizon,
             open: false,
         }
     }
@@ -81,8 +84,13 @@ impl GatedFeed {
 
 impl Feed for GatedFeed {
     fn look(&mut self, after: Revision) -> Result<Found, Compacted> {
+        let was_open = self.open;
         self.open = self.gate.is_open();
         if self.open {
+            if !was_open {
+                // It was confirmed, perhaps while nobody listened: then it never comes back.
+                self.horizon.raise(after);
+            }
             return self.feed.look(after);
         }
         Ok(Found {

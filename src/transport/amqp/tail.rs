@@ -93,7 +93,6 @@ impl Tail {
         let mut consumer = consume(&channel, prefetch).await?;
         // What was confirmed before we listened does not come any more.
         let mut heard = listener.sender.lock().cursor().revision;
-        listener.horizon.raise(heard);
         self.bound.send_replace(session.number());
         let mut unacked = 0;
         while let Some(first) = consumer.next().await {
