@@ -31,11 +31,15 @@ impl Way {
         match *self {}
     }
 
-    pub(super) async fn set(&self, _: Modes, _: Option<u64>) -> Result<u64, FlagError> {
+    pub(super) fn set(
+        &self,
+        _: Modes,
+        _: Option<u64>,
+    ) -> std::future::Ready<Result<u64, FlagError>> {
         match *self {}
     }
 
-    pub(super) async fn settled(&self, _: Duration) -> bool {
+    pub(super) fn settled(&self, _: Duration) -> std::future::Ready<bool> {
         match *self {}
     }
 }
