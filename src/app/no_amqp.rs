@@ -27,6 +27,10 @@ impl Way {
         match *self {}
     }
 
+    pub(super) fn stuck(&self) -> Option<String> {
+        match *self {}
+    }
+
     pub(super) fn broker(&self) -> BrokerReport {
         match *self {}
     }

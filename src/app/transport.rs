@@ -69,7 +69,8 @@ impl TransportPort {
     pub(super) fn ready(&self) -> Ready {
         let report = self.report();
         let modes = self.flag.flagged().modes;
-        let error = report.broker.error;
+        let stuck = self.way.as_ref().and_then(Way::stuck);
+        let error = report.broker.error.or(stuck);
         let (ok, detail) = match error {
             None => (true, format!("{modes}; broker: {}", report.broker.state)),
             Some(error) if self.direct => (

@@ -15,6 +15,8 @@ use crate::{
     ports::FlagError,
 };
 
+/// How often it is tried while others change the flag too.
+const ATTEMPTS: usize = 5;
 /// About as long as a broker takes to start.
 const UNREACHABLE_PAUSE_SECS: u16 = 10;
 
@@ -42,8 +44,7 @@ pub(super) async fn show(State(shared): State<Shared>) -> Response {
 )]
 pub(super) async fn set(State(shared): State<Shared>, Text(body): Text) -> Answer {
     let (draft, warnings) = FlagDraft::read(&body)?;
-    let modes = draft.applied_to(shared.transports.flagged().modes);
-    match shared.transports.set(modes, None).await {
+    match turn(&shared, draft).await {
         Ok(_) => {
             let report = shared.transports.report().to_json(shared.now());
             Ok(json(warnings.told_in(report)))
@@ -54,6 +55,19 @@ pub(super) async fn set(State(shared): State<Shared>, Text(body): Text) -> Answe
         }
         Err(error) => Err(Refusal::new(409, error.to_string())),
     }
+}
+
+/// Changes what the draft names and leaves the rest as it is, whoever else changes that meanwhile.
+async fn turn(shared: &Shared, draft: FlagDraft) -> Result<u64, FlagError> {
+    for _ in 0..ATTEMPTS {
+        let seen = shared.transports.flagged();
+        let modes = draft.applied_to(seen.modes);
+        match shared.transports.set(modes, Some(seen.version)).await {
+            Err(FlagError::Changed) => (),
+            answer => return answer,
+        }
+    }
+    Err(FlagError::Changed)
 }
 
 #[cfg(test)]

@@ -87,7 +87,8 @@ impl State {
         now: Now,
         out: &mut Events,
     ) -> Result<Registered, RegistryError> {
-        let lease = connection::over(connection, &registration);
+        let known = self.table.instance(registration.service_id.as_str());
+        let lease = connection::over(connection, &registration, known.as_deref());
         self.register_with(lease, registration, incarnation, now, out)
     }
 

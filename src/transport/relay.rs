@@ -172,6 +172,9 @@ impl<F: Feed, T: Transport> Relay<F, T> {
             let subscriber = self.subscriber.lock();
             (subscriber.is_lost(), subscriber.cursor())
         };
+        if lost && !self.feed.is_open() {
+            return Step::Idle;
+        }
         if lost {
             return self.resync().await;
         }

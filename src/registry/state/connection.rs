@@ -14,11 +14,24 @@ pub(super) fn without_connection(registration: &Registration) -> Result<Lease, R
     }
 }
 
-/// The lease of a registration that came by `connection`.
-pub(super) fn over(connection: u64, registration: &Registration) -> Lease {
+/// The lease of a registration that came by `connection`, of an instance that may be known.
+pub(super) fn over(
+    connection: u64,
+    registration: &Registration,
+    known: Option<&Instance>,
+) -> Lease {
     match registration.lease {
         LeaseKind::Ttl => Lease::Running,
-        LeaseKind::Connection => Lease::Bound(connection),
+        LeaseKind::Connection => Lease::Bound(newest(connection, known)),
+    }
+}
+
+/// The connection to hang on: what comes late by an older one, which may be closed by now, changes
+/// nothing. Connections are numbered in the order in which they were opened.
+fn newest(connection: u64, known: Option<&Instance>) -> u64 {
+    match known.map(|known| known.lease) {
+        Some(Lease::Bound(present)) => present.max(connection),
+        _ => connection,
     }
 }
 
@@ -59,7 +72,7 @@ impl State {
         let known = self.known(id)?;
         current(&known, incarnation)?;
         known.beat.heard(now.mono_ms);
-        let lease = Lease::Bound(connection);
+        let lease = Lease::Bound(newest(connection, Some(&known)));
         if known.registration.lease == LeaseKind::Connection && known.lease != lease {
             let bound = Instance {
                 lease,

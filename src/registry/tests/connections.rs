@@ -40,9 +40,12 @@ struct Model {
 
 impl Model {
     fn register(&mut self, id: &str, kind: LeaseKind, connection: u64) {
+        // What comes late by an older connection does not take the lease over.
+        let known = self.instances.get(id).and_then(|known| known.connection);
+        let newest = known.map_or(connection, |known| known.max(connection));
         let expected = Expected {
             kind,
-            connection: (kind == LeaseKind::Connection).then_some(connection),
+            connection: (kind == LeaseKind::Connection).then_some(newest),
             sign_ms: self.now_ms,
         };
         self.instances.insert(id.to_owned(), expected);
@@ -53,7 +56,7 @@ impl Model {
         if let Some(known) = self.instances.get_mut(id) {
             known.sign_ms = now_ms;
             if known.kind == LeaseKind::Connection && connection.is_some() {
-                known.connection = connection;
+                known.connection = known.connection.max(connection);
             }
         }
     }

@@ -169,7 +169,12 @@ impl Carrier {
         if inner.config.direct == Direct::Off && modes != Modes::all(crate::model::Mode::Queue) {
             return Err(FlagError::NoDirect);
         }
-        let _wanted = if modes.use_broker() {
+        let now = inner.flag.flagged().modes;
+        let moves = |channel: Channel| {
+            modes.of(channel).uses_broker() && modes.of(channel) != now.of(channel)
+        };
+        // A channel that leaves the broker, or stays there, asks nothing of it.
+        let _wanted = if Channel::ALL.into_iter().any(moves) {
             let wanted = inner.link.want();
             match timeout(CHANGE_MAX, self.ready()).await {
                 Ok(()) => (),
@@ -209,10 +214,21 @@ impl Carrier {
     }
 
     fn trouble(&self) -> String {
-        let report = self.inner.link.report();
-        report
-            .error
+        let of_link = self.inner.link.report().error;
+        of_link
+            .or_else(|| self.inner.tail.trouble())
             .unwrap_or_else(|| format!("no answer within {CHANGE_MAX:?}"))
+    }
+
+    /// Why events do not leave although there is a connection; none when they do.
+    pub fn stuck(&self) -> Option<String> {
+        let refused = {
+            let events = self.inner.events.lock();
+            let failing = events.failures() > 1;
+            let error = events.record.last_error.as_deref().unwrap_or_default();
+            failing.then(|| format!("events are refused: {error}"))
+        };
+        refused.or_else(|| self.inner.tail.trouble())
     }
 
     /// Waits until what is direct has left the broker; false when that took longer than `max`.
@@ -245,8 +261,14 @@ impl Carrier {
         let users = async {
             let mut events = inner.outflow(Channel::Events);
             let mut health = inner.outflow(Channel::Health);
-            let commands = inner.answer_all(&desk, &stop);
-            let all = async { tokio::join!(events.run(&stop), health.run(&stop), commands) };
+            // What commands change at the last moment leaves too.
+            let answered = CancellationToken::new();
+            let commands = async {
+                inner.answer_all(&desk, &stop).await;
+                answered.cancel();
+            };
+            let all =
+                async { tokio::join!(events.run(&answered), health.run(&answered), commands) };
             let over = async {
                 stop.cancelled().await;
                 tokio::time::sleep(inner.config.drain).await;
@@ -290,17 +312,19 @@ impl Inner {
             Channel::Events => self.flag.horizon().clone(),
             Channel::Health | Channel::Discovery => Horizon::default(),
         };
+        let owed = self.link.owed();
         let topics = Topics::new(
             channel,
             &self.link,
-            self.registry.clock().clone(),
+            &self.registry,
+            owed.clone(),
             counts.clone(),
             self.transit.clone(),
             self.flag.horizon().clone(),
         );
         Relay::new(
             format!("AMQP channel {channel}"),
-            GatedFeed::new(feed, gate, horizon),
+            GatedFeed::new(feed, gate, horizon, owed),
             topics,
             Arc::clone(subscriber),
             self.registry.clock().clone(),

@@ -13,7 +13,7 @@ use lapin::{
 use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{AmqpError, Link, Session};
+use super::{AmqpError, Link, Session, names};
 use crate::{model::Channel as Way, ports::Flagged};
 
 /// How long it may take to cancel a consumer and to settle what it still brings.
@@ -123,8 +123,18 @@ impl Consuming {
         taker: &impl Taker,
         stop: &CancellationToken,
     ) -> Result<(), AmqpError> {
-        let channel = session.consuming_channel().await?;
-        let mut consumer = self.open(&channel, taker.prefetch()).await?;
+        let within = self.link.config().answer_timeout;
+        let opened = tokio::time::timeout(within, self.open(session, taker.prefetch()));
+        let opened = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = session.gone().cancelled() => return Ok(()),
+            opened = opened => opened,
+        };
+        let late = AmqpError::Late {
+            what: "basic.consume",
+            after: within,
+        };
+        let (channel, mut consumer) = opened.unwrap_or(Err(late))?;
         let _present = Present::new(&self.present);
         let enough = async {
             tokio::select! {
@@ -151,7 +161,14 @@ impl Consuming {
         }
     }
 
-    async fn open(&self, channel: &Channel, prefetch: Option<u16>) -> Result<Consumer, AmqpError> {
+    async fn open(
+        &self,
+        session: &Session,
+        prefetch: Option<u16>,
+    ) -> Result<(Channel, Consumer), AmqpError> {
+        let channel = session.consuming_channel().await?;
+        // Whoever deleted the queue meanwhile gets it back.
+        names::declare(&channel, self.link.config().answer_timeout).await?;
         let prefetch = prefetch.unwrap_or_else(|| self.link.config().prefetch);
         let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
         qos.await.map_err(AmqpError::at("basic.qos"))?;
@@ -161,7 +178,8 @@ impl Consuming {
             BasicConsumeOptions::default(),
             FieldTable::default(),
         );
-        consumer.await.map_err(AmqpError::at("basic.consume"))
+        let consumer = consumer.await.map_err(AmqpError::at("basic.consume"))?;
+        Ok((channel, consumer))
     }
 }
 

@@ -11,6 +11,8 @@ use super::{AmqpError, names};
 
 /// The header that says why.
 const REASON: &str = "x-musterd-reason";
+/// The most bytes of headers that are kept.
+const HEADERS_BYTES_MAX: usize = 64 * 1024;
 /// The longest reason told, in bytes.
 const REASON_BYTES_MAX: usize = 1_000;
 
@@ -43,8 +45,12 @@ pub(super) async fn bury(
 fn headers(delivery: &Delivery, reason: &str) -> FieldTable {
     let mut headers = FieldTable::default();
     let came = delivery.properties.headers().iter();
+    let mut left = HEADERS_BYTES_MAX;
     for (key, value) in came.flat_map(|table| table.inner()) {
-        if !matches!(key.as_str(), "CC" | "BCC") {
+        // They leave in one frame, which is as large as it may be already.
+        let bytes = key.as_str().len() + weight(value);
+        if !matches!(key.as_str(), "CC" | "BCC") && bytes <= left {
+            left -= bytes;
             headers.insert(key.clone(), value.clone());
         }
     }
@@ -64,6 +70,22 @@ fn headers(delivery: &Delivery, reason: &str) -> FieldTable {
         }
     }
     headers
+}
+
+/// At most so many bytes a value takes on the wire.
+fn weight(value: &AMQPValue) -> usize {
+    10 + match value {
+        AMQPValue::LongString(text) => text.as_bytes().len(),
+        AMQPValue::ByteArray(bytes) => bytes.as_slice().len(),
+        AMQPValue::ShortString(text) => text.as_str().len(),
+        AMQPValue::FieldArray(array) => array.as_slice().iter().map(weight).sum(),
+        AMQPValue::FieldTable(table) => table
+            .inner()
+            .iter()
+            .map(|(key, value)| key.as_str().len() + weight(value))
+            .sum(),
+        _ => 0,
+    }
 }
 
 fn text(value: &str) -> AMQPValue {

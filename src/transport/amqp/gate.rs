@@ -3,7 +3,7 @@
 
 use tokio::{sync::watch, task::yield_now};
 
-use super::{Link, State, Tail};
+use super::{Link, Owed, State, Tail};
 use crate::{
     model::{Channel, Revision},
     ports::Flagged,
@@ -40,16 +40,16 @@ impl Gate {
     /// Whether it is open now. The tail listens before anything is sent over a new connection, so that
     /// it hears all of it.
     fn is_open(&mut self) -> bool {
-        let wanted = self
-            .flag
-            .borrow_and_update()
-            .modes
-            .of(self.channel)
-            .uses_broker();
+        let wanted = self.is_wanted();
         self.state.mark_unchanged();
         let bound = *self.bound.borrow_and_update();
         let session = self.link.session();
         wanted && session.is_some_and(|session| bound == session.number())
+    }
+
+    fn is_wanted(&mut self) -> bool {
+        let modes = self.flag.borrow_and_update().modes;
+        modes.of(self.channel).uses_broker()
     }
 
     async fn changed(&mut self) -> bool {
@@ -67,16 +67,18 @@ pub(super) struct GatedFeed {
     feed: LogFeed,
     gate: Gate,
     horizon: Horizon,
+    owed: Owed,
     open: bool,
 }
 
 impl GatedFeed {
     /// Whenever the gate opens, what has left before is visible up to `horizon`.
-    pub(super) fn new(feed: LogFeed, gate: Gate, horizon: Horizon) -> Self {
+    pub(super) fn new(feed: LogFeed, gate: Gate, horizon: Horizon, owed: Owed) -> Self {
         Self {
             feed,
             gate,
             horizon,
+            owed,
             open: false,
         }
     }
@@ -93,11 +95,20 @@ impl Feed for GatedFeed {
             }
             return self.feed.look(after);
         }
+        if !self.gate.is_wanted() {
+            // Nothing is sent, and so nothing is waited for.
+            self.owed.answered();
+        }
         Ok(Found {
             events: Vec::new(),
             up_to: after,
             more: false,
         })
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.open = self.gate.is_open();
+        self.open
     }
 
     fn snapshot(&self) -> Snapshot {

@@ -75,7 +75,7 @@ pub enum State {
 struct OwedSince(Mutex<Option<Instant>>);
 
 /// One sender's account of what the broker owes it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Owed(Arc<OwedSince>);
 
 impl Owed {
@@ -289,6 +289,8 @@ impl Link {
         let shared = &self.shared;
         let since = shared.clock.now().wall;
         shared.hear();
+        // What the last connection left unanswered is sent again, and counts from then.
+        shared.forgive();
         tracing::info!(
             broker.url = shared.target.shown(),
             "connected to the broker at {}",
@@ -353,9 +355,11 @@ impl Shared {
     }
 
     async fn ping_by(&self, connection: &Connection) -> AmqpError {
-        let channel = match connection.create_channel().await {
+        let opened = connection.create_channel();
+        let within = self.config.answer_timeout;
+        let channel = match AmqpError::within("opening a channel", within, opened).await {
             Ok(channel) => channel,
-            Err(error) => return AmqpError::at("opening a channel")(error),
+            Err(error) => return error,
         };
         loop {
             sleep(self.config.ping).await;
@@ -373,12 +377,16 @@ impl Shared {
         *self.heard.lock() = Some(Instant::now());
     }
 
-    fn off(&self) {
-        *self.heard.lock() = None;
-        // Nobody waits for an answer any more; what was not answered is sent again.
+    /// Nobody waits for earlier answers any more.
+    fn forgive(&self) {
         for owed in self.owed.lock().iter() {
             *owed.0.lock() = None;
         }
+    }
+
+    fn off(&self) {
+        *self.heard.lock() = None;
+        self.forgive();
         let since = self.clock.now().wall;
         self.state.send_if_modified(|state| {
             let on = !matches!(state, State::Off { .. });

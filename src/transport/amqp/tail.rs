@@ -14,7 +14,10 @@ use lapin::{
     types::{AMQPValue, FieldTable, ShortString},
 };
 use parking_lot::Mutex;
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{AmqpError, Counts, Link, Session, Transit, names};
@@ -29,6 +32,8 @@ const QUEUE_LENGTH_MAX: u32 = 65_536;
 /// How often all that may be unacknowledged is acknowledged while it is taken: an ack for each message
 /// would cost as much as the message.
 const ACKS_PER_PREFETCH: u16 = 4;
+/// After so much silence what came is acknowledged, however little it was.
+const ACK_PAUSE: Duration = Duration::from_secs(1);
 /// How long to wait after the broker refused us, before the next attempt.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
@@ -37,6 +42,8 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Tail {
     /// The life of the connection on which it listens.
     bound: Arc<watch::Sender<u64>>,
+    /// Why it does not listen although there is a connection.
+    trouble: Arc<Mutex<Option<String>>>,
 }
 
 /// What the listener knows.
@@ -55,7 +62,12 @@ impl Tail {
     pub(super) fn new() -> Self {
         Self {
             bound: Arc::new(watch::Sender::new(0)),
+            trouble: Arc::default(),
         }
+    }
+
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.trouble.lock().clone()
     }
 
     pub(super) fn follow(&self) -> watch::Receiver<u64> {
@@ -76,15 +88,28 @@ impl Tail {
                 ended = self.listen(&listener, &session) => ended,
             };
             self.bound.send_replace(0);
-            if let Err(error) = ended {
-                tracing::warn!(%error, "our own events can't be heard on the broker: {error}");
-            }
+            let pause = match ended {
+                Ok(()) => listener.link.config().backoff_first,
+                Err(error) => {
+                    self.refused(&error);
+                    RETRY_PAUSE
+                }
+            };
             drop(session);
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = sleep(RETRY_PAUSE.min(listener.link.config().backoff_first)) => (),
+                () = sleep(pause) => (),
             }
         }
+    }
+
+    /// Told of once, not at each attempt.
+    fn refused(&self, error: &AmqpError) {
+        let mut trouble = self.trouble.lock();
+        if trouble.is_none() {
+            tracing::warn!(%error, "our own events can't be heard on the broker: {error}");
+        }
+        *trouble = Some(format!("our own events can't be heard: {error}"));
     }
 
     async fn listen(&self, listener: &Listener, session: &Session) -> Result<(), AmqpError> {
@@ -93,9 +118,23 @@ impl Tail {
         let mut consumer = consume(&channel, prefetch).await?;
         // What was confirmed before we listened does not come any more.
         let mut heard = listener.sender.lock().cursor().revision;
+        *self.trouble.lock() = None;
         self.bound.send_replace(session.number());
         let mut unacked = 0;
-        while let Some(first) = consumer.next().await {
+        let mut tag = 0;
+        loop {
+            let next = timeout(ACK_PAUSE, consumer.next());
+            let Ok(first) = next.await else {
+                // Silence: a broker may not like what is never acknowledged.
+                if unacked > 0 {
+                    ack(&channel, tag).await?;
+                    unacked = 0;
+                }
+                continue;
+            };
+            let Some(first) = first else {
+                return Ok(());
+            };
             let mut last = first.map_err(AmqpError::at("consuming"))?;
             listener.take(&last, &mut heard);
             unacked += 1;
@@ -107,14 +146,17 @@ impl Tail {
             listener.horizon.raise(heard);
             // Nobody waits for these acks: they only keep the broker sending.
             if unacked >= prefetch.div_ceil(ACKS_PER_PREFETCH) {
-                let acked =
-                    channel.basic_ack(last.delivery_tag, BasicAckOptions { multiple: true });
-                acked.await.map_err(AmqpError::at("basic.ack"))?;
+                ack(&channel, last.delivery_tag).await?;
                 unacked = 0;
             }
+            tag = last.delivery_tag;
         }
-        Ok(())
     }
+}
+
+async fn ack(channel: &Channel, tag: u64) -> Result<(), AmqpError> {
+    let acked = channel.basic_ack(tag, BasicAckOptions { multiple: true });
+    acked.await.map_err(AmqpError::at("basic.ack"))
 }
 
 async fn consume(channel: &Channel, prefetch: u16) -> Result<Consumer, AmqpError> {
@@ -158,7 +200,8 @@ impl Listener {
             return;
         };
         let revision = cursor.revision;
-        if revision <= *heard {
+        // What nobody has sent yet is not ours.
+        if revision <= *heard || revision > self.registry.newest() {
             return;
         }
         let begun = (*heard).max(self.transit.resynced_until());

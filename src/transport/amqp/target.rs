@@ -12,8 +12,9 @@ use super::AmqpError;
 
 /// A connection that is silent for so long is given up, in seconds.
 const HEARTBEAT_S: u16 = 5;
-/// The client keeps 32 frames in memory each way.
-const FRAME_BYTES_MAX: u32 = 32 * 1024;
+/// As much as brokers propose to others: a message's headers come in one frame, and what others could
+/// send must be read.
+const FRAME_BYTES_MAX: u32 = 128 * 1024;
 
 /// A broker, and what is shown to it.
 #[derive(Clone)]

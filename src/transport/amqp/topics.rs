@@ -12,8 +12,8 @@ use lapin::{
 
 use super::{AmqpError, Counts, Link, Owed, Session, Transit, names};
 use crate::{
-    model::{Channel as Way, Event, ServiceName, Timestamp},
-    registry::{Clock, View},
+    model::{Channel as Way, Event, EventKind, ServiceName, Timestamp},
+    registry::{Clock, Registry, View},
     transport::{DeliveryError, Horizon, Reach, Snapshot, Transport, message::Message},
 };
 
@@ -25,6 +25,7 @@ pub(super) struct Topics {
     way: Way,
     link: Link,
     clock: Clock,
+    registry: Registry,
     counts: Counts,
     transit: Transit,
     horizon: Horizon,
@@ -55,19 +56,21 @@ impl Topics {
     pub(super) fn new(
         way: Way,
         link: &Link,
-        clock: Clock,
+        registry: &Registry,
+        owed: Owed,
         counts: Counts,
         transit: Transit,
         horizon: Horizon,
     ) -> Self {
         Self {
             way,
-            clock,
+            clock: registry.clock().clone(),
+            registry: registry.clone(),
             counts,
             transit,
             horizon,
             window: link.config().window,
-            owed: link.owed(),
+            owed,
             answer_timeout: link.config().answer_timeout,
             link: link.clone(),
             open: None,
@@ -98,6 +101,7 @@ impl Topics {
     async fn send(
         &mut self,
         letters: impl Iterator<Item = Letter> + Send,
+        window: usize,
         mut arrived: impl FnMut(usize) + Send,
     ) -> Result<(), AmqpFailure> {
         let session = self.link.session().ok_or(AmqpError::NotConnected)?;
@@ -106,8 +110,8 @@ impl Topics {
         let mut confirms = FuturesOrdered::new();
         for at in 0.. {
             // Many are written at once, while those before them are on their way.
-            if 4 * confirms.len() <= 3 * self.window {
-                let next = letters.by_ref().take(self.window - confirms.len());
+            if 4 * confirms.len() <= 3 * window {
+                let next = letters.by_ref().take(window - confirms.len());
                 confirms.extend(next.map(|letter| publish(&channel, letter)));
             }
             self.owed.sent();
@@ -202,19 +206,32 @@ impl Topics {
             if letters.is_empty() {
                 break;
             }
-            self.send(letters.into_iter(), |_| ()).await?;
+            let window = self.window;
+            self.send(letters.into_iter(), window, |_| ()).await?;
         }
         let routes = std::iter::once(self.routes_letter(snapshot));
-        self.send(routes, |_| ()).await?;
+        self.send(routes, 1, |_| ()).await?;
         self.told = present;
         Ok(())
     }
 
+    /// Of a service without instances nothing is to be told any more.
+    fn forget_gone(&mut self, sent: &[&Arc<Event>]) {
+        let left = sent
+            .iter()
+            .filter(|event| matches!(event.kind, EventKind::Deregistered | EventKind::Expired));
+        for name in left.filter_map(|event| event.service_name.as_ref()) {
+            let service = self.registry.service(name.as_str());
+            if service.is_none_or(|service| service.view().instances.is_empty()) {
+                self.told.remove(name);
+            }
+        }
+    }
+
     fn failed(&mut self, failure: AmqpFailure) -> DeliveryError {
         self.counts.failed();
-        if !matches!(failure, AmqpFailure::Nacked) {
-            self.open = None;
-        }
+        // With the channel go the confirms that are still to come: all of it is sent again.
+        self.open = None;
         DeliveryError::Failed(failure.to_string().into())
     }
 }
@@ -313,8 +330,12 @@ impl Transport for Topics {
             counts.sent();
             reach.reached(sent[at]);
         };
-        let sending = self.send(letters, arrived).await;
-        sending.map_err(|failure| self.failed(failure))
+        // Where one is refused, no others are sent for nothing.
+        let window = if reach.is_failing() { 1 } else { self.window };
+        let sending = self.send(letters, window, arrived).await;
+        sending.map_err(|failure| self.failed(failure))?;
+        self.forget_gone(&sent);
+        Ok(())
     }
 
     async fn resync(
@@ -328,8 +349,10 @@ impl Transport for Topics {
         }
         let sending = self.send_state(snapshot).await;
         sending.map_err(|failure| self.failed(failure))?;
-        self.transit.resynced(snapshot.cursor.revision);
-        self.horizon.raise(snapshot.cursor.revision);
+        // What the snapshot is ahead with is not sent again.
+        let until = snapshot.state.covered_until();
+        self.transit.resynced(until);
+        self.horizon.raise(until);
         Ok(())
     }
 }
