@@ -26,6 +26,8 @@ use crate::{
     },
 };
 
+/// How long the answer to a change of the flag waits for consumers to go.
+const CONSUMERS_MAX: Duration = Duration::from_secs(1);
 /// How long a change of the flag may wait for the broker.
 const CHANGE_MAX: Duration = Duration::from_millis(4_500);
 /// How many windows of events are taken from the log at once: only at the end of them is the way to the
@@ -184,7 +186,18 @@ impl Carrier {
         } else {
             None
         };
-        inner.flag.set(modes, only_if)
+        let version = inner.flag.set(modes, only_if)?;
+        if !modes.discovery.uses_broker() && inner.link.silent().is_none() {
+            // Whoever sends a command after the answer finds nobody who takes it.
+            let _late = timeout(CONSUMERS_MAX, self.until_no_consumers()).await;
+        }
+        Ok(version)
+    }
+
+    async fn until_no_consumers(&self) {
+        let mut consumers = self.inner.consumers.subscribe();
+        // The sender lives as long as we do.
+        let _ = consumers.wait_for(|n| *n == 0).await;
     }
 
     /// Returns when the broker answers, with all that is declared there, and our own events are heard.
@@ -237,9 +250,7 @@ impl Carrier {
         let settled = async {
             let modes = inner.flag.flagged().modes;
             if !modes.discovery.uses_broker() {
-                let mut consumers = inner.consumers.subscribe();
-                // The sender lives as long as we do.
-                let _ = consumers.wait_for(|n| *n == 0).await;
+                self.until_no_consumers().await;
             }
             if !modes.use_broker() {
                 inner.link.until_off().await;

@@ -159,6 +159,33 @@ async fn what_nobody_can_read_is_buried_with_the_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn headers_as_large_as_a_frame_harm_nobody() {
+    let stage = Stage::start(&[]).await;
+    stage.until_sent().await;
+    let mut caller = Caller::new(&stage).await;
+    let mut headers = FieldTable::default();
+    for at in 0..10 {
+        let long = AMQPValue::LongString(LongString::from("x".repeat(10_000)));
+        headers.insert(format!("h{at}").into(), long);
+    }
+    for (key, body) in [
+        ("service.register", &b"no json"[..]),
+        ("service.events.x", b"not ours"),
+        ("health.verdict", b"no json"),
+    ] {
+        let properties = BasicProperties::default().with_headers(headers.clone());
+        caller.publish("musterd", key, body, properties).await;
+    }
+    let body = registration("web", 1).to_string();
+    let answer = caller.ask("", "service.register", body.as_bytes()).await;
+    assert_eq!(answer["service_id"], "web-1");
+    stage.until_sent().await;
+    let report = stage.transport().await;
+    assert_eq!(report["broker"]["connections"], 1, "{report}");
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn in_mode_direct_commands_wait_and_none_is_lost() {
     let stage = Stage::start(&[]).await;
     stage.until_sent().await;
