@@ -91,6 +91,12 @@ fn show_channels(
             modes.with_label_values(&[name, mode.as_str()]).set(is);
         }
         if let Some(behind) = channel.lag {
+            // In mode direct nothing is to be confirmed.
+            let behind = if channel.mode.uses_broker() {
+                behind
+            } else {
+                0
+            };
             let behind = i64::try_from(behind).unwrap_or(i64::MAX);
             lag.with_label_values(&[name]).set(behind);
         }

@@ -2,12 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
+use lapin::{
+    BasicProperties,
+    options::{BasicPublishOptions, ConfirmSelectOptions},
+};
 use parking_lot::Mutex;
 use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    AmqpError, Caller, Counts, Link, Tail, Target, Transit,
+    AmqpError, Caller, Counts, Link, Session, Tail, Target, Transit,
     commands::{Answering, Desk},
     consumer::Consuming,
     gate::{Gate, GatedFeed},
@@ -202,28 +206,46 @@ impl Carrier {
 
     /// Returns when the broker answers, with all that is declared there, and our own events are heard.
     async fn ready(&self) {
-        let link = &self.inner.link;
+        let inner = &self.inner;
         loop {
-            let session = link.until_up().await;
+            let session = inner.link.until_up().await;
             let mut bound = self.inner.tail.follow();
             let number = session.number();
             let heard = async {
                 // The sender lives as long as the tail.
-                let _ = bound.wait_for(|bound| *bound == number).await;
+                let _ = bound.wait_for(|bound| bound.session == number).await;
             };
             tokio::select! {
                 () = session.gone().cancelled() => continue,
                 () = heard => (),
             }
-            // It stood a moment ago: does it now?
-            match session.channel().await {
-                Ok(channel) => {
-                    let _ = channel.close(200, "OK".into()).await;
-                    return;
+            // It stood a moment ago: does it take something now?
+            match self.try_out(&session).await {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::debug!(%error, "the broker takes nothing: {error}");
+                    tokio::time::sleep(inner.config.amqp.ping).await;
                 }
-                Err(_) => session.gone().cancelled().await,
             }
         }
+    }
+
+    /// Sends a message that goes nowhere; a broker that takes nothing does not confirm it.
+    async fn try_out(&self, session: &Session) -> Result<(), AmqpError> {
+        let channel = session.channel().await?;
+        let confirms = channel.confirm_select(ConfirmSelectOptions::default());
+        confirms.await.map_err(AmqpError::at("confirm.select"))?;
+        let sent = channel.basic_publish(
+            names::EXCHANGE.into(),
+            names::TRIAL_KEY.into(),
+            BasicPublishOptions::default(),
+            &[],
+            BasicProperties::default(),
+        );
+        let sent = sent.await.map_err(AmqpError::at("publishing"))?;
+        sent.await.map_err(AmqpError::at("publishing"))?;
+        let closed = channel.close(200, "OK".into());
+        closed.await.map_err(AmqpError::at("channel.close"))
     }
 
     fn trouble(&self) -> String {
@@ -323,19 +345,18 @@ impl Inner {
             Channel::Events => self.flag.horizon().clone(),
             Channel::Health | Channel::Discovery => Horizon::default(),
         };
-        let owed = self.link.owed();
         let topics = Topics::new(
             channel,
             &self.link,
             &self.registry,
-            owed.clone(),
+            self.tail.clone(),
             counts.clone(),
             self.transit.clone(),
             self.flag.horizon().clone(),
         );
         Relay::new(
             format!("AMQP channel {channel}"),
-            GatedFeed::new(feed, gate, horizon, owed),
+            GatedFeed::new(feed, gate, horizon, topics.owed()),
             topics,
             Arc::clone(subscriber),
             self.registry.clock().clone(),

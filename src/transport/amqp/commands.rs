@@ -74,18 +74,20 @@ impl Taker for Answering {
             }
             answers.push(answered);
         }
+        // The registry has taken them all. Settled before they are answered: an answer that the broker
+        // refuses closes the channel, and must not bring its command again and again.
+        if let Some(last) = deliveries.last() {
+            let all = BasicAckOptions { multiple: true };
+            let acked = channel.basic_ack(last.delivery_tag, all);
+            acked.await.map_err(AmqpError::at("basic.ack"))?;
+        }
         while let Some(sent) = replies.next().await {
             sent.map_err(AmqpError::at("answering"))?;
         }
         for (delivery, answered) in deliveries.iter().zip(&answers) {
             self.compare(&delivery.data, answered).await;
         }
-        let Some(last) = deliveries.last() else {
-            return Ok(());
-        };
-        // The registry has taken them all.
-        let acked = channel.basic_ack(last.delivery_tag, BasicAckOptions { multiple: true });
-        acked.await.map_err(AmqpError::at("basic.ack"))
+        Ok(())
     }
 }
 

@@ -3,7 +3,7 @@
 
 use tokio::{sync::watch, task::yield_now};
 
-use super::{Link, Owed, State, Tail};
+use super::{Link, Owed, State, Tail, tail::Bound};
 use crate::{
     model::{Channel, Revision},
     ports::Flagged,
@@ -18,7 +18,7 @@ pub(super) struct Gate {
     flag: watch::Receiver<Flagged>,
     link: Link,
     state: watch::Receiver<State>,
-    bound: watch::Receiver<u64>,
+    bound: watch::Receiver<Bound>,
 }
 
 impl Gate {
@@ -37,14 +37,15 @@ impl Gate {
         }
     }
 
-    /// Whether it is open now. The tail listens before anything is sent over a new connection, so that
-    /// it hears all of it.
-    fn is_open(&mut self) -> bool {
+    /// Under which binding of the tail it is open now; none while it is not. The tail listens before
+    /// anything is sent over a new connection, so that it hears all of it.
+    fn binding(&mut self) -> Option<u64> {
         let wanted = self.is_wanted();
         self.state.mark_unchanged();
         let bound = *self.bound.borrow_and_update();
         let session = self.link.session();
-        wanted && session.is_some_and(|session| bound == session.number())
+        let here = session.is_some_and(|session| bound.session == session.number());
+        (wanted && here).then_some(bound.binding)
     }
 
     fn is_wanted(&mut self) -> bool {
@@ -68,7 +69,8 @@ pub(super) struct GatedFeed {
     gate: Gate,
     horizon: Horizon,
     owed: Owed,
-    open: bool,
+    /// The binding under which it is open.
+    open: Option<u64>,
 }
 
 impl GatedFeed {
@@ -79,17 +81,17 @@ impl GatedFeed {
             gate,
             horizon,
             owed,
-            open: false,
+            open: None,
         }
     }
 }
 
 impl Feed for GatedFeed {
     fn look(&mut self, after: Revision) -> Result<Found, Compacted> {
-        let was_open = self.open;
-        self.open = self.gate.is_open();
-        if self.open {
-            if !was_open {
+        let binding = self.gate.binding();
+        let before = std::mem::replace(&mut self.open, binding);
+        if binding.is_some() {
+            if before != binding {
                 // It was confirmed, perhaps while nobody listened: then it never comes back.
                 self.horizon.raise(after);
             }
@@ -107,8 +109,7 @@ impl Feed for GatedFeed {
     }
 
     fn is_open(&mut self) -> bool {
-        self.open = self.gate.is_open();
-        self.open
+        self.gate.binding().is_some()
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -116,7 +117,7 @@ impl Feed for GatedFeed {
     }
 
     async fn changed(&mut self) -> bool {
-        if !self.open {
+        if self.open.is_none() {
             return self.gate.changed().await;
         }
         let more = tokio::select! {

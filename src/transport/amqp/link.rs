@@ -198,7 +198,14 @@ impl Link {
         let (state, since, error) = match &*self.shared.state.borrow() {
             State::Off { since } => ("off", *since, None),
             State::Away { error, since } => ("away", *since, Some(error.to_string())),
-            State::Up { since, .. } => ("up", *since, None),
+            State::Up { connected, since } => {
+                let blocked = connected.sending.status().blocked();
+                (
+                    "up",
+                    *since,
+                    blocked.then(|| AmqpError::Blocked.to_string()),
+                )
+            }
         };
         BrokerReport {
             kind: if self.shared.target.is_embedded() {
@@ -367,7 +374,9 @@ impl Shared {
             let asked = channel.basic_qos(0, lapin::options::BasicQosOptions::default());
             match AmqpError::within("asking the broker", self.config.answer_timeout, asked).await {
                 Ok(()) => self.hear(),
-                Err(_) if connection.status().blocked() => return AmqpError::Blocked,
+                // It is there and takes nothing: another connection would fare no better. That it
+                // answers nothing is what counts.
+                Err(AmqpError::Late { .. }) if connection.status().blocked() => (),
                 Err(error) => return error,
             }
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use lapin::{
     ExchangeKind,
     options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
-    types::FieldTable,
+    types::{AMQPValue, FieldTable},
 };
 
 use super::AmqpError;
@@ -22,6 +22,13 @@ pub(super) const CHECK_REQUEST: &str = "health.check.request";
 pub(super) const VERDICT: &str = "health.verdict";
 /// Where messages end that nobody can read.
 pub(super) const DEAD: &str = "musterd.dead";
+/// It keeps so many of them, the last.
+const DEAD_MESSAGES_MAX: i32 = 10_000;
+/// It keeps so many bytes of bodies.
+const DEAD_BYTES_MAX: i32 = 64 << 20;
+
+/// The key of a message that is sent to see whether the broker takes it; nobody binds to it.
+pub(super) const TRIAL_KEY: &str = "musterd.trial";
 
 /// The queues that commands come by.
 pub(super) const COMMANDS: [&str; 4] = [REGISTER, DEREGISTER, HEARTBEAT, DISCOVER];
@@ -70,9 +77,16 @@ pub(super) async fn declare(channel: &lapin::Channel, within: Duration) -> Resul
         FieldTable::default(),
     );
     AmqpError::within("exchange \"musterd\"", within, declared).await?;
-    queue(channel, DEAD, within).await?;
+    // What nobody reads must not fill the broker.
+    let mut bounded = FieldTable::default();
+    bounded.insert("x-max-length".into(), AMQPValue::LongInt(DEAD_MESSAGES_MAX));
+    bounded.insert(
+        "x-max-length-bytes".into(),
+        AMQPValue::LongInt(DEAD_BYTES_MAX),
+    );
+    queue(channel, DEAD, bounded, within).await?;
     for name in COMMANDS.into_iter().chain([CHECK_REQUEST, VERDICT]) {
-        queue(channel, name, within).await?;
+        queue(channel, name, FieldTable::default(), within).await?;
         let bound = channel.queue_bind(
             name.into(),
             EXCHANGE.into(),
@@ -88,12 +102,13 @@ pub(super) async fn declare(channel: &lapin::Channel, within: Duration) -> Resul
 async fn queue(
     channel: &lapin::Channel,
     name: &'static str,
+    arguments: FieldTable,
     within: Duration,
 ) -> Result<(), AmqpError> {
     let durable = QueueDeclareOptions {
         durable: true,
         ..QueueDeclareOptions::default()
     };
-    let declared = channel.queue_declare(name.into(), durable, FieldTable::default());
+    let declared = channel.queue_declare(name.into(), durable, arguments);
     AmqpError::within(name, within, declared).await.map(drop)
 }

@@ -15,7 +15,7 @@ use lapin::{
 };
 use parking_lot::Mutex;
 use tokio::{
-    sync::watch,
+    sync::{Notify, watch},
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -40,10 +40,20 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// A cheap handle to the listener.
 #[derive(Clone, Debug)]
 pub(super) struct Tail {
-    /// The life of the connection on which it listens.
-    bound: Arc<watch::Sender<u64>>,
+    bound: Arc<watch::Sender<Bound>>,
+    /// Asks it to listen anew: its bindings may be gone.
+    renewal: Arc<Notify>,
     /// Why it does not listen although there is a connection.
     trouble: Arc<Mutex<Option<String>>>,
+}
+
+/// Where it listens; nowhere by default.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Bound {
+    /// The life of the connection.
+    pub(super) session: u64,
+    /// Counts up each time it begins to listen.
+    pub(super) binding: u64,
 }
 
 /// What the listener knows.
@@ -61,7 +71,8 @@ pub(super) struct Listener {
 impl Tail {
     pub(super) fn new() -> Self {
         Self {
-            bound: Arc::new(watch::Sender::new(0)),
+            bound: Arc::new(watch::Sender::new(Bound::default())),
+            renewal: Arc::default(),
             trouble: Arc::default(),
         }
     }
@@ -70,7 +81,12 @@ impl Tail {
         self.trouble.lock().clone()
     }
 
-    pub(super) fn follow(&self) -> watch::Receiver<u64> {
+    /// What was declared anew has lost its bindings: so have we.
+    pub(super) fn renew(&self) {
+        self.renewal.notify_one();
+    }
+
+    pub(super) fn follow(&self) -> watch::Receiver<Bound> {
         self.bound.subscribe()
     }
 
@@ -87,7 +103,7 @@ impl Tail {
                 () = session.leaving().cancelled() => Ok(()),
                 ended = self.listen(&listener, &session) => ended,
             };
-            self.bound.send_replace(0);
+            self.bound.send_modify(|bound| bound.session = 0);
             let pause = match ended {
                 Ok(()) => listener.link.config().backoff_first,
                 Err(error) => {
@@ -119,12 +135,19 @@ impl Tail {
         // What was confirmed before we listened does not come any more.
         let mut heard = listener.sender.lock().cursor().revision;
         *self.trouble.lock() = None;
-        self.bound.send_replace(session.number());
+        self.bound.send_modify(|bound| {
+            bound.session = session.number();
+            bound.binding += 1;
+        });
         let mut unacked = 0;
         let mut tag = 0;
         loop {
             let next = timeout(ACK_PAUSE, consumer.next());
-            let Ok(first) = next.await else {
+            let next = tokio::select! {
+                next = next => next,
+                () = self.renewal.notified() => return Ok(()),
+            };
+            let Ok(first) = next else {
                 // Silence: a broker may not like what is never acknowledged.
                 if unacked > 0 {
                     ack(&channel, tag).await?;

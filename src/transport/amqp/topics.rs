@@ -10,7 +10,7 @@ use lapin::{
     types::{AMQPValue, FieldTable, LongString},
 };
 
-use super::{AmqpError, Counts, Link, Owed, Session, Transit, names};
+use super::{AmqpError, Counts, Link, Owed, Session, Tail, Transit, names};
 use crate::{
     model::{Channel as Way, Event, EventKind, ServiceName, Timestamp},
     registry::{Clock, Registry, View},
@@ -26,6 +26,9 @@ pub(super) struct Topics {
     link: Link,
     clock: Clock,
     registry: Registry,
+    tail: Tail,
+    /// The life of the connection on which a channel was last opened.
+    opened: u64,
     counts: Counts,
     transit: Transit,
     horizon: Horizon,
@@ -57,7 +60,7 @@ impl Topics {
         way: Way,
         link: &Link,
         registry: &Registry,
-        owed: Owed,
+        tail: Tail,
         counts: Counts,
         transit: Transit,
         horizon: Horizon,
@@ -66,16 +69,23 @@ impl Topics {
             way,
             clock: registry.clock().clone(),
             registry: registry.clone(),
+            tail,
+            opened: 0,
             counts,
             transit,
             horizon,
             window: link.config().window,
-            owed,
+            owed: link.owed(),
             answer_timeout: link.config().answer_timeout,
             link: link.clone(),
             open: None,
             told: BTreeSet::new(),
         }
+    }
+
+    /// What the broker owes it.
+    pub(super) fn owed(&self) -> Owed {
+        self.owed.clone()
     }
 
     /// A channel on the connection as it is now.
@@ -93,6 +103,11 @@ impl Topics {
         let confirms = channel.confirm_select(ConfirmSelectOptions::default());
         AmqpError::within("confirm.select", self.answer_timeout, confirms).await?;
         let number = session.number();
+        if self.opened == number {
+            // The last one was closed, perhaps because the exchange was gone: so are its bindings.
+            self.tail.renew();
+        }
+        self.opened = number;
         Ok(self.open.insert(Open { number, channel }).channel.clone())
     }
 

@@ -6,14 +6,14 @@ use lapin::{
     ExchangeKind,
     options::{
         BasicGetOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions,
-        QueueDeclareOptions,
+        QueueDeclareOptions, QueueDeleteOptions,
     },
     types::{AMQPValue, FieldTable},
 };
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::stage::{Stage, connect, vhost};
+use super::stage::{PATIENCE, Stage, connect, vhost};
 use crate::rabbitmq::Rabbit;
 
 #[track_caller]
@@ -158,5 +158,41 @@ async fn a_rabbitmq_that_stops_answering_is_noticed_and_taken_up_again() {
     stage.set("queue").await;
     stage.register("a", 10..20).await;
     stage.until_called().await;
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_deleted_under_the_daemon_comes_back() {
+    let stage = Stage::start(&[("transport.mode", "queue")]).await;
+    stage.until_sent().await;
+    stage.register("a", 0..5).await;
+    stage.until_called().await;
+    let connection = connect(&stage.amqp).await;
+    let channel = connection.create_channel().await.unwrap();
+    let deleted = channel.exchange_delete("musterd".into(), ExchangeDeleteOptions::default());
+    deleted.await.unwrap();
+    let options = QueueDeleteOptions::default();
+    let deleted = channel.queue_delete("service.register".into(), options);
+    deleted.await.unwrap();
+    // In mode queue callbacks see only what comes back from the exchange.
+    stage.register("a", 5..50).await;
+    stage.until_called().await;
+    stage.register("a", 50..60).await;
+    stage.until_called().await;
+    let passive = QueueDeclareOptions {
+        passive: true,
+        ..QueueDeclareOptions::default()
+    };
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let channel = connection.create_channel().await.unwrap();
+        let there =
+            channel.queue_declare("service.register".into(), passive, FieldTable::default());
+        if there.await.is_ok_and(|queue| queue.consumer_count() == 1) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "the queue does not come back");
+        sleep(Duration::from_millis(50)).await;
+    }
     stage.stop().await;
 }
