@@ -448,13 +448,15 @@ impl Shared {
         }
         connected.gone.cancel();
         let closed = async {
-            tokio::try_join!(
+            // Both, also when one of them ends otherwise.
+            let (sending, consuming) = tokio::join!(
                 connected.sending.close(200, "OK".into()),
                 connected.consuming.close(200, "OK".into())
-            )
+            );
+            sending.and(consuming)
         };
         match AmqpError::within("closing the connection", max, closed).await {
-            Ok(((), ())) => tracing::info!("closed the connection to the broker"),
+            Ok(()) => tracing::info!("closed the connection to the broker"),
             Err(error) => tracing::debug!(%error, "the connection to the broker ended unclosed"),
         }
         self.off();
