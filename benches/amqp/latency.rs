@@ -1,14 +1,14 @@
 //! Loads whose latency counts: confirms, calls, a fixed rate, one operation after the other.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{scope, sleep};
+use std::sync::atomic::Ordering;
+use std::thread::scope;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::brokers::Broker;
-use crate::cases::{Gauge, Meter, Sample, consume_on, measure, name};
-use crate::link::{ACK, Acks, DELIVER, Link, NACK, method, publish};
+use crate::cases::{Gauge, Meter, Sample, consume_on, name};
+use crate::link::{ACK, Acks, DELIVER, Link, NACK, Waiting, method, publish};
 
 fn percentiles(sample: &mut Sample, mut latencies: Vec<u64>) {
     latencies.sort_unstable();
@@ -93,15 +93,16 @@ fn publish_the_last(link: &mut Link, gauge: &Gauge, one: &[u8]) {
     link.write(one);
 }
 
-/// Calls by direct reply-to, one at a time.
+/// Calls by direct reply-to, one at a time. One thread asks and answers, and never sleeps.
 pub(crate) fn round_trips(broker: &Broker, time: Duration) -> Sample {
     let queue = name("calls");
-    let mut server = Link::open(broker.addr());
+    let open = || Link::open_by(broker.addr(), Waiting::Awake);
+    let mut server = open();
     server.declare_queue(&queue, b"");
     server.consume(&queue, Acks::None);
-    let mut client = Link::open(broker.addr());
+    let mut client = open();
     client.consume("amq.rabbitmq.reply-to", Acks::None);
-    let mut question = Vec::new();
+    let (mut question, mut answer) = (Vec::new(), Vec::new());
     publish(
         &mut question,
         "",
@@ -109,120 +110,89 @@ pub(crate) fn round_trips(broker: &Broker, time: Duration) -> Sample {
         "amq.rabbitmq.reply-to",
         &[b'?'; 128],
     );
-    let stop = AtomicBool::new(false);
-    let sample = scope(|threads| {
-        threads.spawn(|| {
-            let mut out = Vec::new();
-            while !stop.load(Ordering::Relaxed) {
-                server.read(|method| {
-                    if method.id == DELIVER {
-                        publish(&mut out, "", method.reply_to(), "", &[b'!'; 128]);
-                    }
-                });
-                server.write(&out);
-                out.clear();
-            }
-        });
-        let begin = Instant::now();
-        let (mut calls, mut latencies, mut meter) = (0, Vec::new(), None);
-        while begin.elapsed() < time.mul_f64(1.25) {
-            if meter.is_none() && begin.elapsed() > time / 4 {
-                meter = Some(Meter::start(broker, calls));
-                latencies.clear();
-            }
-            latencies.push(call(&mut client, &question));
-            calls += 1;
+    let begin = Instant::now();
+    let (mut calls, mut latencies, mut meter) = (0, Vec::new(), None);
+    while begin.elapsed() < time.mul_f64(1.25) {
+        if meter.is_none() && begin.elapsed() > time / 4 {
+            meter = Some(Meter::start(broker, calls));
+            latencies.clear();
         }
-        let mut sample = meter.expect("a run longer than its start").stop(calls);
-        percentiles(&mut sample, latencies);
-        stop.store(true, Ordering::Relaxed);
-        call(&mut client, &question);
-        sample
-    });
+        let asked = Instant::now();
+        client.write(&question);
+        while answer.is_empty() {
+            server.read(|method| {
+                if method.id == DELIVER {
+                    publish(&mut answer, "", method.reply_to(), "", &[b'!'; 128]);
+                }
+            });
+        }
+        server.write(&answer);
+        answer.clear();
+        let mut answered = false;
+        while !answered {
+            client.read(|method| answered |= method.id == DELIVER);
+        }
+        latencies.push(nanos(asked));
+        calls += 1;
+    }
+    let mut sample = meter.expect("a run longer than its start").stop(calls);
+    percentiles(&mut sample, latencies);
     client.delete_queue(&queue);
     client.close();
     sample
 }
 
-fn call(client: &mut Link, question: &[u8]) -> u64 {
-    let begin = Instant::now();
-    client.write(question);
-    let mut answered = false;
-    while !answered {
-        client.read(|method| answered |= method.id == DELIVER);
-    }
-    nanos(begin)
-}
-
-/// Messages at a fixed rate; their latency from the publisher's write to the consumer's read.
+/// Messages at a fixed rate; their latency from the moment at which each is due to the consumer's read.
+/// One thread publishes and consumes, and never sleeps.
 pub(crate) fn at_a_fixed_rate(broker: &Broker, time: Duration, rate: f64) -> Sample {
     let queue = name("fixed");
-    let mut setup = Link::open(broker.addr());
-    setup.declare_queue(&queue, b"");
-    let mut consumer = Link::open(broker.addr());
+    let open = || Link::open_by(broker.addr(), Waiting::Awake);
+    let (mut publisher, mut consumer) = (open(), open());
+    publisher.declare_queue(&queue, b"");
     consumer.consume(&queue, Acks::None);
+    let (mut body, mut out) = (vec![b'x'; 1024], Vec::new());
+    let (mut published, mut consumed, mut latencies, mut meter) = (0_u64, 0, Vec::new(), None);
     let begin = Instant::now();
-    let gauge = Gauge::default();
-    let mut latencies = Vec::new();
-    let sample = scope(|threads| {
-        let latencies = &mut latencies;
-        let (gauge, queue) = (&gauge, &queue);
-        threads.spawn(move || {
-            while !(gauge.stopped()
-                && gauge.consumed.load(Ordering::Relaxed)
-                    >= gauge.published.load(Ordering::Relaxed))
-            {
-                consumer.read(|method| {
-                    if method.id == DELIVER {
-                        let sent = u64::from_be_bytes(
-                            method.body[..8].try_into().expect("a body of 1 KB"),
-                        );
-                        latencies.push(nanos(begin).saturating_sub(sent));
-                        gauge.consumed.fetch_add(1, Ordering::Relaxed);
-                    }
-                });
+    let due = |n: u64| Duration::from_secs_f64(n as f64 / rate);
+    while begin.elapsed() < time.mul_f64(1.25) {
+        if meter.is_none() && begin.elapsed() > time / 4 {
+            meter = Some(Meter::start(broker, consumed));
+            latencies.clear();
+        }
+        if due(published) <= begin.elapsed() {
+            let due = u64::try_from(due(published).as_nanos()).expect("a short run");
+            body[..8].copy_from_slice(&due.to_be_bytes());
+            publish(&mut out, "", &queue, "", &body);
+            publisher.write(&out);
+            out.clear();
+            published += 1;
+        }
+        consumer.look(&mut |method| {
+            if method.id == DELIVER {
+                let due = method.body[..8].try_into().expect("a body of 1 KB");
+                latencies.push(nanos(begin).saturating_sub(u64::from_be_bytes(due)));
+                consumed += 1;
             }
         });
-        threads.spawn(move || {
-            let mut link = Link::open(broker.addr());
-            let (mut body, mut out) = (vec![b'x'; 1024], Vec::new());
-            let start = begin.elapsed().as_secs_f64();
-            let mut published = 0_u64;
-            while !gauge.stopped() {
-                if (published as f64) < (begin.elapsed().as_secs_f64() - start) * rate {
-                    body[..8].copy_from_slice(&nanos(begin).to_be_bytes());
-                    publish(&mut out, "", queue, "", &body);
-                    link.write(&out);
-                    out.clear();
-                    published += 1;
-                    gauge.published.store(published, Ordering::Relaxed);
-                } else {
-                    sleep(Duration::from_micros(50));
-                }
-            }
-            publish(&mut out, "", queue, "", &body);
-            gauge.published.fetch_add(1, Ordering::Relaxed);
-            link.write(&out);
-            link.close();
-        });
-        measure(broker, gauge, time)
-    });
-    let mut sample = sample;
+    }
+    let mut sample = meter.expect("a run longer than its start").stop(consumed);
     percentiles(&mut sample, latencies);
-    setup.delete_queue(&queue);
-    setup.close();
+    publisher.delete_queue(&queue);
+    publisher.close();
     sample
 }
 
 /// Connections with a channel, opened and closed one after the other.
 pub(crate) fn connections(broker: &Broker, time: Duration) -> Sample {
-    one_after_the_other(broker, time, |_| Link::open(broker.addr()).close())
+    one_after_the_other(broker, time, |_| {
+        Link::open_by(broker.addr(), Waiting::Awake).close();
+    })
 }
 
 /// Queues declared one after the other on one channel.
 pub(crate) fn declarations(broker: &Broker, time: Duration) -> Sample {
     let prefix = name("declared");
-    let mut link = Link::open(broker.addr());
+    let mut link = Link::open_by(broker.addr(), Waiting::Awake);
     let mut names = Vec::new();
     let sample = one_after_the_other(broker, time, |index| {
         let queue = format!("{prefix}-{index}");

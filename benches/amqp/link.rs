@@ -1,7 +1,8 @@
 //! A load generator's connection: frames built once and written in bulk, answers skimmed. It knows as
 //! much of AMQP as it needs to be faster than any broker.
 
-use std::io::{Read, Write};
+use std::hint::spin_loop;
+use std::io::{ErrorKind, Read, Result, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::ops::Range;
 
@@ -55,10 +56,25 @@ pub(crate) struct Link {
     end: usize,
 }
 
+/// How it waits for the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    /// The thread sleeps until something comes, and leaves its core to the broker.
+    Asleep,
+    /// It asks again and again: what a sleeping thread takes to wake would count as the broker's latency.
+    Awake,
+}
+
 impl Link {
     pub(crate) fn open(addr: SocketAddr) -> Self {
+        Self::open_by(addr, Waiting::Asleep)
+    }
+
+    pub(crate) fn open_by(addr: SocketAddr, waiting: Waiting) -> Self {
         let socket = TcpStream::connect(addr).expect("the broker listens");
         socket.set_nodelay(true).expect("a TCP socket");
+        let awake = waiting == Waiting::Awake;
+        socket.set_nonblocking(awake).expect("a TCP socket");
         let mut link = Self {
             socket,
             buffer: vec![0; 64 * 1024],
@@ -101,7 +117,13 @@ impl Link {
     }
 
     pub(crate) fn write(&mut self, octets: &[u8]) {
-        self.socket.write_all(octets).expect("the broker reads");
+        let mut rest = octets;
+        while !rest.is_empty() {
+            match now(self.socket.write(rest)).expect("the broker reads") {
+                Some(size) => rest = &rest[size..],
+                None => spin_loop(),
+            }
+        }
     }
 
     /// Sends a method on channel 1 and waits for its -ok; contents and acks on the way are dropped.
@@ -185,8 +207,15 @@ impl Link {
         });
     }
 
-    /// Reads once from the socket and shows each method that is all there.
+    /// Waits for something from the socket and shows each method that is all there.
     pub(crate) fn read(&mut self, mut each: impl FnMut(&Method<'_>)) {
+        while !self.look(&mut each) {
+            spin_loop();
+        }
+    }
+
+    /// Reads once from the socket; false when nothing is there and it does not sleep for it.
+    pub(crate) fn look(&mut self, each: &mut impl FnMut(&Method<'_>)) -> bool {
         if self.begin == self.end {
             (self.begin, self.end) = (0, 0);
         }
@@ -197,10 +226,10 @@ impl Link {
                 self.buffer.resize(BUFFER.max(self.buffer.len() * 2), 0);
             }
         }
-        let size = self
-            .socket
-            .read(&mut self.buffer[self.end..])
-            .expect("the broker writes");
+        let read = self.socket.read(&mut self.buffer[self.end..]);
+        let Some(size) = now(read).expect("the broker writes") else {
+            return false;
+        };
         assert!(size > 0, "the broker closed the connection");
         self.end += size;
         while let Some((payload_at, next)) = self.frame(self.begin) {
@@ -209,7 +238,7 @@ impl Link {
                 continue;
             }
             let Some((header, body, after)) = self.content(payload_at, next) else {
-                return;
+                break;
             };
             let payload = &self.buffer[payload_at..next - 1];
             let id = u32::from(u16::from_be_bytes([payload[0], payload[1]])) * 1000
@@ -227,6 +256,7 @@ impl Link {
             });
             self.begin = after;
         }
+        true
     }
 
     /// Where the payload of the frame at `at` begins and where the next frame does; nothing if it is not all there.
@@ -254,6 +284,17 @@ impl Link {
         }
         let (body_at, after_body) = self.frame(after_header)?;
         Some((header, body_at..after_body - 1, after_body))
+    }
+}
+
+/// Nothing when it would have to wait.
+fn now(outcome: Result<usize>) -> Result<Option<usize>> {
+    match outcome {
+        Ok(size) => Ok(Some(size)),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
 }
 
