@@ -29,7 +29,7 @@ pub use self::{
     feed::{Feed, Found, LogFeed},
     filter::Filter,
     flag::Flag,
-    horizon::Horizon,
+    horizon::{Horizon, Sight},
     metrics::{Counts, DirectMetrics},
     relay::{Ended, Reach, Relay, Transport},
     retry::{Circuit, Policy, Retry},

@@ -1,6 +1,6 @@
 //! Loads whose latency counts: confirms, calls, a fixed rate, one operation after the other.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::scope;
 use std::time::Duration;
 
@@ -93,16 +93,15 @@ fn publish_the_last(link: &mut Link, gauge: &Gauge, one: &[u8]) {
     link.write(one);
 }
 
-/// Calls by direct reply-to, one at a time. One thread asks and answers, and never sleeps.
+/// Calls by direct reply-to, one at a time.
 pub(crate) fn round_trips(broker: &Broker, time: Duration) -> Sample {
     let queue = name("calls");
-    let open = || Link::open_by(broker.addr(), Waiting::Awake);
-    let mut server = open();
+    let mut server = Link::open(broker.addr());
     server.declare_queue(&queue, b"");
     server.consume(&queue, Acks::None);
-    let mut client = open();
+    let mut client = Link::open(broker.addr());
     client.consume("amq.rabbitmq.reply-to", Acks::None);
-    let (mut question, mut answer) = (Vec::new(), Vec::new());
+    let mut question = Vec::new();
     publish(
         &mut question,
         "",
@@ -110,36 +109,49 @@ pub(crate) fn round_trips(broker: &Broker, time: Duration) -> Sample {
         "amq.rabbitmq.reply-to",
         &[b'?'; 128],
     );
-    let begin = Instant::now();
-    let (mut calls, mut latencies, mut meter) = (0, Vec::new(), None);
-    while begin.elapsed() < time.mul_f64(1.25) {
-        if meter.is_none() && begin.elapsed() > time / 4 {
-            meter = Some(Meter::start(broker, calls));
-            latencies.clear();
+    let stop = AtomicBool::new(false);
+    let sample = scope(|threads| {
+        threads.spawn(|| {
+            let mut out = Vec::new();
+            while !stop.load(Ordering::Relaxed) {
+                server.read(|method| {
+                    if method.id == DELIVER {
+                        publish(&mut out, "", method.reply_to(), "", &[b'!'; 128]);
+                    }
+                });
+                server.write(&out);
+                out.clear();
+            }
+        });
+        let begin = Instant::now();
+        let (mut calls, mut latencies, mut meter) = (0, Vec::new(), None);
+        while begin.elapsed() < time.mul_f64(1.25) {
+            if meter.is_none() && begin.elapsed() > time / 4 {
+                meter = Some(Meter::start(broker, calls));
+                latencies.clear();
+            }
+            latencies.push(call(&mut client, &question));
+            calls += 1;
         }
-        let asked = Instant::now();
-        client.write(&question);
-        while answer.is_empty() {
-            server.read(|method| {
-                if method.id == DELIVER {
-                    publish(&mut answer, "", method.reply_to(), "", &[b'!'; 128]);
-                }
-            });
-        }
-        server.write(&answer);
-        answer.clear();
-        let mut answered = false;
-        while !answered {
-            client.read(|method| answered |= method.id == DELIVER);
-        }
-        latencies.push(nanos(asked));
-        calls += 1;
-    }
-    let mut sample = meter.expect("a run longer than its start").stop(calls);
-    percentiles(&mut sample, latencies);
+        let mut sample = meter.expect("a run longer than its start").stop(calls);
+        percentiles(&mut sample, latencies);
+        stop.store(true, Ordering::Relaxed);
+        call(&mut client, &question);
+        sample
+    });
     client.delete_queue(&queue);
     client.close();
     sample
+}
+
+fn call(client: &mut Link, question: &[u8]) -> u64 {
+    let begin = Instant::now();
+    client.write(question);
+    let mut answered = false;
+    while !answered {
+        client.read(|method| answered |= method.id == DELIVER);
+    }
+    nanos(begin)
 }
 
 /// Messages at a fixed rate; their latency from the moment at which each is due to the consumer's read.
@@ -182,7 +194,8 @@ pub(crate) fn at_a_fixed_rate(broker: &Broker, time: Duration, rate: f64) -> Sam
     sample
 }
 
-/// Connections with a channel, opened and closed one after the other.
+/// Connections with a channel, opened and closed one after the other by a thread that never sleeps: a
+/// sleeping one is slower than the broker.
 pub(crate) fn connections(broker: &Broker, time: Duration) -> Sample {
     one_after_the_other(broker, time, |_| {
         Link::open_by(broker.addr(), Waiting::Awake).close();

@@ -9,6 +9,7 @@ mod commands;
 mod consumer;
 mod counts;
 mod dead;
+mod demand;
 mod error;
 mod gate;
 mod link;
@@ -33,4 +34,4 @@ pub use self::{
     session::{Connected, Session},
     target::Target,
 };
-use self::{tail::Tail, transit::Transit};
+use self::{demand::Demand, tail::Tail, transit::Transit};

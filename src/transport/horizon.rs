@@ -14,6 +14,15 @@ use crate::model::Revision;
 #[derive(Clone, Debug)]
 pub struct Horizon {
     limit: Arc<watch::Sender<Option<Revision>>>,
+    /// How many look at it.
+    viewers: Arc<watch::Sender<usize>>,
+}
+
+/// Where the horizon is, for one who sees no further, and who counts as a viewer meanwhile.
+#[derive(Debug)]
+pub struct Sight {
+    limit: watch::Receiver<Option<Revision>>,
+    viewers: Arc<watch::Sender<usize>>,
 }
 
 impl Default for Horizon {
@@ -21,6 +30,7 @@ impl Default for Horizon {
     fn default() -> Self {
         Self {
             limit: Arc::new(watch::Sender::new(None)),
+            viewers: Arc::default(),
         }
     }
 }
@@ -31,9 +41,19 @@ impl Horizon {
         *self.limit.borrow()
     }
 
-    /// Tells of every change.
-    pub fn follow(&self) -> watch::Receiver<Option<Revision>> {
-        self.limit.subscribe()
+    /// For one more who sees no further.
+    pub fn sight(&self) -> Sight {
+        self.viewers.send_modify(|viewers| *viewers += 1);
+        Sight {
+            limit: self.limit.subscribe(),
+            viewers: Arc::clone(&self.viewers),
+        }
+    }
+
+    /// How many see no further: while there is none, nobody needs it to be raised.
+    #[cfg(feature = "amqp")]
+    pub(super) fn viewers(&self) -> watch::Receiver<usize> {
+        self.viewers.subscribe()
     }
 
     /// Everything is visible from now on.
@@ -59,5 +79,24 @@ impl Horizon {
             }
             _ => false,
         });
+    }
+}
+
+impl Sight {
+    /// The last visible revision; none when all are.
+    pub(super) fn limit(&mut self) -> Option<Revision> {
+        *self.limit.borrow_and_update()
+    }
+
+    /// Waits until the horizon is elsewhere than when it was last asked for; false when it is for ever
+    /// where it was.
+    pub(super) async fn changed(&mut self) -> bool {
+        self.limit.changed().await.is_ok()
+    }
+}
+
+impl Drop for Sight {
+    fn drop(&mut self) {
+        self.viewers.send_modify(|viewers| *viewers -= 1);
     }
 }

@@ -11,7 +11,7 @@ use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    AmqpError, Caller, Counts, Link, Session, Tail, Target, Transit,
+    AmqpError, Caller, Counts, Demand, Link, Session, Tail, Target, Transit,
     commands::{Answering, Desk},
     consumer::Consuming,
     gate::{Gate, GatedFeed},
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     api::{BrokerReport, ChannelReport},
-    model::{Channel, Cursor, EventKind, Modes},
+    model::{Channel, Cursor, EventKind, Mode, Modes},
     ports::{FlagError, Flagged, Notices},
     registry::Registry,
     transport::{
@@ -172,7 +172,7 @@ impl Carrier {
     /// Says why nothing was changed.
     pub async fn set(&self, modes: Modes, only_if: Option<u64>) -> Result<u64, FlagError> {
         let inner = &self.inner;
-        if inner.config.direct == Direct::Off && modes != Modes::all(crate::model::Mode::Queue) {
+        if inner.config.direct == Direct::Off && modes != Modes::all(Mode::Queue) {
             return Err(FlagError::NoDirect);
         }
         let now = inner.flag.flagged().modes;
@@ -182,7 +182,7 @@ impl Carrier {
         // A channel that leaves the broker, or stays there, asks nothing of it.
         let _wanted = if Channel::ALL.into_iter().any(moves) {
             let wanted = inner.link.want();
-            match timeout(CHANGE_MAX, self.ready()).await {
+            match timeout(CHANGE_MAX, self.ready(modes)).await {
                 Ok(()) => (),
                 Err(_) => return Err(FlagError::Unreachable(self.trouble())),
             }
@@ -204,9 +204,13 @@ impl Carrier {
         let _ = consumers.wait_for(|n| *n == 0).await;
     }
 
-    /// Returns when the broker answers, with all that is declared there, and our own events are heard.
-    async fn ready(&self) {
+    /// Returns when the broker answers, with all that is declared there, and our own events are heard if
+    /// `modes` will need that.
+    async fn ready(&self, modes: Modes) {
         let inner = &self.inner;
+        let needed = modes.events == Mode::Dual || Demand::new(&inner.flag).stands();
+        // Whoever looks is a reason to listen, also before the flag says so.
+        let _looking = needed.then(|| inner.flag.horizon().sight());
         loop {
             let session = inner.link.until_up().await;
             let mut bound = self.inner.tail.follow();
@@ -217,7 +221,8 @@ impl Carrier {
             };
             tokio::select! {
                 () = session.gone().cancelled() => continue,
-                () = heard => (),
+                () = heard, if needed => (),
+                else => (),
             }
             // It stood a moment ago: does it take something now?
             match self.try_out(&session).await {
@@ -339,7 +344,8 @@ impl Inner {
         let (_, filter) = watch::channel(filter);
         let feed = LogFeed::new(self.registry.clone(), filter)
             .in_batches(self.config.amqp.window * WINDOWS);
-        let gate = Gate::new(channel, self.flag.follow(), &self.link, &self.tail);
+        let demand = Demand::new(&self.flag);
+        let gate = Gate::new(channel, self.flag.follow(), &self.link, &self.tail, demand);
         // Only what leaves as an event comes back.
         let horizon = match channel {
             Channel::Events => self.flag.horizon().clone(),
@@ -367,6 +373,7 @@ impl Inner {
     fn listener(&self) -> Listener {
         Listener {
             link: self.link.clone(),
+            demand: Demand::new(&self.flag),
             registry: self.registry.clone(),
             horizon: self.flag.horizon().clone(),
             transit: self.transit.clone(),

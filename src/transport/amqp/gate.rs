@@ -3,13 +3,16 @@
 
 use tokio::{sync::watch, task::yield_now};
 
-use super::{Link, Owed, State, Tail, tail::Bound};
+use super::{Demand, Link, Owed, State, Tail, tail::Bound};
 use crate::{
     model::{Channel, Revision},
     ports::Flagged,
     registry::Compacted,
     transport::{Feed, Found, Horizon, LogFeed, Snapshot},
 };
+
+/// In place of a binding: those of the tail count from 1.
+const UNHEARD: u64 = 0;
 
 /// Open while a channel's changes may leave.
 #[derive(Debug)]
@@ -19,6 +22,7 @@ pub(super) struct Gate {
     link: Link,
     state: watch::Receiver<State>,
     bound: watch::Receiver<Bound>,
+    demand: Demand,
 }
 
 impl Gate {
@@ -27,6 +31,7 @@ impl Gate {
         flag: watch::Receiver<Flagged>,
         link: &Link,
         tail: &Tail,
+        demand: Demand,
     ) -> Self {
         Self {
             channel,
@@ -34,18 +39,22 @@ impl Gate {
             state: link.follow(),
             link: link.clone(),
             bound: tail.follow(),
+            demand,
         }
     }
 
-    /// Under which binding of the tail it is open now; none while it is not. The tail listens before
-    /// anything is sent over a new connection, so that it hears all of it.
+    /// Under which binding of the tail it is open now, [`UNHEARD`] when nobody needs what it would hear;
+    /// none while it is not open. A tail that is needed listens before anything is sent over a new
+    /// connection, so that it hears all of it.
     fn binding(&mut self) -> Option<u64> {
         let wanted = self.is_wanted();
+        let needed = self.demand.stands();
         self.state.mark_unchanged();
         let bound = *self.bound.borrow_and_update();
-        let session = self.link.session();
-        let here = session.is_some_and(|session| bound.session == session.number());
-        (wanted && here).then_some(bound.binding)
+        let session = self.link.session()?;
+        let heard = bound.session == session.number();
+        let binding = if heard { bound.binding } else { UNHEARD };
+        (wanted && (heard || !needed)).then_some(binding)
     }
 
     fn is_wanted(&mut self) -> bool {
@@ -58,6 +67,7 @@ impl Gate {
             changed = self.flag.changed() => changed.is_ok(),
             changed = self.state.changed() => changed.is_ok(),
             changed = self.bound.changed() => changed.is_ok(),
+            changed = self.demand.changed() => changed,
         }
     }
 }

@@ -20,7 +20,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{AmqpError, Counts, Link, Session, Transit, names};
+use super::{AmqpError, Counts, Demand, Link, Session, Transit, names};
 use crate::{
     model::{Cursor, Event, Revision},
     registry::Registry,
@@ -60,6 +60,7 @@ pub(super) struct Bound {
 #[derive(Debug)]
 pub(super) struct Listener {
     pub(super) link: Link,
+    pub(super) demand: Demand,
     pub(super) registry: Registry,
     pub(super) horizon: Horizon,
     pub(super) transit: Transit,
@@ -90,15 +91,24 @@ impl Tail {
         self.bound.subscribe()
     }
 
-    /// Listens whenever there is a connection, until told to stop.
+    /// Listens whenever there is a connection and somebody needs what comes, until told to stop.
     pub(super) async fn run(self, listener: Listener, stop: CancellationToken) {
+        let mut demand = listener.demand.clone();
         loop {
+            let needed = async {
+                demand.until_needed().await;
+                listener.link.until_up().await
+            };
             let session = tokio::select! {
                 () = stop.cancelled() => return,
-                session = listener.link.until_up() => session,
+                session = needed => session,
             };
             let ended = tokio::select! {
                 () = stop.cancelled() => return,
+                () = demand.until_over() => {
+                    *self.trouble.lock() = None;
+                    Ok(())
+                }
                 () = session.gone().cancelled() => Ok(()),
                 () = session.leaving().cancelled() => Ok(()),
                 ended = self.listen(&listener, &session) => ended,
