@@ -216,13 +216,15 @@ impl Carrier {
             let mut bound = self.inner.tail.follow();
             let number = session.number();
             let heard = async {
+                if !needed {
+                    return;
+                }
                 // The sender lives as long as the tail.
                 let _ = bound.wait_for(|bound| bound.session == number).await;
             };
             tokio::select! {
                 () = session.gone().cancelled() => continue,
-                () = heard, if needed => (),
-                else => (),
+                () = heard => (),
             }
             // It stood a moment ago: does it take something now?
             match self.try_out(&session).await {

@@ -57,7 +57,7 @@ pub(super) struct Stage {
     pub(super) amqp: String,
     pub(super) client: reqwest::Client,
     seen: Arc<Mutex<Vec<u64>>>,
-    _subscription: Subscription,
+    subscription: Option<Subscription>,
     stop: oneshot::Sender<()>,
     run: JoinSet<()>,
 }
@@ -131,10 +131,15 @@ impl Stage {
             amqp,
             client: reqwest::Client::new(),
             seen,
-            _subscription: subscription,
+            subscription: Some(subscription),
             stop,
             run,
         }
+    }
+
+    /// Nobody is called any more.
+    pub(super) fn unsubscribe(&mut self) {
+        self.subscription = None;
     }
 
     /// Stops it in good order.

@@ -8,8 +8,10 @@ use std::{
     time::Duration,
 };
 
-use serde_json::json;
-use tokio::{task::JoinSet, time::sleep};
+use axum::{Router, routing::post};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, task::JoinSet, time::sleep};
 
 use super::stage::{Stage, registration};
 
@@ -70,4 +72,49 @@ async fn in_mode_queue_a_stop_delivers_what_is_left() {
     let newest = stage.registry.newest().0;
     let ((), seen) = tokio::join!(stage.stop(), all.revisions_until(newest));
     assert_eq!(seen, (1..=newest).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_come_back_from_the_broker_once_somebody_needs_them() {
+    let mut stage = Stage::start(&[]).await;
+    // In mode direct nobody has listened yet.
+    stage.set("direct").await;
+    stage.unsubscribe();
+    stage.set("queue").await;
+    stage.register("early", 0..20).await;
+    stage.until_sent().await;
+    let heard = |report: &Value| report["channels"]["events"]["comparison"]["compared"].as_u64();
+    let before = heard(&stage.transport().await).unwrap_or(0);
+
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&told);
+    let receiver = Router::new().route(
+        "/",
+        post(|body: String| async move {
+            let event: Value = serde_json::from_str(&body).unwrap();
+            seen.lock().push(event["service_id"].as_str().unwrap().to_owned());
+        }),
+    );
+    let door = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", door.local_addr().unwrap());
+    let mut serving = JoinSet::new();
+    serving.spawn(async move { axum::serve(door, receiver).await.unwrap() });
+    let made = stage.client.post(format!("{}/watchers", stage.http));
+    let body = json!({"service_name": "*", "callback_url": url}).to_string();
+    assert_eq!(made.body(body).send().await.unwrap().status(), 201);
+
+    stage.register("late", 0..20).await;
+    stage
+        .until("the broker brings the later events back", |report| {
+            heard(report).is_some_and(|compared| compared > before)
+        })
+        .await;
+    stage.register("last", 0..1).await;
+    while told.lock().last().is_none_or(|id| id != "last-0") {
+        sleep(Duration::from_millis(5)).await;
+    }
+    let late = (0..20).map(|id| format!("late-{id}"));
+    let wanted: Vec<_> = late.chain(["last-0".to_owned()]).collect();
+    assert_eq!(*told.lock(), wanted);
+    stage.stop().await;
 }
