@@ -11,6 +11,7 @@ mod routes;
 mod service;
 mod snapshot;
 mod state;
+mod wake;
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -31,6 +32,7 @@ pub use self::{
     service::{Body, Following, Service, View},
     snapshot::Snapshot,
     state::RouteDraft,
+    wake::waking_afterwards,
 };
 use self::{
     log::{Log, Writer},
@@ -467,7 +469,7 @@ impl Registry {
         if routes_changed {
             self.inner.route_table.changed.send_replace(newest);
         }
-        self.inner.newest.send_replace(newest);
+        self.wake_or_owe();
     }
 
     fn forget_if_idle(&self, name: &ServiceName) {

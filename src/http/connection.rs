@@ -1,6 +1,7 @@
 //! One connection: HTTP/1.1 with upgrades, ended when its client keeps it waiting.
 
 use std::{
+    future::poll_fn,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     pin::pin,
     sync::Arc,
@@ -23,6 +24,7 @@ use super::{
     paced::Paced,
     state::Shared,
 };
+use crate::registry::waking_afterwards;
 
 /// The type of a stream of events.
 pub(super) const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
@@ -124,8 +126,9 @@ async fn talk(
     loop {
         tokio::select! {
             biased;
-            // What goes wrong on a connection is told to its client, as far as it listens.
-            _ = connection.as_mut() => return,
+            // What goes wrong on a connection is told to its client, as far as it listens. What requests
+            // change is told to others when they are answered.
+            _ = poll_fn(|cx| waking_afterwards(|| connection.as_mut().poll(cx))) => return,
             Some(notable) = aside.next() => match notable {
                 Notable::Overdue => return,
                 Notable::Closing if pace.phase() != Phase::Busy => return,

@@ -10,7 +10,7 @@ use crate::model::{
     ServiceId, ServiceName, Status,
 };
 
-fn registration(id: &str, name: &str, port: u16) -> Registration {
+pub(super) fn registration(id: &str, name: &str, port: u16) -> Registration {
     Registration {
         service_id: ServiceId::parse(id).unwrap(),
         service_name: ServiceName::parse(name).unwrap(),

@@ -36,7 +36,7 @@ const CONSUMERS_MAX: Duration = Duration::from_secs(1);
 const CHANGE_MAX: Duration = Duration::from_millis(4_500);
 /// How many windows of events are taken from the log at once: only at the end of them is the way to the
 /// broker empty for a moment.
-const WINDOWS: usize = 4;
+const WINDOWS: usize = 16;
 
 /// A cheap handle to the way over the broker.
 #[derive(Clone, Debug)]

@@ -92,7 +92,8 @@ async fn events_come_back_from_the_broker_once_somebody_needs_them() {
         "/",
         post(|body: String| async move {
             let event: Value = serde_json::from_str(&body).unwrap();
-            seen.lock().push(event["service_id"].as_str().unwrap().to_owned());
+            seen.lock()
+                .push(event["service_id"].as_str().unwrap().to_owned());
         }),
     );
     let door = TcpListener::bind("127.0.0.1:0").await.unwrap();
