@@ -130,12 +130,13 @@ impl Connection {
         }
         match ended {
             Ok(()) => tracing::info!(connection.id = id, "connection {id} closed"),
-            Err(error) => tracing::warn!(
+            Err(error) if self.shared.losses.count() => tracing::warn!(
                 connection.id = id,
                 "connection {id} \"{}\" from {} ended: {error}",
                 entry.name,
                 entry.address
             ),
+            Err(error) => tracing::debug!(connection.id = id, "connection {id} ended: {error}"),
         }
     }
 
@@ -239,7 +240,10 @@ impl Connection {
 
     fn eof(&self) -> io::Result<()> {
         match self.session.phase() {
-            Phase::Running => Err(io::ErrorKind::UnexpectedEof.into()),
+            Phase::Running => Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the client closed the socket without connection.close",
+            )),
             Phase::Closing | Phase::Closed => Ok(()),
         }
     }
