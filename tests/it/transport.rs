@@ -6,5 +6,6 @@ mod events;
 mod faults;
 mod health;
 mod leases;
+mod prober;
 mod stage;
 mod switch;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use lapin::ErrorKind;
+
 /// Why something could not be done over AMQP.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AmqpError {
@@ -30,12 +32,39 @@ pub enum AmqpError {
     /// The broker said that it takes nothing for now.
     #[error("the broker blocks publishers (connection.blocked): it is short of memory or disk")]
     Blocked,
+    /// The broker will have none of us.
+    #[error(
+        "{url} refuses: {source}; check the user, the password and the vhost of the URL, and what stands there"
+    )]
+    Refused {
+        /// Which broker, without a password.
+        url: String,
+        /// In its words.
+        source: Box<Self>,
+    },
     /// There is no connection.
     #[error("there is no connection to the broker")]
     NotConnected,
 }
 
 impl AmqpError {
+    /// True when the broker has said no and will say it again until somebody changes something: to the
+    /// login, to the vhost, or to what is declared.
+    pub(super) fn is_refusal(&self) -> bool {
+        let Self::Broker { source, .. } = self else {
+            return false;
+        };
+        let ErrorKind::ProtocolError(error) = source.kind() else {
+            return false;
+        };
+        match error.get_id() {
+            403 | 406 => true,
+            // Too many connections are not for ever.
+            530 => !error.get_message().as_str().contains("limit"),
+            _ => false,
+        }
+    }
+
     /// Says what was tried when the broker refused.
     pub(super) fn at(what: &'static str) -> impl FnOnce(lapin::Error) -> Self {
         move |source| Self::Broker { what, source }
