@@ -2,6 +2,7 @@
 
 mod commands;
 mod disruption;
+mod encrypted;
 mod events;
 mod faults;
 mod health;

@@ -77,6 +77,7 @@ async fn refused(url: &str) -> String {
     assert_eq!(remote.exit_code().await, Some(2), "{url}");
     let mut told = String::new();
     stderr.read_to_string(&mut told).unwrap();
+    assert_eq!(told.matches("refuses").count(), 1, "{told}");
     told
 }
 
