@@ -17,7 +17,7 @@ use crate::{
     registry::Clock,
     tasks::{Stage, Tasks},
     telemetry::Metrics,
-    transport::amqp::{AmqpError, Checks, Counts, Link, Prober, ProberSetup, Target},
+    transport::amqp::{Checks, Counts, Link, Prober, ProberSetup, Target},
 };
 
 /// Requests out.
@@ -155,7 +155,6 @@ pub(in crate::app) async fn run_alone(
     let client = Client::new(&config.outbound, &metrics)?;
     let transport = &config.transport;
     let target = Target::external(&transport.amqp_url, transport.amqp.ca_file.as_deref())?;
-    let url = target.shown();
     let clock = Clock::start();
     let link = Link::new(target, transport, clock.clone());
     let until_refused = link.until_refused();
@@ -187,11 +186,7 @@ pub(in crate::app) async fn run_alone(
     tasks.run_until(request, config.stop.grace).await?;
     match refused {
         None => Ok(()),
-        Some(error) => Err(AmqpError::Refused {
-            url,
-            source: Box::new(error),
-        }
-        .into()),
+        Some(error) => Err(error.into()),
     }
 }
 

@@ -34,13 +34,13 @@ pub enum AmqpError {
     Blocked,
     /// The broker will have none of us.
     #[error(
-        "{url} refuses: {source}; check the user, the password and the vhost of the URL, and what stands there"
+        "{url} refuses: {told}; check the user, the password and the vhost of the URL, and what stands there"
     )]
     Refused {
         /// Which broker, without a password.
         url: String,
         /// In its words.
-        source: Box<Self>,
+        told: String,
     },
     /// There is no connection.
     #[error("there is no connection to the broker")]
@@ -48,21 +48,23 @@ pub enum AmqpError {
 }
 
 impl AmqpError {
-    /// True when the broker has said no and will say it again until somebody changes something: to the
-    /// login, to the vhost, or to what is declared.
-    pub(super) fn is_refusal(&self) -> bool {
+    /// What the broker said, when it has said no and will say it again until somebody changes something:
+    /// the login, the vhost, or what is declared.
+    pub(super) fn refusal(&self) -> Option<&str> {
         let Self::Broker { source, .. } = self else {
-            return false;
+            return None;
         };
         let ErrorKind::ProtocolError(error) = source.kind() else {
-            return false;
+            return None;
         };
-        match error.get_id() {
+        let told = error.get_message().as_str();
+        let lasts = match error.get_id() {
             403 | 406 => true,
             // Too many connections are not for ever.
-            530 => !error.get_message().as_str().contains("limit"),
+            530 => !told.contains("limit"),
             _ => false,
-        }
+        };
+        lasts.then_some(told)
     }
 
     /// Says what was tried when the broker refused.

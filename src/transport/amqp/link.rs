@@ -449,8 +449,15 @@ impl Shared {
     /// Whether it is not tried again: the broker has refused us and never took us, and somebody wants
     /// to be told.
     fn gives_up(&self, error: &AmqpError) -> bool {
-        let told = || self.refused.lock().take()?.send(error.clone()).ok();
-        error.is_refusal() && told().is_some()
+        let Some(told) = error.refusal() else {
+            return false;
+        };
+        let refused = AmqpError::Refused {
+            url: self.target.shown(),
+            told: told.to_owned(),
+        };
+        let teller = self.refused.lock().take();
+        teller.is_some_and(|teller| teller.send(refused).is_ok())
     }
 
     /// Closes the connection once nobody uses it, or at the time `enough`.
