@@ -64,7 +64,8 @@ pub struct Config {
     pub circuit_open: Duration,
     /// Refusals (4xx) of one event in a row after which a snapshot is sent in its place.
     pub refusals_max: u32,
-    /// At a stop, the longest time to deliver what is left.
+    /// At a stop, the longest time to deliver what is left; and for probes under way, when they leave
+    /// the queue.
     #[serde(with = "humantime_serde")]
     pub drain: Duration,
 }

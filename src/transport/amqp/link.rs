@@ -32,7 +32,9 @@ use crate::{
 /// How long users of the connection may take to let go of it, besides what they drain; and the broker
 /// to take leave.
 const LEAVE_MAX: Duration = Duration::from_secs(4);
-/// The same when the broker does not answer anyway.
+/// How long they have at least, also when the connection is needed again meanwhile.
+const AGAIN_MIN: Duration = Duration::from_secs(3);
+/// How long they have when the broker does not answer anyway.
 const LEAVE_SILENT_MAX: Duration = Duration::from_millis(250);
 
 /// A cheap handle to the connection.
@@ -314,11 +316,14 @@ impl Link {
             if silent {
                 return sleep(LEAVE_SILENT_MAX).await;
             }
-            sleep(LEAVE_MAX).await;
             // Whoever needs the connection again does not wait until all is drained.
+            let needed = async {
+                sleep(AGAIN_MIN).await;
+                until_needed(flag, wants).await;
+            };
             tokio::select! {
-                () = sleep(shared.drain) => (),
-                () = until_needed(flag, wants), if again => (),
+                () = sleep(LEAVE_MAX + shared.drain) => (),
+                () = needed, if again => (),
             }
         };
         let max = if silent { LEAVE_SILENT_MAX } else { LEAVE_MAX };

@@ -146,8 +146,8 @@ async fn a_broker_that_refuses_later_is_tried_again() {
     stage.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_probe_under_way_has_the_time_of_drain() {
+/// A daemon that probes over the queue, with a probe under way that is answered after so long.
+async fn slow_probe(answered_after: Duration) -> (Stage, JoinSet<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let (asked, was_asked) = oneshot::channel();
@@ -156,20 +156,19 @@ async fn a_probe_under_way_has_the_time_of_drain() {
         let (mut socket, _) = listener.accept().await.unwrap();
         let read = socket.read(&mut [0; 2048]).await.unwrap();
         asked.send(read).unwrap();
-        // Longer than consumers and connections are given without a probe.
-        sleep(Duration::from_millis(4_400)).await;
+        sleep(answered_after).await;
         let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
         socket.write_all(answer).await.unwrap();
     });
     let keys = [
         ("transport.mode", "direct"),
         ("transport.health", "queue"),
-        ("transport.drain", "8s"),
+        ("transport.drain", "20s"),
     ];
     let stage = Stage::start(&keys).await;
     let body = json!({
         "service_id": "slow", "service_name": "s", "host": "127.0.0.1", "port": port,
-        "checks": [{"type": "http", "name": "web", "path": "/", "interval": "60s", "timeout": "20s"}],
+        "checks": [{"type": "http", "name": "web", "path": "/", "interval": "60s", "timeout": "30s"}],
     });
     let registered = stage
         .client
@@ -177,6 +176,13 @@ async fn a_probe_under_way_has_the_time_of_drain() {
     let registered = registered.body(body.to_string()).send().await.unwrap();
     assert_eq!(registered.status(), 200);
     timeout(PATIENCE, was_asked).await.unwrap().unwrap();
+    (stage, served)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_under_way_has_the_time_of_drain() {
+    // Longer than consumers and connections are given without a probe.
+    let (stage, mut served) = slow_probe(Duration::from_millis(4_400)).await;
     stage.set("direct").await;
     until("the probe is answered", async || {
         metric(&stage, "musterd_prober_requests_total{result=\"answered\"}").await >= 1.0
@@ -184,4 +190,15 @@ async fn a_probe_under_way_has_the_time_of_drain() {
     .await;
     served.join_next().await.unwrap().unwrap();
     stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_under_way_does_not_hold_up_who_turns_the_flag_back() {
+    let (stage, _served) = slow_probe(Duration::from_secs(600)).await;
+    stage.set("direct").await;
+    stage
+        .put(200, json!({"channels": {"health": "queue"}}))
+        .await;
+    // The daemon itself does not wait either.
+    stage.set("direct").await;
 }
