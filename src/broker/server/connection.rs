@@ -350,6 +350,14 @@ impl Connection {
             },
         );
         self.vhost.finish(vhost, &mut self.dirty, self.wire.peer.id);
+        // Nothing went wrong: it is what somebody wanted.
+        if self.session.take_raised().is_some() {
+            let id = self.wire.peer.id;
+            tracing::info!(
+                connection.id = id,
+                "connection {id} is being closed: {reason}"
+            );
+        }
         self.pump();
         self.blocked = false;
         self.note_closing(self.shared.config.limits.shutdown / 2);

@@ -129,3 +129,15 @@ fn lost_clients_do_not_fill_the_log() {
     let rest = told.iter().find(|line| line.get("lost").is_some());
     assert_eq!(rest.unwrap()["lost"], 20);
 }
+
+#[test]
+fn a_stop_warns_of_nothing() {
+    let (daemon, address) = start(&[]);
+    let _client = Client::ready(address);
+    daemon.logged(|line| line.get("broker.url").is_some());
+    let told = daemon.stop();
+    let closed = |line: &&serde_json::Value| line.to_string().contains("shutting down");
+    assert!(told.iter().any(|line| closed(&line)), "{told:?}");
+    let warned: Vec<_> = told.iter().filter(|line| line["level"] == "WARN").collect();
+    assert!(warned.is_empty(), "{warned:?}");
+}
