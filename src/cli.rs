@@ -94,6 +94,19 @@ pub fn run() -> ExitCode {
 }
 
 fn serve(sources: &Sources, config: Config) -> ExitCode {
+    run_logged(config, async |config, logs, signals| {
+        let app = App::start(config).await?;
+        let reload = app.reloader(logs);
+        app.run_until(signals.wait_for_stop(|| reload.apply(sources.load())))
+            .await
+    })
+}
+
+/// Runs what logs, and lasts until a signal ends it.
+fn run_logged(
+    config: Config,
+    run: impl AsyncFnOnce(Config, Logs, Signals) -> Result<(), AppError>,
+) -> ExitCode {
     let logs = match Logs::start(&config.log) {
         Ok(logs) => logs,
         Err(error) => {
@@ -111,10 +124,7 @@ fn serve(sources: &Sources, config: Config) -> ExitCode {
     let ended = runtime.block_on(async {
         // Before anything listens, so that a signal never finds the system's own way of handling it.
         let signals = Signals::catch().map_err(AppError::Signals)?;
-        let app = App::start(config).await?;
-        let reload = app.reloader(logs);
-        app.run_until(signals.wait_for_stop(|| reload.apply(sources.load())))
-            .await
+        run(config, logs, signals).await
     });
     // Tasks that block are not waited for: every room has ended or was given up.
     runtime.shutdown_background();

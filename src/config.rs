@@ -2,6 +2,7 @@
 //! Every fault is reported at once, by its key.
 
 mod load;
+mod words;
 
 use std::time::Duration;
 

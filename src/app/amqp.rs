@@ -40,8 +40,10 @@ pub(super) fn build(
     flag: &Flag,
     metrics: DirectMetrics,
 ) -> Result<Option<Way>, AppError> {
-    let transport = &config.transport;
+    let mut transport = config.transport.clone();
     let target = if transport.amqp_url.is_empty() {
+        let largest = config.broker.limits.message_size;
+        transport.amqp.body_max = transport.amqp.body_max.min(largest);
         embedded.and_then(|listening| own(config, listening))
     } else {
         let ca_file = transport.amqp.ca_file.as_deref();

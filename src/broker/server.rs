@@ -25,7 +25,7 @@ use std::{
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{clock::VhostCell, door::Door, refusals::Refusals, registry::Registry};
+use self::{clock::VhostCell, door::Door, refusals::Few, registry::Registry};
 pub use self::{
     registry::ConnectionView,
     view::{ChannelView, Overview},
@@ -117,7 +117,10 @@ struct Shared {
     vhosts: HashMap<String, Arc<VhostCell>>,
     memory: Arc<Memory>,
     registry: Registry,
-    refusals: Refusals,
+    /// Clients that did not come in.
+    refusals: Few,
+    /// Clients that went without a word.
+    losses: Few,
     next_connection: AtomicU64,
     closed: OnceLock<mpsc::Sender<ConnectionId>>,
     started: Instant,
@@ -261,7 +264,8 @@ impl Broker {
             vhosts,
             memory,
             registry: Registry::default(),
-            refusals: Refusals::default(),
+            refusals: Few::default(),
+            losses: Few::default(),
             next_connection: AtomicU64::new(1),
             closed: OnceLock::new(),
             started: Instant::now(),

@@ -46,7 +46,9 @@ pub(super) fn ask(
     runtime.block_on(async {
         match timeout(ANSWER_TIME_MAX, send(method, address, path, body)).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(format!("{url} does not answer: {error}")),
+            Ok(Err(error)) => Err(format!(
+                "{url} does not answer: {error}; --url says where the daemon is"
+            )),
             Err(_) => Err(format!("{url} does not answer within {ANSWER_TIME_MAX:?}")),
         }
     })

@@ -2,11 +2,8 @@
 
 use std::process::ExitCode;
 
-use super::{FAILED, MISCONFIGURED, Signals, complain};
-use crate::{
-    app::{self, AppError, Logs},
-    config::Config,
-};
+use super::{MISCONFIGURED, complain, run_logged};
+use crate::{app, config::Config};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -29,22 +26,8 @@ pub(super) fn run(arguments: Arguments, mut config: Config) -> ExitCode {
         complain("which broker? say --amqp-url, or set transport.amqp_url");
         return ExitCode::from(MISCONFIGURED);
     }
-    if let Err(error) = Logs::start(&config.log) {
-        complain(&error.to_string());
-        return ExitCode::from(MISCONFIGURED);
-    }
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            complain(&format!("no threads to run on: {error}"));
-            return ExitCode::from(FAILED);
-        }
-    };
-    let ended = runtime.block_on(async {
-        let signals = Signals::catch().map_err(AppError::Signals)?;
+    run_logged(config, async |config, _logs, signals| {
         let stopped = signals.wait_for_stop(|| tracing::info!("a prober has nothing to reload"));
         app::run_prober(config, stopped).await
-    });
-    runtime.shutdown_background();
-    super::ended(ended)
+    })
 }

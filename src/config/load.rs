@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf};
 use config::{File, FileFormat, Map, Value, ValueKind};
 use serde::Deserialize;
 
-use super::Config;
+use super::{Config, words};
 
 /// Environment variables of the form `MUSTERD__HTTP__LISTEN` are keys.
 const PREFIX: &str = "MUSTERD__";
@@ -157,10 +157,14 @@ fn check_leaves(tree: &mut Map<String, Value>, path: &mut Vec<String>, faults: &
                 }
             }
             _ => {
-                if let Err(message) = read(branch(path, value.clone())) {
+                if let Err(said) = read(branch(path, value.clone())) {
                     match as_list(value).filter(|list| read(branch(path, list.clone())).is_ok()) {
                         Some(list) => *value = list,
                         None => {
+                            let message = match words::allowed(path) {
+                                Some(words) => no_word(value, words),
+                                None => said,
+                            };
                             faults.push(Fault::new(path.join("."), message));
                             tree.remove(&path[path.len() - 1]);
                         }
@@ -201,10 +205,19 @@ fn read(tree: Map<String, Value>) -> Result<Config, String> {
     Config::deserialize(Value::new(None, tree)).map_err(|error| message(&error))
 }
 
+fn no_word(value: &Value, words: &[&str]) -> String {
+    format!("\"{value}\" is not one of {}", words.join(", "))
+}
+
 /// What serde said, without the key, which is told anyway.
 fn message(error: &config::ConfigError) -> String {
     match error {
         config::ConfigError::At { error, .. } => message(error),
+        config::ConfigError::Type {
+            unexpected,
+            expected,
+            ..
+        } => format!("is {unexpected}, expected {expected}"),
         other => other.to_string(),
     }
 }

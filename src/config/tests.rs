@@ -89,6 +89,64 @@ fn every_fault_is_told_at_once_by_its_key() {
     );
 }
 
+#[track_caller]
+fn told(sources: &Sources, expected: &str) {
+    let error = sources.load().expect_err(expected);
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn a_wrong_word_is_told_with_those_that_are_allowed() {
+    let keys = [
+        ("transport.mode", "direct, dual, queue"),
+        ("transport.events", "direct, dual, queue"),
+        ("transport.health", "direct, dual, queue"),
+        ("transport.discovery", "direct, dual, queue"),
+        ("transport.direct", "on, off"),
+        ("migration.guard", "auto, always, off"),
+        ("migration.return", "manual, auto"),
+        ("migration.mode", "auto, step"),
+        ("broker.tls.user_from", "distinguished_name, common_name"),
+        ("log.format", "text, json"),
+    ];
+    for (key, words) in keys {
+        let expected = format!("{key}: \"maybe\" is not one of {words}");
+        told(&flags(&[(key, "maybe")]), &expected);
+        let name = format!("MUSTERD__{}", key.replace('.', "__").to_uppercase());
+        let environment = Sources {
+            environment: vec![(name, "maybe".to_owned())],
+            ..Sources::default()
+        };
+        told(&environment, &expected);
+    }
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "transport.direct = false").unwrap();
+    let file = Sources {
+        file: Some(file.path().to_owned()),
+        ..Sources::default()
+    };
+    told(&file, "transport.direct: \"false\" is not one of on, off");
+}
+
+#[test]
+fn a_value_of_the_wrong_kind_is_told_with_the_right_one() {
+    let switch = flags(&[("broker.auth.guest", "maybe")]);
+    told(
+        &switch,
+        "broker.auth.guest: is string \"maybe\", expected a boolean",
+    );
+    let level = flags(&[("log.level", "loud,musterd::health=debug")]);
+    told(
+        &level,
+        "log: log.level \"loud\" is not one of error, warn, info, debug, trace, off; for one module write \"info,loud=debug\"",
+    );
+    let number = flags(&[("health.probes_max", "many")]);
+    told(
+        &number,
+        "health.probes_max: is string \"many\", expected an integer",
+    );
+}
+
 #[test]
 fn a_file_that_cannot_be_used_is_named() {
     let missing = Sources {

@@ -90,6 +90,8 @@ pub(super) struct Sight<'a> {
     pub(super) now_ms: u64,
     /// Since when the broker has not answered.
     pub(super) silent: Option<Duration>,
+    /// What went wrong with it last.
+    pub(super) trouble: Option<&'a str>,
     pub(super) sources: &'a Sources,
     pub(super) baseline: Option<&'a Baseline>,
     pub(super) armed: Armed,
@@ -179,11 +181,7 @@ impl Guard {
         reading.broken = u32::from(silent > allowed && sight.armed.broker);
         (reading.broken > 0).then(|| Broken {
             rule: Rule::BrokerAway,
-            reason: format!(
-                "the broker has not answered for {:.1} s, {:.1} s are allowed",
-                silent.as_secs_f64(),
-                allowed.as_secs_f64()
-            ),
+            reason: away(silent, allowed, sight.trouble),
         })
     }
 
@@ -303,6 +301,19 @@ impl Guard {
             }
         };
         Rule::ALL.map(report).into()
+    }
+}
+
+/// A broker that refuses has answered, though nothing that is of use.
+fn away(silent: Duration, allowed: Duration, trouble: Option<&str>) -> String {
+    let (silent, allowed) = (silent.as_secs_f64(), allowed.as_secs_f64());
+    match trouble {
+        None => {
+            format!("the broker has not answered for {silent:.1} s, {allowed:.1} s are allowed")
+        }
+        Some(trouble) => format!(
+            "the broker could not be used for {silent:.1} s, {allowed:.1} s are allowed: {trouble}"
+        ),
     }
 }
 

@@ -259,6 +259,7 @@ impl State {
         let sight = Sight {
             now_ms: look.now.mono_ms,
             silent: look.report.broker.silent,
+            trouble: look.report.broker.error.as_deref(),
             sources: look.sources,
             baseline: self.baseline.as_ref(),
             armed: self.armed(),

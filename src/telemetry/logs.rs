@@ -4,7 +4,8 @@ use std::io::IsTerminal;
 
 use serde::Deserialize;
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry, fmt, layer::SubscriberExt, reload, util::SubscriberInitExt,
+    EnvFilter, Layer, Registry, filter::LevelFilter, fmt, layer::SubscriberExt, reload,
+    util::SubscriberInitExt,
 };
 
 /// Section `log`.
@@ -29,8 +30,10 @@ impl Default for Config {
 impl Config {
     /// Everything that is wrong with it, each as a sentence that names the key.
     pub fn faults(&self) -> Vec<String> {
-        let wrong = parse(&self.level).err();
-        wrong.iter().map(ToString::to_string).collect()
+        match parse(&self.level) {
+            Err(wrong) => vec![wrong.to_string()],
+            Ok(_) => self.level.split(',').filter_map(not_a_level).collect(),
+        }
     }
 }
 
@@ -107,6 +110,18 @@ impl Logs {
 
 /// What the AMQP client says of its connection's end we say ourselves, and not as an error.
 const QUIET: &str = "lapin=off";
+
+/// A word alone is taken for the name of a module and would silence all others: who means one can
+/// say how much of it.
+fn not_a_level(directive: &str) -> Option<String> {
+    let directive = directive.trim();
+    let names_one = directive.contains(['=', '[']) || directive.is_empty();
+    (!names_one && directive.parse::<LevelFilter>().is_err()).then(|| {
+        format!(
+            "log.level \"{directive}\" is not one of error, warn, info, debug, trace, off; for one module write \"info,{directive}=debug\""
+        )
+    })
+}
 
 fn parse(level: &str) -> Result<EnvFilter, LogError> {
     EnvFilter::builder()

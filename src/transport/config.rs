@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use bytesize::ByteSize;
 use serde::{Deserialize, Deserializer, de::Error};
 
 use super::Policy;
@@ -9,6 +10,9 @@ use crate::model::{Channel, Mode, Modes};
 
 /// The longest that anything waits.
 const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// No body is limited to less.
+const BODY_MIN: ByteSize = ByteSize::kib(1);
 
 /// Section `transport`.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -60,7 +64,8 @@ pub struct Config {
     pub circuit_open: Duration,
     /// Refusals (4xx) of one event in a row after which a snapshot is sent in its place.
     pub refusals_max: u32,
-    /// At a stop, the longest time to deliver what is left.
+    /// At a stop, the longest time to deliver what is left; and for probes under way, when they leave
+    /// the queue.
     #[serde(with = "humantime_serde")]
     pub drain: Duration,
 }
@@ -100,6 +105,8 @@ pub struct AmqpConfig {
     pub window: usize,
     /// Messages taken from a queue and not acknowledged yet, at most.
     pub prefetch: u16,
+    /// The largest body: a snapshot that would be larger is sent in parts.
+    pub body_max: ByteSize,
     /// An event that takes longer over the broker counts as late.
     #[serde(with = "humantime_serde")]
     pub late_after: Duration,
@@ -116,6 +123,7 @@ impl Default for AmqpConfig {
             backoff_max: Duration::from_secs(2),
             window: 256,
             prefetch: 256,
+            body_max: ByteSize::mib(8),
             late_after: Duration::from_secs(1),
         }
     }
@@ -200,6 +208,11 @@ impl Config {
             if value == 0 {
                 faults.push(format!("transport.{key} must be at least 1"));
             }
+        }
+        if self.amqp.body_max < BODY_MIN {
+            faults.push(format!(
+                "transport.amqp.body_max must be at least {BODY_MIN}"
+            ));
         }
         faults
     }

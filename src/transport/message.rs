@@ -1,11 +1,15 @@
 //! What one delivery consists of.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
+#[cfg(feature = "amqp")]
+use crate::registry::View;
 use crate::{
     api,
-    model::{Event, Instance, ServiceName, Timestamp},
-    registry::{Clock, View},
+    model::{Event, Instance, Route, ServiceName, Timestamp},
+    registry::Clock,
     transport::Snapshot,
 };
 
@@ -33,34 +37,48 @@ impl Message {
     /// further key `snapshot`. Its delivery is `<cursor of the snapshot>-resync`.
     pub(super) fn resync(snapshot: &Snapshot, clock: &Clock) -> Self {
         let services = snapshot.state.services.iter();
-        let services = services.map(|(service, view)| (service.name(), &**view));
-        let routes = snapshot.service.is_none();
+        let services = services.map(|(service, view)| (service.name(), view.instances.values()));
+        let all = snapshot.service.is_none();
+        let routes = all.then_some(&*snapshot.state.routes.list);
         Self::state(snapshot, snapshot.service.as_ref(), services, routes, clock)
     }
 
-    /// The same of one service alone; without a view it has no instance any more.
+    /// The same of one service alone; without a view it has no instance any more. In parts, where the
+    /// body would be larger than `body_max`.
     #[cfg(feature = "amqp")]
     pub(super) fn resync_of(
         snapshot: &Snapshot,
         service: &ServiceName,
         view: Option<&View>,
+        body_max: usize,
         clock: &Clock,
-    ) -> Self {
-        let services = view.into_iter().map(|view| (service, view));
-        Self::state(snapshot, Some(service), services, false, clock)
+    ) -> Vec<Self> {
+        let instances = view.map(|view| view.instances.values().collect::<Vec<_>>());
+        let is_there = instances.is_some();
+        in_parts(&instances.unwrap_or_default(), body_max, &|share| {
+            let share = is_there.then(|| (service, share.iter().copied()));
+            Self::state(snapshot, Some(service), share.into_iter(), None, clock)
+        })
     }
 
     /// The same of the routes alone.
     #[cfg(feature = "amqp")]
-    pub(super) fn resync_of_routes(snapshot: &Snapshot, clock: &Clock) -> Self {
-        Self::state(snapshot, None, std::iter::empty(), true, clock)
+    pub(super) fn resync_of_routes(
+        snapshot: &Snapshot,
+        body_max: usize,
+        clock: &Clock,
+    ) -> Vec<Self> {
+        in_parts(&snapshot.state.routes.list, body_max, &|share| {
+            let none = std::iter::empty::<(_, [_; 0])>();
+            Self::state(snapshot, None, none, Some(share), clock)
+        })
     }
 
-    fn state<'s>(
+    fn state<'s, L: IntoIterator<Item = &'s Arc<Instance>>>(
         snapshot: &Snapshot,
         service: Option<&ServiceName>,
-        services: impl Iterator<Item = (&'s ServiceName, &'s View)>,
-        with_routes: bool,
+        services: impl Iterator<Item = (&'s ServiceName, L)>,
+        routes: Option<&[Arc<Route>]>,
         clock: &Clock,
     ) -> Self {
         let notice = api::notice(&api::Notice {
@@ -70,23 +88,72 @@ impl Message {
             reason: Some("events were missed: the snapshot takes their place"),
             timestamp: snapshot.taken_at,
         });
-        let routes = with_routes.then_some(&*snapshot.state.routes.list);
         let state = api::snapshot(
             api::Snapshot {
                 epoch: snapshot.cursor.epoch,
                 revision: snapshot.cursor.revision,
-                services: services.map(|(name, view)| (name.as_str(), view.instances.values())),
+                services: services.map(|(name, instances)| (name.as_str(), instances)),
                 routes,
             },
             last_heartbeat(clock),
         );
-        let open = notice.strip_suffix(b"}").unwrap_or(&notice);
         Self {
             kind: "resync",
             delivery: format!("{}-resync", snapshot.cursor),
-            body: [open, br#","snapshot":"#, &state, b"}"].concat().into(),
+            body: extended(&notice, &[br#","snapshot":"#, &state]),
         }
     }
+
+    /// One of several that belong together.
+    #[cfg(feature = "amqp")]
+    fn numbered(mut self, part: usize, parts: usize) -> Self {
+        self.delivery = format!("{}-{part}", self.delivery);
+        let keys = format!(",\"part\":{part},\"parts\":{parts}");
+        self.body = extended(&self.body, &[keys.as_bytes()]);
+        self
+    }
+}
+
+/// An object with further keys.
+fn extended(object: &[u8], keys: &[&[u8]]) -> Bytes {
+    let open = object.strip_suffix(b"}").unwrap_or(object);
+    [&[open], keys, &[b"}"]].concat().concat().into()
+}
+
+/// What the keys of a part may take of a body.
+#[cfg(feature = "amqp")]
+const NUMBERS_BYTES: usize = 64;
+
+/// The message about all items, or several about a share each, none of them larger than allowed unless one
+/// item alone is.
+#[cfg(feature = "amqp")]
+fn in_parts<T>(items: &[T], body_max: usize, about: &impl Fn(&[T]) -> Message) -> Vec<Message> {
+    fn halve<T>(
+        items: &[T],
+        body_max: usize,
+        about: &impl Fn(&[T]) -> Message,
+        out: &mut Vec<Message>,
+    ) {
+        let message = about(items);
+        if message.body.len() + NUMBERS_BYTES <= body_max || items.len() < 2 {
+            out.push(message);
+            return;
+        }
+        drop(message);
+        let (first, second) = items.split_at(items.len() / 2);
+        halve(first, body_max, about, out);
+        halve(second, body_max, about, out);
+    }
+    let mut found = Vec::new();
+    halve(items, body_max, about, &mut found);
+    let parts = found.len();
+    if parts == 1 {
+        return found;
+    }
+    let numbered = found.into_iter().enumerate();
+    numbered
+        .map(|(at, message)| message.numbered(at + 1, parts))
+        .collect()
 }
 
 fn last_heartbeat(clock: &Clock) -> impl Fn(&Instance) -> Timestamp {

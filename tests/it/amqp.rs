@@ -13,6 +13,6 @@ mod protocol;
 mod robustness;
 mod target;
 mod text;
-mod tls;
+pub(crate) mod tls;
 mod transcript;
 mod values;

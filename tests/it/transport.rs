@@ -2,9 +2,11 @@
 
 mod commands;
 mod disruption;
+mod encrypted;
 mod events;
 mod faults;
 mod health;
 mod leases;
+mod prober;
 mod stage;
 mod switch;

@@ -153,10 +153,11 @@ pub(in crate::app) async fn run_alone(
 ) -> Result<(), AppError> {
     let metrics = Metrics::default();
     let client = Client::new(&config.outbound, &metrics)?;
-    let amqp = &config.transport.amqp;
-    let target = Target::external(&config.transport.amqp_url, amqp.ca_file.as_deref())?;
+    let transport = &config.transport;
+    let target = Target::external(&transport.amqp_url, transport.amqp.ca_file.as_deref())?;
     let clock = Clock::start();
-    let link = Link::new(target, amqp.clone(), clock.clone());
+    let link = Link::new(target, transport, clock.clone());
+    let until_refused = link.until_refused();
     // There is no flag to follow: it always probes what is asked over the queue.
     let modes = Modes::all(Mode::Direct).with(Channel::Health, Mode::Queue);
     let flag = watch::Sender::new(Flagged { modes, version: 0 });
@@ -175,7 +176,18 @@ pub(in crate::app) async fn run_alone(
         link.run(flag.subscribe(), stop)
     });
     tasks.spawn(Stage::Sink, "outbound", |stop| client.run(stop));
-    Ok(tasks.run_until(request, config.stop.grace).await?)
+    let mut refused = None;
+    let request = async {
+        tokio::select! {
+            () = request => (),
+            error = until_refused => refused = Some(error),
+        }
+    };
+    tasks.run_until(request, config.stop.grace).await?;
+    match refused {
+        None => Ok(()),
+        Some(error) => Err(error.into()),
+    }
 }
 
 /// Deadlines are times of the wall clock.

@@ -130,12 +130,13 @@ impl Connection {
         }
         match ended {
             Ok(()) => tracing::info!(connection.id = id, "connection {id} closed"),
-            Err(error) => tracing::warn!(
+            Err(error) if self.shared.losses.count() => tracing::warn!(
                 connection.id = id,
                 "connection {id} \"{}\" from {} ended: {error}",
                 entry.name,
                 entry.address
             ),
+            Err(error) => tracing::debug!(connection.id = id, "connection {id} ended: {error}"),
         }
     }
 
@@ -239,7 +240,10 @@ impl Connection {
 
     fn eof(&self) -> io::Result<()> {
         match self.session.phase() {
-            Phase::Running => Err(io::ErrorKind::UnexpectedEof.into()),
+            Phase::Running => Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the client closed the socket without connection.close",
+            )),
             Phase::Closing | Phase::Closed => Ok(()),
         }
     }
@@ -346,6 +350,14 @@ impl Connection {
             },
         );
         self.vhost.finish(vhost, &mut self.dirty, self.wire.peer.id);
+        // Nothing went wrong: it is what somebody wanted.
+        if self.session.take_raised().is_some() {
+            let id = self.wire.peer.id;
+            tracing::info!(
+                connection.id = id,
+                "connection {id} is being closed: {reason}"
+            );
+        }
         self.pump();
         self.blocked = false;
         self.note_closing(self.shared.config.limits.shutdown / 2);

@@ -1,5 +1,5 @@
-//! Refused clients in the log: the first ones of an interval are told of, the others counted. So a client
-//! that tries again and again, or a scanner, does not fill the log.
+//! Clients that fare badly, in the log: the first ones of an interval are told of, the others counted. So a
+//! client that tries again and again, or a scanner, does not fill the log.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -13,14 +13,14 @@ const TOLD_MAX: u64 = 10;
 /// How long an interval is.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// How many were refused in this interval.
+/// How many there were in this interval.
 #[derive(Debug, Default)]
-pub(super) struct Refusals {
+pub(super) struct Few {
     seen: Mutex<u64>,
 }
 
-impl Refusals {
-    /// One more is refused, for this reason.
+impl Few {
+    /// Counts one more, and warns of it if it is among the first.
     pub(super) fn warn(&self, told: fmt::Arguments<'_>) {
         if self.count() {
             tracing::warn!("{told}");
@@ -28,7 +28,7 @@ impl Refusals {
     }
 
     /// Counts one; whether it is to be told of.
-    fn count(&self) -> bool {
+    pub(super) fn count(&self) -> bool {
         let mut seen = self.seen.lock();
         *seen += 1;
         *seen <= TOLD_MAX
@@ -38,16 +38,23 @@ impl Refusals {
     fn end_interval(&self) -> u64 {
         std::mem::take(&mut *self.seen.lock()).saturating_sub(TOLD_MAX)
     }
+}
 
-    fn tell_rest(&self) {
-        let untold = self.end_interval();
-        if untold > 0 {
-            tracing::warn!(
-                refused = untold,
-                "refused {untold} more clients in the last {} s",
-                INTERVAL.as_secs()
-            );
-        }
+fn tell_rest(shared: &Shared) {
+    let within_s = INTERVAL.as_secs();
+    let refused = shared.refusals.end_interval();
+    if refused > 0 {
+        tracing::warn!(
+            refused,
+            "refused {refused} more clients in the last {within_s} s"
+        );
+    }
+    let lost = shared.losses.end_interval();
+    if lost > 0 {
+        tracing::warn!(
+            lost,
+            "lost {lost} more connections in the last {within_s} s"
+        );
     }
 }
 
@@ -58,9 +65,9 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
         .await
         .is_some()
     {
-        shared.refusals.tell_rest();
+        tell_rest(&shared);
     }
-    shared.refusals.tell_rest();
+    tell_rest(&shared);
 }
 
 #[cfg(test)]

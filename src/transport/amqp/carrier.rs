@@ -92,7 +92,7 @@ impl Carrier {
         flag: Flag,
         metrics: DirectMetrics,
     ) -> Self {
-        let link = Link::new(target, config.amqp.clone(), registry.clock().clone());
+        let link = Link::new(target, &config, registry.clock().clone());
         let policy = policy(&config);
         let subscriber = || Arc::new(Mutex::new(Start::Newest.subscriber(&registry, policy)));
         Self {

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{AmqpError, Link, Session, names};
 use crate::{model::Channel as Way, ports::Flagged};
 
-/// How long it may take to cancel a consumer and to settle what it still brings.
+/// How long it may take to cancel a consumer and to take what it still brings, and to close its channel.
 const LEAVE_MAX: Duration = Duration::from_secs(3);
 /// Messages taken at once.
 const BATCH: usize = 64;
@@ -35,7 +35,7 @@ pub(super) trait Taker: Send + Sync {
         None
     }
 
-    /// Returns when all that was taken is settled.
+    /// Returns when all that was taken is settled; sees itself that this is not too late.
     fn drained(&self) -> impl Future<Output = ()> + Send {
         std::future::ready(())
     }
@@ -146,14 +146,9 @@ impl Consuming {
         let taken = async {
             tokio::pin!(enough);
             take_all(&channel, &mut consumer, taker, enough).await?;
-            let left = leave(&channel, &mut consumer, taker);
-            match tokio::time::timeout(LEAVE_MAX, left).await {
-                Ok(left) => left,
-                Err(_) => Err(AmqpError::Late {
-                    what: "cancelling a consumer",
-                    after: LEAVE_MAX,
-                }),
-            }
+            soon(cancel(&channel, &mut consumer, taker)).await?;
+            taker.drained().await;
+            soon(close(&channel)).await
         };
         tokio::select! {
             () = session.gone().cancelled() => Ok(()),
@@ -183,8 +178,19 @@ impl Consuming {
     }
 }
 
-/// Cancels the consumer, settles what it still brings, and closes its channel.
-async fn leave(
+/// Waits for `left`, but not longer than a consumer may take to leave.
+async fn soon(left: impl Future<Output = Result<(), AmqpError>>) -> Result<(), AmqpError> {
+    let late = AmqpError::Late {
+        what: "cancelling a consumer",
+        after: LEAVE_MAX,
+    };
+    tokio::time::timeout(LEAVE_MAX, left)
+        .await
+        .unwrap_or(Err(late))
+}
+
+/// Cancels the consumer and takes what it still brings.
+async fn cancel(
     channel: &Channel,
     consumer: &mut Consumer,
     taker: &impl Taker,
@@ -193,8 +199,10 @@ async fn leave(
     cancel.await.map_err(AmqpError::at("basic.cancel"))?;
     let never = std::future::pending();
     tokio::pin!(never);
-    take_all(channel, consumer, taker, never).await?;
-    taker.drained().await;
+    take_all(channel, consumer, taker, never).await
+}
+
+async fn close(channel: &Channel) -> Result<(), AmqpError> {
     let closed = channel.close(200, "OK".into());
     closed.await.map_err(AmqpError::at("channel.close"))
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use lapin::ErrorKind;
+
 /// Why something could not be done over AMQP.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AmqpError {
@@ -30,12 +32,41 @@ pub enum AmqpError {
     /// The broker said that it takes nothing for now.
     #[error("the broker blocks publishers (connection.blocked): it is short of memory or disk")]
     Blocked,
+    /// The broker will have none of us.
+    #[error(
+        "{url} refuses: {told}; check the user, the password and the vhost of the URL, and what stands there"
+    )]
+    Refused {
+        /// Which broker, without a password.
+        url: String,
+        /// In its words.
+        told: String,
+    },
     /// There is no connection.
     #[error("there is no connection to the broker")]
     NotConnected,
 }
 
 impl AmqpError {
+    /// What the broker said, when it has said no and will say it again until somebody changes something:
+    /// the login, the vhost, or what is declared.
+    pub(super) fn refusal(&self) -> Option<&str> {
+        let Self::Broker { source, .. } = self else {
+            return None;
+        };
+        let ErrorKind::ProtocolError(error) = source.kind() else {
+            return None;
+        };
+        let told = error.get_message().as_str();
+        let lasts = match error.get_id() {
+            403 | 406 => true,
+            // Too many connections are not for ever.
+            530 => !told.contains("limit"),
+            _ => false,
+        };
+        lasts.then_some(told)
+    }
+
     /// Says what was tried when the broker refused.
     pub(super) fn at(what: &'static str) -> impl FnOnce(lapin::Error) -> Self {
         move |source| Self::Broker { what, source }

@@ -1,5 +1,8 @@
 //! The connection to the broker: made while it is needed, watched, made anew, closed.
 
+mod owed;
+mod state;
+
 use std::{
     sync::{
         Arc,
@@ -11,19 +14,27 @@ use std::{
 use lapin::Connection;
 use parking_lot::Mutex;
 use tokio::{
-    sync::watch,
+    sync::{oneshot, watch},
     time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
+use self::owed::OwedSince;
+pub use self::{owed::Owed, state::State};
 use super::{AmqpError, Session, Target, names, session::Connected};
 use crate::{
-    api::BrokerReport, model::Timestamp, ports::Flagged, registry::Clock, transport::AmqpConfig,
+    api::BrokerReport,
+    ports::Flagged,
+    registry::Clock,
+    transport::{AmqpConfig, Config},
 };
 
-/// How long users of the connection may take to let go of it, and the broker to take leave.
+/// How long users of the connection may take to let go of it, besides what they drain; and the broker
+/// to take leave.
 const LEAVE_MAX: Duration = Duration::from_secs(4);
-/// The same when the broker does not answer anyway.
+/// How long they have at least, also when the connection is needed again meanwhile.
+const AGAIN_MIN: Duration = Duration::from_secs(3);
+/// How long they have when the broker does not answer anyway.
 const LEAVE_SILENT_MAX: Duration = Duration::from_millis(250);
 
 /// A cheap handle to the connection.
@@ -36,6 +47,8 @@ pub struct Link {
 struct Shared {
     target: Target,
     config: AmqpConfig,
+    /// How long users of the connection may drain what they have taken.
+    drain: Duration,
     clock: Clock,
     state: watch::Sender<State>,
     /// How many want the connection whatever the flag says.
@@ -44,50 +57,8 @@ struct Shared {
     heard: Mutex<Option<Instant>>,
     owed: Mutex<Vec<Arc<OwedSince>>>,
     connections: AtomicU64,
-}
-
-/// How the connection is.
-#[derive(Clone, Debug)]
-pub enum State {
-    /// Not needed.
-    Off {
-        /// Since when.
-        since: Timestamp,
-    },
-    /// Needed, and not there.
-    Away {
-        /// Why.
-        error: Arc<AmqpError>,
-        /// Since when.
-        since: Timestamp,
-    },
-    /// There.
-    Up {
-        /// To be used.
-        connected: Arc<Connected>,
-        /// Since when.
-        since: Timestamp,
-    },
-}
-
-/// Since when something was sent that the broker has not answered.
-#[derive(Debug, Default)]
-struct OwedSince(Mutex<Option<Instant>>);
-
-/// One sender's account of what the broker owes it.
-#[derive(Clone, Debug)]
-pub struct Owed(Arc<OwedSince>);
-
-impl Owed {
-    /// Something is about to be sent.
-    pub fn sent(&self) {
-        self.0.0.lock().get_or_insert_with(Instant::now);
-    }
-
-    /// The broker answered, whatever it said.
-    pub fn answered(&self) {
-        *self.0.0.lock() = None;
-    }
+    /// Who is to be told when the broker refuses us before it ever took us.
+    refused: Mutex<Option<oneshot::Sender<AmqpError>>>,
 }
 
 /// Wants the connection for as long as it lives, whatever the flag says.
@@ -109,18 +80,20 @@ enum End {
 
 impl Link {
     /// A connection that is not there yet.
-    pub fn new(target: Target, config: AmqpConfig, clock: Clock) -> Self {
+    pub fn new(target: Target, config: &Config, clock: Clock) -> Self {
         let since = clock.now().wall;
         Self {
             shared: Arc::new(Shared {
                 target,
-                config,
+                config: config.amqp.clone(),
+                drain: config.drain,
                 clock,
                 state: watch::Sender::new(State::Off { since }),
                 wants: watch::Sender::new(0),
                 heard: Mutex::new(None),
                 owed: Mutex::default(),
                 connections: AtomicU64::new(0),
+                refused: Mutex::new(None),
             }),
         }
     }
@@ -158,6 +131,20 @@ impl Link {
         let off = state.wait_for(|state| matches!(state, State::Off { .. }));
         if off.await.is_err() {
             std::future::pending::<()>().await;
+        }
+    }
+
+    /// Returns when the broker refuses us for good before it ever took us; it is not tried again then.
+    /// To be called before `run`; only the last caller is told.
+    pub fn until_refused(&self) -> impl Future<Output = AmqpError> + use<> {
+        let (sender, refused) = oneshot::channel();
+        *self.shared.refused.lock() = Some(sender);
+        async {
+            match refused.await {
+                Ok(error) => error,
+                // It took us.
+                Err(_) => std::future::pending().await,
+            }
         }
     }
 
@@ -250,6 +237,9 @@ impl Link {
             match end {
                 End::Stopping => return,
                 End::NotNeeded => (),
+                End::Lost(error) if shared.gives_up(&error) => {
+                    return stop.cancelled().await;
+                }
                 End::Lost(error) => {
                     failures = failures.saturating_add(1);
                     shared.away(error);
@@ -296,6 +286,7 @@ impl Link {
         let shared = &self.shared;
         let since = shared.clock.now().wall;
         shared.hear();
+        drop(shared.refused.lock().take());
         // What the last connection left unanswered is sent again, and counts from then.
         shared.forgive();
         tracing::info!(
@@ -312,21 +303,46 @@ impl Link {
             () = until_not_needed(flag, wants) => End::NotNeeded,
             error = shared.ping(&connected) => End::Lost(error),
         };
-        if let End::Lost(_) = end {
-            connected.gone.cancel();
-            return end;
-        }
-        let max = match self.silent() {
-            None => LEAVE_MAX,
-            Some(_) => LEAVE_SILENT_MAX,
+        let again = match end {
+            End::Lost(_) => {
+                connected.gone.cancel();
+                return end;
+            }
+            End::Stopping => false,
+            End::NotNeeded => true,
         };
-        shared.leave(&connected, max).await;
+        let silent = self.silent().is_some();
+        let drained = async {
+            if silent {
+                return sleep(LEAVE_SILENT_MAX).await;
+            }
+            // Whoever needs the connection again does not wait until all is drained.
+            let needed = async {
+                sleep(AGAIN_MIN).await;
+                until_needed(flag, wants).await;
+            };
+            tokio::select! {
+                () = sleep(LEAVE_MAX + shared.drain) => (),
+                () = needed, if again => (),
+            }
+        };
+        let max = if silent { LEAVE_SILENT_MAX } else { LEAVE_MAX };
+        shared.leave(&connected, drained, max).await;
         end
     }
 }
 
 fn needed(flag: &mut watch::Receiver<Flagged>, wants: &mut watch::Receiver<usize>) -> bool {
     flag.borrow_and_update().modes.use_broker() || *wants.borrow_and_update() > 0
+}
+
+async fn until_needed(flag: &mut watch::Receiver<Flagged>, wants: &mut watch::Receiver<usize>) {
+    while !needed(flag, wants) {
+        tokio::select! {
+            changed = flag.changed() => if changed.is_err() { return },
+            _ = wants.changed() => (),
+        }
+    }
 }
 
 async fn until_not_needed(flag: &mut watch::Receiver<Flagged>, wants: &mut watch::Receiver<usize>) {
@@ -435,16 +451,33 @@ impl Shared {
             .mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 
-    /// Closes the connection once nobody uses it.
-    async fn leave(&self, connected: &Connected, max: Duration) {
+    /// Whether it is not tried again: the broker has refused us and never took us, and somebody wants
+    /// to be told.
+    fn gives_up(&self, error: &AmqpError) -> bool {
+        let Some(told) = error.refusal() else {
+            return false;
+        };
+        let refused = AmqpError::Refused {
+            url: self.target.shown(),
+            told: told.to_owned(),
+        };
+        let teller = self.refused.lock().take();
+        teller.is_some_and(|teller| teller.send(refused).is_ok())
+    }
+
+    /// Closes the connection once nobody uses it, or at the time `enough`.
+    async fn leave(&self, connected: &Connected, enough: impl Future<Output = ()>, max: Duration) {
         connected.leaving.cancel();
         connected.users.close();
-        if timeout(max, connected.users.wait()).await.is_err() {
-            let left = connected.users.len();
-            tracing::warn!(
-                left,
-                "{left} uses of the broker's connection did not end in time"
-            );
+        tokio::select! {
+            () = connected.users.wait() => (),
+            () = enough => {
+                let left = connected.users.len();
+                tracing::warn!(
+                    left,
+                    "{left} uses of the broker's connection did not end in time"
+                );
+            }
         }
         connected.gone.cancel();
         let closed = async {

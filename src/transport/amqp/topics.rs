@@ -35,6 +35,7 @@ pub(super) struct Topics {
     owed: Owed,
     answer_timeout: Duration,
     window: usize,
+    body_max: usize,
     open: Option<Open>,
     /// Services that subscribers were told of as having instances: their going must be told too when
     /// a snapshot takes the place of what was missed.
@@ -75,6 +76,7 @@ impl Topics {
             transit,
             horizon,
             window: link.config().window,
+            body_max: usize::try_from(link.config().body_max.as_u64()).unwrap_or(usize::MAX),
             owed: link.owed(),
             answer_timeout: link.config().answer_timeout,
             link: link.clone(),
@@ -180,29 +182,21 @@ impl Topics {
     }
 
     /// The state of one service, which may have no instance any more.
-    fn service_letter(
+    fn service_letters(
         &self,
         snapshot: &Snapshot,
         name: &ServiceName,
         view: Option<&View>,
-    ) -> Letter {
-        let message = Message::resync_of(snapshot, name, view, &self.clock);
-        let headers = headers(Some(name.as_str()), None);
-        Letter {
-            key: names::resync_key(name.as_str()),
-            body: message.body,
-            properties: properties(message.delivery, message.kind, snapshot.taken_at, headers),
-        }
+    ) -> impl Iterator<Item = Letter> + use<> {
+        let messages = Message::resync_of(snapshot, name, view, self.body_max, &self.clock);
+        let key = names::resync_key(name.as_str());
+        resync_letters(messages, key, Some(name), snapshot.taken_at)
     }
 
-    fn routes_letter(&self, snapshot: &Snapshot) -> Letter {
-        let message = Message::resync_of_routes(snapshot, &self.clock);
-        let headers = headers(None, None);
-        Letter {
-            key: names::ROUTES_RESYNC_KEY.to_owned(),
-            body: message.body,
-            properties: properties(message.delivery, message.kind, snapshot.taken_at, headers),
-        }
+    fn routes_letters(&self, snapshot: &Snapshot) -> impl Iterator<Item = Letter> + use<> {
+        let messages = Message::resync_of_routes(snapshot, self.body_max, &self.clock);
+        let key = names::ROUTES_RESYNC_KEY.to_owned();
+        resync_letters(messages, key, None, snapshot.taken_at)
     }
 
     /// A snapshot per service, also of those that are gone, and of the routes; no more of them in memory
@@ -216,7 +210,7 @@ impl Topics {
         loop {
             let some = all.by_ref().take(self.window);
             let letters: Vec<_> = some
-                .map(|(name, view)| self.service_letter(snapshot, name, view))
+                .flat_map(|(name, view)| self.service_letters(snapshot, name, view))
                 .collect();
             if letters.is_empty() {
                 break;
@@ -224,7 +218,7 @@ impl Topics {
             let window = self.window;
             self.send(letters.into_iter(), window, |_| ()).await?;
         }
-        let routes = std::iter::once(self.routes_letter(snapshot));
+        let routes = self.routes_letters(snapshot);
         self.send(routes, 1, |_| ()).await?;
         self.told = present;
         Ok(())
@@ -294,6 +288,20 @@ fn letter(way: Way, event: &Event, clock: &Clock) -> Option<Letter> {
         key,
         body: message.body,
         properties: properties(id, message.kind, event.timestamp, headers),
+    })
+}
+
+fn resync_letters(
+    messages: Vec<Message>,
+    key: String,
+    service: Option<&ServiceName>,
+    taken_at: Timestamp,
+) -> impl Iterator<Item = Letter> + use<> {
+    let headers = headers(service.map(|name| name.as_str()), None);
+    messages.into_iter().map(move |message| Letter {
+        key: key.clone(),
+        body: message.body,
+        properties: properties(message.delivery, message.kind, taken_at, headers.clone()),
     })
 }
 

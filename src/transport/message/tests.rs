@@ -98,3 +98,69 @@ fn a_resync_of_one_service_holds_no_other_and_no_routes() {
         assert_eq!(count, instances, "{name}");
     }
 }
+
+#[cfg(feature = "amqp")]
+#[test]
+fn a_service_that_is_too_large_comes_in_parts() {
+    const BODY_MAX: usize = 2_000;
+    let registry = Registry::new(Config::default());
+    for id in 0..30 {
+        let one = registration("large", &format!("large-{id}"));
+        registry.register(one, None).unwrap();
+    }
+    let snapshot = Snapshot::take(&registry, None);
+    let name = ServiceName::parse("large").unwrap();
+    let service = registry.service("large").unwrap();
+    let view = service.view();
+    let cut =
+        |body_max| Message::resync_of(&snapshot, &name, Some(&view), body_max, registry.clock());
+    let [whole] = &cut(1 << 20)[..] else {
+        panic!("it fits into one");
+    };
+    assert_eq!(whole.delivery, format!("{}-30-resync", registry.epoch()));
+    let body: Value = serde_json::from_slice(&whole.body).unwrap();
+    assert_eq!((body.get("part"), body.get("parts")), (None, None));
+    let all = &body["snapshot"]["services"]["large"];
+
+    let parts = cut(BODY_MAX);
+    assert!(parts.len() > 2, "{}", parts.len());
+    let mut joined = Vec::new();
+    for (at, part) in parts.iter().enumerate() {
+        assert!(part.body.len() <= BODY_MAX, "{}", part.body.len());
+        assert_eq!(part.delivery, format!("{}-{}", whole.delivery, at + 1));
+        let body: Value = serde_json::from_slice(&part.body).unwrap();
+        assert_eq!(
+            (&body["part"], &body["parts"]),
+            (&json!(at + 1), &json!(parts.len()))
+        );
+        assert_eq!(body["event"], "resync");
+        let share = body["snapshot"]["services"]["large"].as_array().unwrap();
+        joined.extend(share.iter().cloned());
+    }
+    assert_eq!(&json!(joined), all, "each once, in order");
+    assert_eq!(cut(1).len(), 30, "an instance is not cut");
+}
+
+#[cfg(feature = "amqp")]
+#[test]
+fn routes_that_are_too_large_come_in_parts_and_nothing_in_one() {
+    let registry = stage();
+    for id in 0..20 {
+        let route = draft(&format!("r-{id}"), "a");
+        registry.set_route(route).unwrap();
+    }
+    let snapshot = Snapshot::take(&registry, None);
+    let parts = Message::resync_of_routes(&snapshot, 2_000, registry.clock());
+    let shares = parts.iter().map(|part| {
+        let body: Value = serde_json::from_slice(&part.body).unwrap();
+        assert_eq!(body["snapshot"]["services"], json!({}));
+        body["snapshot"]["routes"].as_array().unwrap().len()
+    });
+    let shares: Vec<_> = shares.collect();
+    assert!(shares.len() > 1, "{shares:?}");
+    assert_eq!(shares.iter().sum::<usize>(), 21);
+    let name = ServiceName::parse("nobody").unwrap();
+    let gone = Message::resync_of(&snapshot, &name, None, 1, registry.clock());
+    let body: Value = serde_json::from_slice(&gone[0].body).unwrap();
+    assert_eq!((gone.len(), &body["snapshot"]["services"]), (1, &json!({})));
+}

@@ -100,3 +100,44 @@ fn refused_clients_do_not_fill_the_log() {
     assert_eq!(warned.len(), 11, "ten, and how many more: {warned:?}");
     assert_eq!(warned[10]["refused"], 41);
 }
+
+#[test]
+fn lost_clients_do_not_fill_the_log() {
+    let keys = [
+        "log.level=info,musterd::broker=debug",
+        "transport.mode=direct",
+    ];
+    let (daemon, address) = start(&["--set", keys[0], "--set", keys[1]]);
+    for _ in 0..30 {
+        drop(Client::ready(address));
+    }
+    let mut warned = 0;
+    for _ in 0..30 {
+        let lost = |line: &serde_json::Value| {
+            let message = line["message"].as_str().unwrap_or_default();
+            message.contains(" ended: ")
+        };
+        let line = daemon.logged(lost);
+        assert!(
+            line.to_string().contains("without connection.close"),
+            "{line}"
+        );
+        warned += u32::from(line["level"] == "WARN");
+    }
+    assert_eq!(warned, 10, "the first of them");
+    let told = daemon.stop();
+    let rest = told.iter().find(|line| line.get("lost").is_some());
+    assert_eq!(rest.unwrap()["lost"], 20);
+}
+
+#[test]
+fn a_stop_warns_of_nothing() {
+    let (daemon, address) = start(&[]);
+    let _client = Client::ready(address);
+    daemon.logged(|line| line.get("broker.url").is_some());
+    let told = daemon.stop();
+    let closed = |line: &&serde_json::Value| line.to_string().contains("shutting down");
+    assert!(told.iter().any(|line| closed(&line)), "{told:?}");
+    let warned: Vec<_> = told.iter().filter(|line| line["level"] == "WARN").collect();
+    assert!(warned.is_empty(), "{warned:?}");
+}

@@ -4,16 +4,23 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use lapin::options::{
+    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
+};
+use lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Confirmation, Connection, ConnectionProperties};
 use musterd::broker::auth::config::{PermissionConfig, UserConfig, Users};
 use musterd::broker::tls::UserFrom;
 use musterd::broker::{Broker, Config};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use tempfile::TempDir;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::clients::from_setup;
 
 /// A root, a server's certificate and those of two clients below it, and a client's that nobody vouches for.
-fn write_certificates(folder: &Path) {
+pub(crate) fn write_certificates(folder: &Path) {
     let root = |name: &str| {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -58,18 +65,70 @@ fn configuration(folder: &Path) -> Config {
     config
 }
 
+/// The encrypted door of a broker of the test's own.
+struct Door {
+    folder: TempDir,
+    port: u16,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Door {
+    async fn open() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        write_certificates(folder.path());
+        let listening = Broker::bind(configuration(folder.path())).await.unwrap();
+        let port = listening.tls_address().unwrap().port();
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        tasks.spawn(listening.serve(stop.clone()));
+        Self {
+            folder,
+            port,
+            stop,
+            tasks,
+        }
+    }
+
+    async fn shut(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    fn read(&self, file: &str) -> String {
+        fs::read_to_string(self.folder.path().join(file)).unwrap()
+    }
+
+    /// With lapin, by this part of a URL between the scheme and the host.
+    async fn lapin(
+        &self,
+        login: &str,
+        query: &str,
+        certificate: Option<&str>,
+    ) -> lapin::Result<Connection> {
+        let identity = certificate.map(|name| OwnedIdentity::PKCS8 {
+            pem: self.read(&format!("{name}.pem")).into_bytes(),
+            key: self.read(&format!("{name}.key")).into_bytes(),
+        });
+        let tls = OwnedTLSConfig {
+            identity,
+            cert_chain: Some(self.read("root.pem")),
+        };
+        let url = format!("amqps://{login}@localhost:{}/%2f{query}", self.port);
+        let properties = ConnectionProperties::default();
+        let runtime = lapin::runtime::default_runtime().unwrap();
+        Connection::connect_with_config(&url, properties, tls, runtime).await
+    }
+}
+
 #[tokio::test]
 async fn pika_comes_in_by_password_and_by_certificate() {
-    let folder = tempfile::tempdir().unwrap();
-    write_certificates(folder.path());
-    let listening = Broker::bind(configuration(folder.path())).await.unwrap();
-    let port = listening.tls_address().unwrap().port();
-    let stop = CancellationToken::new();
-    let tasks = TaskTracker::new();
-    tasks.spawn(listening.serve(stop.clone()));
+    let door = Door::open().await;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/amqp/clients/tls.py");
     let mut command = Command::new(from_setup("python/bin/python"));
-    command.arg(script).arg(port.to_string()).arg(folder.path());
+    command.arg(script).arg(door.port.to_string());
+    command.arg(door.folder.path());
     let ran = tokio::task::spawn_blocking(move || command.output().unwrap());
     let output = ran.await.unwrap();
     let (stdout, stderr) = (
@@ -80,7 +139,62 @@ async fn pika_comes_in_by_password_and_by_certificate() {
         output.status.success() && stdout.ends_with("ok\n"),
         "steps done:\n{stdout}\n{stderr}"
     );
-    stop.cancel();
-    tasks.close();
-    tasks.wait().await;
+    door.shut().await;
+}
+
+/// Bodies of many sizes go through, more than one TLS record and more than one frame among them.
+async fn works(connection: lapin::Result<Connection>) {
+    let connection = connection.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let options = QueueDeclareOptions {
+        exclusive: true,
+        ..QueueDeclareOptions::default()
+    };
+    let declared = channel.queue_declare("".into(), options, FieldTable::default());
+    let queue = declared.await.unwrap().name().clone();
+    let confirms = channel.confirm_select(ConfirmSelectOptions::default());
+    confirms.await.unwrap();
+    for size in [0, 1, 16_383, 16_384, 131_064, 131_065, 3_000_000] {
+        let body = vec![b'x'; size];
+        let sent = channel.basic_publish(
+            "".into(),
+            queue.clone(),
+            BasicPublishOptions::default(),
+            &body,
+            BasicProperties::default(),
+        );
+        assert!(matches!(
+            sent.await.unwrap().await.unwrap(),
+            Confirmation::Ack(None)
+        ));
+        let got = channel.basic_get(queue.clone(), BasicGetOptions { no_ack: true });
+        assert!(got.await.unwrap().unwrap().data == body, "{size}");
+    }
+    connection.close(200, "OK".into()).await.unwrap();
+}
+
+#[tokio::test]
+async fn lapin_comes_in_by_password_and_by_certificate() {
+    let door = Door::open().await;
+    works(door.lapin("guest:guest", "", None).await).await;
+    works(door.lapin("guest:guest", "", Some("orders")).await).await;
+    let external = "?auth_mechanism=external";
+    works(door.lapin("orders:", external, Some("orders")).await).await;
+    let refused = [
+        ("guest:wrong", "", None, "ACCESS_REFUSED"),
+        ("unknown:", external, Some("unknown"), "ACCESS_REFUSED"),
+        (
+            "orders:",
+            external,
+            None,
+            "needs a TLS connection with a client certificate",
+        ),
+    ];
+    for (login, query, certificate, told) in refused {
+        let error = door.lapin(login, query, certificate).await.unwrap_err();
+        assert!(error.to_string().contains(told), "{login}: {error}");
+    }
+    let forged = door.lapin("orders:", external, Some("forged")).await;
+    assert!(forged.unwrap_err().is_io_error(), "nobody vouches for it");
+    door.shut().await;
 }

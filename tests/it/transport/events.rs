@@ -1,11 +1,11 @@
 //! Events out: each once and in order, under the names of the contract.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use lapin::types::AMQPValue;
 use serde_json::{Value, json};
 
-use super::stage::Stage;
+use super::stage::{Stage, is_rabbit};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_change_is_a_persistent_message_under_its_name() {
@@ -75,6 +75,50 @@ async fn what_was_missed_in_mode_direct_comes_afterwards_in_order() {
     stage.register("a", 40..60).await;
     assert_eq!(all.revisions_until(60).await, (21..=60).collect::<Vec<_>>());
     stage.until_called().await;
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_larger_than_a_message_may_be_comes_in_parts() {
+    // The embedded broker refuses what is larger, and is not sent it; RabbitMQ would take it.
+    let limit = match is_rabbit() {
+        true => "transport.amqp.body_max",
+        false => "broker.limits.message_size",
+    };
+    let stage = Stage::start(&[
+        ("transport.mode", "direct"),
+        ("registry.log_entries_max", "64"),
+        (limit, "16KiB"),
+    ])
+    .await;
+    stage.set("queue").await;
+    stage.until_sent().await;
+    let mut all = stage.listen(&["service.events.#"]).await;
+    stage.set("direct").await;
+    stage.register("a", 0..200).await;
+    stage.set("queue").await;
+    let (mut ids, mut message_ids) = (Vec::new(), Vec::new());
+    for at in 1.. {
+        let message = all.next().await;
+        assert!(message.data.len() <= 16 << 10, "{}", message.data.len());
+        let message_id = message.properties.message_id().as_ref().unwrap();
+        message_ids.push(message_id.to_string());
+        let event: Value = serde_json::from_slice(&message.data).unwrap();
+        assert_eq!(event["part"], at, "{event}");
+        let share = event["snapshot"]["services"]["a"].as_array().unwrap();
+        let share = share.iter().map(|one| one["service_id"].to_string());
+        ids.extend(share);
+        if event["part"] == event["parts"] {
+            break;
+        }
+    }
+    let distinct = |texts: &[String]| texts.iter().collect::<BTreeSet<_>>().len();
+    assert!(message_ids.len() > 2, "{message_ids:?}");
+    assert_eq!(distinct(&message_ids), message_ids.len());
+    assert_eq!((ids.len(), distinct(&ids)), (200, 200));
+    // And on from there.
+    stage.register("a", 200..201).await;
+    assert_eq!(all.revisions_until(201).await, [201]);
     stage.stop().await;
 }
 

@@ -35,7 +35,7 @@ use crate::rabbitmq::Rabbit;
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Whether RabbitMQ is the broker under test.
-fn is_rabbit() -> bool {
+pub(super) fn is_rabbit() -> bool {
     std::env::var("BROKER_UNDER_TEST").is_ok_and(|broker| broker == "rabbitmq")
 }
 

@@ -63,7 +63,25 @@ fn a_lost_broker_is_direct_within_ten_seconds_and_two() {
     assert_eq!(modes, Modes::all(Mode::Direct));
     assert!((10_000..12_000).contains(&(at - lost)), "{}", at - lost);
     let told = stage.last("migration.rollback_started");
+    assert!(told.contains("has not answered for 10."), "{told}");
     assert!(told.contains("10.0 s are allowed"), "{told}");
+}
+
+#[test]
+fn a_broker_that_refuses_is_told_of_in_its_own_words() {
+    let mut stage = in_queue(config());
+    stage.world.silent_since = Some(stage.now.mono_ms);
+    stage.report.broker.error = Some("connecting: ACCESS_REFUSED".to_owned());
+    stage.until_state("rolled_back");
+    let reason = stage.state.report().rollback.unwrap().reason;
+    assert!(
+        reason.starts_with("the broker could not be used for 10."),
+        "{reason}"
+    );
+    assert!(
+        reason.ends_with("10.0 s are allowed: connecting: ACCESS_REFUSED"),
+        "{reason}"
+    );
 }
 
 #[test]
