@@ -4,6 +4,7 @@ mod commands;
 mod disruption;
 mod events;
 mod faults;
+mod guard;
 mod health;
 mod leases;
 mod stage;

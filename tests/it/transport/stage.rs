@@ -35,7 +35,7 @@ use crate::rabbitmq::Rabbit;
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Whether RabbitMQ is the broker under test.
-fn is_rabbit() -> bool {
+pub(super) fn is_rabbit() -> bool {
     std::env::var("BROKER_UNDER_TEST").is_ok_and(|broker| broker == "rabbitmq")
 }
 
@@ -99,7 +99,8 @@ impl Stage {
         Self::with(config(&all), Some(url.to_owned())).await
     }
 
-    async fn with(config: Config, url: Option<String>) -> Self {
+    /// A daemon with its embedded broker, or with the one at this URL, as `config` has it.
+    pub(super) async fn with(config: Config, url: Option<String>) -> Self {
         let app = App::start(config).await.unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&seen);
@@ -278,6 +279,16 @@ impl Listener {
         let message = self.next().await;
         let body = serde_json::from_slice(&message.data).unwrap();
         (message.routing_key.to_string(), body)
+    }
+
+    /// The next message of this routing key.
+    pub(super) async fn event_of(&mut self, wanted: &str) -> Value {
+        loop {
+            let (key, event) = self.event().await;
+            if key == wanted {
+                return event;
+            }
+        }
     }
 
     /// The revisions of the next messages, up to this one.

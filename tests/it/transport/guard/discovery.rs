@@ -1,0 +1,1 @@
+//! Discovery requests that are not answered.

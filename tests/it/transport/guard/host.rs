@@ -1,0 +1,179 @@
+//! Brokers that are not the daemon's own: something can be done to them, or to the way there.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::mpsc,
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
+
+use super::super::stage::{Stage, is_rabbit, vhost};
+use crate::{daemon::Daemon, rabbitmq::Rabbit};
+
+/// The broker under test, for a daemon that has none of its own: the one embedded in another daemon, or
+/// a vhost of RabbitMQ.
+pub(super) struct Host {
+    pub(super) url: String,
+    _daemon: Option<Stage>,
+}
+
+impl Host {
+    pub(super) async fn start() -> Self {
+        if is_rabbit() {
+            let url = tokio::task::spawn_blocking(|| vhost(&Rabbit::shared())).await;
+            return Self {
+                url: url.unwrap(),
+                _daemon: None,
+            };
+        }
+        let daemon = Stage::embedded(&[("transport.mode", "direct")]).await;
+        Self {
+            url: daemon.amqp.clone(),
+            _daemon: Some(daemon),
+        }
+    }
+
+    /// Where it listens.
+    fn address(&self) -> SocketAddr {
+        let (_, rest) = self.url.split_once('@').unwrap();
+        rest.split('/').next().unwrap().parse().unwrap()
+    }
+}
+
+/// The broker under test in a process of its own, to be stopped and killed.
+pub(in super::super) enum Own {
+    Daemon { daemon: Daemon, url: String },
+    Rabbit { rabbit: Rabbit, url: String },
+}
+
+impl Own {
+    /// Starts it; `keys` are for the daemon whose broker it is, where it is a daemon's.
+    pub(in super::super) async fn start(keys: &'static [&'static str]) -> Self {
+        let started = tokio::task::spawn_blocking(move || {
+            if is_rabbit() {
+                let rabbit = Rabbit::private();
+                let url = vhost(&rabbit);
+                return Self::Rabbit { rabbit, url };
+            }
+            let daemon = Daemon::start(&[&["--set", "transport.mode=direct"], keys].concat());
+            let line = daemon.logged(|line| line.get("amqp.address").is_some());
+            let address = line["amqp.address"].as_str().unwrap();
+            let url = format!("amqp://guest:guest@{address}/%2f");
+            Self::Daemon { daemon, url }
+        });
+        started.await.unwrap()
+    }
+
+    pub(in super::super) fn url(&self) -> &str {
+        match self {
+            Self::Daemon { url, .. } | Self::Rabbit { url, .. } => url,
+        }
+    }
+
+    /// It holds its sockets and answers nobody.
+    pub(super) fn pause(&self) {
+        match self {
+            Self::Daemon { daemon, .. } => daemon.signal("-STOP"),
+            Self::Rabbit { rabbit, .. } => rabbit.pause(),
+        }
+    }
+
+    pub(super) fn resume(&self) {
+        match self {
+            Self::Daemon { daemon, .. } => daemon.signal("-CONT"),
+            Self::Rabbit { rabbit, .. } => rabbit.resume(),
+        }
+    }
+
+    /// A crash.
+    pub(super) fn kill(&self) {
+        match self {
+            Self::Daemon { daemon, .. } => daemon.signal("-KILL"),
+            Self::Rabbit { rabbit, .. } => rabbit.kill(),
+        }
+    }
+}
+
+/// A way to a broker that takes as long as a test says.
+pub(super) struct SlowWay {
+    address: SocketAddr,
+    delay_ms: Arc<AtomicU64>,
+    _tasks: JoinSet<()>,
+}
+
+impl SlowWay {
+    /// A way to this broker, without delay at first.
+    pub(super) async fn to(host: &Host) -> Self {
+        let broker = host.address();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let delay_ms = Arc::<AtomicU64>::default();
+        let delay = Arc::clone(&delay_ms);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut ways = JoinSet::new();
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                let server = TcpStream::connect(broker).await.unwrap();
+                client.set_nodelay(true).unwrap();
+                server.set_nodelay(true).unwrap();
+                let (client, server) = (client.into_split(), server.into_split());
+                ways.spawn(carry(client.0, server.1, Arc::clone(&delay)));
+                ways.spawn(carry(server.0, client.1, Arc::clone(&delay)));
+            }
+        });
+        Self {
+            address,
+            delay_ms,
+            _tasks: tasks,
+        }
+    }
+
+    /// The broker's URL by this way.
+    pub(super) fn url(&self, host: &Host) -> String {
+        let by = self.address.to_string();
+        host.url.replace(&host.address().to_string(), &by)
+    }
+
+    /// From now on each byte takes so much longer, in either direction.
+    pub(super) fn delay(&self, by: Duration) {
+        let ms = u64::try_from(by.as_millis()).unwrap();
+        self.delay_ms.store(ms, Relaxed);
+    }
+}
+
+/// Carries bytes one way, each with its delay, until one of the ends closes.
+async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, delay_ms: Arc<AtomicU64>) {
+    let (tx, mut rx) = mpsc::channel::<(Instant, Vec<u8>)>(4096);
+    let reading = async move {
+        let mut buffer = vec![0; 64 * 1024];
+        while let Ok(n @ 1..) = from.read(&mut buffer).await {
+            let due = Instant::now() + Duration::from_millis(delay_ms.load(Relaxed));
+            if tx.send((due, buffer[..n].to_vec())).await.is_err() {
+                return;
+            }
+        }
+    };
+    let writing = async move {
+        while let Some((due, bytes)) = rx.recv().await {
+            sleep_until(due).await;
+            if to.write_all(&bytes).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::join!(reading, writing);
+}
