@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     AmqpError, Caller, Counts, Link, Session, Tail, Target, Transit,
-    commands::{Answering, Desk},
+    commands::{Answering, Desk, SentLast},
     consumer::Consuming,
     gate::{Gate, GatedFeed},
     names, notices,
@@ -389,6 +389,7 @@ impl Inner {
                 desk: desk.clone(),
                 counts: self.counts.discovery.clone(),
                 flag: self.flag.follow(),
+                sent_last: SentLast::default(),
             };
             consuming.run(answering, stop.clone())
         });

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use musterd::broker::auth::config::{PermissionConfig, UserConfig};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{
@@ -20,8 +21,21 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::super::stage::{Stage, is_rabbit, vhost};
+use super::super::stage::{Stage, config, is_rabbit, vhost};
 use crate::{daemon::Daemon, rabbitmq::Rabbit};
+
+/// A user, and its password.
+const NARROW: &str = "narrow";
+
+/// What a daemon needs, but for answering commands.
+fn all_but_answers() -> PermissionConfig {
+    let named = || r"^(musterd|service\.|health\.|amq\.gen-)".to_owned();
+    PermissionConfig {
+        configure: named(),
+        write: named(),
+        read: named(),
+    }
+}
 
 /// The broker under test, for a daemon that has none of its own: the one embedded in another daemon, or
 /// a vhost of RabbitMQ.
@@ -39,11 +53,46 @@ impl Host {
                 _daemon: None,
             };
         }
-        let daemon = Stage::embedded(&[("transport.mode", "direct")]).await;
+        let mut config = config(&[("transport.mode", "direct")]);
+        let narrow = UserConfig {
+            password: Some(NARROW.to_owned().into()),
+            permissions: [("/".to_owned(), all_but_answers())].into(),
+            ..UserConfig::default()
+        };
+        config.broker.users.insert(NARROW.to_owned(), narrow);
+        let daemon = Stage::with(config, None).await;
         Self {
             url: daemon.amqp.clone(),
             _daemon: Some(daemon),
         }
+    }
+
+    /// Its URL for a user who may not publish by the default exchange, and so not answer.
+    pub(super) async fn narrow(&self) -> String {
+        if is_rabbit() {
+            let vhost = self.url.rsplit('/').next().unwrap().to_owned();
+            let PermissionConfig {
+                configure,
+                write,
+                read,
+            } = all_but_answers();
+            let made = tokio::task::spawn_blocking(move || {
+                let rabbit = Rabbit::shared();
+                rabbit.ctl(&["add_user", NARROW, NARROW]);
+                rabbit.ctl(&[
+                    "set_permissions",
+                    "-p",
+                    &vhost,
+                    NARROW,
+                    &configure,
+                    &write,
+                    &read,
+                ]);
+            });
+            made.await.unwrap();
+        }
+        self.url
+            .replace("guest:guest", &format!("{NARROW}:{NARROW}"))
     }
 
     /// Where it listens.
