@@ -31,7 +31,8 @@ async fn loses(stage: &Stage, watcher: &Watcher, lose: impl FnOnce()) {
     let told = figure_of(&report, "migration.rollback_started", "broker_silent_s");
     assert!((told - silent).abs() < 0.1, "{told}, {silent}");
     assert!((allowed - AWAY).abs() < 0.01, "{allowed}");
-    assert!(silent > allowed, "{silent}");
+    // Both are told with one decimal.
+    assert!(silent >= allowed, "{silent}");
     assert!(silent + flip < AWAY + FLIP_MAX, "{silent} + {flip}");
 }
 
