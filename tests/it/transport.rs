@@ -8,4 +8,5 @@ mod guard;
 mod health;
 mod leases;
 mod stage;
+mod stopping;
 mod switch;

@@ -257,9 +257,14 @@ impl Carrier {
 
     /// Why events do not leave although there is a connection; none when they do.
     pub fn stuck(&self) -> Option<String> {
+        let modes = self.inner.flag.flagged().modes;
+        if !modes.use_broker() {
+            // What failed before the flag was turned is of no interest any more.
+            return None;
+        }
         let refused = {
             let events = self.inner.events.lock();
-            let failing = events.failures() > 1;
+            let failing = modes.events.uses_broker() && events.failures() > 1;
             let error = events.record.last_error.as_deref().unwrap_or_default();
             failing.then(|| format!("events are refused: {error}"))
         };

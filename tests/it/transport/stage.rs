@@ -291,6 +291,17 @@ impl Listener {
         }
     }
 
+    /// The next event's revision, whenever it comes; none when the broker has ended the connection.
+    pub(super) async fn revision(&mut self) -> Option<u64> {
+        loop {
+            let message = self.consumer.next().await?.ok()?;
+            let event: Value = serde_json::from_slice(&message.data).unwrap();
+            if let Some(revision) = event["revision"].as_u64() {
+                return Some(revision);
+            }
+        }
+    }
+
     /// The revisions of the next messages, up to this one.
     pub(super) async fn revisions_until(&mut self, last: u64) -> Vec<u64> {
         let mut revisions = Vec::new();

@@ -9,6 +9,11 @@ use std::{
     time::Duration,
 };
 
+use lapin::{
+    BasicProperties, Connection,
+    options::{BasicPublishOptions, QueueDeclareOptions, QueuePurgeOptions},
+    types::FieldTable,
+};
 use musterd::broker::auth::config::{PermissionConfig, UserConfig};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -18,12 +23,16 @@ use tokio::{
     },
     sync::mpsc,
     task::JoinSet,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
-use super::super::stage::{Stage, config, is_rabbit, vhost};
+use super::super::stage::{PATIENCE, Stage, config, connect, is_rabbit, vhost};
 use crate::{daemon::Daemon, rabbitmq::Rabbit};
 
+/// How much a daemon's broker may hold, so that it runs short of memory.
+pub(super) const MEMORY_KEY: [&str; 2] = ["--set", "broker.limits.memory=1MiB"];
+/// The queue that holds more.
+const BULK: &str = "bulk";
 /// A user, and its password.
 const NARROW: &str = "narrow";
 
@@ -132,6 +141,34 @@ impl Own {
         }
     }
 
+    /// It is short of memory from now on: publishers are blocked. A daemon's broker must have the limit
+    /// `MEMORY_KEY`.
+    pub(super) async fn run_short(&self) {
+        match self {
+            Self::Daemon { url, .. } => fill(url).await,
+            Self::Rabbit { rabbit, .. } => {
+                let watermark = ["set_vm_memory_high_watermark", "0.00001"];
+                tokio::task::block_in_place(|| rabbit.ctl(&watermark));
+            }
+        }
+    }
+
+    /// It has memory again.
+    pub(super) async fn recover(&self) {
+        match self {
+            Self::Daemon { url, .. } => {
+                let connection = connect(url).await;
+                let channel = connection.create_channel().await.unwrap();
+                let purged = channel.queue_purge(BULK.into(), QueuePurgeOptions::default());
+                assert_eq!(purged.await.unwrap(), 1);
+            }
+            Self::Rabbit { rabbit, .. } => {
+                let watermark = ["set_vm_memory_high_watermark", "0.6"];
+                tokio::task::block_in_place(|| rabbit.ctl(&watermark));
+            }
+        }
+    }
+
     /// It holds its sockets and answers nobody.
     pub(super) fn pause(&self) {
         match self {
@@ -154,6 +191,32 @@ impl Own {
             Self::Rabbit { rabbit, .. } => rabbit.kill(),
         }
     }
+}
+
+/// Sends more than the broker may hold; returns when it is there. Whoever has sent it is blocked.
+async fn fill(url: &str) {
+    let [sender, asker] = [connect(url).await, connect(url).await];
+    let [sending, asking] = [&sender, &asker].map(Connection::create_channel);
+    let (sending, asking) = (sending.await.unwrap(), asking.await.unwrap());
+    let declare = |passive| {
+        let options = QueueDeclareOptions {
+            passive,
+            ..QueueDeclareOptions::default()
+        };
+        asking.queue_declare(BULK.into(), options, FieldTable::default())
+    };
+    declare(false).await.unwrap();
+    let options = BasicPublishOptions::default();
+    let body = vec![b'x'; 2 << 20];
+    let properties = BasicProperties::default();
+    let sent = sending.basic_publish("".into(), BULK.into(), options, &body, properties);
+    sent.await.unwrap();
+    let taken = async {
+        while declare(true).await.unwrap().message_count() == 0 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, taken).await.expect("it is full");
 }
 
 /// A way to a broker that takes as long as a test says.
