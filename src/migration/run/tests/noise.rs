@@ -264,10 +264,10 @@ async fn an_hour_of_noise_moves_nothing() {
         during(&stage, async {
             let mut noise = Noise::new(seed);
             // The listener never ends.
-            let _ = tokio::select! {
+            tokio::select! {
                 () = noise.last(&stage, HOUR) => (),
                 () = listen(&stage, &mut nearest) => (),
-            };
+            }
         })
         .await;
         let report = stage.migration.report();
