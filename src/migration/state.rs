@@ -266,6 +266,8 @@ impl State {
             config: &self.config,
         };
         if let Some(broken) = self.guard.look(&sight) {
+            // What it was broken by is told with it.
+            self.figures = self.figures_of(look);
             self.roll_back(Cause::Rule(broken.rule), broken.reason, look.now);
         }
     }

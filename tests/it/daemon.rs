@@ -80,7 +80,8 @@ impl Daemon {
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
-    fn signal(&self, name: &str) {
+    /// Sends it a signal such as "-STOP".
+    pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         assert!(
             Command::new("kill")
@@ -91,7 +92,8 @@ impl Daemon {
         );
     }
 
-    fn exit_code(mut self) -> i32 {
+    /// Waits for its end.
+    pub(crate) fn exit_code(mut self) -> i32 {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {

@@ -1,5 +1,7 @@
 //! The loop on a paused clock, over a flag and a canary that a test makes up.
 
+mod noise;
+
 use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
@@ -25,6 +27,8 @@ struct Flag {
     flag: watch::Sender<Flagged>,
     silent: Mutex<Option<tokio::time::Instant>>,
     compared: Mutex<u64>,
+    /// Commands over the broker that were answered, and that failed.
+    commands: Mutex<(u64, u64)>,
 }
 
 impl Transports for Flag {
@@ -32,13 +36,14 @@ impl Transports for Flag {
         let mut compared = self.compared.lock();
         *compared += 1;
         let modes = self.flagged().modes;
+        let (sent, failed) = *self.commands.lock();
         let channel = |channel| ChannelReport {
             channel,
             mode: modes.of(channel),
             cursor: None,
             lag: None,
-            sent: 0,
-            failed: 0,
+            sent,
+            failed,
             comparison: Comparison {
                 compared: *compared,
                 ..Comparison::default()
@@ -139,24 +144,29 @@ struct Stage {
 }
 
 fn stage(modes: Modes) -> Stage {
+    stage_with(modes, Config::default(), Arc::new(Clear))
+}
+
+fn stage_with(modes: Modes, config: Config, canary: Arc<dyn CanaryWay>) -> Stage {
     let registry = Registry::new(registry::Config::default());
     let flag = Arc::new(Flag {
         flag: watch::Sender::new(Flagged { modes, version: 1 }),
         silent: Mutex::default(),
         compared: Mutex::default(),
+        commands: Mutex::default(),
     });
     let notices = Arc::new(NoticeRing::new(registry.clone(), 3));
     let metrics = Metrics::default();
     let needs = Needs {
         registry,
         transports: Arc::<Flag>::clone(&flag),
-        canary: Arc::new(Clear),
+        canary,
         first_probe_within: Duration::from_secs(1),
         metrics: metrics.clone(),
         notices: Arc::clone(&notices),
     };
     Stage {
-        migration: Migration::new(Config::default(), needs),
+        migration: Migration::new(config, needs),
         flag,
         notices,
         metrics,

@@ -261,6 +261,7 @@ impl State {
     pub(super) fn figures_of(&self, look: &Look<'_>) -> Vec<Figure> {
         let mut figures = Vec::new();
         let values = [
+            ("broker_silent_s", Rule::BrokerAway),
             ("register_p95_ms", Rule::RegisterLatency),
             ("discover_p95_ms", Rule::DiscoverLatency),
             ("delivery_p95_ms", Rule::DeliveryLatency),

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     AmqpError, Caller, Counts, Demand, Link, Session, Tail, Target, Transit,
-    commands::{Answering, Desk},
+    commands::{Answering, Desk, SentLast},
     consumer::Consuming,
     gate::{Gate, GatedFeed},
     names, notices,
@@ -264,9 +264,14 @@ impl Carrier {
 
     /// Why events do not leave although there is a connection; none when they do.
     pub fn stuck(&self) -> Option<String> {
+        let modes = self.inner.flag.flagged().modes;
+        if !modes.use_broker() {
+            // What failed before the flag was turned is of no interest any more.
+            return None;
+        }
         let refused = {
             let events = self.inner.events.lock();
-            let failing = events.failures() > 1;
+            let failing = modes.events.uses_broker() && events.failures() > 1;
             let error = events.record.last_error.as_deref().unwrap_or_default();
             failing.then(|| format!("events are refused: {error}"))
         };
@@ -398,6 +403,7 @@ impl Inner {
                 desk: desk.clone(),
                 counts: self.counts.discovery.clone(),
                 flag: self.flag.follow(),
+                sent_last: SentLast::default(),
             };
             consuming.run(answering, stop.clone())
         });

@@ -1,7 +1,7 @@
 //! Commands that come as messages: registrations, heartbeats, discovery. Each is answered where its
 //! sender wants an answer; what nobody can read goes to `musterd.dead`.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesOrdered};
@@ -10,8 +10,9 @@ use lapin::{
     message::Delivery,
     options::{BasicAckOptions, BasicPublishOptions},
 };
+use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use super::{AmqpError, Counts, consumer::Taker, dead, names};
 use crate::{
@@ -23,6 +24,8 @@ use crate::{
 
 /// The header in which the embedded broker says over which connection a message came.
 const CONNECTION: &str = "x-musterd-connection";
+/// A channel that ends so soon after an answer was sent over it did so because of that answer.
+const REFUSED_WITHIN: Duration = Duration::from_secs(5);
 /// How often both ways are asked before they are said to differ.
 const ATTEMPTS: usize = 3;
 
@@ -38,12 +41,31 @@ pub struct Desk {
 }
 
 /// Answers the commands of one queue.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Answering {
     pub(super) queue: &'static str,
     pub(super) desk: Desk,
     pub(super) counts: Counts,
     pub(super) flag: watch::Receiver<Flagged>,
+    pub(super) sent_last: SentLast,
+}
+
+/// How many answers were sent last, and when: the broker says nothing of those it takes, and closes the
+/// channel when it refuses one.
+#[derive(Debug, Default)]
+pub(super) struct SentLast(Mutex<Option<(Instant, u64)>>);
+
+impl SentLast {
+    fn note(&self, answers: u64) {
+        *self.0.lock() = Some((Instant::now(), answers));
+    }
+
+    /// How many of them the end of their channel tells of.
+    fn take(&self) -> u64 {
+        let last = self.0.lock().take();
+        last.filter(|(at, _)| at.elapsed() < REFUSED_WITHIN)
+            .map_or(0, |(_, answers)| answers)
+    }
 }
 
 /// What came of one command.
@@ -74,6 +96,7 @@ impl Taker for Answering {
             }
             answers.push(answered);
         }
+        let answers_wanted = replies.len() as u64;
         // The registry has taken them all. Settled before they are answered: an answer that the broker
         // refuses closes the channel, and must not bring its command again and again.
         if let Some(last) = deliveries.last() {
@@ -81,6 +104,8 @@ impl Taker for Answering {
             let acked = channel.basic_ack(last.delivery_tag, all);
             acked.await.map_err(AmqpError::at("basic.ack"))?;
         }
+        self.counts.sent_more(answers.len() as u64);
+        self.sent_last.note(answers_wanted);
         while let Some(sent) = replies.next().await {
             sent.map_err(AmqpError::at("answering"))?;
         }
@@ -88,6 +113,10 @@ impl Taker for Answering {
             self.compare(&delivery.data, answered).await;
         }
         Ok(())
+    }
+
+    fn cut_off(&self) {
+        self.counts.sent_in_vain(self.sent_last.take());
     }
 }
 
@@ -120,25 +149,14 @@ impl Answering {
             _ => self.discover(body),
         };
         match answered {
-            Ok(body) => {
-                self.counts.sent();
-                Answered {
-                    body,
-                    unreadable: None,
-                }
-            }
-            Err(problem) => {
-                // Only what is our fault is a failure.
-                if problem.status >= 500 {
-                    self.counts.failed();
-                } else {
-                    self.counts.sent();
-                }
-                Answered {
-                    body: problem.to_json().into(),
-                    unreadable: is_unreadable(&problem).then_some(problem.detail),
-                }
-            }
+            Ok(body) => Answered {
+                body,
+                unreadable: None,
+            },
+            Err(problem) => Answered {
+                body: problem.to_json().into(),
+                unreadable: is_unreadable(&problem).then_some(problem.detail),
+            },
         }
     }
 

@@ -30,6 +30,9 @@ pub(super) trait Taker: Send + Sync {
         deliveries: Vec<Delivery>,
     ) -> impl Future<Output = Result<(), AmqpError>> + Send;
 
+    /// The channel that messages were taken over has ended in an error.
+    fn cut_off(&self) {}
+
     /// How many may be under way; none for what the section says.
     fn prefetch(&self) -> Option<u16> {
         None
@@ -152,7 +155,12 @@ impl Consuming {
         };
         tokio::select! {
             () = session.gone().cancelled() => Ok(()),
-            ended = taken => ended,
+            ended = taken => {
+                if ended.is_err() {
+                    taker.cut_off();
+                }
+                ended
+            }
         }
     }
 

@@ -27,6 +27,17 @@ impl Counts {
         self.0.sent.fetch_add(1, Relaxed);
     }
 
+    /// So many requests were answered.
+    pub fn sent_more(&self, n: u64) {
+        self.0.sent.fetch_add(n, Relaxed);
+    }
+
+    /// So many of the answers were refused afterwards.
+    pub fn sent_in_vain(&self, n: u64) {
+        self.0.failed.fetch_add(n, Relaxed);
+        self.0.sent.fetch_sub(n, Relaxed);
+    }
+
     /// A message was refused, returned or not answered; or a request could not be answered.
     pub fn failed(&self) {
         self.0.failed.fetch_add(1, Relaxed);

@@ -86,6 +86,11 @@ impl Session {
         }
     }
 
+    /// Whether the broker takes nothing from those who send.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.connected.sending.status().blocked()
+    }
+
     /// Cancelled when the connection is lost: nothing is answered any more.
     pub fn gone(&self) -> &CancellationToken {
         &self.connected.gone

@@ -154,7 +154,8 @@ impl Topics {
         Ok(())
     }
 
-    /// The next confirm, as long as the broker may take for it.
+    /// The next confirm, as long as the broker may take for it. One that blocks its publishers takes them
+    /// when it has room again: sent once more, they would come twice.
     async fn wait_for<F>(
         &mut self,
         confirms: &mut FuturesOrdered<F>,
@@ -164,20 +165,23 @@ impl Topics {
         F: Future + Send,
         F::Output: Send,
     {
-        let confirmed = tokio::time::timeout(self.answer_timeout, confirms.next());
-        tokio::select! {
-            biased;
-            confirmed = confirmed => match confirmed {
-                Ok(Some(confirmed)) => Ok(confirmed),
-                _ => {
-                    self.open = None;
-                    Err(AmqpError::Late {
-                        what: "a confirm",
-                        after: self.answer_timeout,
-                    })
-                }
-            },
-            () = session.gone().cancelled() => Err(AmqpError::NotConnected),
+        loop {
+            let confirmed = tokio::time::timeout(self.answer_timeout, confirms.next());
+            tokio::select! {
+                biased;
+                confirmed = confirmed => match confirmed {
+                    Ok(Some(confirmed)) => return Ok(confirmed),
+                    Err(_) if session.is_blocked() => (),
+                    _ => {
+                        self.open = None;
+                        return Err(AmqpError::Late {
+                            what: "a confirm",
+                            after: self.answer_timeout,
+                        });
+                    }
+                },
+                () = session.gone().cancelled() => return Err(AmqpError::NotConnected),
+            }
         }
     }
 

@@ -99,7 +99,8 @@ impl Stage {
         Self::with(config(&all), Some(url.to_owned())).await
     }
 
-    async fn with(config: Config, url: Option<String>) -> Self {
+    /// A daemon with its embedded broker, or with the one at this URL, as `config` has it.
+    pub(super) async fn with(config: Config, url: Option<String>) -> Self {
         let app = App::start(config).await.unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&seen);
@@ -283,6 +284,27 @@ impl Listener {
         let message = self.next().await;
         let body = serde_json::from_slice(&message.data).unwrap();
         (message.routing_key.to_string(), body)
+    }
+
+    /// The next message of this routing key.
+    pub(super) async fn event_of(&mut self, wanted: &str) -> Value {
+        loop {
+            let (key, event) = self.event().await;
+            if key == wanted {
+                return event;
+            }
+        }
+    }
+
+    /// The next event's revision, whenever it comes; none when the broker has ended the connection.
+    pub(super) async fn revision(&mut self) -> Option<u64> {
+        loop {
+            let message = self.consumer.next().await?.ok()?;
+            let event: Value = serde_json::from_slice(&message.data).unwrap();
+            if let Some(revision) = event["revision"].as_u64() {
+                return Some(revision);
+            }
+        }
     }
 
     /// The revisions of the next messages, up to this one.

@@ -58,6 +58,40 @@ async fn a_hundred_flips_under_load_and_each_subscriber_has_each_event_once_and_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn changes_of_one_channel_each_at_the_same_time_all_hold() {
+    let stage = Stage::start(&[]).await;
+    stage.until_sent().await;
+    let modes = ["direct", "dual", "queue"];
+    for at in 0..18 {
+        // Each channel goes through all its changes, and no two of them to the same mode at once.
+        let wanted = [0, 1, 2].map(|channel| modes[(at + channel + at / 3 * channel) % 3]);
+        let [events, health, discovery] = wanted;
+        let put = |channel: &str, mode: &str| {
+            let body = json!({"channels": {channel: mode}});
+            let channel = channel.to_owned();
+            let put = stage.put(200, body);
+            async move { (channel, put.await) }
+        };
+        let answers = tokio::join!(
+            put("events", events),
+            put("health", health),
+            put("discovery", discovery)
+        );
+        // Each sees its own change, whatever the others did meanwhile.
+        for ((channel, answer), mode) in [answers.0, answers.1, answers.2].into_iter().zip(wanted) {
+            assert_eq!(answer["channels"][&channel]["mode"], mode, "{answer}");
+        }
+        let report = stage.transport().await;
+        for (channel, mode) in ["events", "health", "discovery"].iter().zip(wanted) {
+            assert_eq!(report["channels"][channel]["mode"], mode, "{report}");
+        }
+    }
+    stage.register("a", 0..5).await;
+    stage.until_called().await;
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn in_mode_queue_a_stop_delivers_what_is_left() {
     let stage = Stage::start(&[("transport.mode", "queue")]).await;
     stage.until_sent().await;

@@ -132,6 +132,32 @@ fn each_latency_is_judged_for_itself() {
 }
 
 #[test]
+fn a_rollback_is_told_with_the_figure_that_broke_the_rule() {
+    let mut stage = Stage::new(
+        crate::migration::Config {
+            windows: 1,
+            ..always()
+        },
+        Modes::all(Mode::Dual),
+    );
+    stage.seconds(30);
+    for _ in 0..12 {
+        stage.observe(Measured::Delivery, Duration::from_millis(800));
+        stage.second();
+    }
+    let report = stage.state.report();
+    let mut steps = report.history.iter();
+    let step = steps
+        .find(|step| step.event == "migration.rollback_started")
+        .unwrap();
+    let mut figures = step.figures.iter();
+    let (_, told) = figures
+        .find(|(name, _)| *name == "delivery_p95_ms")
+        .unwrap();
+    assert!(*told > 750.0, "{step:?}");
+}
+
+#[test]
 fn what_is_slower_by_less_than_the_floor_is_not_slower() {
     let mut stage = migrating();
     stage.world.latency = Duration::from_micros(6_500);

@@ -1,0 +1,76 @@
+//! A broker that is not there any more.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{
+    super::stage::{Listener, Stage},
+    host::Own,
+    scene::{Traffic, Watcher, figure_of, flipped, quick, stays_direct, verified},
+};
+
+const RULE: &str = "broker_away";
+/// How long the broker may be silent here, in seconds; and how long the flip may take then.
+const AWAY: f64 = 3.0;
+const FLIP_MAX: f64 = 2.0;
+
+/// The broker is lost, and everything is direct in time.
+async fn loses(stage: &Stage, watcher: &Watcher, lose: impl FnOnce()) {
+    let lost = Instant::now();
+    lose();
+    let [silent, allowed] = flipped(stage, RULE, ["has not answered for ", "s, "]).await;
+    // Whoever asks may be late on a busy machine; the daemon's own figures are exact.
+    let took = lost.elapsed();
+    assert!(
+        took < Duration::from_secs_f64(AWAY + FLIP_MAX + 1.0),
+        "{took:?}"
+    );
+    let report = verified(stage, watcher, RULE).await;
+    let flip = report["rollback"]["flipped_ms"].as_f64().unwrap() / 1_000.0;
+    let told = figure_of(&report, "migration.rollback_started", "broker_silent_s");
+    assert!((told - silent).abs() < 0.1, "{told}, {silent}");
+    assert!((allowed - AWAY).abs() < 0.01, "{allowed}");
+    // Both are told with one decimal.
+    assert!(silent >= allowed, "{silent}");
+    assert!(silent + flip < AWAY + FLIP_MAX, "{silent} + {flip}");
+}
+
+async fn scene(own: &Own) -> (Stage, Watcher, Traffic) {
+    let keys = quick(&[("transport.mode", "queue"), ("migration.broker_away", "3s")]);
+    let stage = Stage::on(own.url(), &keys).await;
+    stage.until_sent().await;
+    let watcher = Watcher::new(&stage).await;
+    let traffic = Traffic::start(&stage);
+    (stage, watcher, traffic)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_answers_nobody() {
+    let own = Own::start(&[]).await;
+    let (stage, watcher, traffic) = scene(&own).await;
+    let mut topics = Listener::new(own.url(), &["migration.#"]).await;
+    loses(&stage, &watcher, || own.pause()).await;
+    // It is back: nobody returns to it by himself.
+    own.resume();
+    stays_direct(&stage, RULE).await;
+    traffic.stop().await;
+    stage.until_called().await;
+    stage.set("dual").await;
+    for event in ["migration.rollback_started", "migration.rolled_back"] {
+        assert_eq!(topics.event_of(event).await["event"], event);
+    }
+    stage.until_sent().await;
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_crashed() {
+    let own = Own::start(&[]).await;
+    let (stage, watcher, traffic) = scene(&own).await;
+    loses(&stage, &watcher, || own.kill()).await;
+    stays_direct(&stage, RULE).await;
+    traffic.stop().await;
+    stage.until_called().await;
+    stage.stop().await;
+}
