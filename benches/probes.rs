@@ -160,21 +160,28 @@ async fn measure_queue(ports: &[u16], instances: u32, seconds: u32) {
         app.run_until(stopped).await.expect("a clean stop");
     });
     tasks.close();
-    sleep(INTERVAL + Duration::from_secs(2)).await;
+    // The first probes all come within a second, which is more than the queue takes on two cores.
+    sleep(3 * INTERVAL).await;
     let (text, began) = (page(http).await, Instant::now());
     let before = Seen::of(&text);
+    print_counts("after the start", &text);
     sleep(Duration::from_secs(seconds.into())).await;
     let (text, took) = (page(http).await, began.elapsed().as_secs_f64());
     let after = Seen::of(&text);
     stop.cancel();
     tasks.wait().await;
     report("queue", instances, &before, &after, took);
+    print_counts("at the end", &text);
+}
+
+/// What became of the requests so far.
+fn print_counts(when: &str, text: &str) {
     let wanted = |line: &&str| {
         line.starts_with("musterd_health_requests_total")
             || line.starts_with("musterd_prober_requests_total")
     };
     for line in text.lines().filter(wanted) {
-        println!("  {line}");
+        println!("  {when}: {line}");
     }
 }
 
