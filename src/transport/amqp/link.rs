@@ -480,15 +480,7 @@ impl Shared {
             }
         }
         connected.gone.cancel();
-        let closed = async {
-            // Both, also when one of them ends otherwise.
-            let (sending, consuming) = tokio::join!(
-                connected.sending.close(200, "OK".into()),
-                connected.consuming.close(200, "OK".into())
-            );
-            sending.and(consuming)
-        };
-        match AmqpError::within("closing the connection", max, closed).await {
+        match AmqpError::within("closing the connection", max, connected.close()).await {
             Ok(()) => tracing::info!("closed the connection to the broker"),
             Err(error) => tracing::debug!(%error, "the connection to the broker ended unclosed"),
         }

@@ -47,6 +47,23 @@ impl Connected {
         };
         (!self.leaving.is_cancelled() && !self.gone.is_cancelled()).then_some(session)
     }
+
+    /// Closes both, also when one of them ends otherwise.
+    pub(super) async fn close(&self) -> lapin::Result<()> {
+        let (sending, consuming) = tokio::join!(close(&self.sending), close(&self.consuming));
+        sending.and(consuming)
+    }
+}
+
+/// The client closes a channel that was dropped by itself, some time later: a connection that is closed at
+/// that moment ends without a word. The broker answers in order, so that after one more channel all
+/// others are over.
+async fn close(connection: &Connection) -> lapin::Result<()> {
+    if let Ok(last) = connection.create_channel().await {
+        // Whatever comes of it, the connection is to be closed.
+        let _closed = last.close(200, "OK".into()).await;
+    }
+    connection.close(200, "OK".into()).await
 }
 
 /// A use of the connection: it is closed only when every use of it was dropped.
