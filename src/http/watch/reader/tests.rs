@@ -1,6 +1,9 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -200,27 +203,29 @@ async fn readers_that_begin_amid_changes_miss_and_repeat_nothing() {
         });
     }
     let mut readers = tokio::task::JoinSet::new();
+    let written = Arc::new(AtomicBool::new(false));
     for start in 0..24_usize {
         let registry = registry.clone();
+        let written = Arc::clone(&written);
         readers.spawn(async move {
             tokio::time::sleep(Duration::from_millis(start as u64)).await;
             let names = SCOPES[start % 3];
             let mut reader = Reader::new(&registry, scope(names), Start::Fresh);
             let mut watcher = Watcher::default();
             loop {
+                let last = written.load(Ordering::SeqCst);
                 watcher.drain(&mut reader);
-                if timeout(Duration::from_millis(300), reader.changed())
-                    .await
-                    .is_err()
-                {
+                if last {
                     return (watcher, names);
                 }
+                let _silence = timeout(Duration::from_millis(20), reader.changed()).await;
             }
         });
     }
     while let Some(joined) = writers.join_next().await {
         joined.unwrap();
     }
+    written.store(true, Ordering::SeqCst);
     while let Some(joined) = readers.join_next().await {
         let (watcher, names) = joined.unwrap();
         assert_eq!(watcher.n_resyncs, 0);
