@@ -16,7 +16,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{AmqpError, Session, Target, names, session::Connected};
+use super::{
+    AmqpError, Session, Target, names,
+    session::{Connected, Kept},
+};
 use crate::{
     api::BrokerReport, model::Timestamp, ports::Flagged, registry::Clock, transport::AmqpConfig,
 };
@@ -44,6 +47,7 @@ struct Shared {
     heard: Mutex<Option<Instant>>,
     owed: Mutex<Vec<Arc<OwedSince>>>,
     connections: AtomicU64,
+    kept: Kept,
 }
 
 /// How the connection is.
@@ -121,6 +125,7 @@ impl Link {
                 heard: Mutex::new(None),
                 owed: Mutex::default(),
                 connections: AtomicU64::new(0),
+                kept: Kept::default(),
             }),
         }
     }
@@ -346,7 +351,7 @@ impl Shared {
             self.target.connect("musterd consumers", within)
         )?;
         let number = self.connections.fetch_add(1, Ordering::Relaxed) + 1;
-        let connected = Connected::new(sending, consuming, number);
+        let connected = Connected::new(sending, consuming, number, self.kept.clone());
         let opened = connected.sending.create_channel();
         let channel = opened.await.map_err(AmqpError::at("opening a channel"))?;
         names::declare(&channel, self.config.answer_timeout).await?;
