@@ -97,3 +97,24 @@ async fn connections_that_end_while_messages_come_hold_up_nobody() {
     stage.until_called().await;
     stage.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_are_closed_while_messages_come_hold_up_nobody() {
+    let host = Host::start().await;
+    let way = SlowWay::to(&host).await;
+    let stage = Stage::on(&way.url(&host), &quick(&[])).await;
+    for round in 0..8 {
+        stage.set("queue").await;
+        stage.until_sent().await;
+        // What comes is on its way still when the connection is closed.
+        way.delay(Duration::from_millis(200));
+        let service = format!("round-{round}");
+        tokio::join!(stage.register(&service, 0..100), stage.set("direct"));
+        way.delay(Duration::ZERO);
+        stage
+            .until("it is closed", |report| report["broker"]["state"] == "off")
+            .await;
+    }
+    stage.until_called().await;
+    stage.stop().await;
+}
