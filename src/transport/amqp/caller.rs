@@ -30,7 +30,7 @@ impl Caller {
     /// There is no connection, or the broker refuses.
     pub async fn ask(&self, queue: &'static str, body: &[u8]) -> Result<Bytes, AmqpError> {
         let session = self.link.session().ok_or(AmqpError::NotConnected)?;
-        let channel = session.channel().await?;
+        let channel = session.asking_channel().await?;
         tokio::select! {
             () = session.gone().cancelled() => Err(AmqpError::NotConnected),
             () = session.leaving().cancelled() => Err(AmqpError::NotConnected),

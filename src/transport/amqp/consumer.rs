@@ -13,7 +13,7 @@ use lapin::{
 use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{AmqpError, Link, Session, names};
+use super::{AmqpError, Link, Session, names, session::Inlet};
 use crate::{model::Channel as Way, ports::Flagged};
 
 /// How long it may take to cancel a consumer and to take what it still brings, and to close its channel.
@@ -168,7 +168,7 @@ impl Consuming {
         &self,
         session: &Session,
         prefetch: Option<u16>,
-    ) -> Result<(Channel, Consumer), AmqpError> {
+    ) -> Result<(Inlet, Consumer), AmqpError> {
         let channel = session.consuming_channel().await?;
         // Whoever deleted the queue meanwhile gets it back.
         names::declare(&channel, self.link.config().answer_timeout).await?;

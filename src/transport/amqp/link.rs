@@ -21,7 +21,10 @@ use tokio_util::sync::CancellationToken;
 
 use self::owed::OwedSince;
 pub use self::{owed::Owed, state::State};
-use super::{AmqpError, Session, Target, names, session::Connected};
+use super::{
+    AmqpError, Session, Target, names,
+    session::{Connected, Kept},
+};
 use crate::{
     api::BrokerReport,
     ports::Flagged,
@@ -59,6 +62,7 @@ struct Shared {
     connections: AtomicU64,
     /// Who is to be told when the broker refuses us before it ever took us.
     refused: Mutex<Option<oneshot::Sender<AmqpError>>>,
+    kept: Kept,
 }
 
 /// Wants the connection for as long as it lives, whatever the flag says.
@@ -94,6 +98,7 @@ impl Link {
                 owed: Mutex::default(),
                 connections: AtomicU64::new(0),
                 refused: Mutex::new(None),
+                kept: Kept::default(),
             }),
         }
     }
@@ -362,7 +367,7 @@ impl Shared {
             self.target.connect("musterd consumers", within)
         )?;
         let number = self.connections.fetch_add(1, Ordering::Relaxed) + 1;
-        let connected = Connected::new(sending, consuming, number);
+        let connected = Connected::new(sending, consuming, number, self.kept.clone());
         let opened = connected.sending.create_channel();
         let channel = opened.await.map_err(AmqpError::at("opening a channel"))?;
         names::declare(&channel, self.config.answer_timeout).await?;

@@ -1,14 +1,62 @@
 //! One life of the connection, as those see it who use it.
 
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use lapin::{Channel, Connection};
+use parking_lot::Mutex;
+use tokio::time::Instant;
 use tokio_util::{
     sync::CancellationToken,
     task::{TaskTracker, task_tracker::TaskTrackerToken},
 };
 
 use super::AmqpError;
+
+/// How long a channel is kept that nobody uses any more.
+const KEPT: Duration = Duration::from_secs(60);
+
+/// A channel that messages come by; closed when it is dropped.
+///
+/// The library lets go of such a channel under a lock that its own reader waits for, and if nobody else
+/// has the channel then, it waits for a lock that the reader holds: both wait for ever, with a thread of
+/// the daemon's (lapin 4.12, when a connection ends while messages come). So it must never be the last:
+/// the channel is kept until that is long over.
+#[derive(Debug)]
+pub(super) struct Inlet {
+    channel: Channel,
+    kept: Kept,
+}
+
+impl Deref for Inlet {
+    type Target = Channel;
+
+    fn deref(&self) -> &Channel {
+        &self.channel
+    }
+}
+
+impl Drop for Inlet {
+    fn drop(&mut self) {
+        if self.channel.status().connected() {
+            // Nobody waits for the answer.
+            let _ = self.channel.close(200, "OK".into()).now_or_never();
+        }
+        self.kept.keep(self.channel.clone());
+    }
+}
+
+/// Channels that nobody uses any more, each with the time since when.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Kept(Arc<Mutex<Vec<(Instant, Channel)>>>);
+
+impl Kept {
+    fn keep(&self, channel: Channel) {
+        let mut all = self.0.lock();
+        all.retain(|(since, one)| since.elapsed() < KEPT || one.status().connected());
+        all.push((Instant::now(), channel));
+    }
+}
 
 /// A connection that stands, in truth two of them; sessions are made of it.
 #[derive(Debug)]
@@ -25,10 +73,11 @@ pub struct Connected {
     pub(super) leaving: CancellationToken,
     /// Those who use it.
     pub(super) users: TaskTracker,
+    kept: Kept,
 }
 
 impl Connected {
-    pub(super) fn new(sending: Connection, consuming: Connection, number: u64) -> Self {
+    pub(super) fn new(sending: Connection, consuming: Connection, number: u64, kept: Kept) -> Self {
         Self {
             sending,
             consuming,
@@ -36,6 +85,7 @@ impl Connected {
             gone: CancellationToken::new(),
             leaving: CancellationToken::new(),
             users: TaskTracker::new(),
+            kept,
         }
     }
 
@@ -91,8 +141,25 @@ impl Session {
     ///
     /// # Errors
     /// The connection is gone, or the broker allows no more channels.
-    pub async fn consuming_channel(&self) -> Result<Channel, AmqpError> {
-        self.open(&self.connected.consuming).await
+    pub(super) async fn consuming_channel(&self) -> Result<Inlet, AmqpError> {
+        let channel = self.open(&self.connected.consuming).await?;
+        Ok(self.inlet(channel))
+    }
+
+    /// Opens a channel to ask by and to get the answers.
+    ///
+    /// # Errors
+    /// The connection is gone, or the broker allows no more channels.
+    pub(super) async fn asking_channel(&self) -> Result<Inlet, AmqpError> {
+        let channel = self.open(&self.connected.sending).await?;
+        Ok(self.inlet(channel))
+    }
+
+    fn inlet(&self, channel: Channel) -> Inlet {
+        Inlet {
+            channel,
+            kept: self.connected.kept.clone(),
+        }
     }
 
     async fn open(&self, over: &Connection) -> Result<Channel, AmqpError> {

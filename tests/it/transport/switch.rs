@@ -63,7 +63,7 @@ async fn changes_of_one_channel_each_at_the_same_time_all_hold() {
     stage.until_sent().await;
     let modes = ["direct", "dual", "queue"];
     for at in 0..18 {
-        // Each channel goes through all its changes, and no two of them to the same mode at once.
+        // Apart and together.
         let wanted = [0, 1, 2].map(|channel| modes[(at + channel + at / 3 * channel) % 3]);
         let [events, health, discovery] = wanted;
         let put = |channel: &str, mode: &str| {

@@ -21,7 +21,7 @@ use tokio::{
         TcpListener, TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
-    sync::mpsc,
+    sync::{mpsc, watch},
     task::JoinSet,
     time::{Instant, sleep, sleep_until, timeout},
 };
@@ -219,10 +219,11 @@ async fn fill(url: &str) {
     timeout(PATIENCE, taken).await.expect("it is full");
 }
 
-/// A way to a broker that takes as long as a test says.
+/// A way to a broker that takes as long as a test says, and ends when it says so.
 pub(super) struct SlowWay {
     address: SocketAddr,
     delay_ms: Arc<AtomicU64>,
+    cut: watch::Sender<u32>,
     _tasks: JoinSet<()>,
 }
 
@@ -234,6 +235,8 @@ impl SlowWay {
         let address = listener.local_addr().unwrap();
         let delay_ms = Arc::<AtomicU64>::default();
         let delay = Arc::clone(&delay_ms);
+        let cut = watch::Sender::new(0);
+        let cuts = cut.clone();
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut ways = JoinSet::new();
@@ -243,13 +246,21 @@ impl SlowWay {
                 client.set_nodelay(true).unwrap();
                 server.set_nodelay(true).unwrap();
                 let (client, server) = (client.into_split(), server.into_split());
-                ways.spawn(carry(client.0, server.1, Arc::clone(&delay)));
-                ways.spawn(carry(server.0, client.1, Arc::clone(&delay)));
+                let there = carry(client.0, server.1, Arc::clone(&delay));
+                let back = carry(server.0, client.1, Arc::clone(&delay));
+                let mut cut = cuts.subscribe();
+                ways.spawn(async move {
+                    tokio::select! {
+                        ((), ()) = async { tokio::join!(there, back) } => (),
+                        _ = cut.changed() => (),
+                    }
+                });
             }
         });
         Self {
             address,
             delay_ms,
+            cut,
             _tasks: tasks,
         }
     }
@@ -258,6 +269,11 @@ impl SlowWay {
     pub(super) fn url(&self, host: &Host) -> String {
         let by = self.address.to_string();
         host.url.replace(&host.address().to_string(), &by)
+    }
+
+    /// Every connection is gone; others can be made.
+    pub(super) fn cut(&self) {
+        self.cut.send_modify(|cuts| *cuts += 1);
     }
 
     /// From now on each byte takes so much longer, in either direction.

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
     super::stage::{Listener, Stage},
-    host::Own,
+    host::{Host, Own, SlowWay},
     scene::{Traffic, Watcher, figure_of, flipped, quick, stays_direct, verified},
 };
 
@@ -71,6 +72,49 @@ async fn a_broker_that_crashed() {
     loses(&stage, &watcher, || own.kill()).await;
     stays_direct(&stage, RULE).await;
     traffic.stop().await;
+    stage.until_called().await;
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_end_while_messages_come_hold_up_nobody() {
+    let host = Host::start().await;
+    let way = SlowWay::to(&host).await;
+    let keys = quick(&[
+        ("transport.mode", "queue"),
+        ("transport.amqp.backoff_max", "100ms"),
+    ]);
+    let stage = Stage::on(&way.url(&host), &keys).await;
+    stage.until_sent().await;
+    for round in 0..15 {
+        let connections = stage.transport().await["broker"]["connections"].clone();
+        stage.register(&format!("round-{round}"), 0..50).await;
+        way.cut();
+        let anew = |report: &Value| report["broker"]["connections"] != connections;
+        stage.until("it connects again", anew).await;
+    }
+    stage.until_sent().await;
+    stage.until_called().await;
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_are_closed_while_messages_come_hold_up_nobody() {
+    let host = Host::start().await;
+    let way = SlowWay::to(&host).await;
+    let stage = Stage::on(&way.url(&host), &quick(&[])).await;
+    for round in 0..8 {
+        stage.set("queue").await;
+        stage.until_sent().await;
+        // What comes is on its way still when the connection is closed.
+        way.delay(Duration::from_millis(200));
+        let service = format!("round-{round}");
+        tokio::join!(stage.register(&service, 0..100), stage.set("direct"));
+        way.delay(Duration::ZERO);
+        stage
+            .until("it is closed", |report| report["broker"]["state"] == "off")
+            .await;
+    }
     stage.until_called().await;
     stage.stop().await;
 }
