@@ -1,10 +1,10 @@
 //! Structured logs on standard error, as text or JSON, with a level that can change at run time.
 
-use std::io::IsTerminal;
+use std::{io::IsTerminal, iter};
 
 use serde::Deserialize;
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry, fmt, layer::SubscriberExt, reload, util::SubscriberInitExt,
+    Layer, Registry, filter::Targets, fmt, layer::SubscriberExt, reload, util::SubscriberInitExt,
 };
 
 /// Section `log`.
@@ -65,7 +65,7 @@ pub enum LogError {
 /// The running log, whose level can be changed.
 #[derive(Clone, Debug)]
 pub struct Logs {
-    filter: reload::Handle<EnvFilter, Registry>,
+    filter: reload::Handle<Targets, Registry>,
 }
 
 impl Logs {
@@ -108,9 +108,14 @@ impl Logs {
 /// What the AMQP client says of its connection's end we say ourselves, and not as an error.
 const QUIET: &str = "lapin=off";
 
-fn parse(level: &str) -> Result<EnvFilter, LogError> {
-    EnvFilter::builder()
-        .parse(format!("{QUIET},{level}"))
+fn parse(level: &str) -> Result<Targets, LogError> {
+    let parts = level.split(',').map(str::trim);
+    let directives: Vec<_> = iter::once(QUIET)
+        .chain(parts.filter(|part| !part.is_empty()))
+        .collect();
+    directives
+        .join(",")
+        .parse()
         .map_err(|source| LogError::Level {
             level: level.to_owned(),
             source,
