@@ -1,8 +1,9 @@
 # Two stages: the toolchain builds, and only the binary is shipped.
 FROM rust:1-bookworm AS build
 WORKDIR /src
-COPY Cargo.toml Cargo.lock ./
+COPY Cargo.toml Cargo.lock build.rs ./
 COPY benches benches
+COPY layout layout
 COPY src src
 RUN cargo build --release --locked --bin musterd
 

@@ -1,6 +1,6 @@
 //! Starting, supervising and stopping the rooms of the process; knows nothing of what they do.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, pin::Pin, time::Duration};
 
 use tokio::{
     task::{Id, JoinError, JoinSet},
@@ -58,7 +58,9 @@ impl Tasks {
         F: Future<Output = ()> + Send + 'static,
     {
         let stop = CancellationToken::new();
-        let handle = self.set.spawn(room(stop.clone()));
+        // All of one type: the code that runs a task is made anew for each type of it.
+        let room: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(room(stop.clone()));
+        let handle = self.set.spawn(room);
         self.rooms.insert(handle.id(), Room { name, stage, stop });
     }
 

@@ -1,7 +1,5 @@
 //! The table of contents: every path, and what answers it.
 
-use std::sync::{Arc, OnceLock};
-
 use axum::{
     Router,
     extract::{Request, State},
@@ -10,15 +8,8 @@ use axum::{
     routing::{MethodRouter, get},
 };
 use bytes::Bytes;
-use utoipa::{
-    Path,
-    openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder},
-};
-use utoipa_axum::{
-    PathItemExt,
-    router::{OpenApiRouter, UtoipaMethodRouter},
-    routes,
-};
+use utoipa::Path;
+use utoipa_axum::PathItemExt;
 
 use super::{
     answer::{Refusal, json},
@@ -32,24 +23,24 @@ use super::{
 /// Every route, and the rows under which their requests are counted.
 pub(super) fn router(shared: &Shared) -> (Router, Rows) {
     let mut router = Router::new();
-    let mut rows = vec![(DOCUMENT.to_owned(), None)];
+    let mut rows = vec![("/openapi.json".to_owned(), None)];
     for row in table() {
         let time_max = (!row.waits).then_some(shared.config.request_timeout);
         router = router.route(&row.path, row.endpoints);
         rows.push((row.path, time_max));
     }
-    let made = Arc::new(OnceLock::new());
-    let openapi = get(move || std::future::ready(json(made.get_or_init(document).clone())));
+    let openapi = get(|| std::future::ready(json(Bytes::from_static(DOCUMENT))));
     let router = router
-        .route(DOCUMENT, openapi)
+        .route("/openapi.json", openapi)
         .method_not_allowed_fallback(wrong_method)
         .fallback(unknown_path)
         .with_state(shared.clone());
     (router, Rows::new(&shared.measures, rows))
 }
 
-/// Where the document of every route is.
-const DOCUMENT: &str = "/openapi.json";
+/// The document of every route. A test makes it from the endpoints and compares: what makes it is
+/// a megabyte of code that no daemon needs.
+const DOCUMENT: &[u8] = include_bytes!("openapi.json");
 
 /// One path of the table.
 struct Row {
@@ -57,8 +48,9 @@ struct Row {
     endpoints: MethodRouter<Shared>,
     /// It may take for as long as it likes.
     waits: bool,
-    /// Its part of the document, made only when somebody asks: that is a lot of code to run.
-    documented: fn() -> UtoipaMethodRouter<Shared>,
+    /// Its part of the document.
+    #[cfg(test)]
+    documented: fn() -> utoipa_axum::router::UtoipaMethodRouter<Shared>,
 }
 
 impl Row {
@@ -79,8 +71,13 @@ macro_rules! row {
             $(for method in $room::[<__path_ $endpoint>]::methods() {
                 endpoints = endpoints.on(method.to_method_filter(), $room::$endpoint);
             })+
-            let documented = || routes!($($room::$endpoint),+);
-            Row { path, endpoints, waits: false, documented }
+            Row {
+                path,
+                endpoints,
+                waits: false,
+                #[cfg(test)]
+                documented: || utoipa_axum::routes!($($room::$endpoint),+),
+            }
         }}
     };
 }
@@ -125,24 +122,6 @@ fn table() -> Vec<Row> {
         row!(broker::queue, broker::delete),
         row!(broker::messages, broker::purge),
     ]
-}
-
-/// The document of every route, as JSON.
-fn document() -> Bytes {
-    let mut all = OpenApiRouter::with_openapi(about());
-    for row in table() {
-        all = all.routes((row.documented)());
-    }
-    all.into_openapi().to_json().unwrap_or_default().into()
-}
-
-fn about() -> OpenApi {
-    let info = InfoBuilder::new()
-        .title("musterd")
-        .version(env!("CARGO_PKG_VERSION"))
-        .description(Some(env!("CARGO_PKG_DESCRIPTION")))
-        .license(Some(LicenseBuilder::new().name("Apache-2.0").build()));
-    OpenApiBuilder::new().info(info.build()).build()
 }
 
 async fn unknown_path(request: Request) -> Response {

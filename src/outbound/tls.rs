@@ -1,6 +1,9 @@
 //! TLS towards a peer: against the public roots, or against nobody when a check says so.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
@@ -29,31 +32,26 @@ pub(super) enum Guard {
     Unverified,
 }
 
+/// What is agreed to in a handshake. Made when it is first needed: most daemons probe no HTTPS, and
+/// the public roots and the tables of sessions are memory.
 #[derive(Debug)]
 pub(super) struct Tls {
-    verified: [Arc<ClientConfig>; 2],
-    unverified: [Arc<ClientConfig>; 2],
+    /// The roots that are trusted besides the public ones.
+    added: RootCertStore,
+    verified: [OnceLock<Arc<ClientConfig>>; 2],
+    unverified: [OnceLock<Arc<ClientConfig>>; 2],
 }
 
 impl Tls {
     pub(super) fn new(ca_file: Option<&Path>) -> Result<Self, OutboundError> {
-        let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        let mut added = RootCertStore::empty();
         if let Some(path) = ca_file {
-            add(path, &mut roots)?;
+            add(path, &mut added)?;
         }
-        let roots = Arc::new(roots);
-        let verified = |protocol| Ok(Arc::new(verified(&roots, protocol)?));
-        let unverified = |protocol| Ok(Arc::new(unverified(protocol)?));
-        let broken = |error: rustls::Error| OutboundError::Invalid {
-            what: "TLS".into(),
-            why: error.to_string().into(),
-        };
-        let both = |make: &dyn Fn(Protocol) -> Result<Arc<ClientConfig>, rustls::Error>| {
-            Ok([make(Protocol::Http1)?, make(Protocol::Http2)?])
-        };
         Ok(Self {
-            verified: both(&verified).map_err(broken)?,
-            unverified: both(&unverified).map_err(broken)?,
+            added,
+            verified: Default::default(),
+            unverified: Default::default(),
         })
     }
 
@@ -65,25 +63,49 @@ impl Tls {
         guard: Guard,
         protocol: Protocol,
     ) -> Result<Stream, OutboundError> {
-        let configs = match guard {
-            Guard::Plain => return Ok(Stream::Plain(stream)),
-            Guard::Verified => &self.verified,
-            Guard::Unverified => &self.unverified,
-        };
-        let config = match protocol {
-            Protocol::Http1 => &configs[0],
-            Protocol::Http2 => &configs[1],
-        };
         let failed = |source| OutboundError::Tls {
             host: host.into(),
             source,
         };
+        let config = match guard {
+            Guard::Plain => return Ok(Stream::Plain(stream)),
+            Guard::Verified => made(&self.verified, protocol, || self.verified(protocol)),
+            Guard::Unverified => made(&self.unverified, protocol, || unverified(protocol)),
+        };
+        let config = config.map_err(|error| failed(std::io::Error::other(error)))?;
         let name = ServerName::try_from(host.to_owned())
             .map_err(|error| failed(std::io::Error::other(error)))?;
-        let connector = TlsConnector::from(Arc::clone(config));
+        let connector = TlsConnector::from(config);
         let stream = connector.connect(name, stream).await.map_err(failed)?;
         Ok(Stream::Tls(Box::new(stream)))
     }
+
+    fn verified(&self, protocol: Protocol) -> Result<ClientConfig, rustls::Error> {
+        let mut roots = self.added.clone();
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(with_protocol(config, protocol))
+    }
+}
+
+/// What was made for a protocol, or what `make` makes now.
+fn made(
+    configs: &[OnceLock<Arc<ClientConfig>>; 2],
+    protocol: Protocol,
+    make: impl FnOnce() -> Result<ClientConfig, rustls::Error>,
+) -> Result<Arc<ClientConfig>, rustls::Error> {
+    let config = match protocol {
+        Protocol::Http1 => &configs[0],
+        Protocol::Http2 => &configs[1],
+    };
+    if let Some(config) = config.get() {
+        return Ok(Arc::clone(config));
+    }
+    let new = Arc::new(make()?);
+    Ok(Arc::clone(config.get_or_init(|| new)))
 }
 
 fn add(path: &Path, roots: &mut RootCertStore) -> Result<(), OutboundError> {
@@ -105,14 +127,6 @@ fn add(path: &Path, roots: &mut RootCertStore) -> Result<(), OutboundError> {
         return Err(unusable("it holds no certificate in PEM form".to_owned()));
     }
     Ok(())
-}
-
-fn verified(roots: &Arc<RootCertStore>, protocol: Protocol) -> Result<ClientConfig, rustls::Error> {
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(Arc::clone(roots))
-        .with_no_client_auth();
-    Ok(with_protocol(config, protocol))
 }
 
 fn unverified(protocol: Protocol) -> Result<ClientConfig, rustls::Error> {

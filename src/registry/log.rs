@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -20,15 +20,22 @@ pub struct Compacted {
     pub oldest: Revision,
 }
 
+/// Slots that are made together, when the first of them is filled: a page of memory.
+const CHUNK: usize = 512;
+
 /// What readers share: slots found by revision.
 #[derive(Debug)]
 pub(super) struct Log {
-    slots: Box<[ArcSwapOption<Entry>]>,
+    chunks: Box<[OnceLock<Box<[Slot]>>]>,
+    /// The slots of all chunks.
+    slots: usize,
     /// The newest revision whose slot is filled.
     newest: AtomicU64,
     /// The oldest revision whose slot is still filled; newest + 1 while there is none.
     oldest: AtomicU64,
 }
+
+type Slot = ArcSwapOption<Entry>;
 
 #[derive(Debug)]
 struct Entry {
@@ -48,10 +55,12 @@ pub(super) struct Writer {
 
 impl Log {
     pub(super) fn new(entries_max: usize, bytes_max: usize) -> (Arc<Self>, Writer) {
+        let slots = entries_max.max(1);
         let log = Arc::new(Self {
-            slots: (0..entries_max.max(1))
-                .map(|_| ArcSwapOption::empty())
+            chunks: (0..slots.div_ceil(CHUNK))
+                .map(|_| OnceLock::new())
                 .collect(),
+            slots,
             newest: AtomicU64::new(0),
             oldest: AtomicU64::new(1),
         });
@@ -77,7 +86,7 @@ impl Log {
         let newest = self.newest();
         let available = newest.0.saturating_sub(cursor.0);
         let count = usize::try_from(available).unwrap_or(usize::MAX).min(max);
-        let mut events = Vec::with_capacity(count.min(self.slots.len()));
+        let mut events = Vec::with_capacity(count.min(self.slots));
         for revision in (cursor.0 + 1..=newest.0).take(max) {
             let entry = self
                 .entry(Revision(revision))
@@ -107,15 +116,26 @@ impl Log {
     }
 
     fn entry(&self, revision: Revision) -> Option<Arc<Entry>> {
-        let entry = self.slot(revision).load_full()?;
+        let entry = self.filled(revision)?.load_full()?;
         // The ring may have come round meanwhile.
         (entry.event.revision == revision).then_some(entry)
     }
 
-    fn slot(&self, revision: Revision) -> &ArcSwapOption<Entry> {
-        let len = self.slots.len() as u64;
-        let index = usize::try_from(revision.0 % len).unwrap_or(0);
-        &self.slots[index]
+    /// The slot of a revision; none if no slot of its chunk was ever filled.
+    fn filled(&self, revision: Revision) -> Option<&Slot> {
+        let index = self.index(revision);
+        Some(&self.chunks[index / CHUNK].get()?[index % CHUNK])
+    }
+
+    fn slot(&self, revision: Revision) -> &Slot {
+        let index = self.index(revision);
+        let chunk = self.chunks[index / CHUNK]
+            .get_or_init(|| (0..CHUNK).map(|_| ArcSwapOption::empty()).collect());
+        &chunk[index % CHUNK]
+    }
+
+    fn index(&self, revision: Revision) -> usize {
+        usize::try_from(revision.0 % self.slots as u64).unwrap_or(0)
     }
 
     fn compacted(&self) -> Compacted {
@@ -138,7 +158,7 @@ impl Writer {
         self.bytes += size;
         self.sizes.push_back(size);
         while self.sizes.len() > 1
-            && (self.bytes > self.bytes_max || self.sizes.len() > self.log.slots.len())
+            && (self.bytes > self.bytes_max || self.sizes.len() > self.log.slots)
         {
             self.drop_oldest(&mut gone);
         }

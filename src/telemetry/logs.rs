@@ -1,10 +1,14 @@
 //! Structured logs on standard error, as text or JSON, with a level that can change at run time.
 
-use std::io::IsTerminal;
+use std::{io::IsTerminal, iter};
 
 use serde::Deserialize;
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry, filter::LevelFilter, fmt, layer::SubscriberExt, reload,
+    Layer, Registry,
+    filter::{LevelFilter, Targets},
+    fmt,
+    layer::SubscriberExt,
+    reload,
     util::SubscriberInitExt,
 };
 
@@ -68,7 +72,7 @@ pub enum LogError {
 /// The running log, whose level can be changed.
 #[derive(Clone, Debug)]
 pub struct Logs {
-    filter: reload::Handle<EnvFilter, Registry>,
+    filter: reload::Handle<Targets, Registry>,
 }
 
 impl Logs {
@@ -115,7 +119,7 @@ const QUIET: &str = "lapin=off";
 /// say how much of it.
 fn not_a_level(directive: &str) -> Option<String> {
     let directive = directive.trim();
-    let names_one = directive.contains(['=', '[']) || directive.is_empty();
+    let names_one = directive.contains('=') || directive.is_empty();
     (!names_one && directive.parse::<LevelFilter>().is_err()).then(|| {
         format!(
             "log.level \"{directive}\" is not one of error, warn, info, debug, trace, off; for one module write \"info,{directive}=debug\""
@@ -123,9 +127,14 @@ fn not_a_level(directive: &str) -> Option<String> {
     })
 }
 
-fn parse(level: &str) -> Result<EnvFilter, LogError> {
-    EnvFilter::builder()
-        .parse(format!("{QUIET},{level}"))
+fn parse(level: &str) -> Result<Targets, LogError> {
+    let parts = level.split(',').map(str::trim);
+    let directives: Vec<_> = iter::once(QUIET)
+        .chain(parts.filter(|part| !part.is_empty()))
+        .collect();
+    directives
+        .join(",")
+        .parse()
         .map_err(|source| LogError::Level {
             level: level.to_owned(),
             source,

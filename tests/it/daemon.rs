@@ -209,6 +209,9 @@ fn every_fault_of_the_configuration_is_told_and_the_code_is_2() {
         musterd(&["check-config"]).output().unwrap().status.code(),
         Some(0)
     );
+    let directives = "log.level=warn, musterd::health=debug,";
+    let output = musterd(&["check-config", "--set", directives]).output();
+    assert_eq!(output.unwrap().status.code(), Some(0));
 }
 
 #[test]

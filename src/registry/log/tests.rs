@@ -47,6 +47,23 @@ fn an_empty_log_has_nothing_and_lost_nothing() {
 }
 
 #[test]
+fn a_ring_of_several_chunks_comes_round() {
+    let slots = 2 * super::CHUNK + 7;
+    let (log, mut writer) = Log::new(slots, usize::MAX);
+    let newest = 3 * slots as u64 + 11;
+    for revision in 1..=newest {
+        writer.push(event(revision, None), Revision(0), |_, _| ());
+        let gone = revision.saturating_sub(slots as u64);
+        if revision.is_multiple_of(101) {
+            let read = log.since(Revision(gone), usize::MAX).unwrap();
+            let expected: Vec<_> = (gone + 1..=revision).collect();
+            assert_eq!(revisions(&read), expected);
+        }
+    }
+    assert!(log.since(Revision(newest - slots as u64 - 1), 1).is_err());
+}
+
+#[test]
 fn readers_get_what_follows_their_cursor_until_it_leaves() {
     let (log, mut writer) = Log::new(4, usize::MAX);
     for revision in 1..=6 {

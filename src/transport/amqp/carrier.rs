@@ -312,8 +312,13 @@ impl Carrier {
                 inner.answer_all(&desk, &stop).await;
                 answered.cancel();
             };
-            let all =
-                async { tokio::join!(events.run(&answered), health.run(&answered), commands) };
+            let all = async {
+                tokio::join!(
+                    Box::pin(events.run(&answered)),
+                    Box::pin(health.run(&answered)),
+                    commands
+                )
+            };
             let over = async {
                 stop.cancelled().await;
                 tokio::time::sleep(inner.config.drain).await;
@@ -324,10 +329,12 @@ impl Carrier {
             }
             last.cancel();
         };
+        // Boxed each: as one they are 50 KB, which would be moved over the stacks of all workers and
+        // leave them as large.
         tokio::join!(
             users,
-            inner.tail.clone().run(inner.listener(), last.clone()),
-            inner.link.clone().run(inner.flag.follow(), last.clone()),
+            Box::pin(inner.tail.clone().run(inner.listener(), last.clone())),
+            Box::pin(inner.link.clone().run(inner.flag.follow(), last.clone())),
         );
     }
 }
@@ -405,7 +412,7 @@ impl Inner {
                 flag: self.flag.follow(),
                 sent_last: SentLast::default(),
             };
-            consuming.run(answering, stop.clone())
+            Box::pin(consuming.run(answering, stop.clone()))
         });
         tokio::join!(one, two, three, four);
     }
