@@ -233,7 +233,7 @@ fn wrk(plan: &Plan, url: &str, script: Option<&Path>) -> Load {
             .unwrap_or_default()
             .to_owned()
     };
-    let p99 = after("99%");
+    let p99 = after(" 99%");
     let (number, unit) = p99.split_at(p99.find(|c: char| c.is_alphabetic()).unwrap_or(p99.len()));
     let scale = match unit {
         "us" => 0.001,

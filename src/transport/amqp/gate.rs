@@ -1,7 +1,7 @@
 //! When changes may leave over the broker: its mode wants it, the connection is there, and whoever
 //! listens on our behalf listens.
 
-use tokio::{sync::watch, task::yield_now};
+use tokio::sync::watch;
 
 use super::{Demand, Link, Owed, State, Tail, tail::Bound};
 use crate::{
@@ -130,12 +130,9 @@ impl Feed for GatedFeed {
         if self.open.is_none() {
             return self.gate.changed().await;
         }
-        let more = tokio::select! {
+        tokio::select! {
             more = self.feed.changed() => more,
             more = self.gate.changed() => more,
-        };
-        // Requests that wait are answered first, and what they change leaves together.
-        yield_now().await;
-        more
+        }
     }
 }
