@@ -37,7 +37,7 @@ async fn where_there_is_a_direct_way_everything_takes_it() {
     let traffic = Traffic::start(&stage);
     let blocked = until_ready_is(&stage, "ready", &[BLOCKED, "changes go directly"]);
     blocked.await;
-    let [silent, allowed] = flipped(&stage, RULE, ["has not answered for ", "s, "]).await;
+    let [silent, allowed] = flipped(&stage, RULE, [" for ", "s, "]).await;
     assert!(silent >= allowed, "{silent}");
     let report = stage.get("/migration").await;
     let flip = report["rollback"]["flipped_ms"].as_f64().unwrap();
