@@ -96,8 +96,14 @@ impl Tail {
         let mut demand = listener.demand.clone();
         loop {
             let needed = async {
-                demand.until_needed().await;
-                listener.link.until_up().await
+                loop {
+                    demand.until_needed().await;
+                    let session = listener.link.until_up().await;
+                    // Perhaps whoever needed them has not waited for the connection.
+                    if demand.stands() {
+                        return session;
+                    }
+                }
             };
             let session = tokio::select! {
                 () = stop.cancelled() => return,
