@@ -13,7 +13,7 @@ use std::{
 use axum::{Router, body::Bytes, extract::Path, http::StatusCode, routing::post};
 use futures_util::StreamExt;
 use lapin::{
-    Connection, ConnectionProperties,
+    Channel, Connection, ConnectionProperties, Consumer,
     options::{BasicAckOptions, BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions},
     types::FieldTable,
 };
@@ -49,10 +49,15 @@ const QUICK: &[(&str, &str)] = &[
     ("health.first_within", "100ms"),
 ];
 
+/// Longer than the daemon lets pass without an event while its broker is there.
+const SILENCE: Duration = Duration::from_secs(10);
+
 /// What every subscriber has seen, and whether a request ever failed.
 #[derive(Default)]
 struct Seen {
     webhooks: Vec<Mutex<Vec<u64>>>,
+    /// Those of the subscribers, also of connections that have ended.
+    channels: Mutex<Vec<Channel>>,
     streams: Vec<Mutex<Vec<u64>>>,
     topics: Vec<Mutex<BTreeSet<u64>>>,
     requests: AtomicUsize,
@@ -64,6 +69,7 @@ impl Seen {
     fn new() -> Arc<Self> {
         Arc::new(Self {
             webhooks: (0..WATCHERS).map(|_| Mutex::default()).collect(),
+            channels: Mutex::default(),
             streams: (0..WATCHERS).map(|_| Mutex::default()).collect(),
             topics: (0..SUBSCRIBERS).map(|_| Mutex::default()).collect(),
             ..Self::default()
@@ -172,9 +178,29 @@ async fn subscriber(url: String, seen: Arc<Seen>, number: usize) {
     }
 }
 
+/// Consumes until the broker ends it, or is silent for as long as nothing here is: the client library may
+/// wait for ever for a broker that was killed at the wrong moment.
 async fn subscribe(url: &str, seen: &Seen, number: usize) -> lapin::Result<()> {
+    let Ok(opened) = timeout(SILENCE, consumer(url, seen, number)).await else {
+        return Ok(());
+    };
+    let (_connection, mut consumer) = opened?;
+    while let Ok(Some(message)) = timeout(SILENCE, consumer.next()).await {
+        let message = message?;
+        let event: Value = serde_json::from_slice(&message.data).unwrap();
+        seen.topics[number]
+            .lock()
+            .extend(event["revision"].as_u64());
+        message.acker.ack(BasicAckOptions::default()).await?;
+    }
+    Ok(())
+}
+
+async fn consumer(url: &str, seen: &Seen, number: usize) -> lapin::Result<(Connection, Consumer)> {
     let connection = Connection::connect(url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
+    // The library may wait for ever when the last of a channel goes as its connection ends.
+    seen.channels.lock().push(channel.clone());
     let queue = format!("subscriber-{number}");
     let durable = QueueDeclareOptions {
         durable: true,
@@ -196,16 +222,7 @@ async fn subscribe(url: &str, seen: &Seen, number: usize) -> lapin::Result<()> {
         BasicConsumeOptions::default(),
         FieldTable::default(),
     );
-    let mut consumer = consumer.await?;
-    while let Some(message) = consumer.next().await {
-        let message = message?;
-        let event: Value = serde_json::from_slice(&message.data).unwrap();
-        seen.topics[number]
-            .lock()
-            .extend(event["revision"].as_u64());
-        message.acker.ack(BasicAckOptions::default()).await?;
-    }
-    Ok(())
+    Ok((connection, consumer.await?))
 }
 
 async fn until_migration(stage: &Stage, wanted: &str) -> Value {
