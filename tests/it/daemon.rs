@@ -82,14 +82,7 @@ impl Daemon {
 
     /// Sends it a signal such as "-STOP".
     pub(crate) fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args([name, &id])
-                .status()
-                .unwrap()
-                .success()
-        );
+        signal(&self.child, name);
     }
 
     /// Waits for its end.
@@ -103,6 +96,13 @@ impl Daemon {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
+}
+
+/// Sends a process of the test's own a signal such as "-TERM".
+pub(crate) fn signal(child: &Child, name: &str) {
+    let id = child.id().to_string();
+    let sent = Command::new("kill").args([name, &id]).status();
+    assert!(sent.unwrap().success());
 }
 
 fn musterd(arguments: &[&str]) -> Command {

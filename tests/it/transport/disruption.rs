@@ -179,21 +179,30 @@ async fn subscriber(url: String, seen: Arc<Seen>, number: usize) {
 }
 
 /// Consumes until the broker ends it, or is silent for as long as nothing here is: the client library may
-/// wait for ever for a broker that was killed at the wrong moment.
+/// wait for ever for a broker that was killed at the wrong moment, also for an acknowledgement to leave.
 async fn subscribe(url: &str, seen: &Seen, number: usize) -> lapin::Result<()> {
     let Ok(opened) = timeout(SILENCE, consumer(url, seen, number)).await else {
         return Ok(());
     };
     let (_connection, mut consumer) = opened?;
-    while let Ok(Some(message)) = timeout(SILENCE, consumer.next()).await {
-        let message = message?;
-        let event: Value = serde_json::from_slice(&message.data).unwrap();
-        seen.topics[number]
-            .lock()
-            .extend(event["revision"].as_u64());
-        message.acker.ack(BasicAckOptions::default()).await?;
+    while let Ok(Some(taken)) = timeout(SILENCE, take(&mut consumer, seen, number)).await {
+        taken?;
     }
     Ok(())
+}
+
+/// The next event, acknowledged; none when the consumer is over.
+async fn take(consumer: &mut Consumer, seen: &Seen, number: usize) -> Option<lapin::Result<()>> {
+    let message = match consumer.next().await? {
+        Ok(message) => message,
+        Err(error) => return Some(Err(error)),
+    };
+    let event: Value = serde_json::from_slice(&message.data).unwrap();
+    seen.topics[number]
+        .lock()
+        .extend(event["revision"].as_u64());
+    let acked = message.acker.ack(BasicAckOptions::default()).await;
+    Some(acked.map(drop))
 }
 
 async fn consumer(url: &str, seen: &Seen, number: usize) -> lapin::Result<(Connection, Consumer)> {

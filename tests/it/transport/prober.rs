@@ -24,6 +24,7 @@ use super::{
     health::{metric, until},
     stage::{PATIENCE, Stage, connect},
 };
+use crate::daemon::signal;
 
 /// `musterd prober`; killed when it goes out of scope.
 pub(super) struct Remote(Child);
@@ -44,14 +45,7 @@ impl Remote {
     }
 
     pub(super) fn signal(&self, name: &str) {
-        let id = self.0.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args([name, &id])
-                .status()
-                .unwrap()
-                .success()
-        );
+        signal(&self.0, name);
     }
 
     pub(super) async fn exit_code(mut self) -> Option<i32> {
