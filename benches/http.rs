@@ -1,7 +1,8 @@
 //! REST under load: musterd against a bare axum server that answers the same bytes, and against
 //! r-nacos where its binary is at hand. Needs wrk.
 //!
-//! `cargo bench --bench http [-- --pairs 5 --seconds 4]`; `RNACOS=/path/to/rnacos` names the rival.
+//! `cargo bench --bench http [-- --pairs 5 --seconds 4 --bare-threads N]`; `RNACOS=/path/to/rnacos` names the
+//! rival.
 
 #![expect(clippy::print_stdout, reason = "the figures are what it is for")]
 
@@ -9,26 +10,32 @@ use std::{
     env, fs,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
+    num::NonZero,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    thread::available_parallelism,
     time::Duration,
 };
 
+use musterd::config::Threads;
 use tokio::time::Instant;
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
     if let Some(at) = arguments.iter().position(|argument| argument == "--bare") {
-        return bare(&arguments[at + 1], &arguments[at + 2]);
+        let threads = arguments[at + 3].parse().expect("a number of threads");
+        return bare(&arguments[at + 1], &arguments[at + 2], threads);
     }
     let number = |name: &str, default: usize| {
         let at = arguments.iter().position(|argument| argument == name);
         at.and_then(|at| arguments.get(at + 1)?.parse().ok())
             .unwrap_or(default)
     };
+    let cores = available_parallelism().map_or(1, NonZero::get);
     let plan = Plan {
         pairs: number("--pairs", 5),
         seconds: number("--seconds", 4),
+        bare_threads: number("--bare-threads", Threads::default().http(cores)),
         folder: tempfile::tempdir().expect("a temporary folder"),
     };
     starts(&plan);
@@ -40,6 +47,8 @@ fn main() {
 struct Plan {
     pairs: usize,
     seconds: usize,
+    /// As many as musterd has for HTTP, unless told otherwise.
+    bare_threads: usize,
     folder: tempfile::TempDir,
 }
 
@@ -75,13 +84,14 @@ impl Server {
         Self::answering(child, address)
     }
 
-    fn bare(folder: &Path) -> Self {
+    fn bare(plan: &Plan) -> Self {
         let address = free_address();
         let child = Command::new(env::current_exe().expect("this binary"))
             .args([
                 "--bare",
                 &address.to_string(),
-                &folder.display().to_string(),
+                &plan.folder.path().display().to_string(),
+                &plan.bare_threads.to_string(),
             ])
             .spawn()
             .expect("the bare server starts");
@@ -242,7 +252,10 @@ fn wrk(plan: &Plan, url: &str, script: Option<&Path>) -> Load {
     };
     Load {
         rate: after("Requests/sec:").parse().expect("a rate"),
-        p99_ms: number.parse::<f64>().expect("a latency") * scale,
+        p99_ms: number
+            .parse::<f64>()
+            .unwrap_or_else(|error| panic!("{error}: no latency \"{p99}\" in {text}"))
+            * scale,
     }
 }
 
@@ -360,7 +373,7 @@ fn compare(plan: &Plan) {
     let musterd = Server::musterd();
     let rival = Server::rnacos(plan.folder.path());
     prepare(plan, &musterd, rival.as_ref());
-    let bare = Server::bare(plan.folder.path());
+    let bare = Server::bare(plan);
     println!(
         "\n{} pairs of {} s each, wrk -t1 -c16; medians of the ratios",
         plan.pairs, plan.seconds
@@ -493,8 +506,16 @@ fn starts(plan: &Plan) {
 }
 
 /// The floor: axum with one handler, no registry behind it.
-#[tokio::main]
-async fn bare(address: &str, folder: &str) {
+fn bare(address: &str, folder: &str, threads: usize) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(serve_bare(address, folder));
+}
+
+async fn serve_bare(address: &str, folder: &str) {
     use axum::{Router, body::Bytes, http::header, routing};
 
     let fixed = |name: &str| {

@@ -11,6 +11,8 @@ mod transport;
 
 use std::{error::Error, net::SocketAddr, sync::Arc};
 
+use tokio::runtime::Handle;
+
 use self::{
     adapters::{BrokerConnections, HealthPort, ReadyPort, WebhookPort},
     broker::{BrokerPort, Sampler},
@@ -112,6 +114,14 @@ impl App {
     /// # Errors
     /// A door can't be opened, or the configuration contradicts itself.
     pub async fn start(config: Config) -> Result<Self, AppError> {
+        Self::start_on(&Handle::current(), config).await
+    }
+
+    /// Starts like [`Self::start`], and serves HTTP on the threads of a runtime of its own.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn start_on(http: &Handle, config: Config) -> Result<Self, AppError> {
         raise_open_files();
         let metrics = Metrics::default();
         let registry = Registry::new(config.registry);
@@ -150,7 +160,7 @@ impl App {
         };
         sizes::show(&metrics, &registry);
         let door = Door::new(config.http.clone(), rooms)?;
-        let http_address = open(&config, &door, &mut tasks).await?;
+        let http_address = open(&config, &door, http, &mut tasks).await?;
         if let Some(way) = &way {
             let commands = Commands::new(registry.clone(), defaults(&config));
             let connections = connections(&config, listening.as_ref());
@@ -328,6 +338,7 @@ fn defaults(config: &Config) -> Defaults {
 async fn open(
     config: &Config,
     door: &Door,
+    runtime: &Handle,
     tasks: &mut Tasks,
 ) -> Result<Option<SocketAddr>, AppError> {
     if config.http.listen.is_empty() {
@@ -337,7 +348,8 @@ async fn open(
     let bound = http::bind(&config.http).await?;
     let address = bound.local_addr();
     let door = door.clone();
-    tasks.spawn(Stage::Source, "http", move |stop| bound.serve(door, stop));
+    let serve = move |stop| bound.serve(door, stop);
+    tasks.spawn_on(runtime, Stage::Source, "http", serve);
     tracing::info!(http.address = %address, "HTTP is served on http://{address}");
     Ok(Some(address))
 }

@@ -6,10 +6,13 @@ mod migrate;
 mod prober;
 mod transport;
 
-use std::{io, path::PathBuf, process::ExitCode};
+use std::{io, num::NonZero, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    runtime::{Builder, Runtime},
+    signal::unix::{Signal, SignalKind, signal},
+};
 
 use crate::{
     app::{self, App, AppError, Logs},
@@ -94,17 +97,46 @@ pub fn run() -> ExitCode {
 }
 
 fn serve(sources: &Sources, config: Config) -> ExitCode {
-    run_logged(config, async |config, logs, signals| {
-        let app = App::start(config).await?;
-        let reload = app.reloader(logs);
-        app.run_until(signals.wait_for_stop(|| reload.apply(sources.load())))
-            .await
+    let (threads, cores) = (config.threads, cores());
+    let http = match runtime("musterd-http", threads.http(cores)) {
+        Ok(http) => http,
+        Err(failed) => return failed,
+    };
+    let ended = run_logged(
+        config,
+        threads.other(cores),
+        async |config, logs, signals| {
+            let app = App::start_on(http.handle(), config).await?;
+            let reload = app.reloader(logs);
+            app.run_until(signals.wait_for_stop(|| reload.apply(sources.load())))
+                .await
+        },
+    );
+    http.shutdown_background();
+    ended
+}
+
+/// How many the process may use.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+fn runtime(name: &str, threads: usize) -> Result<Runtime, ExitCode> {
+    let built = Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name(name)
+        .enable_all()
+        .build();
+    built.map_err(|error| {
+        complain(&format!("no threads to run on: {error}"));
+        ExitCode::from(FAILED)
     })
 }
 
-/// Runs what logs, and lasts until a signal ends it.
+/// Runs what logs, on so many threads, and lasts until a signal ends it.
 fn run_logged(
     config: Config,
+    threads: usize,
     run: impl AsyncFnOnce(Config, Logs, Signals) -> Result<(), AppError>,
 ) -> ExitCode {
     let logs = match Logs::start(&config.log) {
@@ -114,12 +146,9 @@ fn run_logged(
             return ExitCode::from(MISCONFIGURED);
         }
     };
-    let runtime = match tokio::runtime::Runtime::new() {
+    let runtime = match runtime("musterd-other", threads) {
         Ok(runtime) => runtime,
-        Err(error) => {
-            complain(&format!("no threads to run on: {error}"));
-            return ExitCode::from(FAILED);
-        }
+        Err(failed) => return failed,
     };
     let ended = runtime.block_on(async {
         // Before anything listens, so that a signal never finds the system's own way of handling it.

@@ -2,13 +2,17 @@
 //! Every fault is reported at once, by its key.
 
 mod load;
+mod threads;
 mod words;
 
 use std::time::Duration;
 
 use serde::Deserialize;
 
-pub use self::load::{ConfigError, Fault, Sources};
+pub use self::{
+    load::{ConfigError, Fault, Sources},
+    threads::Threads,
+};
 use crate::{broker, health, http, migration, outbound, registry, telemetry, transport};
 
 /// The whole configuration. Each section belongs to the room of its name.
@@ -35,6 +39,8 @@ pub struct Config {
     pub dns: Shut,
     /// Logs.
     pub log: telemetry::Config,
+    /// How the machine's cores are shared out.
+    pub threads: Threads,
     /// Stopping.
     pub stop: Stop,
 }
@@ -85,6 +91,7 @@ impl Default for Config {
             consul: Shut::at("127.0.0.1:8500"),
             dns: Shut::at("127.0.0.1:8600"),
             log: telemetry::Config::default(),
+            threads: Threads::default(),
             stop: Stop::default(),
         }
     }
@@ -127,6 +134,7 @@ impl Config {
             ("health", self.health.faults()),
             ("migration", self.migration.faults()),
             ("log", self.log.faults()),
+            ("threads", self.threads.faults()),
         ];
         for (section, sentences) in sections {
             faults.extend(

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, pin::Pin, time::Duration};
 
 use tokio::{
+    runtime::Handle,
     task::{Id, JoinError, JoinSet},
     time::{Instant, timeout_at},
 };
@@ -57,10 +58,23 @@ impl Tasks {
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
+        self.spawn_on(&Handle::current(), stage, name, room);
+    }
+
+    /// Spawns a room like [`Self::spawn`], on the threads of another runtime.
+    pub fn spawn_on<F>(
+        &mut self,
+        runtime: &Handle,
+        stage: Stage,
+        name: &'static str,
+        room: impl FnOnce(CancellationToken) -> F,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let stop = CancellationToken::new();
         // All of one type: the code that runs a task is made anew for each type of it.
         let room: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(room(stop.clone()));
-        let handle = self.set.spawn(room);
+        let handle = self.set.spawn_on(room, runtime);
         self.rooms.insert(handle.id(), Room { name, stage, stop });
     }
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{MISCONFIGURED, complain, run_logged};
+use super::{MISCONFIGURED, complain, cores, run_logged};
 use crate::{app, config::Config};
 
 #[derive(Debug, clap::Args)]
@@ -26,7 +26,8 @@ pub(super) fn run(arguments: Arguments, mut config: Config) -> ExitCode {
         complain("which broker? say --amqp-url, or set transport.amqp_url");
         return ExitCode::from(MISCONFIGURED);
     }
-    run_logged(config, async |config, _logs, signals| {
+    let threads = config.threads.without_http(cores());
+    run_logged(config, threads, async |config, _logs, signals| {
         let stopped = signals.wait_for_stop(|| tracing::info!("a prober has nothing to reload"));
         app::run_prober(config, stopped).await
     })

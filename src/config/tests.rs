@@ -87,6 +87,10 @@ fn every_fault_is_told_at_once_by_its_key() {
         faults(&flags(&[("http.listen", "localhost"), ("dns.listen", "1")])),
         ["http.listen", "dns.listen"]
     );
+    told(
+        &flags(&[("threads.other", "1025")]),
+        "threads: other must be at most 1024; 0 for as many as fit the machine",
+    );
 }
 
 #[track_caller]

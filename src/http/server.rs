@@ -40,10 +40,10 @@ pub enum BindError {
     },
 }
 
-/// A door that is open: clients connect, and are served once `serve` runs.
+/// A door that is open: clients connect, and are served once `serve` runs, on whichever runtime does.
 #[derive(Debug)]
 pub struct Bound {
-    listener: TcpListener,
+    listener: std::net::TcpListener,
     local_addr: SocketAddr,
 }
 
@@ -76,14 +76,14 @@ pub async fn bind(config: &Config) -> Result<Bound, BindError> {
     })
 }
 
-fn listener(address: SocketAddr) -> io::Result<TcpListener> {
+fn listener(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    socket.listen(BACKLOG)?.into_std()
 }
 
 impl Bound {
@@ -94,6 +94,13 @@ impl Bound {
 
     /// Serves until told to stop; then streams end at once and requests under way are finished.
     pub async fn serve(self, door: Door, stop: CancellationToken) {
+        let listener = match TcpListener::from_std(self.listener) {
+            Ok(listener) => listener,
+            Err(error) => {
+                tracing::error!(%error, "the HTTP door can't be served: {error}");
+                return;
+            }
+        };
         let shared = door.shared;
         let front = Arc::new(Front::new(shared.clone()));
         let mut connections = JoinSet::new();
@@ -103,7 +110,7 @@ impl Bound {
                 biased;
                 () = stop.cancelled() => break,
                 Some(ended) = connections.join_next() => report(ended),
-                accepted = self.listener.accept() => match accepted {
+                accepted = listener.accept() => match accepted {
                     Ok((stream, peer)) => {
                         if connections.len() >= shared.config.connections_max {
                             shared.measures.refused.inc();
@@ -122,7 +129,7 @@ impl Bound {
                 .connections
                 .set(i64::try_from(connections.len()).unwrap_or(i64::MAX));
         }
-        drop(self.listener);
+        drop(listener);
         shared.closing.cancel();
         shared.upgraded.close();
         let finished = async {

@@ -69,6 +69,15 @@ impl Daemon {
         std::iter::from_fn(|| line().ok()).collect()
     }
 
+    /// The names of its threads.
+    fn threads(&self) -> Vec<String> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let name = |task: std::io::Result<std::fs::DirEntry>| {
+            std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap()
+        };
+        tasks.map(name).collect()
+    }
+
     /// Resident memory, in KiB.
     pub(crate) fn resident_kib(&self) -> u64 {
         let path = format!("/proc/{}/status", self.child.id());
@@ -113,6 +122,13 @@ fn musterd(arguments: &[&str]) -> Command {
     }
     command.args(arguments);
     command
+}
+
+#[test]
+fn http_has_threads_of_its_own_as_many_as_it_is_given() {
+    let daemon = Daemon::start(&["--set", "threads.http=3", "--set", "threads.other=1"]);
+    let http = |name: &&String| name.as_str() == "musterd-http\n";
+    assert_eq!(daemon.threads().iter().filter(http).count(), 3);
 }
 
 #[tokio::test]
