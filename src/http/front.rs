@@ -3,7 +3,7 @@
 use std::{
     net::IpAddr,
     panic::AssertUnwindSafe,
-    pin::pin,
+    pin::{Pin, pin},
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
@@ -115,7 +115,7 @@ impl Front {
         B: HttpBody<Data = Bytes> + Unpin,
     {
         let asked = Asked::of(&request, self.rows.at(self.places.of(quick)));
-        let answered = quick.answer(&self.shared, request);
+        let answered = pin!(quick.answer(&self.shared, request));
         self.around(asked, answered, id).await
     }
 
@@ -124,7 +124,7 @@ impl Front {
         let asked = Asked::of(&request, self.rows.find(request.uri().path()));
         let mut router = self.router.clone();
         let answered = router.call(request);
-        let answered = answered.map(|answer| answer.unwrap_or_else(|never| match never {}));
+        let answered = pin!(answered.map(|answer| answer.unwrap_or_else(|never| match never {})));
         let response = self.around(asked, answered, id).await;
         if options && response.status() == StatusCode::METHOD_NOT_ALLOWED {
             return allowed(&response);
@@ -132,11 +132,12 @@ impl Front {
         response
     }
 
-    /// What happens to every answer, whichever way it is found.
+    /// What happens to every answer, whichever way it is found. Pinned by the caller: a future that is handed
+    /// down by value has room in each of those that hand it down.
     async fn around(
         &self,
         asked: Asked<'_>,
-        answered: impl Future<Output = Response<Body>>,
+        answered: Pin<&mut impl Future<Output = Response<Body>>>,
         id: &HeaderValue,
     ) -> Response<Body> {
         let answered = AssertUnwindSafe(in_time(answered, asked.row.time_max)).catch_unwind();
@@ -202,10 +203,9 @@ where
 }
 
 async fn in_time(
-    answered: impl Future<Output = Response<Body>>,
+    mut answered: Pin<&mut impl Future<Output = Response<Body>>>,
     max: Option<Duration>,
 ) -> Response<Body> {
-    let mut answered = pin!(answered);
     // Most are ready at once, and need no timer.
     if let Some(response) = answered.as_mut().now_or_never() {
         return response;
