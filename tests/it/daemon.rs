@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc,
     time::Duration,
@@ -69,13 +70,24 @@ impl Daemon {
         std::iter::from_fn(|| line().ok()).collect()
     }
 
-    /// The names of its threads.
-    fn threads(&self) -> Vec<String> {
+    /// How often each of its threads of this name has run.
+    fn runs(&self, name: &str) -> Vec<u64> {
+        let read = |task: &Path, file: &str| std::fs::read_to_string(task.join(file)).unwrap();
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
-        let name = |task: std::io::Result<std::fs::DirEntry>| {
-            std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap()
+        let tasks = tasks.map(|task| task.unwrap().path());
+        let runs = |task: PathBuf| {
+            let schedstat = read(&task, "schedstat");
+            schedstat
+                .split_whitespace()
+                .nth(2)
+                .unwrap()
+                .parse()
+                .unwrap()
         };
-        tasks.map(name).collect()
+        tasks
+            .filter(|task| read(task, "comm").trim() == name)
+            .map(runs)
+            .collect()
     }
 
     /// Resident memory, in KiB.
@@ -124,11 +136,19 @@ fn musterd(arguments: &[&str]) -> Command {
     command
 }
 
-#[test]
-fn http_has_threads_of_its_own_as_many_as_it_is_given() {
+#[tokio::test]
+async fn http_is_served_on_threads_of_its_own_as_many_as_it_is_given() {
     let daemon = Daemon::start(&["--set", "threads.http=3", "--set", "threads.other=1"]);
-    let http = |name: &&String| name.as_str() == "musterd-http\n";
-    assert_eq!(daemon.threads().iter().filter(http).count(), 3);
+    let before = daemon.runs("musterd-http");
+    assert_eq!(before.len(), 3);
+    let client = reqwest::Client::new();
+    for _ in 0..20 {
+        let answer = client.get(format!("{}/health", daemon.url)).send().await;
+        assert_eq!(answer.unwrap().status(), 200);
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let ran: u64 = daemon.runs("musterd-http").iter().sum();
+    assert!(ran >= before.iter().sum::<u64>() + 10, "{before:?}, {ran}");
 }
 
 #[tokio::test]
