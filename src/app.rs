@@ -117,7 +117,8 @@ impl App {
         Self::start_on(&Handle::current(), config).await
     }
 
-    /// Starts like [`Self::start`], and serves HTTP on the threads of a runtime of its own.
+    /// Starts like [`Self::start`], and serves HTTP on the threads of a runtime of its own, which must outlive
+    /// the daemon: probes asked for over HTTP leave connections there that others use.
     ///
     /// # Errors
     /// The same.

@@ -6,11 +6,12 @@ mod migrate;
 mod prober;
 mod transport;
 
-use std::{io, num::NonZero, path::PathBuf, process::ExitCode};
+use std::{io, num::NonZero, path::PathBuf, process::ExitCode, thread::scope};
 
 use clap::{Parser, Subcommand};
+use parking_lot::Mutex;
 use tokio::{
-    runtime::{Builder, Runtime},
+    runtime::{Builder, Handle, Runtime},
     signal::unix::{Signal, SignalKind, signal},
 };
 
@@ -98,21 +99,26 @@ pub fn run() -> ExitCode {
 
 fn serve(sources: &Sources, config: Config) -> ExitCode {
     let (threads, cores) = (config.threads, cores());
-    let http = match runtime("musterd-http", threads.http(cores)) {
-        Ok(http) => http,
-        Err(failed) => return failed,
+    let (http, others) = if config.http.listen.is_empty() {
+        (None, threads.without_http(cores))
+    } else {
+        (Some(threads.http(cores)), threads.other(cores))
     };
-    let ended = run_logged(
-        config,
-        threads.other(cores),
-        async |config, logs, signals| {
-            let app = App::start_on(http.handle(), config).await?;
-            let reload = app.reloader(logs);
-            app.run_until(signals.wait_for_stop(|| reload.apply(sources.load())))
-                .await
-        },
-    );
-    http.shutdown_background();
+    let http = match http.map(|threads| runtime("musterd-http", threads)) {
+        None => None,
+        Some(Ok(http)) => Some(http),
+        Some(Err(failed)) => return failed,
+    };
+    let ended = run_logged(config, others, async |config, logs, signals| {
+        let http = http.as_ref().map(|http| http.handle().clone());
+        let app = App::start_on(&http.unwrap_or_else(Handle::current), config).await?;
+        let reload = app.reloader(logs);
+        app.run_until(signals.wait_for_stop(|| reload.apply(sources.load())))
+            .await
+    });
+    if let Some(http) = http {
+        http.shutdown_background();
+    }
     ended
 }
 
@@ -122,14 +128,31 @@ fn cores() -> usize {
 }
 
 fn runtime(name: &str, threads: usize) -> Result<Runtime, ExitCode> {
-    let built = Builder::new_multi_thread()
-        .worker_threads(threads)
-        .thread_name(name)
-        .enable_all()
-        .build();
-    built.map_err(|error| {
-        complain(&format!("no threads to run on: {error}"));
+    let build = || {
+        Builder::new_multi_thread()
+            .worker_threads(threads)
+            .thread_name(name)
+            .enable_all()
+            .build()
+    };
+    spare(threads).and_then(|()| build()).map_err(|error| {
+        complain(&format!("no {threads} threads to run on: {error}"));
         ExitCode::from(FAILED)
+    })
+}
+
+/// Whether the system has so many threads to spare: a runtime that gets too few does not fail, it hangs.
+fn spare(threads: usize) -> io::Result<()> {
+    let all_there = Mutex::new(());
+    let not_yet = all_there.lock();
+    scope(|scope| {
+        let wait = || drop(all_there.lock());
+        let started = (0..threads).try_for_each(|_| {
+            let thread = std::thread::Builder::new();
+            thread.spawn_scoped(scope, wait).map(drop)
+        });
+        drop(not_yet);
+        started
     })
 }
 

@@ -34,7 +34,7 @@ impl Threads {
         }
     }
 
-    /// How many there are where no HTTP is served.
+    /// How many there are where no HTTP is served: all cores are theirs.
     pub fn without_http(self, cores: usize) -> usize {
         match self.other {
             0 => cores,

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
+    runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
@@ -19,9 +20,11 @@ pub(super) struct Crew {
     tasks: TaskTracker,
     stopping: CancellationToken,
     over: CancellationToken,
+    runtime: Handle,
 }
 
 impl Crew {
+    /// A crew without a task; all will run on the runtime that it is made on, whoever brings them.
     pub(super) fn new(name: &'static str, seats_max: usize) -> Self {
         let seats_max = seats_max.min(Semaphore::MAX_PERMITS);
         Self {
@@ -31,6 +34,7 @@ impl Crew {
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             over: CancellationToken::new(),
+            runtime: Handle::current(),
         }
     }
 
@@ -54,13 +58,14 @@ impl Crew {
     /// Runs a subscriber's task, which is dropped when the time to drain is over.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let over = self.over.clone();
-        self.tasks.spawn(async move {
+        let task = async move {
             tokio::select! {
                 biased;
                 () = over.cancelled() => (),
                 () = task => (),
             }
-        });
+        };
+        self.tasks.spawn_on(task, &self.runtime);
     }
 
     /// Tells all to stop, and waits for them; those that take longer than `drain` are dropped.
@@ -85,5 +90,31 @@ impl Drop for Crew {
     /// Nobody can stop the tasks any more: they end now.
     fn drop(&mut self) {
         self.over.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, thread};
+
+    use tokio::runtime::Builder;
+
+    use super::Crew;
+
+    #[test]
+    fn tasks_run_where_the_crew_was_made_whoever_brings_them() {
+        let mut own = Builder::new_multi_thread();
+        let own = own.worker_threads(1).thread_name("own").enable_all();
+        let own = own.build().unwrap();
+        let other = Builder::new_current_thread().enable_all().build().unwrap();
+        let crew = own.block_on(async { Crew::new("tests", 1) });
+        let (tell, told) = mpsc::channel();
+        other.block_on(async {
+            crew.spawn(async move {
+                tell.send(thread::current().name().map(str::to_owned))
+                    .unwrap();
+            });
+        });
+        assert_eq!(told.recv().unwrap().as_deref(), Some("own"));
     }
 }

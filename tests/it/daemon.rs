@@ -151,6 +151,36 @@ async fn http_is_served_on_threads_of_its_own_as_many_as_it_is_given() {
     assert!(ran >= before.iter().sum::<u64>() + 10, "{before:?}, {ran}");
 }
 
+#[test]
+fn without_http_nobody_serves_it() {
+    let mut without = musterd(&["--set", "http.listen=", "--set", "threads.other=2"]);
+    let mut child = without.stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    lines
+        .find(|line| line.as_ref().unwrap().contains("AMQP is served"))
+        .unwrap()
+        .unwrap();
+    let (log, url) = (mpsc::channel().1, String::new());
+    let daemon = Daemon { child, url, log };
+    assert_eq!(daemon.runs("musterd-http"), [0; 0]);
+    assert!(daemon.runs("musterd-other").len() >= 2);
+}
+
+#[test]
+fn more_threads_than_there_are_is_told_and_the_code_is_1() {
+    let refused = musterd(&["--set", "threads.http=1024"]);
+    // Each thread has 2 MiB for its stack.
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -v 1500000; exec \"$0\" \"$@\""])
+        .arg(refused.get_program())
+        .args(refused.get_args())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("no 1024 threads to run on"), "{told}");
+}
+
 #[tokio::test]
 async fn a_service_registers_is_found_and_the_daemon_stops_when_asked() {
     let daemon = Daemon::start(&[]);
