@@ -3,7 +3,7 @@
 
 use std::{pin::Pin, time::Duration};
 
-use futures_util::{FutureExt, StreamExt};
+use futures_util::{FutureExt, StreamExt, stream::Fuse};
 use lapin::{
     Channel, Consumer,
     message::Delivery,
@@ -20,6 +20,10 @@ use crate::{model::Channel as Way, ports::Flagged};
 const LEAVE_MAX: Duration = Duration::from_secs(3);
 /// Messages taken at once.
 const BATCH: usize = 64;
+
+/// The messages of a consumer. Fused: whoever looks for one more without waiting may meet the end, and asks again;
+/// the library's own stream would then wait for ever.
+pub(super) type Deliveries = Fuse<Consumer>;
 
 /// What is done with the messages of a queue.
 pub(super) trait Taker: Send + Sync {
@@ -168,7 +172,7 @@ impl Consuming {
         &self,
         session: &Session,
         prefetch: Option<u16>,
-    ) -> Result<(Inlet, Consumer), AmqpError> {
+    ) -> Result<(Inlet, Deliveries), AmqpError> {
         let channel = session.consuming_channel().await?;
         // Whoever deleted the queue meanwhile gets it back.
         names::declare(&channel, self.link.config().answer_timeout).await?;
@@ -182,7 +186,7 @@ impl Consuming {
             FieldTable::default(),
         );
         let consumer = consumer.await.map_err(AmqpError::at("basic.consume"))?;
-        Ok((channel, consumer))
+        Ok((channel, consumer.fuse()))
     }
 }
 
@@ -200,10 +204,10 @@ async fn soon(left: impl Future<Output = Result<(), AmqpError>>) -> Result<(), A
 /// Cancels the consumer and takes what it still brings.
 async fn cancel(
     channel: &Channel,
-    consumer: &mut Consumer,
+    consumer: &mut Deliveries,
     taker: &impl Taker,
 ) -> Result<(), AmqpError> {
-    let cancel = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
+    let cancel = channel.basic_cancel(consumer.get_ref().tag(), BasicCancelOptions::default());
     cancel.await.map_err(AmqpError::at("basic.cancel"))?;
     let never = std::future::pending();
     tokio::pin!(never);
@@ -226,7 +230,7 @@ async fn until_unwanted(flag: &mut watch::Receiver<Flagged>, way: Way) {
 /// Takes messages until the consumer ends, or until `enough`, which is looked at between two batches.
 async fn take_all(
     channel: &Channel,
-    consumer: &mut Consumer,
+    consumer: &mut Deliveries,
     taker: &impl Taker,
     mut enough: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<(), AmqpError> {

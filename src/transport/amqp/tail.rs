@@ -5,7 +5,7 @@ use std::{str::FromStr, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, StreamExt};
 use lapin::{
-    Channel, Consumer,
+    Channel,
     message::Delivery,
     options::{
         BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions,
@@ -20,7 +20,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{AmqpError, Counts, Demand, Link, Session, Transit, names};
+use super::{AmqpError, Counts, Demand, Link, Session, Transit, consumer::Deliveries, names};
 use crate::{
     model::{Cursor, Event, Revision},
     registry::Registry,
@@ -198,7 +198,7 @@ async fn ack(channel: &Channel, tag: u64) -> Result<(), AmqpError> {
     acked.await.map_err(AmqpError::at("basic.ack"))
 }
 
-async fn consume(channel: &Channel, prefetch: u16) -> Result<Consumer, AmqpError> {
+async fn consume(channel: &Channel, prefetch: u16) -> Result<Deliveries, AmqpError> {
     let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
     qos.await.map_err(AmqpError::at("basic.qos"))?;
     let options = QueueDeclareOptions {
@@ -227,7 +227,8 @@ async fn consume(channel: &Channel, prefetch: u16) -> Result<Consumer, AmqpError
         BasicConsumeOptions::default(),
         FieldTable::default(),
     );
-    consumer.await.map_err(AmqpError::at("basic.consume"))
+    let consumer = consumer.await.map_err(AmqpError::at("basic.consume"))?;
+    Ok(consumer.fuse())
 }
 
 impl Listener {

@@ -11,9 +11,16 @@ use std::{
 use axum::{Router, routing::post};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, task::JoinSet, time::sleep};
+use tokio::{
+    net::TcpListener,
+    task::JoinSet,
+    time::{Instant, sleep},
+};
 
 use super::stage::{Stage, registration};
+
+/// When a consumer that does not end is given up.
+const GIVEN_UP: Duration = Duration::from_secs(3);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_flips_under_load_and_each_subscriber_has_each_event_once_and_in_order() {
@@ -54,6 +61,43 @@ async fn a_hundred_flips_under_load_and_each_subscriber_has_each_event_once_and_
     let seen = all.revisions_until(newest).await;
     assert_eq!(seen, (1..=newest).collect::<Vec<_>>());
     stage.until_called().await;
+    Arc::into_inner(stage).unwrap().stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn consumers_that_leave_while_messages_come_are_not_given_up() {
+    let stage = Arc::new(Stage::start(&[("transport.mode", "direct")]).await);
+    let target = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = target.local_addr().unwrap().port();
+    let mut probed = registration("probed", 0);
+    probed["host"] = json!("127.0.0.1");
+    probed["port"] = json!(port);
+    probed["checks"] = json!([{"type": "tcp", "interval": "10s"}]);
+    let register = stage
+        .client
+        .post(format!("{}/services/register", stage.http));
+    let registered = register.body(probed.to_string()).send().await.unwrap();
+    assert_eq!(registered.status(), 200);
+    let mut load = JoinSet::new();
+    load.spawn(async move { while target.accept().await.is_ok() {} });
+    for _ in 0..8 {
+        let stage = Arc::clone(&stage);
+        load.spawn(async move {
+            loop {
+                let check = format!("{}/services/probed-0/check", stage.http);
+                let checked = stage.client.post(check).send().await.unwrap();
+                assert_eq!(checked.status(), 200);
+            }
+        });
+    }
+    for _ in 0..20 {
+        let began = Instant::now();
+        stage.set("queue").await;
+        stage.set("direct").await;
+        // The next time waits for those who leave.
+        assert!(began.elapsed() < GIVEN_UP, "{:?}", began.elapsed());
+    }
+    load.shutdown().await;
     Arc::into_inner(stage).unwrap().stop().await;
 }
 
