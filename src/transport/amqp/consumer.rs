@@ -130,6 +130,11 @@ impl Consuming {
         taker: &impl Taker,
         stop: &CancellationToken,
     ) -> Result<(), AmqpError> {
+        // Counted before it opens, and the flag looked at once more: whoever turns it sees one or is seen.
+        let _present = Present::new(&self.present);
+        if !self.flag.borrow().modes.of(self.way).uses_broker() {
+            return Ok(());
+        }
         let within = self.link.config().answer_timeout;
         let opened = tokio::time::timeout(within, self.open(session, taker.prefetch()));
         let opened = tokio::select! {
@@ -142,7 +147,6 @@ impl Consuming {
             after: within,
         };
         let (channel, mut consumer) = opened.unwrap_or(Err(late))?;
-        let _present = Present::new(&self.present);
         let enough = async {
             tokio::select! {
                 () = session.leaving().cancelled() => (),
