@@ -10,14 +10,12 @@ use std::{
     env, fs,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    num::NonZero,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    thread::available_parallelism,
     time::Duration,
 };
 
-use musterd::config::Threads;
+use musterd::config::{Threads, cores};
 use tokio::time::Instant;
 
 fn main() {
@@ -31,11 +29,10 @@ fn main() {
         at.and_then(|at| arguments.get(at + 1)?.parse().ok())
             .unwrap_or(default)
     };
-    let cores = available_parallelism().map_or(1, NonZero::get);
     let plan = Plan {
         pairs: number("--pairs", 5),
         seconds: number("--seconds", 4),
-        bare_threads: number("--bare-threads", Threads::default().http(cores)),
+        bare_threads: number("--bare-threads", Threads::default().http(cores())),
         folder: tempfile::tempdir().expect("a temporary folder"),
     };
     starts(&plan);

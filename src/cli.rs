@@ -6,7 +6,7 @@ mod migrate;
 mod prober;
 mod transport;
 
-use std::{io, num::NonZero, path::PathBuf, process::ExitCode, thread::scope};
+use std::{io, path::PathBuf, process::ExitCode, thread::scope};
 
 use clap::{Parser, Subcommand};
 use parking_lot::Mutex;
@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{
     app::{self, App, AppError, Logs},
-    config::{Config, Sources},
+    config::{Config, Sources, cores},
 };
 
 /// Exit code: a room failed or was overdue, or the daemon could not start.
@@ -99,11 +99,8 @@ pub fn run() -> ExitCode {
 
 fn serve(sources: &Sources, config: Config) -> ExitCode {
     let (threads, cores) = (config.threads, cores());
-    let (http, others) = if config.http.listen.is_empty() {
-        (None, threads.without_http(cores))
-    } else {
-        (Some(threads.http(cores)), threads.other(cores))
-    };
+    let http = (!config.http.listen.is_empty()).then(|| threads.http(cores));
+    let others = threads.other(cores, http.unwrap_or(0));
     let http = match http.map(|threads| runtime("musterd-http", threads)) {
         None => None,
         Some(Ok(http)) => Some(http),
@@ -120,11 +117,6 @@ fn serve(sources: &Sources, config: Config) -> ExitCode {
         http.shutdown_background();
     }
     ended
-}
-
-/// How many the process may use.
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 fn runtime(name: &str, threads: usize) -> Result<Runtime, ExitCode> {

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 pub use self::{
     load::{ConfigError, Fault, Sources},
-    threads::Threads,
+    threads::{Threads, cores},
 };
 use crate::{broker, health, http, migration, outbound, registry, telemetry, transport};
 

@@ -164,7 +164,7 @@ pub(crate) fn at_a_fixed_rate(broker: &Broker, time: Duration, rate: f64) -> Sam
     let begin = Instant::now();
     let gauge = Gauge::default();
     let mut latencies = Vec::new();
-    let sample = scope(|threads| {
+    let mut sample = scope(|threads| {
         let latencies = &mut latencies;
         let (gauge, queue) = (&gauge, &queue);
         threads.spawn(move || {
@@ -207,7 +207,6 @@ pub(crate) fn at_a_fixed_rate(broker: &Broker, time: Duration, rate: f64) -> Sam
         });
         measure(broker, gauge, time)
     });
-    let mut sample = sample;
     percentiles(&mut sample, latencies);
     setup.delete_queue(&queue);
     setup.close();

@@ -1,21 +1,19 @@
 //! The child: the embedded broker and nothing else.
 
-use std::num::NonZero;
 use std::process::ExitCode;
-use std::thread::available_parallelism;
 
 use musterd::broker::{Broker, Config};
-use musterd::config::Threads;
+use musterd::config::{Threads, cores};
 use tokio_util::sync::CancellationToken;
 
 use crate::brokers::resident;
 
 /// Serves until the parent ends it; prints the address and what the broker added to resident memory.
 pub(crate) fn serve(listen: String) -> ExitCode {
-    let cores = available_parallelism().map_or(1, NonZero::get);
+    let (threads, cores) = (Threads::default(), cores());
     // As many as it has inside the daemon.
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(Threads::default().other(cores))
+        .worker_threads(threads.other(cores, threads.http(cores)))
         .enable_all()
         .build()
         .expect("a runtime");

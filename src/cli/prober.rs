@@ -2,8 +2,11 @@
 
 use std::process::ExitCode;
 
-use super::{MISCONFIGURED, complain, cores, run_logged};
-use crate::{app, config::Config};
+use super::{MISCONFIGURED, complain, run_logged};
+use crate::{
+    app,
+    config::{Config, cores},
+};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -26,7 +29,7 @@ pub(super) fn run(arguments: Arguments, mut config: Config) -> ExitCode {
         complain("which broker? say --amqp-url, or set transport.amqp_url");
         return ExitCode::from(MISCONFIGURED);
     }
-    let threads = config.threads.without_http(cores());
+    let threads = config.threads.other(cores(), 0);
     run_logged(config, threads, async |config, _logs, signals| {
         let stopped = signals.wait_for_stop(|| tracing::info!("a prober has nothing to reload"));
         app::run_prober(config, stopped).await

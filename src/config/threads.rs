@@ -1,5 +1,7 @@
 //! How the machine's cores are shared out.
 
+use std::num::NonZero;
+
 use serde::Deserialize;
 
 /// More threads than any machine has cores.
@@ -17,6 +19,11 @@ pub struct Threads {
     pub other: u16,
 }
 
+/// How many the process may use.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
+}
+
 impl Threads {
     /// How many serve HTTP on a machine with so many cores, at least one.
     pub fn http(self, cores: usize) -> usize {
@@ -26,18 +33,10 @@ impl Threads {
         }
     }
 
-    /// How many do everything else on a machine with so many cores, at least one.
-    pub fn other(self, cores: usize) -> usize {
+    /// How many do everything else on a machine with so many cores where so many serve HTTP, at least one.
+    pub fn other(self, cores: usize, http: usize) -> usize {
         match self.other {
-            0 => cores.saturating_sub(self.http(cores)).max(1),
-            given => given.into(),
-        }
-    }
-
-    /// How many there are where no HTTP is served: all cores are theirs.
-    pub fn without_http(self, cores: usize) -> usize {
-        match self.other {
-            0 => cores,
+            0 => cores.saturating_sub(http).max(1),
             given => given.into(),
         }
     }
@@ -71,10 +70,12 @@ mod tests {
             (3, 5, 2, (3, 5)),
         ] {
             let threads = Threads { http, other };
-            let shared = (threads.http(cores), threads.other(cores));
+            let served = threads.http(cores);
+            let shared = (served, threads.other(cores, served));
             assert_eq!(shared, expected, "{threads:?} on {cores} cores");
         }
-        assert_eq!(Threads::default().without_http(2), 2);
-        assert_eq!(Threads { http: 1, other: 3 }.without_http(2), 3);
+        // Where no HTTP is served.
+        assert_eq!(Threads::default().other(2, 0), 2);
+        assert_eq!(Threads { http: 1, other: 3 }.other(2, 0), 3);
     }
 }
