@@ -125,21 +125,21 @@ impl Consuming {
     }
 
     async fn consume(
-        &mut self,
+        &self,
         session: &Session,
         taker: &impl Taker,
         stop: &CancellationToken,
     ) -> Result<(), AmqpError> {
-        // Counted before it opens, and the flag looked at once more: whoever turns it sees one or is seen.
+        // Counted before it looks at the flag again and opens: whoever turns the flag sees one or is seen.
         let _present = Present::new(&self.present);
-        if !self.flag.borrow().modes.of(self.way).uses_broker() {
-            return Ok(());
-        }
+        let (mut flag, way) = (self.flag.clone(), self.way);
         let within = self.link.config().answer_timeout;
         let opened = tokio::time::timeout(within, self.open(session, taker.prefetch()));
         let opened = tokio::select! {
+            biased;
             () = stop.cancelled() => return Ok(()),
             () = session.gone().cancelled() => return Ok(()),
+            () = until_unwanted(&mut flag, way) => return Ok(()),
             opened = opened => opened,
         };
         let late = AmqpError::Late {
@@ -151,7 +151,7 @@ impl Consuming {
             tokio::select! {
                 () = session.leaving().cancelled() => (),
                 () = stop.cancelled() => (),
-                () = until_unwanted(&mut self.flag, self.way) => (),
+                () = until_unwanted(&mut flag, way) => (),
             }
         };
         let taken = async {

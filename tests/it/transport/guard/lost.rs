@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-use tokio::time::Instant;
+use lapin::{BasicProperties, options::BasicPublishOptions};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    super::stage::{Listener, Stage},
+    super::stage::{Listener, PATIENCE, Stage, connect, registration},
     host::{Host, Own, SlowWay},
     scene::{Traffic, Watcher, figure_of, flipped, quick, stays_direct, verified},
 };
@@ -116,5 +117,46 @@ async fn connections_that_are_closed_while_messages_come_hold_up_nobody() {
             .await;
     }
     stage.until_called().await;
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_of_commands_that_is_still_opening_takes_none_after_direct_was_answered() {
+    let host = Host::start().await;
+    let way = SlowWay::to(&host).await;
+    let stage = Stage::on(&way.url(&host), &quick(&[])).await;
+    stage
+        .put(200, json!({"channels": {"events": "queue"}}))
+        .await;
+    stage.until_sent().await;
+    let connection = connect(&host.url).await;
+    let channel = connection.create_channel().await.unwrap();
+    // It takes a dozen answers to open.
+    way.delay(Duration::from_millis(60));
+    for mode in ["queue", "direct"] {
+        let body = json!({"channels": {"discovery": mode}});
+        stage.put(200, body).await;
+    }
+    let body = registration("web", 1).to_string();
+    let sent = channel.basic_publish(
+        "".into(),
+        "service.register".into(),
+        BasicPublishOptions::default(),
+        body.as_bytes(),
+        BasicProperties::default(),
+    );
+    sent.await.unwrap();
+    sleep(Duration::from_secs(3)).await;
+    assert!(stage.registry.instance("web-1").is_none());
+    way.delay(Duration::ZERO);
+    stage
+        .put(200, json!({"channels": {"discovery": "queue"}}))
+        .await;
+    let taken = timeout(PATIENCE, async {
+        while stage.registry.instance("web-1").is_none() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    });
+    taken.await.expect("none is lost");
     stage.stop().await;
 }
