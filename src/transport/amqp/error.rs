@@ -29,6 +29,14 @@ pub enum AmqpError {
         /// For how long.
         after: Duration,
     },
+    /// The broker has confirmed events and does not bring them to whoever is bound to them.
+    #[error(
+        "{events} were confirmed and do not come: our queue was unbound, or the exchange made anew"
+    )]
+    Unheard {
+        /// How many.
+        events: u64,
+    },
     /// The broker said that it takes nothing for now.
     #[error("the broker blocks publishers (connection.blocked): it is short of memory or disk")]
     Blocked,

@@ -16,7 +16,7 @@ use lapin::{
 use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, watch},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -157,6 +157,8 @@ impl Tail {
         });
         let mut unacked = 0;
         let mut tag = 0;
+        let (mut owed_since, mut declared) = (None, false);
+        let patience = listener.link.config().answer_timeout;
         loop {
             let next = timeout(ACK_PAUSE, consumer.next());
             let next = tokio::select! {
@@ -169,8 +171,22 @@ impl Tail {
                     ack(&channel, tag).await?;
                     unacked = 0;
                 }
+                let owed = listener.owed(heard);
+                if owed == 0 {
+                    owed_since = None;
+                } else if owed_since.get_or_insert_with(Instant::now).elapsed() < patience {
+                    // Perhaps it is slow.
+                } else if !declared {
+                    // Perhaps the exchange was deleted and made anew: then others are unbound as we are.
+                    names::declare(&channel, patience).await?;
+                    declared = true;
+                } else {
+                    listener.counts.missing(owed);
+                    return Err(AmqpError::Unheard { events: owed });
+                }
                 continue;
             };
+            (owed_since, declared) = (None, false);
             let Some(first) = first else {
                 return Ok(());
             };
@@ -232,6 +248,13 @@ async fn consume(channel: &Channel, prefetch: u16) -> Result<Deliveries, AmqpErr
 }
 
 impl Listener {
+    /// How many events the broker has confirmed that were not heard.
+    fn owed(&self, heard: Revision) -> u64 {
+        let confirmed = self.sender.lock().cursor().revision;
+        let heard = heard.max(self.transit.resynced_until());
+        confirmed.0.saturating_sub(heard.0)
+    }
+
     fn take(&self, delivery: &Delivery, heard: &mut Revision) {
         let id = delivery.properties.message_id().as_ref();
         let cursor = id.and_then(|id| Cursor::from_str(id.as_str()).ok());

@@ -163,6 +163,34 @@ async fn a_rabbitmq_that_stops_answering_is_noticed_and_taken_up_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_exchange_that_somebody_makes_anew_is_bound_to_again() {
+    let keys = [
+        ("transport.mode", "queue"),
+        ("transport.amqp.answer_timeout", "1s"),
+    ];
+    let stage = Stage::start(&keys).await;
+    stage.until_sent().await;
+    stage.register("a", 0..5).await;
+    stage.until_called().await;
+    let connection = connect(&stage.amqp).await;
+    let channel = connection.create_channel().await.unwrap();
+    let deleted = channel.exchange_delete("musterd".into(), ExchangeDeleteOptions::default());
+    deleted.await.unwrap();
+    let durable = ExchangeDeclareOptions {
+        durable: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    let nothing = FieldTable::default();
+    let made = channel.exchange_declare("musterd".into(), ExchangeKind::Topic, durable, nothing);
+    made.await.unwrap();
+    // Whoever publishes now notices nothing: the broker takes it, and nobody gets it.
+    stage.register("a", 5..50).await;
+    stage.until_sent().await;
+    stage.until_called().await;
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_deleted_under_the_daemon_comes_back() {
     let stage = Stage::start(&[("transport.mode", "queue")]).await;
     stage.until_sent().await;
