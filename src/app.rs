@@ -181,7 +181,7 @@ impl App {
         tasks.spawn(Stage::Source, "health", |stop| health.run(stop));
         tell_subscribers(&callbacks, webhooks, &mut tasks);
         tasks.spawn(Stage::Sink, "outbound", |stop| client.run(stop));
-        shut_doors(&config);
+        tell_of_doors(&config, http_address, amqp_address);
         Ok(Self {
             config,
             tasks,
@@ -257,6 +257,7 @@ pub async fn run_prober(config: Config, request: impl Future<Output = ()>) -> Re
 /// A file that it names can't be used.
 pub fn check(config: &Config) -> Result<(), AppError> {
     Client::new(&config.outbound, &Metrics::default())?;
+    Broker::check(&config.broker)?;
     amqp::check(config)
 }
 
@@ -327,6 +328,8 @@ fn defaults(config: &Config) -> Defaults {
         ttl: config.registry.ttl_default,
         interval: config.health.interval,
         timeout: config.health.timeout,
+        interval_min: config.health.interval_min,
+        timeout_max: config.health.timeout_max,
         healthy_after: config.health.healthy_after,
         unhealthy_after: config.health.unhealthy_after,
         checks_max: config.registry.checks_max,
@@ -408,8 +411,23 @@ fn serve_broker(
     plain
 }
 
-/// Says which doors are asked for and not built yet.
-fn shut_doors(config: &Config) {
+/// Says what of the doors may not be what was meant: those that are not built yet, none at all, and HTTP,
+/// which asks nobody who they are, beyond this machine.
+fn tell_of_doors(config: &Config, http: Option<SocketAddr>, amqp: Option<SocketAddr>) {
+    if http.is_none() && amqp.is_none() && config.broker.tls.listen.is_empty() {
+        tracing::warn!("every door is shut: set http.listen or broker.listen");
+    }
+    if amqp.is_some() && !config.transport.amqp_url.is_empty() {
+        tracing::info!(
+            "events and commands go by transport.amqp_url: the embedded broker has none of them; \
+             broker.listen=\"\" switches it off"
+        );
+    }
+    if let Some(address) = http.filter(|address| !address.ip().is_loopback()) {
+        tracing::info!(
+            "HTTP at {address} asks nobody who they are: let only a trusted network or a proxy reach it"
+        );
+    }
     let doors = [
         ("Consul", &config.consul.listen),
         ("DNS", &config.dns.listen),

@@ -113,6 +113,7 @@ impl Config {
         let doors = [
             ("http.listen", &self.http.listen),
             ("broker.listen", &self.broker.listen),
+            ("broker.tls.listen", &self.broker.tls.listen),
             ("consul.listen", &self.consul.listen),
             ("dns.listen", &self.dns.listen),
         ];
@@ -137,12 +138,11 @@ impl Config {
             ("threads", self.threads.faults()),
         ];
         for (section, sentences) in sections {
-            faults.extend(
-                sentences
-                    .into_iter()
-                    .map(|sentence| Fault::new(section, sentence)),
-            );
+            let told = |sentence| Fault::told(section, sentence);
+            faults.extend(sentences.into_iter().map(told));
         }
+        let broker = self.broker.faults().into_iter();
+        faults.extend(broker.map(|fault| Fault::new(fault.key, fault.message)));
         if self.stop.grace.is_zero() {
             faults.push(Fault::new("stop.grace", "must be longer than nothing"));
         }

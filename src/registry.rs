@@ -4,6 +4,7 @@ mod answer;
 mod bound;
 mod clock;
 mod config;
+mod expiry;
 mod guard;
 mod leases;
 mod log;
@@ -13,14 +14,10 @@ mod snapshot;
 mod state;
 mod wake;
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 pub use self::{
     answer::{Counts, Outcome, Registered, RegistryError, UpdateError},
@@ -44,9 +41,6 @@ use crate::model::{
     Cursor, Epoch, Event, Instance, Lease, LeaseKind, OverrideStatus, Registration, Revision,
     Route, ServiceName, Status, Timestamp,
 };
-
-/// How late a lease may be found to have run out.
-const EXPIRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// A cheap, cloneable handle to the registry.
 #[derive(Clone, Debug)]
@@ -415,18 +409,6 @@ impl Registry {
         let service = self.inner.table.service_or_new(name, writing.state.floor);
         // Under the lock, so that the service can't be forgotten before it is followed.
         Following::new(service, self.clone())
-    }
-
-    /// Removes instances whose leases run out, until told to stop.
-    pub async fn run(self, stop: CancellationToken) {
-        loop {
-            self.change(State::expire);
-            self.inner.clock.follow_wall();
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(EXPIRY_PAUSE) => (),
-            }
-        }
     }
 
     /// The one path by which anything changes: decide and show, record, wake.

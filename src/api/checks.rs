@@ -110,6 +110,16 @@ fn check(
     let name = faults.optional(object, "name", label);
     let interval = faults.optional(object, "interval", |v| read::span(v, limits::INTERVAL));
     let timeout = faults.optional(object, "timeout", |v| read::span(v, limits::TIMEOUT));
+    if interval.is_some_and(|interval| interval < defaults.interval_min) {
+        let least = defaults.interval_min;
+        let told = format!("is below health.interval_min: it is probed every {least:?}");
+        faults.warn("interval", &told);
+    }
+    if timeout.is_some_and(|timeout| timeout > defaults.timeout_max) {
+        let most = defaults.timeout_max;
+        let told = format!("is above health.timeout_max: a probe may take {most:?}");
+        faults.warn("timeout", &told);
+    }
     let healthy_after = faults.optional(object, "healthy_after", run);
     let unhealthy_after = faults.optional(object, "unhealthy_after", run);
     let kind = kind?;

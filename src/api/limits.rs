@@ -11,6 +11,10 @@ pub struct Defaults {
     pub interval: Duration,
     /// How long a probe may take.
     pub timeout: Duration,
+    /// The shortest time between two probes that is kept to.
+    pub interval_min: Duration,
+    /// The longest time a probe may take, whatever its check says.
+    pub timeout_max: Duration,
     /// Successes in a row that make a check healthy.
     pub healthy_after: u32,
     /// Failures in a row that make a check unhealthy.
@@ -29,6 +33,8 @@ impl Default for Defaults {
             ttl: Duration::from_secs(300),
             interval: Duration::from_secs(30),
             timeout: Duration::from_secs(5),
+            interval_min: Duration::ZERO,
+            timeout_max: Duration::MAX,
             healthy_after: 1,
             unhealthy_after: 3,
             checks_max: 16,

@@ -180,6 +180,14 @@ impl Faults {
             .extend(unknown.iter().take(left).map(sentence));
     }
 
+    /// Notes that a field is not followed to the letter.
+    pub(super) fn warn(&mut self, field: &str, message: &str) {
+        if self.warnings.len() < WARNINGS_MAX {
+            let prefix = &self.prefix;
+            self.warnings.push(format!("\"{prefix}{field}\" {message}"));
+        }
+    }
+
     /// The value, or a note of what is wrong with the field.
     pub(super) fn take<T>(&mut self, field: &str, read: Result<T, String>) -> Option<T> {
         read.map_err(|message| self.add(field, message)).ok()

@@ -169,6 +169,8 @@ pub struct BrokerReport {
     pub error: Option<String>,
     /// Connections made since the daemon's start.
     pub connections: u64,
+    /// Messages put into `musterd.dead` since then, because nobody could read them.
+    pub dead_letters: u64,
 }
 
 /// The whole transport.
@@ -243,6 +245,7 @@ impl BrokerReport {
         }
         json.key("error").text_or_null(self.error.as_deref());
         json.key("connections").number(self.connections);
+        json.key("dead_letters").number(self.dead_letters);
         json.close(b'}');
     }
 }

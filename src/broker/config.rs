@@ -1,11 +1,18 @@
 //! The broker's section of the configuration.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::{SocketAddr, ToSocketAddrs},
+    time::Duration,
+};
 
 use bytesize::ByteSize;
 use serde::Deserialize;
 
-use super::{auth, tls};
+use super::{
+    auth::{self, Authenticator, Fault},
+    tls,
+};
 
 /// The queues whose reader wants to know who sent a message. Only names here: the broker gives them no meaning.
 const STAMPED: [&str; 4] = [
@@ -88,6 +95,67 @@ impl Limits {
     pub fn frame_max(&self) -> u32 {
         u32::try_from(self.frame_size.as_u64()).unwrap_or(u32::MAX)
     }
+
+    /// Limits so small that not even the program that embeds the broker could use it.
+    fn faults(&self) -> Vec<Fault> {
+        let counts = [
+            ("connections", self.connections, 4),
+            (
+                "channels_per_connection",
+                self.channels_per_connection.into(),
+                32,
+            ),
+            ("queues", self.queues, 32),
+            ("exchanges", self.exchanges, 32),
+            ("bindings", self.bindings, 64),
+            ("consumers_per_channel", self.consumers_per_channel, 1),
+            ("settled_at_once", self.settled_at_once, 1),
+        ];
+        let counts = counts.into_iter().map(|(key, value, least)| {
+            let told = format!("is {value}, it must be at least {least}");
+            (key, value < least, told)
+        });
+        let sizes = [
+            ("frame_size", self.frame_size, ByteSize::kib(4)),
+            ("message_size", self.message_size, ByteSize::kib(4)),
+            (
+                "unacked_per_channel",
+                self.unacked_per_channel,
+                ByteSize::kib(4),
+            ),
+            (
+                "transaction_per_channel",
+                self.transaction_per_channel,
+                ByteSize::kib(4),
+            ),
+            (
+                "outbox_per_connection",
+                self.outbox_per_connection,
+                ByteSize::kib(4),
+            ),
+            ("memory", self.memory, ByteSize::kib(64)),
+        ];
+        let sizes = sizes.into_iter().map(|(key, value, least)| {
+            let told = format!("is {value}, it must be at least {least}");
+            (key, value < least, told)
+        });
+        let times = [
+            ("handshake", self.handshake),
+            ("closing", self.closing),
+            ("shutdown", self.shutdown),
+        ];
+        let times = times.into_iter().map(|(key, value)| {
+            let told = "must be at least 10ms".to_owned();
+            (key, value < Duration::from_millis(10), told)
+        });
+        let all = counts.chain(sizes).chain(times);
+        all.filter(|(_, faulty, _)| *faulty)
+            .map(|(key, _, message)| Fault {
+                key: format!("broker.limits.{key}"),
+                message,
+            })
+            .collect()
+    }
 }
 
 /// A size as a number of bytes in memory.
@@ -137,16 +205,62 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Where the plain door is, if it is open; the text that cannot be read otherwise.
-    pub fn address(&self) -> Result<Option<SocketAddr>, &str> {
-        match self.listen.as_str() {
-            "" => Ok(None),
-            text => text.parse().map(Some).map_err(|_| text),
+    /// Where the plain door is, if it is open.
+    ///
+    /// # Errors
+    /// When it is no address and port, or its host has no address.
+    pub fn address(&self) -> io::Result<Option<SocketAddr>> {
+        address(&self.listen)
+    }
+
+    /// What a type can't say by itself, by key; files are not looked at.
+    pub fn faults(&self) -> Vec<Fault> {
+        let mut faults = self.limits.faults();
+        let mut add = |key: &str, message: String| {
+            let key = format!("broker.{key}");
+            faults.push(Fault { key, message });
+        };
+        if self.vhosts.is_empty() {
+            add(
+                "vhosts",
+                "names no vhost; broker.listen=\"\" switches the broker off".to_owned(),
+            );
         }
+        for vhost in self.vhosts.iter().filter(|name| name.len() > 255) {
+            add("vhosts", format!("\"{vhost}\" is longer than 255 bytes"));
+        }
+        for (name, user) in &self.users {
+            for vhost in user.permissions.keys() {
+                if !self.vhosts.contains(vhost) {
+                    let key = format!("users.{name}.permissions");
+                    add(&key, format!("\"{vhost}\" is not one of broker.vhosts"));
+                }
+            }
+        }
+        faults.extend(
+            Authenticator::new(&self.auth, &self.users)
+                .err()
+                .into_iter()
+                .flatten(),
+        );
+        faults
     }
 
     /// The `heartbeat` proposed, in seconds.
     pub fn heartbeat_s(&self) -> u16 {
         u16::try_from(self.heartbeat.as_secs()).unwrap_or(u16::MAX)
     }
+}
+
+/// Where a door is; none when it is shut. A host's first address is taken.
+///
+/// # Errors
+/// When it is no address and port, or its host has no address.
+pub fn address(listen: &str) -> io::Result<Option<SocketAddr>> {
+    if listen.is_empty() {
+        return Ok(None);
+    }
+    let first = listen.to_socket_addrs()?.next();
+    let none = || io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    first.map(Some).ok_or_else(none)
 }

@@ -53,20 +53,39 @@ impl Memory {
     }
 
     /// Whether publishers are to be blocked; looks at the marks.
-    pub fn alarm(&self) -> bool {
+    pub fn alarm(&self) -> Alarm {
         let used = self.used();
         let alarm = self.alarm.load(Relaxed);
         if !alarm && used > self.high {
-            if !self.alarm.swap(true, Relaxed) {
-                self.alarms.fetch_add(1, Relaxed);
-            }
-            return true;
+            let begins = !self.alarm.swap(true, Relaxed);
+            self.alarms.fetch_add(begins.into(), Relaxed);
+            return if begins { Alarm::Begins } else { Alarm::On };
         }
         if alarm && used < self.low {
-            self.alarm.store(false, Relaxed);
-            return false;
+            let ends = self.alarm.swap(false, Relaxed);
+            return if ends { Alarm::Ends } else { Alarm::Off };
         }
-        alarm
+        if alarm { Alarm::On } else { Alarm::Off }
+    }
+}
+
+/// Whether publishers are blocked. One of those who look sees it begin, and one sees it end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Alarm {
+    /// They may publish.
+    Off,
+    /// They are blocked from now on.
+    Begins,
+    /// They are blocked.
+    On,
+    /// They may publish again from now on.
+    Ends,
+}
+
+impl Alarm {
+    /// Whether publishers are to be blocked.
+    pub fn is_on(self) -> bool {
+        matches!(self, Self::Begins | Self::On)
     }
 }
 

@@ -36,7 +36,7 @@ use super::{
         config::{PermissionConfig, UserConfig},
     },
     config::{Config, bytes},
-    memory::Memory,
+    memory::{Alarm, Memory},
     queue::ConnectionId,
     tls::TlsError,
     vhost::{Keeper, Now, Stamp, Vhost},
@@ -51,7 +51,7 @@ const CLOSED_MAX: usize = 1024;
 pub enum BrokerError {
     /// The address cannot be read.
     #[error("broker.listen: \"{0}\" is not an address and port, such as \"127.0.0.1:5672\"")]
-    Address(String),
+    Address(String, #[source] io::Error),
     /// The address is taken or not this machine's.
     #[error("cannot listen on \"{address}\": choose another broker.listen or free the port")]
     Listen {
@@ -121,6 +121,8 @@ struct Shared {
     refusals: Few,
     /// Clients that went without a word.
     losses: Few,
+    /// Times when memory was short, and when it was so no more.
+    alarms: Few,
     next_connection: AtomicU64,
     closed: OnceLock<mpsc::Sender<ConnectionId>>,
     started: Instant,
@@ -194,11 +196,24 @@ impl Listening {
 }
 
 impl Broker {
+    /// Reads the files and resolves the addresses that the configuration names, without listening.
+    ///
+    /// # Errors
+    /// With the first that cannot be used.
+    pub fn check(config: &Config) -> Result<(), BrokerError> {
+        let address = config.address();
+        address.map_err(|error| BrokerError::Address(config.listen.clone(), error))?;
+        if config.tls.address()?.is_some() {
+            config.tls.server()?;
+        }
+        Ok(())
+    }
+
     /// A broker that listens as configured.
     pub async fn bind(config: Config) -> Result<Listening, BrokerError> {
         let address = config
             .address()
-            .map_err(|text| BrokerError::Address(text.to_owned()))?;
+            .map_err(|error| BrokerError::Address(config.listen.clone(), error))?;
         let plain = match address {
             None => None,
             Some(address) => Some(Door::plain(address).await?),
@@ -266,6 +281,7 @@ impl Broker {
             registry: Registry::default(),
             refusals: Few::default(),
             losses: Few::default(),
+            alarms: Few::default(),
             next_connection: AtomicU64::new(1),
             closed: OnceLock::new(),
             started: Instant::now(),
@@ -325,6 +341,24 @@ impl Shared {
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
         Now { ms, unix_s }
+    }
+
+    /// Whether publishers are to be blocked; tells in the log when that begins and when it ends.
+    fn is_short_of_memory(&self) -> bool {
+        let alarm = self.memory.alarm();
+        let told = matches!(alarm, Alarm::Begins | Alarm::Ends) && self.alarms.count();
+        if told {
+            let (used, high) = (self.memory.used(), self.memory.high());
+            match alarm.is_on() {
+                true => tracing::warn!(
+                    used,
+                    "memory alarm: {used} bytes are held, more than broker.limits.memory ({high}): \
+                     publishers are blocked until a tenth of it is free"
+                ),
+                false => tracing::info!(used, "the memory alarm is over: publishers go on"),
+            }
+        }
+        alarm.is_on()
     }
 
     fn next_connection(&self) -> ConnectionId {

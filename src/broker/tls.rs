@@ -5,7 +5,7 @@ mod subject;
 
 use std::{
     fs, io,
-    net::{AddrParseError, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -17,6 +17,8 @@ use rustls::{
     server::{VerifierBuilderError, WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 use serde::Deserialize;
+
+use super::config::address;
 
 /// Section `broker.tls`.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -52,7 +54,7 @@ pub enum UserFrom {
 pub enum TlsError {
     /// The address cannot be read.
     #[error("broker.tls.listen: \"{0}\" is not an address and port, such as \"0.0.0.0:5671\"")]
-    Listen(String, #[source] AddrParseError),
+    Listen(String, #[source] io::Error),
     /// A file is needed that is not named.
     #[error("broker.tls.{0}: no file is named, but broker.tls.listen opens the door")]
     Missing(&'static str),
@@ -126,13 +128,7 @@ impl Config {
     /// # Errors
     /// When the address cannot be read.
     pub fn address(&self) -> Result<Option<SocketAddr>, TlsError> {
-        if self.listen.is_empty() {
-            return Ok(None);
-        }
-        let address = self.listen.parse();
-        address
-            .map(Some)
-            .map_err(|error| TlsError::Listen(self.listen.clone(), error))
+        address(&self.listen).map_err(|error| TlsError::Listen(self.listen.clone(), error))
     }
 
     /// Reads the files.

@@ -32,7 +32,7 @@ enum Command {
         #[arg(long, value_name = "DURATION")]
         soak: Option<String>,
     },
-    /// Go on to the next phase, without waiting for the rest of the soak
+    /// Go on to the next phase, without waiting for the rest of the soak; the baseline is always measured
     Advance,
     /// Show where it stands
     Status,
@@ -106,7 +106,10 @@ fn status(migration: &schema::Migration) -> String {
     for what in &migration.waits_for {
         let _ = writeln!(out, "waits for {what}");
     }
-    out.push_str(&plan(migration));
+    // Without one there is nothing but what a new one would do, which `plan` shows.
+    if migration.phase.is_some() {
+        out.push_str(&plan(migration));
+    }
     for one in &migration.baseline {
         let p95 = value(one.p95_ms, "ms");
         let _ = writeln!(
@@ -117,13 +120,14 @@ fn status(migration: &schema::Migration) -> String {
     }
     for rule in &migration.guard.rules {
         let armed = if rule.armed { "armed" } else { "off" };
-        let (last, max) = (
-            value(rule.value, &rule.unit),
-            value(rule.threshold, &rule.unit),
-        );
+        let last = value(rule.value, &rule.unit);
+        let max = match rule.threshold {
+            None => "no baseline yet".to_owned(),
+            max => format!("at most {}", value(max, &rule.unit)),
+        };
         let _ = writeln!(
             out,
-            "guard     {:<20} {armed:<6} {last} of at most {max}",
+            "guard     {:<20} {armed:<6} {last} of {max}",
             rule.name
         );
     }

@@ -10,6 +10,9 @@ use super::{Config, words};
 /// Environment variables of the form `MUSTERD__HTTP__LISTEN` are keys.
 const PREFIX: &str = "MUSTERD__";
 
+/// How serde's complaint of a text in the place of a list ends.
+const NO_LIST: &str = "expected a sequence";
+
 /// One key that is wrong, and how to mend it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Fault {
@@ -24,6 +27,16 @@ impl Fault {
         Self {
             key: key.into(),
             message: message.into(),
+        }
+    }
+
+    /// What a section says of itself in a sentence, which begins with the key or follows the section's name.
+    pub(super) fn told(section: &str, sentence: String) -> Self {
+        match sentence.split_once(' ') {
+            Some((key, rest)) if key.split_once('.').is_some_and(|(of, _)| of == section) => {
+                Self::new(key, rest)
+            }
+            _ => Self::new(section, sentence),
         }
     }
 }
@@ -138,8 +151,7 @@ fn insert(tree: &mut Map<String, Value>, parts: &[String], text: &str) {
 }
 
 /// Reads every leaf by itself, so that each fault is found and none hides another, and takes the
-/// faulty ones out. A text where a list belongs (the environment has only texts) is taken as its
-/// parts between commas.
+/// faulty ones out.
 fn check_leaves(tree: &mut Map<String, Value>, path: &mut Vec<String>, faults: &mut Vec<Fault>) {
     let mut keys: Vec<_> = tree.keys().cloned().collect();
     keys.sort();
@@ -157,23 +169,39 @@ fn check_leaves(tree: &mut Map<String, Value>, path: &mut Vec<String>, faults: &
                 }
             }
             _ => {
-                if let Err(said) = read(branch(path, value.clone())) {
-                    match as_list(value).filter(|list| read(branch(path, list.clone())).is_ok()) {
-                        Some(list) => *value = list,
-                        None => {
-                            let message = match words::allowed(path) {
-                                Some(words) => no_word(value, words),
-                                None => said,
-                            };
-                            faults.push(Fault::new(path.join("."), message));
-                            tree.remove(&path[path.len() - 1]);
-                        }
-                    }
+                if let Err(said) = mend(value, path) {
+                    let message = match words::allowed(path) {
+                        Some(words) => no_word(value, words),
+                        None => said,
+                    };
+                    faults.push(Fault::new(path.join("."), message));
+                    tree.remove(&path[path.len() - 1]);
                 }
             }
         }
         path.pop();
     }
+}
+
+/// Reads one leaf. A text where a list belongs (the environment has only texts) becomes its parts between
+/// commas.
+fn mend(value: &mut Value, path: &[String]) -> Result<(), String> {
+    let Err(said) = read(branch(path, value.clone())) else {
+        return Ok(());
+    };
+    if !said.ends_with(NO_LIST) {
+        return Err(match said.ends_with("expected a duration") {
+            true => format!("{said} such as 500ms, 30s or 1h"),
+            false => said,
+        });
+    }
+    let Some(list) = as_list(value) else {
+        return Err(said);
+    };
+    let told = |said| format!("{said} (several are separated by commas)");
+    read(branch(path, list.clone())).map_err(told)?;
+    *value = list;
+    Ok(())
 }
 
 fn as_list(value: &Value) -> Option<Value> {

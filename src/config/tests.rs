@@ -80,7 +80,12 @@ fn every_fault_is_told_at_once_by_its_key() {
             ("stop.grace", "0s"),
             ("http.nothing", "1"),
         ])),
-        ["http.nothing", "registry", "registry", "stop.grace"],
+        [
+            "http.nothing",
+            "registry.instances_max",
+            "registry.guard.share",
+            "stop.grace"
+        ],
         "one kind of fault does not hide the other"
     );
     assert_eq!(
@@ -89,7 +94,7 @@ fn every_fault_is_told_at_once_by_its_key() {
     );
     told(
         &flags(&[("threads.other", "1025")]),
-        "threads: other must be at most 1024; 0 for as many as fit the machine",
+        "threads.other: must be at most 1024; 0 for as many as fit the machine",
     );
 }
 
@@ -142,13 +147,76 @@ fn a_value_of_the_wrong_kind_is_told_with_the_right_one() {
     let level = flags(&[("log.level", "loud,musterd::health=debug")]);
     told(
         &level,
-        "log: log.level \"loud\" is not one of error, warn, info, debug, trace, off; for one module write \"info,loud=debug\"",
+        "log.level: \"loud\" is not one of error, warn, info, debug, trace, off; for one module write \"info,loud=debug\"",
     );
     let number = flags(&[("health.probes_max", "many")]);
     told(
         &number,
         "health.probes_max: is string \"many\", expected an integer",
     );
+}
+
+#[test]
+fn a_duration_and_a_list_are_told_by_how_they_are_written() {
+    told(
+        &flags(&[("health.interval", "5")]),
+        "health.interval: invalid value: string \"5\", expected a duration such as 500ms, 30s or 1h",
+    );
+    let list = flags(&[("outbound.deny", "10.0.0.0/8,10.0.0.0/99")]);
+    let error = list.load().unwrap_err().to_string();
+    assert!(error.starts_with("outbound.deny: "), "{error}");
+    assert!(!error.contains("sequence"), "{error}");
+    assert!(
+        error.ends_with("(several are separated by commas)"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_broker_that_could_not_work_is_told_by_key() {
+    for (key, value, message) in [
+        (
+            "broker.limits.connections",
+            "0",
+            "is 0, it must be at least 4",
+        ),
+        (
+            "broker.limits.frame_size",
+            "1",
+            "is 1 B, it must be at least 4.0 KiB",
+        ),
+        ("broker.limits.handshake", "0s", "must be at least 10ms"),
+        (
+            "broker.vhosts",
+            "",
+            "names no vhost; broker.listen=\"\" switches the broker off",
+        ),
+        (
+            "broker.tls.listen",
+            "nowhere",
+            "\"nowhere\" is not an address and port such as 127.0.0.1:8000 or [::1]:0",
+        ),
+    ] {
+        told(&flags(&[(key, value)]), &format!("{key}: {message}"));
+    }
+    assert_eq!(
+        faults(&flags(&[
+            ("broker.users.bob.password", "x"),
+            ("broker.users.bob.password_hash", "foo"),
+            ("broker.users.eve.password", "x"),
+            ("broker.users.eve.permissions./.configure", "["),
+            ("broker.users.eve.permissions.none.read", ".*"),
+            ("broker.limits.queues", "1"),
+        ])),
+        [
+            "broker.limits.queues",
+            "broker.users.eve.permissions",
+            "broker.users.bob",
+            "broker.users.eve.permissions.\"/\".configure",
+        ]
+    );
+    let named = flags(&[("broker.listen", "localhost:0")]);
+    assert!(named.load().unwrap().broker.address().unwrap().is_some());
 }
 
 #[test]

@@ -47,7 +47,9 @@ impl Threads {
             .into_iter()
             .filter(|(_, threads)| *threads > THREADS_MAX)
             .map(|(key, _)| {
-                format!("{key} must be at most {THREADS_MAX}; 0 for as many as fit the machine")
+                format!(
+                    "threads.{key} must be at most {THREADS_MAX}; 0 for as many as fit the machine"
+                )
             })
             .collect()
     }

@@ -276,13 +276,20 @@ impl Shared {
     fn tell(&self, judgement: &Judgement) {
         let reason = judgement.reason.as_deref();
         let Judgement { of, status, .. } = judgement;
-        if self.registry.set_observed(of, *status, reason) {
-            tracing::debug!(
-                service.id = %of.service_id,
-                status = %status,
-                "the checks of \"{}\" say {status}",
-                of.service_id
-            );
+        let id = of.service_id.as_str();
+        let was = self.registry.instance(id).map(|instance| instance.observed);
+        if !self.registry.set_observed(of, *status, reason) {
+            return;
+        }
+        match (was, status) {
+            (_, Status::Unhealthy) => {
+                let reason = reason.unwrap_or_default();
+                tracing::info!(service.id = id, "instance \"{id}\" is unhealthy: {reason}");
+            }
+            (Some(Status::Unhealthy), _) => {
+                tracing::info!(service.id = id, "instance \"{id}\" is {status} again");
+            }
+            _ => tracing::debug!(service.id = id, "the checks of \"{id}\" say {status}"),
         }
     }
 

@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream, lookup_host},
     task::JoinSet,
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -19,11 +19,14 @@ const BACKLOG: u32 = 4096;
 /// The pause after an accept failed for want of files or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How often the log says at most that clients are refused.
+const REFUSED_PAUSE: Duration = Duration::from_secs(10);
+
 /// Why the door can't be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// The address can't be found out.
-    #[error("http.listen \"{listen}\" is not an address such as \"127.0.0.1:8000\": {source}")]
+    #[error("http.listen \"{listen}\" is not an address such as \"127.0.0.1:8000\"")]
     Address {
         /// As it was given.
         listen: String,
@@ -31,7 +34,9 @@ pub enum BindError {
         source: io::Error,
     },
     /// The address can't be listened on.
-    #[error("http.listen \"{listen}\" can't be listened on: {source}")]
+    #[error(
+        "http.listen \"{listen}\" can't be listened on: choose another address or free the port"
+    )]
     Listen {
         /// As it was given.
         listen: String,
@@ -104,6 +109,7 @@ impl Bound {
         let shared = door.shared;
         let front = Arc::new(Front::new(shared.clone()));
         let mut connections = JoinSet::new();
+        let mut told = None;
         shared.upgraded.spawn(gateway::follow(shared.clone()));
         loop {
             tokio::select! {
@@ -115,6 +121,7 @@ impl Bound {
                         if connections.len() >= shared.config.connections_max {
                             shared.measures.refused.inc();
                             refuse(&stream);
+                            tell_of_refused(&mut told, connections.len());
                             continue;
                         }
                         let front = Arc::clone(&front);
@@ -168,6 +175,16 @@ async fn pause_after(error: &io::Error) {
     if !of_one {
         tracing::warn!(%error, "a connection could not be accepted: {error}; trying on");
         tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+}
+
+fn tell_of_refused(told: &mut Option<Instant>, connections: usize) {
+    if told.is_none_or(|at| at.elapsed() >= REFUSED_PAUSE) {
+        *told = Some(Instant::now());
+        tracing::warn!(
+            connections,
+            "clients are refused with 503: there are {connections} connections, raise http.connections_max"
+        );
     }
 }
 

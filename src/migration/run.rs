@@ -187,6 +187,7 @@ impl Migration {
         loop {
             let (active, _) = *wanted.borrow_and_update();
             if active {
+                let before = inner.needs.transports.flagged().version;
                 let flight = tokio::select! {
                     () = stop.cancelled() => {
                         way.clean();
@@ -194,9 +195,12 @@ impl Migration {
                     }
                     flight = fly(way, times, clock) => flight,
                 };
-                inner.meters.flew(&flight);
-                inner.state.lock().flew(flight);
-                inner.wake.notify_one();
+                // One that was under way when the flag was turned says nothing of either way.
+                if flight.passed() || inner.needs.transports.flagged().version == before {
+                    inner.meters.flew(&flight);
+                    inner.state.lock().flew(flight);
+                    inner.wake.notify_one();
+                }
             }
             tokio::select! {
                 () = stop.cancelled() => return,

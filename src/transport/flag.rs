@@ -108,6 +108,7 @@ impl Transports for Flag {
                 since: self.since,
                 error: None,
                 connections: 0,
+                dead_letters: 0,
             },
             direct: true,
         }

@@ -61,6 +61,8 @@ pub struct TransportBroker {
     pub error: Option<String>,
     /// Connections made since the start.
     pub connections: u64,
+    /// Messages put into `musterd.dead` since then, because nobody could read them.
+    pub dead_letters: u64,
 }
 
 /// A change of the flag.

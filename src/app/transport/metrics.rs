@@ -68,6 +68,10 @@ pub(in crate::app) fn show(metrics: &Metrics, transports: impl Transports + 'sta
         "musterd_transport_connections_total",
         "Connections made to the broker.",
     );
+    let dead_letters = metrics.counter(
+        "musterd_transport_dead_letters_total",
+        "Messages put into musterd.dead because nobody could read them.",
+    );
     metrics.before_render(move || {
         let report = transports.report();
         show_channels(&report, &modes, &lag, &counters);
@@ -75,6 +79,7 @@ pub(in crate::app) fn show(metrics: &Metrics, transports: impl Transports + 'sta
         let ms = report.broker.silent.map_or(0, |silent| silent.as_millis());
         silent.set(i64::try_from(ms).unwrap_or(i64::MAX));
         raise(&connections, report.broker.connections);
+        raise(&dead_letters, report.broker.dead_letters);
     });
 }
 

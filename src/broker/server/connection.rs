@@ -261,7 +261,7 @@ impl Connection {
             return false;
         }
         let now = self.shared.now();
-        let short = self.shared.memory.alarm();
+        let short = self.shared.is_short_of_memory();
         let mut vhost = self.vhost.lock();
         let mut scene = Scene {
             vhost: &mut vhost,
@@ -302,7 +302,7 @@ impl Connection {
         self.entry
             .channels
             .store(self.session.channel_count(), Relaxed);
-        if self.session.take_published() && self.shared.memory.alarm() {
+        if self.session.take_published() && self.shared.is_short_of_memory() {
             self.block();
         }
         self.note_closing(self.shared.config.limits.closing);
@@ -382,7 +382,7 @@ impl Connection {
     }
 
     fn unblock(&mut self) {
-        if self.shared.memory.alarm() {
+        if self.shared.is_short_of_memory() {
             return;
         }
         self.blocked = false;

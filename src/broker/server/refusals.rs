@@ -56,6 +56,13 @@ fn tell_rest(shared: &Shared) {
             "lost {lost} more connections in the last {within_s} s"
         );
     }
+    let alarms = shared.alarms.end_interval();
+    if alarms > 0 {
+        tracing::warn!(
+            alarms,
+            "the memory alarm came or went {alarms} more times in the last {within_s} s"
+        );
+    }
 }
 
 /// Ends each interval until `stop`.

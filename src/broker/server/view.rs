@@ -66,7 +66,7 @@ impl Broker {
             connections_closed,
             memory_bytes: shared.memory.used(),
             memory_high_bytes: shared.memory.high(),
-            memory_alarm: shared.memory.alarm(),
+            memory_alarm: shared.is_short_of_memory(),
             memory_alarms: shared.memory.alarms(),
             vhosts: shared
                 .vhosts

@@ -43,6 +43,7 @@ impl Transports for StagedFlag {
                 since: Timestamp(0),
                 error: Some("gone".to_owned()),
                 connections: 4,
+                dead_letters: 0,
             },
             direct: true,
         }

@@ -59,6 +59,7 @@ impl Transports for Flag {
                 since: Timestamp(0),
                 error: None,
                 connections: 1,
+                dead_letters: 0,
             },
             direct: true,
         }

@@ -123,7 +123,7 @@ impl State {
             None => refused("nothing to pause: no migration runs"),
             Some(run) if run.paused.is_some() => refused("the migration is paused already"),
             Some(_) => {
-                self.pause("an operator asked for it".to_owned());
+                self.pause("an operator, who paused it".to_owned());
                 Ok(())
             }
         }

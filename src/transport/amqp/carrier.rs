@@ -411,6 +411,7 @@ impl Inner {
                 counts: self.counts.discovery.clone(),
                 flag: self.flag.follow(),
                 sent_last: SentLast::default(),
+                dead_letters: self.link.dead_letters().clone(),
             };
             Box::pin(consuming.run(answering, stop.clone()))
         });

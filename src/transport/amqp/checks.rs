@@ -17,7 +17,8 @@ use tokio_util::sync::CancellationToken;
 use super::{
     AmqpError, Link, Session, State,
     consumer::{Consuming, Taker},
-    dead, names,
+    dead::DeadLetters,
+    names,
 };
 use crate::{
     api::CheckVerdict,
@@ -103,7 +104,10 @@ impl ChecksCarrier {
             flag: flag.clone(),
             present: watch::Sender::new(0),
         };
-        let taking = Taking(Arc::clone(&verdicts));
+        let taking = Taking {
+            verdicts: Arc::clone(&verdicts),
+            dead_letters: link.dead_letters().clone(),
+        };
         let sending = Sending {
             link,
             flag,
@@ -231,14 +235,21 @@ async fn publish(channel: &Channel, letter: &Letter, now: Instant) -> lapin::Res
 
 /// Hands verdicts on.
 #[derive(Debug)]
-struct Taking(Arc<dyn Verdicts>);
+struct Taking {
+    verdicts: Arc<dyn Verdicts>,
+    dead_letters: DeadLetters,
+}
 
 impl Taker for Taking {
     async fn take(&self, channel: &Channel, deliveries: Vec<Delivery>) -> Result<(), AmqpError> {
         for delivery in &deliveries {
             match CheckVerdict::read(&delivery.data) {
-                Ok(verdict) => self.0.take(verdict, number_of(delivery)),
-                Err(problem) => dead::bury(channel, delivery, &problem.detail).await?,
+                Ok(verdict) => self.verdicts.take(verdict, number_of(delivery)),
+                Err(problem) => {
+                    self.dead_letters
+                        .bury(channel, delivery, &problem.detail)
+                        .await?;
+                }
             }
         }
         let Some(last) = deliveries.last() else {

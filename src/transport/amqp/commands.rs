@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::{sync::watch, time::Instant};
 
-use super::{AmqpError, Counts, consumer::Taker, dead, names};
+use super::{AmqpError, Counts, consumer::Taker, dead::DeadLetters, names};
 use crate::{
     api::{Discover, Problem},
     commands::Commands,
@@ -48,6 +48,7 @@ pub(super) struct Answering {
     pub(super) counts: Counts,
     pub(super) flag: watch::Receiver<Flagged>,
     pub(super) sent_last: SentLast,
+    pub(super) dead_letters: DeadLetters,
 }
 
 /// How many answers were sent last, and when: the broker says nothing of those it takes, and closes the
@@ -71,6 +72,7 @@ impl SentLast {
 /// What came of one command.
 struct Answered {
     body: Bytes,
+    is_problem: bool,
     /// Why nobody could read it.
     unreadable: Option<String>,
 }
@@ -82,10 +84,10 @@ impl Taker for Answering {
         for delivery in &deliveries {
             let answered = self.answer(delivery);
             if let Some(reason) = &answered.unreadable {
-                dead::bury(channel, delivery, reason).await?;
+                self.dead_letters.bury(channel, delivery, reason).await?;
             }
             if let Some(reply_to) = delivery.properties.reply_to().clone() {
-                let properties = reply_properties(delivery);
+                let properties = reply_properties(delivery, &answered);
                 let body = answered.body.clone();
                 replies.push_back(async move {
                     let options = BasicPublishOptions::default();
@@ -151,10 +153,12 @@ impl Answering {
         match answered {
             Ok(body) => Answered {
                 body,
+                is_problem: false,
                 unreadable: None,
             },
             Err(problem) => Answered {
                 body: problem.to_json().into(),
+                is_problem: true,
                 unreadable: is_unreadable(&problem).then_some(problem.detail),
             },
         }
@@ -251,8 +255,12 @@ fn is_unreadable(problem: &Problem) -> bool {
     matches!(problem.status, 400 | 413 | 422)
 }
 
-fn reply_properties(of: &Delivery) -> BasicProperties {
-    let properties = BasicProperties::default().with_content_type("application/json".into());
+fn reply_properties(of: &Delivery, answered: &Answered) -> BasicProperties {
+    let kind = match answered.is_problem {
+        false => "application/json",
+        true => "application/problem+json",
+    };
+    let properties = BasicProperties::default().with_content_type(kind.into());
     match of.properties.correlation_id().clone() {
         Some(id) => properties.with_correlation_id(id),
         None => properties,

@@ -1,5 +1,13 @@
 //! Where messages end that nobody can read: as they came, with the reason.
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
 use lapin::{
     BasicProperties, Channel,
     message::Delivery,
@@ -16,13 +24,52 @@ const HEADERS_BYTES_MAX: usize = 64 * 1024;
 /// The longest reason told, in bytes.
 const REASON_BYTES_MAX: usize = 1_000;
 
-/// Puts a message there. Whoever calls acknowledges it afterwards, over the same channel, so that the
-/// broker has taken the copy before it forgets the original.
-pub(super) async fn bury(
-    channel: &Channel,
-    delivery: &Delivery,
-    reason: &str,
-) -> Result<(), AmqpError> {
+/// The queue of dead letters, and how many this process has put there. Clones are the same one.
+#[derive(Clone, Debug)]
+pub(super) struct DeadLetters {
+    buried: Arc<AtomicU64>,
+    answer_timeout: Duration,
+}
+
+impl DeadLetters {
+    pub(super) fn new(answer_timeout: Duration) -> Self {
+        Self {
+            buried: Arc::default(),
+            answer_timeout,
+        }
+    }
+
+    pub(super) fn total(&self) -> u64 {
+        self.buried.load(Relaxed)
+    }
+
+    /// Puts a message there. Whoever calls acknowledges it afterwards, over the same channel, so that the
+    /// broker has taken the copy before it forgets the original.
+    pub(super) async fn bury(
+        &self,
+        channel: &Channel,
+        delivery: &Delivery,
+        reason: &str,
+    ) -> Result<(), AmqpError> {
+        // Whoever deleted the queue meanwhile gets it back.
+        names::declare_dead(channel, self.answer_timeout).await?;
+        publish(channel, delivery, reason).await?;
+        let total = self.buried.fetch_add(1, Relaxed) + 1;
+        // The 1st, 2nd, 4th, 8th, …: a sender of nothing else does not fill the log.
+        if total.is_power_of_two() {
+            tracing::warn!(
+                queue.name = delivery.routing_key.as_str(),
+                total,
+                "a message to \"{}\" is in queue \"{}\" now, with {total} in all: {reason}",
+                delivery.routing_key,
+                names::DEAD
+            );
+        }
+        Ok(())
+    }
+}
+
+async fn publish(channel: &Channel, delivery: &Delivery, reason: &str) -> Result<(), AmqpError> {
     let properties = with_headers(&delivery.properties, headers(delivery, reason));
     let options = BasicPublishOptions::default();
     let sent = channel.basic_publish(
@@ -32,13 +79,7 @@ pub(super) async fn bury(
         &delivery.data,
         properties,
     );
-    sent.await.map_err(AmqpError::at("musterd.dead"))?;
-    tracing::debug!(
-        queue.name = names::DEAD,
-        reason,
-        "a message can't be read: {reason}"
-    );
-    Ok(())
+    sent.await.map(drop).map_err(AmqpError::at("musterd.dead"))
 }
 
 /// What came, less what would route it once more, and with the reason.

@@ -1,6 +1,7 @@
 //! The connection to the broker: made while it is needed, watched, made anew, closed.
 
 mod owed;
+mod report;
 mod state;
 
 use std::{
@@ -22,11 +23,12 @@ use tokio_util::sync::CancellationToken;
 use self::owed::OwedSince;
 pub use self::{owed::Owed, state::State};
 use super::{
-    AmqpError, Session, Target, names,
+    AmqpError, Session, Target,
+    dead::DeadLetters,
+    names,
     session::{Connected, Kept},
 };
 use crate::{
-    api::BrokerReport,
     ports::Flagged,
     registry::Clock,
     transport::{AmqpConfig, Config},
@@ -63,6 +65,7 @@ struct Shared {
     /// Who is to be told when the broker refuses us before it ever took us.
     refused: Mutex<Option<oneshot::Sender<AmqpError>>>,
     kept: Kept,
+    dead_letters: DeadLetters,
 }
 
 /// Wants the connection for as long as it lives, whatever the flag says.
@@ -99,6 +102,7 @@ impl Link {
                 connections: AtomicU64::new(0),
                 refused: Mutex::new(None),
                 kept: Kept::default(),
+                dead_letters: DeadLetters::new(config.amqp.answer_timeout),
             }),
         }
     }
@@ -169,6 +173,11 @@ impl Link {
         Owed(owed)
     }
 
+    /// Where messages go that nobody can read.
+    pub(super) fn dead_letters(&self) -> &DeadLetters {
+        &self.shared.dead_letters
+    }
+
     /// How it speaks to the broker.
     pub fn config(&self) -> &AmqpConfig {
         &self.shared.config
@@ -183,35 +192,6 @@ impl Link {
         let silent = since.elapsed();
         // Between two pings it is silent, and nothing is wrong.
         (silent > 3 * self.shared.config.ping).then_some(silent)
-    }
-
-    /// How it fares.
-    pub fn report(&self) -> BrokerReport {
-        let (state, since, error) = match &*self.shared.state.borrow() {
-            State::Off { since } => ("off", *since, None),
-            State::Away { error, since } => ("away", *since, Some(error.to_string())),
-            State::Up { connected, since } => {
-                let blocked = connected.sending.status().blocked();
-                (
-                    "up",
-                    *since,
-                    blocked.then(|| AmqpError::Blocked.to_string()),
-                )
-            }
-        };
-        BrokerReport {
-            kind: if self.shared.target.is_embedded() {
-                "embedded"
-            } else {
-                "external"
-            },
-            url: self.shared.target.shown(),
-            state,
-            silent: self.silent(),
-            since,
-            error,
-            connections: self.shared.connections.load(Ordering::Relaxed),
-        }
     }
 
     /// Keeps the connection while the flag or somebody else needs it, until told to stop; then waits

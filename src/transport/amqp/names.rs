@@ -77,14 +77,7 @@ pub(super) async fn declare(channel: &lapin::Channel, within: Duration) -> Resul
         FieldTable::default(),
     );
     AmqpError::within("exchange \"musterd\"", within, declared).await?;
-    // What nobody reads must not fill the broker.
-    let mut bounded = FieldTable::default();
-    bounded.insert("x-max-length".into(), AMQPValue::LongInt(DEAD_MESSAGES_MAX));
-    bounded.insert(
-        "x-max-length-bytes".into(),
-        AMQPValue::LongInt(DEAD_BYTES_MAX),
-    );
-    queue(channel, DEAD, bounded, within).await?;
+    declare_dead(channel, within).await?;
     for name in COMMANDS.into_iter().chain([CHECK_REQUEST, VERDICT]) {
         queue(channel, name, FieldTable::default(), within).await?;
         let bound = channel.queue_bind(
@@ -97,6 +90,20 @@ pub(super) async fn declare(channel: &lapin::Channel, within: Duration) -> Resul
         AmqpError::within(name, within, bound).await?;
     }
     Ok(())
+}
+
+/// Declares the queue of what nobody can read. What nobody reads must not fill the broker.
+pub(super) async fn declare_dead(
+    channel: &lapin::Channel,
+    within: Duration,
+) -> Result<(), AmqpError> {
+    let mut bounded = FieldTable::default();
+    bounded.insert("x-max-length".into(), AMQPValue::LongInt(DEAD_MESSAGES_MAX));
+    bounded.insert(
+        "x-max-length-bytes".into(),
+        AMQPValue::LongInt(DEAD_BYTES_MAX),
+    );
+    queue(channel, DEAD, bounded, within).await
 }
 
 async fn queue(

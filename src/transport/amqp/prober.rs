@@ -14,7 +14,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     AmqpError, Link,
     consumer::{Consuming, Taker},
-    dead, names,
+    dead::DeadLetters,
+    names,
 };
 use crate::{
     api::{CheckRequest, CheckVerdict},
@@ -65,6 +66,7 @@ impl Prober {
     /// Works until told to stop; then probes under way are still answered, for as long as they may take.
     pub async fn run(self, stop: CancellationToken) {
         let Self { setup, requests } = self;
+        let dead_letters = setup.link.dead_letters().clone();
         let consuming = Consuming {
             link: setup.link,
             queue: names::CHECK_REQUEST,
@@ -76,6 +78,7 @@ impl Prober {
             probing: setup.probing,
             clock: setup.clock,
             probes_max: setup.probes_max,
+            dead_letters,
             drain: setup.drain,
             requests,
             under_way: TaskTracker::new(),
@@ -92,6 +95,7 @@ struct Answering {
     probes_max: u16,
     drain: Duration,
     requests: IntCounterVec,
+    dead_letters: DeadLetters,
     under_way: TaskTracker,
     over: CancellationToken,
 }
@@ -113,7 +117,9 @@ impl Taker for Answering {
         for delivery in deliveries {
             match CheckRequest::read(&delivery.data) {
                 Err(problem) => {
-                    dead::bury(channel, &delivery, &problem.detail).await?;
+                    self.dead_letters
+                        .bury(channel, &delivery, &problem.detail)
+                        .await?;
                     self.count("unreadable");
                     ack(&delivery).await?;
                 }

@@ -70,6 +70,7 @@ impl Stage {
                 since: Timestamp(0),
                 error: None,
                 connections: 1,
+                dead_letters: 0,
             },
             direct: true,
         };
