@@ -281,6 +281,26 @@ fn every_fault_of_the_configuration_is_told_and_the_code_is_2() {
 }
 
 #[test]
+fn what_the_broker_would_refuse_is_found_without_starting_it() {
+    for (key, value, told) in [
+        ("broker.tls.listen", "127.0.0.1:0", "broker.tls.certificate"),
+        ("broker.limits.connections", "1", "at least 4"),
+        ("broker.users.bob.permissions./.configure", "[", "bob"),
+        (
+            "broker.listen",
+            "no.such.host.invalid:5672",
+            "broker.listen",
+        ),
+    ] {
+        let set = format!("{key}={value}");
+        let output = musterd(&["check-config", "--set", &set]).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{set}: {said}");
+        assert!(said.contains(told), "{set}: {said}");
+    }
+}
+
+#[test]
 fn a_port_that_is_taken_is_named_and_the_code_is_1() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
@@ -289,10 +309,8 @@ fn a_port_that_is_taken_is_named_and_the_code_is_1() {
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
     let told = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        told.contains(&address.to_string()) && told.contains("in use"),
-        "{told}"
-    );
+    assert!(told.contains(&address.to_string()), "{told}");
+    assert_eq!(told.matches("in use").count(), 1, "{told}");
 }
 
 #[tokio::test]

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::{
@@ -158,6 +160,25 @@ fn names_are_unique_and_checks_few() {
             .len(),
         16
     );
+}
+
+#[test]
+fn what_is_not_followed_to_the_letter_is_told() {
+    let defaults = Defaults {
+        interval_min: Duration::from_secs(1),
+        timeout_max: Duration::from_secs(30),
+        ..Defaults::default()
+    };
+    let body = json!({
+        "service_id": "a-1", "service_name": "a", "host": "::1", "port": 8080,
+        "checks": [{"type": "tcp", "interval": "200ms"}, {"type": "tcp", "timeout": "60s"}, {"type": "tcp"}],
+    });
+    let parsed = api::registration(body.to_string().as_bytes(), &defaults).unwrap();
+    let expected = [
+        "\"checks[0].interval\" is below health.interval_min: it is probed every 1s",
+        "\"checks[1].timeout\" is above health.timeout_max: a probe may take 30s",
+    ];
+    assert_eq!(parsed.warnings, expected);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::{
     api::{
         BrokerReport, ChannelReport, Comparison, MigrationAction, MigrationDraft, TransportReport,
     },
-    migration::{Config, NoticeRing},
+    migration::{Config, GuardSetting, NoticeRing},
     model::{Channel, EventKind, Mode, Modes, Timestamp},
     ports::{
         Boxed, CanaryWatch, CanaryWay, FlagError, Flagged, Migrations, Notices, Stumble, Transports,
@@ -181,6 +181,59 @@ async fn during(stage: &Stage, test: impl Future<Output = ()>) {
         test.await;
         stop.cancel();
     });
+}
+
+/// A canary whose registration fails, later than anything else happens.
+#[derive(Debug)]
+struct Late;
+
+impl CanaryWay for Late {
+    fn watch(&self) -> Result<Box<dyn CanaryWatch>, Stumble> {
+        Ok(Box::new(Seen(0)))
+    }
+
+    fn register(&self) -> Boxed<'_, Result<(), Stumble>> {
+        Box::pin(async {
+            sleep(Duration::from_secs(1)).await;
+            Err("nobody answers".to_owned())
+        })
+    }
+
+    fn probe(&self) -> Boxed<'_, Result<(), Stumble>> {
+        passed()
+    }
+
+    fn discover(&self) -> Boxed<'_, Result<(), Stumble>> {
+        passed()
+    }
+
+    fn deregister(&self) -> Boxed<'_, Result<(), Stumble>> {
+        passed()
+    }
+
+    fn clean(&self) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_of_the_canary_that_the_flag_cut_in_two_does_not_count() {
+    let config = Config {
+        guard: GuardSetting::Always,
+        ..Config::default()
+    };
+    for (turned, runs) in [(false, 1), (true, 0)] {
+        let stage = stage_with(Modes::all(Mode::Dual), config.clone(), Arc::new(Late));
+        during(&stage, async {
+            sleep(Duration::from_millis(500)).await;
+            if turned {
+                let modes = Modes::all(Mode::Queue);
+                stage.flag.set(modes, None).await.unwrap();
+            }
+            sleep(Duration::from_secs(1)).await;
+        })
+        .await;
+        let canary = stage.migration.report().canary;
+        assert_eq!((canary.runs, canary.failures), (runs, runs), "{turned}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use futures_util::StreamExt;
 use lapin::{
     BasicProperties, Channel, Consumer,
-    options::{BasicConsumeOptions, BasicGetOptions, BasicPublishOptions},
+    options::{BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, QueueDeleteOptions},
     types::{AMQPValue, FieldTable, LongString},
 };
 use serde_json::{Value, json};
@@ -50,7 +50,14 @@ impl Caller {
         let answer = answer.expect("an answer in time").unwrap().unwrap();
         let answered = answer.properties.correlation_id().as_ref().unwrap();
         assert_eq!(answered.as_str(), id);
-        serde_json::from_slice(&answer.data).unwrap()
+        let body: Value = serde_json::from_slice(&answer.data).unwrap();
+        let expected = match body["status"].is_u64() {
+            true => "application/problem+json",
+            false => "application/json",
+        };
+        let kind = answer.properties.content_type().as_ref().unwrap();
+        assert_eq!(kind.as_str(), expected, "{body}");
+        body
     }
 
     async fn publish(&self, exchange: &str, key: &str, body: &[u8], properties: BasicProperties) {
@@ -155,6 +162,28 @@ async fn what_nobody_can_read_is_buried_with_the_reason() {
     let body = registration("web", 1).to_string();
     let answer = caller.ask("", "service.register", body.as_bytes()).await;
     assert_eq!(answer["service_id"], "web-1");
+    let report = stage.transport().await;
+    assert_eq!(report["broker"]["dead_letters"], 3, "{report}");
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_queue_of_dead_letters_comes_back_with_the_next_one() {
+    let stage = Stage::start(&[]).await;
+    stage.until_sent().await;
+    let mut caller = Caller::new(&stage).await;
+    let options = QueueDeleteOptions::default();
+    let deleted = caller.channel.queue_delete("musterd.dead".into(), options);
+    deleted.await.unwrap();
+    let answer = caller.ask("", "service.register", b"{no json").await;
+    assert_eq!(answer["status"], 422, "{answer}");
+    let options = BasicGetOptions { no_ack: true };
+    let got = caller.channel.basic_get("musterd.dead".into(), options);
+    let message = got
+        .await
+        .unwrap()
+        .expect("the message that nobody can read");
+    assert_eq!(message.delivery.data, b"{no json");
     stage.stop().await;
 }
 
