@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{
     app::{self, App, AppError, Logs},
-    config::{Config, Sources, cores},
+    config::{self, Config, Sources, cores},
 };
 
 /// Exit code: a room failed or was overdue, or the daemon could not start.
@@ -97,7 +97,17 @@ pub fn run() -> ExitCode {
     }
 }
 
+fn deepen_stacks(config: &Config) {
+    if config.transport.amqp_url.is_empty() {
+        return;
+    }
+    if let Err(error) = config::deepen_stacks() {
+        complain(&format!("the stacks of threads stay small: {error}"));
+    }
+}
+
 fn serve(sources: &Sources, config: Config) -> ExitCode {
+    deepen_stacks(&config);
     let (threads, cores) = (config.threads, cores());
     let http = (!config.http.listen.is_empty()).then(|| threads.http(cores));
     let others = threads.other(cores, http.unwrap_or(0));

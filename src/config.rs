@@ -2,6 +2,7 @@
 //! Every fault is reported at once, by its key.
 
 mod load;
+mod stacks;
 mod threads;
 mod words;
 
@@ -11,6 +12,7 @@ use serde::Deserialize;
 
 pub use self::{
     load::{ConfigError, Fault, Sources},
+    stacks::deepen_stacks,
     threads::{Threads, cores},
 };
 use crate::{broker, health, http, migration, outbound, registry, telemetry, transport};

@@ -145,8 +145,9 @@ impl Limits {
             ("shutdown", self.shutdown),
         ];
         let times = times.into_iter().map(|(key, value)| {
-            let told = "must be at least 10ms".to_owned();
-            (key, value < Duration::from_millis(10), told)
+            let told = "must be between 10ms and 1day".to_owned();
+            let fits = Duration::from_millis(10)..=Duration::from_secs(24 * 3600);
+            (key, !fits.contains(&value), told)
         });
         let all = counts.chain(sizes).chain(times);
         all.filter(|(_, faulty, _)| *faulty)

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{MISCONFIGURED, complain, run_logged};
+use super::{MISCONFIGURED, complain, deepen_stacks, run_logged};
 use crate::{
     app,
     config::{Config, cores},
@@ -29,6 +29,7 @@ pub(super) fn run(arguments: Arguments, mut config: Config) -> ExitCode {
         complain("which broker? say --amqp-url, or set transport.amqp_url");
         return ExitCode::from(MISCONFIGURED);
     }
+    deepen_stacks(&config);
     let threads = config.threads.other(cores(), 0);
     run_logged(config, threads, async |config, _logs, signals| {
         let stopped = signals.wait_for_stop(|| tracing::info!("a prober has nothing to reload"));

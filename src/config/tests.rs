@@ -185,7 +185,11 @@ fn a_broker_that_could_not_work_is_told_by_key() {
             "1",
             "is 1 B, it must be at least 4.0 KiB",
         ),
-        ("broker.limits.handshake", "0s", "must be at least 10ms"),
+        (
+            "broker.limits.handshake",
+            "0s",
+            "must be between 10ms and 1day",
+        ),
         (
             "broker.vhosts",
             "",

@@ -27,6 +27,8 @@ use crate::broker::{
 
 /// How many frames are carried out before others have the vhost.
 const FRAMES_MAX: usize = 256;
+/// So many bytes are read of a client for whose answers there is no room.
+const AHEAD_MAX: usize = 64 * 1024;
 /// How often the outbox is looked at meanwhile.
 const OUTBOX_EVERY: usize = 32;
 /// How often a connection without heartbeats looks after itself.
@@ -201,7 +203,12 @@ impl Connection {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
             if self.session.phase() == Phase::Closed && flush == Flush::Done {
-                return Ok(());
+                if self.wire.peer.is_flushed() {
+                    return Ok(());
+                }
+                // Another task is writing, and may have looked at the outbox before the last was put there.
+                tokio::task::yield_now().await;
+                continue;
             }
             if self.wire.peer.resume.load(Relaxed) {
                 // This flush, or that of another task, has made room for deliveries.
@@ -209,11 +216,12 @@ impl Connection {
                 continue;
             }
             let has_room = self.has_room();
-            if self.more || !exhausted && has_room {
+            if !exhausted && has_room {
                 tokio::task::yield_now().await;
                 continue;
             }
-            let room = has_room && !self.blocked;
+            // Also of a client that does not read: its signs of life are among what it sends.
+            let room = !self.blocked && (has_room || self.wire.frames.buffered() < AHEAD_MAX);
             let (blocked, closing_until) = (self.blocked, self.closing_until);
             tokio::select! {
                 read = self.wire.reader.read(self.wire.frames.input()), if room => {
@@ -228,6 +236,8 @@ impl Connection {
                     written?;
                 }
                 () = self.wire.peer.wake.notified() => self.kicked(),
+                // What others have left to deliver does not keep this client from being heard.
+                () = tokio::task::yield_now(), if self.more => {}
                 _ = ticker.tick() => self.tick()?,
                 () = tokio::time::sleep(BLOCKED_TICK), if blocked => self.unblock(),
                 () = sleep_until(closing_until), if closing_until.is_some() => return Ok(()),

@@ -25,6 +25,10 @@ use crate::broker::{
     },
 };
 
+/// So much larger than the frame it came in a message's header can become on its way: by the stamp, the name
+/// of a requester, and the queues it died in. The program that embeds the broker must be able to read it.
+const GROWTH_MAX: u32 = 64 * 1024;
+
 /// The version of RabbitMQ whose dialect is spoken.
 const DIALECT: &str = "3.10.8";
 /// How long a client that failed to log in has before the socket is closed.
@@ -84,7 +88,11 @@ pub(super) async fn shake(
             return Err(Ended::Refused(told));
         }
     };
-    let (channel_max, frame_max, heartbeat_s) = tune(shared, wire).await?;
+    let room = match user.name() == shared.internal.user {
+        true => GROWTH_MAX,
+        false => 0,
+    };
+    let (channel_max, frame_max, heartbeat_s) = tune(shared, room, wire).await?;
     let open = match next_method(wire).await? {
         Method::ConnectionOpen(open) => open,
         other => return refuse(wire, unexpected(&other)).await,
@@ -222,11 +230,12 @@ fn start(from: &Client) -> connection::Start {
     }
 }
 
-async fn tune(shared: &Shared, wire: &mut Wire) -> Result<(u16, u32, u16), Ended> {
+/// `room` is what the client's frames may have beyond those of others.
+async fn tune(shared: &Shared, room: u32, wire: &mut Wire) -> Result<(u16, u32, u16), Ended> {
     let limits = &shared.config.limits;
     let ours = connection::Tune {
         channel_max: limits.channels_per_connection,
-        frame_max: limits.frame_max(),
+        frame_max: limits.frame_max().saturating_add(room),
         heartbeat: shared.config.heartbeat_s(),
     };
     wire.send(&ours).await?;

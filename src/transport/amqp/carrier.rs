@@ -237,7 +237,7 @@ impl Carrier {
         }
     }
 
-    /// Sends a message that goes nowhere; a broker that takes nothing does not confirm it.
+    /// Sends a message that is for nobody; a broker that takes nothing does not confirm it.
     async fn try_out(&self, session: &Session) -> Result<(), AmqpError> {
         let channel = session.channel().await?;
         let confirms = channel.confirm_select(ConfirmSelectOptions::default());
@@ -246,8 +246,10 @@ impl Carrier {
             names::EXCHANGE.into(),
             names::TRIAL_KEY.into(),
             BasicPublishOptions::default(),
-            &[],
-            BasicProperties::default(),
+            b"{}",
+            BasicProperties::default()
+                .with_content_type("application/json".into())
+                .with_type(names::TRIAL_KEY.into()),
         );
         let sent = sent.await.map_err(AmqpError::at("publishing"))?;
         sent.await.map_err(AmqpError::at("publishing"))?;
@@ -325,8 +327,9 @@ impl Carrier {
             };
             tokio::select! {
                 _ = all => (),
-                () = over => tracing::warn!("not all events left for the broker within transport.drain"),
+                () = over => (),
             }
+            self.tell_of_left();
             last.cancel();
         };
         // Boxed each: as one they are 50 KB, which would be moved over the stacks of all workers and
@@ -336,6 +339,22 @@ impl Carrier {
             Box::pin(inner.tail.clone().run(inner.listener(), last.clone())),
             Box::pin(inner.link.clone().run(inner.flag.follow(), last.clone())),
         );
+    }
+}
+
+impl Carrier {
+    /// What the broker's subscribers will never be told: the log ends with the daemon.
+    fn tell_of_left(&self) {
+        let channels = self.channels();
+        let events = channels
+            .iter()
+            .find(|channel| channel.channel == Channel::Events && channel.mode.uses_broker());
+        if let Some(left) = events.and_then(|events| events.lag).filter(|lag| *lag > 0) {
+            tracing::warn!(
+                left,
+                "{left} events did not leave for the broker: its subscribers miss them"
+            );
+        }
     }
 }
 

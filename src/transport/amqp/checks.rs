@@ -153,8 +153,10 @@ impl Sending {
                     if n == 0 {
                         return;
                     }
-                    self.send(&letters).await;
-                    letters.clear();
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        () = self.send(&letters) => letters.clear(),
+                    }
                 }
             }
         }

@@ -85,6 +85,7 @@ impl Consuming {
                 session = self.link.until_up() => session,
             };
             let ended = self.consume(&session, &taker, &stop).await;
+            let gone = session.gone().clone();
             drop(session);
             if let Err(error) = ended {
                 tracing::warn!(
@@ -96,6 +97,8 @@ impl Consuming {
                 let pause = sleep(self.link.config().backoff_max);
                 tokio::select! {
                     () = stop.cancelled() => return,
+                    // It was not the queue's fault: the next connection is used at once.
+                    () = gone.cancelled() => (),
                     () = pause => (),
                 }
             }
@@ -163,6 +166,10 @@ impl Consuming {
         };
         tokio::select! {
             () = session.gone().cancelled() => Ok(()),
+            () = session.overdue(stop, self.link.drain() + LEAVE_MAX) => {
+                taker.cut_off();
+                Ok(())
+            }
             ended = taken => {
                 if ended.is_err() {
                     taker.cut_off();

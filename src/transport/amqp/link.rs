@@ -7,7 +7,7 @@ mod state;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -66,6 +66,8 @@ struct Shared {
     refused: Mutex<Option<oneshot::Sender<AmqpError>>>,
     kept: Kept,
     dead_letters: DeadLetters,
+    /// Whether it was told that the broker is away, since it was there last.
+    told_away: AtomicBool,
 }
 
 /// Wants the connection for as long as it lives, whatever the flag says.
@@ -103,6 +105,7 @@ impl Link {
                 refused: Mutex::new(None),
                 kept: Kept::default(),
                 dead_letters: DeadLetters::new(config.amqp.answer_timeout),
+                told_away: AtomicBool::new(false),
             }),
         }
     }
@@ -176,6 +179,11 @@ impl Link {
     /// Where messages go that nobody can read.
     pub(super) fn dead_letters(&self) -> &DeadLetters {
         &self.shared.dead_letters
+    }
+
+    /// How long its users may drain what they have taken.
+    pub(super) fn drain(&self) -> Duration {
+        self.shared.drain
     }
 
     /// How it speaks to the broker.
@@ -271,6 +279,7 @@ impl Link {
         let shared = &self.shared;
         let since = shared.clock.now().wall;
         shared.hear();
+        shared.told_away.store(false, Ordering::Relaxed);
         drop(shared.refused.lock().take());
         // What the last connection left unanswered is sent again, and counts from then.
         shared.forgive();
@@ -291,12 +300,16 @@ impl Link {
         let again = match end {
             End::Lost(_) => {
                 connected.gone.cancel();
+                // Perhaps one of the two still stands.
+                let closed = timeout(LEAVE_SILENT_MAX, connected.close()).await;
+                tracing::debug!(?closed, "the connection to the broker was lost");
                 return end;
             }
             End::Stopping => false,
             End::NotNeeded => true,
         };
-        let silent = self.silent().is_some();
+        // One that takes nothing more answers nothing to those it does not read.
+        let silent = self.silent().is_some() || connected.is_blocked();
         let drained = async {
             if silent {
                 return sleep(LEAVE_SILENT_MAX).await;
@@ -306,8 +319,13 @@ impl Link {
                 sleep(AGAIN_MIN).await;
                 until_needed(flag, wants).await;
             };
+            let max = if again {
+                LEAVE_MAX + shared.drain
+            } else {
+                LEAVE_MAX
+            };
             tokio::select! {
-                () = sleep(LEAVE_MAX + shared.drain) => (),
+                () = sleep(max) => (),
                 () = needed, if again => (),
             }
         };
@@ -408,6 +426,19 @@ impl Shared {
     }
 
     /// Told of once, not at each attempt.
+    fn tell_away(&self, error: &AmqpError) {
+        let url = self.target.shown();
+        if self.told_away.swap(true, Ordering::Relaxed) {
+            tracing::debug!(broker.url = url, %error, "the broker at {url} still can't be used: {error}");
+        } else {
+            tracing::warn!(
+                broker.url = url,
+                %error,
+                "the broker at {url} can't be used: {error}; tried again and again from now on"
+            );
+        }
+    }
+
     fn away(&self, error: AmqpError) {
         let error = Arc::new(error);
         let now = self.clock.now().wall;
@@ -415,12 +446,7 @@ impl Shared {
             let since = match state {
                 State::Away { since, .. } => *since,
                 State::Off { .. } | State::Up { .. } => {
-                    let url = self.target.shown();
-                    tracing::warn!(
-                        broker.url = url,
-                        %error,
-                        "the broker at {url} can't be used: {error}; tried again and again from now on"
-                    );
+                    self.tell_away(&error);
                     now
                 }
             };

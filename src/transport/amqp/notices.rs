@@ -1,7 +1,7 @@
 //! Notices out: what watchers are told besides changes, under its own name. Those that come while there
 //! is no connection leave when there is one again, as far as they are still kept.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use lapin::{
     BasicProperties, Channel,
@@ -12,6 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{AmqpError, Link, Session, names};
 use crate::ports::{NoticeEntry, Notices};
+
+/// How long notices may take at the end of the connection or of the daemon.
+const LEAVE_MAX: Duration = Duration::from_secs(2);
 
 /// Passes notices on until told to stop.
 pub(super) async fn run(link: Link, notices: Arc<dyn Notices>, stop: CancellationToken) {
@@ -25,12 +28,18 @@ pub(super) async fn run(link: Link, notices: Arc<dyn Notices>, stop: Cancellatio
                 session = link.until_up() => session,
             };
             let passed = tokio::select! {
+                () = session.overdue(&stop, LEAVE_MAX) => return,
                 () = session.gone().cancelled() => Ok(()),
+                () = session.overdue(session.leaving(), LEAVE_MAX) => Ok(()),
                 passed = pass(&link, &session, &*notices, &mut seen) => passed,
             };
+            drop(session);
             if let Err(error) = passed {
                 tracing::debug!(%error, "notices wait: {error}");
-                sleep(link.config().backoff_max).await;
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = sleep(link.config().backoff_max) => (),
+                }
             }
             continue;
         }

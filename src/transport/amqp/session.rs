@@ -16,6 +16,9 @@ use super::AmqpError;
 /// How long a channel is kept that nobody uses any more.
 const KEPT: Duration = Duration::from_secs(60);
 
+/// How long users of the connection may take to end while the broker takes nothing from us.
+const BLOCKED_MAX: Duration = Duration::from_secs(1);
+
 /// A channel that messages come by; closed when it is dropped.
 ///
 /// The library lets go of such a channel under a lock that its own reader waits for, and if nobody else
@@ -98,6 +101,11 @@ impl Connected {
         (!self.leaving.is_cancelled() && !self.gone.is_cancelled()).then_some(session)
     }
 
+    /// Whether the broker takes nothing of what comes by one of them.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.sending.status().blocked() || self.consuming.status().blocked()
+    }
+
     /// Closes both, also when one of them ends otherwise.
     pub(super) async fn close(&self) -> lapin::Result<()> {
         let (sending, consuming) = tokio::join!(close(&self.sending), close(&self.consuming));
@@ -173,6 +181,17 @@ impl Session {
     /// Whether the broker takes nothing from those who send.
     pub(super) fn is_blocked(&self) -> bool {
         self.connected.sending.status().blocked()
+    }
+
+    /// Returns when whoever uses the connection has had `max` after `stop`, or little where the broker takes
+    /// nothing anyway.
+    pub(super) async fn overdue(&self, stop: &CancellationToken, max: Duration) {
+        stop.cancelled().await;
+        let max = match self.connected.is_blocked() {
+            true => max.min(BLOCKED_MAX),
+            false => max,
+        };
+        tokio::time::sleep(max).await;
     }
 
     /// Cancelled when the connection is lost: nothing is answered any more.

@@ -64,6 +64,8 @@ impl Target {
         uri.authority.userinfo.username = user;
         uri.authority.userinfo.password = password;
         vhost.clone_into(&mut uri.vhost);
+        // Whatever it proposes, which is more than to others.
+        uri.query.frame_max = Some(0);
         Self {
             uri: tuned(uri),
             ca_pem: None,

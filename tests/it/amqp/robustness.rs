@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::client::{Client, Login};
 use super::codec::{Frame, METHOD, frames};
 use super::target::{Kind, target};
+use crate::daemon::Daemon;
 
 fn unique(word: &str) -> String {
     format!("r-{:08x}-{word}", fastrand::u32(..))
@@ -421,4 +422,59 @@ fn connections_that_come_and_go() {
     });
     assert!(count > 100, "only {count} connections in 5 s");
     still_serves();
+}
+
+/// Tables within tables, as deep as one frame can hold them: a broker that passes them on must not end a daemon.
+#[test]
+fn tables_as_deep_as_a_frame_do_not_end_a_daemon() {
+    let target = target();
+    let url = format!(
+        "transport.amqp_url=amqp://guest:guest@{}/second",
+        target.addr
+    );
+    let daemon = Daemon::start(&["--set", "broker.listen=", "--set", &url]);
+    daemon.logged(|line| {
+        line["message"]
+            .as_str()
+            .is_some_and(|told| told.starts_with("connected"))
+    });
+    let login = Login {
+        vhost: "second".to_owned(),
+        ..Login::default()
+    };
+    let mut client = Client::open(target.addr, &login);
+    client.call(1, "channel.open");
+    let look = "queue.declare queue=service.discover passive";
+    let quiet = "queue.declare-ok queue=service.discover message-count=0 consumer-count=1";
+    until(&mut client, look, quiet);
+    client.send_frame(1, 1, b"\0\x3c\0\x28\0\0\0\x10service.discover\0");
+    let mut table = Vec::new();
+    for level in (0..18_000_u32).rev() {
+        table.extend_from_slice(b"\0F");
+        table.extend_from_slice(&(level * 6).to_be_bytes());
+    }
+    let mut header = b"\0\x3c\0\0\0\0\0\0\0\0\0\x02\x20\0".to_vec();
+    header.extend_from_slice(&u32::try_from(table.len()).unwrap().to_be_bytes());
+    header.extend_from_slice(&table);
+    client.send_frame(2, 1, &header);
+    client.send_frame(3, 1, b"{}");
+    // One broker takes it and the daemon does, another closes the connection.
+    let mut other = Client::open(target.addr, &login);
+    other.call(1, "channel.open");
+    std::thread::sleep(Duration::from_millis(300));
+    until(&mut other, look, quiet);
+    daemon.stop();
+    assert_eq!(daemon.exit_code(), 0);
+}
+
+fn until(client: &mut Client, ask: &str, wanted: &str) {
+    let begun = Instant::now();
+    loop {
+        let answer = client.call(1, ask);
+        if answer == wanted {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "{answer}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }

@@ -187,6 +187,31 @@ async fn a_deleted_queue_of_dead_letters_comes_back_with_the_next_one() {
     stage.stop().await;
 }
 
+/// The broker's stamp makes them larger than the frame they came in.
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_that_fill_a_frame_to_the_last_octet_harm_nobody() {
+    let stage = Stage::start(&[]).await;
+    stage.until_sent().await;
+    let mut caller = Caller::new(&stage).await;
+    let mut headers = FieldTable::default();
+    // What else is in the frame: its head and end, what a content header begins with, the table's length, the
+    // name and the length of its one value.
+    let left = 131_072 - 8 - 14 - 4 - 7;
+    let long = AMQPValue::LongString(LongString::from("x".repeat(left)));
+    headers.insert("x".into(), long);
+    let properties = BasicProperties::default().with_headers(headers);
+    caller
+        .publish("musterd", "service.discover", b"{}", properties)
+        .await;
+    let body = registration("web", 1).to_string();
+    let answer = caller.ask("", "service.register", body.as_bytes()).await;
+    assert_eq!(answer["service_id"], "web-1");
+    let buried = |report: &Value| report["broker"]["dead_letters"] == 1;
+    let report = stage.until("it is buried", buried).await;
+    assert_eq!(report["broker"]["connections"], 1, "{report}");
+    stage.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn headers_as_large_as_a_frame_harm_nobody() {
     let stage = Stage::start(&[]).await;
