@@ -7,7 +7,7 @@ use crate::broker::{
     channel::{Channel, ChannelId, Consumer, ConsumerId, Held},
     exception::Exception,
     peer::Peer,
-    queue::{ConnectionId, arguments::QueueKind},
+    queue::{ConnectionId, arguments::QueueKind, rotation::Place},
     wire::{MethodId, ShortStr, Table, method::basic},
 };
 
@@ -126,6 +126,7 @@ impl Vhost {
             no_ack: spec.no_ack,
             exclusive: spec.exclusive,
             priority,
+            place: Place::default(),
             prefetch: channel.prefetch_new,
             inflight: 0,
             parked: false,
@@ -135,8 +136,10 @@ impl Vhost {
         if let Some(channel) = self.channels.get_mut(channel_id) {
             channel.consumers.insert(tag.clone(), id);
         }
-        if let Some(queue) = self.queues.get_mut(queue_id) {
-            queue.rotation.add(id, priority, spec.exclusive);
+        if let (Some(queue), Some(consumer)) =
+            (self.queues.get_mut(queue_id), self.consumers.get_mut(id))
+        {
+            consumer.place = queue.rotation.add(id, priority, spec.exclusive);
         }
         if !nowait {
             self.send(
@@ -176,7 +179,7 @@ impl Vhost {
         let Some(queue) = self.queues.get_mut(consumer.queue) else {
             return;
         };
-        let successor = queue.rotation.remove(id);
+        let successor = queue.rotation.remove(consumer.place);
         if queue.rotation.is_empty() {
             queue.unused_since = now.ms;
             if queue.auto_delete {
