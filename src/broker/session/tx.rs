@@ -8,7 +8,7 @@ use crate::broker::{
     memory::{Account, Charge, Memory},
     message::Draft,
     vhost::{Settle, SettleError},
-    wire::method::modes,
+    wire::{ShortStr, method::modes},
 };
 
 /// What an open transaction holds back.
@@ -28,9 +28,12 @@ impl Transaction {
         bytes_max: usize,
         memory: &Arc<Memory>,
     ) -> Result<(), Exception> {
-        // What the message costs beyond its body.
+        // What the message costs beyond its bytes.
         const OVERHEAD: usize = 512;
-        let bytes = OVERHEAD + draft.body.len();
+        let keys = draft.extra_keys.iter();
+        let keys: usize = keys.map(|key| size_of::<ShortStr>() + key.len()).sum();
+        let properties = draft.properties.as_bytes().len();
+        let bytes = OVERHEAD + draft.body.len() + properties + keys;
         if self.charge.bytes() + bytes > bytes_max {
             return Err(Exception::precondition(format!(
                 "the transaction holds more than {bytes_max} bytes"

@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 
-use super::fixture::{Client, World, name, table};
+use super::fixture::{Client, World, name, table, text};
 use crate::broker::wire::{
     Method, Properties,
     content::put_content,
@@ -133,4 +133,53 @@ fn a_transaction_is_bounded() {
     assert!(client.sent().is_empty());
     client.publish(&mut world, "q", &body);
     assert!(matches!(client.sent()[0].method, Method::ChannelClose(_)));
+}
+
+/// Properties with headers of this many bytes and a few.
+fn with_headers_of(length: usize) -> Properties {
+    let value = "h".repeat(length);
+    Properties::NONE.with_headers(&table(&[("h", text(&value))]))
+}
+
+#[test]
+fn headers_in_a_transaction_count() {
+    let mut world = World::new();
+    let mut client = world.client(1);
+    client.declare(&mut world, "q", table(&[]));
+    select(&mut world, &mut client, &modes::TxSelect {});
+    let properties = with_headers_of(100_000);
+    for count in 1..=10 {
+        client.publish_with(&mut world, ("", "q"), &properties, "");
+        assert!(world.memory.used() > count * 100_000, "after {count}");
+    }
+    assert!(client.sent().is_empty());
+    client.publish_with(&mut world, ("", "q"), &properties, "");
+    let Method::ChannelClose(close) = client.sent().remove(0).method else {
+        panic!("the limit is 1 MiB");
+    };
+    assert_eq!(close.reply_code, 406);
+    assert_eq!(world.memory.used(), 0);
+}
+
+#[test]
+fn headers_without_their_body_count() {
+    let mut world = World::new();
+    let mut client = world.client(1);
+    client.declare(&mut world, "q", table(&[]));
+    let publish = basic::Publish {
+        routing_key: name("q"),
+        ..Default::default()
+    };
+    let mut out = BytesMut::new();
+    publish.put(&mut out, 1);
+    put_content(&mut out, 1, &with_headers_of(100_000), b"xyz", 131_072);
+    let body = out.split_off(out.len() - 11);
+    client.send_bytes(&mut world, &out);
+    let used = world.memory.used();
+    assert!((100_000..101_000).contains(&used), "{used}");
+    client.send_bytes(&mut world, &body[..5]);
+    assert_eq!(world.memory.used(), used, "they count once");
+    client.send_bytes(&mut world, &body[5..]);
+    assert_eq!(client.drain(&mut world, "q"), ["xyz"]);
+    assert_eq!(world.memory.used(), 0);
 }
