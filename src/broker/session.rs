@@ -359,14 +359,17 @@ impl Session {
         Ok(())
     }
 
+    /// We have sent `connection.close`: the client's own close ends it as well as its answer does.
     fn on_frame_while_closing(&mut self, frame: &Frame<'_>) {
-        if frame.kind != FrameKind::Method || frame.channel != 0 {
+        let awaited = self.phase == Phase::Closing;
+        if !awaited || frame.kind != FrameKind::Method || frame.channel != 0 {
             return;
         }
         match Method::decode(frame.payload) {
             Ok(Method::ConnectionCloseOk(_)) => self.phase = Phase::Closed,
             Ok(Method::ConnectionClose(_)) => {
                 self.answer(0, &connection::CloseOk {});
+                self.phase = Phase::Closed;
             }
             _ => {}
         }

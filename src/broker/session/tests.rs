@@ -1,3 +1,4 @@
+mod closing;
 mod confirms;
 mod deaths;
 mod delivery;
