@@ -224,6 +224,7 @@ impl Vhost {
             return 0;
         };
         self.queue_names.remove(queue.name.as_bytes());
+        self.timers.remove(&(queue.timer_at, id));
         if let Some(owner) = queue.owner
             && let Some(owned) = self.owned.get_mut(&owner)
         {

@@ -3,6 +3,7 @@
 use super::fixture::{Client, World, expiring, name, table, text, with_priority, with_short};
 use crate::broker::{
     config::Limits,
+    queue::ready::NEVER,
     vhost::Stamp,
     wire::{
         Method, Properties, ValueRef,
@@ -228,6 +229,22 @@ fn a_queue_that_nobody_uses_goes() {
     world.pass(101);
     client.sent();
     assert_eq!(client.depth(&mut world, "q"), None);
+}
+
+#[test]
+fn a_deleted_queue_leaves_no_deadline() {
+    let mut world = World::new();
+    let mut client = world.client(1);
+    let arguments = table(&[("x-expires", ValueRef::I32(100_000))]);
+    client.declare(&mut world, "q", arguments);
+    client.publish_with(&mut world, ("", "q"), &expiring("500"), "x");
+    assert_eq!(world.vhost.next_deadline(), world.now.ms + 500);
+    let delete = queue::Delete {
+        queue: name("q"),
+        ..Default::default()
+    };
+    client.send(&mut world, 1, &delete);
+    assert_eq!(world.vhost.next_deadline(), NEVER);
 }
 
 #[test]
