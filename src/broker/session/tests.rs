@@ -3,6 +3,7 @@ mod confirms;
 mod deaths;
 mod delivery;
 mod exceptions;
+mod expiry;
 mod fixture;
 mod order;
 mod overdue;

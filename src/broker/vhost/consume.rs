@@ -208,6 +208,11 @@ impl Vhost {
             return Err(self.no_queue(queue_name));
         };
         queue.unused_since = now.ms;
+        // Whatever stands behind those that still wait for their end is there when they are gone.
+        let head = queue.ready.head();
+        if head.is_some_and(|head| head.expires_at <= now.ms) {
+            return Ok(false);
+        }
         let Some(entry) = queue.ready.pop() else {
             return Ok(false);
         };
