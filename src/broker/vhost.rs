@@ -84,7 +84,7 @@ pub struct Vhost {
     bindings: Slab<Binding>,
     channels: Slab<Channel>,
     consumers: Slab<Consumer>,
-    owned: HashMap<ConnectionId, Vec<QueueId>>,
+    owned: HashMap<ConnectionId, BTreeSet<QueueId>>,
     timers: BTreeSet<(u64, QueueId)>,
     touched: VecDeque<QueueId>,
     dead: VecDeque<Draft>,

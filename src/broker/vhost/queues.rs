@@ -112,7 +112,7 @@ impl Vhost {
         let id = self.queues.insert(queue);
         self.queue_names.insert(name.clone(), id);
         if spec.exclusive {
-            self.owned.entry(connection).or_default().push(id);
+            self.owned.entry(connection).or_default().insert(id);
         }
         self.arm(id);
         Ok(Declared {
@@ -228,7 +228,7 @@ impl Vhost {
         if let Some(owner) = queue.owner
             && let Some(owned) = self.owned.get_mut(&owner)
         {
-            owned.retain(|other| *other != id);
+            owned.remove(&id);
         }
         for binding in queue.bindings {
             self.remove_binding(binding);
