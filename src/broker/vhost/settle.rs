@@ -120,12 +120,6 @@ impl Vhost {
         }
     }
 
-    /// A transaction commits: what it reserved is settled. A delivery that is gone was requeued by a
-    /// recover in between.
-    pub fn settle_reserved(&mut self, id: ChannelId, tags: Vec<u64>, how: Settle, now: Now) {
-        self.settle_many(id, Which::These(tags.into()), how, now);
-    }
-
     /// Puts back everything that a channel holds, in its old order.
     pub fn requeue_all(&mut self, id: ChannelId, now: Now) {
         if let Some(channel) = self.channels.get(id) {
