@@ -8,6 +8,7 @@ use super::{
     queue::{
         ConnectionId, QueueId,
         ready::{Entry, NEVER},
+        rotation::Place,
     },
     slab::Id,
     unacked::Unacked,
@@ -92,6 +93,8 @@ pub struct Consumer {
     pub exclusive: bool,
     /// It goes before those with lower numbers.
     pub priority: i32,
+    /// Its place among the consumers of its queue.
+    pub place: Place,
     /// How much it may hold; 0: no limit.
     pub prefetch: u32,
     /// How much it holds.

@@ -1,11 +1,12 @@
 //! Exchanges: where a message goes, by key or by headers. Finds destinations, moves nothing.
 
 pub mod headers;
+pub mod targets;
 pub mod topic;
 
 use std::collections::{HashMap, HashSet};
 
-use self::{headers::HeadersPattern, topic::TopicTrie};
+use self::{headers::HeadersPattern, targets::Targets, topic::TopicTrie};
 use super::{
     queue::QueueId,
     slab::Id,
@@ -114,8 +115,8 @@ pub struct Exchange {
 
 #[derive(Debug)]
 enum Router {
-    Direct(HashMap<ShortStr, Vec<Destination>>),
-    Fanout(Vec<Destination>),
+    Direct(HashMap<ShortStr, Targets<Destination>>),
+    Fanout(Targets<Destination>),
     Topic(TopicTrie<Destination>),
     Headers(Vec<(HeadersPattern, BindingKey)>),
 }
@@ -125,7 +126,7 @@ impl Exchange {
     pub fn new(name: ShortStr, kind: ExchangeKind) -> Self {
         let router = match kind {
             ExchangeKind::Direct => Router::Direct(HashMap::new()),
-            ExchangeKind::Fanout => Router::Fanout(Vec::new()),
+            ExchangeKind::Fanout => Router::Fanout(Targets::default()),
             ExchangeKind::Topic => Router::Topic(TopicTrie::default()),
             ExchangeKind::Headers => Router::Headers(Vec::new()),
         };
@@ -157,9 +158,9 @@ impl Exchange {
             Router::Direct(keys) => {
                 keys.entry(key.routing_key.clone())
                     .or_default()
-                    .push(destination);
+                    .add(destination);
             }
-            Router::Fanout(all) => all.push(destination),
+            Router::Fanout(all) => all.add(destination),
             Router::Topic(trie) => trie.insert(&key.routing_key, destination),
             Router::Headers(patterns) => patterns.push((pattern, key.clone())),
         }
@@ -171,13 +172,13 @@ impl Exchange {
         match &mut self.router {
             Router::Direct(keys) => {
                 if let Some(all) = keys.get_mut(key.routing_key.as_bytes()) {
-                    remove_one(all, destination);
+                    all.remove(destination);
                     if all.is_empty() {
                         keys.remove(key.routing_key.as_bytes());
                     }
                 }
             }
-            Router::Fanout(all) => remove_one(all, destination),
+            Router::Fanout(all) => all.remove(destination),
             Router::Topic(trie) => trie.remove(&key.routing_key, destination),
             Router::Headers(patterns) => patterns.retain(|(_, other)| other != key),
         }
@@ -193,10 +194,10 @@ impl Exchange {
         match &mut self.router {
             Router::Direct(keys) => {
                 if let Some(all) = keys.get(routing_key) {
-                    out.extend_from_slice(all);
+                    out.extend_from_slice(all.as_slice());
                 }
             }
-            Router::Fanout(all) => out.extend_from_slice(all),
+            Router::Fanout(all) => out.extend_from_slice(all.as_slice()),
             Router::Topic(trie) => trie.matches(routing_key, out),
             Router::Headers(patterns) => {
                 let headers = headers.unwrap_or_default();
@@ -206,12 +207,6 @@ impl Exchange {
                 out.extend(matching.map(|(_, key)| key.destination));
             }
         }
-    }
-}
-
-fn remove_one(all: &mut Vec<Destination>, destination: Destination) {
-    if let Some(index) = all.iter().position(|other| *other == destination) {
-        all.remove(index);
     }
 }
 

@@ -77,7 +77,7 @@ pub struct Session {
     unconfirmed: Vec<u16>,
     /// Channels on which a publish began in this batch.
     unfinished: Vec<u16>,
-    /// What counts the bodies that are arriving.
+    /// What counts the contents that are arriving.
     account: Option<Account>,
     /// Where the message at hand goes: scratch.
     routed: Vec<QueueId>,
@@ -182,7 +182,7 @@ impl Session {
             if let Some(channel) = self.channels.get_mut(&number)
                 && let Some(incoming) = &mut channel.incoming
             {
-                incoming.detach();
+                incoming.detach(self.account.as_ref());
             }
         }
     }
@@ -260,18 +260,12 @@ impl Session {
             }
             (FrameKind::Header, Some(incoming)) if incoming.awaits_header() => {
                 let header = ContentHeader::decode(frame.payload)?;
-                let incoming = incoming.with_header(header, self.limits.message_bytes)?;
+                let message_bytes = self.limits.message_bytes;
+                let incoming = incoming.with_header(header, message_bytes, self.account(scene))?;
                 self.advance(number, incoming, scene)
             }
             (FrameKind::Body, Some(mut incoming)) if !incoming.awaits_header() => {
-                let limit = UNFINISHED_MAX * self.limits.message_bytes;
-                incoming.append(&frame.payload, || {
-                    let account = self.account.get_or_insert_with(|| {
-                        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-                        Account::new(Arc::clone(scene.vhost.memory()), limit)
-                    });
-                    account.clone()
-                })?;
+                incoming.append(&frame.payload, self.account(scene))?;
                 self.advance(number, incoming, scene)
             }
             (_, None) => Err(Exception::unexpected_frame(
@@ -280,6 +274,15 @@ impl Session {
             .at(MethodId::NONE)),
             (_, Some(incoming)) => Err(incoming.interrupted()),
         }
+    }
+
+    /// What counts the contents that are arriving.
+    fn account(&mut self, scene: &Scene<'_>) -> &Account {
+        self.account.get_or_insert_with(|| {
+            let limit = UNFINISHED_MAX * self.limits.message_bytes;
+            let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+            Account::new(Arc::clone(scene.vhost.memory()), limit)
+        })
     }
 
     /// Waits for the rest of a content, or publishes it.
@@ -356,14 +359,17 @@ impl Session {
         Ok(())
     }
 
+    /// We have sent `connection.close`: the client's own close ends it as well as its answer does.
     fn on_frame_while_closing(&mut self, frame: &Frame<'_>) {
-        if frame.kind != FrameKind::Method || frame.channel != 0 {
+        let awaited = self.phase == Phase::Closing;
+        if !awaited || frame.kind != FrameKind::Method || frame.channel != 0 {
             return;
         }
         match Method::decode(frame.payload) {
             Ok(Method::ConnectionCloseOk(_)) => self.phase = Phase::Closed,
             Ok(Method::ConnectionClose(_)) => {
                 self.answer(0, &connection::CloseOk {});
+                self.phase = Phase::Closed;
             }
             _ => {}
         }

@@ -4,6 +4,7 @@
 //! be sent is appended to their outboxes. Whoever calls in then flushes the peers in [`Vhost::dirty`].
 
 mod bulk;
+mod commit;
 mod consume;
 mod death;
 mod deliver;
@@ -24,6 +25,7 @@ use std::{
 
 use self::bulk::Bulk;
 pub use self::{
+    commit::Commit,
     consume::{ConsumeSpec, Qos},
     deliver::PUMP_MAX,
     publish::{Published, carbon_copies},
@@ -84,13 +86,13 @@ pub struct Vhost {
     bindings: Slab<Binding>,
     channels: Slab<Channel>,
     consumers: Slab<Consumer>,
-    owned: HashMap<ConnectionId, Vec<QueueId>>,
+    owned: HashMap<ConnectionId, BTreeSet<QueueId>>,
     timers: BTreeSet<(u64, QueueId)>,
     touched: VecDeque<QueueId>,
     dead: VecDeque<Draft>,
-    /// Settlements that are not finished.
+    /// Settlements and commits that are not finished.
     bulk: VecDeque<Bulk>,
-    /// How many deliveries may still be settled at a blow before others have the vhost.
+    /// How many deliveries may still be settled, and publishes committed, at a blow before others have the vhost.
     settle_budget: usize,
     /// When channels want to be looked at for deliveries that are not settled in time.
     overdue: BTreeSet<(u64, ChannelId)>,

@@ -1,6 +1,8 @@
 //! Topic bindings as a trie of words; a binding that does not match costs a publish nothing.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, hash::Hash};
+
+use super::targets::Targets;
 
 /// A trie of patterns, each with the values bound under it. `*` stands for one word, `#` for any
 /// number of words; words are what stands between dots, and may be empty.
@@ -22,7 +24,7 @@ struct Node<V> {
     /// A node under `#` stays reached whatever word follows.
     is_hash: bool,
     seen: u64,
-    values: Vec<V>,
+    values: Targets<V>,
 }
 
 const ROOT: u32 = 0;
@@ -38,7 +40,7 @@ impl<V> Node<V> {
             parent,
             is_hash,
             seen: 0,
-            values: Vec::new(),
+            values: Targets::default(),
         }
     }
 
@@ -59,7 +61,7 @@ impl<V> Default for TopicTrie<V> {
     }
 }
 
-impl<V: PartialEq + Copy> TopicTrie<V> {
+impl<V: Copy + Eq + Hash> TopicTrie<V> {
     /// Binds a value under a pattern; the same pair twice is bound twice.
     pub fn insert(&mut self, pattern: &[u8], value: V) {
         let mut at = ROOT;
@@ -69,7 +71,7 @@ impl<V: PartialEq + Copy> TopicTrie<V> {
                 child => child,
             };
         }
-        self.nodes[at as usize].values.push(value);
+        self.nodes[at as usize].values.add(value);
     }
 
     /// Takes one such pair away.
@@ -81,10 +83,7 @@ impl<V: PartialEq + Copy> TopicTrie<V> {
                 child => child,
             };
         }
-        let values = &mut self.nodes[at as usize].values;
-        if let Some(index) = values.iter().position(|one| *one == value) {
-            values.swap_remove(index);
-        }
+        self.nodes[at as usize].values.remove(value);
         self.prune(at, pattern);
     }
 
@@ -115,7 +114,7 @@ impl<V: PartialEq + Copy> TopicTrie<V> {
             std::mem::swap(&mut active, &mut next);
         }
         for &at in &active {
-            out.extend_from_slice(&self.nodes[at as usize].values);
+            out.extend_from_slice(self.nodes[at as usize].values.as_slice());
         }
         self.active = active;
         self.next = next;

@@ -1,16 +1,33 @@
 //! Whose turn it is: consumers by priority, in turn among equals, those without credit set aside.
 
-use std::collections::VecDeque;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashSet, VecDeque},
+};
 
 use crate::broker::channel::ConsumerId;
+
+/// How many more may have gone than are there before the rings are swept.
+const GONE_MIN: usize = 16;
+
+/// A consumer's place among all those of a queue: by priority, then in the order they came.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Place {
+    priority: Reverse<i32>,
+    number: u64,
+}
 
 /// The consumers of a queue.
 #[derive(Debug)]
 pub struct Rotation {
-    /// All of them, in the order they came.
-    all: Vec<(i32, ConsumerId)>,
-    /// Those who may get the next message, the highest priority first.
+    /// All of them, the highest priority first.
+    all: BTreeMap<Place, ConsumerId>,
+    /// Those who may get the next message, the highest priority first. One that has gone finds no
+    /// consumer when its turn comes.
     able: Vec<(i32, VecDeque<ConsumerId>)>,
+    /// How many of those who are able may have gone.
+    gone: usize,
+    next_number: u64,
     single_active: bool,
     active: Option<ConsumerId>,
     exclusive: bool,
@@ -20,8 +37,10 @@ impl Rotation {
     /// Nobody; `single_active`: only one of them at a time.
     pub fn new(single_active: bool) -> Self {
         Self {
-            all: Vec::new(),
+            all: BTreeMap::new(),
             able: Vec::new(),
+            gone: 0,
+            next_number: 0,
             single_active,
             active: None,
             exclusive: false,
@@ -43,9 +62,9 @@ impl Rotation {
         self.exclusive
     }
 
-    /// All consumers in the order they came.
+    /// All consumers, the highest priority first.
     pub fn iter(&self) -> impl Iterator<Item = ConsumerId> {
-        self.all.iter().map(|(_, id)| *id)
+        self.all.values().copied()
     }
 
     /// Whether a consumer is one that gets messages: with a single active consumer, that one.
@@ -53,46 +72,50 @@ impl Rotation {
         !self.single_active || self.active == Some(id)
     }
 
-    /// Adds a consumer; whether it may take part at once.
-    pub fn add(&mut self, id: ConsumerId, priority: i32, exclusive: bool) {
-        self.all.push((priority, id));
+    /// Adds a consumer: its place, to remove it by.
+    pub fn add(&mut self, id: ConsumerId, priority: i32, exclusive: bool) -> Place {
+        let place = Place {
+            priority: Reverse(priority),
+            number: self.next_number,
+        };
+        self.next_number += 1;
+        self.all.insert(place, id);
         self.exclusive |= exclusive;
-        if self.single_active {
-            if self.active.is_some() {
-                return;
-            }
-            self.active = Some(id);
+        if !self.single_active || self.active.is_none() {
+            self.active = self.single_active.then_some(id);
+            self.enable(id, priority);
         }
-        self.enable(id, priority);
+        place
     }
 
     /// Removes a consumer; the one that takes its place, if it was the single active one.
-    pub fn remove(&mut self, id: ConsumerId) -> Option<ConsumerId> {
-        self.all.retain(|(_, other)| *other != id);
-        for (_, ring) in &mut self.able {
-            ring.retain(|other| *other != id);
-        }
-        self.able.retain(|(_, ring)| !ring.is_empty());
+    pub fn remove(&mut self, place: Place) -> Option<ConsumerId> {
+        let id = self.all.remove(&place)?;
         self.exclusive = false;
+        self.gone += 1;
+        if self.gone > self.all.len() + GONE_MIN {
+            self.sweep();
+        }
         if self.active != Some(id) {
             return None;
         }
-        let highest = self.all.iter().map(|(priority, _)| *priority).max()?;
-        let next = self
-            .all
-            .iter()
-            .find(|(priority, _)| *priority == highest)
-            .copied();
+        let next = self.all.first_key_value().map(|(place, id)| (*place, *id));
         self.active = next.map(|(_, id)| id);
-        if let Some((priority, id)) = next {
-            self.enable(id, priority);
+        if let Some((place, id)) = next {
+            self.enable(id, place.priority.0);
         }
         self.active
     }
 
-    /// Forgets everyone.
-    pub fn clear(&mut self) {
-        *self = Self::new(self.single_active);
+    /// Takes out of the rings whoever has gone: seldom enough that each costs next to nothing.
+    fn sweep(&mut self) {
+        let here: HashSet<_> = self.all.values().collect();
+        for (_, ring) in &mut self.able {
+            ring.retain(|id| here.contains(id));
+            ring.shrink_to(2 * ring.len());
+        }
+        self.able.retain(|(_, ring)| !ring.is_empty());
+        self.gone = 0;
     }
 
     /// Whose turn it is.
@@ -131,3 +154,6 @@ impl Rotation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

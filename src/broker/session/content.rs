@@ -19,6 +19,8 @@ pub(super) struct Incoming {
     body_size: Option<u64>,
     body: Body,
     charge: Charge,
+    /// Whether the properties are charged already.
+    charged: bool,
 }
 
 #[derive(Debug)]
@@ -38,11 +40,17 @@ impl Incoming {
             body_size: None,
             body: Body::None,
             charge: Charge::default(),
+            charged: false,
         }
     }
 
-    /// The batch is over and the content is not: nothing of it may keep the read buffer alive.
-    pub(super) fn detach(&mut self) {
+    /// The batch is over and the content is not: nothing of it may keep the read buffer alive, and what
+    /// is kept instead counts.
+    pub(super) fn detach(&mut self, account: Option<&Account>) {
+        if let Some(account) = account.filter(|_| !self.charged && !self.awaits_header()) {
+            self.charged = true;
+            self.charge.add(account, self.properties.as_bytes().len());
+        }
         self.publish.exchange = self.publish.exchange.detached();
         self.publish.routing_key = self.publish.routing_key.detached();
         self.properties = self.properties.detached();
@@ -57,6 +65,7 @@ impl Incoming {
         mut self: Box<Self>,
         header: ContentHeader,
         size_max: u64,
+        account: &Account,
     ) -> Result<Box<Self>, Exception> {
         if header.body_size > size_max {
             let size = header.body_size;
@@ -65,6 +74,7 @@ impl Incoming {
             ))
             .at(MethodId::BASIC_PUBLISH));
         }
+        within(account)?;
         self.properties = header.properties;
         self.body_size = Some(header.body_size);
         Ok(self)
@@ -74,7 +84,7 @@ impl Incoming {
     pub(super) fn append(
         &mut self,
         payload: &Payload<'_>,
-        account: impl FnOnce() -> Account,
+        account: &Account,
     ) -> Result<(), Exception> {
         let size = self.body_size.unwrap_or(0);
         let arrived = self.arrived() + payload.len() as u64;
@@ -95,15 +105,8 @@ impl Incoming {
         }
         if let Body::Growing(body) = &mut self.body {
             body.extend_from_slice(payload);
-            let account = account();
-            self.charge.add(&account, payload.len());
-            if account.is_over() {
-                return Err(Exception::new(
-                    ReplyCode::ResourceError,
-                    "the unfinished messages of this connection are too large together",
-                )
-                .at(MethodId::BASIC_PUBLISH));
-            }
+            self.charge.add(account, payload.len());
+            within(account)?;
         }
         Ok(())
     }
@@ -143,4 +146,15 @@ impl Incoming {
             Body::Growing(body) => body.len() as u64,
         }
     }
+}
+
+fn within(account: &Account) -> Result<(), Exception> {
+    if !account.is_over() {
+        return Ok(());
+    }
+    Err(Exception::new(
+        ReplyCode::ResourceError,
+        "the unfinished messages of this connection are too large together",
+    )
+    .at(MethodId::BASIC_PUBLISH))
 }

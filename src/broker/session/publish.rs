@@ -6,10 +6,8 @@ use crate::broker::{
     exception::Exception,
     message::Draft,
     vhost::{Published, carbon_copies},
-    wire::{Properties, ReplyCode, ShortStr, method::basic},
+    wire::{Properties, method::basic},
 };
-
-const NO_ROUTE: ShortStr = ShortStr::from_static("NO_ROUTE");
 
 impl Session {
     pub(super) fn begin_publish(
@@ -67,17 +65,11 @@ impl Session {
         let published = scene
             .vhost
             .publish(draft, &self.origin, &mut self.routed, scene.now)?;
-        if published == Published::Unroutable && mandatory {
-            let returned = basic::Return {
-                reply_code: ReplyCode::NoRoute.code(),
-                reply_text: NO_ROUTE,
-                exchange: draft.exchange.clone(),
-                routing_key: draft.routing_key.clone(),
-            };
-            let frame_max = self.peer.frame_max();
-            self.peer
-                .outbox
-                .put_with_content(&returned, number, draft.content(), frame_max);
+        if published == Published::Unroutable
+            && mandatory
+            && let Some(channel) = self.channels.get(&number)
+        {
+            scene.vhost.send_back(channel.id, draft);
         }
         Ok(published)
     }

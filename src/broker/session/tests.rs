@@ -1,7 +1,9 @@
+mod closing;
 mod confirms;
 mod deaths;
 mod delivery;
 mod exceptions;
+mod expiry;
 mod fixture;
 mod order;
 mod overdue;

@@ -1,20 +1,20 @@
 //! `tx.*`: publishes and acknowledgements that wait for a commit.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use super::{Scene, Session, channel::Mode};
 use crate::broker::{
     exception::Exception,
     memory::{Account, Charge, Memory},
     message::Draft,
-    vhost::{Settle, SettleError},
-    wire::method::modes,
+    vhost::{Commit, Settle, SettleError},
+    wire::{ShortStr, method::modes},
 };
 
 /// What an open transaction holds back.
 #[derive(Debug, Default)]
 pub(super) struct Transaction {
-    publishes: Vec<(Draft, bool)>,
+    publishes: VecDeque<(Draft, bool)>,
     settled: Vec<(u64, Settle)>,
     charge: Charge,
 }
@@ -28,9 +28,12 @@ impl Transaction {
         bytes_max: usize,
         memory: &Arc<Memory>,
     ) -> Result<(), Exception> {
-        // What the message costs beyond its body.
+        // What the message costs beyond its bytes.
         const OVERHEAD: usize = 512;
-        let bytes = OVERHEAD + draft.body.len();
+        let keys = draft.extra_keys.iter();
+        let keys: usize = keys.map(|key| size_of::<ShortStr>() + key.len()).sum();
+        let properties = draft.properties.as_bytes().len();
+        let bytes = OVERHEAD + draft.body.len() + properties + keys;
         if self.charge.bytes() + bytes > bytes_max {
             return Err(Exception::precondition(format!(
                 "the transaction holds more than {bytes_max} bytes"
@@ -39,7 +42,7 @@ impl Transaction {
         let account = Account::new(Arc::clone(memory), usize::MAX);
         self.charge.add(&account, bytes);
         draft.detach();
-        self.publishes.push((draft, mandatory));
+        self.publishes.push_back((draft, mandatory));
         Ok(())
     }
 
@@ -64,18 +67,12 @@ impl Transaction {
 impl Session {
     pub(super) fn commit(&mut self, number: u16, scene: &mut Scene<'_>) -> Result<(), Exception> {
         let (id, tx) = self.take_transaction(number)?;
-        for (mut draft, mandatory) in tx.publishes {
-            // An exchange that has gone since loses the message, as it does in RabbitMQ.
-            if scene.vhost.check_publish(&draft.exchange).is_ok() {
-                self.route(number, &mut draft, mandatory, scene)?;
-            }
-        }
-        for how in [Settle::Ack, Settle::Requeue, Settle::Reject] {
-            let settled = tx.settled.iter().filter(|(_, other)| *other == how);
-            let tags = settled.map(|(tag, _)| *tag).collect();
-            scene.vhost.settle_reserved(id, tags, how, scene.now);
-        }
-        self.answer(number, &modes::TxCommitOk {});
+        let commit = Commit {
+            publishes: tx.publishes,
+            charge: tx.charge,
+            origin: self.origin.clone(),
+        };
+        scene.vhost.commit(id, commit, &tx.settled, scene.now);
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use crate::broker::{
     channel::{Channel, ChannelId, Consumer, ConsumerId, Held},
     exception::Exception,
     peer::Peer,
-    queue::{ConnectionId, arguments::QueueKind},
+    queue::{ConnectionId, arguments::QueueKind, rotation::Place},
     wire::{MethodId, ShortStr, Table, method::basic},
 };
 
@@ -126,6 +126,7 @@ impl Vhost {
             no_ack: spec.no_ack,
             exclusive: spec.exclusive,
             priority,
+            place: Place::default(),
             prefetch: channel.prefetch_new,
             inflight: 0,
             parked: false,
@@ -135,8 +136,10 @@ impl Vhost {
         if let Some(channel) = self.channels.get_mut(channel_id) {
             channel.consumers.insert(tag.clone(), id);
         }
-        if let Some(queue) = self.queues.get_mut(queue_id) {
-            queue.rotation.add(id, priority, spec.exclusive);
+        if let (Some(queue), Some(consumer)) =
+            (self.queues.get_mut(queue_id), self.consumers.get_mut(id))
+        {
+            consumer.place = queue.rotation.add(id, priority, spec.exclusive);
         }
         if !nowait {
             self.send(
@@ -176,7 +179,7 @@ impl Vhost {
         let Some(queue) = self.queues.get_mut(consumer.queue) else {
             return;
         };
-        let successor = queue.rotation.remove(id);
+        let successor = queue.rotation.remove(consumer.place);
         if queue.rotation.is_empty() {
             queue.unused_since = now.ms;
             if queue.auto_delete {
@@ -205,6 +208,11 @@ impl Vhost {
             return Err(self.no_queue(queue_name));
         };
         queue.unused_since = now.ms;
+        // Whatever stands behind those that still wait for their end is there when they are gone.
+        let head = queue.ready.head();
+        if head.is_some_and(|head| head.expires_at <= now.ms) {
+            return Ok(false);
+        }
         let Some(entry) = queue.ready.pop() else {
             return Ok(false);
         };

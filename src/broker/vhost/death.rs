@@ -14,7 +14,8 @@ use crate::broker::{
 
 /// How many dead messages are moved before others have the vhost.
 const BURY_MAX: usize = 512;
-/// How many different deaths a message remembers.
+/// How many different deaths a message remembers. One that would forget a death on its way since it was
+/// last rejected could be in a cycle that nobody can see: it is dropped.
 const DEATHS_MAX: usize = 64;
 
 const HEADERS: [&[u8]; 4] = [
@@ -48,6 +49,10 @@ impl Vhost {
         let Some(exchange) = queue.settings.dead_letter_exchange.clone() else {
             return;
         };
+        let before = message.deaths.as_deref().unwrap_or_default();
+        if loses_its_way(before, reason) {
+            return;
+        }
         let copies = copies(message.properties.headers());
         let key = queue.settings.dead_letter_routing_key.clone();
         let death = Death {
@@ -62,7 +67,7 @@ impl Vhost {
             expiration: message.properties.expiration().and_then(ShortStr::copied),
             time: now.unix_s,
         };
-        let deaths = with_death(message.deaths.as_deref().unwrap_or_default(), death);
+        let deaths = with_death(before, death);
         let properties = properties(&message.properties, &deaths, key.is_some());
         let explicit = key.is_some();
         let routing_key = key.unwrap_or_else(|| message.routing_key.clone());
@@ -115,6 +120,12 @@ impl Vhost {
                 .all(|death| death.reason != DeathReason::Rejected)
         })
     }
+}
+
+/// Whether one more death makes a message forget a queue it came through since it was last rejected.
+fn loses_its_way(before: &[Death], reason: DeathReason) -> bool {
+    let mut reasons = before.iter().map(|death| death.reason).chain([reason]);
+    before.len() >= DEATHS_MAX && reasons.all(|reason| reason != DeathReason::Rejected)
 }
 
 /// The newest first; one that happened before is counted.

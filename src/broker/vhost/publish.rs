@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::{
     Now, Vhost,
     deliver::{Giver, copy_without},
+    note,
     overdue::watch,
 };
 use crate::broker::{
-    channel::Held,
+    channel::{ChannelId, Held},
     config::bytes,
     exception::Exception,
     exchange::{Destination, ExchangeId},
@@ -18,8 +19,10 @@ use crate::broker::{
         arguments::Overflow,
         ready::{Entry, NEVER},
     },
-    wire::{ShortStr, TableRef, ValueRef, table::TableBuilder},
+    wire::{ReplyCode, ShortStr, TableRef, ValueRef, method::basic, table::TableBuilder},
 };
+
+const NO_ROUTE: ShortStr = ShortStr::from_static("NO_ROUTE");
 
 /// What became of a publish.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -87,6 +90,25 @@ impl Vhost {
             self.bury(now);
         }
         Ok(published)
+    }
+
+    /// Sends a message that no queue wanted back to its publisher.
+    pub fn send_back(&mut self, id: ChannelId, draft: &Draft) {
+        let Some(channel) = self.channels.get(id).filter(|channel| !channel.ending) else {
+            return;
+        };
+        let returned = basic::Return {
+            reply_code: ReplyCode::NoRoute.code(),
+            reply_text: NO_ROUTE,
+            exchange: draft.exchange.clone(),
+            routing_key: draft.routing_key.clone(),
+        };
+        let peer = &channel.peer;
+        let (number, frame_max) = (channel.number, peer.frame_max());
+        let content = draft.content();
+        let outbox = &peer.outbox;
+        let put = outbox.put_with_content(&returned, number, content, frame_max);
+        note(&mut self.dirty, peer, put);
     }
 
     /// Appends the queues that a message goes to, each once.

@@ -112,7 +112,7 @@ impl Vhost {
         let id = self.queues.insert(queue);
         self.queue_names.insert(name.clone(), id);
         if spec.exclusive {
-            self.owned.entry(connection).or_default().push(id);
+            self.owned.entry(connection).or_default().insert(id);
         }
         self.arm(id);
         Ok(Declared {
@@ -224,10 +224,11 @@ impl Vhost {
             return 0;
         };
         self.queue_names.remove(queue.name.as_bytes());
+        self.timers.remove(&(queue.timer_at, id));
         if let Some(owner) = queue.owner
             && let Some(owned) = self.owned.get_mut(&owner)
         {
-            owned.retain(|other| *other != id);
+            owned.remove(&id);
         }
         for binding in queue.bindings {
             self.remove_binding(binding);

@@ -120,12 +120,6 @@ impl Vhost {
         }
     }
 
-    /// A transaction commits: what it reserved is settled. A delivery that is gone was requeued by a
-    /// recover in between.
-    pub fn settle_reserved(&mut self, id: ChannelId, tags: Vec<u64>, how: Settle, now: Now) {
-        self.settle_many(id, Which::These(tags.into()), how, now);
-    }
-
     /// Puts back everything that a channel holds, in its old order.
     pub fn requeue_all(&mut self, id: ChannelId, now: Now) {
         if let Some(channel) = self.channels.get(id) {
@@ -184,13 +178,14 @@ impl Vhost {
         };
         let length = held.entry.message.body.len();
         channel.unacked_bytes = channel.unacked_bytes.saturating_sub(length);
-        let Some(consumer_id) = held.consumer else {
-            return;
-        };
-        channel.inflight = channel.inflight.saturating_sub(1);
+        if held.consumer.is_some() {
+            channel.inflight = channel.inflight.saturating_sub(1);
+        }
         let channel_starved = channel.starved;
         let channel_has = channel.has_credit(bytes(self.limits.unacked_per_channel));
-        if let Some(consumer) = self.consumers.get_mut(consumer_id) {
+        if let Some(consumer_id) = held.consumer
+            && let Some(consumer) = self.consumers.get_mut(consumer_id)
+        {
             consumer.inflight = consumer.inflight.saturating_sub(1);
             if consumer.parked && channel_has && consumer.has_credit() {
                 self.unpark(consumer_id);

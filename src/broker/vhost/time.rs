@@ -58,6 +58,7 @@ impl Vhost {
         };
         let deadline = queue.deadline();
         if deadline < queue.timer_at {
+            self.timers.remove(&(queue.timer_at, id));
             queue.timer_at = deadline;
             self.timers.insert((deadline, id));
         }

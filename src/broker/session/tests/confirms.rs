@@ -2,11 +2,15 @@
 
 use bytes::BytesMut;
 
-use super::fixture::{Client, World, name, table};
-use crate::broker::wire::{
-    Method, Properties,
-    content::put_content,
-    method::{MethodSpec, basic, modes},
+use super::fixture::{Client, World, name, table, text};
+use crate::broker::{
+    config::Limits,
+    vhost::Stamp,
+    wire::{
+        Method, Properties,
+        content::put_content,
+        method::{MethodSpec, basic, modes},
+    },
 };
 
 fn select(world: &mut World, client: &mut Client, method: &impl MethodSpec) {
@@ -133,4 +137,106 @@ fn a_transaction_is_bounded() {
     assert!(client.sent().is_empty());
     client.publish(&mut world, "q", &body);
     assert!(matches!(client.sent()[0].method, Method::ChannelClose(_)));
+}
+
+/// Properties with headers of this many bytes and a few.
+fn with_headers_of(length: usize) -> Properties {
+    let value = "h".repeat(length);
+    Properties::NONE.with_headers(&table(&[("h", text(&value))]))
+}
+
+#[test]
+fn headers_in_a_transaction_count() {
+    let mut world = World::new();
+    let mut client = world.client(1);
+    client.declare(&mut world, "q", table(&[]));
+    select(&mut world, &mut client, &modes::TxSelect {});
+    let properties = with_headers_of(100_000);
+    for count in 1..=10 {
+        client.publish_with(&mut world, ("", "q"), &properties, "");
+        assert!(world.memory.used() > count * 100_000, "after {count}");
+    }
+    assert!(client.sent().is_empty());
+    client.publish_with(&mut world, ("", "q"), &properties, "");
+    let Method::ChannelClose(close) = client.sent().remove(0).method else {
+        panic!("the limit is 1 MiB");
+    };
+    assert_eq!(close.reply_code, 406);
+    assert_eq!(world.memory.used(), 0);
+}
+
+#[test]
+fn headers_without_their_body_count() {
+    let mut world = World::new();
+    let mut client = world.client(1);
+    client.declare(&mut world, "q", table(&[]));
+    let publish = basic::Publish {
+        routing_key: name("q"),
+        ..Default::default()
+    };
+    let mut out = BytesMut::new();
+    publish.put(&mut out, 1);
+    put_content(&mut out, 1, &with_headers_of(100_000), b"xyz", 131_072);
+    let body = out.split_off(out.len() - 11);
+    client.send_bytes(&mut world, &out);
+    let used = world.memory.used();
+    assert!((100_000..101_000).contains(&used), "{used}");
+    client.send_bytes(&mut world, &body[..5]);
+    assert_eq!(world.memory.used(), used, "they count once");
+    client.send_bytes(&mut world, &body[5..]);
+    assert_eq!(client.drain(&mut world, "q"), ["xyz"]);
+    assert_eq!(world.memory.used(), 0);
+}
+
+#[test]
+fn a_long_commit_lets_others_have_the_vhost() {
+    let limits = Limits {
+        settled_at_once: 10,
+        ..Limits::default()
+    };
+    let mut world = World::with(limits, Stamp::default());
+    let mut client = world.client(1);
+    client.declare(&mut world, "q", table(&[]));
+    select(&mut world, &mut client, &modes::TxSelect {});
+    for number in 0..25 {
+        client.publish(&mut world, "q", &number.to_string());
+    }
+    client.publish(&mut world, "nowhere", "back");
+    let mut out = BytesMut::new();
+    modes::TxCommit {}.put(&mut out, 1);
+    client.begin(&mut world, &out);
+    let mut turns = 1;
+    while client.session.is_settling(&world.vhost) {
+        world.vhost.pump(world.now);
+        turns += 1;
+    }
+    assert_eq!(turns, 3, "26 publishes, 10 in a turn");
+    let sent = client.sent();
+    assert!(matches!(sent[0].method, Method::BasicReturn(_)));
+    assert!(matches!(sent[1].method, Method::TxCommitOk(_)));
+    assert_eq!(sent.len(), 2);
+    let all: Vec<_> = (0..25).map(|number| number.to_string()).collect();
+    assert_eq!(client.drain(&mut world, "q"), all);
+    assert_eq!(world.memory.used(), 0);
+}
+
+#[test]
+fn a_commit_is_carried_out_though_its_client_has_gone() {
+    let limits = Limits {
+        settled_at_once: 10,
+        ..Limits::default()
+    };
+    let mut world = World::with(limits, Stamp::default());
+    let mut client = world.client(1);
+    client.declare(&mut world, "q", table(&[]));
+    select(&mut world, &mut client, &modes::TxSelect {});
+    for number in 0..25 {
+        client.publish(&mut world, "q", &number.to_string());
+    }
+    let mut out = BytesMut::new();
+    modes::TxCommit {}.put(&mut out, 1);
+    client.begin(&mut world, &out);
+    client.vanish(&mut world);
+    assert_eq!(world.client(1).depth(&mut world, "q"), Some(25));
+    assert!(client.sent().is_empty());
 }

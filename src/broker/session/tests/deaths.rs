@@ -264,3 +264,56 @@ fn a_cycle_in_which_somebody_rejects_is_counted() {
     assert_eq!(deaths.len(), 1);
     assert_eq!(deaths[0].field(b"count"), Some(ValueRef::I64(3)));
 }
+
+/// A queue that hands its messages to the next one when it has had them for a moment.
+fn declare_link(world: &mut World, client: &mut Client, number: usize, next: usize) {
+    let next = format!("q{next}");
+    let arguments = table(&[
+        ("x-dead-letter-exchange", text("")),
+        ("x-dead-letter-routing-key", text(&next)),
+        ("x-message-ttl", ValueRef::I32(10)),
+    ]);
+    client.declare(world, &format!("q{number}"), arguments);
+}
+
+#[test]
+fn a_cycle_longer_than_a_message_remembers_ends() {
+    let mut world = World::new();
+    let mut client = world.client(1);
+    for number in 0..70 {
+        declare_link(&mut world, &mut client, number, (number + 1) % 70);
+    }
+    client.publish(&mut world, "q0", "x");
+    for _ in 0..100 {
+        world.pass(20);
+    }
+    assert_eq!(world.memory.used(), 0, "it is on its way for ever");
+}
+
+#[test]
+fn a_message_that_remembers_all_its_way_arrives() {
+    let mut world = World::new();
+    let mut client = world.client(1);
+    for number in 0..64 {
+        declare_link(&mut world, &mut client, number, number + 1);
+    }
+    let rejecting = table(&[
+        ("x-dead-letter-exchange", text("")),
+        ("x-dead-letter-routing-key", text("q0")),
+    ]);
+    client.declare(&mut world, "q64", rejecting);
+    client.publish(&mut world, "q0", "x");
+    for round in 1..=2 {
+        for _ in 0..64 {
+            world.pass(20);
+        }
+        let get = basic::Get {
+            queue: name("q64"),
+            no_ack: false,
+        };
+        client.send(&mut world, 1, &get);
+        let got = client.sent().remove(0);
+        assert_eq!(deaths(&got.properties).len(), 64, "in round {round}");
+        client.nack(&mut world, 1, round, false);
+    }
+}

@@ -1,9 +1,14 @@
 //! Who gets which message, when, and what comes back.
 
 use super::fixture::{Client, World, expiring, name, table, text, with_priority, with_short};
-use crate::broker::wire::{
-    Method, Properties, ValueRef,
-    method::{basic, channel, exchange, queue},
+use crate::broker::{
+    config::Limits,
+    queue::ready::NEVER,
+    vhost::Stamp,
+    wire::{
+        Method, Properties, ValueRef,
+        method::{basic, channel, exchange, queue},
+    },
 };
 
 fn publish_all(world: &mut World, client: &mut Client, queue: &str, bodies: &str) {
@@ -227,6 +232,22 @@ fn a_queue_that_nobody_uses_goes() {
 }
 
 #[test]
+fn a_deleted_queue_leaves_no_deadline() {
+    let mut world = World::new();
+    let mut client = world.client(1);
+    let arguments = table(&[("x-expires", ValueRef::I32(100_000))]);
+    client.declare(&mut world, "q", arguments);
+    client.publish_with(&mut world, ("", "q"), &expiring("500"), "x");
+    assert_eq!(world.vhost.next_deadline(), world.now.ms + 500);
+    let delete = queue::Delete {
+        queue: name("q"),
+        ..Default::default()
+    };
+    client.send(&mut world, 1, &delete);
+    assert_eq!(world.vhost.next_deadline(), NEVER);
+}
+
+#[test]
 fn the_consumers_of_a_deleted_queue_are_told() {
     let mut world = World::new();
     let mut client = world.client(1);
@@ -284,6 +305,28 @@ fn a_client_that_does_not_read_gets_no_more_and_goes_on_later() {
         got += slow.delivered().len();
     }
     assert_eq!(got, 20);
+}
+
+#[test]
+fn what_was_fetched_makes_room_for_consumers() {
+    let limits = Limits {
+        unacked_per_channel: bytesize::ByteSize::kib(1),
+        ..Limits::default()
+    };
+    let mut world = World::with(limits, Stamp::default());
+    let mut client = world.client(1);
+    client.declare(&mut world, "q", table(&[]));
+    client.publish(&mut world, "q", &"x".repeat(2000));
+    client.publish(&mut world, "q", "next");
+    let get = basic::Get {
+        queue: name("q"),
+        no_ack: false,
+    };
+    client.send(&mut world, 1, &get);
+    client.consume(&mut world, 1, "q", "a");
+    assert_eq!(client.bodies(), "", "the channel holds too much");
+    client.ack(&mut world, 1, 1);
+    assert_eq!(client.bodies(), "next");
 }
 
 #[test]

@@ -140,6 +140,17 @@ impl Client {
         drop(world.vhost.garbage());
     }
 
+    /// Sends one frame and lets it be carried out as far as one turn goes.
+    pub(super) fn begin(&mut self, world: &mut World, bytes: &[u8]) {
+        self.frames.input().extend_from_slice(bytes);
+        let frame = self.frames.next(FRAME_MAX).unwrap().unwrap();
+        let mut scene = Scene {
+            vhost: &mut world.vhost,
+            now: world.now,
+        };
+        self.session.on_frame(frame, &mut scene);
+    }
+
     pub(super) fn send(&mut self, world: &mut World, channel: u16, method: &impl MethodSpec) {
         let mut out = BytesMut::new();
         method.put(&mut out, channel);

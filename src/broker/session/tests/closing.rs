@@ -1,0 +1,61 @@
+//! How connections end.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::time::Instant;
+
+use super::fixture::{World, name};
+use crate::broker::{
+    session::Phase,
+    wire::{
+        Method,
+        method::{MethodSpec, basic, channel, connection, queue},
+    },
+};
+
+#[test]
+fn one_close_is_answered_while_closing() {
+    let mut world = World::new();
+    let mut client = world.client(1);
+    client.send(&mut world, 1, &channel::Open {});
+    assert_eq!(client.phase(), Phase::Closing);
+    client.sent();
+    for _ in 0..3 {
+        client.send(&mut world, 0, &connection::Close::default());
+        assert_eq!(client.phase(), Phase::Closed);
+    }
+    let sent = client.sent();
+    assert_eq!(sent.len(), 1, "{sent:?}");
+    assert!(matches!(sent[0].method, Method::ConnectionCloseOk(_)));
+}
+
+#[test]
+fn many_queues_of_its_own_go_quickly() {
+    let mut world = World::new();
+    let mut client = world.client(8);
+    let mut out = BytesMut::new();
+    for number in 0..40_000 {
+        let declare = queue::Declare {
+            queue: name(&format!("own-{number}")),
+            exclusive: true,
+            auto_delete: true,
+            nowait: true,
+            ..Default::default()
+        };
+        let consume = basic::Consume {
+            queue: declare.queue.clone(),
+            nowait: true,
+            ..Default::default()
+        };
+        let channel = 1 + number % 8;
+        declare.put(&mut out, channel);
+        consume.put(&mut out, channel);
+    }
+    client.send_bytes(&mut world, &out);
+    assert!(client.sent().is_empty());
+    let begin = Instant::now();
+    client.vanish(&mut world);
+    assert!(begin.elapsed() < Duration::from_secs(4), "it is slow");
+    assert_eq!(world.client(1).depth(&mut world, "own-7"), None);
+}
