@@ -77,6 +77,7 @@ impl Rotation {
         if self.active != Some(id) {
             return None;
         }
+        self.active = None;
         let highest = self.all.iter().map(|(priority, _)| *priority).max()?;
         let next = self
             .all
