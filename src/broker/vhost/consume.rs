@@ -227,7 +227,7 @@ impl Vhost {
         counters.delivered += 1;
         let delivery_tag = channel.next_tag();
         let content = entry.message.content();
-        let counted = super::deliver::counted(queue, &entry);
+        let counted = super::deliver::counted(queue, &entry.message.properties, entry.returns);
         let content =
             counted
                 .as_ref()

@@ -6,7 +6,7 @@ use super::{Now, Vhost, VhostCounters, note, overdue::watch, settle::forget};
 use crate::broker::{
     channel::{Channel, ChannelId, Consumer, ConsumerId, Held},
     config::bytes,
-    message::Content,
+    message::{Content, DeathReason},
     outbox::{Deliver, Put},
     peer::Peer,
     queue::{Queue, QueueId, ready::Entry},
@@ -134,6 +134,22 @@ impl Vhost {
     }
 
     fn pump_queue(&mut self, id: QueueId, now: Now, budget: &mut usize) -> bool {
+        let mut late = Vec::new();
+        let more = self.pump_live(id, now, budget, &mut late);
+        for entry in &late {
+            self.die_entry(id, entry, DeathReason::Expired, now);
+        }
+        more
+    }
+
+    /// Delivers from one queue; `late` gets what has expired by the time it stands at the head.
+    fn pump_live(
+        &mut self,
+        id: QueueId,
+        now: Now,
+        budget: &mut usize,
+        late: &mut Vec<Entry>,
+    ) -> bool {
         let Self {
             overdue,
             queues,
@@ -145,12 +161,11 @@ impl Vhost {
             counters,
             ..
         } = self;
-        let unacked_bytes_max = bytes(limits.unacked_per_channel);
         let mut giver = Giver {
             consumers,
             channels,
             dirty,
-            unacked_bytes_max,
+            unacked_bytes_max: bytes(limits.unacked_per_channel),
             counters,
         };
         let Some(queue) = queues.get_mut(id) else {
@@ -163,11 +178,14 @@ impl Vhost {
             if *budget == 0 {
                 return true;
             }
+            if head.expires_at <= now.ms {
+                *budget -= 1;
+                late.extend(queue.ready.pop());
+                continue;
+            }
             let message = Arc::clone(&head.message);
             let redelivered = head.redelivered;
-            // RabbitMQ gives a consumer no headers only to say that this is the first time.
-            let plain = head.returns == 0 && message.properties.headers().is_none();
-            let properties = (!plain).then(|| counted(queue, head)).flatten();
+            let properties = for_consumer(queue, &message.properties, head.returns);
             let mut content = message.content();
             if let Some(properties) = &properties {
                 content.properties = properties;
@@ -182,15 +200,14 @@ impl Vhost {
             if given.no_ack {
                 forget(keeper, queue, &entry);
             } else if let Some(channel) = giver.channels.get_mut(given.channel) {
-                let due_at = queue.due_at(now.ms);
-                watch(overdue, channel, given.channel, due_at);
                 let held = Held {
                     queue: id,
                     consumer: Some(consumer),
                     entry,
-                    due_at,
+                    due_at: queue.due_at(now.ms),
                     in_tx: false,
                 };
+                watch(overdue, channel, given.channel, held.due_at);
                 channel.unacked.insert(given.tag, held);
             }
         }
@@ -235,15 +252,26 @@ impl Vhost {
 }
 
 /// The properties with which a queue that counts deliveries sends a message.
-pub(super) fn counted(queue: &Queue, entry: &Entry) -> Option<Properties> {
+pub(super) fn counted(queue: &Queue, properties: &Properties, returns: u32) -> Option<Properties> {
     if !queue.counts_deliveries() {
         return None;
     }
-    let properties = &entry.message.properties;
     let mut headers = TableBuilder::new();
     copy_without(properties.headers(), &[b"x-delivery-count"], &mut headers);
-    headers.put_long("x-delivery-count", entry.returns.into());
+    headers.put_long("x-delivery-count", returns.into());
     Some(properties.with_headers(&headers.build()))
+}
+
+/// The same for a consumer: RabbitMQ gives it no headers only to say that this is the first time.
+pub(super) fn for_consumer(
+    queue: &Queue,
+    properties: &Properties,
+    returns: u32,
+) -> Option<Properties> {
+    if returns == 0 && properties.headers().is_none() {
+        return None;
+    }
+    counted(queue, properties, returns)
 }
 
 /// Copies all headers but those of these names.
