@@ -15,7 +15,7 @@ use crate::broker::{
     message::{DeathReason, Draft, Message},
     queue::{
         QueueId,
-        arguments::Overflow,
+        arguments::{Overflow, QueueKind},
         ready::{Entry, NEVER},
     },
     wire::{ShortStr, TableRef, ValueRef, table::TableBuilder},
@@ -152,7 +152,9 @@ impl Vhost {
         let Some(queue) = self.queues.get_mut(id) else {
             return true;
         };
-        let straight = queue.ready.is_empty() && queue.rotation.front().is_some();
+        // A classic queue refuses what is too much for it even if a consumer waits.
+        let refused = queue.settings.kind == QueueKind::Classic && queue.refuses(draft.body.len());
+        let straight = !refused && queue.ready.is_empty() && queue.rotation.front().is_some();
         if straight && self.hand_over(id, draft, now) {
             return true;
         }
