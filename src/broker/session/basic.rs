@@ -176,10 +176,10 @@ impl Session {
             return Err(Exception::not_implemented("requeue=false"));
         }
         let channel = self.channel(number)?;
-        if let Mode::Tx(tx) = &mut channel.mode {
-            tx.forget_settled();
+        match channel.mode {
+            Mode::Tx(_) => scene.vhost.requeue_unreserved(channel.id, scene.now),
+            _ => scene.vhost.requeue_all(channel.id, scene.now),
         }
-        scene.vhost.requeue_all(channel.id, scene.now);
         self.answer_unless(!answer, number, &basic::RecoverOk {});
         Ok(())
     }

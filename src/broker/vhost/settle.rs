@@ -120,8 +120,7 @@ impl Vhost {
         }
     }
 
-    /// A transaction commits: what it reserved is settled. A delivery that is gone was requeued by a
-    /// recover in between.
+    /// A transaction commits: what it reserved is settled.
     pub fn settle_reserved(&mut self, id: ChannelId, tags: Vec<u64>, how: Settle, now: Now) {
         self.settle_many(id, Which::These(tags.into()), how, now);
     }
@@ -131,6 +130,16 @@ impl Vhost {
         if let Some(channel) = self.channels.get(id) {
             let last = channel.last_tag();
             self.settle_many(id, Which::UpTo(last), Settle::Requeue, now);
+        }
+    }
+
+    /// The same in a transaction, which keeps what it has reserved.
+    pub fn requeue_unreserved(&mut self, id: ChannelId, now: Now) {
+        if let Some(channel) = self.channels.get_mut(id) {
+            let held = channel.unacked.iter_mut();
+            let open = held.filter(|(_, held)| !held.in_tx);
+            let tags = open.map(|(tag, _)| tag).collect();
+            self.settle_many(id, Which::These(tags), Settle::Requeue, now);
         }
     }
 
