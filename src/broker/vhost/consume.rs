@@ -71,11 +71,13 @@ impl Vhost {
         let Some(channel) = self.channels.get_mut(id) else {
             return;
         };
-        if !qos.global {
+        if qos.global {
+            channel.prefetch = qos.count.into();
+        } else {
+            // As in RabbitMQ, this takes back a limit for the whole channel.
+            channel.prefetch = 0;
             channel.prefetch_new = qos.count.into();
-            return;
         }
-        channel.prefetch = qos.count.into();
         self.wake_channel(id);
     }
 
