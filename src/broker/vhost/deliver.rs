@@ -43,13 +43,11 @@ impl Giver<'_> {
     ) -> Option<Given> {
         let consumer = self.consumers.get_mut(id)?;
         let channel = self.channels.get_mut(consumer.channel)?;
-        if !consumer.no_ack {
-            let channel_has = channel.has_credit(self.unacked_bytes_max);
-            channel.starved |= !channel_has;
-            if !channel_has || !consumer.has_credit() {
-                consumer.parked = true;
-                return None;
-            }
+        let channel_has = channel.has_credit_for(consumer, self.unacked_bytes_max);
+        channel.starved |= !channel_has;
+        if !channel_has || !consumer.has_credit() {
+            consumer.parked = true;
+            return None;
         }
         let peer = &channel.peer;
         let put = peer.deliver(&Deliver {
@@ -215,24 +213,24 @@ impl Vhost {
     }
 
     /// Lets the consumers of a channel go on that were set aside and may take messages again.
-    pub fn wake_channel(&mut self, id: ChannelId) {
-        let Some(channel) = self.channels.get_mut(id) else {
+    pub fn wake_channel(&mut self, channel_id: ChannelId) {
+        let Some(channel) = self.channels.get_mut(channel_id) else {
             return;
         };
         channel.starved = false;
-        let has_credit = channel.has_credit(bytes(self.limits.unacked_per_channel));
+        let bytes_max = bytes(self.limits.unacked_per_channel);
         let ids: Vec<_> = channel.consumers.values().copied().collect();
         for id in ids {
-            let Some(consumer) = self.consumers.get(id) else {
+            let (Some(consumer), Some(channel)) =
+                (self.consumers.get(id), self.channels.get_mut(channel_id))
+            else {
                 continue;
             };
-            if consumer.parked && (consumer.no_ack || has_credit && consumer.has_credit()) {
+            let channel_has = channel.has_credit_for(consumer, bytes_max);
+            if consumer.parked && channel_has && consumer.has_credit() {
                 self.unpark(id);
-            } else if consumer.parked
-                && !has_credit
-                && let Some(channel) = self.channels.get_mut(consumer.channel)
-            {
-                channel.starved = true;
+            } else if consumer.parked {
+                channel.starved |= !channel_has;
             }
         }
     }
