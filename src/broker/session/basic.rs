@@ -64,6 +64,7 @@ impl Session {
                 .consume_replies(id, &tag, consume.no_ack, secret, nowait)?;
             return Ok(());
         }
+        scene.vhost.check_consumer_tag(id, &tag)?;
         let queue = self.queue_name(number, consume.queue)?;
         self.may_queue(Access::Read, &queue)?;
         let spec = ConsumeSpec {

@@ -81,6 +81,17 @@ impl Vhost {
         self.wake_channel(id);
     }
 
+    /// Refuses a consumer tag that is in use on a channel; that goes before whatever else is wrong.
+    pub fn check_consumer_tag(&self, id: ChannelId, tag: &ShortStr) -> Result<(), Exception> {
+        match self.channels.get(id) {
+            Some(channel) if channel.has_consumer(tag) => {
+                let text = format!("attempt to reuse consumer tag '{tag}'");
+                Err(Exception::not_allowed(text))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// `basic.consume`: the consumer's tag. `started` sends the answer, which goes before any message.
     pub fn consume(
         &mut self,
@@ -101,10 +112,6 @@ impl Vhost {
         else {
             return Err(self.no_queue(&spec.queue));
         };
-        if channel.has_consumer(&tag) {
-            let text = format!("attempt to reuse consumer tag '{tag}'");
-            return Err(Exception::not_allowed(text));
-        }
         let clash = queue.rotation.is_exclusive()
             || spec.exclusive
                 && (!queue.rotation.is_empty() || queue.settings.single_active_consumer);
