@@ -6,6 +6,8 @@ use crate::broker::{
     wire::{ShortStr, Table, ValueRef},
 };
 
+/// The longest time to live of a message or an unused queue: ten years, in ms.
+pub const LIFE_MS_MAX: u64 = 315_360_000_000;
 /// How often a message in a quorum queue may come back when the queue does not say.
 const QUORUM_DELIVERY_LIMIT: u32 = 20;
 
@@ -126,7 +128,7 @@ pub fn parse(
     from.check_accepted()?;
     Ok(Settings {
         kind,
-        message_ttl: from.unsigned("x-message-ttl")?,
+        message_ttl: from.life("x-message-ttl")?,
         expires: from.expires()?,
         max_length: from.unsigned("x-max-length")?,
         max_length_bytes: from.unsigned("x-max-length-bytes")?,
@@ -205,8 +207,19 @@ impl Reader<'_> {
         }
     }
 
+    /// A time that is not beyond [`LIFE_MS_MAX`].
+    fn life(&self, key: &str) -> Result<Option<u64>, Exception> {
+        let life = self.unsigned(key)?;
+        match life {
+            Some(ms) if ms > LIFE_MS_MAX => {
+                Err(self.invalid(key, format_args!("{{value_too_large,{ms}}}")))
+            }
+            _ => Ok(life),
+        }
+    }
+
     fn expires(&self) -> Result<Option<u64>, Exception> {
-        let expires = self.unsigned("x-expires")?;
+        let expires = self.life("x-expires")?;
         if expires == Some(0) {
             return Err(self.invalid("x-expires", "{value_zero,0}"));
         }
