@@ -31,6 +31,28 @@ const COMPARED: [&str; 14] = [
     "x-dead-letter-strategy",
 ];
 
+/// Arguments of quorum queues and streams that RabbitMQ 3.10 refuses on a classic queue. It refuses
+/// `x-delivery-limit` too, which is taken here.
+const NOT_CLASSIC: [&str; 8] = [
+    "x-max-age",
+    "x-max-in-memory-length",
+    "x-max-in-memory-bytes",
+    "x-quorum-initial-group-size",
+    "x-initial-cluster-size",
+    "x-queue-leader-locator",
+    "x-dead-letter-strategy",
+    "x-stream-max-segment-size-bytes",
+];
+/// Those that it refuses on a quorum queue.
+const NOT_QUORUM: [&str; 6] = [
+    "x-max-priority",
+    "x-queue-mode",
+    "x-queue-version",
+    "x-max-age",
+    "x-initial-cluster-size",
+    "x-stream-max-segment-size-bytes",
+];
+
 /// What a queue promises.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum QueueKind {
@@ -126,7 +148,7 @@ pub fn parse(
         None => None,
     };
     from.check_accepted()?;
-    Ok(Settings {
+    let settings = Settings {
         kind,
         message_ttl: from.life("x-message-ttl")?,
         expires: from.expires()?,
@@ -139,7 +161,11 @@ pub fn parse(
         single_active_consumer: from.bool("x-single-active-consumer")?,
         delivery_limit,
         consumer_timeout: from.unsigned("x-consumer-timeout")?,
-    })
+    };
+    if kind == QueueKind::Classic {
+        from.check_supported(&NOT_CLASSIC, "rabbit_classic_queue")?;
+    }
+    Ok(settings)
 }
 
 /// Refuses a second declaration with other arguments.
@@ -290,10 +316,13 @@ impl Reader<'_> {
             let text = format!("invalid property '{property}' for {}", self.resource);
             return Err(Exception::precondition(text));
         }
-        let unsupported = ["x-max-priority", "x-queue-mode", "x-queue-version"];
-        match unsupported.iter().find(|key| self.value(key).is_some()) {
+        self.check_supported(&NOT_QUORUM, "rabbit_quorum_queue")
+    }
+
+    fn check_supported(&self, refused: &[&str], kind: &str) -> Result<(), Exception> {
+        match refused.iter().find(|key| self.value(key).is_some()) {
             Some(key) => Err(Exception::precondition(format!(
-                "invalid arg '{key}' for {} of queue type rabbit_quorum_queue",
+                "invalid arg '{key}' for {} of queue type {kind}",
                 self.resource
             ))),
             None => Ok(()),
