@@ -145,7 +145,20 @@ impl Channel {
 
     /// Whether a consumer with acknowledgements may get one more.
     pub fn has_credit(&self, bytes_max: usize) -> bool {
-        (self.prefetch == 0 || self.inflight < self.prefetch) && self.unacked_bytes < bytes_max
+        !self.is_full() && self.unacked_bytes < bytes_max
+    }
+
+    /// Whether this consumer of it may get one more; one without acknowledgements holds nothing, but
+    /// waits like the others while the limit is reached.
+    pub fn has_credit_for(&self, consumer: &Consumer, bytes_max: usize) -> bool {
+        match consumer.no_ack {
+            true => !self.is_full(),
+            false => self.has_credit(bytes_max),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.prefetch != 0 && self.inflight >= self.prefetch
     }
 }
 

@@ -57,15 +57,6 @@ impl<T> Unacked<T> {
         self.fold_holes();
     }
 
-    /// Whether a delivery is held whose tag is not above `limit`.
-    pub fn has_up_to(&self, limit: u64) -> bool {
-        let mut ring = (self.first..).zip(&self.ring);
-        let first = self.old.keys().next().copied();
-        first
-            .or_else(|| ring.find_map(|(tag, held)| held.as_ref().map(|_| tag)))
-            .is_some_and(|tag| tag <= limit)
-    }
-
     /// Looks at a delivery.
     pub fn get_mut(&mut self, tag: u64) -> Option<&mut T> {
         match self.slot(tag) {

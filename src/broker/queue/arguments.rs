@@ -6,6 +6,8 @@ use crate::broker::{
     wire::{ShortStr, Table, ValueRef},
 };
 
+/// The longest time to live of a message or an unused queue: ten years, in ms.
+pub const LIFE_MS_MAX: u64 = 315_360_000_000;
 /// How often a message in a quorum queue may come back when the queue does not say.
 const QUORUM_DELIVERY_LIMIT: u32 = 20;
 
@@ -27,6 +29,28 @@ const COMPARED: [&str; 14] = [
     "x-delivery-limit",
     "x-consumer-timeout",
     "x-dead-letter-strategy",
+];
+
+/// Arguments of quorum queues and streams that RabbitMQ 3.10 refuses on a classic queue. It refuses
+/// `x-delivery-limit` too, which is taken here.
+const NOT_CLASSIC: [&str; 8] = [
+    "x-max-age",
+    "x-max-in-memory-length",
+    "x-max-in-memory-bytes",
+    "x-quorum-initial-group-size",
+    "x-initial-cluster-size",
+    "x-queue-leader-locator",
+    "x-dead-letter-strategy",
+    "x-stream-max-segment-size-bytes",
+];
+/// Those that it refuses on a quorum queue.
+const NOT_QUORUM: [&str; 6] = [
+    "x-max-priority",
+    "x-queue-mode",
+    "x-queue-version",
+    "x-max-age",
+    "x-initial-cluster-size",
+    "x-stream-max-segment-size-bytes",
 ];
 
 /// What a queue promises.
@@ -124,9 +148,9 @@ pub fn parse(
         None => None,
     };
     from.check_accepted()?;
-    Ok(Settings {
+    let settings = Settings {
         kind,
-        message_ttl: from.unsigned("x-message-ttl")?,
+        message_ttl: from.life("x-message-ttl")?,
         expires: from.expires()?,
         max_length: from.unsigned("x-max-length")?,
         max_length_bytes: from.unsigned("x-max-length-bytes")?,
@@ -137,7 +161,11 @@ pub fn parse(
         single_active_consumer: from.bool("x-single-active-consumer")?,
         delivery_limit,
         consumer_timeout: from.unsigned("x-consumer-timeout")?,
-    })
+    };
+    if kind == QueueKind::Classic {
+        from.check_supported(&NOT_CLASSIC, "rabbit_classic_queue")?;
+    }
+    Ok(settings)
 }
 
 /// Refuses a second declaration with other arguments.
@@ -205,8 +233,19 @@ impl Reader<'_> {
         }
     }
 
+    /// A time that is not beyond [`LIFE_MS_MAX`].
+    fn life(&self, key: &str) -> Result<Option<u64>, Exception> {
+        let life = self.unsigned(key)?;
+        match life {
+            Some(ms) if ms > LIFE_MS_MAX => {
+                Err(self.invalid(key, format_args!("{{value_too_large,{ms}}}")))
+            }
+            _ => Ok(life),
+        }
+    }
+
     fn expires(&self) -> Result<Option<u64>, Exception> {
-        let expires = self.unsigned("x-expires")?;
+        let expires = self.life("x-expires")?;
         if expires == Some(0) {
             return Err(self.invalid("x-expires", "{value_zero,0}"));
         }
@@ -277,10 +316,13 @@ impl Reader<'_> {
             let text = format!("invalid property '{property}' for {}", self.resource);
             return Err(Exception::precondition(text));
         }
-        let unsupported = ["x-max-priority", "x-queue-mode", "x-queue-version"];
-        match unsupported.iter().find(|key| self.value(key).is_some()) {
+        self.check_supported(&NOT_QUORUM, "rabbit_quorum_queue")
+    }
+
+    fn check_supported(&self, refused: &[&str], kind: &str) -> Result<(), Exception> {
+        match refused.iter().find(|key| self.value(key).is_some()) {
             Some(key) => Err(Exception::precondition(format!(
-                "invalid arg '{key}' for {} of queue type rabbit_quorum_queue",
+                "invalid arg '{key}' for {} of queue type {kind}",
                 self.resource
             ))),
             None => Ok(()),

@@ -64,6 +64,7 @@ impl Session {
                 .consume_replies(id, &tag, consume.no_ack, secret, nowait)?;
             return Ok(());
         }
+        scene.vhost.check_consumer_tag(id, &tag)?;
         let queue = self.queue_name(number, consume.queue)?;
         self.may_queue(Access::Read, &queue)?;
         let spec = ConsumeSpec {
@@ -176,10 +177,10 @@ impl Session {
             return Err(Exception::not_implemented("requeue=false"));
         }
         let channel = self.channel(number)?;
-        if let Mode::Tx(tx) = &mut channel.mode {
-            tx.forget_settled();
+        match channel.mode {
+            Mode::Tx(_) => scene.vhost.requeue_unreserved(channel.id, scene.now),
+            _ => scene.vhost.requeue_all(channel.id, scene.now),
         }
-        scene.vhost.requeue_all(channel.id, scene.now);
         self.answer_unless(!answer, number, &basic::RecoverOk {});
         Ok(())
     }

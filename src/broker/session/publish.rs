@@ -5,6 +5,7 @@ use crate::broker::{
     auth::Access,
     exception::Exception,
     message::Draft,
+    queue::arguments::LIFE_MS_MAX,
     vhost::{Published, carbon_copies},
     wire::{Properties, method::basic},
 };
@@ -138,7 +139,7 @@ impl Session {
     }
 }
 
-/// A number of milliseconds as text. There is none too large: it never expires then.
+/// A number of milliseconds as text.
 fn parse_expiration(text: &[u8]) -> Result<u64, Exception> {
     let invalid = |why: &str| {
         let shown = String::from_utf8_lossy(text);
@@ -163,7 +164,10 @@ fn parse_expiration(text: &[u8]) -> Result<u64, Exception> {
     match (digits, negative) {
         ("", _) => Ok(0),
         (_, true) => Err(invalid(&format!("{{value_negative,-{digits}}}"))),
-        (_, false) => Ok(digits.parse().unwrap_or(u64::MAX)),
+        (_, false) => match digits.parse() {
+            Ok(ms) if ms <= LIFE_MS_MAX => Ok(ms),
+            _ => Err(invalid(&format!("{{value_too_large,{digits}}}"))),
+        },
     }
 }
 

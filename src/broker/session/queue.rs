@@ -31,7 +31,7 @@ impl Session {
         }
         let connection = self.identity.connection;
         let declared = if declare.passive {
-            let name = self.queue_name(number, name)?;
+            // No name does not mean the last one here.
             self.may_queue(Access::Configure, &name)?;
             scene.vhost.check_queue(&name, connection, scene.now)?
         } else {

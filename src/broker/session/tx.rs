@@ -57,11 +57,6 @@ impl Transaction {
         self.settled.extend(tags.into_iter().map(|tag| (tag, how)));
         Ok(())
     }
-
-    /// The deliveries are back in their queues.
-    pub(super) fn forget_settled(&mut self) {
-        self.settled.clear();
-    }
 }
 
 impl Session {

@@ -71,12 +71,25 @@ impl Vhost {
         let Some(channel) = self.channels.get_mut(id) else {
             return;
         };
-        if !qos.global {
+        if qos.global {
+            channel.prefetch = qos.count.into();
+        } else {
+            // As in RabbitMQ, this takes back a limit for the whole channel.
+            channel.prefetch = 0;
             channel.prefetch_new = qos.count.into();
-            return;
         }
-        channel.prefetch = qos.count.into();
         self.wake_channel(id);
+    }
+
+    /// Refuses a consumer tag that is in use on a channel; that goes before whatever else is wrong.
+    pub fn check_consumer_tag(&self, id: ChannelId, tag: &ShortStr) -> Result<(), Exception> {
+        match self.channels.get(id) {
+            Some(channel) if channel.has_consumer(tag) => {
+                let text = format!("attempt to reuse consumer tag '{tag}'");
+                Err(Exception::not_allowed(text))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// `basic.consume`: the consumer's tag. `started` sends the answer, which goes before any message.
@@ -99,10 +112,6 @@ impl Vhost {
         else {
             return Err(self.no_queue(&spec.queue));
         };
-        if channel.has_consumer(&tag) {
-            let text = format!("attempt to reuse consumer tag '{tag}'");
-            return Err(Exception::not_allowed(text));
-        }
         let clash = queue.rotation.is_exclusive()
             || spec.exclusive
                 && (!queue.rotation.is_empty() || queue.settings.single_active_consumer);
@@ -235,7 +244,7 @@ impl Vhost {
         counters.delivered += 1;
         let delivery_tag = channel.next_tag();
         let content = entry.message.content();
-        let counted = super::deliver::counted(queue, &entry);
+        let counted = super::deliver::counted(queue, &entry.message.properties, entry.returns);
         let content =
             counted
                 .as_ref()

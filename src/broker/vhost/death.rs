@@ -97,13 +97,13 @@ impl Vhost {
             }
             queues.clear();
             self.route(id, &draft, &mut queues);
+            // All of them before the first: it takes the deaths with it.
+            queues.retain(|queue| !self.closes_cycle(*queue, &draft));
             if self.any_stamped(&queues) {
                 self.unstamp(&mut draft);
             }
             for queue in &queues {
-                if !self.closes_cycle(*queue, &draft) {
-                    self.enqueue(*queue, &mut draft, now);
-                }
+                self.enqueue(*queue, &mut draft, now);
             }
         }
     }

@@ -6,7 +6,7 @@ use super::{Now, Vhost, VhostCounters, note, overdue::watch, settle::forget};
 use crate::broker::{
     channel::{Channel, ChannelId, Consumer, ConsumerId, Held},
     config::bytes,
-    message::Content,
+    message::{Content, DeathReason},
     outbox::{Deliver, Put},
     peer::Peer,
     queue::{Queue, QueueId, ready::Entry},
@@ -43,13 +43,11 @@ impl Giver<'_> {
     ) -> Option<Given> {
         let consumer = self.consumers.get_mut(id)?;
         let channel = self.channels.get_mut(consumer.channel)?;
-        if !consumer.no_ack {
-            let channel_has = channel.has_credit(self.unacked_bytes_max);
-            channel.starved |= !channel_has;
-            if !channel_has || !consumer.has_credit() {
-                consumer.parked = true;
-                return None;
-            }
+        let channel_has = channel.has_credit_for(consumer, self.unacked_bytes_max);
+        channel.starved |= !channel_has;
+        if !channel_has || !consumer.has_credit() {
+            consumer.parked = true;
+            return None;
         }
         let peer = &channel.peer;
         let put = peer.deliver(&Deliver {
@@ -134,6 +132,22 @@ impl Vhost {
     }
 
     fn pump_queue(&mut self, id: QueueId, now: Now, budget: &mut usize) -> bool {
+        let mut late = Vec::new();
+        let more = self.pump_live(id, now, budget, &mut late);
+        for entry in &late {
+            self.die_entry(id, entry, DeathReason::Expired, now);
+        }
+        more
+    }
+
+    /// Delivers from one queue; `late` gets what has expired by the time it stands at the head.
+    fn pump_live(
+        &mut self,
+        id: QueueId,
+        now: Now,
+        budget: &mut usize,
+        late: &mut Vec<Entry>,
+    ) -> bool {
         let Self {
             overdue,
             queues,
@@ -145,12 +159,11 @@ impl Vhost {
             counters,
             ..
         } = self;
-        let unacked_bytes_max = bytes(limits.unacked_per_channel);
         let mut giver = Giver {
             consumers,
             channels,
             dirty,
-            unacked_bytes_max,
+            unacked_bytes_max: bytes(limits.unacked_per_channel),
             counters,
         };
         let Some(queue) = queues.get_mut(id) else {
@@ -164,11 +177,14 @@ impl Vhost {
             if *budget == 0 || head.expires_at <= now.ms {
                 return true;
             }
+            if head.expires_at <= now.ms {
+                *budget -= 1;
+                late.extend(queue.ready.pop());
+                continue;
+            }
             let message = Arc::clone(&head.message);
             let redelivered = head.redelivered;
-            // RabbitMQ gives a consumer no headers only to say that this is the first time.
-            let plain = head.returns == 0 && message.properties.headers().is_none();
-            let properties = (!plain).then(|| counted(queue, head)).flatten();
+            let properties = for_consumer(queue, &message.properties, head.returns);
             let mut content = message.content();
             if let Some(properties) = &properties {
                 content.properties = properties;
@@ -183,15 +199,14 @@ impl Vhost {
             if given.no_ack {
                 forget(keeper, queue, &entry);
             } else if let Some(channel) = giver.channels.get_mut(given.channel) {
-                let due_at = queue.due_at(now.ms);
-                watch(overdue, channel, given.channel, due_at);
                 let held = Held {
                     queue: id,
                     consumer: Some(consumer),
                     entry,
-                    due_at,
+                    due_at: queue.due_at(now.ms),
                     in_tx: false,
                 };
+                watch(overdue, channel, given.channel, held.due_at);
                 channel.unacked.insert(given.tag, held);
             }
         }
@@ -199,24 +214,24 @@ impl Vhost {
     }
 
     /// Lets the consumers of a channel go on that were set aside and may take messages again.
-    pub fn wake_channel(&mut self, id: ChannelId) {
-        let Some(channel) = self.channels.get_mut(id) else {
+    pub fn wake_channel(&mut self, channel_id: ChannelId) {
+        let Some(channel) = self.channels.get_mut(channel_id) else {
             return;
         };
         channel.starved = false;
-        let has_credit = channel.has_credit(bytes(self.limits.unacked_per_channel));
+        let bytes_max = bytes(self.limits.unacked_per_channel);
         let ids: Vec<_> = channel.consumers.values().copied().collect();
         for id in ids {
-            let Some(consumer) = self.consumers.get(id) else {
+            let (Some(consumer), Some(channel)) =
+                (self.consumers.get(id), self.channels.get_mut(channel_id))
+            else {
                 continue;
             };
-            if consumer.parked && (consumer.no_ack || has_credit && consumer.has_credit()) {
+            let channel_has = channel.has_credit_for(consumer, bytes_max);
+            if consumer.parked && channel_has && consumer.has_credit() {
                 self.unpark(id);
-            } else if consumer.parked
-                && !has_credit
-                && let Some(channel) = self.channels.get_mut(consumer.channel)
-            {
-                channel.starved = true;
+            } else if consumer.parked {
+                channel.starved |= !channel_has;
             }
         }
     }
@@ -236,15 +251,26 @@ impl Vhost {
 }
 
 /// The properties with which a queue that counts deliveries sends a message.
-pub(super) fn counted(queue: &Queue, entry: &Entry) -> Option<Properties> {
+pub(super) fn counted(queue: &Queue, properties: &Properties, returns: u32) -> Option<Properties> {
     if !queue.counts_deliveries() {
         return None;
     }
-    let properties = &entry.message.properties;
     let mut headers = TableBuilder::new();
     copy_without(properties.headers(), &[b"x-delivery-count"], &mut headers);
-    headers.put_long("x-delivery-count", entry.returns.into());
+    headers.put_long("x-delivery-count", returns.into());
     Some(properties.with_headers(&headers.build()))
+}
+
+/// The same for a consumer: RabbitMQ gives it no headers only to say that this is the first time.
+pub(super) fn for_consumer(
+    queue: &Queue,
+    properties: &Properties,
+    returns: u32,
+) -> Option<Properties> {
+    if returns == 0 && properties.headers().is_none() {
+        return None;
+    }
+    counted(queue, properties, returns)
 }
 
 /// Copies all headers but those of these names.

