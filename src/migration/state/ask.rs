@@ -108,7 +108,7 @@ impl State {
 
     fn roll_back_by_hand(&mut self, now: Now) -> Taken {
         if self.run.is_none() && !self.uses_broker() {
-            return refused("nothing to roll back: every channel is direct");
+            return self.refused_but_for_a_return("nothing to roll back: every channel is direct");
         }
         if !self.direct {
             return refused("transport.direct is \"off\": there is nothing to go back to");
@@ -120,13 +120,23 @@ impl State {
 
     fn pause_by_hand(&mut self) -> Taken {
         match &self.run {
-            None => refused("nothing to pause: no migration runs"),
+            None => self.refused_but_for_a_return("nothing to pause: no migration runs"),
             Some(run) if run.paused.is_some() => refused("the migration is paused already"),
             Some(_) => {
                 self.pause("an operator, who paused it".to_owned());
                 Ok(())
             }
         }
+    }
+
+    /// Says how a return by itself is called off, where one is to come.
+    fn refused_but_for_a_return(&self, why: &str) -> Taken {
+        if self.comes_back.as_ref().is_some_and(|one| one.by_itself) {
+            return refused(format!(
+                "{why}; to call off the return by itself, set the flag as it is (PUT /transport)"
+            ));
+        }
+        refused(why)
     }
 
     fn resume(&mut self, now: Now) -> Taken {

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::fixture::{Stage, config};
+use super::fixture::{Stage, always, config};
 use crate::{
     api::{MigrationAction, MigrationMode},
     migration::{
@@ -147,6 +147,40 @@ fn a_flip_by_hand_ends_a_rollback_and_forbids_a_return() {
         "it stays as somebody wanted it"
     );
     assert_eq!(stage.count("migration.returned"), 0);
+}
+
+#[test]
+fn who_confirms_the_flag_by_hand_calls_off_a_return() {
+    let mut stage = lost_in(Phase::EventsQueue, returning());
+    stage.until_state("rolled_back");
+    stage.world.silent_since = None;
+    for action in [MigrationAction::Rollback, MigrationAction::Pause] {
+        let refused = stage.ask(action).unwrap_err();
+        assert!(refused.0.contains("(PUT /transport)"), "{refused}");
+    }
+    stage.turn_by_hand(stage.flagged.modes);
+    stage.second();
+    assert_eq!(stage.state.word(), "idle");
+    let told = stage.last("migration.overruled");
+    assert!(told.contains("confirmed by hand: events direct"), "{told}");
+    let refused = stage.ask(MigrationAction::Rollback).unwrap_err();
+    assert!(!refused.0.contains("PUT /transport"), "{refused}");
+}
+
+#[test]
+fn who_confirms_the_flag_again_and_again_keeps_the_guard_awake() {
+    let usual = Modes::all(Mode::Dual).with(Channel::Health, Mode::Direct);
+    let mut stage = Stage::new(always(), usual);
+    stage.world.canary_passes = false;
+    for _ in 0..120 {
+        stage.turn_by_hand(stage.flagged.modes);
+        stage.second();
+    }
+    assert_eq!(stage.count("migration.rollback_started"), 1);
+    assert_eq!(
+        stage.state.report().rollback.unwrap().rule,
+        "canary_failures"
+    );
 }
 
 #[test]
