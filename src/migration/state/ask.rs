@@ -1,6 +1,6 @@
 //! What an operator may ask for, and why it is refused.
 
-use super::{Run, State, Tally};
+use super::{Pending, Run, State, Tally};
 use crate::{
     api::{MigrationAction, MigrationDraft, MigrationMode},
     migration::{baseline::Baseline, phase::Phase, plan::Plan, rollback::Cause},
@@ -44,6 +44,11 @@ impl State {
         let Some(known) = self.known else {
             return refused("the daemon has just started: ask again");
         };
+        if self.pending != Pending::Nothing {
+            return refused(
+                "a return by itself is under way: ask again, or set the flag (PUT /transport)",
+            );
+        }
         if !self.has_broker {
             return refused(
                 "there is no broker to migrate to: set broker.listen or transport.amqp_url",
@@ -87,6 +92,11 @@ impl State {
         };
         if run.paused.is_some() {
             return refused("the migration is paused: resume it first");
+        }
+        if let Pending::Enter(phase) = self.pending {
+            return refused(format!(
+                "the flag is being turned for phase \"{phase}\": ask again"
+            ));
         }
         let left = run.left(config, now);
         let waits_for = match &run.waits_for {

@@ -245,6 +245,24 @@ fn it_returns_by_itself_after_the_cool_down_and_goes_on_at_its_phase() {
 }
 
 #[test]
+fn a_start_waits_for_a_return_that_is_under_way() {
+    let usual = Modes::all(Mode::Dual).with(Channel::Health, Mode::Direct);
+    let mut stage = Stage::new(returning(), usual);
+    stage.world.silent_since = Some(stage.now.mono_ms);
+    stage.until_state("rolled_back");
+    stage.world.silent_since = None;
+    let act = stage.until_act();
+    let refused = stage.ask(MigrationAction::Start).unwrap_err();
+    assert!(refused.0.contains("a return by itself"), "{refused}");
+    stage.act(act);
+    assert_eq!(stage.count("migration.returned"), 1);
+    // Then it begins with the modes as they are.
+    stage.start(MigrationMode::Auto);
+    let told = stage.last("migration.started");
+    assert!(told.contains("from events dual"), "{told}");
+}
+
+#[test]
 fn outside_a_migration_the_modes_return_as_they_were() {
     let usual = Modes::all(Mode::Dual).with(Channel::Health, Mode::Direct);
     let mut stage = Stage::new(returning(), usual);
