@@ -39,7 +39,7 @@ pub use self::{
     migration::{
         BaselineReport, CanaryReport, CanaryStepReport, Figure, LatencyBack, MigrationAction,
         MigrationDraft, MigrationMode, MigrationReport, PhaseReport, ReturnReport, RollbackReport,
-        RuleReport, StepReport,
+        RuleReport, StepReport, soak,
     },
     patch::Patch,
     pieces::SnapshotWriter,

@@ -179,7 +179,7 @@ impl App {
         let amqp_address = listening.and_then(|broker| serve_broker(broker, &registry, &mut tasks));
         tasks.spawn(Stage::Source, "leases", |stop| registry.clone().run(stop));
         tasks.spawn(Stage::Source, "health", |stop| health.run(stop));
-        tell_subscribers(&callbacks, webhooks, &mut tasks);
+        tell_subscribers(&callbacks, webhooks, &metrics, &mut tasks);
         tasks.spawn(Stage::Sink, "outbound", |stop| client.run(stop));
         tell_of_doors(&config, http_address, amqp_address);
         Ok(Self {
@@ -317,8 +317,14 @@ fn subscribers(
     (callbacks, webhooks)
 }
 
-fn tell_subscribers(callbacks: &Callbacks, webhooks: Webhooks, tasks: &mut Tasks) {
-    let callbacks = callbacks.clone();
+fn tell_subscribers(
+    callbacks: &Callbacks,
+    webhooks: Webhooks,
+    metrics: &Metrics,
+    tasks: &mut Tasks,
+) {
+    let (callbacks, shown) = (callbacks.clone(), webhooks.clone());
+    metrics.before_render(move || shown.show());
     tasks.spawn(Stage::Carrier, "callbacks", |stop| callbacks.run(stop));
     tasks.spawn(Stage::Carrier, "webhooks", |stop| webhooks.run(stop));
 }

@@ -17,6 +17,9 @@ pub use self::{
 };
 use crate::{broker, health, http, migration, outbound, registry, telemetry, transport};
 
+/// Longer than anybody waits; what no clock can count would be found out when it is asked to stop.
+const GRACE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The whole configuration. Each section belongs to the room of its name.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
@@ -147,6 +150,9 @@ impl Config {
         faults.extend(broker.map(|fault| Fault::new(fault.key, fault.message)));
         if self.stop.grace.is_zero() {
             faults.push(Fault::new("stop.grace", "must be longer than nothing"));
+        }
+        if self.stop.grace > GRACE_MAX {
+            faults.push(Fault::new("stop.grace", "must be at most 1day"));
         }
         faults
     }

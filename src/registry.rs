@@ -384,6 +384,12 @@ impl Registry {
         self.inner.log.chain(service.logged(), cursor, max)
     }
 
+    /// The change of the same service before this one, 0 where it was the first; none when `revision` is
+    /// not in the log.
+    pub fn before(&self, revision: Revision) -> Option<Revision> {
+        self.inner.log.previous(revision)
+    }
+
     /// Where a reader who shows `cursor` goes on; none when it must start from a snapshot, because
     /// the cursor is of another life, of the future or out of the log.
     pub fn place(&self, cursor: Cursor) -> Option<Revision> {

@@ -12,8 +12,16 @@ use super::{
 };
 use crate::model::{Modes, Timestamp};
 
-/// The longest soak that can be asked for.
-const SOAK_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// The soaks that can be asked for.
+const SOAKS: [Duration; 2] = [Duration::ZERO, Duration::from_secs(30 * 24 * 60 * 60)];
+
+/// A soak as people write it.
+///
+/// # Errors
+/// It is no duration, or too long a one.
+pub fn soak(text: &str) -> Result<Duration, String> {
+    read::span_within(text, SOAKS)
+}
 
 /// What an operator wants of the migration.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -85,9 +93,7 @@ impl MigrationDraft {
         let mut faults = Faults::default();
         let action = faults.required(&object, "action", action);
         let mode = faults.optional(&object, "mode", mode);
-        let soak = faults.optional(&object, "soak", |value| {
-            read::span(value, [Duration::ZERO, SOAK_MAX])
-        });
+        let soak = faults.optional(&object, "soak", |value| read::span(value, SOAKS));
         let is_start = action == Some(MigrationAction::Start);
         for field in ["mode", "soak"] {
             if action.is_some() && !is_start && object.get(field).is_some() {

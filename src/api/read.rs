@@ -315,13 +315,18 @@ pub(super) fn flag_word(text: &str) -> Option<bool> {
 }
 
 /// A duration, as text or as a number of seconds.
-pub(super) fn span(value: &RawValue, [least, most]: [Duration; 2]) -> Result<Duration, String> {
+pub(super) fn span(value: &RawValue, range: [Duration; 2]) -> Result<Duration, String> {
     let text = text(value).map_err(|_| {
         format!(
             "must be a duration such as \"30s\" or a number of seconds, not {}",
             quoted(value)
         )
     })?;
+    span_within(&text, range)
+}
+
+/// A duration as text, within a range.
+pub(super) fn span_within(text: &str, [least, most]: [Duration; 2]) -> Result<Duration, String> {
     let Span(span) = text.parse().map_err(|error| format!("{error}"))?;
     if span < least || span > most {
         return Err(format!(

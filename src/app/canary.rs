@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
     sync::mpsc::{self, error::TrySendError},
+    time::sleep,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -21,8 +22,11 @@ use crate::{
 /// More changes than one run makes.
 const CHANGES_MAX: usize = 64;
 
-/// Where checks go both ways, the other verdict is waited for as long.
-const BOTH_WAYS: Duration = Duration::from_millis(500);
+/// Where checks go both ways, the other verdict is waited for as long, if there is the time.
+const BOTH_WAYS_MAX: Duration = Duration::from_millis(500);
+
+/// Without file descriptors no connection can be taken: it is tried again so much later.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a probe of the canary connects to.
 #[derive(Debug)]
@@ -43,7 +47,13 @@ impl Perch {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                taken = self.0.accept() => drop(taken),
+                taken = self.0.accept() => if taken.is_ok() {
+                    continue;
+                },
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = sleep(ACCEPT_PAUSE) => (),
             }
         }
     }
@@ -57,6 +67,8 @@ pub(super) struct CanaryPort {
     pub(super) transports: TransportPort,
     /// None when this machine has no address of its own to be probed at.
     pub(super) address: Option<SocketAddr>,
+    /// How long a step may take.
+    pub(super) timeout: Duration,
 }
 
 impl CanaryPort {
@@ -169,7 +181,8 @@ impl CanaryWay for CanaryPort {
         Box::pin(async {
             self.until_healthy().await?;
             if self.transports.flagged().modes.health == Mode::Dual {
-                tokio::time::sleep(BOTH_WAYS).await;
+                // The step's time is for both, the first verdict and the other.
+                sleep(BOTH_WAYS_MAX.min(self.timeout / 2)).await;
             }
             Ok(())
         })
@@ -217,3 +230,6 @@ impl CanaryWatch for Watching {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,6 +61,7 @@ pub(super) async fn start(
         callbacks: parts.callbacks.clone(),
         transports: parts.transports.clone(),
         address: perch.as_ref().and_then(Perch::address),
+        timeout: parts.config.migration.canary_timeout,
     };
     let config = parts.config.migration.clone();
     let notices = NoticeRing::new(parts.registry.clone(), config.notices_max);

@@ -10,7 +10,7 @@ pub(super) use self::metrics::show;
 use super::amqp::Way;
 use crate::{
     api::{Ready, TransportReport},
-    model::Modes,
+    model::{Mode, Modes},
     ports::{Boxed, FlagError, Flagged, Transports},
     transport::Flag,
 };
@@ -64,8 +64,8 @@ impl Transports for TransportPort {
 }
 
 impl TransportPort {
-    /// Ready while changes reach everybody: a broker that is away matters only where they can't go
-    /// directly.
+    /// Ready while changes reach everybody: a broker that is away matters only where they don't go
+    /// directly. In mode queue they wait for it, until the guard turns the flag or somebody else does.
     pub(super) fn ready(&self) -> Ready {
         let report = self.report();
         let modes = self.flag.flagged().modes;
@@ -73,7 +73,7 @@ impl TransportPort {
         let error = report.broker.error.or(stuck);
         let (ok, detail) = match error {
             None => (true, format!("{modes}; broker: {}", report.broker.state)),
-            Some(error) if self.direct => (
+            Some(error) if modes.events != Mode::Queue => (
                 true,
                 format!("{modes}; the broker can't be used, changes go directly: {error}"),
             ),

@@ -5,7 +5,10 @@ use std::{fmt::Write, process::ExitCode};
 use serde_json::{Value, json};
 
 use super::ask::{ask, tell};
-use crate::{api::schema, config::Config};
+use crate::{
+    api::{self, schema},
+    config::Config,
+};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -29,7 +32,7 @@ enum Command {
         #[arg(long)]
         step: bool,
         /// How long each phase lasts at least, such as 30s
-        #[arg(long, value_name = "DURATION")]
+        #[arg(long, value_name = "DURATION", value_parser = soak)]
         soak: Option<String>,
     },
     /// Go on to the next phase, without waiting for the rest of the soak; the baseline is always measured
@@ -65,6 +68,11 @@ impl Command {
             Self::Resume => Some(json!({"action": "resume"})),
         }
     }
+}
+
+/// As the daemon reads it.
+fn soak(text: &str) -> Result<String, String> {
+    api::soak(text).map(|_| text.to_owned())
 }
 
 pub(super) fn run(arguments: &Arguments, config: &Config) -> ExitCode {

@@ -88,6 +88,11 @@ fn every_fault_is_told_at_once_by_its_key() {
         ],
         "one kind of fault does not hide the other"
     );
+    // As long as this the clock does not run: it would be found out when it is asked to stop.
+    for grace in ["25h", "500000000000years"] {
+        assert_eq!(faults(&flags(&[("stop.grace", grace)])), ["stop.grace"]);
+    }
+    assert!(flags(&[("stop.grace", "24h")]).load().is_ok());
     assert_eq!(
         faults(&flags(&[("http.listen", "localhost"), ("dns.listen", "1")])),
         ["http.listen", "dns.listen"]

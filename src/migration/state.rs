@@ -162,8 +162,8 @@ impl State {
         self.has_broker = look.report.broker.kind != "none";
         self.sources.clone_from(look.sources);
         let known = self.known.replace(look.flagged);
-        if known.is_some_and(|known| known.version != look.flagged.version) {
-            self.flipped_by_hand(look);
+        if let Some(known) = known.filter(|known| known.version != look.flagged.version) {
+            self.flipped_by_hand(look, known.modes);
         }
         self.measure(look);
         self.watch_over(look);

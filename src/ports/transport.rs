@@ -16,7 +16,8 @@ use crate::{
 pub struct Flagged {
     /// The mode of each channel.
     pub modes: Modes,
-    /// Grows with every change, so that whoever decides can see that somebody else did meanwhile.
+    /// Grows whenever somebody decides, even for the same modes, so that whoever decides can see that
+    /// somebody else did meanwhile.
     pub version: u64,
 }
 
@@ -50,7 +51,7 @@ pub trait Transports: fmt::Debug + Send + Sync {
     /// The flag as it stands.
     fn flagged(&self) -> Flagged;
 
-    /// Tells of every change of the flag.
+    /// Tells of every change of the modes.
     fn follow(&self) -> watch::Receiver<Flagged>;
 
     /// Changes the flag; answered when what the new modes need stands at the broker, within 5 s. With

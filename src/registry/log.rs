@@ -103,16 +103,29 @@ impl Log {
         cursor: Revision,
         max: usize,
     ) -> Result<Vec<Arc<Event>>, Compacted> {
-        let mut events = Vec::new();
+        // Nobody needs more of them at once than are asked for, however many there are.
+        let mut oldest = VecDeque::new();
         let mut revision = last;
         while revision > cursor {
-            let entry = self.entry(revision).ok_or_else(|| self.compacted())?;
-            events.push(Arc::clone(&entry.event));
-            revision = entry.previous;
+            if oldest.len() >= max {
+                oldest.pop_front();
+            }
+            oldest.push_back(revision);
+            let previous = self.previous(revision);
+            revision = previous.ok_or_else(|| self.compacted())?;
         }
-        events.reverse();
-        events.truncate(max);
-        Ok(events)
+        let event = |revision| self.entry(revision).map(|entry| Arc::clone(&entry.event));
+        let events = oldest.into_iter().rev().take(max).map(event);
+        let events: Option<Vec<_>> = events.collect();
+        events.ok_or_else(|| self.compacted())
+    }
+
+    /// The change of the same service before this one, 0 where it was the first; none when it is not in
+    /// the log.
+    pub(super) fn previous(&self, revision: Revision) -> Option<Revision> {
+        let slot = self.filled(revision)?.load();
+        let entry = slot.as_ref()?;
+        (entry.event.revision == revision).then_some(entry.previous)
     }
 
     fn entry(&self, revision: Revision) -> Option<Arc<Entry>> {

@@ -81,7 +81,8 @@ impl Service {
         self.turn.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub(super) fn logged(&self) -> Revision {
+    /// Its last change.
+    pub fn logged(&self) -> Revision {
         Revision(self.logged.load(Ordering::Acquire))
     }
 

@@ -45,7 +45,8 @@ pub struct Config {
     /// Webhook requests under way at once, to receivers that failed last time; so they can't hold up
     /// the others.
     pub retries_max: usize,
-    /// Webhook requests under way at once that carry a snapshot, which can be large.
+    /// Webhook requests under way at once that carry a snapshot, which can be large; as many again to
+    /// receivers that failed last time.
     pub snapshots_max: usize,
     /// How long a webhook's receiver may take to answer.
     #[serde(with = "humantime_serde")]

@@ -40,7 +40,7 @@ impl Flag {
         *self.flagged.borrow()
     }
 
-    /// Tells of every change.
+    /// Tells of every change of the modes.
     pub fn follow(&self) -> watch::Receiver<Flagged> {
         self.flagged.subscribe()
     }
@@ -50,7 +50,8 @@ impl Flag {
         &self.horizon
     }
 
-    /// Changes the flag; answers with the version that stands then.
+    /// Changes the flag; answers with the version that stands then. It is a new one too when the modes
+    /// stay: whoever looked before finds that somebody has decided since.
     ///
     /// # Errors
     /// `only_if` names a version that no longer stands.
@@ -65,11 +66,11 @@ impl Flag {
                 // Under the same lock, so that two changes never leave the horizon of the other.
                 self.draw_horizon(modes);
                 tracing::info!(%modes, "the transport's flag is now: {modes}");
-                *flagged = Flagged {
-                    modes,
-                    version: flagged.version + 1,
-                };
             }
+            *flagged = Flagged {
+                modes,
+                version: flagged.version + 1,
+            };
             answer = Ok(flagged.version);
             changed
         });

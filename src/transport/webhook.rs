@@ -1,22 +1,21 @@
 //! Changes told by an HTTP request to whoever registered for them.
 
 mod answer;
+mod lag;
 mod post;
 mod signature;
 mod watcher;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::Mutex;
-use tokio::{
-    sync::watch,
-    time::{MissedTickBehavior, interval},
-};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 pub use self::watcher::WatcherInfo;
 use self::{
+    lag::Lags,
     post::{Gates, Post},
     signature::Secret,
     watcher::Watcher,
@@ -27,9 +26,6 @@ use super::{
     metrics::{Counts, Present},
 };
 use crate::{api::WatcherDraft, outbound::Client, registry::Registry};
-
-/// How often the gauges are read.
-const SAMPLE_PAUSE: Duration = Duration::from_secs(1);
 
 type Table = Arc<Mutex<BTreeMap<Uuid, Arc<Watcher>>>>;
 
@@ -104,7 +100,7 @@ impl Webhooks {
             subscriber: Arc::new(Mutex::new(subscriber)),
             end: CancellationToken::new(),
         });
-        let info = watcher.info(&inner.registry);
+        let info = watcher.info(&mut Lags::new(&inner.registry));
         inner.table.lock().insert(id, Arc::clone(&watcher));
         let held = (seat, Present::new(&inner.metrics.webhooks));
         self.start(&watcher, post, held);
@@ -153,41 +149,35 @@ impl Webhooks {
 
     /// One watcher.
     pub fn find(&self, id: &str) -> Option<WatcherInfo> {
-        let watcher = self.inner.table.lock().get(&self.id(id)?).cloned();
-        watcher.map(|watcher| watcher.info(&self.inner.registry))
+        let watcher = self.inner.table.lock().get(&self.id(id)?).cloned()?;
+        Some(watcher.info(&mut Lags::new(&self.inner.registry)))
     }
 
     /// Every watcher, oldest first.
     pub fn list(&self) -> Vec<WatcherInfo> {
-        let infos = self.watchers().into_iter();
-        infos
-            .map(|watcher| watcher.info(&self.inner.registry))
-            .collect()
+        let watchers = self.watchers();
+        let mut lags = Lags::new(&self.inner.registry);
+        let infos = watchers.iter().map(|watcher| watcher.info(&mut lags));
+        infos.collect()
     }
 
     /// Runs until told to stop and every watcher has what is left, its receiver failed for good, or
     /// `transport.drain` is over.
     pub async fn run(self, stop: CancellationToken) {
-        let mut pause = interval(SAMPLE_PAUSE);
-        pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => break,
-                _ = pause.tick() => self.sample(),
-            }
-        }
+        stop.cancelled().await;
         // The broker may stop before it has brought what is left: the log has it too.
         self.inner.horizon.lift();
         self.inner.crew.stop(self.inner.config.drain).await;
-        self.sample();
     }
 
-    fn sample(&self) {
+    /// Sets the gauges, before a page of metrics is made.
+    pub fn show(&self) {
         let watchers = self.watchers();
+        let mut lags = Lags::new(&self.inner.registry);
         let open = watchers.iter().filter(|watcher| watcher.is_open()).count();
         let lag = watchers.iter().map(|watcher| {
             let cursor = watcher.subscriber.lock().cursor();
-            watcher.lag(cursor, &self.inner.registry)
+            watcher.lag(cursor, &mut lags)
         });
         let metrics = &self.inner.metrics;
         metrics

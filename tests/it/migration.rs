@@ -109,6 +109,36 @@ fn a_daemon_migrates_to_its_broker_and_back() {
 }
 
 #[test]
+fn who_sets_the_flag_as_it_is_pauses_a_baseline() {
+    let daemon = Daemon::start(&[&QUICK[2..], &["--set", "migration.baseline=1h"]].concat());
+    assert!(migrate(&daemon, &["start"]).ok);
+    let channels = report(&daemon)["channels"].clone();
+    let set = Command::new(env!("CARGO_BIN_EXE_musterd"))
+        .args(["transport", "set", "dual", "--channel", "events"])
+        .args(["--url", &daemon.url])
+        .output()
+        .unwrap();
+    assert!(set.status.success(), "{set:?}");
+    let report = until(&daemon, "paused");
+    assert_eq!(report["channels"], channels);
+    assert_eq!(report["phase"], "baseline");
+}
+
+#[test]
+fn a_soak_that_is_none_is_a_wrong_argument() {
+    for soak in ["xx", "31d"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_musterd"))
+            .args(["migrate", "--url", "http://127.0.0.1:1", "start", "--soak"])
+            .arg(soak)
+            .output()
+            .unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{soak}: {told}");
+        assert!(told.contains("--soak"), "{told}");
+    }
+}
+
+#[test]
 fn step_by_step_it_waits_for_the_operator() {
     let daemon = Daemon::start(&QUICK);
     assert!(migrate(&daemon, &["start", "--step"]).ok);

@@ -1,6 +1,6 @@
 //! What an operator may ask for, and why it is refused.
 
-use super::{Run, State, Tally};
+use super::{Pending, Run, State, Tally};
 use crate::{
     api::{MigrationAction, MigrationDraft, MigrationMode},
     migration::{baseline::Baseline, phase::Phase, plan::Plan, rollback::Cause},
@@ -44,6 +44,11 @@ impl State {
         let Some(known) = self.known else {
             return refused("the daemon has just started: ask again");
         };
+        if self.pending != Pending::Nothing {
+            return refused(
+                "a return by itself is under way: ask again, or set the flag (PUT /transport)",
+            );
+        }
         if !self.has_broker {
             return refused(
                 "there is no broker to migrate to: set broker.listen or transport.amqp_url",
@@ -88,6 +93,11 @@ impl State {
         if run.paused.is_some() {
             return refused("the migration is paused: resume it first");
         }
+        if let Pending::Enter(phase) = self.pending {
+            return refused(format!(
+                "the flag is being turned for phase \"{phase}\": ask again"
+            ));
+        }
         let left = run.left(config, now);
         let waits_for = match &run.waits_for {
             None => return refused("the phase has only just begun: ask again"),
@@ -108,7 +118,7 @@ impl State {
 
     fn roll_back_by_hand(&mut self, now: Now) -> Taken {
         if self.run.is_none() && !self.uses_broker() {
-            return refused("nothing to roll back: every channel is direct");
+            return self.refused_but_for_a_return("nothing to roll back: every channel is direct");
         }
         if !self.direct {
             return refused("transport.direct is \"off\": there is nothing to go back to");
@@ -120,13 +130,23 @@ impl State {
 
     fn pause_by_hand(&mut self) -> Taken {
         match &self.run {
-            None => refused("nothing to pause: no migration runs"),
+            None => self.refused_but_for_a_return("nothing to pause: no migration runs"),
             Some(run) if run.paused.is_some() => refused("the migration is paused already"),
             Some(_) => {
                 self.pause("an operator, who paused it".to_owned());
                 Ok(())
             }
         }
+    }
+
+    /// Says how a return by itself is called off, where one is to come.
+    fn refused_but_for_a_return(&self, why: &str) -> Taken {
+        if self.comes_back.as_ref().is_some_and(|one| one.by_itself) {
+            return refused(format!(
+                "{why}; to call off the return by itself, set the flag as it is (PUT /transport)"
+            ));
+        }
+        refused(why)
     }
 
     fn resume(&mut self, now: Now) -> Taken {

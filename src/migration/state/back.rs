@@ -147,26 +147,35 @@ impl State {
         }
     }
 
-    /// Somebody else turned the flag: that wins.
-    pub(super) fn flipped_by_hand(&mut self, look: &Look<'_>) {
+    /// Somebody else turned the flag, or wants it as it is: that wins.
+    pub(super) fn flipped_by_hand(&mut self, look: &Look<'_>, before: Modes) {
         let modes = look.flagged.modes;
-        self.guard.start_over(look.now.mono_ms, look.sources);
-        self.tally = Tally::default();
-        self.completed = false;
+        let how = if modes == before {
+            "confirmed"
+        } else {
+            self.guard.start_over(look.now.mono_ms, look.sources);
+            self.tally = Tally::default();
+            self.completed = false;
+            "turned"
+        };
+        let text = format!("the flag was {how} by hand: {modes}");
         if let Some(rollback) = self.rollback.as_mut().filter(|one| !one.is_over()) {
             rollback.overruled(look.now);
             rollback.run = None;
-            let text = format!("the flag was turned by hand: {modes}; the rollback ends here");
-            self.warn("migration.overruled", text);
+            self.warn(
+                "migration.overruled",
+                format!("{text}; the rollback ends here"),
+            );
             return;
         }
         if self.comes_back.take().is_some_and(|one| one.by_itself) {
-            let text =
-                format!("the flag was turned by hand: {modes}; there is no return by itself");
-            self.warn("migration.overruled", text);
+            self.warn(
+                "migration.overruled",
+                format!("{text}; there is no return by itself"),
+            );
         }
-        if self.run.is_some() {
-            self.pause(format!("the flag was turned by hand: {modes}"));
+        if self.run.as_ref().is_some_and(|run| run.paused.is_none()) {
+            self.pause(text);
         }
     }
 

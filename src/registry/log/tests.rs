@@ -131,9 +131,12 @@ proptest! {
                 .map(|(revision, _)| revision)
                 .collect();
             let got = log.chain(Revision(last), Revision(cursor), usize::MAX);
+            let few = log.chain(Revision(last), Revision(cursor), 3);
             if wanted.iter().any(|revision| *revision < oldest) {
                 prop_assert!(got.is_err());
+                prop_assert!(few.is_err());
             } else {
+                prop_assert_eq!(revisions(&few.unwrap()), &wanted[..wanted.len().min(3)]);
                 prop_assert_eq!(revisions(&got.unwrap()), wanted);
             }
         }

@@ -41,6 +41,7 @@ pub(super) struct Gates {
     deliveries: Semaphore,
     retries: Semaphore,
     snapshots: Semaphore,
+    snapshot_retries: Semaphore,
 }
 
 impl Gates {
@@ -50,6 +51,7 @@ impl Gates {
             deliveries: gate(config.deliveries_max),
             retries: gate(config.retries_max),
             snapshots: gate(config.snapshots_max),
+            snapshot_retries: gate(config.snapshots_max),
         }
     }
 
@@ -61,6 +63,16 @@ impl Gates {
             &self.deliveries
         };
         // Nobody closes a gate.
+        gate.acquire().await.ok()
+    }
+
+    /// Waits until one more snapshot may be in memory.
+    async fn enter_with_snapshot(&self, failing: bool) -> Option<SemaphorePermit<'_>> {
+        let gate = if failing {
+            &self.snapshot_retries
+        } else {
+            &self.snapshots
+        };
         gate.acquire().await.ok()
     }
 }
@@ -153,10 +165,11 @@ impl Transport for Post {
         reach: &Reach<'_>,
     ) -> Result<(), DeliveryError> {
         let gates = Arc::clone(&self.gates);
+        let failing = reach.is_failing();
         // Before it is encoded, so that no more than that many are in memory.
-        let _turn = gates.snapshots.acquire().await;
+        let _turn = gates.enter_with_snapshot(failing).await;
         let message = Message::resync(snapshot, &self.clock);
-        self.send(message, reach.is_failing()).await
+        self.send(message, failing).await
     }
 }
 

@@ -1,7 +1,7 @@
 mod isolation;
 mod receiver;
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
@@ -50,8 +50,11 @@ fn stage_with(log_entries_max: usize, config: Config) -> Stage {
     let metrics = Metrics::default();
     let client = Client::new(&outbound::Config::default(), &metrics).unwrap();
     let direct = DirectMetrics::new(&metrics);
+    let webhooks = Webhooks::new(registry.clone(), config, Horizon::default(), client, direct);
+    let shown = webhooks.clone();
+    metrics.before_render(move || shown.show());
     Stage {
-        webhooks: Webhooks::new(registry.clone(), config, Horizon::default(), client, direct),
+        webhooks,
         registry,
         metrics,
     }
@@ -297,7 +300,6 @@ async fn a_receiver_that_dies_and_comes_back_misses_nothing() {
         .await;
     assert_eq!(dead.cursor.revision.0, 10);
     assert!(["open", "half_open"].contains(&dead.state()));
-    let running = run(&stage);
     wait_for_metric(&stage, "musterd_webhook_circuits_open 1").await;
     wait_for_metric(&stage, "musterd_webhook_lag_events 20").await;
 
@@ -307,19 +309,6 @@ async fn a_receiver_that_dies_and_comes_back_misses_nothing() {
     assert_eq!(info.circuit, Circuit::Closed);
     assert_eq!((info.record.delivered, info.record.resyncs), (30, 0));
     wait_for_metric(&stage, "musterd_webhook_circuits_open 0").await;
-    running.await.unwrap();
-}
-
-/// Runs the room for a little more than two samples.
-fn run(stage: &Stage) -> JoinHandle<()> {
-    let stop = CancellationToken::new();
-    let room = stage.webhooks.clone().run(stop.clone());
-    tokio_util::task::TaskTracker::new().spawn(async move {
-        tokio::select! {
-            () = room => (),
-            () = sleep(SAMPLE_PAUSE * 3) => (),
-        }
-    })
 }
 
 async fn wait_for_metric(stage: &Stage, line: &str) {

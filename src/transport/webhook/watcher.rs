@@ -7,9 +7,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::lag::Lags;
 use crate::{
     model::{Cursor, Timestamp},
-    registry::Registry,
     transport::{Circuit, Filter, Record, Subscriber},
 };
 
@@ -63,7 +63,7 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    pub(super) fn info(&self, registry: &Registry) -> WatcherInfo {
+    pub(super) fn info<'a>(&'a self, lags: &mut Lags<'a>) -> WatcherInfo {
         let now = Instant::now();
         // A copy, so that nothing is computed under the lock.
         let subscriber = self.subscriber.lock().clone();
@@ -75,27 +75,19 @@ impl Watcher {
             signed: self.signed,
             created_at: self.created_at,
             cursor,
-            lag: self.lag(cursor, registry),
+            lag: self.lag(cursor, lags),
             circuit: subscriber.circuit(now),
             failures: subscriber.failures(),
             record: subscriber.record,
         }
     }
 
-    pub(super) fn is_open(&self) -> bool {
-        self.subscriber.lock().circuit(Instant::now()) != Circuit::Closed
+    /// How many changes of what it follows it has not had.
+    pub(super) fn lag<'a>(&'a self, cursor: Cursor, lags: &mut Lags<'a>) -> u64 {
+        lags.after(cursor, self.filter.service.as_ref())
     }
 
-    /// Changes after `cursor` of what is followed.
-    pub(super) fn lag(&self, cursor: Cursor, registry: &Registry) -> u64 {
-        let all = registry.newest().0.saturating_sub(cursor.revision.0);
-        let Some(name) = &self.filter.service else {
-            return all;
-        };
-        let Some(service) = registry.service(name.as_str()) else {
-            return 0;
-        };
-        let own = registry.since_of(&service, cursor.revision, usize::MAX);
-        own.map_or(all, |events| events.len() as u64)
+    pub(super) fn is_open(&self) -> bool {
+        self.subscriber.lock().circuit(Instant::now()) != Circuit::Closed
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lapin::{
-    ExchangeKind,
+    Channel, Connection, ExchangeKind,
     options::{
         BasicGetOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions,
         QueueDeclareOptions, QueueDeleteOptions,
@@ -86,10 +86,8 @@ async fn an_exchange_of_that_name_with_another_type_is_told_and_its_going_is_not
     host.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_full_queue_that_refuses_makes_events_wait_and_come_in_order() {
-    let stage = Stage::start(&[]).await;
-    stage.until_sent().await;
+/// Binds a queue for five events, which refuses more; it lives as long as the connection.
+async fn small_queue(stage: &Stage) -> (Connection, Channel) {
     let connection = connect(&stage.amqp).await;
     let channel = connection.create_channel().await.unwrap();
     let mut arguments = FieldTable::default();
@@ -106,6 +104,42 @@ async fn a_full_queue_that_refuses_makes_events_wait_and_come_in_order() {
         FieldTable::default(),
     );
     bound.await.unwrap();
+    (connection, channel)
+}
+
+/// Waits until GET /ready is of this status and says so.
+async fn until_ready_is(stage: &Stage, status: &str, words: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let ready = stage.get("/ready").await;
+        if ready["status"] == status && ready.to_string().contains(words) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{status}, {words}: {ready:#}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ready_is_who_need_not_wait_for_a_broker_that_refuses() {
+    let stage = Stage::start(&[("transport.mode", "queue")]).await;
+    stage.until_sent().await;
+    let _small = small_queue(&stage).await;
+    stage.register("a", 0..20).await;
+    // The guard sees a broker that answers: nothing turns the flag.
+    let waiting = "changes wait in the log: events are refused";
+    until_ready_is(&stage, "not ready", waiting).await;
+    stage.set("dual").await;
+    until_ready_is(&stage, "ready", "changes go directly: events are refused").await;
+    stage.until_called().await;
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_that_refuses_makes_events_wait_and_come_in_order() {
+    let stage = Stage::start(&[]).await;
+    stage.until_sent().await;
+    let (_connection, channel) = small_queue(&stage).await;
     stage.register("a", 0..20).await;
     let nacked = |report: &Value| report["channels"]["events"]["failed"].as_u64() > Some(0);
     stage.until("what is refused is counted", nacked).await;

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::fixture::{Stage, config};
+use super::fixture::{Stage, always, config};
 use crate::{
     api::{MigrationAction, MigrationMode},
     migration::{
@@ -150,6 +150,40 @@ fn a_flip_by_hand_ends_a_rollback_and_forbids_a_return() {
 }
 
 #[test]
+fn who_confirms_the_flag_by_hand_calls_off_a_return() {
+    let mut stage = lost_in(Phase::EventsQueue, returning());
+    stage.until_state("rolled_back");
+    stage.world.silent_since = None;
+    for action in [MigrationAction::Rollback, MigrationAction::Pause] {
+        let refused = stage.ask(action).unwrap_err();
+        assert!(refused.0.contains("(PUT /transport)"), "{refused}");
+    }
+    stage.turn_by_hand(stage.flagged.modes);
+    stage.second();
+    assert_eq!(stage.state.word(), "idle");
+    let told = stage.last("migration.overruled");
+    assert!(told.contains("confirmed by hand: events direct"), "{told}");
+    let refused = stage.ask(MigrationAction::Rollback).unwrap_err();
+    assert!(!refused.0.contains("PUT /transport"), "{refused}");
+}
+
+#[test]
+fn who_confirms_the_flag_again_and_again_keeps_the_guard_awake() {
+    let usual = Modes::all(Mode::Dual).with(Channel::Health, Mode::Direct);
+    let mut stage = Stage::new(always(), usual);
+    stage.world.canary_passes = false;
+    for _ in 0..120 {
+        stage.turn_by_hand(stage.flagged.modes);
+        stage.second();
+    }
+    assert_eq!(stage.count("migration.rollback_started"), 1);
+    assert_eq!(
+        stage.state.report().rollback.unwrap().rule,
+        "canary_failures"
+    );
+}
+
+#[test]
 fn a_flip_by_hand_between_the_look_and_the_act_wins() {
     let mut stage = Stage::usual();
     stage.start(MigrationMode::Auto);
@@ -208,6 +242,24 @@ fn it_returns_by_itself_after_the_cool_down_and_goes_on_at_its_phase() {
     assert_eq!(stage.state.phase(), Some(Phase::EventsQueue));
     assert_eq!(stage.flagged.modes.events, Mode::Queue);
     stage.until_state("completed");
+}
+
+#[test]
+fn a_start_waits_for_a_return_that_is_under_way() {
+    let usual = Modes::all(Mode::Dual).with(Channel::Health, Mode::Direct);
+    let mut stage = Stage::new(returning(), usual);
+    stage.world.silent_since = Some(stage.now.mono_ms);
+    stage.until_state("rolled_back");
+    stage.world.silent_since = None;
+    let act = stage.until_act();
+    let refused = stage.ask(MigrationAction::Start).unwrap_err();
+    assert!(refused.0.contains("a return by itself"), "{refused}");
+    stage.act(act);
+    assert_eq!(stage.count("migration.returned"), 1);
+    // Then it begins with the modes as they are.
+    stage.start(MigrationMode::Auto);
+    let told = stage.last("migration.started");
+    assert!(told.contains("from events dual"), "{told}");
 }
 
 #[test]

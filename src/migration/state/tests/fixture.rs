@@ -155,17 +155,42 @@ impl Stage {
                 sources: &self.sources,
             });
             self.note();
-            match act {
-                None => return,
-                Some(Act::Set { modes, only_if }) => {
-                    let answer = self.set(modes, only_if);
-                    self.state.turned(modes, answer, self.now);
-                }
-                Some(Act::Settle(_)) => self.state.settled(self.world.drains, self.now),
-            }
-            self.note();
+            let Some(act) = act else { return };
+            self.act(act);
         }
         panic!("it never comes to rest: {:?}", self.events);
+    }
+
+    /// Looks until there is something to do, which is left to the caller.
+    #[track_caller]
+    pub(super) fn until_act(&mut self) -> Act {
+        for _ in 0..1_000 {
+            self.pass(LOOK_MS);
+            self.refresh();
+            let act = self.state.look(&Look {
+                now: self.now,
+                flagged: self.flagged,
+                report: &self.report,
+                sources: &self.sources,
+            });
+            self.note();
+            if let Some(act) = act {
+                return act;
+            }
+        }
+        panic!("nothing to do: {:#?}", self.events);
+    }
+
+    /// Does what there was to do.
+    pub(super) fn act(&mut self, act: Act) {
+        match act {
+            Act::Set { modes, only_if } => {
+                let answer = self.set(modes, only_if);
+                self.state.turned(modes, answer, self.now);
+            }
+            Act::Settle(_) => self.state.settled(self.world.drains, self.now),
+        }
+        self.note();
     }
 
     fn set(&mut self, modes: Modes, only_if: u64) -> Result<u64, FlagError> {

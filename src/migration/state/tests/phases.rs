@@ -289,3 +289,15 @@ fn the_report_tells_of_every_step_with_figures() {
     stage.until_state("completed");
     assert_eq!(stage.state.report().history.len(), 3);
 }
+
+#[test]
+fn an_advance_while_the_flag_is_turned_is_refused() {
+    let mut stage = Stage::usual();
+    stage.start(MigrationMode::Auto);
+    stage.seconds(10);
+    let act = stage.until_act();
+    let refused = stage.ask(MigrationAction::Advance).unwrap_err();
+    assert!(refused.0.contains("is being turned"), "{refused}");
+    stage.act(act);
+    assert_eq!(stage.state.phase(), Some(Phase::HealthDual));
+}

@@ -5,11 +5,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    PATIENCE, expect_revisions, next, quick,
+    PATIENCE, draft, expect_revisions, next, quick,
     receiver::{Manner, Receiver},
     stage, stage_with, taken, wait_for_metric,
 };
-use crate::transport::Config;
+use crate::transport::{Config, Start};
 
 #[tokio::test]
 async fn nineteen_receivers_are_not_slowed_by_one_that_hangs_and_one_that_is_dead() {
@@ -106,6 +106,36 @@ async fn a_receiver_behind_the_log_gets_one_resync_with_the_state_and_goes_on() 
     expect_revisions(&mut receiver, 61..=62).await;
     let info = stage.until(&id, |info| info.lag == 0).await;
     assert_eq!((info.record.resyncs, info.record.delivered), (1, 2));
+}
+
+#[tokio::test]
+async fn a_snapshot_for_one_that_hangs_holds_up_no_other() {
+    let config = Config {
+        snapshots_max: 1,
+        webhook_timeout: Duration::from_secs(6),
+        circuit_after: 1_000,
+        ..quick()
+    };
+    let stage = stage_with(10_000, config);
+    let follow = |receiver: &Receiver| {
+        let added = stage.webhooks.add(draft(&receiver.url()), Start::Snapshot);
+        added.unwrap()
+    };
+    let mut hanging = Receiver::start().await;
+    hanging.behave(Manner::Answer(500));
+    let id = follow(&hanging).id.to_string();
+    stage.until(&id, |info| info.record.failed >= 1).await;
+    hanging.behave(Manner::Hang);
+    while !matches!(next(&mut hanging.requests).await.manner, Manner::Hang) {}
+    let mut good = Receiver::start().await;
+    let started = Instant::now();
+    follow(&good);
+    assert_eq!(taken(&mut good).await.json()["event"], "resync");
+    assert!(
+        started.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        started.elapsed()
+    );
 }
 
 #[tokio::test]

@@ -35,8 +35,9 @@ async fn where_there_is_a_direct_way_everything_takes_it() {
     let watcher = Watcher::new(&stage).await;
     own.run_short().await;
     let traffic = Traffic::start(&stage);
-    let blocked = until_ready_is(&stage, "ready", &[BLOCKED, "changes go directly"]);
-    blocked.await;
+    // Until the guard turns the flag, callbacks wait for what the broker does not take.
+    let words = [BLOCKED, "changes wait in the log"];
+    until_ready_is(&stage, "not ready", &words).await;
     let [silent, allowed] = flipped(&stage, RULE, [" for ", "s, "]).await;
     assert!(silent >= allowed, "{silent}");
     let report = stage.get("/migration").await;
