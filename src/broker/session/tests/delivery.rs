@@ -444,3 +444,41 @@ fn what_clients_leave_behind_is_given_back() {
     );
     assert_eq!(world.memory.used(), 0, "no message is left anywhere");
 }
+
+#[test]
+fn however_many_have_expired_behind_a_live_one_none_is_delivered() {
+    let mut world = World::new();
+    let mut client = world.client(1);
+    client.declare(&mut world, "q", table(&[]));
+    client.publish(&mut world, "q", "first");
+    for _ in 0..1500 {
+        client.publish_with(&mut world, ("", "q"), &expiring("20"), "late");
+    }
+    client.publish(&mut world, "q", "last");
+    world.pass(50);
+    client.consume(&mut world, 1, "q", "a");
+    world.pass(1);
+    assert_eq!(client.bodies(), "first last");
+}
+
+#[test]
+fn a_queue_that_counts_deliveries_hands_over_what_may_not_wait() {
+    let mut world = World::new();
+    let mut client = world.client(1);
+    let limits = [
+        ("x-delivery-limit", ValueRef::I64(3)),
+        ("x-max-length", ValueRef::I64(0)),
+    ];
+    client.declare(&mut world, "q", table(&limits));
+    client.consume(&mut world, 1, "q", "a");
+    client.sent();
+    client.publish(&mut world, "q", "plain");
+    let headers = Properties::NONE.with_headers(&table(&[("mine", ValueRef::I64(1))]));
+    client.publish_with(&mut world, ("", "q"), &headers, "headed");
+    let sent = client.sent();
+    let count = |index: usize| {
+        let headers = sent[index].properties.headers();
+        headers.and_then(|headers| headers.field(b"x-delivery-count").map(|_| ()))
+    };
+    assert_eq!((sent.len(), count(0), count(1)), (2, None, Some(())));
+}
