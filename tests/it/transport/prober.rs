@@ -11,7 +11,7 @@ use lapin::{
     options::{ExchangeDeclareOptions, ExchangeDeleteOptions},
     types::FieldTable,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -160,6 +160,9 @@ async fn slow_probe(answered_after: Duration) -> (Stage, JoinSet<()>) {
         ("transport.drain", "20s"),
     ];
     let stage = Stage::start(&keys).await;
+    // Without a connection the daemon would make the probe itself.
+    let up = |report: &Value| report["broker"]["state"] == "up";
+    stage.until("the broker is there", up).await;
     let body = json!({
         "service_id": "slow", "service_name": "s", "host": "127.0.0.1", "port": port,
         "checks": [{"type": "http", "name": "web", "path": "/", "interval": "60s", "timeout": "30s"}],
