@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Registry,
-    state::{Numbered, State},
-};
+use super::{Registry, state::Numbered};
 use crate::model::{Event, EventKind};
 
 /// How late a lease may be found to have run out.
@@ -20,7 +17,7 @@ impl Registry {
     pub async fn run(self, stop: CancellationToken) {
         loop {
             let ended = self.change(|state, now, out| {
-                State::expire(state, now, out);
+                state.expire(now, out);
                 Ended::of(out)
             });
             // Not while others wait to write.

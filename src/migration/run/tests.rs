@@ -91,9 +91,11 @@ impl Transports for Flag {
     }
 }
 
-/// Every step passes at once.
-#[derive(Debug)]
-struct Clear;
+/// Every step passes at once, but for a registration that fails after a while.
+#[derive(Debug, Default)]
+struct Clear {
+    stumbles_after: Option<Duration>,
+}
 
 #[derive(Debug)]
 struct Seen(u64);
@@ -119,7 +121,13 @@ impl CanaryWay for Clear {
     }
 
     fn register(&self) -> Boxed<'_, Result<(), Stumble>> {
-        passed()
+        Box::pin(async {
+            let Some(after) = self.stumbles_after else {
+                return Ok(());
+            };
+            sleep(after).await;
+            Err("nobody answers".to_owned())
+        })
     }
 
     fn probe(&self) -> Boxed<'_, Result<(), Stumble>> {
@@ -145,7 +153,7 @@ struct Stage {
 }
 
 fn stage(modes: Modes) -> Stage {
-    stage_with(modes, Config::default(), Arc::new(Clear))
+    stage_with(modes, Config::default(), Arc::new(Clear::default()))
 }
 
 fn stage_with(modes: Modes, config: Config, canary: Arc<dyn CanaryWay>) -> Stage {
@@ -183,37 +191,6 @@ async fn during(stage: &Stage, test: impl Future<Output = ()>) {
     });
 }
 
-/// A canary whose registration fails, later than anything else happens.
-#[derive(Debug)]
-struct Late;
-
-impl CanaryWay for Late {
-    fn watch(&self) -> Result<Box<dyn CanaryWatch>, Stumble> {
-        Ok(Box::new(Seen(0)))
-    }
-
-    fn register(&self) -> Boxed<'_, Result<(), Stumble>> {
-        Box::pin(async {
-            sleep(Duration::from_secs(1)).await;
-            Err("nobody answers".to_owned())
-        })
-    }
-
-    fn probe(&self) -> Boxed<'_, Result<(), Stumble>> {
-        passed()
-    }
-
-    fn discover(&self) -> Boxed<'_, Result<(), Stumble>> {
-        passed()
-    }
-
-    fn deregister(&self) -> Boxed<'_, Result<(), Stumble>> {
-        passed()
-    }
-
-    fn clean(&self) {}
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_run_of_the_canary_that_the_flag_cut_in_two_does_not_count() {
     let config = Config {
@@ -221,7 +198,10 @@ async fn a_run_of_the_canary_that_the_flag_cut_in_two_does_not_count() {
         ..Config::default()
     };
     for (turned, runs) in [(false, 1), (true, 0)] {
-        let stage = stage_with(Modes::all(Mode::Dual), config.clone(), Arc::new(Late));
+        let canary = Arc::new(Clear {
+            stumbles_after: Some(Duration::from_secs(1)),
+        });
+        let stage = stage_with(Modes::all(Mode::Dual), config.clone(), canary);
         during(&stage, async {
             sleep(Duration::from_millis(500)).await;
             if turned {
