@@ -130,7 +130,9 @@ impl App {
         let direct = DirectMetrics::new(&metrics);
         let modes = config.transport.modes(config.has_broker());
         let flag = Flag::new(modes, registry.clone());
-        let (callbacks, webhooks) = subscribers(&config, &registry, &flag, &client, &direct);
+        let notices = migrate::notices(&config, &registry);
+        let (callbacks, webhooks) =
+            subscribers(&config, &registry, &flag, &notices, &client, &direct);
         let health = Health::new(config.health, registry.clone(), client.clone(), &metrics);
         let mut tasks = Tasks::default();
         let listening = bind_broker(&config).await?;
@@ -141,8 +143,8 @@ impl App {
             direct: config.transport.direct == Direct::On,
         };
         transport::show(&metrics, transports.clone());
-        let parts = migrate::Parts::of(&config, &registry, &callbacks, &transports, &metrics);
-        let (migration, notices) = migrate::start(parts, &mut tasks).await;
+        let parts = migrate::Parts::of(&registry, &callbacks, &transports, &notices, &metrics);
+        let migration = migrate::start(&config, parts, &mut tasks).await;
         let pages = |of: &Listening| show_broker(&config, of, &metrics, &mut tasks);
         let rooms = Rooms {
             broker: listening.as_ref().map(pages),
@@ -165,14 +167,8 @@ impl App {
         if let Some(way) = &way {
             let commands = Commands::new(registry.clone(), defaults(&config));
             let connections = connections(&config, listening.as_ref());
-            amqp::start(
-                way,
-                commands,
-                connections,
-                door.asker(),
-                notices,
-                &mut tasks,
-            );
+            let asker = door.asker();
+            amqp::start(way, commands, connections, asker, notices, &mut tasks);
             let clock = registry.clock();
             amqp::checks::start(way, &config, &health, &client, clock, &metrics, &mut tasks);
         }
@@ -297,6 +293,7 @@ fn subscribers(
     config: &Config,
     registry: &Registry,
     flag: &Flag,
+    notices: &Arc<NoticeRing>,
     client: &Client,
     metrics: &DirectMetrics,
 ) -> (Callbacks, Webhooks) {
@@ -311,6 +308,7 @@ fn subscribers(
         registry.clone(),
         transport.clone(),
         horizon.clone(),
+        Arc::<NoticeRing>::clone(notices),
         client.clone(),
         metrics.clone(),
     );

@@ -18,37 +18,40 @@ use crate::{
 /// What the migration is made of.
 #[derive(Debug)]
 pub(super) struct Parts<'a> {
-    pub(super) config: &'a Config,
     pub(super) registry: &'a Registry,
     pub(super) callbacks: &'a Callbacks,
     pub(super) transports: &'a TransportPort,
+    /// Where it tells everybody.
+    pub(super) notices: &'a Arc<NoticeRing>,
     pub(super) metrics: &'a Metrics,
 }
 
 impl<'a> Parts<'a> {
     pub(super) fn of(
-        config: &'a Config,
         registry: &'a Registry,
         callbacks: &'a Callbacks,
         transports: &'a TransportPort,
+        notices: &'a Arc<NoticeRing>,
         metrics: &'a Metrics,
     ) -> Self {
         Self {
-            config,
             registry,
             callbacks,
             transports,
+            notices,
             metrics,
         }
     }
 }
 
-/// Builds the migration and starts it, with what its canary is probed at. Answers with it and with what
-/// it tells everybody.
-pub(super) async fn start(
-    parts: Parts<'_>,
-    tasks: &mut Tasks,
-) -> (Arc<Migration>, Arc<NoticeRing>) {
+/// Where it will tell everybody.
+pub(super) fn notices(config: &Config, registry: &Registry) -> Arc<NoticeRing> {
+    let max = config.migration.notices_max;
+    Arc::new(NoticeRing::new(registry.clone(), max))
+}
+
+/// Builds the migration and starts it, with what its canary is probed at.
+pub(super) async fn start(config: &Config, parts: Parts<'_>, tasks: &mut Tasks) -> Arc<Migration> {
     let perch = match Perch::bind().await {
         Ok(perch) => Some(perch),
         Err(error) => {
@@ -61,24 +64,21 @@ pub(super) async fn start(
         callbacks: parts.callbacks.clone(),
         transports: parts.transports.clone(),
         address: perch.as_ref().and_then(Perch::address),
-        timeout: parts.config.migration.canary_timeout,
+        timeout: config.migration.canary_timeout,
     };
-    let config = parts.config.migration.clone();
-    let notices = NoticeRing::new(parts.registry.clone(), config.notices_max);
-    let notices = Arc::new(notices);
     let needs = Needs {
         registry: parts.registry.clone(),
         transports: Arc::new(parts.transports.clone()),
         canary: Arc::new(canary),
-        first_probe_within: parts.config.health.first_within,
+        first_probe_within: config.health.first_within,
         metrics: parts.metrics.clone(),
-        notices: Arc::clone(&notices),
+        notices: Arc::clone(parts.notices),
     };
-    let migration = Migration::new(config, needs);
+    let migration = Migration::new(config.migration.clone(), needs);
     if let Some(perch) = perch {
         tasks.spawn(Stage::Source, "canary", |stop| perch.run(stop));
     }
     let runs = migration.clone();
     tasks.spawn(Stage::Source, "migration", |stop| runs.run(stop));
-    (Arc::new(migration), notices)
+    Arc::new(migration)
 }

@@ -20,6 +20,11 @@ impl Filter {
         }
     }
 
+    /// True when nothing is left out.
+    pub fn is_all(&self) -> bool {
+        self.service.is_none() && self.kinds.is_empty()
+    }
+
     /// True when the event is of a wanted kind and service.
     pub fn wants(&self, event: &Event) -> bool {
         let kind = self.kinds.is_empty() || self.kinds.contains(&event.kind);

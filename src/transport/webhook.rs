@@ -2,12 +2,14 @@
 
 mod answer;
 mod lag;
+mod notices;
 mod post;
 mod signature;
 mod watcher;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use futures_util::future::try_join;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +18,7 @@ use uuid::Uuid;
 pub use self::watcher::WatcherInfo;
 use self::{
     lag::Lags,
+    notices::Telling,
     post::{Gates, Post},
     signature::Secret,
     watcher::Watcher,
@@ -25,7 +28,7 @@ use super::{
     crew::Crew,
     metrics::{Counts, Present},
 };
-use crate::{api::WatcherDraft, outbound::Client, registry::Registry};
+use crate::{api::WatcherDraft, outbound::Client, ports::Notices, registry::Registry};
 
 type Table = Arc<Mutex<BTreeMap<Uuid, Arc<Watcher>>>>;
 
@@ -44,6 +47,7 @@ struct Inner {
     registry: Registry,
     config: Config,
     horizon: Horizon,
+    notices: Arc<dyn Notices>,
     metrics: DirectMetrics,
     counts: Counts,
     client: Client,
@@ -53,11 +57,13 @@ struct Inner {
 }
 
 impl Webhooks {
-    /// A room without watchers, who will see no further than `horizon`; requests go out by `client`.
+    /// A room without watchers, who will see no further than `horizon`, and those of everything the
+    /// notices too; requests go out by `client`.
     pub fn new(
         registry: Registry,
         config: Config,
         horizon: Horizon,
+        notices: Arc<dyn Notices>,
         client: Client,
         metrics: DirectMetrics,
     ) -> Self {
@@ -70,6 +76,7 @@ impl Webhooks {
                 registry,
                 config,
                 horizon,
+                notices,
                 metrics,
                 client,
             }),
@@ -109,6 +116,11 @@ impl Webhooks {
 
     fn start(&self, watcher: &Watcher, post: Post, held: impl Send + 'static) {
         let inner = &self.inner;
+        let telling = watcher.filter.is_all().then(|| {
+            let (epoch, policy) = (inner.registry.epoch(), inner.config.policy());
+            let telling = Telling::new(&inner.notices, epoch, policy, inner.counts.clone());
+            (telling, post.clone())
+        });
         let (_, filter) = watch::channel(watcher.filter.clone());
         let mut relay = Relay::new(
             format!("webhook {}", watcher.id),
@@ -121,11 +133,26 @@ impl Webhooks {
         let (id, table) = (watcher.id, Arc::clone(&inner.table));
         let (stop, end) = (inner.crew.stopping().clone(), watcher.end.clone());
         inner.crew.spawn(async move {
+            let events = async {
+                match relay.run(&stop).await {
+                    Ended::Gone => Err(Ended::Gone),
+                    ended => Ok(ended),
+                }
+            };
+            let notices = async {
+                match telling {
+                    // On the heap: most webhooks get none.
+                    Some((telling, post)) => Box::pin(telling.run(post, &stop)).await,
+                    None => Ok(()),
+                }
+            };
             let ended = tokio::select! {
                 // First, so that nothing is sent any more.
                 biased;
                 () = end.cancelled() => Ended::Closed,
-                ended = relay.run(&stop) => ended,
+                ended = try_join(events, notices) => match ended {
+                    Ok((ended, ())) | Err(ended) => ended,
+                },
             };
             if ended == Ended::Gone {
                 table.lock().remove(&id);

@@ -78,7 +78,7 @@ impl Gates {
 }
 
 /// Sends deliveries to one URL.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Post {
     client: Client,
     gates: Arc<Gates>,
@@ -112,7 +112,12 @@ impl Post {
         })
     }
 
-    async fn send(&mut self, message: Message, failing: bool) -> Result<(), DeliveryError> {
+    /// Sends one; `failing` says that the last attempt failed.
+    pub(super) async fn send(
+        &mut self,
+        message: Message,
+        failing: bool,
+    ) -> Result<(), DeliveryError> {
         let gates = Arc::clone(&self.gates);
         let _turn = gates.enter(failing).await;
         self.fill(message)?;

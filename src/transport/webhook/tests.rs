@@ -1,4 +1,5 @@
 mod isolation;
+mod notices;
 mod receiver;
 
 use std::{collections::HashSet, time::Duration};
@@ -11,7 +12,10 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use self::receiver::{Manner, Receiver, Request};
+use self::{
+    notices::Staged,
+    receiver::{Manner, Receiver, Request},
+};
 use super::*;
 use crate::{
     model::{EventKind, ServiceName},
@@ -25,6 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Stage {
     registry: Registry,
     webhooks: Webhooks,
+    notices: Arc<Staged>,
     metrics: Metrics,
 }
 
@@ -50,11 +55,15 @@ fn stage_with(log_entries_max: usize, config: Config) -> Stage {
     let metrics = Metrics::default();
     let client = Client::new(&outbound::Config::default(), &metrics).unwrap();
     let direct = DirectMetrics::new(&metrics);
-    let webhooks = Webhooks::new(registry.clone(), config, Horizon::default(), client, direct);
+    let notices = Arc::<Staged>::default();
+    let told = Arc::<Staged>::clone(&notices);
+    let horizon = Horizon::default();
+    let webhooks = Webhooks::new(registry.clone(), config, horizon, told, client, direct);
     let shown = webhooks.clone();
     metrics.before_render(move || shown.show());
     Stage {
         webhooks,
+        notices,
         registry,
         metrics,
     }

@@ -56,6 +56,8 @@ const SILENCE: Duration = Duration::from_secs(10);
 #[derive(Default)]
 struct Seen {
     webhooks: Vec<Mutex<Vec<u64>>>,
+    /// Webhooks that were told that the migration is done.
+    completed: AtomicUsize,
     /// Those of the subscribers, also of connections that have ended.
     channels: Mutex<Vec<Channel>>,
     streams: Vec<Mutex<Vec<u64>>>,
@@ -129,9 +131,13 @@ async fn webhooks(stage: &Stage, seen: &Arc<Seen>, tasks: &mut JoinSet<()>) {
     let told = Arc::clone(seen);
     let take = move |Path(number): Path<usize>, body: Bytes| {
         let event: Value = serde_json::from_slice(&body).unwrap();
-        told.webhooks[number]
-            .lock()
-            .push(event["revision"].as_u64().unwrap());
+        match event["revision"].as_u64() {
+            Some(revision) => told.webhooks[number].lock().push(revision),
+            None if event["event"] == "migration.completed" => {
+                told.completed.fetch_add(1, Relaxed);
+            }
+            None => (),
+        }
         std::future::ready(StatusCode::OK)
     };
     let router: Router = Router::new().route("/{number}", post(take));
@@ -359,6 +365,7 @@ async fn check(stage: &Stage, seen: &Seen, first_topic: u64) {
         failures.len()
     );
     assert!(seen.requests.load(Relaxed) > 1_000);
+    assert_eq!(seen.completed.load(Relaxed), WATCHERS);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,111 @@
+//! What everybody is told besides changes, as webhooks of everything get it: one request a notice, in
+//! order among themselves. Their own attempts, so that neither waits for the other.
+
+use std::sync::Arc;
+
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::post::Post;
+use crate::{
+    model::Epoch,
+    ports::{NoticeEntry, Notices},
+    transport::{DeliveryError, Ended, Policy, Retry, message::Message, metrics::Counts},
+};
+
+/// Where one webhook is with notices.
+#[derive(Debug)]
+pub(super) struct Telling {
+    notices: Arc<dyn Notices>,
+    newest: watch::Receiver<u64>,
+    /// The number of the last that it has had, or that was told before it came.
+    seen: u64,
+    epoch: Epoch,
+    retry: Retry,
+    refusals_max: u32,
+    counts: Counts,
+}
+
+impl Telling {
+    /// Tells of what comes from now on.
+    pub(super) fn new(
+        notices: &Arc<dyn Notices>,
+        epoch: Epoch,
+        policy: Policy,
+        counts: Counts,
+    ) -> Self {
+        Self {
+            newest: notices.follow(),
+            seen: notices.newest(),
+            notices: Arc::clone(notices),
+            epoch,
+            retry: Retry::new(policy),
+            refusals_max: policy.refusals_max,
+            counts,
+        }
+    }
+
+    /// Runs until told to stop with nothing left, or with a receiver that does not take it.
+    ///
+    /// # Errors
+    /// The receiver wants no more.
+    pub(super) async fn run(
+        mut self,
+        mut post: Post,
+        stop: &CancellationToken,
+    ) -> Result<(), Ended> {
+        loop {
+            self.newest.mark_unchanged();
+            let next = self.notices.since(self.seen).into_iter().next();
+            let Some(notice) = next else {
+                tokio::select! {
+                    () = stop.cancelled() => return Ok(()),
+                    changed = self.newest.changed() => if changed.is_err() { return Ok(()) },
+                }
+                continue;
+            };
+            let failing = self.retry.failures() > 0;
+            let Err(error) = post.send(self.message(&notice), failing).await else {
+                self.seen = notice.number;
+                self.retry.succeeded();
+                continue;
+            };
+            self.counts.failed(&error);
+            match error {
+                DeliveryError::Gone => return Err(Ended::Gone),
+                // No snapshot could take its place.
+                DeliveryError::Refused(_) if self.retry.failures() + 1 >= self.refusals_max => {
+                    self.seen = notice.number;
+                    self.retry.succeeded();
+                }
+                _ if stop.is_cancelled() => return Ok(()),
+                error => {
+                    let due = self.failed(&error);
+                    tokio::select! {
+                        () = stop.cancelled() => (),
+                        () = sleep_until(due) => (),
+                    }
+                }
+            }
+        }
+    }
+
+    fn failed(&mut self, error: &DeliveryError) -> Instant {
+        let asked = match error {
+            DeliveryError::Busy { wait, .. } => *wait,
+            _ => None,
+        };
+        self.retry.failed(Instant::now(), fastrand::f64(), asked)
+    }
+
+    fn message(&self, notice: &NoticeEntry) -> Message {
+        Message {
+            kind: notice.event,
+            delivery: format!("{}-notice-{}", self.epoch, notice.number),
+            body: notice.json.clone(),
+        }
+    }
+}
