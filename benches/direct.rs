@@ -17,6 +17,7 @@ use std::{
 use axum::{Router, extract::State, http::HeaderMap, http::StatusCode, routing::post};
 use musterd::{
     api::WatcherDraft,
+    migration::NoticeRing,
     model::{Metadata, Registration, ServiceId, ServiceName},
     outbound,
     registry::{self, Registry},
@@ -181,6 +182,7 @@ async fn webhooks(subscribers: usize, events: usize, pace: Pace) {
         registry.clone(),
         Config::default(),
         Horizon::default(),
+        Arc::new(NoticeRing::new(registry.clone(), 1)),
         outbound,
         metrics,
     );
