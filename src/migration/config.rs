@@ -6,6 +6,9 @@ use serde::Deserialize;
 
 use crate::api::MigrationMode;
 
+/// The longest that anything may last.
+const TIME_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// When the guard's rules are armed.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
@@ -174,6 +177,19 @@ impl Config {
         for (key, value) in times {
             if value < Duration::from_millis(10) {
                 faults.push(format!("migration.{key} must be at least 10ms"));
+            }
+        }
+        let longer = [
+            ("baseline", self.baseline),
+            ("soak", self.soak),
+            ("phase_max", self.phase_max),
+            ("cool_down_max", self.cool_down_max),
+            ("returns_forgotten", self.returns_forgotten),
+        ];
+        // What no clock can count would only be found out when it is needed.
+        for (key, value) in times.into_iter().chain(longer) {
+            if value > TIME_MAX {
+                faults.push(format!("migration.{key} must be at most 365days"));
             }
         }
         let shares = [

@@ -17,6 +17,7 @@ fn every_fault_is_named_by_its_key() {
         windows: 0,
         canary_runs: 0,
         cool_down: Duration::from_secs(7200),
+        phase_max: Duration::MAX,
         ..Config::default()
     };
     let faults = config.faults();
@@ -28,6 +29,7 @@ fn every_fault_is_named_by_its_key() {
         keys,
         [
             "migration.window",
+            "migration.phase_max",
             "migration.canary_failures_max",
             "migration.late_max",
             "migration.latency_back",
