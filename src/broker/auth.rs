@@ -21,7 +21,7 @@ pub use self::{
     config::{Config, Users},
     password::{PasswordError, hash_password},
     permissions::{Access, Denied, Grant, Resource},
-    sasl::{Credentials, Mechanism, SaslError, credentials},
+    sasl::{Credentials, Mechanism, Opening, SaslError},
     user::{User, VhostDenied},
 };
 use self::{

@@ -10,7 +10,7 @@ use bytesize::ByteSize;
 use serde::Deserialize;
 
 use super::{
-    auth::{self, Authenticator, Fault},
+    auth::{self, Authenticator, Fault, Mechanism},
     tls,
 };
 
@@ -176,6 +176,8 @@ pub struct Config {
     pub users: auth::Users,
     /// How logins are checked.
     pub auth: auth::Config,
+    /// The ways to log in: EXTERNAL is for clients with a certificate only.
+    pub auth_mechanisms: Vec<Mechanism>,
     /// The virtual hosts.
     pub vhosts: Vec<String>,
     /// The time between signs of life that is proposed to clients; 0: none.
@@ -196,6 +198,7 @@ impl Default for Config {
             tls: tls::Config::default(),
             users: auth::Users::new(),
             auth: auth::Config::default(),
+            auth_mechanisms: vec![Mechanism::Plain, Mechanism::AmqPlain, Mechanism::External],
             vhosts: vec!["/".to_owned()],
             heartbeat: Duration::from_secs(60),
             limits: Limits::default(),
@@ -226,6 +229,12 @@ impl Config {
                 "vhosts",
                 "names no vhost; broker.listen=\"\" switches the broker off".to_owned(),
             );
+        }
+        if self.auth_mechanisms.is_empty() {
+            let choices = Mechanism::choices();
+            let told =
+                format!("names no mechanism, so that nobody could log in: choose from {choices}");
+            add("auth_mechanisms", told);
         }
         for vhost in self.vhosts.iter().filter(|name| name.len() > 255) {
             add("vhosts", format!("\"{vhost}\" is longer than 255 bytes"));

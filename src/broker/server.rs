@@ -6,6 +6,7 @@ mod connection;
 mod door;
 mod handshake;
 mod link;
+mod login;
 mod refusals;
 mod registry;
 mod view;

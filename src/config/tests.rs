@@ -196,6 +196,16 @@ fn a_broker_that_could_not_work_is_told_by_key() {
             "must be between 10ms and 1day",
         ),
         (
+            "broker.auth_mechanisms",
+            "",
+            "names no mechanism, so that nobody could log in: choose from EXTERNAL, PLAIN, AMQPLAIN, RABBIT-CR-DEMO",
+        ),
+        (
+            "broker.auth_mechanisms",
+            "PLAIN,plain",
+            "\"plain\" is not one of EXTERNAL, PLAIN, AMQPLAIN, RABBIT-CR-DEMO (several are separated by commas)",
+        ),
+        (
             "broker.vhosts",
             "",
             "names no vhost; broker.listen=\"\" switches the broker off",

@@ -7,6 +7,7 @@ mod client;
 mod clients;
 mod codec;
 mod journeys;
+mod login;
 mod operation;
 mod origin;
 mod protocol;

@@ -285,6 +285,7 @@ fn what_the_broker_would_refuse_is_found_without_starting_it() {
     for (key, value, told) in [
         ("broker.tls.listen", "127.0.0.1:0", "broker.tls.certificate"),
         ("broker.limits.connections", "1", "at least 4"),
+        ("broker.auth_mechanisms", "PLAIN, NTLM", "RABBIT-CR-DEMO"),
         ("broker.users.bob.permissions./.configure", "[", "bob"),
         (
             "broker.listen",

@@ -3,11 +3,18 @@
 use std::fmt;
 
 use bytes::Bytes;
+use serde::Deserialize;
 
 use crate::broker::wire::{Table, ValueRef};
 
+/// What RABBIT-CR-DEMO asks a client.
+pub const CHALLENGE: &[u8] = b"Please tell me your password";
+/// How the answer to that begins; the password follows.
+const ANSWER: &[u8] = b"My password is ";
+
 /// A way to log in.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(try_from = "String")]
 pub enum Mechanism {
     /// Name and password, separated by zeros.
     Plain,
@@ -15,27 +22,33 @@ pub enum Mechanism {
     AmqPlain,
     /// The certificate of the TLS connection.
     External,
+    /// The name, and the password when it is asked for: RabbitMQ's demonstration of a challenge.
+    CrDemo,
 }
 
 impl Mechanism {
-    /// The mechanisms offered in `connection.start`, to clients with a certificate and without.
+    /// All there are, in the order they are offered in.
+    pub const ALL: [Self; 4] = [Self::External, Self::Plain, Self::AmqPlain, Self::CrDemo];
+
+    /// Those of a list that `connection.start` offers, to a client with a certificate or without.
     #[must_use]
-    pub fn offered(with_certificate: bool) -> &'static str {
-        match with_certificate {
-            true => "EXTERNAL PLAIN AMQPLAIN",
-            false => "PLAIN AMQPLAIN",
-        }
+    pub fn offered(list: &[Self], with_certificate: bool) -> String {
+        let offered =
+            |one: &Self| list.contains(one) && (with_certificate || *one != Self::External);
+        names(Self::ALL.into_iter().filter(offered), " ")
+    }
+
+    /// The names of all, to choose from.
+    #[must_use]
+    pub fn choices() -> String {
+        names(Self::ALL, ", ")
     }
 
     /// The mechanism of this name.
     #[must_use]
     pub fn named(name: &[u8]) -> Option<Self> {
-        match name {
-            b"PLAIN" => Some(Self::Plain),
-            b"AMQPLAIN" => Some(Self::AmqPlain),
-            b"EXTERNAL" => Some(Self::External),
-            _ => None,
-        }
+        let called = |one: &Self| one.name().as_bytes() == name;
+        Self::ALL.into_iter().find(called)
     }
 
     /// Its name.
@@ -45,8 +58,23 @@ impl Mechanism {
             Self::Plain => "PLAIN",
             Self::AmqPlain => "AMQPLAIN",
             Self::External => "EXTERNAL",
+            Self::CrDemo => "RABBIT-CR-DEMO",
         }
     }
+}
+
+impl TryFrom<String> for Mechanism {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        let unknown = || format!("\"{name}\" is not one of {}", Self::choices());
+        Self::named(name.as_bytes()).ok_or_else(unknown)
+    }
+}
+
+fn names(mechanisms: impl IntoIterator<Item = Mechanism>, separator: &str) -> String {
+    let names: Vec<_> = mechanisms.into_iter().map(Mechanism::name).collect();
+    names.join(separator)
 }
 
 /// A name and a password, as they were sent.
@@ -80,17 +108,46 @@ pub enum SaslError {
     NoCertificate,
 }
 
-/// Takes name and password out of a response.
+/// What a mechanism's first response tells.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Opening {
+    /// Name and password.
+    Credentials(Credentials),
+    /// The name; the password is to be asked for by [`CHALLENGE`].
+    User(String),
+}
+
+/// Reads the first response.
 ///
 /// # Errors
-/// When the response does not have the mechanism's form. EXTERNAL carries neither; its user comes
-/// from the certificate.
-pub fn credentials(mechanism: Mechanism, response: &Bytes) -> Result<Credentials, SaslError> {
+/// When it does not have the mechanism's form. EXTERNAL carries neither name nor password; its user
+/// comes from the certificate.
+pub fn opening(mechanism: Mechanism, response: &Bytes) -> Result<Opening, SaslError> {
     match mechanism {
-        Mechanism::Plain => plain(response),
-        Mechanism::AmqPlain => amqplain(response).ok_or(SaslError::Malformed(Mechanism::AmqPlain)),
+        Mechanism::Plain => plain(response).map(Opening::Credentials),
+        Mechanism::AmqPlain => amqplain(response)
+            .map(Opening::Credentials)
+            .ok_or(SaslError::Malformed(mechanism)),
         Mechanism::External => Err(SaslError::NoCertificate),
+        Mechanism::CrDemo => match String::from_utf8(response.to_vec()) {
+            Ok(user) => Ok(Opening::User(user)),
+            Err(_) => Err(SaslError::Malformed(mechanism)),
+        },
     }
+}
+
+/// Reads the answer to [`CHALLENGE`] from `user`.
+///
+/// # Errors
+/// When it tells no password.
+pub fn answer(user: String, response: &[u8]) -> Result<Credentials, SaslError> {
+    let Some(password) = response.strip_prefix(ANSWER) else {
+        return Err(SaslError::Malformed(Mechanism::CrDemo));
+    };
+    Ok(Credentials {
+        user,
+        password: Bytes::copy_from_slice(password),
+    })
 }
 
 fn plain(response: &Bytes) -> Result<Credentials, SaslError> {

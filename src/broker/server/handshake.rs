@@ -11,14 +11,15 @@ use bytes::Bytes;
 use super::{
     Shared,
     clock::VhostCell,
+    login::log_in,
     wire::{Ended, Wire},
 };
 use crate::broker::{
-    auth::{Mechanism, Refused, SaslError, User, credentials},
+    auth::Mechanism,
     exception::Exception,
     session::Identity,
     wire::{
-        Method, MethodId, ProtocolHeader, ReplyCode, Table,
+        Method, MethodId, ProtocolHeader, Table,
         frame::MIN_FRAME_MAX,
         method::{MethodSpec, connection},
         table::TableBuilder,
@@ -62,7 +63,7 @@ pub(super) async fn shake(
     from: &Client,
 ) -> Result<Agreed, Ended> {
     protocol_header(wire).await?;
-    wire.send(&start(from)).await?;
+    wire.send(&start(shared, from)).await?;
     let start_ok = match next_method(wire).await? {
         Method::ConnectionStartOk(start_ok) => start_ok,
         other => return refuse(wire, unexpected(&other)).await,
@@ -80,14 +81,7 @@ pub(super) async fn shake(
     wire.peer
         .cancel_notify
         .store(can(b"consumer_cancel_notify"), Relaxed);
-    let user = match log_in(shared, from, &start_ok).await {
-        Ok(user) => user,
-        // RabbitMQ tells only those who ask for it by "authentication_failure_close".
-        Err((exception, told)) => {
-            let _told_too = refuse::<()>(wire, exception).await;
-            return Err(Ended::Refused(told));
-        }
-    };
+    let user = log_in(shared, wire, from, &start_ok).await?;
     let room = match user.name() == shared.internal.user {
         true => GROWTH_MAX,
         false => 0,
@@ -140,7 +134,7 @@ async fn protocol_header(wire: &mut Wire) -> Result<(), Ended> {
     }
 }
 
-async fn next_method(wire: &mut Wire) -> Result<Method, Ended> {
+pub(super) async fn next_method(wire: &mut Wire) -> Result<Method, Ended> {
     loop {
         match wire.frames.next(MIN_FRAME_MAX) {
             Ok(Some(frame)) if frame.channel == 0 && frame.payload.is_empty() => {}
@@ -154,14 +148,14 @@ async fn next_method(wire: &mut Wire) -> Result<Method, Ended> {
     }
 }
 
-fn unexpected(method: &Method) -> Exception {
+pub(super) fn unexpected(method: &Method) -> Exception {
     let mut exception = Exception::channel_error("unexpected method in connection state opening");
     exception.hard = true;
     exception.at(method.id())
 }
 
 /// Tells the client why it ends and waits for its answer, for a while.
-async fn refuse<T>(wire: &mut Wire, exception: Exception) -> Result<T, Ended> {
+pub(super) async fn refuse<T>(wire: &mut Wire, exception: Exception) -> Result<T, Ended> {
     let method = exception.method.unwrap_or(MethodId::NONE);
     let close = connection::Close {
         reply_code: exception.code.code(),
@@ -192,7 +186,8 @@ async fn refuse<T>(wire: &mut Wire, exception: Exception) -> Result<T, Ended> {
     Err(Ended::Refused(exception.to_string()))
 }
 
-fn start(from: &Client) -> connection::Start {
+fn start(shared: &Shared, from: &Client) -> connection::Start {
+    let listed = &shared.config.auth_mechanisms;
     let mut capabilities = TableBuilder::new();
     for name in [
         "publisher_confirms",
@@ -225,7 +220,7 @@ fn start(from: &Client) -> connection::Start {
         version_major: 0,
         version_minor: 9,
         server_properties: properties.build(),
-        mechanisms: Bytes::from_static(Mechanism::offered(from.certified.is_some()).as_bytes()),
+        mechanisms: Mechanism::offered(listed, from.certified.is_some()).into(),
         locales: Bytes::from_static(b"en_US"),
     }
 }
@@ -278,48 +273,4 @@ fn check_tuned(name: &str, theirs: u32, ours: u32, least: u32) -> Result<(), Str
         ));
     }
     Ok(())
-}
-
-/// Finds the user; otherwise the exception that says why not, and what the log says of it.
-async fn log_in(
-    shared: &Shared,
-    from: &Client,
-    start_ok: &connection::StartOk,
-) -> Result<Arc<User>, (Exception, String)> {
-    let plainly = |exception: Exception| {
-        let told = exception.to_string();
-        (exception, told)
-    };
-    let Some(mechanism) = Mechanism::named(&start_ok.mechanism) else {
-        return Err(plainly(refused(format!(
-            "Login was refused: unknown authentication mechanism '{}'",
-            start_ok.mechanism
-        ))));
-    };
-    let address = from.address.ip();
-    let explain = |why: Refused, user: &str| {
-        let told = format!("login of \"{user}\": {why}");
-        (refused(why.explanation(mechanism, user)), told)
-    };
-    if mechanism == Mechanism::External {
-        let Some(name) = &from.certified else {
-            return Err(plainly(malformed(SaslError::NoCertificate)));
-        };
-        return shared
-            .auth
-            .login_certified(name, address)
-            .map_err(|why| explain(why, name));
-    }
-    let credentials =
-        credentials(mechanism, &start_ok.response).map_err(|error| plainly(malformed(error)))?;
-    let login = shared.auth.login(&credentials, address).await;
-    login.map_err(|why| explain(why, &credentials.user))
-}
-
-fn refused(text: String) -> Exception {
-    Exception::new(ReplyCode::AccessRefused, text).at(MethodId::NONE)
-}
-
-fn malformed(error: SaslError) -> Exception {
-    Exception::new(ReplyCode::SyntaxError, error.to_string()).at(connection::StartOk::ID)
 }

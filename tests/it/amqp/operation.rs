@@ -13,8 +13,9 @@ use super::target::{Kind, target};
 use crate::rabbitmq::Rabbit;
 
 /// A broker that nobody else uses, of the kind under test.
-enum Own {
+pub(super) enum Own {
     Embedded {
+        broker: Broker,
         addr: SocketAddr,
         stop: CancellationToken,
         runtime: Runtime,
@@ -30,23 +31,27 @@ impl Own {
         if target().kind == Kind::RabbitMq {
             return Self::RabbitMq(Rabbit::private());
         }
-        let mut config = Config {
-            listen: "127.0.0.1:0".to_owned(),
-            ..Config::default()
-        };
+        let mut config = Config::default();
         config.limits.memory = bytesize::ByteSize::b(MEMORY as u64);
+        Self::embedded(config)
+    }
+
+    /// The embedded one, on a free port.
+    pub(super) fn embedded(mut config: Config) -> Self {
+        config.listen = "127.0.0.1:0".to_owned();
         let (runtime, stop) = (Runtime::new().unwrap(), CancellationToken::new());
         let listening = runtime.block_on(Broker::bind(config)).unwrap();
-        let addr = listening.address().unwrap();
+        let (broker, addr) = (listening.broker(), listening.address().unwrap());
         runtime.spawn(listening.serve(stop.clone()));
         Self::Embedded {
+            broker,
             addr,
             stop,
             runtime,
         }
     }
 
-    fn addr(&self) -> SocketAddr {
+    pub(super) fn addr(&self) -> SocketAddr {
         match self {
             Self::Embedded { addr, .. } => *addr,
             Self::RabbitMq(rabbit) => rabbit.addr(),

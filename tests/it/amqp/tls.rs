@@ -10,6 +10,7 @@ use lapin::options::{
 use lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Confirmation, Connection, ConnectionProperties};
+use musterd::broker::auth::Mechanism;
 use musterd::broker::auth::config::{PermissionConfig, UserConfig, Users};
 use musterd::broker::tls::UserFrom;
 use musterd::broker::{Broker, Config};
@@ -75,9 +76,18 @@ struct Door {
 
 impl Door {
     async fn open() -> Self {
+        Self::listing(Config::default().auth_mechanisms).await
+    }
+
+    /// One that takes logins in these ways only.
+    async fn listing(auth_mechanisms: Vec<Mechanism>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         write_certificates(folder.path());
-        let listening = Broker::bind(configuration(folder.path())).await.unwrap();
+        let config = Config {
+            auth_mechanisms,
+            ..configuration(folder.path())
+        };
+        let listening = Broker::bind(config).await.unwrap();
         let port = listening.tls_address().unwrap().port();
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -196,5 +206,25 @@ async fn lapin_comes_in_by_password_and_by_certificate() {
     }
     let forged = door.lapin("orders:", external, Some("forged")).await;
     assert!(forged.unwrap_err().is_io_error(), "nobody vouches for it");
+    door.shut().await;
+}
+
+#[tokio::test]
+async fn a_certificate_can_be_the_only_way_in_or_none() {
+    let external = "?auth_mechanism=external";
+    let unknown = "unknown authentication mechanism";
+    let door = Door::listing(vec![Mechanism::External]).await;
+    works(door.lapin("orders:", external, Some("orders")).await).await;
+    for certificate in [None, Some("orders")] {
+        let refused = door.lapin("guest:guest", "", certificate).await;
+        let error = refused.unwrap_err().to_string();
+        assert!(error.contains(unknown), "{error}");
+    }
+    door.shut().await;
+    let door = Door::listing(vec![Mechanism::Plain]).await;
+    works(door.lapin("guest:guest", "", Some("orders")).await).await;
+    let refused = door.lapin("orders:", external, Some("orders")).await;
+    let error = refused.unwrap_err().to_string();
+    assert!(error.contains(unknown), "{error}");
     door.shut().await;
 }

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use proptest::{collection, prelude::*};
 
-use super::{Credentials, Mechanism, SaslError, credentials};
+use super::{CHALLENGE, Credentials, Mechanism, Opening, SaslError, answer, opening};
 use crate::broker::wire::table::TableBuilder;
 
 #[track_caller]
@@ -11,8 +11,8 @@ fn check(mechanism: Mechanism, response: &[u8], expected: Result<(&str, &[u8]), 
         password: Bytes::copy_from_slice(password),
     });
     assert_eq!(
-        credentials(mechanism, &Bytes::copy_from_slice(response)),
-        expected
+        opening(mechanism, &Bytes::copy_from_slice(response)),
+        expected.map(Opening::Credentials)
     );
 }
 
@@ -66,21 +66,60 @@ fn external_carries_nothing() {
 }
 
 #[test]
-fn names() {
-    for mechanism in [Mechanism::Plain, Mechanism::AmqPlain, Mechanism::External] {
-        assert_eq!(
-            Mechanism::named(mechanism.name().as_bytes()),
-            Some(mechanism)
-        );
-        assert!(
-            Mechanism::offered(true)
-                .split(' ')
-                .any(|name| name == mechanism.name())
-        );
+fn the_demonstration_takes_two_steps() {
+    let malformed = SaslError::Malformed(Mechanism::CrDemo);
+    let first = |response: &'static [u8]| opening(Mechanism::CrDemo, &response.into());
+    assert_eq!(first(b"guest"), Ok(Opening::User("guest".to_owned())));
+    assert_eq!(first(b""), Ok(Opening::User(String::new())));
+    assert_eq!(first(b"\xff"), Err(malformed));
+    assert_eq!(CHALLENGE, b"Please tell me your password");
+    let second = |response: &[u8]| answer("guest".to_owned(), response).map(|told| told.password);
+    for password in [&b"guest"[..], b"", b" two words ", b"\0\xff"] {
+        let response = [b"My password is ", password].concat();
+        assert_eq!(second(&response), Ok(Bytes::copy_from_slice(password)));
     }
-    assert_eq!(Mechanism::offered(false), "PLAIN AMQPLAIN");
+    for response in [
+        &b""[..],
+        b"guest",
+        b"My password is",
+        b"my password is guest",
+    ] {
+        assert_eq!(second(response), Err(malformed), "{response:?}");
+    }
+    assert_eq!(
+        malformed.to_string(),
+        "response to RABBIT-CR-DEMO is malformed"
+    );
+}
+
+#[test]
+fn names() {
+    for mechanism in Mechanism::ALL {
+        let name = mechanism.name();
+        assert_eq!(Mechanism::named(name.as_bytes()), Some(mechanism));
+        assert_eq!(Mechanism::try_from(name.to_owned()), Ok(mechanism));
+    }
     assert_eq!(Mechanism::named(b"plain"), None);
-    assert_eq!(Mechanism::named(b"CRAM-MD5"), None);
+    assert_eq!(
+        Mechanism::try_from("CRAM-MD5".to_owned()),
+        Err("\"CRAM-MD5\" is not one of EXTERNAL, PLAIN, AMQPLAIN, RABBIT-CR-DEMO".to_owned())
+    );
+}
+
+#[test]
+fn what_is_listed_is_offered() {
+    use Mechanism::{AmqPlain, CrDemo, External, Plain};
+    let check = |list: &[Mechanism], to_all: &str, to_certified: &str| {
+        assert_eq!(Mechanism::offered(list, false), to_all);
+        assert_eq!(Mechanism::offered(list, true), to_certified);
+    };
+    let default = crate::broker::Config::default().auth_mechanisms;
+    check(&default, "PLAIN AMQPLAIN", "EXTERNAL PLAIN AMQPLAIN");
+    check(&[External], "", "EXTERNAL");
+    check(&[AmqPlain], "AMQPLAIN", "AMQPLAIN");
+    let demo = "PLAIN RABBIT-CR-DEMO";
+    check(&[CrDemo, Plain, CrDemo], demo, demo);
+    check(&[], "", "");
 }
 
 #[test]
@@ -99,16 +138,17 @@ proptest! {
         let mut table = TableBuilder::new();
         table.put_str("LOGIN", &user).put_str("PASSWORD", &password);
         let table = Bytes::copy_from_slice(table.build().as_bytes());
-        let expected = Ok(Credentials { user, password: password.into() });
-        prop_assert_eq!(&credentials(Mechanism::Plain, &plain.into()), &expected);
-        prop_assert_eq!(&credentials(Mechanism::AmqPlain, &table), &expected);
+        let expected = Ok(Opening::Credentials(Credentials { user, password: password.into() }));
+        prop_assert_eq!(&opening(Mechanism::Plain, &plain.into()), &expected);
+        prop_assert_eq!(&opening(Mechanism::AmqPlain, &table), &expected);
     }
 
     #[test]
     fn arbitrary_responses_never_panic(response in collection::vec(any::<u8>(), 0..60)) {
         let response = Bytes::from(response);
-        for mechanism in [Mechanism::Plain, Mechanism::AmqPlain, Mechanism::External] {
-            drop(credentials(mechanism, &response));
+        for mechanism in Mechanism::ALL {
+            drop(opening(mechanism, &response));
         }
+        drop(answer(String::new(), &response));
     }
 }

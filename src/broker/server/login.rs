@@ -1,0 +1,109 @@
+//! A client says who it is. What it says is read by room `auth`; here it is asked, and told why not.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{
+    Shared,
+    handshake::{Client, next_method, refuse, unexpected},
+    wire::{Ended, Wire},
+};
+use crate::broker::{
+    auth::{
+        Credentials, Mechanism, Opening, Refused, SaslError, User,
+        sasl::{self, CHALLENGE},
+    },
+    exception::Exception,
+    wire::{
+        Method, MethodId, ReplyCode,
+        method::{MethodSpec, connection},
+    },
+};
+
+/// Finds the user whose login `start_ok` begins. When there is none, the client has been told why:
+/// RabbitMQ tells only those who ask for it by "authentication_failure_close".
+pub(super) async fn log_in(
+    shared: &Shared,
+    wire: &mut Wire,
+    from: &Client,
+    start_ok: &connection::StartOk,
+) -> Result<Arc<User>, Ended> {
+    let Some(mechanism) = chosen(shared, start_ok) else {
+        let name = &start_ok.mechanism;
+        let text = format!("Login was refused: unknown authentication mechanism '{name}'");
+        return refuse(wire, refused(text)).await;
+    };
+    let address = from.address.ip();
+    if mechanism == Mechanism::External {
+        let Some(name) = &from.certified else {
+            let exception = malformed(SaslError::NoCertificate, connection::StartOk::ID);
+            return refuse(wire, exception).await;
+        };
+        return match shared.auth.login_certified(name, address) {
+            Ok(user) => Ok(user),
+            Err(why) => turn_away(wire, why, mechanism, name).await,
+        };
+    }
+    let credentials = match sasl::opening(mechanism, &start_ok.response) {
+        Ok(Opening::Credentials(credentials)) => credentials,
+        Ok(Opening::User(user)) => challenge(wire, user).await?,
+        Err(error) => {
+            let exception = malformed(error, connection::StartOk::ID);
+            return refuse(wire, exception).await;
+        }
+    };
+    match shared.auth.login(&credentials, address).await {
+        Ok(user) => Ok(user),
+        Err(why) => turn_away(wire, why, mechanism, &credentials.user).await,
+    }
+}
+
+/// The mechanism a client has chosen, if it may. The program that embeds the broker logs in by PLAIN,
+/// whatever is listed.
+fn chosen(shared: &Shared, start_ok: &connection::StartOk) -> Option<Mechanism> {
+    let mechanism = Mechanism::named(&start_ok.mechanism)?;
+    let is_listed = shared.config.auth_mechanisms.contains(&mechanism);
+    let is_internal = || match sasl::opening(mechanism, &start_ok.response) {
+        Ok(Opening::Credentials(credentials)) => credentials.user == shared.internal.user,
+        _ => false,
+    };
+    let may = is_listed || (mechanism == Mechanism::Plain && is_internal());
+    may.then_some(mechanism)
+}
+
+/// Asks a client for its password.
+async fn challenge(wire: &mut Wire, user: String) -> Result<Credentials, Ended> {
+    let secure = connection::Secure {
+        challenge: Bytes::from_static(CHALLENGE),
+    };
+    wire.send(&secure).await?;
+    let response = match next_method(wire).await? {
+        Method::ConnectionSecureOk(secure_ok) => secure_ok.response,
+        other => return refuse(wire, unexpected(&other)).await,
+    };
+    match sasl::answer(user, &response) {
+        Ok(credentials) => Ok(credentials),
+        Err(error) => refuse(wire, malformed(error, connection::SecureOk::ID)).await,
+    }
+}
+
+/// The log learns more than the client.
+async fn turn_away<T>(
+    wire: &mut Wire,
+    why: Refused,
+    mechanism: Mechanism,
+    user: &str,
+) -> Result<T, Ended> {
+    let exception = refused(why.explanation(mechanism, user));
+    let _told_too = refuse::<()>(wire, exception).await;
+    Err(Ended::Refused(format!("login of \"{user}\": {why}")))
+}
+
+fn refused(text: String) -> Exception {
+    Exception::new(ReplyCode::AccessRefused, text).at(MethodId::NONE)
+}
+
+fn malformed(error: SaslError, method: MethodId) -> Exception {
+    Exception::new(ReplyCode::SyntaxError, error.to_string()).at(method)
+}
