@@ -183,6 +183,23 @@ pub(crate) fn spread(
     sample
 }
 
+/// One publisher, one queue, one consumer, beside `others` queues with consumers that get nothing.
+pub(crate) fn beside(broker: &Broker, time: Duration, others: usize) -> Sample {
+    let prefix = name("idle");
+    let names: Vec<String> = (0..others)
+        .map(|index| format!("{prefix}-{index}"))
+        .collect();
+    let mut idle = Link::open(broker.addr());
+    for name in &names {
+        idle.declare_queue(name, b"");
+        idle.consume(name, Acks::None);
+    }
+    let sample = spread(broker, time, 16, Acks::None, 1);
+    names.iter().for_each(|name| idle.delete_queue(name));
+    idle.close();
+    sample
+}
+
 /// A fan-out exchange with four queues and four consumers; a delivery counts as one.
 pub(crate) fn fan_out(broker: &Broker, time: Duration, size: usize) -> Sample {
     let exchange = name("fanout");

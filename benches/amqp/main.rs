@@ -294,6 +294,13 @@ fn flat_costs(broker: &Broker, options: &Options) -> bool {
         &queues(10_000),
         &queues(10),
     );
+    let beside = |count| move || cases::beside(broker, time, count);
+    let others = growth(
+        "cost with 10,000 other queues, to 10 others",
+        1.1,
+        &beside(10_000),
+        &beside(10),
+    );
     let topic = |count| move || cases::topic(broker, time, count);
     let topic = growth(
         "topic cost with 10,000 bindings that do not match, to 10",
@@ -308,5 +315,5 @@ fn flat_costs(broker: &Broker, options: &Options) -> bool {
         &unacked(100_000),
         &unacked(100),
     );
-    queues && topic && unacked
+    queues && others && topic && unacked
 }
