@@ -1,5 +1,7 @@
 //! The connection to the broker: made while it is needed, watched, made anew, closed.
 
+mod apart;
+mod need;
 mod owed;
 mod report;
 mod state;
@@ -20,10 +22,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::owed::OwedSince;
+use self::{
+    need::{needed, until_needed, until_not_needed},
+    owed::OwedSince,
+};
 pub use self::{owed::Owed, state::State};
 use super::{
     AmqpError, Session, Target,
+    answers::LostAnswers,
     dead::DeadLetters,
     names,
     session::{Connected, Kept},
@@ -66,6 +72,7 @@ struct Shared {
     refused: Mutex<Option<oneshot::Sender<AmqpError>>>,
     kept: Kept,
     dead_letters: DeadLetters,
+    lost_answers: LostAnswers,
     /// Whether it was told that the broker is away, since it was there last.
     told_away: AtomicBool,
 }
@@ -105,6 +112,7 @@ impl Link {
                 refused: Mutex::new(None),
                 kept: Kept::default(),
                 dead_letters: DeadLetters::new(config.amqp.answer_timeout),
+                lost_answers: LostAnswers::default(),
                 told_away: AtomicBool::new(false),
             }),
         }
@@ -332,28 +340,6 @@ impl Link {
         let max = if silent { LEAVE_SILENT_MAX } else { LEAVE_MAX };
         shared.leave(&connected, drained, max).await;
         end
-    }
-}
-
-fn needed(flag: &mut watch::Receiver<Flagged>, wants: &mut watch::Receiver<usize>) -> bool {
-    flag.borrow_and_update().modes.use_broker() || *wants.borrow_and_update() > 0
-}
-
-async fn until_needed(flag: &mut watch::Receiver<Flagged>, wants: &mut watch::Receiver<usize>) {
-    while !needed(flag, wants) {
-        tokio::select! {
-            changed = flag.changed() => if changed.is_err() { return },
-            _ = wants.changed() => (),
-        }
-    }
-}
-
-async fn until_not_needed(flag: &mut watch::Receiver<Flagged>, wants: &mut watch::Receiver<usize>) {
-    while needed(flag, wants) {
-        tokio::select! {
-            changed = flag.changed() => if changed.is_err() { return },
-            _ = wants.changed() => (),
-        }
     }
 }
 
