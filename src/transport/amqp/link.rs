@@ -4,6 +4,7 @@ mod apart;
 mod need;
 mod owed;
 mod report;
+mod sieve;
 mod state;
 
 use std::{
@@ -243,7 +244,14 @@ impl Link {
                 }
                 End::Lost(error) => {
                     failures = failures.saturating_add(1);
+                    let is_too_large = error.is_too_large();
                     shared.away(error);
+                    if is_too_large {
+                        tokio::select! {
+                            () = stop.cancelled() => return,
+                            () = Box::pin(shared.sieve()) => (),
+                        }
+                    }
                     let wait = shared.wait(failures);
                     tokio::select! {
                         () = stop.cancelled() => return,
@@ -350,6 +358,8 @@ impl Shared {
             self.target.connect("musterd", within),
             self.target.connect("musterd consumers", within)
         )?;
+        let frame_max = consuming.configuration().frame_max();
+        self.dead_letters.fit(frame_max);
         let number = self.connections.fetch_add(1, Ordering::Relaxed) + 1;
         let connected = Connected::new(sending, consuming, number, self.kept.clone());
         let opened = connected.sending.create_channel();
@@ -361,6 +371,9 @@ impl Shared {
     /// Asks again and again whether the broker is there; returns when it is not.
     async fn ping(&self, connected: &Connected) -> AmqpError {
         tokio::select! {
+            biased;
+            error = sieve::ended(&connected.sending) => error,
+            error = sieve::ended(&connected.consuming) => error,
             error = self.ping_by(&connected.sending) => error,
             error = self.ping_by(&connected.consuming) => error,
         }

@@ -1,10 +1,14 @@
-//! Answers to those who make addresses up: they harm nobody else.
+//! Answers to those who make addresses up, and messages that no frame holds any more: they harm nobody else.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::StreamExt;
-use lapin::{BasicProperties, options::QueueDeclareOptions, types::FieldTable};
-use serde_json::Value;
+use lapin::{
+    BasicProperties,
+    options::QueueDeclareOptions,
+    types::{AMQPValue, FieldTable, LongString},
+};
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
@@ -126,4 +130,79 @@ async fn many_made_up_addresses_make_pauses_and_hold_up_no_command() {
     );
     check_unharmed(&stage, &caller, 3).await;
     stage.stop().await;
+}
+
+/// The broker writes the requester's own address into it, and so it outgrows the frame that it came in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_outgrows_a_frame_comes_no_more_than_once() {
+    let stage = Stage::start(&[]).await;
+    stage.until_sent().await;
+    let mut caller = Caller::new(&stage).await;
+    register(&caller, 1, REPLY_TO).await;
+    until_answered(&mut caller, &[1]).await;
+    let mut headers = FieldTable::default();
+    // What else is in the frame: its head and end, what a content header begins with, the address, the table's
+    // length, the name and the length of its one value.
+    let left = 131_072 - 8 - 14 - 22 - 4 - 7;
+    let long = AMQPValue::LongString(LongString::from("x".repeat(left)));
+    headers.insert("x".into(), long);
+    let properties = BasicProperties::default()
+        .with_reply_to(REPLY_TO.into())
+        .with_headers(headers);
+    let discovery = |mode: &str| json!({"channels": {"discovery": mode}});
+    stage.put(200, discovery("direct")).await;
+    let key = "service.register";
+    let properties = || properties.clone();
+    register(&caller, 2, REPLY_TO).await;
+    caller.publish("", key, b"no json", properties()).await;
+    register(&caller, 3, REPLY_TO).await;
+    register(&caller, 4, REPLY_TO).await;
+    caller.publish("", key, b"no json", properties()).await;
+    register(&caller, 5, REPLY_TO).await;
+    stage.put(200, discovery("queue")).await;
+    // Those between them are taken.
+    until_answered(&mut caller, &[2, 3, 4, 5]).await;
+    let buried = |report: &Value| report["broker"]["dead_letters"] == 2;
+    let report = stage.until("it is buried", buried).await;
+    let connections = report["broker"]["connections"].clone();
+    sleep(Duration::from_secs(3)).await;
+    let report = stage.transport().await;
+    assert_eq!(report["broker"]["connections"], connections, "{report}");
+    assert_eq!(report["broker"]["dead_letters"], 2, "{report}");
+    stage.register("a", 0..5).await;
+    stage.until_called().await;
+    stage.until_sent().await;
+    stage.stop().await;
+}
+
+/// A copy of a message that nobody can read has more headers than it, and must leave in a frame as small.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_frames_are_small_what_nobody_can_read_is_buried_with_fewer_headers() {
+    let host = Stage::embedded(&[
+        ("transport.mode", "direct"),
+        ("broker.limits.frame_size", "8KiB"),
+    ])
+    .await;
+    let stage = Stage::on(&host.amqp, &[]).await;
+    stage.until_sent().await;
+    let mut caller = Caller::new(&stage).await;
+    let mut headers = FieldTable::default();
+    for at in 0..3 {
+        let long = AMQPValue::LongString(LongString::from("x".repeat(2_510)));
+        headers.insert(format!("h{at}").into(), long);
+    }
+    let properties = BasicProperties::default()
+        .with_message_id("m".repeat(255).into())
+        .with_app_id("a".repeat(255).into())
+        .with_expiration("60000".into())
+        .with_headers(headers);
+    let key = "service.register";
+    caller.publish("", key, b"no json", properties).await;
+    register(&caller, 1, REPLY_TO).await;
+    until_answered(&mut caller, &[1]).await;
+    let buried = |report: &Value| report["broker"]["dead_letters"] == 1;
+    let report = stage.until("it is buried", buried).await;
+    assert_eq!(report["broker"]["connections"], 1, "{report}");
+    stage.stop().await;
+    host.stop().await;
 }
