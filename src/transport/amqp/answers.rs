@@ -1,4 +1,4 @@
-//! Answers to commands, at a broker that ends a connection because of an answer: RabbitMQ up to 4.1, when the
+//! Answers to commands, at a broker that ends a connection because of an answer: RabbitMQ (3.10 for one) when the
 //! `reply_to` is one that a client made up. There they have a connection of their own, so that no other ends
 //! with it; commands are taken on while it is made anew.
 

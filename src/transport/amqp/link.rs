@@ -3,6 +3,7 @@
 mod apart;
 mod need;
 mod owed;
+mod ping;
 mod report;
 mod sieve;
 mod state;
@@ -15,7 +16,6 @@ use std::{
     time::Duration,
 };
 
-use lapin::Connection;
 use parking_lot::Mutex;
 use tokio::{
     sync::{oneshot, watch},
@@ -249,6 +249,7 @@ impl Link {
                     if is_too_large {
                         tokio::select! {
                             () = stop.cancelled() => return,
+                            () = until_not_needed(&mut flag, &mut wants) => continue,
                             () = Box::pin(shared.sieve()) => (),
                         }
                     }
@@ -334,6 +335,8 @@ impl Link {
             let needed = async {
                 sleep(AGAIN_MIN).await;
                 until_needed(flag, wants).await;
+                // What is not confirmed by then would leave once more.
+                self.until_answered().await;
             };
             let max = if again {
                 LEAVE_MAX + shared.drain
@@ -366,38 +369,6 @@ impl Shared {
         let channel = opened.await.map_err(AmqpError::at("opening a channel"))?;
         names::declare(&channel, self.config.answer_timeout).await?;
         Ok(connected)
-    }
-
-    /// Asks again and again whether the broker is there; returns when it is not.
-    async fn ping(&self, connected: &Connected) -> AmqpError {
-        tokio::select! {
-            biased;
-            error = sieve::ended(&connected.sending) => error,
-            error = sieve::ended(&connected.consuming) => error,
-            error = self.ping_by(&connected.sending) => error,
-            error = self.ping_by(&connected.consuming) => error,
-        }
-    }
-
-    async fn ping_by(&self, connection: &Connection) -> AmqpError {
-        let opened = connection.create_channel();
-        let within = self.config.answer_timeout;
-        let channel = match AmqpError::within("opening a channel", within, opened).await {
-            Ok(channel) => channel,
-            Err(error) => return error,
-        };
-        loop {
-            sleep(self.config.ping).await;
-            // The cheapest question there is.
-            let asked = channel.basic_qos(0, lapin::options::BasicQosOptions::default());
-            match AmqpError::within("asking the broker", self.config.answer_timeout, asked).await {
-                Ok(()) => self.hear(),
-                // It is there and takes nothing: another connection would fare no better. That it
-                // answers nothing is what counts.
-                Err(AmqpError::Late { .. }) if connection.status().blocked() => (),
-                Err(error) => return error,
-            }
-        }
     }
 
     fn hear(&self) {

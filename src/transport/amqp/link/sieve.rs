@@ -2,17 +2,16 @@
 //! requester, and the client library ends the connection that such a one comes by. The broker would bring it
 //! again over the next one, for ever.
 
-use std::{pin::pin, time::Duration};
+use std::time::Duration;
 
-use futures_util::StreamExt;
 use lapin::{
-    Channel, Connection, Event,
+    Channel, Connection,
     message::BasicGetMessage,
     options::{BasicGetOptions, BasicPublishOptions, BasicQosOptions},
 };
 use tokio::time::sleep;
 
-use super::Shared;
+use super::{Shared, ping::ended};
 use crate::transport::amqp::{AmqpError, names};
 
 /// So many messages from the front of a queue are looked at, at least: no consumer takes more ahead.
@@ -26,17 +25,6 @@ const BACK_AFTER: Duration = Duration::from_millis(200);
 struct Probe {
     connection: Connection,
     channel: Channel,
-}
-
-/// Returns when the connection has ended, with the reason.
-pub(super) async fn ended(connection: &Connection) -> AmqpError {
-    let mut events = pin!(connection.events_listener());
-    while let Some(event) = events.next().await {
-        if let Event::Error(error) = event {
-            return AmqpError::at("the connection ended")(error);
-        }
-    }
-    std::future::pending().await
 }
 
 impl Shared {
