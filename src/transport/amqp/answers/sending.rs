@@ -51,6 +51,8 @@ pub(in crate::transport::amqp) struct Sending {
     came: Option<Letter>,
     /// How often the connection has ended, without a longer time between.
     losses: u32,
+    /// Whether that was told.
+    told: bool,
 }
 
 struct Open {
@@ -77,6 +79,7 @@ impl Sending {
             again: VecDeque::new(),
             came: None,
             losses: 0,
+            told: false,
         }
     }
 
@@ -134,7 +137,7 @@ impl Sending {
                         return;
                     };
                     if open.since.elapsed() > CALM {
-                        self.losses = 0;
+                        (self.losses, self.told) = (0, false);
                     }
                     error
                 }
@@ -149,7 +152,7 @@ impl Sending {
             self.losses = self.losses.saturating_add(1);
             let _before = self.inbox.paused.send_replace(true);
             let pause = self.link.pause(self.losses);
-            tell(self.losses, &error, pause);
+            self.tell(&error, pause);
             tokio::select! {
                 () = session.gone().cancelled() => return,
                 () = end.reached() => return,
@@ -254,6 +257,21 @@ impl Sending {
         error
     }
 
+    /// Told of once, not each time; and not when the broker is lost, which others tell.
+    fn tell(&mut self, error: &AmqpError, pause: Duration) {
+        let lasts = is_about_an_answer(error) || self.losses > 2;
+        if lasts && !self.told {
+            self.told = true;
+            tracing::warn!(
+                %error,
+                "the connection for answers to commands ended: {error}; it is made anew after a pause, which \
+                 grows each time"
+            );
+        } else {
+            tracing::debug!(%error, "no connection for answers for {pause:?}: {error}");
+        }
+    }
+
     fn send_again(&mut self) {
         while let Some(letter) = self.under_way.pop_back() {
             if letter.attempts < ATTEMPTS_MAX {
@@ -333,19 +351,6 @@ fn is_about_an_answer(error: &AmqpError) -> bool {
         return false;
     };
     matches!(source.kind(), ErrorKind::ProtocolError(told) if told.get_id() != FORCED)
-}
-
-/// Told of once, not each time.
-fn tell(losses: u32, error: &AmqpError, pause: Duration) {
-    if losses == 1 {
-        tracing::warn!(
-            %error,
-            "the connection for answers to commands ended: {error}; it is made anew after a pause, which grows \
-             each time"
-        );
-    } else {
-        tracing::debug!(%error, losses, "no connection for answers for {pause:?}: {error}");
-    }
 }
 
 /// Closes it, if it stands.
