@@ -171,6 +171,8 @@ pub struct BrokerReport {
     pub connections: u64,
     /// Messages put into `musterd.dead` since then, because nobody could read them.
     pub dead_letters: u64,
+    /// Answers to commands that could not be sent since then.
+    pub answers_lost: u64,
 }
 
 /// The whole transport.
@@ -246,6 +248,7 @@ impl BrokerReport {
         json.key("error").text_or_null(self.error.as_deref());
         json.key("connections").number(self.connections);
         json.key("dead_letters").number(self.dead_letters);
+        json.key("answers_lost").number(self.answers_lost);
         json.close(b'}');
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! The embedded broker and RabbitMQ differ by a URL and by nothing else here.
 
+mod answers;
 mod caller;
 mod carrier;
 mod checks;

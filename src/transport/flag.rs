@@ -110,6 +110,7 @@ impl Transports for Flag {
                 error: None,
                 connections: 0,
                 dead_letters: 0,
+                answers_lost: 0,
             },
             direct: true,
         }

@@ -1,5 +1,6 @@
 //! The transport over a real broker: `BROKER_UNDER_TEST` says which, embedded by default.
 
+mod answers;
 mod commands;
 mod disruption;
 mod encrypted;

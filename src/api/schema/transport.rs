@@ -63,6 +63,8 @@ pub struct TransportBroker {
     pub connections: u64,
     /// Messages put into `musterd.dead` since then, because nobody could read them.
     pub dead_letters: u64,
+    /// Answers to commands that could not be sent since then, most likely because their `reply_to` was made up.
+    pub answers_lost: u64,
 }
 
 /// A change of the flag.

@@ -72,6 +72,10 @@ pub(in crate::app) fn show(metrics: &Metrics, transports: impl Transports + 'sta
         "musterd_transport_dead_letters_total",
         "Messages put into musterd.dead because nobody could read them.",
     );
+    let answers_lost = metrics.counter(
+        "musterd_transport_answers_lost_total",
+        "Answers to commands that could not be sent, most likely because their reply_to was made up.",
+    );
     metrics.before_render(move || {
         let report = transports.report();
         show_channels(&report, &modes, &lag, &counters);
@@ -80,6 +84,7 @@ pub(in crate::app) fn show(metrics: &Metrics, transports: impl Transports + 'sta
         silent.set(i64::try_from(ms).unwrap_or(i64::MAX));
         raise(&connections, report.broker.connections);
         raise(&dead_letters, report.broker.dead_letters);
+        raise(&answers_lost, report.broker.answers_lost);
     });
 }
 

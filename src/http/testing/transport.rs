@@ -44,6 +44,7 @@ impl Transports for StagedFlag {
                 error: Some("gone".to_owned()),
                 connections: 4,
                 dead_letters: 0,
+                answers_lost: 0,
             },
             direct: true,
         }

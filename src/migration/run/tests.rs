@@ -60,6 +60,7 @@ impl Transports for Flag {
                 error: None,
                 connections: 1,
                 dead_letters: 0,
+                answers_lost: 0,
             },
             direct: true,
         }

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     AmqpError, Caller, Counts, Demand, Link, Session, Tail, Target, Transit,
+    answers::{Outbox, Sending},
     commands::{Answering, Desk, SentLast},
     consumer::Consuming,
     gate::{Gate, GatedFeed},
@@ -416,6 +417,8 @@ impl Inner {
     }
 
     async fn answer_all(&self, desk: &Desk, stop: &CancellationToken) {
+        let (outbox, inbox) = Outbox::new(self.link.lost_answers().clone());
+        let apart = self.link.minds_answers();
         let [one, two, three, four] = names::COMMANDS.map(|queue| {
             let consuming = Consuming {
                 link: self.link.clone(),
@@ -431,10 +434,23 @@ impl Inner {
                 flag: self.flag.follow(),
                 sent_last: SentLast::default(),
                 dead_letters: self.link.dead_letters().clone(),
+                outbox: apart.then(|| outbox.clone()),
             };
             Box::pin(consuming.run(answering, stop.clone()))
         });
-        tokio::join!(one, two, three, four);
+        let sending = Sending::new(
+            self.link.clone(),
+            self.flag.follow(),
+            self.consumers.subscribe(),
+            self.counts.discovery.clone(),
+            inbox,
+        );
+        let sending = async {
+            if apart {
+                Box::pin(sending.run(stop.clone())).await;
+            }
+        };
+        tokio::join!(one, two, three, four, sending);
     }
 }
 

@@ -14,7 +14,13 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::{sync::watch, time::Instant};
 
-use super::{AmqpError, Counts, consumer::Taker, dead::DeadLetters, names};
+use super::{
+    AmqpError, Counts,
+    answers::{Answer, Outbox},
+    consumer::Taker,
+    dead::DeadLetters,
+    names,
+};
 use crate::{
     api::{Discover, Problem},
     commands::Commands,
@@ -49,6 +55,8 @@ pub(super) struct Answering {
     pub(super) flag: watch::Receiver<Flagged>,
     pub(super) sent_last: SentLast,
     pub(super) dead_letters: DeadLetters,
+    /// Where answers leave that must not end the connection which commands come by; none where they can't.
+    pub(super) outbox: Option<Outbox>,
 }
 
 /// How many answers were sent last, and when: the broker says nothing of those it takes, and closes the
@@ -79,7 +87,7 @@ struct Answered {
 
 impl Taker for Answering {
     async fn take(&self, channel: &Channel, deliveries: Vec<Delivery>) -> Result<(), AmqpError> {
-        let mut replies = FuturesOrdered::new();
+        let mut replies = Vec::with_capacity(deliveries.len());
         let mut answers = Vec::with_capacity(deliveries.len());
         for delivery in &deliveries {
             let answered = self.answer(delivery);
@@ -87,18 +95,14 @@ impl Taker for Answering {
                 self.dead_letters.bury(channel, delivery, reason).await?;
             }
             if let Some(reply_to) = delivery.properties.reply_to().clone() {
-                let properties = reply_properties(delivery, &answered);
-                let body = answered.body.clone();
-                replies.push_back(async move {
-                    let options = BasicPublishOptions::default();
-                    let sent =
-                        channel.basic_publish("".into(), reply_to, options, &body, properties);
-                    sent.await
+                replies.push(Answer {
+                    reply_to,
+                    properties: reply_properties(delivery, &answered),
+                    body: answered.body.clone(),
                 });
             }
             answers.push(answered);
         }
-        let answers_wanted = replies.len() as u64;
         // The registry has taken them all. Settled before they are answered: an answer that the broker
         // refuses closes the channel, and must not bring its command again and again.
         if let Some(last) = deliveries.last() {
@@ -107,9 +111,16 @@ impl Taker for Answering {
             acked.await.map_err(AmqpError::at("basic.ack"))?;
         }
         self.counts.sent_more(answers.len() as u64);
-        self.sent_last.note(answers_wanted);
-        while let Some(sent) = replies.next().await {
-            sent.map_err(AmqpError::at("answering"))?;
+        match &self.outbox {
+            Some(outbox) => {
+                for reply in replies {
+                    outbox.put(reply).await;
+                }
+            }
+            None => {
+                self.sent_last.note(replies.len() as u64);
+                send_all(channel, replies).await?;
+            }
         }
         for (delivery, answered) in deliveries.iter().zip(&answers) {
             self.compare(&delivery.data, answered).await;
@@ -224,6 +235,25 @@ impl Answering {
         }
         Some(false)
     }
+}
+
+/// Over the channel that the commands came by.
+async fn send_all(channel: &Channel, replies: Vec<Answer>) -> Result<(), AmqpError> {
+    let sent = replies.into_iter().map(|reply| async move {
+        let Answer {
+            reply_to,
+            properties,
+            body,
+        } = reply;
+        let options = BasicPublishOptions::default();
+        let sent = channel.basic_publish("".into(), reply_to, options, &body, properties);
+        sent.await
+    });
+    let mut sent: FuturesOrdered<_> = sent.collect();
+    while let Some(sent) = sent.next().await {
+        sent.map_err(AmqpError::at("answering"))?;
+    }
+    Ok(())
 }
 
 /// Whether the direct way has what a registration was answered with, or what came after it.

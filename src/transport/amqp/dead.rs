@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -21,6 +21,8 @@ use super::{AmqpError, names};
 const REASON: &str = "x-musterd-reason";
 /// The most bytes of headers that are kept.
 const HEADERS_BYTES_MAX: usize = 64 * 1024;
+/// What else is in the frame, at most: eleven short texts, the reason and their names.
+const BESIDES_BYTES: usize = 3_900;
 /// The longest reason told, in bytes.
 const REASON_BYTES_MAX: usize = 1_000;
 
@@ -28,6 +30,8 @@ const REASON_BYTES_MAX: usize = 1_000;
 #[derive(Clone, Debug)]
 pub(super) struct DeadLetters {
     buried: Arc<AtomicU64>,
+    /// As large as headers may be: they leave in one frame.
+    headers_max: Arc<AtomicUsize>,
     answer_timeout: Duration,
 }
 
@@ -35,12 +39,20 @@ impl DeadLetters {
     pub(super) fn new(answer_timeout: Duration) -> Self {
         Self {
             buried: Arc::default(),
+            headers_max: Arc::new(AtomicUsize::new(HEADERS_BYTES_MAX)),
             answer_timeout,
         }
     }
 
     pub(super) fn total(&self) -> u64 {
         self.buried.load(Relaxed)
+    }
+
+    /// From now on no frame may be larger.
+    pub(super) fn fit(&self, frame_max: u32) {
+        let frame_max = usize::try_from(frame_max).unwrap_or(usize::MAX);
+        let left = frame_max.saturating_sub(BESIDES_BYTES);
+        self.headers_max.store(left.min(HEADERS_BYTES_MAX), Relaxed);
     }
 
     /// Puts a message there. Whoever calls acknowledges it afterwards, over the same channel, so that the
@@ -53,42 +65,61 @@ impl DeadLetters {
     ) -> Result<(), AmqpError> {
         // Whoever deleted the queue meanwhile gets it back.
         names::declare_dead(channel, self.answer_timeout).await?;
-        publish(channel, delivery, reason).await?;
+        let headers = headers(delivery, reason, self.headers_max.load(Relaxed));
+        let properties = with_headers(&delivery.properties, headers);
+        publish(channel, &delivery.data, properties).await?;
+        self.note(delivery.routing_key.as_str(), reason);
+        Ok(())
+    }
+
+    /// Puts a message there in place of one of `queue` that could not be read.
+    pub(super) async fn bury_unread(
+        &self,
+        channel: &Channel,
+        queue: &str,
+    ) -> Result<(), AmqpError> {
+        let reason = format!(
+            "a message to \"{queue}\" whose properties had outgrown a frame was thrown away unread"
+        );
+        names::declare_dead(channel, self.answer_timeout).await?;
+        let mut headers = FieldTable::default();
+        headers.insert(REASON.into(), text(&reason));
+        let properties = BasicProperties::default().with_headers(headers);
+        publish(channel, &[], properties).await?;
+        self.note(queue, &reason);
+        Ok(())
+    }
+
+    fn note(&self, queue: &str, reason: &str) {
         let total = self.buried.fetch_add(1, Relaxed) + 1;
         // The 1st, 2nd, 4th, 8th, …: a sender of nothing else does not fill the log.
         if total.is_power_of_two() {
             tracing::warn!(
-                queue.name = delivery.routing_key.as_str(),
+                queue.name = queue,
                 total,
-                "a message to \"{}\" is in queue \"{}\" now, with {total} in all: {reason}",
-                delivery.routing_key,
+                "a message to \"{queue}\" is in queue \"{}\" now, with {total} in all: {reason}",
                 names::DEAD
             );
         }
-        Ok(())
     }
 }
 
-async fn publish(channel: &Channel, delivery: &Delivery, reason: &str) -> Result<(), AmqpError> {
-    let properties = with_headers(&delivery.properties, headers(delivery, reason));
+async fn publish(
+    channel: &Channel,
+    body: &[u8],
+    properties: BasicProperties,
+) -> Result<(), AmqpError> {
     let options = BasicPublishOptions::default();
-    let sent = channel.basic_publish(
-        "".into(),
-        names::DEAD.into(),
-        options,
-        &delivery.data,
-        properties,
-    );
+    let sent = channel.basic_publish("".into(), names::DEAD.into(), options, body, properties);
     sent.await.map(drop).map_err(AmqpError::at("musterd.dead"))
 }
 
 /// What came, less what would route it once more, and with the reason.
-fn headers(delivery: &Delivery, reason: &str) -> FieldTable {
+fn headers(delivery: &Delivery, reason: &str, bytes_max: usize) -> FieldTable {
     let mut headers = FieldTable::default();
     let came = delivery.properties.headers().iter();
-    let mut left = HEADERS_BYTES_MAX;
+    let mut left = bytes_max;
     for (key, value) in came.flat_map(|table| table.inner()) {
-        // They leave in one frame, which is as large as it may be already.
         let bytes = key.as_str().len() + weight(value);
         if !matches!(key.as_str(), "CC" | "BCC") && bytes <= left {
             left -= bytes;

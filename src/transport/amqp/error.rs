@@ -75,6 +75,19 @@ impl AmqpError {
         lasts.then_some(told)
     }
 
+    /// Whether something came that is larger than a frame may be: in the words of the client library, which ends
+    /// the connection then.
+    pub(super) fn is_too_large(&self) -> bool {
+        let Self::Broker { source, .. } = self else {
+            return false;
+        };
+        matches!(
+            source.kind(),
+            ErrorKind::ProtocolError(error)
+                if error.get_id() == 501 && error.get_message().as_str().starts_with("frame too large")
+        )
+    }
+
     /// Says what was tried when the broker refused.
     pub(super) fn at(what: &'static str) -> impl FnOnce(lapin::Error) -> Self {
         move |source| Self::Broker { what, source }

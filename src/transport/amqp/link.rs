@@ -1,7 +1,11 @@
 //! The connection to the broker: made while it is needed, watched, made anew, closed.
 
+mod apart;
+mod need;
 mod owed;
+mod ping;
 mod report;
+mod sieve;
 mod state;
 
 use std::{
@@ -12,7 +16,6 @@ use std::{
     time::Duration,
 };
 
-use lapin::Connection;
 use parking_lot::Mutex;
 use tokio::{
     sync::{oneshot, watch},
@@ -20,10 +23,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::owed::OwedSince;
+use self::{
+    need::{needed, until_needed, until_not_needed},
+    owed::OwedSince,
+};
 pub use self::{owed::Owed, state::State};
 use super::{
     AmqpError, Session, Target,
+    answers::LostAnswers,
     dead::DeadLetters,
     names,
     session::{Connected, Kept},
@@ -66,6 +73,7 @@ struct Shared {
     refused: Mutex<Option<oneshot::Sender<AmqpError>>>,
     kept: Kept,
     dead_letters: DeadLetters,
+    lost_answers: LostAnswers,
     /// Whether it was told that the broker is away, since it was there last.
     told_away: AtomicBool,
 }
@@ -105,6 +113,7 @@ impl Link {
                 refused: Mutex::new(None),
                 kept: Kept::default(),
                 dead_letters: DeadLetters::new(config.amqp.answer_timeout),
+                lost_answers: LostAnswers::default(),
                 told_away: AtomicBool::new(false),
             }),
         }
@@ -235,7 +244,15 @@ impl Link {
                 }
                 End::Lost(error) => {
                     failures = failures.saturating_add(1);
+                    let is_too_large = error.is_too_large();
                     shared.away(error);
+                    if is_too_large {
+                        tokio::select! {
+                            () = stop.cancelled() => return,
+                            () = until_not_needed(&mut flag, &mut wants) => continue,
+                            () = Box::pin(shared.sieve()) => (),
+                        }
+                    }
                     let wait = shared.wait(failures);
                     tokio::select! {
                         () = stop.cancelled() => return,
@@ -318,6 +335,8 @@ impl Link {
             let needed = async {
                 sleep(AGAIN_MIN).await;
                 until_needed(flag, wants).await;
+                // What is not confirmed by then would leave once more.
+                self.until_answered().await;
             };
             let max = if again {
                 LEAVE_MAX + shared.drain
@@ -335,28 +354,6 @@ impl Link {
     }
 }
 
-fn needed(flag: &mut watch::Receiver<Flagged>, wants: &mut watch::Receiver<usize>) -> bool {
-    flag.borrow_and_update().modes.use_broker() || *wants.borrow_and_update() > 0
-}
-
-async fn until_needed(flag: &mut watch::Receiver<Flagged>, wants: &mut watch::Receiver<usize>) {
-    while !needed(flag, wants) {
-        tokio::select! {
-            changed = flag.changed() => if changed.is_err() { return },
-            _ = wants.changed() => (),
-        }
-    }
-}
-
-async fn until_not_needed(flag: &mut watch::Receiver<Flagged>, wants: &mut watch::Receiver<usize>) {
-    while needed(flag, wants) {
-        tokio::select! {
-            changed = flag.changed() => if changed.is_err() { return },
-            _ = wants.changed() => (),
-        }
-    }
-}
-
 impl Shared {
     async fn connect(&self) -> Result<Connected, AmqpError> {
         let within = self.config.connect_timeout;
@@ -364,41 +361,14 @@ impl Shared {
             self.target.connect("musterd", within),
             self.target.connect("musterd consumers", within)
         )?;
+        let frame_max = consuming.configuration().frame_max();
+        self.dead_letters.fit(frame_max);
         let number = self.connections.fetch_add(1, Ordering::Relaxed) + 1;
         let connected = Connected::new(sending, consuming, number, self.kept.clone());
         let opened = connected.sending.create_channel();
         let channel = opened.await.map_err(AmqpError::at("opening a channel"))?;
         names::declare(&channel, self.config.answer_timeout).await?;
         Ok(connected)
-    }
-
-    /// Asks again and again whether the broker is there; returns when it is not.
-    async fn ping(&self, connected: &Connected) -> AmqpError {
-        tokio::select! {
-            error = self.ping_by(&connected.sending) => error,
-            error = self.ping_by(&connected.consuming) => error,
-        }
-    }
-
-    async fn ping_by(&self, connection: &Connection) -> AmqpError {
-        let opened = connection.create_channel();
-        let within = self.config.answer_timeout;
-        let channel = match AmqpError::within("opening a channel", within, opened).await {
-            Ok(channel) => channel,
-            Err(error) => return error,
-        };
-        loop {
-            sleep(self.config.ping).await;
-            // The cheapest question there is.
-            let asked = channel.basic_qos(0, lapin::options::BasicQosOptions::default());
-            match AmqpError::within("asking the broker", self.config.answer_timeout, asked).await {
-                Ok(()) => self.hear(),
-                // It is there and takes nothing: another connection would fare no better. That it
-                // answers nothing is what counts.
-                Err(AmqpError::Late { .. }) if connection.status().blocked() => (),
-                Err(error) => return error,
-            }
-        }
     }
 
     fn hear(&self) {

@@ -33,6 +33,11 @@ pub(super) const TRIAL_KEY: &str = "musterd.trial";
 /// The queues that commands come by.
 pub(super) const COMMANDS: [&str; 4] = [REGISTER, DEREGISTER, HEARTBEAT, DISCOVER];
 
+/// All queues that are consumed and outlive those who consume them.
+pub(super) fn consumed() -> impl Iterator<Item = &'static str> {
+    COMMANDS.into_iter().chain([CHECK_REQUEST, VERDICT])
+}
+
 /// The routing key of an event of channel events.
 pub(super) fn event_key(event: &Event) -> String {
     match (event.kind, &event.service_name, &event.route) {
@@ -78,7 +83,7 @@ pub(super) async fn declare(channel: &lapin::Channel, within: Duration) -> Resul
     );
     AmqpError::within("exchange \"musterd\"", within, declared).await?;
     declare_dead(channel, within).await?;
-    for name in COMMANDS.into_iter().chain([CHECK_REQUEST, VERDICT]) {
+    for name in consumed() {
         queue(channel, name, FieldTable::default(), within).await?;
         let bound = channel.queue_bind(
             name.into(),

@@ -116,7 +116,11 @@ impl Target {
 
 fn tuned(mut uri: AMQPUri) -> AMQPUri {
     uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
-    uri.query.frame_max.get_or_insert(FRAME_BYTES_MAX);
+    // The broker has the last word if it wants less, and then lets nobody send more.
+    let frame_max = uri.query.frame_max.get_or_insert(FRAME_BYTES_MAX);
+    if *frame_max > 0 {
+        *frame_max = (*frame_max).max(FRAME_BYTES_MAX);
+    }
     uri.query.connection_timeout.get_or_insert(4_000);
     uri
 }

@@ -12,14 +12,14 @@ use tokio::time::{sleep, timeout};
 use super::stage::{PATIENCE, Stage, connect, registration};
 
 /// A client that asks by direct reply-to.
-struct Caller {
-    channel: Channel,
-    answers: Consumer,
+pub(super) struct Caller {
+    pub(super) channel: Channel,
+    pub(super) answers: Consumer,
     asked: u32,
 }
 
 impl Caller {
-    async fn new(stage: &Stage) -> Self {
+    pub(super) async fn new(stage: &Stage) -> Self {
         let connection = connect(&stage.amqp).await;
         let channel = connection.create_channel().await.unwrap();
         let options = BasicConsumeOptions {
@@ -39,7 +39,7 @@ impl Caller {
         }
     }
 
-    async fn ask(&mut self, exchange: &str, queue: &str, body: &[u8]) -> Value {
+    pub(super) async fn ask(&mut self, exchange: &str, queue: &str, body: &[u8]) -> Value {
         self.asked += 1;
         let id = format!("call {}", self.asked);
         let properties = BasicProperties::default()
@@ -60,7 +60,13 @@ impl Caller {
         body
     }
 
-    async fn publish(&self, exchange: &str, key: &str, body: &[u8], properties: BasicProperties) {
+    pub(super) async fn publish(
+        &self,
+        exchange: &str,
+        key: &str,
+        body: &[u8],
+        properties: BasicProperties,
+    ) {
         let options = BasicPublishOptions::default();
         let sent =
             self.channel

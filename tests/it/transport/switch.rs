@@ -12,12 +12,14 @@ use axum::{Router, routing::post};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::{
-    net::TcpListener,
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::watch,
     task::JoinSet,
-    time::{Instant, sleep},
+    time::{Instant, sleep, sleep_until},
 };
 
-use super::stage::{Stage, registration};
+use super::stage::{Listener, Stage, registration};
 
 /// When a consumer that does not end is given up.
 const GIVEN_UP: Duration = Duration::from_secs(3);
@@ -62,6 +64,69 @@ async fn a_hundred_flips_under_load_and_each_subscriber_has_each_event_once_and_
     assert_eq!(seen, (1..=newest).collect::<Vec<_>>());
     stage.until_called().await;
     Arc::into_inner(stage).unwrap().stop().await;
+}
+
+/// Passes bytes on to this address, and what comes back only while it is not held up. Answers where it listens.
+async fn slow_way(to: String, held: watch::Receiver<bool>, ways: &mut JoinSet<()>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    ways.spawn(async move {
+        let mut both = JoinSet::new();
+        loop {
+            let (near, _) = listener.accept().await.unwrap();
+            let far = TcpStream::connect(&to).await.unwrap();
+            let (mut near_in, mut near_out) = near.into_split();
+            let (mut far_in, mut far_out) = far.into_split();
+            both.spawn(async move {
+                let _ended = tokio::io::copy(&mut near_in, &mut far_out).await;
+            });
+            let mut held = held.clone();
+            both.spawn(async move {
+                let mut bytes = vec![0; 64 * 1024];
+                while let Ok(n @ 1..) = far_in.read(&mut bytes).await {
+                    held.wait_for(|held| !held).await.unwrap();
+                    if near_out.write_all(&bytes[..n]).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_confirmed_late_when_the_flag_is_turned_back_is_not_sent_twice() {
+    // It lends its broker.
+    let host = Stage::start(&[("transport.mode", "direct")]).await;
+    let (hold, held) = watch::channel(false);
+    let mut ways = JoinSet::new();
+    let (user, place) = host.amqp.split_once('@').unwrap();
+    let (address, vhost) = place.split_once('/').unwrap();
+    let slow = slow_way(address.to_owned(), held, &mut ways).await;
+    let url = format!("{user}@{slow}/{vhost}");
+    let stage = Stage::on(&url, &[("migration.guard", "off")]).await;
+    stage.until_sent().await;
+    let mut all = Listener::new(&host.amqp, &["service.events.#"]).await;
+    stage.register("a", 0..1).await;
+    stage.until_sent().await;
+    hold.send_replace(true);
+    let since = Instant::now();
+    stage.register("a", 1..20).await;
+    stage.set("direct").await;
+    let release = async {
+        // Longer than whoever turns it back waits for those that end late for other reasons.
+        sleep_until(since + Duration::from_millis(3_600)).await;
+        hold.send_replace(false);
+    };
+    tokio::join!(stage.set("queue"), release);
+    stage.register("a", 20..21).await;
+    let newest = stage.registry.newest().0;
+    let seen = all.revisions_until(newest).await;
+    assert_eq!(seen, (1..=newest).collect::<Vec<_>>());
+    stage.until_called().await;
+    stage.stop().await;
+    host.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -71,6 +71,7 @@ impl Stage {
                 error: None,
                 connections: 1,
                 dead_letters: 0,
+                answers_lost: 0,
             },
             direct: true,
         };

@@ -1,9 +1,13 @@
 //! What the broker owes: since when something was sent that it has not answered.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
+
+use super::Link;
+
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Since when something was sent that the broker has not answered.
 #[derive(Debug, Default)]
@@ -22,5 +26,18 @@ impl Owed {
     /// The broker answered, whatever it said.
     pub fn answered(&self) {
         *self.0.0.lock() = None;
+    }
+}
+
+impl Link {
+    /// Waits until the broker has answered all that was sent. Whoever calls sets the limit.
+    pub(super) async fn until_answered(&self) {
+        let owes = || {
+            let owed = self.shared.owed.lock();
+            owed.iter().any(|one| one.0.lock().is_some())
+        };
+        while owes() {
+            sleep(LOOK_EVERY).await;
+        }
     }
 }

@@ -33,6 +33,7 @@ impl Link {
             error,
             connections: self.shared.connections.load(Ordering::Relaxed),
             dead_letters: self.shared.dead_letters.total(),
+            answers_lost: self.shared.lost_answers.total(),
         }
     }
 }

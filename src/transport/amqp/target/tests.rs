@@ -40,3 +40,16 @@ fn what_cannot_be_used_is_named() {
         "{error}"
     );
 }
+
+#[test]
+fn no_url_makes_frames_smaller_than_those_of_others() {
+    for (query, frame_max) in [
+        ("", 131_072),
+        ("?frame_max=4096", 131_072),
+        ("?frame_max=1000000", 1_000_000),
+        ("?frame_max=0", 0),
+    ] {
+        let target = Target::external(&format!("amqp://rabbit/{query}"), None).unwrap();
+        assert_eq!(target.uri.query.frame_max, Some(frame_max), "{query}");
+    }
+}
