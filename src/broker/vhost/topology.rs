@@ -158,7 +158,7 @@ impl Vhost {
             arguments: spec.arguments.detached(),
         };
         let id = self.bindings.insert(binding);
-        exchange.attach(&key, pattern);
+        exchange.attach(id, &key, pattern);
         exchange.bindings.insert(key, id);
         match destination {
             Destination::Queue(queue) => {
@@ -276,7 +276,7 @@ impl Vhost {
         let Some(exchange) = self.exchanges.get_mut(binding.source) else {
             return;
         };
-        exchange.detach(&binding.key);
+        exchange.detach(id, &binding.key);
         exchange.bindings.remove(&binding.key);
         if exchange.auto_delete && !exchange.is_used() {
             unused.push(binding.source);
