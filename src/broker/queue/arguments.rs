@@ -135,35 +135,33 @@ pub fn parse(
         arguments,
         resource,
     };
-    let kind = from.kind()?;
-    if kind == QueueKind::Quorum {
-        from.check_quorum(properties)?;
-    }
+    // What is wrong is told of in RabbitMQ's order.
     let dead_letter_exchange = from.dead_letter_exchange()?;
-    // Like RabbitMQ: what is no number is as good as nothing, a negative one is no limit.
-    let limit = from.value("x-delivery-limit");
-    let delivery_limit = match limit.and_then(ValueRef::as_integer) {
-        Some(limit) => u32::try_from(limit).ok(),
-        None if kind == QueueKind::Quorum => Some(QUORUM_DELIVERY_LIMIT),
-        None => None,
-    };
-    from.check_accepted()?;
-    let settings = Settings {
+    let kind = from.kind()?;
+    let mut settings = Settings {
         kind,
-        message_ttl: from.life("x-message-ttl")?,
+        dead_letter_exchange,
         expires: from.expires()?,
+        message_ttl: from.life("x-message-ttl")?,
+        dead_letter_routing_key: from.dead_letter_routing_key()?,
         max_length: from.unsigned("x-max-length")?,
         max_length_bytes: from.unsigned("x-max-length-bytes")?,
-        max_priority: from.max_priority()?,
+        max_priority: match kind {
+            QueueKind::Classic => from.max_priority()?,
+            QueueKind::Quorum => 0,
+        },
         overflow: from.overflow()?,
-        dead_letter_routing_key: from.dead_letter_routing_key()?,
-        dead_letter_exchange,
-        single_active_consumer: from.bool("x-single-active-consumer")?,
-        delivery_limit,
-        consumer_timeout: from.unsigned("x-consumer-timeout")?,
+        delivery_limit: from.delivery_limit(kind),
+        ..Settings::default()
     };
     if kind == QueueKind::Classic {
-        from.check_supported(&NOT_CLASSIC, "rabbit_classic_queue")?;
+        from.check_accepted()?;
+    }
+    settings.single_active_consumer = from.bool("x-single-active-consumer")?;
+    settings.consumer_timeout = from.unsigned("x-consumer-timeout")?;
+    match kind {
+        QueueKind::Classic => from.check_supported(&NOT_CLASSIC, "rabbit_classic_queue")?,
+        QueueKind::Quorum => from.check_quorum(properties)?,
     }
     Ok(settings)
 }
@@ -264,6 +262,16 @@ impl Reader<'_> {
         })
     }
 
+    /// Like RabbitMQ: what is no number is as good as nothing, a negative one is no limit.
+    fn delivery_limit(&self, kind: QueueKind) -> Option<u32> {
+        let limit = self.value("x-delivery-limit");
+        match limit.and_then(ValueRef::as_integer) {
+            Some(limit) => u32::try_from(limit).ok(),
+            None if kind == QueueKind::Quorum => Some(QUORUM_DELIVERY_LIMIT),
+            None => None,
+        }
+    }
+
     fn bool(&self, key: &str) -> Result<bool, Exception> {
         match self.value(key) {
             None => Ok(false),
@@ -307,16 +315,17 @@ impl Reader<'_> {
     }
 
     fn check_quorum(&self, properties: Properties) -> Result<(), Exception> {
+        self.check_supported(&NOT_QUORUM, "rabbit_quorum_queue")?;
         let refused = [
-            (!properties.durable, "non-durable"),
-            (properties.exclusive, "exclusive-owner"),
             (properties.auto_delete, "auto-delete"),
+            (properties.exclusive, "exclusive-owner"),
+            (!properties.durable, "non-durable"),
         ];
         if let Some((_, property)) = refused.iter().find(|(refused, _)| *refused) {
             let text = format!("invalid property '{property}' for {}", self.resource);
             return Err(Exception::precondition(text));
         }
-        self.check_supported(&NOT_QUORUM, "rabbit_quorum_queue")
+        Ok(())
     }
 
     fn check_supported(&self, refused: &[&str], kind: &str) -> Result<(), Exception> {

@@ -20,7 +20,7 @@ pub struct ConsumeSpec {
     pub tag: ShortStr,
     /// Messages count as settled when they are sent.
     pub no_ack: bool,
-    /// No other consumer beside this one.
+    /// No other consumer beside this one; a quorum queue does not mind.
     pub exclusive: bool,
     /// Further wishes.
     pub arguments: Table,
@@ -81,10 +81,11 @@ impl Vhost {
         self.wake_channel(id);
     }
 
-    /// Refuses a consumer tag that is in use on a channel; that goes before whatever else is wrong.
+    /// Refuses a consumer tag that is in use on a channel; that goes before whatever else is wrong. As in
+    /// RabbitMQ, that of the reply consumer may be used again.
     pub fn check_consumer_tag(&self, id: ChannelId, tag: &ShortStr) -> Result<(), Exception> {
         match self.channels.get(id) {
-            Some(channel) if channel.has_consumer(tag) => {
+            Some(channel) if channel.consumers.contains_key(tag.as_bytes()) => {
                 let text = format!("attempt to reuse consumer tag '{tag}'");
                 Err(Exception::not_allowed(text))
             }
@@ -112,9 +113,10 @@ impl Vhost {
         else {
             return Err(self.no_queue(&spec.queue));
         };
+        // As in RabbitMQ, that is not to be had of a quorum queue, and nobody is told.
+        let exclusive = spec.exclusive && queue.settings.kind == QueueKind::Classic;
         let clash = queue.rotation.is_exclusive()
-            || spec.exclusive
-                && (!queue.rotation.is_empty() || queue.settings.single_active_consumer);
+            || exclusive && (!queue.rotation.is_empty() || queue.settings.single_active_consumer);
         if clash {
             return Err(Exception::access_refused(format!(
                 "{label} in exclusive use"
@@ -133,7 +135,7 @@ impl Vhost {
             channel: channel_id,
             queue: queue_id,
             no_ack: spec.no_ack,
-            exclusive: spec.exclusive,
+            exclusive,
             priority,
             place: Place::default(),
             prefetch: channel.prefetch_new,
@@ -148,7 +150,7 @@ impl Vhost {
         if let (Some(queue), Some(consumer)) =
             (self.queues.get_mut(queue_id), self.consumers.get_mut(id))
         {
-            consumer.place = queue.rotation.add(id, priority, spec.exclusive);
+            consumer.place = queue.rotation.add(id, priority, exclusive);
         }
         if !nowait {
             self.send(
@@ -296,17 +298,6 @@ impl Vhost {
                     .at(MethodId::new(60, 10))
             })
         })
-    }
-}
-
-impl Channel {
-    /// Whether a consumer of this tag is there.
-    pub fn has_consumer(&self, tag: &ShortStr) -> bool {
-        self.consumers.contains_key(tag.as_bytes())
-            || self
-                .replies
-                .as_ref()
-                .is_some_and(|replies| replies.tag == *tag)
     }
 }
 

@@ -261,16 +261,15 @@ pub(super) fn counted(queue: &Queue, properties: &Properties, returns: u32) -> O
     Some(properties.with_headers(&headers.build()))
 }
 
-/// The same for a consumer: RabbitMQ gives it no headers only to say that this is the first time.
+/// The same for a consumer, which RabbitMQ does not tell that this is the first time.
 pub(super) fn for_consumer(
     queue: &Queue,
     properties: &Properties,
     returns: u32,
 ) -> Option<Properties> {
-    if returns == 0 && properties.headers().is_none() {
-        return None;
-    }
-    counted(queue, properties, returns)
+    (returns > 0)
+        .then(|| counted(queue, properties, returns))
+        .flatten()
 }
 
 /// Copies all headers but those of these names.

@@ -147,6 +147,7 @@ impl Vhost {
         } = held;
         let Self {
             queues,
+            channels,
             keeper,
             counters,
             ..
@@ -170,6 +171,10 @@ impl Vhost {
                     self.die_entry(id, &entry, DeathReason::DeliveryLimit, now);
                     return;
                 }
+                let channel = channels.get(channel_id);
+                let ended = channel.is_none_or(|channel| channel.ending);
+                let place = queue.place_again(entry.position, ended);
+                move_to(keeper, queue, &mut entry, place);
                 queue.ready.put_back(entry);
                 let surplus = queue.exceeds(0, 0);
                 if surplus {
@@ -205,6 +210,21 @@ impl Vhost {
             self.wake_channel(channel_id);
         }
     }
+}
+
+/// Gives a message another place in its queue, and tells the store.
+fn move_to(keeper: &mut Option<Box<dyn Keeper>>, queue: &Queue, entry: &mut Entry, position: u64) {
+    if position == entry.position {
+        return;
+    }
+    if let Some(keeper) = keeper
+        && queue.durable
+        && entry.message.persistent
+    {
+        keeper.keep(&queue.name, position, &entry.message);
+        keeper.forget(&queue.name, entry.position);
+    }
+    entry.position = position;
 }
 
 /// Tells the store that a message has left its queue.
