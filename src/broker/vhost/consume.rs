@@ -7,9 +7,16 @@ use crate::broker::{
     channel::{Channel, ChannelId, Consumer, ConsumerId, Held},
     exception::Exception,
     peer::Peer,
-    queue::{ConnectionId, arguments::QueueKind, rotation::Place},
-    wire::{MethodId, ShortStr, Table, method::basic},
+    queue::{
+        ConnectionId, Queue, QueueId,
+        arguments::{QueueKind, Settings, unsupported},
+        rotation::Place,
+    },
+    wire::{MethodId, ReplyCode, ShortStr, Table, method::basic},
 };
+
+/// Where to begin in a stream, which no queue here is.
+const STREAM_OFFSET: &[u8] = b"x-stream-offset";
 
 /// What `basic.consume` asks for.
 #[derive(Clone, Debug)]
@@ -115,17 +122,7 @@ impl Vhost {
         };
         // As in RabbitMQ, that is not to be had of a quorum queue, and nobody is told.
         let exclusive = spec.exclusive && queue.settings.kind == QueueKind::Classic;
-        let clash = queue.rotation.is_exclusive()
-            || exclusive && (!queue.rotation.is_empty() || queue.settings.single_active_consumer);
-        if clash {
-            return Err(Exception::access_refused(format!(
-                "{label} in exclusive use"
-            )));
-        }
-        if queue.settings.kind == QueueKind::Quorum && channel.prefetch != 0 {
-            let text = format!("{label} does not support global qos");
-            return Err(Exception::not_implemented(text));
-        }
+        check_consume(queue, channel, &spec.arguments, exclusive, &label)?;
         if channel.consumers.len() >= self.limits.consumers_per_channel {
             return Err(self.too_many("consumers on this channel", channel.consumers.len()));
         }
@@ -213,7 +210,7 @@ impl Vhost {
         no_ack: bool,
         now: Now,
     ) -> Result<bool, Exception> {
-        let id = self.usable_queue(queue_name, connection)?;
+        let id = self.fetchable_queue(queue_name, connection)?;
         self.expire(id, now);
         let Some(queue) = self.queues.get_mut(id) else {
             return Err(self.no_queue(queue_name));
@@ -287,6 +284,27 @@ impl Vhost {
         Ok(true)
     }
 
+    /// The queue of this name, if `basic.get` may look into it.
+    fn fetchable_queue(
+        &self,
+        name: &ShortStr,
+        connection: ConnectionId,
+    ) -> Result<QueueId, Exception> {
+        let id = self.usable_queue(name, connection)?;
+        let settings = self.queues.get(id).map(|queue| &queue.settings);
+        if settings.is_some_and(|settings| {
+            settings.kind == QueueKind::Quorum && settings.single_active_consumer
+        }) {
+            let text = format!(
+                "cannot obtain access to locked {}. basic.get operations are not supported by quorum \
+                 queues with single active consumer",
+                self.queue_label(name)
+            );
+            return Err(Exception::new(ReplyCode::ResourceLocked, text));
+        }
+        Ok(id)
+    }
+
     /// Whether a channel may not set a limit of its own because of what it consumes.
     pub fn refuses_global_qos(&self, id: ChannelId) -> Option<Exception> {
         let channel = self.channels.get(id)?;
@@ -299,6 +317,34 @@ impl Vhost {
             })
         })
     }
+}
+
+/// What a queue may have against a consumer.
+fn check_consume(
+    queue: &Queue,
+    channel: &Channel,
+    arguments: &Table,
+    exclusive: bool,
+    label: &str,
+) -> Result<(), Exception> {
+    let Settings {
+        kind,
+        single_active_consumer,
+        ..
+    } = queue.settings;
+    if arguments.field(STREAM_OFFSET).is_some() {
+        return Err(unsupported(STREAM_OFFSET, label, kind));
+    }
+    let shared = !queue.rotation.is_empty() || single_active_consumer;
+    if queue.rotation.is_exclusive() || exclusive && shared {
+        let text = format!("{label} in exclusive use");
+        return Err(Exception::access_refused(text));
+    }
+    if kind == QueueKind::Quorum && channel.prefetch != 0 {
+        let text = format!("{label} does not support global qos");
+        return Err(Exception::not_implemented(text));
+    }
+    Ok(())
 }
 
 /// Any number is taken; beyond 32 bits they are all equally far up or down.

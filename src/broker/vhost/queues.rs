@@ -147,7 +147,8 @@ impl Vhost {
             check_same_flag("durable", queue.durable, spec.durable, &label)?;
         }
         check_same_flag("auto_delete", queue.auto_delete, spec.auto_delete, &label)?;
-        arguments::check_same(&queue.arguments, &spec.arguments, &label)
+        let kind = queue.settings.kind;
+        arguments::check_same(kind, &queue.arguments, &spec.arguments, &label)
     }
 
     fn declared(&mut self, id: QueueId, now: super::Now) -> Option<Declared> {
