@@ -137,6 +137,10 @@ impl Vhost {
         for entry in &late {
             self.die_entry(id, entry, DeathReason::Expired, now);
         }
+        if !more {
+            // What came back and found no consumer.
+            self.drop_surplus(id, now);
+        }
         more
     }
 

@@ -5,7 +5,7 @@ use crate::broker::{
     channel::{ChannelId, Held},
     config::bytes,
     message::DeathReason,
-    queue::{Queue, ready::Entry},
+    queue::{Queue, arguments::QueueKind, ready::Entry},
 };
 
 /// What is to become of deliveries.
@@ -176,8 +176,10 @@ impl Vhost {
                 let place = queue.place_again(entry.position, ended);
                 move_to(keeper, queue, &mut entry, place);
                 queue.ready.put_back(entry);
-                let surplus = queue.exceeds(0, 0);
-                if surplus {
+                // A quorum queue gives to its consumers first.
+                let taken =
+                    queue.settings.kind == QueueKind::Quorum && queue.rotation.front().is_some();
+                if !taken && queue.exceeds(0, 0) {
                     self.drop_surplus(id, now);
                 }
                 self.arm(id);
