@@ -49,7 +49,8 @@ impl Session {
     ) -> Result<(), Exception> {
         let id = self.channel(number)?.id;
         let tag = consume.consumer_tag;
-        if consume.queue == REPLY_TO {
+        let queue = self.queue_name(number, consume.queue)?;
+        if queue == REPLY_TO {
             let mut secret = [0; 16];
             if getrandom::fill(&mut secret).is_err() {
                 return Err(Exception::new(
@@ -65,7 +66,6 @@ impl Session {
             return Ok(());
         }
         scene.vhost.check_consumer_tag(id, &tag)?;
-        let queue = self.queue_name(number, consume.queue)?;
         self.may_queue(Access::Read, &queue)?;
         let spec = ConsumeSpec {
             queue,
