@@ -24,12 +24,6 @@ impl Session {
             return Err(Exception::not_implemented(text));
         }
         let id = self.channel(number)?.id;
-        if qos.global
-            && qos.prefetch_count != 0
-            && let Some(refused) = scene.vhost.refuses_global_qos(id)
-        {
-            return Err(refused);
-        }
         scene.vhost.qos(
             id,
             Qos {

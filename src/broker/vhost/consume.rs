@@ -12,7 +12,7 @@ use crate::broker::{
         arguments::{QueueKind, Settings, unsupported},
         rotation::Place,
     },
-    wire::{MethodId, ReplyCode, ShortStr, Table, method::basic},
+    wire::{ReplyCode, ShortStr, Table, method::basic},
 };
 
 /// Where to begin in a stream, which no queue here is.
@@ -133,6 +133,7 @@ impl Vhost {
             queue: queue_id,
             no_ack: spec.no_ack,
             exclusive,
+            limited: queue.settings.kind == QueueKind::Classic,
             priority,
             place: Place::default(),
             prefetch: channel.prefetch_new,
@@ -242,15 +243,11 @@ impl Vhost {
         queue.counters.delivered += 1;
         counters.delivered += 1;
         let delivery_tag = channel.next_tag();
-        let content = entry.message.content();
+        let mut content = entry.message.content();
         let counted = super::deliver::counted(queue, &entry.message.properties, entry.returns);
-        let content =
-            counted
-                .as_ref()
-                .map_or(content, |properties| crate::broker::message::Content {
-                    properties,
-                    ..content
-                });
+        if let Some(properties) = &counted {
+            content.properties = properties;
+        }
         let get_ok = basic::GetOk {
             delivery_tag,
             redelivered: entry.redelivered,
@@ -277,6 +274,7 @@ impl Vhost {
                 consumer: None,
                 entry,
                 due_at,
+                limited: false,
                 in_tx: false,
             };
             channel.unacked.insert(delivery_tag, held);
@@ -303,19 +301,6 @@ impl Vhost {
             return Err(Exception::new(ReplyCode::ResourceLocked, text));
         }
         Ok(id)
-    }
-
-    /// Whether a channel may not set a limit of its own because of what it consumes.
-    pub fn refuses_global_qos(&self, id: ChannelId) -> Option<Exception> {
-        let channel = self.channels.get(id)?;
-        channel.consumers.values().find_map(|consumer| {
-            let queue = self.queues.get(self.consumers.get(*consumer)?.queue)?;
-            (queue.settings.kind == QueueKind::Quorum).then(|| {
-                let label = self.queue_label(&queue.name);
-                Exception::not_implemented(format!("{label} does not support global qos"))
-                    .at(MethodId::new(60, 10))
-            })
-        })
     }
 }
 

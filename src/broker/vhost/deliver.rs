@@ -31,6 +31,7 @@ pub(super) struct Given {
     pub(super) channel: ChannelId,
     pub(super) tag: u64,
     pub(super) no_ack: bool,
+    pub(super) limited: bool,
 }
 
 impl Giver<'_> {
@@ -66,13 +67,14 @@ impl Giver<'_> {
         let tag = channel.next_tag();
         if !consumer.no_ack {
             consumer.inflight += 1;
-            channel.inflight += 1;
+            channel.inflight += u32::from(consumer.limited);
             channel.unacked_bytes += content.body.len();
         }
         Some(Given {
             channel: consumer.channel,
             tag,
             no_ack: consumer.no_ack,
+            limited: consumer.limited,
         })
     }
 
@@ -208,6 +210,7 @@ impl Vhost {
                     consumer: Some(consumer),
                     entry,
                     due_at: queue.due_at(now.ms),
+                    limited: given.limited,
                     in_tx: false,
                 };
                 watch(overdue, channel, given.channel, held.due_at);

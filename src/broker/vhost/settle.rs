@@ -195,15 +195,18 @@ impl Vhost {
         };
         let length = held.entry.message.body.len();
         channel.unacked_bytes = channel.unacked_bytes.saturating_sub(length);
-        if held.consumer.is_some() {
+        if held.limited {
             channel.inflight = channel.inflight.saturating_sub(1);
         }
         let channel_starved = channel.starved;
-        let channel_has = channel.has_credit(bytes(self.limits.unacked_per_channel));
+        let bytes_max = bytes(self.limits.unacked_per_channel);
+        let channel_has =
+            channel.has_credit(bytes_max) || !held.limited && channel.unacked_bytes < bytes_max;
         if let Some(consumer_id) = held.consumer
             && let Some(consumer) = self.consumers.get_mut(consumer_id)
         {
             consumer.inflight = consumer.inflight.saturating_sub(1);
+            let channel_has = channel.has_credit_for(consumer, bytes_max);
             if consumer.parked && channel_has && consumer.has_credit() {
                 self.unpark(consumer_id);
             }
