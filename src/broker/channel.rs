@@ -74,6 +74,8 @@ pub struct Held {
     pub entry: Entry,
     /// By when it has to be settled.
     pub due_at: u64,
+    /// Whether it counts against the limit of its channel.
+    pub limited: bool,
     /// Whether a transaction that is not committed settles it.
     pub in_tx: bool,
 }
@@ -91,6 +93,8 @@ pub struct Consumer {
     pub no_ack: bool,
     /// It insists on being alone.
     pub exclusive: bool,
+    /// Whether the limit of its channel counts for it: as in RabbitMQ, not when it consumes a quorum queue.
+    pub limited: bool,
     /// It goes before those with lower numbers.
     pub priority: i32,
     /// Its place among the consumers of its queue.
@@ -151,10 +155,8 @@ impl Channel {
     /// Whether this consumer of it may get one more; one without acknowledgements holds nothing, but
     /// waits like the others while the limit is reached.
     pub fn has_credit_for(&self, consumer: &Consumer, bytes_max: usize) -> bool {
-        match consumer.no_ack {
-            true => !self.is_full(),
-            false => self.has_credit(bytes_max),
-        }
+        let full = consumer.limited && self.is_full();
+        !full && (consumer.no_ack || self.unacked_bytes < bytes_max)
     }
 
     fn is_full(&self) -> bool {

@@ -6,7 +6,11 @@ pub mod topic;
 
 use std::collections::{HashMap, HashSet};
 
-use self::{headers::HeadersPattern, targets::Targets, topic::TopicTrie};
+use self::{
+    headers::{HeadersPattern, Patterns},
+    targets::Targets,
+    topic::TopicTrie,
+};
 use super::{
     queue::QueueId,
     slab::Id,
@@ -118,7 +122,7 @@ enum Router {
     Direct(HashMap<ShortStr, Targets<Destination>>),
     Fanout(Targets<Destination>),
     Topic(TopicTrie<Destination>),
-    Headers(Vec<(HeadersPattern, BindingKey)>),
+    Headers(Patterns),
 }
 
 impl Exchange {
@@ -128,7 +132,7 @@ impl Exchange {
             ExchangeKind::Direct => Router::Direct(HashMap::new()),
             ExchangeKind::Fanout => Router::Fanout(Targets::default()),
             ExchangeKind::Topic => Router::Topic(TopicTrie::default()),
-            ExchangeKind::Headers => Router::Headers(Vec::new()),
+            ExchangeKind::Headers => Router::Headers(Patterns::default()),
         };
         Self {
             name,
@@ -152,7 +156,7 @@ impl Exchange {
     }
 
     /// Lets a binding route from now on.
-    pub fn attach(&mut self, key: &BindingKey, pattern: HeadersPattern) {
+    pub fn attach(&mut self, id: BindingId, key: &BindingKey, pattern: HeadersPattern) {
         let destination = key.destination;
         match &mut self.router {
             Router::Direct(keys) => {
@@ -162,12 +166,12 @@ impl Exchange {
             }
             Router::Fanout(all) => all.add(destination),
             Router::Topic(trie) => trie.insert(&key.routing_key, destination),
-            Router::Headers(patterns) => patterns.push((pattern, key.clone())),
+            Router::Headers(patterns) => patterns.add(id, pattern, destination),
         }
     }
 
     /// Ends that.
-    pub fn detach(&mut self, key: &BindingKey) {
+    pub fn detach(&mut self, id: BindingId, key: &BindingKey) {
         let destination = key.destination;
         match &mut self.router {
             Router::Direct(keys) => {
@@ -180,7 +184,7 @@ impl Exchange {
             }
             Router::Fanout(all) => all.remove(destination),
             Router::Topic(trie) => trie.remove(&key.routing_key, destination),
-            Router::Headers(patterns) => patterns.retain(|(_, other)| other != key),
+            Router::Headers(patterns) => patterns.remove(id),
         }
     }
 
@@ -199,13 +203,7 @@ impl Exchange {
             }
             Router::Fanout(all) => out.extend_from_slice(all.as_slice()),
             Router::Topic(trie) => trie.matches(routing_key, out),
-            Router::Headers(patterns) => {
-                let headers = headers.unwrap_or_default();
-                let matching = patterns
-                    .iter()
-                    .filter(|(pattern, _)| pattern.matches(headers));
-                out.extend(matching.map(|(_, key)| key.destination));
-            }
+            Router::Headers(patterns) => patterns.matches(headers.unwrap_or_default(), out),
         }
     }
 }

@@ -23,6 +23,9 @@ pub type QueueId = Id<Queue>;
 /// Names a connection of the broker.
 pub type ConnectionId = u64;
 
+/// The place of a queue's first message; those below are for messages that come back and go first.
+const FIRST_POSITION: u64 = 1 << 63;
+
 /// A queue.
 #[derive(Debug)]
 pub struct Queue {
@@ -63,6 +66,7 @@ pub struct Queue {
     /// Whether any message in it may expire.
     pub expiring: bool,
     next_position: u64,
+    next_return: u64,
 }
 
 /// What happened in a queue.
@@ -100,7 +104,8 @@ impl Queue {
             stamped: false,
             settle_within: NEVER,
             expiring: false,
-            next_position: 0,
+            next_position: FIRST_POSITION,
+            next_return: 0,
             arguments,
             settings,
         }
@@ -111,6 +116,21 @@ impl Queue {
         let position = self.next_position;
         self.next_position += 1;
         position
+    }
+
+    /// Where a message goes that comes back from this place: there. To a quorum queue messages return as
+    /// RabbitMQ has it: before all others in the order in which they came back, or, if they may come
+    /// back for ever, to the end, unless it was their channel that ended.
+    pub fn place_again(&mut self, position: u64, channel_ended: bool) -> u64 {
+        if self.settings.kind == QueueKind::Classic {
+            return position;
+        }
+        if self.settings.delivery_limit.is_none() && !channel_ended {
+            return self.next_position();
+        }
+        let place = self.next_return;
+        self.next_return += 1;
+        place
     }
 
     /// When a message that arrives now expires.

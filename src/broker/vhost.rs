@@ -33,7 +33,7 @@ pub use self::{
     replies::{REPLY_TO, REPLY_TO_PREFIX},
     settle::{Settle, SettleError},
     sizes::{QueueSize, VhostSample},
-    topology::{BindSpec, BindTarget, DeclareExchange},
+    topology::{BindSpec, BindTarget, DeclareExchange, check_exchange_type},
     view::{
         BindingView, ConsumerView, ExchangeView, MessageView, QueueView, VhostCounters, VhostView,
         json_table,

@@ -1,5 +1,8 @@
 //! Bindings of a headers exchange: which headers a message must have.
 
+use std::collections::HashMap;
+
+use super::{BindingId, Destination};
 use crate::broker::{
     arguments::{plain, same_value},
     exception::Exception,
@@ -64,6 +67,54 @@ impl HeadersPattern {
             Mode::All | Mode::AllWithX => wanted.all(has),
             Mode::Any | Mode::AnyWithX => wanted.any(has),
         }
+    }
+}
+
+/// The bindings of one exchange, with an index, so that to unbind does not depend on how many there are.
+#[derive(Debug, Default)]
+pub struct Patterns {
+    all: Vec<Bound>,
+    /// Where each stands.
+    places: HashMap<BindingId, usize>,
+}
+
+#[derive(Debug)]
+struct Bound {
+    id: BindingId,
+    pattern: HeadersPattern,
+    destination: Destination,
+}
+
+impl Patterns {
+    /// Adds a binding.
+    pub fn add(&mut self, id: BindingId, pattern: HeadersPattern, destination: Destination) {
+        self.places.insert(id, self.all.len());
+        self.all.push(Bound {
+            id,
+            pattern,
+            destination,
+        });
+    }
+
+    /// Takes a binding away.
+    pub fn remove(&mut self, id: BindingId) {
+        let Some(index) = self.places.remove(&id) else {
+            return;
+        };
+        self.all.swap_remove(index);
+        if let Some(moved) = self.all.get(index) {
+            self.places.insert(moved.id, index);
+        }
+        if self.all.is_empty() {
+            *self = Self::default();
+        }
+    }
+
+    /// Appends where a message with these headers goes.
+    pub fn matches(&self, headers: TableRef<'_>, out: &mut Vec<Destination>) {
+        let matching = self.all.iter();
+        let matching = matching.filter(|bound| bound.pattern.matches(headers));
+        out.extend(matching.map(|bound| bound.destination));
     }
 }
 

@@ -13,44 +13,66 @@ const QUORUM_DELIVERY_LIMIT: u32 = 20;
 
 /// The argument that tells the kind.
 const KIND: &str = "x-queue-type";
-/// The arguments that a second declaration must repeat, besides the kind.
-const COMPARED: [&str; 14] = [
+/// The arguments that a second declaration of a classic queue must repeat, in RabbitMQ's order; the last
+/// two are none of RabbitMQ's.
+const COMPARED_CLASSIC: [&str; 15] = [
     "x-expires",
     "x-message-ttl",
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
     "x-max-length",
     "x-max-length-bytes",
     "x-max-priority",
-    "x-dead-letter-exchange",
-    "x-dead-letter-routing-key",
     "x-overflow",
     "x-queue-mode",
     "x-queue-version",
     "x-single-active-consumer",
+    KIND,
+    "x-queue-master-locator",
     "x-delivery-limit",
     "x-consumer-timeout",
+];
+/// The same of a quorum queue.
+const COMPARED_QUORUM: [&str; 16] = [
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
     "x-dead-letter-strategy",
+    "x-expires",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-max-in-memory-length",
+    "x-max-in-memory-bytes",
+    "x-overflow",
+    "x-single-active-consumer",
+    KIND,
+    "x-quorum-initial-group-size",
+    "x-delivery-limit",
+    "x-message-ttl",
+    "x-queue-leader-locator",
+    "x-consumer-timeout",
 ];
 
 /// Arguments of quorum queues and streams that RabbitMQ 3.10 refuses on a classic queue. It refuses
 /// `x-delivery-limit` too, which is taken here.
-const NOT_CLASSIC: [&str; 8] = [
-    "x-max-age",
-    "x-max-in-memory-length",
-    "x-max-in-memory-bytes",
-    "x-quorum-initial-group-size",
-    "x-initial-cluster-size",
-    "x-queue-leader-locator",
-    "x-dead-letter-strategy",
-    "x-stream-max-segment-size-bytes",
+const NOT_CLASSIC: [&[u8]; 8] = [
+    b"x-max-age",
+    b"x-max-in-memory-length",
+    b"x-max-in-memory-bytes",
+    b"x-quorum-initial-group-size",
+    b"x-initial-cluster-size",
+    b"x-queue-leader-locator",
+    b"x-dead-letter-strategy",
+    b"x-stream-max-segment-size-bytes",
 ];
 /// Those that it refuses on a quorum queue.
-const NOT_QUORUM: [&str; 6] = [
-    "x-max-priority",
-    "x-queue-mode",
-    "x-queue-version",
-    "x-max-age",
-    "x-initial-cluster-size",
-    "x-stream-max-segment-size-bytes",
+const NOT_QUORUM: [&[u8]; 7] = [
+    b"x-max-priority",
+    b"x-queue-mode",
+    b"x-queue-version",
+    b"x-queue-master-locator",
+    b"x-max-age",
+    b"x-initial-cluster-size",
+    b"x-stream-max-segment-size-bytes",
 ];
 
 /// What a queue promises.
@@ -69,6 +91,14 @@ impl QueueKind {
         match self {
             Self::Classic => "classic",
             Self::Quorum => "quorum",
+        }
+    }
+
+    /// As RabbitMQ calls it when it refuses an argument.
+    pub fn module(self) -> &'static str {
+        match self {
+            Self::Classic => "rabbit_classic_queue",
+            Self::Quorum => "rabbit_quorum_queue",
         }
     }
 }
@@ -135,51 +165,57 @@ pub fn parse(
         arguments,
         resource,
     };
-    let kind = from.kind()?;
-    if kind == QueueKind::Quorum {
-        from.check_quorum(properties)?;
-    }
+    // What is wrong is told of in RabbitMQ's order.
     let dead_letter_exchange = from.dead_letter_exchange()?;
-    // Like RabbitMQ: what is no number is as good as nothing, a negative one is no limit.
-    let limit = from.value("x-delivery-limit");
-    let delivery_limit = match limit.and_then(ValueRef::as_integer) {
-        Some(limit) => u32::try_from(limit).ok(),
-        None if kind == QueueKind::Quorum => Some(QUORUM_DELIVERY_LIMIT),
-        None => None,
-    };
-    from.check_accepted()?;
-    let settings = Settings {
+    let kind = from.kind()?;
+    let mut settings = Settings {
         kind,
-        message_ttl: from.life("x-message-ttl")?,
+        dead_letter_exchange,
         expires: from.expires()?,
+        message_ttl: from.life("x-message-ttl")?,
+        dead_letter_routing_key: from.dead_letter_routing_key()?,
         max_length: from.unsigned("x-max-length")?,
         max_length_bytes: from.unsigned("x-max-length-bytes")?,
-        max_priority: from.max_priority()?,
+        max_priority: match kind {
+            QueueKind::Classic => from.max_priority()?,
+            QueueKind::Quorum => 0,
+        },
         overflow: from.overflow()?,
-        dead_letter_routing_key: from.dead_letter_routing_key()?,
-        dead_letter_exchange,
-        single_active_consumer: from.bool("x-single-active-consumer")?,
-        delivery_limit,
-        consumer_timeout: from.unsigned("x-consumer-timeout")?,
+        delivery_limit: from.delivery_limit(kind),
+        ..Settings::default()
     };
-    if kind == QueueKind::Classic {
-        from.check_supported(&NOT_CLASSIC, "rabbit_classic_queue")?;
+    match kind {
+        QueueKind::Classic => from.check_accepted()?,
+        QueueKind::Quorum => from.check_accepted_by_quorum()?,
+    }
+    settings.single_active_consumer = from.bool("x-single-active-consumer")?;
+    settings.consumer_timeout = from.unsigned("x-consumer-timeout")?;
+    match kind {
+        QueueKind::Classic => from.check_supported(&NOT_CLASSIC, kind)?,
+        QueueKind::Quorum => from.check_quorum(properties)?,
     }
     Ok(settings)
 }
 
 /// Refuses a second declaration with other arguments.
-pub fn check_same(current: &Table, received: &Table, resource: &str) -> Result<(), Exception> {
+pub fn check_same(
+    kind: QueueKind,
+    current: &Table,
+    received: &Table,
+    resource: &str,
+) -> Result<(), Exception> {
     if current == received {
         return Ok(());
     }
-    COMPARED
+    let compared: &[&str] = match kind {
+        QueueKind::Classic => &COMPARED_CLASSIC,
+        QueueKind::Quorum => &COMPARED_QUORUM,
+    };
+    let both_classic = is_classic(current) && is_classic(received);
+    compared
         .iter()
-        .try_for_each(|key| check_same_argument(key, current, received, resource))?;
-    if is_classic(current) && is_classic(received) {
-        return Ok(());
-    }
-    check_same_argument(KIND, current, received, resource)
+        .filter(|key| **key != KIND || !both_classic)
+        .try_for_each(|key| check_same_argument(key, current, received, resource))
 }
 
 /// Whether these arguments ask for a classic queue, which those without a type do too.
@@ -188,6 +224,15 @@ fn is_classic(arguments: &Table) -> bool {
         arguments.field(KIND.as_bytes()),
         None | Some(ValueRef::Str(b"classic"))
     )
+}
+
+/// 406 for an argument that a queue of this kind knows nothing of.
+pub fn unsupported(name: &[u8], resource: &str, kind: QueueKind) -> Exception {
+    Exception::precondition(format!(
+        "invalid arg '{}' for {resource} of queue type {}",
+        String::from_utf8_lossy(name),
+        kind.module()
+    ))
 }
 
 struct Reader<'a> {
@@ -264,6 +309,16 @@ impl Reader<'_> {
         })
     }
 
+    /// Like RabbitMQ: what is no number is as good as nothing, a negative one is no limit.
+    fn delivery_limit(&self, kind: QueueKind) -> Option<u32> {
+        let limit = self.value("x-delivery-limit");
+        match limit.and_then(ValueRef::as_integer) {
+            Some(limit) => u32::try_from(limit).ok(),
+            None if kind == QueueKind::Quorum => Some(QUORUM_DELIVERY_LIMIT),
+            None => None,
+        }
+    }
+
     fn bool(&self, key: &str) -> Result<bool, Exception> {
         match self.value(key) {
             None => Ok(false),
@@ -307,24 +362,23 @@ impl Reader<'_> {
     }
 
     fn check_quorum(&self, properties: Properties) -> Result<(), Exception> {
+        self.check_supported(&NOT_QUORUM, QueueKind::Quorum)?;
         let refused = [
-            (!properties.durable, "non-durable"),
-            (properties.exclusive, "exclusive-owner"),
             (properties.auto_delete, "auto-delete"),
+            (properties.exclusive, "exclusive-owner"),
+            (!properties.durable, "non-durable"),
         ];
         if let Some((_, property)) = refused.iter().find(|(refused, _)| *refused) {
             let text = format!("invalid property '{property}' for {}", self.resource);
             return Err(Exception::precondition(text));
         }
-        self.check_supported(&NOT_QUORUM, "rabbit_quorum_queue")
+        Ok(())
     }
 
-    fn check_supported(&self, refused: &[&str], kind: &str) -> Result<(), Exception> {
-        match refused.iter().find(|key| self.value(key).is_some()) {
-            Some(key) => Err(Exception::precondition(format!(
-                "invalid arg '{key}' for {} of queue type {kind}",
-                self.resource
-            ))),
+    fn check_supported(&self, refused: &[&[u8]], kind: QueueKind) -> Result<(), Exception> {
+        let mut names = self.arguments.iter().map(|(name, _)| name);
+        match names.find(|name| refused.contains(name)) {
+            Some(name) => Err(unsupported(name, self.resource, kind)),
             None => Ok(()),
         }
     }
@@ -356,6 +410,23 @@ impl Reader<'_> {
     fn short(&self, key: &str, text: &[u8]) -> Result<ShortStr, Exception> {
         ShortStr::copied(text)
             .ok_or_else(|| self.invalid(key, format_args!("longer than {}", ShortStr::MAX_LEN)))
+    }
+
+    /// The same for a quorum queue.
+    fn check_accepted_by_quorum(&self) -> Result<(), Exception> {
+        match self.text("x-dead-letter-strategy")? {
+            None | Some(b"at-most-once" | b"at-least-once") => {}
+            Some(_) => return Err(self.invalid("x-dead-letter-strategy", "invalid_dlx_strategy")),
+        }
+        self.unsigned("x-max-in-memory-length")?;
+        self.unsigned("x-max-in-memory-bytes")?;
+        if self.unsigned("x-quorum-initial-group-size")? == Some(0) {
+            return Err(self.invalid("x-quorum-initial-group-size", "{value_zero,0}"));
+        }
+        match self.text("x-queue-leader-locator")? {
+            None | Some(b"client-local" | b"random" | b"least-leaders" | b"balanced") => Ok(()),
+            Some(_) => Err(self.invalid("x-queue-leader-locator", "invalid_queue_locator_arg")),
+        }
     }
 
     /// Arguments that are accepted and change nothing here must still be well-formed.

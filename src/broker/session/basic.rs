@@ -24,12 +24,6 @@ impl Session {
             return Err(Exception::not_implemented(text));
         }
         let id = self.channel(number)?.id;
-        if qos.global
-            && qos.prefetch_count != 0
-            && let Some(refused) = scene.vhost.refuses_global_qos(id)
-        {
-            return Err(refused);
-        }
         scene.vhost.qos(
             id,
             Qos {
@@ -49,7 +43,8 @@ impl Session {
     ) -> Result<(), Exception> {
         let id = self.channel(number)?.id;
         let tag = consume.consumer_tag;
-        if consume.queue == REPLY_TO {
+        let queue = self.queue_name(number, consume.queue)?;
+        if queue == REPLY_TO {
             let mut secret = [0; 16];
             if getrandom::fill(&mut secret).is_err() {
                 return Err(Exception::new(
@@ -65,7 +60,6 @@ impl Session {
             return Ok(());
         }
         scene.vhost.check_consumer_tag(id, &tag)?;
-        let queue = self.queue_name(number, consume.queue)?;
         self.may_queue(Access::Read, &queue)?;
         let spec = ConsumeSpec {
             queue,

@@ -4,7 +4,7 @@ use super::{Scene, Session, queue::clean};
 use crate::broker::{
     auth::Access,
     exception::Exception,
-    vhost::{BindSpec, BindTarget, DeclareExchange},
+    vhost::{BindSpec, BindTarget, DeclareExchange, check_exchange_type},
     wire::{ShortStr, ValueRef, method::exchange},
 };
 
@@ -22,8 +22,11 @@ impl Session {
             self.answer_unless(declare.nowait, number, &exchange::DeclareOk {});
             return Ok(());
         }
+        check_exchange_type(&declare.kind)?;
         self.may_exchange(Access::Configure, &name)?;
-        if let Some(ValueRef::Str(alternate)) = declare.arguments.field(b"alternate-exchange") {
+        if let Some(ValueRef::Str(alternate)) = declare.arguments.field(b"alternate-exchange")
+            && scene.vhost.lacks_exchange(&name)?
+        {
             let alternate = ShortStr::copied(alternate).unwrap_or_default();
             self.may_exchange(Access::Read, &name)?;
             self.may_exchange(Access::Write, &alternate)?;

@@ -109,6 +109,11 @@ impl Session {
         draft: &mut Draft,
         scene: &Scene<'_>,
     ) -> Result<(), Exception> {
+        if draft.properties.reply_to().is_some()
+            && let Some(channel) = self.channels.get(&number)
+        {
+            scene.vhost.name_requester(channel.id, draft)?;
+        }
         let properties = &draft.properties;
         if let Some(user) = properties.user_id()
             && !self.identity.grant.may_publish_as(user)
@@ -121,7 +126,8 @@ impl Session {
         }
         draft.ttl = properties.expiration().map(parse_expiration).transpose()?;
         draft.priority = properties.priority().unwrap_or(0);
-        draft.persistent = match properties.delivery_mode() {
+        carbon_copies(draft)?;
+        draft.persistent = match draft.properties.delivery_mode() {
             None | Some(1) => false,
             Some(2) => true,
             Some(other) => {
@@ -129,12 +135,6 @@ impl Session {
                 return Err(Exception::precondition(text));
             }
         };
-        carbon_copies(draft)?;
-        if draft.properties.reply_to().is_some()
-            && let Some(channel) = self.channels.get(&number)
-        {
-            scene.vhost.name_requester(channel.id, draft)?;
-        }
         Ok(())
     }
 }

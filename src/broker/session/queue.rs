@@ -35,20 +35,23 @@ impl Session {
             self.may_queue(Access::Configure, &name)?;
             scene.vhost.check_queue(&name, connection, scene.now)?
         } else {
-            let server_named = name.is_empty();
-            let name = match server_named {
+            let name = match name.is_empty() {
                 true => scene.vhost.queue_name(),
-                false => name,
+                false => {
+                    scene.vhost.check_queue_name(&name)?;
+                    name
+                }
             };
             self.may_queue(Access::Configure, &name)?;
-            if let Some(ValueRef::Str(dead)) = declare.arguments.field(b"x-dead-letter-exchange") {
+            if let Some(ValueRef::Str(dead)) = declare.arguments.field(b"x-dead-letter-exchange")
+                && !scene.vhost.has_queue(&name)
+            {
                 let dead = ShortStr::copied(dead).unwrap_or_default();
                 self.may_queue(Access::Read, &name)?;
                 self.may_exchange(Access::Write, &dead)?;
             }
             let spec = DeclareQueue {
                 name,
-                server_named,
                 durable: declare.durable,
                 exclusive: declare.exclusive,
                 auto_delete: declare.auto_delete,

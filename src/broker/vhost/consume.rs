@@ -7,9 +7,16 @@ use crate::broker::{
     channel::{Channel, ChannelId, Consumer, ConsumerId, Held},
     exception::Exception,
     peer::Peer,
-    queue::{ConnectionId, arguments::QueueKind, rotation::Place},
-    wire::{MethodId, ShortStr, Table, method::basic},
+    queue::{
+        ConnectionId, Queue, QueueId,
+        arguments::{QueueKind, Settings, unsupported},
+        rotation::Place,
+    },
+    wire::{ReplyCode, ShortStr, Table, method::basic},
 };
+
+/// Where to begin in a stream, which no queue here is.
+const STREAM_OFFSET: &[u8] = b"x-stream-offset";
 
 /// What `basic.consume` asks for.
 #[derive(Clone, Debug)]
@@ -20,7 +27,7 @@ pub struct ConsumeSpec {
     pub tag: ShortStr,
     /// Messages count as settled when they are sent.
     pub no_ack: bool,
-    /// No other consumer beside this one.
+    /// No other consumer beside this one; a quorum queue does not mind.
     pub exclusive: bool,
     /// Further wishes.
     pub arguments: Table,
@@ -81,10 +88,11 @@ impl Vhost {
         self.wake_channel(id);
     }
 
-    /// Refuses a consumer tag that is in use on a channel; that goes before whatever else is wrong.
+    /// Refuses a consumer tag that is in use on a channel; that goes before whatever else is wrong. As in
+    /// RabbitMQ, that of the reply consumer may be used again.
     pub fn check_consumer_tag(&self, id: ChannelId, tag: &ShortStr) -> Result<(), Exception> {
         match self.channels.get(id) {
-            Some(channel) if channel.has_consumer(tag) => {
+            Some(channel) if channel.consumers.contains_key(tag.as_bytes()) => {
                 let text = format!("attempt to reuse consumer tag '{tag}'");
                 Err(Exception::not_allowed(text))
             }
@@ -112,18 +120,9 @@ impl Vhost {
         else {
             return Err(self.no_queue(&spec.queue));
         };
-        let clash = queue.rotation.is_exclusive()
-            || spec.exclusive
-                && (!queue.rotation.is_empty() || queue.settings.single_active_consumer);
-        if clash {
-            return Err(Exception::access_refused(format!(
-                "{label} in exclusive use"
-            )));
-        }
-        if queue.settings.kind == QueueKind::Quorum && channel.prefetch != 0 {
-            let text = format!("{label} does not support global qos");
-            return Err(Exception::not_implemented(text));
-        }
+        // As in RabbitMQ, that is not to be had of a quorum queue, and nobody is told.
+        let exclusive = spec.exclusive && queue.settings.kind == QueueKind::Classic;
+        check_consume(queue, channel, &spec.arguments, exclusive, &label)?;
         if channel.consumers.len() >= self.limits.consumers_per_channel {
             return Err(self.too_many("consumers on this channel", channel.consumers.len()));
         }
@@ -133,7 +132,8 @@ impl Vhost {
             channel: channel_id,
             queue: queue_id,
             no_ack: spec.no_ack,
-            exclusive: spec.exclusive,
+            exclusive,
+            limited: queue.settings.kind == QueueKind::Classic,
             priority,
             place: Place::default(),
             prefetch: channel.prefetch_new,
@@ -148,7 +148,7 @@ impl Vhost {
         if let (Some(queue), Some(consumer)) =
             (self.queues.get_mut(queue_id), self.consumers.get_mut(id))
         {
-            consumer.place = queue.rotation.add(id, priority, spec.exclusive);
+            consumer.place = queue.rotation.add(id, priority, exclusive);
         }
         if !nowait {
             self.send(
@@ -211,7 +211,7 @@ impl Vhost {
         no_ack: bool,
         now: Now,
     ) -> Result<bool, Exception> {
-        let id = self.usable_queue(queue_name, connection)?;
+        let id = self.fetchable_queue(queue_name, connection)?;
         self.expire(id, now);
         let Some(queue) = self.queues.get_mut(id) else {
             return Err(self.no_queue(queue_name));
@@ -243,15 +243,11 @@ impl Vhost {
         queue.counters.delivered += 1;
         counters.delivered += 1;
         let delivery_tag = channel.next_tag();
-        let content = entry.message.content();
+        let mut content = entry.message.content();
         let counted = super::deliver::counted(queue, &entry.message.properties, entry.returns);
-        let content =
-            counted
-                .as_ref()
-                .map_or(content, |properties| crate::broker::message::Content {
-                    properties,
-                    ..content
-                });
+        if let Some(properties) = &counted {
+            content.properties = properties;
+        }
         let get_ok = basic::GetOk {
             delivery_tag,
             redelivered: entry.redelivered,
@@ -278,6 +274,7 @@ impl Vhost {
                 consumer: None,
                 entry,
                 due_at,
+                limited: false,
                 in_tx: false,
             };
             channel.unacked.insert(delivery_tag, held);
@@ -285,29 +282,54 @@ impl Vhost {
         Ok(true)
     }
 
-    /// Whether a channel may not set a limit of its own because of what it consumes.
-    pub fn refuses_global_qos(&self, id: ChannelId) -> Option<Exception> {
-        let channel = self.channels.get(id)?;
-        channel.consumers.values().find_map(|consumer| {
-            let queue = self.queues.get(self.consumers.get(*consumer)?.queue)?;
-            (queue.settings.kind == QueueKind::Quorum).then(|| {
-                let label = self.queue_label(&queue.name);
-                Exception::not_implemented(format!("{label} does not support global qos"))
-                    .at(MethodId::new(60, 10))
-            })
-        })
+    /// The queue of this name, if `basic.get` may look into it.
+    fn fetchable_queue(
+        &self,
+        name: &ShortStr,
+        connection: ConnectionId,
+    ) -> Result<QueueId, Exception> {
+        let id = self.usable_queue(name, connection)?;
+        let settings = self.queues.get(id).map(|queue| &queue.settings);
+        if settings.is_some_and(|settings| {
+            settings.kind == QueueKind::Quorum && settings.single_active_consumer
+        }) {
+            let text = format!(
+                "cannot obtain access to locked {}. basic.get operations are not supported by quorum \
+                 queues with single active consumer",
+                self.queue_label(name)
+            );
+            return Err(Exception::new(ReplyCode::ResourceLocked, text));
+        }
+        Ok(id)
     }
 }
 
-impl Channel {
-    /// Whether a consumer of this tag is there.
-    pub fn has_consumer(&self, tag: &ShortStr) -> bool {
-        self.consumers.contains_key(tag.as_bytes())
-            || self
-                .replies
-                .as_ref()
-                .is_some_and(|replies| replies.tag == *tag)
+/// What a queue may have against a consumer.
+fn check_consume(
+    queue: &Queue,
+    channel: &Channel,
+    arguments: &Table,
+    exclusive: bool,
+    label: &str,
+) -> Result<(), Exception> {
+    let Settings {
+        kind,
+        single_active_consumer,
+        ..
+    } = queue.settings;
+    if arguments.field(STREAM_OFFSET).is_some() {
+        return Err(unsupported(STREAM_OFFSET, label, kind));
     }
+    let shared = !queue.rotation.is_empty() || single_active_consumer;
+    if queue.rotation.is_exclusive() || exclusive && shared {
+        let text = format!("{label} in exclusive use");
+        return Err(Exception::access_refused(text));
+    }
+    if kind == QueueKind::Quorum && channel.prefetch != 0 {
+        let text = format!("{label} does not support global qos");
+        return Err(Exception::not_implemented(text));
+    }
+    Ok(())
 }
 
 /// Any number is taken; beyond 32 bits they are all equally far up or down.

@@ -31,6 +31,7 @@ pub(super) struct Given {
     pub(super) channel: ChannelId,
     pub(super) tag: u64,
     pub(super) no_ack: bool,
+    pub(super) limited: bool,
 }
 
 impl Giver<'_> {
@@ -66,13 +67,14 @@ impl Giver<'_> {
         let tag = channel.next_tag();
         if !consumer.no_ack {
             consumer.inflight += 1;
-            channel.inflight += 1;
+            channel.inflight += u32::from(consumer.limited);
             channel.unacked_bytes += content.body.len();
         }
         Some(Given {
             channel: consumer.channel,
             tag,
             no_ack: consumer.no_ack,
+            limited: consumer.limited,
         })
     }
 
@@ -136,6 +138,10 @@ impl Vhost {
         let more = self.pump_live(id, now, budget, &mut late);
         for entry in &late {
             self.die_entry(id, entry, DeathReason::Expired, now);
+        }
+        if !more {
+            // What came back and found no consumer.
+            self.drop_surplus(id, now);
         }
         more
     }
@@ -204,6 +210,7 @@ impl Vhost {
                     consumer: Some(consumer),
                     entry,
                     due_at: queue.due_at(now.ms),
+                    limited: given.limited,
                     in_tx: false,
                 };
                 watch(overdue, channel, given.channel, held.due_at);
@@ -261,16 +268,15 @@ pub(super) fn counted(queue: &Queue, properties: &Properties, returns: u32) -> O
     Some(properties.with_headers(&headers.build()))
 }
 
-/// The same for a consumer: RabbitMQ gives it no headers only to say that this is the first time.
+/// The same for a consumer, which RabbitMQ does not tell that this is the first time.
 pub(super) fn for_consumer(
     queue: &Queue,
     properties: &Properties,
     returns: u32,
 ) -> Option<Properties> {
-    if returns == 0 && properties.headers().is_none() {
-        return None;
-    }
-    counted(queue, properties, returns)
+    (returns > 0)
+        .then(|| counted(queue, properties, returns))
+        .flatten()
 }
 
 /// Copies all headers but those of these names.

@@ -259,6 +259,7 @@ impl Vhost {
                 consumer: Some(consumer),
                 entry,
                 due_at,
+                limited: given.limited,
                 in_tx: false,
             };
             channel.unacked.insert(given.tag, held);

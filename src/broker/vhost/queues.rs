@@ -6,7 +6,7 @@ use crate::broker::{
     exception::Exception,
     queue::{
         ConnectionId, Queue, QueueId,
-        arguments::{self, Properties},
+        arguments::{self, Properties, QueueKind},
     },
     wire::{ShortStr, Table, method::basic},
 };
@@ -16,8 +16,6 @@ use crate::broker::{
 pub struct DeclareQueue {
     /// Its name.
     pub name: ShortStr,
-    /// Whether we made that up: see [`Vhost::queue_name`].
-    pub server_named: bool,
     /// Survives the broker.
     pub durable: bool,
     /// For this connection alone.
@@ -62,7 +60,21 @@ impl Vhost {
         self.random_name("amq.gen-")
     }
 
-    /// `queue.declare`.
+    /// Refuses a name that clients may not give, which goes before whatever else is wrong.
+    pub fn check_queue_name(&self, name: &ShortStr) -> Result<(), Exception> {
+        if name.starts_with(b"amq.") {
+            let text = format!("queue name '{name}' contains reserved prefix 'amq.*'");
+            return Err(Exception::access_refused(text));
+        }
+        Ok(())
+    }
+
+    /// Whether there is a queue of this name.
+    pub fn has_queue(&self, name: &ShortStr) -> bool {
+        self.queue_names.contains_key(name.as_bytes())
+    }
+
+    /// `queue.declare`, of a name that is checked or our own.
     pub fn declare_queue(
         &mut self,
         spec: &DeclareQueue,
@@ -93,12 +105,6 @@ impl Vhost {
             },
             &label,
         )?;
-        if spec.name.starts_with(b"amq.") && !spec.server_named {
-            return Err(Exception::access_refused(format!(
-                "queue name '{}' contains reserved prefix 'amq.*'",
-                spec.name
-            )));
-        }
         if self.queues.len() >= self.limits.queues {
             return Err(self.too_many("queues", self.limits.queues));
         }
@@ -141,7 +147,8 @@ impl Vhost {
             check_same_flag("durable", queue.durable, spec.durable, &label)?;
         }
         check_same_flag("auto_delete", queue.auto_delete, spec.auto_delete, &label)?;
-        arguments::check_same(&queue.arguments, &spec.arguments, &label)
+        let kind = queue.settings.kind;
+        arguments::check_same(kind, &queue.arguments, &spec.arguments, &label)
     }
 
     fn declared(&mut self, id: QueueId, now: super::Now) -> Option<Declared> {
@@ -207,6 +214,9 @@ impl Vhost {
         let id = self.usable_queue(name, connection)?;
         let label = self.queue_label(name);
         if let Some(queue) = self.queues.get(id) {
+            if queue.settings.kind == QueueKind::Quorum {
+                check_plain_delete(&label, if_unused, if_empty)?;
+            }
             if if_unused && !queue.rotation.is_empty() {
                 return Err(Exception::precondition(format!("{label} in use")));
             }
@@ -262,4 +272,17 @@ impl Vhost {
             self.remove_queue(id);
         }
     }
+}
+
+/// RabbitMQ deletes a quorum queue only without conditions.
+fn check_plain_delete(queue: &str, if_unused: bool, if_empty: bool) -> Result<(), Exception> {
+    let flag = match (if_unused, if_empty) {
+        (false, false) => return Ok(()),
+        (true, _) => "if-unused",
+        (false, true) => "if-empty",
+    };
+    Err(Exception::not_implemented(format!(
+        "cannot delete {queue}. queue.delete operations with {flag} flag set are not supported by \
+         quorum queues"
+    )))
 }

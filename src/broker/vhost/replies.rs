@@ -28,6 +28,7 @@ impl Vhost {
         secret: u128,
         nowait: bool,
     ) -> Result<ShortStr, Exception> {
+        self.check_consumer_tag(id, tag)?;
         if !no_ack {
             return Err(Exception::precondition("reply consumer cannot acknowledge"));
         }
@@ -40,10 +41,6 @@ impl Vhost {
         };
         if channel.replies.is_some() {
             return Err(Exception::precondition("reply consumer already set"));
-        }
-        if channel.has_consumer(&tag) {
-            let text = format!("attempt to reuse consumer tag '{tag}'");
-            return Err(Exception::not_allowed(text));
         }
         let token = ShortStr::truncated(&format!("{:016x}{secret:032x}", id.as_u64()));
         channel.replies = Some(ReplyConsumer {

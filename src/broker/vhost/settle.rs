@@ -5,7 +5,7 @@ use crate::broker::{
     channel::{ChannelId, Held},
     config::bytes,
     message::DeathReason,
-    queue::{Queue, ready::Entry},
+    queue::{Queue, arguments::QueueKind, ready::Entry},
 };
 
 /// What is to become of deliveries.
@@ -147,6 +147,7 @@ impl Vhost {
         } = held;
         let Self {
             queues,
+            channels,
             keeper,
             counters,
             ..
@@ -170,9 +171,15 @@ impl Vhost {
                     self.die_entry(id, &entry, DeathReason::DeliveryLimit, now);
                     return;
                 }
+                let channel = channels.get(channel_id);
+                let ended = channel.is_none_or(|channel| channel.ending);
+                let place = queue.place_again(entry.position, ended);
+                move_to(keeper, queue, &mut entry, place);
                 queue.ready.put_back(entry);
-                let surplus = queue.exceeds(0, 0);
-                if surplus {
+                // A quorum queue gives to its consumers first.
+                let taken =
+                    queue.settings.kind == QueueKind::Quorum && queue.rotation.front().is_some();
+                if !taken && queue.exceeds(0, 0) {
                     self.drop_surplus(id, now);
                 }
                 self.arm(id);
@@ -188,15 +195,18 @@ impl Vhost {
         };
         let length = held.entry.message.body.len();
         channel.unacked_bytes = channel.unacked_bytes.saturating_sub(length);
-        if held.consumer.is_some() {
+        if held.limited {
             channel.inflight = channel.inflight.saturating_sub(1);
         }
         let channel_starved = channel.starved;
-        let channel_has = channel.has_credit(bytes(self.limits.unacked_per_channel));
+        let bytes_max = bytes(self.limits.unacked_per_channel);
+        let channel_has =
+            channel.has_credit(bytes_max) || !held.limited && channel.unacked_bytes < bytes_max;
         if let Some(consumer_id) = held.consumer
             && let Some(consumer) = self.consumers.get_mut(consumer_id)
         {
             consumer.inflight = consumer.inflight.saturating_sub(1);
+            let channel_has = channel.has_credit_for(consumer, bytes_max);
             if consumer.parked && channel_has && consumer.has_credit() {
                 self.unpark(consumer_id);
             }
@@ -205,6 +215,21 @@ impl Vhost {
             self.wake_channel(channel_id);
         }
     }
+}
+
+/// Gives a message another place in its queue, and tells the store.
+fn move_to(keeper: &mut Option<Box<dyn Keeper>>, queue: &Queue, entry: &mut Entry, position: u64) {
+    if position == entry.position {
+        return;
+    }
+    if let Some(keeper) = keeper
+        && queue.durable
+        && entry.message.persistent
+    {
+        keeper.keep(&queue.name, position, &entry.message);
+        keeper.forget(&queue.name, entry.position);
+    }
+    entry.position = position;
 }
 
 /// Tells the store that a message has left its queue.

@@ -64,17 +64,26 @@ impl Vhost {
         self.exchange_id(name).map(drop)
     }
 
-    /// `exchange.declare`.
-    pub fn declare_exchange(&mut self, spec: &DeclareExchange) -> Result<(), Exception> {
-        if spec.name.is_empty() {
+    /// Whether there is no exchange of this name yet; refuses one that clients may not give.
+    pub fn lacks_exchange(&self, name: &ShortStr) -> Result<bool, Exception> {
+        if name.is_empty() {
             return Err(on_default_exchange());
         }
+        if self.exchange_names.contains_key(name.as_bytes()) {
+            return Ok(false);
+        }
+        if name.starts_with(b"amq.") {
+            let text = format!("exchange name '{name}' contains reserved prefix 'amq.*'");
+            return Err(Exception::access_refused(text));
+        }
+        Ok(true)
+    }
+
+    /// `exchange.declare`.
+    pub fn declare_exchange(&mut self, spec: &DeclareExchange) -> Result<(), Exception> {
+        let kind = check_exchange_type(&spec.kind)?;
+        self.lacks_exchange(&spec.name)?;
         let label = self.exchange_label(&spec.name);
-        let Some(kind) = ExchangeKind::from_name(&spec.kind) else {
-            let text = format!("unknown exchange type '{}'", spec.kind);
-            return Err(Exception::precondition(text));
-        };
-        let alternate = alternate_exchange(&spec.arguments, &label)?;
         if let Some(id) = self.exchange_names.get(spec.name.as_bytes()) {
             let current = self
                 .exchanges
@@ -82,12 +91,7 @@ impl Vhost {
                 .ok_or_else(|| self.no_exchange(&spec.name))?;
             return check_same(current, spec, &label);
         }
-        if spec.name.starts_with(b"amq.") {
-            return Err(Exception::access_refused(format!(
-                "exchange name '{}' contains reserved prefix 'amq.*'",
-                spec.name
-            )));
-        }
+        let alternate = alternate_exchange(&spec.arguments, &label)?;
         if self.exchanges.len() >= self.limits.exchanges {
             return Err(self.too_many("exchanges", self.limits.exchanges));
         }
@@ -132,14 +136,18 @@ impl Vhost {
 
     /// `queue.bind` and `exchange.bind`.
     pub fn bind(&mut self, spec: &BindSpec, connection: ConnectionId) -> Result<(), Exception> {
-        let (source, destination) = self.ends(spec, connection)?;
-        let Some(exchange) = self.exchanges.get_mut(source) else {
-            return Err(self.no_exchange(&spec.source));
-        };
-        let pattern = if exchange.kind == ExchangeKind::Headers {
+        let (source, destination) = self.ends(spec)?;
+        let kind = self.exchanges.get(source).map(|exchange| exchange.kind);
+        let pattern = if kind == Some(ExchangeKind::Headers) {
             HeadersPattern::parse(&spec.arguments)?
         } else {
             HeadersPattern::default()
+        };
+        if let BindTarget::Queue(name) = &spec.target {
+            self.usable_queue(name, connection)?;
+        }
+        let Some(exchange) = self.exchanges.get_mut(source) else {
+            return Err(self.no_exchange(&spec.source));
         };
         let key = BindingKey {
             destination,
@@ -158,7 +166,7 @@ impl Vhost {
             arguments: spec.arguments.detached(),
         };
         let id = self.bindings.insert(binding);
-        exchange.attach(&key, pattern);
+        exchange.attach(id, &key, pattern);
         exchange.bindings.insert(key, id);
         match destination {
             Destination::Queue(queue) => {
@@ -212,24 +220,18 @@ impl Vhost {
         Ok(())
     }
 
-    fn ends(
-        &self,
-        spec: &BindSpec,
-        connection: ConnectionId,
-    ) -> Result<(ExchangeId, Destination), Exception> {
-        if spec.source.is_empty() {
+    /// Both ends of a binding. When both are missing, it is the source that is told of.
+    fn ends(&self, spec: &BindSpec) -> Result<(ExchangeId, Destination), Exception> {
+        let to_default = matches!(&spec.target, BindTarget::Exchange(name) if name.is_empty());
+        if spec.source.is_empty() || to_default {
             return Err(on_default_exchange());
         }
+        let source = self.exchange_id(&spec.source)?;
         let destination = match &spec.target {
-            BindTarget::Queue(name) => Destination::Queue(self.usable_queue(name, connection)?),
-            BindTarget::Exchange(name) if name.is_empty() => return Err(on_default_exchange()),
-            BindTarget::Exchange(name) => {
-                // When both are missing, it is the source that is told of.
-                let source = self.exchange_id(&spec.source)?;
-                return Ok((source, Destination::Exchange(self.exchange_id(name)?)));
-            }
+            BindTarget::Queue(name) => Destination::Queue(self.queue_id(name)?),
+            BindTarget::Exchange(name) => Destination::Exchange(self.exchange_id(name)?),
         };
-        Ok((self.exchange_id(&spec.source)?, destination))
+        Ok((source, destination))
     }
 
     /// Takes a binding away, and its source if that was its last and it goes with it.
@@ -276,12 +278,20 @@ impl Vhost {
         let Some(exchange) = self.exchanges.get_mut(binding.source) else {
             return;
         };
-        exchange.detach(&binding.key);
+        exchange.detach(id, &binding.key);
         exchange.bindings.remove(&binding.key);
         if exchange.auto_delete && !exchange.is_used() {
             unused.push(binding.source);
         }
     }
+}
+
+/// Refuses an exchange type that there is not, which goes before whatever else is wrong.
+pub fn check_exchange_type(name: &ShortStr) -> Result<ExchangeKind, Exception> {
+    ExchangeKind::from_name(name).ok_or_else(|| {
+        let text = format!("unknown exchange type '{name}'");
+        Exception::precondition(text)
+    })
 }
 
 fn alternate_exchange(arguments: &Table, label: &str) -> Result<Option<ShortStr>, Exception> {

@@ -81,3 +81,8 @@ fn permissions() {
 fn frames() {
     play("frames.amqp");
 }
+
+#[test]
+fn order() {
+    play("order.amqp");
+}

@@ -1,5 +1,12 @@
-use super::HeadersPattern;
-use crate::broker::wire::{Table, ValueRef, table::TableBuilder};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Destination, HeadersPattern, Patterns};
+use crate::broker::{
+    slab::Id,
+    wire::{Table, ValueRef, table::TableBuilder},
+};
 
 fn table(fields: &[(&str, ValueRef<'_>)]) -> Table {
     let mut builder = TableBuilder::new();
@@ -49,4 +56,26 @@ fn an_unknown_mode_is_refused() {
     let refused = HeadersPattern::parse(&table(&[("x-match", ValueRef::Str(b"some"))]));
     let text = refused.unwrap_err().explanation;
     assert!(text.starts_with("Invalid x-match field value"), "{text}");
+}
+
+#[test]
+fn bindings_are_taken_away_one_by_one_and_quickly() {
+    let pattern = || HeadersPattern::parse(&Table::EMPTY).unwrap();
+    let queue = |number| Destination::Queue(Id::from_u64(number));
+    let mut patterns = Patterns::default();
+    for number in 0..100_000 {
+        patterns.add(Id::from_u64(number), pattern(), queue(number));
+    }
+    let begin = Instant::now();
+    for number in (1..100_000).step_by(2) {
+        patterns.remove(Id::from_u64(number));
+        patterns.remove(Id::from_u64(number));
+    }
+    for number in (4..100_000).rev() {
+        patterns.remove(Id::from_u64(number));
+        assert!(begin.elapsed() < Duration::from_secs(10), "it is slow");
+    }
+    let mut left = Vec::new();
+    patterns.matches(Table::EMPTY.view(), &mut left);
+    assert_eq!(left, [queue(0), queue(2)]);
 }
