@@ -1,13 +1,13 @@
 //! Loads whose latency counts: confirms, calls, a fixed rate, one operation after the other.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{scope, yield_now};
+use std::thread::{scope, sleep};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::brokers::Broker;
-use crate::cases::{Gauge, Meter, Sample, consume_on, name};
+use crate::cases::{Gauge, Meter, Sample, consume_on, measure, name};
 use crate::link::{ACK, Acks, DELIVER, Link, NACK, Waiting, method, publish};
 
 fn percentiles(sample: &mut Sample, mut latencies: Vec<u64>) {
@@ -154,46 +154,62 @@ fn call(client: &mut Link, question: &[u8]) -> u64 {
     nanos(begin)
 }
 
-/// Messages at a fixed rate; their latency from the publisher's write to the consumer's read. One thread
-/// does both and never sleeps, but lets whoever else has work go first: on two cores the broker would
-/// wait for the one it takes.
+/// Messages at a fixed rate; their latency from the publisher's write to the consumer's read.
 pub(crate) fn at_a_fixed_rate(broker: &Broker, time: Duration, rate: f64) -> Sample {
     let queue = name("fixed");
-    let open = || Link::open_by(broker.addr(), Waiting::Awake);
-    let (mut publisher, mut consumer) = (open(), open());
-    publisher.declare_queue(&queue, b"");
+    let mut setup = Link::open(broker.addr());
+    setup.declare_queue(&queue, b"");
+    let mut consumer = Link::open(broker.addr());
     consumer.consume(&queue, Acks::None);
-    let (mut body, mut out) = (vec![b'x'; 1024], Vec::new());
-    let (mut published, mut consumed) = (0_u64, 0_u64);
-    let (mut latencies, mut meter) = (Vec::new(), None);
     let begin = Instant::now();
-    while begin.elapsed() < time.mul_f64(1.25) {
-        if meter.is_none() && begin.elapsed() > time / 4 {
-            meter = Some(Meter::start(broker, consumed));
-            latencies.clear();
-        }
-        if (published as f64) < begin.elapsed().as_secs_f64() * rate {
-            body[..8].copy_from_slice(&nanos(begin).to_be_bytes());
-            publish(&mut out, "", &queue, "", &body);
-            publisher.write(&out);
-            out.clear();
-            published += 1;
-        }
-        let came = consumer.look(&mut |method| {
-            if method.id == DELIVER {
-                let sent = method.body[..8].try_into().expect("a body of 1 KB");
-                latencies.push(nanos(begin).saturating_sub(u64::from_be_bytes(sent)));
-                consumed += 1;
+    let gauge = Gauge::default();
+    let mut latencies = Vec::new();
+    let mut sample = scope(|threads| {
+        let latencies = &mut latencies;
+        let (gauge, queue) = (&gauge, &queue);
+        threads.spawn(move || {
+            while !(gauge.stopped()
+                && gauge.consumed.load(Ordering::Relaxed)
+                    >= gauge.published.load(Ordering::Relaxed))
+            {
+                consumer.read(|method| {
+                    if method.id == DELIVER {
+                        let sent = u64::from_be_bytes(
+                            method.body[..8].try_into().expect("a body of 1 KB"),
+                        );
+                        latencies.push(nanos(begin).saturating_sub(sent));
+                        gauge.consumed.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
             }
         });
-        if !came {
-            yield_now();
-        }
-    }
-    let mut sample = meter.expect("a run longer than its start").stop(consumed);
+        threads.spawn(move || {
+            let mut link = Link::open(broker.addr());
+            let (mut body, mut out) = (vec![b'x'; 1024], Vec::new());
+            let start = begin.elapsed().as_secs_f64();
+            let mut published = 0_u64;
+            while !gauge.stopped() {
+                if (published as f64) < (begin.elapsed().as_secs_f64() - start) * rate {
+                    body[..8].copy_from_slice(&nanos(begin).to_be_bytes());
+                    publish(&mut out, "", queue, "", &body);
+                    link.write(&out);
+                    out.clear();
+                    published += 1;
+                    gauge.published.store(published, Ordering::Relaxed);
+                } else {
+                    sleep(Duration::from_micros(50));
+                }
+            }
+            publish(&mut out, "", queue, "", &body);
+            gauge.published.fetch_add(1, Ordering::Relaxed);
+            link.write(&out);
+            link.close();
+        });
+        measure(broker, gauge, time)
+    });
     percentiles(&mut sample, latencies);
-    publisher.delete_queue(&queue);
-    publisher.close();
+    setup.delete_queue(&queue);
+    setup.close();
     sample
 }
 

@@ -215,7 +215,7 @@ impl Link {
     }
 
     /// Reads once from the socket; false when nothing is there and it does not sleep for it.
-    pub(crate) fn look(&mut self, each: &mut impl FnMut(&Method<'_>)) -> bool {
+    fn look(&mut self, each: &mut impl FnMut(&Method<'_>)) -> bool {
         if self.begin == self.end {
             (self.begin, self.end) = (0, 0);
         }
