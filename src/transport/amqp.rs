@@ -1,6 +1,6 @@
-//! The way over a broker: one connection, events out, commands in. The only place that names lapin.
+//! The way over a broker: connections, events out, commands in. The only place that names lapin.
 //!
-//! The embedded broker and RabbitMQ differ by a URL and by nothing else here.
+//! The embedded broker and RabbitMQ differ by a URL, and by the connection that answers to commands leave by.
 
 mod answers;
 mod caller;

@@ -1,4 +1,4 @@
-//! Changes told by an HTTP request to whoever registered for them.
+//! Changes, and notices, told by an HTTP request to whoever registered for them.
 
 mod answer;
 mod lag;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    commands::Caller,
+    commands::{Caller, filling_a_frame},
     stage::{PATIENCE, Stage, is_rabbit, registration},
 };
 
@@ -140,12 +140,7 @@ async fn a_command_that_outgrows_a_frame_comes_no_more_than_once() {
     let mut caller = Caller::new(&stage).await;
     register(&caller, 1, REPLY_TO).await;
     until_answered(&mut caller, &[1]).await;
-    let mut headers = FieldTable::default();
-    // What else is in the frame: its head and end, what a content header begins with, the address, the table's
-    // length, the name and the length of its one value.
-    let left = 131_072 - 8 - 14 - 22 - 4 - 7;
-    let long = AMQPValue::LongString(LongString::from("x".repeat(left)));
-    headers.insert("x".into(), long);
+    let headers = filling_a_frame(1 + REPLY_TO.len());
     let properties = BasicProperties::default()
         .with_reply_to(REPLY_TO.into())
         .with_headers(headers);

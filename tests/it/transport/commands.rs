@@ -193,19 +193,24 @@ async fn a_deleted_queue_of_dead_letters_comes_back_with_the_next_one() {
     stage.stop().await;
 }
 
+/// Headers that leave no octet of a frame free where other properties take `besides`.
+pub(super) fn filling_a_frame(besides: usize) -> FieldTable {
+    // What else is in the frame: its head and end, what a content header begins with, the table's length, the
+    // name and the length of its one value.
+    let left = 131_072 - 8 - 14 - 4 - 7 - besides;
+    let mut headers = FieldTable::default();
+    let long = AMQPValue::LongString(LongString::from("x".repeat(left)));
+    headers.insert("x".into(), long);
+    headers
+}
+
 /// The broker's stamp makes them larger than the frame they came in.
 #[tokio::test(flavor = "multi_thread")]
 async fn headers_that_fill_a_frame_to_the_last_octet_harm_nobody() {
     let stage = Stage::start(&[]).await;
     stage.until_sent().await;
     let mut caller = Caller::new(&stage).await;
-    let mut headers = FieldTable::default();
-    // What else is in the frame: its head and end, what a content header begins with, the table's length, the
-    // name and the length of its one value.
-    let left = 131_072 - 8 - 14 - 4 - 7;
-    let long = AMQPValue::LongString(LongString::from("x".repeat(left)));
-    headers.insert("x".into(), long);
-    let properties = BasicProperties::default().with_headers(headers);
+    let properties = BasicProperties::default().with_headers(filling_a_frame(0));
     caller
         .publish("musterd", "service.discover", b"{}", properties)
         .await;

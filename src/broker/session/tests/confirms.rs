@@ -188,8 +188,8 @@ fn headers_without_their_body_count() {
     assert_eq!(world.memory.used(), 0);
 }
 
-#[test]
-fn a_long_commit_lets_others_have_the_vhost() {
+/// A client that has published 25 messages in a transaction, of which 10 are carried out in a turn.
+fn with_a_long_transaction() -> (World, Client) {
     let limits = Limits {
         settled_at_once: 10,
         ..Limits::default()
@@ -201,6 +201,12 @@ fn a_long_commit_lets_others_have_the_vhost() {
     for number in 0..25 {
         client.publish(&mut world, "q", &number.to_string());
     }
+    (world, client)
+}
+
+#[test]
+fn a_long_commit_lets_others_have_the_vhost() {
+    let (mut world, mut client) = with_a_long_transaction();
     client.publish(&mut world, "nowhere", "back");
     let mut out = BytesMut::new();
     modes::TxCommit {}.put(&mut out, 1);
@@ -222,17 +228,7 @@ fn a_long_commit_lets_others_have_the_vhost() {
 
 #[test]
 fn a_commit_is_carried_out_though_its_client_has_gone() {
-    let limits = Limits {
-        settled_at_once: 10,
-        ..Limits::default()
-    };
-    let mut world = World::with(limits, Stamp::default());
-    let mut client = world.client(1);
-    client.declare(&mut world, "q", table(&[]));
-    select(&mut world, &mut client, &modes::TxSelect {});
-    for number in 0..25 {
-        client.publish(&mut world, "q", &number.to_string());
-    }
+    let (mut world, mut client) = with_a_long_transaction();
     let mut out = BytesMut::new();
     modes::TxCommit {}.put(&mut out, 1);
     client.begin(&mut world, &out);

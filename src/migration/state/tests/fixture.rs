@@ -145,18 +145,24 @@ impl Stage {
         };
     }
 
+    fn look_once(&mut self) -> Option<Act> {
+        self.refresh();
+        let act = self.state.look(&Look {
+            now: self.now,
+            flagged: self.flagged,
+            report: &self.report,
+            sources: &self.sources,
+        });
+        self.note();
+        act
+    }
+
     /// Looks and does what is said, as the loop does.
     pub(super) fn look(&mut self) {
         for _ in 0..10 {
-            self.refresh();
-            let act = self.state.look(&Look {
-                now: self.now,
-                flagged: self.flagged,
-                report: &self.report,
-                sources: &self.sources,
-            });
-            self.note();
-            let Some(act) = act else { return };
+            let Some(act) = self.look_once() else {
+                return;
+            };
             self.act(act);
         }
         panic!("it never comes to rest: {:?}", self.events);
@@ -167,15 +173,7 @@ impl Stage {
     pub(super) fn until_act(&mut self) -> Act {
         for _ in 0..1_000 {
             self.pass(LOOK_MS);
-            self.refresh();
-            let act = self.state.look(&Look {
-                now: self.now,
-                flagged: self.flagged,
-                report: &self.report,
-                sources: &self.sources,
-            });
-            self.note();
-            if let Some(act) = act {
+            if let Some(act) = self.look_once() {
                 return act;
             }
         }
