@@ -8,6 +8,7 @@ mod broker;
 mod config;
 mod connection;
 mod cors;
+mod deps;
 mod discovery;
 mod extract;
 mod front;
@@ -36,6 +37,10 @@ pub use self::{
     broker::Config as BrokerConfig,
     config::Config,
     cors::{Cors, CorsError},
+    deps::{
+        BrokerList, BrokerPages, BrokerPart, Migrations, Probes, Readiness, Transports,
+        WatcherError, Watchers,
+    },
     server::{BindError, Bound, bind},
     state::{Door, Rooms},
     watch::Config as WatchConfig,

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     api::{self, Problem, schema},
-    ports::{BrokerList, BrokerPages, BrokerPart},
+    http::{BrokerList, BrokerPages, BrokerPart},
 };
 
 /// How many items a list has when the caller names no limit.
