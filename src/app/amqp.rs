@@ -13,7 +13,7 @@ use crate::{
     broker::{Broker, Listening},
     commands::Commands,
     config::Config,
-    http::Asker,
+    http::InProcessClient,
     registry::{Notices, Registry},
     tasks::{Stage, Tasks},
     transport::{
@@ -86,7 +86,7 @@ pub(super) fn start(
     way: &Way,
     commands: Commands,
     broker: Option<Broker>,
-    asker: Asker,
+    asker: InProcessClient,
     notices: Arc<Notices>,
     tasks: &mut Tasks,
 ) {

@@ -10,7 +10,7 @@ use crate::{
     broker::{Broker, Listening},
     commands::Commands,
     config::Config,
-    http::Asker,
+    http::InProcessClient,
     model::{FlagError, Modes},
     registry::{Notices, Registry},
     tasks::Tasks,
@@ -70,7 +70,7 @@ pub(super) fn start(
     way: &Way,
     _: Commands,
     _: Option<Broker>,
-    _: Asker,
+    _: InProcessClient,
     _: Arc<Notices>,
     _: &mut Tasks,
 ) {

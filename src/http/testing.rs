@@ -17,9 +17,8 @@ use serde_json::Value;
 use self::{migration::StagedMigration, transport::StagedFlag};
 use super::{
     config::Config,
-    connection::Peer,
-    front::Front,
-    state::{Rooms, Shared},
+    serve::{connection::Peer, pipeline::Pipeline},
+    state::{Deps, Shared},
 };
 use crate::{
     api::{CheckReport, Defaults, HealthReport, ProbeOutcome, Ready, WatcherDraft, WatcherShape},
@@ -135,7 +134,7 @@ impl Readiness for Stage {
 /// The door without a port.
 #[derive(Debug)]
 pub(super) struct Api {
-    pub(super) front: Front,
+    pub(super) front: Pipeline,
     pub(super) shared: Shared,
     pub(super) stage: Arc<Stage>,
     pub(super) migration: Arc<StagedMigration>,
@@ -188,7 +187,7 @@ impl Api {
         });
         let migration = Arc::new(StagedMigration::default());
         let notices = Arc::new(Notices::new(64));
-        let rooms = Rooms {
+        let rooms = Deps {
             registry,
             metrics: Metrics::default(),
             defaults: Defaults::default(),
@@ -201,7 +200,7 @@ impl Api {
             notices: Arc::clone(&notices),
         };
         let shared = Shared::new(config, rooms).unwrap();
-        let front = Front::new(shared.clone());
+        let front = Pipeline::new(shared.clone());
         Self {
             front,
             shared,

@@ -4,11 +4,11 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::{api::Discover, http::Asker, transport::amqp::DirectAnswers};
+use crate::{api::Discover, http::InProcessClient, transport::amqp::DirectAnswers};
 
 /// The direct way's answers, by our own routes.
 #[derive(Debug)]
-pub(in crate::app) struct AskedDirectly(pub(in crate::app) Asker);
+pub(in crate::app) struct AskedDirectly(pub(in crate::app) InProcessClient);
 
 impl DirectAnswers for AskedDirectly {
     fn discover<'a>(&'a self, name: &'a str, wanted: &'a Discover) -> BoxFuture<'a, Option<Bytes>> {

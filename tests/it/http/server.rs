@@ -10,7 +10,7 @@ use musterd::{
         MigrationReport, Ready, TransportReport, WatcherDraft, WatcherShape,
     },
     http::{
-        self, Config, Door, Migrations, Probes, Readiness, Rooms, Transports, WatcherError,
+        self, Config, Deps, HttpApp, Migrations, Probes, Readiness, Transports, WatcherError,
         Watchers,
     },
     model::{Cursor, FlagError, FlagState, Mode, Modes},
@@ -137,7 +137,7 @@ impl Server {
             flag: Flag::new(Modes::all(Mode::Direct), registry.clone()),
             registry: registry.clone(),
         });
-        let rooms = Rooms {
+        let rooms = Deps {
             registry: registry.clone(),
             metrics: Metrics::default(),
             defaults: Defaults::default(),
@@ -151,7 +151,7 @@ impl Server {
         };
         let bound = http::bind(&config).await.unwrap();
         let address = bound.local_addr();
-        let door = Door::new(config, rooms).unwrap();
+        let door = HttpApp::new(config, rooms).unwrap();
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(bound.serve(door, stop.clone()));
