@@ -17,38 +17,48 @@ mod patch;
 mod pieces;
 mod probing;
 mod problem;
+mod query;
 mod read;
 mod registration;
 mod route;
 pub mod schema;
 mod seen;
 mod transport;
+mod vocabulary;
 mod warnings;
 mod watcher;
 
 pub use self::{
-    answers::{SystemInfo, alive, done, status},
-    commands::{BatchHeartbeat, Command, OverrideDraft, batch_verdicts},
-    discover::{Discover, discovered, limit, pairs, wait},
-    event::{Notice, Snapshot, event, events, events_lost, notice, snapshot},
-    gateway::{gateway_config, resolved},
-    health::{CheckReport, HealthReport, ProbeOutcome, Ready},
-    instance::{instance, instances, registered, services},
+    answers::{Alive, DoneJson, RouteRemoved, StatusAnswer, SystemInfo, done, seconds},
+    commands::{BatchAnswer, BatchHeartbeat, BatchVerdict, Command, OverrideDraft, batch_verdicts},
+    discover::{Discover, discovered, limit, wait},
+    event::{
+        EventJson, EventsJson, Notice, Snapshot, SnapshotJson, event, events, events_lost, notice,
+        snapshot,
+    },
+    gateway::{Endpoint, GatewayAnswer, ResolvedJson, RouteTarget, gateway_config, resolved},
+    health::{CheckReport, HealthReport, ProbeResult, Ready, ReadyAnswer},
+    instance::{
+        DiscoveredJson, InstanceJson, OverrideJson, RegisteredJson, ServicesJson, instance,
+        instances, registered, services,
+    },
     json::{Json, text},
     limits::Defaults,
     migration::{
-        BaselineReport, CanaryReport, CanaryStepReport, Figure, LatencyBack, MigrationAction,
-        MigrationDraft, MigrationMode, MigrationRefusal, MigrationReport, PhaseReport,
-        ReturnReport, RollbackReport, RuleReport, StepReport, soak,
+        BaselineReport, CanaryReport, CanaryStepReport, Figure, GuardReport, LatencyBack,
+        MigrationAction, MigrationDraft, MigrationMode, MigrationRefusal, MigrationReport,
+        PhaseReport, ReturnReport, RollbackReport, RuleReport, StepReport, soak,
     },
     patch::Patch,
     pieces::SnapshotWriter,
     probing::{CheckRequest, CheckVerdict},
-    problem::{FieldError, Problem},
+    problem::{FieldError, Problem, ProblemAnswer},
+    query::{Query, pairs},
     registration::{Parsed, connection_needed, registration},
-    route::{RouteShape, route},
+    route::{RouteAnswer, RouteList, RouteShape, route},
     seen::Seen,
     transport::{BrokerReport, ChannelReport, Comparison, FlagDraft, TransportReport},
+    vocabulary::encode,
     warnings::Warnings,
-    watcher::{WatcherDraft, WatcherShape, watchers},
+    watcher::{WatcherAnswer, WatcherDraft, WatcherList},
 };

@@ -8,7 +8,6 @@ mod meters;
 mod pending;
 mod probe;
 mod prober;
-mod report;
 mod schedule;
 mod scheduler;
 mod table;
@@ -20,9 +19,8 @@ use bytesize::ByteSize;
 use serde::Deserialize;
 
 pub use self::{
-    elsewhere::{Asked, Elsewhere, Found, Request, Taken},
+    elsewhere::{Asked, Elsewhere, Taken},
     prober::Prober,
-    report::{CheckReport, Outcome, ProbeResult, Report},
     scheduler::Health,
 };
 

@@ -36,7 +36,7 @@ pub use self::{
     snapshot::Snapshot,
     start::Start,
     subscriber::{Next, Offer, Record, Subscriber},
-    webhook::{WatcherInfo, Webhooks},
+    webhook::Webhooks,
 };
 
 /// Why somebody can't be told of changes.

@@ -1,16 +1,39 @@
 //! Small answers.
 
+use serde::Serialize;
+use utoipa::ToSchema;
+
 use super::json::Json;
 use crate::model::{Epoch, Revision, ServiceName, Status, Timestamp};
 
-/// `{"status":"healthy","timestamp"}`: the daemon answers.
-pub fn alive(timestamp: Timestamp) -> Vec<u8> {
-    let mut json = Json::with_capacity(64);
-    json.open(b'{');
-    json.key("status").text("healthy");
-    json.key("timestamp").time(timestamp);
-    json.close(b'}');
-    json.into_bytes()
+/// The daemon answers.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct Alive {
+    status: &'static str,
+    timestamp: Timestamp,
+}
+
+impl Alive {
+    /// `{"status":"healthy","timestamp"}`.
+    pub fn at(timestamp: Timestamp) -> Self {
+        Self {
+            status: "healthy",
+            timestamp,
+        }
+    }
+}
+
+/// What was done to an instance. A heartbeat is answered with it, so [`done`] writes it by hand.
+#[derive(Clone, Debug, serde::Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Done)]
+pub struct DoneJson {
+    /// What.
+    pub message: String,
+    /// The instance.
+    pub service_id: String,
+    /// When.
+    pub timestamp: Timestamp,
 }
 
 /// `{"message","service_id","timestamp"}`: what was done to an instance.
@@ -24,62 +47,64 @@ pub fn done(message: &str, service_id: &str, timestamp: Timestamp) -> Vec<u8> {
     json.into_bytes()
 }
 
-/// `{"service_id","status","timestamp"}`.
-pub fn status(service_id: &str, status: Status, timestamp: Timestamp) -> Vec<u8> {
-    let mut json = Json::with_capacity(96 + service_id.len());
-    json.open(b'{');
-    json.key("service_id").text(service_id);
-    json.key("status").text(status.as_str());
-    json.key("timestamp").time(timestamp);
-    json.close(b'}');
-    json.into_bytes()
+/// What was done to a route.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct RouteRemoved<'a> {
+    /// What.
+    pub message: &'a str,
+    /// The route.
+    pub route_id: &'a str,
+    /// When.
+    pub timestamp: Timestamp,
 }
 
-/// What the daemon says of itself.
-#[derive(Clone, Debug)]
+/// The status of an instance.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct StatusAnswer<'a> {
+    /// The instance.
+    pub service_id: &'a str,
+    /// Its effective status.
+    pub status: Status,
+    /// When.
+    pub timestamp: Timestamp,
+}
+
+/// What the registry holds.
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct SystemInfo {
     /// Instances.
     pub total_instances: usize,
     /// Instances whose effective status is healthy.
     pub healthy_instances: usize,
-    /// Services with at least one instance, by name.
+    /// Services with at least one instance.
+    pub unique_services: usize,
+    /// Their names, sorted.
     pub service_names: Vec<ServiceName>,
-    /// Seconds between two probes of a check that says nothing else.
-    pub health_check_interval: f64,
+    /// Always true.
+    pub running: bool,
+    /// Seconds between two probes of a check that names no interval.
+    #[schema(value_type = f64)]
+    pub health_check_interval: serde_json::Number,
     /// Services whose expiry guard is engaged.
-    pub guarded: Vec<ServiceName>,
-    /// The numbering's life.
+    pub guarded_services: Vec<ServiceName>,
+    /// Gateway routes.
+    pub routes: usize,
+    /// The life of the numbering of changes.
     pub epoch: Epoch,
     /// The newest change.
     pub revision: Revision,
-    /// Gateway routes.
-    pub routes: usize,
-    /// How long the daemon has been up, in seconds.
+    /// Of the daemon.
+    pub version: &'static str,
+    /// Seconds since the daemon started.
     pub uptime_seconds: u64,
+    /// When.
+    pub timestamp: Timestamp,
 }
 
-impl SystemInfo {
-    /// Its JSON.
-    pub fn to_json(&self, timestamp: Timestamp) -> Vec<u8> {
-        let mut json = Json::with_capacity(512);
-        json.open(b'{');
-        json.key("total_instances").size(self.total_instances);
-        json.key("healthy_instances").size(self.healthy_instances);
-        json.key("unique_services").size(self.service_names.len());
-        json.key("service_names")
-            .texts(self.service_names.iter().map(ServiceName::as_str));
-        json.key("running").flag(true);
-        json.key("health_check_interval")
-            .plain(self.health_check_interval);
-        json.key("guarded_services")
-            .texts(self.guarded.iter().map(ServiceName::as_str));
-        json.key("routes").size(self.routes);
-        json.key("epoch").text(&self.epoch.to_string());
-        json.key("revision").number(self.revision.0);
-        json.key("version").text(env!("CARGO_PKG_VERSION"));
-        json.key("uptime_seconds").number(self.uptime_seconds);
-        json.key("timestamp").time(timestamp);
-        json.close(b'}');
-        json.into_bytes()
+/// A number of seconds, whole where it is one.
+pub fn seconds(span: std::time::Duration) -> serde_json::Number {
+    if span.subsec_nanos() == 0 {
+        return span.as_secs().into();
     }
+    serde_json::Number::from_f64(span.as_secs_f64()).unwrap_or_else(|| span.as_secs().into())
 }

@@ -31,6 +31,50 @@ const SHAPE: Shape = Shape {
     own: &[],
 };
 
+/// The fields that every type of check has.
+const COMMON: [&str; 6] = [
+    "type",
+    "name",
+    "interval",
+    "timeout",
+    "healthy_after",
+    "unhealthy_after",
+];
+
+/// The fields that only some types of check have.
+fn fields_of(kind: &CheckKind) -> &'static [&'static str] {
+    match kind {
+        CheckKind::Http(_) => &[
+            "url",
+            "path",
+            "method",
+            "headers",
+            "expected",
+            "tls_skip_verify",
+        ],
+        CheckKind::Tcp { .. } => &["address"],
+        CheckKind::Grpc { .. } => &["address", "service", "tls", "tls_skip_verify"],
+        CheckKind::Ttl => &[],
+    }
+}
+
+/// Warns of known fields that mean nothing for this type of check.
+fn warn_of_unused(object: &Object<'_>, kind: &CheckKind, faults: &mut Faults) {
+    let fields = fields_of(kind);
+    for name in object.names() {
+        if !COMMON.contains(&name) && !fields.contains(&name) {
+            let kind = kind.as_str();
+            faults.warn(
+                name,
+                &format!("means nothing for a {kind} check and was ignored"),
+            );
+        }
+    }
+    if object.get("url").is_some() && fields.contains(&"path") && object.get("path").is_some() {
+        faults.warn("path", "was ignored: \"url\" says it all");
+    }
+}
+
 /// Where the instance listens: what a check without an address of its own asks.
 struct Place<'a> {
     host: &'a str,
@@ -123,6 +167,7 @@ fn check(
     let healthy_after = faults.optional(object, "healthy_after", run);
     let unhealthy_after = faults.optional(object, "unhealthy_after", run);
     let kind = kind?;
+    warn_of_unused(object, &kind, faults);
     let name = match name.filter(|name| !name.is_empty()) {
         None => free_name(kind.as_str(), before),
         Some(name) if before.iter().any(|check| check.name == name) => {

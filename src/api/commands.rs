@@ -1,12 +1,16 @@
 //! Small bodies: a command that names an instance, an override, a batch of heartbeats.
 
+use std::borrow::Cow;
+
+use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::{
-    json::Json,
     limits,
     problem::Problem,
     read::{self, Faults, Object, Shape},
+    vocabulary::encode,
     warnings::Warnings,
 };
 use crate::model::{OverrideStatus, Timestamp};
@@ -128,38 +132,52 @@ impl BatchHeartbeat {
     }
 }
 
+/// The answer to one of many heartbeats.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, ToSchema)]
+pub struct BatchVerdict<'a> {
+    /// The instance.
+    pub service_id: &'a str,
+    /// True when the lease was renewed.
+    pub ok: bool,
+    /// In words; "Service not found" means: register again.
+    pub detail: Cow<'static, str>,
+}
+
+/// The answer to many heartbeats.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = BatchVerdicts)]
+pub struct BatchAnswer<'a> {
+    /// One for each id, in their order.
+    results: Vec<BatchVerdict<'a>>,
+    /// How many leases were renewed.
+    received: usize,
+    /// How many were not.
+    refused: usize,
+    /// When.
+    timestamp: Timestamp,
+}
+
 /// The answer to a batch: `{"results":[{"service_id","ok","detail"}],"received","refused","timestamp"}`.
 pub fn batch_verdicts<'a>(
-    verdicts: impl ExactSizeIterator<Item = (&'a str, Result<(), String>)>,
+    verdicts: impl Iterator<Item = (&'a str, Result<(), String>)>,
     timestamp: Timestamp,
 ) -> Vec<u8> {
-    let mut json = Json::with_capacity(96 + 64 * verdicts.len());
-    let (mut received, mut refused) = (0, 0);
-    json.open(b'{');
-    json.key("results").open(b'[');
-    for (service_id, verdict) in verdicts {
-        json.item().open(b'{');
-        json.key("service_id").text(service_id);
-        json.key("ok").flag(verdict.is_ok());
-        let detail = match &verdict {
-            Ok(()) => {
-                received += 1;
-                "Heartbeat received"
-            }
-            Err(message) => {
-                refused += 1;
-                message
-            }
-        };
-        json.key("detail").text(detail);
-        json.close(b'}');
-    }
-    json.close(b']');
-    json.key("received").size(received);
-    json.key("refused").size(refused);
-    json.key("timestamp").time(timestamp);
-    json.close(b'}');
-    json.into_bytes()
+    let verdict = |(service_id, verdict): (&'a str, Result<(), String>)| BatchVerdict {
+        service_id,
+        ok: verdict.is_ok(),
+        detail: match verdict {
+            Ok(()) => "Heartbeat received".into(),
+            Err(message) => message.into(),
+        },
+    };
+    let results: Vec<_> = verdicts.map(verdict).collect();
+    let received = results.iter().filter(|one| one.ok).count();
+    encode(&BatchAnswer {
+        received,
+        refused: results.len() - received,
+        results,
+        timestamp,
+    })
 }
 
 #[cfg(test)]

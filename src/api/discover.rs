@@ -2,12 +2,13 @@
 
 use std::{borrow::Cow, fmt::Write, sync::Arc, time::Duration};
 
-use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::value::RawValue;
 
 use super::{
     instance, limits,
     problem::{FieldError, Problem},
+    query::Query,
     read::{self, Faults, Object, Shape},
     seen::Seen,
 };
@@ -53,14 +54,28 @@ impl Default for Discover {
 }
 
 impl Discover {
-    /// Reads the query of a request; parameters it does not know are passed over.
+    /// The parameters of [`Self::from_query`].
+    pub const PARAMETERS: &[&str] = &[
+        "healthy_only",
+        "tag",
+        "tags",
+        "version",
+        "zone",
+        "metadata.",
+        "limit",
+        "index",
+        "wait",
+    ];
+
+    /// Reads the query of a request; the caller warns of parameters that are not in
+    /// [`Self::PARAMETERS`].
     ///
     /// # Errors
     /// A 422 that names every wrong parameter.
     pub fn from_query(query: Option<&str>) -> Result<Self, Problem> {
         let mut wanted = Self::default();
         let mut errors = Vec::new();
-        for (key, value) in pairs(query.unwrap_or_default()) {
+        for (key, value) in Query::new(query, Self::PARAMETERS).pairs() {
             if let Err(message) = wanted.set(&key, value) {
                 let field = key.into_owned();
                 errors.push(FieldError { field, message });
@@ -210,24 +225,6 @@ pub fn discovered<'a>(
     out.extend_from_slice(count.to_string().as_bytes());
     out.push(b'}');
     out
-}
-
-/// The pairs of a query, decoded; "+" is a blank, bytes that are no UTF-8 become U+FFFD.
-pub fn pairs(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
-    let pairs = query.split('&').filter(|pair| !pair.is_empty());
-    pairs.map(|pair| {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (decoded(key), decoded(value))
-    })
-}
-
-fn decoded(text: &str) -> Cow<'_, str> {
-    if text.contains('+') {
-        let spaced = text.replace('+', " ");
-        let decoded = percent_decode_str(&spaced).decode_utf8_lossy();
-        return Cow::Owned(decoded.into_owned());
-    }
-    percent_decode_str(text).decode_utf8_lossy()
 }
 
 /// The most items of an answer. None at all is no answer to go on from, so 0 is refused.

@@ -1,13 +1,15 @@
 //! Events, notices and snapshots: one shape on every way out.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
+use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::{
-    instance::{instance, services},
+    instance::{InstanceJson, instance, services},
     json::Json,
-    route::route,
+    route::{RouteAnswer, route},
 };
 use crate::model::{Cursor, Epoch, Event, Instance, Revision, Route, Timestamp};
 
@@ -156,6 +158,69 @@ pub fn snapshot<'a, L: IntoIterator<Item = &'a Arc<Instance>>>(
     }
     json.close(b'}');
     json.into_bytes()
+}
+
+/// A change of the registry, or a notice, as [`event`] and [`notice`] write it.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Event)]
+pub struct EventJson {
+    /// The life of the numbering of changes.
+    pub epoch: String,
+    /// Its number; null for notices such as resync.
+    pub revision: Option<u64>,
+    /// What happened.
+    pub event: String,
+    /// The instance that it is about.
+    pub service_id: Option<String>,
+    /// The service that it is about.
+    pub service_name: Option<String>,
+    /// The effective status after it.
+    pub status: Option<String>,
+    /// The effective status before it.
+    pub previous_status: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+    /// When.
+    pub timestamp: Timestamp,
+    /// The instance after it, or before it was removed.
+    pub instance: Option<InstanceJson>,
+    /// The route after it, or before it was removed.
+    pub route: Option<RouteAnswer>,
+}
+
+/// The state of some services, or of all, as [`snapshot`] writes it.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Snapshot)]
+pub struct SnapshotJson {
+    /// The life of the numbering of changes.
+    pub epoch: String,
+    /// The newest change that it shows.
+    pub revision: u64,
+    /// Both in one.
+    pub cursor: String,
+    /// Instances by service.
+    pub services: BTreeMap<String, Vec<InstanceJson>>,
+    /// Gateway routes, for watchers of everything.
+    pub routes: Option<Vec<RouteAnswer>>,
+}
+
+/// Some events, as [`events`] and [`events_lost`] write them.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Events)]
+pub struct EventsJson {
+    /// Newest last.
+    pub events: Vec<EventJson>,
+    /// Every event up to here was considered.
+    pub revision: u64,
+    /// The same as a cursor, for the next request.
+    pub cursor: String,
+    /// True when events were missed; then start again from the snapshot.
+    pub resync: Option<bool>,
+    /// With `resync`.
+    pub snapshot: Option<SnapshotJson>,
 }
 
 #[cfg(test)]

@@ -1,9 +1,59 @@
-//! What a gateway is told: where a request goes, and where all of them go.
+//! Answers for gateways: where one request goes, and where all of them go.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
-use super::{instance, json::Json, route};
-use crate::model::{Cursor, Instance, Route, ServiceName, Timestamp};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    instance::{InstanceJson, instance},
+    json::Json,
+    route::{RouteAnswer, route},
+    vocabulary::encode,
+};
+use crate::model::{Cursor, Epoch, Instance, Revision, Route, ServiceId, Timestamp};
+
+/// An instance as a gateway needs it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Endpoint<'a> {
+    /// Its identity.
+    service_id: &'a ServiceId,
+    /// A name or an address.
+    host: &'a str,
+    /// 1-65535.
+    port: u16,
+    /// Its share of the traffic.
+    weight: u16,
+    /// Where it runs.
+    zone: Option<&'a str>,
+    /// Its version.
+    version: &'a str,
+}
+
+/// A route and the instances that get its requests.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Target)]
+pub struct RouteTarget<'a> {
+    /// The route.
+    #[serde(flatten)]
+    route: RouteAnswer,
+    /// The healthy instances.
+    endpoints: Vec<Endpoint<'a>>,
+}
+
+/// Every route with its healthy instances.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = GatewayConfig)]
+pub struct GatewayAnswer<'a> {
+    /// The life of the numbering of changes.
+    epoch: Epoch,
+    /// The last change of any of it.
+    revision: Revision,
+    /// The same as a cursor: the index to wait for a change of.
+    cursor: Cursor,
+    /// Best match first.
+    routes: Vec<RouteTarget<'a>>,
+}
 
 /// Every route with its healthy endpoints:
 /// `{"epoch","revision","cursor","routes":[{…,"endpoints":[{"service_id","host","port","weight","zone","version"}]}]}`.
@@ -11,44 +61,41 @@ pub fn gateway_config<'a>(
     cursor: Cursor,
     routes: impl IntoIterator<Item = (&'a Arc<Route>, &'a [Arc<Instance>])>,
 ) -> Vec<u8> {
-    let mut known: HashMap<&ServiceName, Vec<u8>> = HashMap::new();
-    let mut json = Json::with_capacity(4096);
-    json.open(b'{');
-    json.key("epoch").text(&cursor.epoch.to_string());
-    json.key("revision").number(cursor.revision.0);
-    json.key("cursor").text(&cursor.to_string());
-    json.key("routes").open(b'[');
-    for (one, healthy) in routes {
-        let endpoints = known
-            .entry(&one.service_name)
-            .or_insert_with(|| endpoints(healthy));
-        let encoded = route(one);
-        // The route's own object, gone on with.
-        json.item().raw(&encoded[..encoded.len() - 1]);
-        json.key("endpoints").raw(endpoints);
-        json.close(b'}');
-    }
-    json.close(b']');
-    json.close(b'}');
-    json.into_bytes()
+    let target = |(route, healthy): (&'a Arc<Route>, &'a [Arc<Instance>])| RouteTarget {
+        route: RouteAnswer::of(route),
+        endpoints: healthy.iter().map(|one| endpoint(one)).collect(),
+    };
+    encode(&GatewayAnswer {
+        epoch: cursor.epoch,
+        revision: cursor.revision,
+        cursor,
+        routes: routes.into_iter().map(target).collect(),
+    })
 }
 
-fn endpoints(healthy: &[Arc<Instance>]) -> Vec<u8> {
-    let mut json = Json::with_capacity(2 + healthy.len() * 128);
-    json.open(b'[');
-    for one in healthy {
-        let said = &one.registration;
-        json.item().open(b'{');
-        json.key("service_id").text(said.service_id.as_str());
-        json.key("host").text(&said.host);
-        json.key("port").number(said.port);
-        json.key("weight").number(said.weight);
-        json.key("zone").text_or_null(said.zone.as_deref());
-        json.key("version").text(&said.version);
-        json.close(b'}');
+fn endpoint(instance: &Instance) -> Endpoint<'_> {
+    let registration = &*instance.registration;
+    Endpoint {
+        service_id: &registration.service_id,
+        host: &registration.host,
+        port: registration.port,
+        weight: registration.weight,
+        zone: registration.zone.as_deref(),
+        version: &registration.version,
     }
-    json.close(b']');
-    json.into_bytes()
+}
+
+/// Where a request goes; [`resolved`] writes it by hand, because it holds an encoded instance.
+#[derive(Clone, Debug, serde::Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Resolved)]
+pub struct ResolvedJson {
+    /// The route that matches.
+    pub route: RouteAnswer,
+    /// The instance that gets the request.
+    pub instance: InstanceJson,
+    /// The path to ask the instance for.
+    pub path: String,
 }
 
 /// Where a request goes: `{"route","instance","path"}`.

@@ -1,138 +1,100 @@
-//! What is known of the health of an instance, and of the daemon itself.
+//! The health of an instance, and of the daemon itself.
 
-use super::json::Json;
-use crate::model::{Status, Timestamp};
+use std::time::Duration;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::vocabulary::{as_millis, millis_or_null};
+use crate::model::{ServiceId, Status, Timestamp};
 
 /// The health of one instance, check by check.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct HealthReport {
-    /// Whose.
-    pub service_id: Box<str>,
+    /// The instance.
+    pub service_id: ServiceId,
     /// The effective status.
     pub status: Status,
-    /// Every check of the instance.
+    /// When the report was made.
+    pub timestamp: Timestamp,
+    /// Every check of the instance, `health_check_url` first.
     pub checks: Vec<CheckReport>,
 }
 
-/// What is known of one check.
-#[derive(Clone, Debug)]
+/// The state of one check.
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct CheckReport {
-    /// Its name.
+    /// Its name, unique within the instance.
     pub name: Box<str>,
-    /// `http`, `tcp`, `grpc` or `ttl`.
+    /// http, tcp, grpc or ttl.
+    #[serde(rename = "type")]
     pub kind: &'static str,
-    /// Its verdict.
+    /// Its verdict: starting, healthy or unhealthy.
     pub status: Status,
-    /// Since when the verdict stands.
-    pub since: Option<Timestamp>,
-    /// True while its flips are held down.
+    /// When the verdict last changed.
+    pub since: Timestamp,
+    /// True while the verdict is kept because it changed too often.
     pub flapping: bool,
-    /// The last outcomes, newest first.
-    pub results: Vec<ProbeOutcome>,
+    /// Milliseconds of the last probe.
+    #[serde(rename = "latency_ms", serialize_with = "millis_or_null")]
+    #[schema(value_type = Option<f64>)]
+    pub latency: Option<Duration>,
+    /// The last results, newest first.
+    pub results: Vec<ProbeResult>,
 }
 
-/// How one probe went.
-#[derive(Clone, Debug)]
-pub struct ProbeOutcome {
+/// The result of one probe.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ProbeResult {
     /// When it ended.
     pub at: Timestamp,
     /// True when it passed.
     pub passed: bool,
-    /// How long it took.
-    pub latency_ms: f64,
-    /// What was found, for people.
+    /// How long it took, in milliseconds.
+    #[serde(rename = "latency_ms", serialize_with = "as_millis")]
+    #[schema(value_type = f64)]
+    pub latency: Duration,
+    /// What the service answered, or why it did not.
     pub message: Box<str>,
 }
 
-impl HealthReport {
-    /// Its JSON.
-    pub fn to_json(&self, timestamp: Timestamp) -> Vec<u8> {
-        let mut json = Json::with_capacity(512);
-        json.open(b'{');
-        json.key("service_id").text(&self.service_id);
-        json.key("status").text(self.status.as_str());
-        json.key("timestamp").time(timestamp);
-        json.key("checks").open(b'[');
-        for check in &self.checks {
-            check.write(json.item());
-        }
-        json.close(b']');
-        json.close(b'}');
-        json.into_bytes()
-    }
+/// Whether every part of the daemon is ready.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Readiness)]
+pub struct ReadyAnswer {
+    /// "ready" or "not ready".
+    pub status: &'static str,
+    /// When.
+    pub timestamp: Timestamp,
+    /// Each part.
+    pub checks: Vec<Ready>,
 }
 
-impl CheckReport {
-    fn write(&self, json: &mut Json) {
-        json.open(b'{');
-        json.key("name").text(&self.name);
-        json.key("type").text(self.kind);
-        json.key("status").text(self.status.as_str());
-        json.key("since");
-        time_or_null(json, self.since);
-        json.key("flapping").flag(self.flapping);
-        json.key("latency_ms");
-        match self.results.first() {
-            Some(last) => json.decimal(last.latency_ms),
-            None => json.null(),
-        }
-        json.key("results").open(b'[');
-        for result in &self.results {
-            result.write(json.item());
-        }
-        json.close(b']');
-        json.close(b'}');
-    }
-}
-
-impl ProbeOutcome {
-    fn write(&self, json: &mut Json) {
-        json.open(b'{');
-        json.key("at").time(self.at);
-        json.key("passed").flag(self.passed);
-        json.key("latency_ms").decimal(self.latency_ms);
-        json.key("message").text(&self.message);
-        json.close(b'}');
-    }
-}
-
-fn time_or_null(json: &mut Json, time: Option<Timestamp>) {
-    match time {
-        Some(time) => json.time(time),
-        None => json.null(),
-    }
-}
-
-/// Whether one part of the daemon can do its work.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// Whether one part of the daemon is ready.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, ToSchema)]
+#[schema(as = ReadyPart)]
 pub struct Ready {
     /// The part.
     pub name: &'static str,
-    /// True when it can.
+    /// True when it is ready.
     pub ok: bool,
-    /// What it waits for, or how it is.
+    /// Its state, or what it waits for.
     pub detail: String,
 }
 
-impl Ready {
-    /// The JSON of all parts: `{"status":"ready"|"not ready","checks":[…],"timestamp"}`.
-    pub fn to_json(parts: &[Self], timestamp: Timestamp) -> Vec<u8> {
+impl ReadyAnswer {
+    /// Ready when every part is.
+    pub fn new(parts: Vec<Ready>, timestamp: Timestamp) -> Self {
         let ready = parts.iter().all(|part| part.ok);
-        let mut json = Json::with_capacity(256);
-        json.open(b'{');
-        json.key("status")
-            .text(if ready { "ready" } else { "not ready" });
-        json.key("timestamp").time(timestamp);
-        json.key("checks").open(b'[');
-        for part in parts {
-            json.item().open(b'{');
-            json.key("name").text(part.name);
-            json.key("ok").flag(part.ok);
-            json.key("detail").text(&part.detail);
-            json.close(b'}');
+        Self {
+            status: if ready { "ready" } else { "not ready" },
+            timestamp,
+            checks: parts,
         }
-        json.close(b']');
-        json.close(b'}');
-        json.into_bytes()
+    }
+
+    /// True when every part is ready.
+    pub fn is_ready(&self) -> bool {
+        self.status == "ready"
     }
 }

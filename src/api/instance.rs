@@ -1,8 +1,12 @@
 //! Instances as answers and events carry them.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use super::{checks, json::Json};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::{checks, json::Json, schema::CheckDraft};
 use crate::model::{Instance, Override, OverrideStatus, Registration, Timestamp};
 
 /// Appends an instance. What does not change between two heartbeats is encoded once in its life.
@@ -123,6 +127,107 @@ fn write_override(json: &mut Json, overridden: &Override) {
     json.key("since").time(overridden.since);
     json.close(b'}');
 }
+
+/// An instance, as [`instance`] writes it.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Instance)]
+pub struct InstanceJson {
+    /// Its identity.
+    pub service_id: String,
+    /// The service it belongs to.
+    pub service_name: String,
+    /// A name or an address.
+    pub host: String,
+    /// 1-65535.
+    pub port: u16,
+    /// Any JSON object.
+    #[schema(value_type = Object)]
+    pub metadata: Map<String, Value>,
+    /// An HTTP check in short form.
+    pub health_check_url: Option<String>,
+    /// Labels to filter by.
+    pub tags: Vec<String>,
+    /// Its version.
+    pub version: String,
+    /// The lease.
+    pub ttl: String,
+    /// What the lease depends on: ttl or connection.
+    pub lease: String,
+    /// The share of the traffic.
+    pub weight: u16,
+    /// Where it runs.
+    pub zone: Option<String>,
+    /// Its checks, with every default filled in.
+    pub checks: Vec<CheckDraft>,
+    /// starting, healthy, unhealthy, stopping or unknown.
+    pub status: String,
+    /// The result of its checks, while an override is set.
+    pub observed_status: Option<String>,
+    /// The operator's override.
+    pub r#override: Option<OverrideJson>,
+    /// When it was registered first.
+    pub registered_at: Timestamp,
+    /// Its last change.
+    pub revision: u64,
+    /// Which registration of this id it is.
+    pub incarnation: u64,
+    /// Up to 1 s old in lists.
+    pub last_heartbeat: Timestamp,
+    /// With the answer to a change: what of the request was ignored.
+    pub warnings: Option<Vec<String>>,
+}
+
+/// An operator's override.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Override)]
+pub struct OverrideJson {
+    /// unhealthy or stopping.
+    pub status: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// The answer to a registration, as [`registered`] writes it.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Registered)]
+pub struct RegisteredJson {
+    /// "Service registered successfully".
+    pub message: String,
+    /// The instance.
+    pub service_id: String,
+    /// When.
+    pub timestamp: Timestamp,
+    /// Its status.
+    pub status: String,
+    /// Its last change.
+    pub revision: u64,
+    /// Send it with heartbeats, so that they never renew the lease of a successor.
+    pub incarnation: u64,
+    /// What of the request was ignored, and what may surprise.
+    pub warnings: Option<Vec<String>>,
+}
+
+/// The answer to a discovery.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Discovered)]
+pub struct DiscoveredJson {
+    /// The instances, by id.
+    pub services: Vec<InstanceJson>,
+    /// How many.
+    pub total_count: u64,
+}
+
+/// Every instance, by service.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(transparent)]
+#[schema(as = Services)]
+pub struct ServicesJson(pub BTreeMap<String, Vec<InstanceJson>>);
 
 #[cfg(test)]
 mod tests;

@@ -1,13 +1,16 @@
-//! The migration from direct calls to the broker: what is asked of it, and how it fares.
+//! The migration from direct calls to the broker: requests and its state.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, fmt, time::Duration};
 
-use bytes::Bytes;
-use serde_json::value::RawValue;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Value, value::RawValue};
+use utoipa::ToSchema;
 
 use super::{
+    event::EventJson,
     problem::Problem,
     read::{self, Faults, Object, Shape},
+    vocabulary::{as_span, decimal, decimal_or_null, rounded},
     warnings::Warnings,
 };
 use crate::model::{Modes, Timestamp};
@@ -54,7 +57,7 @@ impl MigrationAction {
 }
 
 /// Who says when a phase is left.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum MigrationMode {
     /// The daemon, once both ways agree.
@@ -70,6 +73,12 @@ impl MigrationMode {
             Self::Auto => "auto",
             Self::Step => "step",
         }
+    }
+}
+
+impl fmt::Display for MigrationMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -138,54 +147,75 @@ fn mode(value: &RawValue) -> Result<MigrationMode, String> {
 pub type Figure = (&'static str, f64);
 
 /// One phase of a migration.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = MigrationPhase)]
 pub struct PhaseReport {
-    /// Its name.
+    /// baseline, health dual, … done.
     pub name: &'static str,
-    /// `done`, `current`, `next` or `skipped`: what it would set was set before.
+    /// done, current, next, or skipped: what it would set was set before.
     pub state: &'static str,
-    /// The flag while it lasts.
+    /// The flag during the phase.
+    #[serde(rename = "channels")]
     pub modes: Modes,
-    /// How long it lasts at least.
+    /// Its least duration.
+    #[serde(serialize_with = "as_span")]
+    #[schema(value_type = String)]
     pub soak: Duration,
     /// When it began.
     pub entered: Option<Timestamp>,
 }
 
-/// What latencies are compared with.
-#[derive(Clone, Debug)]
+/// A latency before the migration changed anything.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = MigrationBaseline)]
 pub struct BaselineReport {
-    /// `register`, `discover` or `delivery`.
+    /// register, discover or delivery.
     pub name: &'static str,
-    /// The 95th percentile in milliseconds; none as long as too few were measured.
+    /// The 95th percentile; null while there are too few samples.
+    #[serde(serialize_with = "decimal_or_null")]
     pub p95_ms: Option<f64>,
     /// How many were measured.
     pub samples: u64,
 }
 
+/// What rolls back.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = MigrationGuard)]
+pub struct GuardReport {
+    /// auto, always or off.
+    pub setting: &'static str,
+    /// Its rules.
+    pub rules: Vec<RuleReport>,
+}
+
 /// One rule of the guard.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = MigrationRule)]
 pub struct RuleReport {
-    /// Its name.
+    /// broker_away, register_latency, discover_latency, delivery_latency, discovery_failures or
+    /// canary_failures.
     pub name: &'static str,
     /// Whether it would roll back now.
     pub armed: bool,
-    /// Its value in the last window; none while there is nothing to judge.
+    /// In the last window; null while there is nothing to judge.
+    #[serde(serialize_with = "decimal_or_null")]
     pub value: Option<f64>,
-    /// Above this it is broken; none while there is nothing to compare with.
+    /// Above this it is broken; null while there is nothing to compare with.
+    #[serde(serialize_with = "decimal_or_null")]
     pub threshold: Option<f64>,
-    /// `s`, `ms` or `share`.
+    /// s, ms or share.
     pub unit: &'static str,
     /// Windows in a row in which it was broken.
     pub broken: u32,
-    /// So many make it roll back.
+    /// How many of them make it roll back.
     pub windows: u32,
 }
 
-/// The canary.
-#[derive(Clone, Debug, Default)]
+/// The canary: a synthetic instance.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[schema(as = MigrationCanary)]
 pub struct CanaryReport {
-    /// Whether it runs now and then.
+    /// Whether it runs regularly.
     pub active: bool,
     /// Runs since the daemon's start.
     pub runs: u64,
@@ -198,79 +228,92 @@ pub struct CanaryReport {
 }
 
 /// One step of a run of the canary.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = MigrationCanaryStep)]
 pub struct CanaryStepReport {
-    /// `watch`, `register`, `probe`, `discover` or `deregister`.
+    /// watch, register, probe, discover or deregister.
     pub name: &'static str,
     /// How long it took.
+    #[serde(serialize_with = "decimal")]
     pub took_ms: f64,
-    /// Why it failed; none when it passed.
+    /// Why it failed.
     pub error: Option<String>,
 }
 
 /// Something that happened.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = MigrationStep)]
 pub struct StepReport {
     /// When.
     pub at: Timestamp,
-    /// `migration.started` and the like.
+    /// migration.started and the like.
     pub event: &'static str,
-    /// The phase then; none where there is none.
+    /// The phase at that time.
     pub phase: Option<&'static str>,
-    /// What and why, in words.
+    /// What and why.
     pub text: String,
-    /// The figures then.
+    /// The figures at that time.
+    #[serde(serialize_with = "figures")]
+    #[schema(value_type = BTreeMap<String, f64>)]
     pub figures: Vec<Figure>,
 }
 
 /// A rollback, from its cause to its verification.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = MigrationRollback)]
 pub struct RollbackReport {
-    /// The rule that asked for it; `by hand`.
+    /// The rule that caused it, "phase_max" or "by hand".
     pub rule: &'static str,
     /// Why, with figures.
     pub reason: String,
-    /// `flip`, `drain`, `canary`, `latency`, `verified`, `unverified` or `ended by hand`.
+    /// flip, drain, canary, latency; at the end verified, unverified or ended by hand.
     pub stage: &'static str,
     /// The flag before.
     pub from: Modes,
     /// When it began.
     pub began: Timestamp,
-    /// How long it took until the flag was direct, in milliseconds.
+    /// How long it took until the flag was direct.
+    #[serde(serialize_with = "decimal_or_null")]
     pub flipped_ms: Option<f64>,
     /// Whether consumers were drained and the connection closed cleanly in time.
     pub drained: Option<bool>,
-    /// How long that took, in milliseconds.
+    /// How long that took.
+    #[serde(serialize_with = "decimal_or_null")]
     pub drain_ms: Option<f64>,
     /// Whether the canary passed over direct.
     pub canary_passed: Option<bool>,
-    /// Latencies after it: name, p95, what it may be; none where too few were measured.
+    /// Latencies after it; without those of which too few were measured.
     pub latencies: Vec<LatencyBack>,
     /// When it ended.
     pub ended: Option<Timestamp>,
-    /// What is left to say.
+    /// Remarks.
     pub notes: Vec<String>,
 }
 
 /// A latency after a rollback.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = MigrationLatencyBack)]
 pub struct LatencyBack {
-    /// `register`, `discover` or `delivery`.
+    /// register, discover or delivery.
     pub name: &'static str,
-    /// The 95th percentile in milliseconds.
+    /// The 95th percentile.
+    #[serde(serialize_with = "decimal")]
     pub p95_ms: f64,
-    /// What it may be.
+    /// The largest that counts as recovered.
+    #[serde(serialize_with = "decimal")]
     pub max_ms: f64,
 }
 
 /// What follows a rollback.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = MigrationReturn)]
 pub struct ReturnReport {
-    /// The flag it would set.
+    /// The flag that it would set.
+    #[serde(rename = "channels")]
     pub modes: Modes,
     /// Not before.
     pub not_before: Timestamp,
-    /// False when somebody has to do it.
+    /// False when an operator has to do it.
     pub by_itself: bool,
     /// Returns so far.
     pub returns: u32,
@@ -280,40 +323,46 @@ pub struct ReturnReport {
     pub error: Option<String>,
 }
 
-/// The whole migration.
-#[derive(Clone, Debug)]
+/// The state of the migration.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Migration)]
 pub struct MigrationReport {
-    /// `idle`, `running`, `paused`, `rolling_back`, `rolled_back` or `completed`.
+    /// idle, running, paused, rolling_back, rolled_back or completed.
     pub state: &'static str,
-    /// Who says when a phase is left.
+    /// auto (phases end by themselves) or step (an operator advances).
     pub mode: MigrationMode,
     /// The flag.
+    #[serde(rename = "channels")]
     pub modes: Modes,
-    /// The present phase.
+    /// The current phase.
     pub phase: Option<&'static str>,
-    /// What the present phase waits for, or why it stands still.
+    /// What the current phase waits for, or why it does not advance.
     pub waits_for: Vec<String>,
-    /// Every phase; of what a start would do when nothing runs.
+    /// Every phase; when none is current, those of a start.
     pub phases: Vec<PhaseReport>,
-    /// What latencies are compared with.
+    /// The latencies that later ones are compared with.
     pub baseline: Vec<BaselineReport>,
-    /// `auto`, `always` or `off`.
-    pub guard: &'static str,
-    /// Its rules.
-    pub rules: Vec<RuleReport>,
-    /// The canary.
+    /// What rolls back.
+    pub guard: GuardReport,
+    /// The synthetic instance.
     pub canary: CanaryReport,
     /// The last rollback.
     pub rollback: Option<RollbackReport>,
-    /// What follows it.
+    /// What follows the rollback.
+    #[serde(rename = "return")]
     pub comes_back: Option<ReturnReport>,
     /// What happened, oldest first.
     pub history: Vec<StepReport>,
     /// The last notices as watchers get them, oldest first.
-    pub notices: Vec<Bytes>,
+    #[schema(value_type = Vec<EventJson>)]
+    pub notices: Vec<Value>,
+    /// When.
+    pub timestamp: Timestamp,
 }
 
-mod write;
+fn figures<S: Serializer>(figures: &[Figure], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(figures.iter().map(|(name, value)| (name, rounded(*value))))
+}
 
 #[cfg(test)]
 mod tests;

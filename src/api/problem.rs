@@ -1,9 +1,12 @@
 //! Errors as callers see them: `application/problem+json` (RFC 9457).
 
-use super::json::Json;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::vocabulary::encode;
 
 /// One thing that is wrong with one field.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, ToSchema)]
 pub struct FieldError {
     /// The field's path, such as `port` or `checks[0].url`.
     pub field: String,
@@ -98,23 +101,30 @@ impl Problem {
 
     /// Its JSON.
     pub fn to_json(&self) -> Vec<u8> {
-        let mut json = Json::with_capacity(160 + self.detail.len());
-        json.open(b'{');
-        json.key("type").text("about:blank");
-        json.key("title").text(self.title());
-        json.key("status").number(self.status);
-        json.key("detail").text(&self.detail);
-        if !self.errors.is_empty() {
-            json.key("errors").open(b'[');
-            for error in &self.errors {
-                json.item().open(b'{');
-                json.key("field").text(&error.field);
-                json.key("message").text(&error.message);
-                json.close(b'}');
-            }
-            json.close(b']');
-        }
-        json.close(b'}');
-        json.into_bytes()
+        encode(&ProblemAnswer {
+            kind: "about:blank",
+            title: self.title(),
+            status: self.status,
+            detail: &self.detail,
+            errors: &self.errors,
+        })
     }
+}
+
+/// An error, as in RFC 9457.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct ProblemAnswer<'a> {
+    /// "about:blank".
+    #[serde(rename = "type")]
+    kind: &'a str,
+    /// The status code in words.
+    title: &'a str,
+    /// The status code.
+    status: u16,
+    /// The message.
+    detail: &'a str,
+    /// With a 422: every wrong field.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldError],
 }

@@ -11,9 +11,9 @@ use super::problem::{FieldError, Problem};
 use crate::model::Span;
 
 /// At most so many unknown fields are named in an answer.
-const WARNINGS_MAX: usize = 20;
+pub(super) const WARNINGS_MAX: usize = 20;
 /// At most so many characters of a wrong value are repeated in an answer.
-const QUOTED_MAX: usize = 40;
+pub(super) const QUOTED_MAX: usize = 40;
 
 /// Which fields an object may have.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +65,15 @@ impl<'a> Object<'a> {
         found
             .map(|(_, value)| *value)
             .filter(|value| value.get() != "null")
+    }
+
+    /// The fields of the object that are not null.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+        let given = self
+            .fields
+            .iter()
+            .filter(|(_, value)| value.get() != "null");
+        given.map(|(name, _)| *name)
     }
 
     /// True when the field is there, whatever its value.

@@ -67,13 +67,29 @@ pub fn registration(body: &[u8], defaults: &Defaults) -> Result<Parsed, Problem>
         .get("incarnation")
         .and_then(|value| read::count(value).ok());
     match draft {
-        Some(registration) if faults.errors.is_empty() => Ok(Parsed {
-            registration,
-            incarnation,
-            warnings: faults.warnings,
-        }),
+        Some(registration) if faults.errors.is_empty() => {
+            if says_nothing_of_its_health(&object, &registration) {
+                faults.warnings.push(HEALTHY_BY_ITSELF.to_owned());
+            }
+            Ok(Parsed {
+                registration,
+                incarnation,
+                warnings: faults.warnings,
+            })
+        }
         _ => Err(Problem::invalid(faults.errors)),
     }
+}
+
+const HEALTHY_BY_ITSELF: &str = "the instance has no check and names no ttl: it counts as healthy until its \
+     lease ends, also when it has stopped. Add \"checks\", or set \"ttl\" and send heartbeats";
+
+/// True when neither a check nor a lease that the caller chose shows that the instance has stopped.
+fn says_nothing_of_its_health(object: &Object<'_>, registration: &Registration) -> bool {
+    registration.checks.is_empty()
+        && registration.health_check_url.is_none()
+        && object.get("ttl").is_none()
+        && object.get("lease").is_none()
 }
 
 /// The refusal of a registration whose lease shall hang on a connection, by a door that has none of the

@@ -1,14 +1,16 @@
 //! Gateway routes.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::{
-    json::Json,
     limits,
     problem::Problem,
     read::{self, Faults, Object, Shape},
     registration::name,
+    vocabulary::encode,
     warnings::Warnings,
 };
 use crate::model::{Route, ServiceName};
@@ -100,23 +102,70 @@ fn priority(value: &RawValue) -> Result<i32, String> {
     i32::try_from(number).map_err(|error| error.to_string())
 }
 
+/// A gateway route as it is answered.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Route)]
+pub struct RouteAnswer {
+    /// Its identity.
+    pub route_id: Box<str>,
+    /// Starts with "/"; matches whole segments.
+    pub path_prefix: Box<str>,
+    /// Which service gets the requests.
+    pub service_name: Box<str>,
+    /// Whether the gateway removes the prefix.
+    pub strip_prefix: bool,
+    /// An empty list means all.
+    pub methods: Box<[Box<str>]>,
+    /// Of two routes with prefixes of the same length, the one with the higher priority wins.
+    pub priority: i32,
+    /// The change that made it.
+    pub revision: u64,
+    /// With the answer to a change: what of the request was ignored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warnings: Option<Vec<String>>,
+}
+
+impl RouteAnswer {
+    pub(super) fn of(route: &Route) -> Self {
+        Self {
+            route_id: route.route_id.as_str().into(),
+            path_prefix: route.path_prefix.clone(),
+            service_name: route.service_name.as_str().into(),
+            strip_prefix: route.strip_prefix,
+            methods: route.methods.clone(),
+            priority: route.priority,
+            revision: route.revision.0,
+            warnings: None,
+        }
+    }
+}
+
 /// A route's JSON, encoded once in its life.
 pub fn route(route: &Route) -> Bytes {
-    let encode = || {
-        let mut json = Json::with_capacity(route.size() + 160);
-        json.open(b'{');
-        json.key("route_id").text(route.route_id.as_str());
-        json.key("path_prefix").text(&route.path_prefix);
-        json.key("service_name").text(route.service_name.as_str());
-        json.key("strip_prefix").flag(route.strip_prefix);
-        json.key("methods")
-            .texts(route.methods.iter().map(|method| &**method));
-        json.key("priority").signed(route.priority);
-        json.key("revision").number(route.revision.0);
-        json.close(b'}');
-        Bytes::from(json.into_bytes().into_boxed_slice())
-    };
+    let encode = || Bytes::from(encode(&RouteAnswer::of(route)).into_boxed_slice());
     route.encoded.get_or_init(encode).clone()
+}
+
+/// Every route.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[schema(as = Routes)]
+pub struct RouteList {
+    /// Best match first.
+    pub routes: Vec<RouteAnswer>,
+    /// How many.
+    pub total_count: usize,
+}
+
+impl RouteList {
+    /// The list in the order of `routes`.
+    pub fn of<'a>(routes: impl Iterator<Item = &'a Route>) -> Self {
+        let routes: Vec<_> = routes.map(RouteAnswer::of).collect();
+        Self {
+            total_count: routes.len(),
+            routes,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,13 +1,7 @@
-//! The shapes of bodies, for the OpenAPI document. That they are what is really written is checked
-//! by reading real answers into them.
+//! Every type of the OpenAPI document, under the name that it has there.
 
 mod broker;
-mod daemon;
-mod events;
-mod instances;
-mod migration;
-mod transport;
-mod watching;
+mod requests;
 
 pub use self::{
     broker::{
@@ -16,20 +10,35 @@ pub use self::{
         BrokerExchanges, BrokerMessage, BrokerMessages, BrokerOverview, BrokerPurged, BrokerQueue,
         BrokerQueueCounters, BrokerQueues, BrokerRates, BrokerVhost, BrokerVhostCounters,
     },
-    daemon::{
-        Alive, CheckReport, FieldError, HealthReport, ProbeOutcome, Problem, Readiness, ReadyPart,
-        SystemInfo,
+    requests::{
+        BatchRequest as BatchHeartbeat, CheckDraft, MigrationRequest as MigrationDraft,
+        OverrideRequest as OverrideDraft, PatchRequest as Patch, RegistrationDraft as Registration,
+        RouteRequest as RouteDraft, TransportRequest as TransportDraft,
+        WatcherRequest as WatcherDraft,
     },
-    events::{Event, Route, RouteDraft, Snapshot, Watcher, WatcherDraft, Watchers},
-    instances::{
-        BatchHeartbeat, BatchVerdict, BatchVerdicts, Check, Discovered, Done, Instance, Override,
-        OverrideDraft, Patch, Registered, Registration, Services, StatusAnswer,
-    },
-    migration::{
-        Migration, MigrationBaseline, MigrationCanary, MigrationCanaryStep, MigrationChannels,
-        MigrationDraft, MigrationGuard, MigrationLatencyBack, MigrationPhase, MigrationReturn,
-        MigrationRollback, MigrationRule, MigrationStep,
-    },
-    transport::{Transport, TransportBroker, TransportChannel, TransportDraft},
-    watching::{Endpoint, Events, GatewayConfig, Resolved, RouteRemoved, Routes, Target},
 };
+pub use super::{
+    answers::{Alive, DoneJson as Done, SystemInfo},
+    event::{EventJson as Event, EventsJson as Events, SnapshotJson as Snapshot},
+    gateway::ResolvedJson as Resolved,
+    health::{HealthReport, ReadyAnswer as Readiness},
+    instance::{
+        DiscoveredJson as Discovered, InstanceJson as Instance, RegisteredJson as Registered,
+        ServicesJson as Services,
+    },
+    migration::MigrationReport as Migration,
+    route::{RouteAnswer as Route, RouteList as Routes},
+    transport::TransportReport as Transport,
+    watcher::{WatcherAnswer as Watcher, WatcherList as Watchers},
+};
+
+/// The answer to many heartbeats.
+pub type BatchVerdicts = super::commands::BatchAnswer<'static>;
+/// Every route with its healthy instances.
+pub type GatewayConfig = super::gateway::GatewayAnswer<'static>;
+/// An error.
+pub type Problem = super::problem::ProblemAnswer<'static>;
+/// What was done to a route.
+pub type RouteRemoved = super::answers::RouteRemoved<'static>;
+/// The status of an instance.
+pub type StatusAnswer = super::answers::StatusAnswer<'static>;

@@ -1,13 +1,15 @@
-//! The flag: which way each channel goes, how both ways fare, and what is asked of it.
+//! The flag: the mode of each channel, the state of both ways, and changes.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::{
-    json::Json,
     problem::Problem,
     read::{self, Faults, Object, Shape},
+    vocabulary::millis_or_null,
     warnings::Warnings,
 };
 use crate::model::{Channel, Cursor, Mode, Modes, Timestamp};
@@ -120,136 +122,91 @@ fn mode(value: &RawValue) -> Result<Mode, String> {
     })
 }
 
-/// How one channel fares.
-#[derive(Clone, Debug)]
+/// The state of one channel.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = TransportChannel)]
 pub struct ChannelReport {
-    /// Which.
+    /// Which; the key of the report in the answer.
+    #[serde(skip)]
     pub channel: Channel,
-    /// Which way it goes.
+    /// How it travels.
     pub mode: Mode,
-    /// The last change that the broker has confirmed; none for a channel that carries no changes.
+    /// The last change that the broker has confirmed; null for a channel that carries no changes.
     pub cursor: Option<Cursor>,
-    /// How many changes the broker has not confirmed yet.
+    /// Changes that the broker has not confirmed yet.
     pub lag: Option<u64>,
-    /// Messages sent to the broker and confirmed, requests answered for discovery.
+    /// Messages confirmed, requests answered.
     pub sent: u64,
-    /// Messages that the broker refused or returned, or that were not answered; they are sent again.
+    /// Messages refused, returned or not answered; they are sent again.
     pub failed: u64,
-    /// How both ways agree, where both were used.
+    /// Where both ways were used.
+    #[serde(flatten)]
     pub comparison: Comparison,
 }
 
-/// How the broker's way agrees with the direct one; counts since the daemon's start.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+/// How the broker's way agrees with the direct one, since the daemon's start.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, ToSchema)]
 pub struct Comparison {
-    /// What came by both ways.
+    /// What came both ways.
     pub compared: u64,
-    /// What came by the direct way only.
+    /// What came directly only.
     pub missing: u64,
-    /// What came over the broker later than allowed.
+    /// What came over the broker later than `transport.amqp.late_after`.
     pub late: u64,
-    /// What said something else.
+    /// What had another content.
     pub different: u64,
 }
 
-/// How the broker fares.
-#[derive(Clone, Debug)]
+/// The state of the broker.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = TransportBroker)]
 pub struct BrokerReport {
-    /// `embedded`, `external` or `none`.
+    /// embedded, external or none.
     pub kind: &'static str,
-    /// Where it is, without a password.
+    /// Its URL, without a password.
     pub url: String,
-    /// `off` when no channel needs it, `up`, or `away`.
+    /// off when no channel needs it, up, or away.
     pub state: &'static str,
-    /// Since when it has not answered; none while it does, or while nobody asks it.
-    pub silent: Option<Duration>,
-    /// Since when the state stands.
+    /// Since when the state has lasted.
     pub since: Timestamp,
-    /// What went wrong last; none while it is up.
+    /// Milliseconds since its last answer; null while it answers or nothing asks it.
+    #[serde(rename = "silent_ms", serialize_with = "millis_or_null")]
+    #[schema(value_type = Option<f64>)]
+    pub silent: Option<Duration>,
+    /// The last failure; null while it is up.
     pub error: Option<String>,
     /// Connections made since the daemon's start.
     pub connections: u64,
-    /// Messages put into `musterd.dead` since then, because nobody could read them.
+    /// Messages put into `musterd.dead` since then, because they could not be read.
     pub dead_letters: u64,
-    /// Answers to commands that could not be sent since then.
+    /// Answers to commands that could not be sent since then, usually because of an invented `reply_to`.
     pub answers_lost: u64,
 }
 
-/// The whole transport.
-#[derive(Clone, Debug)]
+/// The transport: each channel, and the broker.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Transport)]
 pub struct TransportReport {
-    /// Every channel.
+    /// events, health and discovery.
+    #[serde(serialize_with = "by_channel")]
+    #[schema(value_type = BTreeMap<String, ChannelReport>)]
     pub channels: Vec<ChannelReport>,
     /// The broker.
     pub broker: BrokerReport,
-    /// Whether the direct way is there at all.
-    pub direct: bool,
+    /// on, or off if `transport.direct` closes the direct way.
+    pub direct: &'static str,
+    /// When.
+    pub timestamp: Timestamp,
+}
+
+fn by_channel<S: Serializer>(channels: &[ChannelReport], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(channels.iter().map(|one| (one.channel, one)))
 }
 
 impl TransportReport {
     /// One channel.
     pub fn channel(&self, channel: Channel) -> Option<&ChannelReport> {
         self.channels.iter().find(|one| one.channel == channel)
-    }
-
-    /// Its JSON: `{"channels":{name:{…}},"broker":{…},"direct","timestamp"}`.
-    pub fn to_json(&self, timestamp: Timestamp) -> Vec<u8> {
-        let mut json = Json::with_capacity(1024);
-        json.open(b'{');
-        json.key("channels").open(b'{');
-        for channel in &self.channels {
-            json.key(channel.channel.as_str());
-            channel.write(&mut json);
-        }
-        json.close(b'}');
-        json.key("broker");
-        self.broker.write(&mut json);
-        json.key("direct")
-            .text(if self.direct { "on" } else { "off" });
-        json.key("timestamp").time(timestamp);
-        json.close(b'}');
-        json.into_bytes()
-    }
-}
-
-impl ChannelReport {
-    fn write(&self, json: &mut Json) {
-        json.open(b'{');
-        json.key("mode").text(self.mode.as_str());
-        let cursor = self.cursor.map(|cursor| cursor.to_string());
-        json.key("cursor").text_or_null(cursor.as_deref());
-        json.key("lag");
-        match self.lag {
-            Some(lag) => json.number(lag),
-            None => json.null(),
-        }
-        json.key("sent").number(self.sent);
-        json.key("failed").number(self.failed);
-        json.key("compared").number(self.comparison.compared);
-        json.key("missing").number(self.comparison.missing);
-        json.key("late").number(self.comparison.late);
-        json.key("different").number(self.comparison.different);
-        json.close(b'}');
-    }
-}
-
-impl BrokerReport {
-    fn write(&self, json: &mut Json) {
-        json.open(b'{');
-        json.key("kind").text(self.kind);
-        json.key("url").text(&self.url);
-        json.key("state").text(self.state);
-        json.key("since").time(self.since);
-        json.key("silent_ms");
-        match self.silent {
-            Some(silent) => json.decimal(silent.as_secs_f64() * 1000.0),
-            None => json.null(),
-        }
-        json.key("error").text_or_null(self.error.as_deref());
-        json.key("connections").number(self.connections);
-        json.key("dead_letters").number(self.dead_letters);
-        json.key("answers_lost").number(self.answers_lost);
-        json.close(b'}');
     }
 }
 

@@ -1,16 +1,17 @@
 //! Webhooks: who is told of events by an HTTP request.
 
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::{
-    json::Json,
     limits,
     problem::Problem,
     read::{self, Faults, Object, Shape},
     registration::{absolute_url, name},
     warnings::Warnings,
 };
-use crate::model::{EventKind, ServiceName, Timestamp};
+use crate::model::{Cursor, EventKind, ServiceName, Timestamp};
 
 const SHAPE: Shape = Shape {
     known: &["service_name", "callback_url", "events", "secret"],
@@ -57,22 +58,29 @@ impl WatcherDraft {
             absolute_url(&url).map(|()| url)
         });
         let events = faults.optional(&object, "events", events);
-        let secret = faults.optional(&object, "secret", |value| {
-            read::line(value, limits::SECRET_BYTES_MAX)
-        });
+        let secret = faults.optional(&object, "secret", secret);
         match callback_url {
             Some(callback_url) if faults.errors.is_empty() => {
                 let draft = Self {
                     service_name: service_name.flatten(),
                     callback_url,
                     events: events.unwrap_or_default(),
-                    secret: secret.filter(|secret| !secret.is_empty()),
+                    secret,
                 };
                 Ok((draft, Warnings::of(&object)))
             }
             _ => Err(Problem::invalid(faults.errors)),
         }
     }
+}
+
+/// An unset variable of a script makes an empty secret: then nothing would be signed.
+fn secret(value: &RawValue) -> Result<Box<str>, String> {
+    let secret = read::line(value, limits::SECRET_BYTES_MAX)?;
+    if secret.trim().is_empty() {
+        return Err("must not be empty: leave it out if deliveries need no signature".to_owned());
+    }
+    Ok(secret)
 }
 
 /// A name, or "*" for all.
@@ -103,69 +111,52 @@ fn events(value: &RawValue) -> Result<Box<[EventKind]>, String> {
 }
 
 /// A webhook as it is answered.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct WatcherShape {
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, ToSchema)]
+#[schema(as = Watcher)]
+pub struct WatcherAnswer {
     /// Its identity.
-    pub id: Box<str>,
-    /// The service it follows; none follows all.
+    pub id: String,
+    /// The service that it follows, "*" for all.
+    #[serde(serialize_with = "name_or_star")]
+    #[schema(value_type = String)]
     pub service_name: Option<ServiceName>,
     /// Where events are sent to.
     pub callback_url: Box<str>,
-    /// The kinds it wants; none wants all.
+    /// The kinds of events that it gets; an empty list means all.
     pub events: Box<[EventKind]>,
-    /// Whether what is sent is signed.
+    /// Whether deliveries are signed.
     pub signed: bool,
-    /// Since when.
+    /// When it was made.
     pub created_at: Timestamp,
-    /// How far it has come, as a cursor.
-    pub cursor: String,
-    /// How many changes of what it follows it has not had.
+    /// The last change that it has received, or that was not for it.
+    pub cursor: Cursor,
+    /// How many changes for it are not delivered yet.
     pub lag: u64,
-    /// `active`, or in a word why nothing is sent to it now.
+    /// "active", or why nothing is sent to it now: "retrying", "open" or "half_open".
     pub state: &'static str,
-    /// Events it took.
+    /// Events delivered.
     pub delivered: u64,
     /// Attempts that failed.
     pub failed: u64,
-    /// What went wrong last.
+    /// The last failure.
     pub last_error: Option<String>,
 }
 
-impl WatcherShape {
-    /// Appends its JSON.
-    pub fn write(&self, json: &mut Json) {
-        let service = self.service_name.as_ref().map(|name| name.as_str());
-        json.open(b'{');
-        json.key("id").text(&self.id);
-        json.key("service_name").text(service.unwrap_or("*"));
-        json.key("callback_url").text(&self.callback_url);
-        json.key("events")
-            .texts(self.events.iter().map(|kind| kind.as_str()));
-        json.key("signed").flag(self.signed);
-        json.key("created_at").time(self.created_at);
-        json.key("cursor").text(&self.cursor);
-        json.key("lag").number(self.lag);
-        json.key("state").text(self.state);
-        json.key("delivered").number(self.delivered);
-        json.key("failed").number(self.failed);
-        json.key("last_error")
-            .text_or_null(self.last_error.as_deref());
-        json.close(b'}');
-    }
+fn name_or_star<S: Serializer>(
+    name: &Option<ServiceName>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(name.as_ref().map_or("*", ServiceName::as_str))
 }
 
-/// `{"watchers":[watcher, …],"total_count":n}`.
-pub fn watchers(list: &[WatcherShape]) -> Vec<u8> {
-    let mut json = Json::with_capacity(64 + 320 * list.len());
-    json.open(b'{');
-    json.key("watchers").open(b'[');
-    for watcher in list {
-        watcher.write(json.item());
-    }
-    json.close(b']');
-    json.key("total_count").size(list.len());
-    json.close(b'}');
-    json.into_bytes()
+/// Every webhook.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Watchers)]
+pub struct WatcherList {
+    /// Oldest first.
+    pub watchers: Vec<WatcherAnswer>,
+    /// How many.
+    pub total_count: usize,
 }
 
 #[cfg(test)]

@@ -34,7 +34,8 @@ impl TransportSwitch {
             Some(way) => TransportReport {
                 channels: way.channels(),
                 broker: way.broker(),
-                direct: self.direct,
+                direct: if self.direct { "on" } else { "off" },
+                timestamp: self.registry.clock().now().wall,
             },
             None => self.flag.report(),
         }

@@ -1,56 +1,20 @@
 //! The seam by which a turn goes to a prober elsewhere, and what comes back from there.
 
-use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
-use super::report::Outcome;
-use crate::model::{Check, Mode, Registration, Timestamp};
+use crate::{api::CheckRequest, model::Mode};
 
 /// A way to probers elsewhere.
 pub trait Elsewhere: fmt::Debug + Send + Sync {
     /// Which way probes go now.
     fn mode(&self) -> Mode;
 
-    /// Sends a request on its way, waiting for nothing; false when there is no way now.
-    fn ask(&self, request: &Request<'_>) -> bool;
+    /// Sends request `number`, which is answered within `left`, without waiting; false when it can't be
+    /// sent now.
+    fn ask(&self, number: u64, request: &CheckRequest<'_>, left: Duration) -> bool;
 
     /// Takes note of what came of a request.
     fn note(&self, ended: Asked);
-}
-
-/// A probe that somebody elsewhere shall make.
-#[derive(Clone, Debug)]
-pub struct Request<'a> {
-    /// Tells it from every other request of this daemon.
-    pub number: u64,
-    /// Whose check it is.
-    pub of: &'a Arc<Registration>,
-    /// Which registration of this id it is.
-    pub incarnation: u64,
-    /// What is to be done.
-    pub check: Cow<'a, Check>,
-    /// After this time nobody waits for the verdict.
-    pub deadline: Timestamp,
-    /// How long that is from now.
-    pub left: Duration,
-}
-
-/// What a prober elsewhere found.
-#[derive(Clone, Debug)]
-pub struct Found {
-    /// The request that it answers, where it says so.
-    pub number: Option<u64>,
-    /// Whose check it was.
-    pub service_id: Box<str>,
-    /// Which registration of this id it was.
-    pub incarnation: u64,
-    /// The check's name.
-    pub check: Box<str>,
-    /// How the probe ended.
-    pub outcome: Outcome,
-    /// How long it took.
-    pub latency: Duration,
-    /// What came back, for people.
-    pub text: Box<str>,
 }
 
 /// What came of a request.

@@ -1,7 +1,10 @@
 //! The room's metrics.
 
-use super::{report::Outcome, table::Sizes};
-use crate::telemetry::{Histogram, IntCounterVec, IntGauge, Metrics};
+use super::table::Sizes;
+use crate::{
+    model::CheckOutcome as Outcome,
+    telemetry::{Histogram, IntCounterVec, IntGauge, Metrics},
+};
 
 #[derive(Debug)]
 pub(super) struct Meters {

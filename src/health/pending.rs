@@ -5,16 +5,13 @@ use std::collections::{BTreeSet, HashMap};
 
 use tokio::sync::oneshot;
 
-use super::{
-    elsewhere::{Asked, Found},
-    report::Outcome,
-    schedule::CheckId,
-};
+use super::{elsewhere::Asked, schedule::CheckId};
+use crate::{api::CheckVerdict, model::CheckOutcome as Outcome};
 
 /// What whoever waits is told.
 #[derive(Debug)]
 pub(super) enum Reply {
-    Found(Found),
+    Found(CheckVerdict),
     /// What was asked about is gone.
     Gone,
     /// There will be no answer.
@@ -171,7 +168,13 @@ impl Pending {
     }
 
     /// Takes an answer to an open request, and says what comes of the comparison.
-    pub(super) fn answer(&mut self, number: u64, found: Found, now_ms: u64, out: &mut Vec<Asked>) {
+    pub(super) fn answer(
+        &mut self,
+        number: u64,
+        found: CheckVerdict,
+        now_ms: u64,
+        out: &mut Vec<Asked>,
+    ) {
         let Some(open) = self.open.get_mut(&number) else {
             return;
         };

@@ -5,9 +5,9 @@ use std::time::Duration;
 use http::Method;
 use tokio::time::Instant;
 
-use super::{Config, check::Kind, report::Outcome};
+use super::{Config, check::Kind};
 use crate::{
-    model::{CheckKind, HttpCheck},
+    model::{CheckKind, CheckOutcome as Outcome, HttpCheck},
     outbound::{Answer, Client, GrpcCall, OutboundError, Request, Serving},
 };
 

@@ -8,10 +8,9 @@ use super::{
     Config,
     check::Kind,
     probe::{self, Limits},
-    report::Outcome,
 };
 use crate::{
-    model::{Check, Probed},
+    model::{Check, CheckOutcome as Outcome, Probed},
     outbound::Client,
 };
 

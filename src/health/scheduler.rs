@@ -25,11 +25,11 @@ use super::{
     elsewhere::Elsewhere,
     meters::Meters,
     probe::{self, Limits},
-    report::{CheckReport, Outcome, ProbeResult, Report},
     table::{Due, Ended, Judgement, Kept, Noted, Table, Turn},
 };
 use crate::{
-    model::{Event, EventKind, Registration, Revision, Status},
+    api::{CheckReport, HealthReport, ProbeResult},
+    model::{CheckOutcome as Outcome, Event, EventKind, Registration, Revision, Status},
     outbound::Client,
     registry::Registry,
     telemetry::Metrics,
@@ -111,7 +111,7 @@ impl Health {
     /// Probes an instance now; its verdict stands when this returns. None when the id is unknown.
     ///
     /// Counts like any other probe: one failure need not be enough for a verdict.
-    pub async fn check_now(&self, id: &str) -> Option<Report> {
+    pub async fn check_now(&self, id: &str) -> Option<HealthReport> {
         let shared = &self.shared;
         let mut turns = Vec::new();
         {
@@ -126,7 +126,7 @@ impl Health {
     }
 
     /// What is known of the checks of an instance. None when the id is unknown.
-    pub fn report(&self, id: &str) -> Option<Report> {
+    pub fn report(&self, id: &str) -> Option<HealthReport> {
         let shared = &self.shared;
         let following = shared.followed();
         let instance = shared.registry.instance(id)?;
@@ -134,11 +134,10 @@ impl Health {
             Some((of, kept)) => kept.iter().map(|kept| shared.shown(&of, kept)).collect(),
             None => Vec::new(),
         };
-        Some(Report {
+        Some(HealthReport {
             service_id: instance.id().clone(),
-            service_name: instance.name().clone(),
             status: instance.status(),
-            observed: instance.observed,
+            timestamp: shared.registry.clock().now().wall,
             checks,
         })
     }
@@ -296,10 +295,10 @@ impl Shared {
     fn shown(&self, of: &Registration, kept: &Kept<'_>) -> CheckReport {
         let clock = self.registry.clock();
         let results = kept.results.iter().rev().map(|noted| ProbeResult {
-            outcome: noted.outcome,
             at: clock.wall_of(noted.at_ms),
+            passed: noted.outcome == Outcome::Passed,
             latency: noted.latency(),
-            text: noted.text.as_ref().into(),
+            message: noted.text.as_ref().into(),
         });
         let is_ttl = kept.source.is_ttl(of);
         let latency = kept.results.back().filter(|_| !is_ttl);

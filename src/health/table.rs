@@ -16,11 +16,12 @@ pub(super) use self::track::{Ended, Kept, Noted};
 use super::{
     Config,
     check::Source,
-    report::Outcome,
     schedule::{CheckId, Schedule, next_turn},
     verdict::Verdict,
 };
-use crate::model::{Beat, Instance, Registration, Revision, ServiceId, Status};
+use crate::model::{
+    Beat, CheckOutcome as Outcome, Instance, Registration, Revision, ServiceId, Status,
+};
 
 /// A probe to be made.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use crate::{
     api::{
         HealthReport, MigrationDraft, MigrationRefusal, MigrationReport, Ready, TransportReport,
-        WatcherDraft, WatcherShape,
+        WatcherAnswer, WatcherDraft,
     },
     model::{Cursor, FlagError, FlagState, Modes},
 };
@@ -42,13 +42,14 @@ pub trait Watchers: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// There are too many, the URL is not allowed, or the daemon is stopping.
-    fn add(&self, draft: WatcherDraft, from: Option<Cursor>) -> Result<WatcherShape, WatcherError>;
+    fn add(&self, draft: WatcherDraft, from: Option<Cursor>)
+    -> Result<WatcherAnswer, WatcherError>;
 
     /// All, oldest first.
-    fn list(&self) -> Vec<WatcherShape>;
+    fn list(&self) -> Vec<WatcherAnswer>;
 
     /// One.
-    fn find(&self, id: &str) -> Option<WatcherShape>;
+    fn find(&self, id: &str) -> Option<WatcherAnswer>;
 
     /// Removes one; false when the id is unknown.
     fn remove(&self, id: &str) -> bool;

@@ -101,7 +101,8 @@ impl Flag {
                 dead_letters: 0,
                 answers_lost: 0,
             },
-            direct: true,
+            direct: "on",
+            timestamp: self.registry.clock().now().wall,
         }
     }
 

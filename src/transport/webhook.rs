@@ -15,7 +15,6 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-pub use self::watcher::WatcherInfo;
 use self::{
     lag::Lags,
     notices::Telling,
@@ -29,7 +28,7 @@ use super::{
     metrics::{Counts, Present},
 };
 use crate::{
-    api::WatcherDraft,
+    api::{WatcherAnswer, WatcherDraft},
     outbound::Client,
     registry::{Notices, Registry},
 };
@@ -91,7 +90,7 @@ impl Webhooks {
     ///
     /// # Errors
     /// The URL can't be requested, there are too many watchers, or the room is stopping.
-    pub fn add(&self, draft: WatcherDraft, start: Start) -> Result<WatcherInfo, TransportError> {
+    pub fn add(&self, draft: WatcherDraft, start: Start) -> Result<WatcherAnswer, TransportError> {
         let inner = &self.inner;
         let id = Uuid::now_v7();
         let secret = draft.secret.as_deref().and_then(Secret::new);
@@ -111,7 +110,7 @@ impl Webhooks {
             subscriber: Arc::new(Mutex::new(subscriber)),
             end: CancellationToken::new(),
         });
-        let info = watcher.info(&mut Lags::new(&inner.registry));
+        let info = watcher.report(&mut Lags::new(&inner.registry));
         inner.table.lock().insert(id, Arc::clone(&watcher));
         let held = (seat, Present::new(&inner.metrics.webhooks));
         self.start(&watcher, post, held);
@@ -179,16 +178,16 @@ impl Webhooks {
     }
 
     /// One watcher.
-    pub fn find(&self, id: &str) -> Option<WatcherInfo> {
+    pub fn find(&self, id: &str) -> Option<WatcherAnswer> {
         let watcher = self.inner.table.lock().get(&self.id(id)?).cloned()?;
-        Some(watcher.info(&mut Lags::new(&self.inner.registry)))
+        Some(watcher.report(&mut Lags::new(&self.inner.registry)))
     }
 
     /// Every watcher, oldest first.
-    pub fn list(&self) -> Vec<WatcherInfo> {
+    pub fn list(&self) -> Vec<WatcherAnswer> {
         let watchers = self.watchers();
         let mut lags = Lags::new(&self.inner.registry);
-        let infos = watchers.iter().map(|watcher| watcher.info(&mut lags));
+        let infos = watchers.iter().map(|watcher| watcher.report(&mut lags));
         infos.collect()
     }
 

@@ -1,6 +1,7 @@
 use tokio::sync::oneshot::error::TryRecvError;
 
-use super::{Asked, CheckId, Found, Outcome, Pending, Reply, Wanted};
+use super::{Asked, CheckId, CheckVerdict, Outcome, Pending, Reply, Wanted};
+use crate::model::ServiceId;
 
 fn wanted(check: u64) -> Wanted {
     Wanted {
@@ -11,15 +12,15 @@ fn wanted(check: u64) -> Wanted {
     }
 }
 
-fn found(outcome: Outcome) -> Found {
-    Found {
-        number: None,
-        service_id: "a".into(),
+fn found(outcome: Outcome) -> CheckVerdict {
+    CheckVerdict {
+        service_id: ServiceId::parse("a").unwrap(),
         incarnation: 3,
         check: "web".into(),
         outcome,
         latency: std::time::Duration::ZERO,
-        text: "".into(),
+        at: None,
+        message: "".into(),
     }
 }
 

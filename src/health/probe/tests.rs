@@ -2,7 +2,10 @@ use http::{HeaderMap, StatusCode};
 use proptest::prelude::*;
 
 use super::{Answer, in_one_line, request, served, told};
-use crate::{health::Outcome, model::HttpCheck, outbound::Serving};
+use crate::{
+    model::{CheckOutcome as Outcome, HttpCheck},
+    outbound::Serving,
+};
 
 #[test]
 fn what_is_kept_fits_in_one_line() {

@@ -13,15 +13,15 @@ use tokio::{sync::oneshot, time::timeout_at};
 
 use super::{Health, Shared};
 use crate::{
+    api::{CheckRequest, CheckVerdict},
     health::{
         Config,
-        elsewhere::{Asked, Elsewhere, Found, Request, Taken},
+        elsewhere::{Asked, Elsewhere, Taken},
         pending::{Pending, Reply, Wanted},
         probe::in_one_line,
-        report::Outcome,
         table::{Ended, Turn},
     },
-    model::Mode,
+    model::{CheckOutcome as Outcome, Mode},
     telemetry::{IntCounterVec, IntGauge, Metrics},
 };
 
@@ -129,10 +129,11 @@ impl Health {
         let _ = self.shared.elsewhere.set(elsewhere);
     }
 
-    /// Takes what a prober elsewhere found, if somebody waits for it.
-    pub fn take(&self, found: Found) -> Taken {
+    /// Takes the verdict of a remote prober, if a probe waits for it. `request` is the request that it
+    /// answers, if the prober names one.
+    pub fn take(&self, verdict: CheckVerdict, request: Option<u64>) -> Taken {
         let shared = &self.shared;
-        let taken = shared.take_found(found);
+        let taken = shared.take_verdict(verdict, request);
         let label = [taken.as_str()];
         shared
             .asking
@@ -204,7 +205,7 @@ impl Shared {
                     began_ms: at_ms.saturating_sub(latency_ms).max(began_ms),
                     at_ms,
                     latency: found.latency,
-                    text: in_one_line(&found.text, self.limits.text_max),
+                    text: in_one_line(&found.message, self.limits.text_max),
                 })
             }
             // Whoever took it could not probe.
@@ -282,15 +283,13 @@ impl Shared {
     }
 
     fn send(&self, elsewhere: &dyn Elsewhere, turn: &Turn, number: u64, wanted: &Wanted) -> bool {
-        let request = Request {
-            number,
-            of: &turn.of,
+        let request = CheckRequest {
+            service_id: turn.of.service_id.clone(),
             incarnation: wanted.incarnation,
             check: turn.source.definition(&turn.of, &self.config),
             deadline: self.registry.clock().wall_of(wanted.deadline_ms),
-            left: self.asking.wait + turn.timeout,
         };
-        elsewhere.ask(&request)
+        elsewhere.ask(number, &request, self.asking.wait + turn.timeout)
     }
 
     fn answered(&self, elsewhere: &dyn Elsewhere) {
@@ -321,18 +320,19 @@ impl Shared {
         }
     }
 
-    fn take_found(&self, found: Found) -> Taken {
-        let Some(instance) = self.registry.instance(&found.service_id) else {
+    fn take_verdict(&self, found: CheckVerdict, request: Option<u64>) -> Taken {
+        let id = found.service_id.as_str();
+        let Some(instance) = self.registry.instance(id) else {
             return Taken::Gone;
         };
         let check = {
             let following = self.following.lock();
-            following.table.check_of(&found.service_id, &found.check)
+            following.table.check_of(id, &found.check)
         };
         let mut pending = self.asking.pending.lock();
         let number = check.and_then(|check| pending.of_check(check));
         // An answer to an earlier request is none to this one.
-        let number = number.filter(|number| found.number.is_none_or(|named| named == *number));
+        let number = number.filter(|number| request.is_none_or(|named| named == *number));
         let asked = number.and_then(|number| pending.incarnation(number));
         let current = found.incarnation == instance.incarnation;
         let (Some(number), true) = (number, asked == Some(found.incarnation)) else {

@@ -6,7 +6,7 @@ use std::{
 
 use super::{Due, Ended, Judgement, Table, Turn};
 use crate::{
-    health::{Config, Outcome},
+    health::Config,
     model::{
         Beat, Check, CheckKind, Instance, Lease, Metadata, Registration, Revision, ServiceId,
         ServiceName, Status, Timestamp,

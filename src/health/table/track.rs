@@ -5,10 +5,9 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use crate::{
     health::{
         check::Source,
-        report::Outcome,
         verdict::{Rules, Verdict},
     },
-    model::{Registration, ServiceId},
+    model::{CheckOutcome as Outcome, Registration, ServiceId},
 };
 
 /// Room that is made at once, so that the default takes no more than it needs.

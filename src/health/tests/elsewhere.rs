@@ -16,8 +16,9 @@ use tokio::{
 
 use super::{Daemon, http, nobody, quick, registration, start, tcp};
 use crate::{
-    health::{Asked, Config, Elsewhere, Found, Outcome, Request, Taken},
-    model::{Check, Mode, Status, Timestamp},
+    api::{CheckRequest, CheckVerdict},
+    health::{Asked, Config, Elsewhere, Taken},
+    model::{Check, CheckOutcome as Outcome, Mode, ServiceId, Status, Timestamp},
     outbound::testing::Target,
 };
 
@@ -33,15 +34,15 @@ struct Seen {
 }
 
 impl Seen {
-    fn found(&self, outcome: Outcome) -> Found {
-        Found {
-            number: None,
-            service_id: self.service_id.as_str().into(),
+    fn found(&self, outcome: Outcome) -> CheckVerdict {
+        CheckVerdict {
+            service_id: ServiceId::parse(&self.service_id).unwrap(),
             incarnation: self.incarnation,
             check: self.check.name.clone(),
             outcome,
             latency: Duration::from_millis(3),
-            text: "from elsewhere".into(),
+            at: None,
+            message: "from elsewhere".into(),
         }
     }
 }
@@ -59,14 +60,14 @@ impl Elsewhere for Fake {
         *self.mode.lock()
     }
 
-    fn ask(&self, request: &Request<'_>) -> bool {
+    fn ask(&self, number: u64, request: &CheckRequest<'_>, left: Duration) -> bool {
         let seen = Seen {
-            number: request.number,
-            service_id: request.of.service_id.to_string(),
+            number,
+            service_id: request.service_id.to_string(),
             incarnation: request.incarnation,
             check: request.check.clone().into_owned(),
             deadline: request.deadline,
-            left: request.left,
+            left,
         };
         self.up.load(Ordering::SeqCst) && self.asked.try_send(seen).is_ok()
     }
@@ -126,25 +127,22 @@ async fn whoever_probes_elsewhere_decides_in_mode_queue() {
     let now = daemon.registry.clock().now().wall;
     assert_eq!(asked.deadline, Timestamp(now.0 + 3_000));
     sleep(Duration::from_millis(700)).await;
-    let taken = daemon.health.take(asked.found(Outcome::Passed));
+    let taken = daemon.health.take(asked.found(Outcome::Passed), None);
     assert_eq!(taken, Taken::Used);
     daemon.until("i", Status::Healthy).await;
     let report = daemon.health.report("i").expect("known");
     let result = &report.checks[0].results[0];
-    assert_eq!(&*result.text, "from elsewhere");
+    assert_eq!(&*result.message, "from elsewhere");
     assert_eq!(result.latency, Duration::from_millis(3));
     assert_eq!(
-        daemon.health.take(asked.found(Outcome::Failed)),
+        daemon.health.take(asked.found(Outcome::Failed), None),
         Taken::Unasked
     );
     let again = requests.recv().await.expect("the next one");
     assert!(again.number > asked.number);
-    let late = Found {
-        number: Some(asked.number),
-        ..asked.found(Outcome::Passed)
-    };
-    assert_eq!(daemon.health.take(late), Taken::Unasked, "an earlier one");
-    daemon.health.take(again.found(Outcome::TimedOut));
+    let late = (daemon.health).take(asked.found(Outcome::Passed), Some(asked.number));
+    assert_eq!(late, Taken::Unasked, "an earlier one");
+    daemon.health.take(again.found(Outcome::TimedOut), None);
     daemon.until("i", Status::Unhealthy).await;
     assert_eq!(daemon.reason("i"), "check \"web\": from elsewhere");
     assert_eq!(fake.count(Asked::Answered), 2);
@@ -162,7 +160,7 @@ async fn a_url_in_short_form_is_asked_in_full() {
     assert_eq!(&*asked.check.name, "health_check_url");
     assert_eq!(asked.check.timeout, Duration::from_secs(5));
     assert_eq!(
-        daemon.health.take(asked.found(Outcome::Passed)),
+        daemon.health.take(asked.found(Outcome::Passed), None),
         Taken::Used
     );
 }
@@ -184,7 +182,7 @@ async fn the_daemon_probes_itself_when_nobody_answers_in_time() {
     assert_eq!(fake.count(Asked::Unanswered), 1);
     assert_eq!(requests_total(&daemon, "unanswered"), 1.0);
     assert_eq!(
-        daemon.health.take(asked.found(Outcome::Passed)),
+        daemon.health.take(asked.found(Outcome::Passed), None),
         Taken::Unasked,
         "too late"
     );
@@ -226,7 +224,10 @@ async fn verdicts_on_what_is_gone_change_nothing() {
     let old = requests.recv().await.expect("a request");
     // The same registration by another process: the check stays, the incarnation does not.
     daemon.register("i", &[closed("web")]);
-    assert_eq!(daemon.health.take(old.found(Outcome::Passed)), Taken::Gone);
+    assert_eq!(
+        daemon.health.take(old.found(Outcome::Passed), None),
+        Taken::Gone
+    );
     let passed = "musterd_health_probes_total{kind=\"http\",outcome=\"failed\"}";
     while daemon.metric(passed).is_none() {
         sleep(Duration::from_millis(5)).await;
@@ -237,19 +238,19 @@ async fn verdicts_on_what_is_gone_change_nothing() {
     let mut stranger = old.clone();
     stranger.service_id = "stranger".to_owned();
     assert_eq!(
-        daemon.health.take(stranger.found(Outcome::Passed)),
+        daemon.health.take(stranger.found(Outcome::Passed), None),
         Taken::Gone
     );
     let current = requests.recv().await.expect("the next turn");
     let mut other = current.clone();
     other.check.name = "other".into();
     assert_eq!(
-        daemon.health.take(other.found(Outcome::Passed)),
+        daemon.health.take(other.found(Outcome::Passed), None),
         Taken::Unasked
     );
     daemon.registry.deregister("i", None).expect("known");
     assert_eq!(
-        daemon.health.take(current.found(Outcome::Passed)),
+        daemon.health.take(current.found(Outcome::Passed), None),
         Taken::Gone
     );
     let gone = daemon.metric("musterd_health_verdicts_total{result=\"gone\"}");
@@ -270,13 +271,13 @@ async fn a_changed_check_of_the_same_name_takes_no_answer_to_the_old_one() {
         .register(changed, incarnation)
         .expect("registered");
     let new = requests.recv().await.expect("a request for the new one");
-    let named = Found {
-        number: Some(old.number),
-        ..old.found(Outcome::Passed)
-    };
-    assert_eq!(daemon.health.take(named), Taken::Unasked);
+    let named = (daemon.health).take(old.found(Outcome::Passed), Some(old.number));
+    assert_eq!(named, Taken::Unasked);
     assert_eq!(daemon.observed("i"), Status::Starting);
-    assert_eq!(daemon.health.take(new.found(Outcome::Passed)), Taken::Used);
+    assert_eq!(
+        daemon.health.take(new.found(Outcome::Passed), None),
+        Taken::Used
+    );
     daemon.until("i", Status::Healthy).await;
 }
 
@@ -285,7 +286,7 @@ async fn whoever_could_not_probe_decides_nothing() {
     let (daemon, fake, mut requests) = elsewhere(Config::default(), Mode::Queue);
     daemon.register("i", &[closed("web")]);
     let asked = requests.recv().await.expect("a request");
-    daemon.health.take(asked.found(Outcome::Skipped));
+    daemon.health.take(asked.found(Outcome::Skipped), None);
     daemon.until("i", Status::Unhealthy).await;
     assert_eq!(requests_total(&daemon, "skipped"), 1.0);
     assert_eq!(fake.count(Asked::Unanswered), 0);
@@ -305,7 +306,7 @@ async fn the_direct_outcome_decides_in_mode_dual_and_both_are_compared() {
     daemon.register("i", &[check]);
     let asked = requests.recv().await.expect("a request");
     daemon.until("i", Status::Healthy).await;
-    daemon.health.take(asked.found(Outcome::Failed));
+    daemon.health.take(asked.found(Outcome::Failed), None);
     assert_eq!(fake.count(Asked::Different), 1);
     assert_eq!(
         daemon.observed("i"),
@@ -313,7 +314,7 @@ async fn the_direct_outcome_decides_in_mode_dual_and_both_are_compared() {
         "the direct one decides"
     );
     let asked = requests.recv().await.expect("a request");
-    daemon.health.take(asked.found(Outcome::Passed));
+    daemon.health.take(asked.found(Outcome::Passed), None);
     while fake.count(Asked::Same) == 0 {
         sleep(Duration::from_millis(5)).await;
     }
@@ -337,7 +338,7 @@ async fn the_flag_decides_anew_for_each_probe_also_for_those_that_are_asked_for(
     let health = daemon.health.clone();
     let answered = async {
         let asked = requests.recv().await.expect("a request");
-        health.take(asked.found(Outcome::Passed));
+        health.take(asked.found(Outcome::Passed), None);
     };
     let (report, ()) = tokio::join!(daemon.health.check_now("i"), answered);
     assert_eq!(report.expect("known").status, Status::Healthy);

@@ -92,7 +92,7 @@ impl Stage {
         added.unwrap().id.to_string()
     }
 
-    fn info(&self, id: &str) -> WatcherInfo {
+    fn info(&self, id: &str) -> WatcherAnswer {
         self.webhooks.find(id).expect("the watcher is there")
     }
 
@@ -102,7 +102,7 @@ impl Stage {
         tokio_util::task::TaskTracker::new().spawn(self.webhooks.clone().run(stop))
     }
 
-    async fn until(&self, id: &str, holds: impl Fn(&WatcherInfo) -> bool) -> WatcherInfo {
+    async fn until(&self, id: &str, holds: impl Fn(&WatcherAnswer) -> bool) -> WatcherAnswer {
         let wait = async {
             loop {
                 let info = self.info(id);
@@ -166,7 +166,7 @@ async fn events_arrive_in_order_and_say_what_they_are() {
     let info = stage.until(&id, |info| info.lag == 0).await;
     assert_eq!(info.record.delivered, 99);
     assert_eq!(info.cursor.revision.0, 100);
-    assert_eq!(info.state(), "active");
+    assert_eq!(info.state, "active");
     assert!(info.record.last_delivered_at.is_some());
     assert!(!info.signed);
     let rendered = stage.metrics.render();
@@ -305,7 +305,7 @@ async fn a_receiver_that_dies_and_comes_back_misses_nothing() {
         .until(&id, |info| info.circuit != Circuit::Closed)
         .await;
     assert_eq!(dead.cursor.revision.0, 10);
-    assert!(["open", "half_open"].contains(&dead.state()));
+    assert!(["open", "half_open"].contains(&dead.state));
     wait_for_metric(&stage, "musterd_webhook_circuits_open 1").await;
     wait_for_metric(&stage, "musterd_webhook_lag_events 20").await;
 

@@ -9,46 +9,10 @@ use uuid::Uuid;
 
 use super::lag::Lags;
 use crate::{
+    api::WatcherAnswer,
     model::{Cursor, Timestamp},
-    transport::{Circuit, Filter, Record, Subscriber},
+    transport::{Circuit, Filter, Subscriber},
 };
-
-/// A webhook as it stands.
-#[derive(Clone, Debug)]
-pub struct WatcherInfo {
-    /// Its identity.
-    pub id: Uuid,
-    /// What it wants.
-    pub filter: Filter,
-    /// Where deliveries go.
-    pub callback_url: Box<str>,
-    /// Whether deliveries are signed.
-    pub signed: bool,
-    /// Since when.
-    pub created_at: Timestamp,
-    /// The last change it has taken, or that was not for it.
-    pub cursor: Cursor,
-    /// How many changes of what it follows it has not had.
-    pub lag: u64,
-    /// What is thought of its receiver.
-    pub circuit: Circuit,
-    /// Attempts that failed since the last that did not.
-    pub failures: u32,
-    /// What happened to its deliveries.
-    pub record: Record,
-}
-
-impl WatcherInfo {
-    /// In a word, how it goes: `active`, `retrying` after a failure, `open` or `half_open` after
-    /// many.
-    pub fn state(&self) -> &'static str {
-        match self.circuit {
-            Circuit::Closed if self.failures > 0 => "retrying",
-            Circuit::Closed => "active",
-            circuit => circuit.as_str(),
-        }
-    }
-}
 
 #[derive(Debug)]
 pub(super) struct Watcher {
@@ -63,22 +27,28 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    pub(super) fn info<'a>(&'a self, lags: &mut Lags<'a>) -> WatcherInfo {
-        let now = Instant::now();
+    pub(super) fn report<'a>(&'a self, lags: &mut Lags<'a>) -> WatcherAnswer {
         // A copy, so that nothing is computed under the lock.
         let subscriber = self.subscriber.lock().clone();
         let cursor = subscriber.cursor();
-        WatcherInfo {
-            id: self.id,
-            filter: self.filter.clone(),
+        let record = subscriber.record.clone();
+        WatcherAnswer {
+            id: self.id.to_string(),
+            service_name: self.filter.service.clone(),
             callback_url: self.callback_url.clone(),
+            events: self.filter.kinds.clone(),
             signed: self.signed,
             created_at: self.created_at,
             cursor,
             lag: self.lag(cursor, lags),
-            circuit: subscriber.circuit(now),
-            failures: subscriber.failures(),
-            record: subscriber.record,
+            state: match subscriber.circuit(Instant::now()) {
+                Circuit::Closed if subscriber.failures() > 0 => "retrying",
+                Circuit::Closed => "active",
+                circuit => circuit.as_str(),
+            },
+            delivered: record.delivered,
+            failed: record.failed,
+            last_error: record.last_error.map(|error| error.to_string()),
         }
     }
 

@@ -1,0 +1,171 @@
+//! The bodies of requests, as the OpenAPI document describes them. What is read from them is more lenient:
+//! numbers may come as text, and unknown fields are ignored with a warning.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+/// A registration. Numbers may come as strings, and true and false in other words.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Registration)]
+pub struct RegistrationDraft {
+    /// 1-200 bytes; not register, heartbeat, discover or healthy.
+    pub service_id: String,
+    /// 1-200 bytes without "/".
+    pub service_name: String,
+    /// A name or an address.
+    pub host: String,
+    /// 1-65535.
+    #[schema(minimum = 1)]
+    pub port: u16,
+    /// Any JSON object.
+    #[schema(value_type = Option<Object>)]
+    pub metadata: Option<Map<String, Value>>,
+    /// An HTTP check in short form: an absolute URL.
+    pub health_check_url: Option<String>,
+    /// Labels to filter by.
+    pub tags: Option<Vec<String>>,
+    /// Default "1.0.0".
+    pub version: Option<String>,
+    /// The lease, "1s" to "24h"; default "300s".
+    pub ttl: Option<String>,
+    /// What the lease hangs on: ttl (default), or connection: the AMQP connection to the embedded broker by which it registers.
+    pub lease: Option<String>,
+    /// The share of the traffic; default 1.
+    pub weight: Option<u16>,
+    /// Where it runs.
+    pub zone: Option<String>,
+    /// At most `registry.checks_max`, default 16.
+    pub checks: Option<Vec<CheckDraft>>,
+}
+
+/// A check of an instance.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Check)]
+pub struct CheckDraft {
+    /// http, tcp, grpc or ttl.
+    pub r#type: String,
+    /// Unique within the instance; default its type.
+    pub name: Option<String>,
+    /// http: an absolute URL.
+    pub url: Option<String>,
+    /// http: instead of a URL, a path at the instance's host and port.
+    pub path: Option<String>,
+    /// http: default GET.
+    pub method: Option<String>,
+    /// http: sent along.
+    pub headers: Option<BTreeMap<String, String>>,
+    /// http: codes that pass, such as 200, "2xx" or "200-299" (default).
+    #[schema(value_type = Option<Vec<String>>)]
+    pub expected: Option<Vec<Value>>,
+    /// tcp, grpc: "host:port"; default the instance's.
+    pub address: Option<String>,
+    /// grpc: the service asked for; default the server as a whole.
+    pub service: Option<String>,
+    /// grpc: over TLS.
+    pub tls: Option<bool>,
+    /// http, grpc: accept any certificate.
+    pub tls_skip_verify: Option<bool>,
+    /// Default "30s".
+    pub interval: Option<String>,
+    /// Default "5s".
+    pub timeout: Option<String>,
+    /// Successes in a row that make it healthy; default 1.
+    pub healthy_after: Option<u32>,
+    /// Failures in a row that make it unhealthy; default 3.
+    pub unhealthy_after: Option<u32>,
+}
+
+/// What an operator wants to stand.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = OverrideDraft)]
+pub struct OverrideRequest {
+    /// unhealthy or stopping.
+    pub status: String,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// An RFC 7396 merge patch.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Patch)]
+pub struct PatchRequest {
+    /// Merged into the metadata; null removes a key.
+    #[schema(value_type = Option<Object>)]
+    pub metadata: Option<Map<String, Value>>,
+    /// Replaces the tags.
+    pub tags: Option<Vec<String>>,
+    /// Replaces the weight.
+    pub weight: Option<u16>,
+}
+
+/// Many heartbeats.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = BatchHeartbeat)]
+pub struct BatchRequest {
+    /// Whose; at most 10,000.
+    pub service_ids: Vec<String>,
+}
+
+/// What a new webhook is to be.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = WatcherDraft)]
+pub struct WatcherRequest {
+    /// A service, or "*" (default) for all.
+    pub service_name: Option<String>,
+    /// An absolute http or https URL.
+    pub callback_url: String,
+    /// The kinds of events it wants; default all.
+    pub events: Option<Vec<String>>,
+    /// Signs what is sent; never answered.
+    pub secret: Option<String>,
+}
+
+/// What a gateway route is to be.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = RouteDraft)]
+pub struct RouteRequest {
+    /// Starts with "/"; matches whole segments.
+    pub path_prefix: String,
+    /// Who gets the requests.
+    pub service_name: String,
+    /// Whether the gateway takes the prefix off; default false.
+    pub strip_prefix: Option<bool>,
+    /// Default all.
+    pub methods: Option<Vec<String>>,
+    /// Decides between prefixes of the same length; default 0.
+    pub priority: Option<i32>,
+}
+
+/// A change of the flag.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = TransportDraft)]
+pub struct TransportRequest {
+    /// direct, dual or queue, for every channel.
+    pub mode: Option<String>,
+    /// The same for events, health or discovery.
+    pub channels: Option<BTreeMap<String, String>>,
+}
+
+/// What is asked of the migration.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = MigrationDraft)]
+pub struct MigrationRequest {
+    /// start, advance, rollback, pause or resume.
+    pub action: String,
+    /// With start: auto (phases are left by themselves) or step (an operator advances).
+    pub mode: Option<String>,
+    /// With start: how long each phase lasts at least, such as "30s".
+    pub soak: Option<String>,
+}
