@@ -70,8 +70,11 @@ impl TransportPort {
         let report = self.report();
         let modes = self.flag.flagged().modes;
         let stuck = self.way.as_ref().and_then(Way::stuck);
+        let broken = self.way.as_ref().and_then(Way::broken_queue);
         let error = report.broker.error.or(stuck);
         let (ok, detail) = match error {
+            // A channel that uses it does not work, whatever the others do.
+            Some(error) if broken.is_some() => (false, format!("{modes}; {error}")),
             None => (true, format!("{modes}; broker: {}", report.broker.state)),
             Some(error) if modes.events != Mode::Queue => (
                 true,

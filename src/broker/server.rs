@@ -26,7 +26,8 @@ use std::{
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{clock::VhostCell, door::Door, refusals::Few, registry::Registry};
+pub(super) use self::clock::VhostCell;
+use self::{door::Door, refusals::Few, registry::Registry};
 pub use self::{
     registry::ConnectionView,
     view::{ChannelView, Overview},
@@ -111,8 +112,8 @@ impl fmt::Debug for InternalLogin {
 }
 
 #[derive(Debug)]
-struct Shared {
-    config: Config,
+pub(super) struct Shared {
+    pub(super) config: Config,
     auth: Authenticator,
     internal: InternalLogin,
     vhosts: HashMap<String, Arc<VhostCell>>,
@@ -243,6 +244,10 @@ impl Broker {
         })
     }
 
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     fn new(config: Config) -> Result<Self, BrokerError> {
         let memory = Memory::new(bytes(config.limits.memory));
         let short = |name: &String| {
@@ -336,7 +341,12 @@ fn internal_user(login: &InternalLogin, vhosts: &[String]) -> UserConfig {
 }
 
 impl Shared {
-    fn now(&self) -> Now {
+    /// A vhost, if it is there.
+    pub(super) fn vhost(&self, name: &str) -> Option<Arc<VhostCell>> {
+        self.vhosts.get(name).cloned()
+    }
+
+    pub(super) fn now(&self) -> Now {
         let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let unix_s = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -345,7 +355,7 @@ impl Shared {
     }
 
     /// Whether publishers are to be blocked; tells in the log when that begins and when it ends.
-    fn is_short_of_memory(&self) -> bool {
+    pub(super) fn is_short_of_memory(&self) -> bool {
         let alarm = self.memory.alarm();
         let told = matches!(alarm, Alarm::Begins | Alarm::Ends) && self.alarms.count();
         if told {
@@ -362,7 +372,7 @@ impl Shared {
         alarm.is_on()
     }
 
-    fn next_connection(&self) -> ConnectionId {
+    pub(super) fn next_connection(&self) -> ConnectionId {
         self.next_connection.fetch_add(1, Relaxed)
     }
 }

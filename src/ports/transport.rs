@@ -38,9 +38,6 @@ pub enum FlagError {
     /// Somebody else changed it since the caller looked.
     #[error("the flag was changed by somebody else meanwhile")]
     Changed,
-    /// This build has no AMQP.
-    #[error("this build of musterd has no AMQP (cargo feature \"amqp\")")]
-    NotBuilt,
 }
 
 /// The flag, and how it goes on both ways.

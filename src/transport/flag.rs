@@ -125,12 +125,9 @@ impl Transports for Flag {
     }
 
     fn set(&self, modes: Modes, only_if: Option<u64>) -> Boxed<'_, Result<u64, FlagError>> {
-        let answer = if !modes.use_broker() {
-            self.set(modes, only_if)
-        } else if cfg!(feature = "amqp") {
-            Err(FlagError::NoBroker)
-        } else {
-            Err(FlagError::NotBuilt)
+        let answer = match modes.use_broker() {
+            true => Err(FlagError::NoBroker),
+            false => self.set(modes, only_if),
         };
         Box::pin(std::future::ready(answer))
     }

@@ -28,6 +28,8 @@ enum Body {
     None,
     /// It came in one frame: a slice of the read buffer.
     Whole(Bytes),
+    /// It came from this process: an allocation of its own.
+    Own(Bytes),
     /// It comes in several.
     Growing(BytesMut),
 }
@@ -41,6 +43,16 @@ impl Incoming {
             body: Body::None,
             charge: Charge::default(),
             charged: false,
+        }
+    }
+
+    /// A publish that has arrived, with a body that shares nothing with a read buffer.
+    pub(super) fn whole(publish: basic::Publish, properties: Properties, body: Bytes) -> Self {
+        Self {
+            properties,
+            body_size: Some(body.len() as u64),
+            body: Body::Own(body),
+            ..Self::new(publish)
         }
     }
 
@@ -120,6 +132,7 @@ impl Incoming {
         let (body, owned) = match self.body {
             Body::None => (Bytes::new(), true),
             Body::Whole(body) => (body, false),
+            Body::Own(body) => (body, true),
             // Growing doubles: what is kept is copied to its exact size once more.
             Body::Growing(body) => {
                 let exact = body.capacity() - body.len() < body.len() / 8;
@@ -142,7 +155,7 @@ impl Incoming {
     fn arrived(&self) -> u64 {
         match &self.body {
             Body::None => 0,
-            Body::Whole(body) => body.len() as u64,
+            Body::Whole(body) | Body::Own(body) => body.len() as u64,
             Body::Growing(body) => body.len() as u64,
         }
     }
