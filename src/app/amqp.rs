@@ -12,12 +12,11 @@ use super::AppError;
 #[cfg(feature = "amqp")]
 use crate::transport::rabbitmq::RabbitMq;
 use crate::{
-    broker::Listening,
+    broker::{Broker, Listening},
     commands::Commands,
     config::Config,
     http::Asker,
-    ports::{Connections, Notices},
-    registry::Registry,
+    registry::{Notices, Registry},
     tasks::{Stage, Tasks},
     transport::{
         self, DirectMetrics, Flag,
@@ -97,21 +96,21 @@ pub(super) async fn ask(way: &Way, queue: &'static str, body: &[u8]) -> Result<B
     answer.map_err(|error| super::chain(&error))
 }
 
-/// Starts it; `asker` is the direct way that answers are compared with, `connections` are those of the
-/// embedded broker where that is the one, and `notices` are published like events.
+/// Starts it; `asker` is the direct way that answers are compared with, `broker` is the embedded
+/// one where commands come over that, and `notices` are published like events.
 pub(super) fn start(
     way: &Way,
     commands: Commands,
-    connections: Option<Arc<dyn Connections>>,
+    broker: Option<Broker>,
     asker: Asker,
-    notices: Arc<dyn Notices>,
+    notices: Arc<Notices>,
     tasks: &mut Tasks,
 ) {
     let sender = way.clone();
     tasks.spawn(Stage::Carrier, "notices", |stop| sender.tell(notices, stop));
     let context = CommandContext {
         commands,
-        connections,
+        broker,
         direct: Arc::new(AskedDirectly(asker)),
     };
     let way = way.clone();

@@ -26,14 +26,14 @@ mod topics;
 pub use self::{
     broker_transport::{AnswerScope, BrokerTransport, CountsOf},
     caller::Caller,
-    checks::{Checks, ChecksCarrier},
-    commands::CommandContext,
+    checks::{Checks, ChecksCarrier, Verdicts},
+    commands::{CommandContext, DirectAnswers},
     connected::{Connected, Usage},
     counts::Counts,
     dead::DeadLetters,
     error::AmqpError,
     link::{Link, LinkState, Want},
-    prober::{Prober, ProberSetup},
+    prober::{Prober, ProberSetup, Probing},
 };
 use self::{
     event_consumer::EventConsumer, in_flight::InFlight, link::UnconfirmedSince,

@@ -4,6 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::BoxFuture;
 use tokio::time::sleep;
 
 use super::amqp::{
@@ -14,16 +15,13 @@ use super::amqp::{
     },
     names,
 };
-use crate::{
-    broker::{
-        local::{LocalChannel, LocalClient, LocalError, LocalPublish, ReceivedMessage},
-        wire::{
-            ShortStr,
-            method::queue,
-            table::{TableBuilder, ValueRef},
-        },
+use crate::broker::{
+    local::{LocalChannel, LocalClient, LocalError, LocalPublish, ReceivedMessage},
+    wire::{
+        ShortStr,
+        method::queue,
+        table::{TableBuilder, ValueRef},
     },
-    ports::Boxed,
 };
 
 /// How many messages are taken at once.
@@ -68,14 +66,14 @@ impl BrokerClient for Embedded {
         self.url.clone()
     }
 
-    fn connect(&self) -> Boxed<'_, Result<Arc<dyn BrokerConnection>, AmqpError>> {
+    fn connect(&self) -> BoxFuture<'_, Result<Arc<dyn BrokerConnection>, AmqpError>> {
         let connection: Arc<dyn BrokerConnection> = Arc::new(self.clone());
         Box::pin(std::future::ready(Ok(connection)))
     }
 }
 
 impl BrokerConnection for Embedded {
-    fn open(&self, purpose: Purpose) -> Boxed<'_, Result<Box<dyn BrokerChannel>, AmqpError>> {
+    fn open(&self, purpose: Purpose) -> BoxFuture<'_, Result<Box<dyn BrokerChannel>, AmqpError>> {
         Box::pin(async move {
             let mut channel = self.client.open();
             if purpose == Purpose::SendConfirmed {
@@ -95,7 +93,7 @@ impl BrokerConnection for Embedded {
         usize::MAX
     }
 
-    fn until_lost<'a>(&'a self, heard: Heard<'a>) -> Boxed<'a, AmqpError> {
+    fn until_lost<'a>(&'a self, heard: Heard<'a>) -> BoxFuture<'a, AmqpError> {
         Box::pin(async move {
             loop {
                 sleep(self.ping).await;
@@ -104,7 +102,7 @@ impl BrokerConnection for Embedded {
         })
     }
 
-    fn close(&self) -> Boxed<'_, Result<(), AmqpError>> {
+    fn close(&self) -> BoxFuture<'_, Result<(), AmqpError>> {
         Box::pin(std::future::ready(Ok(())))
     }
 }
@@ -118,14 +116,14 @@ impl BrokerChannel for Channel {
         self.0.is_open()
     }
 
-    fn declare_exchange(&mut self, name: &'static str) -> Boxed<'_, Result<(), AmqpError>> {
+    fn declare_exchange(&mut self, name: &'static str) -> BoxFuture<'_, Result<(), AmqpError>> {
         Box::pin(async move {
             let declared = self.0.declare_exchange(short(name), TOPIC).await;
             declared.map_err(at(name))
         })
     }
 
-    fn declare_queue(&mut self, queue: QueueSpec) -> Boxed<'_, Result<String, AmqpError>> {
+    fn declare_queue(&mut self, queue: QueueSpec) -> BoxFuture<'_, Result<String, AmqpError>> {
         Box::pin(async move {
             let mut arguments = TableBuilder::new();
             let limits = [
@@ -156,7 +154,7 @@ impl BrokerChannel for Channel {
         queue: &'a str,
         exchange: &'static str,
         key: &'static str,
-    ) -> Boxed<'a, Result<(), AmqpError>> {
+    ) -> BoxFuture<'a, Result<(), AmqpError>> {
         Box::pin(async move {
             let bound = self.0.bind(short(queue), short(exchange), short(key)).await;
             bound.map_err(at("queue.bind"))
@@ -172,7 +170,7 @@ impl BrokerChannel for Channel {
         });
     }
 
-    fn confirmed(&mut self) -> Boxed<'_, Result<usize, Unconfirmed>> {
+    fn confirmed(&mut self) -> BoxFuture<'_, Result<usize, Unconfirmed>> {
         Box::pin(async move {
             self.0.confirmed().await.map_err(|error| match error {
                 LocalError::Refused => Unconfirmed::Refused,
@@ -182,7 +180,7 @@ impl BrokerChannel for Channel {
     }
 
     /// Over the same channel: this broker ends none because of a made-up address.
-    fn answer(&mut self, answers: Vec<Outgoing>) -> Boxed<'_, Result<(), AmqpError>> {
+    fn answer(&mut self, answers: Vec<Outgoing>) -> BoxFuture<'_, Result<(), AmqpError>> {
         Box::pin(async move {
             for answer in answers {
                 self.publish(answer);
@@ -197,7 +195,7 @@ impl BrokerChannel for Channel {
         })
     }
 
-    fn consume(&mut self, consume: Consume) -> Boxed<'_, Result<(), AmqpError>> {
+    fn consume(&mut self, consume: Consume) -> BoxFuture<'_, Result<(), AmqpError>> {
         Box::pin(async move {
             let queue = short(&consume.queue);
             let consuming = self.0.consume(queue, consume.prefetch, consume.no_ack);
@@ -205,25 +203,25 @@ impl BrokerChannel for Channel {
         })
     }
 
-    fn next(&mut self) -> Boxed<'_, Result<Option<Vec<Delivery>>, AmqpError>> {
+    fn next(&mut self) -> BoxFuture<'_, Result<Option<Vec<Delivery>>, AmqpError>> {
         Box::pin(async move {
             let next = self.0.next(BATCH).await.map_err(at("consuming"))?;
             Ok(next.map(|messages| messages.into_iter().map(delivery).collect()))
         })
     }
 
-    fn ack(&mut self, tag: u64, up_to: UpTo) -> Boxed<'_, Result<(), AmqpError>> {
+    fn ack(&mut self, tag: u64, up_to: UpTo) -> BoxFuture<'_, Result<(), AmqpError>> {
         Box::pin(async move {
             let acked = self.0.ack(tag, up_to == UpTo::All).await;
             acked.map_err(at("basic.ack"))
         })
     }
 
-    fn cancel(&mut self) -> Boxed<'_, Result<(), AmqpError>> {
+    fn cancel(&mut self) -> BoxFuture<'_, Result<(), AmqpError>> {
         Box::pin(async move { self.0.cancel().await.map_err(at("basic.cancel")) })
     }
 
-    fn close(&mut self) -> Boxed<'_, Result<(), AmqpError>> {
+    fn close(&mut self) -> BoxFuture<'_, Result<(), AmqpError>> {
         // It ends when it is dropped.
         Box::pin(std::future::ready(Ok(())))
     }

@@ -18,6 +18,7 @@ mod target;
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
 use self::{
@@ -33,7 +34,6 @@ use super::{
         broker::{BrokerClient, BrokerConnection, Heard},
     },
 };
-use crate::ports::Boxed;
 
 /// A client of the broker of `transport.amqp_url`.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ impl BrokerClient for RabbitMq {
         self.target.shown()
     }
 
-    fn connect(&self) -> Boxed<'_, Result<Arc<dyn BrokerConnection>, AmqpError>> {
+    fn connect(&self) -> BoxFuture<'_, Result<Arc<dyn BrokerConnection>, AmqpError>> {
         Box::pin(async move {
             let connection: Arc<dyn BrokerConnection> = Arc::new(self.pair().await?);
             Ok(connection)
@@ -103,7 +103,7 @@ impl BrokerClient for RabbitMq {
         error: &'a AmqpError,
         dead: &'a DeadLetters,
         heard: Heard<'a>,
-    ) -> Boxed<'a, ()> {
+    ) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             if poison::is_too_large(error) {
                 self.remove_poison(dead, heard).await;
@@ -111,7 +111,7 @@ impl BrokerClient for RabbitMq {
         })
     }
 
-    fn run_answers(&self, scope: AnswerScope) -> Boxed<'_, ()> {
+    fn run_answers(&self, scope: AnswerScope) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             let inbox = self.inbox.lock().take();
             if let Some(inbox) = inbox {

@@ -6,12 +6,10 @@
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 
 use super::{AmqpError, AnswerScope, dead::DeadLetters};
-use crate::{
-    broker::wire::{Properties, ShortStr, properties::PropertyList},
-    ports::Boxed,
-};
+use crate::broker::wire::{Properties, ShortStr, properties::PropertyList};
 
 /// The pseudo-queue of direct replies, and the `reply_to` of a request that is answered through it.
 pub(crate) const REPLY_TO: &str = "amq.rabbitmq.reply-to";
@@ -33,7 +31,7 @@ pub trait BrokerClient: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// The broker cannot be reached, or refuses the login or the vhost.
-    fn connect(&self) -> Boxed<'_, Result<Arc<dyn BrokerConnection>, AmqpError>>;
+    fn connect(&self) -> BoxFuture<'_, Result<Arc<dyn BrokerConnection>, AmqpError>>;
 
     /// Called after a connection was lost because of `error`, before the next one is made: removes what would
     /// end that one too. Calls `heard` when the broker answers. By default there is nothing to remove.
@@ -42,13 +40,13 @@ pub trait BrokerClient: fmt::Debug + Send + Sync {
         _error: &'a AmqpError,
         _dead: &'a DeadLetters,
         _heard: Heard<'a>,
-    ) -> Boxed<'a, ()> {
+    ) -> BoxFuture<'a, ()> {
         Box::pin(std::future::ready(()))
     }
 
     /// Runs beside the consumers of commands and sends what [`BrokerChannel::answer`] was given, where answers
     /// need a connection of their own. By default they do not.
-    fn run_answers(&self, _scope: AnswerScope) -> Boxed<'_, ()> {
+    fn run_answers(&self, _scope: AnswerScope) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
     }
 
@@ -64,7 +62,7 @@ pub trait BrokerConnection: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// The connection is lost, or the broker allows no more channels.
-    fn open(&self, purpose: Purpose) -> Boxed<'_, Result<Box<dyn BrokerChannel>, AmqpError>>;
+    fn open(&self, purpose: Purpose) -> BoxFuture<'_, Result<Box<dyn BrokerChannel>, AmqpError>>;
 
     /// Whether the broker blocks publishers now. It still answers what is not a publish.
     fn is_blocked(&self) -> bool;
@@ -74,13 +72,13 @@ pub trait BrokerConnection: fmt::Debug + Send + Sync {
 
     /// Watches the connection until it is lost, and returns why. Calls `heard` each time the broker has shown
     /// that it answers, at least once per `transport.amqp.ping` while all is well.
-    fn until_lost<'a>(&'a self, heard: Heard<'a>) -> Boxed<'a, AmqpError>;
+    fn until_lost<'a>(&'a self, heard: Heard<'a>) -> BoxFuture<'a, AmqpError>;
 
     /// Closes the connection after everything that was sent over it.
     ///
     /// # Errors
     /// It ended in another way.
-    fn close(&self) -> Boxed<'_, Result<(), AmqpError>>;
+    fn close(&self) -> BoxFuture<'_, Result<(), AmqpError>>;
 }
 
 /// A channel. One task owns it.
@@ -97,13 +95,13 @@ pub trait BrokerChannel: fmt::Debug + Send {
     ///
     /// # Errors
     /// An exchange of this name exists and is another one.
-    fn declare_exchange(&mut self, name: &'static str) -> Boxed<'_, Result<(), AmqpError>>;
+    fn declare_exchange(&mut self, name: &'static str) -> BoxFuture<'_, Result<(), AmqpError>>;
 
     /// Declares a queue and answers with its name.
     ///
     /// # Errors
     /// A queue of this name exists and is another one, or belongs to another connection.
-    fn declare_queue(&mut self, queue: QueueSpec) -> Boxed<'_, Result<String, AmqpError>>;
+    fn declare_queue(&mut self, queue: QueueSpec) -> BoxFuture<'_, Result<String, AmqpError>>;
 
     /// Binds a queue to an exchange.
     ///
@@ -114,7 +112,7 @@ pub trait BrokerChannel: fmt::Debug + Send {
         queue: &'a str,
         exchange: &'static str,
         key: &'static str,
-    ) -> Boxed<'a, Result<(), AmqpError>>;
+    ) -> BoxFuture<'a, Result<(), AmqpError>>;
 
     /// Takes a message to be published. It leaves while [`Self::confirmed`] is polled, in order.
     fn publish(&mut self, message: Outgoing);
@@ -125,44 +123,44 @@ pub trait BrokerChannel: fmt::Debug + Send {
     ///
     /// # Errors
     /// The next message was refused, or the channel has ended.
-    fn confirmed(&mut self) -> Boxed<'_, Result<usize, Unconfirmed>>;
+    fn confirmed(&mut self) -> BoxFuture<'_, Result<usize, Unconfirmed>>;
 
     /// Sends answers to commands; waits until they are on their way, not until they have arrived. An address
     /// that a client made up harms neither this channel nor another command.
     ///
     /// # Errors
     /// The channel has ended.
-    fn answer(&mut self, answers: Vec<Outgoing>) -> Boxed<'_, Result<(), AmqpError>>;
+    fn answer(&mut self, answers: Vec<Outgoing>) -> BoxFuture<'_, Result<(), AmqpError>>;
 
     /// Consumes a queue, or direct replies to requests over this channel.
     ///
     /// # Errors
     /// The queue does not exist, or another consumer has it alone.
-    fn consume(&mut self, consume: Consume) -> Boxed<'_, Result<(), AmqpError>>;
+    fn consume(&mut self, consume: Consume) -> BoxFuture<'_, Result<(), AmqpError>>;
 
     /// Waits for messages: those that are there, at least one. None when the consumer has ended.
     ///
     /// # Errors
     /// The channel has ended.
-    fn next(&mut self) -> Boxed<'_, Result<Option<Vec<Delivery>>, AmqpError>>;
+    fn next(&mut self) -> BoxFuture<'_, Result<Option<Vec<Delivery>>, AmqpError>>;
 
     /// Acknowledges a message, or all up to it.
     ///
     /// # Errors
     /// There is no such message, or the channel has ended.
-    fn ack(&mut self, tag: u64, up_to: UpTo) -> Boxed<'_, Result<(), AmqpError>>;
+    fn ack(&mut self, tag: u64, up_to: UpTo) -> BoxFuture<'_, Result<(), AmqpError>>;
 
     /// Ends the consumer. [`Self::next`] still gives what it was sent, then none.
     ///
     /// # Errors
     /// The channel has ended.
-    fn cancel(&mut self) -> Boxed<'_, Result<(), AmqpError>>;
+    fn cancel(&mut self) -> BoxFuture<'_, Result<(), AmqpError>>;
 
     /// Closes the channel after everything that was sent over it.
     ///
     /// # Errors
     /// It ended in another way.
-    fn close(&mut self) -> Boxed<'_, Result<(), AmqpError>>;
+    fn close(&mut self) -> BoxFuture<'_, Result<(), AmqpError>>;
 }
 
 /// What a channel is for.

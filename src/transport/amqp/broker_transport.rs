@@ -18,9 +18,8 @@ use super::{
 };
 use crate::{
     api::{BrokerReport, ChannelReport},
-    model::{Channel, Cursor, EventKind, Mode, Modes},
-    ports::{FlagError, Flagged, Notices},
-    registry::Registry,
+    model::{Channel, Cursor, EventKind, FlagError, FlagState, Mode, Modes},
+    registry::{Notices, Registry},
     transport::{
         Config, Direct, DirectMetrics, Filter, Flag, Horizon, LogFeed, Policy, Relay, Start,
         Subscriber,
@@ -119,7 +118,7 @@ impl BrokerTransport {
     }
 
     /// Every change of the modes.
-    pub fn flag(&self) -> watch::Receiver<Flagged> {
+    pub fn flag(&self) -> watch::Receiver<FlagState> {
         self.inner.flag.follow()
     }
 
@@ -137,14 +136,14 @@ impl BrokerTransport {
 
     /// Why a queue that a channel needs cannot be used; none when all can.
     pub fn broken_queue(&self) -> Option<String> {
-        let modes = self.inner.flag.flagged().modes;
+        let modes = self.inner.flag.state().modes;
         self.inner.link.broken_queues().in_use(modes)
     }
 
     /// The state of each channel.
     pub fn channels(&self) -> Vec<ChannelReport> {
         let inner = &self.inner;
-        let modes = inner.flag.flagged().modes;
+        let modes = inner.flag.state().modes;
         let report = |channel: Channel| {
             let cursor = match channel {
                 Channel::Events => Some(inner.events.lock().cursor()),
@@ -179,7 +178,7 @@ impl BrokerTransport {
         if inner.config.direct == Direct::Off && modes != Modes::all(Mode::Queue) {
             return Err(FlagError::NoDirect);
         }
-        let now = inner.flag.flagged().modes;
+        let now = inner.flag.state().modes;
         let moves = |channel: Channel| {
             modes.of(channel).uses_broker() && modes.of(channel) != now.of(channel)
         };
@@ -276,7 +275,7 @@ impl BrokerTransport {
 
     /// Why events are not published although there is a connection; none when they are.
     pub fn stuck(&self) -> Option<String> {
-        let modes = self.inner.flag.flagged().modes;
+        let modes = self.inner.flag.state().modes;
         if !modes.use_broker() {
             // What failed before the modes were changed does not matter any more.
             return None;
@@ -294,7 +293,7 @@ impl BrokerTransport {
     pub async fn settled(&self, max: Duration) -> bool {
         let inner = &self.inner;
         let settled = async {
-            let modes = inner.flag.flagged().modes;
+            let modes = inner.flag.state().modes;
             if !modes.discovery.uses_broker() {
                 self.until_no_consumers().await;
             }
@@ -306,7 +305,7 @@ impl BrokerTransport {
     }
 
     /// Publishes notices under their own routing keys, until told to stop.
-    pub async fn tell(self, notices: Arc<dyn Notices>, stop: CancellationToken) {
+    pub async fn tell(self, notices: Arc<Notices>, stop: CancellationToken) {
         notices::run(self.inner.link.clone(), notices, stop).await;
     }
 
@@ -465,7 +464,7 @@ pub struct AnswerScope {
     /// The main connection.
     pub(crate) link: Link,
     /// The modes.
-    pub(crate) flag: watch::Receiver<Flagged>,
+    pub(crate) flag: watch::Receiver<FlagState>,
     /// How many consumers of commands there are.
     pub(crate) consumers: watch::Receiver<usize>,
     /// What is counted.

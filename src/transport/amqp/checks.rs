@@ -1,6 +1,6 @@
 //! Health checks for remote probers: requests out, verdicts in.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -17,18 +17,30 @@ use super::{
 };
 use crate::{
     api::CheckVerdict,
-    model::{Channel, Mode},
-    ports::{Flagged, Verdicts},
+    model::{Channel, FlagState, Mode},
 };
 
 /// Requests sent at once.
 const BATCH: usize = 256;
 
+/// Receives the verdicts of remote probers.
+pub trait Verdicts: fmt::Debug + Send + Sync {
+    /// Takes a verdict and the number of the request that it answers, if it names one. A verdict that
+    /// nobody waits for is ignored.
+    fn take(&self, verdict: CheckVerdict, request: Option<u64>);
+
+    /// A request could not be sent.
+    fn unsent(&self, request: u64);
+
+    /// No pending request will be answered.
+    fn cut_off(&self);
+}
+
 /// A cheap handle to the way out of requests.
 #[derive(Clone, Debug)]
 pub struct Checks {
     state: watch::Receiver<LinkState>,
-    flag: watch::Receiver<Flagged>,
+    flag: watch::Receiver<FlagState>,
     requests: mpsc::Sender<PendingRequest>,
 }
 
@@ -44,13 +56,13 @@ struct PendingRequest {
 #[derive(Debug)]
 pub struct ChecksCarrier {
     link: Link,
-    flag: watch::Receiver<Flagged>,
+    flag: watch::Receiver<FlagState>,
     requests: mpsc::Receiver<PendingRequest>,
 }
 
 impl Checks {
     /// A way over `link`, on which at most `max` requests wait to be sent, and what carries them.
-    pub fn new(link: Link, flag: watch::Receiver<Flagged>, max: usize) -> (Self, ChecksCarrier) {
+    pub fn new(link: Link, flag: watch::Receiver<FlagState>, max: usize) -> (Self, ChecksCarrier) {
         let (sender, requests) = mpsc::channel(max.max(1));
         let checks = Self {
             state: link.follow(),
@@ -120,7 +132,7 @@ impl ChecksCarrier {
 #[derive(Debug)]
 struct Sending {
     link: Link,
-    flag: watch::Receiver<Flagged>,
+    flag: watch::Receiver<FlagState>,
     requests: mpsc::Receiver<PendingRequest>,
     verdicts: Arc<dyn Verdicts>,
     open: Option<Open>,
@@ -209,7 +221,7 @@ pub(super) async fn flush(channel: &mut dyn BrokerChannel) -> Result<(), AmqpErr
 
 /// Returns when an open channel is of no use any more: the connection is lost, or about to be closed, or
 /// health checks do not go over it any more.
-async fn ended(usage: Option<&Usage>, flag: &mut watch::Receiver<Flagged>) {
+async fn ended(usage: Option<&Usage>, flag: &mut watch::Receiver<FlagState>) {
     let Some(usage) = usage else {
         return std::future::pending().await;
     };

@@ -1,9 +1,10 @@
 //! Commands that come as messages: registrations, heartbeats, discovery. Each that has a `reply_to` is answered;
 //! what cannot be read goes to `musterd.dead`.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -16,10 +17,12 @@ use super::{
 };
 use crate::{
     api::{Discover, Problem},
-    broker::wire::{ShortStr, ValueRef, properties::PropertyList},
+    broker::{
+        Broker,
+        wire::{ShortStr, ValueRef, properties::PropertyList},
+    },
     commands::Commands,
-    model::Mode,
-    ports::{Connections, DirectAnswers, Flagged},
+    model::{FlagState, Mode},
 };
 
 /// The header in which the embedded broker says over which connection a message came.
@@ -29,13 +32,22 @@ const PROBLEM: ShortStr = ShortStr::from_static("application/problem+json");
 /// How often both ways are asked before they are said to differ.
 const ATTEMPTS: usize = 3;
 
+/// What the direct way answers, to compare the broker's answers with.
+pub trait DirectAnswers: fmt::Debug + Send + Sync {
+    /// The body of GET /services/discover/{name}; none when it was refused.
+    fn discover<'a>(&'a self, name: &'a str, wanted: &'a Discover) -> BoxFuture<'a, Option<Bytes>>;
+
+    /// The body of GET /services/{id}; none when there is no such instance.
+    fn instance<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Option<Bytes>>;
+}
+
 /// What answering commands needs.
 #[derive(Clone, Debug)]
 pub struct CommandContext {
     /// Carries commands out.
     pub commands: Commands,
-    /// The connections of the embedded broker, where that is the one.
-    pub connections: Option<Arc<dyn Connections>>,
+    /// The embedded broker, where commands come over that one.
+    pub broker: Option<Broker>,
     /// The direct way, to compare with in mode dual.
     pub direct: Arc<dyn DirectAnswers>,
 }
@@ -46,7 +58,7 @@ pub(super) struct Answering {
     pub(super) queue: &'static str,
     pub(super) context: CommandContext,
     pub(super) counts: Counts,
-    pub(super) flag: watch::Receiver<Flagged>,
+    pub(super) flag: watch::Receiver<FlagState>,
     pub(super) dead_letters: DeadLetters,
 }
 
@@ -143,7 +155,7 @@ impl Answering {
 
     /// The connection of the embedded broker that a command came by, as the broker itself says.
     fn connection(&self, delivery: &Delivery) -> Option<u64> {
-        self.context.connections.as_ref()?;
+        self.context.broker.as_ref()?;
         let headers = delivery.properties.headers()?;
         let stamp = headers
             .field(CONNECTION.as_bytes())
@@ -153,8 +165,8 @@ impl Answering {
 
     /// It may have closed before its command was taken: then nobody will tell of it any more.
     fn close_if_gone(&self, connection: u64) {
-        let connections = self.context.connections.as_ref();
-        if connections.is_some_and(|all| !all.is_open(connection)) {
+        let broker = self.context.broker.as_ref();
+        if broker.is_some_and(|broker| !broker.is_connected(connection)) {
             self.context.commands.connection_closed(connection);
         }
     }

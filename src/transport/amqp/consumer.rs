@@ -10,7 +10,7 @@ use super::{
     broker::{BrokerChannel, Consume, Delivery, Purpose},
     names,
 };
-use crate::{model::Channel, ports::Flagged};
+use crate::model::{Channel, FlagState};
 
 /// How long it may take to cancel a consumer and to take what it was still sent, and to close its channel.
 const LEAVE_MAX: Duration = Duration::from_secs(3);
@@ -67,7 +67,7 @@ pub(super) struct QueueConsumer {
     pub(super) link: Link,
     pub(super) queue: &'static str,
     pub(super) channel: Channel,
-    pub(super) flag: watch::Receiver<Flagged>,
+    pub(super) flag: watch::Receiver<FlagState>,
     /// How many consumers there are now, for those who wait until there is none.
     pub(super) present: watch::Sender<usize>,
 }
@@ -211,7 +211,7 @@ async fn cancel(open: &mut ConsumerChannel, taker: &mut impl Taker) -> Result<()
 }
 
 /// Returns when the channel's mode does not use the broker any more.
-async fn until_unwanted(flag: &mut watch::Receiver<Flagged>, channel: Channel) {
+async fn until_unwanted(flag: &mut watch::Receiver<FlagState>, channel: Channel) {
     let unwanted = flag.wait_for(|flagged| !flagged.modes.of(channel).uses_broker());
     if unwanted.await.is_err() {
         std::future::pending::<()>().await;

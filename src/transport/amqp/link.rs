@@ -34,7 +34,7 @@ use super::{
     dead::DeadLetters,
 };
 use crate::{
-    ports::Flagged,
+    model::FlagState,
     registry::Clock,
     transport::{AmqpConfig, Config},
 };
@@ -222,7 +222,7 @@ impl Link {
 
     /// Keeps the connection while the modes or somebody else need it, until told to stop; then waits for its
     /// users, and closes it.
-    pub async fn run(self, mut flag: watch::Receiver<Flagged>, stop: CancellationToken) {
+    pub async fn run(self, mut flag: watch::Receiver<FlagState>, stop: CancellationToken) {
         let shared = &self.shared;
         let mut failures = 0_u32;
         let mut wants = shared.wants.subscribe();
@@ -274,7 +274,7 @@ impl Link {
     /// False when told to stop.
     async fn until_needed(
         &self,
-        flag: &mut watch::Receiver<Flagged>,
+        flag: &mut watch::Receiver<FlagState>,
         wants: &mut watch::Receiver<usize>,
         stop: &CancellationToken,
     ) -> bool {
@@ -296,7 +296,7 @@ impl Link {
     async fn keep(
         &self,
         connected: Arc<Connected>,
-        flag: &mut watch::Receiver<Flagged>,
+        flag: &mut watch::Receiver<FlagState>,
         wants: &mut watch::Receiver<usize>,
         stop: &CancellationToken,
     ) -> End {

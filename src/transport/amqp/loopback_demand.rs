@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use tokio::{sync::watch, time::timeout};
 
-use crate::{model::Mode, ports::Flagged, transport::Flag};
+use crate::{
+    model::{FlagState, Mode},
+    transport::Flag,
+};
 
 /// How long it lasts after the last need, so that subscribers that come and go do not start it each time.
 const LINGER: Duration = Duration::from_secs(30);
@@ -12,7 +15,7 @@ const LINGER: Duration = Duration::from_secs(30);
 /// There is demand while callbacks or webhooks exist, and in mode `dual`, which compares.
 #[derive(Clone, Debug)]
 pub(super) struct LoopbackDemand {
-    flag: watch::Receiver<Flagged>,
+    flag: watch::Receiver<FlagState>,
     viewers: watch::Receiver<usize>,
 }
 

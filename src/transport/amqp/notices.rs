@@ -11,13 +11,13 @@ use super::{
     broker::{Outgoing, Purpose, Unconfirmed, short},
     names,
 };
-use crate::ports::{NoticeEntry, Notices};
+use crate::registry::{NoticeEntry, Notices};
 
 /// How long notices may take at the end of the connection or of the daemon.
 const LEAVE_MAX: Duration = Duration::from_secs(2);
 
 /// Sends notices until told to stop.
-pub(super) async fn run(link: Link, notices: Arc<dyn Notices>, stop: CancellationToken) {
+pub(super) async fn run(link: Link, notices: Arc<Notices>, stop: CancellationToken) {
     let mut newest = notices.follow();
     let mut seen = notices.newest();
     loop {
@@ -31,7 +31,7 @@ pub(super) async fn run(link: Link, notices: Arc<dyn Notices>, stop: Cancellatio
                 () = usage.overdue(&stop, LEAVE_MAX) => return,
                 () = usage.gone().cancelled() => Ok(()),
                 () = usage.overdue(usage.leaving(), LEAVE_MAX) => Ok(()),
-                sent = send(&link, &usage, &*notices, &mut seen) => sent,
+                sent = send(&link, &usage, &notices, &mut seen) => sent,
             };
             drop(usage);
             if let Err(error) = sent {
@@ -53,7 +53,7 @@ pub(super) async fn run(link: Link, notices: Arc<dyn Notices>, stop: Cancellatio
 async fn send(
     link: &Link,
     usage: &Usage,
-    notices: &dyn Notices,
+    notices: &Notices,
     seen: &mut u64,
 ) -> Result<(), AmqpError> {
     let within = link.config().answer_timeout;

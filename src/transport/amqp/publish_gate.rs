@@ -5,8 +5,7 @@ use tokio::sync::watch;
 
 use super::{LoopbackDemand, Link, UnconfirmedSince, LinkState, EventConsumer, event_consumer::Bound};
 use crate::{
-    model::{Channel, Revision},
-    ports::Flagged,
+    model::{Channel, FlagState, Revision},
     registry::Compacted,
     transport::{Feed, Found, Horizon, LogFeed, Snapshot},
 };
@@ -18,7 +17,7 @@ const UNHEARD: u64 = 0;
 #[derive(Debug)]
 pub(super) struct PublishGate {
     channel: Channel,
-    flag: watch::Receiver<Flagged>,
+    flag: watch::Receiver<FlagState>,
     link: Link,
     state: watch::Receiver<LinkState>,
     bound: watch::Receiver<Bound>,
@@ -28,7 +27,7 @@ pub(super) struct PublishGate {
 impl PublishGate {
     pub(super) fn new(
         channel: Channel,
-        flag: watch::Receiver<Flagged>,
+        flag: watch::Receiver<FlagState>,
         link: &Link,
         consumer: &EventConsumer,
         demand: LoopbackDemand,

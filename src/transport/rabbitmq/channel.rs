@@ -1,9 +1,10 @@
 //! One channel of lapin behind the transport's interface.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{
     FutureExt, StreamExt,
+    future::BoxFuture,
     stream::{Fuse, FuturesOrdered},
 };
 use lapin::{
@@ -20,18 +21,15 @@ use super::{
     convert::{at, delivery, properties, text, within},
     kept::KeptChannel,
 };
-use crate::{
-    ports::Boxed,
-    transport::amqp::{
-        AmqpError,
-        broker::{BrokerChannel, Consume, Delivery, Outgoing, QueueSpec, Unconfirmed, UpTo},
-    },
+use crate::transport::amqp::{
+    AmqpError,
+    broker::{BrokerChannel, Consume, Delivery, Outgoing, QueueSpec, Unconfirmed, UpTo},
 };
 
 /// How many messages are taken at once.
 const BATCH: usize = 64;
 
-type Publishing = Pin<Box<dyn Future<Output = lapin::Result<Confirmation>> + Send>>;
+type Publishing = BoxFuture<'static, lapin::Result<Confirmation>>;
 
 /// A channel.
 pub(super) struct RabbitChannel {
@@ -91,7 +89,7 @@ impl BrokerChannel for RabbitChannel {
         self.channel.channel.status().connected()
     }
 
-    fn declare_exchange(&mut self, name: &'static str) -> Boxed<'_, Result<(), AmqpError>> {
+    fn declare_exchange(&mut self, name: &'static str) -> BoxFuture<'_, Result<(), AmqpError>> {
         let options = ExchangeDeclareOptions {
             durable: true,
             ..ExchangeDeclareOptions::default()
@@ -107,7 +105,7 @@ impl BrokerChannel for RabbitChannel {
         })
     }
 
-    fn declare_queue(&mut self, queue: QueueSpec) -> Boxed<'_, Result<String, AmqpError>> {
+    fn declare_queue(&mut self, queue: QueueSpec) -> BoxFuture<'_, Result<String, AmqpError>> {
         let options = QueueDeclareOptions {
             durable: !queue.exclusive,
             exclusive: queue.exclusive,
@@ -137,7 +135,7 @@ impl BrokerChannel for RabbitChannel {
         queue: &'a str,
         exchange: &'static str,
         key: &'static str,
-    ) -> Boxed<'a, Result<(), AmqpError>> {
+    ) -> BoxFuture<'a, Result<(), AmqpError>> {
         Box::pin(async move {
             let bound = self.channel.channel.queue_bind(
                 queue.into(),
@@ -169,7 +167,7 @@ impl BrokerChannel for RabbitChannel {
         }));
     }
 
-    fn confirmed(&mut self) -> Boxed<'_, Result<usize, Unconfirmed>> {
+    fn confirmed(&mut self) -> BoxFuture<'_, Result<usize, Unconfirmed>> {
         Box::pin(async move {
             if let Some(error) = self.unconfirmed.take() {
                 return Err(error);
@@ -193,7 +191,7 @@ impl BrokerChannel for RabbitChannel {
     }
 
     /// Over a connection of their own: see `answers`.
-    fn answer(&mut self, answers: Vec<Outgoing>) -> Boxed<'_, Result<(), AmqpError>> {
+    fn answer(&mut self, answers: Vec<Outgoing>) -> BoxFuture<'_, Result<(), AmqpError>> {
         Box::pin(async move {
             for answer in answers {
                 self.answers.put(answer).await;
@@ -202,7 +200,7 @@ impl BrokerChannel for RabbitChannel {
         })
     }
 
-    fn consume(&mut self, consume: Consume) -> Boxed<'_, Result<(), AmqpError>> {
+    fn consume(&mut self, consume: Consume) -> BoxFuture<'_, Result<(), AmqpError>> {
         let options = BasicConsumeOptions {
             no_ack: consume.no_ack,
             ..BasicConsumeOptions::default()
@@ -222,7 +220,7 @@ impl BrokerChannel for RabbitChannel {
         })
     }
 
-    fn next(&mut self) -> Boxed<'_, Result<Option<Vec<Delivery>>, AmqpError>> {
+    fn next(&mut self) -> BoxFuture<'_, Result<Option<Vec<Delivery>>, AmqpError>> {
         Box::pin(async move {
             if let Some(error) = self.ended.take() {
                 return Err(error);
@@ -249,7 +247,7 @@ impl BrokerChannel for RabbitChannel {
         })
     }
 
-    fn ack(&mut self, tag: u64, up_to: UpTo) -> Boxed<'_, Result<(), AmqpError>> {
+    fn ack(&mut self, tag: u64, up_to: UpTo) -> BoxFuture<'_, Result<(), AmqpError>> {
         let multiple = up_to == UpTo::All;
         Box::pin(async move {
             let acked = self
@@ -260,7 +258,7 @@ impl BrokerChannel for RabbitChannel {
         })
     }
 
-    fn cancel(&mut self) -> Boxed<'_, Result<(), AmqpError>> {
+    fn cancel(&mut self) -> BoxFuture<'_, Result<(), AmqpError>> {
         Box::pin(async move {
             let Some(consumer) = &self.consumer else {
                 return Ok(());
@@ -272,7 +270,7 @@ impl BrokerChannel for RabbitChannel {
         })
     }
 
-    fn close(&mut self) -> Boxed<'_, Result<(), AmqpError>> {
+    fn close(&mut self) -> BoxFuture<'_, Result<(), AmqpError>> {
         Box::pin(async move {
             let closed = self.channel.channel.close(200, "OK".into());
             within("channel.close", self.after, closed).await

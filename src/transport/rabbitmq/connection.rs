@@ -3,7 +3,7 @@
 
 use std::pin::pin;
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, future::BoxFuture};
 use lapin::{
     Connection, Event,
     options::{BasicQosOptions, ConfirmSelectOptions},
@@ -16,14 +16,11 @@ use super::{
     convert::{at, within},
     kept::{KeptChannel, KeptChannels},
 };
-use crate::{
-    ports::Boxed,
-    transport::{
-        AmqpConfig,
-        amqp::{
-            AmqpError,
-            broker::{BrokerChannel, BrokerConnection, Heard, Purpose},
-        },
+use crate::transport::{
+    AmqpConfig,
+    amqp::{
+        AmqpError,
+        broker::{BrokerChannel, BrokerConnection, Heard, Purpose},
     },
 };
 
@@ -64,7 +61,7 @@ impl Pair {
 }
 
 impl BrokerConnection for Pair {
-    fn open(&self, purpose: Purpose) -> Boxed<'_, Result<Box<dyn BrokerChannel>, AmqpError>> {
+    fn open(&self, purpose: Purpose) -> BoxFuture<'_, Result<Box<dyn BrokerChannel>, AmqpError>> {
         Box::pin(async move {
             let connection = match purpose {
                 Purpose::Consume => &self.consuming,
@@ -98,7 +95,7 @@ impl BrokerConnection for Pair {
         usize::try_from(frame_max).unwrap_or(usize::MAX)
     }
 
-    fn until_lost<'a>(&'a self, heard: Heard<'a>) -> Boxed<'a, AmqpError> {
+    fn until_lost<'a>(&'a self, heard: Heard<'a>) -> BoxFuture<'a, AmqpError> {
         Box::pin(async move {
             tokio::select! {
                 biased;
@@ -111,7 +108,7 @@ impl BrokerConnection for Pair {
     }
 
     /// Closes both, also when one of them has ended in another way.
-    fn close(&self) -> Boxed<'_, Result<(), AmqpError>> {
+    fn close(&self) -> BoxFuture<'_, Result<(), AmqpError>> {
         Box::pin(async move {
             let (sending, consuming) = tokio::join!(close(&self.sending), close(&self.consuming));
             sending.and(consuming).map_err(at("connection.close"))

@@ -21,8 +21,7 @@ use super::{
     AnswerInbox, PendingAnswer,
 };
 use crate::{
-    model::Channel as Way,
-    ports::Flagged,
+    model::{Channel as Way, FlagState},
     transport::amqp::{AmqpError, AnswerScope, Counts, Link, Usage},
 };
 
@@ -44,7 +43,7 @@ const FORCED: u16 = 320;
 pub(in crate::transport::rabbitmq) struct AnswerSender {
     target: Target,
     link: Link,
-    flag: watch::Receiver<Flagged>,
+    flag: watch::Receiver<FlagState>,
     /// How many consumers of commands there are now.
     consumers: watch::Receiver<usize>,
     counts: Counts,
@@ -326,7 +325,7 @@ impl AnswerSender {
 struct End<'a> {
     usage: &'a Usage,
     stop: &'a CancellationToken,
-    flag: watch::Receiver<Flagged>,
+    flag: watch::Receiver<FlagState>,
     consumers: watch::Receiver<usize>,
 }
 
@@ -343,11 +342,11 @@ impl End<'_> {
     }
 }
 
-fn uses_broker(flagged: &Flagged) -> bool {
+fn uses_broker(flagged: &FlagState) -> bool {
     flagged.modes.of(Way::Discovery).uses_broker()
 }
 
-async fn until_unwanted(flag: &mut watch::Receiver<Flagged>) {
+async fn until_unwanted(flag: &mut watch::Receiver<FlagState>) {
     let unwanted = flag.wait_for(|flagged| !uses_broker(flagged));
     if unwanted.await.is_err() {
         std::future::pending::<()>().await;
