@@ -15,7 +15,7 @@ mod wire;
 use std::{
     collections::HashMap,
     fmt, io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::SocketAddr,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -33,10 +33,7 @@ pub use self::{
     view::{ChannelView, Overview},
 };
 use super::{
-    auth::{
-        Authenticator, Fault,
-        config::{PermissionConfig, UserConfig},
-    },
+    auth::{Authenticator, Fault},
     config::{Config, bytes},
     memory::{Alarm, Memory},
     queue::ConnectionId,
@@ -71,9 +68,6 @@ pub enum BrokerError {
     /// The encrypted door cannot be opened.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The system has no randomness for a password.
-    #[error("no randomness for the internal user's password: {0}")]
-    Random(getrandom::Error),
 }
 
 struct Faults<'a>(&'a [Fault]);
@@ -94,28 +88,10 @@ pub struct Broker {
     shared: Arc<Shared>,
 }
 
-/// The login of the program that embeds the broker; made anew at each start.
-#[derive(Clone)]
-pub struct InternalLogin {
-    /// The user's name.
-    pub user: String,
-    /// The user's password.
-    pub password: String,
-}
-
-impl fmt::Debug for InternalLogin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InternalLogin")
-            .field("user", &self.user)
-            .finish_non_exhaustive()
-    }
-}
-
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) config: Config,
     auth: Authenticator,
-    internal: InternalLogin,
     vhosts: HashMap<String, Arc<VhostCell>>,
     memory: Arc<Memory>,
     registry: Registry,
@@ -135,8 +111,6 @@ pub(super) struct Shared {
 pub struct Listening {
     broker: Broker,
     plain: Option<Door>,
-    /// For the program that embeds the broker, where the plain door is not on the loopback address.
-    own: Option<Door>,
     tls: Option<Door>,
 }
 
@@ -149,19 +123,6 @@ impl Listening {
     /// Where it listens.
     pub fn address(&self) -> Option<SocketAddr> {
         self.plain.as_ref().and_then(Door::address)
-    }
-
-    /// Where the program that embeds the broker reaches it: on the loopback address.
-    pub fn own_address(&self) -> Option<SocketAddr> {
-        let own = self.own.as_ref().or(self.plain.as_ref());
-        let mut address = own.and_then(Door::address)?;
-        if address.ip().is_unspecified() {
-            address.set_ip(match address {
-                SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-                SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-            });
-        }
-        Some(address)
     }
 
     /// Where it listens for encrypted connections.
@@ -181,7 +142,7 @@ impl Listening {
             ));
         }
         tasks.spawn(refusals::run(Arc::clone(&shared), stop.clone()));
-        for door in [self.plain, self.own, self.tls].into_iter().flatten() {
+        for door in [self.plain, self.tls].into_iter().flatten() {
             tasks.spawn(door.serve(Arc::clone(&shared), tasks.clone(), stop.clone()));
         }
         stop.cancelled().await;
@@ -226,22 +187,8 @@ impl Broker {
                 Some(Door::tls(address, config.tls.server()?, config.tls.user_from).await?)
             }
         };
-        let near = address.is_some_and(|address| {
-            let ip = address.ip();
-            ip.is_loopback() || ip.is_unspecified()
-        });
-        let own = if near {
-            None
-        } else {
-            Some(Door::plain(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?)
-        };
         let broker = Self::new(config)?;
-        Ok(Listening {
-            broker,
-            plain,
-            own,
-            tls,
-        })
+        Ok(Listening { broker, plain, tls })
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
@@ -272,15 +219,8 @@ impl Broker {
             );
             vhosts.insert(name.clone(), Arc::new(VhostCell::new(vhost)));
         }
-        let internal = internal_login().map_err(BrokerError::Random)?;
-        let mut users = config.users.clone();
-        users.insert(
-            internal.user.clone(),
-            internal_user(&internal, &config.vhosts),
-        );
         let shared = Shared {
-            auth: Authenticator::new(&config.auth, &users).map_err(BrokerError::Auth)?,
-            internal,
+            auth: Authenticator::new(&config.auth, &config.users).map_err(BrokerError::Auth)?,
             config,
             vhosts,
             memory,
@@ -295,11 +235,6 @@ impl Broker {
         Ok(Self {
             shared: Arc::new(shared),
         })
-    }
-
-    /// The login of the program that embeds the broker. It may do everything, from this machine.
-    pub fn internal_login(&self) -> InternalLogin {
-        self.shared.internal.clone()
     }
 
     /// Tells of every connection that has ended, from now on. There is one listener: a second call
@@ -317,26 +252,6 @@ impl Broker {
         };
         cell.lock().keep_with(keeper);
         true
-    }
-}
-
-fn internal_login() -> Result<InternalLogin, getrandom::Error> {
-    let mut secret = [0; 32];
-    getrandom::fill(&mut secret)?;
-    let digits: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(InternalLogin {
-        user: "broker-internal".to_owned(),
-        password: digits,
-    })
-}
-
-fn internal_user(login: &InternalLogin, vhosts: &[String]) -> UserConfig {
-    let all = |vhost: &String| (vhost.clone(), PermissionConfig::all());
-    UserConfig {
-        password: Some(login.password.clone().into()),
-        loopback_only: true,
-        permissions: vhosts.iter().map(all).collect(),
-        ..UserConfig::default()
     }
 }
 

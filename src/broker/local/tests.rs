@@ -85,7 +85,10 @@ async fn take(channel: &mut LocalChannel, count: usize) -> Vec<String> {
 async fn confirms(channel: &mut LocalChannel) -> (usize, Option<LocalError>) {
     let mut count = 0;
     loop {
-        match timeout(PATIENCE, channel.confirmed()).await.expect("in time") {
+        match timeout(PATIENCE, channel.confirmed())
+            .await
+            .expect("in time")
+        {
             Ok(0) => return (count, None),
             Ok(more) => count += more,
             Err(error) => return (count, Some(error)),
@@ -112,7 +115,11 @@ async fn what_is_published_is_confirmed_and_comes_in_order() {
         let mut consumer = client.open();
         consumer.consume(short("q"), prefetch, false).await.unwrap();
         let expected: Vec<_> = (0..count).map(|at| at.to_string()).collect();
-        assert_eq!(take(&mut consumer, count).await, expected, "{count} {prefetch}");
+        assert_eq!(
+            take(&mut consumer, count).await,
+            expected,
+            "{count} {prefetch}"
+        );
         // Straight from the publisher to a consumer that waits.
         sender.publish(message("q", "more"));
         assert_eq!(confirms(&mut sender).await, (1, None));
@@ -140,7 +147,11 @@ async fn a_refusal_comes_after_the_confirms_before_it() {
 async fn an_error_closes_its_own_channel_and_no_other() {
     let client = client(Limits::default()).await;
     let mut other = with_queue(&client, "q", None).await;
-    for (case, code) in [("declared otherwise", 406), ("no queue", 404), ("no tag", 406)] {
+    for (case, code) in [
+        ("declared otherwise", 406),
+        ("no queue", 404),
+        ("no tag", 406),
+    ] {
         let mut channel = client.open();
         let error = match case {
             "declared otherwise" => channel.declare_queue(queue("q", Some(1))).await.map(drop),
@@ -181,7 +192,10 @@ async fn what_a_dropped_channel_holds_goes_back_and_its_own_queue_goes() {
     while bodies.len() < 3_000 {
         let next = timeout(PATIENCE, second.next(500)).await;
         let some = next.expect("in time").unwrap().unwrap();
-        second.ack(some[some.len() - 1].delivery_tag, true).await.unwrap();
+        second
+            .ack(some[some.len() - 1].delivery_tag, true)
+            .await
+            .unwrap();
         bodies.extend(some.into_iter().map(|one| one.body));
     }
     bodies.sort_unstable();

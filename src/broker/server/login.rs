@@ -59,17 +59,11 @@ pub(super) async fn log_in(
     }
 }
 
-/// The mechanism a client has chosen, if it may. The program that embeds the broker logs in by PLAIN,
-/// whatever is listed.
+/// The mechanism that a client has chosen, if it is listed.
 fn chosen(shared: &Shared, start_ok: &connection::StartOk) -> Option<Mechanism> {
     let mechanism = Mechanism::named(&start_ok.mechanism)?;
     let is_listed = shared.config.auth_mechanisms.contains(&mechanism);
-    let is_internal = || match sasl::opening(mechanism, &start_ok.response) {
-        Ok(Opening::Credentials(credentials)) => credentials.user == shared.internal.user,
-        _ => false,
-    };
-    let may = is_listed || (mechanism == Mechanism::Plain && is_internal());
-    may.then_some(mechanism)
+    is_listed.then_some(mechanism)
 }
 
 /// Asks a client for its password.

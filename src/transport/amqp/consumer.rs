@@ -185,7 +185,9 @@ impl QueueConsumer {
         // What was deleted meanwhile is declared again.
         names::declare_exchange(&mut *channel).await?;
         let declared = names::declare_queue(&mut *channel, self.queue).await;
-        self.link.broken_queues().note_declared(self.queue, &declared);
+        self.link
+            .broken_queues()
+            .note_declared(self.queue, &declared);
         declared?;
         let consume = Consume {
             queue: self.queue.to_owned(),

@@ -103,8 +103,9 @@ impl DeadLetters {
         connection: &dyn BrokerConnection,
         queue: &str,
     ) -> Result<(), AmqpError> {
-        let reason =
-            format!("a message to \"{queue}\" whose properties no longer fit a frame was removed unread");
+        let reason = format!(
+            "a message to \"{queue}\" whose properties no longer fit a frame was removed unread"
+        );
         let mut headers = TableBuilder::new();
         headers.put_str(REASON, &reason);
         let letter = Outgoing {

@@ -137,7 +137,9 @@ impl EventConsumer {
         if trouble.is_none() {
             tracing::warn!(%error, "the daemon's own events cannot be consumed: {error}");
         }
-        *trouble = Some(format!("the daemon's own events cannot be consumed: {error}"));
+        *trouble = Some(format!(
+            "the daemon's own events cannot be consumed: {error}"
+        ));
     }
 
     async fn consume(&self, setup: &EventConsumerSetup, usage: &Usage) -> Result<(), AmqpError> {

@@ -21,18 +21,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use self::state::LinkState;
+pub(crate) use self::unconfirmed::UnconfirmedSince;
 use self::{
     need::{needed, until_needed, until_not_needed},
     queues::BrokenQueues,
 };
-pub use self::state::LinkState;
-pub(crate) use self::unconfirmed::UnconfirmedSince;
-use super::{
-    AmqpError, Usage,
-    broker::BrokerClient,
-    connected::Connected,
-    dead::DeadLetters,
-};
+use super::{AmqpError, Usage, broker::BrokerClient, connected::Connected, dead::DeadLetters};
 use crate::{
     model::FlagState,
     registry::Clock,
@@ -210,10 +205,7 @@ impl Link {
     pub fn silent(&self) -> Option<Duration> {
         let heard = (*self.shared.heard.lock())?;
         let unconfirmed = self.shared.unconfirmed.lock();
-        let oldest = unconfirmed
-            .iter()
-            .filter_map(UnconfirmedSince::since)
-            .min();
+        let oldest = unconfirmed.iter().filter_map(UnconfirmedSince::since).min();
         let since = oldest.map_or(heard, |oldest| oldest.min(heard));
         let silent = since.elapsed();
         // Between two pings nothing is heard, and nothing is wrong.
@@ -463,9 +455,17 @@ impl Shared {
             }
         }
         connected.gone.cancel();
-        match AmqpError::within("closing the connection", max, connected.connection().close()).await {
+        match AmqpError::within(
+            "closing the connection",
+            max,
+            connected.connection().close(),
+        )
+        .await
+        {
             Ok(()) => tracing::info!("closed the connection to the broker"),
-            Err(error) => tracing::debug!(%error, "the connection to the broker ended without a close"),
+            Err(error) => {
+                tracing::debug!(%error, "the connection to the broker ended without a close")
+            }
         }
         self.off();
     }

@@ -3,7 +3,9 @@
 
 use tokio::sync::watch;
 
-use super::{LoopbackDemand, Link, UnconfirmedSince, LinkState, EventConsumer, event_consumer::Bound};
+use super::{
+    EventConsumer, Link, LinkState, LoopbackDemand, UnconfirmedSince, event_consumer::Bound,
+};
 use crate::{
     model::{Channel, FlagState, Revision},
     registry::Compacted,
@@ -84,7 +86,12 @@ pub(super) struct GatedFeed {
 
 impl GatedFeed {
     /// When the gate opens, what was confirmed before becomes visible.
-    pub(super) fn new(feed: LogFeed, gate: PublishGate, horizon: Horizon, unconfirmed: UnconfirmedSince) -> Self {
+    pub(super) fn new(
+        feed: LogFeed,
+        gate: PublishGate,
+        horizon: Horizon,
+        unconfirmed: UnconfirmedSince,
+    ) -> Self {
         Self {
             feed,
             gate,

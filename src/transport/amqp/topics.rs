@@ -273,12 +273,7 @@ fn headers(service_name: Option<&str>, service_id: Option<&str>) -> TableBuilder
     headers
 }
 
-fn properties(
-    id: &str,
-    kind: &'static str,
-    timestamp: Timestamp,
-    headers: Table,
-) -> PropertyList {
+fn properties(id: &str, kind: &'static str, timestamp: Timestamp, headers: Table) -> PropertyList {
     PropertyList {
         content_type: Some(JSON),
         delivery_mode: Some(names::PERSISTENT),
@@ -297,7 +292,8 @@ impl Transport for Topics {
         reach: &Reach<'_>,
     ) -> Result<(), DeliveryError> {
         let way = self.way;
-        let wanted = |event: &&Arc<Event>| way != Channel::Health || names::health_key(event).is_some();
+        let wanted =
+            |event: &&Arc<Event>| way != Channel::Health || names::health_key(event).is_some();
         let sent: Vec<_> = events.iter().filter(wanted).collect();
         if self.way == Channel::Events {
             let names = sent.iter().filter_map(|event| event.service_name.clone());
@@ -305,9 +301,7 @@ impl Transport for Topics {
             self.in_flight.left(sent.iter().map(|event| event.revision));
         }
         let clock = self.clock.clone();
-        let messages = sent
-            .iter()
-            .filter_map(|event| outgoing(way, event, &clock));
+        let messages = sent.iter().filter_map(|event| outgoing(way, event, &clock));
         let counts = self.counts.clone();
         let arrived = |at: usize| {
             counts.sent();
@@ -337,3 +331,6 @@ impl Transport for Topics {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -73,9 +73,7 @@ impl AnswerOutbox {
     /// Leaves an answer to be sent, to the queue of its routing key; waits for room, but not for a connection.
     pub(super) async fn put(&self, answer: Outgoing) {
         if answer.key.as_str().is_none_or(is_malformed) {
-            return self
-                .lost
-                .note("its reply_to was not made by a broker");
+            return self.lost.note("its reply_to was not made by a broker");
         }
         let shares = 1 + answer.body.len() / SHARE_BYTES;
         let shares = u16::try_from(shares).unwrap_or(ROOM).min(ROOM);

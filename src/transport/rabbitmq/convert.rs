@@ -20,9 +20,7 @@ use crate::{
 pub(super) fn at(what: &'static str) -> impl FnOnce(lapin::Error) -> AmqpError {
     move |error| {
         let (code, text) = match error.kind() {
-            ErrorKind::ProtocolError(told) => {
-                (Some(told.get_id()), told.get_message().to_string())
-            }
+            ErrorKind::ProtocolError(told) => (Some(told.get_id()), told.get_message().to_string()),
             _ => (None, error.to_string()),
         };
         AmqpError::Broker {
@@ -48,7 +46,10 @@ pub(super) fn text(of: &ShortStr) -> ShortString {
         Some(text) => text.into(),
         None => {
             let text = String::from_utf8_lossy(of);
-            ShortStr::truncated(&text).as_str().unwrap_or_default().into()
+            ShortStr::truncated(&text)
+                .as_str()
+                .unwrap_or_default()
+                .into()
         }
     }
 }

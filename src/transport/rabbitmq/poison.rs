@@ -76,11 +76,7 @@ impl RabbitMq {
 
     /// How many messages are before the first that cannot be received, if there is one. Those that are looked at
     /// go back to where they were: none is acknowledged.
-    async fn look(
-        &self,
-        queue: &'static str,
-        heard: Heard<'_>,
-    ) -> Result<Option<u16>, AmqpError> {
+    async fn look(&self, queue: &'static str, heard: Heard<'_>) -> Result<Option<u16>, AmqpError> {
         let probe = self.probe().await?;
         for before in 0..self.config.prefetch.max(AHEAD_MIN) {
             match self.take(&probe, queue, Fate::Returns, heard).await {

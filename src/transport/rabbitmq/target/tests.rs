@@ -21,9 +21,7 @@ fn what_is_shown_has_no_password() {
 
 #[test]
 fn what_cannot_be_used_is_named() {
-    let error = Target::new("http://rabbit", None)
-        .unwrap_err()
-        .to_string();
+    let error = Target::new("http://rabbit", None).unwrap_err().to_string();
     assert!(error.starts_with("transport.amqp_url: "), "{error}");
     let missing = Path::new("no/such/file.pem");
     let error = Target::new("amqps://rabbit", Some(missing))
