@@ -47,6 +47,14 @@ impl LocalClient {
         LocalChannel::open(self.clone())
     }
 
+    /// Opens a channel whose publishes the memory alarm does not block: for what takes the place of messages that
+    /// were consumed. Otherwise a consumer that has to publish could not make room.
+    pub fn open_exempt(&self) -> LocalChannel {
+        let mut channel = self.open();
+        channel.exempt = true;
+        channel
+    }
+
     /// Whether the memory alarm blocks publishers.
     pub fn is_blocked(&self) -> bool {
         self.shared.is_short_of_memory()

@@ -75,8 +75,11 @@ impl BrokerClient for Embedded {
 impl BrokerConnection for Embedded {
     fn open(&self, purpose: Purpose) -> BoxFuture<'_, Result<Box<dyn BrokerChannel>, AmqpError>> {
         Box::pin(async move {
-            let mut channel = self.client.open();
-            if purpose == Purpose::SendConfirmed {
+            let mut channel = match purpose {
+                Purpose::Consume | Purpose::Replace => self.client.open_exempt(),
+                Purpose::Send | Purpose::SendConfirmed | Purpose::Ask => self.client.open(),
+            };
+            if matches!(purpose, Purpose::SendConfirmed | Purpose::Replace) {
                 let selected = channel.select_confirms().await;
                 selected.map_err(at("confirm.select"))?;
             }

@@ -73,9 +73,13 @@ pub struct LocalChannel {
     /// The last publish that was confirmed.
     last_confirmed: u64,
     confirms: bool,
+    /// Whether the memory alarm does not block its publishes.
+    pub(super) exempt: bool,
     refused: bool,
     consumer: Option<ShortStr>,
     cancelled: bool,
+    /// Whether the consumer has more than was taken the last time.
+    busy: bool,
     /// Whether something that was asked for takes more turns.
     settling: bool,
     closed: Option<LocalError>,
@@ -109,9 +113,11 @@ impl LocalChannel {
             confirmed: 0,
             last_confirmed: 0,
             confirms: false,
+            exempt: false,
             refused: false,
             consumer: None,
             cancelled: false,
+            busy: false,
             settling: false,
             closed: None,
         };
@@ -230,12 +236,17 @@ impl LocalChannel {
     /// # Errors
     /// The channel is closed.
     pub async fn next(&mut self, max: usize) -> Result<Option<Vec<ReceivedMessage>>, LocalError> {
+        if std::mem::take(&mut self.busy) {
+            // Others on this thread have a turn too.
+            yield_now().await;
+        }
         loop {
             if self.messages.is_empty() {
                 self.receive();
             }
             if !self.messages.is_empty() {
                 let count = self.messages.len().min(max);
+                self.busy = count == max;
                 return Ok(Some(self.messages.drain(..count).collect()));
             }
             self.check_open()?;
@@ -286,7 +297,9 @@ impl LocalChannel {
             if self.settling {
                 self.wait().await;
             } else if !self.unpublished.is_empty() {
-                self.client.until_unblocked().await;
+                if !self.exempt {
+                    self.client.until_unblocked().await;
+                }
                 if self.publish_some() == TURN_MAX {
                     // Others on this thread have a turn too.
                     yield_now().await;

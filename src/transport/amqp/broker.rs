@@ -64,7 +64,8 @@ pub trait BrokerConnection: fmt::Debug + Send + Sync {
     /// The connection is lost, or the broker allows no more channels.
     fn open(&self, purpose: Purpose) -> BoxFuture<'_, Result<Box<dyn BrokerChannel>, AmqpError>>;
 
-    /// Whether the broker blocks publishers now. It still answers what is not a publish.
+    /// Whether the broker blocks publishers now. It still answers what is not a publish. If it can, it does not
+    /// block channels for [`Purpose::Consume`] and [`Purpose::Replace`]: what they publish makes room.
     fn is_blocked(&self) -> bool;
 
     /// How many bytes of headers a message may have.
@@ -174,6 +175,8 @@ pub enum Purpose {
     Consume,
     /// To send requests and to get the direct replies.
     Ask,
+    /// To publish, with confirms, what takes the place of messages that were consumed.
+    Replace,
 }
 
 /// A queue as it is declared.

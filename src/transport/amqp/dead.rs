@@ -141,10 +141,10 @@ async fn publish(
     connection: &dyn BrokerConnection,
     letters: Vec<Outgoing>,
 ) -> Result<(), AmqpError> {
-    let mut channel = connection.open(Purpose::SendConfirmed).await?;
+    let mut channel = connection.open(Purpose::Replace).await?;
     match names::declare_dead(&mut *channel).await {
         Err(error) if error.refusal().is_some() => {
-            channel = connection.open(Purpose::SendConfirmed).await?;
+            channel = connection.open(Purpose::Replace).await?;
         }
         other => other?,
     }

@@ -65,12 +65,14 @@ impl BrokerConnection for Pair {
         Box::pin(async move {
             let connection = match purpose {
                 Purpose::Consume => &self.consuming,
-                Purpose::Send | Purpose::SendConfirmed | Purpose::Ask => &self.sending,
+                Purpose::Send | Purpose::SendConfirmed | Purpose::Ask | Purpose::Replace => {
+                    &self.sending
+                }
             };
             let after = self.config.answer_timeout;
             let opened = connection.create_channel();
             let channel = within("opening a channel", after, opened).await?;
-            let confirms = purpose == Purpose::SendConfirmed;
+            let confirms = matches!(purpose, Purpose::SendConfirmed | Purpose::Replace);
             if confirms {
                 let selected = channel.confirm_select(ConfirmSelectOptions::default());
                 within("confirm.select", after, selected).await?;
