@@ -35,7 +35,7 @@ use crate::broker::{
     memory::{Charge, allocated},
     peer::{Flush, Peer},
     session::{Phase, Scene, Session, SessionLimits},
-    wire::{FrameReader, ReplyCode, ShortStr, frame::put_heartbeat, method::connection},
+    wire::{FrameReader, ReplyCode, frame::put_heartbeat},
 };
 
 /// How many frames are carried out in one turn with the vhost.
