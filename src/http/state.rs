@@ -7,23 +7,25 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     config::Config,
-    cors::{Cors, CorsError, Policy},
-    gateway::Gateway,
-    measure::Measures,
+    rest::gateway::Gateway,
+    serve::{
+        cors::{Cors, CorsError, Policy},
+        metrics::Measures,
+    },
     watch::Watching,
 };
 use crate::{
     api::Defaults,
     commands::Commands,
+    http::{BrokerPages, Migrations, Probes, Readiness, Transports, Watchers},
     model::{Instance, Timestamp},
-    ports::{BrokerPages, Migrations, Notices, Probes, Readiness, Transports, Watchers},
-    registry::Registry,
+    registry::{Notices, Registry},
     telemetry::Metrics,
 };
 
 /// What the door needs of other rooms.
 #[derive(Clone, Debug)]
-pub struct Rooms {
+pub struct Deps {
     /// The registry.
     pub registry: Registry,
     /// The daemon's metrics.
@@ -43,21 +45,21 @@ pub struct Rooms {
     /// The migration.
     pub migration: Arc<dyn Migrations>,
     /// What watchers are told besides changes.
-    pub notices: Arc<dyn Notices>,
+    pub notices: Arc<Notices>,
 }
 
 /// The door, ready to be served.
 #[derive(Clone, Debug)]
-pub struct Door {
+pub struct HttpApp {
     pub(super) shared: Shared,
 }
 
-impl Door {
+impl HttpApp {
     /// Joins the rooms and the configuration.
     ///
     /// # Errors
     /// The CORS policy can't be followed.
-    pub fn new(config: Config, rooms: Rooms) -> Result<Self, CorsError> {
+    pub fn new(config: Config, rooms: Deps) -> Result<Self, CorsError> {
         let shared = Shared::new(config, rooms)?;
         Ok(Self { shared })
     }
@@ -97,7 +99,7 @@ pub(super) struct Inner {
     pub(super) transports: Arc<dyn Transports>,
     pub(super) broker: Option<Arc<dyn BrokerPages>>,
     pub(super) migration: Arc<dyn Migrations>,
-    pub(super) notices: Arc<dyn Notices>,
+    pub(super) notices: Arc<Notices>,
     pub(super) config: Config,
     pub(super) limits: Limits,
     pub(super) cors: ArcSwap<Policy>,
@@ -112,7 +114,7 @@ pub(super) struct Inner {
 }
 
 impl Shared {
-    pub(super) fn new(config: Config, rooms: Rooms) -> Result<Self, CorsError> {
+    pub(super) fn new(config: Config, rooms: Deps) -> Result<Self, CorsError> {
         let policy = Policy::new(&config.cors)?;
         let limits = Limits {
             body_max: config.body_max.as_u64(),

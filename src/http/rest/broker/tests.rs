@@ -1,0 +1,163 @@
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use serde_json::json;
+
+use super::Config;
+use crate::http::{self, BrokerList, BrokerPages, BrokerPart, testing::Api};
+
+/// A broker with one queue, "a/b" in "/", that shows what it was asked.
+#[derive(Debug)]
+struct Pages {
+    waiting: Mutex<Option<usize>>,
+}
+
+impl Pages {
+    fn depth(&self, vhost: &str, name: &str) -> Option<usize> {
+        let waiting = *self.waiting.lock();
+        waiting.filter(|_| (vhost, name) == ("/", "a/b"))
+    }
+}
+
+impl BrokerPages for Pages {
+    fn overview(&self) -> Vec<u8> {
+        br#"{"connections":0}"#.to_vec()
+    }
+
+    fn list(&self, list: BrokerList, part: &BrokerPart) -> Vec<u8> {
+        let BrokerPart { vhost, name, limit } = part;
+        json!([format!("{list:?}"), vhost, name, limit])
+            .to_string()
+            .into()
+    }
+
+    fn queue(&self, vhost: &str, name: &str) -> Option<Vec<u8>> {
+        let waiting = self.depth(vhost, name)?;
+        Some(json!({ "messages_ready": waiting }).to_string().into())
+    }
+
+    fn messages(&self, vhost: &str, name: &str, count: usize) -> Option<Vec<u8>> {
+        let shown = self.depth(vhost, name)?.min(count);
+        Some(json!({"messages": vec![0; shown]}).to_string().into())
+    }
+
+    fn purge(&self, vhost: &str, name: &str) -> Option<usize> {
+        self.depth(vhost, name)?;
+        self.waiting.lock().replace(0)
+    }
+
+    fn delete(&self, vhost: &str, name: &str) -> Option<usize> {
+        self.depth(vhost, name)?;
+        self.waiting.lock().take()
+    }
+}
+
+fn api() -> Api {
+    let config = http::Config {
+        broker: Config {
+            items_max: 2000,
+            messages_max: 20,
+            ..Config::default()
+        },
+        ..http::Config::default()
+    };
+    let pages = Pages {
+        waiting: Mutex::new(Some(50)),
+    };
+    Api::with_broker(config, Arc::new(pages))
+}
+
+const LISTS: [&str; 6] = [
+    "Connections",
+    "Channels",
+    "Exchanges",
+    "Queues",
+    "Bindings",
+    "Consumers",
+];
+
+#[tokio::test]
+async fn each_list_is_asked_for_by_its_path_and_in_parts() {
+    let api = api();
+    for list in LISTS {
+        let path = format!("/broker/{}", list.to_lowercase());
+        let all = api.expect(200, "GET", &path, "").await;
+        assert_eq!(all.json, json!([list, null, "", 1000]));
+        assert_eq!(all.header("content-type"), "application/json");
+        let part = format!("{path}?vhost=%2F&name=a+b&limit=7");
+        let part = api.expect(200, "GET", &part, "").await;
+        assert_eq!(part.json, json!([list, "/", "a b", 7]));
+        let most = format!("{path}?limit=99999");
+        let most = api.expect(200, "GET", &most, "").await;
+        assert_eq!(most.json, json!([list, null, "", 2000]), "items_max");
+        let wrong = format!("{path}?limit=all");
+        let wrong = api.expect(422, "GET", &wrong, "").await;
+        assert_eq!(wrong.json["errors"][0]["field"], "limit");
+    }
+    let overview = api.expect(200, "GET", "/broker/overview", "").await;
+    assert_eq!(overview.json, json!({"connections": 0}));
+}
+
+#[tokio::test]
+async fn a_queue_is_shown_read_purged_and_deleted() {
+    let api = api();
+    let path = "/broker/queues/%2F/a%2Fb";
+    let messages = format!("{path}/messages");
+    let queue = api.expect(200, "GET", path, "").await;
+    assert_eq!(queue.json["messages_ready"], 50);
+    for (query, shown) in [("", 10), ("?count=15", 15), ("?count=1000", 20)] {
+        let read = api
+            .expect(200, "GET", &format!("{messages}{query}"), "")
+            .await;
+        let list = read.json["messages"].as_array().unwrap();
+        assert_eq!(list.len(), shown, "{query}");
+    }
+    let wrong = format!("{messages}?count=-1");
+    let wrong = api.expect(422, "GET", &wrong, "").await;
+    assert_eq!(wrong.json["errors"][0]["field"], "count");
+    let purged = api.expect(200, "DELETE", &messages, "").await;
+    assert_eq!(purged.json, json!({"purged": 50}));
+    let deleted = api.expect(200, "DELETE", path, "").await;
+    assert_eq!(deleted.json, json!({"deleted": true, "messages": 0}));
+    api.expect(404, "GET", path, "").await;
+}
+
+#[tokio::test]
+async fn an_unknown_queue_is_a_404_that_names_it() {
+    let api = api();
+    let path = "/broker/queues/%2F/nowhere";
+    let messages = format!("{path}/messages");
+    for (method, path) in [
+        ("GET", path),
+        ("DELETE", path),
+        ("GET", &messages),
+        ("DELETE", &messages),
+    ] {
+        let unknown = api.expect(404, method, path, "").await;
+        assert_eq!(
+            unknown.json["detail"], r#"there is no queue "nowhere" in vhost "/""#,
+            "{method} {path}"
+        );
+    }
+    api.expect(404, "GET", "/broker/queues/elsewhere/a%2Fb", "")
+        .await;
+}
+
+#[tokio::test]
+async fn without_a_broker_every_page_says_so() {
+    let api = Api::new();
+    let lists = LISTS.map(|list| ("GET", format!("/broker/{}", list.to_lowercase())));
+    let others = [
+        ("GET", "/broker/overview"),
+        ("GET", "/broker/queues/%2F/q"),
+        ("DELETE", "/broker/queues/%2F/q"),
+        ("GET", "/broker/queues/%2F/q/messages"),
+        ("DELETE", "/broker/queues/%2F/q/messages"),
+    ];
+    let others = others.map(|(method, path)| (method, path.to_owned()));
+    for (method, path) in lists.into_iter().chain(others) {
+        let off = api.expect(404, method, &path, "").await;
+        let detail = "the embedded broker is switched off";
+        assert_eq!(off.json["detail"], detail, "{method} {path}");
+    }
+}
