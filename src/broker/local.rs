@@ -7,7 +7,7 @@
 mod channel;
 mod received;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 pub use self::{
     channel::{LocalChannel, LocalError, LocalPublish},
@@ -17,9 +17,6 @@ use super::{
     Broker,
     server::{Shared, VhostCell},
 };
-
-/// How often a blocked publisher looks whether the memory alarm is over.
-const BLOCKED_TICK: Duration = Duration::from_millis(50);
 
 /// A client of one vhost. Clones are the same one.
 #[derive(Clone, Debug)]
@@ -57,14 +54,12 @@ impl LocalClient {
 
     /// Whether the memory alarm blocks publishers.
     pub fn is_blocked(&self) -> bool {
-        self.shared.is_short_of_memory()
+        self.shared.memory.is_alarm()
     }
 
     /// Waits until publishers are not blocked. Cancel safe.
     pub async fn until_unblocked(&self) {
-        while self.is_blocked() {
-            tokio::time::sleep(BLOCKED_TICK).await;
-        }
+        self.shared.memory.alarm_ended().await;
     }
 }
 

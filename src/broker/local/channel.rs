@@ -99,7 +99,7 @@ impl LocalChannel {
             message_bytes: u64::MAX,
             tx_bytes: 0,
         };
-        let session = Session::new(Arc::clone(&peer), identity, limits);
+        let session = Session::new(Arc::clone(&peer), identity, limits).unstamped();
         let mut channel = Self {
             client,
             peer,
@@ -377,7 +377,9 @@ impl LocalChannel {
             vhost: &mut vhost,
             now,
         };
+        scene.vhost.exempt_from_topology(true);
         act(&mut self.session, &mut scene);
+        scene.vhost.exempt_from_topology(false);
         self.session.end_batch();
         let more = vhost.pump(now);
         self.settling = self.session.is_settling(&vhost);

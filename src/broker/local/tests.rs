@@ -17,14 +17,13 @@ use crate::broker::{
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
-async fn client(limits: Limits) -> LocalClient {
+fn client(limits: Limits) -> LocalClient {
     let config = Config {
         listen: String::new(),
         limits,
         ..Config::default()
     };
-    let listening = Broker::bind(config).await.unwrap();
-    listening.broker().local("/").unwrap()
+    Broker::new(config).unwrap().local("/").unwrap()
 }
 
 fn short(text: &str) -> ShortStr {
@@ -106,7 +105,7 @@ fn told(error: &LocalError) -> (u16, String) {
 #[tokio::test]
 async fn what_is_published_is_confirmed_and_comes_in_order() {
     for (count, prefetch) in [(1, 256), (100, 10), (1_000, 256), (1_000, 0)] {
-        let client = client(Limits::default()).await;
+        let client = client(Limits::default());
         let mut sender = with_queue(&client, "q", None).await;
         for at in 0..count {
             sender.publish(message("q", &at.to_string()));
@@ -132,7 +131,7 @@ async fn what_is_published_is_confirmed_and_comes_in_order() {
 #[tokio::test]
 async fn a_refusal_comes_after_the_confirms_before_it() {
     for (room, sent) in [(0, 1), (5, 6), (70, 200)] {
-        let client = client(Limits::default()).await;
+        let client = client(Limits::default());
         let mut sender = with_queue(&client, "q", Some(room)).await;
         for at in 0..sent {
             sender.publish(message("q", &at.to_string()));
@@ -145,7 +144,7 @@ async fn a_refusal_comes_after_the_confirms_before_it() {
 
 #[tokio::test]
 async fn an_error_closes_its_own_channel_and_no_other() {
-    let client = client(Limits::default()).await;
+    let client = client(Limits::default());
     let mut other = with_queue(&client, "q", None).await;
     for (case, code) in [
         ("declared otherwise", 406),
@@ -169,7 +168,7 @@ async fn an_error_closes_its_own_channel_and_no_other() {
 
 #[tokio::test]
 async fn what_a_dropped_channel_holds_goes_back_and_its_own_queue_goes() {
-    let client = client(Limits::default()).await;
+    let client = client(Limits::default());
     let mut sender = with_queue(&client, "q", None).await;
     for at in 0..3_000 {
         sender.publish(message("q", &at.to_string()));
@@ -207,11 +206,7 @@ async fn what_a_dropped_channel_holds_goes_back_and_its_own_queue_goes() {
 
 #[tokio::test]
 async fn a_deleted_queue_ends_its_consumer() {
-    let listening = Broker::bind(Config {
-        listen: String::new(),
-        ..Config::default()
-    });
-    let broker = listening.await.unwrap().broker();
+    let broker = Broker::new(Config::default()).unwrap();
     let client = broker.local("/").unwrap();
     let mut consumer = with_queue(&client, "q", None).await;
     consumer.consume(short("q"), 1, false).await.unwrap();
@@ -227,7 +222,7 @@ async fn the_memory_alarm_blocks_publishers_and_nobody_else() {
         memory: bytesize::ByteSize::kib(64),
         ..Limits::default()
     };
-    let client = client(limits).await;
+    let client = client(limits);
     let mut sender = with_queue(&client, "q", None).await;
     sender.publish(message("q", &"x".repeat(70_000)));
     assert_eq!(confirms(&mut sender).await, (1, None));
@@ -253,7 +248,7 @@ async fn a_consumer_that_does_not_read_gets_no_more_than_its_room() {
         outbox_per_connection: bytesize::ByteSize::kib(4),
         ..Limits::default()
     };
-    let client = client(limits).await;
+    let client = client(limits);
     let mut consumer = with_queue(&client, "q", None).await;
     consumer.consume(short("q"), 0, false).await.unwrap();
     let mut sender = with_queue(&client, "q", None).await;

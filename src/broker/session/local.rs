@@ -10,9 +10,14 @@ use crate::broker::wire::{Method, MethodId, Properties, method::basic};
 impl Session {
     /// Opens a channel.
     pub fn open_local(&mut self, number: u16, scene: &mut Scene<'_>) {
-        let connection = self.identity.connection;
-        let id = scene.vhost.open_channel(&self.peer, connection, number);
-        self.channels.insert(number, SessionChannel::new(id));
+        let (connection, session_bytes) = (self.identity.connection, SessionChannel::BYTES);
+        let opened = scene
+            .vhost
+            .open_channel(&self.peer, connection, number, session_bytes);
+        match opened {
+            Ok(id) => drop(self.channels.insert(number, SessionChannel::new(id))),
+            Err(exception) => self.raise(0, &exception, scene),
+        }
     }
 
     /// Carries out a method of an open channel. The answer, or `channel.close`, goes into the outbox.
