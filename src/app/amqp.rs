@@ -15,7 +15,7 @@ use crate::{
     broker::{Broker, Listening},
     commands::Commands,
     config::Config,
-    http::Asker,
+    http::InProcessClient,
     registry::{Notices, Registry},
     tasks::{Stage, Tasks},
     transport::{
@@ -102,7 +102,7 @@ pub(super) fn start(
     way: &Way,
     commands: Commands,
     broker: Option<Broker>,
-    asker: Asker,
+    asker: InProcessClient,
     notices: Arc<Notices>,
     tasks: &mut Tasks,
 ) {

@@ -82,7 +82,7 @@ pub(super) async fn handshake(
     wire.peer
         .cancel_notify
         .store(can(b"consumer_cancel_notify"), Relaxed);
-    let user = log_in(shared, &access, wire, from, &start_ok).await?;
+    let user = log_in(&access, wire, from, &start_ok).await?;
     let (channel_max, frame_max, heartbeat_s) = tune(shared, wire).await?;
     let open = match next_method(wire).await? {
         Method::ConnectionOpen(open) => open,

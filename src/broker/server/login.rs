@@ -5,7 +5,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
-    Shared,
     handshake::{Client, next_method, refuse, unexpected},
     reload::LoginRules,
     wire::{HandshakeError, Wire},
@@ -25,7 +24,6 @@ use crate::broker::{
 /// Finds the user whose login `start_ok` begins. When there is none, the client has been told why:
 /// RabbitMQ tells only those who ask for it by "authentication_failure_close".
 pub(super) async fn log_in(
-    shared: &Shared,
     access: &LoginRules,
     wire: &mut Wire,
     from: &Client,
