@@ -22,7 +22,7 @@ pub use crate::telemetry::Logs;
 use crate::{
     api::Defaults,
     broker::{Broker, BrokerError, Listening},
-    commands::Commands,
+    catalog::Catalog,
     config::{Config, ConfigError},
     health::Health,
     http::{self, Door, Rooms},
@@ -165,10 +165,16 @@ impl App {
         let door = Door::new(config.http.clone(), rooms)?;
         let http_address = open(&config, &door, http, &mut tasks).await?;
         if let Some(way) = &way {
-            let commands = Commands::new(registry.clone(), defaults(&config));
+            let catalog = Catalog::new(registry.clone());
             let connections = connections(&config, listening.as_ref());
             let asker = door.asker();
-            amqp::start(way, commands, connections, asker, notices, &mut tasks);
+            let desk = amqp::Answers {
+                catalog,
+                defaults: Arc::new(defaults(&config)),
+                connections,
+                asker,
+            };
+            amqp::start(way, desk, notices, &mut tasks);
             let clock = registry.clock();
             amqp::checks::start(way, &config, &health, &client, clock, &metrics, &mut tasks);
         }
@@ -399,9 +405,9 @@ fn serve_broker(
     tasks: &mut Tasks,
 ) -> Option<SocketAddr> {
     if let Some(closed) = listening.broker().closed_connections() {
-        let registry = registry.clone();
+        let catalog = Catalog::new(registry.clone());
         tasks.spawn(Stage::Source, "closed connections", |stop| {
-            broker::tell_of_closed(closed, registry, stop)
+            broker::tell_of_closed(closed, catalog, stop)
         });
     }
     let (plain, tls) = (listening.address(), listening.tls_address());

@@ -18,7 +18,6 @@ mod operations;
 mod overrides;
 mod pace;
 mod paced;
-mod pick;
 mod probes;
 mod quick;
 mod routes;

@@ -4,10 +4,12 @@
 
 mod check;
 mod event;
+mod filter;
 mod instance;
 mod metadata;
 mod mode;
 mod name;
+mod patch;
 mod revision;
 mod route;
 mod status;
@@ -16,12 +18,14 @@ mod time;
 pub use self::{
     check::{Check, CheckKind, CheckOutcome, CodeRange, HttpCheck},
     event::{Event, EventKind},
+    filter::InstanceFilter,
     instance::{Beat, Instance, Lease, LeaseKind, Override, Registration},
     metadata::{Metadata, MetadataError},
     mode::{Channel, Mode, Modes},
     name::{CANARY, NameError, RouteId, ServiceId, ServiceName},
+    patch::{Edit, Patch},
     revision::{Cursor, Epoch, InvalidCursor, Revision},
-    route::Route,
+    route::{Route, RouteDraft},
     status::{OverrideStatus, Status},
     time::{InvalidSpan, Span, Timestamp},
 };

@@ -10,8 +10,9 @@ use bytes::Bytes;
 use self::direct::AskedDirectly;
 use super::AppError;
 use crate::{
+    api::Defaults,
     broker::Listening,
-    commands::Commands,
+    catalog::Catalog,
     config::Config,
     http::Asker,
     ports::{Connections, Notices},
@@ -81,22 +82,25 @@ pub(super) async fn ask(way: &Way, queue: &'static str, body: &[u8]) -> Result<B
     answer.map_err(|error| super::chain(&error))
 }
 
-/// Starts it; `asker` is the direct way that answers are compared with, `connections` are those of the
-/// embedded broker where that is the one, and `notices` leave like events.
-pub(super) fn start(
-    way: &Way,
-    commands: Commands,
-    connections: Option<Arc<dyn Connections>>,
-    asker: Asker,
-    notices: Arc<dyn Notices>,
-    tasks: &mut Tasks,
-) {
+/// What it takes to answer commands.
+pub(super) struct Answers {
+    pub(super) catalog: Catalog,
+    pub(super) defaults: Arc<Defaults>,
+    /// The connections of the embedded broker, where that is the one.
+    pub(super) connections: Option<Arc<dyn Connections>>,
+    /// The direct way that answers are compared with.
+    pub(super) asker: Asker,
+}
+
+/// Starts it; `notices` leave like events.
+pub(super) fn start(way: &Way, answers: Answers, notices: Arc<dyn Notices>, tasks: &mut Tasks) {
     let teller = way.clone();
     tasks.spawn(Stage::Carrier, "notices", |stop| teller.tell(notices, stop));
     let desk = Desk {
-        commands,
-        connections,
-        direct: Arc::new(AskedDirectly(asker)),
+        catalog: answers.catalog,
+        defaults: answers.defaults,
+        connections: answers.connections,
+        direct: Arc::new(AskedDirectly(answers.asker)),
     };
     let way = way.clone();
     tasks.spawn(Stage::Carrier, "amqp", |stop| way.run(desk, stop));

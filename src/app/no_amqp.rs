@@ -6,9 +6,9 @@ use bytes::Bytes;
 
 use super::AppError;
 use crate::{
-    api::{BrokerReport, ChannelReport},
+    api::{BrokerReport, ChannelReport, Defaults},
     broker::Listening,
-    commands::Commands,
+    catalog::Catalog,
     config::Config,
     http::Asker,
     model::Modes,
@@ -67,14 +67,15 @@ pub(super) async fn ask(way: &Way, _: &'static str, _: &[u8]) -> Result<Bytes, S
     match *way {}
 }
 
-pub(super) fn start(
-    way: &Way,
-    _: Commands,
-    _: Option<Arc<dyn Connections>>,
-    _: Asker,
-    _: Arc<dyn Notices>,
-    _: &mut Tasks,
-) {
+/// In place of what it takes to answer commands.
+pub(super) struct Answers {
+    pub(super) catalog: Catalog,
+    pub(super) defaults: Arc<Defaults>,
+    pub(super) connections: Option<Arc<dyn Connections>>,
+    pub(super) asker: Asker,
+}
+
+pub(super) fn start(way: &Way, _: Answers, _: Arc<dyn Notices>, _: &mut Tasks) {
     match *way {}
 }
 

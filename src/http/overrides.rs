@@ -7,7 +7,10 @@ use super::{
     extract::{Name, Text},
     state::Shared,
 };
-use crate::api::{OverrideDraft, schema};
+use crate::{
+    api::{OverrideDraft, schema},
+    catalog::{Caller, Door, LiftOverride, SetOverride},
+};
 
 /// Sets what stands for the status of an instance until it is lifted.
 #[utoipa::path(
@@ -23,9 +26,13 @@ use crate::api::{OverrideDraft, schema};
 )]
 pub(super) async fn set(State(shared): State<Shared>, id: Name, Text(body): Text) -> Answer {
     let (draft, warnings) = OverrideDraft::read(&body)?;
-    let instance = shared
-        .registry
-        .set_override(id.as_str(), draft.status, draft.reason)?;
+    let command = SetOverride {
+        service_id: id.as_str().into(),
+        status: draft.status,
+        reason: draft.reason,
+    };
+    let caller = Caller::by(Door::Rest);
+    let instance = shared.catalog.write(&caller, command).await?;
     Ok(shared.changed(&instance, &warnings))
 }
 
@@ -39,6 +46,9 @@ pub(super) async fn set(State(shared): State<Shared>, id: Name, Text(body): Text
     )
 )]
 pub(super) async fn lift(State(shared): State<Shared>, id: Name) -> Answer {
-    let instance = shared.registry.lift_override(id.as_str())?;
+    let service_id = id.as_str().into();
+    let caller = Caller::by(Door::Rest);
+    let instance = shared.catalog.write(&caller, LiftOverride { service_id });
+    let instance = instance.await?;
     Ok(shared.instance(&instance))
 }

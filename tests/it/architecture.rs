@@ -10,11 +10,18 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("outbound", &["tasks", "telemetry"]),
     (
         "health",
-        &["model", "registry", "outbound", "tasks", "telemetry"],
+        &[
+            "model",
+            "registry",
+            "catalog",
+            "outbound",
+            "tasks",
+            "telemetry",
+        ],
     ),
     ("api", &["model"]),
     ("ports", &["model", "api"]),
-    ("commands", &["model", "registry", "api"]),
+    ("catalog", &["model", "registry"]),
     (
         "transport",
         &[
@@ -22,7 +29,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "registry",
             "api",
             "ports",
-            "commands",
+            "catalog",
             "outbound",
             "tasks",
             "telemetry",
@@ -40,7 +47,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "registry",
             "api",
             "ports",
-            "commands",
+            "catalog",
             "tasks",
             "telemetry",
         ],
