@@ -14,7 +14,7 @@ use crate::{
     broker::Listening,
     catalog::Catalog,
     config::Config,
-    http::Asker,
+    http::InProcessClient,
     ports::{Connections, Notices},
     registry::Registry,
     tasks::{Stage, Tasks},
@@ -89,7 +89,7 @@ pub(super) struct Answers {
     /// The connections of the embedded broker, where that is the one.
     pub(super) connections: Option<Arc<dyn Connections>>,
     /// The direct way that answers are compared with.
-    pub(super) asker: Asker,
+    pub(super) asker: InProcessClient,
 }
 
 /// Starts it; `notices` leave like events.

@@ -10,7 +10,7 @@ use crate::{
     broker::Listening,
     catalog::Catalog,
     config::Config,
-    http::Asker,
+    http::InProcessClient,
     model::Modes,
     ports::{Connections, FlagError, Notices},
     registry::Registry,
@@ -72,7 +72,7 @@ pub(super) struct Answers {
     pub(super) catalog: Catalog,
     pub(super) defaults: Arc<Defaults>,
     pub(super) connections: Option<Arc<dyn Connections>>,
-    pub(super) asker: Asker,
+    pub(super) asker: InProcessClient,
 }
 
 pub(super) fn start(way: &Way, _: Answers, _: Arc<dyn Notices>, _: &mut Tasks) {
