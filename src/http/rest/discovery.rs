@@ -7,9 +7,7 @@ use axum::{
 };
 use tokio::time::Instant;
 
-use super::{
-    extract::Name,
-};
+use super::extract::Name;
 use crate::{
     api::{self, Discover, Problem, schema},
     catalog::PickPolicy,

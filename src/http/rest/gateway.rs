@@ -17,9 +17,7 @@ pub(in crate::http) use self::{
     poll::{__path_config, config},
     stream::{__path_watch, watch},
 };
-use super::{
-    extract::{Name, Text},
-};
+use super::extract::{Name, Text};
 use crate::{
     api::{self, Json, Problem, RouteShape, schema},
     catalog::{self, Caller, Door, PickPolicy, RemoveRoute, SetRoute},

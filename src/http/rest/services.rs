@@ -102,7 +102,11 @@ pub(in crate::http) async fn instance(State(shared): State<Shared>, id: Name) ->
         (status = 413, description = "The body is larger than `http.body_max`", body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
-pub(in crate::http) async fn patch(State(shared): State<Shared>, id: Name, Text(body): Text) -> Answer {
+pub(in crate::http) async fn patch(
+    State(shared): State<Shared>,
+    id: Name,
+    Text(body): Text,
+) -> Answer {
     let (patch, warnings) = api::patch(id.as_str(), &body, &shared.defaults)?;
     let service_id = id.as_str().into();
     let command = PatchInstance { service_id, patch };
