@@ -165,16 +165,13 @@ impl App {
         let door = HttpApp::new(config.http.clone(), rooms)?;
         let http_address = open(&config, &door, http, &mut tasks).await?;
         if let Some(way) = &way {
-            let catalog = Catalog::new(registry.clone());
-            let connections = connections(&config, listening.as_ref());
-            let asker = door.asker();
-            let desk = amqp::Answers {
-                catalog,
+            let answers = amqp::Answers {
+                catalog: Catalog::new(registry.clone()),
                 defaults: Arc::new(defaults(&config)),
-                connections,
-                asker,
+                connections: connections(&config, listening.as_ref()),
+                asker: door.asker(),
             };
-            amqp::start(way, desk, notices, &mut tasks);
+            amqp::start(way, answers, notices, &mut tasks);
             let clock = registry.clock();
             amqp::checks::start(way, &config, &health, &client, clock, &metrics, &mut tasks);
         }

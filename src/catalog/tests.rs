@@ -40,6 +40,17 @@ pub(super) fn registration(id: &str, name: &str) -> Registration {
     }
 }
 
+fn route(id: &str) -> RouteDraft {
+    RouteDraft {
+        route_id: RouteId::parse(id).unwrap(),
+        path_prefix: "/".into(),
+        service_name: ServiceName::parse("web").unwrap(),
+        strip_prefix: false,
+        methods: Box::default(),
+        priority: 0,
+    }
+}
+
 /// Submits each kind of write, in an order in which all are accepted, and says what it was.
 fn write_all(catalog: &Catalog, caller: &Caller) -> Vec<Operation> {
     let register = Register {
