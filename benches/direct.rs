@@ -18,10 +18,9 @@ use axum::{Router, extract::State, http::HeaderMap, http::StatusCode, routing::p
 use musterd::{
     api::WatcherDraft,
     catalog::{Caller, Catalog, Door, Register},
-    migration::NoticeRing,
     model::{Metadata, Registration, ServiceId, ServiceName},
     outbound,
-    registry::{self, Registry},
+    registry::{self, Notices, Registry},
     telemetry::Metrics,
     transport::{
         CallbackError, Callbacks, Config, Delivery, DirectMetrics, Filter, Horizon, Start, Webhooks,
@@ -187,7 +186,7 @@ async fn webhooks(subscribers: usize, events: usize, pace: Pace) {
         registry.clone(),
         Config::default(),
         Horizon::default(),
-        Arc::new(NoticeRing::new(registry.clone(), 1)),
+        Arc::new(Notices::new(1)),
         outbound,
         metrics,
     );

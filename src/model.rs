@@ -5,6 +5,7 @@
 mod check;
 mod event;
 mod filter;
+mod flag;
 mod instance;
 mod metadata;
 mod mode;
@@ -16,9 +17,10 @@ mod status;
 mod time;
 
 pub use self::{
-    check::{Check, CheckKind, CheckOutcome, CodeRange, HttpCheck},
+    check::{Check, CheckKind, CheckOutcome, CodeRange, HttpCheck, Probed},
     event::{Event, EventKind},
     filter::InstanceFilter,
+    flag::{FlagError, FlagState},
     instance::{Beat, Instance, Lease, LeaseKind, Override, Registration},
     metadata::{Metadata, MetadataError},
     mode::{Channel, Mode, Modes},

@@ -9,6 +9,7 @@ mod expiry;
 mod guard;
 mod leases;
 mod log;
+mod notices;
 mod pending;
 mod routes;
 mod service;
@@ -31,6 +32,7 @@ pub use self::{
     config::Config,
     guard::GuardConfig,
     log::Compacted,
+    notices::{NoticeEntry, Notices},
     pending::Pending,
     routes::Routes,
     service::{Body, Following, Service, View},

@@ -11,12 +11,11 @@ use self::direct::AskedDirectly;
 use super::AppError;
 use crate::{
     api::Defaults,
-    broker::Listening,
+    broker::{Broker, Listening},
     catalog::Catalog,
     config::Config,
     http::InProcessClient,
-    ports::{Connections, Notices},
-    registry::Registry,
+    registry::{Notices, Registry},
     tasks::{Stage, Tasks},
     transport::{
         DirectMetrics, Flag,
@@ -86,20 +85,20 @@ pub(super) async fn ask(way: &Way, queue: &'static str, body: &[u8]) -> Result<B
 pub(super) struct Answers {
     pub(super) catalog: Catalog,
     pub(super) defaults: Arc<Defaults>,
-    /// The connections of the embedded broker, where that is the one.
-    pub(super) connections: Option<Arc<dyn Connections>>,
+    /// The embedded broker, where commands come over that one.
+    pub(super) broker: Option<Broker>,
     /// The direct way that answers are compared with.
     pub(super) asker: InProcessClient,
 }
 
 /// Starts it; `notices` leave like events.
-pub(super) fn start(way: &Way, answers: Answers, notices: Arc<dyn Notices>, tasks: &mut Tasks) {
+pub(super) fn start(way: &Way, answers: Answers, notices: Arc<Notices>, tasks: &mut Tasks) {
     let teller = way.clone();
     tasks.spawn(Stage::Carrier, "notices", |stop| teller.tell(notices, stop));
     let desk = Desk {
         catalog: answers.catalog,
         defaults: answers.defaults,
-        connections: answers.connections,
+        broker: answers.broker,
         direct: Arc::new(AskedDirectly(answers.asker)),
     };
     let way = way.clone();

@@ -17,7 +17,7 @@ use crate::{
         vhost::{MessageView, QueueView},
     },
     catalog::{Caller, Catalog, CloseConnection, Door},
-    ports::{BrokerList, BrokerPages, BrokerPart},
+    http::{BrokerList, BrokerPages, BrokerPart},
 };
 
 /// Tells the registry of connections that closed, until told to stop: connections that close because the

@@ -7,13 +7,12 @@ use bytes::Bytes;
 use super::AppError;
 use crate::{
     api::{BrokerReport, ChannelReport, Defaults},
-    broker::Listening,
+    broker::{Broker, Listening},
     catalog::Catalog,
     config::Config,
     http::InProcessClient,
-    model::Modes,
-    ports::{Connections, FlagError, Notices},
-    registry::Registry,
+    model::{FlagError, Modes},
+    registry::{Notices, Registry},
     tasks::Tasks,
     transport::{DirectMetrics, Flag},
 };
@@ -71,11 +70,11 @@ pub(super) async fn ask(way: &Way, _: &'static str, _: &[u8]) -> Result<Bytes, S
 pub(super) struct Answers {
     pub(super) catalog: Catalog,
     pub(super) defaults: Arc<Defaults>,
-    pub(super) connections: Option<Arc<dyn Connections>>,
+    pub(super) broker: Option<Broker>,
     pub(super) asker: InProcessClient,
 }
 
-pub(super) fn start(way: &Way, _: Answers, _: Arc<dyn Notices>, _: &mut Tasks) {
+pub(super) fn start(way: &Way, _: Answers, _: Arc<Notices>, _: &mut Tasks) {
     match *way {}
 }
 

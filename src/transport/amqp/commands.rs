@@ -1,10 +1,10 @@
 //! Commands that come as messages: registrations, heartbeats, discovery. Each is answered where its
 //! sender wants an answer; what nobody can read goes to `musterd.dead`.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream::FuturesOrdered};
+use futures_util::{StreamExt, future::BoxFuture, stream::FuturesOrdered};
 use lapin::{
     BasicProperties, Channel,
     message::Delivery,
@@ -23,9 +23,9 @@ use super::{
 };
 use crate::{
     api::{self, Defaults, Discover, InstanceCommand, Parsed, Problem},
+    broker::Broker,
     catalog::{Caller, Catalog, CloseConnection, Deregister, Door, Refusal, Register},
-    model::{InstanceFilter, Mode},
-    ports::{Connections, DirectAnswers, Flagged},
+    model::{FlagState, InstanceFilter, Mode},
 };
 
 /// The header in which the embedded broker says over which connection a message came.
@@ -35,6 +35,15 @@ const REFUSED_WITHIN: Duration = Duration::from_secs(5);
 /// How often both ways are asked before they are said to differ.
 const ATTEMPTS: usize = 3;
 
+/// What the direct way answers, to compare the broker's answers with.
+pub trait DirectAnswers: fmt::Debug + Send + Sync {
+    /// The body of GET /services/discover/{name}; none when it was refused.
+    fn discover<'a>(&'a self, name: &'a str, wanted: &'a Discover) -> BoxFuture<'a, Option<Bytes>>;
+
+    /// The body of GET /services/{id}; none when there is no such instance.
+    fn instance<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Option<Bytes>>;
+}
+
 /// What it takes to answer commands.
 #[derive(Clone, Debug)]
 pub struct Desk {
@@ -42,8 +51,8 @@ pub struct Desk {
     pub catalog: Catalog,
     /// Values and limits of registrations.
     pub defaults: Arc<Defaults>,
-    /// The connections of the embedded broker, where that is the one.
-    pub connections: Option<Arc<dyn Connections>>,
+    /// The embedded broker, where commands come over that one.
+    pub broker: Option<Broker>,
     /// The direct way, to compare with in mode dual.
     pub direct: Arc<dyn DirectAnswers>,
 }
@@ -54,7 +63,7 @@ pub(super) struct Answering {
     pub(super) queue: &'static str,
     pub(super) desk: Desk,
     pub(super) counts: Counts,
-    pub(super) flag: watch::Receiver<Flagged>,
+    pub(super) flag: watch::Receiver<FlagState>,
     pub(super) sent_last: SentLast,
     pub(super) dead_letters: DeadLetters,
     /// Where answers leave that must not end the connection which commands come by; none where they can't.
@@ -165,7 +174,7 @@ impl Answering {
 
     /// The connection of the embedded broker that a command came by, as the broker itself says.
     fn connection(&self, delivery: &Delivery) -> Option<u64> {
-        self.desk.connections.as_ref()?;
+        self.desk.broker.as_ref()?;
         let headers = delivery.properties.headers().as_ref()?.inner();
         let stamp = headers.get(CONNECTION)?.as_long_string()?;
         stamp.to_string().parse().ok()
@@ -220,10 +229,10 @@ impl Answering {
 
     /// The connection may have closed before its command was taken: then no later event says so.
     async fn close_if_gone(&self, caller: &Caller) {
-        let (Some(connection), Some(open)) = (caller.connection, &self.desk.connections) else {
+        let (Some(connection), Some(broker)) = (caller.connection, &self.desk.broker) else {
             return;
         };
-        if !open.is_open(connection) {
+        if !broker.is_connected(connection) {
             let closed = CloseConnection { connection };
             let caller = Caller::daemon(Door::Broker);
             // It is refused while the daemon stops only.
