@@ -88,14 +88,7 @@ fn write_all(catalog: &Catalog, caller: &Caller) -> Vec<Operation> {
     };
     assert!(catalog.write(caller, observe).now().unwrap().unwrap());
     catalog.check_passed(caller, &registration);
-    let route = RouteDraft {
-        route_id: RouteId::parse("r").unwrap(),
-        path_prefix: "/".into(),
-        service_name: registration.service_name.clone(),
-        strip_prefix: false,
-        methods: Box::default(),
-        priority: 0,
-    };
+    let route = route("r");
     catalog
         .write(caller, SetRoute { route })
         .now()
