@@ -16,13 +16,13 @@ use super::{
     names,
 };
 use crate::{
-    api::{Discover, Problem},
+    api::{self, Defaults, Discover, InstanceCommand, Parsed, Problem},
     broker::{
         Broker,
         wire::{ShortStr, ValueRef, properties::PropertyList},
     },
-    commands::Commands,
-    model::{FlagState, Mode},
+    catalog::{Caller, Catalog, CloseConnection, Deregister, Door, Refusal, Register},
+    model::{FlagState, InstanceFilter, Mode},
 };
 
 /// The header in which the embedded broker says over which connection a message came.
@@ -44,8 +44,10 @@ pub trait DirectAnswers: fmt::Debug + Send + Sync {
 /// What answering commands needs.
 #[derive(Clone, Debug)]
 pub struct CommandContext {
-    /// Carries commands out.
-    pub commands: Commands,
+    /// What is written and read.
+    pub catalog: Catalog,
+    /// Values and limits of registrations.
+    pub defaults: Arc<Defaults>,
     /// The embedded broker, where commands come over that one.
     pub broker: Option<Broker>,
     /// The direct way, to compare with in mode dual.
@@ -80,7 +82,7 @@ impl Taker for Answering {
         let mut replies = Vec::with_capacity(deliveries.len());
         let mut answers = Vec::with_capacity(deliveries.len());
         for delivery in &deliveries {
-            let mut answered = self.answer_to(delivery);
+            let mut answered = self.answer_to(delivery).await;
             if let Some(reason) = answered.unreadable.take() {
                 unreadable.push(Unreadable { delivery, reason });
             }
@@ -112,31 +114,17 @@ impl Taker for Answering {
 }
 
 impl Answering {
-    fn answer_to(&self, delivery: &Delivery) -> Answered {
+    async fn answer_to(&self, delivery: &Delivery) -> Answered {
         let body = &delivery.body;
         let from = self.connection(delivery);
-        let answered = match (self.queue, from) {
-            (names::REGISTER, None) => self.context.commands.register(body).map(Bytes::from),
-            (names::REGISTER, Some(from)) => {
-                let answered = self
-                    .context
-                    .commands
-                    .register_over(from, body)
-                    .map(Bytes::from);
-                self.close_if_gone(from);
-                answered
-            }
-            (names::HEARTBEAT, None) => self.context.commands.heartbeat(body).map(Bytes::from),
-            (names::HEARTBEAT, Some(from)) => {
-                let answered = self
-                    .context
-                    .commands
-                    .heartbeat_over(from, body)
-                    .map(Bytes::from);
-                self.close_if_gone(from);
-                answered
-            }
-            (names::DEREGISTER, _) => self.context.commands.deregister(body).map(Bytes::from),
+        let caller = Caller {
+            connection: from,
+            ..Caller::by(Door::Amqp)
+        };
+        let answered = match self.queue {
+            names::REGISTER => self.register(&caller, body).await,
+            names::HEARTBEAT => self.heartbeat(&caller, body).await,
+            names::DEREGISTER => self.deregister(&caller, body).await,
             _ => self.discover(body),
         };
         match answered {
@@ -163,17 +151,77 @@ impl Answering {
         std::str::from_utf8(stamp).ok()?.parse().ok()
     }
 
-    /// It may have closed before its command was taken: then nobody will tell of it any more.
-    fn close_if_gone(&self, connection: u64) {
-        let broker = self.context.broker.as_ref();
-        if broker.is_some_and(|broker| !broker.is_connected(connection)) {
-            self.context.commands.connection_closed(connection);
+    async fn register(&self, caller: &Caller, body: &[u8]) -> Result<Bytes, Problem> {
+        let Parsed {
+            registration,
+            incarnation,
+            warnings,
+        } = api::registration(body, &self.context.defaults)?;
+        let command = Register {
+            registration,
+            incarnation,
+        };
+        let registered = self.context.catalog.write(caller, command).await;
+        self.close_if_gone(caller).await;
+        let instance = registered.map_err(problem)?.instance;
+        let now = self.context.catalog.now();
+        Ok(api::registered(&instance, now, &warnings).into())
+    }
+
+    async fn heartbeat(&self, caller: &Caller, body: &[u8]) -> Result<Bytes, Problem> {
+        let InstanceCommand {
+            service_id,
+            incarnation,
+        } = InstanceCommand::read(body)?;
+        let recorded = self
+            .context
+            .catalog
+            .heartbeat(caller, &service_id, incarnation)
+            .await;
+        self.close_if_gone(caller).await;
+        let recorded = recorded.map_err(problem)?;
+        Ok(api::done("Heartbeat received", &service_id, recorded).into())
+    }
+
+    async fn deregister(&self, caller: &Caller, body: &[u8]) -> Result<Bytes, Problem> {
+        let InstanceCommand {
+            service_id,
+            incarnation,
+        } = InstanceCommand::read(body)?;
+        let command = Deregister {
+            service_id: service_id.as_str().into(),
+            incarnation,
+        };
+        let catalog = &self.context.catalog;
+        catalog.write(caller, command).await.map_err(problem)?;
+        let message = "Service deregistered successfully";
+        Ok(api::done(message, &service_id, catalog.now()).into())
+    }
+
+    /// The connection may have closed before its command was taken: then no later event says so.
+    async fn close_if_gone(&self, caller: &Caller) {
+        let (Some(connection), Some(broker)) = (caller.connection, &self.context.broker) else {
+            return;
+        };
+        if !broker.is_connected(connection) {
+            let closed = CloseConnection { connection };
+            let caller = Caller::daemon(Door::Broker);
+            // It is refused while the daemon stops only.
+            let _ = self.context.catalog.write(&caller, closed).await;
         }
     }
 
     fn discover(&self, body: &[u8]) -> Result<Bytes, Problem> {
         let (name, wanted) = Discover::from_json(body)?;
-        Ok(self.context.commands.discover(&name, &wanted).0)
+        Ok(self.found(&name, &wanted.filter))
+    }
+
+    fn found(&self, name: &str, filter: &InstanceFilter) -> Bytes {
+        let catalog = &self.context.catalog;
+        let found = catalog.discover(name, filter, |list| {
+            api::discovered(list, |one| catalog.last_heartbeat(one))
+        });
+        found.0
     }
 
     /// In mode dual, asks the direct way too.
@@ -211,10 +259,14 @@ impl Answering {
                 return Some(true);
             }
             // The service may have changed in between.
-            ours = self.context.commands.discover(&name, &wanted).0;
+            ours = self.found(&name, &wanted.filter);
         }
         Some(false)
     }
+}
+
+fn problem(refusal: Refusal) -> Problem {
+    Problem::refused(refusal.status(), refusal.field(), refusal.to_string())
 }
 
 /// Whether the direct way has what a registration was answered with, or what came after it.
