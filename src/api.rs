@@ -30,7 +30,9 @@ mod watcher;
 
 pub use self::{
     answers::{Alive, DoneJson, RouteRemoved, StatusAnswer, SystemInfo, done, seconds},
-    commands::{BatchAnswer, BatchHeartbeat, BatchVerdict, Command, OverrideDraft, batch_verdicts},
+    commands::{
+        BatchAnswer, BatchHeartbeat, BatchVerdict, InstanceCommand, OverrideDraft, batch_verdicts,
+    },
     discover::{Discover, discovered, limit, wait},
     event::{
         EventJson, EventsJson, Notice, Snapshot, SnapshotJson, event, events, events_lost, notice,
@@ -49,12 +51,12 @@ pub use self::{
         MigrationAction, MigrationDraft, MigrationMode, MigrationRefusal, MigrationReport,
         PhaseReport, ReturnReport, RollbackReport, RuleReport, StepReport, soak,
     },
-    patch::Patch,
+    patch::patch,
     pieces::SnapshotWriter,
     probing::{CheckRequest, CheckVerdict},
     problem::{FieldError, Problem, ProblemAnswer},
     query::{Query, pairs},
-    registration::{Parsed, connection_needed, registration},
+    registration::{Parsed, registration},
     route::{RouteAnswer, RouteList, RouteShape, route},
     seen::Seen,
     transport::{BrokerReport, ChannelReport, Comparison, FlagDraft, TransportReport},

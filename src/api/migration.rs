@@ -1,6 +1,6 @@
 //! The migration from direct calls to the broker: requests and its state.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, value::RawValue};
@@ -254,7 +254,7 @@ pub struct StepReport {
     pub text: String,
     /// The figures at that time.
     #[serde(serialize_with = "figures")]
-    #[schema(value_type = BTreeMap<String, f64>)]
+    #[schema(value_type = std::collections::BTreeMap<String, f64>)]
     pub figures: Vec<Figure>,
 }
 

@@ -92,13 +92,6 @@ fn says_nothing_of_its_health(object: &Object<'_>, registration: &Registration) 
         && object.get("lease").is_none()
 }
 
-/// The refusal of a registration whose lease shall hang on a connection, by a door that has none of the
-/// embedded broker's.
-pub fn connection_needed() -> Problem {
-    let message = "\"connection\" needs a connection to the embedded broker: register over it, or with \"ttl\"";
-    Problem::field("lease", message)
-}
-
 struct Draft;
 
 impl Draft {

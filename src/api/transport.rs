@@ -1,6 +1,6 @@
 //! The flag: the mode of each channel, the state of both ways, and changes.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -189,18 +189,24 @@ pub struct BrokerReport {
 pub struct TransportReport {
     /// events, health and discovery.
     #[serde(serialize_with = "by_channel")]
-    #[schema(value_type = BTreeMap<String, ChannelReport>)]
+    #[schema(value_type = std::collections::BTreeMap<String, ChannelReport>)]
     pub channels: Vec<ChannelReport>,
     /// The broker.
     pub broker: BrokerReport,
     /// on, or off if `transport.direct` closes the direct way.
-    pub direct: &'static str,
+    #[serde(serialize_with = "on_or_off")]
+    #[schema(value_type = String)]
+    pub direct: bool,
     /// When.
     pub timestamp: Timestamp,
 }
 
 fn by_channel<S: Serializer>(channels: &[ChannelReport], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(channels.iter().map(|one| (one.channel, one)))
+}
+
+fn on_or_off<S: Serializer>(on: &bool, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(if *on { "on" } else { "off" })
 }
 
 impl TransportReport {

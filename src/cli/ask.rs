@@ -5,7 +5,6 @@ use std::{process::ExitCode, time::Duration};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Request, body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::{net::TcpStream, time::timeout};
 
@@ -55,10 +54,10 @@ pub(super) fn ask(
 }
 
 /// Prints what came back: as it came, or in words; or says why it was refused.
-pub(super) fn tell<T: DeserializeOwned>(
+pub(super) fn tell(
     answer: Result<Answer, String>,
     as_json: bool,
-    words: impl Fn(&T) -> String,
+    words: impl Fn(&Value) -> String,
 ) -> ExitCode {
     let told = answer.and_then(|answer| {
         if answer.status != 200 {
@@ -70,9 +69,7 @@ pub(super) fn tell<T: DeserializeOwned>(
         if as_json {
             return Ok(format!("{:#}\n", answer.body));
         }
-        let read = serde_json::from_value(answer.body);
-        read.map(|read| words(&read))
-            .map_err(|error| format!("an answer of another version: {error}"))
+        Ok(words(&answer.body))
     });
     match told {
         Ok(text) => {
@@ -84,6 +81,20 @@ pub(super) fn tell<T: DeserializeOwned>(
             ExitCode::from(FAILED)
         }
     }
+}
+
+/// A field of an answer as people read it: text without quotes, "-" for a field that is absent or null.
+pub(super) fn shown(answer: &Value, field: &str) -> String {
+    match &answer[field] {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        value => value.to_string(),
+    }
+}
+
+/// The items of a list in an answer.
+pub(super) fn items<'a>(answer: &'a Value, field: &str) -> &'a [Value] {
+    answer[field].as_array().map_or(&[], Vec::as_slice)
 }
 
 #[expect(clippy::print_stdout, reason = "it is what the command is for")]

@@ -4,11 +4,8 @@ use std::{fmt::Write, process::ExitCode};
 
 use serde_json::{Value, json};
 
-use super::ask::{ask, tell};
-use crate::{
-    api::{self, schema},
-    config::Config,
-};
+use super::ask::{ask, items, shown, tell};
+use crate::{api, config::Config};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -88,79 +85,75 @@ pub(super) fn run(arguments: &Arguments, config: &Config) -> ExitCode {
     tell(answer, arguments.json, shown)
 }
 
-fn plan(migration: &schema::Migration) -> String {
+fn plan(migration: &Value) -> String {
     let mut out = String::new();
-    for phase in &migration.phases {
-        let schema::MigrationChannels {
-            events,
-            health,
-            discovery,
-        } = &phase.channels;
+    for phase in items(migration, "phases") {
+        let of = |field| shown(phase, field);
+        let mode = |channel| shown(&phase["channels"], channel);
         // Writing to a string can't fail.
         let _ = writeln!(
             out,
-            "{:<16} {:<8} {:>6}  health {health}, events {events}, discovery {discovery}",
-            phase.name, phase.state, phase.soak
+            "{:<16} {:<8} {:>6}  health {}, events {}, discovery {}",
+            of("name"),
+            of("state"),
+            of("soak"),
+            mode("health"),
+            mode("events"),
+            mode("discovery"),
         );
     }
     out
 }
 
-fn status(migration: &schema::Migration) -> String {
+fn status(migration: &Value) -> String {
     let mut out = String::new();
-    let phase = migration.phase.as_deref().unwrap_or("none");
-    let _ = writeln!(out, "state     {} ({})", migration.state, migration.mode);
-    let _ = writeln!(out, "phase     {phase}");
-    for what in &migration.waits_for {
-        let _ = writeln!(out, "waits for {what}");
+    let of = |field| shown(migration, field);
+    let phase = migration["phase"].as_str();
+    let _ = writeln!(out, "state     {} ({})", of("state"), of("mode"));
+    let _ = writeln!(out, "phase     {}", phase.unwrap_or("none"));
+    for what in items(migration, "waits_for") {
+        let _ = writeln!(out, "waits for {}", what.as_str().unwrap_or_default());
     }
-    // Without one there is nothing but what a new one would do, which `plan` shows.
-    if migration.phase.is_some() {
+    // Without a phase the list has the phases of a start, which `plan` shows.
+    if phase.is_some() {
         out.push_str(&plan(migration));
     }
-    for one in &migration.baseline {
-        let p95 = value(one.p95_ms, "ms");
-        let _ = writeln!(
-            out,
-            "baseline  {:<20} p95 {p95} of {}",
-            one.name, one.samples
-        );
+    for one in items(migration, "baseline") {
+        let p95 = value(&one["p95_ms"], "ms");
+        let (name, samples) = (shown(one, "name"), shown(one, "samples"));
+        let _ = writeln!(out, "baseline  {name:<20} p95 {p95} of {samples}");
     }
-    for rule in &migration.guard.rules {
-        let armed = if rule.armed { "armed" } else { "off" };
-        let last = value(rule.value, &rule.unit);
-        let max = match rule.threshold {
-            None => "no baseline yet".to_owned(),
-            max => format!("at most {}", value(max, &rule.unit)),
+    for rule in items(&migration["guard"], "rules") {
+        let (name, unit) = (shown(rule, "name"), shown(rule, "unit"));
+        let armed = if rule["armed"] == true {
+            "armed"
+        } else {
+            "off"
         };
-        let _ = writeln!(
-            out,
-            "guard     {:<20} {armed:<6} {last} of {max}",
-            rule.name
-        );
+        let last = value(&rule["value"], &unit);
+        let max = match &rule["threshold"] {
+            Value::Null => "no baseline yet".to_owned(),
+            max => format!("at most {}", value(max, &unit)),
+        };
+        let _ = writeln!(out, "guard     {name:<20} {armed:<6} {last} of {max}");
     }
-    let canary = &migration.canary;
-    let _ = writeln!(
-        out,
-        "canary    {} runs, {} failed",
-        canary.runs, canary.failures
-    );
-    for step in &canary.steps {
-        let verdict = step.error.as_deref().unwrap_or("passed");
-        let _ = writeln!(
-            out,
-            "canary    {:<20} {verdict} ({:.1} ms)",
-            step.name, step.took_ms
-        );
+    let canary = &migration["canary"];
+    let (runs, failures) = (shown(canary, "runs"), shown(canary, "failures"));
+    let _ = writeln!(out, "canary    {runs} runs, {failures} failed");
+    for step in items(canary, "steps") {
+        let verdict = step["error"].as_str().unwrap_or("passed");
+        let (name, took) = (shown(step, "name"), value(&step["took_ms"], "ms"));
+        let _ = writeln!(out, "canary    {name:<20} {verdict} ({took})");
     }
-    for step in &migration.history {
-        let _ = writeln!(out, "{} {} {}", step.at, step.event, step.text);
+    for step in items(migration, "history") {
+        let of = |field| shown(step, field);
+        let _ = writeln!(out, "{} {} {}", of("at"), of("event"), of("text"));
     }
     out
 }
 
-fn value(value: Option<f64>, unit: &str) -> String {
-    match value {
+fn value(value: &Value, unit: &str) -> String {
+    match value.as_f64() {
         None => "-".to_owned(),
         Some(share) if unit == "share" => format!("{:.1} %", share * 100.0),
         Some(value) => format!("{value:.1} {unit}"),

@@ -5,8 +5,8 @@ use std::{fmt::Write, process::ExitCode};
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
-use super::ask::{ask, tell};
-use crate::{api::schema, config::Config};
+use super::ask::{ask, shown, tell};
+use crate::config::Config;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -70,7 +70,7 @@ pub(super) fn run(arguments: &Arguments, config: &Config) -> ExitCode {
             ask("PUT", &url, "/transport", Some(&change(mode, channel)))
         }
     };
-    tell(answer, arguments.json, shown)
+    tell(answer, arguments.json, words)
 }
 
 fn change(mode: Mode, channel: Option<Channel>) -> Value {
@@ -80,34 +80,35 @@ fn change(mode: Mode, channel: Option<Channel>) -> Value {
     }
 }
 
-fn shown(transport: &schema::Transport) -> String {
+fn words(transport: &Value) -> String {
     let mut out = String::new();
-    for (name, channel) in &transport.channels {
-        let lag = channel
-            .lag
-            .map_or_else(|| "-".to_owned(), |lag| lag.to_string());
+    for (name, channel) in transport["channels"].as_object().into_iter().flatten() {
+        let of = |field| shown(channel, field);
         // Writing to a string can't fail.
         let _ = writeln!(
             out,
-            "{name:<10} {:<7} lag {lag}, sent {}, failed {}; compared {}: missing {}, late {}, different {}",
-            channel.mode,
-            channel.sent,
-            channel.failed,
-            channel.compared,
-            channel.missing,
-            channel.late,
-            channel.different,
+            "{name:<10} {:<7} lag {}, sent {}, failed {}; compared {}: missing {}, late {}, different {}",
+            of("mode"),
+            of("lag"),
+            of("sent"),
+            of("failed"),
+            of("compared"),
+            of("missing"),
+            of("late"),
+            of("different"),
         );
     }
-    let broker = &transport.broker;
+    let of = |field| shown(&transport["broker"], field);
     let _ = writeln!(
         out,
         "broker     {:<7} {} {}",
-        broker.state, broker.kind, broker.url
+        of("state"),
+        of("kind"),
+        of("url")
     );
-    if let Some(error) = &broker.error {
+    if let Some(error) = transport["broker"]["error"].as_str() {
         let _ = writeln!(out, "           {error}");
     }
-    let _ = writeln!(out, "direct     {}", transport.direct);
+    let _ = writeln!(out, "direct     {}", shown(transport, "direct"));
     out
 }

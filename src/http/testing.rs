@@ -3,7 +3,7 @@
 mod migration;
 mod transport;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -21,9 +21,9 @@ use super::{
     state::{Deps, Shared},
 };
 use crate::{
-    api::{CheckReport, Defaults, HealthReport, ProbeOutcome, Ready, WatcherDraft, WatcherShape},
+    api::{CheckReport, Defaults, HealthReport, ProbeResult, Ready, WatcherAnswer, WatcherDraft},
     http::{BrokerPages, Probes, Readiness, WatcherError, Watchers},
-    model::{Cursor, Status, Timestamp},
+    model::{Cursor, Revision, Status, Timestamp},
     registry::{self, Notices, Registry},
     telemetry::Metrics,
 };
@@ -32,7 +32,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Stage {
     registry: Registry,
-    watchers: Mutex<Vec<WatcherShape>>,
+    watchers: Mutex<Vec<WatcherAnswer>>,
     pub(super) broken: Mutex<Option<&'static str>>,
 }
 
@@ -53,20 +53,22 @@ impl Probes for Stage {
 
     fn report(&self, id: &str) -> Option<HealthReport> {
         let instance = self.registry.instance(id)?;
-        let result = ProbeOutcome {
+        let result = ProbeResult {
             at: Timestamp(0),
             passed: true,
-            latency_ms: 1.25,
+            latency: Duration::from_micros(1_250),
             message: "200 OK".into(),
         };
         Some(HealthReport {
-            service_id: id.into(),
+            service_id: instance.id().clone(),
             status: instance.status(),
+            timestamp: Timestamp(0),
             checks: vec![CheckReport {
                 name: "up".into(),
                 kind: "http",
                 status: Status::Healthy,
-                since: Some(Timestamp(0)),
+                since: Timestamp(0),
+                latency: Some(Duration::from_micros(1_250)),
                 flapping: false,
                 results: vec![result],
             }],
@@ -75,7 +77,7 @@ impl Probes for Stage {
 }
 
 impl Watchers for Stage {
-    fn add(&self, draft: WatcherDraft, _: Option<Cursor>) -> Result<WatcherShape, WatcherError> {
+    fn add(&self, draft: WatcherDraft, _: Option<Cursor>) -> Result<WatcherAnswer, WatcherError> {
         let mut list = self.watchers.lock();
         if list.len() >= WATCHERS_MAX {
             return Err(WatcherError::Full("there are too many webhooks".to_owned()));
@@ -86,14 +88,14 @@ impl Watchers for Stage {
         if draft.callback_url.contains("169.254") {
             return Err(WatcherError::Url("is a link-local address".to_owned()));
         }
-        let watcher = WatcherShape {
-            id: format!("w/{}", list.len()).into(),
+        let watcher = WatcherAnswer {
+            id: format!("w/{}", list.len()),
             service_name: draft.service_name,
             callback_url: draft.callback_url,
             events: draft.events,
             signed: draft.secret.is_some(),
             created_at: Timestamp(0),
-            cursor: "0-0".to_owned(),
+            cursor: self.registry.cursor(Revision(0)),
             lag: 0,
             state: "active",
             delivered: 0,
@@ -104,18 +106,18 @@ impl Watchers for Stage {
         Ok(watcher)
     }
 
-    fn list(&self) -> Vec<WatcherShape> {
+    fn list(&self) -> Vec<WatcherAnswer> {
         self.watchers.lock().clone()
     }
 
-    fn find(&self, id: &str) -> Option<WatcherShape> {
-        self.list().into_iter().find(|one| *one.id == *id)
+    fn find(&self, id: &str) -> Option<WatcherAnswer> {
+        self.list().into_iter().find(|one| one.id == id)
     }
 
     fn remove(&self, id: &str) -> bool {
         let mut list = self.watchers.lock();
         let before = list.len();
-        list.retain(|one| *one.id != *id);
+        list.retain(|one| one.id != id);
         list.len() < before
     }
 }

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     api::{self, MigrationDraft, MigrationRefusal, MigrationReport, Notice, TransportReport},
     model::Channel,
+    registry::NoticeEntry,
     telemetry::Latencies,
 };
 
@@ -208,7 +209,9 @@ impl Migration {
         let inner = &self.0;
         let mut report = inner.state.lock().report();
         let notices = inner.needs.notices.since(0);
-        report.notices = notices.iter().map(|entry| entry.json.clone()).collect();
+        let read = |entry: &Arc<NoticeEntry>| serde_json::from_slice(&entry.json).ok();
+        report.notices = notices.iter().filter_map(read).collect();
+        report.timestamp = inner.needs.registry.clock().now().wall;
         report
     }
 

@@ -101,7 +101,7 @@ impl Flag {
                 dead_letters: 0,
                 answers_lost: 0,
             },
-            direct: "on",
+            direct: true,
             timestamp: self.registry.clock().now().wall,
         }
     }

@@ -194,3 +194,56 @@ fn a_misspelt_field_is_named() {
     ];
     assert_eq!(parsed.warnings, expected);
 }
+
+#[test]
+fn fields_of_another_type_of_check_are_named() {
+    #[track_caller]
+    fn check(item: Value, expected: &[&str]) {
+        let body = json!({
+            "service_id": "a-1", "service_name": "a", "host": "::1", "port": 8080, "checks": [item],
+        });
+        let parsed = api::registration(body.to_string().as_bytes(), &Defaults::default()).unwrap();
+        let named = expected
+            .iter()
+            .map(|field| format!("\"checks[0].{field}\""));
+        assert_eq!(
+            parsed.warnings.len(),
+            expected.len(),
+            "{:?}",
+            parsed.warnings
+        );
+        for (warning, name) in parsed.warnings.iter().zip(named) {
+            assert!(warning.starts_with(&name), "{warning}");
+        }
+    }
+    check(json!({"type": "tcp", "url": "tcp://127.0.0.1:1"}), &["url"]);
+    check(
+        json!({"type": "tcp", "path": "/", "expected": [204], "method": "HEAD", "headers": {}}),
+        &["path", "expected", "method", "headers"],
+    );
+    check(
+        json!({"type": "tcp", "address": "h:1", "tls": true}),
+        &["tls"],
+    );
+    check(
+        json!({"type": "grpc", "service": "a", "url": "http://a/"}),
+        &["url"],
+    );
+    check(
+        json!({"type": "http", "path": "/", "address": "h:1"}),
+        &["address"],
+    );
+    check(
+        json!({"type": "http", "url": "http://a/", "path": "/"}),
+        &["path"],
+    );
+    check(
+        json!({"type": "ttl", "address": "h:1", "service": "a"}),
+        &["address", "service"],
+    );
+    check(json!({"type": "ttl", "url": null, "interval": "5s"}), &[]);
+    check(
+        json!({"type": "grpc", "tls": true, "tls_skip_verify": true}),
+        &[],
+    );
+}

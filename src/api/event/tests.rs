@@ -71,10 +71,7 @@ fn an_event_has_every_key_in_order() {
     assert_eq!(keys(&json), KEYS);
     let shape: schema::Event = serde_json::from_slice(&json).unwrap();
     assert_eq!((&*shape.epoch, shape.revision), ("abc", Some(7)));
-    assert_eq!(
-        shape.instance.unwrap().last_heartbeat,
-        "1970-01-01T00:00:00.005Z"
-    );
+    assert_eq!(shape.instance.unwrap().last_heartbeat, Timestamp(5));
     assert_eq!(shape.reason.unwrap(), "a \"quoted\" reason");
     assert_eq!(shape.previous_status.unwrap(), "healthy");
 }

@@ -34,7 +34,7 @@ fn what_is_left_out_has_a_default() {
     assert_eq!(said.metadata.as_str(), "{}");
     assert!(said.zone.is_none() && said.health_check_url.is_none());
     assert!(said.tags.is_empty() && said.checks.is_empty());
-    assert!(parsed.warnings.is_empty() && parsed.incarnation.is_none());
+    assert!(parsed.incarnation.is_none());
 }
 
 #[test]
@@ -220,10 +220,35 @@ fn unknown_fields_are_named_our_own_are_not() {
         body[own] = json!("whatever");
     }
     body["colour"] = json!("blue");
+    body["ttl"] = json!("300s");
     body["incarnation"] = json!(17);
     let parsed = read(&body).unwrap();
     assert_eq!(parsed.warnings, ["unknown field \"colour\" was ignored"]);
     assert_eq!(parsed.incarnation, Some(17));
+}
+
+#[test]
+fn an_instance_that_nothing_shows_as_stopped_is_warned_of() {
+    let check = |field: &str, value: Value, expected: usize| {
+        let parsed = read(&with(field, value)).unwrap();
+        assert_eq!(
+            parsed.warnings.len(),
+            expected,
+            "{field}: {:?}",
+            parsed.warnings
+        );
+        if let Some(warning) = parsed.warnings.first() {
+            assert!(warning.contains("no check"), "{warning}");
+        }
+    };
+    check("zone", json!("a"), 1);
+    check("ttl", Value::Null, 1);
+    check("checks", json!([]), 1);
+    check("health_check_url", json!(""), 1);
+    check("ttl", json!("300s"), 0);
+    check("lease", json!("connection"), 0);
+    check("checks", json!([{"type": "ttl"}]), 0);
+    check("health_check_url", json!("http://a/"), 0);
 }
 
 #[test]
@@ -340,7 +365,9 @@ fn an_incarnation_that_is_no_number_is_passed_over() {
         (json!({"a": 1}), None),
         (Value::Null, None),
     ] {
-        let parsed = read(&with("incarnation", said.clone())).unwrap();
+        let mut body = with("incarnation", said.clone());
+        body["ttl"] = json!("300s");
+        let parsed = read(&body).unwrap();
         assert_eq!(parsed.incarnation, read_as, "{said}");
         assert_eq!(parsed.warnings, Vec::<String>::new(), "{said}");
     }

@@ -1,17 +1,14 @@
 use serde_json::{Value, json};
 
-use super::{WatcherDraft, WatcherShape, watchers};
-use crate::{
-    api::schema,
-    model::{EventKind, ServiceName, Timestamp},
-};
+use super::{WatcherAnswer, WatcherDraft, WatcherList};
+use crate::model::{EventKind, ServiceName, Timestamp};
 
 #[test]
 fn a_star_or_nothing_means_all() {
     for body in [
         json!({"callback_url": "http://a/", "service_name": "*", "events": ["*"]}),
         json!({"callback_url": "http://a/"}),
-        json!({"callback_url": "http://a/", "events": [], "secret": ""}),
+        json!({"callback_url": "http://a/", "events": [], "secret": null}),
     ] {
         let (draft, _) = WatcherDraft::read(body.to_string().as_bytes()).unwrap();
         assert!(draft.service_name.is_none() && draft.events.is_empty());
@@ -40,6 +37,13 @@ fn what_is_wrong_is_named() {
         json!({"callback_url": "http://a/", "secret": "s".repeat(257)}),
         "secret",
     );
+    // What an unset variable of a script makes: nothing would be signed.
+    for secret in ["", " "] {
+        check(
+            json!({"callback_url": "http://a/", "secret": secret}),
+            "secret",
+        );
+    }
 
     #[track_caller]
     fn check(body: Value, field: &str) {
@@ -50,24 +54,28 @@ fn what_is_wrong_is_named() {
 
 #[test]
 fn the_secret_is_never_answered() {
-    let shape = WatcherShape {
-        id: "w".into(),
+    let watcher = WatcherAnswer {
+        id: "w".to_owned(),
         service_name: None,
         callback_url: "http://a/".into(),
         events: [EventKind::Healthy].into(),
         signed: true,
         created_at: Timestamp(0),
-        cursor: "1-2".into(),
+        cursor: "1-2".parse().unwrap(),
         lag: 7,
         state: "active",
         delivered: 1,
         failed: 2,
         last_error: None,
     };
-    let answer = watchers(&[shape.clone(), shape]);
-    let read: schema::Watchers = serde_json::from_slice(&answer).unwrap();
-    assert_eq!((read.total_count, read.watchers.len()), (2, 2));
-    assert_eq!(read.watchers[0].service_name, "*");
-    assert_eq!((read.watchers[0].signed, read.watchers[0].lag), (true, 7));
-    assert!(!String::from_utf8(answer).unwrap().contains("secret"));
+    let list = WatcherList {
+        total_count: 1,
+        watchers: vec![watcher],
+    };
+    let expected = json!({"total_count": 1, "watchers": [{
+        "id": "w", "service_name": "*", "callback_url": "http://a/", "events": ["healthy"],
+        "signed": true, "created_at": "1970-01-01T00:00:00.000Z", "cursor": "1-2", "lag": 7,
+        "state": "active", "delivered": 1, "failed": 2, "last_error": null,
+    }]});
+    assert_eq!(serde_json::to_value(list).unwrap(), expected);
 }

@@ -8,8 +8,8 @@ use super::{Due, Ended, Judgement, Table, Turn};
 use crate::{
     health::Config,
     model::{
-        Beat, Check, CheckKind, Instance, Lease, Metadata, Registration, Revision, ServiceId,
-        ServiceName, Status, Timestamp,
+        Beat, Check, CheckKind, CheckOutcome as Outcome, Instance, Lease, Metadata, Registration,
+        Revision, ServiceId, ServiceName, Status, Timestamp,
     },
 };
 

@@ -4,7 +4,7 @@ use axum::{extract::State, response::Response};
 
 use super::extract::Text;
 use crate::{
-    api::{MigrationDraft, schema},
+    api::{self, MigrationDraft, schema},
     http::{
         answer::{Answer, Refusal, json},
         state::Shared,
@@ -17,7 +17,7 @@ use crate::{
     responses((status = 200, body = schema::Migration))
 )]
 pub(in crate::http) async fn migration(State(shared): State<Shared>) -> Response {
-    json(shared.migration.report().to_json(shared.now()))
+    json(api::encode(&shared.migration.report()))
 }
 
 /// Start, advance, roll back, pause or resume the migration. It acts at once, and is not waited for.
@@ -34,7 +34,7 @@ pub(in crate::http) async fn ask(State(shared): State<Shared>, Text(body): Text)
     let (draft, warnings) = MigrationDraft::read(&body)?;
     let taken = shared.migration.ask(draft);
     taken.map_err(|refusal| Refusal::new(409, refusal.to_string()))?;
-    let report = shared.migration.report().to_json(shared.now());
+    let report = api::encode(&shared.migration.report());
     Ok(json(warnings.told_in(report)))
 }
 

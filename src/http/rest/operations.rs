@@ -7,7 +7,7 @@ use axum::{
 };
 
 use crate::{
-    api::{self, Ready, SystemInfo, schema},
+    api::{self, Alive, ReadyAnswer, SystemInfo, schema},
     http::{
         answer::{json, json_as},
         state::Shared,
@@ -21,10 +21,10 @@ const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 /// The daemon answers.
 #[utoipa::path(
     get, path = "/health", tag = "operations",
-    responses((status = 200, body = schema::Alive))
+    responses((status = 200, body = Alive))
 )]
 pub(in crate::http) async fn health(State(shared): State<Shared>) -> Response {
-    json(api::alive(shared.now()))
+    json(api::encode(&Alive::at(shared.now())))
 }
 
 /// Whether every part of the daemon can do its work.
@@ -36,9 +36,9 @@ pub(in crate::http) async fn health(State(shared): State<Shared>) -> Response {
     )
 )]
 pub(in crate::http) async fn ready(State(shared): State<Shared>) -> Response {
-    let parts = shared.readiness.parts();
-    let body = Ready::to_json(&parts, shared.now());
-    if parts.iter().all(|part| part.ok) {
+    let answer = ReadyAnswer::new(shared.readiness.parts(), shared.now());
+    let body = api::encode(&answer);
+    if answer.is_ready() {
         json(body)
     } else {
         json_as(StatusCode::SERVICE_UNAVAILABLE, body)
@@ -48,7 +48,7 @@ pub(in crate::http) async fn ready(State(shared): State<Shared>) -> Response {
 /// What the registry holds.
 #[utoipa::path(
     get, path = "/system/info", tag = "operations",
-    responses((status = 200, body = schema::SystemInfo))
+    responses((status = 200, body = SystemInfo))
 )]
 pub(in crate::http) async fn system_info(State(shared): State<Shared>) -> Response {
     let registry = &shared.registry;
@@ -59,18 +59,23 @@ pub(in crate::http) async fn system_info(State(shared): State<Shared>) -> Respon
         canary.map_or((0, 0), |view| (view.instances.len(), view.healthy().len()));
     let services = registry.services();
     let names = services.iter().map(|service| service.name().clone());
+    let names: Vec<_> = names.filter(|name| name.as_str() != CANARY).collect();
     let info = SystemInfo {
         total_instances: counts.instances.saturating_sub(own),
         healthy_instances: counts.healthy.saturating_sub(own_healthy),
-        service_names: names.filter(|name| name.as_str() != CANARY).collect(),
-        health_check_interval: shared.defaults.interval.as_secs_f64(),
-        guarded: registry.guarded(),
+        unique_services: names.len(),
+        service_names: names,
+        running: true,
+        health_check_interval: api::seconds(shared.defaults.interval),
+        guarded_services: registry.guarded(),
         epoch: registry.epoch(),
         revision: registry.newest(),
         routes: counts.routes,
+        version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: shared.started.elapsed().as_secs(),
+        timestamp: shared.now(),
     };
-    json(info.to_json(shared.now()))
+    json(api::encode(&info))
 }
 
 /// Every metric, in the Prometheus text format.

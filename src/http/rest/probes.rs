@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::extract::Name;
 use crate::{
-    api::schema,
+    api::{self, schema},
     http::{
         answer::{Answer, Refusal, json},
         state::Shared,
@@ -29,7 +29,7 @@ pub(in crate::http) async fn check(State(shared): State<Shared>, id: Name) -> An
     let checked = timeout(max, shared.probes.check_now(id.as_str())).await;
     let report = checked.map_err(|_| given_up(max))?;
     let report = report.ok_or_else(Refusal::unknown)?;
-    Ok(json(report.to_json(shared.now())))
+    Ok(json(api::encode(&report)))
 }
 
 fn given_up(max: Duration) -> Refusal {
@@ -53,5 +53,5 @@ fn given_up(max: Duration) -> Refusal {
 pub(in crate::http) async fn report(State(shared): State<Shared>, id: Name) -> Answer {
     let report = shared.probes.report(id.as_str());
     let report = report.ok_or_else(Refusal::unknown)?;
-    Ok(json(report.to_json(shared.now())))
+    Ok(json(api::encode(&report)))
 }

@@ -7,7 +7,7 @@ use axum::{
 
 use super::extract::Text;
 use crate::{
-    api::{FlagDraft, schema},
+    api::{self, FlagDraft, schema},
     http::{
         answer::{Answer, Refusal, json},
         state::Shared,
@@ -26,7 +26,7 @@ const UNREACHABLE_PAUSE_SECS: u16 = 10;
     responses((status = 200, body = schema::Transport))
 )]
 pub(in crate::http) async fn show(State(shared): State<Shared>) -> Response {
-    json(shared.transports.report().to_json(shared.now()))
+    json(api::encode(&shared.transports.report()))
 }
 
 /// Changes the flag, for all channels by `mode` or for some by `channels`. Answered when what the new
@@ -46,7 +46,7 @@ pub(in crate::http) async fn set(State(shared): State<Shared>, Text(body): Text)
     let (draft, warnings) = FlagDraft::read(&body)?;
     match turn(&shared, draft).await {
         Ok(_) => {
-            let report = shared.transports.report().to_json(shared.now());
+            let report = api::encode(&shared.transports.report());
             Ok(json(warnings.told_in(report)))
         }
         Err(error @ FlagError::Unreachable(_)) => {

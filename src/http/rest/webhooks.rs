@@ -8,7 +8,7 @@ use axum::{
 
 use super::extract::{Name, Text};
 use crate::{
-    api::{self, Json, Problem, WatcherDraft, WatcherShape, schema},
+    api::{self, Problem, WatcherDraft, WatcherList, schema},
     http::{
         WatcherError,
         answer::{Answer, Refusal, json, json_as},
@@ -37,7 +37,7 @@ pub(in crate::http) async fn add(State(shared): State<Shared>, Text(body): Text)
     let (draft, warnings) = WatcherDraft::read(&body)?;
     match shared.watchers.add(draft, None) {
         Ok(watcher) => {
-            let body = warnings.told_in(one(&watcher));
+            let body = warnings.told_in(api::encode(&watcher));
             Ok(json_as(StatusCode::CREATED, body))
         }
         Err(error @ WatcherError::Full(_)) => {
@@ -57,7 +57,10 @@ pub(in crate::http) async fn add(State(shared): State<Shared>, Text(body): Text)
 )]
 pub(in crate::http) async fn list(State(shared): State<Shared>) -> Response {
     let watchers = shared.watchers.list();
-    json(api::watchers(&watchers))
+    json(api::encode(&WatcherList {
+        total_count: watchers.len(),
+        watchers,
+    }))
 }
 
 /// One webhook.
@@ -71,7 +74,7 @@ pub(in crate::http) async fn list(State(shared): State<Shared>) -> Response {
 )]
 pub(in crate::http) async fn find(State(shared): State<Shared>, id: Name) -> Answer {
     let watcher = shared.watchers.find(id.as_str()).ok_or_else(unknown)?;
-    Ok(json(one(&watcher)))
+    Ok(json(api::encode(&watcher)))
 }
 
 /// Removes a webhook.
@@ -93,10 +96,4 @@ pub(in crate::http) async fn remove(State(shared): State<Shared>, id: Name) -> A
 
 fn unknown() -> Refusal {
     Refusal::new(404, "Watcher not found")
-}
-
-fn one(watcher: &WatcherShape) -> Vec<u8> {
-    let mut json = Json::with_capacity(256);
-    watcher.write(&mut json);
-    json.into_bytes()
 }

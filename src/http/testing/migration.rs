@@ -4,7 +4,7 @@ use parking_lot::Mutex;
 
 use crate::{
     api::{
-        CanaryReport, CanaryStepReport, LatencyBack, MigrationAction, MigrationDraft,
+        CanaryReport, CanaryStepReport, GuardReport, LatencyBack, MigrationAction, MigrationDraft,
         MigrationMode, MigrationRefusal, MigrationReport, PhaseReport, ReturnReport,
         RollbackReport, RuleReport, StepReport,
     },
@@ -35,16 +35,18 @@ impl Migrations for StagedMigration {
                 entered: Some(at),
             }],
             baseline: Vec::new(),
-            guard: "auto",
-            rules: vec![RuleReport {
-                name: "broker_away",
-                armed: true,
-                value: Some(0.0),
-                threshold: Some(10.0),
-                unit: "s",
-                broken: 0,
-                windows: 1,
-            }],
+            guard: GuardReport {
+                setting: "auto",
+                rules: vec![RuleReport {
+                    name: "broker_away",
+                    armed: true,
+                    value: Some(0.0),
+                    threshold: Some(10.0),
+                    unit: "s",
+                    broken: 0,
+                    windows: 1,
+                }],
+            },
             canary: CanaryReport {
                 steps: vec![CanaryStepReport {
                     name: "probe",
@@ -87,6 +89,7 @@ impl Migrations for StagedMigration {
                 figures: vec![("compared", 12.0)],
             }],
             notices: Vec::new(),
+            timestamp: Timestamp(0),
         }
     }
 

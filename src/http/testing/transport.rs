@@ -48,6 +48,7 @@ impl Transports for StagedFlag {
                 answers_lost: 0,
             },
             direct: true,
+            timestamp: Timestamp(0),
         }
     }
 

@@ -61,6 +61,7 @@ impl FlagControl for Flag {
                 answers_lost: 0,
             },
             direct: true,
+            timestamp: Timestamp(0),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Run, State};
 use crate::{
-    api::{MigrationReport, PhaseReport, ReturnReport},
+    api::{GuardReport, MigrationReport, PhaseReport, ReturnReport},
     migration::{phase::Phase, plan::Plan},
     model::{Mode, Modes},
 };
@@ -23,8 +23,10 @@ impl State {
                 .baseline
                 .as_ref()
                 .map_or_else(Vec::new, |known| known.report(&self.sources)),
-            guard: self.config.guard.as_str(),
-            rules: self.guard.report(&self.config),
+            guard: GuardReport {
+                setting: self.config.guard.as_str(),
+                rules: self.guard.report(&self.config),
+            },
             canary: self.flights.report(canary),
             rollback: self.rollback.as_ref().map(|one| one.report.clone()),
             comes_back: self.comes_back.as_ref().map(|one| ReturnReport {
@@ -37,6 +39,7 @@ impl State {
             }),
             history: self.history.iter().cloned().collect(),
             notices: Vec::new(),
+            timestamp: self.now.wall,
         }
     }
 

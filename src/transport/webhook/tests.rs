@@ -18,10 +18,27 @@ use crate::{
     model::{EventKind, ServiceName},
     outbound, registry,
     telemetry::Metrics,
-    transport::{Circuit, testing::registration},
+    transport::{Circuit, Record, testing::registration},
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A webhook as it is answered, and what is behind that.
+#[derive(Debug)]
+struct Info {
+    answer: WatcherAnswer,
+    record: Record,
+    circuit: Circuit,
+    failures: u32,
+}
+
+impl std::ops::Deref for Info {
+    type Target = WatcherAnswer;
+
+    fn deref(&self) -> &WatcherAnswer {
+        &self.answer
+    }
+}
 
 struct Stage {
     registry: Registry,
@@ -89,11 +106,19 @@ impl Stage {
 
     fn watch(&self, receiver: &Receiver) -> String {
         let added = self.webhooks.add(draft(&receiver.url()), Start::Newest);
-        added.unwrap().id.to_string()
+        added.unwrap().id
     }
 
-    fn info(&self, id: &str) -> WatcherAnswer {
-        self.webhooks.find(id).expect("the watcher is there")
+    fn info(&self, id: &str) -> Info {
+        let watcher = Uuid::try_parse(id).expect("an id");
+        let watcher = self.webhooks.inner.table.lock()[&watcher].clone();
+        let subscriber = watcher.subscriber.lock().clone();
+        Info {
+            answer: self.webhooks.find(id).expect("the watcher is there"),
+            circuit: subscriber.circuit(Instant::now()),
+            failures: subscriber.failures(),
+            record: subscriber.record,
+        }
     }
 
     fn stop(&self) -> JoinHandle<()> {
@@ -102,7 +127,7 @@ impl Stage {
         tokio_util::task::TaskTracker::new().spawn(self.webhooks.clone().run(stop))
     }
 
-    async fn until(&self, id: &str, holds: impl Fn(&WatcherAnswer) -> bool) -> WatcherAnswer {
+    async fn until(&self, id: &str, holds: impl Fn(&Info) -> bool) -> Info {
         let wait = async {
             loop {
                 let info = self.info(id);
@@ -220,7 +245,7 @@ async fn a_watcher_is_told_only_what_it_asked_for() {
         ..draft(&receiver.url())
     };
     let added = stage.webhooks.add(draft, Start::Newest);
-    let id = added.unwrap().id.to_string();
+    let id = added.unwrap().id;
     stage.register("a", 0..3);
     stage.register("b", 0..3);
     for gone in ["b-1", "a-1"] {

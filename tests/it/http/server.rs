@@ -6,14 +6,15 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use futures_util::future::BoxFuture;
 use musterd::{
     api::{
-        CanaryReport, Defaults, HealthReport, MigrationDraft, MigrationMode, MigrationRefusal,
-        MigrationReport, Ready, TransportReport, WatcherDraft, WatcherShape,
+        CanaryReport, Defaults, GuardReport, HealthReport, MigrationDraft, MigrationMode,
+        MigrationRefusal, MigrationReport, Ready, TransportReport, WatcherAnswer, WatcherDraft,
     },
+    catalog::{Caller, Catalog, Door, Register},
     http::{
         self, Config, Deps, HttpApp, Migrations, Probes, Readiness, Transports, WatcherError,
         Watchers,
     },
-    model::{Cursor, FlagError, FlagState, Mode, Modes},
+    model::{Cursor, FlagError, FlagState, Mode, Modes, Timestamp},
     registry::{self, Notices, Registry},
     telemetry::Metrics,
     transport::Flag,
@@ -47,23 +48,24 @@ impl Probes for Stage {
     fn report(&self, id: &str) -> Option<HealthReport> {
         let instance = self.registry.instance(id)?;
         Some(HealthReport {
-            service_id: id.into(),
+            service_id: instance.id().clone(),
             status: instance.status(),
+            timestamp: Timestamp(0),
             checks: Vec::new(),
         })
     }
 }
 
 impl Watchers for Stage {
-    fn add(&self, _: WatcherDraft, _: Option<Cursor>) -> Result<WatcherShape, WatcherError> {
+    fn add(&self, _: WatcherDraft, _: Option<Cursor>) -> Result<WatcherAnswer, WatcherError> {
         Err(WatcherError::Full("there is no room".to_owned()))
     }
 
-    fn list(&self) -> Vec<WatcherShape> {
+    fn list(&self) -> Vec<WatcherAnswer> {
         Vec::new()
     }
 
-    fn find(&self, _: &str) -> Option<WatcherShape> {
+    fn find(&self, _: &str) -> Option<WatcherAnswer> {
         None
     }
 
@@ -102,13 +104,16 @@ impl Migrations for Stage {
             waits_for: Vec::new(),
             phases: Vec::new(),
             baseline: Vec::new(),
-            guard: "off",
-            rules: Vec::new(),
+            guard: GuardReport {
+                setting: "off",
+                rules: Vec::new(),
+            },
             canary: CanaryReport::default(),
             rollback: None,
             comes_back: None,
             history: Vec::new(),
             notices: Vec::new(),
+            timestamp: Timestamp(0),
         }
     }
 
@@ -180,15 +185,19 @@ impl Server {
 
     /// Registers instances with this much metadata each.
     pub(super) fn fill(&self, service: &str, count: usize, bytes: usize) {
+        let catalog = Catalog::new(self.registry.clone());
         for n in 0..count {
             let body = format!(
                 r#"{{"service_id":"{service}-{n}","service_name":"{service}","host":"h","port":1,"metadata":{{"k":"{}"}}}}"#,
                 "x".repeat(bytes)
             );
             let parsed = musterd::api::registration(body.as_bytes(), &Defaults::default());
-            self.registry
-                .register(parsed.unwrap().registration, None)
-                .unwrap();
+            let command = Register {
+                registration: parsed.unwrap().registration,
+                incarnation: None,
+            };
+            let registered = catalog.write(&Caller::by(Door::Embedding), command);
+            registered.now().expect("a journal in memory").unwrap();
         }
     }
 }

@@ -5,10 +5,7 @@ use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApiBuilder};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::table;
-use crate::{
-    api::schema,
-    http::{config::Config, testing::Api},
-};
+use crate::http::{config::Config, testing::Api};
 
 /// Every row of the contract that this door answers.
 const CONTRACT: &[&str] = &[
@@ -141,7 +138,7 @@ async fn health_and_readiness() {
     let alive = api.expect(200, "GET", "/health", "").await;
     assert_eq!(alive.json["status"], "healthy");
     let ready = api.expect(200, "GET", "/ready", "").await;
-    serde_json::from_value::<schema::Readiness>(ready.json).unwrap();
+    assert_eq!(ready.json["status"], "ready");
     *api.stage.broken.lock() = Some("waits for its store");
     let ready = api.ask("GET", "/ready", &[], "").await;
     assert_eq!(ready.status, 503);

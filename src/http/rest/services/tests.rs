@@ -212,9 +212,11 @@ async fn a_batch_of_heartbeats_has_a_verdict_for_each() {
         .expect(200, "POST", "/services/heartbeat", body)
         .await
         .json;
-    let verdicts: schema::BatchVerdicts = serde_json::from_value(answered).unwrap();
-    assert_eq!((verdicts.received, verdicts.refused), (1, 1));
-    assert_eq!(verdicts.results[1].detail, "Service not found");
+    assert_eq!(
+        (&answered["received"], &answered["refused"]),
+        (&json!(1), &json!(1))
+    );
+    assert_eq!(answered["results"][1]["detail"], "Service not found");
     api.expect(422, "POST", "/services/heartbeat", "{}").await;
 }
 
@@ -288,8 +290,7 @@ async fn checks_and_their_report() {
         ("POST", "/services/a-1/check"),
     ] {
         let report = api.expect(200, method, path, "").await.json;
-        let report: schema::HealthReport = serde_json::from_value(report).unwrap();
-        assert_eq!(report.checks[0].latency_ms, Some(1.25));
+        assert_eq!(report["checks"][0]["latency_ms"], 1.25);
     }
 }
 
@@ -298,9 +299,11 @@ async fn webhooks_come_and_go() {
     let api = Api::new();
     let draft = r#"{"callback_url":"http://a/","service_name":"a","secret":"s"}"#;
     let made = api.expect(201, "POST", "/watchers", draft).await.json;
-    let made: schema::Watcher = serde_json::from_value(made).unwrap();
-    assert!(made.signed);
-    let path = format!("/watchers/{}", made.id.replace('/', "%2F"));
+    assert_eq!(made["signed"], true);
+    let path = format!(
+        "/watchers/{}",
+        made["id"].as_str().unwrap().replace('/', "%2F")
+    );
     api.expect(200, "GET", &path, "").await;
     let refused = r#"{"callback_url":"http://169.254.169.254/"}"#;
     let refused = api.expect(422, "POST", "/watchers", refused).await;
@@ -318,6 +321,11 @@ async fn webhooks_come_and_go() {
     assert_eq!(stopping.header("retry-after"), "10");
 }
 
+fn totals(info: &Value) -> [u64; 3] {
+    ["total_instances", "healthy_instances", "unique_services"]
+        .map(|field| info[field].as_u64().unwrap())
+}
+
 #[tokio::test]
 async fn the_system_says_what_it_holds() {
     let api = Api::new();
@@ -326,18 +334,10 @@ async fn the_system_says_what_it_holds() {
     api.register("a", "a-2", &json!({"health_check_url": "http://a/"}))
         .await;
     let info = api.expect(200, "GET", "/system/info", "").await.json;
-    let info: schema::SystemInfo = serde_json::from_value(info).unwrap();
-    assert_eq!(
-        (
-            info.total_instances,
-            info.healthy_instances,
-            info.unique_services
-        ),
-        (3, 2, 2)
-    );
-    assert_eq!(info.service_names, ["a", "b"]);
-    assert!(info.running);
-    assert!((info.health_check_interval - 30.0).abs() < 1e-9);
+    assert_eq!(totals(&info), [3, 2, 2]);
+    assert_eq!(info["service_names"], json!(["a", "b"]));
+    assert_eq!(info["running"], true);
+    assert_eq!(info["health_check_interval"].to_string(), "30");
     // What the daemon registers to try itself out counts nowhere.
     for (id, more) in [
         ("try-1", json!({})),
@@ -346,17 +346,9 @@ async fn the_system_says_what_it_holds() {
         api.register(CANARY, id, &more).await;
     }
     let info = api.expect(200, "GET", "/system/info", "").await.json;
-    let with: schema::SystemInfo = serde_json::from_value(info).unwrap();
     api.expect(200, "GET", "/services/try-1", "").await;
-    assert_eq!(
-        (
-            with.total_instances,
-            with.healthy_instances,
-            with.unique_services
-        ),
-        (3, 2, 2)
-    );
-    assert_eq!(with.service_names, ["a", "b"]);
+    assert_eq!(totals(&info), [3, 2, 2]);
+    assert_eq!(info["service_names"], json!(["a", "b"]));
 }
 
 #[tokio::test]

@@ -239,7 +239,7 @@ type Nearest = Vec<(&'static str, f64, u32)>;
 
 async fn listen(stage: &Stage, nearest: &mut Nearest) {
     loop {
-        for rule in stage.migration.report().rules {
+        for rule in stage.migration.report().guard.rules {
             let of_limit = match (rule.value, rule.threshold) {
                 (Some(value), Some(limit)) => value / limit,
                 _ => 0.0,
@@ -333,7 +333,7 @@ async fn the_same_noise_with_one_thing_wrong_rolls_back() {
             assert!(
                 flipped.await.is_ok(),
                 "{cause:?}: {:#?}",
-                stage.migration.report().rules
+                stage.migration.report().guard.rules
             );
         })
         .await;

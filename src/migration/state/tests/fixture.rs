@@ -73,6 +73,7 @@ impl Stage {
                 answers_lost: 0,
             },
             direct: true,
+            timestamp: Timestamp(0),
         };
         let now = Now {
             mono_ms: 1_000_000,

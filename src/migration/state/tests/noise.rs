@@ -52,7 +52,7 @@ fn an_hour_of_noise_moves_nothing() {
         }
         assert_eq!(stage.flips, [], "seed {seed}: {:#?}", stage.events);
         assert!(stage.events.is_empty(), "{:#?}", stage.events);
-        let rules = stage.state.report().rules;
+        let rules = stage.state.report().guard.rules;
         assert!(rules.iter().all(|rule| rule.value.is_some()), "{rules:#?}");
     }
 }

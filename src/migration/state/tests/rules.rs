@@ -31,7 +31,10 @@ fn rolls_back(stage: &mut Stage, rule: &str, within_seconds: u64) {
     stage.seconds(within_seconds);
     let report = stage.state.report().rollback;
     let Some(report) = report else {
-        panic!("no rollback by {rule}: {:#?}", stage.state.report().rules);
+        panic!(
+            "no rollback by {rule}: {:#?}",
+            stage.state.report().guard.rules
+        );
     };
     assert_eq!(report.rule, rule);
     assert_eq!(stage.flagged.modes, Modes::all(Mode::Direct));
