@@ -232,7 +232,7 @@ impl App {
     pub async fn run_until(self, request: impl Future<Output = ()>) -> Result<(), AppError> {
         Ok(self
             .tasks
-            .run_until(request, self.config.stop.grace)
+            .run_until(request, self.config.stop.grace.get())
             .await?)
     }
 }
@@ -329,15 +329,15 @@ fn tell_subscribers(
 
 fn defaults(config: &Config) -> Defaults {
     Defaults {
-        ttl: config.registry.ttl_default,
-        interval: config.health.interval,
-        timeout: config.health.timeout,
-        interval_min: config.health.interval_min,
-        timeout_max: config.health.timeout_max,
-        healthy_after: config.health.healthy_after,
-        unhealthy_after: config.health.unhealthy_after,
-        checks_max: config.registry.checks_max,
-        tags_max: config.registry.tags_max,
+        ttl: config.registry.ttl_default.get(),
+        interval: config.health.interval.get(),
+        timeout: config.health.timeout.get(),
+        interval_min: config.health.interval_min.get(),
+        timeout_max: config.health.timeout_max.get(),
+        healthy_after: config.health.healthy_after.get(),
+        unhealthy_after: config.health.unhealthy_after.get(),
+        checks_max: config.registry.checks_max.get(),
+        tags_max: config.registry.tags_max.get(),
         metadata_bytes_max: usize::try_from(config.registry.metadata_max.as_u64())
             .unwrap_or(usize::MAX),
     }
@@ -378,7 +378,7 @@ fn show_broker(
     tasks: &mut Tasks,
 ) -> Arc<dyn BrokerPages> {
     let broker = listening.broker();
-    broker::show(metrics, &broker, config.http.broker.metrics_queues_max);
+    broker::show(metrics, &broker, config.http.broker.metrics_queues_max.get());
     let sampler = Sampler::default();
     let (sampled, rates) = (broker.clone(), sampler.clone());
     tasks.spawn(Stage::Source, "broker rates", |stop| {

@@ -10,15 +10,14 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::quantity::{Bounded, DAY};
+
 pub use self::{
     load::{ConfigError, Fault, Sources},
     stacks::deepen_stacks,
     threads::{Threads, cores},
 };
 use crate::{broker, health, http, migration, outbound, registry, telemetry, transport};
-
-/// Longer than anybody waits; what no clock can count would be found out when it is asked to stop.
-const GRACE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The whole configuration. Each section belongs to the room of its name.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -71,14 +70,13 @@ impl Shut {
 #[serde(default, deny_unknown_fields)]
 pub struct Stop {
     /// How long all rooms together may take to stop.
-    #[serde(with = "humantime_serde")]
-    pub grace: Duration,
+    pub grace: Bounded<Duration, 10, DAY>,
 }
 
 impl Default for Stop {
     fn default() -> Self {
         Self {
-            grace: Duration::from_secs(10),
+            grace: Duration::from_secs(10).into(),
         }
     }
 }
@@ -134,13 +132,10 @@ impl Config {
         let modes = self.transport.mode_faults(broker);
         let sections = [
             ("transport", modes),
-            ("registry", self.registry.faults()),
             ("http", self.http.faults()),
             ("transport", self.transport.faults()),
-            ("health", self.health.faults()),
             ("migration", self.migration.faults()),
             ("log", self.log.faults()),
-            ("threads", self.threads.faults()),
         ];
         for (section, sentences) in sections {
             let told = |sentence| Fault::told(section, sentence);
@@ -148,12 +143,6 @@ impl Config {
         }
         let broker = self.broker.faults().into_iter();
         faults.extend(broker.map(|fault| Fault::new(fault.key, fault.message)));
-        if self.stop.grace.is_zero() {
-            faults.push(Fault::new("stop.grace", "must be longer than nothing"));
-        }
-        if self.stop.grace > GRACE_MAX {
-            faults.push(Fault::new("stop.grace", "must be at most 1day"));
-        }
         faults
     }
 }

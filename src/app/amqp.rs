@@ -43,7 +43,7 @@ pub(super) fn build(
     let mut transport = config.transport.clone();
     let target = if transport.amqp_url.is_empty() {
         let largest = config.broker.limits.message_size;
-        transport.amqp.body_max = transport.amqp.body_max.min(largest);
+        transport.amqp.body_max = transport.amqp.body_max.get().min(largest.get()).into();
         embedded.and_then(|listening| own(config, listening))
     } else {
         let ca_file = transport.amqp.ca_file.as_deref();

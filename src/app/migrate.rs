@@ -47,7 +47,7 @@ impl<'a> Parts<'a> {
 /// Where it will tell everybody.
 pub(super) fn notices(config: &Config, registry: &Registry) -> Arc<NoticeRing> {
     let max = config.migration.notices_max;
-    Arc::new(NoticeRing::new(registry.clone(), max))
+    Arc::new(NoticeRing::new(registry.clone(), max.get()))
 }
 
 /// Builds the migration and starts it, with what its canary is probed at.
@@ -64,13 +64,13 @@ pub(super) async fn start(config: &Config, parts: Parts<'_>, tasks: &mut Tasks) 
         callbacks: parts.callbacks.clone(),
         transports: parts.transports.clone(),
         address: perch.as_ref().and_then(Perch::address),
-        timeout: config.migration.canary_timeout,
+        timeout: config.migration.canary_timeout.get(),
     };
     let needs = Needs {
         registry: parts.registry.clone(),
         transports: Arc::new(parts.transports.clone()),
         canary: Arc::new(canary),
-        first_probe_within: config.health.first_within,
+        first_probe_within: config.health.first_within.get(),
         metrics: parts.metrics.clone(),
         notices: Arc::clone(parts.notices),
     };

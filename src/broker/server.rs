@@ -186,7 +186,7 @@ impl Listening {
         stop.cancelled().await;
         tasks.close();
         let grace = shared.config.limits.shutdown;
-        if tokio::time::timeout(grace, tasks.wait()).await.is_err() {
+        if tokio::time::timeout(grace.get(), tasks.wait()).await.is_err() {
             let left = shared.registry.len();
             tracing::warn!(
                 connections = left,
@@ -244,7 +244,7 @@ impl Broker {
     }
 
     fn new(config: Config) -> Result<Self, BrokerError> {
-        let memory = Memory::new(bytes(config.limits.memory));
+        let memory = Memory::new(bytes(config.limits.memory.get()));
         let short = |name: &String| {
             ShortStr::copied(name.as_bytes()).ok_or_else(|| BrokerError::Name(name.clone()))
         };

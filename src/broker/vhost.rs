@@ -121,7 +121,7 @@ impl Vhost {
     pub fn new(name: &str, limits: Limits, memory: Arc<Memory>, stamp: Stamp) -> Self {
         let mut vhost = Self {
             name: name.to_owned(),
-            settle_budget: limits.settled_at_once.max(1),
+            settle_budget: limits.settled_at_once.get(),
             limits,
             memory,
             exchanges: Slab::default(),

@@ -23,7 +23,7 @@ pub(super) fn run(arguments: Arguments, mut config: Config) -> ExitCode {
         config.transport.amqp_url = url;
     }
     if let Some(concurrency) = arguments.concurrency {
-        config.health.queue_probes_max = concurrency;
+        config.health.queue_probes_max = concurrency.into();
     }
     if config.transport.amqp_url.is_empty() {
         complain("which broker? say --amqp-url, or set transport.amqp_url");

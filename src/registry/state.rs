@@ -119,9 +119,9 @@ impl State {
         now: Now,
         out: &mut Events,
     ) -> Result<Registered, RegistryError> {
-        if self.table.n_instances.load(Ordering::Relaxed) >= self.config.instances_max {
+        if self.table.n_instances.load(Ordering::Relaxed) >= self.config.instances_max.get() {
             return Err(RegistryError::Full {
-                max: self.config.instances_max,
+                max: self.config.instances_max.get(),
             });
         }
         let observed = observed_at_first(&registration);

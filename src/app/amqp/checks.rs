@@ -113,7 +113,7 @@ pub(in crate::app) fn start(
     tasks: &mut Tasks,
 ) {
     let link = way.link().clone();
-    let (checks, carrier) = Checks::new(link.clone(), way.flag(), config.health.probes_max);
+    let (checks, carrier) = Checks::new(link.clone(), way.flag(), config.health.probes_max.get());
     let verdicts = Arc::new(VerdictPort(health.clone()));
     health.ask_through(Arc::new(AskElsewhere {
         checks,
@@ -140,8 +140,8 @@ fn prober(
         flag,
         probing: Arc::new(probing),
         clock: clock.clone(),
-        probes_max: config.health.queue_probes_max,
-        drain: config.transport.drain,
+        probes_max: config.health.queue_probes_max.get(),
+        drain: config.transport.drain.get(),
     };
     Prober::new(setup, metrics)
 }
@@ -183,7 +183,7 @@ pub(in crate::app) async fn run_alone(
             error = until_refused => refused = Some(error),
         }
     };
-    tasks.run_until(request, config.stop.grace).await?;
+    tasks.run_until(request, config.stop.grace.get()).await?;
     match refused {
         None => Ok(()),
         Some(error) => Err(error.into()),

@@ -38,7 +38,7 @@ pub(super) async fn run(shared: Arc<Shared>, arrival: Arrival, stop: Cancellatio
         tracing::debug!("no TCP_NODELAY for {address}: {error}");
     }
     let handshake = tokio::time::timeout(
-        shared.config.limits.handshake,
+        shared.config.limits.handshake.get(),
         arrive(&shared, socket, address, encryption),
     );
     let arrived = tokio::select! {
@@ -60,7 +60,7 @@ async fn arrive(
     encryption: Option<Encryption>,
 ) -> Result<Box<Connection>, Ended> {
     let id = shared.next_connection();
-    let room = bytes(shared.config.limits.outbox_per_connection);
+    let room = bytes(shared.config.limits.outbox_per_connection.get());
     let (peer, reader, writer, certified) = match encryption {
         None => {
             let socket = Arc::new(socket);

@@ -229,7 +229,7 @@ fn start(shared: &Shared, from: &Client) -> connection::Start {
 async fn tune(shared: &Shared, room: u32, wire: &mut Wire) -> Result<(u16, u32, u16), Ended> {
     let limits = &shared.config.limits;
     let ours = connection::Tune {
-        channel_max: limits.channels_per_connection,
+        channel_max: limits.channels_per_connection.get(),
         frame_max: limits.frame_max().saturating_add(room),
         heartbeat: shared.config.heartbeat_s(),
     };

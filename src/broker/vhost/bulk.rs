@@ -75,7 +75,7 @@ impl Vhost {
 
     /// Begins a new turn: goes on with what waits.
     pub(super) fn settle_bulk(&mut self, now: Now) {
-        self.settle_budget = self.limits.settled_at_once.max(1);
+        self.settle_budget = self.limits.settled_at_once.get();
         while let Some(mut bulk) = self.bulk.pop_front() {
             if !self.advance(&mut bulk, now) {
                 self.bulk.push_front(bulk);

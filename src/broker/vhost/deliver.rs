@@ -169,7 +169,7 @@ impl Vhost {
             consumers,
             channels,
             dirty,
-            unacked_bytes_max: bytes(limits.unacked_per_channel),
+            unacked_bytes_max: bytes(limits.unacked_per_channel.get()),
             counters,
         };
         let Some(queue) = queues.get_mut(id) else {
@@ -226,7 +226,7 @@ impl Vhost {
             return;
         };
         channel.starved = false;
-        let bytes_max = bytes(self.limits.unacked_per_channel);
+        let bytes_max = bytes(self.limits.unacked_per_channel.get());
         let ids: Vec<_> = channel.consumers.values().copied().collect();
         for id in ids {
             let (Some(consumer), Some(channel)) =

@@ -105,8 +105,8 @@ impl Vhost {
             },
             &label,
         )?;
-        if self.queues.len() >= self.limits.queues {
-            return Err(self.too_many("queues", self.limits.queues));
+        if self.queues.len() >= self.limits.queues.get() {
+            return Err(self.too_many("queues", self.limits.queues.get()));
         }
         let name = spec.name.detached();
         let mut queue = Queue::new(name.clone(), spec.arguments.detached(), settings, now.ms);

@@ -199,7 +199,7 @@ impl Vhost {
             channel.inflight = channel.inflight.saturating_sub(1);
         }
         let channel_starved = channel.starved;
-        let bytes_max = bytes(self.limits.unacked_per_channel);
+        let bytes_max = bytes(self.limits.unacked_per_channel.get());
         let channel_has =
             channel.has_credit(bytes_max) || !held.limited && channel.unacked_bytes < bytes_max;
         if let Some(consumer_id) = held.consumer

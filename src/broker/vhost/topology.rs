@@ -92,8 +92,8 @@ impl Vhost {
             return check_same(current, spec, &label);
         }
         let alternate = alternate_exchange(&spec.arguments, &label)?;
-        if self.exchanges.len() >= self.limits.exchanges {
-            return Err(self.too_many("exchanges", self.limits.exchanges));
+        if self.exchanges.len() >= self.limits.exchanges.get() {
+            return Err(self.too_many("exchanges", self.limits.exchanges.get()));
         }
         let name = spec.name.detached();
         let mut exchange = Exchange::new(name.clone(), kind);
@@ -157,8 +157,8 @@ impl Vhost {
         if exchange.bindings.contains_key(&key) {
             return Ok(());
         }
-        if self.bindings.len() >= self.limits.bindings {
-            return Err(self.too_many("bindings", self.limits.bindings));
+        if self.bindings.len() >= self.limits.bindings.get() {
+            return Err(self.too_many("bindings", self.limits.bindings.get()));
         }
         let binding = Binding {
             source,

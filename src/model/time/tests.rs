@@ -47,12 +47,11 @@ fn what_is_no_span() {
         "",
         "s",
         "-1s",
-        "5 weeks",
+        "5 fortnights",
         "1e9",
         "NaN",
         "inf",
         "1..2s",
-        "99999999999999999999s",
     ] {
         assert!(text.parse::<super::Span>().is_err(), "{text:?}");
     }

@@ -50,9 +50,9 @@ impl State {
         let route = draft.numbered(self.revision.next());
         match self.routes.get(&route.route_id) {
             Some(known) if known.same_as(&route) => return Ok(Arc::clone(known)),
-            None if self.routes.len() >= self.config.routes_max => {
+            None if self.routes.len() >= self.config.routes_max.get() => {
                 return Err(RegistryError::RoutesFull {
-                    max: self.config.routes_max,
+                    max: self.config.routes_max.get(),
                 });
             }
             _ => (),

@@ -232,7 +232,7 @@ impl Carrier {
                 Ok(()) => return,
                 Err(error) => {
                     tracing::debug!(%error, "the broker takes nothing: {error}");
-                    tokio::time::sleep(inner.config.amqp.ping).await;
+                    tokio::time::sleep(inner.config.amqp.ping.get()).await;
                 }
             }
         }
@@ -324,7 +324,7 @@ impl Carrier {
             };
             let over = async {
                 stop.cancelled().await;
-                tokio::time::sleep(inner.config.drain).await;
+                tokio::time::sleep(inner.config.drain.get()).await;
             };
             tokio::select! {
                 _ = all => (),
@@ -377,7 +377,7 @@ impl Inner {
         // Nobody changes it.
         let (_, filter) = watch::channel(filter);
         let feed = LogFeed::new(self.registry.clone(), filter)
-            .in_batches(self.config.amqp.window * WINDOWS);
+            .in_batches(self.config.amqp.window.get() * WINDOWS);
         let demand = Demand::new(&self.flag);
         let gate = Gate::new(channel, self.flag.follow(), &self.link, &self.tail, demand);
         // Only what leaves as an event comes back.
@@ -457,9 +457,9 @@ impl Inner {
 /// How a broker that refuses something is tried again; the connection has a patience of its own.
 fn policy(config: &Config) -> Policy {
     Policy {
-        backoff_first: config.amqp.backoff_first,
-        backoff_max: config.amqp.backoff_max,
-        circuit_open: config.amqp.backoff_max,
+        backoff_first: config.amqp.backoff_first.get(),
+        backoff_max: config.amqp.backoff_max.get(),
+        circuit_open: config.amqp.backoff_max.get(),
         ..config.policy()
     }
 }

@@ -164,10 +164,10 @@ impl Sending {
 
     async fn send(&mut self, letters: &[Letter]) {
         let after = self.link.config().answer_timeout;
-        let sent = tokio::time::timeout(after, self.publish(letters)).await;
+        let sent = tokio::time::timeout(after.get(), self.publish(letters)).await;
         let late = AmqpError::Late {
             what: "sending health checks",
-            after,
+            after: after.get(),
         };
         if let Err(error) = sent.unwrap_or(Err(late)) {
             tracing::debug!(%error, "health checks could not be sent: {error}");

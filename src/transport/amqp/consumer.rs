@@ -94,7 +94,7 @@ impl Consuming {
                     "queue \"{}\" is not consumed for a moment: {error}",
                     self.queue
                 );
-                let pause = sleep(self.link.config().backoff_max);
+                let pause = sleep(self.link.config().backoff_max.get());
                 tokio::select! {
                     () = stop.cancelled() => return,
                     // It was not the queue's fault: the next connection is used at once.
@@ -137,7 +137,7 @@ impl Consuming {
         let _present = Present::new(&self.present);
         let (mut flag, way) = (self.flag.clone(), self.way);
         let within = self.link.config().answer_timeout;
-        let opened = tokio::time::timeout(within, self.open(session, taker.prefetch()));
+        let opened = tokio::time::timeout(within.get(), self.open(session, taker.prefetch()));
         let opened = tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(()),
@@ -147,7 +147,7 @@ impl Consuming {
         };
         let late = AmqpError::Late {
             what: "basic.consume",
-            after: within,
+            after: within.get(),
         };
         let (channel, mut consumer) = opened.unwrap_or(Err(late))?;
         let enough = async {
@@ -186,8 +186,8 @@ impl Consuming {
     ) -> Result<(Inlet, Deliveries), AmqpError> {
         let channel = session.consuming_channel().await?;
         // Whoever deleted the queue meanwhile gets it back.
-        names::declare(&channel, self.link.config().answer_timeout).await?;
-        let prefetch = prefetch.unwrap_or_else(|| self.link.config().prefetch);
+        names::declare(&channel, self.link.config().answer_timeout.get()).await?;
+        let prefetch = prefetch.unwrap_or_else(|| self.link.config().prefetch.get());
         let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
         qos.await.map_err(AmqpError::at("basic.qos"))?;
         let consumer = channel.basic_consume(

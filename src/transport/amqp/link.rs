@@ -103,7 +103,7 @@ impl Link {
             shared: Arc::new(Shared {
                 target,
                 config: config.amqp.clone(),
-                drain: config.drain,
+                drain: config.drain.get(),
                 clock,
                 state: watch::Sender::new(State::Off { since }),
                 wants: watch::Sender::new(0),
@@ -112,7 +112,7 @@ impl Link {
                 connections: AtomicU64::new(0),
                 refused: Mutex::new(None),
                 kept: Kept::default(),
-                dead_letters: DeadLetters::new(config.amqp.answer_timeout),
+                dead_letters: DeadLetters::new(config.amqp.answer_timeout.get()),
                 lost_answers: LostAnswers::default(),
                 told_away: AtomicBool::new(false),
             }),
@@ -208,7 +208,7 @@ impl Link {
         let since = oldest.map_or(heard, |oldest| oldest.min(heard));
         let silent = since.elapsed();
         // Between two pings it is silent, and nothing is wrong.
-        (silent > 3 * self.shared.config.ping).then_some(silent)
+        (silent > 3 * *self.shared.config.ping).then_some(silent)
     }
 
     /// Keeps the connection while the flag or somebody else needs it, until told to stop; then waits
@@ -221,12 +221,12 @@ impl Link {
             let made = tokio::select! {
                 () = stop.cancelled() => return,
                 () = until_not_needed(&mut flag, &mut wants) => continue,
-                made = timeout(shared.config.connect_timeout, shared.connect()) => made,
+                made = timeout(shared.config.connect_timeout.get(), shared.connect()) => made,
             };
             let after = shared.config.connect_timeout;
             let late = AmqpError::Late {
                 what: "connecting",
-                after,
+                after: after.get(),
             };
             let end = match made.unwrap_or(Err(late)) {
                 Ok(connected) => {
@@ -358,8 +358,8 @@ impl Shared {
     async fn connect(&self) -> Result<Connected, AmqpError> {
         let within = self.config.connect_timeout;
         let (sending, consuming) = tokio::try_join!(
-            self.target.connect("musterd", within),
-            self.target.connect("musterd consumers", within)
+            self.target.connect("musterd", within.get()),
+            self.target.connect("musterd consumers", within.get())
         )?;
         let frame_max = consuming.configuration().frame_max();
         self.dead_letters.fit(frame_max);
@@ -367,7 +367,7 @@ impl Shared {
         let connected = Connected::new(sending, consuming, number, self.kept.clone());
         let opened = connected.sending.create_channel();
         let channel = opened.await.map_err(AmqpError::at("opening a channel"))?;
-        names::declare(&channel, self.config.answer_timeout).await?;
+        names::declare(&channel, self.config.answer_timeout.get()).await?;
         Ok(connected)
     }
 
@@ -428,7 +428,7 @@ impl Shared {
         let doublings = failures.saturating_sub(1).min(16);
         let longest = self.config.backoff_first.saturating_mul(1 << doublings);
         longest
-            .min(self.config.backoff_max)
+            .min(self.config.backoff_max.get())
             .mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 

@@ -38,7 +38,7 @@ pub(super) async fn run(link: Link, notices: Arc<dyn Notices>, stop: Cancellatio
                 tracing::debug!(%error, "notices wait: {error}");
                 tokio::select! {
                     () = stop.cancelled() => return,
-                    () = sleep(link.config().backoff_max) => (),
+                    () = sleep(link.config().backoff_max.get()) => (),
                 }
             }
             continue;
@@ -59,13 +59,13 @@ async fn pass(
     let within = link.config().answer_timeout;
     let channel = session.channel().await?;
     let confirms = channel.confirm_select(ConfirmSelectOptions::default());
-    AmqpError::within("confirm.select", within, confirms).await?;
+    AmqpError::within("confirm.select", within.get(), confirms).await?;
     for notice in notices.since(*seen) {
-        AmqpError::within("a notice", within, publish(&channel, &notice)).await?;
+        AmqpError::within("a notice", within.get(), publish(&channel, &notice)).await?;
         *seen = notice.number;
     }
     let closed = channel.close(200, "OK".into());
-    AmqpError::within("channel.close", within, closed).await
+    AmqpError::within("channel.close", within.get(), closed).await
 }
 
 async fn publish(channel: &Channel, notice: &NoticeEntry) -> lapin::Result<()> {

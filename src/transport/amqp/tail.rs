@@ -124,13 +124,13 @@ impl Tail {
                 Ok(()) => listener.link.config().backoff_first,
                 Err(error) => {
                     self.refused(&error);
-                    RETRY_PAUSE
+                    RETRY_PAUSE.into()
                 }
             };
             drop(session);
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = sleep(pause) => (),
+                () = sleep(pause.get()) => (),
             }
         }
     }
@@ -147,7 +147,7 @@ impl Tail {
     async fn listen(&self, listener: &Listener, session: &Session) -> Result<(), AmqpError> {
         let channel = session.consuming_channel().await?;
         let prefetch = listener.link.config().prefetch;
-        let mut consumer = consume(&channel, prefetch).await?;
+        let mut consumer = consume(&channel, prefetch.get()).await?;
         // What was confirmed before we listened does not come any more.
         let mut heard = listener.sender.lock().cursor().revision;
         *self.trouble.lock() = None;
@@ -174,11 +174,11 @@ impl Tail {
                 let owed = listener.owed(heard);
                 if owed == 0 {
                     owed_since = None;
-                } else if owed_since.get_or_insert_with(Instant::now).elapsed() < patience {
+                } else if owed_since.get_or_insert_with(Instant::now).elapsed() < *patience {
                     // Perhaps it is slow.
                 } else if !declared {
                     // Perhaps the exchange was deleted and made anew: then others are unbound as we are.
-                    names::declare(&channel, patience).await?;
+                    names::declare(&channel, patience.get()).await?;
                     declared = true;
                 } else {
                     listener.counts.missing(owed);
@@ -271,7 +271,7 @@ impl Listener {
         self.counts.missing(revision.0.saturating_sub(begun.0 + 1));
         *heard = revision;
         if let Some(left) = self.transit.arrived(revision)
-            && left.elapsed() > self.link.config().late_after
+            && left.elapsed() > *self.link.config().late_after
         {
             self.counts.late();
         }

@@ -165,9 +165,9 @@ impl Sending {
         let connection = self.link.connect_apart("musterd answers").await?;
         let within = self.link.config().answer_timeout;
         let opened = connection.create_channel();
-        let channel = AmqpError::within("opening a channel", within, opened).await?;
+        let channel = AmqpError::within("opening a channel", within.get(), opened).await?;
         let confirms = channel.confirm_select(ConfirmSelectOptions::default());
-        AmqpError::within("confirm.select", within, confirms).await?;
+        AmqpError::within("confirm.select", within.get(), confirms).await?;
         Ok(Open {
             connection,
             channel,
@@ -196,13 +196,13 @@ impl Sending {
                 Some(event) = events.next() => if let Event::Error(error) = event {
                     return Err(AmqpError::at("answering")(error));
                 },
-                confirmed = timeout(after, confirms.next()), if !is_idle => match confirmed {
+                confirmed = timeout(after.get(), confirms.next()), if !is_idle => match confirmed {
                     // A requester's own queue may refuse it.
                     Ok(Some(Ok(_))) => drop(self.under_way.pop_front()),
                     Ok(Some(Err(error))) => return Err(AmqpError::at("answering")(error)),
                     Err(_) if open.connection.status().blocked() => (),
                     Ok(None) | Err(_) => {
-                        return Err(AmqpError::Late { what: "answering", after });
+                        return Err(AmqpError::Late { what: "answering", after: after.get() });
                     }
                 },
                 letter = self.inbox.letters.recv(), if self.has_window() => match letter {

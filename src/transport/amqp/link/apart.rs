@@ -14,7 +14,7 @@ impl Link {
         name: &str,
     ) -> Result<Connection, AmqpError> {
         let within = self.shared.config.connect_timeout;
-        self.shared.target.connect(name, within).await
+        self.shared.target.connect(name, within.get()).await
     }
 
     /// How long to wait before such a connection is made once more.

@@ -24,15 +24,15 @@ impl Shared {
     async fn ping_by(&self, connection: &Connection) -> AmqpError {
         let opened = connection.create_channel();
         let within = self.config.answer_timeout;
-        let channel = match AmqpError::within("opening a channel", within, opened).await {
+        let channel = match AmqpError::within("opening a channel", within.get(), opened).await {
             Ok(channel) => channel,
             Err(error) => return error,
         };
         loop {
-            sleep(self.config.ping).await;
+            sleep(self.config.ping.get()).await;
             // The cheapest question there is.
             let asked = channel.basic_qos(0, lapin::options::BasicQosOptions::default());
-            match AmqpError::within("asking the broker", self.config.answer_timeout, asked).await {
+            match AmqpError::within("asking the broker", self.config.answer_timeout.get(), asked).await {
                 Ok(()) => self.hear(),
                 // It is there and takes nothing: another connection would fare no better. That it
                 // answers nothing is what counts.

@@ -45,7 +45,7 @@ impl Shared {
             if self.take_out(queue, before).await? {
                 let probe = self.probe().await?;
                 self.dead_letters.bury_unread(&probe.channel, queue).await?;
-                probe.leave(self.config.answer_timeout).await?;
+                probe.leave(self.config.answer_timeout.get()).await?;
             }
         }
         Ok(())
@@ -55,7 +55,7 @@ impl Shared {
     /// back to where they were: none is acknowledged.
     async fn look(&self, queue: &'static str) -> Result<Option<u16>, AmqpError> {
         let probe = self.probe().await?;
-        for before in 0..self.config.prefetch.max(AHEAD_MIN) {
+        for before in 0..self.config.prefetch.get().max(AHEAD_MIN) {
             match self.take(&probe, queue, Fate::Returns).await {
                 Ok(Some(_)) => (),
                 Ok(None) => break,
@@ -63,7 +63,7 @@ impl Shared {
                 Err(error) => return Err(error),
             }
         }
-        probe.leave(self.config.answer_timeout).await?;
+        probe.leave(self.config.answer_timeout.get()).await?;
         Ok(None)
     }
 
@@ -81,16 +81,16 @@ impl Shared {
             // Somebody else has taken some meanwhile.
             Ok(Some(other)) => put_back(&probe.channel, queue, other).await?,
         }
-        probe.leave(self.config.answer_timeout).await?;
+        probe.leave(self.config.answer_timeout.get()).await?;
         Ok(false)
     }
 
     async fn probe(&self) -> Result<Probe, AmqpError> {
         sleep(BACK_AFTER).await;
         let within = self.config.connect_timeout;
-        let connection = self.target.connect("musterd sieve", within).await?;
+        let connection = self.target.connect("musterd sieve", within.get()).await?;
         let opened = connection.create_channel();
-        let channel = AmqpError::within("opening a channel", within, opened).await?;
+        let channel = AmqpError::within("opening a channel", within.get(), opened).await?;
         Ok(Probe {
             connection,
             channel,
@@ -116,7 +116,7 @@ impl Shared {
         tokio::select! {
             biased;
             error = ended(&probe.connection) => Err(error),
-            message = AmqpError::within("basic.get", self.config.answer_timeout, asked) => {
+            message = AmqpError::within("basic.get", self.config.answer_timeout.get(), asked) => {
                 self.hear();
                 message
             }
