@@ -8,8 +8,8 @@ use serde::Deserialize;
 use crate::quantity::{Bounded, DAY, GIB, KIB, MIB};
 
 use super::{
-    broker,
-    cors::{Cors, Policy},
+    rest::broker,
+    serve::cors::{Cors, Policy},
     watch,
 };
 
