@@ -6,6 +6,8 @@ mod amqp;
 mod broker;
 mod canary;
 mod migrate;
+mod reload;
+mod services;
 mod sizes;
 mod transport;
 
@@ -13,17 +15,18 @@ use std::{error::Error, net::SocketAddr, sync::Arc};
 
 use tokio::runtime::Handle;
 
+pub use self::reload::Reloader;
 use self::{
     adapters::{BrokerConnections, HealthPort, ReadyPort, WebhookPort},
     broker::{BrokerPort, Sampler},
+    services::ServiceGauges,
     transport::TransportPort,
 };
-pub use crate::telemetry::Logs;
 use crate::{
     api::Defaults,
     broker::{Broker, BrokerError, Listening},
     commands::Commands,
-    config::{Config, ConfigError},
+    config::{Config, Values},
     health::Health,
     http::{self, Deps, HttpApp},
     migration::NoticeRing,
@@ -31,12 +34,13 @@ use crate::{
     ports::{BrokerPages, Connections},
     registry::Registry,
     tasks::{Stage, StopError, Tasks},
-    telemetry::Metrics,
+    telemetry::{Metrics, show_process},
     transport::{
         Callback, Callbacks, Direct, DirectMetrics, Filter, Flag, Start, Subscription,
         TransportError, Webhooks,
     },
 };
+pub use crate::{broker::auth::hash_password, telemetry::Logs};
 
 /// Files the daemon would like to have open at once, if the system lets it.
 const FILES_WANTED: u64 = 1 << 20;
@@ -66,8 +70,8 @@ pub enum AppError {
     /// The process can't catch signals.
     #[error("signals can't be caught")]
     Signals(#[source] std::io::Error),
-    /// A room failed or was overdue.
-    #[error("a room failed")]
+    /// A component failed or did not stop in time.
+    #[error("a component failed")]
     Stopped(#[from] StopError),
 }
 
@@ -104,6 +108,7 @@ pub struct App {
     registry: Registry,
     callbacks: Callbacks,
     door: HttpApp,
+    metrics: Metrics,
     http_address: Option<SocketAddr>,
     amqp_address: Option<SocketAddr>,
 }
@@ -122,9 +127,11 @@ impl App {
     ///
     /// # Errors
     /// The same.
-    pub async fn start_on(http: &Handle, config: Config) -> Result<Self, AppError> {
+    pub async fn start_on(http: &Handle, mut config: Config) -> Result<Self, AppError> {
         raise_open_files();
+        config.fit_into_grace();
         let metrics = Metrics::default();
+        show_process(&metrics);
         let registry = Registry::new(config.registry);
         let client = Client::new(&config.outbound, &metrics)?;
         let direct = DirectMetrics::new(&metrics);
@@ -162,6 +169,10 @@ impl App {
             notices: Arc::<NoticeRing>::clone(&notices),
         };
         sizes::show(&metrics, &registry);
+        let (gauges, counted) = (ServiceGauges::new(&metrics), registry.clone());
+        tasks.spawn(Stage::Source, "service gauges", |stop| {
+            gauges.run(counted, stop)
+        });
         let door = HttpApp::new(config.http.clone(), rooms)?;
         let http_address = open(&config, &door, http, &mut tasks).await?;
         if let Some(way) = &way {
@@ -184,6 +195,7 @@ impl App {
             registry,
             callbacks,
             door,
+            metrics,
             http_address,
             amqp_address,
         })
@@ -217,12 +229,10 @@ impl App {
         self.callbacks.subscribe(filter, start, callback)
     }
 
-    /// What can be changed while the daemon runs.
-    pub fn reloader(&self, logs: Logs) -> Reloader {
-        Reloader {
-            logs,
-            door: self.door.clone(),
-        }
+    /// Shows the log among the metrics, and gives what SIGHUP may change: `values` are those in effect.
+    pub fn reloader(&self, logs: Logs, values: Values) -> Reloader {
+        logs.show(&self.metrics);
+        Reloader::new(logs, self.door.clone(), values)
     }
 
     /// Runs until `request` completes or a room ends, then stops the rooms in order.
@@ -247,45 +257,15 @@ pub async fn run_prober(config: Config, request: impl Future<Output = ()>) -> Re
     amqp::checks::run_alone(config, request).await
 }
 
-/// Finds what is wrong with a configuration without opening a door.
-///
-/// # Errors
-/// A file that it names can't be used.
-pub fn check(config: &Config) -> Result<(), AppError> {
-    Client::new(&config.outbound, &Metrics::default())?;
-    Broker::check(&config.broker)?;
-    amqp::check(config)
-}
-
-/// Takes over what can be changed while the daemon runs: the log level and the CORS policy.
-#[derive(Debug)]
-pub struct Reloader {
-    logs: Logs,
-    door: HttpApp,
-}
-
-impl Reloader {
-    /// Takes over what the new configuration says; a faulty one changes nothing.
-    pub fn apply(&self, loaded: Result<Config, ConfigError>) {
-        let config = match loaded {
-            Ok(config) => config,
-            Err(error) => {
-                tracing::error!(%error, "not reloaded: the configuration has faults");
-                return;
-            }
-        };
-        if let Err(error) = self.door.set_cors(&config.http.cors) {
-            tracing::error!(error = %chain(&error), "not reloaded");
-            return;
-        }
-        match self.logs.set_level(&config.log.level) {
-            Ok(()) => tracing::info!(
-                log.level = %config.log.level,
-                "reloaded log level and CORS policy; other keys need a restart"
-            ),
-            Err(error) => tracing::error!(error = %chain(&error), "log level not reloaded"),
-        }
-    }
+/// Everything that is wrong with a configuration besides its values, found without listening: files that it names.
+pub fn check(config: &Config) -> Vec<AppError> {
+    let outbound = Client::new(&config.outbound, &Metrics::default());
+    let checks = [
+        outbound.map(drop).map_err(AppError::from),
+        Broker::check(&config.broker).map_err(AppError::from),
+        amqp::check(config),
+    ];
+    checks.into_iter().filter_map(Result::err).collect()
 }
 
 /// Those who are told of changes directly, as far as the flag lets them see.
@@ -378,7 +358,11 @@ fn show_broker(
     tasks: &mut Tasks,
 ) -> Arc<dyn BrokerPages> {
     let broker = listening.broker();
-    broker::show(metrics, &broker, config.http.broker.metrics_queues_max.get());
+    broker::show(
+        metrics,
+        &broker,
+        config.http.broker.metrics_queues_max.get(),
+    );
     let sampler = Sampler::default();
     let (sampled, rates) = (broker.clone(), sampler.clone());
     tasks.spawn(Stage::Source, "broker rates", |stop| {

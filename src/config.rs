@@ -1,7 +1,9 @@
 //! The sections of all rooms joined, read from a file, the environment and the command line.
 //! Every fault is reported at once, by its key.
 
+mod environment;
 mod load;
+mod shown;
 mod stacks;
 mod threads;
 mod words;
@@ -14,10 +16,13 @@ use crate::quantity::{Bounded, DAY};
 
 pub use self::{
     load::{ConfigError, Fault, Sources},
+    shown::Values,
     stacks::deepen_stacks,
     threads::{Threads, cores},
 };
-use crate::{broker, health, http, migration, outbound, registry, telemetry, transport};
+use crate::{
+    broker, health, http, migration, outbound, registry, tasks::Stage, telemetry, transport,
+};
 
 /// The whole configuration. Each section belongs to the room of its name.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -101,6 +106,17 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Shortens what each part of the daemon may wait for others at a stop to its part of `stop.grace`.
+    pub fn fit_into_grace(&mut self) {
+        let grace = self.stop.grace.get();
+        let drain = self.http.drain.get();
+        self.http.drain = Stage::Source.patience(grace, drain).into();
+        let drain = self.transport.drain.get();
+        self.transport.drain = Stage::Carrier.patience(grace, drain).into();
+        let shutdown = self.broker.limits.shutdown.get();
+        self.broker.limits.shutdown = Stage::Sink.patience(grace, shutdown).into();
+    }
+
     /// True when there is a broker to speak to, the embedded one or another, and we can speak to it.
     pub fn has_broker(&self) -> bool {
         if cfg!(not(feature = "amqp")) {

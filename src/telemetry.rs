@@ -4,6 +4,7 @@ mod escape;
 mod latency;
 mod logs;
 mod metrics;
+mod process;
 
 pub use prometheus::{GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
@@ -12,4 +13,5 @@ pub use self::{
     latency::{Latencies, Latency, LatencySnapshot},
     logs::{Config, Format, LogError, Logs},
     metrics::{Metrics, SECONDS_BUCKETS},
+    process::show_process,
 };

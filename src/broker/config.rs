@@ -93,7 +93,6 @@ impl Limits {
     pub fn frame_max(&self) -> u32 {
         u32::try_from(self.frame_size.as_u64()).unwrap_or(u32::MAX)
     }
-
 }
 
 /// A size as a number of bytes in memory.
@@ -171,6 +170,18 @@ impl Config {
             let told =
                 format!("names no mechanism, so that nobody could log in: choose from {choices}");
             add("auth_mechanisms", told);
+        }
+        if !self.tls.listen.is_empty() {
+            let files = [
+                ("certificate", &self.tls.certificate),
+                ("key", &self.tls.key),
+            ];
+            for (key, _) in files.iter().filter(|(_, file)| file.as_os_str().is_empty()) {
+                add(
+                    &format!("tls.{key}"),
+                    "names no file, and broker.tls.listen needs one".to_owned(),
+                );
+            }
         }
         for vhost in self.vhosts.iter().filter(|name| name.len() > 255) {
             add("vhosts", format!("\"{vhost}\" is longer than 255 bytes"));

@@ -186,7 +186,10 @@ impl Listening {
         stop.cancelled().await;
         tasks.close();
         let grace = shared.config.limits.shutdown;
-        if tokio::time::timeout(grace.get(), tasks.wait()).await.is_err() {
+        if tokio::time::timeout(grace.get(), tasks.wait())
+            .await
+            .is_err()
+        {
             let left = shared.registry.len();
             tracing::warn!(
                 connections = left,

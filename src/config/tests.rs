@@ -155,10 +155,7 @@ fn a_value_of_the_wrong_kind_is_told_with_the_right_one() {
         "log.level: \"loud\" is not one of error, warn, info, debug, trace, off; for one module write \"info,loud=debug\"",
     );
     let number = flags(&[("health.probes_max", "many")]);
-    told(
-        &number,
-        "health.probes_max: \"many\" is not a whole number",
-    );
+    told(&number, "health.probes_max: \"many\" is not a whole number");
 }
 
 #[test]

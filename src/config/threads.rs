@@ -66,13 +66,23 @@ mod tests {
             (0, 1, 8, (4, 1)),
             (3, 5, 2, (3, 5)),
         ] {
-            let threads = Threads { http: http.into(), other: other.into() };
+            let threads = Threads {
+                http: http.into(),
+                other: other.into(),
+            };
             let served = threads.http(cores);
             let shared = (served, threads.other(cores, served));
             assert_eq!(shared, expected, "{threads:?} on {cores} cores");
         }
         // Where no HTTP is served.
         assert_eq!(Threads::default().other(2, 0), 2);
-        assert_eq!(Threads { http: 1.into(), other: 3.into() }.other(2, 0), 3);
+        assert_eq!(
+            Threads {
+                http: 1.into(),
+                other: 3.into()
+            }
+            .other(2, 0),
+            3
+        );
     }
 }

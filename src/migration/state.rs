@@ -203,7 +203,8 @@ impl State {
 
     /// A run of the canary ended.
     pub(super) fn flew(&mut self, flight: Flight) {
-        self.guard.flew(flight.passed(), self.config.canary_runs.get());
+        self.guard
+            .flew(flight.passed(), self.config.canary_runs.get());
         self.flights.add(flight);
     }
 

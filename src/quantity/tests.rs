@@ -22,13 +22,14 @@ fn a_text_is_read_within_the_bounds_and_refused_outside_of_them() {
     );
     check::<Duration, 10, DAY>(
         "soon",
-        Err(
-            "\"soon\" is not a duration such as \"500ms\", \"30s\", \"1h\" or a number of seconds",
-        ),
+        Err("\"soon\" is not a duration such as \"500ms\", \"30s\", \"1h\" or a number of seconds"),
     );
     check::<ByteSize, KIB, MIB>("64KiB", Ok(ByteSize::kib(64)));
     check::<ByteSize, KIB, MIB>("2048", Ok(ByteSize::kib(2)));
-    check::<ByteSize, KIB, MIB>("16EiB", Err("is 16777216TiB, it must be between 1KiB and 1MiB"));
+    check::<ByteSize, KIB, MIB>(
+        "16EiB",
+        Err("is 16777216TiB, it must be between 1KiB and 1MiB"),
+    );
     check::<usize, 1, 99>("7", Ok(7));
     check::<usize, 1, 99>("0", Err("is 0, it must be between 1 and 99"));
     check::<usize, 1, 99>("-1", Err("\"-1\" is not a whole number"));

@@ -36,7 +36,10 @@ async fn each_stage_that_hangs_costs_its_part_and_the_later_ones_still_stop() {
     assert_eq!(ended, Err(StopError::Overdue("a hung source")));
     let asked = rx.recv().await.unwrap() - began;
     let before = Stage::Source.part_of(GRACE) + Stage::Carrier.part_of(GRACE);
-    assert_eq!(asked, before, "the sink is asked when the others had their parts");
+    assert_eq!(
+        asked, before,
+        "the sink is asked when the others had their parts"
+    );
     assert!(began.elapsed() < GRACE);
 }
 

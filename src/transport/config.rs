@@ -6,8 +6,8 @@ use bytesize::ByteSize;
 use serde::{Deserialize, Deserializer, de::Error};
 
 use super::Policy;
-use crate::quantity::{Bounded, DAY, GIB, KIB};
 use crate::model::{Channel, Mode, Modes};
+use crate::quantity::{Bounded, DAY, GIB, KIB};
 
 /// Section `transport`.
 #[derive(Clone, Debug, Deserialize, PartialEq)]

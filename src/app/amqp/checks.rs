@@ -141,7 +141,7 @@ fn prober(
         probing: Arc::new(probing),
         clock: clock.clone(),
         probes_max: config.health.queue_probes_max.get(),
-        drain: config.transport.drain.get(),
+        drain: Stage::Source.patience(config.stop.grace.get(), config.transport.drain.get()),
     };
     Prober::new(setup, metrics)
 }

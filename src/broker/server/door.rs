@@ -81,7 +81,9 @@ impl Door {
             };
             match accepted {
                 Ok((socket, address)) => {
-                    let Some(place) = shared.registry.place(shared.config.limits.connections.get())
+                    let Some(place) = shared
+                        .registry
+                        .place(shared.config.limits.connections.get())
                     else {
                         refuse(&shared, address);
                         continue;

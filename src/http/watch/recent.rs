@@ -215,9 +215,8 @@ impl Wanted {
                     wanted.since = Some(Seen::parse(&value));
                     Ok(())
                 }
-                "limit" => {
-                    api::limit(&value).map(|limit| wanted.limit = limit.min(config.events_max.get()))
-                }
+                "limit" => api::limit(&value)
+                    .map(|limit| wanted.limit = limit.min(config.events_max.get())),
                 "wait" => api::wait(&value).map(|wait| wanted.wait = Some(wait)),
                 _ => Ok(()),
             };

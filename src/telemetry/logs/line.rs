@@ -68,7 +68,12 @@ fn begin(out: &mut Writer<'_>, level: Level, target: &str, coloured: bool) -> fm
 pub(super) fn own(text: &str) -> Vec<u8> {
     let mut line = String::new();
     // Writing to a string can't fail.
-    let _ = begin(&mut Writer::new(&mut line), Level::WARN, "musterd::log", false);
+    let _ = begin(
+        &mut Writer::new(&mut line),
+        Level::WARN,
+        "musterd::log",
+        false,
+    );
     (line + text + "\n").into_bytes()
 }
 

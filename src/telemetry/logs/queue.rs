@@ -71,8 +71,7 @@ impl Queue {
     pub(super) fn flush(&self, patience: Duration) {
         let mut waiting = self.waiting.lock();
         let is_busy = |waiting: &mut Waiting| waiting.bytes > 0;
-        self.emptied
-            .wait_while_for(&mut waiting, is_busy, patience);
+        self.emptied.wait_while_for(&mut waiting, is_busy, patience);
     }
 
     /// Writes for as long as the process lives.
@@ -101,7 +100,8 @@ impl Queue {
             let _ = out.write_all(line);
         }
         if dropped > 0 {
-            let text = format!("{dropped} log lines were dropped: standard error is read too slowly");
+            let text =
+                format!("{dropped} log lines were dropped: standard error is read too slowly");
             let _ = out.write_all(&own(&text));
         }
         for text in rates.left_out() {

@@ -99,7 +99,10 @@ impl Place {
     fn report(&self) -> Option<String> {
         let left_out = self.left_out.swap(0, Ordering::Relaxed);
         (left_out > 0).then(|| {
-            format!("{left_out} log lines of {} were left out: too many", self.name)
+            format!(
+                "{left_out} log lines of {} were left out: too many",
+                self.name
+            )
         })
     }
 }

@@ -27,7 +27,7 @@ struct Stage {
 
 fn stage_with(log_entries_max: usize, config: Config) -> Stage {
     let registry = Registry::new(registry::Config {
-        log_entries_max.into(),
+        log_entries_max: log_entries_max.into(),
         ..registry::Config::default()
     });
     let metrics = Metrics::default();

@@ -28,8 +28,6 @@ fn the_defaults_have_no_fault_and_faults_name_their_keys() {
     };
     assert_eq!(
         wrong.faults(),
-        [
-            "transport.backoff_first must not exceed transport.backoff_max",
-        ]
+        ["transport.backoff_first must not exceed transport.backoff_max",]
     );
 }

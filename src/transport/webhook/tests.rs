@@ -49,7 +49,7 @@ fn quick() -> Config {
 
 fn stage_with(log_entries_max: usize, config: Config) -> Stage {
     let registry = Registry::new(registry::Config {
-        log_entries_max.into(),
+        log_entries_max: log_entries_max.into(),
         ..registry::Config::default()
     });
     let metrics = Metrics::default();
@@ -367,7 +367,11 @@ async fn at_a_stop_a_dead_or_hanging_receiver_holds_up_nobody_for_long() {
     stage.register("a", 0..20);
     let started = Instant::now();
     stage.stop().await.unwrap();
-    assert!(started.elapsed() < *quick().drain, "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() < *quick().drain,
+        "{:?}",
+        started.elapsed()
+    );
     expect_revisions(&mut good, 1..=20).await;
 }
 

@@ -134,7 +134,8 @@ async fn who_left_without_a_word_is_noticed() {
 
 #[tokio::test]
 async fn silence_is_broken_by_pings_and_who_never_answers_is_gone() {
-    let live = Live::with(|config| config.watch.keep_alive = Duration::from_millis(30).into()).await;
+    let live =
+        Live::with(|config| config.watch.keep_alive = Duration::from_millis(30).into()).await;
     let mut lively = connect(live.address, "/watch/ws").await;
     let mute = connect(live.address, "/watch/ws").await;
     live.until_watchers("websocket", "2").await;

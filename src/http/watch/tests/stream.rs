@@ -181,7 +181,8 @@ async fn a_large_snapshot_comes_whole() {
 
 #[tokio::test]
 async fn a_silent_stream_shows_that_it_is_alive() {
-    let live = Live::with(|config| config.watch.keep_alive = Duration::from_millis(20).into()).await;
+    let live =
+        Live::with(|config| config.watch.keep_alive = Duration::from_millis(20).into()).await;
     let mut watcher = live.get("/watch?service=nobody").await;
     watcher.expect("snapshot").await;
     for _ in 0..3 {

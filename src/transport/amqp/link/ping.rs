@@ -32,7 +32,9 @@ impl Shared {
             sleep(self.config.ping.get()).await;
             // The cheapest question there is.
             let asked = channel.basic_qos(0, lapin::options::BasicQosOptions::default());
-            match AmqpError::within("asking the broker", self.config.answer_timeout.get(), asked).await {
+            match AmqpError::within("asking the broker", self.config.answer_timeout.get(), asked)
+                .await
+            {
                 Ok(()) => self.hear(),
                 // It is there and takes nothing: another connection would fare no better. That it
                 // answers nothing is what counts.
