@@ -23,7 +23,7 @@ use crate::quantity::{Bounded, DAY, MIB, YEAR};
 
 pub use self::{
     elsewhere::{Asked, Elsewhere, Found, Request, Taken},
-    prober::{Probed, Prober},
+    prober::Prober,
     report::{CheckReport, Outcome, ProbeResult, Report},
     scheduler::Health,
 };

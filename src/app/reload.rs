@@ -3,7 +3,7 @@
 use super::{Logs, chain};
 use crate::{
     config::{Config, ConfigError, Values},
-    http::Door,
+    http::HttpApp,
 };
 
 /// Keys, or beginnings of keys, that are taken over at run time.
@@ -13,13 +13,13 @@ const RELOADED: [&str; 2] = ["http.cors.", "log.level"];
 #[derive(Debug)]
 pub struct Reloader {
     logs: Logs,
-    door: Door,
+    door: HttpApp,
     /// As they were at the start.
     values: Values,
 }
 
 impl Reloader {
-    pub(super) fn new(logs: Logs, door: Door, values: Values) -> Self {
+    pub(super) fn new(logs: Logs, door: HttpApp, values: Values) -> Self {
         Self { logs, door, values }
     }
 

@@ -30,6 +30,8 @@ const STAMPED: [&str; 4] = [
 pub struct Limits {
     /// Connections at a time.
     pub connections: Bounded<usize, 4, 1_000_000>,
+    /// Clients at a time that have not logged in; the oldest gives way to one more.
+    pub unauthenticated: Bounded<usize, 1, 1_000_000>,
     /// Channels of one connection: the `channel_max` proposed.
     pub channels_per_connection: Bounded<u16, 32, 65_535>,
     /// The `frame_max` proposed.
@@ -54,7 +56,8 @@ pub struct Limits {
     pub outbox_per_connection: Bounded<ByteSize, { 4 * KIB }, GIB>,
     /// How long a consumer may hold a delivery of a queue that does not say so itself; 0: for ever.
     pub consumer_timeout: Bounded<Duration, 0, YEAR>,
-    /// Messages in memory above which publishers are blocked.
+    /// Bytes in memory above which publishers are blocked. Queues, exchanges, bindings, consumers and channels
+    /// may take half of them, or 16 MiB if that is more.
     pub memory: Bounded<ByteSize, { 64 * KIB }, TIB>,
     /// How long a client may take from connecting to `connection.open`.
     pub handshake: Bounded<Duration, 10, DAY>,
@@ -68,6 +71,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 10_000.into(),
+            unauthenticated: 1000.into(),
             channels_per_connection: 2047.into(),
             frame_size: ByteSize::kib(128).into(),
             message_size: ByteSize::mib(16).into(),
