@@ -6,8 +6,8 @@ mod broker;
 mod canary;
 mod migrate;
 mod reload;
-mod services;
 mod rooms;
+mod services;
 mod sizes;
 mod transport;
 
@@ -18,7 +18,6 @@ use tokio::runtime::Handle;
 pub use self::reload::Reloader;
 use self::{
     broker::{BrokerPort, Sampler},
-    services::ServiceGauges,
     transport::TransportSwitch,
 };
 use crate::{
@@ -105,6 +104,7 @@ pub struct App {
     registry: Registry,
     callbacks: Callbacks,
     door: HttpApp,
+    broker: Option<Broker>,
     metrics: Metrics,
     http_address: Option<SocketAddr>,
     amqp_address: Option<SocketAddr>,
@@ -134,7 +134,7 @@ impl App {
         let direct = DirectMetrics::new(&metrics);
         let modes = config.transport.modes(config.has_broker());
         let flag = Flag::new(modes, registry.clone());
-        let notices = Arc::new(Notices::new(config.migration.notices_max));
+        let notices = Arc::new(Notices::new(config.migration.notices_max.get()));
         let (callbacks, webhooks) =
             subscribers(&config, &registry, &flag, &notices, &client, &direct);
         let health = Health::new(config.health, registry.clone(), client.clone(), &metrics);
@@ -164,10 +164,7 @@ impl App {
             notices: Arc::clone(&notices),
         };
         sizes::show(&metrics, &registry);
-        let (gauges, counted) = (ServiceGauges::new(&metrics), registry.clone());
-        tasks.spawn(Stage::Source, "service gauges", |stop| {
-            gauges.run(counted, stop)
-        });
+        services::show(&metrics, &registry, &mut tasks);
         let door = HttpApp::new(config.http.clone(), rooms)?;
         let http_address = open(&config, &door, http, &mut tasks).await?;
         if let Some(way) = &way {
@@ -177,6 +174,7 @@ impl App {
             let clock = registry.clock();
             amqp::checks::start(way, &config, &health, &client, clock, &metrics, &mut tasks);
         }
+        let broker = listening.as_ref().map(Listening::broker);
         let amqp_address = listening.and_then(|broker| serve_broker(broker, &registry, &mut tasks));
         tasks.spawn(Stage::Source, "leases", |stop| registry.clone().run(stop));
         tasks.spawn(Stage::Source, "health", |stop| health.run(stop));
@@ -189,6 +187,7 @@ impl App {
             registry,
             callbacks,
             door,
+            broker,
             metrics,
             http_address,
             amqp_address,
@@ -226,7 +225,7 @@ impl App {
     /// Shows the log among the metrics, and gives what SIGHUP may change: `values` are those in effect.
     pub fn reloader(&self, logs: Logs, values: Values) -> Reloader {
         logs.show(&self.metrics);
-        Reloader::new(logs, self.door.clone(), values)
+        Reloader::new(logs, self.door.clone(), self.broker.clone(), values)
     }
 
     /// Runs until `request` completes or a room ends, then stops the rooms in order.

@@ -1,13 +1,14 @@
 //! Gauges of single services: how many instances have which status. The largest by name, the rest together.
 
-use std::{cmp::Reverse, collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use tokio::{task::yield_now, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    model::{Revision, Status},
-    registry::{Registry, Service},
+    model::{Revision, ServiceName, Status},
+    registry::Registry,
+    tasks::{Stage, Tasks},
     telemetry::{IntGaugeVec, Metrics},
 };
 
@@ -25,13 +26,21 @@ type Counts = [u32; Status::ALL.len()];
 
 /// The gauges, and whom they show.
 #[derive(Debug)]
-pub(super) struct ServiceGauges {
+struct ServiceGauges {
     gauges: IntGaugeVec,
     shown: BTreeSet<String>,
 }
 
+/// Shows the services among the metrics from now on.
+pub(super) fn show(metrics: &Metrics, registry: &Registry, tasks: &mut Tasks) {
+    let (gauges, registry) = (ServiceGauges::new(metrics), registry.clone());
+    tasks.spawn(Stage::Source, "service gauges", |stop| {
+        gauges.run(registry, stop)
+    });
+}
+
 impl ServiceGauges {
-    pub(super) fn new(metrics: &Metrics) -> Self {
+    fn new(metrics: &Metrics) -> Self {
         let gauges = metrics.gauges(
             "musterd_service_instances",
             "Instances by service and status: the 200 largest services, all others as _others.",
@@ -44,7 +53,7 @@ impl ServiceGauges {
     }
 
     /// Counts again after each change, at most once in two seconds, until told to stop.
-    pub(super) async fn run(mut self, registry: Registry, stop: CancellationToken) {
+    async fn run(mut self, registry: Registry, stop: CancellationToken) {
         let mut counted: Option<Revision> = None;
         loop {
             let newest = registry.newest();
@@ -59,17 +68,16 @@ impl ServiceGauges {
         }
     }
 
-    fn show(&mut self, mut services: Vec<(Arc<Service>, Counts)>) {
+    fn show(&mut self, mut services: Vec<(ServiceName, Counts)>) {
         let size = |counts: &Counts| counts.iter().sum::<u32>();
-        services.sort_by_cached_key(|(service, counts)| {
-            (Reverse(size(counts)), service.name().clone())
-        });
+        services
+            .sort_by(|(name, one), (other, two)| size(two).cmp(&size(one)).then(name.cmp(other)));
         let split = services.len().min(SERVICES_MAX);
         let (largest, others) = services.split_at(split);
         let mut now = BTreeSet::new();
-        for (service, counts) in largest {
-            self.set(service.name().as_str(), counts);
-            now.insert(service.name().as_str().to_owned());
+        for (name, counts) in largest {
+            self.set(name.as_str(), counts);
+            now.insert(name.as_str().to_owned());
         }
         if !others.is_empty() {
             let mut sum = Counts::default();
@@ -101,7 +109,7 @@ impl ServiceGauges {
 }
 
 /// Counts the instances of every service that has any.
-async fn count(registry: &Registry) -> Vec<(Arc<Service>, Counts)> {
+async fn count(registry: &Registry) -> Vec<(ServiceName, Counts)> {
     let mut counted = Vec::new();
     let mut since_yield = 0;
     for service in registry.services() {
@@ -116,8 +124,11 @@ async fn count(registry: &Registry) -> Vec<(Arc<Service>, Counts)> {
             }
         }
         if counts != Counts::default() {
-            counted.push((service, counts));
+            counted.push((service.name().clone(), counts));
         }
     }
     counted
 }
+
+#[cfg(test)]
+mod tests;

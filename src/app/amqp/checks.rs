@@ -102,7 +102,7 @@ pub(in crate::app) fn start(
     tasks: &mut Tasks,
 ) {
     let link = way.link().clone();
-    let (checks, carrier) = Checks::new(link.clone(), way.flag(), config.health.probes_max);
+    let (checks, carrier) = Checks::new(link.clone(), way.flag(), config.health.probes_max.get());
     let verdicts = Arc::new(health.clone());
     health.ask_through(Arc::new(AskElsewhere {
         checks,

@@ -164,8 +164,8 @@ impl Vhost {
             return Ok(());
         }
         full?;
-        if self.bindings.len() >= self.limits.bindings {
-            return Err(self.too_many("bindings", self.limits.bindings));
+        if self.bindings.len() >= self.limits.bindings.get() {
+            return Err(self.too_many("bindings", self.limits.bindings.get()));
         }
         let mut binding = Binding {
             source,
