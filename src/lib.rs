@@ -36,7 +36,7 @@ pub mod quantity;
 pub mod registry;
 
 pub mod api;
-pub mod commands;
+pub mod catalog;
 
 pub mod health;
 pub mod outbound;

@@ -9,7 +9,7 @@ fn service(number: usize, healthy: u32) -> (ServiceName, Counts) {
     let mut counts = Counts::default();
     counts[Status::Healthy as usize] = healthy;
     let name = format!("service-{number:03}");
-    (ServiceName::new(&name).unwrap(), counts)
+    (ServiceName::parse(&name).unwrap(), counts)
 }
 
 fn value(metrics: &Metrics, service: &str, status: &str) -> Option<u32> {
