@@ -325,3 +325,103 @@ fn every_key_is_documented() {
         "config/default.toml does not name {missing:?}"
     );
 }
+
+#[test]
+fn every_number_of_the_documented_keys_is_bounded() {
+    let mut unbounded = Vec::new();
+    for (section, key, value) in super::shown::documented() {
+        let is_text = value.starts_with('"') && !value.contains(|c: char| c.is_ascii_digit());
+        let is_listener = key == "listen";
+        if is_text || is_listener || value.starts_with('[') || ["true", "false"].contains(&value) {
+            continue;
+        }
+        let path = format!("{section}.{key}");
+        // A count, a duration and a size in one: more than any of them may be.
+        let told = match flags(&[(&path, "18446744073709551615")]).load() {
+            Err(ConfigError::Faults(faults)) => faults,
+            _ => Vec::new(),
+        };
+        if !told.iter().any(|fault| fault.key == path && fault.message.contains("between")) {
+            unbounded.push(path);
+        }
+    }
+    // The length of a text: a header's name, a reason.
+    unbounded.retain(|path| !["broker.stamp_header"].contains(&path.as_str()));
+    assert!(unbounded.is_empty(), "without bounds: {unbounded:?}");
+}
+
+#[test]
+fn a_bare_number_is_a_number_of_seconds() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "health.timeout = 7\nstop.grace = 1.5").unwrap();
+    let sources = Sources {
+        file: Some(file.path().to_owned()),
+        ..flags(&[("registry.ttl_default", "5")])
+    };
+    let config = sources.load().unwrap();
+    assert_eq!(config.registry.ttl_default, Duration::from_secs(5));
+    assert_eq!(config.health.timeout, Duration::from_secs(7));
+    assert_eq!(config.stop.grace, Duration::from_millis(1_500));
+}
+
+#[test]
+fn a_variable_that_looks_like_a_key_and_is_none_is_named() {
+    check("MUSTERD_HTTP__LISTEN", Some("MUSTERD__HTTP__LISTEN"));
+    check("MUSTERD_HTTP_LISTEN", Some("MUSTERD__HTTP__LISTEN"));
+    check("musterd__http__listen", Some("MUSTERD__HTTP__LISTEN"));
+    check(
+        "MUSTERD_REGISTRY_TTL_DEFAULT",
+        Some("MUSTERD__REGISTRY__TTL_DEFAULT"),
+    );
+    check("MUSTERD_NOTHING", Some("MUSTERD__HTTP__LISTEN"));
+    check("MUSTERD__HTTP__LISTEN", None);
+    check("MUSTERD_ADDRESS", None);
+    check("MUSTERD_AMQP_URL", None);
+    check("PATH", None);
+
+    #[track_caller]
+    fn check(name: &str, expected: Option<&str>) {
+        let sources = Sources {
+            environment: vec![(name.to_owned(), "x".to_owned())],
+            ..Sources::default()
+        };
+        let warnings = sources.warnings();
+        assert_eq!(warnings.len(), usize::from(expected.is_some()), "{warnings:?}");
+        if let Some(expected) = expected {
+            let told = &warnings[0];
+            assert!(told.contains(name) && told.contains(expected), "{told}");
+        }
+    }
+}
+
+#[test]
+fn all_that_a_tls_listener_needs_is_named_at_once() {
+    let listen = flags(&[("broker.tls.listen", "127.0.0.1:0")]);
+    assert_eq!(faults(&listen), ["broker.tls.certificate", "broker.tls.key"]);
+}
+
+#[test]
+fn a_message_has_one_colon_behind_its_key() {
+    let origins = flags(&[("http.cors.origins", "ops.example.com")]);
+    let told = origins.load().unwrap_err().to_string();
+    assert!(told.starts_with("http.cors.origins: \"ops.example.com\""), "{told}");
+}
+
+#[test]
+fn what_is_waited_for_at_a_stop_fits_into_the_grace_period() {
+    for grace in ["10s", "2s", "100ms"] {
+        let sources = flags(&[
+            ("stop.grace", grace),
+            ("http.drain", "1h"),
+            ("transport.drain", "1h"),
+        ]);
+        let mut config = sources.load().unwrap();
+        config.fit_into_grace();
+        let waits = *config.http.drain + *config.transport.drain + *config.broker.limits.shutdown;
+        assert!(waits < *config.stop.grace, "{waits:?} of {grace}");
+    }
+    let config = Config::default();
+    let mut fitted = config.clone();
+    fitted.fit_into_grace();
+    assert_eq!(config, fitted, "the defaults fit");
+}
