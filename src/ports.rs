@@ -101,24 +101,30 @@ pub struct BrokerPart {
     pub limit: usize,
 }
 
-/// What the embedded broker shows of itself, as JSON, and what an operator may do to its queues.
+/// What the embedded broker shows of itself, as JSON, and what an operator may do to its queues. The broker's own threads
+/// make it; whoever waits for it holds up nobody.
 pub trait BrokerPages: fmt::Debug + Send + Sync {
     /// The broker in numbers.
-    fn overview(&self) -> Vec<u8>;
+    fn overview(&self) -> Boxed<'_, Vec<u8>>;
 
     /// `{"<list>":[…],"total_count":n}`, where `n` counts what the limit left off too.
-    fn list(&self, list: BrokerList, part: &BrokerPart) -> Vec<u8>;
+    fn list(&self, list: BrokerList, part: BrokerPart) -> Boxed<'_, Vec<u8>>;
 
     /// One queue. None when there is no such queue.
-    fn queue(&self, vhost: &str, name: &str) -> Option<Vec<u8>>;
+    fn queue<'a>(&'a self, vhost: &'a str, name: &'a str) -> Boxed<'a, Option<Vec<u8>>>;
 
     /// The first messages that wait in a queue, `{"messages":[…]}`; they stay there. None when there is
     /// no such queue.
-    fn messages(&self, vhost: &str, name: &str, count: usize) -> Option<Vec<u8>>;
+    fn messages<'a>(
+        &'a self,
+        vhost: &'a str,
+        name: &'a str,
+        count: usize,
+    ) -> Boxed<'a, Option<Vec<u8>>>;
 
     /// Drops the messages that wait in a queue: how many. None when there is no such queue.
-    fn purge(&self, vhost: &str, name: &str) -> Option<usize>;
+    fn purge<'a>(&'a self, vhost: &'a str, name: &'a str) -> Boxed<'a, Option<usize>>;
 
     /// Deletes a queue: how many messages went with it. None when there is no such queue.
-    fn delete(&self, vhost: &str, name: &str) -> Option<usize>;
+    fn delete<'a>(&'a self, vhost: &'a str, name: &'a str) -> Boxed<'a, Option<usize>>;
 }

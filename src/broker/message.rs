@@ -29,6 +29,8 @@ pub struct Message {
     pub persistent: bool,
     /// How long it lives in a queue, in ms.
     pub ttl: Option<u64>,
+    /// The keys of its header BCC, which nobody sees: a dead letter is routed by them too.
+    pub hidden_keys: Option<Arc<[ShortStr]>>,
     /// Where and why it died before.
     pub deaths: Option<Arc<[Death]>>,
     memory: Arc<Memory>,
@@ -113,7 +115,7 @@ impl Message {
 /// A message on its way in. Its parts are slices of the buffer they were read into; they are copied,
 /// once, only if a queue has to keep the message.
 #[derive(Debug)]
-pub struct Draft {
+pub struct InboundMessage {
     /// The exchange it was published to.
     pub exchange: ShortStr,
     /// The routing key it was published with.
@@ -132,12 +134,14 @@ pub struct Draft {
     pub ttl: Option<u64>,
     /// More keys to route it by, from the headers CC and BCC.
     pub extra_keys: Vec<ShortStr>,
-    /// Where and why it died before.
+    /// Those of them that are from BCC.
+    pub hidden_keys: Option<Arc<[ShortStr]>>,
+    /// Where and why it died before: only a dead letter has.
     pub deaths: Option<Arc<[Death]>>,
     kept: Option<Arc<Message>>,
 }
 
-impl Draft {
+impl InboundMessage {
     /// A message without any special property.
     pub fn new(
         exchange: ShortStr,
@@ -155,9 +159,37 @@ impl Draft {
             persistent: false,
             ttl: None,
             extra_keys: Vec::new(),
+            hidden_keys: None,
             deaths: None,
             kept: None,
         }
+    }
+
+    /// The routing key, then the further ones.
+    pub fn key(&self, index: usize) -> Option<&ShortStr> {
+        match index.checked_sub(1) {
+            None => Some(&self.routing_key),
+            Some(index) => self.extra_keys.get(index),
+        }
+    }
+
+    /// Takes the message out; what is left is empty.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        let empty = Self::new(
+            ShortStr::EMPTY,
+            ShortStr::EMPTY,
+            Properties::NONE,
+            Bytes::new(),
+        );
+        std::mem::replace(self, empty)
+    }
+
+    /// Bytes that it holds beyond what a queue keeps of it.
+    pub fn bytes(&self) -> usize {
+        let keys = self.extra_keys.iter();
+        let keys: usize = keys.map(|key| size_of::<ShortStr>() + key.len()).sum();
+        OVERHEAD + self.body.len() + self.properties.as_bytes().len() + keys
     }
 
     /// Its content.
@@ -200,7 +232,8 @@ impl Draft {
             priority: self.priority,
             persistent: self.persistent,
             ttl: self.ttl,
-            deaths: self.deaths.take(),
+            hidden_keys: self.hidden_keys.clone(),
+            deaths: self.deaths.clone(),
             memory: Arc::clone(memory),
             charged,
         });

@@ -23,14 +23,11 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{runtime::Handle, sync::mpsc, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{clock::VhostCell, door::Door, refusals::Few, registry::Registry};
-pub use self::{
-    registry::ConnectionView,
-    view::{ChannelView, Overview},
-};
+pub use self::{registry::ConnectionView, view::Overview};
 use super::{
     auth::{
         Authenticator, Fault,
@@ -40,7 +37,7 @@ use super::{
     memory::{Alarm, Memory},
     queue::ConnectionId,
     tls::TlsError,
-    vhost::{Keeper, Now, Stamp, Vhost},
+    vhost::{MessageStore, Now, Stamp, Vhost},
     wire::ShortStr,
 };
 
@@ -127,6 +124,10 @@ struct Shared {
     next_connection: AtomicU64,
     closed: OnceLock<mpsc::Sender<ConnectionId>>,
     started: Instant,
+    /// The threads that the broker runs on.
+    runtime: Handle,
+    /// What is being made for others to look at.
+    views: TaskTracker,
 }
 
 /// A broker that is bound to its addresses and not yet serving.
@@ -286,6 +287,8 @@ impl Broker {
             next_connection: AtomicU64::new(1),
             closed: OnceLock::new(),
             started: Instant::now(),
+            runtime: Handle::current(),
+            views: TaskTracker::new(),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -306,11 +309,11 @@ impl Broker {
 
     /// Hands persistent messages of durable queues in a vhost to a store; whether there is such a
     /// vhost.
-    pub fn keep_with(&self, vhost: &str, keeper: Box<dyn Keeper>) -> bool {
+    pub fn set_store(&self, vhost: &str, store: Box<dyn MessageStore>) -> bool {
         let Some(cell) = self.shared.vhosts.get(vhost) else {
             return false;
         };
-        cell.lock().keep_with(keeper);
+        cell.lock().set_store(store);
         true
     }
 }

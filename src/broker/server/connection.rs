@@ -21,7 +21,7 @@ use crate::broker::{
     config::bytes,
     exception::Exception,
     peer::{Flush, Peer},
-    session::{Phase, Scene, Session, SessionLimits},
+    session::{Context, Phase, Session, SessionLimits},
     wire::{FrameReader, ReplyCode, ShortStr, frame::put_heartbeat, method::connection},
 };
 
@@ -173,7 +173,7 @@ impl Connection {
     fn end(&mut self) {
         let now = self.shared.now();
         let mut vhost = self.vhost.lock();
-        self.session.end(&mut Scene {
+        self.session.end(&mut Context {
             vhost: &mut vhost,
             now,
         });
@@ -273,7 +273,7 @@ impl Connection {
         let now = self.shared.now();
         let short = self.shared.is_short_of_memory();
         let mut vhost = self.vhost.lock();
-        let mut scene = Scene {
+        let mut context = Context {
             vhost: &mut vhost,
             now,
         };
@@ -283,13 +283,13 @@ impl Connection {
                 break;
             }
             match self.wire.frames.next(self.frame_max) {
-                Ok(Some(frame)) => self.session.on_frame(frame, &mut scene),
+                Ok(Some(frame)) => self.session.on_frame(frame, &mut context),
                 Ok(None) => {
                     exhausted = true;
                     break;
                 }
                 Err(error) => {
-                    self.session.on_malformed(error, &mut scene);
+                    self.session.on_malformed(error, &mut context);
                     // Nothing after it can be understood.
                     self.wire.frames = FrameReader::default();
                     exhausted = true;
@@ -298,16 +298,17 @@ impl Connection {
             }
             // Nothing that follows a publish is carried out while memory is short, nor what follows
             // something that takes more than one turn.
-            if self.session.phase() == Phase::Closed
+            if context.vhost.is_turn_over()
+                || self.session.phase() == Phase::Closed
                 || short && self.session.has_published()
-                || self.session.is_settling(scene.vhost)
+                || self.session.is_busy(context.vhost)
             {
                 break;
             }
         }
         self.session.end_batch();
         self.more = vhost.pump(now);
-        self.settling = self.session.is_settling(&vhost);
+        self.settling = self.session.is_busy(&vhost);
         self.vhost.finish(vhost, &mut self.dirty, self.wire.peer.id);
         self.entry
             .channels
@@ -324,7 +325,7 @@ impl Connection {
         let now = self.shared.now();
         let mut vhost = self.vhost.lock();
         self.more = vhost.pump(now);
-        self.settling = self.session.is_settling(&vhost);
+        self.settling = self.session.is_busy(&vhost);
         self.vhost.finish(vhost, &mut self.dirty, self.wire.peer.id);
     }
 
@@ -333,7 +334,7 @@ impl Connection {
         self.wire.peer.resume.store(false, Relaxed);
         let now = self.shared.now();
         let mut vhost = self.vhost.lock();
-        self.session.resume(&mut Scene {
+        self.session.resume(&mut Context {
             vhost: &mut vhost,
             now,
         });
@@ -354,7 +355,7 @@ impl Connection {
         let mut vhost = self.vhost.lock();
         self.session.close(
             &exception,
-            &mut Scene {
+            &mut Context {
                 vhost: &mut vhost,
                 now,
             },

@@ -2,20 +2,20 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{Scene, Session, channel::Mode};
+use super::{Context, Session, channel::Mode};
 use crate::broker::{
+    channel::ChannelId,
     exception::Exception,
     memory::{Account, Charge, Memory},
-    message::Draft,
-    vhost::{Commit, Settle, SettleError},
-    wire::{ShortStr, method::modes},
+    message::InboundMessage,
+    vhost::Commit,
+    wire::method::modes,
 };
 
 /// What an open transaction holds back.
 #[derive(Debug, Default)]
 pub(super) struct Transaction {
-    publishes: VecDeque<(Draft, bool)>,
-    settled: Vec<(u64, Settle)>,
+    publishes: VecDeque<(InboundMessage, bool)>,
     charge: Charge,
 }
 
@@ -23,17 +23,12 @@ impl Transaction {
     /// Holds back a publish.
     pub(super) fn hold(
         &mut self,
-        mut draft: Draft,
+        mut message: InboundMessage,
         mandatory: bool,
         bytes_max: usize,
         memory: &Arc<Memory>,
     ) -> Result<(), Exception> {
-        // What the message costs beyond its bytes.
-        const OVERHEAD: usize = 512;
-        let keys = draft.extra_keys.iter();
-        let keys: usize = keys.map(|key| size_of::<ShortStr>() + key.len()).sum();
-        let properties = draft.properties.as_bytes().len();
-        let bytes = OVERHEAD + draft.body.len() + properties + keys;
+        let bytes = message.bytes();
         if self.charge.bytes() + bytes > bytes_max {
             return Err(Exception::precondition(format!(
                 "the transaction holds more than {bytes_max} bytes"
@@ -41,48 +36,38 @@ impl Transaction {
         }
         let account = Account::new(Arc::clone(memory), usize::MAX);
         self.charge.add(&account, bytes);
-        draft.detach();
-        self.publishes.push_back((draft, mandatory));
-        Ok(())
-    }
-
-    /// Holds back an acknowledgement; `find` reserves the deliveries it means.
-    pub(super) fn reserve(
-        &mut self,
-        how: Settle,
-        find: impl FnOnce(&mut Vec<u64>) -> Result<(), SettleError>,
-    ) -> Result<(), SettleError> {
-        let mut tags = Vec::new();
-        find(&mut tags)?;
-        self.settled.extend(tags.into_iter().map(|tag| (tag, how)));
+        message.detach();
+        self.publishes.push_back((message, mandatory));
         Ok(())
     }
 }
 
 impl Session {
-    pub(super) fn commit(&mut self, number: u16, scene: &mut Scene<'_>) -> Result<(), Exception> {
-        let (id, tx) = self.take_transaction(number)?;
-        let commit = Commit {
-            publishes: tx.publishes,
-            charge: tx.charge,
-            origin: self.origin.clone(),
-        };
-        scene.vhost.commit(id, commit, &tx.settled, scene.now);
-        Ok(())
-    }
-
-    pub(super) fn rollback(&mut self, number: u16, scene: &mut Scene<'_>) -> Result<(), Exception> {
-        let (id, tx) = self.take_transaction(number)?;
-        let tags: Vec<_> = tx.settled.iter().map(|(tag, _)| *tag).collect();
-        scene.vhost.release(id, &tags);
-        self.answer(number, &modes::TxRollbackOk {});
-        Ok(())
-    }
-
-    fn take_transaction(
+    pub(super) fn commit(
         &mut self,
         number: u16,
-    ) -> Result<(crate::broker::channel::ChannelId, Transaction), Exception> {
+        context: &mut Context<'_>,
+    ) -> Result<(), Exception> {
+        let (id, tx) = self.take_transaction(number)?;
+        let from = (self.identity.connection, &*self.origin);
+        let commit = Commit::new(tx.publishes, tx.charge, id, from);
+        context.vhost.commit(commit, context.now);
+        self.answer_when_done(false, number, &modes::TxCommitOk {}, context);
+        Ok(())
+    }
+
+    pub(super) fn rollback(
+        &mut self,
+        number: u16,
+        context: &mut Context<'_>,
+    ) -> Result<(), Exception> {
+        let (id, _) = self.take_transaction(number)?;
+        context.vhost.release(id, context.now);
+        self.answer_when_done(false, number, &modes::TxRollbackOk {}, context);
+        Ok(())
+    }
+
+    fn take_transaction(&mut self, number: u16) -> Result<(ChannelId, Transaction), Exception> {
         let channel = self.channel(number)?;
         match &mut channel.mode {
             Mode::Tx(tx) => Ok((channel.id, std::mem::take(tx))),

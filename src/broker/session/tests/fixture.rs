@@ -9,7 +9,7 @@ use crate::broker::{
     config::Limits,
     memory::Memory,
     peer::Peer,
-    session::{Identity, Phase, Scene, Session, SessionLimits},
+    session::{Context, Identity, Phase, Session, SessionLimits},
     vhost::{Now, Stamp, Vhost},
     wire::{
         FrameKind, FrameReader, Method, Properties, ShortStr, Table, ValueRef,
@@ -116,39 +116,38 @@ impl Client {
     /// Sends frames and lets them be carried out.
     pub(super) fn send_bytes(&mut self, world: &mut World, bytes: &[u8]) {
         self.frames.input().extend_from_slice(bytes);
-        let mut scene = Scene {
+        let mut context = Context {
             vhost: &mut world.vhost,
             now: world.now,
         };
         loop {
             match self.frames.next(FRAME_MAX) {
                 Ok(Some(frame)) => {
-                    self.session.on_frame(frame, &mut scene);
-                    while self.session.is_settling(scene.vhost) {
-                        scene.vhost.pump(scene.now);
+                    self.session.on_frame(frame, &mut context);
+                    while self.session.is_busy(context.vhost) {
+                        context.vhost.pump(context.now);
                     }
                 }
                 Ok(None) => break,
                 Err(error) => {
-                    self.session.on_malformed(error, &mut scene);
+                    self.session.on_malformed(error, &mut context);
                     break;
                 }
             }
         }
         self.session.end_batch();
         while world.vhost.pump(world.now) {}
-        drop(world.vhost.garbage());
     }
 
     /// Sends one frame and lets it be carried out as far as one turn goes.
     pub(super) fn begin(&mut self, world: &mut World, bytes: &[u8]) {
         self.frames.input().extend_from_slice(bytes);
         let frame = self.frames.next(FRAME_MAX).unwrap().unwrap();
-        let mut scene = Scene {
+        let mut context = Context {
             vhost: &mut world.vhost,
             now: world.now,
         };
-        self.session.on_frame(frame, &mut scene);
+        self.session.on_frame(frame, &mut context);
     }
 
     pub(super) fn send(&mut self, world: &mut World, channel: u16, method: &impl MethodSpec) {
@@ -363,12 +362,11 @@ impl Client {
 
     /// The connection breaks.
     pub(super) fn vanish(&mut self, world: &mut World) {
-        self.session.end(&mut Scene {
+        self.session.end(&mut Context {
             vhost: &mut world.vhost,
             now: world.now,
         });
         while world.vhost.pump(world.now) {}
-        drop(world.vhost.garbage());
     }
 
     pub(super) fn phase(&self) -> Phase {
