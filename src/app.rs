@@ -1,11 +1,10 @@
-//! The composition root: builds each room, implements the ports, gives each room only what it needs.
+//! The composition root: builds each room and gives it only what it needs.
 
-mod adapters;
-#[cfg_attr(not(feature = "amqp"), path = "app/no_amqp.rs")]
 mod amqp;
 mod broker;
 mod canary;
 mod migrate;
+mod rooms;
 mod sizes;
 mod transport;
 
@@ -14,27 +13,24 @@ use std::{error::Error, net::SocketAddr, sync::Arc};
 use tokio::runtime::Handle;
 
 use self::{
-    adapters::{BrokerConnections, HealthPort, ReadyPort, WebhookPort},
     broker::{BrokerPort, Sampler},
-    transport::TransportPort,
+    transport::TransportSwitch,
 };
 pub use crate::telemetry::Logs;
 use crate::{
     api::Defaults,
     broker::{Broker, BrokerError, Listening},
-    commands::Commands,
+    catalog::Catalog,
     config::{Config, ConfigError},
     health::Health,
-    http::{self, Deps, HttpApp},
-    migration::NoticeRing,
+    http::{self, BrokerPages, Deps, HttpApp},
     outbound::{Client, OutboundError},
-    ports::{BrokerPages, Connections},
-    registry::Registry,
+    registry::{Notices, Registry},
     tasks::{Stage, StopError, Tasks},
     telemetry::Metrics,
     transport::{
         Callback, Callbacks, Direct, DirectMetrics, Filter, Flag, Start, Subscription,
-        TransportError, Webhooks,
+        TransportError, Webhooks, amqp::AmqpError,
     },
 };
 
@@ -50,12 +46,14 @@ pub enum AppError {
     /// The AMQP port can't be listened on, or the broker's configuration contradicts itself.
     #[error("the AMQP door can't be opened")]
     Broker(#[from] BrokerError),
-    /// The broker that shall carry changes can't be spoken to.
-    #[cfg(feature = "amqp")]
-    #[error("the broker can't be used")]
-    Amqp(#[from] crate::transport::amqp::AmqpError),
-    /// This build has no AMQP.
-    #[error("this build of musterd has no AMQP (cargo feature \"amqp\")")]
+    /// The broker of the transport cannot be used.
+    #[error("the broker cannot be used")]
+    Amqp(#[from] AmqpError),
+    /// This build has no client for other brokers.
+    #[cfg(not(feature = "amqp"))]
+    #[error(
+        "this build of musterd cannot use transport.amqp_url: it was built without the cargo feature \"amqp\""
+    )]
     NotBuilt,
     /// The CORS policy contradicts itself.
     #[error("the CORS policy can't be followed")]
@@ -75,9 +73,9 @@ impl AppError {
     /// True when another configuration is what helps.
     pub fn is_configuration(&self) -> bool {
         match self {
-            Self::Cors(_) | Self::Outbound(_) | Self::NotBuilt => true,
-            #[cfg(feature = "amqp")]
-            Self::Amqp(_) => true,
+            Self::Cors(_) | Self::Outbound(_) | Self::Amqp(_) => true,
+            #[cfg(not(feature = "amqp"))]
+            Self::NotBuilt => true,
             Self::Bind(error) => matches!(error, http::BindError::Address { .. }),
             Self::Broker(error) => !matches!(error, BrokerError::Listen { .. }),
             Self::Signals(_) | Self::Stopped(_) => false,
@@ -130,14 +128,15 @@ impl App {
         let direct = DirectMetrics::new(&metrics);
         let modes = config.transport.modes(config.has_broker());
         let flag = Flag::new(modes, registry.clone());
-        let notices = migrate::notices(&config, &registry);
+        let notices = Arc::new(Notices::new(config.migration.notices_max));
         let (callbacks, webhooks) =
             subscribers(&config, &registry, &flag, &notices, &client, &direct);
         let health = Health::new(config.health, registry.clone(), client.clone(), &metrics);
         let mut tasks = Tasks::default();
         let listening = bind_broker(&config).await?;
-        let way = amqp::build(&config, listening.as_ref(), &registry, &flag, direct)?;
-        let transports = TransportPort {
+        let way = amqp::build(&config, listening.as_ref(), &registry, &flag, direct).await?;
+        let transports = TransportSwitch {
+            registry: registry.clone(),
             flag,
             way: way.clone(),
             direct: config.transport.direct == Direct::On,
@@ -150,30 +149,33 @@ impl App {
             broker: listening.as_ref().map(pages),
             registry: registry.clone(),
             defaults: defaults(&config),
-            probes: Arc::new(HealthPort(health.clone())),
-            watchers: Arc::new(WebhookPort(webhooks.clone())),
-            readiness: Arc::new(ReadyPort {
-                registry: registry.clone(),
-                transports: transports.clone(),
-            }),
+            probes: Arc::new(health.clone()),
+            watchers: Arc::new(webhooks.clone()),
+            readiness: Arc::new(transports.clone()),
             transports: Arc::new(transports),
             metrics: metrics.clone(),
             migration,
-            notices: Arc::<NoticeRing>::clone(&notices),
+            notices: Arc::clone(&notices),
         };
         sizes::show(&metrics, &registry);
         let door = HttpApp::new(config.http.clone(), rooms)?;
         let http_address = open(&config, &door, http, &mut tasks).await?;
         if let Some(way) = &way {
-            let commands = Commands::new(registry.clone(), defaults(&config));
-            let connections = connections(&config, listening.as_ref());
-            let asker = door.asker();
-            amqp::start(way, commands, connections, asker, notices, &mut tasks);
+            let answers = amqp::Answers {
+                catalog: Catalog::new(registry.clone()),
+                defaults: Arc::new(defaults(&config)),
+                broker: command_broker(&config, listening.as_ref()),
+                asker: door.asker(),
+            };
+            amqp::start(way, answers, notices, &mut tasks);
             let clock = registry.clock();
             amqp::checks::start(way, &config, &health, &client, clock, &metrics, &mut tasks);
         }
         let amqp_address = listening.and_then(|broker| serve_broker(broker, &registry, &mut tasks));
-        tasks.spawn(Stage::Source, "leases", |stop| registry.clone().run(stop));
+        // On the threads of HTTP, which nothing that AMQP clients do can hold up.
+        tasks.spawn_on(http, Stage::Source, "leases", |stop| {
+            registry.clone().run(stop)
+        });
         tasks.spawn(Stage::Source, "health", |stop| health.run(stop));
         tell_subscribers(&callbacks, webhooks, &metrics, &mut tasks);
         tasks.spawn(Stage::Sink, "outbound", |stop| client.run(stop));
@@ -293,7 +295,7 @@ fn subscribers(
     config: &Config,
     registry: &Registry,
     flag: &Flag,
-    notices: &Arc<NoticeRing>,
+    notices: &Arc<Notices>,
     client: &Client,
     metrics: &DirectMetrics,
 ) -> (Callbacks, Webhooks) {
@@ -308,7 +310,7 @@ fn subscribers(
         registry.clone(),
         transport.clone(),
         horizon.clone(),
-        Arc::<NoticeRing>::clone(notices),
+        Arc::clone(notices),
         client.clone(),
         metrics.clone(),
     );
@@ -387,10 +389,10 @@ fn show_broker(
     Arc::new(BrokerPort { broker, sampler })
 }
 
-/// The connections on which leases may hang: none where commands come by another broker.
-fn connections(config: &Config, own: Option<&Listening>) -> Option<Arc<dyn Connections>> {
+/// The embedded broker, if commands come over it: then leases can depend on its connections.
+fn command_broker(config: &Config, own: Option<&Listening>) -> Option<Broker> {
     let own = own.filter(|_| config.transport.amqp_url.is_empty())?;
-    Some(Arc::new(BrokerConnections(own.broker())))
+    Some(own.broker())
 }
 
 fn serve_broker(
@@ -399,9 +401,9 @@ fn serve_broker(
     tasks: &mut Tasks,
 ) -> Option<SocketAddr> {
     if let Some(closed) = listening.broker().closed_connections() {
-        let registry = registry.clone();
+        let catalog = Catalog::new(registry.clone());
         tasks.spawn(Stage::Source, "closed connections", |stop| {
-            broker::tell_of_closed(closed, registry, stop)
+            broker::tell_of_closed(closed, catalog, stop)
         });
     }
     let (plain, tls) = (listening.address(), listening.tls_address());

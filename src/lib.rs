@@ -35,8 +35,7 @@ pub mod model;
 pub mod registry;
 
 pub mod api;
-pub mod commands;
-pub mod ports;
+pub mod catalog;
 
 pub mod health;
 pub mod outbound;

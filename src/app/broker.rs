@@ -3,6 +3,7 @@
 mod metrics;
 mod rates;
 
+use futures_util::future::BoxFuture;
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -16,15 +17,15 @@ use crate::{
         server::Overview,
         vhost::{MessageView, QueueView},
     },
-    ports::{Boxed, BrokerList, BrokerPages, BrokerPart},
-    registry::Registry,
+    catalog::{Caller, Catalog, CloseConnection, Door},
+    http::{BrokerList, BrokerPages, BrokerPart},
 };
 
 /// Tells the registry of connections that closed, until told to stop: connections that close because the
 /// daemon stops are no news.
 pub(super) async fn tell_of_closed(
     mut closed: mpsc::Receiver<u64>,
-    registry: Registry,
+    catalog: Catalog,
     stop: CancellationToken,
 ) {
     loop {
@@ -36,7 +37,9 @@ pub(super) async fn tell_of_closed(
         let Some(connection) = connection else {
             return stop.cancelled().await;
         };
-        let bound = registry.connection_closed(connection);
+        let caller = Caller::daemon(Door::Broker);
+        let lost = catalog.write(&caller, CloseConnection { connection });
+        let bound = lost.await.unwrap_or(0);
         if bound > 0 {
             tracing::info!(
                 connection.id = connection,
@@ -121,7 +124,7 @@ impl BrokerPort {
 }
 
 impl BrokerPages for BrokerPort {
-    fn overview(&self) -> Boxed<'_, Vec<u8>> {
+    fn overview(&self) -> BoxFuture<'_, Vec<u8>> {
         Box::pin(async {
             let overview = self.broker.overview().await;
             let sums = Sums::of(&overview);
@@ -133,7 +136,7 @@ impl BrokerPages for BrokerPort {
         })
     }
 
-    fn list(&self, list: BrokerList, part: BrokerPart) -> Boxed<'_, Vec<u8>> {
+    fn list(&self, list: BrokerList, part: BrokerPart) -> BoxFuture<'_, Vec<u8>> {
         Box::pin(async move {
             let wanted = Wanted {
                 vhost: part.vhost,
@@ -155,7 +158,7 @@ impl BrokerPages for BrokerPort {
         })
     }
 
-    fn queue<'a>(&'a self, vhost: &'a str, name: &'a str) -> Boxed<'a, Option<Vec<u8>>> {
+    fn queue<'a>(&'a self, vhost: &'a str, name: &'a str) -> BoxFuture<'a, Option<Vec<u8>>> {
         Box::pin(async move {
             let queue = self.broker.queue(vhost, name).await;
             self.queue_pages(queue).first().map(encode)
@@ -167,7 +170,7 @@ impl BrokerPages for BrokerPort {
         vhost: &'a str,
         name: &'a str,
         count: usize,
-    ) -> Boxed<'a, Option<Vec<u8>>> {
+    ) -> BoxFuture<'a, Option<Vec<u8>>> {
         #[derive(Serialize)]
         struct Messages {
             messages: Vec<MessageView>,
@@ -178,11 +181,11 @@ impl BrokerPages for BrokerPort {
         })
     }
 
-    fn purge<'a>(&'a self, vhost: &'a str, name: &'a str) -> Boxed<'a, Option<usize>> {
+    fn purge<'a>(&'a self, vhost: &'a str, name: &'a str) -> BoxFuture<'a, Option<usize>> {
         Box::pin(self.broker.purge(vhost, name))
     }
 
-    fn delete<'a>(&'a self, vhost: &'a str, name: &'a str) -> Boxed<'a, Option<usize>> {
+    fn delete<'a>(&'a self, vhost: &'a str, name: &'a str) -> BoxFuture<'a, Option<usize>> {
         Box::pin(self.broker.delete(vhost, name))
     }
 }

@@ -4,7 +4,7 @@
 /// Steps of a turn: when they are used up, no further frame is carried out.
 pub const TURN_STEPS: i64 = 16_384;
 /// Steps that deliveries and deferred work get in each turn, whatever its frames have used.
-const PUMP_STEPS: i64 = 8_192;
+const PUMP_STEPS: i64 = 12_288;
 /// Steps that a frame may take beyond the end of its turn before the rest of its work is deferred.
 const OVERDRAFT: i64 = 4_096;
 
@@ -58,6 +58,12 @@ impl Budget {
         let rest = (self.left + OVERDRAFT - steps).max(0);
         self.left -= rest;
         rest
+    }
+
+    /// Sets steps aside for [`Self::put_back`].
+    pub fn set_aside(&mut self, steps: i64) -> i64 {
+        self.left -= steps;
+        steps
     }
 
     /// Puts back what was set aside.

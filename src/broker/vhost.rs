@@ -8,6 +8,7 @@ mod consume;
 mod death;
 mod deferred;
 mod deliver;
+mod footprint;
 mod overdue;
 mod publish;
 mod queues;
@@ -27,7 +28,7 @@ use std::{
 };
 
 pub use self::{
-    commit::Commit,
+    commit::{Commit, HeldPublish},
     consume::{ConsumeSpec, GetSpec, Qos},
     deliver::PUMP_MAX,
     overdue::Look,
@@ -112,6 +113,8 @@ pub struct Vhost {
     dirty: Vec<Arc<Peer>>,
     store: Option<Box<dyn MessageStore>>,
     stamp: Stamp,
+    /// Whether the limit on queues, exchanges, bindings, consumers and channels does not count now.
+    exempt: bool,
     counters: VhostCounters,
     epoch: u64,
     /// For the next message that is routed.
@@ -155,6 +158,7 @@ impl Vhost {
             dirty: Vec::new(),
             store: None,
             stamp,
+            exempt: false,
             counters: VhostCounters::default(),
             epoch: 0,
             routing: None,
@@ -174,6 +178,7 @@ impl Vhost {
             let mut exchange = Exchange::new(name.clone(), kind);
             exchange.durable = true;
             exchange.internal = name == "amq.rabbitmq.trace";
+            exchange.charge = vhost.memory.charge_topology(0);
             let id = vhost.exchanges.insert(exchange);
             vhost.exchange_names.insert(name, id);
         }

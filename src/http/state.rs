@@ -16,10 +16,10 @@ use super::{
 };
 use crate::{
     api::Defaults,
-    commands::Commands,
+    catalog::Catalog,
+    http::{BrokerPages, Migrations, Probes, Readiness, Transports, Watchers},
     model::{Instance, Timestamp},
-    ports::{BrokerPages, Migrations, Notices, Probes, Readiness, Transports, Watchers},
-    registry::Registry,
+    registry::{Notices, Registry},
     telemetry::Metrics,
 };
 
@@ -45,7 +45,7 @@ pub struct Deps {
     /// The migration.
     pub migration: Arc<dyn Migrations>,
     /// What watchers are told besides changes.
-    pub notices: Arc<dyn Notices>,
+    pub notices: Arc<Notices>,
 }
 
 /// The door, ready to be served.
@@ -90,7 +90,7 @@ pub(super) struct Limits {
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) registry: Registry,
-    pub(super) commands: Commands,
+    pub(super) catalog: Catalog,
     pub(super) metrics: Metrics,
     pub(super) defaults: Defaults,
     pub(super) probes: Arc<dyn Probes>,
@@ -99,7 +99,7 @@ pub(super) struct Inner {
     pub(super) transports: Arc<dyn Transports>,
     pub(super) broker: Option<Arc<dyn BrokerPages>>,
     pub(super) migration: Arc<dyn Migrations>,
-    pub(super) notices: Arc<dyn Notices>,
+    pub(super) notices: Arc<Notices>,
     pub(super) config: Config,
     pub(super) limits: Limits,
     pub(super) cors: ArcSwap<Policy>,
@@ -125,7 +125,7 @@ impl Shared {
             measures: Measures::new(&rooms.metrics),
             watching: Watching::new(&config.watch, &rooms.metrics),
             gateway: Gateway::default(),
-            commands: Commands::new(rooms.registry.clone(), rooms.defaults.clone()),
+            catalog: Catalog::new(rooms.registry.clone()),
             registry: rooms.registry,
             metrics: rooms.metrics,
             defaults: rooms.defaults,
@@ -147,13 +147,12 @@ impl Shared {
 
     /// When an instance last gave a sign of life, by the wall clock.
     pub(super) fn last_heartbeat(&self, instance: &Instance) -> Timestamp {
-        let clock = self.registry.clock();
-        clock.wall_of(instance.beat.last_renewed_ms())
+        self.catalog.last_heartbeat(instance)
     }
 
     /// The wall clock.
     pub(super) fn now(&self) -> Timestamp {
-        self.registry.clock().now().wall
+        self.catalog.now()
     }
 }
 

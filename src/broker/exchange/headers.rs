@@ -7,6 +7,7 @@ use crate::broker::{
     arguments::{plain, same_value},
     budget::Budget,
     exception::Exception,
+    memory::map_entry,
     wire::{Table, TableRef, ValueRef},
 };
 
@@ -134,6 +135,9 @@ struct Bound {
 }
 
 impl Patterns {
+    /// What a binding costs here besides its arguments.
+    pub const ENTRY: usize = size_of::<Bound>() * 3 / 2 + map_entry::<BindingId, usize>();
+
     /// Adds a binding.
     pub fn add(&mut self, id: BindingId, pattern: HeadersPattern, destination: Destination) {
         self.places.insert(id, self.all.len());

@@ -1,10 +1,10 @@
-//! What the broker shows of itself.
+//! Views of the broker for pages and metrics.
 
 use std::{collections::HashMap, sync::Arc};
 
 use serde::Serialize;
 
-use super::{Broker, Shared, clock::VhostCell, registry::ConnectionView};
+use super::{Broker, Shared, clock::VhostCell, connections::ConnectionView};
 use crate::broker::{
     listing::{Listing, Wanted},
     queue::ConnectionId,
@@ -24,7 +24,7 @@ pub struct Overview {
     pub connections_opened: u64,
     /// Connections closed so far.
     pub connections_closed: u64,
-    /// Bytes of messages held.
+    /// Bytes held for clients.
     pub memory_bytes: usize,
     /// The mark above which publishers are blocked.
     pub memory_high_bytes: usize,
@@ -93,14 +93,14 @@ impl Broker {
                 shared.in_parts(cell, &mut view, sums).await;
                 vhosts.push(view);
             }
-            let (connections_opened, connections_closed) = shared.registry.counts();
+            let (connections_opened, connections_closed) = shared.connections.counts();
             Overview {
-                connections: shared.registry.len(),
+                connections: shared.connections.len(),
                 connections_opened,
                 connections_closed,
                 memory_bytes: shared.memory.used(),
                 memory_high_bytes: shared.memory.high(),
-                memory_alarm: shared.is_short_of_memory(),
+                memory_alarm: shared.memory.is_alarm(),
                 memory_alarms: shared.memory.alarms(),
                 vhosts,
             }
@@ -108,9 +108,9 @@ impl Broker {
         .await
     }
 
-    /// Whether a connection is open. One that `closed_connections` has told of is not.
+    /// Whether a connection is open; false before `closed_connections` gives its number.
     pub fn is_connected(&self, id: ConnectionId) -> bool {
-        self.shared.registry.has(id)
+        self.shared.connections.has(id)
     }
 
     /// Connections, by the names their clients gave them or by their addresses.
@@ -118,7 +118,7 @@ impl Broker {
         let wanted = wanted.clone();
         self.on_own_threads(async move |shared| {
             let mut listing = Listing::new(&wanted);
-            shared.registry.views(&wanted, &mut listing);
+            shared.connections.views(&wanted, &mut listing);
             listing
         })
         .await
@@ -127,7 +127,7 @@ impl Broker {
     /// Channels, by the names of their connections.
     pub async fn channels(&self, wanted: &Wanted) -> Listing<ChannelView> {
         self.list(wanted, |shared, vhost, from, into| {
-            vhost.channels(from, &|id| shared.registry.name(id), into)
+            vhost.channels(from, &|id| shared.connections.name(id), into)
         })
         .await
     }
@@ -241,11 +241,11 @@ impl Broker {
 
     /// Closes a connection with 320 and this reason; whether there is such a connection.
     pub fn close_connection(&self, id: ConnectionId, reason: &str) -> bool {
-        let Some(entry) = self.shared.registry.find(id) else {
+        let Some(connection) = self.shared.connections.find(id) else {
             return false;
         };
-        *entry.kick.lock() = Some(reason.to_owned());
-        entry.peer.wake.notify_one();
+        *connection.kick.lock() = Some(reason.to_owned());
+        connection.peer.wake.notify_one();
         true
     }
 }

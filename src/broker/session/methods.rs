@@ -48,7 +48,7 @@ impl Session {
         context: &mut Context<'_>,
     ) -> Result<(), Exception> {
         match method {
-            Method::BasicPublish(publish) => self.begin_publish(number, publish),
+            Method::BasicPublish(publish) => self.begin_publish(number, publish, context),
             Method::BasicAck(ack) => self.ack(number, &ack, context),
             Method::BasicNack(nack) => self.nack(number, &nack, context),
             Method::BasicReject(reject) => self.reject(number, &reject, context),

@@ -15,7 +15,9 @@ impl Session {
         &mut self,
         number: u16,
         publish: basic::Publish,
+        context: &Context<'_>,
     ) -> Result<(), Exception> {
+        self.account(context);
         self.channel(number)?.incoming = Some(Box::new(Incoming::new(publish)));
         self.unfinished.push(number);
         Ok(())
@@ -29,7 +31,7 @@ impl Session {
         context: &mut Context<'_>,
     ) -> Result<(), Exception> {
         self.published = true;
-        let (publish, properties, body, body_owned) = incoming.into_body();
+        let (publish, properties, body, body_owned) = incoming.into_body(context.vhost.memory());
         if publish.immediate {
             return Err(Exception::not_implemented("immediate=true"));
         }

@@ -6,17 +6,18 @@ use super::{Context, Session, channel::Mode};
 use crate::broker::{
     channel::ChannelId,
     exception::Exception,
-    memory::{Account, Charge, Memory},
+    memory::Memory,
     message::InboundMessage,
-    vhost::Commit,
+    vhost::{Commit, HeldPublish},
     wire::method::modes,
 };
 
 /// What an open transaction holds back.
 #[derive(Debug, Default)]
 pub(super) struct Transaction {
-    publishes: VecDeque<(InboundMessage, bool)>,
-    charge: Charge,
+    publishes: VecDeque<HeldPublish>,
+    /// The bytes of its publishes together.
+    bytes: usize,
 }
 
 impl Transaction {
@@ -28,16 +29,18 @@ impl Transaction {
         bytes_max: usize,
         memory: &Arc<Memory>,
     ) -> Result<(), Exception> {
-        let bytes = message.bytes();
-        if self.charge.bytes() + bytes > bytes_max {
+        let bytes = message.detach(memory);
+        self.bytes += bytes.max(message.body.len());
+        if self.bytes > bytes_max {
             return Err(Exception::precondition(format!(
                 "the transaction holds more than {bytes_max} bytes"
             )));
         }
-        let account = Account::new(Arc::clone(memory), usize::MAX);
-        self.charge.add(&account, bytes);
-        message.detach();
-        self.publishes.push_back((message, mandatory));
+        self.publishes.push_back(HeldPublish {
+            message,
+            mandatory,
+            charge: memory.charge(bytes),
+        });
         Ok(())
     }
 }
@@ -50,7 +53,7 @@ impl Session {
     ) -> Result<(), Exception> {
         let (id, tx) = self.take_transaction(number)?;
         let from = (self.identity.connection, &*self.origin);
-        let commit = Commit::new(tx.publishes, tx.charge, id, from);
+        let commit = Commit::new(tx.publishes, id, from);
         context.vhost.commit(commit, context.now);
         self.answer_when_done(false, number, &modes::TxCommitOk {}, context);
         Ok(())

@@ -13,10 +13,8 @@ use crate::broker::{
 /// The publishes of a transaction that is committed.
 #[derive(Debug)]
 pub struct Commit {
-    /// The messages, each with whether it comes back when no queue wants it.
-    pub publishes: VecDeque<(InboundMessage, bool)>,
-    /// What they count for until they are all carried out.
-    pub charge: Charge,
+    /// The messages.
+    pub publishes: VecDeque<HeldPublish>,
     /// The channel that commits.
     pub channel: ChannelId,
     /// Its connection.
@@ -29,20 +27,29 @@ pub struct Commit {
 impl Commit {
     /// What an open transaction has held back.
     pub fn new(
-        publishes: VecDeque<(InboundMessage, bool)>,
-        charge: Charge,
+        publishes: VecDeque<HeldPublish>,
         channel: ChannelId,
         (connection, origin): (ConnectionId, &str),
     ) -> Self {
         Self {
             publishes,
-            charge,
             channel,
             connection,
             origin: origin.to_owned(),
             publication: None,
         }
     }
+}
+
+/// A publish that waits for its commit.
+#[derive(Debug)]
+pub struct HeldPublish {
+    /// The message.
+    pub message: InboundMessage,
+    /// Whether it comes back when no queue wants it.
+    pub mandatory: bool,
+    /// What it counts for until it is carried out.
+    pub charge: Charge,
 }
 
 impl Vhost {
@@ -65,9 +72,15 @@ impl Vhost {
                 }
                 commit.publication = None;
             }
-            let Some((mut message, mandatory)) = commit.publishes.pop_front() else {
+            let Some(held) = commit.publishes.pop_front() else {
                 return true;
             };
+            let HeldPublish {
+                mut message,
+                mandatory,
+                charge,
+            } = held;
+            drop(charge);
             self.budget.spend(self.settle_steps);
             // An exchange that has gone since loses the message, as it does in RabbitMQ.
             if self.check_publish(&message.exchange).is_err() {

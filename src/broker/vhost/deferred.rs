@@ -18,7 +18,7 @@ use super::{
 };
 use crate::broker::{
     channel::ChannelId,
-    memory::{Account, Charge, Memory},
+    memory::{Charge, Memory},
     message::InboundMessage,
     peer::Peer,
     queue::ConnectionId,
@@ -74,7 +74,8 @@ pub(super) struct Publication {
     origin: String,
     mandatory: bool,
     confirm: Option<u64>,
-    account: Account,
+    /// Bytes that the message takes.
+    bytes: usize,
     charge: Charge,
 }
 
@@ -93,10 +94,10 @@ impl Publication {
             origin: publisher.origin.to_owned(),
             mandatory: publisher.mandatory,
             confirm: publisher.confirm,
-            account: Account::new(Arc::clone(memory), usize::MAX),
-            charge: Charge::default(),
+            bytes: 0,
+            charge: memory.charge(0),
         };
-        publication.message.detach();
+        publication.bytes = publication.message.detach(memory);
         publication.suspend();
         publication
     }
@@ -104,9 +105,7 @@ impl Publication {
     /// Others have their turn before it goes on; what it holds meanwhile counts.
     fn suspend(&mut self) {
         self.routing.suspend();
-        let bytes = self.message.bytes() + self.routing.bytes();
-        let more = bytes.saturating_sub(self.charge.bytes());
-        self.charge.add(&self.account, more);
+        self.charge.set(self.bytes + self.routing.bytes());
     }
 }
 

@@ -21,6 +21,8 @@ use crate::broker::{
 pub const PUMP_MAX: usize = 512;
 /// How many of them one queue makes before the next queue has its turn.
 const QUEUE_PUMP_MAX: usize = 64;
+/// Steps of a turn that deliveries leave to dead letters.
+const DEAD_LETTER_STEPS: i64 = 2_048;
 /// Steps that a delivery costs.
 const DELIVERY_STEPS: usize = 4;
 
@@ -129,6 +131,7 @@ impl Vhost {
     pub fn pump(&mut self, now: Now) -> bool {
         self.budget.refill_for_pump();
         self.run_deferred(now);
+        let for_dead_letters = self.budget.set_aside(DEAD_LETTER_STEPS);
         let mut deliveries = PUMP_MAX;
         if !self.waiting.is_empty() {
             self.serve_waiting(now);
@@ -149,6 +152,7 @@ impl Vhost {
             self.pump_queue(id, now, &mut share);
             deliveries += share;
         }
+        self.budget.put_back(for_dead_letters);
         self.dead_letter(now);
         self.has_work()
     }

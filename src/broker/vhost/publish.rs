@@ -95,9 +95,13 @@ impl Vhost {
         let published = match self.begin_publish(message)? {
             None => Published::Kept,
             Some(mut routing) => {
+                // Behind what it has published before.
+                let is_next = !self.is_busy_for(publisher.connection);
                 let origin = publisher.origin;
-                let Some(published) = self.deliver_to_queues(&mut routing, message, origin, now)
-                else {
+                let published = is_next
+                    .then(|| self.deliver_to_queues(&mut routing, message, origin, now))
+                    .flatten();
+                let Some(published) = published else {
                     let publication = Publication::new(message, routing, publisher, &self.memory);
                     let task = Task::Publish(Box::new(publication));
                     self.begin(publisher.connection, task, now);
@@ -342,7 +346,9 @@ impl Vhost {
         let mut headers = TableBuilder::new();
         if message.deaths.is_none() {
             copy_without(before, &[&self.stamp.header], &mut headers);
-            headers.put_str(&self.stamp.header, origin);
+            if !origin.is_empty() {
+                headers.put_str(&self.stamp.header, origin);
+            }
         } else if before.is_some_and(|headers| headers.field(&self.stamp.header).is_some()) {
             copy_without(before, &[&self.stamp.header], &mut headers);
         } else {

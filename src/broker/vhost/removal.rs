@@ -3,7 +3,7 @@
 
 use std::{fmt, sync::Arc, sync::atomic::Ordering::Relaxed};
 
-use super::{Now, Vhost, deferred::Task};
+use super::{Now, Vhost, deferred::Task, footprint};
 use crate::broker::{
     channel::ConsumerId,
     exchange::{BindingId, Destination, Exchange, ExchangeId},
@@ -250,6 +250,9 @@ impl Vhost {
             return;
         };
         exchange.detach(id, &binding.key);
+        exchange
+            .charge
+            .set(footprint::of_exchange(exchange) + exchange.routing_bytes());
         exchange.bindings.remove(&binding.key);
         if exchange.auto_delete && !exchange.is_used() {
             removal.exchanges.push(binding.source);

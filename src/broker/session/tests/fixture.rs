@@ -27,6 +27,9 @@ pub(super) struct World {
     pub(super) now: Now,
     pub(super) memory: Arc<Memory>,
     next: u64,
+    /// Turns so far, and the steps of the longest.
+    pub(super) turns: usize,
+    pub(super) steps_max: i64,
 }
 
 /// A client of it.
@@ -62,7 +65,23 @@ impl World {
             },
             memory,
             next: 1,
+            turns: 0,
+            steps_max: 0,
         }
+    }
+
+    /// One turn without a frame; whether there is more to do.
+    pub(super) fn pump(&mut self) -> bool {
+        self.vhost.begin_turn();
+        let more = self.vhost.pump(self.now);
+        self.end_turn();
+        more
+    }
+
+    /// Notes what a turn has cost.
+    pub(super) fn end_turn(&mut self) {
+        self.turns += 1;
+        self.steps_max = self.steps_max.max(self.vhost.turn_steps());
     }
 
     /// A client with this many channels open.
@@ -105,38 +124,65 @@ impl World {
         }
     }
 
+    /// Bytes held, but for queues, exchanges, bindings, consumers and channels.
+    pub(super) fn held(&self) -> usize {
+        self.memory.used() - self.memory.topology()
+    }
+
     /// Lets time pass.
     pub(super) fn pass(&mut self, ms: u64) {
         self.now.ms += ms;
-        while self.vhost.tick(self.now) {}
+        loop {
+            self.vhost.begin_turn();
+            let more = self.vhost.tick(self.now);
+            self.end_turn();
+            if !more {
+                return;
+            }
+        }
     }
 }
 
 impl Client {
-    /// Sends frames and lets them be carried out.
+    /// Sends frames and lets them be carried out, in as many turns as it takes.
     pub(super) fn send_bytes(&mut self, world: &mut World, bytes: &[u8]) {
         self.frames.input().extend_from_slice(bytes);
+        while !self.turn(world) || self.session.is_busy(&world.vhost) {}
+        while world.pump() {}
+    }
+
+    /// One turn of this client; whether it has sent nothing more.
+    pub(super) fn turn(&mut self, world: &mut World) -> bool {
+        world.vhost.begin_turn();
+        let mut exhausted = false;
         let mut context = Context {
             vhost: &mut world.vhost,
             now: world.now,
         };
-        loop {
+        while !self.session.is_busy(context.vhost) && !context.vhost.is_turn_over() {
             match self.frames.next(FRAME_MAX) {
-                Ok(Some(frame)) => {
-                    self.session.on_frame(frame, &mut context);
-                    while self.session.is_busy(context.vhost) {
-                        context.vhost.pump(context.now);
-                    }
+                Ok(Some(frame)) => self.session.on_frame(frame, &mut context),
+                Ok(None) => {
+                    exhausted = true;
+                    break;
                 }
-                Ok(None) => break,
                 Err(error) => {
                     self.session.on_malformed(error, &mut context);
+                    self.frames = FrameReader::default();
+                    exhausted = true;
                     break;
                 }
             }
         }
         self.session.end_batch();
-        while world.vhost.pump(world.now) {}
+        world.vhost.pump(world.now);
+        world.end_turn();
+        exhausted
+    }
+
+    /// Gives frames that are not carried out yet.
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.frames.input().extend_from_slice(bytes);
     }
 
     /// Sends one frame and lets it be carried out as far as one turn goes.
@@ -362,11 +408,13 @@ impl Client {
 
     /// The connection breaks.
     pub(super) fn vanish(&mut self, world: &mut World) {
+        world.vhost.begin_turn();
         self.session.end(&mut Context {
             vhost: &mut world.vhost,
             now: world.now,
         });
-        while world.vhost.pump(world.now) {}
+        world.end_turn();
+        while world.pump() {}
     }
 
     pub(super) fn phase(&self) -> Phase {

@@ -1,13 +1,11 @@
 use std::{future::ready, sync::Arc};
 
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use serde_json::json;
 
 use super::Config;
-use crate::{
-    http::{self, testing::Api},
-    ports::{Boxed, BrokerList, BrokerPages, BrokerPart},
-};
+use crate::http::{self, BrokerList, BrokerPages, BrokerPart, testing::Api};
 
 /// A broker with one queue, "a/b" in "/", that shows what it was asked.
 #[derive(Debug)]
@@ -23,17 +21,17 @@ impl Pages {
 }
 
 impl BrokerPages for Pages {
-    fn overview(&self) -> Boxed<'_, Vec<u8>> {
+    fn overview(&self) -> BoxFuture<'_, Vec<u8>> {
         Box::pin(ready(br#"{"connections":0}"#.to_vec()))
     }
 
-    fn list(&self, list: BrokerList, part: BrokerPart) -> Boxed<'_, Vec<u8>> {
+    fn list(&self, list: BrokerList, part: BrokerPart) -> BoxFuture<'_, Vec<u8>> {
         let BrokerPart { vhost, name, limit } = part;
         let page = json!([format!("{list:?}"), vhost, name, limit]);
         Box::pin(ready(page.to_string().into()))
     }
 
-    fn queue<'a>(&'a self, vhost: &'a str, name: &'a str) -> Boxed<'a, Option<Vec<u8>>> {
+    fn queue<'a>(&'a self, vhost: &'a str, name: &'a str) -> BoxFuture<'a, Option<Vec<u8>>> {
         let page = self
             .depth(vhost, name)
             .map(|waiting| json!({ "messages_ready": waiting }).to_string().into());
@@ -45,7 +43,7 @@ impl BrokerPages for Pages {
         vhost: &'a str,
         name: &'a str,
         count: usize,
-    ) -> Boxed<'a, Option<Vec<u8>>> {
+    ) -> BoxFuture<'a, Option<Vec<u8>>> {
         let page = self.depth(vhost, name).map(|waiting| {
             json!({"messages": vec![0; waiting.min(count)]})
                 .to_string()
@@ -54,12 +52,12 @@ impl BrokerPages for Pages {
         Box::pin(ready(page))
     }
 
-    fn purge<'a>(&'a self, vhost: &'a str, name: &'a str) -> Boxed<'a, Option<usize>> {
+    fn purge<'a>(&'a self, vhost: &'a str, name: &'a str) -> BoxFuture<'a, Option<usize>> {
         let depth = self.depth(vhost, name);
         Box::pin(ready(depth.and_then(|_| self.waiting.lock().replace(0))))
     }
 
-    fn delete<'a>(&'a self, vhost: &'a str, name: &'a str) -> Boxed<'a, Option<usize>> {
+    fn delete<'a>(&'a self, vhost: &'a str, name: &'a str) -> BoxFuture<'a, Option<usize>> {
         let depth = self.depth(vhost, name);
         Box::pin(ready(depth.and_then(|_| self.waiting.lock().take())))
     }
