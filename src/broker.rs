@@ -2,11 +2,13 @@
 
 pub mod arguments;
 pub mod auth;
+pub mod budget;
 pub mod channel;
 pub mod config;
 pub mod exception;
 pub mod exchange;
 pub mod listing;
+pub mod local;
 pub mod memory;
 pub mod message;
 pub mod outbox;

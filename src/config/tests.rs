@@ -341,7 +341,10 @@ fn every_number_of_the_documented_keys_is_bounded() {
             Err(ConfigError::Faults(faults)) => faults,
             _ => Vec::new(),
         };
-        if !told.iter().any(|fault| fault.key == path && fault.message.contains("between")) {
+        if !told
+            .iter()
+            .any(|fault| fault.key == path && fault.message.contains("between"))
+        {
             unbounded.push(path);
         }
     }
@@ -386,7 +389,11 @@ fn a_variable_that_looks_like_a_key_and_is_none_is_named() {
             ..Sources::default()
         };
         let warnings = sources.warnings();
-        assert_eq!(warnings.len(), usize::from(expected.is_some()), "{warnings:?}");
+        assert_eq!(
+            warnings.len(),
+            usize::from(expected.is_some()),
+            "{warnings:?}"
+        );
         if let Some(expected) = expected {
             let told = &warnings[0];
             assert!(told.contains(name) && told.contains(expected), "{told}");
@@ -397,14 +404,20 @@ fn a_variable_that_looks_like_a_key_and_is_none_is_named() {
 #[test]
 fn all_that_a_tls_listener_needs_is_named_at_once() {
     let listen = flags(&[("broker.tls.listen", "127.0.0.1:0")]);
-    assert_eq!(faults(&listen), ["broker.tls.certificate", "broker.tls.key"]);
+    assert_eq!(
+        faults(&listen),
+        ["broker.tls.certificate", "broker.tls.key"]
+    );
 }
 
 #[test]
 fn a_message_has_one_colon_behind_its_key() {
     let origins = flags(&[("http.cors.origins", "ops.example.com")]);
     let told = origins.load().unwrap_err().to_string();
-    assert!(told.starts_with("http.cors.origins: \"ops.example.com\""), "{told}");
+    assert!(
+        told.starts_with("http.cors.origins: \"ops.example.com\""),
+        "{told}"
+    );
 }
 
 #[test]

@@ -24,7 +24,7 @@ const SLEEP_MAX: Duration = Duration::from_secs(3600);
 
 /// A vhost and its one lock, which is held for a batch of frames and never across a wait.
 #[derive(Debug)]
-pub(super) struct VhostCell {
+pub(in crate::broker) struct VhostCell {
     core: Mutex<Vhost>,
     /// Until when the clock sleeps.
     armed: AtomicU64,
@@ -40,8 +40,11 @@ impl VhostCell {
         }
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Vhost> {
-        self.core.lock()
+    /// Begins a turn.
+    pub(in crate::broker) fn lock(&self) -> MutexGuard<'_, Vhost> {
+        let mut vhost = self.core.lock();
+        vhost.begin_turn();
+        vhost
     }
 
     /// Does what is due: whether there is more to do now, and when there will be.
@@ -55,13 +58,13 @@ impl VhostCell {
     }
 
     /// Lets the clock finish what a turn has left to do.
-    pub(super) fn leave_rest(&self) {
+    pub(in crate::broker) fn leave_rest(&self) {
         self.earlier.notify_one();
     }
 
     /// Ends a turn with the vhost: wakes the clock if something is due earlier than it knows, and
     /// flushes every peer that got something, but for `own`, who flushes for itself.
-    pub(super) fn finish(
+    pub(in crate::broker) fn finish(
         &self,
         mut vhost: MutexGuard<'_, Vhost>,
         dirty: &mut Vec<Arc<Peer>>,
@@ -69,9 +72,12 @@ impl VhostCell {
     ) {
         let deadline = vhost.next_deadline();
         vhost.dirty(dirty);
-        let garbage = vhost.garbage();
+        // Somebody has to go on with what this turn has left to do: a connection does so itself.
+        let is_left = own == 0 && vhost.has_work();
         drop(vhost);
-        drop(garbage);
+        if is_left {
+            self.leave_rest();
+        }
         if deadline < self.armed.load(Relaxed) {
             self.armed.store(deadline, Relaxed);
             self.earlier.notify_one();

@@ -232,7 +232,7 @@ async fn garbage_is_refused_and_harms_nobody() {
 async fn there_is_a_limit_to_headers() {
     for (headers_max, codes) in [(100, [200, 431, 431]), (300, [200, 200, 431])] {
         let config = Config {
-            headers_max.into(),
+            headers_max: headers_max.into(),
             ..Config::default()
         };
         let server = Server::start(config).await;
