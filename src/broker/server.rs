@@ -213,7 +213,7 @@ impl Broker {
     }
 
     pub(super) fn new(config: Config) -> Result<Self, BrokerError> {
-        let memory = Memory::new(bytes(config.limits.memory));
+        let memory = Memory::new(bytes(config.limits.memory.get()));
         let short = |name: &String| {
             ShortStr::copied(name.as_bytes()).ok_or_else(|| BrokerError::Name(name.clone()))
         };

@@ -84,7 +84,7 @@ impl Target {
 enum AskError {
     Connect(std::io::Error),
     Http(hyper::Error),
-    Request(hyper::http::Error),
+    Request(http::Error),
     /// An answer that is not JSON: from a proxy, or another server.
     Foreign {
         status: StatusCode,

@@ -234,7 +234,7 @@ impl BrokerTransport {
                 Ok(()) => return,
                 Err(error) => {
                     tracing::debug!(%error, "the broker cannot be used: {error}");
-                    tokio::time::sleep(inner.config.amqp.ping).await;
+                    tokio::time::sleep(inner.config.amqp.ping.get()).await;
                 }
             }
         }
@@ -389,7 +389,7 @@ impl Inner {
         // It never changes.
         let (_, filter) = watch::channel(filter);
         let feed = LogFeed::new(self.registry.clone(), filter)
-            .in_batches(self.config.amqp.window * WINDOWS);
+            .in_batches(self.config.amqp.window.get() * WINDOWS);
         let demand = LoopbackDemand::new(&self.flag);
         let flag = self.flag.follow();
         let gate = PublishGate::new(channel, flag, &self.link, &self.consumer, demand);

@@ -67,7 +67,7 @@ async fn send(
                 Err(Unconfirmed::Ended(error)) => Err(error),
             }
         };
-        AmqpError::within("a notice", within, confirmed).await?;
+        AmqpError::within("a notice", within.get(), confirmed).await?;
         *seen = notice.number;
     }
     channel.close().await

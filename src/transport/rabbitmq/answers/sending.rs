@@ -171,12 +171,12 @@ impl AnswerSender {
 
     async fn open(&self) -> Result<Open, AmqpError> {
         let after = self.link.config().connect_timeout;
-        let connection = self.target.connect("musterd answers", after).await?;
+        let connection = self.target.connect("musterd answers", after.get()).await?;
         let after = self.link.config().answer_timeout;
         let opened = connection.create_channel();
-        let channel = within("opening a channel", after, opened).await?;
+        let channel = within("opening a channel", after.get(), opened).await?;
         let confirms = channel.confirm_select(ConfirmSelectOptions::default());
-        within("confirm.select", after, confirms).await?;
+        within("confirm.select", after.get(), confirms).await?;
         Ok(Open {
             connection,
             channel: Arc::new(channel),
