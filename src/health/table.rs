@@ -20,7 +20,7 @@ use super::{
     schedule::{CheckId, Schedule, next_turn},
     verdict::Verdict,
 };
-use crate::model::{Beat, Instance, Registration, Revision, ServiceId, Status};
+use crate::model::{Instance, LastSeen, Registration, Revision, ServiceId, Status};
 
 /// A probe to be made.
 #[derive(Clone, Debug)]
@@ -56,7 +56,7 @@ pub(super) enum Due {
 #[derive(Debug)]
 struct Subject {
     of: Arc<Registration>,
-    beat: Arc<Beat>,
+    last_seen: Arc<LastSeen>,
     /// Older events are news of the past.
     revision: Revision,
     checks: Box<[CheckId]>,
@@ -119,7 +119,7 @@ impl Table {
                 return None;
             }
             subject.revision = revision;
-            subject.beat = Arc::clone(&instance.beat);
+            subject.last_seen = Arc::clone(&instance.last_seen);
             if Arc::ptr_eq(&subject.of, &instance.registration) {
                 return None;
             }
@@ -139,7 +139,7 @@ impl Table {
         }
         let subject = Subject {
             of,
-            beat: Arc::clone(&instance.beat),
+            last_seen: Arc::clone(&instance.last_seen),
             revision,
             checks,
         };
@@ -274,7 +274,7 @@ impl Table {
         let track = self.tracks.get(&check)?;
         let subject = self.subjects.get(&track.subject)?;
         let interval_ms = track.source.interval_ms(&subject.of, &self.config);
-        let heard_ms = subject.beat.last_heard_ms();
+        let heard_ms = subject.last_seen.last_heartbeat_ms();
         let ended = Ended::ttl(heard_ms, interval_ms, now_ms);
         let next_ms = if ended.outcome == Outcome::Passed {
             heard_ms.saturating_add(interval_ms).saturating_add(1)

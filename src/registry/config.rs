@@ -15,6 +15,8 @@ pub struct Config {
     pub instances_max: usize,
     /// The most gateway routes.
     pub routes_max: usize,
+    /// The most memory of instances, routes and encoded answers.
+    pub memory_max: ByteSize,
     /// The most events in the log.
     pub log_entries_max: usize,
     /// The most bytes in the log.
@@ -37,6 +39,7 @@ impl Default for Config {
         Self {
             instances_max: 1_000_000,
             routes_max: 10_000,
+            memory_max: ByteSize::gib(1),
             log_entries_max: 16_384,
             log_bytes_max: ByteSize::mib(16),
             ttl_default: Duration::from_secs(300),

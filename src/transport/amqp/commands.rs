@@ -24,7 +24,7 @@ use super::{
 use crate::{
     api::{self, Defaults, Discover, InstanceCommand, Parsed, Problem},
     broker::Broker,
-    catalog::{Caller, Catalog, CloseConnection, Deregister, Door, Refusal, Register},
+    catalog::{Caller, Catalog, Deregister, Door, Refusal, Register},
     model::{FlagState, InstanceFilter, Mode},
 };
 
@@ -233,10 +233,10 @@ impl Answering {
             return;
         };
         if !broker.is_connected(connection) {
-            let closed = CloseConnection { connection };
             let caller = Caller::daemon(Door::Broker);
-            // It is refused while the daemon stops only.
-            let _ = self.desk.catalog.write(&caller, closed).await;
+            let catalog = &self.desk.catalog;
+            // It is refused only while the daemon stops.
+            let _ = catalog.close_connection(&caller, connection).await;
         }
     }
 
