@@ -17,7 +17,9 @@ mod verdict;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error};
+
+use crate::model::RemoveAfter;
 
 pub use self::{
     elsewhere::{Asked, Elsewhere, Found, Request, Taken},
@@ -53,6 +55,10 @@ pub struct Config {
     pub probes_max: usize,
     /// The most probes at once that somebody asked for, besides the scheduled ones.
     pub asked_max: usize,
+    /// When an instance whose checks fail is removed: `ttl` with its lease, `never`, or at the earliest after
+    /// this time since its last sign of life.
+    #[serde(deserialize_with = "remove_after")]
+    pub remove_after: RemoveAfter,
     /// Over the queue: how long a request may wait until a prober takes it; with the check's timeout it is
     /// the request's deadline.
     #[serde(with = "humantime_serde")]
@@ -89,6 +95,7 @@ impl Default for Config {
             first_within: Duration::from_secs(1),
             probes_max: 1024,
             asked_max: 64,
+            remove_after: RemoveAfter::Ttl,
             queue_wait: Duration::from_secs(1),
             queue_grace: Duration::from_millis(500),
             queue_probes_max: 256,
@@ -100,6 +107,11 @@ impl Default for Config {
             ttl_recheck: Duration::from_secs(1),
         }
     }
+}
+
+fn remove_after<'de, D: Deserializer<'de>>(value: D) -> Result<RemoveAfter, D::Error> {
+    let text = String::deserialize(value)?;
+    text.parse().map_err(D::Error::custom)
 }
 
 impl Config {

@@ -21,7 +21,10 @@ pub use self::{
     event::{Event, EventKind},
     filter::InstanceFilter,
     flag::{FlagError, FlagState},
-    instance::{Instance, LastSeen, Lease, LeaseKind, Override, Registration, RemoveAfter},
+    instance::{
+        Instance, InvalidRemoveAfter, LastSeen, Lease, LeaseKind, Override, Registration,
+        RemoveAfter,
+    },
     metadata::{Metadata, MetadataError},
     mode::{Channel, Mode, Modes},
     name::{CANARY, NameError, RouteId, ServiceId, ServiceName},

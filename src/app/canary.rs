@@ -126,7 +126,8 @@ impl CanaryPort {
             return None;
         }
         let body = body.to_string();
-        let came = amqp::ask(way, queue, body.as_bytes()).await;
+        let key = self.catalog().canary_key();
+        let came = amqp::ask(way, queue, body.as_bytes(), &key).await;
         Some(came.and_then(|body| answered(&body)))
     }
 

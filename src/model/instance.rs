@@ -1,6 +1,7 @@
 //! One running copy of a service: how it describes itself, and what is known of it.
 
 use std::{
+    str::FromStr,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -8,7 +9,9 @@ use std::{
     time::Duration,
 };
 
-use super::{Check, Metadata, OverrideStatus, Revision, ServiceId, ServiceName, Status, Timestamp};
+use super::{
+    Check, Metadata, OverrideStatus, Revision, ServiceId, ServiceName, Span, Status, Timestamp,
+};
 
 /// An instance as its caller describes it.
 #[derive(Clone, Debug)]
@@ -220,6 +223,27 @@ pub enum RemoveAfter {
     /// Never: it must be deregistered.
     Never,
 }
+
+impl FromStr for RemoveAfter {
+    type Err = InvalidRemoveAfter;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRemoveAfter> {
+        match text.trim() {
+            "ttl" => Ok(Self::Ttl),
+            "never" => Ok(Self::Never),
+            time => {
+                let time: Result<Span, _> = time.parse();
+                let Span(time) = time.map_err(|_| InvalidRemoveAfter(text.into()))?;
+                Ok(Self::After(time))
+            }
+        }
+    }
+}
+
+/// The text says nothing of when to remove an instance.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("\"{0}\" is none of \"ttl\", \"never\" and a duration such as \"1h\"")]
+pub struct InvalidRemoveAfter(pub Box<str>);
 
 /// One version of an instance. Never changed, only replaced.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Draft, Refusal, clock::Now};
-use crate::model::{OverrideStatus, Patch, Registration, Route, RouteDraft, Status, Timestamp};
+use crate::model::{OverrideStatus, Patch, Registration, RouteDraft, Status};
 
 /// Where and when a command arrived.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

@@ -316,7 +316,7 @@ impl Draft<'_> {
         let set = kind == EventKind::RouteSet;
         let changes = &mut *self.changes;
         changes.routes = changes.routes + usize::from(set) - usize::from(known.is_some());
-        changes.bytes = changes.bytes + if set { route.memory() } else { 0 };
+        changes.bytes += if set { route.memory() } else { 0 };
         changes.bytes = changes.bytes.saturating_sub(known.map_or(0, Route::memory));
         let revision = self.next_revision();
         let event = Event {

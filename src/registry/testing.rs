@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     CloseConnection, Command, Deregister, LiftOverride, Observe, PatchInstance, Refusal, Register,
     Registered, Registry, RemoveRoute, SetOverride, SetRoute,
+    expiry::{Expiry, Step},
 };
 use crate::model::{
     Edit, Instance, OverrideStatus, Patch, Registration, Route, RouteDraft, Status, Timestamp,

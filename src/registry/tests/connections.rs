@@ -26,6 +26,7 @@ impl Expected {
     fn lease(self) -> Lease {
         match (self.kind, self.connection) {
             (LeaseKind::Ttl, _) => Lease::Running,
+            (LeaseKind::Unlimited, _) => Lease::Unlimited,
             (LeaseKind::Connection, Some(connection)) => Lease::Connection(connection),
             (LeaseKind::Connection, None) => Lease::Lost,
         }

@@ -5,7 +5,9 @@ use bytes::Bytes;
 use super::{
     AmqpError, Link,
     broker::{BrokerChannel, Consume, Outgoing, Purpose, REPLY_TO, Unconfirmed, short},
+    names::CANARY_KEY,
 };
+use crate::broker::wire::table::TableBuilder;
 
 /// Asks over the daemon's own connection.
 #[derive(Debug)]
@@ -18,17 +20,23 @@ impl Caller {
         Self { link }
     }
 
-    /// Sends `body` to a command queue and waits for the answer; the caller sets the limit.
+    /// Sends `body` to a command queue as the canary, which `canary_key` proves, and waits for the answer; the
+    /// caller sets the limit.
     ///
     /// # Errors
     /// There is no connection, or the broker refuses.
-    pub async fn ask(&self, queue: &'static str, body: &[u8]) -> Result<Bytes, AmqpError> {
+    pub async fn ask(
+        &self,
+        queue: &'static str,
+        body: &[u8],
+        canary_key: &str,
+    ) -> Result<Bytes, AmqpError> {
         let usage = self.link.usage().ok_or(AmqpError::NotConnected)?;
         let mut channel = usage.open(Purpose::Ask).await?;
         tokio::select! {
             () = usage.gone().cancelled() => Err(AmqpError::NotConnected),
             () = usage.leaving().cancelled() => Err(AmqpError::NotConnected),
-            answer = over(&mut *channel, queue, body) => answer,
+            answer = over(&mut *channel, queue, body, canary_key) => answer,
         }
     }
 }
@@ -37,6 +45,7 @@ async fn over(
     channel: &mut dyn BrokerChannel,
     queue: &'static str,
     body: &[u8],
+    canary_key: &str,
 ) -> Result<Bytes, AmqpError> {
     let replies = Consume {
         queue: REPLY_TO.to_owned(),
@@ -48,6 +57,9 @@ async fn over(
     let mut request = Outgoing::json("", short(queue), Bytes::copy_from_slice(body));
     request.properties.reply_to = Some(short(REPLY_TO));
     request.properties.correlation_id = Some(short(&number));
+    let mut headers = TableBuilder::new();
+    headers.put_str(CANARY_KEY, canary_key);
+    request.properties.headers = Some(headers.build());
     channel.publish(request);
     if let Err(Unconfirmed::Ended(error)) = channel.confirmed().await {
         return Err(error);

@@ -117,9 +117,14 @@ impl Answering {
     async fn answer_to(&self, delivery: &Delivery) -> Answered {
         let body = &delivery.body;
         let from = self.connection(delivery);
+        let door = if self.is_of_canary(delivery) {
+            Door::Canary
+        } else {
+            Door::Amqp
+        };
         let caller = Caller {
             connection: from,
-            ..Caller::by(Door::Amqp)
+            ..Caller::by(door)
         };
         let answered = match self.queue {
             names::REGISTER => self.register(&caller, body).await,
@@ -139,6 +144,13 @@ impl Answering {
                 unreadable: is_unreadable(&problem).then_some(problem.detail),
             },
         }
+    }
+
+    fn is_of_canary(&self, delivery: &Delivery) -> bool {
+        let headers = delivery.properties.headers();
+        let key = headers.and_then(|headers| headers.field(names::CANARY_KEY.as_bytes()));
+        let key = key.and_then(ValueRef::as_str_bytes);
+        key.is_some_and(|key| key == self.context.catalog.canary_key().as_bytes())
     }
 
     /// The connection of the embedded broker that a command came by, as the broker itself says.
