@@ -172,15 +172,15 @@ impl State {
     fn apply_route(&mut self, event: &Arc<Event>) -> Logged {
         self.revision = event.revision;
         if let Some(route) = &event.route {
-            let old = if event.kind == EventKind::RouteSet {
-                self.bytes += route.memory();
-                let route = Arc::clone(route);
-                self.routes.insert(route.route_id.clone(), route)
-            } else {
-                self.routes.remove(&route.route_id)
+            let id = &route.route_id;
+            let set = (event.kind == EventKind::RouteSet).then_some(route);
+            let old = match set {
+                Some(route) => self.routes.insert(id.clone(), Arc::clone(route)),
+                None => self.routes.remove(id),
             };
+            self.bytes += set.map_or(0, |route| route.memory());
             self.bytes -= old.map_or(0, |old| old.memory());
-            self.route_table.publish(event.revision, &self.routes);
+            self.route_table.publish(event.revision, id, set);
         }
         without_service(event)
     }
