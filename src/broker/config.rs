@@ -14,7 +14,7 @@ use super::{
     tls,
 };
 
-/// The queues whose reader wants to know who sent a message. Only names here: the broker gives them no meaning.
+/// The queues whose messages carry the number of their connection. The broker gives the names no meaning.
 const STAMPED: [&str; 4] = [
     "service.register",
     "service.deregister",
@@ -22,7 +22,7 @@ const STAMPED: [&str; 4] = [
     "service.discover",
 ];
 
-/// Bounds on everything that clients can make the broker hold.
+/// Limits on what clients can make the broker hold.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
@@ -44,15 +44,15 @@ pub struct Limits {
     pub bindings: usize,
     /// Consumers of one channel.
     pub consumers_per_channel: usize,
-    /// Deliveries that one client settles by one method before others have a turn.
+    /// Deliveries settled, or publishes committed, by one method in one turn.
     pub settled_at_once: usize,
-    /// Bodies that a channel may hold unacknowledged before it gets no more.
+    /// Bodies that a channel may hold unacknowledged; beyond that it gets no more deliveries.
     pub unacked_per_channel: ByteSize,
     /// Publishes that an open transaction may hold.
     pub transaction_per_channel: ByteSize,
-    /// What may wait for a slow client before it gets no more deliveries.
+    /// Bytes that may wait for a slow client; beyond that it gets no more deliveries.
     pub outbox_per_connection: ByteSize,
-    /// How long a consumer may hold a delivery of a queue that does not say so itself; 0: for ever.
+    /// How long a consumer may hold a delivery, where the queue has no such limit; 0: no limit.
     #[serde(with = "humantime_serde")]
     pub consumer_timeout: Duration,
     /// Bytes in memory above which publishers are blocked. Queues, exchanges, bindings, consumers and channels
@@ -100,7 +100,7 @@ impl Limits {
         u32::try_from(self.frame_size.as_u64()).unwrap_or(u32::MAX)
     }
 
-    /// Limits so small that not even the program that embeds the broker could use it.
+    /// Limits that are too small for the program that embeds the broker.
     fn faults(&self) -> Vec<Fault> {
         let counts = [
             ("connections", self.connections, 4),
@@ -173,9 +173,9 @@ pub fn bytes(size: ByteSize) -> usize {
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Address and port; empty switches the door off.
+    /// Address and port; empty: no plain listener.
     pub listen: String,
-    /// The encrypted door.
+    /// The TLS listener.
     pub tls: tls::Config,
     /// The users by name.
     pub users: auth::Users,
@@ -185,10 +185,10 @@ pub struct Config {
     pub auth_mechanisms: Vec<Mechanism>,
     /// The virtual hosts.
     pub vhosts: Vec<String>,
-    /// The time between signs of life that is proposed to clients; 0: none.
+    /// The heartbeat proposed to clients; 0: none.
     #[serde(with = "humantime_serde")]
     pub heartbeat: Duration,
-    /// What clients may make the broker hold.
+    /// Limits on what clients can make the broker hold.
     pub limits: Limits,
     /// Queues whose messages are stamped with the connection they came over.
     pub stamp_queues: Vec<String>,
@@ -214,15 +214,15 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Where the plain door is, if it is open.
+    /// The address of the plain listener, if there is one.
     ///
     /// # Errors
-    /// When it is no address and port, or its host has no address.
+    /// It is not an address and port, or its host has no address.
     pub fn address(&self) -> io::Result<Option<SocketAddr>> {
         address(&self.listen)
     }
 
-    /// What a type can't say by itself, by key; files are not looked at.
+    /// The faults that the types cannot exclude, by key. Files are not read.
     pub fn faults(&self) -> Vec<Fault> {
         let mut faults = self.limits.faults();
         let mut add = |key: &str, message: String| {
@@ -267,10 +267,10 @@ impl Config {
     }
 }
 
-/// Where a door is; none when it is shut. A host's first address is taken.
+/// The address to listen on; none when `listen` is empty. The first address of a host is used.
 ///
 /// # Errors
-/// When it is no address and port, or its host has no address.
+/// It is not an address and port, or its host has no address.
 pub fn address(listen: &str) -> io::Result<Option<SocketAddr>> {
     if listen.is_empty() {
         return Ok(None);

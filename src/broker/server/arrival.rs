@@ -176,3 +176,6 @@ fn log_refused(shared: &Shared, address: SocketAddr, error: &HandshakeError) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
