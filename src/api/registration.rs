@@ -76,14 +76,6 @@ pub fn registration(body: &[u8], defaults: &Defaults) -> Result<Parsed, Problem>
     }
 }
 
-/// The refusal of a registration whose lease shall hang on a connection, by a door that has none of the
-/// embedded broker's.
-pub fn connection_needed() -> Problem {
-    let message = "\"connection\" needs an AMQP connection to the embedded broker with a heartbeat of 1 to 600 \
-                   seconds: register over one, or with \"ttl\"";
-    Problem::field("lease", message)
-}
-
 struct Draft;
 
 impl Draft {
