@@ -14,7 +14,7 @@ use musterd::broker::{
     memory::Memory,
     outbox::Outbox,
     peer::Peer,
-    session::{Identity, Scene, Session, SessionLimits},
+    session::{Context, Identity, Session, SessionLimits},
     vhost::{Now, Stamp, Vhost},
     wire::{
         FrameReader, Properties, ShortStr, Table,
@@ -160,12 +160,15 @@ impl Client {
             ms: 1000,
             unix_s: 1_700_000_000,
         };
-        let mut scene = Scene {
+        let mut context = Context {
             vhost: &mut self.vhost,
             now,
         };
         while let Some(frame) = self.frames.next(FRAME_MAX).unwrap() {
-            self.session.on_frame(frame, &mut scene);
+            self.session.on_frame(frame, &mut context);
+            while self.session.is_settling(context.vhost) {
+                context.vhost.pump(now);
+            }
         }
         self.session.end_batch();
         self.frames = FrameReader::default();
@@ -354,10 +357,11 @@ fn what_is_counted_is_what_was_allocated_within_a_factor_of_2() {
             );
             let memory = Arc::clone(&client.memory);
             let (mut session, mut vhost) = (client.session, client.vhost);
-            session.end(&mut Scene {
+            session.end(&mut Context {
                 vhost: &mut vhost,
                 now: Now::default(),
             });
+            while vhost.pump(Now::default()) {}
             drop((session, vhost, client.peer));
             prop_assert_eq!((memory.used(), memory.topology()), (0, 0), "{} left", kind);
             Ok(())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use musterd::broker::message::Message;
-use musterd::broker::vhost::Keeper;
+use musterd::broker::vhost::MessageStore;
 use musterd::broker::wire::ShortStr;
 use musterd::broker::{Broker, Config};
 use tokio::runtime::Runtime;
@@ -175,13 +175,20 @@ fn an_alarm_blocks_publishers_that_connect_during_it() {
     let mut config = Config::default();
     config.limits.memory = bytesize::ByteSize::b(MEMORY as u64);
     let own = Own::embedded(config);
-    let Own::Embedded { broker, addr, .. } = &own else {
+    let Own::Embedded {
+        broker,
+        addr,
+        runtime,
+        ..
+    } = &own
+    else {
         panic!("embedded");
     };
+    let overview = || runtime.block_on(broker.overview());
     let mut other = Client::ready(*addr);
     other.call(1, "queue.declare queue=bulk");
     own.run_short(&mut other, "bulk");
-    let before = broker.overview();
+    let before = overview();
     assert!(before.memory_alarm);
     let mut publishers: Vec<_> = (0..8).map(|_| Client::ready(*addr)).collect();
     for publisher in &mut publishers {
@@ -189,7 +196,7 @@ fn an_alarm_blocks_publishers_that_connect_during_it() {
         let blocked = publisher.receive(0);
         assert!(blocked.starts_with("connection.blocked "), "{blocked}");
     }
-    let during = broker.overview();
+    let during = overview();
     assert!(
         during.memory_bytes < before.memory_bytes + 8 * 64 * 1024,
         "{} bytes and then {}",
@@ -232,7 +239,7 @@ fn clients_that_do_not_log_in_keep_nobody_out() {
 #[derive(Debug)]
 struct Faulty;
 
-impl Keeper for Faulty {
+impl MessageStore for Faulty {
     fn keep(&mut self, queue: &ShortStr, _: u64, _: &Arc<Message>) {
         assert_ne!(queue.as_bytes(), b"faulty", "a fault of the broker");
     }
@@ -253,7 +260,7 @@ fn a_panic_in_one_connection_is_cleaned_up_and_ends_no_other() {
         panic!("embedded");
     };
     let mut closed = broker.closed_connections().unwrap();
-    assert!(broker.keep_with("/", Box::new(Faulty)));
+    assert!(broker.set_store("/", Box::new(Faulty)));
     let (mut other, mut victim) = (Client::ready(*addr), Client::ready(*addr));
     other.call(1, "queue.declare queue=faulty durable");
     other.call(1, "queue.declare queue=fine durable");
@@ -265,15 +272,16 @@ fn a_panic_in_one_connection_is_cleaned_up_and_ends_no_other() {
     victim.send(1, "basic.consume queue=fine consumer-tag=c");
     assert_eq!(victim.receive(1), "basic.consume-ok consumer-tag=c");
     assert!(victim.receive(1).ends_with(" body=given"));
-    let used = broker.overview().memory_bytes;
+    let overview = || runtime.block_on(broker.overview());
+    let used = overview().memory_bytes;
     victim.send(1, "basic.publish routing-key=faulty delivery-mode=2 body=x");
     assert_eq!(victim.receive(0), "eof");
     let id = runtime
         .block_on(async { tokio::time::timeout(Duration::from_secs(10), closed.recv()).await });
     assert!(!broker.is_connected(id.unwrap().unwrap()));
-    let overview = broker.overview();
-    assert_eq!((overview.connections, overview.vhosts[0].channels), (1, 1));
-    assert!(overview.memory_bytes < used, "what it held is given back");
+    let after = overview();
+    assert_eq!((after.connections, after.vhosts[0].channels), (1, 1));
+    assert!(after.memory_bytes < used, "what it held is given back");
     let gone = other.call(1, "queue.declare queue=own passive");
     assert!(gone.starts_with("channel.close reply-code=404 "), "{gone}");
     other.call(1, "channel.open");
