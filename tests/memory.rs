@@ -93,8 +93,8 @@ struct Client {
 impl Client {
     fn new() -> Self {
         let limits = Limits {
-            unacked_per_channel: bytesize::ByteSize::gib(4),
-            transaction_per_channel: bytesize::ByteSize::gib(4),
+            unacked_per_channel: bytesize::ByteSize::gib(4).into(),
+            transaction_per_channel: bytesize::ByteSize::gib(4).into(),
             ..Limits::default()
         };
         let memory = Memory::new(usize::MAX);

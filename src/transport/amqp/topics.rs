@@ -42,37 +42,6 @@ struct Open {
     channel: Box<dyn BrokerChannel>,
 }
 
-/// The next confirms, as long as the broker may take for one. A broker that blocks publishers takes messages
-/// when it has room again: what it is waited for is not sent twice.
-async fn next_confirms(
-    link: &Link,
-    unconfirmed: &UnconfirmedSince,
-    channel: &mut dyn BrokerChannel,
-    usage: &Usage,
-) -> Result<usize, Unconfirmed> {
-    let after = link.config().answer_timeout;
-    loop {
-        let confirmed = tokio::time::timeout(after, channel.confirmed());
-        tokio::select! {
-            biased;
-            confirmed = confirmed => match confirmed {
-                Ok(Ok(more)) if more > 0 => return Ok(more),
-                Ok(Err(error)) => {
-                    if matches!(error, Unconfirmed::Refused) {
-                        unconfirmed.answered();
-                    }
-                    return Err(error);
-                }
-                Err(_) if usage.is_blocked() => (),
-                Ok(Ok(_)) | Err(_) => {
-                    return Err(AmqpError::Late { what: "a confirm", after }.into());
-                }
-            },
-            () = usage.gone().cancelled() => return Err(AmqpError::NotConnected.into()),
-        }
-    }
-}
-
 impl Topics {
     pub(super) fn new(
         way: Channel,
@@ -92,7 +61,7 @@ impl Topics {
             counts,
             in_flight,
             horizon,
-            window: link.config().window,
+            window: link.config().window.get(),
             body_max: usize::try_from(link.config().body_max.as_u64()).unwrap_or(usize::MAX),
             unconfirmed: link.unconfirmed(),
             link: link.clone(),
@@ -150,7 +119,7 @@ impl Topics {
                 break;
             }
             self.unconfirmed.sent();
-            let more = next_confirms(&self.link, &self.unconfirmed, &mut *channel, &usage).await?;
+            let more = self.wait_for(&mut *channel, &usage).await?;
             self.unconfirmed.answered();
             (confirmed..confirmed + more).for_each(&mut arrived);
             confirmed += more;
@@ -161,6 +130,40 @@ impl Topics {
         let number = usage.number();
         self.open = Some(Open { number, channel });
         Ok(())
+    }
+
+    /// The next confirms, as long as the broker may take for one. A broker that blocks publishers takes messages
+    /// when it has room again: what it is waited for is not sent twice.
+    #[expect(
+        clippy::needless_pass_by_ref_mut,
+        reason = "a shared reference to it cannot be sent to another thread"
+    )]
+    async fn wait_for(
+        &mut self,
+        channel: &mut dyn BrokerChannel,
+        usage: &Usage,
+    ) -> Result<usize, Unconfirmed> {
+        let after = self.link.config().answer_timeout;
+        loop {
+            let confirmed = tokio::time::timeout(after.get(), channel.confirmed());
+            tokio::select! {
+                biased;
+                confirmed = confirmed => match confirmed {
+                    Ok(Ok(more)) if more > 0 => return Ok(more),
+                    Ok(Err(error)) => {
+                        if matches!(error, Unconfirmed::Refused) {
+                            self.unconfirmed.answered();
+                        }
+                        return Err(error);
+                    }
+                    Err(_) if usage.is_blocked() => (),
+                    Ok(Ok(_)) | Err(_) => {
+                        return Err(AmqpError::Late { what: "a confirm", after: after.get() }.into());
+                    }
+                },
+                () = usage.gone().cancelled() => return Err(AmqpError::NotConnected.into()),
+            }
+        }
     }
 
     /// The state of one service, which may have no instance any more.

@@ -19,7 +19,6 @@ use crate::rabbitmq::Rabbit;
 /// A broker that nobody else uses, of the kind under test.
 pub(super) enum Own {
     Embedded {
-        broker: Broker,
         addr: SocketAddr,
         stop: CancellationToken,
         runtime: Runtime,
@@ -36,7 +35,7 @@ impl Own {
             return Self::RabbitMq(Rabbit::private());
         }
         let mut config = Config::default();
-        config.limits.memory = bytesize::ByteSize::b(MEMORY as u64);
+        config.limits.memory = bytesize::ByteSize::b(MEMORY as u64).into();
         Self::embedded(config)
     }
 
@@ -45,10 +44,9 @@ impl Own {
         config.listen = "127.0.0.1:0".to_owned();
         let (runtime, stop) = (Runtime::new().unwrap(), CancellationToken::new());
         let listening = runtime.block_on(Broker::bind(config)).unwrap();
-        let (broker, addr) = (listening.broker(), listening.address().unwrap());
+        let addr = listening.address().unwrap();
         runtime.spawn(listening.serve(stop.clone()));
         Self::Embedded {
-            broker,
             addr,
             stop,
             runtime,
@@ -173,7 +171,7 @@ fn short_memory_blocks_publishers_and_nobody_else() {
 #[test]
 fn an_alarm_blocks_publishers_that_connect_during_it() {
     let mut config = Config::default();
-    config.limits.memory = bytesize::ByteSize::b(MEMORY as u64);
+    config.limits.memory = bytesize::ByteSize::b(MEMORY as u64).into();
     let own = Own::embedded(config);
     let Own::Embedded {
         broker,
@@ -212,8 +210,8 @@ fn an_alarm_blocks_publishers_that_connect_during_it() {
 #[test]
 fn clients_that_do_not_log_in_keep_nobody_out() {
     let mut config = Config::default();
-    config.limits.connections = 4;
-    config.limits.unauthenticated = 2;
+    config.limits.connections = 4.into();
+    config.limits.unauthenticated = 2.into();
     let own = Own::embedded(config);
     let mut silent: Vec<_> = (0..6).map(|_| Client::connect(own.addr())).collect();
     let mut open: Vec<_> = (0..4).map(|_| Client::ready(own.addr())).collect();
