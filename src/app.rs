@@ -57,9 +57,9 @@ pub enum AppError {
     /// This build has no AMQP.
     #[error("this build of musterd has no AMQP (cargo feature \"amqp\")")]
     NotBuilt,
-    /// The CORS policy contradicts itself.
-    #[error("the CORS policy can't be followed")]
-    Cors(#[from] http::CorsError),
+    /// The rules for hosts and other origins contradict themselves.
+    #[error("http.hosts or http.cors can't be followed")]
+    Access(#[from] http::AccessError),
     /// The client of probes and webhooks can't be made.
     #[error("outbound connections can't be made")]
     Outbound(#[from] OutboundError),
@@ -75,7 +75,7 @@ impl AppError {
     /// True when another configuration is what helps.
     pub fn is_configuration(&self) -> bool {
         match self {
-            Self::Cors(_) | Self::Outbound(_) | Self::NotBuilt => true,
+            Self::Access(_) | Self::Outbound(_) | Self::NotBuilt => true,
             #[cfg(feature = "amqp")]
             Self::Amqp(_) => true,
             Self::Bind(error) => matches!(error, http::BindError::Address { .. }),
@@ -257,7 +257,7 @@ pub fn check(config: &Config) -> Result<(), AppError> {
     amqp::check(config)
 }
 
-/// Takes over what can be changed while the daemon runs: the log level and the CORS policy.
+/// Takes over what can be changed while the daemon runs: the log level, and which hosts and origins HTTP accepts.
 #[derive(Debug)]
 pub struct Reloader {
     logs: Logs,
@@ -274,14 +274,14 @@ impl Reloader {
                 return;
             }
         };
-        if let Err(error) = self.door.set_cors(&config.http.cors) {
+        if let Err(error) = self.door.reload(&config.http) {
             tracing::error!(error = %chain(&error), "not reloaded");
             return;
         }
         match self.logs.set_level(&config.log.level) {
             Ok(()) => tracing::info!(
                 log.level = %config.log.level,
-                "reloaded log level and CORS policy; other keys need a restart"
+                "reloaded log.level, http.hosts and http.cors; other keys need a restart"
             ),
             Err(error) => tracing::error!(error = %chain(&error), "log level not reloaded"),
         }
@@ -356,7 +356,7 @@ async fn open(
     let bound = http::bind(&config.http).await?;
     let address = bound.local_addr();
     let door = door.clone();
-    let serve = move |stop| bound.serve(door, stop);
+    let serve = move |stop| door.serve(vec![bound], stop);
     tasks.spawn_on(runtime, Stage::Source, "http", serve);
     tracing::info!(http.address = %address, "HTTP is served on http://{address}");
     Ok(Some(address))

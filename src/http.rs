@@ -14,7 +14,7 @@ mod watch;
 pub use self::{
     config::Config,
     rest::{BrokerConfig, InProcessClient},
-    serve::{BindError, Bound, Cors, CorsError, bind},
-    state::{Deps, HttpApp},
+    serve::{AccessError, BindError, Cors, CorsError, HttpListener},
+    state::{Deps, HttpApp, bind},
     watch::Config as WatchConfig,
 };

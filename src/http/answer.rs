@@ -107,4 +107,4 @@ impl From<UpdateError<Problem>> for Refusal {
 }
 
 /// What a request ends in.
-pub(super) type Answer = Result<Response, Refusal>;
+pub(super) type EndpointResult = Result<Response, Refusal>;

@@ -6,8 +6,8 @@ use bytesize::ByteSize;
 use serde::Deserialize;
 
 use super::{
-    rest::broker,
-    serve::cors::{Cors, Policy},
+    rest::BrokerConfig,
+    serve::{Cors, ServeLimits, access, watchdog::Patience},
     watch,
 };
 
@@ -45,14 +45,16 @@ pub struct Config {
     /// At a stop, how long requests under way may take before they are cut off.
     #[serde(with = "humantime_serde")]
     pub drain: Duration,
-    /// Answers from this size on are compressed for clients that ask for it.
+    /// Answers from this size on are compressed for clients that accept it.
     pub gzip_min: ByteSize,
+    /// Names that the server answers to, besides IP addresses, `localhost` and `*.localhost`; `*` for any.
+    pub hosts: Vec<String>,
     /// Which pages of other origins may use the API.
     pub cors: Cors,
     /// Streams and long polls.
     pub watch: watch::Config,
     /// What is shown of the embedded broker.
-    pub broker: broker::Config,
+    pub broker: BrokerConfig,
 }
 
 impl Default for Config {
@@ -70,9 +72,10 @@ impl Default for Config {
             write_timeout: Duration::from_secs(30),
             drain: Duration::from_secs(3),
             gzip_min: ByteSize::kib(4),
+            hosts: Vec::new(),
             cors: Cors::default(),
             watch: watch::Config::default(),
-            broker: broker::Config::default(),
+            broker: BrokerConfig::default(),
         }
     }
 }
@@ -105,11 +108,25 @@ impl Config {
         if self.connections_max == 0 {
             faults.push("http.connections_max must be at least 1".to_owned());
         }
-        if let Err(error) = Policy::new(&self.cors) {
-            faults.push(error.to_string());
-        }
+        faults.extend(access::faults(&self.hosts, &self.cors));
         faults.extend(self.watch.faults());
         faults
+    }
+
+    /// What `serve` holds clients to.
+    pub(super) fn serve_limits(&self) -> ServeLimits {
+        ServeLimits {
+            head_max: usize::try_from(self.head_max.as_u64()).unwrap_or(usize::MAX),
+            headers_max: self.headers_max,
+            connections_max: self.connections_max,
+            patience: Patience {
+                head: self.header_timeout,
+                idle: self.keep_alive,
+                write: self.write_timeout,
+            },
+            drain: self.drain,
+            gzip_min: self.gzip_min.as_u64(),
+        }
     }
 }
 

@@ -1,19 +1,25 @@
 //! The REST API: the list of routes and their endpoints, and the fast path past the router.
 
-pub(in crate::http) mod broker;
-pub(in crate::http) mod discovery;
+mod blocking;
+mod broker;
+mod discovery;
 mod extract;
-pub(in crate::http) mod fast_path;
+mod fast_path;
 pub(in crate::http) mod gateway;
 mod in_process;
+mod metrics;
 mod migration;
 mod operations;
 mod overrides;
 mod pick;
 mod probes;
-pub(in crate::http) mod routes;
+mod routes;
+mod service;
 mod services;
 mod transport;
 mod webhooks;
 
+pub(in crate::http) use self::{
+    blocking::BlockingReads, metrics::RestMetrics, service::RestService,
+};
 pub use self::{broker::Config as BrokerConfig, in_process::InProcessClient};

@@ -1,4 +1,4 @@
-//! Watching: streams, sockets and long polls that are told of changes, each at its own pace.
+//! WatchState: streams, sockets and long polls that are told of changes, each at its own pace.
 //!
 //! Whoever changes something never waits here: a watcher pulls from the log what it has not seen.
 
@@ -19,11 +19,11 @@ use prometheus::IntCounter;
 pub use self::config::Config;
 pub(in crate::http) use self::{
     frames::{Form, Frames},
-    gate::{Kind, Permit, Refused, WatcherLimit},
-    poll::{Waiting, is_current},
+    gate::{Permit, TooManyWatchers, WatcherKind, WatcherLimit},
+    poll::{LongPoll, is_current},
     reader::place,
     recent::{__path_events, events, sent_in_pieces},
-    snapshot::Pieces,
+    snapshot::SnapshotPieces,
     socket::{__path_watch_socket, watch_socket},
     stream::{__path_watch, Silence, sse, watch},
 };
@@ -32,7 +32,7 @@ use crate::telemetry::Metrics;
 
 /// What all watchers share.
 #[derive(Debug)]
-pub(in crate::http) struct Watching {
+pub(in crate::http) struct WatchState {
     pub(in crate::http) gate: WatcherLimit,
     streams: Frames,
     sockets: Frames,
@@ -40,7 +40,7 @@ pub(in crate::http) struct Watching {
     pub(in crate::http) resyncs: IntCounter,
 }
 
-impl Watching {
+impl WatchState {
     pub(in crate::http) fn new(config: &Config, metrics: &Metrics) -> Self {
         Self {
             gate: WatcherLimit::new(config, metrics),
@@ -65,7 +65,7 @@ impl Watching {
     }
 }
 
-impl IntoResponse for Refused {
+impl IntoResponse for TooManyWatchers {
     fn into_response(self) -> Response {
         Refusal::new(429, self.to_string()).later(5)
     }

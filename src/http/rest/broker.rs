@@ -1,4 +1,4 @@
-//! What the embedded broker shows of itself. Knows no AMQP: the port answers in JSON.
+//! Pages about the embedded broker. Knows no AMQP: [`BrokerPages`] answers in JSON.
 
 mod config;
 mod queues;
@@ -14,8 +14,8 @@ pub(in crate::http) use self::queues::{
 use crate::{
     api::{self, Problem, schema},
     http::{
-        answer::{Answer, Refusal, json},
-        state::Shared,
+        answer::{EndpointResult, Refusal, json},
+        state::AppState,
     },
     ports::{BrokerList, BrokerPages, BrokerPart},
 };
@@ -23,17 +23,23 @@ use crate::{
 /// How many items a list has when the caller names no limit.
 const LIMIT_DEFAULT: usize = 1000;
 
-impl Shared {
-    fn pages(&self) -> Result<&Arc<dyn BrokerPages>, Refusal> {
-        let pages = self.broker.as_ref();
-        pages.ok_or_else(|| Refusal::new(404, "the embedded broker is switched off"))
+impl AppState {
+    /// Reads or changes something of the broker, which may wait for its locks, on a thread that may block.
+    async fn of_broker<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn BrokerPages) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let Some(pages) = self.broker.clone() else {
+            return Err(Refusal::new(404, "the embedded broker is switched off"));
+        };
+        self.reads.run(move || read(&*pages)).await
     }
 }
 
-fn listed(shared: &Shared, list: BrokerList, query: Option<&str>) -> Answer {
-    let pages = shared.pages()?;
-    let part = part(query, shared.config.broker.items_max)?;
-    Ok(json(pages.list(list, &part)))
+async fn listed(state: &AppState, list: BrokerList, query: Option<String>) -> EndpointResult {
+    let part = part(query.as_deref(), state.config.broker.items_max)?;
+    let read = move |pages: &dyn BrokerPages| pages.list(list, &part);
+    Ok(json(state.of_broker(read).await?))
 }
 
 fn part(query: Option<&str>, items_max: usize) -> Result<BrokerPart, Problem> {
@@ -61,19 +67,19 @@ fn count(field: &str, value: &str) -> Result<usize, Problem> {
 
 /// The broker in numbers, and what happened per second of late.
 #[utoipa::path(
-    get, path = "/broker/overview", tag = "broker",
+    get, path = "/broker/overview",
     responses(
         (status = 200, body = schema::BrokerOverview),
         (status = 404, description = "The broker is switched off", body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
-pub(in crate::http) async fn overview(State(shared): State<Shared>) -> Answer {
-    Ok(json(shared.pages()?.overview()))
+pub(in crate::http) async fn overview(State(shared): State<AppState>) -> EndpointResult {
+    Ok(json(shared.of_broker(|pages| pages.overview()).await?))
 }
 
 /// Who is connected to the broker.
 #[utoipa::path(
-    get, path = "/broker/connections", tag = "broker",
+    get, path = "/broker/connections",
     params(
         ("vhost" = Option<String>, Query, description = "Only of this virtual host"),
         ("name" = Option<String>, Query, description = "A part of the name the client gave, or of its address"),
@@ -86,15 +92,15 @@ pub(in crate::http) async fn overview(State(shared): State<Shared>) -> Answer {
     )
 )]
 pub(in crate::http) async fn connections(
-    State(shared): State<Shared>,
+    State(shared): State<AppState>,
     RawQuery(query): RawQuery,
-) -> Answer {
-    listed(&shared, BrokerList::Connections, query.as_deref())
+) -> EndpointResult {
+    listed(&shared, BrokerList::Connections, query).await
 }
 
 /// The channels of the broker's connections.
 #[utoipa::path(
-    get, path = "/broker/channels", tag = "broker",
+    get, path = "/broker/channels",
     params(
         ("vhost" = Option<String>, Query, description = "Only of this virtual host"),
         ("name" = Option<String>, Query, description = "A part of the name of the channel's connection"),
@@ -107,15 +113,15 @@ pub(in crate::http) async fn connections(
     )
 )]
 pub(in crate::http) async fn channels(
-    State(shared): State<Shared>,
+    State(shared): State<AppState>,
     RawQuery(query): RawQuery,
-) -> Answer {
-    listed(&shared, BrokerList::Channels, query.as_deref())
+) -> EndpointResult {
+    listed(&shared, BrokerList::Channels, query).await
 }
 
 /// The exchanges.
 #[utoipa::path(
-    get, path = "/broker/exchanges", tag = "broker",
+    get, path = "/broker/exchanges",
     params(
         ("vhost" = Option<String>, Query, description = "Only of this virtual host"),
         ("name" = Option<String>, Query, description = "A part of the name"),
@@ -128,15 +134,15 @@ pub(in crate::http) async fn channels(
     )
 )]
 pub(in crate::http) async fn exchanges(
-    State(shared): State<Shared>,
+    State(shared): State<AppState>,
     RawQuery(query): RawQuery,
-) -> Answer {
-    listed(&shared, BrokerList::Exchanges, query.as_deref())
+) -> EndpointResult {
+    listed(&shared, BrokerList::Exchanges, query).await
 }
 
 /// The queues, and what happened to each per second of late.
 #[utoipa::path(
-    get, path = "/broker/queues", tag = "broker",
+    get, path = "/broker/queues",
     params(
         ("vhost" = Option<String>, Query, description = "Only of this virtual host"),
         ("name" = Option<String>, Query, description = "A part of the name"),
@@ -149,15 +155,15 @@ pub(in crate::http) async fn exchanges(
     )
 )]
 pub(in crate::http) async fn queues(
-    State(shared): State<Shared>,
+    State(shared): State<AppState>,
     RawQuery(query): RawQuery,
-) -> Answer {
-    listed(&shared, BrokerList::Queues, query.as_deref())
+) -> EndpointResult {
+    listed(&shared, BrokerList::Queues, query).await
 }
 
 /// The bindings; that of every queue to the default exchange is understood.
 #[utoipa::path(
-    get, path = "/broker/bindings", tag = "broker",
+    get, path = "/broker/bindings",
     params(
         ("vhost" = Option<String>, Query, description = "Only of this virtual host"),
         ("name" = Option<String>, Query, description = "A part of the name of either end"),
@@ -170,15 +176,15 @@ pub(in crate::http) async fn queues(
     )
 )]
 pub(in crate::http) async fn bindings(
-    State(shared): State<Shared>,
+    State(shared): State<AppState>,
     RawQuery(query): RawQuery,
-) -> Answer {
-    listed(&shared, BrokerList::Bindings, query.as_deref())
+) -> EndpointResult {
+    listed(&shared, BrokerList::Bindings, query).await
 }
 
 /// The consumers.
 #[utoipa::path(
-    get, path = "/broker/consumers", tag = "broker",
+    get, path = "/broker/consumers",
     params(
         ("vhost" = Option<String>, Query, description = "Only of this virtual host"),
         ("name" = Option<String>, Query, description = "A part of the tag or of the queue's name"),
@@ -191,10 +197,10 @@ pub(in crate::http) async fn bindings(
     )
 )]
 pub(in crate::http) async fn consumers(
-    State(shared): State<Shared>,
+    State(shared): State<AppState>,
     RawQuery(query): RawQuery,
-) -> Answer {
-    listed(&shared, BrokerList::Consumers, query.as_deref())
+) -> EndpointResult {
+    listed(&shared, BrokerList::Consumers, query).await
 }
 
 #[cfg(test)]

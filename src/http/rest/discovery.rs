@@ -14,9 +14,9 @@ use super::{
 use crate::{
     api::{self, Discover, Problem, schema},
     http::{
-        answer::{Answer, Refusal, json},
-        serve::connection::Peer,
-        state::Shared,
+        answer::{EndpointResult, Refusal, json},
+        serve::connection::HttpPeer,
+        state::AppState,
     },
     model::Revision,
 };
@@ -26,7 +26,7 @@ pub(in crate::http) const INDEX: HeaderName = HeaderName::from_static("x-muster-
 
 /// The instances of a service; an unknown one has none.
 #[utoipa::path(
-    get, path = "/services/discover/{service_name}", tag = "discovery",
+    get, path = "/services/discover/{service_name}",
     params(
         ("service_name" = String, Path),
         ("healthy_only" = Option<bool>, Query, description = "Default true"),
@@ -45,11 +45,11 @@ pub(in crate::http) const INDEX: HeaderName = HeaderName::from_static("x-muster-
     )
 )]
 pub(in crate::http) async fn discover(
-    State(shared): State<Shared>,
-    peer: Peer,
+    State(shared): State<AppState>,
+    peer: HttpPeer,
     name: Name,
     RawQuery(query): RawQuery,
-) -> Answer {
+) -> EndpointResult {
     let mut began = Instant::now();
     let wanted = Discover::from_query(query.as_deref())?;
     if let Some(seen) = wanted.index {
@@ -66,7 +66,7 @@ pub(in crate::http) async fn discover(
 
 /// One healthy instance.
 #[utoipa::path(
-    get, path = "/services/healthy/{service_name}", tag = "discovery",
+    get, path = "/services/healthy/{service_name}",
     params(
         ("service_name" = String, Path),
         ("policy" = Option<String>, Query, description = "round_robin (default), random, weighted or hash"),
@@ -80,10 +80,10 @@ pub(in crate::http) async fn discover(
     )
 )]
 pub(in crate::http) async fn healthy(
-    State(shared): State<Shared>,
+    State(shared): State<AppState>,
     name: Name,
     RawQuery(query): RawQuery,
-) -> Answer {
+) -> EndpointResult {
     let query = query.as_deref();
     let pairs: Vec<_> = api::pairs(query.unwrap_or_default()).collect();
     let find = |wanted: &str| pairs.iter().find(|(key, _)| key == wanted);
@@ -123,7 +123,7 @@ fn policy<'a>(word: Option<&str>, key: Option<&'a str>) -> Result<Policy<'a>, Re
     }
 }
 
-impl Shared {
+impl AppState {
     /// The answer to a discovery that waits for nothing and filters by nothing but health.
     pub(in crate::http) fn discovered_plain(&self, name: &str, healthy_only: bool) -> Response {
         let began = Instant::now();
@@ -143,7 +143,7 @@ impl Shared {
     }
 }
 
-impl Shared {
+impl AppState {
     /// Says of which revision an answer is, as the cursor to wait for the next one.
     pub(in crate::http) fn with_index(
         &self,

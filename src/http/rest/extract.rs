@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::Body;
 use http_body_util::BodyExt;
 
-use crate::http::{answer::Refusal, state::Shared};
+use crate::http::{answer::Refusal, state::AppState};
 
 /// How long the rest of a body that is too large is waited for.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
@@ -28,6 +28,11 @@ impl Name {
     /// The second one.
     pub(in crate::http) fn second(&self) -> &str {
         self.at(1)
+    }
+
+    /// Both, for a thread of their own.
+    pub(in crate::http) fn owned(&self) -> (String, String) {
+        (self.as_str().to_owned(), self.second().to_owned())
     }
 
     fn at(&self, index: usize) -> &str {
@@ -49,10 +54,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Name {
 #[derive(Debug)]
 pub(in crate::http) struct Text(pub(in crate::http) Bytes);
 
-impl FromRequest<Shared> for Text {
+impl FromRequest<AppState> for Text {
     type Rejection = Response;
 
-    async fn from_request(request: Request, shared: &Shared) -> Result<Self, Response> {
+    async fn from_request(request: Request, shared: &AppState) -> Result<Self, Response> {
         let (parts, body) = request.into_parts();
         Self::read(&parts, body, shared).await
     }
@@ -66,7 +71,7 @@ impl Text {
     pub(in crate::http) async fn read<B>(
         parts: &Parts,
         body: B,
-        shared: &Shared,
+        shared: &AppState,
     ) -> Result<Self, Response>
     where
         B: Body<Data = Bytes> + Unpin,
@@ -84,7 +89,7 @@ impl Text {
     }
 }
 
-async fn read<B>(mut body: B, shared: &Shared) -> Result<Text, Response>
+async fn read<B>(mut body: B, shared: &AppState) -> Result<Text, Response>
 where
     B: Body<Data = Bytes> + Unpin,
 {

@@ -26,8 +26,8 @@ use super::{
 use crate::{
     api::{self, Json, Problem, RouteShape, schema},
     http::{
-        answer::{Answer, Refusal, json},
-        state::Shared,
+        answer::{EndpointResult, Refusal, json},
+        state::AppState,
     },
     model::{Revision, Route, RouteId},
     registry::RouteDraft,
@@ -55,7 +55,7 @@ struct Config {
     body: Bytes,
 }
 
-impl Shared {
+impl AppState {
     /// The configuration of gateways as it is now; the same bytes until something of it changes.
     fn gateway_config(&self) -> Arc<Config> {
         // First: what is newer than this may be shown in part only.
@@ -93,7 +93,7 @@ impl Shared {
 
 /// Makes or changes a route.
 #[utoipa::path(
-    put, path = "/gateway/routes/{route_id}", tag = "gateway",
+    put, path = "/gateway/routes/{route_id}",
     params(("route_id" = String, Path)),
     request_body = schema::RouteDraft,
     responses(
@@ -104,10 +104,10 @@ impl Shared {
     )
 )]
 pub(in crate::http) async fn set(
-    State(shared): State<Shared>,
+    State(shared): State<AppState>,
     id: Name,
     Text(body): Text,
-) -> Answer {
+) -> EndpointResult {
     let route_id = RouteId::parse(id.as_str());
     let route_id = route_id.map_err(|error| Problem::field("route_id", error.to_string()));
     let (route_id, (shape, warnings)) = match (route_id, RouteShape::read(&body)) {
@@ -130,14 +130,14 @@ pub(in crate::http) async fn set(
 
 /// One route.
 #[utoipa::path(
-    get, path = "/gateway/routes/{route_id}", tag = "gateway",
+    get, path = "/gateway/routes/{route_id}",
     params(("route_id" = String, Path)),
     responses(
         (status = 200, body = schema::Route),
         (status = 404, body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
-pub(in crate::http) async fn find(State(shared): State<Shared>, id: Name) -> Answer {
+pub(in crate::http) async fn find(State(shared): State<AppState>, id: Name) -> EndpointResult {
     let routes = shared.registry.routes();
     let mut known = routes.list.iter();
     let route = known.find(|route| route.route_id.as_str() == id.as_str());
@@ -147,14 +147,14 @@ pub(in crate::http) async fn find(State(shared): State<Shared>, id: Name) -> Ans
 
 /// Removes a route.
 #[utoipa::path(
-    delete, path = "/gateway/routes/{route_id}", tag = "gateway",
+    delete, path = "/gateway/routes/{route_id}",
     params(("route_id" = String, Path)),
     responses(
         (status = 200, body = schema::RouteRemoved),
         (status = 404, body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
-pub(in crate::http) async fn remove(State(shared): State<Shared>, id: Name) -> Answer {
+pub(in crate::http) async fn remove(State(shared): State<AppState>, id: Name) -> EndpointResult {
     let route = shared.registry.remove_route(id.as_str())?;
     let mut body = Json::with_capacity(128);
     body.open(b'{');
@@ -167,10 +167,10 @@ pub(in crate::http) async fn remove(State(shared): State<Shared>, id: Name) -> A
 
 /// Every route, best match first.
 #[utoipa::path(
-    get, path = "/gateway/routes", tag = "gateway",
+    get, path = "/gateway/routes",
     responses((status = 200, body = schema::Routes))
 )]
-pub(in crate::http) async fn list(State(shared): State<Shared>) -> Response {
+pub(in crate::http) async fn list(State(shared): State<AppState>) -> Response {
     let routes = shared.registry.routes();
     let mut body = Json::with_capacity(1024);
     body.open(b'{');
@@ -186,7 +186,7 @@ pub(in crate::http) async fn list(State(shared): State<Shared>) -> Response {
 
 /// Where a request goes: the route with the longest prefix, and one of its healthy instances in turn.
 #[utoipa::path(
-    get, path = "/gateway/resolve", tag = "gateway",
+    get, path = "/gateway/resolve",
     params(
         ("path" = String, Query, description = "The request's path"),
         ("method" = Option<String>, Query, description = "The request's method; without it routes for any method count"),
@@ -198,9 +198,9 @@ pub(in crate::http) async fn list(State(shared): State<Shared>) -> Response {
     )
 )]
 pub(in crate::http) async fn resolve(
-    State(shared): State<Shared>,
+    State(shared): State<AppState>,
     RawQuery(query): RawQuery,
-) -> Answer {
+) -> EndpointResult {
     let query = query.unwrap_or_default();
     let find = |wanted: &str| api::pairs(&query).find(|(key, _)| key == wanted);
     let Some((_, path)) = find("path") else {

@@ -18,7 +18,7 @@ impl HttpApp {
     /// Somebody who may ask its routes.
     pub fn asker(&self) -> InProcessClient {
         InProcessClient {
-            router: routes::router(&self.shared).0,
+            router: routes::router(&self.state).0,
         }
     }
 }

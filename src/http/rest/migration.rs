@@ -6,23 +6,23 @@ use super::extract::Text;
 use crate::{
     api::{MigrationDraft, schema},
     http::{
-        answer::{Answer, Refusal, json},
-        state::Shared,
+        answer::{EndpointResult, Refusal, json},
+        state::AppState,
     },
 };
 
 /// How the migration from direct calls to the broker fares.
 #[utoipa::path(
-    get, path = "/migration", tag = "operations",
+    get, path = "/migration",
     responses((status = 200, body = schema::Migration))
 )]
-pub(in crate::http) async fn migration(State(shared): State<Shared>) -> Response {
+pub(in crate::http) async fn migration(State(shared): State<AppState>) -> Response {
     json(shared.migration.report().to_json(shared.now()))
 }
 
 /// Start, advance, roll back, pause or resume the migration. It acts at once, and is not waited for.
 #[utoipa::path(
-    post, path = "/migration", tag = "operations",
+    post, path = "/migration",
     request_body = schema::MigrationDraft,
     responses(
         (status = 200, body = schema::Migration),
@@ -30,7 +30,10 @@ pub(in crate::http) async fn migration(State(shared): State<Shared>) -> Response
         (status = 422, body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
-pub(in crate::http) async fn ask(State(shared): State<Shared>, Text(body): Text) -> Answer {
+pub(in crate::http) async fn ask(
+    State(shared): State<AppState>,
+    Text(body): Text,
+) -> EndpointResult {
     let (draft, warnings) = MigrationDraft::read(&body)?;
     let taken = shared.migration.ask(draft);
     taken.map_err(|refusal| Refusal::new(409, refusal.to_string()))?;

@@ -5,12 +5,12 @@ use axum::extract::State;
 use super::extract::{Name, Text};
 use crate::{
     api::{OverrideDraft, schema},
-    http::{answer::Answer, state::Shared},
+    http::{answer::EndpointResult, state::AppState},
 };
 
 /// Sets what stands for the status of an instance until it is lifted.
 #[utoipa::path(
-    put, path = "/services/{service_id}/override", tag = "operations",
+    put, path = "/services/{service_id}/override",
     params(("service_id" = String, Path)),
     request_body = schema::OverrideDraft,
     responses(
@@ -21,10 +21,10 @@ use crate::{
     )
 )]
 pub(in crate::http) async fn set(
-    State(shared): State<Shared>,
+    State(shared): State<AppState>,
     id: Name,
     Text(body): Text,
-) -> Answer {
+) -> EndpointResult {
     let (draft, warnings) = OverrideDraft::read(&body)?;
     let instance = shared
         .registry
@@ -34,14 +34,14 @@ pub(in crate::http) async fn set(
 
 /// Lifts it: the checks have their say again.
 #[utoipa::path(
-    delete, path = "/services/{service_id}/override", tag = "operations",
+    delete, path = "/services/{service_id}/override",
     params(("service_id" = String, Path)),
     responses(
         (status = 200, body = schema::Instance),
         (status = 404, body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
-pub(in crate::http) async fn lift(State(shared): State<Shared>, id: Name) -> Answer {
+pub(in crate::http) async fn lift(State(shared): State<AppState>, id: Name) -> EndpointResult {
     let instance = shared.registry.lift_override(id.as_str())?;
     Ok(shared.instance(&instance))
 }

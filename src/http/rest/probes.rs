@@ -9,14 +9,14 @@ use super::extract::Name;
 use crate::{
     api::schema,
     http::{
-        answer::{Answer, Refusal, json},
-        state::Shared,
+        answer::{EndpointResult, Refusal, json},
+        state::AppState,
     },
 };
 
 /// Probes an instance now; the verdict stands when it is answered.
 #[utoipa::path(
-    post, path = "/services/{service_id}/check", tag = "health",
+    post, path = "/services/{service_id}/check",
     params(("service_id" = String, Path)),
     responses(
         (status = 200, body = schema::HealthReport),
@@ -24,7 +24,7 @@ use crate::{
         (status = 503, description = "A check did not end within `http.request_timeout`; what it found is not counted", body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
-pub(in crate::http) async fn check(State(shared): State<Shared>, id: Name) -> Answer {
+pub(in crate::http) async fn check(State(shared): State<AppState>, id: Name) -> EndpointResult {
     let max = shared.config.request_timeout;
     let checked = timeout(max, shared.probes.check_now(id.as_str())).await;
     let report = checked.map_err(|_| given_up(max))?;
@@ -43,14 +43,14 @@ fn given_up(max: Duration) -> Refusal {
 
 /// Each check of an instance: its last results, latency, and since when its verdict stands.
 #[utoipa::path(
-    get, path = "/services/{service_id}/health", tag = "health",
+    get, path = "/services/{service_id}/health",
     params(("service_id" = String, Path)),
     responses(
         (status = 200, body = schema::HealthReport),
         (status = 404, body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
-pub(in crate::http) async fn report(State(shared): State<Shared>, id: Name) -> Answer {
+pub(in crate::http) async fn report(State(shared): State<AppState>, id: Name) -> EndpointResult {
     let report = shared.probes.report(id.as_str());
     let report = report.ok_or_else(Refusal::unknown)?;
     Ok(json(report.to_json(shared.now())))

@@ -11,9 +11,9 @@ use super::extract::{Name, Text};
 use crate::{
     api::{self, BatchHeartbeat, Patch, Problem, Warnings, schema},
     http::{
-        answer::{Answer, Refusal, json},
-        state::Shared,
-        watch::{Pieces, sent_in_pieces},
+        answer::{EndpointResult, Refusal, json},
+        state::AppState,
+        watch::{SnapshotPieces, sent_in_pieces},
     },
     model::{Instance, Timestamp},
 };
@@ -23,7 +23,7 @@ const AT_ONCE_MAX: usize = 1000;
 
 /// Registers an instance, or renews and updates its registration.
 #[utoipa::path(
-    post, path = "/services/register", tag = "services",
+    post, path = "/services/register",
     params(("incarnation" = Option<u64>, Query, description = "The incarnation that registering answered; an older one is refused")),
     request_body = schema::Registration,
     responses(
@@ -35,16 +35,16 @@ const AT_ONCE_MAX: usize = 1000;
     )
 )]
 pub(in crate::http) async fn register(
-    State(shared): State<Shared>,
+    State(shared): State<AppState>,
     RawQuery(query): RawQuery,
     Text(body): Text,
-) -> Answer {
+) -> EndpointResult {
     enrol(&shared, query.as_deref(), &body)
 }
 
 /// Removes an instance.
 #[utoipa::path(
-    delete, path = "/services/{service_id}", tag = "services",
+    delete, path = "/services/{service_id}",
     params(
         ("service_id" = String, Path),
         ("incarnation" = Option<u64>, Query, description = "An older one than the registered is refused"),
@@ -57,10 +57,10 @@ pub(in crate::http) async fn register(
     )
 )]
 pub(in crate::http) async fn deregister(
-    State(shared): State<Shared>,
+    State(shared): State<AppState>,
     id: Name,
     RawQuery(query): RawQuery,
-) -> Answer {
+) -> EndpointResult {
     let incarnation = incarnation(query.as_deref())?;
     shared.registry.deregister(id.as_str(), incarnation)?;
     let message = "Service deregistered successfully";
@@ -69,14 +69,14 @@ pub(in crate::http) async fn deregister(
 
 /// One instance, with an exact last_heartbeat.
 #[utoipa::path(
-    get, path = "/services/{service_id}", tag = "services",
+    get, path = "/services/{service_id}",
     params(("service_id" = String, Path)),
     responses(
         (status = 200, body = schema::Instance),
         (status = 404, body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
-pub(in crate::http) async fn instance(State(shared): State<Shared>, id: Name) -> Answer {
+pub(in crate::http) async fn instance(State(shared): State<AppState>, id: Name) -> EndpointResult {
     let instance = shared.registry.instance(id.as_str());
     let instance = instance.ok_or_else(Refusal::unknown)?;
     Ok(shared.instance(&instance))
@@ -84,7 +84,7 @@ pub(in crate::http) async fn instance(State(shared): State<Shared>, id: Name) ->
 
 /// Changes metadata (RFC 7396: null removes a key), tags or weight of an instance.
 #[utoipa::path(
-    patch, path = "/services/{service_id}", tag = "services",
+    patch, path = "/services/{service_id}",
     params(("service_id" = String, Path)),
     request_body(content = schema::Patch, content_type = "application/merge-patch+json"),
     responses(
@@ -95,10 +95,10 @@ pub(in crate::http) async fn instance(State(shared): State<Shared>, id: Name) ->
     )
 )]
 pub(in crate::http) async fn patch(
-    State(shared): State<Shared>,
+    State(shared): State<AppState>,
     id: Name,
     Text(body): Text,
-) -> Answer {
+) -> EndpointResult {
     let (patch, warnings) = Patch::read(id.as_str(), &body, &shared.defaults)?;
     let edit = |known: &_| patch.apply(known);
     let instance = shared.registry.update(id.as_str(), edit)?;
@@ -107,7 +107,7 @@ pub(in crate::http) async fn patch(
 
 /// Renews the lease of an instance. A 404 means: register again.
 #[utoipa::path(
-    post, path = "/services/{service_id}/heartbeat", tag = "services",
+    post, path = "/services/{service_id}/heartbeat",
     params(
         ("service_id" = String, Path),
         ("incarnation" = Option<u64>, Query, description = "An older one than the registered is refused"),
@@ -120,16 +120,16 @@ pub(in crate::http) async fn patch(
     )
 )]
 pub(in crate::http) async fn heartbeat(
-    State(shared): State<Shared>,
+    State(shared): State<AppState>,
     id: Name,
     RawQuery(query): RawQuery,
-) -> Answer {
+) -> EndpointResult {
     beat(&shared, id.as_str(), query.as_deref())
 }
 
 /// Renews many leases at once, with a verdict for each id.
 #[utoipa::path(
-    post, path = "/services/heartbeat", tag = "services",
+    post, path = "/services/heartbeat",
     request_body = schema::BatchHeartbeat,
     responses(
         (status = 200, body = schema::BatchVerdicts),
@@ -137,7 +137,10 @@ pub(in crate::http) async fn heartbeat(
         (status = 413, description = "The body is larger than `http.body_max`", body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
-pub(in crate::http) async fn heartbeats(State(shared): State<Shared>, Text(body): Text) -> Answer {
+pub(in crate::http) async fn heartbeats(
+    State(shared): State<AppState>,
+    Text(body): Text,
+) -> EndpointResult {
     let (batch, warnings) = BatchHeartbeat::read(&body)?;
     let verdicts = batch.service_ids.iter().map(|id| {
         let verdict = shared.registry.heartbeat(id, None);
@@ -152,14 +155,14 @@ pub(in crate::http) async fn heartbeats(State(shared): State<Shared>, Text(body)
 
 /// The effective status of an instance.
 #[utoipa::path(
-    get, path = "/services/{service_id}/status", tag = "services",
+    get, path = "/services/{service_id}/status",
     params(("service_id" = String, Path)),
     responses(
         (status = 200, body = schema::StatusAnswer),
         (status = 404, body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
-pub(in crate::http) async fn status(State(shared): State<Shared>, id: Name) -> Answer {
+pub(in crate::http) async fn status(State(shared): State<AppState>, id: Name) -> EndpointResult {
     let instance = shared.registry.instance(id.as_str());
     let instance = instance.ok_or_else(Refusal::unknown)?;
     Ok(json(api::status(
@@ -171,27 +174,31 @@ pub(in crate::http) async fn status(State(shared): State<Shared>, id: Name) -> A
 
 /// Every instance, by service.
 #[utoipa::path(
-    get, path = "/services", tag = "services",
+    get, path = "/services",
     responses((status = 200, body = schema::Services))
 )]
-pub(in crate::http) async fn all(State(shared): State<Shared>) -> Response {
+pub(in crate::http) async fn all(State(shared): State<AppState>) -> Response {
     let snapshot = shared.registry.snapshot();
     let instances = snapshot
         .services
         .iter()
         .map(|(_, view)| view.instances.len());
     if instances.sum::<usize>() > AT_ONCE_MAX {
-        let pieces = Pieces::services_alone(snapshot);
+        let pieces = SnapshotPieces::services_alone(snapshot);
         return sent_in_pieces(&shared, Bytes::new(), pieces, b"");
     }
     let mut body = Vec::with_capacity(4096);
     let last_heartbeat = |one: &Instance| shared.last_heartbeat(one);
-    Pieces::services_alone(snapshot).fill(&mut body, usize::MAX, last_heartbeat);
+    SnapshotPieces::services_alone(snapshot).fill(&mut body, usize::MAX, last_heartbeat);
     json(body)
 }
 
 /// Takes a registration.
-pub(in crate::http) fn enrol(shared: &Shared, query: Option<&str>, body: &[u8]) -> Answer {
+pub(in crate::http) fn enrol(
+    shared: &AppState,
+    query: Option<&str>,
+    body: &[u8],
+) -> EndpointResult {
     let began = Instant::now();
     let parsed = api::registration(body, &shared.defaults);
     let (incarnation, parsed) = match (incarnation(query), parsed) {
@@ -206,19 +213,16 @@ pub(in crate::http) fn enrol(shared: &Shared, query: Option<&str>, body: &[u8]) 
 }
 
 /// Takes a sign of life.
-pub(in crate::http) fn beat(shared: &Shared, id: &str, query: Option<&str>) -> Answer {
+pub(in crate::http) fn beat(shared: &AppState, id: &str, query: Option<&str>) -> EndpointResult {
     let began = Instant::now();
     let incarnation = incarnation(query)?;
     let recorded = shared.registry.heartbeat(id, incarnation)?;
     let answer = api::done("Heartbeat received", id, recorded);
-    shared
-        .measures
-        .heartbeat
-        .observe(began.elapsed().as_secs_f64());
+    shared.measures.heartbeat(began.elapsed());
     Ok(json(answer))
 }
 
-impl Shared {
+impl AppState {
     /// An instance, with an exact time of its last heartbeat.
     pub(in crate::http) fn instance(&self, instance: &Instance) -> Response {
         json(self.encoded(instance))

@@ -9,8 +9,8 @@ use super::extract::Text;
 use crate::{
     api::{FlagDraft, schema},
     http::{
-        answer::{Answer, Refusal, json},
-        state::Shared,
+        answer::{EndpointResult, Refusal, json},
+        state::AppState,
     },
     ports::FlagError,
 };
@@ -22,17 +22,17 @@ const UNREACHABLE_PAUSE_SECS: u16 = 10;
 
 /// Which way each channel goes, how both ways fare, and the broker.
 #[utoipa::path(
-    get, path = "/transport", tag = "transport",
+    get, path = "/transport",
     responses((status = 200, body = schema::Transport))
 )]
-pub(in crate::http) async fn show(State(shared): State<Shared>) -> Response {
+pub(in crate::http) async fn show(State(shared): State<AppState>) -> Response {
     json(shared.transports.report().to_json(shared.now()))
 }
 
 /// Changes the flag, for all channels by `mode` or for some by `channels`. Answered when what the new
 /// modes need stands at the broker; where it can't be reached, nothing is changed.
 #[utoipa::path(
-    put, path = "/transport", tag = "transport",
+    put, path = "/transport",
     request_body = schema::TransportDraft,
     responses(
         (status = 200, body = schema::Transport),
@@ -42,7 +42,10 @@ pub(in crate::http) async fn show(State(shared): State<Shared>) -> Response {
         (status = 503, description = "The broker can't be used, within 5 s; Retry-After", body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
-pub(in crate::http) async fn set(State(shared): State<Shared>, Text(body): Text) -> Answer {
+pub(in crate::http) async fn set(
+    State(shared): State<AppState>,
+    Text(body): Text,
+) -> EndpointResult {
     let (draft, warnings) = FlagDraft::read(&body)?;
     match turn(&shared, draft).await {
         Ok(_) => {
@@ -58,7 +61,7 @@ pub(in crate::http) async fn set(State(shared): State<Shared>, Text(body): Text)
 }
 
 /// Changes what the draft names and leaves the rest as it is, whoever else changes that meanwhile.
-async fn turn(shared: &Shared, draft: FlagDraft) -> Result<u64, FlagError> {
+async fn turn(shared: &AppState, draft: FlagDraft) -> Result<u64, FlagError> {
     for _ in 0..ATTEMPTS {
         let seen = shared.transports.flagged();
         let modes = draft.applied_to(seen.modes);

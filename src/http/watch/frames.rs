@@ -76,11 +76,11 @@ impl Piece {
 #[derive(Debug)]
 pub(in crate::http) struct Frames {
     form: Form,
-    slots: Box<[ArcSwapOption<Kept>]>,
+    slots: Box<[ArcSwapOption<KeptFrame>]>,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct KeptFrame {
     revision: Revision,
     bytes: Bytes,
 }
@@ -119,7 +119,7 @@ impl Frames {
         let bytes = self.form.frame("event", Some(id), &json);
         // A late reader does not push out what others are about to read.
         if known < Some(event.revision) {
-            slot.store(Some(Arc::new(Kept {
+            slot.store(Some(Arc::new(KeptFrame {
                 revision: event.revision,
                 bytes: bytes.clone(),
             })));
@@ -136,7 +136,7 @@ impl Frames {
         out.push_back(part(tail, false, true));
     }
 
-    fn slot(&self, revision: Revision) -> &ArcSwapOption<Kept> {
+    fn slot(&self, revision: Revision) -> &ArcSwapOption<KeptFrame> {
         let index = usize::try_from(revision.0 % KEPT as u64).unwrap_or(0);
         &self.slots[index]
     }

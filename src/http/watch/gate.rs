@@ -10,7 +10,7 @@ use crate::telemetry::Metrics;
 
 /// The ways to watch.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(in crate::http) enum Kind {
+pub(in crate::http) enum WatcherKind {
     /// Server-sent events.
     Stream,
     /// A WebSocket.
@@ -21,7 +21,7 @@ pub(in crate::http) enum Kind {
     Gateway,
 }
 
-impl Kind {
+impl WatcherKind {
     const ALL: [Self; 4] = [Self::Stream, Self::Socket, Self::LongPoll, Self::Gateway];
 
     fn as_str(self) -> &'static str {
@@ -55,7 +55,7 @@ struct Inside {
 
 /// Why a watcher was not let in.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub(in crate::http) enum Refused {
+pub(in crate::http) enum TooManyWatchers {
     /// In all.
     #[error(
         "there are too many watchers: http.watch.watchers_max is {max}; try again when others have left"
@@ -83,7 +83,7 @@ impl WatcherLimit {
             "Streams and waiting requests, by kind.",
             &["kind"],
         );
-        for kind in Kind::ALL {
+        for kind in WatcherKind::ALL {
             watchers.with_label_values(&[kind.as_str()]).set(0);
         }
         Self(Arc::new(Inner {
@@ -102,7 +102,11 @@ impl WatcherLimit {
     ///
     /// # Errors
     /// There are too many, in all or from this address.
-    pub(in crate::http) fn enter(&self, address: IpAddr, kind: Kind) -> Result<Permit, Refused> {
+    pub(in crate::http) fn enter(
+        &self,
+        address: IpAddr,
+        kind: WatcherKind,
+    ) -> Result<Permit, TooManyWatchers> {
         let address = address.to_canonical();
         self.count_in(address)
             .inspect_err(|_| self.0.refused.inc())?;
@@ -115,15 +119,15 @@ impl WatcherLimit {
         })
     }
 
-    fn count_in(&self, address: IpAddr) -> Result<(), Refused> {
+    fn count_in(&self, address: IpAddr) -> Result<(), TooManyWatchers> {
         let mut inside = self.0.inside.lock();
         if inside.total >= self.0.max {
-            return Err(Refused::Full { max: self.0.max });
+            return Err(TooManyWatchers::Full { max: self.0.max });
         }
         let max = self.0.per_address_max;
         let from_there = inside.by_address.entry(address).or_default();
         if *from_there >= max {
-            return Err(Refused::AddressFull { address, max });
+            return Err(TooManyWatchers::AddressFull { address, max });
         }
         *from_there += 1;
         inside.total += 1;

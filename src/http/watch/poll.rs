@@ -5,12 +5,12 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    gate::{Kind, Permit, Refused},
+    gate::{Permit, TooManyWatchers, WatcherKind},
     reader::place,
 };
 use crate::{
     api::Seen,
-    http::{serve::connection::Peer, state::Shared},
+    http::{serve::connection::HttpPeer, state::AppState},
     model::{Revision, ServiceName},
     registry::Registry,
 };
@@ -41,27 +41,30 @@ fn last_change_of(registry: &Registry, name: &str) -> Revision {
 
 /// A place among the watchers and a time to give up.
 #[derive(Debug)]
-pub(in crate::http) struct Waiting {
+pub(in crate::http) struct LongPoll {
     deadline: Instant,
-    peer: Peer,
+    peer: HttpPeer,
     _ticket: Permit,
 }
 
-impl Waiting {
+impl LongPoll {
     /// Takes a place for a wait that a caller asks for.
     ///
     /// # Errors
     /// There are too many watchers.
     pub(in crate::http) fn begin(
-        shared: &Shared,
-        peer: &Peer,
+        shared: &AppState,
+        peer: &HttpPeer,
         wait: Option<Duration>,
-    ) -> Result<Self, Refused> {
+    ) -> Result<Self, TooManyWatchers> {
         let wait = wait.unwrap_or(WAIT_DEFAULT);
         let wait = wait.min(shared.config.watch.wait_max);
         Ok(Self {
             deadline: Instant::now() + wait,
-            _ticket: shared.watching.gate.enter(peer.address, Kind::LongPoll)?,
+            _ticket: shared
+                .watching
+                .gate
+                .enter(peer.address, WatcherKind::LongPoll)?,
             peer: peer.clone(),
         })
     }
@@ -70,19 +73,19 @@ impl Waiting {
     /// away, or only shut its side and still reads the answer) or the door closes.
     pub(in crate::http) async fn changed(
         &self,
-        shared: &Shared,
+        shared: &AppState,
         changed: impl Future<Output = ()>,
     ) -> bool {
         tokio::select! {
             () = changed => true,
             () = sleep_until(self.deadline) => false,
-            () = self.peer.gone() => false,
+            () = self.peer.disconnected() => false,
             () = shared.closing.cancelled() => false,
         }
     }
 }
 
-impl Shared {
+impl AppState {
     /// Returns when a service is no longer as the caller has seen it, the time is over or the door
     /// closes; no other service's change wakes it.
     ///
@@ -90,15 +93,15 @@ impl Shared {
     /// There are too many watchers.
     pub(in crate::http) async fn until_changed(
         &self,
-        peer: &Peer,
+        peer: &HttpPeer,
         name: &str,
         seen: Seen,
         wait: Option<Duration>,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), TooManyWatchers> {
         if !is_current(&self.registry, seen, last_change_of(&self.registry, name)) {
             return Ok(());
         }
-        let waiting = Waiting::begin(self, peer, wait)?;
+        let waiting = LongPoll::begin(self, peer, wait)?;
         let Ok(name) = ServiceName::parse(name) else {
             // No service can have this name: it stays unknown.
             waiting.changed(self, std::future::pending()).await;

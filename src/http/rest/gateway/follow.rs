@@ -8,13 +8,13 @@ use futures_util::{
 };
 
 use crate::{
-    http::state::Shared,
+    http::state::AppState,
     model::ServiceName,
     registry::{Following, Registry},
 };
 
 /// Counts the changes that gateways wait for, until the door closes.
-pub(in crate::http) async fn follow(shared: Shared) {
+pub(in crate::http) async fn follow(shared: AppState) {
     let mut routes = shared.registry.follow_routes();
     let mut named = Named::default();
     loop {

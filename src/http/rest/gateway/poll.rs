@@ -8,16 +8,16 @@ use axum::{
 use crate::{
     api::{Discover, schema},
     http::{
-        answer::{Answer, json},
-        serve::connection::Peer,
-        state::Shared,
-        watch::{Waiting, is_current},
+        answer::{EndpointResult, json},
+        serve::connection::HttpPeer,
+        state::AppState,
+        watch::{LongPoll, is_current},
     },
 };
 
 /// Every route with its healthy endpoints and their weights.
 #[utoipa::path(
-    get, path = "/gateway/config", tag = "gateway",
+    get, path = "/gateway/config",
     params(
         ("index" = Option<String>, Query, description = "X-Muster-Index of an earlier answer: answer when it is no longer so"),
         ("wait" = Option<String>, Query, description = "With `index`: at the latest after this time, default 30s"),
@@ -29,10 +29,10 @@ use crate::{
     )
 )]
 pub(in crate::http) async fn config(
-    State(shared): State<Shared>,
-    peer: Peer,
+    State(shared): State<AppState>,
+    peer: HttpPeer,
     RawQuery(query): RawQuery,
-) -> Answer {
+) -> EndpointResult {
     let wanted = Discover::from_query(query.as_deref())?;
     let mut changes = shared.gateway.subscribe();
     let mut config = shared.gateway_config();
@@ -41,7 +41,7 @@ pub(in crate::http) async fn config(
         while is_current(&shared.registry, seen, config.index) {
             let waiting = match &waiting {
                 Some(waiting) => waiting,
-                None => match Waiting::begin(&shared, &peer, wanted.wait) {
+                None => match LongPoll::begin(&shared, &peer, wanted.wait) {
                     Ok(begun) => waiting.insert(begun),
                     Err(refused) => return Ok(refused.into_response()),
                 },

@@ -15,10 +15,10 @@ use super::Config;
 use crate::{
     api::{self, Notice, Seen, schema},
     http::{
-        answer::Answer,
-        serve::connection::Peer,
-        state::Shared,
-        watch::{Form, Kind, Permit, Silence, is_current, place, sse},
+        answer::EndpointResult,
+        serve::connection::HttpPeer,
+        state::AppState,
+        watch::{Form, Permit, Silence, WatcherKind, is_current, place, sse},
     },
     model::Revision,
 };
@@ -26,7 +26,7 @@ use crate::{
 /// Follow the configuration: a snapshot at first and whenever a route, or a service that one names,
 /// has changed.
 #[utoipa::path(
-    get, path = "/gateway/watch", tag = "gateway",
+    get, path = "/gateway/watch",
     params(
         ("since" = Option<String>, Query, description = "Nothing is sent while this is the index"),
         ("Last-Event-ID" = Option<String>, Header, description = "The same; wins over `since`"),
@@ -37,12 +37,16 @@ use crate::{
     )
 )]
 pub(in crate::http) async fn watch(
-    State(shared): State<Shared>,
-    peer: Peer,
+    State(shared): State<AppState>,
+    peer: HttpPeer,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
-) -> Answer {
-    let ticket = match shared.watching.gate.enter(peer.address, Kind::Gateway) {
+) -> EndpointResult {
+    let ticket = match shared
+        .watching
+        .gate
+        .enter(peer.address, WatcherKind::Gateway)
+    {
         Ok(ticket) => ticket,
         Err(refused) => return Ok(refused.into_response()),
     };
@@ -61,18 +65,18 @@ pub(in crate::http) async fn watch(
 
 #[derive(Debug)]
 struct Follower {
-    shared: Shared,
+    shared: AppState,
     changes: Receiver<u64>,
     told: Option<Revision>,
     out: VecDeque<Bytes>,
     silence: Silence,
     closed: bool,
-    peer: Peer,
+    peer: HttpPeer,
     _ticket: Permit,
 }
 
 impl Follower {
-    fn new(shared: Shared, peer: Peer, seen: Option<Seen>, ticket: Permit) -> Self {
+    fn new(shared: AppState, peer: HttpPeer, seen: Option<Seen>, ticket: Permit) -> Self {
         let mut gateway = Self {
             changes: shared.gateway.subscribe(),
             told: None,
@@ -124,7 +128,7 @@ impl Follower {
             tokio::select! {
                 changed = self.changes.changed() => self.closed |= changed.is_err(),
                 () = self.shared.closing.cancelled() => self.closed = true,
-                () = self.peer.gone() => self.closed = true,
+                () = self.peer.disconnected() => self.closed = true,
                 comment = self.silence.comment() => return Some(comment),
             }
         }

@@ -48,7 +48,7 @@ async fn our_own_routes_can_be_asked_without_a_socket() {
     let api = Api::new();
     api.register("web", "web-1", &json!({})).await;
     let asker = crate::http::state::HttpApp {
-        shared: api.shared.clone(),
+        state: api.shared.clone(),
     }
     .asker();
     let body = asker.get("/services/discover/web").await.unwrap();

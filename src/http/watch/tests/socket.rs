@@ -15,7 +15,7 @@ use tokio_tungstenite::{
 use crate::{
     http::watch::{
         fixture::{register, registration},
-        live::{Client, Live, PATIENCE},
+        live::{Live, LiveClient, PATIENCE},
     },
     model::Metadata,
 };
@@ -171,7 +171,7 @@ async fn what_is_no_handshake_is_refused() {
     let upgrade = "connection: keep-alive, Upgrade\r\nupgrade: WebSocket\r\n";
     let key = "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     let check = async |headers: &str, status: u64| {
-        let mut client = Client::send(live.address, "/watch/ws", headers).await;
+        let mut client = LiveClient::send(live.address, "/watch/ws", headers).await;
         assert_eq!(client.json().await["status"], status, "{headers}");
     };
     check("", 426).await;
@@ -179,7 +179,7 @@ async fn what_is_no_handshake_is_refused() {
     check(&format!("{upgrade}{key}sec-websocket-version: 8\r\n"), 426).await;
     check(&format!("{upgrade}sec-websocket-version: 13\r\n"), 426).await;
     let whole = format!("{upgrade}{key}sec-websocket-version: 13\r\n");
-    let mut client = Client::send(live.address, "/watch/ws", &whole).await;
+    let mut client = LiveClient::send(live.address, "/watch/ws", &whole).await;
     let head = client.read_head().await.to_owned();
     assert!(head.starts_with("http/1.1 101"), "{head}");
     // The example of RFC 6455, section 1.3.

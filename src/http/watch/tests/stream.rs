@@ -6,14 +6,14 @@ use serde_json::Value;
 use crate::{
     http::watch::{
         fixture::{register, registration, route},
-        live::{Client, Live},
+        live::{Live, LiveClient},
     },
     model::Metadata,
     registry,
 };
 
-async fn resumed(live: &Live, path: &str, id: &str) -> Client {
-    Client::send(live.address, path, &format!("last-event-id: {id}\r\n")).await
+async fn resumed(live: &Live, path: &str, id: &str) -> LiveClient {
+    LiveClient::send(live.address, path, &format!("last-event-id: {id}\r\n")).await
 }
 
 #[tokio::test]
