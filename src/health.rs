@@ -21,7 +21,7 @@ use serde::Deserialize;
 
 pub use self::{
     elsewhere::{Asked, Elsewhere, Found, Request, Taken},
-    prober::{Probed, Prober},
+    prober::Prober,
     report::{CheckReport, Outcome, ProbeResult, Report},
     scheduler::Health,
 };

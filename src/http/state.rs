@@ -16,9 +16,9 @@ use super::{
 use crate::{
     api::Defaults,
     commands::Commands,
+    http::{BrokerPages, Migrations, Probes, Readiness, Transports, Watchers},
     model::{Instance, Timestamp},
-    ports::{BrokerPages, Migrations, Notices, Probes, Readiness, Transports, Watchers},
-    registry::Registry,
+    registry::{Notices, Registry},
     telemetry::Metrics,
 };
 
@@ -44,7 +44,7 @@ pub struct Deps {
     /// The migration.
     pub migration: Arc<dyn Migrations>,
     /// Notices: what watchers of everything get besides changes.
-    pub notices: Arc<dyn Notices>,
+    pub notices: Arc<Notices>,
 }
 
 /// Listens on `http.listen`.
@@ -115,7 +115,7 @@ pub(super) struct AppStateInner {
     pub(super) transports: Arc<dyn Transports>,
     pub(super) broker: Option<Arc<dyn BrokerPages>>,
     pub(super) migration: Arc<dyn Migrations>,
-    pub(super) notices: Arc<dyn Notices>,
+    pub(super) notices: Arc<Notices>,
     pub(super) config: Config,
     pub(super) limits: BodyLimits,
     pub(super) measures: RestMetrics,

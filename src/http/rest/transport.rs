@@ -12,7 +12,7 @@ use crate::{
         answer::{EndpointResult, Refusal, json},
         state::AppState,
     },
-    ports::FlagError,
+    model::FlagError,
 };
 
 /// How often it is tried while others change the flag too.
@@ -63,7 +63,7 @@ pub(in crate::http) async fn set(
 /// Changes what the draft names and leaves the rest as it is, whoever else changes that meanwhile.
 async fn turn(shared: &AppState, draft: FlagDraft) -> Result<u64, FlagError> {
     for _ in 0..ATTEMPTS {
-        let seen = shared.transports.flagged();
+        let seen = shared.transports.flag();
         let modes = draft.applied_to(seen.modes);
         match shared.transports.set(modes, Some(seen.version)).await {
             Err(FlagError::Changed) => (),

@@ -32,13 +32,13 @@ pub(super) struct WatchFeed {
     sent: Revision,
     /// The last change to send, once the server stops.
     until: Option<Revision>,
-    /// NoticeCursor are for watchers of everything.
-    notices: Option<NoticeCursor>,
+    /// Watchers of everything get notices too.
+    notices: Option<NoticeReader>,
 }
 
 /// The position of a watcher among the notices.
 #[derive(Debug)]
-struct NoticeCursor {
+struct NoticeReader {
     changes: watch::Receiver<u64>,
     seen: u64,
 }
@@ -46,7 +46,7 @@ struct NoticeCursor {
 impl WatchFeed {
     pub(super) fn new(shared: AppState, form: Form, scope: Scope, start: WatchStart) -> Self {
         let reader = LogReader::new(&shared.registry, scope, start);
-        let notices = reader.reads_all().then(|| NoticeCursor {
+        let notices = reader.reads_all().then(|| NoticeReader {
             changes: shared.notices.follow(),
             seen: shared.notices.newest(),
         });

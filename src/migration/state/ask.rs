@@ -2,10 +2,9 @@
 
 use super::{Pending, Run, State, Tally};
 use crate::{
-    api::{MigrationAction, MigrationDraft, MigrationMode},
+    api::{MigrationAction, MigrationDraft, MigrationMode, MigrationRefusal},
     migration::{baseline::Baseline, phase::Phase, plan::Plan, rollback::Cause},
     model::Span,
-    ports::MigrationRefusal,
     registry::Now,
 };
 

@@ -10,8 +10,7 @@ use crate::{
         plan::Plan,
         rollback::{Cause, Next, Rollback},
     },
-    model::{Mode, Modes, Span, Timestamp},
-    ports::FlagError,
+    model::{FlagError, Mode, Modes, Span, Timestamp},
     registry::Now,
 };
 
