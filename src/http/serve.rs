@@ -55,7 +55,7 @@ pub(in crate::http) trait HttpService: fmt::Debug + Send + Sync + 'static {
         request: Request<B>,
     ) -> impl Future<Output = Response<Body>> + Send
     where
-        B: HttpBody<Data = Bytes> + Send + Unpin;
+        B: HttpBody<Data = Bytes, Error: Send> + Send + Unpin;
 
     /// Answers all others.
     fn router(&self) -> &Router;

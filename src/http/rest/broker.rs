@@ -3,8 +3,6 @@
 mod config;
 mod queues;
 
-use std::sync::Arc;
-
 use axum::extract::{RawQuery, State};
 
 pub use self::config::Config;

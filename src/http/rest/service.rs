@@ -60,7 +60,7 @@ impl HttpService for RestService {
         request: Request<B>,
     ) -> impl Future<Output = Response<Body>> + Send
     where
-        B: HttpBody<Data = Bytes> + Send + Unpin,
+        B: HttpBody<Data = Bytes, Error: Send> + Send + Unpin,
     {
         fast.answer(&self.state, request)
     }

@@ -69,7 +69,7 @@ impl<S: HttpService> Pipeline<S> {
         peer: &HttpPeer,
     ) -> Response<Body>
     where
-        B: HttpBody<Data = Bytes, Error: Into<axum::BoxError>> + Send + Unpin + 'static,
+        B: HttpBody<Data = Bytes, Error: Into<axum::BoxError> + Send> + Send + Unpin + 'static,
     {
         let log =
             tracing::enabled!(tracing::Level::DEBUG).then(|| AccessLogLine::new(&request, peer));
@@ -124,7 +124,7 @@ impl<S: HttpService> Pipeline<S> {
     /// A request that skips the router.
     async fn fast<B>(&self, fast: S::Fast, request: Request<B>, id: &HeaderValue) -> Response<Body>
     where
-        B: HttpBody<Data = Bytes> + Send + Unpin,
+        B: HttpBody<Data = Bytes, Error: Send> + Send + Unpin,
     {
         let context = RequestContext::of(&request, self.service.fast_metrics(fast));
         let answered = pin!(self.service.answer_fast(fast, request));

@@ -42,7 +42,7 @@ impl HttpService for Greeting {
 
     async fn answer_fast<B>(&self, (): (), _: Request<B>) -> Response<Body>
     where
-        B: HttpBody<Data = Bytes> + Send + Unpin,
+        B: HttpBody<Data = Bytes, Error: Send> + Send + Unpin,
     {
         Response::new("fast".into())
     }

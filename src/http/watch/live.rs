@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     http::{
-        Config, serve,
-        state::{AppState, HttpApp},
+        Config,
+        state::{self, AppState, HttpApp},
         testing::Api,
     },
     registry::{self, Registry},
@@ -218,11 +218,11 @@ impl LiveClient {
         }
     }
 
-    /// The next message of the stream, comments passed over; none at its proper end.
+    /// The next message of the stream, comments and bare ids passed over; none at its proper end.
     pub(in crate::http) async fn next(&mut self) -> Option<LiveMessage> {
         loop {
             let block = self.block().await?;
-            if block.starts_with(':') {
+            if !block.contains("data: ") {
                 continue;
             }
             let find = |name: &str| {

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use axum::http::Method;
 use serde_json::{Value, json};
 use utoipa::openapi::{
-    InfoBuilder, LicenseBuilder, OpenApiBuilder, Paths,
+    InfoBuilder, LicenseBuilder, OpenApiBuilder, Paths, RefOr,
     path::{Operation, ParameterIn},
 };
 use utoipa_axum::router::OpenApiRouter;
@@ -123,9 +123,13 @@ const UNDOCUMENTED: &[(&str, &str)] = &[
 fn documented(row: &RouteRow) -> BTreeSet<String> {
     let (_, mut paths, _) = (row.documented)();
     let parameters = operations_of(&mut paths)
-        .flat_map(|operation| operation.parameters.clone().unwrap_or_default())
-        .filter(|parameter| parameter.parameter_in == ParameterIn::Query);
-    let names = parameters.map(|parameter| parameter.name.replace("<key>", ""));
+        .flat_map(|operation| operation.parameters.clone().unwrap_or_default());
+    let names = parameters.filter_map(|parameter| match parameter {
+        RefOr::T(parameter) if parameter.parameter_in == ParameterIn::Query => {
+            Some(parameter.name.replace("<key>", ""))
+        }
+        _ => None,
+    });
     names.collect()
 }
 

@@ -91,7 +91,9 @@ async fn who_sends_too_much_to_be_watched_is_answered_early() {
     let live = live().await;
     let mut client = live.get(WAITS[0].1).await;
     live.until_watchers("long_poll", "1").await;
-    client.write("GET /health HTTP/1.1\r\n").await;
+    client
+        .write("GET /health HTTP/1.1\r\nhost: localhost\r\n")
+        .await;
     client
         .write(&format!("x: {}\r\n\r\n", "x".repeat(20_000)))
         .await;
