@@ -1,6 +1,5 @@
 //! The composition root: builds each room and gives it only what it needs.
 
-#[cfg_attr(not(feature = "amqp"), path = "app/no_amqp.rs")]
 mod amqp;
 mod broker;
 mod canary;
@@ -21,7 +20,7 @@ pub use crate::telemetry::Logs;
 use crate::{
     api::Defaults,
     broker::{Broker, BrokerError, Listening},
-    commands::Commands,
+    catalog::Catalog,
     config::{Config, ConfigError},
     health::Health,
     http::{self, BrokerPages, Deps, HttpApp},
@@ -31,7 +30,7 @@ use crate::{
     telemetry::Metrics,
     transport::{
         Callback, Callbacks, Direct, DirectMetrics, Filter, Flag, Start, Subscription,
-        TransportError, Webhooks,
+        TransportError, Webhooks, amqp::AmqpError,
     },
 };
 
@@ -47,12 +46,14 @@ pub enum AppError {
     /// The AMQP port can't be listened on, or the broker's configuration contradicts itself.
     #[error("the AMQP door can't be opened")]
     Broker(#[from] BrokerError),
-    /// The broker that shall carry changes can't be spoken to.
-    #[cfg(feature = "amqp")]
-    #[error("the broker can't be used")]
-    Amqp(#[from] crate::transport::amqp::AmqpError),
-    /// This build has no AMQP.
-    #[error("this build of musterd has no AMQP (cargo feature \"amqp\")")]
+    /// The broker of the transport cannot be used.
+    #[error("the broker cannot be used")]
+    Amqp(#[from] AmqpError),
+    /// This build has no client for other brokers.
+    #[cfg(not(feature = "amqp"))]
+    #[error(
+        "this build of musterd cannot use transport.amqp_url: it was built without the cargo feature \"amqp\""
+    )]
     NotBuilt,
     /// The rules for hosts and other origins contradict themselves.
     #[error("http.hosts or http.cors can't be followed")]
@@ -72,9 +73,9 @@ impl AppError {
     /// True when another configuration is what helps.
     pub fn is_configuration(&self) -> bool {
         match self {
-            Self::Access(_) | Self::Outbound(_) | Self::NotBuilt => true,
-            #[cfg(feature = "amqp")]
-            Self::Amqp(_) => true,
+            Self::Access(_) | Self::Outbound(_) | Self::Amqp(_) => true,
+            #[cfg(not(feature = "amqp"))]
+            Self::NotBuilt => true,
             Self::Bind(error) => matches!(error, http::BindError::Address { .. }),
             Self::Broker(error) => !matches!(error, BrokerError::Listen { .. }),
             Self::Signals(_) | Self::Stopped(_) => false,
@@ -133,7 +134,7 @@ impl App {
         let health = Health::new(config.health, registry.clone(), client.clone(), &metrics);
         let mut tasks = Tasks::default();
         let listening = bind_broker(&config).await?;
-        let way = amqp::build(&config, listening.as_ref(), &registry, &flag, direct)?;
+        let way = amqp::build(&config, listening.as_ref(), &registry, &flag, direct).await?;
         let transports = TransportSwitch {
             registry: registry.clone(),
             flag,
@@ -160,9 +161,13 @@ impl App {
         let door = HttpApp::new(config.http.clone(), rooms)?;
         let http_address = open(&config, &door, http, &mut tasks).await?;
         if let Some(way) = &way {
-            let commands = Commands::new(registry.clone(), defaults(&config));
-            let broker = command_broker(&config, listening.as_ref());
-            amqp::start(way, commands, broker, door.asker(), notices, &mut tasks);
+            let answers = amqp::Answers {
+                catalog: Catalog::new(registry.clone()),
+                defaults: Arc::new(defaults(&config)),
+                broker: command_broker(&config, listening.as_ref()),
+                asker: door.asker(),
+            };
+            amqp::start(way, answers, notices, &mut tasks);
             let clock = registry.clock();
             amqp::checks::start(way, &config, &health, &client, clock, &metrics, &mut tasks);
         }
@@ -393,9 +398,9 @@ fn serve_broker(
     tasks: &mut Tasks,
 ) -> Option<SocketAddr> {
     if let Some(closed) = listening.broker().closed_connections() {
-        let registry = registry.clone();
+        let catalog = Catalog::new(registry.clone());
         tasks.spawn(Stage::Source, "closed connections", |stop| {
-            broker::tell_of_closed(closed, registry, stop)
+            broker::tell_of_closed(closed, catalog, stop)
         });
     }
     let (plain, tls) = (listening.address(), listening.tls_address());

@@ -35,7 +35,8 @@ pub mod model;
 pub mod registry;
 
 pub mod api;
-pub mod commands;
+pub mod catalog;
+pub mod gateway;
 
 pub mod health;
 pub mod outbound;

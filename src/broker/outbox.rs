@@ -1,4 +1,5 @@
 //! Bytes on their way to one peer: appended by whoever has something for it, taken by whoever writes.
+//! A peer in the same process gets methods and messages instead of bytes.
 
 use std::collections::VecDeque;
 
@@ -6,6 +7,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use parking_lot::Mutex;
 
 use super::{
+    local::{Received, ReceivedMessage},
+    memory::{Charge, SHARED_BODY_MIN},
     message::Content,
     wire::{
         ShortStr,
@@ -15,8 +18,6 @@ use super::{
     },
 };
 
-/// From this length on a body is sent from where it lies instead of being copied.
-const SHARED_BODY_MIN: usize = 16 * 1024;
 /// What a delivery costs on the wire beyond its strings, properties and body.
 const DELIVER_OVERHEAD: usize = 48;
 /// The first allocation of an empty outbox.
@@ -40,14 +41,22 @@ pub enum Put {
 pub struct Outbox {
     waiting: Mutex<Waiting>,
     room: usize,
+    /// Whether the peer is in the same process.
+    local: bool,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
     chunks: VecDeque<Bytes>,
     tail: BytesMut,
+    /// For a peer in the same process.
+    received: VecDeque<Received>,
     /// What waits here and what a writer has taken but not written.
     unsent: usize,
+    /// What of that are bodies that carry a charge of their own.
+    charged: usize,
+    /// Counts the others while they wait for a slow client.
+    charge: Charge,
     /// The length of the last flush: the room to begin with.
     usual: usize,
     scheduled: bool,
@@ -75,21 +84,43 @@ pub struct Deliver<'a> {
 impl Outbox {
     /// An outbox that takes no more deliveries once it holds `room` bytes.
     pub fn new(room: usize) -> Self {
+        Self::counted(room, Charge::default())
+    }
+
+    /// The same, which counts what waits for a slow client.
+    pub fn counted(room: usize, charge: Charge) -> Self {
+        let waiting = Waiting {
+            charge,
+            ..Waiting::default()
+        };
         Self {
-            waiting: Mutex::default(),
+            waiting: Mutex::new(waiting),
             room,
+            local: false,
+        }
+    }
+
+    /// An outbox of a peer in the same process: nothing is encoded.
+    pub fn local(room: usize) -> Self {
+        Self {
+            local: true,
+            ..Self::new(room)
         }
     }
 
     /// Appends a method: an answer, which is never refused.
     pub fn put(&self, method: &impl MethodSpec, channel: u16) -> Put {
+        if self.local {
+            let received = Received::method(method, channel);
+            return self.waiting.lock().receive(received, 0);
+        }
         self.write(|out| method.put(out, channel))
     }
 
-    /// Appends whole frames, which are never refused.
+    /// Appends whole frames, which are never refused. A peer in the same process has no use for them.
     pub fn write(&self, frames: impl FnOnce(&mut BytesMut)) -> Put {
         let mut waiting = self.waiting.lock();
-        if waiting.closed {
+        if waiting.closed || self.local {
             return Put::Full;
         }
         waiting.begin();
@@ -108,6 +139,10 @@ impl Outbox {
         frame_max: u32,
     ) -> Put {
         let mut waiting = self.waiting.lock();
+        if self.local {
+            // It neither fetches messages nor wants any back.
+            return waiting.receive(Received::method(method, channel), 0);
+        }
         if waiting.closed {
             return Put::Full;
         }
@@ -121,7 +156,7 @@ impl Outbox {
             content.properties,
         );
         waiting.unsent += waiting.tail.len() - before;
-        waiting.put_body(channel, content.body, frame_max);
+        waiting.put_body(channel, &content, frame_max);
         waiting.schedule()
     }
 
@@ -135,6 +170,11 @@ impl Outbox {
             waiting.starved = true;
             return Put::Full;
         }
+        if self.local {
+            let message = ReceivedMessage::new(deliver);
+            let bytes = message.bytes();
+            return waiting.receive(Some(Received::Message(message)), bytes);
+        }
         waiting.begin();
         let content = &deliver.content;
         let before = waiting.tail.len();
@@ -147,7 +187,7 @@ impl Outbox {
             content.properties,
         );
         waiting.unsent += waiting.tail.len() - before;
-        waiting.put_body(deliver.channel, content.body, deliver.frame_max);
+        waiting.put_body(deliver.channel, content, deliver.frame_max);
         waiting.schedule()
     }
 
@@ -181,10 +221,31 @@ impl Outbox {
         }
     }
 
+    /// Moves everything that waits to a client in the same process; whether deliveries were refused that may
+    /// now go on.
+    pub fn take_received(&self, into: &mut VecDeque<Received>) -> bool {
+        let bytes = {
+            let mut waiting = self.waiting.lock();
+            waiting.scheduled = false;
+            into.append(&mut waiting.received);
+            waiting.unsent
+        };
+        self.wrote(bytes)
+    }
+
+    /// The client takes no more for now: what waits counts.
+    pub fn stall(&self) {
+        self.waiting.lock().recount();
+    }
+
     /// Counts what a writer has written; whether deliveries were refused that may now go on.
     pub fn wrote(&self, bytes: usize) -> bool {
         let mut waiting = self.waiting.lock();
         waiting.unsent = waiting.unsent.saturating_sub(bytes);
+        waiting.charged = waiting.charged.min(waiting.unsent);
+        if waiting.unsent > 0 || waiting.charge.bytes() > 0 {
+            waiting.recount();
+        }
         let resume = waiting.starved && waiting.unsent <= self.room / 2;
         if resume {
             waiting.starved = false;
@@ -210,6 +271,19 @@ impl Waiting {
         }
     }
 
+    fn receive(&mut self, received: Option<Received>, bytes: usize) -> Put {
+        let Some(received) = received.filter(|_| !self.closed) else {
+            return Put::Full;
+        };
+        self.received.push_back(received);
+        self.unsent += bytes;
+        self.schedule()
+    }
+
+    fn recount(&mut self) {
+        self.charge.set(self.unsent - self.charged);
+    }
+
     fn schedule(&mut self) -> Put {
         if self.scheduled {
             return Put::More;
@@ -218,12 +292,16 @@ impl Waiting {
         Put::First
     }
 
-    fn put_body(&mut self, channel: u16, body: &Bytes, frame_max: u32) {
+    fn put_body(&mut self, channel: u16, content: &Content<'_>, frame_max: u32) {
+        let body = content.body;
         let before = self.tail.len();
         if body.len() < SHARED_BODY_MIN {
             put_body(&mut self.tail, channel, body, frame_max);
             self.unsent += self.tail.len() - before;
             return;
+        }
+        if content.body_charged {
+            self.charged += body.len();
         }
         for range in body_ranges(body.len(), frame_max) {
             put_body_head(&mut self.tail, channel, range.len());

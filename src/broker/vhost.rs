@@ -8,6 +8,7 @@ mod commit;
 mod consume;
 mod death;
 mod deliver;
+mod footprint;
 mod overdue;
 mod publish;
 mod queues;
@@ -25,7 +26,7 @@ use std::{
 
 use self::bulk::Bulk;
 pub use self::{
-    commit::Commit,
+    commit::{Commit, HeldPublish},
     consume::{ConsumeSpec, Qos},
     deliver::PUMP_MAX,
     publish::{Published, carbon_copies},
@@ -100,6 +101,8 @@ pub struct Vhost {
     garbage: Vec<Ready>,
     keeper: Option<Box<dyn Keeper>>,
     stamp: Stamp,
+    /// Whether the limit on queues, exchanges, bindings, consumers and channels does not count now.
+    exempt: bool,
     counters: VhostCounters,
     epoch: u64,
     route_scratch: Vec<Destination>,
@@ -141,6 +144,7 @@ impl Vhost {
             garbage: Vec::new(),
             keeper: None,
             stamp,
+            exempt: false,
             counters: VhostCounters::default(),
             epoch: 0,
             route_scratch: Vec::new(),
@@ -161,6 +165,7 @@ impl Vhost {
             let mut exchange = Exchange::new(name.clone(), kind);
             exchange.durable = true;
             exchange.internal = name == "amq.rabbitmq.trace";
+            exchange.charge = vhost.memory.charge_topology(0);
             let id = vhost.exchanges.insert(exchange);
             vhost.exchange_names.insert(name, id);
         }

@@ -29,11 +29,15 @@ use super::{
     table::{Due, Ended, Judgement, Kept, Noted, Table, Turn},
 };
 use crate::{
+    catalog::{Caller, Catalog, Door, Observe},
     model::{Event, EventKind, Registration, Revision, Status},
     outbound::Client,
     registry::Registry,
     telemetry::Metrics,
 };
+
+/// The checks are a part of the daemon.
+const CALLER: Caller = Caller::daemon(Door::Health);
 
 /// Events taken from the log at once.
 const EVENTS_AT_ONCE: usize = 1024;
@@ -49,6 +53,7 @@ struct Shared {
     config: Config,
     limits: Limits,
     registry: Registry,
+    catalog: Catalog,
     client: Client,
     meters: Meters,
     asked: Semaphore,
@@ -75,6 +80,7 @@ impl Health {
         };
         let shared = Shared {
             limits: Limits::of(&config),
+            catalog: Catalog::new(registry.clone()),
             registry,
             client,
             meters: Meters::new(metrics),
@@ -265,7 +271,7 @@ impl Shared {
     /// Takes the outcome of a probe, and tells the registry what it changes.
     fn judge(&self, following: &mut Following, turn: &Turn, ended: Ended) {
         if ended.outcome == Outcome::Passed {
-            self.registry.passed(&turn.of);
+            self.catalog.check_passed(&CALLER, &turn.of);
         }
         if let Some(judgement) = following.table.record(turn.check, ended) {
             self.tell(&judgement);
@@ -278,7 +284,13 @@ impl Shared {
         let Judgement { of, status, .. } = judgement;
         let id = of.service_id.as_str();
         let was = self.registry.instance(id).map(|instance| instance.observed);
-        if !self.registry.set_observed(of, *status, reason) {
+        let observe = Observe {
+            registration: Arc::clone(of),
+            observed: *status,
+            reason: reason.map(Into::into),
+        };
+        let written = self.catalog.write(&CALLER, observe).now();
+        if written != Some(Ok(true)) {
             return;
         }
         match (was, status) {

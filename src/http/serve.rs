@@ -33,6 +33,7 @@ pub use self::{
 };
 use self::{
     access::AccessPolicy,
+    connection::HttpPeer,
     metrics::{RouteMetrics, ServeMetrics},
     watchdog::Patience,
 };
@@ -53,6 +54,7 @@ pub(in crate::http) trait HttpService: fmt::Debug + Send + Sync + 'static {
         &self,
         fast: Self::Fast,
         request: Request<B>,
+        peer: &HttpPeer,
     ) -> impl Future<Output = Response<Body>> + Send
     where
         B: HttpBody<Data = Bytes, Error: Send> + Send + Unpin;

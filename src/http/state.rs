@@ -6,7 +6,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     config::Config,
-    rest::{BlockingReads, RestMetrics, RestService, gateway::Gateway, gateway::follow},
+    rest::{BlockingReads, RestMetrics, RestService},
     serve::{
         self, AccessError, BindError, HttpListener, ServeState, access::AccessPolicy,
         metrics::ServeMetrics, pipeline::Pipeline,
@@ -15,7 +15,8 @@ use super::{
 };
 use crate::{
     api::Defaults,
-    commands::Commands,
+    catalog::Catalog,
+    gateway::Gateway,
     http::{BrokerPages, Migrations, Probes, Readiness, Transports, Watchers},
     model::{Instance, Timestamp},
     registry::{Notices, Registry},
@@ -84,7 +85,8 @@ impl HttpApp {
     /// Serves until told to stop; then streams end at once and requests under way are finished.
     pub async fn serve(self, listeners: Vec<HttpListener>, stop: CancellationToken) {
         let state = self.state;
-        state.upgraded.spawn(follow(state.clone()));
+        let gateway = Arc::clone(&state.gateway);
+        state.upgraded.spawn(gateway.run(state.closing.clone()));
         let serve = Arc::clone(&state.serve);
         let pipeline = Pipeline::new(RestService::new(state), serve);
         serve::serve(listeners, pipeline, stop).await;
@@ -106,7 +108,7 @@ pub(super) struct BodyLimits {
 #[derive(Debug)]
 pub(super) struct AppStateInner {
     pub(super) registry: Registry,
-    pub(super) commands: Commands,
+    pub(super) catalog: Catalog,
     pub(super) metrics: Metrics,
     pub(super) defaults: Defaults,
     pub(super) probes: Arc<dyn Probes>,
@@ -120,7 +122,7 @@ pub(super) struct AppStateInner {
     pub(super) limits: BodyLimits,
     pub(super) measures: RestMetrics,
     pub(super) watching: WatchState,
-    pub(super) gateway: Gateway,
+    pub(super) gateway: Arc<Gateway>,
     pub(super) reads: BlockingReads,
     pub(super) serve: Arc<ServeState>,
     /// Those of `serve`.
@@ -134,6 +136,7 @@ impl AppState {
         let access = AccessPolicy::new(&config.hosts, &config.cors)?;
         let metrics = ServeMetrics::new(&deps.metrics);
         let serve = Arc::new(ServeState::new(config.serve_limits(), access, metrics));
+        let catalog = Catalog::new(deps.registry.clone());
         let limits = BodyLimits {
             body_max: config.body_max.as_u64(),
             body_drain_max: config.body_drain_max.as_u64(),
@@ -141,9 +144,9 @@ impl AppState {
         Ok(Self(Arc::new(AppStateInner {
             measures: RestMetrics::new(&deps.metrics),
             watching: WatchState::new(&config.watch, &deps.metrics),
-            gateway: Gateway::default(),
+            gateway: Arc::new(Gateway::new(catalog.clone())),
             reads: BlockingReads::default(),
-            commands: Commands::new(deps.registry.clone(), deps.defaults.clone()),
+            catalog,
             registry: deps.registry,
             metrics: deps.metrics,
             defaults: deps.defaults,
@@ -165,13 +168,12 @@ impl AppState {
 
     /// When the lease of an instance was last renewed, by the wall clock.
     pub(super) fn last_heartbeat(&self, instance: &Instance) -> Timestamp {
-        let clock = self.registry.clock();
-        clock.wall_of(instance.beat.last_renewed_ms())
+        self.catalog.last_heartbeat(instance)
     }
 
     /// The wall clock.
     pub(super) fn now(&self) -> Timestamp {
-        self.registry.clock().now().wall
+        self.catalog.now()
     }
 }
 

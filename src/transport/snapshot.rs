@@ -1,6 +1,5 @@
 //! The present state, for a subscriber whose place among the changes is lost.
 
-#[cfg(feature = "amqp")]
 use std::collections::BTreeSet;
 
 use crate::{
@@ -37,7 +36,6 @@ impl Snapshot {
     }
 
     /// The services in it.
-    #[cfg(feature = "amqp")]
     pub(super) fn names(&self) -> BTreeSet<ServiceName> {
         let services = self.state.services.iter();
         services

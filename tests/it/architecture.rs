@@ -10,17 +10,25 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("outbound", &["tasks", "telemetry"]),
     (
         "health",
-        &["model", "registry", "outbound", "tasks", "telemetry"],
+        &[
+            "model",
+            "registry",
+            "catalog",
+            "outbound",
+            "tasks",
+            "telemetry",
+        ],
     ),
     ("api", &["model"]),
-    ("commands", &["model", "registry", "api"]),
+    ("catalog", &["model", "registry"]),
+    ("gateway", &["model", "registry", "catalog"]),
     (
         "transport",
         &[
             "model",
             "registry",
             "api",
-            "commands",
+            "catalog",
             "outbound",
             "broker",
             "tasks",
@@ -34,7 +42,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("broker", &[]),
     (
         "http",
-        &["model", "registry", "api", "commands", "tasks", "telemetry"],
+        &[
+            "model",
+            "registry",
+            "api",
+            "catalog",
+            "gateway",
+            "tasks",
+            "telemetry",
+        ],
     ),
     (
         "config",

@@ -11,7 +11,10 @@ use bytes::{Bytes, BytesMut};
 use http_body::Body;
 use http_body_util::BodyExt;
 
-use crate::http::{answer::Refusal, state::AppState};
+use crate::{
+    catalog::{Caller, Door},
+    http::{answer::Refusal, serve::connection::HttpPeer, state::AppState},
+};
 
 /// How long the rest of a body that is too large is waited for.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
@@ -47,6 +50,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Name {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
         let params = RawPathParams::from_request_parts(parts, state).await;
         Ok(Self(params.ok()))
+    }
+}
+
+/// The client as the catalog knows it.
+pub(super) fn caller(peer: &HttpPeer) -> Caller {
+    Caller {
+        address: peer.socket,
+        ..Caller::by(Door::Rest)
     }
 }
 

@@ -12,8 +12,14 @@ use axum::{
 use bytes::Bytes;
 use http_body::Body;
 
-use super::{extract::Text, services};
-use crate::http::{serve::metrics::MetricsByPath, state::AppState};
+use super::{
+    extract::{Text, caller},
+    services,
+};
+use crate::http::{
+    serve::{connection::HttpPeer, metrics::MetricsByPath},
+    state::AppState,
+};
 
 /// A plain request; names stay in its path.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -59,7 +65,12 @@ impl FastPath {
     }
 
     /// Answers it.
-    pub(in crate::http) async fn answer<B>(self, shared: &AppState, request: Request<B>) -> Response
+    pub(in crate::http) async fn answer<B>(
+        self,
+        shared: &AppState,
+        request: Request<B>,
+        peer: &HttpPeer,
+    ) -> Response
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -71,13 +82,17 @@ impl FastPath {
             }
             Self::Heartbeat => {
                 let id = heartbeat_of(path).unwrap_or_default();
-                services::beat(shared, id, query).into_response()
+                services::heartbeat_of(shared, &caller(peer), id, query)
+                    .await
+                    .into_response()
             }
             Self::Register => {
                 let (parts, body) = request.into_parts();
                 match Text::read(&parts, body, shared).await {
                     Ok(Text(body)) => {
-                        services::enrol(shared, parts.uri.query(), &body).into_response()
+                        services::register_from(shared, &caller(peer), parts.uri.query(), &body)
+                            .await
+                            .into_response()
                     }
                     Err(refused) => refused,
                 }

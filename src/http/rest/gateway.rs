@@ -1,94 +1,37 @@
-//! Routes for gateways: made, listed, resolved, and followed together with the services they name.
+//! Gateway routes over HTTP: set, listed, resolved and removed.
 
-mod follow;
 mod poll;
 mod stream;
 
-use std::sync::Arc;
-
-use arc_swap::ArcSwapOption;
 use axum::{
     extract::{RawQuery, State},
     response::Response,
 };
 use bytes::Bytes;
-use tokio::sync::watch::{Receiver, Sender};
 
 pub(in crate::http) use self::{
-    follow::follow,
     poll::{__path_config, config},
     stream::{__path_watch, watch},
 };
-use super::{
-    extract::{Name, Text},
-    pick::{Policy, pick},
-};
+use super::extract::{Name, Text, caller};
 use crate::{
     api::{self, Json, Problem, RouteShape, schema},
+    catalog::{self, RemoveRoute, SetRoute},
+    gateway::{ResolvedRoute, RoutedInstances},
     http::{
         answer::{EndpointResult, Refusal, json},
+        serve::connection::HttpPeer,
         state::AppState,
     },
-    model::{Revision, Route, RouteId},
-    registry::RouteDraft,
+    model::{RouteDraft, RouteId},
 };
 
-/// What all gateways share.
-#[derive(Debug, Default)]
-pub(in crate::http) struct Gateway {
-    /// Counts changes of a route, or of a service that a route names.
-    changes: Sender<u64>,
-    kept: ArcSwapOption<Config>,
-}
-
-impl Gateway {
-    fn subscribe(&self) -> Receiver<u64> {
-        self.changes.subscribe()
-    }
-}
-
-/// Every route with its healthy endpoints, encoded.
-#[derive(Clone, Debug)]
-struct Config {
-    /// It shows every change up to here.
-    index: Revision,
-    body: Bytes,
-}
-
-impl AppState {
-    /// The configuration of gateways as it is now; the same bytes until something of it changes.
-    fn gateway_config(&self) -> Arc<Config> {
-        // First: what is newer than this may be shown in part only.
-        let newest = self.registry.newest();
-        let routes = self.registry.routes();
-        let views: Vec<_> = routes
-            .list
-            .iter()
-            .map(|route| self.registry.service(route.service_name.as_str()))
-            .map(|service| service.map(|service| service.view()))
-            .collect();
-        let shown = views.iter().flatten().map(|view| view.revision);
-        let last = shown.fold(routes.revision, Ord::max);
-        let index = last.min(newest);
-        let settled = last <= newest;
-        let kept = self.gateway.kept.load();
-        if let Some(kept) = kept.as_ref().filter(|kept| settled && kept.index == index) {
-            return Arc::clone(kept);
-        }
-        let healthy = views
-            .iter()
-            .map(|view| view.as_ref().map_or(&[][..], |view| view.healthy()));
-        let cursor = self.registry.cursor(index);
-        let body = api::gateway_config(cursor, routes.list.iter().zip(healthy));
-        let config = Arc::new(Config {
-            index,
-            body: body.into(),
-        });
-        if settled {
-            self.gateway.kept.store(Some(Arc::clone(&config)));
-        }
-        config
-    }
+/// The body of the configuration, made once for all gateways.
+fn body(state: &AppState, instances: &RoutedInstances) -> Bytes {
+    instances.encoded(|instances| {
+        let cursor = state.registry.cursor(instances.index);
+        api::gateway_config(cursor, instances.routes())
+    })
 }
 
 /// Makes or changes a route.
@@ -105,6 +48,7 @@ impl AppState {
 )]
 pub(in crate::http) async fn set(
     State(shared): State<AppState>,
+    peer: HttpPeer,
     id: Name,
     Text(body): Text,
 ) -> EndpointResult {
@@ -117,14 +61,18 @@ pub(in crate::http) async fn set(
             return Err(Problem::invalid([one.errors, two.errors].concat()).into());
         }
     };
-    let route = shared.registry.set_route(RouteDraft {
+    let route = RouteDraft {
         route_id,
         path_prefix: shape.path_prefix,
         service_name: shape.service_name,
         strip_prefix: shape.strip_prefix,
         methods: shape.methods,
         priority: shape.priority,
-    })?;
+    };
+    let route = shared
+        .catalog
+        .write(&caller(&peer), SetRoute { route })
+        .await?;
     Ok(json(warnings.told_in(api::route(&route))))
 }
 
@@ -141,7 +89,7 @@ pub(in crate::http) async fn find(State(shared): State<AppState>, id: Name) -> E
     let routes = shared.registry.routes();
     let mut known = routes.list.iter();
     let route = known.find(|route| route.route_id.as_str() == id.as_str());
-    let route = route.ok_or(crate::registry::RegistryError::UnknownRoute)?;
+    let route = route.ok_or(catalog::Refusal::UnknownRoute)?;
     Ok(json(api::route(route)))
 }
 
@@ -154,8 +102,16 @@ pub(in crate::http) async fn find(State(shared): State<AppState>, id: Name) -> E
         (status = 404, body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
-pub(in crate::http) async fn remove(State(shared): State<AppState>, id: Name) -> EndpointResult {
-    let route = shared.registry.remove_route(id.as_str())?;
+pub(in crate::http) async fn remove(
+    State(shared): State<AppState>,
+    peer: HttpPeer,
+    id: Name,
+) -> EndpointResult {
+    let route_id = id.as_str().into();
+    let route = shared
+        .catalog
+        .write(&caller(&peer), RemoveRoute { route_id });
+    let route = route.await?;
     let mut body = Json::with_capacity(128);
     body.open(b'{');
     body.key("message").text("Route removed successfully");
@@ -208,32 +164,19 @@ pub(in crate::http) async fn resolve(
     };
     let path = path.split(['?', '#']).next().unwrap_or_default();
     let method = find("method").map(|(_, method)| method.to_ascii_uppercase());
-    let routes = shared.registry.routes();
-    let route = routes
-        .resolve(path, method.as_deref())
-        .ok_or_else(|| Refusal::new(404, "Route not found"))?;
-    let service = shared.registry.service(route.service_name.as_str());
-    let service = service.ok_or_else(none_healthy)?;
-    let view = service.view();
-    let among: Vec<_> = view.healthy().iter().collect();
-    let to = pick(Policy::RoundRobin, &among, || service.next_turn()).ok_or_else(none_healthy)?;
-    let last_heartbeat = shared.last_heartbeat(to);
-    let forwarded = forwarded(route, path);
-    Ok(json(api::resolved(route, to, last_heartbeat, &forwarded)))
-}
-
-fn none_healthy() -> Refusal {
-    Refusal::new(404, "No healthy instances found")
-}
-
-/// The path that the instance is asked for.
-fn forwarded(route: &Route, path: &str) -> String {
-    let rest = match path.strip_prefix(&*route.path_prefix) {
-        Some(rest) if route.strip_prefix => rest,
-        _ => path,
-    };
-    let slash = if rest.starts_with('/') { "" } else { "/" };
-    format!("{slash}{rest}")
+    let resolved = shared.gateway.resolve(path, method.as_deref());
+    let ResolvedRoute {
+        route,
+        instance,
+        path,
+    } = resolved.map_err(|unresolved| Refusal::new(404, unresolved.to_string()))?;
+    let last_heartbeat = shared.last_heartbeat(&instance);
+    Ok(json(api::resolved(
+        &route,
+        &instance,
+        last_heartbeat,
+        &path,
+    )))
 }
 
 #[cfg(test)]

@@ -2,10 +2,11 @@
 
 use axum::extract::State;
 
-use super::extract::{Name, Text};
+use super::extract::{Name, Text, caller};
 use crate::{
     api::{OverrideDraft, schema},
-    http::{answer::EndpointResult, state::AppState},
+    catalog::{LiftOverride, SetOverride},
+    http::{answer::EndpointResult, serve::connection::HttpPeer, state::AppState},
 };
 
 /// Sets what stands for the status of an instance until it is lifted.
@@ -22,13 +23,17 @@ use crate::{
 )]
 pub(in crate::http) async fn set(
     State(shared): State<AppState>,
+    peer: HttpPeer,
     id: Name,
     Text(body): Text,
 ) -> EndpointResult {
     let (draft, warnings) = OverrideDraft::read(&body)?;
-    let instance = shared
-        .registry
-        .set_override(id.as_str(), draft.status, draft.reason)?;
+    let command = SetOverride {
+        service_id: id.as_str().into(),
+        status: draft.status,
+        reason: draft.reason,
+    };
+    let instance = shared.catalog.write(&caller(&peer), command).await?;
     Ok(shared.changed(&instance, &warnings))
 }
 
@@ -41,7 +46,15 @@ pub(in crate::http) async fn set(
         (status = 404, body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
-pub(in crate::http) async fn lift(State(shared): State<AppState>, id: Name) -> EndpointResult {
-    let instance = shared.registry.lift_override(id.as_str())?;
+pub(in crate::http) async fn lift(
+    State(shared): State<AppState>,
+    peer: HttpPeer,
+    id: Name,
+) -> EndpointResult {
+    let service_id = id.as_str().into();
+    let instance = shared
+        .catalog
+        .write(&caller(&peer), LiftOverride { service_id });
+    let instance = instance.await?;
     Ok(shared.instance(&instance))
 }

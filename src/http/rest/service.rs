@@ -15,6 +15,7 @@ use crate::{
     http::{
         serve::{
             HttpService,
+            connection::HttpPeer,
             metrics::{MetricsByPath, RouteMetrics},
         },
         state::AppState,
@@ -58,11 +59,12 @@ impl HttpService for RestService {
         &self,
         fast: FastPath,
         request: Request<B>,
+        peer: &HttpPeer,
     ) -> impl Future<Output = Response<Body>> + Send
     where
         B: HttpBody<Data = Bytes, Error: Send> + Send + Unpin,
     {
-        fast.answer(&self.state, request)
+        fast.answer(&self.state, request, peer)
     }
 
     fn router(&self) -> &Router {

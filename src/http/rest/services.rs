@@ -7,16 +7,20 @@ use axum::{
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::extract::{Name, Text};
+use super::extract::{Name, Text, caller};
 use crate::{
-    api::{self, BatchHeartbeat, Patch, Problem, Warnings, schema},
+    api::{self, BatchHeartbeat, Problem, Warnings, schema},
+    catalog::{Caller, Deregister, PatchInstance, Register},
     http::{
         answer::{EndpointResult, Refusal, json},
+        serve::connection::HttpPeer,
         state::AppState,
         watch::{SnapshotPieces, sent_in_pieces},
     },
     model::{Instance, Timestamp},
 };
+
+/// REST has no authentication yet.
 
 /// A list of more instances than these is encoded while it is sent, and never in memory as a whole.
 const AT_ONCE_MAX: usize = 1000;
@@ -36,10 +40,11 @@ const AT_ONCE_MAX: usize = 1000;
 )]
 pub(in crate::http) async fn register(
     State(shared): State<AppState>,
+    peer: HttpPeer,
     RawQuery(query): RawQuery,
     Text(body): Text,
 ) -> EndpointResult {
-    enrol(&shared, query.as_deref(), &body)
+    register_from(&shared, &caller(&peer), query.as_deref(), &body).await
 }
 
 /// Removes an instance.
@@ -58,11 +63,16 @@ pub(in crate::http) async fn register(
 )]
 pub(in crate::http) async fn deregister(
     State(shared): State<AppState>,
+    peer: HttpPeer,
     id: Name,
     RawQuery(query): RawQuery,
 ) -> EndpointResult {
     let incarnation = incarnation(query.as_deref())?;
-    shared.registry.deregister(id.as_str(), incarnation)?;
+    let command = Deregister {
+        service_id: id.as_str().into(),
+        incarnation,
+    };
+    shared.catalog.write(&caller(&peer), command).await?;
     let message = "Service deregistered successfully";
     Ok(json(api::done(message, id.as_str(), shared.now())))
 }
@@ -96,12 +106,14 @@ pub(in crate::http) async fn instance(State(shared): State<AppState>, id: Name) 
 )]
 pub(in crate::http) async fn patch(
     State(shared): State<AppState>,
+    peer: HttpPeer,
     id: Name,
     Text(body): Text,
 ) -> EndpointResult {
-    let (patch, warnings) = Patch::read(id.as_str(), &body, &shared.defaults)?;
-    let edit = |known: &_| patch.apply(known);
-    let instance = shared.registry.update(id.as_str(), edit)?;
+    let (patch, warnings) = api::patch(id.as_str(), &body, &shared.defaults)?;
+    let service_id = id.as_str().into();
+    let command = PatchInstance { service_id, patch };
+    let instance = shared.catalog.write(&caller(&peer), command).await?;
     Ok(shared.changed(&instance, &warnings))
 }
 
@@ -121,10 +133,11 @@ pub(in crate::http) async fn patch(
 )]
 pub(in crate::http) async fn heartbeat(
     State(shared): State<AppState>,
+    peer: HttpPeer,
     id: Name,
     RawQuery(query): RawQuery,
 ) -> EndpointResult {
-    beat(&shared, id.as_str(), query.as_deref())
+    heartbeat_of(&shared, &caller(&peer), id.as_str(), query.as_deref()).await
 }
 
 /// Renews many leases at once, with a verdict for each id.
@@ -139,17 +152,17 @@ pub(in crate::http) async fn heartbeat(
 )]
 pub(in crate::http) async fn heartbeats(
     State(shared): State<AppState>,
+    peer: HttpPeer,
     Text(body): Text,
 ) -> EndpointResult {
     let (batch, warnings) = BatchHeartbeat::read(&body)?;
-    let verdicts = batch.service_ids.iter().map(|id| {
-        let verdict = shared.registry.heartbeat(id, None);
-        (
-            id.as_str(),
-            verdict.map(drop).map_err(|error| error.to_string()),
-        )
-    });
-    let answer = api::batch_verdicts(verdicts, shared.now());
+    let mut verdicts = Vec::with_capacity(batch.service_ids.len());
+    for id in &batch.service_ids {
+        let verdict = shared.catalog.heartbeat(&caller(&peer), id, None).await;
+        let verdict = verdict.map(drop).map_err(|error| error.to_string());
+        verdicts.push((id.as_str(), verdict));
+    }
+    let answer = api::batch_verdicts(verdicts.into_iter(), shared.now());
     Ok(json(warnings.told_in(answer)))
 }
 
@@ -194,8 +207,9 @@ pub(in crate::http) async fn all(State(shared): State<AppState>) -> Response {
 }
 
 /// Takes a registration.
-pub(in crate::http) fn enrol(
+pub(in crate::http) async fn register_from(
     shared: &AppState,
+    caller: &Caller,
     query: Option<&str>,
     body: &[u8],
 ) -> EndpointResult {
@@ -206,17 +220,26 @@ pub(in crate::http) fn enrol(
         (Err(query), Err(body)) => return Err(query.and(body).into()),
         (Err(wrong), _) | (_, Err(wrong)) => return Err(wrong.into()),
     };
-    let registered = shared.registry.register(parsed.registration, incarnation)?;
+    let command = Register {
+        registration: parsed.registration,
+        incarnation,
+    };
+    let registered = shared.catalog.write(caller, command).await?;
     let answer = api::registered(&registered.instance, shared.now(), &parsed.warnings);
     shared.measures.registered(began.elapsed());
     Ok(json(answer))
 }
 
 /// Takes a sign of life.
-pub(in crate::http) fn beat(shared: &AppState, id: &str, query: Option<&str>) -> EndpointResult {
+pub(in crate::http) async fn heartbeat_of(
+    shared: &AppState,
+    caller: &Caller,
+    id: &str,
+    query: Option<&str>,
+) -> EndpointResult {
     let began = Instant::now();
     let incarnation = incarnation(query)?;
-    let recorded = shared.registry.heartbeat(id, incarnation)?;
+    let recorded = shared.catalog.heartbeat(caller, id, incarnation).await?;
     let answer = api::done("Heartbeat received", id, recorded);
     shared.measures.heartbeat(began.elapsed());
     Ok(json(answer))

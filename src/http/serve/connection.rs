@@ -32,24 +32,27 @@ use crate::http::config::HEADERS_MAX_DEFAULT;
 /// The type of a stream of events.
 pub(in crate::http) const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 
-/// The client, for endpoints that count by its address or wait for as long as it is there.
+/// The client of a request, for endpoints that limit by address, name it as the caller, or wait.
 #[derive(Clone, Debug)]
 pub(in crate::http) struct HttpPeer {
     pub(in crate::http) address: IpAddr,
+    /// With the port; none for a client without a connection.
+    pub(in crate::http) socket: Option<SocketAddr>,
     watchdog: Option<Arc<ConnectionWatchdog>>,
 }
 
 impl HttpPeer {
-    /// A client that came over no connection.
+    /// A client without a connection.
     pub(in crate::http) fn nowhere() -> Self {
         Self {
             address: Ipv4Addr::UNSPECIFIED.into(),
+            socket: None,
             watchdog: None,
         }
     }
 
-    /// Returns when the client has closed its side of the connection, or sends so much that its end
-    /// could not be seen. Cancel safe.
+    /// Returns when the client has closed its side of the connection, or has sent so much that its end can't
+    /// be seen. Cancel safe.
     pub(in crate::http) async fn disconnected(&self) {
         match &self.watchdog {
             Some(watchdog) => watchdog.disconnected().await,
@@ -100,6 +103,7 @@ where
     let watchdog = ConnectionWatchdog::new();
     let peer = HttpPeer {
         address: address.ip(),
+        socket: Some(address),
         watchdog: Some(Arc::clone(&watchdog)),
     };
     let service = service_fn(|request| answer(request, &peer, &pipeline, &watchdog));

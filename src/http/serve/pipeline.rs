@@ -80,7 +80,7 @@ impl<S: HttpService> Pipeline<S> {
             Err(_) => None,
         };
         let mut response = match fast {
-            Some(fast) => self.fast(fast, request, &id).await,
+            Some(fast) => self.fast(fast, request, peer, &id).await,
             // Boxed, so that the fast path does not carry the room for it.
             None => Box::pin(self.with_cors(to_route(request, peer), judged.err(), &id)).await,
         };
@@ -122,12 +122,18 @@ impl<S: HttpService> Pipeline<S> {
     }
 
     /// A request that skips the router.
-    async fn fast<B>(&self, fast: S::Fast, request: Request<B>, id: &HeaderValue) -> Response<Body>
+    async fn fast<B>(
+        &self,
+        fast: S::Fast,
+        request: Request<B>,
+        peer: &HttpPeer,
+        id: &HeaderValue,
+    ) -> Response<Body>
     where
         B: HttpBody<Data = Bytes, Error: Send> + Send + Unpin,
     {
         let context = RequestContext::of(&request, self.service.fast_metrics(fast));
-        let answered = pin!(self.service.answer_fast(fast, request));
+        let answered = pin!(self.service.answer_fast(fast, request, peer));
         self.around(context, answered, id).await
     }
 

@@ -2,15 +2,29 @@
 
 use std::time::Duration;
 
-use axum::{Router, routing::get};
+use axum::{
+    Router,
+    body::{Body, HttpBody},
+    http::{Request, Response},
+    routing::get,
+};
+use bytes::Bytes;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     task::JoinSet,
     time::timeout,
 };
+use tokio_util::sync::CancellationToken;
 
-use super::{metrics::MetricsByPath, *};
+use super::{
+    Cors, HttpService, ServeLimits, ServeState,
+    access::AccessPolicy,
+    bind,
+    connection::HttpPeer,
+    metrics::{MetricsByPath, RouteMetrics, ServeMetrics},
+    serve,
+};
 use crate::{
     http::{
         config::Config,
@@ -40,7 +54,7 @@ impl HttpService for Greeting {
         self.metrics.find("/fast")
     }
 
-    async fn answer_fast<B>(&self, (): (), _: Request<B>) -> Response<Body>
+    async fn answer_fast<B>(&self, (): (), _: Request<B>, _: &HttpPeer) -> Response<Body>
     where
         B: HttpBody<Data = Bytes, Error: Send> + Send + Unpin,
     {

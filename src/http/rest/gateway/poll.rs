@@ -19,7 +19,7 @@ use crate::{
 #[utoipa::path(
     get, path = "/gateway/config",
     params(
-        ("index" = Option<String>, Query, description = "X-Muster-Index of an earlier answer: answer when it is no longer so"),
+        ("index" = Option<String>, Query, description = "X-Muster-Index of an earlier answer: answer when it has changed"),
         ("wait" = Option<String>, Query, description = "With `index`: at the latest after this time, default 30s"),
     ),
     responses(
@@ -34,11 +34,11 @@ pub(in crate::http) async fn config(
     RawQuery(query): RawQuery,
 ) -> EndpointResult {
     let wanted = Discover::from_query(query.as_deref())?;
-    let mut changes = shared.gateway.subscribe();
-    let mut config = shared.gateway_config();
+    let mut changes = shared.gateway.follow();
+    let mut current = shared.gateway.instances();
     if let Some(seen) = wanted.index {
         let mut waiting = None;
-        while is_current(&shared.registry, seen, config.index) {
+        while is_current(&shared.registry, seen, current.index) {
             let waiting = match &waiting {
                 Some(waiting) => waiting,
                 None => match LongPoll::begin(&shared, &peer, wanted.wait) {
@@ -48,11 +48,12 @@ pub(in crate::http) async fn config(
             };
             let changed = async { drop(changes.changed().await) };
             let goes_on = waiting.changed(&shared, changed).await;
-            config = shared.gateway_config();
+            current = shared.gateway.instances();
             if !goes_on {
                 break;
             }
         }
     }
-    Ok(shared.with_index(json(config.body.clone()), config.index))
+    let body = super::body(&shared, &current);
+    Ok(shared.with_index(json(body), current.index))
 }

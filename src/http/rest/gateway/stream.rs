@@ -1,6 +1,6 @@
 //! The configuration of gateways as server-sent events: all of it, whenever any of it changed.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::collections::VecDeque;
 
 use axum::{
     extract::{RawQuery, State},
@@ -11,9 +11,10 @@ use bytes::Bytes;
 use futures_util::stream::unfold;
 use tokio::sync::watch::Receiver;
 
-use super::Config;
+use super::body;
 use crate::{
     api::{self, Notice, Seen, schema},
+    gateway::RoutedInstances,
     http::{
         answer::EndpointResult,
         serve::connection::HttpPeer,
@@ -23,7 +24,7 @@ use crate::{
     model::Revision,
 };
 
-/// Follow the configuration: a snapshot at first and whenever a route, or a service that one names,
+/// Follow the configuration: a snapshot at first, and again whenever a route, or a service that one names,
 /// has changed.
 #[utoipa::path(
     get, path = "/gateway/watch",
@@ -42,12 +43,12 @@ pub(in crate::http) async fn watch(
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> EndpointResult {
-    let ticket = match shared
+    let permit = match shared
         .watching
         .gate
         .enter(peer.address, WatcherKind::Gateway)
     {
-        Ok(ticket) => ticket,
+        Ok(permit) => permit,
         Err(refused) => return Ok(refused.into_response()),
     };
     let query = query.unwrap_or_default();
@@ -55,7 +56,7 @@ pub(in crate::http) async fn watch(
     let since = since.map(|(_, value)| Seen::parse(&value));
     let last_id = headers.get("last-event-id");
     let last_id = last_id.map(|value| value.to_str().map_or(Seen::Unreadable, Seen::parse));
-    let gateway = Follower::new(shared, peer, last_id.or(since), ticket);
+    let gateway = Follower::new(shared, peer, last_id.or(since), permit);
     let pieces = unfold(gateway, |mut gateway| async {
         let bytes = gateway.next().await?;
         Some((bytes, gateway))
@@ -72,19 +73,19 @@ struct Follower {
     silence: Silence,
     closed: bool,
     peer: HttpPeer,
-    _ticket: Permit,
+    _permit: Permit,
 }
 
 impl Follower {
-    fn new(shared: AppState, peer: HttpPeer, seen: Option<Seen>, ticket: Permit) -> Self {
+    fn new(shared: AppState, peer: HttpPeer, seen: Option<Seen>, permit: Permit) -> Self {
         let mut gateway = Self {
-            changes: shared.gateway.subscribe(),
+            changes: shared.gateway.follow(),
             told: None,
             out: VecDeque::new(),
             silence: Silence::new(shared.config.watch.keep_alive),
             closed: false,
             peer,
-            _ticket: ticket,
+            _permit: permit,
             shared,
         };
         if let Some(seen) = seen {
@@ -95,7 +96,7 @@ impl Follower {
 
     fn go_on_from(&mut self, seen: Seen) {
         let shared = &self.shared;
-        let config = shared.gateway_config();
+        let config = shared.gateway.instances();
         if is_current(&shared.registry, seen, config.index) {
             self.told = Some(config.index);
         } else if place(&shared.registry, seen).is_none() {
@@ -111,13 +112,13 @@ impl Follower {
         }
     }
 
-    /// Look, act, wait; told to stop, it tells what has happened and ends.
+    /// Look, act, wait; at a stop it sends what has happened and ends.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             if let Some(bytes) = self.out.pop_front() {
                 return Some(bytes);
             }
-            let config = self.shared.gateway_config();
+            let config = self.shared.gateway.instances();
             if self.told != Some(config.index) {
                 self.tell(&config);
                 continue;
@@ -135,12 +136,12 @@ impl Follower {
     }
 
     /// The body is shared with all other gateways, so it is not copied into a frame.
-    fn tell(&mut self, config: &Arc<Config>) {
+    fn tell(&mut self, config: &RoutedInstances) {
         self.told = Some(config.index);
         let cursor = self.shared.registry.cursor(config.index);
         let head = Form::Sse.head("snapshot", Some(cursor));
         self.out.push_back(head.into());
-        self.out.push_back(config.body.clone());
+        self.out.push_back(body(&self.shared, config));
         self.out.push_back(Bytes::from_static(Form::Sse.tail()));
     }
 }

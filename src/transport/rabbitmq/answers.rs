@@ -1,0 +1,144 @@
+//! Answers to commands over a connection of their own.
+//!
+//! RabbitMQ (3.10 for one) ends a connection over which a `reply_to` is answered that a client made up. With a
+//! connection of their own no other ends with it; commands go on being taken while it is made again.
+
+mod sending;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
+    time::Instant,
+};
+
+pub(super) use self::sending::AnswerSender;
+use crate::transport::amqp::broker::Outgoing;
+
+/// How much may wait or be under way. An answer counts as one, and as one more for each [`SHARE_BYTES`] of it.
+const ROOM: u16 = 4_096;
+const SHARE_BYTES: usize = 4 * 1024;
+/// What RabbitMQ's addresses of direct reply-to begin with.
+const DIRECT: &str = "amq.rabbitmq.reply-to.";
+
+/// An answer on its way.
+#[derive(Debug)]
+struct PendingAnswer {
+    answer: Outgoing,
+    since: Instant,
+    attempts: u8,
+    _room: OwnedSemaphorePermit,
+}
+
+/// Where consumers of commands leave answers to be sent.
+#[derive(Clone, Debug)]
+pub(super) struct AnswerOutbox {
+    answers: mpsc::Sender<PendingAnswer>,
+    room: Arc<Semaphore>,
+    /// While there is no connection to send by.
+    paused: watch::Receiver<bool>,
+    lost: LostAnswers,
+}
+
+/// Where [`AnswerSender`] takes them from.
+#[derive(Debug)]
+pub(super) struct AnswerInbox {
+    answers: mpsc::Receiver<PendingAnswer>,
+    paused: watch::Sender<bool>,
+    lost: LostAnswers,
+}
+
+impl AnswerOutbox {
+    pub(super) fn new(lost: LostAnswers) -> (Self, AnswerInbox) {
+        // There is never less room here than in the semaphore.
+        let (outbox, answers) = mpsc::channel(ROOM.into());
+        let (sender, paused) = watch::channel(false);
+        let inbox = AnswerInbox {
+            answers,
+            paused: sender,
+            lost: lost.clone(),
+        };
+        let outbox = Self {
+            answers: outbox,
+            room: Arc::new(Semaphore::new(ROOM.into())),
+            paused,
+            lost,
+        };
+        (outbox, inbox)
+    }
+
+    /// Leaves an answer to be sent, to the queue of its routing key; waits for room, but not for a connection.
+    pub(super) async fn put(&self, answer: Outgoing) {
+        if answer.key.as_str().is_none_or(is_malformed) {
+            return self.lost.note("its reply_to was not made by a broker");
+        }
+        let shares = 1 + answer.body.len() / SHARE_BYTES;
+        let shares = u16::try_from(shares).unwrap_or(ROOM).min(ROOM);
+        let mut paused = self.paused.clone();
+        let room = Arc::clone(&self.room).acquire_many_owned(shares.into());
+        let room = tokio::select! {
+            biased;
+            room = room => room.ok(),
+            _ = paused.wait_for(|paused| *paused) => None,
+        };
+        let Some(room) = room else {
+            return self.lost.note("too many wait for a connection");
+        };
+        let answer = PendingAnswer {
+            answer,
+            since: Instant::now(),
+            attempts: 0,
+            _room: room,
+        };
+        if self.answers.try_send(answer).is_err() {
+            self.lost.note("answers are not sent any more");
+        }
+    }
+}
+
+/// Whether it is meant for a channel of RabbitMQ's and no version of it has made it: what stands before the dot
+/// is an Erlang process in the external term format, as base64 (octets 131, and 88 or 103). Without a dot
+/// RabbitMQ does not look at it, and other brokers may have made it.
+fn is_malformed(reply_to: &str) -> bool {
+    let Some((process, key)) = reply_to
+        .strip_prefix(DIRECT)
+        .and_then(|rest| rest.split_once('.'))
+    else {
+        return false;
+    };
+    let digits = process.trim_end_matches('=');
+    let is_base64 = process.len() % 4 == 0
+        && process.len() - digits.len() <= 2
+        && digits
+            .bytes()
+            .all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'/'));
+    let is_process = digits.starts_with("g1h") || digits.starts_with("g2d");
+    !is_base64 || !is_process || key.is_empty()
+}
+
+/// How many answers could not be sent; clones are the same one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LostAnswers(Arc<AtomicU64>);
+
+impl LostAnswers {
+    pub(super) fn total(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    fn note(&self, reason: &str) {
+        let total = self.0.fetch_add(1, Relaxed) + 1;
+        // The 1st, 2nd, 4th, 8th, …: a client that does nothing else does not fill the log.
+        if total.is_power_of_two() {
+            tracing::warn!(
+                total,
+                "an answer to a command was not sent, with {total} in all: {reason}"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,383 @@
+//! Sends the answers, and finds out for which one the broker ended the connection.
+
+use std::{collections::VecDeque, pin::pin, sync::Arc, time::Duration};
+
+use futures_util::{StreamExt, stream::FuturesOrdered};
+use lapin::{
+    Channel, Confirmation, Connection, Event,
+    options::{BasicPublishOptions, ConfirmSelectOptions},
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    super::{
+        convert::{at, properties, text, within},
+        target::Target,
+    },
+    AnswerInbox, PendingAnswer,
+};
+use crate::{
+    model::{Channel as Way, FlagState},
+    transport::amqp::{AmqpError, AnswerScope, Counts, Link, Usage},
+};
+
+/// Answers sent and not confirmed yet, at most.
+const WINDOW: usize = 256;
+/// An answer that is sent so often in vain is not sent again.
+const ATTEMPTS_MAX: u8 = 3;
+/// Nobody waits for an answer any longer.
+const KEPT: Duration = Duration::from_secs(60);
+/// A connection that stood for so long has not ended because somebody goes on making up addresses.
+const CALM: Duration = Duration::from_secs(60);
+/// How long it may take to close the connection.
+const LEAVE_MAX: Duration = Duration::from_secs(1);
+/// The broker's own end of a connection, which no answer is the reason of (connection-forced).
+const FORCED: u16 = 320;
+
+/// Sends answers over a connection of their own, while commands are taken.
+#[derive(Debug)]
+pub(in crate::transport::rabbitmq) struct AnswerSender {
+    target: Target,
+    link: Link,
+    flag: watch::Receiver<FlagState>,
+    /// How many consumers of commands there are now.
+    consumers: watch::Receiver<usize>,
+    counts: Counts,
+    stop: CancellationToken,
+    inbox: AnswerInbox,
+    /// Sent and not confirmed, in order.
+    under_way: VecDeque<PendingAnswer>,
+    /// Those that were under way when the connection ended. They are sent one at a time: so it ends once more at
+    /// most for the one that it ended for.
+    again: VecDeque<PendingAnswer>,
+    /// The one that came last, to be sent next.
+    came: Option<PendingAnswer>,
+    /// How often the connection has ended, without a longer time between.
+    losses: u32,
+    /// Whether that was logged.
+    told: bool,
+}
+
+struct Open {
+    connection: Connection,
+    channel: Arc<Channel>,
+    since: Instant,
+}
+
+impl AnswerSender {
+    pub(in crate::transport::rabbitmq) fn new(
+        target: Target,
+        scope: AnswerScope,
+        inbox: AnswerInbox,
+    ) -> Self {
+        Self {
+            target,
+            link: scope.link,
+            flag: scope.flag,
+            consumers: scope.consumers,
+            counts: scope.counts,
+            stop: scope.stop,
+            inbox,
+            under_way: VecDeque::new(),
+            again: VecDeque::new(),
+            came: None,
+            losses: 0,
+            told: false,
+        }
+    }
+
+    /// Runs until told to stop and until no command is taken any more.
+    pub(in crate::transport::rabbitmq) async fn run(mut self) {
+        let stop = self.stop.clone();
+        while let Some(usage) = self.until_wanted(&stop).await {
+            self.serve(&usage, &stop).await;
+            if !usage.gone().is_cancelled() {
+                self.forget_all();
+            }
+        }
+        self.forget_all();
+    }
+
+    /// None when told to stop.
+    async fn until_wanted(&mut self, stop: &CancellationToken) -> Option<Usage> {
+        loop {
+            let wanted = self.flag.wait_for(uses_broker);
+            let wanted = tokio::select! {
+                () = stop.cancelled() => return None,
+                wanted = wanted => wanted.is_ok(),
+            };
+            if !wanted {
+                return None;
+            }
+            tokio::select! {
+                () = stop.cancelled() => return None,
+                () = until_unwanted(&mut self.flag) => (),
+                usage = self.link.until_up() => return Some(usage),
+            }
+        }
+    }
+
+    /// Sends while commands are taken over this life of the main connection.
+    async fn serve(&mut self, usage: &Usage, stop: &CancellationToken) {
+        let mut end = End {
+            usage,
+            stop,
+            flag: self.flag.clone(),
+            consumers: self.consumers.clone(),
+        };
+        self.send_again();
+        loop {
+            let opened = tokio::select! {
+                () = usage.gone().cancelled() => return,
+                opened = self.open() => opened,
+            };
+            let error = match opened {
+                Ok(open) => {
+                    let _before = self.inbox.paused.send_replace(false);
+                    let ended = self.send(&open, &mut end).await;
+                    let ended = ended.map_err(|error| self.blame(&open, error));
+                    leave(&open).await;
+                    let Err(error) = ended else {
+                        return;
+                    };
+                    if open.since.elapsed() > CALM {
+                        (self.losses, self.told) = (0, false);
+                    }
+                    error
+                }
+                Err(error) => {
+                    self.forget_old();
+                    error
+                }
+            };
+            if usage.gone().is_cancelled() {
+                return;
+            }
+            self.losses = self.losses.saturating_add(1);
+            let _before = self.inbox.paused.send_replace(true);
+            let pause = self.link.backoff(self.losses);
+            self.tell(&error, pause);
+            tokio::select! {
+                () = usage.gone().cancelled() => return,
+                () = end.reached() => return,
+                () = sleep(pause) => (),
+            }
+        }
+    }
+
+    async fn open(&self) -> Result<Open, AmqpError> {
+        let after = self.link.config().connect_timeout;
+        let connection = self.target.connect("musterd answers", after).await?;
+        let after = self.link.config().answer_timeout;
+        let opened = connection.create_channel();
+        let channel = within("opening a channel", after, opened).await?;
+        let confirms = channel.confirm_select(ConfirmSelectOptions::default());
+        within("confirm.select", after, confirms).await?;
+        Ok(Open {
+            connection,
+            channel: Arc::new(channel),
+            since: Instant::now(),
+        })
+    }
+
+    /// Sends until the end, and then what is left.
+    async fn send(&mut self, open: &Open, end: &mut End<'_>) -> Result<(), AmqpError> {
+        let mut events = pin!(open.connection.events_listener());
+        let mut confirms = FuturesOrdered::new();
+        let after = self.link.config().answer_timeout;
+        let mut is_over = false;
+        loop {
+            while let Some(answer) = self.next() {
+                confirms.push_back(publish(&open.channel, &answer));
+                self.under_way.push_back(answer);
+            }
+            let is_idle = confirms.is_empty();
+            if is_idle && is_over {
+                return Ok(());
+            }
+            tokio::select! {
+                biased;
+                () = end.usage.gone().cancelled() => return Err(AmqpError::NotConnected),
+                Some(event) = events.next() => if let Event::Error(error) = event {
+                    return Err(at("answering")(error));
+                },
+                confirmed = timeout(after, confirms.next()), if !is_idle => match confirmed {
+                    // A requester's own queue may refuse it.
+                    Ok(Some(Ok(_))) => drop(self.under_way.pop_front()),
+                    Ok(Some(Err(error))) => return Err(at("answering")(error)),
+                    Err(_) if open.connection.status().blocked() => (),
+                    Ok(None) | Err(_) => {
+                        return Err(AmqpError::Late { what: "answering", after });
+                    }
+                },
+                answer = self.inbox.answers.recv(), if self.has_window() => match answer {
+                    Some(answer) => self.came = Some(answer),
+                    None => is_over = true,
+                },
+                () = end.reached(), if is_idle => is_over = true,
+            }
+        }
+    }
+
+    /// Whether those that wait in the inbox may be sent.
+    fn has_window(&self) -> bool {
+        self.again.is_empty() && self.under_way.len() < WINDOW
+    }
+
+    /// The next one that may be sent now.
+    fn next(&mut self) -> Option<PendingAnswer> {
+        loop {
+            let mut answer = if let Some(came) = self.came.take() {
+                came
+            } else if self.has_window() {
+                self.inbox.answers.try_recv().ok()?
+            } else if self.under_way.is_empty() {
+                self.again.pop_front()?
+            } else {
+                return None;
+            };
+            if answer.since.elapsed() < KEPT {
+                answer.attempts += 1;
+                return Some(answer);
+            }
+            self.forget(&answer);
+        }
+    }
+
+    /// Finds out what becomes of those that were under way when it went wrong.
+    fn blame(&mut self, open: &Open, error: AmqpError) -> AmqpError {
+        let is_late = matches!(error, AmqpError::Late { .. });
+        if open.connection.status().connected() && !is_late {
+            // The channel alone has ended: the user may not write there, whoever is to be answered.
+            self.counts.sent_in_vain(self.under_way.len() as u64);
+            for _ in self.under_way.drain(..) {
+                self.inbox.lost.note("the broker refuses it");
+            }
+        } else if self.under_way.len() == 1 && is_about_an_answer(&error) {
+            self.under_way.clear();
+            let reason = "the broker ended the connection that it left by; its reply_to is made up";
+            self.inbox.lost.note(reason);
+        }
+        self.send_again();
+        error
+    }
+
+    /// Logged once, not each time; and not when the broker is lost, which is logged elsewhere.
+    fn tell(&mut self, error: &AmqpError, pause: Duration) {
+        let lasts = is_about_an_answer(error) || self.losses > 2;
+        if lasts && !self.told {
+            self.told = true;
+            tracing::warn!(
+                %error,
+                "the connection for answers to commands ended: {error}; reconnecting with backoff"
+            );
+        } else {
+            tracing::debug!(%error, "no connection for answers for {pause:?}: {error}");
+        }
+    }
+
+    fn send_again(&mut self) {
+        while let Some(answer) = self.under_way.pop_back() {
+            if answer.attempts < ATTEMPTS_MAX {
+                self.again.push_front(answer);
+            } else {
+                self.forget(&answer);
+            }
+        }
+    }
+
+    /// Forgets those that nobody waits for any more.
+    fn forget_old(&mut self) {
+        while let Ok(answer) = self.inbox.answers.try_recv() {
+            self.again.push_back(answer);
+        }
+        for answer in std::mem::take(&mut self.again) {
+            if answer.since.elapsed() < KEPT {
+                self.again.push_back(answer);
+            } else {
+                self.forget(&answer);
+            }
+        }
+    }
+
+    fn forget_all(&mut self) {
+        self.forget_old();
+        for answer in std::mem::take(&mut self.again) {
+            self.forget(&answer);
+        }
+    }
+
+    fn forget(&self, answer: &PendingAnswer) {
+        self.counts.sent_in_vain(1);
+        let reason = match answer.attempts {
+            0 => "there is no connection to send it by",
+            _ => "the broker has not confirmed it",
+        };
+        self.inbox.lost.note(reason);
+    }
+}
+
+/// When nothing more is to be sent.
+struct End<'a> {
+    usage: &'a Usage,
+    stop: &'a CancellationToken,
+    flag: watch::Receiver<FlagState>,
+    consumers: watch::Receiver<usize>,
+}
+
+impl End<'_> {
+    /// Returns when commands are not consumed any more.
+    async fn reached(&mut self) {
+        tokio::select! {
+            () = self.stop.cancelled() => (),
+            () = self.usage.leaving().cancelled() => (),
+            () = until_unwanted(&mut self.flag) => (),
+        }
+        // The sender lives as long as the consumers.
+        let _ = self.consumers.wait_for(|consumers| *consumers == 0).await;
+    }
+}
+
+fn uses_broker(flagged: &FlagState) -> bool {
+    flagged.modes.of(Way::Discovery).uses_broker()
+}
+
+async fn until_unwanted(flag: &mut watch::Receiver<FlagState>) {
+    let unwanted = flag.wait_for(|flagged| !uses_broker(flagged));
+    if unwanted.await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Whether the broker ended the connection because of something that was sent.
+fn is_about_an_answer(error: &AmqpError) -> bool {
+    matches!(error, AmqpError::Broker { code: Some(code), .. } if *code != FORCED)
+}
+
+/// Closes it, if it stands.
+async fn leave(open: &Open) {
+    if open.connection.status().connected() {
+        let closed = open.connection.close(200, "OK".into());
+        if timeout(LEAVE_MAX, closed).await.is_err() {
+            tracing::debug!("the connection for answers ended unclosed");
+        }
+    }
+}
+
+fn publish(
+    channel: &Arc<Channel>,
+    pending: &PendingAnswer,
+) -> impl Future<Output = lapin::Result<Confirmation>> + use<> {
+    let channel = Arc::clone(channel);
+    let answer = pending.answer.clone();
+    async move {
+        let options = BasicPublishOptions::default();
+        let (reply_to, properties) = (text(&answer.key), properties(&answer.properties));
+        let sent = channel.basic_publish("".into(), reply_to, options, &answer.body, properties);
+        sent.await?.await
+    }
+}

@@ -1,0 +1,106 @@
+//! The broker's address, and how to connect to it.
+
+use std::{fs, path::Path, str::FromStr, time::Duration};
+
+use lapin::{
+    Connection, ConnectionProperties,
+    tcp::OwnedTLSConfig,
+    uri::{AMQPScheme, AMQPUri},
+};
+
+use super::convert::{at, within as answered_within};
+use crate::transport::amqp::AmqpError;
+
+/// The heartbeat interval, in seconds.
+const HEARTBEAT_S: u16 = 5;
+/// As much as brokers propose to others: a message's headers come in one frame, and what others could
+/// send must be read.
+const FRAME_BYTES_MAX: u32 = 128 * 1024;
+
+/// A broker's URL and the certificates to trust.
+#[derive(Clone)]
+pub(super) struct Target {
+    uri: AMQPUri,
+    ca_pem: Option<String>,
+}
+
+impl std::fmt::Debug for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Target").field(&self.shown()).finish()
+    }
+}
+
+impl Target {
+    /// The broker that `url` names.
+    ///
+    /// # Errors
+    /// The URL can't be read, or the certificates.
+    pub(super) fn new(url: &str, ca_file: Option<&Path>) -> Result<Self, AmqpError> {
+        let mut uri = AMQPUri::from_str(url).map_err(|error| {
+            AmqpError::Url(format!(
+                "is not a URL such as amqp://user:password@host:5672/ ({error})"
+            ))
+        })?;
+        // "amqp://host" and "amqp://host/" are both meant for the default vhost.
+        if uri.vhost.is_empty() {
+            "/".clone_into(&mut uri.vhost);
+        }
+        let read = |path: &Path| {
+            fs::read_to_string(path)
+                .map_err(|error| AmqpError::Certificates(format!("{}: {error}", path.display())))
+        };
+        Ok(Self {
+            uri: tuned(uri),
+            ca_pem: ca_file.map(read).transpose()?,
+        })
+    }
+
+    /// The URL without what is secret.
+    pub(super) fn shown(&self) -> String {
+        let scheme = match self.uri.scheme {
+            AMQPScheme::AMQP => "amqp",
+            AMQPScheme::AMQPS => "amqps",
+        };
+        let authority = &self.uri.authority;
+        let host = &authority.host;
+        let port = authority.port;
+        match &*self.uri.vhost {
+            "/" => format!("{scheme}://{host}:{port}/"),
+            vhost => format!("{scheme}://{host}:{port}/{vhost}"),
+        }
+    }
+
+    /// A connection that calls itself `name`.
+    pub(super) async fn connect(
+        &self,
+        name: &str,
+        within: Duration,
+    ) -> Result<Connection, AmqpError> {
+        let properties = ConnectionProperties::default()
+            .with_connection_name(name.into())
+            // The transport reconnects, with its own backoff.
+            .configure_backoff(|backoff| backoff.with_max_times(0));
+        let tls = OwnedTLSConfig {
+            cert_chain: self.ca_pem.clone(),
+            ..OwnedTLSConfig::default()
+        };
+        let runtime = lapin::runtime::default_runtime().map_err(at("connecting"))?;
+        let connected =
+            Connection::connect_uri_with_config(self.uri.clone(), properties, tls, runtime);
+        answered_within("connecting", within, connected).await
+    }
+}
+
+fn tuned(mut uri: AMQPUri) -> AMQPUri {
+    uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
+    // The broker may allow less, and then nobody can send more.
+    let frame_max = uri.query.frame_max.get_or_insert(FRAME_BYTES_MAX);
+    if *frame_max > 0 {
+        *frame_max = (*frame_max).max(FRAME_BYTES_MAX);
+    }
+    uri.query.connection_timeout.get_or_insert(4_000);
+    uri
+}
+
+#[cfg(test)]
+mod tests;
