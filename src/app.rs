@@ -172,7 +172,10 @@ impl App {
             amqp::checks::start(way, &config, &health, &client, clock, &metrics, &mut tasks);
         }
         let amqp_address = listening.and_then(|broker| serve_broker(broker, &registry, &mut tasks));
-        tasks.spawn(Stage::Source, "leases", |stop| registry.clone().run(stop));
+        // On the threads of HTTP, which nothing that AMQP clients do can hold up.
+        tasks.spawn_on(http, Stage::Source, "leases", |stop| {
+            registry.clone().run(stop)
+        });
         tasks.spawn(Stage::Source, "health", |stop| health.run(stop));
         tell_subscribers(&callbacks, webhooks, &metrics, &mut tasks);
         tasks.spawn(Stage::Sink, "outbound", |stop| client.run(stop));

@@ -1,6 +1,5 @@
 //! The REST API: the list of routes and their endpoints, and the fast path past the router.
 
-mod blocking;
 mod broker;
 mod discovery;
 mod extract;
@@ -18,7 +17,5 @@ mod services;
 mod transport;
 mod webhooks;
 
-pub(in crate::http) use self::{
-    blocking::BlockingReads, metrics::RestMetrics, service::RestService,
-};
 pub use self::{broker::Config as BrokerConfig, in_process::InProcessClient};
+pub(in crate::http) use self::{metrics::RestMetrics, service::RestService};

@@ -6,7 +6,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     config::Config,
-    rest::{BlockingReads, RestMetrics, RestService},
+    rest::{RestMetrics, RestService},
     serve::{
         self, AccessError, BindError, HttpListener, ServeState, access::AccessPolicy,
         metrics::ServeMetrics, pipeline::Pipeline,
@@ -123,7 +123,6 @@ pub(super) struct AppStateInner {
     pub(super) measures: RestMetrics,
     pub(super) watching: WatchState,
     pub(super) gateway: Arc<Gateway>,
-    pub(super) reads: BlockingReads,
     pub(super) serve: Arc<ServeState>,
     /// Those of `serve`.
     pub(super) closing: CancellationToken,
@@ -145,7 +144,6 @@ impl AppState {
             measures: RestMetrics::new(&deps.metrics),
             watching: WatchState::new(&config.watch, &deps.metrics),
             gateway: Arc::new(Gateway::new(catalog.clone())),
-            reads: BlockingReads::default(),
             catalog,
             registry: deps.registry,
             metrics: deps.metrics,

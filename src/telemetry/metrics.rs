@@ -1,6 +1,6 @@
 //! The metrics of one daemon, in the Prometheus text format.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, pin::Pin, sync::Arc};
 
 use parking_lot::Mutex;
 use prometheus::{
@@ -21,6 +21,7 @@ pub const SECONDS_BUCKETS: &[f64] = &[
 pub struct Metrics {
     registry: Arc<Registry>,
     hooks: Arc<Hooks>,
+    lookers: Arc<Lookers>,
     latencies: Arc<Latencies>,
 }
 
@@ -31,6 +32,20 @@ struct Hooks(Mutex<Vec<Box<dyn Fn() + Send + Sync>>>);
 impl fmt::Debug for Hooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Hooks").field(&self.0.lock().len()).finish()
+    }
+}
+
+type Look = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What is waited for before a page is made.
+#[derive(Default)]
+struct Lookers(Mutex<Vec<Box<dyn Fn() -> Look + Send + Sync>>>);
+
+impl fmt::Debug for Lookers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Lookers")
+            .field(&self.0.lock().len())
+            .finish()
     }
 }
 
@@ -76,7 +91,26 @@ impl Metrics {
         self.hooks.0.lock().push(Box::new(hook));
     }
 
-    /// Everything, in the text format 0.0.4.
+    /// Waits for what `look` makes before each page of [`Self::page`]: for gauges that are read off something that
+    /// other threads hold.
+    pub fn before_page<F>(&self, look: impl Fn() -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let look = move || -> Look { Box::pin(look()) };
+        self.lookers.0.lock().push(Box::new(look));
+    }
+
+    /// Everything as it is now, in the text format 0.0.4.
+    pub async fn page(&self) -> String {
+        let looks: Vec<Look> = self.lookers.0.lock().iter().map(|look| look()).collect();
+        for look in looks {
+            look.await;
+        }
+        self.render()
+    }
+
+    /// Everything as it was seen last, in the text format 0.0.4.
     pub fn render(&self) -> String {
         for hook in self.hooks.0.lock().iter() {
             hook();

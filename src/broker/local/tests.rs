@@ -210,7 +210,7 @@ async fn a_deleted_queue_ends_its_consumer() {
     let client = broker.local("/").unwrap();
     let mut consumer = with_queue(&client, "q", None).await;
     consumer.consume(short("q"), 1, false).await.unwrap();
-    assert_eq!(broker.delete("/", "q"), Some(0));
+    assert_eq!(broker.delete("/", "q").await, Some(0));
     let next = timeout(PATIENCE, consumer.next(1)).await.expect("in time");
     assert!(next.unwrap().is_none());
     assert!(broker.local("/nowhere").is_none());

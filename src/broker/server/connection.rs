@@ -34,7 +34,7 @@ use crate::broker::{
     exception::Exception,
     memory::{Charge, allocated},
     peer::{Flush, Peer},
-    session::{Phase, Scene, Session, SessionLimits},
+    session::{Context, Phase, Session, SessionLimits},
     wire::{FrameReader, ReplyCode, frame::put_heartbeat},
 };
 
@@ -326,7 +326,7 @@ impl Connection {
         let mut vhost = self.vhost.lock();
         self.session.close(
             &exception,
-            &mut Scene {
+            &mut Context {
                 vhost: &mut vhost,
                 now,
             },

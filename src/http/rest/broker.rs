@@ -3,6 +3,8 @@
 mod config;
 mod queues;
 
+use std::sync::Arc;
+
 use axum::extract::{RawQuery, State};
 
 pub use self::config::Config;
@@ -22,22 +24,16 @@ use crate::{
 const LIMIT_DEFAULT: usize = 1000;
 
 impl AppState {
-    /// Reads or changes something of the broker, which may wait for its locks, on a thread that may block.
-    async fn of_broker<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&dyn BrokerPages) -> T + Send + 'static,
-    ) -> Result<T, Refusal> {
-        let Some(pages) = self.broker.clone() else {
-            return Err(Refusal::new(404, "the embedded broker is switched off"));
-        };
-        self.reads.run(move || read(&*pages)).await
+    fn pages(&self) -> Result<&Arc<dyn BrokerPages>, Refusal> {
+        let pages = self.broker.as_ref();
+        pages.ok_or_else(|| Refusal::new(404, "the embedded broker is switched off"))
     }
 }
 
-async fn listed(state: &AppState, list: BrokerList, query: Option<String>) -> EndpointResult {
-    let part = part(query.as_deref(), state.config.broker.items_max)?;
-    let read = move |pages: &dyn BrokerPages| pages.list(list, &part);
-    Ok(json(state.of_broker(read).await?))
+async fn listed(shared: &AppState, list: BrokerList, query: Option<&str>) -> EndpointResult {
+    let pages = shared.pages()?;
+    let part = part(query, shared.config.broker.items_max)?;
+    Ok(json(pages.list(list, part).await))
 }
 
 fn part(query: Option<&str>, items_max: usize) -> Result<BrokerPart, Problem> {
@@ -72,7 +68,7 @@ fn count(field: &str, value: &str) -> Result<usize, Problem> {
     )
 )]
 pub(in crate::http) async fn overview(State(shared): State<AppState>) -> EndpointResult {
-    Ok(json(shared.of_broker(|pages| pages.overview()).await?))
+    Ok(json(shared.pages()?.overview().await))
 }
 
 /// Who is connected to the broker.
@@ -93,7 +89,7 @@ pub(in crate::http) async fn connections(
     State(shared): State<AppState>,
     RawQuery(query): RawQuery,
 ) -> EndpointResult {
-    listed(&shared, BrokerList::Connections, query).await
+    listed(&shared, BrokerList::Connections, query.as_deref()).await
 }
 
 /// The channels of the broker's connections.
@@ -114,7 +110,7 @@ pub(in crate::http) async fn channels(
     State(shared): State<AppState>,
     RawQuery(query): RawQuery,
 ) -> EndpointResult {
-    listed(&shared, BrokerList::Channels, query).await
+    listed(&shared, BrokerList::Channels, query.as_deref()).await
 }
 
 /// The exchanges.
@@ -135,7 +131,7 @@ pub(in crate::http) async fn exchanges(
     State(shared): State<AppState>,
     RawQuery(query): RawQuery,
 ) -> EndpointResult {
-    listed(&shared, BrokerList::Exchanges, query).await
+    listed(&shared, BrokerList::Exchanges, query.as_deref()).await
 }
 
 /// The queues, and what happened to each per second of late.
@@ -156,7 +152,7 @@ pub(in crate::http) async fn queues(
     State(shared): State<AppState>,
     RawQuery(query): RawQuery,
 ) -> EndpointResult {
-    listed(&shared, BrokerList::Queues, query).await
+    listed(&shared, BrokerList::Queues, query.as_deref()).await
 }
 
 /// The bindings; that of every queue to the default exchange is understood.
@@ -177,7 +173,7 @@ pub(in crate::http) async fn bindings(
     State(shared): State<AppState>,
     RawQuery(query): RawQuery,
 ) -> EndpointResult {
-    listed(&shared, BrokerList::Bindings, query).await
+    listed(&shared, BrokerList::Bindings, query.as_deref()).await
 }
 
 /// The consumers.
@@ -198,7 +194,7 @@ pub(in crate::http) async fn consumers(
     State(shared): State<AppState>,
     RawQuery(query): RawQuery,
 ) -> EndpointResult {
-    listed(&shared, BrokerList::Consumers, query).await
+    listed(&shared, BrokerList::Consumers, query.as_deref()).await
 }
 
 #[cfg(test)]

@@ -33,11 +33,6 @@ impl Name {
         self.at(1)
     }
 
-    /// Both, for a thread of their own.
-    pub(in crate::http) fn owned(&self) -> (String, String) {
-        (self.as_str().to_owned(), self.second().to_owned())
-    }
-
     fn at(&self, index: usize) -> &str {
         let mut params = self.0.iter().flat_map(|params| params.iter());
         params.nth(index).map_or("", |(_, value)| value)

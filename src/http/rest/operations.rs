@@ -9,7 +9,7 @@ use axum::{
 use crate::{
     api::{self, Ready, SystemInfo, schema},
     http::{
-        answer::{EndpointResult, json, json_as},
+        answer::{json, json_as},
         state::AppState,
     },
     model::CANARY,
@@ -78,13 +78,10 @@ pub(in crate::http) async fn system_info(State(shared): State<AppState>) -> Resp
     get, path = "/metrics",
     responses((status = 200, content_type = "text/plain; version=0.0.4; charset=utf-8", body = String))
 )]
-pub(in crate::http) async fn metrics(State(shared): State<AppState>) -> EndpointResult {
-    // Gauges of the broker may wait for its locks.
-    let metrics = shared.metrics.clone();
-    let page = shared.reads.run(move || metrics.render()).await?;
-    let mut response = page.into_response();
+pub(in crate::http) async fn metrics(State(shared): State<AppState>) -> Response {
+    let mut response = shared.metrics.page().await.into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, METRICS);
-    Ok(response)
+    response
 }
 
 /// A page to read about the API and to try it.

@@ -212,7 +212,7 @@ fn a_long_commit_lets_others_have_the_vhost() {
     modes::TxCommit {}.put(&mut out, 1);
     client.begin(&mut world, &out);
     let mut turns = 1;
-    while client.session.is_settling(&world.vhost) {
+    while client.session.is_busy(&world.vhost) {
         world.vhost.pump(world.now);
         turns += 1;
     }

@@ -37,10 +37,8 @@ fn unknown(of: &Name) -> Refusal {
     )
 )]
 pub(in crate::http) async fn queue(State(shared): State<AppState>, of: Name) -> EndpointResult {
-    let (vhost, name) = of.owned();
-    let queue = shared.of_broker(move |pages| pages.queue(&vhost, &name));
-    let queue = queue.await?.ok_or_else(|| unknown(&of))?;
-    Ok(json(queue))
+    let queue = shared.pages()?.queue(of.as_str(), of.second()).await;
+    Ok(json(queue.ok_or_else(|| unknown(&of))?))
 }
 
 /// Deletes a queue with its messages, also an exclusive one.
@@ -56,9 +54,8 @@ pub(in crate::http) async fn queue(State(shared): State<AppState>, of: Name) -> 
     )
 )]
 pub(in crate::http) async fn delete(State(shared): State<AppState>, of: Name) -> EndpointResult {
-    let (vhost, name) = of.owned();
-    let dropped = shared.of_broker(move |pages| pages.delete(&vhost, &name));
-    let dropped = dropped.await?.ok_or_else(|| unknown(&of))?;
+    let dropped = shared.pages()?.delete(of.as_str(), of.second()).await;
+    let dropped = dropped.ok_or_else(|| unknown(&of))?;
     tracing::info!(
         queue.name = of.second(),
         queue.vhost = of.as_str(),
@@ -97,10 +94,11 @@ pub(in crate::http) async fn messages(
         }
     }
     let wanted = wanted.min(shared.config.broker.messages_max);
-    let (vhost, name) = of.owned();
-    let messages = shared.of_broker(move |pages| pages.messages(&vhost, &name, wanted));
-    let messages = messages.await?.ok_or_else(|| unknown(&of))?;
-    Ok(json(messages))
+    let messages = shared
+        .pages()?
+        .messages(of.as_str(), of.second(), wanted)
+        .await;
+    Ok(json(messages.ok_or_else(|| unknown(&of))?))
 }
 
 /// Drops the ready messages of a queue; unacknowledged ones stay with their consumers.
@@ -116,9 +114,8 @@ pub(in crate::http) async fn messages(
     )
 )]
 pub(in crate::http) async fn purge(State(shared): State<AppState>, of: Name) -> EndpointResult {
-    let (vhost, name) = of.owned();
-    let purged = shared.of_broker(move |pages| pages.purge(&vhost, &name));
-    let purged = purged.await?.ok_or_else(|| unknown(&of))?;
+    let purged = shared.pages()?.purge(of.as_str(), of.second()).await;
+    let purged = purged.ok_or_else(|| unknown(&of))?;
     tracing::info!(
         queue.name = of.second(),
         queue.vhost = of.as_str(),
