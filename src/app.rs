@@ -165,7 +165,7 @@ impl App {
                 catalog: Catalog::new(registry.clone()),
                 defaults: Arc::new(defaults(&config)),
                 broker: command_broker(&config, listening.as_ref()),
-                asker: door.asker(),
+                asker: door.client(),
             };
             amqp::start(way, answers, notices, &mut tasks);
             let clock = registry.clock();

@@ -18,7 +18,7 @@ pub(super) const HEADERS_MAX_DEFAULT: usize = 100;
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Where to listen; empty leaves the door shut.
+    /// Where to listen; empty switches HTTP off.
     pub listen: String,
     /// The largest body of a request.
     pub body_max: ByteSize,
@@ -39,7 +39,7 @@ pub struct Config {
     /// How long a connection may be idle between two requests.
     #[serde(with = "humantime_serde")]
     pub keep_alive: Duration,
-    /// How long a client may leave what is sent to it unread.
+    /// How long a client may leave an answer unread.
     #[serde(with = "humantime_serde")]
     pub write_timeout: Duration,
     /// At a stop, how long requests under way may take before they are cut off.

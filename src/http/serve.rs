@@ -1,8 +1,8 @@
 //! Carries HTTP for a service: listeners, connections, limits, timeouts, access rules, and what happens to
 //! every request around its route. Knows no path and no instance.
 //!
-//! A connection is any stream of bytes, so that TLS stands in front of it; the requests of all listeners
-//! share the limits of [`ServeState`].
+//! A connection is any stream of bytes, so that TLS can wrap it. All listeners share the limits of
+//! [`ServeState`].
 
 pub(in crate::http) mod access;
 mod authority;
@@ -38,7 +38,7 @@ use self::{
     watchdog::Patience,
 };
 
-/// What a server serves: the routes of one door.
+/// What a server serves: routes, and a fast path past the router.
 pub(in crate::http) trait HttpService: fmt::Debug + Send + Sync + 'static {
     /// A request that is answered without the router.
     type Fast: Copy + Send;

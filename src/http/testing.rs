@@ -132,7 +132,7 @@ impl Readiness for Stage {
     }
 }
 
-/// The door without a port.
+/// The API without a port.
 #[derive(Debug)]
 pub(super) struct Api {
     pub(super) pipeline: Pipeline<RestService>,

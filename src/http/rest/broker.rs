@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// How many items a list has when the caller names no limit.
+/// How many items a list has without a `limit`.
 const LIMIT_DEFAULT: usize = 1000;
 
 impl AppState {
@@ -59,7 +59,7 @@ fn count(field: &str, value: &str) -> Result<usize, Problem> {
     api::limit(value).map_err(|message| Problem::field(field, message))
 }
 
-/// The broker in numbers, and what happened per second of late.
+/// Totals of the broker, and rates per second over the last seconds.
 #[utoipa::path(
     get, path = "/broker/overview",
     responses(
@@ -71,13 +71,13 @@ pub(in crate::http) async fn overview(State(shared): State<AppState>) -> Endpoin
     Ok(json(shared.pages()?.overview().await))
 }
 
-/// Who is connected to the broker.
+/// Client connections.
 #[utoipa::path(
     get, path = "/broker/connections",
     params(
         ("vhost" = Option<String>, Query, description = "Only of this virtual host"),
-        ("name" = Option<String>, Query, description = "A part of the name the client gave, or of its address"),
-        ("limit" = Option<usize>, Query, description = "The most items, 1000 if none is given; total_count tells how many there are"),
+        ("name" = Option<String>, Query, description = "A part of the name that the client gave, or of its address"),
+        ("limit" = Option<usize>, Query, description = "The most items, default 1000; total_count counts all"),
     ),
     responses(
         (status = 200, body = schema::BrokerConnections),
@@ -98,7 +98,7 @@ pub(in crate::http) async fn connections(
     params(
         ("vhost" = Option<String>, Query, description = "Only of this virtual host"),
         ("name" = Option<String>, Query, description = "A part of the name of the channel's connection"),
-        ("limit" = Option<usize>, Query, description = "The most items, 1000 if none is given; total_count tells how many there are"),
+        ("limit" = Option<usize>, Query, description = "The most items, default 1000; total_count counts all"),
     ),
     responses(
         (status = 200, body = schema::BrokerChannels),
@@ -119,7 +119,7 @@ pub(in crate::http) async fn channels(
     params(
         ("vhost" = Option<String>, Query, description = "Only of this virtual host"),
         ("name" = Option<String>, Query, description = "A part of the name"),
-        ("limit" = Option<usize>, Query, description = "The most items, 1000 if none is given; total_count tells how many there are"),
+        ("limit" = Option<usize>, Query, description = "The most items, default 1000; total_count counts all"),
     ),
     responses(
         (status = 200, body = schema::BrokerExchanges),
@@ -134,13 +134,13 @@ pub(in crate::http) async fn exchanges(
     listed(&shared, BrokerList::Exchanges, query.as_deref()).await
 }
 
-/// The queues, and what happened to each per second of late.
+/// The queues, with rates per second over the last seconds.
 #[utoipa::path(
     get, path = "/broker/queues",
     params(
         ("vhost" = Option<String>, Query, description = "Only of this virtual host"),
         ("name" = Option<String>, Query, description = "A part of the name"),
-        ("limit" = Option<usize>, Query, description = "The most items, 1000 if none is given; total_count tells how many there are"),
+        ("limit" = Option<usize>, Query, description = "The most items, default 1000; total_count counts all"),
     ),
     responses(
         (status = 200, body = schema::BrokerQueues),
@@ -155,13 +155,13 @@ pub(in crate::http) async fn queues(
     listed(&shared, BrokerList::Queues, query.as_deref()).await
 }
 
-/// The bindings; that of every queue to the default exchange is understood.
+/// The bindings, without those to the default exchange.
 #[utoipa::path(
     get, path = "/broker/bindings",
     params(
         ("vhost" = Option<String>, Query, description = "Only of this virtual host"),
         ("name" = Option<String>, Query, description = "A part of the name of either end"),
-        ("limit" = Option<usize>, Query, description = "The most items, 1000 if none is given; total_count tells how many there are"),
+        ("limit" = Option<usize>, Query, description = "The most items, default 1000; total_count counts all"),
     ),
     responses(
         (status = 200, body = schema::BrokerBindings),
@@ -182,7 +182,7 @@ pub(in crate::http) async fn bindings(
     params(
         ("vhost" = Option<String>, Query, description = "Only of this virtual host"),
         ("name" = Option<String>, Query, description = "A part of the tag or of the queue's name"),
-        ("limit" = Option<usize>, Query, description = "The most items, 1000 if none is given; total_count tells how many there are"),
+        ("limit" = Option<usize>, Query, description = "The most items, default 1000; total_count counts all"),
     ),
     responses(
         (status = 200, body = schema::BrokerConsumers),

@@ -1,4 +1,4 @@
-//! Which instances of a service there are, and which one gets the next request.
+//! Discovery: the instances of a service, and one healthy instance in turn.
 
 use axum::{
     extract::{RawQuery, State},
@@ -19,7 +19,7 @@ use crate::{
     model::{InstanceFilter, Revision},
 };
 
-/// The revision of what was answered.
+/// The cursor of what was answered.
 pub(in crate::http) const INDEX: HeaderName = HeaderName::from_static("x-muster-index");
 
 /// The instances of a service; an unknown one has none.
@@ -136,7 +136,7 @@ impl AppState {
 }
 
 impl AppState {
-    /// Says of which revision an answer is, as the cursor to wait for the next one.
+    /// Adds the cursor with which to wait for the next change.
     pub(in crate::http) fn with_index(
         &self,
         mut response: Response,

@@ -1,4 +1,4 @@
-//! What operators and scrapers ask the daemon about itself.
+//! Liveness, readiness, metrics, and the daemon's own numbers.
 
 use axum::{
     extract::State,
@@ -18,7 +18,7 @@ use crate::{
 const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
-/// The daemon answers.
+/// Liveness: the daemon answers.
 #[utoipa::path(
     get, path = "/health",
     responses((status = 200, body = schema::Alive))
@@ -27,12 +27,12 @@ pub(in crate::http) async fn health(State(shared): State<AppState>) -> Response 
     json(api::alive(shared.now()))
 }
 
-/// Whether every part of the daemon can do its work.
+/// Readiness of every part of the daemon.
 #[utoipa::path(
     get, path = "/ready",
     responses(
         (status = 200, body = schema::Readiness),
-        (status = 503, description = "A part can't", body = schema::Readiness),
+        (status = 503, description = "A part is not ready", body = schema::Readiness),
     )
 )]
 pub(in crate::http) async fn ready(State(shared): State<AppState>) -> Response {
@@ -45,7 +45,7 @@ pub(in crate::http) async fn ready(State(shared): State<AppState>) -> Response {
     }
 }
 
-/// What the registry holds.
+/// Counts of the registry, and its state.
 #[utoipa::path(
     get, path = "/system/info",
     responses((status = 200, body = schema::SystemInfo))
@@ -53,7 +53,7 @@ pub(in crate::http) async fn ready(State(shared): State<AppState>) -> Response {
 pub(in crate::http) async fn system_info(State(shared): State<AppState>) -> Response {
     let registry = &shared.registry;
     let counts = registry.counts();
-    // What the daemon tries itself out with is no news to anybody.
+    // The canary is not counted.
     let canary = registry.service(CANARY).map(|service| service.view());
     let (own, own_healthy) =
         canary.map_or((0, 0), |view| (view.instances.len(), view.healthy().len()));
@@ -84,7 +84,7 @@ pub(in crate::http) async fn metrics(State(shared): State<AppState>) -> Response
     response
 }
 
-/// A page to read about the API and to try it.
+/// A page to read and try the API.
 #[utoipa::path(
     get, path = "/docs",
     responses((status = 200, content_type = "text/html", body = String))

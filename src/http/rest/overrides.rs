@@ -1,4 +1,4 @@
-//! An operator's word, which wins over what the checks say.
+//! Overrides: a status set by an operator, in the place of the observed one.
 
 use axum::extract::State;
 
@@ -9,7 +9,7 @@ use crate::{
     http::{answer::EndpointResult, serve::connection::HttpPeer, state::AppState},
 };
 
-/// Sets what stands for the status of an instance until it is lifted.
+/// Sets the effective status of an instance until the override is lifted.
 #[utoipa::path(
     put, path = "/services/{service_id}/override",
     params(("service_id" = String, Path)),
@@ -37,7 +37,7 @@ pub(in crate::http) async fn set(
     Ok(shared.changed(&instance, &warnings))
 }
 
-/// Lifts it: the checks have their say again.
+/// Lifts an override: the observed status is the effective one again.
 #[utoipa::path(
     delete, path = "/services/{service_id}/override",
     params(("service_id" = String, Path)),

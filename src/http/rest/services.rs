@@ -1,4 +1,4 @@
-//! Registering, heartbeats, and what is known of one instance.
+//! Registration, heartbeats, and reads of one or all instances.
 
 use axum::{
     extract::{RawQuery, State},
@@ -22,17 +22,17 @@ use crate::{
 
 /// REST has no authentication yet.
 
-/// A list of more instances than these is encoded while it is sent, and never in memory as a whole.
+/// A list of more instances is encoded while it is sent, and is never in memory as a whole.
 const AT_ONCE_MAX: usize = 1000;
 
 /// Registers an instance, or renews and updates its registration.
 #[utoipa::path(
     post, path = "/services/register",
-    params(("incarnation" = Option<u64>, Query, description = "The incarnation that registering answered; an older one is refused")),
+    params(("incarnation" = Option<u64>, Query, description = "The incarnation of the last registration; any other is refused")),
     request_body = schema::Registration,
     responses(
         (status = 200, body = schema::Registered),
-        (status = 409, description = "A newer incarnation is registered", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Another incarnation is registered", body = schema::Problem, content_type = "application/problem+json"),
         (status = 422, description = "Names every wrong field", body = schema::Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is larger than `http.body_max`", body = schema::Problem, content_type = "application/problem+json"),
         (status = 503, description = "There are too many instances", body = schema::Problem, content_type = "application/problem+json"),
@@ -52,13 +52,13 @@ pub(in crate::http) async fn register(
     delete, path = "/services/{service_id}",
     params(
         ("service_id" = String, Path),
-        ("incarnation" = Option<u64>, Query, description = "An older one than the registered is refused"),
+        ("incarnation" = Option<u64>, Query, description = "Any other than the current one is refused"),
     ),
     responses(
         (status = 200, body = schema::Done),
         (status = 404, body = schema::Problem, content_type = "application/problem+json"),
         (status = 409, body = schema::Problem, content_type = "application/problem+json"),
-        (status = 422, description = "The incarnation is no number", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The incarnation is not a number", body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn deregister(
@@ -122,13 +122,13 @@ pub(in crate::http) async fn patch(
     post, path = "/services/{service_id}/heartbeat",
     params(
         ("service_id" = String, Path),
-        ("incarnation" = Option<u64>, Query, description = "An older one than the registered is refused"),
+        ("incarnation" = Option<u64>, Query, description = "Any other than the current one is refused"),
     ),
     responses(
         (status = 200, body = schema::Done),
         (status = 404, body = schema::Problem, content_type = "application/problem+json"),
         (status = 409, body = schema::Problem, content_type = "application/problem+json"),
-        (status = 422, description = "The incarnation is no number", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The incarnation is not a number", body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn heartbeat(
@@ -140,7 +140,7 @@ pub(in crate::http) async fn heartbeat(
     heartbeat_of(&shared, &caller(&peer), id.as_str(), query.as_deref()).await
 }
 
-/// Renews many leases at once, with a verdict for each id.
+/// Renews many leases at once, with a result for each id.
 #[utoipa::path(
     post, path = "/services/heartbeat",
     request_body = schema::BatchHeartbeat,
@@ -206,7 +206,7 @@ pub(in crate::http) async fn all(State(shared): State<AppState>) -> Response {
     json(body)
 }
 
-/// Takes a registration.
+/// Registers what a body says.
 pub(in crate::http) async fn register_from(
     shared: &AppState,
     caller: &Caller,
@@ -230,7 +230,7 @@ pub(in crate::http) async fn register_from(
     Ok(json(answer))
 }
 
-/// Takes a sign of life.
+/// Renews a lease.
 pub(in crate::http) async fn heartbeat_of(
     shared: &AppState,
     caller: &Caller,
@@ -251,7 +251,7 @@ impl AppState {
         json(self.encoded(instance))
     }
 
-    /// An instance that was changed, and what was not understood of the change.
+    /// An instance that was changed, with a warning for each field that was ignored.
     pub(in crate::http) fn changed(&self, instance: &Instance, warnings: &Warnings) -> Response {
         json(warnings.told_in(self.encoded(instance)))
     }

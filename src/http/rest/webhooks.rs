@@ -1,4 +1,4 @@
-//! Webhooks: made, listed, removed.
+//! Webhooks: add, list, remove.
 
 use axum::{
     extract::State,
@@ -16,19 +16,19 @@ use crate::{
     },
 };
 
-/// A webhook goes when somebody removes it or its receiver answers 410, which may take a while.
+/// A webhook is removed by a client, or when its receiver answers 410.
 const FULL_PAUSE_SECS: u16 = 60;
 /// About as long as a restart takes.
 const STOPPING_PAUSE_SECS: u16 = 10;
 
-/// Makes a webhook: every event of the service from now on is sent to it.
+/// Adds a webhook: it gets every event of the service from now on.
 #[utoipa::path(
     post, path = "/watchers",
     request_body = schema::WatcherDraft,
     responses(
         (status = 201, body = schema::Watcher),
         (status = 422, body = schema::Problem, content_type = "application/problem+json"),
-        (status = 429, description = "There are too many: one has to go first; Retry-After", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 429, description = "There are too many; Retry-After", body = schema::Problem, content_type = "application/problem+json"),
         (status = 503, description = "The daemon is stopping; Retry-After", body = schema::Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is larger than `http.body_max`", body = schema::Problem, content_type = "application/problem+json"),
     )

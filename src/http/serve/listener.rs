@@ -52,7 +52,7 @@ pub struct HttpListener {
     local_addr: SocketAddr,
 }
 
-/// Listens on an address, which stands at a key of the configuration.
+/// Listens on an address that a key of the configuration gives.
 ///
 /// # Errors
 /// The address is not one, or is taken.

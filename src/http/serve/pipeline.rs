@@ -36,7 +36,7 @@ use crate::http::answer::Refusal;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest request id that is taken over from a caller, in bytes.
 const REQUEST_ID_BYTES_MAX: usize = 128;
-/// What is told of a query that was ignored in part.
+/// Names the query parameters that were ignored.
 const WARNINGS: HeaderName = HeaderName::from_static("x-musterd-warnings");
 /// More unknown parameters are not named, nor more characters of a name.
 const UNKNOWN_NAMED_MAX: usize = 8;

@@ -17,7 +17,7 @@ use crate::{
     registry::Snapshot,
 };
 
-/// About so many bytes of a snapshot are made at once.
+/// A snapshot is encoded in pieces of about this size, in bytes.
 const PIECE_BYTES: usize = 16 * 1024;
 
 /// A log reader with a wire format.
@@ -105,7 +105,7 @@ impl WatchFeed {
         };
         tokio::select! {
             () = self.reader.changed() => (),
-            // The sender lives as long as the door.
+            // The sender lives as long as the API.
             Ok(()) = notices.changes.changed() => (),
         }
     }

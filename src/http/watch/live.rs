@@ -23,7 +23,7 @@ use crate::{
 /// The longest that anything on a real socket is waited for.
 pub(in crate::http) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A door that serves.
+/// A server that runs.
 #[derive(Debug)]
 pub(in crate::http) struct Live {
     pub(in crate::http) address: SocketAddr,
@@ -99,7 +99,7 @@ impl Live {
         );
     }
 
-    /// Stops the door and waits until everything in it has ended.
+    /// Stops the server and waits until everything in it has ended.
     pub(in crate::http) async fn stop(mut self) {
         self.stop.cancel();
         let ended = timeout(PATIENCE, self.served.join_next()).await.unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    gate::{Permit, TooManyWatchers, WatcherKind},
+    limit::{Permit, TooManyWatchers, WatcherKind},
     reader::place,
 };
 use crate::{
@@ -15,13 +15,13 @@ use crate::{
     registry::Registry,
 };
 
-/// How long a caller waits who does not say.
+/// How long a caller waits without a `wait`.
 const WAIT_DEFAULT: Duration = Duration::from_secs(30);
 
-/// True when what a caller has seen is still how it is: something whose last change is `current`.
+/// True when what a caller has seen is still current: something whose last change is `current`.
 ///
-/// Another epoch, the future and what is out of the log are not current, so that the caller is
-/// answered at once and has an index that serves; only the present index serves however old it is.
+/// Another epoch, the future and what has left the log are not current, so that the caller is answered at
+/// once and gets a usable index. The current index is usable however old it is.
 pub(in crate::http) fn is_current(registry: &Registry, seen: Seen, current: Revision) -> bool {
     let revision = match seen {
         Seen::Cursor(cursor) if cursor.epoch == registry.epoch() => cursor.revision,
@@ -31,7 +31,7 @@ pub(in crate::http) fn is_current(registry: &Registry, seen: Seen, current: Revi
     revision == current || (revision > current && place(registry, seen).is_some())
 }
 
-/// The last change of a service. One that is unknown has had none that the log still has.
+/// The last change of a service. An unknown one has none that the log still has.
 fn last_change_of(registry: &Registry, name: &str) -> Revision {
     let before_the_log = Revision(registry.oldest().0.saturating_sub(1));
     registry
@@ -39,16 +39,16 @@ fn last_change_of(registry: &Registry, name: &str) -> Revision {
         .map_or(before_the_log, |service| service.view().revision)
 }
 
-/// A place among the watchers and a time to give up.
+/// A permit to wait and a deadline.
 #[derive(Debug)]
 pub(in crate::http) struct LongPoll {
     deadline: Instant,
     peer: HttpPeer,
-    _ticket: Permit,
+    _permit: Permit,
 }
 
 impl LongPoll {
-    /// Takes a place for a wait that a caller asks for.
+    /// Begins the wait that a caller asks for.
     ///
     /// # Errors
     /// There are too many watchers.
@@ -61,16 +61,16 @@ impl LongPoll {
         let wait = wait.min(shared.config.watch.wait_max);
         Ok(Self {
             deadline: Instant::now() + wait,
-            _ticket: shared
+            _permit: shared
                 .watching
-                .gate
+                .limit
                 .enter(peer.address, WatcherKind::LongPoll)?,
             peer: peer.clone(),
         })
     }
 
-    /// True when something changed; false when the time is over, the client has no more to say (it went
-    /// away, or only shut its side and still reads the answer) or the door closes.
+    /// True when something changed; false at the deadline, when the client closes its side (it may still
+    /// read the answer), and when the server stops.
     pub(in crate::http) async fn changed(
         &self,
         shared: &AppState,
@@ -86,8 +86,8 @@ impl LongPoll {
 }
 
 impl AppState {
-    /// Returns when a service is no longer as the caller has seen it, the time is over or the door
-    /// closes; no other service's change wakes it.
+    /// Returns when a service has changed since the caller's index, at the deadline or when the server
+    /// stops. Changes of other services do not wake it.
     ///
     /// # Errors
     /// There are too many watchers.
@@ -103,7 +103,7 @@ impl AppState {
         }
         let waiting = LongPoll::begin(self, peer, wait)?;
         let Ok(name) = ServiceName::parse(name) else {
-            // No service can have this name: it stays unknown.
+            // No service can have this name.
             waiting.changed(self, std::future::pending()).await;
             return Ok(());
         };

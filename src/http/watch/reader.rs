@@ -16,7 +16,7 @@ use crate::{
 /// At most so many events are taken from the log at once.
 const BATCH_MAX: usize = 64;
 
-/// What a watcher wants to be told of.
+/// What a watcher follows.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(in crate::http) enum Scope {
     /// Everything, routes included.
@@ -32,11 +32,11 @@ pub(in crate::http) enum Scope {
 pub(in crate::http) enum WatchStart {
     /// With a snapshot.
     Fresh,
-    /// Behind what it has seen.
+    /// After what it has seen.
     Behind(Seen),
 }
 
-/// Where in the log a caller goes on; none when it must start from a snapshot.
+/// The revision to continue from; none when the caller must start from a snapshot.
 pub(in crate::http) fn place(registry: &Registry, seen: Seen) -> Option<Revision> {
     match seen {
         Seen::Cursor(cursor) => registry.place(cursor),
@@ -45,12 +45,12 @@ pub(in crate::http) fn place(registry: &Registry, seen: Seen) -> Option<Revision
     }
 }
 
-/// What a watcher is told.
+/// What a watcher gets.
 #[derive(Debug)]
 pub(in crate::http) enum WatchItem {
     /// Changes were missed; a snapshot follows.
     Resync,
-    /// How it is now; what follows is behind it.
+    /// The current state; later changes follow.
     Snapshot(Snapshot),
     /// One change.
     Event(Arc<Event>),
@@ -77,7 +77,7 @@ pub(in crate::http) struct Page {
     pub(in crate::http) until: Revision,
 }
 
-/// Where the changes of one scope come from, and who tells of new ones.
+/// The changes of one scope, and what wakes on new ones.
 #[derive(Debug)]
 pub(in crate::http) enum ChangeSource {
     All(watch::Receiver<Revision>),
@@ -95,7 +95,7 @@ enum NextStep {
 impl LogReader {
     /// A reader that begins at `start`.
     pub(in crate::http) fn new(registry: &Registry, scope: Scope, start: WatchStart) -> Self {
-        // Followed first, so that nothing happens unheard between the two.
+        // Followed first, so that no change in between is missed.
         let source = ChangeSource::new(registry, scope);
         let (next, cursor) = match start {
             WatchStart::Fresh => (NextStep::Snapshot, Revision::default()),
@@ -129,7 +129,7 @@ impl LogReader {
         }
     }
 
-    /// The last change that was told, or shown in a snapshot.
+    /// The last change that was passed on, left out, or shown in a snapshot.
     pub(in crate::http) fn cursor(&self) -> Revision {
         self.cursor
     }
@@ -221,7 +221,7 @@ impl ChangeSource {
         cursor: Revision,
         max: usize,
     ) -> Result<Page, Compacted> {
-        // Up to here every service tells all it has; beyond, one may be ahead of the other.
+        // Up to here all services are complete; beyond, one may be ahead of another.
         let newest = registry.newest();
         let mut events = Vec::new();
         match self {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 
 use super::{
-    gate::TooManyWatchers,
+    limit::TooManyWatchers,
     poll::LongPoll,
     reader::{ChangeSource, Page, Scope, place, without_canary},
     snapshot::SnapshotPieces,
@@ -33,7 +33,7 @@ use crate::{
 const LIMIT_DEFAULT: usize = 100;
 /// How often a read is repeated when the log moved on meanwhile.
 const TRIES_MAX: u64 = 16;
-/// About so many bytes of a snapshot are made at once.
+/// A snapshot is encoded in pieces of about this size, in bytes.
 const PIECE_BYTES: usize = 64 * 1024;
 
 /// The newest events, or those after a cursor; newest last.
@@ -120,10 +120,10 @@ async fn since(
     }
 }
 
-/// The newest events of a scope. Never lost: what is no longer in the log is not among them.
+/// The newest events of a scope that are still in the log.
 fn newest(registry: &Registry, source: &ChangeSource, limit: usize) -> Page {
     for tries in 0..TRIES_MAX {
-        // Behind the oldest, and further the faster the log runs.
+        // After the oldest, and further after it at each try, since the log moves on.
         let oldest = Revision(registry.oldest().0.saturating_sub(1) + (tries << tries));
         let from = match source {
             ChangeSource::All(_) => {

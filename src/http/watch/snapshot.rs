@@ -1,4 +1,4 @@
-//! A snapshot on its way to one caller, encoded while it is sent.
+//! A snapshot, encoded while it is sent.
 
 use std::{ops::Bound, sync::Arc, vec::IntoIter};
 
@@ -12,7 +12,7 @@ use crate::{
 #[derive(Debug)]
 pub(in crate::http) struct SnapshotPieces {
     writer: SnapshotWriter,
-    /// None when the services are told alone.
+    /// None when only the services are sent.
     cursor: Option<Cursor>,
     services: IntoIter<(Arc<Service>, Arc<View>)>,
     routes: Option<Arc<Routes>>,

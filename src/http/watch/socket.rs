@@ -31,7 +31,7 @@ use tokio_tungstenite::{
 use super::{
     feed::WatchFeed,
     frames::{Form, Piece},
-    gate::{Permit, WatcherKind},
+    limit::{Permit, WatcherKind},
     stream::{Silence, WatchQuery},
 };
 use crate::{
@@ -82,18 +82,18 @@ pub(in crate::http) async fn watch_socket(
         return Ok(upgrade_required("this connection can't be upgraded"));
     };
     let wanted = WatchQuery::read(&shared, request.headers(), request.uri().query())?;
-    let ticket = match shared
+    let permit = match shared
         .watching
-        .gate
+        .limit
         .enter(peer.address, WatcherKind::Socket)
     {
-        Ok(ticket) => ticket,
+        Ok(permit) => permit,
         Err(refused) => return Ok(refused.into_response()),
     };
     let feed = WatchFeed::new(shared.clone(), Form::Socket, wanted.scope, wanted.start);
     shared
         .upgraded
-        .spawn(serve(upgrade, feed, shared.clone(), ticket));
+        .spawn(serve(upgrade, feed, shared.clone(), permit));
     Ok(switching(accept))
 }
 
@@ -140,7 +140,7 @@ fn upgrade_required(detail: &str) -> Response {
     response
 }
 
-async fn serve(upgrade: OnUpgrade, feed: WatchFeed, shared: AppState, _ticket: Permit) {
+async fn serve(upgrade: OnUpgrade, feed: WatchFeed, shared: AppState, _permit: Permit) {
     let upgraded = tokio::select! {
         upgraded = upgrade => upgraded,
         () = shared.closing.cancelled() => return,

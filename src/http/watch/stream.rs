@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     feed::WatchFeed,
     frames::Form,
-    gate::{Permit, WatcherKind},
+    limit::{Permit, WatcherKind},
     reader::{Scope, WatchStart},
 };
 use crate::{
@@ -51,12 +51,12 @@ pub(in crate::http) async fn watch(
     RawQuery(query): RawQuery,
 ) -> EndpointResult {
     let wanted = WatchQuery::read(&shared, &headers, query.as_deref())?;
-    let ticket = match shared
+    let permit = match shared
         .watching
-        .gate
+        .limit
         .enter(peer.address, WatcherKind::Stream)
     {
-        Ok(ticket) => ticket,
+        Ok(permit) => permit,
         Err(refused) => return Ok(refused.into_response()),
     };
     let watcher = EventStream {
@@ -64,7 +64,7 @@ pub(in crate::http) async fn watch(
         silence: Silence::new(shared.config.watch.keep_alive),
         closing: shared.closing.clone(),
         peer,
-        _ticket: ticket,
+        _permit: permit,
     };
     let pieces = unfold(watcher, |mut watcher| async {
         let bytes = watcher.next().await?;
@@ -144,7 +144,7 @@ pub(in crate::http) fn sse(pieces: impl Stream<Item = Bytes> + Send + 'static) -
     headers.insert(header::CONTENT_TYPE, EVENTS);
     let set = [
         (header::CACHE_CONTROL, "no-store"),
-        // Proxies that know it pass everything on at once.
+        // Proxies that know this header do not buffer.
         (header::HeaderName::from_static("x-accel-buffering"), "no"),
     ];
     for (name, value) in set {
@@ -167,13 +167,13 @@ impl Silence {
         Self(ticks)
     }
 
-    /// Waits until it is time for a comment. Cancel safe.
+    /// Waits for the next comment. Cancel safe.
     pub(in crate::http) async fn comment(&mut self) -> Bytes {
         self.tick().await;
         STILL_HERE
     }
 
-    /// Waits until it is time for a sign of life. Cancel safe.
+    /// Waits for the next tick. Cancel safe.
     pub(super) async fn tick(&mut self) {
         self.0.tick().await;
     }
@@ -185,11 +185,11 @@ struct EventStream {
     silence: Silence,
     closing: CancellationToken,
     peer: HttpPeer,
-    _ticket: Permit,
+    _permit: Permit,
 }
 
 impl EventStream {
-    /// Look, act, wait; told to stop, it tells what has happened and ends.
+    /// Look, act, wait; at a stop it sends what has happened and ends.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             if let Some(piece) = self.feed.next() {

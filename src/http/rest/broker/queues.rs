@@ -1,4 +1,4 @@
-//! One queue: shown, read, purged, deleted.
+//! One queue: show, read, purge, delete.
 
 use axum::{
     extract::{RawQuery, State},
@@ -74,7 +74,7 @@ pub(in crate::http) async fn delete(State(shared): State<AppState>, of: Name) ->
     params(
         ("vhost" = String, Path, description = "%2F is the default vhost"),
         ("name" = String, Path),
-        ("count" = Option<usize>, Query, description = "The most messages, 10 if none is given"),
+        ("count" = Option<usize>, Query, description = "The most messages, default 10"),
     ),
     responses(
         (status = 200, body = schema::BrokerMessages),

@@ -45,7 +45,7 @@ pub(in crate::http) async fn watch(
 ) -> EndpointResult {
     let permit = match shared
         .watching
-        .gate
+        .limit
         .enter(peer.address, WatcherKind::Gateway)
     {
         Ok(permit) => permit,

@@ -50,7 +50,7 @@ async fn our_own_routes_can_be_asked_without_a_socket() {
     let asker = crate::http::state::HttpApp {
         state: api.shared.clone(),
     }
-    .asker();
+    .client();
     let body = asker.get("/services/discover/web").await.unwrap();
     let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(body["total_count"], 1);
