@@ -69,7 +69,10 @@ pub(in crate::http) async fn discover(
         ("service_name" = String, Path),
         ("policy" = Option<String>, Query, description = "round_robin (default), random, weighted or hash"),
         ("key" = Option<String>, Query, description = "For policy=hash: the same key gets the same instance"),
-        ("tag" = Option<Vec<String>>, Query, description = "All of these; version, zone and metadata.<key> as for discovery"),
+        ("tag" = Option<Vec<String>>, Query, description = "All of these"),
+        ("version" = Option<String>, Query),
+        ("zone" = Option<String>, Query),
+        ("metadata.<key>" = Option<String>, Query, description = "The value of a top-level key; several are allowed"),
     ),
     responses(
         (status = 200, body = schema::Instance),
