@@ -4,8 +4,8 @@ use std::{fmt, pin::Pin, sync::Arc};
 
 use parking_lot::Mutex;
 use prometheus::{
-    GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder, core::Collector,
+    Counter, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder, core::Collector,
 };
 
 use super::Latencies;
@@ -115,9 +115,15 @@ impl Metrics {
         for hook in self.hooks.0.lock().iter() {
             hook();
         }
-        TextEncoder::new()
+        let page = TextEncoder::new()
             .encode_to_string(&self.registry.gather())
-            .unwrap_or_default()
+            .unwrap_or_default();
+        without_control(page)
+    }
+
+    /// A counter with a fraction. Its name ends in `_total`.
+    pub(super) fn fraction(&self, name: &str, help: &str) -> Counter {
+        self.own(Counter::new(name, help))
     }
 
     #[expect(
@@ -131,6 +137,25 @@ impl Metrics {
             .expect("each metric is made once");
         metric
     }
+}
+
+/// The encoder escapes line ends in labels, and no other character that steers a terminal.
+fn without_control(page: String) -> String {
+    let is_unsafe = |c: char| c.is_control() && c != '\n';
+    if !page.contains(is_unsafe) {
+        return page;
+    }
+    let mut out = String::with_capacity(page.len() + 64);
+    for c in page.chars() {
+        if is_unsafe(c) {
+            // A backslash in a label is written twice.
+            out.push('\\');
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 #[cfg(test)]

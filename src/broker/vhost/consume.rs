@@ -144,7 +144,7 @@ impl Vhost {
         // As in RabbitMQ, that is not to be had of a quorum queue, and nobody is told.
         let exclusive = spec.exclusive && queue.settings.kind == QueueKind::Classic;
         check_consume(queue, channel, &spec.arguments, exclusive, &label)?;
-        if channel.consumers.len() >= self.limits.consumers_per_channel {
+        if channel.consumers.len() >= self.limits.consumers_per_channel.get() {
             return Err(self.too_many("consumers on this channel", channel.consumers.len()));
         }
         self.check_topology()?;

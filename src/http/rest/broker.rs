@@ -32,7 +32,7 @@ impl AppState {
 
 async fn listed(shared: &AppState, list: BrokerList, query: Option<&str>) -> EndpointResult {
     let pages = shared.pages()?;
-    let part = part(query, shared.config.broker.items_max)?;
+    let part = part(query, shared.config.broker.items_max.get())?;
     Ok(json(pages.list(list, part).await))
 }
 

@@ -46,7 +46,7 @@ pub(in crate::http) fn router(state: &AppState) -> (Router, MetricsByPath) {
         }
         let latencies = state.metrics.latencies();
         specs.push(RouteSpec {
-            time_max: (!row.waits).then_some(state.config.request_timeout),
+            time_max: (!row.waits).then_some(*state.config.request_timeout),
             parameters: vec![parameters],
             failures: (row.path == DISCOVER).then(|| Arc::clone(latencies)),
             path: row.path,

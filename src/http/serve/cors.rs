@@ -7,6 +7,8 @@ use axum::{
     http::{HeaderName, HeaderValue, Method, Request, Response, header, request::Parts},
 };
 use serde::Deserialize;
+
+use crate::quantity::{Bounded, YEAR};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
@@ -25,8 +27,7 @@ pub struct Cors {
     /// Whether cookies and the like may be sent along.
     pub credentials: bool,
     /// How long a browser may remember the answer to a preflight.
-    #[serde(with = "humantime_serde")]
-    pub max_age: Duration,
+    pub max_age: Bounded<Duration, 0, YEAR>,
 }
 
 impl Default for Cors {
@@ -37,7 +38,7 @@ impl Default for Cors {
             methods: texts(&["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]),
             headers: texts(&["*"]),
             credentials: false,
-            max_age: Duration::from_secs(600),
+            max_age: Duration::from_secs(600).into(),
         }
     }
 }
@@ -94,7 +95,7 @@ impl CorsPolicy {
             .allow_headers(headers(cors)?)
             .allow_credentials(cors.credentials)
             .expose_headers(EXPOSED)
-            .max_age(cors.max_age);
+            .max_age(*cors.max_age);
         Ok(Self { layer, origins })
     }
 

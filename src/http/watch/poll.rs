@@ -58,7 +58,7 @@ impl LongPoll {
         wait: Option<Duration>,
     ) -> Result<Self, TooManyWatchers> {
         let wait = wait.unwrap_or(WAIT_DEFAULT);
-        let wait = wait.min(shared.config.watch.wait_max);
+        let wait = wait.min(shared.config.watch.wait_max.get());
         Ok(Self {
             deadline: Instant::now() + wait,
             _permit: shared

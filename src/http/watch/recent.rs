@@ -212,10 +212,10 @@ impl EventsQuery {
         let mut wanted = Self {
             scope: Scope::All,
             since: None,
-            limit: LIMIT_DEFAULT.min(config.events_max),
+            limit: LIMIT_DEFAULT.min(config.events_max.get()),
             wait: None,
         };
-        match scope(query, config.services_max) {
+        match scope(query, config.services_max.get()) {
             Ok(scope) => wanted.scope = scope,
             Err(problem) => errors.extend(problem.errors),
         }
@@ -225,9 +225,8 @@ impl EventsQuery {
                     wanted.since = Some(Seen::parse(&value));
                     Ok(())
                 }
-                "limit" => {
-                    api::limit(&value).map(|limit| wanted.limit = limit.min(config.events_max))
-                }
+                "limit" => api::limit(&value)
+                    .map(|limit| wanted.limit = limit.min(config.events_max.get())),
                 "wait" => api::wait(&value).map(|wait| wanted.wait = Some(wait)),
                 _ => Ok(()),
             };

@@ -186,7 +186,7 @@ enum SocketEnd {
 
 /// Look, act, wait; at a stop it sends what has happened and ends.
 async fn tell(socket: &mut Socket, mut feed: WatchFeed, shared: &AppState) -> SocketEnd {
-    let mut silence = Silence::new(shared.config.watch.keep_alive);
+    let mut silence = Silence::new(shared.config.watch.keep_alive.get());
     let mut unanswered = 0;
     loop {
         while let Some(piece) = feed.next() {
@@ -251,7 +251,7 @@ fn ended(heard: Option<Result<Message, tungstenite::Error>>) -> Option<SocketEnd
 
 /// Sends a message, for as long as a client may leave it unread.
 async fn send(socket: &mut Socket, message: Message, shared: &AppState) -> Result<(), ()> {
-    let sent = timeout(shared.config.write_timeout, socket.send(message));
+    let sent = timeout(shared.config.write_timeout.get(), socket.send(message));
     tokio::select! {
         sent = sent => match sent {
             Ok(Ok(())) => Ok(()),

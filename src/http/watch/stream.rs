@@ -61,7 +61,7 @@ pub(in crate::http) async fn watch(
     };
     let watcher = EventStream {
         feed: WatchFeed::new(shared.clone(), Form::Sse, wanted.scope, wanted.start),
-        silence: Silence::new(shared.config.watch.keep_alive),
+        silence: Silence::new(shared.config.watch.keep_alive.get()),
         closing: shared.closing.clone(),
         peer,
         _permit: permit,
@@ -95,7 +95,7 @@ impl WatchQuery {
         let last_id = headers.get("last-event-id");
         let last_id = last_id.map(|value| value.to_str().map_or(Seen::Unreadable, Seen::parse));
         Ok(Self {
-            scope: scope(query, shared.config.watch.services_max)?,
+            scope: scope(query, shared.config.watch.services_max.get())?,
             start: last_id
                 .or(since)
                 .map_or(WatchStart::Fresh, WatchStart::Behind),

@@ -61,7 +61,7 @@ impl Topics {
             counts,
             in_flight,
             horizon,
-            window: link.config().window,
+            window: link.config().window.get(),
             body_max: usize::try_from(link.config().body_max.as_u64()).unwrap_or(usize::MAX),
             unconfirmed: link.unconfirmed(),
             link: link.clone(),
@@ -141,7 +141,7 @@ impl Topics {
     ) -> Result<usize, Unconfirmed> {
         let after = self.link.config().answer_timeout;
         loop {
-            let confirmed = tokio::time::timeout(after, channel.confirmed());
+            let confirmed = tokio::time::timeout(after.get(), channel.confirmed());
             tokio::select! {
                 biased;
                 confirmed = confirmed => match confirmed {
@@ -154,7 +154,7 @@ impl Topics {
                     }
                     Err(_) if usage.is_blocked() => (),
                     Ok(Ok(_)) | Err(_) => {
-                        return Err(AmqpError::Late { what: "a confirm", after }.into());
+                        return Err(AmqpError::Late { what: "a confirm", after: after.get() }.into());
                     }
                 },
                 () = usage.gone().cancelled() => return Err(AmqpError::NotConnected.into()),

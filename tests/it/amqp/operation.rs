@@ -32,7 +32,7 @@ impl Own {
             return Self::RabbitMq(Rabbit::private());
         }
         let mut config = Config::default();
-        config.limits.memory = bytesize::ByteSize::b(MEMORY as u64);
+        config.limits.memory = bytesize::ByteSize::b(MEMORY as u64).into();
         Self::embedded(config)
     }
 

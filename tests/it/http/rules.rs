@@ -17,7 +17,7 @@ async fn answer(server: &Server, request: &str) -> String {
 async fn a_request_has_one_valid_host_and_one_length() {
     let config = Config {
         // Whatever does not close the connection is closed by this.
-        keep_alive: Duration::from_millis(200),
+        keep_alive: Duration::from_millis(200).into(),
         ..Config::default()
     };
     let server = Server::start(config).await;
@@ -129,7 +129,7 @@ async fn nothing_is_smuggled_behind_a_chunked_body() {
 #[tokio::test]
 async fn head_of_a_stream_leaves_an_idle_connection() {
     let config = Config {
-        keep_alive: Duration::from_millis(100),
+        keep_alive: Duration::from_millis(100).into(),
         ..Config::default()
     };
     let server = Server::start(config).await;

@@ -93,7 +93,7 @@ pub(in crate::http) async fn messages(
             wanted = count("count", &value)?;
         }
     }
-    let wanted = wanted.min(shared.config.broker.messages_max);
+    let wanted = wanted.min(shared.config.broker.messages_max.get());
     let messages = shared
         .pages()?
         .messages(of.as_str(), of.second(), wanted)

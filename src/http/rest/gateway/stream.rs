@@ -82,7 +82,7 @@ impl Follower {
             changes: shared.gateway.follow(),
             told: None,
             out: VecDeque::new(),
-            silence: Silence::new(shared.config.watch.keep_alive),
+            silence: Silence::new(shared.config.watch.keep_alive.get()),
             closed: false,
             peer,
             _permit: permit,

@@ -134,7 +134,8 @@ async fn a_client_that_is_gone_is_noticed() {
 
 #[tokio::test]
 async fn pings_are_sent_and_a_client_that_never_answers_is_dropped() {
-    let live = Live::with(|config| config.watch.keep_alive = Duration::from_millis(30)).await;
+    let live =
+        Live::with(|config| config.watch.keep_alive = Duration::from_millis(30).into()).await;
     let mut lively = connect(live.address, "/watch/ws").await;
     let mute = connect(live.address, "/watch/ws").await;
     live.until_watchers("websocket", "2").await;
@@ -168,7 +169,8 @@ async fn at_a_stop_sockets_get_the_last_event_and_a_close() {
 /// The cursor of a socket that leaves the canary out moves all the same.
 #[tokio::test]
 async fn a_socket_without_the_canary_gets_the_cursor_instead() {
-    let live = Live::with(|config| config.watch.keep_alive = Duration::from_millis(30)).await;
+    let live =
+        Live::with(|config| config.watch.keep_alive = Duration::from_millis(30).into()).await;
     register(live.registry(), "one", "a", 1);
     register(live.registry(), "c", CANARY, 1);
     let mut socket = connect(live.address, "/watch/ws?canary=false").await;
@@ -185,7 +187,7 @@ async fn a_socket_without_the_canary_gets_the_cursor_instead() {
 
 #[tokio::test]
 async fn what_is_no_handshake_is_refused() {
-    let live = Live::with(|config| config.watch.watchers_per_address_max = 1).await;
+    let live = Live::with(|config| config.watch.watchers_per_address_max = 1.into()).await;
     let upgrade = "connection: keep-alive, Upgrade\r\nupgrade: WebSocket\r\n";
     let key = "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     let check = async |headers: &str, status: u64| {
