@@ -29,7 +29,7 @@ use crate::{
     outbound::{Client, OutboundError},
     registry::{Notices, Registry},
     tasks::{Stage, StopError, Tasks},
-    telemetry::{Metrics, show_process},
+    telemetry::Metrics,
     transport::{
         Callback, Callbacks, Direct, DirectMetrics, Filter, Flag, Start, Subscription,
         TransportError, Webhooks, amqp::AmqpError,
@@ -128,8 +128,7 @@ impl App {
     pub async fn start_on(http: &Handle, mut config: Config) -> Result<Self, AppError> {
         raise_open_files();
         config.fit_into_grace();
-        let metrics = Metrics::default();
-        show_process(&metrics);
+        let metrics = Metrics::of_process();
         let registry = Registry::new(config.registry);
         let client = Client::new(&config.outbound, &metrics)?;
         let direct = DirectMetrics::new(&metrics);
@@ -181,13 +180,8 @@ impl App {
         }
         let broker = listening.as_ref().map(Listening::broker);
         let amqp_address = listening.and_then(|broker| serve_broker(broker, &registry, &mut tasks));
-        // On the threads of HTTP, which nothing that AMQP clients do can hold up.
-        tasks.spawn_on(http, Stage::Source, "leases", |stop| {
-            registry.clone().run(stop)
-        });
-        tasks.spawn(Stage::Source, "health", |stop| health.run(stop));
+        run_registry(http, &registry, health, client, &mut tasks);
         tell_subscribers(&callbacks, webhooks, &metrics, &mut tasks);
-        tasks.spawn(Stage::Sink, "outbound", |stop| client.run(stop));
         tell_of_doors(&config, http_address, amqp_address);
         Ok(Self {
             config,
@@ -294,6 +288,21 @@ fn subscribers(
         metrics.clone(),
     );
     (callbacks, webhooks)
+}
+
+fn run_registry(
+    http: &Handle,
+    registry: &Registry,
+    health: Health,
+    client: Client,
+    tasks: &mut Tasks,
+) {
+    // On the threads of HTTP, which nothing that AMQP clients do can hold up.
+    tasks.spawn_on(http, Stage::Source, "leases", |stop| {
+        registry.clone().run(stop)
+    });
+    tasks.spawn(Stage::Source, "health", |stop| health.run(stop));
+    tasks.spawn(Stage::Sink, "outbound", |stop| client.run(stop));
 }
 
 fn tell_subscribers(

@@ -13,5 +13,4 @@ pub use self::{
     latency::{Latencies, Latency, LatencySnapshot},
     logs::{Config, Format, LogError, Logs},
     metrics::{Metrics, SECONDS_BUCKETS},
-    process::show_process,
 };

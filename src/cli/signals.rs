@@ -71,7 +71,6 @@ struct Caught {
 }
 
 impl Caught {
-    #[expect(clippy::exit, reason = "a second signal asks for an immediate end")]
     fn follow(mut self, runtime: &Runtime, logs: &Logs) {
         let code = runtime.block_on(self.second_stop());
         tracing::warn!("a second signal: ended at once, without waiting for anything");

@@ -109,7 +109,7 @@ impl Sources {
     /// The same as [`Self::load`].
     pub fn shown(&self) -> Result<String, ConfigError> {
         self.load()?;
-        let file = self.file.as_deref().unwrap_or(Path::new(""));
+        let file = self.file.as_deref().unwrap_or_else(|| Path::new(""));
         Ok(shown::toml(
             &self.tree()?,
             &format!("file {}", file.display()),

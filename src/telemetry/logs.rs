@@ -202,7 +202,9 @@ fn parse(level: &str) -> Result<Targets, LogError> {
 /// A panic's place and text become a line of the log; the task's supervisor says what it means.
 fn log_panics() {
     panic::set_hook(Box::new(|info| {
-        let text = info.payload_as_str().unwrap_or("no text");
+        let text = info.payload().downcast_ref::<&str>().copied();
+        let text = text.or_else(|| info.payload().downcast_ref::<String>().map(String::as_str));
+        let text = text.unwrap_or("no text");
         let location = info.location().map(ToString::to_string);
         let location = location.as_deref().unwrap_or("an unknown place");
         let backtrace = Backtrace::capture();

@@ -8,7 +8,7 @@ use prometheus::{
     Opts, Registry, TextEncoder, core::Collector,
 };
 
-use super::Latencies;
+use super::{Latencies, process::show_process};
 
 /// Upper bounds in seconds, from 10 µs to 10 s.
 pub const SECONDS_BUCKETS: &[f64] = &[
@@ -50,6 +50,13 @@ impl fmt::Debug for Lookers {
 }
 
 impl Metrics {
+    /// Those of a daemon: with `musterd_build_info` and `process_*` among them.
+    pub fn of_process() -> Self {
+        let metrics = Self::default();
+        show_process(&metrics);
+        metrics
+    }
+
     /// A counter. Its name ends in `_total`.
     pub fn counter(&self, name: &str, help: &str) -> IntCounter {
         self.own(IntCounter::new(name, help))

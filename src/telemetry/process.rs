@@ -8,7 +8,7 @@ use super::Metrics;
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Shows `musterd_build_info` and, where there is `/proc`, `process_*`.
-pub fn show_process(metrics: &Metrics) {
+pub(super) fn show_process(metrics: &Metrics) {
     let build = metrics.gauges(
         "musterd_build_info",
         "1, with the version in a label.",

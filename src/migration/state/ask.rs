@@ -60,7 +60,7 @@ impl State {
             return refused("nothing to migrate: every channel goes by way of the broker already");
         }
         let mode = draft.mode.unwrap_or(self.config.mode);
-        let soak = draft.soak.unwrap_or(self.config.soak.get());
+        let soak = draft.soak.unwrap_or(*self.config.soak);
         self.comes_back = None;
         self.completed = false;
         self.tally = Tally::default();

@@ -464,7 +464,7 @@ impl Shared {
         {
             Ok(()) => tracing::info!("closed the connection to the broker"),
             Err(error) => {
-                tracing::debug!(%error, "the connection to the broker ended without a close")
+                tracing::debug!(%error, "the connection to the broker ended without a close");
             }
         }
         self.off();

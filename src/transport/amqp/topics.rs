@@ -134,6 +134,10 @@ impl Topics {
 
     /// The next confirms, as long as the broker may take for one. A broker that blocks publishers takes messages
     /// when it has room again: what it is waited for is not sent twice.
+    #[expect(
+        clippy::needless_pass_by_ref_mut,
+        reason = "a shared reference to it cannot be sent to another thread"
+    )]
     async fn wait_for(
         &mut self,
         channel: &mut dyn BrokerChannel,

@@ -9,7 +9,7 @@ use musterd::broker::auth::Mechanism::{self, CrDemo, External, Plain};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::client::{Client, Login, PATIENCE};
+use super::client::{Client, PATIENCE};
 use super::operation::Own;
 use super::target::{Kind, target};
 use crate::daemon::Daemon;
