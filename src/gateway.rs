@@ -116,8 +116,6 @@ pub struct RoutedInstances {
 impl RoutedInstances {
     /// Each route, best match first.
     pub fn routes(&self) -> impl Iterator<Item = (&Arc<Route>, &[Arc<Instance>])> {
-        let healthy =
-            |view: &'_ Option<Arc<View>>| view.as_ref().map_or(&[][..], |view| view.healthy());
         self.routes
             .list
             .iter()
@@ -128,6 +126,11 @@ impl RoutedInstances {
     pub fn encoded(&self, encode: impl FnOnce(&Self) -> Vec<u8>) -> Bytes {
         self.encoded.get_or_init(|| encode(self).into()).clone()
     }
+}
+
+/// The healthy instances of a service; none of one that does not exist.
+fn healthy(view: &Option<Arc<View>>) -> &[Arc<Instance>] {
+    view.as_ref().map_or(&[], |view| view.healthy())
 }
 
 /// Where a request goes.
