@@ -166,7 +166,7 @@ impl Client {
         };
         while let Some(frame) = self.frames.next(FRAME_MAX).unwrap() {
             self.session.on_frame(frame, &mut context);
-            while self.session.is_settling(context.vhost) {
+            while self.session.is_busy(context.vhost) {
                 context.vhost.pump(now);
             }
         }
