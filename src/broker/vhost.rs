@@ -137,7 +137,7 @@ impl Vhost {
     pub fn new(name: &str, limits: Limits, memory: Arc<Memory>, stamp: Stamp) -> Self {
         let mut vhost = Self {
             name: name.to_owned(),
-            settle_steps: settle_steps(limits.settled_at_once),
+            settle_steps: settle_steps(limits.settled_at_once.get()),
             limits,
             memory,
             exchanges: Slab::default(),

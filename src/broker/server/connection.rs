@@ -93,7 +93,7 @@ impl Connection {
         let session_limits = SessionLimits {
             channel_max: agreed.channel_max,
             message_bytes: limits.message_size.as_u64(),
-            tx_bytes: bytes(limits.transaction_per_channel),
+            tx_bytes: bytes(limits.transaction_per_channel.get()),
         };
         let heartbeat_s = agreed.heartbeat_s;
         let name = agreed
@@ -357,7 +357,7 @@ impl Connection {
         }
         self.pump();
         self.blocked = false;
-        self.note_closing(self.shared.config.limits.shutdown / 2);
+        self.note_closing(self.shared.config.limits.shutdown.get() / 2);
     }
 
     fn note_closing(&mut self, patience: Duration) {

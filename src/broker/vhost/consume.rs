@@ -144,7 +144,7 @@ impl Vhost {
         // As in RabbitMQ, a quorum queue silently ignores the flag.
         let exclusive = spec.exclusive && queue.settings.kind == QueueKind::Classic;
         check_consume(queue, channel, &spec.arguments, exclusive, &label)?;
-        if channel.consumers.len() >= self.limits.consumers_per_channel {
+        if channel.consumers.len() >= self.limits.consumers_per_channel.get() {
             return Err(self.too_many("consumers on this channel", channel.consumers.len()));
         }
         self.check_topology()?;

@@ -196,7 +196,7 @@ impl Vhost {
             consumers,
             channels,
             dirty,
-            unacked_bytes_max: bytes(limits.unacked_per_channel),
+            unacked_bytes_max: bytes(limits.unacked_per_channel.get()),
             counters,
             waiting,
         };

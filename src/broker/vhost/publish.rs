@@ -231,7 +231,7 @@ impl Vhost {
         let Some(queue) = queues.get_mut(id) else {
             return false;
         };
-        let unacked_bytes_max = bytes(limits.unacked_per_channel);
+        let unacked_bytes_max = bytes(limits.unacked_per_channel.get());
         let mut dispatcher = Dispatcher {
             consumers,
             channels,

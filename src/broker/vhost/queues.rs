@@ -105,8 +105,8 @@ impl Vhost {
             },
             &label,
         )?;
-        if self.queues.len() >= self.limits.queues {
-            return Err(self.too_many("queues", self.limits.queues));
+        if self.queues.len() >= self.limits.queues.get() {
+            return Err(self.too_many("queues", self.limits.queues.get()));
         }
         self.check_topology()?;
         let name = spec.name.detached();

@@ -304,7 +304,7 @@ impl Vhost {
             channel.inflight = channel.inflight.saturating_sub(1);
         }
         let is_first = channel.waiting.is_empty();
-        let bytes_max = bytes(self.limits.unacked_per_channel);
+        let bytes_max = bytes(self.limits.unacked_per_channel.get());
         if let Some(consumer_id) = held.consumer
             && let Some(consumer) = self.consumers.get_mut(consumer_id)
         {

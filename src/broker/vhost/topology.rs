@@ -98,8 +98,8 @@ impl Vhost {
             return check_same(current, spec, &label);
         }
         let alternate = alternate_exchange(&spec.arguments, &label)?;
-        if self.exchanges.len() >= self.limits.exchanges {
-            return Err(self.too_many("exchanges", self.limits.exchanges));
+        if self.exchanges.len() >= self.limits.exchanges.get() {
+            return Err(self.too_many("exchanges", self.limits.exchanges.get()));
         }
         self.check_topology()?;
         let name = spec.name.detached();
@@ -176,8 +176,8 @@ impl Vhost {
             return Ok(());
         }
         full?;
-        if self.bindings.len() >= self.limits.bindings {
-            return Err(self.too_many("bindings", self.limits.bindings));
+        if self.bindings.len() >= self.limits.bindings.get() {
+            return Err(self.too_many("bindings", self.limits.bindings.get()));
         }
         let mut binding = Binding {
             source,

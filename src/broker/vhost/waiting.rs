@@ -171,7 +171,7 @@ impl Vhost {
             consumer.waiting = false;
             return Served::Elsewhere;
         }
-        if !channel.has_credit_for(consumer, bytes(self.limits.unacked_per_channel)) {
+        if !channel.has_credit_for(consumer, bytes(self.limits.unacked_per_channel.get())) {
             return Served::NoCredit;
         }
         if channel.peer.outbox.is_full() {

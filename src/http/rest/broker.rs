@@ -32,7 +32,7 @@ impl Shared {
 
 async fn listed(shared: &Shared, list: BrokerList, query: Option<&str>) -> Answer {
     let pages = shared.pages()?;
-    let part = part(query, shared.config.broker.items_max)?;
+    let part = part(query, shared.config.broker.items_max.get())?;
     Ok(json(pages.list(list, part).await))
 }
 

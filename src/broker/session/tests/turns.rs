@@ -451,12 +451,12 @@ fn consumers_that_share_a_limit_take_turns() {
     for (queues, prefetch, unacked) in [
         (3, 1, 1 << 20),
         (1, 1, 1 << 20),
-        (3, 0, 1),
-        (1, 0, 1),
+        (3, 0, 1 << 10),
+        (1, 0, 1 << 10),
         (3, 2, 1 << 20),
     ] {
         let limits = Limits {
-            unacked_per_channel: bytesize::ByteSize::b(unacked),
+            unacked_per_channel: bytesize::ByteSize::b(unacked).into(),
             ..Limits::default()
         };
         let mut world = World::with(limits, Stamp::default());
@@ -466,7 +466,7 @@ fn consumers_that_share_a_limit_take_turns() {
             let queue = format!("q{number}");
             client.declare(&mut world, &queue, table(&[]));
             for _ in 0..100 {
-                client.publish(&mut world, &queue, "x");
+                client.publish(&mut world, &queue, &"x".repeat(1 << 10));
             }
         }
         for number in 0..3 {

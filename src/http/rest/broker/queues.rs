@@ -94,7 +94,7 @@ pub(in crate::http) async fn messages(
             wanted = count("count", &value)?;
         }
     }
-    let wanted = wanted.min(shared.config.broker.messages_max);
+    let wanted = wanted.min(shared.config.broker.messages_max.get());
     let messages = pages.messages(of.as_str(), of.second(), wanted).await;
     Ok(json(messages.ok_or_else(|| unknown(&of))?))
 }
