@@ -56,9 +56,9 @@ struct World {
 impl World {
     fn new() -> Self {
         let limits = Limits {
-            queues: 1_000_000,
-            bindings: 1_000_000,
-            consumers_per_channel: 100_000,
+            queues: 1_000_000.into(),
+            bindings: 1_000_000.into(),
+            consumers_per_channel: 100_000.into(),
             ..Limits::default()
         };
         let memory = Memory::new(usize::MAX);

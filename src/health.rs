@@ -19,7 +19,10 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::{Deserialize, Deserializer, de::Error};
 
-use crate::model::RemoveAfter;
+use crate::{
+    model::RemoveAfter,
+    quantity::{Bounded, DAY, MIB, YEAR},
+};
 
 pub use self::{
     elsewhere::{Asked, Elsewhere, Found, Request, Taken},
@@ -33,78 +36,70 @@ pub use self::{
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Time between two probes of a check that does not say; for `health_check_url`.
-    #[serde(with = "humantime_serde")]
-    pub interval: Duration,
+    pub interval: Bounded<Duration, 1, YEAR>,
     /// The shortest time between two probes, whatever a check says.
-    #[serde(with = "humantime_serde")]
-    pub interval_min: Duration,
+    pub interval_min: Bounded<Duration, 1, DAY>,
     /// How long a probe may take for a check that does not say.
-    #[serde(with = "humantime_serde")]
-    pub timeout: Duration,
+    pub timeout: Bounded<Duration, 1, DAY>,
     /// The longest time a probe may take, whatever a check says.
-    #[serde(with = "humantime_serde")]
-    pub timeout_max: Duration,
+    pub timeout_max: Bounded<Duration, 1, DAY>,
     /// Successes in a row that make a check healthy when it does not say.
-    pub healthy_after: u32,
+    pub healthy_after: Bounded<u32, 1, 1_000>,
     /// Failures in a row that make a check unhealthy when it does not say.
-    pub unhealthy_after: u32,
+    pub unhealthy_after: Bounded<u32, 1, 1_000>,
     /// A new check is probed within this time.
-    #[serde(with = "humantime_serde")]
-    pub first_within: Duration,
+    pub first_within: Bounded<Duration, 0, DAY>,
     /// The most scheduled probes at once; half of them may be of checks that timed out last time.
-    pub probes_max: usize,
+    pub probes_max: Bounded<usize, 1, 1_000_000>,
     /// The most probes at once that somebody asked for, besides the scheduled ones.
-    pub asked_max: usize,
+    pub asked_max: Bounded<usize, 1, 100_000>,
     /// When an instance whose checks fail is removed: `ttl` with its lease, `never`, or at the earliest after
     /// this time since its last sign of life.
     #[serde(deserialize_with = "remove_after")]
     pub remove_after: RemoveAfter,
     /// Over the queue: how long a request may wait until a prober takes it; with the check's timeout it is
     /// the request's deadline.
-    #[serde(with = "humantime_serde")]
-    pub queue_wait: Duration,
+    pub queue_wait: Bounded<Duration, 0, DAY>,
     /// Over the queue: how long after its deadline a verdict is waited for, until the daemon probes itself.
-    #[serde(with = "humantime_serde")]
-    pub queue_grace: Duration,
+    pub queue_grace: Bounded<Duration, 0, DAY>,
     /// The most probes at once of the daemon's own prober, which takes requests from the queue.
-    pub queue_probes_max: u16,
+    pub queue_probes_max: Bounded<u16, 1, 65_535>,
     /// The most bytes of an answer's body that are read.
-    pub body_max: ByteSize,
+    pub body_max: Bounded<ByteSize, 0, { 64 * MIB }>,
     /// The results kept of each check.
-    pub results_max: usize,
+    pub results_max: Bounded<usize, 1, 1_000>,
     /// The most characters kept of what a probe brought back.
-    pub text_max: usize,
+    pub text_max: Bounded<usize, 0, 100_000>,
     /// A check with more flips than these within `flap_intervals` is flapping.
-    pub flap_flips_max: usize,
+    pub flap_flips_max: Bounded<usize, 0, 100_000>,
     /// The window in which flips are counted, in intervals of the check.
-    pub flap_intervals: u32,
+    pub flap_intervals: Bounded<u32, 1, 100_000>,
     /// How often a TTL check that fails is looked at, so that a heartbeat is noticed.
-    #[serde(with = "humantime_serde")]
-    pub ttl_recheck: Duration,
+    pub ttl_recheck: Bounded<Duration, 1, DAY>,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
-            interval: Duration::from_secs(30),
-            interval_min: Duration::from_secs(1),
-            timeout: Duration::from_secs(5),
-            timeout_max: Duration::from_secs(60),
-            healthy_after: 1,
-            unhealthy_after: 3,
-            first_within: Duration::from_secs(1),
-            probes_max: 1024,
-            asked_max: 64,
+            interval: Duration::from_secs(30).into(),
+            interval_min: Duration::from_secs(1).into(),
+            timeout: Duration::from_secs(5).into(),
+            timeout_max: Duration::from_secs(60).into(),
+            healthy_after: 1.into(),
+            unhealthy_after: 3.into(),
+            first_within: Duration::from_secs(1).into(),
+            probes_max: 1024.into(),
+            asked_max: 64.into(),
             remove_after: RemoveAfter::Ttl,
-            queue_wait: Duration::from_secs(1),
-            queue_grace: Duration::from_millis(500),
-            queue_probes_max: 256,
-            body_max: ByteSize::kib(4),
-            results_max: 10,
-            text_max: 200,
-            flap_flips_max: 5,
-            flap_intervals: 10,
-            ttl_recheck: Duration::from_secs(1),
+            queue_wait: Duration::from_secs(1).into(),
+            queue_grace: Duration::from_millis(500).into(),
+            queue_probes_max: 256.into(),
+            body_max: ByteSize::kib(4).into(),
+            results_max: 10.into(),
+            text_max: 200.into(),
+            flap_flips_max: 5.into(),
+            flap_intervals: 10.into(),
+            ttl_recheck: Duration::from_secs(1).into(),
         }
     }
 }
@@ -112,27 +107,6 @@ impl Default for Config {
 fn remove_after<'de, D: Deserializer<'de>>(value: D) -> Result<RemoveAfter, D::Error> {
     let text = String::deserialize(value)?;
     text.parse().map_err(D::Error::custom)
-}
-
-impl Config {
-    /// What a type can't say by itself, one sentence each.
-    pub fn faults(&self) -> Vec<String> {
-        let zero = [
-            ("interval_min", self.interval_min.is_zero()),
-            ("timeout", self.timeout.is_zero()),
-            ("timeout_max", self.timeout_max.is_zero()),
-            ("healthy_after", self.healthy_after == 0),
-            ("unhealthy_after", self.unhealthy_after == 0),
-            ("probes_max", self.probes_max == 0),
-            ("asked_max", self.asked_max == 0),
-            ("queue_probes_max", self.queue_probes_max == 0),
-            ("results_max", self.results_max == 0),
-            ("flap_intervals", self.flap_intervals == 0),
-        ];
-        let zero = zero.into_iter().filter(|(_, is_zero)| *is_zero);
-        zero.map(|(key, _)| format!("health.{key} must be more than 0"))
-            .collect()
-    }
 }
 
 #[cfg(test)]

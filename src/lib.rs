@@ -31,11 +31,13 @@
 
 // In reading order: the vocabulary first, the wiring last.
 pub mod model;
+pub mod quantity;
 
 pub mod registry;
 
 pub mod api;
 pub mod catalog;
+pub mod gateway;
 
 pub mod health;
 pub mod outbound;

@@ -114,7 +114,7 @@ impl Registry {
         let own = Epoch((started_ms << 12) | fastrand::u64(0..1 << 12));
         let epoch = origins.history.as_ref().map_or(own, |(epoch, _)| *epoch);
         let bytes_max = usize::try_from(config.log_bytes_max.as_u64()).unwrap_or(usize::MAX);
-        let (log, log_writer) = Log::new(config.log_entries_max, bytes_max);
+        let (log, log_writer) = Log::new(config.log_entries_max.get(), bytes_max);
         // Incarnations start at the time in microseconds: no life gives more than one in each, so those
         // of an earlier life are smaller.
         let started_us = clock::system_us();

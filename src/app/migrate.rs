@@ -58,13 +58,13 @@ pub(super) async fn start(config: &Config, parts: Parts<'_>, tasks: &mut Tasks) 
         callbacks: parts.callbacks.clone(),
         transports: parts.transports.clone(),
         address: perch.as_ref().and_then(Perch::address),
-        timeout: config.migration.canary_timeout,
+        timeout: config.migration.canary_timeout.get(),
     };
     let needs = Needs {
         registry: parts.registry.clone(),
         transports: Arc::new(parts.transports.clone()),
         canary: Arc::new(canary),
-        first_probe_within: config.health.first_within,
+        first_probe_within: config.health.first_within.get(),
         metrics: parts.metrics.clone(),
         notices: Arc::clone(parts.notices),
     };

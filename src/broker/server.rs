@@ -164,7 +164,10 @@ impl Listening {
         }
         clients.close();
         let grace = shared.config.limits.shutdown;
-        if tokio::time::timeout(grace, clients.wait()).await.is_err() {
+        if tokio::time::timeout(grace.get(), clients.wait())
+            .await
+            .is_err()
+        {
             let left = shared.connections.len();
             tracing::warn!(
                 connections = left,
@@ -210,7 +213,7 @@ impl Broker {
     }
 
     pub(super) fn new(config: Config) -> Result<Self, BrokerError> {
-        let memory = Memory::new(bytes(config.limits.memory));
+        let memory = Memory::new(bytes(config.limits.memory.get()));
         let short = |name: &String| {
             ShortStr::copied(name.as_bytes()).ok_or_else(|| BrokerError::Name(name.clone()))
         };
@@ -277,7 +280,7 @@ fn connections(config: &Config) -> Connections {
     let connections =
         Connections::new(&config.limits, usize::try_from(files).unwrap_or(usize::MAX));
     let (limit, wanted) = (connections.limit(), config.limits.connections);
-    if limit < wanted {
+    if limit < wanted.get() {
         tracing::warn!(
             limit,
             "only {limit} AMQP connections are accepted, not {wanted} (broker.limits.connections): the process \

@@ -29,7 +29,7 @@ impl Prober {
         Self {
             client,
             limits: Limits::of(config),
-            timeout_max: config.timeout_max,
+            timeout_max: config.timeout_max.get(),
         }
     }
 

@@ -84,7 +84,7 @@ impl Health {
             registry,
             client,
             meters: Meters::new(metrics),
-            asked: Semaphore::new(config.asked_max.max(1)),
+            asked: Semaphore::new(config.asked_max.get()),
             elsewhere: OnceLock::new(),
             asking: Asking::new(&config, metrics),
             following: Mutex::new(following),
@@ -99,7 +99,7 @@ impl Health {
     pub async fn run(self, stop: CancellationToken) {
         let shared = &self.shared;
         let mut changes = shared.registry.follow();
-        let mut probes = Probes::new(shared.config.probes_max);
+        let mut probes = Probes::new(shared.config.probes_max.get());
         loop {
             changes.mark_unchanged();
             let wake = shared.start_due(&mut probes);

@@ -173,7 +173,7 @@ impl Guard {
     }
 
     fn broker(&mut self, sight: &Sight<'_>) -> Option<Broken> {
-        let allowed = sight.config.broker_away;
+        let allowed = sight.config.broker_away.get();
         let silent = sight.silent.unwrap_or_default();
         let reading = &mut self.readings[Rule::BrokerAway as usize];
         reading.value = Some(silent.as_secs_f64());
@@ -197,7 +197,7 @@ impl Guard {
             };
             let config = sight.config;
             let allowed = sight.baseline.and_then(|baseline| {
-                baseline.allowed(what, config.latency_increase_max, config.latency_floor)
+                baseline.allowed(what, *config.latency_increase_max, *config.latency_floor)
             });
             let reading = Reading {
                 value: Some(ms(tail.p95)),
@@ -230,7 +230,7 @@ impl Guard {
         };
         let reading = Reading {
             value: Some(failed),
-            threshold: Some(config.discovery_failures_max),
+            threshold: Some(config.discovery_failures_max.get()),
             ..self.readings[Rule::DiscoveryFailures as usize]
         };
         let broken = self.judge(Rule::DiscoveryFailures, reading, sight);
@@ -239,7 +239,7 @@ impl Guard {
             reason: format!(
                 "{:.1} % of the discovery requests fail, {:.1} % are allowed, in {} windows in a row",
                 failed * 100.0,
-                config.discovery_failures_max * 100.0,
+                config.discovery_failures_max.get() * 100.0,
                 config.windows
             ),
         })
@@ -252,10 +252,10 @@ impl Guard {
         }
         let config = sight.config;
         let failed = self.flights.iter().filter(|passed| !**passed).count() as u64;
-        let runs = config.canary_runs as u64;
+        let runs = *config.canary_runs as u64;
         let reading = Reading {
             value: Some(share(failed, runs)),
-            threshold: Some(config.canary_failures_max),
+            threshold: Some(config.canary_failures_max.get()),
             ..self.readings[Rule::CanaryFailures as usize]
         };
         let broken = self.judge(Rule::CanaryFailures, reading, sight);
@@ -263,7 +263,7 @@ impl Guard {
             rule: Rule::CanaryFailures,
             reason: format!(
                 "{failed} of the last {runs} runs of the canary failed, {:.0} % are allowed",
-                config.canary_failures_max * 100.0
+                config.canary_failures_max.get() * 100.0
             ),
         })
     }
@@ -276,7 +276,7 @@ impl Guard {
         };
         reading.broken = if broken { reading.broken + 1 } else { 0 };
         self.readings[rule as usize] = reading;
-        reading.broken >= sight.config.windows
+        reading.broken >= sight.config.windows.get()
     }
 
     /// The last value of a rule.
@@ -296,7 +296,7 @@ impl Guard {
                 broken: reading.broken,
                 windows: match rule {
                     Rule::BrokerAway => 1,
-                    _ => config.windows,
+                    _ => config.windows.get(),
                 },
             }
         };
@@ -319,7 +319,7 @@ fn away(silent: Duration, allowed: Duration, trouble: Option<&str>) -> String {
 
 fn size(config: &Config) -> Size {
     Size {
-        span: config.window,
-        samples_min: config.samples_min,
+        span: config.window.get(),
+        samples_min: config.samples_min.get(),
     }
 }

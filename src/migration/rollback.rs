@@ -120,7 +120,7 @@ impl Rollback {
                 modes: Modes::all(Mode::Direct),
                 only_if: look.flagged.version,
             }),
-            Stage::Drain => Next::Act(Act::Settle(config.settle_max)),
+            Stage::Drain => Next::Act(Act::Settle(config.settle_max.get())),
             Stage::Canary => {
                 self.canary(look, flights, config);
                 Next::Wait
@@ -189,8 +189,8 @@ impl Rollback {
     fn latency(&mut self, look: &Look<'_>, baseline: Option<&Baseline>, config: &Config) -> Next {
         let now = look.now;
         let size = Size {
-            span: config.window,
-            samples_min: config.samples_min,
+            span: config.window.get(),
+            samples_min: config.samples_min.get(),
         };
         let windows = self
             .windows
@@ -198,7 +198,7 @@ impl Rollback {
         for what in Measured::ALL {
             let at = what as usize;
             let allowed = baseline
-                .and_then(|known| known.allowed(what, config.latency_back, config.latency_floor));
+                .and_then(|known| known.allowed(what, *config.latency_back, *config.latency_floor));
             let Some(allowed) = allowed else {
                 self.back[at] = true;
                 continue;

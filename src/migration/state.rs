@@ -202,7 +202,8 @@ impl State {
 
     /// A run of the canary ended.
     pub(super) fn flew(&mut self, flight: Flight) {
-        self.guard.flew(flight.passed(), self.config.canary_runs);
+        self.guard
+            .flew(flight.passed(), self.config.canary_runs.get());
         self.flights.add(flight);
     }
 
@@ -289,7 +290,7 @@ impl State {
             text: text.clone(),
             figures: self.figures.clone(),
         });
-        while self.history.len() > self.config.history_max {
+        while self.history.len() > self.config.history_max.get() {
             self.history.pop_front();
         }
         self.told.push(Told {

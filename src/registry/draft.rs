@@ -183,15 +183,15 @@ impl Draft<'_> {
         bytes: usize,
     ) -> Result<(), Refusal> {
         let config = &self.state.config;
-        if instances > 0 && self.changes.instances + instances > config.instances_max {
-            let max = config.instances_max;
+        if instances > 0 && self.changes.instances + instances > config.instances_max.get() {
+            let max = config.instances_max.get();
             return Err(Refusal::Full { max });
         }
-        if routes > 0 && self.changes.routes + routes > config.routes_max {
-            let max = config.routes_max;
+        if routes > 0 && self.changes.routes + routes > config.routes_max.get() {
+            let max = config.routes_max.get();
             return Err(Refusal::RoutesFull { max });
         }
-        let max = config.memory_max.as_u64();
+        let max = config.memory_max.get().as_u64();
         let caches = self.state.table.cached.bytes();
         let sum = self
             .changes
@@ -200,7 +200,7 @@ impl Draft<'_> {
             .saturating_add(bytes);
         if bytes > 0 && sum as u64 > max {
             return Err(Refusal::MemoryFull {
-                max: config.memory_max,
+                max: config.memory_max.get(),
             });
         }
         Ok(())

@@ -7,10 +7,13 @@ use std::{
     collections::BTreeMap,
     fmt,
     ops::Bound::{Excluded, Unbounded},
+    sync::Arc,
     time::Duration,
 };
 
 use serde::Deserialize;
+
+use crate::quantity::{Bounded, DAY, YEAR};
 
 use super::service::View;
 use crate::model::{Instance, ServiceId};
@@ -25,25 +28,23 @@ pub struct GuardConfig {
     /// Whether the guard exists.
     pub enabled: bool,
     /// The share of a service's leases that engages it, above 0 and at most 1.
-    pub share: f64,
+    pub share: Bounded<f64, 1, 1_000>,
     /// The smallest service that has a guard.
-    pub instances_min: usize,
+    pub instances_min: Bounded<usize, 0, 100_000_000>,
     /// How close together leases must run out.
-    #[serde(with = "humantime_serde")]
-    pub window: Duration,
+    pub window: Bounded<Duration, 0, DAY>,
     /// The longest time instances are held.
-    #[serde(with = "humantime_serde")]
-    pub hold_max: Duration,
+    pub hold_max: Bounded<Duration, 0, YEAR>,
 }
 
 impl Default for GuardConfig {
     fn default() -> Self {
         Self {
             enabled: true,
-            share: 0.5,
-            instances_min: 10,
-            window: Duration::from_secs(30),
-            hold_max: Duration::from_secs(600),
+            share: 0.5.into(),
+            instances_min: 10.into(),
+            window: Duration::from_secs(30).into(),
+            hold_max: Duration::from_secs(600).into(),
         }
     }
 }
@@ -58,13 +59,12 @@ impl GuardConfig {
         ends_ms: impl Fn(&Instance) -> u64,
     ) -> Option<Silent> {
         let total = service.instances.len();
-        if !self.enabled || total < self.instances_min {
+        if !self.enabled || total < self.instances_min.get() {
             return None;
         }
-        let runs_out =
-            |one: &&std::sync::Arc<Instance>| ends_ms(one) <= self.horizon_ms(one, now_ms);
+        let runs_out = |one: &&Arc<Instance>| ends_ms(one) <= self.horizon_ms(one, now_ms);
         let n_silent = service.instances.values().filter(runs_out).count();
-        if ratio(n_silent, total) <= self.share {
+        if ratio(n_silent, total) <= self.share.get() {
             return None;
         }
         let silent = service.instances.values().filter(runs_out);
@@ -77,7 +77,7 @@ impl GuardConfig {
     /// Leases that end until then run out in the present window. Half a ttl at most, because the
     /// lease of an instance that sends heartbeats as it should always ends soon when its ttl is short.
     fn horizon_ms(&self, instance: &Instance, now_ms: u64) -> u64 {
-        let window = self.window.min(instance.registration.ttl / 2);
+        let window = self.window.get().min(instance.registration.ttl / 2);
         now_ms.saturating_add(millis(window))
     }
 }
@@ -203,7 +203,7 @@ impl Guard {
             return Some(Release::Renewed { back, of });
         }
         let held_ms = now_ms.saturating_sub(self.since_ms);
-        (held_ms >= millis(config.hold_max)).then_some(Release::Overdue {
+        (held_ms >= millis(config.hold_max.get())).then_some(Release::Overdue {
             held_s: held_ms / 1000,
         })
     }

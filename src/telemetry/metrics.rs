@@ -4,11 +4,11 @@ use std::{fmt, pin::Pin, sync::Arc};
 
 use parking_lot::Mutex;
 use prometheus::{
-    GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder, core::Collector,
+    Counter, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder, core::Collector,
 };
 
-use super::Latencies;
+use super::{Latencies, process::show_process};
 
 /// Upper bounds in seconds, from 10 µs to 10 s.
 pub const SECONDS_BUCKETS: &[f64] = &[
@@ -50,6 +50,13 @@ impl fmt::Debug for Lookers {
 }
 
 impl Metrics {
+    /// Those of a daemon: with `musterd_build_info` and `process_*` among them.
+    pub fn of_process() -> Self {
+        let metrics = Self::default();
+        show_process(&metrics);
+        metrics
+    }
+
     /// A counter. Its name ends in `_total`.
     pub fn counter(&self, name: &str, help: &str) -> IntCounter {
         self.own(IntCounter::new(name, help))
@@ -115,9 +122,15 @@ impl Metrics {
         for hook in self.hooks.0.lock().iter() {
             hook();
         }
-        TextEncoder::new()
+        let page = TextEncoder::new()
             .encode_to_string(&self.registry.gather())
-            .unwrap_or_default()
+            .unwrap_or_default();
+        without_control(page)
+    }
+
+    /// A counter with a fraction. Its name ends in `_total`.
+    pub(super) fn fraction(&self, name: &str, help: &str) -> Counter {
+        self.own(Counter::new(name, help))
     }
 
     #[expect(
@@ -131,6 +144,25 @@ impl Metrics {
             .expect("each metric is made once");
         metric
     }
+}
+
+/// The encoder escapes line ends in labels, and no other character that steers a terminal.
+fn without_control(page: String) -> String {
+    let is_unsafe = |c: char| c.is_control() && c != '\n';
+    if !page.contains(is_unsafe) {
+        return page;
+    }
+    let mut out = String::with_capacity(page.len() + 64);
+    for c in page.chars() {
+        if is_unsafe(c) {
+            // A backslash in a label is written twice.
+            out.push('\\');
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 #[cfg(test)]

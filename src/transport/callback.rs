@@ -114,7 +114,7 @@ impl Callbacks {
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
-                crew: Crew::new(CALLBACKS, config.callbacks_max),
+                crew: Crew::new(CALLBACKS, config.callbacks_max.get()),
                 counts: metrics.of(CALLBACK),
                 registry,
                 config,
@@ -175,7 +175,7 @@ impl Callbacks {
         stop.cancelled().await;
         // The broker may stop before it has brought what is left: the log has it too.
         self.inner.horizon.lift();
-        self.inner.crew.stop(self.inner.config.drain).await;
+        self.inner.crew.stop(self.inner.config.drain.get()).await;
     }
 }
 

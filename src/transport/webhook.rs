@@ -76,7 +76,7 @@ impl Webhooks {
                 counts: metrics.of("webhook"),
                 gates: Arc::new(Gates::new(&config)),
                 table: Table::default(),
-                crew: Crew::new("webhooks", config.webhooks_max),
+                crew: Crew::new("webhooks", config.webhooks_max.get()),
                 registry,
                 config,
                 horizon,
@@ -198,7 +198,7 @@ impl Webhooks {
         stop.cancelled().await;
         // The broker may stop before it has brought what is left: the log has it too.
         self.inner.horizon.lift();
-        self.inner.crew.stop(self.inner.config.drain).await;
+        self.inner.crew.stop(self.inner.config.drain.get()).await;
     }
 
     /// Sets the gauges, before a page of metrics is made.

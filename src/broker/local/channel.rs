@@ -89,7 +89,7 @@ impl LocalChannel {
     pub(super) fn open(client: LocalClient) -> Self {
         let limits = &client.shared.config.limits;
         let id = client.shared.next_connection();
-        let peer = Arc::new(Peer::local(id, bytes(limits.outbox_per_connection)));
+        let peer = Arc::new(Peer::local(id, bytes(limits.outbox_per_connection.get())));
         let identity = Identity {
             connection: id,
             grant: Grant::all(USER, &client.vhost_name),

@@ -50,10 +50,10 @@ struct Meters {
 
 impl Asking {
     pub(super) fn new(config: &Config, metrics: &Metrics) -> Self {
-        let pending_max = config.probes_max.saturating_add(config.asked_max);
+        let pending_max = config.probes_max.saturating_add(config.asked_max.get());
         Self {
-            wait: config.queue_wait,
-            grace: config.queue_grace,
+            wait: config.queue_wait.get(),
+            grace: config.queue_grace.get(),
             pending: Mutex::new(Pending::new(pending_max)),
             trouble: AtomicBool::new(false),
             troubled_ms: AtomicU64::new(0),

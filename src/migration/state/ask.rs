@@ -60,7 +60,7 @@ impl State {
             return refused("nothing to migrate: every channel goes by way of the broker already");
         }
         let mode = draft.mode.unwrap_or(self.config.mode);
-        let soak = draft.soak.unwrap_or(self.config.soak);
+        let soak = draft.soak.unwrap_or(*self.config.soak);
         self.comes_back = None;
         self.completed = false;
         self.tally = Tally::default();
@@ -76,7 +76,7 @@ impl State {
             "migration.started",
             format!(
                 "{how}, baseline {}, soak {}, from {}",
-                Span(self.config.baseline),
+                Span(self.config.baseline.get()),
                 Span(soak),
                 known.modes
             ),

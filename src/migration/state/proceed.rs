@@ -54,7 +54,7 @@ impl Run {
     /// How long the present phase lasts at least.
     pub(super) fn lasts(&self, config: &Config) -> Duration {
         match self.phase {
-            Phase::Baseline => config.baseline,
+            Phase::Baseline => config.baseline.get(),
             _ => self.soak,
         }
     }
@@ -133,7 +133,7 @@ impl State {
         if let Some(channel) = run.phase.compares() {
             let seen = comparison(look, channel);
             let seen = difference(seen, run.mark.unwrap_or(seen));
-            if seen.compared < config.compared_min {
+            if seen.compared < config.compared_min.get() {
                 out.push(format!(
                     "{channel} to be compared: {} of {} were",
                     seen.compared, config.compared_min
@@ -141,7 +141,7 @@ impl State {
             }
             out.extend(disagreement(config, channel, seen));
         }
-        out.extend(lag(look, config.lag_max));
+        out.extend(lag(look, config.lag_max.get()));
         match self.flights.since(run.entered_ms) {
             None => out.push("the canary's first run in this phase".to_owned()),
             Some(flight) => out.extend(
@@ -186,7 +186,7 @@ impl State {
 
     /// The soak is over and the phase can't be left.
     fn wait_on(&mut self, look: &Look<'_>, ready: bool) {
-        let phase_max = millis(self.config.phase_max);
+        let phase_max = millis(self.config.phase_max.get());
         let Some(run) = &mut self.run else { return };
         let waits_for = run.waits_for.clone().unwrap_or_default().join("; ");
         let (phase, waited) = (run.phase, look.now.mono_ms - run.entered_ms);
@@ -203,7 +203,7 @@ impl State {
         }
         let text = format!(
             "phase \"{phase}\" could not be left for {}: {waits_for}",
-            Span(self.config.phase_max)
+            Span(self.config.phase_max.get())
         );
         if phase == Phase::Baseline {
             self.pause(text);
@@ -321,7 +321,7 @@ fn disagreement(config: &Config, channel: Channel, seen: Comparison) -> Option<S
     let whole = seen.compared.max(1);
     let mut broken = kinds
         .into_iter()
-        .filter(|(count, max, _)| share(*count, whole) > *max);
+        .filter(|(count, max, _)| share(*count, whole) > max.get());
     broken.next().map(|(count, _, what)| {
         format!(
             "both ways of {channel} to agree: {count} of {} {what}",

@@ -32,7 +32,7 @@ impl State {
                 not_before: one.not_before.wall,
                 by_itself: one.by_itself,
                 returns: self.tally.returns,
-                returns_max: self.config.returns_max,
+                returns_max: self.config.returns_max.get(),
                 error: one.error.clone(),
             }),
             history: self.history.iter().cloned().collect(),
@@ -98,9 +98,9 @@ impl State {
                 state: stands(self.run.as_ref(), phase, step.is_some()),
                 modes: flag,
                 soak: match (phase, &self.run) {
-                    (Phase::Baseline, _) => self.config.baseline,
+                    (Phase::Baseline, _) => self.config.baseline.get(),
                     (_, Some(run)) => run.soak,
-                    (_, None) => self.config.soak,
+                    (_, None) => self.config.soak.get(),
                 },
                 entered: self.run.as_ref().and_then(|run| {
                     let entered = run.entered.iter().find(|(known, _)| *known == phase);

@@ -48,10 +48,10 @@ impl Gates {
     pub(super) fn new(config: &Config) -> Self {
         let gate = |max: usize| Semaphore::new(max.clamp(1, Semaphore::MAX_PERMITS));
         Self {
-            deliveries: gate(config.deliveries_max),
-            retries: gate(config.retries_max),
-            snapshots: gate(config.snapshots_max),
-            snapshot_retries: gate(config.snapshots_max),
+            deliveries: gate(config.deliveries_max.get()),
+            retries: gate(config.retries_max.get()),
+            snapshots: gate(config.snapshots_max.get()),
+            snapshot_retries: gate(config.snapshots_max.get()),
         }
     }
 
@@ -106,7 +106,7 @@ impl Post {
             client: inner.client.clone(),
             gates: Arc::clone(&inner.gates),
             clock: inner.registry.clock().clone(),
-            timeout: inner.config.webhook_timeout,
+            timeout: inner.config.webhook_timeout.get(),
             secret,
             request,
         })

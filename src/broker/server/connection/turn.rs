@@ -89,7 +89,7 @@ impl Connection {
         if publishes || self.session.take_published() && self.shared.memory.is_alarm() {
             self.block();
         }
-        self.note_closing(self.shared.config.limits.closing);
+        self.note_closing(self.shared.config.limits.closing.get());
         exhausted || self.blocked
     }
 

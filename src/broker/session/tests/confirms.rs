@@ -191,7 +191,7 @@ fn headers_without_their_body_count() {
 /// A client that has published 25 messages in a transaction, of which 10 are carried out in a turn.
 fn with_a_long_transaction() -> (World, Client) {
     let limits = Limits {
-        settled_at_once: 10,
+        settled_at_once: 10.into(),
         ..Limits::default()
     };
     let mut world = World::with(limits, Stamp::default());

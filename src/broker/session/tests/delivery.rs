@@ -310,7 +310,7 @@ fn a_client_that_does_not_read_gets_no_more_and_goes_on_later() {
 #[test]
 fn what_was_fetched_makes_room_for_consumers() {
     let limits = Limits {
-        unacked_per_channel: bytesize::ByteSize::kib(1),
+        unacked_per_channel: bytesize::ByteSize::kib(1).into(),
         ..Limits::default()
     };
     let mut world = World::with(limits, Stamp::default());

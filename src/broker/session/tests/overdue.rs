@@ -116,7 +116,7 @@ fn what_was_fetched_and_not_settled_closes_the_channel() {
 fn there_is_no_limit_unless_one_is_asked_for() {
     let day = 24 * 3600 * 1000;
     let usual = |ms| Limits {
-        consumer_timeout: std::time::Duration::from_millis(ms),
+        consumer_timeout: std::time::Duration::from_millis(ms).into(),
         ..Limits::default()
     };
     for (limits, arguments, cancelled) in [
@@ -160,7 +160,7 @@ fn who_settles_in_time_is_left_alone() {
 /// A vhost that settles three deliveries a turn.
 fn in_small_turns() -> World {
     let limits = Limits {
-        settled_at_once: 3,
+        settled_at_once: 3.into(),
         ..Limits::default()
     };
     World::with(limits, Stamp::default())

@@ -66,8 +66,8 @@ impl BrokerPages for Pages {
 fn api() -> Api {
     let config = http::Config {
         broker: Config {
-            items_max: 2000,
-            messages_max: 20,
+            items_max: 2000.into(),
+            messages_max: 20.into(),
             ..Config::default()
         },
         ..http::Config::default()

@@ -125,7 +125,7 @@ fn the_reason_of_the_last_change_stays_with_the_instance() {
 #[test]
 fn memory_has_a_limit_that_a_refusal_names() {
     let config = Config {
-        memory_max: bytesize::ByteSize::kib(64),
+        memory_max: bytesize::ByteSize::kib(64).into(),
         ..Config::default()
     };
     let (mut state, mut out) = (Machine::new(config, RemoveAfter::Ttl), Vec::new());
@@ -172,7 +172,7 @@ fn memory_has_a_limit_that_a_refusal_names() {
 #[test]
 fn a_full_registry_refuses_new_ids_only() {
     let config = Config {
-        instances_max: 1,
+        instances_max: 1.into(),
         ..Config::default()
     };
     let (mut state, mut out) = (Machine::new(config, RemoveAfter::Ttl), Vec::new());
