@@ -200,6 +200,7 @@ async fn webhooks(subscribers: usize, events: usize, pace: Pace) {
             callback_url: url.into(),
             events: Box::default(),
             secret: Some("a secret of the bench".into()),
+            canary: true,
         };
         room.add(draft, Start::Newest).expect("a seat");
     }

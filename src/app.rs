@@ -24,7 +24,7 @@ use crate::{
     broker::{Broker, BrokerError, Listening},
     commands::Commands,
     config::{Config, ConfigError},
-    health::Health,
+    health::{Health, in_container},
     http::{self, Door, Rooms},
     migration::NoticeRing,
     outbound::{Client, OutboundError},
@@ -336,6 +336,8 @@ fn defaults(config: &Config) -> Defaults {
         timeout_max: config.health.timeout_max,
         healthy_after: config.health.healthy_after,
         unhealthy_after: config.health.unhealthy_after,
+        unsafe_requests: config.health.unsafe_requests,
+        in_container: in_container(),
         checks_max: config.registry.checks_max,
         tags_max: config.registry.tags_max,
         metadata_bytes_max: usize::try_from(config.registry.metadata_max.as_u64())

@@ -3,6 +3,7 @@
 //! Follows the registry's log and tells the registry what the checks say; never removes anything.
 
 mod check;
+mod container;
 mod elsewhere;
 mod meters;
 mod pending;
@@ -20,6 +21,7 @@ use bytesize::ByteSize;
 use serde::Deserialize;
 
 pub use self::{
+    container::in_container,
     elsewhere::{Asked, Elsewhere, Found, Request, Taken},
     prober::{Probed, Prober},
     report::{CheckReport, Outcome, ProbeResult, Report},
@@ -49,10 +51,17 @@ pub struct Config {
     /// A new check is probed within this time.
     #[serde(with = "humantime_serde")]
     pub first_within: Duration,
-    /// The most scheduled probes at once; half of them may be of checks that timed out last time.
+    /// The most scheduled probes at once. Checks that took a second or longer last time share half of
+    /// these places, and together with checks not probed before three quarters.
     pub probes_max: usize,
-    /// The most probes at once that somebody asked for, besides the scheduled ones.
+    /// The most probes at once on request (`POST /services/{id}/check`), in addition to the scheduled ones;
+    /// shared in the same way.
     pub asked_max: usize,
+    /// Whether HTTP checks may use other methods than GET and HEAD, set a Host header or send credentials.
+    pub unsafe_requests: bool,
+    /// Whether what a failing check's target answered is kept and shown: the start of an HTTP body, a gRPC
+    /// message. The status code always is.
+    pub keep_body: bool,
     /// Over the queue: how long a request may wait until a prober takes it; with the check's timeout it is
     /// the request's deadline.
     #[serde(with = "humantime_serde")]
@@ -89,6 +98,8 @@ impl Default for Config {
             first_within: Duration::from_secs(1),
             probes_max: 1024,
             asked_max: 64,
+            unsafe_requests: false,
+            keep_body: false,
             queue_wait: Duration::from_secs(1),
             queue_grace: Duration::from_millis(500),
             queue_probes_max: 256,

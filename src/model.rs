@@ -14,12 +14,12 @@ mod status;
 mod time;
 
 pub use self::{
-    check::{Check, CheckKind, CheckOutcome, CodeRange, HttpCheck},
+    check::{Check, CheckKind, CheckOutcome, CodeRange, HttpCheck, REDIRECTS_MAX},
     event::{Event, EventKind},
     instance::{Beat, Instance, Lease, LeaseKind, Override, Registration},
     metadata::{Metadata, MetadataError},
     mode::{Channel, Mode, Modes},
-    name::{CANARY, NameError, RouteId, ServiceId, ServiceName},
+    name::{CANARY, NameError, OUTBOUND_HEADER, RouteId, ServiceId, ServiceName},
     revision::{Cursor, Epoch, InvalidCursor, Revision},
     route::Route,
     status::{OverrideStatus, Status},

@@ -1,6 +1,6 @@
-//! Requests towards addresses that somebody else named: checked, bounded, with a deadline.
+//! Requests to addresses that a client named: the address is checked, sizes and time are limited.
 //!
-//! Knows nothing of checks or webhooks. Never connects to an address it has not checked, and never
+//! Knows nothing about checks or webhooks. Never connects to an address that it has not checked, and never
 //! resolves a name again between the check and the connection.
 
 mod client;
@@ -9,7 +9,9 @@ mod error;
 mod grpc;
 mod http1;
 mod networks;
+mod places;
 mod pool;
+mod request;
 mod resolve;
 mod stream;
 mod target;
@@ -24,19 +26,21 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 pub use self::{
-    client::{Answer, Client, Request},
+    client::Client,
     error::{OutboundError, Step},
     grpc::{GrpcCall, Serving},
-    networks::{Denied, Networks, Rule},
+    networks::{Denied, DenyRule, Networks},
+    places::{Pace, Place, Places, Shares},
+    request::{Answer, Request},
 };
 
 /// Section `outbound`.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Networks that may be reached.
+    /// Networks that probes and webhooks may connect to.
     pub allow: Vec<IpNet>,
-    /// Networks that may not, even if they are allowed; checked after names are resolved.
+    /// Networks that they may not, even if `allow` lists them; checked after names are resolved.
     pub deny: Vec<IpNet>,
     /// Certificates (PEM) that are trusted besides the public ones.
     pub ca_file: Option<PathBuf>,
@@ -49,12 +53,13 @@ pub struct Config {
     pub head_max: ByteSize,
     /// The most headers of an answer.
     pub headers_max: usize,
-    /// How long a resolved name is remembered; one that failed, a tenth of it.
+    /// How long the addresses of a name are cached; a failed lookup, a tenth of it.
     #[serde(with = "humantime_serde")]
     pub resolved_ttl: Duration,
-    /// The most names remembered.
+    /// The most names in that cache.
     pub resolved_max: usize,
-    /// The most names being resolved at once.
+    /// The most DNS lookups at once. Names that took a second or longer last time share half of these
+    /// places, and together with names not looked up before three quarters.
     pub resolving_max: usize,
 }
 

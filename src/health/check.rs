@@ -70,6 +70,7 @@ impl Source {
             headers: Box::default(),
             expected: [200..=299].into(),
             tls_skip_verify: false,
+            redirects: 0,
         };
         Cow::Owned(Check {
             name: URL_CHECK.into(),

@@ -1,6 +1,7 @@
 //! The shell around the table: follows the registry, makes the probes, passes judgements on.
 
 mod asking;
+mod on_request;
 mod probes;
 
 use std::{
@@ -10,14 +11,12 @@ use std::{
 
 use self::{
     asking::Asking,
-    probes::{InFlight, Probes, Room},
+    on_request::OnRequest,
+    probes::{InFlight, Probes},
 };
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -29,8 +28,8 @@ use super::{
     table::{Due, Ended, Judgement, Kept, Noted, Table, Turn},
 };
 use crate::{
-    model::{Event, EventKind, Registration, Revision, Status},
-    outbound::Client,
+    model::{Event, EventKind, Instance, Registration, Revision, Status},
+    outbound::{Client, Shares},
     registry::Registry,
     telemetry::Metrics,
 };
@@ -51,7 +50,7 @@ struct Shared {
     registry: Registry,
     client: Client,
     meters: Meters,
-    asked: Semaphore,
+    on_request: OnRequest,
     /// The way to probers elsewhere, where there is one.
     elsewhere: OnceLock<Arc<dyn Elsewhere>>,
     asking: Asking,
@@ -78,7 +77,7 @@ impl Health {
             registry,
             client,
             meters: Meters::new(metrics),
-            asked: Semaphore::new(config.asked_max.max(1)),
+            on_request: OnRequest::new(config.asked_max),
             elsewhere: OnceLock::new(),
             asking: Asking::new(&config, metrics),
             following: Mutex::new(following),
@@ -108,10 +107,16 @@ impl Health {
         probes.stop().await;
     }
 
-    /// Probes an instance now; its verdict stands when this returns. None when the id is unknown.
+    /// Probes an instance now, and returns when its verdict is in effect. None when the id is unknown.
     ///
-    /// Counts like any other probe: one failure need not be enough for a verdict.
+    /// Counts like any other probe: one failure need not be enough for a verdict. While a request for the
+    /// same instance is under way, another one waits for that one instead of probing again.
     pub async fn check_now(&self, id: &str) -> Option<Report> {
+        self.shared.on_request.once(id, || self.check_all(id)).await;
+        self.report(id)
+    }
+
+    async fn check_all(&self, id: &str) {
         let shared = &self.shared;
         let mut turns = Vec::new();
         {
@@ -121,8 +126,7 @@ impl Health {
                 shared.tell(&judgement);
             }
         }
-        join_all(turns.iter().map(|turn| shared.probe_asked(turn))).await;
-        self.report(id)
+        join_all(turns.iter().map(|turn| shared.probe_on_request(turn))).await;
     }
 
     /// What is known of the checks of an instance. None when the id is unknown.
@@ -200,7 +204,7 @@ impl Shared {
     /// of a probe or a change of the registry can bring something to do.
     fn start_due(self: &Arc<Self>, probes: &mut Probes) -> Option<Instant> {
         let mut turns = Vec::new();
-        let next_ms = self.take_due(probes.room(), &mut turns);
+        let next_ms = self.take_due(probes.free(), &mut turns);
         if let Some(elsewhere) = self.elsewhere.get() {
             self.sweep(&**elsewhere, self.now_ms());
         }
@@ -208,18 +212,17 @@ impl Shared {
         for turn in turns {
             probes.start(self, turn);
         }
-        let next_ms = next_ms.filter(|_| probes.room().places > 0)?;
+        let next_ms = next_ms.filter(|_| probes.free().all > 0)?;
         Some(self.registry.clock().instant_of(next_ms))
     }
 
-    fn take_due(&self, mut room: Room, turns: &mut Vec<Turn>) -> Option<u64> {
+    fn take_due(&self, mut free: Shares, turns: &mut Vec<Turn>) -> Option<u64> {
         let mut following = self.followed();
         let now_ms = self.now_ms();
-        while room.places > 0 {
-            match following.table.take_due(now_ms, room.slow_places > 0) {
+        while free.all > 0 {
+            match following.table.take_due(now_ms, &free) {
                 Some(Due::Probe(turn)) => {
-                    room.places -= 1;
-                    room.slow_places -= usize::from(turn.slow);
+                    free.take(turn.pace);
                     turns.push(turn);
                 }
                 Some(Due::Looked { outcome, judgement }) => {
@@ -235,11 +238,8 @@ impl Shared {
         following.table.next_due()
     }
 
-    async fn probe_asked(&self, turn: &Turn) {
-        // Never closed.
-        let Ok(_place) = self.asked.acquire().await else {
-            return;
-        };
+    async fn probe_on_request(&self, turn: &Turn) {
+        let _place = self.on_request.places().enter(turn.pace).await;
         let ended = self.probe_by_mode(turn).await;
         self.judge(&mut self.following.lock(), turn, ended);
     }
@@ -277,20 +277,13 @@ impl Shared {
         let reason = judgement.reason.as_deref();
         let Judgement { of, status, .. } = judgement;
         let id = of.service_id.as_str();
-        let was = self.registry.instance(id).map(|instance| instance.observed);
+        let status_of = |instance: Arc<Instance>| instance.status();
+        let before = self.registry.instance(id).map(status_of);
         if !self.registry.set_observed(of, *status, reason) {
             return;
         }
-        match (was, status) {
-            (_, Status::Unhealthy) => {
-                let reason = reason.unwrap_or_default();
-                tracing::info!(service.id = id, "instance \"{id}\" is unhealthy: {reason}");
-            }
-            (Some(Status::Unhealthy), _) => {
-                tracing::info!(service.id = id, "instance \"{id}\" is {status} again");
-            }
-            _ => tracing::debug!(service.id = id, "the checks of \"{id}\" say {status}"),
-        }
+        let after = self.registry.instance(id).map(status_of);
+        log_change(id, before, after, reason.unwrap_or_default());
     }
 
     fn shown(&self, of: &Registration, kept: &Kept<'_>) -> CheckReport {
@@ -328,5 +321,22 @@ fn take(table: &mut Table, event: &Event, now_ms: u64) -> Option<Judgement> {
             None
         }
         _ => table.observe(instance, event.revision, now_ms),
+    }
+}
+
+/// Logs a change of the effective status, once; what the checks say beside it is for debugging.
+fn log_change(id: &str, before: Option<Status>, after: Option<Status>, reason: &str) {
+    match after {
+        Some(status) if before == Some(status) => {
+            tracing::debug!(service.id = id, "\"{id}\" stays {status}: {reason}");
+        }
+        Some(Status::Unhealthy) => {
+            tracing::info!(service.id = id, "instance \"{id}\" is unhealthy: {reason}");
+        }
+        Some(status) if before == Some(Status::Unhealthy) => {
+            tracing::info!(service.id = id, "instance \"{id}\" is {status} again");
+        }
+        Some(status) => tracing::debug!(service.id = id, "instance \"{id}\" is {status}"),
+        None => (),
     }
 }

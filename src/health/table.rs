@@ -20,7 +20,10 @@ use super::{
     schedule::{CheckId, Schedule, next_turn},
     verdict::Verdict,
 };
-use crate::model::{Beat, Instance, Registration, Revision, ServiceId, Status};
+use crate::{
+    model::{Beat, Instance, Registration, Revision, ServiceId, Status},
+    outbound::{Pace, Shares},
+};
 
 /// A probe to be made.
 #[derive(Clone, Debug)]
@@ -30,8 +33,8 @@ pub(super) struct Turn {
     pub(super) source: Source,
     pub(super) timeout: Duration,
     pub(super) due_ms: u64,
-    /// It took until its deadline last time, so that it waits in a lane of its own.
-    pub(super) slow: bool,
+    /// How long it took last time.
+    pub(super) pace: Pace,
 }
 
 /// What the checks of a registration say of it now.
@@ -76,8 +79,10 @@ pub(super) struct Table {
     subjects: HashMap<ServiceId, Subject>,
     tracks: HashMap<CheckId, Track>,
     schedule: Schedule,
-    /// Slow checks that are due, while their lane is full.
-    waiting: Schedule,
+    /// Slow checks that are due while their share of the places is taken.
+    waiting_slow: Schedule,
+    /// The same of checks that were not probed before.
+    waiting_new: Schedule,
     flapping: usize,
     last_id: u64,
     random: fastrand::Rng,
@@ -90,7 +95,8 @@ impl Table {
             subjects: HashMap::new(),
             tracks: HashMap::new(),
             schedule: Schedule::default(),
-            waiting: Schedule::default(),
+            waiting_slow: Schedule::default(),
+            waiting_new: Schedule::default(),
             flapping: 0,
             last_id: 0,
             random,
@@ -101,7 +107,7 @@ impl Table {
         Sizes {
             checks: self.tracks.len(),
             flapping: self.flapping,
-            waiting: self.waiting.len(),
+            waiting: self.waiting_slow.len() + self.waiting_new.len(),
         }
     }
 
@@ -234,20 +240,27 @@ impl Table {
 
     fn drop_check(&mut self, check: CheckId) {
         self.schedule.remove(check);
-        self.waiting.remove(check);
+        self.waiting_slow.remove(check);
+        self.waiting_new.remove(check);
         let track = self.tracks.remove(&check);
         let flapped = track.is_some_and(|track| track.verdict.is_flapping());
         self.flapping -= usize::from(flapped);
     }
 
-    /// When there is something to do next, if slow checks wait for a free place.
+    /// When the next check is due, without those that wait for a free place.
     pub(super) fn next_due(&self) -> Option<u64> {
         self.schedule.next_due()
     }
 
-    /// Takes what has been due for longest; slow checks only when there is room for one.
-    pub(super) fn take_due(&mut self, now_ms: u64, slow_room: bool) -> Option<Due> {
-        if slow_room && let Some((check, due_ms)) = self.waiting.take_due(now_ms) {
+    /// Takes the check that has been due for longest and that `free` has a place for.
+    pub(super) fn take_due(&mut self, now_ms: u64, free: &Shares) -> Option<Due> {
+        let waits = |pace, waiting: &mut Schedule| {
+            let admitted = free.admits(pace).then(|| waiting.take_due(now_ms));
+            admitted.flatten()
+        };
+        let waited = waits(Pace::Slow, &mut self.waiting_slow)
+            .or_else(|| waits(Pace::New, &mut self.waiting_new));
+        if let Some((check, due_ms)) = waited {
             return self.turn(check, due_ms).map(Due::Probe);
         }
         while let Some((check, due_ms)) = self.schedule.take_due(now_ms) {
@@ -260,8 +273,16 @@ impl Table {
             if track.source.is_ttl(&subject.of) {
                 return self.look(check, now_ms);
             }
-            if track.slow && !slow_room {
-                self.waiting.book(check, due_ms);
+            if !free.admits(track.pace) {
+                match track.pace {
+                    Pace::Slow => self.waiting_slow.book(check, due_ms),
+                    Pace::New => self.waiting_new.book(check, due_ms),
+                    // There is no place at all.
+                    Pace::Fast => {
+                        self.schedule.book(check, due_ms);
+                        return None;
+                    }
+                }
                 continue;
             }
             return self.turn(check, due_ms).map(Due::Probe);
@@ -298,7 +319,7 @@ impl Table {
             source: track.source,
             timeout: track.source.timeout(&subject.of, &self.config),
             due_ms,
-            slow: track.slow,
+            pace: track.pace,
         })
     }
 

@@ -46,9 +46,31 @@ impl Baseline {
         }
     }
 
+    pub(super) fn is_open(&self) -> bool {
+        self.open
+    }
+
     /// From now on something is changed: what was not measured yet stays unknown.
     pub(super) fn close(&mut self) {
         self.open = false;
+    }
+
+    /// True when at least one latency was measured, so that at least one rule can judge.
+    pub(super) fn is_usable(&self) -> bool {
+        self.found.iter().any(Option::is_some)
+    }
+
+    /// The latencies of which too few samples were measured, with their number; empty when there are none.
+    pub(super) fn lacks(&self, sources: &Sources, config: &Config) -> String {
+        let missing = Measured::ALL
+            .into_iter()
+            .filter(|what| self.p95(*what).is_none())
+            .map(|what| {
+                let tail = self.windows[what as usize].tail(sources.of(what));
+                let samples = tail.map_or(0, |tail| tail.samples);
+                format!("{} {samples} of {} samples", what.as_str(), config.samples_min)
+            });
+        missing.collect::<Vec<_>>().join(", ")
     }
 
     /// As it was; none when too few were measured.

@@ -147,6 +147,13 @@ impl Guard {
         self.flown += 1;
     }
 
+    /// The canary does not run for a while: what it found before is not counted with what it finds then.
+    pub(super) fn rest_canary(&mut self) {
+        self.flights.clear();
+        self.flown = 0;
+        self.readings[Rule::CanaryFailures as usize] = Reading::default();
+    }
+
     /// Takes every reading; answers with a rule that was broken for long enough.
     pub(super) fn look(&mut self, sight: &Sight<'_>) -> Option<Broken> {
         if !self.armed.others && sight.armed.others {
@@ -287,9 +294,16 @@ impl Guard {
     pub(super) fn report(&self, config: &Config) -> Vec<RuleReport> {
         let report = |rule: Rule| {
             let reading = self.readings[rule as usize];
+            let has_data = reading.value.is_some() && reading.threshold.is_some();
+            let state = match (self.armed.is(rule), has_data) {
+                (false, _) => "off",
+                (true, false) => "no data",
+                (true, true) => "armed",
+            };
             RuleReport {
                 name: rule.as_str(),
-                armed: self.armed.is(rule),
+                state,
+                armed: state == "armed",
                 value: reading.value,
                 threshold: reading.threshold,
                 unit: rule.unit(),

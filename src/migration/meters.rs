@@ -73,10 +73,10 @@ impl Meters {
             self.state.with_label_values(&[word]).set(stands);
         }
         for rule in state.rules() {
-            let set = |gauges: &GaugeVec, value: Option<f64>| {
-                gauges
-                    .with_label_values(&[rule.name])
-                    .set(value.unwrap_or(f64::NAN));
+            let set = |gauges: &GaugeVec, value: Option<f64>| match value {
+                Some(value) => gauges.with_label_values(&[rule.name]).set(value),
+                // A rule without data has no figure; there may be no series to remove.
+                None => drop(gauges.remove_label_values(&[rule.name])),
             };
             set(&self.values, rule.value);
             set(&self.thresholds, rule.threshold);

@@ -224,7 +224,7 @@ impl Migrations for Migration {
         let inner = &self.0;
         let now = inner.needs.registry.clock().now();
         let mut state = inner.state.lock();
-        let taken = state.ask(draft, now);
+        let taken = state.ask(draft, inner.needs.transports.flagged(), now);
         self.settle_up(&mut state);
         drop(state);
         inner.wake.notify_one();

@@ -70,6 +70,8 @@ pub(super) struct Run {
     mode: MigrationMode,
     soak: Duration,
     entered: Vec<(Phase, Timestamp)>,
+    /// The phases that were left because all held, not by a pause or a manual change.
+    done: Vec<Phase>,
     entered_ms: u64,
     /// Since when both ways agree, as far as is known; with what was compared until then.
     soaks_ms: u64,
@@ -112,7 +114,8 @@ pub(super) struct State {
     run: Option<Run>,
     rollback: Option<Rollback>,
     comes_back: Option<ComesBack>,
-    completed: bool,
+    /// The last migration, if it was completed and the flag was not changed since.
+    completed: Option<Run>,
     baseline: Option<Baseline>,
     guard: Guard,
     flights: Flights,
@@ -137,7 +140,7 @@ impl State {
             run: None,
             rollback: None,
             comes_back: None,
-            completed: false,
+            completed: None,
             baseline: None,
             guard: Guard::new(now.mono_ms, &sources),
             flights: Flights::default(),
@@ -163,7 +166,7 @@ impl State {
         self.sources.clone_from(look.sources);
         let known = self.known.replace(look.flagged);
         if let Some(known) = known.filter(|known| known.version != look.flagged.version) {
-            self.flipped_by_hand(look, known.modes);
+            self.flipped_by_hand(look.flagged, known.modes, look.now);
         }
         self.measure(look);
         self.watch_over(look);
@@ -207,11 +210,16 @@ impl State {
         self.flights.add(flight);
     }
 
-    /// Whether the canary should run now and then, and a number that changes when it should at once.
+    /// Whether the canary runs at its interval, and a number that changes when it should run at once. While
+    /// a migration is paused it does not run.
     pub(super) fn wants_canary(&self) -> (bool, u64) {
         let rolls = self.rollback.as_ref().is_some_and(|one| !one.is_over());
         let always = self.config.guard == GuardSetting::Always && self.uses_broker();
-        (self.run.is_some() || rolls || always, self.hurry)
+        let wanted = match &self.run {
+            Some(run) => run.paused.is_none(),
+            None => always,
+        };
+        (wanted || rolls, self.hurry)
     }
 
     /// What is to be told since the last time.

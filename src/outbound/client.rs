@@ -1,13 +1,8 @@
-//! The front of the room: requests, TCP connections and gRPC calls with a deadline.
+//! HTTP requests, TCP connections and gRPC calls with a deadline.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
-    header::{ACCEPT, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE, USER_AGENT},
-};
-use http_body_util::Full;
+use http::Method;
 use tokio::{
     net::TcpStream,
     time::{Instant, sleep, timeout_at},
@@ -19,108 +14,16 @@ use super::{
     dial::Dialer,
     error::{OutboundError, Step},
     grpc::{GrpcCall, Http2, Serving},
-    http1::{Http1, Limits, Reach, Received},
+    http1::{Http1, Limits, Received, SentState},
     networks::Networks,
     pool::{Key, Pool},
+    request::{Answer, Request},
     resolve::Resolver,
     stream::Stream,
     target::{Parsed, Target},
-    tls::{Guard, Protocol, Tls},
+    tls::{Protocol, Tls, Verification},
 };
 use crate::telemetry::{IntCounterVec, Metrics};
-
-const AGENT: HeaderValue = HeaderValue::from_static(concat!("musterd/", env!("CARGO_PKG_VERSION")));
-
-/// Headers that would contradict how the request is framed.
-const REFUSED: [HeaderName; 4] = [CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT, UPGRADE];
-
-/// An HTTP or HTTPS request.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// Any but `CONNECT`.
-    pub method: Method,
-    /// Absolute. `user:password@` becomes Basic credentials.
-    pub url: Box<str>,
-    /// Sent as they are; `Host`, `User-Agent` and `Accept` are added where they are missing.
-    pub headers: HeaderMap,
-    /// May be empty.
-    pub body: Bytes,
-    /// Accept any certificate.
-    pub tls_skip_verify: bool,
-}
-
-impl Request {
-    /// A request without headers or body, for a verified peer.
-    pub fn new(method: Method, url: &str) -> Self {
-        Self {
-            method,
-            url: url.into(),
-            headers: HeaderMap::new(),
-            body: Bytes::new(),
-            tls_skip_verify: false,
-        }
-    }
-
-    /// Adds a header.
-    ///
-    /// # Errors
-    /// The name or the value can't stand in a header.
-    pub fn add_header(&mut self, name: &str, value: &str) -> Result<(), OutboundError> {
-        let invalid = |why: &str| OutboundError::Invalid {
-            what: name.chars().take(200).collect(),
-            why: why.into(),
-        };
-        let header = HeaderName::from_bytes(name.as_bytes())
-            .map_err(|_| invalid("it is not the name of a header"))?;
-        let value = HeaderValue::from_bytes(value.as_bytes())
-            .map_err(|_| invalid("its value can't stand in a header"))?;
-        if REFUSED.contains(&header) {
-            return Err(invalid(
-                "this header follows from the body and can't be set",
-            ));
-        }
-        self.headers.append(header, value);
-        Ok(())
-    }
-
-    fn message(&self, parsed: &Parsed) -> Result<http::Request<Full<Bytes>>, OutboundError> {
-        if self.method == Method::CONNECT {
-            return Err(OutboundError::Invalid {
-                what: "CONNECT".into(),
-                why: "it asks for a tunnel".into(),
-            });
-        }
-        let mut message = http::Request::new(Full::new(self.body.clone()));
-        *message.method_mut() = self.method.clone();
-        *message.uri_mut() = parsed.path.clone();
-        let headers = message.headers_mut();
-        headers.clone_from(&self.headers);
-        for refused in REFUSED {
-            headers.remove(refused);
-        }
-        parsed.complete(headers);
-        headers.entry(USER_AGENT).or_insert(AGENT);
-        headers
-            .entry(ACCEPT)
-            .or_insert(HeaderValue::from_static("*/*"));
-        Ok(message)
-    }
-}
-
-/// An answer, whatever its code: redirects are not followed.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    /// The code.
-    pub status: StatusCode,
-    /// The headers.
-    pub headers: HeaderMap,
-    /// The body, up to the limit asked for.
-    pub body: Bytes,
-    /// There was more body.
-    pub truncated: bool,
-    /// From the call to the end of the answer.
-    pub latency: Duration,
-}
 
 /// A connection to keep.
 #[derive(Debug)]
@@ -211,10 +114,10 @@ impl Client {
         let parsed = Parsed::parse(&request.url)?;
         let message = request.message(&parsed)?;
         let target = &parsed.target;
-        let guard = guard(target.tls, request.tls_skip_verify);
+        let verification = verification(target.tls, request.tls_skip_verify);
         let addresses = self.addresses(target, deadline).await?;
         while let Some((key, Open::Http1(mut pooled))) =
-            self.pooled(&addresses, target, guard, Protocol::Http1)
+            self.pooled(&addresses, target, verification, Protocol::Http1)
         {
             if !pooled.is_alive().await {
                 continue;
@@ -222,12 +125,12 @@ impl Client {
             self.inner.connections.with_label_values(&["pool"]).inc();
             match pooled.exchange(message.clone(), deadline, body_max).await {
                 Ok(received) => return Ok(self.answer(key, pooled, received, started)),
-                Err(failed) if is_safe(&request.method, failed.reach) => break,
+                Err(failed) if is_safe(&request.method, failed.sent) => break,
                 Err(failed) => return Err(failed.error),
             }
         }
         let (key, stream) = self
-            .connect(&addresses, target, guard, Protocol::Http1, deadline)
+            .connect(&addresses, target, verification, Protocol::Http1, deadline)
             .await?;
         let mut fresh = Box::new(Http1::open(stream, self.inner.limits).await?);
         let exchanged = fresh.exchange(message, deadline, body_max).await;
@@ -269,10 +172,10 @@ impl Client {
             port: call.port,
             tls: call.tls,
         };
-        let guard = guard(call.tls, call.tls_skip_verify);
+        let verification = verification(call.tls, call.tls_skip_verify);
         let addresses = self.addresses(&target, deadline).await?;
         while let Some((key, Open::Http2(mut pooled))) =
-            self.pooled(&addresses, &target, guard, Protocol::Http2)
+            self.pooled(&addresses, &target, verification, Protocol::Http2)
         {
             if !pooled.is_alive() {
                 continue;
@@ -284,7 +187,7 @@ impl Client {
             }
         }
         let (key, stream) = self
-            .connect(&addresses, &target, guard, Protocol::Http2, deadline)
+            .connect(&addresses, &target, verification, Protocol::Http2, deadline)
             .await?;
         let mut fresh = Box::new(Http2::open(stream, deadline).await?);
         let answered = fresh.check(call, deadline).await;
@@ -304,11 +207,11 @@ impl Client {
         &self,
         addresses: &[SocketAddr],
         target: &Target,
-        guard: Guard,
+        verification: Verification,
         protocol: Protocol,
     ) -> Option<(Key, Open)> {
         addresses.iter().find_map(|at| {
-            let key = key(*at, target, guard, protocol);
+            let key = key(*at, target, verification, protocol);
             let open = self.inner.pool.take(&key)?;
             Some((key, open))
         })
@@ -318,26 +221,26 @@ impl Client {
         &self,
         addresses: &[SocketAddr],
         target: &Target,
-        guard: Guard,
+        verification: Verification,
         protocol: Protocol,
         deadline: Instant,
     ) -> Result<(Key, Stream), OutboundError> {
         let inner = &self.inner;
         let (at, stream) = inner.dialer.connect(addresses, deadline).await?;
         inner.connections.with_label_values(&["new"]).inc();
-        let stream = self.wrap(stream, target, guard, protocol, deadline).await?;
-        Ok((key(at, target, guard, protocol), stream))
+        let stream = self.wrap(stream, target, verification, protocol, deadline).await?;
+        Ok((key(at, target, verification, protocol), stream))
     }
 
     async fn wrap(
         &self,
         stream: TcpStream,
         target: &Target,
-        guard: Guard,
+        verification: Verification,
         protocol: Protocol,
         deadline: Instant,
     ) -> Result<Stream, OutboundError> {
-        let wrapping = self.inner.tls.wrap(stream, &target.host, guard, protocol);
+        let wrapping = self.inner.tls.wrap(stream, &target.host, verification, protocol);
         timeout_at(deadline, wrapping)
             .await
             .map_err(|_| OutboundError::Deadline(Step::Connecting))?
@@ -371,27 +274,27 @@ impl Client {
 }
 
 /// True when a request that failed on a pooled connection may be sent once more.
-fn is_safe(method: &Method, reach: Reach) -> bool {
-    match reach {
-        Reach::Unsent => true,
-        Reach::Unanswered => method.is_idempotent(),
-        Reach::Final => false,
+fn is_safe(method: &Method, sent: SentState) -> bool {
+    match sent {
+        SentState::Unsent => true,
+        SentState::Unanswered => method.is_idempotent(),
+        SentState::Final => false,
     }
 }
 
-fn guard(tls: bool, skip_verify: bool) -> Guard {
+fn verification(tls: bool, skip_verify: bool) -> Verification {
     match (tls, skip_verify) {
-        (false, _) => Guard::Plain,
-        (true, false) => Guard::Verified,
-        (true, true) => Guard::Unverified,
+        (false, _) => Verification::Plain,
+        (true, false) => Verification::Verified,
+        (true, true) => Verification::Unverified,
     }
 }
 
-fn key(at: SocketAddr, target: &Target, guard: Guard, protocol: Protocol) -> Key {
-    let host = (guard != Guard::Plain).then(|| target.host.clone());
+fn key(at: SocketAddr, target: &Target, verification: Verification, protocol: Protocol) -> Key {
+    let host = (verification != Verification::Plain).then(|| target.host.clone());
     Key {
         at,
-        guard,
+        verification,
         host,
         protocol,
     }

@@ -56,12 +56,12 @@ pub(super) struct Received {
 #[derive(Debug)]
 pub(super) struct Failed {
     pub(super) error: OutboundError,
-    pub(super) reach: Reach,
+    pub(super) sent: SentState,
 }
 
 /// How far a failed request came.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Reach {
+pub(super) enum SentState {
     /// It was never sent.
     Unsent,
     /// The connection broke with not a byte of an answer.
@@ -106,22 +106,22 @@ impl Http1 {
     ) -> Result<Received, Failed> {
         let late = |step| Failed {
             error: OutboundError::Deadline(step),
-            reach: Reach::Final,
+            sent: SentState::Final,
         };
         let sent = self.sender.try_send_request(request);
         let head = timeout_at(deadline, driven(&mut self.connection, &mut self.over, sent)).await;
         let response = match head.map_err(|_| late(Step::Answer))? {
             Ok(response) => response,
             Err(mut error) => {
-                let reach = if error.take_message().is_some() {
-                    Reach::Unsent
+                let sent = if error.take_message().is_some() {
+                    SentState::Unsent
                 } else if is_broken(error.error()) {
-                    Reach::Unanswered
+                    SentState::Unanswered
                 } else {
-                    Reach::Final
+                    SentState::Final
                 };
                 let error = classify(error.error());
-                return Err(Failed { error, reach });
+                return Err(Failed { error, sent });
             }
         };
         let (head, body) = response.into_parts();
@@ -135,7 +135,7 @@ impl Http1 {
             .map_err(|_| late(Step::Body))?
             .map_err(|error| Failed {
                 error: classify(&error),
-                reach: Reach::Final,
+                sent: SentState::Final,
             })?;
         let switched = head.status == StatusCode::SWITCHING_PROTOCOLS;
         Ok(Received {

@@ -1,4 +1,4 @@
-//! Which addresses may be reached. Pure: looks at addresses, never at names.
+//! Which addresses may be connected to. Pure: judges addresses, never names.
 
 use std::{
     fmt,
@@ -18,30 +18,30 @@ const DENIED_BY_DEFAULT: [&str; 7] = [
     "fd20:ce::254/128",
 ];
 
-/// The networks that may be reached: those allowed and not denied.
+/// The networks that may be connected to: those allowed and not denied.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Networks {
     allow: Box<[IpNet]>,
     deny: Box<[IpNet]>,
 }
 
-/// An address that must not be reached, and why.
+/// An address that is forbidden, and why.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Denied {
     /// The address.
     pub address: IpAddr,
     /// The rule that denies it.
-    pub rule: Rule,
+    pub rule: DenyRule,
 }
 
 /// What denies an address.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Rule {
+pub enum DenyRule {
     /// A network in `outbound.deny`.
     Listed(IpNet),
-    /// No network in `outbound.allow` has it.
+    /// No network in `outbound.allow` contains it.
     NotAllowed,
-    /// It is the address of no single machine.
+    /// It is a multicast or reserved address.
     NoMachine,
 }
 
@@ -49,9 +49,9 @@ impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let address = self.address;
         match self.rule {
-            Rule::Listed(net) => write!(f, "{address} is in {net}, which outbound.deny lists"),
-            Rule::NotAllowed => write!(f, "{address} is in no network of outbound.allow"),
-            Rule::NoMachine => write!(f, "{address} is not the address of one machine"),
+            DenyRule::Listed(net) => write!(f, "outbound.deny lists {net}, which contains {address}"),
+            DenyRule::NotAllowed => write!(f, "no network in outbound.allow contains {address}"),
+            DenyRule::NoMachine => write!(f, "{address} is a multicast or reserved address"),
         }
     }
 }
@@ -90,10 +90,10 @@ impl Networks {
         let target = canonical(address);
         let denied = |rule| Denied { address, rule };
         if is_no_machine(target) {
-            return Err(denied(Rule::NoMachine));
+            return Err(denied(DenyRule::NoMachine));
         }
         if !self.allow.iter().any(|net| net.contains(&target)) {
-            return Err(denied(Rule::NotAllowed));
+            return Err(denied(DenyRule::NotAllowed));
         }
         let mut forms = vec![target];
         if let IpAddr::V6(v6) = target {
@@ -101,7 +101,7 @@ impl Networks {
         }
         let listed = |net: &&IpNet| forms.iter().any(|form| net.contains(form));
         match self.deny.iter().find(listed) {
-            Some(net) => Err(denied(Rule::Listed(*net))),
+            Some(net) => Err(denied(DenyRule::Listed(*net))),
             None => Ok(target),
         }
     }

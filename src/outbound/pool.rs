@@ -9,14 +9,14 @@ use std::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::tls::{Guard, Protocol};
+use super::tls::{Verification, Protocol};
 use crate::telemetry::IntGauge;
 
 /// What makes two connections interchangeable.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) struct Key {
     pub(super) at: SocketAddr,
-    pub(super) guard: Guard,
+    pub(super) verification: Verification,
     /// Who proved to be itself; none without TLS.
     pub(super) host: Option<Box<str>>,
     pub(super) protocol: Protocol,

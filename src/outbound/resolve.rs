@@ -1,7 +1,8 @@
-//! Names to addresses, with a short memory, so that many requests for one name ask once.
+//! Resolves names to addresses and caches the result for a short time.
 
 use std::{
     collections::HashMap,
+    fmt,
     net::{IpAddr, ToSocketAddrs},
     sync::Arc,
     time::Duration,
@@ -9,23 +10,67 @@ use std::{
 
 use parking_lot::Mutex;
 use tokio::{
-    sync::Semaphore,
+    sync::watch,
     task,
     time::{Instant, timeout_at},
 };
 
-use super::error::{OutboundError, Step};
+use super::{
+    error::{OutboundError, Step},
+    places::{Pace, Places},
+};
 
 /// The longest name (RFC 1035, section 2.3.4, with a final dot).
 const NAME_BYTES_MAX: usize = 254;
 
 type Found = Result<Arc<[IpAddr]>, Arc<str>>;
 
-#[derive(Debug)]
+/// How a name is looked up; it blocks its thread.
+type LookUp = Arc<dyn Fn(&str) -> Found + Send + Sync>;
+
+/// Looks names up, each once at a time. A name that took long, as one does that no DNS server answers,
+/// has a share of the places, so that other names are still looked up.
 pub(super) struct Resolver {
     memory: Arc<Memory>,
+    running: Arc<Running>,
     /// The system's resolver blocks a thread for each name.
-    turns: Arc<Semaphore>,
+    places: Places,
+    look_up: LookUp,
+}
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resolver")
+            .field("memory", &self.memory)
+            .field("places", &self.places)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Lookups under way, by name.
+type Running = Mutex<HashMap<Box<str>, watch::Receiver<Progress>>>;
+
+/// How far a lookup is.
+#[derive(Clone, Debug)]
+enum Progress {
+    /// It waits for a place.
+    Waiting,
+    /// The system's resolver was asked.
+    Asked,
+    Done(Found),
+}
+
+/// One lookup. Others who want the same name meanwhile wait for this one.
+struct Lookup {
+    name: Box<str>,
+    progress: watch::Sender<Progress>,
+    running: Arc<Running>,
+}
+
+impl Drop for Lookup {
+    fn drop(&mut self) {
+        self.running.lock().remove(&self.name);
+    }
 }
 
 impl Resolver {
@@ -37,7 +82,9 @@ impl Resolver {
         };
         Self {
             memory: Arc::new(memory),
-            turns: Arc::new(Semaphore::new(resolving_max.max(1))),
+            running: Arc::default(),
+            places: Places::new(resolving_max),
+            look_up: Arc::new(look_up),
         }
     }
 
@@ -53,33 +100,63 @@ impl Resolver {
         if let Some(found) = self.memory.recall(host) {
             return outcome(host, found);
         }
-        let overdue = |_| OutboundError::Deadline(Step::Resolving);
-        let found = timeout_at(deadline, self.ask(host))
-            .await
-            .map_err(overdue)?;
-        outcome(host, found)
+        loop {
+            let (lookup, mut progress) = self.join(host);
+            let asked = self.ask(lookup, &mut progress);
+            let Ok(found) = timeout_at(deadline, asked).await else {
+                let is_asked = !matches!(*progress.borrow(), Progress::Waiting);
+                return Err(OutboundError::Deadline(if is_asked {
+                    Step::Resolving
+                } else {
+                    Step::Place
+                }));
+            };
+            if let Some(found) = found {
+                return outcome(host, found);
+            }
+        }
     }
 
-    async fn ask(&self, host: &str) -> Found {
-        let Ok(turn) = Arc::clone(&self.turns).acquire_owned().await else {
-            return Err("the resolver is closed".into());
-        };
-        // Somebody else may have asked the same while this one waited.
-        if let Some(found) = self.memory.recall(host) {
-            return found;
+    /// The lookup of `host` that is under way, or a new one.
+    fn join(&self, host: &str) -> (Option<Lookup>, watch::Receiver<Progress>) {
+        let mut running = self.running.lock();
+        if let Some(progress) = running.get(host) {
+            return (None, progress.clone());
         }
-        let memory = Arc::clone(&self.memory);
-        let name: Box<str> = host.into();
-        // Goes on when nobody waits any more: it holds its turn, and the next one finds the answer.
-        let asked = task::spawn_blocking(move || {
-            let found = look_up(&name);
-            memory.keep(&name, found.clone());
-            drop(turn);
-            found
-        });
-        asked
-            .await
-            .unwrap_or_else(|_| Err("the resolver stopped".into()))
+        let (sender, progress) = watch::channel(Progress::Waiting);
+        let lookup = Lookup {
+            name: host.into(),
+            progress: sender,
+            running: Arc::clone(&self.running),
+        };
+        running.insert(host.into(), progress.clone());
+        (Some(lookup), progress)
+    }
+
+    /// None when another request began the lookup and gave up before it had a place.
+    async fn ask(
+        &self,
+        lookup: Option<Lookup>,
+        progress: &mut watch::Receiver<Progress>,
+    ) -> Option<Found> {
+        if let Some(lookup) = lookup {
+            let place = self.places.enter(self.memory.pace(&lookup.name)).await;
+            let (memory, look_up) = (Arc::clone(&self.memory), Arc::clone(&self.look_up));
+            // Continues when nobody waits any more: it keeps its place, and the next request joins it.
+            task::spawn_blocking(move || {
+                lookup.progress.send_replace(Progress::Asked);
+                let began = Instant::now();
+                let found = look_up(&lookup.name);
+                memory.keep(&lookup.name, found.clone(), Pace::of(began.elapsed()));
+                lookup.progress.send_replace(Progress::Done(found));
+                drop(place);
+            });
+        }
+        let is_done = |progress: &Progress| matches!(progress, Progress::Done(_));
+        match &*progress.wait_for(is_done).await.ok()? {
+            Progress::Done(found) => Some(found.clone()),
+            Progress::Waiting | Progress::Asked => None,
+        }
     }
 }
 
@@ -108,7 +185,8 @@ fn look_up(name: &str) -> Found {
     Ok(addresses.into())
 }
 
-/// Two generations of names: when the young one is full it becomes the old one, which is forgotten.
+/// Two generations of names: when the young one is full it becomes the old one, and the old one is
+/// dropped.
 #[derive(Debug)]
 struct Memory {
     ttl: Duration,
@@ -118,18 +196,37 @@ struct Memory {
 
 #[derive(Debug, Default)]
 struct Generations {
-    young: HashMap<Box<str>, (Instant, Found)>,
-    old: HashMap<Box<str>, (Instant, Found)>,
+    young: HashMap<Box<str>, Known>,
+    old: HashMap<Box<str>, Known>,
+}
+
+/// What the last lookup of a name found.
+#[derive(Clone, Debug)]
+struct Known {
+    until: Instant,
+    found: Found,
+    pace: Pace,
+}
+
+impl Generations {
+    fn get(&self, name: &str) -> Option<&Known> {
+        self.young.get(name).or_else(|| self.old.get(name))
+    }
 }
 
 impl Memory {
     fn recall(&self, name: &str) -> Option<Found> {
         let known = self.known.lock();
-        let (until, found) = known.young.get(name).or_else(|| known.old.get(name))?;
-        (Instant::now() < *until).then(|| found.clone())
+        let known = known.get(name)?;
+        (Instant::now() < known.until).then(|| known.found.clone())
     }
 
-    fn keep(&self, name: &str, found: Found) {
+    /// How long the last lookup of this name took, also when its result is no longer used.
+    fn pace(&self, name: &str) -> Pace {
+        self.known.lock().get(name).map_or(Pace::New, |known| known.pace)
+    }
+
+    fn keep(&self, name: &str, found: Found, pace: Pace) {
         let ttl = if found.is_ok() {
             self.ttl
         } else {
@@ -140,7 +237,7 @@ impl Memory {
         if known.young.len() >= self.generation_max && !known.young.contains_key(name) {
             known.old = std::mem::take(&mut known.young);
         }
-        known.young.insert(name.into(), (until, found));
+        known.young.insert(name.into(), Known { until, found, pace });
     }
 }
 

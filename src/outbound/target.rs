@@ -73,7 +73,7 @@ impl Parsed {
         };
         Ok(Self {
             target: Target {
-                host: host.into(),
+                host: host.to_ascii_lowercase().into(),
                 port,
                 tls,
             },
@@ -95,6 +95,40 @@ impl Parsed {
                 .or_insert_with(|| credentials.clone());
         }
     }
+}
+
+/// The URL that `location` means when `base` answered with it (RFC 3986, section 5.2), without a fragment
+/// and without credentials of its own. Dot segments stay: the server resolves them.
+pub(super) fn resolved(base: &str, location: &str) -> String {
+    let location = location.split('#').next().unwrap_or("");
+    let base = base.split('#').next().unwrap_or("");
+    let (scheme, rest) = base.split_once("://").unwrap_or(("http", base));
+    let path_at = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, path_and_query) = rest.split_at(path_at);
+    let path = path_and_query.split('?').next().unwrap_or("");
+    if let Some(rest) = location.strip_prefix("//") {
+        return without_credentials(&format!("{scheme}://{rest}"));
+    }
+    if has_scheme(location) {
+        return without_credentials(location);
+    }
+    let path = match location.as_bytes().first() {
+        None => path_and_query.to_owned(),
+        Some(b'/') => location.to_owned(),
+        Some(b'?') => format!("{path}{location}"),
+        Some(_) => {
+            let folder = path.rfind('/').map_or("", |at| &path[..at]);
+            format!("{folder}/{location}")
+        }
+    };
+    format!("{scheme}://{authority}{path}")
+}
+
+/// True when `text` begins with a scheme and a colon (RFC 3986, section 3.1).
+fn has_scheme(text: &str) -> bool {
+    let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
+    scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
 }
 
 /// `url` as it may be shown: what stands before "@" can be a password.

@@ -25,7 +25,7 @@ pub(super) enum Protocol {
 
 /// How a connection is guarded.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(super) enum Guard {
+pub(super) enum Verification {
     Plain,
     Verified,
     /// TLS, whoever answers.
@@ -60,17 +60,17 @@ impl Tls {
         &self,
         stream: TcpStream,
         host: &str,
-        guard: Guard,
+        verification: Verification,
         protocol: Protocol,
     ) -> Result<Stream, OutboundError> {
         let failed = |source| OutboundError::Tls {
             host: host.into(),
             source,
         };
-        let config = match guard {
-            Guard::Plain => return Ok(Stream::Plain(stream)),
-            Guard::Verified => made(&self.verified, protocol, || self.verified(protocol)),
-            Guard::Unverified => made(&self.unverified, protocol, || unverified(protocol)),
+        let config = match verification {
+            Verification::Plain => return Ok(Stream::Plain(stream)),
+            Verification::Verified => made(&self.verified, protocol, || self.verified(protocol)),
+            Verification::Unverified => made(&self.unverified, protocol, || unverified(protocol)),
         };
         let config = config.map_err(|error| failed(std::io::Error::other(error)))?;
         let name = ServerName::try_from(host.to_owned())

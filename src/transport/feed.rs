@@ -170,7 +170,7 @@ impl Feed for LogFeed {
     }
 
     fn snapshot(&self) -> Snapshot {
-        Snapshot::take(&self.registry, self.filter.borrow().service.as_ref())
+        Snapshot::take(&self.registry, &self.filter.borrow())
     }
 
     async fn changed(&mut self) -> bool {

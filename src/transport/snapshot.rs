@@ -3,9 +3,10 @@
 #[cfg(feature = "amqp")]
 use std::collections::BTreeSet;
 
+use super::{Filter, filter::is_canary};
 use crate::{
     model::{Cursor, ServiceName, Timestamp},
-    registry::{self, Registry},
+    registry::{self, Registry, Service},
 };
 
 /// The present state of what a subscriber follows.
@@ -22,12 +23,17 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// The state of one service, or of everything.
-    pub fn take(registry: &Registry, service: Option<&ServiceName>) -> Self {
-        let state = match service {
+    /// The state of what a filter wants: one service, or everything, with or without the canary.
+    pub fn take(registry: &Registry, filter: &Filter) -> Self {
+        let service = filter.service.as_ref();
+        let mut state = match service {
             None => registry.snapshot(),
             Some(name) => registry.snapshot_of(std::slice::from_ref(name)),
         };
+        if filter.without_canary {
+            let is_wanted = |service: &Service| !is_canary(Some(service.name()));
+            state.services.retain(|(service, _)| is_wanted(service));
+        }
         Self {
             cursor: registry.cursor(state.revision),
             taken_at: registry.clock().now().wall,

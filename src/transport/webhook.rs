@@ -19,7 +19,7 @@ pub use self::watcher::WatcherInfo;
 use self::{
     lag::Lags,
     notices::Telling,
-    post::{Gates, Post},
+    post::{Post, RequestPlaces},
     signature::Secret,
     watcher::Watcher,
 };
@@ -51,7 +51,7 @@ struct Inner {
     metrics: DirectMetrics,
     counts: Counts,
     client: Client,
-    gates: Arc<Gates>,
+    places: Arc<RequestPlaces>,
     table: Table,
     crew: Crew,
 }
@@ -70,7 +70,7 @@ impl Webhooks {
         Self {
             inner: Arc::new(Inner {
                 counts: metrics.of("webhook"),
-                gates: Arc::new(Gates::new(&config)),
+                places: Arc::new(RequestPlaces::new(&config)),
                 table: Table::default(),
                 crew: Crew::new("webhooks", config.webhooks_max),
                 registry,
@@ -100,6 +100,7 @@ impl Webhooks {
             filter: Filter {
                 service: draft.service_name,
                 kinds: draft.events,
+                without_canary: !draft.canary,
             },
             callback_url: draft.callback_url,
             signed,

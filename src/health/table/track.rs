@@ -8,7 +8,8 @@ use crate::{
         report::Outcome,
         verdict::{Rules, Verdict},
     },
-    model::{Registration, ServiceId},
+    model::{Registration, ServiceId, Span},
+    outbound::Pace,
 };
 
 /// Room that is made at once, so that the default takes no more than it needs.
@@ -32,7 +33,8 @@ impl Ended {
         let text = if passed {
             "heartbeat in time".into()
         } else {
-            format!("no heartbeat for more than {interval_ms} ms").into()
+            let interval = Span(Duration::from_millis(interval_ms));
+            format!("no heartbeat for more than {interval}").into()
         };
         Self {
             outcome: if passed {
@@ -79,8 +81,8 @@ pub(super) struct Track {
     pub(super) subject: ServiceId,
     pub(super) source: Source,
     pub(super) verdict: Verdict,
-    /// It took until its deadline last time.
-    pub(super) slow: bool,
+    /// How long it took last time.
+    pub(super) pace: Pace,
     /// Its turns have a random phase already.
     pub(super) in_phase: bool,
     /// When the last probe began of which the outcome was taken.
@@ -96,7 +98,7 @@ impl Track {
             // A presumed verdict waited for a random phase.
             in_phase: verdict.says().is_some(),
             verdict,
-            slow: false,
+            pace: Pace::New,
             began_ms: 0,
             results: VecDeque::new(),
         }
@@ -109,7 +111,10 @@ impl Track {
             return false;
         }
         self.began_ms = ended.began_ms;
-        self.slow = outcome == Outcome::TimedOut;
+        self.pace = match outcome {
+            Outcome::TimedOut => Pace::Slow,
+            _ => Pace::of(ended.latency),
+        };
         self.note(ended, results_max.max(1));
         if outcome == Outcome::Skipped {
             return false;

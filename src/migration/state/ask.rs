@@ -1,11 +1,11 @@
 //! What an operator may ask for, and why it is refused.
 
-use super::{Pending, Run, State, Tally};
+use super::{Pending, Run, State, Tally, proceed::NO_BASELINE};
 use crate::{
     api::{MigrationAction, MigrationDraft, MigrationMode},
     migration::{baseline::Baseline, phase::Phase, plan::Plan, rollback::Cause},
     model::Span,
-    ports::MigrationRefusal,
+    ports::{Flagged, MigrationRefusal},
     registry::Now,
 };
 
@@ -16,9 +16,16 @@ fn refused(why: impl Into<String>) -> Taken {
 }
 
 impl State {
-    /// Takes an operator's word, to be acted on at the next look.
-    pub(in crate::migration) fn ask(&mut self, draft: MigrationDraft, now: Now) -> Taken {
+    /// Takes an operator's request, which is acted on at the next look. `flagged` is the flag at this
+    /// moment: a change that was answered before the request is not one that comes after it.
+    pub(in crate::migration) fn ask(
+        &mut self,
+        draft: MigrationDraft,
+        flagged: Flagged,
+        now: Now,
+    ) -> Taken {
         self.now = now;
+        self.see_change(flagged, now);
         if self.rollback.as_ref().is_some_and(|one| !one.is_over()) {
             return refused(
                 "a rollback is under way: wait for its report, or turn the flag by hand",
@@ -30,6 +37,16 @@ impl State {
             MigrationAction::Rollback => self.roll_back_by_hand(now),
             MigrationAction::Pause => self.pause_by_hand(),
             MigrationAction::Resume => self.resume(now),
+        }
+    }
+
+    /// Takes note of a change of the flag that no look has seen yet.
+    fn see_change(&mut self, flagged: Flagged, now: Now) {
+        let Some(known) = self.known else { return };
+        // The answer to an act of our own comes by `turned`.
+        if self.pending == Pending::Nothing && known.version != flagged.version {
+            self.known = Some(flagged);
+            self.flipped_by_hand(flagged, known.modes, now);
         }
     }
 
@@ -63,7 +80,7 @@ impl State {
         let mode = draft.mode.unwrap_or(self.config.mode);
         let soak = draft.soak.unwrap_or(self.config.soak);
         self.comes_back = None;
-        self.completed = false;
+        self.completed = None;
         self.tally = Tally::default();
         self.run = Some(Run::begin(known.modes, mode, soak, now));
         self.baseline = Some(Baseline::begin(now.mono_ms, &self.sources));
@@ -133,7 +150,7 @@ impl State {
             None => self.refused_but_for_a_return("nothing to pause: no migration runs"),
             Some(run) if run.paused.is_some() => refused("the migration is paused already"),
             Some(_) => {
-                self.pause("an operator, who paused it".to_owned());
+                self.pause("paused by an operator: resume it".to_owned());
                 Ok(())
             }
         }
@@ -163,5 +180,7 @@ impl State {
 
 /// What an operator need not wait for.
 fn is_time(what: &str) -> bool {
-    what.starts_with("the soak: ") || what == "an operator's advance"
+    what.starts_with("the soak: ")
+        || what.starts_with(NO_BASELINE)
+        || what == "an operator's advance"
 }

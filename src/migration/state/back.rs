@@ -5,13 +5,14 @@ use std::time::Duration;
 use super::{Act, ComesBack, Look, Pending, State, Tally, millis};
 use crate::{
     migration::{
+        baseline::Baseline,
         config::ReturnSetting,
         phase::Phase,
         plan::Plan,
         rollback::{Cause, Next, Rollback},
     },
     model::{Mode, Modes, Span, Timestamp},
-    ports::FlagError,
+    ports::{FlagError, Flagged},
     registry::Now,
 };
 
@@ -34,7 +35,7 @@ impl State {
         rollback.run = self.run.take();
         self.rollback = Some(rollback);
         self.comes_back = None;
-        self.completed = false;
+        self.completed = None;
         self.guard.start_over(now.mono_ms, &self.sources);
     }
 
@@ -132,7 +133,10 @@ impl State {
                 );
                 if let Some(mut run) = comes_back.run.take() {
                     run.enter(run.phase, now);
-                    text = format!("{text}; the migration goes on at \"{}\"", run.phase);
+                    if run.phase == Phase::Baseline {
+                        self.baseline = Some(Baseline::begin(now.mono_ms, &self.sources));
+                    }
+                    text = format!("{text}; the migration continues in phase \"{}\"", run.phase);
                     self.run = Some(run);
                 }
                 self.hurry += 1;
@@ -148,19 +152,19 @@ impl State {
     }
 
     /// Somebody else turned the flag, or wants it as it is: that wins.
-    pub(super) fn flipped_by_hand(&mut self, look: &Look<'_>, before: Modes) {
-        let modes = look.flagged.modes;
+    pub(super) fn flipped_by_hand(&mut self, flagged: Flagged, before: Modes, now: Now) {
+        let modes = flagged.modes;
         let how = if modes == before {
             "confirmed"
         } else {
-            self.guard.start_over(look.now.mono_ms, look.sources);
+            self.guard.start_over(now.mono_ms, &self.sources);
             self.tally = Tally::default();
-            self.completed = false;
-            "turned"
+            self.completed = None;
+            "changed"
         };
         let text = format!("the flag was {how} by hand: {modes}");
         if let Some(rollback) = self.rollback.as_mut().filter(|one| !one.is_over()) {
-            rollback.overruled(look.now);
+            rollback.overruled(now);
             rollback.run = None;
             self.warn(
                 "migration.overruled",
@@ -186,6 +190,15 @@ impl State {
             .map_or_else(|| Modes::all(Mode::Direct), |known| known.modes);
         let Some(run) = &mut self.run else { return };
         run.paused = None;
+        if !run.done.contains(&Phase::Baseline) {
+            run.plan = Plan::from(modes);
+            run.enter(Phase::Baseline, now);
+            self.baseline = Some(Baseline::begin(now.mono_ms, &self.sources));
+            self.hurry += 1;
+            let text = format!("the baseline is measured from the start: {modes}");
+            self.tell("migration.resumed", text);
+            return;
+        }
         let phase = match run.plan.place(modes, run.phase) {
             Some(phase) => phase,
             None => {
@@ -199,7 +212,7 @@ impl State {
         self.hurry += 1;
         self.tell(
             "migration.resumed",
-            format!("goes on at \"{phase}\": {modes}"),
+            format!("continues in phase \"{phase}\": {modes}"),
         );
     }
 }

@@ -16,6 +16,9 @@ use crate::{
 /// A phase whose flag can't be turned is tried again after so many milliseconds.
 const RETRY_MS: u64 = 5_000;
 
+/// What a phase waits for without a baseline, the details behind it.
+pub(super) const NO_BASELINE: &str = "a usable baseline";
+
 impl Run {
     pub(super) fn begin(modes: Modes, mode: MigrationMode, soak: Duration, now: Now) -> Self {
         let mut run = Self {
@@ -24,6 +27,7 @@ impl Run {
             mode,
             soak,
             entered: Vec::new(),
+            done: Vec::new(),
             entered_ms: now.mono_ms,
             soaks_ms: now.mono_ms,
             mark: None,
@@ -42,6 +46,7 @@ impl Run {
     pub(super) fn enter(&mut self, phase: Phase, now: Now) {
         self.phase = phase;
         self.entered.retain(|(known, _)| *known < phase);
+        self.done.retain(|known| *known < phase);
         self.entered.push((phase, now.wall));
         self.entered_ms = now.mono_ms;
         self.soaks_ms = now.mono_ms;
@@ -77,7 +82,9 @@ impl State {
             run.error = None;
         }
         let mut waits_for = self.obstacles(look);
+        let no_baseline = self.no_baseline(look);
         let run = self.run.as_mut()?;
+        waits_for.extend(no_baseline.filter(|_| !run.advance));
         let left = run.left(&self.config, now);
         let soaked = left.is_zero() || (run.advance && run.phase != Phase::Baseline);
         let ready = waits_for.is_empty() && soaked;
@@ -117,6 +124,17 @@ impl State {
             run.soaks_ms = look.now.mono_ms;
             run.mark = Some(seen);
         }
+    }
+
+    /// What the baseline lacks, when it can't be used; an operator may go on without it.
+    fn no_baseline(&self, look: &Look<'_>) -> Option<String> {
+        let run = self.run.as_ref()?;
+        let baseline = self.baseline.as_ref()?;
+        let is_over = run.left(&self.config, look.now).is_zero();
+        (run.phase == Phase::Baseline && is_over && !baseline.is_usable()).then(|| {
+            let lacks = baseline.lacks(look.sources, &self.config);
+            format!("{NO_BASELINE}: {lacks}; it is measured on, or advance without it")
+        })
     }
 
     /// What stands in the way of the next phase, but for time.
@@ -163,13 +181,11 @@ impl State {
     }
 
     fn go_on(&mut self, look: &Look<'_>) -> Option<Act> {
-        let run = self.run.as_mut()?;
-        if run.phase == Phase::Baseline
-            && let Some(baseline) = &mut self.baseline
-        {
-            baseline.close();
+        let run = self.run.as_ref()?;
+        let (left, (phase, modes)) = (run.phase, run.plan.after(run.phase)?);
+        if left == Phase::Baseline {
+            self.close_baseline(look);
         }
-        let (phase, modes) = run.plan.after(run.phase)?;
         if phase == Phase::Done {
             self.complete(look.now);
             return None;
@@ -183,6 +199,25 @@ impl State {
             modes,
             only_if: look.flagged.version,
         })
+    }
+
+    /// From here on something may be changed. What was not measured stays unknown, and is told.
+    fn close_baseline(&mut self, look: &Look<'_>) {
+        let Some(baseline) = self.baseline.as_mut().filter(|one| one.is_open()) else {
+            return;
+        };
+        let lacks = baseline.lacks(look.sources, &self.config);
+        let is_usable = baseline.is_usable();
+        baseline.close();
+        if !lacks.is_empty() {
+            let what = if is_usable {
+                "a part of the baseline is missing"
+            } else {
+                "there is no baseline"
+            };
+            let text = format!("{what}, so these rules of the guard have no data: {lacks}");
+            self.warn("migration.baseline", text);
+        }
     }
 
     /// The soak is over and the phase can't be left.
@@ -230,6 +265,7 @@ impl State {
 
     fn enter(&mut self, phase: Phase, now: Now) {
         let Some(run) = &mut self.run else { return };
+        run.done.push(run.phase);
         run.enter(phase, now);
         self.hurry += 1;
         let modes = self.known.map(|known| known.modes.to_string());
@@ -242,18 +278,19 @@ impl State {
 
     fn complete(&mut self, now: Now) {
         if let Some(run) = &mut self.run {
+            run.done.push(run.phase);
             run.enter(Phase::Done, now);
         }
-        let text = "every channel goes by way of the broker".to_owned();
+        let text = "every channel uses the broker alone".to_owned();
         self.tell("migration.completed", text);
-        self.run = None;
-        self.completed = true;
+        self.completed = self.run.take();
     }
 
     pub(super) fn pause(&mut self, why: String) {
         if let Some(run) = &mut self.run {
             run.paused = Some(why.clone());
         }
+        self.guard.rest_canary();
         self.warn("migration.paused", why);
     }
 

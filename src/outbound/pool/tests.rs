@@ -3,13 +3,13 @@ use std::{net::SocketAddr, time::Duration};
 use proptest::prelude::*;
 use tokio::time::advance;
 
-use super::{Guard, Key, Pool, Protocol};
+use super::{Verification, Key, Pool, Protocol};
 use crate::telemetry::Metrics;
 
 fn key(port: u16) -> Key {
     Key {
         at: SocketAddr::from(([127, 0, 0, 1], port)),
-        guard: Guard::Plain,
+        verification: Verification::Plain,
         host: None,
         protocol: Protocol::Http1,
     }
@@ -63,7 +63,7 @@ async fn idle_connections_are_dropped_after_a_while() {
 fn another_name_or_guard_is_another_connection() {
     let pool = pool(9);
     let verified = Key {
-        guard: Guard::Verified,
+        verification: Verification::Verified,
         host: Some("a".into()),
         ..key(1)
     };
@@ -73,7 +73,7 @@ fn another_name_or_guard_is_another_connection() {
         ..verified.clone()
     };
     let unverified = Key {
-        guard: Guard::Unverified,
+        verification: Verification::Unverified,
         ..verified.clone()
     };
     let http2 = Key {

@@ -371,8 +371,8 @@ impl Inner {
             Channel::Events | Channel::Discovery => (&self.events, &self.counts.events, &[]),
         };
         let filter = Filter {
-            service: None,
             kinds: kinds.into(),
+            ..Filter::default()
         };
         // Nobody changes it.
         let (_, filter) = watch::channel(filter);

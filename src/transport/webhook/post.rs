@@ -7,16 +7,13 @@ use http::{
     HeaderName, HeaderValue, Method, Uri,
     header::{CONTENT_TYPE, USER_AGENT},
 };
-use tokio::{
-    sync::{Semaphore, SemaphorePermit},
-    time::Instant,
-};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{Inner, answer, signature::Secret};
 use crate::{
     model::Event,
-    outbound::{Client, Request},
+    outbound::{Client, Pace, Place, Places, Request},
     registry::Clock,
     transport::{
         Config, DeliveryError, Reach, Snapshot, Transport, TransportError, message::Message,
@@ -34,46 +31,42 @@ const AGENT: &str = concat!("musterd/", env!("CARGO_PKG_VERSION"));
 /// What is read of an answer's body, so that its connection can be used again.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
 
-/// How many requests of all webhooks may be under way. Receivers that failed last time have a gate
-/// of their own, so that those which let every request run into its deadline hold up no other.
+/// The requests of all webhooks that may be under way. Receivers that failed last time have places of
+/// their own; those that are slow or were never asked share the others with fast ones, and never take all.
 #[derive(Debug)]
-pub(super) struct Gates {
-    deliveries: Semaphore,
-    retries: Semaphore,
-    snapshots: Semaphore,
-    snapshot_retries: Semaphore,
+pub(super) struct RequestPlaces {
+    deliveries: Places,
+    retries: Places,
+    snapshots: Places,
+    snapshot_retries: Places,
 }
 
-impl Gates {
+impl RequestPlaces {
     pub(super) fn new(config: &Config) -> Self {
-        let gate = |max: usize| Semaphore::new(max.clamp(1, Semaphore::MAX_PERMITS));
         Self {
-            deliveries: gate(config.deliveries_max),
-            retries: gate(config.retries_max),
-            snapshots: gate(config.snapshots_max),
-            snapshot_retries: gate(config.snapshots_max),
+            deliveries: Places::new(config.deliveries_max),
+            retries: Places::new(config.retries_max),
+            snapshots: Places::new(config.snapshots_max),
+            snapshot_retries: Places::new(config.snapshots_max),
         }
     }
 
-    /// Waits for a turn.
-    async fn enter(&self, failing: bool) -> Option<SemaphorePermit<'_>> {
-        let gate = if failing {
-            &self.retries
+    /// Waits for a place for one request.
+    async fn enter(&self, failing: bool, pace: Pace) -> Place {
+        if failing {
+            self.retries.enter(pace).await
         } else {
-            &self.deliveries
-        };
-        // Nobody closes a gate.
-        gate.acquire().await.ok()
+            self.deliveries.enter(pace).await
+        }
     }
 
     /// Waits until one more snapshot may be in memory.
-    async fn enter_with_snapshot(&self, failing: bool) -> Option<SemaphorePermit<'_>> {
-        let gate = if failing {
-            &self.snapshot_retries
+    async fn enter_with_snapshot(&self, failing: bool, pace: Pace) -> Place {
+        if failing {
+            self.snapshot_retries.enter(pace).await
         } else {
-            &self.snapshots
-        };
-        gate.acquire().await.ok()
+            self.snapshots.enter(pace).await
+        }
     }
 }
 
@@ -81,10 +74,12 @@ impl Gates {
 #[derive(Clone, Debug)]
 pub(super) struct Post {
     client: Client,
-    gates: Arc<Gates>,
+    places: Arc<RequestPlaces>,
     clock: Clock,
     timeout: Duration,
     secret: Option<Secret>,
+    /// How long the receiver took last time.
+    pace: Pace,
     /// The request but for what each delivery puts in; its body is empty between two.
     request: Request,
 }
@@ -104,10 +99,11 @@ impl Post {
         headers.insert(WATCHER, valid(&id.to_string())?);
         Ok(Self {
             client: inner.client.clone(),
-            gates: Arc::clone(&inner.gates),
+            places: Arc::clone(&inner.places),
             clock: inner.registry.clock().clone(),
             timeout: inner.config.webhook_timeout,
             secret,
+            pace: Pace::New,
             request,
         })
     }
@@ -118,16 +114,20 @@ impl Post {
         message: Message,
         failing: bool,
     ) -> Result<(), DeliveryError> {
-        let gates = Arc::clone(&self.gates);
-        let _turn = gates.enter(failing).await;
+        let _place = self.places.enter(failing, self.pace).await;
         self.fill(message)?;
-        let deadline = Instant::now() + self.timeout;
+        let began = Instant::now();
+        let deadline = began + self.timeout;
         let sent = self.client.send(&self.request, deadline, ANSWER_BYTES_MAX);
         // On the heap, and only for as long as it takes: an idle webhook costs nothing of it.
         let sent = Box::pin(sent).await;
         self.request.body = Bytes::new();
+        self.pace = Pace::of(began.elapsed());
         match sent {
-            Ok(answer) => answer::verdict(answer.status, &answer.headers),
+            Ok(answer) => {
+                let now = self.clock.now().wall;
+                answer::verdict(answer.status, &answer.headers, now)
+            }
             Err(error) if error.is_deadline() => Err(DeliveryError::Late(self.timeout)),
             Err(error) => Err(DeliveryError::Failed(error.to_string().into())),
         }
@@ -169,10 +169,9 @@ impl Transport for Post {
         snapshot: &Arc<Snapshot>,
         reach: &Reach<'_>,
     ) -> Result<(), DeliveryError> {
-        let gates = Arc::clone(&self.gates);
         let failing = reach.is_failing();
         // Before it is encoded, so that no more than that many are in memory.
-        let _turn = gates.enter_with_snapshot(failing).await;
+        let _place = self.places.enter_with_snapshot(failing, self.pace).await;
         let message = Message::resync(snapshot, &self.clock);
         self.send(message, failing).await
     }

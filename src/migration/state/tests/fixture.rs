@@ -122,7 +122,7 @@ impl Stage {
             mode: None,
             soak: None,
         };
-        let taken = self.state.ask(draft, self.now);
+        let taken = self.state.ask(draft, self.flagged, self.now);
         self.note();
         taken
     }
@@ -133,7 +133,7 @@ impl Stage {
             mode: Some(mode),
             soak: None,
         };
-        self.state.ask(draft, self.now).unwrap();
+        self.state.ask(draft, self.flagged, self.now).unwrap();
         self.note();
     }
 

@@ -233,7 +233,7 @@ fn a_flip_by_hand_pauses_and_the_migration_goes_on_from_what_is() {
     stage.second();
     assert_eq!(stage.state.word(), "paused");
     let told = stage.last("migration.paused");
-    assert!(told.contains("turned by hand"), "{told}");
+    assert!(told.contains("changed by hand"), "{told}");
     stage.seconds(200);
     assert_eq!(stage.flagged.modes, modes, "by hand wins");
     stage.ask(MigrationAction::Resume).unwrap();
