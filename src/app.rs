@@ -25,7 +25,7 @@ use crate::{
     commands::Commands,
     config::{Config, ConfigError},
     health::{Health, in_container},
-    http::{self, Door, Rooms},
+    http::{self, Deps, HttpApp},
     migration::NoticeRing,
     outbound::{Client, OutboundError},
     ports::{BrokerPages, Connections},
@@ -103,7 +103,7 @@ pub struct App {
     tasks: Tasks,
     registry: Registry,
     callbacks: Callbacks,
-    door: Door,
+    door: HttpApp,
     http_address: Option<SocketAddr>,
     amqp_address: Option<SocketAddr>,
 }
@@ -146,7 +146,7 @@ impl App {
         let parts = migrate::Parts::of(&registry, &callbacks, &transports, &notices, &metrics);
         let migration = migrate::start(&config, parts, &mut tasks).await;
         let pages = |of: &Listening| show_broker(&config, of, &metrics, &mut tasks);
-        let rooms = Rooms {
+        let rooms = Deps {
             broker: listening.as_ref().map(pages),
             registry: registry.clone(),
             defaults: defaults(&config),
@@ -162,7 +162,7 @@ impl App {
             notices: Arc::<NoticeRing>::clone(&notices),
         };
         sizes::show(&metrics, &registry);
-        let door = Door::new(config.http.clone(), rooms)?;
+        let door = HttpApp::new(config.http.clone(), rooms)?;
         let http_address = open(&config, &door, http, &mut tasks).await?;
         if let Some(way) = &way {
             let commands = Commands::new(registry.clone(), defaults(&config));
@@ -261,7 +261,7 @@ pub fn check(config: &Config) -> Result<(), AppError> {
 #[derive(Debug)]
 pub struct Reloader {
     logs: Logs,
-    door: Door,
+    door: HttpApp,
 }
 
 impl Reloader {
@@ -347,7 +347,7 @@ fn defaults(config: &Config) -> Defaults {
 
 async fn open(
     config: &Config,
-    door: &Door,
+    door: &HttpApp,
     runtime: &Handle,
     tasks: &mut Tasks,
 ) -> Result<Option<SocketAddr>, AppError> {

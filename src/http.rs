@@ -1,42 +1,20 @@
-//! The door for REST: a server that no client can wear down, and the routes behind it.
+//! The HTTP server and what it serves: `serve` carries requests, `rest` and `watch` answer them.
 //!
 //! Decides nothing about services: it asks the registry and the ports, and answers what they say.
 
 mod answer;
-mod asker;
-mod broker;
 mod config;
-mod connection;
-mod cors;
-mod discovery;
-mod extract;
-mod front;
-mod gateway;
-mod measure;
-mod migration;
-mod operations;
-mod overrides;
-mod pace;
-mod paced;
-mod pick;
-mod probes;
-mod quick;
-mod routes;
-mod server;
-mod services;
+mod rest;
+mod serve;
 mod state;
 #[cfg(test)]
 mod testing;
-mod transport;
 mod watch;
-mod webhooks;
 
 pub use self::{
-    asker::Asker,
-    broker::Config as BrokerConfig,
     config::Config,
-    cors::{Cors, CorsError},
-    server::{BindError, Bound, bind},
-    state::{Door, Rooms},
+    rest::{BrokerConfig, InProcessClient},
+    serve::{BindError, Bound, Cors, CorsError, bind},
+    state::{Deps, HttpApp},
     watch::Config as WatchConfig,
 };

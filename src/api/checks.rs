@@ -173,7 +173,8 @@ fn reaches_itself(kind: &CheckKind) -> bool {
 /// True when the host of a URL is a loopback or unspecified address or a name of one.
 pub(super) fn url_reaches_itself(url: &str) -> bool {
     let uri = url.parse::<http::Uri>().ok();
-    uri.and_then(|uri| uri.host().map(is_loopback)).unwrap_or(false)
+    uri.and_then(|uri| uri.host().map(is_loopback))
+        .unwrap_or(false)
 }
 
 fn is_loopback(host: &str) -> bool {

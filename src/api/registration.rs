@@ -101,7 +101,9 @@ impl Draft {
         let health_check_url = faults
             .optional(object, "health_check_url", optional_url)
             .flatten();
-        let own = health_check_url.as_deref().filter(|_| defaults.in_container);
+        let own = health_check_url
+            .as_deref()
+            .filter(|_| defaults.in_container);
         if own.is_some_and(checks::url_reaches_itself) {
             faults.warn("health_check_url", checks::ITSELF);
         }

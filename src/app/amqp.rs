@@ -13,7 +13,7 @@ use crate::{
     broker::Listening,
     commands::Commands,
     config::Config,
-    http::Asker,
+    http::InProcessClient,
     ports::{Connections, Notices},
     registry::Registry,
     tasks::{Stage, Tasks},
@@ -87,7 +87,7 @@ pub(super) fn start(
     way: &Way,
     commands: Commands,
     connections: Option<Arc<dyn Connections>>,
-    asker: Asker,
+    asker: InProcessClient,
     notices: Arc<dyn Notices>,
     tasks: &mut Tasks,
 ) {

@@ -10,7 +10,7 @@ use crate::{
     broker::Listening,
     commands::Commands,
     config::Config,
-    http::Asker,
+    http::InProcessClient,
     model::Modes,
     ports::{Connections, FlagError, Notices},
     registry::Registry,
@@ -71,7 +71,7 @@ pub(super) fn start(
     way: &Way,
     _: Commands,
     _: Option<Arc<dyn Connections>>,
-    _: Asker,
+    _: InProcessClient,
     _: Arc<dyn Notices>,
     _: &mut Tasks,
 ) {

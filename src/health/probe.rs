@@ -69,7 +69,15 @@ async fn probe(
             }
             let request = request(check)?;
             let redirects = check.redirects.min(REDIRECTS_MAX);
-            http(client, request, &check.expected, redirects, deadline, limits).await
+            http(
+                client,
+                request,
+                &check.expected,
+                redirects,
+                deadline,
+                limits,
+            )
+            .await
         }
         Kind::Listed(CheckKind::Tcp { host, port }) => {
             client.connect_tcp(host, *port, deadline).await?;

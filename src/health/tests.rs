@@ -227,11 +227,23 @@ async fn targets_that_are_up_are_healthy_and_others_are_not_and_say_why() {
     daemon.register("half", &[http("web", up.url("/")), tcp(nobody)]);
     for (id, reason) in [
         ("503", "check \"web\": 503 Service Unavailable"),
-        ("301", "check \"web\": 301 Moved Permanently: redirects are not followed (field \"redirects\" of the check, at most 5)"),
+        (
+            "301",
+            "check \"web\": 301 Moved Permanently: redirects are not followed (field \"redirects\" of the check, at most 5)",
+        ),
         ("garbage", "check \"web\": the response is not valid"),
-        ("silent", "check \"web\": connected, but no response within the timeout (200ms)"),
-        ("nobody", "check \"tcp\": connection refused (nothing listens) at 127.0.0.1"),
-        ("half", "check \"tcp\": connection refused (nothing listens) at 127.0.0.1"),
+        (
+            "silent",
+            "check \"web\": connected, but no response within the timeout (200ms)",
+        ),
+        (
+            "nobody",
+            "check \"tcp\": connection refused (nothing listens) at 127.0.0.1",
+        ),
+        (
+            "half",
+            "check \"tcp\": connection refused (nothing listens) at 127.0.0.1",
+        ),
     ] {
         daemon.until(id, Status::Unhealthy).await;
         let found = daemon.reason(id);

@@ -6,8 +6,8 @@ use bytesize::ByteSize;
 use serde::Deserialize;
 
 use super::{
-    broker,
-    cors::{Cors, Policy},
+    rest::broker,
+    serve::cors::{Cors, Policy},
     watch,
 };
 

@@ -7,9 +7,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     config::Config,
-    cors::{Cors, CorsError, Policy},
-    gateway::Gateway,
-    measure::Measures,
+    rest::gateway::Gateway,
+    serve::{
+        cors::{Cors, CorsError, Policy},
+        metrics::Measures,
+    },
     watch::Watching,
 };
 use crate::{
@@ -23,7 +25,7 @@ use crate::{
 
 /// What the door needs of other rooms.
 #[derive(Clone, Debug)]
-pub struct Rooms {
+pub struct Deps {
     /// The registry.
     pub registry: Registry,
     /// The daemon's metrics.
@@ -48,16 +50,16 @@ pub struct Rooms {
 
 /// The door, ready to be served.
 #[derive(Clone, Debug)]
-pub struct Door {
+pub struct HttpApp {
     pub(super) shared: Shared,
 }
 
-impl Door {
+impl HttpApp {
     /// Joins the rooms and the configuration.
     ///
     /// # Errors
     /// The CORS policy can't be followed.
-    pub fn new(config: Config, rooms: Rooms) -> Result<Self, CorsError> {
+    pub fn new(config: Config, rooms: Deps) -> Result<Self, CorsError> {
         let shared = Shared::new(config, rooms)?;
         Ok(Self { shared })
     }
@@ -112,7 +114,7 @@ pub(super) struct Inner {
 }
 
 impl Shared {
-    pub(super) fn new(config: Config, rooms: Rooms) -> Result<Self, CorsError> {
+    pub(super) fn new(config: Config, rooms: Deps) -> Result<Self, CorsError> {
         let policy = Policy::new(&config.cors)?;
         let limits = Limits {
             body_max: config.body_max.as_u64(),

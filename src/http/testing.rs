@@ -19,9 +19,8 @@ use self::{
 };
 use super::{
     config::Config,
-    connection::Peer,
-    front::Front,
-    state::{Rooms, Shared},
+    serve::{connection::Peer, pipeline::Pipeline},
+    state::{Deps, Shared},
 };
 use crate::{
     api::{CheckReport, Defaults, HealthReport, ProbeOutcome, Ready, WatcherDraft, WatcherShape},
@@ -138,7 +137,7 @@ impl Readiness for Stage {
 /// The door without a port.
 #[derive(Debug)]
 pub(super) struct Api {
-    pub(super) front: Front,
+    pub(super) front: Pipeline,
     pub(super) shared: Shared,
     pub(super) stage: Arc<Stage>,
     pub(super) migration: Arc<StagedMigration>,
@@ -191,7 +190,7 @@ impl Api {
         });
         let migration = Arc::new(StagedMigration::default());
         let notices = Arc::new(StagedNotices::default());
-        let rooms = Rooms {
+        let rooms = Deps {
             registry,
             metrics: Metrics::default(),
             defaults: Defaults::default(),
@@ -204,7 +203,7 @@ impl Api {
             notices: Arc::<StagedNotices>::clone(&notices),
         };
         let shared = Shared::new(config, rooms).unwrap();
-        let front = Front::new(shared.clone());
+        let front = Pipeline::new(shared.clone());
         Self {
             front,
             shared,

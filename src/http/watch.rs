@@ -19,7 +19,7 @@ use prometheus::IntCounter;
 pub use self::config::Config;
 pub(in crate::http) use self::{
     frames::{Form, Frames},
-    gate::{Gate, Kind, Refused, Ticket},
+    gate::{Kind, Permit, Refused, WatcherLimit},
     poll::{Waiting, is_current},
     reader::place,
     recent::{__path_events, events, sent_in_pieces},
@@ -33,7 +33,7 @@ use crate::telemetry::Metrics;
 /// What all watchers share.
 #[derive(Debug)]
 pub(in crate::http) struct Watching {
-    pub(in crate::http) gate: Gate,
+    pub(in crate::http) gate: WatcherLimit,
     streams: Frames,
     sockets: Frames,
     events: IntCounter,
@@ -43,7 +43,7 @@ pub(in crate::http) struct Watching {
 impl Watching {
     pub(in crate::http) fn new(config: &Config, metrics: &Metrics) -> Self {
         Self {
-            gate: Gate::new(config, metrics),
+            gate: WatcherLimit::new(config, metrics),
             streams: Frames::new(Form::Sse),
             sockets: Frames::new(Form::Socket),
             events: metrics.counter(

@@ -68,7 +68,11 @@ impl Baseline {
             .map(|what| {
                 let tail = self.windows[what as usize].tail(sources.of(what));
                 let samples = tail.map_or(0, |tail| tail.samples);
-                format!("{} {samples} of {} samples", what.as_str(), config.samples_min)
+                format!(
+                    "{} {samples} of {} samples",
+                    what.as_str(),
+                    config.samples_min
+                )
             });
         missing.collect::<Vec<_>>().join(", ")
     }

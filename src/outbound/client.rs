@@ -228,7 +228,9 @@ impl Client {
         let inner = &self.inner;
         let (at, stream) = inner.dialer.connect(addresses, deadline).await?;
         inner.connections.with_label_values(&["new"]).inc();
-        let stream = self.wrap(stream, target, verification, protocol, deadline).await?;
+        let stream = self
+            .wrap(stream, target, verification, protocol, deadline)
+            .await?;
         Ok((key(at, target, verification, protocol), stream))
     }
 
@@ -240,7 +242,10 @@ impl Client {
         protocol: Protocol,
         deadline: Instant,
     ) -> Result<Stream, OutboundError> {
-        let wrapping = self.inner.tls.wrap(stream, &target.host, verification, protocol);
+        let wrapping = self
+            .inner
+            .tls
+            .wrap(stream, &target.host, verification, protocol);
         timeout_at(deadline, wrapping)
             .await
             .map_err(|_| OutboundError::Deadline(Step::Connecting))?

@@ -49,7 +49,9 @@ impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let address = self.address;
         match self.rule {
-            DenyRule::Listed(net) => write!(f, "outbound.deny lists {net}, which contains {address}"),
+            DenyRule::Listed(net) => {
+                write!(f, "outbound.deny lists {net}, which contains {address}")
+            }
             DenyRule::NotAllowed => write!(f, "no network in outbound.allow contains {address}"),
             DenyRule::NoMachine => write!(f, "{address} is a multicast or reserved address"),
         }

@@ -62,7 +62,9 @@ impl Shares {
     /// Takes one for a peer of this pace.
     pub fn take(&mut self, pace: Pace) {
         self.all = self.all.saturating_sub(1);
-        self.unproven = self.unproven.saturating_sub(usize::from(pace != Pace::Fast));
+        self.unproven = self
+            .unproven
+            .saturating_sub(usize::from(pace != Pace::Fast));
         self.slow = self.slow.saturating_sub(usize::from(pace == Pace::Slow));
     }
 

@@ -9,7 +9,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::tls::{Verification, Protocol};
+use super::tls::{Protocol, Verification};
 use crate::telemetry::IntGauge;
 
 /// What makes two connections interchangeable.

@@ -78,7 +78,10 @@ impl Request {
         Ok(())
     }
 
-    pub(super) fn message(&self, parsed: &Parsed) -> Result<http::Request<Full<Bytes>>, OutboundError> {
+    pub(super) fn message(
+        &self,
+        parsed: &Parsed,
+    ) -> Result<http::Request<Full<Bytes>>, OutboundError> {
         if self.method == Method::CONNECT {
             return Err(OutboundError::Invalid {
                 what: "CONNECT".into(),

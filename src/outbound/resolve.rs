@@ -223,7 +223,10 @@ impl Memory {
 
     /// How long the last lookup of this name took, also when its result is no longer used.
     fn pace(&self, name: &str) -> Pace {
-        self.known.lock().get(name).map_or(Pace::New, |known| known.pace)
+        self.known
+            .lock()
+            .get(name)
+            .map_or(Pace::New, |known| known.pace)
     }
 
     fn keep(&self, name: &str, found: Found, pace: Pace) {
@@ -237,7 +240,9 @@ impl Memory {
         if known.young.len() >= self.generation_max && !known.young.contains_key(name) {
             known.old = std::mem::take(&mut known.young);
         }
-        known.young.insert(name.into(), Known { until, found, pace });
+        known
+            .young
+            .insert(name.into(), Known { until, found, pace });
     }
 }
 

@@ -219,7 +219,11 @@ fn requests_that_could_do_harm_need_a_key() {
         ("method", json!("POST"), true),
         ("method", json!("delete"), true),
         ("method", json!("OPTIONS"), true),
-        ("headers", json!({"accept": "text/plain", "x-own": "1"}), false),
+        (
+            "headers",
+            json!({"accept": "text/plain", "x-own": "1"}),
+            false,
+        ),
         ("headers", json!({"x-own": "1", "Host": "internal"}), true),
         ("headers", json!({"AUTHORIZATION": "Basic eA=="}), true),
         ("headers", json!({"proxy-authorization": "x"}), true),
@@ -236,7 +240,10 @@ fn requests_that_could_do_harm_need_a_key() {
                 assert!(is_unsafe, "{check}: {problem:?}");
                 let error = &problem.errors[0];
                 assert_eq!(error.field, format!("checks[0].{field}"));
-                assert!(error.message.contains("health.unsafe_requests"), "{error:?}");
+                assert!(
+                    error.message.contains("health.unsafe_requests"),
+                    "{error:?}"
+                );
             }
         }
     }
@@ -275,16 +282,32 @@ fn in_a_container_a_check_of_the_container_itself_is_named() {
     for (check, field) in [
         (json!({"type": "tcp"}), Some("type")),
         (json!({"type": "http", "path": "/"}), Some("path")),
-        (json!({"type": "http", "url": "http://localhost:80/"}), Some("url")),
+        (
+            json!({"type": "http", "url": "http://localhost:80/"}),
+            Some("url"),
+        ),
         (json!({"type": "http", "url": "http://[::1]/"}), Some("url")),
-        (json!({"type": "grpc", "address": "0.0.0.0:1"}), Some("address")),
-        (json!({"type": "tcp", "address": "a.localhost:1"}), Some("address")),
+        (
+            json!({"type": "grpc", "address": "0.0.0.0:1"}),
+            Some("address"),
+        ),
+        (
+            json!({"type": "tcp", "address": "a.localhost:1"}),
+            Some("address"),
+        ),
         (json!({"type": "tcp", "address": "10.0.0.1:1"}), None),
-        (json!({"type": "http", "url": "http://host.docker.internal/"}), None),
+        (
+            json!({"type": "http", "url": "http://host.docker.internal/"}),
+            None,
+        ),
         (json!({"type": "ttl"}), None),
     ] {
         let told = warnings(true, "", check.clone());
-        assert_eq!(told.len(), usize::from(field.is_some()), "{check}: {told:?}");
+        assert_eq!(
+            told.len(),
+            usize::from(field.is_some()),
+            "{check}: {told:?}"
+        );
         if let Some(field) = field {
             let begins = format!("\"checks[0].{field}\" is an address of the container");
             assert!(told[0].starts_with(&begins), "{told:?}");
@@ -292,5 +315,8 @@ fn in_a_container_a_check_of_the_container_itself_is_named() {
         assert!(warnings(false, "", check).is_empty());
     }
     let told = warnings(true, "http://127.0.0.1:8000/", json!({"type": "ttl"}));
-    assert!(told[0].starts_with("\"health_check_url\" is an address"), "{told:?}");
+    assert!(
+        told[0].starts_with("\"health_check_url\" is an address"),
+        "{told:?}"
+    );
 }

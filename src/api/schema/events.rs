@@ -37,6 +37,8 @@ pub struct Watcher {
     pub events: Vec<String>,
     /// Whether what is sent is signed.
     pub signed: bool,
+    /// Whether it gets the events of the migration's canary.
+    pub canary: bool,
     /// Since when.
     pub created_at: String,
     /// How far it has come.

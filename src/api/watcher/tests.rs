@@ -41,9 +41,15 @@ fn what_is_wrong_is_named() {
         "secret",
     );
     for empty in ["", " ", "\u{a0}"] {
-        check(json!({"callback_url": "http://a/", "secret": empty}), "secret");
+        check(
+            json!({"callback_url": "http://a/", "secret": empty}),
+            "secret",
+        );
     }
-    check(json!({"callback_url": "http://a/", "canary": "maybe"}), "canary");
+    check(
+        json!({"callback_url": "http://a/", "canary": "maybe"}),
+        "canary",
+    );
 
     #[track_caller]
     fn check(body: Value, field: &str) {

@@ -5,13 +5,13 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::{
     api::Discover,
-    http::Asker,
+    http::InProcessClient,
     ports::{Boxed, DirectAnswers},
 };
 
 /// The direct way's answers, by our own routes.
 #[derive(Debug)]
-pub(in crate::app) struct AskedDirectly(pub(in crate::app) Asker);
+pub(in crate::app) struct AskedDirectly(pub(in crate::app) InProcessClient);
 
 impl DirectAnswers for AskedDirectly {
     fn discover<'a>(&'a self, name: &'a str, wanted: &'a Discover) -> Boxed<'a, Option<Bytes>> {

@@ -394,7 +394,11 @@ fn a_ttl_check_follows_the_heartbeats() {
 #[test]
 fn slow_and_new_checks_wait_for_a_place_and_hold_nobody_up() {
     let no_slow = Shares { slow: 0, ..ROOM };
-    let no_unproven = Shares { slow: 0, unproven: 0, ..ROOM };
+    let no_unproven = Shares {
+        slow: 0,
+        unproven: 0,
+        ..ROOM
+    };
     for (outcome, latency_ms, is_slow) in [
         (Outcome::TimedOut, 200, true),
         (Outcome::Passed, 1_000, true),
@@ -413,7 +417,10 @@ fn slow_and_new_checks_wait_for_a_place_and_hold_nobody_up() {
             let is_other = turn.of.service_id.as_str() == "fast";
             let latency = Duration::from_millis(if is_other { 1 } else { latency_ms });
             let outcome = if is_other { Outcome::Passed } else { outcome };
-            let ended = Ended { latency, ..ended(outcome, 1000) };
+            let ended = Ended {
+                latency,
+                ..ended(outcome, 1000)
+            };
             table.record(turn.check, ended);
             table.book_next(&turn, 1000);
         }
@@ -423,10 +430,18 @@ fn slow_and_new_checks_wait_for_a_place_and_hold_nobody_up() {
             due.push(turn.of.service_id.as_str().to_owned());
         }
         due.sort();
-        let expected: &[_] = if is_slow { &["fast"] } else { &["fast", "slow"] };
+        let expected: &[_] = if is_slow {
+            &["fast"]
+        } else {
+            &["fast", "slow"]
+        };
         assert_eq!(due, expected, "{outcome:?} after {latency_ms} ms");
         if is_slow {
-            assert_eq!(turn(&mut table, now).pace, Pace::Slow, "there is a place now");
+            assert_eq!(
+                turn(&mut table, now).pace,
+                Pace::Slow,
+                "there is a place now"
+            );
         }
         assert_eq!(table.sizes().waiting, 0);
     }

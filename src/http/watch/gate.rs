@@ -36,7 +36,7 @@ impl Kind {
 
 /// Lets watchers in, as many as there may be.
 #[derive(Clone, Debug)]
-pub(in crate::http) struct Gate(Arc<Inner>);
+pub(in crate::http) struct WatcherLimit(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -76,7 +76,7 @@ pub(in crate::http) enum Refused {
     },
 }
 
-impl Gate {
+impl WatcherLimit {
     pub(in crate::http) fn new(config: &Config, metrics: &Metrics) -> Self {
         let watchers = metrics.gauges(
             "musterd_watchers",
@@ -102,13 +102,13 @@ impl Gate {
     ///
     /// # Errors
     /// There are too many, in all or from this address.
-    pub(in crate::http) fn enter(&self, address: IpAddr, kind: Kind) -> Result<Ticket, Refused> {
+    pub(in crate::http) fn enter(&self, address: IpAddr, kind: Kind) -> Result<Permit, Refused> {
         let address = address.to_canonical();
         self.count_in(address)
             .inspect_err(|_| self.0.refused.inc())?;
         let gauge = self.0.watchers.with_label_values(&[kind.as_str()]);
         gauge.inc();
-        Ok(Ticket {
+        Ok(Permit {
             gate: self.clone(),
             address,
             gauge,
@@ -133,13 +133,13 @@ impl Gate {
 
 /// A watcher's place; free again when it is dropped.
 #[derive(Debug)]
-pub(in crate::http) struct Ticket {
-    gate: Gate,
+pub(in crate::http) struct Permit {
+    gate: WatcherLimit,
     address: IpAddr,
     gauge: IntGauge,
 }
 
-impl Drop for Ticket {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.gauge.dec();
         let mut inside = self.gate.0.inside.lock();

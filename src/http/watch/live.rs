@@ -12,7 +12,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    http::{Config, server, state::Door, state::Shared, testing::Api},
+    http::{
+        Config, serve,
+        state::{HttpApp, Shared},
+        testing::Api,
+    },
     registry::{self, Registry},
 };
 
@@ -48,9 +52,9 @@ impl Live {
             listen: "127.0.0.1:0".to_owned(),
             ..shared.config.clone()
         };
-        let bound = server::bind(&config).await.unwrap();
+        let bound = serve::bind(&config).await.unwrap();
         let (address, stop) = (bound.local_addr(), CancellationToken::new());
-        let door = Door {
+        let door = HttpApp {
             shared: shared.clone(),
         };
         let mut served = JoinSet::new();

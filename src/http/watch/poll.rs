@@ -5,12 +5,12 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    gate::{Kind, Refused, Ticket},
+    gate::{Kind, Permit, Refused},
     reader::place,
 };
 use crate::{
     api::Seen,
-    http::{connection::Peer, state::Shared},
+    http::{serve::connection::Peer, state::Shared},
     model::{Revision, ServiceName},
     registry::Registry,
 };
@@ -44,7 +44,7 @@ fn last_change_of(registry: &Registry, name: &str) -> Revision {
 pub(in crate::http) struct Waiting {
     deadline: Instant,
     peer: Peer,
-    _ticket: Ticket,
+    _ticket: Permit,
 }
 
 impl Waiting {

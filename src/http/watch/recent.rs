@@ -22,7 +22,7 @@ use crate::{
     api::{self, FieldError, Problem, Seen, schema},
     http::{
         answer::{Answer, json},
-        connection::Peer,
+        serve::connection::Peer,
         state::Shared,
     },
     model::{Event, Revision},

@@ -30,14 +30,14 @@ use tokio_tungstenite::{
 use super::{
     feed::Feed,
     frames::{Form, Piece},
-    gate::{Kind, Ticket},
+    gate::{Kind, Permit},
     stream::{Silence, Wanted},
 };
 use crate::{
     api::schema,
     http::{
         answer::{Answer, Refusal},
-        connection::Peer,
+        serve::connection::Peer,
         state::Shared,
     },
 };
@@ -134,7 +134,7 @@ fn upgrade_required(detail: &str) -> Response {
     response
 }
 
-async fn serve(upgrade: OnUpgrade, feed: Feed, shared: Shared, _ticket: Ticket) {
+async fn serve(upgrade: OnUpgrade, feed: Feed, shared: Shared, _ticket: Permit) {
     let upgraded = tokio::select! {
         upgraded = upgrade => upgraded,
         () = shared.closing.cancelled() => return,

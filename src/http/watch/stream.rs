@@ -16,14 +16,14 @@ use tokio_util::sync::CancellationToken;
 use super::{
     feed::Feed,
     frames::Form,
-    gate::{Kind, Ticket},
+    gate::{Kind, Permit},
     reader::{Scope, Start},
 };
 use crate::{
     api::{self, Problem, Seen, schema},
     http::{
         answer::Answer,
-        connection::{EVENTS, Peer},
+        serve::connection::{EVENTS, Peer},
         state::Shared,
     },
     model::ServiceName,
@@ -163,7 +163,7 @@ struct Watcher {
     silence: Silence,
     closing: CancellationToken,
     peer: Peer,
-    _ticket: Ticket,
+    _ticket: Permit,
 }
 
 impl Watcher {

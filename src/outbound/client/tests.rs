@@ -128,7 +128,10 @@ async fn a_target_that_never_answers_costs_the_deadline_and_no_more() {
         matches!(error, OutboundError::Deadline(Step::Answer)),
         "{error}"
     );
-    assert_eq!(error.to_string(), "connected, but no response within the timeout");
+    assert_eq!(
+        error.to_string(),
+        "connected, but no response within the timeout"
+    );
     assert_eq!(pooled(&client), 0);
 }
 
@@ -333,10 +336,7 @@ async fn denied_networks_are_never_connected_to() {
         let url = format!("http://{host}:{port}/");
         let error = get(&client, &url).await.expect_err(&url);
         assert!(error.is_denied(), "{url}: {error}");
-        assert!(
-            error.to_string().contains("outbound.deny lists"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("outbound.deny lists"), "{error}");
     }
     let error = client
         .connect_tcp("localhost", port, in_time())

@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use proptest::prelude::*;
 
-use super::{Networks, DenyRule, allowed_by_default, denied_by_default};
+use super::{DenyRule, Networks, allowed_by_default, denied_by_default};
 
 fn default() -> Networks {
     Networks::new(&allowed_by_default(), &denied_by_default())

@@ -11,7 +11,13 @@ fn fill(places: &Places, pace: Pace) -> Vec<Place> {
 
 #[test]
 fn slow_and_new_peers_leave_places_to_fast_ones() {
-    for (max, unproven, slow) in [(1, 1, 1), (2, 1, 1), (3, 2, 1), (16, 12, 8), (256, 192, 128)] {
+    for (max, unproven, slow) in [
+        (1, 1, 1),
+        (2, 1, 1),
+        (3, 2, 1),
+        (16, 12, 8),
+        (256, 192, 128),
+    ] {
         let shares = Shares::of(max);
         assert_eq!((shares.unproven, shares.slow), (unproven, slow), "of {max}");
         let places = Places::new(max);

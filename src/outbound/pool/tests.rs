@@ -3,7 +3,7 @@ use std::{net::SocketAddr, time::Duration};
 use proptest::prelude::*;
 use tokio::time::advance;
 
-use super::{Verification, Key, Pool, Protocol};
+use super::{Key, Pool, Protocol, Verification};
 use crate::telemetry::Metrics;
 
 fn key(port: u16) -> Key {

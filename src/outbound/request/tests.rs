@@ -69,7 +69,10 @@ fn the_method_stays_where_the_code_says_so() {
         request.body = Bytes::from_static(b"b");
         let next = request.redirected(&answer(status, Some("/"))).expect("one");
         assert_eq!(next.method, expected, "{method} {status}");
-        assert_eq!(next.body.is_empty(), expected == Method::GET && method != Method::GET);
+        assert_eq!(
+            next.body.is_empty(),
+            expected == Method::GET && method != Method::GET
+        );
     }
 }
 
@@ -87,7 +90,9 @@ fn credentials_do_not_follow_to_another_host() {
             request.add_header(name, "x").expect("a header");
         }
         request.add_header("x-own", "x").expect("a header");
-        let next = request.redirected(&answer(302, Some(location))).expect("one");
+        let next = request
+            .redirected(&answer(302, Some(location)))
+            .expect("one");
         assert_eq!(next.headers.len(), if kept { 5 } else { 1 }, "{location}");
     }
 }

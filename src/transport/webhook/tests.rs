@@ -153,7 +153,12 @@ async fn the_canarys_events_are_left_out_where_a_webhook_says_so() {
         canary: false,
         ..draft(&receiver.url())
     };
-    let id = stage.webhooks.add(draft, Start::Newest).unwrap().id.to_string();
+    let id = stage
+        .webhooks
+        .add(draft, Start::Newest)
+        .unwrap()
+        .id
+        .to_string();
     let mut everything = Receiver::start().await;
     stage.watch(&everything);
     stage.register(crate::model::CANARY, 0..3);

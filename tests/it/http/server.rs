@@ -8,7 +8,7 @@ use musterd::{
         CanaryReport, Defaults, HealthReport, MigrationDraft, MigrationMode, MigrationReport,
         Ready, WatcherDraft, WatcherShape,
     },
-    http::{self, Config, Door, Rooms},
+    http::{self, Config, Deps, HttpApp},
     migration::NoticeRing,
     model::{Cursor, Mode, Modes},
     ports::{Boxed, MigrationRefusal, Migrations, Probes, Readiness, WatcherError, Watchers},
@@ -115,7 +115,7 @@ impl Server {
         };
         let registry = Registry::new(registry::Config::default());
         let stage = Arc::new(Stage(registry.clone()));
-        let rooms = Rooms {
+        let rooms = Deps {
             registry: registry.clone(),
             metrics: Metrics::default(),
             defaults: Defaults::default(),
@@ -129,7 +129,7 @@ impl Server {
         };
         let bound = http::bind(&config).await.unwrap();
         let address = bound.local_addr();
-        let door = Door::new(config, rooms).unwrap();
+        let door = HttpApp::new(config, rooms).unwrap();
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(bound.serve(door, stop.clone()));

@@ -1,6 +1,6 @@
 use std::net::IpAddr;
 
-use super::{Gate, Kind, Refused};
+use super::{Kind, Refused, WatcherLimit};
 use crate::{http::watch::Config, telemetry::Metrics};
 
 #[test]
@@ -11,7 +11,7 @@ fn watchers_are_limited_in_all_and_by_address() {
         watchers_per_address_max: 2,
         ..Config::default()
     };
-    let gate = Gate::new(&config, &metrics);
+    let gate = WatcherLimit::new(&config, &metrics);
     let one: IpAddr = "192.0.2.1".parse().unwrap();
     let mapped: IpAddr = "::ffff:192.0.2.1".parse().unwrap();
     let two: IpAddr = "2001:db8::1".parse().unwrap();

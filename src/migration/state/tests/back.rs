@@ -132,7 +132,11 @@ fn a_flip_by_hand_ends_a_rollback_and_forbids_a_return() {
     let report = stage.state.report();
     assert_eq!(report.state, "idle");
     assert_eq!(report.rollback.unwrap().stage, "ended by hand");
-    assert!(stage.last("migration.overruled").contains("changed by hand"));
+    assert!(
+        stage
+            .last("migration.overruled")
+            .contains("changed by hand")
+    );
     stage.seconds(1_000);
     assert_eq!(stage.flagged.modes, queue);
 

@@ -79,7 +79,10 @@ fn a_part_of_the_baseline_is_enough_and_what_lacks_is_named() {
     }
     stage.until_phase(Phase::HealthDual);
     let told = stage.last("migration.baseline").to_owned();
-    assert!(told.contains("register 0 of 30 samples, discover 0 of 30"), "{told}");
+    assert!(
+        told.contains("register 0 of 30 samples, discover 0 of 30"),
+        "{told}"
+    );
     assert!(!told.contains("delivery"), "{told}");
 }
 

@@ -1,0 +1,132 @@
+//! One queue: shown, read, purged, deleted.
+
+use axum::{
+    extract::{RawQuery, State},
+    response::Response,
+};
+
+use super::count;
+use crate::{
+    api::{self, Json, schema},
+    http::{
+        answer::{Answer, Refusal, json},
+        rest::extract::Name,
+        state::Shared,
+    },
+};
+
+/// How many messages are shown when the caller names no count.
+const COUNT_DEFAULT: usize = 10;
+
+fn unknown(of: &Name) -> Refusal {
+    let (vhost, name) = (of.as_str(), of.second());
+    let detail = format!("there is no queue \"{name}\" in vhost \"{vhost}\"");
+    Refusal::new(404, detail)
+}
+
+/// One queue.
+#[utoipa::path(
+    get, path = "/broker/queues/{vhost}/{name}", tag = "broker",
+    params(
+        ("vhost" = String, Path, description = "%2F is the default vhost"),
+        ("name" = String, Path),
+    ),
+    responses(
+        (status = 200, body = schema::BrokerQueue),
+        (status = 404, body = schema::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn queue(State(shared): State<Shared>, of: Name) -> Answer {
+    let queue = shared.pages()?.queue(of.as_str(), of.second());
+    Ok(json(queue.ok_or_else(|| unknown(&of))?))
+}
+
+/// Deletes a queue with its messages, whoever owns it.
+#[utoipa::path(
+    delete, path = "/broker/queues/{vhost}/{name}", tag = "broker",
+    params(
+        ("vhost" = String, Path, description = "%2F is the default vhost"),
+        ("name" = String, Path),
+    ),
+    responses(
+        (status = 200, body = schema::BrokerDeleted),
+        (status = 404, body = schema::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn delete(State(shared): State<Shared>, of: Name) -> Answer {
+    let dropped = shared.pages()?.delete(of.as_str(), of.second());
+    let dropped = dropped.ok_or_else(|| unknown(&of))?;
+    tracing::info!(
+        queue.name = of.second(),
+        queue.vhost = of.as_str(),
+        "queue \"{}\" was deleted over HTTP with {dropped} messages",
+        of.second()
+    );
+    Ok(answer(|json| {
+        json.key("deleted").flag(true);
+        json.key("messages").size(dropped);
+    }))
+}
+
+/// The first messages that wait in a queue; they stay there.
+#[utoipa::path(
+    get, path = "/broker/queues/{vhost}/{name}/messages", tag = "broker",
+    params(
+        ("vhost" = String, Path, description = "%2F is the default vhost"),
+        ("name" = String, Path),
+        ("count" = Option<usize>, Query, description = "The most messages, 10 if none is given"),
+    ),
+    responses(
+        (status = 200, body = schema::BrokerMessages),
+        (status = 404, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 422, body = schema::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn messages(
+    State(shared): State<Shared>,
+    of: Name,
+    RawQuery(query): RawQuery,
+) -> Answer {
+    let pages = shared.pages()?;
+    let mut wanted = COUNT_DEFAULT;
+    for (key, value) in api::pairs(query.as_deref().unwrap_or_default()) {
+        if key == "count" {
+            wanted = count("count", &value)?;
+        }
+    }
+    let wanted = wanted.min(shared.config.broker.messages_max);
+    let messages = pages.messages(of.as_str(), of.second(), wanted);
+    Ok(json(messages.ok_or_else(|| unknown(&of))?))
+}
+
+/// Drops the messages that wait in a queue; what consumers hold stays theirs.
+#[utoipa::path(
+    delete, path = "/broker/queues/{vhost}/{name}/messages", tag = "broker",
+    params(
+        ("vhost" = String, Path, description = "%2F is the default vhost"),
+        ("name" = String, Path),
+    ),
+    responses(
+        (status = 200, body = schema::BrokerPurged),
+        (status = 404, body = schema::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn purge(State(shared): State<Shared>, of: Name) -> Answer {
+    let purged = shared.pages()?.purge(of.as_str(), of.second());
+    let purged = purged.ok_or_else(|| unknown(&of))?;
+    tracing::info!(
+        queue.name = of.second(),
+        queue.vhost = of.as_str(),
+        "queue \"{}\" was purged over HTTP of {purged} messages",
+        of.second()
+    );
+    Ok(answer(|json| json.key("purged").size(purged)))
+}
+
+fn answer(fill: impl FnOnce(&mut Json)) -> Response {
+    let mut body = Json::with_capacity(64);
+    body.open(b'{');
+    fill(&mut body);
+    body.close(b'}');
+    json(body.into_bytes())
+}

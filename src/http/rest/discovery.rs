@@ -1,0 +1,163 @@
+//! Which instances of a service there are, and which one gets the next request.
+
+use axum::{
+    extract::{RawQuery, State},
+    http::{HeaderName, HeaderValue},
+    response::{IntoResponse, Response},
+};
+use tokio::time::Instant;
+
+use super::{
+    extract::Name,
+    pick::{Policy, pick},
+};
+use crate::{
+    api::{self, Discover, Problem, schema},
+    http::{
+        answer::{Answer, Refusal, json},
+        serve::connection::Peer,
+        state::Shared,
+    },
+    model::Revision,
+};
+
+/// The revision of what was answered.
+pub(in crate::http) const INDEX: HeaderName = HeaderName::from_static("x-muster-index");
+
+/// The instances of a service; an unknown one has none.
+#[utoipa::path(
+    get, path = "/services/discover/{service_name}", tag = "discovery",
+    params(
+        ("service_name" = String, Path),
+        ("healthy_only" = Option<bool>, Query, description = "Default true"),
+        ("tag" = Option<Vec<String>>, Query, description = "All of these"),
+        ("version" = Option<String>, Query),
+        ("zone" = Option<String>, Query),
+        ("metadata.<key>" = Option<String>, Query, description = "The value of a top-level key; several are allowed"),
+        ("limit" = Option<usize>, Query, description = "At most so many, at least 1"),
+        ("index" = Option<String>, Query, description = "X-Muster-Index of an earlier answer: answer when the service has changed since"),
+        ("wait" = Option<String>, Query, description = "With `index`: at the latest after this time, default 30s"),
+    ),
+    responses(
+        (status = 200, body = schema::Discovered, headers(("X-Muster-Index" = String, description = "The cursor of the service's last change"))),
+        (status = 422, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many are waiting", body = schema::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn discover(
+    State(shared): State<Shared>,
+    peer: Peer,
+    name: Name,
+    RawQuery(query): RawQuery,
+) -> Answer {
+    let mut began = Instant::now();
+    let wanted = Discover::from_query(query.as_deref())?;
+    if let Some(seen) = wanted.index {
+        let changed = shared.until_changed(&peer, name.as_str(), seen, wanted.wait);
+        if let Err(refused) = changed.await {
+            return Ok(refused.into_response());
+        }
+        began = Instant::now();
+    }
+    let response = shared.discovered(name.as_str(), &wanted);
+    shared.measures.discovered(began.elapsed());
+    Ok(response)
+}
+
+/// One healthy instance.
+#[utoipa::path(
+    get, path = "/services/healthy/{service_name}", tag = "discovery",
+    params(
+        ("service_name" = String, Path),
+        ("policy" = Option<String>, Query, description = "round_robin (default), random, weighted or hash"),
+        ("key" = Option<String>, Query, description = "For policy=hash: the same key gets the same instance"),
+        ("tag" = Option<Vec<String>>, Query, description = "All of these; version, zone and metadata.<key> as for discovery"),
+    ),
+    responses(
+        (status = 200, body = schema::Instance),
+        (status = 404, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 422, body = schema::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn healthy(
+    State(shared): State<Shared>,
+    name: Name,
+    RawQuery(query): RawQuery,
+) -> Answer {
+    let query = query.as_deref();
+    let pairs: Vec<_> = api::pairs(query.unwrap_or_default()).collect();
+    let find = |wanted: &str| pairs.iter().find(|(key, _)| key == wanted);
+    let key = find("key").map(|(_, value)| &**value);
+    let policy = policy(find("policy").map(|(_, value)| &**value), key)?;
+    let mut wanted = Discover::from_query(query)?;
+    wanted.healthy_only = true;
+    let service = shared.registry.service(name.as_str());
+    let service = service.ok_or_else(none_healthy)?;
+    let view = service.view();
+    let among: Vec<_> = view
+        .healthy()
+        .iter()
+        .filter(|one| wanted.matches(one))
+        .collect();
+    let picked = pick(policy, &among, || service.next_turn()).ok_or_else(none_healthy)?;
+    Ok(shared.instance(picked))
+}
+
+fn none_healthy() -> Refusal {
+    Refusal::new(404, "No healthy instances found")
+}
+
+fn policy<'a>(word: Option<&str>, key: Option<&'a str>) -> Result<Policy<'a>, Refusal> {
+    match word.unwrap_or("round_robin") {
+        "round_robin" => Ok(Policy::RoundRobin),
+        "random" => Ok(Policy::Random),
+        "weighted" => Ok(Policy::Weighted),
+        "hash" => match key {
+            Some(key) => Ok(Policy::Hash(key)),
+            None => Err(Problem::field("key", "is required by policy=hash").into()),
+        },
+        other => {
+            let message = format!("\"{other}\" is not one of round_robin, random, weighted, hash");
+            Err(Problem::field("policy", message).into())
+        }
+    }
+}
+
+impl Shared {
+    /// The answer to a discovery that waits for nothing and filters by nothing but health.
+    pub(in crate::http) fn discovered_plain(&self, name: &str, healthy_only: bool) -> Response {
+        let began = Instant::now();
+        let wanted = Discover {
+            healthy_only,
+            ..Discover::default()
+        };
+        let response = self.discovered(name, &wanted);
+        self.measures.discovered(began.elapsed());
+        response
+    }
+
+    /// The answer to a discovery, as things are now.
+    pub(in crate::http) fn discovered(&self, name: &str, wanted: &Discover) -> Response {
+        let (body, revision) = self.commands.discover(name, wanted);
+        self.with_index(json(body), revision)
+    }
+}
+
+impl Shared {
+    /// Says of which revision an answer is, as the cursor to wait for the next one.
+    pub(in crate::http) fn with_index(
+        &self,
+        mut response: Response,
+        revision: Revision,
+    ) -> Response {
+        let cursor = self.registry.cursor(revision);
+        // A cursor's text is always a valid value.
+        if let Ok(index) = HeaderValue::try_from(cursor.to_string()) {
+            response.headers_mut().insert(INDEX, index);
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! The configuration of gateways as server-sent events: all of it, whenever any of it changed.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use axum::{
+    extract::{RawQuery, State},
+    http::HeaderMap,
+    response::IntoResponse,
+};
+use bytes::Bytes;
+use futures_util::stream::unfold;
+use tokio::sync::watch::Receiver;
+
+use super::Config;
+use crate::{
+    api::{self, Notice, Seen, schema},
+    http::{
+        answer::Answer,
+        serve::connection::Peer,
+        state::Shared,
+        watch::{Form, Kind, Permit, Silence, is_current, place, sse},
+    },
+    model::Revision,
+};
+
+/// Follow the configuration: a snapshot at first and whenever a route, or a service that one names,
+/// has changed.
+#[utoipa::path(
+    get, path = "/gateway/watch", tag = "gateway",
+    params(
+        ("since" = Option<String>, Query, description = "Nothing is sent while this is the index"),
+        ("Last-Event-ID" = Option<String>, Header, description = "The same; wins over `since`"),
+    ),
+    responses(
+        (status = 200, description = "A stream of messages named snapshot; the data is that of /gateway/config, the id its index", content_type = "text/event-stream", body = String),
+        (status = 429, body = schema::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn watch(
+    State(shared): State<Shared>,
+    peer: Peer,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Answer {
+    let ticket = match shared.watching.gate.enter(peer.address, Kind::Gateway) {
+        Ok(ticket) => ticket,
+        Err(refused) => return Ok(refused.into_response()),
+    };
+    let query = query.unwrap_or_default();
+    let since = api::pairs(&query).find(|(key, _)| key == "since");
+    let since = since.map(|(_, value)| Seen::parse(&value));
+    let last_id = headers.get("last-event-id");
+    let last_id = last_id.map(|value| value.to_str().map_or(Seen::Unreadable, Seen::parse));
+    let gateway = Follower::new(shared, peer, last_id.or(since), ticket);
+    let pieces = unfold(gateway, |mut gateway| async {
+        let bytes = gateway.next().await?;
+        Some((bytes, gateway))
+    });
+    Ok(sse(pieces))
+}
+
+#[derive(Debug)]
+struct Follower {
+    shared: Shared,
+    changes: Receiver<u64>,
+    told: Option<Revision>,
+    out: VecDeque<Bytes>,
+    silence: Silence,
+    closed: bool,
+    peer: Peer,
+    _ticket: Permit,
+}
+
+impl Follower {
+    fn new(shared: Shared, peer: Peer, seen: Option<Seen>, ticket: Permit) -> Self {
+        let mut gateway = Self {
+            changes: shared.gateway.subscribe(),
+            told: None,
+            out: VecDeque::new(),
+            silence: Silence::new(shared.config.watch.keep_alive),
+            closed: false,
+            peer,
+            _ticket: ticket,
+            shared,
+        };
+        if let Some(seen) = seen {
+            gateway.go_on_from(seen);
+        }
+        gateway
+    }
+
+    fn go_on_from(&mut self, seen: Seen) {
+        let shared = &self.shared;
+        let config = shared.gateway_config();
+        if is_current(&shared.registry, seen, config.index) {
+            self.told = Some(config.index);
+        } else if place(&shared.registry, seen).is_none() {
+            shared.watching.resyncs.inc();
+            let json = api::notice(&Notice {
+                event: "resync",
+                epoch: shared.registry.epoch(),
+                service_name: None,
+                reason: Some("changes were missed, a snapshot follows"),
+                timestamp: shared.now(),
+            });
+            self.out.push_back(Form::Sse.frame("resync", None, &json));
+        }
+    }
+
+    /// Look, act, wait; told to stop, it tells what has happened and ends.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(bytes) = self.out.pop_front() {
+                return Some(bytes);
+            }
+            let config = self.shared.gateway_config();
+            if self.told != Some(config.index) {
+                self.tell(&config);
+                continue;
+            }
+            if self.closed {
+                return None;
+            }
+            tokio::select! {
+                changed = self.changes.changed() => self.closed |= changed.is_err(),
+                () = self.shared.closing.cancelled() => self.closed = true,
+                () = self.peer.gone() => self.closed = true,
+                comment = self.silence.comment() => return Some(comment),
+            }
+        }
+    }
+
+    /// The body is shared with all other gateways, so it is not copied into a frame.
+    fn tell(&mut self, config: &Arc<Config>) {
+        self.told = Some(config.index);
+        let cursor = self.shared.registry.cursor(config.index);
+        let head = Form::Sse.head("snapshot", Some(cursor));
+        self.out.push_back(head.into());
+        self.out.push_back(config.body.clone());
+        self.out.push_back(Bytes::from_static(Form::Sse.tail()));
+    }
+}

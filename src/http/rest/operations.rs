@@ -1,0 +1,96 @@
+//! What operators and scrapers ask the daemon about itself.
+
+use axum::{
+    extract::State,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+
+use crate::{
+    api::{self, Ready, SystemInfo, schema},
+    http::{
+        answer::{json, json_as},
+        state::Shared,
+    },
+    model::CANARY,
+};
+
+const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+
+/// The daemon answers.
+#[utoipa::path(
+    get, path = "/health", tag = "operations",
+    responses((status = 200, body = schema::Alive))
+)]
+pub(in crate::http) async fn health(State(shared): State<Shared>) -> Response {
+    json(api::alive(shared.now()))
+}
+
+/// Whether every part of the daemon can do its work.
+#[utoipa::path(
+    get, path = "/ready", tag = "operations",
+    responses(
+        (status = 200, body = schema::Readiness),
+        (status = 503, description = "A part can't", body = schema::Readiness),
+    )
+)]
+pub(in crate::http) async fn ready(State(shared): State<Shared>) -> Response {
+    let parts = shared.readiness.parts();
+    let body = Ready::to_json(&parts, shared.now());
+    if parts.iter().all(|part| part.ok) {
+        json(body)
+    } else {
+        json_as(StatusCode::SERVICE_UNAVAILABLE, body)
+    }
+}
+
+/// What the registry holds.
+#[utoipa::path(
+    get, path = "/system/info", tag = "operations",
+    responses((status = 200, body = schema::SystemInfo))
+)]
+pub(in crate::http) async fn system_info(State(shared): State<Shared>) -> Response {
+    let registry = &shared.registry;
+    let counts = registry.counts();
+    // What the daemon tries itself out with is no news to anybody.
+    let canary = registry.service(CANARY).map(|service| service.view());
+    let (own, own_healthy) =
+        canary.map_or((0, 0), |view| (view.instances.len(), view.healthy().len()));
+    let services = registry.services();
+    let names = services.iter().map(|service| service.name().clone());
+    let info = SystemInfo {
+        total_instances: counts.instances.saturating_sub(own),
+        healthy_instances: counts.healthy.saturating_sub(own_healthy),
+        service_names: names.filter(|name| name.as_str() != CANARY).collect(),
+        health_check_interval: shared.defaults.interval.as_secs_f64(),
+        guarded: registry.guarded(),
+        epoch: registry.epoch(),
+        revision: registry.newest(),
+        routes: counts.routes,
+        uptime_seconds: shared.started.elapsed().as_secs(),
+    };
+    json(info.to_json(shared.now()))
+}
+
+/// Every metric, in the Prometheus text format.
+#[utoipa::path(
+    get, path = "/metrics", tag = "operations",
+    responses((status = 200, content_type = "text/plain; version=0.0.4; charset=utf-8", body = String))
+)]
+pub(in crate::http) async fn metrics(State(shared): State<Shared>) -> Response {
+    let mut response = shared.metrics.render().into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, METRICS);
+    response
+}
+
+/// A page to read about the API and to try it.
+#[utoipa::path(
+    get, path = "/docs", tag = "operations",
+    responses((status = 200, content_type = "text/html", body = String))
+)]
+pub(in crate::http) async fn docs() -> Response {
+    let mut response = include_str!("docs.html").into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HTML);
+    response
+}

@@ -1,0 +1,257 @@
+//! Registering, heartbeats, and what is known of one instance.
+
+use axum::{
+    extract::{RawQuery, State},
+    response::Response,
+};
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::extract::{Name, Text};
+use crate::{
+    api::{self, BatchHeartbeat, Patch, Problem, Warnings, schema},
+    http::{
+        answer::{Answer, Refusal, json},
+        state::Shared,
+        watch::{Pieces, sent_in_pieces},
+    },
+    model::{Instance, Timestamp},
+};
+
+/// A list of more instances than these is encoded while it is sent, and never in memory as a whole.
+const AT_ONCE_MAX: usize = 1000;
+
+/// Registers an instance, or renews and updates its registration.
+#[utoipa::path(
+    post, path = "/services/register", tag = "services",
+    params(("incarnation" = Option<u64>, Query, description = "The incarnation that registering answered; an older one is refused")),
+    request_body = schema::Registration,
+    responses(
+        (status = 200, body = schema::Registered),
+        (status = 409, description = "A newer incarnation is registered", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Names every wrong field", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is larger than `http.body_max`", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 503, description = "There are too many instances", body = schema::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn register(
+    State(shared): State<Shared>,
+    RawQuery(query): RawQuery,
+    Text(body): Text,
+) -> Answer {
+    enrol(&shared, query.as_deref(), &body)
+}
+
+/// Removes an instance.
+#[utoipa::path(
+    delete, path = "/services/{service_id}", tag = "services",
+    params(
+        ("service_id" = String, Path),
+        ("incarnation" = Option<u64>, Query, description = "An older one than the registered is refused"),
+    ),
+    responses(
+        (status = 200, body = schema::Done),
+        (status = 404, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 409, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The incarnation is no number", body = schema::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn deregister(
+    State(shared): State<Shared>,
+    id: Name,
+    RawQuery(query): RawQuery,
+) -> Answer {
+    let incarnation = incarnation(query.as_deref())?;
+    shared.registry.deregister(id.as_str(), incarnation)?;
+    let message = "Service deregistered successfully";
+    Ok(json(api::done(message, id.as_str(), shared.now())))
+}
+
+/// One instance, with an exact last_heartbeat.
+#[utoipa::path(
+    get, path = "/services/{service_id}", tag = "services",
+    params(("service_id" = String, Path)),
+    responses(
+        (status = 200, body = schema::Instance),
+        (status = 404, body = schema::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn instance(State(shared): State<Shared>, id: Name) -> Answer {
+    let instance = shared.registry.instance(id.as_str());
+    let instance = instance.ok_or_else(Refusal::unknown)?;
+    Ok(shared.instance(&instance))
+}
+
+/// Changes metadata (RFC 7396: null removes a key), tags or weight of an instance.
+#[utoipa::path(
+    patch, path = "/services/{service_id}", tag = "services",
+    params(("service_id" = String, Path)),
+    request_body(content = schema::Patch, content_type = "application/merge-patch+json"),
+    responses(
+        (status = 200, body = schema::Instance),
+        (status = 404, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 422, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is larger than `http.body_max`", body = schema::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn patch(
+    State(shared): State<Shared>,
+    id: Name,
+    Text(body): Text,
+) -> Answer {
+    let (patch, warnings) = Patch::read(id.as_str(), &body, &shared.defaults)?;
+    let edit = |known: &_| patch.apply(known);
+    let instance = shared.registry.update(id.as_str(), edit)?;
+    Ok(shared.changed(&instance, &warnings))
+}
+
+/// Renews the lease of an instance. A 404 means: register again.
+#[utoipa::path(
+    post, path = "/services/{service_id}/heartbeat", tag = "services",
+    params(
+        ("service_id" = String, Path),
+        ("incarnation" = Option<u64>, Query, description = "An older one than the registered is refused"),
+    ),
+    responses(
+        (status = 200, body = schema::Done),
+        (status = 404, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 409, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The incarnation is no number", body = schema::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn heartbeat(
+    State(shared): State<Shared>,
+    id: Name,
+    RawQuery(query): RawQuery,
+) -> Answer {
+    beat(&shared, id.as_str(), query.as_deref())
+}
+
+/// Renews many leases at once, with a verdict for each id.
+#[utoipa::path(
+    post, path = "/services/heartbeat", tag = "services",
+    request_body = schema::BatchHeartbeat,
+    responses(
+        (status = 200, body = schema::BatchVerdicts),
+        (status = 422, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is larger than `http.body_max`", body = schema::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn heartbeats(State(shared): State<Shared>, Text(body): Text) -> Answer {
+    let (batch, warnings) = BatchHeartbeat::read(&body)?;
+    let verdicts = batch.service_ids.iter().map(|id| {
+        let verdict = shared.registry.heartbeat(id, None);
+        (
+            id.as_str(),
+            verdict.map(drop).map_err(|error| error.to_string()),
+        )
+    });
+    let answer = api::batch_verdicts(verdicts, shared.now());
+    Ok(json(warnings.told_in(answer)))
+}
+
+/// The effective status of an instance.
+#[utoipa::path(
+    get, path = "/services/{service_id}/status", tag = "services",
+    params(("service_id" = String, Path)),
+    responses(
+        (status = 200, body = schema::StatusAnswer),
+        (status = 404, body = schema::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn status(State(shared): State<Shared>, id: Name) -> Answer {
+    let instance = shared.registry.instance(id.as_str());
+    let instance = instance.ok_or_else(Refusal::unknown)?;
+    Ok(json(api::status(
+        id.as_str(),
+        instance.status(),
+        shared.now(),
+    )))
+}
+
+/// Every instance, by service.
+#[utoipa::path(
+    get, path = "/services", tag = "services",
+    responses((status = 200, body = schema::Services))
+)]
+pub(in crate::http) async fn all(State(shared): State<Shared>) -> Response {
+    let snapshot = shared.registry.snapshot();
+    let instances = snapshot
+        .services
+        .iter()
+        .map(|(_, view)| view.instances.len());
+    if instances.sum::<usize>() > AT_ONCE_MAX {
+        let pieces = Pieces::services_alone(snapshot);
+        return sent_in_pieces(&shared, Bytes::new(), pieces, b"");
+    }
+    let mut body = Vec::with_capacity(4096);
+    let last_heartbeat = |one: &Instance| shared.last_heartbeat(one);
+    Pieces::services_alone(snapshot).fill(&mut body, usize::MAX, last_heartbeat);
+    json(body)
+}
+
+/// Takes a registration.
+pub(in crate::http) fn enrol(shared: &Shared, query: Option<&str>, body: &[u8]) -> Answer {
+    let began = Instant::now();
+    let parsed = api::registration(body, &shared.defaults);
+    let (incarnation, parsed) = match (incarnation(query), parsed) {
+        (Ok(incarnation), Ok(parsed)) => (incarnation, parsed),
+        (Err(query), Err(body)) => return Err(query.and(body).into()),
+        (Err(wrong), _) | (_, Err(wrong)) => return Err(wrong.into()),
+    };
+    let registered = shared.registry.register(parsed.registration, incarnation)?;
+    let answer = api::registered(&registered.instance, shared.now(), &parsed.warnings);
+    shared.measures.registered(began.elapsed());
+    Ok(json(answer))
+}
+
+/// Takes a sign of life.
+pub(in crate::http) fn beat(shared: &Shared, id: &str, query: Option<&str>) -> Answer {
+    let began = Instant::now();
+    let incarnation = incarnation(query)?;
+    let recorded = shared.registry.heartbeat(id, incarnation)?;
+    let answer = api::done("Heartbeat received", id, recorded);
+    shared
+        .measures
+        .heartbeat
+        .observe(began.elapsed().as_secs_f64());
+    Ok(json(answer))
+}
+
+impl Shared {
+    /// An instance, with an exact time of its last heartbeat.
+    pub(in crate::http) fn instance(&self, instance: &Instance) -> Response {
+        json(self.encoded(instance))
+    }
+
+    /// An instance that was changed, and what was not understood of the change.
+    pub(in crate::http) fn changed(&self, instance: &Instance, warnings: &Warnings) -> Response {
+        json(warnings.told_in(self.encoded(instance)))
+    }
+
+    fn encoded(&self, instance: &Instance) -> Vec<u8> {
+        let mut body = Vec::with_capacity(1024);
+        let last: Timestamp = self.last_heartbeat(instance);
+        api::instance(&mut body, instance, last);
+        body
+    }
+}
+
+/// The `incarnation` of a query.
+fn incarnation(query: Option<&str>) -> Result<Option<u64>, Problem> {
+    let Some(query) = query else {
+        return Ok(None);
+    };
+    let mut pairs = api::pairs(query);
+    let Some((_, value)) = pairs.find(|(key, _)| key == "incarnation") else {
+        return Ok(None);
+    };
+    let wrong = || {
+        let message = format!("must be a whole number, not \"{value}\"");
+        Problem::field("incarnation", message)
+    };
+    value.trim().parse().map(Some).map_err(|_| wrong())
+}
+
+#[cfg(test)]
+mod tests;

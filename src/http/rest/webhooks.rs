@@ -1,0 +1,102 @@
+//! Webhooks: made, listed, removed.
+
+use axum::{
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+
+use super::extract::{Name, Text};
+use crate::{
+    api::{self, Json, Problem, WatcherDraft, WatcherShape, schema},
+    http::{
+        answer::{Answer, Refusal, json, json_as},
+        state::Shared,
+    },
+    ports::WatcherError,
+};
+
+/// A webhook goes when somebody removes it or its receiver answers 410, which may take a while.
+const FULL_PAUSE_SECS: u16 = 60;
+/// About as long as a restart takes.
+const STOPPING_PAUSE_SECS: u16 = 10;
+
+/// Makes a webhook: every event of the service from now on is sent to it.
+#[utoipa::path(
+    post, path = "/watchers", tag = "watchers",
+    request_body = schema::WatcherDraft,
+    responses(
+        (status = 201, body = schema::Watcher),
+        (status = 422, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 429, description = "There are too many: one has to go first; Retry-After", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The daemon is stopping; Retry-After", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is larger than `http.body_max`", body = schema::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn add(State(shared): State<Shared>, Text(body): Text) -> Answer {
+    let (draft, warnings) = WatcherDraft::read(&body)?;
+    match shared.watchers.add(draft, None) {
+        Ok(watcher) => {
+            let body = warnings.told_in(one(&watcher));
+            Ok(json_as(StatusCode::CREATED, body))
+        }
+        Err(error @ WatcherError::Full { .. }) => {
+            Ok(Refusal::new(429, error.to_string()).later(FULL_PAUSE_SECS))
+        }
+        Err(error @ WatcherError::Stopping) => {
+            Ok(Refusal::new(503, error.to_string()).later(STOPPING_PAUSE_SECS))
+        }
+        Err(WatcherError::Url(message)) => Err(Problem::field("callback_url", message).into()),
+    }
+}
+
+/// Every webhook.
+#[utoipa::path(
+    get, path = "/watchers", tag = "watchers",
+    responses((status = 200, body = schema::Watchers))
+)]
+pub(in crate::http) async fn list(State(shared): State<Shared>) -> Response {
+    let watchers = shared.watchers.list();
+    json(api::watchers(&watchers))
+}
+
+/// One webhook.
+#[utoipa::path(
+    get, path = "/watchers/{id}", tag = "watchers",
+    params(("id" = String, Path)),
+    responses(
+        (status = 200, body = schema::Watcher),
+        (status = 404, body = schema::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn find(State(shared): State<Shared>, id: Name) -> Answer {
+    let watcher = shared.watchers.find(id.as_str()).ok_or_else(unknown)?;
+    Ok(json(one(&watcher)))
+}
+
+/// Removes a webhook.
+#[utoipa::path(
+    delete, path = "/watchers/{id}", tag = "watchers",
+    params(("id" = String, Path)),
+    responses(
+        (status = 204),
+        (status = 404, body = schema::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn remove(State(shared): State<Shared>, id: Name) -> Answer {
+    if shared.watchers.remove(id.as_str()) {
+        Ok(StatusCode::NO_CONTENT.into_response())
+    } else {
+        Err(unknown())
+    }
+}
+
+fn unknown() -> Refusal {
+    Refusal::new(404, "Watcher not found")
+}
+
+fn one(watcher: &WatcherShape) -> Vec<u8> {
+    let mut json = Json::with_capacity(256);
+    watcher.write(&mut json);
+    json.into_bytes()
+}
