@@ -4,11 +4,11 @@
 
 mod check;
 mod container;
-mod elsewhere;
 mod meters;
 mod pending;
 mod probe;
 mod prober;
+mod remote;
 mod report;
 mod schedule;
 mod scheduler;
@@ -22,8 +22,8 @@ use serde::Deserialize;
 
 pub use self::{
     container::in_container,
-    elsewhere::{Asked, Elsewhere, Found, Request, Taken},
-    prober::{Probed, Prober},
+    prober::{LocalProber, Probed},
+    remote::{ProbeRequest, RemoteProber, RemoteVerdict, RequestResult, VerdictUse},
     report::{CheckReport, Outcome, ProbeResult, Report},
     scheduler::Health,
 };

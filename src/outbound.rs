@@ -27,11 +27,11 @@ use serde::Deserialize;
 
 pub use self::{
     client::Client,
-    error::{OutboundError, Step},
+    error::{OutboundError, RequestStep},
     grpc::{GrpcCall, Serving},
-    networks::{Denied, DenyRule, Networks},
-    places::{Pace, Place, Places, Shares},
-    request::{Answer, Request},
+    networks::{DeniedAddress, DenyRule, Networks},
+    places::{Pace, SharedPlaces, Shares, TakenPlace},
+    request::{Request, Response},
 };
 
 /// Section `outbound`.

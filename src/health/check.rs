@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use super::{Config, verdict::Rules};
+use super::{Config, verdict::VerdictRules};
 use crate::model::{Check, CheckKind, HttpCheck, Registration};
 
 /// What the check of `health_check_url` is called.
@@ -10,7 +10,7 @@ const URL_CHECK: &str = "health_check_url";
 
 /// Where a registration defines a check, so that nothing is copied.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Source {
+pub(super) enum CheckSource {
     /// `health_check_url`, with the section's defaults.
     Url,
     /// Its place in `checks`.
@@ -19,13 +19,13 @@ pub(super) enum Source {
 
 /// What is done.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Kind<'a> {
+pub(super) enum ProbeKind<'a> {
     /// GET, and any 2xx.
     Url(&'a str),
     Listed(&'a CheckKind),
 }
 
-impl Source {
+impl CheckSource {
     /// The checks of a registration.
     pub(super) fn all(of: &Registration) -> impl Iterator<Item = Self> + use<'_> {
         let url = of.health_check_url.iter().map(|_| Self::Url);
@@ -52,10 +52,10 @@ impl Source {
         self.listed(of).map_or(URL_CHECK, |check| &check.name)
     }
 
-    pub(super) fn kind(self, of: &Registration) -> Kind<'_> {
+    pub(super) fn kind(self, of: &Registration) -> ProbeKind<'_> {
         match self.listed(of) {
-            Some(check) => Kind::Listed(&check.kind),
-            None => Kind::Url(of.health_check_url.as_deref().unwrap_or("")),
+            Some(check) => ProbeKind::Listed(&check.kind),
+            None => ProbeKind::Url(of.health_check_url.as_deref().unwrap_or("")),
         }
     }
 
@@ -87,7 +87,7 @@ impl Source {
     }
 
     pub(super) fn is_ttl(self, of: &Registration) -> bool {
-        matches!(self.kind(of), Kind::Listed(CheckKind::Ttl))
+        matches!(self.kind(of), ProbeKind::Listed(CheckKind::Ttl))
     }
 
     /// Time between two probes, in milliseconds.
@@ -106,7 +106,7 @@ impl Source {
         timeout.min(config.timeout_max)
     }
 
-    pub(super) fn rules(self, of: &Registration, config: &Config) -> Rules {
+    pub(super) fn rules(self, of: &Registration, config: &Config) -> VerdictRules {
         let (healthy_after, unhealthy_after) = match self.listed(of) {
             // Its interval is the longest silence: one is enough.
             Some(check) if check.kind == CheckKind::Ttl => (1, 1),
@@ -114,7 +114,7 @@ impl Source {
             None => (config.healthy_after, config.unhealthy_after),
         };
         let interval_ms = self.interval_ms(of, config);
-        Rules {
+        VerdictRules {
             healthy_after,
             unhealthy_after,
             flips_max: config.flap_flips_max,

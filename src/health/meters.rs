@@ -1,10 +1,10 @@
 //! The room's metrics.
 
-use super::{report::Outcome, table::Sizes};
+use super::{report::Outcome, table::TableSizes};
 use crate::telemetry::{Histogram, IntCounterVec, IntGauge, Metrics};
 
 #[derive(Debug)]
-pub(super) struct Meters {
+pub(super) struct HealthMetrics {
     probes: IntCounterVec,
     pub(super) lateness: Histogram,
     pub(super) duration: Histogram,
@@ -14,12 +14,12 @@ pub(super) struct Meters {
     waiting: IntGauge,
 }
 
-impl Meters {
+impl HealthMetrics {
     pub(super) fn new(metrics: &Metrics) -> Self {
         Self {
             probes: metrics.counters(
                 "musterd_health_probes_total",
-                "Probes made, by kind of check and outcome.",
+                "RunningProbes made, by kind of check and outcome.",
                 &["kind", "outcome"],
             ),
             lateness: metrics.seconds(
@@ -32,7 +32,7 @@ impl Meters {
             ),
             in_flight: metrics.gauge(
                 "musterd_health_probes_in_flight",
-                "Probes that have begun and not ended.",
+                "RunningProbes that have begun and not ended.",
             ),
             checks: metrics.gauge("musterd_health_checks", "Checks on the schedule."),
             flapping: metrics.gauge(
@@ -51,7 +51,7 @@ impl Meters {
         self.probes.with_label_values(&labels).inc();
     }
 
-    pub(super) fn show(&self, sizes: Sizes) {
+    pub(super) fn show(&self, sizes: TableSizes) {
         let number = |size| i64::try_from(size).unwrap_or(i64::MAX);
         self.checks.set(number(sizes.checks));
         self.flapping.set(number(sizes.flapping));

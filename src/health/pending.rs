@@ -6,15 +6,15 @@ use std::collections::{BTreeSet, HashMap};
 use tokio::sync::oneshot;
 
 use super::{
-    elsewhere::{Asked, Found},
+    remote::{RemoteVerdict, RequestResult},
     report::Outcome,
     schedule::CheckId,
 };
 
 /// What whoever waits is told.
 #[derive(Debug)]
-pub(super) enum Reply {
-    Found(Found),
+pub(super) enum RequestReply {
+    Verdict(RemoteVerdict),
     /// What was asked about is gone.
     Gone,
     /// There will be no answer.
@@ -22,32 +22,32 @@ pub(super) enum Reply {
 }
 
 #[derive(Debug)]
-struct Open {
+struct PendingRequest {
     check: CheckId,
     incarnation: u64,
     deadline_ms: u64,
     /// Then nobody waits any more.
     over_ms: u64,
-    waiting: Waiting,
+    waiting: Purpose,
 }
 
 #[derive(Debug)]
-enum Waiting {
+enum Purpose {
     /// The answer decides.
-    Decides(oneshot::Sender<Reply>),
+    Decides(oneshot::Sender<RequestReply>),
     /// The direct outcome decides, and the answer is compared with it: which of them came.
     Compared {
         direct: Option<bool>,
-        came: Option<(bool, Late)>,
+        came: Option<(bool, IsLate)>,
     },
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Late(bool);
+struct IsLate(bool);
 
 /// What a request is for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wanted {
+pub(super) struct RequestKey {
     pub(super) check: CheckId,
     pub(super) incarnation: u64,
     pub(super) deadline_ms: u64,
@@ -55,16 +55,16 @@ pub(super) struct Wanted {
 }
 
 #[derive(Debug)]
-pub(super) struct Pending {
+pub(super) struct PendingRequests {
     max: usize,
     last: u64,
-    open: HashMap<u64, Open>,
+    open: HashMap<u64, PendingRequest>,
     of_check: HashMap<CheckId, u64>,
     /// Requests of which the answer is only compared, by when nobody waits any more.
     compared: BTreeSet<(u64, u64)>,
 }
 
-impl Pending {
+impl PendingRequests {
     pub(super) fn new(max: usize) -> Self {
         Self {
             max,
@@ -80,15 +80,18 @@ impl Pending {
     }
 
     /// A request whose answer decides; none while the check has one already, or when there are too many.
-    pub(super) fn decide(&mut self, wanted: Wanted) -> Option<(u64, oneshot::Receiver<Reply>)> {
+    pub(super) fn decide(
+        &mut self,
+        wanted: RequestKey,
+    ) -> Option<(u64, oneshot::Receiver<RequestReply>)> {
         let (sender, receiver) = oneshot::channel();
-        let number = self.add(wanted, Waiting::Decides(sender))?;
+        let number = self.add(wanted, Purpose::Decides(sender))?;
         Some((number, receiver))
     }
 
     /// A request whose answer is compared with the direct one; none as above.
-    pub(super) fn compare(&mut self, wanted: Wanted) -> Option<u64> {
-        let waiting = Waiting::Compared {
+    pub(super) fn compare(&mut self, wanted: RequestKey) -> Option<u64> {
+        let waiting = Purpose::Compared {
             direct: None,
             came: None,
         };
@@ -97,8 +100,8 @@ impl Pending {
         Some(number)
     }
 
-    fn add(&mut self, wanted: Wanted, waiting: Waiting) -> Option<u64> {
-        let Wanted {
+    fn add(&mut self, wanted: RequestKey, waiting: Purpose) -> Option<u64> {
+        let RequestKey {
             check,
             incarnation,
             deadline_ms,
@@ -110,7 +113,7 @@ impl Pending {
         self.last += 1;
         let number = self.last;
         self.of_check.insert(check, number);
-        let open = Open {
+        let open = PendingRequest {
             check,
             incarnation,
             deadline_ms,
@@ -121,7 +124,7 @@ impl Pending {
         Some(number)
     }
 
-    fn remove(&mut self, number: u64) -> Option<Open> {
+    fn remove(&mut self, number: u64) -> Option<PendingRequest> {
         let open = self.open.remove(&number)?;
         self.of_check.remove(&open.check);
         self.compared.remove(&(open.over_ms, number));
@@ -145,17 +148,17 @@ impl Pending {
 
     /// Whoever waits for this request hears that there will be no answer.
     pub(super) fn give_up(&mut self, number: u64) {
-        self.end(number, Reply::Never);
+        self.end(number, RequestReply::Never);
     }
 
     /// Whoever waits for this request hears that what was asked about is gone.
     pub(super) fn gone(&mut self, number: u64) {
-        self.end(number, Reply::Gone);
+        self.end(number, RequestReply::Gone);
     }
 
-    fn end(&mut self, number: u64, reply: Reply) {
+    fn end(&mut self, number: u64, reply: RequestReply) {
         if let Some(open) = self.remove(number)
-            && let Waiting::Decides(sender) = open.waiting
+            && let Purpose::Decides(sender) = open.waiting
         {
             // Whoever waited may have gone.
             let _ = sender.send(reply);
@@ -171,12 +174,18 @@ impl Pending {
     }
 
     /// Takes an answer to an open request, and says what comes of the comparison.
-    pub(super) fn answer(&mut self, number: u64, found: Found, now_ms: u64, out: &mut Vec<Asked>) {
+    pub(super) fn answer(
+        &mut self,
+        number: u64,
+        found: RemoteVerdict,
+        now_ms: u64,
+        out: &mut Vec<RequestResult>,
+    ) {
         let Some(open) = self.open.get_mut(&number) else {
             return;
         };
-        let late = Late(now_ms > open.deadline_ms);
-        if let Waiting::Compared { direct, came } = &mut open.waiting {
+        let late = IsLate(now_ms > open.deadline_ms);
+        if let Purpose::Compared { direct, came } = &mut open.waiting {
             if found.outcome == Outcome::Skipped {
                 self.remove(number);
                 return;
@@ -191,15 +200,15 @@ impl Pending {
             }
             return;
         }
-        self.end(number, Reply::Found(found));
+        self.end(number, RequestReply::Verdict(found));
     }
 
     /// Takes the direct outcome that an answer is compared with.
-    pub(super) fn direct(&mut self, number: u64, outcome: Outcome, out: &mut Vec<Asked>) {
+    pub(super) fn direct(&mut self, number: u64, outcome: Outcome, out: &mut Vec<RequestResult>) {
         let Some(open) = self.open.get_mut(&number) else {
             return;
         };
-        let Waiting::Compared { direct, came } = &mut open.waiting else {
+        let Purpose::Compared { direct, came } = &mut open.waiting else {
             return;
         };
         if outcome == Outcome::Skipped {
@@ -217,30 +226,30 @@ impl Pending {
     }
 
     /// Ends the comparisons for which nothing will come any more.
-    pub(super) fn sweep(&mut self, now_ms: u64, out: &mut Vec<Asked>) {
+    pub(super) fn sweep(&mut self, now_ms: u64, out: &mut Vec<RequestResult>) {
         while let Some(&(over_ms, number)) = self.compared.first()
             && over_ms <= now_ms
         {
             let open = self.remove(number);
             let waiting = open.map(|open| open.waiting);
-            if let Some(Waiting::Compared {
+            if let Some(Purpose::Compared {
                 direct: Some(_), ..
             }) = waiting
             {
-                out.push(Asked::Missing);
+                out.push(RequestResult::Missing);
             }
         }
     }
 }
 
-fn tell(direct: bool, came: bool, Late(late): Late, out: &mut Vec<Asked>) {
+fn tell(direct: bool, came: bool, IsLate(late): IsLate, out: &mut Vec<RequestResult>) {
     out.push(if direct == came {
-        Asked::Same
+        RequestResult::Same
     } else {
-        Asked::Different
+        RequestResult::Different
     });
     if late {
-        out.push(Asked::Late);
+        out.push(RequestResult::IsLate);
     }
 }
 

@@ -5,15 +5,15 @@ use std::time::Duration;
 use http::Method;
 use tokio::time::Instant;
 
-use super::{Config, check::Kind, report::Outcome};
+use super::{Config, check::ProbeKind, report::Outcome};
 use crate::{
     model::{CheckKind, CodeRange, HttpCheck, REDIRECTS_MAX, Span},
-    outbound::{Answer, Client, GrpcCall, OutboundError, Request, Serving},
+    outbound::{Client, GrpcCall, OutboundError, Request, Response, Serving},
 };
 
 /// What a probe may send, and what is kept of its result.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(super) struct ProbeLimits {
     /// Bytes of a body that are read.
     pub(super) body_max: usize,
     /// Characters of the line that is kept.
@@ -24,7 +24,7 @@ pub(super) struct Limits {
     pub(super) unsafe_requests: bool,
 }
 
-impl Limits {
+impl ProbeLimits {
     pub(super) fn of(config: &Config) -> Self {
         Self {
             body_max: usize::try_from(config.body_max.as_u64()).unwrap_or(usize::MAX),
@@ -38,9 +38,9 @@ impl Limits {
 /// Probes once, within `timeout`.
 pub(super) async fn run(
     client: &Client,
-    kind: Kind<'_>,
+    kind: ProbeKind<'_>,
     timeout: Duration,
-    limits: Limits,
+    limits: ProbeLimits,
 ) -> (Outcome, Box<str>) {
     let deadline = Instant::now() + timeout;
     let done = probe(client, kind, deadline, limits).await;
@@ -53,16 +53,16 @@ pub(super) async fn run(
 
 async fn probe(
     client: &Client,
-    kind: Kind<'_>,
+    kind: ProbeKind<'_>,
     deadline: Instant,
-    limits: Limits,
+    limits: ProbeLimits,
 ) -> Result<(Outcome, String), OutboundError> {
     match kind {
-        Kind::Url(url) => {
+        ProbeKind::Url(url) => {
             let request = Request::new(Method::GET, url);
             http(client, request, &[200..=299], 0, deadline, limits).await
         }
-        Kind::Listed(CheckKind::Http(check)) => {
+        ProbeKind::Listed(CheckKind::Http(check)) => {
             if let Some(part) = check.unsafe_part().filter(|_| !limits.unsafe_requests) {
                 let text = format!("not sent: {part} needs health.unsafe_requests = true");
                 return Ok((Outcome::Denied, text));
@@ -79,11 +79,11 @@ async fn probe(
             )
             .await
         }
-        Kind::Listed(CheckKind::Tcp { host, port }) => {
+        ProbeKind::Listed(CheckKind::Tcp { host, port }) => {
             client.connect_tcp(host, *port, deadline).await?;
             Ok((Outcome::Passed, "connected".to_owned()))
         }
-        Kind::Listed(CheckKind::Grpc {
+        ProbeKind::Listed(CheckKind::Grpc {
             host,
             port,
             service,
@@ -100,7 +100,7 @@ async fn probe(
             Ok(served(client.grpc_health(&call, deadline).await?))
         }
         // The table evaluates these itself.
-        Kind::Listed(CheckKind::Ttl) => Ok((Outcome::Skipped, String::new())),
+        ProbeKind::Listed(CheckKind::Ttl) => Ok((Outcome::Skipped, String::new())),
     }
 }
 
@@ -111,7 +111,7 @@ async fn http(
     expected: &[CodeRange],
     redirects: u8,
     deadline: Instant,
-    limits: Limits,
+    limits: ProbeLimits,
 ) -> Result<(Outcome, String), OutboundError> {
     let mut left = redirects;
     loop {
@@ -145,7 +145,7 @@ fn request(check: &HttpCheck) -> Result<Request, OutboundError> {
     Ok(request)
 }
 
-fn failure(answer: &Answer, limits: Limits) -> String {
+fn failure(answer: &Response, limits: ProbeLimits) -> String {
     if !limits.keep_body {
         return answer.status.to_string();
     }
@@ -153,7 +153,7 @@ fn failure(answer: &Answer, limits: Limits) -> String {
     format!("{} {}", answer.status, body.trim())
 }
 
-fn not_followed(answer: &Answer, redirects: u8) -> String {
+fn not_followed(answer: &Response, redirects: u8) -> String {
     let status = answer.status;
     if redirects == 0 {
         format!(
@@ -165,7 +165,7 @@ fn not_followed(answer: &Answer, redirects: u8) -> String {
 }
 
 /// An error for people. A gRPC message is text of the target, like an HTTP body.
-fn words(error: &OutboundError, timeout: Duration, limits: Limits) -> String {
+fn words(error: &OutboundError, timeout: Duration, limits: ProbeLimits) -> String {
     match error {
         OutboundError::Deadline(_) => format!("{error} ({})", Span(timeout)),
         OutboundError::Grpc { code, .. } if !limits.keep_body => {

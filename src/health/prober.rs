@@ -6,17 +6,17 @@ use tokio::time::Instant;
 
 use super::{
     Config,
-    check::Kind,
-    probe::{self, Limits},
+    check::ProbeKind,
+    probe::{self, ProbeLimits},
     report::Outcome,
 };
 use crate::{model::Check, outbound::Client};
 
 /// A cheap, cloneable prober.
 #[derive(Clone, Debug)]
-pub struct Prober {
+pub struct LocalProber {
     client: Client,
-    limits: Limits,
+    limits: ProbeLimits,
     timeout_max: Duration,
 }
 
@@ -31,12 +31,12 @@ pub struct Probed {
     pub text: Box<str>,
 }
 
-impl Prober {
+impl LocalProber {
     /// Probes with `client`, within the limits of `config`.
     pub fn new(config: &Config, client: Client) -> Self {
         Self {
             client,
-            limits: Limits::of(config),
+            limits: ProbeLimits::of(config),
             timeout_max: config.timeout_max,
         }
     }
@@ -46,7 +46,7 @@ impl Prober {
     pub async fn probe(&self, check: &Check, left: Duration) -> Probed {
         let timeout = check.timeout.min(self.timeout_max);
         let began = Instant::now();
-        let kind = Kind::Listed(&check.kind);
+        let kind = ProbeKind::Listed(&check.kind);
         let (outcome, text) = probe::run(&self.client, kind, timeout.min(left), self.limits).await;
         let (outcome, text) = if outcome == Outcome::TimedOut && left < timeout {
             let text = "the deadline came before the check's timeout".into();

@@ -1,8 +1,8 @@
 //! The shell around the table: follows the registry, makes the probes, passes judgements on.
 
-mod asking;
 mod on_request;
 mod probes;
+mod remote_requests;
 
 use std::{
     collections::HashSet,
@@ -10,9 +10,9 @@ use std::{
 };
 
 use self::{
-    asking::Asking,
     on_request::OnRequest,
-    probes::{InFlight, Probes},
+    probes::{InFlightGauge, RunningProbes},
+    remote_requests::RemoteRequests,
 };
 use futures_util::future::join_all;
 use parking_lot::Mutex;
@@ -21,11 +21,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Config,
-    elsewhere::Elsewhere,
-    meters::Meters,
-    probe::{self, Limits},
+    meters::HealthMetrics,
+    probe::{self, ProbeLimits},
+    remote::RemoteProber,
     report::{CheckReport, Outcome, ProbeResult, Report},
-    table::{Due, Ended, Judgement, Kept, Noted, Table, Turn},
+    table::{CheckTable, CheckView, Due, FinishedProbe, Judgement, ScheduledProbe, StoredResult},
 };
 use crate::{
     model::{Event, EventKind, Instance, Registration, Revision, Status},
@@ -40,27 +40,27 @@ const EVENTS_AT_ONCE: usize = 1024;
 /// A cheap, cloneable handle to the health scheduler.
 #[derive(Clone, Debug)]
 pub struct Health {
-    shared: Arc<Shared>,
+    shared: Arc<Scheduler>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct Scheduler {
     config: Config,
-    limits: Limits,
+    limits: ProbeLimits,
     registry: Registry,
     client: Client,
-    meters: Meters,
+    meters: HealthMetrics,
     on_request: OnRequest,
     /// The way to probers elsewhere, where there is one.
-    elsewhere: OnceLock<Arc<dyn Elsewhere>>,
-    asking: Asking,
+    elsewhere: OnceLock<Arc<dyn RemoteProber>>,
+    asking: RemoteRequests,
     /// Held for map work and the registry's own short lock only, never across an await.
-    following: Mutex<Following>,
+    following: Mutex<FollowedLog>,
 }
 
 #[derive(Debug)]
-struct Following {
-    table: Table,
+struct FollowedLog {
+    table: CheckTable,
     /// The last event taken; none before the first look at the registry.
     cursor: Option<Revision>,
 }
@@ -68,18 +68,18 @@ struct Following {
 impl Health {
     /// A scheduler that has not looked at the registry yet.
     pub fn new(config: Config, registry: Registry, client: Client, metrics: &Metrics) -> Self {
-        let following = Following {
-            table: Table::new(config, fastrand::Rng::new()),
+        let following = FollowedLog {
+            table: CheckTable::new(config, fastrand::Rng::new()),
             cursor: None,
         };
-        let shared = Shared {
-            limits: Limits::of(&config),
+        let shared = Scheduler {
+            limits: ProbeLimits::of(&config),
             registry,
             client,
-            meters: Meters::new(metrics),
+            meters: HealthMetrics::new(metrics),
             on_request: OnRequest::new(config.asked_max),
             elsewhere: OnceLock::new(),
-            asking: Asking::new(&config, metrics),
+            asking: RemoteRequests::new(&config, metrics),
             following: Mutex::new(following),
             config,
         };
@@ -92,7 +92,7 @@ impl Health {
     pub async fn run(self, stop: CancellationToken) {
         let shared = &self.shared;
         let mut changes = shared.registry.follow();
-        let mut probes = Probes::new(shared.config.probes_max);
+        let mut probes = RunningProbes::new(shared.config.probes_max);
         loop {
             changes.mark_unchanged();
             let wake = shared.start_due(&mut probes);
@@ -148,19 +148,19 @@ impl Health {
     }
 }
 
-impl Shared {
+impl Scheduler {
     fn now_ms(&self) -> u64 {
         self.registry.clock().now().mono_ms
     }
 
     /// The table, after everything that the registry has told.
-    fn followed(&self) -> parking_lot::MutexGuard<'_, Following> {
+    fn followed(&self) -> parking_lot::MutexGuard<'_, FollowedLog> {
         let mut following = self.following.lock();
         self.follow(&mut following);
         following
     }
 
-    fn follow(&self, following: &mut Following) {
+    fn follow(&self, following: &mut FollowedLog) {
         while following.cursor != Some(self.registry.newest()) {
             let events = following
                 .cursor
@@ -183,7 +183,7 @@ impl Shared {
     }
 
     /// Starts over from what the registry has now: at the start, or when the log has moved on.
-    fn look_at_all(&self, following: &mut Following) {
+    fn look_at_all(&self, following: &mut FollowedLog) {
         let snapshot = self.registry.snapshot();
         let now_ms = self.now_ms();
         let mut present = HashSet::new();
@@ -202,7 +202,7 @@ impl Shared {
 
     /// Starts what is due while there is room; answers with when to look again, unless only the end
     /// of a probe or a change of the registry can bring something to do.
-    fn start_due(self: &Arc<Self>, probes: &mut Probes) -> Option<Instant> {
+    fn start_due(self: &Arc<Self>, probes: &mut RunningProbes) -> Option<Instant> {
         let mut turns = Vec::new();
         let next_ms = self.take_due(probes.free(), &mut turns);
         if let Some(elsewhere) = self.elsewhere.get() {
@@ -216,7 +216,7 @@ impl Shared {
         Some(self.registry.clock().instant_of(next_ms))
     }
 
-    fn take_due(&self, mut free: Shares, turns: &mut Vec<Turn>) -> Option<u64> {
+    fn take_due(&self, mut free: Shares, turns: &mut Vec<ScheduledProbe>) -> Option<u64> {
         let mut following = self.followed();
         let now_ms = self.now_ms();
         while free.all > 0 {
@@ -238,22 +238,22 @@ impl Shared {
         following.table.next_due()
     }
 
-    async fn probe_on_request(&self, turn: &Turn) {
+    async fn probe_on_request(&self, turn: &ScheduledProbe) {
         let _place = self.on_request.places().enter(turn.pace).await;
         let ended = self.probe_by_mode(turn).await;
         self.judge(&mut self.following.lock(), turn, ended);
     }
 
-    async fn probe(&self, turn: &Turn) -> Ended {
+    async fn probe(&self, turn: &ScheduledProbe) -> FinishedProbe {
         let began_ms = self.now_ms();
         let began = Instant::now();
-        let _in_flight = InFlight::new(&self.meters);
+        let _in_flight = InFlightGauge::new(&self.meters);
         let kind = turn.source.kind(&turn.of);
         let (outcome, text) = probe::run(&self.client, kind, turn.timeout, self.limits).await;
         let latency = began.elapsed();
         self.meters.duration.observe(latency.as_secs_f64());
         self.meters.count(turn.source.kind_name(&turn.of), outcome);
-        Ended {
+        FinishedProbe {
             outcome,
             began_ms,
             at_ms: self.now_ms(),
@@ -263,7 +263,7 @@ impl Shared {
     }
 
     /// Takes the outcome of a probe, and tells the registry what it changes.
-    fn judge(&self, following: &mut Following, turn: &Turn, ended: Ended) {
+    fn judge(&self, following: &mut FollowedLog, turn: &ScheduledProbe, ended: FinishedProbe) {
         if ended.outcome == Outcome::Passed {
             self.registry.passed(&turn.of);
         }
@@ -286,7 +286,7 @@ impl Shared {
         log_change(id, before, after, reason.unwrap_or_default());
     }
 
-    fn shown(&self, of: &Registration, kept: &Kept<'_>) -> CheckReport {
+    fn shown(&self, of: &Registration, kept: &CheckView<'_>) -> CheckReport {
         let clock = self.registry.clock();
         let results = kept.results.iter().rev().map(|noted| ProbeResult {
             outcome: noted.outcome,
@@ -305,7 +305,7 @@ impl Shared {
                 Some(false) => Status::Unhealthy,
             },
             since: clock.wall_of(kept.verdict.since_ms()),
-            latency: latency.map(Noted::latency),
+            latency: latency.map(StoredResult::latency),
             flapping: kept.verdict.is_flapping(),
             results: results.collect(),
         }
@@ -313,7 +313,7 @@ impl Shared {
 }
 
 /// What an event means for the checks.
-fn take(table: &mut Table, event: &Event, now_ms: u64) -> Option<Judgement> {
+fn take(table: &mut CheckTable, event: &Event, now_ms: u64) -> Option<Judgement> {
     let instance = event.instance.as_ref()?;
     match event.kind {
         EventKind::Deregistered | EventKind::Expired => {

@@ -3,7 +3,7 @@
 //! Pure: takes events and outcomes with their times, hands out turns and judgements, waits for
 //! nothing and calls nobody.
 
-mod track;
+mod check_state;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -11,11 +11,11 @@ use std::{
     time::Duration,
 };
 
-use self::track::Track;
-pub(super) use self::track::{Ended, Kept, Noted};
+use self::check_state::CheckState;
+pub(super) use self::check_state::{CheckView, FinishedProbe, StoredResult};
 use super::{
     Config,
-    check::Source,
+    check::CheckSource,
     report::Outcome,
     schedule::{CheckId, Schedule, next_turn},
     verdict::Verdict,
@@ -27,10 +27,10 @@ use crate::{
 
 /// A probe to be made.
 #[derive(Clone, Debug)]
-pub(super) struct Turn {
+pub(super) struct ScheduledProbe {
     pub(super) check: CheckId,
     pub(super) of: Arc<Registration>,
-    pub(super) source: Source,
+    pub(super) source: CheckSource,
     pub(super) timeout: Duration,
     pub(super) due_ms: u64,
     /// How long it took last time.
@@ -48,7 +48,7 @@ pub(super) struct Judgement {
 /// What came of looking for work.
 #[derive(Debug)]
 pub(super) enum Due {
-    Probe(Turn),
+    Probe(ScheduledProbe),
     /// A TTL check, which needs no probe, was looked at.
     Looked {
         outcome: Outcome,
@@ -57,7 +57,7 @@ pub(super) enum Due {
 }
 
 #[derive(Debug)]
-struct Subject {
+struct ProbeTarget {
     of: Arc<Registration>,
     beat: Arc<Beat>,
     /// Older events are news of the past.
@@ -67,17 +67,17 @@ struct Subject {
 
 /// Sizes for metrics.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Sizes {
+pub(super) struct TableSizes {
     pub(super) checks: usize,
     pub(super) flapping: usize,
     pub(super) waiting: usize,
 }
 
 #[derive(Debug)]
-pub(super) struct Table {
+pub(super) struct CheckTable {
     config: Config,
-    subjects: HashMap<ServiceId, Subject>,
-    tracks: HashMap<CheckId, Track>,
+    subjects: HashMap<ServiceId, ProbeTarget>,
+    tracks: HashMap<CheckId, CheckState>,
     schedule: Schedule,
     /// Slow checks that are due while their share of the places is taken.
     waiting_slow: Schedule,
@@ -88,7 +88,7 @@ pub(super) struct Table {
     random: fastrand::Rng,
 }
 
-impl Table {
+impl CheckTable {
     pub(super) fn new(config: Config, random: fastrand::Rng) -> Self {
         Self {
             config,
@@ -103,8 +103,8 @@ impl Table {
         }
     }
 
-    pub(super) fn sizes(&self) -> Sizes {
-        Sizes {
+    pub(super) fn sizes(&self) -> TableSizes {
+        TableSizes {
             checks: self.tracks.len(),
             flapping: self.flapping,
             waiting: self.waiting_slow.len() + self.waiting_new.len(),
@@ -143,7 +143,7 @@ impl Table {
         if checks.is_empty() {
             return None;
         }
-        let subject = Subject {
+        let subject = ProbeTarget {
             of,
             beat: Arc::clone(&instance.beat),
             revision,
@@ -158,12 +158,12 @@ impl Table {
     fn follow(
         &mut self,
         of: &Registration,
-        old: Option<&Subject>,
+        old: Option<&ProbeTarget>,
         observed: Status,
         now_ms: u64,
     ) -> Box<[CheckId]> {
         let mut checks = Vec::new();
-        for source in Source::all(of) {
+        for source in CheckSource::all(of) {
             let kept = old.and_then(|old| {
                 let mut ids = old.checks.iter().copied();
                 ids.find(|id| {
@@ -188,7 +188,7 @@ impl Table {
     fn start(
         &mut self,
         of: &Registration,
-        source: Source,
+        source: CheckSource,
         observed: Option<Status>,
         now_ms: u64,
     ) -> CheckId {
@@ -205,7 +205,7 @@ impl Table {
         let id = CheckId(self.last_id);
         let phase = self.random.u64(0..=within_ms);
         self.schedule.book(id, now_ms.saturating_add(phase));
-        let track = Track::new(of.service_id.clone(), source, verdict);
+        let track = CheckState::new(of.service_id.clone(), source, verdict);
         self.tracks.insert(id, track);
         id
     }
@@ -296,7 +296,7 @@ impl Table {
         let subject = self.subjects.get(&track.subject)?;
         let interval_ms = track.source.interval_ms(&subject.of, &self.config);
         let heard_ms = subject.beat.last_heard_ms();
-        let ended = Ended::ttl(heard_ms, interval_ms, now_ms);
+        let ended = FinishedProbe::ttl(heard_ms, interval_ms, now_ms);
         let next_ms = if ended.outcome == Outcome::Passed {
             heard_ms.saturating_add(interval_ms).saturating_add(1)
         } else {
@@ -310,10 +310,10 @@ impl Table {
         Some(Due::Looked { outcome, judgement })
     }
 
-    fn turn(&self, check: CheckId, due_ms: u64) -> Option<Turn> {
+    fn turn(&self, check: CheckId, due_ms: u64) -> Option<ScheduledProbe> {
         let track = self.tracks.get(&check)?;
         let subject = self.subjects.get(&track.subject)?;
-        Some(Turn {
+        Some(ScheduledProbe {
             check,
             of: Arc::clone(&subject.of),
             source: track.source,
@@ -328,7 +328,7 @@ impl Table {
         &mut self,
         id: &str,
         now_ms: u64,
-        turns: &mut Vec<Turn>,
+        turns: &mut Vec<ScheduledProbe>,
     ) -> Vec<Judgement> {
         let mut judgements = Vec::new();
         let checks = self.subjects.get(id).map(|known| known.checks.clone());
@@ -346,7 +346,7 @@ impl Table {
     }
 
     /// Books the next turn of a check whose turn is over, however it ended.
-    pub(super) fn book_next(&mut self, turn: &Turn, now_ms: u64) {
+    pub(super) fn book_next(&mut self, turn: &ScheduledProbe, now_ms: u64) {
         let Some(track) = self.tracks.get_mut(&turn.check) else {
             return;
         };
@@ -363,7 +363,7 @@ impl Table {
 
     /// Takes an outcome; answers with what it changes. That of a check which is gone changes
     /// nothing, nor does one that began before the last.
-    pub(super) fn record(&mut self, check: CheckId, ended: Ended) -> Option<Judgement> {
+    pub(super) fn record(&mut self, check: CheckId, ended: FinishedProbe) -> Option<Judgement> {
         let track = self.tracks.get_mut(&check)?;
         let subject = self.subjects.get(&track.subject)?;
         let rules = track.source.rules(&subject.of, &self.config);
@@ -376,7 +376,7 @@ impl Table {
     }
 
     /// Any check that fails makes the instance unhealthy; any without a verdict leaves it as it is.
-    fn judge(&self, subject: &Subject) -> Option<Judgement> {
+    fn judge(&self, subject: &ProbeTarget) -> Option<Judgement> {
         let mut undecided = false;
         let tracks = subject.checks.iter().filter_map(|id| self.tracks.get(id));
         for track in tracks {
@@ -415,7 +415,7 @@ impl Table {
     }
 
     /// The checks of an instance with what is kept of each, in their order.
-    pub(super) fn kept(&self, id: &str) -> Option<(Arc<Registration>, Vec<Kept<'_>>)> {
+    pub(super) fn kept(&self, id: &str) -> Option<(Arc<Registration>, Vec<CheckView<'_>>)> {
         let subject = self.subjects.get(id)?;
         let tracks = subject.checks.iter().filter_map(|id| self.tracks.get(id));
         let kept = tracks.map(|track| track.kept(&subject.of)).collect();

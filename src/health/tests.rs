@@ -1,7 +1,7 @@
 //! The room as a whole, with a registry and real sockets.
 
-mod elsewhere;
 mod limits;
+mod remote;
 
 use std::{
     net::SocketAddr,

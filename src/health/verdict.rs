@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 /// What makes a verdict, and what is too often.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Rules {
+pub(super) struct VerdictRules {
     /// Passes in a row that make a check pass.
     pub(super) healthy_after: u32,
     /// Failures in a row that make it fail.
@@ -64,7 +64,7 @@ impl Verdict {
     }
 
     /// Takes an outcome; true when the check says something else now.
-    pub(super) fn record(&mut self, passed: bool, now_ms: u64, rules: &Rules) -> bool {
+    pub(super) fn record(&mut self, passed: bool, now_ms: u64, rules: &VerdictRules) -> bool {
         let (last, times) = self.run;
         let times = if passed == last {
             times.saturating_add(1)
@@ -95,7 +95,7 @@ impl Verdict {
 
     /// Flapping begins with one flip too many; it ends when half as many as allowed are left in the
     /// window, so that it does not itself begin and end all the time.
-    fn watch_flips(&mut self, now_ms: u64, rules: &Rules) {
+    fn watch_flips(&mut self, now_ms: u64, rules: &VerdictRules) {
         while self
             .flips
             .front()

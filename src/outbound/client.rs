@@ -12,32 +12,32 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Config,
     dial::Dialer,
-    error::{OutboundError, Step},
+    error::{OutboundError, RequestStep},
     grpc::{GrpcCall, Http2, Serving},
-    http1::{Http1, Limits, Received, SentState},
+    http1::{HeadLimits, Http1, Received, SentState},
     networks::Networks,
-    pool::{Key, Pool},
-    request::{Answer, Request},
+    pool::{Pool, PoolKey},
+    request::{Request, Response},
     resolve::Resolver,
     stream::Stream,
-    target::{Parsed, Target},
+    target::{Endpoint, ParsedUrl},
     tls::{Protocol, Tls, Verification},
 };
 use crate::telemetry::{IntCounterVec, Metrics};
 
 /// A connection to keep.
 #[derive(Debug)]
-enum Open {
+enum PooledConnection {
     Http1(Box<Http1>),
     Http2(Box<Http2>),
 }
 
 #[derive(Debug)]
-struct Inner {
+struct ClientState {
     dialer: Dialer,
     tls: Tls,
-    limits: Limits,
-    pool: Pool<Open>,
+    limits: HeadLimits,
+    pool: Pool<PooledConnection>,
     sweep_pause: Duration,
     connections: IntCounterVec,
 }
@@ -45,7 +45,7 @@ struct Inner {
 /// Sends requests. A cheap, cloneable handle; all clones share one pool.
 #[derive(Clone, Debug)]
 pub struct Client {
-    inner: Arc<Inner>,
+    inner: Arc<ClientState>,
 }
 
 impl Client {
@@ -63,7 +63,7 @@ impl Client {
             "Connections that outbound requests used: new ones, and reused ones of the pool.",
             &["origin"],
         );
-        let inner = Inner {
+        let inner = ClientState {
             dialer: Dialer {
                 networks: Networks::new(&config.allow, &config.deny),
                 resolver: Resolver::new(
@@ -73,7 +73,7 @@ impl Client {
                 ),
             },
             tls: Tls::new(config.ca_file.as_deref())?,
-            limits: Limits {
+            limits: HeadLimits {
                 head_max: usize::try_from(config.head_max.as_u64()).unwrap_or(usize::MAX),
                 headers_max: config.headers_max,
             },
@@ -109,14 +109,14 @@ impl Client {
         request: &Request,
         deadline: Instant,
         body_max: usize,
-    ) -> Result<Answer, OutboundError> {
+    ) -> Result<Response, OutboundError> {
         let started = Instant::now();
-        let parsed = Parsed::parse(&request.url)?;
+        let parsed = ParsedUrl::parse(&request.url)?;
         let message = request.message(&parsed)?;
         let target = &parsed.target;
         let verification = verification(target.tls, request.tls_skip_verify);
         let addresses = self.addresses(target, deadline).await?;
-        while let Some((key, Open::Http1(mut pooled))) =
+        while let Some((key, PooledConnection::Http1(mut pooled))) =
             self.pooled(&addresses, target, verification, Protocol::Http1)
         {
             if !pooled.is_alive().await {
@@ -167,14 +167,14 @@ impl Client {
         call: &GrpcCall,
         deadline: Instant,
     ) -> Result<Serving, OutboundError> {
-        let target = Target {
+        let target = Endpoint {
             host: call.host.clone(),
             port: call.port,
             tls: call.tls,
         };
         let verification = verification(call.tls, call.tls_skip_verify);
         let addresses = self.addresses(&target, deadline).await?;
-        while let Some((key, Open::Http2(mut pooled))) =
+        while let Some((key, PooledConnection::Http2(mut pooled))) =
             self.pooled(&addresses, &target, verification, Protocol::Http2)
         {
             if !pooled.is_alive() {
@@ -196,7 +196,7 @@ impl Client {
 
     async fn addresses(
         &self,
-        target: &Target,
+        target: &Endpoint,
         deadline: Instant,
     ) -> Result<Vec<SocketAddr>, OutboundError> {
         let dialer = &self.inner.dialer;
@@ -206,10 +206,10 @@ impl Client {
     fn pooled(
         &self,
         addresses: &[SocketAddr],
-        target: &Target,
+        target: &Endpoint,
         verification: Verification,
         protocol: Protocol,
-    ) -> Option<(Key, Open)> {
+    ) -> Option<(PoolKey, PooledConnection)> {
         addresses.iter().find_map(|at| {
             let key = key(*at, target, verification, protocol);
             let open = self.inner.pool.take(&key)?;
@@ -220,11 +220,11 @@ impl Client {
     async fn connect(
         &self,
         addresses: &[SocketAddr],
-        target: &Target,
+        target: &Endpoint,
         verification: Verification,
         protocol: Protocol,
         deadline: Instant,
-    ) -> Result<(Key, Stream), OutboundError> {
+    ) -> Result<(PoolKey, Stream), OutboundError> {
         let inner = &self.inner;
         let (at, stream) = inner.dialer.connect(addresses, deadline).await?;
         inner.connections.with_label_values(&["new"]).inc();
@@ -237,7 +237,7 @@ impl Client {
     async fn wrap(
         &self,
         stream: TcpStream,
-        target: &Target,
+        target: &Endpoint,
         verification: Verification,
         protocol: Protocol,
         deadline: Instant,
@@ -248,14 +248,20 @@ impl Client {
             .wrap(stream, &target.host, verification, protocol);
         timeout_at(deadline, wrapping)
             .await
-            .map_err(|_| OutboundError::Deadline(Step::Connecting))?
+            .map_err(|_| OutboundError::Deadline(RequestStep::Connecting))?
     }
 
-    fn answer(&self, key: Key, used: Box<Http1>, received: Received, started: Instant) -> Answer {
+    fn answer(
+        &self,
+        key: PoolKey,
+        used: Box<Http1>,
+        received: Received,
+        started: Instant,
+    ) -> Response {
         if received.reusable {
-            self.inner.pool.put(key, Open::Http1(used));
+            self.inner.pool.put(key, PooledConnection::Http1(used));
         }
-        Answer {
+        Response {
             status: received.status,
             headers: received.headers,
             body: received.body,
@@ -266,13 +272,13 @@ impl Client {
 
     fn served(
         &self,
-        key: Key,
+        key: PoolKey,
         used: Box<Http2>,
         answered: Result<Serving, OutboundError>,
     ) -> Result<Serving, OutboundError> {
         let in_order = matches!(answered, Ok(_) | Err(OutboundError::Grpc { .. }));
         if in_order && used.is_alive() {
-            self.inner.pool.put(key, Open::Http2(used));
+            self.inner.pool.put(key, PooledConnection::Http2(used));
         }
         answered
     }
@@ -295,9 +301,14 @@ fn verification(tls: bool, skip_verify: bool) -> Verification {
     }
 }
 
-fn key(at: SocketAddr, target: &Target, verification: Verification, protocol: Protocol) -> Key {
+fn key(
+    at: SocketAddr,
+    target: &Endpoint,
+    verification: Verification,
+    protocol: Protocol,
+) -> PoolKey {
     let host = (verification != Verification::Plain).then(|| target.host.clone());
-    Key {
+    PoolKey {
         at,
         verification,
         host,

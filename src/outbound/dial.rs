@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{
-    error::{OutboundError, Step},
+    error::{OutboundError, RequestStep},
     networks::Networks,
     resolve::Resolver,
 };
@@ -60,14 +60,14 @@ impl Dialer {
         addresses: &[SocketAddr],
         deadline: Instant,
     ) -> Result<(SocketAddr, TcpStream), OutboundError> {
-        let mut last = OutboundError::Deadline(Step::Connecting);
+        let mut last = OutboundError::Deadline(RequestStep::Connecting);
         for (i, at) in addresses.iter().enumerate() {
             let left = deadline.saturating_duration_since(Instant::now());
             let share = left / u32::try_from(addresses.len() - i).unwrap_or(1);
             last = match timeout_at(Instant::now() + share, connect_to(*at)).await {
                 Ok(Ok(stream)) => return Ok((*at, stream)),
                 Ok(Err(source)) => OutboundError::Connect { at: *at, source },
-                Err(_) => OutboundError::Deadline(Step::Connecting),
+                Err(_) => OutboundError::Deadline(RequestStep::Connecting),
             };
         }
         Err(last)

@@ -2,11 +2,11 @@
 
 use std::{io, net::SocketAddr};
 
-use super::networks::Denied;
+use super::networks::DeniedAddress;
 
 /// What a request was waiting for when its deadline passed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Step {
+pub enum RequestStep {
     /// A free place to look the name up (`outbound.resolving_max`).
     Place,
     /// The name to be resolved.
@@ -19,7 +19,7 @@ pub enum Step {
     Body,
 }
 
-impl Step {
+impl RequestStep {
     fn as_str(self) -> &'static str {
         match self {
             Self::Place => "no free place to look up the host name (outbound.resolving_max)",
@@ -56,7 +56,7 @@ pub enum OutboundError {
         /// The name or address asked for.
         host: Box<str>,
         /// The address and the rule.
-        denied: Denied,
+        denied: DeniedAddress,
     },
     /// No connection.
     #[error("{} {at}", connect_failure(source))]
@@ -76,7 +76,7 @@ pub enum OutboundError {
     },
     /// The deadline passed.
     #[error("{} within the timeout", .0.as_str())]
-    Deadline(Step),
+    Deadline(RequestStep),
     /// The connection broke before the response was complete.
     #[error("the connection closed before the response was complete: {0}")]
     Broken(Box<str>),
@@ -117,7 +117,7 @@ fn connect_failure(error: &io::Error) -> String {
 impl OutboundError {
     /// True when this machine ran out of something, so that the failure says nothing about the peer.
     pub fn is_local(&self) -> bool {
-        if matches!(self, Self::Deadline(Step::Place)) {
+        if matches!(self, Self::Deadline(RequestStep::Place)) {
             return true;
         }
         let (Self::Connect { source, .. } | Self::Tls { source, .. }) = self else {

@@ -18,7 +18,7 @@ use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    error::{OutboundError, Step, cause},
+    error::{OutboundError, RequestStep, cause},
     stream::Stream,
 };
 
@@ -27,7 +27,7 @@ const HEAD_BYTES_MIN: usize = 8 * 1024;
 
 /// What an answer may cost.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(super) struct HeadLimits {
     pub(super) head_max: usize,
     pub(super) headers_max: usize,
 }
@@ -71,7 +71,7 @@ pub(super) enum SentState {
 }
 
 impl Http1 {
-    pub(super) async fn open(stream: Stream, limits: Limits) -> Result<Self, OutboundError> {
+    pub(super) async fn open(stream: Stream, limits: HeadLimits) -> Result<Self, OutboundError> {
         let opened = Builder::new()
             .max_buf_size(limits.head_max.max(HEAD_BYTES_MIN))
             .max_headers(limits.headers_max.max(1))
@@ -110,7 +110,7 @@ impl Http1 {
         };
         let sent = self.sender.try_send_request(request);
         let head = timeout_at(deadline, driven(&mut self.connection, &mut self.over, sent)).await;
-        let response = match head.map_err(|_| late(Step::Answer))? {
+        let response = match head.map_err(|_| late(RequestStep::Answer))? {
             Ok(response) => response,
             Err(mut error) => {
                 let sent = if error.take_message().is_some() {
@@ -132,7 +132,7 @@ impl Http1 {
         )
         .await;
         let (body, truncated) = body
-            .map_err(|_| late(Step::Body))?
+            .map_err(|_| late(RequestStep::Body))?
             .map_err(|error| Failed {
                 error: classify(&error),
                 sent: SentState::Final,

@@ -27,7 +27,7 @@ pub struct Networks {
 
 /// An address that is forbidden, and why.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Denied {
+pub struct DeniedAddress {
     /// The address.
     pub address: IpAddr,
     /// The rule that denies it.
@@ -45,7 +45,7 @@ pub enum DenyRule {
     NoMachine,
 }
 
-impl fmt::Display for Denied {
+impl fmt::Display for DeniedAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let address = self.address;
         match self.rule {
@@ -88,9 +88,9 @@ impl Networks {
     ///
     /// # Errors
     /// The rule that denies it.
-    pub fn check(&self, address: IpAddr) -> Result<IpAddr, Denied> {
+    pub fn check(&self, address: IpAddr) -> Result<IpAddr, DeniedAddress> {
         let target = canonical(address);
-        let denied = |rule| Denied { address, rule };
+        let denied = |rule| DeniedAddress { address, rule };
         if is_no_machine(target) {
             return Err(denied(DenyRule::NoMachine));
         }

@@ -78,7 +78,7 @@ impl Shares {
 
 /// A number of places. Those who wait for one get it in the order in which they came, by pace.
 #[derive(Clone, Debug)]
-pub struct Places {
+pub struct SharedPlaces {
     all: Arc<Semaphore>,
     unproven: Arc<Semaphore>,
     slow: Arc<Semaphore>,
@@ -87,11 +87,11 @@ pub struct Places {
 /// A place that is taken until this is dropped.
 #[derive(Debug)]
 #[must_use = "the place is free again when this is dropped"]
-pub struct Place {
+pub struct TakenPlace {
     _permits: [Option<OwnedSemaphorePermit>; 3],
 }
 
-impl Places {
+impl SharedPlaces {
     /// `max` places, at least one.
     pub fn new(max: usize) -> Self {
         let shares = Shares::of(max);
@@ -104,11 +104,11 @@ impl Places {
     }
 
     /// Waits for a place.
-    pub async fn enter(&self, pace: Pace) -> Place {
+    pub async fn enter(&self, pace: Pace) -> TakenPlace {
         let is_slow = pace == Pace::Slow;
         let is_unproven = pace != Pace::Fast;
         // The narrowest share first, so that nobody holds a place of a wider one while it waits.
-        Place {
+        TakenPlace {
             _permits: [
                 permit(&self.slow, is_slow).await,
                 permit(&self.unproven, is_unproven).await,

@@ -14,7 +14,7 @@ use crate::telemetry::IntGauge;
 
 /// What makes two connections interchangeable.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub(super) struct Key {
+pub(super) struct PoolKey {
     pub(super) at: SocketAddr,
     pub(super) verification: Verification,
     /// Who proved to be itself; none without TLS.
@@ -33,9 +33,9 @@ pub(super) struct Pool<C> {
 #[derive(Debug)]
 struct Idle<C> {
     /// Of each key, the connections by the turn at which they were put back.
-    by_key: HashMap<Key, BTreeMap<u64, C>>,
+    by_key: HashMap<PoolKey, BTreeMap<u64, C>>,
     /// All, the oldest turn first.
-    by_turn: BTreeMap<u64, (Key, Instant)>,
+    by_turn: BTreeMap<u64, (PoolKey, Instant)>,
     turn: u64,
 }
 
@@ -54,7 +54,7 @@ impl<C> Pool<C> {
     }
 
     /// The connection for `key` that was used last.
-    pub(super) fn take(&self, key: &Key) -> Option<C> {
+    pub(super) fn take(&self, key: &PoolKey) -> Option<C> {
         let oldest = Instant::now().checked_sub(self.idle_max);
         let mut idle = self.idle.lock();
         let turn = *idle.by_key.get(key)?.last_key_value()?.0;
@@ -67,7 +67,7 @@ impl<C> Pool<C> {
     }
 
     /// Keeps a connection; the one that waited longest makes room.
-    pub(super) fn put(&self, key: Key, connection: C) {
+    pub(super) fn put(&self, key: PoolKey, connection: C) {
         if self.max == 0 {
             return;
         }
@@ -123,7 +123,7 @@ impl<C> Pool<C> {
 }
 
 impl<C> Idle<C> {
-    fn insert(&mut self, key: Key, connection: C, now: Instant) {
+    fn insert(&mut self, key: PoolKey, connection: C, now: Instant) {
         self.turn += 1;
         self.by_turn.insert(self.turn, (key.clone(), now));
         self.by_key

@@ -14,7 +14,7 @@ use http_body_util::Full;
 
 use super::{
     error::OutboundError,
-    target::{Parsed, resolved},
+    target::{ParsedUrl, resolved},
 };
 use crate::model::OUTBOUND_HEADER;
 
@@ -80,7 +80,7 @@ impl Request {
 
     pub(super) fn message(
         &self,
-        parsed: &Parsed,
+        parsed: &ParsedUrl,
     ) -> Result<http::Request<Full<Bytes>>, OutboundError> {
         if self.method == Method::CONNECT {
             return Err(OutboundError::Invalid {
@@ -110,7 +110,7 @@ impl Request {
     ///
     /// Any method but HEAD becomes GET where the code says so. Credentials, cookies and a Host header are
     /// not sent to another host, and credentials in the new URL are left out.
-    pub fn redirected(&self, answer: &Answer) -> Option<Self> {
+    pub fn redirected(&self, answer: &Response) -> Option<Self> {
         let keeps_method = match answer.status.as_u16() {
             301..=303 => false,
             307 | 308 => true,
@@ -123,7 +123,7 @@ impl Request {
             next.method = Method::GET;
             next.body = Bytes::new();
         }
-        let origin = |url: &str| Parsed::parse(url).map(|parsed| parsed.target).ok();
+        let origin = |url: &str| ParsedUrl::parse(url).map(|parsed| parsed.target).ok();
         if origin(&next.url) != origin(&self.url) {
             for header in OF_ONE_HOST {
                 next.headers.remove(header);
@@ -135,7 +135,7 @@ impl Request {
 
 /// An answer, whatever its code: [`Request::redirected`] says where a redirect leads.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct Response {
     /// The code.
     pub status: StatusCode,
     /// The headers.

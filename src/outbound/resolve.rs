@@ -16,25 +16,25 @@ use tokio::{
 };
 
 use super::{
-    error::{OutboundError, Step},
-    places::{Pace, Places},
+    error::{OutboundError, RequestStep},
+    places::{Pace, SharedPlaces},
 };
 
 /// The longest name (RFC 1035, section 2.3.4, with a final dot).
 const NAME_BYTES_MAX: usize = 254;
 
-type Found = Result<Arc<[IpAddr]>, Arc<str>>;
+type LookupResult = Result<Arc<[IpAddr]>, Arc<str>>;
 
 /// How a name is looked up; it blocks its thread.
-type LookUp = Arc<dyn Fn(&str) -> Found + Send + Sync>;
+type LookUp = Arc<dyn Fn(&str) -> LookupResult + Send + Sync>;
 
 /// Looks names up, each once at a time. A name that took long, as one does that no DNS server answers,
 /// has a share of the places, so that other names are still looked up.
 pub(super) struct Resolver {
-    memory: Arc<Memory>,
-    running: Arc<Running>,
+    memory: Arc<LookupCache>,
+    running: Arc<RunningLookups>,
     /// The system's resolver blocks a thread for each name.
-    places: Places,
+    places: SharedPlaces,
     look_up: LookUp,
 }
 
@@ -48,23 +48,23 @@ impl fmt::Debug for Resolver {
 }
 
 /// Lookups under way, by name.
-type Running = Mutex<HashMap<Box<str>, watch::Receiver<Progress>>>;
+type RunningLookups = Mutex<HashMap<Box<str>, watch::Receiver<LookupProgress>>>;
 
 /// How far a lookup is.
 #[derive(Clone, Debug)]
-enum Progress {
+enum LookupProgress {
     /// It waits for a place.
     Waiting,
     /// The system's resolver was asked.
     Asked,
-    Done(Found),
+    Done(LookupResult),
 }
 
 /// One lookup. Others who want the same name meanwhile wait for this one.
 struct Lookup {
     name: Box<str>,
-    progress: watch::Sender<Progress>,
-    running: Arc<Running>,
+    progress: watch::Sender<LookupProgress>,
+    running: Arc<RunningLookups>,
 }
 
 impl Drop for Lookup {
@@ -75,7 +75,7 @@ impl Drop for Lookup {
 
 impl Resolver {
     pub(super) fn new(ttl: Duration, names_max: usize, resolving_max: usize) -> Self {
-        let memory = Memory {
+        let memory = LookupCache {
             ttl,
             generation_max: names_max.div_ceil(2).max(1),
             known: Mutex::default(),
@@ -83,7 +83,7 @@ impl Resolver {
         Self {
             memory: Arc::new(memory),
             running: Arc::default(),
-            places: Places::new(resolving_max),
+            places: SharedPlaces::new(resolving_max),
             look_up: Arc::new(look_up),
         }
     }
@@ -104,11 +104,11 @@ impl Resolver {
             let (lookup, mut progress) = self.join(host);
             let asked = self.ask(lookup, &mut progress);
             let Ok(found) = timeout_at(deadline, asked).await else {
-                let is_asked = !matches!(*progress.borrow(), Progress::Waiting);
+                let is_asked = !matches!(*progress.borrow(), LookupProgress::Waiting);
                 return Err(OutboundError::Deadline(if is_asked {
-                    Step::Resolving
+                    RequestStep::Resolving
                 } else {
-                    Step::Place
+                    RequestStep::Place
                 }));
             };
             if let Some(found) = found {
@@ -118,12 +118,12 @@ impl Resolver {
     }
 
     /// The lookup of `host` that is under way, or a new one.
-    fn join(&self, host: &str) -> (Option<Lookup>, watch::Receiver<Progress>) {
+    fn join(&self, host: &str) -> (Option<Lookup>, watch::Receiver<LookupProgress>) {
         let mut running = self.running.lock();
         if let Some(progress) = running.get(host) {
             return (None, progress.clone());
         }
-        let (sender, progress) = watch::channel(Progress::Waiting);
+        let (sender, progress) = watch::channel(LookupProgress::Waiting);
         let lookup = Lookup {
             name: host.into(),
             progress: sender,
@@ -137,37 +137,37 @@ impl Resolver {
     async fn ask(
         &self,
         lookup: Option<Lookup>,
-        progress: &mut watch::Receiver<Progress>,
-    ) -> Option<Found> {
+        progress: &mut watch::Receiver<LookupProgress>,
+    ) -> Option<LookupResult> {
         if let Some(lookup) = lookup {
             let place = self.places.enter(self.memory.pace(&lookup.name)).await;
             let (memory, look_up) = (Arc::clone(&self.memory), Arc::clone(&self.look_up));
             // Continues when nobody waits any more: it keeps its place, and the next request joins it.
             task::spawn_blocking(move || {
-                lookup.progress.send_replace(Progress::Asked);
+                lookup.progress.send_replace(LookupProgress::Asked);
                 let began = Instant::now();
                 let found = look_up(&lookup.name);
                 memory.keep(&lookup.name, found.clone(), Pace::of(began.elapsed()));
-                lookup.progress.send_replace(Progress::Done(found));
+                lookup.progress.send_replace(LookupProgress::Done(found));
                 drop(place);
             });
         }
-        let is_done = |progress: &Progress| matches!(progress, Progress::Done(_));
+        let is_done = |progress: &LookupProgress| matches!(progress, LookupProgress::Done(_));
         match &*progress.wait_for(is_done).await.ok()? {
-            Progress::Done(found) => Some(found.clone()),
-            Progress::Waiting | Progress::Asked => None,
+            LookupProgress::Done(found) => Some(found.clone()),
+            LookupProgress::Waiting | LookupProgress::Asked => None,
         }
     }
 }
 
-fn outcome(host: &str, found: Found) -> Result<Arc<[IpAddr]>, OutboundError> {
+fn outcome(host: &str, found: LookupResult) -> Result<Arc<[IpAddr]>, OutboundError> {
     found.map_err(|why| OutboundError::Unresolved {
         host: host.chars().take(NAME_BYTES_MAX).collect(),
         why: why.as_ref().into(),
     })
 }
 
-fn look_up(name: &str) -> Found {
+fn look_up(name: &str) -> LookupResult {
     if name.len() > NAME_BYTES_MAX {
         return Err("it is longer than a name can be".into());
     }
@@ -188,7 +188,7 @@ fn look_up(name: &str) -> Found {
 /// Two generations of names: when the young one is full it becomes the old one, and the old one is
 /// dropped.
 #[derive(Debug)]
-struct Memory {
+struct LookupCache {
     ttl: Duration,
     generation_max: usize,
     known: Mutex<Generations>,
@@ -196,26 +196,26 @@ struct Memory {
 
 #[derive(Debug, Default)]
 struct Generations {
-    young: HashMap<Box<str>, Known>,
-    old: HashMap<Box<str>, Known>,
+    young: HashMap<Box<str>, CachedLookup>,
+    old: HashMap<Box<str>, CachedLookup>,
 }
 
 /// What the last lookup of a name found.
 #[derive(Clone, Debug)]
-struct Known {
+struct CachedLookup {
     until: Instant,
-    found: Found,
+    found: LookupResult,
     pace: Pace,
 }
 
 impl Generations {
-    fn get(&self, name: &str) -> Option<&Known> {
+    fn get(&self, name: &str) -> Option<&CachedLookup> {
         self.young.get(name).or_else(|| self.old.get(name))
     }
 }
 
-impl Memory {
-    fn recall(&self, name: &str) -> Option<Found> {
+impl LookupCache {
+    fn recall(&self, name: &str) -> Option<LookupResult> {
         let known = self.known.lock();
         let known = known.get(name)?;
         (Instant::now() < known.until).then(|| known.found.clone())
@@ -229,7 +229,7 @@ impl Memory {
             .map_or(Pace::New, |known| known.pace)
     }
 
-    fn keep(&self, name: &str, found: Found, pace: Pace) {
+    fn keep(&self, name: &str, found: LookupResult, pace: Pace) {
         let ttl = if found.is_ok() {
             self.ttl
         } else {
@@ -242,7 +242,7 @@ impl Memory {
         }
         known
             .young
-            .insert(name.into(), Known { until, found, pace });
+            .insert(name.into(), CachedLookup { until, found, pace });
     }
 }
 

@@ -10,7 +10,7 @@ const URL_BYTES_MAX: usize = 8 * 1024;
 
 /// A host, a port, and whether TLS guards the way.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Target {
+pub(super) struct Endpoint {
     /// A name, or an address without brackets.
     pub(super) host: Box<str>,
     pub(super) port: u16,
@@ -19,8 +19,8 @@ pub(super) struct Target {
 
 /// An absolute URL taken apart.
 #[derive(Clone, Debug)]
-pub(super) struct Parsed {
-    pub(super) target: Target,
+pub(super) struct ParsedUrl {
+    pub(super) target: Endpoint,
     /// The path and query as they are sent.
     pub(super) path: Uri,
     /// What goes into the `Host` header.
@@ -29,7 +29,7 @@ pub(super) struct Parsed {
     pub(super) credentials: Option<HeaderValue>,
 }
 
-impl Parsed {
+impl ParsedUrl {
     pub(super) fn parse(url: &str) -> Result<Self, OutboundError> {
         let invalid = |why: &str| OutboundError::Invalid {
             what: without_credentials(url).chars().take(200).collect(),
@@ -72,7 +72,7 @@ impl Parsed {
             format!("/{path}").parse()
         };
         Ok(Self {
-            target: Target {
+            target: Endpoint {
                 host: host.to_ascii_lowercase().into(),
                 port,
                 tls,

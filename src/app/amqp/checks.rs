@@ -10,7 +10,7 @@ use crate::{
     api::{CheckRequest, CheckVerdict},
     app::AppError,
     config::Config,
-    health::{self, Asked, Elsewhere, Found, Health},
+    health::{self, Health, RemoteProber, RemoteVerdict, RequestResult},
     model::{Channel, Check, Mode, Modes},
     outbound::Client,
     ports::{Boxed, Flagged, Probed, Probing, Verdicts},
@@ -22,17 +22,17 @@ use crate::{
 
 /// Requests out.
 #[derive(Debug)]
-struct AskElsewhere {
+struct RemoteProbers {
     checks: Checks,
     counts: Counts,
 }
 
-impl Elsewhere for AskElsewhere {
+impl RemoteProber for RemoteProbers {
     fn mode(&self) -> Mode {
         self.checks.mode()
     }
 
-    fn ask(&self, request: &health::Request<'_>) -> bool {
+    fn ask(&self, request: &health::ProbeRequest<'_>) -> bool {
         let body = CheckRequest {
             service_id: request.of.service_id.clone(),
             incarnation: request.incarnation,
@@ -43,18 +43,18 @@ impl Elsewhere for AskElsewhere {
             .send(request.number, body.to_json(), request.left)
     }
 
-    fn note(&self, ended: Asked) {
+    fn note(&self, ended: RequestResult) {
         let counts = &self.counts;
         match ended {
-            Asked::Answered => counts.sent(),
-            Asked::Unanswered => counts.failed(),
-            Asked::Same => counts.compared(),
-            Asked::Different => {
+            RequestResult::Answered => counts.sent(),
+            RequestResult::Unanswered => counts.failed(),
+            RequestResult::Same => counts.compared(),
+            RequestResult::Different => {
                 counts.compared();
                 counts.different();
             }
-            Asked::Late => counts.late(),
-            Asked::Missing => counts.missing(1),
+            RequestResult::Late => counts.late(),
+            RequestResult::Missing => counts.missing(1),
         }
     }
 }
@@ -65,7 +65,7 @@ struct VerdictPort(Health);
 
 impl Verdicts for VerdictPort {
     fn take(&self, verdict: CheckVerdict, request: Option<u64>) {
-        self.0.take(Found {
+        self.0.take(RemoteVerdict {
             number: request,
             service_id: verdict.service_id.as_str().into(),
             incarnation: verdict.incarnation,
@@ -87,7 +87,7 @@ impl Verdicts for VerdictPort {
 
 /// Probes, by the room health.
 #[derive(Debug)]
-struct ProbingPort(health::Prober);
+struct ProbingPort(health::LocalProber);
 
 impl Probing for ProbingPort {
     fn probe<'a>(&'a self, check: &'a Check, left: Duration) -> Boxed<'a, Probed> {
@@ -115,7 +115,7 @@ pub(in crate::app) fn start(
     let link = way.link().clone();
     let (checks, carrier) = Checks::new(link.clone(), way.flag(), config.health.probes_max);
     let verdicts = Arc::new(VerdictPort(health.clone()));
-    health.ask_through(Arc::new(AskElsewhere {
+    health.ask_through(Arc::new(RemoteProbers {
         checks,
         counts: way.counts().health.clone(),
     }));
@@ -134,7 +134,7 @@ fn prober(
     clock: &Clock,
     metrics: &Metrics,
 ) -> Prober {
-    let probing = ProbingPort(health::Prober::new(&config.health, client.clone()));
+    let probing = ProbingPort(health::LocalProber::new(&config.health, client.clone()));
     let setup = ProberSetup {
         link,
         flag,

@@ -3,11 +3,11 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 use proptest::prelude::*;
 
-use super::{Answer, Limits, failure, in_one_line, request, served, words};
+use super::{ProbeLimits, Response, failure, in_one_line, request, served, words};
 use crate::{
     health::{Config, Outcome},
     model::HttpCheck,
-    outbound::{OutboundError, Serving, Step},
+    outbound::{OutboundError, RequestStep, Serving},
 };
 
 #[test]
@@ -22,8 +22,8 @@ fn what_is_kept_fits_in_one_line() {
     check("", "");
 }
 
-fn limits(keep_body: bool) -> Limits {
-    Limits::of(&Config {
+fn limits(keep_body: bool) -> ProbeLimits {
+    ProbeLimits::of(&Config {
         keep_body,
         ..Config::default()
     })
@@ -31,7 +31,7 @@ fn limits(keep_body: bool) -> Limits {
 
 #[test]
 fn what_the_target_answered_is_kept_only_where_the_configuration_says_so() {
-    let answer = Answer {
+    let answer = Response {
         status: StatusCode::SERVICE_UNAVAILABLE,
         headers: HeaderMap::new(),
         body: b" the disk is \xff full\n".as_slice().into(),
@@ -53,7 +53,7 @@ fn what_the_target_answered_is_kept_only_where_the_configuration_says_so() {
 
 #[test]
 fn a_timeout_says_how_long_it_was() {
-    let error = OutboundError::Deadline(Step::Connecting);
+    let error = OutboundError::Deadline(RequestStep::Connecting);
     let text = words(&error, Duration::from_millis(1500), limits(false));
     assert_eq!(text, "no connection within the timeout (1500ms)");
 }

@@ -5,11 +5,11 @@ use std::{collections::HashMap, sync::Arc};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::outbound::Places;
+use crate::outbound::SharedPlaces;
 
 #[derive(Debug)]
 pub(super) struct OnRequest {
-    places: Places,
+    places: SharedPlaces,
     /// The instances whose checks run on request, and whether that run is done.
     running: Arc<Mutex<HashMap<Box<str>, watch::Receiver<bool>>>>,
 }
@@ -30,12 +30,12 @@ impl Drop for RunGuard {
 impl OnRequest {
     pub(super) fn new(max: usize) -> Self {
         Self {
-            places: Places::new(max),
+            places: SharedPlaces::new(max),
             running: Arc::default(),
         }
     }
 
-    pub(super) fn places(&self) -> &Places {
+    pub(super) fn places(&self) -> &SharedPlaces {
         &self.places
     }
 

@@ -5,22 +5,22 @@ use std::{sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use tokio::task::{JoinError, JoinSet};
 
-use super::Shared;
+use super::Scheduler;
 use crate::{
     health::{
-        meters::Meters,
-        table::{Ended, Turn},
+        meters::HealthMetrics,
+        table::{FinishedProbe, ScheduledProbe},
     },
     outbound::Shares,
 };
 
 #[derive(Debug)]
-pub(super) struct Probes {
+pub(super) struct RunningProbes {
     set: JoinSet<()>,
     free: Arc<Mutex<Shares>>,
 }
 
-impl Probes {
+impl RunningProbes {
     pub(super) fn new(max: usize) -> Self {
         Self {
             set: JoinSet::new(),
@@ -33,8 +33,8 @@ impl Probes {
         *self.free.lock()
     }
 
-    pub(super) fn start(&mut self, shared: &Arc<Shared>, turn: Turn) {
-        let place = Place::new(Arc::clone(shared), turn, &self.free);
+    pub(super) fn start(&mut self, shared: &Arc<Scheduler>, turn: ScheduledProbe) {
+        let place = RunningProbe::new(Arc::clone(shared), turn, &self.free);
         self.set.spawn(place.probe());
     }
 
@@ -65,15 +65,15 @@ fn tell_of_panic(joined: Result<(), JoinError>) {
 
 /// A probe under way. However it ends, the check is booked again and the place is free.
 #[derive(Debug)]
-struct Place {
-    shared: Arc<Shared>,
-    turn: Turn,
+struct RunningProbe {
+    shared: Arc<Scheduler>,
+    turn: ScheduledProbe,
     free: Arc<Mutex<Shares>>,
-    ended: Option<Ended>,
+    ended: Option<FinishedProbe>,
 }
 
-impl Place {
-    fn new(shared: Arc<Shared>, turn: Turn, free: &Arc<Mutex<Shares>>) -> Self {
+impl RunningProbe {
+    fn new(shared: Arc<Scheduler>, turn: ScheduledProbe, free: &Arc<Mutex<Shares>>) -> Self {
         free.lock().take(turn.pace);
         Self {
             shared,
@@ -91,7 +91,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for RunningProbe {
     fn drop(&mut self) {
         let mut following = self.shared.following.lock();
         if let Some(ended) = self.ended.take() {
@@ -106,16 +106,16 @@ impl Drop for Place {
 
 /// Counts a probe for as long as it runs.
 #[derive(Debug)]
-pub(super) struct InFlight<'a>(&'a Meters);
+pub(super) struct InFlightGauge<'a>(&'a HealthMetrics);
 
-impl<'a> InFlight<'a> {
-    pub(super) fn new(meters: &'a Meters) -> Self {
+impl<'a> InFlightGauge<'a> {
+    pub(super) fn new(meters: &'a HealthMetrics) -> Self {
         meters.in_flight.inc();
         Self(meters)
     }
 }
 
-impl Drop for InFlight<'_> {
+impl Drop for InFlightGauge<'_> {
     fn drop(&mut self) {
         self.0.in_flight.dec();
     }

@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Due, Ended, Judgement, Table, Turn};
+use super::{CheckTable, Due, FinishedProbe, Judgement, ScheduledProbe};
 use crate::{
     health::{Config, Outcome},
     model::{
@@ -84,21 +84,21 @@ fn observed(status: Status, instance: Instance) -> Instance {
     }
 }
 
-fn table() -> Table {
-    Table::new(Config::default(), fastrand::Rng::with_seed(7))
+fn table() -> CheckTable {
+    CheckTable::new(Config::default(), fastrand::Rng::with_seed(7))
 }
 
 /// Takes the turn that is due, which must be one.
 #[track_caller]
-fn turn(table: &mut Table, now_ms: u64) -> Turn {
+fn turn(table: &mut CheckTable, now_ms: u64) -> ScheduledProbe {
     match table.take_due(now_ms, &ROOM) {
         Some(Due::Probe(turn)) => turn,
         other => panic!("no turn at {now_ms}: {other:?}"),
     }
 }
 
-fn ended(outcome: Outcome, at_ms: u64) -> Ended {
-    Ended {
+fn ended(outcome: Outcome, at_ms: u64) -> FinishedProbe {
+    FinishedProbe {
         outcome,
         began_ms: at_ms,
         at_ms,
@@ -108,7 +108,12 @@ fn ended(outcome: Outcome, at_ms: u64) -> Ended {
 }
 
 /// Ends a turn, and books the next.
-fn end(table: &mut Table, turn: &Turn, outcome: Outcome, at_ms: u64) -> Option<Judgement> {
+fn end(
+    table: &mut CheckTable,
+    turn: &ScheduledProbe,
+    outcome: Outcome,
+    at_ms: u64,
+) -> Option<Judgement> {
     let judgement = table.record(turn.check, ended(outcome, at_ms));
     table.book_next(turn, at_ms);
     judgement
@@ -225,7 +230,7 @@ fn all_checks_of_an_instance_count() {
     let mut table = table();
     table.observe(&instance("i", &[tcp("a"), tcp("b")]), Revision(1), 0);
     let [a, b] = [turn(&mut table, 1000), turn(&mut table, 1000)];
-    let mut say = |turn: &Turn, outcome, at| {
+    let mut say = |turn: &ScheduledProbe, outcome, at| {
         let judgement = table.record(turn.check, ended(outcome, at));
         judgement.map(|judgement| (judgement.status, judgement.reason))
     };
@@ -315,7 +320,7 @@ fn an_outcome_that_began_before_the_last_changes_nothing() {
     let judgement = table.record(turn.check, ended(Outcome::Passed, 1200));
     assert!(judgement.is_some());
     for _ in 0..5 {
-        let stale = Ended {
+        let stale = FinishedProbe {
             began_ms: 1000,
             ..ended(Outcome::TimedOut, 2000)
         };
@@ -355,7 +360,7 @@ fn what_is_gone_is_forgotten() {
 #[test]
 fn a_ttl_check_follows_the_heartbeats() {
     #[track_caller]
-    fn look(table: &mut Table, now_ms: u64) -> Option<Status> {
+    fn look(table: &mut CheckTable, now_ms: u64) -> Option<Status> {
         match table.take_due(now_ms, &FULL) {
             Some(Due::Looked { judgement, .. }) => judgement.map(|told| told.status),
             other => panic!("nothing to look at, at {now_ms}: {other:?}"),
@@ -417,7 +422,7 @@ fn slow_and_new_checks_wait_for_a_place_and_hold_nobody_up() {
             let is_other = turn.of.service_id.as_str() == "fast";
             let latency = Duration::from_millis(if is_other { 1 } else { latency_ms });
             let outcome = if is_other { Outcome::Passed } else { outcome };
-            let ended = Ended {
+            let ended = FinishedProbe {
                 latency,
                 ..ended(outcome, 1000)
             };

@@ -2,10 +2,10 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
-use super::{Pace, Place, Places, Shares};
+use super::{Pace, SharedPlaces, Shares, TakenPlace};
 
 /// Takes places until there is none at once.
-fn fill(places: &Places, pace: Pace) -> Vec<Place> {
+fn fill(places: &SharedPlaces, pace: Pace) -> Vec<TakenPlace> {
     std::iter::from_fn(|| places.enter(pace).now_or_never()).collect()
 }
 
@@ -20,7 +20,7 @@ fn slow_and_new_peers_leave_places_to_fast_ones() {
     ] {
         let shares = Shares::of(max);
         assert_eq!((shares.unproven, shares.slow), (unproven, slow), "of {max}");
-        let places = Places::new(max);
+        let places = SharedPlaces::new(max);
         let slow_ones = fill(&places, Pace::Slow);
         assert_eq!(slow_ones.len(), slow);
         let new_ones = fill(&places, Pace::New);
@@ -35,7 +35,12 @@ fn slow_and_new_peers_leave_places_to_fast_ones() {
 #[test]
 fn no_number_of_places_is_none_or_too_many() {
     for max in [0, usize::MAX] {
-        assert!(Places::new(max).enter(Pace::Slow).now_or_never().is_some());
+        assert!(
+            SharedPlaces::new(max)
+                .enter(Pace::Slow)
+                .now_or_never()
+                .is_some()
+        );
     }
 }
 
@@ -54,7 +59,7 @@ fn shares_count_like_places() {
             left.take(pace);
             taken += 1;
         }
-        assert_eq!(taken, fill(&Places::new(16), pace).len(), "{pace:?}");
+        assert_eq!(taken, fill(&SharedPlaces::new(16), pace).len(), "{pace:?}");
         assert_eq!(left.admits(Pace::Fast), pace != Pace::Fast);
         (0..taken).for_each(|_| left.give_back(pace));
         assert_eq!(left, Shares::of(16));

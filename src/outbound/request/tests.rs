@@ -3,14 +3,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header::LOCATION};
 
-use super::{Answer, Request};
+use super::{Request, Response};
 
-fn answer(status: u16, location: Option<&str>) -> Answer {
+fn answer(status: u16, location: Option<&str>) -> Response {
     let mut headers = HeaderMap::new();
     if let Some(location) = location {
         headers.insert(LOCATION, location.parse().expect("a header"));
     }
-    Answer {
+    Response {
         status: StatusCode::from_u16(status).expect("a code"),
         headers,
         body: Bytes::new(),

@@ -11,18 +11,18 @@ use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::time::{Instant, advance};
 
-use super::{Found, Memory, Pace, Resolver};
-use crate::outbound::{OutboundError, Step};
+use super::{LookupCache, LookupResult, Pace, Resolver};
+use crate::outbound::{OutboundError, RequestStep};
 
-fn memory(names_max: usize) -> Memory {
-    Memory {
+fn memory(names_max: usize) -> LookupCache {
+    LookupCache {
         ttl: Duration::from_secs(10),
         generation_max: names_max.div_ceil(2),
         known: Mutex::default(),
     }
 }
 
-fn found() -> Found {
+fn found() -> LookupResult {
     Ok(Arc::new([IpAddr::from([127, 0, 0, 1])]))
 }
 
@@ -72,7 +72,7 @@ async fn a_busy_resolver_is_waited_for_until_the_deadline() {
         .await
         .expect_err("busy");
     assert!(
-        matches!(error, OutboundError::Deadline(Step::Place)),
+        matches!(error, OutboundError::Deadline(RequestStep::Place)),
         "{error}"
     );
     assert!(error.is_local(), "it says nothing of the name");
@@ -117,7 +117,7 @@ async fn names_that_are_not_answered_leave_places_to_names_that_were() {
     let ended = join_all(waiting).await;
     let asked = ended
         .iter()
-        .filter(|ended| matches!(ended, Err(OutboundError::Deadline(Step::Resolving))))
+        .filter(|ended| matches!(ended, Err(OutboundError::Deadline(RequestStep::Resolving))))
         .count();
     assert_eq!(asked, 12, "three quarters of the places");
     dns.resolver.resolve("good", far()).await.expect("found");

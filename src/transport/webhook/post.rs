@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{Inner, answer, signature::Secret};
 use crate::{
     model::Event,
-    outbound::{Client, Pace, Place, Places, Request},
+    outbound::{Client, Pace, Request, SharedPlaces, TakenPlace},
     registry::Clock,
     transport::{
         Config, DeliveryError, Reach, Snapshot, Transport, TransportError, message::Message,
@@ -35,24 +35,24 @@ const ANSWER_BYTES_MAX: usize = 16 * 1024;
 /// their own; those that are slow or were never asked share the others with fast ones, and never take all.
 #[derive(Debug)]
 pub(super) struct RequestPlaces {
-    deliveries: Places,
-    retries: Places,
-    snapshots: Places,
-    snapshot_retries: Places,
+    deliveries: SharedPlaces,
+    retries: SharedPlaces,
+    snapshots: SharedPlaces,
+    snapshot_retries: SharedPlaces,
 }
 
 impl RequestPlaces {
     pub(super) fn new(config: &Config) -> Self {
         Self {
-            deliveries: Places::new(config.deliveries_max),
-            retries: Places::new(config.retries_max),
-            snapshots: Places::new(config.snapshots_max),
-            snapshot_retries: Places::new(config.snapshots_max),
+            deliveries: SharedPlaces::new(config.deliveries_max),
+            retries: SharedPlaces::new(config.retries_max),
+            snapshots: SharedPlaces::new(config.snapshots_max),
+            snapshot_retries: SharedPlaces::new(config.snapshots_max),
         }
     }
 
     /// Waits for a place for one request.
-    async fn enter(&self, failing: bool, pace: Pace) -> Place {
+    async fn enter(&self, failing: bool, pace: Pace) -> TakenPlace {
         if failing {
             self.retries.enter(pace).await
         } else {
@@ -61,7 +61,7 @@ impl RequestPlaces {
     }
 
     /// Waits until one more snapshot may be in memory.
-    async fn enter_with_snapshot(&self, failing: bool, pace: Pace) -> Place {
+    async fn enter_with_snapshot(&self, failing: bool, pace: Pace) -> TakenPlace {
         if failing {
             self.snapshot_retries.enter(pace).await
         } else {

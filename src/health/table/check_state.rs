@@ -4,9 +4,9 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use crate::{
     health::{
-        check::Source,
+        check::CheckSource,
         report::Outcome,
-        verdict::{Rules, Verdict},
+        verdict::{Verdict, VerdictRules},
     },
     model::{Registration, ServiceId, Span},
     outbound::Pace,
@@ -17,7 +17,7 @@ const RESULTS_AT_ONCE: usize = 10;
 
 /// A probe that is over.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(in crate::health) struct Ended {
+pub(in crate::health) struct FinishedProbe {
     pub(in crate::health) outcome: Outcome,
     pub(in crate::health) began_ms: u64,
     pub(in crate::health) at_ms: u64,
@@ -25,7 +25,7 @@ pub(in crate::health) struct Ended {
     pub(in crate::health) text: Box<str>,
 }
 
-impl Ended {
+impl FinishedProbe {
     /// What a TTL check says, by the last heartbeat.
     pub(super) fn ttl(heard_ms: u64, interval_ms: u64, now_ms: u64) -> Self {
         let silent_ms = now_ms.saturating_sub(heard_ms);
@@ -52,7 +52,7 @@ impl Ended {
 
 /// A probe that is over, as it is kept: there are ten of these for each check.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(in crate::health) struct Noted {
+pub(in crate::health) struct StoredResult {
     pub(in crate::health) at_ms: u64,
     latency_us: u32,
     pub(in crate::health) outcome: Outcome,
@@ -60,7 +60,7 @@ pub(in crate::health) struct Noted {
     pub(in crate::health) text: Arc<str>,
 }
 
-impl Noted {
+impl StoredResult {
     pub(in crate::health) fn latency(&self) -> Duration {
         Duration::from_micros(self.latency_us.into())
     }
@@ -68,18 +68,18 @@ impl Noted {
 
 /// A check as reports show it.
 #[derive(Debug)]
-pub(in crate::health) struct Kept<'a> {
-    pub(in crate::health) source: Source,
+pub(in crate::health) struct CheckView<'a> {
+    pub(in crate::health) source: CheckSource,
     pub(in crate::health) kind: &'static str,
     pub(in crate::health) verdict: &'a Verdict,
     /// Oldest first.
-    pub(in crate::health) results: &'a VecDeque<Noted>,
+    pub(in crate::health) results: &'a VecDeque<StoredResult>,
 }
 
 #[derive(Debug)]
-pub(super) struct Track {
+pub(super) struct CheckState {
     pub(super) subject: ServiceId,
-    pub(super) source: Source,
+    pub(super) source: CheckSource,
     pub(super) verdict: Verdict,
     /// How long it took last time.
     pub(super) pace: Pace,
@@ -87,11 +87,11 @@ pub(super) struct Track {
     pub(super) in_phase: bool,
     /// When the last probe began of which the outcome was taken.
     began_ms: u64,
-    results: VecDeque<Noted>,
+    results: VecDeque<StoredResult>,
 }
 
-impl Track {
-    pub(super) fn new(subject: ServiceId, source: Source, verdict: Verdict) -> Self {
+impl CheckState {
+    pub(super) fn new(subject: ServiceId, source: CheckSource, verdict: Verdict) -> Self {
         Self {
             subject,
             source,
@@ -105,8 +105,13 @@ impl Track {
     }
 
     /// Takes an outcome; true when the check says something else now.
-    pub(super) fn record(&mut self, ended: Ended, rules: &Rules, results_max: usize) -> bool {
-        let Ended { outcome, at_ms, .. } = ended;
+    pub(super) fn record(
+        &mut self,
+        ended: FinishedProbe,
+        rules: &VerdictRules,
+        results_max: usize,
+    ) -> bool {
+        let FinishedProbe { outcome, at_ms, .. } = ended;
         if ended.began_ms < self.began_ms {
             return false;
         }
@@ -123,14 +128,14 @@ impl Track {
             .record(outcome == Outcome::Passed, at_ms, rules)
     }
 
-    fn note(&mut self, ended: Ended, results_max: usize) {
+    fn note(&mut self, ended: FinishedProbe, results_max: usize) {
         let last = self.results.back();
         let same = last.filter(|last| *last.text == *ended.text);
         // A TTL check that goes on failing is looked at often: once is enough to tell.
         if ended.latency.is_zero() && ended.outcome == Outcome::Failed && same.is_some() {
             return;
         }
-        let noted = Noted {
+        let noted = StoredResult {
             at_ms: ended.at_ms,
             latency_us: u32::try_from(ended.latency.as_micros()).unwrap_or(u32::MAX),
             outcome: ended.outcome,
@@ -145,7 +150,8 @@ impl Track {
     }
 
     pub(super) fn last_failure(&self) -> Option<&str> {
-        let failed = |noted: &&Noted| !matches!(noted.outcome, Outcome::Passed | Outcome::Skipped);
+        let failed =
+            |noted: &&StoredResult| !matches!(noted.outcome, Outcome::Passed | Outcome::Skipped);
         self.results
             .iter()
             .rev()
@@ -153,8 +159,8 @@ impl Track {
             .map(|noted| &*noted.text)
     }
 
-    pub(super) fn kept<'a>(&'a self, of: &Registration) -> Kept<'a> {
-        Kept {
+    pub(super) fn kept<'a>(&'a self, of: &Registration) -> CheckView<'a> {
+        CheckView {
             source: self.source,
             kind: self.source.kind_name(of),
             verdict: &self.verdict,

@@ -6,20 +6,20 @@ use super::report::Outcome;
 use crate::model::{Check, Mode, Registration, Timestamp};
 
 /// A way to probers elsewhere.
-pub trait Elsewhere: fmt::Debug + Send + Sync {
+pub trait RemoteProber: fmt::Debug + Send + Sync {
     /// Which way probes go now.
     fn mode(&self) -> Mode;
 
     /// Sends a request on its way, waiting for nothing; false when there is no way now.
-    fn ask(&self, request: &Request<'_>) -> bool;
+    fn ask(&self, request: &ProbeRequest<'_>) -> bool;
 
     /// Takes note of what came of a request.
-    fn note(&self, ended: Asked);
+    fn note(&self, ended: RequestResult);
 }
 
 /// A probe that somebody elsewhere shall make.
 #[derive(Clone, Debug)]
-pub struct Request<'a> {
+pub struct ProbeRequest<'a> {
     /// Tells it from every other request of this daemon.
     pub number: u64,
     /// Whose check it is.
@@ -36,7 +36,7 @@ pub struct Request<'a> {
 
 /// What a prober elsewhere found.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct RemoteVerdict {
     /// The request that it answers, where it says so.
     pub number: Option<u64>,
     /// Whose check it was.
@@ -55,7 +55,7 @@ pub struct Found {
 
 /// What came of a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Asked {
+pub enum RequestResult {
     /// It was answered in time, and the answer decided.
     Answered,
     /// Nobody answered in time, or it could not be sent: the daemon probed itself.
@@ -65,14 +65,14 @@ pub enum Asked {
     /// Its answer said something else than the direct one.
     Different,
     /// Its answer came after the deadline.
-    Late,
+    IsLate,
     /// Only the direct answer came.
     Missing,
 }
 
 /// What became of an answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Taken {
+pub enum VerdictUse {
     /// Somebody waited for it.
     Used,
     /// The instance, or that registration of it, is gone.
@@ -81,7 +81,7 @@ pub enum Taken {
     Unasked,
 }
 
-impl Taken {
+impl VerdictUse {
     /// Its name in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
