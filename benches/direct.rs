@@ -17,10 +17,9 @@ use std::{
 use axum::{Router, extract::State, http::HeaderMap, http::StatusCode, routing::post};
 use musterd::{
     api::WatcherDraft,
-    migration::NoticeRing,
     model::{Metadata, Registration, ServiceId, ServiceName},
     outbound,
-    registry::{self, Registry},
+    registry::{self, Notices, Registry},
     telemetry::Metrics,
     transport::{
         CallbackError, Callbacks, Config, Delivery, DirectMetrics, Filter, Horizon, Start, Webhooks,
@@ -182,7 +181,7 @@ async fn webhooks(subscribers: usize, events: usize, pace: Pace) {
         registry.clone(),
         Config::default(),
         Horizon::default(),
-        Arc::new(NoticeRing::new(registry.clone(), 1)),
+        Arc::new(Notices::new(1)),
         outbound,
         metrics,
     );

@@ -38,8 +38,8 @@ pub use self::{
     limits::Defaults,
     migration::{
         BaselineReport, CanaryReport, CanaryStepReport, Figure, LatencyBack, MigrationAction,
-        MigrationDraft, MigrationMode, MigrationReport, PhaseReport, ReturnReport, RollbackReport,
-        RuleReport, StepReport, soak,
+        MigrationDraft, MigrationMode, MigrationRefusal, MigrationReport, PhaseReport,
+        ReturnReport, RollbackReport, RuleReport, StepReport, soak,
     },
     patch::Patch,
     pieces::SnapshotWriter,

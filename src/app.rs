@@ -1,11 +1,11 @@
-//! The composition root: builds each room, implements the ports, gives each room only what it needs.
+//! The composition root: builds each room and gives it only what it needs.
 
-mod adapters;
 #[cfg_attr(not(feature = "amqp"), path = "app/no_amqp.rs")]
 mod amqp;
 mod broker;
 mod canary;
 mod migrate;
+mod rooms;
 mod sizes;
 mod transport;
 
@@ -14,9 +14,8 @@ use std::{error::Error, net::SocketAddr, sync::Arc};
 use tokio::runtime::Handle;
 
 use self::{
-    adapters::{BrokerConnections, HealthPort, ReadyPort, WebhookPort},
     broker::{BrokerPort, Sampler},
-    transport::TransportPort,
+    transport::TransportSwitch,
 };
 pub use crate::telemetry::Logs;
 use crate::{
@@ -25,11 +24,9 @@ use crate::{
     commands::Commands,
     config::{Config, ConfigError},
     health::{Health, in_container},
-    http::{self, Deps, HttpApp},
-    migration::NoticeRing,
+    http::{self, BrokerPages, Deps, HttpApp},
     outbound::{Client, OutboundError},
-    ports::{BrokerPages, Connections},
-    registry::Registry,
+    registry::{Notices, Registry},
     tasks::{Stage, StopError, Tasks},
     telemetry::Metrics,
     transport::{
@@ -130,14 +127,15 @@ impl App {
         let direct = DirectMetrics::new(&metrics);
         let modes = config.transport.modes(config.has_broker());
         let flag = Flag::new(modes, registry.clone());
-        let notices = migrate::notices(&config, &registry);
+        let notices = Arc::new(Notices::new(config.migration.notices_max));
         let (callbacks, webhooks) =
             subscribers(&config, &registry, &flag, &notices, &client, &direct);
         let health = Health::new(config.health, registry.clone(), client.clone(), &metrics);
         let mut tasks = Tasks::default();
         let listening = bind_broker(&config).await?;
         let way = amqp::build(&config, listening.as_ref(), &registry, &flag, direct)?;
-        let transports = TransportPort {
+        let transports = TransportSwitch {
+            registry: registry.clone(),
             flag,
             way: way.clone(),
             direct: config.transport.direct == Direct::On,
@@ -150,25 +148,21 @@ impl App {
             broker: listening.as_ref().map(pages),
             registry: registry.clone(),
             defaults: defaults(&config),
-            probes: Arc::new(HealthPort(health.clone())),
-            watchers: Arc::new(WebhookPort(webhooks.clone())),
-            readiness: Arc::new(ReadyPort {
-                registry: registry.clone(),
-                transports: transports.clone(),
-            }),
+            probes: Arc::new(health.clone()),
+            watchers: Arc::new(webhooks.clone()),
+            readiness: Arc::new(transports.clone()),
             transports: Arc::new(transports),
             metrics: metrics.clone(),
             migration,
-            notices: Arc::<NoticeRing>::clone(&notices),
+            notices: Arc::clone(&notices),
         };
         sizes::show(&metrics, &registry);
         let door = HttpApp::new(config.http.clone(), rooms)?;
         let http_address = open(&config, &door, http, &mut tasks).await?;
         if let Some(way) = &way {
             let commands = Commands::new(registry.clone(), defaults(&config));
-            let connections = connections(&config, listening.as_ref());
-            let asker = door.asker();
-            amqp::start(way, commands, connections, asker, notices, &mut tasks);
+            let broker = command_broker(&config, listening.as_ref());
+            amqp::start(way, commands, broker, door.asker(), notices, &mut tasks);
             let clock = registry.clock();
             amqp::checks::start(way, &config, &health, &client, clock, &metrics, &mut tasks);
         }
@@ -293,7 +287,7 @@ fn subscribers(
     config: &Config,
     registry: &Registry,
     flag: &Flag,
-    notices: &Arc<NoticeRing>,
+    notices: &Arc<Notices>,
     client: &Client,
     metrics: &DirectMetrics,
 ) -> (Callbacks, Webhooks) {
@@ -308,7 +302,7 @@ fn subscribers(
         registry.clone(),
         transport.clone(),
         horizon.clone(),
-        Arc::<NoticeRing>::clone(notices),
+        Arc::clone(notices),
         client.clone(),
         metrics.clone(),
     );
@@ -389,10 +383,10 @@ fn show_broker(
     Arc::new(BrokerPort { broker, sampler })
 }
 
-/// The connections on which leases may hang: none where commands come by another broker.
-fn connections(config: &Config, own: Option<&Listening>) -> Option<Arc<dyn Connections>> {
+/// The embedded broker, if commands come over it: then leases can depend on its connections.
+fn command_broker(config: &Config, own: Option<&Listening>) -> Option<Broker> {
     let own = own.filter(|_| config.transport.amqp_url.is_empty())?;
-    Some(Arc::new(BrokerConnections(own.broker())))
+    Some(own.broker())
 }
 
 fn serve_broker(

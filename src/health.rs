@@ -22,7 +22,7 @@ use serde::Deserialize;
 
 pub use self::{
     container::in_container,
-    prober::{LocalProber, Probed},
+    prober::LocalProber,
     remote::{ProbeRequest, RemoteProber, RemoteVerdict, RequestResult, VerdictUse},
     report::{CheckReport, Outcome, ProbeResult, Report},
     scheduler::Health,

@@ -4,6 +4,7 @@
 
 mod answer;
 mod config;
+mod deps;
 mod rest;
 mod serve;
 mod state;
@@ -13,6 +14,10 @@ mod watch;
 
 pub use self::{
     config::Config,
+    deps::{
+        BrokerList, BrokerPages, BrokerPart, Migrations, Probes, Readiness, Transports,
+        WatcherError, Watchers,
+    },
     rest::{BrokerConfig, InProcessClient},
     serve::{BindError, Bound, Cors, CorsError, bind},
     state::{Deps, HttpApp},

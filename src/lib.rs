@@ -36,7 +36,6 @@ pub mod registry;
 
 pub mod api;
 pub mod commands;
-pub mod ports;
 
 pub mod health;
 pub mod outbound;

@@ -8,7 +8,7 @@ mod canary;
 mod config;
 mod guard;
 mod meters;
-mod notices;
+mod needs;
 mod phase;
 mod plan;
 mod rollback;
@@ -18,8 +18,8 @@ mod window;
 
 pub use self::{
     config::{Config, GuardSetting, ReturnSetting},
-    notices::NoticeRing,
+    needs::{CanaryWatch, CanaryWay, FlagControl, Needs, Stumble},
     phase::Phase,
     plan::Plan,
-    run::{Migration, Needs},
+    run::Migration,
 };

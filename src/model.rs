@@ -4,6 +4,7 @@
 
 mod check;
 mod event;
+mod flag;
 mod instance;
 mod metadata;
 mod mode;
@@ -14,8 +15,9 @@ mod status;
 mod time;
 
 pub use self::{
-    check::{Check, CheckKind, CheckOutcome, CodeRange, HttpCheck, REDIRECTS_MAX},
+    check::{Check, CheckKind, CheckOutcome, CodeRange, HttpCheck, Probed, REDIRECTS_MAX},
     event::{Event, EventKind},
+    flag::{FlagError, FlagState},
     instance::{Beat, Instance, Lease, LeaseKind, Override, Registration},
     metadata::{Metadata, MetadataError},
     mode::{Channel, Mode, Modes},

@@ -8,6 +8,7 @@ mod expiry;
 mod guard;
 mod leases;
 mod log;
+mod notices;
 mod routes;
 mod service;
 mod snapshot;
@@ -25,6 +26,7 @@ pub use self::{
     config::Config,
     guard::GuardConfig,
     log::Compacted,
+    notices::{NoticeEntry, Notices},
     routes::Routes,
     service::{Body, Following, Service, View},
     snapshot::Snapshot,

@@ -23,6 +23,11 @@ pub fn soak(text: &str) -> Result<Duration, String> {
     read::span_within(text, SOAKS)
 }
 
+/// Why the migration can't do what it is asked for, in words.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{0}")]
+pub struct MigrationRefusal(pub String);
+
 /// What an operator wants of the migration.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum MigrationAction {

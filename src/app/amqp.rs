@@ -10,12 +10,11 @@ use bytes::Bytes;
 use self::direct::AskedDirectly;
 use super::AppError;
 use crate::{
-    broker::Listening,
+    broker::{Broker, Listening},
     commands::Commands,
     config::Config,
     http::InProcessClient,
-    ports::{Connections, Notices},
-    registry::Registry,
+    registry::{Notices, Registry},
     tasks::{Stage, Tasks},
     transport::{
         DirectMetrics, Flag,
@@ -81,21 +80,21 @@ pub(super) async fn ask(way: &Way, queue: &'static str, body: &[u8]) -> Result<B
     answer.map_err(|error| super::chain(&error))
 }
 
-/// Starts it; `asker` is the direct way that answers are compared with, `connections` are those of the
-/// embedded broker where that is the one, and `notices` leave like events.
+/// Starts it; `asker` is the direct way that answers are compared with, `broker` is the embedded
+/// one where commands come over that, and `notices` leave like events.
 pub(super) fn start(
     way: &Way,
     commands: Commands,
-    connections: Option<Arc<dyn Connections>>,
+    broker: Option<Broker>,
     asker: InProcessClient,
-    notices: Arc<dyn Notices>,
+    notices: Arc<Notices>,
     tasks: &mut Tasks,
 ) {
     let teller = way.clone();
     tasks.spawn(Stage::Carrier, "notices", |stop| teller.tell(notices, stop));
     let desk = Desk {
         commands,
-        connections,
+        broker,
         direct: Arc::new(AskedDirectly(asker)),
     };
     let way = way.clone();

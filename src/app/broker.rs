@@ -16,7 +16,7 @@ use crate::{
         server::Overview,
         vhost::{MessageView, QueueView},
     },
-    ports::{BrokerList, BrokerPages, BrokerPart},
+    http::{BrokerList, BrokerPages, BrokerPart},
     registry::Registry,
 };
 

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
@@ -10,11 +11,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{amqp, transport::TransportPort};
+use super::{amqp, transport::TransportSwitch};
 use crate::{
     api::{self, Defaults},
+    migration::{CanaryWatch, CanaryWay, Stumble},
     model::{CANARY, EventKind, Mode, Registration, ServiceName, Status},
-    ports::{Boxed, CanaryWatch, CanaryWay, Stumble, Transports},
     registry::Registry,
     transport::{CallbackError, Callbacks, Delivery, Filter, Start, Subscription},
 };
@@ -64,7 +65,7 @@ impl Perch {
 pub(super) struct CanaryPort {
     pub(super) registry: Registry,
     pub(super) callbacks: Callbacks,
-    pub(super) transports: TransportPort,
+    pub(super) transports: TransportSwitch,
     /// None when this machine has no address of its own to be probed at.
     pub(super) address: Option<SocketAddr>,
     /// How long a step may take.
@@ -106,7 +107,7 @@ impl CanaryPort {
     /// Sends a command over the broker; none where commands don't go that way.
     async fn ask(&self, queue: &'static str, body: Value) -> Option<Result<Value, Stumble>> {
         let way = self.transports.way.as_ref()?;
-        if !self.transports.flagged().modes.discovery.uses_broker() {
+        if !self.transports.flag().modes.discovery.uses_broker() {
             return None;
         }
         let body = body.to_string();
@@ -167,7 +168,7 @@ impl CanaryWay for CanaryPort {
         }))
     }
 
-    fn register(&self) -> Boxed<'_, Result<(), Stumble>> {
+    fn register(&self) -> BoxFuture<'_, Result<(), Stumble>> {
         Box::pin(async {
             if let Some(answer) = self.ask("service.register", self.body()?).await {
                 return answer.map(drop);
@@ -177,10 +178,10 @@ impl CanaryWay for CanaryPort {
         })
     }
 
-    fn probe(&self) -> Boxed<'_, Result<(), Stumble>> {
+    fn probe(&self) -> BoxFuture<'_, Result<(), Stumble>> {
         Box::pin(async {
             self.until_healthy().await?;
-            if self.transports.flagged().modes.health == Mode::Dual {
+            if self.transports.flag().modes.health == Mode::Dual {
                 // The step's time is for both, the first verdict and the other.
                 sleep(BOTH_WAYS_MAX.min(self.timeout / 2)).await;
             }
@@ -188,7 +189,7 @@ impl CanaryWay for CanaryPort {
         })
     }
 
-    fn discover(&self) -> Boxed<'_, Result<(), Stumble>> {
+    fn discover(&self) -> BoxFuture<'_, Result<(), Stumble>> {
         Box::pin(async {
             let body = json!({"service_name": CANARY, "healthy_only": true});
             let Some(answer) = self.ask("service.discover", body).await else {
@@ -199,7 +200,7 @@ impl CanaryWay for CanaryPort {
         })
     }
 
-    fn deregister(&self) -> Boxed<'_, Result<(), Stumble>> {
+    fn deregister(&self) -> BoxFuture<'_, Result<(), Stumble>> {
         Box::pin(async {
             let body = json!({"service_id": CANARY});
             if let Some(answer) = self.ask("service.deregister", body).await {
@@ -223,7 +224,7 @@ struct Watching {
 }
 
 impl CanaryWatch for Watching {
-    fn next(&mut self) -> Boxed<'_, Result<(EventKind, u64), Stumble>> {
+    fn next(&mut self) -> BoxFuture<'_, Result<(EventKind, u64), Stumble>> {
         Box::pin(async {
             let next = self.changes.recv().await;
             next.ok_or_else(|| "its watch has ended".to_owned())

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::{
     canary::{CanaryPort, Perch},
-    transport::TransportPort,
+    transport::TransportSwitch,
 };
 use crate::{
     config::Config,
-    migration::{Migration, Needs, NoticeRing},
-    registry::Registry,
+    migration::{Migration, Needs},
+    registry::{Notices, Registry},
     tasks::{Stage, Tasks},
     telemetry::Metrics,
     transport::Callbacks,
@@ -20,9 +20,9 @@ use crate::{
 pub(super) struct Parts<'a> {
     pub(super) registry: &'a Registry,
     pub(super) callbacks: &'a Callbacks,
-    pub(super) transports: &'a TransportPort,
+    pub(super) transports: &'a TransportSwitch,
     /// Where it tells everybody.
-    pub(super) notices: &'a Arc<NoticeRing>,
+    pub(super) notices: &'a Arc<Notices>,
     pub(super) metrics: &'a Metrics,
 }
 
@@ -30,8 +30,8 @@ impl<'a> Parts<'a> {
     pub(super) fn of(
         registry: &'a Registry,
         callbacks: &'a Callbacks,
-        transports: &'a TransportPort,
-        notices: &'a Arc<NoticeRing>,
+        transports: &'a TransportSwitch,
+        notices: &'a Arc<Notices>,
         metrics: &'a Metrics,
     ) -> Self {
         Self {
@@ -42,12 +42,6 @@ impl<'a> Parts<'a> {
             metrics,
         }
     }
-}
-
-/// Where it will tell everybody.
-pub(super) fn notices(config: &Config, registry: &Registry) -> Arc<NoticeRing> {
-    let max = config.migration.notices_max;
-    Arc::new(NoticeRing::new(registry.clone(), max))
 }
 
 /// Builds the migration and starts it, with what its canary is probed at.

@@ -7,13 +7,12 @@ use bytes::Bytes;
 use super::AppError;
 use crate::{
     api::{BrokerReport, ChannelReport},
-    broker::Listening,
+    broker::{Broker, Listening},
     commands::Commands,
     config::Config,
     http::InProcessClient,
-    model::Modes,
-    ports::{Connections, FlagError, Notices},
-    registry::Registry,
+    model::{FlagError, Modes},
+    registry::{Notices, Registry},
     tasks::Tasks,
     transport::{DirectMetrics, Flag},
 };
@@ -70,9 +69,9 @@ pub(super) async fn ask(way: &Way, _: &'static str, _: &[u8]) -> Result<Bytes, S
 pub(super) fn start(
     way: &Way,
     _: Commands,
-    _: Option<Arc<dyn Connections>>,
+    _: Option<Broker>,
     _: InProcessClient,
-    _: Arc<dyn Notices>,
+    _: Arc<Notices>,
     _: &mut Tasks,
 ) {
     match *way {}

@@ -4,28 +4,32 @@ mod metrics;
 
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 pub(super) use self::metrics::show;
 use super::amqp::Way;
 use crate::{
     api::{Ready, TransportReport},
-    model::{Mode, Modes},
-    ports::{Boxed, FlagError, Flagged, Transports},
+    http::{Readiness, Transports},
+    migration::FlagControl,
+    model::{FlagError, FlagState, Mode, Modes},
+    registry::Registry,
     transport::Flag,
 };
 
 /// The flag, and the way over a broker where there is one.
 #[derive(Clone, Debug)]
-pub(super) struct TransportPort {
+pub(super) struct TransportSwitch {
+    pub(super) registry: Registry,
     pub(super) flag: Flag,
     pub(super) way: Option<Way>,
     /// Whether changes may go directly.
     pub(super) direct: bool,
 }
 
-impl Transports for TransportPort {
-    fn report(&self) -> TransportReport {
+impl TransportSwitch {
+    pub(super) fn report(&self) -> TransportReport {
         match &self.way {
             Some(way) => TransportReport {
                 channels: way.channels(),
@@ -36,39 +40,24 @@ impl Transports for TransportPort {
         }
     }
 
-    fn flagged(&self) -> Flagged {
-        self.flag.flagged()
+    pub(super) fn flag(&self) -> FlagState {
+        self.flag.state()
     }
 
-    fn follow(&self) -> watch::Receiver<Flagged> {
-        self.flag.follow()
+    async fn set(&self, modes: Modes, only_if: Option<u64>) -> Result<u64, FlagError> {
+        match &self.way {
+            Some(way) => way.set(modes, only_if).await,
+            None if !modes.use_broker() => self.flag.set(modes, only_if),
+            None if cfg!(feature = "amqp") => Err(FlagError::NoBroker),
+            None => Err(FlagError::NotBuilt),
+        }
     }
 
-    fn set(&self, modes: Modes, only_if: Option<u64>) -> Boxed<'_, Result<u64, FlagError>> {
-        Box::pin(async move {
-            match &self.way {
-                Some(way) => way.set(modes, only_if).await,
-                None => Transports::set(&self.flag, modes, only_if).await,
-            }
-        })
-    }
-
-    fn settled(&self, max: Duration) -> Boxed<'_, bool> {
-        Box::pin(async move {
-            match &self.way {
-                Some(way) => way.settled(max).await,
-                None => true,
-            }
-        })
-    }
-}
-
-impl TransportPort {
     /// Ready while changes reach everybody: a broker that is away matters only where they don't go
     /// directly. In mode queue they wait for it, until the guard turns the flag or somebody else does.
-    pub(super) fn ready(&self) -> Ready {
+    fn ready(&self) -> Ready {
         let report = self.report();
-        let modes = self.flag.flagged().modes;
+        let modes = self.flag().modes;
         let stuck = self.way.as_ref().and_then(Way::stuck);
         let error = report.broker.error.or(stuck);
         let (ok, detail) = match error {
@@ -87,5 +76,62 @@ impl TransportPort {
             ok,
             detail,
         }
+    }
+}
+
+impl Transports for TransportSwitch {
+    fn report(&self) -> TransportReport {
+        self.report()
+    }
+
+    fn flag(&self) -> FlagState {
+        self.flag()
+    }
+
+    fn set(&self, modes: Modes, only_if: Option<u64>) -> BoxFuture<'_, Result<u64, FlagError>> {
+        Box::pin(self.set(modes, only_if))
+    }
+}
+
+impl FlagControl for TransportSwitch {
+    fn report(&self) -> TransportReport {
+        self.report()
+    }
+
+    fn flag(&self) -> FlagState {
+        self.flag()
+    }
+
+    fn follow(&self) -> watch::Receiver<FlagState> {
+        self.flag.follow()
+    }
+
+    fn set(&self, modes: Modes, only_if: Option<u64>) -> BoxFuture<'_, Result<u64, FlagError>> {
+        Box::pin(self.set(modes, only_if))
+    }
+
+    fn settled(&self, max: Duration) -> BoxFuture<'_, bool> {
+        Box::pin(async move {
+            match &self.way {
+                Some(way) => way.settled(max).await,
+                None => true,
+            }
+        })
+    }
+}
+
+impl Readiness for TransportSwitch {
+    fn parts(&self) -> Vec<Ready> {
+        let counts = self.registry.counts();
+        let registry = Ready {
+            name: "registry",
+            // It is in memory: ready as soon as it answers.
+            ok: true,
+            detail: format!(
+                "instances: {}, services: {}",
+                counts.instances, counts.services
+            ),
+        };
+        vec![registry, self.ready()]
     }
 }

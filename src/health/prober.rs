@@ -10,7 +10,10 @@ use super::{
     probe::{self, ProbeLimits},
     report::Outcome,
 };
-use crate::{model::Check, outbound::Client};
+use crate::{
+    model::{Check, Probed},
+    outbound::Client,
+};
 
 /// A cheap, cloneable prober.
 #[derive(Clone, Debug)]
@@ -18,17 +21,6 @@ pub struct LocalProber {
     client: Client,
     limits: ProbeLimits,
     timeout_max: Duration,
-}
-
-/// What a probe found.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Probed {
-    /// How it ended.
-    pub outcome: Outcome,
-    /// How long it took.
-    pub latency: Duration,
-    /// What came back, in one line.
-    pub text: Box<str>,
 }
 
 impl LocalProber {

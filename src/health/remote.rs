@@ -65,7 +65,7 @@ pub enum RequestResult {
     /// Its answer said something else than the direct one.
     Different,
     /// Its answer came after the deadline.
-    IsLate,
+    Late,
     /// Only the direct answer came.
     Missing,
 }

@@ -17,9 +17,9 @@ use super::{
 use crate::{
     api::Defaults,
     commands::Commands,
+    http::{BrokerPages, Migrations, Probes, Readiness, Transports, Watchers},
     model::{Instance, Timestamp},
-    ports::{BrokerPages, Migrations, Notices, Probes, Readiness, Transports, Watchers},
-    registry::Registry,
+    registry::{Notices, Registry},
     telemetry::Metrics,
 };
 
@@ -45,7 +45,7 @@ pub struct Deps {
     /// The migration.
     pub migration: Arc<dyn Migrations>,
     /// What watchers are told besides changes.
-    pub notices: Arc<dyn Notices>,
+    pub notices: Arc<Notices>,
 }
 
 /// The door, ready to be served.
@@ -99,7 +99,7 @@ pub(super) struct Inner {
     pub(super) transports: Arc<dyn Transports>,
     pub(super) broker: Option<Arc<dyn BrokerPages>>,
     pub(super) migration: Arc<dyn Migrations>,
-    pub(super) notices: Arc<dyn Notices>,
+    pub(super) notices: Arc<Notices>,
     pub(super) config: Config,
     pub(super) limits: Limits,
     pub(super) cors: ArcSwap<Policy>,

@@ -1,4 +1,4 @@
-//! The door without a port, and rooms that stand in for those behind the ports.
+//! The HTTP service without a socket, and substitutes for the rooms that it asks.
 
 mod migration;
 mod transport;
@@ -9,14 +9,12 @@ use axum::{
     body::Body,
     http::{HeaderMap, Method, Request, StatusCode, header},
 };
+use futures_util::future::BoxFuture;
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use self::{
-    migration::{StagedMigration, StagedNotices},
-    transport::StagedFlag,
-};
+use self::{migration::StagedMigration, transport::StagedFlag};
 use super::{
     config::Config,
     serve::{connection::Peer, pipeline::Pipeline},
@@ -24,13 +22,13 @@ use super::{
 };
 use crate::{
     api::{CheckReport, Defaults, HealthReport, ProbeOutcome, Ready, WatcherDraft, WatcherShape},
+    http::{BrokerPages, Probes, Readiness, WatcherError, Watchers},
     model::{Cursor, Status, Timestamp},
-    ports::{Boxed, BrokerPages, Probes, Readiness, WatcherError, Watchers},
-    registry::{self, Registry},
+    registry::{self, Notices, Registry},
     telemetry::Metrics,
 };
 
-/// The rooms behind the ports.
+/// The substitutes.
 #[derive(Debug)]
 pub(super) struct Stage {
     registry: Registry,
@@ -42,7 +40,7 @@ pub(super) struct Stage {
 pub(super) const WATCHERS_MAX: usize = 2;
 
 impl Probes for Stage {
-    fn check_now<'a>(&'a self, id: &'a str) -> Boxed<'a, Option<HealthReport>> {
+    fn check_now<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Option<HealthReport>> {
         Box::pin(async move {
             tokio::task::yield_now().await;
             assert!(id != "panics", "a probe that panics: secret of the inside");
@@ -80,10 +78,10 @@ impl Watchers for Stage {
     fn add(&self, draft: WatcherDraft, _: Option<Cursor>) -> Result<WatcherShape, WatcherError> {
         let mut list = self.watchers.lock();
         if list.len() >= WATCHERS_MAX {
-            return Err(WatcherError::Full { max: WATCHERS_MAX });
+            return Err(WatcherError::Full("there are too many webhooks".to_owned()));
         }
         if self.broken.lock().is_some() {
-            return Err(WatcherError::Stopping);
+            return Err(WatcherError::Stopping("the daemon is stopping".to_owned()));
         }
         if draft.callback_url.contains("169.254") {
             return Err(WatcherError::Url("is a link-local address".to_owned()));
@@ -141,7 +139,7 @@ pub(super) struct Api {
     pub(super) shared: Shared,
     pub(super) stage: Arc<Stage>,
     pub(super) migration: Arc<StagedMigration>,
-    pub(super) notices: Arc<StagedNotices>,
+    pub(super) notices: Arc<Notices>,
 }
 
 /// An answer, its body as JSON where it is.
@@ -189,7 +187,7 @@ impl Api {
             broken: Mutex::default(),
         });
         let migration = Arc::new(StagedMigration::default());
-        let notices = Arc::new(StagedNotices::default());
+        let notices = Arc::new(Notices::new(64));
         let rooms = Deps {
             registry,
             metrics: Metrics::default(),
@@ -200,7 +198,7 @@ impl Api {
             transports: Arc::new(StagedFlag::default()),
             broker,
             migration: Arc::<StagedMigration>::clone(&migration),
-            notices: Arc::<StagedNotices>::clone(&notices),
+            notices: Arc::clone(&notices),
         };
         let shared = Shared::new(config, rooms).unwrap();
         let front = Pipeline::new(shared.clone());

@@ -6,8 +6,8 @@ use tokio::time::{Instant, timeout};
 
 use crate::{
     api::{CanaryReport, CanaryStepReport},
+    migration::{CanaryWatch, CanaryWay, Stumble},
     model::{EventKind, Timestamp},
-    ports::{CanaryWatch, CanaryWay, Stumble},
     registry::{Clock, Now},
 };
 

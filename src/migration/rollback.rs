@@ -12,8 +12,7 @@ use super::{
 };
 use crate::{
     api::{LatencyBack, RollbackReport},
-    model::{Mode, Modes},
-    ports::FlagError,
+    model::{FlagError, Mode, Modes},
     registry::Now,
 };
 

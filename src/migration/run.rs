@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, watch},
@@ -13,37 +14,18 @@ use super::{
     canary::{Times, fly},
     config::Config,
     meters::Meters,
-    notices::NoticeRing,
+    needs::Needs,
     state::{Act, Look, State, Told},
     window::Sources,
 };
 use crate::{
-    api::{MigrationDraft, MigrationReport, TransportReport},
+    api::{self, MigrationDraft, MigrationRefusal, MigrationReport, Notice, TransportReport},
     model::Channel,
-    ports::{CanaryWay, MigrationRefusal, Migrations, Notices, Transports},
-    registry::Registry,
-    telemetry::{Latencies, Metrics},
+    telemetry::Latencies,
 };
 
 /// How often there is a look.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-
-/// What the room needs of others.
-#[derive(Clone, Debug)]
-pub struct Needs {
-    /// For its clock.
-    pub registry: Registry,
-    /// The flag.
-    pub transports: Arc<dyn Transports>,
-    /// The way of the canary.
-    pub canary: Arc<dyn CanaryWay>,
-    /// How long it may take until an instance is probed for the first time.
-    pub first_probe_within: Duration,
-    /// The daemon's metrics, with the latencies that are judged.
-    pub metrics: Metrics,
-    /// Where it tells of what it does.
-    pub notices: Arc<NoticeRing>,
-}
 
 /// The migration; a cheap handle.
 #[derive(Clone, Debug)]
@@ -113,7 +95,7 @@ impl Migration {
     fn look(&self) -> Option<Act> {
         let inner = &self.0;
         let report = inner.needs.transports.report();
-        let flagged = inner.needs.transports.flagged();
+        let flagged = inner.needs.transports.flag();
         let sources = sources(&inner.latencies, &report);
         let mut state = inner.state.lock();
         let act = state.look(&Look {
@@ -170,8 +152,19 @@ impl Migration {
             if let Some(cause) = state.begun(event) {
                 inner.meters.rolled_back(cause);
             }
-            inner.needs.notices.tell(event, &text);
+            inner.needs.notices.push(event, self.notice(event, &text));
         }
+    }
+
+    fn notice(&self, event: &str, reason: &str) -> Bytes {
+        let registry = &self.0.needs.registry;
+        api::notice(&Notice {
+            event,
+            epoch: registry.epoch(),
+            service_name: None,
+            reason: Some(reason),
+            timestamp: registry.clock().now().wall,
+        })
     }
 
     /// The canary flies now and then while it is wanted; it leaves nothing behind.
@@ -187,7 +180,7 @@ impl Migration {
         loop {
             let (active, _) = *wanted.borrow_and_update();
             if active {
-                let before = inner.needs.transports.flagged().version;
+                let before = inner.needs.transports.flag().version;
                 let flight = tokio::select! {
                     () = stop.cancelled() => {
                         way.clean();
@@ -196,7 +189,7 @@ impl Migration {
                     flight = fly(way, times, clock) => flight,
                 };
                 // One that was under way when the flag was turned says nothing of either way.
-                if flight.passed() || inner.needs.transports.flagged().version == before {
+                if flight.passed() || inner.needs.transports.flag().version == before {
                     inner.meters.flew(&flight);
                     inner.state.lock().flew(flight);
                     inner.wake.notify_one();
@@ -209,10 +202,9 @@ impl Migration {
             }
         }
     }
-}
 
-impl Migrations for Migration {
-    fn report(&self) -> MigrationReport {
+    /// Its state.
+    pub fn report(&self) -> MigrationReport {
         let inner = &self.0;
         let mut report = inner.state.lock().report();
         let notices = inner.needs.notices.since(0);
@@ -220,11 +212,15 @@ impl Migrations for Migration {
         report
     }
 
-    fn ask(&self, draft: MigrationDraft) -> Result<(), MigrationRefusal> {
+    /// Starts what an operator asks for; does not wait for it.
+    ///
+    /// # Errors
+    /// Says what prevents it; nothing was changed.
+    pub fn ask(&self, draft: MigrationDraft) -> Result<(), MigrationRefusal> {
         let inner = &self.0;
         let now = inner.needs.registry.clock().now();
         let mut state = inner.state.lock();
-        let taken = state.ask(draft, inner.needs.transports.flagged(), now);
+        let taken = state.ask(draft, inner.needs.transports.flag(), now);
         self.settle_up(&mut state);
         drop(state);
         inner.wake.notify_one();

@@ -21,8 +21,7 @@ use super::{
 };
 use crate::{
     api::{Comparison, Figure, MigrationMode, StepReport, TransportReport},
-    model::{Modes, Timestamp},
-    ports::{FlagError, Flagged},
+    model::{FlagError, FlagState, Modes, Timestamp},
     registry::Now,
 };
 
@@ -30,7 +29,7 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Look<'a> {
     pub(super) now: Now,
-    pub(super) flagged: Flagged,
+    pub(super) flagged: FlagState,
     pub(super) report: &'a TransportReport,
     pub(super) sources: &'a Sources,
 }
@@ -108,7 +107,7 @@ struct Tally {
 #[derive(Debug)]
 pub(super) struct State {
     config: Config,
-    known: Option<Flagged>,
+    known: Option<FlagState>,
     direct: bool,
     pending: Pending,
     run: Option<Run>,
@@ -184,7 +183,7 @@ impl State {
     pub(super) fn turned(&mut self, modes: Modes, answer: Result<u64, FlagError>, now: Now) {
         self.now = now;
         if let Ok(version) = answer {
-            self.known = Some(Flagged { modes, version });
+            self.known = Some(FlagState { modes, version });
         }
         match std::mem::replace(&mut self.pending, Pending::Nothing) {
             Pending::Enter(phase) => self.entered(phase, answer, now),

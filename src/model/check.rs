@@ -170,3 +170,14 @@ impl HttpCheck {
 
 /// HTTP status codes from a first to a last one.
 pub type CodeRange = RangeInclusive<u16>;
+
+/// The result of one probe.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Probed {
+    /// How it ended.
+    pub outcome: CheckOutcome,
+    /// How long it took.
+    pub latency: Duration,
+    /// What the service answered, or why it did not, in one line.
+    pub text: Box<str>,
+}

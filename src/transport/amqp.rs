@@ -26,12 +26,12 @@ mod transit;
 pub use self::{
     caller::Caller,
     carrier::{Carrier, CountsOf, check},
-    checks::{Checks, ChecksCarrier},
-    commands::Desk,
+    checks::{Checks, ChecksCarrier, Verdicts},
+    commands::{Desk, DirectAnswers},
     counts::Counts,
     error::AmqpError,
     link::{Link, Owed, State, Want},
-    prober::{Prober, ProberSetup},
+    prober::{Prober, ProberSetup, Probing},
     session::{Connected, Session},
     target::Target,
 };

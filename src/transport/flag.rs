@@ -1,21 +1,20 @@
 //! The flag: which way each channel goes. A change takes effect between two events.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use super::Horizon;
 use crate::{
     api::{BrokerReport, ChannelReport, Comparison, TransportReport},
-    model::{Channel, Mode, Modes, Timestamp},
-    ports::{Boxed, FlagError, Flagged, Transports},
+    model::{Channel, FlagError, FlagState, Mode, Modes, Timestamp},
     registry::Registry,
 };
 
 /// A cheap handle to the flag.
 #[derive(Clone, Debug)]
 pub struct Flag {
-    flagged: Arc<watch::Sender<Flagged>>,
+    flagged: Arc<watch::Sender<FlagState>>,
     horizon: Horizon,
     registry: Registry,
     since: Timestamp,
@@ -26,7 +25,7 @@ impl Flag {
     pub fn new(modes: Modes, registry: Registry) -> Self {
         let horizon = Horizon::default();
         let flag = Self {
-            flagged: Arc::new(watch::Sender::new(Flagged { modes, version: 0 })),
+            flagged: Arc::new(watch::Sender::new(FlagState { modes, version: 0 })),
             horizon,
             since: registry.clock().now().wall,
             registry,
@@ -35,13 +34,13 @@ impl Flag {
         flag
     }
 
-    /// The flag as it stands.
-    pub fn flagged(&self) -> Flagged {
+    /// The modes and their version.
+    pub fn state(&self) -> FlagState {
         *self.flagged.borrow()
     }
 
     /// Tells of every change of the modes.
-    pub fn follow(&self) -> watch::Receiver<Flagged> {
+    pub fn follow(&self) -> watch::Receiver<FlagState> {
         self.flagged.subscribe()
     }
 
@@ -67,7 +66,7 @@ impl Flag {
                 self.draw_horizon(modes);
                 tracing::info!(%modes, "the transport's flag is now: {modes}");
             }
-            *flagged = Flagged {
+            *flagged = FlagState {
                 modes,
                 version: flagged.version + 1,
             };
@@ -77,19 +76,9 @@ impl Flag {
         answer
     }
 
-    fn draw_horizon(&self, modes: Modes) {
-        if modes.events == Mode::Queue {
-            self.horizon.hold(self.registry.newest());
-        } else {
-            self.horizon.lift();
-        }
-    }
-}
-
-/// Where there is no broker, everything goes directly and the flag says so.
-impl Transports for Flag {
-    fn report(&self) -> TransportReport {
-        let modes = self.flagged().modes;
+    /// The report where there is no broker: everything goes directly.
+    pub fn report(&self) -> TransportReport {
+        let modes = self.state().modes;
         let report = |channel| ChannelReport {
             channel,
             mode: modes.of(channel),
@@ -116,27 +105,12 @@ impl Transports for Flag {
         }
     }
 
-    fn flagged(&self) -> Flagged {
-        self.flagged()
-    }
-
-    fn follow(&self) -> watch::Receiver<Flagged> {
-        self.follow()
-    }
-
-    fn set(&self, modes: Modes, only_if: Option<u64>) -> Boxed<'_, Result<u64, FlagError>> {
-        let answer = if !modes.use_broker() {
-            self.set(modes, only_if)
-        } else if cfg!(feature = "amqp") {
-            Err(FlagError::NoBroker)
+    fn draw_horizon(&self, modes: Modes) {
+        if modes.events == Mode::Queue {
+            self.horizon.hold(self.registry.newest());
         } else {
-            Err(FlagError::NotBuilt)
-        };
-        Box::pin(std::future::ready(answer))
-    }
-
-    fn settled(&self, _: Duration) -> Boxed<'_, bool> {
-        Box::pin(std::future::ready(true))
+            self.horizon.lift();
+        }
     }
 }
 

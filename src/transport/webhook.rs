@@ -28,7 +28,11 @@ use super::{
     crew::Crew,
     metrics::{Counts, Present},
 };
-use crate::{api::WatcherDraft, outbound::Client, ports::Notices, registry::Registry};
+use crate::{
+    api::WatcherDraft,
+    outbound::Client,
+    registry::{Notices, Registry},
+};
 
 type Table = Arc<Mutex<BTreeMap<Uuid, Arc<Watcher>>>>;
 
@@ -47,7 +51,7 @@ struct Inner {
     registry: Registry,
     config: Config,
     horizon: Horizon,
-    notices: Arc<dyn Notices>,
+    notices: Arc<Notices>,
     metrics: DirectMetrics,
     counts: Counts,
     client: Client,
@@ -63,7 +67,7 @@ impl Webhooks {
         registry: Registry,
         config: Config,
         horizon: Horizon,
-        notices: Arc<dyn Notices>,
+        notices: Arc<Notices>,
         client: Client,
         metrics: DirectMetrics,
     ) -> Self {

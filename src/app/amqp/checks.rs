@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
+use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -11,13 +12,16 @@ use crate::{
     app::AppError,
     config::Config,
     health::{self, Health, RemoteProber, RemoteVerdict, RequestResult},
-    model::{Channel, Check, Mode, Modes},
+    model::{Channel, Check, FlagState, Mode, Modes, Probed},
     outbound::Client,
-    ports::{Boxed, Flagged, Probed, Probing, Verdicts},
     registry::Clock,
     tasks::{Stage, Tasks},
     telemetry::Metrics,
-    transport::amqp::{Checks, Counts, Link, Prober, ProberSetup, Target},
+    transport::{
+        amqp::Probing,
+        amqp::Verdicts,
+        amqp::{Checks, Counts, Link, Prober, ProberSetup, Target},
+    },
 };
 
 /// Requests out.
@@ -59,13 +63,9 @@ impl RemoteProber for RemoteProbers {
     }
 }
 
-/// Verdicts in.
-#[derive(Debug)]
-struct VerdictPort(Health);
-
-impl Verdicts for VerdictPort {
+impl Verdicts for Health {
     fn take(&self, verdict: CheckVerdict, request: Option<u64>) {
-        self.0.take(RemoteVerdict {
+        self.take(RemoteVerdict {
             number: request,
             service_id: verdict.service_id.as_str().into(),
             incarnation: verdict.incarnation,
@@ -77,28 +77,17 @@ impl Verdicts for VerdictPort {
     }
 
     fn unsent(&self, request: u64) {
-        self.0.unsent(request);
+        self.unsent(request);
     }
 
     fn cut_off(&self) {
-        self.0.cut_off();
+        self.cut_off();
     }
 }
 
-/// Probes, by the room health.
-#[derive(Debug)]
-struct ProbingPort(health::LocalProber);
-
-impl Probing for ProbingPort {
-    fn probe<'a>(&'a self, check: &'a Check, left: Duration) -> Boxed<'a, Probed> {
-        Box::pin(async move {
-            let probed = self.0.probe(check, left).await;
-            Probed {
-                outcome: probed.outcome,
-                latency: probed.latency,
-                text: probed.text,
-            }
-        })
+impl Probing for health::LocalProber {
+    fn probe<'a>(&'a self, check: &'a Check, left: Duration) -> BoxFuture<'a, Probed> {
+        Box::pin(self.probe(check, left))
     }
 }
 
@@ -114,7 +103,7 @@ pub(in crate::app) fn start(
 ) {
     let link = way.link().clone();
     let (checks, carrier) = Checks::new(link.clone(), way.flag(), config.health.probes_max);
-    let verdicts = Arc::new(VerdictPort(health.clone()));
+    let verdicts = Arc::new(health.clone());
     health.ask_through(Arc::new(RemoteProbers {
         checks,
         counts: way.counts().health.clone(),
@@ -129,12 +118,12 @@ pub(in crate::app) fn start(
 fn prober(
     config: &Config,
     link: Link,
-    flag: watch::Receiver<Flagged>,
+    flag: watch::Receiver<FlagState>,
     client: &Client,
     clock: &Clock,
     metrics: &Metrics,
 ) -> Prober {
-    let probing = ProbingPort(health::LocalProber::new(&config.health, client.clone()));
+    let probing = health::LocalProber::new(&config.health, client.clone());
     let setup = ProberSetup {
         link,
         flag,
@@ -160,7 +149,7 @@ pub(in crate::app) async fn run_alone(
     let until_refused = link.until_refused();
     // There is no flag to follow: it always probes what is asked over the queue.
     let modes = Modes::all(Mode::Direct).with(Channel::Health, Mode::Queue);
-    let flag = watch::Sender::new(Flagged { modes, version: 0 });
+    let flag = watch::Sender::new(FlagState { modes, version: 0 });
     let prober = prober(
         &config,
         link.clone(),

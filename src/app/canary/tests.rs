@@ -28,7 +28,8 @@ fn port(step: Duration) -> CanaryPort {
         .register(parsed.unwrap().registration, None)
         .unwrap();
     CanaryPort {
-        transports: TransportPort {
+        transports: TransportSwitch {
+            registry: registry.clone(),
             flag: Flag::new(modes, registry.clone()),
             way: None,
             direct: true,

@@ -14,10 +14,10 @@ pub(in crate::http) use self::queues::{
 use crate::{
     api::{self, Problem, schema},
     http::{
+        BrokerList, BrokerPages, BrokerPart,
         answer::{Answer, Refusal, json},
         state::Shared,
     },
-    ports::{BrokerList, BrokerPages, BrokerPart},
 };
 
 /// How many items a list has when the caller names no limit.

@@ -12,7 +12,7 @@ use crate::{
         answer::{Answer, Refusal, json},
         state::Shared,
     },
-    ports::FlagError,
+    model::FlagError,
 };
 
 /// How often it is tried while others change the flag too.
@@ -60,7 +60,7 @@ pub(in crate::http) async fn set(State(shared): State<Shared>, Text(body): Text)
 /// Changes what the draft names and leaves the rest as it is, whoever else changes that meanwhile.
 async fn turn(shared: &Shared, draft: FlagDraft) -> Result<u64, FlagError> {
     for _ in 0..ATTEMPTS {
-        let seen = shared.transports.flagged();
+        let seen = shared.transports.flag();
         let modes = draft.applied_to(seen.modes);
         match shared.transports.set(modes, Some(seen.version)).await {
             Err(FlagError::Changed) => (),

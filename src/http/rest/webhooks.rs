@@ -10,10 +10,10 @@ use super::extract::{Name, Text};
 use crate::{
     api::{self, Json, Problem, WatcherDraft, WatcherShape, schema},
     http::{
+        WatcherError,
         answer::{Answer, Refusal, json, json_as},
         state::Shared,
     },
-    ports::WatcherError,
 };
 
 /// A webhook goes when somebody removes it or its receiver answers 410, which may take a while.
@@ -40,10 +40,10 @@ pub(in crate::http) async fn add(State(shared): State<Shared>, Text(body): Text)
             let body = warnings.told_in(one(&watcher));
             Ok(json_as(StatusCode::CREATED, body))
         }
-        Err(error @ WatcherError::Full { .. }) => {
+        Err(error @ WatcherError::Full(_)) => {
             Ok(Refusal::new(429, error.to_string()).later(FULL_PAUSE_SECS))
         }
-        Err(error @ WatcherError::Stopping) => {
+        Err(error @ WatcherError::Stopping(_)) => {
             Ok(Refusal::new(503, error.to_string()).later(STOPPING_PAUSE_SECS))
         }
         Err(WatcherError::Url(message)) => Err(Problem::field("callback_url", message).into()),

@@ -1,18 +1,15 @@
-//! A migration that does as it is told, and notices that somebody else tells.
-
-use std::sync::Arc;
+//! A migration for tests.
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
 
 use crate::{
     api::{
         CanaryReport, CanaryStepReport, LatencyBack, MigrationAction, MigrationDraft,
-        MigrationMode, MigrationReport, PhaseReport, ReturnReport, RollbackReport, RuleReport,
-        StepReport,
+        MigrationMode, MigrationRefusal, MigrationReport, PhaseReport, ReturnReport,
+        RollbackReport, RuleReport, StepReport,
     },
+    http::Migrations,
     model::{Mode, Modes, Timestamp},
-    ports::{MigrationRefusal, Migrations, NoticeEntry, Notices},
 };
 
 /// Refuses to advance, and reports one of everything.
@@ -100,43 +97,5 @@ impl Migrations for StagedMigration {
             MigrationAction::Advance => Err(MigrationRefusal("nothing to advance".to_owned())),
             _ => Ok(()),
         }
-    }
-}
-
-/// Notices that a test tells.
-#[derive(Debug, Default)]
-pub(in crate::http) struct StagedNotices {
-    told: Mutex<Vec<Arc<NoticeEntry>>>,
-    newest: watch::Sender<u64>,
-}
-
-impl StagedNotices {
-    pub(in crate::http) fn tell(&self, event: &'static str, json: &'static str) {
-        let mut told = self.told.lock();
-        let number = told.len() as u64 + 1;
-        told.push(Arc::new(NoticeEntry {
-            number,
-            event,
-            json: json.into(),
-        }));
-        self.newest.send_replace(number);
-    }
-}
-
-impl Notices for StagedNotices {
-    fn newest(&self) -> u64 {
-        *self.newest.borrow()
-    }
-
-    fn since(&self, seen: u64) -> Vec<Arc<NoticeEntry>> {
-        let told = self.told.lock();
-        told.iter()
-            .filter(|entry| entry.number > seen)
-            .cloned()
-            .collect()
-    }
-
-    fn follow(&self) -> watch::Receiver<u64> {
-        self.newest.subscribe()
     }
 }

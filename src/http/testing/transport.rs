@@ -2,28 +2,29 @@
 
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::{
     api::{BrokerReport, ChannelReport, Comparison, TransportReport},
-    model::{Channel, Mode, Modes, Timestamp},
-    ports::{Boxed, FlagError, Flagged, Transports},
+    http::Transports,
+    model::{Channel, FlagError, FlagState, Mode, Modes, Timestamp},
 };
 
 /// A flag that can be changed to anything but queue for discovery: then the broker is out of reach.
 #[derive(Debug)]
-pub(in crate::http) struct StagedFlag(watch::Sender<Flagged>);
+pub(in crate::http) struct StagedFlag(watch::Sender<FlagState>);
 
 impl Default for StagedFlag {
     fn default() -> Self {
         let modes = Modes::all(Mode::Direct);
-        Self(watch::Sender::new(Flagged { modes, version: 0 }))
+        Self(watch::Sender::new(FlagState { modes, version: 0 }))
     }
 }
 
 impl Transports for StagedFlag {
     fn report(&self) -> TransportReport {
-        let modes = self.flagged().modes;
+        let modes = self.flag().modes;
         let report = |channel| ChannelReport {
             channel,
             mode: modes.of(channel),
@@ -50,15 +51,11 @@ impl Transports for StagedFlag {
         }
     }
 
-    fn flagged(&self) -> Flagged {
+    fn flag(&self) -> FlagState {
         *self.0.borrow()
     }
 
-    fn follow(&self) -> watch::Receiver<Flagged> {
-        self.0.subscribe()
-    }
-
-    fn set(&self, modes: Modes, _: Option<u64>) -> Boxed<'_, Result<u64, FlagError>> {
+    fn set(&self, modes: Modes, _: Option<u64>) -> BoxFuture<'_, Result<u64, FlagError>> {
         Box::pin(async move {
             if modes.discovery == Mode::Queue {
                 return Err(FlagError::Unreachable("it is away".to_owned()));
@@ -70,11 +67,7 @@ impl Transports for StagedFlag {
                 flagged.modes = modes;
                 flagged.version += 1;
             });
-            Ok(self.flagged().version)
+            Ok(self.flag().version)
         })
-    }
-
-    fn settled(&self, _: Duration) -> Boxed<'_, bool> {
-        Box::pin(std::future::ready(true))
     }
 }

@@ -31,12 +31,12 @@ pub(super) struct Feed {
     /// The last change that is told, once the door closes.
     until: Option<Revision>,
     /// Notices are for watchers of everything.
-    notices: Option<Notices>,
+    notices: Option<NoticeReader>,
 }
 
 /// How far a watcher has come with notices.
 #[derive(Debug)]
-struct Notices {
+struct NoticeReader {
     changes: watch::Receiver<u64>,
     seen: u64,
 }
@@ -44,7 +44,7 @@ struct Notices {
 impl Feed {
     pub(super) fn new(shared: Shared, form: Form, scope: Scope, start: Start) -> Self {
         let reader = Reader::new(&shared.registry, scope, start);
-        let notices = reader.reads_all().then(|| Notices {
+        let notices = reader.reads_all().then(|| NoticeReader {
             changes: shared.notices.follow(),
             seen: shared.notices.newest(),
         });

@@ -1,11 +1,12 @@
 use std::{collections::VecDeque, time::Duration};
 
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
 use super::{Flight, Times, fly};
 use crate::{
+    migration::{CanaryWatch, CanaryWay, Stumble},
     model::EventKind,
-    ports::{Boxed, CanaryWatch, CanaryWay, Stumble},
     registry::{self, Registry},
 };
 
@@ -24,7 +25,7 @@ struct Way {
 }
 
 impl Way {
-    fn step(&self, name: &'static str) -> Boxed<'_, Result<(), Stumble>> {
+    fn step(&self, name: &'static str) -> BoxFuture<'_, Result<(), Stumble>> {
         Box::pin(async move {
             if self.hangs == name {
                 std::future::pending::<()>().await;
@@ -41,7 +42,7 @@ impl Way {
 struct Told(VecDeque<(EventKind, u64)>);
 
 impl CanaryWatch for Told {
-    fn next(&mut self) -> Boxed<'_, Result<(EventKind, u64), Stumble>> {
+    fn next(&mut self) -> BoxFuture<'_, Result<(EventKind, u64), Stumble>> {
         Box::pin(async {
             match self.0.pop_front() {
                 Some(told) => Ok(told),
@@ -56,19 +57,19 @@ impl CanaryWay for Way {
         Ok(Box::new(Told(self.tells.clone().into())))
     }
 
-    fn register(&self) -> Boxed<'_, Result<(), Stumble>> {
+    fn register(&self) -> BoxFuture<'_, Result<(), Stumble>> {
         self.step("register")
     }
 
-    fn probe(&self) -> Boxed<'_, Result<(), Stumble>> {
+    fn probe(&self) -> BoxFuture<'_, Result<(), Stumble>> {
         self.step("probe")
     }
 
-    fn discover(&self) -> Boxed<'_, Result<(), Stumble>> {
+    fn discover(&self) -> BoxFuture<'_, Result<(), Stumble>> {
         self.step("discover")
     }
 
-    fn deregister(&self) -> Boxed<'_, Result<(), Stumble>> {
+    fn deregister(&self) -> BoxFuture<'_, Result<(), Stumble>> {
         self.step("deregister")
     }
 

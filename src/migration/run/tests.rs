@@ -4,6 +4,7 @@ mod noise;
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
@@ -13,29 +14,26 @@ use crate::{
     api::{
         BrokerReport, ChannelReport, Comparison, MigrationAction, MigrationDraft, TransportReport,
     },
-    migration::{Config, GuardSetting, NoticeRing},
-    model::{Channel, EventKind, Mode, Modes, Timestamp},
-    ports::{
-        Boxed, CanaryWatch, CanaryWay, FlagError, Flagged, Migrations, Notices, Stumble, Transports,
-    },
-    registry::{self, Registry},
+    migration::{CanaryWatch, CanaryWay, Config, FlagControl, GuardSetting, Stumble},
+    model::{Channel, EventKind, FlagError, FlagState, Mode, Modes, Timestamp},
+    registry::{self, Notices, Registry},
     telemetry::Metrics,
 };
 
 #[derive(Debug)]
 struct Flag {
-    flag: watch::Sender<Flagged>,
+    flag: watch::Sender<FlagState>,
     silent: Mutex<Option<tokio::time::Instant>>,
     compared: Mutex<u64>,
     /// Commands over the broker that were answered, and that failed.
     commands: Mutex<(u64, u64)>,
 }
 
-impl Transports for Flag {
+impl FlagControl for Flag {
     fn report(&self) -> TransportReport {
         let mut compared = self.compared.lock();
         *compared += 1;
-        let modes = self.flagged().modes;
+        let modes = self.flag().modes;
         let (sent, failed) = *self.commands.lock();
         let channel = |channel| ChannelReport {
             channel,
@@ -66,28 +64,28 @@ impl Transports for Flag {
         }
     }
 
-    fn flagged(&self) -> Flagged {
+    fn flag(&self) -> FlagState {
         *self.flag.borrow()
     }
 
-    fn follow(&self) -> watch::Receiver<Flagged> {
+    fn follow(&self) -> watch::Receiver<FlagState> {
         self.flag.subscribe()
     }
 
-    fn set(&self, modes: Modes, only_if: Option<u64>) -> Boxed<'_, Result<u64, FlagError>> {
+    fn set(&self, modes: Modes, only_if: Option<u64>) -> BoxFuture<'_, Result<u64, FlagError>> {
         Box::pin(async move {
             sleep(Duration::from_millis(20)).await;
-            let version = self.flagged().version;
+            let version = self.flag().version;
             if only_if.is_some_and(|wanted| wanted != version) {
                 return Err(FlagError::Changed);
             }
             let version = version + 1;
-            self.flag.send_replace(Flagged { modes, version });
+            self.flag.send_replace(FlagState { modes, version });
             Ok(version)
         })
     }
 
-    fn settled(&self, _: Duration) -> Boxed<'_, bool> {
+    fn settled(&self, _: Duration) -> BoxFuture<'_, bool> {
         Box::pin(std::future::ready(true))
     }
 }
@@ -102,7 +100,7 @@ struct Clear {
 struct Seen(u64);
 
 impl CanaryWatch for Seen {
-    fn next(&mut self) -> Boxed<'_, Result<(EventKind, u64), Stumble>> {
+    fn next(&mut self) -> BoxFuture<'_, Result<(EventKind, u64), Stumble>> {
         self.0 += 1;
         let kind = match self.0 {
             1 => EventKind::Registered,
@@ -112,7 +110,7 @@ impl CanaryWatch for Seen {
     }
 }
 
-fn passed() -> Boxed<'static, Result<(), Stumble>> {
+fn passed() -> BoxFuture<'static, Result<(), Stumble>> {
     Box::pin(std::future::ready(Ok(())))
 }
 
@@ -121,7 +119,7 @@ impl CanaryWay for Clear {
         Ok(Box::new(Seen(0)))
     }
 
-    fn register(&self) -> Boxed<'_, Result<(), Stumble>> {
+    fn register(&self) -> BoxFuture<'_, Result<(), Stumble>> {
         Box::pin(async {
             let Some(after) = self.stumbles_after else {
                 return Ok(());
@@ -131,15 +129,15 @@ impl CanaryWay for Clear {
         })
     }
 
-    fn probe(&self) -> Boxed<'_, Result<(), Stumble>> {
+    fn probe(&self) -> BoxFuture<'_, Result<(), Stumble>> {
         passed()
     }
 
-    fn discover(&self) -> Boxed<'_, Result<(), Stumble>> {
+    fn discover(&self) -> BoxFuture<'_, Result<(), Stumble>> {
         passed()
     }
 
-    fn deregister(&self) -> Boxed<'_, Result<(), Stumble>> {
+    fn deregister(&self) -> BoxFuture<'_, Result<(), Stumble>> {
         passed()
     }
 
@@ -149,7 +147,7 @@ impl CanaryWay for Clear {
 struct Stage {
     migration: Migration,
     flag: Arc<Flag>,
-    notices: Arc<NoticeRing>,
+    notices: Arc<Notices>,
     metrics: Metrics,
 }
 
@@ -160,12 +158,12 @@ fn stage(modes: Modes) -> Stage {
 fn stage_with(modes: Modes, config: Config, canary: Arc<dyn CanaryWay>) -> Stage {
     let registry = Registry::new(registry::Config::default());
     let flag = Arc::new(Flag {
-        flag: watch::Sender::new(Flagged { modes, version: 1 }),
+        flag: watch::Sender::new(FlagState { modes, version: 1 }),
         silent: Mutex::default(),
         compared: Mutex::default(),
         commands: Mutex::default(),
     });
-    let notices = Arc::new(NoticeRing::new(registry.clone(), 3));
+    let notices = Arc::new(Notices::new(3));
     let metrics = Metrics::default();
     let needs = Needs {
         registry,
@@ -232,7 +230,7 @@ async fn it_migrates_and_tells_everybody() {
         sleep(Duration::from_secs(8 * 60)).await;
     })
     .await;
-    assert_eq!(stage.flag.flagged().modes, Modes::all(Mode::Queue));
+    assert_eq!(stage.flag.flag().modes, Modes::all(Mode::Queue));
     let report = stage.migration.report();
     assert_eq!(report.state, "completed");
     assert!(report.canary.runs >= 7 * 60 / 5, "{}", report.canary.runs);

@@ -2,10 +2,9 @@
 
 use super::{Pending, Run, State, Tally, proceed::NO_BASELINE};
 use crate::{
-    api::{MigrationAction, MigrationDraft, MigrationMode},
+    api::{MigrationAction, MigrationDraft, MigrationMode, MigrationRefusal},
     migration::{baseline::Baseline, phase::Phase, plan::Plan, rollback::Cause},
-    model::Span,
-    ports::{Flagged, MigrationRefusal},
+    model::{FlagState, Span},
     registry::Now,
 };
 
@@ -21,7 +20,7 @@ impl State {
     pub(in crate::migration) fn ask(
         &mut self,
         draft: MigrationDraft,
-        flagged: Flagged,
+        flagged: FlagState,
         now: Now,
     ) -> Taken {
         self.now = now;
@@ -41,7 +40,7 @@ impl State {
     }
 
     /// Takes note of a change of the flag that no look has seen yet.
-    fn see_change(&mut self, flagged: Flagged, now: Now) {
+    fn see_change(&mut self, flagged: FlagState, now: Now) {
         let Some(known) = self.known else { return };
         // The answer to an act of our own comes by `turned`.
         if self.pending == Pending::Nothing && known.version != flagged.version {

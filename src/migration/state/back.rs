@@ -11,8 +11,7 @@ use crate::{
         plan::Plan,
         rollback::{Cause, Next, Rollback},
     },
-    model::{Mode, Modes, Span, Timestamp},
-    ports::{FlagError, Flagged},
+    model::{FlagError, FlagState, Mode, Modes, Span, Timestamp},
     registry::Now,
 };
 
@@ -152,7 +151,7 @@ impl State {
     }
 
     /// Somebody else turned the flag, or wants it as it is: that wins.
-    pub(super) fn flipped_by_hand(&mut self, flagged: Flagged, before: Modes, now: Now) {
+    pub(super) fn flipped_by_hand(&mut self, flagged: FlagState, before: Modes, now: Now) {
         let modes = flagged.modes;
         let how = if modes == before {
             "confirmed"

@@ -8,8 +8,7 @@ use crate::{
     migration::{
         config::Config, guard::Rule, phase::Phase, plan::Plan, rollback::Cause, window::share,
     },
-    model::{Channel, Modes, Span},
-    ports::FlagError,
+    model::{Channel, FlagError, Modes, Span},
     registry::Now,
 };
 

@@ -22,9 +22,8 @@ use super::{
 };
 use crate::{
     api::{BrokerReport, ChannelReport},
-    model::{Channel, Cursor, EventKind, Mode, Modes},
-    ports::{FlagError, Flagged, Notices},
-    registry::Registry,
+    model::{Channel, Cursor, EventKind, FlagError, FlagState, Mode, Modes},
+    registry::{Notices, Registry},
     transport::{
         Config, Direct, DirectMetrics, Filter, Flag, Horizon, LogFeed, Policy, Relay, Start,
         Subscriber,
@@ -124,7 +123,7 @@ impl Carrier {
     }
 
     /// Tells of every change of the flag.
-    pub fn flag(&self) -> watch::Receiver<Flagged> {
+    pub fn flag(&self) -> watch::Receiver<FlagState> {
         self.inner.flag.follow()
     }
 
@@ -141,7 +140,7 @@ impl Carrier {
     /// How each channel fares.
     pub fn channels(&self) -> Vec<ChannelReport> {
         let inner = &self.inner;
-        let modes = inner.flag.flagged().modes;
+        let modes = inner.flag.state().modes;
         let report = |channel: Channel| {
             let cursor = match channel {
                 Channel::Events => Some(inner.events.lock().cursor()),
@@ -176,7 +175,7 @@ impl Carrier {
         if inner.config.direct == Direct::Off && modes != Modes::all(Mode::Queue) {
             return Err(FlagError::NoDirect);
         }
-        let now = inner.flag.flagged().modes;
+        let now = inner.flag.state().modes;
         let moves = |channel: Channel| {
             modes.of(channel).uses_broker() && modes.of(channel) != now.of(channel)
         };
@@ -267,7 +266,7 @@ impl Carrier {
 
     /// Why events do not leave although there is a connection; none when they do.
     pub fn stuck(&self) -> Option<String> {
-        let modes = self.inner.flag.flagged().modes;
+        let modes = self.inner.flag.state().modes;
         if !modes.use_broker() {
             // What failed before the flag was turned is of no interest any more.
             return None;
@@ -285,7 +284,7 @@ impl Carrier {
     pub async fn settled(&self, max: Duration) -> bool {
         let inner = &self.inner;
         let settled = async {
-            let modes = inner.flag.flagged().modes;
+            let modes = inner.flag.state().modes;
             if !modes.discovery.uses_broker() {
                 self.until_no_consumers().await;
             }
@@ -297,7 +296,7 @@ impl Carrier {
     }
 
     /// Passes notices on under their own names, until told to stop.
-    pub async fn tell(self, notices: Arc<dyn Notices>, stop: CancellationToken) {
+    pub async fn tell(self, notices: Arc<Notices>, stop: CancellationToken) {
         notices::run(self.inner.link.clone(), notices, stop).await;
     }
 

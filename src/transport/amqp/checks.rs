@@ -1,6 +1,6 @@
 //! Checks that probers elsewhere shall make: requests out, verdicts in.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use futures_util::future::try_join_all;
 use lapin::{
@@ -22,18 +22,30 @@ use super::{
 };
 use crate::{
     api::CheckVerdict,
-    model::{Channel as Way, Mode},
-    ports::{Flagged, Verdicts},
+    model::{Channel as Way, FlagState, Mode},
 };
 
 /// Requests sent at once.
 const BATCH: usize = 256;
 
+/// Receives the verdicts of remote probers.
+pub trait Verdicts: fmt::Debug + Send + Sync {
+    /// Takes a verdict and the number of the request that it answers, if it names one. A verdict that
+    /// nobody waits for is ignored.
+    fn take(&self, verdict: CheckVerdict, request: Option<u64>);
+
+    /// A request could not be sent.
+    fn unsent(&self, request: u64);
+
+    /// No pending request will be answered.
+    fn cut_off(&self);
+}
+
 /// A cheap handle to the way out of requests.
 #[derive(Clone, Debug)]
 pub struct Checks {
     state: watch::Receiver<State>,
-    flag: watch::Receiver<Flagged>,
+    flag: watch::Receiver<FlagState>,
     outbox: mpsc::Sender<Letter>,
 }
 
@@ -49,13 +61,13 @@ struct Letter {
 #[derive(Debug)]
 pub struct ChecksCarrier {
     link: Link,
-    flag: watch::Receiver<Flagged>,
+    flag: watch::Receiver<FlagState>,
     letters: mpsc::Receiver<Letter>,
 }
 
 impl Checks {
     /// A way over `link`, on which at most `max` requests wait to be sent, and what carries them.
-    pub fn new(link: Link, flag: watch::Receiver<Flagged>, max: usize) -> (Self, ChecksCarrier) {
+    pub fn new(link: Link, flag: watch::Receiver<FlagState>, max: usize) -> (Self, ChecksCarrier) {
         let (outbox, letters) = mpsc::channel(max.max(1));
         let checks = Self {
             state: link.follow(),
@@ -125,7 +137,7 @@ impl ChecksCarrier {
 #[derive(Debug)]
 struct Sending {
     link: Link,
-    flag: watch::Receiver<Flagged>,
+    flag: watch::Receiver<FlagState>,
     letters: mpsc::Receiver<Letter>,
     verdicts: Arc<dyn Verdicts>,
     open: Option<Open>,
@@ -206,7 +218,7 @@ impl Sending {
 
 /// Returns when an open channel is of no use any more: the connection is lost, or about to be closed, or
 /// health checks do not go over it any more.
-async fn ended(open: Option<&Open>, flag: &mut watch::Receiver<Flagged>) {
+async fn ended(open: Option<&Open>, flag: &mut watch::Receiver<FlagState>) {
     let Some(Open { session, .. }) = open else {
         return std::future::pending().await;
     };

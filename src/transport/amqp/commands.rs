@@ -1,10 +1,10 @@
 //! Commands that come as messages: registrations, heartbeats, discovery. Each is answered where its
 //! sender wants an answer; what nobody can read goes to `musterd.dead`.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream::FuturesOrdered};
+use futures_util::{StreamExt, future::BoxFuture, stream::FuturesOrdered};
 use lapin::{
     BasicProperties, Channel,
     message::Delivery,
@@ -23,9 +23,9 @@ use super::{
 };
 use crate::{
     api::{Discover, Problem},
+    broker::Broker,
     commands::Commands,
-    model::Mode,
-    ports::{Connections, DirectAnswers, Flagged},
+    model::{FlagState, Mode},
 };
 
 /// The header in which the embedded broker says over which connection a message came.
@@ -35,13 +35,22 @@ const REFUSED_WITHIN: Duration = Duration::from_secs(5);
 /// How often both ways are asked before they are said to differ.
 const ATTEMPTS: usize = 3;
 
+/// What the direct way answers, to compare the broker's answers with.
+pub trait DirectAnswers: fmt::Debug + Send + Sync {
+    /// The body of GET /services/discover/{name}; none when it was refused.
+    fn discover<'a>(&'a self, name: &'a str, wanted: &'a Discover) -> BoxFuture<'a, Option<Bytes>>;
+
+    /// The body of GET /services/{id}; none when there is no such instance.
+    fn instance<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Option<Bytes>>;
+}
+
 /// What it takes to answer commands.
 #[derive(Clone, Debug)]
 pub struct Desk {
     /// Who answers.
     pub commands: Commands,
-    /// The connections of the embedded broker, where that is the one.
-    pub connections: Option<Arc<dyn Connections>>,
+    /// The embedded broker, where commands come over that one.
+    pub broker: Option<Broker>,
     /// The direct way, to compare with in mode dual.
     pub direct: Arc<dyn DirectAnswers>,
 }
@@ -52,7 +61,7 @@ pub(super) struct Answering {
     pub(super) queue: &'static str,
     pub(super) desk: Desk,
     pub(super) counts: Counts,
-    pub(super) flag: watch::Receiver<Flagged>,
+    pub(super) flag: watch::Receiver<FlagState>,
     pub(super) sent_last: SentLast,
     pub(super) dead_letters: DeadLetters,
     /// Where answers leave that must not end the connection which commands come by; none where they can't.
@@ -177,7 +186,7 @@ impl Answering {
 
     /// The connection of the embedded broker that a command came by, as the broker itself says.
     fn connection(&self, delivery: &Delivery) -> Option<u64> {
-        self.desk.connections.as_ref()?;
+        self.desk.broker.as_ref()?;
         let headers = delivery.properties.headers().as_ref()?.inner();
         let stamp = headers.get(CONNECTION)?.as_long_string()?;
         stamp.to_string().parse().ok()
@@ -185,8 +194,8 @@ impl Answering {
 
     /// It may have closed before its command was taken: then nobody will tell of it any more.
     fn close_if_gone(&self, connection: u64) {
-        let connections = self.desk.connections.as_ref();
-        if connections.is_some_and(|all| !all.is_open(connection)) {
+        let broker = self.desk.broker.as_ref();
+        if broker.is_some_and(|broker| !broker.is_connected(connection)) {
             self.desk.commands.connection_closed(connection);
         }
     }

@@ -14,7 +14,7 @@ use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{AmqpError, Link, Session, names, session::Inlet};
-use crate::{model::Channel as Way, ports::Flagged};
+use crate::model::{Channel as Way, FlagState};
 
 /// How long it may take to cancel a consumer and to take what it still brings, and to close its channel.
 const LEAVE_MAX: Duration = Duration::from_secs(3);
@@ -54,7 +54,7 @@ pub(super) struct Consuming {
     pub(super) link: Link,
     pub(super) queue: &'static str,
     pub(super) way: Way,
-    pub(super) flag: watch::Receiver<Flagged>,
+    pub(super) flag: watch::Receiver<FlagState>,
     /// How many consumers there are now, for whoever waits until there is none.
     pub(super) present: watch::Sender<usize>,
 }
@@ -231,7 +231,7 @@ async fn close(channel: &Channel) -> Result<(), AmqpError> {
 }
 
 /// Returns when the way does not go over the broker any more.
-async fn until_unwanted(flag: &mut watch::Receiver<Flagged>, way: Way) {
+async fn until_unwanted(flag: &mut watch::Receiver<FlagState>, way: Way) {
     let unwanted = flag.wait_for(|flagged| !flagged.modes.of(way).uses_broker());
     if unwanted.await.is_err() {
         std::future::pending::<()>().await;

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use tokio::{sync::watch, time::timeout};
 
-use crate::{model::Mode, ports::Flagged, transport::Flag};
+use crate::{
+    model::{FlagState, Mode},
+    transport::Flag,
+};
 
 /// So long after the last need it still stands, so that those who come and go find it standing.
 const LINGER: Duration = Duration::from_secs(30);
@@ -13,7 +16,7 @@ const LINGER: Duration = Duration::from_secs(30);
 /// compares.
 #[derive(Clone, Debug)]
 pub(super) struct Demand {
-    flag: watch::Receiver<Flagged>,
+    flag: watch::Receiver<FlagState>,
     viewers: watch::Receiver<usize>,
 }
 

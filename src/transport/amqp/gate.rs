@@ -5,8 +5,7 @@ use tokio::sync::watch;
 
 use super::{Demand, Link, Owed, State, Tail, tail::Bound};
 use crate::{
-    model::{Channel, Revision},
-    ports::Flagged,
+    model::{Channel, FlagState, Revision},
     registry::Compacted,
     transport::{Feed, Found, Horizon, LogFeed, Snapshot},
 };
@@ -18,7 +17,7 @@ const UNHEARD: u64 = 0;
 #[derive(Debug)]
 pub(super) struct Gate {
     channel: Channel,
-    flag: watch::Receiver<Flagged>,
+    flag: watch::Receiver<FlagState>,
     link: Link,
     state: watch::Receiver<State>,
     bound: watch::Receiver<Bound>,
@@ -28,7 +27,7 @@ pub(super) struct Gate {
 impl Gate {
     pub(super) fn new(
         channel: Channel,
-        flag: watch::Receiver<Flagged>,
+        flag: watch::Receiver<FlagState>,
         link: &Link,
         tail: &Tail,
         demand: Demand,

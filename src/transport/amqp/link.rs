@@ -36,7 +36,7 @@ use super::{
     session::{Connected, Kept},
 };
 use crate::{
-    ports::Flagged,
+    model::FlagState,
     registry::Clock,
     transport::{AmqpConfig, Config},
 };
@@ -213,7 +213,7 @@ impl Link {
 
     /// Keeps the connection while the flag or somebody else needs it, until told to stop; then waits
     /// for those who use it, and closes it.
-    pub async fn run(self, mut flag: watch::Receiver<Flagged>, stop: CancellationToken) {
+    pub async fn run(self, mut flag: watch::Receiver<FlagState>, stop: CancellationToken) {
         let shared = &self.shared;
         let mut failures = 0_u32;
         let mut wants = shared.wants.subscribe();
@@ -267,7 +267,7 @@ impl Link {
     /// False when told to stop.
     async fn until_needed(
         &self,
-        flag: &mut watch::Receiver<Flagged>,
+        flag: &mut watch::Receiver<FlagState>,
         wants: &mut watch::Receiver<usize>,
         stop: &CancellationToken,
     ) -> bool {
@@ -289,7 +289,7 @@ impl Link {
     async fn keep(
         &self,
         connected: Arc<Connected>,
-        flag: &mut watch::Receiver<Flagged>,
+        flag: &mut watch::Receiver<FlagState>,
         wants: &mut watch::Receiver<usize>,
         stop: &CancellationToken,
     ) -> End {

@@ -11,13 +11,13 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{AmqpError, Link, Session, names};
-use crate::ports::{NoticeEntry, Notices};
+use crate::registry::{NoticeEntry, Notices};
 
 /// How long notices may take at the end of the connection or of the daemon.
 const LEAVE_MAX: Duration = Duration::from_secs(2);
 
 /// Passes notices on until told to stop.
-pub(super) async fn run(link: Link, notices: Arc<dyn Notices>, stop: CancellationToken) {
+pub(super) async fn run(link: Link, notices: Arc<Notices>, stop: CancellationToken) {
     let mut newest = notices.follow();
     let mut seen = notices.newest();
     loop {
@@ -31,7 +31,7 @@ pub(super) async fn run(link: Link, notices: Arc<dyn Notices>, stop: Cancellatio
                 () = session.overdue(&stop, LEAVE_MAX) => return,
                 () = session.gone().cancelled() => Ok(()),
                 () = session.overdue(session.leaving(), LEAVE_MAX) => Ok(()),
-                passed = pass(&link, &session, &*notices, &mut seen) => passed,
+                passed = pass(&link, &session, &notices, &mut seen) => passed,
             };
             drop(session);
             if let Err(error) = passed {
@@ -53,7 +53,7 @@ pub(super) async fn run(link: Link, notices: Arc<dyn Notices>, stop: Cancellatio
 async fn pass(
     link: &Link,
     session: &Session,
-    notices: &dyn Notices,
+    notices: &Notices,
     seen: &mut u64,
 ) -> Result<(), AmqpError> {
     let within = link.config().answer_timeout;

@@ -1,8 +1,9 @@
 //! A prober: takes requests from the work queue, has them probed, and answers. The daemon has one, and
 //! `musterd prober` is nothing else.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
+use futures_util::future::BoxFuture;
 use lapin::{
     BasicProperties, Channel,
     message::Delivery,
@@ -19,8 +20,7 @@ use super::{
 };
 use crate::{
     api::{CheckRequest, CheckVerdict},
-    model::{Channel as Way, Timestamp},
-    ports::{Flagged, Probing},
+    model::{Channel as Way, Check, FlagState, Probed, Timestamp},
     registry::Clock,
     telemetry::{IntCounterVec, Metrics},
 };
@@ -28,13 +28,19 @@ use crate::{
 /// The broker keeps a verdict for so long, in milliseconds: nobody waits for older ones.
 const VERDICT_KEPT_MS: &str = "60000";
 
+/// Runs checks.
+pub trait Probing: fmt::Debug + Send + Sync {
+    /// Runs one, limited by the check's timeout and by `left`.
+    fn probe<'a>(&'a self, check: &'a Check, left: Duration) -> BoxFuture<'a, Probed>;
+}
+
 /// What a prober works with.
 #[derive(Debug)]
 pub struct ProberSetup {
     /// The connection.
     pub link: Link,
     /// It works while channel health goes over the broker.
-    pub flag: watch::Receiver<Flagged>,
+    pub flag: watch::Receiver<FlagState>,
     /// Makes the probes.
     pub probing: Arc<dyn Probing>,
     /// Says what is past its deadline.

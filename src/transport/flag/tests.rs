@@ -29,22 +29,22 @@ fn in_mode_queue_nothing_is_visible_before_it_has_come_over_the_broker() {
 #[test]
 fn who_looked_before_a_change_does_not_undo_it() {
     let flag = flag(Mode::Direct);
-    let seen = flag.flagged().version;
+    let seen = flag.state().version;
     flag.set(Modes::all(Mode::Queue), Some(seen)).unwrap();
     assert_eq!(
         flag.set(Modes::all(Mode::Dual), Some(seen)),
         Err(FlagError::Changed)
     );
-    assert_eq!(flag.flagged().modes, Modes::all(Mode::Queue));
+    assert_eq!(flag.state().modes, Modes::all(Mode::Queue));
 }
 
 #[test]
 fn who_wants_the_modes_that_stand_has_decided_too() {
     let flag = flag(Mode::Direct);
-    let (seen, follower) = (flag.flagged().version, flag.follow());
+    let (seen, follower) = (flag.state().version, flag.follow());
     let version = flag.set(Modes::all(Mode::Direct), Some(seen)).unwrap();
     assert!(version > seen);
-    assert_eq!(flag.flagged().version, version);
+    assert_eq!(flag.state().version, version);
     assert!(!follower.has_changed().unwrap(), "nothing goes another way");
     assert_eq!(
         flag.set(Modes::all(Mode::Dual), Some(seen)),

@@ -12,14 +12,14 @@ use tokio_util::sync::CancellationToken;
 use super::post::Post;
 use crate::{
     model::Epoch,
-    ports::{NoticeEntry, Notices},
+    registry::{NoticeEntry, Notices},
     transport::{DeliveryError, Ended, Policy, Retry, message::Message, metrics::Counts},
 };
 
 /// Where one webhook is with notices.
 #[derive(Debug)]
 pub(super) struct Telling {
-    notices: Arc<dyn Notices>,
+    notices: Arc<Notices>,
     newest: watch::Receiver<u64>,
     /// The number of the last that it has had, or that was told before it came.
     seen: u64,
@@ -32,7 +32,7 @@ pub(super) struct Telling {
 impl Telling {
     /// Tells of what comes from now on.
     pub(super) fn new(
-        notices: &Arc<dyn Notices>,
+        notices: &Arc<Notices>,
         epoch: Epoch,
         policy: Policy,
         counts: Counts,

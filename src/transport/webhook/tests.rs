@@ -12,10 +12,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use self::{
-    notices::Staged,
-    receiver::{Manner, Receiver, Request},
-};
+use self::receiver::{Manner, Receiver, Request};
 use super::*;
 use crate::{
     model::{EventKind, ServiceName},
@@ -29,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Stage {
     registry: Registry,
     webhooks: Webhooks,
-    notices: Arc<Staged>,
+    notices: Arc<Notices>,
     metrics: Metrics,
 }
 
@@ -55,8 +52,8 @@ fn stage_with(log_entries_max: usize, config: Config) -> Stage {
     let metrics = Metrics::default();
     let client = Client::new(&outbound::Config::default(), &metrics).unwrap();
     let direct = DirectMetrics::new(&metrics);
-    let notices = Arc::<Staged>::default();
-    let told = Arc::<Staged>::clone(&notices);
+    let notices = Arc::new(Notices::new(64));
+    let told = Arc::clone(&notices);
     let horizon = Horizon::default();
     let webhooks = Webhooks::new(registry.clone(), config, horizon, told, client, direct);
     let shown = webhooks.clone();

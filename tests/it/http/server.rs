@@ -1,18 +1,20 @@
-//! A server on a free port, with rooms that stand in for those behind its ports, and a client that
+//! A server on a free port, with substitutes for the rooms that it asks, and a client that
 //! writes what it likes.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use futures_util::future::BoxFuture;
 use musterd::{
     api::{
-        CanaryReport, Defaults, HealthReport, MigrationDraft, MigrationMode, MigrationReport,
-        Ready, WatcherDraft, WatcherShape,
+        CanaryReport, Defaults, HealthReport, MigrationDraft, MigrationMode, MigrationRefusal,
+        MigrationReport, Ready, TransportReport, WatcherDraft, WatcherShape,
     },
-    http::{self, Config, Deps, HttpApp},
-    migration::NoticeRing,
-    model::{Cursor, Mode, Modes},
-    ports::{Boxed, MigrationRefusal, Migrations, Probes, Readiness, WatcherError, Watchers},
-    registry::{self, Registry},
+    http::{
+        self, Config, Deps, HttpApp, Migrations, Probes, Readiness, Transports, WatcherError,
+        Watchers,
+    },
+    model::{Cursor, FlagError, FlagState, Mode, Modes},
+    registry::{self, Notices, Registry},
     telemetry::Metrics,
     transport::Flag,
 };
@@ -27,12 +29,15 @@ use tokio_util::sync::CancellationToken;
 /// Longer than anything here may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The rooms behind the ports. A probe takes a while.
+/// The substitutes. A probe takes 300 ms.
 #[derive(Debug)]
-struct Stage(Registry);
+struct Stage {
+    registry: Registry,
+    flag: Flag,
+}
 
 impl Probes for Stage {
-    fn check_now<'a>(&'a self, id: &'a str) -> Boxed<'a, Option<HealthReport>> {
+    fn check_now<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Option<HealthReport>> {
         Box::pin(async move {
             tokio::time::sleep(Duration::from_millis(300)).await;
             Probes::report(self, id)
@@ -40,7 +45,7 @@ impl Probes for Stage {
     }
 
     fn report(&self, id: &str) -> Option<HealthReport> {
-        let instance = self.0.instance(id)?;
+        let instance = self.registry.instance(id)?;
         Some(HealthReport {
             service_id: id.into(),
             status: instance.status(),
@@ -51,7 +56,7 @@ impl Probes for Stage {
 
 impl Watchers for Stage {
     fn add(&self, _: WatcherDraft, _: Option<Cursor>) -> Result<WatcherShape, WatcherError> {
-        Err(WatcherError::Full { max: 0 })
+        Err(WatcherError::Full("there is no room".to_owned()))
     }
 
     fn list(&self) -> Vec<WatcherShape> {
@@ -64,6 +69,20 @@ impl Watchers for Stage {
 
     fn remove(&self, _: &str) -> bool {
         false
+    }
+}
+
+impl Transports for Stage {
+    fn report(&self) -> TransportReport {
+        self.flag.report()
+    }
+
+    fn flag(&self) -> FlagState {
+        self.flag.state()
+    }
+
+    fn set(&self, modes: Modes, only_if: Option<u64>) -> BoxFuture<'_, Result<u64, FlagError>> {
+        Box::pin(std::future::ready(self.flag.set(modes, only_if)))
     }
 }
 
@@ -114,7 +133,10 @@ impl Server {
             ..config
         };
         let registry = Registry::new(registry::Config::default());
-        let stage = Arc::new(Stage(registry.clone()));
+        let stage = Arc::new(Stage {
+            flag: Flag::new(Modes::all(Mode::Direct), registry.clone()),
+            registry: registry.clone(),
+        });
         let rooms = Deps {
             registry: registry.clone(),
             metrics: Metrics::default(),
@@ -122,9 +144,9 @@ impl Server {
             probes: Arc::<Stage>::clone(&stage),
             watchers: Arc::<Stage>::clone(&stage),
             readiness: Arc::<Stage>::clone(&stage),
+            transports: Arc::<Stage>::clone(&stage),
             migration: stage,
-            notices: Arc::new(NoticeRing::new(registry.clone(), 1)),
-            transports: Arc::new(Flag::new(Modes::all(Mode::Direct), registry.clone())),
+            notices: Arc::new(Notices::new(1)),
             broker: None,
         };
         let bound = http::bind(&config).await.unwrap();

@@ -4,10 +4,7 @@ use parking_lot::Mutex;
 use serde_json::json;
 
 use super::Config;
-use crate::{
-    http::{self, testing::Api},
-    ports::{BrokerList, BrokerPages, BrokerPart},
-};
+use crate::http::{self, BrokerList, BrokerPages, BrokerPart, testing::Api};
 
 /// A broker with one queue, "a/b" in "/", that shows what it was asked.
 #[derive(Debug)]

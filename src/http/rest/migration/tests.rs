@@ -56,14 +56,17 @@ async fn refusals_say_why() {
 async fn streams_of_everything_are_told_of_notices_behind_what_came_before() {
     let api = Api::new();
     let notices = api.notices.clone();
-    notices.tell("migration.started", "\"too early for this watcher\"");
+    notices.push("migration.started", "\"too early for this watcher\"".into());
     let live = Live::serve(api.shared).await;
     let mut all = live.get("/watch").await;
     all.expect("snapshot").await;
     let one = live.get("/watch?service=web").await;
     live.until_watchers("sse", "2").await;
-    notices.tell("migration.phase", "{\"event\":\"migration.phase\"}");
-    notices.tell("migration.completed", "{\"event\":\"migration.completed\"}");
+    notices.push("migration.phase", "{\"event\":\"migration.phase\"}".into());
+    notices.push(
+        "migration.completed",
+        "{\"event\":\"migration.completed\"}".into(),
+    );
     for event in ["migration.phase", "migration.completed"] {
         let told = all.expect("event").await;
         assert_eq!(told.data["event"], event);

@@ -9,14 +9,14 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Seen, Stage, during, passed, stage_with};
 use crate::{
     api::{MigrationAction, MigrationDraft},
-    migration::{Config, GuardSetting},
+    migration::{CanaryWatch, CanaryWay, Config, FlagControl, GuardSetting, Stumble},
     model::{Mode, Modes},
-    ports::{Boxed, CanaryWatch, CanaryWay, Migrations, Notices, Stumble, Transports},
 };
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -203,15 +203,15 @@ impl CanaryWay for Tired {
         Ok(Box::new(Seen(0)))
     }
 
-    fn register(&self) -> Boxed<'_, Result<(), Stumble>> {
+    fn register(&self) -> BoxFuture<'_, Result<(), Stumble>> {
         passed()
     }
 
-    fn probe(&self) -> Boxed<'_, Result<(), Stumble>> {
+    fn probe(&self) -> BoxFuture<'_, Result<(), Stumble>> {
         passed()
     }
 
-    fn discover(&self) -> Boxed<'_, Result<(), Stumble>> {
+    fn discover(&self) -> BoxFuture<'_, Result<(), Stumble>> {
         let one_in = if self.ill.load(Relaxed) { 3 } else { 6 };
         if self.runs.fetch_add(1, Relaxed) % one_in == 1 {
             // Nothing ever comes: its time runs out.
@@ -220,7 +220,7 @@ impl CanaryWay for Tired {
         passed()
     }
 
-    fn deregister(&self) -> Boxed<'_, Result<(), Stumble>> {
+    fn deregister(&self) -> BoxFuture<'_, Result<(), Stumble>> {
         passed()
     }
 
@@ -272,7 +272,7 @@ async fn an_hour_of_noise_moves_nothing() {
         .await;
         let report = stage.migration.report();
         assert!(report.rollback.is_none(), "seed {seed}: {report:#?}");
-        assert_eq!(stage.flag.flagged().version, 1);
+        assert_eq!(stage.flag.flag().version, 1);
         assert_eq!(stage.notices.newest(), 0);
         assert!(report.canary.failures >= report.canary.runs / 7);
         assert!(report.canary.runs > 500);
@@ -308,7 +308,7 @@ async fn a_migration_gets_through_an_hour_of_noise() {
     let report = stage.migration.report();
     assert!(report.rollback.is_none(), "{report:#?}");
     assert_eq!(report.state, "completed", "{report:#?}");
-    assert_eq!(stage.flag.flagged().modes, Modes::all(Mode::Queue));
+    assert_eq!(stage.flag.flag().modes, Modes::all(Mode::Queue));
 }
 
 #[tokio::test(start_paused = true)]
@@ -319,7 +319,7 @@ async fn the_same_noise_with_one_thing_wrong_rolls_back() {
         during(&stage, async {
             let mut noise = Noise::new(0);
             noise.last(&stage, Duration::from_secs(600)).await;
-            assert_eq!(stage.flag.flagged().version, 1, "{cause:?}");
+            assert_eq!(stage.flag.flag().version, 1, "{cause:?}");
             noise.cause = Some(cause);
             canary.ill.store(cause == Cause::Canary, Relaxed);
             let mut flag = stage.flag.follow();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     api::{
         BrokerReport, CanaryStepReport, ChannelReport, Comparison, MigrationAction, MigrationDraft,
-        MigrationMode, TransportReport,
+        MigrationMode, MigrationRefusal, TransportReport,
     },
     migration::{
         canary::Flight,
@@ -14,8 +14,7 @@ use crate::{
         state::{Act, Look, State},
         window::{Measured, Sources},
     },
-    model::{Channel, Mode, Modes, Timestamp},
-    ports::{FlagError, Flagged, MigrationRefusal},
+    model::{Channel, FlagError, FlagState, Mode, Modes, Timestamp},
     registry::Now,
 };
 
@@ -41,7 +40,7 @@ pub(super) struct Stage {
     pub(super) state: State,
     pub(super) world: World,
     pub(super) now: Now,
-    pub(super) flagged: Flagged,
+    pub(super) flagged: FlagState,
     pub(super) report: TransportReport,
     pub(super) sources: Sources,
     /// Every flip, with its time.
@@ -94,7 +93,7 @@ impl Stage {
                 drains: true,
             },
             now,
-            flagged: Flagged { modes, version: 7 },
+            flagged: FlagState { modes, version: 7 },
             report,
             sources: Sources::default(),
             flips: Vec::new(),
@@ -139,7 +138,7 @@ impl Stage {
 
     /// Somebody else turns the flag.
     pub(super) fn turn_by_hand(&mut self, modes: Modes) {
-        self.flagged = Flagged {
+        self.flagged = FlagState {
             modes,
             version: self.flagged.version + 1,
         };
@@ -201,7 +200,7 @@ impl Stage {
             return Err(FlagError::Unreachable("no answer".to_owned()));
         }
         let version = self.flagged.version + 1;
-        self.flagged = Flagged { modes, version };
+        self.flagged = FlagState { modes, version };
         self.flips.push((self.now.mono_ms, modes));
         Ok(version)
     }

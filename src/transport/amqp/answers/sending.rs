@@ -15,8 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Answer, Inbox, Letter};
 use crate::{
-    model::Channel as Way,
-    ports::Flagged,
+    model::{Channel as Way, FlagState},
     transport::amqp::{AmqpError, Counts, Link, Session},
 };
 
@@ -37,7 +36,7 @@ const FORCED: u16 = 320;
 #[derive(Debug)]
 pub(in crate::transport::amqp) struct Sending {
     link: Link,
-    flag: watch::Receiver<Flagged>,
+    flag: watch::Receiver<FlagState>,
     /// How many take commands now.
     takers: watch::Receiver<usize>,
     counts: Counts,
@@ -64,7 +63,7 @@ struct Open {
 impl Sending {
     pub(in crate::transport::amqp) fn new(
         link: Link,
-        flag: watch::Receiver<Flagged>,
+        flag: watch::Receiver<FlagState>,
         takers: watch::Receiver<usize>,
         counts: Counts,
         inbox: Inbox,
@@ -317,7 +316,7 @@ impl Sending {
 struct End<'a> {
     session: &'a Session,
     stop: &'a CancellationToken,
-    flag: watch::Receiver<Flagged>,
+    flag: watch::Receiver<FlagState>,
     takers: watch::Receiver<usize>,
 }
 
@@ -334,11 +333,11 @@ impl End<'_> {
     }
 }
 
-fn uses_broker(flagged: &Flagged) -> bool {
+fn uses_broker(flagged: &FlagState) -> bool {
     flagged.modes.of(Way::Discovery).uses_broker()
 }
 
-async fn until_unwanted(flag: &mut watch::Receiver<Flagged>) {
+async fn until_unwanted(flag: &mut watch::Receiver<FlagState>) {
     let unwanted = flag.wait_for(|flagged| !uses_broker(flagged));
     if unwanted.await.is_err() {
         std::future::pending::<()>().await;

@@ -2,17 +2,17 @@
 
 use tokio::sync::watch;
 
-use crate::ports::Flagged;
+use crate::model::FlagState;
 
 pub(super) fn needed(
-    flag: &mut watch::Receiver<Flagged>,
+    flag: &mut watch::Receiver<FlagState>,
     wants: &mut watch::Receiver<usize>,
 ) -> bool {
     flag.borrow_and_update().modes.use_broker() || *wants.borrow_and_update() > 0
 }
 
 pub(super) async fn until_needed(
-    flag: &mut watch::Receiver<Flagged>,
+    flag: &mut watch::Receiver<FlagState>,
     wants: &mut watch::Receiver<usize>,
 ) {
     while !needed(flag, wants) {
@@ -24,7 +24,7 @@ pub(super) async fn until_needed(
 }
 
 pub(super) async fn until_not_needed(
-    flag: &mut watch::Receiver<Flagged>,
+    flag: &mut watch::Receiver<FlagState>,
     wants: &mut watch::Receiver<usize>,
 ) {
     while needed(flag, wants) {

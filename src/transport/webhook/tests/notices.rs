@@ -1,66 +1,29 @@
 //! What is told besides changes.
 
-use std::sync::Arc;
-
-use parking_lot::Mutex;
-use tokio::sync::watch;
-
 use super::{
-    draft, next,
+    Stage, draft, next,
     receiver::{Manner, Receiver},
     stage, taken,
 };
 use crate::{
     model::{EventKind, ServiceName},
-    ports::{NoticeEntry, Notices},
     transport::Start,
 };
 
-/// Notices that a test tells.
-#[derive(Debug, Default)]
-pub(super) struct Staged {
-    told: Mutex<Vec<Arc<NoticeEntry>>>,
-    newest: watch::Sender<u64>,
-}
-
-impl Staged {
-    pub(super) fn tell(&self, event: &'static str) {
-        let mut told = self.told.lock();
-        let number = told.len() as u64 + 1;
-        let json = format!("{{\"event\":\"{event}\",\"revision\":null}}").into();
-        told.push(Arc::new(NoticeEntry {
-            number,
-            event,
-            json,
-        }));
-        self.newest.send_replace(number);
-    }
-}
-
-impl Notices for Staged {
-    fn newest(&self) -> u64 {
-        *self.newest.borrow()
-    }
-
-    fn since(&self, seen: u64) -> Vec<Arc<NoticeEntry>> {
-        let told = self.told.lock();
-        let news = told.iter().filter(|entry| entry.number > seen);
-        news.cloned().collect()
-    }
-
-    fn follow(&self) -> watch::Receiver<u64> {
-        self.newest.subscribe()
-    }
+/// Adds a notice as the migration does.
+fn tell(stage: &Stage, event: &'static str) {
+    let json = format!("{{\"event\":\"{event}\",\"revision\":null}}");
+    stage.notices.push(event, json.into());
 }
 
 #[tokio::test]
 async fn webhooks_of_everything_are_told_of_what_comes_after_them() {
     let stage = stage();
-    stage.notices.tell("migration.started");
+    tell(&stage, "migration.started");
     let mut receiver = Receiver::start().await;
     let id = stage.watch(&receiver);
-    stage.notices.tell("migration.phase");
-    stage.notices.tell("migration.completed");
+    tell(&stage, "migration.phase");
+    tell(&stage, "migration.completed");
     let first = taken(&mut receiver).await;
     assert_eq!(first.header("x-musterd-event"), "migration.phase");
     assert_eq!(first.header("x-musterd-watcher"), id);
@@ -85,7 +48,7 @@ async fn webhooks_of_one_service_or_of_some_kinds_are_not() {
     stage.webhooks.add(of_some, Start::Newest).unwrap();
     let mut all = Receiver::start().await;
     stage.watch(&all);
-    stage.notices.tell("migration.phase");
+    tell(&stage, "migration.phase");
     assert_eq!(taken(&mut all).await.json()["event"], "migration.phase");
     stage.register("a", 0..1);
     for receiver in [&mut one, &mut some] {
@@ -99,7 +62,7 @@ async fn a_notice_is_tried_until_it_is_taken_and_events_do_not_wait_for_it() {
     let mut receiver = Receiver::start().await;
     stage.watch(&receiver);
     receiver.behave(Manner::Answer(503));
-    stage.notices.tell("migration.rollback");
+    tell(&stage, "migration.rollback");
     for _ in 0..3 {
         let refused = next(&mut receiver.requests).await;
         assert_eq!(refused.header("x-musterd-event"), "migration.rollback");
@@ -118,12 +81,12 @@ async fn a_notice_that_is_refused_again_and_again_is_given_up() {
     let mut receiver = Receiver::start().await;
     stage.watch(&receiver);
     receiver.behave(Manner::Answer(400));
-    stage.notices.tell("migration.phase");
+    tell(&stage, "migration.phase");
     for _ in 0..3 {
         next(&mut receiver.requests).await;
     }
     receiver.behave(Manner::Answer(204));
-    stage.notices.tell("migration.completed");
+    tell(&stage, "migration.completed");
     assert_eq!(
         taken(&mut receiver).await.json()["event"],
         "migration.completed"
@@ -136,7 +99,7 @@ async fn a_receiver_that_wants_no_more_is_removed_by_a_notice_too() {
     let mut receiver = Receiver::start().await;
     stage.watch(&receiver);
     receiver.behave(Manner::Answer(410));
-    stage.notices.tell("migration.phase");
+    tell(&stage, "migration.phase");
     next(&mut receiver.requests).await;
     while !stage.webhooks.list().is_empty() {
         tokio::task::yield_now().await;
@@ -148,7 +111,7 @@ async fn what_was_told_before_the_end_still_leaves() {
     let stage = stage();
     let mut receiver = Receiver::start().await;
     stage.watch(&receiver);
-    stage.notices.tell("migration.rollback");
+    tell(&stage, "migration.rollback");
     let stopped = stage.stop();
     assert_eq!(
         taken(&mut receiver).await.json()["event"],

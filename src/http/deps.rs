@@ -1,0 +1,139 @@
+//! What HTTP asks of rooms that it does not import, as small traits that the composition root implements.
+
+use std::fmt;
+
+use futures_util::future::BoxFuture;
+
+use crate::{
+    api::{
+        HealthReport, MigrationDraft, MigrationRefusal, MigrationReport, Ready, TransportReport,
+        WatcherDraft, WatcherShape,
+    },
+    model::{Cursor, FlagError, FlagState, Modes},
+};
+
+/// Health checks of instances.
+pub trait Probes: fmt::Debug + Send + Sync {
+    /// Runs every check of an instance now and records the verdicts before it answers. None when the id
+    /// is unknown.
+    fn check_now<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Option<HealthReport>>;
+
+    /// The last results of an instance's checks. None when the id is unknown.
+    fn report(&self, id: &str) -> Option<HealthReport>;
+}
+
+/// Why a webhook was refused, in words.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum WatcherError {
+    /// There are as many as the limit allows.
+    #[error("{0}")]
+    Full(String),
+    /// Requests to this URL are not allowed.
+    #[error("{0}")]
+    Url(String),
+    /// The daemon is stopping.
+    #[error("{0}")]
+    Stopping(String),
+}
+
+/// Webhooks.
+pub trait Watchers: fmt::Debug + Send + Sync {
+    /// Adds a webhook, which is sent every event after `from`; without it, every event from now on.
+    ///
+    /// # Errors
+    /// There are too many, the URL is not allowed, or the daemon is stopping.
+    fn add(&self, draft: WatcherDraft, from: Option<Cursor>) -> Result<WatcherShape, WatcherError>;
+
+    /// All, oldest first.
+    fn list(&self) -> Vec<WatcherShape>;
+
+    /// One.
+    fn find(&self, id: &str) -> Option<WatcherShape>;
+
+    /// Removes one; false when the id is unknown.
+    fn remove(&self, id: &str) -> bool;
+}
+
+/// Whether the daemon is ready.
+pub trait Readiness: fmt::Debug + Send + Sync {
+    /// Each part that must be ready, and its state.
+    fn parts(&self) -> Vec<Ready>;
+}
+
+/// The flag of the transport.
+pub trait Transports: fmt::Debug + Send + Sync {
+    /// The state of each channel and of the broker.
+    fn report(&self) -> TransportReport;
+
+    /// The flag now.
+    fn flag(&self) -> FlagState;
+
+    /// Changes the flag; answers within 5 s, after the broker has what the new modes need. With `only_if`
+    /// it is changed only if that is the current version. Answers with the new version.
+    ///
+    /// # Errors
+    /// Says why nothing was changed.
+    fn set(&self, modes: Modes, only_if: Option<u64>) -> BoxFuture<'_, Result<u64, FlagError>>;
+}
+
+/// The migration from direct calls to the broker.
+pub trait Migrations: fmt::Debug + Send + Sync {
+    /// Its state.
+    fn report(&self) -> MigrationReport;
+
+    /// Starts what an operator asks for; does not wait for it.
+    ///
+    /// # Errors
+    /// Says what prevents it; nothing was changed.
+    fn ask(&self, draft: MigrationDraft) -> Result<(), MigrationRefusal>;
+}
+
+/// A list that the broker shows.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum BrokerList {
+    /// Client connections.
+    Connections,
+    /// Their channels.
+    Channels,
+    /// Exchanges.
+    Exchanges,
+    /// Queues.
+    Queues,
+    /// Bindings.
+    Bindings,
+    /// Consumers.
+    Consumers,
+}
+
+/// Which items of such a list are asked for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct BrokerPart {
+    /// Only of this virtual host.
+    pub vhost: Option<String>,
+    /// Only items whose name contains this; empty for all.
+    pub name: String,
+    /// The most items.
+    pub limit: usize,
+}
+
+/// The embedded broker's pages, as JSON, and what an operator may do to its queues.
+pub trait BrokerPages: fmt::Debug + Send + Sync {
+    /// Totals and rates of the broker.
+    fn overview(&self) -> Vec<u8>;
+
+    /// `{"<list>":[…],"total_count":n}`; `n` also counts the items beyond the limit.
+    fn list(&self, list: BrokerList, part: &BrokerPart) -> Vec<u8>;
+
+    /// One queue. None when there is no such queue.
+    fn queue(&self, vhost: &str, name: &str) -> Option<Vec<u8>>;
+
+    /// The first messages that wait in a queue, `{"messages":[…]}`, without removing them. None when there
+    /// is no such queue.
+    fn messages(&self, vhost: &str, name: &str, count: usize) -> Option<Vec<u8>>;
+
+    /// Removes the messages that wait in a queue: how many. None when there is no such queue.
+    fn purge(&self, vhost: &str, name: &str) -> Option<usize>;
+
+    /// Deletes a queue: how many messages it had. None when there is no such queue.
+    fn delete(&self, vhost: &str, name: &str) -> Option<usize>;
+}

@@ -1,0 +1,87 @@
+//! What the migration asks of other rooms, as small traits that the composition root implements.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+
+use crate::{
+    api::TransportReport,
+    model::{EventKind, FlagError, FlagState, Modes},
+    registry::{Notices, Registry},
+    telemetry::Metrics,
+};
+
+/// What the room needs of others.
+#[derive(Clone, Debug)]
+pub struct Needs {
+    /// For its clock and its epoch.
+    pub registry: Registry,
+    /// The flag.
+    pub transports: Arc<dyn FlagControl>,
+    /// How the canary reaches the registry.
+    pub canary: Arc<dyn CanaryWay>,
+    /// The longest time until an instance is probed for the first time.
+    pub first_probe_within: Duration,
+    /// The daemon's metrics, with the latencies that the guard judges.
+    pub metrics: Metrics,
+    /// Where its notices go.
+    pub notices: Arc<Notices>,
+}
+
+/// The flag of the transport.
+pub trait FlagControl: fmt::Debug + Send + Sync {
+    /// The state of each channel and of the broker.
+    fn report(&self) -> TransportReport;
+
+    /// The flag now.
+    fn flag(&self) -> FlagState;
+
+    /// Wakes at every change of the modes.
+    fn follow(&self) -> watch::Receiver<FlagState>;
+
+    /// Changes the flag; answers within 5 s, after the broker has what the new modes need. With `only_if`
+    /// it is changed only if that is the current version. Answers with the new version.
+    ///
+    /// # Errors
+    /// Says why nothing was changed.
+    fn set(&self, modes: Modes, only_if: Option<u64>) -> BoxFuture<'_, Result<u64, FlagError>>;
+
+    /// Waits until the channels in mode direct no longer use the broker: consumers are cancelled and
+    /// drained, and the connection is closed if no channel needs it. False when that took longer than `max`.
+    fn settled(&self, max: Duration) -> BoxFuture<'_, bool>;
+}
+
+/// Why a step failed, in words.
+pub type Stumble = String;
+
+/// How the canary reaches the registry: for each channel the way that the flag says. The caller limits the
+/// time of each step; after a step that was dropped, `clean` removes what is left.
+pub trait CanaryWay: fmt::Debug + Send + Sync {
+    /// Watches the canary's service from the next change on.
+    ///
+    /// # Errors
+    /// Says why it can't be watched.
+    fn watch(&self) -> Result<Box<dyn CanaryWatch>, Stumble>;
+
+    /// Registers the canary.
+    fn register(&self) -> BoxFuture<'_, Result<(), Stumble>>;
+
+    /// Waits until a probe has found it healthy.
+    fn probe(&self) -> BoxFuture<'_, Result<(), Stumble>>;
+
+    /// Discovers it.
+    fn discover(&self) -> BoxFuture<'_, Result<(), Stumble>>;
+
+    /// Deregisters it.
+    fn deregister(&self) -> BoxFuture<'_, Result<(), Stumble>>;
+
+    /// Removes what an interrupted run has left in the registry.
+    fn clean(&self);
+}
+
+/// The canary's watch of its service.
+pub trait CanaryWatch: fmt::Debug + Send {
+    /// The next change of the canary's service: its kind and its revision.
+    fn next(&mut self) -> BoxFuture<'_, Result<(EventKind, u64), Stumble>>;
+}
