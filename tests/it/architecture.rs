@@ -7,7 +7,7 @@ use std::{fs, path::Path};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("registry", &["model"]),
-    ("outbound", &["tasks", "telemetry"]),
+    ("outbound", &["model", "tasks", "telemetry"]),
     (
         "health",
         &["model", "registry", "outbound", "tasks", "telemetry"],
