@@ -17,6 +17,7 @@ use std::{
 use axum::{Router, extract::State, http::HeaderMap, http::StatusCode, routing::post};
 use musterd::{
     api::WatcherDraft,
+    catalog::{Caller, Catalog, Door, Register},
     model::{Metadata, Registration, ServiceId, ServiceName},
     outbound,
     registry::{self, Notices, Registry},
@@ -65,12 +66,16 @@ impl Moments {
     /// machine's cores are for those who are told.
     async fn drive(&self, registry: &Registry, pace: Pace) {
         let mut ticks = interval(pace.tick);
+        let (catalog, caller) = (Catalog::new(registry.clone()), Caller::by(Door::Embedding));
         for revision in 1..self.returned.len() {
             if (revision - 1) % pace.burst == 0 {
                 ticks.tick().await;
             }
-            let registration = registration(revision);
-            let registered = registry.register(registration, None);
+            let command = Register {
+                registration: registration(revision),
+                incarnation: None,
+            };
+            let registered = catalog.write(&caller, command).await;
             let at = self.now();
             registered.expect("room for it");
             self.returned[revision].store(at, Ordering::Relaxed);

@@ -19,6 +19,7 @@ use std::{
 
 use musterd::{
     app::App,
+    catalog::{Caller, Catalog, Door, Register},
     config::Sources,
     health::{self, Health},
     model::{Check, CheckKind, HttpCheck, Metadata, Registration, ServiceId, ServiceName},
@@ -196,6 +197,7 @@ async fn page(http: SocketAddr) -> String {
 }
 
 fn register(registry: &Registry, checks: &str, ports: &[u16], instances: u32) {
+    let catalog = Catalog::new(registry.clone());
     for (i, port) in (0..instances).zip(ports.iter().copied().cycle()) {
         let kind = match checks {
             "http" => http(i, port),
@@ -203,7 +205,12 @@ fn register(registry: &Registry, checks: &str, ports: &[u16], instances: u32) {
             _ if i % 2 == 0 => http(i, port),
             _ => tcp(i, port),
         };
-        let registered = registry.register(registration(i, kind), None);
+        let command = Register {
+            registration: registration(i, kind),
+            incarnation: None,
+        };
+        let registered = catalog.write(&Caller::by(Door::Embedding), command);
+        let registered = registered.now().expect("a journal in memory");
         registered.expect("registered");
     }
 }

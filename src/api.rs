@@ -28,7 +28,7 @@ mod watcher;
 
 pub use self::{
     answers::{SystemInfo, alive, done, status},
-    commands::{BatchHeartbeat, Command, OverrideDraft, batch_verdicts},
+    commands::{BatchHeartbeat, InstanceCommand, OverrideDraft, batch_verdicts},
     discover::{Discover, discovered, limit, pairs, wait},
     event::{Notice, Snapshot, event, events, events_lost, notice, snapshot},
     gateway::{gateway_config, resolved},
@@ -41,11 +41,11 @@ pub use self::{
         MigrationDraft, MigrationMode, MigrationRefusal, MigrationReport, PhaseReport,
         ReturnReport, RollbackReport, RuleReport, StepReport, soak,
     },
-    patch::Patch,
+    patch::patch,
     pieces::SnapshotWriter,
     probing::{CheckRequest, CheckVerdict},
     problem::{FieldError, Problem},
-    registration::{Parsed, connection_needed, registration},
+    registration::{Parsed, registration},
     route::{RouteShape, route},
     seen::Seen,
     transport::{BrokerReport, ChannelReport, Comparison, FlagDraft, TransportReport},

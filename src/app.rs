@@ -21,7 +21,7 @@ pub use crate::telemetry::Logs;
 use crate::{
     api::Defaults,
     broker::{Broker, BrokerError, Listening},
-    commands::Commands,
+    catalog::Catalog,
     config::{Config, ConfigError},
     health::{Health, in_container},
     http::{self, BrokerPages, Deps, HttpApp},
@@ -160,9 +160,13 @@ impl App {
         let door = HttpApp::new(config.http.clone(), rooms)?;
         let http_address = open(&config, &door, http, &mut tasks).await?;
         if let Some(way) = &way {
-            let commands = Commands::new(registry.clone(), defaults(&config));
-            let broker = command_broker(&config, listening.as_ref());
-            amqp::start(way, commands, broker, door.asker(), notices, &mut tasks);
+            let answers = amqp::Answers {
+                catalog: Catalog::new(registry.clone()),
+                defaults: Arc::new(defaults(&config)),
+                broker: command_broker(&config, listening.as_ref()),
+                asker: door.asker(),
+            };
+            amqp::start(way, answers, notices, &mut tasks);
             let clock = registry.clock();
             amqp::checks::start(way, &config, &health, &client, clock, &metrics, &mut tasks);
         }
@@ -395,9 +399,9 @@ fn serve_broker(
     tasks: &mut Tasks,
 ) -> Option<SocketAddr> {
     if let Some(closed) = listening.broker().closed_connections() {
-        let registry = registry.clone();
+        let catalog = Catalog::new(registry.clone());
         tasks.spawn(Stage::Source, "closed connections", |stop| {
-            broker::tell_of_closed(closed, registry, stop)
+            broker::tell_of_closed(closed, catalog, stop)
         });
     }
     let (plain, tls) = (listening.address(), listening.tls_address());

@@ -35,7 +35,7 @@ pub mod model;
 pub mod registry;
 
 pub mod api;
-pub mod commands;
+pub mod catalog;
 
 pub mod health;
 pub mod outbound;

@@ -4,11 +4,13 @@
 
 mod check;
 mod event;
+mod filter;
 mod flag;
 mod instance;
 mod metadata;
 mod mode;
 mod name;
+mod patch;
 mod revision;
 mod route;
 mod status;
@@ -17,13 +19,19 @@ mod time;
 pub use self::{
     check::{Check, CheckKind, CheckOutcome, CodeRange, HttpCheck, Probed, REDIRECTS_MAX},
     event::{Event, EventKind},
+    filter::InstanceFilter,
     flag::{FlagError, FlagState},
     instance::{Beat, Instance, Lease, LeaseKind, Override, Registration},
     metadata::{Metadata, MetadataError},
     mode::{Channel, Mode, Modes},
+<<<<<<< HEAD
     name::{CANARY, NameError, OUTBOUND_HEADER, RouteId, ServiceId, ServiceName},
+=======
+    name::{CANARY, NameError, RouteId, ServiceId, ServiceName},
+    patch::{Edit, Patch},
+>>>>>>> trunk
     revision::{Cursor, Epoch, InvalidCursor, Revision},
-    route::Route,
+    route::{Route, RouteDraft},
     status::{OverrideStatus, Status},
     time::{InvalidSpan, Span, Timestamp},
 };

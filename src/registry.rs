@@ -3,12 +3,14 @@
 mod answer;
 mod bound;
 mod clock;
+mod command;
 mod config;
 mod expiry;
 mod guard;
 mod leases;
 mod log;
 mod notices;
+mod pending;
 mod routes;
 mod service;
 mod snapshot;
@@ -21,16 +23,20 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 pub use self::{
-    answer::{Counts, Outcome, Registered, RegistryError, UpdateError},
+    answer::{Change, Counts, Refusal, Registered},
     clock::{Clock, Now},
+    command::{
+        CloseConnection, Command, Deregister, Draft, Heartbeat, LiftOverride, Observe, Operation,
+        Origin, PatchInstance, Register, RemoveRoute, SetOverride, SetRoute, Target,
+    },
     config::Config,
     guard::GuardConfig,
     log::Compacted,
     notices::{NoticeEntry, Notices},
+    pending::Pending,
     routes::Routes,
     service::{Body, Following, Service, View},
     snapshot::Snapshot,
-    state::RouteDraft,
     wake::waking_afterwards,
 };
 use self::{
@@ -40,8 +46,8 @@ use self::{
     state::{Numbered, State},
 };
 use crate::model::{
-    Cursor, Epoch, Event, Instance, Lease, LeaseKind, OverrideStatus, Registration, Revision,
-    Route, ServiceName, Status, Timestamp,
+    Cursor, Epoch, Event, Instance, Lease, LeaseKind, Registration, Revision, ServiceName,
+    Timestamp,
 };
 
 /// A cheap, cloneable handle to the registry.
@@ -126,174 +132,62 @@ impl Registry {
         }
     }
 
-    /// Adds an instance, or takes what it says of itself now; a value that is the same renews the
-    /// lease and is no event.
+    /// Decides a command, commits and shows what it changes. The answer is ready at once while the journal
+    /// is in memory.
     ///
     /// # Errors
-    /// `incarnation` is older than the registered one, the registry is full, or the lease shall hang on
-    /// a connection.
-    pub fn register(
-        &self,
-        registration: Registration,
-        incarnation: Option<u64>,
-    ) -> Result<Registered, RegistryError> {
-        self.change(|state, now, out| state.register(registration, incarnation, now, out))
+    /// The command is refused. Nothing has changed then.
+    pub fn submit<C: Command>(&self, command: C, connection: Option<u64>) -> Pending<C::Outcome> {
+        Pending::ready(self.change(|state, now, out| {
+            let origin = Origin { now, connection };
+            command.decide(Draft { state, out }, origin)
+        }))
     }
 
-    /// The same for a caller who came by a connection of the embedded broker: a lease that hangs on its
-    /// connection hangs on this one from now on.
-    ///
-    /// The connection may have closed meanwhile: whoever calls asks the broker afterwards, and tells
-    /// [`Self::connection_closed`] if so.
+    /// Renews a lease: one look-up and one atomic store, no lock, unless the lease moves to another
+    /// connection. Answers with the time recorded.
     ///
     /// # Errors
-    /// `incarnation` is older than the registered one, or the registry is full.
-    pub fn register_over(
-        &self,
-        connection: u64,
-        registration: Registration,
-        incarnation: Option<u64>,
-    ) -> Result<Registered, RegistryError> {
-        self.change(|state, now, out| {
-            state.register_over(connection, registration, incarnation, now, out)
-        })
-    }
-
-    /// Removes an instance; answers with what was removed.
-    ///
-    /// # Errors
-    /// The id is unknown, or `incarnation` is not the registered one.
-    pub fn deregister(
-        &self,
-        id: &str,
-        incarnation: Option<u64>,
-    ) -> Result<Arc<Instance>, RegistryError> {
-        self.change(|state, now, out| state.deregister(id, incarnation, now, out))
-    }
-
-    /// Renews a lease: one look-up and one atomic store, no lock. Answers with the time recorded.
-    ///
-    /// # Errors
-    /// The id is unknown, or `incarnation` is not the registered one.
+    /// The id is unknown, or `incarnation` is not the current one.
     pub fn heartbeat(
         &self,
         id: &str,
         incarnation: Option<u64>,
-    ) -> Result<Timestamp, RegistryError> {
+        connection: Option<u64>,
+    ) -> Pending<Timestamp> {
         let instances = self.inner.table.instances.pin();
-        let instance = instances.get(id).ok_or(RegistryError::Unknown)?;
-        state::current(instance, incarnation)?;
+        let Some(instance) = instances.get(id) else {
+            return Pending::ready(Err(Refusal::Unknown));
+        };
+        if let Err(refusal) = state::current(instance, incarnation) {
+            return Pending::ready(Err(refusal));
+        }
+        if let Some(connection) = connection
+            && instance.registration.lease == LeaseKind::Connection
+            && instance.lease != Lease::Bound(connection)
+        {
+            let service_id = id.into();
+            let heartbeat = Heartbeat {
+                service_id,
+                incarnation,
+            };
+            return self.submit(heartbeat, Some(connection));
+        }
         let now = self.inner.clock.now();
         instance.beat.heard(now.mono_ms);
-        Ok(now.wall)
+        Pending::ready(Ok(now.wall))
     }
 
-    /// Renews a lease for a caller who came by a connection of the embedded broker; a lease that hangs on
-    /// its connection hangs on this one from now on, and is alive again if it was lost. As with
-    /// [`Self::register_over`], the connection may have closed meanwhile.
-    ///
-    /// # Errors
-    /// The id is unknown, or `incarnation` is not the registered one.
-    pub fn heartbeat_over(
-        &self,
-        connection: u64,
-        id: &str,
-        incarnation: Option<u64>,
-    ) -> Result<Timestamp, RegistryError> {
-        let instance = self.instance(id).ok_or(RegistryError::Unknown)?;
-        let stays = match instance.registration.lease {
-            LeaseKind::Ttl => true,
-            LeaseKind::Connection => instance.lease == Lease::Bound(connection),
-        };
-        if stays {
-            return self.heartbeat(id, incarnation);
-        }
-        self.change(|state, now, out| {
-            state.heartbeat_over(id, incarnation, connection, now, out)?;
-            Ok(now.wall)
-        })
-    }
-
-    /// Takes the news that a connection of the embedded broker closed: the instances whose leases hang
-    /// on it are unhealthy from now on, and have their ttl to come back. Answers with how many there are.
-    pub fn connection_closed(&self, connection: u64) -> usize {
-        self.change(|state, now, out| state.connection_closed(connection, now, out))
-    }
-
-    /// Replaces what an instance says of itself by what `edit` makes of it, in one step. The lease is
-    /// not renewed: this is no sign of life.
-    ///
-    /// # Errors
-    /// The id is unknown, or `edit` refuses.
-    pub fn update<E>(
-        &self,
-        id: &str,
-        edit: impl FnOnce(&Registration) -> Result<Registration, E>,
-    ) -> Result<Arc<Instance>, UpdateError<E>> {
-        self.change(|state, now, out| {
-            let known = state.table.instance(id).ok_or(RegistryError::Unknown)?;
-            let edited = edit(&known.registration).map_err(UpdateError::Refused)?;
-            Ok(state.edit(&known, edited, now, out))
-        })
-    }
-
-    /// Sets an operator's word, which wins over what the checks say.
-    ///
-    /// # Errors
-    /// The id is unknown.
-    pub fn set_override(
-        &self,
-        id: &str,
-        status: OverrideStatus,
-        reason: Option<Box<str>>,
-    ) -> Result<Arc<Instance>, RegistryError> {
-        self.change(|state, now, out| state.set_override(id, Some((status, reason)), now, out))
-    }
-
-    /// Takes an operator's word back.
-    ///
-    /// # Errors
-    /// The id is unknown.
-    pub fn lift_override(&self, id: &str) -> Result<Arc<Instance>, RegistryError> {
-        self.change(|state, now, out| state.set_override(id, None, now, out))
-    }
-
-    /// Takes the word of the checks of `of`; false when that registration is no longer the current
-    /// one, so that a late verdict never touches a successor.
-    pub fn set_observed(
-        &self,
-        of: &Arc<Registration>,
-        observed: Status,
-        reason: Option<&str>,
-    ) -> bool {
-        self.change(|state, now, out| state.set_observed(of, observed, reason, now, out))
-    }
-
-    /// Renews the lease because a check of `of` passed. One whose connection closed is not: it would
-    /// stay unhealthy for ever.
-    pub fn passed(&self, of: &Arc<Registration>) {
+    /// Renews the lease because a check of `registration` passed, without a lock. A lost connection's
+    /// lease is not renewed: the instance would stay unhealthy for ever.
+    pub fn check_passed(&self, registration: &Arc<Registration>) {
         let instances = self.inner.table.instances.pin();
-        let known = instances.get(&of.service_id);
+        let known = instances.get(&registration.service_id);
         let known = known.filter(|known| known.lease != Lease::Lost);
-        if let Some(instance) = known.filter(|known| Arc::ptr_eq(&known.registration, of)) {
+        if let Some(instance) = known.filter(|known| Arc::ptr_eq(&known.registration, registration))
+        {
             instance.beat.passed(self.inner.clock.now().mono_ms);
         }
-    }
-
-    /// Makes or changes a gateway route.
-    ///
-    /// # Errors
-    /// There are too many.
-    pub fn set_route(&self, draft: RouteDraft) -> Result<Arc<Route>, RegistryError> {
-        self.change(|state, now, out| state.set_route(draft, now, out))
-    }
-
-    /// Removes a gateway route; answers with what was removed.
-    ///
-    /// # Errors
-    /// The id is unknown.
-    pub fn remove_route(&self, id: &str) -> Result<Arc<Route>, RegistryError> {
-        self.change(|state, now, out| state.remove_route(id, now, out))
     }
 
     /// One instance.
@@ -484,5 +378,7 @@ fn forget(table: &Table, name: &ServiceName, gone: Revision) {
     }
 }
 
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;

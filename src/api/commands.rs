@@ -13,14 +13,14 @@ use crate::model::{OverrideStatus, Timestamp};
 
 /// A deregistration or a heartbeat that came as a message.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Command {
+pub struct InstanceCommand {
     /// Whom it is about; any text, as nobody but a registered instance answers to it.
     pub service_id: String,
     /// Which registration of the id the caller takes itself for.
     pub incarnation: Option<u64>,
 }
 
-impl Command {
+impl InstanceCommand {
     /// Reads `{"service_id", "incarnation"?}`; other fields are passed over.
     ///
     /// # Errors

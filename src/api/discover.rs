@@ -11,45 +11,20 @@ use super::{
     read::{self, Faults, Object, Shape},
     seen::Seen,
 };
-use crate::model::{Instance, Span, Timestamp};
+use crate::model::{Instance, InstanceFilter, Span, Timestamp};
 
 /// The longest a caller may wait for a change.
 const WAIT_MAX: Duration = Duration::from_secs(600);
 
-/// Which instances of a service a caller wants; what is not said does not matter.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// A discovery: which instances of a service, and whether to wait for a change.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Discover {
-    /// Only those that may get traffic.
-    pub healthy_only: bool,
-    /// All of these tags.
-    pub tags: Vec<String>,
-    /// This version.
-    pub version: Option<String>,
-    /// This zone.
-    pub zone: Option<String>,
-    /// These values of metadata's top-level keys.
-    pub metadata: Vec<(String, String)>,
-    /// At most so many.
-    pub limit: Option<usize>,
+    /// Which instances.
+    pub filter: InstanceFilter,
     /// Answer when the service is no longer as the caller has seen it. None when it does not wait.
     pub index: Option<Seen>,
     /// At the latest after this time.
     pub wait: Option<Duration>,
-}
-
-impl Default for Discover {
-    fn default() -> Self {
-        Self {
-            healthy_only: true,
-            tags: Vec::new(),
-            version: None,
-            zone: None,
-            metadata: Vec::new(),
-            limit: None,
-            index: None,
-            wait: None,
-        }
-    }
 }
 
 impl Discover {
@@ -66,7 +41,8 @@ impl Discover {
                 errors.push(FieldError { field, message });
             }
         }
-        if wanted.tags.len() + wanted.metadata.len() > limits::FILTERS_MAX {
+        let filters = wanted.filter.tags.len() + wanted.filter.metadata.len();
+        if filters > limits::FILTERS_MAX {
             let message = format!("at most {} filters are allowed", limits::FILTERS_MAX);
             let field = "query".to_owned();
             errors.push(FieldError { field, message });
@@ -80,25 +56,28 @@ impl Discover {
 
     /// The query of a request that wants the same; waiting is not in it.
     pub fn to_query(&self) -> String {
-        let mut query = format!("healthy_only={}", self.healthy_only);
+        let mut query = format!("healthy_only={}", self.filter.healthy_only);
         let mut add = |key: &str, value: &str| {
             let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
             // Writing to a string can't fail.
             let _ = write!(query, "&{}={}", encode(key), encode(value));
         };
-        for tag in &self.tags {
+        for tag in &self.filter.tags {
             add("tag", tag);
         }
-        let texts = [("version", &self.version), ("zone", &self.zone)];
+        let texts = [
+            ("version", &self.filter.version),
+            ("zone", &self.filter.zone),
+        ];
         for (key, value) in texts {
             if let Some(value) = value {
                 add(key, value);
             }
         }
-        for (key, value) in &self.metadata {
+        for (key, value) in &self.filter.metadata {
             add(&format!("metadata.{key}"), value);
         }
-        if let Some(limit) = self.limit {
+        if let Some(limit) = self.filter.limit {
             add("limit", &limit.to_string());
         }
         query
@@ -107,20 +86,22 @@ impl Discover {
     fn set(&mut self, key: &str, value: Cow<'_, str>) -> Result<(), String> {
         match key {
             "healthy_only" => {
-                self.healthy_only = read::flag_word(&value)
+                self.filter.healthy_only = read::flag_word(&value)
                     .ok_or_else(|| format!("must be true or false, not \"{value}\""))?;
             }
-            "tag" | "tags" => self.tags.push(value.into_owned()),
-            "version" => self.version = Some(value.into_owned()),
-            "zone" => self.zone = Some(value.into_owned()),
-            "limit" => self.limit = Some(limit(&value)?),
+            "tag" | "tags" => self.filter.tags.push(value.into_owned()),
+            "version" => self.filter.version = Some(value.into_owned()),
+            "zone" => self.filter.zone = Some(value.into_owned()),
+            "limit" => self.filter.limit = Some(limit(&value)?),
             "index" => {
                 self.index = Some(Seen::parse(&value));
             }
             "wait" => self.wait = Some(wait(&value)?),
             _ => {
                 if let Some(key) = key.strip_prefix("metadata.") {
-                    self.metadata.push((key.to_owned(), value.into_owned()));
+                    self.filter
+                        .metadata
+                        .push((key.to_owned(), value.into_owned()));
                 }
             }
         }
@@ -159,40 +140,23 @@ impl Discover {
         });
         match service_name {
             Some(service_name) if faults.errors.is_empty() => {
-                let mut wanted = Self {
+                let mut filter = InstanceFilter {
                     healthy_only: healthy_only.unwrap_or(true),
                     tags: tags.unwrap_or_default(),
                     version,
                     zone,
                     metadata: metadata.unwrap_or_default(),
                     limit,
+                };
+                filter.tags.extend(tag.unwrap_or_default());
+                let wanted = Self {
+                    filter,
                     ..Self::default()
                 };
-                wanted.tags.extend(tag.unwrap_or_default());
                 Ok((service_name, wanted))
             }
             _ => Err(Problem::invalid(faults.errors)),
         }
-    }
-
-    /// True when nothing but health decides, and all of it is wanted.
-    pub fn is_plain(&self) -> bool {
-        self.tags.is_empty()
-            && self.version.is_none()
-            && self.zone.is_none()
-            && self.metadata.is_empty()
-            && self.limit.is_none()
-    }
-
-    /// True when the caller wants this instance.
-    pub fn matches(&self, instance: &Instance) -> bool {
-        let said = &*instance.registration;
-        let has_tag = |tag: &String| said.tags.iter().any(|own| **own == **tag);
-        (!self.healthy_only || instance.is_healthy())
-            && self.tags.iter().all(has_tag)
-            && self.version.as_deref().is_none_or(|v| *said.version == *v)
-            && (self.zone.as_deref()).is_none_or(|zone| said.zone.as_deref() == Some(zone))
-            && (self.metadata.iter()).all(|(key, value)| said.metadata.has(key, value))
     }
 }
 

@@ -65,6 +65,17 @@ impl Problem {
         }
     }
 
+    /// A refusal: of one field where it names one, else of the whole.
+    pub fn refused(status: u16, field: Option<&str>, message: String) -> Self {
+        match field {
+            Some(field) => Self {
+                status,
+                ..Self::field(field, message)
+            },
+            None => Self::new(status, message),
+        }
+    }
+
     /// A 422 about one field.
     pub fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::invalid(vec![FieldError {
@@ -92,6 +103,7 @@ impl Problem {
             429 => "Too Many Requests",
             431 => "Request Header Fields Too Large",
             503 => "Service Unavailable",
+            507 => "Insufficient Storage",
             _ => "Internal Server Error",
         }
     }

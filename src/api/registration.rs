@@ -76,13 +76,6 @@ pub fn registration(body: &[u8], defaults: &Defaults) -> Result<Parsed, Problem>
     }
 }
 
-/// The refusal of a registration whose lease shall hang on a connection, by a door that has none of the
-/// embedded broker's.
-pub fn connection_needed() -> Problem {
-    let message = "\"connection\" needs a connection to the embedded broker: register over it, or with \"ttl\"";
-    Problem::field("lease", message)
-}
-
 struct Draft;
 
 impl Draft {

@@ -10,8 +10,9 @@ use bytes::Bytes;
 use self::direct::AskedDirectly;
 use super::AppError;
 use crate::{
+    api::Defaults,
     broker::{Broker, Listening},
-    commands::Commands,
+    catalog::Catalog,
     config::Config,
     http::InProcessClient,
     registry::{Notices, Registry},
@@ -80,22 +81,25 @@ pub(super) async fn ask(way: &Way, queue: &'static str, body: &[u8]) -> Result<B
     answer.map_err(|error| super::chain(&error))
 }
 
-/// Starts it; `asker` is the direct way that answers are compared with, `broker` is the embedded
-/// one where commands come over that, and `notices` leave like events.
-pub(super) fn start(
-    way: &Way,
-    commands: Commands,
-    broker: Option<Broker>,
-    asker: InProcessClient,
-    notices: Arc<Notices>,
-    tasks: &mut Tasks,
-) {
+/// What it takes to answer commands.
+pub(super) struct Answers {
+    pub(super) catalog: Catalog,
+    pub(super) defaults: Arc<Defaults>,
+    /// The embedded broker, where commands come over that one.
+    pub(super) broker: Option<Broker>,
+    /// The direct way that answers are compared with.
+    pub(super) asker: InProcessClient,
+}
+
+/// Starts it; `notices` leave like events.
+pub(super) fn start(way: &Way, answers: Answers, notices: Arc<Notices>, tasks: &mut Tasks) {
     let teller = way.clone();
     tasks.spawn(Stage::Carrier, "notices", |stop| teller.tell(notices, stop));
     let desk = Desk {
-        commands,
-        broker,
-        direct: Arc::new(AskedDirectly(asker)),
+        catalog: answers.catalog,
+        defaults: answers.defaults,
+        broker: answers.broker,
+        direct: Arc::new(AskedDirectly(answers.asker)),
     };
     let way = way.clone();
     tasks.spawn(Stage::Carrier, "amqp", |stop| way.run(desk, stop));

@@ -16,15 +16,15 @@ use crate::{
         server::Overview,
         vhost::{MessageView, QueueView},
     },
+    catalog::{Caller, Catalog, CloseConnection, Door},
     http::{BrokerList, BrokerPages, BrokerPart},
-    registry::Registry,
 };
 
 /// Tells the registry of connections that closed, until told to stop: connections that close because the
 /// daemon stops are no news.
 pub(super) async fn tell_of_closed(
     mut closed: mpsc::Receiver<u64>,
-    registry: Registry,
+    catalog: Catalog,
     stop: CancellationToken,
 ) {
     loop {
@@ -36,7 +36,9 @@ pub(super) async fn tell_of_closed(
         let Some(connection) = connection else {
             return stop.cancelled().await;
         };
-        let bound = registry.connection_closed(connection);
+        let caller = Caller::daemon(Door::Broker);
+        let lost = catalog.write(&caller, CloseConnection { connection });
+        let bound = lost.await.unwrap_or(0);
         if bound > 0 {
             tracing::info!(
                 connection.id = connection,

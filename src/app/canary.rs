@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{amqp, transport::TransportSwitch};
 use crate::{
     api::{self, Defaults},
+    catalog::{Caller, Catalog, Deregister, Door, Register},
     migration::{CanaryWatch, CanaryWay, Stumble},
     model::{CANARY, EventKind, Mode, Registration, ServiceName, Status},
     registry::Registry,
@@ -72,7 +73,21 @@ pub(super) struct CanaryPort {
     pub(super) timeout: Duration,
 }
 
+/// The canary is a part of the daemon.
+const CALLER: Caller = Caller::daemon(Door::Canary);
+
+fn deregister() -> Deregister {
+    Deregister {
+        service_id: CANARY.into(),
+        incarnation: None,
+    }
+}
+
 impl CanaryPort {
+    fn catalog(&self) -> Catalog {
+        Catalog::new(self.registry.clone())
+    }
+
     /// The body of its registration.
     fn body(&self) -> Result<Value, Stumble> {
         let address = self
@@ -173,7 +188,11 @@ impl CanaryWay for CanaryPort {
             if let Some(answer) = self.ask("service.register", self.body()?).await {
                 return answer.map(drop);
             }
-            let registered = self.registry.register(self.registration()?, None);
+            let command = Register {
+                registration: self.registration()?,
+                incarnation: None,
+            };
+            let registered = self.catalog().write(&CALLER, command).await;
             registered.map(drop).map_err(|error| error.to_string())
         })
     }
@@ -206,14 +225,14 @@ impl CanaryWay for CanaryPort {
             if let Some(answer) = self.ask("service.deregister", body).await {
                 return answer.map(drop);
             }
-            let deregistered = self.registry.deregister(CANARY, None);
+            let deregistered = self.catalog().write(&CALLER, deregister()).await;
             deregistered.map(drop).map_err(|error| error.to_string())
         })
     }
 
     fn clean(&self) {
         // Usually there is nothing to remove.
-        let _ = self.registry.deregister(CANARY, None);
+        drop(self.catalog().write(&CALLER, deregister()));
     }
 }
 

@@ -6,9 +6,9 @@ use bytes::Bytes;
 
 use super::AppError;
 use crate::{
-    api::{BrokerReport, ChannelReport},
+    api::{BrokerReport, ChannelReport, Defaults},
     broker::{Broker, Listening},
-    commands::Commands,
+    catalog::Catalog,
     config::Config,
     http::InProcessClient,
     model::{FlagError, Modes},
@@ -66,14 +66,15 @@ pub(super) async fn ask(way: &Way, _: &'static str, _: &[u8]) -> Result<Bytes, S
     match *way {}
 }
 
-pub(super) fn start(
-    way: &Way,
-    _: Commands,
-    _: Option<Broker>,
-    _: InProcessClient,
-    _: Arc<Notices>,
-    _: &mut Tasks,
-) {
+/// In place of what it takes to answer commands.
+pub(super) struct Answers {
+    pub(super) catalog: Catalog,
+    pub(super) defaults: Arc<Defaults>,
+    pub(super) broker: Option<Broker>,
+    pub(super) asker: InProcessClient,
+}
+
+pub(super) fn start(way: &Way, _: Answers, _: Arc<Notices>, _: &mut Tasks) {
     match *way {}
 }
 

@@ -1,9 +1,10 @@
 //! Who may log in, and what they may do then.
 //!
-//! A password that was configured as it is is compared as a keyed digest. An argon2 hash is
-//! computed off the async threads, a few at a time; once a password was right, its digest is
-//! remembered and a reconnect costs a microsecond. Nothing here knows a connection: the address of
-//! the peer and the response it sent are parameters.
+//! A password that stands in the configuration itself is compared as a keyed digest. An argon2 hash is
+//! computed off the async threads, a few at a time; once a password was right, its digest is remembered and the
+//! next login costs a microsecond. A refusal takes about as long for every name: where any user has a hash, one
+//! is computed for each refusal. Nothing here knows a connection: the client's address and its response are
+//! parameters.
 
 pub mod config;
 pub mod password;
@@ -25,7 +26,7 @@ pub use self::{
     user::{User, VhostDenied},
 };
 use self::{
-    password::{Digest, DigestKey, Hashed},
+    password::{DigestKey, Hashed},
     throttle::Throttle,
     user::Check,
 };
@@ -87,8 +88,8 @@ impl Refused {
 pub struct Authenticator {
     users: HashMap<String, Arc<User>>,
     key: DigestKey,
-    /// What a password is compared with when there is no such user: it takes as long.
-    nobody: Option<Hashed>,
+    /// The hash that takes longest, computed for refusals that would be quicker.
+    slowest: Option<Hashed>,
     throttle: Arc<Mutex<Throttle>>,
     /// One for each hash that is being computed.
     checks: Arc<Semaphore>,
@@ -109,13 +110,14 @@ impl Authenticator {
             }]
         })?;
         let users = user::read(config, users, &key)?;
-        let nobody = users.values().find_map(|user| match &user.check {
-            Check::Hashed { hash, .. } => Some(hash.clone()),
+        let hashes = users.values().filter_map(|user| match &user.check {
+            Check::Hashed { hash, .. } => Some(hash),
             _ => None,
         });
+        let slowest = hashes.max_by_key(|hash| hash.cost()).cloned();
         Ok(Self {
             key,
-            nobody,
+            slowest,
             throttle: Arc::new(Mutex::new(Throttle::new(config, users.len()))),
             checks: Arc::new(Semaphore::new(config.checks_at_once.max(1))),
             waiting: Semaphore::new(config.checks_waiting.max(1)),
@@ -133,30 +135,30 @@ impl Authenticator {
         peer: IpAddr,
     ) -> Result<Arc<User>, Refused> {
         let user = self.users.get(&credentials.user);
-        let name = user.map(|user| &user.name);
-        if user.is_some_and(|user| !user.may_come_from(peer)) {
-            return Err(Refused::NotLoopback);
-        }
-        self.admit(name, peer)?;
-        let right = match user.map(|user| &user.check) {
-            Some(Check::Digest(digest)) => self.compare(digest, user, credentials, peer),
-            Some(Check::Hashed { .. }) if self.remembers(user, credentials) => true,
-            Some(Check::Hashed { hash, .. }) => self.compute(hash, user, credentials, peer).await?,
-            Some(Check::CertificateOnly) | None => match &self.nobody {
-                Some(hash) => self.compute(hash, None, credentials, peer).await?,
-                None => {
-                    self.throttle.lock().failed(name, peer, Instant::now());
-                    false
-                }
-            },
-        };
+        self.admit(user.map(|user| &user.name), peer)?;
+        let right = self.is_quickly_right(user, credentials)
+            || self.is_slowly_right(user, credentials, peer).await?;
         let Some(user) = user.filter(|_| right) else {
             return Err(Refused::Wrong);
         };
+        if !user.may_come_from(peer) {
+            return Err(Refused::NotLoopback);
+        }
         self.throttle
             .lock()
             .succeeded(&user.name, peer, Instant::now());
         Ok(user.clone())
+    }
+
+    /// The user of this name.
+    #[must_use]
+    pub fn user(&self, name: &str) -> Option<&Arc<User>> {
+        self.users.get(name)
+    }
+
+    /// Remembers the failed logins of the users before a reload.
+    pub fn keep_failures_of(&mut self, other: &Self) {
+        self.throttle = Arc::clone(&other.throttle);
     }
 
     /// Lets a user in whom a certificate named.
@@ -178,45 +180,33 @@ impl Authenticator {
         }
     }
 
-    /// Whether this password was right before.
-    fn remembers(&self, user: Option<&Arc<User>>, credentials: &Credentials) -> bool {
-        let Some(Check::Hashed { remembered, .. }) = user.map(|user| &user.check) else {
-            return false;
+    /// Whether the password is right, as far as no hash has to be computed to know it. An empty one never is.
+    fn is_quickly_right(&self, user: Option<&Arc<User>>, credentials: &Credentials) -> bool {
+        let digest = match user.map(|user| &user.check) {
+            Some(Check::Digest(digest)) => Some(digest),
+            Some(Check::Hashed { remembered, .. }) => remembered.get(),
+            Some(Check::CertificateOnly) | None => None,
         };
-        let Some(digest) = remembered.get() else {
-            return false;
-        };
-        self.key
-            .matches(digest, &credentials.user, &credentials.password)
+        let Credentials { user, password } = credentials;
+        digest.is_some_and(|digest| self.key.matches(digest, user, password))
+            && !password.is_empty()
     }
 
-    /// Compares a digest, and notes a failure.
-    fn compare(
+    /// Computes a hash when it is its turn: that of the user, and the slowest one if it is not that and the
+    /// password is wrong. Notes a failure, and remembers a password that was right.
+    async fn is_slowly_right(
         &self,
-        digest: &Digest,
-        user: Option<&Arc<User>>,
-        credentials: &Credentials,
-        peer: IpAddr,
-    ) -> bool {
-        let right = self
-            .key
-            .matches(digest, &credentials.user, &credentials.password);
-        if !right {
-            let name = user.map(|user| &user.name);
-            self.throttle.lock().failed(name, peer, Instant::now());
-        }
-        right
-    }
-
-    /// Computes a hash when it is its turn. Notes a failure, and remembers a password that was
-    /// right. For nobody, none is.
-    async fn compute(
-        &self,
-        hash: &Hashed,
         user: Option<&Arc<User>>,
         credentials: &Credentials,
         peer: IpAddr,
     ) -> Result<bool, Refused> {
+        let name = user.map(|user| user.name.clone());
+        let Some(slowest) = self.slowest.clone() else {
+            self.throttle
+                .lock()
+                .failed(name.as_ref(), peer, Instant::now());
+            return Ok(false);
+        };
         let place = self.waiting.try_acquire().map_err(|_| Refused::Busy)?;
         let turn = self
             .checks
@@ -226,17 +216,23 @@ impl Authenticator {
             .map_err(|_| Refused::Failed)?;
         drop(place);
         // While this one waited, others may have failed, or succeeded with the same password.
-        let name = user.map(|user| user.name.clone());
         self.admit(name.as_ref(), peer)?;
-        if self.remembers(user, credentials) {
+        if self.is_quickly_right(user, credentials) {
             return Ok(true);
         }
-        let (hash, password) = (hash.clone(), credentials.password.clone());
-        let throttle = Arc::clone(&self.throttle);
-        // Goes on to its end, and counts, even when the client does not wait for the answer.
+        let own = match user.map(|user| &user.check) {
+            Some(Check::Hashed { hash, .. }) => Some(hash.clone()),
+            _ => None,
+        };
+        let (password, throttle) = (credentials.password.clone(), Arc::clone(&self.throttle));
+        // Runs to its end, and counts, even when the client does not wait for the answer.
         let computed = task::spawn_blocking(move || {
-            let right = hash.verify(&password) && name.is_some();
+            let is_slowest = own.as_ref() == Some(&slowest);
+            let right = own.is_some_and(|own| own.verify(&password)) && !password.is_empty();
             if !right {
+                if !is_slowest {
+                    slowest.verify(&password);
+                }
                 throttle.lock().failed(name.as_ref(), peer, Instant::now());
             }
             drop(turn);

@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
+    memory::{Memory, TopologyCharge},
     peer::Peer,
     queue::{
         ConnectionId, QueueId,
@@ -51,6 +52,8 @@ pub struct Channel {
     pub due_at: u64,
     /// The newest delivery that was taken back because it was not settled in time.
     pub lapsed: u64,
+    /// Counts it, with its session's half.
+    pub charge: TopologyCharge,
     last_tag: u64,
 }
 
@@ -107,16 +110,23 @@ pub struct Consumer {
     pub parked: bool,
     /// Its arguments.
     pub arguments: Table,
+    /// Counts it, with its places in its channel and its queue.
+    pub charge: TopologyCharge,
 }
 
 impl Channel {
     /// An open channel.
-    pub fn new(peer: Arc<Peer>, connection: ConnectionId, number: u16) -> Self {
+    pub fn new(
+        peer: Arc<Peer>,
+        connection: ConnectionId,
+        number: u16,
+        memory: &Arc<Memory>,
+    ) -> Self {
         Self {
             peer,
             connection,
             number,
-            unacked: Unacked::default(),
+            unacked: Unacked::counted(memory.charge(0)),
             unacked_bytes: 0,
             inflight: 0,
             prefetch: 0,
@@ -127,6 +137,7 @@ impl Channel {
             ending: false,
             due_at: NEVER,
             lapsed: 0,
+            charge: TopologyCharge::default(),
             last_tag: 0,
         }
     }

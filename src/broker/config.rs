@@ -28,6 +28,8 @@ const STAMPED: [&str; 4] = [
 pub struct Limits {
     /// Connections at a time.
     pub connections: usize,
+    /// Clients at a time that have not logged in; the oldest gives way to one more.
+    pub unauthenticated: usize,
     /// Channels of one connection: the `channel_max` proposed.
     pub channels_per_connection: u16,
     /// The `frame_max` proposed.
@@ -53,7 +55,8 @@ pub struct Limits {
     /// How long a consumer may hold a delivery of a queue that does not say so itself; 0: for ever.
     #[serde(with = "humantime_serde")]
     pub consumer_timeout: Duration,
-    /// Messages in memory above which publishers are blocked.
+    /// Bytes in memory above which publishers are blocked. Queues, exchanges, bindings, consumers and channels
+    /// may take half of them, or 16 MiB if that is more.
     pub memory: ByteSize,
     /// How long a client may take from connecting to `connection.open`.
     #[serde(with = "humantime_serde")]
@@ -70,6 +73,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 10_000,
+            unauthenticated: 1000,
             channels_per_connection: 2047,
             frame_size: ByteSize::kib(128),
             message_size: ByteSize::mib(16),
@@ -100,6 +104,7 @@ impl Limits {
     fn faults(&self) -> Vec<Fault> {
         let counts = [
             ("connections", self.connections, 4),
+            ("unauthenticated", self.unauthenticated, 1),
             (
                 "channels_per_connection",
                 self.channels_per_connection.into(),

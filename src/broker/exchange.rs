@@ -12,6 +12,7 @@ use self::{
     topic::TopicTrie,
 };
 use super::{
+    memory::{TopologyCharge, map_entry},
     queue::QueueId,
     slab::Id,
     wire::{ShortStr, Table, TableRef},
@@ -79,7 +80,7 @@ pub struct BindingKey {
 }
 
 /// A binding as it is listed.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Binding {
     /// The exchange that feeds.
     pub source: ExchangeId,
@@ -87,6 +88,8 @@ pub struct Binding {
     pub key: BindingKey,
     /// Its arguments as declared.
     pub arguments: Table,
+    /// Counts it, with its places at both ends.
+    pub charge: TopologyCharge,
 }
 
 /// An exchange.
@@ -114,6 +117,8 @@ pub struct Exchange {
     pub seen: u64,
     /// How many messages were published to it.
     pub published: u64,
+    /// Counts the exchange and what it routes by, without its bindings.
+    pub charge: TopologyCharge,
     router: Router,
 }
 
@@ -146,6 +151,7 @@ impl Exchange {
             inbound: HashSet::new(),
             seen: 0,
             published: 0,
+            charge: TopologyCharge::default(),
             router,
         }
     }
@@ -167,6 +173,24 @@ impl Exchange {
             Router::Fanout(all) => all.add(destination),
             Router::Topic(trie) => trie.insert(&key.routing_key, destination),
             Router::Headers(patterns) => patterns.add(id, pattern, destination),
+        }
+    }
+
+    /// What it routes by costs so much, where that is not a matter of single bindings.
+    pub fn routing_bytes(&self) -> usize {
+        match &self.router {
+            Router::Topic(trie) => trie.bytes(),
+            Router::Direct(_) | Router::Fanout(_) | Router::Headers(_) => 0,
+        }
+    }
+
+    /// What a binding with arguments of so many bytes costs in what an exchange of this kind routes by.
+    pub fn route_bytes(kind: ExchangeKind, arguments: usize) -> usize {
+        const TARGETS: usize = 4 * size_of::<Destination>();
+        match kind {
+            ExchangeKind::Direct => map_entry::<ShortStr, Targets<Destination>>() + TARGETS,
+            ExchangeKind::Fanout | ExchangeKind::Topic => TARGETS,
+            ExchangeKind::Headers => Patterns::ENTRY + arguments,
         }
     }
 

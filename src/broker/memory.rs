@@ -1,45 +1,87 @@
-//! How much the broker holds on behalf of clients, and when that is too much.
+//! How many bytes the broker holds for its clients, and when that is too much.
+//!
+//! Each object that a client makes the broker keep owns a [`Charge`] of its real size, which is given back when
+//! the object is dropped. So every byte is counted once, where it is allocated. What a connection costs before
+//! its client has asked for anything is not counted: `broker.limits.connections` bounds it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{
+            AtomicBool, AtomicU64, AtomicUsize,
+            Ordering::{Relaxed, SeqCst},
+        },
+    },
 };
 
-/// Bytes held, against a watermark. Publishers are blocked from the high mark until the low one.
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+/// Queues, exchanges, bindings, consumers and channels may take so much however low the watermark is: without
+/// them nobody could use the broker.
+const TOPOLOGY_MIN: usize = 16 * 1024 * 1024;
+/// A charge of something that grows and shrinks with each message follows in steps of this size, so that most
+/// messages change no counter that all threads share.
+const STEP: usize = 512;
+/// What an allocation costs beyond the bytes that were asked for.
+const ALLOCATION: usize = 16;
+/// From this length on a body is sent from where it lies instead of being copied, and carries its own charge:
+/// it may outlive the message.
+pub const SHARED_BODY_MIN: usize = 16 * 1024;
+
+/// Bytes held, and a watermark: the alarm is on from the moment when more than the high mark is held until
+/// less than nine tenths of it is.
 #[derive(Debug)]
 pub struct Memory {
-    used: AtomicUsize,
+    counted: Counted,
+    alarm: AlarmFlag,
     high: usize,
     low: usize,
-    alarm: AtomicBool,
+    topology_max: usize,
     alarms: AtomicU64,
+    /// Wakes the task that reports changes of the alarm.
+    changed: Notify,
+    /// Wakes blocked publishers.
+    ended: Notify,
 }
 
+/// Written with every message: on a cache line of its own.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Counted {
+    used: AtomicUsize,
+    topology: AtomicUsize,
+}
+
+/// Read with every frame, seldom written: on a cache line of its own.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct AlarmFlag(AtomicBool);
+
 impl Memory {
-    /// A gauge that raises the alarm above `high`; it ends below nine tenths of it.
+    /// A gauge that raises the alarm above `high` bytes.
     pub fn new(high: usize) -> Arc<Self> {
         Arc::new(Self {
-            used: AtomicUsize::new(0),
+            counted: Counted::default(),
+            alarm: AlarmFlag::default(),
             high,
             low: high / 10 * 9,
-            alarm: AtomicBool::new(false),
+            topology_max: (high / 2).max(TOPOLOGY_MIN),
             alarms: AtomicU64::new(0),
+            changed: Notify::new(),
+            ended: Notify::new(),
         })
-    }
-
-    /// Counts bytes in.
-    pub fn take(&self, bytes: usize) {
-        self.used.fetch_add(bytes, Relaxed);
-    }
-
-    /// Counts bytes out.
-    pub fn give(&self, bytes: usize) {
-        self.used.fetch_sub(bytes, Relaxed);
     }
 
     /// Bytes held.
     pub fn used(&self) -> usize {
-        self.used.load(Relaxed)
+        self.counted.used.load(Relaxed)
+    }
+
+    /// Bytes held for queues, exchanges, bindings, consumers and channels; a part of [`Self::used`].
+    pub fn topology(&self) -> usize {
+        self.counted.topology.load(Relaxed)
     }
 
     /// The mark above which publishers are blocked.
@@ -52,79 +94,156 @@ impl Memory {
         self.alarms.load(Relaxed)
     }
 
-    /// Whether publishers are to be blocked; looks at the marks.
-    pub fn alarm(&self) -> Alarm {
-        let used = self.used();
-        let alarm = self.alarm.load(Relaxed);
-        if !alarm && used > self.high {
-            let begins = !self.alarm.swap(true, Relaxed);
-            self.alarms.fetch_add(begins.into(), Relaxed);
-            return if begins { Alarm::Begins } else { Alarm::On };
+    /// Whether publishers are blocked.
+    #[inline]
+    pub fn is_alarm(&self) -> bool {
+        self.alarm.0.load(Relaxed)
+    }
+
+    /// Whether queues, exchanges, bindings, consumers and channels take all that they may: half of the
+    /// watermark, so that the other half is left for messages. If so, no more of them are made.
+    pub fn is_topology_full(&self) -> bool {
+        self.topology() > self.topology_max
+    }
+
+    /// How much queues, exchanges, bindings, consumers and channels may take together, in bytes.
+    pub fn topology_max(&self) -> usize {
+        self.topology_max
+    }
+
+    /// Waits until the alarm is off. Returns at once if it is.
+    pub async fn alarm_ended(&self) {
+        loop {
+            let mut ended = pin!(self.ended.notified());
+            ended.as_mut().enable();
+            if !self.is_alarm() {
+                return;
+            }
+            ended.await;
         }
-        if alarm && used < self.low {
-            let ends = self.alarm.swap(false, Relaxed);
-            return if ends { Alarm::Ends } else { Alarm::Off };
+    }
+
+    /// Waits until the alarm has changed, for the one task that reports it; `reported` is what it reported
+    /// last. Wakes blocked publishers when the alarm has ended.
+    pub async fn alarm_changed(&self, reported: bool) -> bool {
+        loop {
+            let alarm = self.is_alarm();
+            if !alarm {
+                self.ended.notify_waiters();
+            }
+            if alarm != reported {
+                return alarm;
+            }
+            self.changed.notified().await;
         }
-        if alarm { Alarm::On } else { Alarm::Off }
+    }
+
+    /// A charge of so many bytes.
+    pub fn charge(self: &Arc<Self>, bytes: usize) -> Charge {
+        let mut charge = Charge {
+            memory: Some(Arc::clone(self)),
+            bytes: 0,
+        };
+        charge.set(bytes);
+        charge
+    }
+
+    /// A charge of so many bytes for a queue, an exchange, a binding, a consumer or a channel.
+    pub fn charge_topology(self: &Arc<Self>, bytes: usize) -> TopologyCharge {
+        let mut charge = TopologyCharge(Charge {
+            memory: Some(Arc::clone(self)),
+            bytes: 0,
+        });
+        charge.set(bytes);
+        charge
+    }
+
+    /// A body that stays counted as long as any part of it is alive.
+    pub fn charged_body(self: &Arc<Self>, body: Vec<u8>) -> Bytes {
+        let charge = self.charge(allocated(body.capacity()));
+        Bytes::from_owner(ChargedBody {
+            body,
+            _charge: charge,
+        })
+    }
+
+    #[inline]
+    fn take(&self, bytes: usize) {
+        let used = self.counted.used.fetch_add(bytes, SeqCst) + bytes;
+        if used > self.high && !self.alarm.0.load(SeqCst) {
+            self.turn(true);
+        }
+    }
+
+    #[inline]
+    fn give(&self, bytes: usize) {
+        let used = self.counted.used.fetch_sub(bytes, SeqCst) - bytes;
+        if used < self.low && self.alarm.0.load(SeqCst) {
+            self.turn(false);
+        }
+    }
+
+    /// Turns the alarm on or off. Looks again afterwards: somebody who has passed the other mark meanwhile
+    /// may have read the alarm before it was turned.
+    #[cold]
+    fn turn(&self, mut on: bool) {
+        while self.alarm.0.swap(on, SeqCst) != on {
+            self.alarms.fetch_add(on.into(), Relaxed);
+            self.changed.notify_one();
+            let used = self.counted.used.load(SeqCst);
+            let passed = if on {
+                used < self.low
+            } else {
+                used > self.high
+            };
+            if !passed {
+                return;
+            }
+            on = !on;
+        }
     }
 }
 
-/// Whether publishers are blocked. One of those who look sees it begin, and one sees it end.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Alarm {
-    /// They may publish.
-    Off,
-    /// They are blocked from now on.
-    Begins,
-    /// They are blocked.
-    On,
-    /// They may publish again from now on.
-    Ends,
+#[derive(Debug)]
+struct ChargedBody {
+    body: Vec<u8>,
+    _charge: Charge,
 }
 
-impl Alarm {
-    /// Whether publishers are to be blocked.
-    pub fn is_on(self) -> bool {
-        matches!(self, Self::Begins | Self::On)
+impl AsRef<[u8]> for ChargedBody {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
     }
 }
 
-/// What one connection holds outside of queues counts for it and for the broker.
-#[derive(Clone, Debug)]
-pub struct Account {
-    own: Arc<Memory>,
-    all: Arc<Memory>,
-}
-
-/// Bytes on an account, given back when it is dropped.
+/// Bytes that are counted until this is dropped. The default one belongs to no gauge and counts nothing.
 #[derive(Debug, Default)]
 pub struct Charge {
-    account: Option<Account>,
+    memory: Option<Arc<Memory>>,
     bytes: usize,
 }
 
-impl Account {
-    /// An account that may hold `limit` bytes.
-    pub fn new(all: Arc<Memory>, limit: usize) -> Self {
-        Self {
-            own: Memory::new(limit),
-            all,
-        }
-    }
-
-    /// Whether more is held than may be.
-    pub fn is_over(&self) -> bool {
-        self.own.used() > self.own.high()
-    }
-}
-
 impl Charge {
-    /// Counts more bytes.
-    pub fn add(&mut self, account: &Account, bytes: usize) {
-        let account = self.account.get_or_insert_with(|| account.clone());
-        account.own.take(bytes);
-        account.all.take(bytes);
-        self.bytes += bytes;
+    /// Counts so many bytes from now on.
+    #[inline]
+    pub fn set(&mut self, bytes: usize) {
+        let Some(memory) = &self.memory else {
+            return;
+        };
+        if bytes > self.bytes {
+            memory.take(bytes - self.bytes);
+        } else if bytes < self.bytes {
+            memory.give(self.bytes - bytes);
+        }
+        self.bytes = bytes;
+    }
+
+    /// Follows a size that changes with each message: exactly at 0, otherwise in steps.
+    #[inline]
+    pub fn follow(&mut self, bytes: usize) {
+        if bytes == 0 || bytes.abs_diff(self.bytes) >= STEP {
+            self.set(bytes);
+        }
     }
 
     /// Bytes counted.
@@ -134,10 +253,104 @@ impl Charge {
 }
 
 impl Drop for Charge {
+    #[inline]
     fn drop(&mut self) {
-        if let Some(account) = &self.account {
-            account.own.give(self.bytes);
-            account.all.give(self.bytes);
+        self.set(0);
+    }
+}
+
+/// A charge that also counts for the limit on queues, exchanges, bindings, consumers and channels.
+#[derive(Debug, Default)]
+pub struct TopologyCharge(Charge);
+
+impl TopologyCharge {
+    /// Counts so many bytes from now on.
+    pub fn set(&mut self, bytes: usize) {
+        if let Some(memory) = &self.0.memory {
+            let topology = &memory.counted.topology;
+            if bytes > self.0.bytes {
+                topology.fetch_add(bytes - self.0.bytes, Relaxed);
+            } else {
+                topology.fetch_sub(self.0.bytes - bytes, Relaxed);
+            }
+        }
+        self.0.set(bytes);
+    }
+}
+
+impl Drop for TopologyCharge {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+/// The unfinished messages of one connection: counted for the broker, and limited for the connection.
+#[derive(Clone, Debug)]
+pub struct Account {
+    own: Arc<AtomicUsize>,
+    limit: usize,
+    memory: Arc<Memory>,
+}
+
+impl Account {
+    /// An account that may hold `limit` bytes.
+    pub fn new(memory: Arc<Memory>, limit: usize) -> Self {
+        Self {
+            own: Arc::default(),
+            limit,
+            memory,
+        }
+    }
+
+    /// Whether more is held than may be.
+    pub fn is_over(&self) -> bool {
+        self.own.load(Relaxed) > self.limit
+    }
+
+    /// A charge on this account.
+    pub fn charge(&self) -> AccountCharge {
+        AccountCharge {
+            own: Arc::clone(&self.own),
+            charge: self.memory.charge(0),
         }
     }
 }
+
+/// Bytes on an account, counted until this is dropped.
+#[derive(Debug)]
+pub struct AccountCharge {
+    own: Arc<AtomicUsize>,
+    charge: Charge,
+}
+
+impl AccountCharge {
+    /// Counts so many bytes from now on.
+    pub fn set(&mut self, bytes: usize) {
+        let before = self.charge.bytes();
+        if bytes > before {
+            self.own.fetch_add(bytes - before, Relaxed);
+        } else {
+            self.own.fetch_sub(before - bytes, Relaxed);
+        }
+        self.charge.set(bytes);
+    }
+}
+
+impl Drop for AccountCharge {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+/// What `len` bytes in an allocation of their own cost; nothing costs nothing.
+pub const fn allocated(len: usize) -> usize {
+    if len == 0 { 0 } else { len + ALLOCATION }
+}
+
+/// What an entry of a hash map costs, by the sizes of key and value: the table is seldom full.
+pub const fn map_entry<K, V>() -> usize {
+    (size_of::<(K, V)>() + 1) * 3 / 2
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
-    memory::Memory,
+    memory::{Charge, Memory, SHARED_BODY_MIN, allocated},
     wire::{Properties, ShortStr},
 };
 
-/// What a kept message costs beyond its bytes: its struct and its place in a queue.
-const OVERHEAD: usize = 256;
+/// What a kept message costs beyond its bytes: its struct behind a counted pointer.
+const OVERHEAD: usize = allocated(size_of::<Message>() + 16);
 
 /// A message that is kept.
 #[derive(Debug)]
@@ -31,8 +31,7 @@ pub struct Message {
     pub ttl: Option<u64>,
     /// Where and why it died before.
     pub deaths: Option<Arc<[Death]>>,
-    memory: Arc<Memory>,
-    charged: usize,
+    _charge: Charge,
 }
 
 /// A message died in a queue for a reason, once or more often.
@@ -67,6 +66,19 @@ pub enum DeathReason {
     DeliveryLimit,
 }
 
+impl Death {
+    /// What it costs in memory.
+    fn bytes(&self) -> usize {
+        let keys = self.routing_keys.iter();
+        size_of::<Self>()
+            + self.queue.allocated()
+            + self.exchange.allocated()
+            + keys
+                .map(|key| size_of::<ShortStr>() + key.allocated())
+                .sum::<usize>()
+    }
+}
+
 impl DeathReason {
     /// As it stands in headers.
     pub fn name(self) -> &'static str {
@@ -76,12 +88,6 @@ impl DeathReason {
             Self::MaxLen => "maxlen",
             Self::DeliveryLimit => "delivery_limit",
         }
-    }
-}
-
-impl Drop for Message {
-    fn drop(&mut self) {
-        self.memory.give(self.charged);
     }
 }
 
@@ -96,6 +102,8 @@ pub struct Content<'a> {
     pub properties: &'a Properties,
     /// Its body.
     pub body: &'a Bytes,
+    /// Whether the body, if it is long, carries a charge of its own.
+    pub body_charged: bool,
 }
 
 impl Message {
@@ -106,6 +114,7 @@ impl Message {
             routing_key: &self.routing_key,
             properties: &self.properties,
             body: &self.body,
+            body_charged: true,
         }
     }
 }
@@ -122,7 +131,7 @@ pub struct Draft {
     pub properties: Properties,
     /// Its body.
     pub body: Bytes,
-    /// Whether the body is an allocation of its own and exact size already.
+    /// Whether the body is an allocation of its own and of exact size, with a charge of its own if it is long.
     pub body_owned: bool,
     /// Its priority.
     pub priority: u8,
@@ -169,6 +178,7 @@ impl Draft {
                 routing_key: &self.routing_key,
                 properties: &self.properties,
                 body: &self.body,
+                body_charged: self.body_owned,
             },
         }
     }
@@ -184,14 +194,19 @@ impl Draft {
         } else {
             self.routing_key.detached()
         };
-        let body = if self.body_owned {
-            self.body.clone()
-        } else {
-            Bytes::from(self.body.to_vec())
-        };
+        self.own_body(memory);
+        let body = self.body.clone();
         let properties = self.properties.detached();
-        let charged = OVERHEAD + body.len() + properties.as_bytes().len();
-        memory.take(charged);
+        let deaths = self.deaths.take();
+        let bytes = OVERHEAD
+            + uncharged(&body)
+            + allocated(properties.as_bytes().len())
+            + routing_key.allocated()
+            + deaths
+                .iter()
+                .flat_map(|deaths| &**deaths)
+                .map(Death::bytes)
+                .sum::<usize>();
         let message = Arc::new(Message {
             exchange: self.exchange.clone(),
             routing_key,
@@ -200,25 +215,55 @@ impl Draft {
             priority: self.priority,
             persistent: self.persistent,
             ttl: self.ttl,
-            deaths: self.deaths.take(),
-            memory: Arc::clone(memory),
-            charged,
+            deaths,
+            _charge: memory.charge(bytes),
         });
         self.kept = Some(Arc::clone(&message));
         message
     }
 
-    /// Copies whatever is still a slice of a read buffer, to be kept outside of a queue (a
-    /// transaction's publishes).
-    pub fn detach(&mut self) {
+    /// Copies what is still a slice of a read buffer, to be kept outside of a queue (a transaction's
+    /// publishes): how many bytes that takes, besides a body with a charge of its own.
+    pub fn detach(&mut self, memory: &Arc<Memory>) -> usize {
         self.routing_key = self.routing_key.detached();
         self.properties = self.properties.detached();
         for key in &mut self.extra_keys {
             *key = key.detached();
         }
+        self.own_body(memory);
+        let keys = self.extra_keys.iter();
+        size_of::<Self>()
+            + uncharged(&self.body)
+            + allocated(self.properties.as_bytes().len())
+            + self.routing_key.allocated()
+            + keys
+                .map(|key| size_of::<ShortStr>() + key.allocated())
+                .sum::<usize>()
+    }
+
+    /// Gives the body an allocation of its own.
+    fn own_body(&mut self, memory: &Arc<Memory>) {
         if !self.body_owned {
-            self.body = Bytes::from(self.body.to_vec());
+            self.body = owned_body(self.body.to_vec(), memory);
             self.body_owned = true;
         }
+    }
+}
+
+/// A body in an allocation of its own; a long one carries its charge.
+pub fn owned_body(body: Vec<u8>, memory: &Arc<Memory>) -> Bytes {
+    if body.len() < SHARED_BODY_MIN {
+        Bytes::from(body)
+    } else {
+        memory.charged_body(body)
+    }
+}
+
+/// What a body costs that carries no charge of its own.
+fn uncharged(body: &Bytes) -> usize {
+    if body.len() < SHARED_BODY_MIN {
+        allocated(body.len())
+    } else {
+        0
     }
 }

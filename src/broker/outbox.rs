@@ -6,6 +6,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use parking_lot::Mutex;
 
 use super::{
+    memory::{Charge, SHARED_BODY_MIN},
     message::Content,
     wire::{
         ShortStr,
@@ -15,8 +16,6 @@ use super::{
     },
 };
 
-/// From this length on a body is sent from where it lies instead of being copied.
-const SHARED_BODY_MIN: usize = 16 * 1024;
 /// What a delivery costs on the wire beyond its strings, properties and body.
 const DELIVER_OVERHEAD: usize = 48;
 /// The first allocation of an empty outbox.
@@ -48,6 +47,10 @@ struct Waiting {
     tail: BytesMut,
     /// What waits here and what a writer has taken but not written.
     unsent: usize,
+    /// What of that are bodies that carry a charge of their own.
+    charged: usize,
+    /// Counts the others while they wait for a slow client.
+    charge: Charge,
     /// The length of the last flush: the room to begin with.
     usual: usize,
     scheduled: bool,
@@ -75,8 +78,17 @@ pub struct Deliver<'a> {
 impl Outbox {
     /// An outbox that takes no more deliveries once it holds `room` bytes.
     pub fn new(room: usize) -> Self {
+        Self::counted(room, Charge::default())
+    }
+
+    /// The same, which counts what waits for a slow client.
+    pub fn counted(room: usize, charge: Charge) -> Self {
+        let waiting = Waiting {
+            charge,
+            ..Waiting::default()
+        };
         Self {
-            waiting: Mutex::default(),
+            waiting: Mutex::new(waiting),
             room,
         }
     }
@@ -121,7 +133,7 @@ impl Outbox {
             content.properties,
         );
         waiting.unsent += waiting.tail.len() - before;
-        waiting.put_body(channel, content.body, frame_max);
+        waiting.put_body(channel, &content, frame_max);
         waiting.schedule()
     }
 
@@ -147,7 +159,7 @@ impl Outbox {
             content.properties,
         );
         waiting.unsent += waiting.tail.len() - before;
-        waiting.put_body(deliver.channel, content.body, deliver.frame_max);
+        waiting.put_body(deliver.channel, content, deliver.frame_max);
         waiting.schedule()
     }
 
@@ -181,10 +193,19 @@ impl Outbox {
         }
     }
 
+    /// The client takes no more for now: what waits counts.
+    pub fn stall(&self) {
+        self.waiting.lock().recount();
+    }
+
     /// Counts what a writer has written; whether deliveries were refused that may now go on.
     pub fn wrote(&self, bytes: usize) -> bool {
         let mut waiting = self.waiting.lock();
         waiting.unsent = waiting.unsent.saturating_sub(bytes);
+        waiting.charged = waiting.charged.min(waiting.unsent);
+        if waiting.unsent > 0 || waiting.charge.bytes() > 0 {
+            waiting.recount();
+        }
         let resume = waiting.starved && waiting.unsent <= self.room / 2;
         if resume {
             waiting.starved = false;
@@ -210,6 +231,10 @@ impl Waiting {
         }
     }
 
+    fn recount(&mut self) {
+        self.charge.set(self.unsent - self.charged);
+    }
+
     fn schedule(&mut self) -> Put {
         if self.scheduled {
             return Put::More;
@@ -218,12 +243,16 @@ impl Waiting {
         Put::First
     }
 
-    fn put_body(&mut self, channel: u16, body: &Bytes, frame_max: u32) {
+    fn put_body(&mut self, channel: u16, content: &Content<'_>, frame_max: u32) {
+        let body = content.body;
         let before = self.tail.len();
         if body.len() < SHARED_BODY_MIN {
             put_body(&mut self.tail, channel, body, frame_max);
             self.unsent += self.tail.len() - before;
             return;
+        }
+        if content.body_charged {
+            self.charged += body.len();
         }
         for range in body_ranges(body.len(), frame_max) {
             put_body_head(&mut self.tail, channel, range.len());

@@ -65,18 +65,23 @@ pub enum Flush {
 
 impl Peer {
     /// A client on a plain socket.
-    pub fn on_socket(id: ConnectionId, room: usize, socket: Arc<TcpStream>) -> Self {
+    pub fn on_socket(id: ConnectionId, outbox: Outbox, socket: Arc<TcpStream>) -> Self {
         Self {
             socket: Some(socket),
-            ..Self::detached(id, room)
+            ..Self::with_outbox(id, outbox)
         }
     }
 
     /// A client whose bytes only its own task can write.
     pub fn detached(id: ConnectionId, room: usize) -> Self {
+        Self::with_outbox(id, Outbox::new(room))
+    }
+
+    /// The same with this outbox.
+    pub fn with_outbox(id: ConnectionId, outbox: Outbox) -> Self {
         Self {
             id,
-            outbox: Outbox::new(room),
+            outbox,
             wake: Notify::new(),
             frame_max: AtomicU32::new(super::wire::frame::MIN_FRAME_MAX),
             cancel_notify: AtomicBool::new(false),
@@ -166,7 +171,10 @@ impl Peer {
                     advance(&mut writer.taken, count);
                     self.wrote(count);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Flush::Later,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.outbox.stall();
+                    return Flush::Later;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => writer.broken = true,
             }

@@ -13,6 +13,7 @@ use self::{
 };
 use super::{
     exchange::BindingId,
+    memory::TopologyCharge,
     slab::Id,
     wire::{ShortStr, Table},
 };
@@ -65,6 +66,8 @@ pub struct Queue {
     pub settle_within: u64,
     /// Whether any message in it may expire.
     pub expiring: bool,
+    /// Counts the queue without what is in it.
+    pub charge: TopologyCharge,
     next_position: u64,
     next_return: u64,
 }
@@ -104,6 +107,7 @@ impl Queue {
             stamped: false,
             settle_within: NEVER,
             expiring: false,
+            charge: TopologyCharge::default(),
             next_position: FIRST_POSITION,
             next_return: 0,
             arguments,

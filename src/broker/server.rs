@@ -1,14 +1,16 @@
-//! The broker as a program runs it: listens, keeps the connections, tells what is going on.
+//! The broker as a program runs it: listeners, connections, and views of what there is.
 
+mod alarm;
 mod arrival;
 mod clock;
 mod connection;
-mod door;
+mod connections;
 mod handshake;
 mod link;
+mod listener;
+mod log_limiter;
 mod login;
-mod refusals;
-mod registry;
+mod reload;
 mod view;
 mod wire;
 
@@ -23,28 +25,33 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use tokio::{sync::mpsc, time::Instant};
+use arc_swap::ArcSwap;
+use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{clock::VhostCell, door::Door, refusals::Few, registry::Registry};
+use self::{
+    clock::VhostCell, connections::Connections, listener::Listener, log_limiter::ClientLog,
+    reload::LoginRules,
+};
 pub use self::{
-    registry::ConnectionView,
+    connections::ConnectionView,
+    reload::Reloaded,
     view::{ChannelView, Overview},
 };
 use super::{
     auth::{
-        Authenticator, Fault,
+        Fault,
         config::{PermissionConfig, UserConfig},
     },
     config::{Config, bytes},
-    memory::{Alarm, Memory},
+    memory::Memory,
     queue::ConnectionId,
     tls::TlsError,
     vhost::{Keeper, Now, Stamp, Vhost},
     wire::ShortStr,
 };
 
-/// How many closed connections may wait to be told of.
+/// How many closed connections may wait for the listener of closed connections.
 const CLOSED_MAX: usize = 1024;
 
 /// Why a broker did not start.
@@ -93,7 +100,7 @@ pub struct Broker {
     shared: Arc<Shared>,
 }
 
-/// The login of the program that embeds the broker; made anew at each start.
+/// The login of the program that embeds the broker: another one at each start.
 #[derive(Clone)]
 pub struct InternalLogin {
     /// The user's name.
@@ -112,18 +119,17 @@ impl fmt::Debug for InternalLogin {
 
 #[derive(Debug)]
 struct Shared {
+    /// As it was at the start; [`Self::access`] has what was reloaded.
     config: Config,
-    auth: Authenticator,
+    /// Users, permissions and certificates.
+    access: ArcSwap<LoginRules>,
+    /// The version of `access`: whoever holds permissions compares it.
+    access_version: AtomicU64,
     internal: InternalLogin,
     vhosts: HashMap<String, Arc<VhostCell>>,
     memory: Arc<Memory>,
-    registry: Registry,
-    /// Clients that did not come in.
-    refusals: Few,
-    /// Clients that went without a word.
-    losses: Few,
-    /// Times when memory was short, and when it was so no more.
-    alarms: Few,
+    connections: Connections,
+    log: ClientLog,
     next_connection: AtomicU64,
     closed: OnceLock<mpsc::Sender<ConnectionId>>,
     started: Instant,
@@ -133,10 +139,10 @@ struct Shared {
 #[derive(Debug)]
 pub struct Listening {
     broker: Broker,
-    plain: Option<Door>,
-    /// For the program that embeds the broker, where the plain door is not on the loopback address.
-    own: Option<Door>,
-    tls: Option<Door>,
+    plain: Option<Listener>,
+    /// For the program that embeds the broker, where the plain listener is not on the loopback address.
+    own: Option<Listener>,
+    tls: Option<Listener>,
 }
 
 impl Listening {
@@ -147,13 +153,13 @@ impl Listening {
 
     /// Where it listens.
     pub fn address(&self) -> Option<SocketAddr> {
-        self.plain.as_ref().and_then(Door::address)
+        self.plain.as_ref().and_then(Listener::address)
     }
 
     /// Where the program that embeds the broker reaches it: on the loopback address.
     pub fn own_address(&self) -> Option<SocketAddr> {
         let own = self.own.as_ref().or(self.plain.as_ref());
-        let mut address = own.and_then(Door::address)?;
+        let mut address = own.and_then(Listener::address)?;
         if address.ip().is_unspecified() {
             address.set_ip(match address {
                 SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
@@ -165,13 +171,16 @@ impl Listening {
 
     /// Where it listens for encrypted connections.
     pub fn tls_address(&self) -> Option<SocketAddr> {
-        self.tls.as_ref().and_then(Door::address)
+        self.tls.as_ref().and_then(Listener::address)
     }
 
-    /// Serves until `stop`; then closes every connection with 320 and waits, but not for ever.
+    /// Serves until `stop`; then closes every connection with 320 and waits for `broker.limits.shutdown`.
+    ///
+    /// # Panics
+    /// When a task panics that does not belong to a single client.
     pub async fn serve(self, stop: CancellationToken) {
         let shared = self.broker.shared;
-        let tasks = TaskTracker::new();
+        let (clients, mut tasks) = (TaskTracker::new(), JoinSet::new());
         for cell in shared.vhosts.values() {
             tasks.spawn(clock::run(
                 Arc::clone(&shared),
@@ -179,15 +188,23 @@ impl Listening {
                 stop.clone(),
             ));
         }
-        tasks.spawn(refusals::run(Arc::clone(&shared), stop.clone()));
-        for door in [self.plain, self.own, self.tls].into_iter().flatten() {
-            tasks.spawn(door.serve(Arc::clone(&shared), tasks.clone(), stop.clone()));
+        tasks.spawn(log_limiter::run(Arc::clone(&shared), stop.clone()));
+        tasks.spawn(alarm::run(Arc::clone(&shared), stop.clone()));
+        for listener in [self.plain, self.own, self.tls].into_iter().flatten() {
+            tasks.spawn(listener.serve(Arc::clone(&shared), clients.clone(), stop.clone()));
         }
-        stop.cancelled().await;
-        tasks.close();
+        // Each of these tasks ends at `stop` and not before.
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(error) = ended
+                && let Ok(panic) = error.try_into_panic()
+            {
+                std::panic::resume_unwind(panic);
+            }
+        }
+        clients.close();
         let grace = shared.config.limits.shutdown;
-        if tokio::time::timeout(grace, tasks.wait()).await.is_err() {
-            let left = shared.registry.len();
+        if tokio::time::timeout(grace, clients.wait()).await.is_err() {
+            let left = shared.connections.len();
             tracing::warn!(
                 connections = left,
                 "{left} connections did not close in time"
@@ -217,13 +234,11 @@ impl Broker {
             .map_err(|error| BrokerError::Address(config.listen.clone(), error))?;
         let plain = match address {
             None => None,
-            Some(address) => Some(Door::plain(address).await?),
+            Some(address) => Some(Listener::plain(address).await?),
         };
         let tls = match config.tls.address()? {
             None => None,
-            Some(address) => {
-                Some(Door::tls(address, config.tls.server()?, config.tls.user_from).await?)
-            }
+            Some(address) => Some(Listener::tls(address).await?),
         };
         let near = address.is_some_and(|address| {
             let ip = address.ip();
@@ -232,7 +247,7 @@ impl Broker {
         let own = if near {
             None
         } else {
-            Some(Door::plain(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?)
+            Some(Listener::plain(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?)
         };
         let broker = Self::new(config)?;
         Ok(Listening {
@@ -268,21 +283,16 @@ impl Broker {
             vhosts.insert(name.clone(), Arc::new(VhostCell::new(vhost)));
         }
         let internal = internal_login().map_err(BrokerError::Random)?;
-        let mut users = config.users.clone();
-        users.insert(
-            internal.user.clone(),
-            internal_user(&internal, &config.vhosts),
-        );
+        let connections = connections(&config);
         let shared = Shared {
-            auth: Authenticator::new(&config.auth, &users).map_err(BrokerError::Auth)?,
+            access: ArcSwap::from_pointee(LoginRules::new(&config, &internal)?),
+            access_version: AtomicU64::new(0),
             internal,
             config,
             vhosts,
             memory,
-            registry: Registry::default(),
-            refusals: Few::default(),
-            losses: Few::default(),
-            alarms: Few::default(),
+            connections,
+            log: ClientLog::default(),
             next_connection: AtomicU64::new(1),
             closed: OnceLock::new(),
             started: Instant::now(),
@@ -292,13 +302,13 @@ impl Broker {
         })
     }
 
-    /// The login of the program that embeds the broker. It may do everything, from this machine.
+    /// The login of the program that embeds the broker: it may do everything, from this machine.
     pub fn internal_login(&self) -> InternalLogin {
         self.shared.internal.clone()
     }
 
-    /// Tells of every connection that has ended, from now on. There is one listener: a second call
-    /// gets nothing. The listener must listen: connections that end wait for room to tell it.
+    /// The numbers of the connections that close from now on. There is one receiver: a second call gets
+    /// none. It must be read: the tasks of closed connections wait for room in it.
     pub fn closed_connections(&self) -> Option<mpsc::Receiver<ConnectionId>> {
         let (sender, receiver) = mpsc::channel(CLOSED_MAX);
         self.shared.closed.set(sender).ok().map(|()| receiver)
@@ -313,6 +323,22 @@ impl Broker {
         cell.lock().keep_with(keeper);
         true
     }
+}
+
+/// The connections that the configuration and the system allow.
+fn connections(config: &Config) -> Connections {
+    let files = rlimit::Resource::NOFILE.get_soft().unwrap_or(u64::MAX);
+    let connections =
+        Connections::new(&config.limits, usize::try_from(files).unwrap_or(usize::MAX));
+    let (limit, wanted) = (connections.limit(), config.limits.connections);
+    if limit < wanted {
+        tracing::warn!(
+            limit,
+            "only {limit} AMQP connections are accepted, not {wanted} (broker.limits.connections): the process \
+             may have {files} files open"
+        );
+    }
+    connections
 }
 
 fn internal_login() -> Result<InternalLogin, getrandom::Error> {
@@ -342,24 +368,6 @@ impl Shared {
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
         Now { ms, unix_s }
-    }
-
-    /// Whether publishers are to be blocked; tells in the log when that begins and when it ends.
-    fn is_short_of_memory(&self) -> bool {
-        let alarm = self.memory.alarm();
-        let told = matches!(alarm, Alarm::Begins | Alarm::Ends) && self.alarms.count();
-        if told {
-            let (used, high) = (self.memory.used(), self.memory.high());
-            match alarm.is_on() {
-                true => tracing::warn!(
-                    used,
-                    "memory alarm: {used} bytes are held, more than broker.limits.memory ({high}): \
-                     publishers are blocked until a tenth of it is free"
-                ),
-                false => tracing::info!(used, "the memory alarm is over: publishers go on"),
-            }
-        }
-        alarm.is_on()
     }
 
     fn next_connection(&self) -> ConnectionId {

@@ -114,14 +114,28 @@ impl Session {
         }
     }
 
+    /// The same, but its messages are not stamped with the connection.
+    #[must_use]
+    pub fn unstamped(self) -> Self {
+        Self {
+            origin: String::new(),
+            ..self
+        }
+    }
+
+    /// The user that logged in.
+    pub fn user(&self) -> &str {
+        self.identity.grant.user()
+    }
+
+    /// Replaces what the user may do.
+    pub fn set_grant(&mut self, grant: Grant) {
+        self.identity.grant = grant;
+    }
+
     /// Whether it goes on.
     pub fn phase(&self) -> Phase {
         self.phase
-    }
-
-    /// Whether anything was published since [`Self::take_published`] was asked.
-    pub fn has_published(&self) -> bool {
-        self.published
     }
 
     /// Whether anything was published since the last time this was asked.
@@ -331,9 +345,11 @@ impl Session {
             ))
             .at(MethodId::NONE));
         }
-        let id = scene
+        let (connection, session_bytes) = (self.identity.connection, SessionChannel::BYTES);
+        let opened = scene
             .vhost
-            .open_channel(&self.peer, self.identity.connection, number);
+            .open_channel(&self.peer, connection, number, session_bytes);
+        let id = opened.map_err(|exception| exception.at(wire_channel::Open::ID))?;
         self.channels.insert(number, SessionChannel::new(id));
         self.answer(number, &wire_channel::OpenOk {});
         Ok(())

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::memory::Charge;
+
 /// A ring that is mostly holes is folded into the map beyond this length.
 const RING_FOLD: usize = 1024;
 
@@ -13,6 +15,8 @@ pub struct Unacked<T> {
     ring: VecDeque<Option<T>>,
     ring_live: usize,
     old: BTreeMap<u64, T>,
+    /// Counts the places; each message counts for itself.
+    charge: Charge,
 }
 
 impl<T> Default for Unacked<T> {
@@ -22,11 +26,27 @@ impl<T> Default for Unacked<T> {
             ring: VecDeque::new(),
             ring_live: 0,
             old: BTreeMap::new(),
+            charge: Charge::default(),
         }
     }
 }
 
 impl<T> Unacked<T> {
+    /// What a delivery costs: its ring or map is seldom full.
+    const ENTRY: usize = size_of::<T>() * 3 / 2;
+
+    /// Nothing, counted with this charge from now on.
+    pub fn counted(charge: Charge) -> Self {
+        Self {
+            charge,
+            ..Self::default()
+        }
+    }
+
+    fn recount(&mut self) {
+        self.charge.follow(self.len() * Self::ENTRY);
+    }
+
     /// How many deliveries are held.
     pub fn len(&self) -> usize {
         self.ring_live + self.old.len()
@@ -55,6 +75,7 @@ impl<T> Unacked<T> {
         self.ring.push_back(Some(held));
         self.ring_live += 1;
         self.fold_holes();
+        self.recount();
     }
 
     /// Looks at a delivery.
@@ -67,31 +88,39 @@ impl<T> Unacked<T> {
 
     /// Settles one delivery.
     pub fn take(&mut self, tag: u64) -> Option<T> {
-        let Some(index) = self.slot(tag) else {
-            return self.old.remove(&tag);
+        let held = match self.slot(tag) {
+            None => self.old.remove(&tag)?,
+            Some(index) => {
+                let held = self.ring.get_mut(index)?.take()?;
+                self.ring_live -= 1;
+                if index == 0 {
+                    self.trim();
+                }
+                held
+            }
         };
-        let held = self.ring.get_mut(index)?.take()?;
-        self.ring_live -= 1;
-        if index == 0 {
-            self.trim();
-        }
+        self.recount();
         Some(held)
     }
 
     /// Settles the oldest delivery if its tag is not above `limit`.
     pub fn take_first(&mut self, limit: u64) -> Option<(u64, T)> {
-        if let Some(entry) = self.old.first_entry() {
-            return (*entry.key() <= limit).then(|| entry.remove_entry());
-        }
-        self.trim();
-        let tag = self.first;
-        if self.ring.is_empty() || tag > limit {
-            return None;
-        }
-        let held = self.ring.pop_front().flatten()?;
-        self.first += 1;
-        self.ring_live -= 1;
-        Some((tag, held))
+        let first = match self.old.first_entry() {
+            Some(entry) => (*entry.key() <= limit).then(|| entry.remove_entry())?,
+            None => {
+                self.trim();
+                let tag = self.first;
+                if self.ring.is_empty() || tag > limit {
+                    return None;
+                }
+                let held = self.ring.pop_front().flatten()?;
+                self.first += 1;
+                self.ring_live -= 1;
+                (tag, held)
+            }
+        };
+        self.recount();
+        Some(first)
     }
 
     /// All held deliveries, oldest first.

@@ -8,6 +8,7 @@ mod commit;
 mod consume;
 mod death;
 mod deliver;
+mod footprint;
 mod overdue;
 mod publish;
 mod queues;
@@ -25,7 +26,7 @@ use std::{
 
 use self::bulk::Bulk;
 pub use self::{
-    commit::Commit,
+    commit::{Commit, HeldPublish},
     consume::{ConsumeSpec, Qos},
     deliver::PUMP_MAX,
     publish::{Published, carbon_copies},
@@ -161,6 +162,7 @@ impl Vhost {
             let mut exchange = Exchange::new(name.clone(), kind);
             exchange.durable = true;
             exchange.internal = name == "amq.rabbitmq.trace";
+            exchange.charge = vhost.memory.charge_topology(0);
             let id = vhost.exchanges.insert(exchange);
             vhost.exchange_names.insert(name, id);
         }

@@ -28,11 +28,20 @@ use super::{
     table::{CheckTable, CheckView, Due, FinishedProbe, Judgement, ScheduledProbe, StoredResult},
 };
 use crate::{
+<<<<<<< HEAD
     model::{Event, EventKind, Instance, Registration, Revision, Status},
     outbound::{Client, Shares},
+=======
+    catalog::{Caller, Catalog, Door, Observe},
+    model::{Event, EventKind, Registration, Revision, Status},
+    outbound::Client,
+>>>>>>> trunk
     registry::Registry,
     telemetry::Metrics,
 };
+
+/// The checks are a part of the daemon.
+const CALLER: Caller = Caller::daemon(Door::Health);
 
 /// Events taken from the log at once.
 const EVENTS_AT_ONCE: usize = 1024;
@@ -48,6 +57,7 @@ struct Scheduler {
     config: Config,
     limits: ProbeLimits,
     registry: Registry,
+    catalog: Catalog,
     client: Client,
     meters: HealthMetrics,
     on_request: OnRequest,
@@ -72,8 +82,14 @@ impl Health {
             table: CheckTable::new(config, fastrand::Rng::new()),
             cursor: None,
         };
+<<<<<<< HEAD
         let shared = Scheduler {
             limits: ProbeLimits::of(&config),
+=======
+        let shared = Shared {
+            limits: Limits::of(&config),
+            catalog: Catalog::new(registry.clone()),
+>>>>>>> trunk
             registry,
             client,
             meters: HealthMetrics::new(metrics),
@@ -265,7 +281,7 @@ impl Scheduler {
     /// Takes the outcome of a probe, and tells the registry what it changes.
     fn judge(&self, following: &mut FollowedLog, turn: &ScheduledProbe, ended: FinishedProbe) {
         if ended.outcome == Outcome::Passed {
-            self.registry.passed(&turn.of);
+            self.catalog.check_passed(&CALLER, &turn.of);
         }
         if let Some(judgement) = following.table.record(turn.check, ended) {
             self.tell(&judgement);
@@ -277,9 +293,20 @@ impl Scheduler {
         let reason = judgement.reason.as_deref();
         let Judgement { of, status, .. } = judgement;
         let id = of.service_id.as_str();
+<<<<<<< HEAD
         let status_of = |instance: Arc<Instance>| instance.status();
         let before = self.registry.instance(id).map(status_of);
         if !self.registry.set_observed(of, *status, reason) {
+=======
+        let was = self.registry.instance(id).map(|instance| instance.observed);
+        let observe = Observe {
+            registration: Arc::clone(of),
+            observed: *status,
+            reason: reason.map(Into::into),
+        };
+        let written = self.catalog.write(&CALLER, observe).now();
+        if written != Some(Ok(true)) {
+>>>>>>> trunk
             return;
         }
         let after = self.registry.instance(id).map(status_of);

@@ -460,7 +460,7 @@ async fn heartbeats_decide_a_ttl_check() {
         began.elapsed()
     );
     sleep(Duration::from_secs(5)).await;
-    daemon.registry.heartbeat("i", None).expect("known");
+    daemon.registry.beat("i", None).expect("known");
     let heard = Instant::now();
     daemon.until("i", Status::Unhealthy).await;
     let silence = heard.elapsed();
@@ -471,7 +471,7 @@ async fn heartbeats_decide_a_ttl_check() {
         "check \"beat\": no heartbeat for more than 10000 ms"
     );
     sleep(Duration::from_secs(30)).await;
-    daemon.registry.heartbeat("i", None).expect("known");
+    daemon.registry.beat("i", None).expect("known");
     let heard = Instant::now();
     daemon.until("i", Status::Healthy).await;
     assert!(

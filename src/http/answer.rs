@@ -7,11 +7,7 @@ use axum::{
 };
 use bytes::Bytes;
 
-use crate::{
-    api::Problem,
-    commands,
-    registry::{RegistryError, UpdateError},
-};
+use crate::{api::Problem, catalog};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -50,7 +46,7 @@ impl Refusal {
 
     /// No instance has this id.
     pub(super) fn unknown() -> Self {
-        RegistryError::Unknown.into()
+        catalog::Refusal::Unknown.into()
     }
 }
 
@@ -91,18 +87,10 @@ impl From<Problem> for Refusal {
     }
 }
 
-impl From<RegistryError> for Refusal {
-    fn from(error: RegistryError) -> Self {
-        Self(commands::problem(error))
-    }
-}
-
-impl From<UpdateError<Problem>> for Refusal {
-    fn from(error: UpdateError<Problem>) -> Self {
-        match error {
-            UpdateError::Registry(error) => error.into(),
-            UpdateError::Refused(problem) => Self(problem),
-        }
+impl From<catalog::Refusal> for Refusal {
+    fn from(refusal: catalog::Refusal) -> Self {
+        let (status, field) = (refusal.status(), refusal.field());
+        Self(Problem::refused(status, field, refusal.to_string()))
     }
 }
 

@@ -9,7 +9,6 @@ mod in_process;
 mod migration;
 mod operations;
 mod overrides;
-mod pick;
 mod probes;
 pub(in crate::http) mod routes;
 mod services;

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     api::Defaults,
-    commands::Commands,
+    catalog::Catalog,
     http::{BrokerPages, Migrations, Probes, Readiness, Transports, Watchers},
     model::{Instance, Timestamp},
     registry::{Notices, Registry},
@@ -90,7 +90,7 @@ pub(super) struct Limits {
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) registry: Registry,
-    pub(super) commands: Commands,
+    pub(super) catalog: Catalog,
     pub(super) metrics: Metrics,
     pub(super) defaults: Defaults,
     pub(super) probes: Arc<dyn Probes>,
@@ -125,7 +125,7 @@ impl Shared {
             measures: Measures::new(&rooms.metrics),
             watching: Watching::new(&config.watch, &rooms.metrics),
             gateway: Gateway::default(),
-            commands: Commands::new(rooms.registry.clone(), rooms.defaults.clone()),
+            catalog: Catalog::new(rooms.registry.clone()),
             registry: rooms.registry,
             metrics: rooms.metrics,
             defaults: rooms.defaults,
@@ -147,13 +147,12 @@ impl Shared {
 
     /// When an instance last gave a sign of life, by the wall clock.
     pub(super) fn last_heartbeat(&self, instance: &Instance) -> Timestamp {
-        let clock = self.registry.clock();
-        clock.wall_of(instance.beat.last_renewed_ms())
+        self.catalog.last_heartbeat(instance)
     }
 
     /// The wall clock.
     pub(super) fn now(&self) -> Timestamp {
-        self.registry.clock().now().wall
+        self.catalog.now()
     }
 }
 

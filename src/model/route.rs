@@ -6,6 +6,39 @@ use bytes::Bytes;
 
 use super::{Revision, RouteId, ServiceName};
 
+/// A gateway route as a caller describes it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RouteDraft {
+    /// Its identity.
+    pub route_id: RouteId,
+    /// Starts with "/"; matches whole segments.
+    pub path_prefix: Box<str>,
+    /// The service that gets the requests.
+    pub service_name: ServiceName,
+    /// Whether the gateway removes the prefix before it forwards.
+    pub strip_prefix: bool,
+    /// Upper-case methods; empty means all.
+    pub methods: Box<[Box<str>]>,
+    /// Of routes with prefixes of the same length the highest is used.
+    pub priority: i32,
+}
+
+impl RouteDraft {
+    /// The route that this makes at `revision`.
+    pub fn at(self, revision: Revision) -> Route {
+        Route {
+            route_id: self.route_id,
+            path_prefix: self.path_prefix,
+            service_name: self.service_name,
+            strip_prefix: self.strip_prefix,
+            methods: self.methods,
+            priority: self.priority,
+            revision,
+            encoded: OnceLock::new(),
+        }
+    }
+}
+
 /// Sends the requests under a path to a service.
 #[derive(Debug)]
 pub struct Route {

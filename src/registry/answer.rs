@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use crate::model::Instance;
+use crate::model::{CANARY, Instance};
 
 /// Why a command was refused. Nothing has changed then.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum RegistryError {
+pub enum Refusal {
     /// No instance has this id.
     #[error("Service not found")]
     Unknown,
     /// No route has this id.
     #[error("Route not found")]
     UnknownRoute,
-    /// The caller was registered once, and its successor is now.
+    /// The incarnation is not the current one.
     #[error(
         "incarnation {current} has taken this id over: stop, or register anew without an incarnation"
     )]
@@ -21,11 +21,25 @@ pub enum RegistryError {
         /// The one that is registered.
         current: u64,
     },
-    /// The lease shall hang on a connection, and none of the embedded broker's is there.
+    /// The lease needs a connection to the embedded broker, and the command came over none.
     #[error(
-        "lease \"connection\" needs a connection to the embedded broker: register over it, or with lease \"ttl\""
+        "\"connection\" needs a connection to the embedded broker: register over it, or with \"ttl\""
     )]
     NoConnection,
+    /// The id or the name is the canary's.
+    #[error("\"{CANARY}\" is reserved for the migration's canary: choose another id and name")]
+    Reserved,
+    /// A patch makes the metadata too large.
+    #[error("would be {bytes} bytes long, at most {max} are allowed")]
+    MetadataTooLarge {
+        /// Its size after the patch.
+        bytes: usize,
+        /// `registry.metadata_max`.
+        max: u64,
+    },
+    /// A patch makes the metadata unreadable.
+    #[error("would be nested too deep")]
+    MetadataTooDeep,
     /// `registry.instances_max` is reached.
     #[error("the registry is full: registry.instances_max is {max}")]
     Full {
@@ -38,22 +52,39 @@ pub enum RegistryError {
         /// The limit.
         max: usize,
     },
+    /// The daemon stops before the command was committed.
+    #[error("the daemon is stopping")]
+    Stopping,
 }
 
-/// Why an edit was refused.
-#[derive(Debug, thiserror::Error)]
-pub enum UpdateError<E> {
-    /// By the registry.
-    #[error(transparent)]
-    Registry(#[from] RegistryError),
-    /// By the caller's own rule.
-    #[error("{0}")]
-    Refused(E),
+impl Refusal {
+    /// The HTTP status code that says the same.
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::Unknown | Self::UnknownRoute => 404,
+            Self::Conflict { .. } => 409,
+            Self::NoConnection
+            | Self::Reserved
+            | Self::MetadataTooLarge { .. }
+            | Self::MetadataTooDeep => 422,
+            Self::Full { .. } | Self::RoutesFull { .. } | Self::Stopping => 503,
+        }
+    }
+
+    /// The field of the command that the message is about.
+    pub fn field(&self) -> Option<&'static str> {
+        match self {
+            Self::NoConnection => Some("lease"),
+            Self::Reserved => Some("service_id"),
+            Self::MetadataTooLarge { .. } | Self::MetadataTooDeep => Some("metadata"),
+            _ => None,
+        }
+    }
 }
 
 /// What a registration did.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Outcome {
+pub enum Change {
     /// The id is new.
     New,
     /// The id says something else now.
@@ -68,7 +99,7 @@ pub struct Registered {
     /// The instance.
     pub instance: Arc<Instance>,
     /// What registering did.
-    pub outcome: Outcome,
+    pub change: Change,
 }
 
 /// Sizes for reports and metrics.

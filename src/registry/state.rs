@@ -5,8 +5,6 @@ mod expiry;
 mod route;
 mod status;
 
-pub use self::route::RouteDraft;
-
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, OnceLock, atomic::Ordering},
@@ -14,8 +12,8 @@ use std::{
 
 use self::status::{observed_again, observed_at_first};
 use super::{
-    Config, Outcome, Registered, RegistryError, bound::Bound, clock::Now, guard::Guard,
-    leases::Leases, routes::RouteTable, service::Table,
+    Change, Config, Refusal, Registered, bound::Bound, clock::Now, guard::Guard, leases::Leases,
+    routes::RouteTable, service::Table,
 };
 use crate::model::{
     Beat, Epoch, Event, EventKind, Instance, Lease, Registration, Revision, Route, RouteId,
@@ -23,7 +21,7 @@ use crate::model::{
 };
 
 /// What a change does to its service besides the instance.
-type Events = Vec<Numbered>;
+pub(super) type Events = Vec<Numbered>;
 
 /// A change and the place of the change of the same service before it.
 #[derive(Debug)]
@@ -73,7 +71,7 @@ impl State {
         incarnation: Option<u64>,
         now: Now,
         out: &mut Events,
-    ) -> Result<Registered, RegistryError> {
+    ) -> Result<Registered, Refusal> {
         let lease = connection::without_connection(&registration)?;
         self.register_with(lease, registration, incarnation, now, out)
     }
@@ -86,7 +84,7 @@ impl State {
         incarnation: Option<u64>,
         now: Now,
         out: &mut Events,
-    ) -> Result<Registered, RegistryError> {
+    ) -> Result<Registered, Refusal> {
         let known = self.table.instance(registration.service_id.as_str());
         let lease = connection::over(connection, &registration, known.as_deref());
         self.register_with(lease, registration, incarnation, now, out)
@@ -99,7 +97,7 @@ impl State {
         incarnation: Option<u64>,
         now: Now,
         out: &mut Events,
-    ) -> Result<Registered, RegistryError> {
+    ) -> Result<Registered, Refusal> {
         let Some(known) = self.table.instance(registration.service_id.as_str()) else {
             return self.register_new(lease, registration, now, out);
         };
@@ -118,9 +116,9 @@ impl State {
         registration: Registration,
         now: Now,
         out: &mut Events,
-    ) -> Result<Registered, RegistryError> {
+    ) -> Result<Registered, Refusal> {
         if self.table.n_instances.load(Ordering::Relaxed) >= self.config.instances_max {
-            return Err(RegistryError::Full {
+            return Err(Refusal::Full {
                 max: self.config.instances_max,
             });
         }
@@ -139,7 +137,7 @@ impl State {
         let instance = self.put(instance, None, EventKind::Registered, None, now, out);
         Ok(Registered {
             instance,
-            outcome: Outcome::New,
+            change: Change::New,
         })
     }
 
@@ -186,7 +184,7 @@ impl State {
             };
             return Registered {
                 instance,
-                outcome: Outcome::Renewed,
+                change: Change::Renewed,
             };
         }
         let instance = if known.name() == instance.name() {
@@ -199,7 +197,7 @@ impl State {
         };
         Registered {
             instance,
-            outcome: Outcome::Updated,
+            change: Change::Updated,
         }
     }
 
@@ -209,7 +207,7 @@ impl State {
         incarnation: Option<u64>,
         now: Now,
         out: &mut Events,
-    ) -> Result<Arc<Instance>, RegistryError> {
+    ) -> Result<Arc<Instance>, Refusal> {
         let known = self.known(id)?;
         current(&known, incarnation)?;
         self.take_out(&known, EventKind::Deregistered, None, now, out);
@@ -348,8 +346,8 @@ impl State {
         }
     }
 
-    fn known(&self, id: &str) -> Result<Arc<Instance>, RegistryError> {
-        self.table.instance(id).ok_or(RegistryError::Unknown)
+    fn known(&self, id: &str) -> Result<Arc<Instance>, Refusal> {
+        self.table.instance(id).ok_or(Refusal::Unknown)
     }
 
     fn next_revision(&mut self) -> Revision {
@@ -364,15 +362,15 @@ impl State {
 }
 
 /// Refuses a caller that names an older incarnation than the current one.
-pub(super) fn current(known: &Instance, incarnation: Option<u64>) -> Result<(), RegistryError> {
+pub(super) fn current(known: &Instance, incarnation: Option<u64>) -> Result<(), Refusal> {
     match incarnation {
         Some(given) if given < known.incarnation => Err(conflict(known)),
         _ => Ok(()),
     }
 }
 
-fn conflict(known: &Instance) -> RegistryError {
-    RegistryError::Conflict {
+fn conflict(known: &Instance) -> Refusal {
+    Refusal::Conflict {
         current: known.incarnation,
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use proptest::prelude::*;
 
-use super::{Config, Registry, RegistryError};
+use super::{Config, Refusal, Registry};
 use crate::model::{
     Cursor, Epoch, Event, EventKind, LeaseKind, Metadata, OverrideStatus, Registration, Revision,
     ServiceId, ServiceName, Status,
@@ -114,7 +114,7 @@ fn act(registry: &Registry, what: u8, id: u8, port: u16) {
             hanging.lease = LeaseKind::Connection;
             drop(registry.register_over(connection, hanging, None));
         }
-        10 => drop(registry.heartbeat_over(connection, &id, None)),
+        10 => drop(registry.beat_over(connection, &id, None)),
         11 => {
             registry.connection_closed(connection);
         }
@@ -127,7 +127,7 @@ fn act(registry: &Registry, what: u8, id: u8, port: u16) {
         }
         5 => drop(registry.set_override(&id, OverrideStatus::Stopping, None)),
         6 => drop(registry.lift_override(&id)),
-        _ => drop(registry.heartbeat(&id, None)),
+        _ => drop(registry.beat(&id, None)),
     }
 }
 
@@ -336,12 +336,12 @@ async fn leases_follow_the_monotonic_clock_and_the_room_removes_what_ran_out() {
         .register(registration("a", "web", 1), None)
         .unwrap();
     tokio::time::sleep(Duration::from_millis(950)).await;
-    assert!(registry.heartbeat("a", None).is_ok());
+    assert!(registry.beat("a", None).is_ok());
     tokio::time::sleep(Duration::from_millis(950)).await;
     assert!(registry.instance("a").is_some(), "renewed");
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert!(registry.instance("a").is_none(), "ran out");
-    assert_eq!(registry.heartbeat("a", None), Err(RegistryError::Unknown));
+    assert_eq!(registry.beat("a", None), Err(Refusal::Unknown));
     stop.cancel();
     room.join_next().await.unwrap().unwrap();
 }

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{
-    model::{Metadata, Registration, RouteId, ServiceId, ServiceName},
-    registry::RouteDraft,
-};
+use crate::model::{Metadata, Registration, RouteDraft, RouteId, ServiceId, ServiceName};
 
 pub(super) fn registration(service: &str, id: &str) -> Registration {
     Registration {

@@ -10,17 +10,24 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("outbound", &["model", "tasks", "telemetry"]),
     (
         "health",
-        &["model", "registry", "outbound", "tasks", "telemetry"],
+        &[
+            "model",
+            "registry",
+            "catalog",
+            "outbound",
+            "tasks",
+            "telemetry",
+        ],
     ),
     ("api", &["model"]),
-    ("commands", &["model", "registry", "api"]),
+    ("catalog", &["model", "registry"]),
     (
         "transport",
         &[
             "model",
             "registry",
             "api",
-            "commands",
+            "catalog",
             "outbound",
             "broker",
             "tasks",
@@ -34,7 +41,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("broker", &[]),
     (
         "http",
-        &["model", "registry", "api", "commands", "tasks", "telemetry"],
+        &["model", "registry", "api", "catalog", "tasks", "telemetry"],
     ),
     (
         "config",

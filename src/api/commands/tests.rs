@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::{BatchHeartbeat, Command, OverrideDraft, batch_verdicts};
+use super::{BatchHeartbeat, InstanceCommand, OverrideDraft, batch_verdicts};
 use crate::{
     api::schema,
     model::{OverrideStatus, Timestamp},
@@ -8,10 +8,11 @@ use crate::{
 
 #[test]
 fn a_command_names_an_instance() {
-    let command = Command::read(br#"{"service_id": 5, "incarnation": "7", "x": 1}"#).unwrap();
+    let command =
+        InstanceCommand::read(br#"{"service_id": 5, "incarnation": "7", "x": 1}"#).unwrap();
     assert_eq!((&*command.service_id, command.incarnation), ("5", Some(7)));
-    assert!(Command::read(b"{}").is_err());
-    assert!(Command::read(br#"{"service_id":"a","incarnation":-1}"#).is_err());
+    assert!(InstanceCommand::read(b"{}").is_err());
+    assert!(InstanceCommand::read(br#"{"service_id":"a","incarnation":-1}"#).is_err());
 }
 
 #[test]

@@ -10,15 +10,16 @@ use crate::{
 
 #[test]
 fn queries_are_read_leniently() {
-    let plain = Discover::from_query(None).unwrap();
+    let plain = Discover::from_query(None).unwrap().filter;
     assert!(plain.healthy_only && plain.is_plain());
     let query = "healthy_only=No&tag=a&tag=b%20c&version=1+x&zone=eu&metadata.k=v&limit=3&index=7&wait=5s&x=y&&";
     let wanted = Discover::from_query(Some(query)).unwrap();
-    assert!(!wanted.healthy_only && !wanted.is_plain());
-    assert_eq!(wanted.tags, ["a", "b c"]);
-    assert_eq!(wanted.version.as_deref(), Some("1 x"));
-    assert_eq!(wanted.metadata, [("k".to_owned(), "v".to_owned())]);
-    assert_eq!(wanted.limit, Some(3));
+    let filter = &wanted.filter;
+    assert!(!filter.healthy_only && !filter.is_plain());
+    assert_eq!(filter.tags, ["a", "b c"]);
+    assert_eq!(filter.version.as_deref(), Some("1 x"));
+    assert_eq!(filter.metadata, [("k".to_owned(), "v".to_owned())]);
+    assert_eq!(filter.limit, Some(3));
     assert_eq!(wanted.index, Some(Seen::Revision(Revision(7))));
     assert_eq!(wanted.wait, Some(Duration::from_secs(5)));
     let lost = Discover::from_query(Some("index=abc&wait=9d")).unwrap();
@@ -77,7 +78,7 @@ fn all_filters_must_match() {
         let parsed = api::registration(body, &Defaults::default()).unwrap();
         let instance = made_of(parsed.registration);
         let wanted = Discover::from_query(Some(query)).unwrap();
-        assert_eq!(wanted.matches(&instance), expected);
+        assert_eq!(wanted.filter.matches(&instance), expected);
     }
 }
 

@@ -7,7 +7,7 @@ use argon2::{
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// Hashing or checking a password failed for another reason than the password.
+/// A password or a hash that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PasswordError {
     /// The hash in the configuration cannot be read.
@@ -19,16 +19,22 @@ pub enum PasswordError {
     /// It could not be computed.
     #[error("the password could not be hashed: {0}")]
     Failed(password_hash::Error),
+    /// There is no password.
+    #[error("the password is empty")]
+    Empty,
     /// The machine gave no random bytes.
     #[error("no random bytes: {0}")]
     NoRandom(getrandom::Error),
 }
 
-/// Hashes a password for `password_hash` in the configuration.
+/// Hashes a password in the form that `password_hash` in the configuration accepts: `$argon2id$v=19$…`.
 ///
 /// # Errors
-/// When the machine gives no random bytes for the salt.
+/// The password is empty, or the machine gives no random bytes for the salt.
 pub fn hash_password(password: &[u8]) -> Result<String, PasswordError> {
+    if password.is_empty() {
+        return Err(PasswordError::Empty);
+    }
     let salt = random::<16>()?;
     let salt = SaltString::encode_b64(&salt).map_err(PasswordError::Failed)?;
     let hash = Argon2::default()
@@ -38,7 +44,7 @@ pub fn hash_password(password: &[u8]) -> Result<String, PasswordError> {
 }
 
 /// An argon2 hash that was read once and found usable.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Hashed(password_hash::PasswordHashString);
 
 impl Hashed {
@@ -53,6 +59,13 @@ impl Hashed {
             ));
         }
         Ok(Self(hash.serialize()))
+    }
+
+    /// How long it takes to compute, compared with others: memory in KiB times passes.
+    pub(super) fn cost(&self) -> u64 {
+        argon2::Params::try_from(&self.0.password_hash()).map_or(0, |params| {
+            u64::from(params.m_cost()) * u64::from(params.t_cost())
+        })
     }
 
     /// Whether it is the hash of this password. Takes tens of milliseconds of CPU and the memory

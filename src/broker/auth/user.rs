@@ -14,7 +14,7 @@ use super::{
     permissions::{Grant, Permissions},
 };
 
-/// The user everybody knows.
+/// The default user.
 const GUEST: &str = "guest";
 
 /// One user.
@@ -146,7 +146,15 @@ fn one(name: &str, config: &UserConfig, key: &DigestKey, faults: &mut Vec<Fault>
             message,
         });
     };
+    if name.is_empty() {
+        fault(String::new(), "a user needs a name".to_owned());
+    }
     let check = match (&config.password, &config.password_hash) {
+        (Some(password), None) if password.expose().is_empty() => {
+            let message = "is empty: set a password, or leave the key out for a user who logs in by certificate";
+            fault(".password".to_owned(), message.to_owned());
+            Check::CertificateOnly
+        }
         (Some(password), None) => Check::Digest(key.digest(name, password.expose().as_bytes())),
         (None, Some(phc)) => match Hashed::read(phc.expose()) {
             Ok(hash) => Check::Hashed {

@@ -6,6 +6,7 @@ use super::{BindingId, Destination};
 use crate::broker::{
     arguments::{plain, same_value},
     exception::Exception,
+    memory::map_entry,
     wire::{Table, TableRef, ValueRef},
 };
 
@@ -86,6 +87,9 @@ struct Bound {
 }
 
 impl Patterns {
+    /// What a binding costs here besides its arguments.
+    pub const ENTRY: usize = size_of::<Bound>() * 3 / 2 + map_entry::<BindingId, usize>();
+
     /// Adds a binding.
     pub fn add(&mut self, id: BindingId, pattern: HeadersPattern, destination: Destination) {
         self.places.insert(id, self.all.len());

@@ -62,6 +62,13 @@ impl<V> Default for TopicTrie<V> {
 }
 
 impl<V: Copy + Eq + Hash> TopicTrie<V> {
+    /// What the trie costs in memory, but for the values.
+    pub fn bytes(&self) -> usize {
+        // A table of words with few entries, and a word.
+        const WORDS: usize = 96;
+        (self.nodes.len() - self.free.len()) * (size_of::<Node<V>>() + WORDS)
+    }
+
     /// Binds a value under a pattern; the same pair twice is bound twice.
     pub fn insert(&mut self, pattern: &[u8], value: V) {
         let mut at = ROOT;

@@ -30,6 +30,7 @@ fn check_bytes(body_len: usize, frame_max: u32) {
             routing_key: &routing_key,
             properties: &properties,
             body: &body,
+            body_charged: false,
         },
         frame_max,
     });
@@ -68,6 +69,7 @@ fn deliveries_are_refused_when_full_and_go_on_when_half_is_written() {
         routing_key: &name,
         properties: &Properties::NONE,
         body: &body,
+        body_charged: false,
     };
     let deliver = Deliver {
         channel: 1,

@@ -5,7 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use crate::broker::message::Message;
+use crate::broker::{memory::Charge, message::Message};
+
+/// What an entry costs: its ring or map is seldom full.
+const ENTRY: usize = size_of::<Entry>() * 3 / 2;
 
 /// Never expires.
 pub const NEVER: u64 = u64::MAX;
@@ -33,6 +36,8 @@ pub struct Ready {
     body_bytes: usize,
     /// No level above this one holds anything.
     top: usize,
+    /// Counts the entries; each message counts for itself.
+    charge: Charge,
 }
 
 #[derive(Debug, Default)]
@@ -84,7 +89,19 @@ impl Ready {
             len: 0,
             body_bytes: 0,
             top: 0,
+            charge: Charge::default(),
         }
+    }
+
+    /// Counts its entries with this charge from now on.
+    #[must_use]
+    pub fn counted(self, charge: Charge) -> Self {
+        Self { charge, ..self }
+    }
+
+    /// What it costs while it is empty, beyond the value itself.
+    pub fn empty_bytes(&self) -> usize {
+        self.levels.capacity() * size_of::<Level>()
     }
 
     /// How many messages wait.
@@ -151,7 +168,10 @@ impl Ready {
     /// Takes everything.
     pub fn take(&mut self) -> Self {
         let top_priority = u8::try_from(self.levels.len() - 1).unwrap_or(u8::MAX);
-        std::mem::replace(self, Self::new(top_priority))
+        let charge = std::mem::take(&mut self.charge);
+        let all = std::mem::replace(self, Self::new(top_priority).counted(charge));
+        self.charge.set(0);
+        all
     }
 
     /// The first messages in the order in which they would leave, for a look.
@@ -169,6 +189,7 @@ impl Ready {
 
     fn count_in(&mut self, entry: &Entry) -> usize {
         self.len += 1;
+        self.charge.follow(self.len * ENTRY);
         self.body_bytes += entry.message.body.len();
         let level = usize::from(entry.message.priority).min(self.levels.len() - 1);
         self.top = self.top.max(level);
@@ -177,6 +198,7 @@ impl Ready {
 
     fn count_out(&mut self, entry: &Entry) {
         self.len -= 1;
+        self.charge.follow(self.len * ENTRY);
         self.body_bytes -= entry.message.body.len();
     }
 }

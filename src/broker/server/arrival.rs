@@ -1,82 +1,103 @@
-//! A client comes in: TLS if it has to be, the handshake, then its connection.
+//! A client connects: TLS where it must be, the handshake, then its connection. A panic in the task of one
+//! client is reported and ends that client only.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{any::Any, io, net::SocketAddr, panic::AssertUnwindSafe, sync::Arc};
 
+use futures_util::FutureExt;
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Shared,
     connection::Connection,
-    door::Encryption,
-    handshake::{Client, shake},
+    handshake::{Client, handshake, protocol_of},
     link,
-    registry::Place,
-    wire::{Ended, Wire},
+    listener::Encryption,
+    log_limiter::cut,
+    wire::{HandshakeError, Wire},
 };
-use crate::broker::{config::bytes, peer::Peer, tls, wire::FrameReader};
+use crate::broker::{
+    config::bytes, outbox::Outbox, peer::Peer, queue::ConnectionId, tls, wire::FrameReader,
+};
 
-/// A client that has just come in.
+/// What the first byte of a TLS connection is: the type of a handshake record.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// A client that has just connected.
 #[derive(Debug)]
 pub(super) struct Arrival {
+    pub(super) id: ConnectionId,
     pub(super) socket: TcpStream,
     pub(super) address: SocketAddr,
-    pub(super) encryption: Option<Encryption>,
-    pub(super) place: Place,
+    /// Whether it has to speak TLS.
+    pub(super) tls: bool,
 }
 
-/// Serves one client until it or we have enough.
+/// Serves one client until either side closes.
 pub(super) async fn run(shared: Arc<Shared>, arrival: Arrival, stop: CancellationToken) {
-    let Arrival {
-        socket,
-        address,
-        encryption,
-        place,
-    } = arrival;
-    // Without it small answers wait for the client's acknowledgements; with it they just go.
-    if let Err(error) = socket.set_nodelay(true) {
+    let (id, address) = (arrival.id, arrival.address);
+    let served = AssertUnwindSafe(serve(shared, arrival, stop)).catch_unwind();
+    if let Err(panic) = served.await {
+        report_panic(
+            id,
+            &*panic,
+            &format!("the task of a client at {address} panicked"),
+        );
+    }
+}
+
+/// Reports a panic in the task of one client.
+pub(super) fn report_panic(id: ConnectionId, panic: &(dyn Any + Send), what: &str) {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text = cut(text.unwrap_or("no message"));
+    tracing::error!(connection.id = id, "{what}: {text}");
+}
+
+async fn serve(shared: Arc<Shared>, arrival: Arrival, stop: CancellationToken) {
+    let address = arrival.address;
+    // Without this option small answers wait for the client's TCP acknowledgements.
+    if let Err(error) = arrival.socket.set_nodelay(true) {
         tracing::debug!("no TCP_NODELAY for {address}: {error}");
     }
-    let handshake = tokio::time::timeout(
-        shared.config.limits.handshake,
-        arrive(&shared, socket, address, encryption),
-    );
-    let arrived = tokio::select! {
+    let waiting = shared.connections.arrive(arrival.id);
+    let greeting = tokio::time::timeout(shared.config.limits.handshake, greet(&shared, arrival));
+    let greeted = tokio::select! {
         () = stop.cancelled() => return,
-        arrived = handshake => arrived.unwrap_or(Err(Ended::Slow)),
+        () = waiting.evicted.cancelled() => Err(HandshakeError::Evicted),
+        greeted = greeting => greeted.unwrap_or(Err(HandshakeError::Slow)),
     };
-    match arrived {
+    drop(waiting);
+    match greeted {
         Ok(connection) => connection.serve(stop).await,
-        Err(ended) => log_refused(&shared, address, &ended),
+        Err(error) => log_refused(&shared, address, &error),
     }
-    drop(place);
 }
 
-/// TLS if it has to be, then the AMQP handshake.
-async fn arrive(
-    shared: &Arc<Shared>,
-    socket: TcpStream,
-    address: SocketAddr,
-    encryption: Option<Encryption>,
-) -> Result<Box<Connection>, Ended> {
-    let id = shared.next_connection();
+/// TLS where it must be, then the AMQP handshake.
+async fn greet(shared: &Arc<Shared>, arrival: Arrival) -> Result<Box<Connection>, HandshakeError> {
+    let Arrival {
+        id,
+        socket,
+        address,
+        tls,
+    } = arrival;
     let room = bytes(shared.config.limits.outbox_per_connection);
+    let outbox = Outbox::counted(room, shared.memory.charge(0));
+    let encryption = shared.access.load().encryption.clone().filter(|_| tls);
     let (peer, reader, writer, certified) = match encryption {
         None => {
             let socket = Arc::new(socket);
             let (reader, writer) = link::plain(&socket);
-            (Peer::on_socket(id, room, socket), reader, writer, None)
+            (Peer::on_socket(id, outbox, socket), reader, writer, None)
         }
         Some(encryption) => {
-            let stream = encryption
-                .acceptor
-                .accept(socket)
-                .await
-                .map_err(Ended::Socket)?;
+            let stream = encrypt(socket, &encryption).await?;
             let chain = stream.get_ref().1.peer_certificates();
             let certified = tls::user_of(chain, encryption.user_from);
             let (reader, writer) = link::tls(stream);
-            (Peer::detached(id, room), reader, writer, certified)
+            (Peer::with_outbox(id, outbox), reader, writer, certified)
         }
     };
     let mut wire = Wire {
@@ -86,29 +107,72 @@ async fn arrive(
         writer,
     };
     let client = Client { address, certified };
-    let agreed = match shake(shared, &mut wire, &client).await {
-        Ok(agreed) => agreed,
-        Err(ended) => {
-            if !matches!(ended, Ended::Socket(_)) {
+    let negotiated = match handshake(shared, &mut wire, &client).await {
+        Ok(negotiated) => negotiated,
+        Err(error) => {
+            if !matches!(error, HandshakeError::Socket(_)) {
                 wire.leave().await;
             }
-            return Err(ended);
+            return Err(error);
         }
     };
     Ok(Box::new(Connection::new(
         Arc::clone(shared),
         wire,
-        agreed,
+        negotiated,
         address,
     )))
 }
 
-fn log_refused(shared: &Shared, address: SocketAddr, ended: &Ended) {
-    let refusals = &shared.refusals;
-    match ended {
-        Ended::Socket(error) => tracing::debug!("{address} left before it had logged in: {error}"),
-        Ended::Protocol => refusals.warn(format_args!("{address} does not speak AMQP 0-9-1")),
-        Ended::Refused(why) => refusals.warn(format_args!("refused {address}: {why}")),
-        Ended::Slow => refusals.warn(format_args!("{address} took too long to log in")),
+async fn encrypt(
+    socket: TcpStream,
+    encryption: &Encryption,
+) -> Result<TlsStream<TcpStream>, HandshakeError> {
+    let mut first = [0; 8];
+    let count = socket
+        .peek(&mut first)
+        .await
+        .map_err(HandshakeError::Socket)?;
+    let first = &first[..count];
+    if first.first().is_some_and(|byte| *byte != TLS_HANDSHAKE) {
+        let sent = protocol_of(first);
+        let sent = format!("{sent} without TLS: broker.tls.listen speaks TLS only");
+        return Err(HandshakeError::Protocol(sent));
+    }
+    let accepted = encryption.acceptor.accept(socket).await;
+    accepted.map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidData => HandshakeError::Tls(error),
+        _ => HandshakeError::Socket(error),
+    })
+}
+
+fn log_refused(shared: &Shared, address: SocketAddr, error: &HandshakeError) {
+    let refused = &shared.log.refused;
+    match error {
+        HandshakeError::Socket(error) => {
+            tracing::debug!("{address} disconnected before it had logged in: {error}");
+        }
+        HandshakeError::Protocol(sent) => {
+            refused.warn(format_args!("refused {address}: it speaks {sent}"));
+        }
+        HandshakeError::Tls(error) => {
+            refused.warn(format_args!(
+                "refused {address}: TLS handshake failed: {error}"
+            ));
+        }
+        HandshakeError::Refused(why) => refused.warn(format_args!("refused {address}: {why}")),
+        HandshakeError::Slow => {
+            let limit = shared.config.limits.handshake;
+            refused.warn(format_args!(
+                "refused {address}: not logged in within {limit:?} (broker.limits.handshake)"
+            ));
+        }
+        HandshakeError::Evicted => {
+            let limit = shared.connections.waiting_limit();
+            refused.warn(format_args!(
+                "refused {address}: the oldest of more than {limit} clients that have not logged in \
+                 (broker.limits.unauthenticated)"
+            ));
+        }
     }
 }

@@ -1,8 +1,12 @@
-//! The task of one connection: reads, lets the session work in its vhost, writes, watches the time.
+//! The task of one connection: reads frames, lets the session carry them out in its vhost, writes what it
+//! answers, keeps heartbeats and deadlines.
+
+mod turn;
 
 use std::{
     io,
     net::SocketAddr,
+    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -10,31 +14,43 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Shared, clock::VhostCell, handshake::Agreed, link::Writer, registry::Entry, wire::Wire,
+    Shared,
+    arrival::report_panic,
+    clock::VhostCell,
+    connections::{ConnectionPermit, OpenConnection},
+    handshake::Negotiated,
+    link::Writer,
+    log_limiter::cut,
+    wire::Wire,
 };
 use crate::broker::{
     config::bytes,
     exception::Exception,
+    memory::{Charge, allocated},
     peer::{Flush, Peer},
     session::{Phase, Scene, Session, SessionLimits},
-    wire::{FrameReader, ReplyCode, ShortStr, frame::put_heartbeat, method::connection},
+    wire::{FrameReader, ReplyCode, frame::put_heartbeat},
 };
 
-/// How many frames are carried out before others have the vhost.
+/// How many frames are carried out in one turn with the vhost.
 const FRAMES_MAX: usize = 256;
-/// So many bytes are read of a client for whose answers there is no room.
+/// So many bytes are read ahead from a client that does not read its answers: its heartbeats are among them.
 const AHEAD_MAX: usize = 64 * 1024;
-/// How often the outbox is looked at meanwhile.
+/// So many bytes are read ahead from a blocked publisher, for its heartbeats.
+const AHEAD_BLOCKED_MAX: usize = 4 * 1024;
+/// After how many frames of a turn the outbox is looked at.
 const OUTBOX_EVERY: usize = 32;
-/// How often a connection without heartbeats looks after itself.
+/// How often a connection without heartbeats gives back unused buffers.
 const IDLE_TICK: Duration = Duration::from_secs(30);
-/// How often a blocked connection looks whether it may go on.
-const BLOCKED_TICK: Duration = Duration::from_millis(50);
+/// The longest heartbeat that shows in time that a client is alive. Messages of a connection with a longer one,
+/// or with none, are not stamped, so that no lease hangs on it.
+const STAMPED_HEARTBEAT_MAX: Duration = Duration::from_secs(600);
 
 /// A connection that has opened its vhost.
 pub(super) struct Connection {
@@ -42,7 +58,12 @@ pub(super) struct Connection {
     wire: Wire,
     session: Session,
     vhost: Arc<VhostCell>,
-    entry: Arc<Entry>,
+    entry: Arc<OpenConnection>,
+    permit: ConnectionPermit,
+    /// The version of the users and permissions that the session knows.
+    access_version: u64,
+    /// Counts what was read and is not carried out yet.
+    input: Charge,
     frame_max: u32,
     heartbeat: Option<Duration>,
     blocked_notify: bool,
@@ -54,7 +75,7 @@ pub(super) struct Connection {
     closing_until: Option<Instant>,
     /// Whether the vhost has more to deliver than one turn allows.
     more: bool,
-    /// Whether something that the client has asked for is not carried out to its end.
+    /// Whether something that the client has asked for takes more turns.
     settling: bool,
 }
 
@@ -62,7 +83,7 @@ impl Connection {
     pub(super) fn new(
         shared: Arc<Shared>,
         wire: Wire,
-        agreed: Agreed,
+        agreed: Negotiated,
         address: SocketAddr,
     ) -> Self {
         let limits = &shared.config.limits;
@@ -76,13 +97,23 @@ impl Connection {
             .client
             .field(b"connection_name")
             .and_then(|name| name.as_str_bytes());
-        let entry = Arc::new(Entry {
+        let heartbeat = (heartbeat_s > 0).then(|| Duration::from_secs(heartbeat_s.into()));
+        let mut session = Session::new(Arc::clone(&wire.peer), agreed.identity, session_limits);
+        if heartbeat.is_none_or(|heartbeat| heartbeat > STAMPED_HEARTBEAT_MAX) {
+            session = session.unstamped();
+        }
+        let user = session.user().to_owned();
+        let name = String::from_utf8_lossy(name.unwrap_or_default()).into_owned();
+        let texts = [name.len(), user.len(), agreed.vhost_name.len()];
+        let texts = texts.into_iter().map(allocated).sum::<usize>();
+        let client_bytes = allocated(agreed.client.as_bytes().len());
+        let entry = Arc::new(OpenConnection {
             peer: Arc::clone(&wire.peer),
             address,
             tls: matches!(wire.writer, Writer::Tls(_)),
-            user: agreed.identity.grant.user().to_owned(),
+            user,
             vhost: agreed.vhost_name,
-            name: String::from_utf8_lossy(name.unwrap_or_default()).into_owned(),
+            name,
             client: agreed.client,
             connected_at: shared.now().unix_s,
             channel_max: agreed.channel_max,
@@ -92,13 +123,17 @@ impl Connection {
             received_bytes: AtomicU64::new(0),
             blocked: AtomicBool::new(false),
             kick: Mutex::new(None),
+            _charge: shared.memory.charge(texts + client_bytes),
         });
-        shared.registry.add(Arc::clone(&entry));
+        shared.connections.add(Arc::clone(&entry));
         Self {
-            session: Session::new(Arc::clone(&wire.peer), agreed.identity, session_limits),
+            session,
+            permit: agreed.permit,
+            access_version: agreed.access_version,
+            input: shared.memory.charge(0),
             vhost: agreed.vhost,
             frame_max: agreed.frame_max,
-            heartbeat: (heartbeat_s > 0).then(|| Duration::from_secs(heartbeat_s.into())),
+            heartbeat,
             blocked_notify: agreed.blocked_notify,
             blocked: false,
             dirty: Vec::new(),
@@ -115,48 +150,64 @@ impl Connection {
 
     pub(super) async fn serve(mut self: Box<Self>, stop: CancellationToken) {
         let entry = Arc::clone(&self.entry);
-        let id = entry.peer.id;
-        tracing::info!(
-            connection.id = id,
-            "connection {id} \"{}\" from {} opened vhost \"{}\" as \"{}\"",
-            entry.name,
-            entry.address,
-            entry.vhost,
-            entry.user
-        );
-        let ended = self.work_until_closed(&stop).await;
-        self.forget().await;
-        self.tell(&stop).await;
+        let (id, name) = (entry.peer.id, cut(&entry.name));
+        if self.shared.log.opened.allows() {
+            tracing::info!(
+                connection.id = id,
+                "connection {id} \"{name}\" from {} opened vhost \"{}\" as \"{}\"",
+                entry.address,
+                cut(&entry.vhost),
+                cut(&entry.user)
+            );
+        }
+        let worked = AssertUnwindSafe(self.work_until_closed(&stop)).catch_unwind();
+        let ended = worked.await.unwrap_or_else(|panic| {
+            report_panic(
+                id,
+                &*panic,
+                &format!("the task of connection {id} panicked"),
+            );
+            Err(io::Error::other("an internal error"))
+        });
+        let released = AssertUnwindSafe(self.release()).catch_unwind();
+        if let Err(panic) = released.await {
+            report_panic(id, &*panic, &format!("the end of connection {id} panicked"));
+        }
+        self.wire.peer.outbox.close();
+        self.shared.connections.remove(id);
+        self.announce_closed(&stop).await;
         if ended.is_ok() {
             self.wire.leave().await;
         }
+        let log = &self.shared.log;
         match ended {
-            Ok(()) => tracing::info!(connection.id = id, "connection {id} closed"),
-            Err(error) if self.shared.losses.count() => tracing::warn!(
+            Ok(()) if log.closed.allows() => {
+                tracing::info!(connection.id = id, "connection {id} closed");
+            }
+            Err(error) if log.lost.allows() => tracing::warn!(
                 connection.id = id,
-                "connection {id} \"{}\" from {} ended: {error}",
-                entry.name,
+                "connection {id} \"{name}\" from {} ended: {error}",
                 entry.address
             ),
-            Err(error) => tracing::debug!(connection.id = id, "connection {id} ended: {error}"),
+            ended => tracing::debug!(connection.id = id, ?ended, "connection {id} ended"),
         }
+        drop(self.permit);
     }
 
-    /// Tells whoever listens that this connection has ended.
-    async fn tell(&self, stop: &CancellationToken) {
+    /// Sends the number of this connection to the listener of closed connections.
+    async fn announce_closed(&self, stop: &CancellationToken) {
         let Some(closed) = self.shared.closed.get() else {
             return;
         };
         tokio::select! {
-            // Whoever listened has gone.
-            _gone = closed.send(self.wire.peer.id) => {}
+            // Fails when the receiver was dropped.
+            _sent = closed.send(self.wire.peer.id) => {}
             () = stop.cancelled() => {}
         }
     }
 
-    /// Gives back what the client holds and takes it off every list.
-    async fn forget(&mut self) {
-        let id = self.wire.peer.id;
+    /// Gives back what the client holds in the vhost.
+    async fn release(&mut self) {
         self.end();
         self.pump();
         while self.settling {
@@ -166,18 +217,6 @@ impl Connection {
         if self.more {
             self.vhost.leave_rest();
         }
-        self.wire.peer.outbox.close();
-        self.shared.registry.remove(id);
-    }
-
-    fn end(&mut self) {
-        let now = self.shared.now();
-        let mut vhost = self.vhost.lock();
-        self.session.end(&mut Scene {
-            vhost: &mut vhost,
-            now,
-        });
-        self.vhost.finish(vhost, &mut self.dirty, self.wire.peer.id);
     }
 
     async fn work_until_closed(&mut self, stop: &CancellationToken) -> io::Result<()> {
@@ -189,6 +228,7 @@ impl Connection {
         let stopped = stop.cancelled();
         tokio::pin!(stopped);
         loop {
+            self.refresh_grant();
             if self.more {
                 self.pump();
             }
@@ -197,6 +237,7 @@ impl Connection {
                 continue;
             }
             let exhausted = self.work();
+            self.count_input();
             self.log_raised();
             let flush = self.wire.writer.flush(&self.wire.peer);
             if flush == Flush::Broken {
@@ -220,11 +261,10 @@ impl Connection {
                 tokio::task::yield_now().await;
                 continue;
             }
-            // Also of a client that does not read: its signs of life are among what it sends.
-            let room = !self.blocked && (has_room || self.wire.frames.buffered() < AHEAD_MAX);
+            let reads = self.reads_more(has_room);
             let (blocked, closing_until) = (self.blocked, self.closing_until);
             tokio::select! {
-                read = self.wire.reader.read(self.wire.frames.input()), if room => {
+                read = self.wire.reader.read(self.wire.frames.input()), if reads => {
                     let count = read?;
                     if count == 0 {
                         return self.eof();
@@ -236,10 +276,10 @@ impl Connection {
                     written?;
                 }
                 () = self.wire.peer.wake.notified() => self.kicked(),
-                // What others have left to deliver does not keep this client from being heard.
+                // More deliveries wait; they do not keep this client from being read.
                 () = tokio::task::yield_now(), if self.more => {}
                 _ = ticker.tick() => self.tick()?,
-                () = tokio::time::sleep(BLOCKED_TICK), if blocked => self.unblock(),
+                () = self.shared.memory.alarm_ended(), if blocked => self.unblock(),
                 () = sleep_until(closing_until), if closing_until.is_some() => return Ok(()),
                 () = &mut stopped, if self.session.phase() == Phase::Running => {
                     self.close("the broker is shutting down");
@@ -262,83 +302,15 @@ impl Connection {
         !self.wire.peer.outbox.is_full() || self.session.phase() != Phase::Running
     }
 
-    /// Carries out a batch of what has arrived; whether that was all.
-    fn work(&mut self) -> bool {
-        if self.blocked || self.wire.frames.buffered() == 0 {
-            return true;
+    /// Whether more bytes may be read: also from a client that does not read, and from one that is blocked, as
+    /// long as little was read ahead.
+    fn reads_more(&mut self, has_room: bool) -> bool {
+        let buffered = self.wire.frames.buffered();
+        if self.blocked {
+            self.wire.reader.rest();
+            return buffered < AHEAD_BLOCKED_MAX;
         }
-        if !self.has_room() {
-            return false;
-        }
-        let now = self.shared.now();
-        let short = self.shared.is_short_of_memory();
-        let mut vhost = self.vhost.lock();
-        let mut scene = Scene {
-            vhost: &mut vhost,
-            now,
-        };
-        let mut exhausted = false;
-        for count in 1..=FRAMES_MAX {
-            if count % OUTBOX_EVERY == 0 && self.wire.peer.outbox.is_full() {
-                break;
-            }
-            match self.wire.frames.next(self.frame_max) {
-                Ok(Some(frame)) => self.session.on_frame(frame, &mut scene),
-                Ok(None) => {
-                    exhausted = true;
-                    break;
-                }
-                Err(error) => {
-                    self.session.on_malformed(error, &mut scene);
-                    // Nothing after it can be understood.
-                    self.wire.frames = FrameReader::default();
-                    exhausted = true;
-                    break;
-                }
-            }
-            // Nothing that follows a publish is carried out while memory is short, nor what follows
-            // something that takes more than one turn.
-            if self.session.phase() == Phase::Closed
-                || short && self.session.has_published()
-                || self.session.is_settling(scene.vhost)
-            {
-                break;
-            }
-        }
-        self.session.end_batch();
-        self.more = vhost.pump(now);
-        self.settling = self.session.is_settling(&vhost);
-        self.vhost.finish(vhost, &mut self.dirty, self.wire.peer.id);
-        self.entry
-            .channels
-            .store(self.session.channel_count(), Relaxed);
-        if self.session.take_published() && self.shared.is_short_of_memory() {
-            self.block();
-        }
-        self.note_closing(self.shared.config.limits.closing);
-        exhausted || self.blocked
-    }
-
-    /// One turn of what is left to deliver.
-    fn pump(&mut self) {
-        let now = self.shared.now();
-        let mut vhost = self.vhost.lock();
-        self.more = vhost.pump(now);
-        self.settling = self.session.is_settling(&vhost);
-        self.vhost.finish(vhost, &mut self.dirty, self.wire.peer.id);
-    }
-
-    /// Lets the consumers go on that were refused deliveries for want of room.
-    fn resume(&mut self) {
-        self.wire.peer.resume.store(false, Relaxed);
-        let now = self.shared.now();
-        let mut vhost = self.vhost.lock();
-        self.session.resume(&mut Scene {
-            vhost: &mut vhost,
-            now,
-        });
-        self.vhost.finish(vhost, &mut self.dirty, self.wire.peer.id);
-        self.pump();
+        has_room || buffered < AHEAD_MAX
     }
 
     fn kicked(&mut self) {
@@ -360,13 +332,9 @@ impl Connection {
             },
         );
         self.vhost.finish(vhost, &mut self.dirty, self.wire.peer.id);
-        // Nothing went wrong: it is what somebody wanted.
-        if self.session.take_raised().is_some() {
-            let id = self.wire.peer.id;
-            tracing::info!(
-                connection.id = id,
-                "connection {id} is being closed: {reason}"
-            );
+        if self.session.take_raised().is_some() && self.shared.log.forced.allows() {
+            let (id, reason) = (self.wire.peer.id, cut(reason));
+            tracing::info!(connection.id = id, "closing connection {id}: {reason}");
         }
         self.pump();
         self.blocked = false;
@@ -379,35 +347,12 @@ impl Connection {
         }
     }
 
-    fn block(&mut self) {
-        self.blocked = true;
-        self.entry.blocked.store(true, Relaxed);
-        if self.blocked_notify {
-            let reason = ShortStr::from_static("low on memory");
-            self.wire
-                .peer
-                .outbox
-                .put(&connection::Blocked { reason }, 0);
-        }
-    }
-
-    fn unblock(&mut self) {
-        if self.shared.is_short_of_memory() {
-            return;
-        }
-        self.blocked = false;
-        self.heard = Instant::now();
-        self.entry.blocked.store(false, Relaxed);
-        if self.blocked_notify {
-            self.wire.peer.outbox.put(&connection::Unblocked {}, 0);
-        }
-    }
-
     fn tick_every(&self) -> Duration {
         self.heartbeat.map_or(IDLE_TICK, |heartbeat| heartbeat / 2)
     }
 
-    /// Sends a sign of life if nothing else was sent, and ends what gives none.
+    /// Sends a heartbeat if nothing else was sent. Fails when the client has sent nothing for too long, unless
+    /// it is blocked and so much of it waits that its heartbeats cannot be read.
     fn tick(&mut self) -> io::Result<()> {
         let now = Instant::now();
         if self.wire.frames.buffered() == 0 && now - self.heard > self.tick_every() {
@@ -422,7 +367,8 @@ impl Connection {
             self.wire.peer.outbox.write(put_heartbeat);
         }
         self.spoke_bytes = sent;
-        if !self.blocked && now - self.heard > heartbeat * 2 + self.tick_every() {
+        let deaf = self.blocked && self.wire.frames.buffered() >= AHEAD_BLOCKED_MAX;
+        if !deaf && now - self.heard > heartbeat * 2 + self.tick_every() {
             return Err(io::Error::new(
                 io::ErrorKind::TimedOut,
                 format!("no heartbeat for {} s", (now - self.heard).as_secs()),
@@ -432,12 +378,13 @@ impl Connection {
     }
 
     fn log_raised(&mut self) {
-        if let Some(raised) = self.session.take_raised() {
-            let id = self.wire.peer.id;
+        if let Some(raised) = self.session.take_raised()
+            && self.shared.log.exceptions.allows()
+        {
+            let (id, name, raised) = (self.wire.peer.id, cut(&self.entry.name), cut(&raised));
             tracing::warn!(
                 connection.id = id,
-                "connection {id} \"{}\" from {}: {raised}",
-                self.entry.name,
+                "connection {id} \"{name}\" from {}: {raised}",
                 self.entry.address
             );
         }

@@ -11,8 +11,9 @@ use bytes::Bytes;
 use super::{
     Shared,
     clock::VhostCell,
+    connections::ConnectionPermit,
     login::log_in,
-    wire::{Ended, Wire},
+    wire::{HandshakeError, Wire},
 };
 use crate::broker::{
     auth::Mechanism,
@@ -35,7 +36,7 @@ const DIALECT: &str = "3.10.8";
 /// How long a client that failed to log in has before the socket is closed.
 const REFUSED_GRACE: Duration = Duration::from_secs(2);
 
-/// What is known of a client before it says anything.
+/// What is known of a client before it has sent anything.
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) address: SocketAddr,
@@ -45,7 +46,10 @@ pub(super) struct Client {
 
 /// What client and server have agreed on.
 #[derive(Debug)]
-pub(super) struct Agreed {
+pub(super) struct Negotiated {
+    pub(super) permit: ConnectionPermit,
+    /// The version of the users and permissions that let it in.
+    pub(super) access_version: u64,
     pub(super) identity: Identity,
     pub(super) vhost: Arc<VhostCell>,
     pub(super) vhost_name: String,
@@ -57,13 +61,14 @@ pub(super) struct Agreed {
 }
 
 /// Carries out the handshake. When it fails, the client has been told why.
-pub(super) async fn shake(
+pub(super) async fn handshake(
     shared: &Shared,
     wire: &mut Wire,
     from: &Client,
-) -> Result<Agreed, Ended> {
+) -> Result<Negotiated, HandshakeError> {
     protocol_header(wire).await?;
-    wire.send(&start(shared, from)).await?;
+    let access = shared.access.load_full();
+    wire.send(&start(&access.mechanisms, from)).await?;
     let start_ok = match next_method(wire).await? {
         Method::ConnectionStartOk(start_ok) => start_ok,
         other => return refuse(wire, unexpected(&other)).await,
@@ -81,7 +86,7 @@ pub(super) async fn shake(
     wire.peer
         .cancel_notify
         .store(can(b"consumer_cancel_notify"), Relaxed);
-    let user = log_in(shared, wire, from, &start_ok).await?;
+    let user = log_in(shared, &access, wire, from, &start_ok).await?;
     let room = match user.name() == shared.internal.user {
         true => GROWTH_MAX,
         false => 0,
@@ -103,8 +108,16 @@ pub(super) async fn shake(
             return refuse(wire, exception.at(connection::Open::ID)).await;
         }
     };
+    let Some(permit) = shared.connections.permit() else {
+        let limit = shared.connections.limit();
+        let text = format!("connection refused: connection limit ({limit}) is reached");
+        let exception = Exception::not_allowed(text);
+        return refuse(wire, exception.at(connection::Open::ID)).await;
+    };
     wire.send(&connection::OpenOk {}).await?;
-    Ok(Agreed {
+    Ok(Negotiated {
+        permit,
+        access_version: access.version,
         identity: Identity {
             connection: wire.peer.id,
             grant,
@@ -119,22 +132,23 @@ pub(super) async fn shake(
     })
 }
 
-async fn protocol_header(wire: &mut Wire) -> Result<(), Ended> {
+async fn protocol_header(wire: &mut Wire) -> Result<(), HandshakeError> {
     loop {
         match wire.frames.protocol_header() {
             Some(ProtocolHeader::V0_9_1 | ProtocolHeader::V0_9) => return Ok(()),
             Some(ProtocolHeader::Unsupported) => {
                 let ours = ProtocolHeader::V0_9_1_OCTETS;
                 wire.peer.outbox.write(|out| out.extend_from_slice(&ours));
+                let sent = protocol_of(wire.frames.input());
                 wire.drain().await?;
-                return Err(Ended::Protocol);
+                return Err(HandshakeError::Protocol(sent));
             }
             None => wire.fill().await?,
         }
     }
 }
 
-pub(super) async fn next_method(wire: &mut Wire) -> Result<Method, Ended> {
+pub(super) async fn next_method(wire: &mut Wire) -> Result<Method, HandshakeError> {
     loop {
         match wire.frames.next(MIN_FRAME_MAX) {
             Ok(Some(frame)) if frame.channel == 0 && frame.payload.is_empty() => {}
@@ -154,8 +168,8 @@ pub(super) fn unexpected(method: &Method) -> Exception {
     exception.at(method.id())
 }
 
-/// Tells the client why it ends and waits for its answer, for a while.
-pub(super) async fn refuse<T>(wire: &mut Wire, exception: Exception) -> Result<T, Ended> {
+/// Closes the connection with this exception and waits for the client's answer, for a while.
+pub(super) async fn refuse<T>(wire: &mut Wire, exception: Exception) -> Result<T, HandshakeError> {
     let method = exception.method.unwrap_or(MethodId::NONE);
     let close = connection::Close {
         reply_code: exception.code.code(),
@@ -181,13 +195,28 @@ pub(super) async fn refuse<T>(wire: &mut Wire, exception: Exception) -> Result<T
             }
         }
     };
-    // A client that does not answer is closed all the same.
+    // The connection is closed whether or not the client answers.
     let _answered = tokio::time::timeout(REFUSED_GRACE, answered).await;
-    Err(Ended::Refused(exception.to_string()))
+    Err(HandshakeError::Refused(exception.to_string()))
 }
 
-fn start(shared: &Shared, from: &Client) -> connection::Start {
-    let listed = &shared.config.auth_mechanisms;
+/// What a client speaks that begins with these bytes, for the log.
+pub(super) fn protocol_of(bytes: &[u8]) -> String {
+    const HTTP: [&[u8]; 7] = [
+        b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"OPTI", b"PRI ",
+    ];
+    match bytes {
+        [b'A', b'M', b'Q', b'P', id, major, minor, revision, ..] => {
+            format!("AMQP {major}.{minor}.{revision} with protocol id {id}")
+        }
+        [b'A', b'M', ..] => "AMQP".to_owned(),
+        [0x16, 3, ..] => "TLS".to_owned(),
+        _ if HTTP.iter().any(|word| bytes.starts_with(word)) => "HTTP".to_owned(),
+        _ => "an unknown protocol".to_owned(),
+    }
+}
+
+fn start(listed: &[Mechanism], from: &Client) -> connection::Start {
     let mut capabilities = TableBuilder::new();
     for name in [
         "publisher_confirms",
@@ -226,12 +255,16 @@ fn start(shared: &Shared, from: &Client) -> connection::Start {
 }
 
 /// `room` is what the client's frames may have beyond those of others.
-async fn tune(shared: &Shared, room: u32, wire: &mut Wire) -> Result<(u16, u32, u16), Ended> {
+async fn tune(
+    shared: &Shared,
+    room: u32,
+    wire: &mut Wire,
+) -> Result<(u16, u32, u16), HandshakeError> {
     let limits = &shared.config.limits;
     let ours = connection::Tune {
         channel_max: limits.channels_per_connection,
         frame_max: limits.frame_max().saturating_add(room),
-        heartbeat: shared.config.heartbeat_s(),
+        heartbeat: shared.access.load().heartbeat_s,
     };
     wire.send(&ours).await?;
     let theirs = match next_method(wire).await? {

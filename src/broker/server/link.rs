@@ -115,6 +115,7 @@ impl Writer {
                 if tls.chunks.is_empty() && !tls.unflushed {
                     Flush::Done
                 } else {
+                    peer.outbox.stall();
                     Flush::Later
                 }
             }

@@ -1,4 +1,4 @@
-//! A client says who it is. What it says is read by room `auth`; here it is asked, and told why not.
+//! The login of a client: the frames of it. Room `auth` reads and checks what they say.
 
 use std::sync::Arc;
 
@@ -7,7 +7,8 @@ use bytes::Bytes;
 use super::{
     Shared,
     handshake::{Client, next_method, refuse, unexpected},
-    wire::{Ended, Wire},
+    reload::LoginRules,
+    wire::{HandshakeError, Wire},
 };
 use crate::broker::{
     auth::{
@@ -25,11 +26,12 @@ use crate::broker::{
 /// RabbitMQ tells only those who ask for it by "authentication_failure_close".
 pub(super) async fn log_in(
     shared: &Shared,
+    access: &LoginRules,
     wire: &mut Wire,
     from: &Client,
     start_ok: &connection::StartOk,
-) -> Result<Arc<User>, Ended> {
-    let Some(mechanism) = chosen(shared, start_ok) else {
+) -> Result<Arc<User>, HandshakeError> {
+    let Some(mechanism) = chosen(shared, access, start_ok) else {
         let name = &start_ok.mechanism;
         let text = format!("Login was refused: unknown authentication mechanism '{name}'");
         return refuse(wire, refused(text)).await;
@@ -40,7 +42,7 @@ pub(super) async fn log_in(
             let exception = malformed(SaslError::NoCertificate, connection::StartOk::ID);
             return refuse(wire, exception).await;
         };
-        return match shared.auth.login_certified(name, address) {
+        return match access.auth.login_certified(name, address) {
             Ok(user) => Ok(user),
             Err(why) => turn_away(wire, why, mechanism, name).await,
         };
@@ -53,7 +55,7 @@ pub(super) async fn log_in(
             return refuse(wire, exception).await;
         }
     };
-    match shared.auth.login(&credentials, address).await {
+    match access.auth.login(&credentials, address).await {
         Ok(user) => Ok(user),
         Err(why) => turn_away(wire, why, mechanism, &credentials.user).await,
     }
@@ -61,9 +63,13 @@ pub(super) async fn log_in(
 
 /// The mechanism a client has chosen, if it may. The program that embeds the broker logs in by PLAIN,
 /// whatever is listed.
-fn chosen(shared: &Shared, start_ok: &connection::StartOk) -> Option<Mechanism> {
+fn chosen(
+    shared: &Shared,
+    access: &LoginRules,
+    start_ok: &connection::StartOk,
+) -> Option<Mechanism> {
     let mechanism = Mechanism::named(&start_ok.mechanism)?;
-    let is_listed = shared.config.auth_mechanisms.contains(&mechanism);
+    let is_listed = access.mechanisms.contains(&mechanism);
     let is_internal = || match sasl::opening(mechanism, &start_ok.response) {
         Ok(Opening::Credentials(credentials)) => credentials.user == shared.internal.user,
         _ => false,
@@ -73,7 +79,7 @@ fn chosen(shared: &Shared, start_ok: &connection::StartOk) -> Option<Mechanism> 
 }
 
 /// Asks a client for its password.
-async fn challenge(wire: &mut Wire, user: String) -> Result<Credentials, Ended> {
+async fn challenge(wire: &mut Wire, user: String) -> Result<Credentials, HandshakeError> {
     let secure = connection::Secure {
         challenge: Bytes::from_static(CHALLENGE),
     };
@@ -94,10 +100,12 @@ async fn turn_away<T>(
     why: Refused,
     mechanism: Mechanism,
     user: &str,
-) -> Result<T, Ended> {
+) -> Result<T, HandshakeError> {
     let exception = refused(why.explanation(mechanism, user));
     let _told_too = refuse::<()>(wire, exception).await;
-    Err(Ended::Refused(format!("login of \"{user}\": {why}")))
+    Err(HandshakeError::Refused(format!(
+        "login of \"{user}\": {why}"
+    )))
 }
 
 fn refused(text: String) -> Exception {

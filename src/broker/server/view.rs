@@ -1,10 +1,10 @@
-//! What the broker shows of itself.
+//! Views of the broker for pages and metrics.
 
 use std::{collections::HashMap, sync::Arc};
 
 use serde::Serialize;
 
-use super::{Broker, clock::VhostCell, registry::ConnectionView};
+use super::{Broker, clock::VhostCell, connections::ConnectionView};
 use crate::broker::{
     listing::{Gather, Listing, Wanted},
     queue::ConnectionId,
@@ -24,7 +24,7 @@ pub struct Overview {
     pub connections_opened: u64,
     /// Connections closed so far.
     pub connections_closed: u64,
-    /// Bytes of messages held.
+    /// Bytes held for clients.
     pub memory_bytes: usize,
     /// The mark above which publishers are blocked.
     pub memory_high_bytes: usize,
@@ -59,14 +59,14 @@ impl Broker {
     /// The broker in numbers.
     pub fn overview(&self) -> Overview {
         let shared = &self.shared;
-        let (connections_opened, connections_closed) = shared.registry.counts();
+        let (connections_opened, connections_closed) = shared.connections.counts();
         Overview {
-            connections: shared.registry.len(),
+            connections: shared.connections.len(),
             connections_opened,
             connections_closed,
             memory_bytes: shared.memory.used(),
             memory_high_bytes: shared.memory.high(),
-            memory_alarm: shared.is_short_of_memory(),
+            memory_alarm: shared.memory.is_alarm(),
             memory_alarms: shared.memory.alarms(),
             vhosts: shared
                 .vhosts
@@ -76,15 +76,15 @@ impl Broker {
         }
     }
 
-    /// Whether a connection is open. One that `closed_connections` has told of is not.
+    /// Whether a connection is open; false before `closed_connections` gives its number.
     pub fn is_connected(&self, id: ConnectionId) -> bool {
-        self.shared.registry.has(id)
+        self.shared.connections.has(id)
     }
 
     /// Connections, by the names their clients gave them or by their addresses.
     pub fn connections(&self, wanted: &Wanted) -> Listing<ConnectionView> {
         let mut listing = Listing::new(wanted);
-        self.shared.registry.views(wanted, &mut listing);
+        self.shared.connections.views(wanted, &mut listing);
         listing
     }
 
@@ -95,7 +95,7 @@ impl Broker {
             let vhost = cell.lock();
             for (_, channel) in vhost.channels() {
                 let asked = !wanted.name.is_empty();
-                let name_of = || self.shared.registry.name(channel.connection);
+                let name_of = || self.shared.connections.name(channel.connection);
                 let connection = asked.then(name_of).unwrap_or_default();
                 listing.offer(&[connection.as_bytes()], || ChannelView {
                     vhost: name.clone(),
@@ -209,11 +209,11 @@ impl Broker {
 
     /// Closes a connection with 320 and this reason; whether there is such a connection.
     pub fn close_connection(&self, id: ConnectionId, reason: &str) -> bool {
-        let Some(entry) = self.shared.registry.find(id) else {
+        let Some(connection) = self.shared.connections.find(id) else {
             return false;
         };
-        *entry.kick.lock() = Some(reason.to_owned());
-        entry.peer.wake.notify_one();
+        *connection.kick.lock() = Some(reason.to_owned());
+        connection.peer.wake.notify_one();
         true
     }
 }

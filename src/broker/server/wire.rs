@@ -11,17 +11,21 @@ use crate::broker::{
 /// How long a client may go on sending after the end.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Why a connection ended.
+/// Why a client did not get as far as an open vhost.
 #[derive(Debug)]
-pub(super) enum Ended {
+pub(super) enum HandshakeError {
     /// The socket failed or was closed.
     Socket(io::Error),
-    /// It did not speak AMQP 0-9-1.
-    Protocol,
+    /// It spoke this instead of AMQP 0-9-1, or in the clear instead of TLS.
+    Protocol(String),
+    /// TLS could not be agreed on.
+    Tls(io::Error),
     /// It was refused, for this reason.
     Refused(String),
     /// The handshake took too long.
     Slow,
+    /// Too many newer clients had not logged in yet.
+    Evicted,
 }
 
 /// A socket with its frames and its outbox.
@@ -35,16 +39,16 @@ pub(super) struct Wire {
 
 impl Wire {
     /// Waits for more bytes.
-    pub(super) async fn fill(&mut self) -> Result<(), Ended> {
+    pub(super) async fn fill(&mut self) -> Result<(), HandshakeError> {
         match self.reader.read(self.frames.input()).await {
-            Ok(0) => Err(Ended::Socket(io::ErrorKind::UnexpectedEof.into())),
+            Ok(0) => Err(HandshakeError::Socket(io::ErrorKind::UnexpectedEof.into())),
             Ok(_) => Ok(()),
-            Err(error) => Err(Ended::Socket(error)),
+            Err(error) => Err(HandshakeError::Socket(error)),
         }
     }
 
-    /// Ends the connection so that the client still reads what it was sent: a socket that is closed
-    /// while something comes in takes back what was sent last.
+    /// Closes the connection so that the client still reads what it was sent: when a socket is closed while
+    /// bytes of its client arrive, TCP resets it, and the client loses what was sent last.
     pub(super) async fn leave(&mut self) {
         let left = async {
             self.writer.shut().await?;
@@ -55,23 +59,29 @@ impl Wire {
                 }
             }
         };
-        // A client that is gone, or stays, is left all the same.
+        // The socket is closed afterwards in any case.
         let _left = tokio::time::timeout(LINGER, left).await;
     }
 
-    /// Sends a method on channel 0 and sees it off.
-    pub(super) async fn send(&mut self, method: &impl MethodSpec) -> Result<(), Ended> {
+    /// Sends a method on channel 0 and waits until it is written.
+    pub(super) async fn send(&mut self, method: &impl MethodSpec) -> Result<(), HandshakeError> {
         self.peer.outbox.put(method, 0);
         self.drain().await
     }
 
     /// Writes all that waits.
-    pub(super) async fn drain(&mut self) -> Result<(), Ended> {
+    pub(super) async fn drain(&mut self) -> Result<(), HandshakeError> {
         loop {
             match self.writer.flush(&self.peer) {
                 Flush::Done => return Ok(()),
-                Flush::Broken => return Err(Ended::Socket(io::ErrorKind::BrokenPipe.into())),
-                Flush::Later => self.writer.wait(&self.peer).await.map_err(Ended::Socket)?,
+                Flush::Broken => {
+                    return Err(HandshakeError::Socket(io::ErrorKind::BrokenPipe.into()));
+                }
+                Flush::Later => self
+                    .writer
+                    .wait(&self.peer)
+                    .await
+                    .map_err(HandshakeError::Socket)?,
             }
         }
     }

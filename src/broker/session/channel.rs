@@ -3,6 +3,7 @@
 use super::{content::Incoming, tx::Transaction};
 use crate::broker::{
     channel::ChannelId,
+    memory::map_entry,
     peer::Peer,
     wire::{ShortStr, method::basic},
 };
@@ -42,6 +43,9 @@ pub(super) struct Confirms {
 }
 
 impl SessionChannel {
+    /// What it costs in the session's table.
+    pub(super) const BYTES: usize = map_entry::<u16, Self>();
+
     pub(super) fn new(id: ChannelId) -> Self {
         Self {
             id,

@@ -1,15 +1,18 @@
 //! A publish whose content is still arriving.
 
-use bytes::{Bytes, BytesMut};
+use std::sync::Arc;
+
+use bytes::Bytes;
 
 use crate::broker::{
     exception::Exception,
-    memory::{Account, Charge},
+    memory::{Account, AccountCharge, Memory, allocated},
+    message::owned_body,
     wire::{ContentHeader, MethodId, Payload, Properties, ReplyCode, method::basic},
 };
 
 /// The most that is allocated for a body before it arrives.
-const FIRST_ROOM: u64 = 128 * 1024;
+const FIRST_ROOM: usize = 128 * 1024;
 
 /// A publish whose content is still arriving.
 #[derive(Debug)]
@@ -18,9 +21,8 @@ pub(super) struct Incoming {
     pub(super) properties: Properties,
     body_size: Option<u64>,
     body: Body,
-    charge: Charge,
-    /// Whether the properties are charged already.
-    charged: bool,
+    /// What is kept beyond a batch of frames counts.
+    charge: Option<AccountCharge>,
 }
 
 #[derive(Debug)]
@@ -29,7 +31,7 @@ enum Body {
     /// It came in one frame: a slice of the read buffer.
     Whole(Bytes),
     /// It comes in several.
-    Growing(BytesMut),
+    Growing(Vec<u8>),
 }
 
 impl Incoming {
@@ -39,17 +41,15 @@ impl Incoming {
             properties: Properties::NONE,
             body_size: None,
             body: Body::None,
-            charge: Charge::default(),
-            charged: false,
+            charge: None,
         }
     }
 
     /// The batch is over and the content is not: nothing of it may keep the read buffer alive, and what
     /// is kept instead counts.
     pub(super) fn detach(&mut self, account: Option<&Account>) {
-        if let Some(account) = account.filter(|_| !self.charged && !self.awaits_header()) {
-            self.charged = true;
-            self.charge.add(account, self.properties.as_bytes().len());
+        if let Some(account) = account {
+            self.count(account);
         }
         self.publish.exchange = self.publish.exchange.detached();
         self.publish.routing_key = self.publish.routing_key.detached();
@@ -100,15 +100,37 @@ impl Incoming {
             return Ok(());
         }
         if !matches!(self.body, Body::Growing(_)) {
-            let room = usize::try_from(size.min(FIRST_ROOM)).unwrap_or(0);
-            self.body = Body::Growing(BytesMut::with_capacity(room));
+            let room = usize::try_from(size).map_or(FIRST_ROOM, |size| size.min(FIRST_ROOM));
+            self.body = Body::Growing(Vec::with_capacity(room));
         }
         if let Body::Growing(body) = &mut self.body {
+            let missing =
+                body.len() + payload.len() - body.capacity().min(body.len() + payload.len());
+            if missing > 0 {
+                let rest = usize::try_from(size).unwrap_or(usize::MAX) - body.len();
+                body.reserve_exact(rest.min(body.len().max(payload.len())));
+            }
             body.extend_from_slice(payload);
-            self.charge.add(account, payload.len());
+            self.count(account);
             within(account)?;
         }
         Ok(())
+    }
+
+    /// Counts what this keeps.
+    fn count(&mut self, account: &Account) {
+        let body = match &self.body {
+            Body::Growing(body) => allocated(body.capacity()),
+            Body::None | Body::Whole(_) => 0,
+        };
+        let bytes = allocated(size_of::<Self>())
+            + self.publish.exchange.allocated()
+            + self.publish.routing_key.allocated()
+            + allocated(self.properties.as_bytes().len())
+            + body;
+        self.charge
+            .get_or_insert_with(|| account.charge())
+            .set(bytes);
     }
 
     pub(super) fn is_complete(&self) -> bool {
@@ -116,15 +138,14 @@ impl Incoming {
     }
 
     /// The body, and whether it is an allocation of its own.
-    pub(super) fn into_body(self) -> (basic::Publish, Properties, Bytes, bool) {
+    pub(super) fn into_body(
+        self,
+        memory: &Arc<Memory>,
+    ) -> (basic::Publish, Properties, Bytes, bool) {
         let (body, owned) = match self.body {
             Body::None => (Bytes::new(), true),
             Body::Whole(body) => (body, false),
-            // Growing doubles: what is kept is copied to its exact size once more.
-            Body::Growing(body) => {
-                let exact = body.capacity() - body.len() < body.len() / 8;
-                (body.freeze(), exact)
-            }
+            Body::Growing(body) => (owned_body(body, memory), true),
         };
         (self.publish, self.properties, body, owned)
     }

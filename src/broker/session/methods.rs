@@ -48,7 +48,7 @@ impl Session {
         scene: &mut Scene<'_>,
     ) -> Result<(), Exception> {
         match method {
-            Method::BasicPublish(publish) => self.begin_publish(number, publish),
+            Method::BasicPublish(publish) => self.begin_publish(number, publish, scene),
             Method::BasicAck(ack) => self.ack(number, &ack, scene),
             Method::BasicNack(nack) => self.nack(number, &nack, scene),
             Method::BasicReject(reject) => self.reject(number, &reject, scene),

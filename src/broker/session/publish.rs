@@ -15,7 +15,9 @@ impl Session {
         &mut self,
         number: u16,
         publish: basic::Publish,
+        scene: &Scene<'_>,
     ) -> Result<(), Exception> {
+        self.account(scene);
         self.channel(number)?.incoming = Some(Box::new(Incoming::new(publish)));
         self.unfinished.push(number);
         Ok(())
@@ -29,7 +31,7 @@ impl Session {
         scene: &mut Scene<'_>,
     ) -> Result<(), Exception> {
         self.published = true;
-        let (publish, properties, body, body_owned) = incoming.into_body();
+        let (publish, properties, body, body_owned) = incoming.into_body(scene.vhost.memory());
         if publish.immediate {
             return Err(Exception::not_implemented("immediate=true"));
         }

@@ -5,18 +5,19 @@ use std::{collections::VecDeque, sync::Arc};
 use super::{Scene, Session, channel::Mode};
 use crate::broker::{
     exception::Exception,
-    memory::{Account, Charge, Memory},
+    memory::Memory,
     message::Draft,
-    vhost::{Commit, Settle, SettleError},
-    wire::{ShortStr, method::modes},
+    vhost::{Commit, HeldPublish, Settle, SettleError},
+    wire::method::modes,
 };
 
 /// What an open transaction holds back.
 #[derive(Debug, Default)]
 pub(super) struct Transaction {
-    publishes: VecDeque<(Draft, bool)>,
+    publishes: VecDeque<HeldPublish>,
+    /// The bytes of its publishes together.
+    bytes: usize,
     settled: Vec<(u64, Settle)>,
-    charge: Charge,
 }
 
 impl Transaction {
@@ -28,21 +29,18 @@ impl Transaction {
         bytes_max: usize,
         memory: &Arc<Memory>,
     ) -> Result<(), Exception> {
-        // What the message costs beyond its bytes.
-        const OVERHEAD: usize = 512;
-        let keys = draft.extra_keys.iter();
-        let keys: usize = keys.map(|key| size_of::<ShortStr>() + key.len()).sum();
-        let properties = draft.properties.as_bytes().len();
-        let bytes = OVERHEAD + draft.body.len() + properties + keys;
-        if self.charge.bytes() + bytes > bytes_max {
+        let bytes = draft.detach(memory);
+        self.bytes += bytes.max(draft.body.len());
+        if self.bytes > bytes_max {
             return Err(Exception::precondition(format!(
                 "the transaction holds more than {bytes_max} bytes"
             )));
         }
-        let account = Account::new(Arc::clone(memory), usize::MAX);
-        self.charge.add(&account, bytes);
-        draft.detach();
-        self.publishes.push_back((draft, mandatory));
+        self.publishes.push_back(HeldPublish {
+            draft,
+            mandatory,
+            charge: memory.charge(bytes),
+        });
         Ok(())
     }
 
@@ -64,7 +62,6 @@ impl Session {
         let (id, tx) = self.take_transaction(number)?;
         let commit = Commit {
             publishes: tx.publishes,
-            charge: tx.charge,
             origin: self.origin.clone(),
         };
         scene.vhost.commit(id, commit, &tx.settled, scene.now);

@@ -13,12 +13,21 @@ use crate::broker::{
 /// The publishes of a transaction that is committed.
 #[derive(Debug)]
 pub struct Commit {
-    /// The messages, each with whether it comes back when no queue wants it.
-    pub publishes: VecDeque<(Draft, bool)>,
-    /// What they count for until they are all carried out.
-    pub charge: Charge,
+    /// The messages.
+    pub publishes: VecDeque<HeldPublish>,
     /// The connection they came over, by name.
     pub origin: String,
+}
+
+/// A publish that waits for its commit.
+#[derive(Debug)]
+pub struct HeldPublish {
+    /// The message.
+    pub draft: Draft,
+    /// Whether it comes back when no queue wants it.
+    pub mandatory: bool,
+    /// What it counts for until it is carried out.
+    pub charge: Charge,
 }
 
 impl Vhost {
@@ -38,11 +47,11 @@ impl Vhost {
     pub(super) fn advance_commit(&mut self, id: ChannelId, commit: &mut Commit, now: Now) -> bool {
         let mut queues = Vec::new();
         while self.settle_budget > 0 {
-            let Some((draft, mandatory)) = commit.publishes.pop_front() else {
+            let Some(held) = commit.publishes.pop_front() else {
                 return true;
             };
             self.settle_budget -= 1;
-            self.publish_held(id, draft, mandatory, &commit.origin, &mut queues, now);
+            self.publish_held(id, held, &commit.origin, &mut queues, now);
         }
         commit.publishes.is_empty()
     }
@@ -50,12 +59,17 @@ impl Vhost {
     fn publish_held(
         &mut self,
         id: ChannelId,
-        mut draft: Draft,
-        mandatory: bool,
+        held: HeldPublish,
         origin: &str,
         queues: &mut Vec<QueueId>,
         now: Now,
     ) {
+        let HeldPublish {
+            mut draft,
+            mandatory,
+            charge,
+        } = held;
+        drop(charge);
         // An exchange that has gone since loses the message, as it does in RabbitMQ.
         if self.check_publish(&draft.exchange).is_err() {
             return;

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Now, Vhost};
+use super::{Now, Vhost, footprint};
 use crate::broker::{
     channel::{Channel, ChannelId, Consumer, ConsumerId, Held},
     exception::Exception,
+    memory::TopologyCharge,
     peer::Peer,
     queue::{
         ConnectionId, Queue, QueueId,
@@ -43,15 +44,18 @@ pub struct Qos {
 }
 
 impl Vhost {
-    /// A channel is open.
+    /// Opens a channel; `session_bytes` is what its client's session keeps for it.
     pub fn open_channel(
         &mut self,
         peer: &Arc<Peer>,
         connection: ConnectionId,
         number: u16,
-    ) -> ChannelId {
-        self.channels
-            .insert(Channel::new(Arc::clone(peer), connection, number))
+        session_bytes: usize,
+    ) -> Result<ChannelId, Exception> {
+        self.check_topology()?;
+        let mut channel = Channel::new(Arc::clone(peer), connection, number, &self.memory);
+        self.count_channel(&mut channel, session_bytes);
+        Ok(self.channels.insert(channel))
     }
 
     /// A channel ends: its consumers are cancelled, what it holds goes back.
@@ -126,8 +130,9 @@ impl Vhost {
         if channel.consumers.len() >= self.limits.consumers_per_channel {
             return Err(self.too_many("consumers on this channel", channel.consumers.len()));
         }
+        self.check_topology()?;
         let (peer, number) = (Arc::clone(&channel.peer), channel.number);
-        let consumer = Consumer {
+        let mut consumer = Consumer {
             tag: tag.clone(),
             channel: channel_id,
             queue: queue_id,
@@ -140,7 +145,11 @@ impl Vhost {
             inflight: 0,
             parked: false,
             arguments: spec.arguments.detached(),
+            charge: TopologyCharge::default(),
         };
+        consumer.charge = self
+            .memory
+            .charge_topology(footprint::of_consumer(&consumer));
         let id = self.consumers.insert(consumer);
         if let Some(channel) = self.channels.get_mut(channel_id) {
             channel.consumers.insert(tag.clone(), id);

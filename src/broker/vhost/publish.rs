@@ -54,7 +54,7 @@ impl Vhost {
         Ok(())
     }
 
-    /// Publishes a message. `origin` names the connection it came over, for queues that ask.
+    /// Publishes a message. `origin` names the connection it came over, for queues that ask; empty: none.
     pub fn publish(
         &mut self,
         draft: &mut Draft,
@@ -330,7 +330,9 @@ impl Vhost {
             &[&self.stamp.header],
             &mut headers,
         );
-        headers.put_str(&self.stamp.header, origin);
+        if !origin.is_empty() {
+            headers.put_str(&self.stamp.header, origin);
+        }
         draft.properties = draft.properties.with_headers(&headers.build());
     }
 

@@ -1,6 +1,6 @@
 //! Queues: declared, looked up, purged, deleted.
 
-use super::{REPLY_TO_PREFIX, Vhost};
+use super::{REPLY_TO_PREFIX, Vhost, footprint};
 use crate::broker::{
     arguments::check_same_flag,
     exception::Exception,
@@ -108,6 +108,7 @@ impl Vhost {
         if self.queues.len() >= self.limits.queues {
             return Err(self.too_many("queues", self.limits.queues));
         }
+        self.check_topology()?;
         let name = spec.name.detached();
         let mut queue = Queue::new(name.clone(), spec.arguments.detached(), settings, now.ms);
         queue.durable = properties.durable;
@@ -115,6 +116,8 @@ impl Vhost {
         queue.owner = spec.exclusive.then_some(connection);
         queue.stamped = self.stamp.queues.contains(&name);
         queue.settle_within = self.settle_within(queue.settings.consumer_timeout);
+        queue.charge = self.memory.charge_topology(footprint::of_queue(&queue));
+        queue.ready = queue.ready.counted(self.memory.charge(0));
         let id = self.queues.insert(queue);
         self.queue_names.insert(name.clone(), id);
         if spec.exclusive {

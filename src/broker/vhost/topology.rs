@@ -1,6 +1,6 @@
 //! Exchanges and bindings: declared, deleted, bound, unbound.
 
-use super::Vhost;
+use super::{Vhost, footprint};
 use crate::broker::{
     arguments::{check_same_argument, check_same_flag, inequivalent},
     exception::Exception,
@@ -8,6 +8,7 @@ use crate::broker::{
         Binding, BindingId, BindingKey, Destination, Exchange, ExchangeId, ExchangeKind, canonical,
         headers::HeadersPattern,
     },
+    memory::TopologyCharge,
     queue::ConnectionId,
     wire::{ShortStr, Table, ValueRef},
 };
@@ -95,6 +96,7 @@ impl Vhost {
         if self.exchanges.len() >= self.limits.exchanges {
             return Err(self.too_many("exchanges", self.limits.exchanges));
         }
+        self.check_topology()?;
         let name = spec.name.detached();
         let mut exchange = Exchange::new(name.clone(), kind);
         exchange.durable = spec.durable;
@@ -102,6 +104,9 @@ impl Vhost {
         exchange.internal = spec.internal;
         exchange.arguments = spec.arguments.detached();
         exchange.alternate = alternate;
+        exchange.charge = self
+            .memory
+            .charge_topology(footprint::of_exchange(&exchange));
         let id = self.exchanges.insert(exchange);
         self.exchange_names.insert(name, id);
         Ok(())
@@ -146,6 +151,7 @@ impl Vhost {
         if let BindTarget::Queue(name) = &spec.target {
             self.usable_queue(name, connection)?;
         }
+        let full = self.check_topology();
         let Some(exchange) = self.exchanges.get_mut(source) else {
             return Err(self.no_exchange(&spec.source));
         };
@@ -157,16 +163,23 @@ impl Vhost {
         if exchange.bindings.contains_key(&key) {
             return Ok(());
         }
+        full?;
         if self.bindings.len() >= self.limits.bindings {
             return Err(self.too_many("bindings", self.limits.bindings));
         }
-        let binding = Binding {
+        let mut binding = Binding {
             source,
             key: key.clone(),
             arguments: spec.arguments.detached(),
+            charge: TopologyCharge::default(),
         };
+        let bytes = footprint::of_binding(&binding, exchange.kind);
+        binding.charge = self.memory.charge_topology(bytes);
         let id = self.bindings.insert(binding);
         exchange.attach(id, &key, pattern);
+        exchange
+            .charge
+            .set(footprint::of_exchange(exchange) + exchange.routing_bytes());
         exchange.bindings.insert(key, id);
         match destination {
             Destination::Queue(queue) => {
@@ -279,6 +292,9 @@ impl Vhost {
             return;
         };
         exchange.detach(id, &binding.key);
+        exchange
+            .charge
+            .set(footprint::of_exchange(exchange) + exchange.routing_bytes());
         exchange.bindings.remove(&binding.key);
         if exchange.auto_delete && !exchange.is_used() {
             unused.push(binding.source);

@@ -236,6 +236,26 @@ impl FrameReader {
         }))
     }
 
+    /// Whether the next complete frame belongs to a message that a client publishes: the method, its header or
+    /// a part of its body.
+    ///
+    /// # Errors
+    /// As for [`FrameReader::next`], when no complete frame is before the faulty one.
+    pub fn next_is_publish(&mut self, frame_max: u32) -> Result<bool, WireError> {
+        const PUBLISH: [u8; 4] = [0, 60, 0, 40];
+        if self.at == self.run.len() && !self.gather(frame_max)? {
+            return Ok(false);
+        }
+        let rest = &self.run[self.at..];
+        Ok(
+            match rest.first().copied().and_then(FrameKind::from_octet) {
+                Some(FrameKind::Header | FrameKind::Body) => true,
+                Some(FrameKind::Method) => rest[HEAD_LEN..].starts_with(&PUBLISH),
+                Some(FrameKind::Heartbeat) | None => false,
+            },
+        )
+    }
+
     /// Cuts all whole frames off the input; says whether there were any.
     fn gather(&mut self, frame_max: u32) -> Result<bool, WireError> {
         let max = frame_max.saturating_sub(OVERHEAD);

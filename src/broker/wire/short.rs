@@ -69,6 +69,15 @@ impl ShortStr {
         Self::copied_or(self, Bytes::copy_from_slice)
     }
 
+    /// What it costs in memory beyond the value itself.
+    #[must_use]
+    pub fn allocated(&self) -> usize {
+        match &self.0 {
+            Repr::Inline { .. } => 0,
+            Repr::Shared(bytes) => crate::broker::memory::allocated(bytes.len()),
+        }
+    }
+
     /// Its bytes.
     #[must_use]
     #[inline]

@@ -7,18 +7,16 @@ use axum::{
 };
 use tokio::time::Instant;
 
-use super::{
-    extract::Name,
-    pick::{Policy, pick},
-};
+use super::extract::Name;
 use crate::{
     api::{self, Discover, Problem, schema},
+    catalog::PickPolicy,
     http::{
         answer::{Answer, Refusal, json},
         serve::connection::Peer,
         state::Shared,
     },
-    model::Revision,
+    model::{InstanceFilter, Revision},
 };
 
 /// The revision of what was answered.
@@ -59,7 +57,7 @@ pub(in crate::http) async fn discover(
         }
         began = Instant::now();
     }
-    let response = shared.discovered(name.as_str(), &wanted);
+    let response = shared.discovered(name.as_str(), &wanted.filter);
     shared.measures.discovered(began.elapsed());
     Ok(response)
 }
@@ -89,31 +87,23 @@ pub(in crate::http) async fn healthy(
     let find = |wanted: &str| pairs.iter().find(|(key, _)| key == wanted);
     let key = find("key").map(|(_, value)| &**value);
     let policy = policy(find("policy").map(|(_, value)| &**value), key)?;
-    let mut wanted = Discover::from_query(query)?;
-    wanted.healthy_only = true;
-    let service = shared.registry.service(name.as_str());
-    let service = service.ok_or_else(none_healthy)?;
-    let view = service.view();
-    let among: Vec<_> = view
-        .healthy()
-        .iter()
-        .filter(|one| wanted.matches(one))
-        .collect();
-    let picked = pick(policy, &among, || service.next_turn()).ok_or_else(none_healthy)?;
-    Ok(shared.instance(picked))
+    let wanted = Discover::from_query(query)?;
+    let picked = shared.catalog.pick(name.as_str(), &wanted.filter, policy);
+    let picked = picked.ok_or_else(none_healthy)?;
+    Ok(shared.instance(&picked))
 }
 
 fn none_healthy() -> Refusal {
     Refusal::new(404, "No healthy instances found")
 }
 
-fn policy<'a>(word: Option<&str>, key: Option<&'a str>) -> Result<Policy<'a>, Refusal> {
+fn policy<'a>(word: Option<&str>, key: Option<&'a str>) -> Result<PickPolicy<'a>, Refusal> {
     match word.unwrap_or("round_robin") {
-        "round_robin" => Ok(Policy::RoundRobin),
-        "random" => Ok(Policy::Random),
-        "weighted" => Ok(Policy::Weighted),
+        "round_robin" => Ok(PickPolicy::RoundRobin),
+        "random" => Ok(PickPolicy::Random),
+        "weighted" => Ok(PickPolicy::Weighted),
         "hash" => match key {
-            Some(key) => Ok(Policy::Hash(key)),
+            Some(key) => Ok(PickPolicy::Hash(key)),
             None => Err(Problem::field("key", "is required by policy=hash").into()),
         },
         other => {
@@ -127,18 +117,20 @@ impl Shared {
     /// The answer to a discovery that waits for nothing and filters by nothing but health.
     pub(in crate::http) fn discovered_plain(&self, name: &str, healthy_only: bool) -> Response {
         let began = Instant::now();
-        let wanted = Discover {
+        let filter = InstanceFilter {
             healthy_only,
-            ..Discover::default()
+            ..InstanceFilter::default()
         };
-        let response = self.discovered(name, &wanted);
+        let response = self.discovered(name, &filter);
         self.measures.discovered(began.elapsed());
         response
     }
 
     /// The answer to a discovery, as things are now.
-    pub(in crate::http) fn discovered(&self, name: &str, wanted: &Discover) -> Response {
-        let (body, revision) = self.commands.discover(name, wanted);
+    pub(in crate::http) fn discovered(&self, name: &str, filter: &InstanceFilter) -> Response {
+        let (body, revision) = self.catalog.discover(name, filter, |list| {
+            api::discovered(list, |one| self.last_heartbeat(one))
+        });
         self.with_index(json(body), revision)
     }
 }

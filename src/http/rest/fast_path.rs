@@ -67,14 +67,14 @@ impl FastPath {
             }
             Self::Heartbeat => {
                 let id = beating(path).unwrap_or_default();
-                services::beat(shared, id, query).into_response()
+                services::beat(shared, id, query).await.into_response()
             }
             Self::Register => {
                 let (parts, body) = request.into_parts();
                 match Text::read(&parts, body, shared).await {
-                    Ok(Text(body)) => {
-                        services::enrol(shared, parts.uri.query(), &body).into_response()
-                    }
+                    Ok(Text(body)) => services::enrol(shared, parts.uri.query(), &body)
+                        .await
+                        .into_response(),
                     Err(refused) => refused,
                 }
             }

@@ -1,6 +1,5 @@
 //! Routes for gateways: made, listed, resolved, and followed together with the services they name.
 
-mod follow;
 mod poll;
 mod stream;
 
@@ -15,22 +14,18 @@ use bytes::Bytes;
 use tokio::sync::watch::{Receiver, Sender};
 
 pub(in crate::http) use self::{
-    follow::follow,
     poll::{__path_config, config},
     stream::{__path_watch, watch},
 };
-use super::{
-    extract::{Name, Text},
-    pick::{Policy, pick},
-};
+use super::extract::{Name, Text};
 use crate::{
     api::{self, Json, Problem, RouteShape, schema},
+    catalog::{self, Caller, Door, PickPolicy, RemoveRoute, SetRoute},
     http::{
         answer::{Answer, Refusal, json},
         state::Shared,
     },
-    model::{Revision, Route, RouteId},
-    registry::RouteDraft,
+    model::{InstanceFilter, Revision, Route, RouteDraft, RouteId},
 };
 
 /// What all gateways share.
@@ -44,6 +39,18 @@ pub(in crate::http) struct Gateway {
 impl Gateway {
     fn subscribe(&self) -> Receiver<u64> {
         self.changes.subscribe()
+    }
+}
+
+/// Counts the changes that gateways wait for, until the door closes.
+pub(in crate::http) async fn follow(shared: Shared) {
+    let mut follower = shared.catalog.follow_routes();
+    loop {
+        shared.gateway.changes.send_modify(|changes| *changes += 1);
+        tokio::select! {
+            () = follower.changed() => (),
+            () = shared.closing.cancelled() => return,
+        }
     }
 }
 
@@ -117,14 +124,16 @@ pub(in crate::http) async fn set(
             return Err(Problem::invalid([one.errors, two.errors].concat()).into());
         }
     };
-    let route = shared.registry.set_route(RouteDraft {
+    let route = RouteDraft {
         route_id,
         path_prefix: shape.path_prefix,
         service_name: shape.service_name,
         strip_prefix: shape.strip_prefix,
         methods: shape.methods,
         priority: shape.priority,
-    })?;
+    };
+    let caller = Caller::by(Door::Rest);
+    let route = shared.catalog.write(&caller, SetRoute { route }).await?;
     Ok(json(warnings.told_in(api::route(&route))))
 }
 
@@ -141,7 +150,7 @@ pub(in crate::http) async fn find(State(shared): State<Shared>, id: Name) -> Ans
     let routes = shared.registry.routes();
     let mut known = routes.list.iter();
     let route = known.find(|route| route.route_id.as_str() == id.as_str());
-    let route = route.ok_or(crate::registry::RegistryError::UnknownRoute)?;
+    let route = route.ok_or(catalog::Refusal::UnknownRoute)?;
     Ok(json(api::route(route)))
 }
 
@@ -155,7 +164,10 @@ pub(in crate::http) async fn find(State(shared): State<Shared>, id: Name) -> Ans
     )
 )]
 pub(in crate::http) async fn remove(State(shared): State<Shared>, id: Name) -> Answer {
-    let route = shared.registry.remove_route(id.as_str())?;
+    let route_id = id.as_str().into();
+    let caller = Caller::by(Door::Rest);
+    let route = shared.catalog.write(&caller, RemoveRoute { route_id });
+    let route = route.await?;
     let mut body = Json::with_capacity(128);
     body.open(b'{');
     body.key("message").text("Route removed successfully");
@@ -212,14 +224,12 @@ pub(in crate::http) async fn resolve(
     let route = routes
         .resolve(path, method.as_deref())
         .ok_or_else(|| Refusal::new(404, "Route not found"))?;
-    let service = shared.registry.service(route.service_name.as_str());
-    let service = service.ok_or_else(none_healthy)?;
-    let view = service.view();
-    let among: Vec<_> = view.healthy().iter().collect();
-    let to = pick(Policy::RoundRobin, &among, || service.next_turn()).ok_or_else(none_healthy)?;
-    let last_heartbeat = shared.last_heartbeat(to);
+    let (name, filter) = (route.service_name.as_str(), InstanceFilter::default());
+    let to = shared.catalog.pick(name, &filter, PickPolicy::RoundRobin);
+    let to = to.ok_or_else(none_healthy)?;
+    let last_heartbeat = shared.last_heartbeat(&to);
     let forwarded = forwarded(route, path);
-    Ok(json(api::resolved(route, to, last_heartbeat, &forwarded)))
+    Ok(json(api::resolved(route, &to, last_heartbeat, &forwarded)))
 }
 
 fn none_healthy() -> Refusal {

@@ -5,6 +5,7 @@ use axum::extract::State;
 use super::extract::{Name, Text};
 use crate::{
     api::{OverrideDraft, schema},
+    catalog::{Caller, Door, LiftOverride, SetOverride},
     http::{answer::Answer, state::Shared},
 };
 
@@ -26,9 +27,13 @@ pub(in crate::http) async fn set(
     Text(body): Text,
 ) -> Answer {
     let (draft, warnings) = OverrideDraft::read(&body)?;
-    let instance = shared
-        .registry
-        .set_override(id.as_str(), draft.status, draft.reason)?;
+    let command = SetOverride {
+        service_id: id.as_str().into(),
+        status: draft.status,
+        reason: draft.reason,
+    };
+    let caller = Caller::by(Door::Rest);
+    let instance = shared.catalog.write(&caller, command).await?;
     Ok(shared.changed(&instance, &warnings))
 }
 
@@ -42,6 +47,9 @@ pub(in crate::http) async fn set(
     )
 )]
 pub(in crate::http) async fn lift(State(shared): State<Shared>, id: Name) -> Answer {
-    let instance = shared.registry.lift_override(id.as_str())?;
+    let service_id = id.as_str().into();
+    let caller = Caller::by(Door::Rest);
+    let instance = shared.catalog.write(&caller, LiftOverride { service_id });
+    let instance = instance.await?;
     Ok(shared.instance(&instance))
 }

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use super::extract::{Name, Text};
 use crate::{
-    api::{self, BatchHeartbeat, Patch, Problem, Warnings, schema},
+    api::{self, BatchHeartbeat, Problem, Warnings, schema},
+    catalog::{Caller, Deregister, Door, PatchInstance, Register},
     http::{
         answer::{Answer, Refusal, json},
         state::Shared,
@@ -17,6 +18,9 @@ use crate::{
     },
     model::{Instance, Timestamp},
 };
+
+/// REST has no authentication yet.
+const CALLER: Caller = Caller::by(Door::Rest);
 
 /// A list of more instances than these is encoded while it is sent, and never in memory as a whole.
 const AT_ONCE_MAX: usize = 1000;
@@ -39,7 +43,7 @@ pub(in crate::http) async fn register(
     RawQuery(query): RawQuery,
     Text(body): Text,
 ) -> Answer {
-    enrol(&shared, query.as_deref(), &body)
+    enrol(&shared, query.as_deref(), &body).await
 }
 
 /// Removes an instance.
@@ -62,7 +66,11 @@ pub(in crate::http) async fn deregister(
     RawQuery(query): RawQuery,
 ) -> Answer {
     let incarnation = incarnation(query.as_deref())?;
-    shared.registry.deregister(id.as_str(), incarnation)?;
+    let command = Deregister {
+        service_id: id.as_str().into(),
+        incarnation,
+    };
+    shared.catalog.write(&CALLER, command).await?;
     let message = "Service deregistered successfully";
     Ok(json(api::done(message, id.as_str(), shared.now())))
 }
@@ -99,9 +107,10 @@ pub(in crate::http) async fn patch(
     id: Name,
     Text(body): Text,
 ) -> Answer {
-    let (patch, warnings) = Patch::read(id.as_str(), &body, &shared.defaults)?;
-    let edit = |known: &_| patch.apply(known);
-    let instance = shared.registry.update(id.as_str(), edit)?;
+    let (patch, warnings) = api::patch(id.as_str(), &body, &shared.defaults)?;
+    let service_id = id.as_str().into();
+    let command = PatchInstance { service_id, patch };
+    let instance = shared.catalog.write(&CALLER, command).await?;
     Ok(shared.changed(&instance, &warnings))
 }
 
@@ -124,7 +133,7 @@ pub(in crate::http) async fn heartbeat(
     id: Name,
     RawQuery(query): RawQuery,
 ) -> Answer {
-    beat(&shared, id.as_str(), query.as_deref())
+    beat(&shared, id.as_str(), query.as_deref()).await
 }
 
 /// Renews many leases at once, with a verdict for each id.
@@ -139,14 +148,13 @@ pub(in crate::http) async fn heartbeat(
 )]
 pub(in crate::http) async fn heartbeats(State(shared): State<Shared>, Text(body): Text) -> Answer {
     let (batch, warnings) = BatchHeartbeat::read(&body)?;
-    let verdicts = batch.service_ids.iter().map(|id| {
-        let verdict = shared.registry.heartbeat(id, None);
-        (
-            id.as_str(),
-            verdict.map(drop).map_err(|error| error.to_string()),
-        )
-    });
-    let answer = api::batch_verdicts(verdicts, shared.now());
+    let mut verdicts = Vec::with_capacity(batch.service_ids.len());
+    for id in &batch.service_ids {
+        let verdict = shared.catalog.heartbeat(&CALLER, id, None).await;
+        let verdict = verdict.map(drop).map_err(|error| error.to_string());
+        verdicts.push((id.as_str(), verdict));
+    }
+    let answer = api::batch_verdicts(verdicts.into_iter(), shared.now());
     Ok(json(warnings.told_in(answer)))
 }
 
@@ -191,7 +199,7 @@ pub(in crate::http) async fn all(State(shared): State<Shared>) -> Response {
 }
 
 /// Takes a registration.
-pub(in crate::http) fn enrol(shared: &Shared, query: Option<&str>, body: &[u8]) -> Answer {
+pub(in crate::http) async fn enrol(shared: &Shared, query: Option<&str>, body: &[u8]) -> Answer {
     let began = Instant::now();
     let parsed = api::registration(body, &shared.defaults);
     let (incarnation, parsed) = match (incarnation(query), parsed) {
@@ -199,17 +207,21 @@ pub(in crate::http) fn enrol(shared: &Shared, query: Option<&str>, body: &[u8]) 
         (Err(query), Err(body)) => return Err(query.and(body).into()),
         (Err(wrong), _) | (_, Err(wrong)) => return Err(wrong.into()),
     };
-    let registered = shared.registry.register(parsed.registration, incarnation)?;
+    let command = Register {
+        registration: parsed.registration,
+        incarnation,
+    };
+    let registered = shared.catalog.write(&CALLER, command).await?;
     let answer = api::registered(&registered.instance, shared.now(), &parsed.warnings);
     shared.measures.registered(began.elapsed());
     Ok(json(answer))
 }
 
 /// Takes a sign of life.
-pub(in crate::http) fn beat(shared: &Shared, id: &str, query: Option<&str>) -> Answer {
+pub(in crate::http) async fn beat(shared: &Shared, id: &str, query: Option<&str>) -> Answer {
     let began = Instant::now();
     let incarnation = incarnation(query)?;
-    let recorded = shared.registry.heartbeat(id, incarnation)?;
+    let recorded = shared.catalog.heartbeat(&CALLER, id, incarnation).await?;
     let answer = api::done("Heartbeat received", id, recorded);
     shared
         .measures

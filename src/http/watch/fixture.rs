@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    model::{Metadata, Registration, RouteId, ServiceId, ServiceName},
-    registry::{Config, Registry, RouteDraft},
+    model::{Metadata, Registration, RouteDraft, RouteId, ServiceId, ServiceName},
+    registry::{Config, Registry},
 };
 
 pub(in crate::http) fn name(text: &str) -> ServiceName {

@@ -3,14 +3,14 @@
 use super::{Events, State, current, version_of};
 use crate::{
     model::{Instance, Lease, LeaseKind, Registration},
-    registry::{RegistryError, clock::Now},
+    registry::{Refusal, clock::Now},
 };
 
 /// The lease of a registration that came by no connection of the embedded broker.
-pub(super) fn without_connection(registration: &Registration) -> Result<Lease, RegistryError> {
+pub(super) fn without_connection(registration: &Registration) -> Result<Lease, Refusal> {
     match registration.lease {
         LeaseKind::Ttl => Ok(Lease::Running),
-        LeaseKind::Connection => Err(RegistryError::NoConnection),
+        LeaseKind::Connection => Err(Refusal::NoConnection),
     }
 }
 
@@ -60,6 +60,19 @@ impl State {
         ids.len()
     }
 
+    /// Renews a lease.
+    pub(in crate::registry) fn heartbeat(
+        &self,
+        id: &str,
+        incarnation: Option<u64>,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        let known = self.known(id)?;
+        current(&known, incarnation)?;
+        known.beat.heard(now.mono_ms);
+        Ok(())
+    }
+
     /// Renews a lease, and binds one that hangs on a connection to this one.
     pub(in crate::registry) fn heartbeat_over(
         &mut self,
@@ -68,7 +81,7 @@ impl State {
         connection: u64,
         now: Now,
         out: &mut Events,
-    ) -> Result<(), RegistryError> {
+    ) -> Result<(), Refusal> {
         let known = self.known(id)?;
         current(&known, incarnation)?;
         known.beat.heard(now.mono_ms);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Events, State, version_of};
 use crate::{
     model::{Check, EventKind, Instance, Override, OverrideStatus, Registration, Status},
-    registry::{RegistryError, clock::Now},
+    registry::{Refusal, clock::Now},
 };
 
 impl State {
@@ -15,7 +15,7 @@ impl State {
         overridden: Option<(OverrideStatus, Option<Box<str>>)>,
         now: Now,
         out: &mut Events,
-    ) -> Result<Arc<Instance>, RegistryError> {
+    ) -> Result<Arc<Instance>, Refusal> {
         let known = self.known(id)?;
         let same = match (&known.overridden, &overridden) {
             (None, None) => true,

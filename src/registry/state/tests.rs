@@ -6,10 +6,10 @@ use std::{sync::Arc, time::Duration};
 use super::{Numbered, State};
 use crate::{
     model::{
-        Check, CheckKind, Epoch, EventKind, Metadata, OverrideStatus, Registration, RouteId,
-        ServiceId, ServiceName, Status, Timestamp,
+        Check, CheckKind, Epoch, EventKind, Metadata, OverrideStatus, Registration, RouteDraft,
+        RouteId, ServiceId, ServiceName, Status, Timestamp,
     },
-    registry::{Config, Now, Outcome, RegistryError, RouteDraft},
+    registry::{Change, Config, Now, Refusal},
 };
 
 fn at(seconds: u64) -> Now {
@@ -72,13 +72,13 @@ fn registering_again_is_an_upsert() {
     let first = state
         .register(registration("a", "web"), None, at(0), &mut out)
         .unwrap();
-    assert_eq!(first.outcome, Outcome::New);
+    assert_eq!(first.change, Change::New);
     assert_eq!(told(&mut out), ["registered a healthy"]);
 
     let same = state
         .register(registration("a", "web"), None, at(5), &mut out)
         .unwrap();
-    assert_eq!(same.outcome, Outcome::Renewed);
+    assert_eq!(same.change, Change::Renewed);
     assert_eq!(told(&mut out), [""; 0]);
     assert!(
         same.instance.incarnation > first.instance.incarnation,
@@ -91,7 +91,7 @@ fn registering_again_is_an_upsert() {
     other.port = 81;
     let current = Some(same.instance.incarnation);
     let other = state.register(other, current, at(6), &mut out).unwrap();
-    assert_eq!(other.outcome, Outcome::Updated);
+    assert_eq!(other.change, Change::Updated);
     assert_eq!(other.instance.registered_at, at(0).wall);
     assert_eq!(Some(other.instance.incarnation), current, "the same caller");
     assert_eq!(told(&mut out), ["updated a healthy"]);
@@ -163,7 +163,7 @@ fn a_late_call_of_an_old_process_changes_nothing() {
         .unwrap();
     out.clear();
     let old = Some(old.instance.incarnation);
-    let conflict = RegistryError::Conflict {
+    let conflict = Refusal::Conflict {
         current: new.instance.incarnation,
     };
     assert_eq!(
@@ -188,7 +188,7 @@ fn a_late_call_of_an_old_process_changes_nothing() {
     assert_eq!(told(&mut out), ["deregistered a -"]);
     assert_eq!(
         state.deregister("a", None, at(3), &mut out).unwrap_err(),
-        RegistryError::Unknown
+        Refusal::Unknown
     );
 }
 
@@ -361,7 +361,7 @@ fn routes_are_events_and_the_best_one_is_found() {
     assert_eq!(out[0].event.kind, EventKind::RouteRemoved);
     assert_eq!(
         state.remove_route("best", at(1), &mut out).unwrap_err(),
-        RegistryError::UnknownRoute
+        Refusal::UnknownRoute
     );
 }
 
@@ -376,7 +376,7 @@ fn a_full_registry_refuses_new_ids_only() {
         .register(registration("a", "web"), None, at(0), &mut out)
         .unwrap();
     let refused = state.register(registration("b", "web"), None, at(0), &mut out);
-    assert_eq!(refused.unwrap_err(), RegistryError::Full { max: 1 });
+    assert_eq!(refused.unwrap_err(), Refusal::Full { max: 1 });
     assert!(
         state
             .register(registration("a", "web"), None, at(0), &mut out)

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::{registration, registry};
 use crate::{
     model::{Lease, LeaseKind, OverrideStatus, Registration},
-    registry::{Registry, RegistryError},
+    registry::{Refusal, Registry},
 };
 
 /// How long the leases of this test are, in milliseconds.
@@ -104,7 +104,7 @@ fn act(registry: &Registry, model: &mut Model, (what, id, port): (u8, u8, u16)) 
             let one = said(&id, name, port % 3 + 1, kind);
             match (registry.register(one, None), kind) {
                 (Ok(_), LeaseKind::Ttl) => model.register(&id, kind, 0),
-                (Err(RegistryError::NoConnection), LeaseKind::Connection) => (),
+                (Err(Refusal::NoConnection), LeaseKind::Connection) => (),
                 (other, _) => panic!("{other:?}"),
             }
         }
@@ -113,11 +113,11 @@ fn act(registry: &Registry, model: &mut Model, (what, id, port): (u8, u8, u16)) 
             model.instances.remove(&id);
         }
         4 => {
-            let _ = registry.heartbeat(&id, None);
+            let _ = registry.beat(&id, None);
             model.beat(&id, None);
         }
         5 => {
-            let _ = registry.heartbeat_over(connection, &id, None);
+            let _ = registry.beat_over(connection, &id, None);
             model.beat(&id, Some(connection));
         }
         6 => assert_eq!(
@@ -125,11 +125,7 @@ fn act(registry: &Registry, model: &mut Model, (what, id, port): (u8, u8, u16)) 
             model.close(connection)
         ),
         7 => drop(registry.set_override(&id, OverrideStatus::Stopping, None)),
-        _ => drop(registry.update(&id, |known| {
-            let mut edited = known.clone();
-            edited.weight = port;
-            Ok::<_, ()>(edited)
-        })),
+        _ => drop(registry.set_weight(&id, port)),
     }
 }
 

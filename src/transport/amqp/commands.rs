@@ -22,10 +22,10 @@ use super::{
     names,
 };
 use crate::{
-    api::{Discover, Problem},
+    api::{self, Defaults, Discover, InstanceCommand, Parsed, Problem},
     broker::Broker,
-    commands::Commands,
-    model::{FlagState, Mode},
+    catalog::{Caller, Catalog, CloseConnection, Deregister, Door, Refusal, Register},
+    model::{FlagState, InstanceFilter, Mode},
 };
 
 /// The header in which the embedded broker says over which connection a message came.
@@ -47,8 +47,10 @@ pub trait DirectAnswers: fmt::Debug + Send + Sync {
 /// What it takes to answer commands.
 #[derive(Clone, Debug)]
 pub struct Desk {
-    /// Who answers.
-    pub commands: Commands,
+    /// What is written and read.
+    pub catalog: Catalog,
+    /// Values and limits of registrations.
+    pub defaults: Arc<Defaults>,
     /// The embedded broker, where commands come over that one.
     pub broker: Option<Broker>,
     /// The direct way, to compare with in mode dual.
@@ -99,7 +101,7 @@ impl Taker for Answering {
         let mut replies = Vec::with_capacity(deliveries.len());
         let mut answers = Vec::with_capacity(deliveries.len());
         for delivery in &deliveries {
-            let answered = self.answer(delivery);
+            let answered = self.answer(delivery).await;
             if let Some(reason) = &answered.unreadable {
                 self.dead_letters.bury(channel, delivery, reason).await?;
             }
@@ -143,31 +145,17 @@ impl Taker for Answering {
 }
 
 impl Answering {
-    fn answer(&self, delivery: &Delivery) -> Answered {
+    async fn answer(&self, delivery: &Delivery) -> Answered {
         let body = &delivery.data;
         let from = self.connection(delivery);
-        let answered = match (self.queue, from) {
-            (names::REGISTER, None) => self.desk.commands.register(body).map(Bytes::from),
-            (names::REGISTER, Some(from)) => {
-                let answered = self
-                    .desk
-                    .commands
-                    .register_over(from, body)
-                    .map(Bytes::from);
-                self.close_if_gone(from);
-                answered
-            }
-            (names::HEARTBEAT, None) => self.desk.commands.heartbeat(body).map(Bytes::from),
-            (names::HEARTBEAT, Some(from)) => {
-                let answered = self
-                    .desk
-                    .commands
-                    .heartbeat_over(from, body)
-                    .map(Bytes::from);
-                self.close_if_gone(from);
-                answered
-            }
-            (names::DEREGISTER, _) => self.desk.commands.deregister(body).map(Bytes::from),
+        let caller = Caller {
+            connection: from,
+            ..Caller::by(Door::Amqp)
+        };
+        let answered = match self.queue {
+            names::REGISTER => self.register(&caller, body).await,
+            names::HEARTBEAT => self.heartbeat(&caller, body).await,
+            names::DEREGISTER => self.deregister(&caller, body).await,
             _ => self.discover(body),
         };
         match answered {
@@ -192,17 +180,77 @@ impl Answering {
         stamp.to_string().parse().ok()
     }
 
-    /// It may have closed before its command was taken: then nobody will tell of it any more.
-    fn close_if_gone(&self, connection: u64) {
-        let broker = self.desk.broker.as_ref();
-        if broker.is_some_and(|broker| !broker.is_connected(connection)) {
-            self.desk.commands.connection_closed(connection);
+    async fn register(&self, caller: &Caller, body: &[u8]) -> Result<Bytes, Problem> {
+        let Parsed {
+            registration,
+            incarnation,
+            warnings,
+        } = api::registration(body, &self.desk.defaults)?;
+        let command = Register {
+            registration,
+            incarnation,
+        };
+        let registered = self.desk.catalog.write(caller, command).await;
+        self.close_if_gone(caller).await;
+        let instance = registered.map_err(problem)?.instance;
+        let now = self.desk.catalog.now();
+        Ok(api::registered(&instance, now, &warnings).into())
+    }
+
+    async fn heartbeat(&self, caller: &Caller, body: &[u8]) -> Result<Bytes, Problem> {
+        let InstanceCommand {
+            service_id,
+            incarnation,
+        } = InstanceCommand::read(body)?;
+        let recorded = self
+            .desk
+            .catalog
+            .heartbeat(caller, &service_id, incarnation)
+            .await;
+        self.close_if_gone(caller).await;
+        let recorded = recorded.map_err(problem)?;
+        Ok(api::done("Heartbeat received", &service_id, recorded).into())
+    }
+
+    async fn deregister(&self, caller: &Caller, body: &[u8]) -> Result<Bytes, Problem> {
+        let InstanceCommand {
+            service_id,
+            incarnation,
+        } = InstanceCommand::read(body)?;
+        let command = Deregister {
+            service_id: service_id.as_str().into(),
+            incarnation,
+        };
+        let catalog = &self.desk.catalog;
+        catalog.write(caller, command).await.map_err(problem)?;
+        let message = "Service deregistered successfully";
+        Ok(api::done(message, &service_id, catalog.now()).into())
+    }
+
+    /// The connection may have closed before its command was taken: then no later event says so.
+    async fn close_if_gone(&self, caller: &Caller) {
+        let (Some(connection), Some(broker)) = (caller.connection, &self.desk.broker) else {
+            return;
+        };
+        if !broker.is_connected(connection) {
+            let closed = CloseConnection { connection };
+            let caller = Caller::daemon(Door::Broker);
+            // It is refused while the daemon stops only.
+            let _ = self.desk.catalog.write(&caller, closed).await;
         }
     }
 
     fn discover(&self, body: &[u8]) -> Result<Bytes, Problem> {
         let (name, wanted) = Discover::from_json(body)?;
-        Ok(self.desk.commands.discover(&name, &wanted).0)
+        Ok(self.found(&name, &wanted.filter))
+    }
+
+    fn found(&self, name: &str, filter: &InstanceFilter) -> Bytes {
+        let catalog = &self.desk.catalog;
+        let found = catalog.discover(name, filter, |list| {
+            api::discovered(list, |one| catalog.last_heartbeat(one))
+        });
+        found.0
     }
 
     /// In mode dual, asks the direct way too.
@@ -240,10 +288,14 @@ impl Answering {
                 return Some(true);
             }
             // The service may have changed in between.
-            ours = self.desk.commands.discover(&name, &wanted).0;
+            ours = self.found(&name, &wanted.filter);
         }
         Some(false)
     }
+}
+
+fn problem(refusal: Refusal) -> Problem {
+    Problem::refused(refusal.status(), refusal.field(), refusal.to_string())
 }
 
 /// Over the channel that the commands came by.

@@ -9,6 +9,7 @@ use musterd::{
         CanaryReport, Defaults, HealthReport, MigrationDraft, MigrationMode, MigrationRefusal,
         MigrationReport, Ready, TransportReport, WatcherDraft, WatcherShape,
     },
+    catalog::{Caller, Catalog, Door, Register},
     http::{
         self, Config, Deps, HttpApp, Migrations, Probes, Readiness, Transports, WatcherError,
         Watchers,
@@ -180,15 +181,19 @@ impl Server {
 
     /// Registers instances with this much metadata each.
     pub(super) fn fill(&self, service: &str, count: usize, bytes: usize) {
+        let catalog = Catalog::new(self.registry.clone());
         for n in 0..count {
             let body = format!(
                 r#"{{"service_id":"{service}-{n}","service_name":"{service}","host":"h","port":1,"metadata":{{"k":"{}"}}}}"#,
                 "x".repeat(bytes)
             );
             let parsed = musterd::api::registration(body.as_bytes(), &Defaults::default());
-            self.registry
-                .register(parsed.unwrap().registration, None)
-                .unwrap();
+            let command = Register {
+                registration: parsed.unwrap().registration,
+                incarnation: None,
+            };
+            let registered = catalog.write(&Caller::by(Door::Embedding), command);
+            registered.now().expect("a journal in memory").unwrap();
         }
     }
 }

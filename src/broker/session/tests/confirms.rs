@@ -154,7 +154,7 @@ fn headers_in_a_transaction_count() {
     let properties = with_headers_of(100_000);
     for count in 1..=10 {
         client.publish_with(&mut world, ("", "q"), &properties, "");
-        assert!(world.memory.used() > count * 100_000, "after {count}");
+        assert!(world.held() > count * 100_000, "after {count}");
     }
     assert!(client.sent().is_empty());
     client.publish_with(&mut world, ("", "q"), &properties, "");
@@ -162,7 +162,7 @@ fn headers_in_a_transaction_count() {
         panic!("the limit is 1 MiB");
     };
     assert_eq!(close.reply_code, 406);
-    assert_eq!(world.memory.used(), 0);
+    assert_eq!(world.held(), 0);
 }
 
 #[test]
@@ -179,13 +179,13 @@ fn headers_without_their_body_count() {
     put_content(&mut out, 1, &with_headers_of(100_000), b"xyz", 131_072);
     let body = out.split_off(out.len() - 11);
     client.send_bytes(&mut world, &out);
-    let used = world.memory.used();
+    let used = world.held();
     assert!((100_000..101_000).contains(&used), "{used}");
     client.send_bytes(&mut world, &body[..5]);
-    assert_eq!(world.memory.used(), used, "they count once");
+    assert_eq!(world.held(), used, "they count once");
     client.send_bytes(&mut world, &body[5..]);
     assert_eq!(client.drain(&mut world, "q"), ["xyz"]);
-    assert_eq!(world.memory.used(), 0);
+    assert_eq!(world.held(), 0);
 }
 
 /// A client that has published 25 messages in a transaction, of which 10 are carried out in a turn.
@@ -223,7 +223,7 @@ fn a_long_commit_lets_others_have_the_vhost() {
     assert_eq!(sent.len(), 2);
     let all: Vec<_> = (0..25).map(|number| number.to_string()).collect();
     assert_eq!(client.drain(&mut world, "q"), all);
-    assert_eq!(world.memory.used(), 0);
+    assert_eq!(world.held(), 0);
 }
 
 #[test]

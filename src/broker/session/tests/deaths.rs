@@ -234,7 +234,7 @@ fn a_cycle_in_which_nobody_rejects_ends() {
         world.pass(20);
     }
     assert_eq!(client.depth(&mut world, "q"), Some(0));
-    assert_eq!(world.memory.used(), 0);
+    assert_eq!(world.held(), 0);
 }
 
 #[test]
@@ -287,7 +287,7 @@ fn a_cycle_longer_than_a_message_remembers_ends() {
     for _ in 0..100 {
         world.pass(20);
     }
-    assert_eq!(world.memory.used(), 0, "it is on its way for ever");
+    assert_eq!(world.held(), 0, "it is on its way for ever");
 }
 
 #[test]

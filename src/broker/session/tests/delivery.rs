@@ -442,7 +442,7 @@ fn what_clients_leave_behind_is_given_back() {
             ..Default::default()
         },
     );
-    assert_eq!(world.memory.used(), 0, "no message is left anywhere");
+    assert_eq!(world.held(), 0, "no message is left anywhere");
 }
 
 #[test]

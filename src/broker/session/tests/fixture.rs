@@ -105,6 +105,11 @@ impl World {
         }
     }
 
+    /// Bytes held, but for queues, exchanges, bindings, consumers and channels.
+    pub(super) fn held(&self) -> usize {
+        self.memory.used() - self.memory.topology()
+    }
+
     /// Lets time pass.
     pub(super) fn pass(&mut self, ms: u64) {
         self.now.ms += ms;

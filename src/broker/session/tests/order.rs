@@ -151,6 +151,6 @@ proptest! {
             queue: name("q"),
             ..Default::default()
         });
-        prop_assert_eq!(world.memory.used(), 0);
+        prop_assert_eq!(world.held(), 0);
     }
 }

@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use super::{Numbered, State, at, registration, state, tcp_check, told};
 use crate::{
     model::{Lease, LeaseKind, OverrideStatus, Registration, Status},
-    registry::{Outcome, RegistryError},
+    registry::{Change, Refusal},
 };
 
 fn hanging(id: &str) -> Registration {
@@ -62,7 +62,7 @@ fn it_comes_back_by_registering_or_by_a_heartbeat_over_another_connection() {
     let again = state
         .register_over(8, hanging("a"), None, at(11), &mut out)
         .unwrap();
-    assert_eq!(again.outcome, Outcome::Renewed);
+    assert_eq!(again.change, Change::Renewed);
     assert_eq!(told(&mut out), ["healthy a healthy"]);
     assert_eq!(lease(&state), Lease::Bound(8));
 
@@ -71,7 +71,7 @@ fn it_comes_back_by_registering_or_by_a_heartbeat_over_another_connection() {
     let old = Some(again.instance.incarnation - 1);
     let refused = state.heartbeat_over("a", old, 9, at(21), &mut out);
     let current = again.instance.incarnation;
-    assert_eq!(refused, Err(RegistryError::Conflict { current }));
+    assert_eq!(refused, Err(Refusal::Conflict { current }));
     state
         .heartbeat_over("a", Some(current), 9, at(21), &mut out)
         .unwrap();
@@ -154,7 +154,7 @@ fn another_kind_of_lease_or_another_service_is_an_update_like_any_other() {
     let mut hangs = hanging("a");
     hangs.service_name = registration("a", "api").service_name;
     let refused = state.register(hangs, None, at(3), &mut out).unwrap_err();
-    assert_eq!(refused, RegistryError::NoConnection);
+    assert_eq!(refused, Refusal::NoConnection);
     state.heartbeat_over("a", None, 7, at(4), &mut out).unwrap();
     assert_eq!(lease(&state), Lease::Running, "it hangs on its ttl");
 }

@@ -1,18 +1,18 @@
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Policy, pick};
+use super::{PickPolicy, pick};
 use crate::{
-    api::{self, Defaults},
-    model::{Beat, Instance, Lease, Revision, Status, Timestamp},
+    catalog::tests::registration,
+    model::{Beat, Instance, Lease, Registration, Revision, Status, Timestamp},
 };
 
 fn instance(id: &str, weight: u16) -> Arc<Instance> {
-    let body = serde_json::json!({
-        "service_id": id, "service_name": "a", "host": "h", "port": 1, "weight": weight,
-    });
-    let parsed = api::registration(body.to_string().as_bytes(), &Defaults::default()).unwrap();
+    let registration = Registration {
+        weight,
+        ..registration(id, "a")
+    };
     Arc::new(Instance {
-        registration: Arc::new(parsed.registration),
+        registration: Arc::new(registration),
         observed: Status::Healthy,
         overridden: None,
         lease: Lease::Running,
@@ -24,7 +24,7 @@ fn instance(id: &str, weight: u16) -> Arc<Instance> {
     })
 }
 
-fn ids(policy: Policy<'_>, among: &[Arc<Instance>], times: usize) -> Vec<String> {
+fn ids(policy: PickPolicy<'_>, among: &[Arc<Instance>], times: usize) -> Vec<String> {
     let among: Vec<_> = among.iter().collect();
     let picks = (0..times).filter_map(|turn| pick(policy, &among, || turn));
     picks.map(|one| one.id().to_string()).collect()
@@ -33,10 +33,10 @@ fn ids(policy: Policy<'_>, among: &[Arc<Instance>], times: usize) -> Vec<String>
 #[test]
 fn nobody_is_picked_from_nobody() {
     for policy in [
-        Policy::RoundRobin,
-        Policy::Random,
-        Policy::Weighted,
-        Policy::Hash("k"),
+        PickPolicy::RoundRobin,
+        PickPolicy::Random,
+        PickPolicy::Weighted,
+        PickPolicy::Hash("k"),
     ] {
         assert!(ids(policy, &[], 1).is_empty());
     }
@@ -46,7 +46,7 @@ fn nobody_is_picked_from_nobody() {
 fn one_after_the_other() {
     let among = [instance("a", 1), instance("b", 1), instance("c", 1)];
     assert_eq!(
-        ids(Policy::RoundRobin, &among, 5),
+        ids(PickPolicy::RoundRobin, &among, 5),
         ["a", "b", "c", "a", "b"]
     );
 }
@@ -55,13 +55,13 @@ fn one_after_the_other() {
 fn weights_decide_how_often() {
     let among = [instance("none", 0), instance("one", 1), instance("nine", 9)];
     let mut counts = BTreeMap::new();
-    for id in ids(Policy::Weighted, &among, 10_000) {
+    for id in ids(PickPolicy::Weighted, &among, 10_000) {
         *counts.entry(id).or_insert(0) += 1;
     }
     assert!(!counts.contains_key("none"), "{counts:?}");
     assert!((700..1300).contains(&counts["one"]), "{counts:?}");
     let none = [instance("none", 0), instance("nil", 0)];
-    let picked = ids(Policy::Weighted, &none, 200);
+    let picked = ids(PickPolicy::Weighted, &none, 200);
     for id in ["none", "nil"] {
         assert!(picked.contains(&id.to_owned()), "no weight at all: alike");
     }
@@ -70,7 +70,7 @@ fn weights_decide_how_often() {
 #[test]
 fn every_one_has_its_chance() {
     let among = [instance("a", 1), instance("b", 1)];
-    let picked = ids(Policy::Random, &among, 200);
+    let picked = ids(PickPolicy::Random, &among, 200);
     assert!(picked.contains(&"a".to_owned()) && picked.contains(&"b".to_owned()));
 }
 
@@ -82,8 +82,8 @@ fn a_key_moves_only_when_it_must() {
     let mut counts = BTreeMap::new();
     for n in 0..2000 {
         let key = format!("key-{n}");
-        let before = ids(Policy::Hash(&key), &all, 1).remove(0);
-        let after = ids(Policy::Hash(&key), fewer, 1).remove(0);
+        let before = ids(PickPolicy::Hash(&key), &all, 1).remove(0);
+        let after = ids(PickPolicy::Hash(&key), fewer, 1).remove(0);
         if before == "i9" {
             of_the_last += 1;
         } else if before != after {

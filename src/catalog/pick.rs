@@ -6,7 +6,7 @@ use crate::model::Instance;
 
 /// How to pick.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(in crate::http) enum Policy<'a> {
+pub enum PickPolicy<'a> {
     /// One after the other.
     RoundRobin,
     /// Any.
@@ -18,8 +18,8 @@ pub(in crate::http) enum Policy<'a> {
 }
 
 /// Picks one of `among`; `turn` counts up from pick to pick.
-pub(in crate::http) fn pick<'i>(
-    policy: Policy<'_>,
+pub fn pick<'i>(
+    policy: PickPolicy<'_>,
     among: &[&'i Arc<Instance>],
     turn: impl FnOnce() -> usize,
 ) -> Option<&'i Arc<Instance>> {
@@ -27,16 +27,16 @@ pub(in crate::http) fn pick<'i>(
         return None;
     }
     match policy {
-        Policy::RoundRobin => among.get(turn() % among.len()).copied(),
-        Policy::Random => among.get(fastrand::usize(..among.len())).copied(),
-        Policy::Weighted => {
+        PickPolicy::RoundRobin => among.get(turn() % among.len()).copied(),
+        PickPolicy::Random => among.get(fastrand::usize(..among.len())).copied(),
+        PickPolicy::Weighted => {
             let total: u64 = among.iter().map(|one| weight(one)).sum();
             if total == 0 {
-                return pick(Policy::Random, among, turn);
+                return pick(PickPolicy::Random, among, turn);
             }
             at(among, fastrand::u64(..total))
         }
-        Policy::Hash(key) => {
+        PickPolicy::Hash(key) => {
             let score = |one: &&&Arc<Instance>| (score(key, one.id().as_str()), one.id().clone());
             among.iter().max_by_key(score).copied()
         }

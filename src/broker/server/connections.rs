@@ -1,0 +1,266 @@
+//! The clients that are connected: those that have opened a vhost, and those that have not logged in yet. Each
+//! of the two has a limit of its own, so that clients that never log in keep nobody out.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use parking_lot::Mutex;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::{
+    config::Limits,
+    listing::{Gather, Listing, Wanted},
+    memory::Charge,
+    peer::Peer,
+    queue::ConnectionId,
+    vhost::json_table,
+    wire::Table,
+};
+
+/// The connected clients.
+#[derive(Debug)]
+pub(super) struct Connections {
+    open: Mutex<HashMap<ConnectionId, Arc<OpenConnection>>>,
+    opened: AtomicU64,
+    closed: AtomicU64,
+    /// How many have opened a vhost, or are about to.
+    permits: Arc<AtomicUsize>,
+    /// Those that have not logged in, oldest first.
+    waiting: Arc<Mutex<BTreeMap<ConnectionId, CancellationToken>>>,
+    limit: usize,
+    waiting_limit: usize,
+}
+
+/// One of the connections that are allowed; given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct ConnectionPermit {
+    permits: Arc<AtomicUsize>,
+}
+
+impl Drop for ConnectionPermit {
+    fn drop(&mut self) {
+        self.permits.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A client that has not logged in yet. The oldest one has to go when there are too many.
+#[derive(Debug)]
+pub(super) struct WaitingClient {
+    id: ConnectionId,
+    waiting: Arc<Mutex<BTreeMap<ConnectionId, CancellationToken>>>,
+    pub(super) evicted: CancellationToken,
+}
+
+impl Drop for WaitingClient {
+    fn drop(&mut self) {
+        self.waiting.lock().remove(&self.id);
+    }
+}
+
+/// One connection, as others see it.
+#[derive(Debug)]
+pub(super) struct OpenConnection {
+    pub(super) peer: Arc<Peer>,
+    pub(super) address: SocketAddr,
+    pub(super) tls: bool,
+    pub(super) user: String,
+    pub(super) vhost: String,
+    pub(super) name: String,
+    /// What the client says of itself.
+    pub(super) client: Table,
+    pub(super) connected_at: u64,
+    pub(super) channel_max: u16,
+    pub(super) frame_max: u32,
+    pub(super) heartbeat_s: u16,
+    pub(super) channels: AtomicUsize,
+    pub(super) received_bytes: AtomicU64,
+    pub(super) blocked: AtomicBool,
+    /// Why an operator wants it closed.
+    pub(super) kick: Mutex<Option<String>>,
+    /// Counts the name and what the client says of itself.
+    pub(super) _charge: Charge,
+}
+
+/// A connection.
+#[derive(Clone, Debug, Serialize)]
+pub struct ConnectionView {
+    /// Its number, which messages can be stamped with.
+    pub id: ConnectionId,
+    /// The name it gave itself.
+    pub name: String,
+    /// The client's address.
+    pub peer: String,
+    /// The user that logged in.
+    pub user: String,
+    /// The virtual host it opened.
+    pub vhost: String,
+    /// Whether it is encrypted.
+    pub tls: bool,
+    /// running or blocked
+    pub state: &'static str,
+    /// How many channels are open.
+    pub channels: usize,
+    /// The channels agreed.
+    pub channel_max: u16,
+    /// The frame size agreed.
+    pub frame_max: u32,
+    /// The seconds between heartbeats agreed.
+    pub heartbeat_s: u16,
+    /// When it was opened, in seconds since 1970.
+    pub connected_at: u64,
+    /// Bytes that came.
+    pub received_bytes: u64,
+    /// Bytes that left.
+    pub sent_bytes: u64,
+    /// Bytes that wait for the client to read.
+    pub unsent_bytes: usize,
+    /// What the client says of itself.
+    pub client_properties: serde_json::Value,
+}
+
+impl Connections {
+    /// Nobody yet. Of the `files` that the process may have open, AMQP clients get three fifths at most.
+    pub(super) fn new(limits: &Limits, files: usize) -> Self {
+        let sockets = (files / 5 * 3).max(2);
+        let waiting_limit = limits.unauthenticated.min(sockets.div_ceil(4));
+        Self {
+            open: Mutex::default(),
+            opened: AtomicU64::new(0),
+            closed: AtomicU64::new(0),
+            permits: Arc::default(),
+            waiting: Arc::default(),
+            limit: limits.connections.min(sockets - waiting_limit),
+            waiting_limit,
+        }
+    }
+
+    /// How many may be open.
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// How many may be there that have not logged in.
+    pub(super) fn waiting_limit(&self) -> usize {
+        self.waiting_limit
+    }
+
+    /// A client has connected. If too many have not logged in yet, the oldest of them is evicted: a client that
+    /// wants to log in needs a moment only.
+    pub(super) fn arrive(&self, id: ConnectionId) -> WaitingClient {
+        let evicted = CancellationToken::new();
+        let mut waiting = self.waiting.lock();
+        let oldest = (waiting.len() >= self.waiting_limit)
+            .then(|| waiting.pop_first())
+            .flatten();
+        waiting.insert(id, evicted.clone());
+        drop(waiting);
+        if let Some((_, oldest)) = oldest {
+            oldest.cancel();
+        }
+        WaitingClient {
+            id,
+            waiting: Arc::clone(&self.waiting),
+            evicted,
+        }
+    }
+
+    /// One more connection, if there may be one.
+    pub(super) fn permit(&self) -> Option<ConnectionPermit> {
+        let permit = ConnectionPermit {
+            permits: Arc::clone(&self.permits),
+        };
+        (self.permits.fetch_add(1, Relaxed) < self.limit).then_some(permit)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.open.lock().len()
+    }
+
+    pub(super) fn add(&self, connection: Arc<OpenConnection>) {
+        self.opened.fetch_add(1, Relaxed);
+        self.open.lock().insert(connection.peer.id, connection);
+    }
+
+    pub(super) fn remove(&self, id: ConnectionId) {
+        self.closed.fetch_add(1, Relaxed);
+        self.open.lock().remove(&id);
+    }
+
+    pub(super) fn find(&self, id: ConnectionId) -> Option<Arc<OpenConnection>> {
+        self.open.lock().get(&id).cloned()
+    }
+
+    pub(super) fn has(&self, id: ConnectionId) -> bool {
+        self.open.lock().contains_key(&id)
+    }
+
+    /// Wakes the tasks of all connections.
+    pub(super) fn wake_all(&self) {
+        for connection in self.open.lock().values() {
+            connection.peer.wake.notify_one();
+        }
+    }
+
+    /// How many were opened and closed so far.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        (self.opened.load(Relaxed), self.closed.load(Relaxed))
+    }
+
+    /// The name of a connection, empty if it is gone.
+    pub(super) fn name(&self, id: ConnectionId) -> String {
+        self.find(id)
+            .map_or_else(String::new, |connection| connection.name.clone())
+    }
+
+    /// Those that are wanted, in the order in which they were opened.
+    pub(super) fn views(&self, wanted: &Wanted, into: &mut Listing<ConnectionView>) {
+        let mut open: Vec<_> = self.open.lock().values().cloned().collect();
+        open.sort_unstable_by_key(|connection| connection.peer.id);
+        let only = wanted.vhost.as_ref();
+        for connection in open {
+            if only.is_none_or(|only| *only == connection.vhost) {
+                let address = connection.address.to_string();
+                into.offer(&[connection.name.as_bytes(), address.as_bytes()], || {
+                    connection.view()
+                });
+            }
+        }
+    }
+}
+
+impl OpenConnection {
+    fn view(&self) -> ConnectionView {
+        ConnectionView {
+            id: self.peer.id,
+            name: self.name.clone(),
+            peer: self.address.to_string(),
+            user: self.user.clone(),
+            vhost: self.vhost.clone(),
+            tls: self.tls,
+            state: if self.blocked.load(Relaxed) {
+                "blocked"
+            } else {
+                "running"
+            },
+            channels: self.channels.load(Relaxed),
+            channel_max: self.channel_max,
+            frame_max: self.frame_max,
+            heartbeat_s: self.heartbeat_s,
+            connected_at: self.connected_at,
+            received_bytes: self.received_bytes.load(Relaxed),
+            sent_bytes: self.peer.sent_bytes.load(Relaxed),
+            unsent_bytes: self.peer.outbox.unsent(),
+            client_properties: json_table(&self.client),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

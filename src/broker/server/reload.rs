@@ -1,0 +1,152 @@
+//! Users, permissions and certificates, which can be replaced while the broker runs.
+
+use std::sync::{Arc, atomic::Ordering::Relaxed};
+
+use super::{Broker, BrokerError, InternalLogin, internal_user, listener::Encryption};
+use crate::broker::{
+    auth::{self, Authenticator, Mechanism},
+    config::Config,
+    tls,
+};
+
+/// Who may log in and how.
+#[derive(Debug)]
+pub(super) struct LoginRules {
+    /// Counts up with each reload.
+    pub(super) version: u64,
+    pub(super) auth: Authenticator,
+    pub(super) mechanisms: Vec<Mechanism>,
+    /// The heartbeat proposed to clients, in seconds.
+    pub(super) heartbeat_s: u16,
+    /// How encrypted connections begin, where there is an encrypted listener.
+    pub(super) encryption: Option<Encryption>,
+    read_from: Sections,
+}
+
+/// The parts of the configuration that these rules were read from.
+#[derive(Clone, Debug, PartialEq)]
+struct Sections {
+    users: auth::Users,
+    auth: auth::Config,
+    tls: tls::Config,
+}
+
+/// What a reload did.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Reloaded {
+    /// The keys whose new values are in effect.
+    pub changed: Vec<&'static str>,
+    /// The keys that have other values than at the start, and keep those until a restart.
+    pub needs_restart: Vec<&'static str>,
+}
+
+impl LoginRules {
+    /// Reads the certificates and checks the users.
+    pub(super) fn new(config: &Config, internal: &InternalLogin) -> Result<Self, BrokerError> {
+        let users = with_internal(config, internal);
+        let auth = Authenticator::new(&config.auth, &users).map_err(BrokerError::Auth)?;
+        Self::with(config, auth)
+    }
+
+    fn with(config: &Config, auth: Authenticator) -> Result<Self, BrokerError> {
+        Ok(Self {
+            version: 0,
+            auth,
+            mechanisms: config.auth_mechanisms.clone(),
+            heartbeat_s: config.heartbeat_s(),
+            encryption: Encryption::read(&config.tls)?,
+            read_from: Sections {
+                users: config.users.clone(),
+                auth: config.auth.clone(),
+                tls: config.tls.clone(),
+            },
+        })
+    }
+
+    /// Rules from another configuration; failed logins are not forgotten, unless their limits change.
+    fn replaced(&self, config: &Config, internal: &InternalLogin) -> Result<Self, BrokerError> {
+        let users = with_internal(config, internal);
+        let mut auth = Authenticator::new(&config.auth, &users).map_err(BrokerError::Auth)?;
+        if config.auth == self.read_from.auth {
+            auth.keep_failures_of(&self.auth);
+        }
+        let rules = Self::with(config, auth)?;
+        Ok(Self {
+            version: self.version + 1,
+            ..rules
+        })
+    }
+
+    /// The keys whose values differ.
+    fn changed(&self, other: &Self) -> Vec<&'static str> {
+        let (old, new) = (&self.read_from, &other.read_from);
+        let keys = [
+            ("broker.users", old.users != new.users),
+            ("broker.auth", old.auth != new.auth),
+            (
+                "broker.auth_mechanisms",
+                self.mechanisms != other.mechanisms,
+            ),
+            ("broker.heartbeat", self.heartbeat_s != other.heartbeat_s),
+            ("broker.tls", old.tls != new.tls),
+        ];
+        differing(&keys)
+    }
+}
+
+fn with_internal(config: &Config, internal: &InternalLogin) -> auth::Users {
+    let mut users = config.users.clone();
+    let user = internal_user(internal, &config.vhosts);
+    users.insert(internal.user.clone(), user);
+    users
+}
+
+fn differing(keys: &[(&'static str, bool)]) -> Vec<&'static str> {
+    let differing = keys.iter().filter(|(_, differs)| *differs);
+    differing.map(|(key, _)| *key).collect()
+}
+
+impl Broker {
+    /// Takes over users, permissions, login rules, the proposed heartbeat and the certificates of a new
+    /// configuration; certificate files are read again even if their names are the same. Open connections get
+    /// the new permissions of their users; those of users who were removed, or may not use their vhost any
+    /// more, are closed with 320. A password that changes closes no connection.
+    ///
+    /// # Errors
+    /// The users or the files have faults; then nothing changes.
+    pub fn reload(&self, config: &Config) -> Result<Reloaded, BrokerError> {
+        let shared = &self.shared;
+        let started = &shared.config;
+        // The TLS listener is opened at the start only.
+        let mut config = config.clone();
+        let restart = differing(&[
+            ("broker.listen", config.listen != started.listen),
+            ("broker.tls.listen", config.tls.listen != started.tls.listen),
+            ("broker.vhosts", config.vhosts != started.vhosts),
+            ("broker.limits", config.limits != started.limits),
+            (
+                "broker.stamp_queues",
+                config.stamp_queues != started.stamp_queues,
+            ),
+            (
+                "broker.stamp_header",
+                config.stamp_header != started.stamp_header,
+            ),
+        ]);
+        config.tls.listen.clone_from(&started.tls.listen);
+        config.vhosts.clone_from(&started.vhosts);
+        let old = shared.access.load_full();
+        let new = Arc::new(old.replaced(&config, &shared.internal)?);
+        let changed = old.changed(&new);
+        shared.access.store(Arc::clone(&new));
+        shared.access_version.store(new.version, Relaxed);
+        shared.connections.wake_all();
+        Ok(Reloaded {
+            changed,
+            needs_restart: restart,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

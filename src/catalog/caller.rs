@@ -1,0 +1,102 @@
+//! Who asks for a change, and by which door.
+
+use std::net::SocketAddr;
+
+use crate::{
+    model::CANARY,
+    registry::{Operation, Refusal, Target},
+};
+
+/// Who somebody is.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Identity {
+    /// Nobody has asked: there is no authentication yet.
+    #[default]
+    Anonymous,
+    /// The daemon.
+    Daemon,
+}
+
+/// The ways by which a command reaches the catalog.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Door {
+    /// The REST API.
+    Rest,
+    /// Command queues.
+    Amqp,
+    /// The migration's canary, by whichever way.
+    Canary,
+    /// The health checks.
+    Health,
+    /// The embedded broker, about its connections.
+    Broker,
+    /// The program that embeds the daemon as a library.
+    Embedding,
+}
+
+impl Door {
+    /// Every door.
+    pub const ALL: [Self; 6] = [
+        Self::Rest,
+        Self::Amqp,
+        Self::Canary,
+        Self::Health,
+        Self::Broker,
+        Self::Embedding,
+    ];
+
+    /// Whether a command may come by this door, whoever its caller is.
+    pub(super) fn may(self, operation: Operation, target: Target<'_>) -> Result<(), Refusal> {
+        if matches!(
+            self,
+            Self::Canary | Self::Health | Self::Broker | Self::Amqp
+        ) {
+            return Ok(());
+        }
+        let reserved = match target {
+            Target::Registration(registration) => {
+                registration.service_id.as_str() == CANARY
+                    || registration.service_name.as_str() == CANARY
+            }
+            Target::Instance(id) => id == CANARY && operation != Operation::Heartbeat,
+            Target::Route(_) | Target::Connection(_) => false,
+        };
+        if reserved {
+            return Err(Refusal::Reserved);
+        }
+        Ok(())
+    }
+}
+
+/// Who asks for a change.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Caller {
+    /// Who it is.
+    pub identity: Identity,
+    /// Where it connects from, if that is known.
+    pub address: Option<SocketAddr>,
+    /// The door.
+    pub door: Door,
+    /// The connection of the embedded broker that it uses, if it does.
+    pub connection: Option<u64>,
+}
+
+impl Caller {
+    /// A caller that nothing is known of but its door.
+    pub const fn by(door: Door) -> Self {
+        Self {
+            identity: Identity::Anonymous,
+            address: None,
+            door,
+            connection: None,
+        }
+    }
+
+    /// A part of the daemon.
+    pub const fn daemon(door: Door) -> Self {
+        Self {
+            identity: Identity::Daemon,
+            ..Self::by(door)
+        }
+    }
+}
