@@ -24,12 +24,8 @@ pub use self::{
     instance::{Beat, Instance, Lease, LeaseKind, Override, Registration},
     metadata::{Metadata, MetadataError},
     mode::{Channel, Mode, Modes},
-<<<<<<< HEAD
     name::{CANARY, NameError, OUTBOUND_HEADER, RouteId, ServiceId, ServiceName},
-=======
-    name::{CANARY, NameError, RouteId, ServiceId, ServiceName},
     patch::{Edit, Patch},
->>>>>>> trunk
     revision::{Cursor, Epoch, InvalidCursor, Revision},
     route::{Route, RouteDraft},
     status::{OverrideStatus, Status},

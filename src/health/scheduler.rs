@@ -28,14 +28,9 @@ use super::{
     table::{CheckTable, CheckView, Due, FinishedProbe, Judgement, ScheduledProbe, StoredResult},
 };
 use crate::{
-<<<<<<< HEAD
+    catalog::{Caller, Catalog, Door, Observe},
     model::{Event, EventKind, Instance, Registration, Revision, Status},
     outbound::{Client, Shares},
-=======
-    catalog::{Caller, Catalog, Door, Observe},
-    model::{Event, EventKind, Registration, Revision, Status},
-    outbound::Client,
->>>>>>> trunk
     registry::Registry,
     telemetry::Metrics,
 };
@@ -82,14 +77,9 @@ impl Health {
             table: CheckTable::new(config, fastrand::Rng::new()),
             cursor: None,
         };
-<<<<<<< HEAD
         let shared = Scheduler {
             limits: ProbeLimits::of(&config),
-=======
-        let shared = Shared {
-            limits: Limits::of(&config),
             catalog: Catalog::new(registry.clone()),
->>>>>>> trunk
             registry,
             client,
             meters: HealthMetrics::new(metrics),
@@ -293,12 +283,8 @@ impl Scheduler {
         let reason = judgement.reason.as_deref();
         let Judgement { of, status, .. } = judgement;
         let id = of.service_id.as_str();
-<<<<<<< HEAD
         let status_of = |instance: Arc<Instance>| instance.status();
         let before = self.registry.instance(id).map(status_of);
-        if !self.registry.set_observed(of, *status, reason) {
-=======
-        let was = self.registry.instance(id).map(|instance| instance.observed);
         let observe = Observe {
             registration: Arc::clone(of),
             observed: *status,
@@ -306,7 +292,6 @@ impl Scheduler {
         };
         let written = self.catalog.write(&CALLER, observe).now();
         if written != Some(Ok(true)) {
->>>>>>> trunk
             return;
         }
         let after = self.registry.instance(id).map(status_of);
