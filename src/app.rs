@@ -1,6 +1,5 @@
 //! The composition root: builds each room and gives it only what it needs.
 
-#[cfg_attr(not(feature = "amqp"), path = "app/no_amqp.rs")]
 mod amqp;
 mod broker;
 mod canary;
@@ -31,7 +30,7 @@ use crate::{
     telemetry::Metrics,
     transport::{
         Callback, Callbacks, Direct, DirectMetrics, Filter, Flag, Start, Subscription,
-        TransportError, Webhooks,
+        TransportError, Webhooks, amqp::AmqpError,
     },
 };
 
@@ -47,12 +46,14 @@ pub enum AppError {
     /// The AMQP port can't be listened on, or the broker's configuration contradicts itself.
     #[error("the AMQP door can't be opened")]
     Broker(#[from] BrokerError),
-    /// The broker that shall carry changes can't be spoken to.
-    #[cfg(feature = "amqp")]
-    #[error("the broker can't be used")]
-    Amqp(#[from] crate::transport::amqp::AmqpError),
-    /// This build has no AMQP.
-    #[error("this build of musterd has no AMQP (cargo feature \"amqp\")")]
+    /// The broker of the transport cannot be used.
+    #[error("the broker cannot be used")]
+    Amqp(#[from] AmqpError),
+    /// This build has no client for other brokers.
+    #[cfg(not(feature = "amqp"))]
+    #[error(
+        "this build of musterd cannot use transport.amqp_url: it was built without the cargo feature \"amqp\""
+    )]
     NotBuilt,
     /// The CORS policy contradicts itself.
     #[error("the CORS policy can't be followed")]
@@ -72,9 +73,9 @@ impl AppError {
     /// True when another configuration is what helps.
     pub fn is_configuration(&self) -> bool {
         match self {
-            Self::Cors(_) | Self::Outbound(_) | Self::NotBuilt => true,
-            #[cfg(feature = "amqp")]
-            Self::Amqp(_) => true,
+            Self::Cors(_) | Self::Outbound(_) | Self::Amqp(_) => true,
+            #[cfg(not(feature = "amqp"))]
+            Self::NotBuilt => true,
             Self::Bind(error) => matches!(error, http::BindError::Address { .. }),
             Self::Broker(error) => !matches!(error, BrokerError::Listen { .. }),
             Self::Signals(_) | Self::Stopped(_) => false,
@@ -133,7 +134,7 @@ impl App {
         let health = Health::new(config.health, registry.clone(), client.clone(), &metrics);
         let mut tasks = Tasks::default();
         let listening = bind_broker(&config).await?;
-        let way = amqp::build(&config, listening.as_ref(), &registry, &flag, direct)?;
+        let way = amqp::build(&config, listening.as_ref(), &registry, &flag, direct).await?;
         let transports = TransportSwitch {
             registry: registry.clone(),
             flag,

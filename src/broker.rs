@@ -7,6 +7,7 @@ pub mod config;
 pub mod exception;
 pub mod exchange;
 pub mod listing;
+pub mod local;
 pub mod memory;
 pub mod message;
 pub mod outbox;

@@ -103,11 +103,8 @@ impl Default for Config {
 }
 
 impl Config {
-    /// True when there is a broker to speak to, the embedded one or another, and we can speak to it.
+    /// True when there is a broker, the embedded one or another.
     pub fn has_broker(&self) -> bool {
-        if cfg!(not(feature = "amqp")) {
-            return false;
-        }
         let embedded = !self.broker.listen.is_empty() || !self.broker.tls.listen.is_empty();
         embedded || !self.transport.amqp_url.is_empty()
     }

@@ -3,17 +3,19 @@
 //! Every subscriber has a cursor, which moves only when the subscriber has taken an event. Nothing
 //! here decides what changes, and nothing that changes waits for anything here.
 
-#[cfg(feature = "amqp")]
 pub mod amqp;
 mod callback;
 mod config;
 mod crew;
+pub mod embedded;
 mod feed;
 mod filter;
 mod flag;
 mod horizon;
 mod message;
 mod metrics;
+#[cfg(feature = "amqp")]
+pub mod rabbitmq;
 mod relay;
 mod retry;
 mod snapshot;

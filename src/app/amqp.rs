@@ -1,4 +1,4 @@
-//! The way over a broker, built and started.
+//! The transport over a broker, built and started.
 
 pub(super) mod checks;
 mod direct;
@@ -9,6 +9,8 @@ use bytes::Bytes;
 
 use self::direct::AskedDirectly;
 use super::AppError;
+#[cfg(feature = "amqp")]
+use crate::transport::rabbitmq::RabbitMq;
 use crate::{
     api::Defaults,
     broker::{Broker, Listening},
@@ -18,22 +20,26 @@ use crate::{
     registry::{Notices, Registry},
     tasks::{Stage, Tasks},
     transport::{
-        DirectMetrics, Flag,
-        amqp::{self, Carrier, Desk, Target},
+        self, DirectMetrics, Flag,
+        amqp::{BrokerTransport, CommandContext, broker::BrokerClient},
+        embedded::Embedded,
     },
 };
 
-/// The way over a broker.
-pub(super) type Way = Carrier;
+/// The transport over a broker.
+pub(super) type Way = BrokerTransport;
 
-/// Finds what is wrong with the broker's URL without going there.
+/// Finds what is wrong with the broker's URL without connecting.
 pub(super) fn check(config: &Config) -> Result<(), AppError> {
-    Ok(amqp::check(&config.transport)?)
+    match config.transport.amqp_url.is_empty() {
+        true => Ok(()),
+        false => external(&config.transport).map(drop),
+    }
 }
 
-/// The way over the broker that the configuration names, or over the embedded one; none where there is
-/// neither.
-pub(super) fn build(
+/// The transport over the broker that the configuration names, or over the embedded one; none where there is
+/// neither. What is declared at the embedded one is declared here, before clients are served.
+pub(super) async fn build(
     config: &Config,
     embedded: Option<&Listening>,
     registry: &Registry,
@@ -41,38 +47,48 @@ pub(super) fn build(
     metrics: DirectMetrics,
 ) -> Result<Option<Way>, AppError> {
     let mut transport = config.transport.clone();
-    let target = if transport.amqp_url.is_empty() {
+    let client = if transport.amqp_url.is_empty() {
+        let Some(client) = embedded.and_then(|listening| own(config, listening)) else {
+            return Ok(None);
+        };
         let largest = config.broker.limits.message_size;
         transport.amqp.body_max = transport.amqp.body_max.min(largest);
-        embedded.and_then(|listening| own(config, listening))
+        client.declare().await?;
+        Arc::new(client)
     } else {
-        let ca_file = transport.amqp.ca_file.as_deref();
-        Some(Target::external(&transport.amqp_url, ca_file)?)
+        external(&transport)?
     };
-    let carrier = |target| {
-        Carrier::new(
-            target,
-            transport.clone(),
-            registry.clone(),
-            flag.clone(),
-            metrics,
-        )
-    };
-    Ok(target.map(carrier))
+    let (registry, flag) = (registry.clone(), flag.clone());
+    let way = BrokerTransport::new(client, transport, registry, flag, metrics);
+    Ok(Some(way))
 }
 
-/// The broker within this process, under its internal login.
-fn own(config: &Config, listening: &Listening) -> Option<Target> {
-    let address = listening.own_address()?;
-    let login = listening.broker().internal_login();
+/// The broker in this process, shown by the address of its plain door.
+fn own(config: &Config, listening: &Listening) -> Option<Embedded> {
     let vhost = config.broker.vhosts.first()?;
-    Some(Target::embedded(
-        address.ip().to_string(),
-        address.port(),
-        login.user,
-        login.password,
-        vhost,
-    ))
+    let client = listening.broker().local(vhost)?;
+    let url = match (listening.address(), listening.tls_address()) {
+        (Some(address), _) => format!("amqp://{address}/"),
+        (None, Some(address)) => format!("amqps://{address}/"),
+        (None, None) => return None,
+    };
+    let url = match &**vhost {
+        "/" => url,
+        vhost => format!("{url}{vhost}"),
+    };
+    Some(Embedded::new(client, url, config.transport.amqp.ping))
+}
+
+/// The broker of `transport.amqp_url`.
+#[cfg(feature = "amqp")]
+fn external(config: &transport::Config) -> Result<Arc<dyn BrokerClient>, AppError> {
+    Ok(Arc::new(RabbitMq::new(config)?))
+}
+
+/// The broker of `transport.amqp_url`.
+#[cfg(not(feature = "amqp"))]
+fn external(_: &transport::Config) -> Result<Arc<dyn BrokerClient>, AppError> {
+    Err(AppError::NotBuilt)
 }
 
 /// Sends a command over the broker and waits for its answer.
@@ -81,7 +97,7 @@ pub(super) async fn ask(way: &Way, queue: &'static str, body: &[u8]) -> Result<B
     answer.map_err(|error| super::chain(&error))
 }
 
-/// What it takes to answer commands.
+/// What answering commands needs.
 pub(super) struct Answers {
     pub(super) catalog: Catalog,
     pub(super) defaults: Arc<Defaults>,
@@ -91,16 +107,16 @@ pub(super) struct Answers {
     pub(super) asker: InProcessClient,
 }
 
-/// Starts it; `notices` leave like events.
+/// Starts it; `notices` are published like events.
 pub(super) fn start(way: &Way, answers: Answers, notices: Arc<Notices>, tasks: &mut Tasks) {
-    let teller = way.clone();
-    tasks.spawn(Stage::Carrier, "notices", |stop| teller.tell(notices, stop));
-    let desk = Desk {
+    let sender = way.clone();
+    tasks.spawn(Stage::Carrier, "notices", |stop| sender.tell(notices, stop));
+    let context = CommandContext {
         catalog: answers.catalog,
         defaults: answers.defaults,
         broker: answers.broker,
         direct: Arc::new(AskedDirectly(answers.asker)),
     };
     let way = way.clone();
-    tasks.spawn(Stage::Carrier, "amqp", |stop| way.run(desk, stop));
+    tasks.spawn(Stage::Carrier, "amqp", |stop| way.run(context, stop));
 }

@@ -48,8 +48,7 @@ impl TransportSwitch {
         match &self.way {
             Some(way) => way.set(modes, only_if).await,
             None if !modes.use_broker() => self.flag.set(modes, only_if),
-            None if cfg!(feature = "amqp") => Err(FlagError::NoBroker),
-            None => Err(FlagError::NotBuilt),
+            None => Err(FlagError::NoBroker),
         }
     }
 
@@ -59,8 +58,11 @@ impl TransportSwitch {
         let report = self.report();
         let modes = self.flag().modes;
         let stuck = self.way.as_ref().and_then(Way::stuck);
+        let broken = self.way.as_ref().and_then(Way::broken_queue);
         let error = report.broker.error.or(stuck);
         let (ok, detail) = match error {
+            // A channel that uses it does not work, whatever the others do.
+            Some(error) if broken.is_some() => (false, format!("{modes}; {error}")),
             None => (true, format!("{modes}; broker: {}", report.broker.state)),
             Some(error) if modes.events != Mode::Queue => (
                 true,

@@ -1,4 +1,5 @@
 //! Bytes on their way to one peer: appended by whoever has something for it, taken by whoever writes.
+//! A peer in the same process gets methods and messages instead of bytes.
 
 use std::collections::VecDeque;
 
@@ -6,6 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use parking_lot::Mutex;
 
 use super::{
+    local::{Received, ReceivedMessage},
     memory::{Charge, SHARED_BODY_MIN},
     message::Content,
     wire::{
@@ -39,12 +41,16 @@ pub enum Put {
 pub struct Outbox {
     waiting: Mutex<Waiting>,
     room: usize,
+    /// Whether the peer is in the same process.
+    local: bool,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
     chunks: VecDeque<Bytes>,
     tail: BytesMut,
+    /// For a peer in the same process.
+    received: VecDeque<Received>,
     /// What waits here and what a writer has taken but not written.
     unsent: usize,
     /// What of that are bodies that carry a charge of their own.
@@ -90,18 +96,31 @@ impl Outbox {
         Self {
             waiting: Mutex::new(waiting),
             room,
+            local: false,
+        }
+    }
+
+    /// An outbox of a peer in the same process: nothing is encoded.
+    pub fn local(room: usize) -> Self {
+        Self {
+            local: true,
+            ..Self::new(room)
         }
     }
 
     /// Appends a method: an answer, which is never refused.
     pub fn put(&self, method: &impl MethodSpec, channel: u16) -> Put {
+        if self.local {
+            let received = Received::method(method, channel);
+            return self.waiting.lock().receive(received, 0);
+        }
         self.write(|out| method.put(out, channel))
     }
 
-    /// Appends whole frames, which are never refused.
+    /// Appends whole frames, which are never refused. A peer in the same process has no use for them.
     pub fn write(&self, frames: impl FnOnce(&mut BytesMut)) -> Put {
         let mut waiting = self.waiting.lock();
-        if waiting.closed {
+        if waiting.closed || self.local {
             return Put::Full;
         }
         waiting.begin();
@@ -120,6 +139,10 @@ impl Outbox {
         frame_max: u32,
     ) -> Put {
         let mut waiting = self.waiting.lock();
+        if self.local {
+            // It neither fetches messages nor wants any back.
+            return waiting.receive(Received::method(method, channel), 0);
+        }
         if waiting.closed {
             return Put::Full;
         }
@@ -146,6 +169,11 @@ impl Outbox {
         if waiting.unsent >= self.room {
             waiting.starved = true;
             return Put::Full;
+        }
+        if self.local {
+            let message = ReceivedMessage::new(deliver);
+            let bytes = message.bytes();
+            return waiting.receive(Some(Received::Message(message)), bytes);
         }
         waiting.begin();
         let content = &deliver.content;
@@ -193,6 +221,18 @@ impl Outbox {
         }
     }
 
+    /// Moves everything that waits to a client in the same process; whether deliveries were refused that may
+    /// now go on.
+    pub fn take_received(&self, into: &mut VecDeque<Received>) -> bool {
+        let bytes = {
+            let mut waiting = self.waiting.lock();
+            waiting.scheduled = false;
+            into.append(&mut waiting.received);
+            waiting.unsent
+        };
+        self.wrote(bytes)
+    }
+
     /// The client takes no more for now: what waits counts.
     pub fn stall(&self) {
         self.waiting.lock().recount();
@@ -229,6 +269,15 @@ impl Waiting {
             self.tail
                 .reserve(self.usual.clamp(FIRST_ROOM, FIRST_ROOM_MAX));
         }
+    }
+
+    fn receive(&mut self, received: Option<Received>, bytes: usize) -> Put {
+        let Some(received) = received.filter(|_| !self.closed) else {
+            return Put::Full;
+        };
+        self.received.push_back(received);
+        self.unsent += bytes;
+        self.schedule()
     }
 
     fn recount(&mut self) {

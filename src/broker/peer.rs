@@ -72,6 +72,16 @@ impl Peer {
         }
     }
 
+    /// A client in the same process.
+    pub fn local(id: ConnectionId, room: usize) -> Self {
+        let peer = Self {
+            outbox: Outbox::local(room),
+            ..Self::detached(id, room)
+        };
+        peer.cancel_notify.store(true, Relaxed);
+        peer
+    }
+
     /// A client whose bytes only its own task can write.
     pub fn detached(id: ConnectionId, room: usize) -> Self {
         Self::with_outbox(id, Outbox::new(room))

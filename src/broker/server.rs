@@ -17,7 +17,7 @@ mod wire;
 use std::{
     collections::HashMap,
     fmt, io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::SocketAddr,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -29,20 +29,17 @@ use arc_swap::ArcSwap;
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{
-    clock::VhostCell, connections::Connections, listener::Listener, log_limiter::ClientLog,
-    reload::LoginRules,
-};
+pub(super) use self::clock::VhostCell;
 pub use self::{
     connections::ConnectionView,
     reload::Reloaded,
     view::{ChannelView, Overview},
 };
+use self::{
+    connections::Connections, listener::Listener, log_limiter::ClientLog, reload::LoginRules,
+};
 use super::{
-    auth::{
-        Fault,
-        config::{PermissionConfig, UserConfig},
-    },
+    auth::Fault,
     config::{Config, bytes},
     memory::Memory,
     queue::ConnectionId,
@@ -77,9 +74,6 @@ pub enum BrokerError {
     /// The encrypted door cannot be opened.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The system has no randomness for a password.
-    #[error("no randomness for the internal user's password: {0}")]
-    Random(getrandom::Error),
 }
 
 struct Faults<'a>(&'a [Fault]);
@@ -100,34 +94,16 @@ pub struct Broker {
     shared: Arc<Shared>,
 }
 
-/// The login of the program that embeds the broker: another one at each start.
-#[derive(Clone)]
-pub struct InternalLogin {
-    /// The user's name.
-    pub user: String,
-    /// The user's password.
-    pub password: String,
-}
-
-impl fmt::Debug for InternalLogin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InternalLogin")
-            .field("user", &self.user)
-            .finish_non_exhaustive()
-    }
-}
-
 #[derive(Debug)]
-struct Shared {
+pub(super) struct Shared {
     /// As it was at the start; [`Self::access`] has what was reloaded.
-    config: Config,
+    pub(super) config: Config,
     /// Users, permissions and certificates.
     access: ArcSwap<LoginRules>,
     /// The version of `access`: whoever holds permissions compares it.
     access_version: AtomicU64,
-    internal: InternalLogin,
     vhosts: HashMap<String, Arc<VhostCell>>,
-    memory: Arc<Memory>,
+    pub(super) memory: Arc<Memory>,
     connections: Connections,
     log: ClientLog,
     next_connection: AtomicU64,
@@ -140,8 +116,6 @@ struct Shared {
 pub struct Listening {
     broker: Broker,
     plain: Option<Listener>,
-    /// For the program that embeds the broker, where the plain listener is not on the loopback address.
-    own: Option<Listener>,
     tls: Option<Listener>,
 }
 
@@ -154,19 +128,6 @@ impl Listening {
     /// Where it listens.
     pub fn address(&self) -> Option<SocketAddr> {
         self.plain.as_ref().and_then(Listener::address)
-    }
-
-    /// Where the program that embeds the broker reaches it: on the loopback address.
-    pub fn own_address(&self) -> Option<SocketAddr> {
-        let own = self.own.as_ref().or(self.plain.as_ref());
-        let mut address = own.and_then(Listener::address)?;
-        if address.ip().is_unspecified() {
-            address.set_ip(match address {
-                SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-                SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-            });
-        }
-        Some(address)
     }
 
     /// Where it listens for encrypted connections.
@@ -190,7 +151,7 @@ impl Listening {
         }
         tasks.spawn(log_limiter::run(Arc::clone(&shared), stop.clone()));
         tasks.spawn(alarm::run(Arc::clone(&shared), stop.clone()));
-        for listener in [self.plain, self.own, self.tls].into_iter().flatten() {
+        for listener in [self.plain, self.tls].into_iter().flatten() {
             tasks.spawn(listener.serve(Arc::clone(&shared), clients.clone(), stop.clone()));
         }
         // Each of these tasks ends at `stop` and not before.
@@ -240,25 +201,15 @@ impl Broker {
             None => None,
             Some(address) => Some(Listener::tls(address).await?),
         };
-        let near = address.is_some_and(|address| {
-            let ip = address.ip();
-            ip.is_loopback() || ip.is_unspecified()
-        });
-        let own = if near {
-            None
-        } else {
-            Some(Listener::plain(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?)
-        };
         let broker = Self::new(config)?;
-        Ok(Listening {
-            broker,
-            plain,
-            own,
-            tls,
-        })
+        Ok(Listening { broker, plain, tls })
     }
 
-    fn new(config: Config) -> Result<Self, BrokerError> {
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(super) fn new(config: Config) -> Result<Self, BrokerError> {
         let memory = Memory::new(bytes(config.limits.memory));
         let short = |name: &String| {
             ShortStr::copied(name.as_bytes()).ok_or_else(|| BrokerError::Name(name.clone()))
@@ -282,12 +233,10 @@ impl Broker {
             );
             vhosts.insert(name.clone(), Arc::new(VhostCell::new(vhost)));
         }
-        let internal = internal_login().map_err(BrokerError::Random)?;
         let connections = connections(&config);
         let shared = Shared {
-            access: ArcSwap::from_pointee(LoginRules::new(&config, &internal)?),
+            access: ArcSwap::from_pointee(LoginRules::new(&config)?),
             access_version: AtomicU64::new(0),
-            internal,
             config,
             vhosts,
             memory,
@@ -300,11 +249,6 @@ impl Broker {
         Ok(Self {
             shared: Arc::new(shared),
         })
-    }
-
-    /// The login of the program that embeds the broker: it may do everything, from this machine.
-    pub fn internal_login(&self) -> InternalLogin {
-        self.shared.internal.clone()
     }
 
     /// The numbers of the connections that close from now on. There is one receiver: a second call gets
@@ -341,28 +285,13 @@ fn connections(config: &Config) -> Connections {
     connections
 }
 
-fn internal_login() -> Result<InternalLogin, getrandom::Error> {
-    let mut secret = [0; 32];
-    getrandom::fill(&mut secret)?;
-    let digits: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(InternalLogin {
-        user: "broker-internal".to_owned(),
-        password: digits,
-    })
-}
-
-fn internal_user(login: &InternalLogin, vhosts: &[String]) -> UserConfig {
-    let all = |vhost: &String| (vhost.clone(), PermissionConfig::all());
-    UserConfig {
-        password: Some(login.password.clone().into()),
-        loopback_only: true,
-        permissions: vhosts.iter().map(all).collect(),
-        ..UserConfig::default()
-    }
-}
-
 impl Shared {
-    fn now(&self) -> Now {
+    /// A vhost, if it is there.
+    pub(super) fn vhost(&self, name: &str) -> Option<Arc<VhostCell>> {
+        self.vhosts.get(name).cloned()
+    }
+
+    pub(super) fn now(&self) -> Now {
         let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let unix_s = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -370,7 +299,7 @@ impl Shared {
         Now { ms, unix_s }
     }
 
-    fn next_connection(&self) -> ConnectionId {
+    pub(super) fn next_connection(&self) -> ConnectionId {
         self.next_connection.fetch_add(1, Relaxed)
     }
 }

@@ -7,6 +7,7 @@ mod basic;
 mod channel;
 mod content;
 mod exchange;
+mod local;
 mod methods;
 mod publish;
 mod queue;

@@ -101,6 +101,8 @@ pub struct Vhost {
     garbage: Vec<Ready>,
     keeper: Option<Box<dyn Keeper>>,
     stamp: Stamp,
+    /// Whether the limit on queues, exchanges, bindings, consumers and channels does not count now.
+    exempt: bool,
     counters: VhostCounters,
     epoch: u64,
     route_scratch: Vec<Destination>,
@@ -142,6 +144,7 @@ impl Vhost {
             garbage: Vec::new(),
             keeper: None,
             stamp,
+            exempt: false,
             counters: VhostCounters::default(),
             epoch: 0,
             route_scratch: Vec::new(),

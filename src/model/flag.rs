@@ -29,7 +29,4 @@ pub enum FlagError {
     /// The flag was changed after the caller read it.
     #[error("the flag was changed by another caller in the meantime")]
     Changed,
-    /// This build has no AMQP.
-    #[error("this build of musterd has no AMQP (cargo feature \"amqp\")")]
-    NotBuilt,
 }

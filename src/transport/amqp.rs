@@ -1,38 +1,41 @@
-//! The way over a broker: connections, events out, commands in. The only place that names lapin.
+//! The transport over a broker: the connection, events out, commands in, health checks out and verdicts in.
 //!
-//! The embedded broker and RabbitMQ differ by a URL, and by the connection that answers to commands leave by.
+//! It is written once against the interface in `broker`, which `transport::embedded` and `transport::rabbitmq`
+//! implement. Nothing here depends on which of the two it is.
 
-mod answers;
+pub mod broker;
+mod broker_transport;
 mod caller;
-mod carrier;
 mod checks;
 mod commands;
+mod connected;
 mod consumer;
 mod counts;
 mod dead;
-mod demand;
 mod error;
-mod gate;
+mod event_consumer;
+mod in_flight;
 mod link;
-mod names;
+mod loopback_demand;
+pub(crate) mod names;
 mod notices;
 mod prober;
-mod session;
-mod tail;
-mod target;
+mod publish_gate;
 mod topics;
-mod transit;
 
 pub use self::{
+    broker_transport::{AnswerScope, BrokerTransport, CountsOf},
     caller::Caller,
-    carrier::{Carrier, CountsOf, check},
     checks::{Checks, ChecksCarrier, Verdicts},
-    commands::{Desk, DirectAnswers},
+    commands::{CommandContext, DirectAnswers},
+    connected::{Connected, Usage},
     counts::Counts,
+    dead::DeadLetters,
     error::AmqpError,
-    link::{Link, Owed, State, Want},
+    link::{Link, LinkState, Want},
     prober::{Prober, ProberSetup, Probing},
-    session::{Connected, Session},
-    target::Target,
 };
-use self::{demand::Demand, tail::Tail, transit::Transit};
+use self::{
+    event_consumer::EventConsumer, in_flight::InFlight, link::UnconfirmedSince,
+    loopback_demand::LoopbackDemand,
+};

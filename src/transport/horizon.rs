@@ -51,7 +51,6 @@ impl Horizon {
     }
 
     /// How many see no further: while there is none, nobody needs it to be raised.
-    #[cfg(feature = "amqp")]
     pub(super) fn viewers(&self) -> watch::Receiver<usize> {
         self.viewers.subscribe()
     }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-#[cfg(feature = "amqp")]
 use crate::registry::View;
 use crate::{
     api,
@@ -45,7 +44,6 @@ impl Message {
 
     /// The same of one service alone; without a view it has no instance any more. In parts, where the
     /// body would be larger than `body_max`.
-    #[cfg(feature = "amqp")]
     pub(super) fn resync_of(
         snapshot: &Snapshot,
         service: &ServiceName,
@@ -62,7 +60,6 @@ impl Message {
     }
 
     /// The same of the routes alone.
-    #[cfg(feature = "amqp")]
     pub(super) fn resync_of_routes(
         snapshot: &Snapshot,
         body_max: usize,
@@ -105,7 +102,6 @@ impl Message {
     }
 
     /// One of several that belong together.
-    #[cfg(feature = "amqp")]
     fn numbered(mut self, part: usize, parts: usize) -> Self {
         self.delivery = format!("{}-{part}", self.delivery);
         let keys = format!(",\"part\":{part},\"parts\":{parts}");
@@ -121,12 +117,10 @@ fn extended(object: &[u8], keys: &[&[u8]]) -> Bytes {
 }
 
 /// What the keys of a part may take of a body.
-#[cfg(feature = "amqp")]
 const NUMBERS_BYTES: usize = 64;
 
 /// The message about all items, or several about a share each, none of them larger than allowed unless one
 /// item alone is.
-#[cfg(feature = "amqp")]
 fn in_parts<T>(items: &[T], body_max: usize, about: &impl Fn(&[T]) -> Message) -> Vec<Message> {
     fn halve<T>(
         items: &[T],

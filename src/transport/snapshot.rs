@@ -1,6 +1,5 @@
 //! The present state, for a subscriber whose place among the changes is lost.
 
-#[cfg(feature = "amqp")]
 use std::collections::BTreeSet;
 
 use super::{Filter, filter::is_canary};
@@ -43,7 +42,6 @@ impl Snapshot {
     }
 
     /// The services in it.
-    #[cfg(feature = "amqp")]
     pub(super) fn names(&self) -> BTreeSet<ServiceName> {
         let services = self.state.services.iter();
         services

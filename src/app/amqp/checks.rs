@@ -17,11 +17,7 @@ use crate::{
     registry::Clock,
     tasks::{Stage, Tasks},
     telemetry::Metrics,
-    transport::{
-        amqp::Probing,
-        amqp::Verdicts,
-        amqp::{Checks, Counts, Link, Prober, ProberSetup, Target},
-    },
+    transport::amqp::{Checks, Counts, Link, Prober, ProberSetup, Probing, Verdicts},
 };
 
 /// Requests out.
@@ -142,10 +138,9 @@ pub(in crate::app) async fn run_alone(
 ) -> Result<(), AppError> {
     let metrics = Metrics::default();
     let client = Client::new(&config.outbound, &metrics)?;
-    let transport = &config.transport;
-    let target = Target::external(&transport.amqp_url, transport.amqp.ca_file.as_deref())?;
+    let broker = super::external(&config.transport)?;
     let clock = Clock::start();
-    let link = Link::new(target, transport, clock.clone());
+    let link = Link::new(broker, &config.transport, clock.clone());
     let until_refused = link.until_refused();
     // There is no flag to follow: it always probes what is asked over the queue.
     let modes = Modes::all(Mode::Direct).with(Channel::Health, Mode::Queue);

@@ -135,6 +135,12 @@ impl Grant {
         }
     }
 
+    /// May do everything in this vhost: for a client in the same process.
+    #[must_use]
+    pub fn all(user: &str, vhost: &str) -> Self {
+        Self::new(user.into(), vhost, Permissions::ALL, true)
+    }
+
     /// The user's name.
     #[must_use]
     pub fn user(&self) -> &str {

@@ -24,7 +24,7 @@ const SLEEP_MAX: Duration = Duration::from_secs(3600);
 
 /// A vhost and its one lock, which is held for a batch of frames and never across a wait.
 #[derive(Debug)]
-pub(super) struct VhostCell {
+pub(in crate::broker) struct VhostCell {
     core: Mutex<Vhost>,
     /// Until when the clock sleeps.
     armed: AtomicU64,
@@ -40,7 +40,7 @@ impl VhostCell {
         }
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Vhost> {
+    pub(in crate::broker) fn lock(&self) -> MutexGuard<'_, Vhost> {
         self.core.lock()
     }
 
@@ -55,13 +55,13 @@ impl VhostCell {
     }
 
     /// Lets the clock finish what a turn has left to do.
-    pub(super) fn leave_rest(&self) {
+    pub(in crate::broker) fn leave_rest(&self) {
         self.earlier.notify_one();
     }
 
     /// Ends a turn with the vhost: wakes the clock if something is due earlier than it knows, and
     /// flushes every peer that got something, but for `own`, who flushes for itself.
-    pub(super) fn finish(
+    pub(in crate::broker) fn finish(
         &self,
         mut vhost: MutexGuard<'_, Vhost>,
         dirty: &mut Vec<Arc<Peer>>,

@@ -27,10 +27,6 @@ use crate::broker::{
     },
 };
 
-/// So much larger than the frame it came in a message's header can become on its way: by the stamp, the name
-/// of a requester, and the queues it died in. The program that embeds the broker must be able to read it.
-const GROWTH_MAX: u32 = 64 * 1024;
-
 /// The version of RabbitMQ whose dialect is spoken.
 const DIALECT: &str = "3.10.8";
 /// How long a client that failed to log in has before the socket is closed.
@@ -86,12 +82,8 @@ pub(super) async fn handshake(
     wire.peer
         .cancel_notify
         .store(can(b"consumer_cancel_notify"), Relaxed);
-    let user = log_in(shared, &access, wire, from, &start_ok).await?;
-    let room = match user.name() == shared.internal.user {
-        true => GROWTH_MAX,
-        false => 0,
-    };
-    let (channel_max, frame_max, heartbeat_s) = tune(shared, room, wire).await?;
+    let user = log_in(&access, wire, from, &start_ok).await?;
+    let (channel_max, frame_max, heartbeat_s) = tune(shared, wire).await?;
     let open = match next_method(wire).await? {
         Method::ConnectionOpen(open) => open,
         other => return refuse(wire, unexpected(&other)).await,
@@ -254,16 +246,11 @@ fn start(listed: &[Mechanism], from: &Client) -> connection::Start {
     }
 }
 
-/// `room` is what the client's frames may have beyond those of others.
-async fn tune(
-    shared: &Shared,
-    room: u32,
-    wire: &mut Wire,
-) -> Result<(u16, u32, u16), HandshakeError> {
+async fn tune(shared: &Shared, wire: &mut Wire) -> Result<(u16, u32, u16), HandshakeError> {
     let limits = &shared.config.limits;
     let ours = connection::Tune {
         channel_max: limits.channels_per_connection,
-        frame_max: limits.frame_max().saturating_add(room),
+        frame_max: limits.frame_max(),
         heartbeat: shared.access.load().heartbeat_s,
     };
     wire.send(&ours).await?;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
-    Shared,
     handshake::{Client, next_method, refuse, unexpected},
     reload::LoginRules,
     wire::{HandshakeError, Wire},
@@ -25,13 +24,12 @@ use crate::broker::{
 /// Finds the user whose login `start_ok` begins. When there is none, the client has been told why:
 /// RabbitMQ tells only those who ask for it by "authentication_failure_close".
 pub(super) async fn log_in(
-    shared: &Shared,
     access: &LoginRules,
     wire: &mut Wire,
     from: &Client,
     start_ok: &connection::StartOk,
 ) -> Result<Arc<User>, HandshakeError> {
-    let Some(mechanism) = chosen(shared, access, start_ok) else {
+    let Some(mechanism) = chosen(access, start_ok) else {
         let name = &start_ok.mechanism;
         let text = format!("Login was refused: unknown authentication mechanism '{name}'");
         return refuse(wire, refused(text)).await;
@@ -61,21 +59,11 @@ pub(super) async fn log_in(
     }
 }
 
-/// The mechanism a client has chosen, if it may. The program that embeds the broker logs in by PLAIN,
-/// whatever is listed.
-fn chosen(
-    shared: &Shared,
-    access: &LoginRules,
-    start_ok: &connection::StartOk,
-) -> Option<Mechanism> {
+/// The mechanism that a client has chosen, if it is listed.
+fn chosen(access: &LoginRules, start_ok: &connection::StartOk) -> Option<Mechanism> {
     let mechanism = Mechanism::named(&start_ok.mechanism)?;
     let is_listed = access.mechanisms.contains(&mechanism);
-    let is_internal = || match sasl::opening(mechanism, &start_ok.response) {
-        Ok(Opening::Credentials(credentials)) => credentials.user == shared.internal.user,
-        _ => false,
-    };
-    let may = is_listed || (mechanism == Mechanism::Plain && is_internal());
-    may.then_some(mechanism)
+    is_listed.then_some(mechanism)
 }
 
 /// Asks a client for its password.

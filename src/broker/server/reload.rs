@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
-use super::{Broker, BrokerError, InternalLogin, internal_user, listener::Encryption};
+use super::{Broker, BrokerError, listener::Encryption};
 use crate::broker::{
     auth::{self, Authenticator, Mechanism},
     config::Config,
@@ -42,9 +42,8 @@ pub struct Reloaded {
 
 impl LoginRules {
     /// Reads the certificates and checks the users.
-    pub(super) fn new(config: &Config, internal: &InternalLogin) -> Result<Self, BrokerError> {
-        let users = with_internal(config, internal);
-        let auth = Authenticator::new(&config.auth, &users).map_err(BrokerError::Auth)?;
+    pub(super) fn new(config: &Config) -> Result<Self, BrokerError> {
+        let auth = Authenticator::new(&config.auth, &config.users).map_err(BrokerError::Auth)?;
         Self::with(config, auth)
     }
 
@@ -64,9 +63,9 @@ impl LoginRules {
     }
 
     /// Rules from another configuration; failed logins are not forgotten, unless their limits change.
-    fn replaced(&self, config: &Config, internal: &InternalLogin) -> Result<Self, BrokerError> {
-        let users = with_internal(config, internal);
-        let mut auth = Authenticator::new(&config.auth, &users).map_err(BrokerError::Auth)?;
+    fn replaced(&self, config: &Config) -> Result<Self, BrokerError> {
+        let mut auth =
+            Authenticator::new(&config.auth, &config.users).map_err(BrokerError::Auth)?;
         if config.auth == self.read_from.auth {
             auth.keep_failures_of(&self.auth);
         }
@@ -92,13 +91,6 @@ impl LoginRules {
         ];
         differing(&keys)
     }
-}
-
-fn with_internal(config: &Config, internal: &InternalLogin) -> auth::Users {
-    let mut users = config.users.clone();
-    let user = internal_user(internal, &config.vhosts);
-    users.insert(internal.user.clone(), user);
-    users
 }
 
 fn differing(keys: &[(&'static str, bool)]) -> Vec<&'static str> {
@@ -136,7 +128,7 @@ impl Broker {
         config.tls.listen.clone_from(&started.tls.listen);
         config.vhosts.clone_from(&started.vhosts);
         let old = shared.access.load_full();
-        let new = Arc::new(old.replaced(&config, &shared.internal)?);
+        let new = Arc::new(old.replaced(&config)?);
         let changed = old.changed(&new);
         shared.access.store(Arc::clone(&new));
         shared.access_version.store(new.version, Relaxed);

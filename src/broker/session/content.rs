@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::broker::{
     exception::Exception,
-    memory::{Account, AccountCharge, Memory, allocated},
+    memory::{Account, AccountCharge, Memory, SHARED_BODY_MIN, allocated},
     message::owned_body,
     wire::{ContentHeader, MethodId, Payload, Properties, ReplyCode, method::basic},
 };
@@ -30,6 +30,8 @@ enum Body {
     None,
     /// It came in one frame: a slice of the read buffer.
     Whole(Bytes),
+    /// It came from this process: an allocation of its own.
+    Own(Bytes),
     /// It comes in several.
     Growing(Vec<u8>),
 }
@@ -42,6 +44,16 @@ impl Incoming {
             body_size: None,
             body: Body::None,
             charge: None,
+        }
+    }
+
+    /// A publish that has arrived, with a body that shares nothing with a read buffer.
+    pub(super) fn whole(publish: basic::Publish, properties: Properties, body: Bytes) -> Self {
+        Self {
+            properties,
+            body_size: Some(body.len() as u64),
+            body: Body::Own(body),
+            ..Self::new(publish)
         }
     }
 
@@ -121,7 +133,7 @@ impl Incoming {
     fn count(&mut self, account: &Account) {
         let body = match &self.body {
             Body::Growing(body) => allocated(body.capacity()),
-            Body::None | Body::Whole(_) => 0,
+            Body::None | Body::Whole(_) | Body::Own(_) => 0,
         };
         let bytes = allocated(size_of::<Self>())
             + self.publish.exchange.allocated()
@@ -145,6 +157,11 @@ impl Incoming {
         let (body, owned) = match self.body {
             Body::None => (Bytes::new(), true),
             Body::Whole(body) => (body, false),
+            // A long one is copied into an allocation that counts.
+            Body::Own(body) => {
+                let owned = body.len() < SHARED_BODY_MIN;
+                (body, owned)
+            }
             Body::Growing(body) => (owned_body(body, memory), true),
         };
         (self.publish, self.properties, body, owned)
@@ -163,7 +180,7 @@ impl Incoming {
     fn arrived(&self) -> u64 {
         match &self.body {
             Body::None => 0,
-            Body::Whole(body) => body.len() as u64,
+            Body::Whole(body) | Body::Own(body) => body.len() as u64,
             Body::Growing(body) => body.len() as u64,
         }
     }

@@ -80,10 +80,16 @@ pub(super) fn of_consumer(consumer: &Consumer) -> usize {
 }
 
 impl Vhost {
+    /// Whether what is declared from now on is not limited: that of the program that embeds the broker, which
+    /// clients must not keep out.
+    pub fn exempt_from_topology(&mut self, exempt: bool) {
+        self.exempt = exempt;
+    }
+
     /// Refuses one more queue, exchange, binding, consumer or channel when all of them together take what
     /// they may: 506.
     pub(super) fn check_topology(&self) -> Result<(), Exception> {
-        if !self.memory.is_topology_full() {
+        if self.exempt || !self.memory.is_topology_full() {
             return Ok(());
         }
         let text = format!(

@@ -1,13 +1,7 @@
-//! Checks that probers elsewhere shall make: requests out, verdicts in.
+//! Health checks for remote probers: requests out, verdicts in.
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use futures_util::future::try_join_all;
-use lapin::{
-    BasicProperties, Channel,
-    message::Delivery,
-    options::{BasicAckOptions, BasicPublishOptions},
-};
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -15,14 +9,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    AmqpError, Link, Session, State,
-    consumer::{Consuming, Taker},
-    dead::DeadLetters,
+    AmqpError, Link, LinkState, Usage,
+    broker::{BrokerChannel, Delivery, Outgoing, Purpose, Unconfirmed, UpTo, short},
+    consumer::{ConsumerChannel, QueueConsumer, Taker},
+    dead::{DeadLetters, Unreadable},
     names,
 };
 use crate::{
     api::CheckVerdict,
-    model::{Channel as Way, FlagState, Mode},
+    model::{Channel, FlagState, Mode},
 };
 
 /// Requests sent at once.
@@ -44,14 +39,14 @@ pub trait Verdicts: fmt::Debug + Send + Sync {
 /// A cheap handle to the way out of requests.
 #[derive(Clone, Debug)]
 pub struct Checks {
-    state: watch::Receiver<State>,
+    state: watch::Receiver<LinkState>,
     flag: watch::Receiver<FlagState>,
-    outbox: mpsc::Sender<Letter>,
+    requests: mpsc::Sender<PendingRequest>,
 }
 
 /// A request, ready to be sent.
 #[derive(Debug)]
-struct Letter {
+struct PendingRequest {
     number: u64,
     body: Vec<u8>,
     deadline: Instant,
@@ -62,22 +57,22 @@ struct Letter {
 pub struct ChecksCarrier {
     link: Link,
     flag: watch::Receiver<FlagState>,
-    letters: mpsc::Receiver<Letter>,
+    requests: mpsc::Receiver<PendingRequest>,
 }
 
 impl Checks {
     /// A way over `link`, on which at most `max` requests wait to be sent, and what carries them.
     pub fn new(link: Link, flag: watch::Receiver<FlagState>, max: usize) -> (Self, ChecksCarrier) {
-        let (outbox, letters) = mpsc::channel(max.max(1));
+        let (sender, requests) = mpsc::channel(max.max(1));
         let checks = Self {
             state: link.follow(),
             flag: flag.clone(),
-            outbox,
+            requests: sender,
         };
         let carrier = ChecksCarrier {
             link,
             flag,
-            letters,
+            requests,
         };
         (checks, carrier)
     }
@@ -89,15 +84,15 @@ impl Checks {
 
     /// Sends a request on its way; false while there is no connection, or when too many wait.
     pub fn send(&self, number: u64, body: Vec<u8>, left: Duration) -> bool {
-        if !matches!(&*self.state.borrow(), State::Up { .. }) {
+        if !matches!(&*self.state.borrow(), LinkState::Up { .. }) {
             return false;
         }
-        let letter = Letter {
+        let request = PendingRequest {
             number,
             body,
             deadline: Instant::now() + left,
         };
-        self.outbox.try_send(letter).is_ok()
+        self.requests.try_send(request).is_ok()
     }
 }
 
@@ -107,12 +102,12 @@ impl ChecksCarrier {
         let Self {
             link,
             flag,
-            letters,
+            requests,
         } = self;
-        let consuming = Consuming {
+        let consuming = QueueConsumer {
             link: link.clone(),
             queue: names::VERDICT,
-            way: Way::Health,
+            channel: Channel::Health,
             flag: flag.clone(),
             present: watch::Sender::new(0),
         };
@@ -123,7 +118,7 @@ impl ChecksCarrier {
         let sending = Sending {
             link,
             flag,
-            letters,
+            requests,
             verdicts,
             open: None,
         };
@@ -138,7 +133,7 @@ impl ChecksCarrier {
 struct Sending {
     link: Link,
     flag: watch::Receiver<FlagState>,
-    letters: mpsc::Receiver<Letter>,
+    requests: mpsc::Receiver<PendingRequest>,
     verdicts: Arc<dyn Verdicts>,
     open: Option<Open>,
 }
@@ -146,108 +141,111 @@ struct Sending {
 /// A channel, and the use of the connection that it belongs to.
 #[derive(Debug)]
 struct Open {
-    session: Session,
-    channel: Channel,
+    usage: Usage,
+    channel: Box<dyn BrokerChannel>,
 }
 
 impl Sending {
     async fn run(mut self, stop: CancellationToken) {
-        let mut letters = Vec::with_capacity(BATCH);
+        let mut requests = Vec::with_capacity(BATCH);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = ended(self.open.as_ref(), &mut self.flag) => {
-                    // What was sent will not be answered, or nobody listens for it.
+                () = ended(self.open.as_ref().map(|open| &open.usage), &mut self.flag) => {
+                    // What was sent will not be answered, or nothing consumes the answers.
                     self.open = None;
                     self.verdicts.cut_off();
                 }
-                n = self.letters.recv_many(&mut letters, BATCH) => {
+                n = self.requests.recv_many(&mut requests, BATCH) => {
                     if n == 0 {
                         return;
                     }
                     tokio::select! {
                         () = stop.cancelled() => return,
-                        () = self.send(&letters) => letters.clear(),
+                        () = self.send(&requests) => requests.clear(),
                     }
                 }
             }
         }
     }
 
-    async fn send(&mut self, letters: &[Letter]) {
+    async fn send(&mut self, requests: &[PendingRequest]) {
         let after = self.link.config().answer_timeout;
-        let sent = tokio::time::timeout(after, self.publish(letters)).await;
-        let late = AmqpError::Late {
-            what: "sending health checks",
-            after,
-        };
-        if let Err(error) = sent.unwrap_or(Err(late)) {
+        let sent = AmqpError::within("sending health checks", after, self.publish(requests)).await;
+        if let Err(error) = sent {
             tracing::debug!(%error, "health checks could not be sent: {error}");
             self.open = None;
-            for letter in letters {
-                self.verdicts.unsent(letter.number);
+            for request in requests {
+                self.verdicts.unsent(request.number);
             }
         }
     }
 
-    /// All at once: nobody waits for a confirm, because nobody waits longer than the deadline.
-    async fn publish(&mut self, letters: &[Letter]) -> Result<(), AmqpError> {
-        let Open { session, channel } = self.open().await?;
+    /// All at once, without confirms: nobody waits longer than the deadline.
+    async fn publish(&mut self, requests: &[PendingRequest]) -> Result<(), AmqpError> {
+        let Open { usage, channel } = self.open().await?;
         let now = Instant::now();
-        let sent = try_join_all(letters.iter().map(|letter| publish(channel, letter, now)));
+        for request in requests {
+            channel.publish(request.outgoing(now));
+        }
         tokio::select! {
-            () = session.gone().cancelled() => Err(AmqpError::NotConnected),
-            sent = sent => sent.map(drop).map_err(AmqpError::at("sending health checks")),
+            () = usage.gone().cancelled() => Err(AmqpError::NotConnected),
+            sent = flush(&mut **channel) => sent,
         }
     }
 
-    async fn open(&mut self) -> Result<&Open, AmqpError> {
-        let usable =
-            |open: &Open| !open.session.gone().is_cancelled() && open.channel.status().connected();
+    async fn open(&mut self) -> Result<&mut Open, AmqpError> {
+        let usable = |open: &Open| !open.usage.gone().is_cancelled() && open.channel.is_open();
         let open = match self.open.take().filter(usable) {
             Some(open) => open,
             None => {
-                let session = self.link.session().ok_or(AmqpError::NotConnected)?;
-                let channel = session.channel().await?;
-                Open { session, channel }
+                let usage = self.link.usage().ok_or(AmqpError::NotConnected)?;
+                let channel = usage.open(Purpose::Send).await?;
+                Open { usage, channel }
             }
         };
         Ok(self.open.insert(open))
     }
 }
 
+/// Hands all that was taken to the broker, over a channel without confirms.
+pub(super) async fn flush(channel: &mut dyn BrokerChannel) -> Result<(), AmqpError> {
+    loop {
+        match channel.confirmed().await {
+            Ok(0) | Err(Unconfirmed::Refused) => return Ok(()),
+            Ok(_) => (),
+            Err(Unconfirmed::Ended(error)) => return Err(error),
+        }
+    }
+}
+
 /// Returns when an open channel is of no use any more: the connection is lost, or about to be closed, or
 /// health checks do not go over it any more.
-async fn ended(open: Option<&Open>, flag: &mut watch::Receiver<FlagState>) {
-    let Some(Open { session, .. }) = open else {
+async fn ended(usage: Option<&Usage>, flag: &mut watch::Receiver<FlagState>) {
+    let Some(usage) = usage else {
         return std::future::pending().await;
     };
     let unwanted = flag.wait_for(|flagged| !flagged.modes.health.uses_broker());
     tokio::select! {
-        () = session.gone().cancelled() => (),
-        () = session.leaving().cancelled() => (),
+        () = usage.gone().cancelled() => (),
+        () = usage.leaving().cancelled() => (),
         _ = unwanted => (),
     }
 }
 
-async fn publish(channel: &Channel, letter: &Letter, now: Instant) -> lapin::Result<()> {
-    let left = letter.deadline.saturating_duration_since(now).as_millis();
-    let properties = BasicProperties::default()
-        .with_content_type("application/json".into())
-        .with_correlation_id(letter.number.to_string().into())
+impl PendingRequest {
+    fn outgoing(&self, now: Instant) -> Outgoing {
+        let left = self.deadline.saturating_duration_since(now).as_millis();
+        let body = self.body.clone().into();
+        let mut outgoing = Outgoing::json(names::EXCHANGE, short(names::CHECK_REQUEST), body);
+        outgoing.properties.correlation_id = Some(short(&self.number.to_string()));
         // The broker drops what is overdue.
-        .with_expiration(left.max(1).to_string().into());
-    let sent = channel.basic_publish(
-        names::EXCHANGE.into(),
-        names::CHECK_REQUEST.into(),
-        BasicPublishOptions::default(),
-        &letter.body,
-        properties,
-    );
-    sent.await.map(drop)
+        outgoing.properties.expiration = Some(short(&left.max(1).to_string()));
+        outgoing
+    }
 }
 
-/// Hands verdicts on.
+/// Hands verdicts to the room that schedules checks.
 #[derive(Debug)]
 struct Taking {
     verdicts: Arc<dyn Verdicts>,
@@ -255,27 +253,32 @@ struct Taking {
 }
 
 impl Taker for Taking {
-    async fn take(&self, channel: &Channel, deliveries: Vec<Delivery>) -> Result<(), AmqpError> {
+    async fn take(
+        &mut self,
+        open: &mut ConsumerChannel,
+        deliveries: Vec<Delivery>,
+    ) -> Result<(), AmqpError> {
+        let mut unreadable = Vec::new();
         for delivery in &deliveries {
-            match CheckVerdict::read(&delivery.data) {
+            match CheckVerdict::read(&delivery.body) {
                 Ok(verdict) => self.verdicts.take(verdict, number_of(delivery)),
-                Err(problem) => {
-                    self.dead_letters
-                        .bury(channel, delivery, &problem.detail)
-                        .await?;
-                }
+                Err(problem) => unreadable.push(Unreadable {
+                    delivery,
+                    reason: problem.detail,
+                }),
             }
         }
-        let Some(last) = deliveries.last() else {
-            return Ok(());
-        };
-        let acked = last.acker.ack(BasicAckOptions { multiple: true });
-        acked.await.map(drop).map_err(AmqpError::at("basic.ack"))
+        let connection = open.usage.connection();
+        self.dead_letters.bury(connection, &unreadable).await?;
+        match deliveries.last() {
+            Some(last) => open.channel.ack(last.tag, UpTo::All).await,
+            None => Ok(()),
+        }
     }
 }
 
 /// The request that it answers, where its prober says so.
 fn number_of(delivery: &Delivery) -> Option<u64> {
-    let id = delivery.properties.correlation_id().as_ref()?;
-    id.as_str().parse().ok()
+    let id = delivery.properties.correlation_id()?;
+    std::str::from_utf8(id).ok()?.parse().ok()
 }

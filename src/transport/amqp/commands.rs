@@ -1,37 +1,34 @@
-//! Commands that come as messages: registrations, heartbeats, discovery. Each is answered where its
-//! sender wants an answer; what nobody can read goes to `musterd.dead`.
+//! Commands that come as messages: registrations, heartbeats, discovery. Each that has a `reply_to` is answered;
+//! what cannot be read goes to `musterd.dead`.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use futures_util::{StreamExt, future::BoxFuture, stream::FuturesOrdered};
-use lapin::{
-    BasicProperties, Channel,
-    message::Delivery,
-    options::{BasicAckOptions, BasicPublishOptions},
-};
-use parking_lot::Mutex;
+use futures_util::future::BoxFuture;
 use serde_json::Value;
-use tokio::{sync::watch, time::Instant};
+use tokio::sync::watch;
 
 use super::{
     AmqpError, Counts,
-    answers::{Answer, Outbox},
-    consumer::Taker,
-    dead::DeadLetters,
+    broker::{Delivery, JSON, Outgoing, UpTo},
+    consumer::{ConsumerChannel, Taker},
+    dead::{DeadLetters, Unreadable},
     names,
 };
 use crate::{
     api::{self, Defaults, Discover, InstanceCommand, Parsed, Problem},
-    broker::Broker,
+    broker::{
+        Broker,
+        wire::{ShortStr, ValueRef, properties::PropertyList},
+    },
     catalog::{Caller, Catalog, CloseConnection, Deregister, Door, Refusal, Register},
     model::{FlagState, InstanceFilter, Mode},
 };
 
 /// The header in which the embedded broker says over which connection a message came.
 const CONNECTION: &str = "x-musterd-connection";
-/// A channel that ends so soon after an answer was sent over it did so because of that answer.
-const REFUSED_WITHIN: Duration = Duration::from_secs(5);
+/// The content type of an answer that is an error.
+const PROBLEM: ShortStr = ShortStr::from_static("application/problem+json");
 /// How often both ways are asked before they are said to differ.
 const ATTEMPTS: usize = 3;
 
@@ -44,9 +41,9 @@ pub trait DirectAnswers: fmt::Debug + Send + Sync {
     fn instance<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Option<Bytes>>;
 }
 
-/// What it takes to answer commands.
+/// What answering commands needs.
 #[derive(Clone, Debug)]
-pub struct Desk {
+pub struct CommandContext {
     /// What is written and read.
     pub catalog: Catalog,
     /// Values and limits of registrations.
@@ -61,92 +58,64 @@ pub struct Desk {
 #[derive(Debug)]
 pub(super) struct Answering {
     pub(super) queue: &'static str,
-    pub(super) desk: Desk,
+    pub(super) context: CommandContext,
     pub(super) counts: Counts,
     pub(super) flag: watch::Receiver<FlagState>,
-    pub(super) sent_last: SentLast,
     pub(super) dead_letters: DeadLetters,
-    /// Where answers leave that must not end the connection which commands come by; none where they can't.
-    pub(super) outbox: Option<Outbox>,
 }
 
-/// How many answers were sent last, and when: the broker says nothing of those it takes, and closes the
-/// channel when it refuses one.
-#[derive(Debug, Default)]
-pub(super) struct SentLast(Mutex<Option<(Instant, u64)>>);
-
-impl SentLast {
-    fn note(&self, answers: u64) {
-        *self.0.lock() = Some((Instant::now(), answers));
-    }
-
-    /// How many of them the end of their channel tells of.
-    fn take(&self) -> u64 {
-        let last = self.0.lock().take();
-        last.filter(|(at, _)| at.elapsed() < REFUSED_WITHIN)
-            .map_or(0, |(_, answers)| answers)
-    }
-}
-
-/// What came of one command.
+/// The answer to one command.
 struct Answered {
     body: Bytes,
     is_problem: bool,
-    /// Why nobody could read it.
+    /// Why it could not be read.
     unreadable: Option<String>,
 }
 
 impl Taker for Answering {
-    async fn take(&self, channel: &Channel, deliveries: Vec<Delivery>) -> Result<(), AmqpError> {
+    async fn take(
+        &mut self,
+        open: &mut ConsumerChannel,
+        deliveries: Vec<Delivery>,
+    ) -> Result<(), AmqpError> {
+        let mut unreadable = Vec::new();
         let mut replies = Vec::with_capacity(deliveries.len());
         let mut answers = Vec::with_capacity(deliveries.len());
         for delivery in &deliveries {
-            let answered = self.answer(delivery).await;
-            if let Some(reason) = &answered.unreadable {
-                self.dead_letters.bury(channel, delivery, reason).await?;
+            let mut answered = self.answer_to(delivery).await;
+            if let Some(reason) = answered.unreadable.take() {
+                unreadable.push(Unreadable { delivery, reason });
             }
-            if let Some(reply_to) = delivery.properties.reply_to().clone() {
-                replies.push(Answer {
-                    reply_to,
+            let reply_to = delivery.properties.reply_to();
+            if let Some(reply_to) = reply_to.and_then(ShortStr::copied) {
+                replies.push(Outgoing {
+                    exchange: "",
+                    key: reply_to,
                     properties: reply_properties(delivery, &answered),
                     body: answered.body.clone(),
                 });
             }
             answers.push(answered);
         }
-        // The registry has taken them all. Settled before they are answered: an answer that the broker
-        // refuses closes the channel, and must not bring its command again and again.
+        let connection = open.usage.connection();
+        self.dead_letters.bury(connection, &unreadable).await?;
+        // The registry has taken them all. Settled before they are answered, so that an answer that cannot be
+        // sent does not bring its command again.
         if let Some(last) = deliveries.last() {
-            let all = BasicAckOptions { multiple: true };
-            let acked = channel.basic_ack(last.delivery_tag, all);
-            acked.await.map_err(AmqpError::at("basic.ack"))?;
+            open.channel.ack(last.tag, UpTo::All).await?;
         }
         self.counts.sent_more(answers.len() as u64);
-        match &self.outbox {
-            Some(outbox) => {
-                for reply in replies {
-                    outbox.put(reply).await;
-                }
-            }
-            None => {
-                self.sent_last.note(replies.len() as u64);
-                send_all(channel, replies).await?;
-            }
-        }
+        open.channel.answer(replies).await?;
         for (delivery, answered) in deliveries.iter().zip(&answers) {
-            self.compare(&delivery.data, answered).await;
+            self.compare(&delivery.body, answered).await;
         }
         Ok(())
-    }
-
-    fn cut_off(&self) {
-        self.counts.sent_in_vain(self.sent_last.take());
     }
 }
 
 impl Answering {
-    async fn answer(&self, delivery: &Delivery) -> Answered {
-        let body = &delivery.data;
+    async fn answer_to(&self, delivery: &Delivery) -> Answered {
+        let body = &delivery.body;
         let from = self.connection(delivery);
         let caller = Caller {
             connection: from,
@@ -174,10 +143,12 @@ impl Answering {
 
     /// The connection of the embedded broker that a command came by, as the broker itself says.
     fn connection(&self, delivery: &Delivery) -> Option<u64> {
-        self.desk.broker.as_ref()?;
-        let headers = delivery.properties.headers().as_ref()?.inner();
-        let stamp = headers.get(CONNECTION)?.as_long_string()?;
-        stamp.to_string().parse().ok()
+        self.context.broker.as_ref()?;
+        let headers = delivery.properties.headers()?;
+        let stamp = headers
+            .field(CONNECTION.as_bytes())
+            .and_then(ValueRef::as_str_bytes)?;
+        std::str::from_utf8(stamp).ok()?.parse().ok()
     }
 
     async fn register(&self, caller: &Caller, body: &[u8]) -> Result<Bytes, Problem> {
@@ -185,15 +156,15 @@ impl Answering {
             registration,
             incarnation,
             warnings,
-        } = api::registration(body, &self.desk.defaults)?;
+        } = api::registration(body, &self.context.defaults)?;
         let command = Register {
             registration,
             incarnation,
         };
-        let registered = self.desk.catalog.write(caller, command).await;
+        let registered = self.context.catalog.write(caller, command).await;
         self.close_if_gone(caller).await;
         let instance = registered.map_err(problem)?.instance;
-        let now = self.desk.catalog.now();
+        let now = self.context.catalog.now();
         Ok(api::registered(&instance, now, &warnings).into())
     }
 
@@ -203,7 +174,7 @@ impl Answering {
             incarnation,
         } = InstanceCommand::read(body)?;
         let recorded = self
-            .desk
+            .context
             .catalog
             .heartbeat(caller, &service_id, incarnation)
             .await;
@@ -221,7 +192,7 @@ impl Answering {
             service_id: service_id.as_str().into(),
             incarnation,
         };
-        let catalog = &self.desk.catalog;
+        let catalog = &self.context.catalog;
         catalog.write(caller, command).await.map_err(problem)?;
         let message = "Service deregistered successfully";
         Ok(api::done(message, &service_id, catalog.now()).into())
@@ -229,14 +200,14 @@ impl Answering {
 
     /// The connection may have closed before its command was taken: then no later event says so.
     async fn close_if_gone(&self, caller: &Caller) {
-        let (Some(connection), Some(broker)) = (caller.connection, &self.desk.broker) else {
+        let (Some(connection), Some(broker)) = (caller.connection, &self.context.broker) else {
             return;
         };
         if !broker.is_connected(connection) {
             let closed = CloseConnection { connection };
             let caller = Caller::daemon(Door::Broker);
             // It is refused while the daemon stops only.
-            let _ = self.desk.catalog.write(&caller, closed).await;
+            let _ = self.context.catalog.write(&caller, closed).await;
         }
     }
 
@@ -246,7 +217,7 @@ impl Answering {
     }
 
     fn found(&self, name: &str, filter: &InstanceFilter) -> Bytes {
-        let catalog = &self.desk.catalog;
+        let catalog = &self.context.catalog;
         let found = catalog.discover(name, filter, |list| {
             api::discovered(list, |one| catalog.last_heartbeat(one))
         });
@@ -258,7 +229,7 @@ impl Answering {
         if self.flag.borrow().modes.discovery != Mode::Dual {
             return;
         }
-        let direct = &*self.desk.direct;
+        let direct = &*self.context.direct;
         let same = match self.queue {
             names::DISCOVER => self.same_discovery(direct, body, &answered.body).await,
             names::REGISTER => same_instance(direct, &answered.body).await,
@@ -298,25 +269,6 @@ fn problem(refusal: Refusal) -> Problem {
     Problem::refused(refusal.status(), refusal.field(), refusal.to_string())
 }
 
-/// Over the channel that the commands came by.
-async fn send_all(channel: &Channel, replies: Vec<Answer>) -> Result<(), AmqpError> {
-    let sent = replies.into_iter().map(|reply| async move {
-        let Answer {
-            reply_to,
-            properties,
-            body,
-        } = reply;
-        let options = BasicPublishOptions::default();
-        let sent = channel.basic_publish("".into(), reply_to, options, &body, properties);
-        sent.await
-    });
-    let mut sent: FuturesOrdered<_> = sent.collect();
-    while let Some(sent) = sent.next().await {
-        sent.map_err(AmqpError::at("answering"))?;
-    }
-    Ok(())
-}
-
 /// Whether the direct way has what a registration was answered with, or what came after it.
 async fn same_instance(direct: &dyn DirectAnswers, answered: &[u8]) -> Option<bool> {
     let ours: Value = serde_json::from_slice(answered).ok()?;
@@ -346,14 +298,13 @@ fn is_unreadable(problem: &Problem) -> bool {
     matches!(problem.status, 400 | 413 | 422)
 }
 
-fn reply_properties(of: &Delivery, answered: &Answered) -> BasicProperties {
-    let kind = match answered.is_problem {
-        false => "application/json",
-        true => "application/problem+json",
-    };
-    let properties = BasicProperties::default().with_content_type(kind.into());
-    match of.properties.correlation_id().clone() {
-        Some(id) => properties.with_correlation_id(id),
-        None => properties,
+fn reply_properties(of: &Delivery, answered: &Answered) -> PropertyList {
+    PropertyList {
+        content_type: Some(match answered.is_problem {
+            false => JSON,
+            true => PROBLEM,
+        }),
+        correlation_id: of.properties.correlation_id().and_then(ShortStr::copied),
+        ..PropertyList::default()
     }
 }

@@ -1,265 +1,240 @@
-//! Keeps a consumer on a queue while its channel goes by way of the broker; cancels and drains it when
-//! it does no more.
+//! Keeps a consumer on a queue while its channel's mode uses the broker; cancels and drains it afterwards.
 
 use std::{pin::Pin, time::Duration};
 
-use futures_util::{FutureExt, StreamExt, stream::Fuse};
-use lapin::{
-    Channel, Consumer,
-    message::Delivery,
-    options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
-    types::FieldTable,
-};
 use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{AmqpError, Link, Session, names, session::Inlet};
-use crate::model::{Channel as Way, FlagState};
+use super::{
+    AmqpError, Link, Usage,
+    broker::{BrokerChannel, Consume, Delivery, Purpose},
+    names,
+};
+use crate::model::{Channel, FlagState};
 
-/// How long it may take to cancel a consumer and to take what it still brings, and to close its channel.
+/// How long it may take to cancel a consumer and to take what it was still sent, and to close its channel.
 const LEAVE_MAX: Duration = Duration::from_secs(3);
-/// Messages taken at once.
-const BATCH: usize = 64;
-
-/// The messages of a consumer. Fused: whoever looks for one more without waiting may meet the end, and asks again;
-/// the library's own stream would then wait for ever.
-pub(super) type Deliveries = Fuse<Consumer>;
 
 /// What is done with the messages of a queue.
-pub(super) trait Taker: Send + Sync {
-    /// Takes messages, in order, and settles each of them. They came over `channel`.
+pub(super) trait Taker: Send {
+    /// A new channel is open: what was taken over the last one and not settled is handed out again.
+    fn begin(&mut self) {}
+
+    /// Takes messages, in order, and settles each of them, now or in [`Self::answer`].
     fn take(
-        &self,
-        channel: &Channel,
+        &mut self,
+        open: &mut ConsumerChannel,
         deliveries: Vec<Delivery>,
     ) -> impl Future<Output = Result<(), AmqpError>> + Send;
 
-    /// The channel that messages were taken over has ended in an error.
-    fn cut_off(&self) {}
+    /// Waits until something that was taken is to be answered. Cancel safe.
+    fn ready(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
 
-    /// How many may be under way; none for what the section says.
+    /// Answers and settles what is ready.
+    fn answer(
+        &mut self,
+        _open: &mut ConsumerChannel,
+    ) -> impl Future<Output = Result<(), AmqpError>> + Send {
+        std::future::ready(Ok(()))
+    }
+
+    /// The most messages that may be taken and not settled; none for what the configuration says.
     fn prefetch(&self) -> Option<u16> {
         None
     }
 
-    /// Returns when all that was taken is settled; sees itself that this is not too late.
-    fn drained(&self) -> impl Future<Output = ()> + Send {
-        std::future::ready(())
+    /// Returns when all that was taken is settled, or when that takes too long.
+    fn drain(
+        &mut self,
+        _open: &mut ConsumerChannel,
+    ) -> impl Future<Output = Result<(), AmqpError>> + Send {
+        std::future::ready(Ok(()))
     }
 }
 
-/// One queue, and when it is to be consumed.
+/// The channel of a consumer, and the use of the connection that it belongs to.
 #[derive(Debug)]
-pub(super) struct Consuming {
+pub(super) struct ConsumerChannel {
+    pub(super) channel: Box<dyn BrokerChannel>,
+    pub(super) usage: Usage,
+}
+
+/// One queue, and when it is consumed.
+#[derive(Debug)]
+pub(super) struct QueueConsumer {
     pub(super) link: Link,
     pub(super) queue: &'static str,
-    pub(super) way: Way,
+    pub(super) channel: Channel,
     pub(super) flag: watch::Receiver<FlagState>,
-    /// How many consumers there are now, for whoever waits until there is none.
+    /// How many consumers there are now, for those who wait until there is none.
     pub(super) present: watch::Sender<usize>,
 }
 
 /// Counts a consumer for as long as it lives.
-struct Present<'a>(&'a watch::Sender<usize>);
+struct ConsumerCount<'a>(&'a watch::Sender<usize>);
 
-impl<'a> Present<'a> {
+impl<'a> ConsumerCount<'a> {
     fn new(present: &'a watch::Sender<usize>) -> Self {
         present.send_modify(|n| *n += 1);
         Self(present)
     }
 }
 
-impl Drop for Present<'_> {
+impl Drop for ConsumerCount<'_> {
     fn drop(&mut self) {
         self.0.send_modify(|n| *n -= 1);
     }
 }
 
-impl Consuming {
+impl QueueConsumer {
     /// Runs until told to stop.
-    pub(super) async fn run(mut self, taker: impl Taker, stop: CancellationToken) {
+    pub(super) async fn run(mut self, mut taker: impl Taker, stop: CancellationToken) {
         while self.until_wanted(&stop).await {
-            let session = tokio::select! {
+            let usage = tokio::select! {
                 () = stop.cancelled() => return,
-                () = until_unwanted(&mut self.flag, self.way) => continue,
-                session = self.link.until_up() => session,
+                () = until_unwanted(&mut self.flag, self.channel) => continue,
+                usage = self.link.until_up() => usage,
             };
-            let ended = self.consume(&session, &taker, &stop).await;
-            let gone = session.gone().clone();
-            drop(session);
-            if let Err(error) = ended {
+            let gone = usage.gone().clone();
+            let Err(error) = self.consume(usage, &mut taker, &stop).await else {
+                continue;
+            };
+            let queue = self.queue;
+            if self.link.broken_queues().is_broken(queue) {
+                // That was logged.
+                tracing::debug!(queue.name = queue, %error, "queue \"{queue}\" is not consumed: {error}");
+            } else {
                 tracing::warn!(
-                    queue.name = self.queue,
+                    queue.name = queue,
                     %error,
-                    "queue \"{}\" is not consumed for a moment: {error}",
-                    self.queue
+                    "queue \"{queue}\" is not consumed: {error}; retrying"
                 );
-                let pause = sleep(self.link.config().backoff_max);
-                tokio::select! {
-                    () = stop.cancelled() => return,
-                    // It was not the queue's fault: the next connection is used at once.
-                    () = gone.cancelled() => (),
-                    () = pause => (),
-                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                // The queue was not the reason: the next connection is used at once.
+                () = gone.cancelled() => (),
+                () = sleep(self.link.config().backoff_max) => (),
             }
         }
     }
 
     /// False when told to stop.
     async fn until_wanted(&mut self, stop: &CancellationToken) -> bool {
-        loop {
-            if stop.is_cancelled() {
-                return false;
-            }
-            if self
-                .flag
-                .borrow_and_update()
-                .modes
-                .of(self.way)
-                .uses_broker()
-            {
-                return true;
-            }
-            tokio::select! {
-                () = stop.cancelled() => return false,
-                changed = self.flag.changed() => if changed.is_err() { return false },
-            }
+        let channel = self.channel;
+        let wanted = self
+            .flag
+            .wait_for(|flagged| flagged.modes.of(channel).uses_broker());
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => false,
+            wanted = wanted => wanted.is_ok(),
         }
     }
 
     async fn consume(
         &self,
-        session: &Session,
-        taker: &impl Taker,
+        usage: Usage,
+        taker: &mut impl Taker,
         stop: &CancellationToken,
     ) -> Result<(), AmqpError> {
-        // Counted before it looks at the flag again and opens: whoever turns the flag sees one or is seen.
-        let _present = Present::new(&self.present);
-        let (mut flag, way) = (self.flag.clone(), self.way);
-        let within = self.link.config().answer_timeout;
-        let opened = tokio::time::timeout(within, self.open(session, taker.prefetch()));
+        // Counted before the mode is checked again, so that a change of the mode at the same time is seen by
+        // one side.
+        let _count = ConsumerCount::new(&self.present);
+        let (mut flag, channel) = (self.flag.clone(), self.channel);
+        let gone = usage.gone().clone();
         let opened = tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(()),
-            () = session.gone().cancelled() => return Ok(()),
-            () = until_unwanted(&mut flag, way) => return Ok(()),
-            opened = opened => opened,
+            () = gone.cancelled() => return Ok(()),
+            () = until_unwanted(&mut flag, channel) => return Ok(()),
+            opened = self.open(usage, taker.prefetch()) => opened,
         };
-        let late = AmqpError::Late {
-            what: "basic.consume",
-            after: within,
-        };
-        let (channel, mut consumer) = opened.unwrap_or(Err(late))?;
+        let mut open = opened?;
+        taker.begin();
+        let usage = open.usage.clone();
         let enough = async {
             tokio::select! {
-                () = session.leaving().cancelled() => (),
+                () = usage.leaving().cancelled() => (),
                 () = stop.cancelled() => (),
-                () = until_unwanted(&mut flag, way) => (),
+                () = until_unwanted(&mut flag, channel) => (),
             }
         };
         let taken = async {
             tokio::pin!(enough);
-            take_all(&channel, &mut consumer, taker, enough).await?;
-            soon(cancel(&channel, &mut consumer, taker)).await?;
-            taker.drained().await;
-            soon(close(&channel)).await
+            take_all(&mut open, taker, enough).await?;
+            soon(cancel(&mut open, taker)).await?;
+            taker.drain(&mut open).await?;
+            soon(open.channel.close()).await
         };
         tokio::select! {
-            () = session.gone().cancelled() => Ok(()),
-            () = session.overdue(stop, self.link.drain() + LEAVE_MAX) => {
-                taker.cut_off();
-                Ok(())
-            }
-            ended = taken => {
-                if ended.is_err() {
-                    taker.cut_off();
-                }
-                ended
-            }
+            () = gone.cancelled() => Ok(()),
+            () = usage.overdue(stop, self.link.drain() + LEAVE_MAX) => Ok(()),
+            ended = taken => ended,
         }
     }
 
     async fn open(
         &self,
-        session: &Session,
+        usage: Usage,
         prefetch: Option<u16>,
-    ) -> Result<(Inlet, Deliveries), AmqpError> {
-        let channel = session.consuming_channel().await?;
-        // Whoever deleted the queue meanwhile gets it back.
-        names::declare(&channel, self.link.config().answer_timeout).await?;
-        let prefetch = prefetch.unwrap_or_else(|| self.link.config().prefetch);
-        let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
-        qos.await.map_err(AmqpError::at("basic.qos"))?;
-        let consumer = channel.basic_consume(
-            self.queue.into(),
-            "".into(),
-            BasicConsumeOptions::default(),
-            FieldTable::default(),
-        );
-        let consumer = consumer.await.map_err(AmqpError::at("basic.consume"))?;
-        Ok((channel, consumer.fuse()))
+    ) -> Result<ConsumerChannel, AmqpError> {
+        let mut channel = usage.open(Purpose::Consume).await?;
+        // What was deleted meanwhile is declared again.
+        names::declare_exchange(&mut *channel).await?;
+        let declared = names::declare_queue(&mut *channel, self.queue).await;
+        self.link
+            .broken_queues()
+            .note_declared(self.queue, &declared);
+        declared?;
+        let consume = Consume {
+            queue: self.queue.to_owned(),
+            prefetch: prefetch.unwrap_or_else(|| self.link.config().prefetch),
+            no_ack: false,
+        };
+        channel.consume(consume).await?;
+        Ok(ConsumerChannel { channel, usage })
     }
 }
 
-/// Waits for `left`, but not longer than a consumer may take to leave.
+/// Waits for `left`, but not longer than a consumer may take to end.
 async fn soon(left: impl Future<Output = Result<(), AmqpError>>) -> Result<(), AmqpError> {
-    let late = AmqpError::Late {
-        what: "cancelling a consumer",
-        after: LEAVE_MAX,
-    };
-    tokio::time::timeout(LEAVE_MAX, left)
-        .await
-        .unwrap_or(Err(late))
+    AmqpError::within("cancelling a consumer", LEAVE_MAX, left).await
 }
 
-/// Cancels the consumer and takes what it still brings.
-async fn cancel(
-    channel: &Channel,
-    consumer: &mut Deliveries,
-    taker: &impl Taker,
-) -> Result<(), AmqpError> {
-    let cancel = channel.basic_cancel(consumer.get_ref().tag(), BasicCancelOptions::default());
-    cancel.await.map_err(AmqpError::at("basic.cancel"))?;
+/// Cancels the consumer and takes what it was still sent.
+async fn cancel(open: &mut ConsumerChannel, taker: &mut impl Taker) -> Result<(), AmqpError> {
+    open.channel.cancel().await?;
     let never = std::future::pending();
     tokio::pin!(never);
-    take_all(channel, consumer, taker, never).await
+    take_all(open, taker, never).await
 }
 
-async fn close(channel: &Channel) -> Result<(), AmqpError> {
-    let closed = channel.close(200, "OK".into());
-    closed.await.map_err(AmqpError::at("channel.close"))
-}
-
-/// Returns when the way does not go over the broker any more.
-async fn until_unwanted(flag: &mut watch::Receiver<FlagState>, way: Way) {
-    let unwanted = flag.wait_for(|flagged| !flagged.modes.of(way).uses_broker());
+/// Returns when the channel's mode does not use the broker any more.
+async fn until_unwanted(flag: &mut watch::Receiver<FlagState>, channel: Channel) {
+    let unwanted = flag.wait_for(|flagged| !flagged.modes.of(channel).uses_broker());
     if unwanted.await.is_err() {
         std::future::pending::<()>().await;
     }
 }
 
-/// Takes messages until the consumer ends, or until `enough`, which is looked at between two batches.
+/// Takes messages until the consumer ends, or until `enough`, which is checked between two batches.
 async fn take_all(
-    channel: &Channel,
-    consumer: &mut Deliveries,
-    taker: &impl Taker,
+    open: &mut ConsumerChannel,
+    taker: &mut impl Taker,
     mut enough: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<(), AmqpError> {
     loop {
-        let first = tokio::select! {
+        tokio::select! {
             biased;
             () = &mut enough => return Ok(()),
-            first = consumer.next() => first,
-        };
-        let Some(first) = first else {
-            return Ok(());
-        };
-        let mut batch = vec![first.map_err(AmqpError::at("consuming"))?];
-        while batch.len() < BATCH
-            && let Some(Some(next)) = consumer.next().now_or_never()
-        {
-            batch.push(next.map_err(AmqpError::at("consuming"))?);
+            () = taker.ready() => taker.answer(open).await?,
+            next = open.channel.next() => match next? {
+                Some(deliveries) => taker.take(open, deliveries).await?,
+                None => return Ok(()),
+            },
         }
-        taker.take(channel, batch).await?;
     }
 }

@@ -1,91 +1,123 @@
-//! Where messages end that nobody can read: as they came, with the reason.
+//! Messages that cannot be read are kept in queue `musterd.dead`: as they came, with the reason.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 
-use lapin::{
-    BasicProperties, Channel,
-    message::Delivery,
-    options::BasicPublishOptions,
-    types::{AMQPValue, FieldTable, LongString, ShortString},
-};
+use bytes::Bytes;
 
-use super::{AmqpError, names};
+use super::{
+    AmqpError,
+    broker::{BrokerConnection, Delivery, Outgoing, Purpose, Unconfirmed, short},
+    names,
+};
+use crate::broker::wire::{
+    Table,
+    properties::PropertyList,
+    table::{TableBuilder, ValueRef},
+};
 
 /// The header that says why.
 const REASON: &str = "x-musterd-reason";
+/// The headers that keep what the copy cannot have as a property.
+const USER_ID: &str = "x-musterd-user-id";
+const EXPIRATION: &str = "x-musterd-expiration";
+/// Headers that are not copied: those that would route the copy again, and the daemon's own.
+const LEFT_OUT: [&str; 5] = ["CC", "BCC", REASON, USER_ID, EXPIRATION];
 /// The most bytes of headers that are kept.
 const HEADERS_BYTES_MAX: usize = 64 * 1024;
 /// What else is in the frame, at most: eleven short texts, the reason and their names.
 const BESIDES_BYTES: usize = 3_900;
-/// The longest reason told, in bytes.
+/// The longest reason, in bytes.
 const REASON_BYTES_MAX: usize = 1_000;
+/// What a field takes on the wire beyond its name and its value, at most.
+const FIELD_BYTES: usize = 6;
 
 /// The queue of dead letters, and how many this process has put there. Clones are the same one.
 #[derive(Clone, Debug)]
-pub(super) struct DeadLetters {
+pub struct DeadLetters {
     buried: Arc<AtomicU64>,
-    /// As large as headers may be: they leave in one frame.
+    /// How many bytes of headers leave in one frame.
     headers_max: Arc<AtomicUsize>,
-    answer_timeout: Duration,
 }
 
-impl DeadLetters {
-    pub(super) fn new(answer_timeout: Duration) -> Self {
+impl Default for DeadLetters {
+    fn default() -> Self {
         Self {
             buried: Arc::default(),
             headers_max: Arc::new(AtomicUsize::new(HEADERS_BYTES_MAX)),
-            answer_timeout,
         }
     }
+}
 
+/// A message that cannot be read, and why.
+#[derive(Debug)]
+pub(super) struct Unreadable<'a> {
+    pub(super) delivery: &'a Delivery,
+    pub(super) reason: String,
+}
+
+impl DeadLetters {
     pub(super) fn total(&self) -> u64 {
         self.buried.load(Relaxed)
     }
 
-    /// From now on no frame may be larger.
-    pub(super) fn fit(&self, frame_max: u32) {
-        let frame_max = usize::try_from(frame_max).unwrap_or(usize::MAX);
-        let left = frame_max.saturating_sub(BESIDES_BYTES);
+    /// From now on a message may have so many bytes of headers.
+    pub(super) fn fit(&self, headers_max: usize) {
+        let left = headers_max.saturating_sub(BESIDES_BYTES);
         self.headers_max.store(left.min(HEADERS_BYTES_MAX), Relaxed);
     }
 
-    /// Puts a message there. Whoever calls acknowledges it afterwards, over the same channel, so that the
-    /// broker has taken the copy before it forgets the original.
+    /// Puts messages there. The caller acknowledges them afterwards, so that the broker has the copy before it
+    /// forgets the original.
     pub(super) async fn bury(
         &self,
-        channel: &Channel,
-        delivery: &Delivery,
-        reason: &str,
+        connection: &dyn BrokerConnection,
+        letters: &[Unreadable<'_>],
     ) -> Result<(), AmqpError> {
-        // Whoever deleted the queue meanwhile gets it back.
-        names::declare_dead(channel, self.answer_timeout).await?;
-        let headers = headers(delivery, reason, self.headers_max.load(Relaxed));
-        let properties = with_headers(&delivery.properties, headers);
-        publish(channel, &delivery.data, properties).await?;
-        self.note(delivery.routing_key.as_str(), reason);
+        if letters.is_empty() {
+            return Ok(());
+        }
+        let headers_max = self.headers_max.load(Relaxed);
+        let copies = letters.iter().map(|letter| Outgoing {
+            exchange: "",
+            key: short(names::DEAD),
+            properties: copied(letter, headers_max),
+            body: letter.delivery.body.clone(),
+        });
+        publish(connection, copies.collect()).await?;
+        for letter in letters {
+            let queue = String::from_utf8_lossy(&letter.delivery.key);
+            self.note(&queue, &letter.reason);
+        }
         Ok(())
     }
 
-    /// Puts a message there in place of one of `queue` that could not be read.
-    pub(super) async fn bury_unread(
+    /// Puts a message there in place of one of `queue` that cannot be received.
+    ///
+    /// # Errors
+    /// The broker does not take it.
+    pub(crate) async fn bury_unread(
         &self,
-        channel: &Channel,
+        connection: &dyn BrokerConnection,
         queue: &str,
     ) -> Result<(), AmqpError> {
         let reason = format!(
-            "a message to \"{queue}\" whose properties had outgrown a frame was thrown away unread"
+            "a message to \"{queue}\" whose properties no longer fit a frame was removed unread"
         );
-        names::declare_dead(channel, self.answer_timeout).await?;
-        let mut headers = FieldTable::default();
-        headers.insert(REASON.into(), text(&reason));
-        let properties = BasicProperties::default().with_headers(headers);
-        publish(channel, &[], properties).await?;
+        let mut headers = TableBuilder::new();
+        headers.put_str(REASON, &reason);
+        let letter = Outgoing {
+            exchange: "",
+            key: short(names::DEAD),
+            properties: PropertyList {
+                headers: Some(headers.build()),
+                ..PropertyList::default()
+            },
+            body: Bytes::new(),
+        };
+        publish(connection, vec![letter]).await?;
         self.note(queue, &reason);
         Ok(())
     }
@@ -97,102 +129,91 @@ impl DeadLetters {
             tracing::warn!(
                 queue.name = queue,
                 total,
-                "a message to \"{queue}\" is in queue \"{}\" now, with {total} in all: {reason}",
+                "a message to \"{queue}\" is in queue \"{}\" now, {total} in all: {reason}",
                 names::DEAD
             );
         }
     }
 }
 
+/// Over a channel of its own: a queue that somebody declared in another way closes it, and is used as it is.
 async fn publish(
-    channel: &Channel,
-    body: &[u8],
-    properties: BasicProperties,
+    connection: &dyn BrokerConnection,
+    letters: Vec<Outgoing>,
 ) -> Result<(), AmqpError> {
-    let options = BasicPublishOptions::default();
-    let sent = channel.basic_publish("".into(), names::DEAD.into(), options, body, properties);
-    sent.await.map(drop).map_err(AmqpError::at("musterd.dead"))
-}
-
-/// What came, less what would route it once more, and with the reason.
-fn headers(delivery: &Delivery, reason: &str, bytes_max: usize) -> FieldTable {
-    let mut headers = FieldTable::default();
-    let came = delivery.properties.headers().iter();
-    let mut left = bytes_max;
-    for (key, value) in came.flat_map(|table| table.inner()) {
-        let bytes = key.as_str().len() + weight(value);
-        if !matches!(key.as_str(), "CC" | "BCC") && bytes <= left {
-            left -= bytes;
-            headers.insert(key.clone(), value.clone());
+    let mut channel = connection.open(Purpose::Replace).await?;
+    match names::declare_dead(&mut *channel).await {
+        Err(error) if error.refusal().is_some() => {
+            channel = connection.open(Purpose::Replace).await?;
+        }
+        other => other?,
+    }
+    let mut left = letters.len();
+    for letter in letters {
+        channel.publish(letter);
+    }
+    while left > 0 {
+        match channel.confirmed().await {
+            Ok(0) => break,
+            Ok(more) => left = left.saturating_sub(more),
+            // It may refuse what it has no room for: then the letter is lost, as others are that it drops.
+            Err(Unconfirmed::Refused) => return Ok(()),
+            Err(Unconfirmed::Ended(error)) => return Err(error),
         }
     }
-    let mut end = reason.len().min(REASON_BYTES_MAX);
-    while !reason.is_char_boundary(end) {
+    channel.close().await
+}
+
+/// The properties as they came, without the user's name and the expiration: the broker would refuse another
+/// user's name, and would drop what has expired.
+fn copied(letter: &Unreadable<'_>, headers_max: usize) -> PropertyList {
+    let came = letter.delivery.properties.to_list();
+    PropertyList {
+        headers: Some(headers(letter, headers_max)),
+        delivery_mode: Some(came.delivery_mode.unwrap_or(1)),
+        user_id: None,
+        expiration: None,
+        ..came
+    }
+}
+
+/// What came, without the headers that would route it again, and with the reason.
+fn headers(letter: &Unreadable<'_>, bytes_max: usize) -> Table {
+    let properties = &letter.delivery.properties;
+    let mut headers = TableBuilder::new();
+    let mut left = bytes_max;
+    for (key, value) in properties.headers().unwrap_or_default().iter() {
+        let bytes = key.len() + value_bytes(value);
+        let is_kept = LEFT_OUT.iter().all(|name| name.as_bytes() != key);
+        if is_kept && bytes <= left {
+            left -= bytes;
+            headers.put(key, value);
+        }
+    }
+    let mut end = letter.reason.len().min(REASON_BYTES_MAX);
+    while !letter.reason.is_char_boundary(end) {
         end -= 1;
     }
-    headers.insert(REASON.into(), text(&reason[..end]));
-    // The broker would refuse another's name, and would drop what has expired.
+    headers.put_str(REASON, &letter.reason[..end]);
     let kept = [
-        ("x-musterd-user-id", delivery.properties.user_id()),
-        ("x-musterd-expiration", delivery.properties.expiration()),
+        (USER_ID, properties.user_id()),
+        (EXPIRATION, properties.expiration()),
     ];
     for (key, value) in kept {
         if let Some(value) = value {
-            headers.insert(key.into(), text(value.as_str()));
+            headers.put_str(key, value);
         }
     }
-    headers
+    headers.build()
 }
 
-/// At most so many bytes a value takes on the wire.
-fn weight(value: &AMQPValue) -> usize {
-    10 + match value {
-        AMQPValue::LongString(text) => text.as_bytes().len(),
-        AMQPValue::ByteArray(bytes) => bytes.as_slice().len(),
-        AMQPValue::ShortString(text) => text.as_str().len(),
-        AMQPValue::FieldArray(array) => array.as_slice().iter().map(weight).sum(),
-        AMQPValue::FieldTable(table) => table
-            .inner()
-            .iter()
-            .map(|(key, value)| key.as_str().len() + weight(value))
-            .sum(),
-        _ => 0,
-    }
-}
-
-fn text(value: &str) -> AMQPValue {
-    AMQPValue::LongString(LongString::from(value))
-}
-
-/// The properties as they came, but for the headers, the user's name and the expiration.
-fn with_headers(came: &BasicProperties, headers: FieldTable) -> BasicProperties {
-    let mut properties = BasicProperties::default()
-        .with_headers(headers)
-        .with_delivery_mode(came.delivery_mode().unwrap_or(1));
-    type With = fn(BasicProperties, ShortString) -> BasicProperties;
-    let texts: [(&Option<ShortString>, With); 8] = [
-        (came.content_type(), BasicProperties::with_content_type),
-        (
-            came.content_encoding(),
-            BasicProperties::with_content_encoding,
-        ),
-        (came.correlation_id(), BasicProperties::with_correlation_id),
-        (came.reply_to(), BasicProperties::with_reply_to),
-        (came.message_id(), BasicProperties::with_message_id),
-        (came.kind(), BasicProperties::with_type),
-        (came.app_id(), BasicProperties::with_app_id),
-        (came.cluster_id(), BasicProperties::with_cluster_id),
-    ];
-    for (value, with) in texts {
-        if let Some(value) = value {
-            properties = with(properties, value.clone());
+/// At most so many bytes a value takes on the wire, with what stands before it.
+fn value_bytes(value: ValueRef<'_>) -> usize {
+    FIELD_BYTES
+        + match value {
+            ValueRef::Str(bytes) | ValueRef::Bytes(bytes) => bytes.len(),
+            ValueRef::Array(array) => array.as_bytes().len(),
+            ValueRef::Table(table) => table.as_bytes().len(),
+            _ => 8,
         }
-    }
-    if let Some(priority) = came.priority() {
-        properties = properties.with_priority(*priority);
-    }
-    match came.timestamp() {
-        Some(timestamp) => properties.with_timestamp(*timestamp),
-        None => properties,
-    }
 }

@@ -1,25 +1,25 @@
-//! What goes wrong between us and a broker.
+//! What goes wrong between the transport and a broker.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use lapin::ErrorKind;
-
-/// Why something could not be done over AMQP.
+/// Why something could not be done over the broker.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AmqpError {
-    /// The URL can't be used.
+    /// The URL cannot be used.
     #[error("transport.amqp_url: {0}")]
     Url(String),
-    /// The certificates that shall be trusted can't be read.
+    /// The certificates to trust cannot be read.
     #[error("transport.amqp.ca_file: {0}")]
     Certificates(String),
     /// The broker could not be reached, or refused something.
-    #[error("{what}: {source}")]
+    #[error("{what}: {text}")]
     Broker {
         /// What was tried.
         what: &'static str,
-        /// What came of it.
-        source: lapin::Error,
+        /// The reply code, where the broker gave one.
+        code: Option<u16>,
+        /// What the broker or the client library says.
+        text: Arc<str>,
     },
     /// The broker did not answer in time.
     #[error("{what}: no answer within {after:?}")]
@@ -29,20 +29,21 @@ pub enum AmqpError {
         /// For how long.
         after: Duration,
     },
-    /// The broker has confirmed events and does not bring them to whoever is bound to them.
+    /// The broker has confirmed events and does not deliver them to the daemon's own queue.
     #[error(
-        "{events} were confirmed and do not come: our queue was unbound, or the exchange made anew"
+        "{events} events were confirmed but not delivered back: the daemon's queue was unbound, or the \
+         exchange was deleted and declared again"
     )]
     Unheard {
         /// How many.
         events: u64,
     },
-    /// The broker said that it takes nothing for now.
+    /// The broker blocks publishers.
     #[error("the broker blocks publishers (connection.blocked): it is short of memory or disk")]
     Blocked,
-    /// The broker will have none of us.
+    /// The broker refuses the daemon's login or what it declares.
     #[error(
-        "{url} refuses: {told}; check the user, the password and the vhost of the URL, and what stands there"
+        "{url} refuses: {told}; check the user, the password and the vhost of the URL, and what is declared there"
     )]
     Refused {
         /// Which broker, without a password.
@@ -58,49 +59,32 @@ pub enum AmqpError {
 impl AmqpError {
     /// What the broker said, when it has said no and will say it again until somebody changes something:
     /// the login, the vhost, or what is declared.
-    pub(super) fn refusal(&self) -> Option<&str> {
-        let Self::Broker { source, .. } = self else {
+    pub(crate) fn refusal(&self) -> Option<&str> {
+        let Self::Broker {
+            code: Some(code),
+            text,
+            ..
+        } = self
+        else {
             return None;
         };
-        let ErrorKind::ProtocolError(error) = source.kind() else {
-            return None;
-        };
-        let told = error.get_message().as_str();
-        let lasts = match error.get_id() {
-            403 | 406 => true,
+        let lasts = match code {
+            403 | 405 | 406 => true,
             // Too many connections are not for ever.
-            530 => !told.contains("limit"),
+            530 => !text.contains("limit"),
             _ => false,
         };
-        lasts.then_some(told)
-    }
-
-    /// Whether something came that is larger than a frame may be: in the words of the client library, which ends
-    /// the connection then.
-    pub(super) fn is_too_large(&self) -> bool {
-        let Self::Broker { source, .. } = self else {
-            return false;
-        };
-        matches!(
-            source.kind(),
-            ErrorKind::ProtocolError(error)
-                if error.get_id() == 501 && error.get_message().as_str().starts_with("frame too large")
-        )
-    }
-
-    /// Says what was tried when the broker refused.
-    pub(super) fn at(what: &'static str) -> impl FnOnce(lapin::Error) -> Self {
-        move |source| Self::Broker { what, source }
+        lasts.then_some(&**text)
     }
 
     /// Waits for `answer`, but not longer than `after`.
-    pub(super) async fn within<T>(
+    pub(crate) async fn within<T>(
         what: &'static str,
         after: Duration,
-        answer: impl Future<Output = lapin::Result<T>>,
+        answer: impl Future<Output = Result<T, Self>>,
     ) -> Result<T, Self> {
         match tokio::time::timeout(after, answer).await {
-            Ok(answer) => answer.map_err(Self::at(what)),
+            Ok(answer) => answer,
             Err(_) => Err(Self::Late { what, after }),
         }
     }

@@ -1,12 +1,10 @@
-//! The connection to the broker: made while it is needed, watched, made anew, closed.
+//! The connection to the broker: made while it is needed, watched, made again when it is lost, closed.
 
-mod apart;
 mod need;
-mod owed;
-mod ping;
+mod queues;
 mod report;
-mod sieve;
 mod state;
+mod unconfirmed;
 
 use std::{
     sync::{
@@ -23,30 +21,25 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use self::state::LinkState;
+pub(crate) use self::unconfirmed::UnconfirmedSince;
 use self::{
     need::{needed, until_needed, until_not_needed},
-    owed::OwedSince,
+    queues::BrokenQueues,
 };
-pub use self::{owed::Owed, state::State};
-use super::{
-    AmqpError, Session, Target,
-    answers::LostAnswers,
-    dead::DeadLetters,
-    names,
-    session::{Connected, Kept},
-};
+use super::{AmqpError, Usage, broker::BrokerClient, connected::Connected, dead::DeadLetters};
 use crate::{
     model::FlagState,
     registry::Clock,
     transport::{AmqpConfig, Config},
 };
 
-/// How long users of the connection may take to let go of it, besides what they drain; and the broker
-/// to take leave.
+/// How long users of the connection may take to end, besides what they drain; and how long the broker may take
+/// to close it.
 const LEAVE_MAX: Duration = Duration::from_secs(4);
-/// How long they have at least, also when the connection is needed again meanwhile.
+/// How long users have at least, also when the connection is needed again meanwhile.
 const AGAIN_MIN: Duration = Duration::from_secs(3);
-/// How long they have when the broker does not answer anyway.
+/// How long users have when the broker does not answer anyway.
 const LEAVE_SILENT_MAX: Duration = Duration::from_millis(250);
 
 /// A cheap handle to the connection.
@@ -57,28 +50,27 @@ pub struct Link {
 
 #[derive(Debug)]
 struct Shared {
-    target: Target,
+    client: Arc<dyn BrokerClient>,
     config: AmqpConfig,
-    /// How long users of the connection may drain what they have taken.
+    /// How long its users may drain what they have taken.
     drain: Duration,
     clock: Clock,
-    state: watch::Sender<State>,
-    /// How many want the connection whatever the flag says.
+    state: watch::Sender<LinkState>,
+    /// How many need the connection whatever the modes are.
     wants: watch::Sender<usize>,
     /// When the broker last answered, or was first needed; none while it is not needed.
     heard: Mutex<Option<Instant>>,
-    owed: Mutex<Vec<Arc<OwedSince>>>,
+    unconfirmed: Mutex<Vec<UnconfirmedSince>>,
     connections: AtomicU64,
-    /// Who is to be told when the broker refuses us before it ever took us.
+    /// Who is told when the broker refuses the daemon before it was ever connected.
     refused: Mutex<Option<oneshot::Sender<AmqpError>>>,
-    kept: Kept,
     dead_letters: DeadLetters,
-    lost_answers: LostAnswers,
-    /// Whether it was told that the broker is away, since it was there last.
+    broken: BrokenQueues,
+    /// Whether the loss was logged.
     told_away: AtomicBool,
 }
 
-/// Wants the connection for as long as it lives, whatever the flag says.
+/// Needs the connection for as long as it lives, whatever the modes are.
 #[derive(Debug)]
 pub struct Want(Arc<Shared>);
 
@@ -96,49 +88,48 @@ enum End {
 }
 
 impl Link {
-    /// A connection that is not there yet.
-    pub fn new(target: Target, config: &Config, clock: Clock) -> Self {
+    /// A connection that is not made yet.
+    pub fn new(client: Arc<dyn BrokerClient>, config: &Config, clock: Clock) -> Self {
         let since = clock.now().wall;
         Self {
             shared: Arc::new(Shared {
-                target,
+                client,
                 config: config.amqp.clone(),
                 drain: config.drain,
                 clock,
-                state: watch::Sender::new(State::Off { since }),
+                state: watch::Sender::new(LinkState::Off { since }),
                 wants: watch::Sender::new(0),
                 heard: Mutex::new(None),
-                owed: Mutex::default(),
+                unconfirmed: Mutex::default(),
                 connections: AtomicU64::new(0),
                 refused: Mutex::new(None),
-                kept: Kept::default(),
-                dead_letters: DeadLetters::new(config.amqp.answer_timeout),
-                lost_answers: LostAnswers::default(),
+                dead_letters: DeadLetters::default(),
+                broken: BrokenQueues::default(),
                 told_away: AtomicBool::new(false),
             }),
         }
     }
 
-    /// The connection, if it is there.
-    pub fn session(&self) -> Option<Session> {
+    /// A use of the connection, if it is up.
+    pub(crate) fn usage(&self) -> Option<Usage> {
         match &*self.shared.state.borrow() {
-            State::Up { connected, .. } => connected.session(),
-            State::Off { .. } | State::Away { .. } => None,
+            LinkState::Up { connected, .. } => connected.usage(),
+            LinkState::Off { .. } | LinkState::Away { .. } => None,
         }
     }
 
-    /// Tells of every change of the state.
-    pub fn follow(&self) -> watch::Receiver<State> {
+    /// Every change of the state.
+    pub fn follow(&self) -> watch::Receiver<LinkState> {
         self.shared.state.subscribe()
     }
 
-    /// Waits until the connection is there.
-    pub async fn until_up(&self) -> Session {
+    /// Waits until the connection is up.
+    pub(crate) async fn until_up(&self) -> Usage {
         let mut state = self.follow();
         loop {
             state.mark_unchanged();
-            if let Some(session) = self.session() {
-                return session;
+            if let Some(usage) = self.usage() {
+                return usage;
             }
             if state.changed().await.is_err() {
                 std::future::pending::<()>().await;
@@ -149,45 +140,55 @@ impl Link {
     /// Waits until the connection is closed.
     pub async fn until_off(&self) {
         let mut state = self.follow();
-        let off = state.wait_for(|state| matches!(state, State::Off { .. }));
+        let off = state.wait_for(|state| matches!(state, LinkState::Off { .. }));
         if off.await.is_err() {
             std::future::pending::<()>().await;
         }
     }
 
-    /// Returns when the broker refuses us for good before it ever took us; it is not tried again then.
-    /// To be called before `run`; only the last caller is told.
+    /// Returns when the broker refuses the daemon before it was ever connected; it does not try again then.
+    /// Call it before `run`; only the last caller is told.
     pub fn until_refused(&self) -> impl Future<Output = AmqpError> + use<> {
         let (sender, refused) = oneshot::channel();
         *self.shared.refused.lock() = Some(sender);
         async {
             match refused.await {
                 Ok(error) => error,
-                // It took us.
+                // It was connected.
                 Err(_) => std::future::pending().await,
             }
         }
     }
 
-    /// Wants the connection from now on, until the answer is dropped.
+    /// Needs the connection from now on, until the answer is dropped.
     pub fn want(&self) -> Want {
         self.shared.wants.send_modify(|wants| *wants += 1);
         Want(Arc::clone(&self.shared))
     }
 
-    /// An account for one sender.
-    pub fn owed(&self) -> Owed {
-        let owed = Arc::new(OwedSince::default());
-        let mut all = self.shared.owed.lock();
+    /// For one more sender that waits for confirms.
+    pub(crate) fn unconfirmed(&self) -> UnconfirmedSince {
+        let one = UnconfirmedSince::default();
+        let mut all = self.shared.unconfirmed.lock();
         // Those whose senders are gone are of no use any more.
-        all.retain(|one| Arc::strong_count(one) > 1);
-        all.push(Arc::clone(&owed));
-        Owed(owed)
+        all.retain(|one| Arc::strong_count(&one.0) > 1);
+        all.push(one.clone());
+        one
     }
 
-    /// Where messages go that nobody can read.
+    /// Where messages go that cannot be read.
     pub(super) fn dead_letters(&self) -> &DeadLetters {
         &self.shared.dead_letters
+    }
+
+    /// The queues that cannot be used.
+    pub(super) fn broken_queues(&self) -> &BrokenQueues {
+        &self.shared.broken
+    }
+
+    /// The broker.
+    pub(crate) fn client(&self) -> &Arc<dyn BrokerClient> {
+        &self.shared.client
     }
 
     /// How long its users may drain what they have taken.
@@ -195,7 +196,7 @@ impl Link {
         self.shared.drain
     }
 
-    /// How it speaks to the broker.
+    /// How it talks to the broker.
     pub fn config(&self) -> &AmqpConfig {
         &self.shared.config
     }
@@ -203,16 +204,16 @@ impl Link {
     /// For how long the broker has answered nothing; none while it does, or is not needed.
     pub fn silent(&self) -> Option<Duration> {
         let heard = (*self.shared.heard.lock())?;
-        let owed = self.shared.owed.lock();
-        let oldest = owed.iter().filter_map(|one| *one.0.lock()).min();
+        let unconfirmed = self.shared.unconfirmed.lock();
+        let oldest = unconfirmed.iter().filter_map(UnconfirmedSince::since).min();
         let since = oldest.map_or(heard, |oldest| oldest.min(heard));
         let silent = since.elapsed();
-        // Between two pings it is silent, and nothing is wrong.
+        // Between two pings nothing is heard, and nothing is wrong.
         (silent > 3 * self.shared.config.ping).then_some(silent)
     }
 
-    /// Keeps the connection while the flag or somebody else needs it, until told to stop; then waits
-    /// for those who use it, and closes it.
+    /// Keeps the connection while the modes or somebody else need it, until told to stop; then waits for its
+    /// users, and closes it.
     pub async fn run(self, mut flag: watch::Receiver<FlagState>, stop: CancellationToken) {
         let shared = &self.shared;
         let mut failures = 0_u32;
@@ -244,16 +245,14 @@ impl Link {
                 }
                 End::Lost(error) => {
                     failures = failures.saturating_add(1);
-                    let is_too_large = error.is_too_large();
-                    shared.away(error);
-                    if is_too_large {
-                        tokio::select! {
-                            () = stop.cancelled() => return,
-                            () = until_not_needed(&mut flag, &mut wants) => continue,
-                            () = Box::pin(shared.sieve()) => (),
-                        }
+                    let error = shared.away(error);
+                    let heard = || shared.hear();
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        () = until_not_needed(&mut flag, &mut wants) => continue,
+                        () = shared.client.repair(&error, &shared.dead_letters, &heard) => (),
                     }
-                    let wait = shared.wait(failures);
+                    let wait = self.backoff(failures);
                     tokio::select! {
                         () = stop.cancelled() => return,
                         () = until_not_needed(&mut flag, &mut wants) => (),
@@ -298,45 +297,43 @@ impl Link {
         shared.hear();
         shared.told_away.store(false, Ordering::Relaxed);
         drop(shared.refused.lock().take());
-        // What the last connection left unanswered is sent again, and counts from then.
+        // What the last connection left unconfirmed is sent again, and counts from then.
         shared.forgive();
-        tracing::info!(
-            broker.url = shared.target.shown(),
-            "connected to the broker at {}",
-            shared.target.shown()
-        );
-        shared.state.send_replace(State::Up {
+        let url = shared.client.url();
+        tracing::info!(broker.url = url, "connected to the broker at {url}");
+        shared.state.send_replace(LinkState::Up {
             connected: Arc::clone(&connected),
             since,
         });
+        let heard = || shared.hear();
         let end = tokio::select! {
             () = stop.cancelled() => End::Stopping,
             () = until_not_needed(flag, wants) => End::NotNeeded,
-            error = shared.ping(&connected) => End::Lost(error),
+            error = connected.connection().until_lost(&heard) => End::Lost(error),
         };
         let again = match end {
             End::Lost(_) => {
                 connected.gone.cancel();
-                // Perhaps one of the two still stands.
-                let closed = timeout(LEAVE_SILENT_MAX, connected.close()).await;
+                // Perhaps a part of it is still up.
+                let closed = timeout(LEAVE_SILENT_MAX, connected.connection().close()).await;
                 tracing::debug!(?closed, "the connection to the broker was lost");
                 return end;
             }
             End::Stopping => false,
             End::NotNeeded => true,
         };
-        // One that takes nothing more answers nothing to those it does not read.
-        let silent = self.silent().is_some() || connected.is_blocked();
+        // A broker that blocks publishers does not read what they send, and so does not answer it.
+        let silent = self.silent().is_some() || connected.connection().is_blocked();
         let drained = async {
             if silent {
                 return sleep(LEAVE_SILENT_MAX).await;
             }
-            // Whoever needs the connection again does not wait until all is drained.
+            // If the connection is needed again, it is not drained to the end.
             let needed = async {
                 sleep(AGAIN_MIN).await;
                 until_needed(flag, wants).await;
-                // What is not confirmed by then would leave once more.
-                self.until_answered().await;
+                // What is not confirmed by then is sent again.
+                self.until_confirmed().await;
             };
             let max = if again {
                 LEAVE_MAX + shared.drain
@@ -354,31 +351,35 @@ impl Link {
     }
 }
 
+impl Link {
+    /// How long to wait after so many failures in a row.
+    pub(crate) fn backoff(&self, failures: u32) -> Duration {
+        let config = &self.shared.config;
+        let doublings = failures.saturating_sub(1).min(16);
+        let longest = config.backoff_first.saturating_mul(1 << doublings);
+        longest
+            .min(config.backoff_max)
+            .mul_f64(0.5 + fastrand::f64() / 2.0)
+    }
+}
+
 impl Shared {
     async fn connect(&self) -> Result<Connected, AmqpError> {
-        let within = self.config.connect_timeout;
-        let (sending, consuming) = tokio::try_join!(
-            self.target.connect("musterd", within),
-            self.target.connect("musterd consumers", within)
-        )?;
-        let frame_max = consuming.configuration().frame_max();
-        self.dead_letters.fit(frame_max);
+        let connection = self.client.connect().await?;
+        self.dead_letters.fit(connection.headers_max());
         let number = self.connections.fetch_add(1, Ordering::Relaxed) + 1;
-        let connected = Connected::new(sending, consuming, number, self.kept.clone());
-        let opened = connected.sending.create_channel();
-        let channel = opened.await.map_err(AmqpError::at("opening a channel"))?;
-        names::declare(&channel, self.config.answer_timeout).await?;
-        Ok(connected)
+        self.declare_all(&*connection).await?;
+        Ok(Connected::new(connection, number))
     }
 
     fn hear(&self) {
         *self.heard.lock() = Some(Instant::now());
     }
 
-    /// Nobody waits for earlier answers any more.
+    /// Nobody waits for earlier confirms any more.
     fn forgive(&self) {
-        for owed in self.owed.lock().iter() {
-            *owed.0.lock() = None;
+        for one in self.unconfirmed.lock().iter() {
+            one.answered();
         }
     }
 
@@ -387,66 +388,59 @@ impl Shared {
         self.forgive();
         let since = self.clock.now().wall;
         self.state.send_if_modified(|state| {
-            let on = !matches!(state, State::Off { .. });
+            let on = !matches!(state, LinkState::Off { .. });
             if on {
-                *state = State::Off { since };
+                *state = LinkState::Off { since };
             }
             on
         });
     }
 
-    /// Told of once, not at each attempt.
+    /// Logged once, not at each attempt.
     fn tell_away(&self, error: &AmqpError) {
-        let url = self.target.shown();
+        let url = self.client.url();
         if self.told_away.swap(true, Ordering::Relaxed) {
-            tracing::debug!(broker.url = url, %error, "the broker at {url} still can't be used: {error}");
+            tracing::debug!(broker.url = url, %error, "the broker at {url} still cannot be used: {error}");
         } else {
             tracing::warn!(
                 broker.url = url,
                 %error,
-                "the broker at {url} can't be used: {error}; tried again and again from now on"
+                "the broker at {url} cannot be used: {error}; retrying"
             );
         }
     }
 
-    fn away(&self, error: AmqpError) {
+    fn away(&self, error: AmqpError) -> Arc<AmqpError> {
         let error = Arc::new(error);
         let now = self.clock.now().wall;
         self.state.send_modify(|state| {
             let since = match state {
-                State::Away { since, .. } => *since,
-                State::Off { .. } | State::Up { .. } => {
+                LinkState::Away { since, .. } => *since,
+                LinkState::Off { .. } | LinkState::Up { .. } => {
                     self.tell_away(&error);
                     now
                 }
             };
-            *state = State::Away { error, since };
+            let error = Arc::clone(&error);
+            *state = LinkState::Away { error, since };
         });
+        error
     }
 
-    fn wait(&self, failures: u32) -> Duration {
-        let doublings = failures.saturating_sub(1).min(16);
-        let longest = self.config.backoff_first.saturating_mul(1 << doublings);
-        longest
-            .min(self.config.backoff_max)
-            .mul_f64(0.5 + fastrand::f64() / 2.0)
-    }
-
-    /// Whether it is not tried again: the broker has refused us and never took us, and somebody wants
-    /// to be told.
+    /// Whether it gives up: the broker refuses the daemon, has never accepted it, and somebody wants to know.
     fn gives_up(&self, error: &AmqpError) -> bool {
         let Some(told) = error.refusal() else {
             return false;
         };
         let refused = AmqpError::Refused {
-            url: self.target.shown(),
+            url: self.client.url(),
             told: told.to_owned(),
         };
         let teller = self.refused.lock().take();
         teller.is_some_and(|teller| teller.send(refused).is_ok())
     }
 
-    /// Closes the connection once nobody uses it, or at the time `enough`.
+    /// Closes the connection when it has no users any more, or at the time `enough`.
     async fn leave(&self, connected: &Connected, enough: impl Future<Output = ()>, max: Duration) {
         connected.leaving.cancel();
         connected.users.close();
@@ -461,9 +455,17 @@ impl Shared {
             }
         }
         connected.gone.cancel();
-        match AmqpError::within("closing the connection", max, connected.close()).await {
+        match AmqpError::within(
+            "closing the connection",
+            max,
+            connected.connection().close(),
+        )
+        .await
+        {
             Ok(()) => tracing::info!("closed the connection to the broker"),
-            Err(error) => tracing::debug!(%error, "the connection to the broker ended unclosed"),
+            Err(error) => {
+                tracing::debug!(%error, "the connection to the broker ended without a close")
+            }
         }
         self.off();
     }

@@ -1,15 +1,13 @@
-//! The names that stand at the broker, and how they are declared: the contract's table.
+//! The names at the broker, and how they are declared: the table "AMQP names" of the README.
 
-use std::time::Duration;
-
-use lapin::{
-    ExchangeKind,
-    options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
-    types::{AMQPValue, FieldTable},
+use super::{
+    AmqpError,
+    broker::{BrokerChannel, QueueSpec},
 };
+use crate::model::{Channel, Event, EventKind};
 
-use super::AmqpError;
-use crate::model::{Event, EventKind};
+/// Delivery mode of a message that survives a restart of the broker.
+pub(super) const PERSISTENT: u8 = 2;
 
 /// The exchange that everything leaves by.
 pub(super) const EXCHANGE: &str = "musterd";
@@ -20,21 +18,21 @@ pub(super) const HEARTBEAT: &str = "service.heartbeat";
 pub(super) const DISCOVER: &str = "service.discover";
 pub(super) const CHECK_REQUEST: &str = "health.check.request";
 pub(super) const VERDICT: &str = "health.verdict";
-/// Where messages end that nobody can read.
+/// Where messages go that cannot be read.
 pub(super) const DEAD: &str = "musterd.dead";
 /// It keeps so many of them, the last.
 const DEAD_MESSAGES_MAX: i32 = 10_000;
 /// It keeps so many bytes of bodies.
 const DEAD_BYTES_MAX: i32 = 64 << 20;
 
-/// The key of a message that is sent to see whether the broker takes it; nobody binds to it.
+/// The key of a message that tests whether the broker takes messages; nobody binds to it.
 pub(super) const TRIAL_KEY: &str = "musterd.trial";
 
 /// The queues that commands come by.
 pub(super) const COMMANDS: [&str; 4] = [REGISTER, DEREGISTER, HEARTBEAT, DISCOVER];
 
 /// All queues that are consumed and outlive those who consume them.
-pub(super) fn consumed() -> impl Iterator<Item = &'static str> {
+pub(crate) fn consumed() -> impl Iterator<Item = &'static str> {
     COMMANDS.into_iter().chain([CHECK_REQUEST, VERDICT])
 }
 
@@ -69,58 +67,41 @@ pub(super) fn health_key(event: &Event) -> Option<String> {
     changed.then(|| format!("health.status.{status}.{name}"))
 }
 
-/// Declares all of it; what stands already is left as it is.
-pub(super) async fn declare(channel: &lapin::Channel, within: Duration) -> Result<(), AmqpError> {
-    let durable = ExchangeDeclareOptions {
-        durable: true,
-        ..ExchangeDeclareOptions::default()
-    };
-    let declared = channel.exchange_declare(
-        EXCHANGE.into(),
-        ExchangeKind::Topic,
-        durable,
-        FieldTable::default(),
-    );
-    AmqpError::within("exchange \"musterd\"", within, declared).await?;
-    declare_dead(channel, within).await?;
-    for name in consumed() {
-        queue(channel, name, FieldTable::default(), within).await?;
-        let bound = channel.queue_bind(
-            name.into(),
-            EXCHANGE.into(),
-            name.into(),
-            QueueBindOptions::default(),
-            FieldTable::default(),
-        );
-        AmqpError::within(name, within, bound).await?;
+/// The queues that a channel of the daemon needs while its mode uses the broker.
+pub(super) fn queues_of(channel: Channel) -> &'static [&'static str] {
+    match channel {
+        // Its own queue is made up by the broker.
+        Channel::Events => &[],
+        Channel::Health => &[CHECK_REQUEST, VERDICT],
+        Channel::Discovery => &COMMANDS,
     }
-    Ok(())
 }
 
-/// Declares the queue of what nobody can read. What nobody reads must not fill the broker.
-pub(super) async fn declare_dead(
-    channel: &lapin::Channel,
-    within: Duration,
-) -> Result<(), AmqpError> {
-    let mut bounded = FieldTable::default();
-    bounded.insert("x-max-length".into(), AMQPValue::LongInt(DEAD_MESSAGES_MAX));
-    bounded.insert(
-        "x-max-length-bytes".into(),
-        AMQPValue::LongInt(DEAD_BYTES_MAX),
-    );
-    queue(channel, DEAD, bounded, within).await
+/// Declares the exchange that everything leaves by.
+pub(crate) async fn declare_exchange(channel: &mut dyn BrokerChannel) -> Result<(), AmqpError> {
+    channel.declare_exchange(EXCHANGE).await
 }
 
-async fn queue(
-    channel: &lapin::Channel,
+/// Declares a queue that is consumed, and binds it to the exchange by its name.
+pub(crate) async fn declare_queue(
+    channel: &mut dyn BrokerChannel,
     name: &'static str,
-    arguments: FieldTable,
-    within: Duration,
 ) -> Result<(), AmqpError> {
-    let durable = QueueDeclareOptions {
-        durable: true,
-        ..QueueDeclareOptions::default()
+    let queue = QueueSpec {
+        name,
+        ..QueueSpec::default()
     };
-    let declared = channel.queue_declare(name.into(), durable, arguments);
-    AmqpError::within(name, within, declared).await.map(drop)
+    channel.declare_queue(queue).await?;
+    channel.bind(name, EXCHANGE, name).await
+}
+
+/// Declares the queue of what cannot be read. It is bounded: nobody may ever read it.
+pub(crate) async fn declare_dead(channel: &mut dyn BrokerChannel) -> Result<(), AmqpError> {
+    let queue = QueueSpec {
+        name: DEAD,
+        messages_max: Some(DEAD_MESSAGES_MAX),
+        bytes_max: Some(DEAD_BYTES_MAX),
+        exclusive: false,
+    };
+    channel.declare_queue(queue).await.map(drop)
 }

@@ -1,40 +1,40 @@
-//! Notices out: what watchers are told besides changes, under its own name. Those that come while there
-//! is no connection leave when there is one again, as far as they are still kept.
+//! Notices out: what watchers are told besides changes, under its own routing key. Notices that come while there is
+//! no connection leave when there is one again, as far as they are still kept.
 
 use std::{sync::Arc, time::Duration};
 
-use lapin::{
-    BasicProperties, Channel,
-    options::{BasicPublishOptions, ConfirmSelectOptions},
-};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::{AmqpError, Link, Session, names};
+use super::{
+    AmqpError, Link, Usage,
+    broker::{Outgoing, Purpose, Unconfirmed, short},
+    names,
+};
 use crate::registry::{NoticeEntry, Notices};
 
 /// How long notices may take at the end of the connection or of the daemon.
 const LEAVE_MAX: Duration = Duration::from_secs(2);
 
-/// Passes notices on until told to stop.
+/// Sends notices until told to stop.
 pub(super) async fn run(link: Link, notices: Arc<Notices>, stop: CancellationToken) {
     let mut newest = notices.follow();
     let mut seen = notices.newest();
     loop {
         newest.mark_unchanged();
         if notices.newest() > seen {
-            let session = tokio::select! {
+            let usage = tokio::select! {
                 () = stop.cancelled() => return,
-                session = link.until_up() => session,
+                usage = link.until_up() => usage,
             };
-            let passed = tokio::select! {
-                () = session.overdue(&stop, LEAVE_MAX) => return,
-                () = session.gone().cancelled() => Ok(()),
-                () = session.overdue(session.leaving(), LEAVE_MAX) => Ok(()),
-                passed = pass(&link, &session, &notices, &mut seen) => passed,
+            let sent = tokio::select! {
+                () = usage.overdue(&stop, LEAVE_MAX) => return,
+                () = usage.gone().cancelled() => Ok(()),
+                () = usage.overdue(usage.leaving(), LEAVE_MAX) => Ok(()),
+                sent = send(&link, &usage, &notices, &mut seen) => sent,
             };
-            drop(session);
-            if let Err(error) = passed {
+            drop(usage);
+            if let Err(error) = sent {
                 tracing::debug!(%error, "notices wait: {error}");
                 tokio::select! {
                     () = stop.cancelled() => return,
@@ -50,35 +50,32 @@ pub(super) async fn run(link: Link, notices: Arc<Notices>, stop: CancellationTok
     }
 }
 
-async fn pass(
+async fn send(
     link: &Link,
-    session: &Session,
+    usage: &Usage,
     notices: &Notices,
     seen: &mut u64,
 ) -> Result<(), AmqpError> {
     let within = link.config().answer_timeout;
-    let channel = session.channel().await?;
-    let confirms = channel.confirm_select(ConfirmSelectOptions::default());
-    AmqpError::within("confirm.select", within, confirms).await?;
+    let mut channel = usage.open(Purpose::SendConfirmed).await?;
     for notice in notices.since(*seen) {
-        AmqpError::within("a notice", within, publish(&channel, &notice)).await?;
+        channel.publish(outgoing(&notice));
+        let confirmed = async {
+            match channel.confirmed().await {
+                // What a queue refuses is not sent again.
+                Ok(_) | Err(Unconfirmed::Refused) => Ok(()),
+                Err(Unconfirmed::Ended(error)) => Err(error),
+            }
+        };
+        AmqpError::within("a notice", within, confirmed).await?;
         *seen = notice.number;
     }
-    let closed = channel.close(200, "OK".into());
-    AmqpError::within("channel.close", within, closed).await
+    channel.close().await
 }
 
-async fn publish(channel: &Channel, notice: &NoticeEntry) -> lapin::Result<()> {
-    let properties = BasicProperties::default()
-        .with_content_type("application/json".into())
-        .with_delivery_mode(2)
-        .with_type(notice.event.into());
-    let sent = channel.basic_publish(
-        names::EXCHANGE.into(),
-        notice.event.into(),
-        BasicPublishOptions::default(),
-        &notice.json,
-        properties,
-    );
-    sent.await?.await.map(drop)
+fn outgoing(notice: &NoticeEntry) -> Outgoing {
+    let mut outgoing = Outgoing::json(names::EXCHANGE, short(notice.event), notice.json.clone());
+    outgoing.properties.delivery_mode = Some(names::PERSISTENT);
+    outgoing.properties.kind = Some(short(notice.event));
+    outgoing
 }

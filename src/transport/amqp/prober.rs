@@ -1,26 +1,24 @@
-//! A prober: takes requests from the work queue, has them probed, and answers. The daemon has one, and
+//! A prober: takes requests from the work queue, makes the probes, and answers. The daemon has one, and
 //! `musterd prober` is nothing else.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
-use lapin::{
-    BasicProperties, Channel,
-    message::Delivery,
-    options::{BasicAckOptions, BasicPublishOptions},
-};
-use tokio::{sync::watch, time::timeout};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::{sync::watch, task::JoinSet, time::timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     AmqpError, Link,
-    consumer::{Consuming, Taker},
-    dead::DeadLetters,
+    broker::{Delivery, Outgoing, UpTo, short},
+    checks::flush,
+    consumer::{ConsumerChannel, QueueConsumer, Taker},
+    dead::{DeadLetters, Unreadable},
     names,
 };
 use crate::{
     api::{CheckRequest, CheckVerdict},
-    model::{Channel as Way, Check, FlagState, Probed, Timestamp},
+    broker::wire::ShortStr,
+    model::{Channel, Check, FlagState, Probed, Timestamp},
     registry::Clock,
     telemetry::{IntCounterVec, Metrics},
 };
@@ -39,11 +37,11 @@ pub trait Probing: fmt::Debug + Send + Sync {
 pub struct ProberSetup {
     /// The connection.
     pub link: Link,
-    /// It works while channel health goes over the broker.
+    /// It works while channel health uses the broker.
     pub flag: watch::Receiver<FlagState>,
     /// Makes the probes.
     pub probing: Arc<dyn Probing>,
-    /// Says what is past its deadline.
+    /// Tells what is past its deadline.
     pub clock: Clock,
     /// The most probes at once.
     pub probes_max: u16,
@@ -69,92 +67,142 @@ impl Prober {
         Self { setup, requests }
     }
 
-    /// Works until told to stop; then probes under way are still answered, for as long as they may take.
+    /// Works until told to stop; then probes under way are still answered, within the time to drain.
     pub async fn run(self, stop: CancellationToken) {
         let Self { setup, requests } = self;
-        let dead_letters = setup.link.dead_letters().clone();
-        let consuming = Consuming {
-            link: setup.link,
+        let consumer = QueueConsumer {
+            link: setup.link.clone(),
             queue: names::CHECK_REQUEST,
-            way: Way::Health,
+            channel: Channel::Health,
             flag: setup.flag,
             present: watch::Sender::new(0),
         };
-        let probing = Answering {
+        let probes = Probes {
             probing: setup.probing,
             clock: setup.clock,
             probes_max: setup.probes_max,
-            dead_letters,
+            dead_letters: setup.link.dead_letters().clone(),
             drain: setup.drain,
             requests,
-            under_way: TaskTracker::new(),
-            over: CancellationToken::new(),
+            under_way: JoinSet::new(),
+            done: Vec::new(),
         };
-        consuming.run(probing, stop).await;
+        consumer.run(probes, stop).await;
     }
 }
 
+/// Probes under way. They end when this is dropped.
 #[derive(Debug)]
-struct Answering {
+struct Probes {
     probing: Arc<dyn Probing>,
     clock: Clock,
     probes_max: u16,
     drain: Duration,
     requests: IntCounterVec,
     dead_letters: DeadLetters,
-    under_way: TaskTracker,
-    over: CancellationToken,
+    under_way: JoinSet<Answer>,
+    done: Vec<Answer>,
 }
 
-impl Drop for Answering {
-    /// Nobody can stop the probes any more: they end now.
-    fn drop(&mut self) {
-        self.over.cancel();
-    }
+/// A verdict, and the request that it answers.
+#[derive(Debug)]
+struct Answer {
+    request: u64,
+    verdict: Outgoing,
 }
 
-impl Taker for Answering {
+impl Taker for Probes {
     fn prefetch(&self) -> Option<u16> {
         Some(self.probes_max)
     }
 
+    /// The broker hands out again what the last channel did not answer.
+    fn begin(&mut self) {
+        self.under_way.abort_all();
+        self.under_way = JoinSet::new();
+        self.done.clear();
+    }
+
     /// Never waits for a probe: no more are under way than the broker hands out.
-    async fn take(&self, channel: &Channel, deliveries: Vec<Delivery>) -> Result<(), AmqpError> {
-        for delivery in deliveries {
-            match CheckRequest::read(&delivery.data) {
+    async fn take(
+        &mut self,
+        open: &mut ConsumerChannel,
+        deliveries: Vec<Delivery>,
+    ) -> Result<(), AmqpError> {
+        let mut unreadable = Vec::new();
+        for delivery in &deliveries {
+            match CheckRequest::read(&delivery.body) {
                 Err(problem) => {
-                    self.dead_letters
-                        .bury(channel, &delivery, &problem.detail)
-                        .await?;
                     self.count("unreadable");
-                    ack(&delivery).await?;
+                    unreadable.push(Unreadable {
+                        delivery,
+                        reason: problem.detail,
+                    });
                 }
                 Ok(request) => match self.left(request.deadline) {
+                    Some(left) => self.probe(request, left, delivery),
                     None => {
                         self.count("overdue");
-                        ack(&delivery).await?;
+                        open.channel.ack(delivery.tag, UpTo::This).await?;
                     }
-                    Some(left) => self.begin(channel, request, left, delivery),
                 },
             }
+        }
+        let connection = open.usage.connection();
+        self.dead_letters.bury(connection, &unreadable).await?;
+        for letter in &unreadable {
+            open.channel.ack(letter.delivery.tag, UpTo::This).await?;
         }
         Ok(())
     }
 
-    async fn drained(&self) {
-        self.under_way.close();
-        if timeout(self.drain, self.under_way.wait()).await.is_err() {
-            let left = self.under_way.len();
-            tracing::warn!(
-                left,
-                "{left} probes were still under way: the broker gives them to another prober"
-            );
+    async fn ready(&mut self) {
+        match self.under_way.join_next().await {
+            Some(Ok(answer)) => self.done.push(answer),
+            // A probe that panicked: its request stays with this prober until the channel ends.
+            Some(Err(error)) => tracing::error!(%error, "a probe ended without a verdict: {error}"),
+            None => std::future::pending().await,
         }
-        self.under_way.reopen();
+    }
+
+    /// The verdict leaves before its request is acknowledged, over the same channel.
+    async fn answer(&mut self, open: &mut ConsumerChannel) -> Result<(), AmqpError> {
+        while let Some(Ok(answer)) = self.under_way.try_join_next() {
+            self.done.push(answer);
+        }
+        for answer in &self.done {
+            open.channel.publish(answer.verdict.clone());
+        }
+        flush(&mut *open.channel).await?;
+        for answer in std::mem::take(&mut self.done) {
+            self.count("answered");
+            open.channel.ack(answer.request, UpTo::This).await?;
+        }
+        Ok(())
+    }
+
+    async fn drain(&mut self, open: &mut ConsumerChannel) -> Result<(), AmqpError> {
+        let max = self.drain;
+        let drained = timeout(max, async {
+            while !self.under_way.is_empty() {
+                self.ready().await;
+                self.answer(open).await?;
+            }
+            Ok(())
+        });
+        if let Ok(ended) = drained.await {
+            return ended;
+        }
+        let left = self.under_way.len();
+        tracing::warn!(
+            left,
+            "{left} probes were still under way: the broker gives them to another prober"
+        );
+        Ok(())
     }
 }
 
-impl Answering {
+impl Probes {
     fn count(&self, result: &str) {
         self.requests.with_label_values(&[result]).inc();
     }
@@ -166,81 +214,30 @@ impl Answering {
         left_ms.map(Duration::from_millis)
     }
 
-    fn begin(
-        &self,
-        channel: &Channel,
-        request: CheckRequest<'static>,
-        left: Duration,
-        delivery: Delivery,
-    ) {
-        let probe = Probe {
-            channel: channel.clone(),
-            probing: Arc::clone(&self.probing),
-            clock: self.clock.clone(),
-            requests: self.requests.clone(),
-        };
-        let over = self.over.clone();
+    fn probe(&mut self, request: CheckRequest<'static>, left: Duration, delivery: &Delivery) {
+        let id = delivery.properties.correlation_id();
+        let id = id.and_then(ShortStr::copied);
+        let tag = delivery.tag;
+        let (probing, clock) = (Arc::clone(&self.probing), self.clock.clone());
         self.under_way.spawn(async move {
-            tokio::select! {
-                () = over.cancelled() => (),
-                answered = probe.answer(request, left, delivery) => {
-                    if let Err(error) = answered {
-                        // The broker gives the request to somebody else.
-                        tracing::debug!(%error, "a verdict could not be sent: {error}");
-                    }
-                }
+            let probed = probing.probe(&request.check, left).await;
+            let verdict = CheckVerdict {
+                service_id: request.service_id,
+                incarnation: request.incarnation,
+                check: request.check.name.clone(),
+                outcome: probed.outcome,
+                latency: probed.latency,
+                at: Some(clock.now().wall),
+                message: probed.text,
+            };
+            let body = verdict.to_json().into();
+            let mut verdict = Outgoing::json(names::EXCHANGE, short(names::VERDICT), body);
+            verdict.properties.correlation_id = id;
+            verdict.properties.expiration = Some(short(VERDICT_KEPT_MS));
+            Answer {
+                request: tag,
+                verdict,
             }
         });
     }
-}
-
-/// One probe on its way.
-struct Probe {
-    channel: Channel,
-    probing: Arc<dyn Probing>,
-    clock: Clock,
-    requests: IntCounterVec,
-}
-
-impl Probe {
-    async fn answer(
-        self,
-        request: CheckRequest<'static>,
-        left: Duration,
-        delivery: Delivery,
-    ) -> Result<(), AmqpError> {
-        let probed = self.probing.probe(&request.check, left).await;
-        let verdict = CheckVerdict {
-            service_id: request.service_id,
-            incarnation: request.incarnation,
-            check: request.check.name.clone(),
-            outcome: probed.outcome,
-            latency: probed.latency,
-            at: Some(self.clock.now().wall),
-            message: probed.text,
-        };
-        let mut properties = BasicProperties::default()
-            .with_content_type("application/json".into())
-            .with_expiration(VERDICT_KEPT_MS.into());
-        if let Some(id) = delivery.properties.correlation_id() {
-            properties = properties.with_correlation_id(id.clone());
-        }
-        let body = verdict.to_json();
-        let sent = self.channel.basic_publish(
-            names::EXCHANGE.into(),
-            names::VERDICT.into(),
-            BasicPublishOptions::default(),
-            &body,
-            properties,
-        );
-        sent.await.map_err(AmqpError::at("health.verdict"))?;
-        self.requests.with_label_values(&["answered"]).inc();
-        ack(&delivery).await
-    }
-}
-
-/// After the answer has left, over the same channel.
-async fn ack(delivery: &Delivery) -> Result<(), AmqpError> {
-    let acked = delivery.acker.ack(BasicAckOptions::default());
-    acked.await.map(drop).map_err(AmqpError::at("basic.ack"))
 }

@@ -1,211 +1,187 @@
-//! The way out: every event a persistent message on the topic exchange, confirmed before its cursor moves.
+//! Events out: each one a persistent message on the topic exchange, confirmed before its cursor moves.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc};
 
-use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt, stream::FuturesOrdered};
-use lapin::{
-    BasicProperties, Channel, Confirmation,
-    options::{BasicPublishOptions, ConfirmSelectOptions},
-    types::{AMQPValue, FieldTable, LongString},
+use super::{
+    AmqpError, Counts, EventConsumer, InFlight, Link, UnconfirmedSince, Usage,
+    broker::{BrokerChannel, JSON, Outgoing, Purpose, Unconfirmed, short},
+    names,
 };
-
-use super::{AmqpError, Counts, Link, Owed, Session, Tail, Transit, names};
 use crate::{
-    model::{Channel as Way, Event, EventKind, ServiceName, Timestamp},
+    broker::wire::{ShortStr, Table, properties::PropertyList, table::TableBuilder},
+    model::{Channel, Event, EventKind, ServiceName, Timestamp},
     registry::{Clock, Registry, View},
     transport::{DeliveryError, Horizon, Reach, Snapshot, Transport, message::Message},
 };
 
-const PERSISTENT: u8 = 2;
-
 /// Publishes the events of one channel.
 #[derive(Debug)]
 pub(super) struct Topics {
-    way: Way,
+    way: Channel,
     link: Link,
     clock: Clock,
     registry: Registry,
-    tail: Tail,
-    /// The life of the connection on which a channel was last opened.
+    consumer: EventConsumer,
+    /// The life of the connection over which a channel was last opened.
     opened: u64,
     counts: Counts,
-    transit: Transit,
+    in_flight: InFlight,
     horizon: Horizon,
-    owed: Owed,
-    answer_timeout: Duration,
+    unconfirmed: UnconfirmedSince,
     window: usize,
     body_max: usize,
     open: Option<Open>,
-    /// Services that subscribers were told of as having instances: their going must be told too when
-    /// a snapshot takes the place of what was missed.
+    /// Services that subscribers know to have instances: a snapshot must also say that they are gone.
     told: BTreeSet<ServiceName>,
 }
 
-/// A channel in confirm mode, and the life of the connection it belongs to.
+/// A channel with confirms, and the life of the connection that it belongs to.
 #[derive(Debug)]
 struct Open {
     number: u64,
-    channel: Channel,
-}
-
-/// One message, ready to be sent.
-struct Letter {
-    key: String,
-    body: Bytes,
-    properties: BasicProperties,
+    channel: Box<dyn BrokerChannel>,
 }
 
 impl Topics {
     pub(super) fn new(
-        way: Way,
+        way: Channel,
         link: &Link,
         registry: &Registry,
-        tail: Tail,
+        consumer: EventConsumer,
         counts: Counts,
-        transit: Transit,
+        in_flight: InFlight,
         horizon: Horizon,
     ) -> Self {
         Self {
             way,
             clock: registry.clock().clone(),
             registry: registry.clone(),
-            tail,
+            consumer,
             opened: 0,
             counts,
-            transit,
+            in_flight,
             horizon,
             window: link.config().window,
             body_max: usize::try_from(link.config().body_max.as_u64()).unwrap_or(usize::MAX),
-            owed: link.owed(),
-            answer_timeout: link.config().answer_timeout,
+            unconfirmed: link.unconfirmed(),
             link: link.clone(),
             open: None,
             told: BTreeSet::new(),
         }
     }
 
-    /// What the broker owes it.
-    pub(super) fn owed(&self) -> Owed {
-        self.owed.clone()
+    /// Since when it waits for a confirm.
+    pub(super) fn unconfirmed(&self) -> UnconfirmedSince {
+        self.unconfirmed.clone()
     }
 
     /// A channel on the connection as it is now.
-    async fn channel(&mut self, session: &Session) -> Result<Channel, AmqpError> {
-        let known = self
-            .open
-            .take()
-            .filter(|open| open.number == session.number());
-        if let Some(open) = known.filter(|open| open.channel.status().connected()) {
-            return Ok(self.open.insert(open).channel.clone());
+    async fn channel(&mut self, usage: &Usage) -> Result<Box<dyn BrokerChannel>, AmqpError> {
+        let number = usage.number();
+        let known = self.open.take().filter(|open| open.number == number);
+        if let Some(open) = known.filter(|open| open.channel.is_open()) {
+            return Ok(open.channel);
         }
-        let channel = session.channel().await?;
-        // Whoever deleted the exchange meanwhile gets it back.
-        names::declare(&channel, self.answer_timeout).await?;
-        let confirms = channel.confirm_select(ConfirmSelectOptions::default());
-        AmqpError::within("confirm.select", self.answer_timeout, confirms).await?;
-        let number = session.number();
         if self.opened == number {
-            // The last one was closed, perhaps because the exchange was gone: so are its bindings.
-            self.tail.renew();
+            // The last channel was closed, perhaps because the exchange was deleted, and with it the bindings.
+            self.link.declare_all(usage).await?;
+            self.consumer.renew();
         }
+        let channel = usage.open(Purpose::SendConfirmed).await?;
         self.opened = number;
-        Ok(self.open.insert(Open { number, channel }).channel.clone())
+        Ok(channel)
     }
 
-    /// Sends letters in order, as many ahead of their confirms as the window allows, and calls `arrived`
-    /// for each that is confirmed, in order, up to the first that is not.
+    /// Sends messages in order, as many ahead of their confirms as the window allows, and calls `arrived` for
+    /// each that is confirmed, in order, up to the first that is not. A broker that is `failing` gets one
+    /// message first, and the rest after its confirm.
     async fn send(
         &mut self,
-        letters: impl Iterator<Item = Letter> + Send,
-        window: usize,
+        messages: impl Iterator<Item = Outgoing> + Send,
+        failing: bool,
         mut arrived: impl FnMut(usize) + Send,
-    ) -> Result<(), AmqpFailure> {
-        let session = self.link.session().ok_or(AmqpError::NotConnected)?;
-        let channel = self.channel(&session).await?;
-        let mut letters = letters.fuse();
-        let mut confirms = FuturesOrdered::new();
-        for at in 0.. {
+    ) -> Result<(), Unconfirmed> {
+        let usage = self.link.usage().ok_or(AmqpError::NotConnected)?;
+        let mut channel = self.channel(&usage).await?;
+        let mut messages = messages.fuse();
+        let mut window = if failing { 1 } else { self.window };
+        let (mut waiting, mut confirmed) = (0, 0);
+        loop {
             // Many are written at once, while those before them are on their way.
-            if 4 * confirms.len() <= 3 * window {
-                let next = letters.by_ref().take(window - confirms.len());
-                confirms.extend(next.map(|letter| publish(&channel, letter)));
-            }
-            self.owed.sent();
-            let confirmed = match confirms.next().now_or_never() {
-                Some(None) => {
-                    self.owed.answered();
-                    break;
+            if 4 * waiting <= 3 * window {
+                for message in messages.by_ref().take(window - waiting) {
+                    channel.publish(message);
+                    waiting += 1;
                 }
-                Some(Some(confirmed)) => confirmed,
-                None => self.wait_for(&mut confirms, &session).await?,
-            };
-            let confirmed = confirmed.map_err(AmqpError::at("publishing"))?;
-            self.owed.answered();
-            match confirmed {
-                Confirmation::Ack(None) => arrived(at),
-                Confirmation::Ack(Some(returned)) | Confirmation::Nack(Some(returned)) => {
-                    return Err(AmqpFailure::Returned(returned.reply_text.to_string()));
-                }
-                Confirmation::Nack(None) => return Err(AmqpFailure::Nacked),
-                Confirmation::NotRequested => return Err(AmqpFailure::Nacked),
             }
+            if waiting == 0 {
+                self.unconfirmed.answered();
+                break;
+            }
+            self.unconfirmed.sent();
+            let more = self.wait_for(&mut *channel, &usage).await?;
+            self.unconfirmed.answered();
+            (confirmed..confirmed + more).for_each(&mut arrived);
+            confirmed += more;
+            waiting = waiting.saturating_sub(more);
+            window = self.window;
         }
+        // An error drops the channel, and with it the confirms that are still to come: all of it is sent again.
+        let number = usage.number();
+        self.open = Some(Open { number, channel });
         Ok(())
     }
 
-    /// The next confirm, as long as the broker may take for it. One that blocks its publishers takes them
-    /// when it has room again: sent once more, they would come twice.
-    async fn wait_for<F>(
+    /// The next confirms, as long as the broker may take for one. A broker that blocks publishers takes messages
+    /// when it has room again: what it is waited for is not sent twice.
+    async fn wait_for(
         &mut self,
-        confirms: &mut FuturesOrdered<F>,
-        session: &Session,
-    ) -> Result<F::Output, AmqpError>
-    where
-        F: Future + Send,
-        F::Output: Send,
-    {
+        channel: &mut dyn BrokerChannel,
+        usage: &Usage,
+    ) -> Result<usize, Unconfirmed> {
+        let after = self.link.config().answer_timeout;
         loop {
-            let confirmed = tokio::time::timeout(self.answer_timeout, confirms.next());
+            let confirmed = tokio::time::timeout(after, channel.confirmed());
             tokio::select! {
                 biased;
                 confirmed = confirmed => match confirmed {
-                    Ok(Some(confirmed)) => return Ok(confirmed),
-                    Err(_) if session.is_blocked() => (),
-                    _ => {
-                        self.open = None;
-                        return Err(AmqpError::Late {
-                            what: "a confirm",
-                            after: self.answer_timeout,
-                        });
+                    Ok(Ok(more)) if more > 0 => return Ok(more),
+                    Ok(Err(error)) => {
+                        if matches!(error, Unconfirmed::Refused) {
+                            self.unconfirmed.answered();
+                        }
+                        return Err(error);
+                    }
+                    Err(_) if usage.is_blocked() => (),
+                    Ok(Ok(_)) | Err(_) => {
+                        return Err(AmqpError::Late { what: "a confirm", after }.into());
                     }
                 },
-                () = session.gone().cancelled() => return Err(AmqpError::NotConnected),
+                () = usage.gone().cancelled() => return Err(AmqpError::NotConnected.into()),
             }
         }
     }
 
     /// The state of one service, which may have no instance any more.
-    fn service_letters(
+    fn service_messages(
         &self,
         snapshot: &Snapshot,
         name: &ServiceName,
         view: Option<&View>,
-    ) -> impl Iterator<Item = Letter> + use<> {
+    ) -> impl Iterator<Item = Outgoing> + use<> {
         let messages = Message::resync_of(snapshot, name, view, self.body_max, &self.clock);
         let key = names::resync_key(name.as_str());
-        resync_letters(messages, key, Some(name), snapshot.taken_at)
+        resync_messages(messages, &key, Some(name), snapshot.taken_at)
     }
 
-    fn routes_letters(&self, snapshot: &Snapshot) -> impl Iterator<Item = Letter> + use<> {
+    fn routes_messages(&self, snapshot: &Snapshot) -> impl Iterator<Item = Outgoing> + use<> {
         let messages = Message::resync_of_routes(snapshot, self.body_max, &self.clock);
-        let key = names::ROUTES_RESYNC_KEY.to_owned();
-        resync_letters(messages, key, None, snapshot.taken_at)
+        resync_messages(messages, names::ROUTES_RESYNC_KEY, None, snapshot.taken_at)
     }
 
     /// A snapshot per service, also of those that are gone, and of the routes; no more of them in memory
     /// at once than may be under way.
-    async fn send_state(&mut self, snapshot: &Snapshot) -> Result<(), AmqpFailure> {
+    async fn send_state(&mut self, snapshot: &Snapshot, failing: bool) -> Result<(), Unconfirmed> {
         let present = snapshot.names();
         let gone: Vec<_> = self.told.difference(&present).cloned().collect();
         let services = snapshot.state.services.iter();
@@ -213,22 +189,21 @@ impl Topics {
         let mut all = services.chain(gone.iter().map(|name| (name, None)));
         loop {
             let some = all.by_ref().take(self.window);
-            let letters: Vec<_> = some
-                .flat_map(|(name, view)| self.service_letters(snapshot, name, view))
+            let messages: Vec<_> = some
+                .flat_map(|(name, view)| self.service_messages(snapshot, name, view))
                 .collect();
-            if letters.is_empty() {
+            if messages.is_empty() {
                 break;
             }
-            let window = self.window;
-            self.send(letters.into_iter(), window, |_| ()).await?;
+            self.send(messages.into_iter(), failing, |_| ()).await?;
         }
-        let routes = self.routes_letters(snapshot);
-        self.send(routes, 1, |_| ()).await?;
+        let routes = self.routes_messages(snapshot);
+        self.send(routes, failing, |_| ()).await?;
         self.told = present;
         Ok(())
     }
 
-    /// Of a service without instances nothing is to be told any more.
+    /// Subscribers know that a service has no instance any more.
     fn forget_gone(&mut self, sent: &[&Arc<Event>]) {
         let left = sent
             .iter()
@@ -241,98 +216,73 @@ impl Topics {
         }
     }
 
-    fn failed(&mut self, failure: AmqpFailure) -> DeliveryError {
+    fn failed(&self, failure: &Unconfirmed) -> DeliveryError {
         self.counts.failed();
-        // With the channel go the confirms that are still to come: all of it is sent again.
-        self.open = None;
         DeliveryError::Failed(failure.to_string().into())
     }
 }
 
-/// Why a message did not arrive.
-#[derive(Debug, thiserror::Error)]
-enum AmqpFailure {
-    #[error("{0}")]
-    Broker(#[from] AmqpError),
-    #[error("the broker refused it (basic.nack): a queue is full or has failed")]
-    Nacked,
-    #[error("the broker returned it: {0}")]
-    Returned(String),
-}
-
-async fn publish(channel: &Channel, letter: Letter) -> lapin::Result<Confirmation> {
-    let sent = channel.basic_publish(
-        names::EXCHANGE.into(),
-        letter.key.into(),
-        BasicPublishOptions::default(),
-        &letter.body,
-        letter.properties,
-    );
-    sent.await?.await
-}
-
-/// What tells of an event on this channel, if anything does.
-fn letter(way: Way, event: &Event, clock: &Clock) -> Option<Letter> {
+/// The message of an event on this channel, if it has one there.
+fn outgoing(way: Channel, event: &Event, clock: &Clock) -> Option<Outgoing> {
     let key = match way {
-        Way::Health => names::health_key(event)?,
-        Way::Events | Way::Discovery => names::event_key(event),
+        Channel::Health => names::health_key(event)?,
+        Channel::Events | Channel::Discovery => names::event_key(event),
     };
     let message = Message::event(event, clock);
     let id = match way {
-        Way::Health => format!("{}-h", message.delivery),
-        Way::Events | Way::Discovery => message.delivery,
+        Channel::Health => format!("{}-h", message.delivery),
+        Channel::Events | Channel::Discovery => message.delivery,
     };
     let service_name = event.service_name.as_ref().map(|name| name.as_str());
     let service_id = event.service_id.as_ref().map(|id| id.as_str());
     let mut headers = headers(service_name, service_id);
     let revision = i64::try_from(event.revision.0).unwrap_or(i64::MAX);
-    headers.insert("revision".into(), AMQPValue::LongLongInt(revision));
-    // A routing key has 255 bytes at most; names have 200.
-    Some(Letter {
-        key,
+    headers.put_long("revision", revision);
+    Some(Outgoing {
+        exchange: names::EXCHANGE,
+        // A routing key has 255 bytes at most; names have 200.
+        key: short(&key),
         body: message.body,
-        properties: properties(id, message.kind, event.timestamp, headers),
+        properties: properties(&id, message.kind, event.timestamp, headers.build()),
     })
 }
 
-fn resync_letters(
+fn resync_messages(
     messages: Vec<Message>,
-    key: String,
+    key: &str,
     service: Option<&ServiceName>,
     taken_at: Timestamp,
-) -> impl Iterator<Item = Letter> + use<> {
-    let headers = headers(service.map(|name| name.as_str()), None);
-    messages.into_iter().map(move |message| Letter {
+) -> impl Iterator<Item = Outgoing> + use<> {
+    let headers = headers(service.map(|name| name.as_str()), None).build();
+    let key = short(key);
+    messages.into_iter().map(move |message| Outgoing {
+        exchange: names::EXCHANGE,
         key: key.clone(),
         body: message.body,
-        properties: properties(message.delivery, message.kind, taken_at, headers.clone()),
+        properties: properties(&message.delivery, message.kind, taken_at, headers.clone()),
     })
 }
 
-fn headers(service_name: Option<&str>, service_id: Option<&str>) -> FieldTable {
-    let mut headers = FieldTable::default();
+fn headers(service_name: Option<&str>, service_id: Option<&str>) -> TableBuilder {
+    let mut headers = TableBuilder::new();
     for (key, value) in [("service_name", service_name), ("service_id", service_id)] {
         if let Some(value) = value {
-            let value = AMQPValue::LongString(LongString::from(value));
-            headers.insert(key.into(), value);
+            headers.put_str(key, value);
         }
     }
     headers
 }
 
-fn properties(
-    id: String,
-    kind: &'static str,
-    timestamp: Timestamp,
-    headers: FieldTable,
-) -> BasicProperties {
-    BasicProperties::default()
-        .with_content_type("application/json".into())
-        .with_delivery_mode(PERSISTENT)
-        .with_message_id(id.into())
-        .with_type(kind.into())
-        .with_timestamp(u64::try_from(timestamp.0.div_euclid(1_000)).unwrap_or(0))
-        .with_headers(headers)
+fn properties(id: &str, kind: &'static str, timestamp: Timestamp, headers: Table) -> PropertyList {
+    PropertyList {
+        content_type: Some(JSON),
+        delivery_mode: Some(names::PERSISTENT),
+        message_id: Some(short(id)),
+        kind: Some(ShortStr::from_static(kind)),
+        timestamp: Some(u64::try_from(timestamp.0.div_euclid(1_000)).unwrap_or(0)),
+        headers: Some(headers),
+        ..PropertyList::default()
+    }
 }
 
 impl Transport for Topics {
@@ -342,25 +292,23 @@ impl Transport for Topics {
         reach: &Reach<'_>,
     ) -> Result<(), DeliveryError> {
         let way = self.way;
-        let wanted = |event: &&Arc<Event>| way != Way::Health || names::health_key(event).is_some();
+        let wanted =
+            |event: &&Arc<Event>| way != Channel::Health || names::health_key(event).is_some();
         let sent: Vec<_> = events.iter().filter(wanted).collect();
-        if self.way == Way::Events {
+        if self.way == Channel::Events {
             let names = sent.iter().filter_map(|event| event.service_name.clone());
             self.told.extend(names);
-            self.transit.left(sent.iter().map(|event| event.revision));
+            self.in_flight.left(sent.iter().map(|event| event.revision));
         }
         let clock = self.clock.clone();
-        let letters = sent.iter();
-        let letters = letters.filter_map(|event| letter(way, event, &clock));
+        let messages = sent.iter().filter_map(|event| outgoing(way, event, &clock));
         let counts = self.counts.clone();
         let arrived = |at: usize| {
             counts.sent();
             reach.reached(sent[at]);
         };
-        // Where one is refused, no others are sent for nothing.
-        let window = if reach.is_failing() { 1 } else { self.window };
-        let sending = self.send(letters, window, arrived).await;
-        sending.map_err(|failure| self.failed(failure))?;
+        let sending = self.send(messages, reach.is_failing(), arrived).await;
+        sending.map_err(|failure| self.failed(&failure))?;
         self.forget_gone(&sent);
         Ok(())
     }
@@ -368,18 +316,21 @@ impl Transport for Topics {
     async fn resync(
         &mut self,
         snapshot: &Arc<Snapshot>,
-        _: &Reach<'_>,
+        reach: &Reach<'_>,
     ) -> Result<(), DeliveryError> {
-        // Channel health tells of changes only: the snapshots are on channel events.
-        if self.way != Way::Events {
+        // Channel health has changes only: the snapshots are on channel events.
+        if self.way != Channel::Events {
             return Ok(());
         }
-        let sending = self.send_state(snapshot).await;
-        sending.map_err(|failure| self.failed(failure))?;
-        // What the snapshot is ahead with is not sent again.
+        let sending = self.send_state(snapshot, reach.is_failing()).await;
+        sending.map_err(|failure| self.failed(&failure))?;
+        // Events that the snapshot already covers are not sent again.
         let until = snapshot.state.covered_until();
-        self.transit.resynced(until);
+        self.in_flight.resynced(until);
         self.horizon.raise(until);
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

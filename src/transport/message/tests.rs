@@ -105,7 +105,6 @@ fn a_resync_of_one_service_holds_no_other_and_no_routes() {
     }
 }
 
-#[cfg(feature = "amqp")]
 #[test]
 fn a_service_that_is_too_large_comes_in_parts() {
     const BODY_MAX: usize = 2_000;
@@ -147,7 +146,6 @@ fn a_service_that_is_too_large_comes_in_parts() {
     assert_eq!(cut(1).len(), 30, "an instance is not cut");
 }
 
-#[cfg(feature = "amqp")]
 #[test]
 fn routes_that_are_too_large_come_in_parts_and_nothing_in_one() {
     let registry = stage();

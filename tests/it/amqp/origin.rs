@@ -62,8 +62,7 @@ async fn commands_carry_their_connection_and_its_end_is_told() {
     let mut closed = broker.closed_connections().expect("the only listener");
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     tasks.spawn(listening.serve(stop.clone()));
-    let login = broker.internal_login();
-    let url = format!("amqp://{}:{}@{address}/%2f", login.user, login.password);
+    let url = format!("amqp://guest:guest@{address}/%2f");
 
     let reader = connect(&url).await;
     let channel = reader.create_channel().await.unwrap();

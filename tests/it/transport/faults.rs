@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lapin::{
-    Channel, Connection, ExchangeKind,
+    Channel, Connection, ConnectionProperties, ExchangeKind,
     options::{
         BasicGetOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions,
         QueueDeclareOptions, QueueDeleteOptions,
@@ -257,5 +257,97 @@ async fn what_is_deleted_under_the_daemon_comes_back() {
         assert!(Instant::now() < deadline, "the queue does not come back");
         sleep(Duration::from_millis(50)).await;
     }
+    stage.stop().await;
+}
+
+/// Deletes a queue and declares it with other arguments than the daemon does.
+async fn declare_otherwise(channel: &Channel, queue: &str) {
+    let deleted = channel.queue_delete(queue.into(), QueueDeleteOptions::default());
+    deleted.await.unwrap();
+    let durable = QueueDeclareOptions {
+        durable: true,
+        ..QueueDeclareOptions::default()
+    };
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-max-length".into(), AMQPValue::LongInt(5));
+    let declared = channel.queue_declare(queue.into(), durable, arguments);
+    declared.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_somebody_declared_otherwise_stops_its_channel_and_no_other() {
+    let stage = Stage::start(&[("transport.health", "direct")]).await;
+    stage.until_sent().await;
+    let mut events = stage.listen(&["service.events.#"]).await;
+    let connection = connect(&stage.amqp).await;
+    let channel = connection.create_channel().await.unwrap();
+    // One that nobody needs: only the change that would need it is refused, and says why.
+    declare_otherwise(&channel, "health.verdict").await;
+    let health = |mode: &str| json!({"channels": {"health": mode}});
+    let told = stage.put(503, health("queue")).await;
+    assert!(told.to_string().contains("health.verdict"), "{told}");
+    until_ready_is(&stage, "ready", "").await;
+    // One that is in use: it is named, and everything else goes on.
+    declare_otherwise(&channel, "service.register").await;
+    until_ready_is(&stage, "not ready", "service.register").await;
+    let error = stage.transport().await["broker"]["error"].to_string();
+    assert!(error.contains("service.register"), "{error}");
+    stage.register("a", 0..3).await;
+    stage.until_called().await;
+    stage.until_sent().await;
+    assert_eq!(events.revisions_until(3).await, [1, 2, 3]);
+    for queue in ["service.register", "health.verdict"] {
+        let deleted = channel.queue_delete(queue.into(), QueueDeleteOptions::default());
+        deleted.await.unwrap();
+    }
+    until_ready_is(&stage, "ready", "").await;
+    stage.put(200, health("queue")).await;
+    stage.stop().await;
+}
+
+/// What the embedded broker has before anybody needs it, and whoever holds its places.
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_neither_come_before_the_exchange_nor_keep_the_daemon_out() {
+    let keys = [
+        ("transport.mode", "direct"),
+        ("broker.limits.connections", "4"),
+    ];
+    let stage = Stage::embedded(&keys).await;
+    let connection = connect(&stage.amqp).await;
+    let channel = connection.create_channel().await.unwrap();
+    let passive = ExchangeDeclareOptions {
+        passive: true,
+        durable: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    let none = FieldTable::default;
+    let declared = channel.exchange_declare("musterd".into(), ExchangeKind::Topic, passive, none());
+    declared.await.unwrap();
+    for queue in ["service.register", "health.check.request", "musterd.dead"] {
+        let passive = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let declared = channel.queue_declare(queue.into(), passive, none());
+        declared.await.unwrap();
+    }
+    // So many logins fail that no more are taken from here, and every place is taken.
+    let address = stage.amqp.split('@').nth(1).unwrap();
+    let address = address.split('/').next().unwrap();
+    for _ in 0..20 {
+        let wrong = format!("amqp://broker-internal:wrong@{address}/%2f");
+        let once =
+            ConnectionProperties::default().configure_backoff(|backoff| backoff.with_max_times(0));
+        assert!(Connection::connect(&wrong, once).await.is_err());
+    }
+    let mut sockets = Vec::new();
+    for _ in 0..8 {
+        sockets.push(tokio::net::TcpStream::connect(address).await.unwrap());
+    }
+    stage.put(200, json!({"mode": "queue"})).await;
+    stage.register("a", 0..3).await;
+    stage.until_called().await;
+    stage.until_sent().await;
+    drop((sockets, connection));
     stage.stop().await;
 }

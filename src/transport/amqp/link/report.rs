@@ -1,39 +1,33 @@
-//! How the connection fares.
+//! The connection's part of GET /transport.
 
 use std::sync::atomic::Ordering;
 
-use super::{Link, State};
+use super::{Link, LinkState};
 use crate::{api::BrokerReport, transport::amqp::AmqpError};
 
 impl Link {
-    /// How it fares.
+    /// The state of the connection.
     pub fn report(&self) -> BrokerReport {
-        let (state, since, error) = match &*self.shared.state.borrow() {
-            State::Off { since } => ("off", *since, None),
-            State::Away { error, since } => ("away", *since, Some(error.to_string())),
-            State::Up { connected, since } => {
-                let blocked = connected.sending.status().blocked();
-                (
-                    "up",
-                    *since,
-                    blocked.then(|| AmqpError::Blocked.to_string()),
-                )
+        let shared = &self.shared;
+        let (state, since, error) = match &*shared.state.borrow() {
+            LinkState::Off { since } => ("off", *since, None),
+            LinkState::Away { error, since } => ("away", *since, Some(error.to_string())),
+            LinkState::Up { connected, since } => {
+                let blocked = connected.connection().is_blocked();
+                let error = blocked.then(|| AmqpError::Blocked.to_string());
+                ("up", *since, error)
             }
         };
         BrokerReport {
-            kind: if self.shared.target.is_embedded() {
-                "embedded"
-            } else {
-                "external"
-            },
-            url: self.shared.target.shown(),
+            kind: shared.client.kind(),
+            url: shared.client.url(),
             state,
             silent: self.silent(),
             since,
             error,
-            connections: self.shared.connections.load(Ordering::Relaxed),
-            dead_letters: self.shared.dead_letters.total(),
-            answers_lost: self.shared.lost_answers.total(),
+            connections: shared.connections.load(Ordering::Relaxed),
+            dead_letters: shared.dead_letters.total(),
+            answers_lost: shared.client.answers_lost(),
         }
     }
 }

@@ -4,27 +4,27 @@ use std::sync::Arc;
 
 use crate::{
     model::Timestamp,
-    transport::amqp::{AmqpError, session::Connected},
+    transport::amqp::{AmqpError, connected::Connected},
 };
 
 /// How the connection is.
 #[derive(Clone, Debug)]
-pub enum State {
+pub enum LinkState {
     /// Not needed.
     Off {
         /// Since when.
         since: Timestamp,
     },
-    /// Needed, and not there.
+    /// Needed, and lost or not made yet.
     Away {
         /// Why.
         error: Arc<AmqpError>,
         /// Since when.
         since: Timestamp,
     },
-    /// There.
+    /// Connected.
     Up {
-        /// To be used.
+        /// The connection.
         connected: Arc<Connected>,
         /// Since when.
         since: Timestamp,

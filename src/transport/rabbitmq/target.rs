@@ -1,4 +1,4 @@
-//! Which broker is spoken to, and with what.
+//! The broker's address, and how to connect to it.
 
 use std::{fs, path::Path, str::FromStr, time::Duration};
 
@@ -8,20 +8,20 @@ use lapin::{
     uri::{AMQPScheme, AMQPUri},
 };
 
-use super::AmqpError;
+use super::convert::{at, within as answered_within};
+use crate::transport::amqp::AmqpError;
 
-/// A connection that is silent for so long is given up, in seconds.
+/// The heartbeat interval, in seconds.
 const HEARTBEAT_S: u16 = 5;
 /// As much as brokers propose to others: a message's headers come in one frame, and what others could
 /// send must be read.
 const FRAME_BYTES_MAX: u32 = 128 * 1024;
 
-/// A broker, and what is shown to it.
+/// A broker's URL and the certificates to trust.
 #[derive(Clone)]
-pub struct Target {
+pub(super) struct Target {
     uri: AMQPUri,
     ca_pem: Option<String>,
-    embedded: bool,
 }
 
 impl std::fmt::Debug for Target {
@@ -35,7 +35,7 @@ impl Target {
     ///
     /// # Errors
     /// The URL can't be read, or the certificates.
-    pub fn external(url: &str, ca_file: Option<&Path>) -> Result<Self, AmqpError> {
+    pub(super) fn new(url: &str, ca_file: Option<&Path>) -> Result<Self, AmqpError> {
         let mut uri = AMQPUri::from_str(url).map_err(|error| {
             AmqpError::Url(format!(
                 "is not a URL such as amqp://user:password@host:5672/ ({error})"
@@ -52,34 +52,11 @@ impl Target {
         Ok(Self {
             uri: tuned(uri),
             ca_pem: ca_file.map(read).transpose()?,
-            embedded: false,
         })
     }
 
-    /// The broker within this process, which listens at `host` and `port`.
-    pub fn embedded(host: String, port: u16, user: String, password: String, vhost: &str) -> Self {
-        let mut uri = AMQPUri::default();
-        uri.authority.host = host;
-        uri.authority.port = port;
-        uri.authority.userinfo.username = user;
-        uri.authority.userinfo.password = password;
-        vhost.clone_into(&mut uri.vhost);
-        // Whatever it proposes, which is more than to others.
-        uri.query.frame_max = Some(0);
-        Self {
-            uri: tuned(uri),
-            ca_pem: None,
-            embedded: true,
-        }
-    }
-
-    /// Whether it is the broker within this process.
-    pub fn is_embedded(&self) -> bool {
-        self.embedded
-    }
-
     /// The URL without what is secret.
-    pub fn shown(&self) -> String {
+    pub(super) fn shown(&self) -> String {
         let scheme = match self.uri.scheme {
             AMQPScheme::AMQP => "amqp",
             AMQPScheme::AMQPS => "amqps",
@@ -101,22 +78,22 @@ impl Target {
     ) -> Result<Connection, AmqpError> {
         let properties = ConnectionProperties::default()
             .with_connection_name(name.into())
-            // We come back by ourselves, with our own patience.
+            // The transport reconnects, with its own backoff.
             .configure_backoff(|backoff| backoff.with_max_times(0));
         let tls = OwnedTLSConfig {
             cert_chain: self.ca_pem.clone(),
             ..OwnedTLSConfig::default()
         };
-        let runtime = lapin::runtime::default_runtime().map_err(AmqpError::at("connecting"))?;
+        let runtime = lapin::runtime::default_runtime().map_err(at("connecting"))?;
         let connected =
             Connection::connect_uri_with_config(self.uri.clone(), properties, tls, runtime);
-        AmqpError::within("connecting", within, connected).await
+        answered_within("connecting", within, connected).await
     }
 }
 
 fn tuned(mut uri: AMQPUri) -> AMQPUri {
     uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
-    // The broker has the last word if it wants less, and then lets nobody send more.
+    // The broker may allow less, and then nobody can send more.
     let frame_max = uri.query.frame_max.get_or_insert(FRAME_BYTES_MAX);
     if *frame_max > 0 {
         *frame_max = (*frame_max).max(FRAME_BYTES_MAX);

@@ -1,4 +1,4 @@
-//! Whether anybody needs our own events back from the broker: who needs none pays for none.
+//! Whether anybody needs the daemon's own events back from the broker; otherwise they are not consumed.
 
 use std::time::Duration;
 
@@ -9,18 +9,17 @@ use crate::{
     transport::Flag,
 };
 
-/// So long after the last need it still stands, so that those who come and go find it standing.
+/// How long it lasts after the last need, so that subscribers that come and go do not start it each time.
 const LINGER: Duration = Duration::from_secs(30);
 
-/// Stands while callbacks or webhooks exist, which may be fed by the broker, and in mode `dual`, which
-/// compares.
+/// There is demand while callbacks or webhooks exist, and in mode `dual`, which compares.
 #[derive(Clone, Debug)]
-pub(super) struct Demand {
+pub(super) struct LoopbackDemand {
     flag: watch::Receiver<FlagState>,
     viewers: watch::Receiver<usize>,
 }
 
-impl Demand {
+impl LoopbackDemand {
     pub(super) fn new(flag: &Flag) -> Self {
         Self {
             flag: flag.follow(),

@@ -2,22 +2,18 @@
 
 use std::{sync::Arc, time::Duration};
 
-use lapin::{
-    BasicProperties,
-    options::{BasicPublishOptions, ConfirmSelectOptions},
-};
 use parking_lot::Mutex;
 use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    AmqpError, Caller, Counts, Demand, Link, Session, Tail, Target, Transit,
-    answers::{Outbox, Sending},
-    commands::{Answering, Desk, SentLast},
-    consumer::Consuming,
-    gate::{Gate, GatedFeed},
+    AmqpError, Caller, Counts, EventConsumer, InFlight, Link, LoopbackDemand, Usage,
+    broker::{BrokerClient, Outgoing, Purpose, Unconfirmed, short},
+    commands::{Answering, CommandContext},
+    consumer::QueueConsumer,
+    event_consumer::EventConsumerSetup,
     names, notices,
-    tail::Listener,
+    publish_gate::{GatedFeed, PublishGate},
     topics::Topics,
 };
 use crate::{
@@ -30,17 +26,16 @@ use crate::{
     },
 };
 
-/// How long the answer to a change of the flag waits for consumers to go.
+/// How long the answer to a change of the modes waits for consumers to end.
 const CONSUMERS_MAX: Duration = Duration::from_secs(1);
-/// How long a change of the flag may wait for the broker.
+/// How long a change of the modes may wait for the broker.
 const CHANGE_MAX: Duration = Duration::from_millis(4_500);
-/// How many windows of events are taken from the log at once: only at the end of them is the way to the
-/// broker empty for a moment.
+/// How many windows of events are taken from the log at once: only at the end of them is nothing on its way.
 const WINDOWS: usize = 16;
 
-/// A cheap handle to the way over the broker.
+/// A cheap handle to the transport over a broker.
 #[derive(Clone, Debug)]
-pub struct Carrier {
+pub struct BrokerTransport {
     inner: Arc<Inner>,
 }
 
@@ -50,8 +45,8 @@ struct Inner {
     registry: Registry,
     flag: Flag,
     link: Link,
-    tail: Tail,
-    transit: Transit,
+    consumer: EventConsumer,
+    in_flight: InFlight,
     events: Arc<Mutex<Subscriber>>,
     health: Arc<Mutex<Subscriber>>,
     counts: CountsOf,
@@ -83,16 +78,16 @@ impl CountsOf {
 
 type Outflow = Relay<GatedFeed, Topics>;
 
-impl Carrier {
-    /// The way over the broker that `target` names. Its cursors begin with the next change.
+impl BrokerTransport {
+    /// The transport over the broker of `client`. Its cursors begin with the next change.
     pub fn new(
-        target: Target,
+        client: Arc<dyn BrokerClient>,
         config: Config,
         registry: Registry,
         flag: Flag,
         metrics: DirectMetrics,
     ) -> Self {
-        let link = Link::new(target, &config, registry.clock().clone());
+        let link = Link::new(client, &config, registry.clock().clone());
         let policy = policy(&config);
         let subscriber = || Arc::new(Mutex::new(Start::Newest.subscriber(&registry, policy)));
         Self {
@@ -103,8 +98,8 @@ impl Carrier {
                 registry,
                 flag,
                 link,
-                tail: Tail::new(),
-                transit: Transit::default(),
+                consumer: EventConsumer::new(),
+                in_flight: InFlight::default(),
                 counts: CountsOf::default(),
                 metrics,
                 consumers: watch::Sender::new(0),
@@ -122,7 +117,7 @@ impl Carrier {
         &self.inner.link
     }
 
-    /// Tells of every change of the flag.
+    /// Every change of the modes.
     pub fn flag(&self) -> watch::Receiver<FlagState> {
         self.inner.flag.follow()
     }
@@ -132,12 +127,20 @@ impl Carrier {
         &self.inner.counts
     }
 
-    /// How the broker fares.
+    /// The state of the broker. Its error names a queue that is needed and cannot be used, if nothing else is wrong.
     pub fn broker(&self) -> BrokerReport {
-        self.inner.link.report()
+        let mut report = self.inner.link.report();
+        report.error = report.error.or_else(|| self.broken_queue());
+        report
     }
 
-    /// How each channel fares.
+    /// Why a queue that a channel needs cannot be used; none when all can.
+    pub fn broken_queue(&self) -> Option<String> {
+        let modes = self.inner.flag.state().modes;
+        self.inner.link.broken_queues().in_use(modes)
+    }
+
+    /// The state of each channel.
     pub fn channels(&self) -> Vec<ChannelReport> {
         let inner = &self.inner;
         let modes = inner.flag.state().modes;
@@ -166,7 +169,7 @@ impl Carrier {
         Channel::ALL.into_iter().map(report).collect()
     }
 
-    /// Changes the flag, once what the new modes need stands at the broker.
+    /// Changes the modes, once what the new ones need is declared at the broker.
     ///
     /// # Errors
     /// Says why nothing was changed.
@@ -179,12 +182,12 @@ impl Carrier {
         let moves = |channel: Channel| {
             modes.of(channel).uses_broker() && modes.of(channel) != now.of(channel)
         };
-        // A channel that leaves the broker, or stays there, asks nothing of it.
+        // A channel that stops using the broker, or goes on using it, needs nothing new of it.
         let _wanted = if Channel::ALL.into_iter().any(moves) {
             let wanted = inner.link.want();
             match timeout(CHANGE_MAX, self.ready(modes)).await {
                 Ok(()) => (),
-                Err(_) => return Err(FlagError::Unreachable(self.trouble())),
+                Err(_) => return Err(FlagError::Unreachable(self.trouble(modes))),
             }
             Some(wanted)
         } else {
@@ -192,7 +195,7 @@ impl Carrier {
         };
         let version = inner.flag.set(modes, only_if)?;
         if !modes.discovery.uses_broker() && inner.link.silent().is_none() {
-            // Whoever sends a command after the answer finds nobody who takes it.
+            // No command that is sent after the answer is taken.
             let _late = timeout(CONSUMERS_MAX, self.until_no_consumers()).await;
         }
         Ok(version)
@@ -204,71 +207,77 @@ impl Carrier {
         let _ = consumers.wait_for(|n| *n == 0).await;
     }
 
-    /// Returns when the broker answers, with all that is declared there, and our own events are heard if
-    /// `modes` will need that.
+    /// Returns when the broker takes messages, with all that `modes` need declared there, and the daemon's own
+    /// events are consumed if `modes` need that.
     async fn ready(&self, modes: Modes) {
         let inner = &self.inner;
-        let needed = modes.events == Mode::Dual || Demand::new(&inner.flag).stands();
-        // Whoever looks is a reason to listen, also before the flag says so.
+        let needed = modes.events == Mode::Dual || LoopbackDemand::new(&inner.flag).stands();
+        // A reader is a reason to consume them, also before the modes are.
         let _looking = needed.then(|| inner.flag.horizon().sight());
         loop {
-            let session = inner.link.until_up().await;
-            let mut bound = self.inner.tail.follow();
-            let number = session.number();
+            let usage = inner.link.until_up().await;
+            let mut bound = inner.consumer.follow();
+            let number = usage.number();
             let heard = async {
                 if !needed {
                     return;
                 }
-                // The sender lives as long as the tail.
-                let _ = bound.wait_for(|bound| bound.session == number).await;
+                // The sender lives as long as the consumer.
+                let _ = bound.wait_for(|bound| bound.connection == number).await;
             };
             tokio::select! {
-                () = session.gone().cancelled() => continue,
+                () = usage.gone().cancelled() => continue,
                 () = heard => (),
             }
-            // It stood a moment ago: does it take something now?
-            match self.try_out(&session).await {
+            // It was up a moment ago; test it now.
+            match self.try_out(&usage, modes).await {
                 Ok(()) => return,
                 Err(error) => {
-                    tracing::debug!(%error, "the broker takes nothing: {error}");
+                    tracing::debug!(%error, "the broker cannot be used: {error}");
                     tokio::time::sleep(inner.config.amqp.ping).await;
                 }
             }
         }
     }
 
-    /// Sends a message that is for nobody; a broker that takes nothing does not confirm it.
-    async fn try_out(&self, session: &Session) -> Result<(), AmqpError> {
-        let channel = session.channel().await?;
-        let confirms = channel.confirm_select(ConfirmSelectOptions::default());
-        confirms.await.map_err(AmqpError::at("confirm.select"))?;
-        let sent = channel.basic_publish(
-            names::EXCHANGE.into(),
-            names::TRIAL_KEY.into(),
-            BasicPublishOptions::default(),
-            b"{}",
-            BasicProperties::default()
-                .with_content_type("application/json".into())
-                .with_type(names::TRIAL_KEY.into()),
-        );
-        let sent = sent.await.map_err(AmqpError::at("publishing"))?;
-        sent.await.map_err(AmqpError::at("publishing"))?;
-        let closed = channel.close(200, "OK".into());
-        closed.await.map_err(AmqpError::at("channel.close"))
+    /// Declares what `modes` need, and sends a message that no queue gets: a broker that blocks publishers does
+    /// not confirm it.
+    async fn try_out(&self, usage: &Usage, modes: Modes) -> Result<(), AmqpError> {
+        let link = &self.inner.link;
+        let used = Channel::ALL
+            .into_iter()
+            .filter(|channel| modes.of(*channel).uses_broker());
+        for queue in used.flat_map(|channel| names::queues_of(channel).iter()) {
+            let mut channel = usage.open(Purpose::Send).await?;
+            let declared = names::declare_queue(&mut *channel, queue).await;
+            link.broken_queues().note_declared(queue, &declared);
+            declared?;
+        }
+        let mut channel = usage.open(Purpose::SendConfirmed).await?;
+        let key = short(names::TRIAL_KEY);
+        let mut trial = Outgoing::json(names::EXCHANGE, key.clone(), "{}".into());
+        trial.properties.kind = Some(key);
+        channel.publish(trial);
+        match channel.confirmed().await {
+            Ok(_) | Err(Unconfirmed::Refused) => channel.close().await,
+            Err(Unconfirmed::Ended(error)) => Err(error),
+        }
     }
 
-    fn trouble(&self) -> String {
-        let of_link = self.inner.link.report().error;
+    fn trouble(&self, modes: Modes) -> String {
+        let inner = &self.inner;
+        let of_link = inner.link.report().error;
         of_link
-            .or_else(|| self.inner.tail.trouble())
+            .or_else(|| inner.link.broken_queues().in_use(modes))
+            .or_else(|| inner.consumer.trouble())
             .unwrap_or_else(|| format!("no answer within {CHANGE_MAX:?}"))
     }
 
-    /// Why events do not leave although there is a connection; none when they do.
+    /// Why events are not published although there is a connection; none when they are.
     pub fn stuck(&self) -> Option<String> {
         let modes = self.inner.flag.state().modes;
         if !modes.use_broker() {
-            // What failed before the flag was turned is of no interest any more.
+            // What failed before the modes were changed does not matter any more.
             return None;
         }
         let refused = {
@@ -277,10 +286,10 @@ impl Carrier {
             let error = events.record.last_error.as_deref().unwrap_or_default();
             failing.then(|| format!("events are refused: {error}"))
         };
-        refused.or_else(|| self.inner.tail.trouble())
+        refused.or_else(|| self.inner.consumer.trouble())
     }
 
-    /// Waits until what is direct has left the broker; false when that took longer than `max`.
+    /// Waits until channels in mode direct do not use the broker any more; false when that takes longer than `max`.
     pub async fn settled(&self, max: Duration) -> bool {
         let inner = &self.inner;
         let settled = async {
@@ -295,23 +304,22 @@ impl Carrier {
         timeout(max, settled).await.is_ok()
     }
 
-    /// Passes notices on under their own names, until told to stop.
+    /// Publishes notices under their own routing keys, until told to stop.
     pub async fn tell(self, notices: Arc<Notices>, stop: CancellationToken) {
         notices::run(self.inner.link.clone(), notices, stop).await;
     }
 
-    /// Runs until told to stop: then what has still to leave leaves, for as long as `transport.drain`
-    /// allows, and the connection is closed.
-    pub async fn run(self, desk: Desk, stop: CancellationToken) {
+    /// Runs until told to stop; then sends what is left, for at most `transport.drain`, and closes the connection.
+    pub async fn run(self, context: CommandContext, stop: CancellationToken) {
         let inner = &*self.inner;
         let last = CancellationToken::new();
         let users = async {
             let mut events = inner.outflow(Channel::Events);
             let mut health = inner.outflow(Channel::Health);
-            // What commands change at the last moment leaves too.
+            // What commands change at the last moment is published too.
             let answered = CancellationToken::new();
             let commands = async {
-                inner.answer_all(&desk, &stop).await;
+                inner.answer_all(&context, &stop).await;
                 answered.cancel();
             };
             let all = async {
@@ -336,14 +344,19 @@ impl Carrier {
         // leave them as large.
         tokio::join!(
             users,
-            Box::pin(inner.tail.clone().run(inner.listener(), last.clone())),
+            Box::pin(
+                inner
+                    .consumer
+                    .clone()
+                    .run(inner.event_consumer(), last.clone())
+            ),
             Box::pin(inner.link.clone().run(inner.flag.follow(), last.clone())),
         );
     }
 }
 
-impl Carrier {
-    /// What the broker's subscribers will never be told: the log ends with the daemon.
+impl BrokerTransport {
+    /// Logs what subscribers of the broker will never get: the log ends with the daemon.
     fn tell_of_left(&self) {
         let channels = self.channels();
         let events = channels
@@ -352,7 +365,7 @@ impl Carrier {
         if let Some(left) = events.and_then(|events| events.lag).filter(|lag| *lag > 0) {
             tracing::warn!(
                 left,
-                "{left} events did not leave for the broker: its subscribers miss them"
+                "{left} events were not published: subscribers of the broker miss them"
             );
         }
     }
@@ -373,13 +386,14 @@ impl Inner {
             kinds: kinds.into(),
             ..Filter::default()
         };
-        // Nobody changes it.
+        // It never changes.
         let (_, filter) = watch::channel(filter);
         let feed = LogFeed::new(self.registry.clone(), filter)
             .in_batches(self.config.amqp.window * WINDOWS);
-        let demand = Demand::new(&self.flag);
-        let gate = Gate::new(channel, self.flag.follow(), &self.link, &self.tail, demand);
-        // Only what leaves as an event comes back.
+        let demand = LoopbackDemand::new(&self.flag);
+        let flag = self.flag.follow();
+        let gate = PublishGate::new(channel, flag, &self.link, &self.consumer, demand);
+        // Only events of channel events come back.
         let horizon = match channel {
             Channel::Events => self.flag.horizon().clone(),
             Channel::Health | Channel::Discovery => Horizon::default(),
@@ -388,14 +402,14 @@ impl Inner {
             channel,
             &self.link,
             &self.registry,
-            self.tail.clone(),
+            self.consumer.clone(),
             counts.clone(),
-            self.transit.clone(),
+            self.in_flight.clone(),
             self.flag.horizon().clone(),
         );
         Relay::new(
             format!("AMQP channel {channel}"),
-            GatedFeed::new(feed, gate, horizon, topics.owed()),
+            GatedFeed::new(feed, gate, horizon, topics.unconfirmed()),
             topics,
             Arc::clone(subscriber),
             self.registry.clock().clone(),
@@ -403,57 +417,63 @@ impl Inner {
         )
     }
 
-    fn listener(&self) -> Listener {
-        Listener {
+    fn event_consumer(&self) -> EventConsumerSetup {
+        EventConsumerSetup {
             link: self.link.clone(),
-            demand: Demand::new(&self.flag),
+            demand: LoopbackDemand::new(&self.flag),
             registry: self.registry.clone(),
             horizon: self.flag.horizon().clone(),
-            transit: self.transit.clone(),
+            in_flight: self.in_flight.clone(),
             counts: self.counts.events.clone(),
             sender: Arc::clone(&self.events),
         }
     }
 
-    async fn answer_all(&self, desk: &Desk, stop: &CancellationToken) {
-        let (outbox, inbox) = Outbox::new(self.link.lost_answers().clone());
-        let apart = self.link.minds_answers();
+    async fn answer_all(&self, context: &CommandContext, stop: &CancellationToken) {
         let [one, two, three, four] = names::COMMANDS.map(|queue| {
-            let consuming = Consuming {
+            let consumer = QueueConsumer {
                 link: self.link.clone(),
                 queue,
-                way: Channel::Discovery,
+                channel: Channel::Discovery,
                 flag: self.flag.follow(),
                 present: self.consumers.clone(),
             };
             let answering = Answering {
                 queue,
-                desk: desk.clone(),
+                context: context.clone(),
                 counts: self.counts.discovery.clone(),
                 flag: self.flag.follow(),
-                sent_last: SentLast::default(),
                 dead_letters: self.link.dead_letters().clone(),
-                outbox: apart.then(|| outbox.clone()),
             };
-            Box::pin(consuming.run(answering, stop.clone()))
+            Box::pin(consumer.run(answering, stop.clone()))
         });
-        let sending = Sending::new(
-            self.link.clone(),
-            self.flag.follow(),
-            self.consumers.subscribe(),
-            self.counts.discovery.clone(),
-            inbox,
-        );
-        let sending = async {
-            if apart {
-                Box::pin(sending.run(stop.clone())).await;
-            }
-        };
-        tokio::join!(one, two, three, four, sending);
+        let answers = self.link.client().run_answers(AnswerScope {
+            link: self.link.clone(),
+            flag: self.flag.follow(),
+            consumers: self.consumers.subscribe(),
+            counts: self.counts.discovery.clone(),
+            stop: stop.clone(),
+        });
+        tokio::join!(one, two, three, four, answers);
     }
 }
 
-/// How a broker that refuses something is tried again; the connection has a patience of its own.
+/// Until when answers to commands are sent, for a client that sends them over a connection of their own.
+#[derive(Debug)]
+pub struct AnswerScope {
+    /// The main connection.
+    pub(crate) link: Link,
+    /// The modes.
+    pub(crate) flag: watch::Receiver<FlagState>,
+    /// How many consumers of commands there are.
+    pub(crate) consumers: watch::Receiver<usize>,
+    /// What is counted.
+    pub(crate) counts: Counts,
+    /// Cancelled when the daemon stops.
+    pub(crate) stop: CancellationToken,
+}
+
+/// How a broker that refuses something is tried again; the connection has a backoff of its own.
 fn policy(config: &Config) -> Policy {
     Policy {
         backoff_first: config.amqp.backoff_first,
@@ -461,15 +481,4 @@ fn policy(config: &Config) -> Policy {
         circuit_open: config.amqp.backoff_max,
         ..config.policy()
     }
-}
-
-/// Whether `url` can be used, and the certificates that shall be trusted can be read.
-///
-/// # Errors
-/// Says what is wrong with them.
-pub fn check(config: &Config) -> Result<(), AmqpError> {
-    if config.amqp_url.is_empty() {
-        return Ok(());
-    }
-    Target::external(&config.amqp_url, config.amqp.ca_file.as_deref()).map(drop)
 }

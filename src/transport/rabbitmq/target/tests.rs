@@ -2,7 +2,7 @@ use super::*;
 
 #[track_caller]
 fn check(url: &str, shown: &str) {
-    let target = Target::external(url, None).unwrap();
+    let target = Target::new(url, None).unwrap();
     assert_eq!(target.shown(), shown);
 }
 
@@ -15,24 +15,16 @@ fn what_is_shown_has_no_password() {
         "amqps://me:secret@rabbit/orders",
         "amqps://rabbit:5671/orders",
     );
-    let embedded = Target::embedded(
-        "127.0.0.1".to_owned(),
-        5,
-        "u".to_owned(),
-        "p".to_owned(),
-        "/",
-    );
-    assert_eq!(format!("{embedded:?}"), "Target(\"amqp://127.0.0.1:5/\")");
+    let target = Target::new("amqp://me:secret@127.0.0.1:5", None).unwrap();
+    assert_eq!(format!("{target:?}"), "Target(\"amqp://127.0.0.1:5/\")");
 }
 
 #[test]
 fn what_cannot_be_used_is_named() {
-    let error = Target::external("http://rabbit", None)
-        .unwrap_err()
-        .to_string();
+    let error = Target::new("http://rabbit", None).unwrap_err().to_string();
     assert!(error.starts_with("transport.amqp_url: "), "{error}");
     let missing = Path::new("no/such/file.pem");
-    let error = Target::external("amqps://rabbit", Some(missing))
+    let error = Target::new("amqps://rabbit", Some(missing))
         .unwrap_err()
         .to_string();
     assert!(
@@ -49,7 +41,7 @@ fn no_url_makes_frames_smaller_than_those_of_others() {
         ("?frame_max=1000000", 1_000_000),
         ("?frame_max=0", 0),
     ] {
-        let target = Target::external(&format!("amqp://rabbit/{query}"), None).unwrap();
+        let target = Target::new(&format!("amqp://rabbit/{query}"), None).unwrap();
         assert_eq!(target.uri.query.frame_max, Some(frame_max), "{query}");
     }
 }

@@ -20,7 +20,7 @@ fn events_are_needed_back_by_who_compares_and_by_who_sees_no_further() {
         (Mode::Queue, false, true),
     ] {
         let flag = flag(mode);
-        let mut demand = Demand::new(&flag);
+        let mut demand = LoopbackDemand::new(&flag);
         assert_eq!(demand.stands(), without, "{mode}, nobody looks");
         let sight = flag.horizon().sight();
         assert_eq!(demand.stands(), with, "{mode}, one looks");
@@ -32,7 +32,7 @@ fn events_are_needed_back_by_who_compares_and_by_who_sees_no_further() {
 #[tokio::test(start_paused = true)]
 async fn a_need_that_comes_and_goes_stands_until_it_was_gone_for_a_while() {
     let flag = flag(Mode::Queue);
-    let mut demand = Demand::new(&flag);
+    let mut demand = LoopbackDemand::new(&flag);
     let looking = async {
         for _ in 0..10 {
             let _sight = flag.horizon().sight();
@@ -53,7 +53,7 @@ async fn a_need_that_comes_and_goes_stands_until_it_was_gone_for_a_while() {
 #[tokio::test(start_paused = true)]
 async fn a_change_of_the_flag_is_noticed_too() {
     let flag = flag(Mode::Queue);
-    let mut demand = Demand::new(&flag);
+    let mut demand = LoopbackDemand::new(&flag);
     let early = timeout(Duration::from_secs(1), demand.until_needed()).await;
     assert!(early.is_err());
     flag.set(Modes::all(Mode::Dual), None).unwrap();

@@ -1,10 +1,10 @@
-//! Sends the answers, and finds out which one the broker ended the connection for.
+//! Sends the answers, and finds out for which one the broker ended the connection.
 
-use std::{collections::VecDeque, pin::pin, time::Duration};
+use std::{collections::VecDeque, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesOrdered};
 use lapin::{
-    Channel, Confirmation, Connection, ErrorKind, Event,
+    Channel, Confirmation, Connection, Event,
     options::{BasicPublishOptions, ConfirmSelectOptions},
 };
 use tokio::{
@@ -13,10 +13,16 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Answer, Inbox, Letter};
+use super::{
+    super::{
+        convert::{at, properties, text, within},
+        target::Target,
+    },
+    AnswerInbox, PendingAnswer,
+};
 use crate::{
     model::{Channel as Way, FlagState},
-    transport::amqp::{AmqpError, Counts, Link, Session},
+    transport::amqp::{AmqpError, AnswerScope, Counts, Link, Usage},
 };
 
 /// Answers sent and not confirmed yet, at most.
@@ -34,45 +40,47 @@ const FORCED: u16 = 320;
 
 /// Sends answers over a connection of their own, while commands are taken.
 #[derive(Debug)]
-pub(in crate::transport::amqp) struct Sending {
+pub(in crate::transport::rabbitmq) struct AnswerSender {
+    target: Target,
     link: Link,
     flag: watch::Receiver<FlagState>,
-    /// How many take commands now.
-    takers: watch::Receiver<usize>,
+    /// How many consumers of commands there are now.
+    consumers: watch::Receiver<usize>,
     counts: Counts,
-    inbox: Inbox,
+    stop: CancellationToken,
+    inbox: AnswerInbox,
     /// Sent and not confirmed, in order.
-    under_way: VecDeque<Letter>,
+    under_way: VecDeque<PendingAnswer>,
     /// Those that were under way when the connection ended. They are sent one at a time: so it ends once more at
     /// most for the one that it ended for.
-    again: VecDeque<Letter>,
+    again: VecDeque<PendingAnswer>,
     /// The one that came last, to be sent next.
-    came: Option<Letter>,
+    came: Option<PendingAnswer>,
     /// How often the connection has ended, without a longer time between.
     losses: u32,
-    /// Whether that was told.
+    /// Whether that was logged.
     told: bool,
 }
 
 struct Open {
     connection: Connection,
-    channel: Channel,
+    channel: Arc<Channel>,
     since: Instant,
 }
 
-impl Sending {
-    pub(in crate::transport::amqp) fn new(
-        link: Link,
-        flag: watch::Receiver<FlagState>,
-        takers: watch::Receiver<usize>,
-        counts: Counts,
-        inbox: Inbox,
+impl AnswerSender {
+    pub(in crate::transport::rabbitmq) fn new(
+        target: Target,
+        scope: AnswerScope,
+        inbox: AnswerInbox,
     ) -> Self {
         Self {
-            link,
-            flag,
-            takers,
-            counts,
+            target,
+            link: scope.link,
+            flag: scope.flag,
+            consumers: scope.consumers,
+            counts: scope.counts,
+            stop: scope.stop,
             inbox,
             under_way: VecDeque::new(),
             again: VecDeque::new(),
@@ -82,11 +90,12 @@ impl Sending {
         }
     }
 
-    /// Runs until told to stop, and until nobody takes commands any more.
-    pub(in crate::transport::amqp) async fn run(mut self, stop: CancellationToken) {
-        while let Some(session) = self.until_wanted(&stop).await {
-            self.serve(&session, &stop).await;
-            if !session.gone().is_cancelled() {
+    /// Runs until told to stop and until no command is taken any more.
+    pub(in crate::transport::rabbitmq) async fn run(mut self) {
+        let stop = self.stop.clone();
+        while let Some(usage) = self.until_wanted(&stop).await {
+            self.serve(&usage, &stop).await;
+            if !usage.gone().is_cancelled() {
                 self.forget_all();
             }
         }
@@ -94,7 +103,7 @@ impl Sending {
     }
 
     /// None when told to stop.
-    async fn until_wanted(&mut self, stop: &CancellationToken) -> Option<Session> {
+    async fn until_wanted(&mut self, stop: &CancellationToken) -> Option<Usage> {
         loop {
             let wanted = self.flag.wait_for(uses_broker);
             let wanted = tokio::select! {
@@ -107,23 +116,23 @@ impl Sending {
             tokio::select! {
                 () = stop.cancelled() => return None,
                 () = until_unwanted(&mut self.flag) => (),
-                session = self.link.until_up() => return Some(session),
+                usage = self.link.until_up() => return Some(usage),
             }
         }
     }
 
     /// Sends while commands are taken over this life of the main connection.
-    async fn serve(&mut self, session: &Session, stop: &CancellationToken) {
+    async fn serve(&mut self, usage: &Usage, stop: &CancellationToken) {
         let mut end = End {
-            session,
+            usage,
             stop,
             flag: self.flag.clone(),
-            takers: self.takers.clone(),
+            consumers: self.consumers.clone(),
         };
         self.send_again();
         loop {
             let opened = tokio::select! {
-                () = session.gone().cancelled() => return,
+                () = usage.gone().cancelled() => return,
                 opened = self.open() => opened,
             };
             let error = match opened {
@@ -145,15 +154,15 @@ impl Sending {
                     error
                 }
             };
-            if session.gone().is_cancelled() {
+            if usage.gone().is_cancelled() {
                 return;
             }
             self.losses = self.losses.saturating_add(1);
             let _before = self.inbox.paused.send_replace(true);
-            let pause = self.link.pause(self.losses);
+            let pause = self.link.backoff(self.losses);
             self.tell(&error, pause);
             tokio::select! {
-                () = session.gone().cancelled() => return,
+                () = usage.gone().cancelled() => return,
                 () = end.reached() => return,
                 () = sleep(pause) => (),
             }
@@ -161,15 +170,16 @@ impl Sending {
     }
 
     async fn open(&self) -> Result<Open, AmqpError> {
-        let connection = self.link.connect_apart("musterd answers").await?;
-        let within = self.link.config().answer_timeout;
+        let after = self.link.config().connect_timeout;
+        let connection = self.target.connect("musterd answers", after).await?;
+        let after = self.link.config().answer_timeout;
         let opened = connection.create_channel();
-        let channel = AmqpError::within("opening a channel", within, opened).await?;
+        let channel = within("opening a channel", after, opened).await?;
         let confirms = channel.confirm_select(ConfirmSelectOptions::default());
-        AmqpError::within("confirm.select", within, confirms).await?;
+        within("confirm.select", after, confirms).await?;
         Ok(Open {
             connection,
-            channel,
+            channel: Arc::new(channel),
             since: Instant::now(),
         })
     }
@@ -181,9 +191,9 @@ impl Sending {
         let after = self.link.config().answer_timeout;
         let mut is_over = false;
         loop {
-            while let Some(letter) = self.next() {
-                confirms.push_back(publish(&open.channel, &letter));
-                self.under_way.push_back(letter);
+            while let Some(answer) = self.next() {
+                confirms.push_back(publish(&open.channel, &answer));
+                self.under_way.push_back(answer);
             }
             let is_idle = confirms.is_empty();
             if is_idle && is_over {
@@ -191,21 +201,21 @@ impl Sending {
             }
             tokio::select! {
                 biased;
-                () = end.session.gone().cancelled() => return Err(AmqpError::NotConnected),
+                () = end.usage.gone().cancelled() => return Err(AmqpError::NotConnected),
                 Some(event) = events.next() => if let Event::Error(error) = event {
-                    return Err(AmqpError::at("answering")(error));
+                    return Err(at("answering")(error));
                 },
                 confirmed = timeout(after, confirms.next()), if !is_idle => match confirmed {
                     // A requester's own queue may refuse it.
                     Ok(Some(Ok(_))) => drop(self.under_way.pop_front()),
-                    Ok(Some(Err(error))) => return Err(AmqpError::at("answering")(error)),
+                    Ok(Some(Err(error))) => return Err(at("answering")(error)),
                     Err(_) if open.connection.status().blocked() => (),
                     Ok(None) | Err(_) => {
                         return Err(AmqpError::Late { what: "answering", after });
                     }
                 },
-                letter = self.inbox.letters.recv(), if self.has_window() => match letter {
-                    Some(letter) => self.came = Some(letter),
+                answer = self.inbox.answers.recv(), if self.has_window() => match answer {
+                    Some(answer) => self.came = Some(answer),
                     None => is_over = true,
                 },
                 () = end.reached(), if is_idle => is_over = true,
@@ -219,22 +229,22 @@ impl Sending {
     }
 
     /// The next one that may be sent now.
-    fn next(&mut self) -> Option<Letter> {
+    fn next(&mut self) -> Option<PendingAnswer> {
         loop {
-            let mut letter = if let Some(came) = self.came.take() {
+            let mut answer = if let Some(came) = self.came.take() {
                 came
             } else if self.has_window() {
-                self.inbox.letters.try_recv().ok()?
+                self.inbox.answers.try_recv().ok()?
             } else if self.under_way.is_empty() {
                 self.again.pop_front()?
             } else {
                 return None;
             };
-            if letter.since.elapsed() < KEPT {
-                letter.attempts += 1;
-                return Some(letter);
+            if answer.since.elapsed() < KEPT {
+                answer.attempts += 1;
+                return Some(answer);
             }
-            self.forget(&letter);
+            self.forget(&answer);
         }
     }
 
@@ -256,15 +266,14 @@ impl Sending {
         error
     }
 
-    /// Told of once, not each time; and not when the broker is lost, which others tell.
+    /// Logged once, not each time; and not when the broker is lost, which is logged elsewhere.
     fn tell(&mut self, error: &AmqpError, pause: Duration) {
         let lasts = is_about_an_answer(error) || self.losses > 2;
         if lasts && !self.told {
             self.told = true;
             tracing::warn!(
                 %error,
-                "the connection for answers to commands ended: {error}; it is made anew after a pause, which \
-                 grows each time"
+                "the connection for answers to commands ended: {error}; reconnecting with backoff"
             );
         } else {
             tracing::debug!(%error, "no connection for answers for {pause:?}: {error}");
@@ -272,39 +281,39 @@ impl Sending {
     }
 
     fn send_again(&mut self) {
-        while let Some(letter) = self.under_way.pop_back() {
-            if letter.attempts < ATTEMPTS_MAX {
-                self.again.push_front(letter);
+        while let Some(answer) = self.under_way.pop_back() {
+            if answer.attempts < ATTEMPTS_MAX {
+                self.again.push_front(answer);
             } else {
-                self.forget(&letter);
+                self.forget(&answer);
             }
         }
     }
 
     /// Forgets those that nobody waits for any more.
     fn forget_old(&mut self) {
-        while let Ok(letter) = self.inbox.letters.try_recv() {
-            self.again.push_back(letter);
+        while let Ok(answer) = self.inbox.answers.try_recv() {
+            self.again.push_back(answer);
         }
-        for letter in std::mem::take(&mut self.again) {
-            if letter.since.elapsed() < KEPT {
-                self.again.push_back(letter);
+        for answer in std::mem::take(&mut self.again) {
+            if answer.since.elapsed() < KEPT {
+                self.again.push_back(answer);
             } else {
-                self.forget(&letter);
+                self.forget(&answer);
             }
         }
     }
 
     fn forget_all(&mut self) {
         self.forget_old();
-        for letter in std::mem::take(&mut self.again) {
-            self.forget(&letter);
+        for answer in std::mem::take(&mut self.again) {
+            self.forget(&answer);
         }
     }
 
-    fn forget(&self, letter: &Letter) {
+    fn forget(&self, answer: &PendingAnswer) {
         self.counts.sent_in_vain(1);
-        let reason = match letter.attempts {
+        let reason = match answer.attempts {
             0 => "there is no connection to send it by",
             _ => "the broker has not confirmed it",
         };
@@ -314,22 +323,22 @@ impl Sending {
 
 /// When nothing more is to be sent.
 struct End<'a> {
-    session: &'a Session,
+    usage: &'a Usage,
     stop: &'a CancellationToken,
     flag: watch::Receiver<FlagState>,
-    takers: watch::Receiver<usize>,
+    consumers: watch::Receiver<usize>,
 }
 
 impl End<'_> {
-    /// Returns when commands are not wanted here any more, and nobody takes one.
+    /// Returns when commands are not consumed any more.
     async fn reached(&mut self) {
         tokio::select! {
             () = self.stop.cancelled() => (),
-            () = self.session.leaving().cancelled() => (),
+            () = self.usage.leaving().cancelled() => (),
             () = until_unwanted(&mut self.flag) => (),
         }
-        // The sender lives as long as those who take commands.
-        let _ = self.takers.wait_for(|takers| *takers == 0).await;
+        // The sender lives as long as the consumers.
+        let _ = self.consumers.wait_for(|consumers| *consumers == 0).await;
     }
 }
 
@@ -346,10 +355,7 @@ async fn until_unwanted(flag: &mut watch::Receiver<FlagState>) {
 
 /// Whether the broker ended the connection because of something that was sent.
 fn is_about_an_answer(error: &AmqpError) -> bool {
-    let AmqpError::Broker { source, .. } = error else {
-        return false;
-    };
-    matches!(source.kind(), ErrorKind::ProtocolError(told) if told.get_id() != FORCED)
+    matches!(error, AmqpError::Broker { code: Some(code), .. } if *code != FORCED)
 }
 
 /// Closes it, if it stands.
@@ -363,18 +369,15 @@ async fn leave(open: &Open) {
 }
 
 fn publish(
-    channel: &Channel,
-    letter: &Letter,
+    channel: &Arc<Channel>,
+    pending: &PendingAnswer,
 ) -> impl Future<Output = lapin::Result<Confirmation>> + use<> {
-    let channel = channel.clone();
-    let Answer {
-        reply_to,
-        properties,
-        body,
-    } = letter.answer.clone();
+    let channel = Arc::clone(channel);
+    let answer = pending.answer.clone();
     async move {
         let options = BasicPublishOptions::default();
-        let sent = channel.basic_publish("".into(), reply_to, options, &body, properties);
+        let (reply_to, properties) = (text(&answer.key), properties(&answer.properties));
+        let sent = channel.basic_publish("".into(), reply_to, options, &answer.body, properties);
         sent.await?.await
     }
 }

@@ -1,4 +1,4 @@
-//! What is on its way over the broker: when it left, and what the broker has to bring back.
+//! Events on their way over the broker: when each left, and which the broker does not have to deliver back.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -7,12 +7,12 @@ use tokio::time::Instant;
 
 use crate::model::Revision;
 
-/// So many departures are remembered; a log has no more entries by default.
+/// How many departures are remembered: as many as a log has entries by default.
 const DEPARTURES_MAX: usize = 16_384;
 
-/// When each event left; shared by whoever sends and whoever listens.
+/// When each event left; shared by the sender and the consumer of the daemon's own events.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Transit(Arc<Mutex<Inner>>);
+pub(super) struct InFlight(Arc<Mutex<Inner>>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -20,13 +20,13 @@ struct Inner {
     resynced: Revision,
 }
 
-impl Transit {
-    /// These are about to leave, in order.
+impl InFlight {
+    /// These are about to be sent, in order.
     pub(super) fn left(&self, revisions: impl Iterator<Item = Revision>) {
         let now = Instant::now();
         let mut inner = self.0.lock();
         for revision in revisions {
-            // What leaves again is as late as it was the first time.
+            // What is sent again counts from the first time.
             let again = inner
                 .departures
                 .back()

@@ -1,6 +1,7 @@
-//! Answers to commands, at a broker that ends a connection because of an answer: RabbitMQ (3.10 for one) when the
-//! `reply_to` is one that a client made up. There they have a connection of their own, so that no other ends
-//! with it; commands are taken on while it is made anew.
+//! Answers to commands over a connection of their own.
+//!
+//! RabbitMQ (3.10 for one) ends a connection over which a `reply_to` is answered that a client made up. With a
+//! connection of their own no other ends with it; commands go on being taken while it is made again.
 
 mod sending;
 
@@ -9,14 +10,13 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use bytes::Bytes;
-use lapin::{BasicProperties, types::ShortString};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
     time::Instant,
 };
 
-pub(super) use self::sending::Sending;
+pub(super) use self::sending::AnswerSender;
+use crate::transport::amqp::broker::Outgoing;
 
 /// How much may wait or be under way. An answer counts as one, and as one more for each [`SHARE_BYTES`] of it.
 const ROOM: u16 = 4_096;
@@ -24,53 +24,45 @@ const SHARE_BYTES: usize = 4 * 1024;
 /// What RabbitMQ's addresses of direct reply-to begin with.
 const DIRECT: &str = "amq.rabbitmq.reply-to.";
 
-/// An answer, and where it is wanted.
-#[derive(Clone, Debug)]
-pub(super) struct Answer {
-    pub(super) reply_to: ShortString,
-    pub(super) properties: BasicProperties,
-    pub(super) body: Bytes,
-}
-
 /// An answer on its way.
 #[derive(Debug)]
-struct Letter {
-    answer: Answer,
+struct PendingAnswer {
+    answer: Outgoing,
     since: Instant,
     attempts: u8,
     _room: OwnedSemaphorePermit,
 }
 
-/// Where answers are left to be sent.
+/// Where consumers of commands leave answers to be sent.
 #[derive(Clone, Debug)]
-pub(super) struct Outbox {
-    letters: mpsc::Sender<Letter>,
+pub(super) struct AnswerOutbox {
+    answers: mpsc::Sender<PendingAnswer>,
     room: Arc<Semaphore>,
     /// While there is no connection to send by.
     paused: watch::Receiver<bool>,
     lost: LostAnswers,
 }
 
-/// What [`Sending`] gets of an [`Outbox`].
+/// Where [`AnswerSender`] takes them from.
 #[derive(Debug)]
-pub(super) struct Inbox {
-    letters: mpsc::Receiver<Letter>,
+pub(super) struct AnswerInbox {
+    answers: mpsc::Receiver<PendingAnswer>,
     paused: watch::Sender<bool>,
     lost: LostAnswers,
 }
 
-impl Outbox {
-    pub(super) fn new(lost: LostAnswers) -> (Self, Inbox) {
+impl AnswerOutbox {
+    pub(super) fn new(lost: LostAnswers) -> (Self, AnswerInbox) {
         // There is never less room here than in the semaphore.
-        let (outbox, letters) = mpsc::channel(ROOM.into());
+        let (outbox, answers) = mpsc::channel(ROOM.into());
         let (sender, paused) = watch::channel(false);
-        let inbox = Inbox {
-            letters,
+        let inbox = AnswerInbox {
+            answers,
             paused: sender,
             lost: lost.clone(),
         };
         let outbox = Self {
-            letters: outbox,
+            answers: outbox,
             room: Arc::new(Semaphore::new(ROOM.into())),
             paused,
             lost,
@@ -78,12 +70,10 @@ impl Outbox {
         (outbox, inbox)
     }
 
-    /// Leaves an answer to be sent; waits for room, but not for a connection.
-    pub(super) async fn put(&self, answer: Answer) {
-        if is_malformed(answer.reply_to.as_str()) {
-            return self
-                .lost
-                .note("its reply_to is none that a broker has made");
+    /// Leaves an answer to be sent, to the queue of its routing key; waits for room, but not for a connection.
+    pub(super) async fn put(&self, answer: Outgoing) {
+        if answer.key.as_str().is_none_or(is_malformed) {
+            return self.lost.note("its reply_to was not made by a broker");
         }
         let shares = 1 + answer.body.len() / SHARE_BYTES;
         let shares = u16::try_from(shares).unwrap_or(ROOM).min(ROOM);
@@ -97,14 +87,14 @@ impl Outbox {
         let Some(room) = room else {
             return self.lost.note("too many wait for a connection");
         };
-        let letter = Letter {
+        let answer = PendingAnswer {
             answer,
             since: Instant::now(),
             attempts: 0,
             _room: room,
         };
-        if self.letters.try_send(letter).is_err() {
-            self.lost.note("nobody sends answers any more");
+        if self.answers.try_send(answer).is_err() {
+            self.lost.note("answers are not sent any more");
         }
     }
 }

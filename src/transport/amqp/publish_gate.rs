@@ -1,57 +1,59 @@
-//! When changes may leave over the broker: its mode wants it, the connection is there, and whoever
-//! listens on our behalf listens.
+//! When changes may be published: the channel's mode wants it, the connection is up, and the daemon's own events
+//! are consumed if somebody needs them.
 
 use tokio::sync::watch;
 
-use super::{Demand, Link, Owed, State, Tail, tail::Bound};
+use super::{
+    EventConsumer, Link, LinkState, LoopbackDemand, UnconfirmedSince, event_consumer::Bound,
+};
 use crate::{
     model::{Channel, FlagState, Revision},
     registry::Compacted,
     transport::{Feed, Found, Horizon, LogFeed, Snapshot},
 };
 
-/// In place of a binding: those of the tail count from 1.
+/// In place of a binding: those of the event consumer count from 1.
 const UNHEARD: u64 = 0;
 
-/// Open while a channel's changes may leave.
+/// Open while a channel's changes may be published.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(super) struct PublishGate {
     channel: Channel,
     flag: watch::Receiver<FlagState>,
     link: Link,
-    state: watch::Receiver<State>,
+    state: watch::Receiver<LinkState>,
     bound: watch::Receiver<Bound>,
-    demand: Demand,
+    demand: LoopbackDemand,
 }
 
-impl Gate {
+impl PublishGate {
     pub(super) fn new(
         channel: Channel,
         flag: watch::Receiver<FlagState>,
         link: &Link,
-        tail: &Tail,
-        demand: Demand,
+        consumer: &EventConsumer,
+        demand: LoopbackDemand,
     ) -> Self {
         Self {
             channel,
             flag,
             state: link.follow(),
             link: link.clone(),
-            bound: tail.follow(),
+            bound: consumer.follow(),
             demand,
         }
     }
 
-    /// Under which binding of the tail it is open now, [`UNHEARD`] when nobody needs what it would hear;
-    /// none while it is not open. A tail that is needed listens before anything is sent over a new
-    /// connection, so that it hears all of it.
+    /// The binding of the event consumer under which it is open now, [`UNHEARD`] when nobody needs its events;
+    /// none while it is closed. A consumer that is needed is bound before anything is sent over a new
+    /// connection, so that it gets all of it.
     fn binding(&mut self) -> Option<u64> {
         let wanted = self.is_wanted();
         let needed = self.demand.stands();
         self.state.mark_unchanged();
         let bound = *self.bound.borrow_and_update();
-        let session = self.link.session()?;
-        let heard = bound.session == session.number();
+        let usage = self.link.usage()?;
+        let heard = bound.connection == usage.number();
         let binding = if heard { bound.binding } else { UNHEARD };
         (wanted && (heard || !needed)).then_some(binding)
     }
@@ -71,25 +73,30 @@ impl Gate {
     }
 }
 
-/// The log, as far as the gate is open. While it is closed the subscriber's cursor stands still.
+/// The log while the gate is open. While it is closed the subscriber's cursor does not move.
 #[derive(Debug)]
 pub(super) struct GatedFeed {
     feed: LogFeed,
-    gate: Gate,
+    gate: PublishGate,
     horizon: Horizon,
-    owed: Owed,
+    unconfirmed: UnconfirmedSince,
     /// The binding under which it is open.
     open: Option<u64>,
 }
 
 impl GatedFeed {
-    /// Whenever the gate opens, what has left before is visible up to `horizon`.
-    pub(super) fn new(feed: LogFeed, gate: Gate, horizon: Horizon, owed: Owed) -> Self {
+    /// When the gate opens, what was confirmed before becomes visible.
+    pub(super) fn new(
+        feed: LogFeed,
+        gate: PublishGate,
+        horizon: Horizon,
+        unconfirmed: UnconfirmedSince,
+    ) -> Self {
         Self {
             feed,
             gate,
             horizon,
-            owed,
+            unconfirmed,
             open: None,
         }
     }
@@ -101,14 +108,14 @@ impl Feed for GatedFeed {
         let before = std::mem::replace(&mut self.open, binding);
         if binding.is_some() {
             if before != binding {
-                // It was confirmed, perhaps while nobody listened: then it never comes back.
+                // It was confirmed, perhaps while nothing consumed it: then it never comes back.
                 self.horizon.raise(after);
             }
             return self.feed.look(after);
         }
         if !self.gate.is_wanted() {
-            // Nothing is sent, and so nothing is waited for.
-            self.owed.answered();
+            // Nothing is sent, so no confirm is waited for.
+            self.unconfirmed.answered();
         }
         Ok(Found {
             events: Vec::new(),

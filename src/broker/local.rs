@@ -1,0 +1,67 @@
+//! A client in the same process. It has no socket, no login, no frame size and no place among the
+//! connections, so clients cannot shut it out.
+//!
+//! Its methods and messages go straight to a session under the vhost's lock, a bounded number in one turn;
+//! deliveries come back as messages, never encoded.
+
+mod channel;
+mod received;
+
+use std::sync::Arc;
+
+pub use self::{
+    channel::{LocalChannel, LocalError, LocalPublish},
+    received::{Received, ReceivedMessage},
+};
+use super::{
+    Broker,
+    server::{Shared, VhostCell},
+};
+
+/// A client of one vhost. Clones are the same one.
+#[derive(Clone, Debug)]
+pub struct LocalClient {
+    shared: Arc<Shared>,
+    vhost: Arc<VhostCell>,
+    vhost_name: Arc<str>,
+}
+
+impl Broker {
+    /// A client of this vhost in the same process; none when there is no such vhost.
+    pub fn local(&self, vhost: &str) -> Option<LocalClient> {
+        let shared = self.shared();
+        Some(LocalClient {
+            vhost: shared.vhost(vhost)?,
+            shared: Arc::clone(shared),
+            vhost_name: vhost.into(),
+        })
+    }
+}
+
+impl LocalClient {
+    /// Opens a channel.
+    pub fn open(&self) -> LocalChannel {
+        LocalChannel::open(self.clone())
+    }
+
+    /// Opens a channel whose publishes the memory alarm does not block: for what takes the place of messages that
+    /// were consumed. Otherwise a consumer that has to publish could not make room.
+    pub fn open_exempt(&self) -> LocalChannel {
+        let mut channel = self.open();
+        channel.exempt = true;
+        channel
+    }
+
+    /// Whether the memory alarm blocks publishers.
+    pub fn is_blocked(&self) -> bool {
+        self.shared.memory.is_alarm()
+    }
+
+    /// Waits until publishers are not blocked. Cancel safe.
+    pub async fn until_unblocked(&self) {
+        self.shared.memory.alarm_ended().await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

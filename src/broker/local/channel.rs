@@ -1,0 +1,449 @@
+//! One channel of a client in the same process. One task owns it; it ends when it is dropped.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use bytes::Bytes;
+use tokio::task::yield_now;
+
+use super::{LocalClient, Received, ReceivedMessage};
+use crate::broker::{
+    auth::Grant,
+    config::bytes,
+    peer::Peer,
+    session::{Identity, Scene, Session, SessionLimits},
+    wire::{
+        Method, Properties, ShortStr, Table,
+        method::{basic, channel as wire_channel, exchange, modes, queue},
+    },
+};
+
+/// The number of its only channel.
+const NUMBER: u16 = 1;
+/// How many messages are published before others have the vhost.
+const TURN_MAX: usize = 64;
+/// The user that its permissions belong to.
+const USER: &str = "broker-internal";
+
+/// Why a channel is of no further use, or a message was not taken.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum LocalError {
+    /// The broker has closed the channel.
+    #[error("{text}")]
+    Closed {
+        /// The reply code.
+        code: u16,
+        /// The name of the code and the explanation.
+        text: String,
+    },
+    /// A queue refused a message (`basic.nack`).
+    #[error("a queue refused a message")]
+    Refused,
+}
+
+/// A message to be published.
+#[derive(Clone, Debug)]
+pub struct LocalPublish {
+    /// The exchange.
+    pub exchange: ShortStr,
+    /// The routing key.
+    pub routing_key: ShortStr,
+    /// Its properties.
+    pub properties: Properties,
+    /// Its body; not copied.
+    pub body: Bytes,
+}
+
+/// A channel.
+#[derive(Debug)]
+pub struct LocalChannel {
+    client: LocalClient,
+    pub(super) peer: Arc<Peer>,
+    session: Session,
+    dirty: Vec<Arc<Peer>>,
+    /// Taken from the outbox and not looked at yet: scratch.
+    received: VecDeque<Received>,
+    messages: VecDeque<ReceivedMessage>,
+    answers: VecDeque<Method>,
+    /// Not published yet.
+    unpublished: VecDeque<LocalPublish>,
+    /// Published and not confirmed yet.
+    unconfirmed: usize,
+    /// Confirmed since the caller was last told.
+    confirmed: usize,
+    /// The last publish that was confirmed.
+    last_confirmed: u64,
+    confirms: bool,
+    /// Whether the memory alarm does not block its publishes.
+    pub(super) exempt: bool,
+    refused: bool,
+    consumer: Option<ShortStr>,
+    cancelled: bool,
+    /// Whether the consumer has more than was taken the last time.
+    busy: bool,
+    /// Whether something that was asked for takes more turns.
+    settling: bool,
+    closed: Option<LocalError>,
+}
+
+impl LocalChannel {
+    pub(super) fn open(client: LocalClient) -> Self {
+        let limits = &client.shared.config.limits;
+        let id = client.shared.next_connection();
+        let peer = Arc::new(Peer::local(id, bytes(limits.outbox_per_connection)));
+        let identity = Identity {
+            connection: id,
+            grant: Grant::all(USER, &client.vhost_name),
+        };
+        let limits = SessionLimits {
+            channel_max: NUMBER,
+            message_bytes: u64::MAX,
+            tx_bytes: 0,
+        };
+        let session = Session::new(Arc::clone(&peer), identity, limits).unstamped();
+        let mut channel = Self {
+            client,
+            peer,
+            session,
+            dirty: Vec::new(),
+            received: VecDeque::new(),
+            messages: VecDeque::new(),
+            answers: VecDeque::new(),
+            unpublished: VecDeque::new(),
+            unconfirmed: 0,
+            confirmed: 0,
+            last_confirmed: 0,
+            confirms: false,
+            exempt: false,
+            refused: false,
+            consumer: None,
+            cancelled: false,
+            busy: false,
+            settling: false,
+            closed: None,
+        };
+        channel.turn(|session, scene| session.open_local(NUMBER, scene));
+        channel
+    }
+
+    /// Whether it can still be used.
+    pub fn is_open(&self) -> bool {
+        self.closed.is_none()
+    }
+
+    /// Declares a durable exchange.
+    ///
+    /// # Errors
+    /// It exists with other properties, or there are too many.
+    pub async fn declare_exchange(
+        &mut self,
+        name: ShortStr,
+        kind: ShortStr,
+    ) -> Result<(), LocalError> {
+        let declare = exchange::Declare {
+            exchange: name,
+            kind,
+            durable: true,
+            ..exchange::Declare::default()
+        };
+        self.call(declare).await.map(drop)
+    }
+
+    /// `queue.declare`: the queue's name.
+    ///
+    /// # Errors
+    /// It exists with other properties, or there are too many.
+    pub async fn declare_queue(&mut self, declare: queue::Declare) -> Result<ShortStr, LocalError> {
+        match self.call(declare).await? {
+            Method::QueueDeclareOk(declared) => Ok(declared.queue),
+            _ => Ok(ShortStr::EMPTY),
+        }
+    }
+
+    /// `queue.bind`, without arguments.
+    ///
+    /// # Errors
+    /// There is no such exchange or queue, or there are too many bindings.
+    pub async fn bind(
+        &mut self,
+        queue: ShortStr,
+        exchange: ShortStr,
+        routing_key: ShortStr,
+    ) -> Result<(), LocalError> {
+        let bind = queue::Bind {
+            queue,
+            exchange,
+            routing_key,
+            ..queue::Bind::default()
+        };
+        self.call(bind).await.map(drop)
+    }
+
+    /// From now on a publish counts when every queue has it, not when it was handed over.
+    ///
+    /// # Errors
+    /// The channel is closed.
+    pub async fn select_confirms(&mut self) -> Result<(), LocalError> {
+        self.call(modes::ConfirmSelect::default()).await?;
+        self.confirms = true;
+        Ok(())
+    }
+
+    /// Consumes a queue, holding at most so many unacknowledged messages; 0 for no limit.
+    ///
+    /// # Errors
+    /// There is no such queue, or it is another's alone.
+    pub async fn consume(
+        &mut self,
+        queue: ShortStr,
+        prefetch: u16,
+        no_ack: bool,
+    ) -> Result<(), LocalError> {
+        let qos = basic::Qos {
+            prefetch_count: prefetch,
+            ..basic::Qos::default()
+        };
+        self.call(qos).await?;
+        let consume = basic::Consume {
+            queue,
+            no_ack,
+            arguments: Table::EMPTY,
+            ..basic::Consume::default()
+        };
+        if let Method::BasicConsumeOk(consuming) = self.call(consume).await? {
+            self.consumer = Some(consuming.consumer_tag);
+        }
+        Ok(())
+    }
+
+    /// Ends the consumer; [`Self::next`] still gives what it was sent.
+    ///
+    /// # Errors
+    /// The channel is closed.
+    pub async fn cancel(&mut self) -> Result<(), LocalError> {
+        if let Some(consumer_tag) = self.consumer.take() {
+            let cancel = basic::Cancel {
+                consumer_tag,
+                ..basic::Cancel::default()
+            };
+            self.call(cancel).await?;
+        }
+        self.cancelled = true;
+        Ok(())
+    }
+
+    /// Waits for messages: the next ones, at most `max`; none when the consumer has ended. Cancel safe.
+    ///
+    /// # Errors
+    /// The channel is closed.
+    pub async fn next(&mut self, max: usize) -> Result<Option<Vec<ReceivedMessage>>, LocalError> {
+        if std::mem::take(&mut self.busy) {
+            // Others on this thread have a turn too.
+            yield_now().await;
+        }
+        loop {
+            if self.messages.is_empty() {
+                self.receive();
+            }
+            if !self.messages.is_empty() {
+                let count = self.messages.len().min(max);
+                self.busy = count == max;
+                return Ok(Some(self.messages.drain(..count).collect()));
+            }
+            self.check_open()?;
+            if self.cancelled {
+                return Ok(None);
+            }
+            self.wait().await;
+        }
+    }
+
+    /// Acknowledges a message, or all up to it.
+    ///
+    /// # Errors
+    /// There is no such message.
+    pub async fn ack(&mut self, delivery_tag: u64, multiple: bool) -> Result<(), LocalError> {
+        let ack = basic::Ack {
+            delivery_tag,
+            multiple,
+        };
+        self.turn(|session, scene| session.on_local_method(NUMBER, ack.into(), scene));
+        self.receive();
+        while self.settling {
+            self.wait().await;
+        }
+        self.check_open()
+    }
+
+    /// Takes a message that [`Self::confirmed`] publishes.
+    pub fn publish(&mut self, message: LocalPublish) {
+        self.unpublished.push_back(message);
+    }
+
+    /// Publishes what was taken, as soon as publishers are not blocked, and waits until more of it counts: how
+    /// much. 0 when there is nothing left. Cancel safe.
+    ///
+    /// # Errors
+    /// A queue refused a message, or the channel is closed. What came before it was told before.
+    pub async fn confirmed(&mut self) -> Result<usize, LocalError> {
+        loop {
+            self.receive();
+            if self.confirmed > 0 {
+                return Ok(std::mem::take(&mut self.confirmed));
+            }
+            if std::mem::take(&mut self.refused) {
+                return Err(LocalError::Refused);
+            }
+            self.check_open()?;
+            if self.settling {
+                self.wait().await;
+            } else if !self.unpublished.is_empty() {
+                if !self.exempt {
+                    self.client.until_unblocked().await;
+                }
+                if self.publish_some() == TURN_MAX {
+                    // Others on this thread have a turn too.
+                    yield_now().await;
+                }
+            } else if self.unconfirmed == 0 {
+                return Ok(0);
+            } else {
+                self.wait().await;
+            }
+        }
+    }
+
+    /// One turn of publishes: how many.
+    fn publish_some(&mut self) -> usize {
+        let count = self.unpublished.len().min(TURN_MAX);
+        let mut some: Vec<_> = self.unpublished.drain(..count).collect();
+        self.turn(|session, scene| {
+            for message in some.drain(..) {
+                let publish = basic::Publish {
+                    exchange: message.exchange,
+                    routing_key: message.routing_key,
+                    ..basic::Publish::default()
+                };
+                session.on_local_publish(NUMBER, publish, message.properties, message.body, scene);
+            }
+        });
+        match self.confirms {
+            true => self.unconfirmed += count,
+            false => self.confirmed += count,
+        }
+        count
+    }
+
+    /// Asks, and waits for the answer.
+    async fn call(&mut self, method: impl Into<Method>) -> Result<Method, LocalError> {
+        let method = method.into();
+        while self.settling {
+            self.wait().await;
+        }
+        self.check_open()?;
+        self.turn(|session, scene| session.on_local_method(NUMBER, method, scene));
+        loop {
+            self.receive();
+            if let Some(answer) = self.answers.pop_front() {
+                return Ok(answer);
+            }
+            self.check_open()?;
+            self.wait().await;
+        }
+    }
+
+    fn check_open(&self) -> Result<(), LocalError> {
+        match &self.closed {
+            None => Ok(()),
+            Some(error) => Err(error.clone()),
+        }
+    }
+
+    /// Waits until there may be something to receive. Cancel safe.
+    async fn wait(&mut self) {
+        if self.settling {
+            yield_now().await;
+            self.turn(|_, _| ());
+            self.receive();
+        } else {
+            self.peer.wake.notified().await;
+        }
+    }
+
+    /// One turn with the vhost. What it has for us is found by [`Self::receive`].
+    fn turn(&mut self, act: impl FnOnce(&mut Session, &mut Scene<'_>)) {
+        let now = self.client.shared.now();
+        let mut vhost = self.client.vhost.lock();
+        let mut scene = Scene {
+            vhost: &mut vhost,
+            now,
+        };
+        scene.vhost.exempt_from_topology(true);
+        act(&mut self.session, &mut scene);
+        scene.vhost.exempt_from_topology(false);
+        self.session.end_batch();
+        let more = vhost.pump(now);
+        self.settling = self.session.is_settling(&vhost);
+        let own = self.peer.id;
+        self.client.vhost.finish(vhost, &mut self.dirty, own);
+        if more {
+            self.client.vhost.leave_rest();
+        }
+    }
+
+    /// Takes what the outbox has.
+    fn receive(&mut self) {
+        loop {
+            let resume = self.peer.outbox.take_received(&mut self.received);
+            while let Some(received) = self.received.pop_front() {
+                match received {
+                    Received::Message(message) => self.messages.push_back(message),
+                    Received::Method(method) => self.note(*method),
+                }
+            }
+            if !resume {
+                return;
+            }
+            // There is room again for what could not be delivered.
+            self.turn(|session, scene| session.resume(scene));
+        }
+    }
+
+    fn note(&mut self, method: Method) {
+        match method {
+            Method::BasicAck(ack) if !self.refused => {
+                let more = ack.delivery_tag.saturating_sub(self.last_confirmed);
+                let more = usize::try_from(more).unwrap_or(usize::MAX);
+                self.last_confirmed = ack.delivery_tag;
+                self.confirmed += more;
+                self.unconfirmed = self.unconfirmed.saturating_sub(more);
+            }
+            Method::BasicAck(_) => (),
+            Method::BasicNack(_) => self.refused = true,
+            Method::BasicCancel(_) => self.cancelled = true,
+            Method::ChannelClose(wire_channel::Close {
+                reply_code: code,
+                reply_text,
+                ..
+            }) => {
+                let text = reply_text.to_string();
+                self.closed = Some(LocalError::Closed { code, text });
+            }
+            Method::ConnectionClose(close) => {
+                let (code, text) = (close.reply_code, close.reply_text.to_string());
+                self.closed = Some(LocalError::Closed { code, text });
+            }
+            answer => self.answers.push_back(answer),
+        }
+    }
+}
+
+impl Drop for LocalChannel {
+    /// What it holds goes back, and its own queues go with it.
+    fn drop(&mut self) {
+        self.turn(|session, scene| session.end(scene));
+        if self.settling {
+            self.client.vhost.leave_rest();
+        }
+        self.peer.outbox.close();
+    }
+}

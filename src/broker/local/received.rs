@@ -1,0 +1,74 @@
+//! What a client in the same process is sent.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::broker::{
+    outbox::Deliver,
+    wire::{FrameReader, Method, Properties, ShortStr, method::MethodSpec},
+};
+
+/// From this length on a body is shared instead of copied, as in other outboxes.
+const SHARED_BODY_MIN: usize = 16 * 1024;
+/// What a message counts beyond its bytes.
+const OVERHEAD: usize = 128;
+
+/// One thing that a client in the same process is sent.
+#[derive(Debug)]
+pub enum Received {
+    /// An answer, a confirm, or the end of a consumer or channel.
+    Method(Box<Method>),
+    /// A message for its consumer.
+    Message(ReceivedMessage),
+}
+
+/// A message for a consumer. Only its large parts share memory with others.
+#[derive(Clone, Debug)]
+pub struct ReceivedMessage {
+    /// What acknowledges it.
+    pub delivery_tag: u64,
+    /// It may have been delivered before.
+    pub redelivered: bool,
+    /// The routing key it was published with.
+    pub routing_key: ShortStr,
+    /// Its properties.
+    pub properties: Properties,
+    /// Its body.
+    pub body: Bytes,
+}
+
+impl Received {
+    /// A method as the client reads it: written and read once, so that every method can be sent. Methods are
+    /// few beside messages.
+    pub(in crate::broker) fn method(method: &impl MethodSpec, channel: u16) -> Option<Self> {
+        let mut frames = FrameReader::default();
+        let mut frame = BytesMut::new();
+        method.put(&mut frame, channel);
+        *frames.input() = frame;
+        let frame = frames.next(u32::MAX).ok()??;
+        let method = Method::decode(frame.payload).ok()?;
+        Some(Self::Method(Box::new(method)))
+    }
+}
+
+impl ReceivedMessage {
+    /// A copy of a delivery: it may be a part of the buffer that a publisher's socket was read into.
+    pub(in crate::broker) fn new(deliver: &Deliver<'_>) -> Self {
+        let content = &deliver.content;
+        let body = match content.body.len() {
+            0..SHARED_BODY_MIN => Bytes::copy_from_slice(content.body),
+            _ => content.body.clone(),
+        };
+        Self {
+            delivery_tag: deliver.delivery_tag,
+            redelivered: deliver.redelivered,
+            routing_key: content.routing_key.detached(),
+            properties: content.properties.detached(),
+            body,
+        }
+    }
+
+    /// What it counts for in the outbox.
+    pub(in crate::broker) fn bytes(&self) -> usize {
+        OVERHEAD + self.properties.as_bytes().len() + self.body.len()
+    }
+}

@@ -1,0 +1,108 @@
+//! Queues of the daemon that cannot be used, for example because somebody declared them with other arguments.
+//! Each stops the channel that needs it and no other.
+
+use std::collections::BTreeMap;
+
+use parking_lot::Mutex;
+
+use super::{Link, Shared};
+use crate::{
+    model::{Channel, Modes},
+    transport::amqp::{
+        AmqpError, Usage,
+        broker::{BrokerConnection, Purpose},
+        names,
+    },
+};
+
+/// Why queues cannot be used, by name.
+#[derive(Debug, Default)]
+pub(in crate::transport::amqp) struct BrokenQueues(Mutex<BTreeMap<&'static str, String>>);
+
+impl BrokenQueues {
+    /// A queue cannot be used; logged once.
+    fn note(&self, queue: &'static str, error: &AmqpError) {
+        let told = format!("queue \"{queue}\" cannot be used: {error}");
+        if self.0.lock().insert(queue, told).is_none() {
+            tracing::warn!(
+                queue.name = queue,
+                %error,
+                "queue \"{queue}\" cannot be used: {error}; delete it, and it is declared again"
+            );
+        }
+    }
+
+    /// A queue can be used.
+    fn mended(&self, queue: &'static str) {
+        if self.0.lock().remove(queue).is_some() {
+            tracing::info!(queue.name = queue, "queue \"{queue}\" can be used again");
+        }
+    }
+
+    /// A queue can be used; or it cannot, if it was the broker that refused it.
+    pub(in crate::transport::amqp) fn note_declared(
+        &self,
+        queue: &'static str,
+        declared: &Result<(), AmqpError>,
+    ) {
+        match declared {
+            Ok(()) => self.mended(queue),
+            Err(error) if error.refusal().is_some() => self.note(queue, error),
+            Err(_) => (),
+        }
+    }
+
+    /// Whether a queue cannot be used.
+    pub(in crate::transport::amqp) fn is_broken(&self, queue: &str) -> bool {
+        self.0.lock().contains_key(queue)
+    }
+
+    /// The first queue that a channel needs in these modes and that cannot be used.
+    pub(in crate::transport::amqp) fn in_use(&self, modes: Modes) -> Option<String> {
+        let broken = self.0.lock();
+        let used = Channel::ALL
+            .into_iter()
+            .filter(|channel| modes.of(*channel).uses_broker());
+        let mut queues = used.flat_map(|channel| names::queues_of(channel).iter());
+        queues.find_map(|queue| broken.get(queue).cloned())
+    }
+}
+
+impl Link {
+    /// Declares everything again over a connection that is up: the exchange may have been deleted, and with it
+    /// the bindings.
+    pub(in crate::transport::amqp) async fn declare_all(
+        &self,
+        usage: &Usage,
+    ) -> Result<(), AmqpError> {
+        self.shared.declare_all(usage.connection()).await
+    }
+}
+
+impl Shared {
+    /// Declares the exchange, without which nothing works, and each queue that can be declared.
+    pub(super) async fn declare_all(
+        &self,
+        connection: &dyn BrokerConnection,
+    ) -> Result<(), AmqpError> {
+        let mut channel = connection.open(Purpose::Send).await?;
+        names::declare_exchange(&mut *channel).await?;
+        for queue in names::consumed() {
+            let declared = names::declare_queue(&mut *channel, queue).await;
+            self.broken.note_declared(queue, &declared);
+            match declared {
+                Ok(()) => (),
+                Err(error) if error.refusal().is_some() => {
+                    channel = connection.open(Purpose::Send).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        match names::declare_dead(&mut *channel).await {
+            Ok(()) => channel.close().await,
+            // Messages can be put there whatever its arguments are.
+            Err(error) if error.refusal().is_some() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! One connection, in truth two: RabbitMQ stops reading from a connection whose publishers it blocks, also
+//! acknowledgements.
+
+use std::pin::pin;
+
+use futures_util::{StreamExt, future::BoxFuture};
+use lapin::{
+    Connection, Event,
+    options::{BasicQosOptions, ConfirmSelectOptions},
+};
+use tokio::time::sleep;
+
+use super::{
+    answers::AnswerOutbox,
+    channel::RabbitChannel,
+    convert::{at, within},
+    kept::{KeptChannel, KeptChannels},
+};
+use crate::transport::{
+    AmqpConfig,
+    amqp::{
+        AmqpError,
+        broker::{BrokerChannel, BrokerConnection, Heard, Purpose},
+    },
+};
+
+/// The two connections.
+#[derive(Debug)]
+pub(super) struct Pair {
+    /// Publishers send over this one.
+    pub(super) sending: Connection,
+    /// Consumers use this one.
+    pub(super) consuming: Connection,
+    pub(super) config: AmqpConfig,
+    pub(super) kept: KeptChannels,
+    pub(super) answers: AnswerOutbox,
+}
+
+impl Pair {
+    /// Asks over one of them whether the broker answers; returns when it does not.
+    async fn ping(&self, connection: &Connection, heard: Heard<'_>) -> AmqpError {
+        let after = self.config.answer_timeout;
+        let opened = connection.create_channel();
+        let channel = match within("opening a channel", after, opened).await {
+            Ok(channel) => channel,
+            Err(error) => return error,
+        };
+        loop {
+            sleep(self.config.ping).await;
+            // The cheapest question there is.
+            let asked = channel.basic_qos(0, BasicQosOptions::default());
+            match within("asking the broker", after, asked).await {
+                Ok(()) => heard(),
+                // The broker is up but blocks publishers; reconnecting would not help. That it does not answer
+                // is what counts.
+                Err(AmqpError::Late { .. }) if connection.status().blocked() => (),
+                Err(error) => return error,
+            }
+        }
+    }
+}
+
+impl BrokerConnection for Pair {
+    fn open(&self, purpose: Purpose) -> BoxFuture<'_, Result<Box<dyn BrokerChannel>, AmqpError>> {
+        Box::pin(async move {
+            let connection = match purpose {
+                Purpose::Consume => &self.consuming,
+                Purpose::Send | Purpose::SendConfirmed | Purpose::Ask | Purpose::Replace => {
+                    &self.sending
+                }
+            };
+            let after = self.config.answer_timeout;
+            let opened = connection.create_channel();
+            let channel = within("opening a channel", after, opened).await?;
+            let confirms = matches!(purpose, Purpose::SendConfirmed | Purpose::Replace);
+            if confirms {
+                let selected = channel.confirm_select(ConfirmSelectOptions::default());
+                within("confirm.select", after, selected).await?;
+            }
+            let consumes = matches!(purpose, Purpose::Consume | Purpose::Ask);
+            let channel = KeptChannel {
+                channel,
+                kept: consumes.then(|| self.kept.clone()),
+            };
+            let channel = RabbitChannel::new(channel, confirms, after, self.answers.clone());
+            let channel: Box<dyn BrokerChannel> = Box::new(channel);
+            Ok(channel)
+        })
+    }
+
+    fn is_blocked(&self) -> bool {
+        self.sending.status().blocked() || self.consuming.status().blocked()
+    }
+
+    fn headers_max(&self) -> usize {
+        let frame_max = self.consuming.configuration().frame_max();
+        usize::try_from(frame_max).unwrap_or(usize::MAX)
+    }
+
+    fn until_lost<'a>(&'a self, heard: Heard<'a>) -> BoxFuture<'a, AmqpError> {
+        Box::pin(async move {
+            tokio::select! {
+                biased;
+                error = ended(&self.sending) => error,
+                error = ended(&self.consuming) => error,
+                error = self.ping(&self.sending, heard) => error,
+                error = self.ping(&self.consuming, heard) => error,
+            }
+        })
+    }
+
+    /// Closes both, also when one of them has ended in another way.
+    fn close(&self) -> BoxFuture<'_, Result<(), AmqpError>> {
+        Box::pin(async move {
+            let (sending, consuming) = tokio::join!(close(&self.sending), close(&self.consuming));
+            sending.and(consuming).map_err(at("connection.close"))
+        })
+    }
+}
+
+/// lapin closes a channel that was dropped some time later; a connection that is closed at that moment ends without
+/// an answer. The broker answers in order, so after one more channel was closed all others are.
+async fn close(connection: &Connection) -> lapin::Result<()> {
+    if let Ok(last) = connection.create_channel().await {
+        // Whatever comes of it, the connection is closed next.
+        let _closed = last.close(200, "OK".into()).await;
+    }
+    connection.close(200, "OK".into()).await
+}
+
+/// Returns when the connection has ended, with the reason.
+pub(super) async fn ended(connection: &Connection) -> AmqpError {
+    let mut events = pin!(connection.events_listener());
+    while let Some(event) = events.next().await {
+        if let Event::Error(error) = event {
+            return at("the connection ended")(error);
+        }
+    }
+    std::future::pending().await
+}

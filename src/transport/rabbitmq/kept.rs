@@ -1,0 +1,48 @@
+//! Channels that are dropped later.
+//!
+//! lapin (4.12) lets go of a channel that messages come by under a lock that its own reader waits for. If nobody
+//! else has the channel then, it waits for a lock that the reader holds: both wait for ever, with a thread of the
+//! daemon's, when a connection ends while messages come. So such a channel is kept until that is long over.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::FutureExt;
+use lapin::Channel;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+/// How long a channel is kept after its last use.
+const KEPT: Duration = Duration::from_secs(60);
+
+/// A channel; one that messages come by is closed when this is dropped, and kept.
+#[derive(Debug)]
+pub(super) struct KeptChannel {
+    pub(super) channel: Channel,
+    /// Where it is kept; none for a channel that only sends.
+    pub(super) kept: Option<KeptChannels>,
+}
+
+impl Drop for KeptChannel {
+    fn drop(&mut self) {
+        let Some(kept) = &self.kept else {
+            return;
+        };
+        if self.channel.status().connected() {
+            // Nobody waits for the answer.
+            let _ = self.channel.close(200, "OK".into()).now_or_never();
+        }
+        kept.keep(self.channel.clone());
+    }
+}
+
+/// Channels that nobody uses any more, each with the time since when.
+#[derive(Clone, Debug, Default)]
+pub(super) struct KeptChannels(Arc<Mutex<Vec<(Instant, Channel)>>>);
+
+impl KeptChannels {
+    fn keep(&self, channel: Channel) {
+        let mut all = self.0.lock();
+        all.retain(|(since, one)| since.elapsed() < KEPT || one.status().connected());
+        all.push((Instant::now(), channel));
+    }
+}
