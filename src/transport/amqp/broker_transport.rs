@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     AmqpError, Caller, Counts, EventConsumer, InFlight, Link, LoopbackDemand, Usage,
     broker::{BrokerClient, Outgoing, Purpose, Unconfirmed, short},
+    caller::OwnRequests,
     commands::{Answering, CommandContext},
     consumer::QueueConsumer,
     event_consumer::EventConsumerSetup,
@@ -53,6 +54,7 @@ struct Inner {
     metrics: DirectMetrics,
     /// How many consumers of commands there are.
     consumers: watch::Sender<usize>,
+    own: OwnRequests,
 }
 
 /// The counters of each channel.
@@ -103,13 +105,14 @@ impl BrokerTransport {
                 counts: CountsOf::default(),
                 metrics,
                 consumers: watch::Sender::new(0),
+                own: OwnRequests::default(),
             }),
         }
     }
 
     /// Asks over it as a client would.
     pub fn caller(&self) -> Caller {
-        Caller::new(self.inner.link.clone())
+        Caller::new(self.inner.link.clone(), self.inner.own.clone())
     }
 
     /// The connection.
@@ -444,6 +447,7 @@ impl Inner {
                 counts: self.counts.discovery.clone(),
                 flag: self.flag.follow(),
                 dead_letters: self.link.dead_letters().clone(),
+                own: self.own.clone(),
             };
             Box::pin(consumer.run(answering, stop.clone()))
         });
