@@ -296,17 +296,17 @@ fn subscribers(
     client: &Client,
     metrics: &DirectMetrics,
 ) -> (Callbacks, Webhooks) {
-    let (transport, horizon) = (&config.transport, flag.horizon());
+    let (transport, watermark) = (&config.transport, flag.watermark());
     let callbacks = Callbacks::new(
         registry.clone(),
         transport.clone(),
-        horizon.clone(),
+        watermark.clone(),
         metrics.clone(),
     );
     let webhooks = Webhooks::new(
         registry.clone(),
         transport.clone(),
-        horizon.clone(),
+        watermark.clone(),
         Arc::clone(notices),
         client.clone(),
         metrics.clone(),

@@ -18,7 +18,7 @@ mod window;
 
 pub use self::{
     config::{Config, GuardSetting, ReturnSetting},
-    needs::{CanaryWatch, CanaryWay, FlagControl, Needs, Stumble},
+    needs::{CanaryWatch, CanaryWay, FlagControl, Needs, StepError},
     phase::Phase,
     plan::Plan,
     run::Migration,

@@ -6,12 +6,12 @@
 pub mod amqp;
 mod callback;
 mod config;
-mod crew;
+mod delivery_tasks;
 pub mod embedded;
 mod feed;
 mod filter;
 mod flag;
-mod horizon;
+mod high_watermark;
 mod message;
 mod metrics;
 #[cfg(feature = "amqp")]
@@ -31,9 +31,9 @@ pub use self::{
     feed::{Feed, Found, LogFeed},
     filter::Filter,
     flag::Flag,
-    horizon::{Horizon, Sight},
+    high_watermark::{HighWatermark, HighWatermarkReader},
     metrics::{Counts, DirectMetrics},
-    relay::{Ended, Reach, Relay, Transport},
+    relay::{DeliveryProgress, Ended, Relay, Transport},
     retry::{Circuit, Policy, Retry},
     snapshot::Snapshot,
     start::Start,

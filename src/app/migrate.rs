@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    canary::{CanaryPort, Perch},
+    canary::{CanaryClient, CanaryTarget},
     transport::TransportSwitch,
 };
 use crate::{
@@ -46,18 +46,18 @@ impl<'a> Parts<'a> {
 
 /// Builds the migration and starts it, with what its canary is probed at.
 pub(super) async fn start(config: &Config, parts: Parts<'_>, tasks: &mut Tasks) -> Arc<Migration> {
-    let perch = match Perch::bind().await {
-        Ok(perch) => Some(perch),
+    let target = match CanaryTarget::bind().await {
+        Ok(target) => Some(target),
         Err(error) => {
             tracing::warn!(%error, "the canary has no port to be probed at: {error}");
             None
         }
     };
-    let canary = CanaryPort {
+    let canary = CanaryClient {
         registry: parts.registry.clone(),
         callbacks: parts.callbacks.clone(),
         transports: parts.transports.clone(),
-        address: perch.as_ref().and_then(Perch::address),
+        address: target.as_ref().and_then(CanaryTarget::address),
         timeout: config.migration.canary_timeout,
     };
     let needs = Needs {
@@ -69,8 +69,8 @@ pub(super) async fn start(config: &Config, parts: Parts<'_>, tasks: &mut Tasks) 
         notices: Arc::clone(parts.notices),
     };
     let migration = Migration::new(config.migration.clone(), needs);
-    if let Some(perch) = perch {
-        tasks.spawn(Stage::Source, "canary", |stop| perch.run(stop));
+    if let Some(target) = target {
+        tasks.spawn(Stage::Source, "canary", |stop| target.run(stop));
     }
     let runs = migration.clone();
     tasks.spawn(Stage::Source, "migration", |stop| runs.run(stop));

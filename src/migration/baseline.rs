@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     config::Config,
-    window::{Measured, Size, Sources, Tail, Window, ms},
+    window::{Measured, Measurements, Percentile, Window, WindowSize, ms},
 };
 use crate::api::BaselineReport;
 
@@ -12,12 +12,12 @@ use crate::api::BaselineReport;
 #[derive(Clone, Debug)]
 pub(super) struct Baseline {
     windows: [Window; 3],
-    found: [Option<Tail>; 3],
+    found: [Option<Percentile>; 3],
     open: bool,
 }
 
 impl Baseline {
-    pub(super) fn begin(now_ms: u64, sources: &Sources) -> Self {
+    pub(super) fn begin(now_ms: u64, sources: &Measurements) -> Self {
         let window = |what| Window::begin(now_ms, sources.of(what));
         Self {
             windows: Measured::ALL.map(window),
@@ -27,11 +27,11 @@ impl Baseline {
     }
 
     /// Takes what has become long enough.
-    pub(super) fn look(&mut self, now_ms: u64, sources: &Sources, config: &Config) {
+    pub(super) fn look(&mut self, now_ms: u64, sources: &Measurements, config: &Config) {
         if !self.open {
             return;
         }
-        let size = Size {
+        let size = WindowSize {
             span: config.baseline,
             samples_min: config.samples_min,
         };
@@ -61,7 +61,7 @@ impl Baseline {
     }
 
     /// The latencies of which too few samples were measured, with their number; empty when there are none.
-    pub(super) fn lacks(&self, sources: &Sources, config: &Config) -> String {
+    pub(super) fn lacks(&self, sources: &Measurements, config: &Config) -> String {
         let missing = Measured::ALL
             .into_iter()
             .filter(|what| self.p95(*what).is_none())
@@ -88,7 +88,7 @@ impl Baseline {
         Some(p95.mul_f64(1.0 + share).max(p95 + floor))
     }
 
-    pub(super) fn report(&self, sources: &Sources) -> Vec<BaselineReport> {
+    pub(super) fn report(&self, sources: &Measurements) -> Vec<BaselineReport> {
         let report = |what: Measured| {
             let at = what as usize;
             let so_far = || {

@@ -8,7 +8,7 @@ use std::{collections::VecDeque, time::Duration};
 use super::{
     baseline::Baseline,
     config::Config,
-    window::{Closed, FailureWindow, Measured, Size, Sources, Window, ms, share},
+    window::{Closed, FailureWindow, Measured, Measurements, Window, WindowSize, ms, share},
 };
 use crate::api::RuleReport;
 
@@ -86,13 +86,13 @@ pub(super) struct Broken {
 
 /// What is seen in one look.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sight<'a> {
+pub(super) struct GuardInput<'a> {
     pub(super) now_ms: u64,
     /// Since when the broker has not answered.
     pub(super) silent: Option<Duration>,
     /// What went wrong with it last.
     pub(super) trouble: Option<&'a str>,
-    pub(super) sources: &'a Sources,
+    pub(super) sources: &'a Measurements,
     pub(super) baseline: Option<&'a Baseline>,
     pub(super) armed: Armed,
     pub(super) config: &'a Config,
@@ -109,67 +109,67 @@ struct Reading {
 
 /// The readings of all rules.
 #[derive(Clone, Debug)]
-pub(super) struct Guard {
+pub(super) struct RollbackGuard {
     readings: [Reading; 6],
     windows: [Window; 3],
     failures: FailureWindow,
     /// How the last runs of the canary ended.
-    flights: VecDeque<bool>,
+    canary_runs: VecDeque<bool>,
     /// Runs that were not judged yet.
-    flown: u32,
+    unjudged: u32,
     armed: Armed,
 }
 
-impl Guard {
-    pub(super) fn new(now_ms: u64, sources: &Sources) -> Self {
+impl RollbackGuard {
+    pub(super) fn new(now_ms: u64, sources: &Measurements) -> Self {
         let window = |what| Window::begin(now_ms, sources.of(what));
         Self {
             readings: Default::default(),
             windows: Measured::ALL.map(window),
             failures: FailureWindow::begin(now_ms, sources),
-            flights: VecDeque::new(),
-            flown: 0,
+            canary_runs: VecDeque::new(),
+            unjudged: 0,
             armed: Armed::default(),
         }
     }
 
     /// Forgets what was: it was measured another way.
-    pub(super) fn start_over(&mut self, now_ms: u64, sources: &Sources) {
+    pub(super) fn start_over(&mut self, now_ms: u64, sources: &Measurements) {
         *self = Self::new(now_ms, sources);
     }
 
     /// A run of the canary ended.
-    pub(super) fn flew(&mut self, passed: bool, runs: usize) {
-        self.flights.push_back(passed);
-        while self.flights.len() > runs {
-            self.flights.pop_front();
+    pub(super) fn canary_finished(&mut self, passed: bool, runs: usize) {
+        self.canary_runs.push_back(passed);
+        while self.canary_runs.len() > runs {
+            self.canary_runs.pop_front();
         }
-        self.flown += 1;
+        self.unjudged += 1;
     }
 
     /// The canary does not run for a while: what it found before is not counted with what it finds then.
     pub(super) fn rest_canary(&mut self) {
-        self.flights.clear();
-        self.flown = 0;
+        self.canary_runs.clear();
+        self.unjudged = 0;
         self.readings[Rule::CanaryFailures as usize] = Reading::default();
     }
 
     /// Takes every reading; answers with a rule that was broken for long enough.
-    pub(super) fn look(&mut self, sight: &Sight<'_>) -> Option<Broken> {
-        if !self.armed.others && sight.armed.others {
-            self.arm(sight);
+    pub(super) fn look(&mut self, input: &GuardInput<'_>) -> Option<Broken> {
+        if !self.armed.others && input.armed.others {
+            self.arm(input);
         }
-        self.armed = sight.armed;
-        self.broker(sight)
-            .or_else(|| self.latencies(sight))
-            .or_else(|| self.discovery(sight))
-            .or_else(|| self.canary(sight))
+        self.armed = input.armed;
+        self.broker(input)
+            .or_else(|| self.latencies(input))
+            .or_else(|| self.discovery(input))
+            .or_else(|| self.canary(input))
     }
 
     /// What was before the rules counted is not held against anybody.
-    fn arm(&mut self, sight: &Sight<'_>) {
+    fn arm(&mut self, input: &GuardInput<'_>) {
         let silent = self.readings[Rule::BrokerAway as usize];
-        self.start_over(sight.now_ms, sight.sources);
+        self.start_over(input.now_ms, input.sources);
         self.readings[Rule::BrokerAway as usize] = silent;
     }
 
@@ -179,31 +179,31 @@ impl Guard {
         Rule::ALL.into_iter().find(uneasy)
     }
 
-    fn broker(&mut self, sight: &Sight<'_>) -> Option<Broken> {
-        let allowed = sight.config.broker_away;
-        let silent = sight.silent.unwrap_or_default();
+    fn broker(&mut self, input: &GuardInput<'_>) -> Option<Broken> {
+        let allowed = input.config.broker_away;
+        let silent = input.silent.unwrap_or_default();
         let reading = &mut self.readings[Rule::BrokerAway as usize];
         reading.value = Some(silent.as_secs_f64());
         reading.threshold = Some(allowed.as_secs_f64());
-        reading.broken = u32::from(silent > allowed && sight.armed.broker);
+        reading.broken = u32::from(silent > allowed && input.armed.broker);
         (reading.broken > 0).then(|| Broken {
             rule: Rule::BrokerAway,
-            reason: away(silent, allowed, sight.trouble),
+            reason: away(silent, allowed, input.trouble),
         })
     }
 
-    fn latencies(&mut self, sight: &Sight<'_>) -> Option<Broken> {
+    fn latencies(&mut self, input: &GuardInput<'_>) -> Option<Broken> {
         let mut found = None;
         for what in Measured::ALL {
-            let seen = sight.sources.of(what);
-            let closed = self.windows[what as usize].close(sight.now_ms, seen, size(sight.config));
+            let seen = input.sources.of(what);
+            let closed = self.windows[what as usize].close(input.now_ms, seen, size(input.config));
             let Some(closed) = closed else { continue };
             let Closed::Full(tail) = closed else {
                 self.readings[Rule::of(what) as usize] = Reading::default();
                 continue;
             };
-            let config = sight.config;
-            let allowed = sight.baseline.and_then(|baseline| {
+            let config = input.config;
+            let allowed = input.baseline.and_then(|baseline| {
                 baseline.allowed(what, config.latency_increase_max, config.latency_floor)
             });
             let reading = Reading {
@@ -211,7 +211,7 @@ impl Guard {
                 threshold: allowed.map(ms),
                 ..self.readings[Rule::of(what) as usize]
             };
-            let broken = self.judge(Rule::of(what), reading, sight);
+            let broken = self.judge(Rule::of(what), reading, input);
             found = found.or_else(|| broken.then(|| Broken {
                 rule: Rule::of(what),
                 reason: format!(
@@ -226,11 +226,11 @@ impl Guard {
         found
     }
 
-    fn discovery(&mut self, sight: &Sight<'_>) -> Option<Broken> {
-        let config = sight.config;
+    fn discovery(&mut self, input: &GuardInput<'_>) -> Option<Broken> {
+        let config = input.config;
         let closed = self
             .failures
-            .close(sight.now_ms, sight.sources, size(config))?;
+            .close(input.now_ms, input.sources, size(config))?;
         let Closed::Full(failed) = closed else {
             self.readings[Rule::DiscoveryFailures as usize] = Reading::default();
             return None;
@@ -240,7 +240,7 @@ impl Guard {
             threshold: Some(config.discovery_failures_max),
             ..self.readings[Rule::DiscoveryFailures as usize]
         };
-        let broken = self.judge(Rule::DiscoveryFailures, reading, sight);
+        let broken = self.judge(Rule::DiscoveryFailures, reading, input);
         broken.then(|| Broken {
             rule: Rule::DiscoveryFailures,
             reason: format!(
@@ -253,19 +253,19 @@ impl Guard {
     }
 
     /// Of the last runs; those that have not been yet count as passed, so that few tell little.
-    fn canary(&mut self, sight: &Sight<'_>) -> Option<Broken> {
-        if std::mem::take(&mut self.flown) == 0 {
+    fn canary(&mut self, input: &GuardInput<'_>) -> Option<Broken> {
+        if std::mem::take(&mut self.unjudged) == 0 {
             return None;
         }
-        let config = sight.config;
-        let failed = self.flights.iter().filter(|passed| !**passed).count() as u64;
+        let config = input.config;
+        let failed = self.canary_runs.iter().filter(|passed| !**passed).count() as u64;
         let runs = config.canary_runs as u64;
         let reading = Reading {
             value: Some(share(failed, runs)),
             threshold: Some(config.canary_failures_max),
             ..self.readings[Rule::CanaryFailures as usize]
         };
-        let broken = self.judge(Rule::CanaryFailures, reading, sight);
+        let broken = self.judge(Rule::CanaryFailures, reading, input);
         broken.then(|| Broken {
             rule: Rule::CanaryFailures,
             reason: format!(
@@ -276,14 +276,14 @@ impl Guard {
     }
 
     /// Takes a reading; true when the rule was broken in as many windows in a row as it needs.
-    fn judge(&mut self, rule: Rule, mut reading: Reading, sight: &Sight<'_>) -> bool {
+    fn judge(&mut self, rule: Rule, mut reading: Reading, input: &GuardInput<'_>) -> bool {
         let broken = match (reading.value, reading.threshold) {
-            (Some(value), Some(threshold)) => value > threshold && sight.armed.is(rule),
+            (Some(value), Some(threshold)) => value > threshold && input.armed.is(rule),
             _ => false,
         };
         reading.broken = if broken { reading.broken + 1 } else { 0 };
         self.readings[rule as usize] = reading;
-        reading.broken >= sight.config.windows
+        reading.broken >= input.config.windows
     }
 
     /// The last value of a rule.
@@ -331,8 +331,8 @@ fn away(silent: Duration, allowed: Duration, trouble: Option<&str>) -> String {
     }
 }
 
-fn size(config: &Config) -> Size {
-    Size {
+fn size(config: &Config) -> WindowSize {
+    WindowSize {
         span: config.window,
         samples_min: config.samples_min,
     }

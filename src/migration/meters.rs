@@ -1,6 +1,6 @@
 //! The room's metrics.
 
-use super::{canary::Flight, phase::Phase, rollback::Cause, state::State};
+use super::{canary::CanaryRun, phase::Phase, rollback::Cause, state::MigrationState};
 use crate::telemetry::{GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Metrics};
 
 const STATES: [&str; 6] = [
@@ -13,7 +13,7 @@ const STATES: [&str; 6] = [
 ];
 
 #[derive(Debug)]
-pub(super) struct Meters {
+pub(super) struct MigrationMetrics {
     phase: IntGauge,
     state: IntGaugeVec,
     steps: IntCounterVec,
@@ -24,7 +24,7 @@ pub(super) struct Meters {
     failures: IntCounterVec,
 }
 
-impl Meters {
+impl MigrationMetrics {
     pub(super) fn new(metrics: &Metrics) -> Self {
         Self {
             phase: metrics.gauge(
@@ -66,7 +66,7 @@ impl Meters {
     }
 
     /// Shows where the migration stands.
-    pub(super) fn show(&self, state: &State) {
+    pub(super) fn show(&self, state: &MigrationState) {
         self.phase.set(state.phase().map_or(0, Phase::number));
         for word in STATES {
             let stands = i64::from(state.word() == word);
@@ -91,9 +91,9 @@ impl Meters {
         self.rollbacks.with_label_values(&[cause.as_str()]).inc();
     }
 
-    pub(super) fn flew(&self, flight: &Flight) {
+    pub(super) fn canary_finished(&self, canary_run: &CanaryRun) {
         self.runs.inc();
-        for step in flight.steps.iter().filter(|step| step.error.is_some()) {
+        for step in canary_run.steps.iter().filter(|step| step.error.is_some()) {
             self.failures.with_label_values(&[step.name]).inc();
         }
     }

@@ -11,13 +11,13 @@ use std::{collections::VecDeque, time::Duration};
 
 use super::{
     baseline::Baseline,
-    canary::{Flight, Flights},
+    canary::{CanaryRun, CanaryRuns},
     config::{Config, GuardSetting},
-    guard::{Armed, Guard, Sight},
+    guard::{Armed, GuardInput, RollbackGuard},
     phase::Phase,
     plan::Plan,
     rollback::{Cause, Rollback},
-    window::Sources,
+    window::Measurements,
 };
 use crate::{
     api::{Comparison, Figure, MigrationMode, StepReport, TransportReport},
@@ -31,21 +31,21 @@ pub(super) struct Look<'a> {
     pub(super) now: Now,
     pub(super) flagged: FlagState,
     pub(super) report: &'a TransportReport,
-    pub(super) sources: &'a Sources,
+    pub(super) sources: &'a Measurements,
 }
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Act {
-    /// Turn the flag, while this version stands; `State::turned` takes the answer.
+    /// Turn the flag, while this version stands; `MigrationState::turned` takes the answer.
     Set { modes: Modes, only_if: u64 },
-    /// Wait until what is direct has left the broker; `State::settled` takes the answer.
+    /// Wait until what is direct has left the broker; `MigrationState::settled` takes the answer.
     Settle(Duration),
 }
 
 /// What an act was for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Pending {
+enum PendingAct {
     Nothing,
     Enter(Phase),
     Flip,
@@ -55,7 +55,7 @@ enum Pending {
 
 /// Something to be told: the event, in words, and whether somebody should look.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Told {
+pub(super) struct StepNotice {
     pub(super) event: &'static str,
     pub(super) text: String,
     pub(super) is_warning: bool,
@@ -105,44 +105,44 @@ struct Tally {
 
 /// The migration.
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct MigrationState {
     config: Config,
     known: Option<FlagState>,
     direct: bool,
-    pending: Pending,
+    pending: PendingAct,
     run: Option<Run>,
     rollback: Option<Rollback>,
     comes_back: Option<ComesBack>,
     /// The last migration, if it was completed and the flag was not changed since.
     completed: Option<Run>,
     baseline: Option<Baseline>,
-    guard: Guard,
-    flights: Flights,
+    guard: RollbackGuard,
+    canary_runs: CanaryRuns,
     tally: Tally,
     history: VecDeque<StepReport>,
-    told: Vec<Told>,
+    told: Vec<StepNotice>,
     /// Grows whenever the canary should fly at once.
     hurry: u64,
     has_broker: bool,
     now: Now,
-    sources: Sources,
+    sources: Measurements,
     figures: Vec<Figure>,
 }
 
-impl State {
-    pub(super) fn new(config: Config, now: Now, sources: Sources) -> Self {
+impl MigrationState {
+    pub(super) fn new(config: Config, now: Now, sources: Measurements) -> Self {
         Self {
             config,
             known: None,
             direct: true,
-            pending: Pending::Nothing,
+            pending: PendingAct::Nothing,
             run: None,
             rollback: None,
             comes_back: None,
             completed: None,
             baseline: None,
-            guard: Guard::new(now.mono_ms, &sources),
-            flights: Flights::default(),
+            guard: RollbackGuard::new(now.mono_ms, &sources),
+            canary_runs: CanaryRuns::default(),
             tally: Tally::default(),
             history: VecDeque::new(),
             told: Vec::new(),
@@ -156,7 +156,7 @@ impl State {
 
     /// Looks, and says what is to be done.
     pub(super) fn look(&mut self, look: &Look<'_>) -> Option<Act> {
-        if self.pending != Pending::Nothing {
+        if self.pending != PendingAct::Nothing {
             return None;
         }
         self.now = look.now;
@@ -185,18 +185,18 @@ impl State {
         if let Ok(version) = answer {
             self.known = Some(FlagState { modes, version });
         }
-        match std::mem::replace(&mut self.pending, Pending::Nothing) {
-            Pending::Enter(phase) => self.entered(phase, answer, now),
-            Pending::Return => self.returned(answer, now),
-            Pending::Flip => self.flipped(answer, now),
-            Pending::Settle | Pending::Nothing => (),
+        match std::mem::replace(&mut self.pending, PendingAct::Nothing) {
+            PendingAct::Enter(phase) => self.entered(phase, answer, now),
+            PendingAct::Return => self.returned(answer, now),
+            PendingAct::Flip => self.flipped(answer, now),
+            PendingAct::Settle | PendingAct::Nothing => (),
         }
     }
 
     /// The answer to `Act::Settle`.
     pub(super) fn settled(&mut self, in_time: bool, now: Now) {
         self.now = now;
-        self.pending = Pending::Nothing;
+        self.pending = PendingAct::Nothing;
         if let Some(rollback) = self.rollback.as_mut().filter(|one| !one.is_over()) {
             rollback.settled(in_time, now);
             self.hurry += 1;
@@ -204,9 +204,10 @@ impl State {
     }
 
     /// A run of the canary ended.
-    pub(super) fn flew(&mut self, flight: Flight) {
-        self.guard.flew(flight.passed(), self.config.canary_runs);
-        self.flights.add(flight);
+    pub(super) fn canary_finished(&mut self, canary_run: CanaryRun) {
+        self.guard
+            .canary_finished(canary_run.passed(), self.config.canary_runs);
+        self.canary_runs.add(canary_run);
     }
 
     /// Whether the canary runs at its interval, and a number that changes when it should run at once. While
@@ -222,7 +223,7 @@ impl State {
     }
 
     /// What is to be told since the last time.
-    pub(super) fn take_told(&mut self) -> Vec<Told> {
+    pub(super) fn take_told(&mut self) -> Vec<StepNotice> {
         std::mem::take(&mut self.told)
     }
 
@@ -263,7 +264,7 @@ impl State {
 
     /// Asks the guard.
     fn watch_over(&mut self, look: &Look<'_>) {
-        let sight = Sight {
+        let input = GuardInput {
             now_ms: look.now.mono_ms,
             silent: look.report.broker.silent,
             trouble: look.report.broker.error.as_deref(),
@@ -272,7 +273,7 @@ impl State {
             armed: self.armed(),
             config: &self.config,
         };
-        if let Some(broken) = self.guard.look(&sight) {
+        if let Some(broken) = self.guard.look(&input) {
             // What it was broken by is told with it.
             self.figures = self.figures_of(look);
             self.roll_back(Cause::Rule(broken.rule), broken.reason, look.now);
@@ -300,7 +301,7 @@ impl State {
         while self.history.len() > self.config.history_max {
             self.history.pop_front();
         }
-        self.told.push(Told {
+        self.told.push(StepNotice {
             event,
             text,
             is_warning,

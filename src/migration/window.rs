@@ -31,7 +31,7 @@ impl Measured {
 
 /// What the daemon has measured since its start.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Sources {
+pub(super) struct Measurements {
     /// By `Measured`.
     pub(super) latencies: [LatencySnapshot; 3],
     /// Discovery requests over REST that failed.
@@ -41,7 +41,7 @@ pub(super) struct Sources {
     pub(super) amqp_failed: u64,
 }
 
-impl Sources {
+impl Measurements {
     pub(super) fn of(&self, what: Measured) -> &LatencySnapshot {
         &self.latencies[what as usize]
     }
@@ -49,12 +49,12 @@ impl Sources {
 
 /// How large a window must be.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Size {
+pub(super) struct WindowSize {
     pub(super) span: Duration,
     pub(super) samples_min: u64,
 }
 
-impl Size {
+impl WindowSize {
     fn span_ms(self) -> u64 {
         u64::try_from(self.span.as_millis()).unwrap_or(u64::MAX)
     }
@@ -70,7 +70,7 @@ pub(super) enum Closed<T> {
 
 /// Latencies in a window.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Tail {
+pub(super) struct Percentile {
     pub(super) p95: Duration,
     pub(super) samples: u64,
 }
@@ -95,8 +95,8 @@ impl Window {
         &mut self,
         now_ms: u64,
         seen: &LatencySnapshot,
-        size: Size,
-    ) -> Option<Closed<Tail>> {
+        size: WindowSize,
+    ) -> Option<Closed<Percentile>> {
         let age = now_ms.saturating_sub(self.began_ms);
         if age < size.span_ms() {
             return None;
@@ -111,10 +111,10 @@ impl Window {
     }
 
     /// What was measured so far.
-    pub(super) fn tail(&self, seen: &LatencySnapshot) -> Option<Tail> {
+    pub(super) fn tail(&self, seen: &LatencySnapshot) -> Option<Percentile> {
         let window = seen.since(&self.from);
         let p95 = window.quantile(SHARE)?;
-        Some(Tail {
+        Some(Percentile {
             p95,
             samples: window.count(),
         })
@@ -136,7 +136,7 @@ struct Requests {
 }
 
 impl Requests {
-    fn of(sources: &Sources) -> Self {
+    fn of(sources: &Measurements) -> Self {
         Self {
             rest: sources.of(Measured::Discover).clone(),
             failed: sources.failed + sources.amqp_failed,
@@ -146,7 +146,7 @@ impl Requests {
 }
 
 impl FailureWindow {
-    pub(super) fn begin(now_ms: u64, sources: &Sources) -> Self {
+    pub(super) fn begin(now_ms: u64, sources: &Measurements) -> Self {
         Self {
             began_ms: now_ms,
             from: Requests::of(sources),
@@ -157,8 +157,8 @@ impl FailureWindow {
     pub(super) fn close(
         &mut self,
         now_ms: u64,
-        sources: &Sources,
-        size: Size,
+        sources: &Measurements,
+        size: WindowSize,
     ) -> Option<Closed<f64>> {
         let age = now_ms.saturating_sub(self.began_ms);
         if age < size.span_ms() {

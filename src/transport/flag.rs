@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::Horizon;
+use super::HighWatermark;
 use crate::{
     api::{BrokerReport, ChannelReport, Comparison, TransportReport},
     model::{Channel, FlagError, FlagState, Mode, Modes, Timestamp},
@@ -15,7 +15,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Flag {
     flagged: Arc<watch::Sender<FlagState>>,
-    horizon: Horizon,
+    watermark: HighWatermark,
     registry: Registry,
     since: Timestamp,
 }
@@ -23,14 +23,14 @@ pub struct Flag {
 impl Flag {
     /// The flag at the start.
     pub fn new(modes: Modes, registry: Registry) -> Self {
-        let horizon = Horizon::default();
+        let watermark = HighWatermark::default();
         let flag = Self {
             flagged: Arc::new(watch::Sender::new(FlagState { modes, version: 0 })),
-            horizon,
+            watermark,
             since: registry.clock().now().wall,
             registry,
         };
-        flag.draw_horizon(modes);
+        flag.set_watermark(modes);
         flag
     }
 
@@ -45,8 +45,8 @@ impl Flag {
     }
 
     /// What callbacks and webhooks may see.
-    pub fn horizon(&self) -> &Horizon {
-        &self.horizon
+    pub fn watermark(&self) -> &HighWatermark {
+        &self.watermark
     }
 
     /// Changes the flag; answers with the version that stands then. It is a new one too when the modes
@@ -63,7 +63,7 @@ impl Flag {
             let changed = flagged.modes != modes;
             if changed {
                 // Under the same lock, so that two changes never leave the horizon of the other.
-                self.draw_horizon(modes);
+                self.set_watermark(modes);
                 tracing::info!(%modes, "the transport's flag is now: {modes}");
             }
             *flagged = FlagState {
@@ -105,11 +105,11 @@ impl Flag {
         }
     }
 
-    fn draw_horizon(&self, modes: Modes) {
+    fn set_watermark(&self, modes: Modes) {
         if modes.events == Mode::Queue {
-            self.horizon.hold(self.registry.newest());
+            self.watermark.hold(self.registry.newest());
         } else {
-            self.horizon.lift();
+            self.watermark.lift();
         }
     }
 }

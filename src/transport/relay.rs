@@ -11,7 +11,7 @@ use crate::{model::Event, registry::Clock};
 
 /// One way to one receiver.
 ///
-/// An implementation delivers in order, reports each event through [`Reach::reached`] once the
+/// An implementation delivers in order, reports each event through [`DeliveryProgress::reached`] once the
 /// receiver has taken it, and returns at the first that failed. The same event is then brought again
 /// later: at least once, and exactly once where `reached` and the receiver agree.
 pub trait Transport: Send {
@@ -19,26 +19,26 @@ pub trait Transport: Send {
     fn deliver(
         &mut self,
         events: &[Arc<Event>],
-        reach: &Reach<'_>,
+        progress: &DeliveryProgress<'_>,
     ) -> impl Future<Output = Result<(), DeliveryError>> + Send;
 
     /// Tells the receiver that it missed events, and the present state in their place.
     fn resync(
         &mut self,
         snapshot: &Arc<Snapshot>,
-        reach: &Reach<'_>,
+        progress: &DeliveryProgress<'_>,
     ) -> impl Future<Output = Result<(), DeliveryError>> + Send;
 }
 
 /// Where a transport reports what arrived, and what it may know of its receiver.
 #[derive(Debug)]
-pub struct Reach<'a> {
+pub struct DeliveryProgress<'a> {
     subscriber: &'a Mutex<Subscriber>,
     clock: &'a Clock,
     counts: &'a Counts,
 }
 
-impl<'a> Reach<'a> {
+impl<'a> DeliveryProgress<'a> {
     fn of(subscriber: &'a Mutex<Subscriber>, clock: &'a Clock, counts: &'a Counts) -> Self {
         Self {
             subscriber,
@@ -185,8 +185,8 @@ impl<F: Feed, T: Transport> Relay<F, T> {
         let idle = found.events.is_empty() && !found.more;
         let events = self.wanted(found.events);
         if !events.is_empty() {
-            let reach = Reach::of(&self.subscriber, &self.clock, &self.counts);
-            if let Err(error) = self.transport.deliver(&events, &reach).await {
+            let progress = DeliveryProgress::of(&self.subscriber, &self.clock, &self.counts);
+            if let Err(error) = self.transport.deliver(&events, &progress).await {
                 return self.failed(&error);
             }
         }
@@ -210,8 +210,8 @@ impl<F: Feed, T: Transport> Relay<F, T> {
     async fn resync(&mut self) -> Step {
         let snapshot = Arc::new(self.feed.snapshot());
         let revision = snapshot.cursor.revision;
-        let reach = Reach::of(&self.subscriber, &self.clock, &self.counts);
-        match self.transport.resync(&snapshot, &reach).await {
+        let progress = DeliveryProgress::of(&self.subscriber, &self.clock, &self.counts);
+        match self.transport.resync(&snapshot, &progress).await {
             Ok(()) => {
                 let now = self.clock.now().wall;
                 self.subscriber.lock().resynced(revision, now);

@@ -24,8 +24,8 @@ use self::{
     watcher::Watcher,
 };
 use super::{
-    Config, DirectMetrics, Ended, Filter, Horizon, LogFeed, Relay, Start, TransportError,
-    crew::Crew,
+    Config, DirectMetrics, Ended, Filter, HighWatermark, LogFeed, Relay, Start, TransportError,
+    delivery_tasks::DeliveryTasks,
     metrics::{Counts, Present},
 };
 use crate::{
@@ -50,23 +50,23 @@ pub struct Webhooks {
 struct Inner {
     registry: Registry,
     config: Config,
-    horizon: Horizon,
+    watermark: HighWatermark,
     notices: Arc<Notices>,
     metrics: DirectMetrics,
     counts: Counts,
     client: Client,
     places: Arc<RequestPlaces>,
     table: Table,
-    crew: Crew,
+    delivery_tasks: DeliveryTasks,
 }
 
 impl Webhooks {
-    /// A room without watchers, who will see no further than `horizon`, and those of everything the
+    /// A room without watchers, who will see no further than `watermark`, and those of everything the
     /// notices too; requests go out by `client`.
     pub fn new(
         registry: Registry,
         config: Config,
-        horizon: Horizon,
+        watermark: HighWatermark,
         notices: Arc<Notices>,
         client: Client,
         metrics: DirectMetrics,
@@ -76,10 +76,10 @@ impl Webhooks {
                 counts: metrics.of("webhook"),
                 places: Arc::new(RequestPlaces::new(&config)),
                 table: Table::default(),
-                crew: Crew::new("webhooks", config.webhooks_max),
+                delivery_tasks: DeliveryTasks::new("webhooks", config.webhooks_max),
                 registry,
                 config,
-                horizon,
+                watermark,
                 notices,
                 metrics,
                 client,
@@ -97,7 +97,7 @@ impl Webhooks {
         let secret = draft.secret.as_deref().and_then(Secret::new);
         let signed = secret.is_some();
         let post = Post::new(inner, id, &draft.callback_url, secret)?;
-        let seat = inner.crew.seat()?;
+        let seat = inner.delivery_tasks.seat()?;
         let subscriber = start.subscriber(&inner.registry, inner.config.policy());
         let watcher = Arc::new(Watcher {
             id,
@@ -129,15 +129,15 @@ impl Webhooks {
         let (_, filter) = watch::channel(watcher.filter.clone());
         let mut relay = Relay::new(
             format!("webhook {}", watcher.id),
-            LogFeed::new(inner.registry.clone(), filter).within(&inner.horizon),
+            LogFeed::new(inner.registry.clone(), filter).within(&inner.watermark),
             post,
             Arc::clone(&watcher.subscriber),
             inner.registry.clock().clone(),
             inner.counts.clone(),
         );
         let (id, table) = (watcher.id, Arc::clone(&inner.table));
-        let (stop, end) = (inner.crew.stopping().clone(), watcher.end.clone());
-        inner.crew.spawn(async move {
+        let (stop, end) = (inner.delivery_tasks.stopping().clone(), watcher.end.clone());
+        inner.delivery_tasks.spawn(async move {
             let events = async {
                 match relay.run(&stop).await {
                     Ended::Gone => Err(Ended::Gone),
@@ -198,8 +198,11 @@ impl Webhooks {
     pub async fn run(self, stop: CancellationToken) {
         stop.cancelled().await;
         // The broker may stop before it has brought what is left: the log has it too.
-        self.inner.horizon.lift();
-        self.inner.crew.stop(self.inner.config.drain).await;
+        self.inner.watermark.lift();
+        self.inner
+            .delivery_tasks
+            .stop(self.inner.config.drain)
+            .await;
     }
 
     /// Sets the gauges, before a page of metrics is made.

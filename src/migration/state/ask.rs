@@ -1,6 +1,6 @@
 //! What an operator may ask for, and why it is refused.
 
-use super::{Pending, Run, State, Tally, proceed::NO_BASELINE};
+use super::{MigrationState, PendingAct, Run, Tally, proceed::NO_BASELINE};
 use crate::{
     api::{MigrationAction, MigrationDraft, MigrationMode, MigrationRefusal},
     migration::{baseline::Baseline, phase::Phase, plan::Plan, rollback::Cause},
@@ -8,13 +8,13 @@ use crate::{
     registry::Now,
 };
 
-type Taken = Result<(), MigrationRefusal>;
+type Accepted = Result<(), MigrationRefusal>;
 
-fn refused(why: impl Into<String>) -> Taken {
+fn refused(why: impl Into<String>) -> Accepted {
     Err(MigrationRefusal(why.into()))
 }
 
-impl State {
+impl MigrationState {
     /// Takes an operator's request, which is acted on at the next look. `flagged` is the flag at this
     /// moment: a change that was answered before the request is not one that comes after it.
     pub(in crate::migration) fn ask(
@@ -22,7 +22,7 @@ impl State {
         draft: MigrationDraft,
         flagged: FlagState,
         now: Now,
-    ) -> Taken {
+    ) -> Accepted {
         self.now = now;
         self.see_change(flagged, now);
         if self.rollback.as_ref().is_some_and(|one| !one.is_over()) {
@@ -43,13 +43,13 @@ impl State {
     fn see_change(&mut self, flagged: FlagState, now: Now) {
         let Some(known) = self.known else { return };
         // The answer to an act of our own comes by `turned`.
-        if self.pending == Pending::Nothing && known.version != flagged.version {
+        if self.pending == PendingAct::Nothing && known.version != flagged.version {
             self.known = Some(flagged);
             self.flipped_by_hand(flagged, known.modes, now);
         }
     }
 
-    fn start(&mut self, draft: MigrationDraft, now: Now) -> Taken {
+    fn start(&mut self, draft: MigrationDraft, now: Now) -> Accepted {
         if let Some(run) = &self.run {
             let how = match run.paused {
                 Some(_) => "is paused: resume it, or roll back",
@@ -60,7 +60,7 @@ impl State {
         let Some(known) = self.known else {
             return refused("the daemon has just started: ask again");
         };
-        if self.pending != Pending::Nothing {
+        if self.pending != PendingAct::Nothing {
             return refused(
                 "a return by itself is under way: ask again, or set the flag (PUT /transport)",
             );
@@ -101,7 +101,7 @@ impl State {
         Ok(())
     }
 
-    fn advance(&mut self, now: Now) -> Taken {
+    fn advance(&mut self, now: Now) -> Accepted {
         let config = &self.config;
         let Some(run) = &mut self.run else {
             return refused("nothing to advance: no migration runs");
@@ -109,7 +109,7 @@ impl State {
         if run.paused.is_some() {
             return refused("the migration is paused: resume it first");
         }
-        if let Pending::Enter(phase) = self.pending {
+        if let PendingAct::Enter(phase) = self.pending {
             return refused(format!(
                 "the flag is being turned for phase \"{phase}\": ask again"
             ));
@@ -132,7 +132,7 @@ impl State {
         Ok(())
     }
 
-    fn roll_back_by_hand(&mut self, now: Now) -> Taken {
+    fn roll_back_by_hand(&mut self, now: Now) -> Accepted {
         if self.run.is_none() && !self.uses_broker() {
             return self.refused_but_for_a_return("nothing to roll back: every channel is direct");
         }
@@ -144,7 +144,7 @@ impl State {
         Ok(())
     }
 
-    fn pause_by_hand(&mut self) -> Taken {
+    fn pause_by_hand(&mut self) -> Accepted {
         match &self.run {
             None => self.refused_but_for_a_return("nothing to pause: no migration runs"),
             Some(run) if run.paused.is_some() => refused("the migration is paused already"),
@@ -156,7 +156,7 @@ impl State {
     }
 
     /// Says how a return by itself is called off, where one is to come.
-    fn refused_but_for_a_return(&self, why: &str) -> Taken {
+    fn refused_but_for_a_return(&self, why: &str) -> Accepted {
         if self.comes_back.as_ref().is_some_and(|one| one.by_itself) {
             return refused(format!(
                 "{why}; to call off the return by itself, set the flag as it is (PUT /transport)"
@@ -165,7 +165,7 @@ impl State {
         refused(why)
     }
 
-    fn resume(&mut self, now: Now) -> Taken {
+    fn resume(&mut self, now: Now) -> Accepted {
         match &self.run {
             None => refused("nothing to resume: no migration runs"),
             Some(run) if run.paused.is_none() => refused("the migration is not paused"),

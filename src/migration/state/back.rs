@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::{Act, ComesBack, Look, Pending, State, Tally, millis};
+use super::{Act, ComesBack, Look, MigrationState, PendingAct, Tally, millis};
 use crate::{
     migration::{
         baseline::Baseline,
         config::ReturnSetting,
         phase::Phase,
         plan::Plan,
-        rollback::{Cause, Next, Rollback},
+        rollback::{Cause, Rollback, RollbackStep},
     },
     model::{FlagError, FlagState, Mode, Modes, Span, Timestamp},
     registry::Now,
@@ -18,7 +18,7 @@ use crate::{
 /// A broker that is not back yet is asked again after so many milliseconds.
 const RETRY_MS: u64 = 5_000;
 
-impl State {
+impl MigrationState {
     /// Begins a rollback; one that is under way goes on.
     pub(super) fn roll_back(&mut self, cause: Cause, reason: String, now: Now) {
         if self.rollback.as_ref().is_some_and(|one| !one.is_over()) {
@@ -41,16 +41,21 @@ impl State {
     /// The next stage of the rollback.
     pub(super) fn roll_on(&mut self, look: &Look<'_>) -> Option<Act> {
         let rollback = self.rollback.as_mut()?;
-        let next = rollback.next(look, &self.flights, self.baseline.as_ref(), &self.config);
+        let next = rollback.next(
+            look,
+            &self.canary_runs,
+            self.baseline.as_ref(),
+            &self.config,
+        );
         let over = rollback.is_over();
         let act = match next {
-            Next::Act(act) => Some(act),
-            Next::Wait | Next::Over => None,
+            RollbackStep::Act(act) => Some(act),
+            RollbackStep::Wait | RollbackStep::Over => None,
         };
         self.pending = match act {
-            Some(Act::Set { .. }) => Pending::Flip,
-            Some(Act::Settle(_)) => Pending::Settle,
-            None => Pending::Nothing,
+            Some(Act::Set { .. }) => PendingAct::Flip,
+            Some(Act::Settle(_)) => PendingAct::Settle,
+            None => PendingAct::Nothing,
         };
         if over {
             self.rolled_back(look.now);
@@ -109,7 +114,7 @@ impl State {
         if self.run.is_some() || look.now.mono_ms < comes_back.not_before.mono_ms {
             return None;
         }
-        self.pending = Pending::Return;
+        self.pending = PendingAct::Return;
         Some(Act::Set {
             modes: comes_back.modes,
             only_if: look.flagged.version,
@@ -247,7 +252,7 @@ fn later(now: Now, wait: Duration) -> Now {
     }
 }
 
-impl State {
+impl MigrationState {
     /// The cool-down in words, for the report.
     pub(super) fn cools_down(&self) -> Option<String> {
         let comes_back = self.comes_back.as_ref()?;

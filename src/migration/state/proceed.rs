@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Act, Look, Pending, Run, State, millis};
+use super::{Act, Look, MigrationState, PendingAct, Run, millis};
 use crate::{
     api::{Comparison, Figure, MigrationMode},
     migration::{
@@ -72,7 +72,7 @@ impl Run {
     }
 }
 
-impl State {
+impl MigrationState {
     /// Leaves the phase when all holds; says what it waits for when not.
     pub(super) fn proceed(&mut self, look: &Look<'_>) -> Option<Act> {
         let now = look.now;
@@ -160,11 +160,11 @@ impl State {
             out.extend(disagreement(config, channel, seen));
         }
         out.extend(lag(look, config.lag_max));
-        match self.flights.since(run.entered_ms) {
+        match self.canary_runs.since(run.entered_ms) {
             None => out.push("the canary's first run in this phase".to_owned()),
-            Some(flight) => out.extend(
-                flight
-                    .stumble()
+            Some(canary_run) => out.extend(
+                canary_run
+                    .failed_step()
                     .map(|(step, error)| format!("the canary, which fails: {step}: {error}")),
             ),
         }
@@ -193,7 +193,7 @@ impl State {
             self.enter(phase, look.now);
             return None;
         }
-        self.pending = Pending::Enter(phase);
+        self.pending = PendingAct::Enter(phase);
         Some(Act::Set {
             modes,
             only_if: look.flagged.version,

@@ -1,13 +1,13 @@
 //! Where the migration stands, for people.
 
-use super::{Run, State};
+use super::{MigrationState, Run};
 use crate::{
     api::{MigrationReport, PhaseReport, ReturnReport},
     migration::{phase::Phase, plan::Plan},
     model::{Mode, Modes},
 };
 
-impl State {
+impl MigrationState {
     /// Everything but the notices.
     pub(in crate::migration) fn report(&self) -> MigrationReport {
         let run = self.shown();
@@ -25,7 +25,7 @@ impl State {
                 .map_or_else(Vec::new, |known| known.report(&self.sources)),
             guard: self.config.guard.as_str(),
             rules: self.guard.report(&self.config),
-            canary: self.flights.report(canary),
+            canary: self.canary_runs.report(canary),
             rollback: self.rollback.as_ref().map(|one| one.report.clone()),
             comes_back: self.comes_back.as_ref().map(|one| ReturnReport {
                 modes: one.modes,

@@ -16,7 +16,8 @@ use crate::{
     outbound::{Client, Pace, Request, SharedPlaces, TakenPlace},
     registry::Clock,
     transport::{
-        Config, DeliveryError, Reach, Snapshot, Transport, TransportError, message::Message,
+        Config, DeliveryError, DeliveryProgress, Snapshot, Transport, TransportError,
+        message::Message,
     },
 };
 
@@ -154,12 +155,12 @@ impl Transport for Post {
     async fn deliver(
         &mut self,
         events: &[Arc<Event>],
-        reach: &Reach<'_>,
+        progress: &DeliveryProgress<'_>,
     ) -> Result<(), DeliveryError> {
         for event in events {
             let message = Message::event(event, &self.clock);
-            self.send(message, reach.is_failing()).await?;
-            reach.reached(event);
+            self.send(message, progress.is_failing()).await?;
+            progress.reached(event);
         }
         Ok(())
     }
@@ -167,9 +168,9 @@ impl Transport for Post {
     async fn resync(
         &mut self,
         snapshot: &Arc<Snapshot>,
-        reach: &Reach<'_>,
+        progress: &DeliveryProgress<'_>,
     ) -> Result<(), DeliveryError> {
-        let failing = reach.is_failing();
+        let failing = progress.is_failing();
         // Before it is encoded, so that no more than that many are in memory.
         let _place = self.places.enter_with_snapshot(failing, self.pace).await;
         let message = Message::resync(snapshot, &self.clock);

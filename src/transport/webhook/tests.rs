@@ -54,8 +54,8 @@ fn stage_with(log_entries_max: usize, config: Config) -> Stage {
     let direct = DirectMetrics::new(&metrics);
     let notices = Arc::new(Notices::new(64));
     let told = Arc::clone(&notices);
-    let horizon = Horizon::default();
-    let webhooks = Webhooks::new(registry.clone(), config, horizon, told, client, direct);
+    let watermark = HighWatermark::default();
+    let webhooks = Webhooks::new(registry.clone(), config, watermark, told, client, direct);
     let shown = webhooks.clone();
     metrics.before_render(move || shown.show());
     Stage {

@@ -12,7 +12,7 @@ use crate::model::Revision;
 /// come back from there. Each of them keeps its cursor, so that whatever the mode does meanwhile none
 /// sees an event twice or out of order.
 #[derive(Clone, Debug)]
-pub struct Horizon {
+pub struct HighWatermark {
     limit: Arc<watch::Sender<Option<Revision>>>,
     /// How many look at it.
     viewers: Arc<watch::Sender<usize>>,
@@ -20,12 +20,12 @@ pub struct Horizon {
 
 /// Where the horizon is, for one who sees no further, and who counts as a viewer meanwhile.
 #[derive(Debug)]
-pub struct Sight {
+pub struct HighWatermarkReader {
     limit: watch::Receiver<Option<Revision>>,
     viewers: Arc<watch::Sender<usize>>,
 }
 
-impl Default for Horizon {
+impl Default for HighWatermark {
     /// Everything is visible.
     fn default() -> Self {
         Self {
@@ -35,16 +35,16 @@ impl Default for Horizon {
     }
 }
 
-impl Horizon {
+impl HighWatermark {
     /// The last visible revision; none when all are.
     pub fn limit(&self) -> Option<Revision> {
         *self.limit.borrow()
     }
 
     /// For one more who sees no further.
-    pub fn sight(&self) -> Sight {
+    pub fn reader(&self) -> HighWatermarkReader {
         self.viewers.send_modify(|viewers| *viewers += 1);
-        Sight {
+        HighWatermarkReader {
             limit: self.limit.subscribe(),
             viewers: Arc::clone(&self.viewers),
         }
@@ -81,7 +81,7 @@ impl Horizon {
     }
 }
 
-impl Sight {
+impl HighWatermarkReader {
     /// The last visible revision; none when all are.
     pub(super) fn limit(&mut self) -> Option<Revision> {
         *self.limit.borrow_and_update()
@@ -94,7 +94,7 @@ impl Sight {
     }
 }
 
-impl Drop for Sight {
+impl Drop for HighWatermarkReader {
     fn drop(&mut self) {
         self.viewers.send_modify(|viewers| *viewers -= 1);
     }
