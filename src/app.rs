@@ -143,7 +143,7 @@ impl App {
         };
         transport::show(&metrics, transports.clone());
         let parts = migrate::Parts::of(&registry, &callbacks, &transports, &notices, &metrics);
-        let migration = migrate::start(&config, parts, &mut tasks).await;
+        let migration = migrate::start(&config, parts, http, &mut tasks).await;
         let pages = |of: &Listening| show_broker(&config, of, &metrics, &mut tasks);
         let rooms = Deps {
             broker: listening.as_ref().map(pages),
@@ -172,7 +172,8 @@ impl App {
             amqp::checks::start(way, &config, &health, &client, clock, &metrics, &mut tasks);
         }
         let amqp_address = listening.and_then(|broker| serve_broker(broker, &registry, &mut tasks));
-        tasks.spawn(Stage::Source, "leases", |stop| registry.clone().run(stop));
+        let leases = registry.clone();
+        tasks.spawn_on(http, Stage::Source, "leases", |stop| leases.run(stop));
         tasks.spawn(Stage::Source, "health", |stop| health.run(stop));
         tell_subscribers(&callbacks, webhooks, &metrics, &mut tasks);
         tasks.spawn(Stage::Sink, "outbound", |stop| client.run(stop));

@@ -1,6 +1,6 @@
-//! Health: decides when to probe, probes, and says when a run of outcomes makes a verdict.
+//! Health: schedules probes, makes them, and turns runs of outcomes into verdicts.
 //!
-//! Follows the registry's log and tells the registry what the checks say; never removes anything.
+//! Follows the registry's log and reports verdicts to the catalog. Never removes an instance.
 
 mod check;
 mod container;
@@ -32,23 +32,23 @@ pub use self::{
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Time between two probes of a check that does not say; for `health_check_url`.
+    /// Default time between two probes, also for `health_check_url`.
     #[serde(with = "humantime_serde")]
     pub interval: Duration,
     /// The shortest time between two probes, whatever a check says.
     #[serde(with = "humantime_serde")]
     pub interval_min: Duration,
-    /// How long a probe may take for a check that does not say.
+    /// Default timeout of a probe.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
-    /// The longest time a probe may take, whatever a check says.
+    /// The longest timeout, whatever a check says.
     #[serde(with = "humantime_serde")]
     pub timeout_max: Duration,
-    /// Successes in a row that make a check healthy when it does not say.
+    /// Default number of successes in a row that make a check healthy.
     pub healthy_after: u32,
-    /// Failures in a row that make a check unhealthy when it does not say.
+    /// Default number of failures in a row that make a check unhealthy.
     pub unhealthy_after: u32,
-    /// A new check is probed within this time.
+    /// A new check is probed for the first time within this time.
     #[serde(with = "humantime_serde")]
     pub first_within: Duration,
     /// The most scheduled probes at once. Checks that took a second or longer last time share half of
@@ -66,22 +66,22 @@ pub struct Config {
     /// the request's deadline.
     #[serde(with = "humantime_serde")]
     pub queue_wait: Duration,
-    /// Over the queue: how long after its deadline a verdict is waited for, until the daemon probes itself.
+    /// Over the queue: how long after the deadline the daemon waits for a verdict before it probes itself.
     #[serde(with = "humantime_serde")]
     pub queue_grace: Duration,
     /// The most probes at once of the daemon's own prober, which takes requests from the queue.
     pub queue_probes_max: u16,
-    /// The most bytes of an answer's body that are read.
+    /// The most bytes of a response body that are read.
     pub body_max: ByteSize,
-    /// The results kept of each check.
+    /// How many results of each check are kept.
     pub results_max: usize,
-    /// The most characters kept of what a probe brought back.
+    /// The most characters of a result's message that are kept.
     pub text_max: usize,
     /// A check with more flips than these within `flap_intervals` is flapping.
     pub flap_flips_max: usize,
     /// The window in which flips are counted, in intervals of the check.
     pub flap_intervals: u32,
-    /// How often a TTL check that fails is looked at, so that a heartbeat is noticed.
+    /// How often a failing TTL check is evaluated, so that a heartbeat is noticed soon.
     #[serde(with = "humantime_serde")]
     pub ttl_recheck: Duration,
 }
@@ -114,7 +114,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// What a type can't say by itself, one sentence each.
+    /// Everything that is wrong with it, each as a sentence that names the key.
     pub fn faults(&self) -> Vec<String> {
         let zero = [
             ("interval_min", self.interval_min.is_zero()),

@@ -42,16 +42,16 @@ pub struct Config {
     pub allow: Vec<IpNet>,
     /// Networks that they may not, even if `allow` lists them; checked after names are resolved.
     pub deny: Vec<IpNet>,
-    /// Certificates (PEM) that are trusted besides the public ones.
+    /// A PEM file of certificates that are trusted in addition to the public ones.
     pub ca_file: Option<PathBuf>,
-    /// The most idle connections kept for later, in all.
+    /// The most idle connections in the pool.
     pub pool_max: usize,
-    /// How long an idle connection is kept.
+    /// How long an idle connection stays in the pool.
     #[serde(with = "humantime_serde")]
     pub pool_idle_max: Duration,
-    /// The most bytes of an answer's head.
+    /// The most bytes of a response head.
     pub head_max: ByteSize,
-    /// The most headers of an answer.
+    /// The most headers of a response.
     pub headers_max: usize,
     /// How long the addresses of a name are cached; a failed lookup, a tenth of it.
     #[serde(with = "humantime_serde")]

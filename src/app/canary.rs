@@ -1,4 +1,4 @@
-//! The canary's way: whichever the flag says for each channel.
+//! How the canary reaches the registry: directly or over the broker, as the flag says for each channel.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -21,21 +21,21 @@ use crate::{
     transport::{CallbackError, Callbacks, Delivery, Filter, Start, Subscription},
 };
 
-/// More changes than one run makes.
+/// The most changes that one run makes.
 const CHANGES_MAX: usize = 64;
 
-/// Where checks go both ways, the other verdict is waited for as long, if there is the time.
+/// In mode dual of channel health: how long the step `probe` waits for the second verdict.
 const BOTH_WAYS_MAX: Duration = Duration::from_millis(500);
 
-/// Without file descriptors no connection can be taken: it is tried again so much later.
+/// The pause after a failed accept, for example without free file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What a probe of the canary connects to.
+/// The port that the probe of the canary connects to.
 #[derive(Debug)]
 pub(super) struct CanaryTarget(TcpListener);
 
 impl CanaryTarget {
-    /// A free port of this machine alone.
+    /// A free port of 127.0.0.1.
     pub(super) async fn bind() -> std::io::Result<Self> {
         TcpListener::bind("127.0.0.1:0").await.map(Self)
     }
@@ -44,7 +44,7 @@ impl CanaryTarget {
         self.0.local_addr().ok()
     }
 
-    /// Takes every connection and lets go of it, until told to stop.
+    /// Accepts and closes every connection until `stop`.
     pub(super) async fn run(self, stop: CancellationToken) {
         loop {
             tokio::select! {
@@ -61,19 +61,19 @@ impl CanaryTarget {
     }
 }
 
-/// The canary's way.
+/// The canary's client.
 #[derive(Clone, Debug)]
 pub(super) struct CanaryClient {
     pub(super) registry: Registry,
     pub(super) callbacks: Callbacks,
     pub(super) transports: TransportSwitch,
-    /// None when this machine has no address of its own to be probed at.
+    /// The address that is probed; none when no port was free.
     pub(super) address: Option<SocketAddr>,
     /// How long a step may take.
     pub(super) timeout: Duration,
 }
 
-/// The canary is a part of the daemon.
+/// The caller of the canary's writes.
 const CALLER: Caller = Caller::daemon(Door::Canary);
 
 fn deregister() -> Deregister {
@@ -119,7 +119,7 @@ impl CanaryClient {
         }
     }
 
-    /// Sends a command over the broker; none where commands don't go that way.
+    /// Sends a command over the broker; none when commands are direct.
     async fn ask(&self, queue: &'static str, body: Value) -> Option<Result<Value, StepError>> {
         let way = self.transports.way.as_ref()?;
         if !self.transports.flag().modes.discovery.uses_broker() {
@@ -145,7 +145,7 @@ fn not_found() -> StepError {
     "discovery does not know it".to_owned()
 }
 
-/// What came back over the broker: an answer, or a problem in words.
+/// The answer over the broker, or the detail of a problem.
 fn answered(body: &[u8]) -> Result<Value, StepError> {
     let answer: Value = serde_json::from_slice(body).map_err(|error| error.to_string())?;
     match (answer["status"].as_u64(), answer["detail"].as_str()) {
@@ -167,7 +167,7 @@ impl CanaryWay for CanaryClient {
                 Delivery::Resync(_) => Ok(()),
             };
             std::future::ready(match told {
-                // A watch that has ended wants no more.
+                // The watch has ended.
                 Ok(()) | Err(TrySendError::Closed(_)) => Ok(()),
                 Err(TrySendError::Full(_)) => {
                     Err(CallbackError::new("more changes than one run makes"))
@@ -201,7 +201,7 @@ impl CanaryWay for CanaryClient {
         Box::pin(async {
             self.until_healthy().await?;
             if self.transports.flag().modes.health == Mode::Dual {
-                // The step's time is for both, the first verdict and the other.
+                // The time limit of the step covers both verdicts.
                 sleep(BOTH_WAYS_MAX.min(self.timeout / 2)).await;
             }
             Ok(())

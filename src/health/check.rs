@@ -1,26 +1,26 @@
-//! A check as the scheduler sees it: where its definition stands, and with which limits it is used.
+//! A check as the scheduler uses it: a reference to its definition, with the limits of the configuration.
 
 use std::{borrow::Cow, time::Duration};
 
 use super::{Config, verdict::VerdictRules};
 use crate::model::{Check, CheckKind, HttpCheck, Registration};
 
-/// What the check of `health_check_url` is called.
+/// The name of the check that `health_check_url` defines.
 const URL_CHECK: &str = "health_check_url";
 
-/// Where a registration defines a check, so that nothing is copied.
+/// Where a registration defines a check. Avoids a copy of the definition.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum CheckSource {
-    /// `health_check_url`, with the section's defaults.
+    /// `health_check_url`, with the configured defaults.
     Url,
-    /// Its place in `checks`.
+    /// The index in `checks`.
     Listed(usize),
 }
 
-/// What is done.
+/// What a probe does.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ProbeKind<'a> {
-    /// GET, and any 2xx.
+    /// GET; any 2xx passes.
     Url(&'a str),
     Listed(&'a CheckKind),
 }
@@ -59,7 +59,7 @@ impl CheckSource {
         }
     }
 
-    /// Everything that there is to know of it, the section's defaults filled in.
+    /// The full definition, with the configured defaults filled in.
     pub(super) fn definition<'a>(self, of: &'a Registration, config: &Config) -> Cow<'a, Check> {
         if let Some(check) = self.listed(of) {
             return Cow::Borrowed(check);
@@ -108,7 +108,7 @@ impl CheckSource {
 
     pub(super) fn rules(self, of: &Registration, config: &Config) -> VerdictRules {
         let (healthy_after, unhealthy_after) = match self.listed(of) {
-            // Its interval is the longest silence: one is enough.
+            // The interval is the longest time without a heartbeat: one failure is enough.
             Some(check) if check.kind == CheckKind::Ttl => (1, 1),
             Some(check) => (check.healthy_after, check.unhealthy_after),
             None => (config.healthy_after, config.unhealthy_after),

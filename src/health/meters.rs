@@ -1,4 +1,4 @@
-//! The room's metrics.
+//! Metrics of health checks.
 
 use super::{report::Outcome, table::TableSizes};
 use crate::telemetry::{Histogram, IntCounterVec, IntGauge, Metrics};

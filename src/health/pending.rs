@@ -1,5 +1,5 @@
-//! Requests that probers elsewhere have not answered yet: one for each check at most, and so many in
-//! all. Pure but for the way by which an answer reaches whoever waits for it.
+//! Requests that remote probers have not answered yet: at most one for each check, limited in number.
+//! Pure but for the channel that carries an answer to the waiting task.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -11,13 +11,13 @@ use super::{
     schedule::CheckId,
 };
 
-/// What whoever waits is told.
+/// What the waiting task receives.
 #[derive(Debug)]
 pub(super) enum RequestReply {
     Verdict(RemoteVerdict),
-    /// What was asked about is gone.
+    /// The instance is no longer registered.
     Gone,
-    /// There will be no answer.
+    /// No answer will come.
     Never,
 }
 
@@ -26,16 +26,16 @@ struct PendingRequest {
     check: CheckId,
     incarnation: u64,
     deadline_ms: u64,
-    /// Then nobody waits any more.
+    /// The time at which the request is given up.
     over_ms: u64,
     waiting: Purpose,
 }
 
 #[derive(Debug)]
 enum Purpose {
-    /// The answer decides.
+    /// The answer decides the verdict.
     Decides(oneshot::Sender<RequestReply>),
-    /// The direct outcome decides, and the answer is compared with it: which of them came.
+    /// The direct probe decides; the answer is compared with it. Holds whichever came first.
     Compared {
         direct: Option<bool>,
         came: Option<(bool, IsLate)>,
@@ -45,7 +45,7 @@ enum Purpose {
 #[derive(Clone, Copy, Debug)]
 struct IsLate(bool);
 
-/// What a request is for.
+/// The check that a request is about, with its times.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RequestKey {
     pub(super) check: CheckId,
@@ -60,7 +60,7 @@ pub(super) struct PendingRequests {
     last: u64,
     open: HashMap<u64, PendingRequest>,
     of_check: HashMap<CheckId, u64>,
-    /// Requests of which the answer is only compared, by when nobody waits any more.
+    /// Requests that are only compared, by the time at which they are given up.
     compared: BTreeSet<(u64, u64)>,
 }
 
@@ -79,7 +79,7 @@ impl PendingRequests {
         self.open.len()
     }
 
-    /// A request whose answer decides; none while the check has one already, or when there are too many.
+    /// Adds a request whose answer decides; none while the check has a request, or at the limit.
     pub(super) fn decide(
         &mut self,
         wanted: RequestKey,
@@ -89,7 +89,7 @@ impl PendingRequests {
         Some((number, receiver))
     }
 
-    /// A request whose answer is compared with the direct one; none as above.
+    /// Adds a request whose answer is compared; none as above.
     pub(super) fn compare(&mut self, wanted: RequestKey) -> Option<u64> {
         let waiting = Purpose::Compared {
             direct: None,
@@ -131,27 +131,27 @@ impl PendingRequests {
         Some(open)
     }
 
-    /// Nobody waits for it any more.
+    /// Drops a request that no task waits for.
     pub(super) fn forget(&mut self, number: u64) {
         self.remove(number);
     }
 
-    /// The open request of a check.
+    /// The pending request of a check.
     pub(super) fn of_check(&self, check: CheckId) -> Option<u64> {
         self.of_check.get(&check).copied()
     }
 
-    /// Which registration an open request is of.
+    /// The incarnation that a pending request is about.
     pub(super) fn incarnation(&self, number: u64) -> Option<u64> {
         Some(self.open.get(&number)?.incarnation)
     }
 
-    /// Whoever waits for this request hears that there will be no answer.
+    /// Tells the waiting task that no answer will come.
     pub(super) fn give_up(&mut self, number: u64) {
         self.end(number, RequestReply::Never);
     }
 
-    /// Whoever waits for this request hears that what was asked about is gone.
+    /// Tells the waiting task that the instance is gone.
     pub(super) fn gone(&mut self, number: u64) {
         self.end(number, RequestReply::Gone);
     }
@@ -160,12 +160,12 @@ impl PendingRequests {
         if let Some(open) = self.remove(number)
             && let Purpose::Decides(sender) = open.waiting
         {
-            // Whoever waited may have gone.
+            // The waiting task may have ended.
             let _ = sender.send(reply);
         }
     }
 
-    /// The same for all.
+    /// Gives up every request.
     pub(super) fn give_all_up(&mut self) {
         let numbers: Vec<_> = self.open.keys().copied().collect();
         for number in numbers {
@@ -173,7 +173,7 @@ impl PendingRequests {
         }
     }
 
-    /// Takes an answer to an open request, and says what comes of the comparison.
+    /// Takes the answer to a pending request; appends the result of a comparison.
     pub(super) fn answer(
         &mut self,
         number: u64,
@@ -203,7 +203,7 @@ impl PendingRequests {
         self.end(number, RequestReply::Verdict(found));
     }
 
-    /// Takes the direct outcome that an answer is compared with.
+    /// Takes the outcome of the direct probe, which an answer is compared with.
     pub(super) fn direct(&mut self, number: u64, outcome: Outcome, out: &mut Vec<RequestResult>) {
         let Some(open) = self.open.get_mut(&number) else {
             return;
@@ -225,7 +225,7 @@ impl PendingRequests {
         }
     }
 
-    /// Ends the comparisons for which nothing will come any more.
+    /// Ends comparisons whose time is over.
     pub(super) fn sweep(&mut self, now_ms: u64, out: &mut Vec<RequestResult>) {
         while let Some(&(over_ms, number)) = self.compared.first()
             && over_ms <= now_ms

@@ -1,4 +1,4 @@
-//! Probes on behalf of another daemon: a check in, an outcome out. Keeps nothing.
+//! Probes for another daemon: takes a check, returns an outcome. Stateless.
 
 use std::time::Duration;
 
@@ -33,8 +33,8 @@ impl LocalProber {
         }
     }
 
-    /// Makes a probe, within its own timeout and `left`. One that ran out of the latter says nothing of
-    /// the instance.
+    /// Probes within the check's timeout and within `left`. If `left` is the shorter one and runs out, the
+    /// probe is skipped: it says nothing about the instance.
     pub async fn probe(&self, check: &Check, left: Duration) -> Probed {
         let timeout = check.timeout.min(self.timeout_max);
         let began = Instant::now();

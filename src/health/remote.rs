@@ -1,47 +1,47 @@
-//! The seam by which a turn goes to a prober elsewhere, and what comes back from there.
+//! The interface to remote probers: what is asked of them, and what they answer.
 
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use super::report::Outcome;
 use crate::model::{Check, Mode, Registration, Timestamp};
 
-/// A way to probers elsewhere.
+/// Sends probe requests to remote probers.
 pub trait RemoteProber: fmt::Debug + Send + Sync {
-    /// Which way probes go now.
+    /// The current mode of channel health.
     fn mode(&self) -> Mode;
 
-    /// Sends a request on its way, waiting for nothing; false when there is no way now.
+    /// Sends a request without waiting; false when that is not possible now.
     fn ask(&self, request: &ProbeRequest<'_>) -> bool;
 
-    /// Takes note of what came of a request.
+    /// Counts the result of a request.
     fn note(&self, ended: RequestResult);
 }
 
-/// A probe that somebody elsewhere shall make.
+/// A probe for a remote prober.
 #[derive(Clone, Debug)]
 pub struct ProbeRequest<'a> {
-    /// Tells it from every other request of this daemon.
+    /// Unique among the requests of this daemon.
     pub number: u64,
-    /// Whose check it is.
+    /// The registration that defines the check.
     pub of: &'a Arc<Registration>,
-    /// Which registration of this id it is.
+    /// The incarnation of that registration.
     pub incarnation: u64,
-    /// What is to be done.
+    /// The check to make.
     pub check: Cow<'a, Check>,
-    /// After this time nobody waits for the verdict.
+    /// The verdict is not used after this time.
     pub deadline: Timestamp,
-    /// How long that is from now.
+    /// The time from now to the deadline.
     pub left: Duration,
 }
 
-/// What a prober elsewhere found.
+/// What a remote prober found.
 #[derive(Clone, Debug)]
 pub struct RemoteVerdict {
-    /// The request that it answers, where it says so.
+    /// The number of the request, if the prober sent it.
     pub number: Option<u64>,
-    /// Whose check it was.
+    /// The id of the instance.
     pub service_id: Box<str>,
-    /// Which registration of this id it was.
+    /// The incarnation that was probed.
     pub incarnation: u64,
     /// The check's name.
     pub check: Box<str>,
@@ -49,40 +49,40 @@ pub struct RemoteVerdict {
     pub outcome: Outcome,
     /// How long it took.
     pub latency: Duration,
-    /// What came back, for people.
+    /// The message, for people.
     pub text: Box<str>,
 }
 
-/// What came of a request.
+/// The result of a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RequestResult {
-    /// It was answered in time, and the answer decided.
+    /// Answered in time; the answer decided.
     Answered,
-    /// Nobody answered in time, or it could not be sent: the daemon probed itself.
+    /// Not answered in time, or not sent: the daemon probed itself.
     Unanswered,
-    /// Its answer agreed with the direct one.
+    /// The answer agreed with the direct probe.
     Same,
-    /// Its answer said something else than the direct one.
+    /// The answer differed from the direct probe.
     Different,
-    /// Its answer came after the deadline.
+    /// The answer came after the deadline.
     Late,
-    /// Only the direct answer came.
+    /// Only the direct probe had a result.
     Missing,
 }
 
-/// What became of an answer.
+/// What happened to a remote verdict.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum VerdictUse {
-    /// Somebody waited for it.
+    /// A request waited for it.
     Used,
-    /// The instance, or that registration of it, is gone.
+    /// The instance, or that incarnation, is no longer registered.
     Gone,
-    /// Nobody waits for it: it came too late, or was never asked for.
+    /// No request waits for it: it came too late, or was never requested.
     Unasked,
 }
 
 impl VerdictUse {
-    /// Its name in metrics.
+    /// The label in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Used => "used",

@@ -1,4 +1,4 @@
-//! The shell around the table: follows the registry, makes the probes, passes judgements on.
+//! The asynchronous part around the table: follows the registry, probes, and reports verdicts.
 
 mod on_request;
 mod probes;
@@ -35,10 +35,10 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// The checks are a part of the daemon.
+/// The caller of all writes by health checks.
 const CALLER: Caller = Caller::daemon(Door::Health);
 
-/// Events taken from the log at once.
+/// Events read from the log at once.
 const EVENTS_AT_ONCE: usize = 1024;
 
 /// A cheap, cloneable handle to the health scheduler.
@@ -56,7 +56,7 @@ struct Scheduler {
     client: Client,
     meters: HealthMetrics,
     on_request: OnRequest,
-    /// The way to probers elsewhere, where there is one.
+    /// Remote probers, if the transport has a broker.
     elsewhere: OnceLock<Arc<dyn RemoteProber>>,
     asking: RemoteRequests,
     /// Held for map work and the registry's own short lock only, never across an await.
@@ -66,12 +66,12 @@ struct Scheduler {
 #[derive(Debug)]
 struct FollowedLog {
     table: CheckTable,
-    /// The last event taken; none before the first look at the registry.
+    /// The last event read; none before the first snapshot.
     cursor: Option<Revision>,
 }
 
 impl Health {
-    /// A scheduler that has not looked at the registry yet.
+    /// A scheduler that has not read the registry yet.
     pub fn new(config: Config, registry: Registry, client: Client, metrics: &Metrics) -> Self {
         let following = FollowedLog {
             table: CheckTable::new(config, fastrand::Rng::new()),
@@ -94,7 +94,7 @@ impl Health {
         }
     }
 
-    /// Probes whoever is due until told to stop; all its probes have ended when it returns.
+    /// Probes what is due until `stop`; all probes have ended when it returns.
     pub async fn run(self, stop: CancellationToken) {
         let shared = &self.shared;
         let mut changes = shared.registry.follow();
@@ -104,7 +104,7 @@ impl Health {
             let wake = shared.start_due(&mut probes);
             tokio::select! {
                 () = stop.cancelled() => break,
-                // The registry lives as long as this room does.
+                // The registry lives as long as the scheduler.
                 _ = changes.changed() => (),
                 () = probes.ended() => (),
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => (),
@@ -135,7 +135,7 @@ impl Health {
         join_all(turns.iter().map(|turn| shared.probe_on_request(turn))).await;
     }
 
-    /// What is known of the checks of an instance. None when the id is unknown.
+    /// The report about the checks of an instance. None when the id is unknown.
     pub fn report(&self, id: &str) -> Option<Report> {
         let shared = &self.shared;
         let following = shared.followed();
@@ -159,7 +159,7 @@ impl Scheduler {
         self.registry.clock().now().mono_ms
     }
 
-    /// The table, after everything that the registry has told.
+    /// The table after all events of the log.
     fn followed(&self) -> parking_lot::MutexGuard<'_, FollowedLog> {
         let mut following = self.following.lock();
         self.follow(&mut following);
@@ -188,7 +188,7 @@ impl Scheduler {
         }
     }
 
-    /// Starts over from what the registry has now: at the start, or when the log has moved on.
+    /// Starts over from a snapshot: at the start, or when events were dropped from the log.
     fn look_at_all(&self, following: &mut FollowedLog) {
         let snapshot = self.registry.snapshot();
         let now_ms = self.now_ms();
@@ -206,15 +206,15 @@ impl Scheduler {
         following.cursor = Some(snapshot.revision);
     }
 
-    /// Starts what is due while there is room; answers with when to look again, unless only the end
-    /// of a probe or a change of the registry can bring something to do.
+    /// Starts what is due while places are free. Returns when to look again; none when only the end
+    /// of a probe or a change of the registry can bring work.
     fn start_due(self: &Arc<Self>, probes: &mut RunningProbes) -> Option<Instant> {
         let mut turns = Vec::new();
         let next_ms = self.take_due(probes.free(), &mut turns);
         if let Some(elsewhere) = self.elsewhere.get() {
             self.sweep(&**elsewhere, self.now_ms());
         }
-        // Without the lock: a probe that ends takes it.
+        // Not under the lock: a probe that ends takes it.
         for turn in turns {
             probes.start(self, turn);
         }
@@ -268,7 +268,7 @@ impl Scheduler {
         }
     }
 
-    /// Takes the outcome of a probe, and tells the registry what it changes.
+    /// Records the outcome of a probe and reports a changed verdict.
     fn judge(&self, following: &mut FollowedLog, turn: &ScheduledProbe, ended: FinishedProbe) {
         if ended.outcome == Outcome::Passed {
             self.catalog.check_passed(&CALLER, &turn.of);
@@ -278,7 +278,7 @@ impl Scheduler {
         }
     }
 
-    /// Under the table's lock, so that judgements reach the registry in the order they were made.
+    /// Called under the table's lock, so that judgements reach the registry in order.
     fn tell(&self, judgement: &Judgement) {
         let reason = judgement.reason.as_deref();
         let Judgement { of, status, .. } = judgement;
@@ -324,7 +324,7 @@ impl Scheduler {
     }
 }
 
-/// What an event means for the checks.
+/// Applies an event of the registry to the table.
 fn take(table: &mut CheckTable, event: &Event, now_ms: u64) -> Option<Judgement> {
     let instance = event.instance.as_ref()?;
     match event.kind {

@@ -1,7 +1,6 @@
-//! All checks: when each is due, what it says, and what that makes of its instance.
+//! All checks: when each is due, its verdict, and the status that follows for its instance.
 //!
-//! Pure: takes events and outcomes with their times, hands out turns and judgements, waits for
-//! nothing and calls nobody.
+//! Pure: takes events and outcomes with their times, returns probes and judgements.
 
 mod check_state;
 
@@ -25,7 +24,7 @@ use crate::{
     outbound::{Pace, Shares},
 };
 
-/// A probe to be made.
+/// A probe that is due.
 #[derive(Clone, Debug)]
 pub(super) struct ScheduledProbe {
     pub(super) check: CheckId,
@@ -37,7 +36,7 @@ pub(super) struct ScheduledProbe {
     pub(super) pace: Pace,
 }
 
-/// What the checks of a registration say of it now.
+/// The status that the checks of a registration add up to.
 #[derive(Clone, Debug)]
 pub(super) struct Judgement {
     pub(super) of: Arc<Registration>,
@@ -45,11 +44,11 @@ pub(super) struct Judgement {
     pub(super) reason: Option<String>,
 }
 
-/// What came of looking for work.
+/// Work that was due.
 #[derive(Debug)]
 pub(super) enum Due {
     Probe(ScheduledProbe),
-    /// A TTL check, which needs no probe, was looked at.
+    /// A TTL check, which needs no probe, was evaluated.
     Looked {
         outcome: Outcome,
         judgement: Option<Judgement>,
@@ -60,7 +59,7 @@ pub(super) enum Due {
 struct ProbeTarget {
     of: Arc<Registration>,
     beat: Arc<Beat>,
-    /// Older events are news of the past.
+    /// Events up to this revision are ignored.
     revision: Revision,
     checks: Box<[CheckId]>,
 }
@@ -111,8 +110,8 @@ impl CheckTable {
         }
     }
 
-    /// Takes an instance as it stands at `revision`: new checks are put on the schedule, unchanged
-    /// ones go on as they are, the others are forgotten.
+    /// Takes an instance as of `revision`: schedules new checks, keeps unchanged ones with their
+    /// verdicts, drops the others.
     pub(super) fn observe(
         &mut self,
         instance: &Instance,
@@ -154,7 +153,7 @@ impl CheckTable {
         judgement
     }
 
-    /// The checks of `of`, those of `old` that it still defines among them.
+    /// The checks of `of`, including those of `old` that are still defined.
     fn follow(
         &mut self,
         of: &Registration,
@@ -183,8 +182,8 @@ impl CheckTable {
         checks.into()
     }
 
-    /// Puts a check on the schedule. What an earlier life of the registry found out is presumed to
-    /// hold, and such a check waits for a random phase; any other is due within a second.
+    /// Schedules a check. A status from before a restart is presumed to hold, and such a check waits for
+    /// a random phase; any other is due within `health.first_within`.
     fn start(
         &mut self,
         of: &Registration,
@@ -210,7 +209,7 @@ impl CheckTable {
         id
     }
 
-    /// Forgets an instance that left at `revision`.
+    /// Drops an instance that was removed at `revision`.
     pub(super) fn forget(&mut self, id: &str, revision: Revision) {
         let known = self.subjects.get(id);
         if known.is_some_and(|subject| subject.revision < revision) {
@@ -218,7 +217,7 @@ impl CheckTable {
         }
     }
 
-    /// Forgets the instances that are not among `present`.
+    /// Drops the instances that are not in `present`.
     pub(super) fn retain(&mut self, present: &HashSet<ServiceId>) {
         let gone: Vec<_> = self
             .subjects
@@ -290,7 +289,7 @@ impl CheckTable {
         None
     }
 
-    /// Looks at a TTL check: has there been a heartbeat within its interval?
+    /// Evaluates a TTL check: was there a heartbeat within its interval?
     fn look(&mut self, check: CheckId, now_ms: u64) -> Option<Due> {
         let track = self.tracks.get(&check)?;
         let subject = self.subjects.get(&track.subject)?;
@@ -300,7 +299,7 @@ impl CheckTable {
         let next_ms = if ended.outcome == Outcome::Passed {
             heard_ms.saturating_add(interval_ms).saturating_add(1)
         } else {
-            // A heartbeat after a failure shall be noticed soon.
+            // So that a heartbeat after a failure is noticed soon.
             let pause = u64::try_from(self.config.ttl_recheck.as_millis()).unwrap_or(u64::MAX);
             now_ms.saturating_add(pause.max(1))
         };
@@ -323,7 +322,7 @@ impl CheckTable {
         })
     }
 
-    /// Looks at the TTL checks of an instance now, and hands out a turn for each other check.
+    /// Evaluates the TTL checks of an instance now, and returns a probe for each other check.
     pub(super) fn take_all(
         &mut self,
         id: &str,
@@ -345,7 +344,7 @@ impl CheckTable {
         judgements
     }
 
-    /// Books the next turn of a check whose turn is over, however it ended.
+    /// Schedules a check again after its probe, however that ended.
     pub(super) fn book_next(&mut self, turn: &ScheduledProbe, now_ms: u64) {
         let Some(track) = self.tracks.get_mut(&turn.check) else {
             return;
@@ -354,15 +353,15 @@ impl CheckTable {
         let next_ms = if track.in_phase {
             next_turn(turn.due_ms, interval_ms, now_ms)
         } else {
-            // From here on it has a phase of its own, whenever it registered.
+            // A random phase spreads checks that were registered together.
             track.in_phase = true;
             now_ms.saturating_add(1 + self.random.u64(0..interval_ms.max(1)))
         };
         self.schedule.book(turn.check, next_ms);
     }
 
-    /// Takes an outcome; answers with what it changes. That of a check which is gone changes
-    /// nothing, nor does one that began before the last.
+    /// Records an outcome; returns the judgement if it changed. Ignores checks that are gone, and probes
+    /// that began before the last recorded one.
     pub(super) fn record(&mut self, check: CheckId, ended: FinishedProbe) -> Option<Judgement> {
         let track = self.tracks.get_mut(&check)?;
         let subject = self.subjects.get(&track.subject)?;
@@ -404,7 +403,7 @@ impl CheckTable {
         })
     }
 
-    /// The check of that name.
+    /// The check with that name.
     pub(super) fn check_of(&self, id: &str, name: &str) -> Option<CheckId> {
         let subject = self.subjects.get(id)?;
         let named = |id: &&CheckId| {
@@ -414,7 +413,7 @@ impl CheckTable {
         subject.checks.iter().find(named).copied()
     }
 
-    /// The checks of an instance with what is kept of each, in their order.
+    /// The checks of an instance in order, each with its results.
     pub(super) fn kept(&self, id: &str) -> Option<(Arc<Registration>, Vec<CheckView<'_>>)> {
         let subject = self.subjects.get(id)?;
         let tracks = subject.checks.iter().filter_map(|id| self.tracks.get(id));

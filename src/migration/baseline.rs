@@ -1,4 +1,4 @@
-//! What latencies are compared with: how they were before anything was changed.
+//! The baseline: latencies before the migration changes anything.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::api::BaselineReport;
 
-/// Latencies as they were, each from a span of its own: long enough, and with enough samples.
+/// The latencies of the baseline, each measured in its own window: long enough, with enough samples.
 #[derive(Clone, Debug)]
 pub(super) struct Baseline {
     windows: [Window; 3],
@@ -26,7 +26,7 @@ impl Baseline {
         }
     }
 
-    /// Takes what has become long enough.
+    /// Takes the result of each window that is full.
     pub(super) fn look(&mut self, now_ms: u64, sources: &Measurements, config: &Config) {
         if !self.open {
             return;
@@ -50,7 +50,7 @@ impl Baseline {
         self.open
     }
 
-    /// From now on something is changed: what was not measured yet stays unknown.
+    /// Ends the measurement: latencies that were not measured stay unknown.
     pub(super) fn close(&mut self) {
         self.open = false;
     }
@@ -77,12 +77,12 @@ impl Baseline {
         missing.collect::<Vec<_>>().join(", ")
     }
 
-    /// As it was; none when too few were measured.
+    /// The 95th percentile; none when too few samples were measured.
     pub(super) fn p95(&self, what: Measured) -> Option<Duration> {
         self.found[what as usize].map(|tail| tail.p95)
     }
 
-    /// So much it may be, if it may be above the baseline by this share; less than the floor is nothing.
+    /// The highest value allowed: the baseline plus this share of it, but at least plus the floor.
     pub(super) fn allowed(&self, what: Measured, share: f64, floor: Duration) -> Option<Duration> {
         let p95 = self.p95(what)?;
         Some(p95.mul_f64(1.0 + share).max(p95 + floor))

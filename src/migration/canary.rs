@@ -1,4 +1,4 @@
-//! The canary: a synthetic instance that goes each way a service goes, step by step, each in its time.
+//! The canary: a synthetic instance that is registered, probed, discovered, deregistered and watched.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ impl CanaryRun {
     }
 }
 
-/// What is known of its runs.
+/// Counts of the canary's runs, and the last one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct CanaryRuns {
     runs: u64,
@@ -50,7 +50,7 @@ impl CanaryRuns {
         self.last = Some(canary_run);
     }
 
-    /// The last run, if it began no earlier than that.
+    /// The last run, if it began at `began_ms` or later.
     pub(super) fn since(&self, began_ms: u64) -> Option<&CanaryRun> {
         self.last
             .as_ref()
@@ -71,15 +71,15 @@ impl CanaryRuns {
     }
 }
 
-/// How long steps may take.
+/// The time limits of steps.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Times {
     pub(super) step: Duration,
-    /// The probe, which is waited for.
+    /// The step `probe`, which includes the wait for the first probe.
     pub(super) probe: Duration,
 }
 
-/// Registers, probes, discovers and deregisters the canary, and looks whether its watch saw it all.
+/// Registers, probes, discovers and deregisters the canary, then checks that its watch saw each change.
 pub(super) async fn run_canary(way: &dyn CanaryWay, times: Times, clock: &Clock) -> CanaryRun {
     let Now { mono_ms, .. } = clock.now();
     way.clean();
@@ -132,7 +132,7 @@ impl Steps {
     }
 }
 
-/// The watch must tell of the registration and of what came after, once and in order.
+/// The watch must show the registration and each later change, once and in order.
 async fn see(watch: Result<Box<dyn CanaryWatch>, StepError>) -> Result<(), StepError> {
     let mut watch = watch?;
     let (mut last, mut came) = (0, false);

@@ -1,4 +1,4 @@
-//! Section `migration`: how long each phase lasts, and what the guard lets pass.
+//! Section `migration`: durations of phases, and the limits of the guard.
 
 use std::time::Duration;
 
@@ -6,23 +6,23 @@ use serde::Deserialize;
 
 use crate::api::MigrationMode;
 
-/// The longest that anything may last.
+/// The longest duration.
 const TIME_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// When the guard's rules are armed.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
 pub enum GuardSetting {
-    /// That of the lost broker whenever a channel is not direct, the others while a migration runs.
+    /// `broker_away` whenever a channel is not direct; the others while a migration runs.
     Auto,
-    /// All of them, and the canary, whenever a channel is not direct.
+    /// All rules, with the canary, whenever a channel is not direct.
     Always,
-    /// None.
+    /// No rule.
     Off,
 }
 
 impl GuardSetting {
-    /// The word for it.
+    /// The name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Auto => "auto",
@@ -32,13 +32,13 @@ impl GuardSetting {
     }
 }
 
-/// Who turns the flag again after a rollback.
+/// Who changes the flag again after a rollback.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
 pub enum ReturnSetting {
     /// An operator.
     Manual,
-    /// The daemon, after the cool-down, when the broker is back.
+    /// The daemon, after the cool-down, once the broker answers.
     Auto,
 }
 
@@ -48,17 +48,17 @@ pub enum ReturnSetting {
 pub struct Config {
     /// When the guard's rules are armed.
     pub guard: GuardSetting,
-    /// Who turns the flag again after a rollback by the guard.
+    /// Who changes the flag again after a rollback by the guard.
     pub r#return: ReturnSetting,
-    /// Who says when a phase is left, for a start that does not say.
+    /// The default mode: who decides when a phase ends.
     pub mode: MigrationMode,
     /// How long latencies are measured before the first change.
     #[serde(with = "humantime_serde")]
     pub baseline: Duration,
-    /// How long each phase lasts at least, for a start that does not say.
+    /// The default minimum duration of each phase.
     #[serde(with = "humantime_serde")]
     pub soak: Duration,
-    /// A phase that can't be left for so long is rolled back; zero: never.
+    /// A phase that can't be left for this long is rolled back; zero: never.
     #[serde(with = "humantime_serde")]
     pub phase_max: Duration,
     /// Time between two runs of the canary.
@@ -67,54 +67,54 @@ pub struct Config {
     /// How long each step of the canary may take.
     #[serde(with = "humantime_serde")]
     pub canary_timeout: Duration,
-    /// The last runs of the canary that are judged together.
+    /// How many of the canary's last runs are judged together.
     pub canary_runs: usize,
-    /// The share of them that may fail.
+    /// The share of these runs that may fail.
     pub canary_failures_max: f64,
-    /// How long the broker may be silent.
+    /// How long the broker may leave requests unanswered.
     #[serde(with = "humantime_serde")]
     pub broker_away: Duration,
-    /// How long a window of latencies and failures is at least.
+    /// The minimum length of a window of latencies and failures.
     #[serde(with = "humantime_serde")]
     pub window: Duration,
-    /// The windows in a row in which a rule must be broken.
+    /// In how many windows in a row a rule must be broken.
     pub windows: u32,
-    /// A window waits until it has so many samples.
+    /// The minimum number of samples of a window.
     pub samples_min: u64,
     /// By what share the 95th percentile of a latency may be above the baseline.
     pub latency_increase_max: f64,
-    /// An increase by less than this is none.
+    /// An increase by less than this is ignored.
     #[serde(with = "humantime_serde")]
     pub latency_floor: Duration,
     /// By what share it may be above the baseline after a rollback.
     pub latency_back: f64,
     /// The share of discovery requests that may fail.
     pub discovery_failures_max: f64,
-    /// So much must have come by both ways before a phase that compares them is left.
+    /// How many items must be compared before a phase that compares both ways ends.
     pub compared_min: u64,
-    /// The share of it that may be missing at the broker's way.
+    /// The share of them that may be missing over the broker.
     pub missing_max: f64,
-    /// The share of it that may be late there.
+    /// The share of them that may be late over the broker.
     pub late_max: f64,
-    /// The share of it that may differ.
+    /// The share of them that may differ.
     pub different_max: f64,
-    /// A phase is left only while the broker is behind by no more events.
+    /// A phase ends only while the broker is behind by at most this many events.
     pub lag_max: u64,
-    /// How long a rollback waits for consumers to be drained.
+    /// How long a rollback waits until consumers are drained.
     #[serde(with = "humantime_serde")]
     pub settle_max: Duration,
-    /// How long it waits for the canary and for the latencies.
+    /// How long a rollback waits for the canary, and then for the latencies.
     #[serde(with = "humantime_serde")]
     pub verify_max: Duration,
-    /// How long after a rollback there is no return by itself; doubled with each further rollback.
+    /// The wait before an automatic return after a rollback; doubled with each further rollback.
     #[serde(with = "humantime_serde")]
     pub cool_down: Duration,
-    /// The longest it gets.
+    /// The longest such wait.
     #[serde(with = "humantime_serde")]
     pub cool_down_max: Duration,
-    /// The most returns by itself.
+    /// The most automatic returns.
     pub returns_max: u32,
-    /// Without a rollback for so long, earlier ones are forgotten.
+    /// After this long without a rollback, earlier ones no longer count.
     #[serde(with = "humantime_serde")]
     pub returns_forgotten: Duration,
     /// The steps that are kept for the report.
@@ -186,7 +186,7 @@ impl Config {
             ("cool_down_max", self.cool_down_max),
             ("returns_forgotten", self.returns_forgotten),
         ];
-        // What no clock can count would only be found out when it is needed.
+        // Found here, not when the value is first used.
         for (key, value) in times.into_iter().chain(longer) {
             if value > TIME_MAX {
                 faults.push(format!("migration.{key} must be at most 365days"));

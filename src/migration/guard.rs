@@ -1,7 +1,7 @@
-//! The guard: says when the broker's way has become so bad that all goes back to direct.
+//! The guard: decides when the way over the broker is so bad that everything goes back to direct.
 //!
-//! A rule must be broken in several windows in a row, each with enough samples. What the guard
-//! says is acted on by `state`; the guard itself changes nothing.
+//! A rule must be broken in several windows in a row, each with enough samples. The guard only
+//! decides; `state` acts.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::api::RuleReport;
 
-/// What must not be.
+/// The rules.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Rule {
     BrokerAway,
@@ -61,7 +61,7 @@ impl Rule {
     }
 }
 
-/// Which rules may roll back now.
+/// Which rules may cause a rollback now.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Armed {
     pub(super) broker: bool,
@@ -77,20 +77,20 @@ impl Armed {
     }
 }
 
-/// A rule that was broken for long enough.
+/// A rule that was broken in enough windows, with the reason.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Broken {
     pub(super) rule: Rule,
     pub(super) reason: String,
 }
 
-/// What is seen in one look.
+/// What the guard judges in one look.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct GuardInput<'a> {
     pub(super) now_ms: u64,
-    /// Since when the broker has not answered.
+    /// How long the broker has not answered.
     pub(super) silent: Option<Duration>,
-    /// What went wrong with it last.
+    /// The last error of the broker.
     pub(super) trouble: Option<&'a str>,
     pub(super) sources: &'a Measurements,
     pub(super) baseline: Option<&'a Baseline>,
@@ -98,12 +98,12 @@ pub(super) struct GuardInput<'a> {
     pub(super) config: &'a Config,
 }
 
-/// A rule's last value.
+/// The last value of a rule.
 #[derive(Clone, Copy, Debug, Default)]
 struct Reading {
     value: Option<f64>,
     threshold: Option<f64>,
-    /// Windows in a row.
+    /// In how many windows in a row it was broken.
     broken: u32,
 }
 
@@ -113,9 +113,9 @@ pub(super) struct RollbackGuard {
     readings: [Reading; 6],
     windows: [Window; 3],
     failures: FailureWindow,
-    /// How the last runs of the canary ended.
+    /// Whether the canary's last runs passed.
     canary_runs: VecDeque<bool>,
-    /// Runs that were not judged yet.
+    /// How many runs were not judged yet.
     unjudged: u32,
     armed: Armed,
 }
@@ -133,7 +133,7 @@ impl RollbackGuard {
         }
     }
 
-    /// Forgets what was: it was measured another way.
+    /// Drops all readings, because the modes changed.
     pub(super) fn start_over(&mut self, now_ms: u64, sources: &Measurements) {
         *self = Self::new(now_ms, sources);
     }
@@ -147,14 +147,14 @@ impl RollbackGuard {
         self.unjudged += 1;
     }
 
-    /// The canary does not run for a while: what it found before is not counted with what it finds then.
+    /// The canary pauses: earlier runs do not count after it.
     pub(super) fn rest_canary(&mut self) {
         self.canary_runs.clear();
         self.unjudged = 0;
         self.readings[Rule::CanaryFailures as usize] = Reading::default();
     }
 
-    /// Takes every reading; answers with a rule that was broken for long enough.
+    /// Takes every reading; returns a rule that was broken in enough windows.
     pub(super) fn look(&mut self, input: &GuardInput<'_>) -> Option<Broken> {
         if !self.armed.others && input.armed.others {
             self.arm(input);
@@ -166,14 +166,14 @@ impl RollbackGuard {
             .or_else(|| self.canary(input))
     }
 
-    /// What was before the rules counted is not held against anybody.
+    /// Readings from before the rules were armed do not count.
     fn arm(&mut self, input: &GuardInput<'_>) {
         let silent = self.readings[Rule::BrokerAway as usize];
         self.start_over(input.now_ms, input.sources);
         self.readings[Rule::BrokerAway as usize] = silent;
     }
 
-    /// True while a rule is broken, though not yet for long enough.
+    /// A rule that is broken now, if not yet in enough windows.
     pub(super) fn is_uneasy(&self) -> Option<Rule> {
         let uneasy = |rule: &Rule| self.readings[*rule as usize].broken > 0;
         Rule::ALL.into_iter().find(uneasy)
@@ -252,7 +252,7 @@ impl RollbackGuard {
         })
     }
 
-    /// Of the last runs; those that have not been yet count as passed, so that few tell little.
+    /// Judges the last `canary_runs` runs. Missing runs count as passed, so that a few failures are not enough.
     fn canary(&mut self, input: &GuardInput<'_>) -> Option<Broken> {
         if std::mem::take(&mut self.unjudged) == 0 {
             return None;
@@ -275,7 +275,7 @@ impl RollbackGuard {
         })
     }
 
-    /// Takes a reading; true when the rule was broken in as many windows in a row as it needs.
+    /// Takes a reading; true when the rule was broken in enough windows in a row.
     fn judge(&mut self, rule: Rule, mut reading: Reading, input: &GuardInput<'_>) -> bool {
         let broken = match (reading.value, reading.threshold) {
             (Some(value), Some(threshold)) => value > threshold && input.armed.is(rule),
@@ -318,7 +318,7 @@ impl RollbackGuard {
     }
 }
 
-/// A broker that refuses has answered, though nothing that is of use.
+/// The reason in words. A broker that refuses requests does answer, so it has other words.
 fn away(silent: Duration, allowed: Duration, trouble: Option<&str>) -> String {
     let (silent, allowed) = (silent.as_secs_f64(), allowed.as_secs_f64());
     match trouble {

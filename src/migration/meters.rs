@@ -1,4 +1,4 @@
-//! The room's metrics.
+//! Metrics of the migration.
 
 use super::{canary::CanaryRun, phase::Phase, rollback::Cause, state::MigrationState};
 use crate::telemetry::{GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Metrics};
@@ -65,7 +65,7 @@ impl MigrationMetrics {
         }
     }
 
-    /// Shows where the migration stands.
+    /// Sets the gauges.
     pub(super) fn show(&self, state: &MigrationState) {
         self.phase.set(state.phase().map_or(0, Phase::number));
         for word in STATES {
@@ -75,7 +75,7 @@ impl MigrationMetrics {
         for rule in state.rules() {
             let set = |gauges: &GaugeVec, value: Option<f64>| match value {
                 Some(value) => gauges.with_label_values(&[rule.name]).set(value),
-                // A rule without data has no figure; there may be no series to remove.
+                // A rule without data has no series; there may be none to remove.
                 None => drop(gauges.remove_label_values(&[rule.name])),
             };
             set(&self.values, rule.value);

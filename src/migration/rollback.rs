@@ -1,6 +1,6 @@
-//! A rollback: the flag to direct, drained, the canary over direct, latencies as they were.
+//! A rollback: sets the flag to direct, drains consumers, checks the canary, then the latencies.
 //!
-//! Goes through its stages once and ends in a report; it never begins anew by itself.
+//! Passes its stages once and ends in a report.
 
 use super::{
     baseline::Baseline,
@@ -16,10 +16,10 @@ use crate::{
     registry::Now,
 };
 
-/// A flag that can't be turned to direct is tried again after so many milliseconds.
+/// The pause before another attempt to change the flag, in milliseconds.
 const RETRY_MS: u64 = 1_000;
 
-/// Who asked for it.
+/// Why it began.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Cause {
     Rule(Rule),
@@ -46,7 +46,7 @@ enum RollbackStage {
     Over,
 }
 
-/// What a rollback wants next.
+/// The next step of a rollback.
 #[derive(Debug)]
 pub(super) enum RollbackStep {
     Wait,
@@ -54,7 +54,7 @@ pub(super) enum RollbackStep {
     Over,
 }
 
-/// A rollback under way, or over.
+/// A rollback under way or ended.
 #[derive(Clone, Debug)]
 pub(super) struct Rollback {
     pub(super) report: RollbackReport,
@@ -130,7 +130,7 @@ impl Rollback {
         }
     }
 
-    /// The answer to the flip. A flag that somebody else changed is looked at before anything else.
+    /// The result of the change to direct. `Changed` is handled by the next look.
     pub(super) fn flipped(&mut self, answer: Result<u64, FlagError>, now: Now) {
         match answer {
             Ok(_) => {
@@ -149,7 +149,7 @@ impl Rollback {
         }
     }
 
-    /// The answer to the drain.
+    /// The result of the drain.
     pub(super) fn settled(&mut self, in_time: bool, now: Now) {
         self.report.drained = Some(in_time);
         self.report.drain_ms = Some(whole(now.mono_ms - self.stage_ms));
@@ -159,7 +159,7 @@ impl Rollback {
         self.enter(RollbackStage::Canary, now);
     }
 
-    /// Somebody turned the flag by hand: nothing is done any more.
+    /// An operator changed the flag: the rollback ends.
     pub(super) fn overruled(&mut self, now: Now) {
         self.end("ended by hand", now);
     }
@@ -236,7 +236,7 @@ impl Rollback {
         RollbackStep::Wait
     }
 
-    /// Latencies that are not back in time, or of which too few were measured.
+    /// Ends the wait for latencies that are still too high or have too few samples.
     fn give_up(&mut self, now: Now) {
         let mut outcome = "verified";
         let back = self.back;

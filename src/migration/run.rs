@@ -1,4 +1,4 @@
-//! The loop: look → act → wait, beside the canary's own. Decides nothing: `state` does.
+//! The loop: look → act → wait; and the loop of the canary. `state` decides.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,10 +24,10 @@ use crate::{
     telemetry::Latencies,
 };
 
-/// How often there is a look.
+/// The time between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// The migration; a cheap handle.
+/// A cheap handle to the migration.
 #[derive(Clone, Debug)]
 pub struct Migration(Arc<MigrationParts>);
 
@@ -132,7 +132,7 @@ impl Migration {
         }
     }
 
-    /// Passes on what the state has to say after it was touched.
+    /// Logs, counts and publishes what the state has noted, and tells the canary whether to run.
     fn publish_notices(&self, state: &mut MigrationState) {
         let inner = &self.0;
         let wanted = state.wants_canary();
@@ -171,7 +171,7 @@ impl Migration {
         })
     }
 
-    /// The canary flies now and then while it is wanted; it leaves nothing behind.
+    /// Runs the canary at its interval while it is wanted; leaves no instance behind.
     async fn keep_canary_running(&self, stop: &CancellationToken) {
         let inner = &self.0;
         let way = &*inner.needs.canary;
@@ -192,7 +192,7 @@ impl Migration {
                     }
                     canary_run = run_canary(way, times, clock) => canary_run,
                 };
-                // One that was under way when the flag was turned says nothing of either way.
+                // A run during which the flag changed says nothing about either way.
                 if canary_run.passed() || inner.needs.transports.flag().version == before {
                     inner.meters.canary_finished(&canary_run);
                     inner.state.lock().canary_finished(canary_run);
@@ -232,7 +232,7 @@ impl Migration {
     }
 }
 
-/// What was measured so far.
+/// The result so far.
 fn sources(latencies: &Latencies, report: &TransportReport) -> Measurements {
     let discovery = report.channel(Channel::Discovery);
     Measurements {

@@ -1,6 +1,6 @@
-//! Where the migration stands and what is done next: a look in, at most one act out. Pure.
+//! The state machine of the migration: takes a look, returns at most one act. Pure.
 //!
-//! One act at a time: whoever performs it tells the answer before the next look.
+//! One act at a time: its result is passed in before the next look.
 
 mod ask;
 mod back;
@@ -25,7 +25,7 @@ use crate::{
     registry::Now,
 };
 
-/// What is seen at one moment.
+/// The state of the daemon at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Look<'a> {
     pub(super) now: Now,
@@ -34,16 +34,16 @@ pub(super) struct Look<'a> {
     pub(super) sources: &'a Measurements,
 }
 
-/// What is to be done.
+/// What to do next.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Act {
-    /// Turn the flag, while this version stands; `MigrationState::turned` takes the answer.
+    /// Change the flag if this is the current version; `MigrationState::turned` takes the result.
     Set { modes: Modes, only_if: u64 },
-    /// Wait until what is direct has left the broker; `MigrationState::settled` takes the answer.
+    /// Wait until direct channels no longer use the broker; `MigrationState::settled` takes the result.
     Settle(Duration),
 }
 
-/// What an act was for.
+/// The purpose of the act under way.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum PendingAct {
     Nothing,
@@ -53,7 +53,7 @@ enum PendingAct {
     Return,
 }
 
-/// Something to be told: the event, in words, and whether somebody should look.
+/// A step to publish: the event, the text, and whether it is a warning.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct StepNotice {
     pub(super) event: &'static str,
@@ -69,23 +69,23 @@ pub(super) struct Run {
     mode: MigrationMode,
     soak: Duration,
     entered: Vec<(Phase, Timestamp)>,
-    /// The phases that were left because all held, not by a pause or a manual change.
+    /// The phases that ended because all conditions held, not by a pause or a manual change.
     done: Vec<Phase>,
     entered_ms: u64,
-    /// Since when both ways agree, as far as is known; with what was compared until then.
+    /// Since when both ways agree; `mark` is what was compared until then.
     soaks_ms: u64,
     mark: Option<Comparison>,
     paused: Option<String>,
-    /// An operator said so.
+    /// Whether an operator asked to go on.
     advance: bool,
-    /// What the phase waits for, as of the last look; none before the first one.
+    /// What the phase waits for as of the last look; none before the first look.
     waits_for: Option<Vec<String>>,
     told_waiting: bool,
     retry_ms: u64,
     error: Option<String>,
 }
 
-/// What follows a rollback.
+/// The return after a rollback.
 #[derive(Clone, Debug)]
 struct ComesBack {
     modes: Modes,
@@ -95,7 +95,7 @@ struct ComesBack {
     error: Option<String>,
 }
 
-/// How often there was a rollback, and a return by itself after one.
+/// Counts of rollbacks and of automatic returns.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
     rollbacks: u32,
@@ -121,7 +121,7 @@ pub(super) struct MigrationState {
     tally: Tally,
     history: VecDeque<StepReport>,
     told: Vec<StepNotice>,
-    /// Grows whenever the canary should fly at once.
+    /// Increased when the canary should run at once.
     hurry: u64,
     has_broker: bool,
     now: Now,
@@ -154,7 +154,7 @@ impl MigrationState {
         }
     }
 
-    /// Looks, and says what is to be done.
+    /// Takes a look and returns what to do.
     pub(super) fn look(&mut self, look: &Look<'_>) -> Option<Act> {
         if self.pending != PendingAct::Nothing {
             return None;
@@ -179,7 +179,7 @@ impl MigrationState {
         self.come_back(look)
     }
 
-    /// The answer to `Act::Set`.
+    /// The result of `Act::Set`.
     pub(super) fn turned(&mut self, modes: Modes, answer: Result<u64, FlagError>, now: Now) {
         self.now = now;
         if let Ok(version) = answer {
@@ -193,7 +193,7 @@ impl MigrationState {
         }
     }
 
-    /// The answer to `Act::Settle`.
+    /// The result of `Act::Settle`.
     pub(super) fn settled(&mut self, in_time: bool, now: Now) {
         self.now = now;
         self.pending = PendingAct::Nothing;
@@ -222,12 +222,12 @@ impl MigrationState {
         (wanted || rolls, self.hurry)
     }
 
-    /// What is to be told since the last time.
+    /// The steps noted since the last call.
     pub(super) fn take_told(&mut self) -> Vec<StepNotice> {
         std::mem::take(&mut self.told)
     }
 
-    /// Who asked for the rollback that an event tells the beginning of.
+    /// The cause of the rollback that this event is the start of.
     pub(super) fn begun(&self, event: &str) -> Option<Cause> {
         let rollback = self.rollback.as_ref()?;
         (event == "migration.rollback_started").then_some(rollback.cause)
@@ -237,7 +237,7 @@ impl MigrationState {
         self.known.is_some_and(|known| known.modes.use_broker())
     }
 
-    /// Keeps measuring a baseline while one is open, or wanted for a guard that always is armed.
+    /// Measures the baseline while it is open; begins one if the guard is always armed.
     fn measure(&mut self, look: &Look<'_>) {
         let (now_ms, config) = (look.now.mono_ms, &self.config);
         if self.baseline.is_none() && config.guard == GuardSetting::Always {
@@ -262,7 +262,7 @@ impl MigrationState {
         }
     }
 
-    /// Asks the guard.
+    /// Begins a rollback if the guard says so.
     fn watch_over(&mut self, look: &Look<'_>) {
         let input = GuardInput {
             now_ms: look.now.mono_ms,
@@ -274,13 +274,13 @@ impl MigrationState {
             config: &self.config,
         };
         if let Some(broken) = self.guard.look(&input) {
-            // What it was broken by is told with it.
+            // The figure that broke the rule is part of the step.
             self.figures = self.figures_of(look);
             self.roll_back(Cause::Rule(broken.rule), broken.reason, look.now);
         }
     }
 
-    /// Remembers a step, tells of it.
+    /// Adds a step to the history and publishes it.
     fn tell(&mut self, event: &'static str, text: String) {
         self.note(event, text, false);
     }

@@ -1,15 +1,15 @@
-//! Windows: what was measured between two looks, once there is enough of it.
+//! Windows of measurements: latencies and failures over a minimum time, with enough samples.
 
 use std::time::Duration;
 
 use crate::telemetry::LatencySnapshot;
 
-/// The share of a window's latencies that is within what is judged.
+/// The quantile that is judged.
 const SHARE: f64 = 0.95;
-/// A window that has too few samples for so many times its length begins anew.
+/// A window that has too few samples after this many times its length begins again.
 const STALE_AFTER: u64 = 12;
 
-/// What is measured of latencies.
+/// The measured latencies.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Measured {
     Register,
@@ -29,7 +29,7 @@ impl Measured {
     }
 }
 
-/// What the daemon has measured since its start.
+/// The measurements since the daemon's start.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Measurements {
     /// By `Measured`.
@@ -47,7 +47,7 @@ impl Measurements {
     }
 }
 
-/// How large a window must be.
+/// The minimum size of a window.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WindowSize {
     pub(super) span: Duration,
@@ -60,22 +60,22 @@ impl WindowSize {
     }
 }
 
-/// A window that is full.
+/// The end of a window.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Closed<T> {
     Full(T),
-    /// Next to nothing happened for a long time.
+    /// Too few samples for a long time.
     Stale,
 }
 
-/// Latencies in a window.
+/// The result of a window of latencies.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Percentile {
     pub(super) p95: Duration,
     pub(super) samples: u64,
 }
 
-/// A window of latencies under way.
+/// An open window of latencies.
 #[derive(Clone, Debug)]
 pub(super) struct Window {
     began_ms: u64,
@@ -90,7 +90,7 @@ impl Window {
         }
     }
 
-    /// What was measured, when the window is full; then the next one begins.
+    /// The result if the window is full; then the next one begins.
     pub(super) fn close(
         &mut self,
         now_ms: u64,
@@ -110,7 +110,7 @@ impl Window {
         Some(closed)
     }
 
-    /// What was measured so far.
+    /// The result so far.
     pub(super) fn tail(&self, seen: &LatencySnapshot) -> Option<Percentile> {
         let window = seen.since(&self.from);
         let p95 = window.quantile(SHARE)?;
@@ -121,7 +121,7 @@ impl Window {
     }
 }
 
-/// A window of discovery requests under way.
+/// An open window of discovery requests.
 #[derive(Clone, Debug)]
 pub(super) struct FailureWindow {
     began_ms: u64,
@@ -153,7 +153,7 @@ impl FailureWindow {
         }
     }
 
-    /// The share of requests that failed, when the window is full; then the next one begins.
+    /// The share of failed requests if the window is full; then the next one begins.
     pub(super) fn close(
         &mut self,
         now_ms: u64,
@@ -180,7 +180,7 @@ impl FailureWindow {
     }
 }
 
-/// What part of `whole` is `part`.
+/// `part` as a share of `whole`.
 #[expect(
     clippy::cast_precision_loss,
     reason = "counts within a window are far below 2^52"

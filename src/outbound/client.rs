@@ -25,7 +25,7 @@ use super::{
 };
 use crate::telemetry::{IntCounterVec, Metrics};
 
-/// A connection to keep.
+/// A connection in the pool.
 #[derive(Debug)]
 enum PooledConnection {
     Http1(Box<Http1>),
@@ -86,7 +86,7 @@ impl Client {
         })
     }
 
-    /// Closes connections that were idle for too long until told to stop, then all idle ones.
+    /// Closes connections that were idle for too long; at `stop`, all idle ones.
     pub async fn run(self, stop: CancellationToken) {
         loop {
             tokio::select! {
@@ -97,13 +97,13 @@ impl Client {
         self.inner.pool.clear();
     }
 
-    /// Sends a request and reads the answer, at most `body_max` bytes of its body.
+    /// Sends a request and reads the response, at most `body_max` bytes of its body.
     ///
-    /// A pooled connection that turns out to be closed is replaced by a fresh one, once, unless the
-    /// peer can have acted on the request and its method is not idempotent.
+    /// If a pooled connection turns out to be closed, the request is sent once more over a new one, unless
+    /// the peer may have acted on it and the method is not idempotent.
     ///
     /// # Errors
-    /// There is no complete answer. An answer with any code is no error.
+    /// There is no complete response. A response with any code is not an error.
     pub async fn send(
         &self,
         request: &Request,
@@ -138,7 +138,7 @@ impl Client {
         Ok(self.answer(key, fresh, received, started))
     }
 
-    /// Connects and closes at once, without a word.
+    /// Connects and closes at once.
     ///
     /// # Errors
     /// There is no connection.
@@ -152,7 +152,7 @@ impl Client {
         let addresses = dialer.addresses(host, port, deadline).await?;
         let (at, stream) = dialer.connect(&addresses, deadline).await?;
         self.inner.connections.with_label_values(&["new"]).inc();
-        // A reset: thousands of these a second would use up the local ports otherwise.
+        // Closes with a reset: otherwise thousands of probes a second would use up the local ports.
         stream
             .set_zero_linger()
             .map_err(|source| OutboundError::Connect { at, source })
@@ -161,7 +161,7 @@ impl Client {
     /// Asks `grpc.health.v1.Health/Check`.
     ///
     /// # Errors
-    /// There is no answer, or one with a gRPC status other than 0.
+    /// There is no response, or its gRPC status is not 0.
     pub async fn grpc_health(
         &self,
         call: &GrpcCall,
@@ -284,7 +284,7 @@ impl Client {
     }
 }
 
-/// True when a request that failed on a pooled connection may be sent once more.
+/// True when a request that failed on a pooled connection may be sent again.
 fn is_safe(method: &Method, sent: SentState) -> bool {
     match sent {
         SentState::Unsent => true,

@@ -13,9 +13,9 @@ pub enum RequestStep {
     Resolving,
     /// The connection, its TLS handshake included.
     Connecting,
-    /// The head of the answer.
+    /// The head of the response.
     Answer,
-    /// The rest of the answer's body.
+    /// The rest of the response body.
     Body,
 }
 

@@ -1,4 +1,4 @@
-//! `grpc.health.v1.Health/Check` over HTTP/2, its two small messages coded by hand.
+//! `grpc.health.v1.Health/Check` over HTTP/2; its two small messages are encoded here.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -26,12 +26,12 @@ use super::{
     stream::Stream,
 };
 
-/// The most bytes of an answer: a good one has seven.
+/// The most bytes of a response: a good one has seven.
 const ANSWER_BYTES_MAX: usize = 4096;
 const WINDOW_BYTES: u32 = 64 * 1024;
 const HEADERS_BYTES_MAX: u32 = 16 * 1024;
 
-/// Whom to ask, and for what.
+/// A health check call.
 #[derive(Clone, Debug)]
 pub struct GrpcCall {
     /// Name or address, without brackets.
@@ -46,7 +46,7 @@ pub struct GrpcCall {
     pub tls_skip_verify: bool,
 }
 
-/// What a server says of a service.
+/// The health of a service as its server reports it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Serving {
     /// It does not know.
@@ -74,7 +74,7 @@ impl Drop for Http2 {
     }
 }
 
-/// Where hyper runs what one connection needs.
+/// The executor for hyper's tasks of one connection.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ConnectionTasks(Arc<Mutex<JoinSet<()>>>);
 

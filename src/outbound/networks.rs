@@ -34,7 +34,7 @@ pub struct DeniedAddress {
     pub rule: DenyRule,
 }
 
-/// What denies an address.
+/// The rules that deny an address.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum DenyRule {
     /// A network in `outbound.deny`.
@@ -81,10 +81,10 @@ impl Networks {
         }
     }
 
-    /// The address to connect to for `address`, if it may be reached.
+    /// The address to connect to for `address`, if it is allowed.
     ///
-    /// The unspecified address reaches this machine, so it is judged, and answered, as the loopback
-    /// address. An IPv4 address inside an IPv6 one (mapped, NAT64, 6to4, …) is judged as well.
+    /// The unspecified address reaches this machine, so it counts as, and is replaced by, the loopback
+    /// address. An IPv4 address inside an IPv6 one (mapped, NAT64, 6to4, …) is checked as well.
     ///
     /// # Errors
     /// The rule that denies it.
@@ -120,7 +120,7 @@ fn canonical(address: IpAddr) -> IpAddr {
 
 fn is_no_machine(address: IpAddr) -> bool {
     match address {
-        // 0/8 is "this network", 240/4 was never given out and ends with broadcast.
+        // 0/8 is "this network"; 240/4 is reserved and includes broadcast.
         IpAddr::V4(v4) => v4.is_multicast() || matches!(v4.octets()[0], 0 | 240..),
         IpAddr::V6(v6) => v6.is_multicast(),
     }

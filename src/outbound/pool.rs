@@ -1,4 +1,4 @@
-//! Idle connections kept for later: so many in all, the least recently used go first.
+//! The pool of idle connections: limited in number, the least recently used are closed first.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,12 +12,12 @@ use tokio::time::Instant;
 use super::tls::{Protocol, Verification};
 use crate::telemetry::IntGauge;
 
-/// What makes two connections interchangeable.
+/// Connections with equal keys are interchangeable.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) struct PoolKey {
     pub(super) at: SocketAddr,
     pub(super) verification: Verification,
-    /// Who proved to be itself; none without TLS.
+    /// The name that the certificate was verified for; none without TLS.
     pub(super) host: Option<Box<str>>,
     pub(super) protocol: Protocol,
 }
@@ -32,9 +32,9 @@ pub(super) struct Pool<C> {
 
 #[derive(Debug)]
 struct Idle<C> {
-    /// Of each key, the connections by the turn at which they were put back.
+    /// The connections of each key, in the order in which they were put back.
     by_key: HashMap<PoolKey, BTreeMap<u64, C>>,
-    /// All, the oldest turn first.
+    /// All connections, the oldest first.
     by_turn: BTreeMap<u64, (PoolKey, Instant)>,
     turn: u64,
 }
@@ -53,7 +53,7 @@ impl<C> Pool<C> {
         }
     }
 
-    /// The connection for `key` that was used last.
+    /// The most recently used connection for `key`.
     pub(super) fn take(&self, key: &PoolKey) -> Option<C> {
         let oldest = Instant::now().checked_sub(self.idle_max);
         let mut idle = self.idle.lock();
@@ -61,12 +61,12 @@ impl<C> Pool<C> {
         let (connection, since) = idle.remove(turn)?;
         self.show(&idle);
         drop(idle);
-        // One that waited for too long is dropped, and those before it waited longer.
+        // If this one was idle for too long, so were the others of its key.
         let fresh = oldest.is_none_or(|oldest| since > oldest);
         fresh.then_some(connection)
     }
 
-    /// Keeps a connection; the one that waited longest makes room.
+    /// Adds a connection; at the limit the oldest one is closed.
     pub(super) fn put(&self, key: PoolKey, connection: C) {
         if self.max == 0 {
             return;
@@ -80,11 +80,11 @@ impl<C> Pool<C> {
         idle.insert(key, connection, Instant::now());
         self.show(&idle);
         drop(idle);
-        // Closing a socket is a system call: not under the lock.
+        // Closing a socket is a system call, so not under the lock.
         drop(evicted);
     }
 
-    /// Drops the connections that were idle for too long.
+    /// Closes the connections that were idle for too long.
     pub(super) fn sweep(&self) {
         let Some(oldest) = Instant::now().checked_sub(self.idle_max) else {
             return;
@@ -101,7 +101,7 @@ impl<C> Pool<C> {
         drop(gone);
     }
 
-    /// Drops all of them.
+    /// Closes all connections.
     pub(super) fn clear(&self) {
         let mut idle = self.idle.lock();
         let gone = std::mem::take(&mut idle.by_key);

@@ -26,7 +26,7 @@ const MARKER: HeaderName = HeaderName::from_static(OUTBOUND_HEADER);
 /// Headers that mean something to one host only: a redirect to another host drops them.
 const OF_ONE_HOST: [HeaderName; 4] = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, HOST];
 
-/// Headers that would contradict how the request is framed.
+/// Headers that are derived from the body and can't be set.
 const REFUSED: [HeaderName; 4] = [CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT, UPGRADE];
 
 /// An HTTP or HTTPS request.
@@ -36,7 +36,7 @@ pub struct Request {
     pub method: Method,
     /// Absolute. `user:password@` becomes Basic credentials.
     pub url: Box<str>,
-    /// Sent as they are; `Host`, `User-Agent` and `Accept` are added where they are missing.
+    /// Sent as they are; missing `Host`, `User-Agent` and `Accept` are added.
     pub headers: HeaderMap,
     /// May be empty.
     pub body: Bytes,
@@ -59,7 +59,7 @@ impl Request {
     /// Adds a header.
     ///
     /// # Errors
-    /// The name or the value can't stand in a header.
+    /// The name or the value is not valid in a header.
     pub fn add_header(&mut self, name: &str, value: &str) -> Result<(), OutboundError> {
         let invalid = |why: &str| OutboundError::Invalid {
             what: name.chars().take(200).collect(),
@@ -133,18 +133,18 @@ impl Request {
     }
 }
 
-/// An answer, whatever its code: [`Request::redirected`] says where a redirect leads.
+/// A response with any code: [`Request::redirected`] gives the request that follows a redirect.
 #[derive(Clone, Debug)]
 pub struct Response {
     /// The code.
     pub status: StatusCode,
     /// The headers.
     pub headers: HeaderMap,
-    /// The body, up to the limit asked for.
+    /// The body, up to the limit.
     pub body: Bytes,
-    /// There was more body.
+    /// Whether the body was longer.
     pub truncated: bool,
-    /// From the call to the end of the answer.
+    /// From the call to the end of the response.
     pub latency: Duration,
 }
 

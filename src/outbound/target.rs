@@ -1,4 +1,4 @@
-//! Where a URL leads: parsed once, so that what is checked is what is connected to.
+//! The target of a URL, parsed once, so that the checked address is the one connected to.
 
 use http::{HeaderValue, Uri, header::HOST};
 use percent_encoding::percent_decode_str;
@@ -8,7 +8,7 @@ use super::error::OutboundError;
 /// The longest URL.
 const URL_BYTES_MAX: usize = 8 * 1024;
 
-/// A host, a port, and whether TLS guards the way.
+/// A host, a port, and whether TLS is used.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Endpoint {
     /// A name, or an address without brackets.
@@ -17,15 +17,15 @@ pub(super) struct Endpoint {
     pub(super) tls: bool,
 }
 
-/// An absolute URL taken apart.
+/// The parts of an absolute URL.
 #[derive(Clone, Debug)]
 pub(super) struct ParsedUrl {
     pub(super) target: Endpoint,
     /// The path and query as they are sent.
     pub(super) path: Uri,
-    /// What goes into the `Host` header.
+    /// The value of the `Host` header.
     pub(super) authority: HeaderValue,
-    /// What goes into the `Authorization` header, from `user:password@`.
+    /// The value of the `Authorization` header, from `user:password@`.
     pub(super) credentials: Option<HeaderValue>,
 }
 
@@ -84,7 +84,7 @@ impl ParsedUrl {
         })
     }
 
-    /// Adds the headers that the URL stands for, where the caller has not set them.
+    /// Adds the headers that follow from the URL, unless the caller has set them.
     pub(super) fn complete(&self, headers: &mut http::HeaderMap) {
         headers
             .entry(HOST)
@@ -133,7 +133,7 @@ fn has_scheme(text: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
 }
 
-/// `url` as it may be shown: what stands before "@" can be a password.
+/// `url` without the part before "@", which may contain a password.
 fn without_credentials(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());

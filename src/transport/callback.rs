@@ -1,4 +1,4 @@
-//! Changes told to functions in the same program.
+//! Callbacks: deliveries to functions in the same program.
 
 use std::{
     fmt,
@@ -25,13 +25,13 @@ use crate::{
     registry::Registry,
 };
 
-/// What the room's own log lines and refusals call it.
+/// The name in log lines and errors.
 const CALLBACKS: &str = "callbacks";
 
-/// Told of every change it subscribed to, in order.
+/// Receives every change it subscribed to, in order.
 ///
-/// - Each subscriber has a task and a place of its own. One that is slow, fails or panics delays
-///   itself and nobody else: neither who changes the registry nor other subscribers.
+/// - Each subscriber has its own task and cursor. One that is slow, fails or panics delays only
+///   itself: neither writers of the registry nor other subscribers.
 /// - The next call comes after the last one has returned. It must not block its thread; it may await
 ///   as long as it likes.
 /// - `Ok` means taken: the event does not come again. After an error or a panic the same event comes

@@ -1,4 +1,4 @@
-//! The flag: which way each channel goes. A change takes effect between two events.
+//! The flag: the mode of each channel. A change takes effect between two events.
 
 use std::sync::Arc;
 
@@ -44,16 +44,16 @@ impl Flag {
         self.flagged.subscribe()
     }
 
-    /// What callbacks and webhooks may see.
+    /// The watermark for callbacks and webhooks.
     pub fn watermark(&self) -> &HighWatermark {
         &self.watermark
     }
 
-    /// Changes the flag; answers with the version that stands then. It is a new one too when the modes
-    /// stay: whoever looked before finds that somebody has decided since.
+    /// Changes the flag and returns the new version. The version also changes if the modes stay the same,
+    /// so that a caller can see that another one confirmed them.
     ///
     /// # Errors
-    /// `only_if` names a version that no longer stands.
+    /// `only_if` is not the current version.
     pub fn set(&self, modes: Modes, only_if: Option<u64>) -> Result<u64, FlagError> {
         let mut answer = Err(FlagError::Changed);
         self.flagged.send_if_modified(|flagged| {
@@ -62,7 +62,7 @@ impl Flag {
             }
             let changed = flagged.modes != modes;
             if changed {
-                // Under the same lock, so that two changes never leave the horizon of the other.
+                // Under the same lock, so that the watermark always fits the modes.
                 self.set_watermark(modes);
                 tracing::info!(%modes, "the transport's flag is now: {modes}");
             }
@@ -76,7 +76,7 @@ impl Flag {
         answer
     }
 
-    /// The report where there is no broker: everything goes directly.
+    /// The report without a broker: everything is direct.
     pub fn report(&self) -> TransportReport {
         let modes = self.state().modes;
         let report = |channel| ChannelReport {

@@ -1,4 +1,4 @@
-//! The present state, for a subscriber whose place among the changes is lost.
+//! The current state, for a subscriber whose cursor is no longer in the log.
 
 use std::collections::BTreeSet;
 
@@ -8,10 +8,10 @@ use crate::{
     registry::{self, Registry, Service},
 };
 
-/// The present state of what a subscriber follows.
+/// The current state of what a subscriber follows.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// Where it stands; the events after it follow, those that it covers already left out.
+    /// The cursor of the state; later events follow, without those that the state already shows.
     pub cursor: Cursor,
     /// When it was taken.
     pub taken_at: Timestamp,

@@ -1,4 +1,4 @@
-//! Changes, and notices, told by an HTTP request to whoever registered for them.
+//! Webhooks: changes and notices delivered by HTTP requests.
 
 mod answer;
 mod lag;
@@ -36,11 +36,11 @@ use crate::{
 
 type Table = Arc<Mutex<BTreeMap<Uuid, Arc<Watcher>>>>;
 
-/// The room of webhooks; a cheap handle.
+/// A cheap handle to all webhooks.
 ///
-/// Each watcher has a task and a place of its own, so that a receiver which is slow or dead delays
-/// nobody else. Deliveries are `POST` requests of one event each, in order and at least once: the
-/// next is sent when the last was answered with 2xx (see `webhook/answer.rs` for the other answers).
+/// Each webhook has its own task and cursor, so that a slow or dead receiver delays no other one.
+/// Deliveries are `POST` requests of one event each, in order and at least once: the
+/// next is sent after the last was answered with 2xx (see `webhook/answer.rs` for other answers).
 #[derive(Clone, Debug)]
 pub struct Webhooks {
     inner: Arc<Inner>,
@@ -61,8 +61,8 @@ struct Inner {
 }
 
 impl Webhooks {
-    /// A room without watchers, who will see no further than `watermark`, and those of everything the
-    /// notices too; requests go out by `client`.
+    /// No webhooks yet. They receive events up to `watermark`; webhooks of everything also receive notices.
+    /// `client` sends the requests.
     pub fn new(
         registry: Registry,
         config: Config,
@@ -87,10 +87,10 @@ impl Webhooks {
         }
     }
 
-    /// Adds a watcher that is told of what comes after `start`. To be called within a tokio runtime.
+    /// Adds a webhook that receives what comes after `start`. To be called within a tokio runtime.
     ///
     /// # Errors
-    /// The URL can't be requested, there are too many watchers, or the room is stopping.
+    /// The URL is not usable, there are too many webhooks, or the daemon is stopping.
     pub fn add(&self, draft: WatcherDraft, start: Start) -> Result<WatcherInfo, TransportError> {
         let inner = &self.inner;
         let id = Uuid::now_v7();
@@ -146,7 +146,7 @@ impl Webhooks {
             };
             let notices = async {
                 match telling {
-                    // On the heap: most webhooks get none.
+                    // On the heap: most webhooks receive no notices.
                     Some((telling, post)) => Box::pin(telling.run(post, &stop)).await,
                     None => Ok(()),
                 }
@@ -170,8 +170,7 @@ impl Webhooks {
         });
     }
 
-    /// Removes a watcher, whatever it has not had yet; a request under way is dropped. False when
-    /// there is no such watcher.
+    /// Removes a webhook; a request under way is aborted. False when there is no such webhook.
     pub fn remove(&self, id: &str) -> bool {
         let removed = self
             .id(id)
@@ -179,13 +178,13 @@ impl Webhooks {
         removed.inspect(|watcher| watcher.end.cancel()).is_some()
     }
 
-    /// One watcher.
+    /// One webhook.
     pub fn find(&self, id: &str) -> Option<WatcherInfo> {
         let watcher = self.inner.table.lock().get(&self.id(id)?).cloned()?;
         Some(watcher.info(&mut Lags::new(&self.inner.registry)))
     }
 
-    /// Every watcher, oldest first.
+    /// Every webhook, oldest first.
     pub fn list(&self) -> Vec<WatcherInfo> {
         let watchers = self.watchers();
         let mut lags = Lags::new(&self.inner.registry);
@@ -193,7 +192,7 @@ impl Webhooks {
         infos.collect()
     }
 
-    /// Runs until told to stop and every watcher has what is left, its receiver failed for good, or
+    /// Runs until `stop` and every webhook has what is left, its receiver failed for good, or
     /// `transport.drain` is over.
     pub async fn run(self, stop: CancellationToken) {
         stop.cancelled().await;
@@ -205,7 +204,7 @@ impl Webhooks {
             .await;
     }
 
-    /// Sets the gauges, before a page of metrics is made.
+    /// Sets the gauges before metrics are rendered.
     pub fn show(&self) {
         let watchers = self.watchers();
         let mut lags = Lags::new(&self.inner.registry);

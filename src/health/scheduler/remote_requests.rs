@@ -1,4 +1,4 @@
-//! Turns that go to probers elsewhere, and what comes of them.
+//! Probes over the queue: sends requests to remote probers and takes their verdicts.
 
 use std::{
     sync::{
@@ -25,16 +25,16 @@ use crate::{
     telemetry::{IntCounterVec, IntGauge, Metrics},
 };
 
-/// For so long everything must be answered before the log says that it is answered again.
+/// All requests must be answered for this long before the log says so.
 const CALM_MS: u64 = 10_000;
 
-/// What is known of requests to probers elsewhere.
+/// The requests to remote probers.
 #[derive(Debug)]
 pub(super) struct RemoteRequests {
     wait: Duration,
     grace: Duration,
     pending: Mutex<PendingRequests>,
-    /// Requests went unanswered, and the log said so.
+    /// Whether the log said that requests are not answered.
     trouble: AtomicBool,
     troubled_ms: AtomicU64,
     meters: RequestMetrics,
@@ -107,7 +107,7 @@ impl RemoteRequests {
     }
 }
 
-/// A request under way; forgotten when whoever waits is gone.
+/// A request under way; dropped together with the task that waits for it.
 struct RequestGuard<'a> {
     asking: &'a RemoteRequests,
     number: u64,
@@ -123,13 +123,13 @@ impl Drop for RequestGuard<'_> {
 }
 
 impl Health {
-    /// From now on probes go the way that `elsewhere` says; it can be said once.
+    /// Uses these remote probers from now on; can be called once.
     pub fn ask_through(&self, elsewhere: Arc<dyn RemoteProber>) {
         // Only the composition root calls this.
         let _ = self.shared.elsewhere.set(elsewhere);
     }
 
-    /// Takes what a prober elsewhere found, if somebody waits for it.
+    /// Takes the verdict of a remote prober.
     pub fn take(&self, found: RemoteVerdict) -> VerdictUse {
         let shared = &self.shared;
         let taken = shared.take_found(found);
@@ -143,19 +143,19 @@ impl Health {
         taken
     }
 
-    /// A request could not be sent after all.
+    /// A request could not be sent.
     pub fn unsent(&self, number: u64) {
         self.shared.asking.pending.lock().give_up(number);
     }
 
-    /// No request that is under way will be answered: the daemon makes those probes itself, now.
+    /// No pending request will be answered: the daemon makes those probes itself.
     pub fn cut_off(&self) {
         self.shared.asking.pending.lock().give_all_up();
     }
 }
 
 impl Scheduler {
-    /// Makes a probe in the way that the flag says.
+    /// Probes as the mode of channel health says.
     pub(super) async fn probe_by_mode(&self, turn: &ScheduledProbe) -> FinishedProbe {
         let Some(elsewhere) = self.elsewhere.get() else {
             return self.probe(turn).await;
@@ -170,7 +170,7 @@ impl Scheduler {
         }
     }
 
-    /// None when nobody answered, or with nothing that could be used.
+    /// None when there was no usable answer.
     async fn ask(
         &self,
         elsewhere: &dyn RemoteProber,
@@ -211,7 +211,7 @@ impl Scheduler {
                     text: in_one_line(&found.text, self.limits.text_max),
                 })
             }
-            // Whoever took it could not probe.
+            // The prober could not probe.
             Ok(Ok(RequestReply::Verdict(_))) => {
                 asking.request("skipped");
                 None
@@ -266,14 +266,14 @@ impl Scheduler {
         None
     }
 
-    /// Ends comparisons that are over.
+    /// Ends comparisons whose time is over.
     pub(super) fn sweep(&self, elsewhere: &dyn RemoteProber, now_ms: u64) {
         let mut notes = Vec::new();
         self.asking.pending.lock().sweep(now_ms, &mut notes);
         self.asking.note(elsewhere, &notes);
     }
 
-    /// None when the registration that the turn is of is no longer the current one.
+    /// None when the registration of this probe is no longer the current one.
     fn wanted(&self, turn: &ScheduledProbe, now_ms: u64) -> Option<RequestKey> {
         let instance = self.registry.instance(turn.of.service_id.as_str())?;
         if !Arc::ptr_eq(&instance.registration, &turn.of) {
@@ -345,7 +345,7 @@ impl Scheduler {
         };
         let mut pending = self.asking.pending.lock();
         let number = check.and_then(|check| pending.of_check(check));
-        // An answer to an earlier request is none to this one.
+        // An answer to an earlier request does not count for this one.
         let number = number.filter(|number| found.number.is_none_or(|named| named == *number));
         let asked = number.and_then(|number| pending.incarnation(number));
         let current = found.incarnation == instance.incarnation;
@@ -357,7 +357,7 @@ impl Scheduler {
             };
         };
         if !current {
-            // Nobody need wait for it.
+            // So the request ends now.
             pending.gone(number);
             return VerdictUse::Gone;
         }

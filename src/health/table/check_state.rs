@@ -1,4 +1,4 @@
-//! What is kept of one check.
+//! The state of one check.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -12,10 +12,10 @@ use crate::{
     outbound::Pace,
 };
 
-/// Room that is made at once, so that the default takes no more than it needs.
+/// Initial capacity for results, so that the default number takes no more memory than it needs.
 const RESULTS_AT_ONCE: usize = 10;
 
-/// A probe that is over.
+/// A probe that ended.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(in crate::health) struct FinishedProbe {
     pub(in crate::health) outcome: Outcome,
@@ -26,7 +26,7 @@ pub(in crate::health) struct FinishedProbe {
 }
 
 impl FinishedProbe {
-    /// What a TTL check says, by the last heartbeat.
+    /// The outcome of a TTL check, from the time of the last heartbeat.
     pub(super) fn ttl(heard_ms: u64, interval_ms: u64, now_ms: u64) -> Self {
         let silent_ms = now_ms.saturating_sub(heard_ms);
         let passed = silent_ms <= interval_ms;
@@ -50,13 +50,13 @@ impl FinishedProbe {
     }
 }
 
-/// A probe that is over, as it is kept: there are ten of these for each check.
+/// A result in compact form: by default ten of these are kept for each check.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(in crate::health) struct StoredResult {
     pub(in crate::health) at_ms: u64,
     latency_us: u32,
     pub(in crate::health) outcome: Outcome,
-    /// Shared with those before it that say the same.
+    /// Shared with earlier results that have the same message.
     pub(in crate::health) text: Arc<str>,
 }
 
@@ -66,7 +66,7 @@ impl StoredResult {
     }
 }
 
-/// A check as reports show it.
+/// A check for a report.
 #[derive(Debug)]
 pub(in crate::health) struct CheckView<'a> {
     pub(in crate::health) source: CheckSource,
@@ -83,9 +83,9 @@ pub(super) struct CheckState {
     pub(super) verdict: Verdict,
     /// How long it took last time.
     pub(super) pace: Pace,
-    /// Its turns have a random phase already.
+    /// Whether its due times have a random phase already.
     pub(super) in_phase: bool,
-    /// When the last probe began of which the outcome was taken.
+    /// When the last recorded probe began.
     began_ms: u64,
     results: VecDeque<StoredResult>,
 }
@@ -95,7 +95,7 @@ impl CheckState {
         Self {
             subject,
             source,
-            // A presumed verdict waited for a random phase.
+            // A presumed verdict already waits for a random phase.
             in_phase: verdict.says().is_some(),
             verdict,
             pace: Pace::New,
@@ -104,7 +104,7 @@ impl CheckState {
         }
     }
 
-    /// Takes an outcome; true when the check says something else now.
+    /// Records an outcome; true when the verdict changed.
     pub(super) fn record(
         &mut self,
         ended: FinishedProbe,
@@ -131,7 +131,7 @@ impl CheckState {
     fn note(&mut self, ended: FinishedProbe, results_max: usize) {
         let last = self.results.back();
         let same = last.filter(|last| *last.text == *ended.text);
-        // A TTL check that goes on failing is looked at often: once is enough to tell.
+        // A TTL check that keeps failing is evaluated often: one result is enough.
         if ended.latency.is_zero() && ended.outcome == Outcome::Failed && same.is_some() {
             return;
         }

@@ -227,6 +227,14 @@ async fn it_migrates_and_tells_everybody() {
         };
         stage.migration.ask(start).unwrap();
         assert_eq!(stage.migration.report().state, "running");
+        let latencies = stage.metrics.latencies();
+        for latency in [
+            &latencies.register,
+            &latencies.discover,
+            &latencies.delivery,
+        ] {
+            (0..30).for_each(|_| latency.observe(Duration::from_millis(1)));
+        }
         sleep(Duration::from_secs(8 * 60)).await;
     })
     .await;

@@ -1,4 +1,4 @@
-//! What an operator may ask for, and why it is refused.
+//! Requests of an operator, and why they are refused.
 
 use super::{MigrationState, PendingAct, Run, Tally, proceed::NO_BASELINE};
 use crate::{
@@ -27,7 +27,7 @@ impl MigrationState {
         self.see_change(flagged, now);
         if self.rollback.as_ref().is_some_and(|one| !one.is_over()) {
             return refused(
-                "a rollback is under way: wait for its report, or turn the flag by hand",
+                "a rollback is under way: wait for its report, or set the flag (PUT /transport)",
             );
         }
         match draft.action {
@@ -42,7 +42,7 @@ impl MigrationState {
     /// Takes note of a change of the flag that no look has seen yet.
     fn see_change(&mut self, flagged: FlagState, now: Now) {
         let Some(known) = self.known else { return };
-        // The answer to an act of our own comes by `turned`.
+        // The result of the migration's own change is passed to `turned`.
         if self.pending == PendingAct::Nothing && known.version != flagged.version {
             self.known = Some(flagged);
             self.flipped_by_hand(flagged, known.modes, now);
@@ -62,7 +62,7 @@ impl MigrationState {
         };
         if self.pending != PendingAct::Nothing {
             return refused(
-                "a return by itself is under way: ask again, or set the flag (PUT /transport)",
+                "an automatic return is under way: ask again, or set the flag (PUT /transport)",
             );
         }
         if !self.has_broker {
@@ -71,10 +71,10 @@ impl MigrationState {
             );
         }
         if !self.direct {
-            return refused("transport.direct is \"off\": the migration is behind you");
+            return refused("transport.direct is \"off\": the migration is complete");
         }
         if Plan::from(known.modes).is_empty() {
-            return refused("nothing to migrate: every channel goes by way of the broker already");
+            return refused("nothing to migrate: every channel uses the broker already");
         }
         let mode = draft.mode.unwrap_or(self.config.mode);
         let soak = draft.soak.unwrap_or(self.config.soak);
@@ -86,7 +86,7 @@ impl MigrationState {
         self.guard.start_over(now.mono_ms, &self.sources);
         self.hurry += 1;
         let how = match mode {
-            MigrationMode::Auto => "by itself",
+            MigrationMode::Auto => "automatically",
             MigrationMode::Step => "step by step",
         };
         self.tell(
@@ -111,7 +111,7 @@ impl MigrationState {
         }
         if let PendingAct::Enter(phase) = self.pending {
             return refused(format!(
-                "the flag is being turned for phase \"{phase}\": ask again"
+                "the flag is being changed for phase \"{phase}\": ask again"
             ));
         }
         let left = run.left(config, now);
@@ -155,11 +155,11 @@ impl MigrationState {
         }
     }
 
-    /// Says how a return by itself is called off, where one is to come.
+    /// Adds how to cancel the automatic return, if there is one.
     fn refused_but_for_a_return(&self, why: &str) -> Accepted {
         if self.comes_back.as_ref().is_some_and(|one| one.by_itself) {
             return refused(format!(
-                "{why}; to call off the return by itself, set the flag as it is (PUT /transport)"
+                "{why}; to cancel the automatic return, set the flag as it is (PUT /transport)"
             ));
         }
         refused(why)
@@ -177,7 +177,7 @@ impl MigrationState {
     }
 }
 
-/// What an operator need not wait for.
+/// True for what an operator may skip.
 fn is_time(what: &str) -> bool {
     what.starts_with("the soak: ")
         || what.starts_with(NO_BASELINE)

@@ -1,4 +1,4 @@
-//! Back to direct, and from there, some time later, on again. A flip by hand wins over both.
+//! Rollback and return. A manual change of the flag cancels both.
 
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ use crate::{
     registry::Now,
 };
 
-/// A broker that is not back yet is asked again after so many milliseconds.
+/// The pause before another attempt to return, in milliseconds.
 const RETRY_MS: u64 = 5_000;
 
 impl MigrationState {
-    /// Begins a rollback; one that is under way goes on.
+    /// Begins a rollback, unless one is under way.
     pub(super) fn roll_back(&mut self, cause: Cause, reason: String, now: Now) {
         if self.rollback.as_ref().is_some_and(|one| !one.is_over()) {
             return;
@@ -101,14 +101,14 @@ impl MigrationState {
         });
     }
 
-    /// Doubled with each further rollback.
+    /// The wait before a return, doubled with each further rollback.
     fn cool_down(&self) -> Duration {
         let doublings = self.tally.rollbacks.saturating_sub(1).min(30);
         let wait = self.config.cool_down.saturating_mul(1 << doublings);
         wait.min(self.config.cool_down_max)
     }
 
-    /// Turns the flag back when the cool-down is over; whether the broker is there shows then.
+    /// Changes the flag back after the cool-down; fails if the broker does not answer yet.
     pub(super) fn come_back(&mut self, look: &Look<'_>) -> Option<Act> {
         let comes_back = self.comes_back.as_ref().filter(|one| one.by_itself)?;
         if self.run.is_some() || look.now.mono_ms < comes_back.not_before.mono_ms {
@@ -155,7 +155,7 @@ impl MigrationState {
         }
     }
 
-    /// Somebody else turned the flag, or wants it as it is: that wins.
+    /// An operator changed or confirmed the flag: cancels a rollback or return, pauses a migration.
     pub(super) fn flipped_by_hand(&mut self, flagged: FlagState, before: Modes, now: Now) {
         let modes = flagged.modes;
         let how = if modes == before {
@@ -179,7 +179,7 @@ impl MigrationState {
         if self.comes_back.take().is_some_and(|one| one.by_itself) {
             self.warn(
                 "migration.overruled",
-                format!("{text}; there is no return by itself"),
+                format!("{text}; there is no automatic return"),
             );
         }
         if self.run.as_ref().is_some_and(|run| run.paused.is_none()) {
@@ -187,7 +187,7 @@ impl MigrationState {
         }
     }
 
-    /// The migration after a pause: from the flag as it is now.
+    /// Continues after a pause, from the current modes.
     pub(super) fn go_on_after_pause(&mut self, now: Now) {
         let modes = self
             .known
@@ -264,7 +264,7 @@ impl MigrationState {
         Some(if comes_back.by_itself {
             format!("the broker, which is asked in {left}")
         } else {
-            "an operator: start again, or turn the flag".to_owned()
+            "an operator: start again, or set the flag (PUT /transport)".to_owned()
         })
     }
 }

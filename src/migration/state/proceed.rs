@@ -1,4 +1,4 @@
-//! From phase to phase: what must hold before one is left, and what happens when it does not.
+//! The conditions that end a phase, and what happens while they do not hold.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use crate::{
     registry::Now,
 };
 
-/// A phase whose flag can't be turned is tried again after so many milliseconds.
+/// The pause before another attempt to change the flag, in milliseconds.
 const RETRY_MS: u64 = 5_000;
 
-/// What a phase waits for without a baseline, the details behind it.
+/// The start of what a phase waits for without a baseline.
 pub(super) const NO_BASELINE: &str = "a usable baseline";
 
 impl Run {
@@ -41,7 +41,7 @@ impl Run {
         run
     }
 
-    /// Begins a phase, or begins it anew.
+    /// Begins a phase, or begins it again.
     pub(super) fn enter(&mut self, phase: Phase, now: Now) {
         self.phase = phase;
         self.entered.retain(|(known, _)| *known < phase);
@@ -56,7 +56,7 @@ impl Run {
         self.error = None;
     }
 
-    /// How long the present phase lasts at least.
+    /// The minimum duration of the current phase.
     pub(super) fn lasts(&self, config: &Config) -> Duration {
         match self.phase {
             Phase::Baseline => config.baseline,
@@ -64,7 +64,7 @@ impl Run {
         }
     }
 
-    /// What is left of that.
+    /// What is left of it.
     pub(super) fn left(&self, config: &Config, now: Now) -> Duration {
         let gone = now.mono_ms.saturating_sub(self.soaks_ms);
         self.lasts(config)
@@ -73,7 +73,7 @@ impl Run {
 }
 
 impl MigrationState {
-    /// Leaves the phase when all holds; says what it waits for when not.
+    /// Ends the phase if all conditions hold; otherwise notes what it waits for.
     pub(super) fn proceed(&mut self, look: &Look<'_>) -> Option<Act> {
         let now = look.now;
         self.compare(look);
@@ -104,7 +104,7 @@ impl MigrationState {
         None
     }
 
-    /// Notes what the phase compares from its first look on.
+    /// Notes what was compared before the phase.
     fn compare(&mut self, look: &Look<'_>) {
         let Some(run) = &mut self.run else { return };
         if let Some(channel) = run.phase.compares() {
@@ -112,7 +112,7 @@ impl MigrationState {
         }
     }
 
-    /// Where the two ways disagreed, the phase soaks anew.
+    /// Restarts the soak if the two ways disagree.
     fn soak_anew(&mut self, look: &Look<'_>) {
         let Some(run) = &mut self.run else { return };
         let Some((channel, mark)) = run.phase.compares().zip(run.mark) else {
@@ -136,7 +136,7 @@ impl MigrationState {
         })
     }
 
-    /// What stands in the way of the next phase, but for time.
+    /// The conditions that do not hold, time aside.
     fn obstacles(&self, look: &Look<'_>) -> Vec<String> {
         let mut out = Vec::new();
         let Some(run) = &self.run else { return out };
@@ -174,7 +174,7 @@ impl MigrationState {
         out.extend(
             run.error
                 .iter()
-                .map(|error| format!("the flag, which could not be turned: {error}")),
+                .map(|error| format!("the flag, which could not be changed: {error}")),
         );
         out
     }
@@ -200,7 +200,7 @@ impl MigrationState {
         })
     }
 
-    /// From here on something may be changed. What was not measured stays unknown, and is told.
+    /// Ends the baseline, and warns about latencies that were not measured.
     fn close_baseline(&mut self, look: &Look<'_>) {
         let Some(baseline) = self.baseline.as_mut().filter(|one| one.is_open()) else {
             return;
@@ -219,7 +219,7 @@ impl MigrationState {
         }
     }
 
-    /// The soak is over and the phase can't be left.
+    /// The soak is over, but a condition does not hold.
     fn wait_on(&mut self, look: &Look<'_>, ready: bool) {
         let phase_max = millis(self.config.phase_max);
         let Some(run) = &mut self.run else { return };
@@ -247,11 +247,11 @@ impl MigrationState {
         }
     }
 
-    /// The answer to the turn of the flag for a phase.
+    /// The result of the change of the flag for a phase.
     pub(super) fn entered(&mut self, phase: Phase, answer: Result<u64, FlagError>, now: Now) {
         match answer {
             Ok(_) => self.enter(phase, now),
-            // The next look finds out who did, and pauses.
+            // The next look sees the manual change and pauses.
             Err(FlagError::Changed) => (),
             Err(error) => {
                 if let Some(run) = &mut self.run {
@@ -293,7 +293,7 @@ impl MigrationState {
         self.warn("migration.paused", why);
     }
 
-    /// The figures that go with a step.
+    /// The figures of a step.
     pub(super) fn figures_of(&self, look: &Look<'_>) -> Vec<Figure> {
         let mut figures = Vec::new();
         let values = [
@@ -339,7 +339,7 @@ fn difference(seen: Comparison, mark: Comparison) -> Comparison {
     }
 }
 
-/// In what the two ways disagree by more than is allowed.
+/// How the two ways disagree by more than is allowed.
 fn disagreement(config: &Config, channel: Channel, seen: Comparison) -> Option<String> {
     let kinds = [
         (
@@ -354,7 +354,7 @@ fn disagreement(config: &Config, channel: Channel, seen: Comparison) -> Option<S
             "said something else over the broker",
         ),
     ];
-    // What came by one way alone may not be among what was compared.
+    // Items that came by one way only may not be among those compared.
     let whole = seen.compared.max(1);
     let mut broken = kinds
         .into_iter()

@@ -1,4 +1,4 @@
-//! Where the migration stands, for people.
+//! The report.
 
 use super::{MigrationState, Run};
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
 };
 
 impl MigrationState {
-    /// Everything but the notices.
+    /// The report without notices.
     pub(in crate::migration) fn report(&self) -> MigrationReport {
         let run = self.shown();
         let (canary, _) = self.wants_canary();
@@ -40,7 +40,7 @@ impl MigrationState {
         }
     }
 
-    /// The state in a word.
+    /// The name of the state.
     pub(in crate::migration) fn word(&self) -> &'static str {
         match (&self.rollback, &self.run) {
             (Some(rollback), _) if !rollback.is_over() => "rolling_back",
@@ -52,7 +52,7 @@ impl MigrationState {
         }
     }
 
-    /// The present phase.
+    /// The current phase.
     pub(in crate::migration) fn phase(&self) -> Option<Phase> {
         self.run.as_ref().map(|run| run.phase)
     }

@@ -1,4 +1,4 @@
-//! The way to one webhook: each delivery is one signed request.
+//! Requests to one webhook: each delivery is one signed request.
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,7 +29,7 @@ const SIGNATURE: HeaderName = HeaderName::from_static("x-musterd-signature");
 
 const AGENT: &str = concat!("musterd/", env!("CARGO_PKG_VERSION"));
 
-/// What is read of an answer's body, so that its connection can be used again.
+/// The bytes of a response body that are read, so that the connection can be reused.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
 
 /// The requests of all webhooks that may be under way. Receivers that failed last time have places of
@@ -81,7 +81,7 @@ pub(super) struct Post {
     secret: Option<Secret>,
     /// How long the receiver took last time.
     pace: Pace,
-    /// The request but for what each delivery puts in; its body is empty between two.
+    /// The request without the parts of a delivery; the body is empty between two deliveries.
     request: Request,
 }
 
@@ -109,7 +109,7 @@ impl Post {
         })
     }
 
-    /// Sends one; `failing` says that the last attempt failed.
+    /// Sends one delivery; `failing` says that the last attempt failed.
     pub(super) async fn send(
         &mut self,
         message: Message,
@@ -120,7 +120,7 @@ impl Post {
         let began = Instant::now();
         let deadline = began + self.timeout;
         let sent = self.client.send(&self.request, deadline, ANSWER_BYTES_MAX);
-        // On the heap, and only for as long as it takes: an idle webhook costs nothing of it.
+        // On the heap and only during the request, so that an idle webhook needs no memory for it.
         let sent = Box::pin(sent).await;
         self.request.body = Bytes::new();
         self.pace = Pace::of(began.elapsed());
@@ -134,7 +134,7 @@ impl Post {
         }
     }
 
-    /// Puts a delivery into the request; its time is this attempt's.
+    /// Fills the request with a delivery and the time of this attempt.
     fn fill(&mut self, message: Message) -> Result<(), DeliveryError> {
         let invalid = |error: TransportError| DeliveryError::Failed(error.to_string().into());
         let timestamp_s = self.clock.now().wall.0.div_euclid(1_000).to_string();
@@ -171,7 +171,7 @@ impl Transport for Post {
         progress: &DeliveryProgress<'_>,
     ) -> Result<(), DeliveryError> {
         let failing = progress.is_failing();
-        // Before it is encoded, so that no more than that many are in memory.
+        // Before it is encoded, so that the limit also bounds memory.
         let _place = self.places.enter_with_snapshot(failing, self.pace).await;
         let message = Message::resync(snapshot, &self.clock);
         self.send(message, failing).await
@@ -183,8 +183,8 @@ fn valid(text: &str) -> Result<HeaderValue, TransportError> {
     value.map_err(|_| TransportError::Url(format!("\"{text}\" can't stand in a header")))
 }
 
-/// Whether requests can be sent to `url`. Which addresses it may lead to is checked at each request,
-/// after its name is resolved.
+/// Whether requests can be sent to `url`. The address is checked at each request, after its name is
+/// resolved.
 fn check_url(url: &str) -> Result<(), &'static str> {
     let uri: Uri = url.parse().map_err(|_| "is not a URL")?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) {

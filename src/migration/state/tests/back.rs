@@ -257,7 +257,7 @@ fn a_start_waits_for_a_return_that_is_under_way() {
     stage.world.silent_since = None;
     let act = stage.until_act();
     let refused = stage.ask(MigrationAction::Start).unwrap_err();
-    assert!(refused.0.contains("a return by itself"), "{refused}");
+    assert!(refused.0.contains("an automatic return"), "{refused}");
     stage.act(act);
     assert_eq!(stage.count("migration.returned"), 1);
     // Then it begins with the modes as they are.

@@ -215,7 +215,7 @@ fn a_flag_that_can_not_be_turned_is_tried_again() {
     stage.seconds(30);
     assert_eq!(stage.state.phase(), Some(Phase::Baseline));
     assert!(
-        stage.waits_for().contains("could not be turned"),
+        stage.waits_for().contains("could not be changed"),
         "{}",
         stage.waits_for()
     );
@@ -297,7 +297,7 @@ fn an_advance_while_the_flag_is_turned_is_refused() {
     stage.seconds(10);
     let act = stage.until_act();
     let refused = stage.ask(MigrationAction::Advance).unwrap_err();
-    assert!(refused.0.contains("is being turned"), "{refused}");
+    assert!(refused.0.contains("is being changed"), "{refused}");
     stage.act(act);
     assert_eq!(stage.state.phase(), Some(Phase::HealthDual));
 }
