@@ -1,17 +1,16 @@
 # Two stages: the toolchain builds, and only the binary is shipped.
 FROM rust:1-bookworm AS build
 WORKDIR /src
-COPY Cargo.toml Cargo.lock build.rs ./
+COPY Cargo.toml Cargo.lock ./
 COPY benches benches
-COPY layout layout
 COPY src src
-RUN cargo build --release --locked --bin musterd
+RUN cargo build --profile dist --locked --bin musterd
 
 FROM debian:bookworm-slim
 LABEL org.opencontainers.image.title="musterd" \
       org.opencontainers.image.description="A service registry daemon with a message broker inside it" \
       org.opencontainers.image.licenses="Apache-2.0"
-COPY --from=build /src/target/release/musterd /usr/local/bin/musterd
+COPY --from=build /src/target/dist/musterd /usr/local/bin/musterd
 # Inside a container, loopback would be unreachable from outside of it.
 ENV MUSTERD__HTTP__LISTEN=0.0.0.0:8000 MUSTERD__BROKER__LISTEN=0.0.0.0:5672
 USER 65532:65532

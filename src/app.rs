@@ -4,7 +4,9 @@ mod amqp;
 mod broker;
 mod canary;
 mod migrate;
+mod reload;
 mod rooms;
+mod services;
 mod sizes;
 mod transport;
 
@@ -12,16 +14,16 @@ use std::{error::Error, net::SocketAddr, sync::Arc};
 
 use tokio::runtime::Handle;
 
+pub use self::reload::Reloader;
 use self::{
     broker::{BrokerPort, Sampler},
     transport::TransportSwitch,
 };
-pub use crate::telemetry::Logs;
 use crate::{
     api::Defaults,
     broker::{Broker, BrokerError, Listening},
     catalog::Catalog,
-    config::{Config, ConfigError},
+    config::{Config, Values},
     health::{Health, in_container},
     http::{self, BrokerPages, Deps, HttpApp},
     outbound::{Client, OutboundError},
@@ -33,6 +35,7 @@ use crate::{
         TransportError, Webhooks, amqp::AmqpError,
     },
 };
+pub use crate::{broker::auth::hash_password, telemetry::Logs};
 
 /// Files the daemon would like to have open at once, if the system lets it.
 const FILES_WANTED: u64 = 1 << 20;
@@ -64,8 +67,8 @@ pub enum AppError {
     /// The process can't catch signals.
     #[error("signals can't be caught")]
     Signals(#[source] std::io::Error),
-    /// A room failed or was overdue.
-    #[error("a room failed")]
+    /// A component failed or did not stop in time.
+    #[error("a component failed")]
     Stopped(#[from] StopError),
 }
 
@@ -102,6 +105,8 @@ pub struct App {
     registry: Registry,
     callbacks: Callbacks,
     door: HttpApp,
+    broker: Option<Broker>,
+    metrics: Metrics,
     http_address: Option<SocketAddr>,
     amqp_address: Option<SocketAddr>,
 }
@@ -120,15 +125,16 @@ impl App {
     ///
     /// # Errors
     /// The same.
-    pub async fn start_on(http: &Handle, config: Config) -> Result<Self, AppError> {
+    pub async fn start_on(http: &Handle, mut config: Config) -> Result<Self, AppError> {
         raise_open_files();
-        let metrics = Metrics::default();
+        config.fit_into_grace();
+        let metrics = Metrics::of_process();
         let registry = Registry::new(config.registry);
         let client = Client::new(&config.outbound, &metrics)?;
         let direct = DirectMetrics::new(&metrics);
         let modes = config.transport.modes(config.has_broker());
         let flag = Flag::new(modes, registry.clone());
-        let notices = Arc::new(Notices::new(config.migration.notices_max));
+        let notices = Arc::new(Notices::new(config.migration.notices_max.get()));
         let (callbacks, webhooks) =
             subscribers(&config, &registry, &flag, &notices, &client, &direct);
         let health = Health::new(config.health, registry.clone(), client.clone(), &metrics);
@@ -158,6 +164,7 @@ impl App {
             notices: Arc::clone(&notices),
         };
         sizes::show(&metrics, &registry);
+        services::show(&metrics, &registry, &mut tasks);
         let door = HttpApp::new(config.http.clone(), rooms)?;
         let http_address = open(&config, &door, http, &mut tasks).await?;
         if let Some(way) = &way {
@@ -171,12 +178,10 @@ impl App {
             let clock = registry.clock();
             amqp::checks::start(way, &config, &health, &client, clock, &metrics, &mut tasks);
         }
+        let broker = listening.as_ref().map(Listening::broker);
         let amqp_address = listening.and_then(|broker| serve_broker(broker, &registry, &mut tasks));
-        let leases = registry.clone();
-        tasks.spawn_on(http, Stage::Source, "leases", |stop| leases.run(stop));
-        tasks.spawn(Stage::Source, "health", |stop| health.run(stop));
+        run_registry(http, &registry, health, client, &mut tasks);
         tell_subscribers(&callbacks, webhooks, &metrics, &mut tasks);
-        tasks.spawn(Stage::Sink, "outbound", |stop| client.run(stop));
         tell_of_doors(&config, http_address, amqp_address);
         Ok(Self {
             config,
@@ -184,6 +189,8 @@ impl App {
             registry,
             callbacks,
             door,
+            broker,
+            metrics,
             http_address,
             amqp_address,
         })
@@ -217,12 +224,10 @@ impl App {
         self.callbacks.subscribe(filter, start, callback)
     }
 
-    /// What can be changed while the daemon runs.
-    pub fn reloader(&self, logs: Logs) -> Reloader {
-        Reloader {
-            logs,
-            door: self.door.clone(),
-        }
+    /// Shows the log among the metrics, and gives what SIGHUP may change: `values` are those in effect.
+    pub fn reloader(&self, logs: Logs, values: Values) -> Reloader {
+        logs.show(&self.metrics);
+        Reloader::new(logs, self.door.clone(), self.broker.clone(), values)
     }
 
     /// Runs until `request` completes or a room ends, then stops the rooms in order.
@@ -232,7 +237,7 @@ impl App {
     pub async fn run_until(self, request: impl Future<Output = ()>) -> Result<(), AppError> {
         Ok(self
             .tasks
-            .run_until(request, self.config.stop.grace)
+            .run_until(request, self.config.stop.grace.get())
             .await?)
     }
 }
@@ -247,45 +252,15 @@ pub async fn run_prober(config: Config, request: impl Future<Output = ()>) -> Re
     amqp::checks::run_alone(config, request).await
 }
 
-/// Finds what is wrong with a configuration without opening a door.
-///
-/// # Errors
-/// A file that it names can't be used.
-pub fn check(config: &Config) -> Result<(), AppError> {
-    Client::new(&config.outbound, &Metrics::default())?;
-    Broker::check(&config.broker)?;
-    amqp::check(config)
-}
-
-/// Takes over what can be changed while the daemon runs: the log level and the CORS policy.
-#[derive(Debug)]
-pub struct Reloader {
-    logs: Logs,
-    door: HttpApp,
-}
-
-impl Reloader {
-    /// Takes over what the new configuration says; a faulty one changes nothing.
-    pub fn apply(&self, loaded: Result<Config, ConfigError>) {
-        let config = match loaded {
-            Ok(config) => config,
-            Err(error) => {
-                tracing::error!(%error, "not reloaded: the configuration has faults");
-                return;
-            }
-        };
-        if let Err(error) = self.door.set_cors(&config.http.cors) {
-            tracing::error!(error = %chain(&error), "not reloaded");
-            return;
-        }
-        match self.logs.set_level(&config.log.level) {
-            Ok(()) => tracing::info!(
-                log.level = %config.log.level,
-                "reloaded log level and CORS policy; other keys need a restart"
-            ),
-            Err(error) => tracing::error!(error = %chain(&error), "log level not reloaded"),
-        }
-    }
+/// Everything that is wrong with a configuration besides its values, found without listening: files that it names.
+pub fn check(config: &Config) -> Vec<AppError> {
+    let outbound = Client::new(&config.outbound, &Metrics::default());
+    let checks = [
+        outbound.map(drop).map_err(AppError::from),
+        Broker::check(&config.broker).map_err(AppError::from),
+        amqp::check(config),
+    ];
+    checks.into_iter().filter_map(Result::err).collect()
 }
 
 /// Those who are told of changes directly, as far as the flag lets them see.
@@ -315,6 +290,21 @@ fn subscribers(
     (callbacks, webhooks)
 }
 
+fn run_registry(
+    http: &Handle,
+    registry: &Registry,
+    health: Health,
+    client: Client,
+    tasks: &mut Tasks,
+) {
+    // On the threads of HTTP, which nothing that AMQP clients do can hold up.
+    tasks.spawn_on(http, Stage::Source, "leases", |stop| {
+        registry.clone().run(stop)
+    });
+    tasks.spawn(Stage::Source, "health", |stop| health.run(stop));
+    tasks.spawn(Stage::Sink, "outbound", |stop| client.run(stop));
+}
+
 fn tell_subscribers(
     callbacks: &Callbacks,
     webhooks: Webhooks,
@@ -329,17 +319,17 @@ fn tell_subscribers(
 
 fn defaults(config: &Config) -> Defaults {
     Defaults {
-        ttl: config.registry.ttl_default,
-        interval: config.health.interval,
-        timeout: config.health.timeout,
-        interval_min: config.health.interval_min,
-        timeout_max: config.health.timeout_max,
-        healthy_after: config.health.healthy_after,
-        unhealthy_after: config.health.unhealthy_after,
+        ttl: config.registry.ttl_default.get(),
+        interval: config.health.interval.get(),
+        timeout: config.health.timeout.get(),
+        interval_min: config.health.interval_min.get(),
+        timeout_max: config.health.timeout_max.get(),
+        healthy_after: config.health.healthy_after.get(),
+        unhealthy_after: config.health.unhealthy_after.get(),
         unsafe_requests: config.health.unsafe_requests,
         in_container: in_container(),
-        checks_max: config.registry.checks_max,
-        tags_max: config.registry.tags_max,
+        checks_max: config.registry.checks_max.get(),
+        tags_max: config.registry.tags_max.get(),
         metadata_bytes_max: usize::try_from(config.registry.metadata_max.as_u64())
             .unwrap_or(usize::MAX),
     }
@@ -380,7 +370,11 @@ fn show_broker(
     tasks: &mut Tasks,
 ) -> Arc<dyn BrokerPages> {
     let broker = listening.broker();
-    broker::show(metrics, &broker, config.http.broker.metrics_queues_max);
+    broker::show(
+        metrics,
+        &broker,
+        config.http.broker.metrics_queues_max.get(),
+    );
     let sampler = Sampler::default();
     let (sampled, rates) = (broker.clone(), sampler.clone());
     tasks.spawn(Stage::Source, "broker rates", |stop| {

@@ -2,6 +2,7 @@
 
 pub mod arguments;
 pub mod auth;
+pub mod budget;
 pub mod channel;
 pub mod config;
 pub mod exception;

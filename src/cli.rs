@@ -1,29 +1,33 @@
 //! Arguments and the commands of the binary: they parse, call `app`, and turn the end into an exit code.
 
 mod ask;
+mod check;
+mod hash;
 mod health;
 mod migrate;
 mod prober;
+mod signals;
 mod transport;
 
-use std::{io, path::PathBuf, process::ExitCode, thread::scope};
+use std::{io, path::PathBuf, process::ExitCode, thread::scope, time::Duration};
 
 use clap::{Parser, Subcommand};
 use parking_lot::Mutex;
-use tokio::{
-    runtime::{Builder, Handle, Runtime},
-    signal::unix::{Signal, SignalKind, signal},
-};
+use tokio::runtime::{Builder, Handle, Runtime};
 
+use self::signals::Signals;
 use crate::{
     app::{self, App, AppError, Logs},
-    config::{self, Config, Sources, cores},
+    config::{self, Config, Sources, Values, cores},
+    telemetry::escaped,
 };
 
-/// Exit code: a room failed or was overdue, or the daemon could not start.
+/// Exit code: a component failed or did not stop in time, or the daemon could not start.
 const FAILED: u8 = 1;
 /// Exit code: the configuration or the arguments are wrong.
 const MISCONFIGURED: u8 = 2;
+/// How long the last lines of the log may take to be written.
+const LOG_PATIENCE: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Parser)]
 #[command(
@@ -44,18 +48,20 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the daemon (what happens without a command, too)
+    /// Run the daemon (the default command)
     Serve,
     /// Ask the running daemon whether it is healthy; exit code 0 means yes
     Health(health::Arguments),
-    /// Ask the running daemon about its migration to the broker, and tell it what to do
+    /// Show or control the running daemon's migration to the broker
     Migrate(migrate::Arguments),
-    /// Show which way each channel of the running daemon goes, or change it
+    /// Show or change the mode of each channel of the running daemon
     Transport(transport::Arguments),
-    /// Probe what daemons ask over AMQP, for as long as it runs
+    /// Run a prober: it takes health checks from the broker and answers with verdicts
     Prober(prober::Arguments),
-    /// Read the configuration, report every fault and stop
-    CheckConfig,
+    /// Read the configuration and report every fault
+    CheckConfig(check::Arguments),
+    /// Read a password from standard input and print its hash, for `broker.users.<name>.password_hash`
+    HashPassword,
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
@@ -68,32 +74,31 @@ fn pair(text: &str) -> Result<(String, String), String> {
 /// Runs the command the process was started with.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(Command::HashPassword) = arguments.command {
+        return hash::run();
+    }
     let sources = Sources {
         file: arguments.config,
         flags: arguments.set,
         ..Sources::default()
     }
     .with_environment();
-    let config = match sources.load() {
-        Ok(config) => config,
+    if let Some(Command::CheckConfig(arguments)) = arguments.command {
+        return check::run(&arguments, &sources);
+    }
+    let (config, values) = match sources.load_values() {
+        Ok(loaded) => loaded,
         Err(error) => {
             complain(&error.to_string());
             return ExitCode::from(MISCONFIGURED);
         }
     };
     match arguments.command {
-        None | Some(Command::Serve) => serve(&sources, config),
         Some(Command::Health(arguments)) => health::run(&arguments, &config),
         Some(Command::Transport(arguments)) => transport::run(&arguments, &config),
         Some(Command::Migrate(arguments)) => migrate::run(&arguments, &config),
-        Some(Command::Prober(arguments)) => prober::run(arguments, config),
-        Some(Command::CheckConfig) => match app::check(&config) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                complain(&app::chain(&error));
-                ExitCode::from(MISCONFIGURED)
-            }
-        },
+        Some(Command::Prober(arguments)) => prober::run(arguments, &sources, config),
+        _ => serve(&sources, config, values),
     }
 }
 
@@ -106,7 +111,7 @@ fn deepen_stacks(config: &Config) {
     }
 }
 
-fn serve(sources: &Sources, config: Config) -> ExitCode {
+fn serve(sources: &Sources, config: Config, values: Values) -> ExitCode {
     deepen_stacks(&config);
     let (threads, cores) = (config.threads, cores());
     let http = (!config.http.listen.is_empty()).then(|| threads.http(cores));
@@ -116,12 +121,12 @@ fn serve(sources: &Sources, config: Config) -> ExitCode {
         Some(Ok(http)) => Some(http),
         Some(Err(failed)) => return failed,
     };
-    let ended = run_logged(config, others, async |config, logs, signals| {
+    let ended = run_logged(sources, config, others, async |config, logs, signals| {
         let http = http.as_ref().map(|http| http.handle().clone());
         let app = App::start_on(&http.unwrap_or_else(Handle::current), config).await?;
-        let reload = app.reloader(logs);
-        app.run_until(signals.wait_for_stop(|| reload.apply(sources.load())))
-            .await
+        let reload = app.reloader(logs, values);
+        let stop = signals.wait_for_stop(|| reload.apply(sources.load_values()));
+        app.run_until(stop).await
     });
     if let Some(http) = http {
         http.shutdown_background();
@@ -158,8 +163,9 @@ fn spare(threads: usize) -> io::Result<()> {
     })
 }
 
-/// Runs what logs, on so many threads, and lasts until a signal ends it.
+/// Runs something that logs and lasts until a signal ends it, on so many threads.
 fn run_logged(
+    sources: &Sources,
     config: Config,
     threads: usize,
     run: impl AsyncFnOnce(Config, Logs, Signals) -> Result<(), AppError>,
@@ -171,18 +177,23 @@ fn run_logged(
             return ExitCode::from(MISCONFIGURED);
         }
     };
+    for warning in sources.warnings() {
+        tracing::warn!("{warning}");
+    }
     let runtime = match runtime("musterd-other", threads) {
         Ok(runtime) => runtime,
         Err(failed) => return failed,
     };
-    let ended = runtime.block_on(async {
-        // Before anything listens, so that a signal never finds the system's own way of handling it.
-        let signals = Signals::catch().map_err(AppError::Signals)?;
-        run(config, logs, signals).await
-    });
-    // Tasks that block are not waited for: every room has ended or was given up.
+    // Before anything listens, so that no signal meets the system's default action.
+    let ended = match Signals::catch(logs.clone()) {
+        Ok(signals) => runtime.block_on(run(config, logs.clone(), signals)),
+        Err(error) => Err(AppError::Signals(error)),
+    };
+    // Blocking tasks are not waited for: every component has ended or was aborted.
     runtime.shutdown_background();
-    self::ended(ended)
+    let code = self::ended(ended);
+    logs.flush(LOG_PATIENCE);
+    code
 }
 
 fn ended(ended: Result<(), AppError>) -> ExitCode {
@@ -202,37 +213,17 @@ fn ended(ended: Result<(), AppError>) -> ExitCode {
     }
 }
 
-/// The signals that mean something to the daemon.
-#[derive(Debug)]
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn catch() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// Returns at SIGTERM or SIGINT; calls `reload` at each SIGHUP.
-    async fn wait_for_stop(mut self, reload: impl Fn()) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => break,
-                _ = self.interrupt.recv() => break,
-                _ = self.hangup.recv() => reload(),
-            }
-        }
-        tracing::info!("asked to stop");
-    }
-}
-
-#[expect(clippy::print_stderr, reason = "there is no log yet, or no daemon")]
+#[expect(
+    clippy::print_stderr,
+    reason = "there is no log yet, or the command has none"
+)]
 fn complain(message: &str) {
-    eprintln!("musterd: {message}");
+    for line in message.lines() {
+        eprintln!("musterd: {}", escaped(line));
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the command's result")]
+fn print(text: &str) {
+    print!("{text}");
 }

@@ -1,7 +1,9 @@
 //! The sections of all rooms joined, read from a file, the environment and the command line.
 //! Every fault is reported at once, by its key.
 
+mod environment;
 mod load;
+mod shown;
 mod stacks;
 mod threads;
 mod words;
@@ -10,15 +12,17 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::quantity::{Bounded, DAY};
+
 pub use self::{
     load::{ConfigError, Fault, Sources},
+    shown::Values,
     stacks::deepen_stacks,
     threads::{Threads, cores},
 };
-use crate::{broker, health, http, migration, outbound, registry, telemetry, transport};
-
-/// Longer than anybody waits; what no clock can count would be found out when it is asked to stop.
-const GRACE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+use crate::{
+    broker, health, http, migration, outbound, registry, tasks::Stage, telemetry, transport,
+};
 
 /// The whole configuration. Each section belongs to the room of its name.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -71,14 +75,13 @@ impl Shut {
 #[serde(default, deny_unknown_fields)]
 pub struct Stop {
     /// How long all rooms together may take to stop.
-    #[serde(with = "humantime_serde")]
-    pub grace: Duration,
+    pub grace: Bounded<Duration, 10, DAY>,
 }
 
 impl Default for Stop {
     fn default() -> Self {
         Self {
-            grace: Duration::from_secs(10),
+            grace: Duration::from_secs(10).into(),
         }
     }
 }
@@ -103,6 +106,17 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Shortens what each part of the daemon may wait for others at a stop to its part of `stop.grace`.
+    pub fn fit_into_grace(&mut self) {
+        let grace = self.stop.grace.get();
+        let drain = self.http.drain.get();
+        self.http.drain = Stage::Source.patience(grace, drain).into();
+        let drain = self.transport.drain.get();
+        self.transport.drain = Stage::Carrier.patience(grace, drain).into();
+        let shutdown = self.broker.limits.shutdown.get();
+        self.broker.limits.shutdown = Stage::Sink.patience(grace, shutdown).into();
+    }
+
     /// True when there is a broker, the embedded one or another.
     pub fn has_broker(&self) -> bool {
         let embedded = !self.broker.listen.is_empty() || !self.broker.tls.listen.is_empty();
@@ -131,13 +145,10 @@ impl Config {
         let modes = self.transport.mode_faults(broker);
         let sections = [
             ("transport", modes),
-            ("registry", self.registry.faults()),
             ("http", self.http.faults()),
             ("transport", self.transport.faults()),
-            ("health", self.health.faults()),
             ("migration", self.migration.faults()),
             ("log", self.log.faults()),
-            ("threads", self.threads.faults()),
         ];
         for (section, sentences) in sections {
             let told = |sentence| Fault::told(section, sentence);
@@ -145,12 +156,6 @@ impl Config {
         }
         let broker = self.broker.faults().into_iter();
         faults.extend(broker.map(|fault| Fault::new(fault.key, fault.message)));
-        if self.stop.grace.is_zero() {
-            faults.push(Fault::new("stop.grace", "must be longer than nothing"));
-        }
-        if self.stop.grace > GRACE_MAX {
-            faults.push(Fault::new("stop.grace", "must be at most 1day"));
-        }
         faults
     }
 }

@@ -31,6 +31,7 @@
 
 // In reading order: the vocabulary first, the wiring last.
 pub mod model;
+pub mod quantity;
 
 pub mod registry;
 

@@ -1,6 +1,6 @@
 //! The words every room shares: names, instances, checks, statuses, events, routes.
 //!
-//! Imports nothing from this crate and never touches a socket or a clock.
+//! Imports only `quantity` and never touches a socket or a clock.
 
 mod check;
 mod event;
@@ -29,5 +29,5 @@ pub use self::{
     revision::{Cursor, Epoch, InvalidCursor, Revision},
     route::{Route, RouteDraft},
     status::{OverrideStatus, Status},
-    time::{InvalidSpan, Span, Timestamp},
+    time::{Span, Timestamp},
 };

@@ -25,6 +25,8 @@ use bytesize::ByteSize;
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use crate::quantity::{Bounded, DAY, MIB};
+
 pub use self::{
     client::Client,
     error::{OutboundError, RequestStep},
@@ -45,22 +47,20 @@ pub struct Config {
     /// A PEM file of certificates that are trusted in addition to the public ones.
     pub ca_file: Option<PathBuf>,
     /// The most idle connections in the pool.
-    pub pool_max: usize,
+    pub pool_max: Bounded<usize, 0, 1_000_000>,
     /// How long an idle connection stays in the pool.
-    #[serde(with = "humantime_serde")]
-    pub pool_idle_max: Duration,
+    pub pool_idle_max: Bounded<Duration, 0, DAY>,
     /// The most bytes of a response head.
-    pub head_max: ByteSize,
+    pub head_max: Bounded<ByteSize, 64, { 64 * MIB }>,
     /// The most headers of a response.
-    pub headers_max: usize,
+    pub headers_max: Bounded<usize, 1, 10_000>,
     /// How long the addresses of a name are cached; a failed lookup, a tenth of it.
-    #[serde(with = "humantime_serde")]
-    pub resolved_ttl: Duration,
+    pub resolved_ttl: Bounded<Duration, 0, DAY>,
     /// The most names in that cache.
-    pub resolved_max: usize,
+    pub resolved_max: Bounded<usize, 1, 10_000_000>,
     /// The most DNS lookups at once. Names that took a second or longer last time share half of these
     /// places, and together with names not looked up before three quarters.
-    pub resolving_max: usize,
+    pub resolving_max: Bounded<usize, 1, 100_000>,
 }
 
 impl Default for Config {
@@ -69,13 +69,13 @@ impl Default for Config {
             allow: networks::allowed_by_default(),
             deny: networks::denied_by_default(),
             ca_file: None,
-            pool_max: 1024,
-            pool_idle_max: Duration::from_secs(60),
-            head_max: ByteSize::kib(16),
-            headers_max: 100,
-            resolved_ttl: Duration::from_secs(10),
-            resolved_max: 4096,
-            resolving_max: 16,
+            pool_max: 1024.into(),
+            pool_idle_max: Duration::from_secs(60).into(),
+            head_max: ByteSize::kib(16).into(),
+            headers_max: 100.into(),
+            resolved_ttl: Duration::from_secs(10).into(),
+            resolved_max: 4096.into(),
+            resolving_max: 16.into(),
         }
     }
 }

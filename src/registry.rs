@@ -83,7 +83,7 @@ impl Registry {
         // Random low bits, so that two lives that began in one millisecond differ.
         let epoch = Epoch((started << 12) | fastrand::u64(0..1 << 12));
         let bytes_max = usize::try_from(config.log_bytes_max.as_u64()).unwrap_or(usize::MAX);
-        let (log, writer) = Log::new(config.log_entries_max, bytes_max);
+        let (log, writer) = Log::new(config.log_entries_max.get(), bytes_max);
         // Incarnations start at the time, so that those of an earlier life are older.
         let state = State::new(config, epoch, started);
         let inner = Inner {

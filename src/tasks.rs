@@ -1,10 +1,10 @@
-//! Starting, supervising and stopping the rooms of the process; knows nothing of what they do.
+//! Starts, supervises and stops the long-running tasks of the process; knows nothing of what they do.
 
 use std::{collections::HashMap, pin::Pin, time::Duration};
 
 use tokio::{
     runtime::Handle,
-    task::{Id, JoinError, JoinSet},
+    task::{AbortHandle, Id, JoinError, JoinSet},
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -20,122 +20,158 @@ pub enum Stage {
     Sink,
 }
 
-/// The long-running tasks, one per room. When one ends, all are told to end.
+/// In the order in which they stop.
+const STAGES: [Stage; 3] = [Stage::Source, Stage::Carrier, Stage::Sink];
+
+impl Stage {
+    /// Percent of the grace period.
+    const fn share(self) -> u32 {
+        match self {
+            Self::Source => 35,
+            Self::Carrier => 40,
+            Self::Sink => 25,
+        }
+    }
+
+    /// The part of a grace period in which this stage stops, at least: time that earlier stages leave is added.
+    pub fn part_of(self, grace: Duration) -> Duration {
+        grace * self.share() / 100
+    }
+
+    /// How long a task of this stage may wait for others before it cuts them off: `wanted`, but a little less
+    /// than the stage's part, so that the task itself ends in time.
+    pub fn patience(self, grace: Duration, wanted: Duration) -> Duration {
+        wanted.min(self.part_of(grace) * 9 / 10)
+    }
+}
+
+/// The long-running tasks, one per component. When one ends by itself, all are stopped.
 #[derive(Debug, Default)]
 pub struct Tasks {
     set: JoinSet<()>,
-    rooms: HashMap<Id, Room>,
+    running: HashMap<Id, Running>,
 }
 
 #[derive(Debug)]
-struct Room {
+struct Running {
     name: &'static str,
     stage: Stage,
     stop: CancellationToken,
+    abort: AbortHandle,
 }
 
 /// Why the process stopped other than on request.
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]
 pub enum StopError {
-    /// A room ended while the others were still wanted.
+    /// A task ended before it was asked to.
     #[error("{0} ended by itself")]
     Ended(&'static str),
-    /// A room panicked.
+    /// A task panicked.
     #[error("{0} panicked")]
     Panicked(&'static str),
-    /// A room was still busy when the grace period was over.
-    #[error("{0} was still running after the grace period")]
+    /// A task was still running when the time of its stage was over, and was aborted.
+    #[error("{0} did not stop within its part of stop.grace")]
     Overdue(&'static str),
 }
 
 impl Tasks {
-    /// Spawns a room; it must return soon after its token is cancelled.
+    /// Spawns a task; it must return soon after its token is cancelled.
     pub fn spawn<F>(
         &mut self,
         stage: Stage,
         name: &'static str,
-        room: impl FnOnce(CancellationToken) -> F,
+        task: impl FnOnce(CancellationToken) -> F,
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.spawn_on(&Handle::current(), stage, name, room);
+        self.spawn_on(&Handle::current(), stage, name, task);
     }
 
-    /// Spawns a room like [`Self::spawn`], on the threads of another runtime.
+    /// Spawns a task like [`Self::spawn`], on the threads of another runtime.
     pub fn spawn_on<F>(
         &mut self,
         runtime: &Handle,
         stage: Stage,
         name: &'static str,
-        room: impl FnOnce(CancellationToken) -> F,
+        task: impl FnOnce(CancellationToken) -> F,
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
         let stop = CancellationToken::new();
-        // All of one type: the code that runs a task is made anew for each type of it.
-        let room: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(room(stop.clone()));
-        let handle = self.set.spawn_on(room, runtime);
-        self.rooms.insert(handle.id(), Room { name, stage, stop });
+        // One type for all: tokio's code for a task is compiled once per type.
+        let task: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(task(stop.clone()));
+        let abort = self.set.spawn_on(task, runtime);
+        let running = Running {
+            name,
+            stage,
+            stop,
+            abort: abort.clone(),
+        };
+        self.running.insert(abort.id(), running);
     }
 
-    /// Runs until `request` completes or a room ends, then stops stage by stage.
+    /// Runs until `request` completes or a task ends, then stops stage by stage within `grace`.
     ///
-    /// Rooms which outlive the grace period are aborted.
+    /// Each stage has its part of `grace`, and what earlier ones left of theirs. Tasks that outlive it are aborted.
+    ///
+    /// # Errors
+    /// The first that went wrong; the log has all.
     pub async fn run_until(
         mut self,
         request: impl Future<Output = ()>,
         grace: Duration,
     ) -> Result<(), StopError> {
-        let mut result = tokio::select! {
-            () = request => Ok(()),
+        let mut errors = Vec::new();
+        tokio::select! {
+            () = request => {}
             Some(joined) = self.set.join_next_with_id() => {
-                Err(self.close(&joined))
+                errors.push(self.close(&joined));
             }
-        };
-        let deadline = Instant::now() + grace;
-        for stage in [Stage::Source, Stage::Carrier, Stage::Sink] {
-            result = result.and(self.stop(stage, deadline).await);
         }
-        result
+        let mut deadline = Instant::now();
+        for stage in STAGES {
+            deadline += stage.part_of(grace);
+            self.stop(stage, deadline, &mut errors).await;
+        }
+        for error in &errors {
+            tracing::error!("while stopping: {error}");
+        }
+        errors.into_iter().next().map_or(Ok(()), Err)
     }
 
-    async fn stop(&mut self, stage: Stage, deadline: Instant) -> Result<(), StopError> {
-        for room in self.rooms.values().filter(|room| room.stage == stage) {
-            room.stop.cancel();
+    /// Stops one stage; aborts what is left of it at the deadline.
+    async fn stop(&mut self, stage: Stage, deadline: Instant, errors: &mut Vec<StopError>) {
+        let of_stage = |task: &&Running| task.stage == stage;
+        for task in self.running.values().filter(of_stage) {
+            task.stop.cancel();
         }
-        let mut result = Ok(());
-        while let Some(waiting) = self.rooms.values().find(|room| room.stage == stage) {
-            let overdue = StopError::Overdue(waiting.name);
+        while self.running.values().any(|task| task.stage == stage) {
             match timeout_at(deadline, self.set.join_next_with_id()).await {
-                Ok(Some(joined)) => {
-                    let verdict = self.judge(&joined, stage);
-                    result = result.and(verdict);
-                }
-                Ok(None) => return result,
-                Err(_) => return result.and(Err(overdue)),
+                Ok(Some(joined)) => errors.extend(self.fault(&joined, stage)),
+                Ok(None) => return,
+                Err(_) => break,
             }
         }
-        result
+        self.running.retain(|_, task| {
+            if task.stage == stage {
+                task.abort.abort();
+                errors.push(StopError::Overdue(task.name));
+            }
+            task.stage != stage
+        });
     }
 
-    /// A room of a later stage has no business ending yet; a panic is never fine.
-    fn judge(&mut self, joined: &Joined, stage: Stage) -> Result<(), StopError> {
-        let early = self
-            .rooms
-            .get(&id(joined))
-            .is_some_and(|room| stage < room.stage);
+    /// A task of a later stage must not end yet; no task may panic.
+    fn fault(&mut self, joined: &Joined, stage: Stage) -> Option<StopError> {
+        // One that was aborted is no longer known, and told of already.
+        let early = stage < self.running.get(&id(joined))?.stage;
         let error = self.close(joined);
-        if early || matches!(error, StopError::Panicked(_)) {
-            return Err(error);
-        }
-        Ok(())
+        (early || matches!(error, StopError::Panicked(_))).then_some(error)
     }
 
     fn close(&mut self, joined: &Joined) -> StopError {
-        let name = self
-            .rooms
-            .remove(&id(joined))
-            .map_or("unnamed", |room| room.name);
+        let task = self.running.remove(&id(joined));
+        let name = task.map_or("an unknown task", |task| task.name);
         match joined {
             Err(error) if error.is_panic() => StopError::Panicked(name),
             _ => StopError::Ended(name),
@@ -151,3 +187,6 @@ fn id(joined: &Joined) -> Id {
         Err(error) => error.id(),
     }
 }
+
+#[cfg(test)]
+mod tests;

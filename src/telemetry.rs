@@ -1,12 +1,15 @@
-//! Logs and metrics: where every room gets its counters from. Never decides anything.
+//! Logs and metrics: where every room gets its counters from. Knows no other room but `quantity`.
 
+mod escape;
 mod latency;
 mod logs;
 mod metrics;
+mod process;
 
 pub use prometheus::{GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 pub use self::{
+    escape::escaped,
     latency::{Latencies, Latency, LatencySnapshot},
     logs::{Config, Format, LogError, Logs},
     metrics::{Metrics, SECONDS_BUCKETS},

@@ -52,7 +52,7 @@ pub(super) async fn build(
             return Ok(None);
         };
         let largest = config.broker.limits.message_size;
-        transport.amqp.body_max = transport.amqp.body_max.min(largest);
+        transport.amqp.body_max = transport.amqp.body_max.get().min(*largest).into();
         client.declare().await?;
         Arc::new(client)
     } else {
@@ -76,7 +76,7 @@ fn own(config: &Config, listening: &Listening) -> Option<Embedded> {
         "/" => url,
         vhost => format!("{url}{vhost}"),
     };
-    Some(Embedded::new(client, url, config.transport.amqp.ping))
+    Some(Embedded::new(client, url, config.transport.amqp.ping.get()))
 }
 
 /// The broker of `transport.amqp_url`.

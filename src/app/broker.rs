@@ -3,6 +3,7 @@
 mod metrics;
 mod rates;
 
+use futures_util::future::BoxFuture;
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -123,56 +124,69 @@ impl BrokerPort {
 }
 
 impl BrokerPages for BrokerPort {
-    fn overview(&self) -> Vec<u8> {
-        let overview = self.broker.overview();
-        let sums = Sums::of(&overview);
-        encode(&OverviewPage {
-            rates: self.sampler.oldest().of_all(sums.counts),
-            overview,
-            sums,
+    fn overview(&self) -> BoxFuture<'_, Vec<u8>> {
+        Box::pin(async {
+            let overview = self.broker.overview().await;
+            let sums = Sums::of(&overview);
+            encode(&OverviewPage {
+                rates: self.sampler.oldest().of_all(sums.counts),
+                overview,
+                sums,
+            })
         })
     }
 
-    fn list(&self, list: BrokerList, part: &BrokerPart) -> Vec<u8> {
-        let wanted = Wanted {
-            vhost: part.vhost.clone(),
-            name: part.name.clone(),
-            limit: part.limit,
-        };
-        let broker = &self.broker;
-        match list {
-            BrokerList::Connections => listed("connections", broker.connections(&wanted)),
-            BrokerList::Channels => listed("channels", broker.channels(&wanted)),
-            BrokerList::Exchanges => listed("exchanges", broker.exchanges(&wanted)),
-            BrokerList::Queues => {
-                let Listing { items, total, .. } = broker.queues(&wanted);
-                page("queues", &self.queue_pages(items), total)
+    fn list(&self, list: BrokerList, part: BrokerPart) -> BoxFuture<'_, Vec<u8>> {
+        Box::pin(async move {
+            let wanted = Wanted {
+                vhost: part.vhost,
+                name: part.name,
+                limit: part.limit,
+            };
+            let broker = &self.broker;
+            match list {
+                BrokerList::Connections => listed("connections", broker.connections(&wanted).await),
+                BrokerList::Channels => listed("channels", broker.channels(&wanted).await),
+                BrokerList::Exchanges => listed("exchanges", broker.exchanges(&wanted).await),
+                BrokerList::Queues => {
+                    let Listing { items, total, .. } = broker.queues(&wanted).await;
+                    page("queues", &self.queue_pages(items), total)
+                }
+                BrokerList::Bindings => listed("bindings", broker.bindings(&wanted).await),
+                BrokerList::Consumers => listed("consumers", broker.consumers(&wanted).await),
             }
-            BrokerList::Bindings => listed("bindings", broker.bindings(&wanted)),
-            BrokerList::Consumers => listed("consumers", broker.consumers(&wanted)),
-        }
+        })
     }
 
-    fn queue(&self, vhost: &str, name: &str) -> Option<Vec<u8>> {
-        let pages = self.queue_pages(self.broker.queue(vhost, name));
-        pages.first().map(encode)
+    fn queue<'a>(&'a self, vhost: &'a str, name: &'a str) -> BoxFuture<'a, Option<Vec<u8>>> {
+        Box::pin(async move {
+            let queue = self.broker.queue(vhost, name).await;
+            self.queue_pages(queue).first().map(encode)
+        })
     }
 
-    fn messages(&self, vhost: &str, name: &str, count: usize) -> Option<Vec<u8>> {
+    fn messages<'a>(
+        &'a self,
+        vhost: &'a str,
+        name: &'a str,
+        count: usize,
+    ) -> BoxFuture<'a, Option<Vec<u8>>> {
         #[derive(Serialize)]
         struct Messages {
             messages: Vec<MessageView>,
         }
-        let messages = self.broker.peek(vhost, name, count)?;
-        Some(encode(&Messages { messages }))
+        Box::pin(async move {
+            let messages = self.broker.peek(vhost, name, count).await?;
+            Some(encode(&Messages { messages }))
+        })
     }
 
-    fn purge(&self, vhost: &str, name: &str) -> Option<usize> {
-        self.broker.purge(vhost, name)
+    fn purge<'a>(&'a self, vhost: &'a str, name: &'a str) -> BoxFuture<'a, Option<usize>> {
+        Box::pin(self.broker.purge(vhost, name))
     }
 
-    fn delete(&self, vhost: &str, name: &str) -> Option<usize> {
-        self.broker.delete(vhost, name)
+    fn delete<'a>(&'a self, vhost: &'a str, name: &'a str) -> BoxFuture<'a, Option<usize>> {
+        Box::pin(self.broker.delete(vhost, name))
     }
 }
 

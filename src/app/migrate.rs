@@ -66,13 +66,13 @@ pub(super) async fn start(
         callbacks: parts.callbacks.clone(),
         transports: parts.transports.clone(),
         address: target.as_ref().and_then(CanaryTarget::address),
-        timeout: config.migration.canary_timeout,
+        timeout: config.migration.canary_timeout.get(),
     };
     let needs = Needs {
         registry: parts.registry.clone(),
         transports: Arc::new(parts.transports.clone()),
         canary: Arc::new(canary),
-        first_probe_within: config.health.first_within,
+        first_probe_within: config.health.first_within.get(),
         metrics: parts.metrics.clone(),
         notices: Arc::clone(parts.notices),
     };

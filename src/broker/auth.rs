@@ -119,8 +119,8 @@ impl Authenticator {
             key,
             slowest,
             throttle: Arc::new(Mutex::new(Throttle::new(config, users.len()))),
-            checks: Arc::new(Semaphore::new(config.checks_at_once.max(1))),
-            waiting: Semaphore::new(config.checks_waiting.max(1)),
+            checks: Arc::new(Semaphore::new(config.checks_at_once.get())),
+            waiting: Semaphore::new(config.checks_waiting.get()),
             users,
         })
     }

@@ -1,7 +1,10 @@
 //! The receiving side of a channel: its consumers and what they hold. Lives in the vhost, so that any
 //! publisher can deliver to it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use super::{
     memory::{Memory, TopologyCharge},
@@ -13,6 +16,7 @@ use super::{
     },
     slab::Id,
     unacked::Unacked,
+    vhost::{Look, Settle},
     wire::{ShortStr, Table},
 };
 
@@ -44,12 +48,19 @@ pub struct Channel {
     pub consumers: BTreeMap<ShortStr, ConsumerId>,
     /// Its consumer of direct replies.
     pub replies: Option<ReplyConsumer>,
-    /// Whether a consumer waits for credit of the whole channel.
-    pub starved: bool,
+    /// The consumers that wait for credit of the whole channel or for room in the outbox, the longest first. Some may
+    /// have gone.
+    pub waiting: VecDeque<ConsumerId>,
+    /// Whether its turn to give to those will come.
+    pub woken: bool,
+    /// The deliveries that an open transaction settles, in order.
+    pub reserved: VecDeque<(u64, Settle)>,
     /// Whether it is closed and only has something left to give back.
     pub ending: bool,
     /// When it asked to be looked at for what was not settled in time.
     pub due_at: u64,
+    /// How far a look for those has come.
+    pub look: Look,
     /// The newest delivery that was taken back because it was not settled in time.
     pub lapsed: u64,
     /// Counts it, with its session's half.
@@ -108,6 +119,8 @@ pub struct Consumer {
     pub inflight: u32,
     /// Whether it was set aside for want of credit or of room in its outbox.
     pub parked: bool,
+    /// Whether it is among those that wait for its channel.
+    pub waiting: bool,
     /// Its arguments.
     pub arguments: Table,
     /// Counts it, with its places in its channel and its queue.
@@ -133,9 +146,12 @@ impl Channel {
             prefetch_new: 0,
             consumers: BTreeMap::new(),
             replies: None,
-            starved: false,
+            waiting: VecDeque::new(),
+            woken: false,
+            reserved: VecDeque::new(),
             ending: false,
             due_at: NEVER,
+            look: Look::default(),
             lapsed: 0,
             charge: TopologyCharge::default(),
             last_tag: 0,
@@ -156,11 +172,6 @@ impl Channel {
     /// The tag of the last delivery.
     pub fn last_tag(&self) -> u64 {
         self.last_tag
-    }
-
-    /// Whether a consumer with acknowledgements may get one more.
-    pub fn has_credit(&self, bytes_max: usize) -> bool {
-        !self.is_full() && self.unacked_bytes < bytes_max
     }
 
     /// Whether this consumer of it may get one more; one without acknowledgements holds nothing, but

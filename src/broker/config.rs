@@ -9,6 +9,8 @@ use std::{
 use bytesize::ByteSize;
 use serde::Deserialize;
 
+use crate::quantity::{Bounded, DAY, GIB, KIB, MIB, SECOND, TIB, YEAR};
+
 use super::{
     auth::{self, Authenticator, Fault, Mechanism},
     tls,
@@ -27,69 +29,65 @@ const STAMPED: [&str; 4] = [
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Connections at a time.
-    pub connections: usize,
+    pub connections: Bounded<usize, 4, 1_000_000>,
     /// Clients at a time that have not logged in; the oldest gives way to one more.
-    pub unauthenticated: usize,
+    pub unauthenticated: Bounded<usize, 1, 1_000_000>,
     /// Channels of one connection: the `channel_max` proposed.
-    pub channels_per_connection: u16,
+    pub channels_per_connection: Bounded<u16, 32, 65_535>,
     /// The `frame_max` proposed.
-    pub frame_size: ByteSize,
+    pub frame_size: Bounded<ByteSize, { 4 * KIB }, { 64 * MIB }>,
     /// A message's body.
-    pub message_size: ByteSize,
+    pub message_size: Bounded<ByteSize, { 4 * KIB }, GIB>,
     /// Queues of a vhost.
-    pub queues: usize,
+    pub queues: Bounded<usize, 32, 10_000_000>,
     /// Exchanges of a vhost.
-    pub exchanges: usize,
+    pub exchanges: Bounded<usize, 32, 10_000_000>,
     /// Bindings of a vhost.
-    pub bindings: usize,
+    pub bindings: Bounded<usize, 64, 100_000_000>,
     /// Consumers of one channel.
-    pub consumers_per_channel: usize,
+    pub consumers_per_channel: Bounded<usize, 1, 1_000_000>,
     /// Deliveries that one client settles by one method before others have a turn.
-    pub settled_at_once: usize,
+    pub settled_at_once: Bounded<usize, 1, 1_000_000>,
     /// Bodies that a channel may hold unacknowledged before it gets no more.
-    pub unacked_per_channel: ByteSize,
+    pub unacked_per_channel: Bounded<ByteSize, KIB, TIB>,
     /// Publishes that an open transaction may hold.
-    pub transaction_per_channel: ByteSize,
+    pub transaction_per_channel: Bounded<ByteSize, { 4 * KIB }, TIB>,
     /// What may wait for a slow client before it gets no more deliveries.
-    pub outbox_per_connection: ByteSize,
+    pub outbox_per_connection: Bounded<ByteSize, { 4 * KIB }, GIB>,
     /// How long a consumer may hold a delivery of a queue that does not say so itself; 0: for ever.
-    #[serde(with = "humantime_serde")]
-    pub consumer_timeout: Duration,
+    pub consumer_timeout: Bounded<Duration, 0, YEAR>,
     /// Bytes in memory above which publishers are blocked. Queues, exchanges, bindings, consumers and channels
     /// may take half of them, or 16 MiB if that is more.
-    pub memory: ByteSize,
+    pub memory: Bounded<ByteSize, { 64 * KIB }, TIB>,
     /// How long a client may take from connecting to `connection.open`.
-    #[serde(with = "humantime_serde")]
-    pub handshake: Duration,
+    pub handshake: Bounded<Duration, 10, DAY>,
     /// How long a client may take to answer `connection.close`.
-    #[serde(with = "humantime_serde")]
-    pub closing: Duration,
+    pub closing: Bounded<Duration, 10, DAY>,
     /// How long all connections together may take to close when the broker stops.
-    #[serde(with = "humantime_serde")]
-    pub shutdown: Duration,
+    pub shutdown: Bounded<Duration, 10, DAY>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 10_000,
-            unauthenticated: 1000,
-            channels_per_connection: 2047,
-            frame_size: ByteSize::kib(128),
-            message_size: ByteSize::mib(16),
-            queues: 100_000,
-            exchanges: 10_000,
-            bindings: 200_000,
-            consumers_per_channel: 10_000,
-            settled_at_once: 1024,
-            unacked_per_channel: ByteSize::mib(256),
-            transaction_per_channel: ByteSize::mib(64),
-            outbox_per_connection: ByteSize::kib(256),
-            consumer_timeout: Duration::ZERO,
-            memory: ByteSize::gib(1),
-            handshake: Duration::from_secs(10),
-            closing: Duration::from_secs(30),
-            shutdown: Duration::from_secs(5),
+            connections: 10_000.into(),
+            unauthenticated: 1000.into(),
+            channels_per_connection: 2047.into(),
+            frame_size: ByteSize::kib(128).into(),
+            message_size: ByteSize::mib(16).into(),
+            queues: 100_000.into(),
+            exchanges: 10_000.into(),
+            bindings: 200_000.into(),
+            consumers_per_channel: 10_000.into(),
+            settled_at_once: 1024.into(),
+            unacked_per_channel: ByteSize::mib(256).into(),
+            transaction_per_channel: ByteSize::mib(64).into(),
+            outbox_per_connection: ByteSize::kib(256).into(),
+            consumer_timeout: Duration::ZERO.into(),
+            memory: ByteSize::gib(1).into(),
+            handshake: Duration::from_secs(10).into(),
+            closing: Duration::from_secs(30).into(),
+            shutdown: Duration::from_secs(2).into(),
         }
     }
 }
@@ -98,69 +96,6 @@ impl Limits {
     /// The `frame_max` proposed.
     pub fn frame_max(&self) -> u32 {
         u32::try_from(self.frame_size.as_u64()).unwrap_or(u32::MAX)
-    }
-
-    /// Limits so small that not even the program that embeds the broker could use it.
-    fn faults(&self) -> Vec<Fault> {
-        let counts = [
-            ("connections", self.connections, 4),
-            ("unauthenticated", self.unauthenticated, 1),
-            (
-                "channels_per_connection",
-                self.channels_per_connection.into(),
-                32,
-            ),
-            ("queues", self.queues, 32),
-            ("exchanges", self.exchanges, 32),
-            ("bindings", self.bindings, 64),
-            ("consumers_per_channel", self.consumers_per_channel, 1),
-            ("settled_at_once", self.settled_at_once, 1),
-        ];
-        let counts = counts.into_iter().map(|(key, value, least)| {
-            let told = format!("is {value}, it must be at least {least}");
-            (key, value < least, told)
-        });
-        let sizes = [
-            ("frame_size", self.frame_size, ByteSize::kib(4)),
-            ("message_size", self.message_size, ByteSize::kib(4)),
-            (
-                "unacked_per_channel",
-                self.unacked_per_channel,
-                ByteSize::kib(4),
-            ),
-            (
-                "transaction_per_channel",
-                self.transaction_per_channel,
-                ByteSize::kib(4),
-            ),
-            (
-                "outbox_per_connection",
-                self.outbox_per_connection,
-                ByteSize::kib(4),
-            ),
-            ("memory", self.memory, ByteSize::kib(64)),
-        ];
-        let sizes = sizes.into_iter().map(|(key, value, least)| {
-            let told = format!("is {value}, it must be at least {least}");
-            (key, value < least, told)
-        });
-        let times = [
-            ("handshake", self.handshake),
-            ("closing", self.closing),
-            ("shutdown", self.shutdown),
-        ];
-        let times = times.into_iter().map(|(key, value)| {
-            let told = "must be between 10ms and 1day".to_owned();
-            let fits = Duration::from_millis(10)..=Duration::from_secs(24 * 3600);
-            (key, !fits.contains(&value), told)
-        });
-        let all = counts.chain(sizes).chain(times);
-        all.filter(|(_, faulty, _)| *faulty)
-            .map(|(key, _, message)| Fault {
-                key: format!("broker.limits.{key}"),
-                message,
-            })
-            .collect()
     }
 }
 
@@ -186,8 +121,7 @@ pub struct Config {
     /// The virtual hosts.
     pub vhosts: Vec<String>,
     /// The time between signs of life that is proposed to clients; 0: none.
-    #[serde(with = "humantime_serde")]
-    pub heartbeat: Duration,
+    pub heartbeat: Bounded<Duration, 0, { 65_535 * SECOND }>,
     /// What clients may make the broker hold.
     pub limits: Limits,
     /// Queues whose messages are stamped with the connection they came over.
@@ -205,7 +139,7 @@ impl Default for Config {
             auth: auth::Config::default(),
             auth_mechanisms: vec![Mechanism::Plain, Mechanism::AmqPlain, Mechanism::External],
             vhosts: vec!["/".to_owned()],
-            heartbeat: Duration::from_secs(60),
+            heartbeat: Duration::from_secs(60).into(),
             limits: Limits::default(),
             stamp_queues: STAMPED.map(str::to_owned).to_vec(),
             stamp_header: "x-musterd-connection".to_owned(),
@@ -224,7 +158,7 @@ impl Config {
 
     /// What a type can't say by itself, by key; files are not looked at.
     pub fn faults(&self) -> Vec<Fault> {
-        let mut faults = self.limits.faults();
+        let mut faults = Vec::new();
         let mut add = |key: &str, message: String| {
             let key = format!("broker.{key}");
             faults.push(Fault { key, message });
@@ -240,6 +174,18 @@ impl Config {
             let told =
                 format!("names no mechanism, so that nobody could log in: choose from {choices}");
             add("auth_mechanisms", told);
+        }
+        if !self.tls.listen.is_empty() {
+            let files = [
+                ("certificate", &self.tls.certificate),
+                ("key", &self.tls.key),
+            ];
+            for (key, _) in files.iter().filter(|(_, file)| file.as_os_str().is_empty()) {
+                add(
+                    &format!("tls.{key}"),
+                    "names no file, and broker.tls.listen needs one".to_owned(),
+                );
+            }
         }
         for vhost in self.vhosts.iter().filter(|name| name.len() > 255) {
             add("vhosts", format!("\"{vhost}\" is longer than 255 bytes"));

@@ -4,18 +4,19 @@ pub mod headers;
 pub mod targets;
 pub mod topic;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use self::{
-    headers::{HeadersPattern, Patterns},
+    headers::{Headers, HeadersPattern, Patterns},
     targets::Targets,
-    topic::TopicTrie,
+    topic::{TopicSearch, TopicTrie},
 };
 use super::{
+    budget::Budget,
     memory::{TopologyCharge, map_entry},
     queue::QueueId,
     slab::Id,
-    wire::{ShortStr, Table, TableRef},
+    wire::{ShortStr, Table},
 };
 
 /// Names an exchange within its vhost.
@@ -48,6 +49,11 @@ impl ExchangeKind {
         }
     }
 
+    /// Whether the routing key matters to it.
+    pub fn uses_key(self) -> bool {
+        matches!(self, Self::Direct | Self::Topic)
+    }
+
     /// Its name on the wire.
     pub fn name(self) -> &'static str {
         match self {
@@ -60,7 +66,7 @@ impl ExchangeKind {
 }
 
 /// Where a binding leads.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Destination {
     /// A queue.
     Queue(QueueId),
@@ -69,7 +75,7 @@ pub enum Destination {
 }
 
 /// A binding: its identity is all of it.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct BindingKey {
     /// Where it leads.
     pub destination: Destination,
@@ -110,24 +116,56 @@ pub struct Exchange {
     /// Where messages go that found no destination here.
     pub alternate: Option<ShortStr>,
     /// The bindings that start here.
-    pub bindings: HashMap<BindingKey, BindingId>,
+    pub bindings: BTreeMap<BindingKey, BindingId>,
     /// The bindings from other exchanges that lead here.
-    pub inbound: HashSet<BindingId>,
+    pub inbound: BTreeSet<BindingId>,
     /// The last routing that came by.
     pub seen: u64,
     /// How many messages were published to it.
     pub published: u64,
     /// Counts the exchange and what it routes by, without its bindings.
     pub charge: TopologyCharge,
-    router: Router,
+    /// How it finds destinations.
+    pub router: Router,
 }
 
+/// How an exchange finds the destinations of a message.
 #[derive(Debug)]
-enum Router {
+pub enum Router {
+    /// By the whole key.
     Direct(HashMap<ShortStr, Targets<Destination>>),
+    /// All of them.
     Fanout(Targets<Destination>),
+    /// By patterns of words.
     Topic(TopicTrie<Destination>),
+    /// By headers.
     Headers(Patterns),
+}
+
+/// What an exchange has not done yet of the search for one message's destinations.
+#[derive(Debug, Default)]
+pub struct Search {
+    topic: Option<Box<TopicSearch>>,
+    headers: Option<usize>,
+}
+
+impl Search {
+    /// Bytes that it holds.
+    pub fn bytes(&self) -> usize {
+        self.topic.as_ref().map_or(0, |topic| topic.bytes())
+    }
+}
+
+impl Router {
+    /// Takes it apart, a small piece at each step of the iterator.
+    pub fn into_pieces(self) -> Box<dyn Iterator<Item = ()> + Send> {
+        match self {
+            Self::Direct(keys) => Box::new(keys.into_iter().map(drop)),
+            Self::Fanout(all) => Box::new(std::iter::once(all).map(drop)),
+            Self::Topic(trie) => Box::new(trie.into_pieces()),
+            Self::Headers(patterns) => Box::new(patterns.into_pieces()),
+        }
+    }
 }
 
 impl Exchange {
@@ -147,8 +185,8 @@ impl Exchange {
             internal: false,
             arguments: Table::EMPTY,
             alternate: None,
-            bindings: HashMap::new(),
-            inbound: HashSet::new(),
+            bindings: BTreeMap::new(),
+            inbound: BTreeSet::new(),
             seen: 0,
             published: 0,
             charge: TopologyCharge::default(),
@@ -212,23 +250,32 @@ impl Exchange {
         }
     }
 
-    /// Appends the destinations for a message, some perhaps more than once.
+    /// Appends the destinations for a message, some perhaps more than once, as far as the budget allows; whether
+    /// that was all. `search` holds what is left for the next call with the same key and headers.
     pub fn route(
         &mut self,
         routing_key: &[u8],
-        headers: Option<TableRef<'_>>,
+        headers: &Headers<'_>,
+        search: &mut Search,
+        budget: &mut Budget,
         out: &mut Vec<Destination>,
-    ) {
-        match &mut self.router {
-            Router::Direct(keys) => {
-                if let Some(all) = keys.get(routing_key) {
-                    out.extend_from_slice(all.as_slice());
-                }
+    ) -> bool {
+        let all = match &mut self.router {
+            Router::Direct(keys) => match keys.get(routing_key) {
+                Some(all) => all.as_slice(),
+                None => &[],
+            },
+            Router::Fanout(all) => all.as_slice(),
+            Router::Topic(trie) => {
+                return trie.matches(routing_key, &mut search.topic, budget, out);
             }
-            Router::Fanout(all) => out.extend_from_slice(all.as_slice()),
-            Router::Topic(trie) => trie.matches(routing_key, out),
-            Router::Headers(patterns) => patterns.matches(headers.unwrap_or_default(), out),
-        }
+            Router::Headers(patterns) => {
+                return patterns.matches(headers, &mut search.headers, budget, out);
+            }
+        };
+        budget.spend(1 + all.len() / 32);
+        out.extend_from_slice(all);
+        true
     }
 }
 

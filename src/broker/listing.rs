@@ -34,6 +34,17 @@ pub struct Listing<T> {
     limit: usize,
 }
 
+impl<T> Default for Listing<T> {
+    fn default() -> Self {
+        Self {
+            items: Vec::new(),
+            total: 0,
+            name: Vec::new(),
+            limit: 0,
+        }
+    }
+}
+
 impl<T> Listing<T> {
     /// Nothing yet.
     pub fn new(wanted: &Wanted) -> Self {

@@ -29,6 +29,8 @@ pub struct Message {
     pub persistent: bool,
     /// How long it lives in a queue, in ms.
     pub ttl: Option<u64>,
+    /// The keys of its header BCC, which nobody sees: a dead letter is routed by them too.
+    pub hidden_keys: Option<Arc<[ShortStr]>>,
     /// Where and why it died before.
     pub deaths: Option<Arc<[Death]>>,
     _charge: Charge,
@@ -122,7 +124,7 @@ impl Message {
 /// A message on its way in. Its parts are slices of the buffer they were read into; they are copied,
 /// once, only if a queue has to keep the message.
 #[derive(Debug)]
-pub struct Draft {
+pub struct InboundMessage {
     /// The exchange it was published to.
     pub exchange: ShortStr,
     /// The routing key it was published with.
@@ -141,12 +143,14 @@ pub struct Draft {
     pub ttl: Option<u64>,
     /// More keys to route it by, from the headers CC and BCC.
     pub extra_keys: Vec<ShortStr>,
-    /// Where and why it died before.
+    /// Those of them that are from BCC.
+    pub hidden_keys: Option<Arc<[ShortStr]>>,
+    /// Where and why it died before: only a dead letter has.
     pub deaths: Option<Arc<[Death]>>,
     kept: Option<Arc<Message>>,
 }
 
-impl Draft {
+impl InboundMessage {
     /// A message without any special property.
     pub fn new(
         exchange: ShortStr,
@@ -164,9 +168,30 @@ impl Draft {
             persistent: false,
             ttl: None,
             extra_keys: Vec::new(),
+            hidden_keys: None,
             deaths: None,
             kept: None,
         }
+    }
+
+    /// The routing key, then the further ones.
+    pub fn key(&self, index: usize) -> Option<&ShortStr> {
+        match index.checked_sub(1) {
+            None => Some(&self.routing_key),
+            Some(index) => self.extra_keys.get(index),
+        }
+    }
+
+    /// Takes the message out; what is left is empty.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        let empty = Self::new(
+            ShortStr::EMPTY,
+            ShortStr::EMPTY,
+            Properties::NONE,
+            Bytes::new(),
+        );
+        std::mem::replace(self, empty)
     }
 
     /// Its content.
@@ -197,7 +222,7 @@ impl Draft {
         self.own_body(memory);
         let body = self.body.clone();
         let properties = self.properties.detached();
-        let deaths = self.deaths.take();
+        let deaths = self.deaths.clone();
         let bytes = OVERHEAD
             + uncharged(&body)
             + allocated(properties.as_bytes().len())
@@ -206,6 +231,9 @@ impl Draft {
                 .iter()
                 .flat_map(|deaths| &**deaths)
                 .map(Death::bytes)
+                .sum::<usize>()
+            + (self.hidden_keys.iter().flat_map(|keys| &**keys))
+                .map(|key| size_of::<ShortStr>() + key.allocated())
                 .sum::<usize>();
         let message = Arc::new(Message {
             exchange: self.exchange.clone(),
@@ -215,6 +243,7 @@ impl Draft {
             priority: self.priority,
             persistent: self.persistent,
             ttl: self.ttl,
+            hidden_keys: self.hidden_keys.clone(),
             deaths,
             _charge: memory.charge(bytes),
         });

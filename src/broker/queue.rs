@@ -4,7 +4,7 @@ pub mod arguments;
 pub mod ready;
 pub mod rotation;
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use self::{
     arguments::{Overflow, QueueKind, Settings},
@@ -49,7 +49,7 @@ pub struct Queue {
     /// The consumers, in turn.
     pub rotation: Rotation,
     /// The bindings that lead here.
-    pub bindings: HashSet<BindingId>,
+    pub bindings: BTreeSet<BindingId>,
     /// What happened so far.
     pub counters: QueueCounters,
     /// The last routing that found it.
@@ -98,7 +98,7 @@ impl Queue {
             ready: Ready::new(settings.max_priority),
             unacked: 0,
             rotation: Rotation::new(settings.single_active_consumer),
-            bindings: HashSet::new(),
+            bindings: BTreeSet::new(),
             counters: QueueCounters::default(),
             seen: 0,
             timer_at: NEVER,

@@ -26,15 +26,11 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::{sync::mpsc, task::JoinSet, time::Instant};
+use tokio::{runtime::Handle, sync::mpsc, task::JoinSet, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(super) use self::clock::VhostCell;
-pub use self::{
-    connections::ConnectionView,
-    reload::Reloaded,
-    view::{ChannelView, Overview},
-};
+pub use self::{connections::ConnectionView, reload::Reloaded, view::Overview};
 use self::{
     connections::Connections, listener::Listener, log_limiter::ClientLog, reload::LoginRules,
 };
@@ -44,7 +40,7 @@ use super::{
     memory::Memory,
     queue::ConnectionId,
     tls::TlsError,
-    vhost::{Keeper, Now, Stamp, Vhost},
+    vhost::{MessageStore, Now, Stamp, Vhost},
     wire::ShortStr,
 };
 
@@ -109,6 +105,10 @@ pub(super) struct Shared {
     next_connection: AtomicU64,
     closed: OnceLock<mpsc::Sender<ConnectionId>>,
     started: Instant,
+    /// The threads that the broker runs on.
+    runtime: Handle,
+    /// What is being made for others to look at.
+    views: TaskTracker,
 }
 
 /// A broker that is bound to its addresses and not yet serving.
@@ -164,7 +164,10 @@ impl Listening {
         }
         clients.close();
         let grace = shared.config.limits.shutdown;
-        if tokio::time::timeout(grace, clients.wait()).await.is_err() {
+        if tokio::time::timeout(grace.get(), clients.wait())
+            .await
+            .is_err()
+        {
             let left = shared.connections.len();
             tracing::warn!(
                 connections = left,
@@ -210,7 +213,7 @@ impl Broker {
     }
 
     pub(super) fn new(config: Config) -> Result<Self, BrokerError> {
-        let memory = Memory::new(bytes(config.limits.memory));
+        let memory = Memory::new(bytes(config.limits.memory.get()));
         let short = |name: &String| {
             ShortStr::copied(name.as_bytes()).ok_or_else(|| BrokerError::Name(name.clone()))
         };
@@ -245,6 +248,8 @@ impl Broker {
             next_connection: AtomicU64::new(1),
             closed: OnceLock::new(),
             started: Instant::now(),
+            runtime: Handle::current(),
+            views: TaskTracker::new(),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -260,11 +265,11 @@ impl Broker {
 
     /// Hands persistent messages of durable queues in a vhost to a store; whether there is such a
     /// vhost.
-    pub fn keep_with(&self, vhost: &str, keeper: Box<dyn Keeper>) -> bool {
+    pub fn set_store(&self, vhost: &str, store: Box<dyn MessageStore>) -> bool {
         let Some(cell) = self.shared.vhosts.get(vhost) else {
             return false;
         };
-        cell.lock().keep_with(keeper);
+        cell.lock().set_store(store);
         true
     }
 }
@@ -275,7 +280,7 @@ fn connections(config: &Config) -> Connections {
     let connections =
         Connections::new(&config.limits, usize::try_from(files).unwrap_or(usize::MAX));
     let (limit, wanted) = (connections.limit(), config.limits.connections);
-    if limit < wanted {
+    if limit < wanted.get() {
         tracing::warn!(
             limit,
             "only {limit} AMQP connections are accepted, not {wanted} (broker.limits.connections): the process \

@@ -24,7 +24,7 @@ use super::{
     exception::Exception,
     memory::Account,
     peer::Peer,
-    queue::{ConnectionId, QueueId},
+    queue::ConnectionId,
     vhost::{Now, Vhost},
     wire::{
         ContentHeader, Frame, FrameKind, Method, MethodId, ShortStr, WireError,
@@ -80,8 +80,6 @@ pub struct Session {
     unfinished: Vec<u16>,
     /// What counts the contents that are arriving.
     account: Option<Account>,
-    /// Where the message at hand goes: scratch.
-    routed: Vec<QueueId>,
     published: bool,
     origin: String,
     raised: Option<String>,
@@ -89,7 +87,7 @@ pub struct Session {
 
 /// What carrying out a frame needs besides the session.
 #[derive(Debug)]
-pub struct Scene<'a> {
+pub struct Context<'a> {
     /// The virtual host.
     pub vhost: &'a mut Vhost,
     /// The time.
@@ -109,7 +107,6 @@ impl Session {
             unconfirmed: Vec::new(),
             unfinished: Vec::new(),
             account: None,
-            routed: Vec::new(),
             published: false,
             raised: None,
         }
@@ -155,25 +152,26 @@ impl Session {
     }
 
     /// Carries out one frame.
-    pub fn on_frame(&mut self, frame: Frame<'_>, scene: &mut Scene<'_>) {
+    pub fn on_frame(&mut self, frame: Frame<'_>, context: &mut Context<'_>) {
         if self.phase != Phase::Running {
             self.on_frame_while_closing(&frame);
             return;
         }
         if self.peer.channel_closed.load(Relaxed) {
-            self.note_closed(scene);
+            self.note_closed(context);
         }
+        context.vhost.charge_frame(frame.payload.len());
         let channel = frame.channel;
-        if let Err(exception) = self.carry_out(frame, scene) {
-            self.raise(channel, &exception, scene);
+        if let Err(exception) = self.carry_out(frame, context) {
+            self.raise(channel, &exception, context);
         }
     }
 
     /// Takes note of channels that the vhost has closed by itself: their clients know already.
-    fn note_closed(&mut self, scene: &Scene<'_>) {
+    fn note_closed(&mut self, context: &Context<'_>) {
         self.peer.channel_closed.store(false, Relaxed);
         for (number, channel) in &mut self.channels {
-            if !channel.closing && !scene.vhost.has_channel(channel.id) {
+            if !channel.closing && !context.vhost.has_channel(channel.id) {
                 *channel = SessionChannel::closing(channel.id);
                 let text = format!("a delivery on channel {number} was not settled in time");
                 self.raised = Some(Exception::precondition(text).to_string());
@@ -182,8 +180,8 @@ impl Session {
     }
 
     /// Whether what was asked for is not carried out to its end yet: the next frame has to wait.
-    pub fn is_settling(&self, vhost: &Vhost) -> bool {
-        vhost.is_settling(self.identity.connection)
+    pub fn is_busy(&self, vhost: &Vhost) -> bool {
+        vhost.is_busy_for(self.identity.connection)
     }
 
     /// Ends a batch of frames: sends the confirms that were held back.
@@ -203,53 +201,52 @@ impl Session {
     }
 
     /// Bytes that are no frames: the connection ends.
-    pub fn on_malformed(&mut self, error: WireError, scene: &mut Scene<'_>) {
+    pub fn on_malformed(&mut self, error: WireError, context: &mut Context<'_>) {
         if self.phase == Phase::Running {
-            self.raise(0, &error.into(), scene);
+            self.raise(0, &error.into(), context);
         } else {
             self.phase = Phase::Closed;
         }
     }
 
     /// There is room in the outbox again: consumers go on.
-    pub fn resume(&self, scene: &mut Scene<'_>) {
-        for channel in self.channels.values() {
-            scene.vhost.wake_channel(channel.id);
-        }
+    pub fn resume(&self, context: &mut Context<'_>) {
+        context.vhost.resume(self.identity.connection);
     }
 
     /// The connection is gone: everything goes back, what is its own goes with it.
-    pub fn end(&mut self, scene: &mut Scene<'_>) {
+    pub fn end(&mut self, context: &mut Context<'_>) {
         let mut numbers: Vec<_> = self.channels.keys().copied().collect();
         numbers.sort_unstable();
         for number in numbers {
             if let Some(channel) = self.channels.remove(&number) {
-                scene.vhost.close_channel(channel.id, scene.now);
+                context.vhost.close_channel(channel.id, context.now);
             }
         }
-        scene.vhost.forget_connection(self.identity.connection);
+        let connection = self.identity.connection;
+        context.vhost.forget_connection(connection, context.now);
     }
 
     /// Ends the connection from our side.
-    pub fn close(&mut self, exception: &Exception, scene: &mut Scene<'_>) {
+    pub fn close(&mut self, exception: &Exception, context: &mut Context<'_>) {
         if self.phase == Phase::Running {
-            self.raise(0, exception, scene);
+            self.raise(0, exception, context);
         }
     }
 
-    fn carry_out(&mut self, frame: Frame<'_>, scene: &mut Scene<'_>) -> Result<(), Exception> {
+    fn carry_out(&mut self, frame: Frame<'_>, context: &mut Context<'_>) -> Result<(), Exception> {
         match frame.kind {
             FrameKind::Heartbeat => on_heartbeat(&frame),
             FrameKind::Method if frame.channel == 0 => {
                 let method = Method::decode(frame.payload)?;
                 let id = method.id();
-                self.on_connection_method(&method, scene)
+                self.on_connection_method(&method, context)
                     .map_err(|exception| blame(exception, id))
             }
             _ if frame.channel == 0 => {
                 Err(Exception::unexpected_frame("content on channel 0").at(MethodId::NONE))
             }
-            kind => self.on_channel_frame(kind, frame, scene),
+            kind => self.on_channel_frame(kind, frame, context),
         }
     }
 
@@ -257,11 +254,11 @@ impl Session {
         &mut self,
         kind: FrameKind,
         frame: Frame<'_>,
-        scene: &mut Scene<'_>,
+        context: &mut Context<'_>,
     ) -> Result<(), Exception> {
         let number = frame.channel;
         let Some(channel) = self.channels.get_mut(&number) else {
-            return self.on_unopened(number, kind, frame, scene);
+            return self.on_unopened(number, kind, frame, context);
         };
         if channel.closing {
             return self.on_closing_channel(number, kind, frame);
@@ -270,18 +267,19 @@ impl Session {
             (FrameKind::Method, None) => {
                 let method = Method::decode(frame.payload)?;
                 let id = method.id();
-                self.on_method(number, method, scene)
+                self.on_method(number, method, context)
                     .map_err(|exception| blame(exception, id))
             }
             (FrameKind::Header, Some(incoming)) if incoming.awaits_header() => {
                 let header = ContentHeader::decode(frame.payload)?;
                 let message_bytes = self.limits.message_bytes;
-                let incoming = incoming.with_header(header, message_bytes, self.account(scene))?;
-                self.advance(number, incoming, scene)
+                let incoming =
+                    incoming.with_header(header, message_bytes, self.account(context))?;
+                self.advance(number, incoming, context)
             }
             (FrameKind::Body, Some(mut incoming)) if !incoming.awaits_header() => {
-                incoming.append(&frame.payload, self.account(scene))?;
-                self.advance(number, incoming, scene)
+                incoming.append(&frame.payload, self.account(context))?;
+                self.advance(number, incoming, context)
             }
             (_, None) => Err(Exception::unexpected_frame(
                 "expected method frame, got non method frame instead",
@@ -292,11 +290,11 @@ impl Session {
     }
 
     /// What counts the contents that are arriving.
-    fn account(&mut self, scene: &Scene<'_>) -> &Account {
+    fn account(&mut self, context: &Context<'_>) -> &Account {
         self.account.get_or_insert_with(|| {
             let limit = UNFINISHED_MAX * self.limits.message_bytes;
             let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-            Account::new(Arc::clone(scene.vhost.memory()), limit)
+            Account::new(Arc::clone(context.vhost.memory()), limit)
         })
     }
 
@@ -305,11 +303,11 @@ impl Session {
         &mut self,
         number: u16,
         incoming: Box<Incoming>,
-        scene: &mut Scene<'_>,
+        context: &mut Context<'_>,
     ) -> Result<(), Exception> {
         if incoming.is_complete() {
             return self
-                .publish(number, *incoming, scene)
+                .publish(number, *incoming, context)
                 .map_err(|exception| blame(exception, MethodId::BASIC_PUBLISH));
         }
         if let Some(channel) = self.channels.get_mut(&number) {
@@ -324,7 +322,7 @@ impl Session {
         number: u16,
         kind: FrameKind,
         frame: Frame<'_>,
-        scene: &mut Scene<'_>,
+        context: &mut Context<'_>,
     ) -> Result<(), Exception> {
         if kind != FrameKind::Method {
             return Err(Exception::channel_error("expected 'channel.open'").at(MethodId::NONE));
@@ -347,7 +345,7 @@ impl Session {
             .at(MethodId::NONE));
         }
         let (connection, session_bytes) = (self.identity.connection, SessionChannel::BYTES);
-        let opened = scene
+        let opened = context
             .vhost
             .open_channel(&self.peer, connection, number, session_bytes);
         let id = opened.map_err(|exception| exception.at(wire_channel::Open::ID))?;
@@ -393,13 +391,13 @@ impl Session {
     }
 
     /// Puts an exception on the wire and ends what it ends.
-    fn raise(&mut self, number: u16, exception: &Exception, scene: &mut Scene<'_>) {
+    fn raise(&mut self, number: u16, exception: &Exception, context: &mut Context<'_>) {
         self.raised = Some(exception.to_string());
         self.end_batch();
         let method = exception.method.unwrap_or(MethodId::NONE);
         let (reply_code, reply_text) = (exception.code.code(), exception.text());
         if exception.hard || number == 0 {
-            self.end(scene);
+            self.end(context);
             self.phase = Phase::Closing;
             let close = connection::Close {
                 reply_code,
@@ -411,7 +409,7 @@ impl Session {
             return;
         }
         if let Some(channel) = self.channels.get_mut(&number) {
-            scene.vhost.close_channel(channel.id, scene.now);
+            context.vhost.close_channel(channel.id, context.now);
             *channel = SessionChannel::closing(channel.id);
         }
         let close = wire_channel::Close {
@@ -426,6 +424,20 @@ impl Session {
     /// Sends a method. The connection's own task flushes when the batch is over.
     fn answer(&self, number: u16, method: &impl MethodSpec) {
         self.peer.outbox.put(method, number);
+    }
+
+    /// Answers as soon as what was asked for is done.
+    fn answer_when_done(
+        &self,
+        nowait: bool,
+        number: u16,
+        method: &impl MethodSpec,
+        context: &mut Context<'_>,
+    ) {
+        if !nowait {
+            let connection = self.identity.connection;
+            (context.vhost).answer_when_done(connection, &self.peer, method, number);
+        }
     }
 
     fn may_queue(&self, access: Access, name: &ShortStr) -> Result<(), Exception> {

@@ -55,6 +55,11 @@ impl<T> Id<T> {
         u64::from(self.generation) << 32 | u64::from(self.index)
     }
 
+    /// The place in the slab.
+    pub fn place(self) -> usize {
+        self.index as usize
+    }
+
     /// The key that [`Self::as_u64`] gave; it may find nothing.
     pub fn from_u64(number: u64) -> Self {
         let [a, b, c, d, e, f, g, h] = number.to_be_bytes();
@@ -157,7 +162,14 @@ impl<T> Slab<T> {
 
     /// All values with their keys.
     pub fn iter(&self) -> impl Iterator<Item = (Id<T>, &T)> {
-        (0u32..).zip(&self.slots).filter_map(|(index, slot)| {
+        self.iter_from(0)
+    }
+
+    /// The values with their keys from this place on.
+    pub fn iter_from(&self, place: usize) -> impl Iterator<Item = (Id<T>, &T)> {
+        let slots = self.slots.get(place..).unwrap_or_default();
+        let first = u32::try_from(place).unwrap_or(u32::MAX);
+        (first..).zip(slots).filter_map(|(index, slot)| {
             let id = Id {
                 index,
                 generation: slot.generation,

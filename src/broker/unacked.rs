@@ -123,13 +123,17 @@ impl<T> Unacked<T> {
         Some(first)
     }
 
-    /// All held deliveries, oldest first.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = (u64, &mut T)> {
-        let old = self.old.iter_mut().map(|(tag, held)| (*tag, held));
-        let ring = (self.first..)
-            .zip(&mut self.ring)
-            .filter_map(|(tag, held)| held.as_mut().map(|held| (tag, held)));
-        old.chain(ring)
+    /// The oldest held delivery whose tag is at least `tag`.
+    pub fn next_from(&mut self, tag: u64) -> Option<(u64, &mut T)> {
+        // All that are in the map are older than those in the ring.
+        if let Some((tag, held)) = self.old.range_mut(tag..).next() {
+            return Some((*tag, held));
+        }
+        let skipped = usize::try_from(tag.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        let skipped = skipped.min(self.ring.len());
+        (self.first + skipped as u64..)
+            .zip(self.ring.range_mut(skipped..))
+            .find_map(|(tag, held)| held.as_mut().map(|held| (tag, held)))
     }
 
     fn slot(&self, tag: u64) -> Option<usize> {

@@ -3,59 +3,68 @@
 //! Nothing here waits, reads a clock or touches a socket: time is an argument, and what clients are to
 //! be sent is appended to their outboxes. Whoever calls in then flushes the peers in [`Vhost::dirty`].
 
-mod bulk;
 mod commit;
 mod consume;
 mod death;
+mod deferred;
 mod deliver;
 mod footprint;
 mod overdue;
 mod publish;
 mod queues;
+mod removal;
 mod replies;
+mod route;
 mod settle;
 mod sizes;
 mod time;
 mod topology;
 mod view;
+mod waiting;
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     sync::Arc,
 };
 
-use self::bulk::Bulk;
 pub use self::{
     commit::{Commit, HeldPublish},
-    consume::{ConsumeSpec, Qos},
+    consume::{ConsumeSpec, GetSpec, Qos},
     deliver::PUMP_MAX,
-    publish::{Published, carbon_copies},
+    overdue::Look,
+    publish::{Published, Publisher, carbon_copies},
     queues::{DeclareQueue, Declared},
     replies::{REPLY_TO, REPLY_TO_PREFIX},
-    settle::{Settle, SettleError},
-    sizes::{QueueSize, VhostSample},
+    settle::{Settle, UnknownTag},
+    sizes::{Largest, QueueSize, VhostSample},
     topology::{BindSpec, BindTarget, DeclareExchange, check_exchange_type},
     view::{
-        BindingView, ConsumerView, ExchangeView, MessageView, QueueView, VhostCounters, VhostView,
-        json_table,
+        ArgumentsView, BindingView, ChannelView, ConsumerView, ExchangeView, MessageView,
+        QueueView, VhostCounters, VhostView, json_table,
     },
 };
+use self::{
+    deferred::{DeferredWork, settle_steps},
+    route::Routing,
+    waiting::WaitingChannels,
+};
 use super::{
+    budget::Budget,
     channel::{Channel, ChannelId, Consumer},
     config::Limits,
     exception::Exception,
-    exchange::{Binding, Destination, Exchange, ExchangeId, ExchangeKind},
+    exchange::{Binding, Exchange, ExchangeId, ExchangeKind},
     memory::Memory,
-    message::Draft,
+    message::InboundMessage,
     outbox::Put,
     peer::Peer,
-    queue::{
-        ConnectionId, Queue, QueueId,
-        ready::{NEVER, Ready},
-    },
+    queue::{ConnectionId, Queue, QueueId, ready::NEVER},
     slab::Slab,
     wire::ShortStr,
 };
+
+/// Bytes of a frame that are read in a step.
+const FRAME_BYTES_PER_STEP: usize = 512;
 
 /// The time, as the caller sees it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -67,7 +76,7 @@ pub struct Now {
 }
 
 /// Where persistent messages of durable queues go besides memory: the seam for a store.
-pub trait Keeper: std::fmt::Debug + Send {
+pub trait MessageStore: std::fmt::Debug + Send {
     /// A durable queue has taken a persistent message at this position.
     fn keep(&mut self, queue: &ShortStr, position: u64, message: &Arc<super::message::Message>);
     /// The message at this position has left the queue for good.
@@ -90,23 +99,26 @@ pub struct Vhost {
     owned: HashMap<ConnectionId, BTreeSet<QueueId>>,
     timers: BTreeSet<(u64, QueueId)>,
     touched: VecDeque<QueueId>,
-    dead: VecDeque<Draft>,
-    /// Settlements and commits that are not finished.
-    bulk: VecDeque<Bulk>,
-    /// How many deliveries may still be settled, and publishes committed, at a blow before others have the vhost.
-    settle_budget: usize,
+    dead: VecDeque<InboundMessage>,
+    /// The dead letter that is being routed.
+    dead_letter: Option<(InboundMessage, Box<Routing>)>,
+    deferred: DeferredWork,
+    waiting: WaitingChannels,
+    /// What is left of this turn.
+    budget: Budget,
+    /// Steps that deferred work spends on a delivery that is settled.
+    settle_steps: usize,
     /// When channels want to be looked at for deliveries that are not settled in time.
     overdue: BTreeSet<(u64, ChannelId)>,
     dirty: Vec<Arc<Peer>>,
-    garbage: Vec<Ready>,
-    keeper: Option<Box<dyn Keeper>>,
+    store: Option<Box<dyn MessageStore>>,
     stamp: Stamp,
     /// Whether the limit on queues, exchanges, bindings, consumers and channels does not count now.
     exempt: bool,
     counters: VhostCounters,
     epoch: u64,
-    route_scratch: Vec<Destination>,
-    exchange_scratch: Vec<ExchangeId>,
+    /// For the next message that is routed.
+    routing: Option<Box<Routing>>,
     rng: fastrand::Rng,
 }
 
@@ -124,7 +136,7 @@ impl Vhost {
     pub fn new(name: &str, limits: Limits, memory: Arc<Memory>, stamp: Stamp) -> Self {
         let mut vhost = Self {
             name: name.to_owned(),
-            settle_budget: limits.settled_at_once.max(1),
+            settle_steps: settle_steps(limits.settled_at_once.get()),
             limits,
             memory,
             exchanges: Slab::default(),
@@ -138,17 +150,18 @@ impl Vhost {
             timers: BTreeSet::new(),
             touched: VecDeque::new(),
             dead: VecDeque::new(),
-            bulk: VecDeque::new(),
+            dead_letter: None,
+            deferred: DeferredWork::default(),
+            waiting: WaitingChannels::default(),
+            budget: Budget::default(),
             overdue: BTreeSet::new(),
             dirty: Vec::new(),
-            garbage: Vec::new(),
-            keeper: None,
+            store: None,
             stamp,
             exempt: false,
             counters: VhostCounters::default(),
             epoch: 0,
-            route_scratch: Vec::new(),
-            exchange_scratch: Vec::new(),
+            routing: None,
             rng: fastrand::Rng::new(),
         };
         let predeclared = [
@@ -183,8 +196,8 @@ impl Vhost {
     }
 
     /// Hands persistent messages of durable queues to a store from now on.
-    pub fn keep_with(&mut self, keeper: Box<dyn Keeper>) {
-        self.keeper = Some(keeper);
+    pub fn set_store(&mut self, store: Box<dyn MessageStore>) {
+        self.store = Some(store);
     }
 
     /// The peers whose outboxes were empty and are not any more.
@@ -192,10 +205,26 @@ impl Vhost {
         into.append(&mut self.dirty);
     }
 
-    /// What was purged: to drop it takes long, and nobody should wait for that.
-    #[must_use]
-    pub fn garbage(&mut self) -> Vec<Ready> {
-        std::mem::take(&mut self.garbage)
+    /// Begins a turn: the time for which the caller holds this vhost's lock.
+    pub fn begin_turn(&mut self) {
+        self.budget.refill();
+    }
+
+    /// Counts a frame that arrived.
+    #[inline]
+    pub fn charge_frame(&mut self, bytes: usize) {
+        self.budget.spend(1 + bytes / FRAME_BYTES_PER_STEP);
+    }
+
+    /// Whether the turn has to end.
+    #[inline]
+    pub fn is_turn_over(&self) -> bool {
+        self.budget.is_spent()
+    }
+
+    /// Steps that this turn has taken.
+    pub fn turn_steps(&self) -> i64 {
+        self.budget.used()
     }
 
     fn queue_id(&self, name: &ShortStr) -> Result<QueueId, Exception> {

@@ -1,15 +1,21 @@
 //! A request to the running daemon, and its answer as JSON.
 
-use std::{process::ExitCode, time::Duration};
+use std::{fmt, process::ExitCode, time::Duration};
 
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::{Request, body::Bytes, client::conn::http1};
+use hyper::{
+    HeaderMap, Request, StatusCode,
+    body::Bytes,
+    client::conn::http1,
+    header::{CONTENT_TYPE, SERVER},
+};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::{net::TcpStream, time::timeout};
 
-use super::{FAILED, complain};
+use super::{FAILED, complain, print};
+use crate::telemetry::escaped;
 
 /// The longest answer that is read.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
@@ -23,7 +29,93 @@ pub(super) struct Answer {
     pub(super) body: Value,
 }
 
-type AnyError = Box<dyn std::error::Error + Send + Sync>;
+/// Where the daemon is: `http://HOST[:PORT][/PREFIX]`.
+#[derive(Debug, Eq, PartialEq)]
+struct Target {
+    /// For the connection, with a port.
+    address: String,
+    /// For the header `Host`.
+    host: String,
+    /// What comes before each path, without a slash at its end.
+    prefix: String,
+}
+
+impl Target {
+    fn parse(url: &str) -> Result<Self, String> {
+        let Some((scheme, rest)) = url.split_once("://") else {
+            return Err("write the URL as http://127.0.0.1:8000".to_owned());
+        };
+        match scheme.to_ascii_lowercase().as_str() {
+            "http" => {}
+            "https" => {
+                return Err("this command does not speak TLS: use the http:// address".to_owned());
+            }
+            _ => return Err(format!("\"{scheme}://\" is not known: use http://")),
+        }
+        let (host, path) = match rest.find(['/', '?', '#']) {
+            Some(at) => rest.split_at(at),
+            None => (rest, ""),
+        };
+        if host.contains('@') {
+            return Err("a user and password in the URL are not used: leave them out".to_owned());
+        }
+        if path.contains(['?', '#']) {
+            return Err("a query or fragment in the URL is not used: leave it out".to_owned());
+        }
+        if host.is_empty() {
+            return Err("the URL names no host".to_owned());
+        }
+        let has_port = host
+            .rsplit_once(':')
+            .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        Ok(Self {
+            address: match has_port {
+                true => host.to_owned(),
+                false => format!("{host}:80"),
+            },
+            host: host.to_owned(),
+            prefix: path.trim_end_matches('/').to_owned(),
+        })
+    }
+}
+
+/// Why there is no answer of a daemon.
+#[derive(Debug)]
+enum AskError {
+    Connect(std::io::Error),
+    Http(hyper::Error),
+    Request(http::Error),
+    /// An answer that is not JSON: from a proxy, or another server.
+    Foreign {
+        status: StatusCode,
+        content_type: String,
+        server: String,
+    },
+    Body(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl fmt::Display for AskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(error) => write!(f, "cannot be connected to: {error}"),
+            Self::Http(error) if error.is_parse() => {
+                write!(f, "does not speak HTTP (TLS, perhaps?): {error}")
+            }
+            Self::Http(error) => write!(f, "closed the connection: {error}"),
+            Self::Request(error) => write!(f, "is not a usable address: {error}"),
+            Self::Foreign {
+                status,
+                content_type,
+                server,
+            } => write!(
+                f,
+                "answered {status} with {content_type}{server}, not as musterd does: \
+                 a proxy, or another server?"
+            ),
+            Self::Body(error) => write!(f, "sent an answer that can't be read: {error}"),
+        }
+    }
+}
 
 /// Sends one request to `url` and `path`; says what went wrong when there is no answer.
 pub(super) fn ask(
@@ -32,45 +124,38 @@ pub(super) fn ask(
     path: &str,
     body: Option<&Value>,
 ) -> Result<Answer, String> {
-    let Some(address) = url.strip_prefix("http://") else {
-        return Err(format!(
-            "\"{url}\" can't be asked: write it as http://127.0.0.1:8000"
-        ));
-    };
-    let address = address.trim_end_matches('/');
+    let target = Target::parse(url).map_err(|error| format!("--url: {error}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| format!("no thread to run on: {error}"))?;
     let body = body.map_or_else(String::new, Value::to_string);
     runtime.block_on(async {
-        match timeout(ANSWER_TIME_MAX, send(method, address, path, body)).await {
+        match timeout(ANSWER_TIME_MAX, send(method, &target, path, body)).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(format!(
-                "{url} does not answer: {error}; --url says where the daemon is"
-            )),
+            Ok(Err(error)) => Err(format!("{url} {error} (--url says where the daemon is)")),
             Err(_) => Err(format!("{url} does not answer within {ANSWER_TIME_MAX:?}")),
         }
     })
 }
 
-/// Prints what came back: as it came, or in words; or says why it was refused.
+/// Prints what came back, as it came or in words; or says why it was refused.
 pub(super) fn tell<T: DeserializeOwned>(
     answer: Result<Answer, String>,
     as_json: bool,
     words: impl Fn(&T) -> String,
 ) -> ExitCode {
     let told = answer.and_then(|answer| {
+        let body = printable(answer.body);
         if answer.status != 200 {
-            let detail = answer.body["detail"].as_str();
-            return Err(detail
-                .unwrap_or("the daemon refuses without a reason")
-                .to_owned());
+            let detail = body["detail"].as_str();
+            let detail = detail.unwrap_or("no reason is given");
+            return Err(format!("refused with {}: {detail}", answer.status));
         }
         if as_json {
-            return Ok(format!("{:#}\n", answer.body));
+            return Ok(format!("{body:#}\n"));
         }
-        let read = serde_json::from_value(answer.body);
+        let read = serde_json::from_value(body);
         read.map(|read| words(&read))
             .map_err(|error| format!("an answer of another version: {error}"))
     });
@@ -86,31 +171,44 @@ pub(super) fn tell<T: DeserializeOwned>(
     }
 }
 
-#[expect(clippy::print_stdout, reason = "it is what the command is for")]
-fn print(text: &str) {
-    print!("{text}");
+/// The same with the control characters of all texts escaped, so that none steers the terminal.
+fn printable(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(escaped(&text).into_owned()),
+        Value::Array(items) => items.into_iter().map(printable).collect(),
+        Value::Object(fields) => {
+            let fields = fields.into_iter();
+            let fields = fields.map(|(key, value)| (escaped(&key).into_owned(), printable(value)));
+            Value::Object(fields.collect())
+        }
+        other => other,
+    }
 }
 
-async fn send(method: &str, address: &str, path: &str, body: String) -> Result<Answer, AnyError> {
-    let with_port = match address.rsplit_once(':') {
-        Some((_, port)) if port.parse::<u16>().is_ok() => address.to_owned(),
-        _ => format!("{address}:80"),
-    };
-    let stream = TcpStream::connect(with_port).await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+async fn send(method: &str, target: &Target, path: &str, body: String) -> Result<Answer, AskError> {
+    let connected = TcpStream::connect(&target.address).await;
+    let stream = connected.map_err(AskError::Connect)?;
+    let made = http1::handshake(TokioIo::new(stream)).await;
+    let (mut sender, connection) = made.map_err(AskError::Http)?;
     let request = Request::builder()
         .method(method)
-        .uri(path)
-        .header("host", address)
+        .uri(format!("{}{path}", target.prefix))
+        .header("host", &target.host)
         .header("content-type", "application/json")
-        .body(Full::new(Bytes::from(body)))?;
+        .body(Full::new(Bytes::from(body)))
+        .map_err(AskError::Request)?;
     let answered = async {
-        let answer = sender.send_request(request).await?;
-        let status = answer.status().as_u16();
-        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX);
-        let body = body.collect().await?.to_bytes();
-        let body = serde_json::from_slice(&body)?;
-        Ok::<_, AnyError>(Answer { status, body })
+        let answer = sender.send_request(request).await.map_err(AskError::Http)?;
+        let (head, body) = answer.into_parts();
+        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+        let body = body.map_err(AskError::Body)?.to_bytes();
+        match serde_json::from_slice(&body) {
+            Ok(body) => Ok(Answer {
+                status: head.status.as_u16(),
+                body,
+            }),
+            Err(_) => Err(foreign(head.status, &head.headers)),
+        }
     };
     tokio::pin!(connection);
     tokio::pin!(answered);
@@ -120,7 +218,24 @@ async fn send(method: &str, address: &str, path: &str, body: String) -> Result<A
         ended = &mut connection => match ended {
             // What was read before the end may be all of it.
             Ok(()) => answered.await,
-            Err(error) => Err(error.into()),
+            Err(error) => Err(AskError::Http(error)),
         },
     }
 }
+
+fn foreign(status: StatusCode, headers: &HeaderMap) -> AskError {
+    let text = |name| {
+        headers
+            .get(name)
+            .map(|value| String::from_utf8_lossy(value.as_bytes()))
+    };
+    let content_type = text(CONTENT_TYPE).map_or_else(|| "no content type".into(), String::from);
+    AskError::Foreign {
+        status,
+        content_type,
+        server: text(SERVER).map_or_else(String::new, |server| format!(" by {server}")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

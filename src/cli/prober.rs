@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::{MISCONFIGURED, complain, deepen_stacks, run_logged};
 use crate::{
     app,
-    config::{Config, cores},
+    config::{Config, Sources, cores},
 };
 
 #[derive(Debug, clap::Args)]
@@ -18,20 +18,20 @@ pub(super) struct Arguments {
     concurrency: Option<u16>,
 }
 
-pub(super) fn run(arguments: Arguments, mut config: Config) -> ExitCode {
+pub(super) fn run(arguments: Arguments, sources: &Sources, mut config: Config) -> ExitCode {
     if let Some(url) = arguments.amqp_url {
         config.transport.amqp_url = url;
     }
     if let Some(concurrency) = arguments.concurrency {
-        config.health.queue_probes_max = concurrency;
+        config.health.queue_probes_max = concurrency.into();
     }
     if config.transport.amqp_url.is_empty() {
-        complain("which broker? say --amqp-url, or set transport.amqp_url");
+        complain("no broker is given: set --amqp-url or transport.amqp_url");
         return ExitCode::from(MISCONFIGURED);
     }
     deepen_stacks(&config);
     let threads = config.threads.other(cores(), 0);
-    run_logged(config, threads, async |config, _logs, signals| {
+    run_logged(sources, config, threads, async |config, _logs, signals| {
         let stopped = signals.wait_for_stop(|| tracing::info!("a prober has nothing to reload"));
         app::run_prober(config, stopped).await
     })

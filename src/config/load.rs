@@ -1,14 +1,19 @@
 //! Reading a configuration: defaults, then a file, then the environment, then the command line.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    ffi::OsString,
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use config::{File, FileFormat, Map, Value, ValueKind};
 use serde::Deserialize;
 
-use super::{Config, words};
-
-/// Environment variables of the form `MUSTERD__HTTP__LISTEN` are keys.
-const PREFIX: &str = "MUSTERD__";
+use super::{
+    Config, environment,
+    shown::{self, Values},
+    words,
+};
 
 /// How serde's complaint of a text in the place of a list ends.
 const NO_LIST: &str = "expected a sequence";
@@ -34,7 +39,7 @@ impl Fault {
     pub(super) fn told(section: &str, sentence: String) -> Self {
         match sentence.split_once(' ') {
             Some((key, rest)) if key.split_once('.').is_some_and(|(of, _)| of == section) => {
-                Self::new(key, rest)
+                Self::new(key.trim_end_matches(':'), rest)
             }
             _ => Self::new(section, sentence),
         }
@@ -78,11 +83,37 @@ impl Sources {
     /// Takes the environment of the process.
     #[must_use]
     pub fn with_environment(mut self) -> Self {
-        let own = std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        });
+        let text = |text: OsString| text.to_string_lossy().into_owned();
+        let own = std::env::vars_os().map(|(name, value)| (text(name), text(value)));
         self.environment = own.collect();
         self
+    }
+
+    /// Reads everything, and keeps what was given besides.
+    ///
+    /// # Errors
+    /// The same as [`Self::load`].
+    pub fn load_values(&self) -> Result<(Config, Values), ConfigError> {
+        Ok((self.load()?, Values::of(&self.tree()?)))
+    }
+
+    /// A sentence for each environment variable that looks like a key and is none.
+    pub fn warnings(&self) -> Vec<String> {
+        let names = self.environment.iter().map(|(name, _)| name.as_str());
+        names.filter_map(environment::warning).collect()
+    }
+
+    /// The configuration in effect, as TOML: each key with its value and where it comes from.
+    ///
+    /// # Errors
+    /// The same as [`Self::load`].
+    pub fn shown(&self) -> Result<String, ConfigError> {
+        self.load()?;
+        let file = self.file.as_deref().unwrap_or_else(|| Path::new(""));
+        Ok(shown::toml(
+            &self.tree()?,
+            &format!("file {}", file.display()),
+        ))
     }
 
     /// Reads everything.
@@ -90,17 +121,7 @@ impl Sources {
     /// # Errors
     /// Names the file, or every key that is wrong.
     pub fn load(&self) -> Result<Config, ConfigError> {
-        let mut tree = self.read_file()?;
-        for (name, text) in &self.environment {
-            if let Some(key) = name.strip_prefix(PREFIX) {
-                let parts: Vec<_> = key.split("__").map(str::to_lowercase).collect();
-                insert(&mut tree, &parts, text);
-            }
-        }
-        for (key, text) in &self.flags {
-            let parts: Vec<_> = key.split('.').map(str::to_owned).collect();
-            insert(&mut tree, &parts, text);
-        }
+        let mut tree = self.tree()?;
         let mut faults = Vec::new();
         check_leaves(&mut tree, &mut Vec::new(), &mut faults);
         // What is left can be read: the faulty leaves are gone.
@@ -116,6 +137,24 @@ impl Sources {
         Err(ConfigError::Faults(faults))
     }
 
+    /// All keys that are given, each with its source as its origin.
+    fn tree(&self) -> Result<Map<String, Value>, ConfigError> {
+        let mut tree = self.read_file()?;
+        for (name, text) in &self.environment {
+            if let Some(key) = name.strip_prefix(environment::PREFIX) {
+                let parts: Vec<_> = key.split("__").map(str::to_lowercase).collect();
+                let origin = format!("environment {name}");
+                insert(&mut tree, &parts, Value::new(Some(&origin), text.as_str()));
+            }
+        }
+        for (key, text) in &self.flags {
+            let parts: Vec<_> = key.split('.').map(str::to_owned).collect();
+            let origin = "command line".to_owned();
+            insert(&mut tree, &parts, Value::new(Some(&origin), text.as_str()));
+        }
+        Ok(tree)
+    }
+
     fn read_file(&self) -> Result<Map<String, Value>, ConfigError> {
         let Some(path) = &self.file else {
             return Ok(Map::new());
@@ -126,17 +165,17 @@ impl Sources {
         config::Config::builder()
             .add_source(File::from_str(&text, FileFormat::Toml))
             .build()
-            .and_then(config::Config::try_deserialize::<Map<String, Value>>)
+            .and_then(|file| file.cache.into_table())
             .map_err(|error| told(&error))
     }
 }
 
-fn insert(tree: &mut Map<String, Value>, parts: &[String], text: &str) {
+fn insert(tree: &mut Map<String, Value>, parts: &[String], value: Value) {
     let Some((first, rest)) = parts.split_first() else {
         return;
     };
     if rest.is_empty() {
-        tree.insert(first.clone(), Value::new(None, text));
+        tree.insert(first.clone(), value);
         return;
     }
     let inner = tree
@@ -146,7 +185,7 @@ fn insert(tree: &mut Map<String, Value>, parts: &[String], text: &str) {
         inner.kind = ValueKind::Table(Map::new());
     }
     if let ValueKind::Table(inner) = &mut inner.kind {
-        insert(inner, rest, text);
+        insert(inner, rest, value);
     }
 }
 
@@ -190,10 +229,7 @@ fn mend(value: &mut Value, path: &[String]) -> Result<(), String> {
         return Ok(());
     };
     if !said.ends_with(NO_LIST) {
-        return Err(match said.ends_with("expected a duration") {
-            true => format!("{said} such as 500ms, 30s or 1h"),
-            false => said,
-        });
+        return Err(said);
     }
     let Some(list) = as_list(value) else {
         return Err(said);

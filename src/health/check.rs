@@ -75,10 +75,10 @@ impl CheckSource {
         Cow::Owned(Check {
             name: URL_CHECK.into(),
             kind: CheckKind::Http(Box::new(request)),
-            interval: config.interval.max(config.interval_min),
+            interval: config.interval.get().max(*config.interval_min),
             timeout: self.timeout(of, config),
-            healthy_after: config.healthy_after,
-            unhealthy_after: config.unhealthy_after,
+            healthy_after: config.healthy_after.get(),
+            unhealthy_after: config.unhealthy_after.get(),
         })
     }
 
@@ -94,16 +94,16 @@ impl CheckSource {
     pub(super) fn interval_ms(self, of: &Registration, config: &Config) -> u64 {
         let interval = self
             .listed(of)
-            .map_or(config.interval, |check| check.interval);
-        millis(interval.max(config.interval_min))
+            .map_or(*config.interval, |check| check.interval);
+        millis(interval.max(*config.interval_min))
     }
 
     /// How long one probe may take.
     pub(super) fn timeout(self, of: &Registration, config: &Config) -> Duration {
         let timeout = self
             .listed(of)
-            .map_or(config.timeout, |check| check.timeout);
-        timeout.min(config.timeout_max)
+            .map_or(*config.timeout, |check| check.timeout);
+        timeout.min(*config.timeout_max)
     }
 
     pub(super) fn rules(self, of: &Registration, config: &Config) -> VerdictRules {
@@ -111,14 +111,14 @@ impl CheckSource {
             // The interval is the longest time without a heartbeat: one failure is enough.
             Some(check) if check.kind == CheckKind::Ttl => (1, 1),
             Some(check) => (check.healthy_after, check.unhealthy_after),
-            None => (config.healthy_after, config.unhealthy_after),
+            None => (*config.healthy_after, *config.unhealthy_after),
         };
         let interval_ms = self.interval_ms(of, config);
         VerdictRules {
             healthy_after,
             unhealthy_after,
-            flips_max: config.flap_flips_max,
-            window_ms: interval_ms.saturating_mul(u64::from(config.flap_intervals)),
+            flips_max: config.flap_flips_max.get(),
+            window_ms: interval_ms.saturating_mul(u64::from(*config.flap_intervals)),
         }
     }
 }

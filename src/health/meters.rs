@@ -19,7 +19,7 @@ impl HealthMetrics {
         Self {
             probes: metrics.counters(
                 "musterd_health_probes_total",
-                "RunningProbes made, by kind of check and outcome.",
+                "Probes made, by kind of check and outcome.",
                 &["kind", "outcome"],
             ),
             lateness: metrics.seconds(
@@ -32,7 +32,7 @@ impl HealthMetrics {
             ),
             in_flight: metrics.gauge(
                 "musterd_health_probes_in_flight",
-                "RunningProbes that have begun and not ended.",
+                "Probes under way.",
             ),
             checks: metrics.gauge("musterd_health_checks", "Checks on the schedule."),
             flapping: metrics.gauge(

@@ -28,7 +28,7 @@ impl ProbeLimits {
     pub(super) fn of(config: &Config) -> Self {
         Self {
             body_max: usize::try_from(config.body_max.as_u64()).unwrap_or(usize::MAX),
-            text_max: config.text_max,
+            text_max: config.text_max.get(),
             keep_body: config.keep_body,
             unsafe_requests: config.unsafe_requests,
         }

@@ -29,7 +29,7 @@ impl LocalProber {
         Self {
             client,
             limits: ProbeLimits::of(config),
-            timeout_max: config.timeout_max,
+            timeout_max: config.timeout_max.get(),
         }
     }
 

@@ -83,7 +83,7 @@ impl Health {
             registry,
             client,
             meters: HealthMetrics::new(metrics),
-            on_request: OnRequest::new(config.asked_max),
+            on_request: OnRequest::new(config.asked_max.get()),
             elsewhere: OnceLock::new(),
             asking: RemoteRequests::new(&config, metrics),
             following: Mutex::new(following),
@@ -98,7 +98,7 @@ impl Health {
     pub async fn run(self, stop: CancellationToken) {
         let shared = &self.shared;
         let mut changes = shared.registry.follow();
-        let mut probes = RunningProbes::new(shared.config.probes_max);
+        let mut probes = RunningProbes::new(shared.config.probes_max.get());
         loop {
             changes.mark_unchanged();
             let wake = shared.start_due(&mut probes);

@@ -367,7 +367,7 @@ impl CheckTable {
         let subject = self.subjects.get(&track.subject)?;
         let rules = track.source.rules(&subject.of, &self.config);
         let flapped = track.verdict.is_flapping();
-        let flipped = track.record(ended, &rules, self.config.results_max);
+        let flipped = track.record(ended, &rules, self.config.results_max.get());
         let flapping = track.verdict.is_flapping();
         self.flapping -= usize::from(flapped);
         self.flapping += usize::from(flapping);

@@ -5,6 +5,8 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::Deserialize;
 
+use crate::quantity::{Bounded, DAY, GIB, KIB, MIB};
+
 use super::{
     rest::broker,
     serve::cors::{Cors, Policy},
@@ -21,32 +23,27 @@ pub struct Config {
     /// Where to listen; empty leaves the door shut.
     pub listen: String,
     /// The largest body of a request.
-    pub body_max: ByteSize,
+    pub body_max: Bounded<ByteSize, 1, GIB>,
     /// How much of a body that is too large is read so that the client can read the answer.
-    pub body_drain_max: ByteSize,
+    pub body_drain_max: Bounded<ByteSize, 0, GIB>,
     /// The largest head of a request.
-    pub head_max: ByteSize,
+    pub head_max: Bounded<ByteSize, { 8 * KIB }, { 4 * MIB }>,
     /// The most headers of a request; any other number than 100 costs a little time with each.
-    pub headers_max: usize,
+    pub headers_max: Bounded<usize, 16, 10_000>,
     /// The most connections at once.
-    pub connections_max: usize,
+    pub connections_max: Bounded<usize, 1, 10_000_000>,
     /// How long a client may take to send the head of a request.
-    #[serde(with = "humantime_serde")]
-    pub header_timeout: Duration,
+    pub header_timeout: Bounded<Duration, 10, DAY>,
     /// How long a request may take; long polls and streams have their own limits.
-    #[serde(with = "humantime_serde")]
-    pub request_timeout: Duration,
+    pub request_timeout: Bounded<Duration, 10, DAY>,
     /// How long a connection may be idle between two requests.
-    #[serde(with = "humantime_serde")]
-    pub keep_alive: Duration,
+    pub keep_alive: Bounded<Duration, 10, DAY>,
     /// How long a client may leave what is sent to it unread.
-    #[serde(with = "humantime_serde")]
-    pub write_timeout: Duration,
+    pub write_timeout: Bounded<Duration, 10, DAY>,
     /// At a stop, how long requests under way may take before they are cut off.
-    #[serde(with = "humantime_serde")]
-    pub drain: Duration,
+    pub drain: Bounded<Duration, 0, DAY>,
     /// Answers from this size on are compressed for clients that ask for it.
-    pub gzip_min: ByteSize,
+    pub gzip_min: Bounded<ByteSize, 0, GIB>,
     /// Which pages of other origins may use the API.
     pub cors: Cors,
     /// Streams and long polls.
@@ -59,17 +56,17 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:8000".to_owned(),
-            body_max: ByteSize::mib(1),
-            body_drain_max: ByteSize::mib(8),
-            head_max: ByteSize::kib(64),
-            headers_max: HEADERS_MAX_DEFAULT,
-            connections_max: 16_384,
-            header_timeout: Duration::from_secs(10),
-            request_timeout: Duration::from_secs(30),
-            keep_alive: Duration::from_secs(75),
-            write_timeout: Duration::from_secs(30),
-            drain: Duration::from_secs(3),
-            gzip_min: ByteSize::kib(4),
+            body_max: ByteSize::mib(1).into(),
+            body_drain_max: ByteSize::mib(8).into(),
+            head_max: ByteSize::kib(64).into(),
+            headers_max: HEADERS_MAX_DEFAULT.into(),
+            connections_max: 16_384.into(),
+            header_timeout: Duration::from_secs(10).into(),
+            request_timeout: Duration::from_secs(30).into(),
+            keep_alive: Duration::from_secs(75).into(),
+            write_timeout: Duration::from_secs(30).into(),
+            drain: Duration::from_secs(3).into(),
+            gzip_min: ByteSize::kib(4).into(),
             cors: Cors::default(),
             watch: watch::Config::default(),
             broker: broker::Config::default(),
@@ -81,34 +78,9 @@ impl Config {
     /// Everything that is wrong with it, each as a sentence that names the key.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        let times = [
-            ("header_timeout", self.header_timeout),
-            ("request_timeout", self.request_timeout),
-            ("keep_alive", self.keep_alive),
-            ("write_timeout", self.write_timeout),
-        ];
-        for (key, value) in times {
-            if value < Duration::from_millis(10) {
-                faults.push(format!("http.{key} must be at least 10ms"));
-            }
-        }
-        // The smallest buffer that the HTTP parser takes.
-        if self.head_max < ByteSize::kib(8) || self.head_max > ByteSize::mib(4) {
-            faults.push("http.head_max must be between 8KiB and 4MiB".to_owned());
-        }
-        if self.headers_max < 16 || self.headers_max > 10_000 {
-            faults.push("http.headers_max must be between 16 and 10000".to_owned());
-        }
-        if self.body_max > ByteSize::gib(1) || self.body_max == ByteSize::b(0) {
-            faults.push("http.body_max must be between 1B and 1GiB".to_owned());
-        }
-        if self.connections_max == 0 {
-            faults.push("http.connections_max must be at least 1".to_owned());
-        }
         if let Err(error) = Policy::new(&self.cors) {
             faults.push(error.to_string());
         }
-        faults.extend(self.watch.faults());
         faults
     }
 }

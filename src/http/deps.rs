@@ -119,21 +119,26 @@ pub struct BrokerPart {
 /// The embedded broker's pages, as JSON, and what an operator may do to its queues.
 pub trait BrokerPages: fmt::Debug + Send + Sync {
     /// Totals and rates of the broker.
-    fn overview(&self) -> Vec<u8>;
+    fn overview(&self) -> BoxFuture<'_, Vec<u8>>;
 
     /// `{"<list>":[…],"total_count":n}`; `n` also counts the items beyond the limit.
-    fn list(&self, list: BrokerList, part: &BrokerPart) -> Vec<u8>;
+    fn list(&self, list: BrokerList, part: BrokerPart) -> BoxFuture<'_, Vec<u8>>;
 
     /// One queue. None when there is no such queue.
-    fn queue(&self, vhost: &str, name: &str) -> Option<Vec<u8>>;
+    fn queue<'a>(&'a self, vhost: &'a str, name: &'a str) -> BoxFuture<'a, Option<Vec<u8>>>;
 
     /// The first messages that wait in a queue, `{"messages":[…]}`, without removing them. None when there
     /// is no such queue.
-    fn messages(&self, vhost: &str, name: &str, count: usize) -> Option<Vec<u8>>;
+    fn messages<'a>(
+        &'a self,
+        vhost: &'a str,
+        name: &'a str,
+        count: usize,
+    ) -> BoxFuture<'a, Option<Vec<u8>>>;
 
     /// Removes the messages that wait in a queue: how many. None when there is no such queue.
-    fn purge(&self, vhost: &str, name: &str) -> Option<usize>;
+    fn purge<'a>(&'a self, vhost: &'a str, name: &'a str) -> BoxFuture<'a, Option<usize>>;
 
     /// Deletes a queue: how many messages it had. None when there is no such queue.
-    fn delete(&self, vhost: &str, name: &str) -> Option<usize>;
+    fn delete<'a>(&'a self, vhost: &'a str, name: &'a str) -> BoxFuture<'a, Option<usize>>;
 }

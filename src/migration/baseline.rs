@@ -32,8 +32,8 @@ impl Baseline {
             return;
         }
         let size = WindowSize {
-            span: config.baseline,
-            samples_min: config.samples_min,
+            span: config.baseline.get(),
+            samples_min: config.samples_min.get(),
         };
         for what in Measured::ALL {
             let at = what as usize;

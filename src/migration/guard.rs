@@ -180,7 +180,7 @@ impl RollbackGuard {
     }
 
     fn broker(&mut self, input: &GuardInput<'_>) -> Option<Broken> {
-        let allowed = input.config.broker_away;
+        let allowed = input.config.broker_away.get();
         let silent = input.silent.unwrap_or_default();
         let reading = &mut self.readings[Rule::BrokerAway as usize];
         reading.value = Some(silent.as_secs_f64());
@@ -204,7 +204,7 @@ impl RollbackGuard {
             };
             let config = input.config;
             let allowed = input.baseline.and_then(|baseline| {
-                baseline.allowed(what, config.latency_increase_max, config.latency_floor)
+                baseline.allowed(what, *config.latency_increase_max, *config.latency_floor)
             });
             let reading = Reading {
                 value: Some(ms(tail.p95)),
@@ -237,7 +237,7 @@ impl RollbackGuard {
         };
         let reading = Reading {
             value: Some(failed),
-            threshold: Some(config.discovery_failures_max),
+            threshold: Some(config.discovery_failures_max.get()),
             ..self.readings[Rule::DiscoveryFailures as usize]
         };
         let broken = self.judge(Rule::DiscoveryFailures, reading, input);
@@ -246,7 +246,7 @@ impl RollbackGuard {
             reason: format!(
                 "{:.1} % of the discovery requests fail, {:.1} % are allowed, in {} windows in a row",
                 failed * 100.0,
-                config.discovery_failures_max * 100.0,
+                config.discovery_failures_max.get() * 100.0,
                 config.windows
             ),
         })
@@ -259,10 +259,10 @@ impl RollbackGuard {
         }
         let config = input.config;
         let failed = self.canary_runs.iter().filter(|passed| !**passed).count() as u64;
-        let runs = config.canary_runs as u64;
+        let runs = *config.canary_runs as u64;
         let reading = Reading {
             value: Some(share(failed, runs)),
-            threshold: Some(config.canary_failures_max),
+            threshold: Some(config.canary_failures_max.get()),
             ..self.readings[Rule::CanaryFailures as usize]
         };
         let broken = self.judge(Rule::CanaryFailures, reading, input);
@@ -270,7 +270,7 @@ impl RollbackGuard {
             rule: Rule::CanaryFailures,
             reason: format!(
                 "{failed} of the last {runs} runs of the canary failed, {:.0} % are allowed",
-                config.canary_failures_max * 100.0
+                config.canary_failures_max.get() * 100.0
             ),
         })
     }
@@ -283,7 +283,7 @@ impl RollbackGuard {
         };
         reading.broken = if broken { reading.broken + 1 } else { 0 };
         self.readings[rule as usize] = reading;
-        reading.broken >= input.config.windows
+        reading.broken >= input.config.windows.get()
     }
 
     /// The last value of a rule.
@@ -310,7 +310,7 @@ impl RollbackGuard {
                 broken: reading.broken,
                 windows: match rule {
                     Rule::BrokerAway => 1,
-                    _ => config.windows,
+                    _ => config.windows.get(),
                 },
             }
         };
@@ -333,7 +333,7 @@ fn away(silent: Duration, allowed: Duration, trouble: Option<&str>) -> String {
 
 fn size(config: &Config) -> WindowSize {
     WindowSize {
-        span: config.window,
-        samples_min: config.samples_min,
+        span: config.window.get(),
+        samples_min: config.samples_min.get(),
     }
 }

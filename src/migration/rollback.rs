@@ -120,7 +120,7 @@ impl Rollback {
                 modes: Modes::all(Mode::Direct),
                 only_if: look.flagged.version,
             }),
-            RollbackStage::Drain => RollbackStep::Act(Act::Settle(config.settle_max)),
+            RollbackStage::Drain => RollbackStep::Act(Act::Settle(config.settle_max.get())),
             RollbackStage::Canary => {
                 self.canary(look, canary_runs, config);
                 RollbackStep::Wait
@@ -194,8 +194,8 @@ impl Rollback {
     ) -> RollbackStep {
         let now = look.now;
         let size = WindowSize {
-            span: config.window,
-            samples_min: config.samples_min,
+            span: config.window.get(),
+            samples_min: config.samples_min.get(),
         };
         let windows = self
             .windows
@@ -203,7 +203,7 @@ impl Rollback {
         for what in Measured::ALL {
             let at = what as usize;
             let allowed = baseline
-                .and_then(|known| known.allowed(what, config.latency_back, config.latency_floor));
+                .and_then(|known| known.allowed(what, *config.latency_back, *config.latency_floor));
             let Some(allowed) = allowed else {
                 self.back[at] = true;
                 continue;

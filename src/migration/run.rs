@@ -177,8 +177,8 @@ impl Migration {
         let way = &*inner.needs.canary;
         let clock = inner.needs.registry.clock();
         let times = Times {
-            step: inner.config.canary_timeout,
-            probe: inner.config.canary_timeout + inner.needs.first_probe_within,
+            step: inner.config.canary_timeout.get(),
+            probe: inner.config.canary_timeout.get() + inner.needs.first_probe_within,
         };
         let mut wanted = inner.canary.subscribe();
         loop {
@@ -202,7 +202,7 @@ impl Migration {
             tokio::select! {
                 () = stop.cancelled() => return,
                 Ok(()) = wanted.changed() => (),
-                () = sleep(inner.config.canary_interval), if active => (),
+                () = sleep(inner.config.canary_interval.get()), if active => (),
             }
         }
     }

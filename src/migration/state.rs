@@ -206,7 +206,7 @@ impl MigrationState {
     /// A run of the canary ended.
     pub(super) fn canary_finished(&mut self, canary_run: CanaryRun) {
         self.guard
-            .canary_finished(canary_run.passed(), self.config.canary_runs);
+            .canary_finished(canary_run.passed(), self.config.canary_runs.get());
         self.canary_runs.add(canary_run);
     }
 
@@ -298,7 +298,7 @@ impl MigrationState {
             text: text.clone(),
             figures: self.figures.clone(),
         });
-        while self.history.len() > self.config.history_max {
+        while self.history.len() > self.config.history_max.get() {
             self.history.pop_front();
         }
         self.told.push(StepNotice {

@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use jiff::fmt::temporal::DateTimePrinter;
 
+use crate::quantity::{InvalidDuration, duration};
+
 const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
 
 /// Milliseconds since 1970-01-01 UTC; displays as RFC 3339 with milliseconds,
@@ -45,47 +47,12 @@ impl fmt::Display for Timestamp {
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Span(pub Duration);
 
-/// The text is no duration.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("\"{0}\" is not a duration: write it as \"5s\", \"500ms\", \"5m\" or \"1h\"")]
-pub struct InvalidSpan(pub Box<str>);
-
-/// Longer than any clock of the process runs; keeps sums of spans from overflowing.
-const SPAN_MS_MAX: f64 = 1e15;
-
 impl FromStr for Span {
-    type Err = InvalidSpan;
+    type Err = InvalidDuration;
 
-    fn from_str(text: &str) -> Result<Self, InvalidSpan> {
-        let invalid = || InvalidSpan(text.chars().take(40).collect());
-        let trimmed = text.trim();
-        let digits = trimmed
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .unwrap_or(trimmed.len());
-        let (number, unit) = trimmed.split_at(digits);
-        let scale: f64 = match unit.trim_start() {
-            "ms" => 1.0,
-            "" | "s" => 1e3,
-            "m" => 60e3,
-            "h" => 3600e3,
-            "d" => 86_400e3,
-            _ => return Err(invalid()),
-        };
-        let number: f64 = number.parse().map_err(|_| invalid())?;
-        let millis = (number * scale).round();
-        if millis > SPAN_MS_MAX {
-            return Err(invalid());
-        }
-        Duration::try_from_secs_f64(millis / 1e3)
-            .map(|span| Self(Duration::from_millis(rounded_ms(span))))
-            .map_err(|_| invalid())
+    fn from_str(text: &str) -> Result<Self, InvalidDuration> {
+        duration(text).map(Self)
     }
-}
-
-/// Milliseconds, rounded to the next one: seconds as a float are a few nanoseconds off.
-fn rounded_ms(span: Duration) -> u64 {
-    let half = Duration::from_micros(500);
-    u64::try_from((span + half).as_millis()).unwrap_or(u64::MAX)
 }
 
 impl fmt::Display for Span {

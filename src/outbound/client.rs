@@ -67,18 +67,18 @@ impl Client {
             dialer: Dialer {
                 networks: Networks::new(&config.allow, &config.deny),
                 resolver: Resolver::new(
-                    config.resolved_ttl,
-                    config.resolved_max,
-                    config.resolving_max,
+                    *config.resolved_ttl,
+                    *config.resolved_max,
+                    *config.resolving_max,
                 ),
             },
             tls: Tls::new(config.ca_file.as_deref())?,
             limits: HeadLimits {
                 head_max: usize::try_from(config.head_max.as_u64()).unwrap_or(usize::MAX),
-                headers_max: config.headers_max,
+                headers_max: config.headers_max.get(),
             },
-            pool: Pool::new(config.pool_max, config.pool_idle_max, size),
-            sweep_pause: (config.pool_idle_max / 4).max(Duration::from_secs(1)),
+            pool: Pool::new(*config.pool_max, *config.pool_idle_max, size),
+            sweep_pause: (config.pool_idle_max.get() / 4).max(Duration::from_secs(1)),
             connections,
         };
         Ok(Self {

@@ -5,6 +5,8 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::Deserialize;
 
+use crate::quantity::{Bounded, GIB, SECOND, TIB, YEAR};
+
 use super::GuardConfig;
 
 /// Section `registry`.
@@ -12,22 +14,21 @@ use super::GuardConfig;
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The most instances.
-    pub instances_max: usize,
+    pub instances_max: Bounded<usize, 1, 100_000_000>,
     /// The most gateway routes.
-    pub routes_max: usize,
+    pub routes_max: Bounded<usize, 0, 1_000_000>,
     /// The most events in the log.
-    pub log_entries_max: usize,
+    pub log_entries_max: Bounded<usize, 1, 16_777_216>,
     /// The most bytes in the log.
-    pub log_bytes_max: ByteSize,
+    pub log_bytes_max: Bounded<ByteSize, 1, TIB>,
     /// The lease of a registration that names none.
-    #[serde(with = "humantime_serde")]
-    pub ttl_default: Duration,
+    pub ttl_default: Bounded<Duration, SECOND, YEAR>,
     /// The most checks of one instance.
-    pub checks_max: usize,
+    pub checks_max: Bounded<usize, 0, 1_024>,
     /// The most tags of one instance.
-    pub tags_max: usize,
+    pub tags_max: Bounded<usize, 0, 10_000>,
     /// The most metadata of one instance.
-    pub metadata_max: ByteSize,
+    pub metadata_max: Bounded<ByteSize, 0, GIB>,
     /// The expiry guard.
     pub guard: GuardConfig,
 }
@@ -35,41 +36,15 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            instances_max: 1_000_000,
-            routes_max: 10_000,
-            log_entries_max: 16_384,
-            log_bytes_max: ByteSize::mib(16),
-            ttl_default: Duration::from_secs(300),
-            checks_max: 16,
-            tags_max: 128,
-            metadata_max: ByteSize::kib(64),
+            instances_max: 1_000_000.into(),
+            routes_max: 10_000.into(),
+            log_entries_max: 16_384.into(),
+            log_bytes_max: ByteSize::mib(16).into(),
+            ttl_default: Duration::from_secs(300).into(),
+            checks_max: 16.into(),
+            tags_max: 128.into(),
+            metadata_max: ByteSize::kib(64).into(),
             guard: GuardConfig::default(),
         }
-    }
-}
-
-impl Config {
-    /// Everything that is wrong with it, each as a sentence that names the key.
-    pub fn faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
-        let sizes = [
-            ("instances_max", self.instances_max),
-            ("log_entries_max", self.log_entries_max),
-        ];
-        for (key, size) in sizes {
-            if size == 0 {
-                faults.push(format!("registry.{key} must be at least 1"));
-            }
-        }
-        if self.ttl_default < Duration::from_secs(1) {
-            faults.push("registry.ttl_default must be at least 1s".to_owned());
-        }
-        let share = self.guard.share;
-        if share.is_nan() || share <= 0.0 || share > 1.0 {
-            faults.push(format!(
-                "registry.guard.share is {share}, it must be above 0 and at most 1"
-            ));
-        }
-        faults
     }
 }

@@ -7,6 +7,8 @@ use std::{collections::HashMap, time::Duration};
 
 use serde::Deserialize;
 
+use crate::quantity::{Bounded, DAY, YEAR};
+
 use super::service::View;
 use crate::model::{Instance, ServiceId};
 
@@ -20,25 +22,23 @@ pub struct GuardConfig {
     /// Whether the guard exists.
     pub enabled: bool,
     /// The share of a service's leases that engages it, above 0 and at most 1.
-    pub share: f64,
+    pub share: Bounded<f64, 1, 1_000>,
     /// The smallest service that has a guard.
-    pub instances_min: usize,
+    pub instances_min: Bounded<usize, 0, 100_000_000>,
     /// How close together leases must run out.
-    #[serde(with = "humantime_serde")]
-    pub window: Duration,
+    pub window: Bounded<Duration, 0, DAY>,
     /// The longest time instances are held.
-    #[serde(with = "humantime_serde")]
-    pub hold_max: Duration,
+    pub hold_max: Bounded<Duration, 0, YEAR>,
 }
 
 impl Default for GuardConfig {
     fn default() -> Self {
         Self {
             enabled: true,
-            share: 0.5,
-            instances_min: 10,
-            window: Duration::from_secs(30),
-            hold_max: Duration::from_secs(600),
+            share: 0.5.into(),
+            instances_min: 10.into(),
+            window: Duration::from_secs(30).into(),
+            hold_max: Duration::from_secs(600).into(),
         }
     }
 }
@@ -47,7 +47,7 @@ impl GuardConfig {
     /// True when so many of the leases of a service run out together that they must be held.
     pub(super) fn engages(&self, service: &View, now_ms: u64) -> Option<Silent> {
         let total = service.instances.len();
-        if !self.enabled || total < self.instances_min {
+        if !self.enabled || total < self.instances_min.get() {
             return None;
         }
         let silent = service
@@ -57,13 +57,13 @@ impl GuardConfig {
             .map(|instance| instance.id().clone())
             .collect::<Vec<_>>();
         let share = ratio(silent.len(), total);
-        (share > self.share).then_some(Silent { ids: silent, total })
+        (share > self.share.get()).then_some(Silent { ids: silent, total })
     }
 
     /// Leases that end until then run out in the present window. Half a ttl at most, because the
     /// lease of an instance that beats as it should always ends soon when its ttl is short.
     fn horizon_ms(&self, instance: &Instance, now_ms: u64) -> u64 {
-        let window = self.window.min(instance.registration.ttl / 2);
+        let window = self.window.get().min(instance.registration.ttl / 2);
         now_ms.saturating_add(millis(window))
     }
 }
@@ -175,7 +175,7 @@ impl Guard {
         if 2 * back > of || of == 0 {
             return Some(Release::Renewed { back, of });
         }
-        let overdue = now_ms.saturating_sub(self.since_ms) >= millis(config.hold_max);
+        let overdue = now_ms.saturating_sub(self.since_ms) >= millis(config.hold_max.get());
         overdue.then_some(Release::Overdue)
     }
 }

@@ -117,9 +117,9 @@ impl State {
         now: Now,
         out: &mut Events,
     ) -> Result<Registered, Refusal> {
-        if self.table.n_instances.load(Ordering::Relaxed) >= self.config.instances_max {
+        if self.table.n_instances.load(Ordering::Relaxed) >= self.config.instances_max.get() {
             return Err(Refusal::Full {
-                max: self.config.instances_max,
+                max: self.config.instances_max.get(),
             });
         }
         let observed = observed_at_first(&registration);

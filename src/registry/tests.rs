@@ -30,7 +30,7 @@ pub(super) fn registration(id: &str, name: &str, port: u16) -> Registration {
 
 fn registry(log_entries_max: usize) -> Registry {
     Registry::new(Config {
-        log_entries_max,
+        log_entries_max: log_entries_max.into(),
         ..Config::default()
     })
 }

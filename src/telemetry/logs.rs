@@ -1,7 +1,21 @@
 //! Structured logs on standard error, as text or JSON, with a level that can change at run time.
+//!
+//! A line never waits for the reader of standard error, cannot be forged by what it quotes, and no place in the
+//! code writes more than a few lines a second at the default level.
 
-use std::{io::IsTerminal, iter};
+mod line;
+mod queue;
+mod rate;
 
+use std::{
+    backtrace::{Backtrace, BacktraceStatus},
+    io::{self, IsTerminal},
+    iter, panic,
+    sync::Arc,
+    time::Duration,
+};
+
+use bytesize::ByteSize;
 use serde::Deserialize;
 use tracing_subscriber::{
     Layer, Registry,
@@ -12,6 +26,14 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
+use self::{
+    line::Text,
+    queue::{Lines, Queue},
+    rate::{Limited, Rates},
+};
+use super::Metrics;
+use crate::quantity::{Bounded, GIB, KIB};
+
 /// Section `log`.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
@@ -20,6 +42,8 @@ pub struct Config {
     pub level: String,
     /// `text` or `json`.
     pub format: Format,
+    /// Lines that wait for the reader of standard error; more are dropped and counted.
+    pub buffer_max: Bounded<ByteSize, { 64 * KIB }, GIB>,
 }
 
 impl Default for Config {
@@ -27,6 +51,7 @@ impl Default for Config {
         Self {
             level: "info".to_owned(),
             format: Format::Text,
+            buffer_max: ByteSize::mib(1).into(),
         }
     }
 }
@@ -73,32 +98,65 @@ pub enum LogError {
 #[derive(Clone, Debug)]
 pub struct Logs {
     filter: reload::Handle<Targets, Registry>,
+    queue: Arc<Queue>,
 }
 
 impl Logs {
-    /// Starts logging to standard error, once per process.
+    /// Starts logging to standard error, once per process; panics are logged as well.
     ///
     /// # Errors
-    /// The level can't be read, or the process logs already.
+    /// The level can't be read, the process logs already, or there is no thread for the writer.
     pub fn start(config: &Config) -> Result<Self, LogError> {
+        let set_up = |error: &dyn std::fmt::Display| LogError::SetUp(error.to_string());
         let (filter, handle) = reload::Layer::new(parse(&config.level)?);
+        let queue = Queue::new(usize::try_from(config.buffer_max.as_u64()).unwrap_or(usize::MAX));
+        let rates = Rates::new();
         let lines = match config.format {
             Format::Text => fmt::layer()
-                .with_ansi(std::io::stderr().is_terminal())
-                .with_writer(std::io::stderr)
+                .event_format(Text {
+                    coloured: io::stderr().is_terminal(),
+                })
+                .with_writer(Lines::text(&queue))
+                .with_filter(Limited(Arc::clone(&rates)))
                 .boxed(),
             Format::Json => fmt::layer()
                 .json()
                 .flatten_event(true)
-                .with_writer(std::io::stderr)
+                .with_writer(Lines::json(&queue))
+                .with_filter(Limited(Arc::clone(&rates)))
                 .boxed(),
         };
         tracing_subscriber::registry()
             .with(filter)
             .with(lines)
             .try_init()
-            .map_err(|error| LogError::SetUp(error.to_string()))?;
-        Ok(Self { filter: handle })
+            .map_err(|error| set_up(&error))?;
+        let own = match config.format {
+            Format::Text => line::own,
+            Format::Json => line::own_json,
+        };
+        let started = Arc::clone(&queue).start(io::stderr(), rates, own);
+        started.map_err(|error| set_up(&error))?;
+        log_panics();
+        Ok(Self {
+            filter: handle,
+            queue,
+        })
+    }
+
+    /// Waits until all lines are written, but not longer than this.
+    pub fn flush(&self, patience: Duration) {
+        self.queue.flush(patience);
+    }
+
+    /// Shows among the metrics how many lines were dropped.
+    pub fn show(&self, metrics: &Metrics) {
+        let counter = metrics.counter(
+            "musterd_log_dropped_total",
+            "Log lines dropped because standard error was read too slowly.",
+        );
+        let queue = Arc::clone(&self.queue);
+        metrics.before_render(move || counter.inc_by(queue.dropped() - counter.get()));
     }
 
     /// Changes the level.
@@ -112,11 +170,11 @@ impl Logs {
     }
 }
 
-/// What the AMQP client says of its connection's end we say ourselves, and not as an error.
+/// The transport logs the end of a RabbitMQ connection itself.
 const QUIET: &str = "lapin=off";
 
-/// A word alone is taken for the name of a module and would silence all others: who means one can
-/// say how much of it.
+/// The parser takes a single word for a module's name, which would silence all other modules; so a module needs
+/// its level.
 fn not_a_level(directive: &str) -> Option<String> {
     let directive = directive.trim();
     let names_one = directive.contains('=') || directive.is_empty();
@@ -139,4 +197,21 @@ fn parse(level: &str) -> Result<Targets, LogError> {
             level: level.to_owned(),
             source,
         })
+}
+
+/// A panic's place and text become a line of the log; the task's supervisor says what it means.
+fn log_panics() {
+    panic::set_hook(Box::new(|info| {
+        let text = info.payload().downcast_ref::<&str>().copied();
+        let text = text.or_else(|| info.payload().downcast_ref::<String>().map(String::as_str));
+        let text = text.unwrap_or("no text");
+        let location = info.location().map(ToString::to_string);
+        let location = location.as_deref().unwrap_or("an unknown place");
+        let backtrace = Backtrace::capture();
+        if backtrace.status() == BacktraceStatus::Captured {
+            tracing::error!(%backtrace, "panic at {location}: {text}");
+        } else {
+            tracing::error!("panic at {location}: {text}");
+        }
+    }));
 }

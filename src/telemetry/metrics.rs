@@ -1,14 +1,14 @@
 //! The metrics of one daemon, in the Prometheus text format.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, pin::Pin, sync::Arc};
 
 use parking_lot::Mutex;
 use prometheus::{
-    GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder, core::Collector,
+    Counter, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder, core::Collector,
 };
 
-use super::Latencies;
+use super::{Latencies, process::show_process};
 
 /// Upper bounds in seconds, from 10 µs to 10 s.
 pub const SECONDS_BUCKETS: &[f64] = &[
@@ -21,6 +21,7 @@ pub const SECONDS_BUCKETS: &[f64] = &[
 pub struct Metrics {
     registry: Arc<Registry>,
     hooks: Arc<Hooks>,
+    lookers: Arc<Lookers>,
     latencies: Arc<Latencies>,
 }
 
@@ -34,7 +35,28 @@ impl fmt::Debug for Hooks {
     }
 }
 
+type Look = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What is waited for before a page is made.
+#[derive(Default)]
+struct Lookers(Mutex<Vec<Box<dyn Fn() -> Look + Send + Sync>>>);
+
+impl fmt::Debug for Lookers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Lookers")
+            .field(&self.0.lock().len())
+            .finish()
+    }
+}
+
 impl Metrics {
+    /// Those of a daemon: with `musterd_build_info` and `process_*` among them.
+    pub fn of_process() -> Self {
+        let metrics = Self::default();
+        show_process(&metrics);
+        metrics
+    }
+
     /// A counter. Its name ends in `_total`.
     pub fn counter(&self, name: &str, help: &str) -> IntCounter {
         self.own(IntCounter::new(name, help))
@@ -76,14 +98,39 @@ impl Metrics {
         self.hooks.0.lock().push(Box::new(hook));
     }
 
-    /// Everything, in the text format 0.0.4.
+    /// Waits for what `look` makes before each page of [`Self::page`]: for gauges that are read off something that
+    /// other threads hold.
+    pub fn before_page<F>(&self, look: impl Fn() -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let look = move || -> Look { Box::pin(look()) };
+        self.lookers.0.lock().push(Box::new(look));
+    }
+
+    /// Everything as it is now, in the text format 0.0.4.
+    pub async fn page(&self) -> String {
+        let looks: Vec<Look> = self.lookers.0.lock().iter().map(|look| look()).collect();
+        for look in looks {
+            look.await;
+        }
+        self.render()
+    }
+
+    /// Everything as it was seen last, in the text format 0.0.4.
     pub fn render(&self) -> String {
         for hook in self.hooks.0.lock().iter() {
             hook();
         }
-        TextEncoder::new()
+        let page = TextEncoder::new()
             .encode_to_string(&self.registry.gather())
-            .unwrap_or_default()
+            .unwrap_or_default();
+        without_control(page)
+    }
+
+    /// A counter with a fraction. Its name ends in `_total`.
+    pub(super) fn fraction(&self, name: &str, help: &str) -> Counter {
+        self.own(Counter::new(name, help))
     }
 
     #[expect(
@@ -97,6 +144,25 @@ impl Metrics {
             .expect("each metric is made once");
         metric
     }
+}
+
+/// The encoder escapes line ends in labels, and no other character that steers a terminal.
+fn without_control(page: String) -> String {
+    let is_unsafe = |c: char| c.is_control() && c != '\n';
+    if !page.contains(is_unsafe) {
+        return page;
+    }
+    let mut out = String::with_capacity(page.len() + 64);
+    for c in page.chars() {
+        if is_unsafe(c) {
+            // A backslash in a label is written twice.
+            out.push('\\');
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 #[cfg(test)]

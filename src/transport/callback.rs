@@ -114,7 +114,7 @@ impl Callbacks {
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
-                delivery_tasks: DeliveryTasks::new(CALLBACKS, config.callbacks_max),
+                delivery_tasks: DeliveryTasks::new(CALLBACKS, config.callbacks_max.get()),
                 counts: metrics.of(CALLBACK),
                 registry,
                 config,
@@ -177,7 +177,7 @@ impl Callbacks {
         self.inner.watermark.lift();
         self.inner
             .delivery_tasks
-            .stop(self.inner.config.drain)
+            .stop(self.inner.config.drain.get())
             .await;
     }
 }

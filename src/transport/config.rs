@@ -7,12 +7,7 @@ use serde::{Deserialize, Deserializer, de::Error};
 
 use super::Policy;
 use crate::model::{Channel, Mode, Modes};
-
-/// The longest that anything waits.
-const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// No body is limited to less.
-const BODY_MIN: ByteSize = ByteSize::kib(1);
+use crate::quantity::{Bounded, DAY, GIB, KIB};
 
 /// Section `transport`.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -37,38 +32,33 @@ pub struct Config {
     /// How it is spoken to.
     pub amqp: AmqpConfig,
     /// In-process callbacks at most.
-    pub callbacks_max: usize,
+    pub callbacks_max: Bounded<usize, 0, 1_000_000>,
     /// Webhooks at most.
-    pub webhooks_max: usize,
+    pub webhooks_max: Bounded<usize, 0, 1_000_000>,
     /// Webhook requests under way at once, to receivers that did not fail last time.
-    pub deliveries_max: usize,
+    pub deliveries_max: Bounded<usize, 1, 100_000>,
     /// Webhook requests under way at once, to receivers that failed last time; so they can't hold up
     /// the others.
-    pub retries_max: usize,
+    pub retries_max: Bounded<usize, 1, 100_000>,
     /// Webhook requests under way at once that carry a snapshot, which can be large; as many again to
     /// receivers that failed last time.
-    pub snapshots_max: usize,
+    pub snapshots_max: Bounded<usize, 1, 100_000>,
     /// How long a webhook's receiver may take to answer.
-    #[serde(with = "humantime_serde")]
-    pub webhook_timeout: Duration,
+    pub webhook_timeout: Bounded<Duration, 1, DAY>,
     /// The longest wait after a first failure; it doubles with each further one.
-    #[serde(with = "humantime_serde")]
-    pub backoff_first: Duration,
+    pub backoff_first: Bounded<Duration, 1, DAY>,
     /// The longest wait between two attempts while the circuit is closed.
-    #[serde(with = "humantime_serde")]
-    pub backoff_max: Duration,
+    pub backoff_max: Bounded<Duration, 1, DAY>,
     /// Failures in a row that open a receiver's circuit.
-    pub circuit_after: u32,
+    pub circuit_after: Bounded<u32, 1, 1_000_000>,
     /// The longest time an open circuit waits before it lets one attempt through; half of it is the
     /// shortest.
-    #[serde(with = "humantime_serde")]
-    pub circuit_open: Duration,
+    pub circuit_open: Bounded<Duration, 1, DAY>,
     /// Refusals (4xx) of one event in a row after which a snapshot is sent in its place.
-    pub refusals_max: u32,
+    pub refusals_max: Bounded<u32, 1, 1_000_000>,
     /// At a stop, the longest time to deliver what is left; and for probes under way, when they leave
     /// the queue.
-    #[serde(with = "humantime_serde")]
-    pub drain: Duration,
+    pub drain: Bounded<Duration, 0, DAY>,
 }
 
 /// Whether changes may go directly.
@@ -88,44 +78,38 @@ pub struct AmqpConfig {
     /// A PEM file of certificates that are trusted besides the public ones; for amqps.
     pub ca_file: Option<PathBuf>,
     /// How long it may take until a connection stands, with all that is declared over it.
-    #[serde(with = "humantime_serde")]
-    pub connect_timeout: Duration,
+    pub connect_timeout: Bounded<Duration, 1, DAY>,
     /// How often the broker is asked whether it is there.
-    #[serde(with = "humantime_serde")]
-    pub ping: Duration,
+    pub ping: Bounded<Duration, 1, DAY>,
     /// How long the broker may leave anything unanswered before its connection is given up.
-    #[serde(with = "humantime_serde")]
-    pub answer_timeout: Duration,
+    pub answer_timeout: Bounded<Duration, 1, DAY>,
     /// The longest wait before the second attempt to connect; it doubles with each further one.
-    #[serde(with = "humantime_serde")]
-    pub backoff_first: Duration,
+    pub backoff_first: Bounded<Duration, 1, DAY>,
     /// The longest wait between two attempts to connect.
-    #[serde(with = "humantime_serde")]
-    pub backoff_max: Duration,
+    pub backoff_max: Bounded<Duration, 1, DAY>,
     /// Messages sent and not confirmed yet, at most.
-    pub window: usize,
+    pub window: Bounded<usize, 1, 1_000_000>,
     /// Messages taken from a queue and not acknowledged yet, at most.
-    pub prefetch: u16,
+    pub prefetch: Bounded<u16, 1, 65_535>,
     /// The largest body: a snapshot that would be larger is sent in parts.
-    pub body_max: ByteSize,
+    pub body_max: Bounded<ByteSize, KIB, GIB>,
     /// An event that takes longer over the broker counts as late.
-    #[serde(with = "humantime_serde")]
-    pub late_after: Duration,
+    pub late_after: Bounded<Duration, 1, DAY>,
 }
 
 impl Default for AmqpConfig {
     fn default() -> Self {
         Self {
             ca_file: None,
-            connect_timeout: Duration::from_secs(4),
-            ping: Duration::from_millis(500),
-            answer_timeout: Duration::from_secs(5),
-            backoff_first: Duration::from_millis(100),
-            backoff_max: Duration::from_secs(2),
-            window: 256,
-            prefetch: 256,
-            body_max: ByteSize::mib(8),
-            late_after: Duration::from_secs(1),
+            connect_timeout: Duration::from_secs(4).into(),
+            ping: Duration::from_millis(500).into(),
+            answer_timeout: Duration::from_secs(5).into(),
+            backoff_first: Duration::from_millis(100).into(),
+            backoff_max: Duration::from_secs(2).into(),
+            window: 256.into(),
+            prefetch: 256.into(),
+            body_max: ByteSize::mib(8).into(),
+            late_after: Duration::from_secs(1).into(),
         }
     }
 }
@@ -150,18 +134,18 @@ impl Default for Config {
             direct: Direct::On,
             amqp_url: String::new(),
             amqp: AmqpConfig::default(),
-            callbacks_max: 1_000,
-            webhooks_max: 1_000,
-            deliveries_max: 256,
-            retries_max: 64,
-            snapshots_max: 16,
-            webhook_timeout: Duration::from_secs(5),
-            backoff_first: Duration::from_millis(200),
-            backoff_max: Duration::from_secs(10),
-            circuit_after: 5,
-            circuit_open: Duration::from_secs(15),
-            refusals_max: 10,
-            drain: Duration::from_secs(5),
+            callbacks_max: 1_000.into(),
+            webhooks_max: 1_000.into(),
+            deliveries_max: 256.into(),
+            retries_max: 64.into(),
+            snapshots_max: 16.into(),
+            webhook_timeout: Duration::from_secs(5).into(),
+            backoff_first: Duration::from_millis(200).into(),
+            backoff_max: Duration::from_secs(10).into(),
+            circuit_after: 5.into(),
+            circuit_open: Duration::from_secs(15).into(),
+            refusals_max: 10.into(),
+            drain: Duration::from_secs(3).into(),
         }
     }
 }
@@ -170,50 +154,8 @@ impl Config {
     /// Everything that is wrong with it, each as a sentence that names the key.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        let times = [
-            ("webhook_timeout", self.webhook_timeout),
-            ("backoff_first", self.backoff_first),
-            ("backoff_max", self.backoff_max),
-            ("circuit_open", self.circuit_open),
-            ("amqp.connect_timeout", self.amqp.connect_timeout),
-            ("amqp.ping", self.amqp.ping),
-            ("amqp.answer_timeout", self.amqp.answer_timeout),
-            ("amqp.backoff_first", self.amqp.backoff_first),
-            ("amqp.backoff_max", self.amqp.backoff_max),
-            ("amqp.late_after", self.amqp.late_after),
-        ];
-        for (key, value) in times {
-            if value < Duration::from_millis(1) || value > DURATION_MAX {
-                faults.push(format!("transport.{key} must be between 1ms and 1day"));
-            }
-        }
-        if self.backoff_first > self.backoff_max {
+        if *self.backoff_first > *self.backoff_max {
             faults.push("transport.backoff_first must not exceed transport.backoff_max".to_owned());
-        }
-        let counts = [
-            ("deliveries_max", self.deliveries_max),
-            ("retries_max", self.retries_max),
-            ("snapshots_max", self.snapshots_max),
-            ("amqp.window", self.amqp.window),
-            ("amqp.prefetch", self.amqp.prefetch.into()),
-            (
-                "circuit_after",
-                usize::try_from(self.circuit_after).unwrap_or(usize::MAX),
-            ),
-            (
-                "refusals_max",
-                usize::try_from(self.refusals_max).unwrap_or(usize::MAX),
-            ),
-        ];
-        for (key, value) in counts {
-            if value == 0 {
-                faults.push(format!("transport.{key} must be at least 1"));
-            }
-        }
-        if self.amqp.body_max < BODY_MIN {
-            faults.push(format!(
-                "transport.amqp.body_max must be at least {BODY_MIN}"
-            ));
         }
         faults
     }
@@ -277,11 +219,11 @@ impl Config {
     /// How long to wait after a failure.
     pub fn policy(&self) -> Policy {
         Policy {
-            backoff_first: self.backoff_first,
-            backoff_max: self.backoff_max,
-            circuit_after: self.circuit_after,
-            circuit_open: self.circuit_open,
-            refusals_max: self.refusals_max,
+            backoff_first: *self.backoff_first,
+            backoff_max: *self.backoff_max,
+            circuit_after: *self.circuit_after,
+            circuit_open: *self.circuit_open,
+            refusals_max: *self.refusals_max,
         }
     }
 }

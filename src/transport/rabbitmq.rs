@@ -69,8 +69,8 @@ impl RabbitMq {
     async fn pair(&self) -> Result<Pair, AmqpError> {
         let within = self.config.connect_timeout;
         let (sending, consuming) = tokio::try_join!(
-            self.target.connect("musterd", within),
-            self.target.connect("musterd consumers", within)
+            self.target.connect("musterd", within.get()),
+            self.target.connect("musterd consumers", within.get())
         )?;
         Ok(Pair {
             sending,

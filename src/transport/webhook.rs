@@ -76,7 +76,7 @@ impl Webhooks {
                 counts: metrics.of("webhook"),
                 places: Arc::new(RequestPlaces::new(&config)),
                 table: Table::default(),
-                delivery_tasks: DeliveryTasks::new("webhooks", config.webhooks_max),
+                delivery_tasks: DeliveryTasks::new("webhooks", config.webhooks_max.get()),
                 registry,
                 config,
                 watermark,
@@ -200,7 +200,7 @@ impl Webhooks {
         self.inner.watermark.lift();
         self.inner
             .delivery_tasks
-            .stop(self.inner.config.drain)
+            .stop(self.inner.config.drain.get())
             .await;
     }
 

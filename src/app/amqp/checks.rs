@@ -98,7 +98,7 @@ pub(in crate::app) fn start(
     tasks: &mut Tasks,
 ) {
     let link = way.link().clone();
-    let (checks, carrier) = Checks::new(link.clone(), way.flag(), config.health.probes_max);
+    let (checks, carrier) = Checks::new(link.clone(), way.flag(), config.health.probes_max.get());
     let verdicts = Arc::new(health.clone());
     health.ask_through(Arc::new(RemoteProbers {
         checks,
@@ -125,8 +125,8 @@ fn prober(
         flag,
         probing: Arc::new(probing),
         clock: clock.clone(),
-        probes_max: config.health.queue_probes_max,
-        drain: config.transport.drain,
+        probes_max: config.health.queue_probes_max.get(),
+        drain: Stage::Source.patience(config.stop.grace.get(), config.transport.drain.get()),
     };
     Prober::new(setup, metrics)
 }
@@ -167,7 +167,7 @@ pub(in crate::app) async fn run_alone(
             error = until_refused => refused = Some(error),
         }
     };
-    tasks.run_until(request, config.stop.grace).await?;
+    tasks.run_until(request, config.stop.grace.get()).await?;
     match refused {
         None => Ok(()),
         Some(error) => Err(error.into()),

@@ -1,6 +1,6 @@
 //! The broker among the metrics, read when a page is made.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 
@@ -10,6 +10,8 @@ use crate::{
     telemetry::{IntCounter, IntGauge, IntGaugeVec, Metrics},
 };
 
+/// How long a page of metrics waits for the broker.
+const LOOK_MAX: Duration = Duration::from_secs(2);
 /// The name under which queues beyond the limit are added up.
 const OTHERS: &str = "_others";
 
@@ -19,16 +21,25 @@ pub(in crate::app) fn show(metrics: &Metrics, broker: &Broker, queues_max: usize
     let counters = COUNTERS.map(|(name, help, _)| metrics.counter(name, help));
     let queues = Queues::new(metrics);
     let broker = broker.clone();
-    metrics.before_render(move || {
-        let overview = broker.overview();
-        let sums = Sums::of(&overview);
-        for (gauge, (_, _, value)) in gauges.iter().zip(GAUGES) {
-            set(gauge, value(&overview, &sums));
+    let shown = Arc::new((gauges, counters, queues));
+    metrics.before_page(move || {
+        let (broker, shown) = (broker.clone(), Arc::clone(&shown));
+        async move {
+            let looked = async { (broker.overview().await, broker.largest(queues_max).await) };
+            // A broker that is too busy shows what it showed before.
+            let Ok((overview, largest)) = tokio::time::timeout(LOOK_MAX, looked).await else {
+                return;
+            };
+            let (gauges, counters, queues) = &*shown;
+            let sums = Sums::of(&overview);
+            for (gauge, (_, _, value)) in gauges.iter().zip(GAUGES) {
+                set(gauge, value(&overview, &sums));
+            }
+            for (counter, (_, _, value)) in counters.iter().zip(COUNTERS) {
+                raise(counter, value(&overview, &sums));
+            }
+            queues.show(largest, &sums);
         }
-        for (counter, (_, _, value)) in counters.iter().zip(COUNTERS) {
-            raise(counter, value(&overview, &sums));
-        }
-        queues.show(broker.largest(queues_max), &sums);
     });
 }
 

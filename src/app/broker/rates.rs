@@ -149,7 +149,9 @@ impl Sampler {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(EVERY) => self.keep(Sample::new(broker.sample())),
+                () = tokio::time::sleep(EVERY) => {
+                    self.keep(Sample::new(broker.sample().await));
+                }
             }
         }
     }

@@ -60,9 +60,10 @@ pub(in crate::app) fn show(metrics: &Metrics, transports: TransportSwitch) {
         "musterd_transport_broker_up",
         "1 while there is a connection to the broker.",
     );
-    let silent = metrics.gauge(
-        "musterd_transport_broker_silent_milliseconds",
+    let silent = metrics.decimals(
+        "musterd_transport_broker_silent_seconds",
         "For how long the broker has not answered.",
+        &[],
     );
     let connections = metrics.counter(
         "musterd_transport_connections_total",
@@ -80,8 +81,8 @@ pub(in crate::app) fn show(metrics: &Metrics, transports: TransportSwitch) {
         let report = transports.report();
         show_channels(&report, &modes, &lag, &counters);
         up.set((report.broker.state == "up").into());
-        let ms = report.broker.silent.map_or(0, |silent| silent.as_millis());
-        silent.set(i64::try_from(ms).unwrap_or(i64::MAX));
+        let seconds = report.broker.silent.unwrap_or_default().as_secs_f64();
+        silent.with_label_values::<&str>(&[]).set(seconds);
         raise(&connections, report.broker.connections);
         raise(&dead_letters, report.broker.dead_letters);
         raise(&answers_lost, report.broker.answers_lost);

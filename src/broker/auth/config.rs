@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::Deserialize;
 
+use crate::quantity::{Bounded, YEAR};
+
 /// Section `broker.users`: the users by name.
 pub type Users = BTreeMap<String, UserConfig>;
 
@@ -81,30 +83,29 @@ pub struct Config {
     /// this machine; a user of this name in `broker.users` stands in its place.
     pub guest: bool,
     /// How many password hashes are computed at a time.
-    pub checks_at_once: usize,
+    pub checks_at_once: Bounded<usize, 1, 1_024>,
     /// How many logins may wait for that.
-    pub checks_waiting: usize,
+    pub checks_waiting: Bounded<usize, 0, 1_000_000>,
     /// How many failed logins in a row an address may have before it has to wait.
-    pub failures_per_address: u32,
+    pub failures_per_address: Bounded<u32, 1, 1_000_000_000>,
     /// The same for a user, from whatever addresses.
-    pub failures_per_user: u32,
+    pub failures_per_user: Bounded<u32, 1, 1_000_000_000>,
     /// How long it takes until all these failures are forgotten.
-    #[serde(with = "humantime_serde")]
-    pub failures_forgotten: Duration,
+    pub failures_forgotten: Bounded<Duration, 1, YEAR>,
     /// How many addresses are remembered for that.
-    pub addresses: usize,
+    pub addresses: Bounded<usize, 1, 10_000_000>,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             guest: true,
-            checks_at_once: 2,
-            checks_waiting: 10_000,
-            failures_per_address: 20,
-            failures_per_user: 100,
-            failures_forgotten: Duration::from_secs(60),
-            addresses: 10_000,
+            checks_at_once: 2.into(),
+            checks_waiting: 10_000.into(),
+            failures_per_address: 20.into(),
+            failures_per_user: 100.into(),
+            failures_forgotten: Duration::from_secs(60).into(),
+            addresses: 10_000.into(),
         }
     }
 }

@@ -158,7 +158,7 @@ async fn a_password_that_was_right_is_not_hashed_again() {
 #[tokio::test]
 async fn one_check_serves_all_who_wait_with_the_same_password() {
     let config = Config {
-        checks_at_once: 1,
+        checks_at_once: 1.into(),
         ..Config::default()
     };
     let users = users_with_cost(4096);
@@ -181,8 +181,8 @@ async fn one_check_serves_all_who_wait_with_the_same_password() {
 #[tokio::test]
 async fn who_cannot_wait_is_told_so() {
     let config = Config {
-        checks_at_once: 1,
-        checks_waiting: 1,
+        checks_at_once: 1.into(),
+        checks_waiting: 1.into(),
         ..Config::default()
     };
     let auth = authenticator(&config);
@@ -200,7 +200,7 @@ async fn who_cannot_wait_is_told_so() {
 #[tokio::test(start_paused = true)]
 async fn failures_are_slowed_down() {
     let auth = authenticator(&Config {
-        failures_per_address: 3,
+        failures_per_address: 3.into(),
         ..Config::default()
     });
     for _ in 0..3 {
@@ -223,8 +223,8 @@ async fn failures_are_slowed_down() {
 #[tokio::test]
 async fn those_who_wait_are_counted_too() {
     let config = Config {
-        checks_at_once: 1,
-        failures_per_address: 3,
+        checks_at_once: 1.into(),
+        failures_per_address: 3.into(),
         ..Config::default()
     };
     let auth = authenticator(&config);
@@ -244,8 +244,8 @@ fn a_client_that_does_not_wait_for_the_answer_is_counted() {
         .build()
         .expect("a runtime");
     let config = Config {
-        checks_at_once: 1,
-        failures_per_address: 1,
+        checks_at_once: 1.into(),
+        failures_per_address: 1.into(),
         ..Config::default()
     };
     let auth = authenticator(&config);

@@ -39,12 +39,12 @@ impl Throttle {
             ..
         } = *config;
         Self {
-            addresses: Failures::new(failures_per_address, failures_forgotten, addresses),
-            users: Failures::new(failures_per_user, failures_forgotten, users),
-            pairs: Failures::new(failures_per_address, failures_forgotten, addresses),
+            addresses: Failures::new(*failures_per_address, *failures_forgotten, *addresses),
+            users: Failures::new(*failures_per_user, *failures_forgotten, users),
+            pairs: Failures::new(*failures_per_address, *failures_forgotten, *addresses),
             known: Known {
                 last: HashMap::new(),
-                capacity: addresses,
+                capacity: addresses.get(),
             },
         }
     }
@@ -108,7 +108,7 @@ impl<K: Clone + Eq + Hash> Failures<K> {
         let capacity = capacity.max(1);
         Self {
             until: HashMap::new(),
-            allowed: allowed.max(1),
+            allowed,
             forgotten,
             capacity,
         }

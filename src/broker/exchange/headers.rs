@@ -1,14 +1,18 @@
 //! Bindings of a headers exchange: which headers a message must have.
 
-use std::collections::HashMap;
+use std::{cell::OnceCell, collections::HashMap};
 
 use super::{BindingId, Destination};
 use crate::broker::{
     arguments::{plain, same_value},
+    budget::Budget,
     exception::Exception,
     memory::map_entry,
     wire::{Table, TableRef, ValueRef},
 };
+
+/// Fewer bytes of headers are found faster by reading them.
+const INDEXED_BYTES_MIN: usize = 256;
 
 /// What a binding asks of a message's headers.
 #[derive(Debug, Default)]
@@ -52,21 +56,65 @@ impl HeadersPattern {
         Ok(Self { wanted, mode })
     }
 
-    /// Whether a message with these headers is wanted.
-    pub fn matches(&self, headers: TableRef<'_>) -> bool {
+    /// Whether a message with these headers is wanted; counts each header that it looks for.
+    pub fn matches(&self, headers: &Headers<'_>, budget: &mut Budget) -> bool {
         let with_x = matches!(self.mode, Mode::AllWithX | Mode::AnyWithX);
+        let mut looked_at = 1;
         let mut wanted = self
             .wanted
             .iter()
+            .inspect(|_| looked_at += 1)
             .filter(|(name, _)| *name != b"x-match" && (with_x || !name.starts_with(b"x-")));
         let has = |(name, value): (&[u8], ValueRef<'_>)| {
             headers
                 .field(name)
                 .is_some_and(|found| value == ValueRef::Void || alike(value, found))
         };
-        match self.mode {
+        let matches = match self.mode {
             Mode::All | Mode::AllWithX => wanted.all(has),
             Mode::Any | Mode::AnyWithX => wanted.any(has),
+        };
+        budget.spend(looked_at);
+        matches
+    }
+}
+
+/// The headers of a message, with an index as soon as it is worth its while.
+#[derive(Debug)]
+pub struct Headers<'a> {
+    all: TableRef<'a>,
+    index: OnceCell<HashMap<&'a [u8], ValueRef<'a>>>,
+}
+
+impl<'a> Headers<'a> {
+    /// The headers of a message that has these, or none.
+    pub fn new(headers: Option<TableRef<'a>>) -> Self {
+        Self {
+            all: headers.unwrap_or_default(),
+            index: OnceCell::new(),
+        }
+    }
+
+    /// Has many headers indexed, once, before many bindings look for theirs.
+    fn prepare(&self, budget: &mut Budget) {
+        if self.all.as_bytes().len() < INDEXED_BYTES_MIN || self.index.get().is_some() {
+            return;
+        }
+        let index = self.index.get_or_init(|| {
+            let mut index = HashMap::new();
+            for (name, value) in self.all.iter() {
+                index.entry(name).or_insert(value);
+            }
+            index
+        });
+        budget.spend(index.len());
+    }
+
+    /// The first header of this name.
+    fn field(&self, name: &[u8]) -> Option<ValueRef<'a>> {
+        match self.index.get() {
+            Some(index) => index.get(name).copied(),
+            None => self.all.field(name),
         }
     }
 }
@@ -114,11 +162,35 @@ impl Patterns {
         }
     }
 
-    /// Appends where a message with these headers goes.
-    pub fn matches(&self, headers: TableRef<'_>, out: &mut Vec<Destination>) {
-        let matching = self.all.iter();
-        let matching = matching.filter(|bound| bound.pattern.matches(headers));
-        out.extend(matching.map(|bound| bound.destination));
+    /// Appends where a message with these headers goes, as far as the budget allows; whether that was all. `left`
+    /// holds how many bindings are left for the next call. The last ones come first, since [`Self::remove`] moves the
+    /// last one: none is left out that is there all the time.
+    pub fn matches(
+        &self,
+        headers: &Headers<'_>,
+        left: &mut Option<usize>,
+        budget: &mut Budget,
+        out: &mut Vec<Destination>,
+    ) -> bool {
+        headers.prepare(budget);
+        let mut count = left.unwrap_or(self.all.len()).min(self.all.len());
+        while let Some(bound) = count.checked_sub(1).and_then(|index| self.all.get(index)) {
+            if budget.is_overdrawn() {
+                *left = Some(count);
+                return false;
+            }
+            count -= 1;
+            if bound.pattern.matches(headers, budget) {
+                out.push(bound.destination);
+            }
+        }
+        *left = None;
+        true
+    }
+
+    /// Takes them apart, one at each step of the iterator.
+    pub fn into_pieces(self) -> impl Iterator<Item = ()> + Send {
+        self.all.into_iter().map(drop)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, hash::Hash};
 
 use super::targets::Targets;
+use crate::broker::budget::Budget;
 
 /// A trie of patterns, each with the values bound under it. `*` stands for one word, `#` for any
 /// number of words; words are what stands between dots, and may be empty.
@@ -11,8 +12,28 @@ pub struct TopicTrie<V> {
     nodes: Vec<Node<V>>,
     free: Vec<u32>,
     epoch: u64,
-    active: Vec<u32>,
-    next: Vec<u32>,
+    scratch: TopicSearch,
+}
+
+/// A search that may take more than one turn: bindings may come and go in between. It visits each pair of a node and
+/// a word once.
+#[derive(Debug, Default)]
+pub struct TopicSearch {
+    /// Where the next word of the key begins; beyond its end: there is none.
+    offset: usize,
+    /// The nodes that the words so far lead to, and how many of them the next word has been applied to.
+    active: Vec<Reached>,
+    applied: usize,
+    next: Vec<Reached>,
+    /// Marks the nodes in `next`.
+    epoch: u64,
+}
+
+/// A node, unless it was removed since.
+#[derive(Clone, Copy, Debug)]
+struct Reached {
+    node: u32,
+    generation: u32,
 }
 
 #[derive(Debug)]
@@ -21,19 +42,25 @@ struct Node<V> {
     star: u32,
     hash: u32,
     parent: u32,
+    /// How often this place was given to another node.
+    generation: u32,
     /// A node under `#` stays reached whatever word follows.
     is_hash: bool,
     seen: u64,
     values: Targets<V>,
 }
 
+/// Values that are copied in a step.
+const COPIED_PER_STEP: usize = 32;
+
 const ROOT: u32 = 0;
 /// No node: the root is nobody's child.
 const NONE: u32 = 0;
 
 impl<V> Node<V> {
-    fn new(parent: u32, is_hash: bool) -> Self {
+    fn new(parent: u32, is_hash: bool, generation: u32) -> Self {
         Self {
+            generation,
             words: HashMap::new(),
             star: NONE,
             hash: NONE,
@@ -52,12 +79,26 @@ impl<V> Node<V> {
 impl<V> Default for TopicTrie<V> {
     fn default() -> Self {
         Self {
-            nodes: vec![Node::new(ROOT, false)],
+            nodes: vec![Node::new(ROOT, false, 0)],
             free: Vec::new(),
             epoch: 0,
-            active: Vec::new(),
-            next: Vec::new(),
+            scratch: TopicSearch::default(),
         }
+    }
+}
+
+impl TopicSearch {
+    /// Bytes that it holds.
+    pub fn bytes(&self) -> usize {
+        (self.active.capacity() + self.next.capacity()) * size_of::<Reached>()
+    }
+}
+
+impl<V: Send + 'static> TopicTrie<V> {
+    /// Takes it apart, a small piece at each step of the iterator.
+    pub fn into_pieces(self) -> impl Iterator<Item = ()> + Send {
+        let nodes = self.nodes.into_iter();
+        nodes.flat_map(|node| node.words.into_iter().map(drop).chain(std::iter::once(())))
     }
 }
 
@@ -94,48 +135,121 @@ impl<V: Copy + Eq + Hash> TopicTrie<V> {
         self.prune(at, pattern);
     }
 
-    /// Appends every value whose pattern matches; a value bound more than once may come more than once.
-    pub fn matches(&mut self, key: &[u8], out: &mut Vec<V>) {
-        let mut active = std::mem::take(&mut self.active);
-        let mut next = std::mem::take(&mut self.next);
-        active.clear();
-        self.epoch += 1;
-        self.reach(ROOT, &mut active);
-        for word in words(key) {
-            self.epoch += 1;
-            next.clear();
-            for &at in &active {
-                let node = &self.nodes[at as usize];
-                let (star, is_hash) = (node.star, node.is_hash);
-                let exact = node.words.get(word).copied().unwrap_or(NONE);
-                if is_hash {
-                    self.reach(at, &mut next);
-                }
-                if exact != NONE {
-                    self.reach(exact, &mut next);
-                }
-                if star != NONE {
-                    self.reach(star, &mut next);
-                }
+    /// Appends every value whose pattern matches, as far as the budget allows; whether that was all. A value bound
+    /// more than once may come more than once. `search` holds what is left for the next call with the same key.
+    pub fn matches(
+        &mut self,
+        key: &[u8],
+        search: &mut Option<Box<TopicSearch>>,
+        budget: &mut Budget,
+        out: &mut Vec<V>,
+    ) -> bool {
+        if let Some(begun) = search {
+            let done = self.go_on(key, begun, budget, out);
+            if done {
+                *search = None;
             }
-            std::mem::swap(&mut active, &mut next);
+            return done;
         }
-        for &at in &active {
-            out.extend_from_slice(self.nodes[at as usize].values.as_slice());
+        let mut scratch = std::mem::take(&mut self.scratch);
+        self.begin(key, &mut scratch);
+        let done = self.go_on(key, &mut scratch, budget, out);
+        if done {
+            self.scratch = scratch;
+        } else {
+            *search = Some(Box::new(scratch));
         }
-        self.active = active;
-        self.next = next;
+        done
+    }
+
+    fn begin(&mut self, key: &[u8], search: &mut TopicSearch) {
+        search.active.clear();
+        search.next.clear();
+        search.applied = 0;
+        // The empty key is no word at all; elsewhere an empty word counts.
+        search.offset = usize::from(key.is_empty());
+        self.epoch += 1;
+        search.epoch = self.epoch;
+        self.reach(ROOT, search.epoch, &mut search.active);
+        self.epoch += 1;
+        search.epoch = self.epoch;
+    }
+
+    fn go_on(
+        &mut self,
+        key: &[u8],
+        search: &mut TopicSearch,
+        budget: &mut Budget,
+        out: &mut Vec<V>,
+    ) -> bool {
+        while let Some(rest) = key.get(search.offset..) {
+            let length = rest.iter().position(|byte| *byte == b'.');
+            let word = &rest[..length.unwrap_or(rest.len())];
+            while let Some(reached) = search.active.get(search.applied) {
+                if budget.is_overdrawn() {
+                    return false;
+                }
+                search.applied += 1;
+                let before = search.next.len();
+                self.apply(*reached, word, search.epoch, &mut search.next);
+                budget.spend(1 + search.next.len() - before);
+            }
+            std::mem::swap(&mut search.active, &mut search.next);
+            search.next.clear();
+            search.applied = 0;
+            search.offset += word.len() + 1;
+            self.epoch += 1;
+            search.epoch = self.epoch;
+        }
+        while let Some(reached) = search.active.get(search.applied) {
+            if budget.is_overdrawn() {
+                return false;
+            }
+            search.applied += 1;
+            if let Some(node) = self.find(*reached) {
+                let values = node.values.as_slice();
+                budget.spend(1 + values.len() / COPIED_PER_STEP);
+                out.extend_from_slice(values);
+            }
+        }
+        true
+    }
+
+    /// Marks what one word leads to from a node.
+    fn apply(&mut self, reached: Reached, word: &[u8], epoch: u64, next: &mut Vec<Reached>) {
+        let Some(node) = self.find(reached) else {
+            return;
+        };
+        let (star, is_hash) = (node.star, node.is_hash);
+        let exact = node.words.get(word).copied().unwrap_or(NONE);
+        if is_hash {
+            self.reach(reached.node, epoch, next);
+        }
+        if exact != NONE {
+            self.reach(exact, epoch, next);
+        }
+        if star != NONE {
+            self.reach(star, epoch, next);
+        }
+    }
+
+    fn find(&self, reached: Reached) -> Option<&Node<V>> {
+        let node = &self.nodes[reached.node as usize];
+        (node.generation == reached.generation).then_some(node)
     }
 
     /// Marks a node as reached by this word, and what `#` reaches from it with no word at all.
-    fn reach(&mut self, mut at: u32, into: &mut Vec<u32>) {
+    fn reach(&mut self, mut at: u32, epoch: u64, into: &mut Vec<Reached>) {
         loop {
             let node = &mut self.nodes[at as usize];
-            if node.seen == self.epoch {
+            if node.seen == epoch {
                 return;
             }
-            node.seen = self.epoch;
-            into.push(at);
+            node.seen = epoch;
+            into.push(Reached {
+                node: at,
+                generation: node.generation,
+            });
             at = node.hash;
             if at == NONE {
                 return;
@@ -153,12 +267,13 @@ impl<V: Copy + Eq + Hash> TopicTrie<V> {
     }
 
     fn grow(&mut self, at: u32, word: &[u8]) -> u32 {
-        let node = Node::new(at, word == b"#");
+        let is_hash = word == b"#";
         let child = if let Some(free) = self.free.pop() {
-            self.nodes[free as usize] = node;
+            let generation = self.nodes[free as usize].generation;
+            self.nodes[free as usize] = Node::new(at, is_hash, generation);
             free
         } else {
-            self.nodes.push(node);
+            self.nodes.push(Node::new(at, is_hash, 0));
             u32::try_from(self.nodes.len() - 1).expect("bindings are bounded far below 2^32")
         };
         let parent = &mut self.nodes[at as usize];
@@ -177,7 +292,9 @@ impl<V: Copy + Eq + Hash> TopicTrie<V> {
             if at == ROOT || !self.nodes[at as usize].is_idle() {
                 return;
             }
-            let parent = self.nodes[at as usize].parent;
+            let idle = &mut self.nodes[at as usize];
+            idle.generation = idle.generation.wrapping_add(1);
+            let parent = idle.parent;
             let node = &mut self.nodes[parent as usize];
             match word {
                 b"*" => node.star = NONE,

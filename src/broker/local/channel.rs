@@ -10,7 +10,7 @@ use crate::broker::{
     auth::Grant,
     config::bytes,
     peer::Peer,
-    session::{Identity, Scene, Session, SessionLimits},
+    session::{Context, Identity, Session, SessionLimits},
     wire::{
         Method, Properties, ShortStr, Table,
         method::{basic, channel as wire_channel, exchange, modes, queue},
@@ -89,7 +89,7 @@ impl LocalChannel {
     pub(super) fn open(client: LocalClient) -> Self {
         let limits = &client.shared.config.limits;
         let id = client.shared.next_connection();
-        let peer = Arc::new(Peer::local(id, bytes(limits.outbox_per_connection)));
+        let peer = Arc::new(Peer::local(id, bytes(limits.outbox_per_connection.get())));
         let identity = Identity {
             connection: id,
             grant: Grant::all(USER, &client.vhost_name),
@@ -121,7 +121,7 @@ impl LocalChannel {
             settling: false,
             closed: None,
         };
-        channel.turn(|session, scene| session.open_local(NUMBER, scene));
+        channel.turn(|session, context| session.open_local(NUMBER, context));
         channel
     }
 
@@ -266,7 +266,7 @@ impl LocalChannel {
             delivery_tag,
             multiple,
         };
-        self.turn(|session, scene| session.on_local_method(NUMBER, ack.into(), scene));
+        self.turn(|session, context| session.on_local_method(NUMBER, ack.into(), context));
         self.receive();
         while self.settling {
             self.wait().await;
@@ -316,14 +316,20 @@ impl LocalChannel {
     fn publish_some(&mut self) -> usize {
         let count = self.unpublished.len().min(TURN_MAX);
         let mut some: Vec<_> = self.unpublished.drain(..count).collect();
-        self.turn(|session, scene| {
+        self.turn(|session, context| {
             for message in some.drain(..) {
                 let publish = basic::Publish {
                     exchange: message.exchange,
                     routing_key: message.routing_key,
                     ..basic::Publish::default()
                 };
-                session.on_local_publish(NUMBER, publish, message.properties, message.body, scene);
+                session.on_local_publish(
+                    NUMBER,
+                    publish,
+                    message.properties,
+                    message.body,
+                    context,
+                );
             }
         });
         match self.confirms {
@@ -340,7 +346,7 @@ impl LocalChannel {
             self.wait().await;
         }
         self.check_open()?;
-        self.turn(|session, scene| session.on_local_method(NUMBER, method, scene));
+        self.turn(|session, context| session.on_local_method(NUMBER, method, context));
         loop {
             self.receive();
             if let Some(answer) = self.answers.pop_front() {
@@ -370,19 +376,19 @@ impl LocalChannel {
     }
 
     /// One turn with the vhost. What it has for us is found by [`Self::receive`].
-    fn turn(&mut self, act: impl FnOnce(&mut Session, &mut Scene<'_>)) {
+    fn turn(&mut self, act: impl FnOnce(&mut Session, &mut Context<'_>)) {
         let now = self.client.shared.now();
         let mut vhost = self.client.vhost.lock();
-        let mut scene = Scene {
+        let mut context = Context {
             vhost: &mut vhost,
             now,
         };
-        scene.vhost.exempt_from_topology(true);
-        act(&mut self.session, &mut scene);
-        scene.vhost.exempt_from_topology(false);
+        context.vhost.exempt_from_topology(true);
+        act(&mut self.session, &mut context);
+        context.vhost.exempt_from_topology(false);
         self.session.end_batch();
         let more = vhost.pump(now);
-        self.settling = self.session.is_settling(&vhost);
+        self.settling = self.session.is_busy(&vhost);
         let own = self.peer.id;
         self.client.vhost.finish(vhost, &mut self.dirty, own);
         if more {
@@ -404,7 +410,7 @@ impl LocalChannel {
                 return;
             }
             // There is room again for what could not be delivered.
-            self.turn(|session, scene| session.resume(scene));
+            self.turn(|session, context| session.resume(context));
         }
     }
 
@@ -440,7 +446,7 @@ impl LocalChannel {
 impl Drop for LocalChannel {
     /// What it holds goes back, and its own queues go with it.
     fn drop(&mut self) {
-        self.turn(|session, scene| session.end(scene));
+        self.turn(|session, context| session.end(context));
         if self.settling {
             self.client.vhost.leave_rest();
         }

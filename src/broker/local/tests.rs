@@ -210,7 +210,7 @@ async fn a_deleted_queue_ends_its_consumer() {
     let client = broker.local("/").unwrap();
     let mut consumer = with_queue(&client, "q", None).await;
     consumer.consume(short("q"), 1, false).await.unwrap();
-    assert_eq!(broker.delete("/", "q"), Some(0));
+    assert_eq!(broker.delete("/", "q").await, Some(0));
     let next = timeout(PATIENCE, consumer.next(1)).await.expect("in time");
     assert!(next.unwrap().is_none());
     assert!(broker.local("/nowhere").is_none());
@@ -219,7 +219,7 @@ async fn a_deleted_queue_ends_its_consumer() {
 #[tokio::test(start_paused = true)]
 async fn the_memory_alarm_blocks_publishers_and_nobody_else() {
     let limits = Limits {
-        memory: bytesize::ByteSize::kib(64),
+        memory: bytesize::ByteSize::kib(64).into(),
         ..Limits::default()
     };
     let client = client(limits);
@@ -245,7 +245,7 @@ async fn the_memory_alarm_blocks_publishers_and_nobody_else() {
 #[tokio::test]
 async fn a_consumer_that_does_not_read_gets_no_more_than_its_room() {
     let limits = Limits {
-        outbox_per_connection: bytesize::ByteSize::kib(4),
+        outbox_per_connection: bytesize::ByteSize::kib(4).into(),
         ..Limits::default()
     };
     let client = client(limits);

@@ -13,9 +13,9 @@ const QUORUM_DELIVERY_LIMIT: u32 = 20;
 
 /// The argument that tells the kind.
 const KIND: &str = "x-queue-type";
-/// The arguments that a second declaration of a classic queue must repeat, in RabbitMQ's order; the last
-/// two are none of RabbitMQ's.
-const COMPARED_CLASSIC: [&str; 15] = [
+/// The arguments that a second declaration of a classic queue must repeat, in RabbitMQ's order; the last one is none of
+/// RabbitMQ's. `x-consumer-timeout` is not among them, so that workers can be rolled out with another one.
+const COMPARED_CLASSIC: [&str; 14] = [
     "x-expires",
     "x-message-ttl",
     "x-dead-letter-exchange",
@@ -30,10 +30,9 @@ const COMPARED_CLASSIC: [&str; 15] = [
     KIND,
     "x-queue-master-locator",
     "x-delivery-limit",
-    "x-consumer-timeout",
 ];
 /// The same of a quorum queue.
-const COMPARED_QUORUM: [&str; 16] = [
+const COMPARED_QUORUM: [&str; 15] = [
     "x-dead-letter-exchange",
     "x-dead-letter-routing-key",
     "x-dead-letter-strategy",
@@ -49,7 +48,6 @@ const COMPARED_QUORUM: [&str; 16] = [
     "x-delivery-limit",
     "x-message-ttl",
     "x-queue-leader-locator",
-    "x-consumer-timeout",
 ];
 
 /// Arguments of quorum queues and streams that RabbitMQ 3.10 refuses on a classic queue. It refuses

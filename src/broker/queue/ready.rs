@@ -174,6 +174,12 @@ impl Ready {
         all
     }
 
+    /// All of them, in no order.
+    pub fn into_entries(self) -> impl Iterator<Item = Entry> + Send {
+        let levels = self.levels.into_iter();
+        levels.flat_map(|level| level.fresh.into_iter().chain(level.returned.into_values()))
+    }
+
     /// The first messages in the order in which they would leave, for a look.
     pub fn peek(&self, count: usize) -> impl Iterator<Item = &Entry> {
         let levels = self.levels.iter().rev();

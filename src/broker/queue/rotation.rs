@@ -63,8 +63,8 @@ impl Rotation {
     }
 
     /// All consumers, the highest priority first.
-    pub fn iter(&self) -> impl Iterator<Item = ConsumerId> {
-        self.all.values().copied()
+    pub fn into_consumers(self) -> impl Iterator<Item = ConsumerId> + Send {
+        self.all.into_values()
     }
 
     /// Whether a consumer is one that gets messages: with a single active consumer, that one.

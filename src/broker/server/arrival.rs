@@ -62,7 +62,10 @@ async fn serve(shared: Arc<Shared>, arrival: Arrival, stop: CancellationToken) {
         tracing::debug!("no TCP_NODELAY for {address}: {error}");
     }
     let waiting = shared.connections.arrive(arrival.id);
-    let greeting = tokio::time::timeout(shared.config.limits.handshake, greet(&shared, arrival));
+    let greeting = tokio::time::timeout(
+        shared.config.limits.handshake.get(),
+        greet(&shared, arrival),
+    );
     let greeted = tokio::select! {
         () = stop.cancelled() => return,
         () = waiting.evicted.cancelled() => Err(HandshakeError::Evicted),
@@ -83,7 +86,7 @@ async fn greet(shared: &Arc<Shared>, arrival: Arrival) -> Result<Box<Connection>
         address,
         tls,
     } = arrival;
-    let room = bytes(shared.config.limits.outbox_per_connection);
+    let room = bytes(shared.config.limits.outbox_per_connection.get());
     let outbox = Outbox::counted(room, shared.memory.charge(0));
     let encryption = shared.access.load().encryption.clone().filter(|_| tls);
     let (peer, reader, writer, certified) = match encryption {

@@ -40,8 +40,11 @@ impl VhostCell {
         }
     }
 
+    /// Begins a turn.
     pub(in crate::broker) fn lock(&self) -> MutexGuard<'_, Vhost> {
-        self.core.lock()
+        let mut vhost = self.core.lock();
+        vhost.begin_turn();
+        vhost
     }
 
     /// Does what is due: whether there is more to do now, and when there will be.
@@ -69,9 +72,12 @@ impl VhostCell {
     ) {
         let deadline = vhost.next_deadline();
         vhost.dirty(dirty);
-        let garbage = vhost.garbage();
+        // Somebody has to go on with what this turn has left to do: a connection does so itself.
+        let is_left = own == 0 && vhost.has_work();
         drop(vhost);
-        drop(garbage);
+        if is_left {
+            self.leave_rest();
+        }
         if deadline < self.armed.load(Relaxed) {
             self.armed.store(deadline, Relaxed);
             self.earlier.notify_one();

@@ -34,7 +34,7 @@ use crate::broker::{
     exception::Exception,
     memory::{Charge, allocated},
     peer::{Flush, Peer},
-    session::{Phase, Scene, Session, SessionLimits},
+    session::{Context, Phase, Session, SessionLimits},
     wire::{FrameReader, ReplyCode, frame::put_heartbeat},
 };
 
@@ -90,7 +90,7 @@ impl Connection {
         let session_limits = SessionLimits {
             channel_max: agreed.channel_max,
             message_bytes: limits.message_size.as_u64(),
-            tx_bytes: bytes(limits.transaction_per_channel),
+            tx_bytes: bytes(limits.transaction_per_channel.get()),
         };
         let heartbeat_s = agreed.heartbeat_s;
         let name = agreed
@@ -326,7 +326,7 @@ impl Connection {
         let mut vhost = self.vhost.lock();
         self.session.close(
             &exception,
-            &mut Scene {
+            &mut Context {
                 vhost: &mut vhost,
                 now,
             },
@@ -338,7 +338,7 @@ impl Connection {
         }
         self.pump();
         self.blocked = false;
-        self.note_closing(self.shared.config.limits.shutdown / 2);
+        self.note_closing(self.shared.config.limits.shutdown.get() / 2);
     }
 
     fn note_closing(&mut self, patience: Duration) {

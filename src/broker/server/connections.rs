@@ -129,14 +129,14 @@ impl Connections {
     /// Nobody yet. Of the `files` that the process may have open, AMQP clients get three fifths at most.
     pub(super) fn new(limits: &Limits, files: usize) -> Self {
         let sockets = (files / 5 * 3).max(2);
-        let waiting_limit = limits.unauthenticated.min(sockets.div_ceil(4));
+        let waiting_limit = limits.unauthenticated.get().min(sockets.div_ceil(4));
         Self {
             open: Mutex::default(),
             opened: AtomicU64::new(0),
             closed: AtomicU64::new(0),
             permits: Arc::default(),
             waiting: Arc::default(),
-            limit: limits.connections.min(sockets - waiting_limit),
+            limit: limits.connections.get().min(sockets - waiting_limit),
             waiting_limit,
         }
     }

@@ -249,7 +249,7 @@ fn start(listed: &[Mechanism], from: &Client) -> connection::Start {
 async fn tune(shared: &Shared, wire: &mut Wire) -> Result<(u16, u32, u16), HandshakeError> {
     let limits = &shared.config.limits;
     let ours = connection::Tune {
-        channel_max: limits.channels_per_connection,
+        channel_max: limits.channels_per_connection.get(),
         frame_max: limits.frame_max(),
         heartbeat: shared.access.load().heartbeat_s,
     };

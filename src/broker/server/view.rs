@@ -4,19 +4,19 @@ use std::{collections::HashMap, sync::Arc};
 
 use serde::Serialize;
 
-use super::{Broker, clock::VhostCell, connections::ConnectionView};
+use super::{Broker, Shared, clock::VhostCell, connections::ConnectionView};
 use crate::broker::{
-    listing::{Gather, Listing, Wanted},
+    listing::{Listing, Wanted},
     queue::ConnectionId,
     vhost::{
-        BindingView, ConsumerView, ExchangeView, MessageView, QueueSize, QueueView, VhostSample,
-        VhostView,
+        BindingView, ChannelView, ConsumerView, ExchangeView, Largest, MessageView, QueueSize,
+        QueueView, Vhost, VhostSample, VhostView,
     },
     wire::ShortStr,
 };
 
 /// The broker in numbers.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Overview {
     /// Open connections.
     pub connections: usize,
@@ -36,44 +36,76 @@ pub struct Overview {
     pub vhosts: Vec<VhostView>,
 }
 
-/// A channel.
-#[derive(Clone, Debug, Serialize)]
-pub struct ChannelView {
-    /// Its vhost.
-    pub vhost: String,
-    /// Its connection.
-    pub connection: ConnectionId,
-    /// Its number.
-    pub number: u16,
-    /// How many consumers it has.
-    pub consumers: usize,
-    /// How many messages it holds.
-    pub messages_unacked: usize,
-    /// Their bodies, in bytes.
-    pub unacked_bytes: usize,
-    /// The limit for the whole channel; 0: none.
-    pub prefetch: u32,
+/// Makes one part of a list: where the next part begins, if this was not the last.
+type Part<T> = fn(&Shared, &mut Vhost, usize, &mut T) -> Option<usize>;
+
+impl Shared {
+    /// Has something made in parts, with a turn of the vhost for each.
+    async fn in_parts<T>(&self, cell: &VhostCell, into: &mut T, part: Part<T>) {
+        let mut from = part(self, &mut cell.lock(), 0, into);
+        while let Some(at) = from {
+            tokio::task::yield_now().await;
+            from = part(self, &mut cell.lock(), at, into);
+        }
+    }
+
+    fn cells<'a>(
+        &'a self,
+        only: Option<&'a str>,
+    ) -> impl Iterator<Item = (&'a String, &'a Arc<VhostCell>)> {
+        let cells = self.vhosts.iter();
+        cells.filter(move |(name, _)| only.is_none_or(|only| only == *name))
+    }
 }
 
+/// What is asked of the broker from outside is made on its own threads: the threads of whoever asks never wait for the
+/// lock of a vhost. Once those threads are gone, everything is empty.
 impl Broker {
+    async fn on_own_threads<T, F>(&self, make: impl FnOnce(Arc<Shared>) -> F) -> T
+    where
+        T: Default + Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        let made = make(Arc::clone(&self.shared));
+        let made = self.shared.views.spawn_on(made, &self.shared.runtime);
+        made.await.unwrap_or_default()
+    }
+
+    async fn list<T: Send + 'static>(&self, wanted: &Wanted, part: Part<Listing<T>>) -> Listing<T> {
+        let wanted = wanted.clone();
+        self.on_own_threads(async move |shared| {
+            let mut listing = Listing::new(&wanted);
+            for (_, cell) in shared.cells(wanted.vhost.as_deref()) {
+                shared.in_parts(cell, &mut listing, part).await;
+            }
+            listing
+        })
+        .await
+    }
+
     /// The broker in numbers.
-    pub fn overview(&self) -> Overview {
-        let shared = &self.shared;
-        let (connections_opened, connections_closed) = shared.connections.counts();
-        Overview {
-            connections: shared.connections.len(),
-            connections_opened,
-            connections_closed,
-            memory_bytes: shared.memory.used(),
-            memory_high_bytes: shared.memory.high(),
-            memory_alarm: shared.memory.is_alarm(),
-            memory_alarms: shared.memory.alarms(),
-            vhosts: shared
-                .vhosts
-                .values()
-                .map(|cell| cell.lock().view())
-                .collect(),
-        }
+    pub async fn overview(&self) -> Overview {
+        self.on_own_threads(async |shared| {
+            let mut vhosts = Vec::new();
+            for cell in shared.vhosts.values() {
+                let mut view = cell.lock().view();
+                let sums: Part<VhostView> = |_, vhost, from, view| vhost.sums(from, view);
+                shared.in_parts(cell, &mut view, sums).await;
+                vhosts.push(view);
+            }
+            let (connections_opened, connections_closed) = shared.connections.counts();
+            Overview {
+                connections: shared.connections.len(),
+                connections_opened,
+                connections_closed,
+                memory_bytes: shared.memory.used(),
+                memory_high_bytes: shared.memory.high(),
+                memory_alarm: shared.memory.is_alarm(),
+                memory_alarms: shared.memory.alarms(),
+                vhosts,
+            }
+        })
+        .await
     }
 
     /// Whether a connection is open; false before `closed_connections` gives its number.
@@ -82,129 +114,129 @@ impl Broker {
     }
 
     /// Connections, by the names their clients gave them or by their addresses.
-    pub fn connections(&self, wanted: &Wanted) -> Listing<ConnectionView> {
-        let mut listing = Listing::new(wanted);
-        self.shared.connections.views(wanted, &mut listing);
-        listing
+    pub async fn connections(&self, wanted: &Wanted) -> Listing<ConnectionView> {
+        let wanted = wanted.clone();
+        self.on_own_threads(async move |shared| {
+            let mut listing = Listing::new(&wanted);
+            shared.connections.views(&wanted, &mut listing);
+            listing
+        })
+        .await
     }
 
     /// Channels, by the names of their connections.
-    pub fn channels(&self, wanted: &Wanted) -> Listing<ChannelView> {
-        let mut listing = Listing::new(wanted);
-        for (name, cell) in self.wanted(wanted) {
-            let vhost = cell.lock();
-            for (_, channel) in vhost.channels() {
-                let asked = !wanted.name.is_empty();
-                let name_of = || self.shared.connections.name(channel.connection);
-                let connection = asked.then(name_of).unwrap_or_default();
-                listing.offer(&[connection.as_bytes()], || ChannelView {
-                    vhost: name.clone(),
-                    connection: channel.connection,
-                    number: channel.number,
-                    consumers: channel.consumers.len(),
-                    messages_unacked: channel.unacked.len(),
-                    unacked_bytes: channel.unacked_bytes,
-                    prefetch: channel.prefetch,
-                });
-            }
-        }
-        listing
+    pub async fn channels(&self, wanted: &Wanted) -> Listing<ChannelView> {
+        self.list(wanted, |shared, vhost, from, into| {
+            vhost.channels(from, &|id| shared.connections.name(id), into)
+        })
+        .await
     }
 
     /// Exchanges.
-    pub fn exchanges(&self, wanted: &Wanted) -> Listing<ExchangeView> {
-        let mut listing = Listing::new(wanted);
-        for (_, cell) in self.wanted(wanted) {
-            cell.lock().exchanges(&mut listing);
-        }
-        listing
+    pub async fn exchanges(&self, wanted: &Wanted) -> Listing<ExchangeView> {
+        self.list(wanted, |_, vhost, from, into| vhost.exchanges(from, into))
+            .await
     }
 
     /// Queues.
-    pub fn queues(&self, wanted: &Wanted) -> Listing<QueueView> {
-        let mut listing = Listing::new(wanted);
-        for (_, cell) in self.wanted(wanted) {
-            cell.lock().queues(&mut listing);
-        }
-        listing
+    pub async fn queues(&self, wanted: &Wanted) -> Listing<QueueView> {
+        self.list(wanted, |_, vhost, from, into| vhost.queues(from, into))
+            .await
     }
 
     /// Bindings, by the names of both ends.
-    pub fn bindings(&self, wanted: &Wanted) -> Listing<BindingView> {
-        let mut listing = Listing::new(wanted);
-        for (_, cell) in self.wanted(wanted) {
-            cell.lock().bindings(&mut listing);
-        }
-        listing
+    pub async fn bindings(&self, wanted: &Wanted) -> Listing<BindingView> {
+        self.list(wanted, |_, vhost, from, into| vhost.bindings(from, into))
+            .await
     }
 
     /// Consumers, by their tags and the names of their queues.
-    pub fn consumers(&self, wanted: &Wanted) -> Listing<ConsumerView> {
-        let mut listing = Listing::new(wanted);
-        for (_, cell) in self.wanted(wanted) {
-            cell.lock().consumers(&mut listing);
-        }
-        listing
-    }
-
-    fn wanted<'a>(
-        &'a self,
-        wanted: &'a Wanted,
-    ) -> impl Iterator<Item = (&'a String, &'a Arc<VhostCell>)> {
-        let only = wanted.vhost.as_ref();
-        let cells = self.shared.vhosts.iter();
-        cells.filter(move |(name, _)| only.is_none_or(|only| only == *name))
+    pub async fn consumers(&self, wanted: &Wanted) -> Listing<ConsumerView> {
+        self.list(wanted, |_, vhost, from, into| vhost.consumers(from, into))
+            .await
     }
 
     /// The counters of every vhost and its queues, by the vhost's name.
-    pub fn sample(&self) -> HashMap<String, VhostSample> {
-        let cells = self.shared.vhosts.iter();
-        cells
-            .map(|(name, cell)| (name.clone(), cell.lock().sample()))
-            .collect()
+    pub async fn sample(&self) -> HashMap<String, VhostSample> {
+        self.on_own_threads(async |shared| {
+            let mut samples = HashMap::new();
+            for (name, cell) in shared.cells(None) {
+                let mut sample = VhostSample::default();
+                let part: Part<VhostSample> = |_, vhost, from, sample| vhost.sample(from, sample);
+                shared.in_parts(cell, &mut sample, part).await;
+                samples.insert(name.clone(), sample);
+            }
+            samples
+        })
+        .await
     }
 
     /// The queues that hold most, at most so many, the largest first.
-    pub fn largest(&self, max: usize) -> Vec<QueueSize> {
-        let mut sizes = Vec::new();
-        for cell in self.shared.vhosts.values() {
-            cell.lock().largest(max, &mut sizes);
-        }
-        sizes.sort_by_key(|size| std::cmp::Reverse(size.ready + size.unacked));
-        sizes.truncate(max);
-        sizes
+    pub async fn largest(&self, max: usize) -> Vec<QueueSize> {
+        self.on_own_threads(async move |shared| {
+            let mut largest = Largest::new(max);
+            for (_, cell) in shared.cells(None) {
+                let part: Part<Largest> = |_, vhost, from, largest| vhost.largest(from, largest);
+                shared.in_parts(cell, &mut largest, part).await;
+            }
+            largest.into_sizes()
+        })
+        .await
+    }
+
+    /// Does something in one turn of a vhost; nothing if there is no such vhost, or nothing was done.
+    async fn in_vhost<T: Send + 'static>(
+        &self,
+        vhost: &str,
+        act: impl FnOnce(&Shared, &mut Vhost) -> Option<T> + Send + 'static,
+    ) -> Option<T> {
+        let cell = Arc::clone(self.shared.vhosts.get(vhost)?);
+        self.on_own_threads(async move |shared| {
+            let mut vhost = cell.lock();
+            let done = act(&shared, &mut vhost);
+            cell.finish(vhost, &mut Vec::new(), 0);
+            done
+        })
+        .await
     }
 
     /// One queue, if it is there.
-    pub fn queue(&self, vhost: &str, name: &str) -> Option<QueueView> {
+    pub async fn queue(&self, vhost: &str, name: &str) -> Option<QueueView> {
         let name = ShortStr::copied(name.as_bytes())?;
-        self.shared.vhosts.get(vhost)?.lock().queue(&name)
+        self.in_vhost(vhost, move |_, vhost| vhost.queue(&name))
+            .await
     }
 
     /// The first messages that wait in a queue, which stay there; nothing if there is no such queue.
-    pub fn peek(&self, vhost: &str, name: &str, count: usize) -> Option<Vec<MessageView>> {
+    pub async fn peek(&self, vhost: &str, name: &str, count: usize) -> Option<Vec<MessageView>> {
         let name = ShortStr::copied(name.as_bytes())?;
-        self.shared.vhosts.get(vhost)?.lock().peek(&name, count)
+        let messages = self
+            .in_vhost(vhost, move |_, vhost| vhost.peek(&name, count))
+            .await?;
+        let messages = messages.iter();
+        Some(
+            messages
+                .map(|(message, redelivered)| MessageView::new(message, *redelivered))
+                .collect(),
+        )
     }
 
     /// Drops the messages that wait in a queue: how many; nothing if there is no such queue.
-    pub fn purge(&self, vhost: &str, name: &str) -> Option<usize> {
+    pub async fn purge(&self, vhost: &str, name: &str) -> Option<usize> {
         let name = ShortStr::copied(name.as_bytes())?;
-        let cell = self.shared.vhosts.get(vhost)?;
-        let mut vhost = cell.lock();
-        let purged = vhost.force_purge(&name);
-        cell.finish(vhost, &mut Vec::new(), 0);
-        purged
+        self.in_vhost(vhost, move |shared, vhost| {
+            vhost.force_purge(&name, shared.now())
+        })
+        .await
     }
 
     /// Deletes a queue: how many messages went with it; nothing if there is no such queue.
-    pub fn delete(&self, vhost: &str, name: &str) -> Option<usize> {
+    pub async fn delete(&self, vhost: &str, name: &str) -> Option<usize> {
         let name = ShortStr::copied(name.as_bytes())?;
-        let cell = self.shared.vhosts.get(vhost)?;
-        let mut vhost = cell.lock();
-        let deleted = vhost.force_delete(&name);
-        cell.finish(vhost, &mut Vec::new(), 0);
-        deleted
+        self.in_vhost(vhost, move |shared, vhost| {
+            vhost.force_delete(&name, shared.now())
+        })
+        .await
     }
 
     /// Closes a connection with 320 and this reason; whether there is such a connection.

@@ -1,10 +1,10 @@
 //! `basic.*` but for publishing.
 
-use super::{Scene, Session, channel::Mode};
+use super::{Context, Session, channel::Mode};
 use crate::broker::{
     auth::Access,
     exception::Exception,
-    vhost::{ConsumeSpec, Qos, REPLY_TO, Settle},
+    vhost::{ConsumeSpec, GetSpec, Qos, REPLY_TO, Settle},
     wire::method::basic,
 };
 
@@ -17,14 +17,14 @@ impl Session {
         &mut self,
         number: u16,
         qos: &basic::Qos,
-        scene: &mut Scene<'_>,
+        context: &mut Context<'_>,
     ) -> Result<(), Exception> {
         if qos.prefetch_size != 0 {
             let text = format!("prefetch_size!=0 ({})", qos.prefetch_size);
             return Err(Exception::not_implemented(text));
         }
         let id = self.channel(number)?.id;
-        scene.vhost.qos(
+        context.vhost.qos(
             id,
             Qos {
                 count: qos.prefetch_count,
@@ -39,7 +39,7 @@ impl Session {
         &mut self,
         number: u16,
         consume: basic::Consume,
-        scene: &mut Scene<'_>,
+        context: &mut Context<'_>,
     ) -> Result<(), Exception> {
         let id = self.channel(number)?.id;
         let tag = consume.consumer_tag;
@@ -54,12 +54,12 @@ impl Session {
             }
             let secret = u128::from_ne_bytes(secret);
             let nowait = consume.nowait;
-            scene
+            context
                 .vhost
                 .consume_replies(id, &tag, consume.no_ack, secret, nowait)?;
             return Ok(());
         }
-        scene.vhost.check_consumer_tag(id, &tag)?;
+        context.vhost.check_consumer_tag(id, &tag)?;
         self.may_queue(Access::Read, &queue)?;
         let spec = ConsumeSpec {
             queue,
@@ -68,7 +68,7 @@ impl Session {
             exclusive: consume.exclusive,
             arguments: consume.arguments,
         };
-        scene
+        context
             .vhost
             .consume(id, self.identity.connection, &spec, consume.nowait)?;
         Ok(())
@@ -78,14 +78,14 @@ impl Session {
         &mut self,
         number: u16,
         cancel: basic::Cancel,
-        scene: &mut Scene<'_>,
+        context: &mut Context<'_>,
     ) -> Result<(), Exception> {
         let id = self.channel(number)?.id;
-        scene.vhost.cancel(id, &cancel.consumer_tag, scene.now);
+        context.vhost.cancel(id, &cancel.consumer_tag, context.now);
         let cancel_ok = basic::CancelOk {
             consumer_tag: cancel.consumer_tag,
         };
-        self.answer_unless(cancel.nowait, number, &cancel_ok);
+        self.answer_when_done(cancel.nowait, number, &cancel_ok, context);
         Ok(())
     }
 
@@ -93,52 +93,51 @@ impl Session {
         &mut self,
         number: u16,
         get: &basic::Get,
-        scene: &mut Scene<'_>,
+        context: &mut Context<'_>,
     ) -> Result<(), Exception> {
         let id = self.channel(number)?.id;
         let name = self.queue_name(number, get.queue.clone())?;
         self.may_queue(Access::Read, &name)?;
-        let connection = self.identity.connection;
-        if !scene
-            .vhost
-            .get(id, connection, &name, get.no_ack, scene.now)?
-        {
-            self.answer(number, &basic::GetEmpty {});
-        }
-        Ok(())
+        let get = GetSpec {
+            channel: id,
+            connection: self.identity.connection,
+            queue: name,
+            no_ack: get.no_ack,
+        };
+        context.vhost.get(get, context.now)
     }
 
     pub(super) fn ack(
         &mut self,
         number: u16,
         ack: &basic::Ack,
-        scene: &mut Scene<'_>,
+        context: &mut Context<'_>,
     ) -> Result<(), Exception> {
-        self.settle(number, ack.delivery_tag, ack.multiple, Settle::Ack, scene)
+        self.settle(number, ack.delivery_tag, ack.multiple, Settle::Ack, context)
     }
 
     pub(super) fn nack(
         &mut self,
         number: u16,
         nack: &basic::Nack,
-        scene: &mut Scene<'_>,
+        context: &mut Context<'_>,
     ) -> Result<(), Exception> {
         let how = rejection(nack.requeue);
-        self.settle(number, nack.delivery_tag, nack.multiple, how, scene)
+        self.settle(number, nack.delivery_tag, nack.multiple, how, context)
     }
 
     pub(super) fn reject(
         &mut self,
         number: u16,
         reject: &basic::Reject,
-        scene: &mut Scene<'_>,
+        context: &mut Context<'_>,
     ) -> Result<(), Exception> {
         self.settle(
             number,
             reject.delivery_tag,
             false,
             rejection(reject.requeue),
-            scene,
+            context,
         )
     }
 
@@ -148,15 +147,14 @@ impl Session {
         tag: u64,
         multiple: bool,
         how: Settle,
-        scene: &mut Scene<'_>,
+        context: &mut Context<'_>,
     ) -> Result<(), Exception> {
         let channel = self.channel(number)?;
-        let id = channel.id;
-        if let Mode::Tx(tx) = &mut channel.mode {
-            let reserved = tx.reserve(how, |tags| scene.vhost.reserve(id, tag, multiple, tags));
-            return reserved.map_err(|error| unknown_tag(error.tag));
-        }
-        let settled = scene.vhost.settle(id, tag, multiple, how, scene.now);
+        let (vhost, now) = (&mut *context.vhost, context.now);
+        let settled = match channel.mode {
+            Mode::Tx(_) => vhost.reserve(channel.id, tag, multiple, how, now),
+            _ => vhost.settle(channel.id, tag, multiple, how, now),
+        };
         settled.map_err(|error| unknown_tag(error.tag))
     }
 
@@ -165,17 +163,14 @@ impl Session {
         number: u16,
         requeue: bool,
         answer: bool,
-        scene: &mut Scene<'_>,
+        context: &mut Context<'_>,
     ) -> Result<(), Exception> {
         if !requeue {
             return Err(Exception::not_implemented("requeue=false"));
         }
         let channel = self.channel(number)?;
-        match channel.mode {
-            Mode::Tx(_) => scene.vhost.requeue_unreserved(channel.id, scene.now),
-            _ => scene.vhost.requeue_all(channel.id, scene.now),
-        }
-        self.answer_unless(!answer, number, &basic::RecoverOk {});
+        context.vhost.requeue_all(channel.id, context.now);
+        self.answer_when_done(!answer, number, &basic::RecoverOk {}, context);
         Ok(())
     }
 }

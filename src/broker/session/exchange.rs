@@ -1,6 +1,6 @@
 //! `exchange.*`
 
-use super::{Scene, Session, queue::clean};
+use super::{Context, Session, queue::clean};
 use crate::broker::{
     auth::Access,
     exception::Exception,
@@ -13,25 +13,24 @@ impl Session {
         &self,
         number: u16,
         declare: exchange::Declare,
-        scene: &mut Scene<'_>,
+        context: &mut Context<'_>,
     ) -> Result<(), Exception> {
         let name = clean(declare.exchange);
         if declare.passive {
-            self.may_exchange(Access::Configure, &name)?;
-            scene.vhost.check_exchange(&name)?;
+            context.vhost.check_exchange(&name)?;
             self.answer_unless(declare.nowait, number, &exchange::DeclareOk {});
             return Ok(());
         }
         check_exchange_type(&declare.kind)?;
         self.may_exchange(Access::Configure, &name)?;
         if let Some(ValueRef::Str(alternate)) = declare.arguments.field(b"alternate-exchange")
-            && scene.vhost.lacks_exchange(&name)?
+            && context.vhost.lacks_exchange(&name)?
         {
             let alternate = ShortStr::copied(alternate).unwrap_or_default();
             self.may_exchange(Access::Read, &name)?;
             self.may_exchange(Access::Write, &alternate)?;
         }
-        scene.vhost.declare_exchange(&DeclareExchange {
+        context.vhost.declare_exchange(&DeclareExchange {
             name,
             kind: declare.kind,
             durable: declare.durable,
@@ -47,13 +46,14 @@ impl Session {
         &self,
         number: u16,
         delete: &exchange::Delete,
-        scene: &mut Scene<'_>,
+        context: &mut Context<'_>,
     ) -> Result<(), Exception> {
         let name = clean(delete.exchange.clone());
-        scene.vhost.check_deletable(&name)?;
+        context.vhost.check_deletable(&name)?;
         self.may_exchange(Access::Configure, &name)?;
-        scene.vhost.delete_exchange(&name, delete.if_unused)?;
-        self.answer_unless(delete.nowait, number, &exchange::DeleteOk {});
+        let (connection, now) = (self.identity.connection, context.now);
+        (context.vhost).delete_exchange(&name, delete.if_unused, connection, now)?;
+        self.answer_when_done(delete.nowait, number, &exchange::DeleteOk {}, context);
         Ok(())
     }
 
@@ -61,7 +61,7 @@ impl Session {
         &self,
         number: u16,
         bind: exchange::Bind,
-        scene: &mut Scene<'_>,
+        context: &mut Context<'_>,
     ) -> Result<(), Exception> {
         self.may_feed(&bind.destination, &bind.source)?;
         let spec = BindSpec {
@@ -70,7 +70,7 @@ impl Session {
             routing_key: bind.routing_key,
             arguments: bind.arguments,
         };
-        scene.vhost.bind(&spec, self.identity.connection)?;
+        context.vhost.bind(&spec, self.identity.connection)?;
         self.answer_unless(bind.nowait, number, &exchange::BindOk {});
         Ok(())
     }
@@ -79,7 +79,7 @@ impl Session {
         &self,
         number: u16,
         unbind: exchange::Unbind,
-        scene: &mut Scene<'_>,
+        context: &mut Context<'_>,
     ) -> Result<(), Exception> {
         self.may_feed(&unbind.destination, &unbind.source)?;
         let spec = BindSpec {
@@ -88,8 +88,9 @@ impl Session {
             routing_key: unbind.routing_key,
             arguments: unbind.arguments,
         };
-        scene.vhost.unbind(&spec, self.identity.connection)?;
-        self.answer_unless(unbind.nowait, number, &exchange::UnbindOk {});
+        let connection = self.identity.connection;
+        context.vhost.unbind(&spec, connection, context.now)?;
+        self.answer_when_done(unbind.nowait, number, &exchange::UnbindOk {}, context);
         Ok(())
     }
 

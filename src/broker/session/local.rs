@@ -4,28 +4,28 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 
-use super::{Scene, Session, blame, channel::SessionChannel, content::Incoming};
+use super::{Context, Session, blame, channel::SessionChannel, content::Incoming};
 use crate::broker::wire::{Method, MethodId, Properties, method::basic};
 
 impl Session {
     /// Opens a channel.
-    pub fn open_local(&mut self, number: u16, scene: &mut Scene<'_>) {
+    pub fn open_local(&mut self, number: u16, context: &mut Context<'_>) {
         let (connection, session_bytes) = (self.identity.connection, SessionChannel::BYTES);
-        let opened = scene
+        let opened = context
             .vhost
             .open_channel(&self.peer, connection, number, session_bytes);
         match opened {
             Ok(id) => drop(self.channels.insert(number, SessionChannel::new(id))),
-            Err(exception) => self.raise(0, &exception, scene),
+            Err(exception) => self.raise(0, &exception, context),
         }
     }
 
     /// Carries out a method of an open channel. The answer, or `channel.close`, goes into the outbox.
-    pub fn on_local_method(&mut self, number: u16, method: Method, scene: &mut Scene<'_>) {
-        self.before_local(scene);
+    pub fn on_local_method(&mut self, number: u16, method: Method, context: &mut Context<'_>) {
+        self.before_local(context);
         let id = method.id();
-        if let Err(exception) = self.on_method(number, method, scene) {
-            self.raise(number, &blame(exception, id), scene);
+        if let Err(exception) = self.on_method(number, method, context) {
+            self.raise(number, &blame(exception, id), context);
         }
     }
 
@@ -36,19 +36,20 @@ impl Session {
         publish: basic::Publish,
         properties: Properties,
         body: Bytes,
-        scene: &mut Scene<'_>,
+        context: &mut Context<'_>,
     ) {
-        self.before_local(scene);
+        context.vhost.charge_frame(body.len());
+        self.before_local(context);
         let incoming = Incoming::whole(publish, properties, body);
-        if let Err(exception) = self.publish(number, incoming, scene) {
+        if let Err(exception) = self.publish(number, incoming, context) {
             let exception = blame(exception, MethodId::BASIC_PUBLISH);
-            self.raise(number, &exception, scene);
+            self.raise(number, &exception, context);
         }
     }
 
-    fn before_local(&mut self, scene: &Scene<'_>) {
+    fn before_local(&mut self, context: &Context<'_>) {
         if self.peer.channel_closed.load(Relaxed) {
-            self.note_closed(scene);
+            self.note_closed(context);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Every method to its place.
 
 use super::{
-    Phase, Scene, Session,
+    Context, Phase, Session,
     channel::{Confirms, Mode, SessionChannel},
     tx::Transaction,
 };
@@ -17,17 +17,17 @@ impl Session {
     pub(super) fn on_connection_method(
         &mut self,
         method: &Method,
-        scene: &mut Scene<'_>,
+        context: &mut Context<'_>,
     ) -> Result<(), Exception> {
         match method {
             Method::ConnectionClose(_) => {
-                self.end(scene);
-                self.answer(0, &connection::CloseOk {});
+                self.end(context);
+                self.answer_when_done(false, 0, &connection::CloseOk {}, context);
                 self.phase = Phase::Closed;
                 Ok(())
             }
             Method::ConnectionCloseOk(_) => {
-                self.end(scene);
+                self.end(context);
                 self.phase = Phase::Closed;
                 Ok(())
             }
@@ -45,35 +45,35 @@ impl Session {
         &mut self,
         number: u16,
         method: Method,
-        scene: &mut Scene<'_>,
+        context: &mut Context<'_>,
     ) -> Result<(), Exception> {
         match method {
-            Method::BasicPublish(publish) => self.begin_publish(number, publish, scene),
-            Method::BasicAck(ack) => self.ack(number, &ack, scene),
-            Method::BasicNack(nack) => self.nack(number, &nack, scene),
-            Method::BasicReject(reject) => self.reject(number, &reject, scene),
-            Method::BasicGet(get) => self.get(number, &get, scene),
-            Method::BasicConsume(consume) => self.consume(number, consume, scene),
-            Method::BasicCancel(cancel) => self.cancel(number, cancel, scene),
-            Method::BasicQos(qos) => self.qos(number, &qos, scene),
-            Method::BasicRecover(recover) => self.recover(number, recover.requeue, true, scene),
+            Method::BasicPublish(publish) => self.begin_publish(number, publish, context),
+            Method::BasicAck(ack) => self.ack(number, &ack, context),
+            Method::BasicNack(nack) => self.nack(number, &nack, context),
+            Method::BasicReject(reject) => self.reject(number, &reject, context),
+            Method::BasicGet(get) => self.get(number, &get, context),
+            Method::BasicConsume(consume) => self.consume(number, consume, context),
+            Method::BasicCancel(cancel) => self.cancel(number, cancel, context),
+            Method::BasicQos(qos) => self.qos(number, &qos, context),
+            Method::BasicRecover(recover) => self.recover(number, recover.requeue, true, context),
             Method::BasicRecoverAsync(recover) => {
-                self.recover(number, recover.requeue, false, scene)
+                self.recover(number, recover.requeue, false, context)
             }
-            Method::QueueDeclare(declare) => self.declare_queue(number, declare, scene),
-            Method::QueueBind(bind) => self.bind_queue(number, bind, scene),
-            Method::QueueUnbind(unbind) => self.unbind_queue(number, unbind, scene),
-            Method::QueuePurge(purge) => self.purge_queue(number, &purge, scene),
-            Method::QueueDelete(delete) => self.delete_queue(number, &delete, scene),
-            Method::ExchangeDeclare(declare) => self.declare_exchange(number, declare, scene),
-            Method::ExchangeDelete(delete) => self.delete_exchange(number, &delete, scene),
-            Method::ExchangeBind(bind) => self.bind_exchange(number, bind, scene),
-            Method::ExchangeUnbind(unbind) => self.unbind_exchange(number, unbind, scene),
+            Method::QueueDeclare(declare) => self.declare_queue(number, declare, context),
+            Method::QueueBind(bind) => self.bind_queue(number, bind, context),
+            Method::QueueUnbind(unbind) => self.unbind_queue(number, unbind, context),
+            Method::QueuePurge(purge) => self.purge_queue(number, &purge, context),
+            Method::QueueDelete(delete) => self.delete_queue(number, &delete, context),
+            Method::ExchangeDeclare(declare) => self.declare_exchange(number, declare, context),
+            Method::ExchangeDelete(delete) => self.delete_exchange(number, &delete, context),
+            Method::ExchangeBind(bind) => self.bind_exchange(number, bind, context),
+            Method::ExchangeUnbind(unbind) => self.unbind_exchange(number, unbind, context),
             Method::TxSelect(_) => self.select_tx(number),
-            Method::TxCommit(_) => self.commit(number, scene),
-            Method::TxRollback(_) => self.rollback(number, scene),
+            Method::TxCommit(_) => self.commit(number, context),
+            Method::TxRollback(_) => self.rollback(number, context),
             Method::ConfirmSelect(select) => self.select_confirm(number, select.nowait),
-            other => self.on_channel_method(number, &other, scene),
+            other => self.on_channel_method(number, &other, context),
         }
     }
 
@@ -81,7 +81,7 @@ impl Session {
         &mut self,
         number: u16,
         method: &Method,
-        scene: &mut Scene<'_>,
+        context: &mut Context<'_>,
     ) -> Result<(), Exception> {
         match method {
             Method::ChannelOpen(_) => Err(Exception::channel_error("second 'channel.open' seen")),
@@ -93,9 +93,9 @@ impl Session {
             Method::ChannelClose(_) => {
                 self.end_batch();
                 if let Some(channel) = self.channels.remove(&number) {
-                    scene.vhost.close_channel(channel.id, scene.now);
+                    context.vhost.close_channel(channel.id, context.now);
                 }
-                self.answer(number, &wire_channel::CloseOk {});
+                self.answer_when_done(false, number, &wire_channel::CloseOk {}, context);
                 Ok(())
             }
             // An answer to something that we did not ask, or that needs no answer.

@@ -1,12 +1,12 @@
 //! `basic.publish`: checked, routed, confirmed or returned.
 
-use super::{Scene, Session, channel::Mode, content::Incoming};
+use super::{Context, Session, channel::Mode, content::Incoming};
 use crate::broker::{
     auth::Access,
     exception::Exception,
-    message::Draft,
+    message::InboundMessage,
     queue::arguments::LIFE_MS_MAX,
-    vhost::{Published, carbon_copies},
+    vhost::{Published, Publisher, carbon_copies},
     wire::{Properties, method::basic},
 };
 
@@ -15,9 +15,9 @@ impl Session {
         &mut self,
         number: u16,
         publish: basic::Publish,
-        scene: &Scene<'_>,
+        context: &Context<'_>,
     ) -> Result<(), Exception> {
-        self.account(scene);
+        self.account(context);
         self.channel(number)?.incoming = Some(Box::new(Incoming::new(publish)));
         self.unfinished.push(number);
         Ok(())
@@ -28,95 +28,87 @@ impl Session {
         &mut self,
         number: u16,
         incoming: Incoming,
-        scene: &mut Scene<'_>,
+        context: &mut Context<'_>,
     ) -> Result<(), Exception> {
         self.published = true;
-        let (publish, properties, body, body_owned) = incoming.into_body(scene.vhost.memory());
+        let (publish, properties, body, body_owned) = incoming.into_body(context.vhost.memory());
         if publish.immediate {
             return Err(Exception::not_implemented("immediate=true"));
         }
         self.may_exchange(Access::Write, &publish.exchange)?;
-        scene.vhost.check_publish(&publish.exchange)?;
-        let mut draft = Draft::new(publish.exchange, publish.routing_key, properties, body);
-        draft.body_owned = body_owned;
-        if draft.properties != Properties::NONE {
-            self.read_properties(number, &mut draft, scene)?;
+        context.vhost.check_publish(&publish.exchange)?;
+        let mut message =
+            InboundMessage::new(publish.exchange, publish.routing_key, properties, body);
+        message.body_owned = body_owned;
+        if message.properties != Properties::NONE {
+            self.read_properties(number, &mut message, context)?;
         }
         let tx_bytes = self.limits.tx_bytes;
         let channel = self.channel(number)?;
         match &mut channel.mode {
-            Mode::Tx(tx) => tx.hold(draft, publish.mandatory, tx_bytes, scene.vhost.memory()),
-            Mode::Confirm(confirms) => {
-                let sequence = confirms.next();
-                let published = self.route(number, &mut draft, publish.mandatory, scene)?;
-                self.confirm(number, sequence, published)
+            Mode::Tx(tx) => tx.hold(message, publish.mandatory, tx_bytes, context.vhost.memory()),
+            mode => {
+                let confirm = match mode {
+                    Mode::Confirm(confirms) => Some(confirms.next()),
+                    _ => None,
+                };
+                let publisher = Publisher {
+                    channel: channel.id,
+                    connection: self.identity.connection,
+                    origin: &self.origin,
+                    mandatory: publish.mandatory,
+                    confirm,
+                };
+                let published = context
+                    .vhost
+                    .publish(&mut message, &publisher, context.now)?;
+                if let Some(sequence) = confirm {
+                    self.confirm(number, sequence, published);
+                }
+                Ok(())
             }
-            Mode::Plain => self
-                .route(number, &mut draft, publish.mandatory, scene)
-                .map(drop),
         }
     }
 
-    /// Publishes a message; sends it back if that is wanted.
-    pub(super) fn route(
-        &mut self,
-        number: u16,
-        draft: &mut Draft,
-        mandatory: bool,
-        scene: &mut Scene<'_>,
-    ) -> Result<Published, Exception> {
-        let published = scene
-            .vhost
-            .publish(draft, &self.origin, &mut self.routed, scene.now)?;
-        if published == Published::Unroutable
-            && mandatory
-            && let Some(channel) = self.channels.get(&number)
-        {
-            scene.vhost.send_back(channel.id, draft);
-        }
-        Ok(published)
-    }
-
-    fn confirm(
-        &mut self,
-        number: u16,
-        sequence: u64,
-        published: Published,
-    ) -> Result<(), Exception> {
+    fn confirm(&mut self, number: u16, sequence: u64, published: Published) {
         let Some(channel) = self.channels.get_mut(&number) else {
-            return Ok(());
+            return;
         };
-        if published == Published::Refused {
-            channel.send_confirms(&self.peer, number);
-            let nack = basic::Nack {
-                delivery_tag: sequence,
-                multiple: false,
-                requeue: true,
-            };
-            self.answer(number, &nack);
-            return Ok(());
+        match published {
+            Published::Kept | Published::Unroutable => {
+                if let Mode::Confirm(confirms) = &mut channel.mode
+                    && confirms.hold(sequence)
+                {
+                    self.unconfirmed.push(number);
+                }
+            }
+            Published::Refused => {
+                channel.send_confirms(&self.peer, number);
+                let nack = basic::Nack {
+                    delivery_tag: sequence,
+                    multiple: false,
+                    requeue: true,
+                };
+                self.answer(number, &nack);
+            }
+            // The vhost confirms it, after those before it.
+            Published::Deferred => channel.send_confirms(&self.peer, number),
         }
-        if let Mode::Confirm(confirms) = &mut channel.mode
-            && confirms.hold(sequence)
-        {
-            self.unconfirmed.push(number);
-        }
-        Ok(())
     }
 
     /// Reads the properties that mean something to a broker.
     fn read_properties(
         &self,
         number: u16,
-        draft: &mut Draft,
-        scene: &Scene<'_>,
+        message: &mut InboundMessage,
+        context: &Context<'_>,
     ) -> Result<(), Exception> {
-        if draft.properties.reply_to().is_some()
+        if message.properties.reply_to().is_some()
             && let Some(channel) = self.channels.get(&number)
         {
-            scene.vhost.name_requester(channel.id, draft)?;
+            context.vhost.name_requester(channel.id, message)?;
         }
-        let properties = &draft.properties;
+        let properties = &message.properties;
         if let Some(user) = properties.user_id()
             && !self.identity.grant.may_publish_as(user)
         {
@@ -126,10 +118,10 @@ impl Session {
                 self.identity.grant.user()
             )));
         }
-        draft.ttl = properties.expiration().map(parse_expiration).transpose()?;
-        draft.priority = properties.priority().unwrap_or(0);
-        carbon_copies(draft)?;
-        draft.persistent = match draft.properties.delivery_mode() {
+        message.ttl = properties.expiration().map(parse_expiration).transpose()?;
+        message.priority = properties.priority().unwrap_or(0);
+        carbon_copies(message)?;
+        message.persistent = match message.properties.delivery_mode() {
             None | Some(1) => false,
             Some(2) => true,
             Some(other) => {

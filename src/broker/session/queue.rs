@@ -1,6 +1,6 @@
 //! `queue.*`
 
-use super::{Scene, Session};
+use super::{Context, Session};
 use crate::broker::{
     auth::Access,
     exception::Exception,
@@ -23,28 +23,27 @@ impl Session {
         &mut self,
         number: u16,
         declare: queue::Declare,
-        scene: &mut Scene<'_>,
+        context: &mut Context<'_>,
     ) -> Result<(), Exception> {
         let name = clean(declare.queue);
         if name == REPLY_TO || name.starts_with(REPLY_TO_PREFIX.as_bytes()) {
-            return self.declare_replies(number, &name, declare.nowait, scene);
+            return self.declare_replies(number, &name, declare.nowait, context);
         }
         let connection = self.identity.connection;
         let declared = if declare.passive {
-            // No name does not mean the last one here.
-            self.may_queue(Access::Configure, &name)?;
-            scene.vhost.check_queue(&name, connection, scene.now)?
+            // No name does not mean the last one here. As in RabbitMQ 3.10, this needs no permission.
+            context.vhost.check_queue(&name, connection, context.now)?
         } else {
             let name = match name.is_empty() {
-                true => scene.vhost.queue_name(),
+                true => context.vhost.queue_name(),
                 false => {
-                    scene.vhost.check_queue_name(&name)?;
+                    context.vhost.check_queue_name(&name)?;
                     name
                 }
             };
             self.may_queue(Access::Configure, &name)?;
             if let Some(ValueRef::Str(dead)) = declare.arguments.field(b"x-dead-letter-exchange")
-                && !scene.vhost.has_queue(&name)
+                && !context.vhost.has_queue(&name)
             {
                 let dead = ShortStr::copied(dead).unwrap_or_default();
                 self.may_queue(Access::Read, &name)?;
@@ -57,7 +56,9 @@ impl Session {
                 auto_delete: declare.auto_delete,
                 arguments: declare.arguments,
             };
-            scene.vhost.declare_queue(&spec, connection, scene.now)?
+            context
+                .vhost
+                .declare_queue(&spec, connection, context.now)?
         };
         self.queue_is_there(number, declared, declare.durable, declare.nowait)
     }
@@ -92,7 +93,7 @@ impl Session {
         number: u16,
         name: &ShortStr,
         nowait: bool,
-        scene: &mut Scene<'_>,
+        context: &mut Context<'_>,
     ) -> Result<(), Exception> {
         let declared = if *name == REPLY_TO {
             Declared {
@@ -102,9 +103,9 @@ impl Session {
                 new: false,
             }
         } else {
-            scene
+            context
                 .vhost
-                .check_queue(name, self.identity.connection, scene.now)?
+                .check_queue(name, self.identity.connection, context.now)?
         };
         self.queue_is_there(number, declared, false, nowait)
     }
@@ -113,7 +114,7 @@ impl Session {
         &mut self,
         number: u16,
         bind: queue::Bind,
-        scene: &mut Scene<'_>,
+        context: &mut Context<'_>,
     ) -> Result<(), Exception> {
         let nowait = bind.nowait;
         let spec = self.bind_spec(
@@ -122,7 +123,7 @@ impl Session {
             bind.exchange,
             (bind.routing_key, bind.arguments),
         )?;
-        scene.vhost.bind(&spec, self.identity.connection)?;
+        context.vhost.bind(&spec, self.identity.connection)?;
         self.answer_unless(nowait, number, &queue::BindOk {});
         Ok(())
     }
@@ -131,7 +132,7 @@ impl Session {
         &mut self,
         number: u16,
         unbind: queue::Unbind,
-        scene: &mut Scene<'_>,
+        context: &mut Context<'_>,
     ) -> Result<(), Exception> {
         let spec = self.bind_spec(
             number,
@@ -139,8 +140,9 @@ impl Session {
             unbind.exchange,
             (unbind.routing_key, unbind.arguments),
         )?;
-        scene.vhost.unbind(&spec, self.identity.connection)?;
-        self.answer(number, &queue::UnbindOk {});
+        let connection = self.identity.connection;
+        context.vhost.unbind(&spec, connection, context.now)?;
+        self.answer_when_done(false, number, &queue::UnbindOk {}, context);
         Ok(())
     }
 
@@ -173,15 +175,16 @@ impl Session {
         &mut self,
         number: u16,
         purge: &queue::Purge,
-        scene: &mut Scene<'_>,
+        context: &mut Context<'_>,
     ) -> Result<(), Exception> {
         let name = self.queue_name(number, purge.queue.clone())?;
         self.may_queue(Access::Read, &name)?;
-        let purged = scene.vhost.purge_queue(&name, self.identity.connection)?;
+        let connection = self.identity.connection;
+        let purged = context.vhost.purge_queue(&name, connection, context.now)?;
         let purge_ok = queue::PurgeOk {
             message_count: count(purged),
         };
-        self.answer_unless(purge.nowait, number, &purge_ok);
+        self.answer_when_done(purge.nowait, number, &purge_ok, context);
         Ok(())
     }
 
@@ -189,20 +192,21 @@ impl Session {
         &mut self,
         number: u16,
         delete: &queue::Delete,
-        scene: &mut Scene<'_>,
+        context: &mut Context<'_>,
     ) -> Result<(), Exception> {
         let name = self.queue_name(number, delete.queue.clone())?;
         self.may_queue(Access::Configure, &name)?;
-        let deleted = scene.vhost.delete_queue(
+        let deleted = context.vhost.delete_queue(
             &name,
             delete.if_unused,
             delete.if_empty,
             self.identity.connection,
+            context.now,
         )?;
         let delete_ok = queue::DeleteOk {
             message_count: count(deleted),
         };
-        self.answer_unless(delete.nowait, number, &delete_ok);
+        self.answer_when_done(delete.nowait, number, &delete_ok, context);
         Ok(())
     }
 

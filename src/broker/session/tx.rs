@@ -2,12 +2,13 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{Scene, Session, channel::Mode};
+use super::{Context, Session, channel::Mode};
 use crate::broker::{
+    channel::ChannelId,
     exception::Exception,
     memory::Memory,
-    message::Draft,
-    vhost::{Commit, HeldPublish, Settle, SettleError},
+    message::InboundMessage,
+    vhost::{Commit, HeldPublish},
     wire::method::modes,
 };
 
@@ -17,69 +18,59 @@ pub(super) struct Transaction {
     publishes: VecDeque<HeldPublish>,
     /// The bytes of its publishes together.
     bytes: usize,
-    settled: Vec<(u64, Settle)>,
 }
 
 impl Transaction {
     /// Holds back a publish.
     pub(super) fn hold(
         &mut self,
-        mut draft: Draft,
+        mut message: InboundMessage,
         mandatory: bool,
         bytes_max: usize,
         memory: &Arc<Memory>,
     ) -> Result<(), Exception> {
-        let bytes = draft.detach(memory);
-        self.bytes += bytes.max(draft.body.len());
+        let bytes = message.detach(memory);
+        self.bytes += bytes.max(message.body.len());
         if self.bytes > bytes_max {
             return Err(Exception::precondition(format!(
                 "the transaction holds more than {bytes_max} bytes"
             )));
         }
         self.publishes.push_back(HeldPublish {
-            draft,
+            message,
             mandatory,
             charge: memory.charge(bytes),
         });
         Ok(())
     }
-
-    /// Holds back an acknowledgement; `find` reserves the deliveries it means.
-    pub(super) fn reserve(
-        &mut self,
-        how: Settle,
-        find: impl FnOnce(&mut Vec<u64>) -> Result<(), SettleError>,
-    ) -> Result<(), SettleError> {
-        let mut tags = Vec::new();
-        find(&mut tags)?;
-        self.settled.extend(tags.into_iter().map(|tag| (tag, how)));
-        Ok(())
-    }
 }
 
 impl Session {
-    pub(super) fn commit(&mut self, number: u16, scene: &mut Scene<'_>) -> Result<(), Exception> {
-        let (id, tx) = self.take_transaction(number)?;
-        let commit = Commit {
-            publishes: tx.publishes,
-            origin: self.origin.clone(),
-        };
-        scene.vhost.commit(id, commit, &tx.settled, scene.now);
-        Ok(())
-    }
-
-    pub(super) fn rollback(&mut self, number: u16, scene: &mut Scene<'_>) -> Result<(), Exception> {
-        let (id, tx) = self.take_transaction(number)?;
-        let tags: Vec<_> = tx.settled.iter().map(|(tag, _)| *tag).collect();
-        scene.vhost.release(id, &tags);
-        self.answer(number, &modes::TxRollbackOk {});
-        Ok(())
-    }
-
-    fn take_transaction(
+    pub(super) fn commit(
         &mut self,
         number: u16,
-    ) -> Result<(crate::broker::channel::ChannelId, Transaction), Exception> {
+        context: &mut Context<'_>,
+    ) -> Result<(), Exception> {
+        let (id, tx) = self.take_transaction(number)?;
+        let from = (self.identity.connection, &*self.origin);
+        let commit = Commit::new(tx.publishes, id, from);
+        context.vhost.commit(commit, context.now);
+        self.answer_when_done(false, number, &modes::TxCommitOk {}, context);
+        Ok(())
+    }
+
+    pub(super) fn rollback(
+        &mut self,
+        number: u16,
+        context: &mut Context<'_>,
+    ) -> Result<(), Exception> {
+        let (id, _) = self.take_transaction(number)?;
+        context.vhost.release(id, context.now);
+        self.answer_when_done(false, number, &modes::TxRollbackOk {}, context);
+        Ok(())
+    }
+
+    fn take_transaction(&mut self, number: u16) -> Result<(ChannelId, Transaction), Exception> {
         let channel = self.channel(number)?;
         match &mut channel.mode {
             Mode::Tx(tx) => Ok((channel.id, std::mem::take(tx))),

@@ -70,7 +70,13 @@ proptest! {
                 }
             }
             prop_assert_eq!(unacked.len(), model.len());
-            let tags: Vec<_> = unacked.iter_mut().map(|(tag, _)| tag).collect();
+            let mut next = 0;
+            let tags: Vec<_> = std::iter::from_fn(|| {
+                let (tag, _) = unacked.next_from(next)?;
+                next = tag + 1;
+                Some(tag)
+            })
+            .collect();
             let expected: Vec<_> = model.keys().copied().collect();
             prop_assert_eq!(tags, expected);
         }

@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 
 use super::{
-    Now, Published, Settle, Vhost,
-    bulk::{Task, Which},
+    Now, Publisher, Vhost,
+    deferred::{Publication, Task},
 };
 use crate::broker::{
-    channel::ChannelId, memory::Charge, message::Draft, queue::QueueId, wire::method::modes,
+    channel::ChannelId, memory::Charge, message::InboundMessage, queue::ConnectionId,
 };
 
 /// The publishes of a transaction that is committed.
@@ -15,15 +15,37 @@ use crate::broker::{
 pub struct Commit {
     /// The messages.
     pub publishes: VecDeque<HeldPublish>,
-    /// The connection they came over, by name.
+    /// The channel that commits.
+    pub channel: ChannelId,
+    /// Its connection.
+    pub connection: ConnectionId,
+    /// Its connection by name.
     pub origin: String,
+    publication: Option<Publication>,
+}
+
+impl Commit {
+    /// What an open transaction has held back.
+    pub fn new(
+        publishes: VecDeque<HeldPublish>,
+        channel: ChannelId,
+        (connection, origin): (ConnectionId, &str),
+    ) -> Self {
+        Self {
+            publishes,
+            channel,
+            connection,
+            origin: origin.to_owned(),
+            publication: None,
+        }
+    }
 }
 
 /// A publish that waits for its commit.
 #[derive(Debug)]
 pub struct HeldPublish {
     /// The message.
-    pub draft: Draft,
+    pub message: InboundMessage,
     /// Whether it comes back when no queue wants it.
     pub mandatory: bool,
     /// What it counts for until it is carried out.
@@ -31,61 +53,61 @@ pub struct HeldPublish {
 }
 
 impl Vhost {
-    /// `tx.commit`: carried out, and answered when it is, in as many turns as it takes. A delivery that
-    /// is gone was requeued by a recover in between.
-    pub fn commit(&mut self, id: ChannelId, commit: Commit, settled: &[(u64, Settle)], now: Now) {
-        self.begin(id, Task::Publish(Box::new(commit)), now);
-        for how in [Settle::Ack, Settle::Requeue, Settle::Reject] {
-            let these = settled.iter().filter(|(_, other)| *other == how);
-            let tags = these.map(|(tag, _)| *tag).collect();
-            self.settle_many(id, Which::These(tags), how, now);
-        }
-        self.begin(id, Task::CommitOk, now);
+    /// `tx.commit`: publishes, then settles what the transaction has reserved.
+    pub fn commit(&mut self, commit: Commit, now: Now) {
+        let (connection, channel) = (commit.connection, commit.channel);
+        self.begin(connection, Task::Commit(Box::new(commit)), now);
+        self.begin(connection, Task::SettleReserved(channel), now);
     }
 
-    /// Publishes what the turn allows; whether that was all.
-    pub(super) fn advance_commit(&mut self, id: ChannelId, commit: &mut Commit, now: Now) -> bool {
-        let mut queues = Vec::new();
-        while self.settle_budget > 0 {
+    /// Publishes what the budget allows; whether that was all.
+    pub(super) fn commit_on(&mut self, commit: &mut Commit, now: Now) -> bool {
+        loop {
+            if self.must_pause() {
+                return false;
+            }
+            if let Some(publication) = &mut commit.publication {
+                if !self.publish_on(publication, now) {
+                    return false;
+                }
+                commit.publication = None;
+            }
             let Some(held) = commit.publishes.pop_front() else {
                 return true;
             };
-            self.settle_budget -= 1;
-            self.publish_held(id, held, &commit.origin, &mut queues, now);
-        }
-        commit.publishes.is_empty()
-    }
-
-    fn publish_held(
-        &mut self,
-        id: ChannelId,
-        held: HeldPublish,
-        origin: &str,
-        queues: &mut Vec<QueueId>,
-        now: Now,
-    ) {
-        let HeldPublish {
-            mut draft,
-            mandatory,
-            charge,
-        } = held;
-        drop(charge);
-        // An exchange that has gone since loses the message, as it does in RabbitMQ.
-        if self.check_publish(&draft.exchange).is_err() {
-            return;
-        }
-        let published = self.publish(&mut draft, origin, queues, now);
-        if mandatory && published == Ok(Published::Unroutable) {
-            self.send_back(id, &draft);
-        }
-    }
-
-    /// The client hears that all of its transaction is carried out.
-    pub(super) fn answer_commit(&mut self, id: ChannelId) {
-        let channel = self.channels.get(id).filter(|channel| !channel.ending);
-        if let Some(channel) = channel {
-            let (peer, number) = (channel.peer.clone(), channel.number);
-            self.send(&peer, &modes::TxCommitOk {}, number);
+            let HeldPublish {
+                mut message,
+                mandatory,
+                charge,
+            } = held;
+            drop(charge);
+            self.budget.spend(self.settle_steps);
+            // An exchange that has gone since loses the message, as it does in RabbitMQ.
+            if self.check_publish(&message.exchange).is_err() {
+                continue;
+            }
+            let Ok(Some(mut routing)) = self.begin_publish(&mut message) else {
+                continue;
+            };
+            let origin = &*commit.origin;
+            match self.deliver_to_queues(&mut routing, &mut message, origin, now) {
+                Some(published) => {
+                    self.routing = Some(routing);
+                    self.end_publish(published, &message, commit.channel, mandatory);
+                }
+                None => {
+                    let publisher = Publisher {
+                        channel: commit.channel,
+                        connection: commit.connection,
+                        origin,
+                        mandatory,
+                        confirm: None,
+                    };
+                    let publication =
+                        Publication::new(&mut message, routing, &publisher, &self.memory);
+                    commit.publication = Some(publication);
+                }
+            }
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Now, Vhost, footprint};
+use super::{
+    Now, Vhost, deferred::Task, footprint, publish::ANSWERED_PER_STEP, removal::CONSUMER_STEPS,
+};
 use crate::broker::{
     channel::{Channel, ChannelId, Consumer, ConsumerId, Held},
     exception::Exception,
@@ -11,6 +13,7 @@ use crate::broker::{
     queue::{
         ConnectionId, Queue, QueueId,
         arguments::{QueueKind, Settings, unsupported},
+        ready::Entry,
         rotation::Place,
     },
     wire::{ReplyCode, ShortStr, Table, method::basic},
@@ -32,6 +35,19 @@ pub struct ConsumeSpec {
     pub exclusive: bool,
     /// Further wishes.
     pub arguments: Table,
+}
+
+/// What `basic.get` asks for.
+#[derive(Clone, Debug)]
+pub struct GetSpec {
+    /// The channel that asks.
+    pub channel: ChannelId,
+    /// Its connection.
+    pub connection: ConnectionId,
+    /// The queue.
+    pub queue: ShortStr,
+    /// The message counts as settled when it is sent.
+    pub no_ack: bool,
 }
 
 /// What `basic.qos` asks for.
@@ -58,18 +74,19 @@ impl Vhost {
         Ok(self.channels.insert(channel))
     }
 
-    /// A channel ends: its consumers are cancelled, what it holds goes back.
+    /// A channel ends: its consumers are cancelled, what it holds goes back, in as many turns as it takes.
     pub fn close_channel(&mut self, id: ChannelId, now: Now) {
-        let Some(channel) = self.channels.get_mut(id) else {
+        let Some(mut channel) = self.channels.remove(id) else {
             return;
         };
-        let consumers: Vec<_> = std::mem::take(&mut channel.consumers)
-            .into_values()
-            .collect();
-        for consumer in consumers {
-            self.remove_consumer(consumer, now);
-        }
-        self.end_channel(id, now);
+        self.overdue.remove(&(channel.due_at, id));
+        channel.ending = true;
+        channel.waiting.clear();
+        let connection = channel.connection;
+        // Under its new key no message finds it, whatever its consumers are still in turn for.
+        let ending = self.channels.insert(channel);
+        self.rekey_deferred(connection, id, ending);
+        self.begin(connection, Task::CloseChannel(ending), now);
     }
 
     /// Whether a channel is open.
@@ -127,7 +144,7 @@ impl Vhost {
         // As in RabbitMQ, that is not to be had of a quorum queue, and nobody is told.
         let exclusive = spec.exclusive && queue.settings.kind == QueueKind::Classic;
         check_consume(queue, channel, &spec.arguments, exclusive, &label)?;
-        if channel.consumers.len() >= self.limits.consumers_per_channel {
+        if channel.consumers.len() >= self.limits.consumers_per_channel.get() {
             return Err(self.too_many("consumers on this channel", channel.consumers.len()));
         }
         self.check_topology()?;
@@ -144,6 +161,7 @@ impl Vhost {
             prefetch: channel.prefetch_new,
             inflight: 0,
             parked: false,
+            waiting: false,
             arguments: spec.arguments.detached(),
             charge: TopologyCharge::default(),
         };
@@ -185,12 +203,14 @@ impl Vhost {
             channel.replies = None;
             return;
         }
+        let connection = channel.connection;
         if let Some(id) = channel.consumers.remove(tag.as_bytes()) {
-            self.remove_consumer(id, now);
+            self.remove_consumer(id, connection, now);
         }
     }
 
-    pub(super) fn remove_consumer(&mut self, id: ConsumerId, now: Now) {
+    pub(super) fn remove_consumer(&mut self, id: ConsumerId, connection: ConnectionId, now: Now) {
+        self.budget.spend(CONSUMER_STEPS);
         let Some(consumer) = self.consumers.remove(id) else {
             return;
         };
@@ -201,7 +221,7 @@ impl Vhost {
         if queue.rotation.is_empty() {
             queue.unused_since = now.ms;
             if queue.auto_delete {
-                self.remove_queue(consumer.queue);
+                self.remove_queue(consumer.queue, connection, now);
                 return;
             }
             self.arm(consumer.queue);
@@ -211,44 +231,68 @@ impl Vhost {
         }
     }
 
-    /// `basic.get`: whether there was a message.
-    pub fn get(
-        &mut self,
-        channel_id: ChannelId,
-        connection: ConnectionId,
-        queue_name: &ShortStr,
-        no_ack: bool,
-        now: Now,
-    ) -> Result<bool, Exception> {
-        let id = self.fetchable_queue(queue_name, connection)?;
+    /// `basic.get`: the channel gets a message, or hears that there is none.
+    pub fn get(&mut self, get: GetSpec, now: Now) -> Result<(), Exception> {
+        self.fetchable_queue(&get.queue, get.connection)?;
+        if !self.get_on(&get, now) {
+            self.begin(get.connection, Task::Get(Box::new(get)), now);
+        }
+        Ok(())
+    }
+
+    /// Drops what has expired and gets what is behind it, as far as the budget allows; whether that was all.
+    pub(super) fn get_on(&mut self, get: &GetSpec, now: Now) -> bool {
+        if self.channels.get(get.channel).is_none() {
+            return true;
+        }
+        let id = self.fetchable_queue(&get.queue, get.connection).ok();
+        let entry = match id.map(|id| self.next_live(id, now)) {
+            None => None,
+            Some(None) => return false,
+            Some(Some(entry)) => entry,
+        };
+        if let (Some(id), Some(entry)) = (id, entry) {
+            // What is behind it and has expired does not count as left.
+            self.expire(id, now);
+            self.give(id, get, entry, now);
+        } else if let Some(channel) = self.channels.get(get.channel) {
+            let (peer, number) = (Arc::clone(&channel.peer), channel.number);
+            self.send(&peer, &basic::GetEmpty {}, number);
+        }
+        true
+    }
+
+    /// Takes the first message of a queue that has not expired; nothing: the budget is spent.
+    fn next_live(&mut self, id: QueueId, now: Now) -> Option<Option<Entry>> {
         self.expire(id, now);
         let Some(queue) = self.queues.get_mut(id) else {
-            return Err(self.no_queue(queue_name));
+            return Some(None);
         };
         queue.unused_since = now.ms;
-        // Whatever stands behind those that still wait for their end is there when they are gone.
         let head = queue.ready.head();
         if head.is_some_and(|head| head.expires_at <= now.ms) {
-            return Ok(false);
+            return None;
         }
-        let Some(entry) = queue.ready.pop() else {
-            return Ok(false);
-        };
-        // What stood behind it and has expired does not count as left.
-        self.expire(id, now);
+        Some(queue.ready.pop())
+    }
+
+    /// Answers `basic.get` with a message.
+    fn give(&mut self, id: QueueId, get: &GetSpec, entry: Entry, now: Now) {
         let Self {
             queues,
             channels,
             dirty,
-            keeper,
+            store,
             counters,
             overdue,
+            budget,
             ..
         } = self;
-        let (Some(queue), Some(channel)) = (queues.get_mut(id), channels.get_mut(channel_id))
+        let (Some(queue), Some(channel)) = (queues.get_mut(id), channels.get_mut(get.channel))
         else {
-            return Err(self.no_queue(queue_name));
+            return;
         };
+        budget.spend(entry.message.body.len() / ANSWERED_PER_STEP);
         queue.counters.delivered += 1;
         counters.delivered += 1;
         let delivery_tag = channel.next_tag();
@@ -269,15 +313,15 @@ impl Vhost {
             .outbox
             .put_with_content(&get_ok, channel.number, content, peer.frame_max());
         super::note(dirty, peer, put);
-        if no_ack {
+        if get.no_ack {
             queue.counters.acked += 1;
             counters.acked += 1;
-            super::settle::forget(keeper, queue, &entry);
+            super::settle::forget(store, queue, &entry);
         } else {
             queue.unacked += 1;
             channel.unacked_bytes += entry.message.body.len();
             let due_at = queue.due_at(now.ms);
-            super::overdue::watch(overdue, channel, channel_id, due_at);
+            super::overdue::watch(overdue, channel, get.channel, due_at);
             let held = Held {
                 queue: id,
                 consumer: None,
@@ -288,7 +332,6 @@ impl Vhost {
             };
             channel.unacked.insert(delivery_tag, held);
         }
-        Ok(true)
     }
 
     /// The queue of this name, if `basic.get` may look into it.

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Now, Vhost, deliver::copy_without, settle::forget};
+use super::{Now, Vhost, deliver::copy_without, route::Routing, settle::forget};
 use crate::broker::{
-    message::{Death, DeathReason, Draft, Message},
+    message::{Death, DeathReason, InboundMessage, Message},
     queue::{QueueId, ready::Entry},
     wire::{
         Properties, ShortStr, TableRef, ValueRef,
@@ -12,8 +12,12 @@ use crate::broker::{
     },
 };
 
-/// How many dead messages are moved before others have the vhost.
-const BURY_MAX: usize = 512;
+/// So many dead letters may wait to be routed before no more messages die of themselves.
+pub(super) const DEAD_MAX: usize = 1024;
+/// Steps that it costs to drop a message.
+const DEATH_STEPS: usize = 2;
+/// Bytes of properties that are copied to a dead letter in a step.
+const PROPERTIES_PER_STEP: usize = 32;
 /// How many different deaths a message remembers. One that would forget a death on its way since it was
 /// last rejected could be in a cycle that nobody can see: it is dropped.
 const DEATHS_MAX: usize = 64;
@@ -30,7 +34,7 @@ impl Vhost {
     pub(super) fn die_entry(&mut self, id: QueueId, entry: &Entry, reason: DeathReason, now: Now) {
         if let Some(queue) = self.queues.get_mut(id) {
             queue.counters.dead += 1;
-            forget(&mut self.keeper, queue, entry);
+            forget(&mut self.store, queue, entry);
         }
         self.die(id, &entry.message, reason, now);
     }
@@ -43,6 +47,7 @@ impl Vhost {
         reason: DeathReason,
         now: Now,
     ) {
+        self.budget.spend(DEATH_STEPS);
         let Some(queue) = self.queues.get(id) else {
             return;
         };
@@ -53,6 +58,8 @@ impl Vhost {
         if loses_its_way(before, reason) {
             return;
         }
+        let properties_len = message.properties.as_bytes().len();
+        self.budget.spend(properties_len / PROPERTIES_PER_STEP);
         let copies = copies(message.properties.headers());
         let key = queue.settings.dead_letter_routing_key.clone();
         let death = Death {
@@ -71,55 +78,63 @@ impl Vhost {
         let properties = properties(&message.properties, &deaths, key.is_some());
         let explicit = key.is_some();
         let routing_key = key.unwrap_or_else(|| message.routing_key.clone());
-        let mut draft = Draft::new(exchange, routing_key, properties, message.body.clone());
-        draft.body_owned = true;
-        draft.priority = message.priority;
-        draft.persistent = message.persistent;
-        draft.deaths = Some(deaths);
+        let hidden = message.hidden_keys.clone();
+        let body = message.body.clone();
+        let mut letter = InboundMessage::new(exchange, routing_key, properties, body);
+        letter.body_owned = true;
+        letter.priority = message.priority;
+        letter.persistent = message.persistent;
+        letter.deaths = Some(deaths);
         if !explicit {
-            draft.extra_keys = copies;
+            letter.extra_keys = copies;
+            letter
+                .extra_keys
+                .extend(hidden.iter().flat_map(|keys| keys.iter().cloned()));
+            letter.hidden_keys = hidden;
         }
-        self.dead.push_back(draft);
+        self.dead.push_back(letter);
     }
 
-    /// Publishes the dead to where their queues want them, a bounded number of them.
-    pub(super) fn bury(&mut self, now: Now) {
-        let mut queues = Vec::new();
-        for _ in 0..BURY_MAX {
-            let Some(mut draft) = self.dead.pop_front() else {
+    /// Routes dead letters to where their queues want them, as far as the budget allows.
+    pub(super) fn dead_letter(&mut self, now: Now) {
+        while !self.budget.is_overdrawn() {
+            let begun = self.dead_letter.take();
+            let Some((mut message, mut routing)) = begun.or_else(|| self.next_dead_letter()) else {
                 return;
             };
-            let Ok(id) = self.exchange_id(&draft.exchange) else {
+            let published = self.deliver_to_queues(&mut routing, &mut message, "", now);
+            if published.is_some() {
+                self.routing = Some(routing);
+            } else {
+                routing.suspend();
+                self.dead_letter = Some((message, routing));
+            }
+        }
+    }
+
+    fn next_dead_letter(&mut self) -> Option<(InboundMessage, Box<Routing>)> {
+        loop {
+            let mut message = self.dead.pop_front()?;
+            self.budget.spend(DEATH_STEPS);
+            let Ok(id) = self.exchange_id(&message.exchange) else {
                 continue;
             };
             if let Some(exchange) = self.exchanges.get(id) {
-                draft.exchange = exchange.name.clone();
+                message.exchange = exchange.name.clone();
             }
-            queues.clear();
-            self.route(id, &draft, &mut queues);
-            // All of them before the first: it takes the deaths with it.
-            queues.retain(|queue| !self.closes_cycle(*queue, &draft));
-            if self.any_stamped(&queues) {
-                self.unstamp(&mut draft);
-            }
-            for queue in &queues {
-                self.enqueue(*queue, &mut draft, now);
-            }
+            return Some((message, self.begin_routing(id)));
         }
     }
+}
 
-    /// Whether a message would come back to a queue without anybody having rejected it on the way.
-    fn closes_cycle(&self, id: QueueId, draft: &Draft) -> bool {
-        let (Some(queue), Some(deaths)) = (self.queues.get(id), draft.deaths.as_deref()) else {
-            return false;
-        };
-        let was_here = deaths.iter().position(|death| death.queue == queue.name);
-        was_here.is_some_and(|index| {
-            let way = &deaths[..=index];
-            way.iter()
-                .all(|death| death.reason != DeathReason::Rejected)
-        })
-    }
+/// Whether a message would come back to a queue without anybody having rejected it on the way.
+pub(super) fn closes_cycle(queue: &ShortStr, deaths: &[Death]) -> bool {
+    let was_here = deaths.iter().position(|death| death.queue == *queue);
+    was_here.is_some_and(|index| {
+        let way = &deaths[..=index];
+        way.iter()
+            .all(|death| death.reason != DeathReason::Rejected)
+    })
 }
 
 /// Whether one more death makes a message forget a queue it came through since it was last rejected.

@@ -2,28 +2,46 @@
 
 use std::sync::Arc;
 
-use super::{Now, Vhost, VhostCounters, note, overdue::watch, settle::forget};
+use super::{
+    Now, Vhost, VhostCounters, note, overdue::watch, route::COPIED_MAX, settle::forget,
+    waiting::WaitingChannels,
+};
 use crate::broker::{
     channel::{Channel, ChannelId, Consumer, ConsumerId, Held},
     config::bytes,
-    message::{Content, DeathReason},
+    message::Content,
     outbox::{Deliver, Put},
     peer::Peer,
-    queue::{Queue, QueueId, ready::Entry},
+    queue::{Queue, QueueId},
     slab::Slab,
     wire::{Properties, TableRef, table::TableBuilder},
 };
 
-/// How many deliveries one call of [`Vhost::pump`] makes before it lets others have the vhost.
+/// How many deliveries one call of [`Vhost::pump`] makes before others have their turn.
 pub const PUMP_MAX: usize = 512;
+/// How many of them one queue makes before the next queue has its turn.
+const QUEUE_PUMP_MAX: usize = 64;
+/// Steps of a turn that deliveries leave to dead letters.
+const DEAD_LETTER_STEPS: i64 = 2_048;
+/// Steps that a delivery costs.
+const DELIVERY_STEPS: usize = 4;
 
 /// What giving a message to a consumer needs.
-pub(super) struct Giver<'a> {
+pub(super) struct Dispatcher<'a> {
     pub(super) consumers: &'a mut Slab<Consumer>,
     pub(super) channels: &'a mut Slab<Channel>,
     pub(super) dirty: &'a mut Vec<Arc<Peer>>,
     pub(super) unacked_bytes_max: usize,
     pub(super) counters: &'a mut VhostCounters,
+    pub(super) waiting: &'a mut WaitingChannels,
+}
+
+/// A consumer is set aside and waits for its channel, behind those that wait already.
+fn wait(consumer: &mut Consumer, channel: &mut Channel, id: ConsumerId) {
+    consumer.parked = true;
+    if !std::mem::replace(&mut consumer.waiting, true) {
+        channel.waiting.push_back(id);
+    }
 }
 
 /// A message that was given to a consumer.
@@ -34,7 +52,7 @@ pub(super) struct Given {
     pub(super) limited: bool,
 }
 
-impl Giver<'_> {
+impl Dispatcher<'_> {
     /// Gives a message to a consumer if it can take one.
     pub(super) fn give(
         &mut self,
@@ -44,10 +62,12 @@ impl Giver<'_> {
     ) -> Option<Given> {
         let consumer = self.consumers.get_mut(id)?;
         let channel = self.channels.get_mut(consumer.channel)?;
-        let channel_has = channel.has_credit_for(consumer, self.unacked_bytes_max);
-        channel.starved |= !channel_has;
-        if !channel_has || !consumer.has_credit() {
+        if !consumer.has_credit() {
             consumer.parked = true;
+            return None;
+        }
+        if !channel.has_credit_for(consumer, self.unacked_bytes_max) {
+            wait(consumer, channel, id);
             return None;
         }
         let peer = &channel.peer;
@@ -60,7 +80,8 @@ impl Giver<'_> {
             frame_max: peer.frame_max(),
         });
         if put == Put::Full {
-            consumer.parked = true;
+            wait(consumer, channel, id);
+            self.waiting.add(channel, consumer.channel);
             return None;
         }
         note(self.dirty, peer, put);
@@ -105,11 +126,20 @@ impl Giver<'_> {
 }
 
 impl Vhost {
-    /// Delivers whatever can be delivered, and buries the dead; whether there is more to do.
+    /// Goes on with what is deferred, delivers whatever can be delivered, and moves dead letters, as far as the budget
+    /// allows; whether there is more to do.
     pub fn pump(&mut self, now: Now) -> bool {
-        self.settle_bulk(now);
-        let mut budget = PUMP_MAX;
+        self.budget.refill_for_pump();
+        self.run_deferred(now);
+        let for_dead_letters = self.budget.set_aside(DEAD_LETTER_STEPS);
+        let mut deliveries = PUMP_MAX;
+        if !self.waiting.is_empty() {
+            self.serve_waiting(now);
+        }
         for _ in 0..self.touched.len() {
+            if deliveries == 0 || self.budget.is_overdrawn() {
+                break;
+            }
             let Some(id) = self.touched.pop_front() else {
                 break;
             };
@@ -117,43 +147,38 @@ impl Vhost {
                 queue.touched = false;
             }
             self.expire(id, now);
-            if self.pump_queue(id, now, &mut budget) {
-                self.touch(id);
-            }
-            if budget == 0 {
-                break;
-            }
+            let mut share = deliveries.min(QUEUE_PUMP_MAX);
+            deliveries -= share;
+            self.pump_queue(id, now, &mut share);
+            deliveries += share;
         }
-        self.bury(now);
+        self.budget.put_back(for_dead_letters);
+        self.dead_letter(now);
         self.has_work()
     }
 
     /// Whether something is left for [`Self::pump`].
     pub fn has_work(&self) -> bool {
-        !self.touched.is_empty() || !self.dead.is_empty() || !self.bulk.is_empty()
+        !self.touched.is_empty()
+            || !self.dead.is_empty()
+            || self.dead_letter.is_some()
+            || self.has_deferred_work()
+            || !self.waiting.is_empty()
     }
 
-    fn pump_queue(&mut self, id: QueueId, now: Now, budget: &mut usize) -> bool {
-        let mut late = Vec::new();
-        let more = self.pump_live(id, now, budget, &mut late);
-        for entry in &late {
-            self.die_entry(id, entry, DeathReason::Expired, now);
-        }
-        if !more {
+    /// Delivers from one queue, and has it looked at again if there is more to deliver.
+    pub(super) fn pump_queue(&mut self, id: QueueId, now: Now, deliveries: &mut usize) {
+        let more = self.pump_live(id, now, deliveries);
+        if more {
+            self.touch(id);
+        } else {
             // What came back and found no consumer.
             self.drop_surplus(id, now);
         }
-        more
     }
 
-    /// Delivers from one queue; `late` gets what has expired by the time it stands at the head.
-    fn pump_live(
-        &mut self,
-        id: QueueId,
-        now: Now,
-        budget: &mut usize,
-        late: &mut Vec<Entry>,
-    ) -> bool {
+    /// Delivers from one queue; whether there is more to deliver.
+    fn pump_live(&mut self, id: QueueId, now: Now, deliveries: &mut usize) -> bool {
         let Self {
             overdue,
             queues,
@@ -161,16 +186,19 @@ impl Vhost {
             channels,
             dirty,
             limits,
-            keeper,
+            store,
             counters,
+            waiting,
+            budget,
             ..
         } = self;
-        let mut giver = Giver {
+        let mut dispatcher = Dispatcher {
             consumers,
             channels,
             dirty,
-            unacked_bytes_max: bytes(limits.unacked_per_channel),
+            unacked_bytes_max: bytes(limits.unacked_per_channel.get()),
             counters,
+            waiting,
         };
         let Some(queue) = queues.get_mut(id) else {
             return false;
@@ -180,13 +208,8 @@ impl Vhost {
                 break;
             };
             // So many have expired at once that some still wait for their end.
-            if *budget == 0 || head.expires_at <= now.ms {
+            if *deliveries == 0 || head.expires_at <= now.ms || budget.is_overdrawn() {
                 return true;
-            }
-            if head.expires_at <= now.ms {
-                *budget -= 1;
-                late.extend(queue.ready.pop());
-                continue;
             }
             let message = Arc::clone(&head.message);
             let redelivered = head.redelivered;
@@ -195,16 +218,17 @@ impl Vhost {
             if let Some(properties) = &properties {
                 content.properties = properties;
             }
-            let Some((consumer, given)) = giver.give_next(queue, content, redelivered) else {
+            let Some((consumer, given)) = dispatcher.give_next(queue, content, redelivered) else {
                 break;
             };
-            *budget -= 1;
+            *deliveries -= 1;
+            budget.spend(DELIVERY_STEPS + message.body.len().min(COPIED_MAX) / 1024);
             let Some(entry) = queue.ready.pop() else {
                 break;
             };
             if given.no_ack {
-                forget(keeper, queue, &entry);
-            } else if let Some(channel) = giver.channels.get_mut(given.channel) {
+                forget(store, queue, &entry);
+            } else if let Some(channel) = dispatcher.channels.get_mut(given.channel) {
                 let held = Held {
                     queue: id,
                     consumer: Some(consumer),
@@ -218,29 +242,6 @@ impl Vhost {
             }
         }
         false
-    }
-
-    /// Lets the consumers of a channel go on that were set aside and may take messages again.
-    pub fn wake_channel(&mut self, channel_id: ChannelId) {
-        let Some(channel) = self.channels.get_mut(channel_id) else {
-            return;
-        };
-        channel.starved = false;
-        let bytes_max = bytes(self.limits.unacked_per_channel);
-        let ids: Vec<_> = channel.consumers.values().copied().collect();
-        for id in ids {
-            let (Some(consumer), Some(channel)) =
-                (self.consumers.get(id), self.channels.get_mut(channel_id))
-            else {
-                continue;
-            };
-            let channel_has = channel.has_credit_for(consumer, bytes_max);
-            if consumer.parked && channel_has && consumer.has_credit() {
-                self.unpark(id);
-            } else if consumer.parked {
-                channel.starved |= !channel_has;
-            }
-        }
     }
 
     /// Lets one consumer take part again.

@@ -61,8 +61,8 @@ pub(super) fn of_exchange(exchange: &Exchange) -> usize {
 pub(super) fn of_binding(binding: &Binding, kind: ExchangeKind) -> usize {
     let arguments = allocated(binding.arguments.as_bytes().len());
     slot::<Binding>()
-        + map_entry::<BindingKey, BindingId>()
-        + map_entry::<BindingId, ()>()
+        + ordered_entry::<BindingKey, BindingId>()
+        + ordered_entry::<BindingId, ()>()
         + 2 * allocated(binding.key.arguments.len())
         + arguments
         + binding.key.routing_key.allocated()

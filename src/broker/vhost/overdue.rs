@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Now, Settle, Vhost, bulk::Which};
+use super::{Now, Settle, Vhost, deferred::Task, settle::Which};
 use crate::broker::{
     channel::{Channel, ChannelId, ConsumerId},
     exception::Exception,
@@ -11,8 +11,6 @@ use crate::broker::{
     wire::{MethodId, method::basic, method::channel as wire_channel},
 };
 
-/// How many channels are looked at before others have the vhost.
-const STRIKES_MAX: usize = 64;
 /// How long a channel is left alone after it was looked at, in ms.
 const PAUSE_MS: u64 = 100;
 
@@ -37,6 +35,24 @@ struct Late {
     limit: u64,
 }
 
+/// How far a look at what a channel holds has come.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    /// The tag that comes next.
+    next: u64,
+    /// When the earliest of those before it has to be settled.
+    earliest: u64,
+}
+
+impl Default for Look {
+    fn default() -> Self {
+        Self {
+            next: 0,
+            earliest: NEVER,
+        }
+    }
+}
+
 impl Vhost {
     /// How long deliveries of a queue may stay unsettled, in ms.
     pub(super) fn settle_within(&self, asked: Option<u64>) -> u64 {
@@ -47,9 +63,9 @@ impl Vhost {
         }
     }
 
-    /// Takes away what was not settled in time; whether there may be more.
-    pub(super) fn strike(&mut self, now: Now) -> bool {
-        for _ in 0..STRIKES_MAX {
+    /// Takes away what was not settled in time, as far as the budget allows; whether there may be more.
+    pub(super) fn expire_unacked(&mut self, now: Now) -> bool {
+        while !self.must_pause() {
             match self.overdue.first() {
                 Some((at, _)) if *at <= now.ms => {}
                 _ => return false,
@@ -57,11 +73,11 @@ impl Vhost {
             let Some((_, id)) = self.overdue.pop_first() else {
                 return false;
             };
-            let next = match self.late(id, now) {
-                (Some(late), _) => self.take_away(id, &late, now),
-                (None, next) => next,
+            let next = match self.find_late(id, now) {
+                Ok(next) => next,
+                Err(late) => self.take_away(id, &late, now),
             };
-            if let Some(channel) = self.channels.get_mut(id).filter(|channel| !channel.ending) {
+            if let Some(channel) = self.channels.get_mut(id) {
                 channel.due_at = NEVER;
                 watch(&mut self.overdue, channel, id, next);
             }
@@ -69,28 +85,33 @@ impl Vhost {
         true
     }
 
-    /// The oldest delivery that is late, and when there may be another one.
-    fn late(&mut self, id: ChannelId, now: Now) -> (Option<Late>, u64) {
-        let mut next = NEVER;
-        let Some(channel) = self.channels.get_mut(id).filter(|channel| !channel.ending) else {
-            return (None, next);
+    /// When to look again; or the oldest delivery that is late.
+    fn find_late(&mut self, id: ChannelId, now: Now) -> Result<u64, Late> {
+        let Some(channel) = self.channels.get_mut(id) else {
+            return Ok(NEVER);
         };
-        for (_, held) in channel.unacked.iter_mut() {
+        let mut look = std::mem::take(&mut channel.look);
+        while let Some((tag, held)) = channel.unacked.next_from(look.next) {
+            if self.budget.is_overdrawn() {
+                channel.look = look;
+                return Ok(now.ms);
+            }
+            self.budget.spend(1);
+            look.next = tag + 1;
             if held.in_tx {
                 continue;
             }
             if held.due_at > now.ms {
-                next = next.min(held.due_at);
+                look.earliest = look.earliest.min(held.due_at);
             } else if let Some(queue) = self.queues.get(held.queue) {
-                let late = Late {
+                return Err(Late {
                     consumer: held.consumer,
                     limit: queue.settle_within,
-                };
-                return (Some(late), now.ms);
+                });
             }
         }
         // So that a channel that is only just in time is not looked at all the time.
-        (None, next.max(now.ms.saturating_add(PAUSE_MS)))
+        Ok(look.earliest.max(now.ms.saturating_add(PAUSE_MS)))
     }
 
     /// Cancels the consumer, if the client understands that, or closes the channel; when to look again.
@@ -125,20 +146,21 @@ impl Vhost {
         };
         let consumer_tag = consumer.tag.clone();
         channel.consumers.remove(consumer_tag.as_bytes());
-        let mut tags = std::collections::VecDeque::new();
-        for (tag, held) in channel.unacked.iter_mut() {
-            if held.consumer == Some(consumer_id) && !held.in_tx {
-                tags.push_back(tag);
-            }
-        }
-        channel.lapsed = channel.lapsed.max(tags.back().copied().unwrap_or(0));
+        let last = channel.last_tag();
+        channel.lapsed = last;
+        let connection = channel.connection;
         let cancel = basic::Cancel {
             consumer_tag,
             nowait: true,
         };
         self.send(&peer, &cancel, number);
-        self.remove_consumer(consumer_id, now);
-        self.settle_many(id, Which::These(tags), Settle::Requeue, now);
+        self.remove_consumer(consumer_id, connection, now);
+        let which = Which::Unreserved {
+            next: 0,
+            last,
+            consumer: Some(consumer_id),
+        };
+        self.begin(connection, Task::Settle(id, which, Settle::Requeue), now);
         now.ms.saturating_add(1)
     }
 }

@@ -1,21 +1,23 @@
-//! From a publish to queues: which they are, and what each does with the message.
+//! A message that is published, and what each of its queues does with it.
 
 use std::sync::Arc;
 
 use super::{
     Now, Vhost,
-    deliver::{Giver, copy_without, for_consumer},
+    death::DEAD_MAX,
+    deferred::{Publication, Task},
+    deliver::{Dispatcher, copy_without, for_consumer},
     note,
     overdue::watch,
+    route::Routing,
 };
 use crate::broker::{
     channel::{ChannelId, Held},
     config::bytes,
     exception::Exception,
-    exchange::{Destination, ExchangeId},
-    message::{DeathReason, Draft, Message},
+    message::{DeathReason, InboundMessage, Message},
     queue::{
-        QueueId,
+        ConnectionId, QueueId,
         arguments::{Overflow, QueueKind},
         ready::{Entry, NEVER},
     },
@@ -33,7 +35,33 @@ pub enum Published {
     Unroutable,
     /// A queue refused it.
     Refused,
+    /// It takes more than one turn. The vhost then confirms and returns it itself; the connection's next frame has to
+    /// wait until [`Vhost::is_busy_for`] is false.
+    Deferred,
 }
+
+/// Who publishes a message, and what is to be heard of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Publisher<'a> {
+    /// The channel.
+    pub channel: ChannelId,
+    /// The connection.
+    pub connection: ConnectionId,
+    /// The connection by name, for queues that ask.
+    pub origin: &'a str,
+    /// The message comes back when no queue wants it.
+    pub mandatory: bool,
+    /// The number under which it is confirmed.
+    pub confirm: Option<u64>,
+}
+
+/// Steps that a publish costs beside those of its frames and queues.
+const PUBLISH_STEPS: usize = 2;
+/// Keys that are read in a step.
+const KEYS_PER_STEP: usize = 2;
+/// Bytes that are put into an outbox in a step, where the answer is one that is never refused: as many as an outbox
+/// has room for by default use up a turn.
+pub(super) const ANSWERED_PER_STEP: usize = 16;
 
 impl Vhost {
     /// The name of an exchange to which a client may publish.
@@ -54,138 +82,126 @@ impl Vhost {
         Ok(())
     }
 
-    /// Publishes a message. `origin` names the connection it came over, for queues that ask; empty: none.
+    /// Publishes a message. A mandatory one comes back when no queue wants it.
+    ///
+    /// # Errors
+    /// There is no such exchange.
     pub fn publish(
         &mut self,
-        draft: &mut Draft,
-        origin: &str,
-        queues: &mut Vec<QueueId>,
+        message: &mut InboundMessage,
+        publisher: &Publisher<'_>,
         now: Now,
     ) -> Result<Published, Exception> {
-        self.counters.published += 1;
-        if draft.exchange.is_empty() && self.reply(draft)? {
-            return Ok(Published::Kept);
-        }
-        let id = self.exchange_id(&draft.exchange)?;
-        if let Some(exchange) = self.exchanges.get_mut(id) {
-            exchange.published += 1;
-            draft.exchange = exchange.name.clone();
-        }
-        queues.clear();
-        self.route(id, draft, queues);
-        if queues.is_empty() {
-            self.counters.unroutable += 1;
-            return Ok(Published::Unroutable);
-        }
-        let mut published = Published::Kept;
-        if self.any_stamped(queues) {
-            self.stamp(draft, origin);
-        }
-        for queue in queues.iter() {
-            if !self.enqueue(*queue, draft, now) {
-                published = Published::Refused;
+        let published = match self.begin_publish(message)? {
+            None => Published::Kept,
+            Some(mut routing) => {
+                // Behind what it has published before.
+                let is_next = !self.is_busy_for(publisher.connection);
+                let origin = publisher.origin;
+                let published = is_next
+                    .then(|| self.deliver_to_queues(&mut routing, message, origin, now))
+                    .flatten();
+                let Some(published) = published else {
+                    let publication = Publication::new(message, routing, publisher, &self.memory);
+                    let task = Task::Publish(Box::new(publication));
+                    self.begin(publisher.connection, task, now);
+                    return Ok(Published::Deferred);
+                };
+                self.routing = Some(routing);
+                published
             }
-        }
+        };
+        self.end_publish(published, message, publisher.channel, publisher.mandatory);
         if !self.dead.is_empty() {
-            self.bury(now);
+            self.dead_letter(now);
         }
         Ok(published)
     }
 
+    /// Begins with a message; nothing: it was a direct reply and has arrived.
+    pub(super) fn begin_publish(
+        &mut self,
+        message: &mut InboundMessage,
+    ) -> Result<Option<Box<Routing>>, Exception> {
+        self.counters.published += 1;
+        self.budget
+            .spend(PUBLISH_STEPS + message.extra_keys.len() / KEYS_PER_STEP);
+        if message.exchange.is_empty() && self.reply(message)? {
+            return Ok(None);
+        }
+        let id = self.exchange_id(&message.exchange)?;
+        if let Some(exchange) = self.exchanges.get_mut(id) {
+            exchange.published += 1;
+            message.exchange = exchange.name.clone();
+        }
+        Ok(Some(self.begin_routing(id)))
+    }
+
+    pub(super) fn begin_routing(
+        &mut self,
+        id: crate::broker::exchange::ExchangeId,
+    ) -> Box<Routing> {
+        self.epoch += 1;
+        let mut routing = self.routing.take().unwrap_or_default();
+        routing.begin(id, self.epoch);
+        routing
+    }
+
+    /// Counts a message that no queue wanted, and sends it back if it is mandatory.
+    pub(super) fn end_publish(
+        &mut self,
+        published: Published,
+        message: &InboundMessage,
+        channel: ChannelId,
+        mandatory: bool,
+    ) {
+        if published == Published::Unroutable {
+            self.counters.unroutable += 1;
+            if mandatory {
+                self.send_back(channel, message);
+            }
+        }
+    }
+
     /// Sends a message that no queue wanted back to its publisher.
-    pub fn send_back(&mut self, id: ChannelId, draft: &Draft) {
+    fn send_back(&mut self, id: ChannelId, message: &InboundMessage) {
         let Some(channel) = self.channels.get(id).filter(|channel| !channel.ending) else {
             return;
         };
         let returned = basic::Return {
             reply_code: ReplyCode::NoRoute.code(),
             reply_text: NO_ROUTE,
-            exchange: draft.exchange.clone(),
-            routing_key: draft.routing_key.clone(),
+            exchange: message.exchange.clone(),
+            routing_key: message.routing_key.clone(),
         };
         let peer = &channel.peer;
         let (number, frame_max) = (channel.number, peer.frame_max());
-        let content = draft.content();
+        let content = message.content();
+        self.budget.spend(content.body.len() / ANSWERED_PER_STEP);
         let outbox = &peer.outbox;
         let put = outbox.put_with_content(&returned, number, content, frame_max);
         note(&mut self.dirty, peer, put);
     }
 
-    /// Appends the queues that a message goes to, each once.
-    pub(super) fn route(&mut self, start: ExchangeId, draft: &Draft, queues: &mut Vec<QueueId>) {
-        self.epoch += 1;
-        if draft.exchange.is_empty() {
-            self.route_by_name(&draft.routing_key, queues);
-            for key in &draft.extra_keys {
-                self.route_by_name(key, queues);
-            }
-            return;
-        }
-        let headers = draft.properties.headers();
-        let mut exchanges = std::mem::take(&mut self.exchange_scratch);
-        let mut found = std::mem::take(&mut self.route_scratch);
-        exchanges.push(start);
-        while let Some(id) = exchanges.pop() {
-            let Some(exchange) = self.exchanges.get_mut(id) else {
-                continue;
-            };
-            if std::mem::replace(&mut exchange.seen, self.epoch) == self.epoch {
-                continue;
-            }
-            exchange.route(&draft.routing_key, headers, &mut found);
-            for key in &draft.extra_keys {
-                exchange.route(key, headers, &mut found);
-            }
-            if found.is_empty()
-                && let Some(alternate) = &exchange.alternate
-                && let Some(id) = self.exchange_names.get(alternate.as_bytes())
-            {
-                exchanges.push(*id);
-            }
-            for destination in found.drain(..) {
-                match destination {
-                    Destination::Exchange(id) => exchanges.push(id),
-                    Destination::Queue(id) => {
-                        if let Some(queue) = self.queues.get_mut(id)
-                            && std::mem::replace(&mut queue.seen, self.epoch) != self.epoch
-                        {
-                            queues.push(id);
-                        }
-                    }
-                }
-            }
-        }
-        self.exchange_scratch = exchanges;
-        self.route_scratch = found;
-    }
-
-    fn route_by_name(&mut self, name: &ShortStr, queues: &mut Vec<QueueId>) {
-        if let Some(&id) = self.queue_names.get(name.as_bytes())
-            && let Some(queue) = self.queues.get_mut(id)
-            && std::mem::replace(&mut queue.seen, self.epoch) != self.epoch
-        {
-            queues.push(id);
-        }
-    }
-
     /// Gives a message to one queue: straight to a consumer if nothing is before it. Whether the queue
     /// took it.
-    pub(super) fn enqueue(&mut self, id: QueueId, draft: &mut Draft, now: Now) -> bool {
+    pub(super) fn enqueue(&mut self, id: QueueId, message: &mut InboundMessage, now: Now) -> bool {
         let Some(queue) = self.queues.get_mut(id) else {
             return true;
         };
         // A classic queue refuses what is too much for it even if a consumer waits.
-        let refused = queue.settings.kind == QueueKind::Classic && queue.refuses(draft.body.len());
+        let refused =
+            queue.settings.kind == QueueKind::Classic && queue.refuses(message.body.len());
         let straight = !refused && queue.ready.is_empty() && queue.rotation.front().is_some();
-        if straight && self.hand_over(id, draft, now) {
+        if straight && self.hand_over(id, message, now) {
             return true;
         }
         let (Some(queue), memory) = (self.queues.get_mut(id), &self.memory) else {
             return true;
         };
-        if queue.refuses(draft.body.len()) {
+        if queue.refuses(message.body.len()) {
             let message = (queue.settings.overflow == Overflow::RejectPublishDlx)
-                .then(|| draft.keep(memory, &queue.name));
+                .then(|| message.keep(memory, &queue.name));
             queue.counters.dead += 1;
             if let Some(message) = message {
                 self.die(id, &message, DeathReason::MaxLen, now);
@@ -193,56 +209,58 @@ impl Vhost {
             return false;
         }
         queue.counters.published += 1;
-        let message = draft.keep(memory, &queue.name);
-        self.store(id, message, now);
+        let message = message.keep(memory, &queue.name);
+        self.queue_up(id, message, now);
         true
     }
 
     /// Gives a message straight to a consumer, if one can take it.
-    fn hand_over(&mut self, id: QueueId, draft: &mut Draft, now: Now) -> bool {
+    fn hand_over(&mut self, id: QueueId, message: &mut InboundMessage, now: Now) -> bool {
         let Self {
             queues,
             consumers,
             channels,
             dirty,
             limits,
-            keeper,
+            store,
             memory,
             counters,
             overdue,
+            waiting,
             ..
         } = self;
         let Some(queue) = queues.get_mut(id) else {
             return false;
         };
-        let unacked_bytes_max = bytes(limits.unacked_per_channel);
-        let mut giver = Giver {
+        let unacked_bytes_max = bytes(limits.unacked_per_channel.get());
+        let mut dispatcher = Dispatcher {
             consumers,
             channels,
             dirty,
             unacked_bytes_max,
             counters,
+            waiting,
         };
-        let properties = for_consumer(queue, &draft.properties, 0);
-        let mut content = draft.content();
+        let properties = for_consumer(queue, &message.properties, 0);
+        let mut content = message.content();
         if let Some(properties) = &properties {
             content.properties = properties;
         }
-        let Some((consumer, given)) = giver.give_next(queue, content, false) else {
+        let Some((consumer, given)) = dispatcher.give_next(queue, content, false) else {
             return false;
         };
         queue.counters.published += 1;
         if given.no_ack {
             return true;
         }
-        let message = draft.keep(memory, &queue.name);
+        let message = message.keep(memory, &queue.name);
         let position = queue.next_position();
-        let expires_at = queue.expires_at(draft.ttl, now.ms);
-        if let Some(keeper) = keeper
+        let expires_at = queue.expires_at(message.ttl, now.ms);
+        if let Some(store) = store
             .as_mut()
             .filter(|_| queue.durable && message.persistent)
         {
-            keeper.keep(&queue.name, position, &message);
+            store.keep(&queue.name, position, &message);
         }
         let entry = Entry {
             message,
@@ -251,7 +269,7 @@ impl Vhost {
             returns: 0,
             redelivered: false,
         };
-        if let Some(channel) = giver.channels.get_mut(given.channel) {
+        if let Some(channel) = dispatcher.channels.get_mut(given.channel) {
             let due_at = queue.due_at(now.ms);
             watch(overdue, channel, given.channel, due_at);
             let held = Held {
@@ -268,18 +286,18 @@ impl Vhost {
     }
 
     /// Lets a message wait in a queue, and drops what is too much.
-    fn store(&mut self, id: QueueId, message: Arc<Message>, now: Now) {
+    fn queue_up(&mut self, id: QueueId, message: Arc<Message>, now: Now) {
         let Some(queue) = self.queues.get_mut(id) else {
             return;
         };
         let position = queue.next_position();
         let expires_at = queue.expires_at(message.ttl, now.ms);
-        if let Some(keeper) = self
-            .keeper
+        if let Some(store) = self
+            .store
             .as_mut()
             .filter(|_| queue.durable && message.persistent)
         {
-            keeper.keep(&queue.name, position, &message);
+            store.keep(&queue.name, position, &message);
         }
         queue.ready.push(Entry {
             message,
@@ -309,62 +327,56 @@ impl Vhost {
         while let Some(queue) = self.queues.get_mut(id)
             && queue.settings.overflow == Overflow::DropHead
             && queue.exceeds(0, 0)
-            && let Some(entry) = queue.ready.pop()
         {
+            if self.budget.is_overdrawn() || self.dead.len() >= DEAD_MAX {
+                self.touch(id);
+                return;
+            }
+            let Some(entry) = queue.ready.pop() else {
+                return;
+            };
             self.die_entry(id, &entry, DeathReason::MaxLen, now);
         }
     }
 
-    pub(super) fn any_stamped(&self, queues: &[QueueId]) -> bool {
-        !self.stamp.queues.is_empty()
-            && queues
-                .iter()
-                .any(|id| self.queues.get(*id).is_some_and(|queue| queue.stamped))
-    }
-
-    /// Writes the connection's name over whatever the client has put there.
-    fn stamp(&self, draft: &mut Draft, origin: &str) {
+    /// Writes the connection's name over whatever the client has put there. A dead letter, which may have come
+    /// through any queue, gets no name.
+    pub(super) fn stamp(&self, message: &mut InboundMessage, origin: &str) {
+        let before = message.properties.headers();
         let mut headers = TableBuilder::new();
-        copy_without(
-            draft.properties.headers(),
-            &[&self.stamp.header],
-            &mut headers,
-        );
-        if !origin.is_empty() {
-            headers.put_str(&self.stamp.header, origin);
-        }
-        draft.properties = draft.properties.with_headers(&headers.build());
-    }
-
-    /// Takes off a stamp that nobody vouches for: what came through another queue may carry any.
-    pub(super) fn unstamp(&self, draft: &mut Draft) {
-        let before = draft.properties.headers();
-        if before.is_some_and(|headers| headers.field(&self.stamp.header).is_some()) {
-            let mut headers = TableBuilder::new();
+        if message.deaths.is_none() {
             copy_without(before, &[&self.stamp.header], &mut headers);
-            draft.properties = draft.properties.with_headers(&headers.build());
+            if !origin.is_empty() {
+                headers.put_str(&self.stamp.header, origin);
+            }
+        } else if before.is_some_and(|headers| headers.field(&self.stamp.header).is_some()) {
+            copy_without(before, &[&self.stamp.header], &mut headers);
+        } else {
+            return;
         }
+        message.properties = message.properties.with_headers(&headers.build());
     }
 }
 
 /// The further routing keys in the headers CC and BCC, and the properties without BCC.
-pub fn carbon_copies(draft: &mut Draft) -> Result<(), Exception> {
-    let Some(headers) = draft.properties.headers() else {
+pub fn carbon_copies(message: &mut InboundMessage) -> Result<(), Exception> {
+    let Some(headers) = message.properties.headers() else {
         return Ok(());
     };
     let (cc, bcc) = (headers.field(b"CC"), headers.field(b"BCC"));
     if cc.is_none() && bcc.is_none() {
         return Ok(());
     }
-    let mut keys = Vec::new();
-    for (name, value) in [("CC", cc), ("BCC", bcc)] {
-        keys_of(name, value, &mut keys)?;
-    }
+    let (mut keys, mut hidden) = (Vec::new(), Vec::new());
+    keys_of("CC", cc, &mut keys)?;
+    keys_of("BCC", bcc, &mut hidden)?;
     if bcc.is_some() {
+        keys.extend_from_slice(&hidden);
+        message.hidden_keys = Some(hidden.into());
         let without = without_bcc(headers);
-        draft.properties = draft.properties.with_headers(&without);
+        message.properties = message.properties.with_headers(&without);
     }
-    draft.extra_keys = keys;
+    message.extra_keys = keys;
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use crate::broker::{
         ConnectionId, Queue, QueueId,
         arguments::{self, Properties, QueueKind},
     },
-    wire::{ShortStr, Table, method::basic},
+    wire::{ShortStr, Table},
 };
 
 /// What `queue.declare` asks for.
@@ -105,8 +105,8 @@ impl Vhost {
             },
             &label,
         )?;
-        if self.queues.len() >= self.limits.queues {
-            return Err(self.too_many("queues", self.limits.queues));
+        if self.queues.len() >= self.limits.queues.get() {
+            return Err(self.too_many("queues", self.limits.queues.get()));
         }
         self.check_topology()?;
         let name = spec.name.detached();
@@ -170,37 +170,10 @@ impl Vhost {
         &mut self,
         name: &ShortStr,
         connection: ConnectionId,
+        now: super::Now,
     ) -> Result<usize, Exception> {
         let id = self.usable_queue(name, connection)?;
-        Ok(self.purge(id))
-    }
-
-    /// Drops whatever waits in a queue.
-    pub(super) fn purge(&mut self, id: QueueId) -> usize {
-        let Self {
-            queues,
-            keeper,
-            garbage,
-            ..
-        } = self;
-        let Some(queue) = queues.get_mut(id) else {
-            return 0;
-        };
-        if let Some(keeper) = keeper.as_mut().filter(|_| queue.durable) {
-            for entry in queue
-                .ready
-                .peek(usize::MAX)
-                .filter(|entry| entry.message.persistent)
-            {
-                keeper.forget(&queue.name, entry.position);
-            }
-        }
-        let purged = queue.ready.take();
-        let count = purged.len();
-        if count > 0 {
-            garbage.push(purged);
-        }
-        count
+        Ok(self.purge(id, connection, now))
     }
 
     /// `queue.delete`: how many messages were waiting. A queue that is not there is deleted already.
@@ -210,6 +183,7 @@ impl Vhost {
         if_unused: bool,
         if_empty: bool,
         connection: ConnectionId,
+        now: super::Now,
     ) -> Result<usize, Exception> {
         if !self.queue_names.contains_key(name.as_bytes()) {
             return Ok(0);
@@ -227,53 +201,7 @@ impl Vhost {
                 return Err(Exception::precondition(format!("{label} not empty")));
             }
         }
-        Ok(self.remove_queue(id))
-    }
-
-    /// Takes a queue away: its messages are dropped, its consumers told, its bindings removed.
-    pub(super) fn remove_queue(&mut self, id: QueueId) -> usize {
-        let count = self.purge(id);
-        let Some(queue) = self.queues.remove(id) else {
-            return 0;
-        };
-        self.queue_names.remove(queue.name.as_bytes());
-        self.timers.remove(&(queue.timer_at, id));
-        if let Some(owner) = queue.owner
-            && let Some(owned) = self.owned.get_mut(&owner)
-        {
-            owned.remove(&id);
-        }
-        for binding in queue.bindings {
-            self.remove_binding(binding);
-        }
-        for consumer in queue.rotation.iter() {
-            let Some(consumer) = self.consumers.remove(consumer) else {
-                continue;
-            };
-            let Some(channel) = self.channels.get_mut(consumer.channel) else {
-                continue;
-            };
-            channel.consumers.remove(consumer.tag.as_bytes());
-            let (peer, number) = (channel.peer.clone(), channel.number);
-            if peer
-                .cancel_notify
-                .load(std::sync::atomic::Ordering::Relaxed)
-            {
-                let cancel = basic::Cancel {
-                    consumer_tag: consumer.tag,
-                    nowait: true,
-                };
-                self.send(&peer, &cancel, number);
-            }
-        }
-        count
-    }
-
-    /// A connection has ended: its own queues go with it.
-    pub fn forget_connection(&mut self, connection: ConnectionId) {
-        for id in self.owned.remove(&connection).unwrap_or_default() {
-            self.remove_queue(id);
-        }
+        Ok(self.remove_queue(id, connection, now))
     }
 }
 

@@ -4,7 +4,7 @@ use super::{Declared, Vhost, note};
 use crate::broker::{
     channel::{ChannelId, ReplyConsumer},
     exception::Exception,
-    message::Draft,
+    message::InboundMessage,
     outbox::{Deliver, Put},
     slab::Id,
     wire::{ReplyCode, ShortStr, method::basic},
@@ -61,8 +61,12 @@ impl Vhost {
     }
 
     /// Names the actual requester in a request that names the pseudo-queue.
-    pub fn name_requester(&self, id: ChannelId, draft: &mut Draft) -> Result<(), Exception> {
-        if draft.properties.reply_to() != Some(REPLY_TO.as_bytes()) {
+    pub fn name_requester(
+        &self,
+        id: ChannelId,
+        message: &mut InboundMessage,
+    ) -> Result<(), Exception> {
+        if message.properties.reply_to() != Some(REPLY_TO.as_bytes()) {
             return Ok(());
         }
         let replies = self
@@ -75,13 +79,13 @@ impl Vhost {
             ));
         };
         let name = ShortStr::truncated(&format!("{REPLY_TO_PREFIX}{}", replies.token));
-        draft.properties = draft.properties.with_reply_to(&name);
+        message.properties = message.properties.with_reply_to(&name);
         Ok(())
     }
 
     /// Delivers a reply, if the message is one; whether it was one that has arrived.
-    pub(super) fn reply(&mut self, draft: &Draft) -> Result<bool, Exception> {
-        let Some(token) = draft.routing_key.strip_prefix(REPLY_TO_PREFIX.as_bytes()) else {
+    pub(super) fn reply(&mut self, message: &InboundMessage) -> Result<bool, Exception> {
+        let Some(token) = message.routing_key.strip_prefix(REPLY_TO_PREFIX.as_bytes()) else {
             return Ok(false);
         };
         let Some(id) = self.requester(token) else {
@@ -105,7 +109,7 @@ impl Vhost {
             consumer_tag: &replies.tag,
             delivery_tag: channel.peek_tag(),
             redelivered: false,
-            content: draft.content(),
+            content: message.content(),
             frame_max: peer.frame_max(),
         });
         if put == Put::Full {

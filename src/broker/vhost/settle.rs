@@ -1,8 +1,8 @@
 //! Deliveries settled: acknowledged, rejected, put back in their place.
 
-use super::{Keeper, Now, Vhost, bulk::Which};
+use super::{MessageStore, Now, Vhost, death::DEAD_MAX, deferred::Task};
 use crate::broker::{
-    channel::{ChannelId, Held},
+    channel::{ChannelId, ConsumerId, Held},
     config::bytes,
     message::DeathReason,
     queue::{Queue, arguments::QueueKind, ready::Entry},
@@ -19,9 +19,27 @@ pub enum Settle {
     Reject,
 }
 
+/// The least steps that a delivery costs that is settled.
+pub(super) const SETTLE_STEPS: usize = 2;
+/// Steps that it costs to look at a delivery.
+const LOOK_STEPS: usize = 1;
+
+/// Which deliveries of a channel are settled.
+#[derive(Debug)]
+pub(super) enum Which {
+    /// All up to this tag.
+    UpTo(u64),
+    /// From the first tag to the last, those that no transaction has reserved; of this consumer, or of any.
+    Unreserved {
+        next: u64,
+        last: u64,
+        consumer: Option<ConsumerId>,
+    },
+}
+
 /// There is no such delivery.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct SettleError {
+pub struct UnknownTag {
     /// The tag that was not found.
     pub tag: u64,
 }
@@ -35,7 +53,7 @@ impl Vhost {
         multiple: bool,
         how: Settle,
         now: Now,
-    ) -> Result<(), SettleError> {
+    ) -> Result<(), UnknownTag> {
         if !multiple {
             return self.settle_one(id, tag, how, now);
         }
@@ -44,10 +62,11 @@ impl Vhost {
         };
         let limit = if tag == 0 { u64::MAX } else { tag };
         if tag > channel.lapsed && channel.unacked.get_mut(tag).is_none() {
-            return Err(SettleError { tag });
+            return Err(UnknownTag { tag });
         }
         let last = limit.min(channel.last_tag());
-        self.settle_many(id, Which::UpTo(last), how, now);
+        let connection = channel.connection;
+        self.begin(connection, Task::Settle(id, Which::UpTo(last), how), now);
         Ok(())
     }
 
@@ -57,7 +76,7 @@ impl Vhost {
         tag: u64,
         how: Settle,
         now: Now,
-    ) -> Result<(), SettleError> {
+    ) -> Result<(), UnknownTag> {
         let Some(channel) = self.channels.get_mut(id) else {
             return Ok(());
         };
@@ -65,11 +84,51 @@ impl Vhost {
             // It came too late for this one, and it need not know that.
             return match (1..=channel.lapsed).contains(&tag) {
                 true => Ok(()),
-                false => Err(SettleError { tag }),
+                false => Err(UnknownTag { tag }),
             };
         };
         self.finish(id, held, how, now);
         Ok(())
+    }
+
+    /// Settles deliveries as far as the budget allows; whether that was all.
+    pub(super) fn settle_on(
+        &mut self,
+        id: ChannelId,
+        which: &mut Which,
+        how: Settle,
+        now: Now,
+    ) -> bool {
+        while !self.must_pause() {
+            let Some(channel) = self.channels.get_mut(id) else {
+                return true;
+            };
+            let held = match which {
+                Which::UpTo(last) => channel.unacked.take_first(*last).map(|(_, held)| held),
+                Which::Unreserved {
+                    next,
+                    last,
+                    consumer,
+                } => {
+                    let found = channel.unacked.next_from(*next);
+                    let Some((tag, held)) = found.filter(|(tag, _)| tag <= last) else {
+                        return true;
+                    };
+                    *next = tag + 1;
+                    self.budget.spend(LOOK_STEPS);
+                    if held.in_tx || consumer.is_some() && held.consumer != *consumer {
+                        continue;
+                    }
+                    channel.unacked.take(tag)
+                }
+            };
+            let Some(held) = held else {
+                return true;
+            };
+            self.budget.spend(self.settle_steps);
+            self.finish(id, held, how, now);
+        }
+        false
     }
 
     /// Reserves deliveries for a transaction: they count as settled, but stay until it commits.
@@ -78,64 +137,110 @@ impl Vhost {
         id: ChannelId,
         tag: u64,
         multiple: bool,
-        into: &mut Vec<u64>,
-    ) -> Result<(), SettleError> {
+        how: Settle,
+        now: Now,
+    ) -> Result<(), UnknownTag> {
         let Some(channel) = self.channels.get_mut(id) else {
             return Ok(());
         };
+        let held = channel.unacked.get_mut(tag).filter(|held| !held.in_tx);
         if !multiple {
-            let held = channel.unacked.get_mut(tag).filter(|held| !held.in_tx);
-            let held = held.ok_or(SettleError { tag })?;
-            held.in_tx = true;
-            into.push(tag);
+            held.ok_or(UnknownTag { tag })?.in_tx = true;
+            channel.reserved.push_back((tag, how));
             return Ok(());
         }
-        let open = channel.unacked.get_mut(tag).is_some_and(|held| !held.in_tx);
-        if tag > channel.lapsed && !open {
-            return Err(SettleError { tag });
+        if tag > channel.lapsed && held.is_none() {
+            return Err(UnknownTag { tag });
         }
-        let limit = if tag == 0 { u64::MAX } else { tag };
-        for (tag, held) in channel
-            .unacked
-            .iter_mut()
-            .take_while(|(tag, _)| *tag <= limit)
-        {
-            if !held.in_tx {
-                held.in_tx = true;
-                into.push(tag);
-            }
-        }
+        let last = if tag == 0 { channel.last_tag() } else { tag };
+        let connection = channel.connection;
+        self.begin(connection, Task::Reserve(id, how, 0, last), now);
         Ok(())
     }
 
-    /// A transaction is rolled back: what it reserved may be settled again.
-    pub fn release(&mut self, id: ChannelId, tags: &[u64]) {
+    /// Reserves as far as the budget allows; whether that was all.
+    pub(super) fn reserve_on(
+        &mut self,
+        id: ChannelId,
+        how: Settle,
+        next: &mut u64,
+        last: u64,
+    ) -> bool {
         let Some(channel) = self.channels.get_mut(id) else {
-            return;
+            return true;
         };
-        for tag in tags {
-            if let Some(held) = channel.unacked.get_mut(*tag) {
+        while !self.budget.is_overdrawn() {
+            let found = channel.unacked.next_from(*next);
+            let Some((tag, held)) = found.filter(|(tag, _)| *tag <= last) else {
+                return true;
+            };
+            *next = tag + 1;
+            self.budget.spend(LOOK_STEPS);
+            if !std::mem::replace(&mut held.in_tx, true) {
+                channel.reserved.push_back((tag, how));
+            }
+        }
+        false
+    }
+
+    /// Settles what a transaction has reserved, as far as the budget allows; whether that was all. A delivery that is
+    /// gone was requeued by a recover in between.
+    pub(super) fn settle_reserved(&mut self, id: ChannelId, now: Now) -> bool {
+        while !self.must_pause() {
+            let Some(channel) = self.channels.get_mut(id) else {
+                return true;
+            };
+            let Some((tag, how)) = channel.reserved.pop_front() else {
+                return true;
+            };
+            self.budget.spend(self.settle_steps);
+            if let Some(held) = channel.unacked.take(tag) {
+                self.finish(id, held, how, now);
+            }
+        }
+        false
+    }
+
+    /// A transaction is rolled back: what it reserved may be settled again.
+    pub fn release(&mut self, id: ChannelId, now: Now) {
+        if let Some(channel) = self.channels.get(id) {
+            self.begin(channel.connection, Task::Release(id), now);
+        }
+    }
+
+    /// Releases as far as the budget allows; whether that was all.
+    pub(super) fn release_on(&mut self, id: ChannelId) -> bool {
+        let Some(channel) = self.channels.get_mut(id) else {
+            return true;
+        };
+        while !self.budget.is_overdrawn() {
+            let Some((tag, _)) = channel.reserved.pop_front() else {
+                return true;
+            };
+            self.budget.spend(LOOK_STEPS);
+            if let Some(held) = channel.unacked.get_mut(tag) {
                 held.in_tx = false;
             }
         }
+        false
     }
 
-    /// Puts back everything that a channel holds, in its old order.
+    /// Puts back everything that a channel holds in its old order, but for what a transaction has reserved.
     pub fn requeue_all(&mut self, id: ChannelId, now: Now) {
         if let Some(channel) = self.channels.get(id) {
-            let last = channel.last_tag();
-            self.settle_many(id, Which::UpTo(last), Settle::Requeue, now);
+            let which = Which::Unreserved {
+                next: 0,
+                last: channel.last_tag(),
+                consumer: None,
+            };
+            let connection = channel.connection;
+            self.begin(connection, Task::Settle(id, which, Settle::Requeue), now);
         }
     }
 
-    /// The same in a transaction, which keeps what it has reserved.
-    pub fn requeue_unreserved(&mut self, id: ChannelId, now: Now) {
-        if let Some(channel) = self.channels.get_mut(id) {
-            let held = channel.unacked.iter_mut();
-            let open = held.filter(|(_, held)| !held.in_tx);
-            let tags = open.map(|(tag, _)| tag).collect();
-            self.settle_many(id, Which::These(tags), Settle::Requeue, now);
-        }
+    /// Whether deferred work has to wait: for the next turn, or until dead letters have left.
+    pub(super) fn must_pause(&self) -> bool {
+        self.budget.is_overdrawn() || self.dead.len() >= DEAD_MAX
     }
 
     pub(super) fn finish(&mut self, channel_id: ChannelId, held: Held, how: Settle, now: Now) {
@@ -148,7 +253,7 @@ impl Vhost {
         let Self {
             queues,
             channels,
-            keeper,
+            store,
             counters,
             ..
         } = self;
@@ -160,7 +265,7 @@ impl Vhost {
             Settle::Ack => {
                 queue.counters.acked += 1;
                 counters.acked += 1;
-                forget(keeper, queue, &entry);
+                forget(store, queue, &entry);
             }
             Settle::Reject => self.die_entry(id, &entry, DeathReason::Rejected, now),
             Settle::Requeue => {
@@ -174,7 +279,7 @@ impl Vhost {
                 let channel = channels.get(channel_id);
                 let ended = channel.is_none_or(|channel| channel.ending);
                 let place = queue.place_again(entry.position, ended);
-                move_to(keeper, queue, &mut entry, place);
+                move_to(store, queue, &mut entry, place);
                 queue.ready.put_back(entry);
                 // A quorum queue gives to its consumers first.
                 let taken =
@@ -198,46 +303,56 @@ impl Vhost {
         if held.limited {
             channel.inflight = channel.inflight.saturating_sub(1);
         }
-        let channel_starved = channel.starved;
-        let bytes_max = bytes(self.limits.unacked_per_channel);
-        let channel_has =
-            channel.has_credit(bytes_max) || !held.limited && channel.unacked_bytes < bytes_max;
+        let is_first = channel.waiting.is_empty();
+        let bytes_max = bytes(self.limits.unacked_per_channel.get());
         if let Some(consumer_id) = held.consumer
             && let Some(consumer) = self.consumers.get_mut(consumer_id)
         {
             consumer.inflight = consumer.inflight.saturating_sub(1);
-            let channel_has = channel.has_credit_for(consumer, bytes_max);
-            if consumer.parked && channel_has && consumer.has_credit() {
-                self.unpark(consumer_id);
+            if consumer.parked && !consumer.waiting && consumer.has_credit() {
+                // Those who wait for the whole channel come first.
+                if is_first && channel.has_credit_for(consumer, bytes_max) {
+                    self.unpark(consumer_id);
+                } else {
+                    consumer.waiting = true;
+                    channel.waiting.push_back(consumer_id);
+                    self.wake_channel(channel_id);
+                }
+                return;
             }
         }
-        if channel_starved && channel_has {
+        if !is_first {
             self.wake_channel(channel_id);
         }
     }
 }
 
 /// Gives a message another place in its queue, and tells the store.
-fn move_to(keeper: &mut Option<Box<dyn Keeper>>, queue: &Queue, entry: &mut Entry, position: u64) {
+fn move_to(
+    store: &mut Option<Box<dyn MessageStore>>,
+    queue: &Queue,
+    entry: &mut Entry,
+    position: u64,
+) {
     if position == entry.position {
         return;
     }
-    if let Some(keeper) = keeper
+    if let Some(store) = store
         && queue.durable
         && entry.message.persistent
     {
-        keeper.keep(&queue.name, position, &entry.message);
-        keeper.forget(&queue.name, entry.position);
+        store.keep(&queue.name, position, &entry.message);
+        store.forget(&queue.name, entry.position);
     }
     entry.position = position;
 }
 
 /// Tells the store that a message has left its queue.
-pub(super) fn forget(keeper: &mut Option<Box<dyn Keeper>>, queue: &Queue, entry: &Entry) {
-    if let Some(keeper) = keeper
+pub(super) fn forget(store: &mut Option<Box<dyn MessageStore>>, queue: &Queue, entry: &Entry) {
+    if let Some(store) = store
         && queue.durable
         && entry.message.persistent
     {
-        keeper.forget(&queue.name, entry.position);
+        store.forget(&queue.name, entry.position);
     }
 }

@@ -3,6 +3,9 @@
 use super::{Vhost, VhostCounters};
 use crate::broker::queue::{QueueCounters, QueueId};
 
+/// Steps that it costs to write down the size of a queue.
+const SIZE_STEPS: usize = 4;
+
 /// How much a queue holds.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct QueueSize {
@@ -27,39 +30,95 @@ pub struct VhostSample {
     pub queues: Vec<(QueueId, QueueCounters)>,
 }
 
-impl Vhost {
-    /// The counters as they are now.
-    pub fn sample(&self) -> VhostSample {
-        let queues = self.queues.iter().map(|(id, queue)| (id, queue.counters));
-        VhostSample {
-            counters: self.counters,
-            queues: queues
-                .filter(|(_, counters)| counters.published + counters.delivered > 0)
-                .collect(),
+/// The largest queues of a broker, found in parts.
+#[derive(Debug)]
+pub struct Largest {
+    max: usize,
+    /// So many and the same again at most, before the smaller ones are left out.
+    found: Vec<QueueSize>,
+    /// No queue up to this size can be among them any more.
+    floor: Option<usize>,
+}
+
+impl Largest {
+    /// At most so many.
+    pub fn new(max: usize) -> Self {
+        Self {
+            max,
+            found: Vec::new(),
+            floor: None,
         }
     }
 
-    /// The queues that hold most, at most so many.
-    pub fn largest(&self, max: usize, into: &mut Vec<QueueSize>) {
-        if max == 0 {
-            return;
+    /// Whether a queue of this size may be among them.
+    fn may_have(&self, size: usize) -> bool {
+        self.max > 0 && self.floor.is_none_or(|floor| size > floor)
+    }
+
+    fn add(&mut self, size: QueueSize) {
+        self.found.push(size);
+        if self.found.len() >= 2 * self.max {
+            self.cut();
         }
-        let mut order: Vec<_> = self
-            .queues
-            .iter()
-            .map(|(id, queue)| (queue.ready.len() + queue.unacked, id))
-            .collect();
-        if order.len() > max {
-            order.select_nth_unstable_by(max - 1, |a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
-            order.truncate(max);
+    }
+
+    fn cut(&mut self) {
+        self.found
+            .sort_by_key(|size| std::cmp::Reverse(size.total()));
+        self.found.truncate(self.max);
+        if self.found.len() == self.max {
+            self.floor = self.found.last().map(QueueSize::total);
         }
-        let queues = order.iter().filter_map(|(_, id)| self.queues.get(*id));
-        into.extend(queues.map(|queue| QueueSize {
-            vhost: self.name.clone(),
-            name: queue.name.to_string(),
-            ready: queue.ready.len(),
-            unacked: queue.unacked,
-            consumers: queue.rotation.len(),
-        }));
+    }
+
+    /// The largest first.
+    #[must_use]
+    pub fn into_sizes(mut self) -> Vec<QueueSize> {
+        self.cut();
+        self.found
+    }
+}
+
+impl QueueSize {
+    fn total(&self) -> usize {
+        self.ready + self.unacked
+    }
+}
+
+impl Vhost {
+    /// A part of the counters as they are now: where the next part begins, if this was not the last.
+    pub fn sample(&mut self, from: usize, into: &mut VhostSample) -> Option<usize> {
+        into.counters = self.counters;
+        for (id, queue) in self.queues.iter_from(from) {
+            if self.budget.is_spent() {
+                return Some(id.place());
+            }
+            self.budget.spend(1);
+            if queue.counters.published + queue.counters.delivered > 0 {
+                into.queues.push((id, queue.counters));
+            }
+        }
+        None
+    }
+
+    /// A part of the queues that hold most: where the next part begins, if this was not the last.
+    pub fn largest(&mut self, from: usize, into: &mut Largest) -> Option<usize> {
+        for (id, queue) in self.queues.iter_from(from) {
+            if self.budget.is_spent() {
+                return Some(id.place());
+            }
+            self.budget.spend(1);
+            if into.may_have(queue.ready.len() + queue.unacked) {
+                self.budget.spend(SIZE_STEPS);
+                into.add(QueueSize {
+                    vhost: self.name.clone(),
+                    name: queue.name.to_string(),
+                    ready: queue.ready.len(),
+                    unacked: queue.unacked,
+                    consumers: queue.rotation.len(),
+                });
+            }
+        }
+        None
     }
 }

@@ -1,26 +1,31 @@
 //! What happens by itself: messages expire, unused queues go.
 
-use super::{Now, Vhost};
+use super::{Now, Vhost, deferred::NOBODY};
 use crate::broker::{
     message::DeathReason,
     queue::{QueueId, ready::NEVER},
 };
 
-/// How many queues are looked at, and how many messages expire in one, before others have the vhost.
-const TURN_MAX: usize = 512;
+/// Steps that it costs to look at a queue whose time has come.
+const TIMER_STEPS: usize = 4;
 
 impl Vhost {
-    /// Does what is due; whether there is more to do now.
+    /// Does what is due, as far as the budget allows; whether there is more to do now.
     pub fn tick(&mut self, now: Now) -> bool {
-        let overdue = self.strike(now);
-        for _ in 0..TURN_MAX {
+        let mut more = self.expire_unacked(now);
+        loop {
+            if self.must_pause() {
+                more = true;
+                break;
+            }
             match self.timers.first() {
                 Some((at, _)) if *at <= now.ms => {}
-                _ => return self.pump(now) || overdue,
+                _ => break,
             }
             let Some((at, id)) = self.timers.pop_first() else {
                 break;
             };
+            self.budget.spend(TIMER_STEPS);
             let Some(queue) = self.queues.get_mut(id) else {
                 continue;
             };
@@ -28,19 +33,18 @@ impl Vhost {
                 queue.timer_at = NEVER;
             }
             if queue.is_outlived(now.ms) {
-                self.remove_queue(id);
+                self.remove_queue(id, NOBODY, now);
                 continue;
             }
             self.expire(id, now);
             self.arm(id);
         }
-        self.pump(now);
-        true
+        self.pump(now) || more
     }
 
-    /// Lets the messages at the head of a queue die whose time is over.
+    /// Drops messages at the head of a queue that have expired, as far as the budget allows.
     pub(super) fn expire(&mut self, id: QueueId, now: Now) {
-        for _ in 0..TURN_MAX {
+        while !self.must_pause() {
             let Some(queue) = self.queues.get_mut(id).filter(|queue| queue.expiring) else {
                 return;
             };

@@ -1,11 +1,11 @@
 //! Exchanges and bindings: declared, deleted, bound, unbound.
 
-use super::{Vhost, footprint};
+use super::{Now, Vhost, footprint};
 use crate::broker::{
     arguments::{check_same_argument, check_same_flag, inequivalent},
     exception::Exception,
     exchange::{
-        Binding, BindingId, BindingKey, Destination, Exchange, ExchangeId, ExchangeKind, canonical,
+        Binding, BindingKey, Destination, Exchange, ExchangeId, ExchangeKind, canonical,
         headers::HeadersPattern,
     },
     memory::TopologyCharge,
@@ -52,6 +52,11 @@ pub enum BindTarget {
     Exchange(ShortStr),
 }
 
+/// Steps that it costs to bind or unbind.
+fn argument_steps(arguments: &Table) -> usize {
+    10 + arguments.as_bytes().len() / 4
+}
+
 fn on_default_exchange() -> Exception {
     Exception::access_refused("operation not permitted on the default exchange")
 }
@@ -93,8 +98,8 @@ impl Vhost {
             return check_same(current, spec, &label);
         }
         let alternate = alternate_exchange(&spec.arguments, &label)?;
-        if self.exchanges.len() >= self.limits.exchanges {
-            return Err(self.too_many("exchanges", self.limits.exchanges));
+        if self.exchanges.len() >= self.limits.exchanges.get() {
+            return Err(self.too_many("exchanges", self.limits.exchanges.get()));
         }
         self.check_topology()?;
         let name = spec.name.detached();
@@ -126,7 +131,13 @@ impl Vhost {
     }
 
     /// `exchange.delete`; one that is not there is deleted already.
-    pub fn delete_exchange(&mut self, name: &ShortStr, if_unused: bool) -> Result<(), Exception> {
+    pub fn delete_exchange(
+        &mut self,
+        name: &ShortStr,
+        if_unused: bool,
+        connection: ConnectionId,
+        now: Now,
+    ) -> Result<(), Exception> {
         self.check_deletable(name)?;
         let Some(&id) = self.exchange_names.get(name.as_bytes()) else {
             return Ok(());
@@ -135,12 +146,13 @@ impl Vhost {
             let label = self.exchange_label(name);
             return Err(Exception::precondition(format!("{label} in use")));
         }
-        self.remove_exchange(id);
+        self.remove_exchange(id, connection, now);
         Ok(())
     }
 
     /// `queue.bind` and `exchange.bind`.
     pub fn bind(&mut self, spec: &BindSpec, connection: ConnectionId) -> Result<(), Exception> {
+        self.budget.spend(argument_steps(&spec.arguments));
         let (source, destination) = self.ends(spec)?;
         let kind = self.exchanges.get(source).map(|exchange| exchange.kind);
         let pattern = if kind == Some(ExchangeKind::Headers) {
@@ -164,8 +176,8 @@ impl Vhost {
             return Ok(());
         }
         full?;
-        if self.bindings.len() >= self.limits.bindings {
-            return Err(self.too_many("bindings", self.limits.bindings));
+        if self.bindings.len() >= self.limits.bindings.get() {
+            return Err(self.too_many("bindings", self.limits.bindings.get()));
         }
         let mut binding = Binding {
             source,
@@ -198,7 +210,13 @@ impl Vhost {
 
     /// `queue.unbind` and `exchange.unbind`; a binding that is not there is unbound already, even one
     /// of another connection's own queue.
-    pub fn unbind(&mut self, spec: &BindSpec, connection: ConnectionId) -> Result<(), Exception> {
+    pub fn unbind(
+        &mut self,
+        spec: &BindSpec,
+        connection: ConnectionId,
+        now: Now,
+    ) -> Result<(), Exception> {
+        self.budget.spend(argument_steps(&spec.arguments));
         if spec.source.is_empty() {
             return Err(on_default_exchange());
         }
@@ -229,7 +247,7 @@ impl Vhost {
         if let BindTarget::Queue(name) = &spec.target {
             self.usable_queue(name, connection)?;
         }
-        self.remove_binding(id);
+        self.remove_binding(id, connection, now);
         Ok(())
     }
 
@@ -245,60 +263,6 @@ impl Vhost {
             BindTarget::Exchange(name) => Destination::Exchange(self.exchange_id(name)?),
         };
         Ok((source, destination))
-    }
-
-    /// Takes a binding away, and its source if that was its last and it goes with it.
-    pub(super) fn remove_binding(&mut self, id: BindingId) {
-        let mut unused = Vec::new();
-        self.unlink(id, &mut unused);
-        self.remove_exchanges(unused);
-    }
-
-    fn remove_exchange(&mut self, id: ExchangeId) {
-        self.remove_exchanges(vec![id]);
-    }
-
-    /// Takes exchanges away with all their bindings, and whatever goes with those.
-    fn remove_exchanges(&mut self, mut unused: Vec<ExchangeId>) {
-        while let Some(id) = unused.pop() {
-            let Some(exchange) = self.exchanges.remove(id) else {
-                continue;
-            };
-            self.exchange_names.remove(exchange.name.as_bytes());
-            for binding in exchange.bindings.into_values().chain(exchange.inbound) {
-                self.unlink(binding, &mut unused);
-            }
-        }
-    }
-
-    /// Takes one binding out of both its ends.
-    fn unlink(&mut self, id: BindingId, unused: &mut Vec<ExchangeId>) {
-        let Some(binding) = self.bindings.remove(id) else {
-            return;
-        };
-        match binding.key.destination {
-            Destination::Queue(queue) => {
-                if let Some(queue) = self.queues.get_mut(queue) {
-                    queue.bindings.remove(&id);
-                }
-            }
-            Destination::Exchange(exchange) => {
-                if let Some(exchange) = self.exchanges.get_mut(exchange) {
-                    exchange.inbound.remove(&id);
-                }
-            }
-        }
-        let Some(exchange) = self.exchanges.get_mut(binding.source) else {
-            return;
-        };
-        exchange.detach(id, &binding.key);
-        exchange
-            .charge
-            .set(footprint::of_exchange(exchange) + exchange.routing_bytes());
-        exchange.bindings.remove(&binding.key);
-        if exchange.auto_delete && !exchange.is_used() {
-            unused.push(binding.source);
-        }
     }
 }
 

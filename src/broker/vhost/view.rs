@@ -1,12 +1,14 @@
-//! What a vhost looks like from outside.
+//! What a vhost looks like from outside. Long lists are made in parts, one in a turn.
+
+use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::Vhost;
+use super::{Now, Vhost, deferred::NOBODY};
 use crate::broker::{
-    channel::{Channel, ChannelId},
     exchange::Destination,
     listing::Gather,
+    message::Message,
     queue::{ConnectionId, Queue, QueueCounters, QueueId},
     wire::{ShortStr, Table, ValueRef},
 };
@@ -68,7 +70,7 @@ pub struct ExchangeView {
     /// Only other exchanges publish to it.
     pub internal: bool,
     /// Its arguments.
-    pub arguments: serde_json::Value,
+    pub arguments: ArgumentsView,
     /// How many bindings start here.
     pub bindings: usize,
     /// How many messages were published to it.
@@ -95,7 +97,7 @@ pub struct QueueView {
     /// Goes with its connection.
     pub exclusive: bool,
     /// Its arguments.
-    pub arguments: serde_json::Value,
+    pub arguments: ArgumentsView,
     /// How many messages wait.
     pub messages_ready: usize,
     /// How many messages consumers hold.
@@ -122,7 +124,7 @@ pub struct BindingView {
     /// The key.
     pub routing_key: String,
     /// Its arguments.
-    pub arguments: serde_json::Value,
+    pub arguments: ArgumentsView,
 }
 
 /// A consumer.
@@ -150,6 +152,25 @@ pub struct ConsumerView {
     pub unacked: u32,
     /// Its priority.
     pub priority: i32,
+}
+
+/// A channel.
+#[derive(Clone, Debug, Serialize)]
+pub struct ChannelView {
+    /// Its vhost.
+    pub vhost: String,
+    /// Its connection.
+    pub connection: ConnectionId,
+    /// Its number.
+    pub number: u16,
+    /// How many consumers it has.
+    pub consumers: usize,
+    /// How many messages it holds.
+    pub messages_unacked: usize,
+    /// Their bodies, in bytes.
+    pub unacked_bytes: usize,
+    /// The limit for the whole channel; 0: none.
+    pub prefetch: u32,
 }
 
 /// A message that waits.
@@ -180,10 +201,36 @@ pub struct MessageView {
 /// How much of a body is shown.
 const BODY_SHOWN: usize = 4096;
 
+/// Steps that it costs to look at something that may be listed.
+const LOOK_STEPS: usize = 2;
+
+/// Arguments, which become JSON when they are shown.
+#[derive(Clone, Debug)]
+pub struct ArgumentsView(pub Table);
+
+impl Serialize for ArgumentsView {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        json_table(&self.0).serialize(serializer)
+    }
+}
+
+/// Makes one part of a list, as far as the budget allows: where the next part begins, if this was not the last.
+macro_rules! part {
+    ($vhost:ident.$all:ident from $from:ident, |$id:ident, $item:ident| $look:block) => {
+        for ($id, $item) in $vhost.$all.iter_from($from) {
+            if $vhost.budget.is_spent() {
+                return Some($id.place());
+            }
+            $vhost.budget.spend(LOOK_STEPS);
+            $look
+        }
+        return None;
+    };
+}
+
 impl Vhost {
-    /// The vhost in numbers.
+    /// The vhost in numbers, but for those of its queues.
     pub fn view(&self) -> VhostView {
-        let queues = || self.queues.iter().map(|(_, queue)| queue);
         VhostView {
             name: self.name.clone(),
             exchanges: self.exchanges.len(),
@@ -191,15 +238,27 @@ impl Vhost {
             bindings: self.bindings.len(),
             channels: self.channels.len(),
             consumers: self.consumers.len(),
-            messages_ready: queues().map(|queue| queue.ready.len()).sum(),
-            messages_unacked: queues().map(|queue| queue.unacked).sum(),
+            messages_ready: 0,
+            messages_unacked: 0,
             counters: self.counters,
         }
     }
 
-    /// All exchanges.
-    pub fn exchanges(&self, into: &mut impl Gather<ExchangeView>) {
-        for (_, exchange) in self.exchanges.iter() {
+    /// A part of the sums over all queues.
+    pub fn sums(&mut self, from: usize, into: &mut VhostView) -> Option<usize> {
+        part!(self.queues from from, |_id, queue| {
+            into.messages_ready += queue.ready.len();
+            into.messages_unacked += queue.unacked;
+        });
+    }
+
+    /// A part of all exchanges.
+    pub fn exchanges(
+        &mut self,
+        from: usize,
+        into: &mut impl Gather<ExchangeView>,
+    ) -> Option<usize> {
+        part!(self.exchanges from from, |_id, exchange| {
             into.offer(&[exchange.name.as_bytes()], || ExchangeView {
                 vhost: self.name.clone(),
                 name: exchange.name.to_string(),
@@ -207,47 +266,30 @@ impl Vhost {
                 durable: exchange.durable,
                 auto_delete: exchange.auto_delete,
                 internal: exchange.internal,
-                arguments: json_table(&exchange.arguments),
+                arguments: ArgumentsView(exchange.arguments.clone()),
                 bindings: exchange.bindings.len(),
                 published: exchange.published,
             });
-        }
+        });
     }
 
-    /// All queues.
-    pub fn queues(&self, into: &mut impl Gather<QueueView>) {
-        for (id, queue) in self.queues.iter() {
-            into.offer(&[queue.name.as_bytes()], || self.queue_view(id, queue));
-        }
+    /// A part of all queues.
+    pub fn queues(&mut self, from: usize, into: &mut impl Gather<QueueView>) -> Option<usize> {
+        part!(self.queues from from, |id, queue| {
+            into.offer(&[queue.name.as_bytes()], || queue_view(&self.name, id, queue));
+        });
     }
 
     /// One queue.
     pub fn queue(&self, name: &ShortStr) -> Option<QueueView> {
         let id = *self.queue_names.get(name.as_bytes())?;
-        self.queues.get(id).map(|queue| self.queue_view(id, queue))
+        let queue = self.queues.get(id);
+        queue.map(|queue| queue_view(&self.name, id, queue))
     }
 
-    fn queue_view(&self, id: QueueId, queue: &Queue) -> QueueView {
-        QueueView {
-            id,
-            vhost: self.name.clone(),
-            name: queue.name.to_string(),
-            kind: queue.settings.kind.name(),
-            durable: queue.durable,
-            auto_delete: queue.auto_delete,
-            exclusive: queue.owner.is_some(),
-            arguments: json_table(&queue.arguments),
-            messages_ready: queue.ready.len(),
-            messages_unacked: queue.unacked,
-            message_bytes_ready: queue.ready.body_bytes(),
-            consumers: queue.rotation.len(),
-            counters: queue.counters,
-        }
-    }
-
-    /// All bindings. That of every queue to the default exchange is understood.
-    pub fn bindings(&self, into: &mut impl Gather<BindingView>) {
-        for (_, binding) in self.bindings.iter() {
+    /// A part of all bindings. That of every queue to the default exchange is understood.
+    pub fn bindings(&mut self, from: usize, into: &mut impl Gather<BindingView>) -> Option<usize> {
+        part!(self.bindings from from, |_id, binding| {
             let (destination, destination_type) = match binding.key.destination {
                 Destination::Queue(id) => (self.queues.get(id).map(|queue| &queue.name), "queue"),
                 Destination::Exchange(id) => (
@@ -255,98 +297,140 @@ impl Vhost {
                     "exchange",
                 ),
             };
-            let source = self
-                .exchanges
-                .get(binding.source)
-                .map(|source| &source.name);
+            let source = self.exchanges.get(binding.source);
             let (Some(source), Some(destination)) = (source, destination) else {
                 continue;
             };
-            into.offer(&[source.as_bytes(), destination.as_bytes()], || {
-                BindingView {
-                    vhost: self.name.clone(),
-                    source: source.to_string(),
-                    destination: destination.to_string(),
-                    destination_type,
-                    routing_key: binding.key.routing_key.to_string(),
-                    arguments: json_table(&binding.arguments),
-                }
+            let names = [source.name.as_bytes(), destination.as_bytes()];
+            into.offer(&names, || BindingView {
+                vhost: self.name.clone(),
+                source: source.name.to_string(),
+                destination: destination.to_string(),
+                destination_type,
+                routing_key: binding.key.routing_key.to_string(),
+                arguments: ArgumentsView(binding.arguments.clone()),
             });
-        }
+        });
     }
 
-    /// All consumers.
-    pub fn consumers(&self, into: &mut impl Gather<ConsumerView>) {
-        for (id, consumer) in self.consumers.iter() {
+    /// A part of all consumers.
+    pub fn consumers(
+        &mut self,
+        from: usize,
+        into: &mut impl Gather<ConsumerView>,
+    ) -> Option<usize> {
+        part!(self.consumers from from, |id, consumer| {
             let (Some(queue), Some(channel)) = (
                 self.queues.get(consumer.queue),
                 self.channels.get(consumer.channel),
             ) else {
                 continue;
             };
-            into.offer(&[queue.name.as_bytes(), consumer.tag.as_bytes()], || {
-                ConsumerView {
-                    vhost: self.name.clone(),
-                    queue: queue.name.to_string(),
-                    consumer_tag: consumer.tag.to_string(),
-                    connection: channel.connection,
-                    channel: channel.number,
-                    ack_required: !consumer.no_ack,
-                    exclusive: consumer.exclusive,
-                    active: queue.rotation.is_active(id),
-                    prefetch: consumer.prefetch,
-                    unacked: consumer.inflight,
-                    priority: consumer.priority,
-                }
+            let names = [queue.name.as_bytes(), consumer.tag.as_bytes()];
+            into.offer(&names, || ConsumerView {
+                vhost: self.name.clone(),
+                queue: queue.name.to_string(),
+                consumer_tag: consumer.tag.to_string(),
+                connection: channel.connection,
+                channel: channel.number,
+                ack_required: !consumer.no_ack,
+                exclusive: consumer.exclusive,
+                active: queue.rotation.is_active(id),
+                prefetch: consumer.prefetch,
+                unacked: consumer.inflight,
+                priority: consumer.priority,
             });
-        }
-    }
-
-    /// All open channels.
-    pub fn channels(&self) -> impl Iterator<Item = (ChannelId, &Channel)> {
-        self.channels.iter()
-    }
-
-    /// The first messages that wait in a queue; nothing if there is no such queue.
-    pub fn peek(&self, name: &ShortStr, count: usize) -> Option<Vec<MessageView>> {
-        let queue = self.queues.get(*self.queue_names.get(name.as_bytes())?)?;
-        let views = queue.ready.peek(count).map(|entry| {
-            let message = &entry.message;
-            let properties = &message.properties;
-            let text = |bytes: Option<&[u8]>| {
-                bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned())
-            };
-            let shown = &message.body[..message.body.len().min(BODY_SHOWN)];
-            MessageView {
-                exchange: message.exchange.to_string(),
-                routing_key: message.routing_key.to_string(),
-                redelivered: entry.redelivered,
-                headers: properties
-                    .headers()
-                    .map_or(serde_json::Value::Null, |headers| {
-                        json_fields(headers.iter())
-                    }),
-                content_type: text(properties.content_type()),
-                correlation_id: text(properties.correlation_id()),
-                message_id: text(properties.message_id()),
-                persistent: message.persistent,
-                body_bytes: message.body.len(),
-                body: String::from_utf8_lossy(shown).into_owned(),
-            }
         });
-        Some(views.collect())
+    }
+
+    /// A part of all open channels; `name` gives the name of a channel's connection.
+    pub fn channels(
+        &mut self,
+        from: usize,
+        name: &impl Fn(ConnectionId) -> String,
+        into: &mut impl Gather<ChannelView>,
+    ) -> Option<usize> {
+        part!(self.channels from from, |_id, channel| {
+            if channel.ending {
+                continue;
+            }
+            into.offer(&[name(channel.connection).as_bytes()], || ChannelView {
+                vhost: self.name.clone(),
+                connection: channel.connection,
+                number: channel.number,
+                consumers: channel.consumers.len(),
+                messages_unacked: channel.unacked.len(),
+                unacked_bytes: channel.unacked_bytes,
+                prefetch: channel.prefetch,
+            });
+        });
+    }
+
+    /// The first messages that wait in a queue, each with whether it was given out before; nothing if there is no such
+    /// queue.
+    pub fn peek(&self, name: &ShortStr, count: usize) -> Option<Vec<(Arc<Message>, bool)>> {
+        let queue = self.queues.get(*self.queue_names.get(name.as_bytes())?)?;
+        let entries = queue.ready.peek(count);
+        Some(
+            entries
+                .map(|entry| (Arc::clone(&entry.message), entry.redelivered))
+                .collect(),
+        )
     }
 
     /// An operator purges a queue, whoever owns it: how many messages were dropped.
-    pub fn force_purge(&mut self, name: &ShortStr) -> Option<usize> {
+    pub fn force_purge(&mut self, name: &ShortStr, now: Now) -> Option<usize> {
         let id = *self.queue_names.get(name.as_bytes())?;
-        Some(self.purge(id))
+        Some(self.purge(id, NOBODY, now))
     }
 
     /// An operator deletes a queue, whoever owns it: how many messages were dropped.
-    pub fn force_delete(&mut self, name: &ShortStr) -> Option<usize> {
+    pub fn force_delete(&mut self, name: &ShortStr, now: Now) -> Option<usize> {
         let id = *self.queue_names.get(name.as_bytes())?;
-        Some(self.remove_queue(id))
+        Some(self.remove_queue(id, NOBODY, now))
+    }
+}
+
+fn queue_view(vhost: &str, id: QueueId, queue: &Queue) -> QueueView {
+    QueueView {
+        id,
+        vhost: vhost.to_owned(),
+        name: queue.name.to_string(),
+        kind: queue.settings.kind.name(),
+        durable: queue.durable,
+        auto_delete: queue.auto_delete,
+        exclusive: queue.owner.is_some(),
+        arguments: ArgumentsView(queue.arguments.clone()),
+        messages_ready: queue.ready.len(),
+        messages_unacked: queue.unacked,
+        message_bytes_ready: queue.ready.body_bytes(),
+        consumers: queue.rotation.len(),
+        counters: queue.counters,
+    }
+}
+
+impl MessageView {
+    /// What a message looks like.
+    pub fn new(message: &Message, redelivered: bool) -> Self {
+        let properties = &message.properties;
+        let text =
+            |bytes: Option<&[u8]>| bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        let headers = properties.headers();
+        let shown = &message.body[..message.body.len().min(BODY_SHOWN)];
+        Self {
+            exchange: message.exchange.to_string(),
+            routing_key: message.routing_key.to_string(),
+            redelivered,
+            headers: headers.map_or(serde_json::Value::Null, |headers| {
+                json_fields(headers.iter())
+            }),
+            content_type: text(properties.content_type()),
+            correlation_id: text(properties.correlation_id()),
+            message_id: text(properties.message_id()),
+            persistent: message.persistent,
+            body_bytes: message.body.len(),
+            body: String::from_utf8_lossy(shown).into_owned(),
+        }
     }
 }
 

@@ -54,6 +54,12 @@ pub enum WireError {
     /// A method that its class does not have.
     #[error("unknown method {} of class {}", .0.method, .0.class)]
     UnknownMethod(MethodId),
+    /// A name, key or tag that is not UTF-8, in RabbitMQ's words.
+    #[error("Malformed UTF-8 in shortstr")]
+    Text {
+        /// The method.
+        method: MethodId,
+    },
     /// A field table that cannot be read.
     #[error("{error}")]
     Table {
@@ -85,6 +91,7 @@ impl WireError {
             | Self::FrameEnd { .. }
             | Self::FrameKind { .. }
             | Self::Arguments { .. }
+            | Self::Text { .. }
             | Self::NoMethod(_)
             | Self::HeaderLength(_) => ReplyCode::FrameError,
             Self::UnknownClass(_) => ReplyCode::NotImplemented,
@@ -99,6 +106,7 @@ impl WireError {
     pub fn method(&self) -> MethodId {
         match self {
             Self::Arguments { method, .. }
+            | Self::Text { method }
             | Self::Table { method, .. }
             | Self::UnknownClass(method)
             | Self::UnknownMethod(method) => *method,

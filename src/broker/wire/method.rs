@@ -157,6 +157,7 @@ fn refused(id: MethodId, arguments: Payload<'_>, malformed: Malformed) -> WireEr
             method: id,
             arguments: arguments.to_bytes(),
         },
+        Malformed::Text => WireError::Text { method: id },
         Malformed::Table(error) => WireError::Table { method: id, error },
     }
 }

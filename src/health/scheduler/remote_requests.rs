@@ -50,17 +50,17 @@ struct RequestMetrics {
 
 impl RemoteRequests {
     pub(super) fn new(config: &Config, metrics: &Metrics) -> Self {
-        let pending_max = config.probes_max.saturating_add(config.asked_max);
+        let pending_max = config.probes_max.saturating_add(config.asked_max.get());
         Self {
-            wait: config.queue_wait,
-            grace: config.queue_grace,
+            wait: config.queue_wait.get(),
+            grace: config.queue_grace.get(),
             pending: Mutex::new(PendingRequests::new(pending_max)),
             trouble: AtomicBool::new(false),
             troubled_ms: AtomicU64::new(0),
             meters: RequestMetrics {
                 requests: metrics.counters(
                     "musterd_health_requests_total",
-                    "RunningProbes that were asked of probers over the queue, by result.",
+                    "Probe requests to remote probers, by result.",
                     &["result"],
                 ),
                 verdicts: metrics.counters(
@@ -75,7 +75,7 @@ impl RemoteRequests {
                 ),
                 pending: metrics.gauge(
                     "musterd_health_requests_pending",
-                    "RunningProbes that were asked of probers over the queue and are not answered.",
+                    "Probe requests to remote probers that are not answered yet.",
                 ),
             },
         }
@@ -95,7 +95,7 @@ impl RemoteRequests {
             let result = match note {
                 RequestResult::Same => "same",
                 RequestResult::Different => "different",
-                RequestResult::Late => "late",
+                RequestResult::IsLate => "late",
                 RequestResult::Missing => "missing",
                 RequestResult::Answered | RequestResult::Unanswered => continue,
             };

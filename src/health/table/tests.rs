@@ -503,6 +503,6 @@ fn results_are_bounded() {
         table.record(turn.check, ended(Outcome::Passed, 1000 + at));
     }
     let (_, kept) = table.kept("i").expect("kept");
-    assert_eq!(kept[0].results.len(), Config::default().results_max);
+    assert_eq!(kept[0].results.len(), *Config::default().results_max);
     assert_eq!(kept[0].results.back().map(|last| last.at_ms), Some(1099));
 }

@@ -57,7 +57,7 @@ async fn probes_are_bounded_in_number() {
     })
     .await;
     let daemon = start(Config {
-        probes_max: 4,
+        probes_max: 4.into(),
         ..quick()
     });
     for i in 0..40 {
@@ -74,7 +74,7 @@ async fn hanging_targets_take_half_of_the_places_at_most() {
     let silent = Target::silent().await;
     let up = Target::always(200).await;
     let daemon = start(Config {
-        probes_max: 4,
+        probes_max: 4.into(),
         ..quick()
     });
     let hanging = Check {
@@ -104,7 +104,7 @@ async fn hanging_targets_take_half_of_the_places_at_most() {
 #[tokio::test]
 async fn a_log_that_has_moved_on_is_no_loss() {
     let small = registry::Config {
-        log_entries_max: 4,
+        log_entries_max: 4.into(),
         ..registry::Config::default()
     };
     let daemon = start_with(quick(), &outbound::Config::default(), small);

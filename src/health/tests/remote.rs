@@ -306,8 +306,8 @@ async fn whoever_could_not_probe_decides_nothing() {
 #[tokio::test]
 async fn the_direct_outcome_decides_in_mode_dual_and_both_are_compared() {
     let config = Config {
-        queue_wait: Duration::from_millis(100),
-        queue_grace: Duration::from_millis(50),
+        queue_wait: Duration::from_millis(100).into(),
+        queue_grace: Duration::from_millis(50).into(),
         ..quick()
     };
     let (daemon, fake, mut requests) = elsewhere(config, Mode::Dual);

@@ -10,31 +10,12 @@ fn the_defaults_are_fine() {
 }
 
 #[test]
-fn every_fault_is_told_at_once() {
-    let mut config = Config {
-        header_timeout: Duration::ZERO,
-        keep_alive: Duration::from_millis(1),
-        head_max: ByteSize::kib(1),
-        headers_max: 0,
-        body_max: ByteSize::b(0),
-        connections_max: 0,
-        ..Config::default()
-    };
+fn a_policy_that_contradicts_itself_is_named() {
+    let mut config = Config::default();
     config.cors.credentials = true;
     let faults = config.faults();
-    for key in [
-        "http.header_timeout",
-        "http.keep_alive",
-        "http.head_max",
-        "http.headers_max",
-        "http.body_max",
-        "http.connections_max",
-        "http.cors.credentials",
-    ] {
-        let told = faults.iter().any(|fault| fault.contains(key));
-        assert!(told, "{key} is not in {faults:?}");
-    }
-    assert_eq!(faults.len(), 7, "{faults:?}");
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert!(faults[0].starts_with("http.cors.credentials"), "{faults:?}");
 }
 
 #[test]

@@ -30,10 +30,10 @@ impl Shared {
     }
 }
 
-fn listed(shared: &Shared, list: BrokerList, query: Option<&str>) -> Answer {
+async fn listed(shared: &Shared, list: BrokerList, query: Option<&str>) -> Answer {
     let pages = shared.pages()?;
-    let part = part(query, shared.config.broker.items_max)?;
-    Ok(json(pages.list(list, &part)))
+    let part = part(query, shared.config.broker.items_max.get())?;
+    Ok(json(pages.list(list, part).await))
 }
 
 fn part(query: Option<&str>, items_max: usize) -> Result<BrokerPart, Problem> {
@@ -68,7 +68,7 @@ fn count(field: &str, value: &str) -> Result<usize, Problem> {
     )
 )]
 pub(in crate::http) async fn overview(State(shared): State<Shared>) -> Answer {
-    Ok(json(shared.pages()?.overview()))
+    Ok(json(shared.pages()?.overview().await))
 }
 
 /// Who is connected to the broker.
@@ -89,7 +89,7 @@ pub(in crate::http) async fn connections(
     State(shared): State<Shared>,
     RawQuery(query): RawQuery,
 ) -> Answer {
-    listed(&shared, BrokerList::Connections, query.as_deref())
+    listed(&shared, BrokerList::Connections, query.as_deref()).await
 }
 
 /// The channels of the broker's connections.
@@ -110,7 +110,7 @@ pub(in crate::http) async fn channels(
     State(shared): State<Shared>,
     RawQuery(query): RawQuery,
 ) -> Answer {
-    listed(&shared, BrokerList::Channels, query.as_deref())
+    listed(&shared, BrokerList::Channels, query.as_deref()).await
 }
 
 /// The exchanges.
@@ -131,7 +131,7 @@ pub(in crate::http) async fn exchanges(
     State(shared): State<Shared>,
     RawQuery(query): RawQuery,
 ) -> Answer {
-    listed(&shared, BrokerList::Exchanges, query.as_deref())
+    listed(&shared, BrokerList::Exchanges, query.as_deref()).await
 }
 
 /// The queues, and what happened to each per second of late.
@@ -152,7 +152,7 @@ pub(in crate::http) async fn queues(
     State(shared): State<Shared>,
     RawQuery(query): RawQuery,
 ) -> Answer {
-    listed(&shared, BrokerList::Queues, query.as_deref())
+    listed(&shared, BrokerList::Queues, query.as_deref()).await
 }
 
 /// The bindings; that of every queue to the default exchange is understood.
@@ -173,7 +173,7 @@ pub(in crate::http) async fn bindings(
     State(shared): State<Shared>,
     RawQuery(query): RawQuery,
 ) -> Answer {
-    listed(&shared, BrokerList::Bindings, query.as_deref())
+    listed(&shared, BrokerList::Bindings, query.as_deref()).await
 }
 
 /// The consumers.
@@ -194,7 +194,7 @@ pub(in crate::http) async fn consumers(
     State(shared): State<Shared>,
     RawQuery(query): RawQuery,
 ) -> Answer {
-    listed(&shared, BrokerList::Consumers, query.as_deref())
+    listed(&shared, BrokerList::Consumers, query.as_deref()).await
 }
 
 #[cfg(test)]

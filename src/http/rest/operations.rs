@@ -79,7 +79,7 @@ pub(in crate::http) async fn system_info(State(shared): State<Shared>) -> Respon
     responses((status = 200, content_type = "text/plain; version=0.0.4; charset=utf-8", body = String))
 )]
 pub(in crate::http) async fn metrics(State(shared): State<Shared>) -> Response {
-    let mut response = shared.metrics.render().into_response();
+    let mut response = shared.metrics.page().await.into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, METRICS);
     response
 }

@@ -26,8 +26,8 @@ use crate::{
 )]
 pub(in crate::http) async fn check(State(shared): State<Shared>, id: Name) -> Answer {
     let max = shared.config.request_timeout;
-    let checked = timeout(max, shared.probes.check_now(id.as_str())).await;
-    let report = checked.map_err(|_| given_up(max))?;
+    let checked = timeout(max.get(), shared.probes.check_now(id.as_str())).await;
+    let report = checked.map_err(|_| given_up(max.get()))?;
     let report = report.ok_or_else(Refusal::unknown)?;
     Ok(json(report.to_json(shared.now())))
 }

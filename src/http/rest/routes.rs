@@ -27,7 +27,7 @@ pub(in crate::http) fn router(shared: &Shared) -> (Router, MetricsByPath) {
     let mut router = Router::new();
     let mut rows = vec![("/openapi.json".to_owned(), None)];
     for row in table() {
-        let time_max = (!row.waits).then_some(shared.config.request_timeout);
+        let time_max = (!row.waits).then_some(*shared.config.request_timeout);
         router = router.route(&row.path, row.endpoints);
         rows.push((row.path, time_max));
     }

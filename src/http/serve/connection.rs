@@ -73,9 +73,9 @@ pub(in crate::http) async fn serve(
     shared: Shared,
 ) {
     let patience = Patience {
-        head: shared.config.header_timeout,
-        idle: shared.config.keep_alive,
-        write: shared.config.write_timeout,
+        head: shared.config.header_timeout.get(),
+        idle: shared.config.keep_alive.get(),
+        write: shared.config.write_timeout.get(),
     };
     // A connection on which nothing has come yet costs no buffers. Only a look says that there is
     // something: a new socket passes for readable.
@@ -111,7 +111,7 @@ async fn talk(
     let mut builder = http1::Builder::new();
     // As many as by default are read without an allocation, as long as the parser is not told so.
     if shared.config.headers_max != HEADERS_MAX_DEFAULT {
-        builder.max_headers(shared.config.headers_max);
+        builder.max_headers(shared.config.headers_max.get());
     }
     let connection = builder
         .timer(TokioTimer::new())

@@ -7,6 +7,8 @@ use axum::{
     http::{HeaderName, HeaderValue, Method, Request, Response, header},
 };
 use serde::Deserialize;
+
+use crate::quantity::{Bounded, YEAR};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
@@ -23,8 +25,7 @@ pub struct Cors {
     /// Whether cookies and the like may be sent along.
     pub credentials: bool,
     /// How long a browser may remember the answer to a preflight.
-    #[serde(with = "humantime_serde")]
-    pub max_age: Duration,
+    pub max_age: Bounded<Duration, 0, YEAR>,
 }
 
 impl Default for Cors {
@@ -35,7 +36,7 @@ impl Default for Cors {
             methods: texts(&["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]),
             headers: texts(&["*"]),
             credentials: false,
-            max_age: Duration::from_secs(600),
+            max_age: Duration::from_secs(600).into(),
         }
     }
 }
@@ -74,7 +75,7 @@ impl Policy {
             .allow_headers(headers(cors)?)
             .allow_credentials(cors.credentials)
             .expose_headers(EXPOSED)
-            .max_age(cors.max_age);
+            .max_age(*cors.max_age);
         Ok(Self { layer })
     }
 

@@ -119,7 +119,7 @@ impl Bound {
                 Some(ended) = connections.join_next() => report(ended),
                 accepted = listener.accept() => match accepted {
                     Ok((stream, peer)) => {
-                        if connections.len() >= shared.config.connections_max {
+                        if connections.len() >= shared.config.connections_max.get() {
                             shared.measures.refused.inc();
                             refuse(&stream);
                             tell_of_refused(&mut told, connections.len());
@@ -146,7 +146,7 @@ impl Bound {
             }
             shared.upgraded.wait().await;
         };
-        if timeout(shared.config.drain, finished).await.is_err() {
+        if timeout(shared.config.drain.get(), finished).await.is_err() {
             let left = connections.len();
             tracing::warn!(
                 connections = left,

@@ -4,57 +4,35 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::quantity::{Bounded, DAY};
+
 /// Section `http.watch`: streams and long polls.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The most streams and long polls at once.
-    pub watchers_max: usize,
+    pub watchers_max: Bounded<usize, 1, 10_000_000>,
     /// The most streams and long polls of one client address.
-    pub watchers_per_address_max: usize,
+    pub watchers_per_address_max: Bounded<usize, 1, 10_000_000>,
     /// The most services that one stream may name.
-    pub services_max: usize,
+    pub services_max: Bounded<usize, 1, 10_000>,
     /// The most events in one answer.
-    pub events_max: usize,
+    pub events_max: Bounded<usize, 1, 1_000_000>,
     /// How often a silent stream shows that it is alive.
-    #[serde(with = "humantime_serde")]
-    pub keep_alive: Duration,
+    pub keep_alive: Bounded<Duration, 10, DAY>,
     /// The longest that a long poll may wait.
-    #[serde(with = "humantime_serde")]
-    pub wait_max: Duration,
+    pub wait_max: Bounded<Duration, 0, DAY>,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
-            watchers_max: 16_384,
-            watchers_per_address_max: 1_024,
-            services_max: 64,
-            events_max: 1_000,
-            keep_alive: Duration::from_secs(15),
-            wait_max: Duration::from_secs(300),
+            watchers_max: 16_384.into(),
+            watchers_per_address_max: 1_024.into(),
+            services_max: 64.into(),
+            events_max: 1_000.into(),
+            keep_alive: Duration::from_secs(15).into(),
+            wait_max: Duration::from_secs(300).into(),
         }
-    }
-}
-
-impl Config {
-    /// Everything that is wrong with it, each as a sentence that names the key.
-    pub(in crate::http) fn faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
-        let counts = [
-            ("watchers_max", self.watchers_max),
-            ("watchers_per_address_max", self.watchers_per_address_max),
-            ("services_max", self.services_max),
-            ("events_max", self.events_max),
-        ];
-        for (key, value) in counts {
-            if value == 0 {
-                faults.push(format!("http.watch.{key} must be at least 1"));
-            }
-        }
-        if self.keep_alive < Duration::from_millis(10) {
-            faults.push("http.watch.keep_alive must be at least 10ms".to_owned());
-        }
-        faults
     }
 }

@@ -42,7 +42,7 @@ pub(in crate::http) fn route(id: &str, path_prefix: &str, service: &str) -> Rout
 
 pub(in crate::http) fn registry(log_entries_max: usize) -> Registry {
     Registry::new(Config {
-        log_entries_max,
+        log_entries_max: log_entries_max.into(),
         ..Config::default()
     })
 }

@@ -87,8 +87,8 @@ impl WatcherLimit {
             watchers.with_label_values(&[kind.as_str()]).set(0);
         }
         Self(Arc::new(Inner {
-            max: config.watchers_max,
-            per_address_max: config.watchers_per_address_max,
+            max: config.watchers_max.get(),
+            per_address_max: config.watchers_per_address_max.get(),
             inside: Mutex::default(),
             watchers,
             refused: metrics.counter(

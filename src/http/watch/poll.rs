@@ -58,7 +58,7 @@ impl Waiting {
         wait: Option<Duration>,
     ) -> Result<Self, Refused> {
         let wait = wait.unwrap_or(WAIT_DEFAULT);
-        let wait = wait.min(shared.config.watch.wait_max);
+        let wait = wait.min(shared.config.watch.wait_max.get());
         Ok(Self {
             deadline: Instant::now() + wait,
             _ticket: shared.watching.gate.enter(peer.address, Kind::LongPoll)?,

@@ -202,10 +202,10 @@ impl Wanted {
         let mut wanted = Self {
             scope: Scope::All,
             since: None,
-            limit: LIMIT_DEFAULT.min(config.events_max),
+            limit: LIMIT_DEFAULT.min(config.events_max.get()),
             wait: None,
         };
-        match scope(query, config.services_max) {
+        match scope(query, config.services_max.get()) {
             Ok(scope) => wanted.scope = scope,
             Err(problem) => errors.extend(problem.errors),
         }
@@ -215,9 +215,8 @@ impl Wanted {
                     wanted.since = Some(Seen::parse(&value));
                     Ok(())
                 }
-                "limit" => {
-                    api::limit(&value).map(|limit| wanted.limit = limit.min(config.events_max))
-                }
+                "limit" => api::limit(&value)
+                    .map(|limit| wanted.limit = limit.min(config.events_max.get())),
                 "wait" => api::wait(&value).map(|wait| wanted.wait = Some(wait)),
                 _ => Ok(()),
             };

@@ -177,7 +177,7 @@ enum End {
 
 /// Look, act, wait; told to stop, it tells what has happened and ends.
 async fn tell(socket: &mut Socket, mut feed: Feed, shared: &Shared) -> End {
-    let mut silence = Silence::new(shared.config.watch.keep_alive);
+    let mut silence = Silence::new(shared.config.watch.keep_alive.get());
     let mut unanswered = 0;
     loop {
         while let Some(piece) = feed.next() {
@@ -226,7 +226,7 @@ fn ended(heard: Option<Result<Message, tungstenite::Error>>) -> Option<End> {
 
 /// Sends a message, for as long as a client may leave it unread.
 async fn send(socket: &mut Socket, message: Message, shared: &Shared) -> Result<(), ()> {
-    let sent = timeout(shared.config.write_timeout, socket.send(message));
+    let sent = timeout(shared.config.write_timeout.get(), socket.send(message));
     tokio::select! {
         sent = sent => match sent {
             Ok(Ok(())) => Ok(()),

@@ -56,7 +56,7 @@ pub(in crate::http) async fn watch(
     };
     let watcher = Watcher {
         feed: Feed::new(shared.clone(), Form::Sse, wanted.scope, wanted.start),
-        silence: Silence::new(shared.config.watch.keep_alive),
+        silence: Silence::new(shared.config.watch.keep_alive.get()),
         closing: shared.closing.clone(),
         peer,
         _ticket: ticket,
@@ -90,7 +90,7 @@ impl Wanted {
         let last_id = headers.get("last-event-id");
         let last_id = last_id.map(|value| value.to_str().map_or(Seen::Unreadable, Seen::parse));
         Ok(Self {
-            scope: scope(query, shared.config.watch.services_max)?,
+            scope: scope(query, shared.config.watch.services_max.get())?,
             start: last_id.or(since).map_or(Start::Fresh, Start::Behind),
         })
     }

@@ -77,7 +77,7 @@ impl MigrationState {
             return refused("nothing to migrate: every channel uses the broker already");
         }
         let mode = draft.mode.unwrap_or(self.config.mode);
-        let soak = draft.soak.unwrap_or(self.config.soak);
+        let soak = draft.soak.unwrap_or(*self.config.soak);
         self.comes_back = None;
         self.completed = None;
         self.tally = Tally::default();
@@ -93,7 +93,7 @@ impl MigrationState {
             "migration.started",
             format!(
                 "{how}, baseline {}, soak {}, from {}",
-                Span(self.config.baseline),
+                Span(self.config.baseline.get()),
                 Span(soak),
                 known.modes
             ),

@@ -84,14 +84,14 @@ impl MigrationState {
         if !flipped || !matches!(cause, Cause::Rule(_)) || !from.use_broker() {
             return;
         }
-        let forgotten = millis(self.config.returns_forgotten);
+        let forgotten = millis(self.config.returns_forgotten.get());
         if now.mono_ms.saturating_sub(self.tally.last_ms) >= forgotten {
             self.tally = Tally::default();
         }
         self.tally.rollbacks += 1;
         self.tally.last_ms = now.mono_ms;
         let by_itself = self.config.r#return == ReturnSetting::Auto
-            && self.tally.returns < self.config.returns_max;
+            && self.tally.returns < self.config.returns_max.get();
         self.comes_back = Some(ComesBack {
             modes: from,
             run,
@@ -105,7 +105,7 @@ impl MigrationState {
     fn cool_down(&self) -> Duration {
         let doublings = self.tally.rollbacks.saturating_sub(1).min(30);
         let wait = self.config.cool_down.saturating_mul(1 << doublings);
-        wait.min(self.config.cool_down_max)
+        wait.min(self.config.cool_down_max.get())
     }
 
     /// Changes the flag back after the cool-down; fails if the broker does not answer yet.

@@ -59,7 +59,7 @@ impl Run {
     /// The minimum duration of the current phase.
     pub(super) fn lasts(&self, config: &Config) -> Duration {
         match self.phase {
-            Phase::Baseline => config.baseline,
+            Phase::Baseline => config.baseline.get(),
             _ => self.soak,
         }
     }
@@ -151,7 +151,7 @@ impl MigrationState {
         if let Some(channel) = run.phase.compares() {
             let seen = comparison(look, channel);
             let seen = difference(seen, run.mark.unwrap_or(seen));
-            if seen.compared < config.compared_min {
+            if seen.compared < config.compared_min.get() {
                 out.push(format!(
                     "{channel} to be compared: {} of {} were",
                     seen.compared, config.compared_min
@@ -159,7 +159,7 @@ impl MigrationState {
             }
             out.extend(disagreement(config, channel, seen));
         }
-        out.extend(lag(look, config.lag_max));
+        out.extend(lag(look, config.lag_max.get()));
         match self.canary_runs.since(run.entered_ms) {
             None => out.push("the canary's first run in this phase".to_owned()),
             Some(canary_run) => out.extend(
@@ -221,7 +221,7 @@ impl MigrationState {
 
     /// The soak is over, but a condition does not hold.
     fn wait_on(&mut self, look: &Look<'_>, ready: bool) {
-        let phase_max = millis(self.config.phase_max);
+        let phase_max = millis(self.config.phase_max.get());
         let Some(run) = &mut self.run else { return };
         let waits_for = run.waits_for.clone().unwrap_or_default().join("; ");
         let (phase, waited) = (run.phase, look.now.mono_ms - run.entered_ms);
@@ -238,7 +238,7 @@ impl MigrationState {
         }
         let text = format!(
             "phase \"{phase}\" could not be left for {}: {waits_for}",
-            Span(self.config.phase_max)
+            Span(self.config.phase_max.get())
         );
         if phase == Phase::Baseline {
             self.pause(text);
@@ -358,7 +358,7 @@ fn disagreement(config: &Config, channel: Channel, seen: Comparison) -> Option<S
     let whole = seen.compared.max(1);
     let mut broken = kinds
         .into_iter()
-        .filter(|(count, max, _)| share(*count, whole) > *max);
+        .filter(|(count, max, _)| share(*count, whole) > max.get());
     broken.next().map(|(count, _, what)| {
         format!(
             "both ways of {channel} to agree: {count} of {} {what}",

@@ -32,7 +32,7 @@ impl MigrationState {
                 not_before: one.not_before.wall,
                 by_itself: one.by_itself,
                 returns: self.tally.returns,
-                returns_max: self.config.returns_max,
+                returns_max: self.config.returns_max.get(),
                 error: one.error.clone(),
             }),
             history: self.history.iter().cloned().collect(),
@@ -104,9 +104,9 @@ impl MigrationState {
                 state: stands(shown, phase, step.is_some()),
                 modes: flag,
                 soak: match (phase, shown) {
-                    (Phase::Baseline, _) => self.config.baseline,
+                    (Phase::Baseline, _) => self.config.baseline.get(),
                     (_, Some(run)) => run.soak,
-                    (_, None) => self.config.soak,
+                    (_, None) => self.config.soak.get(),
                 },
                 entered: shown.and_then(|run| {
                     let entered = run.entered.iter().find(|(known, _)| *known == phase);

@@ -43,17 +43,7 @@ fn spans_are_read_and_written() {
 
 #[test]
 fn what_is_no_span() {
-    for text in [
-        "",
-        "s",
-        "-1s",
-        "5 weeks",
-        "1e9",
-        "NaN",
-        "inf",
-        "1..2s",
-        "99999999999999999999s",
-    ] {
+    for text in ["", "s", "-1s", "5 fortnights", "1e9", "NaN", "inf", "1..2s"] {
         assert!(text.parse::<super::Span>().is_err(), "{text:?}");
     }
 }

@@ -18,9 +18,9 @@ impl State {
         let route = draft.at(self.revision.next());
         match self.routes.get(&route.route_id) {
             Some(known) if known.same_as(&route) => return Ok(Arc::clone(known)),
-            None if self.routes.len() >= self.config.routes_max => {
+            None if self.routes.len() >= self.config.routes_max.get() => {
                 return Err(Refusal::RoutesFull {
-                    max: self.config.routes_max,
+                    max: self.config.routes_max.get(),
                 });
             }
             _ => (),

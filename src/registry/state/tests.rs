@@ -368,7 +368,7 @@ fn routes_are_events_and_the_best_one_is_found() {
 #[test]
 fn a_full_registry_refuses_new_ids_only() {
     let config = Config {
-        instances_max: 1,
+        instances_max: 1.into(),
         ..Config::default()
     };
     let (mut state, mut out) = (State::new(config, Epoch(1), 0), Vec::new());

@@ -22,3 +22,16 @@ fn what_was_counted_is_on_the_page() {
         assert!(page.lines().any(|own| own == line), "{line} in {page}");
     }
 }
+
+#[test]
+fn no_label_steers_a_terminal_or_ends_a_line() {
+    let metrics = Metrics::default();
+    metrics
+        .gauges("musterd_queue", "Queues.", &["queue"])
+        .with_label_values(&["a\n# HELP forged\r\u{1b}[31m\u{9b}\"\\"])
+        .set(1);
+    let page = metrics.render();
+    let line = "musterd_queue{queue=\"a\\n# HELP forged\\\\r\\\\u{1b}[31m\\\\u{9b}\\\"\\\\\"} 1";
+    assert_eq!(page.lines().last(), Some(line));
+    assert!(!page.contains(|c: char| c.is_control() && c != '\n'));
+}

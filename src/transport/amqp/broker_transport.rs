@@ -237,7 +237,7 @@ impl BrokerTransport {
                 Ok(()) => return,
                 Err(error) => {
                     tracing::debug!(%error, "the broker cannot be used: {error}");
-                    tokio::time::sleep(inner.config.amqp.ping).await;
+                    tokio::time::sleep(inner.config.amqp.ping.get()).await;
                 }
             }
         }
@@ -334,7 +334,7 @@ impl BrokerTransport {
             };
             let over = async {
                 stop.cancelled().await;
-                tokio::time::sleep(inner.config.drain).await;
+                tokio::time::sleep(inner.config.drain.get()).await;
             };
             tokio::select! {
                 _ = all => (),
@@ -392,7 +392,7 @@ impl Inner {
         // It never changes.
         let (_, filter) = watch::channel(filter);
         let feed = LogFeed::new(self.registry.clone(), filter)
-            .in_batches(self.config.amqp.window * WINDOWS);
+            .in_batches(self.config.amqp.window.get() * WINDOWS);
         let demand = LoopbackDemand::new(&self.flag);
         let flag = self.flag.follow();
         let gate = PublishGate::new(channel, flag, &self.link, &self.consumer, demand);
@@ -480,9 +480,9 @@ pub struct AnswerScope {
 /// How a broker that refuses something is tried again; the connection has a backoff of its own.
 fn policy(config: &Config) -> Policy {
     Policy {
-        backoff_first: config.amqp.backoff_first,
-        backoff_max: config.amqp.backoff_max,
-        circuit_open: config.amqp.backoff_max,
+        backoff_first: config.amqp.backoff_first.get(),
+        backoff_max: config.amqp.backoff_max.get(),
+        circuit_open: config.amqp.backoff_max.get(),
         ..config.policy()
     }
 }

@@ -171,7 +171,8 @@ impl Sending {
 
     async fn send(&mut self, requests: &[PendingRequest]) {
         let after = self.link.config().answer_timeout;
-        let sent = AmqpError::within("sending health checks", after, self.publish(requests)).await;
+        let sent =
+            AmqpError::within("sending health checks", after.get(), self.publish(requests)).await;
         if let Err(error) = sent {
             tracing::debug!(%error, "health checks could not be sent: {error}");
             self.open = None;

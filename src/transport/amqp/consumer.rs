@@ -116,7 +116,7 @@ impl QueueConsumer {
                 () = stop.cancelled() => return,
                 // The queue was not the reason: the next connection is used at once.
                 () = gone.cancelled() => (),
-                () = sleep(self.link.config().backoff_max) => (),
+                () = sleep(self.link.config().backoff_max.get()) => (),
             }
         }
     }
@@ -191,7 +191,7 @@ impl QueueConsumer {
         declared?;
         let consume = Consume {
             queue: self.queue.to_owned(),
-            prefetch: prefetch.unwrap_or_else(|| self.link.config().prefetch),
+            prefetch: prefetch.unwrap_or_else(|| self.link.config().prefetch.get()),
             no_ack: false,
         };
         channel.consume(consume).await?;

@@ -120,13 +120,13 @@ impl EventConsumer {
                 Ok(()) => setup.link.config().backoff_first,
                 Err(error) => {
                     self.refused(&error);
-                    RETRY_PAUSE
+                    RETRY_PAUSE.into()
                 }
             };
             drop(usage);
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = sleep(pause) => (),
+                () = sleep(pause.get()) => (),
             }
         }
     }
@@ -145,7 +145,7 @@ impl EventConsumer {
     async fn consume(&self, setup: &EventConsumerSetup, usage: &Usage) -> Result<(), AmqpError> {
         let mut channel = usage.open(Purpose::Consume).await?;
         let prefetch = setup.link.config().prefetch;
-        bind(&mut *channel, prefetch).await?;
+        bind(&mut *channel, prefetch.get()).await?;
         // What was confirmed before does not come any more.
         let mut heard = setup.sender.lock().cursor().revision;
         *self.trouble.lock() = None;
@@ -153,7 +153,7 @@ impl EventConsumer {
             bound.connection = usage.number();
             bound.binding += 1;
         });
-        let mut unacked = Unacked::new(prefetch);
+        let mut unacked = Unacked::new(prefetch.get());
         let mut missing = Missing::default();
         loop {
             let next = timeout(ACK_PAUSE, channel.next());
@@ -238,7 +238,7 @@ impl Missing {
             return Ok(());
         }
         let since = self.since.get_or_insert_with(Instant::now);
-        if since.elapsed() < setup.link.config().answer_timeout {
+        if since.elapsed() < *setup.link.config().answer_timeout {
             // Perhaps it is slow.
             return Ok(());
         }
@@ -296,7 +296,7 @@ impl EventConsumerSetup {
         self.counts.missing(revision.0.saturating_sub(begun.0 + 1));
         *heard = revision;
         if let Some(left) = self.in_flight.arrived(revision)
-            && left.elapsed() > self.link.config().late_after
+            && left.elapsed() > *self.link.config().late_after
         {
             self.counts.late();
         }

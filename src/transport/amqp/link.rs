@@ -95,7 +95,7 @@ impl Link {
             shared: Arc::new(Shared {
                 client,
                 config: config.amqp.clone(),
-                drain: config.drain,
+                drain: config.drain.get(),
                 clock,
                 state: watch::Sender::new(LinkState::Off { since }),
                 wants: watch::Sender::new(0),
@@ -209,7 +209,7 @@ impl Link {
         let since = oldest.map_or(heard, |oldest| oldest.min(heard));
         let silent = since.elapsed();
         // Between two pings nothing is heard, and nothing is wrong.
-        (silent > 3 * self.shared.config.ping).then_some(silent)
+        (silent > 3 * *self.shared.config.ping).then_some(silent)
     }
 
     /// Keeps the connection while the modes or somebody else need it, until told to stop; then waits for its
@@ -222,12 +222,12 @@ impl Link {
             let made = tokio::select! {
                 () = stop.cancelled() => return,
                 () = until_not_needed(&mut flag, &mut wants) => continue,
-                made = timeout(shared.config.connect_timeout, shared.connect()) => made,
+                made = timeout(shared.config.connect_timeout.get(), shared.connect()) => made,
             };
             let after = shared.config.connect_timeout;
             let late = AmqpError::Late {
                 what: "connecting",
-                after,
+                after: after.get(),
             };
             let end = match made.unwrap_or(Err(late)) {
                 Ok(connected) => {
@@ -358,7 +358,7 @@ impl Link {
         let doublings = failures.saturating_sub(1).min(16);
         let longest = config.backoff_first.saturating_mul(1 << doublings);
         longest
-            .min(config.backoff_max)
+            .min(config.backoff_max.get())
             .mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 }
@@ -464,7 +464,7 @@ impl Shared {
         {
             Ok(()) => tracing::info!("closed the connection to the broker"),
             Err(error) => {
-                tracing::debug!(%error, "the connection to the broker ended without a close")
+                tracing::debug!(%error, "the connection to the broker ended without a close");
             }
         }
         self.off();

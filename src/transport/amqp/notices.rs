@@ -38,7 +38,7 @@ pub(super) async fn run(link: Link, notices: Arc<Notices>, stop: CancellationTok
                 tracing::debug!(%error, "notices wait: {error}");
                 tokio::select! {
                     () = stop.cancelled() => return,
-                    () = sleep(link.config().backoff_max) => (),
+                    () = sleep(link.config().backoff_max.get()) => (),
                 }
             }
             continue;
@@ -67,7 +67,7 @@ async fn send(
                 Err(Unconfirmed::Ended(error)) => Err(error),
             }
         };
-        AmqpError::within("a notice", within, confirmed).await?;
+        AmqpError::within("a notice", within.get(), confirmed).await?;
         *seen = notice.number;
     }
     channel.close().await

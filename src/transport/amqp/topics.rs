@@ -63,7 +63,7 @@ impl Topics {
             counts,
             in_flight,
             watermark,
-            window: link.config().window,
+            window: link.config().window.get(),
             body_max: usize::try_from(link.config().body_max.as_u64()).unwrap_or(usize::MAX),
             unconfirmed: link.unconfirmed(),
             link: link.clone(),
@@ -136,6 +136,10 @@ impl Topics {
 
     /// The next confirms, as long as the broker may take for one. A broker that blocks publishers takes messages
     /// when it has room again: what it is waited for is not sent twice.
+    #[expect(
+        clippy::needless_pass_by_ref_mut,
+        reason = "a shared reference to it cannot be sent to another thread"
+    )]
     async fn wait_for(
         &mut self,
         channel: &mut dyn BrokerChannel,
@@ -143,7 +147,7 @@ impl Topics {
     ) -> Result<usize, Unconfirmed> {
         let after = self.link.config().answer_timeout;
         loop {
-            let confirmed = tokio::time::timeout(after, channel.confirmed());
+            let confirmed = tokio::time::timeout(after.get(), channel.confirmed());
             tokio::select! {
                 biased;
                 confirmed = confirmed => match confirmed {
@@ -156,7 +160,7 @@ impl Topics {
                     }
                     Err(_) if usage.is_blocked() => (),
                     Ok(Ok(_)) | Err(_) => {
-                        return Err(AmqpError::Late { what: "a confirm", after }.into());
+                        return Err(AmqpError::Late { what: "a confirm", after: after.get() }.into());
                     }
                 },
                 () = usage.gone().cancelled() => return Err(AmqpError::NotConnected.into()),

@@ -27,7 +27,7 @@ struct Stage {
 
 fn stage_with(log_entries_max: usize, config: Config) -> Stage {
     let registry = Registry::new(registry::Config {
-        log_entries_max,
+        log_entries_max: log_entries_max.into(),
         ..registry::Config::default()
     });
     let metrics = Metrics::default();
@@ -353,13 +353,13 @@ async fn at_a_stop_a_callback_that_hangs_is_dropped_after_the_time_to_drain() {
     stop.cancel();
     stage.callbacks.clone().run(stop).await;
     let took = started.elapsed();
-    assert!(took >= Config::default().drain && took < Config::default().drain * 2);
+    assert!(took >= *Config::default().drain && took < *Config::default().drain * 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_number_of_callbacks_is_limited_and_a_seat_comes_back() {
     let config = Config {
-        callbacks_max: 2,
+        callbacks_max: 2.into(),
         ..Config::default()
     };
     let stage = stage_with(10, config);

@@ -23,19 +23,11 @@ fn an_unknown_key_is_named() {
 fn the_defaults_have_no_fault_and_faults_name_their_keys() {
     assert_eq!(Config::default().faults(), Vec::<String>::new());
     let wrong = Config {
-        webhook_timeout: Duration::ZERO,
-        backoff_first: Duration::from_secs(11),
-        circuit_after: 0,
-        retries_max: 0,
+        backoff_first: Duration::from_secs(11).into(),
         ..Config::default()
     };
     assert_eq!(
         wrong.faults(),
-        [
-            "transport.webhook_timeout must be between 1ms and 1day",
-            "transport.backoff_first must not exceed transport.backoff_max",
-            "transport.retries_max must be at least 1",
-            "transport.circuit_after must be at least 1",
-        ]
+        ["transport.backoff_first must not exceed transport.backoff_max",]
     );
 }

@@ -87,7 +87,7 @@ fn a_long_log_is_read_in_parts() {
 #[test]
 fn a_reader_behind_the_log_is_told_so_and_one_of_a_quiet_service_is_not() {
     let registry = Registry::new(Config {
-        log_entries_max: 10,
+        log_entries_max: 10.into(),
         ..Config::default()
     });
     register(&registry, "a", 0..1);

@@ -41,15 +41,15 @@ impl Pair {
     async fn ping(&self, connection: &Connection, heard: Heard<'_>) -> AmqpError {
         let after = self.config.answer_timeout;
         let opened = connection.create_channel();
-        let channel = match within("opening a channel", after, opened).await {
+        let channel = match within("opening a channel", after.get(), opened).await {
             Ok(channel) => channel,
             Err(error) => return error,
         };
         loop {
-            sleep(self.config.ping).await;
+            sleep(self.config.ping.get()).await;
             // The cheapest question there is.
             let asked = channel.basic_qos(0, BasicQosOptions::default());
-            match within("asking the broker", after, asked).await {
+            match within("asking the broker", after.get(), asked).await {
                 Ok(()) => heard(),
                 // The broker is up but blocks publishers; reconnecting would not help. That it does not answer
                 // is what counts.
@@ -71,18 +71,18 @@ impl BrokerConnection for Pair {
             };
             let after = self.config.answer_timeout;
             let opened = connection.create_channel();
-            let channel = within("opening a channel", after, opened).await?;
+            let channel = within("opening a channel", after.get(), opened).await?;
             let confirms = matches!(purpose, Purpose::SendConfirmed | Purpose::Replace);
             if confirms {
                 let selected = channel.confirm_select(ConfirmSelectOptions::default());
-                within("confirm.select", after, selected).await?;
+                within("confirm.select", after.get(), selected).await?;
             }
             let consumes = matches!(purpose, Purpose::Consume | Purpose::Ask);
             let channel = KeptChannel {
                 channel,
                 kept: consumes.then(|| self.kept.clone()),
             };
-            let channel = RabbitChannel::new(channel, confirms, after, self.answers.clone());
+            let channel = RabbitChannel::new(channel, confirms, after.get(), self.answers.clone());
             let channel: Box<dyn BrokerChannel> = Box::new(channel);
             Ok(channel)
         })

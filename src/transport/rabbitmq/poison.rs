@@ -78,7 +78,7 @@ impl RabbitMq {
     /// go back to where they were: none is acknowledged.
     async fn look(&self, queue: &'static str, heard: Heard<'_>) -> Result<Option<u16>, AmqpError> {
         let probe = self.probe().await?;
-        for before in 0..self.config.prefetch.max(AHEAD_MIN) {
+        for before in 0..self.config.prefetch.get().max(AHEAD_MIN) {
             match self.take(&probe, queue, Fate::Returns, heard).await {
                 Ok(Some(_)) => (),
                 Ok(None) => break,
@@ -86,7 +86,7 @@ impl RabbitMq {
                 Err(error) => return Err(error),
             }
         }
-        probe.leave(self.config.answer_timeout).await?;
+        probe.leave(self.config.answer_timeout.get()).await?;
         Ok(None)
     }
 
@@ -109,16 +109,16 @@ impl RabbitMq {
             // Another consumer has taken some meanwhile.
             Ok(Some(other)) => put_back(&probe.channel, queue, other).await?,
         }
-        probe.leave(self.config.answer_timeout).await?;
+        probe.leave(self.config.answer_timeout.get()).await?;
         Ok(false)
     }
 
     async fn probe(&self) -> Result<Probe, AmqpError> {
         sleep(BACK_AFTER).await;
         let after = self.config.connect_timeout;
-        let connection = self.target.connect("musterd repair", after).await?;
+        let connection = self.target.connect("musterd repair", after.get()).await?;
         let opened = connection.create_channel();
-        let channel = within("opening a channel", after, opened).await?;
+        let channel = within("opening a channel", after.get(), opened).await?;
         Ok(Probe {
             connection,
             channel,
@@ -145,7 +145,7 @@ impl RabbitMq {
         tokio::select! {
             biased;
             error = ended(&probe.connection) => Err(error),
-            message = within("basic.get", self.config.answer_timeout, asked) => {
+            message = within("basic.get", self.config.answer_timeout.get(), asked) => {
                 heard();
                 message
             }

@@ -79,7 +79,7 @@ impl Transport for &mut Scripted {
 
 fn registry(log_entries_max: usize, instances: usize) -> Registry {
     let registry = Registry::new(Config {
-        log_entries_max,
+        log_entries_max: log_entries_max.into(),
         ..Config::default()
     });
     for id in 0..instances {

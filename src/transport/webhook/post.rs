@@ -45,10 +45,10 @@ pub(super) struct RequestPlaces {
 impl RequestPlaces {
     pub(super) fn new(config: &Config) -> Self {
         Self {
-            deliveries: SharedPlaces::new(config.deliveries_max),
-            retries: SharedPlaces::new(config.retries_max),
-            snapshots: SharedPlaces::new(config.snapshots_max),
-            snapshot_retries: SharedPlaces::new(config.snapshots_max),
+            deliveries: SharedPlaces::new(config.deliveries_max.get()),
+            retries: SharedPlaces::new(config.retries_max.get()),
+            snapshots: SharedPlaces::new(config.snapshots_max.get()),
+            snapshot_retries: SharedPlaces::new(config.snapshots_max.get()),
         }
     }
 
@@ -102,7 +102,7 @@ impl Post {
             client: inner.client.clone(),
             places: Arc::clone(&inner.places),
             clock: inner.registry.clock().clone(),
-            timeout: inner.config.webhook_timeout,
+            timeout: inner.config.webhook_timeout.get(),
             secret,
             pace: Pace::New,
             request,

@@ -33,20 +33,20 @@ struct Stage {
 /// Quick where the defaults are patient.
 fn quick() -> Config {
     Config {
-        webhook_timeout: Duration::from_secs(1),
-        backoff_first: Duration::from_millis(4),
-        backoff_max: Duration::from_millis(20),
-        circuit_after: 3,
-        circuit_open: Duration::from_millis(60),
-        refusals_max: 3,
-        drain: Duration::from_secs(8),
+        webhook_timeout: Duration::from_secs(1).into(),
+        backoff_first: Duration::from_millis(4).into(),
+        backoff_max: Duration::from_millis(20).into(),
+        circuit_after: 3.into(),
+        circuit_open: Duration::from_millis(60).into(),
+        refusals_max: 3.into(),
+        drain: Duration::from_secs(8).into(),
         ..Config::default()
     }
 }
 
 fn stage_with(log_entries_max: usize, config: Config) -> Stage {
     let registry = Registry::new(registry::Config {
-        log_entries_max,
+        log_entries_max: log_entries_max.into(),
         ..registry::Config::default()
     });
     let metrics = Metrics::default();
@@ -399,7 +399,11 @@ async fn at_a_stop_a_dead_or_hanging_receiver_holds_up_nobody_for_long() {
     stage.register("a", 0..20);
     let started = Instant::now();
     stage.stop().await.unwrap();
-    assert!(started.elapsed() < quick().drain, "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() < *quick().drain,
+        "{:?}",
+        started.elapsed()
+    );
     expect_revisions(&mut good, 1..=20).await;
 }
 
@@ -431,7 +435,7 @@ async fn a_removed_watcher_is_told_nothing_more() {
 #[tokio::test]
 async fn the_number_of_webhooks_is_limited_and_a_seat_comes_back() {
     let config = Config {
-        webhooks_max: 2,
+        webhooks_max: 2.into(),
         ..quick()
     };
     let stage = stage_with(10, config);

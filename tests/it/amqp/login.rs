@@ -9,7 +9,7 @@ use musterd::broker::auth::Mechanism::{self, CrDemo, External, Plain};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::client::{Client, Login, PATIENCE};
+use super::client::{Client, PATIENCE};
 use super::operation::Own;
 use super::target::{Kind, target};
 use crate::daemon::Daemon;
@@ -145,8 +145,8 @@ fn lapin_answers_the_challenge() {
 #[test]
 fn a_challenge_is_not_open_for_ever_and_a_wrong_answer_counts() {
     let mut config = configuration(&[Plain, CrDemo]);
-    config.limits.handshake = Duration::from_millis(500);
-    config.auth.failures_per_address = 2;
+    config.limits.handshake = Duration::from_millis(500).into();
+    config.auth.failures_per_address = 2.into();
     let own = Own::embedded(config);
     let (mut silent, secure) = begin(own.addr(), CrDemo, "guest");
     assert!(secure.starts_with("connection.secure "), "{secure}");

@@ -15,7 +15,6 @@ use crate::rabbitmq::Rabbit;
 /// A broker that nobody else uses, of the kind under test.
 pub(super) enum Own {
     Embedded {
-        broker: Broker,
         addr: SocketAddr,
         stop: CancellationToken,
         runtime: Runtime,
@@ -32,7 +31,7 @@ impl Own {
             return Self::RabbitMq(Rabbit::private());
         }
         let mut config = Config::default();
-        config.limits.memory = bytesize::ByteSize::b(MEMORY as u64);
+        config.limits.memory = bytesize::ByteSize::b(MEMORY as u64).into();
         Self::embedded(config)
     }
 
@@ -41,10 +40,9 @@ impl Own {
         config.listen = "127.0.0.1:0".to_owned();
         let (runtime, stop) = (Runtime::new().unwrap(), CancellationToken::new());
         let listening = runtime.block_on(Broker::bind(config)).unwrap();
-        let (broker, addr) = (listening.broker(), listening.address().unwrap());
+        let addr = listening.address().unwrap();
         runtime.spawn(listening.serve(stop.clone()));
         Self::Embedded {
-            broker,
             addr,
             stop,
             runtime,

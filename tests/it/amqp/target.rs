@@ -90,7 +90,7 @@ fn configuration() -> Config {
         ..Config::default()
     };
     // Some tests fail to log in on purpose, from the one address that all of them have.
-    config.auth.failures_per_address = 1000;
+    config.auth.failures_per_address = 1000.into();
     config
 }
 

@@ -57,8 +57,8 @@ async fn a_body_of_two_megabytes_is_read_away_so_that_the_answer_arrives() {
 #[tokio::test]
 async fn an_endless_body_is_given_up() {
     let config = Config {
-        body_max: ByteSize::kib(4),
-        body_drain_max: ByteSize::kib(64),
+        body_max: ByteSize::kib(4).into(),
+        body_drain_max: ByteSize::kib(64).into(),
         ..Config::default()
     };
     let server = Server::start(config).await;
@@ -77,7 +77,7 @@ async fn an_endless_body_is_given_up() {
 #[tokio::test]
 async fn who_sends_a_head_byte_by_byte_is_hung_up_on() {
     let config = Config {
-        header_timeout: SHORT,
+        header_timeout: SHORT.into(),
         ..Config::default()
     };
     let server = Server::start(config).await;
@@ -96,8 +96,8 @@ async fn who_sends_a_head_byte_by_byte_is_hung_up_on() {
 #[tokio::test]
 async fn who_sends_nothing_is_hung_up_on() {
     let config = Config {
-        header_timeout: SHORT,
-        keep_alive: SHORT,
+        header_timeout: SHORT.into(),
+        keep_alive: SHORT.into(),
         ..Config::default()
     };
     let server = Server::start(config).await;
@@ -113,7 +113,7 @@ async fn who_sends_nothing_is_hung_up_on() {
 #[tokio::test]
 async fn a_body_that_does_not_come_ends_the_request() {
     let config = Config {
-        request_timeout: SHORT,
+        request_timeout: SHORT.into(),
         ..Config::default()
     };
     let server = Server::start(config).await;
@@ -129,7 +129,7 @@ async fn a_body_that_does_not_come_ends_the_request() {
 #[tokio::test]
 async fn who_does_not_read_is_hung_up_on() {
     let config = Config {
-        write_timeout: SHORT,
+        write_timeout: SHORT.into(),
         ..Config::default()
     };
     let server = Server::start(config).await;
@@ -167,7 +167,7 @@ fn is_problem(answer: &str, code: u16) {
 #[tokio::test]
 async fn a_path_that_is_too_long_is_told_so() {
     let config = Config {
-        head_max: ByteSize::kib(256),
+        head_max: ByteSize::kib(256).into(),
         ..Config::default()
     };
     let server = Server::start(config).await;
@@ -232,7 +232,7 @@ async fn garbage_is_refused_and_harms_nobody() {
 async fn there_is_a_limit_to_headers() {
     for (headers_max, codes) in [(100, [200, 431, 431]), (300, [200, 200, 431])] {
         let config = Config {
-            headers_max,
+            headers_max: headers_max.into(),
             ..Config::default()
         };
         let server = Server::start(config).await;
@@ -252,7 +252,7 @@ async fn there_is_a_limit_to_headers() {
 #[tokio::test]
 async fn one_connection_too_many_is_told_so() {
     let config = Config {
-        connections_max: 2,
+        connections_max: 2.into(),
         ..Config::default()
     };
     let server = Server::start(config).await;

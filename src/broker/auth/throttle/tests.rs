@@ -10,10 +10,10 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// Three failures per address, five per user, forgotten in a minute; room for four addresses.
 fn throttle() -> Throttle {
     let config = Config {
-        failures_per_address: 3,
-        failures_per_user: 5,
-        failures_forgotten: MINUTE,
-        addresses: 4,
+        failures_per_address: 3.into(),
+        failures_per_user: 5.into(),
+        failures_forgotten: MINUTE.into(),
+        addresses: 4.into(),
         ..Config::default()
     };
     Throttle::new(&config, 2)

@@ -2,8 +2,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Destination, HeadersPattern, Patterns};
+use super::{Destination, Headers, HeadersPattern, Patterns};
 use crate::broker::{
+    budget::Budget,
     slab::Id,
     wire::{Table, ValueRef, table::TableBuilder},
 };
@@ -14,6 +15,10 @@ fn table(fields: &[(&str, ValueRef<'_>)]) -> Table {
         builder.put(name, *value);
     }
     builder.build()
+}
+
+fn matches(pattern: &HeadersPattern, headers: &Table) -> bool {
+    pattern.matches(&Headers::new(Some(headers.view())), &mut Budget::default())
 }
 
 #[test]
@@ -46,7 +51,7 @@ fn headers_match_as_rabbitmq_matches_them() {
     #[track_caller]
     fn check(binding: &[(&str, ValueRef<'_>)], headers: &[(&str, ValueRef<'_>)], expected: bool) {
         let pattern = HeadersPattern::parse(&table(binding)).unwrap();
-        let matched = pattern.matches(table(headers).view());
+        let matched = matches(&pattern, &table(headers));
         assert_eq!(matched, expected, "{binding:?} against {headers:?}");
     }
 }
@@ -75,7 +80,64 @@ fn bindings_are_taken_away_one_by_one_and_quickly() {
         patterns.remove(Id::from_u64(number));
         assert!(begin.elapsed() < Duration::from_secs(10), "it is slow");
     }
-    let mut left = Vec::new();
-    patterns.matches(Table::EMPTY.view(), &mut left);
-    assert_eq!(left, [queue(0), queue(2)]);
+    assert_eq!(all(&patterns, &Table::EMPTY).0, [queue(2), queue(0)]);
+}
+
+/// Where a message goes, and in how many turns and steps that is found.
+fn all(patterns: &Patterns, headers: &Table) -> (Vec<Destination>, usize, i64) {
+    let (mut out, mut left, mut budget) = (Vec::new(), None, Budget::default());
+    let (mut turns, mut steps) = (0, 0);
+    loop {
+        budget.refill();
+        let headers = Headers::new(Some(headers.view()));
+        let done = patterns.matches(&headers, &mut left, &mut budget, &mut out);
+        turns += 1;
+        steps += budget.used();
+        if done {
+            return (out, turns, steps);
+        }
+    }
+}
+
+#[test]
+fn many_headers_against_many_bindings_cost_a_look_up_for_each_header_that_is_asked_for() {
+    let names: Vec<_> = (0..9_999).map(|number| format!("k{number}")).collect();
+    let headers: Vec<_> = names
+        .iter()
+        .map(|name| (&**name, ValueRef::Bool(true)))
+        .collect();
+    let headers = table(&headers);
+    let mut patterns = Patterns::default();
+    for number in 0..20_000u64 {
+        let name = format!("k{}", 2 * number);
+        let pattern = HeadersPattern::parse(&table(&[(&name, ValueRef::Bool(true))])).unwrap();
+        patterns.add(
+            Id::from_u64(number),
+            pattern,
+            Destination::Queue(Id::from_u64(number)),
+        );
+    }
+    let (found, turns, steps) = all(&patterns, &headers);
+    assert_eq!(found.len(), 5_000);
+    assert!(turns > 1, "{turns} turns are no test");
+    let once = 2 * 20_000 + i64::try_from(turns).unwrap() * 9_999;
+    assert!(steps <= once, "{steps} steps");
+}
+
+#[test]
+fn an_index_finds_the_first_of_equal_names_as_reading_does() {
+    let mut fields = vec![("a", ValueRef::I32(1)), ("a", ValueRef::I32(2))];
+    for length in [2, 100] {
+        fields.resize(length, ("other", ValueRef::Bool(true)));
+        let headers = table(&fields);
+        let mut patterns = Patterns::default();
+        for (number, value) in [(0, 1), (1, 2)] {
+            let wanted = table(&[("a", ValueRef::I32(value))]);
+            let pattern = HeadersPattern::parse(&wanted).unwrap();
+            let to = Destination::Queue(Id::from_u64(number));
+            patterns.add(Id::from_u64(number), pattern, to);
+        }
+        let first = Destination::Queue(Id::from_u64(0));
+        assert_eq!(all(&patterns, &headers).0, [first], "{length} headers");
+    }
 }

@@ -1,6 +1,17 @@
 use proptest::prelude::*;
 
 use super::TopicTrie;
+use crate::broker::budget::Budget;
+
+fn matched(trie: &mut TopicTrie<usize>, key: &str) -> Vec<usize> {
+    let mut out = Vec::new();
+    let mut search = None;
+    let mut budget = Budget::default();
+    while !trie.matches(key.as_bytes(), &mut search, &mut budget, &mut out) {
+        budget.refill();
+    }
+    out
+}
 
 #[test]
 fn patterns_match_as_rabbitmq_matches_them() {
@@ -27,11 +38,7 @@ fn patterns_match_as_rabbitmq_matches_them() {
         trie.insert(pattern.as_bytes(), 1);
         let matched: Vec<_> = keys
             .into_iter()
-            .filter(|key| {
-                let mut out = Vec::new();
-                trie.matches(key.as_bytes(), &mut out);
-                !out.is_empty()
-            })
+            .filter(|key| !matched(&mut trie, key).is_empty())
             .collect();
         assert_eq!(matched, expected, "{pattern}");
     }
@@ -64,11 +71,8 @@ fn many_wildcards_do_not_explode() {
     let pattern = ["#.a"; 60].join(".");
     trie.insert(pattern.as_bytes(), 1);
     let key = ["a"; 127].join(".");
-    let mut out = Vec::new();
     for _ in 0..1000 {
-        out.clear();
-        trie.matches(key.as_bytes(), &mut out);
-        assert_eq!(out, [1]);
+        assert_eq!(matched(&mut trie, &key), [1]);
     }
 }
 
@@ -112,8 +116,7 @@ proptest! {
             }
         }
         for key in &keys {
-            let mut matched = Vec::new();
-            trie.matches(key.as_bytes(), &mut matched);
+            let mut matched = matched(&mut trie, key);
             matched.sort_unstable();
             let expected: Vec<usize> = bound
                 .iter()
@@ -125,5 +128,74 @@ proptest! {
                 .collect();
             prop_assert_eq!(matched, expected, "key {:?} against {:?}", key, bound);
         }
+    }
+}
+
+/// Patterns of 127 words that make a trie of many nodes, most of which a key of 127 equal words reaches.
+fn wild(count: usize) -> TopicTrie<usize> {
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut trie = TopicTrie::default();
+    for number in 0..count {
+        let words = (0..127).map(|_| ["#", "*", "a"][random.usize(..3)]);
+        let pattern: Vec<_> = words.collect();
+        trie.insert(pattern.join(".").as_bytes(), number);
+    }
+    trie
+}
+
+#[test]
+fn a_search_visits_a_pair_of_node_and_word_once_and_stops_at_its_budget() {
+    let mut trie = wild(50);
+    let key = ["a"; 127].join(".");
+    let (mut search, mut budget, mut out) = (None, Budget::default(), Vec::new());
+    let (mut turns, mut steps) = (0, 0);
+    loop {
+        budget.refill();
+        let done = trie.matches(key.as_bytes(), &mut search, &mut budget, &mut out);
+        assert!(
+            budget.used() <= 21_000,
+            "{} steps in one turn",
+            budget.used()
+        );
+        turns += 1;
+        steps += budget.used();
+        if done {
+            break;
+        }
+    }
+    let pairs = i64::try_from(trie.nodes.len() * 128).unwrap();
+    assert!(turns > 3, "{turns} turns are no test");
+    assert!(steps <= 2 * pairs + 128, "{steps} steps for {pairs} pairs");
+    assert!(search.is_none());
+}
+
+proptest! {
+    #[test]
+    fn bindings_that_come_and_go_during_a_search_do_not_disturb_it(
+        changes in prop::collection::vec((any::<bool>(), "([ab*#]\\.){0,5}[ab*#]"), 1..60),
+        pause in 1usize..40,
+    ) {
+        let mut trie = wild(20);
+        trie.insert(b"#.a", 1000);
+        trie.insert(b"b.#", 1001);
+        let key = ["a"; 127].join(".");
+        let (mut search, mut budget, mut out) = (None, Budget::default(), Vec::new());
+        let mut changes = changes.iter().cycle();
+        loop {
+            budget.refill();
+            budget.spend(20_480 - pause);
+            if trie.matches(key.as_bytes(), &mut search, &mut budget, &mut out) || out.len() > 9_000 {
+                break;
+            }
+            for (add, pattern) in changes.by_ref().take(3) {
+                if *add {
+                    trie.insert(pattern.as_bytes(), 2000);
+                } else {
+                    trie.remove(pattern.as_bytes(), 2000);
+                }
+            }
+        }
+        prop_assert!(out.contains(&1000), "the binding that was there all the time is found");
+        prop_assert!(!out.contains(&1001), "one that does not match is not");
     }
 }

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{Connection, FRAMES_MAX, OUTBOX_EVERY};
 use crate::broker::{
-    session::{Phase, Scene},
+    session::{Context, Phase},
     wire::{FrameReader, ShortStr, method::connection},
 };
 
@@ -40,7 +40,7 @@ impl Connection {
         let now = self.shared.now();
         let memory = &self.shared.memory;
         let mut vhost = self.vhost.lock();
-        let mut scene = Scene {
+        let mut context = Context {
             vhost: &mut vhost,
             now,
         };
@@ -58,13 +58,13 @@ impl Connection {
                 break;
             }
             match self.wire.frames.next(self.frame_max) {
-                Ok(Some(frame)) => self.session.on_frame(frame, &mut scene),
+                Ok(Some(frame)) => self.session.on_frame(frame, &mut context),
                 Ok(None) => {
                     exhausted = true;
                     break;
                 }
                 Err(error) => {
-                    self.session.on_malformed(error, &mut scene);
+                    self.session.on_malformed(error, &mut context);
                     // Nothing after it can be understood.
                     self.wire.frames = FrameReader::default();
                     exhausted = true;
@@ -72,13 +72,16 @@ impl Connection {
                 }
             }
             // What follows something that takes more than one turn has to wait.
-            if self.session.phase() == Phase::Closed || self.session.is_settling(scene.vhost) {
+            if context.vhost.is_turn_over()
+                || self.session.phase() == Phase::Closed
+                || self.session.is_busy(context.vhost)
+            {
                 break;
             }
         }
         self.session.end_batch();
         self.more = vhost.pump(now);
-        self.settling = self.session.is_settling(&vhost);
+        self.settling = self.session.is_busy(&vhost);
         self.vhost.finish(vhost, &mut self.dirty, self.wire.peer.id);
         self.entry
             .channels
@@ -86,7 +89,7 @@ impl Connection {
         if publishes || self.session.take_published() && self.shared.memory.is_alarm() {
             self.block();
         }
-        self.note_closing(self.shared.config.limits.closing);
+        self.note_closing(self.shared.config.limits.closing.get());
         exhausted || self.blocked
     }
 
@@ -95,7 +98,7 @@ impl Connection {
         let now = self.shared.now();
         let mut vhost = self.vhost.lock();
         self.more = vhost.pump(now);
-        self.settling = self.session.is_settling(&vhost);
+        self.settling = self.session.is_busy(&vhost);
         self.vhost.finish(vhost, &mut self.dirty, self.wire.peer.id);
     }
 
@@ -104,7 +107,7 @@ impl Connection {
         self.wire.peer.resume.store(false, Relaxed);
         let now = self.shared.now();
         let mut vhost = self.vhost.lock();
-        self.session.resume(&mut Scene {
+        self.session.resume(&mut Context {
             vhost: &mut vhost,
             now,
         });
@@ -115,7 +118,7 @@ impl Connection {
     pub(super) fn end(&mut self) {
         let now = self.shared.now();
         let mut vhost = self.vhost.lock();
-        self.session.end(&mut Scene {
+        self.session.end(&mut Context {
             vhost: &mut vhost,
             now,
         });

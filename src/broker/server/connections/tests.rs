@@ -2,8 +2,8 @@ use super::*;
 
 fn with(connections: usize, unauthenticated: usize, files: usize) -> Connections {
     let limits = Limits {
-        connections,
-        unauthenticated,
+        connections: connections.into(),
+        unauthenticated: unauthenticated.into(),
         ..Limits::default()
     };
     Connections::new(&limits, files)

@@ -46,7 +46,7 @@ async fn users_are_replaced() {
 async fn a_configuration_with_faults_changes_nothing() {
     let broker = Broker::new(with_user("old", "first")).unwrap();
     let mut faulty = with_user("new", "");
-    faulty.heartbeat = std::time::Duration::from_secs(5);
+    faulty.heartbeat = std::time::Duration::from_secs(5).into();
     let error = broker.reload(&faulty).unwrap_err().to_string();
     assert!(error.contains("broker.users.new.password"), "{error}");
     assert_eq!(login(&broker, "old", "first").await, Ok(()));
@@ -56,7 +56,7 @@ async fn a_configuration_with_faults_changes_nothing() {
 #[tokio::test]
 async fn failed_logins_are_remembered_across_a_reload() {
     let mut config = with_user("one", "first");
-    config.auth.failures_per_address = 2;
+    config.auth.failures_per_address = 2.into();
     let broker = Broker::new(config.clone()).unwrap();
     for _ in 0..2 {
         assert_eq!(login(&broker, "one", "wrong").await, Err(Refused::Wrong));
@@ -65,7 +65,7 @@ async fn failed_logins_are_remembered_across_a_reload() {
     assert_eq!(login(&broker, "one", "first").await, refused);
     broker.reload(&config).unwrap();
     assert_eq!(login(&broker, "one", "first").await, refused);
-    config.auth.failures_per_address = 20;
+    config.auth.failures_per_address = 20.into();
     assert_eq!(broker.reload(&config).unwrap().changed, ["broker.auth"]);
     assert_eq!(login(&broker, "one", "first").await, Ok(()));
 }
@@ -102,7 +102,7 @@ fn each_key_is_in_effect_or_needs_a_restart() {
             &["broker.vhosts"],
         ),
         (
-            |config| config.limits.memory = ByteSize::mib(1),
+            |config| config.limits.memory = ByteSize::mib(1).into(),
             &[],
             &["broker.limits"],
         ),

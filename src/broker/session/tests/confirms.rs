@@ -191,7 +191,7 @@ fn headers_without_their_body_count() {
 /// A client that has published 25 messages in a transaction, of which 10 are carried out in a turn.
 fn with_a_long_transaction() -> (World, Client) {
     let limits = Limits {
-        settled_at_once: 10,
+        settled_at_once: 10.into(),
         ..Limits::default()
     };
     let mut world = World::with(limits, Stamp::default());
@@ -212,7 +212,7 @@ fn a_long_commit_lets_others_have_the_vhost() {
     modes::TxCommit {}.put(&mut out, 1);
     client.begin(&mut world, &out);
     let mut turns = 1;
-    while client.session.is_settling(&world.vhost) {
+    while client.session.is_busy(&world.vhost) {
         world.vhost.pump(world.now);
         turns += 1;
     }

@@ -4,6 +4,7 @@ use super::fixture::{Client, World, expiring, name, table, text, with_priority};
 use crate::broker::wire::{
     Method, Properties, Table, ValueRef,
     method::{basic, modes, queue},
+    table::{ArrayBuilder, TableBuilder},
 };
 
 /// A queue whose dead go to the queue `dead`.
@@ -315,5 +316,49 @@ fn a_message_that_remembers_all_its_way_arrives() {
         let got = client.sent().remove(0);
         assert_eq!(deaths(&got.properties).len(), 64, "in round {round}");
         client.nack(&mut world, 1, round, false);
+    }
+}
+
+#[test]
+fn a_dead_letter_goes_by_its_hidden_keys_too() {
+    let mut world = World::new();
+    let mut client = world.client(1);
+    client.declare_exchange(&mut world, "dlx", "direct");
+    for queue in ["by-key", "by-cc", "by-bcc"] {
+        let fields = [("x-dead-letter-exchange", text("dlx"))];
+        client.declare(&mut world, queue, table(&fields));
+    }
+    client.declare(
+        &mut world,
+        "work",
+        table(&[("x-dead-letter-exchange", text("dlx"))]),
+    );
+    for (queue, key) in [("by-key", "work"), ("by-cc", "copy"), ("by-bcc", "hidden")] {
+        client.bind(&mut world, queue, "dlx", key);
+    }
+    let (mut cc, mut bcc) = (ArrayBuilder::new(), ArrayBuilder::new());
+    cc.push(text("copy"));
+    bcc.push(text("hidden"));
+    let mut headers = TableBuilder::new();
+    headers.put_array("CC", &cc);
+    headers.put_array("BCC", &bcc);
+    let properties = Properties::NONE.with_headers(&headers.build());
+    client.publish_with(&mut world, ("", "work"), &properties, "x");
+    let get = basic::Get {
+        queue: name("work"),
+        no_ack: false,
+    };
+    client.send(&mut world, 1, &get);
+    client.sent();
+    client.nack(&mut world, 1, 1, false);
+    for queue in ["by-key", "by-cc", "by-bcc"] {
+        let letter = client.get(&mut world, queue).expect(queue);
+        let headers = letter.properties.headers().unwrap();
+        assert_eq!(headers.field(b"BCC"), None, "{queue}");
+        assert!(headers.field(b"CC").is_some(), "{queue}");
+        let death = &deaths(&letter.properties)[0];
+        let keys = death.field(b"routing-keys").unwrap().as_array().unwrap();
+        let keys: Vec<_> = keys.iter().collect();
+        assert_eq!(keys, [text("work"), text("copy")], "{queue}");
     }
 }

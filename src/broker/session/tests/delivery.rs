@@ -296,11 +296,11 @@ fn a_client_that_does_not_read_gets_no_more_and_goes_on_later() {
         .swap(false, std::sync::atomic::Ordering::Relaxed)
     {
         let now = world.now;
-        let mut scene = crate::broker::session::Scene {
+        let mut context = crate::broker::session::Context {
             vhost: &mut world.vhost,
             now,
         };
-        slow.session.resume(&mut scene);
+        slow.session.resume(&mut context);
         world.vhost.pump(now);
         got += slow.delivered().len();
     }
@@ -310,7 +310,7 @@ fn a_client_that_does_not_read_gets_no_more_and_goes_on_later() {
 #[test]
 fn what_was_fetched_makes_room_for_consumers() {
     let limits = Limits {
-        unacked_per_channel: bytesize::ByteSize::kib(1),
+        unacked_per_channel: bytesize::ByteSize::kib(1).into(),
         ..Limits::default()
     };
     let mut world = World::with(limits, Stamp::default());

@@ -9,7 +9,7 @@ use crate::broker::{
     config::Limits,
     memory::Memory,
     peer::Peer,
-    session::{Identity, Phase, Scene, Session, SessionLimits},
+    session::{Context, Identity, Phase, Session, SessionLimits},
     vhost::{Now, Stamp, Vhost},
     wire::{
         FrameKind, FrameReader, Method, Properties, ShortStr, Table, ValueRef,
@@ -27,6 +27,9 @@ pub(super) struct World {
     pub(super) now: Now,
     pub(super) memory: Arc<Memory>,
     next: u64,
+    /// Turns so far, and the steps of the longest.
+    pub(super) turns: usize,
+    pub(super) steps_max: i64,
 }
 
 /// A client of it.
@@ -62,7 +65,23 @@ impl World {
             },
             memory,
             next: 1,
+            turns: 0,
+            steps_max: 0,
         }
+    }
+
+    /// One turn without a frame; whether there is more to do.
+    pub(super) fn pump(&mut self) -> bool {
+        self.vhost.begin_turn();
+        let more = self.vhost.pump(self.now);
+        self.end_turn();
+        more
+    }
+
+    /// Notes what a turn has cost.
+    pub(super) fn end_turn(&mut self) {
+        self.turns += 1;
+        self.steps_max = self.steps_max.max(self.vhost.turn_steps());
     }
 
     /// A client with this many channels open.
@@ -113,47 +132,63 @@ impl World {
     /// Lets time pass.
     pub(super) fn pass(&mut self, ms: u64) {
         self.now.ms += ms;
-        while self.vhost.tick(self.now) {}
+        loop {
+            self.vhost.begin_turn();
+            let more = self.vhost.tick(self.now);
+            self.end_turn();
+            if !more {
+                return;
+            }
+        }
     }
 }
 
 impl Client {
-    /// Sends frames and lets them be carried out.
+    /// Sends frames and lets them be carried out, in as many turns as it takes.
     pub(super) fn send_bytes(&mut self, world: &mut World, bytes: &[u8]) {
         self.frames.input().extend_from_slice(bytes);
-        let mut scene = Scene {
+        while !self.turn(world) || self.session.is_busy(&world.vhost) {}
+        while world.pump() {}
+    }
+
+    /// One turn of this client; whether it has sent nothing more.
+    pub(super) fn turn(&mut self, world: &mut World) -> bool {
+        world.vhost.begin_turn();
+        let mut exhausted = false;
+        let mut context = Context {
             vhost: &mut world.vhost,
             now: world.now,
         };
-        loop {
+        while !self.session.is_busy(context.vhost) && !context.vhost.is_turn_over() {
             match self.frames.next(FRAME_MAX) {
-                Ok(Some(frame)) => {
-                    self.session.on_frame(frame, &mut scene);
-                    while self.session.is_settling(scene.vhost) {
-                        scene.vhost.pump(scene.now);
-                    }
+                Ok(Some(frame)) => self.session.on_frame(frame, &mut context),
+                Ok(None) => {
+                    exhausted = true;
+                    break;
                 }
-                Ok(None) => break,
                 Err(error) => {
-                    self.session.on_malformed(error, &mut scene);
+                    self.session.on_malformed(error, &mut context);
+                    self.frames = FrameReader::default();
+                    exhausted = true;
                     break;
                 }
             }
         }
         self.session.end_batch();
-        while world.vhost.pump(world.now) {}
-        drop(world.vhost.garbage());
+        world.vhost.pump(world.now);
+        world.end_turn();
+        exhausted
     }
 
     /// Sends one frame and lets it be carried out as far as one turn goes.
     pub(super) fn begin(&mut self, world: &mut World, bytes: &[u8]) {
         self.frames.input().extend_from_slice(bytes);
         let frame = self.frames.next(FRAME_MAX).unwrap().unwrap();
-        let mut scene = Scene {
+        let mut context = Context {
             vhost: &mut world.vhost,
             now: world.now,
         };
-        self.session.on_frame(frame, &mut scene);
+        self.session.on_frame(frame, &mut context);
     }
 
     pub(super) fn send(&mut self, world: &mut World, channel: u16, method: &impl MethodSpec) {
@@ -368,12 +403,13 @@ impl Client {
 
     /// The connection breaks.
     pub(super) fn vanish(&mut self, world: &mut World) {
-        self.session.end(&mut Scene {
+        world.vhost.begin_turn();
+        self.session.end(&mut Context {
             vhost: &mut world.vhost,
             now: world.now,
         });
-        while world.vhost.pump(world.now) {}
-        drop(world.vhost.garbage());
+        world.end_turn();
+        while world.pump() {}
     }
 
     pub(super) fn phase(&self) -> Phase {

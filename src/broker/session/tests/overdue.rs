@@ -116,7 +116,7 @@ fn what_was_fetched_and_not_settled_closes_the_channel() {
 fn there_is_no_limit_unless_one_is_asked_for() {
     let day = 24 * 3600 * 1000;
     let usual = |ms| Limits {
-        consumer_timeout: std::time::Duration::from_millis(ms),
+        consumer_timeout: std::time::Duration::from_millis(ms).into(),
         ..Limits::default()
     };
     for (limits, arguments, cancelled) in [
@@ -160,7 +160,7 @@ fn who_settles_in_time_is_left_alone() {
 /// A vhost that settles three deliveries a turn.
 fn in_small_turns() -> World {
     let limits = Limits {
-        settled_at_once: 3,
+        settled_at_once: 3.into(),
         ..Limits::default()
     };
     World::with(limits, Stamp::default())
@@ -181,7 +181,7 @@ fn holding_ten(world: &mut World) -> Client {
 fn many_are_settled_in_several_turns() {
     let mut world = in_small_turns();
     let mut client = holding_ten(&mut world);
-    let mut scene = crate::broker::session::Scene {
+    let mut context = crate::broker::session::Context {
         vhost: &mut world.vhost,
         now: world.now,
     };
@@ -195,11 +195,13 @@ fn many_are_settled_in_several_turns() {
     let mut frames = crate::broker::wire::FrameReader::default();
     frames.input().extend_from_slice(&out);
     let frame = frames.next(FRAME_MAX).unwrap().unwrap();
-    client.session.on_frame(frame, &mut scene);
-    assert!(client.session.is_settling(scene.vhost), "three of eight");
-    assert!(scene.vhost.has_work());
-    let turns = (0..9).take_while(|_| scene.vhost.pump(scene.now)).count();
-    assert!(!client.session.is_settling(scene.vhost));
+    client.session.on_frame(frame, &mut context);
+    assert!(client.session.is_busy(context.vhost), "three of eight");
+    assert!(context.vhost.has_work());
+    let turns = (0..9)
+        .take_while(|_| context.vhost.pump(context.now))
+        .count();
+    assert!(!client.session.is_busy(context.vhost));
     assert!((1..=3).contains(&turns), "{turns} turns");
     let wanted: Vec<_> = (0..8).map(|number| number.to_string()).collect();
     let redelivered = client.delivered();
@@ -222,11 +224,11 @@ fn a_channel_that_ends_gives_everything_back_in_order() {
         [Method::ChannelCloseOk(_)]
     ));
     assert_eq!(client.drain(&mut world, "q"), wanted);
-    assert_eq!(world.vhost.channels().count(), 1);
+    assert_eq!(world.vhost.view().channels, 1);
 
     let mut world = in_small_turns();
     let mut client = holding_ten(&mut world);
     client.vanish(&mut world);
-    assert_eq!(world.vhost.channels().count(), 0);
+    assert_eq!(world.vhost.view().channels, 0);
     assert_eq!(world.client(1).drain(&mut world, "q"), wanted);
 }

@@ -96,7 +96,8 @@ fn an_exchange_goes_with_its_last_binding_and_takes_others_with_it() {
     );
     client.sent();
     let mut left = Vec::new();
-    world.vhost.exchanges(&mut left);
+    world.vhost.begin_turn();
+    world.vhost.exchanges(0, &mut left);
     assert!(
         left.iter().all(|exchange| !exchange.name.starts_with('e')),
         "{}",

@@ -9,6 +9,8 @@ use crate::broker::wire::{Payload, ShortStr, Table, table::TableError, wire_len}
 pub(super) enum Malformed {
     /// They end too early or too late.
     Length,
+    /// A short string in them is not UTF-8.
+    Text,
     /// A field table in them is malformed.
     Table(TableError),
 }
@@ -27,11 +29,14 @@ pub(super) struct Reader<'a> {
     rest: Payload<'a>,
     /// The octet of which bits are being taken, and the next bit; bit 0 takes a new octet.
     bits: (u8, u8),
+    /// Whether short strings must be UTF-8.
+    is_text: bool,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(arguments: Payload<'a>) -> Self {
+    pub(super) fn new(arguments: Payload<'a>, is_text: bool) -> Self {
         Self {
+            is_text,
             rest: arguments,
             bits: (0, 0),
         }
@@ -70,7 +75,11 @@ impl<'a> Reader<'a> {
         let [len] = self.array()?;
         let text = self.rest;
         self.skip(len.into())?;
-        Ok(ShortStr::from_wire(len, text))
+        let text = ShortStr::from_wire(len, text);
+        if self.is_text && text.as_str().is_none() {
+            return Err(Malformed::Text);
+        }
+        Ok(text)
     }
 
     #[inline]

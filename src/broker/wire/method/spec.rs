@@ -42,10 +42,19 @@ pub(super) fn put<M: Arguments>(method: &M, out: &mut BytesMut, channel: u16) {
     out.put_u8(FRAME_END);
 }
 
-/// Reads arguments, all of them.
+/// Reads arguments, all of them. As in RabbitMQ 3.10, short strings must be UTF-8, but for those of methods that carry a
+/// content.
 #[inline]
 pub(super) fn read<M: Arguments>(arguments: Payload<'_>) -> Result<M, Malformed> {
-    let mut reader = Reader::new(arguments);
+    let carries_content = matches!(
+        M::ID,
+        MethodId::BASIC_PUBLISH
+            | MethodId {
+                class: 60,
+                method: 50 | 60 | 71
+            }
+    );
+    let mut reader = Reader::new(arguments, !carries_content);
     let method = M::read(&mut reader)?;
     reader.finish()?;
     Ok(method)

@@ -286,3 +286,52 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn names_must_be_utf8_but_for_those_that_come_with_a_content() {
+    let odd = || ShortStr::copied(b"odd-\xff").unwrap();
+    let refused: [Method; 4] = [
+        queue::Declare {
+            queue: odd(),
+            ..Default::default()
+        }
+        .into(),
+        queue::Bind {
+            routing_key: odd(),
+            ..Default::default()
+        }
+        .into(),
+        basic::Consume {
+            consumer_tag: odd(),
+            ..Default::default()
+        }
+        .into(),
+        basic::Cancel {
+            consumer_tag: odd(),
+            ..Default::default()
+        }
+        .into(),
+    ];
+    for method in refused {
+        let error = decode(&method).unwrap_err();
+        assert_eq!(
+            error,
+            WireError::Text {
+                method: method.id()
+            }
+        );
+        assert_eq!(error.code(), ReplyCode::FrameError);
+        assert_eq!(error.to_string(), "Malformed UTF-8 in shortstr");
+    }
+    let publish: Method = basic::Publish {
+        routing_key: odd(),
+        ..Default::default()
+    }
+    .into();
+    assert_eq!(decode(&publish), Ok(publish));
+}
+
+fn decode(method: &Method) -> Result<Method, WireError> {
+    let frame = encoded(method, 1);
+    Method::decode(&payload(&frame))
+}

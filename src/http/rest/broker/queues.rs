@@ -37,7 +37,7 @@ fn unknown(of: &Name) -> Refusal {
     )
 )]
 pub(in crate::http) async fn queue(State(shared): State<Shared>, of: Name) -> Answer {
-    let queue = shared.pages()?.queue(of.as_str(), of.second());
+    let queue = shared.pages()?.queue(of.as_str(), of.second()).await;
     Ok(json(queue.ok_or_else(|| unknown(&of))?))
 }
 
@@ -54,7 +54,7 @@ pub(in crate::http) async fn queue(State(shared): State<Shared>, of: Name) -> An
     )
 )]
 pub(in crate::http) async fn delete(State(shared): State<Shared>, of: Name) -> Answer {
-    let dropped = shared.pages()?.delete(of.as_str(), of.second());
+    let dropped = shared.pages()?.delete(of.as_str(), of.second()).await;
     let dropped = dropped.ok_or_else(|| unknown(&of))?;
     tracing::info!(
         queue.name = of.second(),
@@ -94,8 +94,8 @@ pub(in crate::http) async fn messages(
             wanted = count("count", &value)?;
         }
     }
-    let wanted = wanted.min(shared.config.broker.messages_max);
-    let messages = pages.messages(of.as_str(), of.second(), wanted);
+    let wanted = wanted.min(shared.config.broker.messages_max.get());
+    let messages = pages.messages(of.as_str(), of.second(), wanted).await;
     Ok(json(messages.ok_or_else(|| unknown(&of))?))
 }
 
@@ -112,7 +112,7 @@ pub(in crate::http) async fn messages(
     )
 )]
 pub(in crate::http) async fn purge(State(shared): State<Shared>, of: Name) -> Answer {
-    let purged = shared.pages()?.purge(of.as_str(), of.second());
+    let purged = shared.pages()?.purge(of.as_str(), of.second()).await;
     let purged = purged.ok_or_else(|| unknown(&of))?;
     tracing::info!(
         queue.name = of.second(),

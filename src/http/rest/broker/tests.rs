@@ -1,5 +1,6 @@
-use std::sync::Arc;
+use std::{future::ready, sync::Arc};
 
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use serde_json::json;
 
@@ -20,43 +21,53 @@ impl Pages {
 }
 
 impl BrokerPages for Pages {
-    fn overview(&self) -> Vec<u8> {
-        br#"{"connections":0}"#.to_vec()
+    fn overview(&self) -> BoxFuture<'_, Vec<u8>> {
+        Box::pin(ready(br#"{"connections":0}"#.to_vec()))
     }
 
-    fn list(&self, list: BrokerList, part: &BrokerPart) -> Vec<u8> {
+    fn list(&self, list: BrokerList, part: BrokerPart) -> BoxFuture<'_, Vec<u8>> {
         let BrokerPart { vhost, name, limit } = part;
-        json!([format!("{list:?}"), vhost, name, limit])
-            .to_string()
-            .into()
+        let page = json!([format!("{list:?}"), vhost, name, limit]);
+        Box::pin(ready(page.to_string().into()))
     }
 
-    fn queue(&self, vhost: &str, name: &str) -> Option<Vec<u8>> {
-        let waiting = self.depth(vhost, name)?;
-        Some(json!({ "messages_ready": waiting }).to_string().into())
+    fn queue<'a>(&'a self, vhost: &'a str, name: &'a str) -> BoxFuture<'a, Option<Vec<u8>>> {
+        let page = self
+            .depth(vhost, name)
+            .map(|waiting| json!({ "messages_ready": waiting }).to_string().into());
+        Box::pin(ready(page))
     }
 
-    fn messages(&self, vhost: &str, name: &str, count: usize) -> Option<Vec<u8>> {
-        let shown = self.depth(vhost, name)?.min(count);
-        Some(json!({"messages": vec![0; shown]}).to_string().into())
+    fn messages<'a>(
+        &'a self,
+        vhost: &'a str,
+        name: &'a str,
+        count: usize,
+    ) -> BoxFuture<'a, Option<Vec<u8>>> {
+        let page = self.depth(vhost, name).map(|waiting| {
+            json!({"messages": vec![0; waiting.min(count)]})
+                .to_string()
+                .into()
+        });
+        Box::pin(ready(page))
     }
 
-    fn purge(&self, vhost: &str, name: &str) -> Option<usize> {
-        self.depth(vhost, name)?;
-        self.waiting.lock().replace(0)
+    fn purge<'a>(&'a self, vhost: &'a str, name: &'a str) -> BoxFuture<'a, Option<usize>> {
+        let depth = self.depth(vhost, name);
+        Box::pin(ready(depth.and_then(|_| self.waiting.lock().replace(0))))
     }
 
-    fn delete(&self, vhost: &str, name: &str) -> Option<usize> {
-        self.depth(vhost, name)?;
-        self.waiting.lock().take()
+    fn delete<'a>(&'a self, vhost: &'a str, name: &'a str) -> BoxFuture<'a, Option<usize>> {
+        let depth = self.depth(vhost, name);
+        Box::pin(ready(depth.and_then(|_| self.waiting.lock().take())))
     }
 }
 
 fn api() -> Api {
     let config = http::Config {
         broker: Config {
-            items_max: 2000,
-            messages_max: 20,
+            items_max: 2000.into(),
+            messages_max: 20.into(),
             ..Config::default()
         },
         ..http::Config::default()

@@ -176,7 +176,7 @@ fn requests() -> Vec<(&'static str, &'static str, String)> {
 #[tokio::test(start_paused = true)]
 async fn nobody_can_tell_which_way_an_answer_came() {
     let config = || Config {
-        body_max: bytesize::ByteSize::kib(2),
+        body_max: bytesize::ByteSize::kib(2).into(),
         ..Config::default()
     };
     let (quick, routed) = (Api::with(config()), Api::with(config()));

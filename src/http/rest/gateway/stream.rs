@@ -77,7 +77,7 @@ impl Follower {
             changes: shared.gateway.subscribe(),
             told: None,
             out: VecDeque::new(),
-            silence: Silence::new(shared.config.watch.keep_alive),
+            silence: Silence::new(shared.config.watch.keep_alive.get()),
             closed: false,
             peer,
             _ticket: ticket,

@@ -227,7 +227,7 @@ async fn the_page_needs_nothing_from_elsewhere() {
 #[tokio::test]
 async fn a_body_that_is_too_large_is_refused() {
     let config = Config {
-        body_max: bytesize::ByteSize::b(100),
+        body_max: bytesize::ByteSize::b(100).into(),
         ..Config::default()
     };
     let api = Api::with(config);

@@ -93,7 +93,7 @@ async fn only_the_named_pages_when_they_are_named() {
         methods: vec!["GET".to_owned()],
         headers: vec!["content-type".to_owned()],
         credentials: true,
-        max_age: Duration::from_secs(5),
+        max_age: Duration::from_secs(5).into(),
     });
     let answered = api.ask("OPTIONS", "/health", &preflight("GET"), "").await;
     assert_eq!(answered.header("access-control-allow-origin"), PAGE.1);

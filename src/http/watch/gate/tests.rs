@@ -7,8 +7,8 @@ use crate::{http::watch::Config, telemetry::Metrics};
 fn watchers_are_limited_in_all_and_by_address() {
     let metrics = Metrics::default();
     let config = Config {
-        watchers_max: 3,
-        watchers_per_address_max: 2,
+        watchers_max: 3.into(),
+        watchers_per_address_max: 2.into(),
         ..Config::default()
     };
     let gate = WatcherLimit::new(&config, &metrics);

@@ -134,7 +134,8 @@ async fn who_left_without_a_word_is_noticed() {
 
 #[tokio::test]
 async fn silence_is_broken_by_pings_and_who_never_answers_is_gone() {
-    let live = Live::with(|config| config.watch.keep_alive = Duration::from_millis(30)).await;
+    let live =
+        Live::with(|config| config.watch.keep_alive = Duration::from_millis(30).into()).await;
     let mut lively = connect(live.address, "/watch/ws").await;
     let mute = connect(live.address, "/watch/ws").await;
     live.until_watchers("websocket", "2").await;
@@ -167,7 +168,7 @@ async fn sockets_are_told_the_last_event_and_that_the_door_closes() {
 
 #[tokio::test]
 async fn what_is_no_handshake_is_refused() {
-    let live = Live::with(|config| config.watch.watchers_per_address_max = 1).await;
+    let live = Live::with(|config| config.watch.watchers_per_address_max = 1.into()).await;
     let upgrade = "connection: keep-alive, Upgrade\r\nupgrade: WebSocket\r\n";
     let key = "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     let check = async |headers: &str, status: u64| {

@@ -122,7 +122,7 @@ async fn whoever_cannot_be_placed_starts_over_at_once() {
 async fn a_slow_client_starts_over_and_ends_up_to_date() {
     const CHANGES: u16 = 6_000;
     let live = Live::with_registry(registry::Config {
-        log_entries_max: 64,
+        log_entries_max: 64.into(),
         ..registry::Config::default()
     })
     .await;
@@ -181,7 +181,8 @@ async fn a_large_snapshot_comes_whole() {
 
 #[tokio::test]
 async fn a_silent_stream_shows_that_it_is_alive() {
-    let live = Live::with(|config| config.watch.keep_alive = Duration::from_millis(20)).await;
+    let live =
+        Live::with(|config| config.watch.keep_alive = Duration::from_millis(20).into()).await;
     let mut watcher = live.get("/watch?service=nobody").await;
     watcher.expect("snapshot").await;
     for _ in 0..3 {
@@ -208,8 +209,8 @@ async fn names_that_no_service_can_have_never_change() {
 #[tokio::test]
 async fn too_many_services_or_watchers_are_refused() {
     let live = Live::with(|config| {
-        config.watch.services_max = 2;
-        config.watch.watchers_per_address_max = 2;
+        config.watch.services_max = 2.into();
+        config.watch.watchers_per_address_max = 2.into();
     })
     .await;
     let mut wrong = live.get("/watch?service=a&service=b&service=c").await;
@@ -278,7 +279,7 @@ async fn streams_end_at_once_with_their_last_event() {
 /// What a client leaves unread is bounded by its connection's buffers, however large the registry is.
 #[tokio::test]
 async fn a_snapshot_is_made_no_faster_than_it_is_read() {
-    let live = Live::with(|config| config.head_max = ByteSize::kib(64)).await;
+    let live = Live::with(|config| config.head_max = ByteSize::kib(64).into()).await;
     for at in 0..250_u16 {
         let mut said = registration(&format!("i{at}"), "a", at + 1);
         let text = format!("{{\"x\":\"{}\"}}", "x".repeat(60_000));

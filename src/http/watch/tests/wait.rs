@@ -86,7 +86,7 @@ async fn an_unknown_service_is_waited_for() {
 #[test]
 fn the_present_index_is_current_however_old_it_is() {
     let registry = registry::Registry::new(registry::Config {
-        log_entries_max: 4,
+        log_entries_max: 4.into(),
         ..registry::Config::default()
     });
     register(&registry, "one", "a", 1);

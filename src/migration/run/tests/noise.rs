@@ -289,8 +289,8 @@ async fn an_hour_of_noise_moves_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_migration_gets_through_an_hour_of_noise() {
     let config = Config {
-        soak: Duration::from_secs(300),
-        phase_max: Duration::ZERO,
+        soak: Duration::from_secs(300).into(),
+        phase_max: Duration::ZERO.into(),
         ..Config::default()
     };
     let stage = stage_with(Modes::all(Mode::Direct), config, Arc::<Tired>::default());

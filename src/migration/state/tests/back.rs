@@ -13,8 +13,8 @@ use crate::{
 fn returning() -> Config {
     Config {
         r#return: ReturnSetting::Auto,
-        cool_down: Duration::from_secs(60),
-        cool_down_max: Duration::from_secs(200),
+        cool_down: Duration::from_secs(60).into(),
+        cool_down_max: Duration::from_secs(200).into(),
         ..config()
     }
 }
@@ -303,7 +303,7 @@ fn each_further_rollback_cools_down_for_longer_and_there_is_an_end_to_it() {
 fn old_rollbacks_are_forgotten() {
     let usual = Modes::all(Mode::Dual).with(Channel::Health, Mode::Direct);
     let config = Config {
-        returns_forgotten: Duration::from_secs(900),
+        returns_forgotten: Duration::from_secs(900).into(),
         ..returning()
     };
     let mut stage = Stage::new(config, usual);

@@ -326,10 +326,10 @@ impl Stage {
 
 pub(super) fn config() -> Config {
     Config {
-        baseline: Duration::from_secs(20),
-        soak: Duration::from_secs(20),
-        phase_max: Duration::from_secs(300),
-        verify_max: Duration::from_secs(60),
+        baseline: Duration::from_secs(20).into(),
+        soak: Duration::from_secs(20).into(),
+        phase_max: Duration::from_secs(300).into(),
+        verify_max: Duration::from_secs(60).into(),
         ..Config::default()
     }
 }

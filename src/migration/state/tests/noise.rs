@@ -63,8 +63,8 @@ fn a_migration_gets_through_an_hour_of_noise_without_a_rollback() {
         let mut chance = fastrand::Rng::with_seed(seed);
         let mut stage = Stage::new(
             crate::migration::Config {
-                soak: Duration::from_secs(300),
-                phase_max: Duration::ZERO,
+                soak: Duration::from_secs(300).into(),
+                phase_max: Duration::ZERO.into(),
                 ..config()
             },
             Modes::all(Mode::Direct),

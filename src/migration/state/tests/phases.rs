@@ -285,7 +285,7 @@ fn the_report_tells_of_every_step_with_figures() {
     assert!(figure("compared").is_some_and(|compared| compared >= 50.0));
     assert_eq!(figure("missing"), Some(0.0));
     assert!(figure("register_p95_ms").is_some_and(|ms| (ms - 2.0).abs() < 0.1));
-    stage.state.config.history_max = 3;
+    stage.state.config.history_max = 3.into();
     stage.until_state("completed");
     assert_eq!(stage.state.report().history.len(), 3);
 }

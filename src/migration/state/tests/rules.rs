@@ -135,7 +135,7 @@ fn each_latency_is_judged_for_itself() {
 fn a_rollback_is_told_with_the_figure_that_broke_the_rule() {
     let mut stage = Stage::new(
         crate::migration::Config {
-            windows: 1,
+            windows: 1.into(),
             ..always()
         },
         Modes::all(Mode::Dual),

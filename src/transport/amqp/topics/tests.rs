@@ -141,7 +141,7 @@ async fn rounds(
     refuses: &[bool],
 ) -> (Vec<usize>, usize) {
     let mut config = Config::default();
-    config.amqp.window = window;
+    config.amqp.window = window.into();
     let broker = Scripted::default();
     let registry = Registry::new(registry::Config::default());
     let link = Link::new(Arc::new(broker.clone()), &config, registry.clock().clone());

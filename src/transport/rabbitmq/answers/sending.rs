@@ -171,12 +171,12 @@ impl AnswerSender {
 
     async fn open(&self) -> Result<Open, AmqpError> {
         let after = self.link.config().connect_timeout;
-        let connection = self.target.connect("musterd answers", after).await?;
+        let connection = self.target.connect("musterd answers", after.get()).await?;
         let after = self.link.config().answer_timeout;
         let opened = connection.create_channel();
-        let channel = within("opening a channel", after, opened).await?;
+        let channel = within("opening a channel", after.get(), opened).await?;
         let confirms = channel.confirm_select(ConfirmSelectOptions::default());
-        within("confirm.select", after, confirms).await?;
+        within("confirm.select", after.get(), confirms).await?;
         Ok(Open {
             connection,
             channel: Arc::new(channel),
@@ -205,13 +205,13 @@ impl AnswerSender {
                 Some(event) = events.next() => if let Event::Error(error) = event {
                     return Err(at("answering")(error));
                 },
-                confirmed = timeout(after, confirms.next()), if !is_idle => match confirmed {
+                confirmed = timeout(after.get(), confirms.next()), if !is_idle => match confirmed {
                     // A requester's own queue may refuse it.
                     Ok(Some(Ok(_))) => drop(self.under_way.pop_front()),
                     Ok(Some(Err(error))) => return Err(at("answering")(error)),
                     Err(_) if open.connection.status().blocked() => (),
                     Ok(None) | Err(_) => {
-                        return Err(AmqpError::Late { what: "answering", after });
+                        return Err(AmqpError::Late { what: "answering", after: after.get() });
                     }
                 },
                 answer = self.inbox.answers.recv(), if self.has_window() => match answer {

@@ -8,7 +8,7 @@ use crate::{
 #[test]
 fn each_is_behind_by_what_it_follows_and_the_log_is_read_once() {
     let registry = Registry::new(Config {
-        log_entries_max: 8,
+        log_entries_max: 8.into(),
         ..Config::default()
     });
     // 1-4 are gone; "a" has 6, 8, 10 and 12, "b" the others.

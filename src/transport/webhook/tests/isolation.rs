@@ -16,7 +16,7 @@ async fn nineteen_receivers_are_not_slowed_by_one_that_hangs_and_one_that_is_dea
     let stage = stage_with(
         10_000,
         Config {
-            webhook_timeout: Duration::from_secs(10),
+            webhook_timeout: Duration::from_secs(10).into(),
             ..quick()
         },
     );
@@ -50,9 +50,9 @@ async fn nineteen_receivers_are_not_slowed_by_one_that_hangs_and_one_that_is_dea
 #[tokio::test]
 async fn receivers_that_let_every_request_time_out_leave_room_for_the_others() {
     let config = Config {
-        deliveries_max: 2,
-        retries_max: 1,
-        circuit_after: 1_000,
+        deliveries_max: 2.into(),
+        retries_max: 1.into(),
+        circuit_after: 1_000.into(),
         ..quick()
     };
     let stage = stage_with(10_000, config);
@@ -141,9 +141,9 @@ async fn a_receiver_behind_the_log_gets_one_resync_with_the_state_and_goes_on() 
 #[tokio::test]
 async fn a_snapshot_for_one_that_hangs_holds_up_no_other() {
     let config = Config {
-        snapshots_max: 1,
-        webhook_timeout: Duration::from_secs(6),
-        circuit_after: 1_000,
+        snapshots_max: 1.into(),
+        webhook_timeout: Duration::from_secs(6).into(),
+        circuit_after: 1_000.into(),
         ..quick()
     };
     let stage = stage_with(10_000, config);

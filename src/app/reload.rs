@@ -1,0 +1,111 @@
+//! SIGHUP: takes over what can change at run time, and names every changed key that needs a restart.
+
+use super::{Logs, chain};
+use crate::{
+    broker::Broker,
+    config::{Config, ConfigError, Values},
+    http::HttpApp,
+};
+
+/// Keys, or beginnings of keys, that are taken over at run time.
+const RELOADED: [&str; 7] = [
+    "broker.auth.",
+    "broker.auth_mechanisms",
+    "broker.heartbeat",
+    "broker.tls.",
+    "broker.users.",
+    "http.cors.",
+    "log.level",
+];
+/// Among those, the keys that still need a restart.
+const NOT_RELOADED: [&str; 1] = ["broker.tls.listen"];
+
+/// Takes over what can be changed while the daemon runs.
+#[derive(Debug)]
+pub struct Reloader {
+    logs: Logs,
+    http: HttpApp,
+    broker: Option<Broker>,
+    /// As they were at the start.
+    values: Values,
+}
+
+impl Reloader {
+    pub(super) fn new(logs: Logs, http: HttpApp, broker: Option<Broker>, values: Values) -> Self {
+        Self {
+            logs,
+            http,
+            broker,
+            values,
+        }
+    }
+
+    /// Takes over what the new configuration says; a faulty one changes nothing.
+    pub fn apply(&self, loaded: Result<(Config, Values), ConfigError>) {
+        let (config, values) = match loaded {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                tracing::error!("not reloaded: {error}");
+                return;
+            }
+        };
+        // The one part that can fail comes first: certificates are files.
+        let reloaded = self
+            .broker
+            .as_ref()
+            .map(|broker| broker.reload(&config.broker));
+        if let Some(Err(error)) = reloaded {
+            tracing::error!("not reloaded: {}", chain(&error));
+            return;
+        }
+        if let Err(error) = self.http.set_cors(&config.http.cors) {
+            tracing::error!("http.cors is not reloaded: {}", chain(&error));
+        }
+        if let Err(error) = self.logs.set_level(&config.log.level) {
+            tracing::error!("log.level is not reloaded: {}", chain(&error));
+        }
+        tracing::info!(
+            "reloaded log.level, http.cors, and the broker's users, permissions and certificates"
+        );
+        let restart = needs_restart(self.values.changed(&values));
+        if !restart.is_empty() {
+            tracing::warn!(
+                "changed, but in effect only after a restart: {}",
+                restart.join(", ")
+            );
+        }
+    }
+}
+
+fn needs_restart(mut changed: Vec<String>) -> Vec<String> {
+    let is_reloaded = |key: &str| RELOADED.iter().any(|begin| key.starts_with(begin));
+    changed.retain(|key| NOT_RELOADED.contains(&key.as_str()) || !is_reloaded(key));
+    changed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::needs_restart;
+
+    #[test]
+    fn keys_that_are_not_taken_over_are_named() {
+        let keys = [
+            "broker.tls.certificate",
+            "broker.tls.listen",
+            "broker.users.a.password",
+            "http.cors.origins",
+            "http.listen",
+            "log.format",
+            "log.level",
+            "stop.grace",
+        ];
+        let restart = needs_restart(keys.map(str::to_owned).to_vec());
+        let expected = [
+            "broker.tls.listen",
+            "http.listen",
+            "log.format",
+            "stop.grace",
+        ];
+        assert_eq!(restart, expected);
+    }
+}

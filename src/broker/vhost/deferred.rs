@@ -1,0 +1,319 @@
+//! Work that has begun and takes more than one turn. Each connection's pieces are done in their order, the connections
+//! take turns, and a connection's next frame waits until its own are done.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use bytes::{Bytes, BytesMut};
+
+use super::{
+    Now, Published, Publisher, Settle, Vhost,
+    commit::Commit,
+    consume::GetSpec,
+    removal::Removal,
+    route::Routing,
+    settle::{SETTLE_STEPS, Which},
+};
+use crate::broker::{
+    channel::ChannelId,
+    memory::{Charge, Memory},
+    message::InboundMessage,
+    peer::Peer,
+    queue::ConnectionId,
+    wire::method::{MethodSpec, basic},
+};
+
+/// The connection of work that nobody waits for.
+pub(super) const NOBODY: ConnectionId = 0;
+/// Steps of a turn that deferred work may take.
+const DEFERRED_STEPS: i64 = 4_096;
+/// Steps that one connection's work takes before the next connection has its turn.
+const SLICE_STEPS: i64 = 1_024;
+
+/// What is deferred, by connection.
+#[derive(Debug, Default)]
+pub(super) struct DeferredWork {
+    tasks: HashMap<ConnectionId, VecDeque<Task>>,
+    /// The connections that have some, the next one first.
+    turns: VecDeque<ConnectionId>,
+}
+
+/// One piece of work.
+#[derive(Debug)]
+pub(super) enum Task {
+    /// Deliveries of a channel are settled.
+    Settle(ChannelId, Which, Settle),
+    /// Deliveries are reserved for a transaction: those from the first to the last tag.
+    Reserve(ChannelId, Settle, u64, u64),
+    /// What a transaction has reserved is settled.
+    SettleReserved(ChannelId),
+    /// What a transaction has reserved is so no more.
+    Release(ChannelId),
+    /// A message goes to its queues.
+    Publish(Box<Publication>),
+    /// The publishes of a transaction are carried out.
+    Commit(Box<Commit>),
+    /// `basic.get` of a queue at whose head messages expire.
+    Get(Box<GetSpec>),
+    /// A channel's consumers go, then what it holds goes back.
+    CloseChannel(ChannelId),
+    /// Queues, exchanges or messages are taken apart.
+    Remove(Box<Removal>),
+    /// The client is told that all before this is done.
+    Answer(Arc<Peer>, Bytes),
+}
+
+/// A publish that takes more than one turn.
+#[derive(Debug)]
+pub(super) struct Publication {
+    message: InboundMessage,
+    routing: Box<Routing>,
+    channel: ChannelId,
+    origin: String,
+    mandatory: bool,
+    confirm: Option<u64>,
+    /// Bytes that the message takes.
+    bytes: usize,
+    charge: Charge,
+}
+
+impl Publication {
+    /// Takes over a message on its way.
+    pub(super) fn new(
+        message: &mut InboundMessage,
+        routing: Box<Routing>,
+        publisher: &Publisher<'_>,
+        memory: &Arc<Memory>,
+    ) -> Self {
+        let mut publication = Self {
+            message: message.take(),
+            routing,
+            channel: publisher.channel,
+            origin: publisher.origin.to_owned(),
+            mandatory: publisher.mandatory,
+            confirm: publisher.confirm,
+            bytes: 0,
+            charge: memory.charge(0),
+        };
+        publication.bytes = publication.message.detach(memory);
+        publication.suspend();
+        publication
+    }
+
+    /// Others have their turn before it goes on; what it holds meanwhile counts.
+    fn suspend(&mut self) {
+        self.routing.suspend();
+        self.charge.set(self.bytes + self.routing.bytes());
+    }
+}
+
+impl Vhost {
+    /// Begins with something: does what this turn allows, unless the connection has something else to do first.
+    pub(super) fn begin(&mut self, connection: ConnectionId, mut task: Task, now: Now) {
+        if let Some(tasks) = self.deferred.tasks.get_mut(&connection) {
+            tasks.push_back(task);
+            return;
+        }
+        let rest = self.budget.limit_to(DEFERRED_STEPS);
+        let is_done = !self.budget.is_overdrawn() && self.advance(connection, &mut task, now);
+        self.budget.put_back(rest);
+        if !is_done {
+            self.defer(connection, task);
+        }
+    }
+
+    /// A channel gets another key; what is deferred for it is still done.
+    pub(super) fn rekey_deferred(
+        &mut self,
+        connection: ConnectionId,
+        old: ChannelId,
+        new: ChannelId,
+    ) {
+        for task in self
+            .deferred
+            .tasks
+            .get_mut(&connection)
+            .into_iter()
+            .flatten()
+        {
+            match task {
+                Task::Settle(id, ..)
+                | Task::Reserve(id, ..)
+                | Task::SettleReserved(id)
+                | Task::Release(id)
+                    if *id == old =>
+                {
+                    *id = new;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// A connection has ended: nobody waits for answers, but what it has begun is done.
+    pub(super) fn drop_answers(&mut self, connection: ConnectionId) {
+        if let Some(tasks) = self.deferred.tasks.get_mut(&connection) {
+            tasks.retain(|task| !matches!(task, Task::Answer(..)));
+        }
+    }
+
+    fn defer(&mut self, connection: ConnectionId, task: Task) {
+        let tasks = self.deferred.tasks.entry(connection).or_insert_with(|| {
+            self.deferred.turns.push_back(connection);
+            VecDeque::new()
+        });
+        tasks.push_back(task);
+    }
+
+    /// Whether something that a connection has asked for is not done yet: its next frame has to wait.
+    #[inline]
+    pub fn is_busy_for(&self, connection: ConnectionId) -> bool {
+        !self.deferred.turns.is_empty() && self.deferred.tasks.contains_key(&connection)
+    }
+
+    /// Answers a connection as soon as all that it has asked for is done.
+    pub fn answer_when_done(
+        &mut self,
+        connection: ConnectionId,
+        peer: &Arc<Peer>,
+        method: &impl MethodSpec,
+        channel: u16,
+    ) {
+        if !self.is_busy_for(connection) {
+            peer.outbox.put(method, channel);
+            return;
+        }
+        let mut frame = BytesMut::new();
+        method.put(&mut frame, channel);
+        self.defer(connection, Task::Answer(Arc::clone(peer), frame.freeze()));
+    }
+
+    pub(super) fn has_deferred_work(&self) -> bool {
+        !self.deferred.turns.is_empty()
+    }
+
+    /// Goes on with what is deferred, one slice for each connection in turn.
+    pub(super) fn run_deferred(&mut self, now: Now) {
+        if self.deferred.turns.is_empty() {
+            return;
+        }
+        let rest = self.budget.limit_to(DEFERRED_STEPS);
+        while !self.budget.is_overdrawn()
+            && let Some(connection) = self.deferred.turns.pop_front()
+        {
+            let others = self.budget.limit_to(SLICE_STEPS);
+            self.run_for(connection, now);
+            self.budget.put_back(others);
+        }
+        self.budget.put_back(rest);
+    }
+
+    fn run_for(&mut self, connection: ConnectionId, now: Now) {
+        // While it is away, whatever it asks for is put behind what it has to do.
+        while let Some(mut task) =
+            (self.deferred.tasks.get_mut(&connection)).and_then(VecDeque::pop_front)
+        {
+            let is_done = self.advance(connection, &mut task, now);
+            let Some(tasks) = self.deferred.tasks.get_mut(&connection) else {
+                return;
+            };
+            if !is_done {
+                tasks.push_front(task);
+            }
+            if !tasks.is_empty() && (!is_done || self.budget.is_overdrawn()) {
+                self.deferred.turns.push_back(connection);
+                return;
+            }
+        }
+        self.deferred.tasks.remove(&connection);
+    }
+
+    /// Does what the budget allows; whether that was all.
+    fn advance(&mut self, connection: ConnectionId, task: &mut Task, now: Now) -> bool {
+        match task {
+            Task::Settle(channel, which, how) => self.settle_on(*channel, which, *how, now),
+            Task::Reserve(channel, how, next, last) => self.reserve_on(*channel, *how, next, *last),
+            Task::SettleReserved(channel) => self.settle_reserved(*channel, now),
+            Task::Release(channel) => self.release_on(*channel),
+            Task::Publish(publication) => self.publish_on(publication, now),
+            Task::Commit(commit) => self.commit_on(commit, now),
+            Task::Get(get) => self.get_on(get, now),
+            Task::CloseChannel(channel) => self.close_on(connection, *channel, now),
+            Task::Remove(removal) => self.remove_on(removal),
+            Task::Answer(peer, frame) => {
+                let put = peer.outbox.write(|out| out.extend_from_slice(frame));
+                super::note(&mut self.dirty, peer, put);
+                true
+            }
+        }
+    }
+
+    /// Gives a message to more of its queues; whether that were all. Then its publisher hears of it.
+    pub(super) fn publish_on(&mut self, publication: &mut Publication, now: Now) -> bool {
+        let Publication {
+            message,
+            routing,
+            origin,
+            ..
+        } = publication;
+        let Some(published) = self.deliver_to_queues(routing, message, origin, now) else {
+            publication.suspend();
+            return false;
+        };
+        let (channel, mandatory) = (publication.channel, publication.mandatory);
+        self.end_publish(published, &publication.message, channel, mandatory);
+        if let Some(number) = publication.confirm {
+            self.confirm(channel, number, published);
+        }
+        true
+    }
+
+    fn confirm(&mut self, id: ChannelId, delivery_tag: u64, published: Published) {
+        let Some(channel) = self.channels.get(id) else {
+            return;
+        };
+        let (peer, number) = (Arc::clone(&channel.peer), channel.number);
+        if published == Published::Refused {
+            let nack = basic::Nack {
+                delivery_tag,
+                multiple: false,
+                requeue: true,
+            };
+            self.send(&peer, &nack, number);
+        } else {
+            let ack = basic::Ack {
+                delivery_tag,
+                multiple: false,
+            };
+            self.send(&peer, &ack, number);
+        }
+    }
+
+    /// A closed channel's consumers go, then what it holds goes back; whether that was all.
+    fn close_on(&mut self, connection: ConnectionId, id: ChannelId, now: Now) -> bool {
+        while !self.budget.is_overdrawn() {
+            let Some(channel) = self.channels.get_mut(id) else {
+                return true;
+            };
+            if let Some((_, consumer)) = channel.consumers.pop_first() {
+                self.remove_consumer(consumer, connection, now);
+            } else if let Some((_, held)) = channel.unacked.take_first(u64::MAX) {
+                self.budget.spend(self.settle_steps);
+                self.finish(id, held, Settle::Requeue, now);
+            } else {
+                self.channels.remove(id);
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// Steps that a delivery costs that is settled by deferred work, so that a turn settles no more of them than the limit
+/// allows.
+pub(super) fn settle_steps(settled_at_once: usize) -> usize {
+    let turn = usize::try_from(DEFERRED_STEPS).unwrap_or(0);
+    (turn / settled_at_once.max(1)).max(SETTLE_STEPS)
+}

@@ -1,0 +1,261 @@
+//! Queues, exchanges and bindings that go. Their names are free at once; what hangs on them is taken apart in as many
+//! turns as it takes.
+
+use std::{fmt, sync::Arc, sync::atomic::Ordering::Relaxed};
+
+use super::{Now, Vhost, deferred::Task, footprint};
+use crate::broker::{
+    channel::ConsumerId,
+    exchange::{BindingId, Destination, Exchange, ExchangeId},
+    queue::{ConnectionId, Queue, QueueId, ready::Entry},
+    wire::{ShortStr, method::basic},
+};
+
+/// Steps that it costs to take a queue out of the vhost.
+const QUEUE_STEPS: usize = 20;
+/// Steps that it costs to take a binding out of both its ends.
+const BINDING_STEPS: usize = 10;
+/// Steps that it costs to cancel a consumer.
+pub(super) const CONSUMER_STEPS: usize = 10;
+/// Steps that it costs to drop a message.
+const MESSAGE_STEPS: usize = 2;
+
+type Pieces<T> = Box<dyn Iterator<Item = T> + Send>;
+
+/// What is left to be taken apart.
+#[derive(Default)]
+pub(super) struct Removal {
+    queues: Option<Pieces<QueueId>>,
+    /// Exchanges that may have lost their last binding.
+    exchanges: Vec<ExchangeId>,
+    bindings: Vec<Pieces<BindingId>>,
+    consumers: Vec<Pieces<ConsumerId>>,
+    messages: Vec<Discarded>,
+    garbage: Vec<Pieces<()>>,
+}
+
+/// The messages of a queue that are dropped.
+struct Discarded {
+    queue: ShortStr,
+    durable: bool,
+    entries: Pieces<Entry>,
+}
+
+impl fmt::Debug for Removal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Removal")
+            .field("bindings", &self.bindings.len())
+            .field("messages", &self.messages.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The next piece of the last collection; one that is used up is dropped.
+fn next<T>(collections: &mut Vec<Pieces<T>>) -> Option<T> {
+    loop {
+        match collections.last_mut()?.next() {
+            None => drop(collections.pop()),
+            piece => return piece,
+        }
+    }
+}
+
+impl Removal {
+    fn add_messages(&mut self, queue: &mut Queue) -> usize {
+        let messages = queue.ready.take();
+        let count = messages.len();
+        if count > 0 {
+            self.messages.push(Discarded {
+                queue: queue.name.clone(),
+                durable: queue.durable,
+                entries: Box::new(messages.into_entries()),
+            });
+        }
+        count
+    }
+}
+
+impl Vhost {
+    /// Drops whatever waits in a queue: how many messages that is.
+    pub(super) fn purge(&mut self, id: QueueId, connection: ConnectionId, now: Now) -> usize {
+        let mut removal = Removal::default();
+        let queue = self.queues.get_mut(id);
+        let count = queue.map_or(0, |queue| removal.add_messages(queue));
+        if count > 0 {
+            self.begin(connection, Task::Remove(Box::new(removal)), now);
+        }
+        count
+    }
+
+    /// Removes a queue with its messages, consumers and bindings: how many messages waited.
+    pub(super) fn remove_queue(
+        &mut self,
+        id: QueueId,
+        connection: ConnectionId,
+        now: Now,
+    ) -> usize {
+        let mut removal = Removal::default();
+        let count = self.take_queue(id, &mut removal);
+        self.begin(connection, Task::Remove(Box::new(removal)), now);
+        count
+    }
+
+    /// Removes the queues of a connection that has ended.
+    pub fn forget_connection(&mut self, connection: ConnectionId, now: Now) {
+        self.waiting.forget(connection);
+        self.drop_answers(connection);
+        if let Some(owned) = self.owned.remove(&connection) {
+            let removal = Removal {
+                queues: Some(Box::new(owned.into_iter())),
+                ..Removal::default()
+            };
+            self.begin(connection, Task::Remove(Box::new(removal)), now);
+        }
+    }
+
+    /// Removes an exchange with its bindings.
+    pub(super) fn remove_exchange(&mut self, id: ExchangeId, connection: ConnectionId, now: Now) {
+        let mut removal = Removal::default();
+        self.take_exchange(id, &mut removal);
+        self.begin(connection, Task::Remove(Box::new(removal)), now);
+    }
+
+    /// Removes a binding, and its source exchange if that is auto-delete and unused.
+    pub(super) fn remove_binding(&mut self, id: BindingId, connection: ConnectionId, now: Now) {
+        let mut removal = Removal::default();
+        self.unlink(id, &mut removal);
+        if !removal.exchanges.is_empty() {
+            self.begin(connection, Task::Remove(Box::new(removal)), now);
+        }
+    }
+
+    /// Takes apart what the budget allows; whether that was all.
+    pub(super) fn remove_on(&mut self, removal: &mut Removal) -> bool {
+        while !self.budget.is_overdrawn() {
+            if let Some(id) = next(&mut removal.bindings) {
+                self.unlink(id, removal);
+            } else if let Some(id) = next(&mut removal.consumers) {
+                self.cancel_orphan(id);
+            } else if next(&mut removal.garbage).is_some() {
+                self.budget.spend(1);
+            } else if self.discard(removal) {
+                self.budget.spend(MESSAGE_STEPS);
+            } else if let Some(id) = removal.exchanges.pop() {
+                let exchange = self.exchanges.get(id);
+                if exchange.is_some_and(|exchange| exchange.auto_delete && !exchange.is_used()) {
+                    self.take_exchange(id, removal);
+                }
+            } else if let Some(id) = removal.queues.as_mut().and_then(Iterator::next) {
+                self.take_queue(id, removal);
+            } else {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Drops one message; whether there was one.
+    fn discard(&mut self, removal: &mut Removal) -> bool {
+        while let Some(discarded) = removal.messages.last_mut() {
+            let Some(entry) = discarded.entries.next() else {
+                removal.messages.pop();
+                continue;
+            };
+            if let Some(store) = &mut self.store
+                && discarded.durable
+                && entry.message.persistent
+            {
+                store.forget(&discarded.queue, entry.position);
+            }
+            return true;
+        }
+        false
+    }
+
+    fn take_queue(&mut self, id: QueueId, removal: &mut Removal) -> usize {
+        let Some(mut queue) = self.queues.remove(id) else {
+            return 0;
+        };
+        self.budget.spend(QUEUE_STEPS);
+        let count = removal.add_messages(&mut queue);
+        self.queue_names.remove(queue.name.as_bytes());
+        self.timers.remove(&(queue.timer_at, id));
+        if let Some(owner) = queue.owner
+            && let Some(owned) = self.owned.get_mut(&owner)
+        {
+            owned.remove(&id);
+        }
+        removal.bindings.push(Box::new(queue.bindings.into_iter()));
+        let consumers = queue.rotation.into_consumers();
+        removal.consumers.push(Box::new(consumers));
+        count
+    }
+
+    /// Tells a consumer that its queue is gone.
+    fn cancel_orphan(&mut self, id: ConsumerId) {
+        self.budget.spend(CONSUMER_STEPS);
+        let Some(consumer) = self.consumers.remove(id) else {
+            return;
+        };
+        let Some(channel) = self.channels.get_mut(consumer.channel) else {
+            return;
+        };
+        channel.consumers.remove(consumer.tag.as_bytes());
+        let (peer, number) = (Arc::clone(&channel.peer), channel.number);
+        if peer.cancel_notify.load(Relaxed) {
+            let cancel = basic::Cancel {
+                consumer_tag: consumer.tag,
+                nowait: true,
+            };
+            self.send(&peer, &cancel, number);
+        }
+    }
+
+    fn take_exchange(&mut self, id: ExchangeId, removal: &mut Removal) {
+        let Some(exchange) = self.exchanges.remove(id) else {
+            return;
+        };
+        self.budget.spend(QUEUE_STEPS);
+        self.exchange_names.remove(exchange.name.as_bytes());
+        let Exchange {
+            bindings,
+            inbound,
+            router,
+            ..
+        } = exchange;
+        removal.bindings.push(Box::new(bindings.into_values()));
+        removal.bindings.push(Box::new(inbound.into_iter()));
+        removal.garbage.push(router.into_pieces());
+    }
+
+    /// Takes one binding out of both its ends.
+    fn unlink(&mut self, id: BindingId, removal: &mut Removal) {
+        self.budget.spend(BINDING_STEPS);
+        let Some(binding) = self.bindings.remove(id) else {
+            return;
+        };
+        match binding.key.destination {
+            Destination::Queue(queue) => {
+                if let Some(queue) = self.queues.get_mut(queue) {
+                    queue.bindings.remove(&id);
+                }
+            }
+            Destination::Exchange(exchange) => {
+                if let Some(exchange) = self.exchanges.get_mut(exchange) {
+                    exchange.inbound.remove(&id);
+                }
+            }
+        }
+        let Some(exchange) = self.exchanges.get_mut(binding.source) else {
+            return;
+        };
+        exchange.detach(id, &binding.key);
+        exchange
+            .charge
+            .set(footprint::of_exchange(exchange) + exchange.routing_bytes());
+        exchange.bindings.remove(&binding.key);
+        if exchange.auto_delete && !exchange.is_used() {
+            removal.exchanges.push(binding.source);
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! From a message to the queues that it goes to: exchange by exchange, key by key, in as many turns as it takes.
+
+use std::collections::HashSet;
+
+use super::{Now, Published, Vhost, death::closes_cycle};
+use crate::broker::{
+    exchange::{Destination, ExchangeId, Search, headers::Headers},
+    message::InboundMessage,
+    queue::QueueId,
+    wire::ShortStr,
+};
+
+/// Steps that a message costs a queue.
+const ENQUEUE_STEPS: usize = 4;
+/// Bodies up to this length are copied to each consumer.
+pub(super) const COPIED_MAX: usize = 16 * 1024;
+
+/// The way of one message to its queues.
+#[derive(Debug, Default)]
+pub(super) struct Routing {
+    /// The exchanges found so far, and how many of them have been asked.
+    exchanges: Vec<ExchangeId>,
+    asked: usize,
+    /// Which of the message's keys comes next.
+    key: usize,
+    search: Search,
+    /// What the exchange at hand has found, and how much of it was looked at.
+    found: Vec<Destination>,
+    looked_at: usize,
+    /// Whether the exchange at hand has found something that is there.
+    is_routed: bool,
+    /// The queues found so far, and how many of them have been given the message.
+    queues: Vec<QueueId>,
+    given: usize,
+    is_complete: bool,
+    is_refused: bool,
+    /// Whether a queue asks for the connection that the message came over.
+    is_stamped: bool,
+    /// Marks what was found, while no other message is routed.
+    epoch: u64,
+    /// The same, from then on.
+    seen: Option<Box<Seen>>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    exchanges: HashSet<ExchangeId>,
+    queues: HashSet<QueueId>,
+}
+
+impl Routing {
+    /// Begins with a message that was published to this exchange.
+    pub(super) fn begin(&mut self, start: ExchangeId, epoch: u64) {
+        self.exchanges.clear();
+        self.exchanges.push(start);
+        self.asked = 0;
+        self.key = 0;
+        self.found.clear();
+        self.looked_at = 0;
+        self.is_routed = false;
+        self.queues.clear();
+        self.given = 0;
+        self.is_complete = false;
+        self.is_refused = false;
+        self.is_stamped = false;
+        self.epoch = epoch;
+        self.seen = None;
+    }
+
+    /// Other messages are routed before this one goes on.
+    pub(super) fn suspend(&mut self) {
+        self.seen.get_or_insert_with(|| {
+            Box::new(Seen {
+                exchanges: self.exchanges.iter().copied().collect(),
+                queues: self.queues.iter().copied().collect(),
+            })
+        });
+    }
+
+    /// Bytes that it holds.
+    pub(super) fn bytes(&self) -> usize {
+        // A set has an entry for each queue, and about as much room again.
+        let queues = self.queues.capacity() * 5 * size_of::<QueueId>();
+        queues + self.found.capacity() * size_of::<Destination>() + self.search.bytes()
+    }
+}
+
+impl Vhost {
+    /// Gives a message to all of its queues, as far as the budget allows; nothing: the rest is for the next call.
+    pub(super) fn deliver_to_queues(
+        &mut self,
+        routing: &mut Routing,
+        message: &mut InboundMessage,
+        origin: &str,
+        now: Now,
+    ) -> Option<Published> {
+        if !routing.is_complete {
+            if !self.find_queues(routing, message) {
+                return None;
+            }
+            routing.is_complete = true;
+            if routing.is_stamped {
+                self.stamp(message, origin);
+            }
+        }
+        let steps = ENQUEUE_STEPS + message.body.len().min(COPIED_MAX) / 1024;
+        while let Some(&queue) = routing.queues.get(routing.given) {
+            if self.budget.is_overdrawn() {
+                return None;
+            }
+            routing.given += 1;
+            self.budget.spend(steps);
+            routing.is_refused |= !self.enqueue(queue, message, now);
+        }
+        Some(match (routing.queues.is_empty(), routing.is_refused) {
+            (true, _) => Published::Unroutable,
+            (false, false) => Published::Kept,
+            (false, true) => Published::Refused,
+        })
+    }
+
+    /// Finds the queues that a message goes to, each once; whether that was all.
+    fn find_queues(&mut self, routing: &mut Routing, message: &InboundMessage) -> bool {
+        if message.exchange.is_empty() {
+            return self.find_by_name(routing, message);
+        }
+        let headers = Headers::new(message.properties.headers());
+        while let Some(&id) = routing.exchanges.get(routing.asked) {
+            if !self.ask(id, routing, message, &headers) {
+                return false;
+            }
+            routing.asked += 1;
+            routing.key = 0;
+            if !std::mem::take(&mut routing.is_routed) {
+                self.try_alternate(id, routing);
+            }
+        }
+        true
+    }
+
+    /// The default exchange: each key names a queue.
+    fn find_by_name(&mut self, routing: &mut Routing, message: &InboundMessage) -> bool {
+        while let Some(name) = message.key(routing.key) {
+            if self.budget.is_overdrawn() {
+                return false;
+            }
+            routing.key += 1;
+            self.budget.spend(1);
+            if let Some(&id) = self.queue_names.get(name.as_bytes()) {
+                self.reach_queue(id, routing, message);
+            }
+        }
+        true
+    }
+
+    /// Asks one exchange for all keys of the message; whether that was all.
+    fn ask(
+        &mut self,
+        id: ExchangeId,
+        routing: &mut Routing,
+        message: &InboundMessage,
+        headers: &Headers<'_>,
+    ) -> bool {
+        loop {
+            if !self.follow(routing, message) {
+                return false;
+            }
+            let Some(exchange) = self.exchanges.get_mut(id) else {
+                return true;
+            };
+            let Some(key) = message.key(routing.key) else {
+                return true;
+            };
+            let Routing { search, found, .. } = routing;
+            let is_done = exchange.route(key, headers, search, &mut self.budget, found);
+            if is_done {
+                // To an exchange for which keys do not matter, all of them are the same.
+                routing.key = match exchange.kind.uses_key() {
+                    true => routing.key + 1,
+                    false => usize::MAX,
+                };
+            }
+            if !is_done || self.budget.is_overdrawn() {
+                return false;
+            }
+        }
+    }
+
+    /// Goes to what was found for one key; whether that was all.
+    fn follow(&mut self, routing: &mut Routing, message: &InboundMessage) -> bool {
+        while let Some(&destination) = routing.found.get(routing.looked_at) {
+            if self.budget.is_overdrawn() {
+                return false;
+            }
+            self.budget.spend(1);
+            routing.looked_at += 1;
+            match destination {
+                Destination::Exchange(id) => self.reach_exchange(id, routing),
+                Destination::Queue(id) => self.reach_queue(id, routing, message),
+            }
+        }
+        routing.found.clear();
+        routing.looked_at = 0;
+        true
+    }
+
+    fn reach_queue(&mut self, id: QueueId, routing: &mut Routing, message: &InboundMessage) {
+        let Some(queue) = self.queues.get_mut(id) else {
+            return;
+        };
+        routing.is_routed = true;
+        let is_new = match &mut routing.seen {
+            None => std::mem::replace(&mut queue.seen, routing.epoch) != routing.epoch,
+            Some(seen) => seen.queues.insert(id),
+        };
+        if !is_new {
+            return;
+        }
+        if let Some(deaths) = &message.deaths {
+            self.budget.spend(deaths.len());
+            if closes_cycle(&queue.name, deaths) {
+                return;
+            }
+        }
+        routing.is_stamped |= queue.stamped;
+        routing.queues.push(id);
+    }
+
+    fn reach_exchange(&mut self, id: ExchangeId, routing: &mut Routing) {
+        let Some(exchange) = self.exchanges.get_mut(id) else {
+            return;
+        };
+        routing.is_routed = true;
+        let is_new = match &mut routing.seen {
+            None => {
+                // The one that it was published to is not marked.
+                let is_marked = std::mem::replace(&mut exchange.seen, routing.epoch);
+                is_marked != routing.epoch && routing.exchanges.first() != Some(&id)
+            }
+            Some(seen) => seen.exchanges.insert(id),
+        };
+        if is_new {
+            routing.exchanges.push(id);
+        }
+    }
+
+    /// An exchange that has no destination for a message has its alternate exchange asked.
+    fn try_alternate(&mut self, id: ExchangeId, routing: &mut Routing) {
+        let alternate: Option<ShortStr> =
+            (self.exchanges.get(id)).and_then(|exchange| exchange.alternate.clone());
+        if let Some(name) = alternate
+            && let Some(&id) = self.exchange_names.get(name.as_bytes())
+        {
+            self.reach_exchange(id, routing);
+            routing.is_routed = false;
+        }
+    }
+}

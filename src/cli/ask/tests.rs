@@ -1,0 +1,45 @@
+use serde_json::json;
+
+use super::{Target, printable};
+
+#[test]
+fn a_url_is_used_or_refused_by_what_is_wrong_with_it() {
+    taken(
+        "http://127.0.0.1:8000",
+        ["127.0.0.1:8000", "127.0.0.1:8000", ""],
+    );
+    taken("http://a.example", ["a.example:80", "a.example", ""]);
+    taken("HTTP://[::1]:8000/", ["[::1]:8000", "[::1]:8000", ""]);
+    taken("http://[::1]", ["[::1]:80", "[::1]", ""]);
+    taken("http://proxy/musterd/", ["proxy:80", "proxy", "/musterd"]);
+    refused("127.0.0.1:8000", "write the URL");
+    refused("https://a.example", "TLS");
+    refused("ftp://a.example", "ftp://");
+    refused("http://", "no host");
+    refused("http://ops:secret@a.example", "user and password");
+    refused("http://a.example/?x=1", "query");
+
+    #[track_caller]
+    fn taken(url: &str, [address, host, prefix]: [&str; 3]) {
+        let target = Target::parse(url).unwrap();
+        let found = [&target.address, &target.host, &target.prefix];
+        assert_eq!(found, [address, host, prefix]);
+    }
+
+    #[track_caller]
+    fn refused(url: &str, reason: &str) {
+        let error = Target::parse(url).unwrap_err();
+        assert!(
+            error.contains(reason) && !error.contains("secret"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn no_text_of_an_answer_steers_the_terminal() {
+    let answer = json!({"a\n": ["x\u{1b}[2J", 1, null, {"b": "\u{9b}c"}]});
+    let text = printable(answer).to_string();
+    assert!(!text.chars().any(char::is_control), "{text:?}");
+    assert!(text.contains("[2J"), "{text}");
+}

@@ -1,0 +1,164 @@
+//! The configuration in effect, key by key, with the source of each value.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::{self, Write},
+};
+
+use config::{Map, Value, ValueKind};
+
+/// Every key with its default; a test compares it with the code.
+const DOCUMENTED: &str = include_str!("../../config/default.toml");
+
+/// Keys whose values are not shown.
+const SECRETS: [&str; 2] = ["password", "password_hash"];
+
+/// Every documented key: its section, its name, and its default as TOML.
+pub(super) fn documented() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    let mut section = "";
+    DOCUMENTED.lines().filter_map(move |line| {
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_end_matches(']');
+            return None;
+        }
+        let (key, value) = line.split_once(" = ").filter(|_| !line.starts_with('#'))?;
+        Some((section, key, value))
+    })
+}
+
+/// All documented keys, then those that are given besides (such as users), section by section.
+///
+/// A value without an origin comes from `file`.
+pub(super) fn toml(given: &Map<String, Value>, file: &str) -> String {
+    let mut leaves = BTreeMap::new();
+    collect(given, file, &mut Vec::new(), &mut leaves);
+    let mut out = String::new();
+    let mut shown = "";
+    for (section, key, default) in documented() {
+        if section != shown {
+            begin(&mut out, section);
+            shown = section;
+        }
+        let path: Vec<_> = section.split('.').chain([key]).map(str::to_owned).collect();
+        let (value, source) = match leaves.remove(&path) {
+            Some(leaf) => leaf,
+            None => (default.to_owned(), "default".to_owned()),
+        };
+        // Writing to a string can't fail.
+        let _ = writeln!(out, "{key} = {value}  # {source}");
+    }
+    let mut shown = Vec::new();
+    for (path, (value, source)) in leaves {
+        let Some((key, section)) = path.split_last() else {
+            continue;
+        };
+        if section != shown {
+            let names: Vec<_> = section.iter().map(|name| quoted(name)).collect();
+            begin(&mut out, &names.join("."));
+            section.clone_into(&mut shown);
+        }
+        let _ = writeln!(out, "{} = {value}  # {source}", quoted(key));
+    }
+    out
+}
+
+fn begin(out: &mut String, section: &str) {
+    let gap = if out.is_empty() { "" } else { "\n" };
+    let _ = writeln!(out, "{gap}[{section}]");
+}
+
+/// A key of TOML: in quotes unless it is a bare word.
+fn quoted(key: &str) -> String {
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    if !key.is_empty() && key.chars().all(is_bare) {
+        return key.to_owned();
+    }
+    text(key)
+}
+
+fn text(text: &str) -> String {
+    // JSON's strings are TOML's basic strings.
+    serde_json::Value::from(text).to_string()
+}
+
+type Leaves = BTreeMap<Vec<String>, (String, String)>;
+
+/// Every key that is given, with its value as it was written; not shown, since it may be a secret.
+#[derive(Clone, Default, Eq, PartialEq)]
+pub struct Values(BTreeMap<String, String>);
+
+impl Values {
+    pub(super) fn of(given: &Map<String, Value>) -> Self {
+        let mut values = BTreeMap::new();
+        gather(given, "", &mut values);
+        Self(values)
+    }
+
+    /// The keys that differ, sorted.
+    pub fn changed(&self, other: &Self) -> Vec<String> {
+        let keys: BTreeSet<_> = self.0.keys().chain(other.0.keys()).collect();
+        let differs = |key: &&String| self.0.get(*key) != other.0.get(*key);
+        keys.into_iter().filter(differs).cloned().collect()
+    }
+}
+
+impl fmt::Debug for Values {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.keys()).finish()
+    }
+}
+
+fn gather(tree: &Map<String, Value>, prefix: &str, values: &mut BTreeMap<String, String>) {
+    for (key, value) in tree {
+        let path = format!("{prefix}{key}");
+        if let ValueKind::Table(inner) = &value.kind {
+            gather(inner, &format!("{path}."), values);
+        } else {
+            values.insert(path, value.to_string());
+        }
+    }
+}
+
+fn collect(tree: &Map<String, Value>, file: &str, path: &mut Vec<String>, leaves: &mut Leaves) {
+    for (key, value) in tree {
+        path.push(key.clone());
+        if let ValueKind::Table(inner) = &value.kind {
+            collect(inner, file, path, leaves);
+        } else {
+            let shown = match SECRETS.contains(&key.as_str()) {
+                true => "\"...\"".to_owned(),
+                false => literal(value),
+            };
+            let source = value
+                .origin()
+                .unwrap_or(file)
+                .replace(char::is_control, " ");
+            leaves.insert(path.clone(), (shown, source));
+        }
+        path.pop();
+    }
+}
+
+/// A value as TOML; the password of a URL is left out.
+fn literal(value: &Value) -> String {
+    match &value.kind {
+        ValueKind::Array(items) => {
+            let items: Vec<_> = items.iter().map(literal).collect();
+            format!("[{}]", items.join(", "))
+        }
+        ValueKind::String(own) => text(&without_password(own)),
+        other => other.to_string(),
+    }
+}
+
+fn without_password(value: &str) -> String {
+    let hidden = value.split_once("://").and_then(|(scheme, rest)| {
+        let (login, host) = rest.rsplit_once('@')?;
+        let (user, _) = login.split_once(':')?;
+        Some(format!("{scheme}://{user}:...@{host}"))
+    });
+    hidden.unwrap_or_else(|| value.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

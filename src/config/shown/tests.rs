@@ -1,0 +1,70 @@
+use std::io::Write;
+
+use super::{documented, without_password};
+use crate::config::{Config, Sources};
+
+fn sources() -> Sources {
+    let pair = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+    Sources {
+        environment: vec![pair(("MUSTERD__HTTP__LISTEN", "127.0.0.1:1"))],
+        flags: vec![pair(("stop.grace", "7")), pair(("log.level", "warn"))],
+        ..Sources::default()
+    }
+}
+
+#[test]
+fn what_is_shown_is_toml_that_means_the_same() {
+    let shown = sources().shown().unwrap();
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(shown.as_bytes()).unwrap();
+    let again = Sources {
+        file: Some(file.path().to_owned()),
+        ..Sources::default()
+    };
+    assert_eq!(again.load().unwrap(), sources().load().unwrap());
+    assert_ne!(again.load().unwrap(), Config::default());
+}
+
+#[test]
+fn each_value_names_its_source() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(
+        file,
+        "[registry]\nroutes_max = 7\n[broker.users.\"a b\"]\npassword = 'secret'"
+    )
+    .unwrap();
+    let sources = Sources {
+        file: Some(file.path().to_owned()),
+        ..sources()
+    };
+    let shown = sources.shown().unwrap();
+    let from_file = format!("routes_max = 7  # file {}", file.path().display());
+    for line in [
+        "listen = \"127.0.0.1:1\"  # environment MUSTERD__HTTP__LISTEN",
+        "grace = \"7\"  # command line",
+        "level = \"warn\"  # command line",
+        "format = \"text\"  # default",
+        "[broker.users.\"a b\"]",
+        &from_file,
+    ] {
+        assert!(
+            shown.lines().any(|own| own == line),
+            "{line} is not in:\n{shown}"
+        );
+    }
+    assert!(!shown.contains("secret"), "{shown}");
+}
+
+#[test]
+fn a_url_is_shown_without_its_password() {
+    let url = "amqp://user:p@ss@host:5672/";
+    assert_eq!(without_password(url), "amqp://user:...@host:5672/");
+    assert_eq!(without_password("amqp://host/"), "amqp://host/");
+    assert_eq!(without_password("plain"), "plain");
+}
+
+#[test]
+fn every_documented_key_has_a_section() {
+    assert!(documented().count() > 100);
+    assert!(documented().all(|(section, key, _)| !section.is_empty() && !key.is_empty()));
+}

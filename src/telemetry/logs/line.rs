@@ -1,0 +1,118 @@
+//! A log line as text: time, level, target, message, fields. What a value holds cannot end the line.
+
+use std::fmt::{self, Write};
+
+use tracing::{
+    Event, Level, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{
+    fmt::{
+        FmtContext,
+        format::{FormatEvent, FormatFields, Writer},
+        time::{FormatTime, SystemTime},
+    },
+    registry::LookupSpan,
+};
+
+use crate::telemetry::escape::Escaping;
+
+/// Formats events as text.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Text {
+    /// Whether levels have colours.
+    pub(super) coloured: bool,
+}
+
+impl<S, N> FormatEvent<S, N> for Text
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut out: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let (level, target) = (*event.metadata().level(), event.metadata().target());
+        begin(&mut out, level, target, self.coloured)?;
+        let mut message = String::new();
+        let mut fields = String::new();
+        event.record(&mut Parts {
+            message: &mut message,
+            fields: &mut fields,
+        });
+        writeln!(out, "{message}{fields}")
+    }
+}
+
+/// Everything before the message.
+fn begin(out: &mut Writer<'_>, level: Level, target: &str, coloured: bool) -> fmt::Result {
+    SystemTime.format_time(out)?;
+    let colour = match level {
+        Level::ERROR => 31,
+        Level::WARN => 33,
+        Level::INFO => 32,
+        Level::DEBUG => 34,
+        Level::TRACE => 35,
+    };
+    if coloured {
+        write!(out, " \x1b[{colour}m{level:>5}\x1b[0m {target}: ")
+    } else {
+        write!(out, " {level:>5} {target}: ")
+    }
+}
+
+/// A whole line that is no event: what the log says of itself.
+pub(super) fn own(text: &str) -> Vec<u8> {
+    let mut line = String::new();
+    // Writing to a string can't fail.
+    let _ = begin(
+        &mut Writer::new(&mut line),
+        Level::WARN,
+        "musterd::log",
+        false,
+    );
+    (line + text + "\n").into_bytes()
+}
+
+/// The same as JSON.
+pub(super) fn own_json(text: &str) -> Vec<u8> {
+    let mut time = String::new();
+    // Writing to a string can't fail.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut time));
+    let line = serde_json::json!({
+        "timestamp": time, "level": "WARN", "message": text, "target": "musterd::log",
+    });
+    format!("{line}\n").into_bytes()
+}
+
+/// The message and the fields of an event, escaped.
+struct Parts<'a> {
+    message: &'a mut String,
+    fields: &'a mut String,
+}
+
+impl Visit for Parts<'_> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            let _ = Escaping(self.message).write_str(value);
+        } else {
+            let _ = write!(self.fields, " {}={value:?}", field.name());
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        // Writing to a string can't fail.
+        if field.name() == "message" {
+            let _ = write!(Escaping(self.message), "{value:?}");
+        } else {
+            let _ = write!(self.fields, " {}=", field.name());
+            let _ = write!(Escaping(self.fields), "{value:?}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,43 @@
+use std::sync::Arc;
+
+use tracing_subscriber::{Layer, fmt, layer::SubscriberExt};
+
+use super::{
+    super::queue::{Lines, Queue},
+    Text,
+};
+
+/// What is logged as text by `log`.
+fn logged(log: impl FnOnce()) -> String {
+    let queue = Queue::new(1 << 20);
+    let text = fmt::layer()
+        .event_format(Text { coloured: false })
+        .with_writer(Lines::text(&queue))
+        .boxed();
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(text), log);
+    String::from_utf8(Arc::clone(&queue).drained()).unwrap()
+}
+
+#[test]
+fn nothing_that_a_line_quotes_ends_it() {
+    const FORGED: &str = "x\n2026-01-01T00:00:00Z  WARN forged\x1b[31m\r";
+    let text = logged(|| {
+        tracing::info!(display = %FORGED, debug = ?FORGED, plain = FORGED, "quotes {FORGED}");
+    });
+    assert_eq!(text.lines().count(), 1, "{text:?}");
+    assert!(!text.contains('\x1b') && !text.contains('\r'), "{text:?}");
+    assert!(text.ends_with('\n'), "{text:?}");
+}
+
+#[test]
+fn a_line_has_its_time_level_target_message_and_fields() {
+    let text = logged(|| {
+        tracing::warn!(target: "musterd::here", service = %"a", took_ms = 7, "two \"words\"");
+    });
+    let (time, rest) = text.split_once(' ').unwrap();
+    assert!(time.ends_with('Z') && time.contains('T'), "{time}");
+    assert_eq!(
+        rest,
+        " WARN musterd::here: two \"words\" service=a took_ms=7\n"
+    );
+}
