@@ -31,7 +31,7 @@ pub use self::{
     feed::{Feed, Found, LogFeed},
     filter::Filter,
     flag::Flag,
-    high_high_watermark::{HighWatermark, HighWatermarkReader},
+    high_watermark::{HighWatermark, HighWatermarkReader},
     metrics::{Counts, DirectMetrics},
     relay::{DeliveryProgress, Ended, Relay, Transport},
     retry::{Circuit, Policy, Retry},

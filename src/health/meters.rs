@@ -30,10 +30,7 @@ impl HealthMetrics {
                 "musterd_health_probe_duration_seconds",
                 "From when a probe began to its outcome.",
             ),
-            in_flight: metrics.gauge(
-                "musterd_health_probes_in_flight",
-                "Probes under way.",
-            ),
+            in_flight: metrics.gauge("musterd_health_probes_in_flight", "Probes under way."),
             checks: metrics.gauge("musterd_health_checks", "Checks on the schedule."),
             flapping: metrics.gauge(
                 "musterd_health_checks_flapping",

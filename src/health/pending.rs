@@ -249,7 +249,7 @@ fn tell(direct: bool, came: bool, IsLate(late): IsLate, out: &mut Vec<RequestRes
         RequestResult::Different
     });
     if late {
-        out.push(RequestResult::IsLate);
+        out.push(RequestResult::Late);
     }
 }
 

@@ -65,7 +65,7 @@ pub enum RequestResult {
     /// The answer differed from the direct probe.
     Different,
     /// The answer came after the deadline.
-    IsLate,
+    Late,
     /// Only the direct probe had a result.
     Missing,
 }

@@ -72,13 +72,13 @@ fn both_ways_are_compared_whichever_comes_first() {
         Passed,
         Passed,
         1_001,
-        &[RequestResult::Same, RequestResult::IsLate],
+        &[RequestResult::Same, RequestResult::Late],
     );
     check(
         Failed,
         Passed,
         1_400,
-        &[RequestResult::Different, RequestResult::IsLate],
+        &[RequestResult::Different, RequestResult::Late],
     );
     check(Skipped, Passed, 900, &[]);
     check(Passed, Skipped, 900, &[]);

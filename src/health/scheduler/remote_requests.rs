@@ -95,7 +95,7 @@ impl RemoteRequests {
             let result = match note {
                 RequestResult::Same => "same",
                 RequestResult::Different => "different",
-                RequestResult::IsLate => "late",
+                RequestResult::Late => "late",
                 RequestResult::Missing => "missing",
                 RequestResult::Answered | RequestResult::Unanswered => continue,
             };

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::outbound::grpc::ConnectionTasks;
 
-type Response = Response<BoxBody<Bytes, Infallible>>;
+type Answer = Response<BoxBody<Bytes, Infallible>>;
 
 fn ended(code: &'static str) -> HeaderMap {
     let mut trailers = HeaderMap::new();
@@ -19,14 +19,14 @@ fn ended(code: &'static str) -> HeaderMap {
     trailers
 }
 
-fn with_trailers(body: &[u8], trailers: HeaderMap) -> Response {
+fn with_trailers(body: &[u8], trailers: HeaderMap) -> Answer {
     let body = Full::new(Bytes::copy_from_slice(body));
     let body = body.with_trailers(async move { Some(Ok(trailers)) });
-    Response::new(body.boxed())
+    Answer::new(body.boxed())
 }
 
 /// Answers for a few services, each named after what is wrong with it.
-async fn answer(request: http::Request<Incoming>) -> Result<Response, Infallible> {
+async fn answer(request: http::Request<Incoming>) -> Result<Answer, Infallible> {
     assert_eq!(request.uri().path(), "/grpc.health.v1.Health/Check");
     assert_eq!(request.headers()["content-type"], "application/grpc");
     assert_eq!(request.headers()["te"], "trailers");

@@ -81,8 +81,8 @@ async fn receivers_that_let_every_request_time_out_leave_room_for_the_others() {
 #[tokio::test]
 async fn receivers_that_are_slow_and_never_fail_leave_room_for_the_others() {
     let config = Config {
-        deliveries_max: 4,
-        webhook_timeout: Duration::from_secs(10),
+        deliveries_max: 4.into(),
+        webhook_timeout: Duration::from_secs(10).into(),
         ..quick()
     };
     let stage = stage_with(10_000, config);
