@@ -39,11 +39,6 @@ impl Catalog {
         &self.registry
     }
 
-    /// What the canary sends with its commands over a broker, so that they are known as its own.
-    pub fn canary_key(&self) -> String {
-        format!("{:032x}", self.registry.secret())
-    }
-
     /// Submits a command at once, not at the first poll. The answer is ready at the first poll while the
     /// journal is in memory, without an allocation.
     ///

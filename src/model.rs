@@ -17,7 +17,7 @@ mod status;
 mod time;
 
 pub use self::{
-    check::{Check, CheckKind, CheckOutcome, CodeRange, HttpCheck, Probed},
+    check::{Check, CheckKind, CheckOutcome, CodeRange, HttpCheck, Probed, REDIRECTS_MAX},
     event::{Event, EventKind},
     filter::InstanceFilter,
     flag::{FlagError, FlagState},
@@ -27,7 +27,7 @@ pub use self::{
     },
     metadata::{Metadata, MetadataError},
     mode::{Channel, Mode, Modes},
-    name::{CANARY, NameError, RouteId, ServiceId, ServiceName},
+    name::{CANARY, NameError, OUTBOUND_HEADER, RouteId, ServiceId, ServiceName},
     patch::{Edit, Patch},
     revision::{Cursor, Epoch, InvalidCursor, Revision},
     route::{Route, RouteDraft},

@@ -66,8 +66,6 @@ pub struct Registry {
 #[derive(Debug)]
 struct Inner {
     epoch: Epoch,
-    /// Marks the daemon's own messages.
-    secret: u128,
     clock: Clock,
     table: Arc<Table>,
     route_table: Arc<RouteTable>,
@@ -121,7 +119,6 @@ impl Registry {
         let state = State::new(config, origins.remove_after, epoch, started_us);
         let inner = Inner {
             epoch,
-            secret: fastrand::u128(..),
             clock,
             table: Arc::clone(&state.table),
             route_table: Arc::clone(&state.route_table),

@@ -92,13 +92,8 @@ fn external(_: &transport::Config) -> Result<Arc<dyn BrokerClient>, AppError> {
 }
 
 /// Sends a command over the broker and waits for its answer.
-pub(super) async fn ask(
-    way: &Way,
-    queue: &'static str,
-    body: &[u8],
-    canary_key: &str,
-) -> Result<Bytes, String> {
-    let answer = way.caller().ask(queue, body, canary_key).await;
+pub(super) async fn ask(way: &Way, queue: &'static str, body: &[u8]) -> Result<Bytes, String> {
+    let answer = way.caller().ask(queue, body).await;
     answer.map_err(|error| super::chain(&error))
 }
 

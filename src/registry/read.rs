@@ -13,11 +13,6 @@ impl Registry {
         &self.inner.clock
     }
 
-    /// A random number of this life that nobody outside knows, to mark the daemon's own messages by.
-    pub fn secret(&self) -> u128 {
-        self.inner.secret
-    }
-
     /// The epoch of the revisions.
     pub fn epoch(&self) -> Epoch {
         self.inner.epoch

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::{
     AmqpError, Counts,
     broker::{Delivery, JSON, Outgoing, UpTo},
+    caller::OwnRequests,
     consumer::{ConsumerChannel, Taker},
     dead::{DeadLetters, Unreadable},
     names,
@@ -62,6 +63,8 @@ pub(super) struct Answering {
     pub(super) counts: Counts,
     pub(super) flag: watch::Receiver<FlagState>,
     pub(super) dead_letters: DeadLetters,
+    /// Requests of the daemon itself, which are those of the canary.
+    pub(super) own: OwnRequests,
 }
 
 /// The answer to one command.
@@ -117,14 +120,13 @@ impl Answering {
     async fn answer_to(&self, delivery: &Delivery) -> Answered {
         let body = &delivery.body;
         let from = self.connection(delivery);
-        let door = if self.is_of_canary(delivery) {
-            Door::Canary
+        let caller = if self.own.contains(delivery.properties.correlation_id()) {
+            Caller::daemon(Door::Canary)
         } else {
-            Door::Amqp
-        };
-        let caller = Caller {
-            connection: from,
-            ..Caller::by(door)
+            Caller {
+                connection: from,
+                ..Caller::by(Door::Amqp)
+            }
         };
         let answered = match self.queue {
             names::REGISTER => self.register(&caller, body).await,
@@ -144,13 +146,6 @@ impl Answering {
                 unreadable: is_unreadable(&problem).then_some(problem.detail),
             },
         }
-    }
-
-    fn is_of_canary(&self, delivery: &Delivery) -> bool {
-        let headers = delivery.properties.headers();
-        let key = headers.and_then(|headers| headers.field(names::CANARY_KEY.as_bytes()));
-        let key = key.and_then(ValueRef::as_str_bytes);
-        key.is_some_and(|key| key == self.context.catalog.canary_key().as_bytes())
     }
 
     /// The connection of the embedded broker that a command came by, as the broker itself says.

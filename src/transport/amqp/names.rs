@@ -6,9 +6,6 @@ use super::{
 };
 use crate::model::{Channel, Event, EventKind};
 
-/// The header by which commands of the canary are known, see [`crate::catalog::Catalog::canary_key`].
-pub(super) const CANARY_KEY: &str = "x-musterd-canary";
-
 /// Delivery mode of a message that survives a restart of the broker.
 pub(super) const PERSISTENT: u8 = 2;
 
