@@ -29,7 +29,7 @@ mod watcher;
 pub use self::{
     answers::{SystemInfo, alive, done, status},
     commands::{BatchHeartbeat, InstanceCommand, OverrideDraft, batch_verdicts},
-    discover::{Discover, discovered, limit, pairs, wait},
+    discover::{Discover, discovered, flag, limit, pairs, wait},
     event::{Notice, Snapshot, event, events, events_lost, notice, snapshot},
     gateway::{gateway_config, resolved},
     health::{CheckReport, HealthReport, ProbeOutcome, Ready},

@@ -58,9 +58,9 @@ pub enum AppError {
         "this build of musterd cannot use transport.amqp_url: it was built without the cargo feature \"amqp\""
     )]
     NotBuilt,
-    /// The CORS policy contradicts itself.
-    #[error("the CORS policy can't be followed")]
-    Cors(#[from] http::CorsError),
+    /// The rules for hosts and other origins contradict themselves.
+    #[error("http.hosts or http.cors can't be followed")]
+    Access(#[from] http::AccessError),
     /// The client of probes and webhooks can't be made.
     #[error("outbound connections can't be made")]
     Outbound(#[from] OutboundError),
@@ -76,7 +76,7 @@ impl AppError {
     /// True when another configuration is what helps.
     pub fn is_configuration(&self) -> bool {
         match self {
-            Self::Cors(_) | Self::Outbound(_) | Self::Amqp(_) => true,
+            Self::Access(_) | Self::Outbound(_) | Self::Amqp(_) => true,
             #[cfg(not(feature = "amqp"))]
             Self::NotBuilt => true,
             Self::Bind(error) => matches!(error, http::BindError::Address { .. }),
@@ -172,7 +172,7 @@ impl App {
                 catalog: Catalog::new(registry.clone()),
                 defaults: Arc::new(defaults(&config)),
                 broker: command_broker(&config, listening.as_ref()),
-                asker: door.asker(),
+                asker: door.client(),
             };
             amqp::start(way, answers, notices, &mut tasks);
             let clock = registry.clock();
@@ -346,7 +346,7 @@ async fn open(
     let bound = http::bind(&config.http).await?;
     let address = bound.local_addr();
     let door = door.clone();
-    let serve = move |stop| bound.serve(door, stop);
+    let serve = move |stop| door.serve(vec![bound], stop);
     tasks.spawn_on(runtime, Stage::Source, "http", serve);
     tracing::info!(http.address = %address, "HTTP is served on http://{address}");
     Ok(Some(address))

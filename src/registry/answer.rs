@@ -23,7 +23,8 @@ pub enum Refusal {
     },
     /// The lease needs a connection to the embedded broker, and the command came over none.
     #[error(
-        "\"connection\" needs a connection to the embedded broker: register over it, or with \"ttl\""
+        "\"connection\" needs an AMQP connection to the embedded broker with a heartbeat of 1 to 600 seconds: \
+         register over one, or with \"ttl\""
     )]
     NoConnection,
     /// The id or the name is the canary's.

@@ -22,6 +22,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("api", &["model"]),
     ("catalog", &["model", "registry"]),
+    ("gateway", &["model", "registry", "catalog"]),
     (
         "transport",
         &[
@@ -42,7 +43,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("broker", &[]),
     (
         "http",
-        &["model", "registry", "api", "catalog", "tasks", "telemetry"],
+        &[
+            "model",
+            "registry",
+            "api",
+            "catalog",
+            "gateway",
+            "tasks",
+            "telemetry",
+        ],
     ),
     (
         "config",

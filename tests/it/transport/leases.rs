@@ -177,3 +177,23 @@ async fn other_doors_refuse_such_a_lease_with_the_reason() {
     other.stop().await;
     stage.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn such_a_lease_needs_a_connection_with_heartbeats() {
+    let stage = Stage::embedded(&[]).await;
+    stage.until_sent().await;
+    let mut silent = Caller::new(&format!("{}?heartbeat=0", stage.amqp)).await;
+    let problem = silent.ask("service.register", &hanging("a")).await;
+    assert_eq!(
+        (&problem["status"], &problem["errors"][0]["field"]),
+        (&json!(422), &json!("lease")),
+        "{problem}"
+    );
+    let with_ttl = json!({"service_id": "b", "service_name": "s", "host": "h", "port": 1});
+    let answer = silent.ask("service.register", &with_ttl).await;
+    assert_eq!(answer["status"], "healthy", "{answer}");
+    let mut alive = Caller::new(&format!("{}?heartbeat=60", stage.amqp)).await;
+    let answer = alive.ask("service.register", &hanging("a")).await;
+    assert_eq!(answer["status"], "healthy", "{answer}");
+    stage.stop().await;
+}
