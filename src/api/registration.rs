@@ -94,6 +94,12 @@ impl Draft {
         let health_check_url = faults
             .optional(object, "health_check_url", optional_url)
             .flatten();
+        let own = health_check_url
+            .as_deref()
+            .filter(|_| defaults.in_container);
+        if own.is_some_and(checks::url_reaches_itself) {
+            faults.warn("health_check_url", checks::ITSELF);
+        }
         let tags = faults.optional(object, "tags", |value| tags(value, defaults.tags_max));
         let version = faults.optional(object, "version", label);
         let ttl = faults.optional(object, "ttl", ttl);

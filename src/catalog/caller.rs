@@ -47,10 +47,7 @@ impl Door {
 
     /// Whether a command may come by this door, whoever its caller is.
     pub(super) fn may(self, operation: Operation, target: Target<'_>) -> Result<(), Refusal> {
-        if matches!(
-            self,
-            Self::Canary | Self::Health | Self::Broker | Self::Amqp
-        ) {
+        if matches!(self, Self::Canary | Self::Health | Self::Broker) {
             return Ok(());
         }
         let reserved = match target {

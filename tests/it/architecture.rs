@@ -8,7 +8,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("quantity", &[]),
     ("model", &[]),
     ("registry", &["model"]),
-    ("outbound", &["tasks", "telemetry"]),
+    ("outbound", &["model", "tasks", "telemetry"]),
     (
         "health",
         &[

@@ -52,7 +52,7 @@ pub struct Check {
     pub url: Option<String>,
     /// http: instead of a URL, a path at the instance's host and port.
     pub path: Option<String>,
-    /// http: default GET.
+    /// http: GET (default) or HEAD; others need health.unsafe_requests.
     pub method: Option<String>,
     /// http: sent along.
     pub headers: Option<BTreeMap<String, String>>,
@@ -67,6 +67,8 @@ pub struct Check {
     pub tls: Option<bool>,
     /// http, grpc: accept any certificate.
     pub tls_skip_verify: Option<bool>,
+    /// http: how many redirects are followed, 0 (default) to 5.
+    pub redirects: Option<u8>,
     /// Default "30s".
     pub interval: Option<String>,
     /// Default "5s".
