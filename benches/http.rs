@@ -192,7 +192,7 @@ fn register_many(address: SocketAddr, service: impl Fn(usize) -> String, count: 
         let body = registration(&service(n), n);
         let length = body.len();
         let head = format!(
-            "POST /services/register HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n"
+            "POST /services/register HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n"
         );
         stream
             .write_all(format!("{head}{body}").as_bytes())

@@ -189,7 +189,7 @@ fn print_counts(when: &str, text: &str) {
 /// The daemon's metrics.
 async fn page(http: SocketAddr) -> String {
     let mut stream = TcpStream::connect(http).await.expect("the door");
-    let request = b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let request = b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     stream.write_all(request).await.expect("a request");
     let mut text = String::new();
     stream.read_to_string(&mut text).await.expect("a page");
@@ -236,6 +236,7 @@ fn http(i: u32, port: u16) -> CheckKind {
         headers: Box::default(),
         expected: [200..=299].into(),
         tls_skip_verify: false,
+        redirects: 0,
     }))
 }
 

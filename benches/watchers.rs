@@ -96,7 +96,7 @@ async fn watch(
         let mut stream = tokio::net::TcpStream::connect(address)
             .await
             .expect("a connection");
-        let request = b"GET /watch?service=bench HTTP/1.1\r\nhost: bench\r\n\r\n";
+        let request = b"GET /watch?service=bench HTTP/1.1\r\nhost: localhost\r\n\r\n";
         tokio::io::AsyncWriteExt::write_all(&mut stream, request)
             .await
             .expect("a request");
@@ -127,7 +127,8 @@ fn register(address: SocketAddr, port: u16) -> Instant {
         "{{\"service_id\":\"one\",\"service_name\":\"bench\",\"host\":\"127.0.0.1\",\"port\":{port}}}"
     );
     let mut stream = TcpStream::connect(address).expect("a connection");
-    let head = "POST /services/register HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json";
+    let head =
+        "POST /services/register HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json";
     let request = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
     stream.write_all(request.as_bytes()).expect("a request");
     let mut buffer = [0; 4096];

@@ -33,7 +33,7 @@ pub use self::{
     commands::{
         BatchAnswer, BatchHeartbeat, BatchVerdict, InstanceCommand, OverrideDraft, batch_verdicts,
     },
-    discover::{Discover, discovered, limit, wait},
+    discover::{Discover, discovered, flag, limit, wait},
     event::{
         EventJson, EventsJson, Notice, Snapshot, SnapshotJson, event, events, events_lost, notice,
         snapshot,

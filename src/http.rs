@@ -19,7 +19,7 @@ pub use self::{
         WatcherError, Watchers,
     },
     rest::{BrokerConfig, InProcessClient},
-    serve::{BindError, Bound, Cors, CorsError, bind},
-    state::{Deps, HttpApp},
+    serve::{AccessError, BindError, Cors, CorsError, HttpListener},
+    state::{Deps, HttpApp, bind},
     watch::Config as WatchConfig,
 };

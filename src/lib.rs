@@ -37,6 +37,7 @@ pub mod registry;
 
 pub mod api;
 pub mod catalog;
+pub mod gateway;
 
 pub mod health;
 pub mod outbound;

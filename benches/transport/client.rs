@@ -61,7 +61,8 @@ pub(crate) fn number_after(text: &[u8], key: &[u8]) -> Option<u64> {
 
 fn request(out: &mut Vec<u8>, method: &str, path: &str, body: &[u8]) {
     let length = body.len();
-    let head = format!("{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n");
+    let head =
+        format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n");
     out.extend_from_slice(head.as_bytes());
     out.extend_from_slice(body);
 }

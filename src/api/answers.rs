@@ -65,6 +65,8 @@ pub struct StatusAnswer<'a> {
     pub service_id: &'a str,
     /// Its effective status.
     pub status: Status,
+    /// Why it changed last, where there is more to say than the status does.
+    pub reason: Option<&'a str>,
     /// When.
     pub timestamp: Timestamp,
 }

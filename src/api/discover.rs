@@ -204,6 +204,14 @@ pub fn limit(text: &str) -> Result<usize, String> {
     }
 }
 
+/// A parameter that is true or false.
+///
+/// # Errors
+/// Says what is wrong with the text.
+pub fn flag(text: &str) -> Result<bool, String> {
+    read::flag_word(text).ok_or_else(|| format!("must be true or false, not \"{text}\""))
+}
+
 /// How long a caller is ready to wait: a duration, or a number of seconds.
 ///
 /// # Errors

@@ -83,6 +83,9 @@ fn lasting(instance: &Instance) -> Box<[u8]> {
         json.key("override");
         write_override(&mut json, overridden);
     }
+    if let Some(reason) = &instance.reason {
+        json.key("reason").text(reason);
+    }
     json.key("registered_at").time(instance.registered_at);
     json.key("revision").number(instance.revision.0);
     json.key("incarnation").number(instance.incarnation);
@@ -152,7 +155,7 @@ pub struct InstanceJson {
     pub version: String,
     /// The lease.
     pub ttl: String,
-    /// What the lease depends on: ttl or connection.
+    /// What renews the lease: ttl, connection or none.
     pub lease: String,
     /// The share of the traffic.
     pub weight: u16,
@@ -166,6 +169,8 @@ pub struct InstanceJson {
     pub observed_status: Option<String>,
     /// The operator's override.
     pub r#override: Option<OverrideJson>,
+    /// Why it changed last, where there is more to say than the status does.
+    pub reason: Option<String>,
     /// When it was registered first.
     pub registered_at: Timestamp,
     /// Its last change.

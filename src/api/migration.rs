@@ -195,6 +195,8 @@ pub struct RuleReport {
     /// broker_away, register_latency, discover_latency, delivery_latency, discovery_failures or
     /// canary_failures.
     pub name: &'static str,
+    /// `armed`, `no data` while it has nothing to judge or to compare with, or `off`.
+    pub state: &'static str,
     /// Whether it would roll back now.
     pub armed: bool,
     /// In the last window; null while there is nothing to judge.

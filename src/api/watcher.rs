@@ -14,7 +14,7 @@ use super::{
 use crate::model::{Cursor, EventKind, ServiceName, Timestamp};
 
 const SHAPE: Shape = Shape {
-    known: &["service_name", "callback_url", "events", "secret"],
+    known: &["service_name", "callback_url", "events", "secret", "canary"],
     own: &[
         "id",
         "watcher_id",
@@ -42,6 +42,8 @@ pub struct WatcherDraft {
     pub events: Box<[EventKind]>,
     /// The key that signs what is sent; never answered.
     pub secret: Option<Box<str>>,
+    /// Whether it wants the events of the migration's canary too; true where the body does not say.
+    pub canary: bool,
 }
 
 impl WatcherDraft {
@@ -59,6 +61,7 @@ impl WatcherDraft {
         });
         let events = faults.optional(&object, "events", events);
         let secret = faults.optional(&object, "secret", secret);
+        let canary = faults.optional(&object, "canary", read::flag);
         match callback_url {
             Some(callback_url) if faults.errors.is_empty() => {
                 let draft = Self {
@@ -66,6 +69,7 @@ impl WatcherDraft {
                     callback_url,
                     events: events.unwrap_or_default(),
                     secret,
+                    canary: canary.unwrap_or(true),
                 };
                 Ok((draft, Warnings::of(&object)))
             }
@@ -74,21 +78,21 @@ impl WatcherDraft {
     }
 }
 
-/// An unset variable of a script makes an empty secret: then nothing would be signed.
-fn secret(value: &RawValue) -> Result<Box<str>, String> {
-    let secret = read::line(value, limits::SECRET_BYTES_MAX)?;
-    if secret.trim().is_empty() {
-        return Err("must not be empty: leave it out if deliveries need no signature".to_owned());
-    }
-    Ok(secret)
-}
-
 /// A name, or "*" for all.
 fn service(value: &RawValue) -> Result<Option<ServiceName>, String> {
     if read::text(value)? == "*" {
         return Ok(None);
     }
     name(value, ServiceName::parse).map(Some)
+}
+
+/// An empty one, as an unset variable gives, would mean that nothing is signed.
+fn secret(value: &RawValue) -> Result<Box<str>, String> {
+    let secret = read::line(value, limits::SECRET_BYTES_MAX)?;
+    if secret.trim().is_empty() {
+        return Err("is empty: leave it out if deliveries shall not be signed".to_owned());
+    }
+    Ok(secret)
 }
 
 fn events(value: &RawValue) -> Result<Box<[EventKind]>, String> {
@@ -126,6 +130,8 @@ pub struct WatcherAnswer {
     pub events: Box<[EventKind]>,
     /// Whether deliveries are signed.
     pub signed: bool,
+    /// Whether it gets the events of the migration's canary.
+    pub canary: bool,
     /// When it was made.
     pub created_at: Timestamp,
     /// The last change that it has received, or that was not for it.

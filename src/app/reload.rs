@@ -8,13 +8,14 @@ use crate::{
 };
 
 /// Keys, or beginnings of keys, that are taken over at run time.
-const RELOADED: [&str; 7] = [
+const RELOADED: [&str; 8] = [
     "broker.auth.",
     "broker.auth_mechanisms",
     "broker.heartbeat",
     "broker.tls.",
     "broker.users.",
     "http.cors.",
+    "http.hosts",
     "log.level",
 ];
 /// Among those, the keys that still need a restart.
@@ -58,14 +59,17 @@ impl Reloader {
             tracing::error!("not reloaded: {}", chain(&error));
             return;
         }
-        if let Err(error) = self.http.set_cors(&config.http.cors) {
-            tracing::error!("http.cors is not reloaded: {}", chain(&error));
+        if let Err(error) = self.http.reload(&config.http) {
+            tracing::error!(
+                "http.hosts and http.cors are not reloaded: {}",
+                chain(&error)
+            );
         }
         if let Err(error) = self.logs.set_level(&config.log.level) {
             tracing::error!("log.level is not reloaded: {}", chain(&error));
         }
         tracing::info!(
-            "reloaded log.level, http.cors, and the broker's users, permissions and certificates"
+            "reloaded log.level, http.hosts, http.cors, and the broker's users, permissions and certificates"
         );
         let restart = needs_restart(self.values.changed(&values));
         if !restart.is_empty() {
@@ -94,6 +98,7 @@ mod tests {
             "broker.tls.listen",
             "broker.users.a.password",
             "http.cors.origins",
+            "http.hosts",
             "http.listen",
             "log.format",
             "log.level",

@@ -124,18 +124,17 @@ fn status(migration: &Value) -> String {
         let _ = writeln!(out, "baseline  {name:<20} p95 {p95} of {samples}");
     }
     for rule in items(&migration["guard"], "rules") {
-        let (name, unit) = (shown(rule, "name"), shown(rule, "unit"));
-        let armed = if rule["armed"] == true {
-            "armed"
-        } else {
-            "off"
-        };
+        let (name, state, unit) = (
+            shown(rule, "name"),
+            shown(rule, "state"),
+            shown(rule, "unit"),
+        );
         let last = value(&rule["value"], &unit);
         let max = match &rule["threshold"] {
-            Value::Null => "no baseline yet".to_owned(),
+            Value::Null => "?".to_owned(),
             max => format!("at most {}", value(max, &unit)),
         };
-        let _ = writeln!(out, "guard     {name:<20} {armed:<6} {last} of {max}");
+        let _ = writeln!(out, "guard     {name:<20} {state:<7} {last} of {max}");
     }
     let canary = &migration["canary"];
     let (runs, failures) = (shown(canary, "runs"), shown(canary, "failures"));

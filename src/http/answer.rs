@@ -26,7 +26,7 @@ pub(super) fn json_as(status: StatusCode, body: impl Into<Bytes>) -> Response {
     response
 }
 
-/// A problem on its way to a caller.
+/// A problem as an answer.
 #[derive(Clone, Debug)]
 pub(super) struct Refusal(pub(super) Problem);
 
@@ -35,7 +35,7 @@ impl Refusal {
         Self(Problem::new(status, detail))
     }
 
-    /// The same to be asked again, at the earliest after so many seconds.
+    /// The same with Retry-After, in seconds.
     pub(super) fn later(self, seconds: u16) -> Response {
         let mut response = self.into_response();
         response
@@ -50,7 +50,7 @@ impl Refusal {
     }
 }
 
-/// The last answer on a connection, in full, for where there is no request to answer.
+/// A whole answer that closes the connection, for a client without a readable request.
 pub(super) fn closing_answer(problem: &Problem) -> Vec<u8> {
     let body = problem.to_json();
     let retry = match problem.status {
@@ -94,5 +94,5 @@ impl From<catalog::Refusal> for Refusal {
     }
 }
 
-/// What a request ends in.
-pub(super) type Answer = Result<Response, Refusal>;
+/// The answer of an endpoint.
+pub(super) type EndpointResult = Result<Response, Refusal>;

@@ -5,13 +5,12 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::Deserialize;
 
-use crate::quantity::{Bounded, DAY, GIB, KIB, MIB};
-
 use super::{
-    rest::broker,
-    serve::cors::{Cors, Policy},
+    rest::BrokerConfig,
+    serve::{Cors, ServeLimits, access, watchdog::Patience},
     watch,
 };
+use crate::quantity::{Bounded, DAY, GIB, KIB, MIB};
 
 /// As many headers as the HTTP parser takes without an allocation.
 pub(super) const HEADERS_MAX_DEFAULT: usize = 100;
@@ -20,7 +19,7 @@ pub(super) const HEADERS_MAX_DEFAULT: usize = 100;
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Where to listen; empty leaves the door shut.
+    /// Where to listen; empty switches HTTP off.
     pub listen: String,
     /// The largest body of a request.
     pub body_max: Bounded<ByteSize, 1, GIB>,
@@ -38,18 +37,20 @@ pub struct Config {
     pub request_timeout: Bounded<Duration, 10, DAY>,
     /// How long a connection may be idle between two requests.
     pub keep_alive: Bounded<Duration, 10, DAY>,
-    /// How long a client may leave what is sent to it unread.
+    /// How long a client may leave an answer unread.
     pub write_timeout: Bounded<Duration, 10, DAY>,
     /// At a stop, how long requests under way may take before they are cut off.
     pub drain: Bounded<Duration, 0, DAY>,
-    /// Answers from this size on are compressed for clients that ask for it.
+    /// Answers from this size on are compressed for clients that accept it.
     pub gzip_min: Bounded<ByteSize, 0, GIB>,
+    /// Names that the server answers to, besides IP addresses, `localhost` and `*.localhost`; `*` for any.
+    pub hosts: Vec<String>,
     /// Which pages of other origins may use the API.
     pub cors: Cors,
     /// Streams and long polls.
     pub watch: watch::Config,
     /// What is shown of the embedded broker.
-    pub broker: broker::Config,
+    pub broker: BrokerConfig,
 }
 
 impl Default for Config {
@@ -67,9 +68,10 @@ impl Default for Config {
             write_timeout: Duration::from_secs(30).into(),
             drain: Duration::from_secs(3).into(),
             gzip_min: ByteSize::kib(4).into(),
+            hosts: Vec::new(),
             cors: Cors::default(),
             watch: watch::Config::default(),
-            broker: broker::Config::default(),
+            broker: BrokerConfig::default(),
         }
     }
 }
@@ -78,10 +80,24 @@ impl Config {
     /// Everything that is wrong with it, each as a sentence that names the key.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        if let Err(error) = Policy::new(&self.cors) {
-            faults.push(error.to_string());
-        }
+        faults.extend(access::faults(&self.hosts, &self.cors));
         faults
+    }
+
+    /// What `serve` holds clients to.
+    pub(super) fn serve_limits(&self) -> ServeLimits {
+        ServeLimits {
+            head_max: usize::try_from(self.head_max.as_u64()).unwrap_or(usize::MAX),
+            headers_max: self.headers_max.get(),
+            connections_max: self.connections_max.get(),
+            patience: Patience {
+                head: self.header_timeout.get(),
+                idle: self.keep_alive.get(),
+                write: self.write_timeout.get(),
+            },
+            drain: self.drain.get(),
+            gzip_min: self.gzip_min.as_u64(),
+        }
     }
 }
 

@@ -1,15 +1,120 @@
-//! Carries HTTP: listeners, connections, limits, timeouts, and what happens to every request around its
-//! route. Knows no path and no service.
+//! Carries HTTP for a service: listeners, connections, limits, timeouts, access rules, and what happens to
+//! every request around its route. Knows no path and no instance.
+//!
+//! A connection is any stream of bytes, so that TLS can wrap it. All listeners share the limits of
+//! [`ServeState`].
 
+pub(in crate::http) mod access;
+mod authority;
 pub(in crate::http) mod connection;
 pub(in crate::http) mod cors;
 mod listener;
 pub(in crate::http) mod metrics;
 pub(in crate::http) mod pipeline;
 mod stream;
-mod watchdog;
+pub(in crate::http) mod watchdog;
 
-pub use self::{
-    cors::{Cors, CorsError},
-    listener::{BindError, Bound, bind},
+use std::{fmt, time::Duration};
+
+use arc_swap::ArcSwap;
+use axum::{
+    Router,
+    body::{Body, HttpBody},
+    http::{Request, Response},
 };
+use bytes::Bytes;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub(in crate::http) use self::listener::{bind, serve};
+pub use self::{
+    access::AccessError,
+    cors::{Cors, CorsError},
+    listener::{BindError, HttpListener},
+};
+use self::{
+    access::AccessPolicy,
+    connection::HttpPeer,
+    metrics::{RouteMetrics, ServeMetrics},
+    watchdog::Patience,
+};
+
+/// What a server serves: routes, and a fast path past the router.
+pub(in crate::http) trait HttpService: fmt::Debug + Send + Sync + 'static {
+    /// A request that is answered without the router.
+    type Fast: Copy + Send;
+
+    /// Recognizes such a request by its method, path and headers.
+    fn fast_path<B>(&self, request: &Request<B>) -> Option<Self::Fast>;
+
+    /// Where such requests are counted.
+    fn fast_metrics(&self, fast: Self::Fast) -> &RouteMetrics;
+
+    /// Answers one.
+    fn answer_fast<B>(
+        &self,
+        fast: Self::Fast,
+        request: Request<B>,
+        peer: &HttpPeer,
+    ) -> impl Future<Output = Response<Body>> + Send
+    where
+        B: HttpBody<Data = Bytes, Error: Send> + Send + Unpin;
+
+    /// Answers all others.
+    fn router(&self) -> &Router;
+
+    /// Where requests of this path are counted, and how long they may take.
+    fn metrics_of(&self, path: &str) -> &RouteMetrics;
+
+    /// Runs one turn of a connection; a service may do afterwards what the turn has left to do.
+    fn turn<T>(turn: impl FnOnce() -> T) -> T {
+        turn()
+    }
+}
+
+/// What all connections of a server share.
+#[derive(Debug)]
+pub(in crate::http) struct ServeState {
+    pub(in crate::http) limits: ServeLimits,
+    pub(in crate::http) access: ArcSwap<AccessPolicy>,
+    pub(in crate::http) metrics: ServeMetrics,
+    /// Cancelled when the server stops: streams and long polls end at once.
+    pub(in crate::http) closing: CancellationToken,
+    /// Upgraded connections: the server waits for those that hold one of its tokens.
+    pub(in crate::http) upgraded: TaskTracker,
+}
+
+impl ServeState {
+    pub(in crate::http) fn new(
+        limits: ServeLimits,
+        access: AccessPolicy,
+        metrics: ServeMetrics,
+    ) -> Self {
+        Self {
+            limits,
+            access: ArcSwap::from_pointee(access),
+            metrics,
+            closing: CancellationToken::new(),
+            upgraded: TaskTracker::new(),
+        }
+    }
+}
+
+/// What clients are held to.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::http) struct ServeLimits {
+    /// The largest head of a request, in bytes.
+    pub(in crate::http) head_max: usize,
+    /// The most headers of a request.
+    pub(in crate::http) headers_max: usize,
+    /// The most connections at once, of all listeners together.
+    pub(in crate::http) connections_max: usize,
+    /// How long a client may keep a connection waiting.
+    pub(in crate::http) patience: Patience,
+    /// How long requests may take that are under way at a stop.
+    pub(in crate::http) drain: Duration,
+    /// Answers from this size on are compressed, in bytes.
+    pub(in crate::http) gzip_min: u64,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,29 +1,29 @@
-//! What every endpoint can reach.
+//! The HTTP API as `app` builds it, and what every endpoint can reach.
 
 use std::{ops::Deref, sync::Arc};
 
-use arc_swap::ArcSwap;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     config::Config,
-    rest::gateway::Gateway,
+    rest::{RestMetrics, RestService},
     serve::{
-        cors::{Cors, CorsError, Policy},
-        metrics::Measures,
+        self, AccessError, BindError, HttpListener, ServeState, access::AccessPolicy,
+        metrics::ServeMetrics, pipeline::Pipeline,
     },
-    watch::Watching,
+    watch::WatchState,
 };
 use crate::{
     api::Defaults,
     catalog::Catalog,
+    gateway::Gateway,
     http::{BrokerPages, Migrations, Probes, Readiness, Transports, Watchers},
     model::{Instance, Timestamp},
     registry::{Notices, Registry},
     telemetry::Metrics,
 };
 
-/// What the door needs of other rooms.
+/// What the API needs of other rooms.
 #[derive(Clone, Debug)]
 pub struct Deps {
     /// The registry.
@@ -36,59 +36,77 @@ pub struct Deps {
     pub probes: Arc<dyn Probes>,
     /// Webhooks.
     pub watchers: Arc<dyn Watchers>,
-    /// Whether the daemon can do its work.
+    /// Whether the daemon is ready.
     pub readiness: Arc<dyn Readiness>,
-    /// The flag.
+    /// The transport modes.
     pub transports: Arc<dyn Transports>,
     /// The embedded broker; none when it is switched off.
     pub broker: Option<Arc<dyn BrokerPages>>,
     /// The migration.
     pub migration: Arc<dyn Migrations>,
-    /// What watchers are told besides changes.
+    /// Notices: what watchers of everything get besides changes.
     pub notices: Arc<Notices>,
 }
 
-/// The door, ready to be served.
+/// Listens on `http.listen`.
+///
+/// # Errors
+/// The address is not one, or is taken.
+pub async fn bind(config: &Config) -> Result<HttpListener, BindError> {
+    serve::bind("http.listen", &config.listen).await
+}
+
+/// The HTTP API, ready to be served.
 #[derive(Clone, Debug)]
 pub struct HttpApp {
-    pub(super) shared: Shared,
+    pub(super) state: AppState,
 }
 
 impl HttpApp {
-    /// Joins the rooms and the configuration.
+    /// Joins the other rooms and the configuration.
     ///
     /// # Errors
-    /// The CORS policy can't be followed.
-    pub fn new(config: Config, rooms: Deps) -> Result<Self, CorsError> {
-        let shared = Shared::new(config, rooms)?;
-        Ok(Self { shared })
+    /// The rules for hosts and other origins can't be followed.
+    pub fn new(config: Config, deps: Deps) -> Result<Self, AccessError> {
+        let state = AppState::new(config, deps)?;
+        Ok(Self { state })
     }
 
-    /// Follows another CORS policy from now on.
+    /// Follows the rules of another configuration from now on: `http.hosts` and `http.cors`.
     ///
     /// # Errors
-    /// It can't be followed; the old one stays.
-    pub fn set_cors(&self, cors: &Cors) -> Result<(), CorsError> {
-        self.shared.cors.store(Arc::new(Policy::new(cors)?));
+    /// They can't be followed; the old ones stay.
+    pub fn reload(&self, config: &Config) -> Result<(), AccessError> {
+        let access = AccessPolicy::new(&config.hosts, &config.cors)?;
+        self.state.serve.access.store(Arc::new(access));
         Ok(())
+    }
+
+    /// Serves until told to stop; then streams end at once and requests under way are finished.
+    pub async fn serve(self, listeners: Vec<HttpListener>, stop: CancellationToken) {
+        let state = self.state;
+        let gateway = Arc::clone(&state.gateway);
+        state.upgraded.spawn(gateway.run(state.closing.clone()));
+        let serve = Arc::clone(&state.serve);
+        let pipeline = Pipeline::new(RestService::new(state), serve);
+        serve::serve(listeners, pipeline, stop).await;
     }
 }
 
 /// What every endpoint can reach, as a cheap handle.
 #[derive(Clone, Debug)]
-pub(super) struct Shared(Arc<Inner>);
+pub(super) struct AppState(Arc<AppStateInner>);
 
-/// Sizes in bytes that requests are held to.
+/// Sizes in bytes that bodies of requests are held to.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(super) struct BodyLimits {
     pub(super) body_max: u64,
     pub(super) body_drain_max: u64,
-    pub(super) gzip_min: u64,
 }
 
 /// Behind the handle.
 #[derive(Debug)]
-pub(super) struct Inner {
+pub(super) struct AppStateInner {
     pub(super) registry: Registry,
     pub(super) catalog: Catalog,
     pub(super) metrics: Metrics,
@@ -101,51 +119,52 @@ pub(super) struct Inner {
     pub(super) migration: Arc<dyn Migrations>,
     pub(super) notices: Arc<Notices>,
     pub(super) config: Config,
-    pub(super) limits: Limits,
-    pub(super) cors: ArcSwap<Policy>,
-    pub(super) measures: Measures,
-    pub(super) watching: Watching,
-    pub(super) gateway: Gateway,
-    /// Cancelled when the server stops: streams and long polls end at once.
+    pub(super) limits: BodyLimits,
+    pub(super) measures: RestMetrics,
+    pub(super) watching: WatchState,
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) serve: Arc<ServeState>,
+    /// Those of `serve`.
     pub(super) closing: CancellationToken,
-    /// Upgraded connections: the server waits for those that hold one of its tokens.
     pub(super) upgraded: TaskTracker,
     pub(super) started: tokio::time::Instant,
 }
 
-impl Shared {
-    pub(super) fn new(config: Config, rooms: Deps) -> Result<Self, CorsError> {
-        let policy = Policy::new(&config.cors)?;
-        let limits = Limits {
+impl AppState {
+    pub(super) fn new(config: Config, deps: Deps) -> Result<Self, AccessError> {
+        let access = AccessPolicy::new(&config.hosts, &config.cors)?;
+        let metrics = ServeMetrics::new(&deps.metrics);
+        let serve = Arc::new(ServeState::new(config.serve_limits(), access, metrics));
+        let catalog = Catalog::new(deps.registry.clone());
+        let limits = BodyLimits {
             body_max: config.body_max.as_u64(),
             body_drain_max: config.body_drain_max.as_u64(),
-            gzip_min: config.gzip_min.as_u64(),
         };
-        Ok(Self(Arc::new(Inner {
-            measures: Measures::new(&rooms.metrics),
-            watching: Watching::new(&config.watch, &rooms.metrics),
-            gateway: Gateway::default(),
-            catalog: Catalog::new(rooms.registry.clone()),
-            registry: rooms.registry,
-            metrics: rooms.metrics,
-            defaults: rooms.defaults,
-            probes: rooms.probes,
-            watchers: rooms.watchers,
-            readiness: rooms.readiness,
-            transports: rooms.transports,
-            broker: rooms.broker,
-            migration: rooms.migration,
-            notices: rooms.notices,
+        Ok(Self(Arc::new(AppStateInner {
+            measures: RestMetrics::new(&deps.metrics),
+            watching: WatchState::new(&config.watch, &deps.metrics),
+            gateway: Arc::new(Gateway::new(catalog.clone())),
+            catalog,
+            registry: deps.registry,
+            metrics: deps.metrics,
+            defaults: deps.defaults,
+            probes: deps.probes,
+            watchers: deps.watchers,
+            readiness: deps.readiness,
+            transports: deps.transports,
+            broker: deps.broker,
+            migration: deps.migration,
+            notices: deps.notices,
             limits,
             config,
-            cors: ArcSwap::from_pointee(policy),
-            closing: CancellationToken::new(),
-            upgraded: TaskTracker::new(),
+            closing: serve.closing.clone(),
+            upgraded: serve.upgraded.clone(),
+            serve,
             started: tokio::time::Instant::now(),
         })))
     }
 
-    /// When an instance last gave a sign of life, by the wall clock.
+    /// When the lease of an instance was last renewed, by the wall clock.
     pub(super) fn last_heartbeat(&self, instance: &Instance) -> Timestamp {
         self.catalog.last_heartbeat(instance)
     }
@@ -156,10 +175,10 @@ impl Shared {
     }
 }
 
-impl Deref for Shared {
-    type Target = Inner;
+impl Deref for AppState {
+    type Target = AppStateInner;
 
-    fn deref(&self) -> &Inner {
+    fn deref(&self) -> &AppStateInner {
         &self.0
     }
 }

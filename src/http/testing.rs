@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
-    http::{HeaderMap, Method, Request, StatusCode, header},
+    http::{HeaderMap, Method, Request, Response, StatusCode, header},
 };
 use futures_util::future::BoxFuture;
 use http_body_util::BodyExt;
@@ -17,8 +17,9 @@ use serde_json::Value;
 use self::{migration::StagedMigration, transport::StagedFlag};
 use super::{
     config::Config,
-    serve::{connection::Peer, pipeline::Pipeline},
-    state::{Deps, Shared},
+    rest::RestService,
+    serve::{connection::HttpPeer, pipeline::Pipeline},
+    state::{AppState, Deps},
 };
 use crate::{
     api::{CheckReport, Defaults, HealthReport, ProbeResult, Ready, WatcherAnswer, WatcherDraft},
@@ -94,6 +95,7 @@ impl Watchers for Stage {
             callback_url: draft.callback_url,
             events: draft.events,
             signed: draft.secret.is_some(),
+            canary: draft.canary,
             created_at: Timestamp(0),
             cursor: self.registry.cursor(Revision(0)),
             lag: 0,
@@ -133,11 +135,11 @@ impl Readiness for Stage {
     }
 }
 
-/// The door without a port.
+/// The API without a port.
 #[derive(Debug)]
 pub(super) struct Api {
-    pub(super) front: Pipeline,
-    pub(super) shared: Shared,
+    pub(super) pipeline: Pipeline<RestService>,
+    pub(super) shared: AppState,
     pub(super) stage: Arc<Stage>,
     pub(super) migration: Arc<StagedMigration>,
     pub(super) notices: Arc<Notices>,
@@ -201,10 +203,10 @@ impl Api {
             migration: Arc::<StagedMigration>::clone(&migration),
             notices: Arc::clone(&notices),
         };
-        let shared = Shared::new(config, rooms).unwrap();
-        let front = Pipeline::new(shared.clone());
+        let shared = AppState::new(config, rooms).unwrap();
+        let pipeline = Pipeline::new(RestService::new(shared.clone()), Arc::clone(&shared.serve));
         Self {
-            front,
+            pipeline,
             shared,
             stage,
             migration,
@@ -220,15 +222,7 @@ impl Api {
         headers: &[(&str, &str)],
         body: impl Into<Body>,
     ) -> Answered {
-        let mut request = Request::builder()
-            .method(Method::from_bytes(method.as_bytes()).unwrap())
-            .uri(path);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let (request, peer) = (request.body(body.into()).unwrap(), Peer::nowhere());
-        let response = self.front.answer(request, &peer);
-        let response = response.await;
+        let response = self.sent(method, path, headers, body).await;
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         Answered {
@@ -237,6 +231,36 @@ impl Api {
             json: serde_json::from_slice(&bytes).unwrap_or_default(),
             bytes,
         }
+    }
+
+    /// The same without a body, whose answer may be endless.
+    pub(super) async fn answered(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Response<Body> {
+        self.sent(method, path, headers, "").await
+    }
+
+    async fn sent(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Response<Body> {
+        let mut request = Request::builder()
+            .method(Method::from_bytes(method.as_bytes()).unwrap())
+            .uri(path);
+        if headers.iter().all(|(name, _)| *name != "host") {
+            request = request.header("host", "localhost");
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (request, peer) = (request.body(body.into()).unwrap(), HttpPeer::nowhere());
+        self.pipeline.answer(request, &peer).await
     }
 
     /// A request that must be answered with this code.

@@ -1,11 +1,11 @@
-//! Watching: streams, sockets and long polls that are told of changes, each at its own pace.
+//! Watching: streams, WebSockets and long polls, each at its own pace.
 //!
-//! Whoever changes something never waits here: a watcher pulls from the log what it has not seen.
+//! A writer never waits for a watcher: each watcher pulls from the log what it has not seen.
 
 mod config;
 mod feed;
 mod frames;
-mod gate;
+mod limit;
 mod poll;
 mod reader;
 mod recent;
@@ -19,11 +19,11 @@ use prometheus::IntCounter;
 pub use self::config::Config;
 pub(in crate::http) use self::{
     frames::{Form, Frames},
-    gate::{Kind, Permit, Refused, WatcherLimit},
-    poll::{Waiting, is_current},
+    limit::{Permit, TooManyWatchers, WatcherKind, WatcherLimit},
+    poll::{LongPoll, is_current},
     reader::place,
     recent::{__path_events, events, sent_in_pieces},
-    snapshot::Pieces,
+    snapshot::SnapshotPieces,
     socket::{__path_watch_socket, watch_socket},
     stream::{__path_watch, Silence, sse, watch},
 };
@@ -32,27 +32,27 @@ use crate::telemetry::Metrics;
 
 /// What all watchers share.
 #[derive(Debug)]
-pub(in crate::http) struct Watching {
-    pub(in crate::http) gate: WatcherLimit,
+pub(in crate::http) struct WatchState {
+    pub(in crate::http) limit: WatcherLimit,
     streams: Frames,
     sockets: Frames,
     events: IntCounter,
     pub(in crate::http) resyncs: IntCounter,
 }
 
-impl Watching {
+impl WatchState {
     pub(in crate::http) fn new(config: &Config, metrics: &Metrics) -> Self {
         Self {
-            gate: WatcherLimit::new(config, metrics),
+            limit: WatcherLimit::new(config, metrics),
             streams: Frames::new(Form::Sse),
             sockets: Frames::new(Form::Socket),
             events: metrics.counter(
                 "musterd_watch_events_total",
-                "Events given to streams and sockets, each once per watcher.",
+                "Events sent to streams and sockets, counted for each watcher.",
             ),
             resyncs: metrics.counter(
                 "musterd_watch_resyncs_total",
-                "Watchers that had to start over from a snapshot.",
+                "Watchers that had to start again from a snapshot.",
             ),
         }
     }
@@ -65,7 +65,7 @@ impl Watching {
     }
 }
 
-impl IntoResponse for Refused {
+impl IntoResponse for TooManyWatchers {
     fn into_response(self) -> Response {
         Refusal::new(429, self.to_string()).later(5)
     }

@@ -8,12 +8,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("quantity", &[]),
     ("model", &[]),
     ("registry", &["model"]),
-    ("outbound", &["tasks", "telemetry"]),
+    ("outbound", &["model", "tasks", "telemetry"]),
     (
         "health",
         &[
             "model",
             "registry",
+            "api",
             "catalog",
             "outbound",
             "tasks",
@@ -22,6 +23,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("api", &["model"]),
     ("catalog", &["model", "registry"]),
+    ("gateway", &["model", "registry", "catalog"]),
     (
         "transport",
         &[
@@ -42,7 +44,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("broker", &[]),
     (
         "http",
-        &["model", "registry", "api", "catalog", "tasks", "telemetry"],
+        &[
+            "model",
+            "registry",
+            "api",
+            "catalog",
+            "gateway",
+            "tasks",
+            "telemetry",
+        ],
     ),
     (
         "config",
@@ -70,6 +80,10 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("lapin", &["transport", "telemetry"]),
     ("axum", &["http"]),
     ("std::env", &["config"]),
+    // Every write passes the catalog, which judges it.
+    (".submit(", &["registry", "catalog"]),
+    ("registry.heartbeat(", &["registry", "catalog"]),
+    ("registry.check_passed(", &["registry", "catalog"]),
     (
         "SystemTime",
         &["registry", "broker", "transport", "telemetry"],

@@ -228,7 +228,9 @@ fn a_request_that_never_ends_does_not_make_the_stop_fail() {
     let address = daemon.url.trim_start_matches("http://");
     let mut stream = std::net::TcpStream::connect(address).unwrap();
     stream
-        .write_all(b"POST /services/register HTTP/1.1\r\nhost: x\r\ncontent-length: 50\r\n\r\n{")
+        .write_all(
+            b"POST /services/register HTTP/1.1\r\nhost: localhost\r\ncontent-length: 50\r\n\r\n{",
+        )
         .unwrap();
     std::thread::sleep(Duration::from_millis(100));
     daemon.signal("-TERM");

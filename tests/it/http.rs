@@ -5,6 +5,8 @@ mod abuse;
 #[cfg(test)]
 mod journey;
 #[cfg(test)]
+mod rules;
+#[cfg(test)]
 mod server;
 #[cfg(test)]
 mod stopping;

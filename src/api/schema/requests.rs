@@ -55,7 +55,7 @@ pub struct CheckDraft {
     pub url: Option<String>,
     /// http: instead of a URL, a path at the instance's host and port.
     pub path: Option<String>,
-    /// http: default GET.
+    /// http: GET (default) or HEAD; others need health.unsafe_requests.
     pub method: Option<String>,
     /// http: sent along.
     pub headers: Option<BTreeMap<String, String>>,
@@ -70,6 +70,8 @@ pub struct CheckDraft {
     pub tls: Option<bool>,
     /// http, grpc: accept any certificate.
     pub tls_skip_verify: Option<bool>,
+    /// http: how many redirects are followed, 0 (default) to 5.
+    pub redirects: Option<u8>,
     /// Default "30s".
     pub interval: Option<String>,
     /// Default "5s".
@@ -125,8 +127,10 @@ pub struct WatcherRequest {
     pub callback_url: String,
     /// The kinds of events it wants; default all.
     pub events: Option<Vec<String>>,
-    /// Signs what is sent; never answered.
+    /// Signs what is sent; never answered. Must not be empty.
     pub secret: Option<String>,
+    /// Whether the events of the migration's canary are sent; default true.
+    pub canary: Option<bool>,
 }
 
 /// What a gateway route is to be.

@@ -37,13 +37,16 @@ fn what_is_wrong_is_named() {
         json!({"callback_url": "http://a/", "secret": "s".repeat(257)}),
         "secret",
     );
-    // What an unset variable of a script makes: nothing would be signed.
-    for secret in ["", " "] {
+    for empty in ["", " ", "\u{a0}"] {
         check(
-            json!({"callback_url": "http://a/", "secret": secret}),
+            json!({"callback_url": "http://a/", "secret": empty}),
             "secret",
         );
     }
+    check(
+        json!({"callback_url": "http://a/", "canary": "maybe"}),
+        "canary",
+    );
 
     #[track_caller]
     fn check(body: Value, field: &str) {
@@ -60,6 +63,7 @@ fn the_secret_is_never_answered() {
         callback_url: "http://a/".into(),
         events: [EventKind::Healthy].into(),
         signed: true,
+        canary: true,
         created_at: Timestamp(0),
         cursor: "1-2".parse().unwrap(),
         lag: 7,
@@ -74,7 +78,7 @@ fn the_secret_is_never_answered() {
     };
     let expected = json!({"total_count": 1, "watchers": [{
         "id": "w", "service_name": "*", "callback_url": "http://a/", "events": ["healthy"],
-        "signed": true, "created_at": "1970-01-01T00:00:00.000Z", "cursor": "1-2", "lag": 7,
+        "signed": true, "canary": true, "created_at": "1970-01-01T00:00:00.000Z", "cursor": "1-2", "lag": 7,
         "state": "active", "delivered": 1, "failed": 2, "last_error": null,
     }]});
     assert_eq!(serde_json::to_value(list).unwrap(), expected);

@@ -9,3 +9,4 @@ mod order;
 mod overdue;
 mod stamps;
 mod topology;
+mod turns;

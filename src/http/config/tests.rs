@@ -10,12 +10,25 @@ fn the_defaults_are_fine() {
 }
 
 #[test]
-fn a_policy_that_contradicts_itself_is_named() {
+fn every_fault_of_the_access_rules_is_named() {
     let mut config = Config::default();
     config.cors.credentials = true;
+    config.cors.origins = ["*", "a.example", "b"].map(str::to_owned).to_vec();
+    config.cors.methods = vec!["*".to_owned()];
+    config.hosts = ["a:1", "b", "c/d"].map(str::to_owned).to_vec();
     let faults = config.faults();
-    assert_eq!(faults.len(), 1, "{faults:?}");
-    assert!(faults[0].starts_with("http.cors.credentials"), "{faults:?}");
+    let keys = faults
+        .iter()
+        .map(|fault| fault.split([':', ' ']).next().unwrap());
+    let expected = [
+        "http.hosts",
+        "http.hosts",
+        "http.cors.origins",
+        "http.cors.origins",
+        "http.cors.methods",
+        "http.cors.credentials",
+    ];
+    assert_eq!(keys.collect::<Vec<_>>(), expected, "{faults:?}");
 }
 
 #[test]

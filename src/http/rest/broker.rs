@@ -1,4 +1,4 @@
-//! What the embedded broker shows of itself. Knows no AMQP: the port answers in JSON.
+//! Pages about the embedded broker. Knows no AMQP: [`BrokerPages`] answers in JSON.
 
 mod config;
 mod queues;
@@ -15,22 +15,22 @@ use crate::{
     api::{self, Problem, schema},
     http::{
         BrokerList, BrokerPages, BrokerPart,
-        answer::{Answer, Refusal, json},
-        state::Shared,
+        answer::{EndpointResult, Refusal, json},
+        state::AppState,
     },
 };
 
-/// How many items a list has when the caller names no limit.
+/// How many items a list has without a `limit`.
 const LIMIT_DEFAULT: usize = 1000;
 
-impl Shared {
+impl AppState {
     fn pages(&self) -> Result<&Arc<dyn BrokerPages>, Refusal> {
         let pages = self.broker.as_ref();
         pages.ok_or_else(|| Refusal::new(404, "the embedded broker is switched off"))
     }
 }
 
-async fn listed(shared: &Shared, list: BrokerList, query: Option<&str>) -> Answer {
+async fn listed(shared: &AppState, list: BrokerList, query: Option<&str>) -> EndpointResult {
     let pages = shared.pages()?;
     let part = part(query, shared.config.broker.items_max.get())?;
     Ok(json(pages.list(list, part).await))
@@ -59,25 +59,25 @@ fn count(field: &str, value: &str) -> Result<usize, Problem> {
     api::limit(value).map_err(|message| Problem::field(field, message))
 }
 
-/// The broker in numbers, and what happened per second of late.
+/// Totals of the broker, and rates per second over the last seconds.
 #[utoipa::path(
-    get, path = "/broker/overview", tag = "broker",
+    get, path = "/broker/overview",
     responses(
         (status = 200, body = schema::BrokerOverview),
         (status = 404, description = "The broker is switched off", body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
-pub(in crate::http) async fn overview(State(shared): State<Shared>) -> Answer {
+pub(in crate::http) async fn overview(State(shared): State<AppState>) -> EndpointResult {
     Ok(json(shared.pages()?.overview().await))
 }
 
-/// Who is connected to the broker.
+/// Client connections.
 #[utoipa::path(
-    get, path = "/broker/connections", tag = "broker",
+    get, path = "/broker/connections",
     params(
         ("vhost" = Option<String>, Query, description = "Only of this virtual host"),
-        ("name" = Option<String>, Query, description = "A part of the name the client gave, or of its address"),
-        ("limit" = Option<usize>, Query, description = "The most items, 1000 if none is given; total_count tells how many there are"),
+        ("name" = Option<String>, Query, description = "A part of the name that the client gave, or of its address"),
+        ("limit" = Option<usize>, Query, description = "The most items, default 1000; total_count counts all"),
     ),
     responses(
         (status = 200, body = schema::BrokerConnections),
@@ -86,19 +86,19 @@ pub(in crate::http) async fn overview(State(shared): State<Shared>) -> Answer {
     )
 )]
 pub(in crate::http) async fn connections(
-    State(shared): State<Shared>,
+    State(shared): State<AppState>,
     RawQuery(query): RawQuery,
-) -> Answer {
+) -> EndpointResult {
     listed(&shared, BrokerList::Connections, query.as_deref()).await
 }
 
 /// The channels of the broker's connections.
 #[utoipa::path(
-    get, path = "/broker/channels", tag = "broker",
+    get, path = "/broker/channels",
     params(
         ("vhost" = Option<String>, Query, description = "Only of this virtual host"),
         ("name" = Option<String>, Query, description = "A part of the name of the channel's connection"),
-        ("limit" = Option<usize>, Query, description = "The most items, 1000 if none is given; total_count tells how many there are"),
+        ("limit" = Option<usize>, Query, description = "The most items, default 1000; total_count counts all"),
     ),
     responses(
         (status = 200, body = schema::BrokerChannels),
@@ -107,19 +107,19 @@ pub(in crate::http) async fn connections(
     )
 )]
 pub(in crate::http) async fn channels(
-    State(shared): State<Shared>,
+    State(shared): State<AppState>,
     RawQuery(query): RawQuery,
-) -> Answer {
+) -> EndpointResult {
     listed(&shared, BrokerList::Channels, query.as_deref()).await
 }
 
 /// The exchanges.
 #[utoipa::path(
-    get, path = "/broker/exchanges", tag = "broker",
+    get, path = "/broker/exchanges",
     params(
         ("vhost" = Option<String>, Query, description = "Only of this virtual host"),
         ("name" = Option<String>, Query, description = "A part of the name"),
-        ("limit" = Option<usize>, Query, description = "The most items, 1000 if none is given; total_count tells how many there are"),
+        ("limit" = Option<usize>, Query, description = "The most items, default 1000; total_count counts all"),
     ),
     responses(
         (status = 200, body = schema::BrokerExchanges),
@@ -128,19 +128,19 @@ pub(in crate::http) async fn channels(
     )
 )]
 pub(in crate::http) async fn exchanges(
-    State(shared): State<Shared>,
+    State(shared): State<AppState>,
     RawQuery(query): RawQuery,
-) -> Answer {
+) -> EndpointResult {
     listed(&shared, BrokerList::Exchanges, query.as_deref()).await
 }
 
-/// The queues, and what happened to each per second of late.
+/// The queues, with rates per second over the last seconds.
 #[utoipa::path(
-    get, path = "/broker/queues", tag = "broker",
+    get, path = "/broker/queues",
     params(
         ("vhost" = Option<String>, Query, description = "Only of this virtual host"),
         ("name" = Option<String>, Query, description = "A part of the name"),
-        ("limit" = Option<usize>, Query, description = "The most items, 1000 if none is given; total_count tells how many there are"),
+        ("limit" = Option<usize>, Query, description = "The most items, default 1000; total_count counts all"),
     ),
     responses(
         (status = 200, body = schema::BrokerQueues),
@@ -149,19 +149,19 @@ pub(in crate::http) async fn exchanges(
     )
 )]
 pub(in crate::http) async fn queues(
-    State(shared): State<Shared>,
+    State(shared): State<AppState>,
     RawQuery(query): RawQuery,
-) -> Answer {
+) -> EndpointResult {
     listed(&shared, BrokerList::Queues, query.as_deref()).await
 }
 
-/// The bindings; that of every queue to the default exchange is understood.
+/// The bindings, without those to the default exchange.
 #[utoipa::path(
-    get, path = "/broker/bindings", tag = "broker",
+    get, path = "/broker/bindings",
     params(
         ("vhost" = Option<String>, Query, description = "Only of this virtual host"),
         ("name" = Option<String>, Query, description = "A part of the name of either end"),
-        ("limit" = Option<usize>, Query, description = "The most items, 1000 if none is given; total_count tells how many there are"),
+        ("limit" = Option<usize>, Query, description = "The most items, default 1000; total_count counts all"),
     ),
     responses(
         (status = 200, body = schema::BrokerBindings),
@@ -170,19 +170,19 @@ pub(in crate::http) async fn queues(
     )
 )]
 pub(in crate::http) async fn bindings(
-    State(shared): State<Shared>,
+    State(shared): State<AppState>,
     RawQuery(query): RawQuery,
-) -> Answer {
+) -> EndpointResult {
     listed(&shared, BrokerList::Bindings, query.as_deref()).await
 }
 
 /// The consumers.
 #[utoipa::path(
-    get, path = "/broker/consumers", tag = "broker",
+    get, path = "/broker/consumers",
     params(
         ("vhost" = Option<String>, Query, description = "Only of this virtual host"),
         ("name" = Option<String>, Query, description = "A part of the tag or of the queue's name"),
-        ("limit" = Option<usize>, Query, description = "The most items, 1000 if none is given; total_count tells how many there are"),
+        ("limit" = Option<usize>, Query, description = "The most items, default 1000; total_count counts all"),
     ),
     responses(
         (status = 200, body = schema::BrokerConsumers),
@@ -191,9 +191,9 @@ pub(in crate::http) async fn bindings(
     )
 )]
 pub(in crate::http) async fn consumers(
-    State(shared): State<Shared>,
+    State(shared): State<AppState>,
     RawQuery(query): RawQuery,
-) -> Answer {
+) -> EndpointResult {
     listed(&shared, BrokerList::Consumers, query.as_deref()).await
 }
 

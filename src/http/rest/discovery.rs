@@ -1,4 +1,4 @@
-//! Which instances of a service there are, and which one gets the next request.
+//! Discovery: the instances of a service, and one healthy instance in turn.
 
 use axum::{
     extract::{RawQuery, State},
@@ -12,19 +12,19 @@ use crate::{
     api::{self, Discover, Problem, schema},
     catalog::PickPolicy,
     http::{
-        answer::{Answer, Refusal, json},
-        serve::connection::Peer,
-        state::Shared,
+        answer::{EndpointResult, Refusal, json},
+        serve::connection::HttpPeer,
+        state::AppState,
     },
     model::{InstanceFilter, Revision},
 };
 
-/// The revision of what was answered.
+/// The cursor of what was answered.
 pub(in crate::http) const INDEX: HeaderName = HeaderName::from_static("x-muster-index");
 
 /// The instances of a service; an unknown one has none.
 #[utoipa::path(
-    get, path = "/services/discover/{service_name}", tag = "discovery",
+    get, path = "/services/discover/{service_name}",
     params(
         ("service_name" = String, Path),
         ("healthy_only" = Option<bool>, Query, description = "Default true"),
@@ -43,11 +43,11 @@ pub(in crate::http) const INDEX: HeaderName = HeaderName::from_static("x-muster-
     )
 )]
 pub(in crate::http) async fn discover(
-    State(shared): State<Shared>,
-    peer: Peer,
+    State(shared): State<AppState>,
+    peer: HttpPeer,
     name: Name,
     RawQuery(query): RawQuery,
-) -> Answer {
+) -> EndpointResult {
     let mut began = Instant::now();
     let wanted = Discover::from_query(query.as_deref())?;
     if let Some(seen) = wanted.index {
@@ -64,12 +64,15 @@ pub(in crate::http) async fn discover(
 
 /// One healthy instance.
 #[utoipa::path(
-    get, path = "/services/healthy/{service_name}", tag = "discovery",
+    get, path = "/services/healthy/{service_name}",
     params(
         ("service_name" = String, Path),
         ("policy" = Option<String>, Query, description = "round_robin (default), random, weighted or hash"),
         ("key" = Option<String>, Query, description = "For policy=hash: the same key gets the same instance"),
-        ("tag" = Option<Vec<String>>, Query, description = "All of these; version, zone and metadata.<key> as for discovery"),
+        ("tag" = Option<Vec<String>>, Query, description = "All of these"),
+        ("version" = Option<String>, Query),
+        ("zone" = Option<String>, Query),
+        ("metadata.<key>" = Option<String>, Query, description = "The value of a top-level key; several are allowed"),
     ),
     responses(
         (status = 200, body = schema::Instance),
@@ -78,10 +81,10 @@ pub(in crate::http) async fn discover(
     )
 )]
 pub(in crate::http) async fn healthy(
-    State(shared): State<Shared>,
+    State(shared): State<AppState>,
     name: Name,
     RawQuery(query): RawQuery,
-) -> Answer {
+) -> EndpointResult {
     let query = query.as_deref();
     let pairs: Vec<_> = api::pairs(query.unwrap_or_default()).collect();
     let find = |wanted: &str| pairs.iter().find(|(key, _)| key == wanted);
@@ -113,7 +116,7 @@ fn policy<'a>(word: Option<&str>, key: Option<&'a str>) -> Result<PickPolicy<'a>
     }
 }
 
-impl Shared {
+impl AppState {
     /// The answer to a discovery that waits for nothing and filters by nothing but health.
     pub(in crate::http) fn discovered_plain(&self, name: &str, healthy_only: bool) -> Response {
         let began = Instant::now();
@@ -135,8 +138,8 @@ impl Shared {
     }
 }
 
-impl Shared {
-    /// Says of which revision an answer is, as the cursor to wait for the next one.
+impl AppState {
+    /// Adds the cursor with which to wait for the next change.
     pub(in crate::http) fn with_index(
         &self,
         mut response: Response,

@@ -1,4 +1,4 @@
-//! What a request carries: a name in its path, a body of limited size.
+//! Parts of a request: names in its path, a body of limited size, its caller.
 
 use std::time::Duration;
 
@@ -11,12 +11,15 @@ use bytes::{Bytes, BytesMut};
 use http_body::Body;
 use http_body_util::BodyExt;
 
-use crate::http::{answer::Refusal, state::Shared};
+use crate::{
+    catalog::{Caller, Door},
+    http::{answer::Refusal, serve::connection::HttpPeer, state::AppState},
+};
 
-/// How long the rest of a body that is too large is waited for.
+/// How long the rest of a body that is too large is read.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// The name in a path, or the two. One that can't be read is empty, and so unknown.
+/// The name in a path, or two names. One that can't be decoded is empty, and so unknown.
 #[derive(Debug)]
 pub(in crate::http) struct Name(Option<RawPathParams>);
 
@@ -45,14 +48,22 @@ impl<S: Send + Sync> FromRequestParts<S> for Name {
     }
 }
 
-/// The whole body, at most `http.body_max` of it, whatever its type is said to be.
+/// The client as the catalog knows it.
+pub(super) fn caller(peer: &HttpPeer) -> Caller {
+    Caller {
+        address: peer.socket,
+        ..Caller::by(Door::Rest)
+    }
+}
+
+/// The whole body, at most `http.body_max` of it, of any content type.
 #[derive(Debug)]
 pub(in crate::http) struct Text(pub(in crate::http) Bytes);
 
-impl FromRequest<Shared> for Text {
+impl FromRequest<AppState> for Text {
     type Rejection = Response;
 
-    async fn from_request(request: Request, shared: &Shared) -> Result<Self, Response> {
+    async fn from_request(request: Request, shared: &AppState) -> Result<Self, Response> {
         let (parts, body) = request.into_parts();
         Self::read(&parts, body, shared).await
     }
@@ -66,7 +77,7 @@ impl Text {
     pub(in crate::http) async fn read<B>(
         parts: &Parts,
         body: B,
-        shared: &Shared,
+        shared: &AppState,
     ) -> Result<Self, Response>
     where
         B: Body<Data = Bytes> + Unpin,
@@ -84,7 +95,7 @@ impl Text {
     }
 }
 
-async fn read<B>(mut body: B, shared: &Shared) -> Result<Text, Response>
+async fn read<B>(mut body: B, shared: &AppState) -> Result<Text, Response>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -119,7 +130,7 @@ where
     }))
 }
 
-/// Reads on, so that the client has sent everything before it is answered.
+/// Reads the rest, so that the client has sent everything before it is answered.
 async fn drain<B: Body<Data = Bytes> + Unpin>(mut body: B, bytes_max: u64) {
     let mut left = bytes_max;
     let all = async {
@@ -131,7 +142,7 @@ async fn drain<B: Body<Data = Bytes> + Unpin>(mut body: B, bytes_max: u64) {
             }
         }
     };
-    // What is not here in time is not waited for: the answer says what is wrong either way.
+    // The answer is the same whether the rest came in time or not.
     let _ = tokio::time::timeout(DRAIN_TIME_MAX, all).await;
 }
 

@@ -1,106 +1,42 @@
-//! Routes for gateways: made, listed, resolved, and followed together with the services they name.
+//! Gateway routes over HTTP: set, listed, resolved and removed.
 
 mod poll;
 mod stream;
 
-use std::sync::Arc;
-
-use arc_swap::ArcSwapOption;
 use axum::{
     extract::{RawQuery, State},
     response::Response,
 };
 use bytes::Bytes;
-use tokio::sync::watch::{Receiver, Sender};
 
 pub(in crate::http) use self::{
     poll::{__path_config, config},
     stream::{__path_watch, watch},
 };
-use super::extract::{Name, Text};
+use super::extract::{Name, Text, caller};
 use crate::{
     api::{self, Problem, RouteList, RouteRemoved, RouteShape, schema},
-    catalog::{self, Caller, Door, PickPolicy, RemoveRoute, SetRoute},
+    catalog::{self, RemoveRoute, SetRoute},
+    gateway::{ResolvedRoute, RoutedInstances},
     http::{
-        answer::{Answer, Refusal, json},
-        state::Shared,
+        answer::{EndpointResult, Refusal, json},
+        serve::connection::HttpPeer,
+        state::AppState,
     },
-    model::{InstanceFilter, Revision, Route, RouteDraft, RouteId},
+    model::{RouteDraft, RouteId},
 };
 
-/// What all gateways share.
-#[derive(Debug, Default)]
-pub(in crate::http) struct Gateway {
-    /// Counts changes of a route, or of a service that a route names.
-    changes: Sender<u64>,
-    kept: ArcSwapOption<Config>,
-}
-
-impl Gateway {
-    fn subscribe(&self) -> Receiver<u64> {
-        self.changes.subscribe()
-    }
-}
-
-/// Counts the changes that gateways wait for, until the door closes.
-pub(in crate::http) async fn follow(shared: Shared) {
-    let mut follower = shared.catalog.follow_routes();
-    loop {
-        shared.gateway.changes.send_modify(|changes| *changes += 1);
-        tokio::select! {
-            () = follower.changed() => (),
-            () = shared.closing.cancelled() => return,
-        }
-    }
-}
-
-/// Every route with its healthy endpoints, encoded.
-#[derive(Clone, Debug)]
-struct Config {
-    /// It shows every change up to here.
-    index: Revision,
-    body: Bytes,
-}
-
-impl Shared {
-    /// The configuration of gateways as it is now; the same bytes until something of it changes.
-    fn gateway_config(&self) -> Arc<Config> {
-        // First: what is newer than this may be shown in part only.
-        let newest = self.registry.newest();
-        let routes = self.registry.routes();
-        let views: Vec<_> = routes
-            .list
-            .iter()
-            .map(|route| self.registry.service(route.service_name.as_str()))
-            .map(|service| service.map(|service| service.view()))
-            .collect();
-        let shown = views.iter().flatten().map(|view| view.revision);
-        let last = shown.fold(routes.revision, Ord::max);
-        let index = last.min(newest);
-        let settled = last <= newest;
-        let kept = self.gateway.kept.load();
-        if let Some(kept) = kept.as_ref().filter(|kept| settled && kept.index == index) {
-            return Arc::clone(kept);
-        }
-        let healthy = views
-            .iter()
-            .map(|view| view.as_ref().map_or(&[][..], |view| view.healthy()));
-        let cursor = self.registry.cursor(index);
-        let body = api::gateway_config(cursor, routes.list.iter().zip(healthy));
-        let config = Arc::new(Config {
-            index,
-            body: body.into(),
-        });
-        if settled {
-            self.gateway.kept.store(Some(Arc::clone(&config)));
-        }
-        config
-    }
+/// The body of the configuration, made once for all gateways.
+fn body(state: &AppState, instances: &RoutedInstances) -> Bytes {
+    instances.encoded(|instances| {
+        let cursor = state.registry.cursor(instances.index);
+        api::gateway_config(cursor, instances.routes())
+    })
 }
 
 /// Makes or changes a route.
 #[utoipa::path(
-    put, path = "/gateway/routes/{route_id}", tag = "gateway",
+    put, path = "/gateway/routes/{route_id}",
     params(("route_id" = String, Path)),
     request_body = schema::RouteDraft,
     responses(
@@ -111,10 +47,11 @@ impl Shared {
     )
 )]
 pub(in crate::http) async fn set(
-    State(shared): State<Shared>,
+    State(shared): State<AppState>,
+    peer: HttpPeer,
     id: Name,
     Text(body): Text,
-) -> Answer {
+) -> EndpointResult {
     let route_id = RouteId::parse(id.as_str());
     let route_id = route_id.map_err(|error| Problem::field("route_id", error.to_string()));
     let (route_id, (shape, warnings)) = match (route_id, RouteShape::read(&body)) {
@@ -132,21 +69,23 @@ pub(in crate::http) async fn set(
         methods: shape.methods,
         priority: shape.priority,
     };
-    let caller = Caller::by(Door::Rest);
-    let route = shared.catalog.write(&caller, SetRoute { route }).await?;
+    let route = shared
+        .catalog
+        .write(&caller(&peer), SetRoute { route })
+        .await?;
     Ok(json(warnings.told_in(api::route(&route))))
 }
 
 /// One route.
 #[utoipa::path(
-    get, path = "/gateway/routes/{route_id}", tag = "gateway",
+    get, path = "/gateway/routes/{route_id}",
     params(("route_id" = String, Path)),
     responses(
         (status = 200, body = schema::Route),
         (status = 404, body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
-pub(in crate::http) async fn find(State(shared): State<Shared>, id: Name) -> Answer {
+pub(in crate::http) async fn find(State(shared): State<AppState>, id: Name) -> EndpointResult {
     let routes = shared.registry.routes();
     let mut known = routes.list.iter();
     let route = known.find(|route| route.route_id.as_str() == id.as_str());
@@ -156,17 +95,22 @@ pub(in crate::http) async fn find(State(shared): State<Shared>, id: Name) -> Ans
 
 /// Removes a route.
 #[utoipa::path(
-    delete, path = "/gateway/routes/{route_id}", tag = "gateway",
+    delete, path = "/gateway/routes/{route_id}",
     params(("route_id" = String, Path)),
     responses(
         (status = 200, body = schema::RouteRemoved),
         (status = 404, body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
-pub(in crate::http) async fn remove(State(shared): State<Shared>, id: Name) -> Answer {
+pub(in crate::http) async fn remove(
+    State(shared): State<AppState>,
+    peer: HttpPeer,
+    id: Name,
+) -> EndpointResult {
     let route_id = id.as_str().into();
-    let caller = Caller::by(Door::Rest);
-    let route = shared.catalog.write(&caller, RemoveRoute { route_id });
+    let route = shared
+        .catalog
+        .write(&caller(&peer), RemoveRoute { route_id });
     let route = route.await?;
     Ok(json(api::encode(&RouteRemoved {
         message: "Route removed successfully",
@@ -177,10 +121,10 @@ pub(in crate::http) async fn remove(State(shared): State<Shared>, id: Name) -> A
 
 /// Every route, best match first.
 #[utoipa::path(
-    get, path = "/gateway/routes", tag = "gateway",
+    get, path = "/gateway/routes",
     responses((status = 200, body = schema::Routes))
 )]
-pub(in crate::http) async fn list(State(shared): State<Shared>) -> Response {
+pub(in crate::http) async fn list(State(shared): State<AppState>) -> Response {
     let routes = shared.registry.routes();
     let body = api::encode(&RouteList::of(routes.list.iter().map(|route| &**route)));
     shared.with_index(json(body), routes.revision)
@@ -188,7 +132,7 @@ pub(in crate::http) async fn list(State(shared): State<Shared>) -> Response {
 
 /// Where a request goes: the route with the longest prefix, and one of its healthy instances in turn.
 #[utoipa::path(
-    get, path = "/gateway/resolve", tag = "gateway",
+    get, path = "/gateway/resolve",
     params(
         ("path" = String, Query, description = "The request's path"),
         ("method" = Option<String>, Query, description = "The request's method; without it routes for any method count"),
@@ -200,9 +144,9 @@ pub(in crate::http) async fn list(State(shared): State<Shared>) -> Response {
     )
 )]
 pub(in crate::http) async fn resolve(
-    State(shared): State<Shared>,
+    State(shared): State<AppState>,
     RawQuery(query): RawQuery,
-) -> Answer {
+) -> EndpointResult {
     let query = query.unwrap_or_default();
     let find = |wanted: &str| api::pairs(&query).find(|(key, _)| key == wanted);
     let Some((_, path)) = find("path") else {
@@ -210,30 +154,19 @@ pub(in crate::http) async fn resolve(
     };
     let path = path.split(['?', '#']).next().unwrap_or_default();
     let method = find("method").map(|(_, method)| method.to_ascii_uppercase());
-    let routes = shared.registry.routes();
-    let route = routes
-        .resolve(path, method.as_deref())
-        .ok_or_else(|| Refusal::new(404, "Route not found"))?;
-    let (name, filter) = (route.service_name.as_str(), InstanceFilter::default());
-    let to = shared.catalog.pick(name, &filter, PickPolicy::RoundRobin);
-    let to = to.ok_or_else(none_healthy)?;
-    let last_heartbeat = shared.last_heartbeat(&to);
-    let forwarded = forwarded(route, path);
-    Ok(json(api::resolved(route, &to, last_heartbeat, &forwarded)))
-}
-
-fn none_healthy() -> Refusal {
-    Refusal::new(404, "No healthy instances found")
-}
-
-/// The path that the instance is asked for.
-fn forwarded(route: &Route, path: &str) -> String {
-    let rest = match path.strip_prefix(&*route.path_prefix) {
-        Some(rest) if route.strip_prefix => rest,
-        _ => path,
-    };
-    let slash = if rest.starts_with('/') { "" } else { "/" };
-    format!("{slash}{rest}")
+    let resolved = shared.gateway.resolve(path, method.as_deref());
+    let ResolvedRoute {
+        route,
+        instance,
+        path,
+    } = resolved.map_err(|unresolved| Refusal::new(404, unresolved.to_string()))?;
+    let last_heartbeat = shared.last_heartbeat(&instance);
+    Ok(json(api::resolved(
+        &route,
+        &instance,
+        last_heartbeat,
+        &path,
+    )))
 }
 
 #[cfg(test)]

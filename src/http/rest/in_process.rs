@@ -1,4 +1,4 @@
-//! Requests to our own routes from within the process: what they would answer, without a socket.
+//! Requests to the REST API from within the process, without a socket.
 
 use axum::{Router, body::Body, http::Request};
 use bytes::Bytes;
@@ -8,17 +8,17 @@ use tower::Service;
 use super::routes;
 use crate::http::state::HttpApp;
 
-/// Asks the routes of a door.
+/// A client of the REST API without a socket.
 #[derive(Clone, Debug)]
 pub struct InProcessClient {
     router: Router,
 }
 
 impl HttpApp {
-    /// Somebody who may ask its routes.
-    pub fn asker(&self) -> InProcessClient {
+    /// A client of this API.
+    pub fn client(&self) -> InProcessClient {
         InProcessClient {
-            router: routes::router(&self.shared).0,
+            router: routes::router(&self.state).0,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The migration: how it fares, and an operator's word.
+//! The migration: its status, and an operator's requests.
 
 use axum::{extract::State, response::Response};
 
@@ -6,31 +6,34 @@ use super::extract::Text;
 use crate::{
     api::{self, MigrationDraft, schema},
     http::{
-        answer::{Answer, Refusal, json},
-        state::Shared,
+        answer::{EndpointResult, Refusal, json},
+        state::AppState,
     },
 };
 
-/// How the migration from direct calls to the broker fares.
+/// The status of the migration from direct delivery to the broker.
 #[utoipa::path(
-    get, path = "/migration", tag = "operations",
+    get, path = "/migration",
     responses((status = 200, body = schema::Migration))
 )]
-pub(in crate::http) async fn migration(State(shared): State<Shared>) -> Response {
+pub(in crate::http) async fn migration(State(shared): State<AppState>) -> Response {
     json(api::encode(&shared.migration.report()))
 }
 
-/// Start, advance, roll back, pause or resume the migration. It acts at once, and is not waited for.
+/// Starts, advances, rolls back, pauses or resumes the migration; answers before that is done.
 #[utoipa::path(
-    post, path = "/migration", tag = "operations",
+    post, path = "/migration",
     request_body = schema::MigrationDraft,
     responses(
         (status = 200, body = schema::Migration),
-        (status = 409, description = "Something stands in the way", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Not possible now; the detail says why", body = schema::Problem, content_type = "application/problem+json"),
         (status = 422, body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
-pub(in crate::http) async fn ask(State(shared): State<Shared>, Text(body): Text) -> Answer {
+pub(in crate::http) async fn ask(
+    State(shared): State<AppState>,
+    Text(body): Text,
+) -> EndpointResult {
     let (draft, warnings) = MigrationDraft::read(&body)?;
     let taken = shared.migration.ask(draft);
     taken.map_err(|refusal| Refusal::new(409, refusal.to_string()))?;

@@ -1,4 +1,4 @@
-//! What operators and scrapers ask the daemon about itself.
+//! Liveness, readiness, metrics, and the daemon's own numbers.
 
 use axum::{
     extract::State,
@@ -10,7 +10,7 @@ use crate::{
     api::{self, Alive, ReadyAnswer, SystemInfo, schema},
     http::{
         answer::{json, json_as},
-        state::Shared,
+        state::AppState,
     },
     model::CANARY,
 };
@@ -18,24 +18,24 @@ use crate::{
 const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
-/// The daemon answers.
+/// Liveness: the daemon answers.
 #[utoipa::path(
-    get, path = "/health", tag = "operations",
+    get, path = "/health",
     responses((status = 200, body = Alive))
 )]
-pub(in crate::http) async fn health(State(shared): State<Shared>) -> Response {
+pub(in crate::http) async fn health(State(shared): State<AppState>) -> Response {
     json(api::encode(&Alive::at(shared.now())))
 }
 
-/// Whether every part of the daemon can do its work.
+/// Readiness of every part of the daemon.
 #[utoipa::path(
-    get, path = "/ready", tag = "operations",
+    get, path = "/ready",
     responses(
         (status = 200, body = schema::Readiness),
-        (status = 503, description = "A part can't", body = schema::Readiness),
+        (status = 503, description = "A part is not ready", body = schema::Readiness),
     )
 )]
-pub(in crate::http) async fn ready(State(shared): State<Shared>) -> Response {
+pub(in crate::http) async fn ready(State(shared): State<AppState>) -> Response {
     let answer = ReadyAnswer::new(shared.readiness.parts(), shared.now());
     let body = api::encode(&answer);
     if answer.is_ready() {
@@ -45,15 +45,15 @@ pub(in crate::http) async fn ready(State(shared): State<Shared>) -> Response {
     }
 }
 
-/// What the registry holds.
+/// Counts of the registry, and its state.
 #[utoipa::path(
-    get, path = "/system/info", tag = "operations",
+    get, path = "/system/info",
     responses((status = 200, body = SystemInfo))
 )]
-pub(in crate::http) async fn system_info(State(shared): State<Shared>) -> Response {
+pub(in crate::http) async fn system_info(State(shared): State<AppState>) -> Response {
     let registry = &shared.registry;
     let counts = registry.counts();
-    // What the daemon tries itself out with is no news to anybody.
+    // The canary is not counted.
     let canary = registry.service(CANARY).map(|service| service.view());
     let (own, own_healthy) =
         canary.map_or((0, 0), |view| (view.instances.len(), view.healthy().len()));
@@ -80,18 +80,18 @@ pub(in crate::http) async fn system_info(State(shared): State<Shared>) -> Respon
 
 /// Every metric, in the Prometheus text format.
 #[utoipa::path(
-    get, path = "/metrics", tag = "operations",
+    get, path = "/metrics",
     responses((status = 200, content_type = "text/plain; version=0.0.4; charset=utf-8", body = String))
 )]
-pub(in crate::http) async fn metrics(State(shared): State<Shared>) -> Response {
+pub(in crate::http) async fn metrics(State(shared): State<AppState>) -> Response {
     let mut response = shared.metrics.page().await.into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, METRICS);
     response
 }
 
-/// A page to read about the API and to try it.
+/// A page to read and try the API.
 #[utoipa::path(
-    get, path = "/docs", tag = "operations",
+    get, path = "/docs",
     responses((status = 200, content_type = "text/html", body = String))
 )]
 pub(in crate::http) async fn docs() -> Response {

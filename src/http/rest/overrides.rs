@@ -1,17 +1,17 @@
-//! An operator's word, which wins over what the checks say.
+//! Overrides: a status set by an operator, in the place of the observed one.
 
 use axum::extract::State;
 
-use super::extract::{Name, Text};
+use super::extract::{Name, Text, caller};
 use crate::{
     api::{OverrideDraft, schema},
-    catalog::{Caller, Door, LiftOverride, SetOverride},
-    http::{answer::Answer, state::Shared},
+    catalog::{LiftOverride, SetOverride},
+    http::{answer::EndpointResult, serve::connection::HttpPeer, state::AppState},
 };
 
-/// Sets what stands for the status of an instance until it is lifted.
+/// Sets the effective status of an instance until the override is lifted.
 #[utoipa::path(
-    put, path = "/services/{service_id}/override", tag = "operations",
+    put, path = "/services/{service_id}/override",
     params(("service_id" = String, Path)),
     request_body = schema::OverrideDraft,
     responses(
@@ -22,34 +22,39 @@ use crate::{
     )
 )]
 pub(in crate::http) async fn set(
-    State(shared): State<Shared>,
+    State(shared): State<AppState>,
+    peer: HttpPeer,
     id: Name,
     Text(body): Text,
-) -> Answer {
+) -> EndpointResult {
     let (draft, warnings) = OverrideDraft::read(&body)?;
     let command = SetOverride {
         service_id: id.as_str().into(),
         status: draft.status,
         reason: draft.reason,
     };
-    let caller = Caller::by(Door::Rest);
-    let instance = shared.catalog.write(&caller, command).await?;
+    let instance = shared.catalog.write(&caller(&peer), command).await?;
     Ok(shared.changed(&instance, &warnings))
 }
 
-/// Lifts it: the checks have their say again.
+/// Lifts an override: the observed status is the effective one again.
 #[utoipa::path(
-    delete, path = "/services/{service_id}/override", tag = "operations",
+    delete, path = "/services/{service_id}/override",
     params(("service_id" = String, Path)),
     responses(
         (status = 200, body = schema::Instance),
         (status = 404, body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
-pub(in crate::http) async fn lift(State(shared): State<Shared>, id: Name) -> Answer {
+pub(in crate::http) async fn lift(
+    State(shared): State<AppState>,
+    peer: HttpPeer,
+    id: Name,
+) -> EndpointResult {
     let service_id = id.as_str().into();
-    let caller = Caller::by(Door::Rest);
-    let instance = shared.catalog.write(&caller, LiftOverride { service_id });
+    let instance = shared
+        .catalog
+        .write(&caller(&peer), LiftOverride { service_id });
     let instance = instance.await?;
     Ok(shared.instance(&instance))
 }

@@ -1,4 +1,4 @@
-//! Checks of an instance: probe now, and what is known.
+//! Health checks of an instance: run now, and the last results.
 
 use std::time::Duration;
 
@@ -9,22 +9,22 @@ use super::extract::Name;
 use crate::{
     api::{self, schema},
     http::{
-        answer::{Answer, Refusal, json},
-        state::Shared,
+        answer::{EndpointResult, Refusal, json},
+        state::AppState,
     },
 };
 
-/// Probes an instance now; the verdict stands when it is answered.
+/// Runs every check of an instance now and answers with the results, which count as verdicts.
 #[utoipa::path(
-    post, path = "/services/{service_id}/check", tag = "health",
+    post, path = "/services/{service_id}/check",
     params(("service_id" = String, Path)),
     responses(
         (status = 200, body = schema::HealthReport),
         (status = 404, body = schema::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "A check did not end within `http.request_timeout`; what it found is not counted", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 503, description = "A check did not end within `http.request_timeout`; its result is not counted", body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
-pub(in crate::http) async fn check(State(shared): State<Shared>, id: Name) -> Answer {
+pub(in crate::http) async fn check(State(shared): State<AppState>, id: Name) -> EndpointResult {
     let max = shared.config.request_timeout;
     let checked = timeout(max.get(), shared.probes.check_now(id.as_str())).await;
     let report = checked.map_err(|_| given_up(max.get()))?;
@@ -34,23 +34,23 @@ pub(in crate::http) async fn check(State(shared): State<Shared>, id: Name) -> An
 
 fn given_up(max: Duration) -> Refusal {
     let detail = format!(
-        "the checks did not end within {} s (http.request_timeout) and were given up; the scheduled \
-         ones go on, GET /services/{{service_id}}/health has their results",
+        "the checks did not end within {} s (http.request_timeout) and were cancelled; scheduled checks \
+         continue, GET /services/{{service_id}}/health has their results",
         max.as_secs_f64()
     );
     Refusal::new(503, detail)
 }
 
-/// Each check of an instance: its last results, latency, and since when its verdict stands.
+/// Each check of an instance: its last results, latency, and since when its status has been the same.
 #[utoipa::path(
-    get, path = "/services/{service_id}/health", tag = "health",
+    get, path = "/services/{service_id}/health",
     params(("service_id" = String, Path)),
     responses(
         (status = 200, body = schema::HealthReport),
         (status = 404, body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
-pub(in crate::http) async fn report(State(shared): State<Shared>, id: Name) -> Answer {
+pub(in crate::http) async fn report(State(shared): State<AppState>, id: Name) -> EndpointResult {
     let report = shared.probes.report(id.as_str());
     let report = report.ok_or_else(Refusal::unknown)?;
     Ok(json(api::encode(&report)))

@@ -1,4 +1,7 @@
-//! The table of contents: every path, and what answers it.
+//! The list of routes: the router, the OpenAPI document, the labels of metrics and the known query
+//! parameters come from it.
+
+use std::sync::Arc;
 
 use axum::{
     Router,
@@ -8,7 +11,7 @@ use axum::{
     routing::{MethodRouter, get},
 };
 use bytes::Bytes;
-use utoipa::Path;
+use utoipa::{Path, openapi::HttpMethod};
 use utoipa_axum::PathItemExt;
 
 use super::{
@@ -17,112 +20,205 @@ use super::{
 };
 use crate::http::{
     answer::{Refusal, json},
-    serve::metrics::MetricsByPath,
-    state::Shared,
+    serve::metrics::{MetricsByPath, RouteSpec},
+    state::AppState,
     watch,
 };
 
-/// Every route, and the rows under which their requests are counted.
-pub(in crate::http) fn router(shared: &Shared) -> (Router, MetricsByPath) {
+/// The route whose failures the guard of a migration counts.
+const DISCOVER: &str = "/services/discover/{service_name}";
+
+/// The router of every route, and the metrics of its requests.
+pub(in crate::http) fn router(state: &AppState) -> (Router, MetricsByPath) {
     let mut router = Router::new();
-    let mut rows = vec![("/openapi.json".to_owned(), None)];
+    let mut specs = vec![RouteSpec {
+        path: "/openapi.json".to_owned(),
+        time_max: None,
+        parameters: vec![(Method::GET, &[])],
+        failures: None,
+    }];
     for row in table() {
-        let time_max = (!row.waits).then_some(*shared.config.request_timeout);
-        router = router.route(&row.path, row.endpoints);
-        rows.push((row.path, time_max));
+        router = router.route(&row.path, row.endpoint);
+        let parameters = (row.method, row.parameters);
+        if let Some(spec) = specs.iter_mut().find(|spec| spec.path == row.path) {
+            spec.parameters.push(parameters);
+            continue;
+        }
+        let latencies = state.metrics.latencies();
+        specs.push(RouteSpec {
+            time_max: (!row.waits).then_some(*state.config.request_timeout),
+            parameters: vec![parameters],
+            failures: (row.path == DISCOVER).then(|| Arc::clone(latencies)),
+            path: row.path,
+        });
     }
     let openapi = get(|| std::future::ready(json(Bytes::from_static(DOCUMENT))));
     let router = router
         .route("/openapi.json", openapi)
         .method_not_allowed_fallback(wrong_method)
         .fallback(unknown_path)
-        .with_state(shared.clone());
-    (router, MetricsByPath::new(&shared.measures, rows))
+        .with_state(state.clone());
+    (router, MetricsByPath::new(&state.serve.metrics, specs))
 }
 
-/// The document of every route. A test makes it from the endpoints and compares: what makes it is
-/// a megabyte of code that no daemon needs.
+/// The document of every route. A test makes it from the list and compares: the code that makes it is a
+/// megabyte that the daemon does without.
 const DOCUMENT: &[u8] = include_bytes!("openapi.json");
 
-/// One path of the table.
+/// What a request reads or changes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Resource {
+    /// Liveness, readiness and documentation.
+    Health,
+    /// The daemon's numbers and metrics.
+    System,
+    /// Registrations, heartbeats, discovery.
+    Instance,
+    /// An operator's status in the place of the observed one.
+    Override,
+    /// Checks of instances.
+    Check,
+    /// Events of the registry.
+    Event,
+    /// Webhooks.
+    Webhook,
+    /// Gateway routes.
+    Route,
+    /// Transport modes.
+    Transport,
+    /// The migration between them.
+    Migration,
+    /// The embedded broker.
+    Broker,
+}
+
+/// What it does with the resource.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Action {
+    Read,
+    Write,
+}
+
+/// One operation of the API. Method and path are read from the endpoint's own attribute, as its part of
+/// the document is.
+#[derive(Debug)]
 struct RouteRow {
+    method: Method,
     path: String,
-    endpoints: MethodRouter<Shared>,
-    /// It may take for as long as it likes.
+    endpoint: MethodRouter<AppState>,
+    /// Its group in the document.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the document is made by a test")
+    )]
+    tag: &'static str,
+    /// What a caller must be allowed to do.
+    #[cfg_attr(not(test), expect(dead_code, reason = "there are no permissions yet"))]
+    access: (Action, Resource),
+    /// Query parameters; one that ends in a dot stands for all that begin so.
+    parameters: &'static [&'static str],
+    /// It may take for as long as its client likes.
     waits: bool,
-    /// Its part of the document.
     #[cfg(test)]
-    documented: fn() -> utoipa_axum::router::UtoipaMethodRouter<Shared>,
+    documented: fn() -> utoipa_axum::router::UtoipaMethodRouter<AppState>,
 }
 
-impl RouteRow {
-    fn waits(self) -> Self {
-        Self {
-            waits: true,
-            ..self
-        }
-    }
-}
-
-/// The row of endpoints that share a path, which is written where they are.
+/// A row: `endpoint, tag, action resource, [query parameters]`, and `waits` where it may wait.
 macro_rules! row {
-    ($($room:ident::$endpoint:ident),+) => {
-        utoipa_axum::paste! {{
-            let [path, ..] = [$($room::[<__path_ $endpoint>]::path()),+];
-            let mut endpoints = MethodRouter::new();
-            $(for method in $room::[<__path_ $endpoint>]::methods() {
-                endpoints = endpoints.on(method.to_method_filter(), $room::$endpoint);
-            })+
+    ($($rest:tt)+) => { row_of!([false] $($rest)+) };
+}
+
+/// A row that may wait.
+macro_rules! waiting {
+    ($($rest:tt)+) => { row_of!([true] $($rest)+) };
+}
+
+macro_rules! row_of {
+    ([$waits:literal] $room:ident::$endpoint:ident, $tag:literal, $action:ident $resource:ident, [$($name:literal),*]) => {
+        utoipa_axum::paste! {
             RouteRow {
-                path,
-                endpoints,
-                waits: false,
+                method: method_of(&$room::[<__path_ $endpoint>]::methods()),
+                path: $room::[<__path_ $endpoint>]::path(),
+                endpoint: $room::[<__path_ $endpoint>]::methods()
+                    .into_iter()
+                    .fold(MethodRouter::new(), |endpoint, method| {
+                        endpoint.on(method.to_method_filter(), $room::$endpoint)
+                    }),
+                tag: $tag,
+                access: (Action::$action, Resource::$resource),
+                parameters: &[$($name),*],
+                waits: $waits,
                 #[cfg(test)]
-                documented: || utoipa_axum::routes!($($room::$endpoint),+),
+                documented: || utoipa_axum::routes!($room::$endpoint),
             }
-        }}
+        }
     };
 }
 
+/// Each endpoint has one method.
+fn method_of(methods: &[HttpMethod]) -> Method {
+    match methods {
+        [HttpMethod::Post] => Method::POST,
+        [HttpMethod::Put] => Method::PUT,
+        [HttpMethod::Patch] => Method::PATCH,
+        [HttpMethod::Delete] => Method::DELETE,
+        _ => Method::GET,
+    }
+}
+
+#[rustfmt::skip]
 fn table() -> Vec<RouteRow> {
     vec![
-        row!(operations::health),
-        row!(operations::ready),
-        row!(operations::metrics),
-        row!(operations::system_info),
-        row!(operations::docs),
-        row!(services::all),
-        row!(services::register),
-        row!(services::heartbeats),
-        row!(discovery::discover).waits(),
-        row!(discovery::healthy),
-        row!(services::instance, services::patch, services::deregister),
-        row!(services::heartbeat),
-        row!(services::status),
-        row!(overrides::set, overrides::lift),
-        row!(probes::check),
-        row!(probes::report),
-        row!(webhooks::list, webhooks::add),
-        row!(watch::watch).waits(),
-        row!(watch::watch_socket).waits(),
-        row!(watch::events).waits(),
-        row!(gateway::list),
-        row!(gateway::find, gateway::set, gateway::remove),
-        row!(gateway::resolve),
-        row!(gateway::config).waits(),
-        row!(gateway::watch).waits(),
-        row!(webhooks::find, webhooks::remove),
-        row!(migration::migration, migration::ask),
-        row!(transport::show, transport::set),
-        row!(broker::overview),
-        row!(broker::connections),
-        row!(broker::channels),
-        row!(broker::exchanges),
-        row!(broker::queues),
-        row!(broker::bindings),
-        row!(broker::consumers),
-        row!(broker::queue, broker::delete),
-        row!(broker::messages, broker::purge),
+        row!(operations::health, "operations", Read Health, []),
+        row!(operations::ready, "operations", Read Health, []),
+        row!(operations::metrics, "operations", Read System, []),
+        row!(operations::system_info, "operations", Read System, []),
+        row!(operations::docs, "operations", Read Health, []),
+        row!(services::all, "services", Read Instance, []),
+        row!(services::register, "services", Write Instance, ["incarnation"]),
+        row!(services::heartbeats, "services", Write Instance, []),
+        waiting!(discovery::discover, "discovery", Read Instance,
+            ["healthy_only", "tag", "tags", "version", "zone", "metadata.", "limit", "index", "wait"]),
+        row!(discovery::healthy, "discovery", Read Instance,
+            ["policy", "key", "healthy_only", "tag", "tags", "version", "zone", "metadata."]),
+        row!(services::instance, "services", Read Instance, []),
+        row!(services::patch, "services", Write Instance, []),
+        row!(services::deregister, "services", Write Instance, ["incarnation"]),
+        row!(services::heartbeat, "services", Write Instance, ["incarnation"]),
+        row!(services::status, "services", Read Instance, []),
+        row!(overrides::set, "operations", Write Override, []),
+        row!(overrides::lift, "operations", Write Override, []),
+        row!(probes::check, "health", Write Check, []),
+        row!(probes::report, "health", Read Check, []),
+        row!(webhooks::list, "watchers", Read Webhook, []),
+        row!(webhooks::add, "watchers", Write Webhook, []),
+        waiting!(watch::watch, "watching", Read Event, ["service", "since", "canary"]),
+        waiting!(watch::watch_socket, "watching", Read Event, ["service", "since", "canary"]),
+        waiting!(watch::events, "watching", Read Event, ["since", "service", "limit", "wait", "canary"]),
+        row!(gateway::list, "gateway", Read Route, []),
+        row!(gateway::find, "gateway", Read Route, []),
+        row!(gateway::set, "gateway", Write Route, []),
+        row!(gateway::remove, "gateway", Write Route, []),
+        row!(gateway::resolve, "gateway", Read Route, ["path", "method"]),
+        waiting!(gateway::config, "gateway", Read Route, ["index", "wait"]),
+        waiting!(gateway::watch, "gateway", Read Route, ["since"]),
+        row!(webhooks::find, "watchers", Read Webhook, []),
+        row!(webhooks::remove, "watchers", Write Webhook, []),
+        row!(migration::migration, "operations", Read Migration, []),
+        row!(migration::ask, "operations", Write Migration, []),
+        row!(transport::show, "transport", Read Transport, []),
+        row!(transport::set, "transport", Write Transport, []),
+        row!(broker::overview, "broker", Read Broker, []),
+        row!(broker::connections, "broker", Read Broker, ["vhost", "name", "limit"]),
+        row!(broker::channels, "broker", Read Broker, ["vhost", "name", "limit"]),
+        row!(broker::exchanges, "broker", Read Broker, ["vhost", "name", "limit"]),
+        row!(broker::queues, "broker", Read Broker, ["vhost", "name", "limit"]),
+        row!(broker::bindings, "broker", Read Broker, ["vhost", "name", "limit"]),
+        row!(broker::consumers, "broker", Read Broker, ["vhost", "name", "limit"]),
+        row!(broker::queue, "broker", Read Broker, []),
+        row!(broker::delete, "broker", Write Broker, []),
+        row!(broker::messages, "broker", Read Broker, ["count"]),
+        row!(broker::purge, "broker", Write Broker, []),
     ]
 }
 
@@ -132,8 +228,8 @@ async fn unknown_path(request: Request) -> Response {
 }
 
 /// The framework adds Allow.
-async fn wrong_method(State(_): State<Shared>, method: Method) -> Response {
-    let detail = format!("{method} is not allowed here; the Allow header says what is");
+async fn wrong_method(State(_): State<AppState>, method: Method) -> Response {
+    let detail = format!("{method} is not allowed here; the Allow header lists the methods");
     Refusal::new(StatusCode::METHOD_NOT_ALLOWED.as_u16(), detail).into_response()
 }
 

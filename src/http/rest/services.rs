@@ -1,4 +1,4 @@
-//! Registering, heartbeats, and what is known of one instance.
+//! Registration, heartbeats, and reads of one or all instances.
 
 use axum::{
     extract::{RawQuery, State},
@@ -7,84 +7,86 @@ use axum::{
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::extract::{Name, Text};
+use super::extract::{Name, Text, caller};
 use crate::{
     api::{self, BatchHeartbeat, Problem, StatusAnswer, Warnings, schema},
-    catalog::{Caller, Deregister, Door, PatchInstance, Register},
+    catalog::{Caller, Deregister, PatchInstance, Register},
     http::{
-        answer::{Answer, Refusal, json},
-        state::Shared,
-        watch::{Pieces, sent_in_pieces},
+        answer::{EndpointResult, Refusal, json},
+        serve::connection::HttpPeer,
+        state::AppState,
+        watch::{SnapshotPieces, sent_in_pieces},
     },
     model::{Instance, Timestamp},
 };
 
 /// REST has no authentication yet.
-const CALLER: Caller = Caller::by(Door::Rest);
 
-/// A list of more instances than these is encoded while it is sent, and never in memory as a whole.
+/// A list of more instances is encoded while it is sent, and is never in memory as a whole.
 const AT_ONCE_MAX: usize = 1000;
 
 /// Registers an instance, or renews and updates its registration.
 #[utoipa::path(
-    post, path = "/services/register", tag = "services",
-    params(("incarnation" = Option<u64>, Query, description = "The incarnation that registering answered; an older one is refused")),
+    post, path = "/services/register",
+    params(("incarnation" = Option<u64>, Query, description = "The incarnation of the last registration; any other is refused")),
     request_body = schema::Registration,
     responses(
         (status = 200, body = schema::Registered),
-        (status = 409, description = "A newer incarnation is registered", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Another incarnation is registered", body = schema::Problem, content_type = "application/problem+json"),
         (status = 422, description = "Names every wrong field", body = schema::Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is larger than `http.body_max`", body = schema::Problem, content_type = "application/problem+json"),
         (status = 503, description = "There are too many instances", body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn register(
-    State(shared): State<Shared>,
+    State(shared): State<AppState>,
+    peer: HttpPeer,
     RawQuery(query): RawQuery,
     Text(body): Text,
-) -> Answer {
-    enrol(&shared, query.as_deref(), &body).await
+) -> EndpointResult {
+    register_from(&shared, &caller(&peer), query.as_deref(), &body).await
 }
 
 /// Removes an instance.
 #[utoipa::path(
-    delete, path = "/services/{service_id}", tag = "services",
+    delete, path = "/services/{service_id}",
     params(
         ("service_id" = String, Path),
-        ("incarnation" = Option<u64>, Query, description = "An older one than the registered is refused"),
+        ("incarnation" = Option<u64>, Query, description = "Any other than the current one is refused"),
     ),
     responses(
         (status = 200, body = schema::Done),
         (status = 404, body = schema::Problem, content_type = "application/problem+json"),
         (status = 409, body = schema::Problem, content_type = "application/problem+json"),
-        (status = 422, description = "The incarnation is no number", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The incarnation is not a number", body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn deregister(
-    State(shared): State<Shared>,
+    State(shared): State<AppState>,
+    peer: HttpPeer,
     id: Name,
     RawQuery(query): RawQuery,
-) -> Answer {
+) -> EndpointResult {
     let incarnation = incarnation(query.as_deref())?;
     let command = Deregister {
         service_id: id.as_str().into(),
         incarnation,
     };
-    shared.catalog.write(&CALLER, command).await?;
+    shared.catalog.write(&caller(&peer), command).await?;
     let message = "Service deregistered successfully";
     Ok(json(api::done(message, id.as_str(), shared.now())))
 }
 
 /// One instance, with an exact last_heartbeat.
 #[utoipa::path(
-    get, path = "/services/{service_id}", tag = "services",
+    get, path = "/services/{service_id}",
     params(("service_id" = String, Path)),
     responses(
         (status = 200, body = schema::Instance),
         (status = 404, body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
-pub(in crate::http) async fn instance(State(shared): State<Shared>, id: Name) -> Answer {
+pub(in crate::http) async fn instance(State(shared): State<AppState>, id: Name) -> EndpointResult {
     let instance = shared.registry.instance(id.as_str());
     let instance = instance.ok_or_else(Refusal::unknown)?;
     Ok(shared.instance(&instance))
@@ -92,7 +94,7 @@ pub(in crate::http) async fn instance(State(shared): State<Shared>, id: Name) ->
 
 /// Changes metadata (RFC 7396: null removes a key), tags or weight of an instance.
 #[utoipa::path(
-    patch, path = "/services/{service_id}", tag = "services",
+    patch, path = "/services/{service_id}",
     params(("service_id" = String, Path)),
     request_body(content = schema::Patch, content_type = "application/merge-patch+json"),
     responses(
@@ -103,42 +105,44 @@ pub(in crate::http) async fn instance(State(shared): State<Shared>, id: Name) ->
     )
 )]
 pub(in crate::http) async fn patch(
-    State(shared): State<Shared>,
+    State(shared): State<AppState>,
+    peer: HttpPeer,
     id: Name,
     Text(body): Text,
-) -> Answer {
+) -> EndpointResult {
     let (patch, warnings) = api::patch(id.as_str(), &body, &shared.defaults)?;
     let service_id = id.as_str().into();
     let command = PatchInstance { service_id, patch };
-    let instance = shared.catalog.write(&CALLER, command).await?;
+    let instance = shared.catalog.write(&caller(&peer), command).await?;
     Ok(shared.changed(&instance, &warnings))
 }
 
 /// Renews the lease of an instance. A 404 means: register again.
 #[utoipa::path(
-    post, path = "/services/{service_id}/heartbeat", tag = "services",
+    post, path = "/services/{service_id}/heartbeat",
     params(
         ("service_id" = String, Path),
-        ("incarnation" = Option<u64>, Query, description = "An older one than the registered is refused"),
+        ("incarnation" = Option<u64>, Query, description = "Any other than the current one is refused"),
     ),
     responses(
         (status = 200, body = schema::Done),
         (status = 404, body = schema::Problem, content_type = "application/problem+json"),
         (status = 409, body = schema::Problem, content_type = "application/problem+json"),
-        (status = 422, description = "The incarnation is no number", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The incarnation is not a number", body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn heartbeat(
-    State(shared): State<Shared>,
+    State(shared): State<AppState>,
+    peer: HttpPeer,
     id: Name,
     RawQuery(query): RawQuery,
-) -> Answer {
-    beat(&shared, id.as_str(), query.as_deref()).await
+) -> EndpointResult {
+    heartbeat_of(&shared, &caller(&peer), id.as_str(), query.as_deref()).await
 }
 
-/// Renews many leases at once, with a verdict for each id.
+/// Renews many leases at once, with a result for each id.
 #[utoipa::path(
-    post, path = "/services/heartbeat", tag = "services",
+    post, path = "/services/heartbeat",
     request_body = schema::BatchHeartbeat,
     responses(
         (status = 200, body = schema::BatchVerdicts),
@@ -146,11 +150,15 @@ pub(in crate::http) async fn heartbeat(
         (status = 413, description = "The body is larger than `http.body_max`", body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
-pub(in crate::http) async fn heartbeats(State(shared): State<Shared>, Text(body): Text) -> Answer {
+pub(in crate::http) async fn heartbeats(
+    State(shared): State<AppState>,
+    peer: HttpPeer,
+    Text(body): Text,
+) -> EndpointResult {
     let (batch, warnings) = BatchHeartbeat::read(&body)?;
     let mut verdicts = Vec::with_capacity(batch.service_ids.len());
     for id in &batch.service_ids {
-        let verdict = shared.catalog.heartbeat(&CALLER, id, None).await;
+        let verdict = shared.catalog.heartbeat(&caller(&peer), id, None).await;
         let verdict = verdict.map(drop).map_err(|error| error.to_string());
         verdicts.push((id.as_str(), verdict));
     }
@@ -160,46 +168,52 @@ pub(in crate::http) async fn heartbeats(State(shared): State<Shared>, Text(body)
 
 /// The effective status of an instance.
 #[utoipa::path(
-    get, path = "/services/{service_id}/status", tag = "services",
+    get, path = "/services/{service_id}/status",
     params(("service_id" = String, Path)),
     responses(
         (status = 200, body = schema::StatusAnswer),
         (status = 404, body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
-pub(in crate::http) async fn status(State(shared): State<Shared>, id: Name) -> Answer {
+pub(in crate::http) async fn status(State(shared): State<AppState>, id: Name) -> EndpointResult {
     let instance = shared.registry.instance(id.as_str());
     let instance = instance.ok_or_else(Refusal::unknown)?;
     Ok(json(api::encode(&StatusAnswer {
-        service_id: id.as_str(),
+        service_id: instance.id().as_str(),
         status: instance.status(),
+        reason: instance.reason.as_deref(),
         timestamp: shared.now(),
     })))
 }
 
 /// Every instance, by service.
 #[utoipa::path(
-    get, path = "/services", tag = "services",
+    get, path = "/services",
     responses((status = 200, body = schema::Services))
 )]
-pub(in crate::http) async fn all(State(shared): State<Shared>) -> Response {
+pub(in crate::http) async fn all(State(shared): State<AppState>) -> Response {
     let snapshot = shared.registry.snapshot();
     let instances = snapshot
         .services
         .iter()
         .map(|(_, view)| view.instances.len());
     if instances.sum::<usize>() > AT_ONCE_MAX {
-        let pieces = Pieces::services_alone(snapshot);
+        let pieces = SnapshotPieces::services_alone(snapshot);
         return sent_in_pieces(&shared, Bytes::new(), pieces, b"");
     }
     let mut body = Vec::with_capacity(4096);
     let last_heartbeat = |one: &Instance| shared.last_heartbeat(one);
-    Pieces::services_alone(snapshot).fill(&mut body, usize::MAX, last_heartbeat);
+    SnapshotPieces::services_alone(snapshot).fill(&mut body, usize::MAX, last_heartbeat);
     json(body)
 }
 
-/// Takes a registration.
-pub(in crate::http) async fn enrol(shared: &Shared, query: Option<&str>, body: &[u8]) -> Answer {
+/// Registers what a body says.
+pub(in crate::http) async fn register_from(
+    shared: &AppState,
+    caller: &Caller,
+    query: Option<&str>,
+    body: &[u8],
+) -> EndpointResult {
     let began = Instant::now();
     let parsed = api::registration(body, &shared.defaults);
     let (incarnation, parsed) = match (incarnation(query), parsed) {
@@ -211,32 +225,34 @@ pub(in crate::http) async fn enrol(shared: &Shared, query: Option<&str>, body: &
         registration: parsed.registration,
         incarnation,
     };
-    let registered = shared.catalog.write(&CALLER, command).await?;
+    let registered = shared.catalog.write(caller, command).await?;
     let answer = api::registered(&registered.instance, shared.now(), &parsed.warnings);
     shared.measures.registered(began.elapsed());
     Ok(json(answer))
 }
 
-/// Takes a sign of life.
-pub(in crate::http) async fn beat(shared: &Shared, id: &str, query: Option<&str>) -> Answer {
+/// Renews a lease.
+pub(in crate::http) async fn heartbeat_of(
+    shared: &AppState,
+    caller: &Caller,
+    id: &str,
+    query: Option<&str>,
+) -> EndpointResult {
     let began = Instant::now();
     let incarnation = incarnation(query)?;
-    let recorded = shared.catalog.heartbeat(&CALLER, id, incarnation).await?;
+    let recorded = shared.catalog.heartbeat(caller, id, incarnation).await?;
     let answer = api::done("Heartbeat received", id, recorded);
-    shared
-        .measures
-        .heartbeat
-        .observe(began.elapsed().as_secs_f64());
+    shared.measures.heartbeat(began.elapsed());
     Ok(json(answer))
 }
 
-impl Shared {
+impl AppState {
     /// An instance, with an exact time of its last heartbeat.
     pub(in crate::http) fn instance(&self, instance: &Instance) -> Response {
         json(self.encoded(instance))
     }
 
-    /// An instance that was changed, and what was not understood of the change.
+    /// An instance that was changed, with a warning for each field that was ignored.
     pub(in crate::http) fn changed(&self, instance: &Instance, warnings: &Warnings) -> Response {
         json(warnings.told_in(self.encoded(instance)))
     }

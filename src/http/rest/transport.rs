@@ -1,4 +1,4 @@
-//! The flag over HTTP: which way each channel goes, and how it fares.
+//! The transport modes over HTTP: of each channel, with the state of the broker.
 
 use axum::{
     extract::State,
@@ -9,40 +9,43 @@ use super::extract::Text;
 use crate::{
     api::{self, FlagDraft, schema},
     http::{
-        answer::{Answer, Refusal, json},
-        state::Shared,
+        answer::{EndpointResult, Refusal, json},
+        state::AppState,
     },
     model::FlagError,
 };
 
-/// How often it is tried while others change the flag too.
+/// Attempts, while others change the modes too.
 const ATTEMPTS: usize = 5;
 /// About as long as a broker takes to start.
 const UNREACHABLE_PAUSE_SECS: u16 = 10;
 
-/// Which way each channel goes, how both ways fare, and the broker.
+/// The mode of each channel, the state of both ways, and the broker.
 #[utoipa::path(
-    get, path = "/transport", tag = "transport",
+    get, path = "/transport",
     responses((status = 200, body = schema::Transport))
 )]
-pub(in crate::http) async fn show(State(shared): State<Shared>) -> Response {
+pub(in crate::http) async fn show(State(shared): State<AppState>) -> Response {
     json(api::encode(&shared.transports.report()))
 }
 
-/// Changes the flag, for all channels by `mode` or for some by `channels`. Answered when what the new
-/// modes need stands at the broker; where it can't be reached, nothing is changed.
+/// Changes the modes, of all channels by `mode` or of some by `channels`. Answers when the broker has what
+/// the new modes need; if it can't be reached, nothing is changed.
 #[utoipa::path(
-    put, path = "/transport", tag = "transport",
+    put, path = "/transport",
     request_body = schema::TransportDraft,
     responses(
         (status = 200, body = schema::Transport),
         (status = 409, description = "There is no broker, or transport.direct is off", body = schema::Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is larger than `http.body_max`", body = schema::Problem, content_type = "application/problem+json"),
         (status = 422, body = schema::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The broker can't be used, within 5 s; Retry-After", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The broker can't be used; answered within 5 s; Retry-After", body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
-pub(in crate::http) async fn set(State(shared): State<Shared>, Text(body): Text) -> Answer {
+pub(in crate::http) async fn set(
+    State(shared): State<AppState>,
+    Text(body): Text,
+) -> EndpointResult {
     let (draft, warnings) = FlagDraft::read(&body)?;
     match turn(&shared, draft).await {
         Ok(_) => {
@@ -57,8 +60,8 @@ pub(in crate::http) async fn set(State(shared): State<Shared>, Text(body): Text)
     }
 }
 
-/// Changes what the draft names and leaves the rest as it is, whoever else changes that meanwhile.
-async fn turn(shared: &Shared, draft: FlagDraft) -> Result<u64, FlagError> {
+/// Changes the channels of the draft, and keeps what others change meanwhile.
+async fn turn(shared: &AppState, draft: FlagDraft) -> Result<u64, FlagError> {
     for _ in 0..ATTEMPTS {
         let seen = shared.transports.flag();
         let modes = draft.applied_to(seen.modes);

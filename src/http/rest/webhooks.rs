@@ -1,4 +1,4 @@
-//! Webhooks: made, listed, removed.
+//! Webhooks: add, list, remove.
 
 use axum::{
     extract::State,
@@ -11,29 +11,32 @@ use crate::{
     api::{self, Problem, WatcherDraft, WatcherList, schema},
     http::{
         WatcherError,
-        answer::{Answer, Refusal, json, json_as},
-        state::Shared,
+        answer::{EndpointResult, Refusal, json, json_as},
+        state::AppState,
     },
 };
 
-/// A webhook goes when somebody removes it or its receiver answers 410, which may take a while.
+/// A webhook is removed by a client, or when its receiver answers 410.
 const FULL_PAUSE_SECS: u16 = 60;
 /// About as long as a restart takes.
 const STOPPING_PAUSE_SECS: u16 = 10;
 
-/// Makes a webhook: every event of the service from now on is sent to it.
+/// Adds a webhook: it gets every event of the service from now on.
 #[utoipa::path(
-    post, path = "/watchers", tag = "watchers",
+    post, path = "/watchers",
     request_body = schema::WatcherDraft,
     responses(
         (status = 201, body = schema::Watcher),
         (status = 422, body = schema::Problem, content_type = "application/problem+json"),
-        (status = 429, description = "There are too many: one has to go first; Retry-After", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 429, description = "There are too many; Retry-After", body = schema::Problem, content_type = "application/problem+json"),
         (status = 503, description = "The daemon is stopping; Retry-After", body = schema::Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is larger than `http.body_max`", body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
-pub(in crate::http) async fn add(State(shared): State<Shared>, Text(body): Text) -> Answer {
+pub(in crate::http) async fn add(
+    State(shared): State<AppState>,
+    Text(body): Text,
+) -> EndpointResult {
     let (draft, warnings) = WatcherDraft::read(&body)?;
     match shared.watchers.add(draft, None) {
         Ok(watcher) => {
@@ -52,10 +55,10 @@ pub(in crate::http) async fn add(State(shared): State<Shared>, Text(body): Text)
 
 /// Every webhook.
 #[utoipa::path(
-    get, path = "/watchers", tag = "watchers",
+    get, path = "/watchers",
     responses((status = 200, body = schema::Watchers))
 )]
-pub(in crate::http) async fn list(State(shared): State<Shared>) -> Response {
+pub(in crate::http) async fn list(State(shared): State<AppState>) -> Response {
     let watchers = shared.watchers.list();
     json(api::encode(&WatcherList {
         total_count: watchers.len(),
@@ -65,28 +68,28 @@ pub(in crate::http) async fn list(State(shared): State<Shared>) -> Response {
 
 /// One webhook.
 #[utoipa::path(
-    get, path = "/watchers/{id}", tag = "watchers",
+    get, path = "/watchers/{id}",
     params(("id" = String, Path)),
     responses(
         (status = 200, body = schema::Watcher),
         (status = 404, body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
-pub(in crate::http) async fn find(State(shared): State<Shared>, id: Name) -> Answer {
+pub(in crate::http) async fn find(State(shared): State<AppState>, id: Name) -> EndpointResult {
     let watcher = shared.watchers.find(id.as_str()).ok_or_else(unknown)?;
     Ok(json(api::encode(&watcher)))
 }
 
 /// Removes a webhook.
 #[utoipa::path(
-    delete, path = "/watchers/{id}", tag = "watchers",
+    delete, path = "/watchers/{id}",
     params(("id" = String, Path)),
     responses(
         (status = 204),
         (status = 404, body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
-pub(in crate::http) async fn remove(State(shared): State<Shared>, id: Name) -> Answer {
+pub(in crate::http) async fn remove(State(shared): State<AppState>, id: Name) -> EndpointResult {
     if shared.watchers.remove(id.as_str()) {
         Ok(StatusCode::NO_CONTENT.into_response())
     } else {

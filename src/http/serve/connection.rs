@@ -1,4 +1,4 @@
-//! One connection: HTTP/1.1 with upgrades, ended when its client keeps it waiting.
+//! One connection: HTTP/1.1 with upgrades, ended when its client keeps it waiting for too long.
 
 use std::{
     future::poll_fn,
@@ -8,55 +8,60 @@ use std::{
 };
 
 use axum::{
-    body::Body,
+    body::{Body, HttpBody},
     extract::FromRequestParts,
     http::{HeaderValue, header::CONTENT_TYPE, request::Parts},
 };
 use futures_util::{FutureExt, StreamExt, future::Either, stream::FuturesUnordered};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
 
 use super::{
+    HttpService,
     pipeline::Pipeline,
     stream::WatchedStream,
-    watchdog::{ConnectionWatchdog, Patience, Phase},
+    watchdog::{ConnectionPhase, ConnectionWatchdog},
 };
-use crate::{
-    http::{config::HEADERS_MAX_DEFAULT, state::Shared},
-    registry::waking_afterwards,
-};
+use crate::http::config::HEADERS_MAX_DEFAULT;
 
 /// The type of a stream of events.
 pub(in crate::http) const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 
-/// The client, for endpoints that count by its address or wait for as long as it is there.
+/// The client of a request, for endpoints that limit by address, name it as the caller, or wait.
 #[derive(Clone, Debug)]
-pub(in crate::http) struct Peer {
+pub(in crate::http) struct HttpPeer {
     pub(in crate::http) address: IpAddr,
-    pace: Option<Arc<ConnectionWatchdog>>,
+    /// With the port; none for a client without a connection.
+    pub(in crate::http) socket: Option<SocketAddr>,
+    watchdog: Option<Arc<ConnectionWatchdog>>,
 }
 
-impl Peer {
-    /// A client that came over no connection.
+impl HttpPeer {
+    /// A client without a connection.
     pub(in crate::http) fn nowhere() -> Self {
         Self {
             address: Ipv4Addr::UNSPECIFIED.into(),
-            pace: None,
+            socket: None,
+            watchdog: None,
         }
     }
 
-    /// Returns when the client has closed its side of the connection, or sends so much that its end
-    /// could not be seen. Cancel safe.
-    pub(in crate::http) async fn gone(&self) {
-        match &self.pace {
-            Some(pace) => pace.gone().await,
+    /// Returns when the client has closed its side of the connection, or has sent so much that its end can't
+    /// be seen. Cancel safe.
+    pub(in crate::http) async fn disconnected(&self) {
+        match &self.watchdog {
+            Some(watchdog) => watchdog.disconnected().await,
             None => std::future::pending().await,
         }
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Peer {
+impl<S: Send + Sync> FromRequestParts<S> for HttpPeer {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
@@ -65,20 +70,15 @@ impl<S: Send + Sync> FromRequestParts<S> for Peer {
     }
 }
 
-/// Serves one connection until it ends, its client is too slow or the door closes.
-pub(in crate::http) async fn serve(
+/// Serves one connection until it ends, its client is too slow or the server stops.
+pub(super) async fn serve<S: HttpService>(
     stream: TcpStream,
-    peer: SocketAddr,
-    front: Arc<Pipeline>,
-    shared: Shared,
+    address: SocketAddr,
+    pipeline: Arc<Pipeline<S>>,
 ) {
-    let patience = Patience {
-        head: shared.config.header_timeout.get(),
-        idle: shared.config.keep_alive.get(),
-        write: shared.config.write_timeout.get(),
-    };
-    // A connection on which nothing has come yet costs no buffers. Only a look says that there is
-    // something: a new socket passes for readable.
+    let patience = pipeline.serve.limits.patience;
+    // A connection on which nothing has come yet costs no buffers. Only peeking shows whether something has
+    // come: a new socket counts as readable.
     let mut first = [0];
     tokio::select! {
         seen = timeout(patience.head, stream.peek(&mut first)) => {
@@ -86,81 +86,83 @@ pub(in crate::http) async fn serve(
                 return;
             }
         }
-        () = shared.closing.cancelled() => return,
+        () = pipeline.serve.closing.cancelled() => return,
     }
-    Box::pin(talk(stream, peer, patience, front, shared)).await;
+    // Small answers are not held back to be sent together. Without the option answers are the same.
+    let _ = stream.set_nodelay(true);
+    Box::pin(http1(stream, address, pipeline)).await;
 }
 
-async fn talk(
-    stream: TcpStream,
-    peer: SocketAddr,
-    patience: Patience,
-    front: Arc<Pipeline>,
-    shared: Shared,
-) {
-    // Small answers are not held back to be sent together; one that can't be set changes no answer.
-    let _ = stream.set_nodelay(true);
-    let pace = ConnectionWatchdog::new();
-    let peer = Peer {
-        address: peer.ip(),
-        pace: Some(Arc::clone(&pace)),
+/// Speaks HTTP/1.1 over any stream of bytes.
+async fn http1<S, I>(stream: I, address: SocketAddr, pipeline: Arc<Pipeline<S>>)
+where
+    S: HttpService,
+    I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let limits = pipeline.serve.limits;
+    let watchdog = ConnectionWatchdog::new();
+    let peer = HttpPeer {
+        address: address.ip(),
+        socket: Some(address),
+        watchdog: Some(Arc::clone(&watchdog)),
     };
-    let service = service_fn(|request| answer(request, &peer, &front, &pace));
-    let io = TokioIo::new(WatchedStream::new(stream, Arc::clone(&pace)));
-    let head_max = usize::try_from(shared.config.head_max.as_u64()).unwrap_or(usize::MAX);
+    let service = service_fn(|request| answer(request, &peer, &pipeline, &watchdog));
+    let io = TokioIo::new(WatchedStream::new(stream, Arc::clone(&watchdog)));
     let mut builder = http1::Builder::new();
-    // As many as by default are read without an allocation, as long as the parser is not told so.
-    if shared.config.headers_max != HEADERS_MAX_DEFAULT {
-        builder.max_headers(shared.config.headers_max.get());
+    // Without this setting the parser takes the default number of headers without an allocation.
+    if limits.headers_max != HEADERS_MAX_DEFAULT {
+        builder.max_headers(limits.headers_max);
     }
     let connection = builder
         .timer(TokioTimer::new())
-        // The watchdog sees to slow heads: it needs no timer for each request.
+        // The watchdog ends slow heads: no timer is needed for each request.
         .header_read_timeout(None)
-        // Who has nothing more to say is answered all the same; whoever waits looks out for it.
+        // A client that has closed its side still gets its answer; requests that wait watch for that end.
         .half_close(true)
-        .max_buf_size(head_max)
+        .max_buf_size(limits.head_max)
         .serve_connection(io, service)
         .with_upgrades();
     let mut connection = pin!(connection);
-    // In a set of its own, what is rarely due is looked at only when it is, not with each request.
-    let mut aside = FuturesUnordered::new();
-    let overdue = pace.overdue(patience).map(|()| Notable::Overdue);
-    aside.push(Either::Left(overdue));
-    let closing = shared.closing.cancelled().map(|()| Notable::Closing);
-    aside.push(Either::Right(closing));
+    // Events that are rarely due stand in a set of their own, which is polled only when one is due.
+    let mut rare = FuturesUnordered::new();
+    let overdue = watchdog
+        .overdue(limits.patience)
+        .map(|()| RareEvent::Overdue);
+    rare.push(Either::Left(overdue));
+    let closing = pipeline.serve.closing.cancelled();
+    rare.push(Either::Right(closing.map(|()| RareEvent::Closing)));
     loop {
         tokio::select! {
             biased;
-            // What goes wrong on a connection is told to its client, as far as it listens. What requests
-            // change is told to others when they are answered.
-            _ = poll_fn(|cx| waking_afterwards(|| connection.as_mut().poll(cx))) => return,
-            Some(notable) = aside.next() => match notable {
-                Notable::Overdue => return,
-                Notable::Closing if pace.phase() != Phase::Busy => return,
-                Notable::Closing => connection.as_mut().graceful_shutdown(),
+            // The client learns of an error as far as it still reads.
+            _ = poll_fn(|cx| S::turn(|| connection.as_mut().poll(cx))) => return,
+            Some(event) = rare.next() => match event {
+                RareEvent::Overdue => return,
+                RareEvent::Closing if watchdog.phase() != ConnectionPhase::Busy => return,
+                RareEvent::Closing => connection.as_mut().graceful_shutdown(),
             },
         }
     }
 }
 
 /// What ends a connection before its client does.
-enum Notable {
+enum RareEvent {
     Overdue,
     Closing,
 }
 
-async fn answer(
+async fn answer<S: HttpService>(
     request: Request<Incoming>,
-    peer: &Peer,
-    front: &Pipeline,
-    pace: &ConnectionWatchdog,
+    peer: &HttpPeer,
+    pipeline: &Pipeline<S>,
+    watchdog: &ConnectionWatchdog,
 ) -> Result<Response<Body>, std::convert::Infallible> {
-    pace.enter(Phase::Busy);
-    let response = front.answer(request, peer).await;
-    // A stream of events may be silent for as long as it likes.
-    if response.headers().get(CONTENT_TYPE) != Some(&EVENTS) {
-        pace.enter(Phase::Idle);
+    watchdog.enter(ConnectionPhase::Busy);
+    let response = pipeline.answer(request, peer).await;
+    // A stream of events may send nothing for any time. The answer to HEAD has its type and no stream.
+    let is_stream = response.headers().get(CONTENT_TYPE) == Some(&EVENTS);
+    if !is_stream || response.body().is_end_stream() {
+        watchdog.enter(ConnectionPhase::Idle);
     }
     Ok(response)
 }

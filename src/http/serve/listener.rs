@@ -1,6 +1,6 @@
-//! Accepts connections, a limited number at once, and ends them in good order.
+//! Accepts connections of any number of listeners, a limited number at once, and ends them in order.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::poll_fn, io, net::SocketAddr, sync::Arc, task::Poll, time::Duration};
 
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream, lookup_host},
@@ -9,11 +9,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{connection, pipeline::Pipeline};
-use crate::{
-    api::Problem,
-    http::{answer::closing_answer, config::Config, rest::gateway, state::HttpApp},
-};
+use super::{HttpService, connection, pipeline::Pipeline};
+use crate::{api::Problem, http::answer::closing_answer};
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: u32 = 4096;
@@ -23,22 +20,24 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often the log says at most that clients are refused.
 const REFUSED_PAUSE: Duration = Duration::from_secs(10);
 
-/// Why the door can't be opened.
+/// Why the server can't listen.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// The address can't be found out.
-    #[error("http.listen \"{listen}\" is not an address such as \"127.0.0.1:8000\"")]
+    /// Not an address, or a name that does not resolve.
+    #[error("{key} \"{listen}\" is not an address such as \"127.0.0.1:8000\"")]
     Address {
+        /// Of the configuration.
+        key: &'static str,
         /// As it was given.
         listen: String,
         /// What the resolver said.
         source: io::Error,
     },
     /// The address can't be listened on.
-    #[error(
-        "http.listen \"{listen}\" can't be listened on: choose another address or free the port"
-    )]
+    #[error("{key} \"{listen}\" can't be listened on: choose another address or free the port")]
     Listen {
+        /// Of the configuration.
+        key: &'static str,
         /// As it was given.
         listen: String,
         /// What the system said.
@@ -46,37 +45,37 @@ pub enum BindError {
     },
 }
 
-/// A door that is open: clients connect, and are served once `serve` runs, on whichever runtime does.
+/// A socket that accepts connections, which are answered once it is served, on whichever runtime that is.
 #[derive(Debug)]
-pub struct Bound {
+pub struct HttpListener {
     listener: std::net::TcpListener,
     local_addr: SocketAddr,
 }
 
-/// Listens on `http.listen`.
+/// Listens on an address that a key of the configuration gives.
 ///
 /// # Errors
 /// The address is not one, or is taken.
-pub async fn bind(config: &Config) -> Result<Bound, BindError> {
-    let listen = || config.listen.clone();
-    let addresses = lookup_host(&config.listen).await;
-    let mut addresses = addresses.map_err(|source| BindError::Address {
-        listen: listen(),
+pub(in crate::http) async fn bind(
+    key: &'static str,
+    listen: &str,
+) -> Result<HttpListener, BindError> {
+    let unknown = |source| BindError::Address {
+        key,
+        listen: listen.to_owned(),
         source,
-    })?;
-    let address = addresses.next().ok_or_else(|| BindError::Address {
-        listen: listen(),
-        source: io::Error::from(io::ErrorKind::NotFound),
-    })?;
-    let listener = listener(address).map_err(|source| BindError::Listen {
-        listen: listen(),
+    };
+    let taken = |source| BindError::Listen {
+        key,
+        listen: listen.to_owned(),
         source,
-    })?;
-    let local_addr = listener.local_addr().map_err(|source| BindError::Listen {
-        listen: listen(),
-        source,
-    })?;
-    Ok(Bound {
+    };
+    let mut addresses = lookup_host(listen).await.map_err(unknown)?;
+    let none = || unknown(io::Error::from(io::ErrorKind::NotFound));
+    let address = addresses.next().ok_or_else(none)?;
+    let listener = listener(address).map_err(taken)?;
+    let local_addr = listener.local_addr().map_err(taken)?;
+    Ok(HttpListener {
         listener,
         local_addr,
     })
@@ -92,80 +91,100 @@ fn listener(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     socket.listen(BACKLOG)?.into_std()
 }
 
-impl Bound {
+impl HttpListener {
     /// Where it listens; with port 0 in `http.listen` the port that was found.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
-
-    /// Serves until told to stop; then streams end at once and requests under way are finished.
-    pub async fn serve(self, door: HttpApp, stop: CancellationToken) {
-        let listener = match TcpListener::from_std(self.listener) {
-            Ok(listener) => listener,
-            Err(error) => {
-                tracing::error!(%error, "the HTTP door can't be served: {error}");
-                return;
-            }
-        };
-        let shared = door.shared;
-        let front = Arc::new(Pipeline::new(shared.clone()));
-        let mut connections = JoinSet::new();
-        let mut told = None;
-        shared.upgraded.spawn(gateway::follow(shared.clone()));
-        loop {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                Some(ended) = connections.join_next() => report(ended),
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, peer)) => {
-                        if connections.len() >= shared.config.connections_max.get() {
-                            shared.measures.refused.inc();
-                            refuse(&stream);
-                            tell_of_refused(&mut told, connections.len());
-                            continue;
-                        }
-                        let front = Arc::clone(&front);
-                        let served = connection::serve(stream, peer, front, shared.clone());
-                        connections.spawn(served);
-                    }
-                    Err(error) => pause_after(&error).await,
-                },
-            }
-            shared
-                .measures
-                .connections
-                .set(i64::try_from(connections.len()).unwrap_or(i64::MAX));
-        }
-        drop(listener);
-        shared.closing.cancel();
-        shared.upgraded.close();
-        let finished = async {
-            while let Some(ended) = connections.join_next().await {
-                report(ended);
-            }
-            shared.upgraded.wait().await;
-        };
-        if timeout(shared.config.drain.get(), finished).await.is_err() {
-            let left = connections.len();
-            tracing::warn!(
-                connections = left,
-                "{left} requests are cut off: they did not end within http.drain"
-            );
-            connections.shutdown().await;
-        }
-        shared.measures.connections.set(0);
-    }
 }
 
-/// A connection that failed has dealt with it; a panic outside of a request is a fault of ours.
+/// Serves all listeners until told to stop; then streams end at once and requests under way are finished.
+pub(in crate::http) async fn serve<S: HttpService>(
+    listeners: Vec<HttpListener>,
+    pipeline: Pipeline<S>,
+    stop: CancellationToken,
+) {
+    let listeners = listeners
+        .into_iter()
+        .map(|one| TcpListener::from_std(one.listener));
+    let listeners = match listeners.collect::<io::Result<Vec<_>>>() {
+        Ok(listeners) => listeners,
+        Err(error) => {
+            tracing::error!(%error, "HTTP can't be served: {error}");
+            return;
+        }
+    };
+    let pipeline = Arc::new(pipeline);
+    let state = Arc::clone(&pipeline.serve);
+    let mut connections = JoinSet::new();
+    let (mut turn, mut logged) = (0, None);
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            Some(ended) = connections.join_next() => report(ended),
+            accepted = accept(&listeners, &mut turn) => match accepted {
+                Ok((stream, peer)) => {
+                    if connections.len() >= state.limits.connections_max {
+                        state.metrics.refused.inc();
+                        refuse(&stream);
+                        log_refused(&mut logged, connections.len());
+                        continue;
+                    }
+                    connections.spawn(connection::serve(stream, peer, Arc::clone(&pipeline)));
+                }
+                Err(error) => pause_after(&error).await,
+            },
+        }
+        let open = i64::try_from(connections.len()).unwrap_or(i64::MAX);
+        state.metrics.connections.set(open);
+    }
+    drop(listeners);
+    state.closing.cancel();
+    state.upgraded.close();
+    let finished = async {
+        while let Some(ended) = connections.join_next().await {
+            report(ended);
+        }
+        state.upgraded.wait().await;
+    };
+    if timeout(state.limits.drain, finished).await.is_err() {
+        let left = connections.len();
+        tracing::warn!(
+            connections = left,
+            "requests are cut off: they did not end within http.drain"
+        );
+        connections.shutdown().await;
+    }
+    state.metrics.connections.set(0);
+}
+
+/// The next connection of any listener; they take turns. Cancel safe.
+async fn accept(
+    listeners: &[TcpListener],
+    turn: &mut usize,
+) -> io::Result<(TcpStream, SocketAddr)> {
+    poll_fn(|cx| {
+        for step in 0..listeners.len() {
+            let at = (*turn + step) % listeners.len();
+            if let Poll::Ready(accepted) = listeners[at].poll_accept(cx) {
+                *turn = at + 1;
+                return Poll::Ready(accepted);
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Errors of a connection are dealt with there; a panic outside of a request is logged here.
 fn report(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
         tracing::error!(%error, "a connection ended abnormally");
     }
 }
 
-/// One connection that went away while it waited says nothing of the others; want of files does.
+/// Waits after a failed accept, unless only that one connection has failed.
 async fn pause_after(error: &io::Error) {
     let of_one = matches!(
         error.kind(),
@@ -174,24 +193,24 @@ async fn pause_after(error: &io::Error) {
             | io::ErrorKind::ConnectionRefused
     );
     if !of_one {
-        tracing::warn!(%error, "a connection could not be accepted: {error}; trying on");
+        tracing::warn!(%error, "a connection could not be accepted; the next attempt is in 0.1 s");
         tokio::time::sleep(ACCEPT_PAUSE).await;
     }
 }
 
-fn tell_of_refused(told: &mut Option<Instant>, connections: usize) {
-    if told.is_none_or(|at| at.elapsed() >= REFUSED_PAUSE) {
-        *told = Some(Instant::now());
+fn log_refused(logged: &mut Option<Instant>, connections: usize) {
+    if logged.is_none_or(|at| at.elapsed() >= REFUSED_PAUSE) {
+        *logged = Some(Instant::now());
         tracing::warn!(
             connections,
-            "clients are refused with 503: there are {connections} connections, raise http.connections_max"
+            "new connections are refused with 503: http.connections_max is reached"
         );
     }
 }
 
-/// Tells a client that there is no room, as far as that is possible without waiting for it.
+/// Sends a refusal, as far as that is possible without waiting.
 fn refuse(stream: &TcpStream) {
     let problem = Problem::new(503, "there are too many connections (http.connections_max)");
-    // A client that can't be told is refused all the same.
+    // Whether it can be written or not, the connection is closed.
     let _ = stream.try_write(&closing_answer(&problem));
 }

@@ -1,4 +1,5 @@
-//! What is counted of each request, by the route it belongs to, and how long it may take.
+//! What is counted of connections and requests: a request by the route that it belongs to, and how long
+//! that route may take.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -6,28 +7,21 @@ use std::{
 };
 
 use axum::http::{Method, StatusCode};
+use percent_encoding::percent_decode_str;
 
-use crate::telemetry::{Histogram, IntCounter, IntCounterVec, IntGauge, Latencies, Metrics};
+use crate::telemetry::{IntCounter, IntCounterVec, IntGauge, Latencies, Metrics};
 
-/// The metrics of the door, each looked up once.
+/// The metrics of a server, each looked up once.
 #[derive(Clone, Debug)]
-pub(in crate::http) struct Measures {
-    register: Histogram,
-    discover: Histogram,
-    pub(in crate::http) heartbeat: Histogram,
-    pub(in crate::http) connections: IntGauge,
-    pub(in crate::http) refused: IntCounter,
+pub(in crate::http) struct ServeMetrics {
+    pub(super) connections: IntGauge,
+    pub(super) refused: IntCounter,
     requests: IntCounterVec,
-    latencies: Arc<Latencies>,
 }
 
-impl Measures {
+impl ServeMetrics {
     pub(in crate::http) fn new(metrics: &Metrics) -> Self {
-        let seconds = |name, what| metrics.seconds(name, what);
         Self {
-            register: seconds("musterd_register_seconds", "Time to answer a registration."),
-            discover: seconds("musterd_discover_seconds", "Time to answer a discovery."),
-            heartbeat: seconds("musterd_heartbeat_seconds", "Time to answer a heartbeat."),
             connections: metrics.gauge("musterd_http_connections", "Open HTTP connections."),
             refused: metrics.counter(
                 "musterd_http_connections_refused_total",
@@ -38,20 +32,7 @@ impl Measures {
                 "Requests by route, method and class of code.",
                 &["route", "method", "code"],
             ),
-            latencies: Arc::clone(metrics.latencies()),
         }
-    }
-
-    /// A registration was answered.
-    pub(in crate::http) fn registered(&self, took: Duration) {
-        self.register.observe(took.as_secs_f64());
-        self.latencies.register.observe(took);
-    }
-
-    /// A discovery request was answered.
-    pub(in crate::http) fn discovered(&self, took: Duration) {
-        self.discover.observe(took.as_secs_f64());
-        self.latencies.discover.observe(took);
     }
 }
 
@@ -64,50 +45,69 @@ const METHODS: [Method; 6] = [
     Method::HEAD,
 ];
 const CODES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
-/// Where requests that fail are looked at by the migration's guard.
-const DISCOVER: &str = "/services/discover/{service_name}";
 
-/// One route: its counters, each of which comes to life with its first request, and its time.
+/// What has to be known of a route beforehand.
+#[derive(Debug)]
+pub(in crate::http) struct RouteSpec {
+    /// Such as `/services/{service_id}/status`.
+    pub(in crate::http) path: String,
+    /// None when it may wait for as long as its client likes.
+    pub(in crate::http) time_max: Option<Duration>,
+    /// The query parameters of each method; one that ends in a dot stands for all that begin so.
+    pub(in crate::http) parameters: Vec<(Method, &'static [&'static str])>,
+    /// Where its failures are counted too.
+    pub(in crate::http) failures: Option<Arc<Latencies>>,
+}
+
+/// One route: its counters, each of which is made with its first request, and its limits.
 #[derive(Debug)]
 pub(in crate::http) struct RouteMetrics {
-    template: Box<str>,
-    /// None when it may wait for as long as it likes.
-    pub(in crate::http) time_max: Option<Duration>,
+    pub(in crate::http) spec: RouteSpec,
     requests: IntCounterVec,
-    /// Only of the route of discovery.
-    failures: Option<Arc<Latencies>>,
     cells: [[OnceLock<IntCounter>; CODES.len()]; METHODS.len() + 1],
 }
 
 impl RouteMetrics {
-    fn new(template: &str, time_max: Option<Duration>, measures: &Measures) -> Self {
+    fn new(spec: RouteSpec, metrics: &ServeMetrics) -> Self {
         Self {
-            template: template.into(),
-            time_max,
-            requests: measures.requests.clone(),
-            failures: (template == DISCOVER).then(|| Arc::clone(&measures.latencies)),
+            spec,
+            requests: metrics.requests.clone(),
             cells: Default::default(),
         }
     }
 
+    /// The parameters of a query that this route does not know, as they were written.
+    pub(super) fn unknown<'q>(&self, method: &Method, query: &'q str) -> Vec<&'q str> {
+        let mut rows = self.spec.parameters.iter();
+        let Some((_, known)) = rows.find(|(of, _)| of == method) else {
+            return Vec::new();
+        };
+        let pairs = query.split('&').filter(|pair| !pair.is_empty());
+        let names = pairs.map(|pair| pair.split('=').next().unwrap_or(pair));
+        let mut unknown: Vec<_> = names.filter(|name| !is_known(known, name)).collect();
+        unknown.sort_unstable();
+        unknown.dedup();
+        unknown
+    }
+
     /// Counts a request that was answered.
-    pub(in crate::http) fn count(&self, method: Verb, status: StatusCode) {
+    pub(super) fn count(&self, method: Verb, status: StatusCode) {
         let code = usize::from(status.as_u16() / 100).clamp(1, CODES.len()) - 1;
         let cell = self.cells[method.0][code].get_or_init(|| {
             let method = METHODS.get(method.0).map_or("OTHER", Method::as_str);
-            let labels = [&*self.template, method, CODES[code]];
+            let labels = [&*self.spec.path, method, CODES[code]];
             self.requests.with_label_values(&labels)
         });
         cell.inc();
-        if let (true, Some(failures)) = (status.is_server_error(), &self.failures) {
+        if let (true, Some(failures)) = (status.is_server_error(), &self.spec.failures) {
             failures.discover_failed();
         }
     }
 }
 
-/// A method as counters know it: those nobody heard of are one.
+/// A method as the label of a counter; those that are not known share one.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::http) struct Verb(usize);
+pub(super) struct Verb(usize);
 
 impl From<&Method> for Verb {
     fn from(method: &Method) -> Self {
@@ -116,57 +116,71 @@ impl From<&Method> for Verb {
     }
 }
 
-/// Finds the row of a path as the router does: what is fixed before what is a parameter.
+/// True when the name, decoded, is one of those known.
+fn is_known(known: &[&str], name: &str) -> bool {
+    let name = percent_decode_str(name).decode_utf8_lossy();
+    known.iter().any(|known| match known.strip_suffix('.') {
+        Some(_) => name.starts_with(known),
+        None => name == *known,
+    })
+}
+
+/// Finds the metrics of a path as the router finds its route: fixed segments before parameters.
 #[derive(Debug)]
 pub(in crate::http) struct MetricsByPath {
-    root: Node,
-    /// The last one is for paths where nothing is.
+    root: PathNode,
+    /// The last one is for paths without a route.
     list: Vec<RouteMetrics>,
 }
 
 #[derive(Debug, Default)]
-struct Node {
+struct PathNode {
     fixed: Vec<(Box<str>, Self)>,
     parameter: Option<Box<Self>>,
-    /// Its place in the list.
-    row: Option<usize>,
+    /// Its index in the list.
+    route: Option<usize>,
 }
 
 impl MetricsByPath {
-    /// Of templates such as `/services/{service_id}/status`.
     pub(in crate::http) fn new(
-        measures: &Measures,
-        templates: impl IntoIterator<Item = (String, Option<Duration>)>,
+        metrics: &ServeMetrics,
+        routes: impl IntoIterator<Item = RouteSpec>,
     ) -> Self {
-        let (mut root, mut list) = (Node::default(), Vec::new());
-        for (template, time_max) in templates {
+        let (mut root, mut list) = (PathNode::default(), Vec::new());
+        for spec in routes {
             let mut node = &mut root;
-            for segment in template.split('/').skip(1) {
+            for segment in spec.path.split('/').skip(1) {
                 node = node.child(segment);
             }
-            node.row = Some(list.len());
-            list.push(RouteMetrics::new(&template, time_max, measures));
+            node.route = Some(list.len());
+            list.push(RouteMetrics::new(spec, metrics));
         }
-        list.push(RouteMetrics::new("unknown", None, measures));
+        let unknown = RouteSpec {
+            path: "unknown".to_owned(),
+            time_max: None,
+            parameters: Vec::new(),
+            failures: None,
+        };
+        list.push(RouteMetrics::new(unknown, metrics));
         Self { root, list }
     }
 
     pub(in crate::http) fn find(&self, path: &str) -> &RouteMetrics {
-        self.at(self.place(path))
+        self.at(self.index(path))
     }
 
-    /// Where the row of a path is, for callers who ask for it often.
-    pub(in crate::http) fn place(&self, path: &str) -> usize {
+    /// The index of a path's metrics, for paths that are looked up often.
+    pub(in crate::http) fn index(&self, path: &str) -> usize {
         let found = path.strip_prefix('/').and_then(|rest| self.root.find(rest));
         found.unwrap_or(self.list.len() - 1)
     }
 
-    pub(in crate::http) fn at(&self, place: usize) -> &RouteMetrics {
-        &self.list[place]
+    pub(in crate::http) fn at(&self, index: usize) -> &RouteMetrics {
+        &self.list[index]
     }
 }
 
-impl Node {
+impl PathNode {
     fn child(&mut self, segment: &str) -> &mut Self {
         if segment.starts_with('{') {
             return self.parameter.get_or_insert_default();
@@ -195,7 +209,7 @@ impl Node {
     fn end(&self, rest: Option<&str>) -> Option<usize> {
         match rest {
             Some(rest) => self.find(rest),
-            None => self.row,
+            None => self.route,
         }
     }
 }

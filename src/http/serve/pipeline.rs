@@ -1,64 +1,62 @@
-//! What happens to every request around its route: request id, CORS, compression, panics, access log.
+//! What happens to every request around its route: request id, access rules, CORS, HEAD, compression,
+//! panics, timeouts, warnings, access log.
+
+mod compression;
 
 use std::{
     net::IpAddr,
     panic::AssertUnwindSafe,
     pin::{Pin, pin},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use axum::{
-    Router,
     body::{Body, HttpBody},
     http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header},
     response::IntoResponse,
 };
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http_body_util::BodyExt;
+use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
-use tower::{Service, ServiceExt, service_fn};
-use tower_http::compression::Compression;
+use tower::Service;
 
 use super::{
-    connection::Peer,
+    HttpService, ServeState,
+    connection::HttpPeer,
     cors,
-    metrics::{MetricsByPath, RouteMetrics, Verb},
+    metrics::{RouteMetrics, Verb},
 };
-use crate::http::{
-    answer::Refusal,
-    rest::{
-        fast_path::{FastPath, Places},
-        routes,
-    },
-    state::Shared,
-};
+use crate::http::answer::Refusal;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest request id that is taken over from a caller, in bytes.
 const REQUEST_ID_BYTES_MAX: usize = 128;
+/// Names the query parameters that were ignored.
+const WARNINGS: HeaderName = HeaderName::from_static("x-musterd-warnings");
+/// More unknown parameters are not named, nor more characters of a name.
+const UNKNOWN_NAMED_MAX: usize = 8;
+const UNKNOWN_CHARS_MAX: usize = 64;
 
-/// Everything around the router; one for the whole door.
+/// Everything around the routes of a service.
 #[derive(Debug)]
-pub(in crate::http) struct Pipeline {
-    shared: Shared,
-    router: Router,
-    rows: MetricsByPath,
-    places: Places,
-    /// Makes request ids of this life differ from those of another.
+pub(in crate::http) struct Pipeline<S> {
+    service: S,
+    pub(super) serve: Arc<ServeState>,
+    /// Makes the request ids of this process differ from those of another.
     life: u64,
     requests: AtomicU64,
 }
 
-impl Pipeline {
-    pub(in crate::http) fn new(shared: Shared) -> Self {
-        let (router, rows) = routes::router(&shared);
+impl<S: HttpService> Pipeline<S> {
+    pub(in crate::http) fn new(service: S, serve: Arc<ServeState>) -> Self {
         Self {
-            shared,
-            router,
-            places: Places::new(&rows),
-            rows,
+            service,
+            serve,
             life: fastrand::u64(..),
             requests: AtomicU64::new(0),
         }
@@ -68,17 +66,23 @@ impl Pipeline {
     pub(in crate::http) async fn answer<B>(
         &self,
         request: Request<B>,
-        peer: &Peer,
+        peer: &HttpPeer,
     ) -> Response<Body>
     where
-        B: HttpBody<Data = Bytes, Error: Into<axum::BoxError>> + Send + Unpin + 'static,
+        B: HttpBody<Data = Bytes, Error: Into<axum::BoxError> + Send> + Send + Unpin + 'static,
     {
-        let log = tracing::enabled!(tracing::Level::DEBUG).then(|| Entry::new(&request, peer));
+        let log =
+            tracing::enabled!(tracing::Level::DEBUG).then(|| AccessLogLine::new(&request, peer));
         let id = self.request_id(&request);
-        let mut response = match FastPath::of(&request) {
-            Some(quick) => self.quickly(quick, request, &id).await,
-            // Boxed, so that ordinary requests don't carry the room for it.
-            None => Box::pin(self.with_cors(to_route(request, peer), &id)).await,
+        let judged = self.serve.access.load().judge(&request);
+        let fast = match judged {
+            Ok(()) => self.service.fast_path(&request),
+            Err(_) => None,
+        };
+        let mut response = match fast {
+            Some(fast) => self.fast(fast, request, peer, &id).await,
+            // Boxed, so that the fast path does not carry the room for it.
+            None => Box::pin(self.with_cors(to_route(request, peer), judged.err(), &id)).await,
         };
         if let Some(log) = log {
             log.write(&response, &id);
@@ -99,109 +103,134 @@ impl Pipeline {
         HeaderValue::from_bytes(&id).unwrap_or(HeaderValue::from_static("-"))
     }
 
-    async fn with_cors(&self, request: Request<Body>, id: &HeaderValue) -> Response<Body> {
-        if !request.headers().contains_key(header::ORIGIN) {
-            return self.routed(request, id).await;
+    async fn with_cors(
+        &self,
+        request: Request<Body>,
+        refused: Option<Refusal>,
+        id: &HeaderValue,
+    ) -> Response<Body> {
+        let is_options = request.method() == Method::OPTIONS;
+        let is_refused = refused.is_some();
+        let is_plain = !request.headers().contains_key(header::ORIGIN)
+            || (is_options && (is_refused || !cors::is_preflight(&request)));
+        if is_plain {
+            return self.routed(request, refused.as_ref(), id).await;
         }
-        if request.method() == Method::OPTIONS && !cors::is_preflight(&request) {
-            return self.routed(request, id).await;
-        }
-        let policy = self.shared.cors.load_full();
-        policy
-            .apply(request, |request| self.routed(request, id))
-            .await
+        let policy = self.serve.access.load_full();
+        let routed = |request| self.routed(request, refused.as_ref(), id);
+        policy.cors.apply(request, routed).await
     }
 
-    /// An ordinary request, past the router.
-    async fn quickly<B>(
+    /// A request that skips the router.
+    async fn fast<B>(
         &self,
-        quick: FastPath,
+        fast: S::Fast,
         request: Request<B>,
+        peer: &HttpPeer,
         id: &HeaderValue,
     ) -> Response<Body>
     where
-        B: HttpBody<Data = Bytes> + Unpin,
+        B: HttpBody<Data = Bytes, Error: Send> + Send + Unpin,
     {
-        let asked = Asked::of(&request, self.rows.at(self.places.of(quick)));
-        let answered = pin!(quick.answer(&self.shared, request));
-        self.around(asked, answered, id).await
+        let context = RequestContext::of(&request, self.service.fast_metrics(fast));
+        let answered = pin!(self.service.answer_fast(fast, request, peer));
+        self.around(context, answered, id).await
     }
 
-    async fn routed(&self, request: Request<Body>, id: &HeaderValue) -> Response<Body> {
-        let options = request.method() == Method::OPTIONS;
-        let asked = Asked::of(&request, self.rows.find(request.uri().path()));
-        let mut router = self.router.clone();
-        let answered = router.call(request);
-        let answered = pin!(answered.map(|answer| answer.unwrap_or_else(|never| match never {})));
-        let response = self.around(asked, answered, id).await;
-        if options && response.status() == StatusCode::METHOD_NOT_ALLOWED {
-            return allowed(&response);
+    /// A request that the router answers, unless it is refused already.
+    async fn routed(
+        &self,
+        mut request: Request<Body>,
+        refused: Option<&Refusal>,
+        id: &HeaderValue,
+    ) -> Response<Body> {
+        let method = request.method().clone();
+        let metrics = self.service.metrics_of(request.uri().path());
+        let context = RequestContext::of(&request, metrics);
+        if method == Method::HEAD {
+            // What GET would answer, without its body (RFC 9110, section 9.3.2): no connection is upgraded.
+            *request.method_mut() = Method::GET;
+            request.extensions_mut().remove::<OnUpgrade>();
         }
-        response
+        let query = request.uri().query();
+        let warning = query.and_then(|query| warning(metrics, request.method(), query));
+        let of_the_server = method == Method::OPTIONS && request.uri().path() == "*";
+        let mut router = self.service.router().clone();
+        let answered = pin!(async {
+            match refused {
+                Some(refusal) => refusal.clone().into_response(),
+                None if of_the_server => options_of_the_server(),
+                None => match router.call(request).await {
+                    Ok(response) => response,
+                    Err(never) => match never {},
+                },
+            }
+        });
+        let mut response = self.around(context, answered, id).await;
+        if let Some(warning) = warning {
+            response.headers_mut().insert(WARNINGS, warning);
+        }
+        match method {
+            Method::HEAD => without_body(response),
+            Method::OPTIONS if response.status() == StatusCode::METHOD_NOT_ALLOWED => {
+                allowed(&response)
+            }
+            _ => response,
+        }
     }
 
     /// What happens to every answer, whichever way it is found. Pinned by the caller: a future that is handed
     /// down by value has room in each of those that hand it down.
     async fn around(
         &self,
-        asked: Asked<'_>,
+        context: RequestContext<'_>,
         answered: Pin<&mut impl Future<Output = Response<Body>>>,
         id: &HeaderValue,
     ) -> Response<Body> {
-        let answered = AssertUnwindSafe(in_time(answered, asked.row.time_max)).catch_unwind();
+        let time_max = context.metrics.spec.time_max;
+        let answered = AssertUnwindSafe(in_time(answered, time_max)).catch_unwind();
         let mut response = match answered.await {
             Ok(response) => response,
             Err(panic) => panicked(&*panic, id),
         };
-        asked.row.count(asked.verb, response.status());
+        context.metrics.count(context.verb, response.status());
         if response.status() == StatusCode::METHOD_NOT_ALLOWED {
             add_options(&mut response);
         }
-        if !self.is_worth_it(&response) {
+        if !compression::is_worth_it(&response, self.serve.limits.gzip_min) {
             return response;
         }
         // Also when this client does not ask for it: a cache would give it to one that does.
         let vary = HeaderValue::from_static("accept-encoding");
         response.headers_mut().append(header::VARY, vary);
-        match asked.gzip {
-            Some(accepted) => Box::pin(compressed(response, accepted)).await,
+        match context.gzip {
+            Some(accepted) => Box::pin(compression::compressed(response, accepted)).await,
             None => response,
-        }
-    }
-
-    /// JSON that is encoded while it is sent is large; other streams are left as they are.
-    fn is_worth_it(&self, response: &Response<Body>) -> bool {
-        match response.body().size_hint().exact() {
-            Some(size) => size >= self.shared.limits.gzip_min,
-            None => {
-                let kind = response.headers().get(header::CONTENT_TYPE);
-                kind.is_some_and(|kind| kind == "application/json")
-            }
         }
     }
 }
 
-/// What has to be known of a request when its answer is there.
+/// What of a request is still needed when its answer is there.
 #[derive(Debug)]
-struct Asked<'a> {
-    row: &'a RouteMetrics,
+struct RequestContext<'a> {
+    metrics: &'a RouteMetrics,
     verb: Verb,
     /// What the client accepts, when that is gzip among others.
     gzip: Option<HeaderValue>,
 }
 
-impl<'a> Asked<'a> {
-    fn of<B>(request: &Request<B>, row: &'a RouteMetrics) -> Self {
+impl<'a> RequestContext<'a> {
+    fn of<B>(request: &Request<B>, metrics: &'a RouteMetrics) -> Self {
         Self {
-            row,
+            metrics,
             verb: Verb::from(request.method()),
-            gzip: accepts_gzip(request),
+            gzip: compression::accepts_gzip(request),
         }
     }
 }
 
 /// The request as the router takes it.
-fn to_route<B>(request: Request<B>, peer: &Peer) -> Request<Body>
+fn to_route<B>(request: Request<B>, peer: &HttpPeer) -> Request<Body>
 where
     B: HttpBody<Data = Bytes, Error: Into<axum::BoxError>> + Send + 'static,
 {
@@ -224,7 +253,7 @@ async fn in_time(
     }
 }
 
-/// OPTIONS is answered on every path, which the router does not know.
+/// OPTIONS is answered on every path, without the router.
 fn add_options(refused: &mut Response<Body>) {
     let known = refused.headers().get(header::ALLOW);
     let known = known.and_then(|value| value.to_str().ok()).unwrap_or("");
@@ -243,36 +272,36 @@ fn allowed(refused: &Response<Body>) -> Response<Body> {
     response
 }
 
-fn accepts_gzip<B>(request: &Request<B>) -> Option<HeaderValue> {
-    let accepted = request.headers().get(header::ACCEPT_ENCODING)?;
-    let gzip = accepted.as_bytes().windows(4).any(|word| word == b"gzip");
-    gzip.then(|| accepted.clone())
+/// The answer to OPTIONS of the server as a whole (RFC 9110, section 9.3.7).
+fn options_of_the_server() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let methods = HeaderValue::from_static("GET,HEAD,POST,PUT,PATCH,DELETE,OPTIONS");
+    response.headers_mut().insert(header::ALLOW, methods);
+    response
 }
 
-/// Compresses an answer; as a whole where its length was known, so that it is known again.
-async fn compressed(response: Response<Body>, accepted: HeaderValue) -> Response<Body> {
-    let mut question = Request::new(Body::empty());
-    question
-        .headers_mut()
-        .insert(header::ACCEPT_ENCODING, accepted);
-    let as_a_whole = response.body().size_hint().exact().is_some();
-    let mut ready = Some(response);
-    let inner = service_fn(move |_: Request<Body>| {
-        let response = ready.take().unwrap_or_default();
-        async move { Ok::<_, std::convert::Infallible>(response) }
-    });
-    let Ok(response) = Compression::new(inner).oneshot(question).await;
-    let (parts, body) = response.into_parts();
-    if !as_a_whole {
-        return Response::from_parts(parts, Body::new(body));
+/// The answer to HEAD: that of GET with all of its headers, and the length if that is known.
+fn without_body(response: Response<Body>) -> Response<Body> {
+    let length = response.body().size_hint().exact();
+    let (mut parts, _) = response.into_parts();
+    if let Some(length) = length.filter(|_| parts.status != StatusCode::NO_CONTENT) {
+        parts.headers.insert(header::CONTENT_LENGTH, length.into());
     }
-    match body.collect().await {
-        Ok(whole) => Response::from_parts(parts, Body::from(whole.to_bytes())),
-        Err(error) => {
-            tracing::error!(%error, "an answer could not be compressed");
-            Refusal::new(500, "the answer could not be compressed").into_response()
-        }
-    }
+    Response::from_parts(parts, Body::empty())
+}
+
+/// Names the parameters of a query that its route does not know.
+fn warning(metrics: &RouteMetrics, method: &Method, query: &str) -> Option<HeaderValue> {
+    let unknown = metrics.unknown(method, query);
+    let sentence = |name: &&str| {
+        let shown: String = name.chars().take(UNKNOWN_CHARS_MAX).collect();
+        format!("query parameter \"{shown}\" is unknown and was ignored")
+    };
+    let named = unknown.iter().take(UNKNOWN_NAMED_MAX).map(sentence);
+    let text = named.collect::<Vec<_>>().join("; ");
+    let value = HeaderValue::try_from(text).ok();
+    value.filter(|value| !value.is_empty())
 }
 
 fn late(max: Duration) -> Response<Body> {
@@ -298,15 +327,15 @@ fn panicked(panic: &(dyn std::any::Any + Send), id: &HeaderValue) -> Response<Bo
 }
 
 /// A line of the access log.
-struct Entry {
+struct AccessLogLine {
     peer: IpAddr,
     method: Method,
     path: String,
     began: Instant,
 }
 
-impl Entry {
-    fn new<B>(request: &Request<B>, peer: &Peer) -> Self {
+impl AccessLogLine {
+    fn new<B>(request: &Request<B>, peer: &HttpPeer) -> Self {
         Self {
             peer: peer.address,
             method: request.method().clone(),

@@ -1,4 +1,5 @@
-//! A client's socket: tells its pace, sees the client go, and gives the parser's refusals a body.
+//! A client's stream: reports to the connection's watchdog, notices a client that disconnects, and gives
+//! the parser's refusals a body.
 
 use std::{
     io::{self, IoSlice},
@@ -8,53 +9,50 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::watchdog::{ConnectionWatchdog, Phase};
+use super::watchdog::{ConnectionPhase, ConnectionWatchdog};
 use crate::{api::Problem, http::answer::closing_answer};
 
-/// So much is read ahead of a request that waits; a client that sends more is taken for gone.
+/// At most so much is read while a request waits, in bytes; a client that sends more counts as disconnected.
 const AHEAD_MAX: usize = 16 * 1024;
-/// Answers up to this size are sent from one piece of memory, which costs less than from two.
+/// Answers up to this size are copied into one piece before they are written, which costs less than two.
 const JOINED_MAX: usize = 2048;
-/// So much is still read of a client that was refused, so that it can read why.
+/// At most so much is read from a client after its refusal, in bytes, so that it can read the refusal.
 const LINGER_MAX: usize = 1024 * 1024;
 
-/// A client's socket.
+/// A client's stream.
 #[derive(Debug)]
-pub(in crate::http) struct WatchedStream {
-    stream: TcpStream,
-    pace: Arc<ConnectionWatchdog>,
-    /// What was read while a request was waiting.
+pub(in crate::http) struct WatchedStream<I> {
+    stream: I,
+    watchdog: Arc<ConnectionWatchdog>,
+    /// Read while a request was waiting.
     ahead: BytesMut,
-    refusal: Option<Box<Refused>>,
+    refusal: Option<Box<ParserRefusal>>,
 }
 
 /// A refusal by the parser on its way to the client.
 #[derive(Debug)]
-struct Refused {
-    /// What is left of it.
+struct ParserRefusal {
+    /// The bytes that are not sent yet.
     answer: Bytes,
-    /// What the client may still send before it is hung up on.
+    /// How much more is read before the connection is closed.
     linger: usize,
 }
 
-impl WatchedStream {
-    pub(in crate::http) fn new(stream: TcpStream, pace: Arc<ConnectionWatchdog>) -> Self {
+impl<I: AsyncRead + AsyncWrite + Unpin> WatchedStream<I> {
+    pub(in crate::http) fn new(stream: I, watchdog: Arc<ConnectionWatchdog>) -> Self {
         Self {
             stream,
-            pace,
+            watchdog,
             ahead: BytesMut::new(),
             refusal: None,
         }
     }
 
-    /// Reads on while a request waits for its client's end.
+    /// Reads ahead while a request waits, to see the end of the stream.
     fn look_ahead(&mut self, cx: &mut Context<'_>) {
-        while self.pace.is_awaited() {
+        while self.watchdog.is_awaited() {
             let mut piece = [0; 1024];
             let mut piece = ReadBuf::new(&mut piece);
             let read = Pin::new(&mut self.stream).poll_read(cx, &mut piece);
@@ -63,14 +61,14 @@ impl WatchedStream {
             }
             self.ahead.extend_from_slice(piece.filled());
             if piece.filled().is_empty() || self.ahead.len() >= AHEAD_MAX {
-                self.pace.leave();
+                self.watchdog.mark_disconnected();
             }
         }
     }
 
     fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.pace.wrote(written.is_ready());
+        self.watchdog.wrote(written.is_ready());
         written
     }
 
@@ -88,8 +86,8 @@ impl WatchedStream {
         Poll::Ready(Ok(head.len()))
     }
 
-    /// Reads away what a refused client still sends: a connection that is closed before would be
-    /// reset, and the refusal lost with it.
+    /// Reads and drops what a refused client still sends: closing earlier would reset the connection, and
+    /// the refusal would be lost.
     fn linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while let Some(refused) = self.refusal.as_mut().filter(|refused| refused.linger > 0) {
             let mut piece = [0; 4096];
@@ -105,7 +103,7 @@ impl WatchedStream {
     }
 }
 
-impl AsyncRead for WatchedStream {
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for WatchedStream<I> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -120,14 +118,14 @@ impl AsyncRead for WatchedStream {
                 self.ahead = BytesMut::new();
             }
         }
-        if self.pace.phase() == Phase::Idle {
-            self.pace.enter(Phase::Head);
+        if self.watchdog.phase() == ConnectionPhase::Idle {
+            self.watchdog.enter(ConnectionPhase::Head);
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for WatchedStream {
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WatchedStream<I> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -137,7 +135,7 @@ impl AsyncWrite for WatchedStream {
             let Some(problem) = refusal(buf) else {
                 return self.write(cx, buf);
             };
-            self.refusal = Some(Box::new(Refused {
+            self.refusal = Some(Box::new(ParserRefusal {
                 answer: closing_answer(&problem).into(),
                 linger: LINGER_MAX,
             }));
@@ -146,7 +144,7 @@ impl AsyncWrite for WatchedStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // A connection that has nothing to send is flushed whenever it is looked at.
+        // A connection that has nothing to send is flushed each time it is polled.
         self.look_ahead(cx);
         Pin::new(&mut self.stream).poll_flush(cx)
     }
@@ -169,7 +167,7 @@ impl AsyncWrite for WatchedStream {
             return self.write(cx, joined);
         }
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.pace.wrote(written.is_ready());
+        self.watchdog.wrote(written.is_ready());
         written
     }
 
@@ -178,7 +176,7 @@ impl AsyncWrite for WatchedStream {
     }
 }
 
-/// All of `bufs` in one piece; none when there is not the room for it.
+/// All of `bufs` in one piece; none when they do not fit.
 fn join<'a>(bufs: &[IoSlice<'_>], room: &'a mut [u8]) -> Option<&'a [u8]> {
     let mut length = 0;
     for buf in bufs {
@@ -189,8 +187,7 @@ fn join<'a>(bufs: &[IoSlice<'_>], room: &'a mut [u8]) -> Option<&'a [u8]> {
     Some(&room[..length])
 }
 
-/// What to say in the place of a head by which the parser refuses what it can't read. Our own
-/// refusals are never without a body.
+/// The problem that replaces a refusal by the parser, which has no body. Ours always have one.
 fn refusal(head: &[u8]) -> Option<Problem> {
     const EMPTY: &[u8] = b"content-length: 0\r\n";
     let code = head.strip_prefix(b"HTTP/1.1 4")?.get(..2)?;

@@ -1,4 +1,4 @@
-//! How a connection is getting on, seen from outside of it: who keeps it waiting, and for how long.
+//! Ends a connection whose client keeps it waiting for too long.
 
 use std::{
     future::poll_fn,
@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
-pub(in crate::http) enum Phase {
+pub(in crate::http) enum ConnectionPhase {
     /// Between two requests.
     Idle,
     /// Some of a request's head has come.
@@ -25,7 +25,7 @@ pub(in crate::http) enum Phase {
     Busy,
 }
 
-impl Phase {
+impl ConnectionPhase {
     fn of(number: u8) -> Self {
         match number {
             0 => Self::Idle,
@@ -35,59 +35,62 @@ impl Phase {
     }
 }
 
-/// How long each party may keep a connection waiting.
+/// How long a client may keep a connection waiting.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::http) struct Patience {
+    /// With the head of a request.
     pub(in crate::http) head: Duration,
+    /// Between two requests.
     pub(in crate::http) idle: Duration,
+    /// By not reading what is sent.
     pub(in crate::http) write: Duration,
 }
 
-/// What a connection is doing, told by the connection and read by its watchdog.
+/// The state of a connection, written by the connection and read by its watchdog.
 #[derive(Debug)]
 pub(in crate::http) struct ConnectionWatchdog {
     phase: AtomicU8,
-    /// Counts changes of the phase, so that two looks at the same phase can be told apart.
+    /// Counts changes of the phase, so that a phase that was left and entered again is a new one.
     turns: AtomicU32,
     /// Counts successful writes.
     writes: AtomicU32,
     blocked: AtomicBool,
-    /// Somebody waits for the client's end.
+    /// A request waits for the end of what the client sends.
     awaited: AtomicBool,
-    gone: AtomicBool,
+    disconnected: AtomicBool,
     waiter: AtomicWaker,
 }
 
 impl ConnectionWatchdog {
     pub(in crate::http) fn new() -> Arc<Self> {
         Arc::new(Self {
-            phase: AtomicU8::new(Phase::Idle as u8),
+            phase: AtomicU8::new(ConnectionPhase::Idle as u8),
             turns: AtomicU32::new(0),
             writes: AtomicU32::new(0),
             blocked: AtomicBool::new(false),
             awaited: AtomicBool::new(false),
-            gone: AtomicBool::new(false),
+            disconnected: AtomicBool::new(false),
             waiter: AtomicWaker::new(),
         })
     }
 
-    pub(in crate::http) fn phase(&self) -> Phase {
-        Phase::of(self.phase.load(Ordering::Relaxed))
+    pub(in crate::http) fn phase(&self) -> ConnectionPhase {
+        ConnectionPhase::of(self.phase.load(Ordering::Relaxed))
     }
 
-    pub(in crate::http) fn enter(&self, phase: Phase) {
+    pub(in crate::http) fn enter(&self, phase: ConnectionPhase) {
         self.phase.store(phase as u8, Ordering::Relaxed);
         self.turns.fetch_add(1, Ordering::Relaxed);
         self.awaited.store(false, Ordering::Relaxed);
-        self.gone.store(false, Ordering::Relaxed);
+        self.disconnected.store(false, Ordering::Relaxed);
     }
 
-    /// Returns when the client has no more to say. Cancel safe.
-    pub(in crate::http) async fn gone(&self) {
+    /// Returns when the client has closed its side. Cancel safe.
+    pub(in crate::http) async fn disconnected(&self) {
         poll_fn(|cx| {
             self.waiter.register(cx.waker());
             self.awaited.store(true, Ordering::Relaxed);
-            match self.gone.load(Ordering::Acquire) {
+            match self.disconnected.load(Ordering::Acquire) {
                 true => Poll::Ready(()),
                 false => Poll::Pending,
             }
@@ -95,18 +98,18 @@ impl ConnectionWatchdog {
         .await;
     }
 
-    /// True when somebody waits for the client's end, which has not been seen yet.
+    /// True when a request waits for the client's end, which has not been seen yet.
     pub(in crate::http) fn is_awaited(&self) -> bool {
-        self.awaited.load(Ordering::Relaxed) && !self.gone.load(Ordering::Relaxed)
+        self.awaited.load(Ordering::Relaxed) && !self.disconnected.load(Ordering::Relaxed)
     }
 
-    /// Tells whoever waits that the client has no more to say.
-    pub(in crate::http) fn leave(&self) {
-        self.gone.store(true, Ordering::Release);
+    /// The client has closed its side.
+    pub(in crate::http) fn mark_disconnected(&self) {
+        self.disconnected.store(true, Ordering::Release);
         self.waiter.wake();
     }
 
-    /// Returns when somebody has kept the connection waiting for too long; it may take half as long again.
+    /// Returns when the client has kept the connection waiting for too long, at most half of that later.
     pub(in crate::http) async fn overdue(&self, patience: Patience) {
         let pause = patience.head.min(patience.idle).min(patience.write) / 2;
         let (mut turn, mut turn_seen) = (self.turn(), Instant::now());
@@ -121,10 +124,10 @@ impl ConnectionWatchdog {
                 (write, write_seen) = (self.write(), now);
             }
             let late = match self.phase() {
-                // What is sent slowly is not idle.
-                Phase::Idle => now - turn_seen.max(write_seen) >= patience.idle,
-                Phase::Head => now - turn_seen >= patience.head,
-                Phase::Busy => false,
+                // A connection that is still sending is not idle.
+                ConnectionPhase::Idle => now - turn_seen.max(write_seen) >= patience.idle,
+                ConnectionPhase::Head => now - turn_seen >= patience.head,
+                ConnectionPhase::Busy => false,
             };
             let stuck = write.0 && now - write_seen >= patience.write;
             if late || stuck {

@@ -39,6 +39,7 @@ impl Migrations for StagedMigration {
                 setting: "auto",
                 rules: vec![RuleReport {
                     name: "broker_away",
+                    state: "armed",
                     armed: true,
                     value: Some(0.0),
                     threshold: Some(10.0),

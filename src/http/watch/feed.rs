@@ -1,4 +1,4 @@
-//! What one watcher is told, as bytes for its wire; made when it asks for more, and not before.
+//! What one watcher gets, as bytes for its wire; made when it asks for more, and not before.
 
 use std::collections::VecDeque;
 
@@ -7,43 +7,45 @@ use tokio::sync::watch;
 
 use super::{
     frames::{Form, Piece},
-    reader::{Reader, Scope, Start, Told},
-    snapshot::Pieces,
+    reader::{LogReader, Scope, WatchItem, WatchStart},
+    snapshot::SnapshotPieces,
 };
 use crate::{
     api::{self, Notice},
-    http::state::Shared,
-    model::Revision,
+    http::state::AppState,
+    model::{Cursor, Revision},
     registry::Snapshot,
 };
 
-/// About so many bytes of a snapshot are made at once.
+/// A snapshot is encoded in pieces of about this size, in bytes.
 const PIECE_BYTES: usize = 16 * 1024;
 
-/// A reader with a wire.
+/// A log reader with a wire format.
 #[derive(Debug)]
-pub(super) struct Feed {
-    shared: Shared,
+pub(super) struct WatchFeed {
+    shared: AppState,
     form: Form,
-    reader: Reader,
-    snapshot: Option<Box<Pieces>>,
+    reader: LogReader,
+    snapshot: Option<Box<SnapshotPieces>>,
     out: VecDeque<Piece>,
-    /// The last change that is told, once the door closes.
+    /// The last change whose cursor was sent.
+    sent: Revision,
+    /// The last change to send, once the server stops.
     until: Option<Revision>,
-    /// Notices are for watchers of everything.
+    /// Watchers of everything get notices too.
     notices: Option<NoticeReader>,
 }
 
-/// How far a watcher has come with notices.
+/// The position of a watcher among the notices.
 #[derive(Debug)]
 struct NoticeReader {
     changes: watch::Receiver<u64>,
     seen: u64,
 }
 
-impl Feed {
-    pub(super) fn new(shared: Shared, form: Form, scope: Scope, start: Start) -> Self {
-        let reader = Reader::new(&shared.registry, scope, start);
+impl WatchFeed {
+    pub(super) fn new(shared: AppState, form: Form, scope: Scope, start: WatchStart) -> Self {
+        let reader = LogReader::new(&shared.registry, scope, start);
         let notices = reader.reads_all().then(|| NoticeReader {
             changes: shared.notices.follow(),
             seen: shared.notices.newest(),
@@ -55,6 +57,7 @@ impl Feed {
             form,
             snapshot: None,
             out: VecDeque::new(),
+            sent: Revision::default(),
             until: None,
         }
     }
@@ -78,12 +81,13 @@ impl Feed {
                 return self.notice();
             };
             match told {
-                Told::Resync => {
+                WatchItem::Resync => {
                     let piece = self.resync();
                     return Some(Piece::whole(piece));
                 }
-                Told::Snapshot(snapshot) => return Some(self.begin(snapshot)),
-                Told::Event(event) => {
+                WatchItem::Snapshot(snapshot) => return Some(self.begin(snapshot)),
+                WatchItem::Event(event) => {
+                    self.sent = event.revision;
                     let shared = &self.shared;
                     shared.watching.events.inc();
                     let encode = || api::event(&event, |one| shared.last_heartbeat(one));
@@ -101,22 +105,33 @@ impl Feed {
         };
         tokio::select! {
             () = self.reader.changed() => (),
-            // The sender lives as long as the door.
+            // The sender lives as long as the API.
             Ok(()) = notices.changes.changed() => (),
         }
     }
 
-    /// Tells what has happened until now, and nothing more.
+    /// The cursor, when the reader has left changes out since the last one was sent: a watcher that comes
+    /// back with it misses nothing.
+    pub(super) fn silent_cursor(&mut self) -> Option<Cursor> {
+        let cursor = self.reader.cursor();
+        if cursor <= self.sent {
+            return None;
+        }
+        self.sent = cursor;
+        Some(self.shared.registry.cursor(cursor))
+    }
+
+    /// Sends what has happened until now, and nothing more.
     pub(super) fn close(&mut self) {
         self.until = Some(self.shared.registry.newest());
     }
 
-    /// True when nothing more will be told.
+    /// True when nothing more will be sent.
     pub(super) fn is_closed(&self) -> bool {
         self.until.is_some()
     }
 
-    /// What was told besides changes, behind the changes that came before; it has no id.
+    /// The next notice, behind the changes that came before it; it has no id.
     fn notice(&mut self) -> Option<Piece> {
         let notices = self.notices.as_mut()?;
         let newest = *notices.changes.borrow_and_update();
@@ -143,21 +158,22 @@ impl Feed {
     }
 
     fn begin(&mut self, snapshot: Snapshot) -> Piece {
+        self.sent = snapshot.revision;
         let cursor = self.shared.registry.cursor(snapshot.revision);
         let pieces = if self.reader.reads_all() {
-            Pieces::with_routes(cursor, snapshot)
+            SnapshotPieces::with_routes(cursor, snapshot)
         } else {
-            Pieces::without_routes(cursor, snapshot)
+            SnapshotPieces::without_routes(cursor, snapshot)
         };
         let head = self.form.head("snapshot", Some(cursor)).into_bytes();
         self.piece(Box::new(pieces), head, true)
     }
 
-    fn go_on(&mut self, pieces: Box<Pieces>) -> Piece {
+    fn go_on(&mut self, pieces: Box<SnapshotPieces>) -> Piece {
         self.piece(pieces, Vec::new(), false)
     }
 
-    fn piece(&mut self, mut pieces: Box<Pieces>, mut bytes: Vec<u8>, first: bool) -> Piece {
+    fn piece(&mut self, mut pieces: Box<SnapshotPieces>, mut bytes: Vec<u8>, first: bool) -> Piece {
         let more = pieces.fill(&mut bytes, PIECE_BYTES, |one| {
             self.shared.last_heartbeat(one)
         });

@@ -1,4 +1,4 @@
-//! How what a watcher is told looks on its wire; the frame of an event is built once for all watchers.
+//! The wire formats of watchers. The frame of an event is built once for all of them.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -7,12 +7,12 @@ use bytes::Bytes;
 
 use crate::model::{Cursor, Event, Revision};
 
-/// The frames of so many events are kept: watchers are told at about the same time.
+/// The frames of so many events are kept: watchers read them at about the same time.
 const KEPT: usize = 64;
 /// Larger frames are not kept: their JSON, which is shared, is sent between a head and a tail.
 const KEPT_BYTES_MAX: usize = 16 * 1024;
 
-/// The two wires.
+/// The two wire formats.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::http) enum Form {
     /// Server-sent events.
@@ -76,11 +76,11 @@ impl Piece {
 #[derive(Debug)]
 pub(in crate::http) struct Frames {
     form: Form,
-    slots: Box<[ArcSwapOption<Kept>]>,
+    slots: Box<[ArcSwapOption<KeptFrame>]>,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct KeptFrame {
     revision: Revision,
     bytes: Bytes,
 }
@@ -117,9 +117,9 @@ impl Frames {
             return;
         }
         let bytes = self.form.frame("event", Some(id), &json);
-        // A late reader does not push out what others are about to read.
+        // A late reader does not replace what others are about to read.
         if known < Some(event.revision) {
-            slot.store(Some(Arc::new(Kept {
+            slot.store(Some(Arc::new(KeptFrame {
                 revision: event.revision,
                 bytes: bytes.clone(),
             })));
@@ -136,7 +136,7 @@ impl Frames {
         out.push_back(part(tail, false, true));
     }
 
-    fn slot(&self, revision: Revision) -> &ArcSwapOption<Kept> {
+    fn slot(&self, revision: Revision) -> &ArcSwapOption<KeptFrame> {
         let index = usize::try_from(revision.0 % KEPT as u64).unwrap_or(0);
         &self.slots[index]
     }

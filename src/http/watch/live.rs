@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     http::{
-        Config, serve,
-        state::{HttpApp, Shared},
+        Config,
+        state::{self, AppState, HttpApp},
         testing::Api,
     },
     registry::{self, Registry},
@@ -23,11 +23,11 @@ use crate::{
 /// The longest that anything on a real socket is waited for.
 pub(in crate::http) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A door that serves.
+/// A server that runs.
 #[derive(Debug)]
 pub(in crate::http) struct Live {
     pub(in crate::http) address: SocketAddr,
-    pub(in crate::http) shared: Shared,
+    pub(in crate::http) shared: AppState,
     stop: CancellationToken,
     served: JoinSet<()>,
 }
@@ -47,18 +47,18 @@ impl Live {
         Self::serve(Api::with_registry(Config::default(), config).shared).await
     }
 
-    pub(in crate::http) async fn serve(shared: Shared) -> Self {
+    pub(in crate::http) async fn serve(shared: AppState) -> Self {
         let config = Config {
             listen: "127.0.0.1:0".to_owned(),
             ..shared.config.clone()
         };
-        let bound = serve::bind(&config).await.unwrap();
+        let bound = state::bind(&config).await.unwrap();
         let (address, stop) = (bound.local_addr(), CancellationToken::new());
-        let door = HttpApp {
-            shared: shared.clone(),
+        let app = HttpApp {
+            state: shared.clone(),
         };
         let mut served = JoinSet::new();
-        served.spawn(bound.serve(door, stop.clone()));
+        served.spawn(app.serve(vec![bound], stop.clone()));
         Self {
             address,
             shared,
@@ -71,8 +71,8 @@ impl Live {
         &self.shared.registry
     }
 
-    pub(in crate::http) async fn get(&self, path: &str) -> Client {
-        Client::send(self.address, path, "").await
+    pub(in crate::http) async fn get(&self, path: &str) -> LiveClient {
+        LiveClient::send(self.address, path, "").await
     }
 
     /// How many watch now, by the metric's own word for their kind.
@@ -99,7 +99,7 @@ impl Live {
         );
     }
 
-    /// Stops the door and waits until everything in it has ended.
+    /// Stops the server and waits until everything in it has ended.
     pub(in crate::http) async fn stop(mut self) {
         self.stop.cancel();
         let ended = timeout(PATIENCE, self.served.join_next()).await.unwrap();
@@ -109,7 +109,7 @@ impl Live {
 
 /// One message of a stream.
 #[derive(Clone, Debug)]
-pub(in crate::http) struct Message {
+pub(in crate::http) struct LiveMessage {
     pub(in crate::http) event: String,
     pub(in crate::http) id: Option<String>,
     pub(in crate::http) data: Value,
@@ -117,7 +117,7 @@ pub(in crate::http) struct Message {
 
 /// A connection on which one request was sent.
 #[derive(Debug)]
-pub(in crate::http) struct Client {
+pub(in crate::http) struct LiveClient {
     stream: TcpStream,
     /// What came behind the head.
     raw: Vec<u8>,
@@ -126,10 +126,10 @@ pub(in crate::http) struct Client {
     pub(in crate::http) head: String,
 }
 
-impl Client {
+impl LiveClient {
     pub(in crate::http) async fn send(address: SocketAddr, path: &str, headers: &str) -> Self {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nhost: musterd\r\n{headers}\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         Self {
             stream,
@@ -218,11 +218,11 @@ impl Client {
         }
     }
 
-    /// The next message of the stream, comments passed over; none at its proper end.
-    pub(in crate::http) async fn next(&mut self) -> Option<Message> {
+    /// The next message of the stream, comments and bare ids passed over; none at its proper end.
+    pub(in crate::http) async fn next(&mut self) -> Option<LiveMessage> {
         loop {
             let block = self.block().await?;
-            if block.starts_with(':') {
+            if !block.contains("data: ") {
                 continue;
             }
             let find = |name: &str| {
@@ -230,7 +230,7 @@ impl Client {
                 let mut lines = block.lines().filter_map(|line| line.strip_prefix(&prefix));
                 lines.next().map(str::to_owned)
             };
-            return Some(Message {
+            return Some(LiveMessage {
                 event: find("event").unwrap(),
                 id: find("id"),
                 data: serde_json::from_str(&find("data").unwrap()).unwrap(),
@@ -239,7 +239,7 @@ impl Client {
     }
 
     /// The next message, which must be of this kind.
-    pub(in crate::http) async fn expect(&mut self, event: &str) -> Message {
+    pub(in crate::http) async fn expect(&mut self, event: &str) -> LiveMessage {
         let message = self.next().await.expect("the stream goes on");
         assert_eq!(message.event, event, "{message:?}");
         message

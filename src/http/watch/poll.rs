@@ -5,23 +5,23 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    gate::{Kind, Permit, Refused},
+    limit::{Permit, TooManyWatchers, WatcherKind},
     reader::place,
 };
 use crate::{
     api::Seen,
-    http::{serve::connection::Peer, state::Shared},
+    http::{serve::connection::HttpPeer, state::AppState},
     model::{Revision, ServiceName},
     registry::Registry,
 };
 
-/// How long a caller waits who does not say.
+/// How long a caller waits without a `wait`.
 const WAIT_DEFAULT: Duration = Duration::from_secs(30);
 
-/// True when what a caller has seen is still how it is: something whose last change is `current`.
+/// True when what a caller has seen is still current: something whose last change is `current`.
 ///
-/// Another epoch, the future and what is out of the log are not current, so that the caller is
-/// answered at once and has an index that serves; only the present index serves however old it is.
+/// Another epoch, the future and what has left the log are not current, so that the caller is answered at
+/// once and gets a usable index. The current index is usable however old it is.
 pub(in crate::http) fn is_current(registry: &Registry, seen: Seen, current: Revision) -> bool {
     let revision = match seen {
         Seen::Cursor(cursor) if cursor.epoch == registry.epoch() => cursor.revision,
@@ -31,7 +31,7 @@ pub(in crate::http) fn is_current(registry: &Registry, seen: Seen, current: Revi
     revision == current || (revision > current && place(registry, seen).is_some())
 }
 
-/// The last change of a service. One that is unknown has had none that the log still has.
+/// The last change of a service. An unknown one has none that the log still has.
 fn last_change_of(registry: &Registry, name: &str) -> Revision {
     let before_the_log = Revision(registry.oldest().0.saturating_sub(1));
     registry
@@ -39,68 +39,71 @@ fn last_change_of(registry: &Registry, name: &str) -> Revision {
         .map_or(before_the_log, |service| service.view().revision)
 }
 
-/// A place among the watchers and a time to give up.
+/// A permit to wait and a deadline.
 #[derive(Debug)]
-pub(in crate::http) struct Waiting {
+pub(in crate::http) struct LongPoll {
     deadline: Instant,
-    peer: Peer,
-    _ticket: Permit,
+    peer: HttpPeer,
+    _permit: Permit,
 }
 
-impl Waiting {
-    /// Takes a place for a wait that a caller asks for.
+impl LongPoll {
+    /// Begins the wait that a caller asks for.
     ///
     /// # Errors
     /// There are too many watchers.
     pub(in crate::http) fn begin(
-        shared: &Shared,
-        peer: &Peer,
+        shared: &AppState,
+        peer: &HttpPeer,
         wait: Option<Duration>,
-    ) -> Result<Self, Refused> {
+    ) -> Result<Self, TooManyWatchers> {
         let wait = wait.unwrap_or(WAIT_DEFAULT);
         let wait = wait.min(shared.config.watch.wait_max.get());
         Ok(Self {
             deadline: Instant::now() + wait,
-            _ticket: shared.watching.gate.enter(peer.address, Kind::LongPoll)?,
+            _permit: shared
+                .watching
+                .limit
+                .enter(peer.address, WatcherKind::LongPoll)?,
             peer: peer.clone(),
         })
     }
 
-    /// True when something changed; false when the time is over, the client has no more to say (it went
-    /// away, or only shut its side and still reads the answer) or the door closes.
+    /// True when something changed; false at the deadline, when the client closes its side (it may still
+    /// read the answer), and when the server stops.
     pub(in crate::http) async fn changed(
         &self,
-        shared: &Shared,
+        shared: &AppState,
         changed: impl Future<Output = ()>,
     ) -> bool {
         tokio::select! {
             () = changed => true,
             () = sleep_until(self.deadline) => false,
-            () = self.peer.gone() => false,
+            () = self.peer.disconnected() => false,
             () = shared.closing.cancelled() => false,
         }
     }
 }
 
-impl Shared {
-    /// Returns when a service is no longer as the caller has seen it, the time is over or the door
-    /// closes; no other service's change wakes it.
+impl AppState {
+    /// Returns when a service has changed since the caller's index, at the deadline or when the server
+    /// stops. Changes of other services do not wake it.
     ///
     /// # Errors
     /// There are too many watchers.
     pub(in crate::http) async fn until_changed(
         &self,
-        peer: &Peer,
+        peer: &HttpPeer,
         name: &str,
         seen: Seen,
         wait: Option<Duration>,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), TooManyWatchers> {
         if !is_current(&self.registry, seen, last_change_of(&self.registry, name)) {
             return Ok(());
         }
-        let waiting = Waiting::begin(self, peer, wait)?;
+        let waiting = LongPoll::begin(self, peer, wait)?;
         let Ok(name) = ServiceName::parse(name) else {
-            // No service can have this name: it stays unknown.
+            // No service can have this name.
             waiting.changed(self, std::future::pending()).await;
             return Ok(());
         };

@@ -1,4 +1,4 @@
-//! One watcher's place in the log: what it is told next, each change once and in order.
+//! One watcher's cursor in the log: what it gets next, each change once and in order.
 //!
 //! Never waits for a socket and never keeps more than one batch.
 
@@ -9,32 +9,34 @@ use tokio::sync::watch;
 
 use crate::{
     api::Seen,
-    model::{Event, Revision, ServiceName},
-    registry::{Compacted, Following, Registry, Snapshot},
+    model::{CANARY, Event, Revision, ServiceName},
+    registry::{Compacted, Following, Registry, Service, Snapshot},
 };
 
 /// At most so many events are taken from the log at once.
 const BATCH_MAX: usize = 64;
 
-/// What a watcher wants to be told of.
+/// What a watcher follows.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(in crate::http) enum Scope {
     /// Everything, routes included.
     All,
+    /// Everything but the changes of the migration's canary.
+    AllButCanary,
     /// The changes of these services; they need not exist.
     Services(Vec<ServiceName>),
 }
 
 /// Where a watcher begins.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(in crate::http) enum Start {
+pub(in crate::http) enum WatchStart {
     /// With a snapshot.
     Fresh,
-    /// Behind what it has seen.
+    /// After what it has seen.
     Behind(Seen),
 }
 
-/// Where in the log a caller goes on; none when it must start from a snapshot.
+/// The revision to continue from; none when the caller must start from a snapshot.
 pub(in crate::http) fn place(registry: &Registry, seen: Seen) -> Option<Revision> {
     match seen {
         Seen::Cursor(cursor) => registry.place(cursor),
@@ -43,12 +45,12 @@ pub(in crate::http) fn place(registry: &Registry, seen: Seen) -> Option<Revision
     }
 }
 
-/// What a watcher is told.
+/// What a watcher gets.
 #[derive(Debug)]
-pub(in crate::http) enum Told {
+pub(in crate::http) enum WatchItem {
     /// Changes were missed; a snapshot follows.
     Resync,
-    /// How it is now; what follows is behind it.
+    /// The current state; later changes follow.
     Snapshot(Snapshot),
     /// One change.
     Event(Arc<Event>),
@@ -56,11 +58,11 @@ pub(in crate::http) enum Told {
 
 /// Reads the log for one watcher.
 #[derive(Debug)]
-pub(in crate::http) struct Reader {
+pub(in crate::http) struct LogReader {
     registry: Registry,
-    source: Source,
+    source: ChangeSource,
     cursor: Revision,
-    next: Next,
+    next: NextStep,
     /// Changes that the last snapshot shows already, while there may be some.
     shown: Option<Snapshot>,
     batch: std::vec::IntoIter<Arc<Event>>,
@@ -75,30 +77,31 @@ pub(in crate::http) struct Page {
     pub(in crate::http) until: Revision,
 }
 
-/// Where the changes of one scope come from, and who tells of new ones.
+/// The changes of one scope, and what wakes on new ones.
 #[derive(Debug)]
-pub(in crate::http) enum Source {
+pub(in crate::http) enum ChangeSource {
     All(watch::Receiver<Revision>),
+    AllButCanary(watch::Receiver<Revision>),
     Services(Vec<Following>),
 }
 
 #[derive(Debug)]
-enum Next {
+enum NextStep {
     Resync,
     Snapshot,
     Events,
 }
 
-impl Reader {
+impl LogReader {
     /// A reader that begins at `start`.
-    pub(in crate::http) fn new(registry: &Registry, scope: Scope, start: Start) -> Self {
-        // Followed first, so that nothing happens unheard between the two.
-        let source = Source::new(registry, scope);
+    pub(in crate::http) fn new(registry: &Registry, scope: Scope, start: WatchStart) -> Self {
+        // Followed first, so that no change in between is missed.
+        let source = ChangeSource::new(registry, scope);
         let (next, cursor) = match start {
-            Start::Fresh => (Next::Snapshot, Revision::default()),
-            Start::Behind(seen) => match place(registry, seen) {
-                Some(revision) => (Next::Events, revision),
-                None => (Next::Resync, Revision::default()),
+            WatchStart::Fresh => (NextStep::Snapshot, Revision::default()),
+            WatchStart::Behind(seen) => match place(registry, seen) {
+                Some(revision) => (NextStep::Events, revision),
+                None => (NextStep::Resync, Revision::default()),
             },
         };
         Self {
@@ -113,37 +116,39 @@ impl Reader {
 
     /// True when everything is followed.
     pub(in crate::http) fn reads_all(&self) -> bool {
-        matches!(self.source, Source::All(_))
+        !matches!(self.source, ChangeSource::Services(_))
     }
 
     /// The name of the one service that is followed, if it is one.
     pub(in crate::http) fn only_service(&self) -> Option<&str> {
         match &self.source {
-            Source::Services(list) if list.len() == 1 => Some(list[0].service().name().as_str()),
+            ChangeSource::Services(list) if list.len() == 1 => {
+                Some(list[0].service().name().as_str())
+            }
             _ => None,
         }
     }
 
-    /// The last change that was told, or shown in a snapshot.
+    /// The last change that was passed on, left out, or shown in a snapshot.
     pub(in crate::http) fn cursor(&self) -> Revision {
         self.cursor
     }
 
     /// What comes next, or none when there is nothing new.
-    pub(in crate::http) fn next(&mut self) -> Option<Told> {
+    pub(in crate::http) fn next(&mut self) -> Option<WatchItem> {
         loop {
             match self.next {
-                Next::Resync => {
-                    self.next = Next::Snapshot;
-                    return Some(Told::Resync);
+                NextStep::Resync => {
+                    self.next = NextStep::Snapshot;
+                    return Some(WatchItem::Resync);
                 }
-                Next::Snapshot => return Some(self.start_over()),
-                Next::Events => (),
+                NextStep::Snapshot => return Some(self.start_over()),
+                NextStep::Events => (),
             }
             if let Some(event) = self.batch.next() {
                 self.cursor = event.revision;
                 if self.is_news(&event) {
-                    return Some(Told::Event(event));
+                    return Some(WatchItem::Event(event));
                 }
                 continue;
             }
@@ -151,10 +156,13 @@ impl Reader {
                 Ok(page) if page.events.is_empty() => {
                     // An idle reader keeps nothing.
                     self.batch = Vec::new().into_iter();
-                    return None;
+                    if !self.source.leaves_out() || page.until <= self.cursor {
+                        return None;
+                    }
+                    self.cursor = page.until;
                 }
                 Ok(page) => self.batch = page.events.into_iter(),
-                Err(Compacted { .. }) => self.next = Next::Resync,
+                Err(Compacted { .. }) => self.next = NextStep::Resync,
             }
         }
     }
@@ -164,19 +172,20 @@ impl Reader {
         self.source.changed().await;
     }
 
-    fn start_over(&mut self) -> Told {
+    fn start_over(&mut self) -> WatchItem {
         let snapshot = match &self.source {
-            Source::All(_) => self.registry.snapshot(),
-            Source::Services(list) => {
+            ChangeSource::All(_) => self.registry.snapshot(),
+            ChangeSource::AllButCanary(_) => without_canary(self.registry.snapshot()),
+            ChangeSource::Services(list) => {
                 let names = list.iter().map(|one| one.service().name().clone());
                 self.registry.snapshot_of(&names.collect::<Vec<_>>())
             }
         };
-        self.next = Next::Events;
+        self.next = NextStep::Events;
         self.cursor = snapshot.revision;
         self.batch = Vec::new().into_iter();
         self.shown = snapshot.beyond();
-        Told::Snapshot(snapshot)
+        WatchItem::Snapshot(snapshot)
     }
 
     fn is_news(&mut self, event: &Event) -> bool {
@@ -191,10 +200,11 @@ impl Reader {
     }
 }
 
-impl Source {
+impl ChangeSource {
     pub(in crate::http) fn new(registry: &Registry, scope: Scope) -> Self {
         match scope {
             Scope::All => Self::All(registry.follow()),
+            Scope::AllButCanary => Self::AllButCanary(registry.follow()),
             Scope::Services(mut names) => {
                 names.sort();
                 names.dedup();
@@ -211,11 +221,11 @@ impl Source {
         cursor: Revision,
         max: usize,
     ) -> Result<Page, Compacted> {
-        // Up to here every service tells all it has; beyond, one may be ahead of the other.
+        // Up to here all services are complete; beyond, one may be ahead of another.
         let newest = registry.newest();
         let mut events = Vec::new();
         match self {
-            Self::All(_) => events = registry.since(cursor, max)?,
+            Self::All(_) | Self::AllButCanary(_) => events = registry.since(cursor, max)?,
             Self::Services(list) => {
                 for following in list {
                     events.append(&mut registry.since_of(following.service(), cursor, max)?);
@@ -231,13 +241,21 @@ impl Source {
             Some(last) => last.max(newest),
             None => newest.max(cursor),
         };
+        if self.leaves_out() {
+            events.retain(|event| !is_of_canary(event));
+        }
         Ok(Page { events, until })
+    }
+
+    /// True when a page may have fewer changes than there are up to its end.
+    pub(in crate::http) fn leaves_out(&self) -> bool {
+        matches!(self, Self::AllButCanary(_))
     }
 
     /// Waits until something changed. Cancel safe; may wake for nothing.
     pub(in crate::http) async fn changed(&mut self) {
         match self {
-            Self::All(receiver) => {
+            Self::All(receiver) | Self::AllButCanary(receiver) => {
                 if receiver.changed().await.is_err() {
                     // The sender lives as long as the registry that the reader holds.
                     std::future::pending::<()>().await;
@@ -253,6 +271,18 @@ impl Source {
             },
         }
     }
+}
+
+/// A snapshot as a watcher gets it that leaves the canary out.
+pub(in crate::http) fn without_canary(mut snapshot: Snapshot) -> Snapshot {
+    let of_others = |(service, _): &(Arc<Service>, _)| service.name().as_str() != CANARY;
+    snapshot.services.retain(of_others);
+    snapshot
+}
+
+fn is_of_canary(event: &Event) -> bool {
+    let name = event.service_name.as_ref();
+    name.is_some_and(|name| name.as_str() == CANARY)
 }
 
 #[cfg(test)]

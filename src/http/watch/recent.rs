@@ -1,4 +1,4 @@
-//! The last events, or those behind a cursor, as one answer.
+//! The newest events, or those after a cursor, as one answer.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,38 +12,39 @@ use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 
 use super::{
-    gate::Refused,
-    poll::Waiting,
-    reader::{Page, Scope, Source, place},
-    snapshot::Pieces,
+    limit::TooManyWatchers,
+    poll::LongPoll,
+    reader::{ChangeSource, Page, Scope, place, without_canary},
+    snapshot::SnapshotPieces,
     stream::scope,
 };
 use crate::{
     api::{self, FieldError, Problem, Seen, schema},
     http::{
-        answer::{Answer, json},
-        serve::connection::Peer,
-        state::Shared,
+        answer::{EndpointResult, json},
+        serve::connection::HttpPeer,
+        state::AppState,
     },
     model::{Event, Revision},
     registry::{Compacted, Registry},
 };
 
-/// How many events are answered when the caller does not say.
+/// How many events are answered without a `limit`.
 const LIMIT_DEFAULT: usize = 100;
-/// How often a reading is tried again that the log ran away from.
+/// How often a read is repeated when the log moved on meanwhile.
 const TRIES_MAX: u64 = 16;
-/// About so many bytes of a snapshot are made at once.
+/// A snapshot is encoded in pieces of about this size, in bytes.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// The last events, or those behind a cursor; newest last.
+/// The newest events, or those after a cursor; newest last.
 #[utoipa::path(
-    get, path = "/events", tag = "watching",
+    get, path = "/events",
     params(
         ("since" = Option<String>, Query, description = "A cursor or a revision: the events behind it, oldest first; without it the newest ones"),
         ("service" = Option<Vec<String>>, Query, description = "Only the events of these services"),
         ("limit" = Option<usize>, Query, description = "At most so many, at least 1, default 100"),
         ("wait" = Option<String>, Query, description = "With `since`: wait so long for an event when there is none"),
+        ("canary" = Option<bool>, Query, description = "false leaves out the events of the migration's canary; the cursor still moves"),
     ),
     responses(
         (status = 200, body = schema::Events, headers(("X-Muster-Index" = String, description = "The cursor to go on from"))),
@@ -52,17 +53,17 @@ const PIECE_BYTES: usize = 64 * 1024;
     )
 )]
 pub(in crate::http) async fn events(
-    State(shared): State<Shared>,
-    peer: Peer,
+    State(shared): State<AppState>,
+    peer: HttpPeer,
     RawQuery(query): RawQuery,
-) -> Answer {
-    let wanted = Wanted::read(&shared, query.as_deref())?;
-    let source = Source::new(&shared.registry, wanted.scope.clone());
+) -> EndpointResult {
+    let wanted = EventsQuery::read(&shared, query.as_deref())?;
+    let source = ChangeSource::new(&shared.registry, wanted.scope.clone());
     let Some(seen) = wanted.since else {
         let page = newest(&shared.registry, &source, wanted.limit);
         return Ok(answer(&shared, &page));
     };
-    let begin = |wait| Waiting::begin(&shared, &peer, wait);
+    let begin = |wait| LongPoll::begin(&shared, &peer, wait);
     match since(&shared, source, seen, &wanted, begin).await {
         Ok(Ok(page)) => Ok(answer(&shared, &page)),
         Ok(Err(Lost)) => Ok(start_over(&shared, &wanted.scope)),
@@ -70,7 +71,7 @@ pub(in crate::http) async fn events(
     }
 }
 
-/// The caller missed events, or shows a cursor that leads nowhere.
+/// The caller missed events, or its cursor is not one of this log.
 #[derive(Debug)]
 struct Lost;
 
@@ -80,24 +81,31 @@ impl From<Compacted> for Lost {
     }
 }
 
-/// The events behind what was seen; waits for the first when there is none and the caller asked so.
+/// The events after the cursor; waits for the first one when there is none and the caller asks for that.
 async fn since(
-    shared: &Shared,
-    mut source: Source,
+    shared: &AppState,
+    mut source: ChangeSource,
     seen: Seen,
-    wanted: &Wanted,
-    begin: impl Fn(Option<Duration>) -> Result<Waiting, Refused>,
-) -> Result<Result<Page, Lost>, Refused> {
+    wanted: &EventsQuery,
+    begin: impl Fn(Option<Duration>) -> Result<LongPoll, TooManyWatchers>,
+) -> Result<Result<Page, Lost>, TooManyWatchers> {
+    let Some(mut cursor) = place(&shared.registry, seen) else {
+        return Ok(Err(Lost));
+    };
     let mut waiting = None;
     loop {
-        let Some(cursor) = place(&shared.registry, seen) else {
-            return Ok(Err(Lost));
-        };
         let page = match source.read(&shared.registry, cursor, wanted.limit) {
             Ok(page) => page,
             Err(compacted) => return Ok(Err(compacted.into())),
         };
-        if !page.events.is_empty() || wanted.wait.is_none() {
+        if !page.events.is_empty() {
+            return Ok(Ok(page));
+        }
+        if source.leaves_out() && page.until > cursor {
+            cursor = page.until;
+            continue;
+        }
+        if wanted.wait.is_none() {
             return Ok(Ok(page));
         }
         if waiting.is_none() {
@@ -112,17 +120,18 @@ async fn since(
     }
 }
 
-/// The newest events of a scope. Never lost: what is no longer in the log is not among them.
-fn newest(registry: &Registry, source: &Source, limit: usize) -> Page {
+/// The newest events of a scope that are still in the log.
+fn newest(registry: &Registry, source: &ChangeSource, limit: usize) -> Page {
     for tries in 0..TRIES_MAX {
-        // Behind the oldest, and further the faster the log runs.
+        // After the oldest, and further after it at each try, since the log moves on.
         let oldest = Revision(registry.oldest().0.saturating_sub(1) + (tries << tries));
         let from = match source {
-            Source::All(_) => {
+            ChangeSource::All(_) => {
                 let last = registry.newest().0.saturating_sub(limit as u64);
                 oldest.max(Revision(last))
             }
-            Source::Services(_) => oldest,
+            // How far back there are enough of them is not known.
+            ChangeSource::Services(_) | ChangeSource::AllButCanary(_) => oldest,
         };
         if let Ok(mut page) = source.read(registry, from, usize::MAX) {
             let surplus = page.events.len().saturating_sub(limit);
@@ -136,7 +145,7 @@ fn newest(registry: &Registry, source: &Source, limit: usize) -> Page {
     }
 }
 
-fn answer(shared: &Shared, page: &Page) -> Response {
+fn answer(shared: &AppState, page: &Page) -> Response {
     let cursor = shared.registry.cursor(page.until);
     let encode = |event: &Arc<Event>| api::event(event, |one| shared.last_heartbeat(one));
     let body = api::events(cursor, page.events.iter().map(encode));
@@ -144,18 +153,19 @@ fn answer(shared: &Shared, page: &Page) -> Response {
 }
 
 /// A resync and the snapshot to go on from, encoded while it is sent.
-fn start_over(shared: &Shared, scope: &Scope) -> Response {
+fn start_over(shared: &AppState, scope: &Scope) -> Response {
     shared.watching.resyncs.inc();
     let (snapshot, with_routes) = match scope {
         Scope::All => (shared.registry.snapshot(), true),
+        Scope::AllButCanary => (without_canary(shared.registry.snapshot()), true),
         Scope::Services(names) => (shared.registry.snapshot_of(names), false),
     };
     let revision = snapshot.revision;
     let cursor = shared.registry.cursor(revision);
     let pieces = if with_routes {
-        Pieces::with_routes(cursor, snapshot)
+        SnapshotPieces::with_routes(cursor, snapshot)
     } else {
-        Pieces::without_routes(cursor, snapshot)
+        SnapshotPieces::without_routes(cursor, snapshot)
     };
     let (head, tail) = (api::events_lost(cursor), b"}");
     let response = sent_in_pieces(shared, head.into(), pieces, tail);
@@ -164,9 +174,9 @@ fn start_over(shared: &Shared, scope: &Scope) -> Response {
 
 /// A snapshot between a head and a tail, encoded while it is sent.
 pub(in crate::http) fn sent_in_pieces(
-    shared: &Shared,
+    shared: &AppState,
     head: Bytes,
-    pieces: Pieces,
+    pieces: SnapshotPieces,
     tail: &'static [u8],
 ) -> Response {
     let head = stream::iter((!head.is_empty()).then_some(head));
@@ -188,15 +198,15 @@ pub(in crate::http) fn sent_in_pieces(
 }
 
 #[derive(Debug)]
-struct Wanted {
+struct EventsQuery {
     scope: Scope,
     since: Option<Seen>,
     limit: usize,
     wait: Option<Duration>,
 }
 
-impl Wanted {
-    fn read(shared: &Shared, query: Option<&str>) -> Result<Self, Problem> {
+impl EventsQuery {
+    fn read(shared: &AppState, query: Option<&str>) -> Result<Self, Problem> {
         let config = &shared.config.watch;
         let mut errors = Vec::new();
         let mut wanted = Self {

@@ -1,4 +1,4 @@
-//! A snapshot on its way to one caller, encoded while it is sent.
+//! A snapshot, encoded while it is sent.
 
 use std::{ops::Bound, sync::Arc, vec::IntoIter};
 
@@ -10,17 +10,17 @@ use crate::{
 
 /// The JSON of a snapshot, piece by piece. Keeps the views of the services, which are shared, and no text.
 #[derive(Debug)]
-pub(in crate::http) struct Pieces {
+pub(in crate::http) struct SnapshotPieces {
     writer: SnapshotWriter,
-    /// None when the services are told alone.
+    /// None when only the services are sent.
     cursor: Option<Cursor>,
     services: IntoIter<(Arc<Service>, Arc<View>)>,
     routes: Option<Arc<Routes>>,
-    place: Place,
+    place: SnapshotPosition,
 }
 
 #[derive(Debug)]
-enum Place {
+enum SnapshotPosition {
     Begin,
     NextService,
     /// Behind this instance of the service.
@@ -29,7 +29,7 @@ enum Place {
     Done,
 }
 
-impl Pieces {
+impl SnapshotPieces {
     /// With the routes, for a reader of everything.
     pub(in crate::http) fn with_routes(cursor: Cursor, snapshot: Snapshot) -> Self {
         let routes = Some(Arc::clone(&snapshot.routes));
@@ -52,7 +52,7 @@ impl Pieces {
             cursor,
             services: snapshot.services.into_iter(),
             routes,
-            place: Place::Begin,
+            place: SnapshotPosition::Begin,
         }
     }
 
@@ -65,9 +65,9 @@ impl Pieces {
     ) -> bool {
         let full = out.len().saturating_add(bytes);
         loop {
-            let place = std::mem::replace(&mut self.place, Place::Done);
+            let place = std::mem::replace(&mut self.place, SnapshotPosition::Done);
             self.place = self.step(place, out, full, &last_heartbeat);
-            if matches!(self.place, Place::Done) {
+            if matches!(self.place, SnapshotPosition::Done) {
                 return false;
             }
             if out.len() >= full {
@@ -78,42 +78,42 @@ impl Pieces {
 
     fn step(
         &mut self,
-        place: Place,
+        place: SnapshotPosition,
         out: &mut Vec<u8>,
         full: usize,
         last_heartbeat: &impl Fn(&Instance) -> Timestamp,
-    ) -> Place {
+    ) -> SnapshotPosition {
         match place {
-            Place::Begin => {
+            SnapshotPosition::Begin => {
                 match self.cursor {
                     Some(cursor) => self.writer.begin(out, cursor),
                     None => self.writer.begin_bare(out),
                 }
-                Place::NextService
+                SnapshotPosition::NextService
             }
-            Place::NextService => match self.services.next() {
+            SnapshotPosition::NextService => match self.services.next() {
                 Some((service, view)) => {
                     self.writer.service(out, service.name().as_str());
                     self.instances(out, view, None, full, last_heartbeat)
                 }
                 None if self.routes.is_some() => {
                     self.writer.routes(out);
-                    Place::Route(0)
+                    SnapshotPosition::Route(0)
                 }
                 None => self.end(out),
             },
-            Place::Within(view, after) => {
+            SnapshotPosition::Within(view, after) => {
                 self.instances(out, view, Some(after), full, last_heartbeat)
             }
-            Place::Route(at) => {
+            SnapshotPosition::Route(at) => {
                 let routes = self.routes.as_ref();
                 let Some(route) = routes.and_then(|routes| routes.list.get(at)) else {
                     return self.end(out);
                 };
                 self.writer.route(out, route);
-                Place::Route(at + 1)
+                SnapshotPosition::Route(at + 1)
             }
-            Place::Done => Place::Done,
+            SnapshotPosition::Done => SnapshotPosition::Done,
         }
     }
 
@@ -124,7 +124,7 @@ impl Pieces {
         after: Option<ServiceId>,
         full: usize,
         last_heartbeat: &impl Fn(&Instance) -> Timestamp,
-    ) -> Place {
+    ) -> SnapshotPosition {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut reached = None;
         for (id, one) in view.instances.range((from, Bound::Unbounded)) {
@@ -134,15 +134,17 @@ impl Pieces {
                 break;
             }
         }
-        reached.map_or(Place::NextService, |id| Place::Within(view, id))
+        reached.map_or(SnapshotPosition::NextService, |id| {
+            SnapshotPosition::Within(view, id)
+        })
     }
 
-    fn end(&mut self, out: &mut Vec<u8>) -> Place {
+    fn end(&mut self, out: &mut Vec<u8>) -> SnapshotPosition {
         match self.cursor {
             Some(_) => self.writer.end(out),
             None => self.writer.end_bare(out),
         }
-        Place::Done
+        SnapshotPosition::Done
     }
 }
 

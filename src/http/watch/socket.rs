@@ -1,4 +1,4 @@
-//! Watching over a WebSocket (RFC 6455): the same, as JSON texts `{"type","id","data"}`.
+//! WatchState over a WebSocket (RFC 6455): the same, as JSON texts `{"type","id","data"}`.
 
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
         self, Message,
+        error::ProtocolError,
         handshake::derive_accept_key,
         protocol::{
             CloseFrame, Role, WebSocketConfig,
@@ -28,25 +29,25 @@ use tokio_tungstenite::{
 };
 
 use super::{
-    feed::Feed,
+    feed::WatchFeed,
     frames::{Form, Piece},
-    gate::{Kind, Permit},
-    stream::{Silence, Wanted},
+    limit::{Permit, WatcherKind},
+    stream::{Silence, WatchQuery},
 };
 use crate::{
     api::schema,
     http::{
-        answer::{Answer, Refusal},
-        serve::connection::Peer,
-        state::Shared,
+        answer::{EndpointResult, Refusal},
+        serve::connection::HttpPeer,
+        state::AppState,
     },
 };
 
-/// Clients have nothing to say but control frames: the longest message they may send, in bytes.
+/// The longest message that a client may send, in bytes; messages of clients are ignored.
 const INCOMING_BYTES_MAX: usize = 4096;
 /// The buffers of an idle connection, in bytes.
 const BUFFER_BYTES: usize = 1024;
-/// So many signs of life are asked for without an answer before the client counts as gone.
+/// So many pings may be unanswered before the client counts as disconnected.
 const PINGS_UNANSWERED_MAX: u32 = 3;
 /// How long the closing handshake may take.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(1);
@@ -55,23 +56,24 @@ type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
 /// Follow changes over a WebSocket.
 #[utoipa::path(
-    get, path = "/watch/ws", tag = "watching",
+    get, path = "/watch/ws",
     params(
         ("service" = Option<Vec<String>>, Query, description = "Only the changes of these services; none means all"),
-        ("since" = Option<String>, Query, description = "Go on behind this cursor"),
+        ("since" = Option<String>, Query, description = "Go on after this cursor"),
+        ("canary" = Option<bool>, Query, description = "false leaves out the migration's canary; the cursor still moves"),
     ),
     responses(
-        (status = 101, description = "JSON texts {\"type\":\"snapshot|event|resync\",\"id\",\"data\"}"),
+        (status = 101, description = "JSON texts {\"type\":\"snapshot|event|resync\",\"id\",\"data\"}; with canary=false also of type \"cursor\", whose data is null"),
         (status = 422, body = schema::Problem, content_type = "application/problem+json"),
         (status = 426, body = schema::Problem, content_type = "application/problem+json"),
         (status = 429, body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn watch_socket(
-    State(shared): State<Shared>,
-    peer: Peer,
+    State(shared): State<AppState>,
+    peer: HttpPeer,
     mut request: Request,
-) -> Answer {
+) -> EndpointResult {
     let accept = match handshake(request.headers()) {
         Ok(accept) => accept,
         Err(refusal) => return Ok(upgrade_required(refusal)),
@@ -79,19 +81,23 @@ pub(in crate::http) async fn watch_socket(
     let Some(upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
         return Ok(upgrade_required("this connection can't be upgraded"));
     };
-    let wanted = Wanted::read(&shared, request.headers(), request.uri().query())?;
-    let ticket = match shared.watching.gate.enter(peer.address, Kind::Socket) {
-        Ok(ticket) => ticket,
+    let wanted = WatchQuery::read(&shared, request.headers(), request.uri().query())?;
+    let permit = match shared
+        .watching
+        .limit
+        .enter(peer.address, WatcherKind::Socket)
+    {
+        Ok(permit) => permit,
         Err(refused) => return Ok(refused.into_response()),
     };
-    let feed = Feed::new(shared.clone(), Form::Socket, wanted.scope, wanted.start);
+    let feed = WatchFeed::new(shared.clone(), Form::Socket, wanted.scope, wanted.start);
     shared
         .upgraded
-        .spawn(serve(upgrade, feed, shared.clone(), ticket));
+        .spawn(serve(upgrade, feed, shared.clone(), permit));
     Ok(switching(accept))
 }
 
-/// Checks the client's side of the handshake (RFC 6455, section 4.2.1); answers with the accept key.
+/// Checks the client's side of the handshake (RFC 6455, section 4.2.1). Returns the accept key.
 fn handshake(headers: &HeaderMap) -> Result<String, &'static str> {
     let has = |name: header::HeaderName, word: &str| {
         let values = headers.get_all(name).into_iter();
@@ -134,12 +140,12 @@ fn upgrade_required(detail: &str) -> Response {
     response
 }
 
-async fn serve(upgrade: OnUpgrade, feed: Feed, shared: Shared, _ticket: Permit) {
+async fn serve(upgrade: OnUpgrade, feed: WatchFeed, shared: AppState, _permit: Permit) {
     let upgraded = tokio::select! {
         upgraded = upgrade => upgraded,
         () = shared.closing.cancelled() => return,
     };
-    // A client that left before it was answered has nobody to tell.
+    // The client disconnected before it was answered.
     let Ok(upgraded) = upgraded else { return };
     let config = WebSocketConfig::default()
         .read_buffer_size(BUFFER_BYTES)
@@ -150,39 +156,42 @@ async fn serve(upgrade: OnUpgrade, feed: Feed, shared: Shared, _ticket: Permit) 
     let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
     let end = tell(&mut socket, feed, &shared).await;
     let (code, reason) = match end {
-        // What a client's own close is answered with waits to be sent.
-        End::Left => {
+        // The answer to a client's own close waits to be sent.
+        SocketEnd::Left => {
             let _ = timeout(CLOSE_TIME_MAX, SinkExt::close(&mut socket)).await;
             return;
         }
-        End::Broken => (CloseCode::Protocol, "not a frame that a client may send"),
-        End::Stopped => (CloseCode::Away, "musterd stops"),
-        End::TooLong => (CloseCode::Size, "messages of clients are not read"),
+        SocketEnd::Broken => (CloseCode::Protocol, "not a frame that a client may send"),
+        SocketEnd::NotUtf8 => (CloseCode::Invalid, "a text must be UTF-8"),
+        SocketEnd::Stopped => (CloseCode::Away, "musterd stops"),
+        SocketEnd::TooLong => (CloseCode::Size, "the message is too long"),
     };
     let close = CloseFrame {
         code,
         reason: reason.into(),
     };
-    // Whether the client hears of it or is gone already: nothing is left to do.
+    // The connection ends, whether the client gets the close frame or not.
     let _ = timeout(CLOSE_TIME_MAX, socket.close(Some(close))).await;
 }
 
-/// Why a socket is done with.
-enum End {
+/// Why a socket ends.
+enum SocketEnd {
+    /// The client closed it, is not there any more or does not read.
     Left,
     Stopped,
     TooLong,
     Broken,
+    NotUtf8,
 }
 
-/// Look, act, wait; told to stop, it tells what has happened and ends.
-async fn tell(socket: &mut Socket, mut feed: Feed, shared: &Shared) -> End {
+/// Look, act, wait; at a stop it sends what has happened and ends.
+async fn tell(socket: &mut Socket, mut feed: WatchFeed, shared: &AppState) -> SocketEnd {
     let mut silence = Silence::new(shared.config.watch.keep_alive.get());
     let mut unanswered = 0;
     loop {
         while let Some(piece) = feed.next() {
             if send(socket, frame(piece), shared).await.is_err() {
-                return End::Left;
+                return SocketEnd::Left;
             }
             while let Some(heard) = socket.next().now_or_never() {
                 match ended(heard) {
@@ -192,7 +201,7 @@ async fn tell(socket: &mut Socket, mut feed: Feed, shared: &Shared) -> End {
             }
         }
         if feed.is_closed() {
-            return End::Stopped;
+            return SocketEnd::Stopped;
         }
         tokio::select! {
             () = feed.changed() => {}
@@ -202,10 +211,13 @@ async fn tell(socket: &mut Socket, mut feed: Feed, shared: &Shared) -> End {
                 None => unanswered = 0,
             },
             () = silence.tick() => {
-                if unanswered == PINGS_UNANSWERED_MAX
-                    || send(socket, Message::Ping(Default::default()), shared).await.is_err()
-                {
-                    return End::Left;
+                if unanswered == PINGS_UNANSWERED_MAX {
+                    return SocketEnd::Left;
+                }
+                for message in keep_alive(&mut feed) {
+                    if send(socket, message, shared).await.is_err() {
+                        return SocketEnd::Left;
+                    }
                 }
                 unanswered += 1;
             }
@@ -213,19 +225,32 @@ async fn tell(socket: &mut Socket, mut feed: Feed, shared: &Shared) -> End {
     }
 }
 
+/// A ping, behind the cursor where it has moved without an event.
+fn keep_alive(feed: &mut WatchFeed) -> impl Iterator<Item = Message> + use<> {
+    let cursor = feed.silent_cursor();
+    let cursor = cursor.map(|cursor| Form::Socket.frame("cursor", Some(cursor), b"null"));
+    let cursor = cursor.map(|bytes| frame(Piece::whole(bytes)));
+    let ping = Message::Ping(Default::default());
+    cursor.into_iter().chain(std::iter::once(ping))
+}
+
 /// Whatever a client sends is ignored; when it closes or breaks the protocol, that is the end.
-fn ended(heard: Option<Result<Message, tungstenite::Error>>) -> Option<End> {
+fn ended(heard: Option<Result<Message, tungstenite::Error>>) -> Option<SocketEnd> {
     match heard {
-        Some(Ok(Message::Close(_))) | None => Some(End::Left),
+        Some(Ok(Message::Close(_))) | None => Some(SocketEnd::Left),
         Some(Ok(_)) => None,
-        Some(Err(tungstenite::Error::Capacity(_))) => Some(End::TooLong),
-        Some(Err(tungstenite::Error::Protocol(_))) => Some(End::Broken),
-        Some(Err(_)) => Some(End::Left),
+        Some(Err(tungstenite::Error::Capacity(_))) => Some(SocketEnd::TooLong),
+        Some(Err(tungstenite::Error::Utf8(_))) => Some(SocketEnd::NotUtf8),
+        Some(Err(tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => {
+            Some(SocketEnd::Left)
+        }
+        Some(Err(tungstenite::Error::Protocol(_))) => Some(SocketEnd::Broken),
+        Some(Err(_)) => Some(SocketEnd::Left),
     }
 }
 
 /// Sends a message, for as long as a client may leave it unread.
-async fn send(socket: &mut Socket, message: Message, shared: &Shared) -> Result<(), ()> {
+async fn send(socket: &mut Socket, message: Message, shared: &AppState) -> Result<(), ()> {
     let sent = timeout(shared.config.write_timeout.get(), socket.send(message));
     tokio::select! {
         sent = sent => match sent {
@@ -236,8 +261,8 @@ async fn send(socket: &mut Socket, message: Message, shared: &Shared) -> Result<
     }
 }
 
-/// Returns some time after the door closed: who does not read by then is left.
-async fn stuck(shared: &Shared) {
+/// Returns some time after the server began to stop: a client that does not read by then is not waited for.
+async fn stuck(shared: &AppState) {
     shared.closing.cancelled().await;
     tokio::time::sleep(CLOSE_TIME_MAX).await;
 }

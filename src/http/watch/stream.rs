@@ -1,4 +1,4 @@
-//! Watching by server-sent events.
+//! WatchState by server-sent events.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -14,27 +14,28 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    feed::Feed,
+    feed::WatchFeed,
     frames::Form,
-    gate::{Kind, Permit},
-    reader::{Scope, Start},
+    limit::{Permit, WatcherKind},
+    reader::{Scope, WatchStart},
 };
 use crate::{
     api::{self, Problem, Seen, schema},
     http::{
-        answer::Answer,
-        serve::connection::{EVENTS, Peer},
-        state::Shared,
+        answer::EndpointResult,
+        serve::connection::{EVENTS, HttpPeer},
+        state::AppState,
     },
-    model::ServiceName,
+    model::{CANARY, ServiceName},
 };
 
 /// Follow changes as server-sent events named snapshot, event and resync.
 #[utoipa::path(
-    get, path = "/watch", tag = "watching",
+    get, path = "/watch",
     params(
         ("service" = Option<Vec<String>>, Query, description = "Only the changes of these services; none means all"),
-        ("since" = Option<String>, Query, description = "Go on behind this cursor"),
+        ("since" = Option<String>, Query, description = "Go on after this cursor"),
+        ("canary" = Option<bool>, Query, description = "false leaves out the migration's canary; the cursor still moves"),
         ("Last-Event-ID" = Option<String>, Header, description = "The same; wins over `since`"),
     ),
     responses(
@@ -44,22 +45,26 @@ use crate::{
     )
 )]
 pub(in crate::http) async fn watch(
-    State(shared): State<Shared>,
-    peer: Peer,
+    State(shared): State<AppState>,
+    peer: HttpPeer,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
-) -> Answer {
-    let wanted = Wanted::read(&shared, &headers, query.as_deref())?;
-    let ticket = match shared.watching.gate.enter(peer.address, Kind::Stream) {
-        Ok(ticket) => ticket,
+) -> EndpointResult {
+    let wanted = WatchQuery::read(&shared, &headers, query.as_deref())?;
+    let permit = match shared
+        .watching
+        .limit
+        .enter(peer.address, WatcherKind::Stream)
+    {
+        Ok(permit) => permit,
         Err(refused) => return Ok(refused.into_response()),
     };
-    let watcher = Watcher {
-        feed: Feed::new(shared.clone(), Form::Sse, wanted.scope, wanted.start),
+    let watcher = EventStream {
+        feed: WatchFeed::new(shared.clone(), Form::Sse, wanted.scope, wanted.start),
         silence: Silence::new(shared.config.watch.keep_alive.get()),
         closing: shared.closing.clone(),
         peer,
-        _ticket: ticket,
+        _permit: permit,
     };
     let pieces = unfold(watcher, |mut watcher| async {
         let bytes = watcher.next().await?;
@@ -70,14 +75,14 @@ pub(in crate::http) async fn watch(
 
 /// What a watcher asks for.
 #[derive(Debug)]
-pub(super) struct Wanted {
+pub(super) struct WatchQuery {
     pub(super) scope: Scope,
-    pub(super) start: Start,
+    pub(super) start: WatchStart,
 }
 
-impl Wanted {
+impl WatchQuery {
     pub(super) fn read(
-        shared: &Shared,
+        shared: &AppState,
         headers: &HeaderMap,
         query: Option<&str>,
     ) -> Result<Self, Problem> {
@@ -91,30 +96,44 @@ impl Wanted {
         let last_id = last_id.map(|value| value.to_str().map_or(Seen::Unreadable, Seen::parse));
         Ok(Self {
             scope: scope(query, shared.config.watch.services_max.get())?,
-            start: last_id.or(since).map_or(Start::Fresh, Start::Behind),
+            start: last_id
+                .or(since)
+                .map_or(WatchStart::Fresh, WatchStart::Behind),
         })
     }
 }
 
-/// The services that a query names; a name that no service can have is one that never changes.
+/// What a query wants to follow; a name that no service can have is one that never changes.
 pub(super) fn scope(query: Option<&str>, services_max: usize) -> Result<Scope, Problem> {
-    let mut names = None;
+    let (mut names, mut all, mut canary) = (None, false, true);
     for (key, value) in api::pairs(query.unwrap_or_default()) {
-        if key != "service" {
-            continue;
+        match &*key {
+            "canary" => {
+                let read = api::flag(&value);
+                canary = read.map_err(|message| Problem::field("canary", message))?;
+            }
+            "service" if value == "*" => all = true,
+            "service" => {
+                let names = names.get_or_insert_with(Vec::new);
+                if names.len() == services_max {
+                    let message =
+                        format!("at most {services_max} are allowed (http.watch.services_max)");
+                    return Err(Problem::field("service", message));
+                }
+                names.push(ServiceName::parse(&value));
+            }
+            _ => {}
         }
-        if value == "*" {
-            return Ok(Scope::All);
-        }
-        let names = names.get_or_insert_with(Vec::new);
-        if names.len() == services_max {
-            let message = format!("at most {services_max} are allowed (http.watch.services_max)");
-            return Err(Problem::field("service", message));
-        }
-        names.push(ServiceName::parse(&value));
     }
-    let names = names.map(|names| names.into_iter().filter_map(Result::ok));
-    Ok(names.map_or(Scope::All, |names| Scope::Services(names.collect())))
+    Ok(match names.filter(|_| !all) {
+        None if canary => Scope::All,
+        None => Scope::AllButCanary,
+        Some(names) => {
+            let names = names.into_iter().filter_map(Result::ok);
+            let wanted = |name: &ServiceName| canary || name.as_str() != CANARY;
+            Scope::Services(names.filter(wanted).collect())
+        }
+    })
 }
 
 /// A response that is a stream of server-sent events.
@@ -125,7 +144,7 @@ pub(in crate::http) fn sse(pieces: impl Stream<Item = Bytes> + Send + 'static) -
     headers.insert(header::CONTENT_TYPE, EVENTS);
     let set = [
         (header::CACHE_CONTROL, "no-store"),
-        // Proxies that know it pass everything on at once.
+        // Proxies that know this header do not buffer.
         (header::HeaderName::from_static("x-accel-buffering"), "no"),
     ];
     for (name, value) in set {
@@ -134,7 +153,10 @@ pub(in crate::http) fn sse(pieces: impl Stream<Item = Bytes> + Send + 'static) -
     response
 }
 
-/// Shows at a fixed pace that a stream is alive.
+/// A comment that shows that a stream is alive.
+const STILL_HERE: Bytes = Bytes::from_static(b": still here\n\n");
+
+/// Shows at a fixed interval that a stream is alive.
 #[derive(Debug)]
 pub(in crate::http) struct Silence(Interval);
 
@@ -145,29 +167,29 @@ impl Silence {
         Self(ticks)
     }
 
-    /// Waits until it is time for a comment. Cancel safe.
+    /// Waits for the next comment. Cancel safe.
     pub(in crate::http) async fn comment(&mut self) -> Bytes {
         self.tick().await;
-        Bytes::from_static(b": still here\n\n")
+        STILL_HERE
     }
 
-    /// Waits until it is time for a sign of life. Cancel safe.
+    /// Waits for the next tick. Cancel safe.
     pub(super) async fn tick(&mut self) {
         self.0.tick().await;
     }
 }
 
 #[derive(Debug)]
-struct Watcher {
-    feed: Feed,
+struct EventStream {
+    feed: WatchFeed,
     silence: Silence,
     closing: CancellationToken,
-    peer: Peer,
-    _ticket: Permit,
+    peer: HttpPeer,
+    _permit: Permit,
 }
 
-impl Watcher {
-    /// Look, act, wait; told to stop, it tells what has happened and ends.
+impl EventStream {
+    /// Look, act, wait; at a stop it sends what has happened and ends.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             if let Some(piece) = self.feed.next() {
@@ -179,9 +201,17 @@ impl Watcher {
             tokio::select! {
                 () = self.feed.changed() => {}
                 () = self.closing.cancelled() => self.feed.close(),
-                () = self.peer.gone() => self.feed.close(),
-                comment = self.silence.comment() => return Some(comment),
+                () = self.peer.disconnected() => self.feed.close(),
+                () = self.silence.tick() => return Some(self.keep_alive()),
             }
+        }
+    }
+
+    /// A comment, with the cursor where it has moved without an event: an id alone is no message.
+    fn keep_alive(&mut self) -> Bytes {
+        match self.feed.silent_cursor() {
+            Some(cursor) => format!("id: {cursor}\n\n").into(),
+            None => STILL_HERE,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One webhook: who is told of what, and how it goes.
+//! One webhook: its filter, its receiver and its state.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ pub(super) struct Watcher {
 
 impl Watcher {
     pub(super) fn report<'a>(&'a self, lags: &mut Lags<'a>) -> WatcherAnswer {
-        // A copy, so that nothing is computed under the lock.
+        // A copy, so that the lock is held briefly.
         let subscriber = self.subscriber.lock().clone();
         let cursor = subscriber.cursor();
         let record = subscriber.record.clone();
@@ -38,6 +38,7 @@ impl Watcher {
             callback_url: self.callback_url.clone(),
             events: self.filter.kinds.clone(),
             signed: self.signed,
+            canary: !self.filter.without_canary,
             created_at: self.created_at,
             cursor,
             lag: self.lag(cursor, lags),
@@ -52,7 +53,7 @@ impl Watcher {
         }
     }
 
-    /// How many changes of what it follows it has not had.
+    /// The number of changes that it has not received yet.
     pub(super) fn lag<'a>(&'a self, cursor: Cursor, lags: &mut Lags<'a>) -> u64 {
         lags.after(cursor, self.filter.service.as_ref())
     }

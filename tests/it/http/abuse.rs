@@ -39,8 +39,10 @@ async fn a_body_of_two_megabytes_is_read_away_so_that_the_answer_arrives() {
 
     // The same in chunks, whose sum nobody has announced.
     let mut raw = server.connect().await;
-    raw.write("POST /services/register HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
-        .await;
+    raw.write(
+        "POST /services/register HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n",
+    )
+    .await;
     let chunk = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
     for _ in 0..31 {
         raw.write(&chunk).await;
@@ -63,8 +65,10 @@ async fn an_endless_body_is_given_up() {
     };
     let server = Server::start(config).await;
     let mut raw = server.connect().await;
-    raw.write("POST /services/register HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000000\r\n\r\n")
-        .await;
+    raw.write(
+        "POST /services/register HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000000\r\n\r\n",
+    )
+    .await;
     let piece = vec![b' '; 65_536];
     let began = Instant::now();
     while raw.0.write_all(&piece).await.is_ok() {
@@ -103,7 +107,8 @@ async fn who_sends_nothing_is_hung_up_on() {
     let server = Server::start(config).await;
     let mut silent = server.connect().await;
     let mut used = server.connect().await;
-    used.write("GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    used.write("GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        .await;
     used.answer().await;
     assert_eq!(silent.rest().await, "", "nothing came");
     assert_eq!(used.rest().await, "", "idle for too long");
@@ -118,8 +123,10 @@ async fn a_body_that_does_not_come_ends_the_request() {
     };
     let server = Server::start(config).await;
     let mut raw = server.connect().await;
-    raw.write("POST /services/register HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
-        .await;
+    raw.write(
+        "POST /services/register HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{",
+    )
+    .await;
     let (head, body) = raw.answer().await;
     assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
     assert!(body.contains("http.request_timeout"), "{body}");
@@ -135,7 +142,7 @@ async fn who_does_not_read_is_hung_up_on() {
     let server = Server::start(config).await;
     server.fill("a", 1000, 10_000);
     let mut raw = server.connect().await;
-    let asked = "GET /services HTTP/1.1\r\nhost: x\r\n\r\n";
+    let asked = "GET /services HTTP/1.1\r\nhost: localhost\r\n\r\n";
     raw.write(asked.repeat(4)).await;
     // More than every buffer on the way holds; the writing ends when the server has hung up.
     let began = Instant::now();
@@ -174,7 +181,7 @@ async fn a_path_that_is_too_long_is_told_so() {
     let mut raw = server.connect().await;
     let path = "x".repeat(66_000);
     raw.write(format!(
-        "GET /health HTTP/1.1\r\nhost: x\r\n\r\nGET /{path} HTTP/1.1\r\n\r\n"
+        "GET /health HTTP/1.1\r\nhost: localhost\r\n\r\nGET /{path} HTTP/1.1\r\n\r\n"
     ))
     .await;
     raw.answer().await;
@@ -193,7 +200,7 @@ async fn who_shuts_its_side_is_still_answered() {
         ("POST /services/a-0/check", "checks"),
     ] {
         let mut raw = server.connect().await;
-        raw.write(format!("{asked} HTTP/1.1\r\nhost: x\r\n\r\n"))
+        raw.write(format!("{asked} HTTP/1.1\r\nhost: localhost\r\n\r\n"))
             .await;
         raw.0.shutdown().await.unwrap();
         let answer = raw.rest().await;
@@ -210,7 +217,7 @@ async fn garbage_is_refused_and_harms_nobody() {
         &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc"[..],
         b"NONSENSE\r\n\r\n",
         b"GET / HTTP/9.9\r\n\r\n",
-        b"GET /\xff HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nhost: localhost\r\n\r\n",
         b"POST / HTTP/1.1\r\ncontent-length: -1\r\n\r\n",
         b"\x00\x00\x00\x00\r\n\r\n",
     ] {
@@ -239,8 +246,10 @@ async fn there_is_a_limit_to_headers() {
         for (count, code) in [100, 300, 301].into_iter().zip(codes) {
             let mut raw = server.connect().await;
             let lines = "x: y\r\n".repeat(count - 1);
-            raw.write(&format!("GET /health HTTP/1.1\r\nhost: x\r\n{lines}\r\n"))
-                .await;
+            raw.write(&format!(
+                "GET /health HTTP/1.1\r\nhost: localhost\r\n{lines}\r\n"
+            ))
+            .await;
             let (head, _) = raw.answer().await;
             let line = format!("HTTP/1.1 {code} ");
             assert!(head.starts_with(&line), "{headers_max} {count}: {head}");
@@ -259,7 +268,8 @@ async fn one_connection_too_many_is_told_so() {
     let mut kept = Vec::new();
     for _ in 0..2 {
         let mut raw = server.connect().await;
-        raw.write("GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        raw.write("GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            .await;
         raw.answer().await;
         kept.push(raw);
     }
@@ -274,7 +284,7 @@ async fn one_connection_too_many_is_told_so() {
         // It may be refused while the end of the others is not yet noticed.
         let _ = raw
             .0
-            .write_all(b"GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            .write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
             .await;
         if raw.rest().await.starts_with("HTTP/1.1 200 ") {
             break;

@@ -56,9 +56,9 @@ async fn requests_on_one_connection_are_answered_in_order() {
     server.fill("a", 1, 1);
     let mut raw = server.connect().await;
     raw.write(
-        "POST /services/a-0/heartbeat HTTP/1.1\r\nhost: x\r\n\r\n\
-         GET /services/a%2D0/status HTTP/1.1\r\nhost: x\r\n\r\n\
-         HEAD /health HTTP/1.1\r\nhost: x\r\n\r\n",
+        "POST /services/a-0/heartbeat HTTP/1.1\r\nhost: localhost\r\n\r\n\
+         GET /services/a%2D0/status HTTP/1.1\r\nhost: localhost\r\n\r\n\
+         HEAD /health HTTP/1.1\r\nhost: localhost\r\n\r\n",
     )
     .await;
     let (head, body) = raw.answer().await;
@@ -77,7 +77,7 @@ async fn a_body_is_asked_for_when_the_client_waits_for_that() {
     let body = r#"{"service_id":"a","service_name":"a","host":"h","port":1}"#;
     let head = |length: usize| {
         format!(
-            "POST /services/register HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: {length}\r\n\r\n"
+            "POST /services/register HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: {length}\r\n\r\n"
         )
     };
     let mut raw = server.connect().await;

@@ -156,10 +156,10 @@ impl Server {
         };
         let bound = http::bind(&config).await.unwrap();
         let address = bound.local_addr();
-        let door = HttpApp::new(config, rooms).unwrap();
+        let app = HttpApp::new(config, rooms).unwrap();
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        tasks.spawn(bound.serve(door, stop.clone()));
+        tasks.spawn(app.serve(vec![bound], stop.clone()));
         Self {
             address,
             stop,

@@ -9,17 +9,20 @@ async fn a_request_under_way_is_finished_and_nobody_else_is_let_in() {
     server.fill("a", 1, 1);
     let (address, stop) = (server.address, server.stop.clone());
     let mut idle = server.connect().await;
-    idle.write("GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    idle.write("GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        .await;
     idle.answer().await;
     let mut halfway = server.connect().await;
     halfway.write("GET /health HTTP/1.1\r\nx:").await;
     let mut silent = server.connect().await;
     let mut busy = server.connect().await;
-    busy.write("POST /services/a-0/check HTTP/1.1\r\nhost: x\r\n\r\n")
+    busy.write("POST /services/a-0/check HTTP/1.1\r\nhost: localhost\r\n\r\n")
         .await;
     // Its answer takes a while; another one shows that the server has begun with it.
     let mut other = server.connect().await;
-    other.write("GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    other
+        .write("GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        .await;
     other.answer().await;
 
     let began = Instant::now();

@@ -1,4 +1,4 @@
-//! One queue: shown, read, purged, deleted.
+//! One queue: show, read, purge, delete.
 
 use axum::{
     extract::{RawQuery, State},
@@ -9,13 +9,13 @@ use super::count;
 use crate::{
     api::{self, Json, schema},
     http::{
-        answer::{Answer, Refusal, json},
+        answer::{EndpointResult, Refusal, json},
         rest::extract::Name,
-        state::Shared,
+        state::AppState,
     },
 };
 
-/// How many messages are shown when the caller names no count.
+/// How many messages are answered without a `count`.
 const COUNT_DEFAULT: usize = 10;
 
 fn unknown(of: &Name) -> Refusal {
@@ -26,7 +26,7 @@ fn unknown(of: &Name) -> Refusal {
 
 /// One queue.
 #[utoipa::path(
-    get, path = "/broker/queues/{vhost}/{name}", tag = "broker",
+    get, path = "/broker/queues/{vhost}/{name}",
     params(
         ("vhost" = String, Path, description = "%2F is the default vhost"),
         ("name" = String, Path),
@@ -36,14 +36,14 @@ fn unknown(of: &Name) -> Refusal {
         (status = 404, body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
-pub(in crate::http) async fn queue(State(shared): State<Shared>, of: Name) -> Answer {
+pub(in crate::http) async fn queue(State(shared): State<AppState>, of: Name) -> EndpointResult {
     let queue = shared.pages()?.queue(of.as_str(), of.second()).await;
     Ok(json(queue.ok_or_else(|| unknown(&of))?))
 }
 
-/// Deletes a queue with its messages, whoever owns it.
+/// Deletes a queue with its messages, also an exclusive one.
 #[utoipa::path(
-    delete, path = "/broker/queues/{vhost}/{name}", tag = "broker",
+    delete, path = "/broker/queues/{vhost}/{name}",
     params(
         ("vhost" = String, Path, description = "%2F is the default vhost"),
         ("name" = String, Path),
@@ -53,14 +53,14 @@ pub(in crate::http) async fn queue(State(shared): State<Shared>, of: Name) -> An
         (status = 404, body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
-pub(in crate::http) async fn delete(State(shared): State<Shared>, of: Name) -> Answer {
+pub(in crate::http) async fn delete(State(shared): State<AppState>, of: Name) -> EndpointResult {
     let dropped = shared.pages()?.delete(of.as_str(), of.second()).await;
     let dropped = dropped.ok_or_else(|| unknown(&of))?;
     tracing::info!(
         queue.name = of.second(),
         queue.vhost = of.as_str(),
-        "queue \"{}\" was deleted over HTTP with {dropped} messages",
-        of.second()
+        messages = dropped,
+        "queue was deleted over HTTP"
     );
     Ok(answer(|json| {
         json.key("deleted").flag(true);
@@ -68,13 +68,13 @@ pub(in crate::http) async fn delete(State(shared): State<Shared>, of: Name) -> A
     }))
 }
 
-/// The first messages that wait in a queue; they stay there.
+/// The first messages of a queue; they stay there.
 #[utoipa::path(
-    get, path = "/broker/queues/{vhost}/{name}/messages", tag = "broker",
+    get, path = "/broker/queues/{vhost}/{name}/messages",
     params(
         ("vhost" = String, Path, description = "%2F is the default vhost"),
         ("name" = String, Path),
-        ("count" = Option<usize>, Query, description = "The most messages, 10 if none is given"),
+        ("count" = Option<usize>, Query, description = "The most messages, default 10"),
     ),
     responses(
         (status = 200, body = schema::BrokerMessages),
@@ -83,11 +83,10 @@ pub(in crate::http) async fn delete(State(shared): State<Shared>, of: Name) -> A
     )
 )]
 pub(in crate::http) async fn messages(
-    State(shared): State<Shared>,
+    State(shared): State<AppState>,
     of: Name,
     RawQuery(query): RawQuery,
-) -> Answer {
-    let pages = shared.pages()?;
+) -> EndpointResult {
     let mut wanted = COUNT_DEFAULT;
     for (key, value) in api::pairs(query.as_deref().unwrap_or_default()) {
         if key == "count" {
@@ -95,13 +94,16 @@ pub(in crate::http) async fn messages(
         }
     }
     let wanted = wanted.min(shared.config.broker.messages_max.get());
-    let messages = pages.messages(of.as_str(), of.second(), wanted).await;
+    let messages = shared
+        .pages()?
+        .messages(of.as_str(), of.second(), wanted)
+        .await;
     Ok(json(messages.ok_or_else(|| unknown(&of))?))
 }
 
-/// Drops the messages that wait in a queue; what consumers hold stays theirs.
+/// Drops the ready messages of a queue; unacknowledged ones stay with their consumers.
 #[utoipa::path(
-    delete, path = "/broker/queues/{vhost}/{name}/messages", tag = "broker",
+    delete, path = "/broker/queues/{vhost}/{name}/messages",
     params(
         ("vhost" = String, Path, description = "%2F is the default vhost"),
         ("name" = String, Path),
@@ -111,14 +113,14 @@ pub(in crate::http) async fn messages(
         (status = 404, body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
-pub(in crate::http) async fn purge(State(shared): State<Shared>, of: Name) -> Answer {
+pub(in crate::http) async fn purge(State(shared): State<AppState>, of: Name) -> EndpointResult {
     let purged = shared.pages()?.purge(of.as_str(), of.second()).await;
     let purged = purged.ok_or_else(|| unknown(&of))?;
     tracing::info!(
         queue.name = of.second(),
         queue.vhost = of.as_str(),
-        "queue \"{}\" was purged over HTTP of {purged} messages",
-        of.second()
+        messages = purged,
+        "queue was purged over HTTP"
     );
     Ok(answer(|json| json.key("purged").size(purged)))
 }

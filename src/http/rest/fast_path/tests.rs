@@ -63,6 +63,8 @@ fn the_ordinary_is_known_and_the_rest_is_left_to_the_router() {
             ("POST", "/services/register/"),
             ("PUT", "/services/register"),
             ("POST", "/heartbeat"),
+            ("POST", "/services/register?incarnatoin=7"),
+            ("POST", "/services/web-1/heartbeat?incarnation=7&x=1"),
         ],
     );
 }
@@ -183,10 +185,11 @@ async fn nobody_can_tell_which_way_an_answer_came() {
     for (method, path, body) in requests() {
         for encoding in ["identity", "gzip"] {
             let encoding = ("accept-encoding", encoding);
-            let page = ("origin", "https://ops.example.com");
+            let page = ("origin", "http://localhost:3000");
+            let json = ("content-type", "application/json");
             let one = quick.ask(method, path, &[encoding], body.clone()).await;
             let two = routed
-                .ask(method, path, &[encoding, page], body.clone())
+                .ask(method, path, &[encoding, page, json], body.clone())
                 .await;
             assert_eq!(told(&one), told(&two), "{method} {path} {body:.40}");
             assert_eq!(one.header("x-request-id").len(), 16);

@@ -8,18 +8,18 @@ use axum::{
 use crate::{
     api::{Discover, schema},
     http::{
-        answer::{Answer, json},
-        serve::connection::Peer,
-        state::Shared,
-        watch::{Waiting, is_current},
+        answer::{EndpointResult, json},
+        serve::connection::HttpPeer,
+        state::AppState,
+        watch::{LongPoll, is_current},
     },
 };
 
 /// Every route with its healthy endpoints and their weights.
 #[utoipa::path(
-    get, path = "/gateway/config", tag = "gateway",
+    get, path = "/gateway/config",
     params(
-        ("index" = Option<String>, Query, description = "X-Muster-Index of an earlier answer: answer when it is no longer so"),
+        ("index" = Option<String>, Query, description = "X-Muster-Index of an earlier answer: answer when it has changed"),
         ("wait" = Option<String>, Query, description = "With `index`: at the latest after this time, default 30s"),
     ),
     responses(
@@ -29,30 +29,31 @@ use crate::{
     )
 )]
 pub(in crate::http) async fn config(
-    State(shared): State<Shared>,
-    peer: Peer,
+    State(shared): State<AppState>,
+    peer: HttpPeer,
     RawQuery(query): RawQuery,
-) -> Answer {
+) -> EndpointResult {
     let wanted = Discover::from_query(query.as_deref())?;
-    let mut changes = shared.gateway.subscribe();
-    let mut config = shared.gateway_config();
+    let mut changes = shared.gateway.follow();
+    let mut current = shared.gateway.instances();
     if let Some(seen) = wanted.index {
         let mut waiting = None;
-        while is_current(&shared.registry, seen, config.index) {
+        while is_current(&shared.registry, seen, current.index) {
             let waiting = match &waiting {
                 Some(waiting) => waiting,
-                None => match Waiting::begin(&shared, &peer, wanted.wait) {
+                None => match LongPoll::begin(&shared, &peer, wanted.wait) {
                     Ok(begun) => waiting.insert(begun),
                     Err(refused) => return Ok(refused.into_response()),
                 },
             };
             let changed = async { drop(changes.changed().await) };
             let goes_on = waiting.changed(&shared, changed).await;
-            config = shared.gateway_config();
+            current = shared.gateway.instances();
             if !goes_on {
                 break;
             }
         }
     }
-    Ok(shared.with_index(json(config.body.clone()), config.index))
+    let body = super::body(&shared, &current);
+    Ok(shared.with_index(json(body), current.index))
 }

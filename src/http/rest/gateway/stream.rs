@@ -1,6 +1,6 @@
 //! The configuration of gateways as server-sent events: all of it, whenever any of it changed.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::collections::VecDeque;
 
 use axum::{
     extract::{RawQuery, State},
@@ -11,22 +11,23 @@ use bytes::Bytes;
 use futures_util::stream::unfold;
 use tokio::sync::watch::Receiver;
 
-use super::Config;
+use super::body;
 use crate::{
     api::{self, Notice, Seen, schema},
+    gateway::RoutedInstances,
     http::{
-        answer::Answer,
-        serve::connection::Peer,
-        state::Shared,
-        watch::{Form, Kind, Permit, Silence, is_current, place, sse},
+        answer::EndpointResult,
+        serve::connection::HttpPeer,
+        state::AppState,
+        watch::{Form, Permit, Silence, WatcherKind, is_current, place, sse},
     },
     model::Revision,
 };
 
-/// Follow the configuration: a snapshot at first and whenever a route, or a service that one names,
+/// Follow the configuration: a snapshot at first, and again whenever a route, or a service that one names,
 /// has changed.
 #[utoipa::path(
-    get, path = "/gateway/watch", tag = "gateway",
+    get, path = "/gateway/watch",
     params(
         ("since" = Option<String>, Query, description = "Nothing is sent while this is the index"),
         ("Last-Event-ID" = Option<String>, Header, description = "The same; wins over `since`"),
@@ -37,13 +38,17 @@ use crate::{
     )
 )]
 pub(in crate::http) async fn watch(
-    State(shared): State<Shared>,
-    peer: Peer,
+    State(shared): State<AppState>,
+    peer: HttpPeer,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
-) -> Answer {
-    let ticket = match shared.watching.gate.enter(peer.address, Kind::Gateway) {
-        Ok(ticket) => ticket,
+) -> EndpointResult {
+    let permit = match shared
+        .watching
+        .limit
+        .enter(peer.address, WatcherKind::Gateway)
+    {
+        Ok(permit) => permit,
         Err(refused) => return Ok(refused.into_response()),
     };
     let query = query.unwrap_or_default();
@@ -51,7 +56,7 @@ pub(in crate::http) async fn watch(
     let since = since.map(|(_, value)| Seen::parse(&value));
     let last_id = headers.get("last-event-id");
     let last_id = last_id.map(|value| value.to_str().map_or(Seen::Unreadable, Seen::parse));
-    let gateway = Follower::new(shared, peer, last_id.or(since), ticket);
+    let gateway = Follower::new(shared, peer, last_id.or(since), permit);
     let pieces = unfold(gateway, |mut gateway| async {
         let bytes = gateway.next().await?;
         Some((bytes, gateway))
@@ -61,26 +66,26 @@ pub(in crate::http) async fn watch(
 
 #[derive(Debug)]
 struct Follower {
-    shared: Shared,
+    shared: AppState,
     changes: Receiver<u64>,
     told: Option<Revision>,
     out: VecDeque<Bytes>,
     silence: Silence,
     closed: bool,
-    peer: Peer,
-    _ticket: Permit,
+    peer: HttpPeer,
+    _permit: Permit,
 }
 
 impl Follower {
-    fn new(shared: Shared, peer: Peer, seen: Option<Seen>, ticket: Permit) -> Self {
+    fn new(shared: AppState, peer: HttpPeer, seen: Option<Seen>, permit: Permit) -> Self {
         let mut gateway = Self {
-            changes: shared.gateway.subscribe(),
+            changes: shared.gateway.follow(),
             told: None,
             out: VecDeque::new(),
             silence: Silence::new(shared.config.watch.keep_alive.get()),
             closed: false,
             peer,
-            _ticket: ticket,
+            _permit: permit,
             shared,
         };
         if let Some(seen) = seen {
@@ -91,7 +96,7 @@ impl Follower {
 
     fn go_on_from(&mut self, seen: Seen) {
         let shared = &self.shared;
-        let config = shared.gateway_config();
+        let config = shared.gateway.instances();
         if is_current(&shared.registry, seen, config.index) {
             self.told = Some(config.index);
         } else if place(&shared.registry, seen).is_none() {
@@ -107,13 +112,13 @@ impl Follower {
         }
     }
 
-    /// Look, act, wait; told to stop, it tells what has happened and ends.
+    /// Look, act, wait; at a stop it sends what has happened and ends.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             if let Some(bytes) = self.out.pop_front() {
                 return Some(bytes);
             }
-            let config = self.shared.gateway_config();
+            let config = self.shared.gateway.instances();
             if self.told != Some(config.index) {
                 self.tell(&config);
                 continue;
@@ -124,19 +129,19 @@ impl Follower {
             tokio::select! {
                 changed = self.changes.changed() => self.closed |= changed.is_err(),
                 () = self.shared.closing.cancelled() => self.closed = true,
-                () = self.peer.gone() => self.closed = true,
+                () = self.peer.disconnected() => self.closed = true,
                 comment = self.silence.comment() => return Some(comment),
             }
         }
     }
 
     /// The body is shared with all other gateways, so it is not copied into a frame.
-    fn tell(&mut self, config: &Arc<Config>) {
+    fn tell(&mut self, config: &RoutedInstances) {
         self.told = Some(config.index);
         let cursor = self.shared.registry.cursor(config.index);
         let head = Form::Sse.head("snapshot", Some(cursor));
         self.out.push_back(head.into());
-        self.out.push_back(config.body.clone());
+        self.out.push_back(body(&self.shared, config));
         self.out.push_back(Bytes::from_static(Form::Sse.tail()));
     }
 }

@@ -202,7 +202,7 @@ async fn only_routes_and_the_services_they_name_wake_gateways() {
     assert_eq!(second.data["routes"][0]["endpoints"][0]["service_id"], "u1");
     assert_eq!(second.id.as_deref(), second.data["cursor"].as_str());
 
-    let changes = live.shared.gateway.subscribe();
+    let changes = live.shared.gateway.follow();
     for port in 1..50 {
         register(&registry, "o1", "others", port);
     }

@@ -1,10 +1,14 @@
 use std::collections::BTreeSet;
 
+use axum::http::Method;
 use serde_json::{Value, json};
-use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApiBuilder};
+use utoipa::openapi::{
+    InfoBuilder, LicenseBuilder, OpenApiBuilder, Paths, RefOr,
+    path::{Operation, ParameterIn},
+};
 use utoipa_axum::router::OpenApiRouter;
 
-use super::table;
+use super::{Action, Resource, RouteRow, table};
 use crate::http::{config::Config, testing::Api};
 
 /// Every row of the contract that this door answers.
@@ -90,6 +94,88 @@ async fn every_operation_of_the_document_is_answered_by_a_route() {
     }
 }
 
+fn operations_of(paths: &mut Paths) -> impl Iterator<Item = &mut Operation> {
+    let items = paths.paths.values_mut();
+    items.flat_map(|item| {
+        [
+            &mut item.get,
+            &mut item.put,
+            &mut item.post,
+            &mut item.patch,
+            &mut item.delete,
+        ]
+        .into_iter()
+        .flatten()
+    })
+}
+
+/// Parameters that are accepted and not documented: other spellings, and one that has no effect.
+const UNDOCUMENTED: &[(&str, &str)] = &[
+    ("/services/discover/{service_name}", "tags"),
+    ("/services/healthy/{service_name}", "tags"),
+    ("/services/healthy/{service_name}", "healthy_only"),
+];
+
+/// The query parameters that the document has for an operation.
+fn documented(row: &RouteRow) -> BTreeSet<String> {
+    let (_, mut paths, _) = (row.documented)();
+    let parameters = operations_of(&mut paths)
+        .flat_map(|operation| operation.parameters.clone().unwrap_or_default());
+    let names = parameters.filter_map(|parameter| match parameter {
+        RefOr::T(parameter) if parameter.parameter_in == ParameterIn::Query => {
+            Some(parameter.name.replace("<key>", ""))
+        }
+        _ => None,
+    });
+    names.collect()
+}
+
+#[test]
+fn a_row_says_all_that_is_known_of_its_operation() {
+    let mut seen = BTreeSet::new();
+    for row in table() {
+        let (method, path) = (&row.method, &row.path);
+        assert!(
+            seen.insert(format!("{method} {path}")),
+            "{method} {path} is there twice"
+        );
+        let (action, resource) = row.access;
+        let expected = match *method {
+            Method::GET => Action::Read,
+            _ => Action::Write,
+        };
+        assert_eq!(action, expected, "{method} {path} of {resource:?}");
+        assert!(!row.tag.is_empty(), "{method} {path}");
+        let is_accepted = |name: &&str| !UNDOCUMENTED.contains(&(path.as_str(), name));
+        let known = row.parameters.iter().copied().filter(is_accepted);
+        let known: BTreeSet<_> = known.map(str::to_owned).collect();
+        assert_eq!(known, documented(&row), "{method} {path}");
+    }
+}
+
+/// The resource that permissions will be asked for stands in the path of its operations.
+#[test]
+fn a_row_names_the_resource_of_its_path() {
+    for row in table() {
+        let (path, resource) = (row.path.as_str(), row.access.1);
+        let expected = match path {
+            "/health" | "/ready" | "/docs" => Resource::Health,
+            "/metrics" | "/system/info" => Resource::System,
+            "/transport" => Resource::Transport,
+            "/migration" => Resource::Migration,
+            "/events" => Resource::Event,
+            _ if path.starts_with("/watchers") => Resource::Webhook,
+            _ if path.starts_with("/watch") => Resource::Event,
+            _ if path.starts_with("/gateway/") => Resource::Route,
+            _ if path.starts_with("/broker/") => Resource::Broker,
+            _ if path.ends_with("/override") => Resource::Override,
+            _ if path.ends_with("/check") || path.ends_with("}/health") => Resource::Check,
+            _ => Resource::Instance,
+        };
+        assert_eq!(resource, expected, "{path}");
+    }
+}
+
 /// The document of every route, made from what is written at the endpoints and the schemas.
 fn made() -> String {
     let info = InfoBuilder::new()
@@ -99,7 +185,11 @@ fn made() -> String {
         .license(Some(LicenseBuilder::new().name("Apache-2.0").build()));
     let mut all = OpenApiRouter::with_openapi(OpenApiBuilder::new().info(info.build()).build());
     for row in table() {
-        all = all.routes((row.documented)());
+        let (schemas, mut paths, endpoint) = (row.documented)();
+        for operation in operations_of(&mut paths) {
+            operation.tags = Some(vec![row.tag.to_owned()]);
+        }
+        all = all.routes((schemas, paths, endpoint));
     }
     all.into_openapi().to_pretty_json().unwrap() + "\n"
 }

@@ -48,9 +48,9 @@ async fn our_own_routes_can_be_asked_without_a_socket() {
     let api = Api::new();
     api.register("web", "web-1", &json!({})).await;
     let asker = crate::http::state::HttpApp {
-        shared: api.shared.clone(),
+        state: api.shared.clone(),
     }
-    .asker();
+    .client();
     let body = asker.get("/services/discover/web").await.unwrap();
     let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(body["total_count"], 1);

@@ -1,4 +1,4 @@
-use super::{Cors, Policy};
+use super::{Cors, CorsPolicy};
 
 #[test]
 fn what_no_browser_would_follow_is_refused() {
@@ -21,6 +21,7 @@ fn what_no_browser_would_follow_is_refused() {
     check(
         &Cors {
             credentials: true,
+            origins: vec!["*".to_owned()],
             ..Cors::default()
         },
         Some(
@@ -32,13 +33,17 @@ fn what_no_browser_would_follow_is_refused() {
         "https://a/path",
         "https://",
         "https://*.a",
+        "https://a:b",
+        "https://u@a",
+        "http://*:*",
+        "1http://a",
         "",
     ] {
         let cors = Cors {
             origins: vec![origin.to_owned()],
             ..Cors::default()
         };
-        assert!(Policy::new(&cors).is_err(), "{origin}");
+        assert!(CorsPolicy::new(&cors).is_err(), "{origin}");
     }
     check(
         &Cors {
@@ -57,7 +62,38 @@ fn what_no_browser_would_follow_is_refused() {
 
     #[track_caller]
     fn check(cors: &Cors, fault: Option<&str>) {
-        let found = Policy::new(cors).err().map(|error| error.to_string());
+        let found = CorsPolicy::new(cors).err().map(|error| error.to_string());
         assert_eq!(found.as_deref(), fault);
     }
+}
+
+#[test]
+fn an_origin_is_listed_by_its_text_or_with_any_port() {
+    let lists = |listed: &[&str], origin: &str| {
+        let origins = listed.iter().map(|&text| text.to_owned()).collect();
+        let cors = Cors {
+            origins,
+            ..Cors::default()
+        };
+        CorsPolicy::new(&cors).unwrap().lists(origin)
+    };
+    for (listed, origin, expected) in [
+        ("https://a.example", "https://a.example", true),
+        ("https://A.example", "https://a.example", true),
+        ("https://a.example", "http://a.example", false),
+        ("https://a.example", "https://a.example:8443", false),
+        ("https://a.example", "https://a.example.evil", false),
+        ("http://localhost:*", "http://localhost", true),
+        ("http://localhost:*", "http://localhost:3000", true),
+        ("http://localhost:*", "https://localhost:3000", false),
+        ("http://localhost:*", "http://localhost.evil:3000", false),
+        ("http://localhost:*", "http://localhost:", false),
+        ("http://localhost:*", "http://localhost:3000.evil", false),
+        ("http://[::1]:*", "http://[::1]:3000", true),
+        ("https://a.example", "null", false),
+        ("*", "null", true),
+    ] {
+        assert_eq!(lists(&[listed], origin), expected, "{listed} {origin}");
+    }
+    assert!(!lists(&[], "http://localhost"));
 }

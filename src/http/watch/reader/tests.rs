@@ -10,7 +10,7 @@ use std::{
 use proptest::prelude::*;
 use tokio::time::timeout;
 
-use super::{Reader, Scope, Start, Told};
+use super::{LogReader, Scope, WatchItem, WatchStart};
 use crate::{
     api::Seen,
     http::watch::fixture::{name, register, registry, route},
@@ -30,15 +30,15 @@ struct Watcher {
 }
 
 impl Watcher {
-    fn take(&mut self, told: Told) {
+    fn take(&mut self, told: WatchItem) {
         match told {
-            Told::Resync => {
+            WatchItem::Resync => {
                 assert!(!self.expects_snapshot);
                 self.expects_snapshot = true;
                 self.n_resyncs += 1;
             }
-            Told::Snapshot(snapshot) => self.start_from(&snapshot),
-            Told::Event(event) => self.apply(&event),
+            WatchItem::Snapshot(snapshot) => self.start_from(&snapshot),
+            WatchItem::Event(event) => self.apply(&event),
         }
     }
 
@@ -94,7 +94,7 @@ impl Watcher {
         }
     }
 
-    fn drain(&mut self, reader: &mut Reader) {
+    fn drain(&mut self, reader: &mut LogReader) {
         while let Some(told) = reader.next() {
             self.take(told);
         }
@@ -154,7 +154,7 @@ proptest! {
         let mut recorded: Vec<Arc<Event>> = Vec::new();
         let mut readers: Vec<_> = SCOPES
             .iter()
-            .map(|names| (Reader::new(&registry, scope(*names), Start::Fresh), Watcher::default()))
+            .map(|names| (LogReader::new(&registry, scope(*names), WatchStart::Fresh), Watcher::default()))
             .collect();
         for (what, service, id, port, reads) in steps {
             let before = registry.newest();
@@ -210,7 +210,7 @@ async fn readers_that_begin_amid_changes_miss_and_repeat_nothing() {
         readers.spawn(async move {
             tokio::time::sleep(Duration::from_millis(start as u64)).await;
             let names = SCOPES[start % 3];
-            let mut reader = Reader::new(&registry, scope(names), Start::Fresh);
+            let mut reader = LogReader::new(&registry, scope(names), WatchStart::Fresh);
             let mut watcher = Watcher::default();
             loop {
                 let last = written.load(Ordering::SeqCst);
@@ -245,11 +245,11 @@ fn where_a_reader_begins() {
     };
     let check = |seen: Seen, expected: &[&str]| {
         for names in [None, Some(&["s0"][..]), Some(&["s0", "s1"])] {
-            let mut reader = Reader::new(&registry, scope(names), Start::Behind(seen));
+            let mut reader = LogReader::new(&registry, scope(names), WatchStart::Behind(seen));
             let told = std::iter::from_fn(|| reader.next()).map(|told| match told {
-                Told::Resync => "resync".to_owned(),
-                Told::Snapshot(snapshot) => format!("snapshot {}", snapshot.revision),
-                Told::Event(event) => event.revision.to_string(),
+                WatchItem::Resync => "resync".to_owned(),
+                WatchItem::Snapshot(snapshot) => format!("snapshot {}", snapshot.revision),
+                WatchItem::Event(event) => event.revision.to_string(),
             });
             assert_eq!(told.collect::<Vec<_>>(), expected, "{seen:?} {names:?}");
         }
@@ -270,14 +270,14 @@ fn where_a_reader_begins() {
 fn a_reader_that_falls_behind_is_told_so() {
     let registry = registry(8);
     register(&registry, "one", "s0", 1);
-    let mut reader = Reader::new(&registry, scope(Some(&["s0"])), Start::Fresh);
-    assert!(matches!(reader.next(), Some(Told::Snapshot(_))));
+    let mut reader = LogReader::new(&registry, scope(Some(&["s0"])), WatchStart::Fresh);
+    assert!(matches!(reader.next(), Some(WatchItem::Snapshot(_))));
     assert!(reader.next().is_none());
     for port in 2..100 {
         register(&registry, "one", "s0", port);
     }
-    assert!(matches!(reader.next(), Some(Told::Resync)));
-    let Some(Told::Snapshot(snapshot)) = reader.next() else {
+    assert!(matches!(reader.next(), Some(WatchItem::Resync)));
+    let Some(WatchItem::Snapshot(snapshot)) = reader.next() else {
         panic!("a snapshot follows a resync");
     };
     let (_, view) = &snapshot.services[0];
@@ -292,21 +292,21 @@ fn a_reader_that_falls_behind_is_told_so() {
 fn others_filling_the_log_are_no_resync_for_a_quiet_service() {
     let registry = registry(8);
     register(&registry, "one", "s0", 1);
-    let mut reader = Reader::new(&registry, scope(Some(&["s0"])), Start::Fresh);
-    assert!(matches!(reader.next(), Some(Told::Snapshot(_))));
+    let mut reader = LogReader::new(&registry, scope(Some(&["s0"])), WatchStart::Fresh);
+    assert!(matches!(reader.next(), Some(WatchItem::Snapshot(_))));
     for port in 1..100 {
         register(&registry, "two", "s1", port);
     }
     assert!(reader.next().is_none());
     register(&registry, "one", "s0", 2);
-    assert!(matches!(reader.next(), Some(Told::Event(_))));
+    assert!(matches!(reader.next(), Some(WatchItem::Event(_))));
 }
 
 #[tokio::test(start_paused = true)]
 async fn changes_of_others_wake_nobody() {
     let registry = registry(100);
-    let mut one = Reader::new(&registry, scope(Some(&["s0"])), Start::Fresh);
-    let mut two = Reader::new(&registry, scope(Some(&["s0", "s1"])), Start::Fresh);
+    let mut one = LogReader::new(&registry, scope(Some(&["s0"])), WatchStart::Fresh);
+    let mut two = LogReader::new(&registry, scope(Some(&["s0", "s1"])), WatchStart::Fresh);
     while one.next().is_some() || two.next().is_some() {}
     let pause = Duration::from_secs(5);
     register(&registry, "two", "s2", 1);
@@ -315,6 +315,6 @@ async fn changes_of_others_wake_nobody() {
     assert!(timeout(pause, two.changed()).await.is_err());
     register(&registry, "one", "s1", 1);
     assert!(timeout(pause, two.changed()).await.is_ok());
-    assert!(matches!(two.next(), Some(Told::Event(_))));
+    assert!(matches!(two.next(), Some(WatchItem::Event(_))));
     assert!(timeout(pause, one.changed()).await.is_err());
 }

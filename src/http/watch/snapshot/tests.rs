@@ -1,4 +1,4 @@
-use super::Pieces;
+use super::SnapshotPieces;
 use crate::{
     api,
     http::watch::fixture::{register, registry, route},
@@ -37,7 +37,7 @@ fn pieces_of_any_size_make_the_whole() {
         |_| Timestamp(0),
     );
     for bytes in [1, 10, 500, 2_000, 10_000, 1_000_000] {
-        let mut pieces = Pieces::with_routes(cursor, registry.snapshot());
+        let mut pieces = SnapshotPieces::with_routes(cursor, registry.snapshot());
         let (mut out, mut n_pieces) = (Vec::new(), 1);
         loop {
             let before = out.len();

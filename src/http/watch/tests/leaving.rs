@@ -5,7 +5,7 @@ use tokio::time::timeout;
 
 use crate::http::watch::{
     fixture::register,
-    live::{Client, Live},
+    live::{Live, LiveClient},
 };
 
 /// Each way to wait, by the metric's word for it.
@@ -21,7 +21,7 @@ const WAITS: [(&str, &str); 6] = [
     ("gateway", "/gateway/watch"),
 ];
 /// A second request, between the head of the first and the blank line.
-const MORE: &str = "\r\nGET /health HTTP/1.1\r\nhost: x\r\n";
+const MORE: &str = "\r\nGET /health HTTP/1.1\r\nhost: localhost\r\n";
 
 async fn live() -> Live {
     let live = Live::start().await;
@@ -34,7 +34,7 @@ async fn who_leaves_after_it_has_sent_more_frees_its_place() {
     let live = live().await;
     for (kind, path) in WAITS {
         for (headers, later) in [("", ""), (MORE, ""), (MORE, "GET /"), ("", "GET /")] {
-            let mut client = Client::send(live.address, path, headers).await;
+            let mut client = LiveClient::send(live.address, path, headers).await;
             live.until_watchers(kind, "1").await;
             client.write(later).await;
             drop(client);
@@ -52,7 +52,7 @@ async fn who_only_has_no_more_to_say_is_answered() {
     polling.says_no_more().await;
     assert_eq!(polling.json().await["total_count"], 1);
     // The same when it says so at once, and when it has asked for two things.
-    let mut polling = Client::send(live.address, WAITS[0].1, MORE).await;
+    let mut polling = LiveClient::send(live.address, WAITS[0].1, MORE).await;
     polling.says_no_more().await;
     assert_eq!(polling.json().await["total_count"], 1);
 
@@ -73,7 +73,7 @@ async fn what_is_sent_behind_a_waiting_request_is_answered_after_it() {
     let (first, second) = body.split_at(5000);
     client
         .write(&format!(
-            "POST /services/heartbeat HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{first}",
+            "POST /services/heartbeat HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{first}",
             body.len()
         ))
         .await;
@@ -91,7 +91,9 @@ async fn who_sends_too_much_to_be_watched_is_answered_early() {
     let live = live().await;
     let mut client = live.get(WAITS[0].1).await;
     live.until_watchers("long_poll", "1").await;
-    client.write("GET /health HTTP/1.1\r\n").await;
+    client
+        .write("GET /health HTTP/1.1\r\nhost: localhost\r\n")
+        .await;
     client
         .write(&format!("x: {}\r\n\r\n", "x".repeat(20_000)))
         .await;
@@ -101,7 +103,7 @@ async fn who_sends_too_much_to_be_watched_is_answered_early() {
     let mut next = client.next_answer();
     assert_eq!(next.json().await["status"], json!("healthy"));
     let (mut next, path) = (next.next_answer(), WAITS[0].1);
-    next.write(&format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n"))
+    next.write(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n"))
         .await;
     live.until_watchers("long_poll", "1").await;
     assert!(next.is_silent().await);

@@ -9,6 +9,7 @@ use crate::{
         testing::Api,
         watch::fixture::{register, route},
     },
+    model::CANARY,
 };
 
 fn revisions(answer: &Value) -> Vec<u64> {
@@ -147,4 +148,40 @@ async fn a_limit_of_none_is_refused_as_it_would_skip_events() {
     let path = "/services/discover/a?limit=0";
     let refused = api.expect(422, "GET", path, "").await;
     assert_eq!(refused.json["errors"][0]["field"], "limit");
+}
+
+/// Revisions 7 to 20 are the canary's, 21 is not: the index moves over what is left out.
+#[tokio::test]
+async fn events_without_the_canary() {
+    let api = api();
+    for port in 1..=14 {
+        register(&api.shared.registry, "c", CANARY, port);
+    }
+    register(&api.shared.registry, "one", "a", 4);
+    let check = async |query: &str, expected: &[u64], cursor: u64| {
+        let path = format!("/events?canary=false{query}");
+        let answered = api.expect(200, "GET", &path, "").await;
+        assert_eq!(revisions(&answered.json), expected, "{query}");
+        assert_eq!(answered.json["revision"], cursor, "{query}");
+    };
+    check("", &[1, 2, 3, 4, 5, 6, 21], 21).await;
+    check("&limit=2", &[6, 21], 21).await;
+    check("&since=6", &[21], 21).await;
+    check("&since=5&limit=3", &[6], 8).await;
+    check("&since=8&limit=2", &[21], 21).await;
+    check("&service=musterd-canary", &[], 21).await;
+    check("&service=musterd-canary&service=b&limit=1", &[5], 21).await;
+    let path = "/events?canary=maybe";
+    let wrong = api.expect(422, "GET", path, "").await;
+    assert_eq!(wrong.json["errors"][0]["field"], "canary");
+
+    let registry = api.shared.registry.clone();
+    let wait = api.ask("GET", "/events?canary=false&since=21&wait=1m", &[], "");
+    let change = async {
+        register(&registry, "c", CANARY, 100);
+        tokio::task::yield_now().await;
+        register(&registry, "one", "a", 5);
+    };
+    let (answered, ()) = tokio::join!(wait, change);
+    assert_eq!(revisions(&answered.json), [23], "the canary ends no wait");
 }

@@ -15,9 +15,9 @@ use tokio_tungstenite::{
 use crate::{
     http::watch::{
         fixture::{register, registration},
-        live::{Client, Live, PATIENCE},
+        live::{Live, LiveClient, PATIENCE},
     },
-    model::Metadata,
+    model::{CANARY, Metadata},
 };
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -111,7 +111,7 @@ async fn large_messages_come_whole() {
 }
 
 #[tokio::test]
-async fn who_says_too_much_is_shown_out() {
+async fn a_message_that_is_too_long_ends_the_socket() {
     let live = Live::start().await;
     let mut socket = connect(live.address, "/watch/ws").await;
     expect(&mut socket, "snapshot").await;
@@ -122,7 +122,7 @@ async fn who_says_too_much_is_shown_out() {
 }
 
 #[tokio::test]
-async fn who_left_without_a_word_is_noticed() {
+async fn a_client_that_is_gone_is_noticed() {
     let live = Live::start().await;
     let mut socket = connect(live.address, "/watch/ws?service=a").await;
     expect(&mut socket, "snapshot").await;
@@ -133,7 +133,7 @@ async fn who_left_without_a_word_is_noticed() {
 }
 
 #[tokio::test]
-async fn silence_is_broken_by_pings_and_who_never_answers_is_gone() {
+async fn pings_are_sent_and_a_client_that_never_answers_is_dropped() {
     let live =
         Live::with(|config| config.watch.keep_alive = Duration::from_millis(30).into()).await;
     let mut lively = connect(live.address, "/watch/ws").await;
@@ -151,7 +151,7 @@ async fn silence_is_broken_by_pings_and_who_never_answers_is_gone() {
 }
 
 #[tokio::test]
-async fn sockets_are_told_the_last_event_and_that_the_door_closes() {
+async fn at_a_stop_sockets_get_the_last_event_and_a_close() {
     let live = Live::start().await;
     let mut socket = connect(live.address, "/watch/ws").await;
     expect(&mut socket, "snapshot").await;
@@ -166,13 +166,32 @@ async fn sockets_are_told_the_last_event_and_that_the_door_closes() {
     assert_eq!(code, CloseCode::Away);
 }
 
+/// The cursor of a socket that leaves the canary out moves all the same.
+#[tokio::test]
+async fn a_socket_without_the_canary_gets_the_cursor_instead() {
+    let live =
+        Live::with(|config| config.watch.keep_alive = Duration::from_millis(30).into()).await;
+    register(live.registry(), "one", "a", 1);
+    register(live.registry(), "c", CANARY, 1);
+    let mut socket = connect(live.address, "/watch/ws?canary=false").await;
+    let snapshot = expect(&mut socket, "snapshot").await;
+    assert_eq!(snapshot["data"]["services"].as_object().unwrap().len(), 1);
+    register(live.registry(), "c", CANARY, 2);
+    let cursor = expect(&mut socket, "cursor").await;
+    assert_eq!(cursor["id"], format!("{}-3", live.registry().epoch()));
+    assert_eq!(cursor["data"], Value::Null);
+    register(live.registry(), "one", "a", 2);
+    assert_eq!(expect(&mut socket, "event").await["data"]["revision"], 4);
+    live.stop().await;
+}
+
 #[tokio::test]
 async fn what_is_no_handshake_is_refused() {
     let live = Live::with(|config| config.watch.watchers_per_address_max = 1.into()).await;
     let upgrade = "connection: keep-alive, Upgrade\r\nupgrade: WebSocket\r\n";
     let key = "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     let check = async |headers: &str, status: u64| {
-        let mut client = Client::send(live.address, "/watch/ws", headers).await;
+        let mut client = LiveClient::send(live.address, "/watch/ws", headers).await;
         assert_eq!(client.json().await["status"], status, "{headers}");
     };
     check("", 426).await;
@@ -180,7 +199,7 @@ async fn what_is_no_handshake_is_refused() {
     check(&format!("{upgrade}{key}sec-websocket-version: 8\r\n"), 426).await;
     check(&format!("{upgrade}sec-websocket-version: 13\r\n"), 426).await;
     let whole = format!("{upgrade}{key}sec-websocket-version: 13\r\n");
-    let mut client = Client::send(live.address, "/watch/ws", &whole).await;
+    let mut client = LiveClient::send(live.address, "/watch/ws", &whole).await;
     let head = client.read_head().await.to_owned();
     assert!(head.starts_with("http/1.1 101"), "{head}");
     // The example of RFC 6455, section 1.3.
@@ -199,7 +218,7 @@ async fn what_is_no_handshake_is_refused() {
 }
 
 #[tokio::test]
-async fn a_close_is_answered_and_a_broken_frame_is_told_of() {
+async fn a_close_is_answered_and_a_broken_frame_has_its_code() {
     let live = Live::start().await;
     let mut socket = connect(live.address, "/watch/ws").await;
     let normal = CloseFrame {
@@ -208,12 +227,36 @@ async fn a_close_is_answered_and_a_broken_frame_is_told_of() {
     };
     socket.close(Some(normal)).await.unwrap();
     assert_eq!(expect_close(&mut socket).await, CloseCode::Normal);
-    for broken in [&[0x81, 0x01, b'x'][..], &[0xc1, 0x80, 0, 0, 0, 0]] {
+    for (frame, expected) in [
+        // Not masked.
+        (&[0x81, 0x01, b'x'][..], CloseCode::Protocol),
+        // A reserved bit, and reserved opcodes.
+        (&[0xc1, 0x80, 0, 0, 0, 0], CloseCode::Protocol),
+        (&[0x83, 0x80, 0, 0, 0, 0], CloseCode::Protocol),
+        (&[0x8b, 0x80, 0, 0, 0, 0], CloseCode::Protocol),
+        // A fragmented ping, and a continuation of nothing.
+        (&[0x09, 0x80, 0, 0, 0, 0], CloseCode::Protocol),
+        (&[0x80, 0x80, 0, 0, 0, 0], CloseCode::Protocol),
+        // A text that is not UTF-8, also over two fragments.
+        (&[0x81, 0x82, 0, 0, 0, 0, 0xff, 0xff], CloseCode::Invalid),
+        (
+            &[0x01, 0x81, 0, 0, 0, 0, 0xc3, 0x80, 0x81, 0, 0, 0, 0, b'x'],
+            CloseCode::Invalid,
+        ),
+        // A close frame of one byte, and one with a reserved code.
+        (&[0x88, 0x81, 0, 0, 0, 0, 0x03], CloseCode::Protocol),
+        (&[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xed], CloseCode::Protocol),
+        // A close frame, which is answered with its own code.
+        (
+            &[0x88, 0x82, 0, 0, 0, 0, 0x0f, 0xa0],
+            CloseCode::Library(4000),
+        ),
+    ] {
         let mut socket = connect(live.address, "/watch/ws").await;
         expect(&mut socket, "snapshot").await;
-        socket.get_mut().write_all(broken).await.unwrap();
+        socket.get_mut().write_all(frame).await.unwrap();
         let code = expect_close(&mut socket).await;
-        assert_eq!(code, CloseCode::Protocol, "{broken:?}");
+        assert_eq!(code, expected, "{frame:x?}");
     }
     live.until_watchers("websocket", "0").await;
     live.stop().await;

@@ -6,14 +6,14 @@ use serde_json::Value;
 use crate::{
     http::watch::{
         fixture::{register, registration, route},
-        live::{Client, Live},
+        live::{Live, LiveClient},
     },
-    model::Metadata,
+    model::{CANARY, Metadata},
     registry,
 };
 
-async fn resumed(live: &Live, path: &str, id: &str) -> Client {
-    Client::send(live.address, path, &format!("last-event-id: {id}\r\n")).await
+async fn resumed(live: &Live, path: &str, id: &str) -> LiveClient {
+    LiveClient::send(live.address, path, &format!("last-event-id: {id}\r\n")).await
 }
 
 #[tokio::test]
@@ -304,5 +304,35 @@ async fn a_snapshot_is_made_no_faster_than_it_is_read() {
         snapshot.data["services"]["a"].as_array().unwrap().len(),
         250
     );
+    live.stop().await;
+}
+
+/// Neither in the snapshot nor as an event; an id alone moves the client's cursor (HTML, server-sent events).
+#[tokio::test]
+async fn a_stream_without_the_canary_still_moves_its_cursor() {
+    let live =
+        Live::with(|config| config.watch.keep_alive = Duration::from_millis(30).into()).await;
+    register(live.registry(), "one", "a", 1);
+    register(live.registry(), "c", CANARY, 1);
+    let mut watcher = live.get("/watch?canary=false").await;
+    let snapshot = watcher.expect("snapshot").await;
+    assert_eq!(snapshot.data["services"].as_object().unwrap().len(), 1);
+    for port in 2..200 {
+        register(live.registry(), "c", CANARY, port);
+    }
+    let newest = live.registry().newest();
+    let epoch = live.registry().epoch();
+    let expected = format!("id: {epoch}-{newest}");
+    while watcher.block().await.unwrap() != expected {}
+    register(live.registry(), "one", "a", 2);
+    let event = watcher.expect("event").await;
+    assert_eq!(event.data["service_id"], "one");
+    let mut all = resumed(&live, "/watch", &format!("{epoch}-{newest}")).await;
+    assert_eq!(all.expect("event").await.data["service_id"], "one");
+    let mut named = live
+        .get(&format!("/watch?canary=false&service=a&service={CANARY}"))
+        .await;
+    let snapshot = named.expect("snapshot").await;
+    assert_eq!(snapshot.data["services"].as_object().unwrap().len(), 1);
     live.stop().await;
 }

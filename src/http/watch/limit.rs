@@ -1,4 +1,4 @@
-//! How many may watch: in all, and from one address.
+//! The limits of watchers: in all, and from one address.
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
@@ -8,9 +8,9 @@ use prometheus::{IntCounter, IntGauge, IntGaugeVec};
 use super::Config;
 use crate::telemetry::Metrics;
 
-/// The ways to watch.
+/// The kinds of watchers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(in crate::http) enum Kind {
+pub(in crate::http) enum WatcherKind {
     /// Server-sent events.
     Stream,
     /// A WebSocket.
@@ -21,7 +21,7 @@ pub(in crate::http) enum Kind {
     Gateway,
 }
 
-impl Kind {
+impl WatcherKind {
     const ALL: [Self; 4] = [Self::Stream, Self::Socket, Self::LongPoll, Self::Gateway];
 
     fn as_str(self) -> &'static str {
@@ -34,7 +34,7 @@ impl Kind {
     }
 }
 
-/// Lets watchers in, as many as there may be.
+/// Counts watchers against their limits.
 #[derive(Clone, Debug)]
 pub(in crate::http) struct WatcherLimit(Arc<Inner>);
 
@@ -53,12 +53,12 @@ struct Inside {
     by_address: HashMap<IpAddr, usize>,
 }
 
-/// Why a watcher was not let in.
+/// Why a watcher was refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub(in crate::http) enum Refused {
-    /// In all.
+pub(in crate::http) enum TooManyWatchers {
+    /// There are too many in all.
     #[error(
-        "there are too many watchers: http.watch.watchers_max is {max}; try again when others have left"
+        "there are too many watchers: http.watch.watchers_max is {max}; try again when others have disconnected"
     )]
     Full {
         /// The limit.
@@ -69,7 +69,7 @@ pub(in crate::http) enum Refused {
         "there are too many watchers from {address}: http.watch.watchers_per_address_max is {max}"
     )]
     AddressFull {
-        /// Whose.
+        /// The address.
         address: IpAddr,
         /// The limit.
         max: usize,
@@ -83,7 +83,7 @@ impl WatcherLimit {
             "Streams and waiting requests, by kind.",
             &["kind"],
         );
-        for kind in Kind::ALL {
+        for kind in WatcherKind::ALL {
             watchers.with_label_values(&[kind.as_str()]).set(0);
         }
         Self(Arc::new(Inner {
@@ -98,32 +98,36 @@ impl WatcherLimit {
         }))
     }
 
-    /// Counts a watcher in for as long as the ticket lives.
+    /// Counts a watcher until its permit is dropped.
     ///
     /// # Errors
     /// There are too many, in all or from this address.
-    pub(in crate::http) fn enter(&self, address: IpAddr, kind: Kind) -> Result<Permit, Refused> {
+    pub(in crate::http) fn enter(
+        &self,
+        address: IpAddr,
+        kind: WatcherKind,
+    ) -> Result<Permit, TooManyWatchers> {
         let address = address.to_canonical();
         self.count_in(address)
             .inspect_err(|_| self.0.refused.inc())?;
         let gauge = self.0.watchers.with_label_values(&[kind.as_str()]);
         gauge.inc();
         Ok(Permit {
-            gate: self.clone(),
+            limit: self.clone(),
             address,
             gauge,
         })
     }
 
-    fn count_in(&self, address: IpAddr) -> Result<(), Refused> {
+    fn count_in(&self, address: IpAddr) -> Result<(), TooManyWatchers> {
         let mut inside = self.0.inside.lock();
         if inside.total >= self.0.max {
-            return Err(Refused::Full { max: self.0.max });
+            return Err(TooManyWatchers::Full { max: self.0.max });
         }
         let max = self.0.per_address_max;
         let from_there = inside.by_address.entry(address).or_default();
         if *from_there >= max {
-            return Err(Refused::AddressFull { address, max });
+            return Err(TooManyWatchers::AddressFull { address, max });
         }
         *from_there += 1;
         inside.total += 1;
@@ -131,10 +135,10 @@ impl WatcherLimit {
     }
 }
 
-/// A watcher's place; free again when it is dropped.
+/// The right to watch; given back when it is dropped.
 #[derive(Debug)]
 pub(in crate::http) struct Permit {
-    gate: WatcherLimit,
+    limit: WatcherLimit,
     address: IpAddr,
     gauge: IntGauge,
 }
@@ -142,7 +146,7 @@ pub(in crate::http) struct Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.gauge.dec();
-        let mut inside = self.gate.0.inside.lock();
+        let mut inside = self.limit.0.inside.lock();
         inside.total -= 1;
         if let Some(from_there) = inside.by_address.get_mut(&self.address) {
             *from_there -= 1;

@@ -16,9 +16,10 @@ use tokio::{
 
 use super::{Daemon, http, nobody, quick, registration, start, tcp};
 use crate::{
-    api::{CheckRequest, CheckVerdict},
-    health::{Asked, Config, Elsewhere, Taken},
-    model::{Check, CheckOutcome as Outcome, Mode, ServiceId, Status, Timestamp},
+    health::{
+        Config, Outcome, ProbeRequest, RemoteProber, RemoteVerdict, RequestResult, VerdictUse,
+    },
+    model::{Check, Mode, Status, Timestamp},
     outbound::testing::Target,
 };
 
@@ -34,15 +35,15 @@ struct Seen {
 }
 
 impl Seen {
-    fn found(&self, outcome: Outcome) -> CheckVerdict {
-        CheckVerdict {
-            service_id: ServiceId::parse(&self.service_id).unwrap(),
+    fn found(&self, outcome: Outcome) -> RemoteVerdict {
+        RemoteVerdict {
+            number: None,
+            service_id: self.service_id.as_str().into(),
             incarnation: self.incarnation,
             check: self.check.name.clone(),
             outcome,
             latency: Duration::from_millis(3),
-            at: None,
-            message: "from elsewhere".into(),
+            text: "from elsewhere".into(),
         }
     }
 }
@@ -52,33 +53,33 @@ struct Fake {
     mode: Mutex<Mode>,
     up: AtomicBool,
     asked: mpsc::Sender<Seen>,
-    notes: Mutex<Vec<Asked>>,
+    notes: Mutex<Vec<RequestResult>>,
 }
 
-impl Elsewhere for Fake {
+impl RemoteProber for Fake {
     fn mode(&self) -> Mode {
         *self.mode.lock()
     }
 
-    fn ask(&self, number: u64, request: &CheckRequest<'_>, left: Duration) -> bool {
+    fn ask(&self, request: &ProbeRequest<'_>) -> bool {
         let seen = Seen {
-            number,
-            service_id: request.service_id.to_string(),
+            number: request.number,
+            service_id: request.of.service_id.to_string(),
             incarnation: request.incarnation,
             check: request.check.clone().into_owned(),
             deadline: request.deadline,
-            left,
+            left: request.left,
         };
         self.up.load(Ordering::SeqCst) && self.asked.try_send(seen).is_ok()
     }
 
-    fn note(&self, ended: Asked) {
+    fn note(&self, ended: RequestResult) {
         self.notes.lock().push(ended);
     }
 }
 
 impl Fake {
-    fn count(&self, of: Asked) -> usize {
+    fn count(&self, of: RequestResult) -> usize {
         self.notes.lock().iter().filter(|note| **note == of).count()
     }
 }
@@ -127,25 +128,32 @@ async fn whoever_probes_elsewhere_decides_in_mode_queue() {
     let now = daemon.registry.clock().now().wall;
     assert_eq!(asked.deadline, Timestamp(now.0 + 3_000));
     sleep(Duration::from_millis(700)).await;
-    let taken = daemon.health.take(asked.found(Outcome::Passed), None);
-    assert_eq!(taken, Taken::Used);
+    let taken = daemon.health.take(asked.found(Outcome::Passed));
+    assert_eq!(taken, VerdictUse::Used);
     daemon.until("i", Status::Healthy).await;
     let report = daemon.health.report("i").expect("known");
     let result = &report.checks[0].results[0];
     assert_eq!(&*result.message, "from elsewhere");
     assert_eq!(result.latency, Duration::from_millis(3));
     assert_eq!(
-        daemon.health.take(asked.found(Outcome::Failed), None),
-        Taken::Unasked
+        daemon.health.take(asked.found(Outcome::Failed)),
+        VerdictUse::Unasked
     );
     let again = requests.recv().await.expect("the next one");
     assert!(again.number > asked.number);
-    let late = (daemon.health).take(asked.found(Outcome::Passed), Some(asked.number));
-    assert_eq!(late, Taken::Unasked, "an earlier one");
-    daemon.health.take(again.found(Outcome::TimedOut), None);
+    let late = RemoteVerdict {
+        number: Some(asked.number),
+        ..asked.found(Outcome::Passed)
+    };
+    assert_eq!(
+        daemon.health.take(late),
+        VerdictUse::Unasked,
+        "an earlier one"
+    );
+    daemon.health.take(again.found(Outcome::TimedOut));
     daemon.until("i", Status::Unhealthy).await;
     assert_eq!(daemon.reason("i"), "check \"web\": from elsewhere");
-    assert_eq!(fake.count(Asked::Answered), 2);
+    assert_eq!(fake.count(RequestResult::Answered), 2);
     assert_eq!(requests_total(&daemon, "answered"), 2.0);
     assert_eq!(daemon.metric("musterd_health_requests_pending"), Some(0.0));
 }
@@ -160,8 +168,8 @@ async fn a_url_in_short_form_is_asked_in_full() {
     assert_eq!(&*asked.check.name, "health_check_url");
     assert_eq!(asked.check.timeout, Duration::from_secs(5));
     assert_eq!(
-        daemon.health.take(asked.found(Outcome::Passed), None),
-        Taken::Used
+        daemon.health.take(asked.found(Outcome::Passed)),
+        VerdictUse::Used
     );
 }
 
@@ -179,11 +187,11 @@ async fn the_daemon_probes_itself_when_nobody_answers_in_time() {
     let waited = began.elapsed();
     assert!(waited >= Duration::from_millis(3_500), "{waited:?}");
     assert!(waited < Duration::from_millis(4_000), "{waited:?}");
-    assert_eq!(fake.count(Asked::Unanswered), 1);
+    assert_eq!(fake.count(RequestResult::Unanswered), 1);
     assert_eq!(requests_total(&daemon, "unanswered"), 1.0);
     assert_eq!(
-        daemon.health.take(asked.found(Outcome::Passed), None),
-        Taken::Unasked,
+        daemon.health.take(asked.found(Outcome::Passed)),
+        VerdictUse::Unasked,
         "too late"
     );
     assert_eq!(daemon.observed("i"), Status::Unhealthy);
@@ -225,8 +233,8 @@ async fn verdicts_on_what_is_gone_change_nothing() {
     // The same registration by another process: the check stays, the incarnation does not.
     daemon.register("i", &[closed("web")]);
     assert_eq!(
-        daemon.health.take(old.found(Outcome::Passed), None),
-        Taken::Gone
+        daemon.health.take(old.found(Outcome::Passed)),
+        VerdictUse::Gone
     );
     let passed = "musterd_health_probes_total{kind=\"http\",outcome=\"failed\"}";
     while daemon.metric(passed).is_none() {
@@ -238,20 +246,20 @@ async fn verdicts_on_what_is_gone_change_nothing() {
     let mut stranger = old.clone();
     stranger.service_id = "stranger".to_owned();
     assert_eq!(
-        daemon.health.take(stranger.found(Outcome::Passed), None),
-        Taken::Gone
+        daemon.health.take(stranger.found(Outcome::Passed)),
+        VerdictUse::Gone
     );
     let current = requests.recv().await.expect("the next turn");
     let mut other = current.clone();
     other.check.name = "other".into();
     assert_eq!(
-        daemon.health.take(other.found(Outcome::Passed), None),
-        Taken::Unasked
+        daemon.health.take(other.found(Outcome::Passed)),
+        VerdictUse::Unasked
     );
     daemon.registry.deregister("i", None).expect("known");
     assert_eq!(
-        daemon.health.take(current.found(Outcome::Passed), None),
-        Taken::Gone
+        daemon.health.take(current.found(Outcome::Passed)),
+        VerdictUse::Gone
     );
     let gone = daemon.metric("musterd_health_verdicts_total{result=\"gone\"}");
     assert_eq!(gone, Some(3.0));
@@ -271,12 +279,15 @@ async fn a_changed_check_of_the_same_name_takes_no_answer_to_the_old_one() {
         .register(changed, incarnation)
         .expect("registered");
     let new = requests.recv().await.expect("a request for the new one");
-    let named = (daemon.health).take(old.found(Outcome::Passed), Some(old.number));
-    assert_eq!(named, Taken::Unasked);
+    let named = RemoteVerdict {
+        number: Some(old.number),
+        ..old.found(Outcome::Passed)
+    };
+    assert_eq!(daemon.health.take(named), VerdictUse::Unasked);
     assert_eq!(daemon.observed("i"), Status::Starting);
     assert_eq!(
-        daemon.health.take(new.found(Outcome::Passed), None),
-        Taken::Used
+        daemon.health.take(new.found(Outcome::Passed)),
+        VerdictUse::Used
     );
     daemon.until("i", Status::Healthy).await;
 }
@@ -286,10 +297,10 @@ async fn whoever_could_not_probe_decides_nothing() {
     let (daemon, fake, mut requests) = elsewhere(Config::default(), Mode::Queue);
     daemon.register("i", &[closed("web")]);
     let asked = requests.recv().await.expect("a request");
-    daemon.health.take(asked.found(Outcome::Skipped), None);
+    daemon.health.take(asked.found(Outcome::Skipped));
     daemon.until("i", Status::Unhealthy).await;
     assert_eq!(requests_total(&daemon, "skipped"), 1.0);
-    assert_eq!(fake.count(Asked::Unanswered), 0);
+    assert_eq!(fake.count(RequestResult::Unanswered), 0);
 }
 
 #[tokio::test]
@@ -306,23 +317,23 @@ async fn the_direct_outcome_decides_in_mode_dual_and_both_are_compared() {
     daemon.register("i", &[check]);
     let asked = requests.recv().await.expect("a request");
     daemon.until("i", Status::Healthy).await;
-    daemon.health.take(asked.found(Outcome::Failed), None);
-    assert_eq!(fake.count(Asked::Different), 1);
+    daemon.health.take(asked.found(Outcome::Failed));
+    assert_eq!(fake.count(RequestResult::Different), 1);
     assert_eq!(
         daemon.observed("i"),
         Status::Healthy,
         "the direct one decides"
     );
     let asked = requests.recv().await.expect("a request");
-    daemon.health.take(asked.found(Outcome::Passed), None);
-    while fake.count(Asked::Same) == 0 {
+    daemon.health.take(asked.found(Outcome::Passed));
+    while fake.count(RequestResult::Same) == 0 {
         sleep(Duration::from_millis(5)).await;
     }
     // From here on nobody answers.
-    while fake.count(Asked::Missing) < 2 {
+    while fake.count(RequestResult::Missing) < 2 {
         sleep(Duration::from_millis(5)).await;
     }
-    assert_eq!(fake.count(Asked::Different), 1);
+    assert_eq!(fake.count(RequestResult::Different), 1);
     assert_eq!(daemon.observed("i"), Status::Healthy);
     let missing = daemon.metric("musterd_health_comparisons_total{result=\"missing\"}");
     assert!(missing >= Some(2.0), "{missing:?}");
@@ -338,7 +349,7 @@ async fn the_flag_decides_anew_for_each_probe_also_for_those_that_are_asked_for(
     let health = daemon.health.clone();
     let answered = async {
         let asked = requests.recv().await.expect("a request");
-        health.take(asked.found(Outcome::Passed), None);
+        health.take(asked.found(Outcome::Passed));
     };
     let (report, ()) = tokio::join!(daemon.health.check_now("i"), answered);
     assert_eq!(report.expect("known").status, Status::Healthy);

@@ -1,0 +1,3 @@
+//! Outcomes of probes.
+
+pub use crate::model::CheckOutcome as Outcome;
