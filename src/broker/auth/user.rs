@@ -31,7 +31,7 @@ pub struct User {
 pub(super) enum Check {
     /// Against a digest.
     Digest(Digest),
-    /// Against an argon2 hash, and later against the digest of what was right.
+    /// Against an argon2 hash; once a password was right, against its digest.
     Hashed {
         hash: Hashed,
         remembered: OnceLock<Digest>,
@@ -50,7 +50,7 @@ impl fmt::Debug for Check {
     }
 }
 
-/// What a user may do where.
+/// The permissions of a user.
 #[derive(Debug)]
 enum Rights {
     /// Everything in every vhost.

@@ -165,7 +165,7 @@ fn log_refused(shared: &Shared, address: SocketAddr, error: &HandshakeError) {
         }
         HandshakeError::Refused(why) => refused.warn(format_args!("refused {address}: {why}")),
         HandshakeError::Slow => {
-            let limit = shared.config.limits.handshake;
+            let limit = shared.config.limits.handshake.get();
             refused.warn(format_args!(
                 "refused {address}: not logged in within {limit:?} (broker.limits.handshake)"
             ));
@@ -179,3 +179,6 @@ fn log_refused(shared: &Shared, address: SocketAddr, error: &HandshakeError) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -294,3 +294,6 @@ fn check_tuned(name: &str, theirs: u32, ours: u32, least: u32) -> Result<(), Str
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,9 +33,9 @@ enum From {
 /// What the client is sent.
 #[derive(Debug)]
 pub(super) enum Writer {
-    /// Anybody may write to a plain socket; this waits for it to take more.
+    /// Any task may write to a plain socket; this one waits until the socket is writable.
     Plain(Arc<TcpStream>),
-    /// Only this writes to an encrypted one.
+    /// Only this task writes to an encrypted socket.
     Tls(Box<TlsWriter>),
 }
 
@@ -72,8 +72,7 @@ pub(super) fn tls(stream: TlsStream<TcpStream>) -> (Reader, Writer) {
 }
 
 impl Reader {
-    /// Waits for bytes and appends them: how many; 0: the client has closed its side. May be dropped
-    /// at any time without losing any.
+    /// Waits for bytes and appends them: how many; 0 when the client has closed its side. Cancel safe.
     pub(super) async fn read(&mut self, into: &mut BytesMut) -> io::Result<usize> {
         let count = match &mut self.from {
             From::Plain(socket) => loop {
@@ -97,14 +96,14 @@ impl Reader {
         Ok(count)
     }
 
-    /// Nothing has come for a while: the next read begins small.
+    /// Uses a small buffer for the next read.
     pub(super) fn rest(&mut self) {
         self.room = ROOM_MIN;
     }
 }
 
 impl Writer {
-    /// Writes what it can now; whether [`Self::wait`] is needed for the rest.
+    /// Writes as much as possible now; [`Flush::Later`]: call [`Self::wait`] for the rest.
     pub(super) fn flush(&mut self, peer: &Peer) -> Flush {
         match self {
             Self::Plain(_) => peer.flush(),
@@ -122,8 +121,7 @@ impl Writer {
         }
     }
 
-    /// Waits until the socket takes more (and writes, where only this can). May be dropped at any
-    /// time without losing anything.
+    /// Waits until the socket is writable, and writes where only this task can. Cancel safe.
     pub(super) async fn wait(&mut self, peer: &Peer) -> io::Result<()> {
         match self {
             Self::Plain(socket) => socket.writable().await,
@@ -146,7 +144,7 @@ impl Writer {
         }
     }
 
-    /// Sends no more.
+    /// Closes the sending side.
     pub(super) async fn shut(&mut self) -> io::Result<()> {
         match self {
             Self::Plain(socket) => SockRef::from(&**socket).shutdown(Shutdown::Write),
