@@ -17,7 +17,7 @@ use crate::{
         server::Overview,
         vhost::{MessageView, QueueView},
     },
-    catalog::{Caller, Catalog, CloseConnection, Door},
+    catalog::{Caller, Catalog, Door},
     http::{BrokerList, BrokerPages, BrokerPart},
 };
 
@@ -38,12 +38,12 @@ pub(super) async fn tell_of_closed(
             return stop.cancelled().await;
         };
         let caller = Caller::daemon(Door::Broker);
-        let lost = catalog.write(&caller, CloseConnection { connection });
-        let bound = lost.await.unwrap_or(0);
-        if bound > 0 {
+        let lost = catalog.close_connection(&caller, connection).await;
+        let lost = lost.unwrap_or(0);
+        if lost > 0 {
             tracing::info!(
                 connection.id = connection,
-                "connection {connection} closed, and {bound} instances hung on it"
+                "connection {connection} closed: {lost} instances with leases on it are unhealthy"
             );
         }
     }

@@ -147,7 +147,7 @@ async fn clients_that_register_and_vanish_at_once_never_stay_healthy() {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let counts = stage.registry.counts();
-        if stage.registry.newest().0 >= 80 && counts.healthy == 0 && counts.bound == 0 {
+        if stage.registry.newest().0 >= 80 && counts.healthy == 0 && counts.connection_leases == 0 {
             break;
         }
         assert!(Instant::now() < deadline, "{counts:?}");
