@@ -93,7 +93,12 @@ pub(super) fn own_json(text: &str) -> Vec<u8> {
 /// Whether a message has this value in it as a word: then the line does not repeat it. JSON lines have all fields.
 fn mentions(message: &str, value: &str) -> bool {
     let value = value.trim_matches('"');
-    let is_apart = |c: Option<char>| !c.is_some_and(char::is_alphanumeric);
+    // A number may be a part of an address or of another number.
+    let joins: &[char] = match value.parse::<f64>() {
+        Ok(_) => &['_', '.', ':', '-'],
+        Err(_) => &['_'],
+    };
+    let is_apart = |c: Option<char>| !c.is_some_and(|c| c.is_alphanumeric() || joins.contains(&c));
     !value.is_empty()
         && message.match_indices(value).any(|(at, _)| {
             is_apart(message[..at].chars().next_back())
