@@ -23,7 +23,8 @@ use musterd::{
     registry::{self, Notices, Registry},
     telemetry::Metrics,
     transport::{
-        CallbackError, Callbacks, Config, Delivery, DirectMetrics, Filter, Horizon, Start, Webhooks,
+        CallbackError, Callbacks, Config, Delivery, DirectMetrics, Filter, HighWatermark, Start,
+        Webhooks,
     },
 };
 use tokio::{
@@ -156,7 +157,7 @@ async fn callbacks(subscribers: usize, events: usize, pace: Pace) {
     let room = Callbacks::new(
         registry.clone(),
         Config::default(),
-        Horizon::default(),
+        HighWatermark::default(),
         metrics,
     );
     let moments = Arc::new(Moments::new(events, subscribers));
@@ -185,7 +186,7 @@ async fn webhooks(subscribers: usize, events: usize, pace: Pace) {
     let room = Webhooks::new(
         registry.clone(),
         Config::default(),
-        Horizon::default(),
+        HighWatermark::default(),
         Arc::new(Notices::new(1)),
         outbound,
         metrics,
@@ -204,6 +205,7 @@ async fn webhooks(subscribers: usize, events: usize, pace: Pace) {
             callback_url: url.into(),
             events: Box::default(),
             secret: Some("a secret of the bench".into()),
+            canary: true,
         };
         room.add(draft, Start::Newest).expect("a seat");
     }

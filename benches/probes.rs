@@ -236,6 +236,7 @@ fn http(i: u32, port: u16) -> CheckKind {
         headers: Box::default(),
         expected: [200..=299].into(),
         tls_skip_verify: false,
+        redirects: 0,
     }))
 }
 

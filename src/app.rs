@@ -24,10 +24,10 @@ use crate::{
     broker::{Broker, BrokerError, Listening},
     catalog::Catalog,
     config::{Config, Values},
-    health::Health,
+    health::{Health, in_container},
     http::{self, BrokerPages, Deps, HttpApp},
     outbound::{Client, OutboundError},
-    registry::{Notices, Registry},
+    registry::{Notices, Origins, Registry},
     tasks::{Stage, StopError, Tasks},
     telemetry::Metrics,
     transport::{
@@ -129,7 +129,7 @@ impl App {
         raise_open_files();
         config.fit_into_grace();
         let metrics = Metrics::of_process();
-        let registry = Registry::new(config.registry);
+        let registry = open_registry(&config);
         let client = Client::new(&config.outbound, &metrics)?;
         let direct = DirectMetrics::new(&metrics);
         let modes = config.transport.modes(config.has_broker());
@@ -149,7 +149,7 @@ impl App {
         };
         transport::show(&metrics, transports.clone());
         let parts = migrate::Parts::of(&registry, &callbacks, &transports, &notices, &metrics);
-        let migration = migrate::start(&config, parts, &mut tasks).await;
+        let migration = migrate::start(&config, parts, http, &mut tasks).await;
         let pages = |of: &Listening| show_broker(&config, of, &metrics, &mut tasks);
         let rooms = Deps {
             broker: listening.as_ref().map(pages),
@@ -272,17 +272,17 @@ fn subscribers(
     client: &Client,
     metrics: &DirectMetrics,
 ) -> (Callbacks, Webhooks) {
-    let (transport, horizon) = (&config.transport, flag.horizon());
+    let (transport, watermark) = (&config.transport, flag.watermark());
     let callbacks = Callbacks::new(
         registry.clone(),
         transport.clone(),
-        horizon.clone(),
+        watermark.clone(),
         metrics.clone(),
     );
     let webhooks = Webhooks::new(
         registry.clone(),
         transport.clone(),
-        horizon.clone(),
+        watermark.clone(),
         Arc::clone(notices),
         client.clone(),
         metrics.clone(),
@@ -326,6 +326,8 @@ fn defaults(config: &Config) -> Defaults {
         timeout_max: config.health.timeout_max.get(),
         healthy_after: config.health.healthy_after.get(),
         unhealthy_after: config.health.unhealthy_after.get(),
+        unsafe_requests: config.health.unsafe_requests,
+        in_container: in_container(),
         checks_max: config.registry.checks_max.get(),
         tags_max: config.registry.tags_max.get(),
         metadata_bytes_max: usize::try_from(config.registry.metadata_max.as_u64())
@@ -379,6 +381,14 @@ fn show_broker(
         rates.run(sampled, stop)
     });
     Arc::new(BrokerPort { broker, sampler })
+}
+
+fn open_registry(config: &Config) -> Registry {
+    let origins = Origins {
+        remove_after: config.health.remove_after,
+        ..Origins::default()
+    };
+    Registry::open(config.registry, origins)
 }
 
 /// The embedded broker, if commands come over it: then leases can depend on its connections.

@@ -13,6 +13,7 @@ pub mod memory;
 pub mod message;
 pub mod outbox;
 pub mod peer;
+pub mod pieces;
 pub mod queue;
 pub mod server;
 pub mod session;

@@ -1,13 +1,14 @@
-//! Health: decides when to probe, probes, and says when a run of outcomes makes a verdict.
+//! Health: schedules probes, makes them, and turns runs of outcomes into verdicts.
 //!
-//! Follows the registry's log and tells the registry what the checks say; never removes anything.
+//! Follows the registry's log and reports verdicts to the catalog. Never removes an instance.
 
 mod check;
-mod elsewhere;
+mod container;
 mod meters;
 mod pending;
 mod probe;
 mod prober;
+mod remote;
 mod report;
 mod schedule;
 mod scheduler;
@@ -17,14 +18,18 @@ mod verdict;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error};
 
-use crate::quantity::{Bounded, DAY, MIB, YEAR};
+use crate::{
+    model::RemoveAfter,
+    quantity::{Bounded, DAY, MIB, YEAR},
+};
 
 pub use self::{
-    elsewhere::{Asked, Elsewhere, Found, Request, Taken},
-    prober::Prober,
-    report::{CheckReport, Outcome, ProbeResult, Report},
+    container::in_container,
+    prober::LocalProber,
+    remote::{ProbeRequest, RemoteProber, RemoteVerdict, RequestResult, VerdictUse},
+    report::{CheckHealth, Outcome, ProbeResult, Report},
     scheduler::Health,
 };
 
@@ -32,42 +37,53 @@ pub use self::{
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Time between two probes of a check that does not say; for `health_check_url`.
+    /// Default time between two probes, also for `health_check_url`.
     pub interval: Bounded<Duration, 1, YEAR>,
     /// The shortest time between two probes, whatever a check says.
     pub interval_min: Bounded<Duration, 1, DAY>,
-    /// How long a probe may take for a check that does not say.
+    /// Default timeout of a probe.
     pub timeout: Bounded<Duration, 1, DAY>,
-    /// The longest time a probe may take, whatever a check says.
+    /// The longest timeout, whatever a check says.
     pub timeout_max: Bounded<Duration, 1, DAY>,
-    /// Successes in a row that make a check healthy when it does not say.
+    /// Default number of successes in a row that make a check healthy.
     pub healthy_after: Bounded<u32, 1, 1_000>,
-    /// Failures in a row that make a check unhealthy when it does not say.
+    /// Default number of failures in a row that make a check unhealthy.
     pub unhealthy_after: Bounded<u32, 1, 1_000>,
-    /// A new check is probed within this time.
+    /// A new check is probed for the first time within this time.
     pub first_within: Bounded<Duration, 0, DAY>,
-    /// The most scheduled probes at once; half of them may be of checks that timed out last time.
+    /// The most scheduled probes at once. Checks that took a second or longer last time share half of
+    /// these places, and together with checks not probed before three quarters.
     pub probes_max: Bounded<usize, 1, 1_000_000>,
-    /// The most probes at once that somebody asked for, besides the scheduled ones.
+    /// The most probes at once on request (`POST /services/{id}/check`), in addition to the scheduled ones;
+    /// shared in the same way.
     pub asked_max: Bounded<usize, 1, 100_000>,
+    /// Whether HTTP checks may use other methods than GET and HEAD, set a Host header or send credentials.
+    pub unsafe_requests: bool,
+    /// Whether what a failing check's target answered is kept and shown: the start of an HTTP body, a gRPC
+    /// message. The status code always is.
+    pub keep_body: bool,
+    /// When an instance whose checks fail is removed: `ttl` with its lease, `never`, or at the earliest after
+    /// this time since its last sign of life.
+    #[serde(deserialize_with = "remove_after")]
+    pub remove_after: RemoveAfter,
     /// Over the queue: how long a request may wait until a prober takes it; with the check's timeout it is
     /// the request's deadline.
     pub queue_wait: Bounded<Duration, 0, DAY>,
-    /// Over the queue: how long after its deadline a verdict is waited for, until the daemon probes itself.
+    /// Over the queue: how long after the deadline the daemon waits for a verdict before it probes itself.
     pub queue_grace: Bounded<Duration, 0, DAY>,
     /// The most probes at once of the daemon's own prober, which takes requests from the queue.
     pub queue_probes_max: Bounded<u16, 1, 65_535>,
-    /// The most bytes of an answer's body that are read.
+    /// The most bytes of a response body that are read.
     pub body_max: Bounded<ByteSize, 0, { 64 * MIB }>,
-    /// The results kept of each check.
+    /// How many results of each check are kept.
     pub results_max: Bounded<usize, 1, 1_000>,
-    /// The most characters kept of what a probe brought back.
+    /// The most characters of a result's message that are kept.
     pub text_max: Bounded<usize, 0, 100_000>,
     /// A check with more flips than these within `flap_intervals` is flapping.
     pub flap_flips_max: Bounded<usize, 0, 100_000>,
     /// The window in which flips are counted, in intervals of the check.
     pub flap_intervals: Bounded<u32, 1, 100_000>,
-    /// How often a TTL check that fails is looked at, so that a heartbeat is noticed.
+    /// How often a failing TTL check is evaluated, so that a heartbeat is noticed soon.
     pub ttl_recheck: Bounded<Duration, 1, DAY>,
 }
 
@@ -83,6 +99,9 @@ impl Default for Config {
             first_within: Duration::from_secs(1).into(),
             probes_max: 1024.into(),
             asked_max: 64.into(),
+            unsafe_requests: false,
+            keep_body: false,
+            remove_after: RemoveAfter::Ttl,
             queue_wait: Duration::from_secs(1).into(),
             queue_grace: Duration::from_millis(500).into(),
             queue_probes_max: 256.into(),
@@ -94,6 +113,11 @@ impl Default for Config {
             ttl_recheck: Duration::from_secs(1).into(),
         }
     }
+}
+
+fn remove_after<'de, D: Deserializer<'de>>(value: D) -> Result<RemoveAfter, D::Error> {
+    let text = String::deserialize(value)?;
+    text.parse().map_err(D::Error::custom)
 }
 
 #[cfg(test)]

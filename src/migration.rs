@@ -1,7 +1,7 @@
 //! The migration from direct calls to the broker: phases, the guard that rolls back, the report.
 //!
-//! What to do is decided without a clock or a socket (`state`); `run` looks, acts and waits. Never sends
-//! anything itself: it turns the flag, and judges by what others measure.
+//! `state` decides without a clock or a socket; `run` looks, acts and waits. Sends no messages: it changes
+//! the flag, and judges by what other rooms measure.
 
 mod baseline;
 mod canary;
@@ -18,7 +18,7 @@ mod window;
 
 pub use self::{
     config::{Config, GuardSetting, ReturnSetting},
-    needs::{CanaryWatch, CanaryWay, FlagControl, Needs, Stumble},
+    needs::{CanaryWatch, CanaryWay, FlagControl, Needs, StepError},
     phase::Phase,
     plan::Plan,
     run::Migration,

@@ -17,14 +17,17 @@ mod status;
 mod time;
 
 pub use self::{
-    check::{Check, CheckKind, CheckOutcome, CodeRange, HttpCheck, Probed},
+    check::{Check, CheckKind, CheckOutcome, CodeRange, HttpCheck, Probed, REDIRECTS_MAX},
     event::{Event, EventKind},
     filter::InstanceFilter,
     flag::{FlagError, FlagState},
-    instance::{Beat, Instance, Lease, LeaseKind, Override, Registration},
+    instance::{
+        Instance, InvalidRemoveAfter, LastSeen, Lease, LeaseKind, Override, Registration,
+        RemoveAfter,
+    },
     metadata::{Metadata, MetadataError},
     mode::{Channel, Mode, Modes},
-    name::{CANARY, NameError, RouteId, ServiceId, ServiceName},
+    name::{CANARY, NameError, OUTBOUND_HEADER, RouteId, ServiceId, ServiceName},
     patch::{Edit, Patch},
     revision::{Cursor, Epoch, InvalidCursor, Revision},
     route::{Route, RouteDraft},

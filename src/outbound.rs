@@ -1,6 +1,6 @@
-//! Requests towards addresses that somebody else named: checked, bounded, with a deadline.
+//! Requests to addresses that a client named: the address is checked, sizes and time are limited.
 //!
-//! Knows nothing of checks or webhooks. Never connects to an address it has not checked, and never
+//! Knows nothing about checks or webhooks. Never connects to an address that it has not checked, and never
 //! resolves a name again between the check and the connection.
 
 mod client;
@@ -9,7 +9,9 @@ mod error;
 mod grpc;
 mod http1;
 mod networks;
+mod places;
 mod pool;
+mod request;
 mod resolve;
 mod stream;
 mod target;
@@ -26,35 +28,38 @@ use serde::Deserialize;
 use crate::quantity::{Bounded, DAY, MIB};
 
 pub use self::{
-    client::{Answer, Client, Request},
-    error::{OutboundError, Step},
+    client::Client,
+    error::{OutboundError, RequestStep},
     grpc::{GrpcCall, Serving},
-    networks::{Denied, Networks, Rule},
+    networks::{DeniedAddress, DenyRule, Networks},
+    places::{Pace, SharedPlaces, Shares, TakenPlace},
+    request::{Request, Response},
 };
 
 /// Section `outbound`.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Networks that may be reached.
+    /// Networks that probes and webhooks may connect to.
     pub allow: Vec<IpNet>,
-    /// Networks that may not, even if they are allowed; checked after names are resolved.
+    /// Networks that they may not, even if `allow` lists them; checked after names are resolved.
     pub deny: Vec<IpNet>,
-    /// Certificates (PEM) that are trusted besides the public ones.
+    /// A PEM file of certificates that are trusted in addition to the public ones.
     pub ca_file: Option<PathBuf>,
-    /// The most idle connections kept for later, in all.
+    /// The most idle connections in the pool.
     pub pool_max: Bounded<usize, 0, 1_000_000>,
-    /// How long an idle connection is kept.
+    /// How long an idle connection stays in the pool.
     pub pool_idle_max: Bounded<Duration, 0, DAY>,
-    /// The most bytes of an answer's head.
+    /// The most bytes of a response head.
     pub head_max: Bounded<ByteSize, 64, { 64 * MIB }>,
-    /// The most headers of an answer.
+    /// The most headers of a response.
     pub headers_max: Bounded<usize, 1, 10_000>,
-    /// How long a resolved name is remembered; one that failed, a tenth of it.
+    /// How long the addresses of a name are cached; a failed lookup, a tenth of it.
     pub resolved_ttl: Bounded<Duration, 0, DAY>,
-    /// The most names remembered.
+    /// The most names in that cache.
     pub resolved_max: Bounded<usize, 1, 10_000_000>,
-    /// The most names being resolved at once.
+    /// The most DNS lookups at once. Names that took a second or longer last time share half of these
+    /// places, and together with names not looked up before three quarters.
     pub resolving_max: Bounded<usize, 1, 100_000>,
 }
 

@@ -48,6 +48,11 @@ pub trait Quantity: Copy + PartialOrd {
     /// Reads a bare number: seconds, bytes, a count, or a fraction.
     fn number(number: f64) -> Option<Self>;
 
+    /// Whether the text is right, and this type cannot hold its value.
+    fn is_too_large(_text: &str) -> bool {
+        false
+    }
+
     /// Writes it as a configuration does.
     fn show(self) -> String;
 }
@@ -81,8 +86,12 @@ impl<T: Quantity, const MIN: u64, const MAX: u64> Bounded<T, MIN, MAX> {
         if value >= least && value <= most {
             return Ok(Self(value));
         }
-        let (value, least, most) = (value.show(), least.show(), most.show());
-        Err(format!("is {value}, it must be between {least} and {most}"))
+        Err(Self::outside(&value.show()))
+    }
+
+    fn outside(value: &str) -> String {
+        let (least, most) = (T::at(MIN).show(), T::at(MAX).show());
+        format!("is {value}, it must be between {least} and {most}")
     }
 }
 
@@ -128,35 +137,37 @@ impl<T: Quantity, const MIN: u64, const MAX: u64> fmt::Display for Bounded<T, MI
 
 impl<'de, T: Quantity, const MIN: u64, const MAX: u64> Deserialize<'de> for Bounded<T, MIN, MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = deserializer.deserialize_any(Read(PhantomData))?;
-        Self::checked(value).map_err(D::Error::custom)
+        deserializer.deserialize_any(Read(PhantomData))
     }
 }
 
-struct Read<T>(PhantomData<T>);
+struct Read<T, const MIN: u64, const MAX: u64>(PhantomData<T>);
 
-impl<T: Quantity> Visitor<'_> for Read<T> {
-    type Value = T;
+impl<T: Quantity, const MIN: u64, const MAX: u64> Visitor<'_> for Read<T, MIN, MAX> {
+    type Value = Bounded<T, MIN, MAX>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(T::EXPECTED)
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
         let number = || text.trim().parse().ok().and_then(T::number);
-        let read = T::parse(text).or_else(number);
-        read.ok_or_else(|| E::custom(format_args!("\"{text}\" is not {}", T::EXPECTED)))
+        match T::parse(text).or_else(number) {
+            Some(value) => Bounded::checked(value).map_err(E::custom),
+            None if T::is_too_large(text) => Err(E::custom(Self::Value::outside(text.trim()))),
+            None => Err(E::custom(format_args!("\"{text}\" is not {}", T::EXPECTED))),
+        }
     }
 
-    fn visit_u64<E: Error>(self, number: u64) -> Result<T, E> {
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Self::Value, E> {
         self.visit_str(&number.to_string())
     }
 
-    fn visit_i64<E: Error>(self, number: i64) -> Result<T, E> {
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Self::Value, E> {
         self.visit_str(&number.to_string())
     }
 
-    fn visit_f64<E: Error>(self, number: f64) -> Result<T, E> {
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Self::Value, E> {
         self.visit_str(&number.to_string())
     }
 }
@@ -235,10 +246,13 @@ macro_rules! counts {
                 Self::try_from(bound).unwrap_or(Self::MAX)
             }
 
-            /// A whole number that this type cannot hold is its largest, which the bounds then refuse.
             fn parse(text: &str) -> Option<Self> {
-                let number: u128 = text.trim().parse().ok()?;
-                Some(Self::try_from(number).unwrap_or(Self::MAX))
+                text.trim().parse().ok()
+            }
+
+            fn is_too_large(text: &str) -> bool {
+                let text = text.trim();
+                !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
             }
 
             fn number(_: f64) -> Option<Self> {

@@ -1,17 +1,17 @@
-//! Tells of the registry's changes: in-process callbacks and webhooks, each at its own pace.
+//! Delivers the registry's changes: to in-process callbacks, webhooks and the broker, each at its own pace.
 //!
-//! Every subscriber has a cursor, which moves only when the subscriber has taken an event. Nothing
-//! here decides what changes, and nothing that changes waits for anything here.
+//! Every subscriber has a cursor that moves only when the subscriber has taken an event. Writers of the
+//! registry never wait for a delivery.
 
 pub mod amqp;
 mod callback;
 mod config;
-mod crew;
+mod delivery_tasks;
 pub mod embedded;
 mod feed;
 mod filter;
 mod flag;
-mod horizon;
+mod high_watermark;
 mod message;
 mod metrics;
 #[cfg(feature = "amqp")]
@@ -31,9 +31,9 @@ pub use self::{
     feed::{Feed, Found, LogFeed},
     filter::Filter,
     flag::Flag,
-    horizon::{Horizon, Sight},
+    high_watermark::{HighWatermark, HighWatermarkReader},
     metrics::{Counts, DirectMetrics},
-    relay::{Ended, Reach, Relay, Transport},
+    relay::{DeliveryProgress, Ended, Relay, Transport},
     retry::{Circuit, Policy, Retry},
     snapshot::Snapshot,
     start::Start,
@@ -41,21 +41,21 @@ pub use self::{
     webhook::{WatcherInfo, Webhooks},
 };
 
-/// Why somebody can't be told of changes.
+/// Why a subscription was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
-    /// Every seat is taken.
+    /// The limit is reached.
     #[error("there are {max} {what} already: remove one, or raise transport.{what}_max")]
     Full {
         /// `callbacks` or `webhooks`, as in the key.
         what: &'static str,
-        /// How many there may be.
+        /// The limit.
         max: usize,
     },
-    /// The URL of a webhook can't be requested.
+    /// The URL of a webhook is not usable.
     #[error("{0}")]
     Url(String),
-    /// The daemon is about to end.
+    /// The daemon is stopping.
     #[error("the daemon is stopping: subscribe again after its restart")]
     Stopping,
 }
@@ -63,21 +63,21 @@ pub enum TransportError {
 /// Why one attempt to deliver failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DeliveryError {
-    /// The receiver said that it could not take it, or could not be reached.
+    /// The receiver answered that it can't take it, or can't be reached.
     #[error("{0}")]
     Failed(Box<str>),
-    /// The receiver wants to be left alone for a while.
+    /// The receiver asks for a pause.
     #[error("receiver answered {status}")]
     Busy {
         /// The HTTP status.
         status: u16,
-        /// For how long, if it said so.
+        /// The pause that the receiver asks for, if it names one.
         wait: Option<Duration>,
     },
-    /// The receiver refuses this delivery and would refuse it again.
+    /// The receiver refuses this delivery for good.
     #[error("receiver refused it with {0}")]
     Refused(u16),
-    /// The receiver wants no delivery any more.
+    /// The receiver wants no further deliveries.
     #[error("receiver answered 410: it wants no more")]
     Gone,
     /// The receiver did not answer in time.

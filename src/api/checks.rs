@@ -1,5 +1,7 @@
 //! The checks of a registration.
 
+use std::net::IpAddr;
+
 use serde_json::value::RawValue;
 
 use super::{
@@ -8,7 +10,7 @@ use super::{
     read::{self, Faults, Object, Shape},
     registration::{Checks, absolute_url, host_text, label},
 };
-use crate::model::{Check, CheckKind, CodeRange, HttpCheck};
+use crate::model::{Check, CheckKind, CodeRange, HttpCheck, REDIRECTS_MAX};
 
 const SHAPE: Shape = Shape {
     known: &[
@@ -23,6 +25,7 @@ const SHAPE: Shape = Shape {
         "service",
         "tls",
         "tls_skip_verify",
+        "redirects",
         "interval",
         "timeout",
         "healthy_after",
@@ -85,12 +88,16 @@ fn alone(object: &Object<'_>, faults: &mut Faults) -> Option<Check> {
     if object.get("address").is_none() && has_address(object) {
         faults.add("address", "is required");
     }
-    // What is left out is what the defaults of a registration are.
+    // What is left out has the defaults of a registration; whoever probes judges what may be sent.
     let place = Place {
         host: "localhost",
         port: 1,
     };
-    check(object, &place, &[], &Defaults::default(), faults)
+    let defaults = Defaults {
+        unsafe_requests: true,
+        ..Defaults::default()
+    };
+    check(object, &place, &[], &defaults, faults)
 }
 
 fn has_address(object: &Object<'_>) -> bool {
@@ -106,7 +113,7 @@ fn check(
     faults: &mut Faults,
 ) -> Option<Check> {
     faults.pass_over(&object.unknown);
-    let kind = kind(object, place, faults);
+    let kind = kind(object, place, defaults, faults);
     let name = faults.optional(object, "name", label);
     let interval = faults.optional(object, "interval", |v| read::span(v, limits::INTERVAL));
     let timeout = faults.optional(object, "timeout", |v| read::span(v, limits::TIMEOUT));
@@ -123,6 +130,9 @@ fn check(
     let healthy_after = faults.optional(object, "healthy_after", run);
     let unhealthy_after = faults.optional(object, "unhealthy_after", run);
     let kind = kind?;
+    if defaults.in_container && reaches_itself(&kind) {
+        faults.warn(address_field(object), ITSELF);
+    }
     let name = match name.filter(|name| !name.is_empty()) {
         None => free_name(kind.as_str(), before),
         Some(name) if before.iter().any(|check| check.name == name) => {
@@ -141,6 +151,43 @@ fn check(
     })
 }
 
+/// What is said of a check that probes the daemon's own container.
+pub(super) const ITSELF: &str = "is an address of the container that musterd runs in: use the service's own \
+                                 name or address, or host.docker.internal for the machine";
+
+/// The field that says where a check connects to.
+fn address_field(object: &Object<'_>) -> &'static str {
+    let mut fields = ["url", "path", "address"].into_iter();
+    let found = fields.find(|field| object.get(field).is_some());
+    found.unwrap_or("type")
+}
+
+fn reaches_itself(kind: &CheckKind) -> bool {
+    match kind {
+        CheckKind::Http(http) => url_reaches_itself(&http.url),
+        CheckKind::Tcp { host, .. } | CheckKind::Grpc { host, .. } => is_loopback(host),
+        CheckKind::Ttl => false,
+    }
+}
+
+/// True when the host of a URL is a loopback or unspecified address or a name of one.
+pub(super) fn url_reaches_itself(url: &str) -> bool {
+    let uri = url.parse::<http::Uri>().ok();
+    uri.and_then(|uri| uri.host().map(is_loopback))
+        .unwrap_or(false)
+}
+
+fn is_loopback(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches([']', '.']);
+    match host.parse::<IpAddr>().map(|address| address.to_canonical()) {
+        Ok(address) => address.is_loopback() || address.is_unspecified(),
+        Err(_) => {
+            let name = host.to_ascii_lowercase();
+            name == "localhost" || name.ends_with(".localhost")
+        }
+    }
+}
+
 /// `http`, or `http-2` and so on when that is taken.
 fn free_name(kind: &str, before: &[Check]) -> Box<str> {
     let taken = |name: &str| before.iter().any(|check| *check.name == *name);
@@ -157,10 +204,15 @@ fn run(value: &RawValue) -> Result<u32, String> {
     u32::try_from(run).map_err(|error| error.to_string())
 }
 
-fn kind(object: &Object<'_>, place: &Place<'_>, faults: &mut Faults) -> Option<CheckKind> {
+fn kind(
+    object: &Object<'_>,
+    place: &Place<'_>,
+    defaults: &Defaults,
+    faults: &mut Faults,
+) -> Option<CheckKind> {
     let kind = faults.required(object, "type", label)?;
     match &*kind.to_ascii_lowercase() {
-        "http" | "https" => http(object, place, faults),
+        "http" | "https" => http(object, place, defaults, faults),
         "tcp" => {
             let (host, port) = address(object, place, faults)?;
             Some(CheckKind::Tcp { host, port })
@@ -175,7 +227,12 @@ fn kind(object: &Object<'_>, place: &Place<'_>, faults: &mut Faults) -> Option<C
     }
 }
 
-fn http(object: &Object<'_>, place: &Place<'_>, faults: &mut Faults) -> Option<CheckKind> {
+fn http(
+    object: &Object<'_>,
+    place: &Place<'_>,
+    defaults: &Defaults,
+    faults: &mut Faults,
+) -> Option<CheckKind> {
     let url = faults.optional(object, "url", |value| {
         let url = read::line(value, limits::URL_BYTES_MAX)?;
         absolute_url(&url).map(|()| url)
@@ -187,17 +244,25 @@ fn http(object: &Object<'_>, place: &Place<'_>, faults: &mut Faults) -> Option<C
             "is required, or \"path\" for one of the instance's own",
         );
     }
-    let method = faults.optional(object, "method", method);
-    let headers = faults.optional(object, "headers", headers);
+    let is_unsafe = defaults.unsafe_requests;
+    let method = faults.optional(object, "method", |value| method(value, is_unsafe));
+    let headers = faults.optional(object, "headers", |value| headers(value, is_unsafe));
     let expected = faults.optional(object, "expected", expected);
     let tls_skip_verify = faults.optional(object, "tls_skip_verify", read::flag);
+    let redirects = faults.optional(object, "redirects", redirects);
     Some(CheckKind::Http(Box::new(HttpCheck {
         url: url.or(path)?,
         method: method.unwrap_or_else(|| "GET".into()),
         headers: headers.unwrap_or_default(),
         expected: expected.unwrap_or_else(|| [200..=299].into()),
         tls_skip_verify: tls_skip_verify.unwrap_or(false),
+        redirects: redirects.unwrap_or(0),
     })))
+}
+
+fn redirects(value: &RawValue) -> Result<u8, String> {
+    let number = read::whole(value, 0, REDIRECTS_MAX.into())?;
+    u8::try_from(number).map_err(|error| error.to_string())
 }
 
 fn grpc(object: &Object<'_>, place: &Place<'_>, faults: &mut Faults) -> Option<CheckKind> {
@@ -256,17 +321,20 @@ fn joined(host: &str, port: u16) -> String {
     }
 }
 
-fn method(value: &RawValue) -> Result<Box<str>, String> {
+fn method(value: &RawValue, is_unsafe: bool) -> Result<Box<str>, String> {
     let method = label(value)?.to_ascii_uppercase();
     match http::Method::from_bytes(method.as_bytes()) {
         Ok(http::Method::CONNECT) | Err(_) => Err(format!("\"{method}\" is not a usable method")),
+        Ok(_) if !is_unsafe && !HttpCheck::is_safe_method(&method) => Err(format!(
+            "\"{method}\" is not GET or HEAD: other methods need health.unsafe_requests = true"
+        )),
         Ok(_) => Ok(method.into()),
     }
 }
 
 type Headers = Box<[(Box<str>, Box<str>)]>;
 
-fn headers(value: &RawValue) -> Result<Headers, String> {
+fn headers(value: &RawValue, is_unsafe: bool) -> Result<Headers, String> {
     let wrong = || "must be an object of names and values".to_owned();
     let pairs: Pairs<'_> = serde_json::from_str(value.get()).map_err(|_| wrong())?;
     if pairs.0.len() > limits::HEADERS_MAX {
@@ -280,6 +348,11 @@ fn headers(value: &RawValue) -> Result<Headers, String> {
             && http::HeaderValue::from_str(&text).is_ok();
         if !valid {
             return Err(format!("\"{name}\" is not a header HTTP can carry"));
+        }
+        if let Some(why) = HttpCheck::unsafe_header(&name).filter(|_| !is_unsafe) {
+            return Err(format!(
+                "\"{name}\" {why}: it needs health.unsafe_requests = true"
+            ));
         }
         headers.push((name.into(), text));
     }
@@ -400,6 +473,7 @@ fn write_http(json: &mut Json, http: &HttpCheck) {
     }
     json.close(b']');
     json.key("tls_skip_verify").flag(http.tls_skip_verify);
+    json.key("redirects").number(http.redirects);
 }
 
 #[cfg(test)]

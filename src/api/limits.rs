@@ -19,6 +19,10 @@ pub struct Defaults {
     pub healthy_after: u32,
     /// Failures in a row that make a check unhealthy.
     pub unhealthy_after: u32,
+    /// Whether HTTP checks may use other methods than GET and HEAD, set a Host header or send credentials.
+    pub unsafe_requests: bool,
+    /// Whether the daemon runs in a container, so that its loopback addresses reach nothing else.
+    pub in_container: bool,
     /// The most checks of one instance.
     pub checks_max: usize,
     /// The most tags of one instance.
@@ -37,6 +41,8 @@ impl Default for Defaults {
             timeout_max: Duration::MAX,
             healthy_after: 1,
             unhealthy_after: 3,
+            unsafe_requests: false,
+            in_container: false,
             checks_max: 16,
             tags_max: 128,
             metadata_bytes_max: 64 * 1024,

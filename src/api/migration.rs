@@ -168,6 +168,8 @@ pub struct BaselineReport {
 pub struct RuleReport {
     /// Its name.
     pub name: &'static str,
+    /// `armed`, `no data` while it has nothing to judge or to compare with, or `off`.
+    pub state: &'static str,
     /// Whether it would roll back now.
     pub armed: bool,
     /// Its value in the last window; none while there is nothing to judge.

@@ -33,6 +33,7 @@ const SHAPE: Shape = Shape {
         "status",
         "observed_status",
         "override",
+        "reason",
         "registered_at",
         "last_heartbeat",
         "revision",
@@ -94,6 +95,12 @@ impl Draft {
         let health_check_url = faults
             .optional(object, "health_check_url", optional_url)
             .flatten();
+        let own = health_check_url
+            .as_deref()
+            .filter(|_| defaults.in_container);
+        if own.is_some_and(checks::url_reaches_itself) {
+            faults.warn("health_check_url", checks::ITSELF);
+        }
         let tags = faults.optional(object, "tags", |value| tags(value, defaults.tags_max));
         let version = faults.optional(object, "version", label);
         let ttl = faults.optional(object, "ttl", ttl);
@@ -238,14 +245,11 @@ fn ttl(value: &RawValue) -> Result<Duration, String> {
 }
 
 fn lease(value: &RawValue) -> Result<LeaseKind, String> {
-    match &*read::text(value)?.to_ascii_lowercase() {
-        "ttl" => Ok(LeaseKind::Ttl),
-        "connection" => Ok(LeaseKind::Connection),
-        _ => Err(format!(
-            "{} is not one of ttl, connection",
-            read::quoted(value)
-        )),
-    }
+    let word = read::text(value)?.to_ascii_lowercase();
+    LeaseKind::parse(&word).ok_or_else(|| {
+        let quoted = read::quoted(value);
+        format!("{quoted} is not one of ttl, connection, none")
+    })
 }
 
 /// A share of the traffic.

@@ -13,7 +13,7 @@ use super::{
 use crate::model::{EventKind, ServiceName, Timestamp};
 
 const SHAPE: Shape = Shape {
-    known: &["service_name", "callback_url", "events", "secret"],
+    known: &["service_name", "callback_url", "events", "secret", "canary"],
     own: &[
         "id",
         "watcher_id",
@@ -41,6 +41,8 @@ pub struct WatcherDraft {
     pub events: Box<[EventKind]>,
     /// The key that signs what is sent; never answered.
     pub secret: Option<Box<str>>,
+    /// Whether it wants the events of the migration's canary too; true where the body does not say.
+    pub canary: bool,
 }
 
 impl WatcherDraft {
@@ -57,16 +59,16 @@ impl WatcherDraft {
             absolute_url(&url).map(|()| url)
         });
         let events = faults.optional(&object, "events", events);
-        let secret = faults.optional(&object, "secret", |value| {
-            read::line(value, limits::SECRET_BYTES_MAX)
-        });
+        let secret = faults.optional(&object, "secret", secret);
+        let canary = faults.optional(&object, "canary", read::flag);
         match callback_url {
             Some(callback_url) if faults.errors.is_empty() => {
                 let draft = Self {
                     service_name: service_name.flatten(),
                     callback_url,
                     events: events.unwrap_or_default(),
-                    secret: secret.filter(|secret| !secret.is_empty()),
+                    secret,
+                    canary: canary.unwrap_or(true),
                 };
                 Ok((draft, Warnings::of(&object)))
             }
@@ -81,6 +83,15 @@ fn service(value: &RawValue) -> Result<Option<ServiceName>, String> {
         return Ok(None);
     }
     name(value, ServiceName::parse).map(Some)
+}
+
+/// An empty one, as an unset variable gives, would mean that nothing is signed.
+fn secret(value: &RawValue) -> Result<Box<str>, String> {
+    let secret = read::line(value, limits::SECRET_BYTES_MAX)?;
+    if secret.trim().is_empty() {
+        return Err("is empty: leave it out if deliveries shall not be signed".to_owned());
+    }
+    Ok(secret)
 }
 
 fn events(value: &RawValue) -> Result<Box<[EventKind]>, String> {
@@ -115,6 +126,8 @@ pub struct WatcherShape {
     pub events: Box<[EventKind]>,
     /// Whether what is sent is signed.
     pub signed: bool,
+    /// Whether it gets the events of the migration's canary.
+    pub canary: bool,
     /// Since when.
     pub created_at: Timestamp,
     /// How far it has come, as a cursor.
@@ -142,6 +155,7 @@ impl WatcherShape {
         json.key("events")
             .texts(self.events.iter().map(|kind| kind.as_str()));
         json.key("signed").flag(self.signed);
+        json.key("canary").flag(self.canary);
         json.key("created_at").time(self.created_at);
         json.key("cursor").text(&self.cursor);
         json.key("lag").number(self.lag);

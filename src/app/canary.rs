@@ -1,4 +1,4 @@
-//! The canary's way: whichever the flag says for each channel.
+//! How the canary reaches the registry: directly or over the broker, as the flag says for each channel.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -15,27 +15,27 @@ use super::{amqp, transport::TransportSwitch};
 use crate::{
     api::{self, Defaults},
     catalog::{Caller, Catalog, Deregister, Door, Register},
-    migration::{CanaryWatch, CanaryWay, Stumble},
+    migration::{CanaryWatch, CanaryWay, StepError},
     model::{CANARY, EventKind, Mode, Registration, ServiceName, Status},
     registry::Registry,
     transport::{CallbackError, Callbacks, Delivery, Filter, Start, Subscription},
 };
 
-/// More changes than one run makes.
+/// The most changes that one run makes.
 const CHANGES_MAX: usize = 64;
 
-/// Where checks go both ways, the other verdict is waited for as long, if there is the time.
+/// In mode dual of channel health: how long the step `probe` waits for the second verdict.
 const BOTH_WAYS_MAX: Duration = Duration::from_millis(500);
 
-/// Without file descriptors no connection can be taken: it is tried again so much later.
+/// The pause after a failed accept, for example without free file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What a probe of the canary connects to.
+/// The port that the probe of the canary connects to.
 #[derive(Debug)]
-pub(super) struct Perch(TcpListener);
+pub(super) struct CanaryTarget(TcpListener);
 
-impl Perch {
-    /// A free port of this machine alone.
+impl CanaryTarget {
+    /// A free port of 127.0.0.1.
     pub(super) async fn bind() -> std::io::Result<Self> {
         TcpListener::bind("127.0.0.1:0").await.map(Self)
     }
@@ -44,7 +44,7 @@ impl Perch {
         self.0.local_addr().ok()
     }
 
-    /// Takes every connection and lets go of it, until told to stop.
+    /// Accepts and closes every connection until `stop`.
     pub(super) async fn run(self, stop: CancellationToken) {
         loop {
             tokio::select! {
@@ -61,19 +61,19 @@ impl Perch {
     }
 }
 
-/// The canary's way.
+/// The canary's client.
 #[derive(Clone, Debug)]
-pub(super) struct CanaryPort {
+pub(super) struct CanaryClient {
     pub(super) registry: Registry,
     pub(super) callbacks: Callbacks,
     pub(super) transports: TransportSwitch,
-    /// None when this machine has no address of its own to be probed at.
+    /// The address that is probed; none when no port was free.
     pub(super) address: Option<SocketAddr>,
     /// How long a step may take.
     pub(super) timeout: Duration,
 }
 
-/// The canary is a part of the daemon.
+/// The caller of the canary's writes.
 const CALLER: Caller = Caller::daemon(Door::Canary);
 
 fn deregister() -> Deregister {
@@ -83,31 +83,31 @@ fn deregister() -> Deregister {
     }
 }
 
-impl CanaryPort {
+impl CanaryClient {
     fn catalog(&self) -> Catalog {
         Catalog::new(self.registry.clone())
     }
 
     /// The body of its registration.
-    fn body(&self) -> Result<Value, Stumble> {
+    fn body(&self) -> Result<Value, StepError> {
         let address = self
             .address
             .ok_or("127.0.0.1 has no free port to be probed at")?;
         Ok(json!({
             "service_id": CANARY, "service_name": CANARY, "ttl": "60s",
             "host": address.ip().to_string(), "port": address.port(),
-            "checks": [{"type": "tcp", "name": "perch"}],
+            "checks": [{"type": "tcp", "name": "target"}],
         }))
     }
 
-    fn registration(&self) -> Result<Registration, Stumble> {
+    fn registration(&self) -> Result<Registration, StepError> {
         let parsed = api::registration(self.body()?.to_string().as_bytes(), &Defaults::default());
         let parsed = parsed.map_err(|problem| problem.detail)?;
         Ok(parsed.registration)
     }
 
     /// Waits until the registry shows it as healthy.
-    async fn until_healthy(&self) -> Result<(), Stumble> {
+    async fn until_healthy(&self) -> Result<(), StepError> {
         let mut following = self.registry.follow_service(&name()?);
         loop {
             let instance = self.registry.instance(CANARY);
@@ -119,8 +119,8 @@ impl CanaryPort {
         }
     }
 
-    /// Sends a command over the broker; none where commands don't go that way.
-    async fn ask(&self, queue: &'static str, body: Value) -> Option<Result<Value, Stumble>> {
+    /// Sends a command over the broker; none when commands are direct.
+    async fn ask(&self, queue: &'static str, body: Value) -> Option<Result<Value, StepError>> {
         let way = self.transports.way.as_ref()?;
         if !self.transports.flag().modes.discovery.uses_broker() {
             return None;
@@ -130,7 +130,7 @@ impl CanaryPort {
         Some(came.and_then(|body| answered(&body)))
     }
 
-    fn found(&self) -> Result<(), Stumble> {
+    fn found(&self) -> Result<(), StepError> {
         let service = self.registry.service(CANARY);
         let view = service.map(|service| service.view());
         let found = view.is_some_and(|view| {
@@ -141,12 +141,12 @@ impl CanaryPort {
     }
 }
 
-fn not_found() -> Stumble {
+fn not_found() -> StepError {
     "discovery does not know it".to_owned()
 }
 
-/// What came back over the broker: an answer, or a problem in words.
-fn answered(body: &[u8]) -> Result<Value, Stumble> {
+/// The answer over the broker, or the detail of a problem.
+fn answered(body: &[u8]) -> Result<Value, StepError> {
     let answer: Value = serde_json::from_slice(body).map_err(|error| error.to_string())?;
     match (answer["status"].as_u64(), answer["detail"].as_str()) {
         (Some(400..), Some(detail)) => Err(detail.to_owned()),
@@ -154,12 +154,12 @@ fn answered(body: &[u8]) -> Result<Value, Stumble> {
     }
 }
 
-fn name() -> Result<ServiceName, Stumble> {
+fn name() -> Result<ServiceName, StepError> {
     ServiceName::parse(CANARY).map_err(|error| error.to_string())
 }
 
-impl CanaryWay for CanaryPort {
-    fn watch(&self) -> Result<Box<dyn CanaryWatch>, Stumble> {
+impl CanaryWay for CanaryClient {
+    fn watch(&self) -> Result<Box<dyn CanaryWatch>, StepError> {
         let (tx, changes) = mpsc::channel(CHANGES_MAX);
         let callback = move |delivery: Delivery| {
             let told = match delivery {
@@ -167,7 +167,7 @@ impl CanaryWay for CanaryPort {
                 Delivery::Resync(_) => Ok(()),
             };
             std::future::ready(match told {
-                // A watch that has ended wants no more.
+                // The watch has ended.
                 Ok(()) | Err(TrySendError::Closed(_)) => Ok(()),
                 Err(TrySendError::Full(_)) => {
                     Err(CallbackError::new("more changes than one run makes"))
@@ -183,7 +183,7 @@ impl CanaryWay for CanaryPort {
         }))
     }
 
-    fn register(&self) -> BoxFuture<'_, Result<(), Stumble>> {
+    fn register(&self) -> BoxFuture<'_, Result<(), StepError>> {
         Box::pin(async {
             if let Some(answer) = self.ask("service.register", self.body()?).await {
                 return answer.map(drop);
@@ -197,18 +197,18 @@ impl CanaryWay for CanaryPort {
         })
     }
 
-    fn probe(&self) -> BoxFuture<'_, Result<(), Stumble>> {
+    fn probe(&self) -> BoxFuture<'_, Result<(), StepError>> {
         Box::pin(async {
             self.until_healthy().await?;
             if self.transports.flag().modes.health == Mode::Dual {
-                // The step's time is for both, the first verdict and the other.
+                // The time limit of the step covers both verdicts.
                 sleep(BOTH_WAYS_MAX.min(self.timeout / 2)).await;
             }
             Ok(())
         })
     }
 
-    fn discover(&self) -> BoxFuture<'_, Result<(), Stumble>> {
+    fn discover(&self) -> BoxFuture<'_, Result<(), StepError>> {
         Box::pin(async {
             let body = json!({"service_name": CANARY, "healthy_only": true});
             let Some(answer) = self.ask("service.discover", body).await else {
@@ -219,7 +219,7 @@ impl CanaryWay for CanaryPort {
         })
     }
 
-    fn deregister(&self) -> BoxFuture<'_, Result<(), Stumble>> {
+    fn deregister(&self) -> BoxFuture<'_, Result<(), StepError>> {
         Box::pin(async {
             let body = json!({"service_id": CANARY});
             if let Some(answer) = self.ask("service.deregister", body).await {
@@ -243,7 +243,7 @@ struct Watching {
 }
 
 impl CanaryWatch for Watching {
-    fn next(&mut self) -> BoxFuture<'_, Result<(EventKind, u64), Stumble>> {
+    fn next(&mut self) -> BoxFuture<'_, Result<(EventKind, u64), StepError>> {
         Box::pin(async {
             let next = self.changes.recv().await;
             next.ok_or_else(|| "its watch has ended".to_owned())

@@ -1,9 +1,11 @@
-//! The migration's wiring: what it is given, and the tasks it runs in.
+//! Builds the migration and starts its tasks.
 
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
+
 use super::{
-    canary::{CanaryPort, Perch},
+    canary::{CanaryClient, CanaryTarget},
     transport::TransportSwitch,
 };
 use crate::{
@@ -15,13 +17,13 @@ use crate::{
     transport::Callbacks,
 };
 
-/// What the migration is made of.
+/// What the migration needs.
 #[derive(Debug)]
 pub(super) struct Parts<'a> {
     pub(super) registry: &'a Registry,
     pub(super) callbacks: &'a Callbacks,
     pub(super) transports: &'a TransportSwitch,
-    /// Where it tells everybody.
+    /// The notices of the daemon.
     pub(super) notices: &'a Arc<Notices>,
     pub(super) metrics: &'a Metrics,
 }
@@ -44,20 +46,26 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Builds the migration and starts it, with what its canary is probed at.
-pub(super) async fn start(config: &Config, parts: Parts<'_>, tasks: &mut Tasks) -> Arc<Migration> {
-    let perch = match Perch::bind().await {
-        Ok(perch) => Some(perch),
+/// Builds the migration and starts it, together with the canary's port. The migration runs on `runtime`,
+/// whose threads the embedded broker does not use: so the broker can't delay its guard.
+pub(super) async fn start(
+    config: &Config,
+    parts: Parts<'_>,
+    runtime: &Handle,
+    tasks: &mut Tasks,
+) -> Arc<Migration> {
+    let target = match CanaryTarget::bind().await {
+        Ok(target) => Some(target),
         Err(error) => {
             tracing::warn!(%error, "the canary has no port to be probed at: {error}");
             None
         }
     };
-    let canary = CanaryPort {
+    let canary = CanaryClient {
         registry: parts.registry.clone(),
         callbacks: parts.callbacks.clone(),
         transports: parts.transports.clone(),
-        address: perch.as_ref().and_then(Perch::address),
+        address: target.as_ref().and_then(CanaryTarget::address),
         timeout: config.migration.canary_timeout.get(),
     };
     let needs = Needs {
@@ -69,10 +77,10 @@ pub(super) async fn start(config: &Config, parts: Parts<'_>, tasks: &mut Tasks) 
         notices: Arc::clone(parts.notices),
     };
     let migration = Migration::new(config.migration.clone(), needs);
-    if let Some(perch) = perch {
-        tasks.spawn(Stage::Source, "canary", |stop| perch.run(stop));
+    if let Some(target) = target {
+        tasks.spawn(Stage::Source, "canary", |stop| target.run(stop));
     }
     let runs = migration.clone();
-    tasks.spawn(Stage::Source, "migration", |stop| runs.run(stop));
+    tasks.spawn_on(runtime, Stage::Source, "migration", |stop| runs.run(stop));
     Arc::new(migration)
 }

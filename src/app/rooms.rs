@@ -32,7 +32,7 @@ fn health_report(report: health::Report) -> HealthReport {
     }
 }
 
-fn check_report(check: health::CheckReport) -> CheckReport {
+fn check_report(check: health::CheckHealth) -> CheckReport {
     CheckReport {
         name: check.name,
         kind: check.kind,
@@ -87,6 +87,7 @@ fn shape(info: WatcherInfo) -> WatcherShape {
         callback_url: info.callback_url,
         events: info.filter.kinds,
         signed: info.signed,
+        canary: !info.filter.without_canary,
         created_at: info.created_at,
         cursor: info.cursor.to_string(),
         lag: info.lag,

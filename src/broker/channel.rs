@@ -1,4 +1,4 @@
-//! The receiving side of a channel: its consumers and what they hold. Lives in the vhost, so that any
+//! A channel as deliveries see it: its consumers and what is unacknowledged. It belongs to the vhost, so that any
 //! publisher can deliver to it.
 
 use std::{
@@ -51,15 +51,15 @@ pub struct Channel {
     /// The consumers that wait for credit of the whole channel or for room in the outbox, the longest first. Some may
     /// have gone.
     pub waiting: VecDeque<ConsumerId>,
-    /// Whether its turn to give to those will come.
+    /// Whether it is scheduled to serve them.
     pub woken: bool,
     /// The deliveries that an open transaction settles, in order.
     pub reserved: VecDeque<(u64, Settle)>,
-    /// Whether it is closed and only has something left to give back.
+    /// Whether it is closed, and what it holds is being requeued.
     pub ending: bool,
-    /// When it asked to be looked at for what was not settled in time.
+    /// When it is checked for deliveries that were not settled in time.
     pub due_at: u64,
-    /// How far a look for those has come.
+    /// Progress of that check.
     pub look: Look,
     /// The newest delivery that was taken back because it was not settled in time.
     pub lapsed: u64,
@@ -68,12 +68,12 @@ pub struct Channel {
     last_tag: u64,
 }
 
-/// Whoever waits for direct replies on a channel.
+/// A channel's consumer of direct replies.
 #[derive(Debug)]
 pub struct ReplyConsumer {
     /// The consumer's tag.
     pub tag: ShortStr,
-    /// What stands behind `amq.rabbitmq.reply-to.`
+    /// The suffix after `amq.rabbitmq.reply-to.`
     pub token: ShortStr,
 }
 
@@ -82,7 +82,7 @@ pub struct ReplyConsumer {
 pub struct Held {
     /// Where it came from.
     pub queue: QueueId,
-    /// Who got it; nobody in particular: `basic.get`.
+    /// Its consumer. None after `basic.get`.
     pub consumer: Option<ConsumerId>,
     /// What it is.
     pub entry: Entry,
@@ -105,11 +105,11 @@ pub struct Consumer {
     pub queue: QueueId,
     /// Messages count as settled when they are sent.
     pub no_ack: bool,
-    /// It insists on being alone.
+    /// It is exclusive.
     pub exclusive: bool,
     /// Whether the limit of its channel counts for it: as in RabbitMQ, not when it consumes a quorum queue.
     pub limited: bool,
-    /// It goes before those with lower numbers.
+    /// Its priority.
     pub priority: i32,
     /// Its place among the consumers of its queue.
     pub place: Place,

@@ -12,11 +12,11 @@ use serde::Deserialize;
 use crate::quantity::{Bounded, DAY, GIB, KIB, MIB, SECOND, TIB, YEAR};
 
 use super::{
-    auth::{self, Authenticator, Fault, Mechanism},
+    auth::{self, Authenticator, ConfigFault, Mechanism},
     tls,
 };
 
-/// The queues whose reader wants to know who sent a message. Only names here: the broker gives them no meaning.
+/// The queues whose messages carry the number of their connection. The broker gives the names no meaning.
 const STAMPED: [&str; 4] = [
     "service.register",
     "service.deregister",
@@ -24,7 +24,7 @@ const STAMPED: [&str; 4] = [
     "service.discover",
 ];
 
-/// Bounds on everything that clients can make the broker hold.
+/// Limits on what clients can make the broker hold.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
@@ -46,15 +46,15 @@ pub struct Limits {
     pub bindings: Bounded<usize, 64, 100_000_000>,
     /// Consumers of one channel.
     pub consumers_per_channel: Bounded<usize, 1, 1_000_000>,
-    /// Deliveries that one client settles by one method before others have a turn.
+    /// Deliveries settled, or publishes committed, by one method in one turn.
     pub settled_at_once: Bounded<usize, 1, 1_000_000>,
-    /// Bodies that a channel may hold unacknowledged before it gets no more.
+    /// Bodies that a channel may hold unacknowledged; beyond that it gets no more deliveries.
     pub unacked_per_channel: Bounded<ByteSize, KIB, TIB>,
     /// Publishes that an open transaction may hold.
     pub transaction_per_channel: Bounded<ByteSize, { 4 * KIB }, TIB>,
-    /// What may wait for a slow client before it gets no more deliveries.
+    /// Bytes that may wait for a slow client; beyond that it gets no more deliveries.
     pub outbox_per_connection: Bounded<ByteSize, { 4 * KIB }, GIB>,
-    /// How long a consumer may hold a delivery of a queue that does not say so itself; 0: for ever.
+    /// How long a consumer may hold a delivery, where the queue has no such limit; 0: no limit.
     pub consumer_timeout: Bounded<Duration, 0, YEAR>,
     /// Bytes in memory above which publishers are blocked. Queues, exchanges, bindings, consumers and channels
     /// may take half of them, or 16 MiB if that is more.
@@ -108,9 +108,9 @@ pub fn bytes(size: ByteSize) -> usize {
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Address and port; empty switches the door off.
+    /// Address and port; empty: no plain listener.
     pub listen: String,
-    /// The encrypted door.
+    /// The TLS listener.
     pub tls: tls::Config,
     /// The users by name.
     pub users: auth::Users,
@@ -120,9 +120,9 @@ pub struct Config {
     pub auth_mechanisms: Vec<Mechanism>,
     /// The virtual hosts.
     pub vhosts: Vec<String>,
-    /// The time between signs of life that is proposed to clients; 0: none.
+    /// The heartbeat proposed to clients; 0: none.
     pub heartbeat: Bounded<Duration, 0, { 65_535 * SECOND }>,
-    /// What clients may make the broker hold.
+    /// Limits on what clients can make the broker hold.
     pub limits: Limits,
     /// Queues whose messages are stamped with the connection they came over.
     pub stamp_queues: Vec<String>,
@@ -148,20 +148,20 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Where the plain door is, if it is open.
+    /// The address of the plain listener, if there is one.
     ///
     /// # Errors
-    /// When it is no address and port, or its host has no address.
+    /// It is not an address and port, or its host has no address.
     pub fn address(&self) -> io::Result<Option<SocketAddr>> {
         address(&self.listen)
     }
 
-    /// What a type can't say by itself, by key; files are not looked at.
-    pub fn faults(&self) -> Vec<Fault> {
+    /// The faults that the types cannot exclude, by key. Files are not read.
+    pub fn faults(&self) -> Vec<ConfigFault> {
         let mut faults = Vec::new();
         let mut add = |key: &str, message: String| {
             let key = format!("broker.{key}");
-            faults.push(Fault { key, message });
+            faults.push(ConfigFault { key, message });
         };
         if self.vhosts.is_empty() {
             add(
@@ -213,10 +213,10 @@ impl Config {
     }
 }
 
-/// Where a door is; none when it is shut. A host's first address is taken.
+/// The address to listen on; none when `listen` is empty. The first address of a host is used.
 ///
 /// # Errors
-/// When it is no address and port, or its host has no address.
+/// It is not an address and port, or its host has no address.
 pub fn address(listen: &str) -> io::Result<Option<SocketAddr>> {
     if listen.is_empty() {
         return Ok(None);

@@ -1,24 +1,24 @@
-//! Protocol exceptions: what a client did wrong, as a value that travels to the wire.
+//! Protocol exceptions as values: a client's error, sent as channel.close or connection.close.
 
 use std::fmt;
 
 use super::wire::{MethodId, ReplyCode, ShortStr, WireError};
 
-/// A channel or connection exception; its code says which of the two.
+/// A channel or connection exception.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Exception {
     /// The reply code.
     pub code: ReplyCode,
-    /// What stands behind the code's name.
+    /// The text after the code's name.
     pub explanation: String,
-    /// The method at fault, where it is not simply the one being carried out.
+    /// The failing method, if it is not the current one.
     pub method: Option<MethodId>,
-    /// Whether it ends the connection whatever the code's level is.
+    /// Whether it closes the connection even if its code is a soft one.
     pub hard: bool,
 }
 
 impl Exception {
-    /// An exception of the code's own level.
+    /// An exception that closes what its code closes.
     pub fn new(code: ReplyCode, explanation: impl Into<String>) -> Self {
         Self {
             code,
@@ -63,7 +63,7 @@ impl Exception {
         Self::new(ReplyCode::NotImplemented, explanation)
     }
 
-    /// The same, blamed on this method.
+    /// The same with this failing method.
     #[must_use]
     pub fn at(mut self, method: MethodId) -> Self {
         self.method = Some(method);

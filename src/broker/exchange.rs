@@ -4,7 +4,7 @@ pub mod headers;
 pub mod targets;
 pub mod topic;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use self::{
     headers::{Headers, HeadersPattern, Patterns},
@@ -14,6 +14,7 @@ use self::{
 use super::{
     budget::Budget,
     memory::{TopologyCharge, map_entry},
+    pieces::ByteMap,
     queue::QueueId,
     slab::Id,
     wire::{ShortStr, Table},
@@ -29,7 +30,7 @@ pub type BindingId = Id<Binding>;
 pub enum ExchangeKind {
     /// By the whole key.
     Direct,
-    /// To everyone.
+    /// To all bound destinations.
     Fanout,
     /// By patterns of words.
     Topic,
@@ -74,21 +75,21 @@ pub enum Destination {
     Exchange(ExchangeId),
 }
 
-/// A binding: its identity is all of it.
+/// The identity of a binding.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct BindingKey {
-    /// Where it leads.
+    /// The destination.
     pub destination: Destination,
     /// The key it was made with.
     pub routing_key: ShortStr,
-    /// Its arguments in an order of their own, so that their order does not matter.
+    /// Its arguments in canonical order.
     pub arguments: Vec<u8>,
 }
 
 /// A binding as it is listed.
 #[derive(Debug)]
 pub struct Binding {
-    /// The exchange that feeds.
+    /// The source exchange.
     pub source: ExchangeId,
     /// What makes it this one.
     pub key: BindingKey,
@@ -105,21 +106,21 @@ pub struct Exchange {
     pub name: ShortStr,
     /// How it routes.
     pub kind: ExchangeKind,
-    /// Survives the broker, once there is a store.
+    /// Declared as durable.
     pub durable: bool,
-    /// Goes with its last binding.
+    /// Deleted with its last binding.
     pub auto_delete: bool,
     /// Only other exchanges publish to it.
     pub internal: bool,
     /// Its arguments as declared.
     pub arguments: Table,
-    /// Where messages go that found no destination here.
+    /// The alternate exchange.
     pub alternate: Option<ShortStr>,
     /// The bindings that start here.
     pub bindings: BTreeMap<BindingKey, BindingId>,
     /// The bindings from other exchanges that lead here.
     pub inbound: BTreeSet<BindingId>,
-    /// The last routing that came by.
+    /// The epoch of the last message that was routed here.
     pub seen: u64,
     /// How many messages were published to it.
     pub published: u64,
@@ -133,7 +134,7 @@ pub struct Exchange {
 #[derive(Debug)]
 pub enum Router {
     /// By the whole key.
-    Direct(HashMap<ShortStr, Targets<Destination>>),
+    Direct(ByteMap<ShortStr, Targets<Destination>>),
     /// All of them.
     Fanout(Targets<Destination>),
     /// By patterns of words.
@@ -172,7 +173,7 @@ impl Exchange {
     /// An exchange that nothing is bound to.
     pub fn new(name: ShortStr, kind: ExchangeKind) -> Self {
         let router = match kind {
-            ExchangeKind::Direct => Router::Direct(HashMap::new()),
+            ExchangeKind::Direct => Router::Direct(ByteMap::default()),
             ExchangeKind::Fanout => Router::Fanout(Targets::default()),
             ExchangeKind::Topic => Router::Topic(TopicTrie::default()),
             ExchangeKind::Headers => Router::Headers(Patterns::default()),
@@ -199,7 +200,7 @@ impl Exchange {
         !self.bindings.is_empty()
     }
 
-    /// Lets a binding route from now on.
+    /// Adds a binding to the router.
     pub fn attach(&mut self, id: BindingId, key: &BindingKey, pattern: HeadersPattern) {
         let destination = key.destination;
         match &mut self.router {
@@ -232,7 +233,7 @@ impl Exchange {
         }
     }
 
-    /// Ends that.
+    /// Removes a binding from the router.
     pub fn detach(&mut self, id: BindingId, key: &BindingKey) {
         let destination = key.destination;
         match &mut self.router {

@@ -1,19 +1,19 @@
-//! A part of a long list, made without making the rest of it.
+//! A part of a long list; the other items are not built.
 
 /// Which part of a list is wanted.
 #[derive(Clone, Debug)]
 pub struct Wanted {
     /// Only of this virtual host.
     pub vhost: Option<String>,
-    /// Only what has this in one of its names; empty for all.
+    /// Only items with this text in one of their names; empty for all.
     pub name: String,
     /// The most items.
     pub limit: usize,
 }
 
-/// Takes the items of a list, or leaves them.
+/// Collects items of a list.
 pub trait Gather<T> {
-    /// Offers the item that these names lead to.
+    /// Offers an item with these names; `make` builds it if it is collected.
     fn offer(&mut self, names: &[&[u8]], make: impl FnOnce() -> T);
 }
 
@@ -26,9 +26,9 @@ impl<T> Gather<T> for Vec<T> {
 /// The part of a list that was wanted.
 #[derive(Clone, Debug)]
 pub struct Listing<T> {
-    /// As many items as were wanted.
+    /// The items, at most as many as the limit.
     pub items: Vec<T>,
-    /// How many there would be without the limit.
+    /// How many items match, without the limit.
     pub total: usize,
     name: Vec<u8>,
     limit: usize,

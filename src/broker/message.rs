@@ -55,7 +55,7 @@ pub struct Death {
     pub time: u64,
 }
 
-/// Why a message left a queue other than by being consumed.
+/// Why a message was dead-lettered or dropped.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum DeathReason {
     /// A consumer rejected it without requeue.
@@ -64,7 +64,7 @@ pub enum DeathReason {
     Expired,
     /// The queue was full.
     MaxLen,
-    /// It came back too often.
+    /// It was redelivered more often than `x-delivery-limit` allows.
     DeliveryLimit,
 }
 
@@ -82,7 +82,7 @@ impl Death {
 }
 
 impl DeathReason {
-    /// As it stands in headers.
+    /// Its name in headers.
     pub fn name(self) -> &'static str {
         match self {
             Self::Rejected => "rejected",

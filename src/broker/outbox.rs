@@ -1,4 +1,4 @@
-//! Bytes on their way to one peer: appended by whoever has something for it, taken by whoever writes.
+//! Bytes that wait to be sent to one client: appended by any task, taken by the task that writes.
 //! A peer in the same process gets methods and messages instead of bytes.
 
 use std::collections::VecDeque;
@@ -28,36 +28,36 @@ const FIRST_ROOM_MAX: usize = 64 * 1024;
 /// What an append did.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Put {
-    /// Nothing: there is no room, or nobody to send to.
+    /// Rejected: the outbox is full or closed.
     Full,
-    /// It is the first since the last flush: somebody has to flush.
+    /// It is the first since the last flush: the caller must flush.
     First,
-    /// It goes with what is there already.
+    /// Others wait already: the flush that they wait for sends it too.
     More,
 }
 
-/// The bytes that a peer has not been sent yet.
+/// The bytes that are not sent yet.
 #[derive(Debug)]
 pub struct Outbox {
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<Unsent>,
     room: usize,
     /// Whether the peer is in the same process.
     local: bool,
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct Unsent {
     chunks: VecDeque<Bytes>,
     tail: BytesMut,
     /// For a peer in the same process.
     received: VecDeque<Received>,
-    /// What waits here and what a writer has taken but not written.
+    /// Bytes that wait here, and those that a writer has taken and not written.
     unsent: usize,
     /// What of that are bodies that carry a charge of their own.
     charged: usize,
     /// Counts the others while they wait for a slow client.
     charge: Charge,
-    /// The length of the last flush: the room to begin with.
+    /// The length of the last flush: the size of the next allocation.
     usual: usize,
     scheduled: bool,
     starved: bool,
@@ -71,9 +71,9 @@ pub struct Deliver<'a> {
     pub channel: u16,
     /// The consumer's tag.
     pub consumer_tag: &'a ShortStr,
-    /// What acknowledges it.
+    /// The tag that acknowledges it.
     pub delivery_tag: u64,
-    /// It may have been delivered before.
+    /// Whether it may have been delivered before.
     pub redelivered: bool,
     /// The message.
     pub content: Content<'a>,
@@ -89,9 +89,9 @@ impl Outbox {
 
     /// The same, which counts what waits for a slow client.
     pub fn counted(room: usize, charge: Charge) -> Self {
-        let waiting = Waiting {
+        let waiting = Unsent {
             charge,
-            ..Waiting::default()
+            ..Unsent::default()
         };
         Self {
             waiting: Mutex::new(waiting),
@@ -191,7 +191,7 @@ impl Outbox {
         waiting.schedule()
     }
 
-    /// Whether there is no room; if so, [`Self::wrote`] tells when there is again.
+    /// Whether there is no room; if so, [`Self::wrote`] returns true when there is room again.
     pub fn is_full(&self) -> bool {
         let mut waiting = self.waiting.lock();
         let full = waiting.unsent >= self.room;
@@ -221,8 +221,8 @@ impl Outbox {
         }
     }
 
-    /// Moves everything that waits to a client in the same process; whether deliveries were refused that may
-    /// now go on.
+    /// Moves everything that waits to a client in the same process; whether deliveries that were rejected may be
+    /// tried again.
     pub fn take_received(&self, into: &mut VecDeque<Received>) -> bool {
         let bytes = {
             let mut waiting = self.waiting.lock();
@@ -233,12 +233,12 @@ impl Outbox {
         self.wrote(bytes)
     }
 
-    /// The client takes no more for now: what waits counts.
+    /// The socket is full: from now on the waiting bytes are counted.
     pub fn stall(&self) {
         self.waiting.lock().recount();
     }
 
-    /// Counts what a writer has written; whether deliveries were refused that may now go on.
+    /// Counts bytes that were written; whether deliveries that were rejected may be tried again.
     pub fn wrote(&self, bytes: usize) -> bool {
         let mut waiting = self.waiting.lock();
         waiting.unsent = waiting.unsent.saturating_sub(bytes);
@@ -253,17 +253,17 @@ impl Outbox {
         resume
     }
 
-    /// Drops everything, now and from now on.
+    /// Drops everything, and rejects everything from now on.
     pub fn close(&self) {
         let mut waiting = self.waiting.lock();
-        *waiting = Waiting {
+        *waiting = Unsent {
             closed: true,
-            ..Waiting::default()
+            ..Unsent::default()
         };
     }
 }
 
-impl Waiting {
+impl Unsent {
     fn begin(&mut self) {
         if self.tail.capacity() == 0 {
             self.tail

@@ -1,5 +1,5 @@
-//! One connected client as everybody else sees it: an outbox, and a socket that whoever filled the
-//! outbox may write to at once.
+//! The sending side of one connected client: an outbox and its socket. Any task that appends to the outbox may
+//! write to the socket at once.
 
 use std::{
     collections::VecDeque,
@@ -27,27 +27,26 @@ const SLICES_MAX: usize = 64;
 pub struct Peer {
     /// The connection's number.
     pub id: ConnectionId,
-    /// What it has not been sent yet.
+    /// Bytes that are not sent yet.
     pub outbox: Outbox,
-    /// Wakes the connection's task: to write what could not be written at once, to go on delivering,
-    /// or to end.
+    /// Wakes the connection's task: to write what could not be written at once, to resume deliveries, or to end.
     pub wake: Notify,
     /// The largest frame agreed.
     pub frame_max: AtomicU32,
-    /// Whether the client understands a `basic.cancel` from us.
+    /// Whether the client accepts `basic.cancel` from the server.
     pub cancel_notify: AtomicBool,
-    /// Whether somebody found no room, and there is room now.
+    /// Whether a delivery found the outbox full, and there is room now.
     pub resume: AtomicBool,
-    /// Whether the vhost has closed a channel of it by itself.
+    /// Whether the vhost has closed a channel of this client.
     pub channel_closed: AtomicBool,
     /// Bytes written to its socket.
     pub sent_bytes: AtomicU64,
     socket: Option<Arc<TcpStream>>,
-    writer: Mutex<Writer>,
+    writer: Mutex<SocketWriter>,
 }
 
 #[derive(Debug, Default)]
-struct Writer {
+struct SocketWriter {
     taken: VecDeque<Bytes>,
     broken: bool,
 }
@@ -55,9 +54,9 @@ struct Writer {
 /// How a flush ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Flush {
-    /// Everything was handed to the kernel, or somebody else is about to.
+    /// Everything was handed to the kernel, or another task is doing that.
     Done,
-    /// The socket takes no more for now, or can only be written by the connection's task.
+    /// The socket's buffer is full, or only the connection's task can write.
     Later,
     /// The socket is broken.
     Broken,
@@ -113,7 +112,7 @@ impl Peer {
         self.frame_max.load(Relaxed)
     }
 
-    /// Writes what waits, as far as the socket takes it; wakes the connection's task for the rest.
+    /// Writes as much as the socket accepts; wakes the connection's task for the rest.
     pub fn flush_now(&self) {
         match self.flush() {
             Flush::Done => {}
@@ -124,7 +123,7 @@ impl Peer {
         }
     }
 
-    /// Writes what waits, as far as the socket takes it.
+    /// Writes as much as the socket accepts.
     pub fn flush(&self) -> Flush {
         let Some(socket) = &self.socket else {
             return if self.outbox.is_scheduled() {
@@ -139,14 +138,14 @@ impl Peer {
             };
             let flushed = self.write_to(socket, &mut writer);
             drop(writer);
-            // Whoever appended while this was writing found the writer taken and left it to us.
+            // A task that appended while this one was writing found the writer locked and left the rest to it.
             if flushed != Flush::Done || !self.outbox.is_scheduled() {
                 return flushed;
             }
         }
     }
 
-    /// Moves what waits to a task that writes for itself; nothing: nothing waits.
+    /// Moves the waiting bytes to a task that writes to its own socket; none if nothing waits.
     pub fn take(&self) -> Option<VecDeque<Bytes>> {
         let mut taken = VecDeque::new();
         self.outbox.take(&mut taken);
@@ -166,7 +165,7 @@ impl Peer {
         self.outbox.unsent() == 0
     }
 
-    fn write_to(&self, socket: &TcpStream, writer: &mut Writer) -> Flush {
+    fn write_to(&self, socket: &TcpStream, writer: &mut SocketWriter) -> Flush {
         loop {
             if writer.broken {
                 return Flush::Broken;

@@ -1,4 +1,4 @@
-//! One queue: messages that wait, consumers that wait, what it promises. Moves nothing by itself.
+//! One queue: its messages, consumers and settings.
 
 pub mod arguments;
 pub mod ready;
@@ -32,11 +32,11 @@ const FIRST_POSITION: u64 = 1 << 63;
 pub struct Queue {
     /// Its name.
     pub name: ShortStr,
-    /// Survives the broker, once there is a store.
+    /// Declared as durable, and not exclusive.
     pub durable: bool,
-    /// Goes with its last consumer.
+    /// Deleted with its last consumer.
     pub auto_delete: bool,
-    /// The one connection that may use it, and with which it goes.
+    /// The connection that declared it as exclusive.
     pub owner: Option<ConnectionId>,
     /// Its arguments as declared.
     pub arguments: Table,
@@ -52,17 +52,17 @@ pub struct Queue {
     pub bindings: BTreeSet<BindingId>,
     /// What happened so far.
     pub counters: QueueCounters,
-    /// The last routing that found it.
+    /// The epoch of the last message that was routed here.
     pub seen: u64,
-    /// The earliest time at which the queue asked to be looked at.
+    /// When its timer expires.
     pub timer_at: u64,
-    /// Since when nobody used it, in ms.
+    /// Unused since this time, in ms.
     pub unused_since: u64,
-    /// Whether it waits to be pumped.
+    /// Whether it is scheduled for delivery.
     pub touched: bool,
     /// Whether arriving messages are stamped with their connection.
     pub stamped: bool,
-    /// How long a delivery may stay unsettled, in ms; [`NEVER`]: as long as it likes.
+    /// How long a delivery may stay unsettled, in ms; [`NEVER`]: no limit.
     pub settle_within: u64,
     /// Whether any message in it may expire.
     pub expiring: bool,
@@ -180,7 +180,7 @@ impl Queue {
             .is_some_and(|limit| entry.returns > limit)
     }
 
-    /// When it wants to be looked at next.
+    /// When it has to be checked next.
     pub fn deadline(&self) -> u64 {
         let expiry = if self.expiring {
             self.ready.next_expiry()
@@ -195,7 +195,7 @@ impl Queue {
         }
     }
 
-    /// Whether nobody used it for as long as it may live unused.
+    /// Whether it was unused for longer than `x-expires`.
     pub fn is_outlived(&self, now: u64) -> bool {
         let expires = self.settings.expires.filter(|_| self.rotation.is_empty());
         expires.is_some_and(|expires| self.unused_since.saturating_add(expires) <= now)

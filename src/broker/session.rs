@@ -1,4 +1,4 @@
-//! One client's conversation after it has opened its vhost: frames in, answers into its outbox.
+//! The protocol state of one connection after `connection.open`: frames in, answers into its outbox.
 //!
 //! Every frame is answered by the rules of RabbitMQ's dialect. What a client does wrong becomes an
 //! exception on the wire. Nothing here waits.
@@ -55,7 +55,7 @@ pub struct Identity {
     pub grant: Grant,
 }
 
-/// Whether a connection goes on.
+/// The phase of a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Phase {
     /// As usual.
@@ -85,7 +85,7 @@ pub struct Session {
     raised: Option<String>,
 }
 
-/// What carrying out a frame needs besides the session.
+/// What a frame is carried out with, besides the session.
 #[derive(Debug)]
 pub struct Context<'a> {
     /// The virtual host.
@@ -131,7 +131,7 @@ impl Session {
         self.identity.grant = grant;
     }
 
-    /// Whether it goes on.
+    /// Its phase.
     pub fn phase(&self) -> Phase {
         self.phase
     }
@@ -167,7 +167,7 @@ impl Session {
         }
     }
 
-    /// Takes note of channels that the vhost has closed by itself: their clients know already.
+    /// Marks channels as closed that the vhost has closed after a consumer timeout.
     fn note_closed(&mut self, context: &Context<'_>) {
         self.peer.channel_closed.store(false, Relaxed);
         for (number, channel) in &mut self.channels {
@@ -209,12 +209,12 @@ impl Session {
         }
     }
 
-    /// There is room in the outbox again: consumers go on.
+    /// Resumes deliveries after the outbox was full.
     pub fn resume(&self, context: &mut Context<'_>) {
         context.vhost.resume(self.identity.connection);
     }
 
-    /// The connection is gone: everything goes back, what is its own goes with it.
+    /// Ends the session: requeues what it holds and deletes its exclusive queues.
     pub fn end(&mut self, context: &mut Context<'_>) {
         let mut numbers: Vec<_> = self.channels.keys().copied().collect();
         numbers.sort_unstable();
@@ -390,7 +390,7 @@ impl Session {
         }
     }
 
-    /// Puts an exception on the wire and ends what it ends.
+    /// Sends an exception and closes the channel or the connection.
     fn raise(&mut self, number: u16, exception: &Exception, context: &mut Context<'_>) {
         self.raised = Some(exception.to_string());
         self.end_batch();

@@ -2,6 +2,8 @@
 
 use std::{fmt, hash, marker::PhantomData};
 
+use super::pieces::List;
+
 /// A key into a [`Slab`] of `T`.
 pub struct Id<T> {
     index: u32,
@@ -74,7 +76,7 @@ impl<T> Id<T> {
 /// Values at stable places.
 #[derive(Debug)]
 pub struct Slab<T> {
-    slots: Vec<Slot<T>>,
+    slots: List<Slot<T>>,
     free: Vec<u32>,
 }
 
@@ -87,7 +89,7 @@ struct Slot<T> {
 impl<T> Default for Slab<T> {
     fn default() -> Self {
         Self {
-            slots: Vec::new(),
+            slots: List::default(),
             free: Vec::new(),
         }
     }
@@ -128,7 +130,7 @@ impl<T> Slab<T> {
         }
     }
 
-    /// Takes a value away; its key finds nothing from now on.
+    /// Removes a value. Its key is invalid from then on.
     pub fn remove(&mut self, id: Id<T>) -> Option<T> {
         let slot = self.slots.get_mut(id.index as usize)?;
         if slot.generation != id.generation {
@@ -140,7 +142,7 @@ impl<T> Slab<T> {
         Some(value)
     }
 
-    /// Looks a value up.
+    /// The value of a key.
     #[inline]
     pub fn get(&self, id: Id<T>) -> Option<&T> {
         let slot = self.slots.get(id.index as usize)?;
@@ -150,7 +152,7 @@ impl<T> Slab<T> {
         slot.value.as_ref()
     }
 
-    /// Looks a value up to change it.
+    /// The value of a key, mutable.
     #[inline]
     pub fn get_mut(&mut self, id: Id<T>) -> Option<&mut T> {
         let slot = self.slots.get_mut(id.index as usize)?;
@@ -167,16 +169,17 @@ impl<T> Slab<T> {
 
     /// The values with their keys from this place on.
     pub fn iter_from(&self, place: usize) -> impl Iterator<Item = (Id<T>, &T)> {
-        let slots = self.slots.get(place..).unwrap_or_default();
         let first = u32::try_from(place).unwrap_or(u32::MAX);
-        (first..).zip(slots).filter_map(|(index, slot)| {
-            let id = Id {
-                index,
-                generation: slot.generation,
-                of: PhantomData,
-            };
-            slot.value.as_ref().map(|value| (id, value))
-        })
+        (first..)
+            .zip(self.slots.iter_from(place))
+            .filter_map(|(index, slot)| {
+                let id = Id {
+                    index,
+                    generation: slot.generation,
+                    of: PhantomData,
+                };
+                slot.value.as_ref().map(|value| (id, value))
+            })
     }
 }
 

@@ -24,15 +24,15 @@ use super::config::address;
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Address and port of the TLS door, usually port 5671; empty keeps it shut.
+    /// Address and port of the TLS listener, usually port 5671; empty: none.
     pub listen: String,
-    /// PEM file with the server's certificate and those between it and the root.
+    /// PEM file with the server's certificate and the intermediate certificates.
     pub certificate: PathBuf,
     /// PEM file with the certificate's key.
     pub key: PathBuf,
     /// PEM file with the roots of client certificates; empty asks clients for none.
     pub client_ca: PathBuf,
-    /// Whether a client without a certificate is turned away.
+    /// Whether a client without a certificate is refused.
     pub client_certificate_required: bool,
     /// Which part of a client's certificate is the user's name for EXTERNAL.
     pub user_from: UserFrom,
@@ -56,7 +56,7 @@ pub enum TlsError {
     #[error("broker.tls.listen: \"{0}\" is not an address and port, such as \"0.0.0.0:5671\"")]
     Listen(String, #[source] io::Error),
     /// A file is needed that is not named.
-    #[error("broker.tls.{0}: no file is named, but broker.tls.listen opens the door")]
+    #[error("broker.tls.{0}: no file is named, but broker.tls.listen is set")]
     Missing(&'static str),
     /// A file cannot be read.
     #[error("broker.tls.{key}: \"{path}\" cannot be read")]
@@ -114,7 +114,7 @@ pub enum TlsError {
         /// Why.
         source: VerifierBuilderError,
     },
-    /// Certificates are demanded that nobody could check.
+    /// Client certificates are required, but there are no roots to check them.
     #[error("broker.tls.client_certificate_required: needs broker.tls.client_ca")]
     NoRoots,
     /// The cryptography offers no version of TLS.
@@ -123,7 +123,7 @@ pub enum TlsError {
 }
 
 impl Config {
-    /// Where the door is, if it is open.
+    /// The address of the TLS listener, if there is one.
     ///
     /// # Errors
     /// When the address cannot be read.
@@ -134,7 +134,7 @@ impl Config {
     /// Reads the files.
     ///
     /// # Errors
-    /// With the first file that is not what it should be.
+    /// The first file that cannot be used.
     pub fn server(&self) -> Result<Arc<ServerConfig>, TlsError> {
         let certificate = certificates("certificate", &self.certificate)?;
         let key = private_key(&self.key)?;

@@ -1,18 +1,21 @@
-//! What a channel has been given and has not settled yet, found by delivery tag in constant time.
+//! Unacknowledged deliveries of a channel, found by delivery tag in constant time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
-use super::memory::Charge;
+use super::{memory::Charge, pieces::Ring};
 
 /// A ring that is mostly holes is folded into the map beyond this length.
 const RING_FOLD: usize = 1024;
+
+/// Places that one more delivery folds.
+const FOLD_MAX: usize = 8;
 
 /// Deliveries by tag. Tags are contiguous, so a ring holds them; old ones that are kept for long while
 /// younger ones are settled move to a map, so that holes never cost more than a few times what is held.
 #[derive(Debug)]
 pub struct Unacked<T> {
     first: u64,
-    ring: VecDeque<Option<T>>,
+    ring: Ring<Option<T>>,
     ring_live: usize,
     old: BTreeMap<u64, T>,
     /// Counts the places; each message counts for itself.
@@ -23,7 +26,7 @@ impl<T> Default for Unacked<T> {
     fn default() -> Self {
         Self {
             first: 0,
-            ring: VecDeque::new(),
+            ring: Ring::default(),
             ring_live: 0,
             old: BTreeMap::new(),
             charge: Charge::default(),
@@ -64,7 +67,8 @@ impl<T> Unacked<T> {
             self.first = tag;
         }
         let gap = tag.saturating_sub(self.first + self.ring.len() as u64);
-        if gap > RING_FOLD as u64 {
+        // A gap is as long as deliveries came that need no acknowledgement: to fill it costs no more than those.
+        if gap > (RING_FOLD as u64).max(self.ring.len() as u64) {
             self.fold_all();
             self.first = tag;
         } else {
@@ -132,7 +136,7 @@ impl<T> Unacked<T> {
         let skipped = usize::try_from(tag.saturating_sub(self.first)).unwrap_or(usize::MAX);
         let skipped = skipped.min(self.ring.len());
         (self.first + skipped as u64..)
-            .zip(self.ring.range_mut(skipped..))
+            .zip(self.ring.iter_mut_from(skipped))
             .find_map(|(tag, held)| held.as_mut().map(|held| (tag, held)))
     }
 
@@ -149,12 +153,12 @@ impl<T> Unacked<T> {
     }
 
     fn fold_holes(&mut self) {
-        if self.ring.len() > RING_FOLD && self.ring_live * 8 < self.ring.len() {
-            let keep = self.ring.len() / 4;
-            while self.ring.len() > keep {
-                self.fold_front();
+        // A few at a time: more than are added.
+        for _ in 0..FOLD_MAX {
+            if self.ring.len() <= RING_FOLD || self.ring_live * 8 >= self.ring.len() {
+                return;
             }
-            self.trim();
+            self.fold_front();
         }
     }
 

@@ -1,7 +1,7 @@
-//! One virtual host: every name in it, and the road of a message from publish to delivery.
+//! One virtual host: its exchanges, queues, bindings, channels and consumers, from publish to delivery.
 //!
 //! Nothing here waits, reads a clock or touches a socket: time is an argument, and what clients are to
-//! be sent is appended to their outboxes. Whoever calls in then flushes the peers in [`Vhost::dirty`].
+//! be sent is appended to their outboxes. The caller then flushes the peers in [`Vhost::dirty`].
 
 mod commit;
 mod consume;
@@ -58,6 +58,7 @@ use super::{
     message::InboundMessage,
     outbox::Put,
     peer::Peer,
+    pieces::ByteMap,
     queue::{ConnectionId, Queue, QueueId, ready::NEVER},
     slab::Slab,
     wire::ShortStr,
@@ -90,9 +91,9 @@ pub struct Vhost {
     limits: Limits,
     memory: Arc<Memory>,
     exchanges: Slab<Exchange>,
-    exchange_names: HashMap<ShortStr, ExchangeId>,
+    exchange_names: ByteMap<ShortStr, ExchangeId>,
     queues: Slab<Queue>,
-    queue_names: HashMap<ShortStr, QueueId>,
+    queue_names: ByteMap<ShortStr, QueueId>,
     bindings: Slab<Binding>,
     channels: Slab<Channel>,
     consumers: Slab<Consumer>,
@@ -108,7 +109,7 @@ pub struct Vhost {
     budget: Budget,
     /// Steps that deferred work spends on a delivery that is settled.
     settle_steps: usize,
-    /// When channels want to be looked at for deliveries that are not settled in time.
+    /// When channels are checked for deliveries that are not settled in time.
     overdue: BTreeSet<(u64, ChannelId)>,
     dirty: Vec<Arc<Peer>>,
     store: Option<Box<dyn MessageStore>>,
@@ -122,7 +123,7 @@ pub struct Vhost {
     rng: fastrand::Rng,
 }
 
-/// Which queues want to know the connection a message came over, and in which header.
+/// The queues whose messages are stamped with the name of the publisher's connection, and the header for it.
 #[derive(Clone, Debug, Default)]
 pub struct Stamp {
     /// The queues.
@@ -132,7 +133,7 @@ pub struct Stamp {
 }
 
 impl Vhost {
-    /// A virtual host with the exchanges that are always there.
+    /// A virtual host with the predeclared exchanges.
     pub fn new(name: &str, limits: Limits, memory: Arc<Memory>, stamp: Stamp) -> Self {
         let mut vhost = Self {
             name: name.to_owned(),
@@ -140,9 +141,9 @@ impl Vhost {
             limits,
             memory,
             exchanges: Slab::default(),
-            exchange_names: HashMap::new(),
+            exchange_names: ByteMap::default(),
             queues: Slab::default(),
-            queue_names: HashMap::new(),
+            queue_names: ByteMap::default(),
             bindings: Slab::default(),
             channels: Slab::default(),
             consumers: Slab::default(),
@@ -200,7 +201,7 @@ impl Vhost {
         self.store = Some(store);
     }
 
-    /// The peers whose outboxes were empty and are not any more.
+    /// Moves out the peers whose outboxes have something to flush.
     pub fn dirty(&mut self, into: &mut Vec<Arc<Peer>>) {
         into.append(&mut self.dirty);
     }
@@ -296,7 +297,7 @@ impl Vhost {
         )
     }
 
-    /// Asks for a queue to be pumped before this batch ends.
+    /// Schedules a queue for delivery.
     fn touch(&mut self, id: QueueId) {
         if let Some(queue) = self.queues.get_mut(id)
             && !queue.touched
@@ -328,7 +329,7 @@ impl Vhost {
         ShortStr::truncated(&name)
     }
 
-    /// When something happens here by itself.
+    /// When [`Self::tick`] has something to do next, in ms of the broker's clock.
     pub fn next_deadline(&self) -> u64 {
         let queues = self.timers.first().map_or(NEVER, |(at, _)| *at);
         let channels = self.overdue.first().map_or(NEVER, |(at, _)| *at);

@@ -1,7 +1,7 @@
 //! AMQP 0-9-1 as bytes: frames, methods, properties and field tables, both ways.
 //!
 //! Decoding cuts slices out of the buffer that was read and copies nothing; encoding appends
-//! complete frames to a buffer. What a method means is not known here.
+//! complete frames to a buffer. This room does not know what a method means.
 
 pub mod content;
 mod error;

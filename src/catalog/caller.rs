@@ -47,10 +47,7 @@ impl Door {
 
     /// Whether a command may come by this door, whoever its caller is.
     pub(super) fn may(self, operation: Operation, target: Target<'_>) -> Result<(), Refusal> {
-        if matches!(
-            self,
-            Self::Canary | Self::Health | Self::Broker | Self::Amqp
-        ) {
+        if matches!(self, Self::Canary | Self::Health | Self::Broker) {
             return Ok(());
         }
         let reserved = match target {
@@ -59,7 +56,7 @@ impl Door {
                     || registration.service_name.as_str() == CANARY
             }
             Target::Instance(id) => id == CANARY && operation != Operation::Heartbeat,
-            Target::Route(_) | Target::Connection(_) => false,
+            Target::Route(_) | Target::Connection(_) | Target::Leases => false,
         };
         if reserved {
             return Err(Refusal::Reserved);

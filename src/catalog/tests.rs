@@ -138,7 +138,7 @@ async fn the_canarys_names_are_its_own() {
         registration: registration(id, name),
         incarnation: None,
     };
-    for door in [Door::Rest, Door::Embedding] {
+    for door in [Door::Rest, Door::Amqp, Door::Embedding] {
         let catalog = Catalog::new(Registry::new(Config::default()));
         let caller = Caller::by(door);
         for (id, name) in [(CANARY, "web"), ("a", CANARY)] {

@@ -127,15 +127,15 @@ fn status(migration: &schema::Migration) -> String {
         );
     }
     for rule in &migration.guard.rules {
-        let armed = if rule.armed { "armed" } else { "off" };
+        let state = &rule.state;
         let last = value(rule.value, &rule.unit);
         let max = match rule.threshold {
-            None => "no baseline yet".to_owned(),
+            None => "?".to_owned(),
             max => format!("at most {}", value(max, &rule.unit)),
         };
         let _ = writeln!(
             out,
-            "guard     {:<20} {armed:<6} {last} of {max}",
+            "guard     {:<20} {state:<7} {last} of {max}",
             rule.name
         );
     }

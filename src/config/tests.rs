@@ -210,7 +210,9 @@ fn a_broker_that_could_not_work_is_told_by_key() {
         (
             "broker.tls.listen",
             "nowhere",
-            "\"nowhere\" is not an address and port such as 127.0.0.1:8000 or [::1]:0",
+            "\"nowhere\" is not an address and port such as 127.0.0.1:8000 or [::1]:0\n\
+             broker.tls.certificate: names no file, and broker.tls.listen needs one\n\
+             broker.tls.key: names no file, and broker.tls.listen needs one",
         ),
     ] {
         told(&flags(&[(key, value)]), &format!("{key}: {message}"));

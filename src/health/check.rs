@@ -1,31 +1,31 @@
-//! A check as the scheduler sees it: where its definition stands, and with which limits it is used.
+//! A check as the scheduler uses it: a reference to its definition, with the limits of the configuration.
 
 use std::{borrow::Cow, time::Duration};
 
-use super::{Config, verdict::Rules};
+use super::{Config, verdict::VerdictRules};
 use crate::model::{Check, CheckKind, HttpCheck, Registration};
 
-/// What the check of `health_check_url` is called.
+/// The name of the check that `health_check_url` defines.
 const URL_CHECK: &str = "health_check_url";
 
-/// Where a registration defines a check, so that nothing is copied.
+/// Where a registration defines a check. Avoids a copy of the definition.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Source {
-    /// `health_check_url`, with the section's defaults.
+pub(super) enum CheckSource {
+    /// `health_check_url`, with the configured defaults.
     Url,
-    /// Its place in `checks`.
+    /// The index in `checks`.
     Listed(usize),
 }
 
-/// What is done.
+/// What a probe does.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Kind<'a> {
-    /// GET, and any 2xx.
+pub(super) enum ProbeKind<'a> {
+    /// GET; any 2xx passes.
     Url(&'a str),
     Listed(&'a CheckKind),
 }
 
-impl Source {
+impl CheckSource {
     /// The checks of a registration.
     pub(super) fn all(of: &Registration) -> impl Iterator<Item = Self> + use<'_> {
         let url = of.health_check_url.iter().map(|_| Self::Url);
@@ -52,14 +52,14 @@ impl Source {
         self.listed(of).map_or(URL_CHECK, |check| &check.name)
     }
 
-    pub(super) fn kind(self, of: &Registration) -> Kind<'_> {
+    pub(super) fn kind(self, of: &Registration) -> ProbeKind<'_> {
         match self.listed(of) {
-            Some(check) => Kind::Listed(&check.kind),
-            None => Kind::Url(of.health_check_url.as_deref().unwrap_or("")),
+            Some(check) => ProbeKind::Listed(&check.kind),
+            None => ProbeKind::Url(of.health_check_url.as_deref().unwrap_or("")),
         }
     }
 
-    /// Everything that there is to know of it, the section's defaults filled in.
+    /// The full definition, with the configured defaults filled in.
     pub(super) fn definition<'a>(self, of: &'a Registration, config: &Config) -> Cow<'a, Check> {
         if let Some(check) = self.listed(of) {
             return Cow::Borrowed(check);
@@ -70,6 +70,7 @@ impl Source {
             headers: Box::default(),
             expected: [200..=299].into(),
             tls_skip_verify: false,
+            redirects: 0,
         };
         Cow::Owned(Check {
             name: URL_CHECK.into(),
@@ -86,7 +87,7 @@ impl Source {
     }
 
     pub(super) fn is_ttl(self, of: &Registration) -> bool {
-        matches!(self.kind(of), Kind::Listed(CheckKind::Ttl))
+        matches!(self.kind(of), ProbeKind::Listed(CheckKind::Ttl))
     }
 
     /// Time between two probes, in milliseconds.
@@ -105,15 +106,15 @@ impl Source {
         timeout.min(*config.timeout_max)
     }
 
-    pub(super) fn rules(self, of: &Registration, config: &Config) -> Rules {
+    pub(super) fn rules(self, of: &Registration, config: &Config) -> VerdictRules {
         let (healthy_after, unhealthy_after) = match self.listed(of) {
-            // Its interval is the longest silence: one is enough.
+            // The interval is the longest time without a heartbeat: one failure is enough.
             Some(check) if check.kind == CheckKind::Ttl => (1, 1),
             Some(check) => (check.healthy_after, check.unhealthy_after),
             None => (*config.healthy_after, *config.unhealthy_after),
         };
         let interval_ms = self.interval_ms(of, config);
-        Rules {
+        VerdictRules {
             healthy_after,
             unhealthy_after,
             flips_max: config.flap_flips_max.get(),

@@ -1,10 +1,10 @@
-//! The room's metrics.
+//! Metrics of health checks.
 
-use super::{report::Outcome, table::Sizes};
+use super::{report::Outcome, table::TableSizes};
 use crate::telemetry::{Histogram, IntCounterVec, IntGauge, Metrics};
 
 #[derive(Debug)]
-pub(super) struct Meters {
+pub(super) struct HealthMetrics {
     probes: IntCounterVec,
     pub(super) lateness: Histogram,
     pub(super) duration: Histogram,
@@ -14,7 +14,7 @@ pub(super) struct Meters {
     waiting: IntGauge,
 }
 
-impl Meters {
+impl HealthMetrics {
     pub(super) fn new(metrics: &Metrics) -> Self {
         Self {
             probes: metrics.counters(
@@ -30,10 +30,7 @@ impl Meters {
                 "musterd_health_probe_duration_seconds",
                 "From when a probe began to its outcome.",
             ),
-            in_flight: metrics.gauge(
-                "musterd_health_probes_in_flight",
-                "Probes that have begun and not ended.",
-            ),
+            in_flight: metrics.gauge("musterd_health_probes_in_flight", "Probes under way."),
             checks: metrics.gauge("musterd_health_checks", "Checks on the schedule."),
             flapping: metrics.gauge(
                 "musterd_health_checks_flapping",
@@ -51,7 +48,7 @@ impl Meters {
         self.probes.with_label_values(&labels).inc();
     }
 
-    pub(super) fn show(&self, sizes: Sizes) {
+    pub(super) fn show(&self, sizes: TableSizes) {
         let number = |size| i64::try_from(size).unwrap_or(i64::MAX);
         self.checks.set(number(sizes.checks));
         self.flapping.set(number(sizes.flapping));

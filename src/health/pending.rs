@@ -1,53 +1,53 @@
-//! Requests that probers elsewhere have not answered yet: one for each check at most, and so many in
-//! all. Pure but for the way by which an answer reaches whoever waits for it.
+//! Requests that remote probers have not answered yet: at most one for each check, limited in number.
+//! Pure but for the channel that carries an answer to the waiting task.
 
 use std::collections::{BTreeSet, HashMap};
 
 use tokio::sync::oneshot;
 
 use super::{
-    elsewhere::{Asked, Found},
+    remote::{RemoteVerdict, RequestResult},
     report::Outcome,
     schedule::CheckId,
 };
 
-/// What whoever waits is told.
+/// What the waiting task receives.
 #[derive(Debug)]
-pub(super) enum Reply {
-    Found(Found),
-    /// What was asked about is gone.
+pub(super) enum RequestReply {
+    Verdict(RemoteVerdict),
+    /// The instance is no longer registered.
     Gone,
-    /// There will be no answer.
+    /// No answer will come.
     Never,
 }
 
 #[derive(Debug)]
-struct Open {
+struct OpenRequest {
     check: CheckId,
     incarnation: u64,
     deadline_ms: u64,
-    /// Then nobody waits any more.
+    /// The time at which the request is given up.
     over_ms: u64,
-    waiting: Waiting,
+    waiting: RequestPurpose,
 }
 
 #[derive(Debug)]
-enum Waiting {
-    /// The answer decides.
-    Decides(oneshot::Sender<Reply>),
-    /// The direct outcome decides, and the answer is compared with it: which of them came.
+enum RequestPurpose {
+    /// The answer decides the verdict.
+    Decides(oneshot::Sender<RequestReply>),
+    /// The direct probe decides; the answer is compared with it. Holds whichever came first.
     Compared {
         direct: Option<bool>,
-        came: Option<(bool, Late)>,
+        came: Option<(bool, IsLate)>,
     },
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Late(bool);
+struct IsLate(bool);
 
-/// What a request is for.
+/// The check that a request is about, with its times.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wanted {
+pub(super) struct RequestKey {
     pub(super) check: CheckId,
     pub(super) incarnation: u64,
     pub(super) deadline_ms: u64,
@@ -55,16 +55,16 @@ pub(super) struct Wanted {
 }
 
 #[derive(Debug)]
-pub(super) struct Pending {
+pub(super) struct PendingRequests {
     max: usize,
     last: u64,
-    open: HashMap<u64, Open>,
+    open: HashMap<u64, OpenRequest>,
     of_check: HashMap<CheckId, u64>,
-    /// Requests of which the answer is only compared, by when nobody waits any more.
+    /// Requests that are only compared, by the time at which they are given up.
     compared: BTreeSet<(u64, u64)>,
 }
 
-impl Pending {
+impl PendingRequests {
     pub(super) fn new(max: usize) -> Self {
         Self {
             max,
@@ -79,16 +79,19 @@ impl Pending {
         self.open.len()
     }
 
-    /// A request whose answer decides; none while the check has one already, or when there are too many.
-    pub(super) fn decide(&mut self, wanted: Wanted) -> Option<(u64, oneshot::Receiver<Reply>)> {
+    /// Adds a request whose answer decides; none while the check has a request, or at the limit.
+    pub(super) fn decide(
+        &mut self,
+        wanted: RequestKey,
+    ) -> Option<(u64, oneshot::Receiver<RequestReply>)> {
         let (sender, receiver) = oneshot::channel();
-        let number = self.add(wanted, Waiting::Decides(sender))?;
+        let number = self.add(wanted, RequestPurpose::Decides(sender))?;
         Some((number, receiver))
     }
 
-    /// A request whose answer is compared with the direct one; none as above.
-    pub(super) fn compare(&mut self, wanted: Wanted) -> Option<u64> {
-        let waiting = Waiting::Compared {
+    /// Adds a request whose answer is compared; none as above.
+    pub(super) fn compare(&mut self, wanted: RequestKey) -> Option<u64> {
+        let waiting = RequestPurpose::Compared {
             direct: None,
             came: None,
         };
@@ -97,8 +100,8 @@ impl Pending {
         Some(number)
     }
 
-    fn add(&mut self, wanted: Wanted, waiting: Waiting) -> Option<u64> {
-        let Wanted {
+    fn add(&mut self, wanted: RequestKey, waiting: RequestPurpose) -> Option<u64> {
+        let RequestKey {
             check,
             incarnation,
             deadline_ms,
@@ -110,7 +113,7 @@ impl Pending {
         self.last += 1;
         let number = self.last;
         self.of_check.insert(check, number);
-        let open = Open {
+        let open = OpenRequest {
             check,
             incarnation,
             deadline_ms,
@@ -121,48 +124,48 @@ impl Pending {
         Some(number)
     }
 
-    fn remove(&mut self, number: u64) -> Option<Open> {
+    fn remove(&mut self, number: u64) -> Option<OpenRequest> {
         let open = self.open.remove(&number)?;
         self.of_check.remove(&open.check);
         self.compared.remove(&(open.over_ms, number));
         Some(open)
     }
 
-    /// Nobody waits for it any more.
+    /// Drops a request that no task waits for.
     pub(super) fn forget(&mut self, number: u64) {
         self.remove(number);
     }
 
-    /// The open request of a check.
+    /// The pending request of a check.
     pub(super) fn of_check(&self, check: CheckId) -> Option<u64> {
         self.of_check.get(&check).copied()
     }
 
-    /// Which registration an open request is of.
+    /// The incarnation that a pending request is about.
     pub(super) fn incarnation(&self, number: u64) -> Option<u64> {
         Some(self.open.get(&number)?.incarnation)
     }
 
-    /// Whoever waits for this request hears that there will be no answer.
+    /// Tells the waiting task that no answer will come.
     pub(super) fn give_up(&mut self, number: u64) {
-        self.end(number, Reply::Never);
+        self.end(number, RequestReply::Never);
     }
 
-    /// Whoever waits for this request hears that what was asked about is gone.
+    /// Tells the waiting task that the instance is gone.
     pub(super) fn gone(&mut self, number: u64) {
-        self.end(number, Reply::Gone);
+        self.end(number, RequestReply::Gone);
     }
 
-    fn end(&mut self, number: u64, reply: Reply) {
+    fn end(&mut self, number: u64, reply: RequestReply) {
         if let Some(open) = self.remove(number)
-            && let Waiting::Decides(sender) = open.waiting
+            && let RequestPurpose::Decides(sender) = open.waiting
         {
-            // Whoever waited may have gone.
+            // The waiting task may have ended.
             let _ = sender.send(reply);
         }
     }
 
-    /// The same for all.
+    /// Gives up every request.
     pub(super) fn give_all_up(&mut self) {
         let numbers: Vec<_> = self.open.keys().copied().collect();
         for number in numbers {
@@ -170,13 +173,19 @@ impl Pending {
         }
     }
 
-    /// Takes an answer to an open request, and says what comes of the comparison.
-    pub(super) fn answer(&mut self, number: u64, found: Found, now_ms: u64, out: &mut Vec<Asked>) {
+    /// Takes the answer to a pending request; appends the result of a comparison.
+    pub(super) fn answer(
+        &mut self,
+        number: u64,
+        found: RemoteVerdict,
+        now_ms: u64,
+        out: &mut Vec<RequestResult>,
+    ) {
         let Some(open) = self.open.get_mut(&number) else {
             return;
         };
-        let late = Late(now_ms > open.deadline_ms);
-        if let Waiting::Compared { direct, came } = &mut open.waiting {
+        let late = IsLate(now_ms > open.deadline_ms);
+        if let RequestPurpose::Compared { direct, came } = &mut open.waiting {
             if found.outcome == Outcome::Skipped {
                 self.remove(number);
                 return;
@@ -191,15 +200,15 @@ impl Pending {
             }
             return;
         }
-        self.end(number, Reply::Found(found));
+        self.end(number, RequestReply::Verdict(found));
     }
 
-    /// Takes the direct outcome that an answer is compared with.
-    pub(super) fn direct(&mut self, number: u64, outcome: Outcome, out: &mut Vec<Asked>) {
+    /// Takes the outcome of the direct probe, which an answer is compared with.
+    pub(super) fn direct(&mut self, number: u64, outcome: Outcome, out: &mut Vec<RequestResult>) {
         let Some(open) = self.open.get_mut(&number) else {
             return;
         };
-        let Waiting::Compared { direct, came } = &mut open.waiting else {
+        let RequestPurpose::Compared { direct, came } = &mut open.waiting else {
             return;
         };
         if outcome == Outcome::Skipped {
@@ -216,31 +225,31 @@ impl Pending {
         }
     }
 
-    /// Ends the comparisons for which nothing will come any more.
-    pub(super) fn sweep(&mut self, now_ms: u64, out: &mut Vec<Asked>) {
+    /// Ends comparisons whose time is over.
+    pub(super) fn sweep(&mut self, now_ms: u64, out: &mut Vec<RequestResult>) {
         while let Some(&(over_ms, number)) = self.compared.first()
             && over_ms <= now_ms
         {
             let open = self.remove(number);
             let waiting = open.map(|open| open.waiting);
-            if let Some(Waiting::Compared {
+            if let Some(RequestPurpose::Compared {
                 direct: Some(_), ..
             }) = waiting
             {
-                out.push(Asked::Missing);
+                out.push(RequestResult::Missing);
             }
         }
     }
 }
 
-fn tell(direct: bool, came: bool, Late(late): Late, out: &mut Vec<Asked>) {
+fn tell(direct: bool, came: bool, IsLate(late): IsLate, out: &mut Vec<RequestResult>) {
     out.push(if direct == came {
-        Asked::Same
+        RequestResult::Same
     } else {
-        Asked::Different
+        RequestResult::Different
     });
     if late {
-        out.push(Asked::Late);
+        out.push(RequestResult::Late);
     }
 }
 

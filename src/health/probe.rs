@@ -5,71 +5,85 @@ use std::time::Duration;
 use http::Method;
 use tokio::time::Instant;
 
-use super::{Config, check::Kind, report::Outcome};
+use super::{Config, check::ProbeKind, report::Outcome};
 use crate::{
-    model::{CheckKind, HttpCheck},
-    outbound::{Answer, Client, GrpcCall, OutboundError, Request, Serving},
+    model::{CheckKind, CodeRange, HttpCheck, REDIRECTS_MAX, Span},
+    outbound::{Client, GrpcCall, OutboundError, Request, Response, Serving},
 };
 
-/// What one probe may bring back.
+/// What a probe may send, and what is kept of its result.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    /// Bytes of a body.
+pub(super) struct ProbeLimits {
+    /// Bytes of a body that are read.
     pub(super) body_max: usize,
     /// Characters of the line that is kept.
     pub(super) text_max: usize,
+    /// `health.keep_body`.
+    pub(super) keep_body: bool,
+    /// `health.unsafe_requests`.
+    pub(super) unsafe_requests: bool,
 }
 
-impl Limits {
+impl ProbeLimits {
     pub(super) fn of(config: &Config) -> Self {
         Self {
             body_max: usize::try_from(config.body_max.as_u64()).unwrap_or(usize::MAX),
             text_max: config.text_max.get(),
+            keep_body: config.keep_body,
+            unsafe_requests: config.unsafe_requests,
         }
     }
 }
 
-/// Makes a probe, until its timeout at the latest.
+/// Probes once, within `timeout`.
 pub(super) async fn run(
     client: &Client,
-    kind: Kind<'_>,
+    kind: ProbeKind<'_>,
     timeout: Duration,
-    limits: Limits,
+    limits: ProbeLimits,
 ) -> (Outcome, Box<str>) {
     let deadline = Instant::now() + timeout;
-    let done = probe(client, kind, deadline, limits.body_max).await;
+    let done = probe(client, kind, deadline, limits).await;
     let (outcome, text) = match done {
         Ok((outcome, text)) => (outcome, text),
-        Err(error) => (outcome_of(&error), error.to_string()),
+        Err(error) => (outcome_of(&error), words(&error, timeout, limits)),
     };
     (outcome, in_one_line(&text, limits.text_max))
 }
 
 async fn probe(
     client: &Client,
-    kind: Kind<'_>,
+    kind: ProbeKind<'_>,
     deadline: Instant,
-    body_max: usize,
+    limits: ProbeLimits,
 ) -> Result<(Outcome, String), OutboundError> {
     match kind {
-        Kind::Url(url) => {
+        ProbeKind::Url(url) => {
             let request = Request::new(Method::GET, url);
-            let answer = client.send(&request, deadline, body_max).await?;
-            let passed = answer.status.is_success();
-            Ok(told(&answer, passed))
+            http(client, request, &[200..=299], 0, deadline, limits).await
         }
-        Kind::Listed(CheckKind::Http(check)) => {
+        ProbeKind::Listed(CheckKind::Http(check)) => {
+            if let Some(part) = check.unsafe_part().filter(|_| !limits.unsafe_requests) {
+                let text = format!("not sent: {part} needs health.unsafe_requests = true");
+                return Ok((Outcome::Denied, text));
+            }
             let request = request(check)?;
-            let answer = client.send(&request, deadline, body_max).await?;
-            let code = answer.status.as_u16();
-            let passed = check.expected.iter().any(|range| range.contains(&code));
-            Ok(told(&answer, passed))
+            let redirects = check.redirects.min(REDIRECTS_MAX);
+            http(
+                client,
+                request,
+                &check.expected,
+                redirects,
+                deadline,
+                limits,
+            )
+            .await
         }
-        Kind::Listed(CheckKind::Tcp { host, port }) => {
+        ProbeKind::Listed(CheckKind::Tcp { host, port }) => {
             client.connect_tcp(host, *port, deadline).await?;
             Ok((Outcome::Passed, "connected".to_owned()))
         }
-        Kind::Listed(CheckKind::Grpc {
+        ProbeKind::Listed(CheckKind::Grpc {
             host,
             port,
             service,
@@ -85,8 +99,35 @@ async fn probe(
             };
             Ok(served(client.grpc_health(&call, deadline).await?))
         }
-        // The table looks at these itself.
-        Kind::Listed(CheckKind::Ttl) => Ok((Outcome::Skipped, String::new())),
+        // The table evaluates these itself.
+        ProbeKind::Listed(CheckKind::Ttl) => Ok((Outcome::Skipped, String::new())),
+    }
+}
+
+/// Sends a request and follows redirects; each hop is a request of its own, so its address is checked too.
+async fn http(
+    client: &Client,
+    mut request: Request,
+    expected: &[CodeRange],
+    redirects: u8,
+    deadline: Instant,
+    limits: ProbeLimits,
+) -> Result<(Outcome, String), OutboundError> {
+    let mut left = redirects;
+    loop {
+        let answer = client.send(&request, deadline, limits.body_max).await?;
+        let code = answer.status.as_u16();
+        if expected.iter().any(|range| range.contains(&code)) {
+            return Ok((Outcome::Passed, answer.status.to_string()));
+        }
+        match request.redirected(&answer) {
+            Some(next) if left > 0 => {
+                left -= 1;
+                request = next;
+            }
+            Some(_) => return Ok((Outcome::Failed, not_followed(&answer, redirects))),
+            None => return Ok((Outcome::Failed, failure(&answer, limits))),
+        }
     }
 }
 
@@ -104,14 +145,58 @@ fn request(check: &HttpCheck) -> Result<Request, OutboundError> {
     Ok(request)
 }
 
-fn told(answer: &Answer, passed: bool) -> (Outcome, String) {
-    if passed {
-        return (Outcome::Passed, answer.status.to_string());
+fn failure(answer: &Response, limits: ProbeLimits) -> String {
+    if !limits.keep_body {
+        return answer.status.to_string();
     }
     let body = String::from_utf8_lossy(&answer.body);
-    let text = format!("{} {}", answer.status, body.trim());
-    (Outcome::Failed, text)
+    format!("{} {}", answer.status, body.trim())
 }
+
+fn not_followed(answer: &Response, redirects: u8) -> String {
+    let status = answer.status;
+    if redirects == 0 {
+        format!(
+            "{status}: redirects are not followed (field \"redirects\" of the check, at most {REDIRECTS_MAX})"
+        )
+    } else {
+        format!("{status}: more redirects than the {redirects} of the check's field \"redirects\"")
+    }
+}
+
+/// An error for people. A gRPC message is text of the target, like an HTTP body.
+fn words(error: &OutboundError, timeout: Duration, limits: ProbeLimits) -> String {
+    match error {
+        OutboundError::Deadline(_) => format!("{error} ({})", Span(timeout)),
+        OutboundError::Grpc { code, .. } if !limits.keep_body => {
+            let name = usize::try_from(*code).ok();
+            let name = name.and_then(|code| GRPC_CODES.get(code));
+            format!("gRPC status {code} ({})", name.unwrap_or(&"unknown code"))
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// The names of gRPC's status codes, from 0 on.
+const GRPC_CODES: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
 
 fn served(serving: Serving) -> (Outcome, String) {
     let (outcome, word) = match serving {

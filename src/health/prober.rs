@@ -1,4 +1,4 @@
-//! Probes on behalf of another daemon: a check in, an outcome out. Keeps nothing.
+//! Probes for another daemon: takes a check, returns an outcome. Stateless.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use super::{
     Config,
-    check::Kind,
-    probe::{self, Limits},
+    check::ProbeKind,
+    probe::{self, ProbeLimits},
     report::Outcome,
 };
 use crate::{
@@ -17,28 +17,28 @@ use crate::{
 
 /// A cheap, cloneable prober.
 #[derive(Clone, Debug)]
-pub struct Prober {
+pub struct LocalProber {
     client: Client,
-    limits: Limits,
+    limits: ProbeLimits,
     timeout_max: Duration,
 }
 
-impl Prober {
+impl LocalProber {
     /// Probes with `client`, within the limits of `config`.
     pub fn new(config: &Config, client: Client) -> Self {
         Self {
             client,
-            limits: Limits::of(config),
+            limits: ProbeLimits::of(config),
             timeout_max: config.timeout_max.get(),
         }
     }
 
-    /// Makes a probe, within its own timeout and `left`. One that ran out of the latter says nothing of
-    /// the instance.
+    /// Probes within the check's timeout and within `left`. If `left` is the shorter one and runs out, the
+    /// probe is skipped: it says nothing about the instance.
     pub async fn probe(&self, check: &Check, left: Duration) -> Probed {
         let timeout = check.timeout.min(self.timeout_max);
         let began = Instant::now();
-        let kind = Kind::Listed(&check.kind);
+        let kind = ProbeKind::Listed(&check.kind);
         let (outcome, text) = probe::run(&self.client, kind, timeout.min(left), self.limits).await;
         let (outcome, text) = if outcome == Outcome::TimedOut && left < timeout {
             let text = "the deadline came before the check's timeout".into();

@@ -1,11 +1,11 @@
-//! What is known of the checks of one instance, for whoever asks.
+//! Reports about the checks of one instance.
 
 use std::time::Duration;
 
 pub use crate::model::CheckOutcome as Outcome;
 use crate::model::{ServiceId, ServiceName, Status, Timestamp};
 
-/// One probe that was made.
+/// The result of one probe.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ProbeResult {
     /// How it ended.
@@ -14,24 +14,24 @@ pub struct ProbeResult {
     pub at: Timestamp,
     /// How long it took.
     pub latency: Duration,
-    /// What came back, in one line.
+    /// The message, in one line.
     pub text: Box<str>,
 }
 
 /// One check of an instance.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct CheckReport {
+pub struct CheckHealth {
     /// Its name, unique within the instance.
     pub name: Box<str>,
     /// `http`, `tcp`, `grpc` or `ttl`.
     pub kind: &'static str,
-    /// Starting, healthy or unhealthy.
+    /// `starting`, `healthy` or `unhealthy`.
     pub status: Status,
     /// Since when.
     pub since: Timestamp,
     /// Of the last probe.
     pub latency: Option<Duration>,
-    /// Its status changed too often: it is held as it is until it changes less.
+    /// The status changed too often and is held until it changes less.
     pub flapping: bool,
     /// The last probes, newest first.
     pub results: Vec<ProbeResult>,
@@ -44,10 +44,10 @@ pub struct Report {
     pub service_id: ServiceId,
     /// Its service.
     pub service_name: ServiceName,
-    /// What discovery says of it, an operator's word included.
+    /// The effective status, overrides included.
     pub status: Status,
-    /// What its checks say of it.
+    /// The status by its checks alone.
     pub observed: Status,
     /// Each check, `health_check_url` first; none for an instance without checks.
-    pub checks: Vec<CheckReport>,
+    pub checks: Vec<CheckHealth>,
 }

@@ -1,12 +1,12 @@
-//! Who is due when. Pure: times are milliseconds that the caller passes in.
+//! Which check is due when. Pure: the caller passes times in milliseconds.
 
 use std::collections::{BTreeSet, HashMap};
 
-/// One check of one registration; never used twice.
+/// Identifies one check of one registration; never reused.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(super) struct CheckId(pub(super) u64);
 
-/// Turns in the order in which they are due; one for each check at most.
+/// Checks in the order in which they are due, each at most once.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
     turns: BTreeSet<(u64, CheckId)>,
@@ -14,7 +14,7 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// Books the only turn of a check; an earlier booking is replaced.
+    /// Schedules a check; replaces an earlier time.
     pub(super) fn book(&mut self, check: CheckId, due_ms: u64) {
         if let Some(before) = self.due.insert(check, due_ms) {
             self.turns.remove(&(before, check));
@@ -22,19 +22,19 @@ impl Schedule {
         self.turns.insert((due_ms, check));
     }
 
-    /// Forgets a check.
+    /// Removes a check.
     pub(super) fn remove(&mut self, check: CheckId) {
         if let Some(due) = self.due.remove(&check) {
             self.turns.remove(&(due, check));
         }
     }
 
-    /// When the next turn is due.
+    /// When the next check is due.
     pub(super) fn next_due(&self) -> Option<u64> {
         self.turns.first().map(|(due, _)| *due)
     }
 
-    /// Takes the turn that has been due for longest, and says since when.
+    /// Takes the check that has been due for longest, with its due time.
     pub(super) fn take_due(&mut self, now_ms: u64) -> Option<(CheckId, u64)> {
         let (due, check) = *self.turns.first().filter(|(due, _)| *due <= now_ms)?;
         self.turns.pop_first();
@@ -47,10 +47,10 @@ impl Schedule {
     }
 }
 
-/// The turn after one that was due at `due_ms` and is over at `now_ms`.
+/// The next due time of a check that was due at `due_ms` and whose probe ended at `now_ms`.
 ///
-/// A check keeps its phase, so that those which were spread stay spread. Of the turns that passed
-/// meanwhile only the last is made up for.
+/// A check keeps its phase, so that checks stay spread over the interval. Of the due times that passed
+/// meanwhile only the last one counts.
 pub(super) fn next_turn(due_ms: u64, interval_ms: u64, now_ms: u64) -> u64 {
     let interval_ms = interval_ms.max(1);
     let intervals = now_ms.saturating_sub(due_ms) / interval_ms;

@@ -1,7 +1,8 @@
-//! The shell around the table: follows the registry, makes the probes, passes judgements on.
+//! The asynchronous part around the table: follows the registry, probes, and reports verdicts.
 
-mod asking;
+mod on_request;
 mod probes;
+mod remote_requests;
 
 use std::{
     collections::HashSet,
@@ -9,84 +10,82 @@ use std::{
 };
 
 use self::{
-    asking::Asking,
-    probes::{InFlight, Probes, Room},
+    on_request::OnRequest,
+    probes::{InFlightGauge, RunningProbes},
+    remote_requests::RemoteRequests,
 };
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Config,
-    elsewhere::Elsewhere,
-    meters::Meters,
-    probe::{self, Limits},
-    report::{CheckReport, Outcome, ProbeResult, Report},
-    table::{Due, Ended, Judgement, Kept, Noted, Table, Turn},
+    meters::HealthMetrics,
+    probe::{self, ProbeLimits},
+    remote::RemoteProber,
+    report::{CheckHealth, Outcome, ProbeResult, Report},
+    table::{CheckTable, CheckView, Due, FinishedProbe, Judgement, ScheduledProbe, StoredResult},
 };
 use crate::{
     catalog::{Caller, Catalog, Door, Observe},
-    model::{Event, EventKind, Registration, Revision, Status},
-    outbound::Client,
+    model::{Event, EventKind, Instance, Registration, Revision, Status},
+    outbound::{Client, Shares},
     registry::Registry,
     telemetry::Metrics,
 };
 
-/// The checks are a part of the daemon.
+/// The caller of all writes by health checks.
 const CALLER: Caller = Caller::daemon(Door::Health);
 
-/// Events taken from the log at once.
+/// Events read from the log at once.
 const EVENTS_AT_ONCE: usize = 1024;
 
 /// A cheap, cloneable handle to the health scheduler.
 #[derive(Clone, Debug)]
 pub struct Health {
-    shared: Arc<Shared>,
+    shared: Arc<Scheduler>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct Scheduler {
     config: Config,
-    limits: Limits,
+    limits: ProbeLimits,
     registry: Registry,
     catalog: Catalog,
     client: Client,
-    meters: Meters,
-    asked: Semaphore,
-    /// The way to probers elsewhere, where there is one.
-    elsewhere: OnceLock<Arc<dyn Elsewhere>>,
-    asking: Asking,
+    meters: HealthMetrics,
+    on_request: OnRequest,
+    /// Remote probers, if the transport has a broker.
+    elsewhere: OnceLock<Arc<dyn RemoteProber>>,
+    asking: RemoteRequests,
     /// Held for map work and the registry's own short lock only, never across an await.
-    following: Mutex<Following>,
+    following: Mutex<FollowedLog>,
 }
 
 #[derive(Debug)]
-struct Following {
-    table: Table,
-    /// The last event taken; none before the first look at the registry.
+struct FollowedLog {
+    table: CheckTable,
+    /// The last event read; none before the first snapshot.
     cursor: Option<Revision>,
 }
 
 impl Health {
-    /// A scheduler that has not looked at the registry yet.
+    /// A scheduler that has not read the registry yet.
     pub fn new(config: Config, registry: Registry, client: Client, metrics: &Metrics) -> Self {
-        let following = Following {
-            table: Table::new(config, fastrand::Rng::new()),
+        let following = FollowedLog {
+            table: CheckTable::new(config, fastrand::Rng::new()),
             cursor: None,
         };
-        let shared = Shared {
-            limits: Limits::of(&config),
+        let shared = Scheduler {
+            limits: ProbeLimits::of(&config),
             catalog: Catalog::new(registry.clone()),
             registry,
             client,
-            meters: Meters::new(metrics),
-            asked: Semaphore::new(config.asked_max.get()),
+            meters: HealthMetrics::new(metrics),
+            on_request: OnRequest::new(config.asked_max.get()),
             elsewhere: OnceLock::new(),
-            asking: Asking::new(&config, metrics),
+            asking: RemoteRequests::new(&config, metrics),
             following: Mutex::new(following),
             config,
         };
@@ -95,17 +94,17 @@ impl Health {
         }
     }
 
-    /// Probes whoever is due until told to stop; all its probes have ended when it returns.
+    /// Probes what is due until `stop`; all probes have ended when it returns.
     pub async fn run(self, stop: CancellationToken) {
         let shared = &self.shared;
         let mut changes = shared.registry.follow();
-        let mut probes = Probes::new(shared.config.probes_max.get());
+        let mut probes = RunningProbes::new(shared.config.probes_max.get());
         loop {
             changes.mark_unchanged();
             let wake = shared.start_due(&mut probes);
             tokio::select! {
                 () = stop.cancelled() => break,
-                // The registry lives as long as this room does.
+                // The registry lives as long as the scheduler.
                 _ = changes.changed() => (),
                 () = probes.ended() => (),
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => (),
@@ -114,10 +113,16 @@ impl Health {
         probes.stop().await;
     }
 
-    /// Probes an instance now; its verdict stands when this returns. None when the id is unknown.
+    /// Probes an instance now, and returns when its verdict is in effect. None when the id is unknown.
     ///
-    /// Counts like any other probe: one failure need not be enough for a verdict.
+    /// Counts like any other probe: one failure need not be enough for a verdict. While a request for the
+    /// same instance is under way, another one waits for that one instead of probing again.
     pub async fn check_now(&self, id: &str) -> Option<Report> {
+        self.shared.on_request.once(id, || self.check_all(id)).await;
+        self.report(id)
+    }
+
+    async fn check_all(&self, id: &str) {
         let shared = &self.shared;
         let mut turns = Vec::new();
         {
@@ -127,11 +132,10 @@ impl Health {
                 shared.tell(&judgement);
             }
         }
-        join_all(turns.iter().map(|turn| shared.probe_asked(turn))).await;
-        self.report(id)
+        join_all(turns.iter().map(|turn| shared.probe_on_request(turn))).await;
     }
 
-    /// What is known of the checks of an instance. None when the id is unknown.
+    /// The report about the checks of an instance. None when the id is unknown.
     pub fn report(&self, id: &str) -> Option<Report> {
         let shared = &self.shared;
         let following = shared.followed();
@@ -150,19 +154,19 @@ impl Health {
     }
 }
 
-impl Shared {
+impl Scheduler {
     fn now_ms(&self) -> u64 {
         self.registry.clock().now().mono_ms
     }
 
-    /// The table, after everything that the registry has told.
-    fn followed(&self) -> parking_lot::MutexGuard<'_, Following> {
+    /// The table after all events of the log.
+    fn followed(&self) -> parking_lot::MutexGuard<'_, FollowedLog> {
         let mut following = self.following.lock();
         self.follow(&mut following);
         following
     }
 
-    fn follow(&self, following: &mut Following) {
+    fn follow(&self, following: &mut FollowedLog) {
         while following.cursor != Some(self.registry.newest()) {
             let events = following
                 .cursor
@@ -184,8 +188,8 @@ impl Shared {
         }
     }
 
-    /// Starts over from what the registry has now: at the start, or when the log has moved on.
-    fn look_at_all(&self, following: &mut Following) {
+    /// Starts over from a snapshot: at the start, or when events were dropped from the log.
+    fn look_at_all(&self, following: &mut FollowedLog) {
         let snapshot = self.registry.snapshot();
         let now_ms = self.now_ms();
         let mut present = HashSet::new();
@@ -202,30 +206,29 @@ impl Shared {
         following.cursor = Some(snapshot.revision);
     }
 
-    /// Starts what is due while there is room; answers with when to look again, unless only the end
-    /// of a probe or a change of the registry can bring something to do.
-    fn start_due(self: &Arc<Self>, probes: &mut Probes) -> Option<Instant> {
+    /// Starts what is due while places are free. Returns when to look again; none when only the end
+    /// of a probe or a change of the registry can bring work.
+    fn start_due(self: &Arc<Self>, probes: &mut RunningProbes) -> Option<Instant> {
         let mut turns = Vec::new();
-        let next_ms = self.take_due(probes.room(), &mut turns);
+        let next_ms = self.take_due(probes.free(), &mut turns);
         if let Some(elsewhere) = self.elsewhere.get() {
             self.sweep(&**elsewhere, self.now_ms());
         }
-        // Without the lock: a probe that ends takes it.
+        // Not under the lock: a probe that ends takes it.
         for turn in turns {
             probes.start(self, turn);
         }
-        let next_ms = next_ms.filter(|_| probes.room().places > 0)?;
+        let next_ms = next_ms.filter(|_| probes.free().all > 0)?;
         Some(self.registry.clock().instant_of(next_ms))
     }
 
-    fn take_due(&self, mut room: Room, turns: &mut Vec<Turn>) -> Option<u64> {
+    fn take_due(&self, mut free: Shares, turns: &mut Vec<ScheduledProbe>) -> Option<u64> {
         let mut following = self.followed();
         let now_ms = self.now_ms();
-        while room.places > 0 {
-            match following.table.take_due(now_ms, room.slow_places > 0) {
+        while free.all > 0 {
+            match following.table.take_due(now_ms, &free) {
                 Some(Due::Probe(turn)) => {
-                    room.places -= 1;
-                    room.slow_places -= usize::from(turn.slow);
+                    free.take(turn.pace);
                     turns.push(turn);
                 }
                 Some(Due::Looked { outcome, judgement }) => {
@@ -241,25 +244,22 @@ impl Shared {
         following.table.next_due()
     }
 
-    async fn probe_asked(&self, turn: &Turn) {
-        // Never closed.
-        let Ok(_place) = self.asked.acquire().await else {
-            return;
-        };
+    async fn probe_on_request(&self, turn: &ScheduledProbe) {
+        let _place = self.on_request.places().enter(turn.pace).await;
         let ended = self.probe_by_mode(turn).await;
         self.judge(&mut self.following.lock(), turn, ended);
     }
 
-    async fn probe(&self, turn: &Turn) -> Ended {
+    async fn probe(&self, turn: &ScheduledProbe) -> FinishedProbe {
         let began_ms = self.now_ms();
         let began = Instant::now();
-        let _in_flight = InFlight::new(&self.meters);
+        let _in_flight = InFlightGauge::new(&self.meters);
         let kind = turn.source.kind(&turn.of);
         let (outcome, text) = probe::run(&self.client, kind, turn.timeout, self.limits).await;
         let latency = began.elapsed();
         self.meters.duration.observe(latency.as_secs_f64());
         self.meters.count(turn.source.kind_name(&turn.of), outcome);
-        Ended {
+        FinishedProbe {
             outcome,
             began_ms,
             at_ms: self.now_ms(),
@@ -268,8 +268,8 @@ impl Shared {
         }
     }
 
-    /// Takes the outcome of a probe, and tells the registry what it changes.
-    fn judge(&self, following: &mut Following, turn: &Turn, ended: Ended) {
+    /// Records the outcome of a probe and reports a changed verdict.
+    fn judge(&self, following: &mut FollowedLog, turn: &ScheduledProbe, ended: FinishedProbe) {
         if ended.outcome == Outcome::Passed {
             self.catalog.check_passed(&CALLER, &turn.of);
         }
@@ -278,12 +278,13 @@ impl Shared {
         }
     }
 
-    /// Under the table's lock, so that judgements reach the registry in the order they were made.
+    /// Called under the table's lock, so that judgements reach the registry in order.
     fn tell(&self, judgement: &Judgement) {
         let reason = judgement.reason.as_deref();
         let Judgement { of, status, .. } = judgement;
         let id = of.service_id.as_str();
-        let was = self.registry.instance(id).map(|instance| instance.observed);
+        let status_of = |instance: Arc<Instance>| instance.status();
+        let before = self.registry.instance(id).map(status_of);
         let observe = Observe {
             registration: Arc::clone(of),
             observed: *status,
@@ -293,19 +294,11 @@ impl Shared {
         if written != Some(Ok(true)) {
             return;
         }
-        match (was, status) {
-            (_, Status::Unhealthy) => {
-                let reason = reason.unwrap_or_default();
-                tracing::info!(service.id = id, "instance \"{id}\" is unhealthy: {reason}");
-            }
-            (Some(Status::Unhealthy), _) => {
-                tracing::info!(service.id = id, "instance \"{id}\" is {status} again");
-            }
-            _ => tracing::debug!(service.id = id, "the checks of \"{id}\" say {status}"),
-        }
+        let after = self.registry.instance(id).map(status_of);
+        log_change(id, before, after, reason.unwrap_or_default());
     }
 
-    fn shown(&self, of: &Registration, kept: &Kept<'_>) -> CheckReport {
+    fn shown(&self, of: &Registration, kept: &CheckView<'_>) -> CheckHealth {
         let clock = self.registry.clock();
         let results = kept.results.iter().rev().map(|noted| ProbeResult {
             outcome: noted.outcome,
@@ -315,7 +308,7 @@ impl Shared {
         });
         let is_ttl = kept.source.is_ttl(of);
         let latency = kept.results.back().filter(|_| !is_ttl);
-        CheckReport {
+        CheckHealth {
             name: kept.source.name(of).into(),
             kind: kept.kind,
             status: match kept.verdict.says() {
@@ -324,15 +317,15 @@ impl Shared {
                 Some(false) => Status::Unhealthy,
             },
             since: clock.wall_of(kept.verdict.since_ms()),
-            latency: latency.map(Noted::latency),
+            latency: latency.map(StoredResult::latency),
             flapping: kept.verdict.is_flapping(),
             results: results.collect(),
         }
     }
 }
 
-/// What an event means for the checks.
-fn take(table: &mut Table, event: &Event, now_ms: u64) -> Option<Judgement> {
+/// Applies an event of the registry to the table.
+fn take(table: &mut CheckTable, event: &Event, now_ms: u64) -> Option<Judgement> {
     let instance = event.instance.as_ref()?;
     match event.kind {
         EventKind::Deregistered | EventKind::Expired => {
@@ -340,5 +333,22 @@ fn take(table: &mut Table, event: &Event, now_ms: u64) -> Option<Judgement> {
             None
         }
         _ => table.observe(instance, event.revision, now_ms),
+    }
+}
+
+/// Logs a change of the effective status, once; what the checks say beside it is for debugging.
+fn log_change(id: &str, before: Option<Status>, after: Option<Status>, reason: &str) {
+    match after {
+        Some(status) if before == Some(status) => {
+            tracing::debug!(service.id = id, "\"{id}\" stays {status}: {reason}");
+        }
+        Some(Status::Unhealthy) => {
+            tracing::info!(service.id = id, "instance \"{id}\" is unhealthy: {reason}");
+        }
+        Some(status) if before == Some(Status::Unhealthy) => {
+            tracing::info!(service.id = id, "instance \"{id}\" is {status} again");
+        }
+        Some(status) => tracing::debug!(service.id = id, "instance \"{id}\" is {status}"),
+        None => (),
     }
 }

@@ -1,9 +1,8 @@
-//! All checks: when each is due, what it says, and what that makes of its instance.
+//! All checks: when each is due, its verdict, and the status that follows for its instance.
 //!
-//! Pure: takes events and outcomes with their times, hands out turns and judgements, waits for
-//! nothing and calls nobody.
+//! Pure: takes events and outcomes with their times, returns probes and judgements.
 
-mod track;
+mod check_state;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -11,30 +10,33 @@ use std::{
     time::Duration,
 };
 
-use self::track::Track;
-pub(super) use self::track::{Ended, Kept, Noted};
+use self::check_state::CheckState;
+pub(super) use self::check_state::{CheckView, FinishedProbe, StoredResult};
 use super::{
     Config,
-    check::Source,
+    check::CheckSource,
     report::Outcome,
     schedule::{CheckId, Schedule, next_turn},
     verdict::Verdict,
 };
-use crate::model::{Beat, Instance, Registration, Revision, ServiceId, Status};
+use crate::{
+    model::{Instance, LastSeen, Registration, Revision, ServiceId, Status},
+    outbound::{Pace, Shares},
+};
 
-/// A probe to be made.
+/// A probe that is due.
 #[derive(Clone, Debug)]
-pub(super) struct Turn {
+pub(super) struct ScheduledProbe {
     pub(super) check: CheckId,
     pub(super) of: Arc<Registration>,
-    pub(super) source: Source,
+    pub(super) source: CheckSource,
     pub(super) timeout: Duration,
     pub(super) due_ms: u64,
-    /// It took until its deadline last time, so that it waits in a lane of its own.
-    pub(super) slow: bool,
+    /// How long it took last time.
+    pub(super) pace: Pace,
 }
 
-/// What the checks of a registration say of it now.
+/// The status that the checks of a registration add up to.
 #[derive(Clone, Debug)]
 pub(super) struct Judgement {
     pub(super) of: Arc<Registration>,
@@ -42,11 +44,11 @@ pub(super) struct Judgement {
     pub(super) reason: Option<String>,
 }
 
-/// What came of looking for work.
+/// Work that was due.
 #[derive(Debug)]
 pub(super) enum Due {
-    Probe(Turn),
-    /// A TTL check, which needs no probe, was looked at.
+    Probe(ScheduledProbe),
+    /// A TTL check, which needs no probe, was evaluated.
     Looked {
         outcome: Outcome,
         judgement: Option<Judgement>,
@@ -54,59 +56,62 @@ pub(super) enum Due {
 }
 
 #[derive(Debug)]
-struct Subject {
+struct ProbeTarget {
     of: Arc<Registration>,
-    beat: Arc<Beat>,
-    /// Older events are news of the past.
+    last_seen: Arc<LastSeen>,
+    /// Events up to this revision are ignored.
     revision: Revision,
     checks: Box<[CheckId]>,
 }
 
 /// Sizes for metrics.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Sizes {
+pub(super) struct TableSizes {
     pub(super) checks: usize,
     pub(super) flapping: usize,
     pub(super) waiting: usize,
 }
 
 #[derive(Debug)]
-pub(super) struct Table {
+pub(super) struct CheckTable {
     config: Config,
-    subjects: HashMap<ServiceId, Subject>,
-    tracks: HashMap<CheckId, Track>,
+    subjects: HashMap<ServiceId, ProbeTarget>,
+    tracks: HashMap<CheckId, CheckState>,
     schedule: Schedule,
-    /// Slow checks that are due, while their lane is full.
-    waiting: Schedule,
+    /// Slow checks that are due while their share of the places is taken.
+    waiting_slow: Schedule,
+    /// The same of checks that were not probed before.
+    waiting_new: Schedule,
     flapping: usize,
     last_id: u64,
     random: fastrand::Rng,
 }
 
-impl Table {
+impl CheckTable {
     pub(super) fn new(config: Config, random: fastrand::Rng) -> Self {
         Self {
             config,
             subjects: HashMap::new(),
             tracks: HashMap::new(),
             schedule: Schedule::default(),
-            waiting: Schedule::default(),
+            waiting_slow: Schedule::default(),
+            waiting_new: Schedule::default(),
             flapping: 0,
             last_id: 0,
             random,
         }
     }
 
-    pub(super) fn sizes(&self) -> Sizes {
-        Sizes {
+    pub(super) fn sizes(&self) -> TableSizes {
+        TableSizes {
             checks: self.tracks.len(),
             flapping: self.flapping,
-            waiting: self.waiting.len(),
+            waiting: self.waiting_slow.len() + self.waiting_new.len(),
         }
     }
 
-    /// Takes an instance as it stands at `revision`: new checks are put on the schedule, unchanged
-    /// ones go on as they are, the others are forgotten.
+    /// Takes an instance as of `revision`: schedules new checks, keeps unchanged ones with their
+    /// verdicts, drops the others.
     pub(super) fn observe(
         &mut self,
         instance: &Instance,
@@ -119,7 +124,7 @@ impl Table {
                 return None;
             }
             subject.revision = revision;
-            subject.beat = Arc::clone(&instance.beat);
+            subject.last_seen = Arc::clone(&instance.last_seen);
             if Arc::ptr_eq(&subject.of, &instance.registration) {
                 return None;
             }
@@ -137,9 +142,9 @@ impl Table {
         if checks.is_empty() {
             return None;
         }
-        let subject = Subject {
+        let subject = ProbeTarget {
             of,
-            beat: Arc::clone(&instance.beat),
+            last_seen: Arc::clone(&instance.last_seen),
             revision,
             checks,
         };
@@ -148,16 +153,16 @@ impl Table {
         judgement
     }
 
-    /// The checks of `of`, those of `old` that it still defines among them.
+    /// The checks of `of`, including those of `old` that are still defined.
     fn follow(
         &mut self,
         of: &Registration,
-        old: Option<&Subject>,
+        old: Option<&ProbeTarget>,
         observed: Status,
         now_ms: u64,
     ) -> Box<[CheckId]> {
         let mut checks = Vec::new();
-        for source in Source::all(of) {
+        for source in CheckSource::all(of) {
             let kept = old.and_then(|old| {
                 let mut ids = old.checks.iter().copied();
                 ids.find(|id| {
@@ -177,12 +182,12 @@ impl Table {
         checks.into()
     }
 
-    /// Puts a check on the schedule. What an earlier life of the registry found out is presumed to
-    /// hold, and such a check waits for a random phase; any other is due within a second.
+    /// Schedules a check. A status from before a restart is presumed to hold, and such a check waits for
+    /// a random phase; any other is due within `health.first_within`.
     fn start(
         &mut self,
         of: &Registration,
-        source: Source,
+        source: CheckSource,
         observed: Option<Status>,
         now_ms: u64,
     ) -> CheckId {
@@ -199,12 +204,12 @@ impl Table {
         let id = CheckId(self.last_id);
         let phase = self.random.u64(0..=within_ms);
         self.schedule.book(id, now_ms.saturating_add(phase));
-        let track = Track::new(of.service_id.clone(), source, verdict);
+        let track = CheckState::new(of.service_id.clone(), source, verdict);
         self.tracks.insert(id, track);
         id
     }
 
-    /// Forgets an instance that left at `revision`.
+    /// Drops an instance that was removed at `revision`.
     pub(super) fn forget(&mut self, id: &str, revision: Revision) {
         let known = self.subjects.get(id);
         if known.is_some_and(|subject| subject.revision < revision) {
@@ -212,7 +217,7 @@ impl Table {
         }
     }
 
-    /// Forgets the instances that are not among `present`.
+    /// Drops the instances that are not in `present`.
     pub(super) fn retain(&mut self, present: &HashSet<ServiceId>) {
         let gone: Vec<_> = self
             .subjects
@@ -234,20 +239,27 @@ impl Table {
 
     fn drop_check(&mut self, check: CheckId) {
         self.schedule.remove(check);
-        self.waiting.remove(check);
+        self.waiting_slow.remove(check);
+        self.waiting_new.remove(check);
         let track = self.tracks.remove(&check);
         let flapped = track.is_some_and(|track| track.verdict.is_flapping());
         self.flapping -= usize::from(flapped);
     }
 
-    /// When there is something to do next, if slow checks wait for a free place.
+    /// When the next check is due, without those that wait for a free place.
     pub(super) fn next_due(&self) -> Option<u64> {
         self.schedule.next_due()
     }
 
-    /// Takes what has been due for longest; slow checks only when there is room for one.
-    pub(super) fn take_due(&mut self, now_ms: u64, slow_room: bool) -> Option<Due> {
-        if slow_room && let Some((check, due_ms)) = self.waiting.take_due(now_ms) {
+    /// Takes the check that has been due for longest and that `free` has a place for.
+    pub(super) fn take_due(&mut self, now_ms: u64, free: &Shares) -> Option<Due> {
+        let waits = |pace, waiting: &mut Schedule| {
+            let admitted = free.admits(pace).then(|| waiting.take_due(now_ms));
+            admitted.flatten()
+        };
+        let waited = waits(Pace::Slow, &mut self.waiting_slow)
+            .or_else(|| waits(Pace::New, &mut self.waiting_new));
+        if let Some((check, due_ms)) = waited {
             return self.turn(check, due_ms).map(Due::Probe);
         }
         while let Some((check, due_ms)) = self.schedule.take_due(now_ms) {
@@ -260,8 +272,16 @@ impl Table {
             if track.source.is_ttl(&subject.of) {
                 return self.look(check, now_ms);
             }
-            if track.slow && !slow_room {
-                self.waiting.book(check, due_ms);
+            if !free.admits(track.pace) {
+                match track.pace {
+                    Pace::Slow => self.waiting_slow.book(check, due_ms),
+                    Pace::New => self.waiting_new.book(check, due_ms),
+                    // There is no place at all.
+                    Pace::Fast => {
+                        self.schedule.book(check, due_ms);
+                        return None;
+                    }
+                }
                 continue;
             }
             return self.turn(check, due_ms).map(Due::Probe);
@@ -269,17 +289,17 @@ impl Table {
         None
     }
 
-    /// Looks at a TTL check: has there been a heartbeat within its interval?
+    /// Evaluates a TTL check: was there a heartbeat within its interval?
     fn look(&mut self, check: CheckId, now_ms: u64) -> Option<Due> {
         let track = self.tracks.get(&check)?;
         let subject = self.subjects.get(&track.subject)?;
         let interval_ms = track.source.interval_ms(&subject.of, &self.config);
-        let heard_ms = subject.beat.last_heard_ms();
-        let ended = Ended::ttl(heard_ms, interval_ms, now_ms);
+        let heard_ms = subject.last_seen.last_heartbeat_ms();
+        let ended = FinishedProbe::ttl(heard_ms, interval_ms, now_ms);
         let next_ms = if ended.outcome == Outcome::Passed {
             heard_ms.saturating_add(interval_ms).saturating_add(1)
         } else {
-            // A heartbeat after a failure shall be noticed soon.
+            // So that a heartbeat after a failure is noticed soon.
             let pause = u64::try_from(self.config.ttl_recheck.as_millis()).unwrap_or(u64::MAX);
             now_ms.saturating_add(pause.max(1))
         };
@@ -289,25 +309,25 @@ impl Table {
         Some(Due::Looked { outcome, judgement })
     }
 
-    fn turn(&self, check: CheckId, due_ms: u64) -> Option<Turn> {
+    fn turn(&self, check: CheckId, due_ms: u64) -> Option<ScheduledProbe> {
         let track = self.tracks.get(&check)?;
         let subject = self.subjects.get(&track.subject)?;
-        Some(Turn {
+        Some(ScheduledProbe {
             check,
             of: Arc::clone(&subject.of),
             source: track.source,
             timeout: track.source.timeout(&subject.of, &self.config),
             due_ms,
-            slow: track.slow,
+            pace: track.pace,
         })
     }
 
-    /// Looks at the TTL checks of an instance now, and hands out a turn for each other check.
+    /// Evaluates the TTL checks of an instance now, and returns a probe for each other check.
     pub(super) fn take_all(
         &mut self,
         id: &str,
         now_ms: u64,
-        turns: &mut Vec<Turn>,
+        turns: &mut Vec<ScheduledProbe>,
     ) -> Vec<Judgement> {
         let mut judgements = Vec::new();
         let checks = self.subjects.get(id).map(|known| known.checks.clone());
@@ -324,8 +344,8 @@ impl Table {
         judgements
     }
 
-    /// Books the next turn of a check whose turn is over, however it ended.
-    pub(super) fn book_next(&mut self, turn: &Turn, now_ms: u64) {
+    /// Schedules a check again after its probe, however that ended.
+    pub(super) fn book_next(&mut self, turn: &ScheduledProbe, now_ms: u64) {
         let Some(track) = self.tracks.get_mut(&turn.check) else {
             return;
         };
@@ -333,16 +353,16 @@ impl Table {
         let next_ms = if track.in_phase {
             next_turn(turn.due_ms, interval_ms, now_ms)
         } else {
-            // From here on it has a phase of its own, whenever it registered.
+            // A random phase spreads checks that were registered together.
             track.in_phase = true;
             now_ms.saturating_add(1 + self.random.u64(0..interval_ms.max(1)))
         };
         self.schedule.book(turn.check, next_ms);
     }
 
-    /// Takes an outcome; answers with what it changes. That of a check which is gone changes
-    /// nothing, nor does one that began before the last.
-    pub(super) fn record(&mut self, check: CheckId, ended: Ended) -> Option<Judgement> {
+    /// Records an outcome; returns the judgement if it changed. Ignores checks that are gone, and probes
+    /// that began before the last recorded one.
+    pub(super) fn record(&mut self, check: CheckId, ended: FinishedProbe) -> Option<Judgement> {
         let track = self.tracks.get_mut(&check)?;
         let subject = self.subjects.get(&track.subject)?;
         let rules = track.source.rules(&subject.of, &self.config);
@@ -355,7 +375,7 @@ impl Table {
     }
 
     /// Any check that fails makes the instance unhealthy; any without a verdict leaves it as it is.
-    fn judge(&self, subject: &Subject) -> Option<Judgement> {
+    fn judge(&self, subject: &ProbeTarget) -> Option<Judgement> {
         let mut undecided = false;
         let tracks = subject.checks.iter().filter_map(|id| self.tracks.get(id));
         for track in tracks {
@@ -383,7 +403,7 @@ impl Table {
         })
     }
 
-    /// The check of that name.
+    /// The check with that name.
     pub(super) fn check_of(&self, id: &str, name: &str) -> Option<CheckId> {
         let subject = self.subjects.get(id)?;
         let named = |id: &&CheckId| {
@@ -393,8 +413,8 @@ impl Table {
         subject.checks.iter().find(named).copied()
     }
 
-    /// The checks of an instance with what is kept of each, in their order.
-    pub(super) fn kept(&self, id: &str) -> Option<(Arc<Registration>, Vec<Kept<'_>>)> {
+    /// The checks of an instance in order, each with its results.
+    pub(super) fn kept(&self, id: &str) -> Option<(Arc<Registration>, Vec<CheckView<'_>>)> {
         let subject = self.subjects.get(id)?;
         let tracks = subject.checks.iter().filter_map(|id| self.tracks.get(id));
         let kept = tracks.map(|track| track.kept(&subject.of)).collect();

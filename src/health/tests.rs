@@ -1,7 +1,7 @@
 //! The room as a whole, with a registry and real sockets.
 
-mod elsewhere;
 mod limits;
+mod remote;
 
 use std::{
     net::SocketAddr,
@@ -170,6 +170,7 @@ fn http(name: &str, url: String) -> Check {
         headers: Box::default(),
         expected: [200..=299].into(),
         tls_skip_verify: false,
+        redirects: 0,
     };
     check(name, CheckKind::Http(Box::new(kind)))
 }
@@ -211,11 +212,23 @@ async fn targets_that_are_up_are_healthy_and_others_are_not_and_say_why() {
     daemon.register("half", &[http("web", up.url("/")), tcp(nobody)]);
     for (id, reason) in [
         ("503", "check \"web\": 503 Service Unavailable"),
-        ("301", "check \"web\": 301 Moved Permanently"),
-        ("garbage", "check \"web\": the answer is not valid"),
-        ("silent", "check \"web\": no answer within the deadline"),
-        ("nobody", "check \"tcp\": no connection to 127.0.0.1"),
-        ("half", "check \"tcp\": no connection to 127.0.0.1"),
+        (
+            "301",
+            "check \"web\": 301 Moved Permanently: redirects are not followed (field \"redirects\" of the check, at most 5)",
+        ),
+        ("garbage", "check \"web\": the response is not valid"),
+        (
+            "silent",
+            "check \"web\": connected, but no response within the timeout (200ms)",
+        ),
+        (
+            "nobody",
+            "check \"tcp\": connection refused (nothing listens) at 127.0.0.1",
+        ),
+        (
+            "half",
+            "check \"tcp\": connection refused (nothing listens) at 127.0.0.1",
+        ),
     ] {
         daemon.until(id, Status::Unhealthy).await;
         let found = daemon.reason(id);
@@ -247,7 +260,7 @@ async fn a_grpc_service_is_asked_for_by_its_name() {
     daemon.until("grpc-nowhere", Status::Unhealthy).await;
     assert_eq!(daemon.reason("grpc-down"), "check \"rpc\": NOT_SERVING");
     let reason = daemon.reason("grpc-nowhere");
-    assert_eq!(reason, "check \"rpc\": gRPC status 5: unknown service");
+    assert_eq!(reason, "check \"rpc\": gRPC status 5 (NOT_FOUND)");
     assert!(target.connections() <= 3, "connections are kept");
 }
 
@@ -294,7 +307,7 @@ async fn a_denied_network_is_not_probed_and_the_reason_says_so() {
     for id in ["i", "t"] {
         daemon.until(id, Status::Unhealthy).await;
         let reason = daemon.reason(id);
-        let expected = "127.0.0.1 is in 127.0.0.0/8, which outbound.deny lists";
+        let expected = "outbound.deny lists 127.0.0.0/8, which contains 127.0.0.1";
         assert!(reason.ends_with(expected), "{reason}");
     }
     assert_eq!(target.connections(), 0);
@@ -403,7 +416,7 @@ async fn a_passing_check_renews_the_lease_and_a_failing_one_does_not() {
             .registry
             .instance(id)
             .expect("known")
-            .beat
+            .last_seen
             .last_renewed_ms()
     };
     let before = (renewed("up"), renewed("down"));
@@ -440,7 +453,7 @@ async fn heartbeats_decide_a_ttl_check() {
     assert!(silence < Duration::from_millis(10_100), "{silence:?}");
     assert_eq!(
         daemon.reason("i"),
-        "check \"beat\": no heartbeat for more than 10000 ms"
+        "check \"beat\": no heartbeat for more than 10s"
     );
     sleep(Duration::from_secs(30)).await;
     daemon.registry.beat("i", None).expect("known");

@@ -1,30 +1,30 @@
-//! When a run of outcomes becomes a verdict, and when verdicts change too often. Pure.
+//! When a run of outcomes becomes a verdict, and when a check is flapping. Pure.
 
 use std::collections::VecDeque;
 
-/// What makes a verdict, and what is too often.
+/// The thresholds of a check.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Rules {
+pub(super) struct VerdictRules {
     /// Passes in a row that make a check pass.
     pub(super) healthy_after: u32,
     /// Failures in a row that make it fail.
     pub(super) unhealthy_after: u32,
-    /// More flips than these within the window are too many.
+    /// More flips than this within the window are flapping.
     pub(super) flips_max: usize,
     pub(super) window_ms: u64,
 }
 
-/// What a check says, and how it came to it.
+/// The verdict of a check, with the outcomes that led to it.
 #[derive(Debug)]
 pub(super) struct Verdict {
-    /// What it says: true when it passes, none before there is a verdict.
+    /// True when it passes; none before the first verdict.
     says: Option<bool>,
     since_ms: u64,
-    /// What it would say if nothing were held down.
+    /// The verdict without the hold for flapping.
     raw: Option<bool>,
-    /// The last outcome and how often it came in a row.
+    /// The last outcome, and how many times in a row it came.
     run: (bool, u32),
-    /// When `raw` flipped, within the window, oldest first.
+    /// The times at which `raw` flipped within the window, oldest first.
     flips: VecDeque<u64>,
     flapping: bool,
 }
@@ -42,7 +42,7 @@ impl Verdict {
         }
     }
 
-    /// The verdict of a life before this one.
+    /// The verdict from before a restart.
     pub(super) fn presumed(passes: bool, now_ms: u64) -> Self {
         Self {
             says: Some(passes),
@@ -63,8 +63,8 @@ impl Verdict {
         self.flapping
     }
 
-    /// Takes an outcome; true when the check says something else now.
-    pub(super) fn record(&mut self, passed: bool, now_ms: u64, rules: &Rules) -> bool {
+    /// Records an outcome; true when the verdict changed.
+    pub(super) fn record(&mut self, passed: bool, now_ms: u64, rules: &VerdictRules) -> bool {
         let (last, times) = self.run;
         let times = if passed == last {
             times.saturating_add(1)
@@ -78,7 +78,7 @@ impl Verdict {
             rules.unhealthy_after
         };
         if times >= enough && self.raw != Some(passed) {
-            // The first verdict is no flip.
+            // The first verdict is not a flip.
             if self.raw.is_some() {
                 self.flips.push_back(now_ms);
             }
@@ -93,9 +93,9 @@ impl Verdict {
         true
     }
 
-    /// Flapping begins with one flip too many; it ends when half as many as allowed are left in the
-    /// window, so that it does not itself begin and end all the time.
-    fn watch_flips(&mut self, now_ms: u64, rules: &Rules) {
+    /// Flapping begins with one flip too many. It ends when at most half of the allowed flips are in the
+    /// window, so that it does not toggle itself.
+    fn watch_flips(&mut self, now_ms: u64, rules: &VerdictRules) {
         while self
             .flips
             .front()

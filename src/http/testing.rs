@@ -93,6 +93,7 @@ impl Watchers for Stage {
             callback_url: draft.callback_url,
             events: draft.events,
             signed: draft.secret.is_some(),
+            canary: draft.canary,
             created_at: Timestamp(0),
             cursor: "0-0".to_owned(),
             lag: 0,

@@ -1,23 +1,23 @@
-//! What latencies are compared with: how they were before anything was changed.
+//! The baseline: latencies before the migration changes anything.
 
 use std::time::Duration;
 
 use super::{
     config::Config,
-    window::{Measured, Size, Sources, Tail, Window, ms},
+    window::{Measured, Measurements, Percentile, Window, WindowSize, ms},
 };
 use crate::api::BaselineReport;
 
-/// Latencies as they were, each from a span of its own: long enough, and with enough samples.
+/// The latencies of the baseline, each measured in its own window: long enough, with enough samples.
 #[derive(Clone, Debug)]
 pub(super) struct Baseline {
     windows: [Window; 3],
-    found: [Option<Tail>; 3],
+    found: [Option<Percentile>; 3],
     open: bool,
 }
 
 impl Baseline {
-    pub(super) fn begin(now_ms: u64, sources: &Sources) -> Self {
+    pub(super) fn begin(now_ms: u64, sources: &Measurements) -> Self {
         let window = |what| Window::begin(now_ms, sources.of(what));
         Self {
             windows: Measured::ALL.map(window),
@@ -26,12 +26,12 @@ impl Baseline {
         }
     }
 
-    /// Takes what has become long enough.
-    pub(super) fn look(&mut self, now_ms: u64, sources: &Sources, config: &Config) {
+    /// Takes the result of each window that is full.
+    pub(super) fn look(&mut self, now_ms: u64, sources: &Measurements, config: &Config) {
         if !self.open {
             return;
         }
-        let size = Size {
+        let size = WindowSize {
             span: config.baseline.get(),
             samples_min: config.samples_min.get(),
         };
@@ -46,23 +46,49 @@ impl Baseline {
         }
     }
 
-    /// From now on something is changed: what was not measured yet stays unknown.
+    pub(super) fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// Ends the measurement: latencies that were not measured stay unknown.
     pub(super) fn close(&mut self) {
         self.open = false;
     }
 
-    /// As it was; none when too few were measured.
+    /// True when at least one latency was measured, so that at least one rule can judge.
+    pub(super) fn is_usable(&self) -> bool {
+        self.found.iter().any(Option::is_some)
+    }
+
+    /// The latencies of which too few samples were measured, with their number; empty when there are none.
+    pub(super) fn lacks(&self, sources: &Measurements, config: &Config) -> String {
+        let missing = Measured::ALL
+            .into_iter()
+            .filter(|what| self.p95(*what).is_none())
+            .map(|what| {
+                let tail = self.windows[what as usize].tail(sources.of(what));
+                let samples = tail.map_or(0, |tail| tail.samples);
+                format!(
+                    "{} {samples} of {} samples",
+                    what.as_str(),
+                    config.samples_min
+                )
+            });
+        missing.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The 95th percentile; none when too few samples were measured.
     pub(super) fn p95(&self, what: Measured) -> Option<Duration> {
         self.found[what as usize].map(|tail| tail.p95)
     }
 
-    /// So much it may be, if it may be above the baseline by this share; less than the floor is nothing.
+    /// The highest value allowed: the baseline plus this share of it, but at least plus the floor.
     pub(super) fn allowed(&self, what: Measured, share: f64, floor: Duration) -> Option<Duration> {
         let p95 = self.p95(what)?;
         Some(p95.mul_f64(1.0 + share).max(p95 + floor))
     }
 
-    pub(super) fn report(&self, sources: &Sources) -> Vec<BaselineReport> {
+    pub(super) fn report(&self, sources: &Measurements) -> Vec<BaselineReport> {
         let report = |what: Measured| {
             let at = what as usize;
             let so_far = || {

@@ -1,4 +1,4 @@
-//! The canary: a synthetic instance that goes each way a service goes, step by step, each in its time.
+//! The canary: a synthetic instance that is registered, probed, discovered, deregistered and watched.
 
 use std::time::Duration;
 
@@ -6,27 +6,27 @@ use tokio::time::{Instant, timeout};
 
 use crate::{
     api::{CanaryReport, CanaryStepReport},
-    migration::{CanaryWatch, CanaryWay, Stumble},
+    migration::{CanaryWatch, CanaryWay, StepError},
     model::{EventKind, Timestamp},
     registry::{Clock, Now},
 };
 
 /// One run of the canary.
 #[derive(Clone, Debug)]
-pub(super) struct Flight {
+pub(super) struct CanaryRun {
     pub(super) began_ms: u64,
     pub(super) ended: Timestamp,
     pub(super) steps: Vec<CanaryStepReport>,
 }
 
-impl Flight {
+impl CanaryRun {
     /// True when each step passed.
     pub(super) fn passed(&self) -> bool {
-        self.stumble().is_none()
+        self.failed_step().is_none()
     }
 
     /// The first step that failed, and why.
-    pub(super) fn stumble(&self) -> Option<(&'static str, &str)> {
+    pub(super) fn failed_step(&self) -> Option<(&'static str, &str)> {
         let mut failed = self
             .steps
             .iter()
@@ -35,26 +35,26 @@ impl Flight {
     }
 }
 
-/// What is known of its runs.
+/// Counts of the canary's runs, and the last one.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Flights {
+pub(super) struct CanaryRuns {
     runs: u64,
     failures: u64,
-    pub(super) last: Option<Flight>,
+    pub(super) last: Option<CanaryRun>,
 }
 
-impl Flights {
-    pub(super) fn add(&mut self, flight: Flight) {
+impl CanaryRuns {
+    pub(super) fn add(&mut self, canary_run: CanaryRun) {
         self.runs += 1;
-        self.failures += u64::from(!flight.passed());
-        self.last = Some(flight);
+        self.failures += u64::from(!canary_run.passed());
+        self.last = Some(canary_run);
     }
 
-    /// The last run, if it began no earlier than that.
-    pub(super) fn since(&self, began_ms: u64) -> Option<&Flight> {
+    /// The last run, if it began at `began_ms` or later.
+    pub(super) fn since(&self, began_ms: u64) -> Option<&CanaryRun> {
         self.last
             .as_ref()
-            .filter(|flight| flight.began_ms >= began_ms)
+            .filter(|canary_run| canary_run.began_ms >= began_ms)
     }
 
     pub(super) fn report(&self, active: bool) -> CanaryReport {
@@ -62,25 +62,25 @@ impl Flights {
             active,
             runs: self.runs,
             failures: self.failures,
-            at: self.last.as_ref().map(|flight| flight.ended),
+            at: self.last.as_ref().map(|canary_run| canary_run.ended),
             steps: self
                 .last
                 .as_ref()
-                .map_or_else(Vec::new, |flight| flight.steps.clone()),
+                .map_or_else(Vec::new, |canary_run| canary_run.steps.clone()),
         }
     }
 }
 
-/// How long steps may take.
+/// The time limits of steps.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Times {
     pub(super) step: Duration,
-    /// The probe, which is waited for.
+    /// The step `probe`, which includes the wait for the first probe.
     pub(super) probe: Duration,
 }
 
-/// Registers, probes, discovers and deregisters the canary, and looks whether its watch saw it all.
-pub(super) async fn fly(way: &dyn CanaryWay, times: Times, clock: &Clock) -> Flight {
+/// Registers, probes, discovers and deregisters the canary, then checks that its watch saw each change.
+pub(super) async fn run_canary(way: &dyn CanaryWay, times: Times, clock: &Clock) -> CanaryRun {
     let Now { mono_ms, .. } = clock.now();
     way.clean();
     let mut steps = Steps {
@@ -97,7 +97,7 @@ pub(super) async fn fly(way: &dyn CanaryWay, times: Times, clock: &Clock) -> Fli
         steps.take("watch", see(watch)).await;
     }
     way.clean();
-    Flight {
+    CanaryRun {
         began_ms: mono_ms,
         ended: clock.now().wall,
         steps: steps.done,
@@ -114,7 +114,7 @@ impl Steps {
     async fn take(
         &mut self,
         name: &'static str,
-        step: impl Future<Output = Result<(), Stumble>>,
+        step: impl Future<Output = Result<(), StepError>>,
     ) -> bool {
         let began = Instant::now();
         let ended = timeout(self.time_max, step).await;
@@ -132,8 +132,8 @@ impl Steps {
     }
 }
 
-/// The watch must tell of the registration and of what came after, once and in order.
-async fn see(watch: Result<Box<dyn CanaryWatch>, Stumble>) -> Result<(), Stumble> {
+/// The watch must show the registration and each later change, once and in order.
+async fn see(watch: Result<Box<dyn CanaryWatch>, StepError>) -> Result<(), StepError> {
     let mut watch = watch?;
     let (mut last, mut came) = (0, false);
     loop {

@@ -1,4 +1,4 @@
-//! Section `migration`: how long each phase lasts, and what the guard lets pass.
+//! Section `migration`: durations of phases, and the limits of the guard.
 
 use std::time::Duration;
 
@@ -12,16 +12,16 @@ use crate::api::MigrationMode;
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
 pub enum GuardSetting {
-    /// That of the lost broker whenever a channel is not direct, the others while a migration runs.
+    /// `broker_away` whenever a channel is not direct; the others while a migration runs.
     Auto,
-    /// All of them, and the canary, whenever a channel is not direct.
+    /// All rules, with the canary, whenever a channel is not direct.
     Always,
-    /// None.
+    /// No rule.
     Off,
 }
 
 impl GuardSetting {
-    /// The word for it.
+    /// The name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Auto => "auto",
@@ -31,13 +31,13 @@ impl GuardSetting {
     }
 }
 
-/// Who turns the flag again after a rollback.
+/// Who changes the flag again after a rollback.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
 pub enum ReturnSetting {
     /// An operator.
     Manual,
-    /// The daemon, after the cool-down, when the broker is back.
+    /// The daemon, after the cool-down, once the broker answers.
     Auto,
 }
 
@@ -47,61 +47,61 @@ pub enum ReturnSetting {
 pub struct Config {
     /// When the guard's rules are armed.
     pub guard: GuardSetting,
-    /// Who turns the flag again after a rollback by the guard.
+    /// Who changes the flag again after a rollback by the guard.
     pub r#return: ReturnSetting,
-    /// Who says when a phase is left, for a start that does not say.
+    /// The default mode: who decides when a phase ends.
     pub mode: MigrationMode,
     /// How long latencies are measured before the first change.
     pub baseline: Bounded<Duration, 0, YEAR>,
-    /// How long each phase lasts at least, for a start that does not say.
+    /// The default minimum duration of each phase.
     pub soak: Bounded<Duration, 0, YEAR>,
-    /// A phase that can't be left for so long is rolled back; zero: never.
+    /// A phase that can't be left for this long is rolled back; zero: never.
     pub phase_max: Bounded<Duration, 0, YEAR>,
     /// Time between two runs of the canary.
     pub canary_interval: Bounded<Duration, 10, YEAR>,
     /// How long each step of the canary may take.
     pub canary_timeout: Bounded<Duration, 10, YEAR>,
-    /// The last runs of the canary that are judged together.
+    /// How many of the canary's last runs are judged together.
     pub canary_runs: Bounded<usize, 1, 100_000>,
-    /// The share of them that may fail.
+    /// The share of these runs that may fail.
     pub canary_failures_max: Bounded<f64, 0, 1_000>,
-    /// How long the broker may be silent.
+    /// How long the broker may leave requests unanswered.
     pub broker_away: Bounded<Duration, 10, YEAR>,
-    /// How long a window of latencies and failures is at least.
+    /// The minimum length of a window of latencies and failures.
     pub window: Bounded<Duration, 10, YEAR>,
-    /// The windows in a row in which a rule must be broken.
+    /// In how many windows in a row a rule must be broken.
     pub windows: Bounded<u32, 1, 10_000>,
-    /// A window waits until it has so many samples.
+    /// The minimum number of samples of a window.
     pub samples_min: Bounded<u64, 1, 1_000_000_000>,
     /// By what share the 95th percentile of a latency may be above the baseline.
     pub latency_increase_max: Bounded<f64, 0, 100_000>,
-    /// An increase by less than this is none.
+    /// An increase by less than this is ignored.
     pub latency_floor: Bounded<Duration, 0, YEAR>,
     /// By what share it may be above the baseline after a rollback.
     pub latency_back: Bounded<f64, 0, 100_000>,
     /// The share of discovery requests that may fail.
     pub discovery_failures_max: Bounded<f64, 0, 1_000>,
-    /// So much must have come by both ways before a phase that compares them is left.
+    /// How many items must be compared before a phase that compares both ways ends.
     pub compared_min: Bounded<u64, 0, 1_000_000_000>,
-    /// The share of it that may be missing at the broker's way.
+    /// The share of them that may be missing over the broker.
     pub missing_max: Bounded<f64, 0, 1_000>,
-    /// The share of it that may be late there.
+    /// The share of them that may be late over the broker.
     pub late_max: Bounded<f64, 0, 1_000>,
-    /// The share of it that may differ.
+    /// The share of them that may differ.
     pub different_max: Bounded<f64, 0, 1_000>,
-    /// A phase is left only while the broker is behind by no more events.
+    /// A phase ends only while the broker is behind by at most this many events.
     pub lag_max: Bounded<u64, 0, 1_000_000_000>,
-    /// How long a rollback waits for consumers to be drained.
+    /// How long a rollback waits until consumers are drained.
     pub settle_max: Bounded<Duration, 10, YEAR>,
-    /// How long it waits for the canary and for the latencies.
+    /// How long a rollback waits for the canary, and then for the latencies.
     pub verify_max: Bounded<Duration, 10, YEAR>,
-    /// How long after a rollback there is no return by itself; doubled with each further rollback.
+    /// The wait before an automatic return after a rollback; doubled with each further rollback.
     pub cool_down: Bounded<Duration, 10, YEAR>,
-    /// The longest it gets.
+    /// The longest such wait.
     pub cool_down_max: Bounded<Duration, 0, YEAR>,
-    /// The most returns by itself.
+    /// The most automatic returns.
     pub returns_max: Bounded<u32, 0, 1_000_000>,
-    /// Without a rollback for so long, earlier ones are forgotten.
+    /// After this long without a rollback, earlier ones no longer count.
     pub returns_forgotten: Bounded<Duration, 0, YEAR>,
     /// The steps that are kept for the report.
     pub history_max: Bounded<usize, 1, 100_000>,

@@ -1,18 +1,18 @@
-//! The guard: says when the broker's way has become so bad that all goes back to direct.
+//! The guard: decides when the way over the broker is so bad that everything goes back to direct.
 //!
-//! A rule must be broken in several windows in a row, each with enough samples. What the guard
-//! says is acted on by `state`; the guard itself changes nothing.
+//! A rule must be broken in several windows in a row, each with enough samples. The guard only
+//! decides; `state` acts.
 
 use std::{collections::VecDeque, time::Duration};
 
 use super::{
     baseline::Baseline,
     config::Config,
-    window::{Closed, FailureWindow, Measured, Size, Sources, Window, ms, share},
+    window::{Closed, FailureWindow, Measured, Measurements, Window, WindowSize, ms, share},
 };
 use crate::api::RuleReport;
 
-/// What must not be.
+/// The rules.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Rule {
     BrokerAway,
@@ -61,7 +61,7 @@ impl Rule {
     }
 }
 
-/// Which rules may roll back now.
+/// Which rules may cause a rollback now.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Armed {
     pub(super) broker: bool,
@@ -77,126 +77,133 @@ impl Armed {
     }
 }
 
-/// A rule that was broken for long enough.
+/// A rule that was broken in enough windows, with the reason.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Broken {
     pub(super) rule: Rule,
     pub(super) reason: String,
 }
 
-/// What is seen in one look.
+/// What the guard judges in one look.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sight<'a> {
+pub(super) struct GuardInput<'a> {
     pub(super) now_ms: u64,
-    /// Since when the broker has not answered.
+    /// How long the broker has not answered.
     pub(super) silent: Option<Duration>,
-    /// What went wrong with it last.
+    /// The last error of the broker.
     pub(super) trouble: Option<&'a str>,
-    pub(super) sources: &'a Sources,
+    pub(super) sources: &'a Measurements,
     pub(super) baseline: Option<&'a Baseline>,
     pub(super) armed: Armed,
     pub(super) config: &'a Config,
 }
 
-/// A rule's last value.
+/// The last value of a rule.
 #[derive(Clone, Copy, Debug, Default)]
 struct Reading {
     value: Option<f64>,
     threshold: Option<f64>,
-    /// Windows in a row.
+    /// In how many windows in a row it was broken.
     broken: u32,
 }
 
 /// The readings of all rules.
 #[derive(Clone, Debug)]
-pub(super) struct Guard {
+pub(super) struct RollbackGuard {
     readings: [Reading; 6],
     windows: [Window; 3],
     failures: FailureWindow,
-    /// How the last runs of the canary ended.
-    flights: VecDeque<bool>,
-    /// Runs that were not judged yet.
-    flown: u32,
+    /// Whether the canary's last runs passed.
+    canary_runs: VecDeque<bool>,
+    /// How many runs were not judged yet.
+    unjudged: u32,
     armed: Armed,
 }
 
-impl Guard {
-    pub(super) fn new(now_ms: u64, sources: &Sources) -> Self {
+impl RollbackGuard {
+    pub(super) fn new(now_ms: u64, sources: &Measurements) -> Self {
         let window = |what| Window::begin(now_ms, sources.of(what));
         Self {
             readings: Default::default(),
             windows: Measured::ALL.map(window),
             failures: FailureWindow::begin(now_ms, sources),
-            flights: VecDeque::new(),
-            flown: 0,
+            canary_runs: VecDeque::new(),
+            unjudged: 0,
             armed: Armed::default(),
         }
     }
 
-    /// Forgets what was: it was measured another way.
-    pub(super) fn start_over(&mut self, now_ms: u64, sources: &Sources) {
+    /// Drops all readings, because the modes changed.
+    pub(super) fn start_over(&mut self, now_ms: u64, sources: &Measurements) {
         *self = Self::new(now_ms, sources);
     }
 
     /// A run of the canary ended.
-    pub(super) fn flew(&mut self, passed: bool, runs: usize) {
-        self.flights.push_back(passed);
-        while self.flights.len() > runs {
-            self.flights.pop_front();
+    pub(super) fn canary_finished(&mut self, passed: bool, runs: usize) {
+        self.canary_runs.push_back(passed);
+        while self.canary_runs.len() > runs {
+            self.canary_runs.pop_front();
         }
-        self.flown += 1;
+        self.unjudged += 1;
     }
 
-    /// Takes every reading; answers with a rule that was broken for long enough.
-    pub(super) fn look(&mut self, sight: &Sight<'_>) -> Option<Broken> {
-        if !self.armed.others && sight.armed.others {
-            self.arm(sight);
-        }
-        self.armed = sight.armed;
-        self.broker(sight)
-            .or_else(|| self.latencies(sight))
-            .or_else(|| self.discovery(sight))
-            .or_else(|| self.canary(sight))
+    /// The canary pauses: earlier runs do not count after it.
+    pub(super) fn rest_canary(&mut self) {
+        self.canary_runs.clear();
+        self.unjudged = 0;
+        self.readings[Rule::CanaryFailures as usize] = Reading::default();
     }
 
-    /// What was before the rules counted is not held against anybody.
-    fn arm(&mut self, sight: &Sight<'_>) {
+    /// Takes every reading; returns a rule that was broken in enough windows.
+    pub(super) fn look(&mut self, input: &GuardInput<'_>) -> Option<Broken> {
+        if !self.armed.others && input.armed.others {
+            self.arm(input);
+        }
+        self.armed = input.armed;
+        self.broker(input)
+            .or_else(|| self.latencies(input))
+            .or_else(|| self.discovery(input))
+            .or_else(|| self.canary(input))
+    }
+
+    /// Readings from before the rules were armed do not count.
+    fn arm(&mut self, input: &GuardInput<'_>) {
         let silent = self.readings[Rule::BrokerAway as usize];
-        self.start_over(sight.now_ms, sight.sources);
+        self.start_over(input.now_ms, input.sources);
         self.readings[Rule::BrokerAway as usize] = silent;
     }
 
-    /// True while a rule is broken, though not yet for long enough.
+    /// A rule that is broken now, if not yet in enough windows.
     pub(super) fn is_uneasy(&self) -> Option<Rule> {
         let uneasy = |rule: &Rule| self.readings[*rule as usize].broken > 0;
         Rule::ALL.into_iter().find(uneasy)
     }
 
-    fn broker(&mut self, sight: &Sight<'_>) -> Option<Broken> {
-        let allowed = sight.config.broker_away.get();
-        let silent = sight.silent.unwrap_or_default();
+    fn broker(&mut self, input: &GuardInput<'_>) -> Option<Broken> {
+        let allowed = input.config.broker_away.get();
+        let silent = input.silent.unwrap_or_default();
         let reading = &mut self.readings[Rule::BrokerAway as usize];
         reading.value = Some(silent.as_secs_f64());
         reading.threshold = Some(allowed.as_secs_f64());
-        reading.broken = u32::from(silent > allowed && sight.armed.broker);
+        reading.broken = u32::from(silent > allowed && input.armed.broker);
         (reading.broken > 0).then(|| Broken {
             rule: Rule::BrokerAway,
-            reason: away(silent, allowed, sight.trouble),
+            reason: away(silent, allowed, input.trouble),
         })
     }
 
-    fn latencies(&mut self, sight: &Sight<'_>) -> Option<Broken> {
+    fn latencies(&mut self, input: &GuardInput<'_>) -> Option<Broken> {
         let mut found = None;
         for what in Measured::ALL {
-            let seen = sight.sources.of(what);
-            let closed = self.windows[what as usize].close(sight.now_ms, seen, size(sight.config));
+            let seen = input.sources.of(what);
+            let closed = self.windows[what as usize].close(input.now_ms, seen, size(input.config));
             let Some(closed) = closed else { continue };
             let Closed::Full(tail) = closed else {
                 self.readings[Rule::of(what) as usize] = Reading::default();
                 continue;
             };
-            let config = sight.config;
-            let allowed = sight.baseline.and_then(|baseline| {
+            let config = input.config;
+            let allowed = input.baseline.and_then(|baseline| {
                 baseline.allowed(what, *config.latency_increase_max, *config.latency_floor)
             });
             let reading = Reading {
@@ -204,7 +211,7 @@ impl Guard {
                 threshold: allowed.map(ms),
                 ..self.readings[Rule::of(what) as usize]
             };
-            let broken = self.judge(Rule::of(what), reading, sight);
+            let broken = self.judge(Rule::of(what), reading, input);
             found = found.or_else(|| broken.then(|| Broken {
                 rule: Rule::of(what),
                 reason: format!(
@@ -219,11 +226,11 @@ impl Guard {
         found
     }
 
-    fn discovery(&mut self, sight: &Sight<'_>) -> Option<Broken> {
-        let config = sight.config;
+    fn discovery(&mut self, input: &GuardInput<'_>) -> Option<Broken> {
+        let config = input.config;
         let closed = self
             .failures
-            .close(sight.now_ms, sight.sources, size(config))?;
+            .close(input.now_ms, input.sources, size(config))?;
         let Closed::Full(failed) = closed else {
             self.readings[Rule::DiscoveryFailures as usize] = Reading::default();
             return None;
@@ -233,7 +240,7 @@ impl Guard {
             threshold: Some(config.discovery_failures_max.get()),
             ..self.readings[Rule::DiscoveryFailures as usize]
         };
-        let broken = self.judge(Rule::DiscoveryFailures, reading, sight);
+        let broken = self.judge(Rule::DiscoveryFailures, reading, input);
         broken.then(|| Broken {
             rule: Rule::DiscoveryFailures,
             reason: format!(
@@ -245,20 +252,20 @@ impl Guard {
         })
     }
 
-    /// Of the last runs; those that have not been yet count as passed, so that few tell little.
-    fn canary(&mut self, sight: &Sight<'_>) -> Option<Broken> {
-        if std::mem::take(&mut self.flown) == 0 {
+    /// Judges the last `canary_runs` runs. Missing runs count as passed, so that a few failures are not enough.
+    fn canary(&mut self, input: &GuardInput<'_>) -> Option<Broken> {
+        if std::mem::take(&mut self.unjudged) == 0 {
             return None;
         }
-        let config = sight.config;
-        let failed = self.flights.iter().filter(|passed| !**passed).count() as u64;
+        let config = input.config;
+        let failed = self.canary_runs.iter().filter(|passed| !**passed).count() as u64;
         let runs = *config.canary_runs as u64;
         let reading = Reading {
             value: Some(share(failed, runs)),
             threshold: Some(config.canary_failures_max.get()),
             ..self.readings[Rule::CanaryFailures as usize]
         };
-        let broken = self.judge(Rule::CanaryFailures, reading, sight);
+        let broken = self.judge(Rule::CanaryFailures, reading, input);
         broken.then(|| Broken {
             rule: Rule::CanaryFailures,
             reason: format!(
@@ -268,15 +275,15 @@ impl Guard {
         })
     }
 
-    /// Takes a reading; true when the rule was broken in as many windows in a row as it needs.
-    fn judge(&mut self, rule: Rule, mut reading: Reading, sight: &Sight<'_>) -> bool {
+    /// Takes a reading; true when the rule was broken in enough windows in a row.
+    fn judge(&mut self, rule: Rule, mut reading: Reading, input: &GuardInput<'_>) -> bool {
         let broken = match (reading.value, reading.threshold) {
-            (Some(value), Some(threshold)) => value > threshold && sight.armed.is(rule),
+            (Some(value), Some(threshold)) => value > threshold && input.armed.is(rule),
             _ => false,
         };
         reading.broken = if broken { reading.broken + 1 } else { 0 };
         self.readings[rule as usize] = reading;
-        reading.broken >= sight.config.windows.get()
+        reading.broken >= input.config.windows.get()
     }
 
     /// The last value of a rule.
@@ -287,9 +294,16 @@ impl Guard {
     pub(super) fn report(&self, config: &Config) -> Vec<RuleReport> {
         let report = |rule: Rule| {
             let reading = self.readings[rule as usize];
+            let has_data = reading.value.is_some() && reading.threshold.is_some();
+            let state = match (self.armed.is(rule), has_data) {
+                (false, _) => "off",
+                (true, false) => "no data",
+                (true, true) => "armed",
+            };
             RuleReport {
                 name: rule.as_str(),
-                armed: self.armed.is(rule),
+                state,
+                armed: state == "armed",
                 value: reading.value,
                 threshold: reading.threshold,
                 unit: rule.unit(),
@@ -304,7 +318,7 @@ impl Guard {
     }
 }
 
-/// A broker that refuses has answered, though nothing that is of use.
+/// The reason in words. A broker that refuses requests does answer, so it has other words.
 fn away(silent: Duration, allowed: Duration, trouble: Option<&str>) -> String {
     let (silent, allowed) = (silent.as_secs_f64(), allowed.as_secs_f64());
     match trouble {
@@ -317,8 +331,8 @@ fn away(silent: Duration, allowed: Duration, trouble: Option<&str>) -> String {
     }
 }
 
-fn size(config: &Config) -> Size {
-    Size {
+fn size(config: &Config) -> WindowSize {
+    WindowSize {
         span: config.window.get(),
         samples_min: config.samples_min.get(),
     }

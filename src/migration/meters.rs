@@ -1,6 +1,6 @@
-//! The room's metrics.
+//! Metrics of the migration.
 
-use super::{canary::Flight, phase::Phase, rollback::Cause, state::State};
+use super::{canary::CanaryRun, phase::Phase, rollback::Cause, state::MigrationState};
 use crate::telemetry::{GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Metrics};
 
 const STATES: [&str; 6] = [
@@ -13,7 +13,7 @@ const STATES: [&str; 6] = [
 ];
 
 #[derive(Debug)]
-pub(super) struct Meters {
+pub(super) struct MigrationMetrics {
     phase: IntGauge,
     state: IntGaugeVec,
     steps: IntCounterVec,
@@ -24,7 +24,7 @@ pub(super) struct Meters {
     failures: IntCounterVec,
 }
 
-impl Meters {
+impl MigrationMetrics {
     pub(super) fn new(metrics: &Metrics) -> Self {
         Self {
             phase: metrics.gauge(
@@ -65,18 +65,18 @@ impl Meters {
         }
     }
 
-    /// Shows where the migration stands.
-    pub(super) fn show(&self, state: &State) {
+    /// Sets the gauges.
+    pub(super) fn show(&self, state: &MigrationState) {
         self.phase.set(state.phase().map_or(0, Phase::number));
         for word in STATES {
             let stands = i64::from(state.word() == word);
             self.state.with_label_values(&[word]).set(stands);
         }
         for rule in state.rules() {
-            let set = |gauges: &GaugeVec, value: Option<f64>| {
-                gauges
-                    .with_label_values(&[rule.name])
-                    .set(value.unwrap_or(f64::NAN));
+            let set = |gauges: &GaugeVec, value: Option<f64>| match value {
+                Some(value) => gauges.with_label_values(&[rule.name]).set(value),
+                // A rule without data has no series; there may be none to remove.
+                None => drop(gauges.remove_label_values(&[rule.name])),
             };
             set(&self.values, rule.value);
             set(&self.thresholds, rule.threshold);
@@ -91,9 +91,9 @@ impl Meters {
         self.rollbacks.with_label_values(&[cause.as_str()]).inc();
     }
 
-    pub(super) fn flew(&self, flight: &Flight) {
+    pub(super) fn canary_finished(&self, canary_run: &CanaryRun) {
         self.runs.inc();
-        for step in flight.steps.iter().filter(|step| step.error.is_some()) {
+        for step in canary_run.steps.iter().filter(|step| step.error.is_some()) {
             self.failures.with_label_values(&[step.name]).inc();
         }
     }

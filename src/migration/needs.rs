@@ -53,7 +53,7 @@ pub trait FlagControl: fmt::Debug + Send + Sync {
 }
 
 /// Why a step failed, in words.
-pub type Stumble = String;
+pub type StepError = String;
 
 /// How the canary reaches the registry: for each channel the way that the flag says. The caller limits the
 /// time of each step; after a step that was dropped, `clean` removes what is left.
@@ -62,19 +62,19 @@ pub trait CanaryWay: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// Says why it can't be watched.
-    fn watch(&self) -> Result<Box<dyn CanaryWatch>, Stumble>;
+    fn watch(&self) -> Result<Box<dyn CanaryWatch>, StepError>;
 
     /// Registers the canary.
-    fn register(&self) -> BoxFuture<'_, Result<(), Stumble>>;
+    fn register(&self) -> BoxFuture<'_, Result<(), StepError>>;
 
     /// Waits until a probe has found it healthy.
-    fn probe(&self) -> BoxFuture<'_, Result<(), Stumble>>;
+    fn probe(&self) -> BoxFuture<'_, Result<(), StepError>>;
 
     /// Discovers it.
-    fn discover(&self) -> BoxFuture<'_, Result<(), Stumble>>;
+    fn discover(&self) -> BoxFuture<'_, Result<(), StepError>>;
 
     /// Deregisters it.
-    fn deregister(&self) -> BoxFuture<'_, Result<(), Stumble>>;
+    fn deregister(&self) -> BoxFuture<'_, Result<(), StepError>>;
 
     /// Removes what an interrupted run has left in the registry.
     fn clean(&self);
@@ -83,5 +83,5 @@ pub trait CanaryWay: fmt::Debug + Send + Sync {
 /// The canary's watch of its service.
 pub trait CanaryWatch: fmt::Debug + Send {
     /// The next change of the canary's service: its kind and its revision.
-    fn next(&mut self) -> BoxFuture<'_, Result<(EventKind, u64), Stumble>>;
+    fn next(&mut self) -> BoxFuture<'_, Result<(EventKind, u64), StepError>>;
 }

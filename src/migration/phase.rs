@@ -1,4 +1,4 @@
-//! The phases of a migration: one channel after the other, first both ways and then the broker's alone.
+//! The phases of a migration: for each channel first both ways, then the broker alone.
 
 use std::fmt;
 
@@ -7,21 +7,21 @@ use crate::model::{Channel, Mode, Modes};
 /// One phase.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Phase {
-    /// Nothing is changed, latencies are measured.
+    /// Nothing is changed; latencies are measured.
     Baseline,
     /// Health checks both ways.
     HealthDual,
-    /// Health checks by way of the broker.
+    /// Health checks over the broker.
     HealthQueue,
     /// Events both ways.
     EventsDual,
-    /// Events by way of the broker.
+    /// Events over the broker.
     EventsQueue,
     /// Commands and discovery requests both ways.
     DiscoveryDual,
-    /// Commands and discovery requests by way of the broker.
+    /// Commands and discovery requests over the broker.
     DiscoveryQueue,
-    /// Nothing is left to change.
+    /// The migration is complete.
     Done,
 }
 
@@ -38,7 +38,7 @@ impl Phase {
         Self::Done,
     ];
 
-    /// The word for it.
+    /// The name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Baseline => "baseline",
@@ -52,7 +52,7 @@ impl Phase {
         }
     }
 
-    /// Which channel it sets, and to which mode; none for the first and the last phase.
+    /// The channel that it changes, with the new mode; none for the first and the last phase.
     pub fn sets(self) -> Option<(Channel, Mode)> {
         match self {
             Self::Baseline | Self::Done => None,
@@ -65,7 +65,7 @@ impl Phase {
         }
     }
 
-    /// The flag in this phase, where it was `modes` in the one before.
+    /// The modes in this phase, given those of the previous one.
     pub fn after(self, modes: Modes) -> Modes {
         match self.sets() {
             Some((channel, mode)) => modes.with(channel, mode),
@@ -73,7 +73,7 @@ impl Phase {
         }
     }
 
-    /// The channel whose both ways are compared in this phase.
+    /// The channel whose two ways are compared in this phase.
     pub fn compares(self) -> Option<Channel> {
         match self.sets() {
             Some((channel, Mode::Dual)) => Some(channel),
@@ -81,7 +81,7 @@ impl Phase {
         }
     }
 
-    /// Its place in the order, for metrics.
+    /// Its number in metrics.
     pub fn number(self) -> i64 {
         match self {
             Self::Baseline => 1,

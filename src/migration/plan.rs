@@ -1,17 +1,17 @@
-//! Which phases lie ahead, from the flag as it is.
+//! The remaining phases for the current modes.
 
 use super::phase::Phase;
 use crate::model::{Mode, Modes};
 
-/// The phases ahead, and the flag in each.
+/// The remaining phases, with the modes in each.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Plan {
     steps: Vec<(Phase, Modes)>,
 }
 
 impl Plan {
-    /// From the flag as it is: what goes by way of the broker already has no phases ahead. A channel
-    /// that goes both ways already keeps its phase for that, as nobody has judged it yet.
+    /// The plan for these modes: a channel in mode queue has no phases left. A channel in mode dual keeps
+    /// its phase for that, because it was not compared yet.
     pub fn from(modes: Modes) -> Self {
         let mut steps = Vec::with_capacity(Phase::ALL.len());
         let mut ahead = modes;
@@ -27,17 +27,17 @@ impl Plan {
         Self { steps }
     }
 
-    /// True when there is nothing between the baseline and the end.
+    /// True when no phase changes a mode.
     pub fn is_empty(&self) -> bool {
         self.steps.iter().all(|(phase, _)| phase.sets().is_none())
     }
 
-    /// Every phase and the flag in it.
+    /// Every phase with its modes.
     pub fn steps(&self) -> &[(Phase, Modes)] {
         &self.steps
     }
 
-    /// The last phase up to `until` in which the flag is `modes`.
+    /// The last phase up to `until` that has these modes.
     pub fn place(&self, modes: Modes, until: Phase) -> Option<Phase> {
         let mut known = self
             .steps
@@ -46,7 +46,7 @@ impl Plan {
         known.next_back().map(|(phase, _)| *phase)
     }
 
-    /// The phase after `phase` and the flag in it; none after the last.
+    /// The phase after `phase` with its modes; none after the last.
     pub fn after(&self, phase: Phase) -> Option<(Phase, Modes)> {
         let mut later = self.steps.iter().filter(|(known, _)| *known > phase);
         later.next().copied()

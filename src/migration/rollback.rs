@@ -1,14 +1,14 @@
-//! A rollback: the flag to direct, drained, the canary over direct, latencies as they were.
+//! A rollback: sets the flag to direct, drains consumers, checks the canary, then the latencies.
 //!
-//! Goes through its stages once and ends in a report; it never begins anew by itself.
+//! Passes its stages once and ends in a report.
 
 use super::{
     baseline::Baseline,
-    canary::Flights,
+    canary::CanaryRuns,
     config::Config,
     guard::Rule,
-    state::{Act, Look, Run},
-    window::{Closed, Measured, Size, Sources, Window, ms},
+    state::{Act, DaemonView, Run},
+    window::{Closed, Measured, Measurements, Window, WindowSize, ms},
 };
 use crate::{
     api::{LatencyBack, RollbackReport},
@@ -16,10 +16,10 @@ use crate::{
     registry::Now,
 };
 
-/// A flag that can't be turned to direct is tried again after so many milliseconds.
+/// The pause before another attempt to change the flag, in milliseconds.
 const RETRY_MS: u64 = 1_000;
 
-/// Who asked for it.
+/// Why it began.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Cause {
     Rule(Rule),
@@ -38,7 +38,7 @@ impl Cause {
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Stage {
+enum RollbackStage {
     Flip,
     Drain,
     Canary,
@@ -46,22 +46,22 @@ enum Stage {
     Over,
 }
 
-/// What a rollback wants next.
+/// The next step of a rollback.
 #[derive(Debug)]
-pub(super) enum Next {
+pub(super) enum RollbackStep {
     Wait,
     Act(Act),
     Over,
 }
 
-/// A rollback under way, or over.
+/// A rollback under way or ended.
 #[derive(Clone, Debug)]
 pub(super) struct Rollback {
     pub(super) report: RollbackReport,
     pub(super) cause: Cause,
     /// The migration that it stopped.
     pub(super) run: Option<Run>,
-    stage: Stage,
+    stage: RollbackStage,
     began_ms: u64,
     stage_ms: u64,
     not_before_ms: u64,
@@ -88,7 +88,7 @@ impl Rollback {
             },
             cause,
             run: None,
-            stage: Stage::Flip,
+            stage: RollbackStage::Flip,
             began_ms: now.mono_ms,
             stage_ms: now.mono_ms,
             not_before_ms: now.mono_ms,
@@ -98,7 +98,7 @@ impl Rollback {
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.stage == Stage::Over
+        self.stage == RollbackStage::Over
     }
 
     /// True once the flag is direct.
@@ -108,34 +108,34 @@ impl Rollback {
 
     pub(super) fn next(
         &mut self,
-        look: &Look<'_>,
-        flights: &Flights,
+        look: &DaemonView<'_>,
+        canary_runs: &CanaryRuns,
         baseline: Option<&Baseline>,
         config: &Config,
-    ) -> Next {
+    ) -> RollbackStep {
         let now = look.now;
         match self.stage {
-            Stage::Flip if now.mono_ms < self.not_before_ms => Next::Wait,
-            Stage::Flip => Next::Act(Act::Set {
+            RollbackStage::Flip if now.mono_ms < self.not_before_ms => RollbackStep::Wait,
+            RollbackStage::Flip => RollbackStep::Act(Act::Set {
                 modes: Modes::all(Mode::Direct),
                 only_if: look.flagged.version,
             }),
-            Stage::Drain => Next::Act(Act::Settle(config.settle_max.get())),
-            Stage::Canary => {
-                self.canary(look, flights, config);
-                Next::Wait
+            RollbackStage::Drain => RollbackStep::Act(Act::Settle(config.settle_max.get())),
+            RollbackStage::Canary => {
+                self.canary(look, canary_runs, config);
+                RollbackStep::Wait
             }
-            Stage::Latency => self.latency(look, baseline, config),
-            Stage::Over => Next::Over,
+            RollbackStage::Latency => self.latency(look, baseline, config),
+            RollbackStage::Over => RollbackStep::Over,
         }
     }
 
-    /// The answer to the flip. A flag that somebody else changed is looked at before anything else.
+    /// The result of the change to direct. `Changed` is handled by the next look.
     pub(super) fn flipped(&mut self, answer: Result<u64, FlagError>, now: Now) {
         match answer {
             Ok(_) => {
                 self.report.flipped_ms = Some(whole(now.mono_ms - self.began_ms));
-                self.enter(Stage::Drain, now);
+                self.enter(RollbackStage::Drain, now);
             }
             Err(FlagError::Changed) => (),
             Err(FlagError::NoDirect) => {
@@ -149,46 +149,51 @@ impl Rollback {
         }
     }
 
-    /// The answer to the drain.
+    /// The result of the drain.
     pub(super) fn settled(&mut self, in_time: bool, now: Now) {
         self.report.drained = Some(in_time);
         self.report.drain_ms = Some(whole(now.mono_ms - self.stage_ms));
         if !in_time {
             self.note("consumers were not drained in time".to_owned());
         }
-        self.enter(Stage::Canary, now);
+        self.enter(RollbackStage::Canary, now);
     }
 
-    /// Somebody turned the flag by hand: nothing is done any more.
+    /// An operator changed the flag: the rollback ends.
     pub(super) fn overruled(&mut self, now: Now) {
         self.end("ended by hand", now);
     }
 
-    fn canary(&mut self, look: &Look<'_>, flights: &Flights, config: &Config) {
+    fn canary(&mut self, look: &DaemonView<'_>, canary_runs: &CanaryRuns, config: &Config) {
         let now = look.now;
         let since = self.stage_ms;
         self.windows
             .get_or_insert_with(|| begin(now.mono_ms, look.sources));
-        let flight = flights.since(since);
-        if flight.is_some_and(|flight| flight.passed()) {
+        let canary_run = canary_runs.since(since);
+        if canary_run.is_some_and(|canary_run| canary_run.passed()) {
             self.report.canary_passed = Some(true);
-            self.enter(Stage::Latency, now);
+            self.enter(RollbackStage::Latency, now);
             return;
         }
         if now.mono_ms - since >= millis(config) {
-            let stumble = flight.and_then(|flight| flight.stumble());
-            self.note(match stumble {
+            let failed_step = canary_run.and_then(|canary_run| canary_run.failed_step());
+            self.note(match failed_step {
                 Some((step, error)) => format!("the canary fails over direct: {step}: {error}"),
-                None => "the canary did not fly over direct".to_owned(),
+                None => "the canary did not run_canary over direct".to_owned(),
             });
             self.report.canary_passed = Some(false);
             self.end("unverified", now);
         }
     }
 
-    fn latency(&mut self, look: &Look<'_>, baseline: Option<&Baseline>, config: &Config) -> Next {
+    fn latency(
+        &mut self,
+        look: &DaemonView<'_>,
+        baseline: Option<&Baseline>,
+        config: &Config,
+    ) -> RollbackStep {
         let now = look.now;
-        let size = Size {
+        let size = WindowSize {
             span: config.window.get(),
             samples_min: config.samples_min.get(),
         };
@@ -222,16 +227,16 @@ impl Rollback {
                 self.note("there is no baseline to compare latencies with".to_owned());
             }
             self.end("verified", now);
-            return Next::Over;
+            return RollbackStep::Over;
         }
         if now.mono_ms - self.stage_ms >= millis(config) {
             self.give_up(now);
-            return Next::Over;
+            return RollbackStep::Over;
         }
-        Next::Wait
+        RollbackStep::Wait
     }
 
-    /// Latencies that are not back in time, or of which too few were measured.
+    /// Ends the wait for latencies that are still too high or have too few samples.
     fn give_up(&mut self, now: Now) {
         let mut outcome = "verified";
         let back = self.back;
@@ -260,26 +265,26 @@ impl Rollback {
         }
     }
 
-    fn enter(&mut self, stage: Stage, now: Now) {
+    fn enter(&mut self, stage: RollbackStage, now: Now) {
         self.stage = stage;
         self.stage_ms = now.mono_ms;
         self.report.stage = match stage {
-            Stage::Flip => "flip",
-            Stage::Drain => "drain",
-            Stage::Canary => "canary",
-            Stage::Latency => "latency",
-            Stage::Over => "over",
+            RollbackStage::Flip => "flip",
+            RollbackStage::Drain => "drain",
+            RollbackStage::Canary => "canary",
+            RollbackStage::Latency => "latency",
+            RollbackStage::Over => "over",
         };
     }
 
     fn end(&mut self, outcome: &'static str, now: Now) {
-        self.enter(Stage::Over, now);
+        self.enter(RollbackStage::Over, now);
         self.report.stage = outcome;
         self.report.ended = Some(now.wall);
     }
 }
 
-fn begin(now_ms: u64, sources: &Sources) -> [Window; 3] {
+fn begin(now_ms: u64, sources: &Measurements) -> [Window; 3] {
     Measured::ALL.map(|what| Window::begin(now_ms, sources.of(what)))
 }
 

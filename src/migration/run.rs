@@ -1,4 +1,4 @@
-//! The loop: look → act → wait, beside the canary's own. Decides nothing: `state` does.
+//! The loop: look → act → wait; and the loop of the canary. `state` decides.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,12 +11,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    canary::{Times, fly},
+    canary::{Times, run_canary},
     config::Config,
-    meters::Meters,
+    meters::MigrationMetrics,
     needs::Needs,
-    state::{Act, Look, State, Told},
-    window::Sources,
+    state::{Act, DaemonView, MigrationState, StepNotice},
+    window::Measurements,
 };
 use crate::{
     api::{self, MigrationDraft, MigrationRefusal, MigrationReport, Notice, TransportReport},
@@ -24,20 +24,20 @@ use crate::{
     telemetry::Latencies,
 };
 
-/// How often there is a look.
+/// The time between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// The migration; a cheap handle.
+/// A cheap handle to the migration.
 #[derive(Clone, Debug)]
-pub struct Migration(Arc<Inner>);
+pub struct Migration(Arc<MigrationParts>);
 
 #[derive(Debug)]
-struct Inner {
+struct MigrationParts {
     needs: Needs,
     config: Config,
     latencies: Arc<Latencies>,
-    meters: Arc<Meters>,
-    state: Arc<Mutex<State>>,
+    meters: Arc<MigrationMetrics>,
+    state: Arc<Mutex<MigrationState>>,
     /// Wakes the loop before its time.
     wake: Notify,
     canary: watch::Sender<(bool, u64)>,
@@ -47,15 +47,19 @@ impl Migration {
     /// A migration that has not begun; the guard is armed as the configuration says.
     pub fn new(config: Config, needs: Needs) -> Self {
         let latencies = Arc::clone(needs.metrics.latencies());
-        let meters = Arc::new(Meters::new(&needs.metrics));
+        let meters = Arc::new(MigrationMetrics::new(&needs.metrics));
         let now = needs.registry.clock().now();
         let sources = sources(&latencies, &needs.transports.report());
-        let state = Arc::new(Mutex::new(State::new(config.clone(), now, sources)));
+        let state = Arc::new(Mutex::new(MigrationState::new(
+            config.clone(),
+            now,
+            sources,
+        )));
         let (shown, state_shown) = (Arc::clone(&meters), Arc::clone(&state));
         needs
             .metrics
             .before_render(move || shown.show(&state_shown.lock()));
-        Self(Arc::new(Inner {
+        Self(Arc::new(MigrationParts {
             needs,
             config,
             latencies,
@@ -68,7 +72,7 @@ impl Migration {
 
     /// Looks and acts until told to stop.
     pub async fn run(self, stop: CancellationToken) {
-        tokio::join!(self.watch_over(&stop), self.keep_flying(&stop));
+        tokio::join!(self.watch_over(&stop), self.keep_canary_running(&stop));
     }
 
     async fn watch_over(&self, stop: &CancellationToken) {
@@ -98,13 +102,13 @@ impl Migration {
         let flagged = inner.needs.transports.flag();
         let sources = sources(&inner.latencies, &report);
         let mut state = inner.state.lock();
-        let act = state.look(&Look {
+        let act = state.look(&DaemonView {
             now: inner.needs.registry.clock().now(),
             flagged,
             report: &report,
             sources: &sources,
         });
-        self.settle_up(&mut state);
+        self.publish_notices(&mut state);
         act
     }
 
@@ -117,19 +121,19 @@ impl Migration {
                 let answer = transports.set(modes, Some(only_if)).await;
                 let mut state = inner.state.lock();
                 state.turned(modes, answer, clock.now());
-                self.settle_up(&mut state);
+                self.publish_notices(&mut state);
             }
             Act::Settle(max) => {
                 let in_time = transports.settled(max).await;
                 let mut state = inner.state.lock();
                 state.settled(in_time, clock.now());
-                self.settle_up(&mut state);
+                self.publish_notices(&mut state);
             }
         }
     }
 
-    /// Passes on what the state has to say after it was touched.
-    fn settle_up(&self, state: &mut State) {
+    /// Logs, counts and publishes what the state has noted, and tells the canary whether to run.
+    fn publish_notices(&self, state: &mut MigrationState) {
         let inner = &self.0;
         let wanted = state.wants_canary();
         inner.canary.send_if_modified(|known| {
@@ -137,7 +141,7 @@ impl Migration {
             *known = wanted;
             changed
         });
-        for Told {
+        for StepNotice {
             event,
             text,
             is_warning,
@@ -167,8 +171,8 @@ impl Migration {
         })
     }
 
-    /// The canary flies now and then while it is wanted; it leaves nothing behind.
-    async fn keep_flying(&self, stop: &CancellationToken) {
+    /// Runs the canary at its interval while it is wanted; leaves no instance behind.
+    async fn keep_canary_running(&self, stop: &CancellationToken) {
         let inner = &self.0;
         let way = &*inner.needs.canary;
         let clock = inner.needs.registry.clock();
@@ -181,17 +185,17 @@ impl Migration {
             let (active, _) = *wanted.borrow_and_update();
             if active {
                 let before = inner.needs.transports.flag().version;
-                let flight = tokio::select! {
+                let canary_run = tokio::select! {
                     () = stop.cancelled() => {
                         way.clean();
                         return;
                     }
-                    flight = fly(way, times, clock) => flight,
+                    canary_run = run_canary(way, times, clock) => canary_run,
                 };
-                // One that was under way when the flag was turned says nothing of either way.
-                if flight.passed() || inner.needs.transports.flag().version == before {
-                    inner.meters.flew(&flight);
-                    inner.state.lock().flew(flight);
+                // A run during which the flag changed says nothing about either way.
+                if canary_run.passed() || inner.needs.transports.flag().version == before {
+                    inner.meters.canary_finished(&canary_run);
+                    inner.state.lock().canary_finished(canary_run);
                     inner.wake.notify_one();
                 }
             }
@@ -220,18 +224,18 @@ impl Migration {
         let inner = &self.0;
         let now = inner.needs.registry.clock().now();
         let mut state = inner.state.lock();
-        let taken = state.ask(draft, now);
-        self.settle_up(&mut state);
+        let taken = state.ask(draft, inner.needs.transports.flag(), now);
+        self.publish_notices(&mut state);
         drop(state);
         inner.wake.notify_one();
         taken
     }
 }
 
-/// What was measured so far.
-fn sources(latencies: &Latencies, report: &TransportReport) -> Sources {
+/// The result so far.
+fn sources(latencies: &Latencies, report: &TransportReport) -> Measurements {
     let discovery = report.channel(Channel::Discovery);
-    Sources {
+    Measurements {
         latencies: [
             latencies.register.snapshot(),
             latencies.discover.snapshot(),

@@ -1,6 +1,6 @@
-//! Where the migration stands and what is done next: a look in, at most one act out. Pure.
+//! The state machine of the migration: takes a look, returns at most one act. Pure.
 //!
-//! One act at a time: whoever performs it tells the answer before the next look.
+//! One act at a time: its result is passed in before the next look.
 
 mod ask;
 mod back;
@@ -11,13 +11,13 @@ use std::{collections::VecDeque, time::Duration};
 
 use super::{
     baseline::Baseline,
-    canary::{Flight, Flights},
+    canary::{CanaryRun, CanaryRuns},
     config::{Config, GuardSetting},
-    guard::{Armed, Guard, Sight},
+    guard::{Armed, GuardInput, RollbackGuard},
     phase::Phase,
     plan::Plan,
     rollback::{Cause, Rollback},
-    window::Sources,
+    window::Measurements,
 };
 use crate::{
     api::{Comparison, Figure, MigrationMode, StepReport, TransportReport},
@@ -25,27 +25,27 @@ use crate::{
     registry::Now,
 };
 
-/// What is seen at one moment.
+/// The state of the daemon at one moment.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Look<'a> {
+pub(super) struct DaemonView<'a> {
     pub(super) now: Now,
     pub(super) flagged: FlagState,
     pub(super) report: &'a TransportReport,
-    pub(super) sources: &'a Sources,
+    pub(super) sources: &'a Measurements,
 }
 
-/// What is to be done.
+/// What to do next.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Act {
-    /// Turn the flag, while this version stands; `State::turned` takes the answer.
+    /// Change the flag if this is the current version; `MigrationState::turned` takes the result.
     Set { modes: Modes, only_if: u64 },
-    /// Wait until what is direct has left the broker; `State::settled` takes the answer.
+    /// Wait until direct channels no longer use the broker; `MigrationState::settled` takes the result.
     Settle(Duration),
 }
 
-/// What an act was for.
+/// The purpose of the act under way.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Pending {
+enum PendingAct {
     Nothing,
     Enter(Phase),
     Flip,
@@ -53,9 +53,9 @@ enum Pending {
     Return,
 }
 
-/// Something to be told: the event, in words, and whether somebody should look.
+/// A step to publish: the event, the text, and whether it is a warning.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Told {
+pub(super) struct StepNotice {
     pub(super) event: &'static str,
     pub(super) text: String,
     pub(super) is_warning: bool,
@@ -69,21 +69,23 @@ pub(super) struct Run {
     mode: MigrationMode,
     soak: Duration,
     entered: Vec<(Phase, Timestamp)>,
+    /// The phases that ended because all conditions held, not by a pause or a manual change.
+    done: Vec<Phase>,
     entered_ms: u64,
-    /// Since when both ways agree, as far as is known; with what was compared until then.
+    /// Since when both ways agree; `mark` is what was compared until then.
     soaks_ms: u64,
     mark: Option<Comparison>,
     paused: Option<String>,
-    /// An operator said so.
+    /// Whether an operator asked to go on.
     advance: bool,
-    /// What the phase waits for, as of the last look; none before the first one.
+    /// What the phase waits for as of the last look; none before the first look.
     waits_for: Option<Vec<String>>,
     told_waiting: bool,
     retry_ms: u64,
     error: Option<String>,
 }
 
-/// What follows a rollback.
+/// The return after a rollback.
 #[derive(Clone, Debug)]
 struct ComesBack {
     modes: Modes,
@@ -93,7 +95,7 @@ struct ComesBack {
     error: Option<String>,
 }
 
-/// How often there was a rollback, and a return by itself after one.
+/// Counts of rollbacks and of automatic returns.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
     rollbacks: u32,
@@ -103,43 +105,44 @@ struct Tally {
 
 /// The migration.
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct MigrationState {
     config: Config,
     known: Option<FlagState>,
     direct: bool,
-    pending: Pending,
+    pending: PendingAct,
     run: Option<Run>,
     rollback: Option<Rollback>,
     comes_back: Option<ComesBack>,
-    completed: bool,
+    /// The last migration, if it was completed and the flag was not changed since.
+    completed: Option<Run>,
     baseline: Option<Baseline>,
-    guard: Guard,
-    flights: Flights,
+    guard: RollbackGuard,
+    canary_runs: CanaryRuns,
     tally: Tally,
     history: VecDeque<StepReport>,
-    told: Vec<Told>,
-    /// Grows whenever the canary should fly at once.
+    told: Vec<StepNotice>,
+    /// Increased when the canary should run at once.
     hurry: u64,
     has_broker: bool,
     now: Now,
-    sources: Sources,
+    sources: Measurements,
     figures: Vec<Figure>,
 }
 
-impl State {
-    pub(super) fn new(config: Config, now: Now, sources: Sources) -> Self {
+impl MigrationState {
+    pub(super) fn new(config: Config, now: Now, sources: Measurements) -> Self {
         Self {
             config,
             known: None,
             direct: true,
-            pending: Pending::Nothing,
+            pending: PendingAct::Nothing,
             run: None,
             rollback: None,
             comes_back: None,
-            completed: false,
+            completed: None,
             baseline: None,
-            guard: Guard::new(now.mono_ms, &sources),
-            flights: Flights::default(),
+            guard: RollbackGuard::new(now.mono_ms, &sources),
+            canary_runs: CanaryRuns::default(),
             tally: Tally::default(),
             history: VecDeque::new(),
             told: Vec::new(),
@@ -151,9 +154,9 @@ impl State {
         }
     }
 
-    /// Looks, and says what is to be done.
-    pub(super) fn look(&mut self, look: &Look<'_>) -> Option<Act> {
-        if self.pending != Pending::Nothing {
+    /// Takes a look and returns what to do.
+    pub(super) fn look(&mut self, look: &DaemonView<'_>) -> Option<Act> {
+        if self.pending != PendingAct::Nothing {
             return None;
         }
         self.now = look.now;
@@ -162,7 +165,7 @@ impl State {
         self.sources.clone_from(look.sources);
         let known = self.known.replace(look.flagged);
         if let Some(known) = known.filter(|known| known.version != look.flagged.version) {
-            self.flipped_by_hand(look, known.modes);
+            self.flipped_by_hand(look.flagged, known.modes, look.now);
         }
         self.measure(look);
         self.watch_over(look);
@@ -176,24 +179,24 @@ impl State {
         self.come_back(look)
     }
 
-    /// The answer to `Act::Set`.
+    /// The result of `Act::Set`.
     pub(super) fn turned(&mut self, modes: Modes, answer: Result<u64, FlagError>, now: Now) {
         self.now = now;
         if let Ok(version) = answer {
             self.known = Some(FlagState { modes, version });
         }
-        match std::mem::replace(&mut self.pending, Pending::Nothing) {
-            Pending::Enter(phase) => self.entered(phase, answer, now),
-            Pending::Return => self.returned(answer, now),
-            Pending::Flip => self.flipped(answer, now),
-            Pending::Settle | Pending::Nothing => (),
+        match std::mem::replace(&mut self.pending, PendingAct::Nothing) {
+            PendingAct::Enter(phase) => self.entered(phase, answer, now),
+            PendingAct::Return => self.returned(answer, now),
+            PendingAct::Flip => self.flipped(answer, now),
+            PendingAct::Settle | PendingAct::Nothing => (),
         }
     }
 
-    /// The answer to `Act::Settle`.
+    /// The result of `Act::Settle`.
     pub(super) fn settled(&mut self, in_time: bool, now: Now) {
         self.now = now;
-        self.pending = Pending::Nothing;
+        self.pending = PendingAct::Nothing;
         if let Some(rollback) = self.rollback.as_mut().filter(|one| !one.is_over()) {
             rollback.settled(in_time, now);
             self.hurry += 1;
@@ -201,25 +204,30 @@ impl State {
     }
 
     /// A run of the canary ended.
-    pub(super) fn flew(&mut self, flight: Flight) {
+    pub(super) fn canary_finished(&mut self, canary_run: CanaryRun) {
         self.guard
-            .flew(flight.passed(), self.config.canary_runs.get());
-        self.flights.add(flight);
+            .canary_finished(canary_run.passed(), self.config.canary_runs.get());
+        self.canary_runs.add(canary_run);
     }
 
-    /// Whether the canary should run now and then, and a number that changes when it should at once.
+    /// Whether the canary runs at its interval, and a number that changes when it should run at once. While
+    /// a migration is paused it does not run.
     pub(super) fn wants_canary(&self) -> (bool, u64) {
         let rolls = self.rollback.as_ref().is_some_and(|one| !one.is_over());
         let always = self.config.guard == GuardSetting::Always && self.uses_broker();
-        (self.run.is_some() || rolls || always, self.hurry)
+        let wanted = match &self.run {
+            Some(run) => run.paused.is_none(),
+            None => always,
+        };
+        (wanted || rolls, self.hurry)
     }
 
-    /// What is to be told since the last time.
-    pub(super) fn take_told(&mut self) -> Vec<Told> {
+    /// The steps noted since the last call.
+    pub(super) fn take_told(&mut self) -> Vec<StepNotice> {
         std::mem::take(&mut self.told)
     }
 
-    /// Who asked for the rollback that an event tells the beginning of.
+    /// The cause of the rollback that this event is the start of.
     pub(super) fn begun(&self, event: &str) -> Option<Cause> {
         let rollback = self.rollback.as_ref()?;
         (event == "migration.rollback_started").then_some(rollback.cause)
@@ -229,8 +237,8 @@ impl State {
         self.known.is_some_and(|known| known.modes.use_broker())
     }
 
-    /// Keeps measuring a baseline while one is open, or wanted for a guard that always is armed.
-    fn measure(&mut self, look: &Look<'_>) {
+    /// Measures the baseline while it is open; begins one if the guard is always armed.
+    fn measure(&mut self, look: &DaemonView<'_>) {
         let (now_ms, config) = (look.now.mono_ms, &self.config);
         if self.baseline.is_none() && config.guard == GuardSetting::Always {
             self.baseline = Some(Baseline::begin(now_ms, look.sources));
@@ -254,9 +262,9 @@ impl State {
         }
     }
 
-    /// Asks the guard.
-    fn watch_over(&mut self, look: &Look<'_>) {
-        let sight = Sight {
+    /// Begins a rollback if the guard says so.
+    fn watch_over(&mut self, look: &DaemonView<'_>) {
+        let input = GuardInput {
             now_ms: look.now.mono_ms,
             silent: look.report.broker.silent,
             trouble: look.report.broker.error.as_deref(),
@@ -265,14 +273,14 @@ impl State {
             armed: self.armed(),
             config: &self.config,
         };
-        if let Some(broken) = self.guard.look(&sight) {
-            // What it was broken by is told with it.
+        if let Some(broken) = self.guard.look(&input) {
+            // The figure that broke the rule is part of the step.
             self.figures = self.figures_of(look);
             self.roll_back(Cause::Rule(broken.rule), broken.reason, look.now);
         }
     }
 
-    /// Remembers a step, tells of it.
+    /// Adds a step to the history and publishes it.
     fn tell(&mut self, event: &'static str, text: String) {
         self.note(event, text, false);
     }
@@ -293,7 +301,7 @@ impl State {
         while self.history.len() > self.config.history_max.get() {
             self.history.pop_front();
         }
-        self.told.push(Told {
+        self.told.push(StepNotice {
             event,
             text,
             is_warning,

@@ -1,15 +1,15 @@
-//! Windows: what was measured between two looks, once there is enough of it.
+//! Windows of measurements: latencies and failures over a minimum time, with enough samples.
 
 use std::time::Duration;
 
 use crate::telemetry::LatencySnapshot;
 
-/// The share of a window's latencies that is within what is judged.
+/// The quantile that is judged.
 const SHARE: f64 = 0.95;
-/// A window that has too few samples for so many times its length begins anew.
+/// A window that has too few samples after this many times its length begins again.
 const STALE_AFTER: u64 = 12;
 
-/// What is measured of latencies.
+/// The measured latencies.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Measured {
     Register,
@@ -29,9 +29,9 @@ impl Measured {
     }
 }
 
-/// What the daemon has measured since its start.
+/// The measurements since the daemon's start.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Sources {
+pub(super) struct Measurements {
     /// By `Measured`.
     pub(super) latencies: [LatencySnapshot; 3],
     /// Discovery requests over REST that failed.
@@ -41,41 +41,41 @@ pub(super) struct Sources {
     pub(super) amqp_failed: u64,
 }
 
-impl Sources {
+impl Measurements {
     pub(super) fn of(&self, what: Measured) -> &LatencySnapshot {
         &self.latencies[what as usize]
     }
 }
 
-/// How large a window must be.
+/// The minimum size of a window.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Size {
+pub(super) struct WindowSize {
     pub(super) span: Duration,
     pub(super) samples_min: u64,
 }
 
-impl Size {
+impl WindowSize {
     fn span_ms(self) -> u64 {
         u64::try_from(self.span.as_millis()).unwrap_or(u64::MAX)
     }
 }
 
-/// A window that is full.
+/// The end of a window.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Closed<T> {
     Full(T),
-    /// Next to nothing happened for a long time.
+    /// Too few samples for a long time.
     Stale,
 }
 
-/// Latencies in a window.
+/// The result of a window of latencies.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Tail {
+pub(super) struct Percentile {
     pub(super) p95: Duration,
     pub(super) samples: u64,
 }
 
-/// A window of latencies under way.
+/// An open window of latencies.
 #[derive(Clone, Debug)]
 pub(super) struct Window {
     began_ms: u64,
@@ -90,13 +90,13 @@ impl Window {
         }
     }
 
-    /// What was measured, when the window is full; then the next one begins.
+    /// The result if the window is full; then the next one begins.
     pub(super) fn close(
         &mut self,
         now_ms: u64,
         seen: &LatencySnapshot,
-        size: Size,
-    ) -> Option<Closed<Tail>> {
+        size: WindowSize,
+    ) -> Option<Closed<Percentile>> {
         let age = now_ms.saturating_sub(self.began_ms);
         if age < size.span_ms() {
             return None;
@@ -110,18 +110,18 @@ impl Window {
         Some(closed)
     }
 
-    /// What was measured so far.
-    pub(super) fn tail(&self, seen: &LatencySnapshot) -> Option<Tail> {
+    /// The result so far.
+    pub(super) fn tail(&self, seen: &LatencySnapshot) -> Option<Percentile> {
         let window = seen.since(&self.from);
         let p95 = window.quantile(SHARE)?;
-        Some(Tail {
+        Some(Percentile {
             p95,
             samples: window.count(),
         })
     }
 }
 
-/// A window of discovery requests under way.
+/// An open window of discovery requests.
 #[derive(Clone, Debug)]
 pub(super) struct FailureWindow {
     began_ms: u64,
@@ -136,7 +136,7 @@ struct Requests {
 }
 
 impl Requests {
-    fn of(sources: &Sources) -> Self {
+    fn of(sources: &Measurements) -> Self {
         Self {
             rest: sources.of(Measured::Discover).clone(),
             failed: sources.failed + sources.amqp_failed,
@@ -146,19 +146,19 @@ impl Requests {
 }
 
 impl FailureWindow {
-    pub(super) fn begin(now_ms: u64, sources: &Sources) -> Self {
+    pub(super) fn begin(now_ms: u64, sources: &Measurements) -> Self {
         Self {
             began_ms: now_ms,
             from: Requests::of(sources),
         }
     }
 
-    /// The share of requests that failed, when the window is full; then the next one begins.
+    /// The share of failed requests if the window is full; then the next one begins.
     pub(super) fn close(
         &mut self,
         now_ms: u64,
-        sources: &Sources,
-        size: Size,
+        sources: &Measurements,
+        size: WindowSize,
     ) -> Option<Closed<f64>> {
         let age = now_ms.saturating_sub(self.began_ms);
         if age < size.span_ms() {
@@ -180,7 +180,7 @@ impl FailureWindow {
     }
 }
 
-/// What part of `whole` is `part`.
+/// `part` as a share of `whole`.
 #[expect(
     clippy::cast_precision_loss,
     reason = "counts within a window are far below 2^52"

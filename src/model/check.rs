@@ -1,6 +1,8 @@
-//! How the health of an instance is found out.
+//! The health checks of an instance: what is asked, how often, and how a probe can end.
 
 use std::{ops::RangeInclusive, time::Duration};
+
+use super::instance::allocated;
 
 /// One check of an instance. Its name is unique within the instance.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -46,6 +48,55 @@ pub enum CheckKind {
     },
     /// A heartbeat within every interval.
     Ttl,
+}
+
+impl Check {
+    /// The bytes of its JSON, roughly.
+    pub fn size(&self) -> usize {
+        const JSON_BYTES: usize = 200;
+        JSON_BYTES
+            + self.name.len()
+            + match &self.kind {
+                CheckKind::Http(http) => http.size(),
+                CheckKind::Tcp { host, .. } => host.len(),
+                CheckKind::Grpc { host, service, .. } => host.len() + service.len(),
+                CheckKind::Ttl => 0,
+            }
+    }
+
+    /// The bytes that its fields allocate, besides itself.
+    pub(super) fn memory(&self) -> usize {
+        allocated(self.name.len())
+            + match &self.kind {
+                CheckKind::Http(http) => allocated(size_of::<HttpCheck>()) + http.memory(),
+                CheckKind::Tcp { host, .. } => allocated(host.len()),
+                CheckKind::Grpc { host, service, .. } => {
+                    allocated(host.len()) + allocated(service.len())
+                }
+                CheckKind::Ttl => 0,
+            }
+    }
+}
+
+impl HttpCheck {
+    fn size(&self) -> usize {
+        const PER_ITEM: usize = 6;
+        let header = |(name, value): &(Box<str>, Box<str>)| name.len() + value.len() + PER_ITEM;
+        self.url.len()
+            + self.method.len()
+            + self.headers.iter().map(header).sum::<usize>()
+            + self.expected.len() * 10
+    }
+
+    fn memory(&self) -> usize {
+        let header =
+            |(name, value): &(Box<str>, Box<str>)| allocated(name.len()) + allocated(value.len());
+        allocated(self.url.len())
+            + allocated(self.method.len())
+            + allocated(size_of_val(&*self.headers))
+            + allocated(size_of_val(&*self.expected))
+            + self.headers.iter().map(header).sum::<usize>()
+    }
 }
 
 impl CheckKind {
@@ -104,7 +155,7 @@ impl CheckOutcome {
     }
 }
 
-/// An HTTP or HTTPS request and what counts as a pass. Redirects are not followed.
+/// An HTTP or HTTPS request and what counts as a pass.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct HttpCheck {
     /// Absolute, `http` or `https`, with a host.
@@ -117,6 +168,55 @@ pub struct HttpCheck {
     pub expected: Box<[CodeRange]>,
     /// Accept any certificate.
     pub tls_skip_verify: bool,
+    /// How many redirects are followed, 0 to [`REDIRECTS_MAX`].
+    pub redirects: u8,
+}
+
+/// The most redirects that an HTTP check may follow.
+pub const REDIRECTS_MAX: u8 = 5;
+
+/// Headers by which a server takes a GET for another method.
+const METHOD_OVERRIDES: [&str; 3] = [
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+];
+
+/// Headers that carry credentials.
+const CREDENTIALS: [&str; 3] = ["authorization", "proxy-authorization", "cookie"];
+
+impl HttpCheck {
+    /// True for a method that reads and does nothing else.
+    pub fn is_safe_method(method: &str) -> bool {
+        matches!(method, "GET" | "HEAD")
+    }
+
+    /// Why a check may not send this header unless `health.unsafe_requests` is set; none when it may.
+    ///
+    /// A check is an HTTP request that a client chooses and the daemon sends, often from a network that
+    /// the client can't reach. So it must not select another virtual host, log in, or change anything.
+    pub fn unsafe_header(name: &str) -> Option<&'static str> {
+        let is = |known: &&str| name.eq_ignore_ascii_case(known);
+        if is(&"host") {
+            Some("names another host than the URL")
+        } else if CREDENTIALS.iter().any(|known| is(known)) {
+            Some("carries credentials")
+        } else if METHOD_OVERRIDES.iter().any(|known| is(known)) {
+            Some("asks for another method")
+        } else {
+            None
+        }
+    }
+
+    /// What of the request needs `health.unsafe_requests`, in words; none when nothing does.
+    pub fn unsafe_part(&self) -> Option<String> {
+        if !Self::is_safe_method(&self.method) {
+            return Some(format!("method {}", self.method));
+        }
+        let mut names = self.headers.iter().map(|(name, _)| name);
+        let name = names.find(|name| Self::unsafe_header(name).is_some())?;
+        Some(format!("header \"{name}\""))
+    }
 }
 
 /// HTTP status codes from a first to a last one.

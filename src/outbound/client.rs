@@ -1,13 +1,8 @@
-//! The front of the room: requests, TCP connections and gRPC calls with a deadline.
+//! HTTP requests, TCP connections and gRPC calls with a deadline.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
-    header::{ACCEPT, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE, USER_AGENT},
-};
-use http_body_util::Full;
+use http::Method;
 use tokio::{
     net::TcpStream,
     time::{Instant, sleep, timeout_at},
@@ -17,124 +12,32 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Config,
     dial::Dialer,
-    error::{OutboundError, Step},
+    error::{OutboundError, RequestStep},
     grpc::{GrpcCall, Http2, Serving},
-    http1::{Http1, Limits, Reach, Received},
+    http1::{HeadLimits, Http1, ReceivedResponse, SentState},
     networks::Networks,
-    pool::{Key, Pool},
+    pool::{Pool, PoolKey},
+    request::{Request, Response},
     resolve::Resolver,
     stream::Stream,
-    target::{Parsed, Target},
-    tls::{Guard, Protocol, Tls},
+    target::{Destination, ParsedUrl},
+    tls::{Protocol, Tls, Verification},
 };
 use crate::telemetry::{IntCounterVec, Metrics};
 
-const AGENT: HeaderValue = HeaderValue::from_static(concat!("musterd/", env!("CARGO_PKG_VERSION")));
-
-/// Headers that would contradict how the request is framed.
-const REFUSED: [HeaderName; 4] = [CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT, UPGRADE];
-
-/// An HTTP or HTTPS request.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// Any but `CONNECT`.
-    pub method: Method,
-    /// Absolute. `user:password@` becomes Basic credentials.
-    pub url: Box<str>,
-    /// Sent as they are; `Host`, `User-Agent` and `Accept` are added where they are missing.
-    pub headers: HeaderMap,
-    /// May be empty.
-    pub body: Bytes,
-    /// Accept any certificate.
-    pub tls_skip_verify: bool,
-}
-
-impl Request {
-    /// A request without headers or body, for a verified peer.
-    pub fn new(method: Method, url: &str) -> Self {
-        Self {
-            method,
-            url: url.into(),
-            headers: HeaderMap::new(),
-            body: Bytes::new(),
-            tls_skip_verify: false,
-        }
-    }
-
-    /// Adds a header.
-    ///
-    /// # Errors
-    /// The name or the value can't stand in a header.
-    pub fn add_header(&mut self, name: &str, value: &str) -> Result<(), OutboundError> {
-        let invalid = |why: &str| OutboundError::Invalid {
-            what: name.chars().take(200).collect(),
-            why: why.into(),
-        };
-        let header = HeaderName::from_bytes(name.as_bytes())
-            .map_err(|_| invalid("it is not the name of a header"))?;
-        let value = HeaderValue::from_bytes(value.as_bytes())
-            .map_err(|_| invalid("its value can't stand in a header"))?;
-        if REFUSED.contains(&header) {
-            return Err(invalid(
-                "this header follows from the body and can't be set",
-            ));
-        }
-        self.headers.append(header, value);
-        Ok(())
-    }
-
-    fn message(&self, parsed: &Parsed) -> Result<http::Request<Full<Bytes>>, OutboundError> {
-        if self.method == Method::CONNECT {
-            return Err(OutboundError::Invalid {
-                what: "CONNECT".into(),
-                why: "it asks for a tunnel".into(),
-            });
-        }
-        let mut message = http::Request::new(Full::new(self.body.clone()));
-        *message.method_mut() = self.method.clone();
-        *message.uri_mut() = parsed.path.clone();
-        let headers = message.headers_mut();
-        headers.clone_from(&self.headers);
-        for refused in REFUSED {
-            headers.remove(refused);
-        }
-        parsed.complete(headers);
-        headers.entry(USER_AGENT).or_insert(AGENT);
-        headers
-            .entry(ACCEPT)
-            .or_insert(HeaderValue::from_static("*/*"));
-        Ok(message)
-    }
-}
-
-/// An answer, whatever its code: redirects are not followed.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    /// The code.
-    pub status: StatusCode,
-    /// The headers.
-    pub headers: HeaderMap,
-    /// The body, up to the limit asked for.
-    pub body: Bytes,
-    /// There was more body.
-    pub truncated: bool,
-    /// From the call to the end of the answer.
-    pub latency: Duration,
-}
-
-/// A connection to keep.
+/// A connection in the pool.
 #[derive(Debug)]
-enum Open {
+enum PooledConnection {
     Http1(Box<Http1>),
     Http2(Box<Http2>),
 }
 
 #[derive(Debug)]
-struct Inner {
+struct ClientState {
     dialer: Dialer,
     tls: Tls,
-    limits: Limits,
-    pool: Pool<Open>,
+    limits: HeadLimits,
+    pool: Pool<PooledConnection>,
     sweep_pause: Duration,
     connections: IntCounterVec,
 }
@@ -142,7 +45,7 @@ struct Inner {
 /// Sends requests. A cheap, cloneable handle; all clones share one pool.
 #[derive(Clone, Debug)]
 pub struct Client {
-    inner: Arc<Inner>,
+    inner: Arc<ClientState>,
 }
 
 impl Client {
@@ -160,7 +63,7 @@ impl Client {
             "Connections that outbound requests used: new ones, and reused ones of the pool.",
             &["origin"],
         );
-        let inner = Inner {
+        let inner = ClientState {
             dialer: Dialer {
                 networks: Networks::new(&config.allow, &config.deny),
                 resolver: Resolver::new(
@@ -170,7 +73,7 @@ impl Client {
                 ),
             },
             tls: Tls::new(config.ca_file.as_deref())?,
-            limits: Limits {
+            limits: HeadLimits {
                 head_max: usize::try_from(config.head_max.as_u64()).unwrap_or(usize::MAX),
                 headers_max: config.headers_max.get(),
             },
@@ -183,7 +86,7 @@ impl Client {
         })
     }
 
-    /// Closes connections that were idle for too long until told to stop, then all idle ones.
+    /// Closes connections that were idle for too long; at `stop`, all idle ones.
     pub async fn run(self, stop: CancellationToken) {
         loop {
             tokio::select! {
@@ -194,27 +97,27 @@ impl Client {
         self.inner.pool.clear();
     }
 
-    /// Sends a request and reads the answer, at most `body_max` bytes of its body.
+    /// Sends a request and reads the response, at most `body_max` bytes of its body.
     ///
-    /// A pooled connection that turns out to be closed is replaced by a fresh one, once, unless the
-    /// peer can have acted on the request and its method is not idempotent.
+    /// If a pooled connection turns out to be closed, the request is sent once more over a new one, unless
+    /// the peer may have acted on it and the method is not idempotent.
     ///
     /// # Errors
-    /// There is no complete answer. An answer with any code is no error.
+    /// There is no complete response. A response with any code is not an error.
     pub async fn send(
         &self,
         request: &Request,
         deadline: Instant,
         body_max: usize,
-    ) -> Result<Answer, OutboundError> {
+    ) -> Result<Response, OutboundError> {
         let started = Instant::now();
-        let parsed = Parsed::parse(&request.url)?;
+        let parsed = ParsedUrl::parse(&request.url)?;
         let message = request.message(&parsed)?;
         let target = &parsed.target;
-        let guard = guard(target.tls, request.tls_skip_verify);
+        let verification = verification(target.tls, request.tls_skip_verify);
         let addresses = self.addresses(target, deadline).await?;
-        while let Some((key, Open::Http1(mut pooled))) =
-            self.pooled(&addresses, target, guard, Protocol::Http1)
+        while let Some((key, PooledConnection::Http1(mut pooled))) =
+            self.pooled(&addresses, target, verification, Protocol::Http1)
         {
             if !pooled.is_alive().await {
                 continue;
@@ -222,12 +125,12 @@ impl Client {
             self.inner.connections.with_label_values(&["pool"]).inc();
             match pooled.exchange(message.clone(), deadline, body_max).await {
                 Ok(received) => return Ok(self.answer(key, pooled, received, started)),
-                Err(failed) if is_safe(&request.method, failed.reach) => break,
+                Err(failed) if is_safe(&request.method, failed.sent) => break,
                 Err(failed) => return Err(failed.error),
             }
         }
         let (key, stream) = self
-            .connect(&addresses, target, guard, Protocol::Http1, deadline)
+            .connect(&addresses, target, verification, Protocol::Http1, deadline)
             .await?;
         let mut fresh = Box::new(Http1::open(stream, self.inner.limits).await?);
         let exchanged = fresh.exchange(message, deadline, body_max).await;
@@ -235,7 +138,7 @@ impl Client {
         Ok(self.answer(key, fresh, received, started))
     }
 
-    /// Connects and closes at once, without a word.
+    /// Connects and closes at once.
     ///
     /// # Errors
     /// There is no connection.
@@ -249,7 +152,7 @@ impl Client {
         let addresses = dialer.addresses(host, port, deadline).await?;
         let (at, stream) = dialer.connect(&addresses, deadline).await?;
         self.inner.connections.with_label_values(&["new"]).inc();
-        // A reset: thousands of these a second would use up the local ports otherwise.
+        // Closes with a reset: otherwise thousands of probes a second would use up the local ports.
         stream
             .set_zero_linger()
             .map_err(|source| OutboundError::Connect { at, source })
@@ -258,21 +161,21 @@ impl Client {
     /// Asks `grpc.health.v1.Health/Check`.
     ///
     /// # Errors
-    /// There is no answer, or one with a gRPC status other than 0.
+    /// There is no response, or its gRPC status is not 0.
     pub async fn grpc_health(
         &self,
         call: &GrpcCall,
         deadline: Instant,
     ) -> Result<Serving, OutboundError> {
-        let target = Target {
+        let target = Destination {
             host: call.host.clone(),
             port: call.port,
             tls: call.tls,
         };
-        let guard = guard(call.tls, call.tls_skip_verify);
+        let verification = verification(call.tls, call.tls_skip_verify);
         let addresses = self.addresses(&target, deadline).await?;
-        while let Some((key, Open::Http2(mut pooled))) =
-            self.pooled(&addresses, &target, guard, Protocol::Http2)
+        while let Some((key, PooledConnection::Http2(mut pooled))) =
+            self.pooled(&addresses, &target, verification, Protocol::Http2)
         {
             if !pooled.is_alive() {
                 continue;
@@ -284,7 +187,7 @@ impl Client {
             }
         }
         let (key, stream) = self
-            .connect(&addresses, &target, guard, Protocol::Http2, deadline)
+            .connect(&addresses, &target, verification, Protocol::Http2, deadline)
             .await?;
         let mut fresh = Box::new(Http2::open(stream, deadline).await?);
         let answered = fresh.check(call, deadline).await;
@@ -293,7 +196,7 @@ impl Client {
 
     async fn addresses(
         &self,
-        target: &Target,
+        target: &Destination,
         deadline: Instant,
     ) -> Result<Vec<SocketAddr>, OutboundError> {
         let dialer = &self.inner.dialer;
@@ -303,12 +206,12 @@ impl Client {
     fn pooled(
         &self,
         addresses: &[SocketAddr],
-        target: &Target,
-        guard: Guard,
+        target: &Destination,
+        verification: Verification,
         protocol: Protocol,
-    ) -> Option<(Key, Open)> {
+    ) -> Option<(PoolKey, PooledConnection)> {
         addresses.iter().find_map(|at| {
-            let key = key(*at, target, guard, protocol);
+            let key = key(*at, target, verification, protocol);
             let open = self.inner.pool.take(&key)?;
             Some((key, open))
         })
@@ -317,37 +220,48 @@ impl Client {
     async fn connect(
         &self,
         addresses: &[SocketAddr],
-        target: &Target,
-        guard: Guard,
+        target: &Destination,
+        verification: Verification,
         protocol: Protocol,
         deadline: Instant,
-    ) -> Result<(Key, Stream), OutboundError> {
+    ) -> Result<(PoolKey, Stream), OutboundError> {
         let inner = &self.inner;
         let (at, stream) = inner.dialer.connect(addresses, deadline).await?;
         inner.connections.with_label_values(&["new"]).inc();
-        let stream = self.wrap(stream, target, guard, protocol, deadline).await?;
-        Ok((key(at, target, guard, protocol), stream))
+        let stream = self
+            .wrap(stream, target, verification, protocol, deadline)
+            .await?;
+        Ok((key(at, target, verification, protocol), stream))
     }
 
     async fn wrap(
         &self,
         stream: TcpStream,
-        target: &Target,
-        guard: Guard,
+        target: &Destination,
+        verification: Verification,
         protocol: Protocol,
         deadline: Instant,
     ) -> Result<Stream, OutboundError> {
-        let wrapping = self.inner.tls.wrap(stream, &target.host, guard, protocol);
+        let wrapping = self
+            .inner
+            .tls
+            .wrap(stream, &target.host, verification, protocol);
         timeout_at(deadline, wrapping)
             .await
-            .map_err(|_| OutboundError::Deadline(Step::Connecting))?
+            .map_err(|_| OutboundError::Deadline(RequestStep::Connecting))?
     }
 
-    fn answer(&self, key: Key, used: Box<Http1>, received: Received, started: Instant) -> Answer {
+    fn answer(
+        &self,
+        key: PoolKey,
+        used: Box<Http1>,
+        received: ReceivedResponse,
+        started: Instant,
+    ) -> Response {
         if received.reusable {
-            self.inner.pool.put(key, Open::Http1(used));
+            self.inner.pool.put(key, PooledConnection::Http1(used));
         }
-        Answer {
+        Response {
             status: received.status,
             headers: received.headers,
             body: received.body,
@@ -358,40 +272,45 @@ impl Client {
 
     fn served(
         &self,
-        key: Key,
+        key: PoolKey,
         used: Box<Http2>,
         answered: Result<Serving, OutboundError>,
     ) -> Result<Serving, OutboundError> {
         let in_order = matches!(answered, Ok(_) | Err(OutboundError::Grpc { .. }));
         if in_order && used.is_alive() {
-            self.inner.pool.put(key, Open::Http2(used));
+            self.inner.pool.put(key, PooledConnection::Http2(used));
         }
         answered
     }
 }
 
-/// True when a request that failed on a pooled connection may be sent once more.
-fn is_safe(method: &Method, reach: Reach) -> bool {
-    match reach {
-        Reach::Unsent => true,
-        Reach::Unanswered => method.is_idempotent(),
-        Reach::Final => false,
+/// True when a request that failed on a pooled connection may be sent again.
+fn is_safe(method: &Method, sent: SentState) -> bool {
+    match sent {
+        SentState::Unsent => true,
+        SentState::Unanswered => method.is_idempotent(),
+        SentState::Final => false,
     }
 }
 
-fn guard(tls: bool, skip_verify: bool) -> Guard {
+fn verification(tls: bool, skip_verify: bool) -> Verification {
     match (tls, skip_verify) {
-        (false, _) => Guard::Plain,
-        (true, false) => Guard::Verified,
-        (true, true) => Guard::Unverified,
+        (false, _) => Verification::Plain,
+        (true, false) => Verification::Verified,
+        (true, true) => Verification::Unverified,
     }
 }
 
-fn key(at: SocketAddr, target: &Target, guard: Guard, protocol: Protocol) -> Key {
-    let host = (guard != Guard::Plain).then(|| target.host.clone());
-    Key {
+fn key(
+    at: SocketAddr,
+    target: &Destination,
+    verification: Verification,
+    protocol: Protocol,
+) -> PoolKey {
+    let host = (verification != Verification::Plain).then(|| target.host.clone());
+    PoolKey {
         at,
-        guard,
+        verification,
         host,
         protocol,
     }

@@ -11,12 +11,12 @@ use tokio::{
 };
 
 use super::{
-    error::{OutboundError, Step},
+    error::{OutboundError, RequestStep},
     networks::Networks,
     resolve::Resolver,
 };
 
-/// The most addresses of one name that are tried.
+/// The most addresses of one name to try.
 const ADDRESSES_MAX: usize = 8;
 
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(super) struct Dialer {
 }
 
 impl Dialer {
-    /// The addresses of `host` that may be reached; at least one.
+    /// The allowed addresses of `host`; at least one.
     pub(super) async fn addresses(
         &self,
         host: &str,
@@ -60,14 +60,14 @@ impl Dialer {
         addresses: &[SocketAddr],
         deadline: Instant,
     ) -> Result<(SocketAddr, TcpStream), OutboundError> {
-        let mut last = OutboundError::Deadline(Step::Connecting);
+        let mut last = OutboundError::Deadline(RequestStep::Connecting);
         for (i, at) in addresses.iter().enumerate() {
             let left = deadline.saturating_duration_since(Instant::now());
             let share = left / u32::try_from(addresses.len() - i).unwrap_or(1);
             last = match timeout_at(Instant::now() + share, connect_to(*at)).await {
                 Ok(Ok(stream)) => return Ok((*at, stream)),
                 Ok(Err(source)) => OutboundError::Connect { at: *at, source },
-                Err(_) => OutboundError::Deadline(Step::Connecting),
+                Err(_) => OutboundError::Deadline(RequestStep::Connecting),
             };
         }
         Err(last)
@@ -83,8 +83,8 @@ async fn connect_to(at: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// True when the system gave the connection the very port it was to reach, so that it answers
-/// itself: nobody listens there (TCP's simultaneous open, RFC 9293, section 3.5).
+/// True when the system chose the target port as the local port, so that the connection is to itself
+/// and nothing listens there (TCP's simultaneous open, RFC 9293, section 3.5).
 fn is_itself(local: SocketAddr, peer: SocketAddr) -> bool {
     let same = |one: IpAddr, other: IpAddr| one.to_canonical() == other.to_canonical();
     local.port() == peer.port() && same(local.ip(), peer.ip())

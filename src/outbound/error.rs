@@ -1,34 +1,37 @@
-//! Why a request towards somebody else's address failed.
+//! Why an outbound request failed, in words for the people who read check results.
 
 use std::{io, net::SocketAddr};
 
-use super::networks::Denied;
+use super::networks::DeniedAddress;
 
 /// What a request was waiting for when its deadline passed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Step {
+pub enum RequestStep {
+    /// A free place to look the name up (`outbound.resolving_max`).
+    Place,
     /// The name to be resolved.
     Resolving,
     /// The connection, its TLS handshake included.
     Connecting,
-    /// The head of the answer.
+    /// The head of the response.
     Answer,
-    /// The rest of the answer's body.
+    /// The rest of the response body.
     Body,
 }
 
-impl Step {
+impl RequestStep {
     fn as_str(self) -> &'static str {
         match self {
-            Self::Resolving => "no address for the name",
+            Self::Place => "no free place to look up the host name (outbound.resolving_max)",
+            Self::Resolving => "no answer from DNS for the host name",
             Self::Connecting => "no connection",
-            Self::Answer => "no answer",
-            Self::Body => "no end of the answer",
+            Self::Answer => "connected, but no response",
+            Self::Body => "the response did not end",
         }
     }
 }
 
-/// Why a request failed. Display is one line and says whom it concerns.
+/// Why a request failed. Display is one line and says what it concerns.
 #[derive(Debug, thiserror::Error)]
 pub enum OutboundError {
     /// The URL, method or a header can't be sent.
@@ -40,23 +43,23 @@ pub enum OutboundError {
         why: Box<str>,
     },
     /// A name without an address.
-    #[error("\"{host}\" can't be resolved: {why}")]
+    #[error("no address for the host name \"{host}\": {why}")]
     Unresolved {
         /// The name.
         host: Box<str>,
         /// What the resolver said.
         why: Box<str>,
     },
-    /// Every address of the name is one that must not be reached.
-    #[error("\"{host}\" must not be reached: {denied}")]
+    /// Every address of the name is forbidden.
+    #[error("not allowed to connect to \"{host}\": {denied}")]
     Denied {
         /// The name or address asked for.
         host: Box<str>,
         /// The address and the rule.
-        denied: Denied,
+        denied: DeniedAddress,
     },
     /// No connection.
-    #[error("no connection to {at}: {source}")]
+    #[error("{} {at}", connect_failure(source))]
     Connect {
         /// The address.
         at: SocketAddr,
@@ -64,21 +67,21 @@ pub enum OutboundError {
         source: io::Error,
     },
     /// The TLS handshake failed, the certificate for instance.
-    #[error("no TLS with \"{host}\": {source}")]
+    #[error("the TLS handshake with \"{host}\" failed: {source}")]
     Tls {
-        /// Who should have proved to be itself.
+        /// The name that the certificate must have.
         host: Box<str>,
         /// What was wrong.
         source: io::Error,
     },
     /// The deadline passed.
-    #[error("{} within the deadline", .0.as_str())]
-    Deadline(Step),
-    /// The connection broke before the answer was complete.
-    #[error("the connection broke before the answer was complete: {0}")]
+    #[error("{} within the timeout", .0.as_str())]
+    Deadline(RequestStep),
+    /// The connection broke before the response was complete.
+    #[error("the connection closed before the response was complete: {0}")]
     Broken(Box<str>),
-    /// What came back is no answer of the protocol, or its head is too large.
-    #[error("the answer is not valid: {0}")]
+    /// What came back is not valid in the protocol, or its head is too large.
+    #[error("the response is not valid: {0}")]
     Garbage(Box<str>),
     /// A gRPC call that did not end well.
     #[error("gRPC status {code}: {message}")]
@@ -98,9 +101,25 @@ pub enum OutboundError {
     },
 }
 
+/// What a failed connect means, without the system's error number where the words are known.
+fn connect_failure(error: &io::Error) -> String {
+    let known = match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused (nothing listens) at",
+        io::ErrorKind::ConnectionReset => "connection reset by",
+        io::ErrorKind::HostUnreachable => "no route to host",
+        io::ErrorKind::NetworkUnreachable => "network unreachable:",
+        io::ErrorKind::AddrNotAvailable => "no free local port to connect to",
+        _ => return format!("{error}, connecting to"),
+    };
+    known.to_owned()
+}
+
 impl OutboundError {
-    /// True when this machine ran out of something, so that the failure says nothing of the peer.
+    /// True when this machine ran out of something, so that the failure says nothing about the peer.
     pub fn is_local(&self) -> bool {
+        if matches!(self, Self::Deadline(RequestStep::Place)) {
+            return true;
+        }
         let (Self::Connect { source, .. } | Self::Tls { source, .. }) = self else {
             return false;
         };
@@ -114,7 +133,7 @@ impl OutboundError {
         matches!(self, Self::Deadline(_))
     }
 
-    /// True when the configuration forbids to reach the address.
+    /// True when the configuration forbids the address.
     pub fn is_denied(&self) -> bool {
         matches!(self, Self::Denied { .. })
     }

@@ -1,4 +1,4 @@
-//! `grpc.health.v1.Health/Check` over HTTP/2, its two small messages coded by hand.
+//! `grpc.health.v1.Health/Check` over HTTP/2; its two small messages are encoded here.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -21,17 +21,17 @@ use tokio::{
 };
 
 use super::{
-    error::{OutboundError, Step},
+    error::{OutboundError, RequestStep},
     http1::classify,
     stream::Stream,
 };
 
-/// The most bytes of an answer: a good one has seven.
+/// The most bytes of a response: a good one has seven.
 const ANSWER_BYTES_MAX: usize = 4096;
 const WINDOW_BYTES: u32 = 64 * 1024;
 const HEADERS_BYTES_MAX: u32 = 16 * 1024;
 
-/// Whom to ask, and for what.
+/// A health check call.
 #[derive(Clone, Debug)]
 pub struct GrpcCall {
     /// Name or address, without brackets.
@@ -46,7 +46,7 @@ pub struct GrpcCall {
     pub tls_skip_verify: bool,
 }
 
-/// What a server says of a service.
+/// The health of a service as its server reports it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Serving {
     /// It does not know.
@@ -65,7 +65,7 @@ pub enum Serving {
 #[derive(Debug)]
 pub(super) struct Http2 {
     sender: SendRequest<Full<Bytes>>,
-    tasks: Tasks,
+    tasks: ConnectionTasks,
 }
 
 impl Drop for Http2 {
@@ -74,11 +74,11 @@ impl Drop for Http2 {
     }
 }
 
-/// Where hyper runs what one connection needs.
+/// The executor for hyper's tasks of one connection.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tasks(Arc<Mutex<JoinSet<()>>>);
+pub(super) struct ConnectionTasks(Arc<Mutex<JoinSet<()>>>);
 
-impl<F> hyper::rt::Executor<F> for Tasks
+impl<F> hyper::rt::Executor<F> for ConnectionTasks
 where
     F: Future + Send + 'static,
 {
@@ -93,7 +93,7 @@ where
 
 impl Http2 {
     pub(super) async fn open(stream: Stream, deadline: Instant) -> Result<Self, OutboundError> {
-        let tasks = Tasks::default();
+        let tasks = ConnectionTasks::default();
         let mut builder = Builder::new(tasks.clone());
         builder
             .initial_stream_window_size(WINDOW_BYTES)
@@ -102,7 +102,7 @@ impl Http2 {
         let shaking = builder.handshake(TokioIo::new(stream));
         let (sender, connection) = timeout_at(deadline, shaking)
             .await
-            .map_err(|_| OutboundError::Deadline(Step::Connecting))?
+            .map_err(|_| OutboundError::Deadline(RequestStep::Connecting))?
             .map_err(|error| classify(&error))?;
         hyper::rt::Executor::execute(&tasks, connection);
         Ok(Self { sender, tasks })
@@ -121,7 +121,7 @@ impl Http2 {
         let late = |step| move |_| OutboundError::Deadline(step);
         let response = timeout_at(deadline, self.sender.send_request(request))
             .await
-            .map_err(late(Step::Answer))?
+            .map_err(late(RequestStep::Answer))?
             .map_err(|error| classify(&error))?;
         let (head, body) = response.into_parts();
         if head.status != StatusCode::OK {
@@ -134,7 +134,7 @@ impl Http2 {
         }
         let (message, trailers) = timeout_at(deadline, read(body))
             .await
-            .map_err(late(Step::Body))??;
+            .map_err(late(RequestStep::Body))??;
         ended_well(&trailers)?;
         serving(&message)
     }

@@ -1,4 +1,4 @@
-//! One HTTP/1.1 connection, driven by whoever uses it: no task of its own, so nothing to leak.
+//! One HTTP/1.1 connection. It is polled by its user and has no task, so none can leak.
 
 use std::{
     future::{Future, poll_fn},
@@ -18,16 +18,16 @@ use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    error::{OutboundError, Step, cause},
+    error::{OutboundError, RequestStep, cause},
     stream::Stream,
 };
 
-/// The least that hyper can work with.
+/// The smallest buffer that hyper accepts.
 const HEAD_BYTES_MIN: usize = 8 * 1024;
 
-/// What an answer may cost.
+/// Limits of a response head.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(super) struct HeadLimits {
     pub(super) head_max: usize,
     pub(super) headers_max: usize,
 }
@@ -36,42 +36,42 @@ pub(super) struct Limits {
 pub(super) struct Http1 {
     sender: SendRequest<Full<Bytes>>,
     connection: Connection<TokioIo<Stream>, Full<Bytes>>,
-    /// The connection has come to its end and must not be polled again.
+    /// The connection has ended and must not be polled again.
     over: bool,
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
-pub(super) struct Received {
+pub(super) struct ReceivedResponse {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
-    /// There was more body than wanted.
+    /// The body was longer than the limit.
     pub(super) truncated: bool,
     /// The connection can be used again.
     pub(super) reusable: bool,
 }
 
-/// Why nothing came back, and whether the peer can have seen the request.
+/// Why there is no response, and whether the peer may have seen the request.
 #[derive(Debug)]
 pub(super) struct Failed {
     pub(super) error: OutboundError,
-    pub(super) reach: Reach,
+    pub(super) sent: SentState,
 }
 
-/// How far a failed request came.
+/// How far a failed request got.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Reach {
+pub(super) enum SentState {
     /// It was never sent.
     Unsent,
-    /// The connection broke with not a byte of an answer.
+    /// The connection closed before any byte of a response.
     Unanswered,
-    /// An answer began, or the time is over.
+    /// A response began, or the deadline passed.
     Final,
 }
 
 impl Http1 {
-    pub(super) async fn open(stream: Stream, limits: Limits) -> Result<Self, OutboundError> {
+    pub(super) async fn open(stream: Stream, limits: HeadLimits) -> Result<Self, OutboundError> {
         let opened = Builder::new()
             .max_buf_size(limits.head_max.max(HEAD_BYTES_MIN))
             .max_headers(limits.headers_max.max(1))
@@ -85,7 +85,7 @@ impl Http1 {
         })
     }
 
-    /// Looks whether the peer has closed the connection, or spoken unasked, while it was idle.
+    /// False when the peer has closed the connection or sent something while it was idle.
     pub(super) async fn is_alive(&mut self) -> bool {
         poll_fn(|cx| {
             if !self.over && Pin::new(&mut self.connection).poll(cx).is_ready() {
@@ -97,31 +97,31 @@ impl Http1 {
         !self.over && self.sender.is_ready()
     }
 
-    /// Sends a request and reads the answer, at most `body_max` bytes of its body.
+    /// Sends a request and reads the response, at most `body_max` bytes of its body.
     pub(super) async fn exchange(
         &mut self,
         request: http::Request<Full<Bytes>>,
         deadline: Instant,
         body_max: usize,
-    ) -> Result<Received, Failed> {
+    ) -> Result<ReceivedResponse, Failed> {
         let late = |step| Failed {
             error: OutboundError::Deadline(step),
-            reach: Reach::Final,
+            sent: SentState::Final,
         };
         let sent = self.sender.try_send_request(request);
         let head = timeout_at(deadline, driven(&mut self.connection, &mut self.over, sent)).await;
-        let response = match head.map_err(|_| late(Step::Answer))? {
+        let response = match head.map_err(|_| late(RequestStep::Answer))? {
             Ok(response) => response,
             Err(mut error) => {
-                let reach = if error.take_message().is_some() {
-                    Reach::Unsent
+                let sent = if error.take_message().is_some() {
+                    SentState::Unsent
                 } else if is_broken(error.error()) {
-                    Reach::Unanswered
+                    SentState::Unanswered
                 } else {
-                    Reach::Final
+                    SentState::Final
                 };
                 let error = classify(error.error());
-                return Err(Failed { error, reach });
+                return Err(Failed { error, sent });
             }
         };
         let (head, body) = response.into_parts();
@@ -132,13 +132,13 @@ impl Http1 {
         )
         .await;
         let (body, truncated) = body
-            .map_err(|_| late(Step::Body))?
+            .map_err(|_| late(RequestStep::Body))?
             .map_err(|error| Failed {
                 error: classify(&error),
-                reach: Reach::Final,
+                sent: SentState::Final,
             })?;
         let switched = head.status == StatusCode::SWITCHING_PROTOCOLS;
-        Ok(Received {
+        Ok(ReceivedResponse {
             status: head.status,
             headers: head.headers,
             body,
@@ -187,7 +187,7 @@ fn is_broken(error: &hyper::Error) -> bool {
     error.is_incomplete_message() || error.is_canceled() || error.is_closed() || io
 }
 
-/// A failed exchange in the words of this room.
+/// The error of a failed exchange.
 pub(super) fn classify(error: &hyper::Error) -> OutboundError {
     if is_broken(error) {
         OutboundError::Broken(cause(error))

@@ -1,4 +1,4 @@
-//! Which addresses may be reached. Pure: looks at addresses, never at names.
+//! Which addresses may be connected to. Pure: judges addresses, never names.
 
 use std::{
     fmt,
@@ -18,40 +18,42 @@ const DENIED_BY_DEFAULT: [&str; 7] = [
     "fd20:ce::254/128",
 ];
 
-/// The networks that may be reached: those allowed and not denied.
+/// The networks that may be connected to: those allowed and not denied.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Networks {
     allow: Box<[IpNet]>,
     deny: Box<[IpNet]>,
 }
 
-/// An address that must not be reached, and why.
+/// An address that is forbidden, and why.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Denied {
+pub struct DeniedAddress {
     /// The address.
     pub address: IpAddr,
     /// The rule that denies it.
-    pub rule: Rule,
+    pub rule: DenyRule,
 }
 
-/// What denies an address.
+/// The rules that deny an address.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Rule {
+pub enum DenyRule {
     /// A network in `outbound.deny`.
     Listed(IpNet),
-    /// No network in `outbound.allow` has it.
+    /// No network in `outbound.allow` contains it.
     NotAllowed,
-    /// It is the address of no single machine.
+    /// It is a multicast or reserved address.
     NoMachine,
 }
 
-impl fmt::Display for Denied {
+impl fmt::Display for DeniedAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let address = self.address;
         match self.rule {
-            Rule::Listed(net) => write!(f, "{address} is in {net}, which outbound.deny lists"),
-            Rule::NotAllowed => write!(f, "{address} is in no network of outbound.allow"),
-            Rule::NoMachine => write!(f, "{address} is not the address of one machine"),
+            DenyRule::Listed(net) => {
+                write!(f, "outbound.deny lists {net}, which contains {address}")
+            }
+            DenyRule::NotAllowed => write!(f, "no network in outbound.allow contains {address}"),
+            DenyRule::NoMachine => write!(f, "{address} is a multicast or reserved address"),
         }
     }
 }
@@ -79,21 +81,21 @@ impl Networks {
         }
     }
 
-    /// The address to connect to for `address`, if it may be reached.
+    /// The address to connect to for `address`, if it is allowed.
     ///
-    /// The unspecified address reaches this machine, so it is judged, and answered, as the loopback
-    /// address. An IPv4 address inside an IPv6 one (mapped, NAT64, 6to4, …) is judged as well.
+    /// The unspecified address reaches this machine, so it counts as, and is replaced by, the loopback
+    /// address. An IPv4 address inside an IPv6 one (mapped, NAT64, 6to4, …) is checked as well.
     ///
     /// # Errors
     /// The rule that denies it.
-    pub fn check(&self, address: IpAddr) -> Result<IpAddr, Denied> {
+    pub fn check(&self, address: IpAddr) -> Result<IpAddr, DeniedAddress> {
         let target = canonical(address);
-        let denied = |rule| Denied { address, rule };
+        let denied = |rule| DeniedAddress { address, rule };
         if is_no_machine(target) {
-            return Err(denied(Rule::NoMachine));
+            return Err(denied(DenyRule::NoMachine));
         }
         if !self.allow.iter().any(|net| net.contains(&target)) {
-            return Err(denied(Rule::NotAllowed));
+            return Err(denied(DenyRule::NotAllowed));
         }
         let mut forms = vec![target];
         if let IpAddr::V6(v6) = target {
@@ -101,7 +103,7 @@ impl Networks {
         }
         let listed = |net: &&IpNet| forms.iter().any(|form| net.contains(form));
         match self.deny.iter().find(listed) {
-            Some(net) => Err(denied(Rule::Listed(*net))),
+            Some(net) => Err(denied(DenyRule::Listed(*net))),
             None => Ok(target),
         }
     }
@@ -118,7 +120,7 @@ fn canonical(address: IpAddr) -> IpAddr {
 
 fn is_no_machine(address: IpAddr) -> bool {
     match address {
-        // 0/8 is "this network", 240/4 was never given out and ends with broadcast.
+        // 0/8 is "this network"; 240/4 is reserved and includes broadcast.
         IpAddr::V4(v4) => v4.is_multicast() || matches!(v4.octets()[0], 0 | 240..),
         IpAddr::V6(v6) => v6.is_multicast(),
     }

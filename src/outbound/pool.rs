@@ -1,4 +1,4 @@
-//! Idle connections kept for later: so many in all, the least recently used go first.
+//! The pool of idle connections: limited in number, the least recently used are closed first.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -9,15 +9,15 @@ use std::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::tls::{Guard, Protocol};
+use super::tls::{Protocol, Verification};
 use crate::telemetry::IntGauge;
 
-/// What makes two connections interchangeable.
+/// Connections with equal keys are interchangeable.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub(super) struct Key {
+pub(super) struct PoolKey {
     pub(super) at: SocketAddr,
-    pub(super) guard: Guard,
-    /// Who proved to be itself; none without TLS.
+    pub(super) verification: Verification,
+    /// The name that the certificate was verified for; none without TLS.
     pub(super) host: Option<Box<str>>,
     pub(super) protocol: Protocol,
 }
@@ -32,10 +32,10 @@ pub(super) struct Pool<C> {
 
 #[derive(Debug)]
 struct Idle<C> {
-    /// Of each key, the connections by the turn at which they were put back.
-    by_key: HashMap<Key, BTreeMap<u64, C>>,
-    /// All, the oldest turn first.
-    by_turn: BTreeMap<u64, (Key, Instant)>,
+    /// The connections of each key, in the order in which they were put back.
+    by_key: HashMap<PoolKey, BTreeMap<u64, C>>,
+    /// All connections, the oldest first.
+    by_turn: BTreeMap<u64, (PoolKey, Instant)>,
     turn: u64,
 }
 
@@ -53,21 +53,21 @@ impl<C> Pool<C> {
         }
     }
 
-    /// The connection for `key` that was used last.
-    pub(super) fn take(&self, key: &Key) -> Option<C> {
+    /// The most recently used connection for `key`.
+    pub(super) fn take(&self, key: &PoolKey) -> Option<C> {
         let oldest = Instant::now().checked_sub(self.idle_max);
         let mut idle = self.idle.lock();
         let turn = *idle.by_key.get(key)?.last_key_value()?.0;
         let (connection, since) = idle.remove(turn)?;
         self.show(&idle);
         drop(idle);
-        // One that waited for too long is dropped, and those before it waited longer.
+        // If this one was idle for too long, so were the others of its key.
         let fresh = oldest.is_none_or(|oldest| since > oldest);
         fresh.then_some(connection)
     }
 
-    /// Keeps a connection; the one that waited longest makes room.
-    pub(super) fn put(&self, key: Key, connection: C) {
+    /// Adds a connection; at the limit the oldest one is closed.
+    pub(super) fn put(&self, key: PoolKey, connection: C) {
         if self.max == 0 {
             return;
         }
@@ -80,11 +80,11 @@ impl<C> Pool<C> {
         idle.insert(key, connection, Instant::now());
         self.show(&idle);
         drop(idle);
-        // Closing a socket is a system call: not under the lock.
+        // Closing a socket is a system call, so not under the lock.
         drop(evicted);
     }
 
-    /// Drops the connections that were idle for too long.
+    /// Closes the connections that were idle for too long.
     pub(super) fn sweep(&self) {
         let Some(oldest) = Instant::now().checked_sub(self.idle_max) else {
             return;
@@ -101,7 +101,7 @@ impl<C> Pool<C> {
         drop(gone);
     }
 
-    /// Drops all of them.
+    /// Closes all connections.
     pub(super) fn clear(&self) {
         let mut idle = self.idle.lock();
         let gone = std::mem::take(&mut idle.by_key);
@@ -123,7 +123,7 @@ impl<C> Pool<C> {
 }
 
 impl<C> Idle<C> {
-    fn insert(&mut self, key: Key, connection: C, now: Instant) {
+    fn insert(&mut self, key: PoolKey, connection: C, now: Instant) {
         self.turn += 1;
         self.by_turn.insert(self.turn, (key.clone(), now));
         self.by_key

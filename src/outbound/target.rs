@@ -1,4 +1,4 @@
-//! Where a URL leads: parsed once, so that what is checked is what is connected to.
+//! The target of a URL, parsed once, so that the checked address is the one connected to.
 
 use http::{HeaderValue, Uri, header::HOST};
 use percent_encoding::percent_decode_str;
@@ -8,28 +8,28 @@ use super::error::OutboundError;
 /// The longest URL.
 const URL_BYTES_MAX: usize = 8 * 1024;
 
-/// A host, a port, and whether TLS guards the way.
+/// A host, a port, and whether TLS is used.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Target {
+pub(super) struct Destination {
     /// A name, or an address without brackets.
     pub(super) host: Box<str>,
     pub(super) port: u16,
     pub(super) tls: bool,
 }
 
-/// An absolute URL taken apart.
+/// The parts of an absolute URL.
 #[derive(Clone, Debug)]
-pub(super) struct Parsed {
-    pub(super) target: Target,
+pub(super) struct ParsedUrl {
+    pub(super) target: Destination,
     /// The path and query as they are sent.
     pub(super) path: Uri,
-    /// What goes into the `Host` header.
+    /// The value of the `Host` header.
     pub(super) authority: HeaderValue,
-    /// What goes into the `Authorization` header, from `user:password@`.
+    /// The value of the `Authorization` header, from `user:password@`.
     pub(super) credentials: Option<HeaderValue>,
 }
 
-impl Parsed {
+impl ParsedUrl {
     pub(super) fn parse(url: &str) -> Result<Self, OutboundError> {
         let invalid = |why: &str| OutboundError::Invalid {
             what: without_credentials(url).chars().take(200).collect(),
@@ -72,8 +72,8 @@ impl Parsed {
             format!("/{path}").parse()
         };
         Ok(Self {
-            target: Target {
-                host: host.into(),
+            target: Destination {
+                host: host.to_ascii_lowercase().into(),
                 port,
                 tls,
             },
@@ -84,7 +84,7 @@ impl Parsed {
         })
     }
 
-    /// Adds the headers that the URL stands for, where the caller has not set them.
+    /// Adds the headers that follow from the URL, unless the caller has set them.
     pub(super) fn complete(&self, headers: &mut http::HeaderMap) {
         headers
             .entry(HOST)
@@ -97,7 +97,43 @@ impl Parsed {
     }
 }
 
-/// `url` as it may be shown: what stands before "@" can be a password.
+/// The URL that `location` means when `base` answered with it (RFC 3986, section 5.2), without a fragment
+/// and without credentials of its own. Dot segments stay: the server resolves them.
+pub(super) fn resolved(base: &str, location: &str) -> String {
+    let location = location.split('#').next().unwrap_or("");
+    let base = base.split('#').next().unwrap_or("");
+    let (scheme, rest) = base.split_once("://").unwrap_or(("http", base));
+    let path_at = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, path_and_query) = rest.split_at(path_at);
+    let path = path_and_query.split('?').next().unwrap_or("");
+    if let Some(rest) = location.strip_prefix("//") {
+        return without_credentials(&format!("{scheme}://{rest}"));
+    }
+    if has_scheme(location) {
+        return without_credentials(location);
+    }
+    let path = match location.as_bytes().first() {
+        None => path_and_query.to_owned(),
+        Some(b'/') => location.to_owned(),
+        Some(b'?') => format!("{path}{location}"),
+        Some(_) => {
+            let folder = path.rfind('/').map_or("", |at| &path[..at]);
+            format!("{folder}/{location}")
+        }
+    };
+    format!("{scheme}://{authority}{path}")
+}
+
+/// True when `text` begins with a scheme and a colon (RFC 3986, section 3.1).
+fn has_scheme(text: &str) -> bool {
+    let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
+    scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+}
+
+/// `url` without the part before "@", which may contain a password.
 fn without_credentials(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());

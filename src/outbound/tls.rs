@@ -1,4 +1,4 @@
-//! TLS towards a peer: against the public roots, or against nobody when a check says so.
+//! TLS to a peer: verified against the public roots, or not verified if the check says so.
 
 use std::{
     path::Path,
@@ -16,27 +16,27 @@ use tokio_rustls::TlsConnector;
 
 use super::{error::OutboundError, stream::Stream};
 
-/// What a connection speaks.
+/// The protocol of a connection.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) enum Protocol {
     Http1,
     Http2,
 }
 
-/// How a connection is guarded.
+/// Whether and how TLS is used.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(super) enum Guard {
+pub(super) enum Verification {
     Plain,
     Verified,
-    /// TLS, whoever answers.
+    /// TLS without verification of the certificate.
     Unverified,
 }
 
-/// What is agreed to in a handshake. Made when it is first needed: most daemons probe no HTTPS, and
-/// the public roots and the tables of sessions are memory.
+/// TLS configurations, made on first use: most daemons probe no HTTPS, and the public roots and the
+/// session caches need memory.
 #[derive(Debug)]
 pub(super) struct Tls {
-    /// The roots that are trusted besides the public ones.
+    /// Roots that are trusted in addition to the public ones.
     added: RootCertStore,
     verified: [OnceLock<Arc<ClientConfig>>; 2],
     unverified: [OnceLock<Arc<ClientConfig>>; 2],
@@ -55,22 +55,22 @@ impl Tls {
         })
     }
 
-    /// Shakes hands, or passes a plain connection through.
+    /// Does the TLS handshake, or returns a plain connection as it is.
     pub(super) async fn wrap(
         &self,
         stream: TcpStream,
         host: &str,
-        guard: Guard,
+        verification: Verification,
         protocol: Protocol,
     ) -> Result<Stream, OutboundError> {
         let failed = |source| OutboundError::Tls {
             host: host.into(),
             source,
         };
-        let config = match guard {
-            Guard::Plain => return Ok(Stream::Plain(stream)),
-            Guard::Verified => made(&self.verified, protocol, || self.verified(protocol)),
-            Guard::Unverified => made(&self.unverified, protocol, || unverified(protocol)),
+        let config = match verification {
+            Verification::Plain => return Ok(Stream::Plain(stream)),
+            Verification::Verified => made(&self.verified, protocol, || self.verified(protocol)),
+            Verification::Unverified => made(&self.unverified, protocol, || unverified(protocol)),
         };
         let config = config.map_err(|error| failed(std::io::Error::other(error)))?;
         let name = ServerName::try_from(host.to_owned())
@@ -91,7 +91,7 @@ impl Tls {
     }
 }
 
-/// What was made for a protocol, or what `make` makes now.
+/// The configuration of a protocol; made by `make` on first use.
 fn made(
     configs: &[OnceLock<Arc<ClientConfig>>; 2],
     protocol: Protocol,
@@ -147,7 +147,7 @@ fn with_protocol(mut config: ClientConfig, protocol: Protocol) -> ClientConfig {
     config
 }
 
-/// Takes any certificate, but still makes the peer prove that it has the key.
+/// Accepts any certificate, but verifies that the peer has its key.
 #[derive(Debug)]
 struct Anybody(Arc<CryptoProvider>);
 

@@ -1,4 +1,4 @@
-//! Changes told to functions in the same program.
+//! Callbacks: deliveries to functions in the same program.
 
 use std::{
     fmt,
@@ -15,9 +15,9 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
-    Config, DeliveryError, DirectMetrics, Filter, Horizon, LogFeed, Reach, Record, Relay, Snapshot,
-    Start, Subscriber, Transport, TransportError,
-    crew::Crew,
+    Config, DeliveryError, DeliveryProgress, DirectMetrics, Filter, HighWatermark, LogFeed, Record,
+    Relay, Snapshot, Start, Subscriber, Transport, TransportError,
+    delivery_tasks::DeliveryTasks,
     metrics::{CALLBACK, Counts, Present},
 };
 use crate::{
@@ -25,13 +25,13 @@ use crate::{
     registry::Registry,
 };
 
-/// What the room's own log lines and refusals call it.
+/// The name in log lines and errors.
 const CALLBACKS: &str = "callbacks";
 
-/// Told of every change it subscribed to, in order.
+/// Receives every change it subscribed to, in order.
 ///
-/// - Each subscriber has a task and a place of its own. One that is slow, fails or panics delays
-///   itself and nobody else: neither who changes the registry nor other subscribers.
+/// - Each subscriber has its own task and cursor. One that is slow, fails or panics delays only
+///   itself: neither writers of the registry nor other subscribers.
 /// - The next call comes after the last one has returned. It must not block its thread; it may await
 ///   as long as it likes.
 /// - `Ok` means taken: the event does not come again. After an error or a panic the same event comes
@@ -80,17 +80,17 @@ impl CallbackError {
 /// The room of in-process callbacks; a cheap handle.
 #[derive(Clone, Debug)]
 pub struct Callbacks {
-    inner: Arc<Inner>,
+    inner: Arc<CallbackState>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct CallbackState {
     registry: Registry,
     config: Config,
-    horizon: Horizon,
+    watermark: HighWatermark,
     metrics: DirectMetrics,
     counts: Counts,
-    crew: Crew,
+    delivery_tasks: DeliveryTasks,
     /// Numbers the callbacks for the log.
     subscribed: AtomicU64,
 }
@@ -105,20 +105,20 @@ pub struct Subscription {
 }
 
 impl Callbacks {
-    /// A room without subscribers, who will see no further than `horizon`.
+    /// A room without subscribers, who will see no further than `watermark`.
     pub fn new(
         registry: Registry,
         config: Config,
-        horizon: Horizon,
+        watermark: HighWatermark,
         metrics: DirectMetrics,
     ) -> Self {
         Self {
-            inner: Arc::new(Inner {
-                crew: Crew::new(CALLBACKS, config.callbacks_max.get()),
+            inner: Arc::new(CallbackState {
+                delivery_tasks: DeliveryTasks::new(CALLBACKS, config.callbacks_max.get()),
                 counts: metrics.of(CALLBACK),
                 registry,
                 config,
-                horizon,
+                watermark,
                 metrics,
                 subscribed: AtomicU64::new(1),
             }),
@@ -137,14 +137,14 @@ impl Callbacks {
         callback: impl Callback,
     ) -> Result<Subscription, TransportError> {
         let inner = &self.inner;
-        let seat = inner.crew.seat()?;
+        let seat = inner.delivery_tasks.seat()?;
         let subscriber = start.subscriber(&inner.registry, inner.config.policy());
         let subscriber = Arc::new(Mutex::new(subscriber));
         let (filter, wanted) = watch::channel(filter);
         let number = inner.subscribed.fetch_add(1, Ordering::Relaxed);
         let mut relay = Relay::new(
             format!("callback {number}"),
-            LogFeed::new(inner.registry.clone(), wanted).within(&inner.horizon),
+            LogFeed::new(inner.registry.clone(), wanted).within(&inner.watermark),
             Direct(callback),
             Arc::clone(&subscriber),
             inner.registry.clock().clone(),
@@ -152,9 +152,9 @@ impl Callbacks {
         );
         let end = CancellationToken::new();
         let ended = end.clone();
-        let stop = inner.crew.stopping().clone();
+        let stop = inner.delivery_tasks.stopping().clone();
         let present = Present::new(&inner.metrics.callbacks);
-        inner.crew.spawn(async move {
+        inner.delivery_tasks.spawn(async move {
             let _held = (seat, present);
             tokio::select! {
                 // First, so that nothing is sent any more.
@@ -174,8 +174,11 @@ impl Callbacks {
     pub async fn run(self, stop: CancellationToken) {
         stop.cancelled().await;
         // The broker may stop before it has brought what is left: the log has it too.
-        self.inner.horizon.lift();
-        self.inner.crew.stop(self.inner.config.drain.get()).await;
+        self.inner.watermark.lift();
+        self.inner
+            .delivery_tasks
+            .stop(self.inner.config.drain.get())
+            .await;
     }
 }
 
@@ -216,11 +219,11 @@ impl<C: Callback> Transport for Direct<C> {
     async fn deliver(
         &mut self,
         events: &[Arc<Event>],
-        reach: &Reach<'_>,
+        progress: &DeliveryProgress<'_>,
     ) -> Result<(), DeliveryError> {
         for event in events {
             self.call(Delivery::Event(Arc::clone(event))).await?;
-            reach.reached(event);
+            progress.reached(event);
         }
         Ok(())
     }
@@ -228,7 +231,7 @@ impl<C: Callback> Transport for Direct<C> {
     async fn resync(
         &mut self,
         snapshot: &Arc<Snapshot>,
-        _: &Reach<'_>,
+        _: &DeliveryProgress<'_>,
     ) -> Result<(), DeliveryError> {
         self.call(Delivery::Resync(Arc::clone(snapshot))).await
     }

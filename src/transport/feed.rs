@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::{Filter, Horizon, Sight, Snapshot};
+use super::{Filter, HighWatermark, HighWatermarkReader, Snapshot};
 use crate::{
     model::{Event, Revision, ServiceName},
     registry::{Compacted, Following, Registry},
@@ -53,7 +53,7 @@ pub struct LogFeed {
     /// The newest change that readers of every service can see; never waited for.
     newest: watch::Receiver<Revision>,
     waker: Waker,
-    horizon: Sight,
+    watermark: HighWatermarkReader,
     /// True when the last look found events behind the horizon.
     held: bool,
     batch: usize,
@@ -75,7 +75,7 @@ impl LogFeed {
             waker: Waker::new(&registry, service.as_ref()),
             registry,
             filter,
-            horizon: Horizon::default().sight(),
+            watermark: HighWatermark::default().reader(),
             held: false,
             batch: BATCH,
         }
@@ -83,8 +83,8 @@ impl LogFeed {
 
     /// Sees nothing behind the horizon.
     #[must_use]
-    pub fn within(mut self, horizon: &Horizon) -> Self {
-        self.horizon = horizon.sight();
+    pub fn within(mut self, watermark: &HighWatermark) -> Self {
+        self.watermark = watermark.reader();
         self
     }
 
@@ -148,7 +148,7 @@ impl Feed for LogFeed {
         }
         // Read before the events, so that none up to here can be missing among them.
         let newest = *self.newest.borrow();
-        let limit = self.horizon.limit();
+        let limit = self.watermark.limit();
         let mut events = self.waker.read(&self.registry, after, self.batch)?;
         let mut more = events.len() == self.batch;
         let visible = match limit {
@@ -170,7 +170,7 @@ impl Feed for LogFeed {
     }
 
     fn snapshot(&self) -> Snapshot {
-        Snapshot::take(&self.registry, self.filter.borrow().service.as_ref())
+        Snapshot::take(&self.registry, &self.filter.borrow())
     }
 
     async fn changed(&mut self) -> bool {
@@ -184,7 +184,7 @@ impl Feed for LogFeed {
             () = filter => None,
             alive = self.waker.changed() => Some(alive),
             // Whoever has nothing behind the horizon does not care where it is.
-            raised = self.horizon.changed(), if self.held => Some(raised),
+            raised = self.watermark.changed(), if self.held => Some(raised),
         };
         match woken {
             // To be found changed by the next look.

@@ -1,6 +1,6 @@
 //! Which events somebody wants.
 
-use crate::model::{Event, EventKind, ServiceName};
+use crate::model::{CANARY, Event, EventKind, ServiceName};
 
 /// Which events somebody wants: of whom, and of which kinds. The default is all of them.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -9,6 +9,8 @@ pub struct Filter {
     pub service: Option<ServiceName>,
     /// Only these kinds; none means all.
     pub kinds: Box<[EventKind]>,
+    /// Leaves out the events of the migration's canary; the cursor passes them.
+    pub without_canary: bool,
 }
 
 impl Filter {
@@ -16,11 +18,11 @@ impl Filter {
     pub fn of(service: ServiceName) -> Self {
         Self {
             service: Some(service),
-            kinds: Box::default(),
+            ..Self::default()
         }
     }
 
-    /// True when nothing is left out.
+    /// True when it wants everything that clients do, and so the notices too.
     pub fn is_all(&self) -> bool {
         self.service.is_none() && self.kinds.is_empty()
     }
@@ -28,6 +30,12 @@ impl Filter {
     /// True when the event is of a wanted kind and service.
     pub fn wants(&self, event: &Event) -> bool {
         let kind = self.kinds.is_empty() || self.kinds.contains(&event.kind);
-        kind && (self.service.is_none() || self.service == event.service_name)
+        let service = self.service.is_none() || self.service == event.service_name;
+        kind && service && !(self.without_canary && is_canary(event.service_name.as_ref()))
     }
+}
+
+/// True for the service of the migration's canary.
+pub(super) fn is_canary(service: Option<&ServiceName>) -> bool {
+    service.is_some_and(|name| name.as_str() == CANARY)
 }

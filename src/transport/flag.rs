@@ -1,10 +1,10 @@
-//! The flag: which way each channel goes. A change takes effect between two events.
+//! The flag: the mode of each channel. A change takes effect between two events.
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::Horizon;
+use super::HighWatermark;
 use crate::{
     api::{BrokerReport, ChannelReport, Comparison, TransportReport},
     model::{Channel, FlagError, FlagState, Mode, Modes, Timestamp},
@@ -15,7 +15,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Flag {
     flagged: Arc<watch::Sender<FlagState>>,
-    horizon: Horizon,
+    watermark: HighWatermark,
     registry: Registry,
     since: Timestamp,
 }
@@ -23,14 +23,14 @@ pub struct Flag {
 impl Flag {
     /// The flag at the start.
     pub fn new(modes: Modes, registry: Registry) -> Self {
-        let horizon = Horizon::default();
+        let watermark = HighWatermark::default();
         let flag = Self {
             flagged: Arc::new(watch::Sender::new(FlagState { modes, version: 0 })),
-            horizon,
+            watermark,
             since: registry.clock().now().wall,
             registry,
         };
-        flag.draw_horizon(modes);
+        flag.set_watermark(modes);
         flag
     }
 
@@ -44,16 +44,16 @@ impl Flag {
         self.flagged.subscribe()
     }
 
-    /// What callbacks and webhooks may see.
-    pub fn horizon(&self) -> &Horizon {
-        &self.horizon
+    /// The watermark for callbacks and webhooks.
+    pub fn watermark(&self) -> &HighWatermark {
+        &self.watermark
     }
 
-    /// Changes the flag; answers with the version that stands then. It is a new one too when the modes
-    /// stay: whoever looked before finds that somebody has decided since.
+    /// Changes the flag and returns the new version. The version also changes if the modes stay the same,
+    /// so that a caller can see that another one confirmed them.
     ///
     /// # Errors
-    /// `only_if` names a version that no longer stands.
+    /// `only_if` is not the current version.
     pub fn set(&self, modes: Modes, only_if: Option<u64>) -> Result<u64, FlagError> {
         let mut answer = Err(FlagError::Changed);
         self.flagged.send_if_modified(|flagged| {
@@ -62,8 +62,8 @@ impl Flag {
             }
             let changed = flagged.modes != modes;
             if changed {
-                // Under the same lock, so that two changes never leave the horizon of the other.
-                self.draw_horizon(modes);
+                // Under the same lock, so that the watermark always fits the modes.
+                self.set_watermark(modes);
                 tracing::info!(%modes, "the transport's flag is now: {modes}");
             }
             *flagged = FlagState {
@@ -76,7 +76,7 @@ impl Flag {
         answer
     }
 
-    /// The report where there is no broker: everything goes directly.
+    /// The report without a broker: everything is direct.
     pub fn report(&self) -> TransportReport {
         let modes = self.state().modes;
         let report = |channel| ChannelReport {
@@ -105,11 +105,11 @@ impl Flag {
         }
     }
 
-    fn draw_horizon(&self, modes: Modes) {
+    fn set_watermark(&self, modes: Modes) {
         if modes.events == Mode::Queue {
-            self.horizon.hold(self.registry.newest());
+            self.watermark.hold(self.registry.newest());
         } else {
-            self.horizon.lift();
+            self.watermark.lift();
         }
     }
 }

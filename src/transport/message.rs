@@ -1,4 +1,4 @@
-//! What one delivery consists of.
+//! The content of one delivery.
 
 use std::sync::Arc;
 
@@ -12,12 +12,12 @@ use crate::{
     transport::Snapshot,
 };
 
-/// One delivery, the same at each attempt but for its time and signature.
+/// One delivery; at each attempt only its time and signature differ.
 #[derive(Clone, Debug)]
 pub(super) struct Message {
     /// For `x-musterd-event`.
     pub(super) kind: &'static str,
-    /// For `x-musterd-delivery`: by this a receiver knows what it has had already.
+    /// For `x-musterd-delivery`: lets a receiver recognise duplicates.
     pub(super) delivery: String,
     pub(super) body: Bytes,
 }
@@ -32,8 +32,8 @@ impl Message {
         }
     }
 
-    /// A notice that events were missed, in an event's shape, with the state after them under the
-    /// further key `snapshot`. Its delivery is `<cursor of the snapshot>-resync`.
+    /// A notice that events were missed, in the shape of an event, with the state after them under the
+    /// additional key `snapshot`. Its delivery is `<cursor of the snapshot>-resync`.
     pub(super) fn resync(snapshot: &Snapshot, clock: &Clock) -> Self {
         let services = snapshot.state.services.iter();
         let services = services.map(|(service, view)| (service.name(), view.instances.values()));
@@ -42,8 +42,8 @@ impl Message {
         Self::state(snapshot, snapshot.service.as_ref(), services, routes, clock)
     }
 
-    /// The same of one service alone; without a view it has no instance any more. In parts, where the
-    /// body would be larger than `body_max`.
+    /// The same for one service; without a view it has no instances. In parts if the body would be larger
+    /// than `body_max`.
     pub(super) fn resync_of(
         snapshot: &Snapshot,
         service: &ServiceName,
@@ -59,7 +59,7 @@ impl Message {
         })
     }
 
-    /// The same of the routes alone.
+    /// The same for the routes.
     pub(super) fn resync_of_routes(
         snapshot: &Snapshot,
         body_max: usize,
@@ -101,7 +101,7 @@ impl Message {
         }
     }
 
-    /// One of several that belong together.
+    /// Adds the number of a part.
     fn numbered(mut self, part: usize, parts: usize) -> Self {
         self.delivery = format!("{}-{part}", self.delivery);
         let keys = format!(",\"part\":{part},\"parts\":{parts}");
@@ -110,17 +110,17 @@ impl Message {
     }
 }
 
-/// An object with further keys.
+/// A JSON object with additional keys.
 fn extended(object: &[u8], keys: &[&[u8]]) -> Bytes {
     let open = object.strip_suffix(b"}").unwrap_or(object);
     [&[open], keys, &[b"}"]].concat().concat().into()
 }
 
-/// What the keys of a part may take of a body.
+/// The bytes reserved in a body for the keys of a part.
 const NUMBERS_BYTES: usize = 64;
 
-/// The message about all items, or several about a share each, none of them larger than allowed unless one
-/// item alone is.
+/// One message about all items, or several about a share each. None is larger than allowed unless a
+/// single item is.
 fn in_parts<T>(items: &[T], body_max: usize, about: &impl Fn(&[T]) -> Message) -> Vec<Message> {
     fn halve<T>(
         items: &[T],
@@ -151,7 +151,7 @@ fn in_parts<T>(items: &[T], body_max: usize, about: &impl Fn(&[T]) -> Message) -
 }
 
 fn last_heartbeat(clock: &Clock) -> impl Fn(&Instance) -> Timestamp {
-    |instance| clock.wall_of(instance.beat.last_renewed_ms())
+    |instance| clock.wall_of(instance.last_seen.last_renewed_ms())
 }
 
 #[cfg(test)]

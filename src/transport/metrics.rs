@@ -1,4 +1,4 @@
-//! What the room counts. Never decides anything.
+//! Metrics of callbacks and webhooks.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{
     telemetry::{Latencies, Metrics},
 };
 
-/// The way to a function of the same program.
+/// The label of callbacks.
 pub(super) const CALLBACK: &str = "callback";
 
 /// The metrics of the direct transport, made once.
@@ -26,7 +26,7 @@ pub struct DirectMetrics {
 }
 
 impl DirectMetrics {
-    /// Makes them; once per registry of metrics.
+    /// Registers the metrics; once for each set of metrics.
     pub fn new(metrics: &Metrics) -> Self {
         Self {
             delivery_seconds: metrics.seconds(
@@ -56,7 +56,7 @@ impl DirectMetrics {
         let result = |result| self.deliveries.with_label_values(&[way, result]);
         Counts {
             seconds: self.delivery_seconds.clone(),
-            // How long a webhook's receiver takes says nothing of the way there.
+            // The time of a webhook's receiver says nothing about the transport.
             latencies: (way == CALLBACK).then(|| Arc::clone(&self.latencies)),
             delivered: result("delivered"),
             resynced: result("resynced"),
@@ -69,7 +69,7 @@ impl DirectMetrics {
     }
 }
 
-/// Counts one thing in a gauge for as long as it lives.
+/// Increments a gauge until it is dropped.
 #[derive(Debug)]
 pub(super) struct Present(IntGauge);
 
@@ -86,7 +86,7 @@ impl Drop for Present {
     }
 }
 
-/// The counters of one way, looked up once.
+/// The counters of one kind of subscriber, looked up once.
 #[derive(Clone, Debug)]
 pub struct Counts {
     seconds: Histogram,

@@ -1,4 +1,4 @@
-//! One subscriber's loop: look, act, when idle and stopping return, wait.
+//! The loop of one subscriber: look, act; when idle and stopping, return; wait.
 
 use std::sync::Arc;
 
@@ -9,36 +9,36 @@ use tokio_util::sync::CancellationToken;
 use super::{Circuit, DeliveryError, Feed, Next, Offer, Snapshot, Subscriber, metrics::Counts};
 use crate::{model::Event, registry::Clock};
 
-/// One way to one receiver.
+/// Delivers to one receiver.
 ///
-/// An implementation delivers in order, reports each event through [`Reach::reached`] once the
-/// receiver has taken it, and returns at the first that failed. The same event is then brought again
-/// later: at least once, and exactly once where `reached` and the receiver agree.
+/// An implementation delivers in order, reports each event through [`DeliveryProgress::reached`] once the
+/// receiver has taken it, and returns at the first one that failed. That event is then passed again
+/// later: delivery is at least once.
 pub trait Transport: Send {
-    /// Delivers the events in order. Events already reported are not brought again.
+    /// Delivers the events in order. Reported events are not passed again.
     fn deliver(
         &mut self,
         events: &[Arc<Event>],
-        reach: &Reach<'_>,
+        progress: &DeliveryProgress<'_>,
     ) -> impl Future<Output = Result<(), DeliveryError>> + Send;
 
-    /// Tells the receiver that it missed events, and the present state in their place.
+    /// Sends the current state in place of events that the receiver missed.
     fn resync(
         &mut self,
         snapshot: &Arc<Snapshot>,
-        reach: &Reach<'_>,
+        progress: &DeliveryProgress<'_>,
     ) -> impl Future<Output = Result<(), DeliveryError>> + Send;
 }
 
-/// Where a transport reports what arrived, and what it may know of its receiver.
+/// Where a transport reports delivered events, and what it may know about its receiver.
 #[derive(Debug)]
-pub struct Reach<'a> {
+pub struct DeliveryProgress<'a> {
     subscriber: &'a Mutex<Subscriber>,
     clock: &'a Clock,
     counts: &'a Counts,
 }
 
-impl<'a> Reach<'a> {
+impl<'a> DeliveryProgress<'a> {
     fn of(subscriber: &'a Mutex<Subscriber>, clock: &'a Clock, counts: &'a Counts) -> Self {
         Self {
             subscriber,
@@ -60,7 +60,7 @@ impl<'a> Reach<'a> {
     }
 }
 
-/// Carries what a feed has to one receiver, at that receiver's pace.
+/// Moves events from a feed to one receiver, at that receiver's pace.
 #[derive(Debug)]
 pub struct Relay<F, T> {
     label: String,
@@ -69,16 +69,16 @@ pub struct Relay<F, T> {
     subscriber: Arc<Mutex<Subscriber>>,
     clock: Clock,
     counts: Counts,
-    /// The last snapshot, while it covers events that the feed has still to bring.
+    /// The last snapshot, while it covers events that the feed has not returned yet.
     recent: Option<Arc<Snapshot>>,
 }
 
 /// Why a relay ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Ended {
-    /// It was told to stop, and nothing was left to deliver.
+    /// It was stopped, and nothing was left to deliver.
     Drained,
-    /// It was told to stop, and the receiver did not take what was left.
+    /// It was stopped, and the receiver did not take what was left.
     Undelivered,
     /// The receiver wants no more.
     Gone,
@@ -86,7 +86,7 @@ pub enum Ended {
     Closed,
 }
 
-/// What one look and act came to.
+/// The result of one iteration.
 enum Step {
     Moved,
     Idle,
@@ -95,8 +95,8 @@ enum Step {
 }
 
 impl<F: Feed, T: Transport> Relay<F, T> {
-    /// Carries from `feed` to `transport` what `subscriber`, read by others meanwhile, has not had.
-    /// The log calls it `label`.
+    /// Moves events that `subscriber` has not had from `feed` to `transport`.
+    /// `label` is its name in the log.
     pub fn new(
         label: String,
         feed: F,
@@ -116,9 +116,9 @@ impl<F: Feed, T: Transport> Relay<F, T> {
         }
     }
 
-    /// Runs until told to stop and drained, or until there is no sense in going on.
+    /// Runs until `stop` and nothing is left to deliver, or until the receiver or the feed ends.
     ///
-    /// After `stop` a failing receiver is tried further until its circuit is open.
+    /// After `stop` a failing receiver is retried until its circuit is open.
     pub async fn run(&mut self, stop: &CancellationToken) -> Ended {
         loop {
             let before = self.is_open();
@@ -127,8 +127,8 @@ impl<F: Feed, T: Transport> Relay<F, T> {
             self.tell(before, open);
             match step {
                 Step::Moved => (),
-                // Stopping is decided only here, with nothing left to deliver, so that the last
-                // change before a shutdown is never dropped.
+                // It stops only here, with nothing left to deliver, so that the last change before a
+                // shutdown is never dropped.
                 Step::Idle if stop.is_cancelled() => return Ended::Drained,
                 Step::Idle => tokio::select! {
                     () = stop.cancelled() => (),
@@ -149,7 +149,7 @@ impl<F: Feed, T: Transport> Relay<F, T> {
         self.subscriber.lock().circuit(Instant::now()) != Circuit::Closed
     }
 
-    /// Logs what became of the receiver, not what became of each attempt.
+    /// Logs changes of the circuit, not each attempt.
     fn tell(&self, before: bool, open: bool) {
         let label = &*self.label;
         if open && !before {
@@ -166,7 +166,7 @@ impl<F: Feed, T: Transport> Relay<F, T> {
         }
     }
 
-    /// Looks at the log anew each time, so that nothing is kept while a receiver is waited for.
+    /// Reads the log again each time, so that no events are kept in memory while a receiver is slow.
     async fn step(&mut self) -> Step {
         let (lost, cursor) = {
             let subscriber = self.subscriber.lock();
@@ -185,8 +185,8 @@ impl<F: Feed, T: Transport> Relay<F, T> {
         let idle = found.events.is_empty() && !found.more;
         let events = self.wanted(found.events);
         if !events.is_empty() {
-            let reach = Reach::of(&self.subscriber, &self.clock, &self.counts);
-            if let Err(error) = self.transport.deliver(&events, &reach).await {
+            let progress = DeliveryProgress::of(&self.subscriber, &self.clock, &self.counts);
+            if let Err(error) = self.transport.deliver(&events, &progress).await {
                 return self.failed(&error);
             }
         }
@@ -194,7 +194,7 @@ impl<F: Feed, T: Transport> Relay<F, T> {
         if idle { Step::Idle } else { Step::Moved }
     }
 
-    /// Leaves out what the subscriber had by another path or in its last snapshot.
+    /// Leaves out events that the subscriber had already, also in its last snapshot.
     fn wanted(&mut self, mut events: Vec<Arc<Event>>) -> Vec<Arc<Event>> {
         let subscriber = self.subscriber.lock();
         events.retain(|event| subscriber.offer(event) == Offer::Deliver);
@@ -210,8 +210,8 @@ impl<F: Feed, T: Transport> Relay<F, T> {
     async fn resync(&mut self) -> Step {
         let snapshot = Arc::new(self.feed.snapshot());
         let revision = snapshot.cursor.revision;
-        let reach = Reach::of(&self.subscriber, &self.clock, &self.counts);
-        match self.transport.resync(&snapshot, &reach).await {
+        let progress = DeliveryProgress::of(&self.subscriber, &self.clock, &self.counts);
+        match self.transport.resync(&snapshot, &progress).await {
             Ok(()) => {
                 let now = self.clock.now().wall;
                 self.subscriber.lock().resynced(revision, now);

@@ -1,11 +1,11 @@
-//! When to try a receiver again: backoff with full jitter, and a circuit. Pure: `now` and chance are
+//! When to retry a receiver: backoff with full jitter, and a circuit breaker. Pure: `now` and chance are
 //! parameters.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How patiently a failing receiver is tried.
+/// How a failing receiver is retried.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Policy {
     /// The longest wait after a first failure; doubles with each further one.
@@ -16,18 +16,18 @@ pub struct Policy {
     pub circuit_after: u32,
     /// The longest wait while the circuit is open; half of it is the shortest.
     pub circuit_open: Duration,
-    /// Refusals of one event in a row after which it is given up for a snapshot.
+    /// Refusals of one event in a row after which a snapshot is sent in its place.
     pub refusals_max: u32,
 }
 
-/// What is thought of a receiver.
+/// The state of a receiver's circuit breaker.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Circuit {
     /// It is tried as events come.
     Closed,
-    /// It failed too often in a row: it is left alone for a while.
+    /// It failed too often in a row: no attempts for a while.
     Open,
-    /// The while is over: one attempt decides.
+    /// The pause is over: one attempt decides.
     HalfOpen,
 }
 
@@ -42,7 +42,7 @@ impl Circuit {
     }
 }
 
-/// The failures in a row of one receiver, and when it is tried again.
+/// The failures in a row of one receiver, and when it is retried.
 #[derive(Clone, Copy, Debug)]
 pub struct Retry {
     policy: Policy,
@@ -65,7 +65,7 @@ impl Retry {
         self.failures
     }
 
-    /// What is thought of the receiver at `now`.
+    /// The state of the circuit at `now`.
     pub fn circuit(&self, now: Instant) -> Circuit {
         if self.failures < self.policy.circuit_after.max(1) {
             Circuit::Closed
@@ -82,8 +82,8 @@ impl Retry {
         self.due = None;
     }
 
-    /// An attempt failed; answers when the next one is due. `chance` is from 0 up to 1; `asked` is
-    /// how long the receiver wants to be left alone, which is heeded up to the policy's longest wait.
+    /// An attempt failed; returns when the next one is due. `chance` is from 0 to 1; `asked` is the pause
+    /// that the receiver asks for, respected up to the policy's longest wait.
     pub fn failed(&mut self, now: Instant, chance: f64, asked: Option<Duration>) -> Instant {
         self.failures = self.failures.saturating_add(1);
         let Policy {

@@ -1,16 +1,17 @@
-//! The present state, for a subscriber whose place among the changes is lost.
+//! The current state, for a subscriber whose cursor is no longer in the log.
 
 use std::collections::BTreeSet;
 
+use super::{Filter, filter::is_canary};
 use crate::{
     model::{Cursor, ServiceName, Timestamp},
-    registry::{self, Registry},
+    registry::{self, Registry, Service},
 };
 
-/// The present state of what a subscriber follows.
+/// The current state of what a subscriber follows.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// Where it stands; the events after it follow, those that it covers already left out.
+    /// The cursor of the state; later events follow, without those that the state already shows.
     pub cursor: Cursor,
     /// When it was taken.
     pub taken_at: Timestamp,
@@ -21,12 +22,17 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// The state of one service, or of everything.
-    pub fn take(registry: &Registry, service: Option<&ServiceName>) -> Self {
-        let state = match service {
+    /// The state of what a filter wants: one service, or everything, with or without the canary.
+    pub fn take(registry: &Registry, filter: &Filter) -> Self {
+        let service = filter.service.as_ref();
+        let mut state = match service {
             None => registry.snapshot(),
             Some(name) => registry.snapshot_of(std::slice::from_ref(name)),
         };
+        if filter.without_canary {
+            let is_wanted = |service: &Service| !is_canary(Some(service.name()));
+            state.services.retain(|(service, _)| is_wanted(service));
+        }
         Self {
             cursor: registry.cursor(state.revision),
             taken_at: registry.clock().now().wall,

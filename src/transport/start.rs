@@ -9,7 +9,7 @@ pub enum Start {
     /// With the next change.
     #[default]
     Newest,
-    /// With a snapshot of the present state.
+    /// With a snapshot of the current state.
     Snapshot,
     /// With the change after this one; with a snapshot where the cursor is of another epoch, from the
     /// future or out of the log.

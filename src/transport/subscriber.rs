@@ -1,12 +1,12 @@
-//! How far one subscriber has come, and what went wrong on the way. Pure: whoever delivers asks
-//! `offer` before and tells the outcome after; time and chance are parameters.
+//! The cursor of one subscriber, and its failures. Pure: the relay calls `offer` before a delivery and
+//! passes the outcome after it; time and chance are parameters.
 
 use tokio::time::Instant;
 
 use super::{Circuit, DeliveryError, Policy, Retry};
 use crate::model::{Cursor, Epoch, Event, Revision, Timestamp};
 
-/// What to do with an event that a path brings.
+/// What to do with an event.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Offer {
     /// The subscriber has not had it.
@@ -24,9 +24,8 @@ pub enum Next {
     End,
 }
 
-/// One subscriber's place among the changes. Whoever delivers to it moves its cursor, and only then;
-/// so a second path that brings the same revision is dropped, and a path that starts late begins at
-/// the cursor.
+/// One subscriber's cursor and failures. Only a delivery moves the cursor. So a second path that brings
+/// the same revision is dropped, and a path that starts late begins at the cursor.
 #[derive(Clone, Debug)]
 pub struct Subscriber {
     cursor: Cursor,
@@ -34,11 +33,11 @@ pub struct Subscriber {
     retry: Retry,
     refusals: u32,
     refusals_max: u32,
-    /// Counts and the last of each.
+    /// Counts, and the last of each.
     pub record: Record,
 }
 
-/// What happened to a subscriber's deliveries.
+/// Statistics of a subscriber's deliveries.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Record {
     /// Events that arrived.
@@ -49,7 +48,7 @@ pub struct Record {
     pub resyncs: u64,
     /// Events that were refused so often that a snapshot was sent in their place.
     pub given_up: u64,
-    /// Why the last failed attempt did.
+    /// The error of the last failed attempt.
     pub last_error: Option<Box<str>>,
     /// When an event or a snapshot last arrived.
     pub last_delivered_at: Option<Timestamp>,
@@ -78,12 +77,12 @@ impl Subscriber {
         self.lost
     }
 
-    /// What is thought of it at `now`.
+    /// The state of its circuit at `now`.
     pub fn circuit(&self, now: Instant) -> Circuit {
         self.retry.circuit(now)
     }
 
-    /// Attempts that failed since the last that did not.
+    /// Attempts that failed since the last success.
     pub fn failures(&self) -> u32 {
         self.retry.failures()
     }
@@ -93,7 +92,7 @@ impl Subscriber {
         self.failures() > 0
     }
 
-    /// Whether an event that some path brings is still to be delivered.
+    /// Whether an event is still to be delivered.
     pub fn offer(&self, event: &Event) -> Offer {
         self.offer_at(event.epoch, event.revision)
     }
@@ -107,7 +106,7 @@ impl Subscriber {
         }
     }
 
-    /// Nothing up to `revision` is for it that it has not had.
+    /// Nothing up to `revision` is left for it.
     pub fn pass(&mut self, revision: Revision) {
         self.cursor.revision = self.cursor.revision.max(revision);
     }
@@ -119,12 +118,12 @@ impl Subscriber {
         self.succeeded(at);
     }
 
-    /// It is behind the log, or never had a place in it.
+    /// Its cursor is no longer in the log.
     pub fn lose(&mut self) {
         self.lost = true;
     }
 
-    /// A snapshot arrived that holds every change up to `revision`.
+    /// A snapshot arrived that contains every change up to `revision`.
     pub fn resynced(&mut self, revision: Revision, at: Timestamp) {
         self.cursor.revision = revision;
         self.lost = false;
@@ -132,8 +131,8 @@ impl Subscriber {
         self.succeeded(at);
     }
 
-    /// An attempt failed. An event that is refused too often is given up: then a snapshot, which
-    /// holds what it said, takes its place.
+    /// An attempt failed. An event that is refused too often is replaced by a snapshot, which contains what
+    /// the event said.
     pub fn failed(&mut self, error: &DeliveryError, now: Instant, chance: f64) -> Next {
         self.record.failed += 1;
         self.record.last_error = Some(error.to_string().into());

@@ -1,4 +1,4 @@
-//! Changes, and notices, told by an HTTP request to whoever registered for them.
+//! Webhooks: changes and notices delivered by HTTP requests.
 
 mod answer;
 mod lag;
@@ -19,13 +19,13 @@ pub use self::watcher::WatcherInfo;
 use self::{
     lag::Lags,
     notices::Telling,
-    post::{Gates, Post},
-    signature::Secret,
+    post::{Post, RequestPlaces},
+    signature::SigningKey,
     watcher::Watcher,
 };
 use super::{
-    Config, DirectMetrics, Ended, Filter, Horizon, LogFeed, Relay, Start, TransportError,
-    crew::Crew,
+    Config, DirectMetrics, Ended, Filter, HighWatermark, LogFeed, Relay, Start, TransportError,
+    delivery_tasks::DeliveryTasks,
     metrics::{Counts, Present},
 };
 use crate::{
@@ -34,52 +34,52 @@ use crate::{
     registry::{Notices, Registry},
 };
 
-type Table = Arc<Mutex<BTreeMap<Uuid, Arc<Watcher>>>>;
+type WatcherTable = Arc<Mutex<BTreeMap<Uuid, Arc<Watcher>>>>;
 
-/// The room of webhooks; a cheap handle.
+/// A cheap handle to all webhooks.
 ///
-/// Each watcher has a task and a place of its own, so that a receiver which is slow or dead delays
-/// nobody else. Deliveries are `POST` requests of one event each, in order and at least once: the
-/// next is sent when the last was answered with 2xx (see `webhook/answer.rs` for the other answers).
+/// Each webhook has its own task and cursor, so that a slow or dead receiver delays no other one.
+/// Deliveries are `POST` requests of one event each, in order and at least once: the
+/// next is sent after the last was answered with 2xx (see `webhook/answer.rs` for other answers).
 #[derive(Clone, Debug)]
 pub struct Webhooks {
-    inner: Arc<Inner>,
+    inner: Arc<WebhookState>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct WebhookState {
     registry: Registry,
     config: Config,
-    horizon: Horizon,
+    watermark: HighWatermark,
     notices: Arc<Notices>,
     metrics: DirectMetrics,
     counts: Counts,
     client: Client,
-    gates: Arc<Gates>,
-    table: Table,
-    crew: Crew,
+    places: Arc<RequestPlaces>,
+    table: WatcherTable,
+    delivery_tasks: DeliveryTasks,
 }
 
 impl Webhooks {
-    /// A room without watchers, who will see no further than `horizon`, and those of everything the
-    /// notices too; requests go out by `client`.
+    /// No webhooks yet. They receive events up to `watermark`; webhooks of everything also receive notices.
+    /// `client` sends the requests.
     pub fn new(
         registry: Registry,
         config: Config,
-        horizon: Horizon,
+        watermark: HighWatermark,
         notices: Arc<Notices>,
         client: Client,
         metrics: DirectMetrics,
     ) -> Self {
         Self {
-            inner: Arc::new(Inner {
+            inner: Arc::new(WebhookState {
                 counts: metrics.of("webhook"),
-                gates: Arc::new(Gates::new(&config)),
-                table: Table::default(),
-                crew: Crew::new("webhooks", config.webhooks_max.get()),
+                places: Arc::new(RequestPlaces::new(&config)),
+                table: WatcherTable::default(),
+                delivery_tasks: DeliveryTasks::new("webhooks", config.webhooks_max.get()),
                 registry,
                 config,
-                horizon,
+                watermark,
                 notices,
                 metrics,
                 client,
@@ -87,23 +87,24 @@ impl Webhooks {
         }
     }
 
-    /// Adds a watcher that is told of what comes after `start`. To be called within a tokio runtime.
+    /// Adds a webhook that receives what comes after `start`. To be called within a tokio runtime.
     ///
     /// # Errors
-    /// The URL can't be requested, there are too many watchers, or the room is stopping.
+    /// The URL is not usable, there are too many webhooks, or the daemon is stopping.
     pub fn add(&self, draft: WatcherDraft, start: Start) -> Result<WatcherInfo, TransportError> {
         let inner = &self.inner;
         let id = Uuid::now_v7();
-        let secret = draft.secret.as_deref().and_then(Secret::new);
+        let secret = draft.secret.as_deref().and_then(SigningKey::new);
         let signed = secret.is_some();
         let post = Post::new(inner, id, &draft.callback_url, secret)?;
-        let seat = inner.crew.seat()?;
+        let seat = inner.delivery_tasks.seat()?;
         let subscriber = start.subscriber(&inner.registry, inner.config.policy());
         let watcher = Arc::new(Watcher {
             id,
             filter: Filter {
                 service: draft.service_name,
                 kinds: draft.events,
+                without_canary: !draft.canary,
             },
             callback_url: draft.callback_url,
             signed,
@@ -128,15 +129,15 @@ impl Webhooks {
         let (_, filter) = watch::channel(watcher.filter.clone());
         let mut relay = Relay::new(
             format!("webhook {}", watcher.id),
-            LogFeed::new(inner.registry.clone(), filter).within(&inner.horizon),
+            LogFeed::new(inner.registry.clone(), filter).within(&inner.watermark),
             post,
             Arc::clone(&watcher.subscriber),
             inner.registry.clock().clone(),
             inner.counts.clone(),
         );
         let (id, table) = (watcher.id, Arc::clone(&inner.table));
-        let (stop, end) = (inner.crew.stopping().clone(), watcher.end.clone());
-        inner.crew.spawn(async move {
+        let (stop, end) = (inner.delivery_tasks.stopping().clone(), watcher.end.clone());
+        inner.delivery_tasks.spawn(async move {
             let events = async {
                 match relay.run(&stop).await {
                     Ended::Gone => Err(Ended::Gone),
@@ -145,7 +146,7 @@ impl Webhooks {
             };
             let notices = async {
                 match telling {
-                    // On the heap: most webhooks get none.
+                    // On the heap: most webhooks receive no notices.
                     Some((telling, post)) => Box::pin(telling.run(post, &stop)).await,
                     None => Ok(()),
                 }
@@ -169,8 +170,7 @@ impl Webhooks {
         });
     }
 
-    /// Removes a watcher, whatever it has not had yet; a request under way is dropped. False when
-    /// there is no such watcher.
+    /// Removes a webhook; a request under way is aborted. False when there is no such webhook.
     pub fn remove(&self, id: &str) -> bool {
         let removed = self
             .id(id)
@@ -178,13 +178,13 @@ impl Webhooks {
         removed.inspect(|watcher| watcher.end.cancel()).is_some()
     }
 
-    /// One watcher.
+    /// One webhook.
     pub fn find(&self, id: &str) -> Option<WatcherInfo> {
         let watcher = self.inner.table.lock().get(&self.id(id)?).cloned()?;
         Some(watcher.info(&mut Lags::new(&self.inner.registry)))
     }
 
-    /// Every watcher, oldest first.
+    /// Every webhook, oldest first.
     pub fn list(&self) -> Vec<WatcherInfo> {
         let watchers = self.watchers();
         let mut lags = Lags::new(&self.inner.registry);
@@ -192,16 +192,19 @@ impl Webhooks {
         infos.collect()
     }
 
-    /// Runs until told to stop and every watcher has what is left, its receiver failed for good, or
+    /// Runs until `stop` and every webhook has what is left, its receiver failed for good, or
     /// `transport.drain` is over.
     pub async fn run(self, stop: CancellationToken) {
         stop.cancelled().await;
         // The broker may stop before it has brought what is left: the log has it too.
-        self.inner.horizon.lift();
-        self.inner.crew.stop(self.inner.config.drain.get()).await;
+        self.inner.watermark.lift();
+        self.inner
+            .delivery_tasks
+            .stop(self.inner.config.drain.get())
+            .await;
     }
 
-    /// Sets the gauges, before a page of metrics is made.
+    /// Sets the gauges before metrics are rendered.
     pub fn show(&self) {
         let watchers = self.watchers();
         let mut lags = Lags::new(&self.inner.registry);

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     api::{self, Defaults, Problem},
-    model::{Check, CheckKind},
+    model::{Check, CheckKind, HttpCheck},
 };
 
 fn read(checks: Value) -> Result<Vec<Check>, Problem> {
@@ -193,4 +193,130 @@ fn a_misspelt_field_is_named() {
         "unknown field \"checks[1].intervall\" was ignored",
     ];
     assert_eq!(parsed.warnings, expected);
+}
+
+/// A refusal or the check, with and without `health.unsafe_requests`.
+fn read_with(unsafe_requests: bool, check: &Value) -> Result<HttpCheck, Problem> {
+    let defaults = Defaults {
+        unsafe_requests,
+        ..Defaults::default()
+    };
+    let body = json!({
+        "service_id": "a-1", "service_name": "a", "host": "a", "port": 1, "checks": [check],
+    });
+    let parsed = api::registration(body.to_string().as_bytes(), &defaults)?;
+    match &parsed.registration.checks[0].kind {
+        CheckKind::Http(http) => Ok(HttpCheck::clone(http)),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn requests_that_could_do_harm_need_a_key() {
+    for (field, value, is_unsafe) in [
+        ("method", json!("get"), false),
+        ("method", json!("HEAD"), false),
+        ("method", json!("POST"), true),
+        ("method", json!("delete"), true),
+        ("method", json!("OPTIONS"), true),
+        (
+            "headers",
+            json!({"accept": "text/plain", "x-own": "1"}),
+            false,
+        ),
+        ("headers", json!({"x-own": "1", "Host": "internal"}), true),
+        ("headers", json!({"AUTHORIZATION": "Basic eA=="}), true),
+        ("headers", json!({"proxy-authorization": "x"}), true),
+        ("headers", json!({"cookie": "session=1"}), true),
+        ("headers", json!({"X-HTTP-Method-Override": "DELETE"}), true),
+    ] {
+        let mut check = json!({"type": "http", "path": "/"});
+        check[field] = value;
+        let allowed = read_with(true, &check);
+        allowed.unwrap_or_else(|problem| panic!("{check}: {problem:?}"));
+        match read_with(false, &check) {
+            Ok(_) => assert!(!is_unsafe, "{check} is accepted"),
+            Err(problem) => {
+                assert!(is_unsafe, "{check}: {problem:?}");
+                let error = &problem.errors[0];
+                assert_eq!(error.field, format!("checks[0].{field}"));
+                assert!(
+                    error.message.contains("health.unsafe_requests"),
+                    "{error:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn redirects_are_counted_from_none_to_five() {
+    for (value, expected) in [
+        (json!(null), Some(0)),
+        (json!(0), Some(0)),
+        (json!("5"), Some(5)),
+        (json!(6), None),
+        (json!(-1), None),
+        (json!("many"), None),
+    ] {
+        let check = json!({"type": "http", "path": "/", "redirects": value});
+        let read = read_with(false, &check).map(|http| http.redirects);
+        assert_eq!(read.ok(), expected, "{check}");
+    }
+}
+
+#[test]
+fn in_a_container_a_check_of_the_container_itself_is_named() {
+    let warnings = |in_container, url: &str, check: Value| {
+        let defaults = Defaults {
+            in_container,
+            ..Defaults::default()
+        };
+        let body = json!({
+            "service_id": "a-1", "service_name": "a", "host": "127.0.0.1", "port": 1,
+            "health_check_url": url, "checks": [check],
+        });
+        let parsed = api::registration(body.to_string().as_bytes(), &defaults);
+        parsed.unwrap().warnings
+    };
+    for (check, field) in [
+        (json!({"type": "tcp"}), Some("type")),
+        (json!({"type": "http", "path": "/"}), Some("path")),
+        (
+            json!({"type": "http", "url": "http://localhost:80/"}),
+            Some("url"),
+        ),
+        (json!({"type": "http", "url": "http://[::1]/"}), Some("url")),
+        (
+            json!({"type": "grpc", "address": "0.0.0.0:1"}),
+            Some("address"),
+        ),
+        (
+            json!({"type": "tcp", "address": "a.localhost:1"}),
+            Some("address"),
+        ),
+        (json!({"type": "tcp", "address": "10.0.0.1:1"}), None),
+        (
+            json!({"type": "http", "url": "http://host.docker.internal/"}),
+            None,
+        ),
+        (json!({"type": "ttl"}), None),
+    ] {
+        let told = warnings(true, "", check.clone());
+        assert_eq!(
+            told.len(),
+            usize::from(field.is_some()),
+            "{check}: {told:?}"
+        );
+        if let Some(field) = field {
+            let begins = format!("\"checks[0].{field}\" is an address of the container");
+            assert!(told[0].starts_with(&begins), "{told:?}");
+        }
+        assert!(warnings(false, "", check).is_empty());
+    }
+    let told = warnings(true, "http://127.0.0.1:8000/", json!({"type": "ttl"}));
+    assert!(
+        told[0].starts_with("\"health_check_url\" is an address"),
+        "{told:?}"
+    );
 }

@@ -110,6 +110,7 @@ impl RuleReport {
     fn write(&self, json: &mut Json) {
         json.open(b'{');
         json.key("name").text(self.name);
+        json.key("state").text(self.state);
         json.key("armed").flag(self.armed);
         decimal_or_null(json.key("value"), self.value);
         decimal_or_null(json.key("threshold"), self.threshold);

@@ -17,8 +17,10 @@ pub struct WatcherDraft {
     pub callback_url: String,
     /// The kinds of events it wants; default all.
     pub events: Option<Vec<String>>,
-    /// Signs what is sent; never answered.
+    /// Signs what is sent; never answered. Must not be empty.
     pub secret: Option<String>,
+    /// Whether the events of the migration's canary are sent; default true.
+    pub canary: Option<bool>,
 }
 
 /// A webhook.
@@ -35,6 +37,8 @@ pub struct Watcher {
     pub events: Vec<String>,
     /// Whether what is sent is signed.
     pub signed: bool,
+    /// Whether it gets the events of the migration's canary.
+    pub canary: bool,
     /// Since when.
     pub created_at: String,
     /// How far it has come.

@@ -52,7 +52,7 @@ pub struct Check {
     pub url: Option<String>,
     /// http: instead of a URL, a path at the instance's host and port.
     pub path: Option<String>,
-    /// http: default GET.
+    /// http: GET (default) or HEAD; others need health.unsafe_requests.
     pub method: Option<String>,
     /// http: sent along.
     pub headers: Option<BTreeMap<String, String>>,
@@ -67,6 +67,8 @@ pub struct Check {
     pub tls: Option<bool>,
     /// http, grpc: accept any certificate.
     pub tls_skip_verify: Option<bool>,
+    /// http: how many redirects are followed, 0 (default) to 5.
+    pub redirects: Option<u8>,
     /// Default "30s".
     pub interval: Option<String>,
     /// Default "5s".
@@ -100,7 +102,7 @@ pub struct Instance {
     pub version: String,
     /// The lease.
     pub ttl: String,
-    /// What the lease hangs on: ttl or connection.
+    /// What renews the lease: ttl, connection or none.
     pub lease: String,
     /// The share of the traffic.
     pub weight: u16,
@@ -114,6 +116,8 @@ pub struct Instance {
     pub observed_status: Option<String>,
     /// An operator's word, while it stands.
     pub r#override: Option<Override>,
+    /// Why it changed last, where there is more to say than the status does.
+    pub reason: Option<String>,
     /// RFC 3339, UTC.
     pub registered_at: String,
     /// The change that made it what it is.
@@ -237,6 +241,8 @@ pub struct StatusAnswer {
     pub service_id: String,
     /// starting, healthy, unhealthy, stopping or unknown.
     pub status: String,
+    /// Why it changed last, where there is more to say than the status does.
+    pub reason: Option<String>,
     /// When.
     pub timestamp: String,
 }

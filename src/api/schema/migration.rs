@@ -110,6 +110,8 @@ pub struct MigrationRule {
     /// broker_away, register_latency, discover_latency, delivery_latency, discovery_failures or
     /// canary_failures.
     pub name: String,
+    /// armed, "no data" while it has nothing to judge or to compare with, or off.
+    pub state: String,
     /// Whether it would roll back now.
     pub armed: bool,
     /// In the last window; null while there is nothing to judge.

@@ -11,7 +11,7 @@ fn a_star_or_nothing_means_all() {
     for body in [
         json!({"callback_url": "http://a/", "service_name": "*", "events": ["*"]}),
         json!({"callback_url": "http://a/"}),
-        json!({"callback_url": "http://a/", "events": [], "secret": ""}),
+        json!({"callback_url": "http://a/", "events": [], "secret": null}),
     ] {
         let (draft, _) = WatcherDraft::read(body.to_string().as_bytes()).unwrap();
         assert!(draft.service_name.is_none() && draft.events.is_empty());
@@ -40,6 +40,16 @@ fn what_is_wrong_is_named() {
         json!({"callback_url": "http://a/", "secret": "s".repeat(257)}),
         "secret",
     );
+    for empty in ["", " ", "\u{a0}"] {
+        check(
+            json!({"callback_url": "http://a/", "secret": empty}),
+            "secret",
+        );
+    }
+    check(
+        json!({"callback_url": "http://a/", "canary": "maybe"}),
+        "canary",
+    );
 
     #[track_caller]
     fn check(body: Value, field: &str) {
@@ -56,6 +66,7 @@ fn the_secret_is_never_answered() {
         callback_url: "http://a/".into(),
         events: [EventKind::Healthy].into(),
         signed: true,
+        canary: true,
         created_at: Timestamp(0),
         cursor: "1-2".into(),
         lag: 7,

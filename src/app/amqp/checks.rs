@@ -11,7 +11,7 @@ use crate::{
     api::{CheckRequest, CheckVerdict},
     app::AppError,
     config::Config,
-    health::{self, Asked, Elsewhere, Found, Health},
+    health::{self, Health, RemoteProber, RemoteVerdict, RequestResult},
     model::{Channel, Check, FlagState, Mode, Modes, Probed},
     outbound::Client,
     registry::Clock,
@@ -22,17 +22,17 @@ use crate::{
 
 /// Requests out.
 #[derive(Debug)]
-struct AskElsewhere {
+struct RemoteProbers {
     checks: Checks,
     counts: Counts,
 }
 
-impl Elsewhere for AskElsewhere {
+impl RemoteProber for RemoteProbers {
     fn mode(&self) -> Mode {
         self.checks.mode()
     }
 
-    fn ask(&self, request: &health::Request<'_>) -> bool {
+    fn ask(&self, request: &health::ProbeRequest<'_>) -> bool {
         let body = CheckRequest {
             service_id: request.of.service_id.clone(),
             incarnation: request.incarnation,
@@ -43,25 +43,25 @@ impl Elsewhere for AskElsewhere {
             .send(request.number, body.to_json(), request.left)
     }
 
-    fn note(&self, ended: Asked) {
+    fn note(&self, ended: RequestResult) {
         let counts = &self.counts;
         match ended {
-            Asked::Answered => counts.sent(),
-            Asked::Unanswered => counts.failed(),
-            Asked::Same => counts.compared(),
-            Asked::Different => {
+            RequestResult::Answered => counts.sent(),
+            RequestResult::Unanswered => counts.failed(),
+            RequestResult::Same => counts.compared(),
+            RequestResult::Different => {
                 counts.compared();
                 counts.different();
             }
-            Asked::Late => counts.late(),
-            Asked::Missing => counts.missing(1),
+            RequestResult::Late => counts.late(),
+            RequestResult::Missing => counts.missing(1),
         }
     }
 }
 
 impl Verdicts for Health {
     fn take(&self, verdict: CheckVerdict, request: Option<u64>) {
-        self.take(Found {
+        self.take(RemoteVerdict {
             number: request,
             service_id: verdict.service_id.as_str().into(),
             incarnation: verdict.incarnation,
@@ -81,7 +81,7 @@ impl Verdicts for Health {
     }
 }
 
-impl Probing for health::Prober {
+impl Probing for health::LocalProber {
     fn probe<'a>(&'a self, check: &'a Check, left: Duration) -> BoxFuture<'a, Probed> {
         Box::pin(self.probe(check, left))
     }
@@ -100,7 +100,7 @@ pub(in crate::app) fn start(
     let link = way.link().clone();
     let (checks, carrier) = Checks::new(link.clone(), way.flag(), config.health.probes_max.get());
     let verdicts = Arc::new(health.clone());
-    health.ask_through(Arc::new(AskElsewhere {
+    health.ask_through(Arc::new(RemoteProbers {
         checks,
         counts: way.counts().health.clone(),
     }));
@@ -119,7 +119,7 @@ fn prober(
     clock: &Clock,
     metrics: &Metrics,
 ) -> Prober {
-    let probing = health::Prober::new(&config.health, client.clone());
+    let probing = health::LocalProber::new(&config.health, client.clone());
     let setup = ProberSetup {
         link,
         flag,

@@ -1,4 +1,4 @@
-//! The broker among the metrics, read when a page is made.
+//! Metrics of the broker, read when /metrics is rendered.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
 
 /// How long a page of metrics waits for the broker.
 const LOOK_MAX: Duration = Duration::from_secs(2);
-/// The name under which queues beyond the limit are added up.
+/// The label of the sum of all queues beyond the limit.
 const OTHERS: &str = "_others";
 
 /// Shows the broker among the metrics; of at most `queues_max` queues each for itself.
@@ -52,9 +52,9 @@ fn raise(counter: &IntCounter, total: u64) {
 }
 
 /// Name, help and value.
-type Shown<T> = (&'static str, &'static str, fn(&Overview, &Sums) -> T);
+type BrokerMetric<T> = (&'static str, &'static str, fn(&Overview, &Sums) -> T);
 
-const GAUGES: [Shown<usize>; 11] = [
+const GAUGES: [BrokerMetric<usize>; 11] = [
     (
         "musterd_broker_connections",
         "AMQP connections that are open.",
@@ -87,7 +87,7 @@ const GAUGES: [Shown<usize>; 11] = [
     ),
     (
         "musterd_broker_memory_bytes",
-        "Bytes of messages held.",
+        "Bytes held for AMQP clients.",
         |overview, _| overview.memory_bytes,
     ),
     (
@@ -102,7 +102,7 @@ const GAUGES: [Shown<usize>; 11] = [
     ),
 ];
 
-const COUNTERS: [Shown<u64>; 5] = [
+const COUNTERS: [BrokerMetric<u64>; 5] = [
     (
         "musterd_broker_connections_opened_total",
         "AMQP connections opened.",

@@ -7,17 +7,17 @@ use crate::{
     model::{Channel, Modes},
     registry,
     telemetry::Metrics,
-    transport::{Config, DirectMetrics, Flag, Horizon},
+    transport::{Config, DirectMetrics, Flag, HighWatermark},
 };
 
 /// A canary whose checks go both ways, and that is healthy as soon as it is registered.
-fn port(step: Duration) -> CanaryPort {
+fn port(step: Duration) -> CanaryClient {
     let registry = Registry::new(registry::Config::default());
     let modes = Modes::all(Mode::Direct).with(Channel::Health, Mode::Dual);
     let callbacks = Callbacks::new(
         registry.clone(),
         Config::default(),
-        Horizon::default(),
+        HighWatermark::default(),
         DirectMetrics::new(&Metrics::default()),
     );
     let body = json!({
@@ -27,7 +27,7 @@ fn port(step: Duration) -> CanaryPort {
     registry
         .register(parsed.unwrap().registration, None)
         .unwrap();
-    CanaryPort {
+    CanaryClient {
         transports: TransportSwitch {
             registry: registry.clone(),
             flag: Flag::new(modes, registry.clone()),
@@ -54,14 +54,14 @@ async fn a_probe_both_ways_keeps_within_its_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_perch_that_cannot_accept_tries_again_later() {
+async fn a_target_that_cannot_accept_tries_again_later() {
     // Bound, but it does not listen: each accept fails.
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
     socket.bind(&any.into()).unwrap();
     socket.set_nonblocking(true).unwrap();
-    let perch = Perch(TcpListener::from_std(socket.into()).unwrap());
-    let mut run = pin!(perch.run(CancellationToken::new()));
+    let target = CanaryTarget(TcpListener::from_std(socket.into()).unwrap());
+    let mut run = pin!(target.run(CancellationToken::new()));
     let mut polls = 0;
     let counted = poll_fn(|context| {
         polls += 1;

@@ -13,7 +13,7 @@ pub type Users = BTreeMap<String, UserConfig>;
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct UserConfig {
-    /// The password as it is: for a laptop.
+    /// The password in plain text.
     pub password: Option<Secret>,
     /// An argon2 hash of the password, as `$argon2id$…`.
     pub password_hash: Option<Secret>,
@@ -21,20 +21,20 @@ pub struct UserConfig {
     pub tags: Vec<String>,
     /// May connect from this machine only.
     pub loopback_only: bool,
-    /// What the user may do in which vhost; in one that is not named, nothing.
+    /// What the user may do in each vhost; nothing in a vhost that is not listed.
     pub permissions: BTreeMap<String, PermissionConfig>,
 }
 
-/// Which resources of a vhost a user may use: regular expressions that match anywhere in a name
-/// unless they are anchored; an empty one allows only the empty name.
+/// Which resources of a vhost a user may use: regular expressions that match anywhere in a name unless they are
+/// anchored. An empty expression allows only the empty name.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct PermissionConfig {
-    /// What may be made and removed.
+    /// What may be declared and deleted.
     pub configure: String,
-    /// What may be published to, or bound from elsewhere.
+    /// What may be published to, or be the destination of a binding.
     pub write: String,
-    /// What may be consumed, purged, or bound to.
+    /// What may be consumed or purged, or be the source of a binding.
     pub read: String,
 }
 
@@ -50,7 +50,7 @@ impl PermissionConfig {
     }
 }
 
-/// A secret in the configuration; it does not show itself in logs.
+/// A secret in the configuration; `Debug` does not show it.
 #[derive(Clone, Deserialize, PartialEq)]
 #[serde(transparent)]
 pub struct Secret(String);
@@ -79,8 +79,8 @@ impl fmt::Debug for Secret {
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Whether there is the user `guest` with the password `guest`, who may do everything from
-    /// this machine; a user of this name in `broker.users` stands in its place.
+    /// Whether there is the user `guest` with the password `guest`, who may do everything from this machine; a
+    /// user of this name in `broker.users` replaces it.
     pub guest: bool,
     /// How many password hashes are computed at a time.
     pub checks_at_once: Bounded<usize, 1, 1_024>,
@@ -88,11 +88,11 @@ pub struct Config {
     pub checks_waiting: Bounded<usize, 0, 1_000_000>,
     /// How many failed logins in a row an address may have before it has to wait.
     pub failures_per_address: Bounded<u32, 1, 1_000_000_000>,
-    /// The same for a user, from whatever addresses.
+    /// The same for a user, from all addresses together.
     pub failures_per_user: Bounded<u32, 1, 1_000_000_000>,
-    /// How long it takes until all these failures are forgotten.
+    /// After how long all these failures are forgotten.
     pub failures_forgotten: Bounded<Duration, 1, YEAR>,
-    /// How many addresses are remembered for that.
+    /// How many addresses are kept for that.
     pub addresses: Bounded<usize, 1, 10_000_000>,
 }
 

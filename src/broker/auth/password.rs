@@ -1,4 +1,4 @@
-//! Passwords: argon2 hashes, and the fast digests that stand for a password once it was right.
+//! Passwords: argon2 hashes, and fast digests that replace them once a password was right.
 
 use argon2::{
     Argon2, PasswordHash, PasswordHasher, PasswordVerifier,
@@ -43,7 +43,7 @@ pub fn hash_password(password: &[u8]) -> Result<String, PasswordError> {
     Ok(hash.to_string())
 }
 
-/// An argon2 hash that was read once and found usable.
+/// An argon2 hash that was parsed and checked.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Hashed(password_hash::PasswordHashString);
 
@@ -68,8 +68,8 @@ impl Hashed {
         })
     }
 
-    /// Whether it is the hash of this password. Takes tens of milliseconds of CPU and the memory
-    /// that the hash asks for.
+    /// Whether it is the hash of this password. Takes tens of milliseconds of CPU, and as much memory as the hash
+    /// demands.
     pub(super) fn verify(&self, password: &[u8]) -> bool {
         Argon2::default()
             .verify_password(password, &self.0.password_hash())
@@ -77,10 +77,10 @@ impl Hashed {
     }
 }
 
-/// A digest that only this run of the program can make or check.
+/// A digest that only this process can compute or check.
 pub(super) type Digest = [u8; 32];
 
-/// The key of such digests, new with each start.
+/// The key of such digests: another one at each start.
 pub(super) struct DigestKey(Hmac<Sha256>);
 
 impl DigestKey {
@@ -94,14 +94,14 @@ impl DigestKey {
         self.mac(user, password).finalize().into_bytes().into()
     }
 
-    /// Whether it is the digest of this password, in the same time whatever the answer.
+    /// Whether it is the digest of this password, in constant time.
     pub(super) fn matches(&self, digest: &Digest, user: &str, password: &[u8]) -> bool {
         self.mac(user, password).verify_slice(digest).is_ok()
     }
 
     fn mac(&self, user: &str, password: &[u8]) -> Hmac<Sha256> {
         let mut mac = self.0.clone();
-        // The length keeps a name and a password apart.
+        // The length separates name and password.
         mac.update(&(user.len() as u64).to_be_bytes());
         mac.update(user.as_bytes());
         mac.update(password);

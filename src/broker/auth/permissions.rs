@@ -9,15 +9,15 @@ use super::config::PermissionConfig;
 /// A way to use a resource.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Access {
-    /// Make it, change it, remove it.
+    /// Declare or delete it.
     Configure,
-    /// Publish to it; bind it to something.
+    /// Publish to it; make it the destination of a binding.
     Write,
-    /// Consume or purge it; bind something to it.
+    /// Consume or purge it; make it the source of a binding.
     Read,
 }
 
-/// What is used.
+/// A kind of resource.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Resource {
     /// An exchange; the default one is called `amq.default` here.
@@ -81,7 +81,7 @@ impl Permissions {
 /// A regular expression, found anywhere in a name.
 #[derive(Clone, Debug)]
 enum Pattern {
-    /// Every name, without looking.
+    /// Every name.
     Any,
     Regex(Regex),
 }
@@ -150,7 +150,7 @@ impl Grant {
     /// Checks one use of one resource.
     ///
     /// # Errors
-    /// With RabbitMQ's text behind 403, when it is not allowed.
+    /// It is not allowed: RabbitMQ's text for 403.
     pub fn check(&self, access: Access, resource: Resource, name: &[u8]) -> Result<(), Denied> {
         if self.permissions.allow(access, resource, name) {
             return Ok(());

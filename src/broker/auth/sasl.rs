@@ -1,4 +1,4 @@
-//! What the login mechanisms send. Pure.
+//! The responses of SASL mechanisms, parsed. Pure.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ const ANSWER: &[u8] = b"My password is ";
 pub enum Mechanism {
     /// Name and password, separated by zeros.
     Plain,
-    /// Name and password in a field table, from before SASL.
+    /// Name and password in a field table.
     AmqPlain,
     /// The certificate of the TLS connection.
     External,
@@ -38,7 +38,7 @@ impl Mechanism {
         names(Self::ALL.into_iter().filter(offered), " ")
     }
 
-    /// The names of all, to choose from.
+    /// The names of all mechanisms.
     #[must_use]
     pub fn choices() -> String {
         names(Self::ALL, ", ")
@@ -77,12 +77,12 @@ fn names(mechanisms: impl IntoIterator<Item = Mechanism>, separator: &str) -> St
     names.join(separator)
 }
 
-/// A name and a password, as they were sent.
+/// A name and a password as a client sent them.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Credentials {
-    /// Who wants to log in.
+    /// The user's name.
     pub user: String,
-    /// With what.
+    /// The password.
     pub password: Bytes,
 }
 
@@ -100,20 +100,20 @@ pub enum SaslError {
     /// It does not have the mechanism's form.
     #[error("response to {} is malformed", .0.name())]
     Malformed(Mechanism),
-    /// PLAIN with the name of somebody to act for.
+    /// PLAIN with an authorization identity.
     #[error("response to PLAIN names an authorization identity, which must be empty")]
     AuthorizationIdentity,
-    /// There is no name and password in it.
+    /// EXTERNAL without a client certificate.
     #[error("EXTERNAL needs a TLS connection with a client certificate")]
     NoCertificate,
 }
 
-/// What a mechanism's first response tells.
+/// What a mechanism's first response contains.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Opening {
     /// Name and password.
     Credentials(Credentials),
-    /// The name; the password is to be asked for by [`CHALLENGE`].
+    /// The name; [`CHALLENGE`] asks for the password.
     User(String),
 }
 
@@ -139,7 +139,7 @@ pub fn opening(mechanism: Mechanism, response: &Bytes) -> Result<Opening, SaslEr
 /// Reads the answer to [`CHALLENGE`] from `user`.
 ///
 /// # Errors
-/// When it tells no password.
+/// It contains no password.
 pub fn answer(user: String, response: &[u8]) -> Result<Credentials, SaslError> {
     let Some(password) = response.strip_prefix(ANSWER) else {
         return Err(SaslError::Malformed(Mechanism::CrDemo));

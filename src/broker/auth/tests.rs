@@ -4,9 +4,9 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 
 use super::{
-    Authenticator, Config, Credentials, Fault, Mechanism, Refused, User, Users,
+    Authenticator, Config, ConfigFault, Credentials, Mechanism, Refused, User, Users,
     config::{PermissionConfig, UserConfig},
-    password::tests::hash_of_cost,
+    password::{Hashed, tests::hash_of_cost},
 };
 
 const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -320,7 +320,7 @@ fn every_fault_is_reported() {
     let faults = Authenticator::new(&Config::default(), &users).expect_err("refused");
     let keys: Vec<_> = faults
         .iter()
-        .map(|Fault { key, .. }| key.as_str())
+        .map(|ConfigFault { key, .. }| key.as_str())
         .collect();
     let expected = [
         "broker.users.u.password_hash",
@@ -379,4 +379,87 @@ fn clients_learn_no_more_than_they_should() {
     );
     assert!(text(Refused::TooManyFailures).ends_with("try again later"));
     assert!(text(Refused::NotLoopback).ends_with("user 'u' can only connect via localhost"));
+}
+
+/// Whether a login waits for a hash to be computed, while no hash may be computed.
+async fn waits_for_a_hash(auth: &Authenticator, user: &str, password: &str) -> bool {
+    let all = u32::try_from(auth.checks.available_permits()).expect("few");
+    let checks = auth.checks.clone();
+    let _held = checks.acquire_many_owned(all).await.expect("open");
+    let credentials = credentials(user, password);
+    let mut login = Box::pin(auth.login(&credentials, HERE));
+    futures_util::poll!(&mut login).is_pending()
+}
+
+#[tokio::test]
+async fn a_refusal_takes_as_long_whoever_it_is_for() {
+    let auth = authenticator(&Config::default());
+    for user in ["plain", "hashed", "certified", "guest", "nobody", ""] {
+        for password in ["wrong", ""] {
+            assert!(waits_for_a_hash(&auth, user, password).await, "{user}");
+        }
+    }
+    assert!(
+        !waits_for_a_hash(&auth, "plain", "right").await,
+        "nothing to hide"
+    );
+    let none_hashed = Authenticator::new(&Config::default(), &Users::new()).expect("well-formed");
+    assert!(!waits_for_a_hash(&none_hashed, "nobody", "wrong").await);
+}
+
+#[test]
+fn the_slowest_hash_is_that_of_the_highest_cost() {
+    let mut users = users_with_cost(8);
+    users.extend(
+        users_with_cost(64)
+            .into_iter()
+            .map(|(name, user)| (format!("slow-{name}"), user)),
+    );
+    let auth = Authenticator::new(&Config::default(), &users).expect("well-formed");
+    let cost = auth.slowest.as_ref().map(Hashed::cost);
+    let cost_of = |kib| {
+        Hashed::read(&hash_of_cost(b"right", kib))
+            .expect("a hash")
+            .cost()
+    };
+    assert_eq!(cost, Some(cost_of(64)));
+    assert!(cost_of(64) > cost_of(8));
+}
+
+#[tokio::test]
+async fn an_empty_password_is_refused_even_if_its_hash_is_configured() {
+    let user = UserConfig {
+        password_hash: Some(hash_of_cost(b"", 8).into()),
+        ..UserConfig::default()
+    };
+    let users = Users::from([("empty".to_owned(), user)]);
+    let auth = Authenticator::new(&Config::default(), &users).expect("well-formed");
+    for _ in 0..2 {
+        check(
+            auth.login(&credentials("empty", ""), HERE).await,
+            Err(Refused::Wrong),
+        );
+    }
+}
+
+#[test]
+fn empty_names_and_passwords_are_faults() {
+    let with_password = |password: &str| UserConfig {
+        password: Some(password.to_owned().into()),
+        ..UserConfig::default()
+    };
+    let with_hash = UserConfig {
+        password_hash: Some(String::new().into()),
+        ..UserConfig::default()
+    };
+    for (name, user, key) in [
+        ("app", with_password(""), "broker.users.app.password"),
+        ("app", with_hash, "broker.users.app.password_hash"),
+        ("", with_password("right"), "broker.users."),
+    ] {
+        let users = Users::from([(name.to_owned(), user)]);
+        let faults = Authenticator::new(&Config::default(), &users).expect_err("a fault");
+        let keys: Vec<_> = faults.iter().map(|fault| fault.key.as_str()).collect();
+        assert_eq!(keys, [key]);
+    }
 }

@@ -1,8 +1,7 @@
 //! How many failed logins are too many. Pure: the time is a parameter.
 //!
-//! Failures are counted for an address and for a user. A user who has logged in from an address
-//! before is counted apart there, so that nobody can lock out a client by failing in its name, or
-//! beside it.
+//! Failures are counted for an address and for a user. A user who has logged in from an address before is
+//! counted separately there: others who fail in its name, or from its address, do not lock it out.
 
 use std::{
     collections::HashMap,
@@ -17,7 +16,7 @@ use tokio::time::Instant;
 use super::config::Config;
 
 /// A user at an address.
-type Pair = (Arc<str>, IpAddr);
+type UserAtAddress = (Arc<str>, IpAddr);
 
 /// The failures that are not forgotten yet.
 #[derive(Debug)]
@@ -25,7 +24,7 @@ pub(super) struct Throttle {
     addresses: Failures<IpAddr>,
     users: Failures<Arc<str>>,
     /// Of those who have logged in before.
-    pairs: Failures<Pair>,
+    pairs: Failures<UserAtAddress>,
     known: Known,
 }
 
@@ -49,7 +48,7 @@ impl Throttle {
         }
     }
 
-    /// Whether a login has to wait. A name that is no user's is nothing but an address.
+    /// Whether a login is refused. For an unknown name only the address counts.
     pub(super) fn refuses(&self, user: Option<&Arc<str>>, peer: IpAddr, now: Instant) -> bool {
         let address = network(peer);
         let Some(user) = user else {
@@ -82,7 +81,7 @@ impl Throttle {
     }
 }
 
-/// What belongs to one owner: an IPv4 address, or the 64 bits of an IPv6 network.
+/// The part of an address that has one owner: an IPv4 address, or the first 64 bits of an IPv6 address.
 fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => {
@@ -130,7 +129,7 @@ impl<K: Clone + Eq + Hash> Failures<K> {
         *until = (*until).max(now) + share;
     }
 
-    /// Drops what is forgotten; when there is nothing, what will be next.
+    /// Drops what is forgotten, or else what will be forgotten next.
     fn make_room(&mut self, now: Instant) {
         self.until.retain(|_, until| *until > now);
         if self.until.len() < self.capacity {
@@ -151,12 +150,12 @@ impl<K: Clone + Eq + Hash> Failures<K> {
 /// Who has logged in from where, and when for the last time.
 #[derive(Debug)]
 struct Known {
-    last: HashMap<Pair, Instant>,
+    last: HashMap<UserAtAddress, Instant>,
     capacity: usize,
 }
 
 impl Known {
-    fn add(&mut self, pair: Pair, now: Instant) {
+    fn add(&mut self, pair: UserAtAddress, now: Instant) {
         if self.last.len() >= self.capacity && !self.last.contains_key(&pair) {
             let oldest = self.last.iter().min_by_key(|(_, last)| **last);
             if let Some(oldest) = oldest.map(|(pair, _)| pair.clone()) {

@@ -1,4 +1,4 @@
-//! Bindings of a headers exchange: which headers a message must have.
+//! Bindings of a headers exchange.
 
 use std::{cell::OnceCell, collections::HashMap};
 
@@ -11,10 +11,10 @@ use crate::broker::{
     wire::{Table, TableRef, ValueRef},
 };
 
-/// Fewer bytes of headers are found faster by reading them.
+/// Fewer bytes of headers are searched faster without an index.
 const INDEXED_BYTES_MIN: usize = 256;
 
-/// What a binding asks of a message's headers.
+/// The headers that a binding requires.
 #[derive(Debug, Default)]
 pub struct HeadersPattern {
     wanted: Table,
@@ -79,7 +79,7 @@ impl HeadersPattern {
     }
 }
 
-/// The headers of a message, with an index as soon as it is worth its while.
+/// The headers of a message, indexed if there are many.
 #[derive(Debug)]
 pub struct Headers<'a> {
     all: TableRef<'a>,
@@ -95,7 +95,7 @@ impl<'a> Headers<'a> {
         }
     }
 
-    /// Has many headers indexed, once, before many bindings look for theirs.
+    /// Indexes the headers if there are many.
     fn prepare(&self, budget: &mut Budget) {
         if self.all.as_bytes().len() < INDEXED_BYTES_MIN || self.index.get().is_some() {
             return;
@@ -119,11 +119,11 @@ impl<'a> Headers<'a> {
     }
 }
 
-/// The bindings of one exchange, with an index, so that to unbind does not depend on how many there are.
+/// The bindings of one exchange, with an index so that removal takes constant time.
 #[derive(Debug, Default)]
 pub struct Patterns {
     all: Vec<Bound>,
-    /// Where each stands.
+    /// The index of each.
     places: HashMap<BindingId, usize>,
 }
 

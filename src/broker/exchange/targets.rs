@@ -1,16 +1,15 @@
-//! What is bound under one key: a list that routing copies as it is, with an index once it is long, so
-//! that to unbind does not depend on how many others are bound.
+//! Destinations bound under one key: a list, with an index once it is long, so that removal takes constant time.
 
 use std::{collections::HashMap, hash::Hash};
 
-/// How many are found faster by looking at each.
+/// Shorter lists are searched faster without an index.
 const INDEXED_MIN: usize = 32;
 
 /// Values, each as often as it was added.
 #[derive(Debug)]
 pub struct Targets<V> {
     all: Vec<V>,
-    /// Where each stands, or nothing: then some may stand there more than once.
+    /// The index of each. Empty while the list is short: it may then have duplicates.
     places: HashMap<V, Place>,
 }
 
@@ -31,7 +30,7 @@ impl<V> Default for Targets<V> {
 }
 
 impl<V> Targets<V> {
-    /// All of them; one that was added more than once may stand there more than once.
+    /// All of them. One that was added more than once may occur more than once.
     #[inline]
     pub fn as_slice(&self) -> &[V] {
         &self.all

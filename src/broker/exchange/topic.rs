@@ -1,15 +1,18 @@
-//! Topic bindings as a trie of words; a binding that does not match costs a publish nothing.
+//! Topic bindings as a trie of words.
 
-use std::{collections::HashMap, hash::Hash};
+use std::hash::Hash;
 
 use super::targets::Targets;
-use crate::broker::budget::Budget;
+use crate::broker::{
+    budget::Budget,
+    pieces::{ByteMap, List},
+};
 
 /// A trie of patterns, each with the values bound under it. `*` stands for one word, `#` for any
-/// number of words; words are what stands between dots, and may be empty.
+/// number of words; words are separated by dots and may be empty.
 #[derive(Debug)]
 pub struct TopicTrie<V> {
-    nodes: Vec<Node<V>>,
+    nodes: List<Node<V>>,
     free: Vec<u32>,
     epoch: u64,
     scratch: TopicSearch,
@@ -38,7 +41,7 @@ struct Reached {
 
 #[derive(Debug)]
 struct Node<V> {
-    words: HashMap<Box<[u8]>, u32>,
+    words: ByteMap<Box<[u8]>, u32>,
     star: u32,
     hash: u32,
     parent: u32,
@@ -61,7 +64,7 @@ impl<V> Node<V> {
     fn new(parent: u32, is_hash: bool, generation: u32) -> Self {
         Self {
             generation,
-            words: HashMap::new(),
+            words: ByteMap::default(),
             star: NONE,
             hash: NONE,
             parent,
@@ -78,8 +81,10 @@ impl<V> Node<V> {
 
 impl<V> Default for TopicTrie<V> {
     fn default() -> Self {
+        let mut nodes = List::default();
+        nodes.push(Node::new(ROOT, false, 0));
         Self {
-            nodes: vec![Node::new(ROOT, false, 0)],
+            nodes,
             free: Vec::new(),
             epoch: 0,
             scratch: TopicSearch::default(),

@@ -4,6 +4,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::{Deliver, Outbox, Put};
 use crate::broker::{
+    memory::Memory,
     message::Content,
     wire::{
         Properties, ShortStr,
@@ -92,4 +93,47 @@ fn deliveries_are_refused_when_full_and_go_on_when_half_is_written() {
     outbox.close();
     assert_eq!(outbox.deliver(&deliver), Put::Full);
     assert_eq!(outbox.unsent(), 0);
+}
+
+#[test]
+fn what_a_slow_client_does_not_read_counts_but_for_bodies_that_count_elsewhere() {
+    let name = ShortStr::EMPTY;
+    let body = Bytes::from(vec![7; 20_000]);
+    let memory = Memory::new(usize::MAX);
+    let outbox = Outbox::counted(1 << 20, memory.charge(0));
+    let deliver = |body_charged| {
+        let put = outbox.deliver(&Deliver {
+            channel: 1,
+            consumer_tag: &name,
+            delivery_tag: 1,
+            redelivered: false,
+            content: Content {
+                exchange: &name,
+                routing_key: &name,
+                properties: &Properties::NONE,
+                body: &body,
+                body_charged,
+            },
+            frame_max: 131_072,
+        });
+        assert_ne!(put, Put::Full);
+    };
+    deliver(false);
+    assert_eq!(memory.used(), 0, "the client may take it at once");
+    outbox.stall();
+    assert_eq!(memory.used(), outbox.unsent());
+    let before = memory.used();
+    deliver(true);
+    outbox.stall();
+    assert_eq!(memory.used(), outbox.unsent() - 20_000);
+    assert!(memory.used() > before);
+    outbox.wrote(outbox.unsent() - 100);
+    assert_eq!(memory.used(), 0, "the rest is a part of the body");
+    outbox.wrote(100);
+    assert_eq!((memory.used(), outbox.unsent()), (0, 0));
+    deliver(false);
+    outbox.stall();
+    assert!(memory.used() > 20_000);
+    outbox.close();
+    assert_eq!(memory.used(), 0);
 }

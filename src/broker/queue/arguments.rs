@@ -1,4 +1,4 @@
-//! What the arguments of `queue.declare` ask for, checked.
+//! The arguments of `queue.declare`, parsed and checked.
 
 use crate::broker::{
     arguments::check_same_argument,
@@ -11,7 +11,7 @@ pub const LIFE_MS_MAX: u64 = 315_360_000_000;
 /// How often a message in a quorum queue may come back when the queue does not say.
 const QUORUM_DELIVERY_LIMIT: u32 = 20;
 
-/// The argument that tells the kind.
+/// The argument with the queue type.
 const KIND: &str = "x-queue-type";
 /// The arguments that a second declaration of a classic queue must repeat, in RabbitMQ's order; the last one is none of
 /// RabbitMQ's. `x-consumer-timeout` is not among them, so that workers can be rolled out with another one.
@@ -73,7 +73,7 @@ const NOT_QUORUM: [&[u8]; 7] = [
     b"x-stream-max-segment-size-bytes",
 ];
 
-/// What a queue promises.
+/// A queue type.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum QueueKind {
     /// The usual one.
@@ -84,7 +84,7 @@ pub enum QueueKind {
 }
 
 impl QueueKind {
-    /// As it stands in `x-queue-type`.
+    /// The value of `x-queue-type`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Classic => "classic",
@@ -163,7 +163,7 @@ pub fn parse(
         arguments,
         resource,
     };
-    // What is wrong is told of in RabbitMQ's order.
+    // Errors are reported in RabbitMQ's order.
     let dead_letter_exchange = from.dead_letter_exchange()?;
     let kind = from.kind()?;
     let mut settings = Settings {
@@ -224,7 +224,7 @@ fn is_classic(arguments: &Table) -> bool {
     )
 }
 
-/// 406 for an argument that a queue of this kind knows nothing of.
+/// 406 for an argument that queues of this type do not support.
 pub fn unsupported(name: &[u8], resource: &str, kind: QueueKind) -> Exception {
     Exception::precondition(format!(
         "invalid arg '{}' for {resource} of queue type {}",

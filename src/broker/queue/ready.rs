@@ -1,11 +1,8 @@
-//! The messages of a queue that wait for a consumer, in order, by priority.
+//! Messages of a queue that wait for delivery, by priority and position.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
-use crate::broker::{memory::Charge, message::Message};
+use crate::broker::{memory::Charge, message::Message, pieces::Ring};
 
 /// What an entry costs: its ring or map is seldom full.
 const ENTRY: usize = size_of::<Entry>() * 3 / 2;
@@ -42,7 +39,7 @@ pub struct Ready {
 
 #[derive(Debug, Default)]
 struct Level {
-    fresh: VecDeque<Entry>,
+    fresh: Ring<Entry>,
     returned: BTreeMap<u64, Entry>,
 }
 
@@ -57,9 +54,7 @@ impl Level {
 
     fn pop(&mut self) -> Option<Entry> {
         if self.returned.is_empty() {
-            let entry = self.fresh.pop_front();
-            self.shrink();
-            return entry;
+            return self.fresh.pop_front();
         }
         let first = self.returned.first_entry()?;
         if let Some(fresh) = self.fresh.front()
@@ -68,14 +63,6 @@ impl Level {
             return self.fresh.pop_front();
         }
         Some(first.remove())
-    }
-
-    /// Gives memory back after a backlog, without giving it back on every dip.
-    fn shrink(&mut self) {
-        let capacity = self.fresh.capacity();
-        if capacity > 256 && self.fresh.len() < capacity / 8 {
-            self.fresh.shrink_to(capacity / 4);
-        }
     }
 }
 
@@ -146,7 +133,7 @@ impl Ready {
         Some(entry)
     }
 
-    /// Takes one message that stands at the head of its priority and has expired.
+    /// Takes an expired message from the head of a priority.
     pub fn pop_expired(&mut self, now: u64) -> Option<Entry> {
         let entry = self.levels[..=self.top]
             .iter_mut()

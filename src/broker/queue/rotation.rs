@@ -1,4 +1,4 @@
-//! Whose turn it is: consumers by priority, in turn among equals, those without credit set aside.
+//! The order of a queue's consumers: by priority, round-robin among equals, without those that have no credit.
 
 use std::{
     cmp::Reverse,
@@ -57,7 +57,7 @@ impl Rotation {
         self.all.is_empty()
     }
 
-    /// Whether one of them insists on being alone.
+    /// Whether one of them is exclusive.
     pub fn is_exclusive(&self) -> bool {
         self.exclusive
     }
@@ -107,7 +107,7 @@ impl Rotation {
         self.active
     }
 
-    /// Takes out of the rings whoever has gone: seldom enough that each costs next to nothing.
+    /// Removes consumers that are gone from the rings. The amortized cost of each is constant.
     fn sweep(&mut self) {
         let here: HashSet<_> = self.all.values().collect();
         for (_, ring) in &mut self.able {
@@ -118,7 +118,7 @@ impl Rotation {
         self.gone = 0;
     }
 
-    /// Whose turn it is.
+    /// The next consumer.
     #[inline]
     pub fn front(&self) -> Option<ConsumerId> {
         self.able
@@ -126,7 +126,7 @@ impl Rotation {
             .and_then(|(_, ring)| ring.front().copied())
     }
 
-    /// The consumer whose turn it was got a message: next one.
+    /// Moves on to the next consumer after a delivery.
     #[inline]
     pub fn turn(&mut self) {
         if let Some((_, ring)) = self.able.first_mut()
@@ -136,7 +136,7 @@ impl Rotation {
         }
     }
 
-    /// The consumer whose turn it is cannot take anything: set aside until [`Self::enable`].
+    /// Sets the next consumer aside until [`Self::enable`].
     pub fn park_front(&mut self) -> Option<ConsumerId> {
         let (_, ring) = self.able.first_mut()?;
         let id = ring.pop_front();

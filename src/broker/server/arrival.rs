@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Shared,
     connection::Connection,
-    handshake::{Client, handshake, protocol_of},
+    handshake::{ClientOrigin, handshake, protocol_of},
     link,
     listener::Encryption,
     log_limiter::cut,
@@ -109,7 +109,7 @@ async fn greet(shared: &Arc<Shared>, arrival: Arrival) -> Result<Box<Connection>
         reader,
         writer,
     };
-    let client = Client { address, certified };
+    let client = ClientOrigin { address, certified };
     let negotiated = match handshake(shared, &mut wire, &client).await {
         Ok(negotiated) => negotiated,
         Err(error) => {
@@ -165,7 +165,7 @@ fn log_refused(shared: &Shared, address: SocketAddr, error: &HandshakeError) {
         }
         HandshakeError::Refused(why) => refused.warn(format_args!("refused {address}: {why}")),
         HandshakeError::Slow => {
-            let limit = shared.config.limits.handshake;
+            let limit = shared.config.limits.handshake.get();
             refused.warn(format_args!(
                 "refused {address}: not logged in within {limit:?} (broker.limits.handshake)"
             ));
@@ -179,3 +179,6 @@ fn log_refused(shared: &Shared, address: SocketAddr, error: &HandshakeError) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

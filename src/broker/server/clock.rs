@@ -1,4 +1,4 @@
-//! A vhost behind its lock, and the task that does in it what happens by itself.
+//! A vhost behind its lock, and the task that carries out what is due in it.
 
 use std::{
     sync::{
@@ -19,14 +19,14 @@ use crate::broker::{
     vhost::{Now, Vhost},
 };
 
-/// The longest sleep: a deadline beyond it is looked at again.
+/// The longest sleep.
 const SLEEP_MAX: Duration = Duration::from_secs(3600);
 
 /// A vhost and its one lock, which is held for a batch of frames and never across a wait.
 #[derive(Debug)]
 pub(in crate::broker) struct VhostCell {
     core: Mutex<Vhost>,
-    /// Until when the clock sleeps.
+    /// When the clock task wakes up.
     armed: AtomicU64,
     earlier: Notify,
 }
@@ -47,7 +47,7 @@ impl VhostCell {
         vhost
     }
 
-    /// Does what is due: whether there is more to do now, and when there will be.
+    /// Carries out what is due: whether more is due now, and when something is due next.
     fn tick(&self, now: Now, dirty: &mut Vec<Arc<Peer>>) -> (bool, u64) {
         let mut vhost = self.lock();
         let more = vhost.tick(now);
@@ -57,13 +57,13 @@ impl VhostCell {
         (more, deadline)
     }
 
-    /// Lets the clock finish what a turn has left to do.
+    /// Wakes the clock task to finish what a turn has left to do.
     pub(in crate::broker) fn leave_rest(&self) {
         self.earlier.notify_one();
     }
 
-    /// Ends a turn with the vhost: wakes the clock if something is due earlier than it knows, and
-    /// flushes every peer that got something, but for `own`, who flushes for itself.
+    /// Ends a turn with the vhost: wakes the clock task if something is due earlier than it expects, and flushes
+    /// every peer that was sent something but `own`, whose task flushes itself.
     pub(in crate::broker) fn finish(
         &self,
         mut vhost: MutexGuard<'_, Vhost>,
@@ -86,7 +86,7 @@ impl VhostCell {
     }
 }
 
-/// How many sockets one task writes to for others before it leaves the rest to their own tasks.
+/// How many sockets of other clients one task writes to; the tasks of the others are woken instead.
 const FLUSH_MAX: usize = 16;
 
 fn flush(dirty: &mut Vec<Arc<Peer>>, own: u64) {

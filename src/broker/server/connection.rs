@@ -7,6 +7,7 @@ use std::{
     io,
     net::SocketAddr,
     panic::AssertUnwindSafe,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -25,7 +26,7 @@ use super::{
     clock::VhostCell,
     connections::{ConnectionPermit, OpenConnection},
     handshake::Negotiated,
-    link::Writer,
+    link::ClientWriter,
     log_limiter::cut,
     wire::Wire,
 };
@@ -46,6 +47,8 @@ const AHEAD_MAX: usize = 64 * 1024;
 const AHEAD_BLOCKED_MAX: usize = 4 * 1024;
 /// After how many frames of a turn the outbox is looked at.
 const OUTBOX_EVERY: usize = 32;
+/// Why connections are closed at a stop.
+const SHUTTING_DOWN: &str = "the broker is shutting down";
 /// How often a connection without heartbeats gives back unused buffers.
 const IDLE_TICK: Duration = Duration::from_secs(30);
 /// The longest heartbeat that shows in time that a client is alive. Messages of a connection with a longer one,
@@ -110,7 +113,7 @@ impl Connection {
         let entry = Arc::new(OpenConnection {
             peer: Arc::clone(&wire.peer),
             address,
-            tls: matches!(wire.writer, Writer::Tls(_)),
+            tls: matches!(wire.writer, ClientWriter::Tls(_)),
             user,
             vhost: agreed.vhost_name,
             name,
@@ -233,7 +236,8 @@ impl Connection {
                 self.pump();
             }
             if self.settling {
-                tokio::task::yield_now().await;
+                self.wire.writer.flush(&self.wire.peer);
+                self.pause(&mut ticker, stopped.as_mut()).await?;
                 continue;
             }
             let exhausted = self.work();
@@ -258,7 +262,7 @@ impl Connection {
             }
             let has_room = self.has_room();
             if !exhausted && has_room {
-                tokio::task::yield_now().await;
+                self.pause(&mut ticker, stopped.as_mut()).await?;
                 continue;
             }
             let reads = self.reads_more(has_room);
@@ -282,10 +286,25 @@ impl Connection {
                 () = self.shared.memory.alarm_ended(), if blocked => self.unblock(),
                 () = sleep_until(closing_until), if closing_until.is_some() => return Ok(()),
                 () = &mut stopped, if self.session.phase() == Phase::Running => {
-                    self.close("the broker is shutting down");
+                    self.close(SHUTTING_DOWN);
                 }
             }
         }
+    }
+
+    /// Lets other tasks run before a connection with more to do continues. Heartbeats and a stop do not wait for it.
+    async fn pause(
+        &mut self,
+        ticker: &mut tokio::time::Interval,
+        stopped: Pin<&mut impl Future<Output = ()>>,
+    ) -> io::Result<()> {
+        tokio::select! {
+            biased;
+            _ = ticker.tick() => self.tick()?,
+            () = stopped, if self.session.phase() == Phase::Running => self.close(SHUTTING_DOWN),
+            () = tokio::task::yield_now() => {}
+        }
+        Ok(())
     }
 
     fn eof(&self) -> io::Result<()> {

@@ -19,7 +19,7 @@ const ROOM_MAX: usize = 128 * 1024;
 
 /// What the client sends.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(super) struct ClientReader {
     from: From,
     room: usize,
 }
@@ -32,10 +32,10 @@ enum From {
 
 /// What the client is sent.
 #[derive(Debug)]
-pub(super) enum Writer {
-    /// Anybody may write to a plain socket; this waits for it to take more.
+pub(super) enum ClientWriter {
+    /// Any task may write to a plain socket; this one waits until the socket is writable.
     Plain(Arc<TcpStream>),
-    /// Only this writes to an encrypted one.
+    /// Only this task writes to an encrypted socket.
     Tls(Box<TlsWriter>),
 }
 
@@ -48,18 +48,18 @@ pub(super) struct TlsWriter {
 }
 
 /// Both halves of a plain socket.
-pub(super) fn plain(socket: &Arc<TcpStream>) -> (Reader, Writer) {
-    let reader = Reader {
+pub(super) fn plain(socket: &Arc<TcpStream>) -> (ClientReader, ClientWriter) {
+    let reader = ClientReader {
         from: From::Plain(Arc::clone(socket)),
         room: ROOM_MIN,
     };
-    (reader, Writer::Plain(Arc::clone(socket)))
+    (reader, ClientWriter::Plain(Arc::clone(socket)))
 }
 
 /// Both halves of an encrypted socket.
-pub(super) fn tls(stream: TlsStream<TcpStream>) -> (Reader, Writer) {
+pub(super) fn tls(stream: TlsStream<TcpStream>) -> (ClientReader, ClientWriter) {
     let (read, write) = tokio::io::split(stream);
-    let reader = Reader {
+    let reader = ClientReader {
         from: From::Tls(Box::new(read)),
         room: ROOM_MIN,
     };
@@ -68,12 +68,11 @@ pub(super) fn tls(stream: TlsStream<TcpStream>) -> (Reader, Writer) {
         chunks: VecDeque::new(),
         unflushed: false,
     };
-    (reader, Writer::Tls(Box::new(writer)))
+    (reader, ClientWriter::Tls(Box::new(writer)))
 }
 
-impl Reader {
-    /// Waits for bytes and appends them: how many; 0: the client has closed its side. May be dropped
-    /// at any time without losing any.
+impl ClientReader {
+    /// Waits for bytes and appends them: how many; 0 when the client has closed its side. Cancel safe.
     pub(super) async fn read(&mut self, into: &mut BytesMut) -> io::Result<usize> {
         let count = match &mut self.from {
             From::Plain(socket) => loop {
@@ -97,14 +96,14 @@ impl Reader {
         Ok(count)
     }
 
-    /// Nothing has come for a while: the next read begins small.
+    /// Uses a small buffer for the next read.
     pub(super) fn rest(&mut self) {
         self.room = ROOM_MIN;
     }
 }
 
-impl Writer {
-    /// Writes what it can now; whether [`Self::wait`] is needed for the rest.
+impl ClientWriter {
+    /// Writes as much as possible now; [`Flush::Later`]: call [`Self::wait`] for the rest.
     pub(super) fn flush(&mut self, peer: &Peer) -> Flush {
         match self {
             Self::Plain(_) => peer.flush(),
@@ -122,8 +121,7 @@ impl Writer {
         }
     }
 
-    /// Waits until the socket takes more (and writes, where only this can). May be dropped at any
-    /// time without losing anything.
+    /// Waits until the socket is writable, and writes where only this task can. Cancel safe.
     pub(super) async fn wait(&mut self, peer: &Peer) -> io::Result<()> {
         match self {
             Self::Plain(socket) => socket.writable().await,
@@ -146,7 +144,7 @@ impl Writer {
         }
     }
 
-    /// Sends no more.
+    /// Closes the sending side.
     pub(super) async fn shut(&mut self) -> io::Result<()> {
         match self {
             Self::Plain(socket) => SockRef::from(&**socket).shutdown(Shutdown::Write),

@@ -1,4 +1,4 @@
-//! The sending side of a channel: content that arrives, confirms, a transaction.
+//! A channel's protocol state: content that arrives, confirms, a transaction.
 
 use super::{content::Incoming, tx::Transaction};
 use crate::broker::{
@@ -19,7 +19,7 @@ pub(super) struct SessionChannel {
     pub(super) incoming: Option<Box<Incoming>>,
     /// What publishing means here.
     pub(super) mode: Mode,
-    /// The queue that the empty name stands for.
+    /// The queue that the empty name refers to.
     pub(super) last_queue: ShortStr,
 }
 
@@ -34,7 +34,7 @@ pub(super) enum Mode {
     Tx(Transaction),
 }
 
-/// Confirms that wait for the end of the batch, so that one frame tells of many.
+/// Confirms that wait for the end of the batch, so that one frame confirms many messages.
 #[derive(Debug, Default)]
 pub(super) struct Confirms {
     last: u64,

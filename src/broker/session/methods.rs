@@ -1,4 +1,4 @@
-//! Every method to its place.
+//! Dispatches methods to their handlers.
 
 use super::{
     Context, Phase, Session,

@@ -87,7 +87,7 @@ impl Session {
         Ok(())
     }
 
-    /// Declaring a requester of direct replies tells whether it is there; the pseudo-queue always is.
+    /// Declares the name of a requester of direct replies: checks that it exists. The pseudo-queue always does.
     fn declare_replies(
         &mut self,
         number: u16,

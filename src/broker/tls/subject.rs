@@ -1,8 +1,7 @@
 //! The subject of a certificate, as text. Pure.
 //!
 //! A certificate is DER: values of a tag, a length and content, nested in each other. Only the way
-//! to the subject is walked (RFC 5280 section 4.1); whether the certificate is to be trusted was
-//! decided before.
+//! to the subject is parsed (RFC 5280 section 4.1). Whether the certificate is trusted was decided before.
 
 const INTEGER: u8 = 0x02;
 const OBJECT_IDENTIFIER: u8 = 0x06;

@@ -1,4 +1,4 @@
-//! Transactions that commit: publishes, then acknowledgements, then the answer.
+//! `tx.commit`: publishes, then settlements, then the answer.
 
 use std::collections::VecDeque;
 

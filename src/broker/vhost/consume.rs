@@ -33,7 +33,7 @@ pub struct ConsumeSpec {
     pub no_ack: bool,
     /// No other consumer beside this one; a quorum queue does not mind.
     pub exclusive: bool,
-    /// Further wishes.
+    /// Arguments.
     pub arguments: Table,
 }
 
@@ -74,7 +74,7 @@ impl Vhost {
         Ok(self.channels.insert(channel))
     }
 
-    /// A channel ends: its consumers are cancelled, what it holds goes back, in as many turns as it takes.
+    /// Closes a channel: cancels its consumers and requeues what it holds, in as many turns as needed.
     pub fn close_channel(&mut self, id: ChannelId, now: Now) {
         let Some(mut channel) = self.channels.remove(id) else {
             return;
@@ -83,7 +83,7 @@ impl Vhost {
         channel.ending = true;
         channel.waiting.clear();
         let connection = channel.connection;
-        // Under its new key no message finds it, whatever its consumers are still in turn for.
+        // Consumers that are not cancelled yet refer to the old key, so that they get no more deliveries.
         let ending = self.channels.insert(channel);
         self.rekey_deferred(connection, id, ending);
         self.begin(connection, Task::CloseChannel(ending), now);
@@ -109,7 +109,7 @@ impl Vhost {
         self.wake_channel(id);
     }
 
-    /// Refuses a consumer tag that is in use on a channel; that goes before whatever else is wrong. As in
+    /// Refuses a consumer tag that is in use on a channel. Checked before all other errors. As in
     /// RabbitMQ, that of the reply consumer may be used again.
     pub fn check_consumer_tag(&self, id: ChannelId, tag: &ShortStr) -> Result<(), Exception> {
         match self.channels.get(id) {
@@ -141,7 +141,7 @@ impl Vhost {
         else {
             return Err(self.no_queue(&spec.queue));
         };
-        // As in RabbitMQ, that is not to be had of a quorum queue, and nobody is told.
+        // As in RabbitMQ, a quorum queue silently ignores the flag.
         let exclusive = spec.exclusive && queue.settings.kind == QueueKind::Classic;
         check_consume(queue, channel, &spec.arguments, exclusive, &label)?;
         if channel.consumers.len() >= self.limits.consumers_per_channel.get() {
@@ -190,7 +190,7 @@ impl Vhost {
         Ok(tag)
     }
 
-    /// `basic.cancel`; what the consumer holds stays with the channel.
+    /// `basic.cancel`. The channel keeps what was delivered to the consumer.
     pub fn cancel(&mut self, channel_id: ChannelId, tag: &ShortStr, now: Now) {
         let Some(channel) = self.channels.get_mut(channel_id) else {
             return;
@@ -231,7 +231,7 @@ impl Vhost {
         }
     }
 
-    /// `basic.get`: the channel gets a message, or hears that there is none.
+    /// `basic.get`: answers with a message or with `basic.get-empty`.
     pub fn get(&mut self, get: GetSpec, now: Now) -> Result<(), Exception> {
         self.fetchable_queue(&get.queue, get.connection)?;
         if !self.get_on(&get, now) {
@@ -334,7 +334,7 @@ impl Vhost {
         }
     }
 
-    /// The queue of this name, if `basic.get` may look into it.
+    /// The queue of this name, if it supports `basic.get`.
     fn fetchable_queue(
         &self,
         name: &ShortStr,
@@ -356,7 +356,7 @@ impl Vhost {
     }
 }
 
-/// What a queue may have against a consumer.
+/// Checks that a queue accepts a consumer.
 fn check_consume(
     queue: &Queue,
     channel: &Channel,

@@ -1,4 +1,4 @@
-//! Dead-lettering: a message that dies in a queue goes to that queue's dead-letter exchange.
+//! Dead-lettering: messages that a queue drops or rejects go to the queue's dead-letter exchange.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::broker::{
     },
 };
 
-/// So many dead letters may wait to be routed before no more messages die of themselves.
+/// When so many dead letters wait to be routed, expiry, overflow and deferred settlements pause.
 pub(super) const DEAD_MAX: usize = 1024;
 /// Steps that it costs to drop a message.
 const DEATH_STEPS: usize = 2;
@@ -30,7 +30,7 @@ const HEADERS: [&[u8]; 4] = [
 ];
 
 impl Vhost {
-    /// A message that was in a queue dies.
+    /// Removes a message of a queue for a reason, and dead-letters it.
     pub(super) fn die_entry(&mut self, id: QueueId, entry: &Entry, reason: DeathReason, now: Now) {
         if let Some(queue) = self.queues.get_mut(id) {
             queue.counters.dead += 1;
@@ -39,7 +39,7 @@ impl Vhost {
         self.die(id, &entry.message, reason, now);
     }
 
-    /// A message dies on account of a queue, which may want it elsewhere.
+    /// Dead-letters a message if the queue has a dead-letter exchange.
     pub(super) fn die(
         &mut self,
         id: QueueId,
@@ -127,7 +127,7 @@ impl Vhost {
     }
 }
 
-/// Whether a message would come back to a queue without anybody having rejected it on the way.
+/// Whether a message would return to a queue without having been rejected by a consumer on the way.
 pub(super) fn closes_cycle(queue: &ShortStr, deaths: &[Death]) -> bool {
     let was_here = deaths.iter().position(|death| death.queue == *queue);
     was_here.is_some_and(|index| {

@@ -1,5 +1,5 @@
-//! Work that has begun and takes more than one turn. Each connection's pieces are done in their order, the connections
-//! take turns, and a connection's next frame waits until its own are done.
+//! Work that takes more than one turn. The tasks of a connection are done in order; connections take turns. A
+//! connection's next frame waits until its tasks are done.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -25,7 +25,7 @@ use crate::broker::{
     wire::method::{MethodSpec, basic},
 };
 
-/// The connection of work that nobody waits for.
+/// The connection number of tasks that no client waits for.
 pub(super) const NOBODY: ConnectionId = 0;
 /// Steps of a turn that deferred work may take.
 const DEFERRED_STEPS: i64 = 4_096;
@@ -59,9 +59,9 @@ pub(super) enum Task {
     Get(Box<GetSpec>),
     /// A channel's consumers go, then what it holds goes back.
     CloseChannel(ChannelId),
-    /// Queues, exchanges or messages are taken apart.
+    /// Bindings, consumers and messages of removed queues and exchanges are removed.
     Remove(Box<Removal>),
-    /// The client is told that all before this is done.
+    /// The answer to the client, after all tasks before it.
     Answer(Arc<Peer>, Bytes),
 }
 
@@ -102,7 +102,7 @@ impl Publication {
         publication
     }
 
-    /// Others have their turn before it goes on; what it holds meanwhile counts.
+    /// Prepares for other work before it continues, and counts what it holds meanwhile.
     fn suspend(&mut self) {
         self.routing.suspend();
         self.charge.set(self.bytes + self.routing.bytes());
@@ -110,7 +110,7 @@ impl Publication {
 }
 
 impl Vhost {
-    /// Begins with something: does what this turn allows, unless the connection has something else to do first.
+    /// Starts a task: within the budget now if the connection has no other tasks, otherwise after them.
     pub(super) fn begin(&mut self, connection: ConnectionId, mut task: Task, now: Now) {
         if let Some(tasks) = self.deferred.tasks.get_mut(&connection) {
             tasks.push_back(task);
@@ -194,7 +194,7 @@ impl Vhost {
         !self.deferred.turns.is_empty()
     }
 
-    /// Goes on with what is deferred, one slice for each connection in turn.
+    /// Continues deferred work, one slice for each connection in turn.
     pub(super) fn run_deferred(&mut self, now: Now) {
         if self.deferred.turns.is_empty() {
             return;
@@ -230,7 +230,7 @@ impl Vhost {
         self.deferred.tasks.remove(&connection);
     }
 
-    /// Does what the budget allows; whether that was all.
+    /// Does a part of a task within the budget. True when the task is finished.
     fn advance(&mut self, connection: ConnectionId, task: &mut Task, now: Now) -> bool {
         match task {
             Task::Settle(channel, which, how) => self.settle_on(*channel, which, *how, now),
@@ -250,7 +250,7 @@ impl Vhost {
         }
     }
 
-    /// Gives a message to more of its queues; whether that were all. Then its publisher hears of it.
+    /// Continues a publish. True when it is finished; it is then returned or confirmed.
     pub(super) fn publish_on(&mut self, publication: &mut Publication, now: Now) -> bool {
         let Publication {
             message,

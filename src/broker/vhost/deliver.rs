@@ -1,4 +1,4 @@
-//! From queues to consumers: whose turn it is, whether they have credit, into their outbox.
+//! Deliveries: selects the next consumer of a queue that has credit, and writes into its outbox.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ const DEAD_LETTER_STEPS: i64 = 2_048;
 /// Steps that a delivery costs.
 const DELIVERY_STEPS: usize = 4;
 
-/// What giving a message to a consumer needs.
+/// The parts of a vhost that a delivery needs.
 pub(super) struct Dispatcher<'a> {
     pub(super) consumers: &'a mut Slab<Consumer>,
     pub(super) channels: &'a mut Slab<Channel>,
@@ -99,7 +99,7 @@ impl Dispatcher<'_> {
         })
     }
 
-    /// Gives a message to whoever of a queue's consumers is next and can take it.
+    /// Gives a message to the next of a queue's consumers that can take it.
     pub(super) fn give_next(
         &mut self,
         queue: &mut Queue,
@@ -244,7 +244,7 @@ impl Vhost {
         false
     }
 
-    /// Lets one consumer take part again.
+    /// Makes one parked consumer available again.
     pub(super) fn unpark(&mut self, id: ConsumerId) {
         let Some(consumer) = self.consumers.get_mut(id) else {
             return;
@@ -258,7 +258,7 @@ impl Vhost {
     }
 }
 
-/// The properties with which a queue that counts deliveries sends a message.
+/// The properties with the header `x-delivery-count`, for a queue that counts deliveries.
 pub(super) fn counted(queue: &Queue, properties: &Properties, returns: u32) -> Option<Properties> {
     if !queue.counts_deliveries() {
         return None;
@@ -269,7 +269,7 @@ pub(super) fn counted(queue: &Queue, properties: &Properties, returns: u32) -> O
     Some(properties.with_headers(&headers.build()))
 }
 
-/// The same for a consumer, which RabbitMQ does not tell that this is the first time.
+/// The same for a consumer: as in RabbitMQ, a first delivery has no such header.
 pub(super) fn for_consumer(
     queue: &Queue,
     properties: &Properties,

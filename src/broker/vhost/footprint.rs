@@ -57,7 +57,7 @@ pub(super) fn of_exchange(exchange: &Exchange) -> usize {
         + alternate.map_or(0, ShortStr::allocated)
 }
 
-/// A binding with its places at both ends, but for what [`Exchange::routing_bytes`] tells.
+/// A binding with its places at both ends, without what [`Exchange::routing_bytes`] counts.
 pub(super) fn of_binding(binding: &Binding, kind: ExchangeKind) -> usize {
     let arguments = allocated(binding.arguments.as_bytes().len());
     slot::<Binding>()

@@ -1,5 +1,4 @@
-//! Deliveries that are not settled in time, where a limit was asked for: they are taken from whoever has
-//! them and go back to their queue.
+//! Consumer timeout: deliveries that are not settled in time are requeued, and their consumer is cancelled.
 
 use std::collections::BTreeSet;
 
@@ -11,10 +10,10 @@ use crate::broker::{
     wire::{MethodId, method::basic, method::channel as wire_channel},
 };
 
-/// How long a channel is left alone after it was looked at, in ms.
+/// The shortest time between two checks of a channel, in ms.
 const PAUSE_MS: u64 = 100;
 
-/// Has a channel looked at when a delivery has to be settled.
+/// Schedules a check of a channel for the time at which a delivery must be settled.
 pub(super) fn watch(
     overdue: &mut BTreeSet<(u64, ChannelId)>,
     channel: &mut Channel,
@@ -28,14 +27,14 @@ pub(super) fn watch(
     }
 }
 
-/// What was not settled in time.
+/// A delivery that was not settled in time.
 struct Late {
     consumer: Option<ConsumerId>,
-    /// How long it had, in ms.
+    /// The timeout, in ms.
     limit: u64,
 }
 
-/// How far a look at what a channel holds has come.
+/// Progress of a check of all that a channel holds.
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
     /// The tag that comes next.
@@ -63,7 +62,7 @@ impl Vhost {
         }
     }
 
-    /// Takes away what was not settled in time, as far as the budget allows; whether there may be more.
+    /// Requeues deliveries that were not settled in time, within the budget. True when there may be more.
     pub(super) fn expire_unacked(&mut self, now: Now) -> bool {
         while !self.must_pause() {
             match self.overdue.first() {
@@ -85,7 +84,7 @@ impl Vhost {
         true
     }
 
-    /// When to look again; or the oldest delivery that is late.
+    /// The time of the next check, or the oldest delivery that is late.
     fn find_late(&mut self, id: ChannelId, now: Now) -> Result<u64, Late> {
         let Some(channel) = self.channels.get_mut(id) else {
             return Ok(NEVER);
@@ -110,11 +109,11 @@ impl Vhost {
                 });
             }
         }
-        // So that a channel that is only just in time is not looked at all the time.
+        // A channel that settles just in time is not checked continuously.
         Ok(look.earliest.max(now.ms.saturating_add(PAUSE_MS)))
     }
 
-    /// Cancels the consumer, if the client understands that, or closes the channel; when to look again.
+    /// Cancels the consumer if the client supports that, otherwise closes the channel. The time of the next check.
     fn take_away(&mut self, id: ChannelId, late: &Late, now: Now) -> u64 {
         let Some(channel) = self.channels.get_mut(id) else {
             return NEVER;

@@ -1,4 +1,4 @@
-//! A message that is published, and what each of its queues does with it.
+//! Publishes: checked, routed, given to each queue.
 
 use std::sync::Arc;
 
@@ -26,12 +26,12 @@ use crate::broker::{
 
 const NO_ROUTE: ShortStr = ShortStr::from_static("NO_ROUTE");
 
-/// What became of a publish.
+/// The result of a publish.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Published {
-    /// Every queue it was routed to has it.
+    /// Every queue that it was routed to has accepted it.
     Kept,
-    /// No queue wanted it.
+    /// It was routed to no queue.
     Unroutable,
     /// A queue refused it.
     Refused,
@@ -40,7 +40,7 @@ pub enum Published {
     Deferred,
 }
 
-/// Who publishes a message, and what is to be heard of it.
+/// The origin of a publish, and whether it is returned or confirmed.
 #[derive(Clone, Copy, Debug)]
 pub struct Publisher<'a> {
     /// The channel.
@@ -49,7 +49,7 @@ pub struct Publisher<'a> {
     pub connection: ConnectionId,
     /// The connection by name, for queues that ask.
     pub origin: &'a str,
-    /// The message comes back when no queue wants it.
+    /// The message is returned when it is routed to no queue.
     pub mandatory: bool,
     /// The number under which it is confirmed.
     pub confirm: Option<u64>,
@@ -64,7 +64,7 @@ const KEYS_PER_STEP: usize = 2;
 pub(super) const ANSWERED_PER_STEP: usize = 16;
 
 impl Vhost {
-    /// The name of an exchange to which a client may publish.
+    /// Checks that an exchange exists and that clients may publish to it.
     pub fn check_publish(&self, exchange: &ShortStr) -> Result<(), Exception> {
         if exchange.is_empty() {
             return Ok(());
@@ -82,7 +82,7 @@ impl Vhost {
         Ok(())
     }
 
-    /// Publishes a message. A mandatory one comes back when no queue wants it.
+    /// Publishes a message. A mandatory one that is routed to no queue is returned.
     ///
     /// # Errors
     /// There is no such exchange.
@@ -118,7 +118,7 @@ impl Vhost {
         Ok(published)
     }
 
-    /// Begins with a message; nothing: it was a direct reply and has arrived.
+    /// Begins to route a message. None when it was a direct reply, which is delivered.
     pub(super) fn begin_publish(
         &mut self,
         message: &mut InboundMessage,
@@ -147,7 +147,7 @@ impl Vhost {
         routing
     }
 
-    /// Counts a message that no queue wanted, and sends it back if it is mandatory.
+    /// Counts a message that was routed to no queue, and returns it if it is mandatory.
     pub(super) fn end_publish(
         &mut self,
         published: Published,
@@ -163,7 +163,7 @@ impl Vhost {
         }
     }
 
-    /// Sends a message that no queue wanted back to its publisher.
+    /// Sends `basic.return`.
     fn send_back(&mut self, id: ChannelId, message: &InboundMessage) {
         let Some(channel) = self.channels.get(id).filter(|channel| !channel.ending) else {
             return;
@@ -183,13 +183,12 @@ impl Vhost {
         note(&mut self.dirty, peer, put);
     }
 
-    /// Gives a message to one queue: straight to a consumer if nothing is before it. Whether the queue
-    /// took it.
+    /// Gives a message to one queue: straight to a consumer if the queue is empty. False when the queue refuses it.
     pub(super) fn enqueue(&mut self, id: QueueId, message: &mut InboundMessage, now: Now) -> bool {
         let Some(queue) = self.queues.get_mut(id) else {
             return true;
         };
-        // A classic queue refuses what is too much for it even if a consumer waits.
+        // A full classic queue refuses a message even if a consumer waits.
         let refused =
             queue.settings.kind == QueueKind::Classic && queue.refuses(message.body.len());
         let straight = !refused && queue.ready.is_empty() && queue.rotation.front().is_some();
@@ -285,7 +284,7 @@ impl Vhost {
         true
     }
 
-    /// Lets a message wait in a queue, and drops what is too much.
+    /// Appends a message to a queue, and drops the surplus.
     fn queue_up(&mut self, id: QueueId, message: Arc<Message>, now: Now) {
         let Some(queue) = self.queues.get_mut(id) else {
             return;
@@ -321,8 +320,7 @@ impl Vhost {
         }
     }
 
-    /// Drops what would leave a queue next until it is within its limits: its oldest messages, but of
-    /// a queue with priorities those of the highest one.
+    /// Drops messages from the head of a queue, in the order of delivery, until it is within its limits.
     pub(super) fn drop_surplus(&mut self, id: QueueId, now: Now) {
         while let Some(queue) = self.queues.get_mut(id)
             && queue.settings.overflow == Overflow::DropHead
@@ -339,8 +337,8 @@ impl Vhost {
         }
     }
 
-    /// Writes the connection's name over whatever the client has put there. A dead letter, which may have come
-    /// through any queue, gets no name.
+    /// Sets the stamp header to the name of the connection. Removes it from a dead letter, whose connection is
+    /// unknown.
     pub(super) fn stamp(&self, message: &mut InboundMessage, origin: &str) {
         let before = message.properties.headers();
         let mut headers = TableBuilder::new();

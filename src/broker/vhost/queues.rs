@@ -16,13 +16,13 @@ use crate::broker::{
 pub struct DeclareQueue {
     /// Its name.
     pub name: ShortStr,
-    /// Survives the broker.
+    /// Declared as durable.
     pub durable: bool,
     /// For this connection alone.
     pub exclusive: bool,
-    /// Goes with its last consumer.
+    /// Deleted with its last consumer.
     pub auto_delete: bool,
-    /// Further wishes.
+    /// Arguments.
     pub arguments: Table,
 }
 
@@ -55,12 +55,12 @@ impl Vhost {
         self.declared(id, now).ok_or_else(|| self.no_queue(name))
     }
 
-    /// A name for a queue whose client leaves that to us.
+    /// A generated queue name.
     pub fn queue_name(&mut self) -> ShortStr {
         self.random_name("amq.gen-")
     }
 
-    /// Refuses a name that clients may not give, which goes before whatever else is wrong.
+    /// Refuses reserved names. Checked before all other errors, as in RabbitMQ.
     pub fn check_queue_name(&self, name: &ShortStr) -> Result<(), Exception> {
         if name.starts_with(b"amq.") {
             let text = format!("queue name '{name}' contains reserved prefix 'amq.*'");
@@ -74,7 +74,7 @@ impl Vhost {
         self.queue_names.contains_key(name.as_bytes())
     }
 
-    /// `queue.declare`, of a name that is checked or our own.
+    /// `queue.declare`, with a name that is checked or generated.
     pub fn declare_queue(
         &mut self,
         spec: &DeclareQueue,
@@ -176,7 +176,7 @@ impl Vhost {
         Ok(self.purge(id, connection, now))
     }
 
-    /// `queue.delete`: how many messages were waiting. A queue that is not there is deleted already.
+    /// `queue.delete`: how many messages were waiting. Deleting a missing queue succeeds with 0.
     pub fn delete_queue(
         &mut self,
         name: &ShortStr,

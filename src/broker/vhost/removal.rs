@@ -1,5 +1,5 @@
-//! Queues, exchanges and bindings that go. Their names are free at once; what hangs on them is taken apart in as many
-//! turns as it takes.
+//! Removal of queues, exchanges and bindings. Their names are free at once; their bindings, consumers and messages are
+//! removed in as many turns as needed.
 
 use std::{fmt, sync::Arc, sync::atomic::Ordering::Relaxed};
 
@@ -22,7 +22,7 @@ const MESSAGE_STEPS: usize = 2;
 
 type Pieces<T> = Box<dyn Iterator<Item = T> + Send>;
 
-/// What is left to be taken apart.
+/// What is left to be removed.
 #[derive(Default)]
 pub(super) struct Removal {
     queues: Option<Pieces<QueueId>>,
@@ -76,7 +76,7 @@ impl Removal {
 }
 
 impl Vhost {
-    /// Drops whatever waits in a queue: how many messages that is.
+    /// Drops all waiting messages of a queue: how many.
     pub(super) fn purge(&mut self, id: QueueId, connection: ConnectionId, now: Now) -> usize {
         let mut removal = Removal::default();
         let queue = self.queues.get_mut(id);
@@ -129,7 +129,7 @@ impl Vhost {
         }
     }
 
-    /// Takes apart what the budget allows; whether that was all.
+    /// Removes a part within the budget. True when all is removed.
     pub(super) fn remove_on(&mut self, removal: &mut Removal) -> bool {
         while !self.budget.is_overdrawn() {
             if let Some(id) = next(&mut removal.bindings) {
@@ -191,7 +191,7 @@ impl Vhost {
         count
     }
 
-    /// Tells a consumer that its queue is gone.
+    /// Cancels a consumer whose queue is removed.
     fn cancel_orphan(&mut self, id: ConsumerId) {
         self.budget.spend(CONSUMER_STEPS);
         let Some(consumer) = self.consumers.remove(id) else {

@@ -1,4 +1,4 @@
-//! Direct reply-to: a reply goes from publisher to channel and is never in a queue.
+//! Direct reply-to: a reply goes from the publisher straight to the requester's channel.
 
 use super::{Declared, Vhost, note};
 use crate::broker::{
@@ -15,7 +15,7 @@ pub const REPLY_TO: &str = "amq.rabbitmq.reply-to";
 /// What the names of actual requesters begin with.
 pub const REPLY_TO_PREFIX: &str = "amq.rabbitmq.reply-to.";
 
-/// The channel's number in hexadecimal stands before the secret part of a token.
+/// Digits of the channel's key, in hexadecimal, in front of the secret part of a token.
 const ID_LEN: usize = 16;
 
 impl Vhost {
@@ -83,7 +83,7 @@ impl Vhost {
         Ok(())
     }
 
-    /// Delivers a reply, if the message is one; whether it was one that has arrived.
+    /// Delivers a direct reply. True when the message is a reply to an existing requester.
     pub(super) fn reply(&mut self, message: &InboundMessage) -> Result<bool, Exception> {
         let Some(token) = message.routing_key.strip_prefix(REPLY_TO_PREFIX.as_bytes()) else {
             return Ok(false);
@@ -113,7 +113,7 @@ impl Vhost {
             frame_max: peer.frame_max(),
         });
         if put == Put::Full {
-            // A requester that does not read its replies loses them: they are never kept.
+            // Replies are never queued: a requester whose outbox is full loses them.
             counters.replies_lost += 1;
             return Ok(true);
         }
@@ -123,7 +123,7 @@ impl Vhost {
         Ok(true)
     }
 
-    /// `queue.declare` of a requester's name tells whether it is still there.
+    /// `queue.declare` of a requester's name checks that the requester still exists.
     pub(super) fn check_replies(
         &self,
         name: &ShortStr,

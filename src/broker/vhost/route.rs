@@ -1,4 +1,4 @@
-//! From a message to the queues that it goes to: exchange by exchange, key by key, in as many turns as it takes.
+//! Routing: finds the queues of a message and gives it to each, in as many turns as needed.
 
 use std::collections::HashSet;
 
@@ -15,19 +15,19 @@ const ENQUEUE_STEPS: usize = 4;
 /// Bodies up to this length are copied to each consumer.
 pub(super) const COPIED_MAX: usize = 16 * 1024;
 
-/// The way of one message to its queues.
+/// Progress of routing one message.
 #[derive(Debug, Default)]
 pub(super) struct Routing {
-    /// The exchanges found so far, and how many of them have been asked.
+    /// The exchanges found so far, and how many of them have been searched.
     exchanges: Vec<ExchangeId>,
     asked: usize,
     /// Which of the message's keys comes next.
     key: usize,
     search: Search,
-    /// What the exchange at hand has found, and how much of it was looked at.
+    /// Destinations found by the current exchange, and how many of them have been followed.
     found: Vec<Destination>,
     looked_at: usize,
-    /// Whether the exchange at hand has found something that is there.
+    /// Whether the current exchange has found an existing destination.
     is_routed: bool,
     /// The queues found so far, and how many of them have been given the message.
     queues: Vec<QueueId>,
@@ -36,9 +36,9 @@ pub(super) struct Routing {
     is_refused: bool,
     /// Whether a queue asks for the connection that the message came over.
     is_stamped: bool,
-    /// Marks what was found, while no other message is routed.
+    /// Marks what was found, until another message is routed.
     epoch: u64,
-    /// The same, from then on.
+    /// What was found, once other messages are routed in between.
     seen: Option<Box<Seen>>,
 }
 
@@ -67,7 +67,7 @@ impl Routing {
         self.seen = None;
     }
 
-    /// Other messages are routed before this one goes on.
+    /// Prepares for other messages to be routed before this one continues.
     pub(super) fn suspend(&mut self) {
         self.seen.get_or_insert_with(|| {
             Box::new(Seen {
@@ -86,7 +86,7 @@ impl Routing {
 }
 
 impl Vhost {
-    /// Gives a message to all of its queues, as far as the budget allows; nothing: the rest is for the next call.
+    /// Gives a message to all of its queues, within the budget. None when it has to be called again.
     pub(super) fn deliver_to_queues(
         &mut self,
         routing: &mut Routing,
@@ -119,7 +119,7 @@ impl Vhost {
         })
     }
 
-    /// Finds the queues that a message goes to, each once; whether that was all.
+    /// Finds the queues of a message, each once. False when the budget is spent.
     fn find_queues(&mut self, routing: &mut Routing, message: &InboundMessage) -> bool {
         if message.exchange.is_empty() {
             return self.find_by_name(routing, message);
@@ -153,7 +153,7 @@ impl Vhost {
         true
     }
 
-    /// Asks one exchange for all keys of the message; whether that was all.
+    /// Searches one exchange for all keys of the message. False when the budget is spent.
     fn ask(
         &mut self,
         id: ExchangeId,
@@ -186,7 +186,7 @@ impl Vhost {
         }
     }
 
-    /// Goes to what was found for one key; whether that was all.
+    /// Follows what was found for one key. False when the budget is spent.
     fn follow(&mut self, routing: &mut Routing, message: &InboundMessage) -> bool {
         while let Some(&destination) = routing.found.get(routing.looked_at) {
             if self.budget.is_overdrawn() {
@@ -244,7 +244,7 @@ impl Vhost {
         }
     }
 
-    /// An exchange that has no destination for a message has its alternate exchange asked.
+    /// Continues with the alternate exchange of an exchange that has no destination for the message.
     fn try_alternate(&mut self, id: ExchangeId, routing: &mut Routing) {
         let alternate: Option<ShortStr> =
             (self.exchanges.get(id)).and_then(|exchange| exchange.alternate.clone());

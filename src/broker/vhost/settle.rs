@@ -8,14 +8,14 @@ use crate::broker::{
     queue::{Queue, arguments::QueueKind, ready::Entry},
 };
 
-/// What is to become of deliveries.
+/// How deliveries are settled.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Settle {
-    /// They are done with.
+    /// Acknowledged.
     Ack,
-    /// They go back to their place.
+    /// Requeued at their position.
     Requeue,
-    /// They are dead.
+    /// Dead-lettered or dropped.
     Reject,
 }
 
@@ -81,7 +81,7 @@ impl Vhost {
             return Ok(());
         };
         let Some(held) = channel.unacked.take(tag) else {
-            // It came too late for this one, and it need not know that.
+            // A late acknowledgement of a delivery that timed out is ignored.
             return match (1..=channel.lapsed).contains(&tag) {
                 true => Ok(()),
                 false => Err(UnknownTag { tag }),
@@ -238,7 +238,7 @@ impl Vhost {
         }
     }
 
-    /// Whether deferred work has to wait: for the next turn, or until dead letters have left.
+    /// Whether deferred work has to pause: until the next turn, or until dead letters have been routed.
     pub(super) fn must_pause(&self) -> bool {
         self.budget.is_overdrawn() || self.dead.len() >= DEAD_MAX
     }
@@ -293,7 +293,7 @@ impl Vhost {
         }
     }
 
-    /// The consumer and its channel hold one less.
+    /// Gives credit back to a consumer and its channel.
     fn give_credit(&mut self, channel_id: ChannelId, held: &Held) {
         let Some(channel) = self.channels.get_mut(channel_id) else {
             return;
@@ -310,7 +310,7 @@ impl Vhost {
         {
             consumer.inflight = consumer.inflight.saturating_sub(1);
             if consumer.parked && !consumer.waiting && consumer.has_credit() {
-                // Those who wait for the whole channel come first.
+                // Consumers that wait for credit of the whole channel come first.
                 if is_first && channel.has_credit_for(consumer, bytes_max) {
                     self.unpark(consumer_id);
                 } else {
@@ -327,7 +327,7 @@ impl Vhost {
     }
 }
 
-/// Gives a message another place in its queue, and tells the store.
+/// Moves a message to another position of its queue, also in the store.
 fn move_to(
     store: &mut Option<Box<dyn MessageStore>>,
     queue: &Queue,
@@ -347,7 +347,7 @@ fn move_to(
     entry.position = position;
 }
 
-/// Tells the store that a message has left its queue.
+/// Removes a message from the store.
 pub(super) fn forget(store: &mut Option<Box<dyn MessageStore>>, queue: &Queue, entry: &Entry) {
     if let Some(store) = store
         && queue.durable

@@ -1,4 +1,4 @@
-//! What happens by itself: messages expire, unused queues go.
+//! Timers: messages expire, unused queues are deleted.
 
 use super::{Now, Vhost, deferred::NOBODY};
 use crate::broker::{
@@ -6,7 +6,7 @@ use crate::broker::{
     queue::{QueueId, ready::NEVER},
 };
 
-/// Steps that it costs to look at a queue whose time has come.
+/// Steps that it costs to check a queue whose timer has expired.
 const TIMER_STEPS: usize = 4;
 
 impl Vhost {
@@ -55,7 +55,7 @@ impl Vhost {
         }
     }
 
-    /// Has a queue looked at when it next wants to be.
+    /// Schedules the next check of a queue.
     pub(super) fn arm(&mut self, id: QueueId) {
         let Some(queue) = self.queues.get_mut(id) else {
             return;

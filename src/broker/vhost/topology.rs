@@ -20,22 +20,22 @@ pub struct DeclareExchange {
     pub name: ShortStr,
     /// Its type.
     pub kind: ShortStr,
-    /// Survives the broker.
+    /// Declared as durable.
     pub durable: bool,
-    /// Goes with its last binding.
+    /// Deleted with its last binding.
     pub auto_delete: bool,
     /// Only other exchanges publish to it.
     pub internal: bool,
-    /// Further wishes.
+    /// Arguments.
     pub arguments: Table,
 }
 
-/// A binding that is asked for, or to be ended.
+/// A binding to be made or removed.
 #[derive(Clone, Debug)]
 pub struct BindSpec {
-    /// The exchange that feeds.
+    /// The source exchange.
     pub source: ShortStr,
-    /// What is fed.
+    /// The destination.
     pub target: BindTarget,
     /// The key.
     pub routing_key: ShortStr,
@@ -43,7 +43,7 @@ pub struct BindSpec {
     pub arguments: Table,
 }
 
-/// The fed end of a binding.
+/// The destination of a binding.
 #[derive(Clone, Debug)]
 pub enum BindTarget {
     /// A queue.
@@ -70,7 +70,7 @@ impl Vhost {
         self.exchange_id(name).map(drop)
     }
 
-    /// Whether there is no exchange of this name yet; refuses one that clients may not give.
+    /// Whether there is no exchange of this name yet. Refuses reserved names.
     pub fn lacks_exchange(&self, name: &ShortStr) -> Result<bool, Exception> {
         if name.is_empty() {
             return Err(on_default_exchange());
@@ -117,7 +117,7 @@ impl Vhost {
         Ok(())
     }
 
-    /// Whether nobody may delete the exchange of this name, whatever he may otherwise.
+    /// Refuses to delete predeclared exchanges, whatever the permissions.
     pub fn check_deletable(&self, name: &ShortStr) -> Result<(), Exception> {
         if name.is_empty() {
             return Err(on_default_exchange());
@@ -130,7 +130,7 @@ impl Vhost {
         Ok(())
     }
 
-    /// `exchange.delete`; one that is not there is deleted already.
+    /// `exchange.delete`. Deleting a missing exchange succeeds.
     pub fn delete_exchange(
         &mut self,
         name: &ShortStr,
@@ -251,7 +251,7 @@ impl Vhost {
         Ok(())
     }
 
-    /// Both ends of a binding. When both are missing, it is the source that is told of.
+    /// Both ends of a binding. When both are missing, the error names the source.
     fn ends(&self, spec: &BindSpec) -> Result<(ExchangeId, Destination), Exception> {
         let to_default = matches!(&spec.target, BindTarget::Exchange(name) if name.is_empty());
         if spec.source.is_empty() || to_default {
@@ -266,7 +266,7 @@ impl Vhost {
     }
 }
 
-/// Refuses an exchange type that there is not, which goes before whatever else is wrong.
+/// Parses an exchange type. Checked before all other errors, as in RabbitMQ.
 pub fn check_exchange_type(name: &ShortStr) -> Result<ExchangeKind, Exception> {
     ExchangeKind::from_name(name).ok_or_else(|| {
         let text = format!("unknown exchange type '{name}'");

@@ -20,13 +20,13 @@ pub struct VhostCounters {
     pub published: u64,
     /// Messages given to consumers or to `basic.get`.
     pub delivered: u64,
-    /// Messages acknowledged, or given to whoever does not acknowledge.
+    /// Messages acknowledged, or delivered without acknowledgement.
     pub acked: u64,
-    /// Messages that no queue wanted.
+    /// Messages that no queue received.
     pub unroutable: u64,
     /// Direct replies delivered.
     pub replies: u64,
-    /// Direct replies dropped because their requester does not read.
+    /// Direct replies dropped because the requester's outbox was full.
     pub replies_lost: u64,
 }
 
@@ -63,9 +63,9 @@ pub struct ExchangeView {
     /// Its type.
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// Survives the broker.
+    /// Declared as durable.
     pub durable: bool,
-    /// Goes with its last binding.
+    /// Deleted with its last binding.
     pub auto_delete: bool,
     /// Only other exchanges publish to it.
     pub internal: bool,
@@ -90,11 +90,11 @@ pub struct QueueView {
     /// classic or quorum
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// Survives the broker.
+    /// Declared as durable.
     pub durable: bool,
-    /// Goes with its last consumer.
+    /// Deleted with its last consumer.
     pub auto_delete: bool,
-    /// Goes with its connection.
+    /// Deleted with its connection.
     pub exclusive: bool,
     /// Its arguments.
     pub arguments: ArgumentsView,
@@ -115,9 +115,9 @@ pub struct QueueView {
 pub struct BindingView {
     /// Its vhost.
     pub vhost: String,
-    /// The exchange that feeds.
+    /// The source exchange.
     pub source: String,
-    /// What is fed.
+    /// The destination.
     pub destination: String,
     /// queue or exchange
     pub destination_type: &'static str,
@@ -287,7 +287,7 @@ impl Vhost {
         queue.map(|queue| queue_view(&self.name, id, queue))
     }
 
-    /// A part of all bindings. That of every queue to the default exchange is understood.
+    /// A part of all bindings, without the implicit binding of each queue to the default exchange.
     pub fn bindings(&mut self, from: usize, into: &mut impl Gather<BindingView>) -> Option<usize> {
         part!(self.bindings from from, |_id, binding| {
             let (destination, destination_type) = match binding.key.destination {
@@ -378,13 +378,13 @@ impl Vhost {
         )
     }
 
-    /// An operator purges a queue, whoever owns it: how many messages were dropped.
+    /// Purges a queue for an operator, also an exclusive one: how many messages were dropped.
     pub fn force_purge(&mut self, name: &ShortStr, now: Now) -> Option<usize> {
         let id = *self.queue_names.get(name.as_bytes())?;
         Some(self.purge(id, NOBODY, now))
     }
 
-    /// An operator deletes a queue, whoever owns it: how many messages were dropped.
+    /// Deletes a queue for an operator, also an exclusive one: how many messages were dropped.
     pub fn force_delete(&mut self, name: &ShortStr, now: Now) -> Option<usize> {
         let id = *self.queue_names.get(name.as_bytes())?;
         Some(self.remove_queue(id, NOBODY, now))

@@ -1,5 +1,5 @@
-//! Consumers that wait for credit of their channel or for room in their connection's outbox. They take turns: within a
-//! channel the one that waits longest comes first, and so does the channel within its connection.
+//! Consumers that wait for credit of their channel or for room in their connection's outbox. They take turns: the
+//! consumer that waits longest comes first in its channel, and the channel that waits longest in its connection.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -28,9 +28,9 @@ struct Turn {
     has_come: bool,
 }
 
-/// What became of a consumer's turn.
+/// The result of a consumer's turn.
 enum Served {
-    /// It takes part again.
+    /// It is available again.
     Able,
     /// It does not wait for its channel any more.
     Elsewhere,
@@ -129,7 +129,7 @@ impl Vhost {
         true
     }
 
-    /// Whether a consumer of the channel got its turn, and why no other one does; nothing: the budget is spent.
+    /// Whether a consumer of the channel was served, and why no other one is. None when the budget is spent.
     fn serve_channel(&mut self, id: ChannelId, now: Now) -> (bool, Option<Served>) {
         let mut was_served = false;
         let count = self
@@ -160,7 +160,7 @@ impl Vhost {
         (was_served, Some(Served::NoCredit))
     }
 
-    /// Lets a consumer take part again, and its queue give out one message.
+    /// Makes a waiting consumer available again, and delivers one message of its queue.
     fn serve(&mut self, channel_id: ChannelId, id: ConsumerId, now: Now) -> Served {
         let (Some(channel), Some(consumer)) =
             (self.channels.get(channel_id), self.consumers.get_mut(id))

@@ -6,10 +6,10 @@ use bytes::Bytes;
 
 use super::{MethodId, ReplyCode, table::TableError};
 
-/// Bytes that cannot be understood. All of them end the connection.
+/// Malformed bytes. Each error closes the connection.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum WireError {
-    /// A frame announced more than was agreed; nothing of it was read.
+    /// A frame is larger than agreed; its payload was not read.
     #[error("type {kind}, all octets = <<>>: {{frame_too_large,{size},{max}}}")]
     FrameTooLarge {
         /// The frame's type octet.
@@ -19,12 +19,12 @@ pub enum WireError {
         /// The largest payload accepted.
         max: u32,
     },
-    /// A frame did not end where it said.
+    /// A frame has no end octet where its size says.
     #[error("type {kind}, {}: {{invalid_frame_end_marker,{marker}}}", Octets(.payload))]
     FrameEnd {
         /// The frame's type octet.
         kind: u8,
-        /// What stood where the end should be.
+        /// The octet in place of the end octet.
         marker: u8,
         /// The payload before it.
         payload: Bytes,

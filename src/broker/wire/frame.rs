@@ -28,7 +28,7 @@ pub enum FrameKind {
     Header,
     /// A part of a content's body, type 3.
     Body,
-    /// A sign of life, type 8.
+    /// A heartbeat, type 8.
     Heartbeat,
 }
 
@@ -176,8 +176,7 @@ impl FrameReader {
         self.run.len() - self.at + self.input.len()
     }
 
-    /// The protocol header, once it is there. One that cannot become right is reported before it
-    /// is complete.
+    /// The protocol header, once it has arrived. A wrong one is reported before it is complete.
     pub fn protocol_header(&mut self) -> Option<ProtocolHeader> {
         if let Some(octets) = self.input.first_chunk::<8>() {
             let header = match *octets {
@@ -197,8 +196,7 @@ impl FrameReader {
     /// no value for "unlimited".
     ///
     /// # Errors
-    /// When the frame is too large, of an unknown type or without its end. The stream is lost
-    /// then: nothing after it can be understood.
+    /// The frame is too large, of an unknown type or without its end. Nothing after it can be parsed.
     pub fn next(&mut self, frame_max: u32) -> Result<Option<Frame<'_>>, WireError> {
         if self.at == self.run.len() && !self.gather(frame_max)? {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! Methods: what client and server say to each other, both directions.
+//! Methods, in both directions.
 //!
 //! Each class is a table of its methods in a file of its own; reading and writing follow from the
 //! table, so that both always agree.
@@ -149,7 +149,7 @@ impl Method {
     }
 }
 
-/// Why a payload is not a method. Kept out of the way of those that are.
+/// Why a payload is not a method. Separate from the hot path.
 #[cold]
 fn refused(id: MethodId, arguments: Payload<'_>, malformed: Malformed) -> WireError {
     match malformed {

@@ -1,7 +1,7 @@
 //! A message's properties: kept as the bytes that came, checked once, read where they lie.
 //!
-//! What must change (a dead letter's headers, a reply address) is cut out and replaced; the rest
-//! of the block stays byte for byte what the publisher wrote.
+//! A property that must change (a dead letter's headers, a reply address) is replaced; the rest of the block
+//! stays byte for byte as the publisher wrote it.
 
 mod list;
 
@@ -196,7 +196,7 @@ impl Properties {
         self.octet(Field::Priority)
     }
 
-    /// What a reply repeats.
+    /// The correlation id of a request and its reply.
     #[must_use]
     pub fn correlation_id(&self) -> Option<&[u8]> {
         self.short(Field::CorrelationId)
@@ -247,7 +247,7 @@ impl Properties {
         self.short(Field::AppId)
     }
 
-    /// A relic of 0-9.
+    /// Unused; kept from AMQP 0-9.
     #[must_use]
     pub fn cluster_id(&self) -> Option<&[u8]> {
         self.short(Field::ClusterId)

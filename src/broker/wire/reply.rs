@@ -7,7 +7,7 @@ use super::{ShortStr, short::char_boundary};
 /// A reply code of AMQP 0-9-1.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum ReplyCode {
-    /// 200: an orderly end.
+    /// 200: success.
     Success,
     /// 311: the body is larger than accepted.
     ContentTooLarge,

@@ -1,9 +1,11 @@
 use tokio::sync::oneshot::error::TryRecvError;
 
-use super::{Asked, CheckId, Found, Outcome, Pending, Reply, Wanted};
+use super::{
+    CheckId, Outcome, PendingRequests, RemoteVerdict, RequestKey, RequestReply, RequestResult,
+};
 
-fn wanted(check: u64) -> Wanted {
-    Wanted {
+fn wanted(check: u64) -> RequestKey {
+    RequestKey {
         check: CheckId(check),
         incarnation: 3,
         deadline_ms: 1_000,
@@ -11,8 +13,8 @@ fn wanted(check: u64) -> Wanted {
     }
 }
 
-fn found(outcome: Outcome) -> Found {
-    Found {
+fn found(outcome: Outcome) -> RemoteVerdict {
+    RemoteVerdict {
         number: None,
         service_id: "a".into(),
         incarnation: 3,
@@ -25,7 +27,7 @@ fn found(outcome: Outcome) -> Found {
 
 #[test]
 fn a_check_has_one_request_at_most_and_all_together_so_many() {
-    let mut pending = Pending::new(2);
+    let mut pending = PendingRequests::new(2);
     let (one, _reply) = pending.decide(wanted(1)).expect("room");
     assert!(pending.decide(wanted(1)).is_none() && pending.compare(wanted(1)).is_none());
     let two = pending.compare(wanted(2)).expect("room");
@@ -41,7 +43,7 @@ fn a_check_has_one_request_at_most_and_all_together_so_many() {
 
 #[test]
 fn whoever_waits_is_told_how_it_ended() {
-    let mut pending = Pending::new(9);
+    let mut pending = PendingRequests::new(9);
     let mut out = Vec::new();
     let (one, mut first) = pending.decide(wanted(1)).expect("room");
     let (two, mut second) = pending.decide(wanted(2)).expect("room");
@@ -51,9 +53,9 @@ fn whoever_waits_is_told_how_it_ended() {
     pending.give_up(two);
     pending.gone(three);
     let reply = first.try_recv().expect("a reply");
-    assert!(matches!(reply, Reply::Found(found) if found.outcome == Outcome::Failed));
-    assert!(matches!(second.try_recv(), Ok(Reply::Never)));
-    assert!(matches!(third.try_recv(), Ok(Reply::Gone)));
+    assert!(matches!(reply, RequestReply::Verdict(found) if found.outcome == Outcome::Failed));
+    assert!(matches!(second.try_recv(), Ok(RequestReply::Never)));
+    assert!(matches!(third.try_recv(), Ok(RequestReply::Gone)));
     assert!(out.is_empty() && pending.len() == 0);
     pending.answer(one, found(Outcome::Passed), 901, &mut out);
     assert!(out.is_empty(), "nobody waits for a second one");
@@ -62,19 +64,29 @@ fn whoever_waits_is_told_how_it_ended() {
 #[test]
 fn both_ways_are_compared_whichever_comes_first() {
     use Outcome::{Denied, Failed, Passed, Skipped, TimedOut};
-    check(Passed, Passed, 900, &[Asked::Same]);
-    check(Failed, TimedOut, 900, &[Asked::Same]);
-    check(Passed, Denied, 900, &[Asked::Different]);
-    check(Failed, Passed, 1_000, &[Asked::Different]);
-    check(Passed, Passed, 1_001, &[Asked::Same, Asked::Late]);
-    check(Failed, Passed, 1_400, &[Asked::Different, Asked::Late]);
+    check(Passed, Passed, 900, &[RequestResult::Same]);
+    check(Failed, TimedOut, 900, &[RequestResult::Same]);
+    check(Passed, Denied, 900, &[RequestResult::Different]);
+    check(Failed, Passed, 1_000, &[RequestResult::Different]);
+    check(
+        Passed,
+        Passed,
+        1_001,
+        &[RequestResult::Same, RequestResult::Late],
+    );
+    check(
+        Failed,
+        Passed,
+        1_400,
+        &[RequestResult::Different, RequestResult::Late],
+    );
     check(Skipped, Passed, 900, &[]);
     check(Passed, Skipped, 900, &[]);
 
     #[track_caller]
-    fn check(direct: Outcome, came: Outcome, came_ms: u64, expected: &[Asked]) {
+    fn check(direct: Outcome, came: Outcome, came_ms: u64, expected: &[RequestResult]) {
         for direct_first in [true, false] {
-            let (mut pending, mut out) = (Pending::new(9), Vec::new());
+            let (mut pending, mut out) = (PendingRequests::new(9), Vec::new());
             let number = pending.compare(wanted(1)).expect("room");
             if direct_first {
                 pending.direct(number, direct, &mut out);
@@ -93,14 +105,18 @@ fn both_ways_are_compared_whichever_comes_first() {
 
 #[test]
 fn what_does_not_come_is_missing() {
-    let (mut pending, mut out) = (Pending::new(9), Vec::new());
+    let (mut pending, mut out) = (PendingRequests::new(9), Vec::new());
     let one = pending.compare(wanted(1)).expect("room");
     let two = pending.compare(wanted(2)).expect("room");
     pending.direct(one, Outcome::Passed, &mut out);
     pending.sweep(1_499, &mut out);
     assert!(out.is_empty());
     pending.sweep(1_500, &mut out);
-    assert_eq!(out, [Asked::Missing], "the second was never probed at all");
+    assert_eq!(
+        out,
+        [RequestResult::Missing],
+        "the second was never probed at all"
+    );
     pending.direct(two, Outcome::Passed, &mut out);
     assert_eq!(out.len(), 1);
     assert_eq!(pending.len(), 0);

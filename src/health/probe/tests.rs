@@ -1,8 +1,14 @@
+use std::time::Duration;
+
 use http::{HeaderMap, StatusCode};
 use proptest::prelude::*;
 
-use super::{Answer, in_one_line, request, served, told};
-use crate::{health::Outcome, model::HttpCheck, outbound::Serving};
+use super::{ProbeLimits, Response, failure, in_one_line, request, served, words};
+use crate::{
+    health::{Config, Outcome},
+    model::HttpCheck,
+    outbound::{OutboundError, RequestStep, Serving},
+};
 
 #[test]
 fn what_is_kept_fits_in_one_line() {
@@ -16,19 +22,40 @@ fn what_is_kept_fits_in_one_line() {
     check("", "");
 }
 
+fn limits(keep_body: bool) -> ProbeLimits {
+    ProbeLimits::of(&Config {
+        keep_body,
+        ..Config::default()
+    })
+}
+
 #[test]
-fn a_failure_shows_the_beginning_of_the_body() {
-    let answer = Answer {
+fn what_the_target_answered_is_kept_only_where_the_configuration_says_so() {
+    let answer = Response {
         status: StatusCode::SERVICE_UNAVAILABLE,
         headers: HeaderMap::new(),
         body: b" the disk is \xff full\n".as_slice().into(),
         truncated: false,
-        latency: std::time::Duration::ZERO,
+        latency: Duration::ZERO,
     };
-    let (outcome, text) = told(&answer, false);
-    assert_eq!(outcome, Outcome::Failed);
-    assert_eq!(text, "503 Service Unavailable the disk is \u{fffd} full");
-    assert_eq!(told(&answer, true).1, "503 Service Unavailable");
+    assert_eq!(failure(&answer, limits(false)), "503 Service Unavailable");
+    let kept = failure(&answer, limits(true));
+    assert_eq!(kept, "503 Service Unavailable the disk is \u{fffd} full");
+    let status = |code| OutboundError::Grpc {
+        code,
+        message: "secret".into(),
+    };
+    let words = |code, keep| words(&status(code), Duration::ZERO, limits(keep));
+    assert_eq!(words(14, false), "gRPC status 14 (UNAVAILABLE)");
+    assert_eq!(words(99, false), "gRPC status 99 (unknown code)");
+    assert_eq!(words(14, true), "gRPC status 14: secret");
+}
+
+#[test]
+fn a_timeout_says_how_long_it_was() {
+    let error = OutboundError::Deadline(RequestStep::Connecting);
+    let text = words(&error, Duration::from_millis(1500), limits(false));
+    assert_eq!(text, "no connection within the timeout (1500ms)");
 }
 
 #[test]
@@ -52,6 +79,7 @@ fn what_can_not_be_sent_is_refused() {
         headers: [("x".into(), "y".into())].into(),
         expected: [200..=299].into(),
         tls_skip_verify: true,
+        redirects: 0,
     };
     let sent = request(&good).expect("a request");
     assert_eq!(

@@ -1,56 +1,40 @@
-//! The scheduled probes that are under way: so many at once, and each leaves its place in order.
+//! The scheduled probes under way: limited in number, and each frees its place however it ends.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::task::{JoinError, JoinSet};
 
-use super::Shared;
-use crate::health::{
-    meters::Meters,
-    table::{Ended, Turn},
+use super::Scheduler;
+use crate::{
+    health::{
+        meters::HealthMetrics,
+        table::{FinishedProbe, ScheduledProbe},
+    },
+    outbound::Shares,
 };
 
 #[derive(Debug)]
-pub(super) struct Probes {
+pub(super) struct RunningProbes {
     set: JoinSet<()>,
-    max: usize,
-    n_slow: Arc<AtomicUsize>,
+    free: Arc<Mutex<Shares>>,
 }
 
-/// How many probes may begin.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Room {
-    pub(super) places: usize,
-    /// Of these, how many may be of checks that timed out last time: half of all, so that they
-    /// never hold up the others.
-    pub(super) slow_places: usize,
-}
-
-impl Probes {
+impl RunningProbes {
     pub(super) fn new(max: usize) -> Self {
         Self {
             set: JoinSet::new(),
-            max: max.max(1),
-            n_slow: Arc::default(),
+            free: Arc::new(Mutex::new(Shares::of(max))),
         }
     }
 
-    pub(super) fn room(&self) -> Room {
-        let n_slow = self.n_slow.load(Ordering::Relaxed);
-        Room {
-            places: self.max.saturating_sub(self.set.len()),
-            slow_places: self.max.div_ceil(2).saturating_sub(n_slow),
-        }
+    /// The places that are free.
+    pub(super) fn free(&self) -> Shares {
+        *self.free.lock()
     }
 
-    pub(super) fn start(&mut self, shared: &Arc<Shared>, turn: Turn) {
-        let place = Place::new(Arc::clone(shared), turn, &self.n_slow);
+    pub(super) fn start(&mut self, shared: &Arc<Scheduler>, turn: ScheduledProbe) {
+        let place = RunningProbe::new(Arc::clone(shared), turn, &self.free);
         self.set.spawn(place.probe());
     }
 
@@ -65,7 +49,7 @@ impl Probes {
         }
     }
 
-    /// Breaks all probes off, and returns when they have ended.
+    /// Aborts all probes, and returns when they have ended.
     pub(super) async fn stop(mut self) {
         self.set.shutdown().await;
     }
@@ -75,29 +59,26 @@ fn tell_of_panic(joined: Result<(), JoinError>) {
     if let Err(error) = joined
         && error.is_panic()
     {
-        tracing::error!(%error, "a probe panicked; its check goes on with its next turn");
+        tracing::error!(%error, "a probe panicked; its check is probed again at its next interval");
     }
 }
 
-/// A turn on its way. Whatever happens to it, the check gets its next turn and the place is free.
+/// A probe under way. However it ends, the check is booked again and the place is free.
 #[derive(Debug)]
-struct Place {
-    shared: Arc<Shared>,
-    turn: Turn,
-    n_slow: Option<Arc<AtomicUsize>>,
-    ended: Option<Ended>,
+struct RunningProbe {
+    shared: Arc<Scheduler>,
+    turn: ScheduledProbe,
+    free: Arc<Mutex<Shares>>,
+    ended: Option<FinishedProbe>,
 }
 
-impl Place {
-    fn new(shared: Arc<Shared>, turn: Turn, n_slow: &Arc<AtomicUsize>) -> Self {
-        let n_slow = turn.slow.then(|| Arc::clone(n_slow));
-        if let Some(n_slow) = &n_slow {
-            n_slow.fetch_add(1, Ordering::Relaxed);
-        }
+impl RunningProbe {
+    fn new(shared: Arc<Scheduler>, turn: ScheduledProbe, free: &Arc<Mutex<Shares>>) -> Self {
+        free.lock().take(turn.pace);
         Self {
             shared,
             turn,
-            n_slow,
+            free: Arc::clone(free),
             ended: None,
         }
     }
@@ -110,7 +91,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for RunningProbe {
     fn drop(&mut self) {
         let mut following = self.shared.following.lock();
         if let Some(ended) = self.ended.take() {
@@ -119,24 +100,22 @@ impl Drop for Place {
         let now_ms = self.shared.now_ms();
         following.table.book_next(&self.turn, now_ms);
         drop(following);
-        if let Some(n_slow) = &self.n_slow {
-            n_slow.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.free.lock().give_back(self.turn.pace);
     }
 }
 
 /// Counts a probe for as long as it runs.
 #[derive(Debug)]
-pub(super) struct InFlight<'a>(&'a Meters);
+pub(super) struct InFlightGauge<'a>(&'a HealthMetrics);
 
-impl<'a> InFlight<'a> {
-    pub(super) fn new(meters: &'a Meters) -> Self {
+impl<'a> InFlightGauge<'a> {
+    pub(super) fn new(meters: &'a HealthMetrics) -> Self {
         meters.in_flight.inc();
         Self(meters)
     }
 }
 
-impl Drop for InFlight<'_> {
+impl Drop for InFlightGauge<'_> {
     fn drop(&mut self) {
         self.0.in_flight.dec();
     }

@@ -4,16 +4,29 @@ use std::{
     time::Duration,
 };
 
-use super::{Due, Ended, Judgement, Table, Turn};
+use super::{CheckTable, Due, FinishedProbe, Judgement, ScheduledProbe};
 use crate::{
     health::{Config, Outcome},
     model::{
-        Beat, Check, CheckKind, Instance, Lease, Metadata, Registration, Revision, ServiceId,
+        Check, CheckKind, Instance, LastSeen, Lease, Metadata, Registration, Revision, ServiceId,
         ServiceName, Status, Timestamp,
     },
+    outbound::{Pace, Shares},
 };
 
 const INTERVAL: u64 = 5000;
+/// Free places for every pace.
+const ROOM: Shares = Shares {
+    all: 9,
+    unproven: 9,
+    slow: 9,
+};
+/// No free place.
+const FULL: Shares = Shares {
+    all: 0,
+    unproven: 0,
+    slow: 0,
+};
 
 fn check(name: &str, kind: CheckKind) -> Check {
     Check {
@@ -59,7 +72,9 @@ fn instance(id: &str, checks: &[Check]) -> Instance {
         registered_at: Timestamp::default(),
         revision: Revision(1),
         incarnation: 1,
-        beat: Arc::new(Beat::new(0)),
+        reason: None,
+        last_seen: Arc::new(LastSeen::new(0)),
+        bytes: 0,
         encoded: OnceLock::new(),
     }
 }
@@ -71,21 +86,21 @@ fn observed(status: Status, instance: Instance) -> Instance {
     }
 }
 
-fn table() -> Table {
-    Table::new(Config::default(), fastrand::Rng::with_seed(7))
+fn table() -> CheckTable {
+    CheckTable::new(Config::default(), fastrand::Rng::with_seed(7))
 }
 
 /// Takes the turn that is due, which must be one.
 #[track_caller]
-fn turn(table: &mut Table, now_ms: u64) -> Turn {
-    match table.take_due(now_ms, true) {
+fn turn(table: &mut CheckTable, now_ms: u64) -> ScheduledProbe {
+    match table.take_due(now_ms, &ROOM) {
         Some(Due::Probe(turn)) => turn,
         other => panic!("no turn at {now_ms}: {other:?}"),
     }
 }
 
-fn ended(outcome: Outcome, at_ms: u64) -> Ended {
-    Ended {
+fn ended(outcome: Outcome, at_ms: u64) -> FinishedProbe {
+    FinishedProbe {
         outcome,
         began_ms: at_ms,
         at_ms,
@@ -95,7 +110,12 @@ fn ended(outcome: Outcome, at_ms: u64) -> Ended {
 }
 
 /// Ends a turn, and books the next.
-fn end(table: &mut Table, turn: &Turn, outcome: Outcome, at_ms: u64) -> Option<Judgement> {
+fn end(
+    table: &mut CheckTable,
+    turn: &ScheduledProbe,
+    outcome: Outcome,
+    at_ms: u64,
+) -> Option<Judgement> {
     let judgement = table.record(turn.check, ended(outcome, at_ms));
     table.book_next(turn, at_ms);
     judgement
@@ -112,7 +132,7 @@ fn twenty_thousand_at_once_are_spread_from_the_first_turn_on() {
     let mut per_ms = Vec::new();
     for now in 0..1000 + 3 * INTERVAL {
         let mut n = 0;
-        while let Some(Due::Probe(turn)) = table.take_due(now, true) {
+        while let Some(Due::Probe(turn)) = table.take_due(now, &ROOM) {
             begun.entry(turn.check).or_default().push(now);
             end(&mut table, &turn, Outcome::Passed, now);
             n += 1;
@@ -155,7 +175,7 @@ fn after_a_restart_what_was_known_stands_and_nobody_is_probed_at_once() {
         assert_eq!(judgement.status, Status::Healthy);
     }
     let mut due = 0;
-    while let Some(Due::Probe(_)) = table.take_due(INTERVAL / 10, true) {
+    while let Some(Due::Probe(_)) = table.take_due(INTERVAL / 10, &ROOM) {
         due += 1;
     }
     assert!(
@@ -177,7 +197,7 @@ fn registering_again_adds_nothing() {
     assert_eq!(table.sizes().checks, 1);
     assert_eq!(table.schedule.len(), 1);
     turn(&mut table, 2000);
-    assert!(table.take_due(u64::MAX, true).is_none());
+    assert!(table.take_due(u64::MAX, &ROOM).is_none());
 }
 
 #[test]
@@ -212,7 +232,7 @@ fn all_checks_of_an_instance_count() {
     let mut table = table();
     table.observe(&instance("i", &[tcp("a"), tcp("b")]), Revision(1), 0);
     let [a, b] = [turn(&mut table, 1000), turn(&mut table, 1000)];
-    let mut say = |turn: &Turn, outcome, at| {
+    let mut say = |turn: &ScheduledProbe, outcome, at| {
         let judgement = table.record(turn.check, ended(outcome, at));
         judgement.map(|judgement| (judgement.status, judgement.reason))
     };
@@ -302,7 +322,7 @@ fn an_outcome_that_began_before_the_last_changes_nothing() {
     let judgement = table.record(turn.check, ended(Outcome::Passed, 1200));
     assert!(judgement.is_some());
     for _ in 0..5 {
-        let stale = Ended {
+        let stale = FinishedProbe {
             began_ms: 1000,
             ..ended(Outcome::TimedOut, 2000)
         };
@@ -342,8 +362,8 @@ fn what_is_gone_is_forgotten() {
 #[test]
 fn a_ttl_check_follows_the_heartbeats() {
     #[track_caller]
-    fn look(table: &mut Table, now_ms: u64) -> Option<Status> {
-        match table.take_due(now_ms, false) {
+    fn look(table: &mut CheckTable, now_ms: u64) -> Option<Status> {
+        match table.take_due(now_ms, &FULL) {
             Some(Due::Looked { judgement, .. }) => judgement.map(|told| told.status),
             other => panic!("nothing to look at, at {now_ms}: {other:?}"),
         }
@@ -357,11 +377,11 @@ fn a_ttl_check_follows_the_heartbeats() {
         "registering is a sign of life"
     );
     assert_eq!(table.next_due(), Some(INTERVAL + 1));
-    known.beat.heard(4000);
+    known.last_seen.record_heartbeat(4000);
     assert_eq!(look(&mut table, INTERVAL + 1), None);
     assert_eq!(table.next_due(), Some(4000 + INTERVAL + 1));
     // A passing check of another kind is no heartbeat.
-    known.beat.passed(8000);
+    known.last_seen.record_pass(8000);
     assert_eq!(look(&mut table, 9001), Some(Status::Unhealthy));
     // Looked at every second from now on, told once.
     for now in (10_001..20_000).step_by(1000) {
@@ -370,7 +390,7 @@ fn a_ttl_check_follows_the_heartbeats() {
     }
     let (_, kept) = table.kept("i").expect("kept");
     assert_eq!(kept[0].results.len(), 3);
-    known.beat.heard(19_500);
+    known.last_seen.record_heartbeat(19_500);
     assert_eq!(
         look(&mut table, 20_001),
         Some(Status::Healthy),
@@ -379,36 +399,70 @@ fn a_ttl_check_follows_the_heartbeats() {
 }
 
 #[test]
-fn slow_checks_wait_for_a_place_and_hold_nobody_up() {
-    let mut table = table();
-    for id in ["slow", "fast"] {
-        table.observe(&instance(id, &[tcp("t")]), Revision(1), 0);
-    }
-    for _ in 0..2 {
-        let turn = turn(&mut table, 1000);
-        let slow = turn.of.service_id.as_str() == "slow";
-        let outcome = if slow {
-            Outcome::TimedOut
+fn slow_and_new_checks_wait_for_a_place_and_hold_nobody_up() {
+    let no_slow = Shares { slow: 0, ..ROOM };
+    let no_unproven = Shares {
+        slow: 0,
+        unproven: 0,
+        ..ROOM
+    };
+    for (outcome, latency_ms, is_slow) in [
+        (Outcome::TimedOut, 200, true),
+        (Outcome::Passed, 1_000, true),
+        (Outcome::Failed, 30_000, true),
+        (Outcome::Failed, 999, false),
+    ] {
+        let mut table = table();
+        for id in ["slow", "fast"] {
+            table.observe(&instance(id, &[tcp("t")]), Revision(1), 0);
+        }
+        assert!(table.take_due(1000, &no_unproven).is_none(), "both are new");
+        assert_eq!(table.sizes().waiting, 2);
+        for _ in 0..2 {
+            let turn = turn(&mut table, 1000);
+            assert_eq!(turn.pace, Pace::New);
+            let is_other = turn.of.service_id.as_str() == "fast";
+            let latency = Duration::from_millis(if is_other { 1 } else { latency_ms });
+            let outcome = if is_other { Outcome::Passed } else { outcome };
+            let ended = FinishedProbe {
+                latency,
+                ..ended(outcome, 1000)
+            };
+            table.record(turn.check, ended);
+            table.book_next(&turn, 1000);
+        }
+        let now = 1000 + INTERVAL;
+        let mut due = Vec::new();
+        while let Some(Due::Probe(turn)) = table.take_due(now, &no_slow) {
+            due.push(turn.of.service_id.as_str().to_owned());
+        }
+        due.sort();
+        let expected: &[_] = if is_slow {
+            &["fast"]
         } else {
-            Outcome::Passed
+            &["fast", "slow"]
         };
-        end(&mut table, &turn, outcome, 1000);
+        assert_eq!(due, expected, "{outcome:?} after {latency_ms} ms");
+        if is_slow {
+            assert_eq!(
+                turn(&mut table, now).pace,
+                Pace::Slow,
+                "there is a place now"
+            );
+        }
+        assert_eq!(table.sizes().waiting, 0);
     }
-    let now = 1000 + INTERVAL;
-    let Some(Due::Probe(turn)) = table.take_due(now, false) else {
-        panic!("the fast one is due");
-    };
-    assert_eq!(turn.of.service_id.as_str(), "fast");
-    assert!(table.take_due(now, false).is_none());
-    assert_eq!(table.sizes().waiting, 1);
-    let Some(Due::Probe(turn)) = table.take_due(now, true) else {
-        panic!("there is a place for the slow one");
-    };
-    assert!(turn.slow);
-    end(&mut table, &turn, Outcome::Passed, now);
-    assert_eq!(table.sizes().waiting, 0);
-    // It is as fast as the others now.
-    assert!(matches!(table.take_due(now + INTERVAL, false), Some(Due::Probe(turn)) if !turn.slow));
+}
+
+#[test]
+fn without_a_free_place_a_check_stays_due() {
+    let mut table = table();
+    table.observe(&instance("i", &[tcp("t")]), Revision(1), 0);
+    let first = turn(&mut table, 1000);
+    end(&mut table, &first, Outcome::Passed, 1000);
+    assert!(table.take_due(1000 + INTERVAL, &FULL).is_none());
+    assert!(table.next_due() <= Some(1000 + INTERVAL));
+    assert_eq!(turn(&mut table, 1000 + INTERVAL).check, first.check);
 }
 
 #[test]

@@ -1,11 +1,11 @@
 use proptest::prelude::*;
 
-use super::{Rules, Verdict};
+use super::{Verdict, VerdictRules};
 
 const INTERVAL: u64 = 1000;
 
-fn rules(healthy_after: u32, unhealthy_after: u32) -> Rules {
-    Rules {
+fn rules(healthy_after: u32, unhealthy_after: u32) -> VerdictRules {
+    VerdictRules {
         healthy_after,
         unhealthy_after,
         flips_max: 5,
@@ -15,7 +15,7 @@ fn rules(healthy_after: u32, unhealthy_after: u32) -> Rules {
 
 /// Feeds outcomes, one per interval, and draws what the check says after each: `.` nothing yet,
 /// `+` passes, `-` fails, and the same in brackets while it is flapping.
-fn drawn(verdict: &mut Verdict, outcomes: &str, from: u64, rules: &Rules) -> String {
+fn drawn(verdict: &mut Verdict, outcomes: &str, from: u64, rules: &VerdictRules) -> String {
     let mut drawn = String::new();
     for (i, outcome) in outcomes.chars().enumerate() {
         verdict.record(outcome == 'p', from + i as u64 * INTERVAL, rules);
@@ -34,7 +34,7 @@ fn drawn(verdict: &mut Verdict, outcomes: &str, from: u64, rules: &Rules) -> Str
 }
 
 #[track_caller]
-fn check(rules: &Rules, outcomes: &str, expected: &str) {
+fn check(rules: &VerdictRules, outcomes: &str, expected: &str) {
     assert_eq!(drawn(&mut Verdict::open(0), outcomes, 0, rules), expected);
 }
 

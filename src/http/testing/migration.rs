@@ -38,6 +38,7 @@ impl Migrations for StagedMigration {
             guard: "auto",
             rules: vec![RuleReport {
                 name: "broker_away",
+                state: "armed",
                 armed: true,
                 value: Some(0.0),
                 threshold: Some(10.0),

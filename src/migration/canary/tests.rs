@@ -3,9 +3,9 @@ use std::{collections::VecDeque, time::Duration};
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
-use super::{Flight, Times, fly};
+use super::{CanaryRun, Times, run_canary};
 use crate::{
-    migration::{CanaryWatch, CanaryWay, Stumble},
+    migration::{CanaryWatch, CanaryWay, StepError},
     model::EventKind,
     registry::{self, Registry},
 };
@@ -25,7 +25,7 @@ struct Way {
 }
 
 impl Way {
-    fn step(&self, name: &'static str) -> BoxFuture<'_, Result<(), Stumble>> {
+    fn step(&self, name: &'static str) -> BoxFuture<'_, Result<(), StepError>> {
         Box::pin(async move {
             if self.hangs == name {
                 std::future::pending::<()>().await;
@@ -42,7 +42,7 @@ impl Way {
 struct Told(VecDeque<(EventKind, u64)>);
 
 impl CanaryWatch for Told {
-    fn next(&mut self) -> BoxFuture<'_, Result<(EventKind, u64), Stumble>> {
+    fn next(&mut self) -> BoxFuture<'_, Result<(EventKind, u64), StepError>> {
         Box::pin(async {
             match self.0.pop_front() {
                 Some(told) => Ok(told),
@@ -53,23 +53,23 @@ impl CanaryWatch for Told {
 }
 
 impl CanaryWay for Way {
-    fn watch(&self) -> Result<Box<dyn CanaryWatch>, Stumble> {
+    fn watch(&self) -> Result<Box<dyn CanaryWatch>, StepError> {
         Ok(Box::new(Told(self.tells.clone().into())))
     }
 
-    fn register(&self) -> BoxFuture<'_, Result<(), Stumble>> {
+    fn register(&self) -> BoxFuture<'_, Result<(), StepError>> {
         self.step("register")
     }
 
-    fn probe(&self) -> BoxFuture<'_, Result<(), Stumble>> {
+    fn probe(&self) -> BoxFuture<'_, Result<(), StepError>> {
         self.step("probe")
     }
 
-    fn discover(&self) -> BoxFuture<'_, Result<(), Stumble>> {
+    fn discover(&self) -> BoxFuture<'_, Result<(), StepError>> {
         self.step("discover")
     }
 
-    fn deregister(&self) -> BoxFuture<'_, Result<(), Stumble>> {
+    fn deregister(&self) -> BoxFuture<'_, Result<(), StepError>> {
         self.step("deregister")
     }
 
@@ -86,16 +86,16 @@ fn all() -> Vec<(EventKind, u64)> {
     ]
 }
 
-async fn flown(way: &Way) -> Flight {
+async fn unjudged(way: &Way) -> CanaryRun {
     let registry = Registry::new(registry::Config::default());
-    let flight = fly(way, TIMES, registry.clock()).await;
+    let canary_run = run_canary(way, TIMES, registry.clock()).await;
     assert_eq!(*way.cleaned.lock(), 2, "before and after");
-    flight
+    canary_run
 }
 
 #[tokio::test(start_paused = true)]
 async fn each_step_has_its_own_verdict_and_its_own_time() {
-    let good = flown(&Way {
+    let good = unjudged(&Way {
         tells: all(),
         ..Way::default()
     })
@@ -107,21 +107,21 @@ async fn each_step_has_its_own_verdict_and_its_own_time() {
         ["register", "probe", "discover", "deregister", "watch"]
     );
     for (name, error) in [("probe", "not within 3s"), ("discover", "not within 2s")] {
-        let late = flown(&Way {
+        let late = unjudged(&Way {
             hangs: name,
             tells: all(),
             ..Way::default()
         })
         .await;
-        assert_eq!(late.stumble(), Some((name, error)));
+        assert_eq!(late.failed_step(), Some((name, error)));
         assert_eq!(late.steps.len(), 5, "the others have their own");
     }
-    let none = flown(&Way {
+    let none = unjudged(&Way {
         fails: "register",
         ..Way::default()
     })
     .await;
-    assert_eq!(none.stumble(), Some(("register", "broken")));
+    assert_eq!(none.failed_step(), Some(("register", "broken")));
     assert_eq!(none.steps.len(), 1, "without it there is nothing to try");
 }
 
@@ -139,11 +139,11 @@ async fn the_watch_must_tell_all_once_and_in_order() {
         ),
     ];
     for (tells, error) in cases {
-        let flight = flown(&Way {
+        let canary_run = unjudged(&Way {
             tells,
             ..Way::default()
         })
         .await;
-        assert_eq!(flight.stumble(), Some(("watch", error)));
+        assert_eq!(canary_run.failed_step(), Some(("watch", error)));
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     api::{
         BrokerReport, ChannelReport, Comparison, MigrationAction, MigrationDraft, TransportReport,
     },
-    migration::{CanaryWatch, CanaryWay, Config, FlagControl, GuardSetting, Stumble},
+    migration::{CanaryWatch, CanaryWay, Config, FlagControl, GuardSetting, StepError},
     model::{Channel, EventKind, FlagError, FlagState, Mode, Modes, Timestamp},
     registry::{self, Notices, Registry},
     telemetry::Metrics,
@@ -100,7 +100,7 @@ struct Clear {
 struct Seen(u64);
 
 impl CanaryWatch for Seen {
-    fn next(&mut self) -> BoxFuture<'_, Result<(EventKind, u64), Stumble>> {
+    fn next(&mut self) -> BoxFuture<'_, Result<(EventKind, u64), StepError>> {
         self.0 += 1;
         let kind = match self.0 {
             1 => EventKind::Registered,
@@ -110,16 +110,16 @@ impl CanaryWatch for Seen {
     }
 }
 
-fn passed() -> BoxFuture<'static, Result<(), Stumble>> {
+fn passed() -> BoxFuture<'static, Result<(), StepError>> {
     Box::pin(std::future::ready(Ok(())))
 }
 
 impl CanaryWay for Clear {
-    fn watch(&self) -> Result<Box<dyn CanaryWatch>, Stumble> {
+    fn watch(&self) -> Result<Box<dyn CanaryWatch>, StepError> {
         Ok(Box::new(Seen(0)))
     }
 
-    fn register(&self) -> BoxFuture<'_, Result<(), Stumble>> {
+    fn register(&self) -> BoxFuture<'_, Result<(), StepError>> {
         Box::pin(async {
             let Some(after) = self.stumbles_after else {
                 return Ok(());
@@ -129,15 +129,15 @@ impl CanaryWay for Clear {
         })
     }
 
-    fn probe(&self) -> BoxFuture<'_, Result<(), Stumble>> {
+    fn probe(&self) -> BoxFuture<'_, Result<(), StepError>> {
         passed()
     }
 
-    fn discover(&self) -> BoxFuture<'_, Result<(), Stumble>> {
+    fn discover(&self) -> BoxFuture<'_, Result<(), StepError>> {
         passed()
     }
 
-    fn deregister(&self) -> BoxFuture<'_, Result<(), Stumble>> {
+    fn deregister(&self) -> BoxFuture<'_, Result<(), StepError>> {
         passed()
     }
 
@@ -227,6 +227,14 @@ async fn it_migrates_and_tells_everybody() {
         };
         stage.migration.ask(start).unwrap();
         assert_eq!(stage.migration.report().state, "running");
+        let latencies = stage.metrics.latencies();
+        for latency in [
+            &latencies.register,
+            &latencies.discover,
+            &latencies.delivery,
+        ] {
+            (0..30).for_each(|_| latency.observe(Duration::from_millis(1)));
+        }
         sleep(Duration::from_secs(8 * 60)).await;
     })
     .await;

@@ -1,26 +1,33 @@
-//! What an operator may ask for, and why it is refused.
+//! Requests of an operator, and why they are refused.
 
-use super::{Pending, Run, State, Tally};
+use super::{MigrationState, PendingAct, Run, Tally, proceed::NO_BASELINE};
 use crate::{
     api::{MigrationAction, MigrationDraft, MigrationMode, MigrationRefusal},
     migration::{baseline::Baseline, phase::Phase, plan::Plan, rollback::Cause},
-    model::Span,
+    model::{FlagState, Span},
     registry::Now,
 };
 
-type Taken = Result<(), MigrationRefusal>;
+type Accepted = Result<(), MigrationRefusal>;
 
-fn refused(why: impl Into<String>) -> Taken {
+fn refused(why: impl Into<String>) -> Accepted {
     Err(MigrationRefusal(why.into()))
 }
 
-impl State {
-    /// Takes an operator's word, to be acted on at the next look.
-    pub(in crate::migration) fn ask(&mut self, draft: MigrationDraft, now: Now) -> Taken {
+impl MigrationState {
+    /// Takes an operator's request, which is acted on at the next look. `flagged` is the flag at this
+    /// moment: a change that was answered before the request is not one that comes after it.
+    pub(in crate::migration) fn ask(
+        &mut self,
+        draft: MigrationDraft,
+        flagged: FlagState,
+        now: Now,
+    ) -> Accepted {
         self.now = now;
+        self.see_change(flagged, now);
         if self.rollback.as_ref().is_some_and(|one| !one.is_over()) {
             return refused(
-                "a rollback is under way: wait for its report, or turn the flag by hand",
+                "a rollback is under way: wait for its report, or set the flag (PUT /transport)",
             );
         }
         match draft.action {
@@ -32,7 +39,17 @@ impl State {
         }
     }
 
-    fn start(&mut self, draft: MigrationDraft, now: Now) -> Taken {
+    /// Takes note of a change of the flag that no look has seen yet.
+    fn see_change(&mut self, flagged: FlagState, now: Now) {
+        let Some(known) = self.known else { return };
+        // The result of the migration's own change is passed to `turned`.
+        if self.pending == PendingAct::Nothing && known.version != flagged.version {
+            self.known = Some(flagged);
+            self.flipped_by_hand(flagged, known.modes, now);
+        }
+    }
+
+    fn start(&mut self, draft: MigrationDraft, now: Now) -> Accepted {
         if let Some(run) = &self.run {
             let how = match run.paused {
                 Some(_) => "is paused: resume it, or roll back",
@@ -43,9 +60,9 @@ impl State {
         let Some(known) = self.known else {
             return refused("the daemon has just started: ask again");
         };
-        if self.pending != Pending::Nothing {
+        if self.pending != PendingAct::Nothing {
             return refused(
-                "a return by itself is under way: ask again, or set the flag (PUT /transport)",
+                "an automatic return is under way: ask again, or set the flag (PUT /transport)",
             );
         }
         if !self.has_broker {
@@ -54,22 +71,22 @@ impl State {
             );
         }
         if !self.direct {
-            return refused("transport.direct is \"off\": the migration is behind you");
+            return refused("transport.direct is \"off\": the migration is complete");
         }
         if Plan::from(known.modes).is_empty() {
-            return refused("nothing to migrate: every channel goes by way of the broker already");
+            return refused("nothing to migrate: every channel uses the broker already");
         }
         let mode = draft.mode.unwrap_or(self.config.mode);
         let soak = draft.soak.unwrap_or(*self.config.soak);
         self.comes_back = None;
-        self.completed = false;
+        self.completed = None;
         self.tally = Tally::default();
         self.run = Some(Run::begin(known.modes, mode, soak, now));
         self.baseline = Some(Baseline::begin(now.mono_ms, &self.sources));
         self.guard.start_over(now.mono_ms, &self.sources);
         self.hurry += 1;
         let how = match mode {
-            MigrationMode::Auto => "by itself",
+            MigrationMode::Auto => "automatically",
             MigrationMode::Step => "step by step",
         };
         self.tell(
@@ -84,7 +101,7 @@ impl State {
         Ok(())
     }
 
-    fn advance(&mut self, now: Now) -> Taken {
+    fn advance(&mut self, now: Now) -> Accepted {
         let config = &self.config;
         let Some(run) = &mut self.run else {
             return refused("nothing to advance: no migration runs");
@@ -92,9 +109,9 @@ impl State {
         if run.paused.is_some() {
             return refused("the migration is paused: resume it first");
         }
-        if let Pending::Enter(phase) = self.pending {
+        if let PendingAct::Enter(phase) = self.pending {
             return refused(format!(
-                "the flag is being turned for phase \"{phase}\": ask again"
+                "the flag is being changed for phase \"{phase}\": ask again"
             ));
         }
         let left = run.left(config, now);
@@ -115,7 +132,7 @@ impl State {
         Ok(())
     }
 
-    fn roll_back_by_hand(&mut self, now: Now) -> Taken {
+    fn roll_back_by_hand(&mut self, now: Now) -> Accepted {
         if self.run.is_none() && !self.uses_broker() {
             return self.refused_but_for_a_return("nothing to roll back: every channel is direct");
         }
@@ -127,28 +144,28 @@ impl State {
         Ok(())
     }
 
-    fn pause_by_hand(&mut self) -> Taken {
+    fn pause_by_hand(&mut self) -> Accepted {
         match &self.run {
             None => self.refused_but_for_a_return("nothing to pause: no migration runs"),
             Some(run) if run.paused.is_some() => refused("the migration is paused already"),
             Some(_) => {
-                self.pause("an operator, who paused it".to_owned());
+                self.pause("paused by an operator: resume it".to_owned());
                 Ok(())
             }
         }
     }
 
-    /// Says how a return by itself is called off, where one is to come.
-    fn refused_but_for_a_return(&self, why: &str) -> Taken {
+    /// Adds how to cancel the automatic return, if there is one.
+    fn refused_but_for_a_return(&self, why: &str) -> Accepted {
         if self.comes_back.as_ref().is_some_and(|one| one.by_itself) {
             return refused(format!(
-                "{why}; to call off the return by itself, set the flag as it is (PUT /transport)"
+                "{why}; to cancel the automatic return, set the flag as it is (PUT /transport)"
             ));
         }
         refused(why)
     }
 
-    fn resume(&mut self, now: Now) -> Taken {
+    fn resume(&mut self, now: Now) -> Accepted {
         match &self.run {
             None => refused("nothing to resume: no migration runs"),
             Some(run) if run.paused.is_none() => refused("the migration is not paused"),
@@ -160,7 +177,9 @@ impl State {
     }
 }
 
-/// What an operator need not wait for.
+/// True for what an operator may skip.
 fn is_time(what: &str) -> bool {
-    what.starts_with("the soak: ") || what == "an operator's advance"
+    what.starts_with("the soak: ")
+        || what.starts_with(NO_BASELINE)
+        || what == "an operator's advance"
 }

@@ -1,24 +1,25 @@
-//! Back to direct, and from there, some time later, on again. A flip by hand wins over both.
+//! Rollback and return. A manual change of the flag cancels both.
 
 use std::time::Duration;
 
-use super::{Act, ComesBack, Look, Pending, State, Tally, millis};
+use super::{Act, ComesBack, DaemonView, MigrationState, PendingAct, Tally, millis};
 use crate::{
     migration::{
+        baseline::Baseline,
         config::ReturnSetting,
         phase::Phase,
         plan::Plan,
-        rollback::{Cause, Next, Rollback},
+        rollback::{Cause, Rollback, RollbackStep},
     },
-    model::{FlagError, Mode, Modes, Span, Timestamp},
+    model::{FlagError, FlagState, Mode, Modes, Span, Timestamp},
     registry::Now,
 };
 
-/// A broker that is not back yet is asked again after so many milliseconds.
+/// The pause before another attempt to return, in milliseconds.
 const RETRY_MS: u64 = 5_000;
 
-impl State {
-    /// Begins a rollback; one that is under way goes on.
+impl MigrationState {
+    /// Begins a rollback, unless one is under way.
     pub(super) fn roll_back(&mut self, cause: Cause, reason: String, now: Now) {
         if self.rollback.as_ref().is_some_and(|one| !one.is_over()) {
             return;
@@ -33,23 +34,28 @@ impl State {
         rollback.run = self.run.take();
         self.rollback = Some(rollback);
         self.comes_back = None;
-        self.completed = false;
+        self.completed = None;
         self.guard.start_over(now.mono_ms, &self.sources);
     }
 
     /// The next stage of the rollback.
-    pub(super) fn roll_on(&mut self, look: &Look<'_>) -> Option<Act> {
+    pub(super) fn roll_on(&mut self, look: &DaemonView<'_>) -> Option<Act> {
         let rollback = self.rollback.as_mut()?;
-        let next = rollback.next(look, &self.flights, self.baseline.as_ref(), &self.config);
+        let next = rollback.next(
+            look,
+            &self.canary_runs,
+            self.baseline.as_ref(),
+            &self.config,
+        );
         let over = rollback.is_over();
         let act = match next {
-            Next::Act(act) => Some(act),
-            Next::Wait | Next::Over => None,
+            RollbackStep::Act(act) => Some(act),
+            RollbackStep::Wait | RollbackStep::Over => None,
         };
         self.pending = match act {
-            Some(Act::Set { .. }) => Pending::Flip,
-            Some(Act::Settle(_)) => Pending::Settle,
-            None => Pending::Nothing,
+            Some(Act::Set { .. }) => PendingAct::Flip,
+            Some(Act::Settle(_)) => PendingAct::Settle,
+            None => PendingAct::Nothing,
         };
         if over {
             self.rolled_back(look.now);
@@ -95,20 +101,20 @@ impl State {
         });
     }
 
-    /// Doubled with each further rollback.
+    /// The wait before a return, doubled with each further rollback.
     fn cool_down(&self) -> Duration {
         let doublings = self.tally.rollbacks.saturating_sub(1).min(30);
         let wait = self.config.cool_down.saturating_mul(1 << doublings);
         wait.min(self.config.cool_down_max.get())
     }
 
-    /// Turns the flag back when the cool-down is over; whether the broker is there shows then.
-    pub(super) fn come_back(&mut self, look: &Look<'_>) -> Option<Act> {
+    /// Changes the flag back after the cool-down; fails if the broker does not answer yet.
+    pub(super) fn come_back(&mut self, look: &DaemonView<'_>) -> Option<Act> {
         let comes_back = self.comes_back.as_ref().filter(|one| one.by_itself)?;
         if self.run.is_some() || look.now.mono_ms < comes_back.not_before.mono_ms {
             return None;
         }
-        self.pending = Pending::Return;
+        self.pending = PendingAct::Return;
         Some(Act::Set {
             modes: comes_back.modes,
             only_if: look.flagged.version,
@@ -131,7 +137,10 @@ impl State {
                 );
                 if let Some(mut run) = comes_back.run.take() {
                     run.enter(run.phase, now);
-                    text = format!("{text}; the migration goes on at \"{}\"", run.phase);
+                    if run.phase == Phase::Baseline {
+                        self.baseline = Some(Baseline::begin(now.mono_ms, &self.sources));
+                    }
+                    text = format!("{text}; the migration continues in phase \"{}\"", run.phase);
                     self.run = Some(run);
                 }
                 self.hurry += 1;
@@ -146,20 +155,20 @@ impl State {
         }
     }
 
-    /// Somebody else turned the flag, or wants it as it is: that wins.
-    pub(super) fn flipped_by_hand(&mut self, look: &Look<'_>, before: Modes) {
-        let modes = look.flagged.modes;
+    /// An operator changed or confirmed the flag: cancels a rollback or return, pauses a migration.
+    pub(super) fn flipped_by_hand(&mut self, flagged: FlagState, before: Modes, now: Now) {
+        let modes = flagged.modes;
         let how = if modes == before {
             "confirmed"
         } else {
-            self.guard.start_over(look.now.mono_ms, look.sources);
+            self.guard.start_over(now.mono_ms, &self.sources);
             self.tally = Tally::default();
-            self.completed = false;
-            "turned"
+            self.completed = None;
+            "changed"
         };
         let text = format!("the flag was {how} by hand: {modes}");
         if let Some(rollback) = self.rollback.as_mut().filter(|one| !one.is_over()) {
-            rollback.overruled(look.now);
+            rollback.overruled(now);
             rollback.run = None;
             self.warn(
                 "migration.overruled",
@@ -170,7 +179,7 @@ impl State {
         if self.comes_back.take().is_some_and(|one| one.by_itself) {
             self.warn(
                 "migration.overruled",
-                format!("{text}; there is no return by itself"),
+                format!("{text}; there is no automatic return"),
             );
         }
         if self.run.as_ref().is_some_and(|run| run.paused.is_none()) {
@@ -178,13 +187,22 @@ impl State {
         }
     }
 
-    /// The migration after a pause: from the flag as it is now.
+    /// Continues after a pause, from the current modes.
     pub(super) fn go_on_after_pause(&mut self, now: Now) {
         let modes = self
             .known
             .map_or_else(|| Modes::all(Mode::Direct), |known| known.modes);
         let Some(run) = &mut self.run else { return };
         run.paused = None;
+        if !run.done.contains(&Phase::Baseline) {
+            run.plan = Plan::from(modes);
+            run.enter(Phase::Baseline, now);
+            self.baseline = Some(Baseline::begin(now.mono_ms, &self.sources));
+            self.hurry += 1;
+            let text = format!("the baseline is measured from the start: {modes}");
+            self.tell("migration.resumed", text);
+            return;
+        }
         let phase = match run.plan.place(modes, run.phase) {
             Some(phase) => phase,
             None => {
@@ -198,7 +216,7 @@ impl State {
         self.hurry += 1;
         self.tell(
             "migration.resumed",
-            format!("goes on at \"{phase}\": {modes}"),
+            format!("continues in phase \"{phase}\": {modes}"),
         );
     }
 }
@@ -234,7 +252,7 @@ fn later(now: Now, wait: Duration) -> Now {
     }
 }
 
-impl State {
+impl MigrationState {
     /// The cool-down in words, for the report.
     pub(super) fn cools_down(&self) -> Option<String> {
         let comes_back = self.comes_back.as_ref()?;
@@ -246,7 +264,7 @@ impl State {
         Some(if comes_back.by_itself {
             format!("the broker, which is asked in {left}")
         } else {
-            "an operator: start again, or turn the flag".to_owned()
+            "an operator: start again, or set the flag (PUT /transport)".to_owned()
         })
     }
 }

@@ -1,8 +1,8 @@
-//! From phase to phase: what must hold before one is left, and what happens when it does not.
+//! The conditions that end a phase, and what happens while they do not hold.
 
 use std::time::Duration;
 
-use super::{Act, Look, Pending, Run, State, millis};
+use super::{Act, DaemonView, MigrationState, PendingAct, Run, millis};
 use crate::{
     api::{Comparison, Figure, MigrationMode},
     migration::{
@@ -12,8 +12,11 @@ use crate::{
     registry::Now,
 };
 
-/// A phase whose flag can't be turned is tried again after so many milliseconds.
+/// The pause before another attempt to change the flag, in milliseconds.
 const RETRY_MS: u64 = 5_000;
+
+/// The start of what a phase waits for without a baseline.
+pub(super) const NO_BASELINE: &str = "a usable baseline";
 
 impl Run {
     pub(super) fn begin(modes: Modes, mode: MigrationMode, soak: Duration, now: Now) -> Self {
@@ -23,6 +26,7 @@ impl Run {
             mode,
             soak,
             entered: Vec::new(),
+            done: Vec::new(),
             entered_ms: now.mono_ms,
             soaks_ms: now.mono_ms,
             mark: None,
@@ -37,10 +41,11 @@ impl Run {
         run
     }
 
-    /// Begins a phase, or begins it anew.
+    /// Begins a phase, or begins it again.
     pub(super) fn enter(&mut self, phase: Phase, now: Now) {
         self.phase = phase;
         self.entered.retain(|(known, _)| *known < phase);
+        self.done.retain(|known| *known < phase);
         self.entered.push((phase, now.wall));
         self.entered_ms = now.mono_ms;
         self.soaks_ms = now.mono_ms;
@@ -51,7 +56,7 @@ impl Run {
         self.error = None;
     }
 
-    /// How long the present phase lasts at least.
+    /// The minimum duration of the current phase.
     pub(super) fn lasts(&self, config: &Config) -> Duration {
         match self.phase {
             Phase::Baseline => config.baseline.get(),
@@ -59,7 +64,7 @@ impl Run {
         }
     }
 
-    /// What is left of that.
+    /// What is left of it.
     pub(super) fn left(&self, config: &Config, now: Now) -> Duration {
         let gone = now.mono_ms.saturating_sub(self.soaks_ms);
         self.lasts(config)
@@ -67,16 +72,18 @@ impl Run {
     }
 }
 
-impl State {
-    /// Leaves the phase when all holds; says what it waits for when not.
-    pub(super) fn proceed(&mut self, look: &Look<'_>) -> Option<Act> {
+impl MigrationState {
+    /// Ends the phase if all conditions hold; otherwise notes what it waits for.
+    pub(super) fn proceed(&mut self, look: &DaemonView<'_>) -> Option<Act> {
         let now = look.now;
         self.compare(look);
         if let Some(run) = self.run.as_mut().filter(|run| now.mono_ms >= run.retry_ms) {
             run.error = None;
         }
         let mut waits_for = self.obstacles(look);
+        let no_baseline = self.no_baseline(look);
         let run = self.run.as_mut()?;
+        waits_for.extend(no_baseline.filter(|_| !run.advance));
         let left = run.left(&self.config, now);
         let soaked = left.is_zero() || (run.advance && run.phase != Phase::Baseline);
         let ready = waits_for.is_empty() && soaked;
@@ -97,16 +104,16 @@ impl State {
         None
     }
 
-    /// Notes what the phase compares from its first look on.
-    fn compare(&mut self, look: &Look<'_>) {
+    /// Notes what was compared before the phase.
+    fn compare(&mut self, look: &DaemonView<'_>) {
         let Some(run) = &mut self.run else { return };
         if let Some(channel) = run.phase.compares() {
             run.mark.get_or_insert_with(|| comparison(look, channel));
         }
     }
 
-    /// Where the two ways disagreed, the phase soaks anew.
-    fn soak_anew(&mut self, look: &Look<'_>) {
+    /// Restarts the soak if the two ways disagree.
+    fn soak_anew(&mut self, look: &DaemonView<'_>) {
         let Some(run) = &mut self.run else { return };
         let Some((channel, mark)) = run.phase.compares().zip(run.mark) else {
             return;
@@ -118,8 +125,19 @@ impl State {
         }
     }
 
-    /// What stands in the way of the next phase, but for time.
-    fn obstacles(&self, look: &Look<'_>) -> Vec<String> {
+    /// What the baseline lacks, when it can't be used; an operator may go on without it.
+    fn no_baseline(&self, look: &DaemonView<'_>) -> Option<String> {
+        let run = self.run.as_ref()?;
+        let baseline = self.baseline.as_ref()?;
+        let is_over = run.left(&self.config, look.now).is_zero();
+        (run.phase == Phase::Baseline && is_over && !baseline.is_usable()).then(|| {
+            let lacks = baseline.lacks(look.sources, &self.config);
+            format!("{NO_BASELINE}: {lacks}; it is measured on, or advance without it")
+        })
+    }
+
+    /// The conditions that do not hold, time aside.
+    fn obstacles(&self, look: &DaemonView<'_>) -> Vec<String> {
         let mut out = Vec::new();
         let Some(run) = &self.run else { return out };
         let config = &self.config;
@@ -142,11 +160,11 @@ impl State {
             out.extend(disagreement(config, channel, seen));
         }
         out.extend(lag(look, config.lag_max.get()));
-        match self.flights.since(run.entered_ms) {
+        match self.canary_runs.since(run.entered_ms) {
             None => out.push("the canary's first run in this phase".to_owned()),
-            Some(flight) => out.extend(
-                flight
-                    .stumble()
+            Some(canary_run) => out.extend(
+                canary_run
+                    .failed_step()
                     .map(|(step, error)| format!("the canary, which fails: {step}: {error}")),
             ),
         }
@@ -156,19 +174,17 @@ impl State {
         out.extend(
             run.error
                 .iter()
-                .map(|error| format!("the flag, which could not be turned: {error}")),
+                .map(|error| format!("the flag, which could not be changed: {error}")),
         );
         out
     }
 
-    fn go_on(&mut self, look: &Look<'_>) -> Option<Act> {
-        let run = self.run.as_mut()?;
-        if run.phase == Phase::Baseline
-            && let Some(baseline) = &mut self.baseline
-        {
-            baseline.close();
+    fn go_on(&mut self, look: &DaemonView<'_>) -> Option<Act> {
+        let run = self.run.as_ref()?;
+        let (left, (phase, modes)) = (run.phase, run.plan.after(run.phase)?);
+        if left == Phase::Baseline {
+            self.close_baseline(look);
         }
-        let (phase, modes) = run.plan.after(run.phase)?;
         if phase == Phase::Done {
             self.complete(look.now);
             return None;
@@ -177,15 +193,34 @@ impl State {
             self.enter(phase, look.now);
             return None;
         }
-        self.pending = Pending::Enter(phase);
+        self.pending = PendingAct::Enter(phase);
         Some(Act::Set {
             modes,
             only_if: look.flagged.version,
         })
     }
 
-    /// The soak is over and the phase can't be left.
-    fn wait_on(&mut self, look: &Look<'_>, ready: bool) {
+    /// Ends the baseline, and warns about latencies that were not measured.
+    fn close_baseline(&mut self, look: &DaemonView<'_>) {
+        let Some(baseline) = self.baseline.as_mut().filter(|one| one.is_open()) else {
+            return;
+        };
+        let lacks = baseline.lacks(look.sources, &self.config);
+        let is_usable = baseline.is_usable();
+        baseline.close();
+        if !lacks.is_empty() {
+            let what = if is_usable {
+                "a part of the baseline is missing"
+            } else {
+                "there is no baseline"
+            };
+            let text = format!("{what}, so these rules of the guard have no data: {lacks}");
+            self.warn("migration.baseline", text);
+        }
+    }
+
+    /// The soak is over, but a condition does not hold.
+    fn wait_on(&mut self, look: &DaemonView<'_>, ready: bool) {
         let phase_max = millis(self.config.phase_max.get());
         let Some(run) = &mut self.run else { return };
         let waits_for = run.waits_for.clone().unwrap_or_default().join("; ");
@@ -212,11 +247,11 @@ impl State {
         }
     }
 
-    /// The answer to the turn of the flag for a phase.
+    /// The result of the change of the flag for a phase.
     pub(super) fn entered(&mut self, phase: Phase, answer: Result<u64, FlagError>, now: Now) {
         match answer {
             Ok(_) => self.enter(phase, now),
-            // The next look finds out who did, and pauses.
+            // The next look sees the manual change and pauses.
             Err(FlagError::Changed) => (),
             Err(error) => {
                 if let Some(run) = &mut self.run {
@@ -229,6 +264,7 @@ impl State {
 
     fn enter(&mut self, phase: Phase, now: Now) {
         let Some(run) = &mut self.run else { return };
+        run.done.push(run.phase);
         run.enter(phase, now);
         self.hurry += 1;
         let modes = self.known.map(|known| known.modes.to_string());
@@ -241,23 +277,24 @@ impl State {
 
     fn complete(&mut self, now: Now) {
         if let Some(run) = &mut self.run {
+            run.done.push(run.phase);
             run.enter(Phase::Done, now);
         }
-        let text = "every channel goes by way of the broker".to_owned();
+        let text = "every channel uses the broker alone".to_owned();
         self.tell("migration.completed", text);
-        self.run = None;
-        self.completed = true;
+        self.completed = self.run.take();
     }
 
     pub(super) fn pause(&mut self, why: String) {
         if let Some(run) = &mut self.run {
             run.paused = Some(why.clone());
         }
+        self.guard.rest_canary();
         self.warn("migration.paused", why);
     }
 
-    /// The figures that go with a step.
-    pub(super) fn figures_of(&self, look: &Look<'_>) -> Vec<Figure> {
+    /// The figures of a step.
+    pub(super) fn figures_of(&self, look: &DaemonView<'_>) -> Vec<Figure> {
         let mut figures = Vec::new();
         let values = [
             ("broker_silent_s", Rule::BrokerAway),
@@ -288,7 +325,7 @@ impl State {
     }
 }
 
-fn comparison(look: &Look<'_>, channel: Channel) -> Comparison {
+fn comparison(look: &DaemonView<'_>, channel: Channel) -> Comparison {
     let report = look.report.channel(channel);
     report.map_or_else(Comparison::default, |report| report.comparison)
 }
@@ -302,7 +339,7 @@ fn difference(seen: Comparison, mark: Comparison) -> Comparison {
     }
 }
 
-/// In what the two ways disagree by more than is allowed.
+/// How the two ways disagree by more than is allowed.
 fn disagreement(config: &Config, channel: Channel, seen: Comparison) -> Option<String> {
     let kinds = [
         (
@@ -317,7 +354,7 @@ fn disagreement(config: &Config, channel: Channel, seen: Comparison) -> Option<S
             "said something else over the broker",
         ),
     ];
-    // What came by one way alone may not be among what was compared.
+    // Items that came by one way only may not be among those compared.
     let whole = seen.compared.max(1);
     let mut broken = kinds
         .into_iter()
@@ -330,7 +367,7 @@ fn disagreement(config: &Config, channel: Channel, seen: Comparison) -> Option<S
     })
 }
 
-fn lag(look: &Look<'_>, max: u64) -> Option<String> {
+fn lag(look: &DaemonView<'_>, max: u64) -> Option<String> {
     let behind = look
         .report
         .channels

@@ -1,22 +1,22 @@
-//! Where the migration stands, for people.
+//! The report.
 
-use super::{Run, State};
+use super::{MigrationState, Run};
 use crate::{
     api::{MigrationReport, PhaseReport, ReturnReport},
     migration::{phase::Phase, plan::Plan},
     model::{Mode, Modes},
 };
 
-impl State {
-    /// Everything but the notices.
+impl MigrationState {
+    /// The report without notices.
     pub(in crate::migration) fn report(&self) -> MigrationReport {
-        let run = self.run.as_ref();
+        let run = self.shown();
         let (canary, _) = self.wants_canary();
         MigrationReport {
             state: self.word(),
             mode: run.map_or(self.config.mode, |run| run.mode),
             modes: self.modes(),
-            phase: run.map(|run| run.phase.as_str()),
+            phase: self.phase().map(Phase::as_str),
             waits_for: self.waits_for(),
             phases: self.phases(),
             baseline: self
@@ -25,7 +25,7 @@ impl State {
                 .map_or_else(Vec::new, |known| known.report(&self.sources)),
             guard: self.config.guard.as_str(),
             rules: self.guard.report(&self.config),
-            canary: self.flights.report(canary),
+            canary: self.canary_runs.report(canary),
             rollback: self.rollback.as_ref().map(|one| one.report.clone()),
             comes_back: self.comes_back.as_ref().map(|one| ReturnReport {
                 modes: one.modes,
@@ -40,19 +40,19 @@ impl State {
         }
     }
 
-    /// The state in a word.
+    /// The name of the state.
     pub(in crate::migration) fn word(&self) -> &'static str {
         match (&self.rollback, &self.run) {
             (Some(rollback), _) if !rollback.is_over() => "rolling_back",
             (_, Some(run)) if run.paused.is_some() => "paused",
             (_, Some(_)) => "running",
             _ if self.comes_back.is_some() => "rolled_back",
-            _ if self.completed => "completed",
+            _ if self.completed.is_some() => "completed",
             _ => "idle",
         }
     }
 
-    /// The present phase.
+    /// The current phase.
     pub(in crate::migration) fn phase(&self) -> Option<Phase> {
         self.run.as_ref().map(|run| run.phase)
     }
@@ -77,10 +77,16 @@ impl State {
         }
     }
 
+    /// The migration whose phases are shown: the one under way, or the completed one.
+    fn shown(&self) -> Option<&Run> {
+        self.run.as_ref().or(self.completed.as_ref())
+    }
+
     fn phases(&self) -> Vec<PhaseReport> {
         let modes = self.modes();
+        let shown = self.shown();
         let planned;
-        let plan = match &self.run {
+        let plan = match shown {
             Some(run) => &run.plan,
             None => {
                 planned = Plan::from(modes);
@@ -95,14 +101,14 @@ impl State {
             }
             PhaseReport {
                 name: phase.as_str(),
-                state: stands(self.run.as_ref(), phase, step.is_some()),
+                state: stands(shown, phase, step.is_some()),
                 modes: flag,
-                soak: match (phase, &self.run) {
+                soak: match (phase, shown) {
                     (Phase::Baseline, _) => self.config.baseline.get(),
                     (_, Some(run)) => run.soak,
                     (_, None) => self.config.soak.get(),
                 },
-                entered: self.run.as_ref().and_then(|run| {
+                entered: shown.and_then(|run| {
                     let entered = run.entered.iter().find(|(known, _)| *known == phase);
                     entered.map(|(_, at)| *at)
                 }),
@@ -113,12 +119,17 @@ impl State {
 }
 
 fn stands(run: Option<&Run>, phase: Phase, is_planned: bool) -> &'static str {
-    let entered = run.is_some_and(|run| run.entered.iter().any(|(known, _)| *known == phase));
-    match run {
-        Some(run) if run.phase == phase => "current",
-        Some(run) if run.phase > phase && entered => "done",
-        _ if !is_planned => "skipped",
-        Some(run) if run.phase > phase => "skipped",
-        _ => "next",
+    let Some(run) = run else {
+        return if is_planned { "next" } else { "skipped" };
+    };
+    let is_end = phase == Phase::Done && run.phase == Phase::Done;
+    if run.done.contains(&phase) || is_end {
+        "done"
+    } else if run.phase == phase {
+        "current"
+    } else if is_planned && run.phase < phase {
+        "next"
+    } else {
+        "skipped"
     }
 }

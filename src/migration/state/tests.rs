@@ -3,3 +3,4 @@ mod fixture;
 mod noise;
 mod phases;
 mod rules;
+mod silence;

@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-use super::{Closed, FailureWindow, Measured, Size, Sources, Window};
+use super::{Closed, FailureWindow, Measured, Measurements, Window, WindowSize};
 use crate::telemetry::LatencySnapshot;
 
-const SIZE: Size = Size {
+const SIZE: WindowSize = WindowSize {
     span: Duration::from_secs(10),
     samples_min: 20,
 };
@@ -57,9 +57,9 @@ fn a_window_without_samples_begins_anew_some_time() {
 
 #[test]
 fn failures_are_a_share_of_all_requests_of_both_ways() {
-    let mut sources = Sources {
+    let mut sources = Measurements {
         failed: 100,
-        ..Sources::default()
+        ..Measurements::default()
     };
     let mut window = FailureWindow::begin(0, &sources);
     sources.failed += 2;

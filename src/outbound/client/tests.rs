@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Client, Request};
 use crate::{
     outbound::{
-        Answer, Config, OutboundError, Step,
+        Config, OutboundError, RequestStep, Response,
         testing::{Target, nobody, request, reset},
     },
     telemetry::Metrics,
@@ -31,7 +31,7 @@ fn soon() -> Instant {
     Instant::now() + Duration::from_millis(100)
 }
 
-async fn get(client: &Client, url: &str) -> Result<Answer, OutboundError> {
+async fn get(client: &Client, url: &str) -> Result<Response, OutboundError> {
     let request = Request::new(Method::GET, url);
     client.send(&request, in_time(), BODY_MAX).await
 }
@@ -125,10 +125,13 @@ async fn a_target_that_never_answers_costs_the_deadline_and_no_more() {
         .await
         .expect_err("silence");
     assert!(
-        matches!(error, OutboundError::Deadline(Step::Answer)),
+        matches!(error, OutboundError::Deadline(RequestStep::Answer)),
         "{error}"
     );
-    assert_eq!(error.to_string(), "no answer within the deadline");
+    assert_eq!(
+        error.to_string(),
+        "connected, but no response within the timeout"
+    );
     assert_eq!(pooled(&client), 0);
 }
 
@@ -149,7 +152,7 @@ async fn a_body_that_trickles_costs_the_deadline_and_no_more() {
         .await
         .expect_err("no end");
     assert!(
-        matches!(error, OutboundError::Deadline(Step::Body)),
+        matches!(error, OutboundError::Deadline(RequestStep::Body)),
         "{error}"
     );
 }
@@ -333,10 +336,7 @@ async fn denied_networks_are_never_connected_to() {
         let url = format!("http://{host}:{port}/");
         let error = get(&client, &url).await.expect_err(&url);
         assert!(error.is_denied(), "{url}: {error}");
-        assert!(
-            error.to_string().contains("which outbound.deny lists"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("outbound.deny lists"), "{error}");
     }
     let error = client
         .connect_tcp("localhost", port, in_time())

@@ -56,11 +56,11 @@ async fn calls_that_end_badly_are_errors() {
     for (service, expected) in [
         ("nowhere", "gRPC status 5: unknown service"),
         ("failing", "gRPC status 13: "),
-        ("untrailed", "the answer is not valid: no grpc-status"),
-        ("huge", "the answer is not valid: the message is too long"),
+        ("untrailed", "the response is not valid: no grpc-status"),
+        ("huge", "the response is not valid: the message is too long"),
         (
             "http",
-            "the answer is not valid: HTTP status 502 Bad Gateway",
+            "the response is not valid: HTTP status 502 Bad Gateway",
         ),
     ] {
         let error = ask(&client, &call(&target, service))

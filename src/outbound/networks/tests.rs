@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use proptest::prelude::*;
 
-use super::{Networks, Rule, allowed_by_default, denied_by_default};
+use super::{DenyRule, Networks, allowed_by_default, denied_by_default};
 
 fn default() -> Networks {
     Networks::new(&allowed_by_default(), &denied_by_default())
@@ -121,12 +121,12 @@ fn deny_wins_over_allow_and_the_reason_is_named() {
         .expect_err("denied");
     assert_eq!(
         denied.to_string(),
-        "10.1.0.1 is in 10.1.0.0/16, which outbound.deny lists"
+        "outbound.deny lists 10.1.0.0/16, which contains 10.1.0.1"
     );
     let denied = networks
         .check("11.0.0.1".parse().expect("an address"))
         .expect_err("denied");
-    assert_eq!(denied.rule, Rule::NotAllowed);
+    assert_eq!(denied.rule, DenyRule::NotAllowed);
 }
 
 proptest! {

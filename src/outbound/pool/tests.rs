@@ -3,13 +3,13 @@ use std::{net::SocketAddr, time::Duration};
 use proptest::prelude::*;
 use tokio::time::advance;
 
-use super::{Guard, Key, Pool, Protocol};
+use super::{Pool, PoolKey, Protocol, Verification};
 use crate::telemetry::Metrics;
 
-fn key(port: u16) -> Key {
-    Key {
+fn key(port: u16) -> PoolKey {
+    PoolKey {
         at: SocketAddr::from(([127, 0, 0, 1], port)),
-        guard: Guard::Plain,
+        verification: Verification::Plain,
         host: None,
         protocol: Protocol::Http1,
     }
@@ -62,21 +62,21 @@ async fn idle_connections_are_dropped_after_a_while() {
 #[test]
 fn another_name_or_guard_is_another_connection() {
     let pool = pool(9);
-    let verified = Key {
-        guard: Guard::Verified,
+    let verified = PoolKey {
+        verification: Verification::Verified,
         host: Some("a".into()),
         ..key(1)
     };
     pool.put(verified.clone(), 1);
-    let other_name = Key {
+    let other_name = PoolKey {
         host: Some("b".into()),
         ..verified.clone()
     };
-    let unverified = Key {
-        guard: Guard::Unverified,
+    let unverified = PoolKey {
+        verification: Verification::Unverified,
         ..verified.clone()
     };
-    let http2 = Key {
+    let http2 = PoolKey {
         protocol: Protocol::Http2,
         ..verified.clone()
     };

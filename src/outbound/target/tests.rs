@@ -1,10 +1,10 @@
 use proptest::prelude::*;
 
-use super::{Parsed, base64};
+use super::{ParsedUrl, base64};
 
 #[track_caller]
 fn check(url: &str, host: &str, port: u16, tls: bool, path: &str, authority: &str) {
-    let parsed = Parsed::parse(url).expect(url);
+    let parsed = ParsedUrl::parse(url).expect(url);
     assert_eq!(&*parsed.target.host, host, "{url}");
     assert_eq!(parsed.target.port, port, "{url}");
     assert_eq!(parsed.target.tls, tls, "{url}");
@@ -31,11 +31,11 @@ fn urls_come_apart() {
 
 #[test]
 fn credentials_become_a_header_and_are_never_shown() {
-    let parsed = Parsed::parse("http://user:p%40ss@a/").expect("a URL");
+    let parsed = ParsedUrl::parse("http://user:p%40ss@a/").expect("a URL");
     let credentials = parsed.credentials.expect("credentials");
     assert_eq!(credentials, "Basic dXNlcjpwQHNz");
     assert!(credentials.is_sensitive());
-    let error = Parsed::parse("ftp://user:secret@a/").expect_err("no scheme of ours");
+    let error = ParsedUrl::parse("ftp://user:secret@a/").expect_err("no scheme of ours");
     assert!(!error.to_string().contains("secret"), "{error}");
     assert!(error.to_string().contains("ftp://a/"), "{error}");
 }
@@ -58,7 +58,7 @@ fn what_leads_nowhere_is_refused() {
         "http://[::1/",
         "http://[]/",
     ] {
-        assert!(Parsed::parse(url).is_err(), "{url:?}");
+        assert!(ParsedUrl::parse(url).is_err(), "{url:?}");
     }
 }
 
@@ -82,7 +82,7 @@ fn base64_is_that_of_the_specification() {
 proptest! {
     #[test]
     fn any_text_is_parsed_or_refused(text in "(http|https)?(://)?\\PC{0,40}") {
-        if let Ok(parsed) = Parsed::parse(&text) {
+        if let Ok(parsed) = ParsedUrl::parse(&text) {
             prop_assert!(parsed.target.port > 0 && !parsed.target.host.is_empty());
         }
     }

@@ -9,7 +9,7 @@ use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::outbound::grpc::Tasks;
+use crate::outbound::grpc::ConnectionTasks;
 
 type Answer = Response<BoxBody<Bytes, Infallible>>;
 
@@ -22,7 +22,7 @@ fn ended(code: &'static str) -> HeaderMap {
 fn with_trailers(body: &[u8], trailers: HeaderMap) -> Answer {
     let body = Full::new(Bytes::copy_from_slice(body));
     let body = body.with_trailers(async move { Some(Ok(trailers)) });
-    Response::new(body.boxed())
+    Answer::new(body.boxed())
 }
 
 /// Answers for a few services, each named after what is wrong with it.
@@ -61,7 +61,7 @@ async fn answer(request: http::Request<Incoming>) -> Result<Answer, Infallible> 
 
 /// Serves one connection.
 pub(crate) async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-    let serving = http2::Builder::new(Tasks::default())
+    let serving = http2::Builder::new(ConnectionTasks::default())
         .serve_connection(TokioIo::new(stream), service_fn(answer));
     let _ = serving.await;
 }

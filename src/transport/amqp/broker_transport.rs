@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     AmqpError, Caller, Counts, EventConsumer, InFlight, Link, LoopbackDemand, Usage,
     broker::{BrokerClient, Outgoing, Purpose, Unconfirmed, short},
+    caller::OwnRequests,
     commands::{Answering, CommandContext},
     consumer::QueueConsumer,
     event_consumer::EventConsumerSetup,
@@ -21,7 +22,7 @@ use crate::{
     model::{Channel, Cursor, EventKind, FlagError, FlagState, Mode, Modes},
     registry::{Notices, Registry},
     transport::{
-        Config, Direct, DirectMetrics, Filter, Flag, Horizon, LogFeed, Policy, Relay, Start,
+        Config, Direct, DirectMetrics, Filter, Flag, HighWatermark, LogFeed, Policy, Relay, Start,
         Subscriber,
     },
 };
@@ -53,6 +54,7 @@ struct Inner {
     metrics: DirectMetrics,
     /// How many consumers of commands there are.
     consumers: watch::Sender<usize>,
+    own: OwnRequests,
 }
 
 /// The counters of each channel.
@@ -103,13 +105,14 @@ impl BrokerTransport {
                 counts: CountsOf::default(),
                 metrics,
                 consumers: watch::Sender::new(0),
+                own: OwnRequests::default(),
             }),
         }
     }
 
     /// Asks over it as a client would.
     pub fn caller(&self) -> Caller {
-        Caller::new(self.inner.link.clone())
+        Caller::new(self.inner.link.clone(), self.inner.own.clone())
     }
 
     /// The connection.
@@ -213,7 +216,7 @@ impl BrokerTransport {
         let inner = &self.inner;
         let needed = modes.events == Mode::Dual || LoopbackDemand::new(&inner.flag).stands();
         // A reader is a reason to consume them, also before the modes are.
-        let _looking = needed.then(|| inner.flag.horizon().sight());
+        let _looking = needed.then(|| inner.flag.watermark().reader());
         loop {
             let usage = inner.link.until_up().await;
             let mut bound = inner.consumer.follow();
@@ -383,8 +386,8 @@ impl Inner {
             Channel::Events | Channel::Discovery => (&self.events, &self.counts.events, &[]),
         };
         let filter = Filter {
-            service: None,
             kinds: kinds.into(),
+            ..Filter::default()
         };
         // It never changes.
         let (_, filter) = watch::channel(filter);
@@ -394,9 +397,9 @@ impl Inner {
         let flag = self.flag.follow();
         let gate = PublishGate::new(channel, flag, &self.link, &self.consumer, demand);
         // Only events of channel events come back.
-        let horizon = match channel {
-            Channel::Events => self.flag.horizon().clone(),
-            Channel::Health | Channel::Discovery => Horizon::default(),
+        let watermark = match channel {
+            Channel::Events => self.flag.watermark().clone(),
+            Channel::Health | Channel::Discovery => HighWatermark::default(),
         };
         let topics = Topics::new(
             channel,
@@ -405,11 +408,11 @@ impl Inner {
             self.consumer.clone(),
             counts.clone(),
             self.in_flight.clone(),
-            self.flag.horizon().clone(),
+            self.flag.watermark().clone(),
         );
         Relay::new(
             format!("AMQP channel {channel}"),
-            GatedFeed::new(feed, gate, horizon, topics.unconfirmed()),
+            GatedFeed::new(feed, gate, watermark, topics.unconfirmed()),
             topics,
             Arc::clone(subscriber),
             self.registry.clock().clone(),
@@ -422,7 +425,7 @@ impl Inner {
             link: self.link.clone(),
             demand: LoopbackDemand::new(&self.flag),
             registry: self.registry.clone(),
-            horizon: self.flag.horizon().clone(),
+            watermark: self.flag.watermark().clone(),
             in_flight: self.in_flight.clone(),
             counts: self.counts.events.clone(),
             sender: Arc::clone(&self.events),
@@ -444,6 +447,7 @@ impl Inner {
                 counts: self.counts.discovery.clone(),
                 flag: self.flag.follow(),
                 dead_letters: self.link.dead_letters().clone(),
+                own: self.own.clone(),
             };
             Box::pin(consumer.run(answering, stop.clone()))
         });

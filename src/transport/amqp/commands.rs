@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::{
     AmqpError, Counts,
     broker::{Delivery, JSON, Outgoing, UpTo},
+    caller::OwnRequests,
     consumer::{ConsumerChannel, Taker},
     dead::{DeadLetters, Unreadable},
     names,
@@ -21,7 +22,7 @@ use crate::{
         Broker,
         wire::{ShortStr, ValueRef, properties::PropertyList},
     },
-    catalog::{Caller, Catalog, CloseConnection, Deregister, Door, Refusal, Register},
+    catalog::{Caller, Catalog, Deregister, Door, Refusal, Register},
     model::{FlagState, InstanceFilter, Mode},
 };
 
@@ -62,6 +63,8 @@ pub(super) struct Answering {
     pub(super) counts: Counts,
     pub(super) flag: watch::Receiver<FlagState>,
     pub(super) dead_letters: DeadLetters,
+    /// Requests of the daemon itself, which are those of the canary.
+    pub(super) own: OwnRequests,
 }
 
 /// The answer to one command.
@@ -117,9 +120,13 @@ impl Answering {
     async fn answer_to(&self, delivery: &Delivery) -> Answered {
         let body = &delivery.body;
         let from = self.connection(delivery);
-        let caller = Caller {
-            connection: from,
-            ..Caller::by(Door::Amqp)
+        let caller = if self.own.contains(delivery.properties.correlation_id()) {
+            Caller::daemon(Door::Canary)
+        } else {
+            Caller {
+                connection: from,
+                ..Caller::by(Door::Amqp)
+            }
         };
         let answered = match self.queue {
             names::REGISTER => self.register(&caller, body).await,
@@ -204,10 +211,10 @@ impl Answering {
             return;
         };
         if !broker.is_connected(connection) {
-            let closed = CloseConnection { connection };
             let caller = Caller::daemon(Door::Broker);
-            // It is refused while the daemon stops only.
-            let _ = self.context.catalog.write(&caller, closed).await;
+            let catalog = &self.context.catalog;
+            // It is refused only while the daemon stops.
+            let _ = catalog.close_connection(&caller, connection).await;
         }
     }
 

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     model::{Cursor, Event, Revision},
     registry::Registry,
-    transport::{Horizon, Subscriber, message::Message},
+    transport::{HighWatermark, Subscriber, message::Message},
 };
 
 /// The most messages that wait at the broker: older ones are dropped, which the next ones show.
@@ -58,7 +58,7 @@ pub(super) struct EventConsumerSetup {
     pub(super) link: Link,
     pub(super) demand: LoopbackDemand,
     pub(super) registry: Registry,
-    pub(super) horizon: Horizon,
+    pub(super) watermark: HighWatermark,
     pub(super) in_flight: InFlight,
     pub(super) counts: Counts,
     /// How far events were confirmed.
@@ -175,7 +175,7 @@ impl EventConsumer {
                 setup.take(delivery, &mut heard);
                 unacked.note(delivery.tag);
             }
-            setup.horizon.raise(heard);
+            setup.watermark.raise(heard);
             // Nobody waits for these acknowledgements: they only let the broker send more.
             if unacked.is_due() {
                 unacked.ack(&mut *channel).await?;

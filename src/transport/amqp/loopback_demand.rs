@@ -23,7 +23,7 @@ impl LoopbackDemand {
     pub(super) fn new(flag: &Flag) -> Self {
         Self {
             flag: flag.follow(),
-            viewers: flag.horizon().viewers(),
+            viewers: flag.watermark().viewers(),
         }
     }
 

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     model::{Channel, FlagState, Revision},
     registry::Compacted,
-    transport::{Feed, Found, Horizon, LogFeed, Snapshot},
+    transport::{Feed, Found, HighWatermark, LogFeed, Snapshot},
 };
 
 /// In place of a binding: those of the event consumer count from 1.
@@ -78,7 +78,7 @@ impl PublishGate {
 pub(super) struct GatedFeed {
     feed: LogFeed,
     gate: PublishGate,
-    horizon: Horizon,
+    watermark: HighWatermark,
     unconfirmed: UnconfirmedSince,
     /// The binding under which it is open.
     open: Option<u64>,
@@ -89,13 +89,13 @@ impl GatedFeed {
     pub(super) fn new(
         feed: LogFeed,
         gate: PublishGate,
-        horizon: Horizon,
+        watermark: HighWatermark,
         unconfirmed: UnconfirmedSince,
     ) -> Self {
         Self {
             feed,
             gate,
-            horizon,
+            watermark,
             unconfirmed,
             open: None,
         }
@@ -109,7 +109,7 @@ impl Feed for GatedFeed {
         if binding.is_some() {
             if before != binding {
                 // It was confirmed, perhaps while nothing consumed it: then it never comes back.
-                self.horizon.raise(after);
+                self.watermark.raise(after);
             }
             return self.feed.look(after);
         }

@@ -11,7 +11,9 @@ use crate::{
     broker::wire::{ShortStr, Table, properties::PropertyList, table::TableBuilder},
     model::{Channel, Event, EventKind, ServiceName, Timestamp},
     registry::{Clock, Registry, View},
-    transport::{DeliveryError, Horizon, Reach, Snapshot, Transport, message::Message},
+    transport::{
+        DeliveryError, DeliveryProgress, HighWatermark, Snapshot, Transport, message::Message,
+    },
 };
 
 /// Publishes the events of one channel.
@@ -26,7 +28,7 @@ pub(super) struct Topics {
     opened: u64,
     counts: Counts,
     in_flight: InFlight,
-    horizon: Horizon,
+    watermark: HighWatermark,
     unconfirmed: UnconfirmedSince,
     window: usize,
     body_max: usize,
@@ -50,7 +52,7 @@ impl Topics {
         consumer: EventConsumer,
         counts: Counts,
         in_flight: InFlight,
-        horizon: Horizon,
+        watermark: HighWatermark,
     ) -> Self {
         Self {
             way,
@@ -60,7 +62,7 @@ impl Topics {
             opened: 0,
             counts,
             in_flight,
-            horizon,
+            watermark,
             window: link.config().window.get(),
             body_max: usize::try_from(link.config().body_max.as_u64()).unwrap_or(usize::MAX),
             unconfirmed: link.unconfirmed(),
@@ -293,7 +295,7 @@ impl Transport for Topics {
     async fn deliver(
         &mut self,
         events: &[Arc<Event>],
-        reach: &Reach<'_>,
+        progress: &DeliveryProgress<'_>,
     ) -> Result<(), DeliveryError> {
         let way = self.way;
         let wanted =
@@ -309,9 +311,9 @@ impl Transport for Topics {
         let counts = self.counts.clone();
         let arrived = |at: usize| {
             counts.sent();
-            reach.reached(sent[at]);
+            progress.reached(sent[at]);
         };
-        let sending = self.send(messages, reach.is_failing(), arrived).await;
+        let sending = self.send(messages, progress.is_failing(), arrived).await;
         sending.map_err(|failure| self.failed(&failure))?;
         self.forget_gone(&sent);
         Ok(())
@@ -320,18 +322,18 @@ impl Transport for Topics {
     async fn resync(
         &mut self,
         snapshot: &Arc<Snapshot>,
-        reach: &Reach<'_>,
+        progress: &DeliveryProgress<'_>,
     ) -> Result<(), DeliveryError> {
         // Channel health has changes only: the snapshots are on channel events.
         if self.way != Channel::Events {
             return Ok(());
         }
-        let sending = self.send_state(snapshot, reach.is_failing()).await;
+        let sending = self.send_state(snapshot, progress.is_failing()).await;
         sending.map_err(|failure| self.failed(&failure))?;
         // Events that the snapshot already covers are not sent again.
         let until = snapshot.state.covered_until();
         self.in_flight.resynced(until);
-        self.horizon.raise(until);
+        self.watermark.raise(until);
         Ok(())
     }
 }

@@ -34,7 +34,7 @@ fn stage_with(log_entries_max: usize, config: Config) -> Stage {
     let callbacks = Callbacks::new(
         registry.clone(),
         config,
-        Horizon::default(),
+        HighWatermark::default(),
         DirectMetrics::new(&metrics),
     );
     Stage {

@@ -13,17 +13,17 @@ fn register(flag: &Flag, id: &str) {
 fn in_mode_queue_nothing_is_visible_before_it_has_come_over_the_broker() {
     let flag = flag(Mode::Dual);
     register(&flag, "1");
-    assert_eq!(flag.horizon().limit(), None);
+    assert_eq!(flag.watermark().limit(), None);
     flag.set(Modes::all(Mode::Queue), None).unwrap();
     register(&flag, "2");
-    assert_eq!(flag.horizon().limit(), Some(Revision(1)));
-    flag.horizon().raise(Revision(2));
-    flag.horizon().raise(Revision(1));
-    assert_eq!(flag.horizon().limit(), Some(Revision(2)));
+    assert_eq!(flag.watermark().limit(), Some(Revision(1)));
+    flag.watermark().raise(Revision(2));
+    flag.watermark().raise(Revision(1));
+    assert_eq!(flag.watermark().limit(), Some(Revision(2)));
     flag.set(Modes::all(Mode::Direct), None).unwrap();
-    assert_eq!(flag.horizon().limit(), None);
-    flag.horizon().raise(Revision(9));
-    assert_eq!(flag.horizon().limit(), None, "what is lifted stays so");
+    assert_eq!(flag.watermark().limit(), None);
+    flag.watermark().raise(Revision(9));
+    assert_eq!(flag.watermark().limit(), None, "what is lifted stays so");
 }
 
 #[test]

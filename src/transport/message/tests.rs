@@ -4,7 +4,10 @@ use super::*;
 use crate::{
     model::ServiceName,
     registry::{Config, Registry},
-    transport::testing::{draft, registration},
+    transport::{
+        Filter,
+        testing::{draft, registration},
+    },
 };
 
 fn stage() -> Registry {
@@ -46,7 +49,10 @@ fn an_event_is_the_body_and_its_cursor_the_delivery() {
 #[test]
 fn a_resync_has_an_events_shape_and_the_whole_state() {
     let registry = stage();
-    let message = Message::resync(&Snapshot::take(&registry, None), registry.clock());
+    let message = Message::resync(
+        &Snapshot::take(&registry, &Filter::default()),
+        registry.clock(),
+    );
     assert_eq!(message.kind, "resync");
     assert_eq!(message.delivery, format!("{}-4-resync", registry.epoch()));
     let body: Value = serde_json::from_slice(&message.body).unwrap();
@@ -85,7 +91,7 @@ fn a_resync_of_one_service_holds_no_other_and_no_routes() {
     let registry = stage();
     for (name, instances) in [("b", 1), ("nobody", 0)] {
         let service = ServiceName::parse(name).unwrap();
-        let snapshot = Snapshot::take(&registry, Some(&service));
+        let snapshot = Snapshot::take(&registry, &Filter::of(service.clone()));
         let message = Message::resync(&snapshot, registry.clock());
         let body: Value = serde_json::from_slice(&message.body).unwrap();
         assert_eq!(body["service_name"], name);
@@ -107,7 +113,7 @@ fn a_service_that_is_too_large_comes_in_parts() {
         let one = registration("large", &format!("large-{id}"));
         registry.register(one, None).unwrap();
     }
-    let snapshot = Snapshot::take(&registry, None);
+    let snapshot = Snapshot::take(&registry, &Filter::default());
     let name = ServiceName::parse("large").unwrap();
     let service = registry.service("large").unwrap();
     let view = service.view();
@@ -147,7 +153,7 @@ fn routes_that_are_too_large_come_in_parts_and_nothing_in_one() {
         let route = draft(&format!("r-{id}"), "a");
         registry.set_route(route).unwrap();
     }
-    let snapshot = Snapshot::take(&registry, None);
+    let snapshot = Snapshot::take(&registry, &Filter::default());
     let parts = Message::resync_of_routes(&snapshot, 2_000, registry.clock());
     let shares = parts.iter().map(|part| {
         let body: Value = serde_json::from_slice(&part.body).unwrap();

@@ -168,14 +168,15 @@ fn value_out(of: ValueRef<'_>) -> AMQPValue {
 fn table(of: &FieldTable) -> Table {
     let mut to = TableBuilder::new();
     for (name, value) in of.inner() {
-        with_value(value, |value| {
+        with_value(value, &mut |value| {
             to.put(name.as_str(), value);
         });
     }
     to.build()
 }
 
-fn with_value<T>(of: &AMQPValue, put: impl FnOnce(ValueRef<'_>) -> T) -> T {
+/// Hands a value over: arrays and tables live only as long as that takes.
+fn with_value(of: &AMQPValue, put: &mut dyn FnMut(ValueRef<'_>)) {
     match of {
         AMQPValue::Boolean(value) => put(ValueRef::Bool(*value)),
         AMQPValue::ShortShortInt(value) => put(ValueRef::I8(*value)),
@@ -197,7 +198,7 @@ fn with_value<T>(of: &AMQPValue, put: impl FnOnce(ValueRef<'_>) -> T) -> T {
         AMQPValue::FieldArray(array) => {
             let mut to = ArrayBuilder::new();
             for value in array.as_slice() {
-                with_value(value, |value| {
+                with_value(value, &mut |value| {
                     to.push(value);
                 });
             }

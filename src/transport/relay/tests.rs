@@ -51,7 +51,7 @@ impl Transport for &mut Scripted {
     async fn deliver(
         &mut self,
         events: &[Arc<Event>],
-        reach: &Reach<'_>,
+        progress: &DeliveryProgress<'_>,
     ) -> Result<(), DeliveryError> {
         self.batches.push(events.len());
         for event in events {
@@ -59,7 +59,7 @@ impl Transport for &mut Scripted {
                 return Err(error);
             }
             self.taken.push(event.revision.0);
-            reach.reached(event);
+            progress.reached(event);
         }
         Ok(())
     }
@@ -67,7 +67,7 @@ impl Transport for &mut Scripted {
     async fn resync(
         &mut self,
         snapshot: &Arc<Snapshot>,
-        _: &Reach<'_>,
+        _: &DeliveryProgress<'_>,
     ) -> Result<(), DeliveryError> {
         if let Some(error) = self.next_failure() {
             return Err(error);
@@ -199,14 +199,14 @@ impl Transport for &mut Mirror {
     async fn deliver(
         &mut self,
         events: &[Arc<Event>],
-        reach: &Reach<'_>,
+        progress: &DeliveryProgress<'_>,
     ) -> Result<(), DeliveryError> {
         for event in events {
             if self.slow {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             self.take(event);
-            reach.reached(event);
+            progress.reached(event);
         }
         Ok(())
     }
@@ -214,7 +214,7 @@ impl Transport for &mut Mirror {
     async fn resync(
         &mut self,
         snapshot: &Arc<Snapshot>,
-        _: &Reach<'_>,
+        _: &DeliveryProgress<'_>,
     ) -> Result<(), DeliveryError> {
         self.resyncs += 1;
         let views = snapshot.state.services.iter();

@@ -1,4 +1,4 @@
-//! How far watchers are behind. Counts, and never takes an event out of the log.
+//! How many events webhooks are behind.
 
 use std::collections::HashMap;
 
@@ -7,15 +7,15 @@ use crate::{
     registry::{Registry, Service},
 };
 
-/// Counts for any number of watchers: what they have in common is read once.
+/// Counts for any number of webhooks; reads what they share once.
 #[derive(Debug)]
 pub(super) struct Lags<'a> {
     registry: &'a Registry,
-    /// None where there is no such service.
+    /// None for an unknown service.
     chains: HashMap<&'a ServiceName, Option<Chain>>,
 }
 
-/// The changes of one service, newest first, as far as somebody wanted to know.
+/// The changes of one service, newest first, as far as they were read.
 #[derive(Debug)]
 struct Chain {
     revisions: Vec<Revision>,
@@ -30,8 +30,8 @@ impl<'a> Lags<'a> {
         }
     }
 
-    /// Changes after `cursor` of what is followed: of one service, or of all. Where some of a service's
-    /// are no longer in the log, all.
+    /// The number of changes after `cursor`, of one service or of all. Counts all if some of the service's
+    /// changes are no longer in the log.
     pub(super) fn after(&mut self, cursor: Cursor, service: Option<&'a ServiceName>) -> u64 {
         let (registry, cursor) = (self.registry, cursor.revision);
         let all = registry.newest().0.saturating_sub(cursor.0);

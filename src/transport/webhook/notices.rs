@@ -1,5 +1,5 @@
-//! What everybody is told besides changes, as webhooks of everything get it: one request a notice, in
-//! order among themselves. Their own attempts, so that neither waits for the other.
+//! Notices for webhooks of everything: one request for each notice, in order. Retried separately from
+//! events, so that neither waits for the other.
 
 use std::sync::Arc;
 
@@ -16,12 +16,12 @@ use crate::{
     transport::{DeliveryError, Ended, Policy, Retry, message::Message, metrics::Counts},
 };
 
-/// Where one webhook is with notices.
+/// The progress of one webhook with notices.
 #[derive(Debug)]
 pub(super) struct Telling {
     notices: Arc<Notices>,
     newest: watch::Receiver<u64>,
-    /// The number of the last that it has had, or that was told before it came.
+    /// The number of the last notice that it received, or that was older than the webhook.
     seen: u64,
     epoch: Epoch,
     retry: Retry,
@@ -30,7 +30,7 @@ pub(super) struct Telling {
 }
 
 impl Telling {
-    /// Tells of what comes from now on.
+    /// Delivers notices from now on.
     pub(super) fn new(
         notices: &Arc<Notices>,
         epoch: Epoch,
@@ -48,7 +48,7 @@ impl Telling {
         }
     }
 
-    /// Runs until told to stop with nothing left, or with a receiver that does not take it.
+    /// Runs until `stop` with nothing left, or with a receiver that fails.
     ///
     /// # Errors
     /// The receiver wants no more.
@@ -76,7 +76,7 @@ impl Telling {
             self.counts.failed(&error);
             match error {
                 DeliveryError::Gone => return Err(Ended::Gone),
-                // No snapshot could take its place.
+                // A snapshot can't replace it.
                 DeliveryError::Refused(_) if self.retry.failures() + 1 >= self.refusals_max => {
                     self.seen = notice.number;
                     self.retry.succeeded();

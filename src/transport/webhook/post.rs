@@ -1,4 +1,4 @@
-//! The way to one webhook: each delivery is one signed request.
+//! Requests to one webhook: each delivery is one signed request.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,19 +7,17 @@ use http::{
     HeaderName, HeaderValue, Method, Uri,
     header::{CONTENT_TYPE, USER_AGENT},
 };
-use tokio::{
-    sync::{Semaphore, SemaphorePermit},
-    time::Instant,
-};
+use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{Inner, answer, signature::Secret};
+use super::{WebhookState, answer, signature::SigningKey};
 use crate::{
     model::Event,
-    outbound::{Client, Request},
+    outbound::{Client, Pace, Request, SharedPlaces, TakenPlace},
     registry::Clock,
     transport::{
-        Config, DeliveryError, Reach, Snapshot, Transport, TransportError, message::Message,
+        Config, DeliveryError, DeliveryProgress, Snapshot, Transport, TransportError,
+        message::Message,
     },
 };
 
@@ -31,49 +29,45 @@ const SIGNATURE: HeaderName = HeaderName::from_static("x-musterd-signature");
 
 const AGENT: &str = concat!("musterd/", env!("CARGO_PKG_VERSION"));
 
-/// What is read of an answer's body, so that its connection can be used again.
+/// The bytes of a response body that are read, so that the connection can be reused.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
 
-/// How many requests of all webhooks may be under way. Receivers that failed last time have a gate
-/// of their own, so that those which let every request run into its deadline hold up no other.
+/// The requests of all webhooks that may be under way. Receivers that failed last time have places of
+/// their own; those that are slow or were never asked share the others with fast ones, and never take all.
 #[derive(Debug)]
-pub(super) struct Gates {
-    deliveries: Semaphore,
-    retries: Semaphore,
-    snapshots: Semaphore,
-    snapshot_retries: Semaphore,
+pub(super) struct RequestPlaces {
+    deliveries: SharedPlaces,
+    retries: SharedPlaces,
+    snapshots: SharedPlaces,
+    snapshot_retries: SharedPlaces,
 }
 
-impl Gates {
+impl RequestPlaces {
     pub(super) fn new(config: &Config) -> Self {
-        let gate = |max: usize| Semaphore::new(max.clamp(1, Semaphore::MAX_PERMITS));
         Self {
-            deliveries: gate(config.deliveries_max.get()),
-            retries: gate(config.retries_max.get()),
-            snapshots: gate(config.snapshots_max.get()),
-            snapshot_retries: gate(config.snapshots_max.get()),
+            deliveries: SharedPlaces::new(config.deliveries_max.get()),
+            retries: SharedPlaces::new(config.retries_max.get()),
+            snapshots: SharedPlaces::new(config.snapshots_max.get()),
+            snapshot_retries: SharedPlaces::new(config.snapshots_max.get()),
         }
     }
 
-    /// Waits for a turn.
-    async fn enter(&self, failing: bool) -> Option<SemaphorePermit<'_>> {
-        let gate = if failing {
-            &self.retries
+    /// Waits for a place for one request.
+    async fn enter(&self, failing: bool, pace: Pace) -> TakenPlace {
+        if failing {
+            self.retries.enter(pace).await
         } else {
-            &self.deliveries
-        };
-        // Nobody closes a gate.
-        gate.acquire().await.ok()
+            self.deliveries.enter(pace).await
+        }
     }
 
     /// Waits until one more snapshot may be in memory.
-    async fn enter_with_snapshot(&self, failing: bool) -> Option<SemaphorePermit<'_>> {
-        let gate = if failing {
-            &self.snapshot_retries
+    async fn enter_with_snapshot(&self, failing: bool, pace: Pace) -> TakenPlace {
+        if failing {
+            self.snapshot_retries.enter(pace).await
         } else {
-            &self.snapshots
-        };
-        gate.acquire().await.ok()
+            self.snapshots.enter(pace).await
+        }
     }
 }
 
@@ -81,20 +75,22 @@ impl Gates {
 #[derive(Clone, Debug)]
 pub(super) struct Post {
     client: Client,
-    gates: Arc<Gates>,
+    places: Arc<RequestPlaces>,
     clock: Clock,
     timeout: Duration,
-    secret: Option<Secret>,
-    /// The request but for what each delivery puts in; its body is empty between two.
+    secret: Option<SigningKey>,
+    /// How long the receiver took last time.
+    pace: Pace,
+    /// The request without the parts of a delivery; the body is empty between two deliveries.
     request: Request,
 }
 
 impl Post {
     pub(super) fn new(
-        inner: &Inner,
+        inner: &WebhookState,
         id: Uuid,
         url: &str,
-        secret: Option<Secret>,
+        secret: Option<SigningKey>,
     ) -> Result<Self, TransportError> {
         check_url(url).map_err(|why| TransportError::Url(format!("callback_url {why}")))?;
         let mut request = Request::new(Method::POST, url);
@@ -104,36 +100,41 @@ impl Post {
         headers.insert(WATCHER, valid(&id.to_string())?);
         Ok(Self {
             client: inner.client.clone(),
-            gates: Arc::clone(&inner.gates),
+            places: Arc::clone(&inner.places),
             clock: inner.registry.clock().clone(),
             timeout: inner.config.webhook_timeout.get(),
             secret,
+            pace: Pace::New,
             request,
         })
     }
 
-    /// Sends one; `failing` says that the last attempt failed.
+    /// Sends one delivery; `failing` says that the last attempt failed.
     pub(super) async fn send(
         &mut self,
         message: Message,
         failing: bool,
     ) -> Result<(), DeliveryError> {
-        let gates = Arc::clone(&self.gates);
-        let _turn = gates.enter(failing).await;
+        let _place = self.places.enter(failing, self.pace).await;
         self.fill(message)?;
-        let deadline = Instant::now() + self.timeout;
+        let began = Instant::now();
+        let deadline = began + self.timeout;
         let sent = self.client.send(&self.request, deadline, ANSWER_BYTES_MAX);
-        // On the heap, and only for as long as it takes: an idle webhook costs nothing of it.
+        // On the heap and only during the request, so that an idle webhook needs no memory for it.
         let sent = Box::pin(sent).await;
         self.request.body = Bytes::new();
+        self.pace = Pace::of(began.elapsed());
         match sent {
-            Ok(answer) => answer::verdict(answer.status, &answer.headers),
+            Ok(answer) => {
+                let now = self.clock.now().wall;
+                answer::verdict(answer.status, &answer.headers, now)
+            }
             Err(error) if error.is_deadline() => Err(DeliveryError::Late(self.timeout)),
             Err(error) => Err(DeliveryError::Failed(error.to_string().into())),
         }
     }
 
-    /// Puts a delivery into the request; its time is this attempt's.
+    /// Fills the request with a delivery and the time of this attempt.
     fn fill(&mut self, message: Message) -> Result<(), DeliveryError> {
         let invalid = |error: TransportError| DeliveryError::Failed(error.to_string().into());
         let timestamp_s = self.clock.now().wall.0.div_euclid(1_000).to_string();
@@ -154,12 +155,12 @@ impl Transport for Post {
     async fn deliver(
         &mut self,
         events: &[Arc<Event>],
-        reach: &Reach<'_>,
+        progress: &DeliveryProgress<'_>,
     ) -> Result<(), DeliveryError> {
         for event in events {
             let message = Message::event(event, &self.clock);
-            self.send(message, reach.is_failing()).await?;
-            reach.reached(event);
+            self.send(message, progress.is_failing()).await?;
+            progress.reached(event);
         }
         Ok(())
     }
@@ -167,12 +168,11 @@ impl Transport for Post {
     async fn resync(
         &mut self,
         snapshot: &Arc<Snapshot>,
-        reach: &Reach<'_>,
+        progress: &DeliveryProgress<'_>,
     ) -> Result<(), DeliveryError> {
-        let gates = Arc::clone(&self.gates);
-        let failing = reach.is_failing();
-        // Before it is encoded, so that no more than that many are in memory.
-        let _turn = gates.enter_with_snapshot(failing).await;
+        let failing = progress.is_failing();
+        // Before it is encoded, so that the limit also bounds memory.
+        let _place = self.places.enter_with_snapshot(failing, self.pace).await;
         let message = Message::resync(snapshot, &self.clock);
         self.send(message, failing).await
     }
@@ -183,8 +183,8 @@ fn valid(text: &str) -> Result<HeaderValue, TransportError> {
     value.map_err(|_| TransportError::Url(format!("\"{text}\" can't stand in a header")))
 }
 
-/// Whether requests can be sent to `url`. Which addresses it may lead to is checked at each request,
-/// after its name is resolved.
+/// Whether requests can be sent to `url`. The address is checked at each request, after its name is
+/// resolved.
 fn check_url(url: &str) -> Result<(), &'static str> {
     let uri: Uri = url.parse().map_err(|_| "is not a URL")?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) {

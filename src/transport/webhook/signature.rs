@@ -1,4 +1,4 @@
-//! Proof to a receiver that a delivery is ours and fresh.
+//! The signature of a delivery, which proves to the receiver who sent it and when.
 
 use std::fmt::{self, Write as _};
 
@@ -7,16 +7,16 @@ use sha2::Sha256;
 
 /// The key shared with one receiver. Never shown.
 #[derive(Clone)]
-pub(super) struct Secret(Hmac<Sha256>);
+pub(super) struct SigningKey(Hmac<Sha256>);
 
-impl Secret {
+impl SigningKey {
     pub(super) fn new(secret: &str) -> Option<Self> {
         Hmac::new_from_slice(secret.as_bytes()).ok().map(Self)
     }
 
     /// `sha256=` and, in lower-case hex, the HMAC-SHA256 (RFC 2104) of
-    /// `<x-musterd-delivery>.<x-musterd-timestamp>.<body>`. The delivery's id and the time are under
-    /// it so that nobody can send an old body again as a new one.
+    /// `<x-musterd-delivery>.<x-musterd-timestamp>.<body>`. It covers the delivery's id and the time, so that
+    /// an old body can't be sent again as a new one.
     pub(super) fn sign(&self, delivery: &str, timestamp_s: &str, body: &[u8]) -> String {
         let mut mac = self.0.clone();
         for part in [
@@ -38,9 +38,9 @@ impl Secret {
     }
 }
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
+        f.write_str("SigningKey(..)")
     }
 }
 

@@ -54,8 +54,8 @@ fn stage_with(log_entries_max: usize, config: Config) -> Stage {
     let direct = DirectMetrics::new(&metrics);
     let notices = Arc::new(Notices::new(64));
     let told = Arc::clone(&notices);
-    let horizon = Horizon::default();
-    let webhooks = Webhooks::new(registry.clone(), config, horizon, told, client, direct);
+    let watermark = HighWatermark::default();
+    let webhooks = Webhooks::new(registry.clone(), config, watermark, told, client, direct);
     let shown = webhooks.clone();
     metrics.before_render(move || shown.show());
     Stage {
@@ -76,6 +76,7 @@ fn draft(url: &str) -> WatcherDraft {
         callback_url: url.into(),
         events: Box::default(),
         secret: None,
+        canary: true,
     }
 }
 
@@ -139,6 +140,40 @@ async fn expect_revisions(receiver: &mut Receiver, revisions: std::ops::RangeInc
     for revision in revisions {
         assert_eq!(taken(receiver).await.json()["revision"], revision);
     }
+}
+
+#[tokio::test]
+async fn the_canarys_events_are_left_out_where_a_webhook_says_so() {
+    let stage = stage();
+    let mut receiver = Receiver::start().await;
+    let draft = WatcherDraft {
+        canary: false,
+        ..draft(&receiver.url())
+    };
+    let id = stage
+        .webhooks
+        .add(draft, Start::Newest)
+        .unwrap()
+        .id
+        .to_string();
+    let mut everything = Receiver::start().await;
+    stage.watch(&everything);
+    stage.register(crate::model::CANARY, 0..3);
+    stage.register("a", 0..1);
+    stage.register(crate::model::CANARY, 3..5);
+    expect_revisions(&mut receiver, 4..=4).await;
+    expect_revisions(&mut everything, 1..=6).await;
+    let info = stage.until(&id, |info| info.lag == 0).await;
+    assert_eq!(info.record.delivered, 1, "the cursor passes the others");
+    // A snapshot leaves it out too.
+    let resync = WatcherDraft {
+        canary: false,
+        ..self::draft(&receiver.url())
+    };
+    stage.webhooks.add(resync, Start::Snapshot).unwrap();
+    let body = taken(&mut receiver).await.json();
+    let services = body["snapshot"]["services"].as_object().unwrap();
+    assert_eq!(services.keys().collect::<Vec<_>>(), ["a"]);
 }
 
 #[tokio::test]
@@ -459,7 +494,7 @@ async fn an_address_that_is_not_allowed_is_never_reached() {
     let info = stage.until(&id, |info| info.record.failed >= 1).await;
     let error = info.record.last_error.unwrap();
     assert!(
-        error.contains("\"169.254.169.254\" must not be reached"),
+        error.contains("not allowed to connect to \"169.254.169.254\""),
         "{error}"
     );
 }

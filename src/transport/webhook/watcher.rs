@@ -1,4 +1,4 @@
-//! One webhook: who is told of what, and how it goes.
+//! One webhook: its filter, its receiver and its state.
 
 use std::sync::Arc;
 
@@ -13,14 +13,14 @@ use crate::{
     transport::{Circuit, Filter, Record, Subscriber},
 };
 
-/// A webhook as it stands.
+/// The state of a webhook.
 #[derive(Clone, Debug)]
 pub struct WatcherInfo {
     /// Its identity.
     pub id: Uuid,
-    /// What it wants.
+    /// The events that it receives.
     pub filter: Filter,
-    /// Where deliveries go.
+    /// The URL of the receiver.
     pub callback_url: Box<str>,
     /// Whether deliveries are signed.
     pub signed: bool,
@@ -28,19 +28,18 @@ pub struct WatcherInfo {
     pub created_at: Timestamp,
     /// The last change it has taken, or that was not for it.
     pub cursor: Cursor,
-    /// How many changes of what it follows it has not had.
+    /// The number of changes that it has not received yet.
     pub lag: u64,
-    /// What is thought of its receiver.
+    /// The state of its circuit breaker.
     pub circuit: Circuit,
-    /// Attempts that failed since the last that did not.
+    /// Attempts that failed since the last success.
     pub failures: u32,
-    /// What happened to its deliveries.
+    /// Statistics of its deliveries.
     pub record: Record,
 }
 
 impl WatcherInfo {
-    /// In a word, how it goes: `active`, `retrying` after a failure, `open` or `half_open` after
-    /// many.
+    /// Its state: `active`, `retrying` after a failure, `open` or `half_open` after many.
     pub fn state(&self) -> &'static str {
         match self.circuit {
             Circuit::Closed if self.failures > 0 => "retrying",
@@ -65,7 +64,7 @@ pub(super) struct Watcher {
 impl Watcher {
     pub(super) fn info<'a>(&'a self, lags: &mut Lags<'a>) -> WatcherInfo {
         let now = Instant::now();
-        // A copy, so that nothing is computed under the lock.
+        // A copy, so that the lock is held briefly.
         let subscriber = self.subscriber.lock().clone();
         let cursor = subscriber.cursor();
         WatcherInfo {
@@ -82,7 +81,7 @@ impl Watcher {
         }
     }
 
-    /// How many changes of what it follows it has not had.
+    /// The number of changes that it has not received yet.
     pub(super) fn lag<'a>(&'a self, cursor: Cursor, lags: &mut Lags<'a>) -> u64 {
         lags.after(cursor, self.filter.service.as_ref())
     }

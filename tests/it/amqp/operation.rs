@@ -1,8 +1,12 @@
 //! What an operator does to a broker: stops it, lets its memory run short. On a broker of the test's own.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use musterd::broker::message::Message;
+use musterd::broker::vhost::MessageStore;
+use musterd::broker::wire::ShortStr;
 use musterd::broker::{Broker, Config};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +19,7 @@ use crate::rabbitmq::Rabbit;
 /// A broker that nobody else uses, of the kind under test.
 pub(super) enum Own {
     Embedded {
+        broker: Broker,
         addr: SocketAddr,
         stop: CancellationToken,
         runtime: Runtime,
@@ -40,9 +45,10 @@ impl Own {
         config.listen = "127.0.0.1:0".to_owned();
         let (runtime, stop) = (Runtime::new().unwrap(), CancellationToken::new());
         let listening = runtime.block_on(Broker::bind(config)).unwrap();
-        let addr = listening.address().unwrap();
+        let (broker, addr) = (listening.broker(), listening.address().unwrap());
         runtime.spawn(listening.serve(stop.clone()));
         Self::Embedded {
+            broker,
             addr,
             stop,
             runtime,
@@ -161,4 +167,181 @@ fn short_memory_blocks_publishers_and_nobody_else() {
             .starts_with("queue.declare-ok queue=short")
     );
     assert!(consumer.receive(1).ends_with(" body=during"));
+}
+
+/// A new connection is blocked as well, before a header or a body of it is read.
+#[test]
+fn an_alarm_blocks_publishers_that_connect_during_it() {
+    let mut config = Config::default();
+    config.limits.memory = bytesize::ByteSize::b(MEMORY as u64).into();
+    let own = Own::embedded(config);
+    let Own::Embedded {
+        broker,
+        addr,
+        runtime,
+        ..
+    } = &own
+    else {
+        panic!("embedded");
+    };
+    let overview = || runtime.block_on(broker.overview());
+    let mut other = Client::ready(*addr);
+    other.call(1, "queue.declare queue=bulk");
+    own.run_short(&mut other, "bulk");
+    let before = overview();
+    assert!(before.memory_alarm);
+    let mut publishers: Vec<_> = (0..8).map(|_| Client::ready(*addr)).collect();
+    for publisher in &mut publishers {
+        publisher.send(1, "basic.publish routing-key=bulk body=x*1000000");
+        let blocked = publisher.receive(0);
+        assert!(blocked.starts_with("connection.blocked "), "{blocked}");
+    }
+    let during = overview();
+    assert!(
+        during.memory_bytes < before.memory_bytes + 8 * 64 * 1024,
+        "{} bytes and then {}",
+        before.memory_bytes,
+        during.memory_bytes
+    );
+    own.recover(&mut other, "bulk");
+    for publisher in &mut publishers {
+        assert_eq!(publisher.receive(0), "connection.unblocked");
+    }
+}
+
+#[test]
+fn clients_that_do_not_log_in_keep_nobody_out() {
+    let mut config = Config::default();
+    config.limits.connections = 4.into();
+    config.limits.unauthenticated = 2.into();
+    let own = Own::embedded(config);
+    let mut silent: Vec<_> = (0..6).map(|_| Client::connect(own.addr())).collect();
+    let mut open: Vec<_> = (0..4).map(|_| Client::ready(own.addr())).collect();
+    for evicted in &mut silent[..4] {
+        assert_eq!(evicted.receive(0), "eof");
+    }
+    let refused = Client::connect(own.addr()).handshake(&Login::default());
+    assert_eq!(
+        refused,
+        "connection.close reply-code=530 reply-text='NOT_ALLOWED - connection refused: connection limit (4) is \
+         reached' class-id=10 method-id=40"
+    );
+    open.pop().unwrap().close();
+    // Its place is free a moment after it has ended.
+    let again = (0..100).any(|_| {
+        std::thread::sleep(Duration::from_millis(10));
+        Client::connect(own.addr()).handshake(&Login::default()) == "connection.open-ok"
+    });
+    assert!(again);
+}
+
+/// Fails at a message to this queue.
+#[derive(Debug)]
+struct Faulty;
+
+impl MessageStore for Faulty {
+    fn keep(&mut self, queue: &ShortStr, _: u64, _: &Arc<Message>) {
+        assert_ne!(queue.as_bytes(), b"faulty", "a fault of the broker");
+    }
+
+    fn forget(&mut self, _: &ShortStr, _: u64) {}
+}
+
+#[test]
+fn a_panic_in_one_connection_is_cleaned_up_and_ends_no_other() {
+    let own = Own::embedded(Config::default());
+    let Own::Embedded {
+        broker,
+        addr,
+        runtime,
+        ..
+    } = &own
+    else {
+        panic!("embedded");
+    };
+    let mut closed = broker.closed_connections().unwrap();
+    assert!(broker.set_store("/", Box::new(Faulty)));
+    let (mut other, mut victim) = (Client::ready(*addr), Client::ready(*addr));
+    other.call(1, "queue.declare queue=faulty durable");
+    other.call(1, "queue.declare queue=fine durable");
+    other.send(
+        1,
+        "basic.publish routing-key=fine delivery-mode=2 body=given",
+    );
+    victim.call(1, "queue.declare queue=own exclusive");
+    victim.send(1, "basic.consume queue=fine consumer-tag=c");
+    assert_eq!(victim.receive(1), "basic.consume-ok consumer-tag=c");
+    assert!(victim.receive(1).ends_with(" body=given"));
+    let overview = || runtime.block_on(broker.overview());
+    let used = overview().memory_bytes;
+    victim.send(1, "basic.publish routing-key=faulty delivery-mode=2 body=x");
+    assert_eq!(victim.receive(0), "eof");
+    let id = runtime
+        .block_on(async { tokio::time::timeout(Duration::from_secs(10), closed.recv()).await });
+    assert!(!broker.is_connected(id.unwrap().unwrap()));
+    let after = overview();
+    assert_eq!((after.connections, after.vhosts[0].channels), (1, 1));
+    assert!(after.memory_bytes < used, "what it held is given back");
+    let gone = other.call(1, "queue.declare queue=own passive");
+    assert!(gone.starts_with("channel.close reply-code=404 "), "{gone}");
+    other.call(1, "channel.open");
+    let again = other.call(1, "basic.get queue=fine");
+    assert!(again.ends_with(" body=given"), "{again}");
+    Client::ready(*addr);
+}
+
+#[test]
+fn a_reload_closes_connections_of_removed_users_and_changes_permissions_of_others() {
+    use musterd::broker::auth::config::{PermissionConfig, UserConfig};
+    let user = |permission: PermissionConfig| UserConfig {
+        password: Some("p".to_owned().into()),
+        permissions: [("/".to_owned(), permission)].into(),
+        ..UserConfig::default()
+    };
+    let mut config = Config::default();
+    config
+        .users
+        .insert("gone".to_owned(), user(PermissionConfig::all()));
+    config
+        .users
+        .insert("stays".to_owned(), user(PermissionConfig::all()));
+    let own = Own::embedded(config.clone());
+    let Own::Embedded { broker, addr, .. } = &own else {
+        panic!("embedded");
+    };
+    let login = |user: &str| Login {
+        user: user.to_owned(),
+        password: "p".to_owned(),
+        ..Login::default()
+    };
+    let (mut gone, mut stays) = (
+        Client::open(*addr, &login("gone")),
+        Client::open(*addr, &login("stays")),
+    );
+    stays.call(1, "channel.open");
+    assert!(
+        stays
+            .call(1, "queue.declare queue=a")
+            .starts_with("queue.declare-ok")
+    );
+    config.users.remove("gone");
+    config
+        .users
+        .insert("stays".to_owned(), user(PermissionConfig::default()));
+    broker.reload(&config).unwrap();
+    let close = gone.receive(0);
+    assert!(
+        close.starts_with("connection.close reply-code=320 "),
+        "{close}"
+    );
+    let refused = stays.call(1, "queue.declare queue=b");
+    assert!(
+        refused.starts_with("channel.close reply-code=403 "),
+        "{refused}"
+    );
+    let refused = Client::connect(*addr).handshake(&login("gone"));
+    assert!(
+        refused.starts_with("connection.close reply-code=403 "),
+        "{refused}"
+    );
 }

@@ -147,7 +147,7 @@ async fn clients_that_register_and_vanish_at_once_never_stay_healthy() {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let counts = stage.registry.counts();
-        if stage.registry.newest().0 >= 80 && counts.healthy == 0 && counts.bound == 0 {
+        if stage.registry.newest().0 >= 80 && counts.healthy == 0 && counts.connection_leases == 0 {
             break;
         }
         assert!(Instant::now() < deadline, "{counts:?}");
@@ -175,5 +175,25 @@ async fn other_doors_refuse_such_a_lease_with_the_reason() {
     assert_eq!(problem["errors"][0]["field"], "lease", "{problem}");
     assert_eq!(problem["status"], 422);
     other.stop().await;
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn such_a_lease_needs_a_connection_with_heartbeats() {
+    let stage = Stage::embedded(&[]).await;
+    stage.until_sent().await;
+    let mut silent = Caller::new(&format!("{}?heartbeat=0", stage.amqp)).await;
+    let problem = silent.ask("service.register", &hanging("a")).await;
+    assert_eq!(
+        (&problem["status"], &problem["errors"][0]["field"]),
+        (&json!(422), &json!("lease")),
+        "{problem}"
+    );
+    let with_ttl = json!({"service_id": "b", "service_name": "s", "host": "h", "port": 1});
+    let answer = silent.ask("service.register", &with_ttl).await;
+    assert_eq!(answer["status"], "healthy", "{answer}");
+    let mut alive = Caller::new(&format!("{}?heartbeat=60", stage.amqp)).await;
+    let answer = alive.ask("service.register", &hanging("a")).await;
+    assert_eq!(answer["status"], "healthy", "{answer}");
     stage.stop().await;
 }

@@ -64,3 +64,9 @@ fn digests_tell_passwords_and_users_apart() {
         "another start, another key"
     );
 }
+
+#[test]
+fn an_empty_password_is_not_hashed() {
+    let error = hash_password(b"").expect_err("nothing to hash");
+    assert_eq!(error.to_string(), "the password is empty");
+}

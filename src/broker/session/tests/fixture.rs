@@ -180,6 +180,11 @@ impl Client {
         exhausted
     }
 
+    /// Gives frames that are not carried out yet.
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.frames.input().extend_from_slice(bytes);
+    }
+
     /// Sends one frame and lets it be carried out as far as one turn goes.
     pub(super) fn begin(&mut self, world: &mut World, bytes: &[u8]) {
         self.frames.input().extend_from_slice(bytes);

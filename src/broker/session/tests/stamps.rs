@@ -112,3 +112,13 @@ fn a_stamp_that_comes_by_dead_letter_is_no_stamp() {
     client.publish_with(&mut world, ("", "detour"), &lie(), "x");
     assert_eq!(stamp_in(&mut client, &mut world, "service.register"), None);
 }
+
+#[test]
+fn a_session_that_is_not_stamped_cannot_stamp_itself() {
+    let mut world = world();
+    let mut client = world.client(1);
+    client.session = client.session.unstamped();
+    client.declare(&mut world, "service.register", table(&[]));
+    client.publish_with(&mut world, ("", "service.register"), &lie(), "x");
+    assert_eq!(stamp_in(&mut client, &mut world, "service.register"), None);
+}

@@ -165,3 +165,30 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn frames_of_a_publish_are_known_before_they_are_taken() {
+    let publish = [1, 0, 1, 0, 0, 0, 4, 0, 60, 0, 40, 0xCE];
+    let get = [1, 0, 1, 0, 0, 0, 4, 0, 60, 0, 70, 0xCE];
+    let header = [2, 0, 1, 0, 0, 0, 0, 0xCE];
+    let body = [3, 0, 1, 0, 0, 0, 1, 9, 0xCE];
+    let heartbeat = [8, 0, 0, 0, 0, 0, 0, 0xCE];
+    let cases: [(&[u8], bool); 5] = [
+        (&publish, true),
+        (&get, false),
+        (&header, true),
+        (&body, true),
+        (&heartbeat, false),
+    ];
+    for (frame, expected) in cases {
+        let mut reader = FrameReader::default();
+        let (first, rest) = frame.split_at(frame.len() - 1);
+        reader.input().extend_from_slice(first);
+        assert!(!reader.next_is_publish(4096).unwrap(), "incomplete");
+        reader.input().extend_from_slice(rest);
+        for _ in 0..2 {
+            assert_eq!(reader.next_is_publish(4096).unwrap(), expected, "{frame:?}");
+        }
+        assert!(reader.next(4096).unwrap().is_some(), "it is still there");
+    }
+}

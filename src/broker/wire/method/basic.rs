@@ -13,9 +13,9 @@ class! { 60
         /// For the channel; otherwise for each consumer to come.
         global: bool,
     } []
-    /// Server to client: so be it.
+    /// Server to client: accepted.
     11 QosOk "basic.qos-ok" [] {} []
-    /// Client to server: send me a queue's messages.
+    /// Client to server: starts a consumer.
     20 Consume "basic.consume" [u16] {
         /// The queue; empty means the last one declared on this channel.
         queue: ShortStr,
@@ -27,12 +27,12 @@ class! { 60
         no_ack: bool,
         /// No other consumer beside this one.
         exclusive: bool,
-        /// No answer wanted.
+        /// Whether the answer is omitted.
         nowait: bool,
-        /// Further wishes.
+        /// Further arguments.
         arguments: Table,
     } []
-    /// Server to client: they will come.
+    /// Server to client: the consumer was started.
     21 ConsumeOk "basic.consume-ok" [] {
         /// The consumer's name.
         consumer_tag: ShortStr,
@@ -41,7 +41,7 @@ class! { 60
     30 Cancel "basic.cancel" [] {
         /// The consumer's name.
         consumer_tag: ShortStr,
-        /// No answer wanted.
+        /// Whether the answer is omitted.
         nowait: bool,
     } []
     /// Either: it has ended.
@@ -75,9 +75,9 @@ class! { 60
     60 Deliver "basic.deliver" [] {
         /// The consumer's name.
         consumer_tag: ShortStr,
-        /// What acknowledges it.
+        /// The tag that acknowledges it.
         delivery_tag: u64,
-        /// It may have been delivered before.
+        /// Whether it may have been delivered before.
         redelivered: bool,
         /// Where it was published.
         exchange: ShortStr,
@@ -93,9 +93,9 @@ class! { 60
     } []
     /// Server to client: here is one, its content follows.
     71 GetOk "basic.get-ok" [] {
-        /// What acknowledges it.
+        /// The tag that acknowledges it.
         delivery_tag: u64,
-        /// It may have been delivered before.
+        /// Whether it may have been delivered before.
         redelivered: bool,
         /// Where it was published.
         exchange: ShortStr,

@@ -31,6 +31,6 @@ class! { 20
         /// The method at fault, or 0.
         method_id: u16,
     } []
-    /// Either: agreed to the end.
+    /// Either: the answer to close.
     41 CloseOk "channel.close-ok" [] {} []
 }

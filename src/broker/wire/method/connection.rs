@@ -46,7 +46,7 @@ class! { 10
         channel_max: u16,
         /// The largest frame, its head and end counted.
         frame_max: u32,
-        /// Seconds between signs of life; 0 for none.
+        /// The heartbeat in seconds; 0 for none.
         heartbeat: u16,
     } []
     /// Client to server: the limits agreed.
@@ -55,7 +55,7 @@ class! { 10
         channel_max: u16,
         /// The largest frame, its head and end counted.
         frame_max: u32,
-        /// Seconds between signs of life; 0 for none.
+        /// The heartbeat in seconds; 0 for none.
         heartbeat: u16,
     } []
     /// Client to server: opens a virtual host.
@@ -76,14 +76,14 @@ class! { 10
         /// The method at fault, or 0.
         method_id: u16,
     } []
-    /// Either: agreed to the end.
+    /// Either: the answer to close.
     51 CloseOk "connection.close-ok" [] {} []
-    /// Server to client: what you publish has to wait.
+    /// Server to client: publishers are blocked.
     60 Blocked "connection.blocked" [] {
-        /// Which resource is short.
+        /// The reason.
         reason: ShortStr,
     } []
-    /// Server to client: you may publish again.
+    /// Server to client: publishers are not blocked any more.
     61 Unblocked "connection.unblocked" [] {} []
     /// Client to server: a new secret for the login in use.
     70 UpdateSecret "connection.update-secret" [] {

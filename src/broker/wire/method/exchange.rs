@@ -4,37 +4,37 @@ use super::spec::class;
 use crate::broker::wire::{ShortStr, Table};
 
 class! { 40
-    /// Client to server: makes an exchange, or checks that it is there.
+    /// Client to server: declares an exchange, or checks that it exists.
     10 Declare "exchange.declare" [u16] {
         /// Its name.
         exchange: ShortStr,
         /// Its type: direct, fanout, topic, headers.
         kind: ShortStr,
-        /// Only check.
+        /// Only check that it exists.
         passive: bool,
-        /// Survives the broker.
+        /// Durable.
         durable: bool,
-        /// Goes with its last binding.
+        /// Deleted with its last binding.
         auto_delete: bool,
         /// Only other exchanges may publish to it.
         internal: bool,
-        /// No answer wanted.
+        /// Whether the answer is omitted.
         nowait: bool,
-        /// Further wishes.
+        /// Further arguments.
         arguments: Table,
     } []
-    /// Server to client: it is there.
+    /// Server to client: it exists.
     11 DeclareOk "exchange.declare-ok" [] {} []
-    /// Client to server: removes an exchange.
+    /// Client to server: deletes an exchange.
     20 Delete "exchange.delete" [u16] {
         /// Its name.
         exchange: ShortStr,
         /// Only when nothing is bound to it.
         if_unused: bool,
-        /// No answer wanted.
+        /// Whether the answer is omitted.
         nowait: bool,
     } []
-    /// Server to client: it is gone.
+    /// Server to client: it was deleted.
     21 DeleteOk "exchange.delete-ok" [] {} []
     /// Client to server: one exchange feeds another.
     30 Bind "exchange.bind" [u16] {
@@ -44,7 +44,7 @@ class! { 40
         source: ShortStr,
         /// With which key.
         routing_key: ShortStr,
-        /// No answer wanted.
+        /// Whether the answer is omitted.
         nowait: bool,
         /// What a headers exchange compares.
         arguments: Table,
@@ -59,7 +59,7 @@ class! { 40
         source: ShortStr,
         /// With which key.
         routing_key: ShortStr,
-        /// No answer wanted.
+        /// Whether the answer is omitted.
         nowait: bool,
         /// What a headers exchange compared.
         arguments: Table,

@@ -21,32 +21,32 @@ class! { 30
     } []
     /// Server to client: granted.
     11 AccessRequestOk "access.request-ok" [] {
-        /// A number that nobody looks at.
+        /// A number without meaning.
         ticket: u16,
     } []
 }
 
 class! { 85
-    /// Client to server: confirm what I publish.
+    /// Client to server: turns publisher confirms on.
     10 ConfirmSelect "confirm.select" [] {
-        /// No answer wanted.
+        /// Whether the answer is omitted.
         nowait: bool,
     } []
-    /// Server to client: so be it.
+    /// Server to client: accepted.
     11 ConfirmSelectOk "confirm.select-ok" [] {} []
 }
 
 class! { 90
-    /// Client to server: hold back what I publish and acknowledge until I commit.
+    /// Client to server: publishes and acknowledgements wait for a commit from now on.
     10 TxSelect "tx.select" [] {} []
-    /// Server to client: so be it.
+    /// Server to client: accepted.
     11 TxSelectOk "tx.select-ok" [] {} []
-    /// Client to server: now.
+    /// Client to server: commits.
     20 TxCommit "tx.commit" [] {} []
-    /// Server to client: done.
+    /// Server to client: committed.
     21 TxCommitOk "tx.commit-ok" [] {} []
-    /// Client to server: never mind.
+    /// Client to server: rolls back.
     30 TxRollback "tx.rollback" [] {} []
-    /// Server to client: forgotten.
+    /// Server to client: rolled back.
     31 TxRollbackOk "tx.rollback-ok" [] {} []
 }

@@ -4,24 +4,24 @@ use super::spec::class;
 use crate::broker::wire::{ShortStr, Table};
 
 class! { 50
-    /// Client to server: makes a queue, or checks that it is there.
+    /// Client to server: declares a queue, or checks that it exists.
     10 Declare "queue.declare" [u16] {
         /// Its name; empty lets the server choose one.
         queue: ShortStr,
-        /// Only check.
+        /// Only check that it exists.
         passive: bool,
-        /// Survives the broker.
+        /// Durable.
         durable: bool,
-        /// For this connection alone, and gone with it.
+        /// For this connection only, and deleted with it.
         exclusive: bool,
-        /// Goes with its last consumer.
+        /// Deleted with its last consumer.
         auto_delete: bool,
-        /// No answer wanted.
+        /// Whether the answer is omitted.
         nowait: bool,
-        /// Further wishes.
+        /// Further arguments.
         arguments: Table,
     } []
-    /// Server to client: it is there.
+    /// Server to client: it exists.
     11 DeclareOk "queue.declare-ok" [] {
         /// Its name.
         queue: ShortStr,
@@ -38,7 +38,7 @@ class! { 50
         exchange: ShortStr,
         /// With which key.
         routing_key: ShortStr,
-        /// No answer wanted.
+        /// Whether the answer is omitted.
         nowait: bool,
         /// What a headers exchange compares.
         arguments: Table,
@@ -49,7 +49,7 @@ class! { 50
     30 Purge "queue.purge" [u16] {
         /// The queue; empty means the last one declared on this channel.
         queue: ShortStr,
-        /// No answer wanted.
+        /// Whether the answer is omitted.
         nowait: bool,
     } []
     /// Server to client: dropped.
@@ -57,7 +57,7 @@ class! { 50
         /// How many.
         message_count: u32,
     } []
-    /// Client to server: removes a queue.
+    /// Client to server: deletes a queue.
     40 Delete "queue.delete" [u16] {
         /// The queue; empty means the last one declared on this channel.
         queue: ShortStr,
@@ -65,10 +65,10 @@ class! { 50
         if_unused: bool,
         /// Only when it has no message.
         if_empty: bool,
-        /// No answer wanted.
+        /// Whether the answer is omitted.
         nowait: bool,
     } []
-    /// Server to client: it is gone.
+    /// Server to client: it was deleted.
     41 DeleteOk "queue.delete-ok" [] {
         /// How many messages went with it.
         message_count: u32,

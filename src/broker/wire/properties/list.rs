@@ -1,4 +1,4 @@
-//! Properties taken apart, for who writes new ones.
+//! Properties as single values, to build new ones.
 
 use bytes::{BufMut, BytesMut};
 
@@ -17,7 +17,7 @@ pub struct PropertyList {
     pub delivery_mode: Option<u8>,
     /// Priority in a priority queue.
     pub priority: Option<u8>,
-    /// What a reply repeats.
+    /// The correlation id of a request and its reply.
     pub correlation_id: Option<ShortStr>,
     /// Where a reply goes.
     pub reply_to: Option<ShortStr>,
@@ -33,7 +33,7 @@ pub struct PropertyList {
     pub user_id: Option<ShortStr>,
     /// The program that published it.
     pub app_id: Option<ShortStr>,
-    /// A relic of 0-9.
+    /// Unused; kept from AMQP 0-9.
     pub cluster_id: Option<ShortStr>,
 }
 

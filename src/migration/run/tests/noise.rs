@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{Seen, Stage, during, passed, stage_with};
 use crate::{
     api::{MigrationAction, MigrationDraft},
-    migration::{CanaryWatch, CanaryWay, Config, FlagControl, GuardSetting, Stumble},
+    migration::{CanaryWatch, CanaryWay, Config, FlagControl, GuardSetting, StepError},
     model::{Mode, Modes},
 };
 
@@ -199,19 +199,19 @@ struct Tired {
 }
 
 impl CanaryWay for Tired {
-    fn watch(&self) -> Result<Box<dyn CanaryWatch>, Stumble> {
+    fn watch(&self) -> Result<Box<dyn CanaryWatch>, StepError> {
         Ok(Box::new(Seen(0)))
     }
 
-    fn register(&self) -> BoxFuture<'_, Result<(), Stumble>> {
+    fn register(&self) -> BoxFuture<'_, Result<(), StepError>> {
         passed()
     }
 
-    fn probe(&self) -> BoxFuture<'_, Result<(), Stumble>> {
+    fn probe(&self) -> BoxFuture<'_, Result<(), StepError>> {
         passed()
     }
 
-    fn discover(&self) -> BoxFuture<'_, Result<(), Stumble>> {
+    fn discover(&self) -> BoxFuture<'_, Result<(), StepError>> {
         let one_in = if self.ill.load(Relaxed) { 3 } else { 6 };
         if self.runs.fetch_add(1, Relaxed) % one_in == 1 {
             // Nothing ever comes: its time runs out.
@@ -220,7 +220,7 @@ impl CanaryWay for Tired {
         passed()
     }
 
-    fn deregister(&self) -> BoxFuture<'_, Result<(), Stumble>> {
+    fn deregister(&self) -> BoxFuture<'_, Result<(), StepError>> {
         passed()
     }
 

@@ -132,7 +132,11 @@ fn a_flip_by_hand_ends_a_rollback_and_forbids_a_return() {
     let report = stage.state.report();
     assert_eq!(report.state, "idle");
     assert_eq!(report.rollback.unwrap().stage, "ended by hand");
-    assert!(stage.last("migration.overruled").contains("turned by hand"));
+    assert!(
+        stage
+            .last("migration.overruled")
+            .contains("changed by hand")
+    );
     stage.seconds(1_000);
     assert_eq!(stage.flagged.modes, queue);
 
@@ -253,7 +257,7 @@ fn a_start_waits_for_a_return_that_is_under_way() {
     stage.world.silent_since = None;
     let act = stage.until_act();
     let refused = stage.ask(MigrationAction::Start).unwrap_err();
-    assert!(refused.0.contains("a return by itself"), "{refused}");
+    assert!(refused.0.contains("an automatic return"), "{refused}");
     stage.act(act);
     assert_eq!(stage.count("migration.returned"), 1);
     // Then it begins with the modes as they are.

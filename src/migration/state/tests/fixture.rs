@@ -8,11 +8,11 @@ use crate::{
         MigrationMode, MigrationRefusal, TransportReport,
     },
     migration::{
-        canary::Flight,
+        canary::CanaryRun,
         config::{Config, GuardSetting},
         phase::Phase,
-        state::{Act, Look, State},
-        window::{Measured, Sources},
+        state::{Act, DaemonView, MigrationState},
+        window::{Measured, Measurements},
     },
     model::{Channel, FlagError, FlagState, Mode, Modes, Timestamp},
     registry::Now,
@@ -37,12 +37,12 @@ pub(super) struct World {
 
 #[derive(Debug)]
 pub(super) struct Stage {
-    pub(super) state: State,
+    pub(super) state: MigrationState,
     pub(super) world: World,
     pub(super) now: Now,
     pub(super) flagged: FlagState,
     pub(super) report: TransportReport,
-    pub(super) sources: Sources,
+    pub(super) sources: Measurements,
     /// Every flip, with its time.
     pub(super) flips: Vec<(u64, Modes)>,
     pub(super) events: Vec<(&'static str, String)>,
@@ -79,7 +79,7 @@ impl Stage {
             wall: Timestamp(1_700_000_000_000),
         };
         let mut stage = Self {
-            state: State::new(config, now, Sources::default()),
+            state: MigrationState::new(config, now, Measurements::default()),
             world: World {
                 silent_since: None,
                 latency: Duration::from_millis(2),
@@ -95,7 +95,7 @@ impl Stage {
             now,
             flagged: FlagState { modes, version: 7 },
             report,
-            sources: Sources::default(),
+            sources: Measurements::default(),
             flips: Vec::new(),
             events: Vec::new(),
         };
@@ -121,7 +121,7 @@ impl Stage {
             mode: None,
             soak: None,
         };
-        let taken = self.state.ask(draft, self.now);
+        let taken = self.state.ask(draft, self.flagged, self.now);
         self.note();
         taken
     }
@@ -132,7 +132,7 @@ impl Stage {
             mode: Some(mode),
             soak: None,
         };
-        self.state.ask(draft, self.now).unwrap();
+        self.state.ask(draft, self.flagged, self.now).unwrap();
         self.note();
     }
 
@@ -146,7 +146,7 @@ impl Stage {
 
     fn look_once(&mut self) -> Option<Act> {
         self.refresh();
-        let act = self.state.look(&Look {
+        let act = self.state.look(&DaemonView {
             now: self.now,
             flagged: self.flagged,
             report: &self.report,
@@ -232,7 +232,7 @@ impl Stage {
     pub(super) fn second(&mut self) {
         let (wanted, _) = self.state.wants_canary();
         if wanted && (self.now.mono_ms / 1000).is_multiple_of(5) {
-            self.fly(self.world.canary_passes);
+            self.run_canary(self.world.canary_passes);
         }
         for _ in 0..self.world.per_second {
             for what in Measured::ALL {
@@ -269,9 +269,9 @@ impl Stage {
         self.sources.latencies[what as usize].add(took);
     }
 
-    pub(super) fn fly(&mut self, passes: bool) {
+    pub(super) fn run_canary(&mut self, passes: bool) {
         let error = (!passes).then(|| "not within 2s".to_owned());
-        self.state.flew(Flight {
+        self.state.canary_finished(CanaryRun {
             began_ms: self.now.mono_ms,
             ended: self.now.wall,
             steps: vec![CanaryStepReport {

@@ -215,7 +215,7 @@ fn a_flag_that_can_not_be_turned_is_tried_again() {
     stage.seconds(30);
     assert_eq!(stage.state.phase(), Some(Phase::Baseline));
     assert!(
-        stage.waits_for().contains("could not be turned"),
+        stage.waits_for().contains("could not be changed"),
         "{}",
         stage.waits_for()
     );
@@ -233,7 +233,7 @@ fn a_flip_by_hand_pauses_and_the_migration_goes_on_from_what_is() {
     stage.second();
     assert_eq!(stage.state.word(), "paused");
     let told = stage.last("migration.paused");
-    assert!(told.contains("turned by hand"), "{told}");
+    assert!(told.contains("changed by hand"), "{told}");
     stage.seconds(200);
     assert_eq!(stage.flagged.modes, modes, "by hand wins");
     stage.ask(MigrationAction::Resume).unwrap();
@@ -297,7 +297,7 @@ fn an_advance_while_the_flag_is_turned_is_refused() {
     stage.seconds(10);
     let act = stage.until_act();
     let refused = stage.ask(MigrationAction::Advance).unwrap_err();
-    assert!(refused.0.contains("is being turned"), "{refused}");
+    assert!(refused.0.contains("is being changed"), "{refused}");
     stage.act(act);
     assert_eq!(stage.state.phase(), Some(Phase::HealthDual));
 }

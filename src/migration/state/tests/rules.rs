@@ -240,7 +240,7 @@ fn a_canary_that_fails() {
     let mut stage = migrating();
     // One of five is allowed.
     for n in 0..200 {
-        stage.fly(n % 5 != 0);
+        stage.run_canary(n % 5 != 0);
         stage.pass(5_000);
         stage.look();
     }

@@ -22,9 +22,9 @@ fn events_are_needed_back_by_who_compares_and_by_who_sees_no_further() {
         let flag = flag(mode);
         let mut demand = LoopbackDemand::new(&flag);
         assert_eq!(demand.stands(), without, "{mode}, nobody looks");
-        let sight = flag.horizon().sight();
+        let reader = flag.watermark().reader();
         assert_eq!(demand.stands(), with, "{mode}, one looks");
-        drop(sight);
+        drop(reader);
         assert_eq!(demand.stands(), without, "{mode}, nobody looks any more");
     }
 }
@@ -35,7 +35,7 @@ async fn a_need_that_comes_and_goes_stands_until_it_was_gone_for_a_while() {
     let mut demand = LoopbackDemand::new(&flag);
     let looking = async {
         for _ in 0..10 {
-            let _sight = flag.horizon().sight();
+            let _sight = flag.watermark().reader();
             tokio::time::sleep(LINGER / 2).await;
         }
         Instant::now()

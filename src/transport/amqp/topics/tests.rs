@@ -11,7 +11,7 @@ use crate::{
     model::{FlagState, Mode, Modes},
     registry::{self, Registry},
     transport::{
-        Config, Horizon,
+        Config, HighWatermark,
         amqp::{
             AmqpError,
             broker::{
@@ -155,7 +155,7 @@ async fn rounds(
         EventConsumer::new(),
         Counts::default(),
         InFlight::default(),
-        Horizon::default(),
+        HighWatermark::default(),
     );
     let message = || Outgoing::json("musterd", short("key"), Bytes::new());
     let mut arrived = Vec::new();

@@ -2,9 +2,13 @@ use http::HeaderValue;
 
 use super::*;
 
+/// 21 October 2026, 07:28:00 UTC.
+const NOW: Timestamp = Timestamp(1_792_567_680_000);
+
 #[track_caller]
 fn check(status: u16, expected: &str) {
-    let verdict = verdict(StatusCode::from_u16(status).unwrap(), &HeaderMap::new());
+    let status_code = StatusCode::from_u16(status).unwrap();
+    let verdict = verdict(status_code, &HeaderMap::new(), NOW);
     let name = match verdict {
         Ok(()) => "taken",
         Err(DeliveryError::Gone) => "gone",
@@ -32,24 +36,39 @@ fn each_status_has_a_meaning() {
 }
 
 #[track_caller]
-fn check_wait(value: &'static [u8], expected_s: Option<u64>) {
+fn check_wait(value: &'static [u8], expected: Option<Duration>) {
     let mut headers = HeaderMap::new();
     headers.insert(RETRY_AFTER, HeaderValue::from_bytes(value).unwrap());
-    let Err(DeliveryError::Busy { wait, .. }) = verdict(StatusCode::TOO_MANY_REQUESTS, &headers)
-    else {
+    let answered = verdict(StatusCode::TOO_MANY_REQUESTS, &headers, NOW);
+    let Err(DeliveryError::Busy { wait, .. }) = answered else {
         panic!("429 is not busy");
     };
-    assert_eq!(wait, expected_s.map(Duration::from_secs));
+    assert_eq!(wait, expected, "{}", value.escape_ascii());
 }
 
 #[test]
-fn retry_after_is_heeded_in_seconds_alone() {
-    check_wait(b"7", Some(7));
-    check_wait(b" 7 ", Some(7));
-    check_wait(b"18446744073709551615", Some(u64::MAX));
-    check_wait(b"18446744073709551616", None);
-    check_wait(b"-1", None);
-    check_wait(b"Wed, 21 Oct 2026 07:28:00 GMT", None);
-    check_wait(b"\xff", None);
-    check_wait(b"", None);
+fn retry_after_is_seconds_or_a_date() {
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    check_wait(b"7", seconds(7));
+    check_wait(b" 7 ", seconds(7));
+    check_wait(b"18446744073709551615", seconds(u64::MAX));
+    check_wait(b"18446744073709551616", Some(Duration::MAX));
+    check_wait(b"99999999999999999999999999999999", Some(Duration::MAX));
+    // IMF-fixdate, and the two obsolete forms that a recipient must accept.
+    check_wait(b"Wed, 21 Oct 2026 07:28:10 GMT", seconds(10));
+    check_wait(b"Wednesday, 21-Oct-26 07:28:10 GMT", seconds(10));
+    check_wait(b"Wed Oct 21 07:28:10 2026", seconds(10));
+    check_wait(b"Wed, 21 Oct 2026 07:27:00 GMT", seconds(0));
+    check_wait(b"Fri, 31 Dec 9999 23:59:59 GMT", seconds(251_609_733_119));
+    for wrong in [
+        b"-1".as_slice(),
+        b"1.5",
+        b"soon",
+        b"\xff",
+        b"",
+        b"Wed, 21 Oct 2026 07:28:10",
+        b"Wed, 99 Oct 2026 07:28:10 GMT",
+    ] {
+        check_wait(wrong, None);
+    }
 }

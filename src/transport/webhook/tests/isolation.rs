@@ -79,6 +79,36 @@ async fn receivers_that_let_every_request_time_out_leave_room_for_the_others() {
 }
 
 #[tokio::test]
+async fn receivers_that_are_slow_and_never_fail_leave_room_for_the_others() {
+    let config = Config {
+        deliveries_max: 4.into(),
+        webhook_timeout: Duration::from_secs(10).into(),
+        ..quick()
+    };
+    let stage = stage_with(10_000, config);
+    let mut good = Receiver::start().await;
+    stage.watch(&good);
+    stage.register("a", 0..1);
+    expect_revisions(&mut good, 1..=1).await;
+    // New ones that hang: three of the four places may be theirs.
+    let mut hanging = Vec::new();
+    for _ in 0..8 {
+        let receiver = Receiver::start().await;
+        receiver.behave(Manner::Hang);
+        stage.watch(&receiver);
+        hanging.push(receiver);
+    }
+    let started = Instant::now();
+    stage.register("a", 1..21);
+    expect_revisions(&mut good, 2..=21).await;
+    assert!(
+        started.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        started.elapsed()
+    );
+}
+
+#[tokio::test]
 async fn a_receiver_behind_the_log_gets_one_resync_with_the_state_and_goes_on() {
     let stage = stage_with(20, quick());
     let mut receiver = Receiver::start().await;

@@ -1,22 +1,23 @@
-//! What is kept of one check.
+//! The state of one check.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use crate::{
     health::{
-        check::Source,
+        check::CheckSource,
         report::Outcome,
-        verdict::{Rules, Verdict},
+        verdict::{Verdict, VerdictRules},
     },
-    model::{Registration, ServiceId},
+    model::{Registration, ServiceId, Span},
+    outbound::Pace,
 };
 
-/// Room that is made at once, so that the default takes no more than it needs.
+/// Initial capacity for results, so that the default number takes no more memory than it needs.
 const RESULTS_AT_ONCE: usize = 10;
 
-/// A probe that is over.
+/// A probe that ended.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(in crate::health) struct Ended {
+pub(in crate::health) struct FinishedProbe {
     pub(in crate::health) outcome: Outcome,
     pub(in crate::health) began_ms: u64,
     pub(in crate::health) at_ms: u64,
@@ -24,15 +25,16 @@ pub(in crate::health) struct Ended {
     pub(in crate::health) text: Box<str>,
 }
 
-impl Ended {
-    /// What a TTL check says, by the last heartbeat.
+impl FinishedProbe {
+    /// The outcome of a TTL check, from the time of the last heartbeat.
     pub(super) fn ttl(heard_ms: u64, interval_ms: u64, now_ms: u64) -> Self {
         let silent_ms = now_ms.saturating_sub(heard_ms);
         let passed = silent_ms <= interval_ms;
         let text = if passed {
             "heartbeat in time".into()
         } else {
-            format!("no heartbeat for more than {interval_ms} ms").into()
+            let interval = Span(Duration::from_millis(interval_ms));
+            format!("no heartbeat for more than {interval}").into()
         };
         Self {
             outcome: if passed {
@@ -48,68 +50,76 @@ impl Ended {
     }
 }
 
-/// A probe that is over, as it is kept: there are ten of these for each check.
+/// A result in compact form: by default ten of these are kept for each check.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(in crate::health) struct Noted {
+pub(in crate::health) struct StoredResult {
     pub(in crate::health) at_ms: u64,
     latency_us: u32,
     pub(in crate::health) outcome: Outcome,
-    /// Shared with those before it that say the same.
+    /// Shared with earlier results that have the same message.
     pub(in crate::health) text: Arc<str>,
 }
 
-impl Noted {
+impl StoredResult {
     pub(in crate::health) fn latency(&self) -> Duration {
         Duration::from_micros(self.latency_us.into())
     }
 }
 
-/// A check as reports show it.
+/// A check for a report.
 #[derive(Debug)]
-pub(in crate::health) struct Kept<'a> {
-    pub(in crate::health) source: Source,
+pub(in crate::health) struct CheckView<'a> {
+    pub(in crate::health) source: CheckSource,
     pub(in crate::health) kind: &'static str,
     pub(in crate::health) verdict: &'a Verdict,
     /// Oldest first.
-    pub(in crate::health) results: &'a VecDeque<Noted>,
+    pub(in crate::health) results: &'a VecDeque<StoredResult>,
 }
 
 #[derive(Debug)]
-pub(super) struct Track {
+pub(super) struct CheckState {
     pub(super) subject: ServiceId,
-    pub(super) source: Source,
+    pub(super) source: CheckSource,
     pub(super) verdict: Verdict,
-    /// It took until its deadline last time.
-    pub(super) slow: bool,
-    /// Its turns have a random phase already.
+    /// How long it took last time.
+    pub(super) pace: Pace,
+    /// Whether its due times have a random phase already.
     pub(super) in_phase: bool,
-    /// When the last probe began of which the outcome was taken.
+    /// When the last recorded probe began.
     began_ms: u64,
-    results: VecDeque<Noted>,
+    results: VecDeque<StoredResult>,
 }
 
-impl Track {
-    pub(super) fn new(subject: ServiceId, source: Source, verdict: Verdict) -> Self {
+impl CheckState {
+    pub(super) fn new(subject: ServiceId, source: CheckSource, verdict: Verdict) -> Self {
         Self {
             subject,
             source,
-            // A presumed verdict waited for a random phase.
+            // A presumed verdict already waits for a random phase.
             in_phase: verdict.says().is_some(),
             verdict,
-            slow: false,
+            pace: Pace::New,
             began_ms: 0,
             results: VecDeque::new(),
         }
     }
 
-    /// Takes an outcome; true when the check says something else now.
-    pub(super) fn record(&mut self, ended: Ended, rules: &Rules, results_max: usize) -> bool {
-        let Ended { outcome, at_ms, .. } = ended;
+    /// Records an outcome; true when the verdict changed.
+    pub(super) fn record(
+        &mut self,
+        ended: FinishedProbe,
+        rules: &VerdictRules,
+        results_max: usize,
+    ) -> bool {
+        let FinishedProbe { outcome, at_ms, .. } = ended;
         if ended.began_ms < self.began_ms {
             return false;
         }
         self.began_ms = ended.began_ms;
-        self.slow = outcome == Outcome::TimedOut;
+        self.pace = match outcome {
+            Outcome::TimedOut => Pace::Slow,
+            _ => Pace::of(ended.latency),
+        };
         self.note(ended, results_max.max(1));
         if outcome == Outcome::Skipped {
             return false;
@@ -118,14 +128,14 @@ impl Track {
             .record(outcome == Outcome::Passed, at_ms, rules)
     }
 
-    fn note(&mut self, ended: Ended, results_max: usize) {
+    fn note(&mut self, ended: FinishedProbe, results_max: usize) {
         let last = self.results.back();
         let same = last.filter(|last| *last.text == *ended.text);
-        // A TTL check that goes on failing is looked at often: once is enough to tell.
+        // A TTL check that keeps failing is evaluated often: one result is enough.
         if ended.latency.is_zero() && ended.outcome == Outcome::Failed && same.is_some() {
             return;
         }
-        let noted = Noted {
+        let noted = StoredResult {
             at_ms: ended.at_ms,
             latency_us: u32::try_from(ended.latency.as_micros()).unwrap_or(u32::MAX),
             outcome: ended.outcome,
@@ -140,7 +150,8 @@ impl Track {
     }
 
     pub(super) fn last_failure(&self) -> Option<&str> {
-        let failed = |noted: &&Noted| !matches!(noted.outcome, Outcome::Passed | Outcome::Skipped);
+        let failed =
+            |noted: &&StoredResult| !matches!(noted.outcome, Outcome::Passed | Outcome::Skipped);
         self.results
             .iter()
             .rev()
@@ -148,8 +159,8 @@ impl Track {
             .map(|noted| &*noted.text)
     }
 
-    pub(super) fn kept<'a>(&'a self, of: &Registration) -> Kept<'a> {
-        Kept {
+    pub(super) fn kept<'a>(&'a self, of: &Registration) -> CheckView<'a> {
+        CheckView {
             source: self.source,
             kind: self.source.kind_name(of),
             verdict: &self.verdict,

@@ -1,4 +1,4 @@
-//! How far into the log callbacks and webhooks may see: all of it, or what has come over the broker.
+//! The high watermark: the last event of the log that callbacks and webhooks may receive.
 
 use std::sync::Arc;
 
@@ -6,26 +6,25 @@ use tokio::sync::watch;
 
 use crate::model::Revision;
 
-/// A cheap handle to the line between what may be delivered and what has still to come.
+/// A cheap handle to the high watermark.
 ///
-/// In mode `queue` the broker feeds callbacks and webhooks: an event becomes visible to them when it has
-/// come back from there. Each of them keeps its cursor, so that whatever the mode does meanwhile none
-/// sees an event twice or out of order.
+/// In mode `queue` callbacks and webhooks receive an event after it has come back from the broker. Each
+/// keeps its own cursor, so that none sees an event twice or out of order when the mode changes.
 #[derive(Clone, Debug)]
-pub struct Horizon {
+pub struct HighWatermark {
     limit: Arc<watch::Sender<Option<Revision>>>,
-    /// How many look at it.
+    /// The number of readers.
     viewers: Arc<watch::Sender<usize>>,
 }
 
-/// Where the horizon is, for one who sees no further, and who counts as a viewer meanwhile.
+/// Reads the watermark; counted as a reader until it is dropped.
 #[derive(Debug)]
-pub struct Sight {
+pub struct HighWatermarkReader {
     limit: watch::Receiver<Option<Revision>>,
     viewers: Arc<watch::Sender<usize>>,
 }
 
-impl Default for Horizon {
+impl Default for HighWatermark {
     /// Everything is visible.
     fn default() -> Self {
         Self {
@@ -35,22 +34,22 @@ impl Default for Horizon {
     }
 }
 
-impl Horizon {
+impl HighWatermark {
     /// The last visible revision; none when all are.
     pub fn limit(&self) -> Option<Revision> {
         *self.limit.borrow()
     }
 
-    /// For one more who sees no further.
-    pub fn sight(&self) -> Sight {
+    /// A new reader.
+    pub fn reader(&self) -> HighWatermarkReader {
         self.viewers.send_modify(|viewers| *viewers += 1);
-        Sight {
+        HighWatermarkReader {
             limit: self.limit.subscribe(),
             viewers: Arc::clone(&self.viewers),
         }
     }
 
-    /// How many see no further: while there is none, nobody needs it to be raised.
+    /// The number of readers: without one, the watermark need not be raised.
     pub(super) fn viewers(&self) -> watch::Receiver<usize> {
         self.viewers.subscribe()
     }
@@ -60,7 +59,7 @@ impl Horizon {
         self.limit.send_if_modified(|limit| limit.take().is_some());
     }
 
-    /// Nothing behind `revision` is visible until it is raised; one that stands already stays.
+    /// Limits what is visible to `revision`, unless there is a limit already.
     pub(super) fn hold(&self, revision: Revision) {
         self.limit.send_if_modified(|limit| {
             let free = limit.is_none();
@@ -69,7 +68,7 @@ impl Horizon {
         });
     }
 
-    /// Everything up to `revision` has come over the broker. Never goes back.
+    /// Everything up to `revision` came back from the broker. Never lowers the limit.
     pub fn raise(&self, revision: Revision) {
         self.limit.send_if_modified(|limit| match limit {
             Some(held) if *held < revision => {
@@ -81,20 +80,19 @@ impl Horizon {
     }
 }
 
-impl Sight {
+impl HighWatermarkReader {
     /// The last visible revision; none when all are.
     pub(super) fn limit(&mut self) -> Option<Revision> {
         *self.limit.borrow_and_update()
     }
 
-    /// Waits until the horizon is elsewhere than when it was last asked for; false when it is for ever
-    /// where it was.
+    /// Waits until the watermark changes; false when it never will again.
     pub(super) async fn changed(&mut self) -> bool {
         self.limit.changed().await.is_ok()
     }
 }
 
-impl Drop for Sight {
+impl Drop for HighWatermarkReader {
     fn drop(&mut self) {
         self.viewers.send_modify(|viewers| *viewers -= 1);
     }

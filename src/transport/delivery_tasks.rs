@@ -13,7 +13,7 @@ use super::TransportError;
 
 /// One task per subscriber.
 #[derive(Debug)]
-pub(super) struct Crew {
+pub(super) struct DeliveryTasks {
     name: &'static str,
     seats: Arc<Semaphore>,
     seats_max: usize,
@@ -23,7 +23,7 @@ pub(super) struct Crew {
     runtime: Handle,
 }
 
-impl Crew {
+impl DeliveryTasks {
     /// A crew without a task; all will run on the runtime that it is made on, whoever brings them.
     pub(super) fn new(name: &'static str, seats_max: usize) -> Self {
         let seats_max = seats_max.min(Semaphore::MAX_PERMITS);
@@ -86,7 +86,7 @@ impl Crew {
     }
 }
 
-impl Drop for Crew {
+impl Drop for DeliveryTasks {
     /// Nobody can stop the tasks any more: they end now.
     fn drop(&mut self) {
         self.over.cancel();
@@ -99,7 +99,7 @@ mod tests {
 
     use tokio::runtime::Builder;
 
-    use super::Crew;
+    use super::DeliveryTasks;
 
     #[test]
     fn tasks_run_where_the_crew_was_made_whoever_brings_them() {
@@ -107,10 +107,10 @@ mod tests {
         let own = own.worker_threads(1).thread_name("own").enable_all();
         let own = own.build().unwrap();
         let other = Builder::new_current_thread().enable_all().build().unwrap();
-        let crew = own.block_on(async { Crew::new("tests", 1) });
+        let delivery_tasks = own.block_on(async { DeliveryTasks::new("tests", 1) });
         let (tell, told) = mpsc::channel();
         other.block_on(async {
-            crew.spawn(async move {
+            delivery_tasks.spawn(async move {
                 tell.send(thread::current().name().map(str::to_owned))
                     .unwrap();
             });

@@ -1,4 +1,4 @@
-//! Turns that go to probers elsewhere, and what comes of them.
+//! Probes over the queue: sends requests to remote probers and takes their verdicts.
 
 use std::{
     sync::{
@@ -11,56 +11,56 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{sync::oneshot, time::timeout_at};
 
-use super::{Health, Shared};
+use super::{Health, Scheduler};
 use crate::{
     health::{
         Config,
-        elsewhere::{Asked, Elsewhere, Found, Request, Taken},
-        pending::{Pending, Reply, Wanted},
+        pending::{PendingRequests, RequestKey, RequestReply},
         probe::in_one_line,
+        remote::{ProbeRequest, RemoteProber, RemoteVerdict, RequestResult, VerdictUse},
         report::Outcome,
-        table::{Ended, Turn},
+        table::{FinishedProbe, ScheduledProbe},
     },
     model::Mode,
     telemetry::{IntCounterVec, IntGauge, Metrics},
 };
 
-/// For so long everything must be answered before the log says that it is answered again.
+/// All requests must be answered for this long before the log says so.
 const CALM_MS: u64 = 10_000;
 
-/// What is known of requests to probers elsewhere.
+/// The requests to remote probers.
 #[derive(Debug)]
-pub(super) struct Asking {
+pub(super) struct RemoteRequests {
     wait: Duration,
     grace: Duration,
-    pending: Mutex<Pending>,
-    /// Requests went unanswered, and the log said so.
+    pending: Mutex<PendingRequests>,
+    /// Whether the log said that requests are not answered.
     trouble: AtomicBool,
     troubled_ms: AtomicU64,
-    meters: Meters,
+    meters: RequestMetrics,
 }
 
 #[derive(Debug)]
-struct Meters {
+struct RequestMetrics {
     requests: IntCounterVec,
     verdicts: IntCounterVec,
     comparisons: IntCounterVec,
     pending: IntGauge,
 }
 
-impl Asking {
+impl RemoteRequests {
     pub(super) fn new(config: &Config, metrics: &Metrics) -> Self {
         let pending_max = config.probes_max.saturating_add(config.asked_max.get());
         Self {
             wait: config.queue_wait.get(),
             grace: config.queue_grace.get(),
-            pending: Mutex::new(Pending::new(pending_max)),
+            pending: Mutex::new(PendingRequests::new(pending_max)),
             trouble: AtomicBool::new(false),
             troubled_ms: AtomicU64::new(0),
-            meters: Meters {
+            meters: RequestMetrics {
                 requests: metrics.counters(
                     "musterd_health_requests_total",
-                    "Probes that were asked of probers over the queue, by result.",
+                    "Probe requests to remote probers, by result.",
                     &["result"],
                 ),
                 verdicts: metrics.counters(
@@ -75,7 +75,7 @@ impl Asking {
                 ),
                 pending: metrics.gauge(
                     "musterd_health_requests_pending",
-                    "Probes that were asked of probers over the queue and are not answered.",
+                    "Probe requests to remote probers that are not answered yet.",
                 ),
             },
         }
@@ -85,19 +85,19 @@ impl Asking {
         self.meters.requests.with_label_values(&[result]).inc();
     }
 
-    fn show(&self, pending: &Pending) {
+    fn show(&self, pending: &PendingRequests) {
         let n = i64::try_from(pending.len()).unwrap_or(i64::MAX);
         self.meters.pending.set(n);
     }
 
-    fn note(&self, elsewhere: &dyn Elsewhere, notes: &[Asked]) {
+    fn note(&self, elsewhere: &dyn RemoteProber, notes: &[RequestResult]) {
         for note in notes {
             let result = match note {
-                Asked::Same => "same",
-                Asked::Different => "different",
-                Asked::Late => "late",
-                Asked::Missing => "missing",
-                Asked::Answered | Asked::Unanswered => continue,
+                RequestResult::Same => "same",
+                RequestResult::Different => "different",
+                RequestResult::Late => "late",
+                RequestResult::Missing => "missing",
+                RequestResult::Answered | RequestResult::Unanswered => continue,
             };
             self.meters.comparisons.with_label_values(&[result]).inc();
         }
@@ -107,14 +107,14 @@ impl Asking {
     }
 }
 
-/// A request under way; forgotten when whoever waits is gone.
-struct Ticket<'a> {
-    asking: &'a Asking,
+/// A request under way; dropped together with the task that waits for it.
+struct RequestGuard<'a> {
+    asking: &'a RemoteRequests,
     number: u64,
-    reply: oneshot::Receiver<Reply>,
+    reply: oneshot::Receiver<RequestReply>,
 }
 
-impl Drop for Ticket<'_> {
+impl Drop for RequestGuard<'_> {
     fn drop(&mut self) {
         let mut pending = self.asking.pending.lock();
         pending.forget(self.number);
@@ -123,14 +123,14 @@ impl Drop for Ticket<'_> {
 }
 
 impl Health {
-    /// From now on probes go the way that `elsewhere` says; it can be said once.
-    pub fn ask_through(&self, elsewhere: Arc<dyn Elsewhere>) {
+    /// Uses these remote probers from now on; can be called once.
+    pub fn ask_through(&self, elsewhere: Arc<dyn RemoteProber>) {
         // Only the composition root calls this.
         let _ = self.shared.elsewhere.set(elsewhere);
     }
 
-    /// Takes what a prober elsewhere found, if somebody waits for it.
-    pub fn take(&self, found: Found) -> Taken {
+    /// Takes the verdict of a remote prober.
+    pub fn take(&self, found: RemoteVerdict) -> VerdictUse {
         let shared = &self.shared;
         let taken = shared.take_found(found);
         let label = [taken.as_str()];
@@ -143,20 +143,20 @@ impl Health {
         taken
     }
 
-    /// A request could not be sent after all.
+    /// A request could not be sent.
     pub fn unsent(&self, number: u64) {
         self.shared.asking.pending.lock().give_up(number);
     }
 
-    /// No request that is under way will be answered: the daemon makes those probes itself, now.
+    /// No pending request will be answered: the daemon makes those probes itself.
     pub fn cut_off(&self) {
         self.shared.asking.pending.lock().give_all_up();
     }
 }
 
-impl Shared {
-    /// Makes a probe in the way that the flag says.
-    pub(super) async fn probe_by_mode(&self, turn: &Turn) -> Ended {
+impl Scheduler {
+    /// Probes as the mode of channel health says.
+    pub(super) async fn probe_by_mode(&self, turn: &ScheduledProbe) -> FinishedProbe {
         let Some(elsewhere) = self.elsewhere.get() else {
             return self.probe(turn).await;
         };
@@ -170,8 +170,12 @@ impl Shared {
         }
     }
 
-    /// None when nobody answered, or with nothing that could be used.
-    async fn ask(&self, elsewhere: &dyn Elsewhere, turn: &Turn) -> Option<Ended> {
+    /// None when there was no usable answer.
+    async fn ask(
+        &self,
+        elsewhere: &dyn RemoteProber,
+        turn: &ScheduledProbe,
+    ) -> Option<FinishedProbe> {
         let asking = &self.asking;
         let began_ms = self.now_ms();
         self.sweep(elsewhere, began_ms);
@@ -182,7 +186,7 @@ impl Shared {
             asking.show(&pending);
             opened?
         };
-        let mut ticket = Ticket {
+        let mut ticket = RequestGuard {
             asking,
             number,
             reply,
@@ -193,13 +197,13 @@ impl Shared {
         }
         let over = self.registry.clock().instant_of(wanted.over_ms);
         match timeout_at(over, &mut ticket.reply).await {
-            Ok(Ok(Reply::Found(found))) if found.outcome != Outcome::Skipped => {
+            Ok(Ok(RequestReply::Verdict(found))) if found.outcome != Outcome::Skipped => {
                 self.answered(elsewhere);
                 self.meters
                     .count(turn.source.kind_name(&turn.of), found.outcome);
                 let at_ms = self.now_ms();
                 let latency_ms = u64::try_from(found.latency.as_millis()).unwrap_or(u64::MAX);
-                Some(Ended {
+                Some(FinishedProbe {
                     outcome: found.outcome,
                     began_ms: at_ms.saturating_sub(latency_ms).max(began_ms),
                     at_ms,
@@ -207,16 +211,16 @@ impl Shared {
                     text: in_one_line(&found.text, self.limits.text_max),
                 })
             }
-            // Whoever took it could not probe.
-            Ok(Ok(Reply::Found(_))) => {
+            // The prober could not probe.
+            Ok(Ok(RequestReply::Verdict(_))) => {
                 asking.request("skipped");
                 None
             }
-            Ok(Ok(Reply::Gone)) => {
+            Ok(Ok(RequestReply::Gone)) => {
                 asking.request("gone");
                 None
             }
-            Ok(Ok(Reply::Never) | Err(_)) => {
+            Ok(Ok(RequestReply::Never) | Err(_)) => {
                 self.unanswered(elsewhere, "cut_off");
                 None
             }
@@ -227,7 +231,11 @@ impl Shared {
         }
     }
 
-    async fn probe_both_ways(&self, elsewhere: &dyn Elsewhere, turn: &Turn) -> Ended {
+    async fn probe_both_ways(
+        &self,
+        elsewhere: &dyn RemoteProber,
+        turn: &ScheduledProbe,
+    ) -> FinishedProbe {
         let asking = &self.asking;
         let number = self.ask_to_compare(elsewhere, turn);
         let ended = self.probe(turn).await;
@@ -242,7 +250,7 @@ impl Shared {
         ended
     }
 
-    fn ask_to_compare(&self, elsewhere: &dyn Elsewhere, turn: &Turn) -> Option<u64> {
+    fn ask_to_compare(&self, elsewhere: &dyn RemoteProber, turn: &ScheduledProbe) -> Option<u64> {
         let asking = &self.asking;
         let now_ms = self.now_ms();
         self.sweep(elsewhere, now_ms);
@@ -254,26 +262,26 @@ impl Shared {
         }
         asking.request("unsent");
         asking.pending.lock().forget(number);
-        asking.note(elsewhere, &[Asked::Missing]);
+        asking.note(elsewhere, &[RequestResult::Missing]);
         None
     }
 
-    /// Ends comparisons that are over.
-    pub(super) fn sweep(&self, elsewhere: &dyn Elsewhere, now_ms: u64) {
+    /// Ends comparisons whose time is over.
+    pub(super) fn sweep(&self, elsewhere: &dyn RemoteProber, now_ms: u64) {
         let mut notes = Vec::new();
         self.asking.pending.lock().sweep(now_ms, &mut notes);
         self.asking.note(elsewhere, &notes);
     }
 
-    /// None when the registration that the turn is of is no longer the current one.
-    fn wanted(&self, turn: &Turn, now_ms: u64) -> Option<Wanted> {
+    /// None when the registration of this probe is no longer the current one.
+    fn wanted(&self, turn: &ScheduledProbe, now_ms: u64) -> Option<RequestKey> {
         let instance = self.registry.instance(turn.of.service_id.as_str())?;
         if !Arc::ptr_eq(&instance.registration, &turn.of) {
             return None;
         }
         let asking = &self.asking;
         let deadline_ms = now_ms.saturating_add(millis(asking.wait + turn.timeout));
-        Some(Wanted {
+        Some(RequestKey {
             check: turn.check,
             incarnation: instance.incarnation,
             deadline_ms,
@@ -281,8 +289,14 @@ impl Shared {
         })
     }
 
-    fn send(&self, elsewhere: &dyn Elsewhere, turn: &Turn, number: u64, wanted: &Wanted) -> bool {
-        let request = Request {
+    fn send(
+        &self,
+        elsewhere: &dyn RemoteProber,
+        turn: &ScheduledProbe,
+        number: u64,
+        wanted: &RequestKey,
+    ) -> bool {
+        let request = ProbeRequest {
             number,
             of: &turn.of,
             incarnation: wanted.incarnation,
@@ -293,10 +307,10 @@ impl Shared {
         elsewhere.ask(&request)
     }
 
-    fn answered(&self, elsewhere: &dyn Elsewhere) {
+    fn answered(&self, elsewhere: &dyn RemoteProber) {
         let asking = &self.asking;
         asking.request("answered");
-        elsewhere.note(Asked::Answered);
+        elsewhere.note(RequestResult::Answered);
         let calm_ms = self
             .now_ms()
             .saturating_sub(asking.troubled_ms.load(Ordering::Relaxed));
@@ -308,10 +322,10 @@ impl Shared {
         }
     }
 
-    fn unanswered(&self, elsewhere: &dyn Elsewhere, result: &'static str) {
+    fn unanswered(&self, elsewhere: &dyn RemoteProber, result: &'static str) {
         let asking = &self.asking;
         asking.request(result);
-        elsewhere.note(Asked::Unanswered);
+        elsewhere.note(RequestResult::Unanswered);
         asking.troubled_ms.store(self.now_ms(), Ordering::Relaxed);
         if !asking.trouble.swap(true, Ordering::Relaxed) {
             tracing::warn!(
@@ -321,9 +335,9 @@ impl Shared {
         }
     }
 
-    fn take_found(&self, found: Found) -> Taken {
+    fn take_found(&self, found: RemoteVerdict) -> VerdictUse {
         let Some(instance) = self.registry.instance(&found.service_id) else {
-            return Taken::Gone;
+            return VerdictUse::Gone;
         };
         let check = {
             let following = self.following.lock();
@@ -331,17 +345,21 @@ impl Shared {
         };
         let mut pending = self.asking.pending.lock();
         let number = check.and_then(|check| pending.of_check(check));
-        // An answer to an earlier request is none to this one.
+        // An answer to an earlier request does not count for this one.
         let number = number.filter(|number| found.number.is_none_or(|named| named == *number));
         let asked = number.and_then(|number| pending.incarnation(number));
         let current = found.incarnation == instance.incarnation;
         let (Some(number), true) = (number, asked == Some(found.incarnation)) else {
-            return if current { Taken::Unasked } else { Taken::Gone };
+            return if current {
+                VerdictUse::Unasked
+            } else {
+                VerdictUse::Gone
+            };
         };
         if !current {
-            // Nobody need wait for it.
+            // So the request ends now.
             pending.gone(number);
-            return Taken::Gone;
+            return VerdictUse::Gone;
         }
         let mut notes = Vec::new();
         pending.answer(number, found, self.now_ms(), &mut notes);
@@ -350,7 +368,7 @@ impl Shared {
         if let Some(elsewhere) = self.elsewhere.get() {
             self.asking.note(&**elsewhere, &notes);
         }
-        Taken::Used
+        VerdictUse::Used
     }
 }
 

@@ -16,7 +16,9 @@ use tokio::{
 
 use super::{Daemon, http, nobody, quick, registration, start, tcp};
 use crate::{
-    health::{Asked, Config, Elsewhere, Found, Outcome, Request, Taken},
+    health::{
+        Config, Outcome, ProbeRequest, RemoteProber, RemoteVerdict, RequestResult, VerdictUse,
+    },
     model::{Check, Mode, Status, Timestamp},
     outbound::testing::Target,
 };
@@ -33,8 +35,8 @@ struct Seen {
 }
 
 impl Seen {
-    fn found(&self, outcome: Outcome) -> Found {
-        Found {
+    fn found(&self, outcome: Outcome) -> RemoteVerdict {
+        RemoteVerdict {
             number: None,
             service_id: self.service_id.as_str().into(),
             incarnation: self.incarnation,
@@ -51,15 +53,15 @@ struct Fake {
     mode: Mutex<Mode>,
     up: AtomicBool,
     asked: mpsc::Sender<Seen>,
-    notes: Mutex<Vec<Asked>>,
+    notes: Mutex<Vec<RequestResult>>,
 }
 
-impl Elsewhere for Fake {
+impl RemoteProber for Fake {
     fn mode(&self) -> Mode {
         *self.mode.lock()
     }
 
-    fn ask(&self, request: &Request<'_>) -> bool {
+    fn ask(&self, request: &ProbeRequest<'_>) -> bool {
         let seen = Seen {
             number: request.number,
             service_id: request.of.service_id.to_string(),
@@ -71,13 +73,13 @@ impl Elsewhere for Fake {
         self.up.load(Ordering::SeqCst) && self.asked.try_send(seen).is_ok()
     }
 
-    fn note(&self, ended: Asked) {
+    fn note(&self, ended: RequestResult) {
         self.notes.lock().push(ended);
     }
 }
 
 impl Fake {
-    fn count(&self, of: Asked) -> usize {
+    fn count(&self, of: RequestResult) -> usize {
         self.notes.lock().iter().filter(|note| **note == of).count()
     }
 }
@@ -127,7 +129,7 @@ async fn whoever_probes_elsewhere_decides_in_mode_queue() {
     assert_eq!(asked.deadline, Timestamp(now.0 + 3_000));
     sleep(Duration::from_millis(700)).await;
     let taken = daemon.health.take(asked.found(Outcome::Passed));
-    assert_eq!(taken, Taken::Used);
+    assert_eq!(taken, VerdictUse::Used);
     daemon.until("i", Status::Healthy).await;
     let report = daemon.health.report("i").expect("known");
     let result = &report.checks[0].results[0];
@@ -135,19 +137,23 @@ async fn whoever_probes_elsewhere_decides_in_mode_queue() {
     assert_eq!(result.latency, Duration::from_millis(3));
     assert_eq!(
         daemon.health.take(asked.found(Outcome::Failed)),
-        Taken::Unasked
+        VerdictUse::Unasked
     );
     let again = requests.recv().await.expect("the next one");
     assert!(again.number > asked.number);
-    let late = Found {
+    let late = RemoteVerdict {
         number: Some(asked.number),
         ..asked.found(Outcome::Passed)
     };
-    assert_eq!(daemon.health.take(late), Taken::Unasked, "an earlier one");
+    assert_eq!(
+        daemon.health.take(late),
+        VerdictUse::Unasked,
+        "an earlier one"
+    );
     daemon.health.take(again.found(Outcome::TimedOut));
     daemon.until("i", Status::Unhealthy).await;
     assert_eq!(daemon.reason("i"), "check \"web\": from elsewhere");
-    assert_eq!(fake.count(Asked::Answered), 2);
+    assert_eq!(fake.count(RequestResult::Answered), 2);
     assert_eq!(requests_total(&daemon, "answered"), 2.0);
     assert_eq!(daemon.metric("musterd_health_requests_pending"), Some(0.0));
 }
@@ -163,7 +169,7 @@ async fn a_url_in_short_form_is_asked_in_full() {
     assert_eq!(asked.check.timeout, Duration::from_secs(5));
     assert_eq!(
         daemon.health.take(asked.found(Outcome::Passed)),
-        Taken::Used
+        VerdictUse::Used
     );
 }
 
@@ -181,11 +187,11 @@ async fn the_daemon_probes_itself_when_nobody_answers_in_time() {
     let waited = began.elapsed();
     assert!(waited >= Duration::from_millis(3_500), "{waited:?}");
     assert!(waited < Duration::from_millis(4_000), "{waited:?}");
-    assert_eq!(fake.count(Asked::Unanswered), 1);
+    assert_eq!(fake.count(RequestResult::Unanswered), 1);
     assert_eq!(requests_total(&daemon, "unanswered"), 1.0);
     assert_eq!(
         daemon.health.take(asked.found(Outcome::Passed)),
-        Taken::Unasked,
+        VerdictUse::Unasked,
         "too late"
     );
     assert_eq!(daemon.observed("i"), Status::Unhealthy);
@@ -226,7 +232,10 @@ async fn verdicts_on_what_is_gone_change_nothing() {
     let old = requests.recv().await.expect("a request");
     // The same registration by another process: the check stays, the incarnation does not.
     daemon.register("i", &[closed("web")]);
-    assert_eq!(daemon.health.take(old.found(Outcome::Passed)), Taken::Gone);
+    assert_eq!(
+        daemon.health.take(old.found(Outcome::Passed)),
+        VerdictUse::Gone
+    );
     let passed = "musterd_health_probes_total{kind=\"http\",outcome=\"failed\"}";
     while daemon.metric(passed).is_none() {
         sleep(Duration::from_millis(5)).await;
@@ -238,19 +247,19 @@ async fn verdicts_on_what_is_gone_change_nothing() {
     stranger.service_id = "stranger".to_owned();
     assert_eq!(
         daemon.health.take(stranger.found(Outcome::Passed)),
-        Taken::Gone
+        VerdictUse::Gone
     );
     let current = requests.recv().await.expect("the next turn");
     let mut other = current.clone();
     other.check.name = "other".into();
     assert_eq!(
         daemon.health.take(other.found(Outcome::Passed)),
-        Taken::Unasked
+        VerdictUse::Unasked
     );
     daemon.registry.deregister("i", None).expect("known");
     assert_eq!(
         daemon.health.take(current.found(Outcome::Passed)),
-        Taken::Gone
+        VerdictUse::Gone
     );
     let gone = daemon.metric("musterd_health_verdicts_total{result=\"gone\"}");
     assert_eq!(gone, Some(3.0));
@@ -270,13 +279,16 @@ async fn a_changed_check_of_the_same_name_takes_no_answer_to_the_old_one() {
         .register(changed, incarnation)
         .expect("registered");
     let new = requests.recv().await.expect("a request for the new one");
-    let named = Found {
+    let named = RemoteVerdict {
         number: Some(old.number),
         ..old.found(Outcome::Passed)
     };
-    assert_eq!(daemon.health.take(named), Taken::Unasked);
+    assert_eq!(daemon.health.take(named), VerdictUse::Unasked);
     assert_eq!(daemon.observed("i"), Status::Starting);
-    assert_eq!(daemon.health.take(new.found(Outcome::Passed)), Taken::Used);
+    assert_eq!(
+        daemon.health.take(new.found(Outcome::Passed)),
+        VerdictUse::Used
+    );
     daemon.until("i", Status::Healthy).await;
 }
 
@@ -288,7 +300,7 @@ async fn whoever_could_not_probe_decides_nothing() {
     daemon.health.take(asked.found(Outcome::Skipped));
     daemon.until("i", Status::Unhealthy).await;
     assert_eq!(requests_total(&daemon, "skipped"), 1.0);
-    assert_eq!(fake.count(Asked::Unanswered), 0);
+    assert_eq!(fake.count(RequestResult::Unanswered), 0);
 }
 
 #[tokio::test]
@@ -306,7 +318,7 @@ async fn the_direct_outcome_decides_in_mode_dual_and_both_are_compared() {
     let asked = requests.recv().await.expect("a request");
     daemon.until("i", Status::Healthy).await;
     daemon.health.take(asked.found(Outcome::Failed));
-    assert_eq!(fake.count(Asked::Different), 1);
+    assert_eq!(fake.count(RequestResult::Different), 1);
     assert_eq!(
         daemon.observed("i"),
         Status::Healthy,
@@ -314,14 +326,14 @@ async fn the_direct_outcome_decides_in_mode_dual_and_both_are_compared() {
     );
     let asked = requests.recv().await.expect("a request");
     daemon.health.take(asked.found(Outcome::Passed));
-    while fake.count(Asked::Same) == 0 {
+    while fake.count(RequestResult::Same) == 0 {
         sleep(Duration::from_millis(5)).await;
     }
     // From here on nobody answers.
-    while fake.count(Asked::Missing) < 2 {
+    while fake.count(RequestResult::Missing) < 2 {
         sleep(Duration::from_millis(5)).await;
     }
-    assert_eq!(fake.count(Asked::Different), 1);
+    assert_eq!(fake.count(RequestResult::Different), 1);
     assert_eq!(daemon.observed("i"), Status::Healthy);
     let missing = daemon.metric("musterd_health_comparisons_total{result=\"missing\"}");
     assert!(missing >= Some(2.0), "{missing:?}");
