@@ -34,7 +34,7 @@ pub const SHARED_BODY_MIN: usize = 16 * 1024;
 /// less than nine tenths of it is.
 #[derive(Debug)]
 pub struct Memory {
-    counted: Counted,
+    counted: HeldBytes,
     alarm: AlarmFlag,
     high: usize,
     low: usize,
@@ -49,7 +49,7 @@ pub struct Memory {
 /// Written with every message: on a cache line of its own.
 #[derive(Debug, Default)]
 #[repr(align(64))]
-struct Counted {
+struct HeldBytes {
     used: AtomicUsize,
     topology: AtomicUsize,
 }
@@ -63,7 +63,7 @@ impl Memory {
     /// A gauge that raises the alarm above `high` bytes.
     pub fn new(high: usize) -> Arc<Self> {
         Arc::new(Self {
-            counted: Counted::default(),
+            counted: HeldBytes::default(),
             alarm: AlarmFlag::default(),
             high,
             low: high / 10 * 9,

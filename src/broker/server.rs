@@ -35,7 +35,7 @@ use self::{
     connections::Connections, listener::Listener, log_limiter::ClientLog, reload::LoginRules,
 };
 use super::{
-    auth::Fault,
+    auth::ConfigFault,
     config::{Config, bytes},
     memory::Memory,
     queue::ConnectionId,
@@ -65,16 +65,16 @@ pub enum BrokerError {
     #[error("the name \"{0}\" is longer than 255 bytes")]
     Name(String),
     /// Users or their permissions are wrong.
-    #[error("{}", Faults(.0))]
-    Auth(Vec<Fault>),
+    #[error("{}", FaultList(.0))]
+    Auth(Vec<ConfigFault>),
     /// The encrypted door cannot be opened.
     #[error(transparent)]
     Tls(#[from] TlsError),
 }
 
-struct Faults<'a>(&'a [Fault]);
+struct FaultList<'a>(&'a [ConfigFault]);
 
-impl fmt::Display for Faults<'_> {
+impl fmt::Display for FaultList<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, fault) in self.0.iter().enumerate() {
             let separator = if index == 0 { "" } else { "; " };
