@@ -139,12 +139,12 @@ pub(super) fn ask(
 }
 
 /// Prints what came back, as it came or in words; or says why it was refused.
-pub(super) fn tell(
+pub(super) fn print_answer(
     answer: Result<Answer, String>,
     as_json: bool,
     words: impl Fn(&Value) -> String,
 ) -> ExitCode {
-    let told = answer.and_then(|answer| {
+    let result = answer.and_then(|answer| {
         let body = printable(answer.body);
         if answer.status != 200 {
             let detail = body["detail"].as_str();
@@ -156,7 +156,7 @@ pub(super) fn tell(
         }
         Ok(words(&body))
     });
-    match told {
+    match result {
         Ok(text) => {
             print(&text);
             ExitCode::SUCCESS

@@ -1,10 +1,10 @@
-//! `musterd migrate`: asks the running daemon about its migration, and tells it what to do.
+//! `musterd migrate`: shows and controls the running daemon's migration.
 
 use std::{fmt::Write, process::ExitCode};
 
 use serde_json::{Value, json};
 
-use super::ask::{ask, items, shown, tell};
+use super::ask::{ask, items, print_answer, shown};
 use crate::{api, config::Config};
 
 #[derive(Debug, clap::Args)]
@@ -34,7 +34,7 @@ enum Command {
     },
     /// Go on to the next phase, without waiting for the rest of the soak; the baseline is always measured
     Advance,
-    /// Show where it stands
+    /// Show its status
     Status,
     /// Back to direct
     Rollback,
@@ -78,11 +78,11 @@ pub(super) fn run(arguments: &Arguments, config: &Config) -> ExitCode {
     let body = arguments.command.body();
     let method = if body.is_some() { "POST" } else { "GET" };
     let answer = ask(method, &url, "/migration", body.as_ref());
-    let shown = match arguments.command {
+    let words = match arguments.command {
         Command::Plan => plan,
         _ => status,
     };
-    tell(answer, arguments.json, shown)
+    print_answer(answer, arguments.json, words)
 }
 
 fn plan(migration: &Value) -> String {
