@@ -27,7 +27,7 @@ use crate::{
     health::{Health, in_container},
     http::{self, BrokerPages, Deps, HttpApp},
     outbound::{Client, OutboundError},
-    registry::{Notices, Registry},
+    registry::{Notices, Origins, Registry},
     tasks::{Stage, StopError, Tasks},
     telemetry::Metrics,
     transport::{
@@ -129,7 +129,7 @@ impl App {
         raise_open_files();
         config.fit_into_grace();
         let metrics = Metrics::of_process();
-        let registry = Registry::new(config.registry);
+        let registry = open_registry(&config);
         let client = Client::new(&config.outbound, &metrics)?;
         let direct = DirectMetrics::new(&metrics);
         let modes = config.transport.modes(config.has_broker());
@@ -381,6 +381,14 @@ fn show_broker(
         rates.run(sampled, stop)
     });
     Arc::new(BrokerPort { broker, sampler })
+}
+
+fn open_registry(config: &Config) -> Registry {
+    let origins = Origins {
+        remove_after: config.health.remove_after,
+        ..Origins::default()
+    };
+    Registry::open(config.registry, origins)
 }
 
 /// The embedded broker, if commands come over it: then leases can depend on its connections.

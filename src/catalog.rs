@@ -6,7 +6,6 @@ mod pick;
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 
 pub use self::{
@@ -15,16 +14,13 @@ pub use self::{
     pick::{PickPolicy, pick},
 };
 pub use crate::registry::{
-    CloseConnection, Command, Deregister, Heartbeat, LiftOverride, Observe, Operation,
+    CloseConnection, Closed, Command, Deregister, Heartbeat, LiftOverride, Observe, Operation,
     PatchInstance, Pending, Refusal, Register, RemoveRoute, SetOverride, SetRoute,
 };
 use crate::{
     model::{Instance, InstanceFilter, Registration, Revision, Timestamp},
-    registry::{Body, Registry, Target, View},
+    registry::{Registry, Target, View},
 };
-
-/// How old the times of heartbeats in a list may be, in milliseconds.
-const BODY_AGE_MS_MAX: u64 = 1000;
 
 /// A cheap handle for doors.
 #[derive(Clone, Debug)]
@@ -71,6 +67,27 @@ impl Catalog {
         }
         self.registry
             .heartbeat(service_id, incarnation, caller.connection)
+    }
+
+    /// Marks all instances whose leases are on a closed connection as lost, in bounded steps. Answers with
+    /// their number.
+    ///
+    /// # Errors
+    /// A step is refused; the instances of the steps before it are marked.
+    pub async fn close_connection(
+        &self,
+        caller: &Caller,
+        connection: u64,
+    ) -> Result<usize, Refusal> {
+        let mut lost = 0;
+        loop {
+            let closed = self.write(caller, CloseConnection { connection }).await?;
+            lost += closed.lost;
+            if !closed.more {
+                return Ok(lost);
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Renews the lease of an instance because a check of `registration` passed; no lock. Does nothing
@@ -137,37 +154,18 @@ impl Catalog {
         encode: impl FnOnce(&mut dyn Iterator<Item = &Arc<Instance>>) -> Vec<u8>,
     ) -> Bytes {
         if filter.is_plain() {
-            return if filter.healthy_only {
-                self.kept(&view.body_healthy, || encode(&mut view.healthy().iter()))
-            } else {
-                self.kept(&view.body_all, || encode(&mut view.instances.values()))
-            };
+            let now_ms = self.registry.clock().now().mono_ms;
+            return view.encoded(filter.healthy_only, now_ms, encode);
         }
         let limit = filter.limit.unwrap_or(usize::MAX);
         let matching = view.instances.values().filter(|one| filter.matches(one));
         encode(&mut matching.take(limit)).into()
     }
 
-    /// The bytes made within the last second, or new ones.
-    fn kept(&self, slot: &ArcSwapOption<Body>, make: impl FnOnce() -> Vec<u8>) -> Bytes {
-        let now_ms = self.registry.clock().now().mono_ms;
-        if let Some(body) = &*slot.load()
-            && now_ms.saturating_sub(body.made_ms) < BODY_AGE_MS_MAX
-        {
-            return body.bytes.clone();
-        }
-        let bytes = Bytes::from(make().into_boxed_slice());
-        slot.store(Some(Arc::new(Body {
-            bytes: bytes.clone(),
-            made_ms: now_ms,
-        })));
-        bytes
-    }
-
     /// When the lease of an instance was last renewed, by the wall clock.
     pub fn last_heartbeat(&self, instance: &Instance) -> Timestamp {
         let clock = self.registry.clock();
-        clock.wall_of(instance.beat.last_renewed_ms())
+        clock.wall_of(instance.last_seen.last_renewed_ms())
     }
 
     /// The wall clock.

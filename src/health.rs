@@ -18,15 +18,18 @@ mod verdict;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error};
 
-use crate::quantity::{Bounded, DAY, MIB, YEAR};
+use crate::{
+    model::RemoveAfter,
+    quantity::{Bounded, DAY, MIB, YEAR},
+};
 
 pub use self::{
     container::in_container,
     prober::LocalProber,
     remote::{ProbeRequest, RemoteProber, RemoteVerdict, RequestResult, VerdictUse},
-    report::{CheckReport, Outcome, ProbeResult, Report},
+    report::{CheckHealth, Outcome, ProbeResult, Report},
     scheduler::Health,
 };
 
@@ -59,6 +62,10 @@ pub struct Config {
     /// Whether what a failing check's target answered is kept and shown: the start of an HTTP body, a gRPC
     /// message. The status code always is.
     pub keep_body: bool,
+    /// When an instance whose checks fail is removed: `ttl` with its lease, `never`, or at the earliest after
+    /// this time since its last sign of life.
+    #[serde(deserialize_with = "remove_after")]
+    pub remove_after: RemoveAfter,
     /// Over the queue: how long a request may wait until a prober takes it; with the check's timeout it is
     /// the request's deadline.
     pub queue_wait: Bounded<Duration, 0, DAY>,
@@ -94,6 +101,7 @@ impl Default for Config {
             asked_max: 64.into(),
             unsafe_requests: false,
             keep_body: false,
+            remove_after: RemoveAfter::Ttl,
             queue_wait: Duration::from_secs(1).into(),
             queue_grace: Duration::from_millis(500).into(),
             queue_probes_max: 256.into(),
@@ -105,6 +113,11 @@ impl Default for Config {
             ttl_recheck: Duration::from_secs(1).into(),
         }
     }
+}
+
+fn remove_after<'de, D: Deserializer<'de>>(value: D) -> Result<RemoveAfter, D::Error> {
+    let text = String::deserialize(value)?;
+    text.parse().map_err(D::Error::custom)
 }
 
 #[cfg(test)]

@@ -21,7 +21,10 @@ pub use self::{
     event::{Event, EventKind},
     filter::InstanceFilter,
     flag::{FlagError, FlagState},
-    instance::{Beat, Instance, Lease, LeaseKind, Override, Registration},
+    instance::{
+        Instance, InvalidRemoveAfter, LastSeen, Lease, LeaseKind, Override, Registration,
+        RemoveAfter,
+    },
     metadata::{Metadata, MetadataError},
     mode::{Channel, Mode, Modes},
     name::{CANARY, NameError, OUTBOUND_HEADER, RouteId, ServiceId, ServiceName},

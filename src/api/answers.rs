@@ -1,7 +1,7 @@
 //! Small answers.
 
 use super::json::Json;
-use crate::model::{Epoch, Revision, ServiceName, Status, Timestamp};
+use crate::model::{Epoch, Instance, Revision, ServiceName, Timestamp};
 
 /// `{"status":"healthy","timestamp"}`: the daemon answers.
 pub fn alive(timestamp: Timestamp) -> Vec<u8> {
@@ -24,12 +24,14 @@ pub fn done(message: &str, service_id: &str, timestamp: Timestamp) -> Vec<u8> {
     json.into_bytes()
 }
 
-/// `{"service_id","status","timestamp"}`.
-pub fn status(service_id: &str, status: Status, timestamp: Timestamp) -> Vec<u8> {
+/// `{"service_id","status","reason","timestamp"}`; `reason` is that of the last change, or null.
+pub fn status(instance: &Instance, timestamp: Timestamp) -> Vec<u8> {
+    let service_id = instance.id().as_str();
     let mut json = Json::with_capacity(96 + service_id.len());
     json.open(b'{');
     json.key("service_id").text(service_id);
-    json.key("status").text(status.as_str());
+    json.key("status").text(instance.status().as_str());
+    json.key("reason").text_or_null(instance.reason.as_deref());
     json.key("timestamp").time(timestamp);
     json.close(b'}');
     json.into_bytes()

@@ -79,6 +79,9 @@ fn lasting(instance: &Instance) -> Box<[u8]> {
         json.key("override");
         write_override(&mut json, overridden);
     }
+    if let Some(reason) = &instance.reason {
+        json.key("reason").text(reason);
+    }
     json.key("registered_at").time(instance.registered_at);
     json.key("revision").number(instance.revision.0);
     json.key("incarnation").number(instance.incarnation);

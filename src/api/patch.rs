@@ -44,6 +44,7 @@ const SHAPE: Shape = Shape {
         "status",
         "observed_status",
         "override",
+        "reason",
         "registered_at",
         "last_heartbeat",
         "revision",

@@ -33,6 +33,7 @@ const SHAPE: Shape = Shape {
         "status",
         "observed_status",
         "override",
+        "reason",
         "registered_at",
         "last_heartbeat",
         "revision",
@@ -244,14 +245,11 @@ fn ttl(value: &RawValue) -> Result<Duration, String> {
 }
 
 fn lease(value: &RawValue) -> Result<LeaseKind, String> {
-    match &*read::text(value)?.to_ascii_lowercase() {
-        "ttl" => Ok(LeaseKind::Ttl),
-        "connection" => Ok(LeaseKind::Connection),
-        _ => Err(format!(
-            "{} is not one of ttl, connection",
-            read::quoted(value)
-        )),
-    }
+    let word = read::text(value)?.to_ascii_lowercase();
+    LeaseKind::parse(&word).ok_or_else(|| {
+        let quoted = read::quoted(value);
+        format!("{quoted} is not one of ttl, connection, none")
+    })
 }
 
 /// A share of the traffic.

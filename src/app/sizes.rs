@@ -55,8 +55,8 @@ const SIZES: [Size; 10] = [
     ("musterd_leases", "Lease timers.", |counts| counts.leases),
     (
         "musterd_leases_bound",
-        "Instances whose leases hang on an open AMQP connection.",
-        |counts| counts.bound,
+        "Instances whose leases are on an open AMQP connection.",
+        |counts| counts.connection_leases,
     ),
     (
         "musterd_guards_engaged",

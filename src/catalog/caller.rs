@@ -56,7 +56,7 @@ impl Door {
                     || registration.service_name.as_str() == CANARY
             }
             Target::Instance(id) => id == CANARY && operation != Operation::Heartbeat,
-            Target::Route(_) | Target::Connection(_) => false,
+            Target::Route(_) | Target::Connection(_) | Target::Leases => false,
         };
         if reserved {
             return Err(Refusal::Reserved);

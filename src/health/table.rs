@@ -20,7 +20,7 @@ use super::{
     verdict::Verdict,
 };
 use crate::{
-    model::{Beat, Instance, Registration, Revision, ServiceId, Status},
+    model::{Instance, LastSeen, Registration, Revision, ServiceId, Status},
     outbound::{Pace, Shares},
 };
 
@@ -58,7 +58,7 @@ pub(super) enum Due {
 #[derive(Debug)]
 struct ProbeTarget {
     of: Arc<Registration>,
-    beat: Arc<Beat>,
+    last_seen: Arc<LastSeen>,
     /// Events up to this revision are ignored.
     revision: Revision,
     checks: Box<[CheckId]>,
@@ -124,7 +124,7 @@ impl CheckTable {
                 return None;
             }
             subject.revision = revision;
-            subject.beat = Arc::clone(&instance.beat);
+            subject.last_seen = Arc::clone(&instance.last_seen);
             if Arc::ptr_eq(&subject.of, &instance.registration) {
                 return None;
             }
@@ -144,7 +144,7 @@ impl CheckTable {
         }
         let subject = ProbeTarget {
             of,
-            beat: Arc::clone(&instance.beat),
+            last_seen: Arc::clone(&instance.last_seen),
             revision,
             checks,
         };
@@ -294,7 +294,7 @@ impl CheckTable {
         let track = self.tracks.get(&check)?;
         let subject = self.subjects.get(&track.subject)?;
         let interval_ms = track.source.interval_ms(&subject.of, &self.config);
-        let heard_ms = subject.beat.last_heard_ms();
+        let heard_ms = subject.last_seen.last_heartbeat_ms();
         let ended = FinishedProbe::ttl(heard_ms, interval_ms, now_ms);
         let next_ms = if ended.outcome == Outcome::Passed {
             heard_ms.saturating_add(interval_ms).saturating_add(1)

@@ -416,7 +416,7 @@ async fn a_passing_check_renews_the_lease_and_a_failing_one_does_not() {
             .registry
             .instance(id)
             .expect("known")
-            .beat
+            .last_seen
             .last_renewed_ms()
     };
     let before = (renewed("up"), renewed("down"));

@@ -2,6 +2,8 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
+use super::instance::allocated;
+
 /// One check of an instance. Its name is unique within the instance.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Check {
@@ -46,6 +48,55 @@ pub enum CheckKind {
     },
     /// A heartbeat within every interval.
     Ttl,
+}
+
+impl Check {
+    /// The bytes of its JSON, roughly.
+    pub fn size(&self) -> usize {
+        const JSON_BYTES: usize = 200;
+        JSON_BYTES
+            + self.name.len()
+            + match &self.kind {
+                CheckKind::Http(http) => http.size(),
+                CheckKind::Tcp { host, .. } => host.len(),
+                CheckKind::Grpc { host, service, .. } => host.len() + service.len(),
+                CheckKind::Ttl => 0,
+            }
+    }
+
+    /// The bytes that its fields allocate, besides itself.
+    pub(super) fn memory(&self) -> usize {
+        allocated(self.name.len())
+            + match &self.kind {
+                CheckKind::Http(http) => allocated(size_of::<HttpCheck>()) + http.memory(),
+                CheckKind::Tcp { host, .. } => allocated(host.len()),
+                CheckKind::Grpc { host, service, .. } => {
+                    allocated(host.len()) + allocated(service.len())
+                }
+                CheckKind::Ttl => 0,
+            }
+    }
+}
+
+impl HttpCheck {
+    fn size(&self) -> usize {
+        const PER_ITEM: usize = 6;
+        let header = |(name, value): &(Box<str>, Box<str>)| name.len() + value.len() + PER_ITEM;
+        self.url.len()
+            + self.method.len()
+            + self.headers.iter().map(header).sum::<usize>()
+            + self.expected.len() * 10
+    }
+
+    fn memory(&self) -> usize {
+        let header =
+            |(name, value): &(Box<str>, Box<str>)| allocated(name.len()) + allocated(value.len());
+        allocated(self.url.len())
+            + allocated(self.method.len())
+            + allocated(size_of_val(&*self.headers))
+            + allocated(size_of_val(&*self.expected))
+            + self.headers.iter().map(header).sum::<usize>()
+    }
 }
 
 impl CheckKind {

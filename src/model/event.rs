@@ -37,6 +37,16 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// The kind that tells of a new effective status; a status without a kind of its own is an update.
+    pub fn of(status: Status) -> Self {
+        match status {
+            Status::Healthy => Self::Healthy,
+            Status::Unhealthy => Self::Unhealthy,
+            Status::Stopping => Self::Stopping,
+            Status::Starting | Status::Unknown => Self::Updated,
+        }
+    }
+
     /// Every kind that takes a revision.
     pub const ALL: [Self; 11] = [
         Self::Registered,
@@ -81,6 +91,9 @@ impl fmt::Display for EventKind {
     }
 }
 
+/// What an event takes in the log besides its texts.
+const FIXED_BYTES: usize = 300;
+
 /// One numbered change.
 #[derive(Debug)]
 pub struct Event {
@@ -99,7 +112,7 @@ pub struct Event {
     /// The effective status before it, where there was one.
     pub previous_status: Option<Status>,
     /// Why, where there is more to say than the kind does.
-    pub reason: Option<Box<str>>,
+    pub reason: Option<Arc<str>>,
     /// When, by the wall clock.
     pub timestamp: Timestamp,
     /// The instance as it is after the change, or was before it left.
@@ -111,13 +124,14 @@ pub struct Event {
 }
 
 impl Event {
-    /// The bytes it keeps alive in the log, roughly, its encoded form included.
+    /// The bytes that it keeps in the log: the instance or route, whose registration it may be the last to
+    /// hold, and the encoded forms of both.
     pub fn size(&self) -> usize {
-        let instance = self
-            .instance
-            .as_ref()
-            .map_or(0, |instance| instance.registration.size());
+        let instance = self.instance.as_ref().map_or(0, |instance| {
+            instance.registration.memory() + 2 * instance.registration.size()
+        });
         let route = self.route.as_ref().map_or(0, |route| route.size());
-        600 + self.reason.as_ref().map_or(0, |reason| reason.len()) + 3 * (instance + route)
+        let reason = self.reason.as_ref().map_or(0, |reason| reason.len());
+        FIXED_BYTES + reason + instance + 3 * route
     }
 }

@@ -1,6 +1,7 @@
-//! One running copy of a service: what it said of itself, and what is known of it.
+//! One running copy of a service: how it describes itself, and what is known of it.
 
 use std::{
+    str::FromStr,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -8,9 +9,11 @@ use std::{
     time::Duration,
 };
 
-use super::{Check, Metadata, OverrideStatus, Revision, ServiceId, ServiceName, Status, Timestamp};
+use super::{
+    Check, Metadata, OverrideStatus, Revision, ServiceId, ServiceName, Span, Status, Timestamp,
+};
 
-/// What a caller says of an instance.
+/// An instance as its caller describes it.
 #[derive(Clone, Debug)]
 pub struct Registration {
     /// Its identity.
@@ -29,9 +32,9 @@ pub struct Registration {
     pub tags: Box<[Box<str>]>,
     /// Its version.
     pub version: Box<str>,
-    /// The lease: without a heartbeat or a passing check for so long it is removed.
+    /// The lease: without a heartbeat or a passing check for this long the instance is removed.
     pub ttl: Duration,
-    /// What the lease hangs on.
+    /// What renews the lease.
     pub lease: LeaseKind,
     /// Its share of the traffic; 0 gets none from weighted picks.
     pub weight: u16,
@@ -64,10 +67,12 @@ impl Registration {
         self.health_check_url.is_some() || !self.checks.is_empty()
     }
 
-    /// The bytes of its texts: what it costs to keep or to encode, roughly.
+    /// The bytes of its JSON, roughly.
     pub fn size(&self) -> usize {
         let tags: usize = self.tags.iter().map(|tag| tag.len() + 3).sum();
-        self.service_id.as_str().len()
+        let checks: usize = self.checks.iter().map(Check::size).sum();
+        JSON_BYTES
+            + self.service_id.as_str().len()
             + self.service_name.as_str().len()
             + self.host.len()
             + self.metadata.as_str().len()
@@ -75,14 +80,44 @@ impl Registration {
             + self.version.len()
             + self.zone.as_ref().map_or(0, |zone| zone.len())
             + tags
-            + self.checks.len() * 200
+            + checks
+    }
+
+    /// The bytes that its fields allocate, besides itself.
+    pub fn memory(&self) -> usize {
+        let tags: usize = self.tags.iter().map(|tag| allocated(tag.len())).sum();
+        let checks: usize = self.checks.iter().map(Check::memory).sum();
+        allocated(self.service_id.as_str().len() + ARC_BYTES)
+            + allocated(self.service_name.as_str().len() + ARC_BYTES)
+            + allocated(self.host.len())
+            + allocated(self.metadata.as_str().len())
+            + allocated(self.health_check_url.as_ref().map_or(0, |url| url.len()))
+            + allocated(self.version.len())
+            + allocated(self.zone.as_ref().map_or(0, |zone| zone.len()))
+            + allocated(size_of_val(&*self.tags))
+            + allocated(size_of_val(&*self.checks))
+            + tags
+            + checks
     }
 }
 
-/// An operator's word, which wins over what is observed.
+/// The names of the fields in the JSON of an instance, and its times and numbers.
+const JSON_BYTES: usize = 420;
+/// The counts of an `Arc`.
+const ARC_BYTES: usize = 16;
+/// What an instance takes besides its texts: three allocations of its own, its entries in the maps of ids,
+/// of its service and of timers, and its share of a service. Measured.
+const FIXED_BYTES: usize = 900;
+
+/// What an allocator gives for `bytes`.
+pub(super) fn allocated(bytes: usize) -> usize {
+    bytes.next_multiple_of(16)
+}
+
+/// An operator's override, which replaces the observed status.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Override {
-    /// What it stands for.
+    /// The status to show.
     pub status: OverrideStatus,
     /// Why.
     pub reason: Option<Box<str>>,
@@ -90,47 +125,48 @@ pub struct Override {
     pub since: Timestamp,
 }
 
-/// Times of the last sign of life and of the lease's timer, in milliseconds of the registry's
-/// monotonic clock. Shared by all versions of one instance, so that a beat is one store.
+/// Times of the last signs of life, in milliseconds of the registry's monotonic clock. All versions of an
+/// instance share it, so that a heartbeat is one store.
 #[derive(Debug)]
-pub struct Beat {
-    /// The last heartbeat, registration or passing check.
-    at_ms: AtomicU64,
-    /// The last heartbeat or registration alone: what a TTL check looks at.
-    heard_ms: AtomicU64,
+pub struct LastSeen {
+    /// The last passing check, or the end of a connection.
+    renewed_ms: AtomicU64,
+    /// The last heartbeat or registration: what a TTL check looks at.
+    heartbeat_ms: AtomicU64,
 }
 
-impl Beat {
-    /// A sign of life at `now_ms`.
+impl LastSeen {
+    /// A registration at `now_ms`.
     pub fn new(now_ms: u64) -> Self {
         Self {
-            at_ms: AtomicU64::new(now_ms),
-            heard_ms: AtomicU64::new(now_ms),
+            renewed_ms: AtomicU64::new(now_ms),
+            heartbeat_ms: AtomicU64::new(now_ms),
         }
     }
 
-    /// Records a heartbeat.
-    pub fn heard(&self, now_ms: u64) {
-        self.heard_ms.store(now_ms, Ordering::Relaxed);
+    /// Records a heartbeat or a registration.
+    pub fn record_heartbeat(&self, now_ms: u64) {
+        self.heartbeat_ms.store(now_ms, Ordering::Relaxed);
     }
 
     /// Records a passing check.
-    pub fn passed(&self, now_ms: u64) {
-        self.at_ms.store(now_ms, Ordering::Relaxed);
+    pub fn record_pass(&self, now_ms: u64) {
+        self.renewed_ms.store(now_ms, Ordering::Relaxed);
     }
 
     /// When the last heartbeat or registration came.
-    pub fn last_heard_ms(&self) -> u64 {
-        self.heard_ms.load(Ordering::Relaxed)
+    pub fn last_heartbeat_ms(&self) -> u64 {
+        self.heartbeat_ms.load(Ordering::Relaxed)
     }
 
     /// When the lease was last renewed, by whatever means.
     pub fn last_renewed_ms(&self) -> u64 {
-        self.last_heard_ms().max(self.at_ms.load(Ordering::Relaxed))
+        self.last_heartbeat_ms()
+            .max(self.renewed_ms.load(Ordering::Relaxed))
     }
 }
 
-/// What a lease hangs on.
+/// What renews a lease.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum LeaseKind {
     /// Signs of life within the ttl.
@@ -138,41 +174,87 @@ pub enum LeaseKind {
     Ttl,
     /// An open connection to the embedded broker; the ttl begins when it closes.
     Connection,
+    /// Nothing: the instance stays until it is deregistered.
+    Unlimited,
 }
 
 impl LeaseKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Ttl, Self::Connection, Self::Unlimited];
+
     /// The contract's word for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ttl => "ttl",
             Self::Connection => "connection",
+            Self::Unlimited => "none",
+        }
+    }
+
+    /// The kind that a word means.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// The state of an instance's lease.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Lease {
+    /// It is renewed by signs of life within the ttl.
+    Running,
+    /// It ran out, and the expiry guard holds the instance.
+    Held,
+    /// It lasts as long as the connection of this number is open.
+    Connection(u64),
+    /// Its connection closed: the ttl runs from then.
+    Lost,
+    /// It has no end.
+    Unlimited,
+}
+
+/// When an instance is removed whose checks fail.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum RemoveAfter {
+    /// When its ttl has run out, like any other instance.
+    #[default]
+    Ttl,
+    /// At the earliest so long after the last sign of life.
+    After(Duration),
+    /// Never: it must be deregistered.
+    Never,
+}
+
+impl FromStr for RemoveAfter {
+    type Err = InvalidRemoveAfter;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRemoveAfter> {
+        match text.trim() {
+            "ttl" => Ok(Self::Ttl),
+            "never" => Ok(Self::Never),
+            time => {
+                let time: Result<Span, _> = time.parse();
+                let Span(time) = time.map_err(|_| InvalidRemoveAfter(text.into()))?;
+                Ok(Self::After(time))
+            }
         }
     }
 }
 
-/// What keeps an instance registered.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Lease {
-    /// Signs of life within its ttl.
-    Running,
-    /// It ran out, and the expiry guard holds the instance.
-    Held,
-    /// The connection of this number, for as long as it is open.
-    Bound(u64),
-    /// Its connection closed: the rest of its ttl.
-    Lost,
-}
+/// The text says nothing of when to remove an instance.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("\"{0}\" is none of \"ttl\", \"never\" and a duration such as \"1h\"")]
+pub struct InvalidRemoveAfter(pub Box<str>);
 
 /// One version of an instance. Never changed, only replaced.
 #[derive(Debug)]
 pub struct Instance {
-    /// What it said of itself.
+    /// The instance as its caller describes it.
     pub registration: Arc<Registration>,
-    /// What its checks say.
+    /// The status that its checks give it.
     pub observed: Status,
-    /// What an operator says.
+    /// An operator's override.
     pub overridden: Option<Arc<Override>>,
-    /// Whether its lease is alive.
+    /// The state of its lease.
     pub lease: Lease,
     /// When it first registered.
     pub registered_at: Timestamp,
@@ -180,13 +262,41 @@ pub struct Instance {
     pub revision: Revision,
     /// Which registration of this id it is.
     pub incarnation: u64,
+    /// Why its last change happened, where there is more to say than the event does.
+    pub reason: Option<Arc<str>>,
     /// Its signs of life.
-    pub beat: Arc<Beat>,
-    /// Its JSON up to the value of `last_heartbeat`; filled by whoever encodes it first.
+    pub last_seen: Arc<LastSeen>,
+    /// What its registration costs, see [`Self::memory`].
+    pub bytes: usize,
+    /// Its JSON up to the value of `last_heartbeat`; filled by the first encoder.
     pub encoded: OnceLock<Box<[u8]>>,
 }
 
 impl Instance {
+    /// The bytes that an instance with this registration takes, its place in the tables and its encoded form
+    /// included.
+    pub fn memory(registration: &Registration) -> usize {
+        FIXED_BYTES + registration.memory() + registration.size()
+    }
+
+    /// The same instance as a value to build its next version from.
+    #[must_use]
+    pub fn version(&self) -> Self {
+        Self {
+            registration: Arc::clone(&self.registration),
+            observed: self.observed,
+            overridden: self.overridden.clone(),
+            lease: self.lease,
+            registered_at: self.registered_at,
+            revision: self.revision,
+            incarnation: self.incarnation,
+            reason: self.reason.clone(),
+            last_seen: Arc::clone(&self.last_seen),
+            bytes: self.bytes,
+            encoded: OnceLock::new(),
+        }
+    }
+
     /// Its identity.
     pub fn id(&self) -> &ServiceId {
         &self.registration.service_id
@@ -197,12 +307,12 @@ impl Instance {
         &self.registration.service_name
     }
 
-    /// The effective status: an operator's word, then the guard's or its connection's, then the checks'.
+    /// The effective status: an operator's override, then that of a held or lost lease, then the checks'.
     pub fn status(&self) -> Status {
         match (&self.overridden, self.lease) {
             (Some(overridden), _) => overridden.status.into(),
             (None, Lease::Held | Lease::Lost) => Status::Unhealthy,
-            (None, Lease::Running | Lease::Bound(_)) => self.observed,
+            (None, Lease::Running | Lease::Connection(_) | Lease::Unlimited) => self.observed,
         }
     }
 
@@ -212,12 +322,12 @@ impl Instance {
     }
 
     /// When its lease runs out, in milliseconds of the registry's monotonic clock; never while its
-    /// connection is open.
+    /// connection is open or when it has no end.
     pub fn lease_ends_ms(&self) -> u64 {
-        if matches!(self.lease, Lease::Bound(_)) {
+        if matches!(self.lease, Lease::Connection(_) | Lease::Unlimited) {
             return u64::MAX;
         }
         let ttl = u64::try_from(self.registration.ttl.as_millis()).unwrap_or(u64::MAX);
-        self.beat.last_renewed_ms().saturating_add(ttl)
+        self.last_seen.last_renewed_ms().saturating_add(ttl)
     }
 }

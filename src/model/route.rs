@@ -84,6 +84,12 @@ impl Route {
         self.methods.is_empty() || self.methods.iter().any(|own| **own == *method)
     }
 
+    /// The bytes that it takes in the table and in the encoded list.
+    pub fn memory(&self) -> usize {
+        const FIXED_BYTES: usize = 400;
+        FIXED_BYTES + 3 * self.size()
+    }
+
     /// The bytes of its texts.
     pub fn size(&self) -> usize {
         let methods: usize = self.methods.iter().map(|method| method.len() + 3).sum();

@@ -20,11 +20,11 @@ const DRIFT_MS_MAX: i64 = 20;
 pub struct Now {
     /// Milliseconds since the registry started; never jumps.
     pub mono_ms: u64,
-    /// What the wall says.
+    /// The wall clock's time.
     pub wall: Timestamp,
 }
 
-/// Tells the time, in a cheap, cloneable handle.
+/// Both clocks, as a cheap, cloneable handle.
 #[derive(Clone, Debug)]
 pub struct Clock {
     start: Instant,
@@ -33,7 +33,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Two clocks that begin now.
+    /// Two clocks that start now.
     pub fn start() -> Self {
         Self {
             start: Instant::now(),
@@ -65,7 +65,7 @@ impl Clock {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Follows the wall clock when somebody set it.
+    /// Takes over the wall clock's time after it was set.
     pub fn follow_wall(&self) {
         let offset = system_ms().saturating_sub_unsigned(self.mono_ms());
         let known = self.offset_ms.load(Ordering::Relaxed);
@@ -79,5 +79,13 @@ fn system_ms() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(0, |since| {
         i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    })
+}
+
+/// Microseconds since 1970 by the wall clock.
+pub(super) fn system_us() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX / 2)
     })
 }

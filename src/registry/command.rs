@@ -2,15 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{
-    Refusal, Registered,
-    clock::Now,
-    state::{Events, State},
-};
-use crate::model::{
-    Instance, MetadataError, OverrideStatus, Patch, Registration, Route, RouteDraft, Status,
-    Timestamp,
-};
+use super::{Draft, Refusal, clock::Now};
+use crate::model::{OverrideStatus, Patch, Registration, RouteDraft, Status};
 
 /// Where and when a command arrived.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -40,6 +33,8 @@ pub enum Operation {
     Route,
     /// Mark the instances of a closed connection as lost.
     CloseConnection,
+    /// Remove or hold instances whose leases ran out.
+    Expire,
 }
 
 /// What a command changes: permissions are judged by it.
@@ -53,6 +48,8 @@ pub enum Target<'a> {
     Route(&'a str),
     /// A connection of the embedded broker.
     Connection(u64),
+    /// Leases that ran out, of any instance.
+    Leases,
 }
 
 /// One change that is asked of the registry.
@@ -66,23 +63,16 @@ pub trait Command: std::fmt::Debug + Send + 'static {
     /// What it changes.
     fn target(&self) -> Target<'_>;
 
-    /// Its rule: what becomes of it on top of `draft`.
+    /// Its rule: adds what it changes to the draft. Changes nothing else, and reads no clock.
     ///
     /// # Errors
-    /// It is refused; the draft is as before.
-    fn decide(self, draft: Draft<'_>, origin: Origin) -> Result<Self::Outcome, Refusal>;
-}
-
-/// What commands decide on.
-#[derive(Debug)]
-pub struct Draft<'a> {
-    pub(super) state: &'a mut State,
-    pub(super) out: &'a mut Events,
+    /// It is refused, and the draft is as before.
+    fn decide(self, draft: &mut Draft<'_>) -> Result<Self::Outcome, Refusal>;
 }
 
 /// Adds an instance or replaces what is known of it; the same value again renews the lease and is no event.
 ///
-/// Refused when `incarnation` is not the registered one, when the registry is full, or when the lease
+/// Refused when `incarnation` is not the current one, when the registry is full, or when the lease
 /// needs a connection and the command came over none.
 #[derive(Clone, Debug)]
 pub struct Register {
@@ -164,152 +154,19 @@ pub struct RemoveRoute {
     pub route_id: Box<str>,
 }
 
-/// Marks the instances whose leases are on a closed connection as lost: unhealthy, with their ttl to
-/// come back. Answers with their number.
+/// Marks instances whose leases are on a closed connection as lost: unhealthy, with their ttl to come back.
+/// At most 64 at once: ask again while the answer says that there are more.
 #[derive(Clone, Copy, Debug)]
 pub struct CloseConnection {
     /// The number of the connection.
     pub connection: u64,
 }
 
-/// Implements [`Command`] for a type: its outcome, its kind, its target and its rule.
-macro_rules! command {
-    ($name:ident, $outcome:ty, $operation:ident, |$target:ident| $of:expr,
-     |$self:ident, $state:ident, $origin:ident, $out:ident| $decide:expr) => {
-        impl Command for $name {
-            type Outcome = $outcome;
-
-            const OPERATION: Operation = Operation::$operation;
-
-            fn target(&self) -> Target<'_> {
-                let $target = self;
-                $of
-            }
-
-            fn decide(self, draft: Draft<'_>, $origin: Origin) -> Result<$outcome, Refusal> {
-                let Draft {
-                    state: $state,
-                    out: $out,
-                } = draft;
-                let $self = self;
-                $decide
-            }
-        }
-    };
+/// What came of a closed connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Closed {
+    /// The instances that were marked.
+    pub lost: usize,
+    /// Whether there are more on the same connection.
+    pub more: bool,
 }
-
-command!(
-    Register,
-    Registered,
-    Register,
-    |command| Target::Registration(&command.registration),
-    |command, state, origin, out| match origin.connection {
-        None => state.register(command.registration, command.incarnation, origin.now, out),
-        Some(connection) => state.register_over(
-            connection,
-            command.registration,
-            command.incarnation,
-            origin.now,
-            out
-        ),
-    }
-);
-command!(
-    Deregister,
-    Arc<Instance>,
-    Deregister,
-    |command| Target::Instance(&command.service_id),
-    |command, state, origin, out| {
-        state.deregister(&command.service_id, command.incarnation, origin.now, out)
-    }
-);
-command!(
-    Heartbeat,
-    Timestamp,
-    Heartbeat,
-    |command| Target::Instance(&command.service_id),
-    |command, state, origin, out| {
-        let (id, incarnation) = (&*command.service_id, command.incarnation);
-        match origin.connection {
-            Some(connection) => {
-                state.heartbeat_over(id, incarnation, connection, origin.now, out)?;
-            }
-            None => state.heartbeat(id, incarnation, origin.now)?,
-        }
-        Ok(origin.now.wall)
-    }
-);
-command!(
-    PatchInstance,
-    Arc<Instance>,
-    Patch,
-    |command| Target::Instance(&command.service_id),
-    |command, state, origin, out| {
-        let known = state
-            .table
-            .instance(&command.service_id)
-            .ok_or(Refusal::Unknown)?;
-        let patched = command.patch.apply(&known.registration);
-        let patched = patched.map_err(|_: MetadataError| Refusal::MetadataTooDeep)?;
-        let (bytes, max) = (
-            patched.metadata.as_str().len(),
-            state.config.metadata_max.as_u64(),
-        );
-        if bytes as u64 > max {
-            return Err(Refusal::MetadataTooLarge { bytes, max });
-        }
-        Ok(state.edit(&known, patched, origin.now, out))
-    }
-);
-command!(
-    SetOverride,
-    Arc<Instance>,
-    Override,
-    |command| Target::Instance(&command.service_id),
-    |command, state, origin, out| {
-        let overridden = Some((command.status, command.reason));
-        state.set_override(&command.service_id, overridden, origin.now, out)
-    }
-);
-command!(
-    LiftOverride,
-    Arc<Instance>,
-    Override,
-    |command| Target::Instance(&command.service_id),
-    |command, state, origin, out| {
-        state.set_override(&command.service_id, None, origin.now, out)
-    }
-);
-command!(
-    Observe,
-    bool,
-    Observe,
-    |command| Target::Registration(&command.registration),
-    |command, state, origin, out| {
-        let (of, reason) = (&command.registration, command.reason.as_deref());
-        Ok(state.set_observed(of, command.observed, reason, origin.now, out))
-    }
-);
-command!(
-    SetRoute,
-    Arc<Route>,
-    Route,
-    |command| Target::Route(command.route.route_id.as_str()),
-    |command, state, origin, out| state.set_route(command.route, origin.now, out)
-);
-command!(
-    RemoveRoute,
-    Arc<Route>,
-    Route,
-    |command| Target::Route(&command.route_id),
-    |command, state, origin, out| state.remove_route(&command.route_id, origin.now, out)
-);
-command!(
-    CloseConnection,
-    usize,
-    CloseConnection,
-    |command| Target::Connection(command.connection),
-    |command, state, origin, out| {
-        Ok(state.connection_closed(command.connection, origin.now, out))
-    }
-);

@@ -17,6 +17,8 @@ pub struct Config {
     pub instances_max: Bounded<usize, 1, 100_000_000>,
     /// The most gateway routes.
     pub routes_max: Bounded<usize, 0, 1_000_000>,
+    /// The most memory of instances, routes and encoded answers.
+    pub memory_max: Bounded<ByteSize, 1, TIB>,
     /// The most events in the log.
     pub log_entries_max: Bounded<usize, 1, 16_777_216>,
     /// The most bytes in the log.
@@ -38,6 +40,7 @@ impl Default for Config {
         Self {
             instances_max: 1_000_000.into(),
             routes_max: 10_000.into(),
+            memory_max: ByteSize::gib(1).into(),
             log_entries_max: 16_384.into(),
             log_bytes_max: ByteSize::mib(16).into(),
             ttl_default: Duration::from_secs(300).into(),

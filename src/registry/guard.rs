@@ -1,9 +1,15 @@
 //! The expiry guard of one service: when most of its leases run out at once, the network is the
 //! likelier fault, so its instances are marked unhealthy and held instead of removed.
 //!
-//! Pure: sees beats and a moment, decides.
+//! Pure: it is given signs of life and a moment, and decides.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    ops::Bound::{Excluded, Unbounded},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde::Deserialize;
 
@@ -44,24 +50,32 @@ impl Default for GuardConfig {
 }
 
 impl GuardConfig {
-    /// True when so many of the leases of a service run out together that they must be held.
-    pub(super) fn engages(&self, service: &View, now_ms: u64) -> Option<Silent> {
+    /// The instances of a service whose leases run out together, when there are so many that they must be
+    /// held. Reads a snapshot of the service; `ends_ms` says when a lease runs out.
+    pub(super) fn engages(
+        &self,
+        service: &View,
+        now_ms: u64,
+        ends_ms: impl Fn(&Instance) -> u64,
+    ) -> Option<Silent> {
         let total = service.instances.len();
         if !self.enabled || total < self.instances_min.get() {
             return None;
         }
-        let silent = service
-            .instances
-            .values()
-            .filter(|instance| instance.lease_ends_ms() <= self.horizon_ms(instance, now_ms))
-            .map(|instance| instance.id().clone())
-            .collect::<Vec<_>>();
-        let share = ratio(silent.len(), total);
-        (share > self.share.get()).then_some(Silent { ids: silent, total })
+        let runs_out = |one: &&Arc<Instance>| ends_ms(one) <= self.horizon_ms(one, now_ms);
+        let n_silent = service.instances.values().filter(runs_out).count();
+        if ratio(n_silent, total) <= self.share.get() {
+            return None;
+        }
+        let silent = service.instances.values().filter(runs_out);
+        Some(Silent {
+            ids: silent.map(|one| one.id().clone()).collect(),
+            total,
+        })
     }
 
     /// Leases that end until then run out in the present window. Half a ttl at most, because the
-    /// lease of an instance that beats as it should always ends soon when its ttl is short.
+    /// lease of an instance that sends heartbeats as it should always ends soon when its ttl is short.
     fn horizon_ms(&self, instance: &Instance, now_ms: u64) -> u64 {
         let window = self.window.get().min(instance.registration.ttl / 2);
         now_ms.saturating_add(millis(window))
@@ -75,20 +89,24 @@ pub(super) struct Silent {
     pub(super) total: usize,
 }
 
-/// A guard that is engaged.
+/// The suspects of an engaged guard.
 #[derive(Debug)]
 pub(super) struct Guard {
     since_ms: u64,
     /// When it looks at its suspects next.
     look_ms: u64,
     /// Those that were silent when it engaged, or fell silent since.
-    suspects: HashMap<ServiceId, Suspect>,
+    suspects: BTreeMap<ServiceId, Suspect>,
+    /// How many of them are back.
+    back: usize,
+    /// The last suspect looked at, while a look is under way.
+    looked: Option<ServiceId>,
 }
 
 /// One instance that fell silent.
 #[derive(Clone, Copy, Debug)]
-struct Suspect {
-    /// Signs of life after this moment are news of it.
+pub(super) struct Suspect {
+    /// Signs of life after this moment are new ones.
     since_ms: u64,
     /// Whether there was one.
     back: bool,
@@ -100,6 +118,11 @@ impl Suspect {
             since_ms: now_ms,
             back: false,
         }
+    }
+
+    /// True when `instance` has given a sign of life since it fell silent.
+    pub(super) fn is_back(self, instance: &Instance) -> bool {
+        instance.last_seen.last_renewed_ms() > self.since_ms
     }
 }
 
@@ -114,69 +137,87 @@ pub(super) enum Release {
         of: usize,
     },
     /// It was engaged for the longest time allowed.
-    Overdue,
+    Overdue {
+        /// For how long.
+        held_s: u64,
+    },
+}
+
+impl fmt::Display for Release {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Renewed { back, of } => write!(f, "{back} of {of} silent instances came back"),
+            Self::Overdue { held_s } => {
+                write!(f, "held for {held_s} s, the longest time allowed")
+            }
+        }
+    }
 }
 
 impl Guard {
-    pub(super) fn new(now_ms: u64, silent: Vec<ServiceId>) -> Self {
+    pub(super) fn new(now_ms: u64, silent: impl IntoIterator<Item = ServiceId>) -> Self {
+        let silent = silent.into_iter();
         Self {
             since_ms: now_ms,
             look_ms: now_ms,
-            suspects: silent
-                .into_iter()
-                .map(|id| (id, Suspect::silent(now_ms)))
-                .collect(),
+            suspects: silent.map(|id| (id, Suspect::silent(now_ms))).collect(),
+            back: 0,
+            looked: None,
         }
-    }
-
-    pub(super) fn since_ms(&self) -> u64 {
-        self.since_ms
     }
 
     pub(super) fn is_due(&self, now_ms: u64) -> bool {
         self.look_ms <= now_ms
     }
 
-    pub(super) fn looked(&mut self, now_ms: u64) {
-        self.look_ms = now_ms + LOOK_PAUSE_MS;
+    /// The next suspects to look at, at most `max`; none when all were looked at.
+    pub(super) fn next(&self, max: usize) -> Vec<ServiceId> {
+        let from = self.looked.as_ref().map_or(Unbounded, Excluded);
+        let next = self.suspects.range::<ServiceId, _>((from, Unbounded));
+        next.take(max).map(|(id, _)| id.clone()).collect()
     }
 
-    pub(super) fn suspects(&self) -> impl Iterator<Item = &ServiceId> {
-        self.suspects.keys()
+    /// Notes what a suspect is now; none when it left. True when it is back.
+    pub(super) fn look(&mut self, id: &ServiceId, instance: Option<&Instance>) -> bool {
+        self.looked = Some(id.clone());
+        let Some(suspect) = self.suspects.get_mut(id) else {
+            return false;
+        };
+        self.back -= usize::from(suspect.back);
+        let Some(instance) = instance else {
+            self.suspects.remove(id);
+            return false;
+        };
+        suspect.back = suspect.is_back(instance);
+        self.back += usize::from(suspect.back);
+        suspect.back
+    }
+
+    /// All suspects were looked at: whether the guard ends now.
+    pub(super) fn looked(&mut self, config: &GuardConfig, now_ms: u64) -> Option<Release> {
+        self.looked = None;
+        self.look_ms = now_ms + LOOK_PAUSE_MS;
+        let of = self.suspects.len();
+        let back = self.back;
+        if 2 * back > of || of == 0 {
+            return Some(Release::Renewed { back, of });
+        }
+        let held_ms = now_ms.saturating_sub(self.since_ms);
+        (held_ms >= millis(config.hold_max.get())).then_some(Release::Overdue {
+            held_s: held_ms / 1000,
+        })
     }
 
     /// Counts an instance whose lease ran out just now among the silent ones, also when it had come
     /// back before.
     pub(super) fn suspect(&mut self, id: &ServiceId, now_ms: u64) {
-        self.suspects.insert(id.clone(), Suspect::silent(now_ms));
+        let old = self.suspects.insert(id.clone(), Suspect::silent(now_ms));
+        self.back -= usize::from(old.is_some_and(|old| old.back));
     }
 
-    /// True when `instance` has given a sign of life since it fell silent; remembered.
-    pub(super) fn came_back(&mut self, instance: &Instance) -> bool {
-        let renewed_ms = instance.beat.last_renewed_ms();
-        let Some(suspect) = self.suspects.get_mut(instance.id()) else {
-            return false;
-        };
-        suspect.back = renewed_ms > suspect.since_ms;
-        suspect.back
-    }
-
-    pub(super) fn left(&mut self, id: &ServiceId) {
-        self.suspects.remove(id);
-    }
-
-    pub(super) fn release(&self, config: &GuardConfig, now_ms: u64) -> Option<Release> {
-        let of = self.suspects.len();
-        let back = self
-            .suspects
-            .values()
-            .filter(|suspect| suspect.back)
-            .count();
-        if 2 * back > of || of == 0 {
-            return Some(Release::Renewed { back, of });
-        }
-        let overdue = now_ms.saturating_sub(self.since_ms) >= millis(config.hold_max.get());
-        overdue.then_some(Release::Overdue)
+    /// Those that are not back, when the guard ends.
+    pub(super) fn into_suspects(self) -> impl Iterator<Item = (ServiceId, Suspect)> {
+        self.suspects.into_iter()
     }
 }
 

@@ -1,11 +1,11 @@
-//! When each lease may have run out: one entry per instance, however often it registers or beats.
+//! When each lease may have run out: one entry per instance, however often it registers or sends a heartbeat.
 
 use std::collections::{BTreeSet, HashMap};
 
 use crate::model::ServiceId;
 
-/// Timers ordered by time, in milliseconds of the registry's monotonic clock. A heartbeat does not
-/// move its timer: whoever takes a timer looks at the beat and books the lease anew.
+/// Timers ordered by time, in milliseconds of the registry's monotonic clock. A heartbeat does not move
+/// its timer: when it is due, the last heartbeat is looked up and the timer is booked again.
 #[derive(Debug, Default)]
 pub(super) struct Leases {
     due: BTreeSet<(u64, ServiceId)>,
@@ -34,15 +34,16 @@ impl Leases {
         }
     }
 
-    /// Takes one timer that is due.
-    pub(super) fn take_due(&mut self, now_ms: u64) -> Option<ServiceId> {
-        let (at, _) = self.due.first()?;
-        if *at > now_ms {
-            return None;
-        }
-        let (_, id) = self.due.pop_first()?;
-        self.booked.remove(&id);
-        Some(id)
+    /// Books a lease anew that ends at `ends_ms`, also when that is later.
+    pub(super) fn book_again(&mut self, id: &ServiceId, ends_ms: u64) {
+        self.cancel(id);
+        self.book(id, ends_ms);
+    }
+
+    /// At most `max` instances whose timers are due, the earliest first.
+    pub(super) fn due(&self, now_ms: u64, max: usize) -> Vec<ServiceId> {
+        let due = self.due.iter().take_while(|(at, _)| *at <= now_ms);
+        due.take(max).map(|(_, id)| id.clone()).collect()
     }
 
     pub(super) fn len(&self) -> usize {

@@ -18,7 +18,6 @@ pub struct Pending<T>(Answer<T>);
 enum Answer<T> {
     /// None once it was taken.
     Ready(Option<Result<T, Refusal>>),
-    #[expect(dead_code, reason = "a journal that waits makes it")]
     Waiting(oneshot::Receiver<Result<T, Refusal>>),
 }
 
@@ -26,6 +25,10 @@ impl<T> Pending<T> {
     /// An answer that is known already.
     pub fn ready(answer: Result<T, Refusal>) -> Self {
         Self(Answer::Ready(Some(answer)))
+    }
+
+    pub(super) fn waiting(answer: oneshot::Receiver<Result<T, Refusal>>) -> Self {
+        Self(Answer::Waiting(answer))
     }
 
     /// The answer, if it is known already.

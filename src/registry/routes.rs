@@ -1,6 +1,6 @@
 //! The gateway's routes: a small table that is replaced as a whole.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{cmp::Reverse, sync::Arc};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
@@ -24,14 +24,14 @@ impl Routes {
         })
     }
 
-    fn of(revision: Revision, by_id: &BTreeMap<RouteId, Arc<Route>>) -> Self {
-        let mut list: Vec<_> = by_id.values().cloned().collect();
-        list.sort_by(|one, two| {
-            let rank = |route: &Route| (route.path_prefix.len(), route.priority);
-            rank(two)
-                .cmp(&rank(one))
-                .then_with(|| one.route_id.cmp(&two.route_id))
-        });
+    /// The list with a route in place of one with the same id, or without it. Linear: nothing is sorted.
+    fn changed(&self, revision: Revision, id: &RouteId, route: Option<&Arc<Route>>) -> Self {
+        let others = self.list.iter().filter(|one| one.route_id != *id);
+        let mut list: Vec<_> = others.cloned().collect();
+        if let Some(route) = route {
+            let at = list.partition_point(|one| rank(one) < rank(route));
+            list.insert(at, Arc::clone(route));
+        }
         Self {
             revision,
             list: list.into(),
@@ -39,7 +39,13 @@ impl Routes {
     }
 }
 
-/// The table as readers see it.
+/// The order in which routes are tried.
+fn rank(route: &Route) -> (Reverse<usize>, Reverse<i32>, &RouteId) {
+    let length = route.path_prefix.len();
+    (Reverse(length), Reverse(route.priority), &route.route_id)
+}
+
+/// The routes as readers see them.
 #[derive(Debug)]
 pub(super) struct RouteTable {
     pub(super) routes: ArcSwap<Routes>,
@@ -56,7 +62,9 @@ impl Default for RouteTable {
 }
 
 impl RouteTable {
-    pub(super) fn publish(&self, revision: Revision, by_id: &BTreeMap<RouteId, Arc<Route>>) {
-        self.routes.store(Arc::new(Routes::of(revision, by_id)));
+    /// Shows a route that is set, or hides one that is removed.
+    pub(super) fn publish(&self, revision: Revision, id: &RouteId, route: Option<&Arc<Route>>) {
+        let routes = self.routes.load().changed(revision, id, route);
+        self.routes.store(Arc::new(routes));
     }
 }

@@ -13,13 +13,17 @@ use tokio::sync::watch;
 use super::Registry;
 use crate::model::{Instance, Revision, ServiceId, ServiceName};
 
-/// The table of everything, written by the state alone.
+/// How old the times of heartbeats in an encoded answer may be, in milliseconds.
+const BODY_AGE_MS_MAX: u64 = 1000;
+
+/// The tables of instances and services, written by the state alone.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     pub(super) instances: papaya::HashMap<ServiceId, Arc<Instance>>,
     pub(super) services: papaya::HashMap<ServiceName, Arc<Service>>,
     pub(super) n_instances: AtomicUsize,
     pub(super) n_healthy: AtomicUsize,
+    pub(super) cached: Arc<CachedBytes>,
 }
 
 impl Table {
@@ -31,12 +35,12 @@ impl Table {
         self.services.pin().get(name).cloned()
     }
 
-    /// Makes room for a service of which nothing after `floor` is unknown.
+    /// The service of this name; a new one is known to have had no change after `floor`.
     pub(super) fn service_or_new(&self, name: &ServiceName, floor: Revision) -> Arc<Service> {
         if let Some(service) = self.service(name.as_str()) {
             return service;
         }
-        let service = Arc::new(Service::new(name.clone(), floor));
+        let service = Arc::new(Service::new(name.clone(), floor, &self.cached));
         self.services
             .pin()
             .insert(name.clone(), Arc::clone(&service));
@@ -44,7 +48,7 @@ impl Table {
     }
 }
 
-/// One service: a snapshot that is replaced as a whole, and those who wait for the next one.
+/// One service: a snapshot that is replaced as a whole, and the watchers of the next one.
 #[derive(Debug)]
 pub struct Service {
     name: ServiceName,
@@ -56,10 +60,11 @@ pub struct Service {
 }
 
 impl Service {
-    fn new(name: ServiceName, floor: Revision) -> Self {
+    fn new(name: ServiceName, floor: Revision, cached: &Arc<CachedBytes>) -> Self {
+        let view = View::new(floor, OrdMap::new(), Arc::clone(cached));
         Self {
             name,
-            view: ArcSwap::from_pointee(View::new(floor, OrdMap::new())),
+            view: ArcSwap::from_pointee(view),
             logged: AtomicU64::new(floor.0),
             changed: OnceLock::new(),
             turn: AtomicUsize::new(0),
@@ -121,20 +126,25 @@ impl Service {
         let view = self.view.load();
         let mut instances = view.instances.clone();
         instances.insert(instance.id().clone(), instance);
-        self.view.store(Arc::new(View::new(revision, instances)));
+        self.show(&view, revision, instances);
     }
 
     pub(super) fn remove(&self, id: &ServiceId, revision: Revision) {
         let view = self.view.load();
         let mut instances = view.instances.clone();
         instances.remove(id);
-        self.view.store(Arc::new(View::new(revision, instances)));
+        self.show(&view, revision, instances);
     }
 
-    /// A change that left the instances as they are.
+    /// A change that leaves the instances as they are.
     pub(super) fn touch(&self, revision: Revision) {
-        let instances = self.view.load().instances.clone();
-        self.view.store(Arc::new(View::new(revision, instances)));
+        let view = self.view.load();
+        self.show(&view, revision, view.instances.clone());
+    }
+
+    fn show(&self, old: &View, revision: Revision, instances: OrdMap<ServiceId, Arc<Instance>>) {
+        let view = View::new(revision, instances, Arc::clone(&old.cached));
+        self.view.store(Arc::new(view));
     }
 }
 
@@ -145,20 +155,24 @@ pub struct View {
     pub revision: Revision,
     /// Its instances, by id.
     pub instances: OrdMap<ServiceId, Arc<Instance>>,
-    /// The encoded answer with every instance, kept by the door that made it.
-    pub body_all: ArcSwapOption<Body>,
-    /// The encoded answer with the healthy instances only.
-    pub body_healthy: ArcSwapOption<Body>,
+    body_all: ArcSwapOption<Body>,
+    body_healthy: ArcSwapOption<Body>,
+    cached: Arc<CachedBytes>,
     healthy: OnceLock<Box<[Arc<Instance>]>>,
 }
 
 impl View {
-    fn new(revision: Revision, instances: OrdMap<ServiceId, Arc<Instance>>) -> Self {
+    fn new(
+        revision: Revision,
+        instances: OrdMap<ServiceId, Arc<Instance>>,
+        cached: Arc<CachedBytes>,
+    ) -> Self {
         Self {
             revision,
             instances,
             body_all: ArcSwapOption::empty(),
             body_healthy: ArcSwapOption::empty(),
+            cached,
             healthy: OnceLock::new(),
         }
     }
@@ -175,16 +189,75 @@ impl View {
     }
 }
 
-/// An encoded answer and when it was made: times of heartbeats in it grow old.
-#[derive(Debug)]
-pub struct Body {
-    /// What is sent.
-    pub bytes: Bytes,
-    /// When it was encoded, on the registry's monotonic clock.
-    pub made_ms: u64,
+impl View {
+    /// The encoded list of all or of the healthy instances: the one that was made within the last
+    /// second, or what `make` gives.
+    pub fn encoded(
+        &self,
+        healthy_only: bool,
+        now_ms: u64,
+        make: impl FnOnce(&mut dyn Iterator<Item = &Arc<Instance>>) -> Vec<u8>,
+    ) -> Bytes {
+        let slot = if healthy_only {
+            &self.body_healthy
+        } else {
+            &self.body_all
+        };
+        if let Some(body) = &*slot.load()
+            && now_ms.saturating_sub(body.made_ms) < BODY_AGE_MS_MAX
+        {
+            return body.bytes.clone();
+        }
+        let made = if healthy_only {
+            make(&mut self.healthy().iter())
+        } else {
+            make(&mut self.instances.values())
+        };
+        let bytes = Bytes::from(made.into_boxed_slice());
+        let body = Body::new(bytes.clone(), now_ms, Arc::clone(&self.cached));
+        slot.store(Some(Arc::new(body)));
+        bytes
+    }
 }
 
-/// Follows one service, which may not exist yet; ends the interest when dropped.
+/// The bytes of all encoded answers that are kept.
+#[derive(Debug, Default)]
+pub(super) struct CachedBytes(AtomicUsize);
+
+impl CachedBytes {
+    pub(super) fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// An encoded answer and when it was made: the times of heartbeats in it grow old.
+#[derive(Debug)]
+struct Body {
+    bytes: Bytes,
+    /// On the registry's monotonic clock.
+    made_ms: u64,
+    cached: Arc<CachedBytes>,
+}
+
+impl Body {
+    fn new(bytes: Bytes, made_ms: u64, cached: Arc<CachedBytes>) -> Self {
+        cached.0.fetch_add(bytes.len(), Ordering::Relaxed);
+        Self {
+            bytes,
+            made_ms,
+            cached,
+        }
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        let bytes = self.bytes.len();
+        self.cached.0.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Follows one service, which may not exist yet, until it is dropped.
 #[derive(Debug)]
 pub struct Following {
     /// None only while it is dropped.
@@ -221,7 +294,7 @@ impl Following {
 
 impl Drop for Following {
     fn drop(&mut self) {
-        // First the receiver, so that the last one to go is seen to be the last.
+        // The receiver first, so that the registry sees that nobody else follows.
         drop(self.receiver.take());
         self.registry.forget_if_idle(self.service.name());
     }

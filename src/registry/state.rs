@@ -1,342 +1,218 @@
-//! The registry's rules: a command in, numbered events out. Pure: no lock, no clock, no task.
-
-mod connection;
-mod expiry;
-mod route;
-mod status;
+//! The tables that readers see, and the one function that changes them.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{Arc, OnceLock, atomic::Ordering},
+    collections::{BTreeMap, HashSet},
+    sync::{Arc, atomic::Ordering},
 };
 
-use self::status::{observed_again, observed_at_first};
 use super::{
-    Change, Config, Refusal, Registered, bound::Bound, clock::Now, guard::Guard, leases::Leases,
-    routes::RouteTable, service::Table,
+    Config, Record,
+    connection_leases::ConnectionLeases,
+    draft::Effect,
+    leases::Leases,
+    routes::RouteTable,
+    service::{Service, Table},
 };
 use crate::model::{
-    Beat, Epoch, Event, EventKind, Instance, Lease, Registration, Revision, Route, RouteId,
-    ServiceName,
+    Epoch, Event, EventKind, Instance, Lease, RemoveAfter, Revision, Route, RouteId, ServiceName,
+    Status,
 };
 
-/// What a change does to its service besides the instance.
-pub(super) type Events = Vec<Numbered>;
-
-/// A change and the place of the change of the same service before it.
+/// An event on its way into the log.
 #[derive(Debug)]
-pub(super) struct Numbered {
-    pub(super) event: Event,
+pub(super) struct Logged {
+    pub(super) event: Arc<Event>,
+    /// The change of the same service before it.
     pub(super) previous: Revision,
+    /// None for a route.
+    pub(super) service: Option<Arc<Service>>,
 }
 
-/// The only writer of the table.
+/// Everything that the records make.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) config: Config,
+    pub(super) remove_after: RemoveAfter,
     pub(super) table: Arc<Table>,
     pub(super) route_table: Arc<RouteTable>,
-    routes: BTreeMap<RouteId, Arc<Route>>,
+    pub(super) routes: BTreeMap<RouteId, Arc<Route>>,
     pub(super) leases: Leases,
-    pub(super) bound: Bound,
-    pub(super) guards: HashMap<ServiceName, Guard>,
-    epoch: Epoch,
-    revision: Revision,
-    incarnation: u64,
-    /// Before this revision nothing is known of a service that is not in the table.
+    pub(super) connection_leases: ConnectionLeases,
+    /// The services whose expiry guard is engaged.
+    pub(super) guards: HashSet<ServiceName>,
+    pub(super) epoch: Epoch,
+    pub(super) revision: Revision,
+    /// The highest incarnation given.
+    pub(super) incarnation: u64,
+    /// The memory of instances and routes, see [`Instance::memory`] and [`Route::memory`].
+    pub(super) bytes: usize,
+    /// Nothing before this revision is known of a service that is not in the table.
     pub(super) floor: Revision,
 }
 
 impl State {
     /// An empty registry; incarnations count up from `incarnation`.
-    pub(super) fn new(config: Config, epoch: Epoch, incarnation: u64) -> Self {
+    pub(super) fn new(
+        config: Config,
+        remove_after: RemoveAfter,
+        epoch: Epoch,
+        incarnation: u64,
+    ) -> Self {
         Self {
             config,
+            remove_after,
             table: Arc::default(),
             route_table: Arc::default(),
             routes: BTreeMap::new(),
             leases: Leases::default(),
-            bound: Bound::default(),
-            guards: HashMap::new(),
+            connection_leases: ConnectionLeases::default(),
+            guards: HashSet::new(),
             epoch,
             revision: Revision::default(),
             incarnation,
+            bytes: 0,
             floor: Revision::default(),
         }
     }
 
-    pub(super) fn register(
-        &mut self,
-        registration: Registration,
-        incarnation: Option<u64>,
-        now: Now,
-        out: &mut Events,
-    ) -> Result<Registered, Refusal> {
-        let lease = connection::without_connection(&registration)?;
-        self.register_with(lease, registration, incarnation, now, out)
-    }
-
-    /// The same over a connection of the embedded broker, on which the lease may hang.
-    pub(super) fn register_over(
-        &mut self,
-        connection: u64,
-        registration: Registration,
-        incarnation: Option<u64>,
-        now: Now,
-        out: &mut Events,
-    ) -> Result<Registered, Refusal> {
-        let known = self.table.instance(registration.service_id.as_str());
-        let lease = connection::over(connection, &registration, known.as_deref());
-        self.register_with(lease, registration, incarnation, now, out)
-    }
-
-    fn register_with(
-        &mut self,
-        lease: Lease,
-        registration: Registration,
-        incarnation: Option<u64>,
-        now: Now,
-        out: &mut Events,
-    ) -> Result<Registered, Refusal> {
-        let Some(known) = self.table.instance(registration.service_id.as_str()) else {
-            return self.register_new(lease, registration, now, out);
-        };
-        let incarnation = match incarnation {
-            Some(given) if given < known.incarnation => return Err(conflict(&known)),
-            Some(given) if given == known.incarnation => given,
-            _ => self.next_incarnation(),
-        };
-        known.beat.heard(now.mono_ms);
-        Ok(self.take_over(&known, registration, incarnation, lease, now, out))
-    }
-
-    fn register_new(
-        &mut self,
-        lease: Lease,
-        registration: Registration,
-        now: Now,
-        out: &mut Events,
-    ) -> Result<Registered, Refusal> {
-        if self.table.n_instances.load(Ordering::Relaxed) >= self.config.instances_max.get() {
-            return Err(Refusal::Full {
-                max: self.config.instances_max.get(),
-            });
-        }
-        let observed = observed_at_first(&registration);
-        let instance = Instance {
-            registration: Arc::new(registration),
-            observed,
-            overridden: None,
-            lease,
-            registered_at: now.wall,
-            revision: self.revision,
-            incarnation: self.next_incarnation(),
-            beat: Arc::new(Beat::new(now.mono_ms)),
-            encoded: OnceLock::new(),
-        };
-        let instance = self.put(instance, None, EventKind::Registered, None, now, out);
-        Ok(Registered {
-            instance,
-            change: Change::New,
-        })
-    }
-
-    /// Takes what is said of an instance now, which is no sign of life by itself.
-    pub(super) fn edit(
-        &mut self,
-        known: &Arc<Instance>,
-        registration: Registration,
-        now: Now,
-        out: &mut Events,
-    ) -> Arc<Instance> {
-        let (incarnation, lease) = (known.incarnation, known.lease);
-        self.take_over(known, registration, incarnation, lease, now, out)
-            .instance
-    }
-
-    fn take_over(
-        &mut self,
-        known: &Arc<Instance>,
-        registration: Registration,
-        incarnation: u64,
-        lease: Lease,
-        now: Now,
-        out: &mut Events,
-    ) -> Registered {
-        let same = known.registration.same_as(&registration);
-        let registration = if same {
-            Arc::clone(&known.registration)
-        } else {
-            Arc::new(registration)
-        };
-        let instance = Instance {
-            observed: observed_again(known, &registration),
-            registration,
-            lease,
-            incarnation,
-            ..version_of(known)
-        };
-        if same {
-            let instance = if known.lease == lease && known.incarnation == incarnation {
-                Arc::clone(known)
-            } else {
-                self.put_status(instance, known, Some("registered again"), now, out)
-            };
-            return Registered {
-                instance,
-                change: Change::Renewed,
-            };
-        }
-        let instance = if known.name() == instance.name() {
-            self.put(instance, Some(known), EventKind::Updated, None, now, out)
-        } else {
-            let reason = format!("moved to service \"{}\"", instance.name());
-            // It stays in the table of ids throughout, so that no heartbeat misses it.
-            self.leave(known, EventKind::Deregistered, Some(&reason), now, out);
-            self.put(instance, None, EventKind::Registered, None, now, out)
-        };
-        Registered {
-            instance,
-            change: Change::Updated,
+    /// Changes the tables by one record. The only writer: new records, those of a leader and those of an
+    /// earlier life come this way. Answers with what belongs into the log.
+    pub(super) fn apply(&mut self, record: &Record) -> Option<Logged> {
+        match record {
+            Record::Silent(instance) => {
+                let service = self.service(instance.name());
+                let revision = service.view().revision;
+                service.put(Arc::clone(instance), revision);
+                self.put(instance);
+                None
+            }
+            Record::Moved(event) => Some(self.apply_left(event)),
+            Record::Event(event) => Some(self.apply_event(event)),
         }
     }
 
-    pub(super) fn deregister(
-        &mut self,
-        id: &str,
-        incarnation: Option<u64>,
-        now: Now,
-        out: &mut Events,
-    ) -> Result<Arc<Instance>, Refusal> {
-        let known = self.known(id)?;
-        current(&known, incarnation)?;
-        self.take_out(&known, EventKind::Deregistered, None, now, out);
-        Ok(known)
+    /// Takes over what applies with a batch and is in no journal.
+    pub(super) fn take(&mut self, effect: Effect) {
+        match effect {
+            Effect::Heartbeat(last_seen, at_ms) => last_seen.record_heartbeat(at_ms),
+            Effect::Renewed(last_seen, at_ms) => last_seen.record_pass(at_ms),
+            Effect::Timer(id, ends_ms) => self.leases.book_again(&id, ends_ms),
+            Effect::NoTimer(id) => self.leases.cancel(&id),
+        }
     }
 
-    /// A new version that nobody is told of.
-    fn replace(&mut self, instance: Instance) -> Arc<Instance> {
-        let instance = Arc::new(instance);
-        self.book(&instance);
-        let service = self.table.service_or_new(instance.name(), self.floor);
-        let revision = service.view().revision;
-        service.put(Arc::clone(&instance), revision);
-        let instances = self.table.instances.pin();
-        instances.insert(instance.id().clone(), Arc::clone(&instance));
-        instance
+    fn apply_event(&mut self, event: &Arc<Event>) -> Logged {
+        match event.kind {
+            EventKind::RouteSet | EventKind::RouteRemoved => self.apply_route(event),
+            EventKind::GuardEngaged | EventKind::GuardReleased => self.apply_guard(event),
+            EventKind::Deregistered | EventKind::Expired => {
+                let logged = self.apply_left(event);
+                if let Some(known) = &event.instance {
+                    self.remove(known);
+                }
+                logged
+            }
+            _ => self.apply_changed(event),
+        }
     }
 
-    /// The one way by which an instance becomes visible or changes: numbered, then told.
-    fn put(
-        &mut self,
-        mut instance: Instance,
-        known: Option<&Arc<Instance>>,
-        kind: EventKind,
-        reason: Option<&str>,
-        now: Now,
-        out: &mut Events,
-    ) -> Arc<Instance> {
-        let revision = self.next_revision();
-        instance.revision = revision;
-        let instance = Arc::new(instance);
-        self.book(&instance);
-        self.count(known.map(|known| &**known), Some(&instance));
-        let service = self.table.service_or_new(instance.name(), self.floor);
+    /// An instance that appeared or changed.
+    fn apply_changed(&mut self, event: &Arc<Event>) -> Logged {
+        self.revision = event.revision;
+        let Some(instance) = &event.instance else {
+            return without_service(event);
+        };
+        let service = self.service(instance.name());
         let previous = service.view().revision;
-        service.put(Arc::clone(&instance), revision);
-        let instances = self.table.instances.pin();
-        instances.insert(instance.id().clone(), Arc::clone(&instance));
-        let event = Event {
-            service_id: Some(instance.id().clone()),
-            service_name: Some(instance.name().clone()),
-            status: Some(instance.status()),
-            previous_status: known.map(|known| known.status()),
-            reason: reason.map(Into::into),
-            instance: Some(Arc::clone(&instance)),
-            ..self.bare_event(kind, revision, now)
-        };
-        out.push(Numbered { event, previous });
-        instance
+        service.put(Arc::clone(instance), event.revision);
+        self.put(instance);
+        Logged {
+            event: Arc::clone(event),
+            previous,
+            service: Some(service),
+        }
     }
 
-    /// The one way by which an instance goes.
-    fn take_out(
-        &mut self,
-        known: &Arc<Instance>,
-        kind: EventKind,
-        reason: Option<&str>,
-        now: Now,
-        out: &mut Events,
-    ) {
+    /// An instance that left its service.
+    fn apply_left(&mut self, event: &Arc<Event>) -> Logged {
+        self.revision = event.revision;
+        let Some(known) = &event.instance else {
+            return without_service(event);
+        };
+        let service = self.service(known.name());
+        let previous = service.view().revision;
+        service.remove(known.id(), event.revision);
+        Logged {
+            event: Arc::clone(event),
+            previous,
+            service: Some(service),
+        }
+    }
+
+    fn apply_guard(&mut self, event: &Arc<Event>) -> Logged {
+        self.revision = event.revision;
+        let Some(name) = &event.service_name else {
+            return without_service(event);
+        };
+        if event.kind == EventKind::GuardEngaged {
+            self.guards.insert(name.clone());
+        } else {
+            self.guards.remove(name);
+        }
+        let service = self.service(name);
+        let previous = service.view().revision;
+        service.touch(event.revision);
+        Logged {
+            event: Arc::clone(event),
+            previous,
+            service: Some(service),
+        }
+    }
+
+    fn apply_route(&mut self, event: &Arc<Event>) -> Logged {
+        self.revision = event.revision;
+        if let Some(route) = &event.route {
+            let id = &route.route_id;
+            let set = (event.kind == EventKind::RouteSet).then_some(route);
+            let old = match set {
+                Some(route) => self.routes.insert(id.clone(), Arc::clone(route)),
+                None => self.routes.remove(id),
+            };
+            self.bytes += set.map_or(0, |route| route.memory());
+            self.bytes -= old.map_or(0, |old| old.memory());
+            self.route_table.publish(event.revision, id, set);
+        }
+        without_service(event)
+    }
+
+    fn service(&self, name: &ServiceName) -> Arc<Service> {
+        self.table.service_or_new(name, self.floor)
+    }
+
+    /// Puts a version into the table of ids, and its lease into the timers.
+    fn put(&mut self, instance: &Arc<Instance>) {
+        self.incarnation = self.incarnation.max(instance.incarnation);
+        self.bytes += instance.bytes;
+        let table = Arc::clone(&self.table);
+        let instances = table.instances.pin();
+        let old = instances.insert(instance.id().clone(), Arc::clone(instance));
+        self.count(old.map(|old| &**old), Some(instance));
+        self.book(instance);
+    }
+
+    fn remove(&mut self, known: &Instance) {
+        let table = Arc::clone(&self.table);
+        let instances = table.instances.pin();
+        let old = instances.remove(known.id());
+        self.count(old.map(|old| &**old), None);
         self.leases.cancel(known.id());
-        self.bound.release(known.id());
-        self.leave(known, kind, reason, now, out);
-        self.table.instances.pin().remove(known.id());
+        self.connection_leases.release(known.id());
     }
 
-    /// Takes an instance out of its service and tells of it.
-    fn leave(
-        &mut self,
-        known: &Arc<Instance>,
-        kind: EventKind,
-        reason: Option<&str>,
-        now: Now,
-        out: &mut Events,
-    ) {
-        let revision = self.next_revision();
-        self.count(Some(known), None);
-        if let Some(guard) = self.guards.get_mut(known.name()) {
-            guard.left(known.id());
-        }
-        let service = self.table.service_or_new(known.name(), self.floor);
-        let previous = service.view().revision;
-        service.remove(known.id(), revision);
-        let event = Event {
-            service_id: Some(known.id().clone()),
-            service_name: Some(known.name().clone()),
-            previous_status: Some(known.status()),
-            reason: reason.map(Into::into),
-            instance: Some(Arc::clone(known)),
-            ..self.bare_event(kind, revision, now)
-        };
-        out.push(Numbered { event, previous });
-    }
-
-    fn bare_event(&self, kind: EventKind, revision: Revision, now: Now) -> Event {
-        Event {
-            epoch: self.epoch,
-            revision,
-            kind,
-            service_id: None,
-            service_name: None,
-            status: None,
-            previous_status: None,
-            reason: None,
-            timestamp: now.wall,
-            instance: None,
-            route: None,
-            encoded: OnceLock::new(),
-        }
-    }
-
-    /// A held instance has no timer: its guard decides. Nor has one that hangs on an open connection.
-    fn book(&mut self, instance: &Instance) {
-        let id = instance.id();
-        if let Lease::Bound(connection) = instance.lease {
-            self.leases.cancel(id);
-            self.bound.bind(id, connection);
-            return;
-        }
-        self.bound.release(id);
-        match instance.lease {
-            Lease::Held => self.leases.cancel(id),
-            _ => self.leases.book(id, instance.lease_ends_ms()),
-        }
-    }
-
-    fn count(&self, before: Option<&Instance>, after: Option<&Instance>) {
+    fn count(&mut self, before: Option<&Instance>, after: Option<&Instance>) {
         let (instances, healthy) = (&self.table.n_instances, &self.table.n_healthy);
         if let Some(before) = before {
+            self.bytes -= before.bytes;
             instances.fetch_sub(1, Ordering::Relaxed);
             healthy.fetch_sub(usize::from(before.is_healthy()), Ordering::Relaxed);
         }
@@ -346,47 +222,50 @@ impl State {
         }
     }
 
-    fn known(&self, id: &str) -> Result<Arc<Instance>, Refusal> {
-        self.table.instance(id).ok_or(Refusal::Unknown)
-    }
-
-    fn next_revision(&mut self) -> Revision {
-        self.revision = self.revision.next();
-        self.revision
-    }
-
-    fn next_incarnation(&mut self) -> u64 {
-        self.incarnation += 1;
-        self.incarnation
-    }
-}
-
-/// Refuses a caller that names an older incarnation than the current one.
-pub(super) fn current(known: &Instance, incarnation: Option<u64>) -> Result<(), Refusal> {
-    match incarnation {
-        Some(given) if given < known.incarnation => Err(conflict(known)),
-        _ => Ok(()),
+    /// A held instance has no timer, because its guard decides. Nor has one whose lease does not run.
+    fn book(&mut self, instance: &Instance) {
+        let id = instance.id();
+        if let Lease::Connection(connection) = instance.lease {
+            self.connection_leases.attach(id, connection);
+        } else {
+            self.connection_leases.release(id);
+        }
+        match instance.lease {
+            Lease::Running | Lease::Lost => {
+                let ends_ms = lease_ends_ms(instance, self.remove_after);
+                self.leases.book(id, ends_ms);
+            }
+            Lease::Held | Lease::Connection(_) | Lease::Unlimited => self.leases.cancel(id),
+        }
     }
 }
 
-fn conflict(known: &Instance) -> Refusal {
-    Refusal::Conflict {
-        current: known.incarnation,
+fn without_service(event: &Arc<Event>) -> Logged {
+    Logged {
+        event: Arc::clone(event),
+        previous: Revision::default(),
+        service: None,
     }
 }
 
-/// The same instance as a value to build its next version from.
-fn version_of(known: &Instance) -> Instance {
-    Instance {
-        registration: Arc::clone(&known.registration),
-        observed: known.observed,
-        overridden: known.overridden.clone(),
-        lease: known.lease,
-        registered_at: known.registered_at,
-        revision: known.revision,
-        incarnation: known.incarnation,
-        beat: Arc::clone(&known.beat),
-        encoded: OnceLock::new(),
+/// When the lease of an instance runs out, in milliseconds of the registry's monotonic clock. An instance
+/// whose checks fail has more time than its ttl where `health.remove_after` says so.
+pub(super) fn lease_ends_ms(instance: &Instance, remove_after: RemoveAfter) -> u64 {
+    let ends_ms = instance.lease_ends_ms();
+    let is_failing = instance.lease == Lease::Running
+        && instance.observed == Status::Unhealthy
+        && instance.registration.is_checked();
+    if !is_failing {
+        return ends_ms;
+    }
+    match remove_after {
+        RemoveAfter::Ttl => ends_ms,
+        RemoveAfter::Never => u64::MAX,
+        RemoveAfter::After(time) => {
+            let time_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+            let renewed_ms = instance.last_seen.last_renewed_ms();
+            ends_ms.max(renewed_ms.saturating_add(time_ms))
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     CloseConnection, Command, Deregister, LiftOverride, Observe, PatchInstance, Refusal, Register,
     Registered, Registry, RemoveRoute, SetOverride, SetRoute,
+    expiry::{Expiry, Step},
 };
 use crate::model::{
     Edit, Instance, OverrideStatus, Patch, Registration, Route, RouteDraft, Status, Timestamp,
@@ -77,8 +78,14 @@ impl Registry {
     }
 
     pub(crate) fn connection_closed(&self, connection: u64) -> usize {
-        self.done(CloseConnection { connection }, None)
-            .expect("never refused")
+        let mut lost = 0;
+        loop {
+            let closed = self.done(CloseConnection { connection }, None);
+            lost += closed.as_ref().map_or(0, |closed| closed.lost);
+            if closed.is_err() || closed.is_ok_and(|closed| !closed.more) {
+                return lost;
+            }
+        }
     }
 
     pub(crate) fn set_override(
@@ -114,7 +121,7 @@ impl Registry {
             observed,
             reason: reason.map(Into::into),
         };
-        self.done(observe, None).expect("never refused")
+        self.done(observe, None).unwrap_or(false)
     }
 
     pub(crate) fn set_weight(&self, id: &str, weight: u16) -> Result<Arc<Instance>, Refusal> {
@@ -133,5 +140,26 @@ impl Registry {
     pub(crate) fn remove_route(&self, id: &str) -> Result<Arc<Route>, Refusal> {
         let route_id = id.into();
         self.done(RemoveRoute { route_id }, None)
+    }
+
+    /// One pass over the leases that ran out.
+    pub(crate) fn expire_now(&self) {
+        let mut expiry = self.expiry();
+        self.expire_with(&mut expiry);
+    }
+
+    pub(super) fn expire_with(&self, expiry: &mut Expiry) {
+        expiry.begin(self.clock().now().mono_ms);
+        loop {
+            let now_ms = self.clock().now().mono_ms;
+            match expiry.next(|max| self.due(now_ms, max)) {
+                Step::Over => return,
+                Step::Again => (),
+                Step::Decide(turn) => {
+                    let report = self.done(turn.clone(), None).expect("never refused");
+                    expiry.done(&turn, &report, now_ms);
+                }
+            }
+        }
     }
 }

@@ -1,4 +1,5 @@
 mod connections;
+mod journal;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -96,7 +97,7 @@ fn check_counts(registry: &Registry) {
         (
             counts.instances,
             counts.healthy,
-            counts.leases + counts.bound
+            counts.leases + counts.connection_leases
         ),
         (shown.len(), healthy, shown.len())
     );
@@ -143,7 +144,7 @@ proptest! {
                 act(&registry, what, id, port);
                 if port % 16 == 0 {
                     tokio::time::advance(Duration::from_millis(400)).await;
-                    registry.change(super::State::expire);
+                    registry.expire_now();
                 }
             }
             let events = registry.since(Revision(0), usize::MAX).unwrap();
@@ -167,7 +168,7 @@ async fn sixty_four_tasks_race_for_one_id() {
             for _ in 0..300 {
                 act(&registry, random.u8(..), 0, random.u16(..));
                 if random.u8(..) == 0 {
-                    registry.change(super::State::expire);
+                    registry.expire_now();
                     tokio::task::yield_now().await;
                 }
             }

@@ -1,4 +1,4 @@
-//! When those who follow all changes are woken: at once, or after the answer that a change belongs to.
+//! Wakes the followers of all changes: at once, or after the answer that a change belongs to.
 
 use std::{cell::RefCell, sync::Arc};
 
@@ -6,18 +6,18 @@ use super::Registry;
 use crate::model::Revision;
 
 thread_local! {
-    /// Whose followers this thread has still to wake; none while it wakes at once.
-    static OWED: RefCell<Option<Vec<Registry>>> = const { RefCell::new(None) };
+    /// Registries whose wake-ups this thread has deferred; none while it wakes at once.
+    static DEFERRED: RefCell<Option<Vec<Registry>>> = const { RefCell::new(None) };
 }
 
 /// Works, and wakes those who follow all changes of a registry only afterwards: to wake another thread takes
-/// longer than a registration. What is followed is there before, for those who look.
+/// longer than a registration. What is folldeferred is there before, for those who look.
 ///
 /// For work that never waits, such as one poll of a connection, which writes its answer too.
 pub fn waking_afterwards<T>(work: impl FnOnce() -> T) -> T {
-    let outermost = OWED.with_borrow_mut(|owed| {
-        let outermost = owed.is_none();
-        owed.get_or_insert_default();
+    let outermost = DEFERRED.with_borrow_mut(|deferred| {
+        let outermost = deferred.is_none();
+        deferred.get_or_insert_default();
         outermost
     });
     // Also when the work panics.
@@ -26,18 +26,21 @@ pub fn waking_afterwards<T>(work: impl FnOnce() -> T) -> T {
 }
 
 impl Registry {
-    /// Wakes those who follow all changes, or leaves it for the end of the thread's work.
-    pub(super) fn wake_or_owe(&self) {
-        let is_owed = OWED.with_borrow_mut(|owed| {
-            let Some(owed) = owed else {
+    /// Wakes the followers of all changes, or defers that to the end of the thread's work.
+    pub(super) fn wake_or_defer(&self) {
+        let is_deferred = DEFERRED.with_borrow_mut(|deferred| {
+            let Some(deferred) = deferred else {
                 return false;
             };
-            if !owed.iter().any(|one| Arc::ptr_eq(&one.inner, &self.inner)) {
-                owed.push(self.clone());
+            if !deferred
+                .iter()
+                .any(|one| Arc::ptr_eq(&one.inner, &self.inner))
+            {
+                deferred.push(self.clone());
             }
             true
         });
-        if !is_owed {
+        if !is_deferred {
             self.wake();
         }
     }
@@ -54,8 +57,8 @@ struct Waking;
 
 impl Drop for Waking {
     fn drop(&mut self) {
-        let owed = OWED.take().unwrap_or_default();
-        for registry in owed {
+        let deferred = DEFERRED.take().unwrap_or_default();
+        for registry in deferred {
             registry.wake();
         }
     }

@@ -151,7 +151,7 @@ fn in_parts<T>(items: &[T], body_max: usize, about: &impl Fn(&[T]) -> Message) -
 }
 
 fn last_heartbeat(clock: &Clock) -> impl Fn(&Instance) -> Timestamp {
-    |instance| clock.wall_of(instance.beat.last_renewed_ms())
+    |instance| clock.wall_of(instance.last_seen.last_renewed_ms())
 }
 
 #[cfg(test)]

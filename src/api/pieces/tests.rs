@@ -7,7 +7,7 @@ use super::SnapshotWriter;
 use crate::{
     api::{self, Snapshot},
     model::{
-        Beat, Cursor, Epoch, Instance, Lease, Metadata, Registration, Revision, Route, RouteId,
+        Cursor, Epoch, Instance, LastSeen, Lease, Metadata, Registration, Revision, Route, RouteId,
         ServiceId, ServiceName, Status, Timestamp,
     },
 };
@@ -36,7 +36,9 @@ fn instance(id: &str, service: &str) -> Arc<Instance> {
         registered_at: Timestamp(0),
         revision: Revision(1),
         incarnation: 1,
-        beat: Arc::new(Beat::new(0)),
+        reason: None,
+        last_seen: Arc::new(LastSeen::new(0)),
+        bytes: 0,
         encoded: OnceLock::new(),
     })
 }

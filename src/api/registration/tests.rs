@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Parsed, registration};
 use crate::{
     api::{self, Defaults, Problem, schema},
-    model::{Beat, Instance, Lease, LeaseKind, Registration, Revision, Status, Timestamp},
+    model::{Instance, LastSeen, Lease, LeaseKind, Registration, Revision, Status, Timestamp},
 };
 
 fn read(body: &Value) -> Result<Parsed, Problem> {
@@ -249,7 +249,9 @@ pub(in crate::api) fn made_of(registration: Registration) -> Instance {
         registered_at: Timestamp(1),
         revision: Revision(7),
         incarnation: 3,
-        beat: Arc::new(Beat::new(0)),
+        reason: None,
+        last_seen: Arc::new(LastSeen::new(0)),
+        bytes: 0,
         encoded: std::sync::OnceLock::new(),
     }
 }

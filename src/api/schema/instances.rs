@@ -102,7 +102,7 @@ pub struct Instance {
     pub version: String,
     /// The lease.
     pub ttl: String,
-    /// What the lease hangs on: ttl or connection.
+    /// What renews the lease: ttl, connection or none.
     pub lease: String,
     /// The share of the traffic.
     pub weight: u16,
@@ -116,6 +116,8 @@ pub struct Instance {
     pub observed_status: Option<String>,
     /// An operator's word, while it stands.
     pub r#override: Option<Override>,
+    /// Why it changed last, where there is more to say than the status does.
+    pub reason: Option<String>,
     /// RFC 3339, UTC.
     pub registered_at: String,
     /// The change that made it what it is.
@@ -239,6 +241,8 @@ pub struct StatusAnswer {
     pub service_id: String,
     /// starting, healthy, unhealthy, stopping or unknown.
     pub status: String,
+    /// Why it changed last, where there is more to say than the status does.
+    pub reason: Option<String>,
     /// When.
     pub timestamp: String,
 }

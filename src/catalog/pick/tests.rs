@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{PickPolicy, pick};
 use crate::{
     catalog::tests::registration,
-    model::{Beat, Instance, Lease, Registration, Revision, Status, Timestamp},
+    model::{Instance, LastSeen, Lease, Registration, Revision, Status, Timestamp},
 };
 
 fn instance(id: &str, weight: u16) -> Arc<Instance> {
@@ -19,7 +19,9 @@ fn instance(id: &str, weight: u16) -> Arc<Instance> {
         registered_at: Timestamp(0),
         revision: Revision(1),
         incarnation: 1,
-        beat: Arc::new(Beat::new(0)),
+        reason: None,
+        last_seen: Arc::new(LastSeen::new(0)),
+        bytes: 0,
         encoded: std::sync::OnceLock::new(),
     })
 }

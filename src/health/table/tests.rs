@@ -8,7 +8,7 @@ use super::{CheckTable, Due, FinishedProbe, Judgement, ScheduledProbe};
 use crate::{
     health::{Config, Outcome},
     model::{
-        Beat, Check, CheckKind, Instance, Lease, Metadata, Registration, Revision, ServiceId,
+        Check, CheckKind, Instance, LastSeen, Lease, Metadata, Registration, Revision, ServiceId,
         ServiceName, Status, Timestamp,
     },
     outbound::{Pace, Shares},
@@ -72,7 +72,9 @@ fn instance(id: &str, checks: &[Check]) -> Instance {
         registered_at: Timestamp::default(),
         revision: Revision(1),
         incarnation: 1,
-        beat: Arc::new(Beat::new(0)),
+        reason: None,
+        last_seen: Arc::new(LastSeen::new(0)),
+        bytes: 0,
         encoded: OnceLock::new(),
     }
 }
@@ -375,11 +377,11 @@ fn a_ttl_check_follows_the_heartbeats() {
         "registering is a sign of life"
     );
     assert_eq!(table.next_due(), Some(INTERVAL + 1));
-    known.beat.heard(4000);
+    known.last_seen.record_heartbeat(4000);
     assert_eq!(look(&mut table, INTERVAL + 1), None);
     assert_eq!(table.next_due(), Some(4000 + INTERVAL + 1));
     // A passing check of another kind is no heartbeat.
-    known.beat.passed(8000);
+    known.last_seen.record_pass(8000);
     assert_eq!(look(&mut table, 9001), Some(Status::Unhealthy));
     // Looked at every second from now on, told once.
     for now in (10_001..20_000).step_by(1000) {
@@ -388,7 +390,7 @@ fn a_ttl_check_follows_the_heartbeats() {
     }
     let (_, kept) = table.kept("i").expect("kept");
     assert_eq!(kept[0].results.len(), 3);
-    known.beat.heard(19_500);
+    known.last_seen.record_heartbeat(19_500);
     assert_eq!(
         look(&mut table, 20_001),
         Some(Status::Healthy),

@@ -20,8 +20,6 @@ use crate::{
     model::{Instance, Timestamp},
 };
 
-/// REST has no authentication yet.
-
 /// A list of more instances is encoded while it is sent, and is never in memory as a whole.
 const AT_ONCE_MAX: usize = 1000;
 
@@ -178,11 +176,7 @@ pub(in crate::http) async fn heartbeats(
 pub(in crate::http) async fn status(State(shared): State<AppState>, id: Name) -> EndpointResult {
     let instance = shared.registry.instance(id.as_str());
     let instance = instance.ok_or_else(Refusal::unknown)?;
-    Ok(json(api::status(
-        id.as_str(),
-        instance.status(),
-        shared.now(),
-    )))
+    Ok(json(api::status(&instance, shared.now())))
 }
 
 /// Every instance, by service.

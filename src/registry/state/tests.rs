@@ -1,15 +1,17 @@
 mod connection;
 mod guard;
+mod limits;
+mod machine;
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Numbered, State};
+use self::machine::{Events, Machine};
 use crate::{
     model::{
-        Check, CheckKind, Epoch, EventKind, Metadata, OverrideStatus, Registration, RouteDraft,
-        RouteId, ServiceId, ServiceName, Status, Timestamp,
+        Check, CheckKind, Edit, EventKind, LeaseKind, Metadata, OverrideStatus, Patch,
+        Registration, RemoveAfter, RouteDraft, RouteId, ServiceId, ServiceName, Status, Timestamp,
     },
-    registry::{Change, Config, Now, Refusal},
+    registry::{Change, Config, Now, PatchInstance, Refusal},
 };
 
 fn at(seconds: u64) -> Now {
@@ -19,8 +21,8 @@ fn at(seconds: u64) -> Now {
     }
 }
 
-fn state() -> State {
-    State::new(Config::default(), Epoch(7), 100)
+fn state() -> Machine {
+    Machine::new(Config::default(), RemoveAfter::Ttl)
 }
 
 fn registration(id: &str, name: &str) -> Registration {
@@ -34,7 +36,7 @@ fn registration(id: &str, name: &str) -> Registration {
         tags: Box::default(),
         version: "1.0.0".into(),
         ttl: Duration::from_secs(60),
-        lease: crate::model::LeaseKind::Ttl,
+        lease: LeaseKind::Ttl,
         weight: 1,
         zone: None,
         checks: Box::default(),
@@ -56,9 +58,9 @@ fn tcp_check(name: &str) -> Check {
 }
 
 /// `kind service_id status` of each event, and an empty log for the next step.
-fn told(out: &mut Vec<Numbered>) -> Vec<String> {
+fn told(out: &mut Events) -> Vec<String> {
     out.drain(..)
-        .map(|Numbered { event, .. }| {
+        .map(|event| {
             let id = event.service_id.as_ref().map_or("-", |id| id.as_str());
             let status = event.status.map_or("-", Status::as_str);
             format!("{} {id} {status}", event.kind)
@@ -85,7 +87,7 @@ fn registering_again_is_an_upsert() {
         "another caller"
     );
     assert_eq!(same.instance.revision, first.instance.revision);
-    assert_eq!(same.instance.beat.last_renewed_ms(), 5000);
+    assert_eq!(same.instance.last_seen.last_renewed_ms(), 5000);
 
     let mut other = registration("a", "web");
     other.port = 81;
@@ -110,12 +112,16 @@ fn an_edit_is_no_sign_of_life() {
         .unwrap()
         .instance;
     out.clear();
-    let mut other = registration("a", "web");
-    other.weight = 7;
-    let edited = state.edit(&known, other, at(30), &mut out);
+    let patch = Patch {
+        weight: Edit::Set(7),
+        ..Patch::default()
+    };
+    let service_id = "a".into();
+    let command = PatchInstance { service_id, patch };
+    let edited = state.run(command, None, at(30), &mut out).unwrap();
     assert_eq!(told(&mut out), ["updated a healthy"]);
     assert_eq!(edited.incarnation, known.incarnation);
-    assert_eq!(edited.beat.last_renewed_ms(), 0);
+    assert_eq!(edited.last_seen.last_renewed_ms(), 0);
     state.expire(at(60), &mut out);
     assert_eq!(told(&mut out), ["expired a -"]);
 }
@@ -132,7 +138,7 @@ fn another_service_name_leaves_the_old_one() {
         .unwrap();
     let names: Vec<_> = out
         .iter()
-        .map(|numbered| numbered.event.service_name.clone().unwrap().to_string())
+        .map(|event| event.service_name.clone().unwrap().to_string())
         .collect();
     assert_eq!(names, ["web", "api"]);
     assert_eq!(told(&mut out), ["deregistered a -", "registered a healthy"]);
@@ -173,17 +179,29 @@ fn a_late_call_of_an_old_process_changes_nothing() {
     let again = state.register(registration("a", "api"), old, at(2), &mut out);
     assert_eq!(again.unwrap_err(), conflict);
     assert_eq!(told(&mut out), [""; 0]);
-    let newer = Some(new.instance.incarnation + 1);
-    let again = state
-        .register(registration("a", "web"), newer, at(2), &mut out)
-        .unwrap();
-    assert!(
-        again.instance.incarnation > new.instance.incarnation,
-        "of a caller that is not the current one"
-    );
+    let current = new.instance.incarnation;
+    for other in [0, current + 1, u64::MAX] {
+        let other = Some(other);
+        let again = state.register(registration("a", "web"), other, at(2), &mut out);
+        assert_eq!(
+            again.unwrap_err(),
+            conflict,
+            "a number that nobody was given"
+        );
+        let beat = state.heartbeat_over("a", other, 1, at(2), &mut out);
+        assert_eq!(beat.unwrap_err(), conflict);
+        let left = state.deregister("a", other, at(2), &mut out);
+        assert_eq!(left.unwrap_err(), conflict);
+    }
     assert_eq!(told(&mut out), [""; 0]);
+    let known = state.table.instance("a").unwrap();
+    assert_eq!(
+        known.last_seen.last_renewed_ms(),
+        1000,
+        "nothing is renewed"
+    );
     state
-        .deregister("a", Some(again.instance.incarnation), at(3), &mut out)
+        .deregister("a", Some(current), at(3), &mut out)
         .unwrap();
     assert_eq!(told(&mut out), ["deregistered a -"]);
     assert_eq!(
@@ -205,8 +223,8 @@ fn a_lease_runs_out_unless_it_is_renewed() {
         .table
         .instance("a")
         .unwrap()
-        .beat
-        .heard(at(50).mono_ms);
+        .last_seen
+        .record_heartbeat(at(50).mono_ms);
     state.expire(at(59), &mut out);
     assert_eq!(told(&mut out), [""; 0]);
     state.expire(at(60), &mut out);
@@ -358,28 +376,9 @@ fn routes_are_events_and_the_best_one_is_found() {
     assert_eq!(find("/api/users"), "best");
     assert_eq!(find("/api/users2"), "root");
     state.remove_route("best", at(1), &mut out).unwrap();
-    assert_eq!(out[0].event.kind, EventKind::RouteRemoved);
+    assert_eq!(out[0].kind, EventKind::RouteRemoved);
     assert_eq!(
         state.remove_route("best", at(1), &mut out).unwrap_err(),
         Refusal::UnknownRoute
-    );
-}
-
-#[test]
-fn a_full_registry_refuses_new_ids_only() {
-    let config = Config {
-        instances_max: 1.into(),
-        ..Config::default()
-    };
-    let (mut state, mut out) = (State::new(config, Epoch(1), 0), Vec::new());
-    state
-        .register(registration("a", "web"), None, at(0), &mut out)
-        .unwrap();
-    let refused = state.register(registration("b", "web"), None, at(0), &mut out);
-    assert_eq!(refused.unwrap_err(), Refusal::Full { max: 1 });
-    assert!(
-        state
-            .register(registration("a", "web"), None, at(0), &mut out)
-            .is_ok()
     );
 }

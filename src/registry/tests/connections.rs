@@ -26,7 +26,8 @@ impl Expected {
     fn lease(self) -> Lease {
         match (self.kind, self.connection) {
             (LeaseKind::Ttl, _) => Lease::Running,
-            (LeaseKind::Connection, Some(connection)) => Lease::Bound(connection),
+            (LeaseKind::Unlimited, _) => Lease::Unlimited,
+            (LeaseKind::Connection, Some(connection)) => Lease::Connection(connection),
             (LeaseKind::Connection, None) => Lease::Lost,
         }
     }
@@ -144,10 +145,10 @@ fn check(registry: &Registry, model: &Model) {
     assert_eq!(found, expected);
     let bound = expected
         .values()
-        .filter(|lease| matches!(lease, Lease::Bound(_)));
+        .filter(|lease| matches!(lease, Lease::Connection(_)));
     let counts = registry.counts();
-    assert_eq!(counts.bound, bound.count());
-    assert_eq!(counts.leases + counts.bound, expected.len());
+    assert_eq!(counts.connection_leases, bound.count());
+    assert_eq!(counts.leases + counts.connection_leases, expected.len());
     let mut connections: Vec<_> = model
         .instances
         .values()
@@ -156,7 +157,10 @@ fn check(registry: &Registry, model: &Model) {
     connections.sort_unstable();
     connections.dedup();
     let writing = registry.inner.writer.lock();
-    assert_eq!(writing.state.bound.connections(), connections.len());
+    assert_eq!(
+        writing.state.connection_leases.connections(),
+        connections.len()
+    );
 }
 
 proptest! {
@@ -173,7 +177,7 @@ proptest! {
                 if command.2 % 5 == 0 {
                     tokio::time::advance(Duration::from_millis(400)).await;
                     model.now_ms += 400;
-                    registry.change(super::super::State::expire);
+                    registry.expire_now();
                     model.expire();
                 }
                 check(&registry, &model);

@@ -22,7 +22,7 @@ use crate::{
         Broker,
         wire::{ShortStr, ValueRef, properties::PropertyList},
     },
-    catalog::{Caller, Catalog, CloseConnection, Deregister, Door, Refusal, Register},
+    catalog::{Caller, Catalog, Deregister, Door, Refusal, Register},
     model::{FlagState, InstanceFilter, Mode},
 };
 
@@ -211,10 +211,10 @@ impl Answering {
             return;
         };
         if !broker.is_connected(connection) {
-            let closed = CloseConnection { connection };
             let caller = Caller::daemon(Door::Broker);
-            // It is refused while the daemon stops only.
-            let _ = self.context.catalog.write(&caller, closed).await;
+            let catalog = &self.context.catalog;
+            // It is refused only while the daemon stops.
+            let _ = catalog.close_connection(&caller, connection).await;
         }
     }
 

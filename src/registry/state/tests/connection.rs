@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use super::{Numbered, State, at, registration, state, tcp_check, told};
+use super::{Events, Machine, at, registration, state, tcp_check, told};
 use crate::{
     model::{Lease, LeaseKind, OverrideStatus, Registration, Status},
     registry::{Change, Refusal},
@@ -14,7 +14,7 @@ fn hanging(id: &str) -> Registration {
 }
 
 /// Instance "a" over connection 7, registered at second 0.
-fn bound() -> (State, Vec<Numbered>) {
+fn bound() -> (Machine, Events) {
     let (mut state, mut out) = (state(), Vec::new());
     state
         .register_over(7, hanging("a"), None, at(0), &mut out)
@@ -23,7 +23,7 @@ fn bound() -> (State, Vec<Numbered>) {
     (state, out)
 }
 
-fn lease(state: &State) -> Lease {
+fn lease(state: &Machine) -> Lease {
     state.table.instance("a").expect("known").lease
 }
 
@@ -32,7 +32,7 @@ fn an_open_connection_is_a_lease_without_an_end() {
     let (mut state, mut out) = bound();
     state.expire(at(100_000), &mut out);
     assert_eq!(told(&mut out), [""; 0]);
-    assert_eq!((state.leases.len(), state.bound.len()), (0, 1));
+    assert_eq!((state.leases.len(), state.connection_leases.len()), (0, 1));
     state.deregister("a", None, at(100_000), &mut out).unwrap();
     assert_eq!(told(&mut out), ["deregistered a -"]);
     assert_eq!(state.connection_closed(7, at(100_001), &mut out), 0);
@@ -45,7 +45,7 @@ fn a_closed_connection_is_told_at_once_and_the_instance_has_its_ttl_to_come_back
     assert_eq!(state.connection_closed(8, at(1), &mut out), 0);
     assert_eq!(told(&mut out), [""; 0], "another one");
     assert_eq!(state.connection_closed(7, at(1000), &mut out), 1);
-    let reason = out[0].event.reason.clone();
+    let reason = out[0].reason.clone();
     assert_eq!(reason.as_deref(), Some("its AMQP connection closed"));
     assert_eq!(told(&mut out), ["unhealthy a unhealthy"]);
     state.expire(at(1059), &mut out);
@@ -64,7 +64,7 @@ fn it_comes_back_by_registering_or_by_a_heartbeat_over_another_connection() {
         .unwrap();
     assert_eq!(again.change, Change::Renewed);
     assert_eq!(told(&mut out), ["healthy a healthy"]);
-    assert_eq!(lease(&state), Lease::Bound(8));
+    assert_eq!(lease(&state), Lease::Connection(8));
 
     state.connection_closed(8, at(20), &mut out);
     out.clear();
@@ -76,7 +76,7 @@ fn it_comes_back_by_registering_or_by_a_heartbeat_over_another_connection() {
         .heartbeat_over("a", Some(current), 9, at(21), &mut out)
         .unwrap();
     assert_eq!(told(&mut out), ["healthy a healthy"]);
-    assert_eq!(lease(&state), Lease::Bound(9));
+    assert_eq!(lease(&state), Lease::Connection(9));
     assert_eq!(state.connection_closed(8, at(22), &mut out), 0);
     assert_eq!(told(&mut out), [""; 0], "it hangs on another one");
     state.expire(at(1000), &mut out);
@@ -91,7 +91,7 @@ fn who_moves_to_another_connection_before_the_old_one_closes_is_not_told_of() {
         .unwrap();
     assert_eq!(state.connection_closed(7, at(2), &mut out), 0);
     assert_eq!(told(&mut out), [""; 0]);
-    assert_eq!(lease(&state), Lease::Bound(8));
+    assert_eq!(lease(&state), Lease::Connection(8));
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn signs_of_life_by_other_ways_give_time_but_no_connection() {
     state.connection_closed(7, at(10), &mut out);
     out.clear();
     let known = state.table.instance("a").unwrap();
-    known.beat.heard(at(60).mono_ms);
+    known.last_seen.record_heartbeat(at(60).mono_ms);
     state.expire(at(119), &mut out);
     assert_eq!(told(&mut out), [""; 0]);
     let lost = state.table.instance("a").unwrap();
@@ -144,12 +144,12 @@ fn another_kind_of_lease_or_another_service_is_an_update_like_any_other() {
         .register_over(7, moved, None, at(1), &mut out)
         .unwrap();
     assert_eq!(told(&mut out), ["deregistered a -", "registered a healthy"]);
-    assert_eq!((state.leases.len(), state.bound.len()), (0, 1));
+    assert_eq!((state.leases.len(), state.connection_leases.len()), (0, 1));
     state
         .register(registration("a", "api"), None, at(2), &mut out)
         .unwrap();
     assert_eq!(told(&mut out), ["updated a healthy"]);
-    assert_eq!((state.leases.len(), state.bound.len()), (1, 0));
+    assert_eq!((state.leases.len(), state.connection_leases.len()), (1, 0));
     assert_eq!(state.connection_closed(7, at(3), &mut out), 0);
     let mut hangs = hanging("a");
     hangs.service_name = registration("a", "api").service_name;
@@ -181,9 +181,9 @@ fn the_guard_counts_no_open_connection_as_silence_and_holds_those_that_are_lost(
     out.clear();
     state.expire(at(1060), &mut out);
     assert_eq!(told(&mut out), ["guard_engaged - -"], "unhealthy already");
-    let one = |state: &State| state.table.instance("i00").unwrap();
+    let one = |state: &Machine| state.table.instance("i00").unwrap();
     assert_eq!(one(&state).lease, Lease::Held);
-    one(&state).beat.heard(at(1061).mono_ms);
+    one(&state).last_seen.record_heartbeat(at(1061).mono_ms);
     state.expire(at(1062), &mut out);
     assert_eq!(one(&state).lease, Lease::Lost, "time, and no connection");
     state

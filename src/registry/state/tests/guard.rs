@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-use super::{Numbered, State, at, registration, state, told};
+use super::{Events, Machine, at, registration, state, told};
 
 /// Ten instances with leases of 300 s, of which all but `n_alive` fall silent.
-fn guarded(n_alive: usize) -> (State, Vec<Numbered>) {
+fn guarded(n_alive: usize) -> (Machine, Events) {
     let (mut state, mut out) = (state(), Vec::new());
     for n in 0..10 {
         let mut one = registration(&format!("i{n}"), "web");
@@ -16,8 +16,8 @@ fn guarded(n_alive: usize) -> (State, Vec<Numbered>) {
             .table
             .instance(&format!("i{n}"))
             .unwrap()
-            .beat
-            .heard(at(295).mono_ms);
+            .last_seen
+            .record_heartbeat(at(295).mono_ms);
     }
     (state, out)
 }
@@ -64,8 +64,8 @@ fn leases_that_run_out_together_are_held_and_come_back() {
             .table
             .instance(&format!("i{n}"))
             .unwrap()
-            .beat
-            .heard(at(311).mono_ms);
+            .last_seen
+            .record_heartbeat(at(311).mono_ms);
     }
     state.expire(at(312), &mut out);
     let mut events = told(&mut out);
@@ -107,8 +107,8 @@ fn one_that_comes_back_and_falls_silent_again_is_held_again() {
         .table
         .instance("i0")
         .unwrap()
-        .beat
-        .heard(at(311).mono_ms);
+        .last_seen
+        .record_heartbeat(at(311).mono_ms);
     state.expire(at(312), &mut out);
     assert_eq!(told(&mut out), ["healthy i0 healthy"]);
     state.expire(at(611), &mut out);
@@ -146,8 +146,8 @@ fn beats_within_a_short_ttl_are_no_silence() {
             .table
             .instance(&format!("i{n}"))
             .unwrap()
-            .beat
-            .heard(at(10).mono_ms);
+            .last_seen
+            .record_heartbeat(at(10).mono_ms);
     }
     state.expire(at(15), &mut out);
     assert_eq!(told(&mut out), ["expired i0 -"]);

@@ -1,19 +1,19 @@
-//! Which instances hang on which connection, so that a closed one is dealt with in the number of its own.
+//! Index from connection to the instances leased on it.
 
 use std::collections::{BTreeSet, HashMap};
 
 use crate::model::ServiceId;
 
-/// Instances by connection. Says the same as the leases of the instances themselves.
+/// Instances by connection: the same as the leases of the instances say.
 #[derive(Debug, Default)]
-pub(super) struct Bound {
+pub(super) struct ConnectionLeases {
     instances: HashMap<u64, BTreeSet<ServiceId>>,
     connections: HashMap<ServiceId, u64>,
 }
 
-impl Bound {
-    /// Binds an instance to a connection, and to no other.
-    pub(super) fn bind(&mut self, id: &ServiceId, connection: u64) {
+impl ConnectionLeases {
+    /// Records that the lease of an instance is on a connection, and on no other.
+    pub(super) fn attach(&mut self, id: &ServiceId, connection: u64) {
         if self.connections.get(id) == Some(&connection) {
             return;
         }
@@ -23,7 +23,7 @@ impl Bound {
         instances.insert(id.clone());
     }
 
-    /// The instance hangs on no connection any more.
+    /// Records that the lease of an instance is on no connection.
     pub(super) fn release(&mut self, id: &ServiceId) {
         let Some(connection) = self.connections.remove(id) else {
             return;
@@ -36,16 +36,12 @@ impl Bound {
         }
     }
 
-    /// Those that hang on a connection, in the order of their ids; none of them does any more.
-    pub(super) fn take(&mut self, connection: u64) -> BTreeSet<ServiceId> {
-        let instances = self.instances.remove(&connection).unwrap_or_default();
-        for id in &instances {
-            self.connections.remove(id);
-        }
-        instances
+    /// The instances of a connection, in the order of their ids.
+    pub(super) fn of(&self, connection: u64) -> impl Iterator<Item = &ServiceId> {
+        self.instances.get(&connection).into_iter().flatten()
     }
 
-    /// How many instances hang on a connection.
+    /// How many instances have a lease on a connection.
     pub(super) fn len(&self) -> usize {
         self.connections.len()
     }

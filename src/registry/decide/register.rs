@@ -1,0 +1,198 @@
+//! Instances that register, change, give a sign of life and leave.
+
+use std::sync::{Arc, OnceLock};
+
+use super::{connection::lease_of, is_current, status};
+use crate::{
+    model::{
+        EventKind, Instance, LastSeen, Lease, MetadataError, Registration, Revision, Timestamp,
+    },
+    registry::{
+        Change, Command, Deregister, Draft, Heartbeat, Operation, PatchInstance, Refusal, Register,
+        Registered, Target,
+    },
+};
+
+impl Command for Register {
+    type Outcome = Registered;
+
+    const OPERATION: Operation = Operation::Register;
+
+    fn target(&self) -> Target<'_> {
+        Target::Registration(&self.registration)
+    }
+
+    fn decide(self, draft: &mut Draft<'_>) -> Result<Registered, Refusal> {
+        let known = draft.instance(self.registration.service_id.as_str());
+        let lease = lease_of(
+            &self.registration,
+            draft.origin.connection,
+            known.as_deref(),
+        )?;
+        let Some(known) = known else {
+            return register_new(draft, self.registration, lease);
+        };
+        is_current(&known, self.incarnation)?;
+        let next = Next {
+            registration: self.registration,
+            stays: self.incarnation.is_some(),
+            lease,
+        };
+        let registered = replace(draft, &known, next)?;
+        draft.renew(&known);
+        Ok(registered)
+    }
+}
+
+impl Command for Deregister {
+    type Outcome = Arc<Instance>;
+
+    const OPERATION: Operation = Operation::Deregister;
+
+    fn target(&self) -> Target<'_> {
+        Target::Instance(&self.service_id)
+    }
+
+    fn decide(self, draft: &mut Draft<'_>) -> Result<Arc<Instance>, Refusal> {
+        let known = draft.known(&self.service_id)?;
+        is_current(&known, self.incarnation)?;
+        draft.remove(&known, EventKind::Deregistered, None);
+        Ok(known)
+    }
+}
+
+impl Command for Heartbeat {
+    type Outcome = Timestamp;
+
+    const OPERATION: Operation = Operation::Heartbeat;
+
+    fn target(&self) -> Target<'_> {
+        Target::Instance(&self.service_id)
+    }
+
+    fn decide(self, draft: &mut Draft<'_>) -> Result<Timestamp, Refusal> {
+        let known = draft.known(&self.service_id)?;
+        is_current(&known, self.incarnation)?;
+        draft.renew(&known);
+        draft.attach(&known);
+        Ok(draft.origin.now.wall)
+    }
+}
+
+impl Command for PatchInstance {
+    type Outcome = Arc<Instance>;
+
+    const OPERATION: Operation = Operation::Patch;
+
+    fn target(&self) -> Target<'_> {
+        Target::Instance(&self.service_id)
+    }
+
+    fn decide(self, draft: &mut Draft<'_>) -> Result<Arc<Instance>, Refusal> {
+        let known = draft.known(&self.service_id)?;
+        let patched = self.patch.apply(&known.registration);
+        let registration = patched.map_err(|_: MetadataError| Refusal::MetadataTooDeep)?;
+        let bytes = registration.metadata.as_str().len();
+        let max = draft.state.config.metadata_max.as_u64();
+        if bytes as u64 > max {
+            return Err(Refusal::MetadataTooLarge { bytes, max });
+        }
+        let next = Next {
+            registration,
+            stays: true,
+            lease: known.lease,
+        };
+        Ok(replace(draft, &known, next)?.instance)
+    }
+}
+
+fn register_new(
+    draft: &mut Draft<'_>,
+    registration: Registration,
+    lease: Lease,
+) -> Result<Registered, Refusal> {
+    let bytes = Instance::memory(&registration);
+    draft.has_room(1, 0, bytes)?;
+    let now = draft.origin.now;
+    let instance = Instance {
+        observed: status::observed_at_first(&registration),
+        registration: Arc::new(registration),
+        overridden: None,
+        lease,
+        registered_at: now.wall,
+        revision: Revision::default(),
+        incarnation: draft.next_incarnation(),
+        reason: None,
+        last_seen: Arc::new(LastSeen::new(now.mono_ms)),
+        bytes,
+        encoded: OnceLock::new(),
+    };
+    Ok(Registered {
+        instance: draft.put(instance, None, EventKind::Registered, None),
+        change: Change::New,
+    })
+}
+
+/// What becomes of a known instance.
+struct Next {
+    registration: Registration,
+    /// Whether it keeps its incarnation.
+    stays: bool,
+    lease: Lease,
+}
+
+fn replace(
+    draft: &mut Draft<'_>,
+    known: &Arc<Instance>,
+    next: Next,
+) -> Result<Registered, Refusal> {
+    if known.registration.same_as(&next.registration) {
+        return Ok(Registered {
+            instance: renew(draft, known, next),
+            change: Change::Renewed,
+        });
+    }
+    let bytes = Instance::memory(&next.registration);
+    draft.has_room(0, 0, bytes.saturating_sub(known.bytes))?;
+    let registration = Arc::new(next.registration);
+    let instance = Instance {
+        observed: status::observed_again(known, &registration),
+        registration,
+        lease: next.lease,
+        incarnation: incarnation(draft, known, next.stays),
+        bytes,
+        ..known.version()
+    };
+    let instance = if known.name() == instance.name() {
+        draft.put(instance, Some(known), EventKind::Updated, None)
+    } else {
+        let reason = format!("moved to service \"{}\"", instance.name());
+        draft.move_from(known, Some(reason.into()));
+        draft.put(instance, None, EventKind::Registered, None)
+    };
+    Ok(Registered {
+        instance,
+        change: Change::Updated,
+    })
+}
+
+/// The same value again: a new version only when its incarnation or its lease is another one.
+fn renew(draft: &mut Draft<'_>, known: &Arc<Instance>, next: Next) -> Arc<Instance> {
+    if next.stays && known.lease == next.lease {
+        return Arc::clone(known);
+    }
+    let instance = Instance {
+        lease: next.lease,
+        incarnation: incarnation(draft, known, next.stays),
+        ..known.version()
+    };
+    draft.put_status(instance, known, Some("registered again".into()))
+}
+
+fn incarnation(draft: &mut Draft<'_>, known: &Instance, stays: bool) -> u64 {
+    if stays {
+        known.incarnation
+    } else {
+        draft.next_incarnation()
+    }
+}

@@ -1,0 +1,29 @@
+//! What a journal keeps: the changes that were decided, in order.
+
+use std::sync::Arc;
+
+use crate::model::{Event, Instance};
+
+/// One change. Applying all records in order to an empty state gives the same state.
+#[derive(Clone, Debug)]
+pub enum Record {
+    /// A change with a revision, which readers are told of.
+    Event(Arc<Event>),
+    /// The same for an instance that leaves its service for another one: it stays known by its id, and
+    /// the next record shows it in its new service.
+    Moved(Arc<Event>),
+    /// A version of an instance that readers are not told of: a new incarnation, another lease, another
+    /// observed status behind an override.
+    Silent(Arc<Instance>),
+}
+
+/// The records that are committed together, in order.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    /// Counts the batches of this journal, from 1.
+    pub number: u64,
+    /// The highest incarnation given so far, this batch included.
+    pub incarnation: u64,
+    /// Empty when commands were refused or changed nothing: their answers are confirmed too.
+    pub records: &'a [Record],
+}

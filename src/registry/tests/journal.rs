@@ -1,0 +1,372 @@
+//! Decide, commit, apply: with journals that keep, fail and take their time.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt::Write,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use proptest::prelude::*;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::{act, registration};
+use crate::{
+    model::{Event, Instance, LastSeen, Registration, Revision, RouteDraft, RouteId, ServiceName},
+    registry::{
+        Batch, Commit, Config, Deregister, Journal, Lost, Origins, Pending, Record, Refusal,
+        Register, Registry,
+    },
+};
+
+/// What a journal of a test was given, and how it answers.
+#[derive(Debug, Default)]
+struct Book {
+    records: Vec<Record>,
+    batches: Vec<usize>,
+    /// Every so many batches one is lost; 0 for none.
+    lost_every: u64,
+    /// Answers that are given later; none for a journal that answers at once.
+    later: Option<VecDeque<oneshot::Sender<Result<(), Lost>>>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct TestJournal(Arc<Mutex<Book>>);
+
+impl Journal for TestJournal {
+    fn commit(&mut self, batch: Batch<'_>) -> Commit {
+        let mut book = self.0.lock();
+        if book.lost_every > 0 && batch.number % book.lost_every == 0 {
+            return Commit::Done(Err(Lost("the disk is full".into())));
+        }
+        book.batches.push(batch.records.len());
+        book.records.extend(batch.records.iter().map(copied));
+        let Some(later) = &mut book.later else {
+            return Commit::Done(Ok(()));
+        };
+        let (answer, answered) = oneshot::channel();
+        later.push_back(answer);
+        Commit::Later(Box::pin(async move { answered.await.expect("an answer") }))
+    }
+}
+
+/// A record that shares no memory with the writer's, as one that was read from a disk.
+fn copied(record: &Record) -> Record {
+    let event = |event: &Event| {
+        Arc::new(Event {
+            epoch: event.epoch,
+            revision: event.revision,
+            kind: event.kind,
+            service_id: event.service_id.clone(),
+            service_name: event.service_name.clone(),
+            status: event.status,
+            previous_status: event.previous_status,
+            reason: event.reason.clone(),
+            timestamp: event.timestamp,
+            instance: event.instance.as_deref().map(instance),
+            route: event.route.clone(),
+            encoded: OnceLock::new(),
+        })
+    };
+    match record {
+        Record::Event(one) => Record::Event(event(one)),
+        Record::Moved(one) => Record::Moved(event(one)),
+        Record::Silent(one) => Record::Silent(instance(one)),
+    }
+}
+
+fn instance(one: &Instance) -> Arc<Instance> {
+    Arc::new(Instance {
+        registration: Arc::new(Registration::clone(&one.registration)),
+        last_seen: Arc::new(LastSeen::new(one.last_seen.last_renewed_ms())),
+        ..one.version()
+    })
+}
+
+fn open(journal: &TestJournal) -> Registry {
+    let origins = Origins {
+        journal: Box::new(journal.clone()),
+        ..Origins::default()
+    };
+    Registry::open(Config::default(), origins)
+}
+
+/// Everything that records make, as text.
+fn digest(registry: &Registry) -> String {
+    let writer = registry.inner.writer.lock();
+    let state = &writer.state;
+    let mut text = format!(
+        "{} {} {} {:?} {:?}\n",
+        state.revision,
+        state.incarnation,
+        state.bytes,
+        state.guards,
+        state.routes.keys()
+    );
+    let mut leases = BTreeMap::new();
+    for instance in state.table.instances.pin().values() {
+        let said = (
+            &instance.registration,
+            instance.observed,
+            &instance.overridden,
+            instance.lease,
+            (
+                instance.registered_at,
+                instance.revision,
+                instance.incarnation,
+            ),
+            &instance.reason,
+        );
+        leases.insert(instance.id().clone(), format!("{said:?}"));
+    }
+    let services = state.table.services.pin();
+    let views: BTreeMap<_, _> = services
+        .values()
+        .map(|service| {
+            let view = service.view();
+            let ids: Vec<_> = view.instances.keys().cloned().collect();
+            let healthy = view.healthy().len();
+            (
+                service.name().clone(),
+                (view.revision, service.logged(), ids, healthy),
+            )
+        })
+        .collect();
+    let counts = (state.leases.len(), state.connection_leases.len());
+    let routes = state.route_table.routes.load();
+    let routes: Vec<_> = routes
+        .list
+        .iter()
+        .map(|route| (&route.route_id, route.revision))
+        .collect();
+    write!(text, "{leases:#?}\n{views:#?}\n{counts:?}\n{routes:?}").expect("a string");
+    text
+}
+
+fn route(id: u8, priority: i32) -> RouteDraft {
+    RouteDraft {
+        route_id: RouteId::parse(&format!("r{}", id % 3)).unwrap(),
+        path_prefix: "/".into(),
+        service_name: ServiceName::parse("web").unwrap(),
+        strip_prefix: false,
+        methods: Box::default(),
+        priority,
+    }
+}
+
+/// One command, of a route at times; true when it was not committed.
+fn act_or_route(registry: &Registry, (what, id, port): (u8, u8, u16)) {
+    match what % 14 {
+        12 => drop(registry.set_route(route(id, i32::from(port % 3)))),
+        13 => drop(registry.remove_route(&format!("r{}", id % 3))),
+        _ => act(registry, what, id, port),
+    }
+}
+
+fn paused(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(test);
+}
+
+fn commands() -> impl Strategy<Value = Vec<(u8, u8, u16)>> {
+    prop::collection::vec((any::<u8>(), any::<u8>(), any::<u16>()), 0..150)
+}
+
+proptest! {
+    #[test]
+    fn replayed_records_give_the_same_state(commands in commands()) {
+        paused(async {
+            let journal = TestJournal::default();
+            let registry = open(&journal);
+            for command in commands {
+                act_or_route(&registry, command);
+                if command.2 % 16 == 0 {
+                    tokio::time::advance(Duration::from_millis(400)).await;
+                    registry.expire_now();
+                }
+            }
+            let history = Some((registry.epoch(), journal.0.lock().records.clone()));
+            let again = Registry::open(Config::default(), Origins { history, ..Origins::default() });
+            again.inner.writer.lock().state.incarnation = registry.inner.writer.lock().state.incarnation;
+            assert_eq!(digest(&again), digest(&registry));
+            let revisions = |of: &Registry| -> Vec<_> {
+                let events = of.since(Revision(0), usize::MAX).unwrap();
+                events.iter().map(|event| (event.revision, event.kind)).collect()
+            };
+            assert_eq!(revisions(&again), revisions(&registry), "the log too");
+        });
+    }
+
+    #[test]
+    fn a_lost_batch_changes_nothing(commands in commands(), lost_every in 1_u64..6) {
+        paused(async {
+            let journal = TestJournal::default();
+            journal.0.lock().lost_every = lost_every;
+            let registry = open(&journal);
+            for (at, command) in commands.into_iter().enumerate() {
+                let (before, kept) = (digest(&registry), journal.0.lock().records.len());
+                act_or_route(&registry, command);
+                if journal.0.lock().records.len() == kept {
+                    assert_eq!(digest(&registry), before, "command {at}: {command:?}");
+                }
+            }
+            let history = Some((registry.epoch(), journal.0.lock().records.clone()));
+            let again = Registry::open(Config::default(), Origins { history, ..Origins::default() });
+            again.inner.writer.lock().state.incarnation = registry.inner.writer.lock().state.incarnation;
+            assert_eq!(digest(&again), digest(&registry));
+        });
+    }
+}
+
+#[tokio::test]
+async fn each_nth_commit_that_is_lost_refuses_its_command_alone() {
+    let journal = TestJournal::default();
+    journal.0.lock().lost_every = 3;
+    let registry = open(&journal);
+    let mut refused = Vec::new();
+    for n in 1..=9 {
+        let result = registry.register(registration(&format!("i{n}"), "web", 80), None);
+        if let Err(refusal) = result {
+            assert_eq!(refusal.status(), 503);
+            assert_eq!(
+                refusal.to_string(),
+                "the change was not committed: the disk is full"
+            );
+            refused.push(n);
+        }
+    }
+    assert_eq!(refused, [3, 6, 9]);
+    assert_eq!(registry.newest(), Revision(6), "no revision is left out");
+    assert_eq!(registry.counts().instances, 6);
+}
+
+/// A registry whose commits are answered by the test, and the task that brings the answers.
+fn delayed() -> (
+    Registry,
+    TestJournal,
+    tokio::task::JoinSet<()>,
+    CancellationToken,
+) {
+    let journal = TestJournal::default();
+    journal.0.lock().later = Some(VecDeque::new());
+    let registry = open(&journal);
+    let stop = CancellationToken::new();
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(registry.clone().run_commits(stop.clone()));
+    (registry, journal, tasks, stop)
+}
+
+/// Answers the batch in flight.
+async fn answer(journal: &TestJournal, result: Result<(), Lost>) {
+    settle().await;
+    let answer = journal.0.lock().later.as_mut().unwrap().pop_front();
+    answer.expect("a batch in flight").send(result).unwrap();
+    settle().await;
+}
+
+/// Lets the other tasks of the runtime do all they can.
+async fn settle() {
+    for _ in 0..16 {
+        tokio::task::yield_now().await;
+    }
+}
+
+fn register(registry: &Registry, id: &str) -> Pending<crate::registry::Registered> {
+    let registration = registration(id, "web", 80);
+    let incarnation = None;
+    registry.submit(
+        Register {
+            registration,
+            incarnation,
+        },
+        None,
+    )
+}
+
+fn deregister(registry: &Registry, id: &str) -> Pending<Arc<Instance>> {
+    let service_id = id.into();
+    let incarnation = None;
+    registry.submit(
+        Deregister {
+            service_id,
+            incarnation,
+        },
+        None,
+    )
+}
+
+#[tokio::test]
+async fn nobody_sees_a_change_before_its_commit() {
+    let (registry, journal, mut tasks, stop) = delayed();
+    let mut following = registry.follow();
+    let first = register(&registry, "a");
+    settle().await;
+    assert!(registry.instance("a").is_none());
+    assert!(registry.services().is_empty());
+    assert_eq!(registry.newest(), Revision(0));
+    assert!(!following.has_changed().unwrap());
+
+    let second = register(&registry, "b");
+    let gone = deregister(&registry, "b");
+    let third = register(&registry, "c");
+    let unknown = deregister(&registry, "d");
+    settle().await;
+    assert_eq!(journal.0.lock().batches, [1], "the others wait undecided");
+
+    answer(&journal, Ok(())).await;
+    let registered = first.await.unwrap();
+    assert_eq!(registered.instance.revision, Revision(1));
+    assert!(registry.instance("a").is_some());
+    assert!(following.has_changed().unwrap());
+    following.mark_unchanged();
+    assert_eq!(
+        journal.0.lock().batches,
+        [1, 3],
+        "one commit for all that came meanwhile"
+    );
+    assert!(registry.instance("c").is_none());
+
+    answer(&journal, Ok(())).await;
+    assert_eq!(second.await.unwrap().instance.revision, Revision(2));
+    assert_eq!(
+        gone.await.unwrap().id().as_str(),
+        "b",
+        "it saw the one before it"
+    );
+    assert_eq!(third.await.unwrap().instance.revision, Revision(4));
+    assert_eq!(unknown.await.unwrap_err(), Refusal::Unknown);
+    assert!(registry.instance("b").is_none() && registry.instance("c").is_some());
+    stop.cancel();
+    tasks.join_next().await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_lost_batch_refuses_all_of_its_commands_and_the_next_starts_without_them() {
+    let (registry, journal, mut tasks, stop) = delayed();
+    let first = register(&registry, "a");
+    let again = register(&registry, "a");
+    let gone = deregister(&registry, "a");
+    answer(&journal, Err(Lost("deposed".into()))).await;
+    assert_eq!(first.await.unwrap_err().status(), 503);
+    assert_eq!(registry.newest(), Revision(0));
+    answer(&journal, Err(Lost("deposed".into()))).await;
+    for refusal in [again.await.unwrap_err(), gone.await.unwrap_err()] {
+        assert_eq!(refusal.to_string(), "the change was not committed: deposed");
+    }
+    let anew = register(&registry, "a");
+    answer(&journal, Ok(())).await;
+    assert_eq!(anew.await.unwrap().instance.revision, Revision(1));
+
+    let pending = register(&registry, "z");
+    stop.cancel();
+    settle().await;
+    answer(&journal, Ok(())).await;
+    pending.await.unwrap();
+    tasks.join_next().await.unwrap().unwrap();
+}

@@ -1,0 +1,314 @@
+//! Decide, commit, apply: the one path by which anything changes.
+
+use std::{collections::VecDeque, fmt, pin::Pin, sync::Arc};
+
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Batch, Command, Commit, Journal, Lost, Origin, Pending, Record, Refusal, Registry,
+    draft::{Changes, Draft},
+    forget, log,
+    state::{Logged, State},
+};
+
+/// The most commands that wait while a batch is committed.
+const WAITING_MAX: usize = 65_536;
+/// The most commands of one batch.
+const BATCH_MAX: usize = 512;
+
+/// What the registry's lock protects.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) state: State,
+    pub(super) log: log::Writer,
+    journal: Box<dyn Journal>,
+    batches: u64,
+    /// What the batch that is decided or committed changes.
+    changes: Changes,
+    /// The commands of the batch that is being committed; none between batches.
+    in_flight: Option<Vec<Box<dyn Decided>>>,
+    commit: Option<Later>,
+    /// Commands that came since, not yet decided.
+    waiting: VecDeque<Box<dyn Waiting>>,
+    closed: bool,
+}
+
+/// The result of a commit, in future.
+struct Later(Pin<Box<dyn Future<Output = Result<(), Lost>> + Send>>);
+
+impl fmt::Debug for Later {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Later")
+    }
+}
+
+/// A command that waits for the batch in flight.
+trait Waiting: fmt::Debug + Send {
+    fn decide(self: Box<Self>, draft: &mut Draft<'_>) -> Box<dyn Decided>;
+
+    fn connection(&self) -> Option<u64>;
+}
+
+/// A command whose answer waits for its commit.
+trait Decided: fmt::Debug + Send {
+    fn answer(self: Box<Self>, committed: &Result<(), Lost>);
+}
+
+#[derive(Debug)]
+struct Queued<C: Command> {
+    command: C,
+    connection: Option<u64>,
+    answer: oneshot::Sender<Result<C::Outcome, Refusal>>,
+}
+
+#[derive(Debug)]
+struct Answer<T> {
+    outcome: Result<T, Refusal>,
+    to: oneshot::Sender<Result<T, Refusal>>,
+}
+
+impl<C: Command> Waiting for Queued<C> {
+    fn decide(self: Box<Self>, draft: &mut Draft<'_>) -> Box<dyn Decided> {
+        let outcome = self.command.decide(draft);
+        Box::new(Answer {
+            outcome,
+            to: self.answer,
+        })
+    }
+
+    fn connection(&self) -> Option<u64> {
+        self.connection
+    }
+}
+
+impl<T: fmt::Debug + Send> Decided for Answer<T> {
+    fn answer(self: Box<Self>, committed: &Result<(), Lost>) {
+        let answer = match committed {
+            Ok(()) => self.outcome,
+            Err(lost) => Err(lost.clone().into()),
+        };
+        // Nobody may be waiting any more.
+        let _ = self.to.send(answer);
+    }
+}
+
+impl Writer {
+    pub(super) fn new(state: State, log: log::Writer, journal: Box<dyn Journal>) -> Self {
+        Self {
+            state,
+            log,
+            journal,
+            batches: 0,
+            changes: Changes::default(),
+            in_flight: None,
+            commit: None,
+            waiting: VecDeque::new(),
+            closed: false,
+        }
+    }
+
+    fn commit(&mut self) -> Commit {
+        self.batches += 1;
+        self.journal.commit(Batch {
+            number: self.batches,
+            incarnation: self.changes.incarnation,
+            records: &self.changes.records,
+        })
+    }
+
+    fn wait<C: Command>(&mut self, command: C, connection: Option<u64>) -> Pending<C::Outcome> {
+        if self.closed {
+            return Pending::ready(Err(Refusal::Stopping));
+        }
+        if self.waiting.len() >= WAITING_MAX {
+            return Pending::ready(Err(Refusal::Busy { max: WAITING_MAX }));
+        }
+        let (answer, pending) = oneshot::channel();
+        self.waiting.push_back(Box::new(Queued {
+            command,
+            connection,
+            answer,
+        }));
+        Pending::waiting(pending)
+    }
+}
+
+impl Registry {
+    /// Decides a command, commits it and shows what it changes. The answer is ready at once when the
+    /// journal's is; else [`Self::run_commits`] brings it. A command that comes while a batch is
+    /// committed is decided for the next one, in the order of arrival.
+    ///
+    /// # Errors
+    /// The command is refused, or its batch is lost. Nothing has changed then.
+    pub fn submit<C: Command>(&self, command: C, connection: Option<u64>) -> Pending<C::Outcome> {
+        let now = self.clock().now();
+        let mut guard = self.inner.writer.lock();
+        let writer = &mut *guard;
+        if writer.in_flight.is_some() {
+            return writer.wait(command, connection);
+        }
+        writer.changes.begin(&writer.state);
+        let mut draft = Draft {
+            state: &writer.state,
+            changes: &mut writer.changes,
+            origin: Origin { now, connection },
+        };
+        let outcome = command.decide(&mut draft);
+        match writer.commit() {
+            Commit::Done(Ok(())) => {
+                self.show(writer);
+                Pending::ready(outcome)
+            }
+            Commit::Done(Err(lost)) => Pending::ready(Err(lost.into())),
+            Commit::Later(later) => {
+                let (to, pending) = oneshot::channel();
+                writer.in_flight = Some(vec![Box::new(Answer { outcome, to })]);
+                writer.commit = Some(Later(later));
+                drop(guard);
+                self.inner.committing.notify_one();
+                Pending::waiting(pending)
+            }
+        }
+    }
+
+    /// Brings the answers of a journal that takes time, until told to stop and everything is answered. A
+    /// journal that always answers at once needs nobody to run this.
+    pub async fn run_commits(self, stop: CancellationToken) {
+        loop {
+            let later = self.inner.writer.lock().commit.take();
+            if let Some(Later(later)) = later {
+                let committed = later.await;
+                self.committed(committed);
+                continue;
+            }
+            tokio::select! {
+                () = self.inner.committing.notified() => (),
+                () = stop.cancelled() => {
+                    let mut writer = self.inner.writer.lock();
+                    if writer.in_flight.is_none() {
+                        writer.closed = true;
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends the batch in flight and begins the next ones with the commands that came meanwhile.
+    fn committed(&self, committed: Result<(), Lost>) {
+        let mut committed = committed;
+        let mut guard = self.inner.writer.lock();
+        let writer = &mut *guard;
+        loop {
+            if committed.is_ok() {
+                self.show(writer);
+            }
+            for decided in writer.in_flight.take().unwrap_or_default() {
+                decided.answer(&committed);
+            }
+            if writer.waiting.is_empty() {
+                return;
+            }
+            writer.in_flight = Some(self.decide_waiting(writer));
+            match writer.commit() {
+                Commit::Done(done) => committed = done,
+                Commit::Later(later) => {
+                    writer.commit = Some(Later(later));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Decides the commands of the next batch, each on top of those before it.
+    fn decide_waiting(&self, writer: &mut Writer) -> Vec<Box<dyn Decided>> {
+        let n = writer.waiting.len().min(BATCH_MAX);
+        let waiting: Vec<_> = writer.waiting.drain(..n).collect();
+        let now = self.clock().now();
+        writer.changes.begin(&writer.state);
+        let mut decided = Vec::with_capacity(n);
+        for one in waiting {
+            let origin = Origin {
+                now,
+                connection: one.connection(),
+            };
+            let mut draft = Draft {
+                state: &writer.state,
+                changes: &mut writer.changes,
+                origin,
+            };
+            decided.push(one.decide(&mut draft));
+            writer.changes.show();
+        }
+        decided
+    }
+
+    /// Applies a committed batch: the tables first, then the log, then readers are woken.
+    fn show(&self, writer: &mut Writer) {
+        let Writer {
+            state,
+            log,
+            changes,
+            ..
+        } = writer;
+        for effect in changes.effects.drain(..) {
+            state.take(effect);
+        }
+        let before = state.revision;
+        let mut routes_changed = false;
+        for record in &changes.records {
+            routes_changed |= self.show_one(state, log, record);
+        }
+        if state.revision == before {
+            return;
+        }
+        if routes_changed {
+            let changed = &self.inner.route_table.changed;
+            changed.send_replace(state.revision);
+        }
+        self.wake_or_defer();
+    }
+
+    /// Applies one record. True when it changed a route.
+    pub(super) fn show_one(
+        &self,
+        state: &mut State,
+        log: &mut log::Writer,
+        record: &Record,
+    ) -> bool {
+        let Some(logged) = state.apply(record) else {
+            return false;
+        };
+        let Logged {
+            event,
+            previous,
+            service,
+        } = logged;
+        let revision = event.revision;
+        log.append(event, previous, |name, gone| {
+            state.floor = gone;
+            forget(&state.table, name, gone);
+        });
+        // A service knows of its change before it counts as the newest: whoever has read `newest` finds
+        // all changes up to it.
+        if let Some(service) = &service {
+            service.set_logged(revision);
+        }
+        log.publish(revision);
+        match service {
+            Some(service) => service.wake(),
+            None => return true,
+        }
+        false
+    }
+}
+
+impl From<Lost> for Refusal {
+    fn from(lost: Lost) -> Self {
+        let Lost(detail) = lost;
+        Self::NotCommitted {
+            detail: Arc::clone(&detail),
+        }
+    }
+}
