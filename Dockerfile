@@ -3,6 +3,7 @@ FROM rust:1-bookworm AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY benches benches
+COPY config config
 COPY src src
 RUN cargo build --profile dist --locked --bin musterd
 

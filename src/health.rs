@@ -29,7 +29,7 @@ pub use self::{
     container::in_container,
     prober::LocalProber,
     remote::{ProbeRequest, RemoteProber, RemoteVerdict, RequestResult, VerdictUse},
-    report::{CheckReport, Outcome, ProbeResult, Report},
+    report::{CheckHealth, Outcome, ProbeResult, Report},
     scheduler::Health,
 };
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use self::rates::Counts;
+use self::rates::MessageCounts;
 pub(super) use self::{metrics::show, rates::Sampler};
 use crate::{
     broker::{
@@ -62,7 +62,7 @@ struct OverviewPage {
     overview: Overview,
     #[serde(flatten)]
     sums: Sums,
-    rates: Rates,
+    rates: MessageRates,
 }
 
 /// All virtual hosts together.
@@ -76,7 +76,7 @@ struct Sums {
     messages_ready: usize,
     messages_unacked: usize,
     #[serde(skip)]
-    counts: Counts,
+    counts: MessageCounts,
 }
 
 impl Sums {
@@ -90,7 +90,7 @@ impl Sums {
             sums.consumers += vhost.consumers;
             sums.messages_ready += vhost.messages_ready;
             sums.messages_unacked += vhost.messages_unacked;
-            sums.counts += Counts::from(vhost.counters);
+            sums.counts += MessageCounts::from(vhost.counters);
         }
         sums
     }
@@ -98,7 +98,7 @@ impl Sums {
 
 /// What happened per second.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-struct Rates {
+struct MessageRates {
     over_seconds: f64,
     published: f64,
     delivered: f64,
@@ -109,7 +109,7 @@ struct Rates {
 struct QueuePage {
     #[serde(flatten)]
     queue: QueueView,
-    rates: Rates,
+    rates: MessageRates,
 }
 
 impl BrokerPort {

@@ -32,7 +32,7 @@ fn health_report(report: health::Report) -> HealthReport {
     }
 }
 
-fn check_report(check: health::CheckReport) -> CheckReport {
+fn check_report(check: health::CheckHealth) -> CheckReport {
     CheckReport {
         name: check.name,
         kind: check.kind,

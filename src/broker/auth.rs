@@ -28,12 +28,12 @@ pub use self::{
 use self::{
     password::{DigestKey, Hashed},
     throttle::Throttle,
-    user::Check,
+    user::PasswordCheck,
 };
 
 /// A key of the configuration that is wrong, and why.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Fault {
+pub struct ConfigFault {
     /// The key, with dots between its parts.
     pub key: String,
     /// What is wrong with it.
@@ -102,16 +102,16 @@ impl Authenticator {
     ///
     /// # Errors
     /// With every key that is wrong.
-    pub fn new(config: &Config, users: &Users) -> Result<Self, Vec<Fault>> {
+    pub fn new(config: &Config, users: &Users) -> Result<Self, Vec<ConfigFault>> {
         let key = DigestKey::new().map_err(|error| {
-            vec![Fault {
+            vec![ConfigFault {
                 key: "broker.auth".to_owned(),
                 message: error.to_string(),
             }]
         })?;
         let users = user::read(config, users, &key)?;
         let hashes = users.values().filter_map(|user| match &user.check {
-            Check::Hashed { hash, .. } => Some(hash),
+            PasswordCheck::Hashed { hash, .. } => Some(hash),
             _ => None,
         });
         let slowest = hashes.max_by_key(|hash| hash.cost()).cloned();
@@ -183,9 +183,9 @@ impl Authenticator {
     /// Whether the password is right, as far as no hash has to be computed to know it. An empty one never is.
     fn is_quickly_right(&self, user: Option<&Arc<User>>, credentials: &Credentials) -> bool {
         let digest = match user.map(|user| &user.check) {
-            Some(Check::Digest(digest)) => Some(digest),
-            Some(Check::Hashed { remembered, .. }) => remembered.get(),
-            Some(Check::CertificateOnly) | None => None,
+            Some(PasswordCheck::Digest(digest)) => Some(digest),
+            Some(PasswordCheck::Hashed { remembered, .. }) => remembered.get(),
+            Some(PasswordCheck::CertificateOnly) | None => None,
         };
         let Credentials { user, password } = credentials;
         digest.is_some_and(|digest| self.key.matches(digest, user, password))
@@ -221,7 +221,7 @@ impl Authenticator {
             return Ok(true);
         }
         let own = match user.map(|user| &user.check) {
-            Some(Check::Hashed { hash, .. }) => Some(hash.clone()),
+            Some(PasswordCheck::Hashed { hash, .. }) => Some(hash.clone()),
             _ => None,
         };
         let (password, throttle) = (credentials.password.clone(), Arc::clone(&self.throttle));
@@ -239,7 +239,7 @@ impl Authenticator {
             right
         });
         let right = computed.await.map_err(|_| Refused::Failed)?;
-        if let (true, Some(Check::Hashed { remembered, .. })) =
+        if let (true, Some(PasswordCheck::Hashed { remembered, .. })) =
             (right, user.map(|user| &user.check))
         {
             remembered.get_or_init(|| self.key.digest(&credentials.user, &credentials.password));

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::quantity::{Bounded, DAY, GIB, KIB, MIB, SECOND, TIB, YEAR};
 
 use super::{
-    auth::{self, Authenticator, Fault, Mechanism},
+    auth::{self, Authenticator, ConfigFault, Mechanism},
     tls,
 };
 
@@ -157,11 +157,11 @@ impl Config {
     }
 
     /// The faults that the types cannot exclude, by key. Files are not read.
-    pub fn faults(&self) -> Vec<Fault> {
+    pub fn faults(&self) -> Vec<ConfigFault> {
         let mut faults = Vec::new();
         let mut add = |key: &str, message: String| {
             let key = format!("broker.{key}");
-            faults.push(Fault { key, message });
+            faults.push(ConfigFault { key, message });
         };
         if self.vhosts.is_empty() {
             add(

@@ -39,14 +39,14 @@ pub enum Put {
 /// The bytes that are not sent yet.
 #[derive(Debug)]
 pub struct Outbox {
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<Unsent>,
     room: usize,
     /// Whether the peer is in the same process.
     local: bool,
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct Unsent {
     chunks: VecDeque<Bytes>,
     tail: BytesMut,
     /// For a peer in the same process.
@@ -89,9 +89,9 @@ impl Outbox {
 
     /// The same, which counts what waits for a slow client.
     pub fn counted(room: usize, charge: Charge) -> Self {
-        let waiting = Waiting {
+        let waiting = Unsent {
             charge,
-            ..Waiting::default()
+            ..Unsent::default()
         };
         Self {
             waiting: Mutex::new(waiting),
@@ -256,14 +256,14 @@ impl Outbox {
     /// Drops everything, and rejects everything from now on.
     pub fn close(&self) {
         let mut waiting = self.waiting.lock();
-        *waiting = Waiting {
+        *waiting = Unsent {
             closed: true,
-            ..Waiting::default()
+            ..Unsent::default()
         };
     }
 }
 
-impl Waiting {
+impl Unsent {
     fn begin(&mut self) {
         if self.tail.capacity() == 0 {
             self.tail

@@ -42,11 +42,11 @@ pub struct Peer {
     /// Bytes written to its socket.
     pub sent_bytes: AtomicU64,
     socket: Option<Arc<TcpStream>>,
-    writer: Mutex<Writer>,
+    writer: Mutex<SocketWriter>,
 }
 
 #[derive(Debug, Default)]
-struct Writer {
+struct SocketWriter {
     taken: VecDeque<Bytes>,
     broken: bool,
 }
@@ -165,7 +165,7 @@ impl Peer {
         self.outbox.unsent() == 0
     }
 
-    fn write_to(&self, socket: &TcpStream, writer: &mut Writer) -> Flush {
+    fn write_to(&self, socket: &TcpStream, writer: &mut SocketWriter) -> Flush {
         loop {
             if writer.broken {
                 return Flush::Broken;

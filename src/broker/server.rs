@@ -35,7 +35,7 @@ use self::{
     connections::Connections, listener::Listener, log_limiter::ClientLog, reload::LoginRules,
 };
 use super::{
-    auth::Fault,
+    auth::ConfigFault,
     config::{Config, bytes},
     memory::Memory,
     queue::ConnectionId,
@@ -65,16 +65,16 @@ pub enum BrokerError {
     #[error("the name \"{0}\" is longer than 255 bytes")]
     Name(String),
     /// Users or their permissions are wrong.
-    #[error("{}", Faults(.0))]
-    Auth(Vec<Fault>),
+    #[error("{}", FaultList(.0))]
+    Auth(Vec<ConfigFault>),
     /// The encrypted door cannot be opened.
     #[error(transparent)]
     Tls(#[from] TlsError),
 }
 
-struct Faults<'a>(&'a [Fault]);
+struct FaultList<'a>(&'a [ConfigFault]);
 
-impl fmt::Display for Faults<'_> {
+impl fmt::Display for FaultList<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, fault) in self.0.iter().enumerate() {
             let separator = if index == 0 { "" } else { "; " };
@@ -105,8 +105,8 @@ pub(super) struct Shared {
     next_connection: AtomicU64,
     closed: OnceLock<mpsc::Sender<ConnectionId>>,
     started: Instant,
-    /// The threads that the broker runs on.
-    runtime: Handle,
+    /// The threads that the broker runs on; none when it was made outside of a runtime.
+    runtime: Option<Handle>,
     /// What is being made for others to look at.
     views: TaskTracker,
 }
@@ -248,7 +248,7 @@ impl Broker {
             next_connection: AtomicU64::new(1),
             closed: OnceLock::new(),
             started: Instant::now(),
-            runtime: Handle::current(),
+            runtime: Handle::try_current().ok(),
             views: TaskTracker::new(),
         };
         Ok(Self {

@@ -3,7 +3,11 @@
 use std::{fs, path::Path};
 
 /// Files that container engines put into each container.
-const MARKERS: [&str; 2] = ["/.dockerenv", "/run/.containerenv"];
+const MARKERS: [&str; 3] = [
+    "/.dockerenv",
+    "/run/.containerenv",
+    "/var/run/secrets/kubernetes.io",
+];
 
 /// Parts of the control group's path in a container.
 const CGROUPS: [&str; 5] = ["docker", "kubepods", "containerd", "libpod", "lxc"];
@@ -11,8 +15,7 @@ const CGROUPS: [&str; 5] = ["docker", "kubepods", "containerd", "libpod", "lxc"]
 /// True when this process runs in a container.
 pub fn in_container() -> bool {
     let cgroup = fs::read_to_string("/proc/1/cgroup").unwrap_or_default();
-    let is_kubernetes = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
-    is_kubernetes || has_marker(|file| Path::new(file).exists(), &cgroup)
+    has_marker(|file| Path::new(file).exists(), &cgroup)
 }
 
 fn has_marker(exists: impl Fn(&str) -> bool, cgroup: &str) -> bool {
@@ -28,6 +31,7 @@ mod tests {
         for (file, cgroup, expected) in [
             ("/.dockerenv", "0::/", true),
             ("/run/.containerenv", "0::/", true),
+            ("/var/run/secrets/kubernetes.io", "0::/", true),
             ("", "12:cpu:/docker/0123abc", true),
             ("", "0::/kubepods.slice/pod1", true),
             ("", "0::/init.scope", false),

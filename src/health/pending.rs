@@ -22,17 +22,17 @@ pub(super) enum RequestReply {
 }
 
 #[derive(Debug)]
-struct PendingRequest {
+struct OpenRequest {
     check: CheckId,
     incarnation: u64,
     deadline_ms: u64,
     /// The time at which the request is given up.
     over_ms: u64,
-    waiting: Purpose,
+    waiting: RequestPurpose,
 }
 
 #[derive(Debug)]
-enum Purpose {
+enum RequestPurpose {
     /// The answer decides the verdict.
     Decides(oneshot::Sender<RequestReply>),
     /// The direct probe decides; the answer is compared with it. Holds whichever came first.
@@ -58,7 +58,7 @@ pub(super) struct RequestKey {
 pub(super) struct PendingRequests {
     max: usize,
     last: u64,
-    open: HashMap<u64, PendingRequest>,
+    open: HashMap<u64, OpenRequest>,
     of_check: HashMap<CheckId, u64>,
     /// Requests that are only compared, by the time at which they are given up.
     compared: BTreeSet<(u64, u64)>,
@@ -85,13 +85,13 @@ impl PendingRequests {
         wanted: RequestKey,
     ) -> Option<(u64, oneshot::Receiver<RequestReply>)> {
         let (sender, receiver) = oneshot::channel();
-        let number = self.add(wanted, Purpose::Decides(sender))?;
+        let number = self.add(wanted, RequestPurpose::Decides(sender))?;
         Some((number, receiver))
     }
 
     /// Adds a request whose answer is compared; none as above.
     pub(super) fn compare(&mut self, wanted: RequestKey) -> Option<u64> {
-        let waiting = Purpose::Compared {
+        let waiting = RequestPurpose::Compared {
             direct: None,
             came: None,
         };
@@ -100,7 +100,7 @@ impl PendingRequests {
         Some(number)
     }
 
-    fn add(&mut self, wanted: RequestKey, waiting: Purpose) -> Option<u64> {
+    fn add(&mut self, wanted: RequestKey, waiting: RequestPurpose) -> Option<u64> {
         let RequestKey {
             check,
             incarnation,
@@ -113,7 +113,7 @@ impl PendingRequests {
         self.last += 1;
         let number = self.last;
         self.of_check.insert(check, number);
-        let open = PendingRequest {
+        let open = OpenRequest {
             check,
             incarnation,
             deadline_ms,
@@ -124,7 +124,7 @@ impl PendingRequests {
         Some(number)
     }
 
-    fn remove(&mut self, number: u64) -> Option<PendingRequest> {
+    fn remove(&mut self, number: u64) -> Option<OpenRequest> {
         let open = self.open.remove(&number)?;
         self.of_check.remove(&open.check);
         self.compared.remove(&(open.over_ms, number));
@@ -158,7 +158,7 @@ impl PendingRequests {
 
     fn end(&mut self, number: u64, reply: RequestReply) {
         if let Some(open) = self.remove(number)
-            && let Purpose::Decides(sender) = open.waiting
+            && let RequestPurpose::Decides(sender) = open.waiting
         {
             // The waiting task may have ended.
             let _ = sender.send(reply);
@@ -185,7 +185,7 @@ impl PendingRequests {
             return;
         };
         let late = IsLate(now_ms > open.deadline_ms);
-        if let Purpose::Compared { direct, came } = &mut open.waiting {
+        if let RequestPurpose::Compared { direct, came } = &mut open.waiting {
             if found.outcome == Outcome::Skipped {
                 self.remove(number);
                 return;
@@ -208,7 +208,7 @@ impl PendingRequests {
         let Some(open) = self.open.get_mut(&number) else {
             return;
         };
-        let Purpose::Compared { direct, came } = &mut open.waiting else {
+        let RequestPurpose::Compared { direct, came } = &mut open.waiting else {
             return;
         };
         if outcome == Outcome::Skipped {
@@ -232,7 +232,7 @@ impl PendingRequests {
         {
             let open = self.remove(number);
             let waiting = open.map(|open| open.waiting);
-            if let Some(Purpose::Compared {
+            if let Some(RequestPurpose::Compared {
                 direct: Some(_), ..
             }) = waiting
             {

@@ -20,7 +20,7 @@ pub struct ProbeResult {
 
 /// One check of an instance.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct CheckReport {
+pub struct CheckHealth {
     /// Its name, unique within the instance.
     pub name: Box<str>,
     /// `http`, `tcp`, `grpc` or `ttl`.
@@ -49,5 +49,5 @@ pub struct Report {
     /// The status by its checks alone.
     pub observed: Status,
     /// Each check, `health_check_url` first; none for an instance without checks.
-    pub checks: Vec<CheckReport>,
+    pub checks: Vec<CheckHealth>,
 }

@@ -24,7 +24,7 @@ use super::{
     meters::HealthMetrics,
     probe::{self, ProbeLimits},
     remote::RemoteProber,
-    report::{CheckReport, Outcome, ProbeResult, Report},
+    report::{CheckHealth, Outcome, ProbeResult, Report},
     table::{CheckTable, CheckView, Due, FinishedProbe, Judgement, ScheduledProbe, StoredResult},
 };
 use crate::{
@@ -298,7 +298,7 @@ impl Scheduler {
         log_change(id, before, after, reason.unwrap_or_default());
     }
 
-    fn shown(&self, of: &Registration, kept: &CheckView<'_>) -> CheckReport {
+    fn shown(&self, of: &Registration, kept: &CheckView<'_>) -> CheckHealth {
         let clock = self.registry.clock();
         let results = kept.results.iter().rev().map(|noted| ProbeResult {
             outcome: noted.outcome,
@@ -308,7 +308,7 @@ impl Scheduler {
         });
         let is_ttl = kept.source.is_ttl(of);
         let latency = kept.results.back().filter(|_| !is_ttl);
-        CheckReport {
+        CheckHealth {
             name: kept.source.name(of).into(),
             kind: kept.kind,
             status: match kept.verdict.says() {

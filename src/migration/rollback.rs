@@ -7,7 +7,7 @@ use super::{
     canary::CanaryRuns,
     config::Config,
     guard::Rule,
-    state::{Act, Look, Run},
+    state::{Act, DaemonView, Run},
     window::{Closed, Measured, Measurements, Window, WindowSize, ms},
 };
 use crate::{
@@ -108,7 +108,7 @@ impl Rollback {
 
     pub(super) fn next(
         &mut self,
-        look: &Look<'_>,
+        look: &DaemonView<'_>,
         canary_runs: &CanaryRuns,
         baseline: Option<&Baseline>,
         config: &Config,
@@ -164,7 +164,7 @@ impl Rollback {
         self.end("ended by hand", now);
     }
 
-    fn canary(&mut self, look: &Look<'_>, canary_runs: &CanaryRuns, config: &Config) {
+    fn canary(&mut self, look: &DaemonView<'_>, canary_runs: &CanaryRuns, config: &Config) {
         let now = look.now;
         let since = self.stage_ms;
         self.windows
@@ -188,7 +188,7 @@ impl Rollback {
 
     fn latency(
         &mut self,
-        look: &Look<'_>,
+        look: &DaemonView<'_>,
         baseline: Option<&Baseline>,
         config: &Config,
     ) -> RollbackStep {

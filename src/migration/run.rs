@@ -15,7 +15,7 @@ use super::{
     config::Config,
     meters::MigrationMetrics,
     needs::Needs,
-    state::{Act, Look, MigrationState, StepNotice},
+    state::{Act, DaemonView, MigrationState, StepNotice},
     window::Measurements,
 };
 use crate::{
@@ -102,7 +102,7 @@ impl Migration {
         let flagged = inner.needs.transports.flag();
         let sources = sources(&inner.latencies, &report);
         let mut state = inner.state.lock();
-        let act = state.look(&Look {
+        let act = state.look(&DaemonView {
             now: inner.needs.registry.clock().now(),
             flagged,
             report: &report,

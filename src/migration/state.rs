@@ -27,7 +27,7 @@ use crate::{
 
 /// The state of the daemon at one moment.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Look<'a> {
+pub(super) struct DaemonView<'a> {
     pub(super) now: Now,
     pub(super) flagged: FlagState,
     pub(super) report: &'a TransportReport,
@@ -155,7 +155,7 @@ impl MigrationState {
     }
 
     /// Takes a look and returns what to do.
-    pub(super) fn look(&mut self, look: &Look<'_>) -> Option<Act> {
+    pub(super) fn look(&mut self, look: &DaemonView<'_>) -> Option<Act> {
         if self.pending != PendingAct::Nothing {
             return None;
         }
@@ -238,7 +238,7 @@ impl MigrationState {
     }
 
     /// Measures the baseline while it is open; begins one if the guard is always armed.
-    fn measure(&mut self, look: &Look<'_>) {
+    fn measure(&mut self, look: &DaemonView<'_>) {
         let (now_ms, config) = (look.now.mono_ms, &self.config);
         if self.baseline.is_none() && config.guard == GuardSetting::Always {
             self.baseline = Some(Baseline::begin(now_ms, look.sources));
@@ -263,7 +263,7 @@ impl MigrationState {
     }
 
     /// Begins a rollback if the guard says so.
-    fn watch_over(&mut self, look: &Look<'_>) {
+    fn watch_over(&mut self, look: &DaemonView<'_>) {
         let input = GuardInput {
             now_ms: look.now.mono_ms,
             silent: look.report.broker.silent,

@@ -14,13 +14,13 @@ use super::{
     dial::Dialer,
     error::{OutboundError, RequestStep},
     grpc::{GrpcCall, Http2, Serving},
-    http1::{HeadLimits, Http1, Received, SentState},
+    http1::{HeadLimits, Http1, ReceivedResponse, SentState},
     networks::Networks,
     pool::{Pool, PoolKey},
     request::{Request, Response},
     resolve::Resolver,
     stream::Stream,
-    target::{Endpoint, ParsedUrl},
+    target::{Destination, ParsedUrl},
     tls::{Protocol, Tls, Verification},
 };
 use crate::telemetry::{IntCounterVec, Metrics};
@@ -167,7 +167,7 @@ impl Client {
         call: &GrpcCall,
         deadline: Instant,
     ) -> Result<Serving, OutboundError> {
-        let target = Endpoint {
+        let target = Destination {
             host: call.host.clone(),
             port: call.port,
             tls: call.tls,
@@ -196,7 +196,7 @@ impl Client {
 
     async fn addresses(
         &self,
-        target: &Endpoint,
+        target: &Destination,
         deadline: Instant,
     ) -> Result<Vec<SocketAddr>, OutboundError> {
         let dialer = &self.inner.dialer;
@@ -206,7 +206,7 @@ impl Client {
     fn pooled(
         &self,
         addresses: &[SocketAddr],
-        target: &Endpoint,
+        target: &Destination,
         verification: Verification,
         protocol: Protocol,
     ) -> Option<(PoolKey, PooledConnection)> {
@@ -220,7 +220,7 @@ impl Client {
     async fn connect(
         &self,
         addresses: &[SocketAddr],
-        target: &Endpoint,
+        target: &Destination,
         verification: Verification,
         protocol: Protocol,
         deadline: Instant,
@@ -237,7 +237,7 @@ impl Client {
     async fn wrap(
         &self,
         stream: TcpStream,
-        target: &Endpoint,
+        target: &Destination,
         verification: Verification,
         protocol: Protocol,
         deadline: Instant,
@@ -255,7 +255,7 @@ impl Client {
         &self,
         key: PoolKey,
         used: Box<Http1>,
-        received: Received,
+        received: ReceivedResponse,
         started: Instant,
     ) -> Response {
         if received.reusable {
@@ -303,7 +303,7 @@ fn verification(tls: bool, skip_verify: bool) -> Verification {
 
 fn key(
     at: SocketAddr,
-    target: &Endpoint,
+    target: &Destination,
     verification: Verification,
     protocol: Protocol,
 ) -> PoolKey {

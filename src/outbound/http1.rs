@@ -42,7 +42,7 @@ pub(super) struct Http1 {
 
 /// A response.
 #[derive(Debug)]
-pub(super) struct Received {
+pub(super) struct ReceivedResponse {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
@@ -103,7 +103,7 @@ impl Http1 {
         request: http::Request<Full<Bytes>>,
         deadline: Instant,
         body_max: usize,
-    ) -> Result<Received, Failed> {
+    ) -> Result<ReceivedResponse, Failed> {
         let late = |step| Failed {
             error: OutboundError::Deadline(step),
             sent: SentState::Final,
@@ -138,7 +138,7 @@ impl Http1 {
                 sent: SentState::Final,
             })?;
         let switched = head.status == StatusCode::SWITCHING_PROTOCOLS;
-        Ok(Received {
+        Ok(ReceivedResponse {
             status: head.status,
             headers: head.headers,
             body,

@@ -80,11 +80,11 @@ impl CallbackError {
 /// The room of in-process callbacks; a cheap handle.
 #[derive(Clone, Debug)]
 pub struct Callbacks {
-    inner: Arc<Inner>,
+    inner: Arc<CallbackState>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct CallbackState {
     registry: Registry,
     config: Config,
     watermark: HighWatermark,
@@ -113,7 +113,7 @@ impl Callbacks {
         metrics: DirectMetrics,
     ) -> Self {
         Self {
-            inner: Arc::new(Inner {
+            inner: Arc::new(CallbackState {
                 delivery_tasks: DeliveryTasks::new(CALLBACKS, config.callbacks_max.get()),
                 counts: metrics.of(CALLBACK),
                 registry,

@@ -20,7 +20,7 @@ use self::{
     lag::Lags,
     notices::Telling,
     post::{Post, RequestPlaces},
-    signature::Secret,
+    signature::SigningKey,
     watcher::Watcher,
 };
 use super::{
@@ -34,7 +34,7 @@ use crate::{
     registry::{Notices, Registry},
 };
 
-type Table = Arc<Mutex<BTreeMap<Uuid, Arc<Watcher>>>>;
+type WatcherTable = Arc<Mutex<BTreeMap<Uuid, Arc<Watcher>>>>;
 
 /// A cheap handle to all webhooks.
 ///
@@ -43,11 +43,11 @@ type Table = Arc<Mutex<BTreeMap<Uuid, Arc<Watcher>>>>;
 /// next is sent after the last was answered with 2xx (see `webhook/answer.rs` for other answers).
 #[derive(Clone, Debug)]
 pub struct Webhooks {
-    inner: Arc<Inner>,
+    inner: Arc<WebhookState>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct WebhookState {
     registry: Registry,
     config: Config,
     watermark: HighWatermark,
@@ -56,7 +56,7 @@ struct Inner {
     counts: Counts,
     client: Client,
     places: Arc<RequestPlaces>,
-    table: Table,
+    table: WatcherTable,
     delivery_tasks: DeliveryTasks,
 }
 
@@ -72,10 +72,10 @@ impl Webhooks {
         metrics: DirectMetrics,
     ) -> Self {
         Self {
-            inner: Arc::new(Inner {
+            inner: Arc::new(WebhookState {
                 counts: metrics.of("webhook"),
                 places: Arc::new(RequestPlaces::new(&config)),
-                table: Table::default(),
+                table: WatcherTable::default(),
                 delivery_tasks: DeliveryTasks::new("webhooks", config.webhooks_max.get()),
                 registry,
                 config,
@@ -94,7 +94,7 @@ impl Webhooks {
     pub fn add(&self, draft: WatcherDraft, start: Start) -> Result<WatcherInfo, TransportError> {
         let inner = &self.inner;
         let id = Uuid::now_v7();
-        let secret = draft.secret.as_deref().and_then(Secret::new);
+        let secret = draft.secret.as_deref().and_then(SigningKey::new);
         let signed = secret.is_some();
         let post = Post::new(inner, id, &draft.callback_url, secret)?;
         let seat = inner.delivery_tasks.seat()?;

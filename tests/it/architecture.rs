@@ -63,6 +63,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "transport",
             "migration",
             "broker",
+            "tasks",
             "telemetry",
         ],
     ),

@@ -126,7 +126,7 @@ pub(crate) fn signal(child: &Child, name: &str) {
     assert!(sent.unwrap().success());
 }
 
-fn musterd(arguments: &[&str]) -> Command {
+pub(crate) fn musterd(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_musterd"));
     let free = ["http", "broker", "consul", "dns"].map(|door| format!("{door}.listen=127.0.0.1:0"));
     for key in free.iter().map(String::as_str).chain(["log.format=json"]) {
@@ -286,7 +286,7 @@ fn every_fault_of_the_configuration_is_told_and_the_code_is_2() {
 fn what_the_broker_would_refuse_is_found_without_starting_it() {
     for (key, value, told) in [
         ("broker.tls.listen", "127.0.0.1:0", "broker.tls.certificate"),
-        ("broker.limits.connections", "1", "at least 4"),
+        ("broker.limits.connections", "1", "between 4 and"),
         ("broker.auth_mechanisms", "PLAIN, NTLM", "RABBIT-CR-DEMO"),
         ("broker.users.bob.permissions./.configure", "[", "bob"),
         (
@@ -332,17 +332,17 @@ async fn a_hangup_reloads_the_log_level_and_the_cors_policy() {
             .get("access-control-allow-origin")
             .is_some()
     };
-    assert!(allowed().await, "any origin by default");
+    assert!(!allowed().await, "local origins by default");
 
-    write!(file, "[http.cors]\norigins = ['https://ops.example']\n").unwrap();
+    write!(file, "[http.cors]\norigins = ['https://other.example']\n").unwrap();
     daemon.signal("-HUP");
     daemon.logged(|line| line.to_string().contains("reloaded"));
-    assert!(!allowed().await, "only the one that is named");
+    assert!(allowed().await, "the one that is named");
 
     writeln!(file, "credentials = 'perhaps'").unwrap();
     daemon.signal("-HUP");
     daemon.logged(|line| line.to_string().contains("http.cors.credentials"));
-    assert!(!allowed().await, "a faulty configuration changes nothing");
+    assert!(allowed().await, "a faulty configuration changes nothing");
 }
 
 #[test]

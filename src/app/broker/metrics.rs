@@ -52,9 +52,9 @@ fn raise(counter: &IntCounter, total: u64) {
 }
 
 /// Name, help and value.
-type Shown<T> = (&'static str, &'static str, fn(&Overview, &Sums) -> T);
+type BrokerMetric<T> = (&'static str, &'static str, fn(&Overview, &Sums) -> T);
 
-const GAUGES: [Shown<usize>; 11] = [
+const GAUGES: [BrokerMetric<usize>; 11] = [
     (
         "musterd_broker_connections",
         "AMQP connections that are open.",
@@ -102,7 +102,7 @@ const GAUGES: [Shown<usize>; 11] = [
     ),
 ];
 
-const COUNTERS: [Shown<u64>; 5] = [
+const COUNTERS: [BrokerMetric<u64>; 5] = [
     (
         "musterd_broker_connections_opened_total",
         "AMQP connections opened.",

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::Rates;
+use super::MessageRates;
 use crate::broker::{
     Broker,
     queue::{QueueCounters, QueueId},
@@ -24,18 +24,18 @@ const EVERY: Duration = Duration::from_millis(2500);
 /// How many times are remembered: rates are of the last 2.5 to 5 seconds.
 const KEPT: usize = 2;
 
-/// Rates are of one second at least, so that the first messages of a daemon are no flood.
+/// MessageRates are of one second at least, so that the first messages of a daemon are no flood.
 const SECONDS_MIN: f64 = 1.0;
 
 /// Totals of which rates are made.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Counts {
+pub(super) struct MessageCounts {
     pub(super) published: u64,
     pub(super) delivered: u64,
     pub(super) acked: u64,
 }
 
-impl From<VhostCounters> for Counts {
+impl From<VhostCounters> for MessageCounts {
     fn from(of: VhostCounters) -> Self {
         Self {
             published: of.published,
@@ -45,7 +45,7 @@ impl From<VhostCounters> for Counts {
     }
 }
 
-impl From<QueueCounters> for Counts {
+impl From<QueueCounters> for MessageCounts {
     fn from(of: QueueCounters) -> Self {
         Self {
             published: of.published,
@@ -55,7 +55,7 @@ impl From<QueueCounters> for Counts {
     }
 }
 
-impl AddAssign for Counts {
+impl AddAssign for MessageCounts {
     fn add_assign(&mut self, other: Self) {
         self.published += other.published;
         self.delivered += other.delivered;
@@ -67,14 +67,14 @@ impl AddAssign for Counts {
 #[derive(Debug)]
 pub(super) struct Sample {
     at: Instant,
-    all: Counts,
+    all: MessageCounts,
     /// By vhost; those queues only in which anything happened.
-    queues: HashMap<String, Vec<(QueueId, Counts)>>,
+    queues: HashMap<String, Vec<(QueueId, MessageCounts)>>,
 }
 
 impl Sample {
     fn new(vhosts: HashMap<String, VhostSample>) -> Self {
-        let mut all = Counts::default();
+        let mut all = MessageCounts::default();
         let mut queues = HashMap::with_capacity(vhosts.len());
         for (name, sample) in vhosts {
             all += sample.counters.into();
@@ -89,17 +89,17 @@ impl Sample {
     }
 
     /// Of the whole broker, from then to now.
-    pub(super) fn of_all(&self, now: Counts) -> Rates {
+    pub(super) fn of_all(&self, now: MessageCounts) -> MessageRates {
         self.rates(self.all, now)
     }
 
     /// Of one queue, from then to now. One that is not in the sample had done nothing by then.
-    pub(super) fn of_queue(&self, queue: &QueueView) -> Rates {
+    pub(super) fn of_queue(&self, queue: &QueueView) -> MessageRates {
         let then = self.queues.get(&queue.vhost).and_then(|queues| {
             let at = queues.binary_search_by_key(&queue.id, |(id, _)| *id);
             at.ok().and_then(|at| queues.get(at))
         });
-        let then = then.map_or_else(Counts::default, |(_, counts)| *counts);
+        let then = then.map_or_else(MessageCounts::default, |(_, counts)| *counts);
         self.rates(then, queue.counters.into())
     }
 
@@ -107,11 +107,11 @@ impl Sample {
         clippy::cast_precision_loss,
         reason = "a few seconds have fewer messages than 2^53"
     )]
-    fn rates(&self, then: Counts, now: Counts) -> Rates {
+    fn rates(&self, then: MessageCounts, now: MessageCounts) -> MessageRates {
         let seconds = self.at.elapsed().as_secs_f64().max(SECONDS_MIN);
         let tenths = |value: f64| (value * 10.0).round() / 10.0;
         let rate = |then: u64, now: u64| tenths(now.saturating_sub(then) as f64 / seconds);
-        Rates {
+        MessageRates {
             over_seconds: tenths(seconds),
             published: rate(then.published, now.published),
             delivered: rate(then.delivered, now.delivered),

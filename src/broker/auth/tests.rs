@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 
 use super::{
-    Authenticator, Config, Credentials, Fault, Mechanism, Refused, User, Users,
+    Authenticator, Config, ConfigFault, Credentials, Mechanism, Refused, User, Users,
     config::{PermissionConfig, UserConfig},
     password::{Hashed, tests::hash_of_cost},
 };
@@ -320,7 +320,7 @@ fn every_fault_is_reported() {
     let faults = Authenticator::new(&Config::default(), &users).expect_err("refused");
     let keys: Vec<_> = faults
         .iter()
-        .map(|Fault { key, .. }| key.as_str())
+        .map(|ConfigFault { key, .. }| key.as_str())
         .collect();
     let expected = [
         "broker.users.u.password_hash",

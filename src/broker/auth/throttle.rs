@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::config::Config;
 
 /// A user at an address.
-type Pair = (Arc<str>, IpAddr);
+type UserAtAddress = (Arc<str>, IpAddr);
 
 /// The failures that are not forgotten yet.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(super) struct Throttle {
     addresses: Failures<IpAddr>,
     users: Failures<Arc<str>>,
     /// Of those who have logged in before.
-    pairs: Failures<Pair>,
+    pairs: Failures<UserAtAddress>,
     known: Known,
 }
 
@@ -150,12 +150,12 @@ impl<K: Clone + Eq + Hash> Failures<K> {
 /// Who has logged in from where, and when for the last time.
 #[derive(Debug)]
 struct Known {
-    last: HashMap<Pair, Instant>,
+    last: HashMap<UserAtAddress, Instant>,
     capacity: usize,
 }
 
 impl Known {
-    fn add(&mut self, pair: Pair, now: Instant) {
+    fn add(&mut self, pair: UserAtAddress, now: Instant) {
         if self.last.len() >= self.capacity && !self.last.contains_key(&pair) {
             let oldest = self.last.iter().min_by_key(|(_, last)| **last);
             if let Some(oldest) = oldest.map(|(pair, _)| pair.clone()) {

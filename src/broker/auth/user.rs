@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Fault,
+    ConfigFault,
     config::{Config, UserConfig, Users},
     password::{Digest, DigestKey, Hashed},
     permissions::{Grant, Permissions},
@@ -21,14 +21,14 @@ const GUEST: &str = "guest";
 #[derive(Debug)]
 pub struct User {
     pub(super) name: Arc<str>,
-    pub(super) check: Check,
+    pub(super) check: PasswordCheck,
     tags: Vec<String>,
     loopback_only: bool,
     rights: Rights,
 }
 
 /// How a password is checked.
-pub(super) enum Check {
+pub(super) enum PasswordCheck {
     /// Against a digest.
     Digest(Digest),
     /// Against an argon2 hash; once a password was right, against its digest.
@@ -40,7 +40,7 @@ pub(super) enum Check {
     CertificateOnly,
 }
 
-impl fmt::Debug for Check {
+impl fmt::Debug for PasswordCheck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Digest(_) => "Digest(…)",
@@ -113,7 +113,7 @@ pub(super) fn read(
     config: &Config,
     users: &Users,
     key: &DigestKey,
-) -> Result<HashMap<String, Arc<User>>, Vec<Fault>> {
+) -> Result<HashMap<String, Arc<User>>, Vec<ConfigFault>> {
     let mut faults = Vec::new();
     let mut all = HashMap::new();
     if config.guest {
@@ -132,16 +132,16 @@ pub(super) fn read(
 fn guest(key: &DigestKey) -> User {
     User {
         name: GUEST.into(),
-        check: Check::Digest(key.digest(GUEST, GUEST.as_bytes())),
+        check: PasswordCheck::Digest(key.digest(GUEST, GUEST.as_bytes())),
         tags: vec!["administrator".to_owned()],
         loopback_only: true,
         rights: Rights::All,
     }
 }
 
-fn one(name: &str, config: &UserConfig, key: &DigestKey, faults: &mut Vec<Fault>) -> User {
+fn one(name: &str, config: &UserConfig, key: &DigestKey, faults: &mut Vec<ConfigFault>) -> User {
     let mut fault = |key: String, message: String| {
-        faults.push(Fault {
+        faults.push(ConfigFault {
             key: format!("broker.users.{name}{key}"),
             message,
         });
@@ -153,25 +153,27 @@ fn one(name: &str, config: &UserConfig, key: &DigestKey, faults: &mut Vec<Fault>
         (Some(password), None) if password.expose().is_empty() => {
             let message = "is empty: set a password, or leave the key out for a user who logs in by certificate";
             fault(".password".to_owned(), message.to_owned());
-            Check::CertificateOnly
+            PasswordCheck::CertificateOnly
         }
-        (Some(password), None) => Check::Digest(key.digest(name, password.expose().as_bytes())),
+        (Some(password), None) => {
+            PasswordCheck::Digest(key.digest(name, password.expose().as_bytes()))
+        }
         (None, Some(phc)) => match Hashed::read(phc.expose()) {
-            Ok(hash) => Check::Hashed {
+            Ok(hash) => PasswordCheck::Hashed {
                 hash,
                 remembered: OnceLock::new(),
             },
             Err(error) => {
                 let message = format!("{error}; `musterd hash-password` makes one");
                 fault(".password_hash".to_owned(), message);
-                Check::CertificateOnly
+                PasswordCheck::CertificateOnly
             }
         },
-        (None, None) => Check::CertificateOnly,
+        (None, None) => PasswordCheck::CertificateOnly,
         (Some(_), Some(_)) => {
             let message = "has a password and a password_hash: keep one of them".to_owned();
             fault(String::new(), message);
-            Check::CertificateOnly
+            PasswordCheck::CertificateOnly
         }
     };
     let mut vhosts = HashMap::new();

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Shared,
     connection::Connection,
-    handshake::{Client, handshake, protocol_of},
+    handshake::{ClientOrigin, handshake, protocol_of},
     link,
     listener::Encryption,
     log_limiter::cut,
@@ -109,7 +109,7 @@ async fn greet(shared: &Arc<Shared>, arrival: Arrival) -> Result<Box<Connection>
         reader,
         writer,
     };
-    let client = Client { address, certified };
+    let client = ClientOrigin { address, certified };
     let negotiated = match handshake(shared, &mut wire, &client).await {
         Ok(negotiated) => negotiated,
         Err(error) => {

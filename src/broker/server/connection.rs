@@ -26,7 +26,7 @@ use super::{
     clock::VhostCell,
     connections::{ConnectionPermit, OpenConnection},
     handshake::Negotiated,
-    link::Writer,
+    link::ClientWriter,
     log_limiter::cut,
     wire::Wire,
 };
@@ -113,7 +113,7 @@ impl Connection {
         let entry = Arc::new(OpenConnection {
             peer: Arc::clone(&wire.peer),
             address,
-            tls: matches!(wire.writer, Writer::Tls(_)),
+            tls: matches!(wire.writer, ClientWriter::Tls(_)),
             user,
             vhost: agreed.vhost_name,
             name,

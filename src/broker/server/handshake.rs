@@ -34,7 +34,7 @@ const REFUSED_GRACE: Duration = Duration::from_secs(2);
 
 /// What is known of a client before it has sent anything.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(super) struct ClientOrigin {
     pub(super) address: SocketAddr,
     /// The user whom its certificate names.
     pub(super) certified: Option<String>,
@@ -60,7 +60,7 @@ pub(super) struct Negotiated {
 pub(super) async fn handshake(
     shared: &Shared,
     wire: &mut Wire,
-    from: &Client,
+    from: &ClientOrigin,
 ) -> Result<Negotiated, HandshakeError> {
     protocol_header(wire).await?;
     let access = shared.access.load_full();
@@ -208,7 +208,7 @@ pub(super) fn protocol_of(bytes: &[u8]) -> String {
     }
 }
 
-fn start(listed: &[Mechanism], from: &Client) -> connection::Start {
+fn start(listed: &[Mechanism], from: &ClientOrigin) -> connection::Start {
     let mut capabilities = TableBuilder::new();
     for name in [
         "publisher_confirms",

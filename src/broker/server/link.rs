@@ -19,7 +19,7 @@ const ROOM_MAX: usize = 128 * 1024;
 
 /// What the client sends.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(super) struct ClientReader {
     from: From,
     room: usize,
 }
@@ -32,7 +32,7 @@ enum From {
 
 /// What the client is sent.
 #[derive(Debug)]
-pub(super) enum Writer {
+pub(super) enum ClientWriter {
     /// Any task may write to a plain socket; this one waits until the socket is writable.
     Plain(Arc<TcpStream>),
     /// Only this task writes to an encrypted socket.
@@ -48,18 +48,18 @@ pub(super) struct TlsWriter {
 }
 
 /// Both halves of a plain socket.
-pub(super) fn plain(socket: &Arc<TcpStream>) -> (Reader, Writer) {
-    let reader = Reader {
+pub(super) fn plain(socket: &Arc<TcpStream>) -> (ClientReader, ClientWriter) {
+    let reader = ClientReader {
         from: From::Plain(Arc::clone(socket)),
         room: ROOM_MIN,
     };
-    (reader, Writer::Plain(Arc::clone(socket)))
+    (reader, ClientWriter::Plain(Arc::clone(socket)))
 }
 
 /// Both halves of an encrypted socket.
-pub(super) fn tls(stream: TlsStream<TcpStream>) -> (Reader, Writer) {
+pub(super) fn tls(stream: TlsStream<TcpStream>) -> (ClientReader, ClientWriter) {
     let (read, write) = tokio::io::split(stream);
-    let reader = Reader {
+    let reader = ClientReader {
         from: From::Tls(Box::new(read)),
         room: ROOM_MIN,
     };
@@ -68,10 +68,10 @@ pub(super) fn tls(stream: TlsStream<TcpStream>) -> (Reader, Writer) {
         chunks: VecDeque::new(),
         unflushed: false,
     };
-    (reader, Writer::Tls(Box::new(writer)))
+    (reader, ClientWriter::Tls(Box::new(writer)))
 }
 
-impl Reader {
+impl ClientReader {
     /// Waits for bytes and appends them: how many; 0 when the client has closed its side. Cancel safe.
     pub(super) async fn read(&mut self, into: &mut BytesMut) -> io::Result<usize> {
         let count = match &mut self.from {
@@ -102,7 +102,7 @@ impl Reader {
     }
 }
 
-impl Writer {
+impl ClientWriter {
     /// Writes as much as possible now; [`Flush::Later`]: call [`Self::wait`] for the rest.
     pub(super) fn flush(&mut self, peer: &Peer) -> Flush {
         match self {

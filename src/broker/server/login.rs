@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
-    handshake::{Client, next_method, refuse, unexpected},
+    handshake::{ClientOrigin, next_method, refuse, unexpected},
     reload::LoginRules,
     wire::{HandshakeError, Wire},
 };
@@ -26,7 +26,7 @@ use crate::broker::{
 pub(super) async fn log_in(
     access: &LoginRules,
     wire: &mut Wire,
-    from: &Client,
+    from: &ClientOrigin,
     start_ok: &connection::StartOk,
 ) -> Result<Arc<User>, HandshakeError> {
     let Some(mechanism) = chosen(access, start_ok) else {

@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use super::link::{Reader, Writer};
+use super::link::{ClientReader, ClientWriter};
 use crate::broker::{
     peer::{Flush, Peer},
     wire::{FrameReader, method::MethodSpec},
@@ -33,8 +33,8 @@ pub(super) enum HandshakeError {
 pub(super) struct Wire {
     pub(super) peer: Arc<Peer>,
     pub(super) frames: FrameReader,
-    pub(super) reader: Reader,
-    pub(super) writer: Writer,
+    pub(super) reader: ClientReader,
+    pub(super) writer: ClientWriter,
 }
 
 impl Wire {

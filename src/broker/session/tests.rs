@@ -4,6 +4,7 @@ mod deaths;
 mod delivery;
 mod exceptions;
 mod expiry;
+mod fairness;
 mod fixture;
 mod order;
 mod overdue;

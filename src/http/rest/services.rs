@@ -20,8 +20,6 @@ use crate::{
     model::{Instance, Timestamp},
 };
 
-/// REST has no authentication yet.
-
 /// A list of more instances is encoded while it is sent, and is never in memory as a whole.
 const AT_ONCE_MAX: usize = 1000;
 

@@ -13,7 +13,7 @@ use super::{
     authority::Authority,
     cors::{Cors, CorsError, CorsPolicy},
 };
-use crate::http::answer::Refusal;
+use crate::{http::answer::Refusal, model::OUTBOUND_HEADER};
 
 /// What is quoted of a header in an error, in characters.
 const QUOTED_MAX: usize = 200;
@@ -61,13 +61,16 @@ impl AccessPolicy {
     /// # Errors
     /// 400 for a Host header that is missing, doubled or invalid (RFC 9112, section 3.2), 421 for a name
     /// that is not ours, 403 for a change or a WebSocket of another origin that is not listed, 415 for a
-    /// body of a page that is not JSON.
+    /// body of a page that is not JSON, 508 for a change by a check or webhook of a daemon.
     pub(super) fn judge<B: HttpBody>(&self, request: &Request<B>) -> Result<(), Refusal> {
         let authority = authority(request)?;
         if let Some(authority) = authority.filter(|authority| !self.answers_to(authority)) {
             return Err(misdirected(authority.host));
         }
         let headers = request.headers();
+        if headers.contains_key(OUTBOUND_HEADER) && changes(request) {
+            return Err(looped());
+        }
         let site = headers.get("sec-fetch-site");
         if !headers.contains_key(header::ORIGIN) && site.is_none() {
             return Ok(());
@@ -163,6 +166,14 @@ fn misdirected(host: &str) -> Refusal {
             "{host} is not a name of this server: ask it by its address or as localhost, or add the name \
              to http.hosts"
         ),
+    )
+}
+
+/// Checks and webhooks that change a registry, or ask it for probes, could cause more of themselves.
+fn looped() -> Refusal {
+    Refusal::new(
+        508,
+        "a request that a check or webhook of musterd sends may only read here",
     )
 }
 

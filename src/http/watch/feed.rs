@@ -114,7 +114,7 @@ impl WatchFeed {
     /// back with it misses nothing.
     pub(super) fn silent_cursor(&mut self) -> Option<Cursor> {
         let cursor = self.reader.cursor();
-        if cursor <= self.sent {
+        if !self.reader.leaves_out() || cursor <= self.sent {
             return None;
         }
         self.sent = cursor;

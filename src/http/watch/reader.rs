@@ -119,6 +119,11 @@ impl LogReader {
         !matches!(self.source, ChangeSource::Services(_))
     }
 
+    /// True when some changes are left out.
+    pub(in crate::http) fn leaves_out(&self) -> bool {
+        self.source.leaves_out()
+    }
+
     /// The name of the one service that is followed, if it is one.
     pub(in crate::http) fn only_service(&self) -> Option<&str> {
         match &self.source {

@@ -1,4 +1,4 @@
-//! WatchState over a WebSocket (RFC 6455): the same, as JSON texts `{"type","id","data"}`.
+//! Watching over a WebSocket (RFC 6455), as JSON texts `{"type","id","data"}`.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! WatchState by server-sent events.
+//! Watching by server-sent events.
 
 use std::{convert::Infallible, time::Duration};
 

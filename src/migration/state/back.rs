@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Act, ComesBack, Look, MigrationState, PendingAct, Tally, millis};
+use super::{Act, ComesBack, DaemonView, MigrationState, PendingAct, Tally, millis};
 use crate::{
     migration::{
         baseline::Baseline,
@@ -39,7 +39,7 @@ impl MigrationState {
     }
 
     /// The next stage of the rollback.
-    pub(super) fn roll_on(&mut self, look: &Look<'_>) -> Option<Act> {
+    pub(super) fn roll_on(&mut self, look: &DaemonView<'_>) -> Option<Act> {
         let rollback = self.rollback.as_mut()?;
         let next = rollback.next(
             look,
@@ -109,7 +109,7 @@ impl MigrationState {
     }
 
     /// Changes the flag back after the cool-down; fails if the broker does not answer yet.
-    pub(super) fn come_back(&mut self, look: &Look<'_>) -> Option<Act> {
+    pub(super) fn come_back(&mut self, look: &DaemonView<'_>) -> Option<Act> {
         let comes_back = self.comes_back.as_ref().filter(|one| one.by_itself)?;
         if self.run.is_some() || look.now.mono_ms < comes_back.not_before.mono_ms {
             return None;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Act, Look, MigrationState, PendingAct, Run, millis};
+use super::{Act, DaemonView, MigrationState, PendingAct, Run, millis};
 use crate::{
     api::{Comparison, Figure, MigrationMode},
     migration::{
@@ -74,7 +74,7 @@ impl Run {
 
 impl MigrationState {
     /// Ends the phase if all conditions hold; otherwise notes what it waits for.
-    pub(super) fn proceed(&mut self, look: &Look<'_>) -> Option<Act> {
+    pub(super) fn proceed(&mut self, look: &DaemonView<'_>) -> Option<Act> {
         let now = look.now;
         self.compare(look);
         if let Some(run) = self.run.as_mut().filter(|run| now.mono_ms >= run.retry_ms) {
@@ -105,7 +105,7 @@ impl MigrationState {
     }
 
     /// Notes what was compared before the phase.
-    fn compare(&mut self, look: &Look<'_>) {
+    fn compare(&mut self, look: &DaemonView<'_>) {
         let Some(run) = &mut self.run else { return };
         if let Some(channel) = run.phase.compares() {
             run.mark.get_or_insert_with(|| comparison(look, channel));
@@ -113,7 +113,7 @@ impl MigrationState {
     }
 
     /// Restarts the soak if the two ways disagree.
-    fn soak_anew(&mut self, look: &Look<'_>) {
+    fn soak_anew(&mut self, look: &DaemonView<'_>) {
         let Some(run) = &mut self.run else { return };
         let Some((channel, mark)) = run.phase.compares().zip(run.mark) else {
             return;
@@ -126,7 +126,7 @@ impl MigrationState {
     }
 
     /// What the baseline lacks, when it can't be used; an operator may go on without it.
-    fn no_baseline(&self, look: &Look<'_>) -> Option<String> {
+    fn no_baseline(&self, look: &DaemonView<'_>) -> Option<String> {
         let run = self.run.as_ref()?;
         let baseline = self.baseline.as_ref()?;
         let is_over = run.left(&self.config, look.now).is_zero();
@@ -137,7 +137,7 @@ impl MigrationState {
     }
 
     /// The conditions that do not hold, time aside.
-    fn obstacles(&self, look: &Look<'_>) -> Vec<String> {
+    fn obstacles(&self, look: &DaemonView<'_>) -> Vec<String> {
         let mut out = Vec::new();
         let Some(run) = &self.run else { return out };
         let config = &self.config;
@@ -179,7 +179,7 @@ impl MigrationState {
         out
     }
 
-    fn go_on(&mut self, look: &Look<'_>) -> Option<Act> {
+    fn go_on(&mut self, look: &DaemonView<'_>) -> Option<Act> {
         let run = self.run.as_ref()?;
         let (left, (phase, modes)) = (run.phase, run.plan.after(run.phase)?);
         if left == Phase::Baseline {
@@ -201,7 +201,7 @@ impl MigrationState {
     }
 
     /// Ends the baseline, and warns about latencies that were not measured.
-    fn close_baseline(&mut self, look: &Look<'_>) {
+    fn close_baseline(&mut self, look: &DaemonView<'_>) {
         let Some(baseline) = self.baseline.as_mut().filter(|one| one.is_open()) else {
             return;
         };
@@ -220,7 +220,7 @@ impl MigrationState {
     }
 
     /// The soak is over, but a condition does not hold.
-    fn wait_on(&mut self, look: &Look<'_>, ready: bool) {
+    fn wait_on(&mut self, look: &DaemonView<'_>, ready: bool) {
         let phase_max = millis(self.config.phase_max.get());
         let Some(run) = &mut self.run else { return };
         let waits_for = run.waits_for.clone().unwrap_or_default().join("; ");
@@ -294,7 +294,7 @@ impl MigrationState {
     }
 
     /// The figures of a step.
-    pub(super) fn figures_of(&self, look: &Look<'_>) -> Vec<Figure> {
+    pub(super) fn figures_of(&self, look: &DaemonView<'_>) -> Vec<Figure> {
         let mut figures = Vec::new();
         let values = [
             ("broker_silent_s", Rule::BrokerAway),
@@ -325,7 +325,7 @@ impl MigrationState {
     }
 }
 
-fn comparison(look: &Look<'_>, channel: Channel) -> Comparison {
+fn comparison(look: &DaemonView<'_>, channel: Channel) -> Comparison {
     let report = look.report.channel(channel);
     report.map_or_else(Comparison::default, |report| report.comparison)
 }
@@ -367,7 +367,7 @@ fn disagreement(config: &Config, channel: Channel, seen: Comparison) -> Option<S
     })
 }
 
-fn lag(look: &Look<'_>, max: u64) -> Option<String> {
+fn lag(look: &DaemonView<'_>, max: u64) -> Option<String> {
     let behind = look
         .report
         .channels

@@ -10,7 +10,7 @@ use http::{
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{Inner, answer, signature::Secret};
+use super::{WebhookState, answer, signature::SigningKey};
 use crate::{
     model::Event,
     outbound::{Client, Pace, Request, SharedPlaces, TakenPlace},
@@ -78,7 +78,7 @@ pub(super) struct Post {
     places: Arc<RequestPlaces>,
     clock: Clock,
     timeout: Duration,
-    secret: Option<Secret>,
+    secret: Option<SigningKey>,
     /// How long the receiver took last time.
     pace: Pace,
     /// The request without the parts of a delivery; the body is empty between two deliveries.
@@ -87,10 +87,10 @@ pub(super) struct Post {
 
 impl Post {
     pub(super) fn new(
-        inner: &Inner,
+        inner: &WebhookState,
         id: Uuid,
         url: &str,
-        secret: Option<Secret>,
+        secret: Option<SigningKey>,
     ) -> Result<Self, TransportError> {
         check_url(url).map_err(|why| TransportError::Url(format!("callback_url {why}")))?;
         let mut request = Request::new(Method::POST, url);

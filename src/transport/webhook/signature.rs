@@ -7,9 +7,9 @@ use sha2::Sha256;
 
 /// The key shared with one receiver. Never shown.
 #[derive(Clone)]
-pub(super) struct Secret(Hmac<Sha256>);
+pub(super) struct SigningKey(Hmac<Sha256>);
 
-impl Secret {
+impl SigningKey {
     pub(super) fn new(secret: &str) -> Option<Self> {
         Hmac::new_from_slice(secret.as_bytes()).ok().map(Self)
     }
@@ -38,9 +38,9 @@ impl Secret {
     }
 }
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
+        f.write_str("SigningKey(..)")
     }
 }
 

@@ -3,11 +3,11 @@ use std::{collections::HashMap, time::Duration};
 use tokio::time::{advance, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{Counts, Sample, Sampler};
+use super::{MessageCounts, Sample, Sampler};
 use crate::broker::{Broker, Config, vhost::VhostSample};
 
-fn totals(published: u64) -> Counts {
-    Counts {
+fn totals(published: u64) -> MessageCounts {
+    MessageCounts {
         published,
         delivered: published / 2,
         acked: 0,
@@ -57,7 +57,10 @@ async fn a_running_sampler_keeps_the_last_seconds_and_stops() {
     let watching = async {
         sleep(Duration::from_secs(60)).await;
         assert_eq!(sampler.samples.lock().len(), 2);
-        let over = sampler.oldest().of_all(Counts::default()).over_seconds;
+        let over = sampler
+            .oldest()
+            .of_all(MessageCounts::default())
+            .over_seconds;
         assert!((2.5..=5.0).contains(&over), "{over}");
         stop.cancel();
     };

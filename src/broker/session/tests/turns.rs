@@ -5,8 +5,7 @@ use bytes::BytesMut;
 use super::fixture::{Client, FRAME_MAX, World, name, table};
 use crate::broker::{
     budget::TURN_STEPS_MAX,
-    config::Limits,
-    vhost::{BindSpec, BindTarget, DeclareQueue, Largest, Stamp},
+    vhost::{BindSpec, BindTarget, DeclareQueue, Largest},
     wire::{
         Method, Properties, Table, ValueRef,
         content::put_content,
@@ -421,101 +420,4 @@ fn large_answers_use_up_a_turn() {
         (1..=2).contains(&sent),
         "{sent} of 8 before the outbox is looked at"
     );
-}
-
-/// Acknowledges what comes, a number of times: how much each consumer got.
-fn counts_of_three(client: &mut Client, world: &mut World, rounds: usize) -> [usize; 3] {
-    let mut counts = [0; 3];
-    for _ in 0..rounds {
-        let sent = client.sent();
-        let mut acks = BytesMut::new();
-        for sent in sent {
-            if let Method::BasicDeliver(deliver) = &sent.method {
-                let tag: usize = deliver.consumer_tag.as_str().unwrap().parse().unwrap();
-                counts[tag] += 1;
-                basic::Ack {
-                    delivery_tag: deliver.delivery_tag,
-                    multiple: false,
-                }
-                .put(&mut acks, sent.channel);
-            }
-        }
-        client.send_bytes(world, &acks);
-    }
-    counts
-}
-
-#[test]
-fn consumers_that_share_a_limit_take_turns() {
-    // As many queues as consumers, or one for all; the limit is a count or bytes.
-    for (queues, prefetch, unacked) in [
-        (3, 1, 1 << 20),
-        (1, 1, 1 << 20),
-        (3, 0, 1 << 10),
-        (1, 0, 1 << 10),
-        (3, 2, 1 << 20),
-    ] {
-        let limits = Limits {
-            unacked_per_channel: bytesize::ByteSize::b(unacked).into(),
-            ..Limits::default()
-        };
-        let mut world = World::with(limits, Stamp::default());
-        let mut client = world.client(1);
-        client.qos(&mut world, 1, prefetch, true);
-        for number in 0..queues {
-            let queue = format!("q{number}");
-            client.declare(&mut world, &queue, table(&[]));
-            for _ in 0..100 {
-                client.publish(&mut world, &queue, &"x".repeat(1 << 10));
-            }
-        }
-        for number in 0..3 {
-            let queue = format!("q{}", number % queues);
-            client.consume(&mut world, 1, &queue, &number.to_string());
-        }
-        let counts = counts_of_three(&mut client, &mut world, 30);
-        let (least, most) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
-        assert!(
-            most - least <= 4 && *least >= 8,
-            "{queues} queues, {prefetch}, {unacked}: {counts:?}"
-        );
-    }
-}
-
-#[test]
-fn channels_that_share_an_outbox_take_turns() {
-    let mut world = World::new();
-    let mut client = world.client_with_room(1_000);
-    let numbers = [1, 2, 3];
-    for number in numbers {
-        client.send(&mut world, number, &channel::Open {});
-    }
-    client.sent();
-    for number in numbers {
-        let queue = format!("q{number}");
-        client.declare(&mut world, &queue, table(&[]));
-        for _ in 0..40 {
-            client.publish(&mut world, &queue, &"x".repeat(900));
-        }
-    }
-    for number in numbers {
-        client.consume(
-            &mut world,
-            number,
-            &format!("q{number}"),
-            &(number - 1).to_string(),
-        );
-    }
-    let mut counts = [0; 3];
-    for _ in 0..30 {
-        for sent in client.sent() {
-            if let Method::BasicDeliver(deliver) = &sent.method {
-                let tag: usize = deliver.consumer_tag.as_str().unwrap().parse().unwrap();
-                counts[tag] += 1;
-            }
-        }
-        world.vhost.resume(client.peer.id);
-        while world.pump() {}
-    }
-    assert!(counts.iter().all(|count| *count >= 8), "{counts:?}");
 }

@@ -262,3 +262,21 @@ fn pages_send_json_and_others_what_they_like() {
         }
     }
 }
+
+#[test]
+fn checks_and_webhooks_of_a_daemon_only_read() {
+    let policy = policy(&[], &[]);
+    for (start, from_check, expected) in [
+        ("GET /health", true, 200),
+        ("HEAD /health", true, 200),
+        ("POST /services/a/check", true, 508),
+        ("POST /services/a/check", false, 200),
+        ("POST /services/a/heartbeat", true, 508),
+        ("DELETE /services/a", true, 508),
+    ] {
+        let mut headers = vec![("host", "127.0.0.1:8000")];
+        headers.extend(from_check.then_some(("x-musterd-outbound", "1")));
+        let asked = request(start, &headers, "");
+        assert_eq!(code(&policy, &asked), expected, "{start} {from_check}");
+    }
+}

@@ -221,7 +221,6 @@ async fn head_answers_as_get_without_the_body() {
         "/services",
         "/services/web-1",
         "/services/discover/web",
-        "/services/healthy/web",
         "/gateway/config",
         "/events",
         "/watchers",

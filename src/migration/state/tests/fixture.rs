@@ -11,7 +11,7 @@ use crate::{
         canary::CanaryRun,
         config::{Config, GuardSetting},
         phase::Phase,
-        state::{Act, Look, MigrationState},
+        state::{Act, DaemonView, MigrationState},
         window::{Measured, Measurements},
     },
     model::{Channel, FlagError, FlagState, Mode, Modes, Timestamp},
@@ -146,7 +146,7 @@ impl Stage {
 
     fn look_once(&mut self) -> Option<Act> {
         self.refresh();
-        let act = self.state.look(&Look {
+        let act = self.state.look(&DaemonView {
             now: self.now,
             flagged: self.flagged,
             report: &self.report,

@@ -2,7 +2,7 @@ use super::*;
 
 #[test]
 fn a_receiver_can_compute_the_same_signature() {
-    let secret = Secret::new("it's a secret").unwrap();
+    let secret = SigningKey::new("it's a secret").unwrap();
     let signature = secret.sign("1f-42", "1700000000", br#"{"event":"registered"}"#);
     assert_eq!(
         signature,
@@ -12,13 +12,13 @@ fn a_receiver_can_compute_the_same_signature() {
 
 #[test]
 fn everything_that_is_signed_makes_a_difference() {
-    let secret = Secret::new("one").unwrap();
+    let secret = SigningKey::new("one").unwrap();
     let signatures = [
         secret.sign("1f-42", "1700000000", b"body"),
         secret.sign("1f-43", "1700000000", b"body"),
         secret.sign("1f-42", "1700000001", b"body"),
         secret.sign("1f-42", "1700000000", b"Body"),
-        Secret::new("two")
+        SigningKey::new("two")
             .unwrap()
             .sign("1f-42", "1700000000", b"body"),
     ];
@@ -30,6 +30,6 @@ fn everything_that_is_signed_makes_a_difference() {
 
 #[test]
 fn a_secret_is_never_shown() {
-    let secret = Secret::new("it's a secret").unwrap();
-    assert_eq!(format!("{secret:?}"), "Secret(..)");
+    let secret = SigningKey::new("it's a secret").unwrap();
+    assert_eq!(format!("{secret:?}"), "SigningKey(..)");
 }
