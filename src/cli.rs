@@ -102,8 +102,9 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// Only the client of another broker needs large stacks.
 fn deepen_stacks(config: &Config) {
-    if config.transport.amqp_url.is_empty() {
+    if cfg!(not(feature = "amqp")) || config.transport.amqp_url.is_empty() {
         return;
     }
     if let Err(error) = config::deepen_stacks() {
@@ -148,7 +149,7 @@ fn runtime(name: &str, threads: usize) -> Result<Runtime, ExitCode> {
     })
 }
 
-/// Whether the system has so many threads to spare: a runtime that gets too few does not fail, it hangs.
+/// Checks that the system can start this many threads: a runtime that gets fewer hangs instead of failing.
 fn spare(threads: usize) -> io::Result<()> {
     let all_there = Mutex::new(());
     let not_yet = all_there.lock();
@@ -163,7 +164,7 @@ fn spare(threads: usize) -> io::Result<()> {
     })
 }
 
-/// Runs something that logs and lasts until a signal ends it, on so many threads.
+/// Runs a long-running command with a log, on this many threads, until a signal stops it.
 fn run_logged(
     sources: &Sources,
     config: Config,

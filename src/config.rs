@@ -43,9 +43,9 @@ pub struct Config {
     /// The embedded AMQP broker.
     pub broker: broker::Config,
     /// The Consul-compatible HTTP API.
-    pub consul: Shut,
+    pub consul: Unbuilt,
     /// The DNS server.
-    pub dns: Shut,
+    pub dns: Unbuilt,
     /// Logs.
     pub log: telemetry::Config,
     /// How the machine's cores are shared out.
@@ -54,15 +54,15 @@ pub struct Config {
     pub stop: Stop,
 }
 
-/// A door that is not built yet: it stays shut and the log says so.
+/// A listener that is not implemented yet: its port stays closed, and the log says so.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
-pub struct Shut {
-    /// Address and port; empty switches the door off.
+pub struct Unbuilt {
+    /// Address and port; empty disables the listener.
     pub listen: String,
 }
 
-impl Shut {
+impl Unbuilt {
     fn at(listen: &str) -> Self {
         Self {
             listen: listen.to_owned(),
@@ -96,8 +96,8 @@ impl Default for Config {
             transport: transport::Config::default(),
             migration: migration::Config::default(),
             broker: broker::Config::default(),
-            consul: Shut::at("127.0.0.1:8500"),
-            dns: Shut::at("127.0.0.1:8600"),
+            consul: Unbuilt::at("127.0.0.1:8500"),
+            dns: Unbuilt::at("127.0.0.1:8600"),
             log: telemetry::Config::default(),
             threads: Threads::default(),
             stop: Stop::default(),
@@ -123,22 +123,22 @@ impl Config {
         embedded || !self.transport.amqp_url.is_empty()
     }
 
-    /// What a type can't say by itself.
+    /// Faults that concern more than one value.
     fn faults(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
-        let doors = [
+        let listeners = [
             ("http.listen", &self.http.listen),
             ("broker.listen", &self.broker.listen),
             ("broker.tls.listen", &self.broker.tls.listen),
             ("consul.listen", &self.consul.listen),
             ("dns.listen", &self.dns.listen),
         ];
-        for (key, listen) in doors {
+        for (key, listen) in listeners {
             let port = listen.rsplit_once(':').filter(|(host, _)| !host.is_empty());
             let port = port.and_then(|(_, port)| port.parse::<u16>().ok());
             if !listen.is_empty() && port.is_none() {
-                let told = "is not an address and port such as 127.0.0.1:8000 or [::1]:0";
-                faults.push(Fault::new(key, format!("\"{listen}\" {told}")));
+                let expected = "is not an address and port such as 127.0.0.1:8000 or [::1]:0";
+                faults.push(Fault::new(key, format!("\"{listen}\" {expected}")));
             }
         }
         let broker = self.has_broker();
@@ -151,8 +151,8 @@ impl Config {
             ("log", self.log.faults()),
         ];
         for (section, sentences) in sections {
-            let told = |sentence| Fault::told(section, sentence);
-            faults.extend(sentences.into_iter().map(told));
+            let fault = |sentence| Fault::of_sentence(section, sentence);
+            faults.extend(sentences.into_iter().map(fault));
         }
         let broker = self.broker.faults().into_iter();
         faults.extend(broker.map(|fault| Fault::new(fault.key, fault.message)));

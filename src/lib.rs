@@ -15,13 +15,13 @@
 //! config.http.listen = "127.0.0.1:0".to_owned();
 //! config.broker.listen = String::new();
 //! let app = App::start(config).await?;
-//! let told = |delivery: Delivery| {
+//! let print = |delivery: Delivery| {
 //!     if let Delivery::Event(event) = &delivery {
 //!         println!("{} at revision {}", event.kind, event.revision);
 //!     }
 //!     std::future::ready(Ok::<_, CallbackError>(()))
 //! };
-//! let subscription = app.subscribe(Filter::default(), Start::Newest, told)?;
+//! let subscription = app.subscribe(Filter::default(), Start::Newest, print)?;
 //! app.run_until(std::future::ready(())).await?;
 //! drop(subscription);
 //! # Ok(())

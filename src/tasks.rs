@@ -163,7 +163,7 @@ impl Tasks {
 
     /// A task of a later stage must not end yet; no task may panic.
     fn fault(&mut self, joined: &Joined, stage: Stage) -> Option<StopError> {
-        // One that was aborted is no longer known, and told of already.
+        // Aborted tasks are no longer in the table; they were reported.
         let early = stage < self.running.get(&id(joined))?.stage;
         let error = self.close(joined);
         (early || matches!(error, StopError::Panicked(_))).then_some(error)

@@ -140,12 +140,12 @@ pub(super) fn ask(
 }
 
 /// Prints what came back, as it came or in words; or says why it was refused.
-pub(super) fn tell<T: DeserializeOwned>(
+pub(super) fn print_answer<T: DeserializeOwned>(
     answer: Result<Answer, String>,
     as_json: bool,
     words: impl Fn(&T) -> String,
 ) -> ExitCode {
-    let told = answer.and_then(|answer| {
+    let result = answer.and_then(|answer| {
         let body = printable(answer.body);
         if answer.status != 200 {
             let detail = body["detail"].as_str();
@@ -159,7 +159,7 @@ pub(super) fn tell<T: DeserializeOwned>(
         read.map(|read| words(&read))
             .map_err(|error| format!("an answer of another version: {error}"))
     });
-    match told {
+    match result {
         Ok(text) => {
             print(&text);
             ExitCode::SUCCESS

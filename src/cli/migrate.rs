@@ -1,10 +1,10 @@
-//! `musterd migrate`: asks the running daemon about its migration, and tells it what to do.
+//! `musterd migrate`: shows and controls the running daemon's migration.
 
 use std::{fmt::Write, process::ExitCode};
 
 use serde_json::{Value, json};
 
-use super::ask::{ask, tell};
+use super::ask::{ask, print_answer};
 use crate::{
     api::{self, schema},
     config::Config,
@@ -37,7 +37,7 @@ enum Command {
     },
     /// Go on to the next phase, without waiting for the rest of the soak; the baseline is always measured
     Advance,
-    /// Show where it stands
+    /// Show its status
     Status,
     /// Back to direct
     Rollback,
@@ -85,7 +85,7 @@ pub(super) fn run(arguments: &Arguments, config: &Config) -> ExitCode {
         Command::Plan => plan,
         _ => status,
     };
-    tell(answer, arguments.json, shown)
+    print_answer(answer, arguments.json, shown)
 }
 
 fn plan(migration: &schema::Migration) -> String {

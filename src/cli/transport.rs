@@ -1,11 +1,11 @@
-//! `musterd transport`: shows which way each channel of the running daemon goes, and changes it.
+//! `musterd transport`: shows and changes the mode of each channel of the running daemon.
 
 use std::{fmt::Write, process::ExitCode};
 
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
-use super::ask::{ask, tell};
+use super::ask::{ask, print_answer};
 use crate::{api::schema, config::Config};
 
 #[derive(Debug, clap::Args)]
@@ -22,7 +22,7 @@ pub(super) struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Show how each channel and the broker fare (what happens without a command, too)
+    /// Show the modes, the counters and the broker (the default command)
     Show,
     /// Change the mode of every channel, or of one
     Set {
@@ -70,7 +70,7 @@ pub(super) fn run(arguments: &Arguments, config: &Config) -> ExitCode {
             ask("PUT", &url, "/transport", Some(&change(mode, channel)))
         }
     };
-    tell(answer, arguments.json, shown)
+    print_answer(answer, arguments.json, shown)
 }
 
 fn change(mode: Mode, channel: Option<Channel>) -> Value {

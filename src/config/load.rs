@@ -35,8 +35,8 @@ impl Fault {
         }
     }
 
-    /// What a section says of itself in a sentence, which begins with the key or follows the section's name.
-    pub(super) fn told(section: &str, sentence: String) -> Self {
+    /// From a section's sentence, which begins with the key or lacks it.
+    pub(super) fn of_sentence(section: &str, sentence: String) -> Self {
         match sentence.split_once(' ') {
             Some((key, rest)) if key.split_once('.').is_some_and(|(of, _)| of == section) => {
                 Self::new(key.trim_end_matches(':'), rest)
@@ -159,14 +159,14 @@ impl Sources {
         let Some(path) = &self.file else {
             return Ok(Map::new());
         };
-        let told =
+        let unusable =
             |error: &dyn fmt::Display| ConfigError::File(format!("{}: {error}", path.display()));
-        let text = std::fs::read_to_string(path).map_err(|error| told(&error))?;
+        let text = std::fs::read_to_string(path).map_err(|error| unusable(&error))?;
         config::Config::builder()
             .add_source(File::from_str(&text, FileFormat::Toml))
             .build()
             .and_then(|file| file.cache.into_table())
-            .map_err(|error| told(&error))
+            .map_err(|error| unusable(&error))
     }
 }
 
@@ -189,8 +189,7 @@ fn insert(tree: &mut Map<String, Value>, parts: &[String], value: Value) {
     }
 }
 
-/// Reads every leaf by itself, so that each fault is found and none hides another, and takes the
-/// faulty ones out.
+/// Reads every leaf separately, so that no fault hides another, and removes the faulty ones.
 fn check_leaves(tree: &mut Map<String, Value>, path: &mut Vec<String>, faults: &mut Vec<Fault>) {
     let mut keys: Vec<_> = tree.keys().cloned().collect();
     keys.sort();
@@ -202,7 +201,7 @@ fn check_leaves(tree: &mut Map<String, Value>, path: &mut Vec<String>, faults: &
         match &mut value.kind {
             ValueKind::Table(inner) if !inner.is_empty() => {
                 check_leaves(inner, path, faults);
-                // A section of nothing but faults has been told of already.
+                // All of its leaves were faulty and are reported.
                 if inner.is_empty() {
                     tree.remove(&path[path.len() - 1]);
                 }
@@ -234,8 +233,8 @@ fn mend(value: &mut Value, path: &[String]) -> Result<(), String> {
     let Some(list) = as_list(value) else {
         return Err(said);
     };
-    let told = |said| format!("{said} (several are separated by commas)");
-    read(branch(path, list.clone())).map_err(told)?;
+    let with_hint = |said| format!("{said} (several are separated by commas)");
+    read(branch(path, list.clone())).map_err(with_hint)?;
     *value = list;
     Ok(())
 }
@@ -273,7 +272,7 @@ fn no_word(value: &Value, words: &[&str]) -> String {
     format!("\"{value}\" is not one of {}", words.join(", "))
 }
 
-/// What serde said, without the key, which is told anyway.
+/// Serde's message without the key, which the fault names.
 fn message(error: &config::ConfigError) -> String {
     match error {
         config::ConfigError::At { error, .. } => message(error),

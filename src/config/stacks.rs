@@ -12,15 +12,14 @@ const BYTES: &str = if cfg!(debug_assertions) {
     "134217728"
 };
 
-/// Has the process begin anew, as itself, with threads that have large stacks; does nothing where that is so.
-/// To be called before there is a thread.
+/// Re-executes the process with a larger `RUST_MIN_STACK`, unless the variable is set. Call it before any thread
+/// is started.
 ///
-/// The library that speaks to a broker reads tables within tables on its thread's stack, as deep as a frame
-/// holds them, and a thread of its own making gets the size of its stack from this variable alone. The embedded
-/// broker lets nothing through that is so deep.
+/// The library for RabbitMQ reads nested tables recursively, as deep as a frame allows, on threads that it starts
+/// itself; this variable alone sets the size of their stacks. The embedded broker refuses tables that are so deep.
 ///
 /// # Errors
-/// It goes on as it is: the system does not start it again.
+/// The system does not execute it again; the process continues as it is.
 pub fn deepen_stacks() -> io::Result<()> {
     if env::var_os(KEY).is_some() {
         return Ok(());

@@ -33,7 +33,7 @@ pub fn cores() -> usize {
 }
 
 impl Threads {
-    /// How many serve HTTP on a machine with so many cores, at least one.
+    /// Threads for HTTP on a machine with this many cores, at least one.
     pub fn http(self, cores: usize) -> usize {
         match *self.http {
             0 => (cores / 2).max(1),
@@ -41,7 +41,7 @@ impl Threads {
         }
     }
 
-    /// How many do everything else on a machine with so many cores where so many serve HTTP, at least one.
+    /// Threads for everything else, beside `http` threads for HTTP, at least one.
     pub fn other(self, cores: usize, http: usize) -> usize {
         match *self.other {
             0 => cores.saturating_sub(http).max(1),

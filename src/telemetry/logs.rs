@@ -162,7 +162,7 @@ impl Logs {
     /// Changes the level.
     ///
     /// # Errors
-    /// The level can't be read; the old one stays.
+    /// The level can't be read; the old one remains in effect.
     pub fn set_level(&self, level: &str) -> Result<(), LogError> {
         self.filter
             .reload(parse(level)?)

@@ -62,7 +62,7 @@ impl Metrics {
         self.own(IntCounter::new(name, help))
     }
 
-    /// Counters told apart by `labels`, each with few values.
+    /// Counters distinguished by `labels`, each with few values.
     pub fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
         self.own(IntCounterVec::new(Opts::new(name, help), labels))
     }
@@ -72,12 +72,12 @@ impl Metrics {
         self.own(IntGauge::new(name, help))
     }
 
-    /// Gauges told apart by `labels`, each with few values.
+    /// Gauges distinguished by `labels`, each with few values.
     pub fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
         self.own(IntGaugeVec::new(Opts::new(name, help), labels))
     }
 
-    /// Gauges with a fraction, told apart by `labels`, each with few values.
+    /// Gauges with a fraction, distinguished by `labels`, each with few values.
     pub fn decimals(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
         self.own(GaugeVec::new(Opts::new(name, help), labels))
     }
@@ -88,7 +88,7 @@ impl Metrics {
         self.own(Histogram::with_opts(opts))
     }
 
-    /// Latencies of the recent past, for whoever judges them.
+    /// Recent latencies, for the migration's guard.
     pub fn latencies(&self) -> &Arc<Latencies> {
         &self.latencies
     }

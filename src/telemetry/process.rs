@@ -108,7 +108,7 @@ fn started_at(stat: &Stat) -> f64 {
     now - uptime.map_or(0.0, |uptime| uptime - stat.started_s)
 }
 
-/// Linux tells the number as the folder's size since 6.2; before, its entries are counted.
+/// The folder's size since Linux 6.2; the number of its entries before.
 fn open_files() -> i64 {
     let folder = "/proc/self/fd";
     let size = fs::metadata(folder).map_or(0, |folder| folder.len());

@@ -34,6 +34,7 @@ const AT_ONCE_MAX: usize = 1000;
         (status = 422, description = "Names every wrong field", body = schema::Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is larger than `http.body_max`", body = schema::Problem, content_type = "application/problem+json"),
         (status = 503, description = "There are too many instances", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 507, description = "`registry.memory_max` is reached", body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn register(

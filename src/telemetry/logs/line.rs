@@ -37,13 +37,15 @@ where
     ) -> fmt::Result {
         let (level, target) = (*event.metadata().level(), event.metadata().target());
         begin(&mut out, level, target, self.coloured)?;
-        let mut message = String::new();
-        let mut fields = String::new();
-        event.record(&mut Parts {
-            message: &mut message,
-            fields: &mut fields,
-        });
-        writeln!(out, "{message}{fields}")
+        let mut parts = Parts::default();
+        event.record(&mut parts);
+        out.write_str(&parts.message)?;
+        for (name, value) in &parts.fields {
+            if !mentions(&parts.message, value) {
+                write!(out, " {name}={value}")?;
+            }
+        }
+        out.write_char('\n')
     }
 }
 
@@ -88,28 +90,46 @@ pub(super) fn own_json(text: &str) -> Vec<u8> {
     format!("{line}\n").into_bytes()
 }
 
-/// The message and the fields of an event, escaped.
-struct Parts<'a> {
-    message: &'a mut String,
-    fields: &'a mut String,
+/// Whether a message has this value in it as a word: then the line does not repeat it. JSON lines have all fields.
+fn mentions(message: &str, value: &str) -> bool {
+    let value = value.trim_matches('"');
+    // A number may be a part of an address or of another number.
+    let joins: &[char] = match value.parse::<f64>() {
+        Ok(_) => &['_', '.', ':', '-'],
+        Err(_) => &['_'],
+    };
+    let is_apart = |c: Option<char>| !c.is_some_and(|c| c.is_alphanumeric() || joins.contains(&c));
+    !value.is_empty()
+        && message.match_indices(value).any(|(at, _)| {
+            is_apart(message[..at].chars().next_back())
+                && is_apart(message[at + value.len()..].chars().next())
+        })
 }
 
-impl Visit for Parts<'_> {
+/// The message and the fields of an event, escaped.
+#[derive(Debug, Default)]
+struct Parts {
+    message: String,
+    fields: Vec<(&'static str, String)>,
+}
+
+impl Visit for Parts {
     fn record_str(&mut self, field: &Field, value: &str) {
+        // Writing to a string can't fail.
         if field.name() == "message" {
-            let _ = Escaping(self.message).write_str(value);
+            let _ = Escaping(&mut self.message).write_str(value);
         } else {
-            let _ = write!(self.fields, " {}={value:?}", field.name());
+            self.fields.push((field.name(), format!("{value:?}")));
         }
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        // Writing to a string can't fail.
         if field.name() == "message" {
-            let _ = write!(Escaping(self.message), "{value:?}");
+            let _ = write!(Escaping(&mut self.message), "{value:?}");
         } else {
-            let _ = write!(self.fields, " {}=", field.name());
-            let _ = write!(Escaping(self.fields), "{value:?}");
+            let mut text = String::new();
+            let _ = write!(Escaping(&mut text), "{value:?}");
+            self.fields.push((field.name(), text));
         }
     }
 }

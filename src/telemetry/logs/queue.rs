@@ -1,6 +1,6 @@
 //! Lines on their way to standard error: a bounded queue, and the one thread that writes.
 //!
-//! Whoever logs never waits for the reader of standard error. Lines beyond the bound are dropped and counted.
+//! Logging never waits for the reader of standard error. Lines beyond the bound are dropped and counted.
 
 use std::{
     collections::VecDeque,
@@ -37,7 +37,7 @@ struct Waiting {
     /// Of the lines, and of those being written.
     bytes: usize,
     dropped: u64,
-    dropped_told: u64,
+    dropped_reported: u64,
 }
 
 impl Queue {
@@ -122,8 +122,8 @@ impl Queue {
         }
         let lines = mem::take(&mut waiting.lines);
         let bytes = lines.iter().map(|line| line.len()).sum();
-        let dropped = waiting.dropped - waiting.dropped_told;
-        waiting.dropped_told = waiting.dropped;
+        let dropped = waiting.dropped - waiting.dropped_reported;
+        waiting.dropped_reported = waiting.dropped;
         (lines, bytes, dropped)
     }
 }

@@ -22,7 +22,7 @@ const PAUSE_MS: u64 = 200;
 pub(super) struct Rates {
     began: Instant,
     places: papaya::HashMap<Identifier, Arc<Place>>,
-    told: Mutex<u64>,
+    reported_ms: Mutex<u64>,
 }
 
 /// One line of the code that logs.
@@ -39,7 +39,7 @@ impl Rates {
         Arc::new(Self {
             began: Instant::now(),
             places: papaya::HashMap::new(),
-            told: Mutex::new(0),
+            reported_ms: Mutex::new(0),
         })
     }
 
@@ -58,11 +58,11 @@ impl Rates {
     /// [`REPORT_MS`] says something.
     pub(super) fn left_out(&self) -> Vec<String> {
         let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let mut told = self.told.lock();
-        if now < *told + REPORT_MS {
+        let mut reported_ms = self.reported_ms.lock();
+        if now < *reported_ms + REPORT_MS {
             return Vec::new();
         }
-        *told = now;
+        *reported_ms = now;
         let places = self.places.pin();
         let reports = places.values().filter_map(|place| place.report());
         reports.collect()

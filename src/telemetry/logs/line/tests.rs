@@ -41,3 +41,22 @@ fn a_line_has_its_time_level_target_message_and_fields() {
         " WARN musterd::here: two \"words\" service=a took_ms=7\n"
     );
 }
+
+#[test]
+fn a_field_that_the_message_mentions_is_not_repeated() {
+    let (id, error) = (7_u64, "no route to host");
+    let text = logged(|| {
+        tracing::info!(
+            connection.id = id,
+            error,
+            left = 1_u64,
+            "connection {id} of 127.0.0.1 closed: {error}"
+        );
+    });
+    assert!(
+        text.ends_with(": connection 7 of 127.0.0.1 closed: no route to host\n"),
+        "{text}"
+    );
+    let text = logged(|| tracing::info!(count = 7_u64, "77 of them"));
+    assert!(text.ends_with(": 77 of them count=7\n"), "{text}");
+}
