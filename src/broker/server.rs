@@ -105,8 +105,8 @@ pub(super) struct Shared {
     next_connection: AtomicU64,
     closed: OnceLock<mpsc::Sender<ConnectionId>>,
     started: Instant,
-    /// The threads that the broker runs on.
-    runtime: Handle,
+    /// The threads that the broker runs on; none when it was made outside of a runtime.
+    runtime: Option<Handle>,
     /// What is being made for others to look at.
     views: TaskTracker,
 }
@@ -248,7 +248,7 @@ impl Broker {
             next_connection: AtomicU64::new(1),
             closed: OnceLock::new(),
             started: Instant::now(),
-            runtime: Handle::current(),
+            runtime: Handle::try_current().ok(),
             views: TaskTracker::new(),
         };
         Ok(Self {

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use serde::Serialize;
+use tokio::runtime::Handle;
 
 use super::{Broker, Shared, clock::VhostCell, connections::ConnectionView};
 use crate::broker::{
@@ -67,7 +68,8 @@ impl Broker {
         F: Future<Output = T> + Send + 'static,
     {
         let made = make(Arc::clone(&self.shared));
-        let made = self.shared.views.spawn_on(made, &self.shared.runtime);
+        let runtime = self.shared.runtime.clone().unwrap_or_else(Handle::current);
+        let made = self.shared.views.spawn_on(made, &runtime);
         made.await.unwrap_or_default()
     }
 

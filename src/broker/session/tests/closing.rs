@@ -1,9 +1,6 @@
 //! How connections end.
 
-use std::time::Duration;
-
 use bytes::BytesMut;
-use tokio::time::Instant;
 
 use super::fixture::{World, name};
 use crate::broker::{
@@ -54,8 +51,9 @@ fn many_queues_of_its_own_go_quickly() {
     }
     client.send_bytes(&mut world, &out);
     assert!(client.sent().is_empty());
-    let begin = Instant::now();
+    world.steps = 0;
     client.vanish(&mut world);
-    assert!(begin.elapsed() < Duration::from_secs(4), "it is slow");
+    let most = 100 * 40_000;
+    assert!(world.steps <= most, "{} steps", world.steps);
     assert_eq!(world.client(1).depth(&mut world, "own-7"), None);
 }

@@ -31,7 +31,7 @@ fn the_first_that_lives_is_fetched() {
     let mut client = outlived(&mut world);
     // So late in a turn that they do not all die in it.
     world.vhost.begin_turn();
-    world.vhost.charge_frame(18_000 * 512);
+    world.vhost.charge_frame(20_000 * 512);
     let mut out = BytesMut::new();
     let get = basic::Get {
         queue: name("q"),

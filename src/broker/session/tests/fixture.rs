@@ -27,8 +27,9 @@ pub(super) struct World {
     pub(super) now: Now,
     pub(super) memory: Arc<Memory>,
     next: u64,
-    /// Turns so far, and the steps of the longest.
+    /// Turns so far, their steps together, and those of the longest.
     pub(super) turns: usize,
+    pub(super) steps: i64,
     pub(super) steps_max: i64,
 }
 
@@ -66,6 +67,7 @@ impl World {
             memory,
             next: 1,
             turns: 0,
+            steps: 0,
             steps_max: 0,
         }
     }
@@ -81,6 +83,7 @@ impl World {
     /// Notes what a turn has cost.
     pub(super) fn end_turn(&mut self) {
         self.turns += 1;
+        self.steps += self.vhost.turn_steps();
         self.steps_max = self.steps_max.max(self.vhost.turn_steps());
     }
 

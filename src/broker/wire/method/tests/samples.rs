@@ -45,9 +45,10 @@ impl Pool {
         Self::filled(short, long, Just(Table::EMPTY))
     }
 
-    /// Anything.
+    /// Any text, anything else.
     pub(super) fn any() -> impl Strategy<Value = Self> {
-        Self::filled(oracle::short(), oracle::long(), oracle::our_table())
+        let short = "\\PC{0,80}".prop_map(|text| ShortStr::truncated(&text));
+        Self::filled(short, oracle::long(), oracle::our_table())
     }
 
     fn filled(
