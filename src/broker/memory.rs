@@ -21,6 +21,8 @@ use tokio::sync::Notify;
 /// Queues, exchanges, bindings, consumers and channels may take so much however low the watermark is: without
 /// them nobody could use the broker.
 const TOPOLOGY_MIN: usize = 16 * 1024 * 1024;
+/// Messages that had begun to arrive before the alarm may take so much beyond a low watermark.
+const BEYOND_MIN: usize = 64 * 1024 * 1024;
 /// A charge of something that grows and shrinks with each message follows in steps of this size, so that most
 /// messages change no counter that all threads share.
 const STEP: usize = 512;
@@ -39,6 +41,7 @@ pub struct Memory {
     high: usize,
     low: usize,
     topology_max: usize,
+    ceiling: usize,
     alarms: AtomicU64,
     /// Wakes the task that reports changes of the alarm.
     changed: Notify,
@@ -68,6 +71,7 @@ impl Memory {
             high,
             low: high / 10 * 9,
             topology_max: (high / 2).max(TOPOLOGY_MIN),
+            ceiling: high.saturating_add(high.max(BEYOND_MIN)),
             alarms: AtomicU64::new(0),
             changed: Notify::new(),
             ended: Notify::new(),
@@ -104,6 +108,12 @@ impl Memory {
     /// watermark, so that the other half is left for messages. If so, no more of them are made.
     pub fn is_topology_full(&self) -> bool {
         self.topology() > self.topology_max
+    }
+
+    /// Whether messages that had begun to arrive before the alarm have taken all that they may: as much again as
+    /// the watermark. If so, they are refused.
+    pub fn is_exhausted(&self) -> bool {
+        self.is_alarm() && self.used() > self.ceiling
     }
 
     /// How much queues, exchanges, bindings, consumers and channels may take together, in bytes.
@@ -305,6 +315,11 @@ impl Account {
     /// Whether more is held than may be.
     pub fn is_over(&self) -> bool {
         self.own.load(Relaxed) > self.limit
+    }
+
+    /// Whether the broker can hold no more of any message.
+    pub fn is_exhausted(&self) -> bool {
+        self.memory.is_exhausted()
     }
 
     /// A charge on this account.

@@ -46,6 +46,18 @@ fn topology_may_take_half_of_the_watermark() {
 }
 
 #[test]
+fn what_had_begun_to_arrive_may_take_as_much_again_as_the_watermark() {
+    const MIB: usize = 1024 * 1024;
+    for (high, ceiling) in [(100 * MIB, 200 * MIB), (MIB, 65 * MIB)] {
+        let memory = Memory::new(high);
+        let mut charge = memory.charge(ceiling);
+        assert!(memory.is_alarm() && !memory.is_exhausted());
+        charge.set(ceiling + 1);
+        assert!(memory.is_exhausted());
+    }
+}
+
+#[test]
 fn a_body_counts_as_long_as_a_part_of_it_is_alive() {
     let memory = Memory::new(usize::MAX);
     let body = memory.charged_body(vec![1; 20_000]);

@@ -98,6 +98,7 @@ impl Incoming {
         payload: &Payload<'_>,
         account: &Account,
     ) -> Result<(), Exception> {
+        within(account)?;
         let size = self.body_size.unwrap_or(0);
         let arrived = self.arrived() + payload.len() as u64;
         if arrived > size {
@@ -187,12 +188,12 @@ impl Incoming {
 }
 
 fn within(account: &Account) -> Result<(), Exception> {
-    if !account.is_over() {
+    let text = if account.is_over() {
+        "the unfinished messages of this connection are too large together"
+    } else if account.is_exhausted() {
+        "low on memory: the broker cannot take the rest of this message"
+    } else {
         return Ok(());
-    }
-    Err(Exception::new(
-        ReplyCode::ResourceError,
-        "the unfinished messages of this connection are too large together",
-    )
-    .at(MethodId::BASIC_PUBLISH))
+    };
+    Err(Exception::new(ReplyCode::ResourceError, text).at(MethodId::BASIC_PUBLISH))
 }

@@ -234,8 +234,8 @@ impl FrameReader {
         }))
     }
 
-    /// Whether the next complete frame belongs to a message that a client publishes: the method, its header or
-    /// a part of its body.
+    /// Whether the next complete frame begins a message that a client publishes: the method or the header. A body
+    /// that follows must be read, or what has arrived of it would be held until its client gives up.
     ///
     /// # Errors
     /// As for [`FrameReader::next`], when no complete frame is before the faulty one.
@@ -247,9 +247,9 @@ impl FrameReader {
         let rest = &self.run[self.at..];
         Ok(
             match rest.first().copied().and_then(FrameKind::from_octet) {
-                Some(FrameKind::Header | FrameKind::Body) => true,
+                Some(FrameKind::Header) => true,
                 Some(FrameKind::Method) => rest[HEAD_LEN..].starts_with(&PUBLISH),
-                Some(FrameKind::Heartbeat) | None => false,
+                Some(FrameKind::Body | FrameKind::Heartbeat) | None => false,
             },
         )
     }

@@ -180,7 +180,7 @@ async fn other_doors_refuse_such_a_lease_with_the_reason() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn such_a_lease_needs_a_connection_with_heartbeats() {
-    let stage = Stage::embedded(&[]).await;
+    let stage = Stage::embedded(&[("broker.heartbeat", "0s")]).await;
     stage.until_sent().await;
     let mut silent = Caller::new(&format!("{}?heartbeat=0", stage.amqp)).await;
     let problem = silent.ask("service.register", &hanging("a")).await;

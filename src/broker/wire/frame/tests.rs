@@ -167,7 +167,7 @@ proptest! {
 }
 
 #[test]
-fn frames_of_a_publish_are_known_before_they_are_taken() {
+fn the_beginning_of_a_publish_is_known_before_it_is_taken() {
     let publish = [1, 0, 1, 0, 0, 0, 4, 0, 60, 0, 40, 0xCE];
     let get = [1, 0, 1, 0, 0, 0, 4, 0, 60, 0, 70, 0xCE];
     let header = [2, 0, 1, 0, 0, 0, 0, 0xCE];
@@ -177,7 +177,7 @@ fn frames_of_a_publish_are_known_before_they_are_taken() {
         (&publish, true),
         (&get, false),
         (&header, true),
-        (&body, true),
+        (&body, false),
         (&heartbeat, false),
     ];
     for (frame, expected) in cases {
