@@ -102,8 +102,9 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// Only the client of another broker needs large stacks.
 fn deepen_stacks(config: &Config) {
-    if config.transport.amqp_url.is_empty() {
+    if cfg!(not(feature = "amqp")) || config.transport.amqp_url.is_empty() {
         return;
     }
     if let Err(error) = config::deepen_stacks() {

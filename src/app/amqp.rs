@@ -110,7 +110,9 @@ pub(super) struct Answers {
 /// Starts it; `notices` are published like events.
 pub(super) fn start(way: &Way, answers: Answers, notices: Arc<Notices>, tasks: &mut Tasks) {
     let sender = way.clone();
-    tasks.spawn(Stage::Carrier, "notices", |stop| sender.tell(notices, stop));
+    tasks.spawn(Stage::Carrier, "notices", |stop| {
+        sender.publish_notices(notices, stop)
+    });
     let context = CommandContext {
         catalog: answers.catalog,
         defaults: answers.defaults,

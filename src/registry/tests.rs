@@ -32,6 +32,7 @@ pub(super) fn registration(id: &str, name: &str, port: u16) -> Registration {
 fn registry(log_entries_max: usize) -> Registry {
     Registry::new(Config {
         log_entries_max: log_entries_max.into(),
+        log_bytes_max: bytesize::ByteSize::gib(1).into(),
         ..Config::default()
     })
 }

@@ -42,7 +42,7 @@ pub struct RabbitMq {
     config: AmqpConfig,
     kept: KeptChannels,
     outbox: AnswerOutbox,
-    /// Taken by whoever sends the answers.
+    /// Taken by the task that sends the answers.
     inbox: Mutex<Option<AnswerInbox>>,
     lost: LostAnswers,
 }

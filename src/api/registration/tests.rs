@@ -129,7 +129,7 @@ fn what_is_wrong_is_named() {
     check(
         "lease",
         json!("socket"),
-        "\"socket\" is not one of ttl, connection",
+        "\"socket\" is not one of ttl, connection, none",
     );
     check("lease", json!(true), "must be a string, not true");
     check("ttl", json!("2d"), "172800s is out of range 1s-86400s");

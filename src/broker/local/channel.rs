@@ -68,7 +68,7 @@ pub struct LocalChannel {
     unpublished: VecDeque<LocalPublish>,
     /// Published and not confirmed yet.
     unconfirmed: usize,
-    /// Confirmed since the caller was last told.
+    /// Confirmed and not reported yet.
     confirmed: usize,
     /// The last publish that was confirmed.
     last_confirmed: u64,
@@ -283,7 +283,7 @@ impl LocalChannel {
     /// much. 0 when there is nothing left. Cancel safe.
     ///
     /// # Errors
-    /// A queue refused a message, or the channel is closed. What came before it was told before.
+    /// A queue refused a message, or the channel is closed. The confirms before it were reported first.
     pub async fn confirmed(&mut self) -> Result<usize, LocalError> {
         loop {
             self.receive();

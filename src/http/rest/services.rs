@@ -7,7 +7,7 @@ use axum::{
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::extract::{Name, Text, caller};
+use super::extract::{BodyBytes, Name, caller};
 use crate::{
     api::{self, BatchHeartbeat, Problem, StatusAnswer, Warnings, schema},
     catalog::{Caller, Deregister, PatchInstance, Register},
@@ -34,13 +34,14 @@ const AT_ONCE_MAX: usize = 1000;
         (status = 422, description = "Names every wrong field", body = schema::Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is larger than `http.body_max`", body = schema::Problem, content_type = "application/problem+json"),
         (status = 503, description = "There are too many instances", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 507, description = "`registry.memory_max` is reached", body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn register(
     State(shared): State<AppState>,
     peer: HttpPeer,
     RawQuery(query): RawQuery,
-    Text(body): Text,
+    BodyBytes(body): BodyBytes,
 ) -> EndpointResult {
     register_from(&shared, &caller(&peer), query.as_deref(), &body).await
 }
@@ -106,7 +107,7 @@ pub(in crate::http) async fn patch(
     State(shared): State<AppState>,
     peer: HttpPeer,
     id: Name,
-    Text(body): Text,
+    BodyBytes(body): BodyBytes,
 ) -> EndpointResult {
     let (patch, warnings) = api::patch(id.as_str(), &body, &shared.defaults)?;
     let service_id = id.as_str().into();
@@ -151,7 +152,7 @@ pub(in crate::http) async fn heartbeat(
 pub(in crate::http) async fn heartbeats(
     State(shared): State<AppState>,
     peer: HttpPeer,
-    Text(body): Text,
+    BodyBytes(body): BodyBytes,
 ) -> EndpointResult {
     let (batch, warnings) = BatchHeartbeat::read(&body)?;
     let mut verdicts = Vec::with_capacity(batch.service_ids.len());

@@ -78,7 +78,7 @@ impl CountsOf {
     }
 }
 
-type Outflow = Relay<GatedFeed, Topics>;
+type EventRelay = Relay<GatedFeed, Topics>;
 
 impl BrokerTransport {
     /// The transport over the broker of `client`. Its cursors begin with the next change.
@@ -185,7 +185,7 @@ impl BrokerTransport {
         let moves = |channel: Channel| {
             modes.of(channel).uses_broker() && modes.of(channel) != now.of(channel)
         };
-        // A channel that stops using the broker, or goes on using it, needs nothing new of it.
+        // A channel that stops using the broker, or keeps using it, needs nothing more declared.
         let _wanted = if Channel::ALL.into_iter().any(moves) {
             let wanted = inner.link.want();
             match timeout(CHANGE_MAX, self.ready(modes)).await {
@@ -214,7 +214,7 @@ impl BrokerTransport {
     /// events are consumed if `modes` need that.
     async fn ready(&self, modes: Modes) {
         let inner = &self.inner;
-        let needed = modes.events == Mode::Dual || LoopbackDemand::new(&inner.flag).stands();
+        let needed = modes.events == Mode::Dual || LoopbackDemand::new(&inner.flag).is_needed();
         // A reader is a reason to consume them, also before the modes are.
         let _looking = needed.then(|| inner.flag.watermark().reader());
         loop {
@@ -307,18 +307,18 @@ impl BrokerTransport {
         timeout(max, settled).await.is_ok()
     }
 
-    /// Publishes notices under their own routing keys, until told to stop.
-    pub async fn tell(self, notices: Arc<Notices>, stop: CancellationToken) {
+    /// Publishes notices under their own routing keys, until `stop`.
+    pub async fn publish_notices(self, notices: Arc<Notices>, stop: CancellationToken) {
         notices::run(self.inner.link.clone(), notices, stop).await;
     }
 
-    /// Runs until told to stop; then sends what is left, for at most `transport.drain`, and closes the connection.
+    /// Runs until `stop`; then sends what is left, for at most `transport.drain`, and closes the connection.
     pub async fn run(self, context: CommandContext, stop: CancellationToken) {
         let inner = &*self.inner;
         let last = CancellationToken::new();
         let users = async {
-            let mut events = inner.outflow(Channel::Events);
-            let mut health = inner.outflow(Channel::Health);
+            let mut events = inner.relay(Channel::Events);
+            let mut health = inner.relay(Channel::Health);
             // What commands change at the last moment is published too.
             let answered = CancellationToken::new();
             let commands = async {
@@ -340,7 +340,7 @@ impl BrokerTransport {
                 _ = all => (),
                 () = over => (),
             }
-            self.tell_of_left();
+            self.warn_of_unpublished();
             last.cancel();
         };
         // Boxed each: as one they are 50 KB, which would be moved over the stacks of all workers and
@@ -360,7 +360,7 @@ impl BrokerTransport {
 
 impl BrokerTransport {
     /// Logs what subscribers of the broker will never get: the log ends with the daemon.
-    fn tell_of_left(&self) {
+    fn warn_of_unpublished(&self) {
         let channels = self.channels();
         let events = channels
             .iter()
@@ -375,7 +375,7 @@ impl BrokerTransport {
 }
 
 impl Inner {
-    fn outflow(&self, channel: Channel) -> Outflow {
+    fn relay(&self, channel: Channel) -> EventRelay {
         let health = [
             EventKind::Healthy,
             EventKind::Unhealthy,

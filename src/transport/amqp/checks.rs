@@ -61,7 +61,7 @@ pub struct ChecksCarrier {
 }
 
 impl Checks {
-    /// A way over `link`, on which at most `max` requests wait to be sent, and what carries them.
+    /// Sends over `link`; at most `max` requests wait to be sent. The second value does the sending.
     pub fn new(link: Link, flag: watch::Receiver<FlagState>, max: usize) -> (Self, ChecksCarrier) {
         let (sender, requests) = mpsc::channel(max.max(1));
         let checks = Self {
@@ -97,7 +97,7 @@ impl Checks {
 }
 
 impl ChecksCarrier {
-    /// Carries requests out and verdicts in while the flag wants it, until told to stop.
+    /// Sends requests and receives verdicts while the mode uses the broker, until `stop`.
     pub async fn run(self, verdicts: Arc<dyn Verdicts>, stop: CancellationToken) {
         let Self {
             link,
@@ -182,7 +182,7 @@ impl Sending {
         }
     }
 
-    /// All at once, without confirms: nobody waits longer than the deadline.
+    /// All at once, without confirms: after the deadline a request is of no use.
     async fn publish(&mut self, requests: &[PendingRequest]) -> Result<(), AmqpError> {
         let Open { usage, channel } = self.open().await?;
         let now = Instant::now();

@@ -89,7 +89,7 @@ impl Drop for ConsumerCount<'_> {
 }
 
 impl QueueConsumer {
-    /// Runs until told to stop.
+    /// Runs until `stop`.
     pub(super) async fn run(mut self, mut taker: impl Taker, stop: CancellationToken) {
         while self.until_wanted(&stop).await {
             let usage = tokio::select! {
@@ -121,7 +121,7 @@ impl QueueConsumer {
         }
     }
 
-    /// False when told to stop.
+    /// False after `stop`.
     async fn until_wanted(&mut self, stop: &CancellationToken) -> bool {
         let channel = self.channel;
         let wanted = self

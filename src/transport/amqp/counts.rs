@@ -1,4 +1,4 @@
-//! What is counted of one channel on its way over the broker.
+//! The counters of one channel's use of the broker.
 
 use std::sync::{
     Arc,

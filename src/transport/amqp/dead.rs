@@ -136,7 +136,8 @@ impl DeadLetters {
     }
 }
 
-/// Over a channel of its own: a queue that somebody declared in another way closes it, and is used as it is.
+/// Publishes over a separate channel: a queue that was declared with other arguments closes it, and is used as it
+/// is over the next one.
 async fn publish(
     connection: &dyn BrokerConnection,
     letters: Vec<Outgoing>,
@@ -207,7 +208,7 @@ fn headers(letter: &Unreadable<'_>, bytes_max: usize) -> Table {
     headers.build()
 }
 
-/// At most so many bytes a value takes on the wire, with what stands before it.
+/// At most so many bytes a value takes on the wire, with the tag and length before it.
 fn value_bytes(value: ValueRef<'_>) -> usize {
     FIELD_BYTES
         + match value {

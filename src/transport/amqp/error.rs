@@ -57,8 +57,8 @@ pub enum AmqpError {
 }
 
 impl AmqpError {
-    /// What the broker said, when it has said no and will say it again until somebody changes something:
-    /// the login, the vhost, or what is declared.
+    /// The broker's text, when it refuses something and will refuse it again until the login, the vhost or what is
+    /// declared there is changed.
     pub(crate) fn refusal(&self) -> Option<&str> {
         let Self::Broker {
             code: Some(code),

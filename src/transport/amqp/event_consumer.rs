@@ -87,7 +87,7 @@ impl EventConsumer {
         self.bound.subscribe()
     }
 
-    /// Consumes while there is a connection and somebody needs the events, until told to stop.
+    /// Consumes while there is a connection and the events are needed, until `stop`.
     pub(super) async fn run(self, setup: EventConsumerSetup, stop: CancellationToken) {
         let mut demand = setup.demand.clone();
         loop {
@@ -96,7 +96,7 @@ impl EventConsumer {
                     demand.until_needed().await;
                     let usage = setup.link.until_up().await;
                     // Perhaps the need has ended before the connection was up.
-                    if demand.stands() {
+                    if demand.is_needed() {
                         return usage;
                     }
                 }
@@ -288,7 +288,7 @@ impl EventConsumerSetup {
             return;
         };
         let revision = cursor.revision;
-        // What was never sent is somebody else's.
+        // Another daemon's: this one has not sent it.
         if revision <= *heard || revision > self.registry.newest() {
             return;
         }

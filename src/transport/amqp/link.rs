@@ -62,12 +62,12 @@ struct Shared {
     heard: Mutex<Option<Instant>>,
     unconfirmed: Mutex<Vec<UnconfirmedSince>>,
     connections: AtomicU64,
-    /// Who is told when the broker refuses the daemon before it was ever connected.
+    /// Receives the error when the broker refuses the daemon before it was ever connected.
     refused: Mutex<Option<oneshot::Sender<AmqpError>>>,
     dead_letters: DeadLetters,
     broken: BrokenQueues,
     /// Whether the loss was logged.
-    told_away: AtomicBool,
+    logged_away: AtomicBool,
 }
 
 /// Needs the connection for as long as it lives, whatever the modes are.
@@ -105,7 +105,7 @@ impl Link {
                 refused: Mutex::new(None),
                 dead_letters: DeadLetters::default(),
                 broken: BrokenQueues::default(),
-                told_away: AtomicBool::new(false),
+                logged_away: AtomicBool::new(false),
             }),
         }
     }
@@ -147,7 +147,7 @@ impl Link {
     }
 
     /// Returns when the broker refuses the daemon before it was ever connected; it does not try again then.
-    /// Call it before `run`; only the last caller is told.
+    /// Call it before `run`; only the last caller gets the error.
     pub fn until_refused(&self) -> impl Future<Output = AmqpError> + use<> {
         let (sender, refused) = oneshot::channel();
         *self.shared.refused.lock() = Some(sender);
@@ -212,7 +212,7 @@ impl Link {
         (silent > 3 * *self.shared.config.ping).then_some(silent)
     }
 
-    /// Keeps the connection while the modes or somebody else need it, until told to stop; then waits for its
+    /// Keeps the connection while it is needed, until `stop`; then waits for its
     /// users, and closes it.
     pub async fn run(self, mut flag: watch::Receiver<FlagState>, stop: CancellationToken) {
         let shared = &self.shared;
@@ -263,7 +263,7 @@ impl Link {
         }
     }
 
-    /// False when told to stop.
+    /// False after `stop`.
     async fn until_needed(
         &self,
         flag: &mut watch::Receiver<FlagState>,
@@ -295,7 +295,7 @@ impl Link {
         let shared = &self.shared;
         let since = shared.clock.now().wall;
         shared.hear();
-        shared.told_away.store(false, Ordering::Relaxed);
+        shared.logged_away.store(false, Ordering::Relaxed);
         drop(shared.refused.lock().take());
         // What the last connection left unconfirmed is sent again, and counts from then.
         shared.forgive();
@@ -397,9 +397,9 @@ impl Shared {
     }
 
     /// Logged once, not at each attempt.
-    fn tell_away(&self, error: &AmqpError) {
+    fn log_away(&self, error: &AmqpError) {
         let url = self.client.url();
-        if self.told_away.swap(true, Ordering::Relaxed) {
+        if self.logged_away.swap(true, Ordering::Relaxed) {
             tracing::debug!(broker.url = url, %error, "the broker at {url} still cannot be used: {error}");
         } else {
             tracing::warn!(
@@ -417,7 +417,7 @@ impl Shared {
             let since = match state {
                 LinkState::Away { since, .. } => *since,
                 LinkState::Off { .. } | LinkState::Up { .. } => {
-                    self.tell_away(&error);
+                    self.log_away(&error);
                     now
                 }
             };
@@ -427,7 +427,7 @@ impl Shared {
         error
     }
 
-    /// Whether it gives up: the broker refuses the daemon, has never accepted it, and somebody wants to know.
+    /// Whether it gives up: the broker refuses the daemon, has never accepted it, and a caller waits for that error.
     fn gives_up(&self, error: &AmqpError) -> bool {
         let Some(told) = error.refusal() else {
             return false;

@@ -28,7 +28,7 @@ impl LoopbackDemand {
     }
 
     /// Whether events are needed back now.
-    pub(super) fn stands(&mut self) -> bool {
+    pub(super) fn is_needed(&mut self) -> bool {
         let compared = self.flag.borrow_and_update().modes.events == Mode::Dual;
         *self.viewers.borrow_and_update() > 0 || compared
     }
@@ -46,7 +46,7 @@ impl LoopbackDemand {
         self.until(true).await;
     }
 
-    /// Waits until nobody has needed them for a while.
+    /// Waits until events have not been needed for a while.
     pub(super) async fn until_over(&mut self) {
         loop {
             self.until(false).await;
@@ -57,7 +57,7 @@ impl LoopbackDemand {
     }
 
     async fn until(&mut self, needed: bool) {
-        while self.stands() != needed {
+        while self.is_needed() != needed {
             if !self.changed().await {
                 std::future::pending::<()>().await;
             }

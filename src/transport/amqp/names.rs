@@ -25,7 +25,7 @@ const DEAD_MESSAGES_MAX: i32 = 10_000;
 /// It keeps so many bytes of bodies.
 const DEAD_BYTES_MAX: i32 = 64 << 20;
 
-/// The key of a message that tests whether the broker takes messages; nobody binds to it.
+/// The key of a message that tests whether the broker takes messages; no queue is bound to it.
 pub(super) const TRIAL_KEY: &str = "musterd.trial";
 
 /// The queues that commands come by.
@@ -95,7 +95,7 @@ pub(crate) async fn declare_queue(
     channel.bind(name, EXCHANGE, name).await
 }
 
-/// Declares the queue of what cannot be read. It is bounded: nobody may ever read it.
+/// Declares the queue of what cannot be read. It is bounded, because it may never be read.
 pub(crate) async fn declare_dead(channel: &mut dyn BrokerChannel) -> Result<(), AmqpError> {
     let queue = QueueSpec {
         name: DEAD,

@@ -16,7 +16,7 @@ use crate::registry::{NoticeEntry, Notices};
 /// How long notices may take at the end of the connection or of the daemon.
 const LEAVE_MAX: Duration = Duration::from_secs(2);
 
-/// Sends notices until told to stop.
+/// Sends notices until `stop`.
 pub(super) async fn run(link: Link, notices: Arc<Notices>, stop: CancellationToken) {
     let mut newest = notices.follow();
     let mut seen = notices.newest();

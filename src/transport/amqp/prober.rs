@@ -23,7 +23,7 @@ use crate::{
     telemetry::{IntCounterVec, Metrics},
 };
 
-/// The broker keeps a verdict for so long, in milliseconds: nobody waits for older ones.
+/// The broker keeps a verdict for so long, in milliseconds: older ones are of no use.
 const VERDICT_KEPT_MS: &str = "60000";
 
 /// Runs checks.
@@ -67,7 +67,7 @@ impl Prober {
         Self { setup, requests }
     }
 
-    /// Works until told to stop; then probes under way are still answered, within the time to drain.
+    /// Works until `stop`; then probes under way are still answered, within the time to drain.
     pub async fn run(self, stop: CancellationToken) {
         let Self { setup, requests } = self;
         let consumer = QueueConsumer {
@@ -207,7 +207,7 @@ impl Probes {
         self.requests.with_label_values(&[result]).inc();
     }
 
-    /// How long somebody waits for the verdict; none when nobody does any more.
+    /// The time left until the deadline; none when it has passed.
     fn left(&self, deadline: Timestamp) -> Option<Duration> {
         let left_ms = deadline.0.saturating_sub(self.clock.now().wall.0);
         let left_ms = u64::try_from(left_ms).ok().filter(|left_ms| *left_ms > 0);

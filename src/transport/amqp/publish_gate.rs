@@ -1,5 +1,5 @@
 //! When changes may be published: the channel's mode wants it, the connection is up, and the daemon's own events
-//! are consumed if somebody needs them.
+//! are consumed if they are needed.
 
 use tokio::sync::watch;
 
@@ -44,12 +44,12 @@ impl PublishGate {
         }
     }
 
-    /// The binding of the event consumer under which it is open now, [`UNHEARD`] when nobody needs its events;
+    /// The binding of the event consumer under which it is open now, [`UNHEARD`] when its events are not needed;
     /// none while it is closed. A consumer that is needed is bound before anything is sent over a new
     /// connection, so that it gets all of it.
     fn binding(&mut self) -> Option<u64> {
         let wanted = self.is_wanted();
-        let needed = self.demand.stands();
+        let needed = self.demand.is_needed();
         self.state.mark_unchanged();
         let bound = *self.bound.borrow_and_update();
         let usage = self.link.usage()?;

@@ -34,7 +34,7 @@ pub(super) struct Topics {
     body_max: usize,
     open: Option<Open>,
     /// Services that subscribers know to have instances: a snapshot must also say that they are gone.
-    told: BTreeSet<ServiceName>,
+    known: BTreeSet<ServiceName>,
 }
 
 /// A channel with confirms, and the life of the connection that it belongs to.
@@ -68,7 +68,7 @@ impl Topics {
             unconfirmed: link.unconfirmed(),
             link: link.clone(),
             open: None,
-            told: BTreeSet::new(),
+            known: BTreeSet::new(),
         }
     }
 
@@ -80,8 +80,8 @@ impl Topics {
     /// A channel on the connection as it is now.
     async fn channel(&mut self, usage: &Usage) -> Result<Box<dyn BrokerChannel>, AmqpError> {
         let number = usage.number();
-        let known = self.open.take().filter(|open| open.number == number);
-        if let Some(open) = known.filter(|open| open.channel.is_open()) {
+        let reusable = self.open.take().filter(|open| open.number == number);
+        if let Some(open) = reusable.filter(|open| open.channel.is_open()) {
             return Ok(open.channel);
         }
         if self.opened == number {
@@ -189,7 +189,7 @@ impl Topics {
     /// at once than may be under way.
     async fn send_state(&mut self, snapshot: &Snapshot, failing: bool) -> Result<(), Unconfirmed> {
         let present = snapshot.names();
-        let gone: Vec<_> = self.told.difference(&present).cloned().collect();
+        let gone: Vec<_> = self.known.difference(&present).cloned().collect();
         let services = snapshot.state.services.iter();
         let services = services.map(|(service, view)| (service.name(), Some(&**view)));
         let mut all = services.chain(gone.iter().map(|name| (name, None)));
@@ -205,7 +205,7 @@ impl Topics {
         }
         let routes = self.routes_messages(snapshot);
         self.send(routes, failing, |_| ()).await?;
-        self.told = present;
+        self.known = present;
         Ok(())
     }
 
@@ -217,7 +217,7 @@ impl Topics {
         for name in left.filter_map(|event| event.service_name.as_ref()) {
             let service = self.registry.service(name.as_str());
             if service.is_none_or(|service| service.view().instances.is_empty()) {
-                self.told.remove(name);
+                self.known.remove(name);
             }
         }
     }
@@ -303,7 +303,7 @@ impl Transport for Topics {
         let sent: Vec<_> = events.iter().filter(wanted).collect();
         if self.way == Channel::Events {
             let names = sent.iter().filter_map(|event| event.service_name.clone());
-            self.told.extend(names);
+            self.known.extend(names);
             self.in_flight.left(sent.iter().map(|event| event.revision));
         }
         let clock = self.clock.clone();

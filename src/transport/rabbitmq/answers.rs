@@ -99,7 +99,7 @@ impl AnswerOutbox {
     }
 }
 
-/// Whether it is meant for a channel of RabbitMQ's and no version of it has made it: what stands before the dot
+/// Whether it names a channel of RabbitMQ but was not made by any version of it: the part before the dot
 /// is an Erlang process in the external term format, as base64 (octets 131, and 88 or 103). Without a dot
 /// RabbitMQ does not look at it, and other brokers may have made it.
 fn is_malformed(reply_to: &str) -> bool {

@@ -35,11 +35,11 @@ type Publishing = BoxFuture<'static, lapin::Result<Confirmation>>;
 pub(super) struct RabbitChannel {
     /// Published in order while they are polled. Dropped before the channel.
     publishing: FuturesOrdered<Publishing>,
-    /// What ended them, after confirms that were told first.
+    /// What ended them, reported after the confirms before it.
     unconfirmed: Option<Unconfirmed>,
     /// Fused: the library's own stream waits for ever after its end.
     consumer: Option<Fuse<Consumer>>,
-    /// What ended the consumer, after messages that were given first.
+    /// What ended the consumer, reported after the messages before it.
     ended: Option<AmqpError>,
     channel: Arc<KeptChannel>,
     confirms: bool,

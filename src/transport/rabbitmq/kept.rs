@@ -1,7 +1,7 @@
 //! Channels that are dropped later.
 //!
-//! lapin (4.12) lets go of a channel that messages come by under a lock that its own reader waits for. If nobody
-//! else has the channel then, it waits for a lock that the reader holds: both wait for ever, with a thread of the
+//! lapin (4.12) lets go of a channel that messages come by under a lock that its own reader waits for. If this was the
+//! last handle to the channel, it waits for a lock that the reader holds: both wait for ever, with a thread of the
 //! daemon's, when a connection ends while messages come. So such a channel is kept until that is long over.
 
 use std::{sync::Arc, time::Duration};
@@ -35,7 +35,7 @@ impl Drop for KeptChannel {
     }
 }
 
-/// Channels that nobody uses any more, each with the time since when.
+/// Channels that are not used any more, each with the time since when.
 #[derive(Clone, Debug, Default)]
 pub(super) struct KeptChannels(Arc<Mutex<Vec<(Instant, Channel)>>>);
 

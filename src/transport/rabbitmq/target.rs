@@ -93,7 +93,7 @@ impl Target {
 
 fn tuned(mut uri: AMQPUri) -> AMQPUri {
     uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
-    // The broker may allow less, and then nobody can send more.
+    // The broker may allow less, and then no client can send more.
     let frame_max = uri.query.frame_max.get_or_insert(FRAME_BYTES_MAX);
     if *frame_max > 0 {
         *frame_max = (*frame_max).max(FRAME_BYTES_MAX);

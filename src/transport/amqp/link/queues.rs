@@ -1,4 +1,4 @@
-//! Queues of the daemon that cannot be used, for example because somebody declared them with other arguments.
+//! Queues of the daemon that cannot be used, for example because they exist with other arguments.
 //! Each stops the channel that needs it and no other.
 
 use std::collections::BTreeMap;

@@ -21,11 +21,11 @@ fn events_are_needed_back_by_who_compares_and_by_who_sees_no_further() {
     ] {
         let flag = flag(mode);
         let mut demand = LoopbackDemand::new(&flag);
-        assert_eq!(demand.stands(), without, "{mode}, nobody looks");
+        assert_eq!(demand.is_needed(), without, "{mode}, nobody looks");
         let reader = flag.watermark().reader();
-        assert_eq!(demand.stands(), with, "{mode}, one looks");
+        assert_eq!(demand.is_needed(), with, "{mode}, one looks");
         drop(reader);
-        assert_eq!(demand.stands(), without, "{mode}, nobody looks any more");
+        assert_eq!(demand.is_needed(), without, "{mode}, nobody looks any more");
     }
 }
 

@@ -31,7 +31,7 @@ const WINDOW: usize = 256;
 const ATTEMPTS_MAX: u8 = 3;
 /// Nobody waits for an answer any longer.
 const KEPT: Duration = Duration::from_secs(60);
-/// A connection that stood for so long has not ended because somebody goes on making up addresses.
+/// After so long, the next loss of the connection is not counted with the ones before.
 const CALM: Duration = Duration::from_secs(60);
 /// How long it may take to close the connection.
 const LEAVE_MAX: Duration = Duration::from_secs(1);
@@ -59,7 +59,7 @@ pub(in crate::transport::rabbitmq) struct AnswerSender {
     /// How often the connection has ended, without a longer time between.
     losses: u32,
     /// Whether that was logged.
-    told: bool,
+    logged: bool,
 }
 
 struct Open {
@@ -86,11 +86,11 @@ impl AnswerSender {
             again: VecDeque::new(),
             came: None,
             losses: 0,
-            told: false,
+            logged: false,
         }
     }
 
-    /// Runs until told to stop and until no command is taken any more.
+    /// Runs until `stop` and until no command is taken any more.
     pub(in crate::transport::rabbitmq) async fn run(mut self) {
         let stop = self.stop.clone();
         while let Some(usage) = self.until_wanted(&stop).await {
@@ -102,7 +102,7 @@ impl AnswerSender {
         self.forget_all();
     }
 
-    /// None when told to stop.
+    /// None after `stop`.
     async fn until_wanted(&mut self, stop: &CancellationToken) -> Option<Usage> {
         loop {
             let wanted = self.flag.wait_for(uses_broker);
@@ -145,7 +145,7 @@ impl AnswerSender {
                         return;
                     };
                     if open.since.elapsed() > CALM {
-                        (self.losses, self.told) = (0, false);
+                        (self.losses, self.logged) = (0, false);
                     }
                     error
                 }
@@ -252,7 +252,7 @@ impl AnswerSender {
     fn blame(&mut self, open: &Open, error: AmqpError) -> AmqpError {
         let is_late = matches!(error, AmqpError::Late { .. });
         if open.connection.status().connected() && !is_late {
-            // The channel alone has ended: the user may not write there, whoever is to be answered.
+            // Only the channel has ended: the user may not publish answers at all.
             self.counts.sent_in_vain(self.under_way.len() as u64);
             for _ in self.under_way.drain(..) {
                 self.inbox.lost.note("the broker refuses it");
@@ -269,8 +269,8 @@ impl AnswerSender {
     /// Logged once, not each time; and not when the broker is lost, which is logged elsewhere.
     fn tell(&mut self, error: &AmqpError, pause: Duration) {
         let lasts = is_about_an_answer(error) || self.losses > 2;
-        if lasts && !self.told {
-            self.told = true;
+        if lasts && !self.logged {
+            self.logged = true;
             tracing::warn!(
                 %error,
                 "the connection for answers to commands ended: {error}; reconnecting with backoff"
@@ -290,7 +290,7 @@ impl AnswerSender {
         }
     }
 
-    /// Forgets those that nobody waits for any more.
+    /// Drops those that are too old.
     fn forget_old(&mut self) {
         while let Ok(answer) = self.inbox.answers.try_recv() {
             self.again.push_back(answer);
@@ -358,7 +358,7 @@ fn is_about_an_answer(error: &AmqpError) -> bool {
     matches!(error, AmqpError::Broker { code: Some(code), .. } if *code != FORCED)
 }
 
-/// Closes it, if it stands.
+/// Closes it, if it is open.
 async fn leave(open: &Open) {
     if open.connection.status().connected() {
         let closed = open.connection.close(200, "OK".into());
