@@ -58,9 +58,9 @@ pub(super) fn caller(peer: &HttpPeer) -> Caller {
 
 /// The whole body, at most `http.body_max` of it, of any content type.
 #[derive(Debug)]
-pub(in crate::http) struct Text(pub(in crate::http) Bytes);
+pub(in crate::http) struct BodyBytes(pub(in crate::http) Bytes);
 
-impl FromRequest<AppState> for Text {
+impl FromRequest<AppState> for BodyBytes {
     type Rejection = Response;
 
     async fn from_request(request: Request, shared: &AppState) -> Result<Self, Response> {
@@ -69,7 +69,7 @@ impl FromRequest<AppState> for Text {
     }
 }
 
-impl Text {
+impl BodyBytes {
     /// Reads the body of a request.
     ///
     /// # Errors
@@ -95,7 +95,7 @@ impl Text {
     }
 }
 
-async fn read<B>(mut body: B, shared: &AppState) -> Result<Text, Response>
+async fn read<B>(mut body: B, shared: &AppState) -> Result<BodyBytes, Response>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -123,7 +123,7 @@ where
             pieces.extend_from_slice(&piece);
         }
     }
-    Ok(Text(if pieces.is_empty() {
+    Ok(BodyBytes(if pieces.is_empty() {
         whole
     } else {
         pieces.freeze()

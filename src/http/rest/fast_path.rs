@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http_body::Body;
 
 use super::{
-    extract::{Text, caller},
+    extract::{BodyBytes, caller},
     services,
 };
 use crate::http::{
@@ -88,8 +88,8 @@ impl FastPath {
             }
             Self::Register => {
                 let (parts, body) = request.into_parts();
-                match Text::read(&parts, body, shared).await {
-                    Ok(Text(body)) => {
+                match BodyBytes::read(&parts, body, shared).await {
+                    Ok(BodyBytes(body)) => {
                         services::register_from(shared, &caller(peer), parts.uri.query(), &body)
                             .await
                             .into_response()

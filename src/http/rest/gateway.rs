@@ -13,7 +13,7 @@ pub(in crate::http) use self::{
     poll::{__path_config, config},
     stream::{__path_watch, watch},
 };
-use super::extract::{Name, Text, caller};
+use super::extract::{BodyBytes, Name, caller};
 use crate::{
     api::{self, Json, Problem, RouteShape, schema},
     catalog::{self, RemoveRoute, SetRoute},
@@ -50,7 +50,7 @@ pub(in crate::http) async fn set(
     State(shared): State<AppState>,
     peer: HttpPeer,
     id: Name,
-    Text(body): Text,
+    BodyBytes(body): BodyBytes,
 ) -> EndpointResult {
     let route_id = RouteId::parse(id.as_str());
     let route_id = route_id.map_err(|error| Problem::field("route_id", error.to_string()));

@@ -2,7 +2,7 @@
 
 use axum::{extract::State, response::Response};
 
-use super::extract::Text;
+use super::extract::BodyBytes;
 use crate::{
     api::{MigrationDraft, schema},
     http::{
@@ -32,7 +32,7 @@ pub(in crate::http) async fn migration(State(shared): State<AppState>) -> Respon
 )]
 pub(in crate::http) async fn ask(
     State(shared): State<AppState>,
-    Text(body): Text,
+    BodyBytes(body): BodyBytes,
 ) -> EndpointResult {
     let (draft, warnings) = MigrationDraft::read(&body)?;
     let taken = shared.migration.ask(draft);

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 
-use super::extract::{Name, Text, caller};
+use super::extract::{BodyBytes, Name, caller};
 use crate::{
     api::{OverrideDraft, schema},
     catalog::{LiftOverride, SetOverride},
@@ -25,7 +25,7 @@ pub(in crate::http) async fn set(
     State(shared): State<AppState>,
     peer: HttpPeer,
     id: Name,
-    Text(body): Text,
+    BodyBytes(body): BodyBytes,
 ) -> EndpointResult {
     let (draft, warnings) = OverrideDraft::read(&body)?;
     let command = SetOverride {

@@ -67,7 +67,7 @@ const DOCUMENT: &[u8] = include_bytes!("openapi.json");
 
 /// What a request reads or changes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Resource {
+enum ApiResource {
     /// Liveness, readiness and documentation.
     Health,
     /// The daemon's numbers and metrics.
@@ -114,7 +114,7 @@ struct RouteRow {
     tag: &'static str,
     /// What a caller must be allowed to do.
     #[cfg_attr(not(test), expect(dead_code, reason = "there are no permissions yet"))]
-    access: (Action, Resource),
+    access: (Action, ApiResource),
     /// Query parameters; one that ends in a dot stands for all that begin so.
     parameters: &'static [&'static str],
     /// It may take for as long as its client likes.
@@ -145,7 +145,7 @@ macro_rules! row_of {
                         endpoint.on(method.to_method_filter(), $room::$endpoint)
                     }),
                 tag: $tag,
-                access: (Action::$action, Resource::$resource),
+                access: (Action::$action, ApiResource::$resource),
                 parameters: &[$($name),*],
                 waits: $waits,
                 #[cfg(test)]

@@ -7,7 +7,7 @@ use axum::{
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::extract::{Name, Text, caller};
+use super::extract::{BodyBytes, Name, caller};
 use crate::{
     api::{self, BatchHeartbeat, Problem, Warnings, schema},
     catalog::{Caller, Deregister, PatchInstance, Register},
@@ -41,7 +41,7 @@ pub(in crate::http) async fn register(
     State(shared): State<AppState>,
     peer: HttpPeer,
     RawQuery(query): RawQuery,
-    Text(body): Text,
+    BodyBytes(body): BodyBytes,
 ) -> EndpointResult {
     register_from(&shared, &caller(&peer), query.as_deref(), &body).await
 }
@@ -107,7 +107,7 @@ pub(in crate::http) async fn patch(
     State(shared): State<AppState>,
     peer: HttpPeer,
     id: Name,
-    Text(body): Text,
+    BodyBytes(body): BodyBytes,
 ) -> EndpointResult {
     let (patch, warnings) = api::patch(id.as_str(), &body, &shared.defaults)?;
     let service_id = id.as_str().into();
@@ -152,7 +152,7 @@ pub(in crate::http) async fn heartbeat(
 pub(in crate::http) async fn heartbeats(
     State(shared): State<AppState>,
     peer: HttpPeer,
-    Text(body): Text,
+    BodyBytes(body): BodyBytes,
 ) -> EndpointResult {
     let (batch, warnings) = BatchHeartbeat::read(&body)?;
     let mut verdicts = Vec::with_capacity(batch.service_ids.len());

@@ -5,7 +5,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::extract::Text;
+use super::extract::BodyBytes;
 use crate::{
     api::{FlagDraft, schema},
     http::{
@@ -44,7 +44,7 @@ pub(in crate::http) async fn show(State(shared): State<AppState>) -> Response {
 )]
 pub(in crate::http) async fn set(
     State(shared): State<AppState>,
-    Text(body): Text,
+    BodyBytes(body): BodyBytes,
 ) -> EndpointResult {
     let (draft, warnings) = FlagDraft::read(&body)?;
     match turn(&shared, draft).await {

@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::extract::{Name, Text};
+use super::extract::{BodyBytes, Name};
 use crate::{
     api::{self, Json, Problem, WatcherDraft, WatcherShape, schema},
     http::{
@@ -35,7 +35,7 @@ const STOPPING_PAUSE_SECS: u16 = 10;
 )]
 pub(in crate::http) async fn add(
     State(shared): State<AppState>,
-    Text(body): Text,
+    BodyBytes(body): BodyBytes,
 ) -> EndpointResult {
     let (draft, warnings) = WatcherDraft::read(&body)?;
     match shared.watchers.add(draft, None) {

@@ -18,7 +18,7 @@ use super::authority::Authority;
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Cors {
-    /// Origins such as `https://ops.example.com`, `http://localhost:*` for any port, or `*` for any origin.
+    /// ListedOrigins such as `https://ops.example.com`, `http://localhost:*` for any port, or `*` for any origin.
     pub origins: Vec<String>,
     /// Methods by name.
     pub methods: Vec<String>,
@@ -48,7 +48,7 @@ impl Cors {
     pub(super) fn faults(&self) -> Vec<CorsError> {
         let mut faults = Vec::new();
         let origins = self.origins.iter().filter(|text| *text != "*");
-        faults.extend(origins.filter_map(|text| Origins::default().add(text).err()));
+        faults.extend(origins.filter_map(|text| ListedOrigins::default().add(text).err()));
         faults.extend(self.methods.iter().filter_map(|text| method(text).err()));
         let headers = self.headers.iter().filter(|text| *text != "*");
         faults.extend(headers.filter_map(|text| header_name(text).err()));
@@ -82,12 +82,12 @@ pub enum CorsError {
 #[derive(Clone, Debug)]
 pub(in crate::http) struct CorsPolicy {
     layer: CorsLayer,
-    origins: Arc<Origins>,
+    origins: Arc<ListedOrigins>,
 }
 
 impl CorsPolicy {
     pub(in crate::http) fn new(cors: &Cors) -> Result<Self, CorsError> {
-        let origins = Arc::new(Origins::new(cors)?);
+        let origins = Arc::new(ListedOrigins::new(cors)?);
         let methods: Result<Vec<_>, _> = cors.methods.iter().map(|text| method(text)).collect();
         let layer = CorsLayer::new()
             .allow_origin(allowed(&origins))
@@ -136,14 +136,14 @@ const EXPOSED: [HeaderName; 6] = [
 
 /// The origins of a policy.
 #[derive(Debug, Default)]
-struct Origins {
+struct ListedOrigins {
     any: bool,
     exact: Vec<String>,
     /// Scheme and host of those that may have any port.
     any_port: Vec<String>,
 }
 
-impl Origins {
+impl ListedOrigins {
     fn new(cors: &Cors) -> Result<Self, CorsError> {
         let mut origins = Self::default();
         for text in &cors.origins {
@@ -184,7 +184,7 @@ impl Origins {
     }
 }
 
-fn allowed(origins: &Arc<Origins>) -> AllowOrigin {
+fn allowed(origins: &Arc<ListedOrigins>) -> AllowOrigin {
     if origins.any {
         return AllowOrigin::any();
     }

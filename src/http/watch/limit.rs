@@ -36,10 +36,10 @@ impl WatcherKind {
 
 /// Counts watchers against their limits.
 #[derive(Clone, Debug)]
-pub(in crate::http) struct WatcherLimit(Arc<Inner>);
+pub(in crate::http) struct WatcherLimit(Arc<LimitState>);
 
 #[derive(Debug)]
-struct Inner {
+struct LimitState {
     max: usize,
     per_address_max: usize,
     inside: Mutex<Inside>,
@@ -86,7 +86,7 @@ impl WatcherLimit {
         for kind in WatcherKind::ALL {
             watchers.with_label_values(&[kind.as_str()]).set(0);
         }
-        Self(Arc::new(Inner {
+        Self(Arc::new(LimitState {
             max: config.watchers_max.get(),
             per_address_max: config.watchers_per_address_max.get(),
             inside: Mutex::default(),

@@ -66,16 +66,16 @@ pub(in crate::http) async fn events(
     let begin = |wait| LongPoll::begin(&shared, &peer, wait);
     match since(&shared, source, seen, &wanted, begin).await {
         Ok(Ok(page)) => Ok(answer(&shared, &page)),
-        Ok(Err(Lost)) => Ok(start_over(&shared, &wanted.scope)),
+        Ok(Err(EventsLost)) => Ok(start_over(&shared, &wanted.scope)),
         Err(refused) => Ok(refused.into_response()),
     }
 }
 
 /// The caller missed events, or its cursor is not one of this log.
 #[derive(Debug)]
-struct Lost;
+struct EventsLost;
 
-impl From<Compacted> for Lost {
+impl From<Compacted> for EventsLost {
     fn from(_: Compacted) -> Self {
         Self
     }
@@ -88,9 +88,9 @@ async fn since(
     seen: Seen,
     wanted: &EventsQuery,
     begin: impl Fn(Option<Duration>) -> Result<LongPoll, TooManyWatchers>,
-) -> Result<Result<Page, Lost>, TooManyWatchers> {
+) -> Result<Result<Page, EventsLost>, TooManyWatchers> {
     let Some(mut cursor) = place(&shared.registry, seen) else {
-        return Ok(Err(Lost));
+        return Ok(Err(EventsLost));
     };
     let mut waiting = None;
     loop {

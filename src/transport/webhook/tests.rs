@@ -1,6 +1,7 @@
 mod isolation;
 mod notices;
 mod receiver;
+mod stopping;
 
 use std::{collections::HashSet, time::Duration};
 
@@ -361,50 +362,6 @@ async fn wait_for_metric(stage: &Stage, line: &str) {
     timeout(PATIENCE, wait)
         .await
         .unwrap_or_else(|_| panic!("{line}: {}", stage.metrics.render()));
-}
-
-#[tokio::test]
-async fn at_a_stop_what_is_left_is_delivered_first() {
-    let stage = stage();
-    let mut receiver = Receiver::start().await;
-    stage.watch(&receiver);
-    receiver.behave(Manner::Answer(503));
-    stage.register("a", 0..200);
-    next(&mut receiver.requests).await;
-    let running = stage.stop();
-    receiver.behave(Manner::Answer(200));
-    running.await.unwrap();
-    let mut seen = Vec::new();
-    while let Ok(request) = receiver.requests.try_recv() {
-        if matches!(request.manner, Manner::Answer(200)) {
-            seen.push(request.json()["revision"].as_u64().unwrap());
-        }
-    }
-    assert_eq!(seen, (1..=200).collect::<Vec<_>>());
-    let late = stage.webhooks.add(draft(&receiver.url()), Start::Newest);
-    assert!(matches!(late, Err(TransportError::Stopping)));
-}
-
-#[tokio::test]
-async fn at_a_stop_a_dead_or_hanging_receiver_holds_up_nobody_for_long() {
-    let stage = stage();
-    let mut dead = Receiver::start().await;
-    stage.watch(&dead);
-    dead.die().await;
-    let hanging = Receiver::start().await;
-    hanging.behave(Manner::Hang);
-    stage.watch(&hanging);
-    let mut good = Receiver::start().await;
-    stage.watch(&good);
-    stage.register("a", 0..20);
-    let started = Instant::now();
-    stage.stop().await.unwrap();
-    assert!(
-        started.elapsed() < *quick().drain,
-        "{:?}",
-        started.elapsed()
-    );
-    expect_revisions(&mut good, 1..=20).await;
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use utoipa::openapi::{
 };
 use utoipa_axum::router::OpenApiRouter;
 
-use super::{Action, Resource, RouteRow, table};
+use super::{Action, ApiResource, RouteRow, table};
 use crate::{
     api::schema,
     http::{config::Config, testing::Api},
@@ -162,18 +162,18 @@ fn a_row_names_the_resource_of_its_path() {
     for row in table() {
         let (path, resource) = (row.path.as_str(), row.access.1);
         let expected = match path {
-            "/health" | "/ready" | "/docs" => Resource::Health,
-            "/metrics" | "/system/info" => Resource::System,
-            "/transport" => Resource::Transport,
-            "/migration" => Resource::Migration,
-            "/events" => Resource::Event,
-            _ if path.starts_with("/watchers") => Resource::Webhook,
-            _ if path.starts_with("/watch") => Resource::Event,
-            _ if path.starts_with("/gateway/") => Resource::Route,
-            _ if path.starts_with("/broker/") => Resource::Broker,
-            _ if path.ends_with("/override") => Resource::Override,
-            _ if path.ends_with("/check") || path.ends_with("}/health") => Resource::Check,
-            _ => Resource::Instance,
+            "/health" | "/ready" | "/docs" => ApiResource::Health,
+            "/metrics" | "/system/info" => ApiResource::System,
+            "/transport" => ApiResource::Transport,
+            "/migration" => ApiResource::Migration,
+            "/events" => ApiResource::Event,
+            _ if path.starts_with("/watchers") => ApiResource::Webhook,
+            _ if path.starts_with("/watch") => ApiResource::Event,
+            _ if path.starts_with("/gateway/") => ApiResource::Route,
+            _ if path.starts_with("/broker/") => ApiResource::Broker,
+            _ if path.ends_with("/override") => ApiResource::Override,
+            _ if path.ends_with("/check") || path.ends_with("}/health") => ApiResource::Check,
+            _ => ApiResource::Instance,
         };
         assert_eq!(resource, expected, "{path}");
     }

@@ -54,7 +54,7 @@ fn a_field_that_the_message_mentions_is_not_repeated() {
         );
     });
     assert!(
-        text.ends_with(": connection 7 of 127.0.0.1 closed: no route to host\n"),
+        text.ends_with(": connection 7 of 127.0.0.1 closed: no route to host left=1\n"),
         "{text}"
     );
     let text = logged(|| tracing::info!(count = 7_u64, "77 of them"));
