@@ -198,7 +198,8 @@ impl World {
         );
     }
 
-    /// What was measured so far, and begins anew.
+    /// Prints what was measured, and resets it.
+    #[expect(clippy::cast_precision_loss, reason = "far fewer steps than 2^53")]
     fn report(&mut self, what: &str) {
         println!(
             "{what:<58} {:>9} {:>10.1} {:>9.2} {:>8.0}",

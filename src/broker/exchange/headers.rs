@@ -13,6 +13,8 @@ use crate::broker::{
 
 /// Fewer bytes of headers are searched faster without an index.
 const INDEXED_BYTES_MIN: usize = 256;
+/// The bindings that each call of a search looks at, whatever its budget.
+const LOOKED_AT_MIN: usize = 1024;
 
 /// The headers that a binding requires.
 #[derive(Debug, Default)]
@@ -174,8 +176,10 @@ impl Patterns {
     ) -> bool {
         headers.prepare(budget);
         let mut count = left.unwrap_or(self.all.len()).min(self.all.len());
+        // The index may have used up the budget: a call that looks at no binding would never end.
+        let least = count.saturating_sub(LOOKED_AT_MIN);
         while let Some(bound) = count.checked_sub(1).and_then(|index| self.all.get(index)) {
-            if budget.is_overdrawn() {
+            if count < least && budget.is_overdrawn() {
                 *left = Some(count);
                 return false;
             }

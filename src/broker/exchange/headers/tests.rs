@@ -125,6 +125,30 @@ fn many_headers_against_many_bindings_cost_a_look_up_for_each_header_that_is_ask
 }
 
 #[test]
+fn a_search_ends_although_the_index_alone_costs_more_than_a_slice() {
+    let names: Vec<_> = (0..9_999).map(|number| format!("k{number}")).collect();
+    let headers: Vec<_> = (names.iter())
+        .map(|name| (&**name, ValueRef::Bool(true)))
+        .collect();
+    let headers = table(&headers);
+    let mut patterns = Patterns::default();
+    for number in 0..5_000u64 {
+        let pattern = HeadersPattern::parse(&Table::EMPTY).unwrap();
+        let to = Destination::Queue(Id::from_u64(number));
+        patterns.add(Id::from_u64(number), pattern, to);
+    }
+    let (mut out, mut left) = (Vec::new(), None);
+    let is_done = (0..10).any(|_| {
+        let mut budget = Budget::default();
+        budget.limit_to(100);
+        let headers = Headers::new(Some(headers.view()));
+        patterns.matches(&headers, &mut left, &mut budget, &mut out)
+    });
+    assert!(is_done, "{left:?} are left");
+    assert_eq!(out.len(), 5_000);
+}
+
+#[test]
 fn an_index_finds_the_first_of_equal_names_as_reading_does() {
     let mut fields = vec![("a", ValueRef::I32(1)), ("a", ValueRef::I32(2))];
     for length in [2, 100] {
