@@ -111,8 +111,7 @@ impl Catalog {
         caller.door.may(operation, target)
     }
 
-    /// Where and how many of the healthy instances of a service: one of those that `filter` lets
-    /// through. None when there is no such instance.
+    /// One of the healthy instances of a service that `filter` lets through; none when there is none.
     pub fn pick(
         &self,
         name: &str,

@@ -7,10 +7,10 @@ use crate::{
     registry::{Operation, Refusal, Target},
 };
 
-/// Who somebody is.
+/// The identity of a caller.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Identity {
-    /// Nobody has asked: there is no authentication yet.
+    /// Unknown: there is no authentication yet.
     #[default]
     Anonymous,
     /// The daemon.
@@ -45,7 +45,7 @@ impl Door {
         Self::Embedding,
     ];
 
-    /// Whether a command may come by this door, whoever its caller is.
+    /// Whether a command may come by this door, for any caller.
     pub(super) fn may(self, operation: Operation, target: Target<'_>) -> Result<(), Refusal> {
         if matches!(self, Self::Canary | Self::Health | Self::Broker) {
             return Ok(());

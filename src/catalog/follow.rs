@@ -47,7 +47,7 @@ impl RouteFollower {
         follower
     }
 
-    /// Waits for a change since the last call or since the following began. Whoever reads afterwards
+    /// Waits for a change since the last call or since the following began. A read after it
     /// misses nothing. Cancel safe.
     pub async fn changed(&mut self) {
         tokio::select! {

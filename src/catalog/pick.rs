@@ -7,11 +7,11 @@ use crate::model::Instance;
 /// How to pick.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum PickPolicy<'a> {
-    /// One after the other.
+    /// In turn.
     RoundRobin,
     /// Any.
     Random,
-    /// Any, by their weights; when all of them are 0 nobody is preferred, and all are alike.
+    /// At random, by weight; when all weights are 0, all are alike.
     Weighted,
     /// Always the same one for a key, as long as it is there.
     Hash(&'a str),

@@ -122,7 +122,7 @@ pub enum CheckOutcome {
     TimedOut,
     /// Before it began: the configuration forbids to reach the address.
     Denied,
-    /// Before it began: whoever probes ran out of something. Says nothing of the instance.
+    /// Not begun, because the prober lacked a resource. It says nothing about the instance.
     Skipped,
 }
 
@@ -147,7 +147,7 @@ impl CheckOutcome {
         }
     }
 
-    /// The outcome a word stands for.
+    /// The outcome that a word means.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL
             .into_iter()

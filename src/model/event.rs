@@ -1,4 +1,4 @@
-//! Changes of the registry as its watchers are told them.
+//! Changes of the registry as watchers receive them.
 
 use std::{
     fmt,
@@ -79,7 +79,7 @@ impl EventKind {
         }
     }
 
-    /// The kind a word stands for.
+    /// The kind that a word means.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
@@ -119,7 +119,7 @@ pub struct Event {
     pub instance: Option<Arc<Instance>>,
     /// The route as it is after the change, or was before it was removed.
     pub route: Option<Arc<Route>>,
-    /// Its JSON; filled by whoever encodes it first, the same bytes on every way out.
+    /// Its JSON; filled by the first encoder, the same bytes for every receiver.
     pub encoded: OnceLock<Bytes>,
 }
 

@@ -131,7 +131,7 @@ pub struct Override {
 pub struct LastSeen {
     /// The last passing check, or the end of a connection.
     renewed_ms: AtomicU64,
-    /// The last heartbeat or registration: what a TTL check looks at.
+    /// The last heartbeat or registration: a TTL check is judged by it.
     heartbeat_ms: AtomicU64,
 }
 

@@ -5,11 +5,11 @@ use std::fmt;
 /// What can be sent over a broker instead of directly.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Channel {
-    /// Changes of the registry, to whoever subscribed.
+    /// Changes of the registry, to subscribers.
     Events,
-    /// Health checks, to whoever probes, and their verdicts.
+    /// Health checks, to probers, and their verdicts.
     Health,
-    /// Registrations, heartbeats and discovery requests, from whoever sends them.
+    /// Registrations, heartbeats and discovery requests, from clients.
     Discovery,
 }
 
@@ -26,7 +26,7 @@ impl Channel {
         }
     }
 
-    /// The channel a word stands for.
+    /// The channel that a word means.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
@@ -64,7 +64,7 @@ impl Mode {
         }
     }
 
-    /// The mode a word stands for.
+    /// The mode that a word means.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|mode| mode.as_str() == text)
     }

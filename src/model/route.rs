@@ -56,7 +56,7 @@ pub struct Route {
     pub priority: i32,
     /// The change that made it.
     pub revision: Revision,
-    /// Its JSON; filled by whoever encodes it first.
+    /// Its JSON; filled by the first encoder.
     pub encoded: OnceLock<Bytes>,
 }
 

@@ -15,7 +15,7 @@ pub enum Change {
     Renewed,
 }
 
-/// An instance as it stands after it registered.
+/// An instance after its registration.
 #[derive(Clone, Debug)]
 pub struct Registered {
     /// The instance.
@@ -33,7 +33,7 @@ pub struct Counts {
     pub healthy: usize,
     /// Services with at least one instance.
     pub services: usize,
-    /// Services kept because somebody watches them or the log still knows them, included.
+    /// Services in memory, those without instances included that are watched or in the log.
     pub services_known: usize,
     /// Routes.
     pub routes: usize,

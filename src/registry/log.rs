@@ -103,7 +103,7 @@ impl Log {
         cursor: Revision,
         max: usize,
     ) -> Result<Vec<Arc<Event>>, Compacted> {
-        // Nobody needs more of them at once than are asked for, however many there are.
+        // At most `max` revisions are kept while the chain is walked back.
         let mut oldest = VecDeque::new();
         let mut revision = last;
         while revision > cursor {

@@ -294,7 +294,7 @@ impl Following {
 
 impl Drop for Following {
     fn drop(&mut self) {
-        // The receiver first, so that the registry sees that nobody else follows.
+        // The receiver first, so that the registry sees whether other followers remain.
         drop(self.receiver.take());
         self.registry.forget_if_idle(self.service.name());
     }

@@ -47,7 +47,7 @@ impl Registry {
 
     fn wake(&self) {
         let newest = self.newest();
-        // Another thread may have told of more.
+        // Another thread may have sent a newer revision.
         let tell = |told: &mut Revision| *told = newest.max(*told);
         self.inner.newest.send_modify(tell);
     }
