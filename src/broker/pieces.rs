@@ -147,6 +147,11 @@ impl<T> List<T> {
         self.0.len().saturating_sub(1) * PIECE + last
     }
 
+    /// Whether there is no item.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Appends an item.
     pub fn push(&mut self, item: T) {
         match self.0.last_mut() {

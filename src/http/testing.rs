@@ -22,10 +22,12 @@ use super::{
     state::{AppState, Deps},
 };
 use crate::{
-    api::{CheckReport, Defaults, HealthReport, ProbeResult, Ready, WatcherAnswer, WatcherDraft},
+    api::{
+        self, CheckReport, Defaults, HealthReport, ProbeResult, Ready, WatcherAnswer, WatcherDraft,
+    },
     http::{BrokerPages, Probes, Readiness, WatcherError, Watchers},
-    model::{Cursor, Revision, Status, Timestamp},
-    registry::{self, Notices, Registry},
+    model::{CANARY, Cursor, Revision, Status, Timestamp},
+    registry::{self, Notices, Register, Registry},
     telemetry::Metrics,
 };
 
@@ -298,5 +300,21 @@ impl Api {
         }
         self.expect(200, "POST", "/services/register", body.to_string())
             .await
+    }
+
+    /// Registers an instance as the migration's canary does, whose name is reserved.
+    pub(super) async fn register_canary(&self, id: &str, more: &Value) {
+        let mut body = serde_json::json!({
+            "service_id": id, "service_name": CANARY, "host": "127.0.0.1", "port": 8080,
+        });
+        for (key, value) in more.as_object().into_iter().flatten() {
+            body[key] = value.clone();
+        }
+        let parsed = api::registration(body.to_string().as_bytes(), &Defaults::default()).unwrap();
+        let register = Register {
+            registration: parsed.registration,
+            incarnation: None,
+        };
+        self.stage.registry.submit(register, None).await.unwrap();
     }
 }

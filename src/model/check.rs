@@ -199,9 +199,9 @@ impl HttpCheck {
         let is = |known: &&str| name.eq_ignore_ascii_case(known);
         if is(&"host") {
             Some("names another host than the URL")
-        } else if CREDENTIALS.iter().any(|known| is(known)) {
+        } else if CREDENTIALS.iter().any(is) {
             Some("carries credentials")
-        } else if METHOD_OVERRIDES.iter().any(|known| is(known)) {
+        } else if METHOD_OVERRIDES.iter().any(is) {
             Some("asks for another method")
         } else {
             None

@@ -202,7 +202,7 @@ fn with_value(of: &AMQPValue, put: &mut dyn FnMut(ValueRef<'_>)) {
                     to.push(value);
                 });
             }
-            put(ValueRef::Array(to.view()))
+            put(ValueRef::Array(to.view()));
         }
         AMQPValue::FieldTable(fields) => put(ValueRef::Table(table(fields).view())),
         AMQPValue::Timestamp(seconds) => put(ValueRef::Timestamp(*seconds)),

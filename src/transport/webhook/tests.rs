@@ -10,7 +10,7 @@ use sha2::Sha256;
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use self::receiver::{Manner, Receiver, Request};

@@ -25,13 +25,12 @@ fn the_oldest_client_that_has_not_logged_in_gives_way() {
 
 #[test]
 fn clients_that_have_not_logged_in_take_no_connection() {
-    let all = with(2, 3, 1_000_000);
+    let all = with(4, 3, 1_000_000);
     let _waiting: Vec<_> = (1..=3).map(|id| all.arrive(id)).collect();
-    let first = all.permit();
-    let second = all.permit();
-    assert!(first.is_some() && second.is_some());
+    let mut permits: Vec<_> = (0..4).map(|_| all.permit()).collect();
+    assert!(permits.iter().all(Option::is_some));
     assert!(all.permit().is_none());
-    drop(first);
+    permits.pop();
     assert!(all.permit().is_some(), "it was given back");
 }
 

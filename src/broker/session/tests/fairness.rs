@@ -51,6 +51,7 @@ fn consumers_that_share_a_limit_take_turns() {
         let mut world = World::with(limits, Stamp::default());
         let mut client = world.client(1);
         client.qos(&mut world, 1, prefetch, true);
+        client.sent();
         for number in 0..queues {
             let queue = format!("q{number}");
             client.declare(&mut world, &queue, table(&[]));

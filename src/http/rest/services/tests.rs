@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::AT_ONCE_MAX;
-use crate::{api::schema, http::testing::Api, model::CANARY};
+use crate::{api::schema, http::testing::Api};
 
 #[tokio::test]
 async fn the_journey_of_an_instance() {
@@ -343,7 +343,7 @@ async fn the_system_says_what_it_holds() {
         ("try-1", json!({})),
         ("try-2", json!({"checks": [{"type": "ttl"}]})),
     ] {
-        api.register(CANARY, id, &more).await;
+        api.register_canary(id, &more).await;
     }
     let info = api.expect(200, "GET", "/system/info", "").await.json;
     api.expect(200, "GET", "/services/try-1", "").await;
@@ -446,7 +446,7 @@ async fn a_lease_that_hangs_on_a_connection_needs_one() {
     let problem = refused.json;
     assert_eq!(problem["errors"][0]["field"], "lease");
     let message = problem["errors"][0]["message"].as_str().unwrap();
-    assert!(message.contains("needs a connection"), "{message}");
+    assert!(message.contains("needs an AMQP connection"), "{message}");
     api.expect(404, "GET", "/services/a-1", "").await;
     api.register("a", "a-1", &json!({"lease": "ttl"})).await;
     let known = api.expect(200, "GET", "/services/a-1", "").await.json;
