@@ -1,6 +1,11 @@
 //! What the broker counts, compared with what the allocator gave: within a factor of 2 for each kind of thing
 //! that a client can make it keep. One test, alone in its process: the allocator counts for all threads.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that meets what it did not expect has failed"
+)]
+
 use std::{
     alloc::System,
     net::Ipv4Addr,
@@ -30,8 +35,11 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const FRAME_MAX: u32 = 131_072;
+/// Makes the broker keep things of these sizes.
+type Fill = fn(&mut Client, Sizes);
+
 /// Named in each measurement.
-const KINDS: &[(&str, fn(&mut Client, Sizes))] = &[
+const KINDS: &[(&str, Fill)] = &[
     ("queues", queues),
     ("exchanges", exchanges),
     ("bindings of a direct exchange", |client, sizes| {
@@ -234,7 +242,7 @@ fn name(number: usize, len: usize) -> String {
 fn table(len: usize) -> Table {
     let mut table = TableBuilder::new();
     for (number, start) in (0..len).step_by(1000).enumerate() {
-        table.put_str(&format!("k{number}"), &"v".repeat((len - start).min(1000)));
+        table.put_str(format!("k{number}"), "v".repeat((len - start).min(1000)));
     }
     table.build()
 }

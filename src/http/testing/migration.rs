@@ -19,6 +19,7 @@ pub(in crate::http) struct StagedMigration {
 }
 
 impl Migrations for StagedMigration {
+    #[expect(clippy::too_many_lines, reason = "one value with every field")]
     fn report(&self) -> MigrationReport {
         let (at, modes) = (Timestamp(0), Modes::all(Mode::Dual));
         MigrationReport {

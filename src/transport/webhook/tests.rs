@@ -176,12 +176,7 @@ async fn the_canarys_events_are_left_out_where_a_webhook_says_so() {
         canary: false,
         ..draft(&receiver.url())
     };
-    let id = stage
-        .webhooks
-        .add(draft, Start::Newest)
-        .unwrap()
-        .id
-        .to_string();
+    let id = stage.webhooks.add(draft, Start::Newest).unwrap().id;
     let mut everything = Receiver::start().await;
     stage.watch(&everything);
     stage.register(crate::model::CANARY, 0..3);
@@ -409,7 +404,7 @@ async fn a_removed_watcher_is_told_nothing_more() {
         .webhooks
         .list()
         .iter()
-        .map(|info| info.id.to_string())
+        .map(|info| info.id.clone())
         .collect();
     assert_eq!(ids, [kept]);
 }
@@ -466,12 +461,7 @@ async fn a_url_that_cannot_be_requested_is_refused() {
 async fn an_address_that_is_not_allowed_is_never_reached() {
     let stage = stage();
     let url = "http://169.254.169.254/latest/meta-data";
-    let id = stage
-        .webhooks
-        .add(draft(url), Start::Newest)
-        .unwrap()
-        .id
-        .to_string();
+    let id = stage.webhooks.add(draft(url), Start::Newest).unwrap().id;
     stage.register("a", 0..1);
     let info = stage.until(&id, |info| info.record.failed >= 1).await;
     let error = info.record.last_error.unwrap();

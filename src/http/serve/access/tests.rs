@@ -116,6 +116,7 @@ fn from((origin, site): Sender) -> Vec<(&'static str, &'static str)> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn pages_of_other_origins_change_nothing() {
     let listed = policy(&[], &["https://ops.example.com"]);
     let default = AccessPolicy::new(&[], &Cors::default()).unwrap();

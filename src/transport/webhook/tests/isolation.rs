@@ -153,7 +153,7 @@ async fn a_snapshot_for_one_that_hangs_holds_up_no_other() {
     };
     let mut hanging = Receiver::start().await;
     hanging.behave(Manner::Answer(500));
-    let id = follow(&hanging).id.to_string();
+    let id = follow(&hanging).id.clone();
     stage.until(&id, |info| info.record.failed >= 1).await;
     hanging.behave(Manner::Hang);
     while !matches!(next(&mut hanging.requests).await.manner, Manner::Hang) {}
