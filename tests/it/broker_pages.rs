@@ -302,8 +302,8 @@ async fn a_daemon_without_a_broker_says_so() {
     let daemon = Daemon::start(|config| config.broker.listen = String::new()).await;
     let (status, text) = daemon.ask(Method::GET, "/broker/overview").await;
     assert_eq!(status, 404);
-    let problem: schema::Problem = serde_json::from_str(&text).unwrap();
-    assert_eq!(problem.detail, "the embedded broker is switched off");
+    let problem: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(problem["detail"], "the embedded broker is switched off");
     let (_, page) = daemon.ask(Method::GET, "/metrics").await;
     assert!(!page.contains("musterd_broker"), "{page}");
     daemon.stopped().await;

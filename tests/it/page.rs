@@ -57,6 +57,7 @@ async fn the_page_lists_every_operation_and_sends_a_request() {
 
 /// What pages of other origins can do without asking, in a real browser: nothing.
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one journey, step by step")]
 async fn pages_of_other_origins_change_nothing() {
     let daemon = Daemon::start(&[]);
     let client = reqwest::Client::new();

@@ -464,6 +464,13 @@ impl Inner {
 
 /// Until when answers to commands are sent, for a client that sends them over a connection of their own.
 #[derive(Debug)]
+#[cfg_attr(
+    not(feature = "amqp"),
+    expect(
+        dead_code,
+        reason = "the embedded broker sends answers over the same channel"
+    )
+)]
 pub struct AnswerScope {
     /// The main connection.
     pub(crate) link: Link,

@@ -98,6 +98,13 @@ impl DeadLetters {
     ///
     /// # Errors
     /// The broker does not take it.
+    #[cfg_attr(
+        not(feature = "amqp"),
+        expect(
+            dead_code,
+            reason = "only RabbitMQ keeps a message that outgrows a frame"
+        )
+    )]
     pub(crate) async fn bury_unread(
         &self,
         connection: &dyn BrokerConnection,

@@ -14,6 +14,7 @@ async fn answer(server: &Server, request: &str) -> String {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 async fn a_request_has_one_valid_host_and_one_length() {
     let config = Config {
         // Whatever does not close the connection is closed by this.
