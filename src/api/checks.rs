@@ -1,11 +1,13 @@
 //! The checks of a registration.
 
+mod write;
+
 use std::net::IpAddr;
 
 use serde_json::value::RawValue;
 
+pub(super) use self::write::write;
 use super::{
-    json::Json,
     limits::{self, Defaults},
     read::{self, Faults, Object, Shape},
     registration::{Checks, absolute_url, host_text, label},
@@ -468,58 +470,6 @@ fn codes(value: &RawValue) -> Result<CodeRange, String> {
         return Err(wrong());
     }
     Ok(first..=last)
-}
-
-/// Writes a check so that it is read back as the same one.
-pub(super) fn write(json: &mut Json, check: &Check) {
-    json.open(b'{');
-    json.key("type").text(check.kind.as_str());
-    json.key("name").text(&check.name);
-    match &check.kind {
-        CheckKind::Http(http) => write_http(json, http),
-        CheckKind::Tcp { host, port } => json.key("address").text(&joined(host, *port)),
-        CheckKind::Grpc {
-            host,
-            port,
-            service,
-            tls,
-            tls_skip_verify,
-        } => {
-            json.key("address").text(&joined(host, *port));
-            json.key("service").text(service);
-            json.key("tls").flag(*tls);
-            json.key("tls_skip_verify").flag(*tls_skip_verify);
-        }
-        CheckKind::Ttl => {}
-    }
-    json.key("interval").span(check.interval);
-    json.key("timeout").span(check.timeout);
-    json.key("healthy_after").number(check.healthy_after);
-    json.key("unhealthy_after").number(check.unhealthy_after);
-    json.close(b'}');
-}
-
-fn write_http(json: &mut Json, http: &HttpCheck) {
-    json.key("url").text(&http.url);
-    json.key("method").text(&http.method);
-    json.key("headers").open(b'{');
-    for (name, value) in &http.headers {
-        json.key(name).text(value);
-    }
-    json.close(b'}');
-    json.key("expected").open(b'[');
-    for range in &http.expected {
-        let (first, last) = (range.start(), range.end());
-        let text = if first == last {
-            first.to_string()
-        } else {
-            format!("{first}-{last}")
-        };
-        json.item().text(&text);
-    }
-    json.close(b']');
-    json.key("tls_skip_verify").flag(http.tls_skip_verify);
-    json.key("redirects").number(http.redirects);
 }
 
 #[cfg(test)]

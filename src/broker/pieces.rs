@@ -157,7 +157,7 @@ impl<T> List<T> {
         match self.0.last_mut() {
             Some(piece) if piece.len() < PIECE => piece.push(item),
             _ => {
-                let room = if self.0.is_empty() { 0 } else { PIECE };
+                let room = if self.0.is_empty() { 1 } else { PIECE };
                 let mut piece = Vec::with_capacity(room);
                 piece.push(item);
                 self.0.push(piece);

@@ -25,9 +25,10 @@ use crate::{
     api::{
         self, CheckReport, Defaults, HealthReport, ProbeResult, Ready, WatcherAnswer, WatcherDraft,
     },
+    catalog::{Caller, Door, Register},
     http::{BrokerPages, Probes, Readiness, WatcherError, Watchers},
     model::{CANARY, Cursor, Revision, Status, Timestamp},
-    registry::{self, Notices, Register, Registry},
+    registry::{self, Notices, Registry},
     telemetry::Metrics,
 };
 
@@ -315,6 +316,7 @@ impl Api {
             registration: parsed.registration,
             incarnation: None,
         };
-        self.stage.registry.submit(register, None).await.unwrap();
+        let caller = Caller::daemon(Door::Canary);
+        self.shared.catalog.write(&caller, register).await.unwrap();
     }
 }

@@ -212,8 +212,9 @@ fn fields_of_another_type_of_check_are_named() {
             "{:?}",
             parsed.warnings
         );
-        for (warning, name) in parsed.warnings.iter().zip(named) {
-            assert!(warning.starts_with(&name), "{warning}");
+        for name in named {
+            let warned = parsed.warnings.iter().any(|one| one.starts_with(&name));
+            assert!(warned, "{name}: {:?}", parsed.warnings);
         }
     }
     check(json!({"type": "tcp", "url": "tcp://127.0.0.1:1"}), &["url"]);

@@ -111,7 +111,7 @@ impl Vhost {
         exchange.alternate = alternate;
         exchange.charge = self
             .memory
-            .charge_topology(footprint::of_exchange(&exchange));
+            .charge_topology(footprint::of_exchange(&exchange) + exchange.routing_bytes());
         let id = self.exchanges.insert(exchange);
         self.exchange_names.insert(name, id);
         Ok(())

@@ -94,11 +94,11 @@ fn refused_clients_do_not_fill_the_log() {
     let told = daemon.stop();
     let of_refusals = |line: &&serde_json::Value| {
         let target = line["target"].as_str().unwrap_or_default();
-        line["level"] == "WARN" && target.ends_with("refusals")
+        line["level"] == "WARN" && target.starts_with("musterd::broker::server")
     };
     let warned: Vec<_> = told.iter().filter(of_refusals).collect();
     assert_eq!(warned.len(), 11, "ten, and how many more: {warned:?}");
-    assert_eq!(warned[10]["refused"], 41);
+    assert_eq!(warned[10]["count"], 41);
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn lost_clients_do_not_fill_the_log() {
     for _ in 0..30 {
         let lost = |line: &serde_json::Value| {
             let message = line["message"].as_str().unwrap_or_default();
-            message.contains(" ended: ")
+            message.contains(" ended")
         };
         let line = daemon.logged(lost);
         assert!(
@@ -126,15 +126,16 @@ fn lost_clients_do_not_fill_the_log() {
     }
     assert_eq!(warned, 10, "the first of them");
     let told = daemon.stop();
-    let rest = told.iter().find(|line| line.get("lost").is_some());
-    assert_eq!(rest.unwrap()["lost"], 20);
+    let rest = told
+        .iter()
+        .find(|line| line.to_string().contains("lost connections not logged"));
+    assert_eq!(rest.unwrap()["count"], 20);
 }
 
 #[test]
 fn a_stop_warns_of_nothing() {
     let (daemon, address) = start(&[]);
     let _client = Client::ready(address);
-    daemon.logged(|line| line.get("broker.url").is_some());
     let told = daemon.stop();
     let closed = |line: &&serde_json::Value| line.to_string().contains("shutting down");
     assert!(told.iter().any(|line| closed(&line)), "{told:?}");

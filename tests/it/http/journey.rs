@@ -15,7 +15,10 @@ async fn a_client_of_the_older_service_is_served() {
     let register = client.post(server.url("/services/register")).json(&body);
     let answer: Value = register.send().await.unwrap().json().await.unwrap();
     assert_eq!(answer["message"], "Service registered successfully");
-    assert!(answer.get("warnings").is_none(), "{answer}");
+    let warnings = answer["warnings"].as_array().unwrap();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    let silent = warnings[0].as_str().unwrap();
+    assert!(silent.contains("no check and names no ttl"), "{silent}");
 
     let get = async |path: &str| -> Value {
         let answer = client.get(server.url(path)).send().await.unwrap();

@@ -70,6 +70,8 @@ async fn an_exchange_of_that_name_with_another_type_is_told_and_its_going_is_not
     let host = Stage::start(&[("transport.mode", "direct")]).await;
     let connection = connect(&host.amqp).await;
     let channel = connection.create_channel().await.unwrap();
+    let deleted = channel.exchange_delete("musterd".into(), ExchangeDeleteOptions::default());
+    deleted.await.unwrap();
     let declared = channel.exchange_declare(
         "musterd".into(),
         ExchangeKind::Fanout,
@@ -260,18 +262,26 @@ async fn what_is_deleted_under_the_daemon_comes_back() {
     stage.stop().await;
 }
 
-/// Deletes a queue and declares it with other arguments than the daemon does.
-async fn declare_otherwise(channel: &Channel, queue: &str) {
-    let deleted = channel.queue_delete(queue.into(), QueueDeleteOptions::default());
-    deleted.await.unwrap();
-    let durable = QueueDeclareOptions {
-        durable: true,
-        ..QueueDeclareOptions::default()
-    };
-    let mut arguments = FieldTable::default();
-    arguments.insert("x-max-length".into(), AMQPValue::LongInt(5));
-    let declared = channel.queue_declare(queue.into(), durable, arguments);
-    declared.await.unwrap();
+/// Deletes a queue and declares it with other arguments than the daemon does, which may declare it again in
+/// between.
+async fn declare_otherwise(connection: &Connection, queue: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let channel = connection.create_channel().await.unwrap();
+        let deleted = channel.queue_delete(queue.into(), QueueDeleteOptions::default());
+        deleted.await.unwrap();
+        let durable = QueueDeclareOptions {
+            durable: true,
+            ..QueueDeclareOptions::default()
+        };
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-max-length".into(), AMQPValue::LongInt(5));
+        let declared = channel.queue_declare(queue.into(), durable, arguments);
+        if declared.await.is_ok() {
+            return;
+        }
+        assert!(Instant::now() < deadline, "the daemon is always faster");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -282,13 +292,13 @@ async fn a_queue_that_somebody_declared_otherwise_stops_its_channel_and_no_other
     let connection = connect(&stage.amqp).await;
     let channel = connection.create_channel().await.unwrap();
     // One that nobody needs: only the change that would need it is refused, and says why.
-    declare_otherwise(&channel, "health.verdict").await;
+    declare_otherwise(&connection, "health.verdict").await;
     let health = |mode: &str| json!({"channels": {"health": mode}});
     let told = stage.put(503, health("queue")).await;
     assert!(told.to_string().contains("health.verdict"), "{told}");
     until_ready_is(&stage, "ready", "").await;
     // One that is in use: it is named, and everything else goes on.
-    declare_otherwise(&channel, "service.register").await;
+    declare_otherwise(&connection, "service.register").await;
     until_ready_is(&stage, "not ready", "service.register").await;
     let error = stage.transport().await["broker"]["error"].to_string();
     assert!(error.contains("service.register"), "{error}");

@@ -158,6 +158,7 @@ async fn slow_probe(answered_after: Duration) -> (Stage, JoinSet<()>) {
         ("transport.mode", "direct"),
         ("transport.health", "queue"),
         ("transport.drain", "20s"),
+        ("stop.grace", "60s"),
     ];
     let stage = Stage::start(&keys).await;
     // Without a connection the daemon would make the probe itself.

@@ -6,7 +6,8 @@ use crate::{api::schema, http::testing::Api};
 #[tokio::test]
 async fn the_journey_of_an_instance() {
     let api = Api::new();
-    let registered = api.register("orders", "o-1", &json!({"colour": 1})).await;
+    let more = json!({"colour": 1, "ttl": "300s"});
+    let registered = api.register("orders", "o-1", &more).await;
     let answer: schema::Registered = serde_json::from_value(registered.json).unwrap();
     assert_eq!(answer.message, "Service registered successfully");
     assert_eq!(
