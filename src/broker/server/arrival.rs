@@ -114,7 +114,7 @@ async fn greet(shared: &Arc<Shared>, arrival: Arrival) -> Result<Box<Connection>
         Ok(negotiated) => negotiated,
         Err(error) => {
             if !matches!(error, HandshakeError::Socket(_)) {
-                wire.leave().await;
+                wire.leave(shared.config.limits.shutdown.get() / 4).await;
             }
             return Err(error);
         }

@@ -180,7 +180,8 @@ impl Connection {
         self.shared.connections.remove(id);
         self.announce_closed(&stop).await;
         if ended.is_ok() {
-            self.wire.leave().await;
+            let patience = self.shared.config.limits.shutdown.get() / 4;
+            self.wire.leave(patience).await;
         }
         let log = &self.shared.log;
         match ended {

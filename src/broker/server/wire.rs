@@ -48,8 +48,9 @@ impl Wire {
     }
 
     /// Closes the connection so that the client still reads what it was sent: when a socket is closed while
-    /// bytes of its client arrive, TCP resets it, and the client loses what was sent last.
-    pub(super) async fn leave(&mut self) {
+    /// bytes of its client arrive, TCP resets it, and the client loses what was sent last. Waits for the client at
+    /// most `patience`, and never longer than [`LINGER`].
+    pub(super) async fn leave(&mut self, patience: Duration) {
         let left = async {
             self.writer.shut().await?;
             loop {
@@ -60,7 +61,7 @@ impl Wire {
             }
         };
         // The socket is closed afterwards in any case.
-        let _left = tokio::time::timeout(LINGER, left).await;
+        let _left = tokio::time::timeout(patience.min(LINGER), left).await;
     }
 
     /// Sends a method on channel 0 and waits until it is written.

@@ -192,7 +192,7 @@ fn an_alarm_blocks_publishers_that_connect_during_it() {
     assert!(before.memory_alarm);
     let mut publishers: Vec<_> = (0..8).map(|_| Client::ready(*addr)).collect();
     for publisher in &mut publishers {
-        publisher.send(1, "basic.publish routing-key=bulk body=x*1000000");
+        publisher.send(1, "basic.publish routing-key=bulk body=x*100000");
         let blocked = publisher.receive(0);
         assert!(blocked.starts_with("connection.blocked "), "{blocked}");
     }
