@@ -206,7 +206,7 @@ impl QueueSpec {
 /// What is consumed, and how.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Consume {
-    /// The queue; [`REPLY_TO`] for direct replies.
+    /// The queue; `amq.rabbitmq.reply-to` for direct replies.
     pub queue: String,
     /// The most messages that may be unacknowledged.
     pub prefetch: u16,
