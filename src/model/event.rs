@@ -103,7 +103,7 @@ pub struct Event {
     pub revision: Revision,
     /// What happened.
     pub kind: EventKind,
-    /// Whom it happened to; none for guard and route events.
+    /// The instance it happened to; none for guard and route events.
     pub service_id: Option<ServiceId>,
     /// The service it concerns; none for route events.
     pub service_name: Option<ServiceName>,

@@ -14,7 +14,7 @@ pub struct BrokerRates {
     pub published: f64,
     /// Messages given to consumers or to basic.get.
     pub delivered: f64,
-    /// Messages acknowledged, or given to whoever does not acknowledge.
+    /// Messages acknowledged, or delivered to consumers without acknowledgements.
     pub acked: f64,
 }
 
@@ -88,13 +88,13 @@ pub struct BrokerVhostCounters {
     pub published: u64,
     /// Messages given to consumers or to basic.get.
     pub delivered: u64,
-    /// Messages acknowledged, or given to whoever does not acknowledge.
+    /// Messages acknowledged, or delivered to consumers without acknowledgements.
     pub acked: u64,
     /// Messages that no queue wanted.
     pub unroutable: u64,
     /// Direct replies delivered.
     pub replies: u64,
-    /// Direct replies that nobody read.
+    /// Direct replies without a reader.
     pub replies_lost: u64,
 }
 

@@ -312,7 +312,7 @@ impl BrokerTransport {
         notices::run(self.inner.link.clone(), notices, stop).await;
     }
 
-    /// Runs until `stop`; then sends what is left, for at most `transport.drain`, and closes the connection.
+    /// Runs until `stop`; then sends the rest, for at most `transport.drain`, and closes the connection.
     pub async fn run(self, context: CommandContext, stop: CancellationToken) {
         let inner = &*self.inner;
         let last = CancellationToken::new();

@@ -176,7 +176,7 @@ impl EventConsumer {
                 unacked.note(delivery.tag);
             }
             setup.watermark.raise(heard);
-            // Nobody waits for these acknowledgements: they only let the broker send more.
+            // These acknowledgements are not awaited: they only let the broker send more.
             if unacked.is_due() {
                 unacked.ack(&mut *channel).await?;
             }
