@@ -297,7 +297,7 @@ fn run_registry(
     client: Client,
     tasks: &mut Tasks,
 ) {
-    // On the threads of HTTP, which nothing that AMQP clients do can hold up.
+    // On the threads of HTTP, which AMQP clients cannot delay.
     tasks.spawn_on(http, Stage::Source, "leases", |stop| {
         registry.clone().run(stop)
     });

@@ -21,7 +21,7 @@ pub trait Feed: Send {
     /// They are no longer all there: the subscriber needs a snapshot.
     fn look(&mut self, after: Revision) -> Result<Found, Compacted>;
 
-    /// Whether anything may be brought now, a snapshot too. While it may not, `changed` waits for that.
+    /// Whether events and snapshots may be delivered now. While they may not, `changed` waits for that.
     fn is_open(&mut self) -> bool {
         true
     }

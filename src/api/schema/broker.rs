@@ -265,7 +265,7 @@ pub struct BrokerQueueCounters {
     pub delivered: u64,
     /// Messages settled.
     pub acked: u64,
-    /// Messages that came back.
+    /// Messages requeued.
     pub requeued: u64,
     /// Messages dropped or dead-lettered.
     pub dead: u64,
@@ -354,7 +354,7 @@ pub struct BrokerMessage {
     pub exchange: String,
     /// The routing key it was published with.
     pub routing_key: String,
-    /// True when it was given out before.
+    /// True when it was delivered before.
     pub redelivered: bool,
     /// Its headers.
     #[schema(value_type = Option<Object>)]

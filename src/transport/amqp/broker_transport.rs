@@ -396,7 +396,7 @@ impl Inner {
         let demand = LoopbackDemand::new(&self.flag);
         let flag = self.flag.follow();
         let gate = PublishGate::new(channel, flag, &self.link, &self.consumer, demand);
-        // Only events of channel events come back.
+        // Only events of channel events are consumed back.
         let watermark = match channel {
             Channel::Events => self.flag.watermark().clone(),
             Channel::Health | Channel::Discovery => HighWatermark::default(),
