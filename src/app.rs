@@ -263,7 +263,7 @@ pub fn check(config: &Config) -> Vec<AppError> {
     checks.into_iter().filter_map(Result::err).collect()
 }
 
-/// Those who are told of changes directly, as far as the flag lets them see.
+/// The direct subscribers of changes; the flag decides how far they may read.
 fn subscribers(
     config: &Config,
     registry: &Registry,
@@ -297,7 +297,7 @@ fn run_registry(
     client: Client,
     tasks: &mut Tasks,
 ) {
-    // On the threads of HTTP, which nothing that AMQP clients do can hold up.
+    // On the threads of HTTP, which AMQP clients cannot delay.
     tasks.spawn_on(http, Stage::Source, "leases", |stop| {
         registry.clone().run(stop)
     });
@@ -419,8 +419,8 @@ fn serve_broker(
     plain
 }
 
-/// Says what of the doors may not be what was meant: those that are not built yet, none at all, and HTTP,
-/// which asks nobody who they are, beyond this machine.
+/// Logs doors that may surprise: those that are not implemented yet, none at all, and HTTP, which has no
+/// authentication, beyond this machine.
 fn tell_of_doors(config: &Config, http: Option<SocketAddr>, amqp: Option<SocketAddr>) {
     if http.is_none() && amqp.is_none() && config.broker.tls.listen.is_empty() {
         tracing::warn!("every door is shut: set http.listen or broker.listen");

@@ -139,7 +139,7 @@ impl Tasks {
         errors.into_iter().next().map_or(Ok(()), Err)
     }
 
-    /// Stops one stage; aborts what is left of it at the deadline.
+    /// Stops one stage; aborts its remaining tasks at the deadline.
     async fn stop(&mut self, stage: Stage, deadline: Instant, errors: &mut Vec<StopError>) {
         let of_stage = |task: &&Running| task.stage == stage;
         for task in self.running.values().filter(of_stage) {

@@ -135,7 +135,7 @@ fn alone(object: &Object<'_>, faults: &mut Faults) -> Option<Check> {
     if object.get("address").is_none() && has_address(object) {
         faults.add("address", "is required");
     }
-    // What is left out has the defaults of a registration; whoever probes judges what may be sent.
+    // Omitted fields have the defaults of a registration; the prober judges what may be sent.
     let place = Place {
         host: "localhost",
         port: 1,

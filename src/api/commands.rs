@@ -18,7 +18,7 @@ use crate::model::{OverrideStatus, Timestamp};
 /// A deregistration or a heartbeat that came as a message.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct InstanceCommand {
-    /// Whom it is about; any text, as nobody but a registered instance answers to it.
+    /// The id of the instance; any text, since an unknown id is answered with 404.
     pub service_id: String,
     /// Which registration of the id the caller takes itself for.
     pub incarnation: Option<u64>,

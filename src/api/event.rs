@@ -125,7 +125,7 @@ pub struct Snapshot<'a, S> {
     pub revision: Revision,
     /// Names and instances.
     pub services: S,
-    /// The gateway's routes, for whoever follows everything.
+    /// The gateway's routes, for subscribers of everything.
     pub routes: Option<&'a [Arc<Route>]>,
 }
 

@@ -4,7 +4,7 @@ use std::{io::Write, time::Duration};
 
 use crate::model::{Span, Timestamp};
 
-/// JSON under construction. Commas come by themselves; whoever calls balances the brackets.
+/// JSON under construction. It adds the commas; the caller balances the brackets.
 #[derive(Debug, Default)]
 pub struct Json {
     out: Vec<u8>,

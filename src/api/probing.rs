@@ -19,7 +19,7 @@ const MESSAGE_BYTES_MAX: usize = 4096;
 /// The longest latency that is read.
 const LATENCY_MS_MAX: f64 = 86_400_000.0;
 
-/// A probe that somebody shall make, with all there is to know about it.
+/// A request for a probe, complete in itself.
 #[derive(Clone, Debug)]
 pub struct CheckRequest<'a> {
     /// Whose check it is.
@@ -28,7 +28,7 @@ pub struct CheckRequest<'a> {
     pub incarnation: u64,
     /// The check.
     pub check: Cow<'a, Check>,
-    /// After this time nobody waits for the verdict.
+    /// After this time the verdict is not used.
     pub deadline: Timestamp,
 }
 

@@ -15,7 +15,7 @@ pub struct Query<'a> {
 
 impl<'a> Query<'a> {
     /// The query `text`, of which the parameters in `known` are read. A name in `known` that ends in "."
-    /// stands for every parameter that begins with it.
+    /// matches every parameter that begins with it.
     pub fn new(text: Option<&'a str>, known: &'static [&'static str]) -> Self {
         let text = text.unwrap_or_default();
         Self { text, known }

@@ -63,7 +63,7 @@ pub fn registration(body: &[u8], defaults: &Defaults) -> Result<Parsed, Problem>
     let mut faults = Faults::default();
     faults.pass_over(&object.unknown);
     let draft = Draft::read(&object, defaults, &mut faults);
-    // What GET gave may come back, in whatever shape: only a number means something.
+    // The answer of a GET may be sent again in any shape: only a number is used.
     let incarnation = object
         .get("incarnation")
         .and_then(|value| read::count(value).ok());

@@ -1,4 +1,4 @@
-//! What a caller who comes back, or who waits, says it has seen.
+//! The cursor or index that a returning or waiting caller sends.
 
 use crate::model::{Cursor, Revision};
 

@@ -73,7 +73,7 @@ impl FlagDraft {
             faults.add(&format!("channels.{unknown}"), message);
         }
         for channel in Channel::ALL {
-            // What GET answered may come back: an object that has the mode in it.
+            // The answer of a GET may be sent again: an object with the mode in it.
             let Some(value) = channels.get(channel.as_str()) else {
                 continue;
             };

@@ -1,4 +1,4 @@
-//! Webhooks: who is told of events by an HTTP request.
+//! Webhooks: subscribers that get events as HTTP requests.
 
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;

@@ -24,7 +24,7 @@ const AT_ONCE: usize = 2_000;
 /// Counts by status, in the order of [`Status::ALL`].
 type Counts = [u32; Status::ALL.len()];
 
-/// The gauges, and whom they show.
+/// The gauges, and the services they show.
 #[derive(Debug)]
 struct ServiceGauges {
     gauges: IntGaugeVec,

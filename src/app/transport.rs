@@ -53,8 +53,8 @@ impl TransportSwitch {
         }
     }
 
-    /// Ready while changes reach everybody: a broker that is away matters only where they don't go
-    /// directly. In mode queue they wait for it, until the guard turns the flag or somebody else does.
+    /// Ready while changes reach all subscribers: an unavailable broker matters only where they are not
+    /// delivered directly. In mode queue they wait for it until the mode changes.
     fn ready(&self) -> Ready {
         let report = self.report();
         let modes = self.flag().modes;

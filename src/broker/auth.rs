@@ -161,7 +161,7 @@ impl Authenticator {
         self.throttle = Arc::clone(&other.throttle);
     }
 
-    /// Lets a user in whom a certificate named.
+    /// Logs in a user that a certificate names.
     ///
     /// # Errors
     /// When there is no such user or it may not come from there.

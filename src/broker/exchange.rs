@@ -252,7 +252,7 @@ impl Exchange {
     }
 
     /// Appends the destinations for a message, some perhaps more than once, as far as the budget allows; whether
-    /// that was all. `search` holds what is left for the next call with the same key and headers.
+    /// that was all. `search` holds the rest for the next call with the same key and headers.
     pub fn route(
         &mut self,
         routing_key: &[u8],

@@ -1,5 +1,5 @@
 //! A client in the same process. It has no socket, no login, no frame size and no place among the
-//! connections, so clients cannot shut it out.
+//! connections, so clients cannot exclude it.
 //!
 //! Its methods and messages go straight to a session under the vhost's lock, a bounded number in one turn;
 //! deliveries come back as messages, never encoded.

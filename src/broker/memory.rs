@@ -19,7 +19,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 /// Queues, exchanges, bindings, consumers and channels may take so much however low the watermark is: without
-/// them nobody could use the broker.
+/// them the broker could not be used.
 const TOPOLOGY_MIN: usize = 16 * 1024 * 1024;
 /// Messages that had begun to arrive before the alarm may take so much beyond a low watermark.
 const BEYOND_MIN: usize = 64 * 1024 * 1024;
@@ -193,7 +193,7 @@ impl Memory {
         }
     }
 
-    /// Turns the alarm on or off. Looks again afterwards: somebody who has passed the other mark meanwhile
+    /// Turns the alarm on or off. Looks again afterwards: another thread that has passed the other mark meanwhile
     /// may have read the alarm before it was turned.
     #[cold]
     fn turn(&self, mut on: bool) {

@@ -29,7 +29,7 @@ pub struct Message {
     pub persistent: bool,
     /// How long it lives in a queue, in ms.
     pub ttl: Option<u64>,
-    /// The keys of its header BCC, which nobody sees: a dead letter is routed by them too.
+    /// The keys of its header BCC, which is never delivered: a dead letter is routed by them too.
     pub hidden_keys: Option<Arc<[ShortStr]>>,
     /// Where and why it died before.
     pub deaths: Option<Arc<[Death]>>,
@@ -182,7 +182,7 @@ impl InboundMessage {
         }
     }
 
-    /// Takes the message out; what is left is empty.
+    /// Takes the message out and leaves an empty one.
     #[must_use]
     pub fn take(&mut self) -> Self {
         let empty = Self::new(

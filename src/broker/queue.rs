@@ -24,7 +24,7 @@ pub type QueueId = Id<Queue>;
 /// Names a connection of the broker.
 pub type ConnectionId = u64;
 
-/// The place of a queue's first message; those below are for messages that come back and go first.
+/// The place of a queue's first message; those below are for requeued messages that go to the head.
 const FIRST_POSITION: u64 = 1 << 63;
 
 /// A queue.
@@ -81,7 +81,7 @@ pub struct QueueCounters {
     pub delivered: u64,
     /// Messages settled.
     pub acked: u64,
-    /// Messages that came back.
+    /// Messages requeued.
     pub requeued: u64,
     /// Messages dropped or dead-lettered.
     pub dead: u64,
@@ -122,9 +122,9 @@ impl Queue {
         position
     }
 
-    /// Where a message goes that comes back from this place: there. To a quorum queue messages return as
-    /// RabbitMQ has it: before all others in the order in which they came back, or, if they may come
-    /// back for ever, to the end, unless it was their channel that ended.
+    /// The place of a message that is requeued from this place: the same one. In a quorum queue, as in
+    /// RabbitMQ: the head, in the order of requeueing; or the tail if there is no delivery limit, unless
+    /// their channel has ended.
     pub fn place_again(&mut self, position: u64, channel_ended: bool) -> u64 {
         if self.settings.kind == QueueKind::Classic {
             return position;
@@ -168,12 +168,12 @@ impl Queue {
         self.settings.overflow != Overflow::DropHead && self.exceeds(1, bytes)
     }
 
-    /// Whether deliveries tell how often the message came back.
+    /// Whether deliveries carry the number of earlier deliveries.
     pub fn counts_deliveries(&self) -> bool {
         self.settings.kind == QueueKind::Quorum || self.settings.delivery_limit.is_some()
     }
 
-    /// Whether a message has come back too often.
+    /// Whether a message was requeued too often.
     pub fn gives_up_on(&self, entry: &Entry) -> bool {
         self.settings
             .delivery_limit

@@ -96,7 +96,7 @@ pub(super) struct Shared {
     pub(super) config: Config,
     /// Users, permissions and certificates.
     access: ArcSwap<LoginRules>,
-    /// The version of `access`: whoever holds permissions compares it.
+    /// The version of `access`: holders of cached permissions compare it.
     access_version: AtomicU64,
     vhosts: HashMap<String, Arc<VhostCell>>,
     pub(super) memory: Arc<Memory>,

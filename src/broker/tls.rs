@@ -189,7 +189,7 @@ impl Config {
     }
 }
 
-/// The user whom a client's certificate names: the first of the chain that rustls has verified.
+/// The user that a client's certificate names: the first of the chain that rustls has verified.
 #[must_use]
 pub fn user_of(chain: Option<&[CertificateDer<'_>]>, from: UserFrom) -> Option<String> {
     let certificate = chain?.first()?;

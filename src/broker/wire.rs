@@ -26,7 +26,7 @@ pub use self::{
 };
 
 /// A length as it is written on the wire. Whatever is encoded is bounded far below 4 GiB by the
-/// frames it came in; the largest number stands for the impossible rest.
+/// frames it came in; larger lengths, which cannot occur, become the largest number.
 fn wire_len(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
 }

@@ -21,7 +21,7 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// The longest that an answer is waited for.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(15);
 
-/// What came back.
+/// The answer.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
@@ -138,7 +138,7 @@ pub(super) fn ask(
     })
 }
 
-/// Prints what came back, as it came or in words; or says why it was refused.
+/// Prints the answer, as JSON or in words, or the reason of a refusal.
 pub(super) fn print_answer(
     answer: Result<Answer, String>,
     as_json: bool,

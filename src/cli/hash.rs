@@ -8,7 +8,7 @@ use std::{
 use super::{FAILED, complain, print};
 use crate::app;
 
-/// Nobody's password is longer; more of the input is not read.
+/// The longest password in bytes; more of the input is not read.
 const BYTES_MAX: u64 = 64 << 10;
 
 pub(super) fn run() -> ExitCode {

@@ -1,4 +1,4 @@
-//! Signals, on a thread of their own: nothing that keeps the other threads busy can hold up a stop.
+//! Signals, on their own thread: a stop works also while all other threads are busy.
 
 use std::{io, process, sync::Arc, thread, time::Duration};
 

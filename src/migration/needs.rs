@@ -56,7 +56,7 @@ pub trait FlagControl: fmt::Debug + Send + Sync {
 pub type StepError = String;
 
 /// How the canary reaches the registry: for each channel the way that the flag says. The caller limits the
-/// time of each step; after a step that was dropped, `clean` removes what is left.
+/// time of each step; after a dropped step, `clean` removes the instance.
 pub trait CanaryWay: fmt::Debug + Send + Sync {
     /// Watches the canary's service from the next change on.
     ///

@@ -37,7 +37,7 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    /// The kind that tells of a new effective status; a status without a kind of its own is an update.
+    /// The kind of event for a new effective status; a status without its own kind is an update.
     pub fn of(status: Status) -> Self {
         match status {
             Status::Healthy => Self::Healthy,
@@ -103,7 +103,7 @@ pub struct Event {
     pub revision: Revision,
     /// What happened.
     pub kind: EventKind,
-    /// Whom it happened to; none for guard and route events.
+    /// The instance it happened to; none for guard and route events.
     pub service_id: Option<ServiceId>,
     /// The service it concerns; none for route events.
     pub service_name: Option<ServiceName>,

@@ -80,7 +80,7 @@ pub enum OutboundError {
     /// The connection broke before the response was complete.
     #[error("the connection closed before the response was complete: {0}")]
     Broken(Box<str>),
-    /// What came back is not valid in the protocol, or its head is too large.
+    /// The answer is not valid in the protocol, or its head is too large.
     #[error("the response is not valid: {0}")]
     Garbage(Box<str>),
     /// A gRPC call that did not end well.

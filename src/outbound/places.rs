@@ -107,7 +107,7 @@ impl SharedPlaces {
     pub async fn enter(&self, pace: Pace) -> TakenPlace {
         let is_slow = pace == Pace::Slow;
         let is_unproven = pace != Pace::Fast;
-        // The narrowest share first, so that nobody holds a place of a wider one while it waits.
+        // The narrowest share first, so that no request holds a place of a wider one while it waits.
         TakenPlace {
             _permits: [
                 permit(&self.slow, is_slow).await,

@@ -142,7 +142,7 @@ impl Resolver {
         if let Some(lookup) = lookup {
             let place = self.places.enter(self.memory.pace(&lookup.name)).await;
             let (memory, look_up) = (Arc::clone(&self.memory), Arc::clone(&self.look_up));
-            // Continues when nobody waits any more: it keeps its place, and the next request joins it.
+            // Continues without waiting requests: it keeps its place, and the next request joins it.
             task::spawn_blocking(move || {
                 lookup.progress.send_replace(LookupProgress::Asked);
                 let began = Instant::now();

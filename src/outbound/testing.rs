@@ -112,7 +112,7 @@ pub(crate) fn reset(stream: TcpStream) {
     drop(stream);
 }
 
-/// An address at which nobody listens.
+/// An address without a listener.
 pub(crate) async fn nobody() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     listener.local_addr().expect("an address")

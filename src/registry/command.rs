@@ -154,7 +154,7 @@ pub struct RemoveRoute {
     pub route_id: Box<str>,
 }
 
-/// Marks instances whose leases are on a closed connection as lost: unhealthy, with their ttl to come back.
+/// Marks instances whose leases are on a closed connection as lost: unhealthy, with their ttl to reconnect.
 /// At most 64 at once: ask again while the answer says that there are more.
 #[derive(Clone, Copy, Debug)]
 pub struct CloseConnection {

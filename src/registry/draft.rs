@@ -13,7 +13,7 @@ use crate::model::{
     Event, EventKind, Instance, LastSeen, Revision, Route, RouteId, ServiceId, ServiceName,
 };
 
-/// The state as a command of a batch sees it. Nobody else sees its changes before they are committed.
+/// The state as a command of a batch sees it. Its changes are not visible elsewhere before they are committed.
 #[derive(Debug)]
 pub struct Draft<'a> {
     pub(super) state: &'a State,
@@ -215,7 +215,7 @@ impl Draft<'_> {
             .push(Effect::Heartbeat(last_seen, now_ms));
     }
 
-    /// A version that readers are not told of.
+    /// A version without an event.
     pub(super) fn put_silent(&mut self, instance: Instance, known: &Instance) -> Arc<Instance> {
         self.resize(Some(known), Some(&instance));
         let instance = Arc::new(instance);
@@ -224,7 +224,7 @@ impl Draft<'_> {
         instance
     }
 
-    /// A version that readers are told of.
+    /// A version with an event.
     pub(super) fn put(
         &mut self,
         mut instance: Instance,

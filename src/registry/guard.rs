@@ -131,7 +131,7 @@ impl Suspect {
 pub(super) enum Release {
     /// More than half of the silent ones have renewed their leases, or left.
     Renewed {
-        /// How many came back.
+        /// How many recovered.
         back: usize,
         /// Of how many.
         of: usize,

@@ -34,7 +34,7 @@ impl Leases {
         }
     }
 
-    /// Books a lease anew that ends at `ends_ms`, also when that is later.
+    /// Books a lease again that ends at `ends_ms`, also when that is later.
     pub(super) fn book_again(&mut self, id: &ServiceId, ends_ms: u64) {
         self.cancel(id);
         self.book(id, ends_ms);

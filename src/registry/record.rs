@@ -7,12 +7,12 @@ use crate::model::{Event, Instance};
 /// One change. Applying all records in order to an empty state gives the same state.
 #[derive(Clone, Debug)]
 pub enum Record {
-    /// A change with a revision, which readers are told of.
+    /// A change with a revision, which readers receive as an event.
     Event(Arc<Event>),
     /// The same for an instance that leaves its service for another one: it stays known by its id, and
     /// the next record shows it in its new service.
     Moved(Arc<Event>),
-    /// A version of an instance that readers are not told of: a new incarnation, another lease, another
+    /// A version of an instance without an event: a new incarnation, another lease, another
     /// observed status behind an override.
     Silent(Arc<Instance>),
 }

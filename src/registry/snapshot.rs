@@ -16,7 +16,7 @@ pub struct Snapshot {
     pub routes: Arc<Routes>,
     ahead: Vec<(ServiceName, Revision)>,
     /// The instances that changed in services which are ahead, each with its last change. What the log
-    /// still tells of one of them is older, also where it was another service's then.
+    /// still reports one of them is older, also where it was another service's then.
     changed: HashMap<ServiceId, Revision>,
 }
 

@@ -88,7 +88,7 @@ impl<T: fmt::Debug + Send> Decided for Answer<T> {
             Ok(()) => self.outcome,
             Err(lost) => Err(lost.clone().into()),
         };
-        // Nobody may be waiting any more.
+        // The caller may have stopped waiting.
         let _ = self.to.send(answer);
     }
 }
@@ -173,7 +173,7 @@ impl Registry {
     }
 
     /// Brings the answers of a journal that takes time, until told to stop and everything is answered. A
-    /// journal that always answers at once needs nobody to run this.
+    /// journal that always answers at once does not need this.
     pub async fn run_commits(self, stop: CancellationToken) {
         loop {
             let later = self.inner.writer.lock().commit.take();
@@ -290,8 +290,8 @@ impl Registry {
             state.floor = gone;
             forget(&state.table, name, gone);
         });
-        // A service knows of its change before it counts as the newest: whoever has read `newest` finds
-        // all changes up to it.
+        // A service gets its change before `newest` moves: a reader of `newest` finds all changes up to
+        // it.
         if let Some(service) = &service {
             service.set_logged(revision);
         }

@@ -38,8 +38,8 @@ const CALLBACKS: &str = "callbacks";
 ///   again after a while (backoff with jitter), until it is taken. So a call may see an event twice
 ///   only if it failed after it had already acted on it; the revision tells.
 /// - One that falls so far behind that the log no longer holds its next event gets a
-///   [`Delivery::Resync`] with the present state, and goes on from there. There are no other gaps.
-/// - At a stop what is left in the log is delivered first, for as long as `transport.drain` allows.
+///   [`Delivery::Resync`] with the present state, and continues from there. There are no other gaps.
+/// - At a stop the rest of the log is delivered first, for as long as `transport.drain` allows.
 ///   A call that takes longer is dropped at its next await, as is one whose [`Subscription`] ends.
 pub trait Callback: Send + Sync + 'static {
     /// Takes one delivery.
@@ -170,10 +170,10 @@ impl Callbacks {
         })
     }
 
-    /// Runs until told to stop and every callback has what is left, or `transport.drain` is over.
+    /// Runs until told to stop and every callback has the rest, or `transport.drain` is over.
     pub async fn run(self, stop: CancellationToken) {
         stop.cancelled().await;
-        // The broker may stop before it has brought what is left: the log has it too.
+        // The broker may stop before it has returned all events: the log has them too.
         self.inner.watermark.lift();
         self.inner
             .delivery_tasks

@@ -1,4 +1,4 @@
-//! Section `transport`: which way changes go, how many are told of them, and how patiently.
+//! Section `transport`: modes, limits of subscribers, retries and timeouts.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -56,7 +56,7 @@ pub struct Config {
     pub circuit_open: Bounded<Duration, 1, DAY>,
     /// Refusals (4xx) of one event in a row after which a snapshot is sent in its place.
     pub refusals_max: Bounded<u32, 1, 1_000_000>,
-    /// At a stop, the longest time to deliver what is left; and for probes under way, when they leave
+    /// At a stop, the longest time to deliver the rest; and for probes under way, when they leave
     /// the queue.
     pub drain: Bounded<Duration, 0, DAY>,
 }

@@ -24,7 +24,7 @@ pub(super) struct DeliveryTasks {
 }
 
 impl DeliveryTasks {
-    /// A crew without a task; all will run on the runtime that it is made on, whoever brings them.
+    /// No tasks yet; all will run on the runtime of this call, whichever runtime adds them.
     pub(super) fn new(name: &'static str, seats_max: usize) -> Self {
         let seats_max = seats_max.min(Semaphore::MAX_PERMITS);
         Self {
@@ -50,7 +50,7 @@ impl DeliveryTasks {
         })
     }
 
-    /// Cancelled when every task shall deliver what is left and return.
+    /// Cancelled when every task shall deliver the rest and return.
     pub(super) fn stopping(&self) -> &CancellationToken {
         &self.stopping
     }
@@ -87,7 +87,7 @@ impl DeliveryTasks {
 }
 
 impl Drop for DeliveryTasks {
-    /// Nobody can stop the tasks any more: they end now.
+    /// The tasks can no longer be stopped in order: they end now.
     fn drop(&mut self) {
         self.over.cancel();
     }

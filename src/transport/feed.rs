@@ -10,7 +10,7 @@ use crate::{
     registry::{Compacted, Following, Registry},
 };
 
-/// Events read at once, if nobody says how many.
+/// Events read at once by default.
 const BATCH: usize = 64;
 
 /// A source of events for one subscriber.
@@ -21,7 +21,7 @@ pub trait Feed: Send {
     /// They are no longer all there: the subscriber needs a snapshot.
     fn look(&mut self, after: Revision) -> Result<Found, Compacted>;
 
-    /// Whether anything may be brought now, a snapshot too. While it may not, `changed` waits for that.
+    /// Whether events and snapshots may be delivered now. While they may not, `changed` waits for that.
     fn is_open(&mut self) -> bool {
         true
     }
@@ -183,7 +183,7 @@ impl Feed for LogFeed {
         let woken = tokio::select! {
             () = filter => None,
             alive = self.waker.changed() => Some(alive),
-            // Whoever has nothing behind the horizon does not care where it is.
+            // A reader without held events need not watch the high watermark.
             raised = self.watermark.changed(), if self.held => Some(raised),
         };
         match woken {

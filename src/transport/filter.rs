@@ -1,8 +1,8 @@
-//! Which events somebody wants.
+//! Which events a subscriber wants.
 
 use crate::model::{CANARY, Event, EventKind, ServiceName};
 
-/// Which events somebody wants: of whom, and of which kinds. The default is all of them.
+/// Which events a subscriber wants: of which services, and of which kinds. The default is all of them.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Filter {
     /// Only this service's; none means all events, those of routes among them.

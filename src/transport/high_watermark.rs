@@ -8,7 +8,7 @@ use crate::model::Revision;
 
 /// A cheap handle to the high watermark.
 ///
-/// In mode `queue` callbacks and webhooks receive an event after it has come back from the broker. Each
+/// In mode `queue` callbacks and webhooks receive an event after the broker has returned it. Each
 /// keeps its own cursor, so that none sees an event twice or out of order when the mode changes.
 #[derive(Clone, Debug)]
 pub struct HighWatermark {
@@ -68,7 +68,7 @@ impl HighWatermark {
         });
     }
 
-    /// Everything up to `revision` came back from the broker. Never lowers the limit.
+    /// The broker has returned everything up to `revision`. Never lowers the limit.
     pub fn raise(&self, revision: Revision) {
         self.limit.send_if_modified(|limit| match limit {
             Some(held) if *held < revision => {

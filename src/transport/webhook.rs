@@ -191,11 +191,11 @@ impl Webhooks {
         infos.collect()
     }
 
-    /// Runs until `stop` and every webhook has what is left, its receiver failed for good, or
+    /// Runs until `stop` and every webhook has the rest, its receiver failed for good, or
     /// `transport.drain` is over.
     pub async fn run(self, stop: CancellationToken) {
         stop.cancelled().await;
-        // The broker may stop before it has brought what is left: the log has it too.
+        // The broker may stop before it has returned all events: the log has them too.
         self.inner.watermark.lift();
         self.inner
             .delivery_tasks

@@ -14,7 +14,7 @@ pub struct BrokerRates {
     pub published: f64,
     /// Messages given to consumers or to basic.get.
     pub delivered: f64,
-    /// Messages acknowledged, or given to whoever does not acknowledge.
+    /// Messages acknowledged, or delivered to consumers without acknowledgements.
     pub acked: f64,
 }
 
@@ -88,13 +88,13 @@ pub struct BrokerVhostCounters {
     pub published: u64,
     /// Messages given to consumers or to basic.get.
     pub delivered: u64,
-    /// Messages acknowledged, or given to whoever does not acknowledge.
+    /// Messages acknowledged, or delivered to consumers without acknowledgements.
     pub acked: u64,
     /// Messages that no queue wanted.
     pub unroutable: u64,
     /// Direct replies delivered.
     pub replies: u64,
-    /// Direct replies that nobody read.
+    /// Direct replies without a reader.
     pub replies_lost: u64,
 }
 
@@ -265,7 +265,7 @@ pub struct BrokerQueueCounters {
     pub delivered: u64,
     /// Messages settled.
     pub acked: u64,
-    /// Messages that came back.
+    /// Messages requeued.
     pub requeued: u64,
     /// Messages dropped or dead-lettered.
     pub dead: u64,
@@ -354,7 +354,7 @@ pub struct BrokerMessage {
     pub exchange: String,
     /// The routing key it was published with.
     pub routing_key: String,
-    /// True when it was given out before.
+    /// True when it was delivered before.
     pub redelivered: bool,
     /// Its headers.
     #[schema(value_type = Option<Object>)]

@@ -8,7 +8,7 @@ use crate::broker::{
     pieces::{ByteMap, List},
 };
 
-/// A trie of patterns, each with the values bound under it. `*` stands for one word, `#` for any
+/// A trie of patterns, each with the values bound under it. `*` matches one word, `#` for any
 /// number of words; words are separated by dots and may be empty.
 #[derive(Debug)]
 pub struct TopicTrie<V> {
@@ -57,7 +57,7 @@ struct Node<V> {
 const COPIED_PER_STEP: usize = 32;
 
 const ROOT: u32 = 0;
-/// No node: the root is nobody's child.
+/// No node: the root is not a child.
 const NONE: u32 = 0;
 
 impl<V> Node<V> {
@@ -141,7 +141,7 @@ impl<V: Copy + Eq + Hash> TopicTrie<V> {
     }
 
     /// Appends every value whose pattern matches, as far as the budget allows; whether that was all. A value bound
-    /// more than once may come more than once. `search` holds what is left for the next call with the same key.
+    /// more than once may come more than once. `search` holds the rest for the next call with the same key.
     pub fn matches(
         &mut self,
         key: &[u8],

@@ -8,7 +8,7 @@ use crate::broker::{
 
 /// The longest time to live of a message or an unused queue: ten years, in ms.
 pub const LIFE_MS_MAX: u64 = 315_360_000_000;
-/// How often a message in a quorum queue may come back when the queue does not say.
+/// The default delivery limit of a quorum queue.
 const QUORUM_DELIVERY_LIMIT: u32 = 20;
 
 /// The argument with the queue type.
@@ -79,7 +79,7 @@ pub enum QueueKind {
     /// The usual one.
     #[default]
     Classic,
-    /// Counts deliveries and drops what comes back too often; one node is its quorum here.
+    /// Counts deliveries and drops messages beyond the delivery limit; its quorum is this one node.
     Quorum,
 }
 

@@ -10,7 +10,7 @@ const ENTRY: usize = size_of::<Entry>() * 3 / 2;
 /// Never expires.
 pub const NEVER: u64 = u64::MAX;
 
-/// A message in a queue, or given out by it.
+/// A message in a queue, or delivered from it.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// What was published.
@@ -19,13 +19,13 @@ pub struct Entry {
     pub position: u64,
     /// When it expires, in ms of the broker's clock.
     pub expires_at: u64,
-    /// How often it came back.
+    /// How often it was requeued.
     pub returns: u32,
     /// Whether it was given to a consumer before.
     pub redelivered: bool,
 }
 
-/// Waiting messages: what was never given out in a ring, what came back in a map by place.
+/// Waiting messages: those never delivered in a ring, requeued ones in a map by place.
 #[derive(Debug)]
 pub struct Ready {
     levels: Vec<Level>,

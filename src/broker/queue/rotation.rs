@@ -34,7 +34,7 @@ pub struct Rotation {
 }
 
 impl Rotation {
-    /// Nobody; `single_active`: only one of them at a time.
+    /// No consumers; `single_active`: only one of them at a time.
     pub fn new(single_active: bool) -> Self {
         Self {
             all: BTreeMap::new(),

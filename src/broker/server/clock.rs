@@ -72,7 +72,7 @@ impl VhostCell {
     ) {
         let deadline = vhost.next_deadline();
         vhost.dirty(dirty);
-        // Somebody has to go on with what this turn has left to do: a connection does so itself.
+        // The clock continues the work that this turn has left; a connection continues its own.
         let is_left = own == 0 && vhost.has_work();
         drop(vhost);
         if is_left {

@@ -1,5 +1,5 @@
 //! The clients that are connected: those that have opened a vhost, and those that have not logged in yet. Each
-//! of the two has a limit of its own, so that clients that never log in keep nobody out.
+//! of the two has a limit of its own, so that clients that never log in block no others.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -126,7 +126,7 @@ pub struct ConnectionView {
 }
 
 impl Connections {
-    /// Nobody yet. Of the `files` that the process may have open, AMQP clients get three fifths at most.
+    /// No connections yet. Of the `files` that the process may have open, AMQP clients get three fifths at most.
     pub(super) fn new(limits: &Limits, files: usize) -> Self {
         let sockets = (files / 5 * 3).max(2);
         let waiting_limit = limits.unauthenticated.get().min(sockets.div_ceil(4));

@@ -36,7 +36,7 @@ const REFUSED_GRACE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct ClientOrigin {
     pub(super) address: SocketAddr,
-    /// The user whom its certificate names.
+    /// The user that its certificate names.
     pub(super) certified: Option<String>,
 }
 

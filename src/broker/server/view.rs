@@ -59,8 +59,8 @@ impl Shared {
     }
 }
 
-/// What is asked of the broker from outside is made on its own threads: the threads of whoever asks never wait for the
-/// lock of a vhost. Once those threads are gone, everything is empty.
+/// Views of the broker are made on its own threads: the caller's threads never wait for the lock of a vhost. Once the
+/// broker's threads have ended, every view is empty.
 impl Broker {
     async fn on_own_threads<T, F>(&self, make: impl FnOnce(Arc<Shared>) -> F) -> T
     where

@@ -46,7 +46,7 @@ impl Commit {
 pub struct HeldPublish {
     /// The message.
     pub message: InboundMessage,
-    /// Whether it comes back when no queue wants it.
+    /// Whether it is returned when no queue is bound for it.
     pub mandatory: bool,
     /// What it counts for until it is carried out.
     pub charge: Charge,

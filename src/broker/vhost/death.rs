@@ -19,7 +19,7 @@ const DEATH_STEPS: usize = 2;
 /// Bytes of properties that are copied to a dead letter in a step.
 const PROPERTIES_PER_STEP: usize = 32;
 /// How many different deaths a message remembers. One that would forget a death on its way since it was
-/// last rejected could be in a cycle that nobody can see: it is dropped.
+/// last rejected could be in an undetected cycle: it is dropped.
 const DEATHS_MAX: usize = 64;
 
 const HEADERS: [&[u8]; 4] = [

@@ -152,7 +152,7 @@ impl Vhost {
         }
     }
 
-    /// A connection has ended: nobody waits for answers, but what it has begun is done.
+    /// A connection has ended: its answers are dropped, but the work it has begun is completed.
     pub(super) fn drop_answers(&mut self, connection: ConnectionId) {
         if let Some(tasks) = self.deferred.tasks.get_mut(&connection) {
             tasks.retain(|task| !matches!(task, Task::Answer(..)));

@@ -172,7 +172,7 @@ impl Vhost {
         if more {
             self.touch(id);
         } else {
-            // What came back and found no consumer.
+            // Requeued messages without a consumer.
             self.drop_surplus(id, now);
         }
     }

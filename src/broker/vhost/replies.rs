@@ -19,7 +19,7 @@ pub const REPLY_TO_PREFIX: &str = "amq.rabbitmq.reply-to.";
 const ID_LEN: usize = 16;
 
 impl Vhost {
-    /// `basic.consume` of the pseudo-queue. `secret` makes the name one that nobody can guess.
+    /// `basic.consume` of the pseudo-queue. `secret` makes the name unguessable.
     pub fn consume_replies(
         &mut self,
         id: ChannelId,

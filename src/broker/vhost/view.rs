@@ -180,7 +180,7 @@ pub struct MessageView {
     pub exchange: String,
     /// The routing key it was published with.
     pub routing_key: String,
-    /// Whether it was given out before.
+    /// Whether it was delivered before.
     pub redelivered: bool,
     /// Its headers.
     pub headers: serde_json::Value,
@@ -366,7 +366,7 @@ impl Vhost {
         });
     }
 
-    /// The first messages that wait in a queue, each with whether it was given out before; nothing if there is no such
+    /// The first messages that wait in a queue, each with whether it was delivered before; nothing if there is no such
     /// queue.
     pub fn peek(&self, name: &ShortStr, count: usize) -> Option<Vec<(Arc<Message>, bool)>> {
         let queue = self.queues.get(*self.queue_names.get(name.as_bytes())?)?;

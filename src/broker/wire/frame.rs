@@ -150,7 +150,7 @@ pub struct FrameReader {
     input: BytesMut,
     /// Whole frames in a row, cut off the input together.
     run: Bytes,
-    /// How much of the run was given out.
+    /// How much of the run was handed out.
     at: usize,
 }
 
@@ -170,7 +170,7 @@ impl FrameReader {
         &mut self.input
     }
 
-    /// How many bytes are waiting to be given out.
+    /// How many bytes are waiting to be handed out.
     #[must_use]
     pub fn buffered(&self) -> usize {
         self.run.len() - self.at + self.input.len()

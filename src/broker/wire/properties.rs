@@ -73,8 +73,8 @@ impl Field {
     }
 }
 
-/// Flag bits that stand for no property: more flags to follow, which nobody ever sends, and one
-/// that is unused.
+/// Flag bits without a property: more flags to follow, which clients do not send, and one that
+/// is unused.
 const RESERVED_FLAGS: u16 = 0b11;
 const FLAGS_LEN: usize = 2;
 

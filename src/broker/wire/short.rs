@@ -103,7 +103,7 @@ impl ShortStr {
         }
     }
 
-    /// The byte that stands for its length on the wire.
+    /// Its length as a byte on the wire.
     pub(super) fn wire_len(&self) -> u8 {
         u8::try_from(self.len()).unwrap_or(u8::MAX)
     }

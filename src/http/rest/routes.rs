@@ -115,7 +115,7 @@ struct RouteRow {
     /// What a caller must be allowed to do.
     #[cfg_attr(not(test), expect(dead_code, reason = "there are no permissions yet"))]
     access: (Action, ApiResource),
-    /// Query parameters; one that ends in a dot stands for all that begin so.
+    /// Query parameters; one that ends in a dot is a prefix.
     parameters: &'static [&'static str],
     /// It may take for as long as its client likes.
     waits: bool,

@@ -53,7 +53,7 @@ pub(in crate::http) struct RouteSpec {
     pub(in crate::http) path: String,
     /// None when it may wait for as long as its client likes.
     pub(in crate::http) time_max: Option<Duration>,
-    /// The query parameters of each method; one that ends in a dot stands for all that begin so.
+    /// The query parameters of each method; one that ends in a dot is a prefix.
     pub(in crate::http) parameters: Vec<(Method, &'static [&'static str])>,
     /// Where its failures are counted too.
     pub(in crate::http) failures: Option<Arc<Latencies>>,

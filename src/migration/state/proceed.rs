@@ -125,7 +125,7 @@ impl MigrationState {
         }
     }
 
-    /// What the baseline lacks, when it can't be used; an operator may go on without it.
+    /// What the baseline lacks, when it can't be used; an operator may continue without it.
     fn no_baseline(&self, look: &DaemonView<'_>) -> Option<String> {
         let run = self.run.as_ref()?;
         let baseline = self.baseline.as_ref()?;

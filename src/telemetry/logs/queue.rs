@@ -62,7 +62,7 @@ impl Queue {
         self.filled.notify_one();
     }
 
-    /// Lines dropped so far because nobody read.
+    /// Lines dropped so far because the output was not read.
     pub(super) fn dropped(&self) -> u64 {
         self.waiting.lock().dropped
     }

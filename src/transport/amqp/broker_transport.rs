@@ -312,7 +312,7 @@ impl BrokerTransport {
         notices::run(self.inner.link.clone(), notices, stop).await;
     }
 
-    /// Runs until `stop`; then sends what is left, for at most `transport.drain`, and closes the connection.
+    /// Runs until `stop`; then sends the rest, for at most `transport.drain`, and closes the connection.
     pub async fn run(self, context: CommandContext, stop: CancellationToken) {
         let inner = &*self.inner;
         let last = CancellationToken::new();
@@ -396,7 +396,7 @@ impl Inner {
         let demand = LoopbackDemand::new(&self.flag);
         let flag = self.flag.follow();
         let gate = PublishGate::new(channel, flag, &self.link, &self.consumer, demand);
-        // Only events of channel events come back.
+        // Only events of channel events are consumed back.
         let watermark = match channel {
             Channel::Events => self.flag.watermark().clone(),
             Channel::Health | Channel::Discovery => HighWatermark::default(),

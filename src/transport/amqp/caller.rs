@@ -11,8 +11,8 @@ use super::{
     broker::{BrokerChannel, Consume, Outgoing, Purpose, REPLY_TO, Unconfirmed, short},
 };
 
-/// The daemon's own requests that are not answered yet, by their correlation ids. Nobody can guess one, so
-/// a command that bears one is the daemon's.
+/// The daemon's own requests that are not answered yet, by their correlation ids. They cannot be
+/// guessed, so a command with one is the daemon's.
 #[derive(Clone, Debug, Default)]
 pub(super) struct OwnRequests(Arc<Mutex<HashSet<Box<[u8]>>>>);
 

@@ -26,7 +26,7 @@ const BATCH: usize = 256;
 /// Receives the verdicts of remote probers.
 pub trait Verdicts: fmt::Debug + Send + Sync {
     /// Takes a verdict and the number of the request that it answers, if it names one. A verdict that
-    /// nobody waits for is ignored.
+    /// is not awaited is ignored.
     fn take(&self, verdict: CheckVerdict, request: Option<u64>);
 
     /// A request could not be sent.

@@ -1,4 +1,4 @@
-//! Consumes the daemon's own events from the broker: what has come back is visible to callbacks and webhooks in
+//! Consumes the daemon's own events from the broker: returned events are visible to callbacks and webhooks in
 //! mode `queue`, and is compared with the log in every mode.
 
 use std::{str::FromStr, sync::Arc, time::Duration};
@@ -176,7 +176,7 @@ impl EventConsumer {
                 unacked.note(delivery.tag);
             }
             setup.watermark.raise(heard);
-            // Nobody waits for these acknowledgements: they only let the broker send more.
+            // These acknowledgements are not awaited: they only let the broker send more.
             if unacked.is_due() {
                 unacked.ack(&mut *channel).await?;
             }
@@ -217,7 +217,7 @@ impl Unacked {
     }
 }
 
-/// Events that were confirmed and have not come back.
+/// Events that were confirmed and not returned by the broker.
 #[derive(Default)]
 struct Missing {
     since: Option<Instant>,
@@ -272,7 +272,7 @@ async fn bind(channel: &mut dyn BrokerChannel, prefetch: u16) -> Result<(), Amqp
 }
 
 impl EventConsumerSetup {
-    /// How many events the broker has confirmed that have not come back.
+    /// How many events the broker has confirmed and not returned.
     fn missing(&self, heard: Revision) -> u64 {
         let confirmed = self.sender.lock().cursor().revision;
         let heard = heard.max(self.in_flight.resynced_until());

@@ -376,7 +376,7 @@ impl Shared {
         *self.heard.lock() = Some(Instant::now());
     }
 
-    /// Nobody waits for earlier confirms any more.
+    /// Earlier confirms are no longer awaited.
     fn forgive(&self) {
         for one in self.unconfirmed.lock().iter() {
             one.answered();

@@ -108,7 +108,7 @@ impl Feed for GatedFeed {
         let before = std::mem::replace(&mut self.open, binding);
         if binding.is_some() {
             if before != binding {
-                // It was confirmed, perhaps while nothing consumed it: then it never comes back.
+                // It was confirmed, perhaps while nothing consumed it: then the broker never returns it.
                 self.watermark.raise(after);
             }
             return self.feed.look(after);

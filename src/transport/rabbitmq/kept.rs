@@ -28,7 +28,7 @@ impl Drop for KeptChannel {
             return;
         };
         if self.channel.status().connected() {
-            // Nobody waits for the answer.
+            // The answer is not awaited.
             let _ = self.channel.close(200, "OK".into()).now_or_never();
         }
         kept.keep(self.channel.clone());

@@ -93,7 +93,7 @@ impl Connection {
         exhausted || self.blocked
     }
 
-    /// One turn of what is left to deliver.
+    /// One turn of the remaining deliveries.
     pub(super) fn pump(&mut self) {
         let now = self.shared.now();
         let mut vhost = self.vhost.lock();

@@ -29,7 +29,7 @@ use crate::{
 const WINDOW: usize = 256;
 /// An answer that is sent so often in vain is not sent again.
 const ATTEMPTS_MAX: u8 = 3;
-/// Nobody waits for an answer any longer.
+/// How long an answer is kept: callers wait no longer.
 const KEPT: Duration = Duration::from_secs(60);
 /// After so long, the next loss of the connection is not counted with the ones before.
 const CALM: Duration = Duration::from_secs(60);
@@ -184,7 +184,7 @@ impl AnswerSender {
         })
     }
 
-    /// Sends until the end, and then what is left.
+    /// Sends until the end, and then the rest.
     async fn send(&mut self, open: &Open, end: &mut End<'_>) -> Result<(), AmqpError> {
         let mut events = pin!(open.connection.events_listener());
         let mut confirms = FuturesOrdered::new();
