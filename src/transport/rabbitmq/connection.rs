@@ -128,11 +128,13 @@ async fn close(connection: &Connection) -> lapin::Result<()> {
     connection.close(200, "OK".into()).await
 }
 
-/// Returns when the connection has ended, with the reason.
+/// Returns when the connection has ended, with the reason. lapin reports the end of a single channel in the same way.
 pub(super) async fn ended(connection: &Connection) -> AmqpError {
     let mut events = pin!(connection.events_listener());
     while let Some(event) = events.next().await {
-        if let Event::Error(error) = event {
+        if let Event::Error(error) = event
+            && !connection.status().connected()
+        {
             return at("the connection ended")(error);
         }
     }
