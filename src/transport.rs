@@ -78,7 +78,7 @@ pub enum DeliveryError {
     #[error("receiver refused it with {0}")]
     Refused(u16),
     /// The receiver wants no further deliveries.
-    #[error("receiver answered 410: it wants no more")]
+    #[error("receiver answered 410: the webhook is removed")]
     Gone,
     /// The receiver did not answer in time.
     #[error("receiver did not answer within {0:?}")]

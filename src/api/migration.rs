@@ -352,7 +352,7 @@ pub struct MigrationReport {
     pub rollback: Option<RollbackReport>,
     /// What follows the rollback.
     #[serde(rename = "return")]
-    pub comes_back: Option<ReturnReport>,
+    pub pending_return: Option<ReturnReport>,
     /// What happened, oldest first.
     pub history: Vec<StepReport>,
     /// The last notices as watchers get them, oldest first.

@@ -262,7 +262,10 @@ impl Api {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let (request, peer) = (request.body(body.into()).unwrap(), HttpPeer::nowhere());
+        let (request, peer) = (
+            request.body(body.into()).unwrap(),
+            HttpPeer::without_connection(),
+        );
         self.pipeline.answer(request, &peer).await
     }
 

@@ -96,7 +96,7 @@ impl Webhooks {
         let secret = draft.secret.as_deref().and_then(SigningKey::new);
         let signed = secret.is_some();
         let post = Post::new(inner, id, &draft.callback_url, secret)?;
-        let seat = inner.delivery_tasks.seat()?;
+        let permit = inner.delivery_tasks.permit()?;
         let subscriber = start.subscriber(&inner.registry, inner.config.policy());
         let watcher = Arc::new(Watcher {
             id,
@@ -113,8 +113,13 @@ impl Webhooks {
         });
         let info = watcher.report(&mut Lags::new(&inner.registry));
         inner.table.lock().insert(id, Arc::clone(&watcher));
-        let held = (seat, Present::new(&inner.metrics.webhooks));
+        let held = (permit, Present::new(&inner.metrics.webhooks));
         self.start(&watcher, post, held);
+        let (url, _) = watcher
+            .callback_url
+            .split_once('?')
+            .unwrap_or((&watcher.callback_url, ""));
+        tracing::info!(watcher.id = %id, "webhook {id} to {url} is added");
         Ok(info)
     }
 
@@ -174,7 +179,13 @@ impl Webhooks {
         let removed = self
             .id(id)
             .and_then(|id| self.inner.table.lock().remove(&id));
-        removed.inspect(|watcher| watcher.end.cancel()).is_some()
+        removed
+            .inspect(|watcher| {
+                watcher.end.cancel();
+                let id = watcher.id;
+                tracing::info!(watcher.id = %id, "webhook {id} is removed");
+            })
+            .is_some()
     }
 
     /// One webhook.

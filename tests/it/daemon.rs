@@ -152,7 +152,7 @@ async fn http_is_served_on_threads_of_its_own_as_many_as_it_is_given() {
 }
 
 #[test]
-fn without_http_nobody_serves_it() {
+fn without_http_there_is_no_http_thread() {
     let mut without = musterd(&["--set", "http.listen=", "--set", "threads.other=2"]);
     let mut child = without.stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -167,7 +167,7 @@ fn without_http_nobody_serves_it() {
 }
 
 #[test]
-fn more_threads_than_there_are_is_told_and_the_code_is_1() {
+fn too_many_threads_are_reported_with_exit_code_1() {
     let refused = musterd(&["--set", "threads.http=1024"]);
     // Each thread has 2 MiB for its stack.
     let output = Command::new("sh")
@@ -178,7 +178,7 @@ fn more_threads_than_there_are_is_told_and_the_code_is_1() {
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
     let told = String::from_utf8(output.stderr).unwrap();
-    assert!(told.contains("no 1024 threads to run on"), "{told}");
+    assert!(told.contains("1024 threads can't be started"), "{told}");
 }
 
 #[tokio::test]
@@ -245,7 +245,7 @@ fn an_interrupt_is_a_stop_too() {
 }
 
 #[test]
-fn every_fault_of_the_configuration_is_told_and_the_code_is_2() {
+fn configuration_faults_are_reported_with_exit_code_2() {
     let output = musterd(&[
         "--set",
         "http.listen=nowhere",
@@ -283,7 +283,7 @@ fn every_fault_of_the_configuration_is_told_and_the_code_is_2() {
 }
 
 #[test]
-fn what_the_broker_would_refuse_is_found_without_starting_it() {
+fn check_config_finds_faults_of_the_broker() {
     for (key, value, told) in [
         ("broker.tls.listen", "127.0.0.1:0", "broker.tls.certificate"),
         ("broker.limits.connections", "1", "between 4 and"),

@@ -16,7 +16,7 @@ fn read(checks: Value) -> Result<Vec<Check>, Problem> {
 }
 
 #[test]
-fn a_path_and_an_address_are_the_instances_own() {
+fn a_check_path_or_port_uses_the_instances_host() {
     let checks = read(json!([
         {"type": "http", "path": "/up?x=1"},
         {"type": "tcp"},
@@ -83,7 +83,7 @@ fn expected_codes() {
 }
 
 #[test]
-fn what_is_wrong_is_named_with_its_place() {
+fn the_fault_is_named_with_its_place() {
     check(
         json!({"type": "icmp"}),
         "checks[0].type",
@@ -163,7 +163,7 @@ fn names_are_unique_and_checks_few() {
 }
 
 #[test]
-fn what_is_not_followed_to_the_letter_is_told() {
+fn ignored_fields_have_warnings() {
     let defaults = Defaults {
         interval_min: Duration::from_secs(1),
         timeout_max: Duration::from_secs(30),

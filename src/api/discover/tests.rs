@@ -32,7 +32,7 @@ fn queries_are_read_leniently() {
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn the_fault_is_named() {
     let problem =
         Discover::from_query(Some("healthy_only=perhaps&limit=-1&wait=soon")).unwrap_err();
     let fields: Vec<_> = problem.errors.iter().map(|error| &*error.field).collect();

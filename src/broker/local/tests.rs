@@ -217,7 +217,7 @@ async fn a_deleted_queue_ends_its_consumer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_memory_alarm_blocks_publishers_and_nobody_else() {
+async fn the_memory_alarm_blocks_publishers_only() {
     let limits = Limits {
         memory: bytesize::ByteSize::kib(64).into(),
         ..Limits::default()

@@ -30,7 +30,7 @@ fn limits(keep_body: bool) -> ProbeLimits {
 }
 
 #[test]
-fn what_the_target_answered_is_kept_only_where_the_configuration_says_so() {
+fn the_targets_answer_is_kept_only_with_keep_body() {
     let answer = Response {
         status: StatusCode::SERVICE_UNAVAILABLE,
         headers: HeaderMap::new(),
@@ -72,7 +72,7 @@ fn only_serving_passes() {
 }
 
 #[test]
-fn what_can_not_be_sent_is_refused() {
+fn an_invalid_request_is_refused() {
     let good = HttpCheck {
         url: "http://a/".into(),
         method: "PROPFIND".into(),

@@ -25,7 +25,7 @@ fn check(modes: Modes, phases: &[Phase]) {
 }
 
 #[test]
-fn a_plan_starts_from_what_is() {
+fn a_plan_starts_from_the_current_modes() {
     use Phase::{
         Baseline, DiscoveryDual, DiscoveryQueue, Done, EventsDual, EventsQueue, HealthDual,
         HealthQueue,

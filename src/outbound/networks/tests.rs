@@ -97,7 +97,7 @@ fn the_unspecified_address_is_this_machine() {
 }
 
 #[test]
-fn addresses_of_no_machine_are_never_reached() {
+fn multicast_and_reserved_addresses_are_denied() {
     let open = Networks::new(&allowed_by_default(), &[]);
     for address in [
         "0.0.0.1",

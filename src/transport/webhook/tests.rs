@@ -267,7 +267,7 @@ async fn a_signature_proves_the_delivery_its_time_and_its_body() {
 }
 
 #[tokio::test]
-async fn a_watcher_is_told_only_what_it_asked_for() {
+async fn a_webhook_gets_only_the_events_of_its_filter() {
     let stage = stage();
     let mut receiver = Receiver::start().await;
     let draft = WatcherDraft {
@@ -329,7 +329,7 @@ async fn a_redirect_is_a_failure() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_is_not_deployed_yet_keeps_its_place() {
+async fn a_receiver_that_answers_404_keeps_its_cursor() {
     check_recovers(Manner::Answer(404), "receiver answered 404").await;
 }
 
@@ -385,7 +385,7 @@ async fn wait_for_metric(stage: &Stage, line: &str) {
 }
 
 #[tokio::test]
-async fn a_removed_watcher_is_told_nothing_more() {
+async fn a_removed_webhook_gets_no_more_events() {
     let stage = stage();
     let mut receiver = Receiver::start().await;
     let mut other = Receiver::start().await;
@@ -410,7 +410,7 @@ async fn a_removed_watcher_is_told_nothing_more() {
 }
 
 #[tokio::test]
-async fn the_number_of_webhooks_is_limited_and_a_seat_comes_back() {
+async fn the_number_of_webhooks_is_limited_and_permits_are_returned() {
     let config = Config {
         webhooks_max: 2.into(),
         ..quick()

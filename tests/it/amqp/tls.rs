@@ -133,7 +133,7 @@ impl Door {
 }
 
 #[tokio::test]
-async fn pika_comes_in_by_password_and_by_certificate() {
+async fn pika_logs_in_by_password_and_by_certificate() {
     let door = Door::open().await;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/amqp/clients/tls.py");
     let mut command = Command::new(from_setup("python/bin/python"));
@@ -184,7 +184,7 @@ async fn works(connection: lapin::Result<Connection>) {
 }
 
 #[tokio::test]
-async fn lapin_comes_in_by_password_and_by_certificate() {
+async fn lapin_logs_in_by_password_and_by_certificate() {
     let door = Door::open().await;
     works(door.lapin("guest:guest", "", None).await).await;
     works(door.lapin("guest:guest", "", Some("orders")).await).await;

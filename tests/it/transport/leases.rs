@@ -157,7 +157,7 @@ async fn clients_that_register_and_vanish_at_once_never_stay_healthy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn other_doors_refuse_such_a_lease_with_the_reason() {
+async fn other_ways_refuse_lease_connection_with_the_reason() {
     let stage = Stage::start(&[]).await;
     let asked = stage
         .client

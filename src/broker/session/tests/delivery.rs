@@ -146,7 +146,7 @@ fn what_was_not_settled_goes_back_in_order() {
 }
 
 #[test]
-fn a_requeued_message_takes_its_old_place() {
+fn a_requeued_message_keeps_its_position() {
     let mut world = World::new();
     let mut client = world.client(1);
     client.declare(&mut world, "q", table(&[]));
@@ -271,7 +271,7 @@ fn the_consumers_of_a_deleted_queue_are_told() {
 }
 
 #[test]
-fn a_client_that_does_not_read_gets_no_more_and_goes_on_later() {
+fn deliveries_pause_while_a_client_does_not_read() {
     let mut world = World::new();
     let mut slow = world.client_with_room(2000);
     slow.send(&mut world, 1, &channel::Open {});
@@ -330,7 +330,7 @@ fn what_was_fetched_makes_room_for_consumers() {
 }
 
 #[test]
-fn a_reply_goes_straight_back() {
+fn a_direct_reply_reaches_its_requester() {
     let mut world = World::new();
     let mut caller = world.client(1);
     let mut server = world.client(1);
@@ -446,7 +446,7 @@ fn what_clients_leave_behind_is_given_back() {
 }
 
 #[test]
-fn however_many_have_expired_behind_a_live_one_none_is_delivered() {
+fn expired_messages_behind_a_live_one_are_not_delivered() {
     let mut world = World::new();
     let mut client = world.client(1);
     client.declare(&mut world, "q", table(&[]));

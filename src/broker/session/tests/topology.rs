@@ -258,7 +258,7 @@ fn arguments_of_any_size_are_taken() {
 }
 
 #[test]
-fn when_both_exchanges_are_missing_the_source_is_told_of() {
+fn when_both_exchanges_are_missing_the_source_is_named() {
     let mut world = World::new();
     let mut client = world.client(1);
     let bind = exchange::Bind {

@@ -67,7 +67,7 @@ async fn the_journey_of_an_instance() {
 }
 
 #[tokio::test]
-async fn a_late_call_of_an_old_life_changes_nothing() {
+async fn a_call_with_an_incarnation_of_an_earlier_start_changes_nothing() {
     let api = Api::new();
     let old = api.register("a", "a-1", &json!({})).await.json["incarnation"].clone();
     let new = api.register("a", "a-1", &json!({})).await.json["incarnation"].clone();
@@ -183,7 +183,7 @@ async fn ids_with_every_character() {
 }
 
 #[tokio::test]
-async fn names_that_can_not_be_are_unknown() {
+async fn invalid_names_are_unknown() {
     let api = Api::new();
     for path in [
         "register",
@@ -247,7 +247,7 @@ async fn a_patch_merges_and_is_an_update() {
 }
 
 #[tokio::test]
-async fn an_override_stands_until_it_is_lifted() {
+async fn an_override_lasts_until_it_is_lifted() {
     let api = Api::new();
     api.register("a", "a-1", &json!({})).await;
     let draft = r#"{"status":"stopping","reason":"moves"}"#;
@@ -386,7 +386,7 @@ async fn a_long_list_is_sent_in_pieces_and_says_the_same() {
 }
 
 #[tokio::test]
-async fn fields_that_nobody_knows_are_ignored_and_named() {
+async fn unknown_fields_are_ignored_and_named() {
     let api = Api::new();
     api.register("a", "a-1", &json!({})).await;
     for (code, method, path, body) in [
@@ -439,7 +439,7 @@ async fn fields_that_nobody_knows_are_ignored_and_named() {
 }
 
 #[tokio::test]
-async fn a_lease_that_hangs_on_a_connection_needs_one() {
+async fn lease_connection_needs_a_connection() {
     let api = Api::new();
     let body =
         r#"{"service_id":"a-1","service_name":"a","host":"h","port":1,"lease":"connection"}"#;

@@ -234,7 +234,7 @@ async fn readers_that_begin_amid_changes_miss_and_repeat_nothing() {
 }
 
 #[test]
-fn where_a_reader_begins() {
+fn a_reader_begins_at_its_cursor_or_with_a_snapshot() {
     let registry = registry(4);
     for port in 1..=6 {
         register(&registry, "one", "s0", port);
@@ -267,7 +267,7 @@ fn where_a_reader_begins() {
 }
 
 #[test]
-fn a_reader_that_falls_behind_is_told_so() {
+fn a_reader_behind_the_log_gets_an_error() {
     let registry = registry(8);
     register(&registry, "one", "s0", 1);
     let mut reader = LogReader::new(&registry, scope(Some(&["s0"])), WatchStart::Fresh);
@@ -289,7 +289,7 @@ fn a_reader_that_falls_behind_is_told_so() {
 }
 
 #[test]
-fn others_filling_the_log_are_no_resync_for_a_quiet_service() {
+fn a_full_log_does_not_resync_a_quiet_service() {
     let registry = registry(8);
     register(&registry, "one", "s0", 1);
     let mut reader = LogReader::new(&registry, scope(Some(&["s0"])), WatchStart::Fresh);
@@ -303,7 +303,7 @@ fn others_filling_the_log_are_no_resync_for_a_quiet_service() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn changes_of_others_wake_nobody() {
+async fn changes_of_other_services_wake_no_watcher() {
     let registry = registry(100);
     let mut one = LogReader::new(&registry, scope(Some(&["s0"])), WatchStart::Fresh);
     let mut two = LogReader::new(&registry, scope(Some(&["s0", "s1"])), WatchStart::Fresh);
