@@ -17,6 +17,7 @@ mod pending;
 mod read;
 mod record;
 mod refusal;
+mod reservation;
 mod routes;
 mod service;
 mod snapshot;
@@ -45,6 +46,7 @@ pub use self::{
     pending::Pending,
     record::{Batch, Record},
     refusal::Refusal,
+    reservation::Reservation,
     routes::Routes,
     service::{Following, Service, View},
     snapshot::Snapshot,

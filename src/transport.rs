@@ -41,6 +41,8 @@ pub use self::{
     webhook::Webhooks,
 };
 
+use crate::registry::Refusal;
+
 /// Why a subscription was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
@@ -55,6 +57,9 @@ pub enum TransportError {
     /// The URL of a webhook is not usable.
     #[error("{0}")]
     Url(String),
+    /// `registry.memory_max` is reached.
+    #[error(transparent)]
+    Memory(#[from] Refusal),
     /// The daemon is stopping.
     #[error("the daemon is stopping: subscribe again after its restart")]
     Stopping,

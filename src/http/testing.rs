@@ -92,6 +92,9 @@ impl Watchers for Stage {
         if draft.callback_url.contains("169.254") {
             return Err(WatcherError::Url("is a link-local address".to_owned()));
         }
+        if let Err(error) = self.registry.reserve(draft.callback_url.len()) {
+            return Err(WatcherError::Memory(error.to_string()));
+        }
         let watcher = WatcherAnswer {
             id: format!("w/{}", list.len()),
             service_name: draft.service_name,

@@ -181,6 +181,92 @@ fn too_many_threads_are_reported_with_exit_code_1() {
     assert!(told.contains("1024 threads can't be started"), "{told}");
 }
 
+/// The messages of the log at info.
+fn messages(lines: &[Value]) -> Vec<String> {
+    let at_info = lines.iter().filter(|line| line["level"] == "INFO");
+    let message = at_info.map(|line| line["message"].as_str().unwrap().to_owned());
+    message.collect()
+}
+
+#[tokio::test]
+async fn the_log_has_a_banner_of_at_most_six_lines_and_one_line_for_each_change() {
+    let mut child = musterd(&[]).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let lines = lines.map_while(Result::ok);
+    let (tx, log) = mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        let read = lines.map(|line| serde_json::from_str::<Value>(&line).unwrap());
+        read.inspect(|line| drop(tx.send(line.clone())))
+            .collect::<Vec<_>>()
+    });
+    let daemon = Daemon {
+        child,
+        url: String::new(),
+        log,
+    };
+    let address = daemon.logged(|line| line.get("http.address").is_some());
+    let url = format!("http://{}", address["http.address"].as_str().unwrap());
+    daemon.logged(|line| {
+        line["message"]
+            .as_str()
+            .unwrap()
+            .contains("not implemented")
+    });
+
+    let client = reqwest::Client::new();
+    let ask = async |method: &str, path: &str, body: Value| {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        let request = client.request(method, format!("{url}{path}")).json(&body);
+        let answer = request.send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
+        answer.text().await.unwrap()
+    };
+    let one = json!({"service_id": "a", "service_name": "web", "host": "127.0.0.1", "port": 80});
+    // Only the lease is renewed by the second one.
+    ask("POST", "/services/register", one.clone()).await;
+    ask("POST", "/services/register", one).await;
+    let stopping = json!({"status": "stopping", "reason": "deploy"});
+    ask("PUT", "/services/a/override", stopping).await;
+    ask("DELETE", "/services/a/override", Value::Null).await;
+    let route = json!({"path_prefix": "/web", "service_name": "web"});
+    ask("PUT", "/gateway/routes/r", route).await;
+    ask("DELETE", "/gateway/routes/r", Value::Null).await;
+    let webhook = json!({"callback_url": "http://127.0.0.1:9/?token=secret"});
+    let webhook = ask("POST", "/watchers", webhook).await;
+    let id = serde_json::from_str::<Value>(&webhook).unwrap()["id"].clone();
+    let id = id.as_str().unwrap();
+    ask("DELETE", &format!("/watchers/{id}"), Value::Null).await;
+    ask("DELETE", "/services/a", Value::Null).await;
+    daemon.signal("-TERM");
+    assert_eq!(daemon.exit_code(), 0);
+
+    let told = messages(&reader.join().unwrap());
+    let is_change = |text: &&String| {
+        ["instance", "the status", "the override", "route", "webhook"]
+            .iter()
+            .any(|begin| text.starts_with(begin))
+    };
+    let changes: Vec<_> = told.iter().filter(is_change).collect();
+    let expected = [
+        "instance \"a\" of service \"web\" is registered at 127.0.0.1:80 over REST from "
+            .to_owned(),
+        "the status of instance \"a\" is overridden with stopping over REST from ".to_owned(),
+        "the override of instance \"a\" is lifted over REST from ".to_owned(),
+        "route \"r\" is set: /web goes to service \"web\" over REST from ".to_owned(),
+        "route \"r\" is removed over REST from ".to_owned(),
+        format!("webhook {id} to http://127.0.0.1:9/ is added"),
+        format!("webhook {id} is removed"),
+        "instance \"a\" of service \"web\" is deregistered over REST from ".to_owned(),
+    ];
+    assert_eq!(changes.len(), expected.len(), "{told:#?}");
+    for (change, expected) in changes.iter().zip(&expected) {
+        assert!(change.starts_with(expected), "{change}");
+    }
+    let first = told.iter().position(|text| text.starts_with("instance"));
+    assert!(first.unwrap() <= 6, "{told:#?}");
+    assert!(told[0].starts_with("musterd 0."), "{told:#?}");
+}
+
 #[tokio::test]
 async fn a_service_registers_is_found_and_the_daemon_stops_when_asked() {
     let daemon = Daemon::start(&[]);

@@ -1,9 +1,10 @@
 mod isolation;
+mod limits;
 mod notices;
 mod receiver;
 mod stopping;
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
@@ -407,33 +408,6 @@ async fn a_removed_webhook_gets_no_more_events() {
         .map(|info| info.id.clone())
         .collect();
     assert_eq!(ids, [kept]);
-}
-
-#[tokio::test]
-async fn the_number_of_webhooks_is_limited_and_permits_are_returned() {
-    let config = Config {
-        webhooks_max: 2.into(),
-        ..quick()
-    };
-    let stage = stage_with(10, config);
-    let receiver = Receiver::start().await;
-    let first = stage.watch(&receiver);
-    stage.watch(&receiver);
-    let third = stage.webhooks.add(draft(&receiver.url()), Start::Newest);
-    assert_eq!(
-        third.unwrap_err().to_string(),
-        "there are 2 webhooks already: remove one, or raise transport.webhooks_max"
-    );
-    stage.webhooks.remove(&first);
-    wait_for_metric(&stage, "musterd_webhooks 1").await;
-    stage.watch(&receiver);
-    let ids: HashSet<_> = stage
-        .webhooks
-        .list()
-        .into_iter()
-        .map(|info| info.id)
-        .collect();
-    assert_eq!(ids.len(), 2);
 }
 
 #[track_caller]

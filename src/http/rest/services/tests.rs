@@ -1,7 +1,11 @@
 use serde_json::{Value, json};
 
 use super::AT_ONCE_MAX;
-use crate::{api::schema, http::testing::Api};
+use crate::{
+    api::schema,
+    http::{Config, testing::Api},
+    registry,
+};
 
 #[tokio::test]
 async fn the_journey_of_an_instance() {
@@ -320,6 +324,32 @@ async fn webhooks_come_and_go() {
     *api.stage.broken.lock() = Some("stops");
     let stopping = api.expect(503, "POST", "/watchers", draft).await;
     assert_eq!(stopping.header("retry-after"), "10");
+}
+
+#[tokio::test]
+async fn beyond_memory_max_registrations_routes_and_webhooks_get_507() {
+    let registry = registry::Config {
+        memory_max: bytesize::ByteSize(1).into(),
+        ..registry::Config::default()
+    };
+    let api = Api::with_registry(Config::default(), registry);
+    for (method, path, body) in [
+        (
+            "POST",
+            "/services/register",
+            r#"{"service_id":"a","service_name":"web","host":"127.0.0.1","port":80}"#,
+        ),
+        (
+            "PUT",
+            "/gateway/routes/r",
+            r#"{"path_prefix":"/","service_name":"web"}"#,
+        ),
+        ("POST", "/watchers", r#"{"callback_url":"http://a/"}"#),
+    ] {
+        let refused = api.expect(507, method, path, body).await.json;
+        let detail = "the registry is full: registry.memory_max is 1 B";
+        assert_eq!(refused["detail"], detail, "{path}");
+    }
 }
 
 fn totals(info: &Value) -> [u64; 3] {
