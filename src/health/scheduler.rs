@@ -130,7 +130,7 @@ impl Health {
             let mut following = shared.followed();
             let now_ms = shared.now_ms();
             for judgement in following.table.take_all(id, now_ms, &mut probes) {
-                shared.submit(&judgement);
+                shared.report_judgement(&judgement);
             }
         }
         join_all(
@@ -187,7 +187,7 @@ impl Scheduler {
             let now_ms = self.now_ms();
             for event in &events {
                 if let Some(judgement) = take(&mut following.table, event, now_ms) {
-                    self.submit(&judgement);
+                    self.report_judgement(&judgement);
                 }
             }
         }
@@ -203,7 +203,7 @@ impl Scheduler {
                 present.insert(instance.id().clone());
                 let revision = instance.revision;
                 if let Some(judgement) = following.table.observe(instance, revision, now_ms) {
-                    self.submit(&judgement);
+                    self.report_judgement(&judgement);
                 }
             }
         }
@@ -239,7 +239,7 @@ impl Scheduler {
                 Some(Due::Looked { outcome, judgement }) => {
                     self.meters.count("ttl", outcome);
                     if let Some(judgement) = judgement {
-                        self.submit(&judgement);
+                        self.report_judgement(&judgement);
                     }
                 }
                 None => break,
@@ -280,12 +280,12 @@ impl Scheduler {
             self.catalog.check_passed(&CALLER, &scheduled.of);
         }
         if let Some(judgement) = following.table.record(scheduled.check, ended) {
-            self.submit(&judgement);
+            self.report_judgement(&judgement);
         }
     }
 
     /// Called under the table's lock, so that judgements reach the registry in order.
-    fn submit(&self, judgement: &Judgement) {
+    fn report_judgement(&self, judgement: &Judgement) {
         let reason = judgement.reason.as_deref();
         let Judgement { of, status, .. } = judgement;
         let id = of.service_id.as_str();

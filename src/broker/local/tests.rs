@@ -7,6 +7,8 @@ use super::{LocalChannel, LocalClient, LocalError, LocalPublish};
 use crate::broker::{
     Broker, Config,
     config::Limits,
+    listing::Wanted,
+    server::ConnectionView,
     wire::{
         ShortStr,
         method::queue::Declare,
@@ -51,6 +53,32 @@ fn message(key: &str, body: &str) -> LocalPublish {
         properties: PropertyList::default().build(),
         body: Bytes::copy_from_slice(body.as_bytes()),
     }
+}
+
+#[tokio::test]
+async fn a_channel_in_the_same_process_is_listed_with_its_connection() {
+    let config = Config {
+        listen: String::new(),
+        ..Config::default()
+    };
+    let broker = Broker::new(config).unwrap();
+    let channel = broker.local("/").unwrap().open();
+    let wanted = Wanted {
+        vhost: Some("/".to_owned()),
+        name: "process".to_owned(),
+        limit: 10,
+    };
+    let channels = broker.channels(&wanted).await.items;
+    let connections = broker.connections(&wanted).await.items;
+    let ids: Vec<_> = channels.iter().map(|one| one.connection).collect();
+    assert_eq!(ids, [channel.peer.id]);
+    let shown = |one: &ConnectionView| (one.id, one.name.clone(), one.channels);
+    let expected = [(channel.peer.id, "in process".to_owned(), 1)];
+    assert_eq!(connections.iter().map(shown).collect::<Vec<_>>(), expected);
+    assert_eq!(broker.overview().await.connections, 0, "it is no client");
+    drop(channel);
+    assert_eq!(broker.connections(&wanted).await.total, 0);
+    assert_eq!(broker.channels(&wanted).await.total, 0);
 }
 
 async fn with_queue(client: &LocalClient, name: &str, max_length: Option<i64>) -> LocalChannel {

@@ -264,6 +264,10 @@ async fn an_override_lasts_until_it_is_lifted() {
         (&json!("stopping"), &json!("healthy"))
     );
     assert_eq!(set["override"]["reason"], "moves");
+    for path in ["/services/a-1", "/services/a-1/status"] {
+        let known = api.expect(200, "GET", path, "").await.json;
+        assert_eq!(known["reason"], "moves", "{path}");
+    }
     api.register("a", "a-1", &json!({"weight": 2})).await;
     let known = api.expect(200, "GET", "/services/a-1", "").await.json;
     assert_eq!(known["status"], "stopping", "it survives a registration");
