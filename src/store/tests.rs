@@ -35,7 +35,7 @@ pub(super) fn change(n: u64, writes: &mut Writes, model: &mut Tables) {
         let value = vec![u8::try_from(n % 251).unwrap(); usize::try_from(n % 90).unwrap()];
         writes.put(table, &set, &value);
         model.insert((table.into(), set.to_vec()), value);
-        if n % 3 == 0 {
+        if n.is_multiple_of(3) {
             writes.delete(table, &gone);
             model.remove(&(table.into(), gone.to_vec()));
         }

@@ -43,7 +43,7 @@ impl Embedded {
         Self { client, url, ping }
     }
 
-    /// Declares the exchange and the queues, so that they exist before clients can connect.
+    /// Declares the exchange and the queues that are consumed, so that they exist before clients can connect.
     ///
     /// # Errors
     /// The limits of the broker do not allow so many.
@@ -53,7 +53,7 @@ impl Embedded {
         for queue in names::consumed() {
             names::declare_queue(&mut channel, queue).await?;
         }
-        names::declare_dead(&mut channel).await
+        Ok(())
     }
 }
 

@@ -67,7 +67,7 @@ fn run(disk: &SimDisk) -> Promised {
             store.inner.merged.wait(&mut is_merging);
         }
         drop(is_merging);
-        if n % 4 == 0 {
+        if n.is_multiple_of(4) {
             let synced = store.sync();
             if synced.is_err() {
                 promised.failed = true;

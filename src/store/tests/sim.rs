@@ -161,7 +161,9 @@ impl Disk for SimDisk {
     fn remove(&self, name: &str) -> io::Result<()> {
         self.0.simple(false)?;
         let removed = self.0.names.lock().remove(name);
-        removed.map(drop).ok_or(io::ErrorKind::NotFound.into())
+        removed
+            .map(drop)
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn sync(&self) -> io::Result<()> {
