@@ -49,6 +49,7 @@ pub mod http;
 
 pub mod broker;
 
+pub mod store;
 pub mod tasks;
 pub mod telemetry;
 

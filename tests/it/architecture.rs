@@ -68,6 +68,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
+    ("store", &[]),
     ("telemetry", &[]),
     ("tasks", &[]),
     ("cli", &["app", "api", "config", "telemetry"]),
@@ -87,7 +88,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("registry.check_passed(", &["registry", "catalog"]),
     (
         "SystemTime",
-        &["registry", "broker", "transport", "telemetry"],
+        &["registry", "broker", "store", "transport", "telemetry"],
     ),
 ];
 

@@ -1,0 +1,56 @@
+//! Why the store cannot be opened, or a commit was not made.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+/// Why the store cannot be opened, read or written.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process has it open.
+    #[error("the store {path:?} is in use by another process")]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder cannot be made, read or written.
+    #[error("the store {path:?} cannot be used")]
+    Unusable {
+        /// The folder or file.
+        path: PathBuf,
+        /// Why.
+        source: Arc<io::Error>,
+    },
+    /// A later version of musterd wrote it.
+    #[error(
+        "the store {path:?} has format {found}, this version of musterd reads format {known}: use a newer one"
+    )]
+    Newer {
+        /// The folder.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The newest format that this version reads.
+        known: u32,
+    },
+    /// What was once durable cannot be read.
+    #[error(
+        "{file:?} is damaged at byte {offset}: stop here, or keep what is sound with `musterd store repair`"
+    )]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// Where the first unreadable frame begins.
+        offset: u64,
+    },
+    /// A file is missing.
+    #[error("{file:?} is missing: restore it, or keep what is there with `musterd store repair`")]
+    Missing {
+        /// The file.
+        file: PathBuf,
+    },
+    /// The disk is full. Nothing has changed; a later commit may succeed.
+    #[error("the disk of the store is full")]
+    Full,
+    /// A write or fsync failed. It is unknown what is durable, so the store takes nothing more.
+    #[error("the store has failed: {0}")]
+    Failed(Arc<str>),
+}

@@ -1,0 +1,159 @@
+//! Frames: how every file of the store is divided, so that a fault is found and what lies behind it can be read.
+//!
+//! `magic, length of the payload (u32), number (u64), synced (u64), checksum (u32), payload`, little endian. `synced`
+//! is the newest number that was durable when the frame was written: with it a reader tells a torn end, which was
+//! never promised, from damage to what was.
+
+use std::io;
+
+use bytes::Bytes;
+
+use super::disk::DiskFile;
+
+const MAGIC: [u8; 4] = *b"mSt1";
+/// The bytes before the payload.
+pub(super) const HEADER: usize = 28;
+/// How much of a file is read at once.
+const CHUNK: usize = 256 << 10;
+
+/// One frame of a file.
+#[derive(Clone, Debug)]
+pub(super) struct StoredFrame {
+    /// Where it begins in the file.
+    pub(super) at: u64,
+    pub(super) number: u64,
+    pub(super) synced: u64,
+    pub(super) payload: Bytes,
+}
+
+/// Where a file cannot be read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Damage {
+    pub(super) at: u64,
+}
+
+/// Fills in the first [`HEADER`] bytes of `frame`, whose payload is behind them.
+pub(super) fn seal(frame: &mut [u8], number: u64, synced: u64) -> io::Result<()> {
+    let too_long = |_| io::Error::new(io::ErrorKind::InvalidInput, "a commit above 4 GiB");
+    let len = u32::try_from(frame.len() - HEADER).map_err(too_long)?;
+    frame[..4].copy_from_slice(&MAGIC);
+    frame[4..8].copy_from_slice(&len.to_le_bytes());
+    frame[8..16].copy_from_slice(&number.to_le_bytes());
+    frame[16..24].copy_from_slice(&synced.to_le_bytes());
+    let sum = checksum(&frame[..24], &frame[HEADER..]);
+    frame[24..HEADER].copy_from_slice(&sum.to_le_bytes());
+    Ok(())
+}
+
+fn checksum(header: &[u8], payload: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(header);
+    hasher.update(payload);
+    hasher.finalize()
+}
+
+/// Reads the frames of a file one after the other.
+#[derive(Debug)]
+pub(super) struct Frames<'a> {
+    file: &'a dyn DiskFile,
+    /// Frames end here.
+    end: u64,
+    /// Where the next one begins.
+    pub(super) at: u64,
+    chunk: Bytes,
+    chunk_at: u64,
+}
+
+impl<'a> Frames<'a> {
+    pub(super) fn new(file: &'a dyn DiskFile, from: u64, end: u64) -> Self {
+        Self {
+            file,
+            end,
+            at: from,
+            chunk: Bytes::new(),
+            chunk_at: 0,
+        }
+    }
+
+    /// The next frame; none at the end. After damage the place stays where it was.
+    pub(super) fn next(&mut self) -> io::Result<Option<Result<StoredFrame, Damage>>> {
+        if self.at >= self.end {
+            return Ok(None);
+        }
+        let at = self.at;
+        let Some(frame) = self.read(at)? else {
+            return Ok(Some(Err(Damage { at })));
+        };
+        self.at = at + (HEADER + frame.payload.len()) as u64;
+        Ok(Some(Ok(frame)))
+    }
+
+    /// The first whole frame that begins behind the current place.
+    pub(super) fn resume(&mut self) -> io::Result<Option<StoredFrame>> {
+        let mut at = self.at + 1;
+        while at + HEADER as u64 <= self.end {
+            let wanted = usize::try_from(self.end - at).unwrap_or(CHUNK).min(CHUNK);
+            let bytes = self.bytes(at, wanted)?;
+            let found = bytes.windows(MAGIC.len()).position(|four| *four == MAGIC);
+            let Some(found) = found else {
+                at += (bytes.len().saturating_sub(MAGIC.len() - 1)).max(1) as u64;
+                continue;
+            };
+            at += found as u64;
+            if let Some(frame) = self.read(at)? {
+                self.at = at + (HEADER + frame.payload.len()) as u64;
+                return Ok(Some(frame));
+            }
+            at += 1;
+        }
+        Ok(None)
+    }
+
+    fn read(&mut self, at: u64) -> io::Result<Option<StoredFrame>> {
+        let header = self.bytes(at, HEADER)?;
+        if header.len() < HEADER || header[..4] != MAGIC {
+            return Ok(None);
+        }
+        let len = u32::from_le_bytes(four(&header[4..8])) as usize;
+        // Compared with the file before anything is allocated.
+        if at + (HEADER + len) as u64 > self.end {
+            return Ok(None);
+        }
+        let payload = self.bytes(at + HEADER as u64, len)?;
+        let sum = u32::from_le_bytes(four(&header[24..HEADER]));
+        if payload.len() < len || checksum(&header[..24], &payload) != sum {
+            return Ok(None);
+        }
+        Ok(Some(StoredFrame {
+            at,
+            number: u64::from_le_bytes(eight(&header[8..16])),
+            synced: u64::from_le_bytes(eight(&header[16..24])),
+            payload,
+        }))
+    }
+
+    /// `len` bytes from `at` on, or fewer at the end.
+    fn bytes(&mut self, at: u64, len: usize) -> io::Result<Bytes> {
+        let len = len.min(usize::try_from(self.end.saturating_sub(at)).unwrap_or(len));
+        let inside = at.checked_sub(self.chunk_at);
+        let inside = inside.and_then(|skip| usize::try_from(skip).ok());
+        if let Some(skip) = inside.filter(|skip| skip + len <= self.chunk.len()) {
+            return Ok(self.chunk.slice(skip..skip + len));
+        }
+        let left = usize::try_from(self.end.saturating_sub(at)).unwrap_or(CHUNK);
+        let mut chunk = vec![0; len.max(CHUNK.min(left))];
+        let n = self.file.read_at(&mut chunk, at)?;
+        chunk.truncate(n);
+        self.chunk = chunk.into();
+        self.chunk_at = at;
+        Ok(self.chunk.slice(..len.min(n)))
+    }
+}
+
+pub(super) fn four(bytes: &[u8]) -> [u8; 4] {
+    bytes.try_into().unwrap_or_default()
+}
+
+pub(super) fn eight(bytes: &[u8]) -> [u8; 8] {
+    bytes.try_into().unwrap_or_default()
+}

@@ -1,0 +1,145 @@
+//! Merges the log into a new snapshot, in a thread of its own.
+
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+    thread,
+    time::SystemTime,
+};
+
+use super::{
+    Contents, Folder, Inner, Store, StoredSegment,
+    contents::WriteFailed,
+    disk::DiskFile,
+    recover::{segment_name, snapshot_name},
+};
+
+/// How much is written at once.
+const CHUNK: usize = 256 << 10;
+
+/// Starts the thread, unless there is one or the store closes.
+pub(super) fn start(store: &Store) {
+    let inner = Arc::clone(&store.inner);
+    {
+        let mut is_merging = inner.is_merging.lock();
+        if *is_merging || inner.is_closing.load(Ordering::Acquire) {
+            return;
+        }
+        *is_merging = true;
+    }
+    let thread = thread::Builder::new().name("store-snapshot".into());
+    let of_thread = Arc::clone(&inner);
+    let run = move || {
+        let merged = of_thread.merge();
+        of_thread.note(merged);
+        of_thread.ended();
+    };
+    if thread.stack_size(512 << 10).spawn(run).is_err() {
+        inner.ended();
+    }
+}
+
+impl Inner {
+    fn ended(&self) {
+        *self.is_merging.lock() = false;
+        self.merged.notify_all();
+    }
+
+    fn note(&self, merged: Result<(), WriteFailed>) {
+        let why: Option<Arc<str>> = match merged {
+            Ok(()) => {
+                let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+                let now_ms = since.map_or(0, |since| since.as_millis());
+                let now_ms = u64::try_from(now_ms).unwrap_or(0);
+                let counts = &self.counts;
+                counts.last_snapshot_ms.store(now_ms, Ordering::Relaxed);
+                counts.snapshots.fetch_add(1, Ordering::Relaxed);
+                None
+            }
+            Err(_) if self.is_closing.load(Ordering::Acquire) => None,
+            Err(WriteFailed::Read(error)) => Some(format!("no snapshot: {error}").into()),
+            Err(WriteFailed::Write(error)) => Some(format!("no snapshot: {error}").into()),
+        };
+        if let Some(why) = &why {
+            tracing::warn!("the store's log grows: {why}");
+        }
+        *self.counts.snapshot_failed.lock() = why;
+    }
+
+    /// Writes the newest sealed segments and the snapshot before them as the next snapshot, and removes both.
+    fn merge(&self) -> Result<(), WriteFailed> {
+        let (snapshot, segments) = {
+            let log = self.log.lock();
+            (log.snapshot.clone(), log.sealed.clone())
+        };
+        let Some(number) = segments.last().map(|segment| segment.number) else {
+            return Ok(());
+        };
+        let old = snapshot.as_ref().map(|snapshot| Arc::clone(&snapshot.name));
+        let covered: Vec<_> = segments
+            .iter()
+            .map(|one| segment_name(one.number))
+            .collect();
+        let contents = Contents::of(self.path.clone(), snapshot, segments);
+        self.write(&contents.map_err(WriteFailed::Read)?, number)?;
+        let folder = Folder {
+            path: &self.path,
+            disk: &*self.disk,
+        };
+        let snapshot = folder.snapshot(number).map_err(WriteFailed::Read)?;
+        {
+            let mut log = self.log.lock();
+            log.snapshot = Some(snapshot);
+            let is_newer = |segment: &StoredSegment| segment.number > number;
+            log.sealed.retain(is_newer);
+        }
+        for name in covered.iter().map(|name| &**name).chain(old.as_deref()) {
+            self.disk.remove(name)?;
+        }
+        Ok(())
+    }
+
+    fn write(&self, contents: &Contents, number: u64) -> io::Result<()> {
+        let name = snapshot_name(number);
+        let unfinished = format!("{name}.tmp");
+        let written = self.disk.create(&unfinished).and_then(|file| {
+            let stop = || self.is_closing.load(Ordering::Acquire);
+            write(contents, &*file, stop)?;
+            file.sync()?;
+            self.disk.rename(&unfinished, &name)?;
+            self.disk.sync()
+        });
+        written.inspect_err(|_| {
+            // It holds nothing that is not elsewhere; the next start removes it too.
+            let _ = self.disk.remove(&unfinished);
+        })
+    }
+}
+
+/// Writes a snapshot into a file, in large pieces.
+pub(super) fn write(
+    contents: &Contents,
+    file: &dyn DiskFile,
+    stop: impl Fn() -> bool,
+) -> io::Result<()> {
+    let mut piece = Vec::with_capacity(CHUNK);
+    let mut piece_at = 0;
+    let out = |bytes: &[u8], _| {
+        piece.extend_from_slice(bytes);
+        if piece.len() < CHUNK {
+            return Ok(());
+        }
+        if stop() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        file.write_at(&piece, piece_at)?;
+        piece_at += piece.len() as u64;
+        piece.clear();
+        Ok(())
+    };
+    match contents.write(out) {
+        Ok(_) => file.write_at(&piece, piece_at),
+        Err(WriteFailed::Write(error)) => Err(error),
+        Err(WriteFailed::Read(error)) => Err(io::Error::other(error)),
+    }
+}
