@@ -351,7 +351,7 @@ fn allocated() -> usize {
 }
 
 #[test]
-fn what_is_counted_is_what_was_allocated_within_a_factor_of_2() {
+fn counted_memory_is_within_a_factor_of_2_of_the_allocated() {
     let config = ProptestConfig {
         failure_persistence: None,
         ..ProptestConfig::with_cases(12)

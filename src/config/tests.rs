@@ -423,7 +423,7 @@ fn a_message_has_one_colon_behind_its_key() {
 }
 
 #[test]
-fn what_is_waited_for_at_a_stop_fits_into_the_grace_period() {
+fn waits_at_a_stop_fit_into_the_grace_period() {
     for grace in ["10s", "2s", "100ms"] {
         let sources = flags(&[
             ("stop.grace", grace),

@@ -432,7 +432,7 @@ async fn a_hangup_reloads_the_log_level_and_the_cors_policy() {
 }
 
 #[test]
-fn the_health_command_tells_whether_the_daemon_answers() {
+fn the_health_command_reports_whether_the_daemon_answers() {
     let daemon = Daemon::start(&[]);
     let address = daemon.url.trim_start_matches("http://").to_owned();
     let ask = |address: &str| musterd(&["health", "--address", address]).output().unwrap();

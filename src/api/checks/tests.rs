@@ -163,7 +163,7 @@ fn names_are_unique_and_checks_few() {
 }
 
 #[test]
-fn ignored_fields_have_warnings() {
+fn values_beyond_the_limits_have_a_warning() {
     let defaults = Defaults {
         interval_min: Duration::from_secs(1),
         timeout_max: Duration::from_secs(30),
@@ -266,7 +266,7 @@ fn read_with(unsafe_requests: bool, check: &Value) -> Result<HttpCheck, Problem>
 }
 
 #[test]
-fn requests_that_could_do_harm_need_a_key() {
+fn unsafe_requests_need_a_key() {
     for (field, value, is_unsafe) in [
         ("method", json!("get"), false),
         ("method", json!("HEAD"), false),

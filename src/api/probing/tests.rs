@@ -159,7 +159,7 @@ fn a_verdict_is_written_strictly() {
 
 proptest! {
     #[test]
-    fn arbitrary_bytes_do_no_harm(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn arbitrary_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = (CheckVerdict::read(&bytes), CheckRequest::read(&bytes));
     }
 }

@@ -221,7 +221,7 @@ async fn failures_are_slowed_down() {
 }
 
 #[tokio::test]
-async fn waiting_connections_are_counted() {
+async fn waiting_logins_count_towards_the_limit_of_failures() {
     let config = Config {
         checks_at_once: 1.into(),
         failures_per_address: 3.into(),

@@ -131,7 +131,7 @@ fn told(error: &LocalError) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn what_is_published_is_confirmed_and_comes_in_order() {
+async fn published_messages_are_confirmed_and_delivered_in_order() {
     for (count, prefetch) in [(1, 256), (100, 10), (1_000, 256), (1_000, 0)] {
         let client = client(Limits::default());
         let mut sender = with_queue(&client, "q", None).await;
@@ -195,7 +195,7 @@ async fn an_error_closes_its_own_channel_and_no_other() {
 }
 
 #[tokio::test]
-async fn what_a_dropped_channel_holds_goes_back_and_its_own_queue_goes() {
+async fn a_dropped_channel_requeues_its_messages_and_deletes_its_queue() {
     let client = client(Limits::default());
     let mut sender = with_queue(&client, "q", None).await;
     for at in 0..3_000 {

@@ -20,7 +20,7 @@ fn the_alarm_is_on_between_the_marks() {
 }
 
 #[test]
-fn a_charge_that_follows_is_exact_at_zero_and_within_a_step_elsewhere() {
+fn a_following_charge_is_exact_at_zero_and_otherwise_within_a_step() {
     let memory = Memory::new(usize::MAX);
     let mut charge = memory.charge(0);
     for bytes in (0..5000).chain((0..5000).rev()) {

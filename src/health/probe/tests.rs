@@ -18,7 +18,7 @@ use crate::{
 };
 
 #[test]
-fn what_is_kept_fits_in_one_line() {
+fn kept_messages_fit_in_one_line() {
     #[track_caller]
     fn check(text: &str, expected: &str) {
         assert_eq!(&*in_one_line(text, 10), expected);

@@ -333,7 +333,7 @@ fn an_outcome_that_began_before_the_last_changes_nothing() {
 }
 
 #[test]
-fn an_older_revision_does_not_wake() {
+fn older_revisions_are_ignored() {
     let mut table = table();
     table.observe(&instance("i", &[tcp("a"), tcp("b")]), Revision(5), 0);
     table.observe(&instance("i", &[tcp("a")]), Revision(4), 0);
@@ -401,7 +401,7 @@ fn a_ttl_check_follows_the_heartbeats() {
 }
 
 #[test]
-fn slow_and_new_checks_wait_for_a_place_and_hold_nobody_up() {
+fn slow_and_new_checks_do_not_delay_fast_ones() {
     let no_slow = Shares { slow: 0, ..ROOM };
     let no_unproven = Shares {
         slow: 0,

@@ -22,7 +22,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn it_stops_with_probes_under_way_and_leaves_none() {
+async fn a_stop_ends_probes_under_way() {
     let mut daemon = start(quick());
     let silent = Target::silent().await;
     let patient = Check {
@@ -102,7 +102,7 @@ async fn hanging_targets_take_at_most_half_of_the_places() {
 }
 
 #[tokio::test]
-async fn reading_the_newest_events_tolerates_a_moving_log() {
+async fn a_scheduler_behind_the_log_misses_no_instance() {
     let small = registry::Config {
         log_entries_max: 4.into(),
         ..registry::Config::default()

@@ -373,7 +373,7 @@ async fn a_ttl_check_never_leaves() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_stops_while_requests_are_open_and_forgets_them() {
+async fn a_stop_drops_open_requests() {
     let (mut daemon, _fake, mut requests) = elsewhere(Config::default(), Mode::Queue);
     daemon.register("i", &[closed("web")]);
     requests.recv().await.expect("a request");

@@ -111,7 +111,7 @@ proptest! {
     }
 
     #[test]
-    fn a_version_differs_exactly_when_the_change_says_so(outcomes in "[pf]{0,200}") {
+    fn record_reports_exactly_the_changes_of_a_verdict(outcomes in "[pf]{0,200}") {
         let rules = rules(1, 2);
         let mut verdict = Verdict::open(0);
         for (i, outcome) in outcomes.chars().enumerate() {

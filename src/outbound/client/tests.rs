@@ -41,7 +41,7 @@ fn pooled(client: &Client) -> i64 {
 }
 
 #[tokio::test]
-async fn an_answer_comes_back_and_the_connection_is_used_again() {
+async fn an_answer_is_received_and_the_connection_is_reused() {
     let target = Target::start(|mut stream, number| async move {
         while let Some(head) = request(&mut stream).await {
             let body = format!("{number} {}", head.lines().next().unwrap_or(""));

@@ -131,7 +131,7 @@ fn deny_wins_over_allow_and_the_reason_is_named() {
 
 proptest! {
     #[test]
-    fn what_passes_is_never_in_a_denied_network(octets: [u8; 16], v4: [u8; 4]) {
+    fn an_allowed_address_is_in_no_denied_network(octets: [u8; 16], v4: [u8; 4]) {
         let networks = default();
         for address in [IpAddr::from(octets), IpAddr::from(v4)] {
             if let Ok(target) = networks.check(address) {

@@ -41,7 +41,7 @@ fn credentials_become_a_header_and_are_never_shown() {
 }
 
 #[test]
-fn a_redirect_without_a_usable_target_is_refused() {
+fn an_invalid_url_is_refused() {
     for url in [
         "",
         "/h",

@@ -221,7 +221,7 @@ async fn a_failing_callback_gets_the_same_event_again_until_it_takes_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_is_counted_and_harms_no_one_else() {
+async fn a_panic_is_counted_and_affects_no_other_callback() {
     let stage = stage();
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);

@@ -27,7 +27,7 @@ fn in_mode_queue_events_are_visible_after_the_broker_returned_them() {
 }
 
 #[test]
-fn a_stale_heartbeat_does_not_undo_a_change() {
+fn a_change_with_an_old_version_is_refused() {
     let flag = flag(Mode::Direct);
     let seen = flag.state().version;
     flag.set(Modes::all(Mode::Queue), Some(seen)).unwrap();

@@ -350,7 +350,7 @@ async fn a_receiver_that_hangs_gets_the_event_again() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_dies_and_comes_back_misses_nothing() {
+async fn a_restarted_receiver_misses_nothing() {
     let stage = stage();
     let mut receiver = Receiver::start().await;
     let id = stage.watch(&receiver);

@@ -70,7 +70,7 @@ async fn check_unharmed(stage: &Stage, caller: &Caller, lost: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_made_up_reply_to_harms_no_other_command_and_no_event() {
+async fn a_made_up_reply_to_affects_no_other_command_or_event() {
     let stage = Stage::start(&[]).await;
     stage.until_sent().await;
     let mut caller = Caller::new(&stage).await;

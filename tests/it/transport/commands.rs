@@ -174,7 +174,7 @@ async fn unreadable_messages_are_dead_lettered_with_the_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_queue_of_dead_letters_comes_back_with_the_next_one() {
+async fn a_deleted_dead_letter_queue_is_declared_with_the_next_message() {
     let stage = Stage::start(&[]).await;
     stage.until_sent().await;
     let mut caller = Caller::new(&stage).await;

@@ -11,7 +11,7 @@ fn able(rotation: &Rotation) -> usize {
 }
 
 #[test]
-fn many_connections_close_quickly() {
+fn many_consumers_are_removed_quickly() {
     for single_active in [false, true] {
         let mut rotation = Rotation::new(single_active);
         let places: Vec<_> = (0..100_000)
@@ -27,7 +27,7 @@ fn many_connections_close_quickly() {
 }
 
 #[test]
-fn entries_of_disconnected_clients_are_removed() {
+fn removed_consumers_do_not_pile_up() {
     let mut rotation = Rotation::new(false);
     for number in 0..10 {
         rotation.add(ConsumerId::from_u64(number), 0, false);

@@ -122,7 +122,7 @@ fn one_of_them_is_active_until_it_goes() {
 }
 
 #[test]
-fn what_was_not_settled_goes_back_in_order() {
+fn unsettled_messages_are_requeued_in_order() {
     let mut world = World::new();
     let mut client = world.client(2);
     client.declare(&mut world, "q", table(&[]));
@@ -203,7 +203,7 @@ fn an_expired_message_is_counted_until_it_is_at_the_head() {
 }
 
 #[test]
-fn a_queue_that_nobody_uses_goes() {
+fn an_unused_queue_expires() {
     let mut world = World::new();
     let mut client = world.client(1);
     client.declare(&mut world, "q", table(&[("x-expires", ValueRef::I32(100))]));
@@ -248,7 +248,7 @@ fn a_deleted_queue_leaves_no_deadline() {
 }
 
 #[test]
-fn the_consumers_of_a_deleted_queue_are_told() {
+fn consumers_of_a_deleted_queue_are_cancelled() {
     let mut world = World::new();
     let mut client = world.client(1);
     client.declare(&mut world, "q", table(&[]));
@@ -308,7 +308,7 @@ fn deliveries_pause_while_a_client_does_not_read() {
 }
 
 #[test]
-fn what_was_fetched_makes_room_for_consumers() {
+fn settling_a_get_makes_room_for_consumers() {
     let limits = Limits {
         unacked_per_channel: bytesize::ByteSize::kib(1).into(),
         ..Limits::default()
@@ -414,7 +414,7 @@ fn an_alternate_exchange_takes_what_found_no_queue() {
 }
 
 #[test]
-fn what_clients_leave_behind_is_given_back() {
+fn memory_of_disconnected_clients_is_released() {
     let mut world = World::new();
     let mut client = world.client(2);
     let exclusive = queue::Declare {

@@ -21,7 +21,7 @@ fn methods(client: &mut Client) -> Vec<Method> {
 }
 
 #[test]
-fn a_consumer_that_is_late_is_cancelled_and_its_messages_go_on() {
+fn a_late_consumer_is_cancelled_and_its_messages_are_requeued() {
     let mut world = World::new();
     let (mut slow, mut other) = (world.client(1), world.client(1));
     slow.declare(&mut world, "q", within(1000));
@@ -93,7 +93,7 @@ fn a_client_without_cancel_notify_loses_its_channel() {
 }
 
 #[test]
-fn what_was_fetched_and_not_settled_closes_the_channel() {
+fn an_unsettled_get_closes_the_channel_at_the_timeout() {
     let mut world = World::new();
     let mut client = world.client(2);
     client.declare(&mut world, "q", within(1000));

@@ -54,7 +54,7 @@ fn a_certificate_without_a_name_has_no_user() {
 }
 
 #[test]
-fn a_name_with_control_characters_is_no_user() {
+fn a_name_of_an_unsupported_type_gives_no_user() {
     let odd = DnType::CustomDnType(vec![1, 2, 3, 4]);
     check(
         &[(odd, utf8("x")), (DnType::CommonName, utf8("u"))],

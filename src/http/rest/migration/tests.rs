@@ -20,7 +20,7 @@ async fn the_report_is_of_the_documented_shape() {
 }
 
 #[tokio::test]
-async fn an_override_is_set_in_the_registry() {
+async fn an_operators_request_is_passed_on() {
     let api = Api::new();
     let body = json!({"action": "start", "mode": "step", "soak": "30s", "hurry": true});
     let answered = api

@@ -301,7 +301,7 @@ async fn requests_are_counted_by_route_and_class() {
 }
 
 #[tokio::test]
-async fn the_page_needs_nothing_from_elsewhere() {
+async fn the_page_loads_nothing_from_other_origins() {
     let page = Api::new().expect(200, "GET", "/docs", "").await;
     assert!(page.header("content-type").starts_with("text/html"));
     let text = String::from_utf8(page.bytes.to_vec()).unwrap();

@@ -146,7 +146,7 @@ const SCOPES: [Option<&[&str]>; 4] = [None, Some(&["s0"]), Some(&["s0", "s2"]), 
 proptest! {
     /// Whatever changes between which steps of whichever reader: each event once and in order.
     #[test]
-    fn each_event_is_told_once_and_in_order(
+    fn each_event_is_delivered_once_and_in_order(
         steps in prop::collection::vec((any::<u8>(), any::<u8>(), 0_u8..3, 1_u16..4, 0_usize..6), 1..200),
         log_entries_max in 2_usize..50,
     ) {

@@ -65,7 +65,7 @@ async fn a_half_closed_client_is_answered() {
 }
 
 #[tokio::test]
-async fn what_is_sent_behind_a_waiting_request_is_answered_after_it() {
+async fn pipelined_requests_are_answered_after_a_waiting_one() {
     let live = live().await;
     let mut client = live.get(WAITS[0].1).await;
     live.until_watchers("long_poll", "1").await;

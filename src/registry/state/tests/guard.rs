@@ -31,7 +31,7 @@ fn leases_that_end_one_by_one_do_not_engage_the_guard() {
 }
 
 #[test]
-fn leases_that_run_out_together_are_held_and_come_back() {
+fn leases_that_end_together_are_held_and_can_be_renewed() {
     let (mut state, mut out) = guarded(0);
     state.expire(at(302), &mut out);
     let events = told(&mut out);
