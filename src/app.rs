@@ -237,7 +237,7 @@ impl App {
     /// Runs until `request` completes or a room ends, then stops the rooms in order.
     ///
     /// # Errors
-    /// A room ended by itself, panicked or was still busy after `stop.grace`.
+    /// A room ended unexpectedly, panicked or was still busy after `stop.grace`.
     pub async fn run_until(self, request: impl Future<Output = ()>) -> Result<(), AppError> {
         Ok(self
             .tasks
@@ -250,7 +250,7 @@ impl App {
 /// completes; then probes under way are still answered.
 ///
 /// # Errors
-/// The configuration contradicts itself, or a room ended by itself or was overdue.
+/// The configuration contradicts itself, or a room ended unexpectedly or was overdue.
 pub async fn run_prober(config: Config, request: impl Future<Output = ()>) -> Result<(), AppError> {
     raise_open_files();
     amqp::checks::run_alone(config, request).await

@@ -111,7 +111,7 @@ impl MigrationDraft {
         let is_start = action == Some(MigrationAction::Start);
         for field in ["mode", "soak"] {
             if action.is_some() && !is_start && object.get(field).is_some() {
-                faults.add(field, "goes with \"start\" alone");
+                faults.add(field, "is allowed with \"start\" only");
             }
         }
         match action {

@@ -195,7 +195,7 @@ fn a_broker_fault_names_its_key() {
         (
             "broker.auth_mechanisms",
             "",
-            "names no mechanism, so that nobody could log in: choose from EXTERNAL, PLAIN, AMQPLAIN, RABBIT-CR-DEMO",
+            "names no mechanism, so no client could log in: choose from EXTERNAL, PLAIN, AMQPLAIN, RABBIT-CR-DEMO",
         ),
         (
             "broker.auth_mechanisms",

@@ -27,7 +27,7 @@ const KINDS: &[(&str, Fill)] = &[
     }),
     ("tags", |catalog, count, size| {
         let tags: Vec<_> = (0..20)
-            .map(|n| format!("{n}{}", "t".repeat(size / 20)))
+            .map(|n| format!("{n}{}", "t".repeat(size / 42)))
             .collect();
         instances(catalog, count, &json!({"tags": tags}));
     }),
