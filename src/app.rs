@@ -152,9 +152,8 @@ impl App {
         transport::show(&metrics, transports.clone());
         let parts = migrate::Parts::of(&registry, &callbacks, &transports, &notices, &metrics);
         let migration = migrate::start(&config, parts, http, &mut tasks).await;
-        let pages = |of: &Listening| show_broker(&config, of, &metrics, &mut tasks);
         let rooms = Deps {
-            broker: listening.as_ref().map(pages),
+            broker: show_broker(&config, listening.as_ref(), &metrics, &mut tasks),
             registry: registry.clone(),
             defaults: defaults(&config),
             probes: Arc::new(health.clone()),
@@ -181,8 +180,7 @@ impl App {
             amqp::checks::start(way, &config, &health, &client, clock, &metrics, &mut tasks);
         }
         let broker = listening.as_ref().map(Listening::broker);
-        let serve = |broker| serve_broker(broker, &registry, &mut tasks);
-        let (amqp_address, amqps) = listening.map_or((None, None), serve);
+        let (amqp_address, amqps) = serve_broker(listening, &registry, &mut tasks);
         run_registry(http, &registry, health, client, &mut tasks);
         run_subscribers(&callbacks, webhooks, &metrics, &mut tasks);
         let (http, amqp) = (http_address, amqp_address);
@@ -366,11 +364,11 @@ async fn bind_broker(config: &Config) -> Result<Option<Listening>, AppError> {
 /// Shows the broker over HTTP and among the metrics.
 fn show_broker(
     config: &Config,
-    listening: &Listening,
+    listening: Option<&Listening>,
     metrics: &Metrics,
     tasks: &mut Tasks,
-) -> Arc<dyn BrokerPages> {
-    let broker = listening.broker();
+) -> Option<Arc<dyn BrokerPages>> {
+    let broker = listening?.broker();
     broker::show(
         metrics,
         &broker,
@@ -381,7 +379,7 @@ fn show_broker(
     tasks.spawn(Stage::Source, "broker rates", |stop| {
         rates.run(sampled, stop)
     });
-    Arc::new(BrokerPort { broker, sampler })
+    Some(Arc::new(BrokerPort { broker, sampler }))
 }
 
 fn open_registry(config: &Config) -> Registry {
@@ -400,10 +398,13 @@ fn command_broker(config: &Config, own: Option<&Listening>) -> Option<Broker> {
 
 /// Serves the broker; the addresses without and with TLS.
 fn serve_broker(
-    listening: Listening,
+    listening: Option<Listening>,
     registry: &Registry,
     tasks: &mut Tasks,
 ) -> (Option<SocketAddr>, Option<SocketAddr>) {
+    let Some(listening) = listening else {
+        return (None, None);
+    };
     if let Some(closed) = listening.broker().closed_connections() {
         let catalog = Catalog::new(registry.clone());
         tasks.spawn(Stage::Source, "closed connections", |stop| {

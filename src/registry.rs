@@ -53,7 +53,7 @@ pub use self::{
     wake::waking_afterwards,
 };
 use self::{
-    expiry::Expiry, log::Log, routes::RouteTable, service::Table, state::State, writer::Writer,
+    expiry::Expiry, log::Log, routes::RouteTable, service::Tables, state::State, writer::Writer,
 };
 use crate::model::{
     Epoch, Lease, LeaseKind, Registration, RemoveAfter, Revision, ServiceId, ServiceName, Timestamp,
@@ -69,7 +69,7 @@ pub struct Registry {
 struct Inner {
     epoch: Epoch,
     clock: Clock,
-    table: Arc<Table>,
+    table: Arc<Tables>,
     route_table: Arc<RouteTable>,
     log: Arc<Log>,
     /// Held only for work on maps, never across an await, and by no reader.
@@ -220,7 +220,7 @@ impl Registry {
 }
 
 /// Drops a service that has no instance, no watcher and no event in the log.
-fn forget(table: &Table, name: &ServiceName, gone: Revision) {
+fn forget(table: &Tables, name: &ServiceName, gone: Revision) {
     let Some(service) = table.service(name.as_str()) else {
         return;
     };

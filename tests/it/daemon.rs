@@ -188,6 +188,13 @@ fn messages(lines: &[Value]) -> Vec<String> {
     message.collect()
 }
 
+/// Whether a message is about a change that a client asked for.
+fn is_change(message: &str) -> bool {
+    ["instance", "the status", "the override", "route", "webhook"]
+        .iter()
+        .any(|begin| message.starts_with(begin))
+}
+
 #[tokio::test]
 async fn the_log_has_a_banner_of_at_most_six_lines_and_one_line_for_each_change() {
     let mut child = musterd(&[]).stderr(Stdio::piped()).spawn().unwrap();
@@ -241,12 +248,7 @@ async fn the_log_has_a_banner_of_at_most_six_lines_and_one_line_for_each_change(
     assert_eq!(daemon.exit_code(), 0);
 
     let told = messages(&reader.join().unwrap());
-    let is_change = |text: &&String| {
-        ["instance", "the status", "the override", "route", "webhook"]
-            .iter()
-            .any(|begin| text.starts_with(begin))
-    };
-    let changes: Vec<_> = told.iter().filter(is_change).collect();
+    let changes: Vec<_> = told.iter().filter(|text| is_change(text)).collect();
     let expected = [
         "instance \"a\" of service \"web\" is registered at 127.0.0.1:80 over REST from "
             .to_owned(),
