@@ -2,6 +2,7 @@
 
 mod answer;
 mod clock;
+mod codec;
 mod command;
 mod config;
 mod connection_leases;
@@ -17,7 +18,9 @@ mod pending;
 mod read;
 mod record;
 mod refusal;
+mod restore;
 mod routes;
+mod rows;
 mod service;
 mod snapshot;
 mod state;
@@ -46,6 +49,7 @@ pub use self::{
     record::{Batch, Record},
     refusal::Refusal,
     routes::Routes,
+    rows::{OwnedBatch, Restored, Rows, UnreadableRow},
     service::{Following, Service, View},
     snapshot::Snapshot,
     wake::waking_afterwards,
@@ -86,6 +90,8 @@ pub struct Origins {
     pub journal: Box<dyn Journal>,
     /// The changes of an earlier life, in order, and its epoch.
     pub history: Option<(Epoch, Vec<Record>)>,
+    /// The state and the newest changes of an earlier life.
+    pub restored: Option<Restored>,
 }
 
 impl Default for Origins {
@@ -94,6 +100,7 @@ impl Default for Origins {
             remove_after: RemoveAfter::Ttl,
             journal: Box::new(MemoryJournal),
             history: None,
+            restored: None,
         }
     }
 }
@@ -110,7 +117,9 @@ impl Registry {
         let started_ms = clock.now().wall.0.unsigned_abs();
         // Random low bits, so that two lives that began in one millisecond differ.
         let own = Epoch((started_ms << 12) | fastrand::u64(0..1 << 12));
-        let epoch = origins.history.as_ref().map_or(own, |(epoch, _)| *epoch);
+        let earlier = origins.history.as_ref().map(|(epoch, _)| *epoch);
+        let restored = origins.restored.as_ref().map(|restored| restored.epoch);
+        let epoch = earlier.or(restored).unwrap_or(own);
         let bytes_max = usize::try_from(config.log_bytes_max.as_u64()).unwrap_or(usize::MAX);
         let (log, log_writer) = Log::new(config.log_entries_max.get(), bytes_max);
         // Incarnations start at the time in microseconds: no life gives more than one in each, so those
@@ -130,6 +139,9 @@ impl Registry {
         let registry = Self {
             inner: Arc::new(inner),
         };
+        if let Some(restored) = origins.restored {
+            registry.restore(restored);
+        }
         registry.replay(origins.history.into_iter().flat_map(|(_, records)| records));
         registry
     }
