@@ -1,6 +1,7 @@
 //! The composition root: builds each room and gives it only what it needs.
 
 mod amqp;
+mod banner;
 mod broker;
 mod canary;
 mod migrate;
@@ -16,6 +17,7 @@ use std::{error::Error, net::SocketAddr, sync::Arc};
 use tokio::runtime::Handle;
 
 use self::{
+    banner::Addresses,
     broker::{BrokerPort, Sampler},
     transport::TransportSwitch,
 };
@@ -45,10 +47,10 @@ const FILES_WANTED: u64 = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// The HTTP port can't be listened on.
-    #[error("the HTTP door can't be opened")]
+    #[error("HTTP can't be served")]
     Bind(#[from] http::BindError),
     /// The AMQP port can't be listened on, or the broker's configuration contradicts itself.
-    #[error("the AMQP door can't be opened")]
+    #[error("AMQP can't be served")]
     Broker(#[from] BrokerError),
     /// The store cannot be opened.
     #[error("the store cannot be used")]
@@ -63,7 +65,7 @@ pub enum AppError {
     )]
     NotBuilt,
     /// The rules for hosts and other origins contradict themselves.
-    #[error("http.hosts or http.cors can't be followed")]
+    #[error("http.hosts or http.cors is not valid")]
     Access(#[from] http::AccessError),
     /// The client of probes and webhooks can't be made.
     #[error("outbound connections can't be made")]
@@ -176,17 +178,19 @@ impl App {
                 catalog: Catalog::new(registry.clone()),
                 defaults: Arc::new(defaults(&config)),
                 broker: command_broker(&config, listening.as_ref()),
-                asker: door.client(),
+                direct: door.client(),
             };
             amqp::start(way, answers, notices, &mut tasks);
             let clock = registry.clock();
             amqp::checks::start(way, &config, &health, &client, clock, &metrics, &mut tasks);
         }
         let broker = listening.as_ref().map(Listening::broker);
-        let amqp_address = listening.and_then(|broker| serve_broker(broker, &registry, &mut tasks));
+        let serve = |broker| serve_broker(broker, &registry, &mut tasks);
+        let (amqp_address, amqps) = listening.map_or((None, None), serve);
         run_registry(http, &registry, health, client, &mut tasks);
-        tell_subscribers(&callbacks, webhooks, &metrics, &mut tasks);
-        tell_of_doors(&config, http_address, amqp_address);
+        run_subscribers(&callbacks, webhooks, &metrics, &mut tasks);
+        let (http, amqp) = (http_address, amqp_address);
+        banner::log(&config, Addresses { http, amqp, amqps }, modes);
         Ok(Self {
             config,
             tasks,
@@ -237,7 +241,7 @@ impl App {
     /// Runs until `request` completes or a room ends, then stops the rooms in order.
     ///
     /// # Errors
-    /// A room ended by itself, panicked or was still busy after `stop.grace`.
+    /// A room ended unexpectedly, panicked or was still busy after `stop.grace`.
     pub async fn run_until(self, request: impl Future<Output = ()>) -> Result<(), AppError> {
         Ok(self
             .tasks
@@ -250,7 +254,7 @@ impl App {
 /// completes; then probes under way are still answered.
 ///
 /// # Errors
-/// The configuration contradicts itself, or a room ended by itself or was overdue.
+/// The configuration contradicts itself, or a room ended unexpectedly or was overdue.
 pub async fn run_prober(config: Config, request: impl Future<Output = ()>) -> Result<(), AppError> {
     raise_open_files();
     amqp::checks::run_alone(config, request).await
@@ -311,7 +315,7 @@ fn run_registry(
     tasks.spawn(Stage::Sink, "outbound", |stop| client.run(stop));
 }
 
-fn tell_subscribers(
+fn run_subscribers(
     callbacks: &Callbacks,
     webhooks: Webhooks,
     metrics: &Metrics,
@@ -348,7 +352,6 @@ async fn open(
     tasks: &mut Tasks,
 ) -> Result<Option<SocketAddr>, AppError> {
     if config.http.listen.is_empty() {
-        tracing::info!("HTTP is switched off");
         return Ok(None);
     }
     let bound = http::bind(&config.http).await?;
@@ -356,13 +359,11 @@ async fn open(
     let door = door.clone();
     let serve = move |stop| door.serve(vec![bound], stop);
     tasks.spawn_on(runtime, Stage::Source, "http", serve);
-    tracing::info!(http.address = %address, "HTTP is served on http://{address}");
     Ok(Some(address))
 }
 
 async fn bind_broker(config: &Config) -> Result<Option<Listening>, AppError> {
     if config.broker.listen.is_empty() && config.broker.tls.listen.is_empty() {
-        tracing::info!("the AMQP broker is switched off");
         return Ok(None);
     }
     Ok(Some(Broker::bind(config.broker.clone()).await?))
@@ -395,52 +396,21 @@ fn command_broker(config: &Config, own: Option<&Listening>) -> Option<Broker> {
     Some(own.broker())
 }
 
+/// Serves the broker; the addresses without and with TLS.
 fn serve_broker(
     listening: Listening,
     registry: &Registry,
     tasks: &mut Tasks,
-) -> Option<SocketAddr> {
+) -> (Option<SocketAddr>, Option<SocketAddr>) {
     if let Some(closed) = listening.broker().closed_connections() {
         let catalog = Catalog::new(registry.clone());
         tasks.spawn(Stage::Source, "closed connections", |stop| {
-            broker::tell_of_closed(closed, catalog, stop)
+            broker::report_closed(closed, catalog, stop)
         });
     }
-    let (plain, tls) = (listening.address(), listening.tls_address());
+    let addresses = (listening.address(), listening.tls_address());
     tasks.spawn(Stage::Sink, "broker", |stop| listening.serve(stop));
-    if let Some(address) = plain {
-        tracing::info!(amqp.address = %address, "AMQP is served on amqp://{address}");
-    }
-    if let Some(address) = tls {
-        tracing::info!(amqps.address = %address, "AMQP is served on amqps://{address}");
-    }
-    plain
-}
-
-/// Logs doors that may surprise: those that are not implemented yet, none at all, and HTTP, which has no
-/// authentication, beyond this machine.
-fn tell_of_doors(config: &Config, http: Option<SocketAddr>, amqp: Option<SocketAddr>) {
-    if http.is_none() && amqp.is_none() && config.broker.tls.listen.is_empty() {
-        tracing::warn!("every door is shut: set http.listen or broker.listen");
-    }
-    if amqp.is_some() && !config.transport.amqp_url.is_empty() {
-        tracing::info!(
-            "events and commands go by transport.amqp_url: the embedded broker has none of them; \
-             broker.listen=\"\" switches it off"
-        );
-    }
-    if let Some(address) = http.filter(|address| !address.ip().is_loopback()) {
-        tracing::info!(
-            "HTTP at {address} asks nobody who they are: let only a trusted network or a proxy reach it"
-        );
-    }
-    let doors = [
-        ("Consul", &config.consul.listen),
-        ("DNS", &config.dns.listen),
-    ];
-    for (name, listen) in doors.into_iter().filter(|(_, listen)| !listen.is_empty()) {
-        tracing::info!("the {name} door ({listen}) is not built yet and stays shut");
-    }
+    addresses
 }
 
 fn raise_open_files() {

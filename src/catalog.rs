@@ -2,6 +2,7 @@
 
 mod caller;
 mod follow;
+mod log;
 mod pick;
 
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use bytes::Bytes;
 pub use self::{
     caller::{Caller, Door, Identity},
     follow::RouteFollower,
+    log::{log_deregistered, log_override, log_registered, log_route_removed, log_route_set},
     pick::{PickPolicy, pick},
 };
 pub use crate::registry::{

@@ -89,7 +89,7 @@ pub fn run() -> ExitCode {
     let (config, values) = match sources.load_values() {
         Ok(loaded) => loaded,
         Err(error) => {
-            complain(&error.to_string());
+            print_error(&error.to_string());
             return ExitCode::from(MISCONFIGURED);
         }
     };
@@ -108,7 +108,7 @@ fn deepen_stacks(config: &Config) {
         return;
     }
     if let Err(error) = config::deepen_stacks() {
-        complain(&format!("the stacks of threads stay small: {error}"));
+        print_error(&format!("threads keep small stacks: {error}"));
     }
 }
 
@@ -144,14 +144,16 @@ fn runtime(name: &str, threads: usize) -> Result<Runtime, ExitCode> {
             .enable_all()
             .build()
     };
-    spare(threads).and_then(|()| build()).map_err(|error| {
-        complain(&format!("no {threads} threads to run on: {error}"));
-        ExitCode::from(FAILED)
-    })
+    check_threads(threads)
+        .and_then(|()| build())
+        .map_err(|error| {
+            print_error(&format!("{threads} threads can't be started: {error}"));
+            ExitCode::from(FAILED)
+        })
 }
 
 /// Checks that the system can start this many threads: a runtime that gets fewer hangs instead of failing.
-fn spare(threads: usize) -> io::Result<()> {
+fn check_threads(threads: usize) -> io::Result<()> {
     let all_there = Mutex::new(());
     let not_yet = all_there.lock();
     scope(|scope| {
@@ -175,7 +177,7 @@ fn run_logged(
     let logs = match Logs::start(&config.log) {
         Ok(logs) => logs,
         Err(error) => {
-            complain(&error.to_string());
+            print_error(&error.to_string());
             return ExitCode::from(MISCONFIGURED);
         }
     };
@@ -219,7 +221,7 @@ fn ended(ended: Result<(), AppError>) -> ExitCode {
     clippy::print_stderr,
     reason = "there is no log yet, or the command has none"
 )]
-fn complain(message: &str) {
+fn print_error(message: &str) {
     for line in message.lines() {
         eprintln!("musterd: {}", escaped(line));
     }

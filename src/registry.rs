@@ -18,6 +18,7 @@ mod pending;
 mod read;
 mod record;
 mod refusal;
+mod reservation;
 mod restore;
 mod routes;
 mod rows;
@@ -48,6 +49,7 @@ pub use self::{
     pending::Pending,
     record::{Batch, Record},
     refusal::Refusal,
+    reservation::Reservation,
     routes::Routes,
     rows::{OwnedBatch, Restored, Rows, UnreadableRow},
     service::{Following, Service, View},

@@ -64,7 +64,7 @@ struct Running {
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]
 pub enum StopError {
     /// A task ended before it was asked to.
-    #[error("{0} ended by itself")]
+    #[error("{0} ended unexpectedly")]
     Ended(&'static str),
     /// A task panicked.
     #[error("{0} panicked")]

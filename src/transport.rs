@@ -41,6 +41,8 @@ pub use self::{
     webhook::Webhooks,
 };
 
+use crate::registry::Refusal;
+
 /// Why a subscription was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
@@ -55,6 +57,9 @@ pub enum TransportError {
     /// The URL of a webhook is not usable.
     #[error("{0}")]
     Url(String),
+    /// `registry.memory_max` is reached.
+    #[error(transparent)]
+    Memory(#[from] Refusal),
     /// The daemon is stopping.
     #[error("the daemon is stopping: subscribe again after its restart")]
     Stopping,
@@ -78,7 +83,7 @@ pub enum DeliveryError {
     #[error("receiver refused it with {0}")]
     Refused(u16),
     /// The receiver wants no further deliveries.
-    #[error("receiver answered 410: it wants no more")]
+    #[error("receiver answered 410: the webhook is removed")]
     Gone,
     /// The receiver did not answer in time.
     #[error("receiver did not answer within {0:?}")]

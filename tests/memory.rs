@@ -1,10 +1,13 @@
-//! What the broker counts, compared with what the allocator gave: within a factor of 2 for each kind of thing
-//! that a client can make it keep. One test, alone in its process: the allocator counts for all threads.
+//! What the broker and the registry count, compared with what the allocator gave: within a factor of 2 for each kind
+//! of thing that a client can make them keep. One test, alone in its process: the allocator counts for all threads.
 
 #![expect(
     clippy::unwrap_used,
     reason = "a test that meets what it did not expect has failed"
 )]
+
+#[path = "memory/registry.rs"]
+mod registry;
 
 use std::{
     alloc::System,
@@ -348,11 +351,12 @@ fn allocated() -> usize {
 }
 
 #[test]
-fn what_is_counted_is_what_was_allocated_within_a_factor_of_2() {
+fn counted_memory_is_within_a_factor_of_2_of_the_allocated() {
     let config = ProptestConfig {
         failure_persistence: None,
         ..ProptestConfig::with_cases(12)
     };
+    registry::check(&config);
     for (kind, grow) in KINDS {
         let tried = TestRunner::new(config.clone()).run(&sizes(), |sizes| {
             let mut client = Client::new();

@@ -1,4 +1,4 @@
-//! Clients that say well-formed things in any order, hang up, and let time go by.
+//! Clients that send well-formed methods in any order, disconnect, and wait.
 #![no_main]
 
 use libfuzzer_sys::{
@@ -8,7 +8,7 @@ use libfuzzer_sys::{
 use musterd::broker::wire::{Method, method::channel};
 use musterd_fuzz::{Broker, CLIENTS, client_method, content};
 
-/// How much is said at most.
+/// How many steps a conversation has at most.
 const STEPS_MAX: usize = 200;
 
 fuzz_target!(|data: &[u8]| {
@@ -47,7 +47,7 @@ fn speak(u: &mut Unstructured<'_>, broker: &mut Broker, client: usize) -> Result
         Method::ConnectionClose(_) | Method::ConnectionCloseOk(_) => 0,
         _ => u.int_in_range(0..=2)?,
     };
-    // Now and then the content is missing, or there is one where none belongs.
+    // Sometimes the content is missing, or there is one that does not belong.
     let expected = method.carries_content() != u.ratio(1, 30)?;
     let body = if expected {
         content(u, channel)?

@@ -1,5 +1,5 @@
-//! Any bytes, in pieces of any size: every frame is refused or understood, and what was understood
-//! reads the same after it was written again.
+//! Any bytes, in pieces of any size: every frame is refused or decoded, and what was decoded gives the same bytes when
+//! it is encoded again.
 #![no_main]
 
 use bytes::{Bytes, BytesMut};
@@ -43,12 +43,12 @@ fn check_method(payload: &Bytes) {
     let mut frame = BytesMut::new();
     method.put(&mut frame, 1);
     let again = Bytes::copy_from_slice(&frame[7..frame.len() - 1]);
-    // Reserved strings are read and not kept.
+    // Reserved strings are dropped.
     assert!(again.len() <= payload.len());
-    // Compared as bytes: a number that is not a number does not equal itself.
+    // Compared as bytes, because NaN does not equal itself.
     let mut twice = BytesMut::new();
     Method::decode(&again)
-        .expect("what was written")
+        .expect("our own encoding")
         .put(&mut twice, 1);
     assert_eq!(frame, twice);
 }

@@ -1,4 +1,4 @@
-//! Any bytes of a client whose vhost is open: no panic, and only frames come back.
+//! Any bytes of a client after connection.open: no panic, and the answer is valid frames.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

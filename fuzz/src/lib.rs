@@ -18,7 +18,7 @@ use musterd::broker::{
     config::{Limits, bytes},
     memory::Memory,
     peer::Peer,
-    session::{Identity, Phase, Scene, Session, SessionLimits},
+    session::{Context, Identity, Phase, Session, SessionLimits},
     vhost::{Now, Stamp, Vhost},
     wire::{ContentHeader, FrameKind, FrameReader, Method, ShortStr, frame::MIN_FRAME_MAX},
 };
@@ -27,26 +27,26 @@ pub use methods::{client_method, content};
 
 /// How many clients there are.
 pub const CLIENTS: usize = 3;
-/// How many turns a vhost may need until it has nothing left to do.
+/// Turns after which a vhost must have nothing left to do.
 const TURNS_MAX: usize = 10_000;
 
-/// Limits small enough to be met.
+/// Limits small enough to be reached.
 fn limits() -> Limits {
     Limits {
-        queues: 20,
-        exchanges: 20,
-        bindings: 40,
-        consumers_per_channel: 8,
-        settled_at_once: 3,
-        message_size: ByteSize(20_000),
-        unacked_per_channel: ByteSize(10_000),
-        transaction_per_channel: ByteSize(10_000),
-        outbox_per_connection: ByteSize(20_000),
+        queues: 20.into(),
+        exchanges: 20.into(),
+        bindings: 40.into(),
+        consumers_per_channel: 8.into(),
+        settled_at_once: 3.into(),
+        message_size: ByteSize(20_000).into(),
+        unacked_per_channel: ByteSize(10_000).into(),
+        transaction_per_channel: ByteSize(10_000).into(),
+        outbox_per_connection: ByteSize(20_000).into(),
         ..Limits::default()
     }
 }
 
-/// The rights of a user who may use everything but what begins with an f. Made once.
+/// A user with all permissions, except for names that begin with an f. Built once.
 fn grant() -> Grant {
     static GRANT: OnceLock<Grant> = OnceLock::new();
     let make = || {
@@ -74,7 +74,7 @@ struct Client {
     session: Session,
     peer: Arc<Peer>,
     frames: FrameReader,
-    /// What the client has received, as it would read it.
+    /// Reads what was sent to the client.
     received: FrameReader,
 }
 
@@ -111,9 +111,9 @@ impl Broker {
         let connection = self.now.ms << 8 | self.clients.len() as u64 + 1;
         let peer = Arc::new(Peer::detached(
             connection,
-            bytes(limits.outbox_per_connection),
+            bytes(*limits.outbox_per_connection),
         ));
-        // One of them cannot be told that a consumer was cancelled.
+        // One of them does not support consumer_cancel_notify.
         peer.cancel_notify
             .store(self.clients.len() != CLIENTS - 1, Relaxed);
         let identity = Identity {
@@ -123,7 +123,7 @@ impl Broker {
         let session_limits = SessionLimits {
             channel_max: 8,
             message_bytes: limits.message_size.as_u64(),
-            tx_bytes: bytes(limits.transaction_per_channel),
+            tx_bytes: bytes(*limits.transaction_per_channel),
         };
         Client {
             session: Session::new(Arc::clone(&peer), identity, session_limits),
@@ -133,44 +133,47 @@ impl Broker {
         }
     }
 
-    /// A client sends bytes.
+    /// A client sends bytes; they are handled in as many turns as they need.
     pub fn send(&mut self, client: usize, sent: &[u8]) {
         let client = client % CLIENTS;
-        let Client {
-            session, frames, ..
-        } = &mut self.clients[client];
-        frames.input().extend_from_slice(sent);
-        let mut scene = Scene {
-            vhost: &mut self.vhost,
-            now: self.now,
-        };
-        loop {
-            match frames.next(MIN_FRAME_MAX) {
-                Ok(Some(frame)) => {
-                    session.on_frame(frame, &mut scene);
-                    while session.is_settling(scene.vhost) {
-                        scene.vhost.pump(scene.now);
-                    }
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    session.on_malformed(error, &mut scene);
-                    *frames = FrameReader::default();
-                    break;
-                }
-            }
-            if session.phase() == Phase::Closed {
-                break;
-            }
-        }
-        session.end_batch();
+        self.clients[client].frames.input().extend_from_slice(sent);
+        let done = (0..TURNS_MAX).any(|_| self.turn(client));
+        assert!(done, "the frames of a client need too many turns");
         self.settle();
         if self.clients[client].session.phase() == Phase::Closed {
             self.hang_up(client);
         }
     }
 
-    /// A client sends a method and, where one belongs to it, a content.
+    /// One turn of a client; whether all its frames are handled.
+    fn turn(&mut self, client: usize) -> bool {
+        let Client {
+            session, frames, ..
+        } = &mut self.clients[client];
+        self.vhost.begin_turn();
+        let mut context = Context {
+            vhost: &mut self.vhost,
+            now: self.now,
+        };
+        let mut exhausted = false;
+        while !exhausted && !session.is_busy(context.vhost) && !context.vhost.is_turn_over() {
+            match frames.next(MIN_FRAME_MAX) {
+                Ok(Some(frame)) => session.on_frame(frame, &mut context),
+                Ok(None) => exhausted = true,
+                Err(error) => {
+                    session.on_malformed(error, &mut context);
+                    *frames = FrameReader::default();
+                    exhausted = true;
+                }
+            }
+            exhausted |= session.phase() == Phase::Closed;
+        }
+        session.end_batch();
+        self.vhost.pump(self.now);
+        exhausted && !session.is_busy(&self.vhost)
+    }
+
+    /// A client sends a method and its content, if it has one.
     pub fn say(&mut self, client: usize, channel: u16, method: &Method, content: &[u8]) {
         let mut frames = BytesMut::new();
         method.put(&mut frames, channel);
@@ -178,69 +181,68 @@ impl Broker {
         self.send(client, &frames);
     }
 
-    /// A client's socket breaks; another client comes in its place.
+    /// A client disconnects; a new one takes its place.
     pub fn hang_up(&mut self, client: usize) {
         let client = client % CLIENTS;
-        let mut scene = Scene {
+        self.vhost.begin_turn();
+        self.clients[client].session.end(&mut Context {
             vhost: &mut self.vhost,
             now: self.now,
-        };
-        self.clients[client].session.end(&mut scene);
+        });
         self.settle();
         self.clients[client] = self.client();
     }
 
-    /// Time goes by.
+    /// Advances the clock.
     pub fn wait(&mut self, ms: u64) {
         self.now.ms += ms;
         self.now.unix_s += ms / 1000;
-        let turns = (0..TURNS_MAX)
-            .take_while(|_| self.vhost.tick(self.now))
-            .count();
-        assert!(turns < TURNS_MAX, "the clock has always something to do");
+        self.turns("the clock always has something to do", Vhost::tick);
         self.settle();
     }
 
-    /// All clients hang up and all queues are removed: nothing may be left of them.
+    /// Disconnects all clients and deletes all queues. Panics if anything of them is left.
     pub fn finish(mut self) {
         for client in 0..CLIENTS {
             self.hang_up(client);
         }
+        self.vhost.begin_turn();
         let mut consumers = Vec::new();
-        self.vhost.consumers(&mut consumers);
+        assert_eq!(self.vhost.consumers(0, &mut consumers), None);
         assert!(
             consumers.is_empty(),
             "consumers without a connection: {consumers:?}"
         );
-        assert_eq!(
-            self.vhost.channels().count(),
-            0,
-            "channels without a connection"
+        let mut channels = Vec::new();
+        let name = |connection: u64| connection.to_string();
+        assert_eq!(self.vhost.channels(0, &name, &mut channels), None);
+        assert!(
+            channels.is_empty(),
+            "channels without a connection: {channels:?}"
         );
         let mut queues = Vec::new();
-        self.vhost.queues(&mut queues);
+        assert_eq!(self.vhost.queues(0, &mut queues), None);
         for queue in queues {
             assert!(
                 !queue.exclusive,
                 "an exclusive queue without its connection: {queue:?}"
             );
             let name = ShortStr::try_from(queue.name.as_str()).expect("short");
-            self.vhost.force_delete(&name).expect("it was there");
+            self.vhost.begin_turn();
+            self.vhost
+                .force_delete(&name, self.now)
+                .expect("it was listed");
             self.settle();
         }
-        assert_eq!(self.memory.used(), 0, "bytes of messages that are nowhere");
+        let held = self.memory.used() - self.memory.topology();
+        assert_eq!(held, 0, "bytes of messages that are in no queue");
     }
 
-    /// The vhost does what is left to do, and the clients read.
+    /// Lets the vhost do its remaining work and the clients read.
     fn settle(&mut self) {
         loop {
-            let turns = (0..TURNS_MAX)
-                .take_while(|_| self.vhost.pump(self.now))
-                .count();
-            assert!(turns < TURNS_MAX, "there is always something to deliver");
-            let mut dirty = Vec::new();
-            self.vhost.dirty(&mut dirty);
-            drop(self.vhost.garbage());
+            self.turns("there is always something to deliver", Vhost::pump);
+            self.vhost.dirty(&mut Vec::new());
             let mut resumed = false;
             for Client {
                 session,
@@ -251,7 +253,7 @@ impl Broker {
             {
                 read(peer, received);
                 if peer.resume.swap(false, Relaxed) {
-                    session.resume(&mut Scene {
+                    session.resume(&mut Context {
                         vhost: &mut self.vhost,
                         now: self.now,
                     });
@@ -263,9 +265,18 @@ impl Broker {
             }
         }
     }
+
+    /// Turns of the vhost until `work` says that nothing is left.
+    fn turns(&mut self, endless: &str, work: fn(&mut Vhost, Now) -> bool) {
+        let done = (0..TURNS_MAX).any(|_| {
+            self.vhost.begin_turn();
+            !work(&mut self.vhost, self.now)
+        });
+        assert!(done, "{endless}");
+    }
 }
 
-/// Takes what waits for a client, and checks that it is made of frames that it can understand.
+/// Takes what waits for a client. Panics if it is not a sequence of valid frames.
 fn read(peer: &Peer, received: &mut FrameReader) {
     let chunks: VecDeque<Bytes> = peer.take().unwrap_or_default();
     let mut len = 0;

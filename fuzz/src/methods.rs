@@ -1,4 +1,4 @@
-//! Well-formed methods of a client, from a small world of names so that they meet each other.
+//! Well-formed methods of a client. They use few names, so that they refer to the same objects.
 
 use bytes::BytesMut;
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
@@ -127,7 +127,7 @@ fn table(u: &mut Unstructured<'_>) -> Result<Table> {
     Ok(builder.build())
 }
 
-/// Anything that a client may say.
+/// Any method that a client may send.
 pub fn client_method(u: &mut Unstructured<'_>) -> Result<Method> {
     Ok(match u.int_in_range(0..=31)? {
         0 | 1 => channel::Open {}.into(),

@@ -72,12 +72,12 @@ fn warn_of_unused(object: &Object<'_>, kind: &CheckKind, faults: &mut Faults) {
             let kind = kind.as_str();
             faults.warn(
                 name,
-                &format!("means nothing for a {kind} check and was ignored"),
+                &format!("is not used by a {kind} check and was ignored"),
             );
         }
     }
     if object.get("url").is_some() && fields.contains(&"path") && object.get("path").is_some() {
-        faults.warn("path", "was ignored: \"url\" says it all");
+        faults.warn("path", "was ignored, because \"url\" is set");
     }
 }
 
@@ -130,7 +130,7 @@ pub(super) fn read_one(value: &RawValue, faults: &mut Faults) -> Option<Check> {
 
 fn alone(object: &Object<'_>, faults: &mut Faults) -> Option<Check> {
     if object.get("path").is_some() {
-        faults.add("path", "means nothing without an instance: write \"url\"");
+        faults.add("path", "needs an instance: write \"url\"");
     }
     if object.get("address").is_none() && has_address(object) {
         faults.add("address", "is required");

@@ -191,7 +191,7 @@ pub fn discovered<'a>(
     out
 }
 
-/// The most items of an answer. None at all is no answer to go on from, so 0 is refused.
+/// The most items of an answer. 0 is refused, because such an answer would not advance the cursor.
 ///
 /// # Errors
 /// Says what is wrong with the text.

@@ -54,7 +54,7 @@ fn write(json: &mut Json, event: &Event, last_heartbeat: impl Fn(&Instance) -> T
     json.close(b'}');
 }
 
-/// Some events and where to go on: `{"events":[event, …],"revision","cursor"}`.
+/// Some events and where to continue: `{"events":[event, …],"revision","cursor"}`.
 pub fn events(cursor: Cursor, events: impl IntoIterator<Item = Bytes>) -> Vec<u8> {
     let mut json = Json::with_capacity(1024);
     json.open(b'{');

@@ -111,7 +111,7 @@ impl MigrationDraft {
         let is_start = action == Some(MigrationAction::Start);
         for field in ["mode", "soak"] {
             if action.is_some() && !is_start && object.get(field).is_some() {
-                faults.add(field, "goes with \"start\" alone");
+                faults.add(field, "is allowed with \"start\" only");
             }
         }
         match action {
@@ -352,7 +352,7 @@ pub struct MigrationReport {
     pub rollback: Option<RollbackReport>,
     /// What follows the rollback.
     #[serde(rename = "return")]
-    pub comes_back: Option<ReturnReport>,
+    pub pending_return: Option<ReturnReport>,
     /// What happened, oldest first.
     pub history: Vec<StepReport>,
     /// The last notices as watchers get them, oldest first.

@@ -95,7 +95,7 @@ fn same_id(value: &RawValue, service_id: &str) -> Result<(), String> {
     }
     let quoted = read::quoted(value);
     Err(format!(
-        "can't be patched: {quoted} is not the id in the path, register it as an instance of its own"
+        "can't be patched: {quoted} is not the id in the path, register it as another instance"
     ))
 }
 

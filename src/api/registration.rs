@@ -181,7 +181,7 @@ pub(super) fn host_text(text: &str) -> Result<&str, String> {
     let address = bare.split_once('%').map_or(bare, |(address, _)| address);
     if bare.contains([':', '%']) && address.parse::<Ipv6Addr>().is_err() {
         return Err(format!(
-            "\"{bare}\" must be a host name or an address alone, the port has a field of its own"
+            "\"{bare}\" must be a host name or an address, without a port: write it in the field \"port\""
         ));
     }
     Ok(bare)

@@ -104,7 +104,7 @@ pub(super) struct Answers {
     /// The embedded broker, where commands come over that one.
     pub(super) broker: Option<Broker>,
     /// The direct way that answers are compared with.
-    pub(super) asker: InProcessClient,
+    pub(super) direct: InProcessClient,
 }
 
 /// Starts it; `notices` are published like events.
@@ -117,7 +117,7 @@ pub(super) fn start(way: &Way, answers: Answers, notices: Arc<Notices>, tasks: &
         catalog: answers.catalog,
         defaults: answers.defaults,
         broker: answers.broker,
-        direct: Arc::new(AskedDirectly(answers.asker)),
+        direct: Arc::new(AskedDirectly(answers.direct)),
     };
     let way = way.clone();
     tasks.spawn(Stage::Carrier, "amqp", |stop| way.run(context, stop));

@@ -23,7 +23,7 @@ use crate::{
 
 /// Tells the registry of connections that closed, until told to stop: connections that close because the
 /// daemon stops are no news.
-pub(super) async fn tell_of_closed(
+pub(super) async fn report_closed(
     mut closed: mpsc::Receiver<u64>,
     catalog: Catalog,
     stop: CancellationToken,

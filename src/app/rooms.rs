@@ -35,6 +35,7 @@ impl Watchers for Webhooks {
             let text = super::chain(&error);
             match error {
                 TransportError::Full { .. } => WatcherError::Full(text),
+                TransportError::Memory(_) => WatcherError::Memory(text),
                 TransportError::Stopping => WatcherError::Stopping(text),
                 TransportError::Url(_) => WatcherError::Url(text),
             }

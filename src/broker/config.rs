@@ -172,7 +172,7 @@ impl Config {
         if self.auth_mechanisms.is_empty() {
             let choices = Mechanism::choices();
             let told =
-                format!("names no mechanism, so that nobody could log in: choose from {choices}");
+                format!("names no mechanism, so no client could log in: choose from {choices}");
             add("auth_mechanisms", told);
         }
         if !self.tls.listen.is_empty() {

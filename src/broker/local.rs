@@ -1,4 +1,4 @@
-//! A client in the same process. It has no socket, no login, no frame size and no place among the
+//! A client in the same process. It has no socket, no login and no frame size, and takes no place of the clients'
 //! connections, so clients cannot exclude it.
 //!
 //! Its methods and messages go straight to a session under the vhost's lock, a bounded number in one turn;

@@ -30,6 +30,7 @@ use tokio::{runtime::Handle, sync::mpsc, task::JoinSet, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(super) use self::clock::VhostCell;
+pub(in crate::broker) use self::connections::LocalConnection;
 pub use self::{connections::ConnectionView, reload::Reloaded, view::Overview};
 use self::{
     connections::Connections, listener::Listener, log_limiter::ClientLog, reload::LoginRules,
@@ -100,7 +101,7 @@ pub(super) struct Shared {
     access_version: AtomicU64,
     vhosts: HashMap<String, Arc<VhostCell>>,
     pub(super) memory: Arc<Memory>,
-    connections: Connections,
+    pub(super) connections: Connections,
     log: ClientLog,
     next_connection: AtomicU64,
     closed: OnceLock<mpsc::Sender<ConnectionId>>,

@@ -133,7 +133,7 @@ async fn each_write_of_each_door_is_judged_once() {
 }
 
 #[tokio::test]
-async fn the_canarys_names_are_its_own() {
+async fn the_canarys_id_and_service_name_are_reserved() {
     let register = |id: &str, name: &str| Register {
         registration: registration(id, name),
         incarnation: None,

@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::{net::TcpStream, time::timeout};
 
-use super::{FAILED, complain, print};
+use super::{FAILED, print, print_error};
 use crate::telemetry::escaped;
 
 /// The longest answer that is read.
@@ -127,7 +127,7 @@ pub(super) fn ask(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| format!("no thread to run on: {error}"))?;
+        .map_err(|error| format!("a thread can't be started: {error}"))?;
     let body = body.map_or_else(String::new, Value::to_string);
     runtime.block_on(async {
         match timeout(ANSWER_TIME_MAX, send(method, &target, path, body)).await {
@@ -162,7 +162,7 @@ pub(super) fn print_answer(
             ExitCode::SUCCESS
         }
         Err(message) => {
-            complain(&message);
+            print_error(&message);
             ExitCode::from(FAILED)
         }
     }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{MISCONFIGURED, complain, print};
+use super::{MISCONFIGURED, print, print_error};
 use crate::{app, config::Sources};
 
 #[derive(Debug, clap::Args)]
@@ -14,7 +14,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, sources: &Sources) -> ExitCode {
     for warning in sources.warnings() {
-        complain(&warning);
+        print_error(&warning);
     }
     let checked = sources.load().map_err(|error| error.to_string());
     let checked = checked.and_then(|config| {
@@ -28,13 +28,13 @@ pub(super) fn run(arguments: &Arguments, sources: &Sources) -> ExitCode {
         }
     });
     if let Err(faults) = checked {
-        complain(&faults);
+        print_error(&faults);
         return ExitCode::from(MISCONFIGURED);
     }
     if arguments.print {
         match sources.shown() {
             Ok(shown) => print(&shown),
-            Err(error) => complain(&error.to_string()),
+            Err(error) => print_error(&error.to_string()),
         }
     }
     print("ok\n");

@@ -5,7 +5,7 @@ use std::{
     process::ExitCode,
 };
 
-use super::{FAILED, complain, print};
+use super::{FAILED, print, print_error};
 use crate::app;
 
 /// The longest password in bytes; more of the input is not read.
@@ -20,7 +20,7 @@ pub(super) fn run() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(message) => {
-            complain(&message);
+            print_error(&message);
             ExitCode::from(FAILED)
         }
     }
@@ -31,7 +31,7 @@ fn read() -> Result<Vec<u8>, String> {
     let mut password = Vec::new();
     let input = io::stdin();
     if input.is_terminal() {
-        complain("type the password (it is shown) and press Enter");
+        print_error("type the password (it is shown) and press Enter");
         let mut line = String::new();
         input
             .read_line(&mut line)

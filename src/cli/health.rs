@@ -7,7 +7,7 @@ use hyper::{Request, body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::timeout};
 
-use super::{FAILED, complain};
+use super::{FAILED, print_error};
 use crate::config::Config;
 
 #[derive(Debug, clap::Args)]
@@ -26,7 +26,7 @@ pub(super) fn run(arguments: &Arguments, config: &Config) -> ExitCode {
         .enable_all()
         .build()
     else {
-        complain("no thread to run on");
+        print_error("a thread can't be started");
         return ExitCode::from(FAILED);
     };
     let limit = Duration::from_secs(arguments.timeout);
@@ -40,7 +40,7 @@ pub(super) fn run(arguments: &Arguments, config: &Config) -> ExitCode {
 }
 
 fn fail(message: &str) -> ExitCode {
-    complain(message);
+    print_error(message);
     ExitCode::from(FAILED)
 }
 

@@ -32,15 +32,15 @@ enum Command {
         #[arg(long, value_name = "DURATION", value_parser = soak)]
         soak: Option<String>,
     },
-    /// Go on to the next phase, without waiting for the rest of the soak; the baseline is always measured
+    /// Continue with the next phase, without waiting for the rest of the soak; the baseline is always measured
     Advance,
     /// Show its status
     Status,
-    /// Back to direct
+    /// Switch back to direct
     Rollback,
     /// Stay in this phase
     Pause,
-    /// Go on after a pause
+    /// Continue after a pause
     Resume,
 }
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{MISCONFIGURED, complain, deepen_stacks, run_logged};
+use super::{MISCONFIGURED, deepen_stacks, print_error, run_logged};
 use crate::{
     app,
     config::{Config, Sources, cores},
@@ -26,7 +26,7 @@ pub(super) fn run(arguments: Arguments, sources: &Sources, mut config: Config) -
         config.health.queue_probes_max = concurrency.into();
     }
     if config.transport.amqp_url.is_empty() {
-        complain("no broker is given: set --amqp-url or transport.amqp_url");
+        print_error("no broker is given: set --amqp-url or transport.amqp_url");
         return ExitCode::from(MISCONFIGURED);
     }
     deepen_stacks(&config);

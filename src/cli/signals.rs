@@ -73,7 +73,7 @@ struct Caught {
 impl Caught {
     fn follow(mut self, runtime: &Runtime, logs: &Logs) {
         let code = runtime.block_on(self.second_stop());
-        tracing::warn!("a second signal: ended at once, without waiting for anything");
+        tracing::warn!("a second signal: the process ends at once");
         logs.flush(LOG_PATIENCE);
         process::exit(code);
     }

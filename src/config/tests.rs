@@ -55,7 +55,7 @@ fn the_later_source_wins() {
 }
 
 #[test]
-fn every_fault_is_told_at_once_by_its_key() {
+fn all_faults_are_reported_with_their_keys() {
     let sources = flags(&[
         ("stop.grace", "soon"),
         ("registry.instances_max", "many"),
@@ -110,7 +110,7 @@ fn told(sources: &Sources, expected: &str) {
 }
 
 #[test]
-fn a_wrong_word_is_told_with_those_that_are_allowed() {
+fn an_unknown_word_lists_the_allowed_ones() {
     let keys = [
         ("transport.mode", "direct, dual, queue"),
         ("transport.events", "direct, dual, queue"),
@@ -143,7 +143,7 @@ fn a_wrong_word_is_told_with_those_that_are_allowed() {
 }
 
 #[test]
-fn a_value_of_the_wrong_kind_is_told_with_the_right_one() {
+fn a_value_of_the_wrong_type_names_the_right_type() {
     let switch = flags(&[("broker.auth.guest", "maybe")]);
     told(
         &switch,
@@ -159,7 +159,7 @@ fn a_value_of_the_wrong_kind_is_told_with_the_right_one() {
 }
 
 #[test]
-fn a_duration_and_a_list_are_told_by_how_they_are_written() {
+fn faults_of_durations_and_lists_show_the_expected_form() {
     told(
         &flags(&[("health.interval", "soon")]),
         "health.interval: \"soon\" is not a duration such as \"500ms\", \"30s\", \"1h\" or a number of seconds",
@@ -175,7 +175,7 @@ fn a_duration_and_a_list_are_told_by_how_they_are_written() {
 }
 
 #[test]
-fn a_broker_that_could_not_work_is_told_by_key() {
+fn a_broker_fault_names_its_key() {
     for (key, value, message) in [
         (
             "broker.limits.connections",
@@ -195,7 +195,7 @@ fn a_broker_that_could_not_work_is_told_by_key() {
         (
             "broker.auth_mechanisms",
             "",
-            "names no mechanism, so that nobody could log in: choose from EXTERNAL, PLAIN, AMQPLAIN, RABBIT-CR-DEMO",
+            "names no mechanism, so no client could log in: choose from EXTERNAL, PLAIN, AMQPLAIN, RABBIT-CR-DEMO",
         ),
         (
             "broker.auth_mechanisms",
@@ -426,7 +426,7 @@ fn a_message_has_one_colon_behind_its_key() {
 }
 
 #[test]
-fn what_is_waited_for_at_a_stop_fits_into_the_grace_period() {
+fn waits_at_a_stop_fit_into_the_grace_period() {
     for grace in ["10s", "2s", "100ms"] {
         let sources = flags(&[
             ("stop.grace", grace),

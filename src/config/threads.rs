@@ -55,7 +55,7 @@ mod tests {
     use super::Threads;
 
     #[test]
-    fn cores_are_shared_out_and_nobody_is_left_without() {
+    fn cores_are_divided_and_each_runtime_has_one() {
         for (http, other, cores, expected) in [
             (0, 0, 1, (1, 1)),
             (0, 0, 2, (1, 1)),

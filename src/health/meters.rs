@@ -34,11 +34,11 @@ impl HealthMetrics {
             checks: metrics.gauge("musterd_health_checks", "Checks on the schedule."),
             flapping: metrics.gauge(
                 "musterd_health_checks_flapping",
-                "Checks whose flips are held down.",
+                "Checks that are flapping.",
             ),
             waiting: metrics.gauge(
                 "musterd_health_checks_waiting",
-                "Checks that timed out last time and wait for one of their places.",
+                "Slow or new checks that wait for one of their places.",
             ),
         }
     }

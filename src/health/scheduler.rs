@@ -58,8 +58,8 @@ struct Scheduler {
     meters: HealthMetrics,
     on_request: OnRequest,
     /// Remote probers, if the transport has a broker.
-    elsewhere: OnceLock<Arc<dyn RemoteProber>>,
-    asking: RemoteRequests,
+    remote_probers: OnceLock<Arc<dyn RemoteProber>>,
+    remote_requests: RemoteRequests,
     /// Held for map work and the registry's own short lock only, never across an await.
     following: Mutex<FollowedLog>,
 }
@@ -85,8 +85,8 @@ impl Health {
             client,
             meters: HealthMetrics::new(metrics),
             on_request: OnRequest::new(config.asked_max.get()),
-            elsewhere: OnceLock::new(),
-            asking: RemoteRequests::new(&config, metrics),
+            remote_probers: OnceLock::new(),
+            remote_requests: RemoteRequests::new(&config, metrics),
             following: Mutex::new(following),
             config,
         };
@@ -125,15 +125,20 @@ impl Health {
 
     async fn check_all(&self, id: &str) {
         let shared = &self.shared;
-        let mut turns = Vec::new();
+        let mut probes = Vec::new();
         {
             let mut following = shared.followed();
             let now_ms = shared.now_ms();
-            for judgement in following.table.take_all(id, now_ms, &mut turns) {
-                shared.tell(&judgement);
+            for judgement in following.table.take_all(id, now_ms, &mut probes) {
+                shared.report_judgement(&judgement);
             }
         }
-        join_all(turns.iter().map(|turn| shared.probe_on_request(turn))).await;
+        join_all(
+            probes
+                .iter()
+                .map(|scheduled| shared.probe_on_request(scheduled)),
+        )
+        .await;
     }
 
     /// The report about the checks of an instance. None when the id is unknown.
@@ -172,7 +177,7 @@ impl Scheduler {
                 .cursor
                 .map(|cursor| self.registry.since(cursor, EVENTS_AT_ONCE));
             let Some(Ok(events)) = events else {
-                self.look_at_all(following);
+                self.restart_from_snapshot(following);
                 continue;
             };
             let Some(last) = events.last() else {
@@ -182,14 +187,14 @@ impl Scheduler {
             let now_ms = self.now_ms();
             for event in &events {
                 if let Some(judgement) = take(&mut following.table, event, now_ms) {
-                    self.tell(&judgement);
+                    self.report_judgement(&judgement);
                 }
             }
         }
     }
 
     /// Starts over from a snapshot: at the start, or when events were dropped from the log.
-    fn look_at_all(&self, following: &mut FollowedLog) {
+    fn restart_from_snapshot(&self, following: &mut FollowedLog) {
         let snapshot = self.registry.snapshot();
         let now_ms = self.now_ms();
         let mut present = HashSet::new();
@@ -198,7 +203,7 @@ impl Scheduler {
                 present.insert(instance.id().clone());
                 let revision = instance.revision;
                 if let Some(judgement) = following.table.observe(instance, revision, now_ms) {
-                    self.tell(&judgement);
+                    self.report_judgement(&judgement);
                 }
             }
         }
@@ -209,32 +214,32 @@ impl Scheduler {
     /// Starts what is due while places are free. Returns when to look again; none when only the end
     /// of a probe or a change of the registry can bring work.
     fn start_due(self: &Arc<Self>, probes: &mut RunningProbes) -> Option<Instant> {
-        let mut turns = Vec::new();
-        let next_ms = self.take_due(probes.free(), &mut turns);
-        if let Some(elsewhere) = self.elsewhere.get() {
-            self.sweep(&**elsewhere, self.now_ms());
+        let mut due = Vec::new();
+        let next_ms = self.take_due(probes.free(), &mut due);
+        if let Some(remote) = self.remote_probers.get() {
+            self.sweep(&**remote, self.now_ms());
         }
         // Not under the lock: a probe that ends takes it.
-        for turn in turns {
-            probes.start(self, turn);
+        for scheduled in due {
+            probes.start(self, scheduled);
         }
         let next_ms = next_ms.filter(|_| probes.free().all > 0)?;
         Some(self.registry.clock().instant_of(next_ms))
     }
 
-    fn take_due(&self, mut free: Shares, turns: &mut Vec<ScheduledProbe>) -> Option<u64> {
+    fn take_due(&self, mut free: Shares, due: &mut Vec<ScheduledProbe>) -> Option<u64> {
         let mut following = self.followed();
         let now_ms = self.now_ms();
         while free.all > 0 {
             match following.table.take_due(now_ms, &free) {
-                Some(Due::Probe(turn)) => {
-                    free.take(turn.pace);
-                    turns.push(turn);
+                Some(Due::Probe(scheduled)) => {
+                    free.take(scheduled.pace);
+                    due.push(scheduled);
                 }
                 Some(Due::Looked { outcome, judgement }) => {
                     self.meters.count("ttl", outcome);
                     if let Some(judgement) = judgement {
-                        self.tell(&judgement);
+                        self.report_judgement(&judgement);
                     }
                 }
                 None => break,
@@ -244,21 +249,22 @@ impl Scheduler {
         following.table.next_due()
     }
 
-    async fn probe_on_request(&self, turn: &ScheduledProbe) {
-        let _place = self.on_request.places().enter(turn.pace).await;
-        let ended = self.probe_by_mode(turn).await;
-        self.judge(&mut self.following.lock(), turn, ended);
+    async fn probe_on_request(&self, scheduled: &ScheduledProbe) {
+        let _place = self.on_request.places().enter(scheduled.pace).await;
+        let ended = self.probe_by_mode(scheduled).await;
+        self.judge(&mut self.following.lock(), scheduled, ended);
     }
 
-    async fn probe(&self, turn: &ScheduledProbe) -> FinishedProbe {
+    async fn probe(&self, scheduled: &ScheduledProbe) -> FinishedProbe {
         let began_ms = self.now_ms();
         let began = Instant::now();
         let _in_flight = InFlightGauge::new(&self.meters);
-        let kind = turn.source.kind(&turn.of);
-        let (outcome, text) = probe::run(&self.client, kind, turn.timeout, self.limits).await;
+        let kind = scheduled.source.kind(&scheduled.of);
+        let (outcome, text) = probe::run(&self.client, kind, scheduled.timeout, self.limits).await;
         let latency = began.elapsed();
         self.meters.duration.observe(latency.as_secs_f64());
-        self.meters.count(turn.source.kind_name(&turn.of), outcome);
+        self.meters
+            .count(scheduled.source.kind_name(&scheduled.of), outcome);
         FinishedProbe {
             outcome,
             began_ms,
@@ -269,17 +275,17 @@ impl Scheduler {
     }
 
     /// Records the outcome of a probe and reports a changed verdict.
-    fn judge(&self, following: &mut FollowedLog, turn: &ScheduledProbe, ended: FinishedProbe) {
+    fn judge(&self, following: &mut FollowedLog, scheduled: &ScheduledProbe, ended: FinishedProbe) {
         if ended.outcome == Outcome::Passed {
-            self.catalog.check_passed(&CALLER, &turn.of);
+            self.catalog.check_passed(&CALLER, &scheduled.of);
         }
-        if let Some(judgement) = following.table.record(turn.check, ended) {
-            self.tell(&judgement);
+        if let Some(judgement) = following.table.record(scheduled.check, ended) {
+            self.report_judgement(&judgement);
         }
     }
 
     /// Called under the table's lock, so that judgements reach the registry in order.
-    fn tell(&self, judgement: &Judgement) {
+    fn report_judgement(&self, judgement: &Judgement) {
         let reason = judgement.reason.as_deref();
         let Judgement { of, status, .. } = judgement;
         let id = of.service_id.as_str();

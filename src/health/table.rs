@@ -75,8 +75,8 @@ pub(super) struct TableSizes {
 #[derive(Debug)]
 pub(super) struct CheckTable {
     config: Config,
-    subjects: HashMap<ServiceId, ProbeTarget>,
-    tracks: HashMap<CheckId, CheckState>,
+    targets: HashMap<ServiceId, ProbeTarget>,
+    checks: HashMap<CheckId, CheckState>,
     schedule: Schedule,
     /// Slow checks that are due while their share of the places is taken.
     waiting_slow: Schedule,
@@ -91,8 +91,8 @@ impl CheckTable {
     pub(super) fn new(config: Config, random: fastrand::Rng) -> Self {
         Self {
             config,
-            subjects: HashMap::new(),
-            tracks: HashMap::new(),
+            targets: HashMap::new(),
+            checks: HashMap::new(),
             schedule: Schedule::default(),
             waiting_slow: Schedule::default(),
             waiting_new: Schedule::default(),
@@ -104,7 +104,7 @@ impl CheckTable {
 
     pub(super) fn sizes(&self) -> TableSizes {
         TableSizes {
-            checks: self.tracks.len(),
+            checks: self.checks.len(),
             flapping: self.flapping,
             waiting: self.waiting_slow.len() + self.waiting_new.len(),
         }
@@ -118,7 +118,7 @@ impl CheckTable {
         revision: Revision,
         now_ms: u64,
     ) -> Option<Judgement> {
-        let known = self.subjects.get_mut(instance.id());
+        let known = self.targets.get_mut(instance.id());
         if let Some(subject) = known {
             if revision <= subject.revision {
                 return None;
@@ -131,7 +131,7 @@ impl CheckTable {
         } else if !instance.registration.is_checked() {
             return None;
         }
-        let old = self.subjects.remove(instance.id());
+        let old = self.targets.remove(instance.id());
         let of = Arc::clone(&instance.registration);
         let checks = self.follow(&of, old.as_ref(), instance.observed, now_ms);
         for check in old.iter().flat_map(|old| &old.checks) {
@@ -149,7 +149,7 @@ impl CheckTable {
             checks,
         };
         let judgement = self.judge(&subject);
-        self.subjects.insert(instance.id().clone(), subject);
+        self.targets.insert(instance.id().clone(), subject);
         judgement
     }
 
@@ -166,7 +166,7 @@ impl CheckTable {
             let kept = old.and_then(|old| {
                 let mut ids = old.checks.iter().copied();
                 ids.find(|id| {
-                    let track = self.tracks.get(id);
+                    let track = self.checks.get(id);
                     track.is_some_and(|track| source.is_same(of, track.source, &old.of))
                 })
             });
@@ -174,7 +174,7 @@ impl CheckTable {
                 Some(id) => id,
                 None => self.start(of, source, old.is_none().then_some(observed), now_ms),
             };
-            if let Some(track) = self.tracks.get_mut(&id) {
+            if let Some(track) = self.checks.get_mut(&id) {
                 track.source = source;
             }
             checks.push(id);
@@ -205,33 +205,33 @@ impl CheckTable {
         let phase = self.random.u64(0..=within_ms);
         self.schedule.book(id, now_ms.saturating_add(phase));
         let track = CheckState::new(of.service_id.clone(), source, verdict);
-        self.tracks.insert(id, track);
+        self.checks.insert(id, track);
         id
     }
 
     /// Drops an instance that was removed at `revision`.
     pub(super) fn forget(&mut self, id: &str, revision: Revision) {
-        let known = self.subjects.get(id);
+        let known = self.targets.get(id);
         if known.is_some_and(|subject| subject.revision < revision) {
-            self.drop_subject(id);
+            self.drop_target(id);
         }
     }
 
     /// Drops the instances that are not in `present`.
     pub(super) fn retain(&mut self, present: &HashSet<ServiceId>) {
         let gone: Vec<_> = self
-            .subjects
+            .targets
             .keys()
             .filter(|id| !present.contains(*id))
             .cloned()
             .collect();
         for id in gone {
-            self.drop_subject(id.as_str());
+            self.drop_target(id.as_str());
         }
     }
 
-    fn drop_subject(&mut self, id: &str) {
-        let subject = self.subjects.remove(id);
+    fn drop_target(&mut self, id: &str) {
+        let subject = self.targets.remove(id);
         for check in subject.iter().flat_map(|subject| &subject.checks) {
             self.drop_check(*check);
         }
@@ -241,7 +241,7 @@ impl CheckTable {
         self.schedule.remove(check);
         self.waiting_slow.remove(check);
         self.waiting_new.remove(check);
-        let track = self.tracks.remove(&check);
+        let track = self.checks.remove(&check);
         let flapped = track.is_some_and(|track| track.verdict.is_flapping());
         self.flapping -= usize::from(flapped);
     }
@@ -260,13 +260,13 @@ impl CheckTable {
         let waited = waits(Pace::Slow, &mut self.waiting_slow)
             .or_else(|| waits(Pace::New, &mut self.waiting_new));
         if let Some((check, due_ms)) = waited {
-            return self.turn(check, due_ms).map(Due::Probe);
+            return self.scheduled_probe(check, due_ms).map(Due::Probe);
         }
         while let Some((check, due_ms)) = self.schedule.take_due(now_ms) {
-            let Some(track) = self.tracks.get(&check) else {
+            let Some(track) = self.checks.get(&check) else {
                 continue;
             };
-            let Some(subject) = self.subjects.get(&track.subject) else {
+            let Some(subject) = self.targets.get(&track.subject) else {
                 continue;
             };
             if track.source.is_ttl(&subject.of) {
@@ -284,15 +284,15 @@ impl CheckTable {
                 }
                 continue;
             }
-            return self.turn(check, due_ms).map(Due::Probe);
+            return self.scheduled_probe(check, due_ms).map(Due::Probe);
         }
         None
     }
 
     /// Evaluates a TTL check: was there a heartbeat within its interval?
     fn look(&mut self, check: CheckId, now_ms: u64) -> Option<Due> {
-        let track = self.tracks.get(&check)?;
-        let subject = self.subjects.get(&track.subject)?;
+        let track = self.checks.get(&check)?;
+        let subject = self.targets.get(&track.subject)?;
         let interval_ms = track.source.interval_ms(&subject.of, &self.config);
         let heard_ms = subject.last_seen.last_heartbeat_ms();
         let ended = FinishedProbe::ttl(heard_ms, interval_ms, now_ms);
@@ -309,9 +309,9 @@ impl CheckTable {
         Some(Due::Looked { outcome, judgement })
     }
 
-    fn turn(&self, check: CheckId, due_ms: u64) -> Option<ScheduledProbe> {
-        let track = self.tracks.get(&check)?;
-        let subject = self.subjects.get(&track.subject)?;
+    fn scheduled_probe(&self, check: CheckId, due_ms: u64) -> Option<ScheduledProbe> {
+        let track = self.checks.get(&check)?;
+        let subject = self.targets.get(&track.subject)?;
         Some(ScheduledProbe {
             check,
             of: Arc::clone(&subject.of),
@@ -330,13 +330,13 @@ impl CheckTable {
         turns: &mut Vec<ScheduledProbe>,
     ) -> Vec<Judgement> {
         let mut judgements = Vec::new();
-        let checks = self.subjects.get(id).map(|known| known.checks.clone());
+        let checks = self.targets.get(id).map(|known| known.checks.clone());
         for check in checks.iter().flatten() {
-            let Some(turn) = self.turn(*check, now_ms) else {
+            let Some(scheduled) = self.scheduled_probe(*check, now_ms) else {
                 continue;
             };
-            if !turn.source.is_ttl(&turn.of) {
-                turns.push(turn);
+            if !scheduled.source.is_ttl(&scheduled.of) {
+                turns.push(scheduled);
             } else if let Some(Due::Looked { judgement, .. }) = self.look(*check, now_ms) {
                 judgements.extend(judgement);
             }
@@ -345,26 +345,26 @@ impl CheckTable {
     }
 
     /// Schedules a check again after its probe, however that ended.
-    pub(super) fn book_next(&mut self, turn: &ScheduledProbe, now_ms: u64) {
-        let Some(track) = self.tracks.get_mut(&turn.check) else {
+    pub(super) fn book_next(&mut self, scheduled: &ScheduledProbe, now_ms: u64) {
+        let Some(track) = self.checks.get_mut(&scheduled.check) else {
             return;
         };
-        let interval_ms = turn.source.interval_ms(&turn.of, &self.config);
+        let interval_ms = scheduled.source.interval_ms(&scheduled.of, &self.config);
         let next_ms = if track.in_phase {
-            next_turn(turn.due_ms, interval_ms, now_ms)
+            next_turn(scheduled.due_ms, interval_ms, now_ms)
         } else {
             // A random phase spreads checks that were registered together.
             track.in_phase = true;
             now_ms.saturating_add(1 + self.random.u64(0..interval_ms.max(1)))
         };
-        self.schedule.book(turn.check, next_ms);
+        self.schedule.book(scheduled.check, next_ms);
     }
 
     /// Records an outcome; returns the judgement if it changed. Ignores checks that are gone, and probes
     /// that began before the last recorded one.
     pub(super) fn record(&mut self, check: CheckId, ended: FinishedProbe) -> Option<Judgement> {
-        let track = self.tracks.get_mut(&check)?;
-        let subject = self.subjects.get(&track.subject)?;
+        let track = self.checks.get_mut(&check)?;
+        let subject = self.targets.get(&track.subject)?;
         let rules = track.source.rules(&subject.of, &self.config);
         let flapped = track.verdict.is_flapping();
         let flipped = track.record(ended, &rules, self.config.results_max.get());
@@ -377,8 +377,8 @@ impl CheckTable {
     /// Any check that fails makes the instance unhealthy; any without a verdict leaves it as it is.
     fn judge(&self, subject: &ProbeTarget) -> Option<Judgement> {
         let mut undecided = false;
-        let tracks = subject.checks.iter().filter_map(|id| self.tracks.get(id));
-        for track in tracks {
+        let checks = subject.checks.iter().filter_map(|id| self.checks.get(id));
+        for track in checks {
             match track.verdict.says() {
                 Some(true) => (),
                 None => undecided = true,
@@ -405,9 +405,9 @@ impl CheckTable {
 
     /// The check with that name.
     pub(super) fn check_of(&self, id: &str, name: &str) -> Option<CheckId> {
-        let subject = self.subjects.get(id)?;
+        let subject = self.targets.get(id)?;
         let named = |id: &&CheckId| {
-            let track = self.tracks.get(id);
+            let track = self.checks.get(id);
             track.is_some_and(|track| track.source.name(&subject.of) == name)
         };
         subject.checks.iter().find(named).copied()
@@ -415,9 +415,9 @@ impl CheckTable {
 
     /// The checks of an instance in order, each with its results.
     pub(super) fn kept(&self, id: &str) -> Option<(Arc<Registration>, Vec<CheckView<'_>>)> {
-        let subject = self.subjects.get(id)?;
-        let tracks = subject.checks.iter().filter_map(|id| self.tracks.get(id));
-        let kept = tracks.map(|track| track.kept(&subject.of)).collect();
+        let subject = self.targets.get(id)?;
+        let checks = subject.checks.iter().filter_map(|id| self.checks.get(id));
+        let kept = checks.map(|track| track.kept(&subject.of)).collect();
         Some((Arc::clone(&subject.of), kept))
     }
 }

@@ -316,7 +316,7 @@ async fn a_denied_network_is_not_probed_and_the_reason_says_so() {
 }
 
 #[tokio::test]
-async fn a_late_verdict_never_touches_a_successor() {
+async fn a_late_verdict_does_not_change_a_new_registration() {
     let asked = Arc::new(Notify::new());
     let answer = Arc::new(Notify::new());
     let (began, go) = (Arc::clone(&asked), Arc::clone(&answer));
@@ -357,7 +357,7 @@ async fn a_late_verdict_never_touches_a_successor() {
 }
 
 #[tokio::test]
-async fn the_verdict_of_a_probe_that_was_asked_for_stands_at_once() {
+async fn the_verdict_of_a_requested_probe_is_in_effect_at_once() {
     let seldom = Config {
         first_within: Duration::from_secs(1000).into(),
         ..quick()
@@ -441,7 +441,7 @@ async fn heartbeats_decide_a_ttl_check() {
         began.elapsed()
     );
     sleep(Duration::from_secs(5)).await;
-    daemon.registry.beat("i", None).expect("known");
+    daemon.registry.renew("i", None).expect("known");
     let heard = Instant::now();
     daemon.until("i", Status::Unhealthy).await;
     let silence = heard.elapsed();
@@ -452,7 +452,7 @@ async fn heartbeats_decide_a_ttl_check() {
         "check \"beat\": no heartbeat for more than 10s"
     );
     sleep(Duration::from_secs(30)).await;
-    daemon.registry.beat("i", None).expect("known");
+    daemon.registry.renew("i", None).expect("known");
     let heard = Instant::now();
     daemon.until("i", Status::Healthy).await;
     assert!(

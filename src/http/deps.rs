@@ -31,6 +31,9 @@ pub enum WatcherError {
     /// Requests to this URL are not allowed.
     #[error("{0}")]
     Url(String),
+    /// `registry.memory_max` is reached.
+    #[error("{0}")]
+    Memory(String),
     /// The daemon is stopping.
     #[error("{0}")]
     Stopping(String),
@@ -41,7 +44,7 @@ pub trait Watchers: fmt::Debug + Send + Sync {
     /// Adds a webhook, which is sent every event after `from`; without it, every event from now on.
     ///
     /// # Errors
-    /// There are too many, the URL is not allowed, or the daemon is stopping.
+    /// There are too many, the URL is not allowed, there is no memory for it, or the daemon is stopping.
     fn add(&self, draft: WatcherDraft, from: Option<Cursor>)
     -> Result<WatcherAnswer, WatcherError>;
 

@@ -92,6 +92,9 @@ impl Watchers for Stage {
         if draft.callback_url.contains("169.254") {
             return Err(WatcherError::Url("is a link-local address".to_owned()));
         }
+        if let Err(error) = self.registry.reserve(draft.callback_url.len()) {
+            return Err(WatcherError::Memory(error.to_string()));
+        }
         let watcher = WatcherAnswer {
             id: format!("w/{}", list.len()),
             service_name: draft.service_name,
@@ -262,7 +265,10 @@ impl Api {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let (request, peer) = (request.body(body.into()).unwrap(), HttpPeer::nowhere());
+        let (request, peer) = (
+            request.body(body.into()).unwrap(),
+            HttpPeer::without_connection(),
+        );
         self.pipeline.answer(request, &peer).await
     }
 

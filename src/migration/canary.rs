@@ -145,7 +145,9 @@ async fn see(watch: Result<Box<dyn CanaryWatch>, StepError>) -> Result<(), StepE
         match kind {
             EventKind::Registered => came = true,
             EventKind::Deregistered if came => return Ok(()),
-            EventKind::Deregistered => return Err("it left without having come".to_owned()),
+            EventKind::Deregistered => {
+                return Err("it was deregistered before it was registered".to_owned());
+            }
             _ => (),
         }
     }

@@ -148,7 +148,7 @@ impl RollbackGuard {
     }
 
     /// The canary pauses: earlier runs do not count after it.
-    pub(super) fn rest_canary(&mut self) {
+    pub(super) fn pause_canary(&mut self) {
         self.canary_runs.clear();
         self.unjudged = 0;
         self.readings[Rule::CanaryFailures as usize] = Reading::default();
@@ -174,7 +174,7 @@ impl RollbackGuard {
     }
 
     /// A rule that is broken now, if not yet in enough windows.
-    pub(super) fn is_uneasy(&self) -> Option<Rule> {
+    pub(super) fn broken_rule(&self) -> Option<Rule> {
         let uneasy = |rule: &Rule| self.readings[*rule as usize].broken > 0;
         Rule::ALL.into_iter().find(uneasy)
     }

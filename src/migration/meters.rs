@@ -69,8 +69,8 @@ impl MigrationMetrics {
     pub(super) fn show(&self, state: &MigrationState) {
         self.phase.set(state.phase().map_or(0, Phase::number));
         for word in STATES {
-            let stands = i64::from(state.word() == word);
-            self.state.with_label_values(&[word]).set(stands);
+            let is_current = i64::from(state.name() == word);
+            self.state.with_label_values(&[word]).set(is_current);
         }
         for rule in state.rules() {
             let set = |gauges: &GaugeVec, value: Option<f64>| match value {

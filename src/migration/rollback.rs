@@ -179,7 +179,7 @@ impl Rollback {
             let failed_step = canary_run.and_then(|canary_run| canary_run.failed_step());
             self.note(match failed_step {
                 Some((step, error)) => format!("the canary fails over direct: {step}: {error}"),
-                None => "the canary did not run_canary over direct".to_owned(),
+                None => "the canary did not run over direct".to_owned(),
             });
             self.report.canary_passed = Some(false);
             self.end("unverified", now);

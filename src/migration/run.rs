@@ -146,7 +146,7 @@ impl Migration {
             event,
             text,
             is_warning,
-        } in state.take_told()
+        } in state.take_notices()
         {
             if is_warning {
                 tracing::warn!(migration.event = event, "{event}: {text}");

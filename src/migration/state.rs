@@ -76,11 +76,11 @@ pub(super) struct Run {
     soaks_ms: u64,
     mark: Option<Comparison>,
     paused: Option<String>,
-    /// Whether an operator asked to go on.
+    /// Whether an operator asked for the next phase.
     advance: bool,
     /// What the phase waits for as of the last look; none before the first look.
     waits_for: Option<Vec<String>>,
-    told_waiting: bool,
+    noted_wait: bool,
     retry_ms: u64,
     error: Option<String>,
 }
@@ -112,7 +112,7 @@ pub(super) struct MigrationState {
     pending: PendingAct,
     run: Option<Run>,
     rollback: Option<Rollback>,
-    comes_back: Option<ComesBack>,
+    pending_return: Option<ComesBack>,
     /// The last migration, if it was completed and the flag was not changed since.
     completed: Option<Run>,
     baseline: Option<Baseline>,
@@ -120,9 +120,9 @@ pub(super) struct MigrationState {
     canary_runs: CanaryRuns,
     tally: Tally,
     history: VecDeque<StepReport>,
-    told: Vec<StepNotice>,
+    notices: Vec<StepNotice>,
     /// Increased when the canary should run at once.
-    hurry: u64,
+    canary_requests: u64,
     has_broker: bool,
     now: Now,
     sources: Measurements,
@@ -138,15 +138,15 @@ impl MigrationState {
             pending: PendingAct::Nothing,
             run: None,
             rollback: None,
-            comes_back: None,
+            pending_return: None,
             completed: None,
             baseline: None,
             guard: RollbackGuard::new(now.mono_ms, &sources),
             canary_runs: CanaryRuns::default(),
             tally: Tally::default(),
             history: VecDeque::new(),
-            told: Vec::new(),
-            hurry: 0,
+            notices: Vec::new(),
+            canary_requests: 0,
             has_broker: false,
             now,
             sources,
@@ -165,18 +165,18 @@ impl MigrationState {
         self.sources.clone_from(look.sources);
         let known = self.known.replace(look.flagged);
         if let Some(known) = known.filter(|known| known.version != look.flagged.version) {
-            self.flipped_by_hand(look.flagged, known.modes, look.now);
+            self.changed_by_hand(look.flagged, known.modes, look.now);
         }
         self.measure(look);
         self.watch_over(look);
         self.figures = self.figures_of(look);
         if self.rollback.as_ref().is_some_and(|one| !one.is_over()) {
-            return self.roll_on(look);
+            return self.continue_rollback(look);
         }
         if self.run.as_ref().is_some_and(|run| run.paused.is_none()) {
             return self.proceed(look);
         }
-        self.come_back(look)
+        self.try_return(look)
     }
 
     /// The result of `Act::Set`.
@@ -199,7 +199,7 @@ impl MigrationState {
         self.pending = PendingAct::Nothing;
         if let Some(rollback) = self.rollback.as_mut().filter(|one| !one.is_over()) {
             rollback.settled(in_time, now);
-            self.hurry += 1;
+            self.canary_requests += 1;
         }
     }
 
@@ -219,12 +219,12 @@ impl MigrationState {
             Some(run) => run.paused.is_none(),
             None => always,
         };
-        (wanted || rolls, self.hurry)
+        (wanted || rolls, self.canary_requests)
     }
 
     /// The steps noted since the last call.
-    pub(super) fn take_told(&mut self) -> Vec<StepNotice> {
-        std::mem::take(&mut self.told)
+    pub(super) fn take_notices(&mut self) -> Vec<StepNotice> {
+        std::mem::take(&mut self.notices)
     }
 
     /// The cause of the rollback that this event is the start of.
@@ -301,7 +301,7 @@ impl MigrationState {
         while self.history.len() > self.config.history_max.get() {
             self.history.pop_front();
         }
-        self.told.push(StepNotice {
+        self.notices.push(StepNotice {
             event,
             text,
             is_warning,

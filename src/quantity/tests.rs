@@ -77,7 +77,7 @@ fn a_value_in_code_is_moved_to_the_nearer_bound() {
 }
 
 #[test]
-fn what_is_written_reads_the_same() {
+fn written_values_are_read_back() {
     for (millis, text) in [
         (0, "0s"),
         (1, "1ms"),

@@ -17,7 +17,7 @@ pub struct Config {
     pub instances_max: Bounded<usize, 1, 100_000_000>,
     /// The most gateway routes.
     pub routes_max: Bounded<usize, 0, 1_000_000>,
-    /// The most memory of instances, routes and encoded answers.
+    /// The most memory of instances, routes, webhooks and encoded answers.
     pub memory_max: Bounded<ByteSize, 1, TIB>,
     /// The most events in the log.
     pub log_entries_max: Bounded<usize, 1, 16_777_216>,

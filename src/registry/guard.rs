@@ -146,7 +146,7 @@ pub(super) enum Release {
 impl fmt::Display for Release {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Renewed { back, of } => write!(f, "{back} of {of} silent instances came back"),
+            Self::Renewed { back, of } => write!(f, "{back} of {of} silent instances recovered"),
             Self::Overdue { held_s } => {
                 write!(f, "held for {held_s} s, the longest time allowed")
             }

@@ -17,7 +17,7 @@ pub enum Refusal {
     UnknownRoute,
     /// The incarnation is not the current one.
     #[error(
-        "incarnation {current} has taken this id over: stop, or register anew without an incarnation"
+        "incarnation {current} has taken this id over: stop, or register again without an incarnation"
     )]
     Conflict {
         /// The one that is registered.

@@ -226,13 +226,21 @@ impl View {
     }
 }
 
-/// The bytes of all encoded answers that are kept.
+/// The bytes of all encoded answers that are kept, and those that other rooms reserved.
 #[derive(Debug, Default)]
 pub(super) struct CachedBytes(AtomicUsize);
 
 impl CachedBytes {
     pub(super) fn bytes(&self) -> usize {
         self.0.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn add(&self, bytes: usize) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn sub(&self, bytes: usize) {
+        self.0.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
@@ -247,7 +255,7 @@ struct Body {
 
 impl Body {
     fn new(bytes: Bytes, made_ms: u64, cached: Arc<CachedBytes>) -> Self {
-        cached.0.fetch_add(bytes.len(), Ordering::Relaxed);
+        cached.add(bytes.len());
         Self {
             bytes,
             made_ms,
@@ -258,8 +266,7 @@ impl Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        let bytes = self.bytes.len();
-        self.cached.0.fetch_sub(bytes, Ordering::Relaxed);
+        self.cached.sub(self.bytes.len());
     }
 }
 

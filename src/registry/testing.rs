@@ -62,19 +62,19 @@ impl Registry {
         )
     }
 
-    pub(crate) fn beat(&self, id: &str, incarnation: Option<u64>) -> Result<Timestamp, Refusal> {
-        let beat = self.heartbeat(id, incarnation, None);
-        beat.now().expect("a journal in memory")
+    pub(crate) fn renew(&self, id: &str, incarnation: Option<u64>) -> Result<Timestamp, Refusal> {
+        let done = self.heartbeat(id, incarnation, None);
+        done.now().expect("a journal in memory")
     }
 
-    pub(crate) fn beat_over(
+    pub(crate) fn renew_over(
         &self,
         connection: u64,
         id: &str,
         incarnation: Option<u64>,
     ) -> Result<Timestamp, Refusal> {
-        let beat = self.heartbeat(id, incarnation, Some(connection));
-        beat.now().expect("a journal in memory")
+        let done = self.heartbeat(id, incarnation, Some(connection));
+        done.now().expect("a journal in memory")
     }
 
     pub(crate) fn connection_closed(&self, connection: u64) -> usize {

@@ -117,7 +117,7 @@ fn act(registry: &Registry, what: u8, id: u8, port: u16) {
             hanging.lease = LeaseKind::Connection;
             drop(registry.register_over(connection, hanging, None));
         }
-        10 => drop(registry.beat_over(connection, &id, None)),
+        10 => drop(registry.renew_over(connection, &id, None)),
         11 => {
             registry.connection_closed(connection);
         }
@@ -130,7 +130,7 @@ fn act(registry: &Registry, what: u8, id: u8, port: u16) {
         }
         5 => drop(registry.set_override(&id, OverrideStatus::Stopping, None)),
         6 => drop(registry.lift_override(&id)),
-        _ => drop(registry.beat(&id, None)),
+        _ => drop(registry.renew(&id, None)),
     }
 }
 
@@ -187,7 +187,7 @@ async fn sixty_four_tasks_race_for_one_id() {
 
 /// Readers of a snapshot that follow the log from it miss nothing and see nothing twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_snapshot_taken_amid_changes_joins_the_log_without_a_seam() {
+async fn a_snapshot_taken_during_changes_misses_and_repeats_nothing() {
     let registry = registry(1_000_000);
     let writer = {
         let registry = registry.clone();
@@ -306,7 +306,7 @@ async fn a_service_is_forgotten_when_nothing_needs_it() {
 }
 
 #[tokio::test]
-async fn where_a_cursor_leads() {
+async fn cursors_lead_to_a_revision_or_a_snapshot() {
     let registry = registry(4);
     for port in 1..=9 {
         registry
@@ -339,12 +339,12 @@ async fn leases_follow_the_monotonic_clock_and_the_room_removes_what_ran_out() {
         .register(registration("a", "web", 1), None)
         .unwrap();
     tokio::time::sleep(Duration::from_millis(950)).await;
-    assert!(registry.beat("a", None).is_ok());
+    assert!(registry.renew("a", None).is_ok());
     tokio::time::sleep(Duration::from_millis(950)).await;
     assert!(registry.instance("a").is_some(), "renewed");
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert!(registry.instance("a").is_none(), "ran out");
-    assert_eq!(registry.beat("a", None), Err(Refusal::Unknown));
+    assert_eq!(registry.renew("a", None), Err(Refusal::Unknown));
     stop.cancel();
     room.join_next().await.unwrap().unwrap();
 }

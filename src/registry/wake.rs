@@ -11,7 +11,7 @@ thread_local! {
 }
 
 /// Works, and wakes those who follow all changes of a registry only afterwards: to wake another thread takes
-/// longer than a registration. What is folldeferred is there before, for those who look.
+/// longer than a registration. The change itself is visible before that.
 ///
 /// For work that never waits, such as one poll of a connection, which writes its answer too.
 pub fn waking_afterwards<T>(work: impl FnOnce() -> T) -> T {

@@ -22,7 +22,7 @@ fn the_parts_of_all_stages_together_are_the_grace_period() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_stage_that_hangs_costs_its_part_and_the_later_ones_still_stop() {
+async fn a_hanging_stage_uses_its_part_of_the_grace_period_only() {
     let (tx, mut rx) = tokio::sync::mpsc::channel(8);
     let mut tasks = Tasks::default();
     tasks.spawn(Stage::Source, "a hung source", |_| pending());
@@ -44,7 +44,7 @@ async fn each_stage_that_hangs_costs_its_part_and_the_later_ones_still_stop() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_an_earlier_stage_leaves_of_its_part_goes_to_the_next() {
+async fn unused_time_of_a_stage_goes_to_the_next() {
     let mut tasks = Tasks::default();
     tasks.spawn(Stage::Source, "a source", |stop| async move {
         stop.cancelled().await;

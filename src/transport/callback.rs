@@ -28,17 +28,15 @@ use crate::{
 /// The name in log lines and errors.
 const CALLBACKS: &str = "callbacks";
 
-/// Receives every change it subscribed to, in order.
+/// Receives every change that it subscribed to, in order.
 ///
 /// - Each subscriber has its own task and cursor. One that is slow, fails or panics delays only
 ///   itself: neither writers of the registry nor other subscribers.
-/// - The next call comes after the last one has returned. It must not block its thread; it may await
-///   as long as it likes.
-/// - `Ok` means taken: the event does not come again. After an error or a panic the same event comes
-///   again after a while (backoff with jitter), until it is taken. So a call may see an event twice
-///   only if it failed after it had already acted on it; the revision tells.
-/// - One that falls so far behind that the log no longer holds its next event gets a
-///   [`Delivery::Resync`] with the present state, and continues from there. There are no other gaps.
+/// - Calls do not overlap. A call must not block its thread; it may await for any time.
+/// - `Ok` acknowledges the event. After an error or a panic the same event is delivered again, with backoff and
+///   jitter, until it is acknowledged. Delivery is at least once; deduplicate by the revision.
+/// - If its next event is no longer in the log, it gets a [`Delivery::Resync`] with the current state and
+///   continues from there. There are no other gaps.
 /// - At a stop the rest of the log is delivered first, for as long as `transport.drain` allows.
 ///   A call that takes longer is dropped at its next await, as is one whose [`Subscription`] ends.
 pub trait Callback: Send + Sync + 'static {
@@ -56,7 +54,7 @@ where
     }
 }
 
-/// What a callback is told.
+/// What a callback receives.
 #[derive(Clone, Debug)]
 pub enum Delivery {
     /// A change.
@@ -77,7 +75,7 @@ impl CallbackError {
     }
 }
 
-/// The room of in-process callbacks; a cheap handle.
+/// A cheap handle to all in-process callbacks.
 #[derive(Clone, Debug)]
 pub struct Callbacks {
     inner: Arc<CallbackState>,
@@ -105,7 +103,7 @@ pub struct Subscription {
 }
 
 impl Callbacks {
-    /// A room without subscribers, who will see no further than `watermark`.
+    /// No subscribers yet; they receive events up to `watermark`.
     pub fn new(
         registry: Registry,
         config: Config,
@@ -129,7 +127,7 @@ impl Callbacks {
     /// is dropped. To be called within a tokio runtime.
     ///
     /// # Errors
-    /// There are too many callbacks, or the room is stopping.
+    /// There are too many callbacks, or the daemon is stopping.
     pub fn subscribe(
         &self,
         filter: Filter,
@@ -137,7 +135,7 @@ impl Callbacks {
         callback: impl Callback,
     ) -> Result<Subscription, TransportError> {
         let inner = &self.inner;
-        let seat = inner.delivery_tasks.seat()?;
+        let permit = inner.delivery_tasks.permit()?;
         let subscriber = start.subscriber(&inner.registry, inner.config.policy());
         let subscriber = Arc::new(Mutex::new(subscriber));
         let (filter, wanted) = watch::channel(filter);
@@ -155,9 +153,9 @@ impl Callbacks {
         let stop = inner.delivery_tasks.stopping().clone();
         let present = Present::new(&inner.metrics.callbacks);
         inner.delivery_tasks.spawn(async move {
-            let _held = (seat, present);
+            let _held = (permit, present);
             tokio::select! {
-                // First, so that nothing is sent any more.
+                // First, so that nothing more is sent.
                 biased;
                 () = ended.cancelled() => (),
                 _ = relay.run(&stop) => (),
@@ -170,7 +168,7 @@ impl Callbacks {
         })
     }
 
-    /// Runs until told to stop and every callback has the rest, or `transport.drain` is over.
+    /// Runs until `stop` and until every callback has the remaining events, at most for `transport.drain`.
     pub async fn run(self, stop: CancellationToken) {
         stop.cancelled().await;
         // The broker may stop before it has returned all events: the log has them too.
@@ -183,18 +181,18 @@ impl Callbacks {
 }
 
 impl Subscription {
-    /// Wants something else from now on. What waits and is wanted by both is still delivered; what
-    /// the old filter left out is not delivered afterwards.
+    /// Changes the filter. Waiting events that both filters want are still delivered; events that the old filter
+    /// left out are not delivered later.
     pub fn set_filter(&self, filter: Filter) {
         self.filter.send_replace(filter);
     }
 
-    /// The last change the callback has taken, or that was not for it.
+    /// The last change that the callback acknowledged or that its filter left out.
     pub fn cursor(&self) -> Cursor {
         self.subscriber.lock().cursor()
     }
 
-    /// What happened to its deliveries so far.
+    /// Statistics of its deliveries.
     pub fn record(&self) -> Record {
         self.subscriber.lock().record.clone()
     }
@@ -205,7 +203,7 @@ struct Direct<C>(C);
 
 impl<C: Callback> Direct<C> {
     async fn call(&self, delivery: Delivery) -> Result<(), DeliveryError> {
-        // The callback's own state is its own affair after a panic; nothing of ours is touched.
+        // A panic may leave the callback's own state inconsistent, but none of ours.
         let call = AssertUnwindSafe(async { self.0.call(delivery).await });
         match call.catch_unwind().await {
             Ok(Ok(())) => Ok(()),

@@ -13,7 +13,7 @@ use crate::quantity::{Bounded, DAY, GIB, KIB};
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The mode of every channel that has none of its own.
+    /// The mode of every channel without a mode of its own.
     #[serde(deserialize_with = "choice")]
     pub mode: Option<Mode>,
     /// The mode of channel events.
@@ -25,23 +25,23 @@ pub struct Config {
     /// The mode of channel discovery.
     #[serde(deserialize_with = "choice")]
     pub discovery: Option<Mode>,
-    /// Whether the direct way is there.
+    /// Whether changes may be delivered directly.
     pub direct: Direct,
     /// The broker; empty means the embedded one.
     pub amqp_url: String,
-    /// How it is spoken to.
+    /// How the broker is used.
     pub amqp: AmqpConfig,
-    /// In-process callbacks at most.
+    /// The most in-process callbacks.
     pub callbacks_max: Bounded<usize, 0, 1_000_000>,
-    /// Webhooks at most.
+    /// The most webhooks.
     pub webhooks_max: Bounded<usize, 0, 1_000_000>,
-    /// Webhook requests under way at once, to receivers that did not fail last time.
+    /// The most webhook requests at once to receivers whose last request succeeded.
     pub deliveries_max: Bounded<usize, 1, 100_000>,
-    /// Webhook requests under way at once, to receivers that failed last time; so they can't hold up
-    /// the others.
+    /// The most webhook requests at once to receivers whose last request failed. They have a limit of their own, so
+    /// that they do not delay the others.
     pub retries_max: Bounded<usize, 1, 100_000>,
-    /// Webhook requests under way at once that carry a snapshot, which can be large; as many again to
-    /// receivers that failed last time.
+    /// The most webhook requests at once that carry a snapshot, which can be large; the same number again for
+    /// receivers whose last request failed.
     pub snapshots_max: Bounded<usize, 1, 100_000>,
     /// How long a webhook's receiver may take to answer.
     pub webhook_timeout: Bounded<Duration, 1, DAY>,
@@ -56,18 +56,18 @@ pub struct Config {
     pub circuit_open: Bounded<Duration, 1, DAY>,
     /// Refusals (4xx) of one event in a row after which a snapshot is sent in its place.
     pub refusals_max: Bounded<u32, 1, 1_000_000>,
-    /// At a stop, the longest time to deliver the rest; and for probes under way, when they leave
-    /// the queue.
+    /// At a stop, the longest time to deliver the remaining events; also the longest time for probes under way when
+    /// channel health leaves the queue.
     pub drain: Bounded<Duration, 0, DAY>,
 }
 
-/// Whether changes may go directly.
+/// Whether changes may be delivered directly.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
 pub enum Direct {
-    /// They may.
+    /// Yes.
     On,
-    /// They may not: the migration is over. What the broker does not take waits in the log.
+    /// No: the migration is complete. Changes that the broker does not accept wait in the log.
     Off,
 }
 
@@ -77,19 +77,19 @@ pub enum Direct {
 pub struct AmqpConfig {
     /// A PEM file of certificates that are trusted besides the public ones; for amqps.
     pub ca_file: Option<PathBuf>,
-    /// How long it may take until a connection stands, with all that is declared over it.
+    /// How long connecting and declaring everything may take.
     pub connect_timeout: Bounded<Duration, 1, DAY>,
-    /// How often the broker is asked whether it is there.
+    /// How often the broker is asked for a sign of life.
     pub ping: Bounded<Duration, 1, DAY>,
-    /// How long the broker may leave anything unanswered before its connection is given up.
+    /// How long the broker may leave a request unanswered before the connection is closed.
     pub answer_timeout: Bounded<Duration, 1, DAY>,
     /// The longest wait before the second attempt to connect; it doubles with each further one.
     pub backoff_first: Bounded<Duration, 1, DAY>,
     /// The longest wait between two attempts to connect.
     pub backoff_max: Bounded<Duration, 1, DAY>,
-    /// Messages sent and not confirmed yet, at most.
+    /// The most messages that are sent and not confirmed.
     pub window: Bounded<usize, 1, 1_000_000>,
-    /// Messages taken from a queue and not acknowledged yet, at most.
+    /// The most messages of a queue that are received and not acknowledged.
     pub prefetch: Bounded<u16, 1, 65_535>,
     /// The largest body: a snapshot that would be larger is sent in parts.
     pub body_max: Bounded<ByteSize, KIB, GIB>,
@@ -160,7 +160,7 @@ impl Config {
         faults
     }
 
-    /// What is wrong with the modes it asks for, given whether there is a broker.
+    /// Faults of the modes, given whether there is a broker.
     pub fn mode_faults(&self, broker: bool) -> Vec<String> {
         let asked = [
             ("mode", self.mode),

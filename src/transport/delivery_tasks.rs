@@ -15,8 +15,8 @@ use super::TransportError;
 #[derive(Debug)]
 pub(super) struct DeliveryTasks {
     name: &'static str,
-    seats: Arc<Semaphore>,
-    seats_max: usize,
+    permits: Arc<Semaphore>,
+    permits_max: usize,
     tasks: TaskTracker,
     stopping: CancellationToken,
     over: CancellationToken,
@@ -25,12 +25,12 @@ pub(super) struct DeliveryTasks {
 
 impl DeliveryTasks {
     /// No tasks yet; all will run on the runtime of this call, whichever runtime adds them.
-    pub(super) fn new(name: &'static str, seats_max: usize) -> Self {
-        let seats_max = seats_max.min(Semaphore::MAX_PERMITS);
+    pub(super) fn new(name: &'static str, permits_max: usize) -> Self {
+        let permits_max = permits_max.min(Semaphore::MAX_PERMITS);
         Self {
             name,
-            seats: Arc::new(Semaphore::new(seats_max)),
-            seats_max,
+            permits: Arc::new(Semaphore::new(permits_max)),
+            permits_max,
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             over: CancellationToken::new(),
@@ -39,14 +39,14 @@ impl DeliveryTasks {
     }
 
     /// Room for one more, given back when it is dropped.
-    pub(super) fn seat(&self) -> Result<OwnedSemaphorePermit, TransportError> {
+    pub(super) fn permit(&self) -> Result<OwnedSemaphorePermit, TransportError> {
         if self.stopping.is_cancelled() {
             return Err(TransportError::Stopping);
         }
-        let seat = Arc::clone(&self.seats).try_acquire_owned();
-        seat.map_err(|_| TransportError::Full {
+        let permit = Arc::clone(&self.permits).try_acquire_owned();
+        permit.map_err(|_| TransportError::Full {
             what: self.name,
-            max: self.seats_max,
+            max: self.permits_max,
         })
     }
 
@@ -102,7 +102,7 @@ mod tests {
     use super::DeliveryTasks;
 
     #[test]
-    fn tasks_run_where_the_crew_was_made_whoever_brings_them() {
+    fn tasks_run_on_the_runtime_that_made_them() {
         let mut own = Builder::new_multi_thread();
         let own = own.worker_threads(1).thread_name("own").enable_all();
         let own = own.build().unwrap();

@@ -18,19 +18,19 @@ pub trait Feed: Send {
     /// The events after `after` that the subscriber wants, oldest first, without waiting.
     ///
     /// # Errors
-    /// They are no longer all there: the subscriber needs a snapshot.
+    /// Some of them are no longer in the log: the subscriber needs a snapshot.
     fn look(&mut self, after: Revision) -> Result<Found, Compacted>;
 
-    /// Whether events and snapshots may be delivered now. While they may not, `changed` waits for that.
+    /// Whether events and snapshots may be delivered now. If not, `changed` waits until they may.
     fn is_open(&mut self) -> bool {
         true
     }
 
-    /// The present state of all that the subscriber follows.
+    /// The current state of everything that the subscriber follows.
     fn snapshot(&self) -> Snapshot;
 
-    /// Waits until a look may find more than the last one did. Cancel safe; true also without cause.
-    /// False when nothing will ever come again.
+    /// Waits until a look may find more than the last one did; true, sometimes without a change. False when
+    /// there will be no further event. Cancel safe.
     fn changed(&mut self) -> impl Future<Output = bool> + Send;
 }
 
@@ -41,20 +41,20 @@ pub struct Found {
     pub events: Vec<Arc<Event>>,
     /// Everything wanted up to here is among them.
     pub up_to: Revision,
-    /// True when more may be there at once.
+    /// True when there may be more events already.
     pub more: bool,
 }
 
-/// Reads the registry's log through a filter that may be changed meanwhile.
+/// Reads the registry's log through a filter that can change at any time.
 #[derive(Debug)]
 pub struct LogFeed {
     registry: Registry,
     filter: watch::Receiver<Filter>,
-    /// The newest change that readers of every service can see; never waited for.
+    /// The newest change that is visible in every service.
     newest: watch::Receiver<Revision>,
     waker: Waker,
     watermark: HighWatermarkReader,
-    /// True when the last look found events behind the horizon.
+    /// True when the last look found events beyond the watermark.
     held: bool,
     batch: usize,
 }
@@ -81,7 +81,7 @@ impl LogFeed {
         }
     }
 
-    /// Sees nothing behind the horizon.
+    /// Reads only up to the watermark.
     #[must_use]
     pub fn within(mut self, watermark: &HighWatermark) -> Self {
         self.watermark = watermark.reader();
@@ -95,9 +95,9 @@ impl LogFeed {
         self
     }
 
-    /// Takes a new filter, and answers where it starts: what waits under the old one is not lost,
-    /// what the old one left out is not told afterwards.
-    fn refilter(&mut self, after: Revision) -> Revision {
+    /// Takes a new filter and returns where it starts: events that wait under the old filter are kept, events that
+    /// it left out are not delivered later.
+    fn change_filter(&mut self, after: Revision) -> Revision {
         let newest = *self.newest.borrow();
         let waiting = self.waker.read(&self.registry, after, 1);
         let service = self.filter.borrow_and_update().service.clone();
@@ -144,7 +144,7 @@ impl Feed for LogFeed {
     fn look(&mut self, after: Revision) -> Result<Found, Compacted> {
         let mut after = after;
         if self.filter.has_changed().unwrap_or(false) {
-            after = self.refilter(after);
+            after = self.change_filter(after);
         }
         // Read before the events, so that none up to here can be missing among them.
         let newest = *self.newest.borrow();
@@ -174,7 +174,7 @@ impl Feed for LogFeed {
     }
 
     async fn changed(&mut self) -> bool {
-        // Without its owner the filter stays as it is.
+        // Once its owner is gone, the filter does not change any more.
         let filter = async {
             if self.filter.changed().await.is_err() {
                 std::future::pending::<()>().await;
@@ -187,7 +187,7 @@ impl Feed for LogFeed {
             raised = self.watermark.changed(), if self.held => Some(raised),
         };
         match woken {
-            // To be found changed by the next look.
+            // So that the next look sees the change.
             None => self.filter.mark_changed(),
             Some(alive) => return alive,
         }

@@ -43,11 +43,11 @@ impl DirectMetrics {
             webhooks: metrics.gauge("musterd_webhooks", "Webhooks registered"),
             circuits_open: metrics.gauge(
                 "musterd_webhook_circuits_open",
-                "Webhooks whose receiver failed so often that it is left alone for a while",
+                "Webhooks that pause because their receiver failed too often",
             ),
             lag: metrics.gauge(
                 "musterd_webhook_lag_events",
-                "Events which the webhook that is furthest behind has not had",
+                "Events that the webhook furthest behind has not received",
             ),
         }
     }

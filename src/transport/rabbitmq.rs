@@ -1,10 +1,10 @@
 //! RabbitMQ, or another AMQP 0-9-1 broker, over a network through lapin. The only place that names that library.
 //!
-//! What works around a defect or a habit of lapin or of RabbitMQ is in this folder:
-//! - `kept`: dropping a channel that messages come by can block lapin's reader for ever.
+//! All workarounds for lapin and RabbitMQ are in this folder:
+//! - `kept`: dropping a channel while it receives messages can block lapin's reader for ever.
 //! - `connection`: RabbitMQ does not read from a connection whose publishers it blocks, so consumers have one of
 //!   their own; and lapin may end a connection while a dropped channel is still being closed.
-//! - `poison`: RabbitMQ can make a message larger than a frame, which ends the connection that it comes by.
+//! - `poison`: RabbitMQ can make a message larger than a frame, which ends the connection that delivers it.
 //! - `answers`: RabbitMQ ends a connection over which a made-up `reply_to` is answered.
 //! - `config::stacks`: lapin reads nested tables recursively on its own thread.
 

@@ -124,7 +124,7 @@ impl<F: Feed, T: Transport> Relay<F, T> {
             let before = self.is_open();
             let step = self.step().await;
             let open = self.is_open();
-            self.tell(before, open);
+            self.log_circuit(before, open);
             match step {
                 Step::Moved => (),
                 // It stops only here, with nothing left to deliver, so that the last change before a
@@ -150,7 +150,7 @@ impl<F: Feed, T: Transport> Relay<F, T> {
     }
 
     /// Logs changes of the circuit, not each attempt.
-    fn tell(&self, before: bool, open: bool) {
+    fn log_circuit(&self, before: bool, open: bool) {
         let label = &*self.label;
         if open && !before {
             let subscriber = self.subscriber.lock();
@@ -159,7 +159,7 @@ impl<F: Feed, T: Transport> Relay<F, T> {
             tracing::warn!(
                 subscriber = label,
                 failures,
-                "{label} failed {failures} times in a row, it is left alone for a while: {error}"
+                "{label} failed {failures} times in a row; no attempts for a while: {error}"
             );
         } else if before && !open {
             tracing::info!(subscriber = label, "{label} takes events again");

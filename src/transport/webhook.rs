@@ -89,14 +89,16 @@ impl Webhooks {
     /// Adds a webhook that receives what comes after `start`. To be called within a tokio runtime.
     ///
     /// # Errors
-    /// The URL is not usable, there are too many webhooks, or the daemon is stopping.
+    /// The URL is not usable, there are too many webhooks, `registry.memory_max` is reached, or the daemon is
+    /// stopping.
     pub fn add(&self, draft: WatcherDraft, start: Start) -> Result<WatcherAnswer, TransportError> {
         let inner = &self.inner;
         let id = Uuid::now_v7();
         let secret = draft.secret.as_deref().and_then(SigningKey::new);
         let signed = secret.is_some();
         let post = Post::new(inner, id, &draft.callback_url, secret)?;
-        let seat = inner.delivery_tasks.seat()?;
+        let permit = inner.delivery_tasks.permit()?;
+        let memory = inner.registry.reserve(memory(&draft))?;
         let subscriber = start.subscriber(&inner.registry, inner.config.policy());
         let watcher = Arc::new(Watcher {
             id,
@@ -113,8 +115,13 @@ impl Webhooks {
         });
         let info = watcher.report(&mut Lags::new(&inner.registry));
         inner.table.lock().insert(id, Arc::clone(&watcher));
-        let held = (seat, Present::new(&inner.metrics.webhooks));
+        let held = (permit, memory, Present::new(&inner.metrics.webhooks));
         self.start(&watcher, post, held);
+        let (url, _) = watcher
+            .callback_url
+            .split_once('?')
+            .unwrap_or((&watcher.callback_url, ""));
+        tracing::info!(watcher.id = %id, "webhook {id} to {url} is added");
         Ok(info)
     }
 
@@ -174,7 +181,13 @@ impl Webhooks {
         let removed = self
             .id(id)
             .and_then(|id| self.inner.table.lock().remove(&id));
-        removed.inspect(|watcher| watcher.end.cancel()).is_some()
+        removed
+            .inspect(|watcher| {
+                watcher.end.cancel();
+                let id = watcher.id;
+                tracing::info!(watcher.id = %id, "webhook {id} is removed");
+            })
+            .is_some()
     }
 
     /// One webhook.
@@ -228,6 +241,15 @@ impl Webhooks {
     fn id(&self, text: &str) -> Option<Uuid> {
         Uuid::try_parse(text).ok()
     }
+}
+
+/// What a webhook takes besides its texts: its task, its request and its entry in the table.
+const FIXED_BYTES: usize = 4096;
+
+/// The bytes that a webhook takes, whose URL is kept in three forms.
+fn memory(draft: &WatcherDraft) -> usize {
+    let secret = draft.secret.as_ref().map_or(0, |secret| secret.len());
+    FIXED_BYTES + 3 * draft.callback_url.len() + size_of_val(&*draft.events) + secret
 }
 
 #[cfg(test)]

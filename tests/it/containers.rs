@@ -41,7 +41,7 @@ fn the_compose_file_is_valid_and_publishes_on_loopback_only() {
 }
 
 #[test]
-fn the_image_runs_as_nobody_and_asks_for_its_own_health() {
+fn the_image_runs_unprivileged_and_has_a_health_check() {
     let file = fs::read_to_string(Path::new(ROOT).join("Dockerfile")).unwrap();
     let last = file.rsplit("FROM ").next().unwrap();
     assert!(last.contains("USER 65532:65532"), "{last}");

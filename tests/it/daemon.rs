@@ -156,7 +156,7 @@ async fn http_is_served_on_threads_of_its_own_as_many_as_it_is_given() {
 }
 
 #[test]
-fn without_http_nobody_serves_it() {
+fn without_http_there_is_no_http_thread() {
     let mut without = musterd(&["--set", "http.listen=", "--set", "threads.other=2"]);
     let mut child = without.stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -171,7 +171,7 @@ fn without_http_nobody_serves_it() {
 }
 
 #[test]
-fn more_threads_than_there_are_is_told_and_the_code_is_1() {
+fn too_many_threads_are_reported_with_exit_code_1() {
     let refused = musterd(&["--set", "threads.http=1024"]);
     // Each thread has 2 MiB for its stack.
     let output = Command::new("sh")
@@ -182,7 +182,93 @@ fn more_threads_than_there_are_is_told_and_the_code_is_1() {
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
     let told = String::from_utf8(output.stderr).unwrap();
-    assert!(told.contains("no 1024 threads to run on"), "{told}");
+    assert!(told.contains("1024 threads can't be started"), "{told}");
+}
+
+/// The messages of the log at info.
+fn messages(lines: &[Value]) -> Vec<String> {
+    let at_info = lines.iter().filter(|line| line["level"] == "INFO");
+    let message = at_info.map(|line| line["message"].as_str().unwrap().to_owned());
+    message.collect()
+}
+
+#[tokio::test]
+async fn the_log_has_a_banner_of_at_most_six_lines_and_one_line_for_each_change() {
+    let mut child = musterd(&[]).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let lines = lines.map_while(Result::ok);
+    let (tx, log) = mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        let read = lines.map(|line| serde_json::from_str::<Value>(&line).unwrap());
+        read.inspect(|line| drop(tx.send(line.clone())))
+            .collect::<Vec<_>>()
+    });
+    let daemon = Daemon {
+        child,
+        url: String::new(),
+        log,
+    };
+    let address = daemon.logged(|line| line.get("http.address").is_some());
+    let url = format!("http://{}", address["http.address"].as_str().unwrap());
+    daemon.logged(|line| {
+        line["message"]
+            .as_str()
+            .unwrap()
+            .contains("not implemented")
+    });
+
+    let client = reqwest::Client::new();
+    let ask = async |method: &str, path: &str, body: Value| {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        let request = client.request(method, format!("{url}{path}")).json(&body);
+        let answer = request.send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
+        answer.text().await.unwrap()
+    };
+    let one = json!({"service_id": "a", "service_name": "web", "host": "127.0.0.1", "port": 80});
+    // Only the lease is renewed by the second one.
+    ask("POST", "/services/register", one.clone()).await;
+    ask("POST", "/services/register", one).await;
+    let stopping = json!({"status": "stopping", "reason": "deploy"});
+    ask("PUT", "/services/a/override", stopping).await;
+    ask("DELETE", "/services/a/override", Value::Null).await;
+    let route = json!({"path_prefix": "/web", "service_name": "web"});
+    ask("PUT", "/gateway/routes/r", route).await;
+    ask("DELETE", "/gateway/routes/r", Value::Null).await;
+    let webhook = json!({"callback_url": "http://127.0.0.1:9/?token=secret"});
+    let webhook = ask("POST", "/watchers", webhook).await;
+    let id = serde_json::from_str::<Value>(&webhook).unwrap()["id"].clone();
+    let id = id.as_str().unwrap();
+    ask("DELETE", &format!("/watchers/{id}"), Value::Null).await;
+    ask("DELETE", "/services/a", Value::Null).await;
+    daemon.signal("-TERM");
+    assert_eq!(daemon.exit_code(), 0);
+
+    let told = messages(&reader.join().unwrap());
+    let is_change = |text: &&String| {
+        ["instance", "the status", "the override", "route", "webhook"]
+            .iter()
+            .any(|begin| text.starts_with(begin))
+    };
+    let changes: Vec<_> = told.iter().filter(is_change).collect();
+    let expected = [
+        "instance \"a\" of service \"web\" is registered at 127.0.0.1:80 over REST from "
+            .to_owned(),
+        "the status of instance \"a\" is overridden with stopping over REST from ".to_owned(),
+        "the override of instance \"a\" is lifted over REST from ".to_owned(),
+        "route \"r\" is set: /web goes to service \"web\" over REST from ".to_owned(),
+        "route \"r\" is removed over REST from ".to_owned(),
+        format!("webhook {id} to http://127.0.0.1:9/ is added"),
+        format!("webhook {id} is removed"),
+        "instance \"a\" of service \"web\" is deregistered over REST from ".to_owned(),
+    ];
+    assert_eq!(changes.len(), expected.len(), "{told:#?}");
+    for (change, expected) in changes.iter().zip(&expected) {
+        assert!(change.starts_with(expected), "{change}");
+    }
+    let first = told.iter().position(|text| text.starts_with("instance"));
+    assert!(first.unwrap() <= 6, "{told:#?}");
+    assert!(told[0].starts_with("musterd 0."), "{told:#?}");
 }
 
 #[tokio::test]
@@ -249,7 +335,7 @@ fn an_interrupt_is_a_stop_too() {
 }
 
 #[test]
-fn every_fault_of_the_configuration_is_told_and_the_code_is_2() {
+fn configuration_faults_are_reported_with_exit_code_2() {
     let output = musterd(&[
         "--set",
         "http.listen=nowhere",
@@ -287,7 +373,7 @@ fn every_fault_of_the_configuration_is_told_and_the_code_is_2() {
 }
 
 #[test]
-fn what_the_broker_would_refuse_is_found_without_starting_it() {
+fn check_config_finds_faults_of_the_broker() {
     for (key, value, told) in [
         ("broker.tls.listen", "127.0.0.1:0", "broker.tls.certificate"),
         ("broker.limits.connections", "1", "between 4 and"),
@@ -350,7 +436,7 @@ async fn a_hangup_reloads_the_log_level_and_the_cors_policy() {
 }
 
 #[test]
-fn the_health_command_tells_whether_the_daemon_answers() {
+fn the_health_command_reports_whether_the_daemon_answers() {
     let daemon = Daemon::start(&[]);
     let address = daemon.url.trim_start_matches("http://").to_owned();
     let ask = |address: &str| musterd(&["health", "--address", address]).output().unwrap();

@@ -109,7 +109,7 @@ fn a_daemon_migrates_to_its_broker_and_back() {
 }
 
 #[test]
-fn who_sets_the_flag_as_it_is_pauses_a_baseline() {
+fn setting_the_flag_unchanged_pauses_a_baseline() {
     let daemon = Daemon::start(&[&QUICK[2..], &["--set", "migration.baseline=1h"]].concat());
     assert!(migrate(&daemon, &["start"]).ok);
     let channels = report(&daemon)["channels"].clone();
@@ -125,7 +125,7 @@ fn who_sets_the_flag_as_it_is_pauses_a_baseline() {
 }
 
 #[test]
-fn a_soak_that_is_none_is_a_wrong_argument() {
+fn an_invalid_soak_is_a_wrong_argument() {
     for soak in ["xx", "31d"] {
         let output = Command::new(env!("CARGO_BIN_EXE_musterd"))
             .args(["migrate", "--url", "http://127.0.0.1:1", "start", "--soak"])

@@ -16,7 +16,7 @@ fn read(checks: Value) -> Result<Vec<Check>, Problem> {
 }
 
 #[test]
-fn a_path_and_an_address_are_the_instances_own() {
+fn a_check_path_or_port_uses_the_instances_host() {
     let checks = read(json!([
         {"type": "http", "path": "/up?x=1"},
         {"type": "tcp"},
@@ -83,7 +83,7 @@ fn expected_codes() {
 }
 
 #[test]
-fn what_is_wrong_is_named_with_its_place() {
+fn the_fault_is_named_with_its_place() {
     check(
         json!({"type": "icmp"}),
         "checks[0].type",
@@ -163,7 +163,7 @@ fn names_are_unique_and_checks_few() {
 }
 
 #[test]
-fn what_is_not_followed_to_the_letter_is_told() {
+fn values_beyond_the_limits_have_a_warning() {
     let defaults = Defaults {
         interval_min: Duration::from_secs(1),
         timeout_max: Duration::from_secs(30),
@@ -266,7 +266,7 @@ fn read_with(unsafe_requests: bool, check: &Value) -> Result<HttpCheck, Problem>
 }
 
 #[test]
-fn requests_that_could_do_harm_need_a_key() {
+fn unsafe_requests_need_a_key() {
     for (field, value, is_unsafe) in [
         ("method", json!("get"), false),
         ("method", json!("HEAD"), false),

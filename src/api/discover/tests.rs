@@ -32,7 +32,7 @@ fn queries_are_read_leniently() {
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn the_fault_is_named() {
     let problem =
         Discover::from_query(Some("healthy_only=perhaps&limit=-1&wait=soon")).unwrap_err();
     let fields: Vec<_> = problem.errors.iter().map(|error| &*error.field).collect();
@@ -99,7 +99,7 @@ fn the_answer_counts() {
 
 proptest! {
     #[test]
-    fn arbitrary_queries_do_no_harm(query in "[ -~é]{0,80}") {
+    fn arbitrary_queries_do_not_panic(query in "[ -~é]{0,80}") {
         let _ = Discover::from_query(Some(&query));
         prop_assert!(pairs(&query).count() <= query.len());
     }

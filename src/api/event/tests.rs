@@ -124,7 +124,7 @@ fn a_notice_has_the_keys_of_an_event_and_no_revision() {
 }
 
 #[test]
-fn a_snapshot_says_where_to_go_on() {
+fn a_snapshot_has_a_cursor_to_continue_from() {
     let instances = [instance()];
     let routes = [route(), route()];
     let json = api::snapshot(

@@ -56,7 +56,7 @@ fn an_override_says_what_it_hides() {
 }
 
 #[test]
-fn what_is_kept_does_not_hold_the_heartbeat() {
+fn cached_json_has_no_heartbeat() {
     let instance = made_of(said());
     let mut one = Vec::new();
     api::instance(&mut one, &instance, Timestamp(1000));

@@ -63,7 +63,7 @@ fn other_fields_and_wrong_values_are_refused() {
 }
 
 #[test]
-fn what_nobody_knows_is_told_of_and_what_is_known_anyway_is_not() {
+fn unknown_fields_are_named_and_answered_fields_are_not() {
     let patch = json!({"service_id": "a", "status": "healthy", "colour": 1, "weight": 2});
     let (patch, warnings) = read(&patch).unwrap();
     assert_eq!(patch.apply(&known()).unwrap().weight, 2);

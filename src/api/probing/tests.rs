@@ -29,7 +29,7 @@ fn with(mut body: Value, field: &str, value: Value) -> Vec<u8> {
 }
 
 #[test]
-fn a_request_says_everything_that_a_prober_needs() {
+fn a_probe_request_has_every_field() {
     let read = CheckRequest::read(request().to_string().as_bytes()).unwrap();
     assert_eq!((read.service_id.as_str(), read.incarnation), ("a", 3));
     assert_eq!(
@@ -67,7 +67,7 @@ fn every_check_of_a_registration_goes_there_and_back() {
 }
 
 #[test]
-fn a_request_that_leaves_a_prober_guessing_is_refused() {
+fn an_incomplete_probe_request_is_refused() {
     check("service_id", json!(""), "service_id");
     check("service_id", Value::Null, "service_id");
     check("incarnation", json!(-1), "incarnation");
@@ -126,7 +126,7 @@ fn a_verdict_is_read_leniently() {
 }
 
 #[test]
-fn a_verdict_that_says_nothing_is_refused() {
+fn a_verdict_without_an_outcome_is_refused() {
     for (field, value) in [
         ("outcome", json!("fine")),
         ("outcome", Value::Null),
@@ -159,7 +159,7 @@ fn a_verdict_is_written_strictly() {
 
 proptest! {
     #[test]
-    fn arbitrary_bytes_do_no_harm(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn arbitrary_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = (CheckVerdict::read(&bytes), CheckRequest::read(&bytes));
     }
 }

@@ -106,7 +106,7 @@ fn fields_are_found_unknown_ones_named() {
 }
 
 #[test]
-fn what_is_no_object_is_refused() {
+fn a_body_other_than_an_object_is_refused() {
     check("", "body is empty, a JSON object is expected");
     check(" \n", "body is empty, a JSON object is expected");
     check("[]", "body must be a JSON object");

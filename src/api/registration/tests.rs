@@ -24,7 +24,7 @@ fn with(field: &str, value: Value) -> Value {
 }
 
 #[test]
-fn what_is_left_out_has_a_default() {
+fn missing_fields_have_defaults() {
     let parsed = read(&least()).unwrap();
     let said = parsed.registration;
     assert_eq!(said.service_id.as_str(), "a-1");
@@ -63,7 +63,7 @@ fn null_is_as_good_as_absent() {
 }
 
 #[test]
-fn what_older_clients_send_is_taken() {
+fn bodies_of_older_clients_are_accepted() {
     check("port", json!("8080"), |said| said.port == 8080);
     check("service_id", json!(42), |said| {
         said.service_id.as_str() == "42"
@@ -93,7 +93,7 @@ fn what_older_clients_send_is_taken() {
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn the_fault_is_named() {
     check("port", json!(0), "0 is out of range 1-65535");
     check("port", json!(70000), "70000 is out of range 1-65535");
     check("port", json!("http"), "\"http\" is not a whole number");
@@ -228,7 +228,7 @@ fn unknown_fields_are_named_our_own_are_not() {
 }
 
 #[test]
-fn an_instance_that_nothing_shows_as_stopped_is_warned_of() {
+fn an_instance_without_checks_and_heartbeats_has_a_warning() {
     let check = |field: &str, value: Value, expected: usize| {
         let parsed = read(&with(field, value)).unwrap();
         assert_eq!(
@@ -309,7 +309,7 @@ fn checks() -> impl Strategy<Value = Vec<Value>> {
 
 proptest! {
     #[test]
-    fn what_is_answered_can_be_sent_back(
+    fn an_answered_instance_can_be_registered_again(
         id in "[a-z/%é]{1,20}",
         port in 1_u16..,
         zone in proptest::option::of(texts()),
@@ -343,12 +343,12 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_bytes_do_no_harm(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn arbitrary_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = registration(&bytes, &Defaults::default());
     }
 
     #[test]
-    fn arbitrary_values_do_no_harm(
+    fn arbitrary_values_do_not_panic(
         field in prop::sample::select(super::SHAPE.known),
         value in r#"-?[0-9]{0,25}(\.[0-9]{0,5})?|"[ -~]{0,30}"|\[("a",)*1\]|\{"type":"[a-z]{1,5}"\}|[a-z]{1,5}"#,
     ) {
@@ -360,7 +360,7 @@ proptest! {
 }
 
 #[test]
-fn an_incarnation_that_is_no_number_is_passed_over() {
+fn a_malformed_incarnation_is_ignored() {
     for (said, read_as) in [
         (json!("7"), Some(7)),
         (json!("x"), None),

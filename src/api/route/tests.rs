@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use super::RouteShape;
 
 #[test]
-fn what_is_left_out_has_a_default() {
+fn missing_fields_have_defaults() {
     let (route, _) = RouteShape::read(br#"{"path_prefix":"/api","service_name":"a"}"#).unwrap();
     assert_eq!(
         (&*route.path_prefix, route.service_name.as_str()),
@@ -29,7 +29,7 @@ fn words_in_many_forms() {
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn the_fault_is_named() {
     check(
         json!({"path_prefix": "api", "service_name": "a"}),
         "path_prefix",

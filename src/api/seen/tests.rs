@@ -2,7 +2,7 @@ use super::Seen;
 use crate::model::{Cursor, Epoch, Revision};
 
 #[test]
-fn what_callers_say_they_have_seen() {
+fn cursors_and_revisions_are_parsed() {
     let check = |text: &str, expected: Seen| assert_eq!(Seen::parse(text), expected, "{text:?}");
     let cursor = Cursor {
         epoch: Epoch(0xab),

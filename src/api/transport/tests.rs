@@ -20,7 +20,7 @@ fn check(body: &str, wanted: Result<Modes, &[&str]>) {
 }
 
 #[test]
-fn a_mode_is_for_all_channels_and_a_channels_own_word_wins() {
+fn a_channels_own_mode_overrides_the_common_one() {
     check(r#"{"mode":"queue"}"#, Ok(Modes::all(Mode::Queue)));
     check(r#"{"mode":"DIRECT"}"#, Ok(Modes::all(Mode::Direct)));
     let events = NOW.with(Channel::Events, Mode::Queue);
@@ -37,7 +37,7 @@ fn a_mode_is_for_all_channels_and_a_channels_own_word_wins() {
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn the_fault_is_named() {
     check("{}", Err(&["mode"]));
     check(r#"{"channels":{}}"#, Err(&["mode"]));
     check(r#"{"mode":"both"}"#, Err(&["mode"]));

@@ -4,7 +4,7 @@ use super::{WatcherAnswer, WatcherDraft, WatcherList};
 use crate::model::{EventKind, ServiceName, Timestamp};
 
 #[test]
-fn a_star_or_nothing_means_all() {
+fn a_star_or_no_service_means_all() {
     for body in [
         json!({"callback_url": "http://a/", "service_name": "*", "events": ["*"]}),
         json!({"callback_url": "http://a/"}),
@@ -22,7 +22,7 @@ fn a_star_or_nothing_means_all() {
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn the_fault_is_named() {
     check(json!({}), "callback_url");
     check(json!({"callback_url": "/a"}), "callback_url");
     check(

@@ -100,7 +100,7 @@ pub(in crate::app) fn start(
     let link = way.link().clone();
     let (checks, carrier) = Checks::new(link.clone(), way.flag(), config.health.probes_max.get());
     let verdicts = Arc::new(health.clone());
-    health.ask_through(Arc::new(RemoteProbers {
+    health.use_remote_probers(Arc::new(RemoteProbers {
         checks,
         counts: way.counts().health.clone(),
     }));

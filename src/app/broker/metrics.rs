@@ -125,7 +125,7 @@ const COUNTERS: [BrokerMetric<u64>; 5] = [
     ),
     (
         "musterd_broker_acked_total",
-        "Messages acknowledged, or given to whoever does not acknowledge.",
+        "Messages acknowledged, or delivered to consumers without acknowledgements.",
         |_, sums| sums.counts.acked,
     ),
 ];

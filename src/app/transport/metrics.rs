@@ -23,22 +23,22 @@ const COUNTERS: [Counted; 6] = [
     ),
     (
         "musterd_transport_compared_total",
-        "What came by both ways.",
+        "Items that came both ways.",
         |channel| channel.comparison.compared,
     ),
     (
         "musterd_transport_missing_total",
-        "What came by the direct way only.",
+        "Items that came only directly.",
         |channel| channel.comparison.missing,
     ),
     (
         "musterd_transport_late_total",
-        "What came over the broker later than transport.amqp.late_after.",
+        "Items that came over the broker later than transport.amqp.late_after.",
         |channel| channel.comparison.late,
     ),
     (
         "musterd_transport_different_total",
-        "What said something else over the broker.",
+        "Items that differed over the broker.",
         |channel| channel.comparison.different,
     ),
 ];
@@ -71,7 +71,7 @@ pub(in crate::app) fn show(metrics: &Metrics, transports: TransportSwitch) {
     );
     let dead_letters = metrics.counter(
         "musterd_transport_dead_letters_total",
-        "Messages put into musterd.dead because nobody could read them.",
+        "Messages put into musterd.dead because they could not be read.",
     );
     let answers_lost = metrics.counter(
         "musterd_transport_answers_lost_total",

@@ -58,7 +58,7 @@ fn check(login: Result<Arc<User>, Refused>, expected: Result<&str, Refused>) {
 }
 
 #[tokio::test]
-async fn the_right_password_lets_in() {
+async fn the_right_password_is_accepted() {
     let auth = authenticator(&Config::default());
     for user in ["plain", "hashed"] {
         check(
@@ -92,7 +92,7 @@ async fn the_right_password_lets_in() {
 }
 
 #[tokio::test]
-async fn guest_comes_from_here_only() {
+async fn guest_can_log_in_from_loopback_only() {
     let auth = authenticator(&Config::default());
     let guest = credentials("guest", "guest");
     check(auth.login(&guest, HERE).await, Ok("guest"));
@@ -156,7 +156,7 @@ async fn a_password_that_was_right_is_not_hashed_again() {
 }
 
 #[tokio::test]
-async fn one_check_serves_all_who_wait_with_the_same_password() {
+async fn one_hash_serves_all_logins_with_the_same_password() {
     let config = Config {
         checks_at_once: 1.into(),
         ..Config::default()
@@ -179,7 +179,7 @@ async fn one_check_serves_all_who_wait_with_the_same_password() {
 }
 
 #[tokio::test]
-async fn who_cannot_wait_is_told_so() {
+async fn a_login_beyond_the_waiting_limit_is_refused() {
     let config = Config {
         checks_at_once: 1.into(),
         checks_waiting: 1.into(),
@@ -221,7 +221,7 @@ async fn failures_are_slowed_down() {
 }
 
 #[tokio::test]
-async fn those_who_wait_are_counted_too() {
+async fn waiting_logins_count_towards_the_limit_of_failures() {
     let config = Config {
         checks_at_once: 1.into(),
         failures_per_address: 3.into(),
@@ -371,7 +371,7 @@ fn the_sections_read_from_toml() {
 }
 
 #[test]
-fn clients_learn_no_more_than_they_should() {
+fn errors_of_logins_do_not_reveal_users() {
     let text = |refused: Refused| refused.explanation(Mechanism::Plain, "u");
     assert_eq!(
         text(Refused::Wrong),
@@ -392,7 +392,7 @@ async fn waits_for_a_hash(auth: &Authenticator, user: &str, password: &str) -> b
 }
 
 #[tokio::test]
-async fn a_refusal_takes_as_long_whoever_it_is_for() {
+async fn refused_logins_take_the_same_time_for_any_user() {
     let auth = authenticator(&Config::default());
     for user in ["plain", "hashed", "certified", "guest", "nobody", ""] {
         for password in ["wrong", ""] {

@@ -14,7 +14,7 @@ fn check(name: &str, limit: usize, items: &[&str], total: usize) {
 }
 
 #[test]
-fn a_listing_counts_what_it_does_not_make() {
+fn a_listing_counts_the_items_beyond_its_limit() {
     check("", 9, &["orders", "orders.dead", "mail", ""], 4);
     check("", 1, &["orders"], 4);
     check("order", 1, &["orders"], 2);

@@ -10,6 +10,7 @@ use crate::broker::{
     auth::Grant,
     config::bytes,
     peer::Peer,
+    server::LocalConnection,
     session::{Context, Identity, Session, SessionLimits},
     wire::{
         Method, Properties, ShortStr, Table,
@@ -100,6 +101,12 @@ impl LocalChannel {
             tx_bytes: 0,
         };
         let session = Session::new(Arc::clone(&peer), identity, limits).unstamped();
+        client.shared.connections.add_local(LocalConnection {
+            peer: Arc::clone(&peer),
+            user: USER,
+            vhost: Arc::clone(&client.vhost_name),
+            connected_at: client.shared.now().unix_s,
+        });
         let mut channel = Self {
             client,
             peer,
@@ -451,5 +458,6 @@ impl Drop for LocalChannel {
             self.client.vhost.leave_rest();
         }
         self.peer.outbox.close();
+        self.client.shared.connections.remove_local(self.peer.id);
     }
 }

@@ -7,6 +7,8 @@ use super::{LocalChannel, LocalClient, LocalError, LocalPublish};
 use crate::broker::{
     Broker, Config,
     config::Limits,
+    listing::Wanted,
+    server::ConnectionView,
     wire::{
         ShortStr,
         method::queue::Declare,
@@ -51,6 +53,32 @@ fn message(key: &str, body: &str) -> LocalPublish {
         properties: PropertyList::default().build(),
         body: Bytes::copy_from_slice(body.as_bytes()),
     }
+}
+
+#[tokio::test]
+async fn a_channel_in_the_same_process_is_listed_with_its_connection() {
+    let config = Config {
+        listen: String::new(),
+        ..Config::default()
+    };
+    let broker = Broker::new(config).unwrap();
+    let channel = broker.local("/").unwrap().open();
+    let wanted = Wanted {
+        vhost: Some("/".to_owned()),
+        name: "process".to_owned(),
+        limit: 10,
+    };
+    let channels = broker.channels(&wanted).await.items;
+    let connections = broker.connections(&wanted).await.items;
+    let ids: Vec<_> = channels.iter().map(|one| one.connection).collect();
+    assert_eq!(ids, [channel.peer.id]);
+    let shown = |one: &ConnectionView| (one.id, one.name.clone(), one.channels);
+    let expected = [(channel.peer.id, "in process".to_owned(), 1)];
+    assert_eq!(connections.iter().map(shown).collect::<Vec<_>>(), expected);
+    assert_eq!(broker.overview().await.connections, 0, "it is no client");
+    drop(channel);
+    assert_eq!(broker.connections(&wanted).await.total, 0);
+    assert_eq!(broker.channels(&wanted).await.total, 0);
 }
 
 async fn with_queue(client: &LocalClient, name: &str, max_length: Option<i64>) -> LocalChannel {
@@ -103,7 +131,7 @@ fn told(error: &LocalError) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn what_is_published_is_confirmed_and_comes_in_order() {
+async fn published_messages_are_confirmed_and_delivered_in_order() {
     for (count, prefetch) in [(1, 256), (100, 10), (1_000, 256), (1_000, 0)] {
         let client = client(Limits::default());
         let mut sender = with_queue(&client, "q", None).await;
@@ -167,7 +195,7 @@ async fn an_error_closes_its_own_channel_and_no_other() {
 }
 
 #[tokio::test]
-async fn what_a_dropped_channel_holds_goes_back_and_its_own_queue_goes() {
+async fn a_dropped_channel_requeues_its_messages_and_deletes_its_queue() {
     let client = client(Limits::default());
     let mut sender = with_queue(&client, "q", None).await;
     for at in 0..3_000 {
@@ -217,7 +245,7 @@ async fn a_deleted_queue_ends_its_consumer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_memory_alarm_blocks_publishers_and_nobody_else() {
+async fn the_memory_alarm_blocks_publishers_only() {
     let limits = Limits {
         memory: bytesize::ByteSize::kib(64).into(),
         ..Limits::default()

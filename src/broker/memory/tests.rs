@@ -20,7 +20,7 @@ fn the_alarm_is_on_between_the_marks() {
 }
 
 #[test]
-fn a_charge_that_follows_is_exact_at_zero_and_within_a_step_elsewhere() {
+fn a_following_charge_is_exact_at_zero_and_otherwise_within_a_step() {
     let memory = Memory::new(usize::MAX);
     let mut charge = memory.charge(0);
     for bytes in (0..5000).chain((0..5000).rev()) {
@@ -46,7 +46,7 @@ fn topology_may_take_half_of_the_watermark() {
 }
 
 #[test]
-fn what_had_begun_to_arrive_may_take_as_much_again_as_the_watermark() {
+fn messages_in_progress_may_use_twice_the_watermark() {
     const MIB: usize = 1024 * 1024;
     for (high, ceiling) in [(100 * MIB, 200 * MIB), (MIB, 65 * MIB)] {
         let memory = Memory::new(high);
@@ -86,7 +86,7 @@ fn an_account_is_over_its_own_limit_only() {
 }
 
 #[test]
-fn the_alarm_agrees_with_the_marks_when_threads_are_done() {
+fn the_memory_alarm_is_consistent_after_concurrent_changes() {
     for _ in 0..200 {
         let memory = Memory::new(1000);
         thread::scope(|scope| {
@@ -103,7 +103,7 @@ fn the_alarm_agrees_with_the_marks_when_threads_are_done() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_the_end_of_the_alarm_is_woken_by_it() {
+async fn waiters_are_woken_when_the_alarm_ends() {
     let memory = Memory::new(1000);
     memory.alarm_ended().await;
     let charge = memory.charge(2000);

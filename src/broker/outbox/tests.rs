@@ -62,7 +62,7 @@ fn a_delivery_is_written_as_the_codec_writes_it() {
 }
 
 #[test]
-fn deliveries_are_refused_when_full_and_go_on_when_half_is_written() {
+fn deliveries_stop_when_the_outbox_is_full_and_resume_at_half() {
     let name = ShortStr::EMPTY;
     let body = Bytes::from_static(&[0; 100]);
     let content = Content {
@@ -96,7 +96,7 @@ fn deliveries_are_refused_when_full_and_go_on_when_half_is_written() {
 }
 
 #[test]
-fn what_a_slow_client_does_not_read_counts_but_for_bodies_that_count_elsewhere() {
+fn unread_bytes_of_a_slow_client_are_counted_without_shared_bodies() {
     let name = ShortStr::EMPTY;
     let body = Bytes::from(vec![7; 20_000]);
     let memory = Memory::new(usize::MAX);

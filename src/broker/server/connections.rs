@@ -1,6 +1,8 @@
 //! The clients that are connected: those that have opened a vhost, and those that have not logged in yet. Each
 //! of the two has a limit of its own, so that clients that never log in block no others.
 
+mod local;
+
 use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
@@ -14,6 +16,8 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+pub(in crate::broker) use self::local::LocalConnection;
+use self::local::LocalConnections;
 use crate::broker::{
     config::Limits,
     listing::{Gather, Listing, Wanted},
@@ -26,8 +30,9 @@ use crate::broker::{
 
 /// The connected clients.
 #[derive(Debug)]
-pub(super) struct Connections {
+pub(in crate::broker) struct Connections {
     open: Mutex<HashMap<ConnectionId, Arc<OpenConnection>>>,
+    local: LocalConnections,
     opened: AtomicU64,
     closed: AtomicU64,
     /// How many have opened a vhost, or are about to.
@@ -132,6 +137,7 @@ impl Connections {
         let waiting_limit = limits.unauthenticated.get().min(sockets.div_ceil(4));
         Self {
             open: Mutex::default(),
+            local: LocalConnections::default(),
             opened: AtomicU64::new(0),
             closed: AtomicU64::new(0),
             permits: Arc::default(),
@@ -193,6 +199,15 @@ impl Connections {
         self.open.lock().remove(&id);
     }
 
+    /// A connection in the same process, from now on until it is removed.
+    pub(in crate::broker) fn add_local(&self, connection: LocalConnection) {
+        self.local.add(connection);
+    }
+
+    pub(in crate::broker) fn remove_local(&self, id: ConnectionId) {
+        self.local.remove(id);
+    }
+
     pub(super) fn find(&self, id: ConnectionId) -> Option<Arc<OpenConnection>> {
         self.open.lock().get(&id).cloned()
     }
@@ -215,22 +230,26 @@ impl Connections {
 
     /// The name of a connection, empty if it is gone.
     pub(super) fn name(&self, id: ConnectionId) -> String {
-        self.find(id)
-            .map_or_else(String::new, |connection| connection.name.clone())
+        match self.find(id) {
+            Some(connection) => connection.name.clone(),
+            None if self.local.has(id) => local::NAME.to_owned(),
+            None => String::new(),
+        }
     }
 
-    /// Those that are wanted, in the order in which they were opened.
+    /// Those that are wanted: clients, then those in the same process, each in the order in which they were opened.
     pub(super) fn views(&self, wanted: &Wanted, into: &mut Listing<ConnectionView>) {
         let mut open: Vec<_> = self.open.lock().values().cloned().collect();
         open.sort_unstable_by_key(|connection| connection.peer.id);
-        let only = wanted.vhost.as_ref();
-        for connection in open {
-            if only.is_none_or(|only| *only == connection.vhost) {
-                let address = connection.address.to_string();
-                into.offer(&[connection.name.as_bytes(), address.as_bytes()], || {
-                    connection.view()
-                });
-            }
+        let is_wanted = |vhost: &str| wanted.vhost.as_ref().is_none_or(|only| only == vhost);
+        for connection in open.iter().filter(|one| is_wanted(&one.vhost)) {
+            let address = connection.address.to_string();
+            let names = [connection.name.as_bytes(), address.as_bytes()];
+            into.offer(&names, || connection.view());
+        }
+        let local = self.local.list();
+        for connection in local.iter().filter(|one| is_wanted(&one.vhost)) {
+            into.offer(&[local::NAME.as_bytes()], || connection.view());
         }
     }
 }

@@ -70,7 +70,8 @@ impl Session {
         durable: bool,
         nowait: bool,
     ) -> Result<(), Exception> {
-        if declared.new && durable {
+        // Not for the daemon's own queues.
+        if declared.new && durable && !self.origin.is_empty() {
             tracing::info!(
                 queue.name = %declared.name,
                 "queue \"{}\" is durable: it and its messages live as long as this daemon",

@@ -143,7 +143,7 @@ async fn a_certificate_names_its_user() {
 }
 
 #[tokio::test]
-async fn who_must_have_a_certificate_is_turned_away_without() {
+async fn a_required_client_certificate_is_enforced() {
     let site = Site::new();
     let config = Config {
         client_ca: site.path("root.pem"),
@@ -237,7 +237,7 @@ fn errors_name_the_key_and_the_file() {
 }
 
 #[test]
-fn the_door_is_shut_unless_it_has_an_address() {
+fn an_empty_address_switches_a_listener_off() {
     let listen = |listen: &str| {
         Config {
             listen: listen.to_owned(),

@@ -33,7 +33,7 @@ fn ids(policy: PickPolicy<'_>, among: &[Arc<Instance>], times: usize) -> Vec<Str
 }
 
 #[test]
-fn nobody_is_picked_from_nobody() {
+fn picking_from_no_instance_gives_none() {
     for policy in [
         PickPolicy::RoundRobin,
         PickPolicy::Random,

@@ -37,7 +37,7 @@ fn a_url_is_used_or_refused_by_what_is_wrong_with_it() {
 }
 
 #[test]
-fn no_text_of_an_answer_steers_the_terminal() {
+fn text_of_an_answer_cannot_steer_the_terminal() {
     let answer = json!({"a\n": ["x\u{1b}[2J", 1, null, {"b": "\u{9b}c"}]});
     let text = printable(answer).to_string();
     assert!(!text.chars().any(char::is_control), "{text:?}");

@@ -13,7 +13,7 @@ fn sources() -> Sources {
 }
 
 #[test]
-fn what_is_shown_is_toml_that_means_the_same() {
+fn the_printed_configuration_is_equivalent_toml() {
     let shown = sources().shown().unwrap();
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(shown.as_bytes()).unwrap();

@@ -26,7 +26,7 @@ fn found(outcome: Outcome) -> RemoteVerdict {
 }
 
 #[test]
-fn a_check_has_one_request_at_most_and_all_together_so_many() {
+fn requests_are_limited_to_one_per_check_and_in_total() {
     let mut pending = PendingRequests::new(2);
     let (one, _reply) = pending.decide(wanted(1)).expect("room");
     assert!(pending.decide(wanted(1)).is_none() && pending.compare(wanted(1)).is_none());
@@ -42,7 +42,7 @@ fn a_check_has_one_request_at_most_and_all_together_so_many() {
 }
 
 #[test]
-fn whoever_waits_is_told_how_it_ended() {
+fn waiters_get_the_result() {
     let mut pending = PendingRequests::new(9);
     let mut out = Vec::new();
     let (one, mut first) = pending.decide(wanted(1)).expect("room");
@@ -104,7 +104,7 @@ fn both_ways_are_compared_whichever_comes_first() {
 }
 
 #[test]
-fn what_does_not_come_is_missing() {
+fn an_unanswered_comparison_is_missing() {
     let (mut pending, mut out) = (PendingRequests::new(9), Vec::new());
     let one = pending.compare(wanted(1)).expect("room");
     let two = pending.compare(wanted(2)).expect("room");

@@ -1,17 +1,24 @@
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use proptest::prelude::*;
+use tokio::{io::AsyncWriteExt, time::Instant};
 
-use super::{ProbeLimits, Response, failure, in_one_line, request, served, words};
+use super::{
+    Client, ProbeLimits, Request, Response, failure, http, in_one_line, request, served, words,
+};
 use crate::{
     health::{Config, Outcome},
     model::HttpCheck,
-    outbound::{OutboundError, RequestStep, Serving},
+    outbound::{
+        self, OutboundError, RequestStep, Serving,
+        testing::{self, Target},
+    },
+    telemetry::Metrics,
 };
 
 #[test]
-fn what_is_kept_fits_in_one_line() {
+fn kept_messages_fit_in_one_line() {
     #[track_caller]
     fn check(text: &str, expected: &str) {
         assert_eq!(&*in_one_line(text, 10), expected);
@@ -30,7 +37,7 @@ fn limits(keep_body: bool) -> ProbeLimits {
 }
 
 #[test]
-fn what_the_target_answered_is_kept_only_where_the_configuration_says_so() {
+fn the_targets_answer_is_kept_only_with_keep_body() {
     let answer = Response {
         status: StatusCode::SERVICE_UNAVAILABLE,
         headers: HeaderMap::new(),
@@ -71,8 +78,53 @@ fn only_serving_passes() {
     }
 }
 
+#[tokio::test]
+async fn a_check_follows_as_many_redirects_as_it_allows() {
+    let end = Target::always(204).await;
+    let location = end.url("/");
+    // Two redirects to itself, then one to the end.
+    let hops = Target::start(move |mut stream, number| {
+        let to = if number < 3 { "/again" } else { &location };
+        let head = format!("HTTP/1.1 302 Found\r\nlocation: {to}\r\nconnection: close\r\n");
+        async move {
+            if testing::request(&mut stream).await.is_some() {
+                let answer = format!("{head}content-length: 0\r\n\r\n");
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        }
+    })
+    .await;
+    let metrics = Metrics::default();
+    let client = Client::new(&outbound::Config::default(), &metrics).expect("a client");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let probe = |redirects| {
+        let request = Request::new(Method::GET, &hops.url("/"));
+        let client = client.clone();
+        async move {
+            let done = http(
+                &client,
+                request,
+                &[200..=299],
+                redirects,
+                deadline,
+                limits(false),
+            );
+            done.await.expect("an answer")
+        }
+    };
+    let (outcome, text) = probe(1).await;
+    assert_eq!(outcome, Outcome::Failed, "{text}");
+    assert!(text.contains("more redirects than the 1"), "{text}");
+    // The two connections above are the first two of the target.
+    let (outcome, text) = probe(1).await;
+    assert_eq!(
+        (outcome, text.as_str()),
+        (Outcome::Passed, "204 No Content")
+    );
+}
+
 #[test]
-fn what_can_not_be_sent_is_refused() {
+fn an_invalid_request_is_refused() {
     let good = HttpCheck {
         url: "http://a/".into(),
         method: "PROPFIND".into(),

@@ -19,7 +19,7 @@ fn turns_come_in_the_order_in_which_they_are_due() {
 }
 
 #[test]
-fn a_check_has_one_turn_however_often_it_is_booked() {
+fn a_check_is_scheduled_once_however_often_it_is_booked() {
     let mut schedule = Schedule::default();
     for due in 0..1000 {
         schedule.book(CheckId(1), due);

@@ -33,19 +33,19 @@ impl RunningProbes {
         *self.free.lock()
     }
 
-    pub(super) fn start(&mut self, shared: &Arc<Scheduler>, turn: ScheduledProbe) {
-        let place = RunningProbe::new(Arc::clone(shared), turn, &self.free);
+    pub(super) fn start(&mut self, shared: &Arc<Scheduler>, scheduled: ScheduledProbe) {
+        let place = RunningProbe::new(Arc::clone(shared), scheduled, &self.free);
         self.set.spawn(place.probe());
     }
 
     /// Waits for the end of a probe, then takes all that have ended.
     pub(super) async fn ended(&mut self) {
         match self.set.join_next().await {
-            Some(first) => tell_of_panic(first),
+            Some(first) => log_panic(first),
             None => std::future::pending().await,
         }
         while let Some(next) = self.set.try_join_next() {
-            tell_of_panic(next);
+            log_panic(next);
         }
     }
 
@@ -55,7 +55,7 @@ impl RunningProbes {
     }
 }
 
-fn tell_of_panic(joined: Result<(), JoinError>) {
+fn log_panic(joined: Result<(), JoinError>) {
     if let Err(error) = joined
         && error.is_panic()
     {
@@ -67,27 +67,27 @@ fn tell_of_panic(joined: Result<(), JoinError>) {
 #[derive(Debug)]
 struct RunningProbe {
     shared: Arc<Scheduler>,
-    turn: ScheduledProbe,
+    scheduled: ScheduledProbe,
     free: Arc<Mutex<Shares>>,
     ended: Option<FinishedProbe>,
 }
 
 impl RunningProbe {
-    fn new(shared: Arc<Scheduler>, turn: ScheduledProbe, free: &Arc<Mutex<Shares>>) -> Self {
-        free.lock().take(turn.pace);
+    fn new(shared: Arc<Scheduler>, scheduled: ScheduledProbe, free: &Arc<Mutex<Shares>>) -> Self {
+        free.lock().take(scheduled.pace);
         Self {
             shared,
-            turn,
+            scheduled,
             free: Arc::clone(free),
             ended: None,
         }
     }
 
     async fn probe(mut self) {
-        let late_ms = self.shared.now_ms().saturating_sub(self.turn.due_ms);
+        let late_ms = self.shared.now_ms().saturating_sub(self.scheduled.due_ms);
         let late = Duration::from_millis(late_ms);
         self.shared.meters.lateness.observe(late.as_secs_f64());
-        self.ended = Some(self.shared.probe_by_mode(&self.turn).await);
+        self.ended = Some(self.shared.probe_by_mode(&self.scheduled).await);
     }
 }
 
@@ -95,12 +95,12 @@ impl Drop for RunningProbe {
     fn drop(&mut self) {
         let mut following = self.shared.following.lock();
         if let Some(ended) = self.ended.take() {
-            self.shared.judge(&mut following, &self.turn, ended);
+            self.shared.judge(&mut following, &self.scheduled, ended);
         }
         let now_ms = self.shared.now_ms();
-        following.table.book_next(&self.turn, now_ms);
+        following.table.book_next(&self.scheduled, now_ms);
         drop(following);
-        self.free.lock().give_back(self.turn.pace);
+        self.free.lock().give_back(self.scheduled.pace);
     }
 }
 

@@ -35,8 +35,8 @@ pub(super) struct RemoteRequests {
     grace: Duration,
     pending: Mutex<PendingRequests>,
     /// Whether the log said that requests are not answered.
-    trouble: AtomicBool,
-    troubled_ms: AtomicU64,
+    is_unanswered: AtomicBool,
+    unanswered_ms: AtomicU64,
     meters: RequestMetrics,
 }
 
@@ -55,8 +55,8 @@ impl RemoteRequests {
             wait: config.queue_wait.get(),
             grace: config.queue_grace.get(),
             pending: Mutex::new(PendingRequests::new(pending_max)),
-            trouble: AtomicBool::new(false),
-            troubled_ms: AtomicU64::new(0),
+            is_unanswered: AtomicBool::new(false),
+            unanswered_ms: AtomicU64::new(0),
             meters: RequestMetrics {
                 requests: metrics.counters(
                     "musterd_health_requests_total",
@@ -65,7 +65,7 @@ impl RemoteRequests {
                 ),
                 verdicts: metrics.counters(
                     "musterd_health_verdicts_total",
-                    "Verdicts that came from probers over the queue, by what became of them.",
+                    "Verdicts received from probers over the queue, by their use.",
                     &["result"],
                 ),
                 comparisons: metrics.counters(
@@ -90,7 +90,7 @@ impl RemoteRequests {
         self.meters.pending.set(n);
     }
 
-    fn note(&self, elsewhere: &dyn RemoteProber, notes: &[RequestResult]) {
+    fn note(&self, remote: &dyn RemoteProber, notes: &[RequestResult]) {
         for note in notes {
             let result = match note {
                 RequestResult::Same => "same",
@@ -102,31 +102,31 @@ impl RemoteRequests {
             self.meters.comparisons.with_label_values(&[result]).inc();
         }
         for note in notes {
-            elsewhere.note(*note);
+            remote.note(*note);
         }
     }
 }
 
 /// A request under way; dropped together with the task that waits for it.
 struct RequestGuard<'a> {
-    asking: &'a RemoteRequests,
+    requests: &'a RemoteRequests,
     number: u64,
     reply: oneshot::Receiver<RequestReply>,
 }
 
 impl Drop for RequestGuard<'_> {
     fn drop(&mut self) {
-        let mut pending = self.asking.pending.lock();
+        let mut pending = self.requests.pending.lock();
         pending.forget(self.number);
-        self.asking.show(&pending);
+        self.requests.show(&pending);
     }
 }
 
 impl Health {
     /// Uses these remote probers from now on; can be called once.
-    pub fn ask_through(&self, elsewhere: Arc<dyn RemoteProber>) {
+    pub fn use_remote_probers(&self, remote: Arc<dyn RemoteProber>) {
         // Only the composition root calls this.
-        let _ = self.shared.elsewhere.set(elsewhere);
+        let _ = self.shared.remote_probers.set(remote);
     }
 
     /// Takes the verdict of a remote prober.
@@ -135,7 +135,7 @@ impl Health {
         let taken = shared.take_found(found);
         let label = [taken.as_str()];
         shared
-            .asking
+            .remote_requests
             .meters
             .verdicts
             .with_label_values(&label)
@@ -145,62 +145,62 @@ impl Health {
 
     /// A request could not be sent.
     pub fn unsent(&self, number: u64) {
-        self.shared.asking.pending.lock().give_up(number);
+        self.shared.remote_requests.pending.lock().give_up(number);
     }
 
     /// No pending request will be answered: the daemon makes those probes itself.
     pub fn cut_off(&self) {
-        self.shared.asking.pending.lock().give_all_up();
+        self.shared.remote_requests.pending.lock().give_all_up();
     }
 }
 
 impl Scheduler {
     /// Probes as the mode of channel health says.
-    pub(super) async fn probe_by_mode(&self, turn: &ScheduledProbe) -> FinishedProbe {
-        let Some(elsewhere) = self.elsewhere.get() else {
-            return self.probe(turn).await;
+    pub(super) async fn probe_by_mode(&self, scheduled: &ScheduledProbe) -> FinishedProbe {
+        let Some(remote) = self.remote_probers.get() else {
+            return self.probe(scheduled).await;
         };
-        match elsewhere.mode() {
-            Mode::Direct => self.probe(turn).await,
-            Mode::Queue => match self.ask(&**elsewhere, turn).await {
+        match remote.mode() {
+            Mode::Direct => self.probe(scheduled).await,
+            Mode::Queue => match self.ask(&**remote, scheduled).await {
                 Some(ended) => ended,
-                None => self.probe(turn).await,
+                None => self.probe(scheduled).await,
             },
-            Mode::Dual => self.probe_both_ways(&**elsewhere, turn).await,
+            Mode::Dual => self.probe_both_ways(&**remote, scheduled).await,
         }
     }
 
     /// None when there was no usable answer.
     async fn ask(
         &self,
-        elsewhere: &dyn RemoteProber,
-        turn: &ScheduledProbe,
+        remote: &dyn RemoteProber,
+        scheduled: &ScheduledProbe,
     ) -> Option<FinishedProbe> {
-        let asking = &self.asking;
+        let requests = &self.remote_requests;
         let began_ms = self.now_ms();
-        self.sweep(elsewhere, began_ms);
-        let wanted = self.wanted(turn, began_ms)?;
+        self.sweep(remote, began_ms);
+        let wanted = self.wanted(scheduled, began_ms)?;
         let (number, reply) = {
-            let mut pending = asking.pending.lock();
+            let mut pending = requests.pending.lock();
             let opened = pending.decide(wanted);
-            asking.show(&pending);
+            requests.show(&pending);
             opened?
         };
-        let mut ticket = RequestGuard {
-            asking,
+        let mut guard = RequestGuard {
+            requests,
             number,
             reply,
         };
-        if !self.send(elsewhere, turn, number, &wanted) {
-            self.unanswered(elsewhere, "unsent");
+        if !self.send(remote, scheduled, number, &wanted) {
+            self.unanswered(remote, "unsent");
             return None;
         }
         let over = self.registry.clock().instant_of(wanted.over_ms);
-        match timeout_at(over, &mut ticket.reply).await {
+        match timeout_at(over, &mut guard.reply).await {
             Ok(Ok(RequestReply::Verdict(found))) if found.outcome != Outcome::Skipped => {
-                self.answered(elsewhere);
+                self.answered(remote);
                 self.meters
-                    .count(turn.source.kind_name(&turn.of), found.outcome);
+                    .count(scheduled.source.kind_name(&scheduled.of), found.outcome);
                 let at_ms = self.now_ms();
                 let latency_ms = u64::try_from(found.latency.as_millis()).unwrap_or(u64::MAX);
                 Some(FinishedProbe {
@@ -213,19 +213,19 @@ impl Scheduler {
             }
             // The prober could not probe.
             Ok(Ok(RequestReply::Verdict(_))) => {
-                asking.request("skipped");
+                requests.request("skipped");
                 None
             }
             Ok(Ok(RequestReply::Gone)) => {
-                asking.request("gone");
+                requests.request("gone");
                 None
             }
             Ok(Ok(RequestReply::Never) | Err(_)) => {
-                self.unanswered(elsewhere, "cut_off");
+                self.unanswered(remote, "cut_off");
                 None
             }
             Err(_) => {
-                self.unanswered(elsewhere, "unanswered");
+                self.unanswered(remote, "unanswered");
                 None
             }
         }
@@ -233,101 +233,106 @@ impl Scheduler {
 
     async fn probe_both_ways(
         &self,
-        elsewhere: &dyn RemoteProber,
-        turn: &ScheduledProbe,
+        remote: &dyn RemoteProber,
+        scheduled: &ScheduledProbe,
     ) -> FinishedProbe {
-        let asking = &self.asking;
-        let number = self.ask_to_compare(elsewhere, turn);
-        let ended = self.probe(turn).await;
+        let requests = &self.remote_requests;
+        let number = self.ask_to_compare(remote, scheduled);
+        let ended = self.probe(scheduled).await;
         if let Some(number) = number {
             let mut notes = Vec::new();
-            let mut pending = asking.pending.lock();
+            let mut pending = requests.pending.lock();
             pending.direct(number, ended.outcome, &mut notes);
-            asking.show(&pending);
+            requests.show(&pending);
             drop(pending);
-            asking.note(elsewhere, &notes);
+            requests.note(remote, &notes);
         }
         ended
     }
 
-    fn ask_to_compare(&self, elsewhere: &dyn RemoteProber, turn: &ScheduledProbe) -> Option<u64> {
-        let asking = &self.asking;
+    fn ask_to_compare(&self, remote: &dyn RemoteProber, scheduled: &ScheduledProbe) -> Option<u64> {
+        let requests = &self.remote_requests;
         let now_ms = self.now_ms();
-        self.sweep(elsewhere, now_ms);
-        let wanted = self.wanted(turn, now_ms)?;
-        let number = asking.pending.lock().compare(wanted)?;
-        if self.send(elsewhere, turn, number, &wanted) {
-            asking.request("compared");
+        self.sweep(remote, now_ms);
+        let wanted = self.wanted(scheduled, now_ms)?;
+        let number = requests.pending.lock().compare(wanted)?;
+        if self.send(remote, scheduled, number, &wanted) {
+            requests.request("compared");
             return Some(number);
         }
-        asking.request("unsent");
-        asking.pending.lock().forget(number);
-        asking.note(elsewhere, &[RequestResult::Missing]);
+        requests.request("unsent");
+        requests.pending.lock().forget(number);
+        requests.note(remote, &[RequestResult::Missing]);
         None
     }
 
     /// Ends comparisons whose time is over.
-    pub(super) fn sweep(&self, elsewhere: &dyn RemoteProber, now_ms: u64) {
+    pub(super) fn sweep(&self, remote: &dyn RemoteProber, now_ms: u64) {
         let mut notes = Vec::new();
-        self.asking.pending.lock().sweep(now_ms, &mut notes);
-        self.asking.note(elsewhere, &notes);
+        self.remote_requests
+            .pending
+            .lock()
+            .sweep(now_ms, &mut notes);
+        self.remote_requests.note(remote, &notes);
     }
 
     /// None when the registration of this probe is no longer the current one.
-    fn wanted(&self, turn: &ScheduledProbe, now_ms: u64) -> Option<RequestKey> {
-        let instance = self.registry.instance(turn.of.service_id.as_str())?;
-        if !Arc::ptr_eq(&instance.registration, &turn.of) {
+    fn wanted(&self, scheduled: &ScheduledProbe, now_ms: u64) -> Option<RequestKey> {
+        let instance = self.registry.instance(scheduled.of.service_id.as_str())?;
+        if !Arc::ptr_eq(&instance.registration, &scheduled.of) {
             return None;
         }
-        let asking = &self.asking;
-        let deadline_ms = now_ms.saturating_add(millis(asking.wait + turn.timeout));
+        let requests = &self.remote_requests;
+        let deadline_ms = now_ms.saturating_add(millis(requests.wait + scheduled.timeout));
         Some(RequestKey {
-            check: turn.check,
+            check: scheduled.check,
             incarnation: instance.incarnation,
             deadline_ms,
-            over_ms: deadline_ms.saturating_add(millis(asking.grace)),
+            over_ms: deadline_ms.saturating_add(millis(requests.grace)),
         })
     }
 
     fn send(
         &self,
-        elsewhere: &dyn RemoteProber,
-        turn: &ScheduledProbe,
+        remote: &dyn RemoteProber,
+        scheduled: &ScheduledProbe,
         number: u64,
         wanted: &RequestKey,
     ) -> bool {
         let request = ProbeRequest {
             number,
-            of: &turn.of,
+            of: &scheduled.of,
             incarnation: wanted.incarnation,
-            check: turn.source.definition(&turn.of, &self.config),
+            check: scheduled.source.definition(&scheduled.of, &self.config),
             deadline: self.registry.clock().wall_of(wanted.deadline_ms),
-            left: self.asking.wait + turn.timeout,
+            left: self.remote_requests.wait + scheduled.timeout,
         };
-        elsewhere.ask(&request)
+        remote.ask(&request)
     }
 
-    fn answered(&self, elsewhere: &dyn RemoteProber) {
-        let asking = &self.asking;
-        asking.request("answered");
-        elsewhere.note(RequestResult::Answered);
+    fn answered(&self, remote: &dyn RemoteProber) {
+        let requests = &self.remote_requests;
+        requests.request("answered");
+        remote.note(RequestResult::Answered);
         let calm_ms = self
             .now_ms()
-            .saturating_sub(asking.troubled_ms.load(Ordering::Relaxed));
-        if asking.trouble.load(Ordering::Relaxed)
+            .saturating_sub(requests.unanswered_ms.load(Ordering::Relaxed));
+        if requests.is_unanswered.load(Ordering::Relaxed)
             && calm_ms >= CALM_MS
-            && asking.trouble.swap(false, Ordering::Relaxed)
+            && requests.is_unanswered.swap(false, Ordering::Relaxed)
         {
             tracing::info!("health checks over the queue are answered again");
         }
     }
 
-    fn unanswered(&self, elsewhere: &dyn RemoteProber, result: &'static str) {
-        let asking = &self.asking;
-        asking.request(result);
-        elsewhere.note(RequestResult::Unanswered);
-        asking.troubled_ms.store(self.now_ms(), Ordering::Relaxed);
-        if !asking.trouble.swap(true, Ordering::Relaxed) {
+    fn unanswered(&self, remote: &dyn RemoteProber, result: &'static str) {
+        let requests = &self.remote_requests;
+        requests.request(result);
+        remote.note(RequestResult::Unanswered);
+        requests
+            .unanswered_ms
+            .store(self.now_ms(), Ordering::Relaxed);
+        if !requests.is_unanswered.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 result,
                 "health checks over the queue are not answered in time: the daemon probes itself"
@@ -343,7 +348,7 @@ impl Scheduler {
             let following = self.following.lock();
             following.table.check_of(&found.service_id, &found.check)
         };
-        let mut pending = self.asking.pending.lock();
+        let mut pending = self.remote_requests.pending.lock();
         let number = check.and_then(|check| pending.of_check(check));
         // An answer to an earlier request does not count for this one.
         let number = number.filter(|number| found.number.is_none_or(|named| named == *number));
@@ -363,10 +368,10 @@ impl Scheduler {
         }
         let mut notes = Vec::new();
         pending.answer(number, found, self.now_ms(), &mut notes);
-        self.asking.show(&pending);
+        self.remote_requests.show(&pending);
         drop(pending);
-        if let Some(elsewhere) = self.elsewhere.get() {
-            self.asking.note(&**elsewhere, &notes);
+        if let Some(remote) = self.remote_probers.get() {
+            self.remote_requests.note(&**remote, &notes);
         }
         VerdictUse::Used
     }

@@ -169,7 +169,7 @@ fn twenty_thousand_at_once_are_spread_from_the_first_turn_on() {
 }
 
 #[test]
-fn after_a_restart_what_was_known_stands_and_nobody_is_probed_at_once() {
+fn after_a_restart_statuses_are_kept_and_probes_are_spread() {
     let mut table = table();
     for i in 0..1000 {
         let known = observed(Status::Healthy, instance(&format!("i{i}"), &[tcp("t")]));
@@ -294,7 +294,7 @@ fn a_check_that_is_unchanged_keeps_its_verdict() {
 }
 
 #[test]
-fn a_late_outcome_of_an_old_definition_touches_nobody() {
+fn a_late_outcome_of_an_old_definition_is_ignored() {
     let mut table = table();
     table.observe(&instance("i", &[tcp("a")]), Revision(1), 0);
     let late = turn(&mut table, 1000);
@@ -333,7 +333,7 @@ fn an_outcome_that_began_before_the_last_changes_nothing() {
 }
 
 #[test]
-fn old_news_is_no_news() {
+fn older_revisions_are_ignored() {
     let mut table = table();
     table.observe(&instance("i", &[tcp("a"), tcp("b")]), Revision(5), 0);
     table.observe(&instance("i", &[tcp("a")]), Revision(4), 0);
@@ -346,7 +346,7 @@ fn old_news_is_no_news() {
 }
 
 #[test]
-fn what_is_gone_is_forgotten() {
+fn a_removed_instance_is_forgotten() {
     let mut table = table();
     for id in ["a", "b"] {
         table.observe(&instance(id, &[tcp("t"), ttl()]), Revision(1), 0);
@@ -358,7 +358,7 @@ fn what_is_gone_is_forgotten() {
     // Checks that were taken away leave nothing behind either.
     table.observe(&instance("b", &[]), Revision(2), 0);
     assert_eq!((table.sizes().checks, table.schedule.len()), (0, 0));
-    assert!(table.subjects.is_empty());
+    assert!(table.targets.is_empty());
 }
 
 #[test]
@@ -401,7 +401,7 @@ fn a_ttl_check_follows_the_heartbeats() {
 }
 
 #[test]
-fn slow_and_new_checks_wait_for_a_place_and_hold_nobody_up() {
+fn slow_and_new_checks_do_not_delay_fast_ones() {
     let no_slow = Shares { slow: 0, ..ROOM };
     let no_unproven = Shares {
         slow: 0,

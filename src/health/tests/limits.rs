@@ -22,7 +22,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn it_stops_with_probes_under_way_and_leaves_none() {
+async fn a_stop_ends_probes_under_way() {
     let mut daemon = start(quick());
     let silent = Target::silent().await;
     let patient = Check {
@@ -70,7 +70,7 @@ async fn probes_are_bounded_in_number() {
 }
 
 #[tokio::test]
-async fn hanging_targets_take_half_of_the_places_at_most() {
+async fn hanging_targets_take_at_most_half_of_the_places() {
     let silent = Target::silent().await;
     let up = Target::always(200).await;
     let daemon = start(Config {
@@ -102,7 +102,7 @@ async fn hanging_targets_take_half_of_the_places_at_most() {
 }
 
 #[tokio::test]
-async fn a_log_that_has_moved_on_is_no_loss() {
+async fn a_scheduler_behind_the_log_misses_no_instance() {
     let small = registry::Config {
         log_entries_max: 4.into(),
         ..registry::Config::default()

@@ -93,7 +93,7 @@ fn elsewhere(config: Config, mode: Mode) -> (Daemon, Arc<Fake>, mpsc::Receiver<S
         asked,
         notes: Mutex::default(),
     });
-    daemon.health.ask_through(fake.clone());
+    daemon.health.use_remote_probers(fake.clone());
     (daemon, fake, requests)
 }
 
@@ -113,7 +113,7 @@ fn requests_total(daemon: &Daemon, result: &str) -> f64 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_probes_elsewhere_decides_in_mode_queue() {
+async fn in_mode_queue_the_remote_prober_decides() {
     let (daemon, fake, mut requests) = elsewhere(Config::default(), Mode::Queue);
     daemon.register("i", &[closed("web")]);
     let asked = requests.recv().await.expect("a request");
@@ -174,7 +174,7 @@ async fn a_url_in_short_form_is_asked_in_full() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_daemon_probes_itself_when_nobody_answers_in_time() {
+async fn the_daemon_probes_itself_without_an_answer_in_time() {
     let (daemon, fake, mut requests) = elsewhere(Config::default(), Mode::Queue);
     let down = nobody().await;
     let mut check = tcp(down);
@@ -226,7 +226,7 @@ async fn without_a_way_or_when_it_is_cut_off_the_daemon_probes_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn verdicts_on_what_is_gone_change_nothing() {
+async fn verdicts_about_removed_instances_change_nothing() {
     let (daemon, _fake, mut requests) = elsewhere(Config::default(), Mode::Queue);
     daemon.register("i", &[closed("web")]);
     let old = requests.recv().await.expect("a request");
@@ -293,7 +293,7 @@ async fn a_changed_check_of_the_same_name_takes_no_answer_to_the_old_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_could_not_probe_decides_nothing() {
+async fn a_skipped_probe_gives_no_verdict() {
     let (daemon, fake, mut requests) = elsewhere(Config::default(), Mode::Queue);
     daemon.register("i", &[closed("web")]);
     let asked = requests.recv().await.expect("a request");
@@ -340,7 +340,7 @@ async fn the_direct_outcome_decides_in_mode_dual_and_both_are_compared() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_flag_decides_anew_for_each_probe_also_for_those_that_are_asked_for() {
+async fn the_mode_is_read_for_each_probe() {
     let (daemon, fake, mut requests) = elsewhere(Config::default(), Mode::Direct);
     daemon.register("i", &[closed("web")]);
     daemon.until("i", Status::Unhealthy).await;
@@ -373,7 +373,7 @@ async fn a_ttl_check_never_leaves() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_stops_while_requests_are_open_and_forgets_them() {
+async fn a_stop_drops_open_requests() {
     let (mut daemon, _fake, mut requests) = elsewhere(Config::default(), Mode::Queue);
     daemon.register("i", &[closed("web")]);
     requests.recv().await.expect("a request");

@@ -65,7 +65,7 @@ fn five_flips_are_never_held_down_and_slow_ones_never() {
 }
 
 #[test]
-fn flapping_ends_and_then_the_check_says_what_it_sees() {
+fn after_flapping_the_verdict_is_the_current_result() {
     let mut verdict = Verdict::open(0);
     drawn(&mut verdict, "pfpfpfp", 0, &rules(1, 1));
     assert!(verdict.is_flapping());
@@ -98,7 +98,7 @@ fn a_presumed_verdict_needs_a_full_run_against_it() {
 
 proptest! {
     #[test]
-    fn a_steady_check_is_believed_in_the_end(
+    fn flapping_ends_when_the_check_is_stable(
         before in "[pf]{0,60}", last: bool, healthy_after in 1_u32..4, unhealthy_after in 1_u32..4,
     ) {
         let rules = rules(healthy_after, unhealthy_after);
@@ -111,7 +111,7 @@ proptest! {
     }
 
     #[test]
-    fn it_says_something_else_exactly_when_it_says_so(outcomes in "[pf]{0,200}") {
+    fn record_reports_exactly_the_changes_of_a_verdict(outcomes in "[pf]{0,200}") {
         let rules = rules(1, 2);
         let mut verdict = Verdict::open(0);
         for (i, outcome) in outcomes.chars().enumerate() {

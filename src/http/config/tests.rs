@@ -14,7 +14,8 @@ fn every_fault_of_the_access_rules_is_named() {
     let mut config = Config::default();
     config.cors.credentials = true;
     config.cors.origins = ["*", "a.example", "b"].map(str::to_owned).to_vec();
-    config.cors.methods = vec!["*".to_owned()];
+    config.cors.methods = ["*", "GET", "no method"].map(str::to_owned).to_vec();
+    config.cors.headers = ["*", "no header", "b:"].map(str::to_owned).to_vec();
     config.hosts = ["a:1", "b", "c/d"].map(str::to_owned).to_vec();
     let faults = config.faults();
     let keys = faults
@@ -26,6 +27,9 @@ fn every_fault_of_the_access_rules_is_named() {
         "http.cors.origins",
         "http.cors.origins",
         "http.cors.methods",
+        "http.cors.methods",
+        "http.cors.headers",
+        "http.cors.headers",
         "http.cors.credentials",
     ];
     assert_eq!(keys.collect::<Vec<_>>(), expected, "{faults:?}");

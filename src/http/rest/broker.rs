@@ -71,7 +71,7 @@ pub(in crate::http) async fn overview(State(shared): State<AppState>) -> Endpoin
     Ok(json(shared.pages()?.overview().await))
 }
 
-/// Client connections.
+/// Client connections, and those of the daemon itself, named "in process".
 #[utoipa::path(
     get, path = "/broker/connections",
     params(

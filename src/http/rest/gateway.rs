@@ -69,10 +69,9 @@ pub(in crate::http) async fn set(
         methods: shape.methods,
         priority: shape.priority,
     };
-    let route = shared
-        .catalog
-        .write(&caller(&peer), SetRoute { route })
-        .await?;
+    let caller = caller(&peer);
+    let route = shared.catalog.write(&caller, SetRoute { route }).await?;
+    catalog::log_route_set(&caller, &route);
     Ok(json(warnings.told_in(api::route(&route))))
 }
 
@@ -108,10 +107,10 @@ pub(in crate::http) async fn remove(
     id: Name,
 ) -> EndpointResult {
     let route_id = id.as_str().into();
-    let route = shared
-        .catalog
-        .write(&caller(&peer), RemoveRoute { route_id });
-    let route = route.await?;
+    let caller = caller(&peer);
+    let command = RemoveRoute { route_id };
+    let route = shared.catalog.write(&caller, command).await?;
+    catalog::log_route_removed(&caller, &route);
     Ok(json(api::encode(&RouteRemoved {
         message: "Route removed successfully",
         route_id: route.route_id.as_str(),

@@ -5,7 +5,7 @@ use axum::extract::State;
 use super::extract::{BodyBytes, Name, caller};
 use crate::{
     api::{OverrideDraft, schema},
-    catalog::{LiftOverride, SetOverride},
+    catalog::{self, LiftOverride, SetOverride},
     http::{answer::EndpointResult, serve::connection::HttpPeer, state::AppState},
 };
 
@@ -33,7 +33,9 @@ pub(in crate::http) async fn set(
         status: draft.status,
         reason: draft.reason,
     };
-    let instance = shared.catalog.write(&caller(&peer), command).await?;
+    let caller = caller(&peer);
+    let instance = shared.catalog.write(&caller, command).await?;
+    catalog::log_override(&caller, &instance);
     Ok(shared.changed(&instance, &warnings))
 }
 
@@ -52,9 +54,9 @@ pub(in crate::http) async fn lift(
     id: Name,
 ) -> EndpointResult {
     let service_id = id.as_str().into();
-    let instance = shared
-        .catalog
-        .write(&caller(&peer), LiftOverride { service_id });
-    let instance = instance.await?;
+    let caller = caller(&peer);
+    let command = LiftOverride { service_id };
+    let instance = shared.catalog.write(&caller, command).await?;
+    catalog::log_override(&caller, &instance);
     Ok(shared.instance(&instance))
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::extract::{BodyBytes, Name, caller};
 use crate::{
     api::{self, BatchHeartbeat, Problem, StatusAnswer, Warnings, schema},
-    catalog::{Caller, Deregister, PatchInstance, Register},
+    catalog::{self, Caller, Deregister, PatchInstance, Register},
     http::{
         answer::{EndpointResult, Refusal, json},
         serve::connection::HttpPeer,
@@ -71,7 +71,9 @@ pub(in crate::http) async fn deregister(
         service_id: id.as_str().into(),
         incarnation,
     };
-    shared.catalog.write(&caller(&peer), command).await?;
+    let caller = caller(&peer);
+    let instance = shared.catalog.write(&caller, command).await?;
+    catalog::log_deregistered(&caller, &instance);
     let message = "Service deregistered successfully";
     Ok(json(api::done(message, id.as_str(), shared.now())))
 }
@@ -225,6 +227,7 @@ pub(in crate::http) async fn register_from(
         incarnation,
     };
     let registered = shared.catalog.write(caller, command).await?;
+    catalog::log_registered(caller, &registered);
     let answer = api::registered(&registered.instance, shared.now(), &parsed.warnings);
     shared.measures.registered(began.elapsed());
     Ok(json(answer))

@@ -30,6 +30,7 @@ const STOPPING_PAUSE_SECS: u16 = 10;
         (status = 422, body = schema::Problem, content_type = "application/problem+json"),
         (status = 429, description = "There are too many; Retry-After", body = schema::Problem, content_type = "application/problem+json"),
         (status = 503, description = "The daemon is stopping; Retry-After", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 507, description = "`registry.memory_max` is reached", body = schema::Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is larger than `http.body_max`", body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
@@ -49,6 +50,7 @@ pub(in crate::http) async fn add(
         Err(error @ WatcherError::Stopping(_)) => {
             Ok(Refusal::new(503, error.to_string()).later(STOPPING_PAUSE_SECS))
         }
+        Err(error @ WatcherError::Memory(_)) => Err(Refusal::new(507, error.to_string())),
         Err(WatcherError::Url(message)) => Err(Problem::field("callback_url", message).into()),
     }
 }

@@ -43,7 +43,7 @@ pub(in crate::http) struct HttpPeer {
 
 impl HttpPeer {
     /// A client without a connection.
-    pub(in crate::http) fn nowhere() -> Self {
+    pub(in crate::http) fn without_connection() -> Self {
         Self {
             address: Ipv4Addr::UNSPECIFIED.into(),
             socket: None,
@@ -66,7 +66,7 @@ impl<S: Send + Sync> FromRequestParts<S> for HttpPeer {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
         let peer = parts.extensions.get().cloned();
-        Ok(peer.unwrap_or_else(Self::nowhere))
+        Ok(peer.unwrap_or_else(Self::without_connection))
     }
 }
 

@@ -18,7 +18,7 @@ use super::authority::Authority;
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Cors {
-    /// ListedOrigins such as `https://ops.example.com`, `http://localhost:*` for any port, or `*` for any origin.
+    /// Origins such as `https://ops.example.com`, `http://localhost:*` for any port, or `*` for any origin.
     pub origins: Vec<String>,
     /// Methods by name.
     pub methods: Vec<String>,

@@ -75,7 +75,7 @@ impl Migrations for StagedMigration {
                 ended: Some(at),
                 notes: vec!["a note".to_owned()],
             }),
-            comes_back: Some(ReturnReport {
+            pending_return: Some(ReturnReport {
                 modes,
                 not_before: at,
                 by_itself: true,

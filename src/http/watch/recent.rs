@@ -47,7 +47,7 @@ const PIECE_BYTES: usize = 64 * 1024;
         ("canary" = Option<bool>, Query, description = "false leaves out the events of the migration's canary; the cursor still moves"),
     ),
     responses(
-        (status = 200, body = schema::Events, headers(("X-Muster-Index" = String, description = "The cursor to go on from"))),
+        (status = 200, body = schema::Events, headers(("X-Muster-Index" = String, description = "The cursor to continue from"))),
         (status = 422, body = schema::Problem, content_type = "application/problem+json"),
         (status = 429, body = schema::Problem, content_type = "application/problem+json"),
     )
@@ -152,7 +152,7 @@ fn answer(shared: &AppState, page: &Page) -> Response {
     shared.with_index(json(body), page.until)
 }
 
-/// A resync and the snapshot to go on from, encoded while it is sent.
+/// A resync and the snapshot to continue from, encoded while it is sent.
 fn start_over(shared: &AppState, scope: &Scope) -> Response {
     shared.watching.resyncs.inc();
     let (snapshot, with_routes) = match scope {

@@ -59,7 +59,7 @@ type Socket = WebSocketStream<TokioIo<Upgraded>>;
     get, path = "/watch/ws",
     params(
         ("service" = Option<Vec<String>>, Query, description = "Only the changes of these services; none means all"),
-        ("since" = Option<String>, Query, description = "Go on after this cursor"),
+        ("since" = Option<String>, Query, description = "Continue after this cursor"),
         ("canary" = Option<bool>, Query, description = "false leaves out the migration's canary; the cursor still moves"),
     ),
     responses(

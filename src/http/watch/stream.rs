@@ -34,12 +34,12 @@ use crate::{
     get, path = "/watch",
     params(
         ("service" = Option<Vec<String>>, Query, description = "Only the changes of these services; none means all"),
-        ("since" = Option<String>, Query, description = "Go on after this cursor"),
+        ("since" = Option<String>, Query, description = "Continue after this cursor"),
         ("canary" = Option<bool>, Query, description = "false leaves out the migration's canary; the cursor still moves"),
         ("Last-Event-ID" = Option<String>, Header, description = "The same; wins over `since`"),
     ),
     responses(
-        (status = 200, description = "A stream; the id of each message is the cursor to go on from", content_type = "text/event-stream", body = String),
+        (status = 200, description = "A stream; the id of each message is the cursor to continue from", content_type = "text/event-stream", body = String),
         (status = 422, body = schema::Problem, content_type = "application/problem+json"),
         (status = 429, body = schema::Problem, content_type = "application/problem+json"),
     )

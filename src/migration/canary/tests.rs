@@ -126,7 +126,7 @@ async fn each_step_has_its_own_verdict_and_its_own_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_watch_must_tell_all_once_and_in_order() {
+async fn the_canarys_watch_must_see_each_change_once_and_in_order() {
     let cases = [
         (vec![(EventKind::Registered, 4)], "not within 2s"),
         (
@@ -135,7 +135,7 @@ async fn the_watch_must_tell_all_once_and_in_order() {
         ),
         (
             vec![(EventKind::Deregistered, 9)],
-            "it left without having come",
+            "it was deregistered before it was registered",
         ),
     ];
     for (tells, error) in cases {

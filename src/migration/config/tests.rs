@@ -8,7 +8,7 @@ fn the_defaults_are_without_fault() {
 }
 
 #[test]
-fn what_contradicts_another_key_is_named() {
+fn contradicting_keys_are_named() {
     let config = Config {
         cool_down: Duration::from_secs(7200).into(),
         ..Config::default()

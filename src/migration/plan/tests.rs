@@ -25,7 +25,7 @@ fn check(modes: Modes, phases: &[Phase]) {
 }
 
 #[test]
-fn a_plan_starts_from_what_is() {
+fn a_plan_starts_from_the_current_modes() {
     use Phase::{
         Baseline, DiscoveryDual, DiscoveryQueue, Done, EventsDual, EventsQueue, HealthDual,
         HealthQueue,
@@ -82,7 +82,7 @@ fn phases_before_keep_what_they_set() {
 }
 
 #[test]
-fn what_comes_after_a_phase() {
+fn each_phase_has_the_right_successor() {
     let plan = Plan::from(Modes::all(Mode::Direct).with(Channel::Events, Mode::Queue));
     let next = |phase| plan.after(phase).map(|(phase, _)| phase);
     assert_eq!(next(Phase::Baseline), Some(Phase::HealthDual));

@@ -192,7 +192,7 @@ async fn during(stage: &Stage, test: impl Future<Output = ()>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_of_the_canary_that_the_flag_cut_in_two_does_not_count() {
+async fn a_canary_run_during_a_flag_change_does_not_count() {
     let config = Config {
         guard: GuardSetting::Always,
         ..Config::default()
@@ -217,7 +217,7 @@ async fn a_run_of_the_canary_that_the_flag_cut_in_two_does_not_count() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_migrates_and_tells_everybody() {
+async fn a_migration_publishes_every_step() {
     let stage = stage(Modes::all(Mode::Direct));
     during(&stage, async {
         sleep(Duration::from_millis(300)).await;

@@ -24,7 +24,7 @@ impl MigrationState {
         now: Now,
     ) -> Accepted {
         self.now = now;
-        self.see_change(flagged, now);
+        self.note_change(flagged, now);
         if self.rollback.as_ref().is_some_and(|one| !one.is_over()) {
             return refused(
                 "a rollback is under way: wait for its report, or set the flag (PUT /transport)",
@@ -40,12 +40,12 @@ impl MigrationState {
     }
 
     /// Takes note of a change of the flag that no look has seen yet.
-    fn see_change(&mut self, flagged: FlagState, now: Now) {
+    fn note_change(&mut self, flagged: FlagState, now: Now) {
         let Some(known) = self.known else { return };
         // The result of the migration's own change is passed to `turned`.
         if self.pending == PendingAct::Nothing && known.version != flagged.version {
             self.known = Some(flagged);
-            self.flipped_by_hand(flagged, known.modes, now);
+            self.changed_by_hand(flagged, known.modes, now);
         }
     }
 
@@ -78,13 +78,13 @@ impl MigrationState {
         }
         let mode = draft.mode.unwrap_or(self.config.mode);
         let soak = draft.soak.unwrap_or(*self.config.soak);
-        self.comes_back = None;
+        self.pending_return = None;
         self.completed = None;
         self.tally = Tally::default();
         self.run = Some(Run::begin(known.modes, mode, soak, now));
         self.baseline = Some(Baseline::begin(now.mono_ms, &self.sources));
         self.guard.start_over(now.mono_ms, &self.sources);
-        self.hurry += 1;
+        self.canary_requests += 1;
         let how = match mode {
             MigrationMode::Auto => "automatically",
             MigrationMode::Step => "step by step",
@@ -134,7 +134,7 @@ impl MigrationState {
 
     fn roll_back_by_hand(&mut self, now: Now) -> Accepted {
         if self.run.is_none() && !self.uses_broker() {
-            return self.refused_but_for_a_return("nothing to roll back: every channel is direct");
+            return self.refused_unless_returning("nothing to roll back: every channel is direct");
         }
         if !self.direct {
             return refused("transport.direct is \"off\": there is nothing to go back to");
@@ -146,7 +146,7 @@ impl MigrationState {
 
     fn pause_by_hand(&mut self) -> Accepted {
         match &self.run {
-            None => self.refused_but_for_a_return("nothing to pause: no migration runs"),
+            None => self.refused_unless_returning("nothing to pause: no migration runs"),
             Some(run) if run.paused.is_some() => refused("the migration is paused already"),
             Some(_) => {
                 self.pause("paused by an operator: resume it".to_owned());
@@ -156,8 +156,12 @@ impl MigrationState {
     }
 
     /// Adds how to cancel the automatic return, if there is one.
-    fn refused_but_for_a_return(&self, why: &str) -> Accepted {
-        if self.comes_back.as_ref().is_some_and(|one| one.by_itself) {
+    fn refused_unless_returning(&self, why: &str) -> Accepted {
+        if self
+            .pending_return
+            .as_ref()
+            .is_some_and(|one| one.by_itself)
+        {
             return refused(format!(
                 "{why}; to cancel the automatic return, set the flag as it is (PUT /transport)"
             ));
@@ -170,7 +174,7 @@ impl MigrationState {
             None => refused("nothing to resume: no migration runs"),
             Some(run) if run.paused.is_none() => refused("the migration is not paused"),
             Some(_) => {
-                self.go_on_after_pause(now);
+                self.continue_after_pause(now);
                 Ok(())
             }
         }

@@ -33,13 +33,13 @@ impl MigrationState {
         );
         rollback.run = self.run.take();
         self.rollback = Some(rollback);
-        self.comes_back = None;
+        self.pending_return = None;
         self.completed = None;
         self.guard.start_over(now.mono_ms, &self.sources);
     }
 
     /// The next stage of the rollback.
-    pub(super) fn roll_on(&mut self, look: &DaemonView<'_>) -> Option<Act> {
+    pub(super) fn continue_rollback(&mut self, look: &DaemonView<'_>) -> Option<Act> {
         let rollback = self.rollback.as_mut()?;
         let next = rollback.next(
             look,
@@ -92,7 +92,7 @@ impl MigrationState {
         self.tally.last_ms = now.mono_ms;
         let by_itself = self.config.r#return == ReturnSetting::Auto
             && self.tally.returns < self.config.returns_max.get();
-        self.comes_back = Some(ComesBack {
+        self.pending_return = Some(ComesBack {
             modes: from,
             run,
             not_before: later(now, self.cool_down()),
@@ -109,20 +109,20 @@ impl MigrationState {
     }
 
     /// Changes the flag back after the cool-down; fails if the broker does not answer yet.
-    pub(super) fn come_back(&mut self, look: &DaemonView<'_>) -> Option<Act> {
-        let comes_back = self.comes_back.as_ref().filter(|one| one.by_itself)?;
-        if self.run.is_some() || look.now.mono_ms < comes_back.not_before.mono_ms {
+    pub(super) fn try_return(&mut self, look: &DaemonView<'_>) -> Option<Act> {
+        let pending_return = self.pending_return.as_ref().filter(|one| one.by_itself)?;
+        if self.run.is_some() || look.now.mono_ms < pending_return.not_before.mono_ms {
             return None;
         }
         self.pending = PendingAct::Return;
         Some(Act::Set {
-            modes: comes_back.modes,
+            modes: pending_return.modes,
             only_if: look.flagged.version,
         })
     }
 
     pub(super) fn returned(&mut self, answer: Result<u64, FlagError>, now: Now) {
-        let Some(mut comes_back) = self.comes_back.take() else {
+        let Some(mut pending_return) = self.pending_return.take() else {
             return;
         };
         match answer {
@@ -133,9 +133,9 @@ impl MigrationState {
                 let (n, max) = (self.tally.returns, self.config.returns_max);
                 let mut text = format!(
                     "the broker is back: {} (return {n} of {max})",
-                    comes_back.modes
+                    pending_return.modes
                 );
-                if let Some(mut run) = comes_back.run.take() {
+                if let Some(mut run) = pending_return.run.take() {
                     run.enter(run.phase, now);
                     if run.phase == Phase::Baseline {
                         self.baseline = Some(Baseline::begin(now.mono_ms, &self.sources));
@@ -143,20 +143,20 @@ impl MigrationState {
                     text = format!("{text}; the migration continues in phase \"{}\"", run.phase);
                     self.run = Some(run);
                 }
-                self.hurry += 1;
+                self.canary_requests += 1;
                 self.tell("migration.returned", text);
             }
-            Err(FlagError::Changed) => self.comes_back = Some(comes_back),
+            Err(FlagError::Changed) => self.pending_return = Some(pending_return),
             Err(error) => {
-                comes_back.error = Some(error.to_string());
-                comes_back.not_before = later(now, Duration::from_millis(RETRY_MS));
-                self.comes_back = Some(comes_back);
+                pending_return.error = Some(error.to_string());
+                pending_return.not_before = later(now, Duration::from_millis(RETRY_MS));
+                self.pending_return = Some(pending_return);
             }
         }
     }
 
     /// An operator changed or confirmed the flag: cancels a rollback or return, pauses a migration.
-    pub(super) fn flipped_by_hand(&mut self, flagged: FlagState, before: Modes, now: Now) {
+    pub(super) fn changed_by_hand(&mut self, flagged: FlagState, before: Modes, now: Now) {
         let modes = flagged.modes;
         let how = if modes == before {
             "confirmed"
@@ -176,7 +176,7 @@ impl MigrationState {
             );
             return;
         }
-        if self.comes_back.take().is_some_and(|one| one.by_itself) {
+        if self.pending_return.take().is_some_and(|one| one.by_itself) {
             self.warn(
                 "migration.overruled",
                 format!("{text}; there is no automatic return"),
@@ -188,7 +188,7 @@ impl MigrationState {
     }
 
     /// Continues after a pause, from the current modes.
-    pub(super) fn go_on_after_pause(&mut self, now: Now) {
+    pub(super) fn continue_after_pause(&mut self, now: Now) {
         let modes = self
             .known
             .map_or_else(|| Modes::all(Mode::Direct), |known| known.modes);
@@ -198,7 +198,7 @@ impl MigrationState {
             run.plan = Plan::from(modes);
             run.enter(Phase::Baseline, now);
             self.baseline = Some(Baseline::begin(now.mono_ms, &self.sources));
-            self.hurry += 1;
+            self.canary_requests += 1;
             let text = format!("the baseline is measured from the start: {modes}");
             self.tell("migration.resumed", text);
             return;
@@ -213,7 +213,7 @@ impl MigrationState {
             }
         };
         run.enter(phase, now);
-        self.hurry += 1;
+        self.canary_requests += 1;
         self.tell(
             "migration.resumed",
             format!("continues in phase \"{phase}\": {modes}"),
@@ -254,14 +254,14 @@ fn later(now: Now, wait: Duration) -> Now {
 
 impl MigrationState {
     /// The cool-down in words, for the report.
-    pub(super) fn cools_down(&self) -> Option<String> {
-        let comes_back = self.comes_back.as_ref()?;
-        let left = comes_back
+    pub(super) fn cool_down_text(&self) -> Option<String> {
+        let pending_return = self.pending_return.as_ref()?;
+        let left = pending_return
             .not_before
             .mono_ms
             .saturating_sub(self.now.mono_ms);
         let left = Span(Duration::from_secs(left.div_ceil(1000)));
-        Some(if comes_back.by_itself {
+        Some(if pending_return.by_itself {
             format!("the broker, which is asked in {left}")
         } else {
             "an operator: start again, or set the flag (PUT /transport)".to_owned()

@@ -33,7 +33,7 @@ impl Run {
             paused: None,
             advance: false,
             waits_for: None,
-            told_waiting: false,
+            noted_wait: false,
             retry_ms: 0,
             error: None,
         };
@@ -52,7 +52,7 @@ impl Run {
         self.mark = None;
         self.advance = false;
         self.waits_for = None;
-        self.told_waiting = false;
+        self.noted_wait = false;
         self.error = None;
     }
 
@@ -92,14 +92,14 @@ impl MigrationState {
         }
         if ready && (run.mode == MigrationMode::Auto || run.advance) {
             run.waits_for = Some(Vec::new());
-            return self.go_on(look);
+            return self.next_phase(look);
         }
         if ready {
             waits_for.push("an operator's advance".to_owned());
         }
         run.waits_for = Some(waits_for);
         if left.is_zero() {
-            self.wait_on(look, ready);
+            self.note_wait(look, ready);
         }
         None
     }
@@ -113,7 +113,7 @@ impl MigrationState {
     }
 
     /// Restarts the soak if the two ways disagree.
-    fn soak_anew(&mut self, look: &DaemonView<'_>) {
+    fn restart_soak(&mut self, look: &DaemonView<'_>) {
         let Some(run) = &mut self.run else { return };
         let Some((channel, mark)) = run.phase.compares().zip(run.mark) else {
             return;
@@ -132,7 +132,9 @@ impl MigrationState {
         let is_over = run.left(&self.config, look.now).is_zero();
         (run.phase == Phase::Baseline && is_over && !baseline.is_usable()).then(|| {
             let lacks = baseline.lacks(look.sources, &self.config);
-            format!("{NO_BASELINE}: {lacks}; it is measured on, or advance without it")
+            format!(
+                "{NO_BASELINE}: {lacks}; it is measured further; advance to continue without it"
+            )
         })
     }
 
@@ -168,7 +170,7 @@ impl MigrationState {
                     .map(|(step, error)| format!("the canary, which fails: {step}: {error}")),
             ),
         }
-        if let Some(rule) = self.guard.is_uneasy() {
+        if let Some(rule) = self.guard.broken_rule() {
             out.push(format!("the guard's rule {} to hold", rule.as_str()));
         }
         out.extend(
@@ -179,7 +181,7 @@ impl MigrationState {
         out
     }
 
-    fn go_on(&mut self, look: &DaemonView<'_>) -> Option<Act> {
+    fn next_phase(&mut self, look: &DaemonView<'_>) -> Option<Act> {
         let run = self.run.as_ref()?;
         let (left, (phase, modes)) = (run.phase, run.plan.after(run.phase)?);
         if left == Phase::Baseline {
@@ -220,20 +222,20 @@ impl MigrationState {
     }
 
     /// The soak is over, but a condition does not hold.
-    fn wait_on(&mut self, look: &DaemonView<'_>, ready: bool) {
+    fn note_wait(&mut self, look: &DaemonView<'_>, ready: bool) {
         let phase_max = millis(self.config.phase_max.get());
         let Some(run) = &mut self.run else { return };
         let waits_for = run.waits_for.clone().unwrap_or_default().join("; ");
         let (phase, waited) = (run.phase, look.now.mono_ms - run.entered_ms);
         let by_itself = run.mode == MigrationMode::Auto && phase_max > 0 && !ready;
-        if !std::mem::replace(&mut run.told_waiting, true) {
+        if !std::mem::replace(&mut run.noted_wait, true) {
             self.tell(
                 "migration.waiting",
                 format!("phase \"{phase}\" waits for {waits_for}"),
             );
         }
         if !by_itself || waited < phase_max {
-            self.soak_anew(look);
+            self.restart_soak(look);
             return;
         }
         let text = format!(
@@ -266,7 +268,7 @@ impl MigrationState {
         let Some(run) = &mut self.run else { return };
         run.done.push(run.phase);
         run.enter(phase, now);
-        self.hurry += 1;
+        self.canary_requests += 1;
         let modes = self.known.map(|known| known.modes.to_string());
         let modes = modes.unwrap_or_default();
         self.tell(
@@ -289,7 +291,7 @@ impl MigrationState {
         if let Some(run) = &mut self.run {
             run.paused = Some(why.clone());
         }
-        self.guard.rest_canary();
+        self.guard.pause_canary();
         self.warn("migration.paused", why);
     }
 
@@ -342,16 +344,12 @@ fn difference(seen: Comparison, mark: Comparison) -> Comparison {
 /// How the two ways disagree by more than is allowed.
 fn disagreement(config: &Config, channel: Channel, seen: Comparison) -> Option<String> {
     let kinds = [
-        (
-            seen.missing,
-            config.missing_max,
-            "came by the direct way alone",
-        ),
+        (seen.missing, config.missing_max, "came only directly"),
         (seen.late, config.late_max, "came late over the broker"),
         (
             seen.different,
             config.different_max,
-            "said something else over the broker",
+            "differed over the broker",
         ),
     ];
     // Items that came by one way only may not be among those compared.

@@ -13,7 +13,7 @@ impl MigrationState {
         let run = self.shown();
         let (canary, _) = self.wants_canary();
         MigrationReport {
-            state: self.word(),
+            state: self.name(),
             mode: run.map_or(self.config.mode, |run| run.mode),
             modes: self.modes(),
             phase: self.phase().map(Phase::as_str),
@@ -29,7 +29,7 @@ impl MigrationState {
             },
             canary: self.canary_runs.report(canary),
             rollback: self.rollback.as_ref().map(|one| one.report.clone()),
-            comes_back: self.comes_back.as_ref().map(|one| ReturnReport {
+            pending_return: self.pending_return.as_ref().map(|one| ReturnReport {
                 modes: one.modes,
                 not_before: one.not_before.wall,
                 by_itself: one.by_itself,
@@ -44,12 +44,12 @@ impl MigrationState {
     }
 
     /// The name of the state.
-    pub(in crate::migration) fn word(&self) -> &'static str {
+    pub(in crate::migration) fn name(&self) -> &'static str {
         match (&self.rollback, &self.run) {
             (Some(rollback), _) if !rollback.is_over() => "rolling_back",
             (_, Some(run)) if run.paused.is_some() => "paused",
             (_, Some(_)) => "running",
-            _ if self.comes_back.is_some() => "rolled_back",
+            _ if self.pending_return.is_some() => "rolled_back",
             _ if self.completed.is_some() => "completed",
             _ => "idle",
         }
@@ -76,7 +76,7 @@ impl MigrationState {
                 Some(why) => vec![why.clone()],
                 None => run.waits_for.clone().unwrap_or_default(),
             },
-            None => self.cools_down().into_iter().collect(),
+            None => self.cool_down_text().into_iter().collect(),
         }
     }
 
@@ -104,7 +104,7 @@ impl MigrationState {
             }
             PhaseReport {
                 name: phase.as_str(),
-                state: stands(shown, phase, step.is_some()),
+                state: phase_state(shown, phase, step.is_some()),
                 modes: flag,
                 soak: match (phase, shown) {
                     (Phase::Baseline, _) => self.config.baseline.get(),
@@ -121,7 +121,7 @@ impl MigrationState {
     }
 }
 
-fn stands(run: Option<&Run>, phase: Phase, is_planned: bool) -> &'static str {
+fn phase_state(run: Option<&Run>, phase: Phase, is_planned: bool) -> &'static str {
     let Some(run) = run else {
         return if is_planned { "next" } else { "skipped" };
     };

@@ -41,7 +41,7 @@ fn a_window_is_long_enough_and_has_enough_samples() {
 }
 
 #[test]
-fn a_window_without_samples_begins_anew_some_time() {
+fn a_window_without_samples_restarts_after_a_while() {
     let mut seen = LatencySnapshot::default();
     let mut window = Window::begin(0, &seen);
     add(&mut seen, 5, 1);

@@ -50,7 +50,7 @@ fn values_are_found_by_key() {
 }
 
 #[test]
-fn what_a_later_look_up_could_not_read_is_refused() {
+fn metadata_that_later_lookups_could_not_read_is_refused() {
     for text in [r#"{"a":"\ud800"}"#, r#"{"a":1e999}"#, "{\"a\":\"\u{1}\"}"] {
         assert!(Metadata::parse(text).is_err(), "{text:?}");
     }

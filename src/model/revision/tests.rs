@@ -11,7 +11,7 @@ fn a_cursor_reads_back_what_it_writes() {
 }
 
 #[test]
-fn what_is_no_cursor() {
+fn invalid_cursors_are_refused() {
     for text in [
         "",
         "-",

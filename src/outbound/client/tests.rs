@@ -41,7 +41,7 @@ fn pooled(client: &Client) -> i64 {
 }
 
 #[tokio::test]
-async fn an_answer_comes_back_and_the_connection_is_used_again() {
+async fn an_answer_is_received_and_the_connection_is_reused() {
     let target = Target::start(|mut stream, number| async move {
         while let Some(head) = request(&mut stream).await {
             let body = format!("{number} {}", head.lines().next().unwrap_or(""));
@@ -65,7 +65,7 @@ async fn an_answer_comes_back_and_the_connection_is_used_again() {
 }
 
 #[tokio::test]
-async fn what_is_sent_is_what_was_asked_for() {
+async fn the_request_is_sent_as_given() {
     let target = Target::start(|mut stream, _| async move {
         let head = request(&mut stream)
             .await
@@ -158,7 +158,7 @@ async fn a_body_that_trickles_costs_the_deadline_and_no_more() {
 }
 
 #[tokio::test]
-async fn garbage_is_an_error() {
+async fn an_invalid_response_is_an_error() {
     let answers: [&[u8]; 6] = [
         b"\x00\x01\x02\x03 nonsense\r\n\r\n",
         b"SSH-2.0-OpenSSH_9.9\r\n",

@@ -71,7 +71,7 @@ async fn calls_that_end_badly_are_errors() {
 }
 
 #[tokio::test]
-async fn what_is_no_http2_server_is_an_error() {
+async fn a_server_without_http2_is_an_error() {
     let client = client();
     let garbage = Target::saying(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
     let error = ask(&client, &call(&garbage, ""))
@@ -102,7 +102,7 @@ async fn a_connection_that_ended_meanwhile_is_replaced() {
 }
 
 #[tokio::test]
-async fn over_tls_the_certificate_counts_unless_told_otherwise() {
+async fn over_tls_the_certificate_is_verified_by_default() {
     let (_, acceptor) = certified(b"h2");
     let target = Target::start(move |stream, _| {
         let acceptor = acceptor.clone();

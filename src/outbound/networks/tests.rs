@@ -97,7 +97,7 @@ fn the_unspecified_address_is_this_machine() {
 }
 
 #[test]
-fn addresses_of_no_machine_are_never_reached() {
+fn multicast_and_reserved_addresses_are_denied() {
     let open = Networks::new(&allowed_by_default(), &[]);
     for address in [
         "0.0.0.1",
@@ -131,7 +131,7 @@ fn deny_wins_over_allow_and_the_reason_is_named() {
 
 proptest! {
     #[test]
-    fn what_passes_is_never_in_a_denied_network(octets: [u8; 16], v4: [u8; 4]) {
+    fn an_allowed_address_is_in_no_denied_network(octets: [u8; 16], v4: [u8; 4]) {
         let networks = default();
         for address in [IpAddr::from(octets), IpAddr::from(v4)] {
             if let Ok(target) = networks.check(address) {

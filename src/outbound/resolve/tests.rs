@@ -137,7 +137,7 @@ async fn one_name_is_looked_up_once_at_a_time() {
 }
 
 #[tokio::test]
-async fn a_lookup_that_was_given_up_before_it_began_is_taken_over() {
+async fn a_cancelled_lookup_that_waits_is_taken_over() {
     let dns = dns(1);
     let busy = dns.resolver.places.enter(Pace::Fast).await;
     let soon = Instant::now() + Duration::from_millis(20);

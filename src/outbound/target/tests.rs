@@ -41,7 +41,7 @@ fn credentials_become_a_header_and_are_never_shown() {
 }
 
 #[test]
-fn what_leads_nowhere_is_refused() {
+fn an_invalid_url_is_refused() {
     for url in [
         "",
         "/h",

@@ -159,7 +159,7 @@ fn another_service_name_leaves_the_old_one() {
 }
 
 #[test]
-fn a_late_call_of_an_old_process_changes_nothing() {
+fn a_call_with_an_old_incarnation_changes_nothing() {
     let (mut state, mut out) = (state(), Vec::new());
     let old = state
         .register(registration("a", "web"), None, at(0), &mut out)
@@ -188,8 +188,8 @@ fn a_late_call_of_an_old_process_changes_nothing() {
             conflict,
             "a number that nobody was given"
         );
-        let beat = state.heartbeat_over("a", other, 1, at(2), &mut out);
-        assert_eq!(beat.unwrap_err(), conflict);
+        let done = state.heartbeat_over("a", other, 1, at(2), &mut out);
+        assert_eq!(done.unwrap_err(), conflict);
         let left = state.deregister("a", other, at(2), &mut out);
         assert_eq!(left.unwrap_err(), conflict);
     }
@@ -251,7 +251,7 @@ fn a_shorter_lease_ends_sooner() {
 }
 
 #[test]
-fn an_operators_word_wins_until_it_is_lifted() {
+fn an_override_wins_until_it_is_lifted() {
     let (mut state, mut out) = (state(), Vec::new());
     state
         .register(registration("a", "web"), None, at(0), &mut out)
@@ -324,7 +324,7 @@ fn checks_keep_their_verdict_while_their_definition_stays() {
 }
 
 #[test]
-fn a_late_verdict_never_touches_a_successor() {
+fn a_late_verdict_does_not_change_a_new_registration() {
     let (mut state, mut out) = (state(), Vec::new());
     let mut checked = registration("a", "web");
     checked.checks = [tcp_check("one")].into();

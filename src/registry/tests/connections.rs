@@ -52,7 +52,7 @@ impl Model {
         self.instances.insert(id.to_owned(), expected);
     }
 
-    fn beat(&mut self, id: &str, connection: Option<u64>) {
+    fn heartbeat(&mut self, id: &str, connection: Option<u64>) {
         let now_ms = self.now_ms;
         if let Some(known) = self.instances.get_mut(id) {
             known.sign_ms = now_ms;
@@ -114,12 +114,12 @@ fn act(registry: &Registry, model: &mut Model, (what, id, port): (u8, u8, u16)) 
             model.instances.remove(&id);
         }
         4 => {
-            let _ = registry.beat(&id, None);
-            model.beat(&id, None);
+            let _ = registry.renew(&id, None);
+            model.heartbeat(&id, None);
         }
         5 => {
-            let _ = registry.beat_over(connection, &id, None);
-            model.beat(&id, Some(connection));
+            let _ = registry.renew_over(connection, &id, None);
+            model.heartbeat(&id, Some(connection));
         }
         6 => assert_eq!(
             registry.connection_closed(connection),
@@ -165,7 +165,7 @@ fn check(registry: &Registry, model: &Model) {
 
 proptest! {
     #[test]
-    fn leases_hang_on_connections_as_a_naive_model_says(
+    fn leases_on_connections_agree_with_a_naive_model(
         commands in prop::collection::vec((any::<u8>(), any::<u8>(), any::<u16>()), 0..150),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();

@@ -302,7 +302,7 @@ fn deregister(registry: &Registry, id: &str) -> Pending<Arc<Instance>> {
 }
 
 #[tokio::test]
-async fn nobody_sees_a_change_before_its_commit() {
+async fn no_reader_sees_a_change_before_its_commit() {
     let (registry, journal, mut tasks, stop) = delayed();
     let mut following = registry.follow();
     let first = register(&registry, "a");

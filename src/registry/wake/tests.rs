@@ -7,7 +7,7 @@ use crate::{
 };
 
 #[test]
-fn who_follows_is_woken_after_the_work_and_finds_all_of_it() {
+fn followers_are_woken_after_the_work_and_find_all_of_it() {
     let registry = Registry::new(Config::default());
     let mut following = registry.follow();
     waking_afterwards(|| {
@@ -25,7 +25,7 @@ fn who_follows_is_woken_after_the_work_and_finds_all_of_it() {
 }
 
 #[test]
-fn work_that_panics_wakes_too_and_so_does_each_registry() {
+fn a_panic_still_wakes_the_followers_of_each_registry() {
     let (one, other) = (
         Registry::new(Config::default()),
         Registry::new(Config::default()),

@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::{BUCKETS, Latency, LatencySnapshot, bucket, middle};
 
 #[test]
-fn what_is_read_is_within_five_percent_of_what_was_observed() {
+fn quantiles_are_within_five_percent_of_the_observed() {
     let mut ns = 1_000_u64;
     while ns < 60_000_000_000 {
         let took = Duration::from_nanos(ns);

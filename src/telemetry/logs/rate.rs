@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_left_out_is_reported_once() {
+    fn suppressed_lines_are_reported_once() {
         let place = place();
         assert_eq!(place.report(), None);
         let refused = (0..BURST + 3).filter(|_| !place.admits(0)).count();

@@ -1,7 +1,7 @@
 use super::Metrics;
 
 #[test]
-fn what_was_counted_is_on_the_page() {
+fn the_page_has_every_metric() {
     let metrics = Metrics::default();
     metrics.counter("musterd_probes_total", "Probes.").inc_by(3);
     metrics

@@ -24,6 +24,11 @@ pub trait BrokerClient: fmt::Debug + Send + Sync {
     /// `embedded` or `external`, as GET /transport shows it.
     fn kind(&self) -> &'static str;
 
+    /// Whether it is the broker in this process.
+    fn is_embedded(&self) -> bool {
+        self.kind() == "embedded"
+    }
+
     /// Where the broker is, without a password.
     fn url(&self) -> String;
 
@@ -85,7 +90,7 @@ pub trait BrokerConnection: fmt::Debug + Send + Sync {
 /// A channel. One task owns it.
 ///
 /// A channel that has returned an error is of no further use: it is dropped, and with it the confirms that are
-/// still to come. What its consumer holds goes back to the queue. Other channels of the connection go on.
+/// still to come. Messages that its consumer holds are requeued. Other channels of the connection are not affected.
 /// An operation that the broker does not answer within `transport.amqp.answer_timeout` fails; only
 /// [`Self::confirmed`] and [`Self::next`] wait without a limit. Those two are cancel safe, the others are not.
 pub trait BrokerChannel: fmt::Debug + Send {

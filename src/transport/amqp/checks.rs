@@ -270,7 +270,9 @@ impl Taker for Taking {
             }
         }
         let connection = open.usage.connection();
-        self.dead_letters.bury(connection, &unreadable).await?;
+        self.dead_letters
+            .dead_letter(connection, &unreadable)
+            .await?;
         match deliveries.last() {
             Some(last) => open.channel.ack(last.tag, UpTo::All).await,
             None => Ok(()),

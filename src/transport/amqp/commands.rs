@@ -22,7 +22,7 @@ use crate::{
         Broker,
         wire::{ShortStr, ValueRef, properties::PropertyList},
     },
-    catalog::{Caller, Catalog, Deregister, Door, Refusal, Register},
+    catalog::{self, Caller, Catalog, Deregister, Door, Refusal, Register},
     model::{FlagState, InstanceFilter, Mode},
 };
 
@@ -101,7 +101,9 @@ impl Taker for Answering {
             answers.push(answered);
         }
         let connection = open.usage.connection();
-        self.dead_letters.bury(connection, &unreadable).await?;
+        self.dead_letters
+            .dead_letter(connection, &unreadable)
+            .await?;
         // The registry has taken them all. Settled before they are answered, so that an answer that cannot be
         // sent does not bring its command again.
         if let Some(last) = deliveries.last() {
@@ -170,9 +172,10 @@ impl Answering {
         };
         let registered = self.context.catalog.write(caller, command).await;
         self.close_if_gone(caller).await;
-        let instance = registered.map_err(problem)?.instance;
+        let registered = registered.map_err(problem)?;
+        catalog::log_registered(caller, &registered);
         let now = self.context.catalog.now();
-        Ok(api::registered(&instance, now, &warnings).into())
+        Ok(api::registered(&registered.instance, now, &warnings).into())
     }
 
     async fn heartbeat(&self, caller: &Caller, body: &[u8]) -> Result<Bytes, Problem> {
@@ -200,7 +203,8 @@ impl Answering {
             incarnation,
         };
         let catalog = &self.context.catalog;
-        catalog.write(caller, command).await.map_err(problem)?;
+        let instance = catalog.write(caller, command).await.map_err(problem)?;
+        catalog::log_deregistered(caller, &instance);
         let message = "Service deregistered successfully";
         Ok(api::done(message, &service_id, catalog.now()).into())
     }

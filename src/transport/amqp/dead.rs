@@ -37,7 +37,7 @@ const FIELD_BYTES: usize = 6;
 /// The queue of dead letters, and how many this process has put there. Clones are the same one.
 #[derive(Clone, Debug)]
 pub struct DeadLetters {
-    buried: Arc<AtomicU64>,
+    count: Arc<AtomicU64>,
     /// How many bytes of headers leave in one frame.
     headers_max: Arc<AtomicUsize>,
 }
@@ -45,7 +45,7 @@ pub struct DeadLetters {
 impl Default for DeadLetters {
     fn default() -> Self {
         Self {
-            buried: Arc::default(),
+            count: Arc::default(),
             headers_max: Arc::new(AtomicUsize::new(HEADERS_BYTES_MAX)),
         }
     }
@@ -60,7 +60,7 @@ pub(super) struct Unreadable<'a> {
 
 impl DeadLetters {
     pub(super) fn total(&self) -> u64 {
-        self.buried.load(Relaxed)
+        self.count.load(Relaxed)
     }
 
     /// From now on a message may have so many bytes of headers.
@@ -71,7 +71,7 @@ impl DeadLetters {
 
     /// Puts messages there. The caller acknowledges them afterwards, so that the broker has the copy before it
     /// forgets the original.
-    pub(super) async fn bury(
+    pub(super) async fn dead_letter(
         &self,
         connection: &dyn BrokerConnection,
         letters: &[Unreadable<'_>],
@@ -105,7 +105,7 @@ impl DeadLetters {
             reason = "only RabbitMQ keeps a message that outgrows a frame"
         )
     )]
-    pub(crate) async fn bury_unread(
+    pub(crate) async fn dead_letter_unread(
         &self,
         connection: &dyn BrokerConnection,
         queue: &str,
@@ -130,7 +130,7 @@ impl DeadLetters {
     }
 
     fn note(&self, queue: &str, reason: &str) {
-        let total = self.buried.fetch_add(1, Relaxed) + 1;
+        let total = self.count.fetch_add(1, Relaxed) + 1;
         // The 1st, 2nd, 4th, 8th, …: a sender of nothing else does not fill the log.
         if total.is_power_of_two() {
             tracing::warn!(

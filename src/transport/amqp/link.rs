@@ -1,4 +1,4 @@
-//! The connection to the broker: made while it is needed, watched, made again when it is lost, closed.
+//! The connection to the broker: connects while it is needed, watches the connection, reconnects, and closes it.
 
 mod need;
 mod queues;
@@ -34,12 +34,12 @@ use crate::{
     transport::{AmqpConfig, Config},
 };
 
-/// How long users of the connection may take to end, besides what they drain; and how long the broker may take
-/// to close it.
+/// How long users of the connection may take to end, in addition to draining; also how long the broker may take to
+/// close it.
 const LEAVE_MAX: Duration = Duration::from_secs(4);
-/// How long users have at least, also when the connection is needed again meanwhile.
+/// The least time that users have to end, also when the connection is needed again.
 const AGAIN_MIN: Duration = Duration::from_secs(3);
-/// How long users have when the broker does not answer anyway.
+/// The same while the broker does not answer.
 const LEAVE_SILENT_MAX: Duration = Duration::from_millis(250);
 
 /// A cheap handle to the connection.
@@ -56,7 +56,7 @@ struct Shared {
     drain: Duration,
     clock: Clock,
     state: watch::Sender<LinkState>,
-    /// How many need the connection whatever the modes are.
+    /// How many users need the connection in any mode.
     wants: watch::Sender<usize>,
     /// When the broker last answered, or was first needed; none while it is not needed.
     heard: Mutex<Option<Instant>>,
@@ -70,7 +70,7 @@ struct Shared {
     logged_away: AtomicBool,
 }
 
-/// Needs the connection for as long as it lives, whatever the modes are.
+/// Needs the connection in any mode, until it is dropped.
 #[derive(Debug)]
 pub struct Want(Arc<Shared>);
 
@@ -88,7 +88,7 @@ enum End {
 }
 
 impl Link {
-    /// A connection that is not made yet.
+    /// Not connected yet.
     pub fn new(client: Arc<dyn BrokerClient>, config: &Config, clock: Clock) -> Self {
         let since = clock.now().wall;
         Self {
@@ -146,7 +146,7 @@ impl Link {
         }
     }
 
-    /// Returns when the broker refuses the daemon before it was ever connected; it does not try again then.
+    /// Returns when the broker refuses the daemon before the first connection; there is no further attempt then.
     /// Call it before `run`; only the last caller gets the error.
     pub fn until_refused(&self) -> impl Future<Output = AmqpError> + use<> {
         let (sender, refused) = oneshot::channel();
@@ -170,13 +170,13 @@ impl Link {
     pub(crate) fn unconfirmed(&self) -> UnconfirmedSince {
         let one = UnconfirmedSince::default();
         let mut all = self.shared.unconfirmed.lock();
-        // Those whose senders are gone are of no use any more.
+        // Entries whose senders are gone are not needed any more.
         all.retain(|one| Arc::strong_count(&one.0) > 1);
         all.push(one.clone());
         one
     }
 
-    /// Where messages go that cannot be read.
+    /// The queue for messages that cannot be read.
     pub(super) fn dead_letters(&self) -> &DeadLetters {
         &self.shared.dead_letters
     }
@@ -196,7 +196,7 @@ impl Link {
         self.shared.drain
     }
 
-    /// How it talks to the broker.
+    /// Section `transport.amqp`.
     pub fn config(&self) -> &AmqpConfig {
         &self.shared.config
     }
@@ -208,7 +208,7 @@ impl Link {
         let oldest = unconfirmed.iter().filter_map(UnconfirmedSince::since).min();
         let since = oldest.map_or(heard, |oldest| oldest.min(heard));
         let silent = since.elapsed();
-        // Between two pings nothing is heard, and nothing is wrong.
+        // Between two pings the broker is not expected to send anything.
         (silent > 3 * *self.shared.config.ping).then_some(silent)
     }
 
@@ -245,8 +245,8 @@ impl Link {
                 }
                 End::Lost(error) => {
                     failures = failures.saturating_add(1);
-                    let error = shared.away(error);
-                    let heard = || shared.hear();
+                    let error = shared.set_away(error);
+                    let heard = || shared.note_heard();
                     tokio::select! {
                         () = stop.cancelled() => return,
                         () = until_not_needed(&mut flag, &mut wants) => continue,
@@ -275,7 +275,7 @@ impl Link {
                 self.shared.heard.lock().get_or_insert_with(Instant::now);
                 return !stop.is_cancelled();
             }
-            self.shared.off();
+            self.shared.set_off();
             tokio::select! {
                 () = stop.cancelled() => return false,
                 changed = flag.changed() => if changed.is_err() { return false },
@@ -294,18 +294,22 @@ impl Link {
     ) -> End {
         let shared = &self.shared;
         let since = shared.clock.now().wall;
-        shared.hear();
+        shared.note_heard();
         shared.logged_away.store(false, Ordering::Relaxed);
         drop(shared.refused.lock().take());
-        // What the last connection left unconfirmed is sent again, and counts from then.
-        shared.forgive();
+        // Unconfirmed messages of the last connection are sent again, and their wait starts again.
+        shared.reset_unconfirmed();
         let url = shared.client.url();
-        tracing::info!(broker.url = url, "connected to the broker at {url}");
+        if shared.client.is_embedded() {
+            tracing::debug!(broker.url = url, "connected to the broker at {url}");
+        } else {
+            tracing::info!(broker.url = url, "connected to the broker at {url}");
+        }
         shared.state.send_replace(LinkState::Up {
             connected: Arc::clone(&connected),
             since,
         });
-        let heard = || shared.hear();
+        let heard = || shared.note_heard();
         let end = tokio::select! {
             () = stop.cancelled() => End::Stopping,
             () = until_not_needed(flag, wants) => End::NotNeeded,
@@ -314,7 +318,7 @@ impl Link {
         let again = match end {
             End::Lost(_) => {
                 connected.gone.cancel();
-                // Perhaps a part of it is still up.
+                // A part of it may still be up.
                 let closed = timeout(LEAVE_SILENT_MAX, connected.connection().close()).await;
                 tracing::debug!(?closed, "the connection to the broker was lost");
                 return end;
@@ -322,7 +326,7 @@ impl Link {
             End::Stopping => false,
             End::NotNeeded => true,
         };
-        // A broker that blocks publishers does not read what they send, and so does not answer it.
+        // A broker that blocks publishers does not read their messages, so it does not confirm them.
         let silent = self.silent().is_some() || connected.connection().is_blocked();
         let drained = async {
             if silent {
@@ -332,7 +336,7 @@ impl Link {
             let needed = async {
                 sleep(AGAIN_MIN).await;
                 until_needed(flag, wants).await;
-                // What is not confirmed by then is sent again.
+                // Messages without a confirm by then are sent again.
                 self.until_confirmed().await;
             };
             let max = if again {
@@ -372,20 +376,20 @@ impl Shared {
         Ok(Connected::new(connection, number))
     }
 
-    fn hear(&self) {
+    fn note_heard(&self) {
         *self.heard.lock() = Some(Instant::now());
     }
 
-    /// Earlier confirms are no longer awaited.
-    fn forgive(&self) {
+    /// Ends the wait for earlier confirms.
+    fn reset_unconfirmed(&self) {
         for one in self.unconfirmed.lock().iter() {
             one.answered();
         }
     }
 
-    fn off(&self) {
+    fn set_off(&self) {
         *self.heard.lock() = None;
-        self.forgive();
+        self.reset_unconfirmed();
         let since = self.clock.now().wall;
         self.state.send_if_modified(|state| {
             let on = !matches!(state, LinkState::Off { .. });
@@ -396,7 +400,7 @@ impl Shared {
         });
     }
 
-    /// Logged once, not at each attempt.
+    /// Warns once, not at each attempt.
     fn log_away(&self, error: &AmqpError) {
         let url = self.client.url();
         if self.logged_away.swap(true, Ordering::Relaxed) {
@@ -410,7 +414,7 @@ impl Shared {
         }
     }
 
-    fn away(&self, error: AmqpError) -> Arc<AmqpError> {
+    fn set_away(&self, error: AmqpError) -> Arc<AmqpError> {
         let error = Arc::new(error);
         let now = self.clock.now().wall;
         self.state.send_modify(|state| {
@@ -450,7 +454,7 @@ impl Shared {
                 let left = connected.users.len();
                 tracing::warn!(
                     left,
-                    "{left} uses of the broker's connection did not end in time"
+                    "{left} users of the broker's connection did not end in time"
                 );
             }
         }
@@ -462,11 +466,12 @@ impl Shared {
         )
         .await
         {
+            Ok(()) if self.client.is_embedded() => (),
             Ok(()) => tracing::info!("closed the connection to the broker"),
             Err(error) => {
                 tracing::debug!(%error, "the connection to the broker ended without a close");
             }
         }
-        self.off();
+        self.set_off();
     }
 }

@@ -1,4 +1,4 @@
-//! Whether anybody needs the daemon's own events back from the broker; otherwise they are not consumed.
+//! Whether the daemon's own events are needed back from the broker; otherwise they are not consumed.
 
 use std::time::Duration;
 

@@ -149,7 +149,9 @@ impl Taker for Probes {
             }
         }
         let connection = open.usage.connection();
-        self.dead_letters.bury(connection, &unreadable).await?;
+        self.dead_letters
+            .dead_letter(connection, &unreadable)
+            .await?;
         for letter in &unreadable {
             open.channel.ack(letter.delivery.tag, UpTo::This).await?;
         }

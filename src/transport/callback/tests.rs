@@ -107,7 +107,7 @@ async fn settle() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_subscriber_is_told_of_everything_in_order_from_now_on() {
+async fn a_subscriber_gets_every_event_in_order_from_now_on() {
     let stage = stage();
     stage.register("a", 0);
     let (_subscription, mut rx) = stage.listen(Filter::default(), Start::Newest);
@@ -145,7 +145,7 @@ async fn a_filter_leaves_out_other_services_and_kinds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn routes_are_told_to_whoever_wants_everything() {
+async fn watchers_of_everything_get_route_events() {
     let stage = stage();
     let (_all, mut all) = stage.listen(Filter::default(), Start::Newest);
     let (_one, mut one) = stage.listen(service("a"), Start::Newest);
@@ -221,7 +221,7 @@ async fn a_failing_callback_gets_the_same_event_again_until_it_takes_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_is_counted_and_harms_no_one_else() {
+async fn a_panic_is_counted_and_affects_no_other_callback() {
     let stage = stage();
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
@@ -293,7 +293,7 @@ async fn a_callback_that_hangs_delays_only_itself_and_is_resynced_when_it_wakes(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_switch_of_filter_takes_effect_between_two_events() {
+async fn a_filter_change_takes_effect_between_two_events() {
     let stage = stage();
     let (subscription, mut rx) = stage.listen(service("a"), Start::Newest);
     stage.register("a", 0);
@@ -316,7 +316,7 @@ async fn a_switch_of_filter_takes_effect_between_two_events() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_a_stop_what_is_left_is_delivered_first() {
+async fn at_a_stop_remaining_events_are_delivered() {
     let stage = stage();
     let (_subscription, mut rx) = stage.listen(Filter::default(), Start::Newest);
     for id in 0..500 {
@@ -357,7 +357,7 @@ async fn at_a_stop_a_callback_that_hangs_is_dropped_after_the_time_to_drain() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_number_of_callbacks_is_limited_and_a_seat_comes_back() {
+async fn the_number_of_callbacks_is_limited_and_permits_are_returned() {
     let config = Config {
         callbacks_max: 2.into(),
         ..Config::default()

@@ -5,7 +5,7 @@ fn parse(text: &str) -> Result<Config, toml::de::Error> {
 }
 
 #[test]
-fn what_is_not_named_has_its_default() {
+fn keys_that_are_not_set_have_their_defaults() {
     assert_eq!(parse("").unwrap(), Config::default());
     let config = parse("webhook_timeout = \"250ms\"\nwebhooks_max = 7").unwrap();
     assert_eq!(config.webhook_timeout, Duration::from_millis(250));

@@ -56,7 +56,7 @@ async fn the_reader_of_one_service_is_woken_by_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_wanted_is_passed_over() {
+async fn events_outside_the_filter_are_skipped() {
     let registry = Registry::new(Config::default());
     let filter = Filter {
         kinds: [EventKind::RouteSet].into(),
@@ -85,7 +85,7 @@ fn a_long_log_is_read_in_parts() {
 }
 
 #[test]
-fn a_reader_behind_the_log_is_told_so_and_one_of_a_quiet_service_is_not() {
+fn a_reader_behind_the_log_gets_an_error_unless_its_service_is_quiet() {
     let registry = Registry::new(Config {
         log_entries_max: 10.into(),
         ..Config::default()
@@ -101,7 +101,7 @@ fn a_reader_behind_the_log_is_told_so_and_one_of_a_quiet_service_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_filter_wakes_the_reader_and_holds_for_what_it_has_not_had() {
+async fn a_new_filter_wakes_the_reader_and_applies_to_later_events() {
     let registry = Registry::new(Config::default());
     let (filter, mut feed) = feed(&registry, service("a"));
     register(&registry, "a", 0..3);

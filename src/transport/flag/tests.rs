@@ -10,7 +10,7 @@ fn register(flag: &Flag, id: &str) {
 }
 
 #[test]
-fn in_mode_queue_nothing_is_visible_before_it_has_come_over_the_broker() {
+fn in_mode_queue_events_are_visible_after_the_broker_returned_them() {
     let flag = flag(Mode::Dual);
     register(&flag, "1");
     assert_eq!(flag.watermark().limit(), None);
@@ -27,7 +27,7 @@ fn in_mode_queue_nothing_is_visible_before_it_has_come_over_the_broker() {
 }
 
 #[test]
-fn who_looked_before_a_change_does_not_undo_it() {
+fn a_change_with_an_old_version_is_refused() {
     let flag = flag(Mode::Direct);
     let seen = flag.state().version;
     flag.set(Modes::all(Mode::Queue), Some(seen)).unwrap();
@@ -39,7 +39,7 @@ fn who_looked_before_a_change_does_not_undo_it() {
 }
 
 #[test]
-fn who_wants_the_modes_that_stand_has_decided_too() {
+fn setting_the_current_modes_is_a_manual_change() {
     let flag = flag(Mode::Direct);
     let (seen, follower) = (flag.state().version, flag.follow());
     let version = flag.set(Modes::all(Mode::Direct), Some(seen)).unwrap();

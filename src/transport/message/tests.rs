@@ -47,7 +47,7 @@ fn an_event_is_the_body_and_its_cursor_the_delivery() {
 }
 
 #[test]
-fn a_resync_has_an_events_shape_and_the_whole_state() {
+fn a_resync_has_the_keys_of_an_event_and_a_snapshot() {
     let registry = stage();
     let message = Message::resync(
         &Snapshot::take(&registry, &Filter::default()),

@@ -1,7 +1,7 @@
 //! Answers to commands over a connection of their own.
 //!
-//! RabbitMQ (3.10 for one) ends a connection over which a `reply_to` is answered that a client made up. With a
-//! connection of their own no other ends with it; commands go on being taken while it is made again.
+//! RabbitMQ (such as 3.10) ends a connection that publishes to a `reply_to` that a client made up. Answers have a
+//! connection of their own, so that no other connection ends with it. Commands are consumed while it reconnects.
 
 mod sending;
 
@@ -18,10 +18,10 @@ use tokio::{
 pub(super) use self::sending::AnswerSender;
 use crate::transport::amqp::broker::Outgoing;
 
-/// How much may wait or be under way. An answer counts as one, and as one more for each [`SHARE_BYTES`] of it.
+/// How many answers may wait or be under way. A larger one counts once more for each [`SHARE_BYTES`].
 const ROOM: u16 = 4_096;
 const SHARE_BYTES: usize = 4 * 1024;
-/// What RabbitMQ's addresses of direct reply-to begin with.
+/// The prefix of RabbitMQ's addresses for direct reply-to.
 const DIRECT: &str = "amq.rabbitmq.reply-to.";
 
 /// An answer on its way.
@@ -33,17 +33,17 @@ struct PendingAnswer {
     _room: OwnedSemaphorePermit,
 }
 
-/// Where consumers of commands leave answers to be sent.
+/// Takes answers from the consumers of commands.
 #[derive(Clone, Debug)]
 pub(super) struct AnswerOutbox {
     answers: mpsc::Sender<PendingAnswer>,
     room: Arc<Semaphore>,
-    /// While there is no connection to send by.
+    /// True while there is no connection to send over.
     paused: watch::Receiver<bool>,
     lost: LostAnswers,
 }
 
-/// Where [`AnswerSender`] takes them from.
+/// The end of the outbox that [`AnswerSender`] reads.
 #[derive(Debug)]
 pub(super) struct AnswerInbox {
     answers: mpsc::Receiver<PendingAnswer>,
@@ -53,7 +53,7 @@ pub(super) struct AnswerInbox {
 
 impl AnswerOutbox {
     pub(super) fn new(lost: LostAnswers) -> (Self, AnswerInbox) {
-        // There is never less room here than in the semaphore.
+        // The channel has at least as much room as the semaphore.
         let (outbox, answers) = mpsc::channel(ROOM.into());
         let (sender, paused) = watch::channel(false);
         let inbox = AnswerInbox {
@@ -70,7 +70,7 @@ impl AnswerOutbox {
         (outbox, inbox)
     }
 
-    /// Leaves an answer to be sent, to the queue of its routing key; waits for room, but not for a connection.
+    /// Takes an answer for the queue of its routing key; waits for room, but not for a connection.
     pub(super) async fn put(&self, answer: Outgoing) {
         if answer.key.as_str().is_none_or(is_malformed) {
             return self.lost.note("its reply_to was not made by a broker");
@@ -85,7 +85,7 @@ impl AnswerOutbox {
             _ = paused.wait_for(|paused| *paused) => None,
         };
         let Some(room) = room else {
-            return self.lost.note("too many wait for a connection");
+            return self.lost.note("too many answers wait for a connection");
         };
         let answer = PendingAnswer {
             answer,
@@ -94,7 +94,7 @@ impl AnswerOutbox {
             _room: room,
         };
         if self.answers.try_send(answer).is_err() {
-            self.lost.note("answers are not sent any more");
+            self.lost.note("the sender of answers has ended");
         }
     }
 }
@@ -130,11 +130,11 @@ impl LostAnswers {
 
     fn note(&self, reason: &str) {
         let total = self.0.fetch_add(1, Relaxed) + 1;
-        // The 1st, 2nd, 4th, 8th, …: a client that does nothing else does not fill the log.
+        // The 1st, 2nd, 4th, 8th, …, so that one client cannot fill the log.
         if total.is_power_of_two() {
             tracing::warn!(
                 total,
-                "an answer to a command was not sent, with {total} in all: {reason}"
+                "an answer to a command was not sent, {total} so far: {reason}"
             );
         }
     }

@@ -26,7 +26,7 @@ use crate::transport::amqp::{
     broker::{BrokerChannel, Consume, Delivery, Outgoing, QueueSpec, Unconfirmed, UpTo},
 };
 
-/// How many messages are taken at once.
+/// The most messages of one batch.
 const BATCH: usize = 64;
 
 type Publishing = BoxFuture<'static, lapin::Result<Confirmation>>;
@@ -35,11 +35,11 @@ type Publishing = BoxFuture<'static, lapin::Result<Confirmation>>;
 pub(super) struct RabbitChannel {
     /// Published in order while they are polled. Dropped before the channel.
     publishing: FuturesOrdered<Publishing>,
-    /// What ended them, reported after the confirms before it.
+    /// The error that ended publishing; reported after the confirms before it.
     unconfirmed: Option<Unconfirmed>,
-    /// Fused: the library's own stream waits for ever after its end.
+    /// Fused, because lapin's stream waits for ever after its end.
     consumer: Option<Fuse<Consumer>>,
-    /// What ended the consumer, reported after the messages before it.
+    /// The error that ended the consumer; reported after the messages before it.
     ended: Option<AmqpError>,
     channel: Arc<KeptChannel>,
     confirms: bool,

@@ -1,5 +1,5 @@
-//! One connection, in truth two: RabbitMQ stops reading from a connection whose publishers it blocks, also
-//! acknowledgements.
+//! One connection that consists of two, because RabbitMQ reads nothing from a connection whose publishers it blocks,
+//! not even acknowledgements.
 
 use std::pin::pin;
 
@@ -37,7 +37,7 @@ pub(super) struct Pair {
 }
 
 impl Pair {
-    /// Asks over one of them whether the broker answers; returns when it does not.
+    /// Checks over one of them that the broker answers; returns when it does not.
     async fn ping(&self, connection: &Connection, heard: Heard<'_>) -> AmqpError {
         let after = self.config.answer_timeout;
         let opened = connection.create_channel();
@@ -47,7 +47,7 @@ impl Pair {
         };
         loop {
             sleep(self.config.ping.get()).await;
-            // The cheapest question there is.
+            // The cheapest request.
             let asked = channel.basic_qos(0, BasicQosOptions::default());
             match within("asking the broker", after.get(), asked).await {
                 Ok(()) => heard(),
@@ -118,11 +118,11 @@ impl BrokerConnection for Pair {
     }
 }
 
-/// lapin closes a channel that was dropped some time later; a connection that is closed at that moment ends without
-/// an answer. The broker answers in order, so after one more channel was closed all others are.
+/// lapin closes a dropped channel some time later. If the connection is closed at that moment, it ends without an
+/// answer. The broker answers in order, so once a further channel is closed, all dropped ones are.
 async fn close(connection: &Connection) -> lapin::Result<()> {
     if let Ok(last) = connection.create_channel().await {
-        // Whatever comes of it, the connection is closed next.
+        // The result does not matter: the connection is closed next.
         let _closed = last.close(200, "OK".into()).await;
     }
     connection.close(200, "OK".into()).await

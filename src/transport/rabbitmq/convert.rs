@@ -175,7 +175,7 @@ fn table(of: &FieldTable) -> Table {
     to.build()
 }
 
-/// Hands a value over: arrays and tables live only as long as that takes.
+/// Passes a value to `put`; arrays and tables live only during that call.
 fn with_value(of: &AMQPValue, put: &mut dyn FnMut(ValueRef<'_>)) {
     match of {
         AMQPValue::Boolean(value) => put(ValueRef::Bool(*value)),

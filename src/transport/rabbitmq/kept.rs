@@ -1,8 +1,8 @@
 //! Channels that are dropped later.
 //!
-//! lapin (4.12) lets go of a channel that messages come by under a lock that its own reader waits for. If this was the
-//! last handle to the channel, it waits for a lock that the reader holds: both wait for ever, with a thread of the
-//! daemon's, when a connection ends while messages come. So such a channel is kept until that is long over.
+//! lapin (4.12) drops a channel that receives messages under a lock that its reader waits for. If this is the last
+//! handle, the drop waits for a lock that the reader holds: a deadlock that blocks a thread of the daemon when a
+//! connection ends while messages arrive. So such a channel is kept until long after its end.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 /// How long a channel is kept after its last use.
 const KEPT: Duration = Duration::from_secs(60);
 
-/// A channel; one that messages come by is closed when this is dropped, and kept.
+/// A channel. When this is dropped, a channel that receives messages is closed and kept.
 #[derive(Debug)]
 pub(super) struct KeptChannel {
     pub(super) channel: Channel,
@@ -35,7 +35,7 @@ impl Drop for KeptChannel {
     }
 }
 
-/// Channels that are not used any more, each with the time since when.
+/// Channels that are no longer used, each with the time of its last use.
 #[derive(Clone, Debug, Default)]
 pub(super) struct KeptChannels(Arc<Mutex<Vec<(Instant, Channel)>>>);
 

@@ -1,7 +1,7 @@
 //! Removes messages that cannot be received from their queues.
 //!
-//! RabbitMQ makes some messages larger than a frame when it names their requester. lapin ends the connection that
-//! such a message comes by, and the broker would deliver it again over the next one, for ever.
+//! RabbitMQ makes some messages larger than a frame when it adds the address of the requester. lapin ends the
+//! connection that receives such a message, and the broker would deliver it again over each new connection.
 
 use std::time::Duration;
 
@@ -23,21 +23,20 @@ use crate::transport::amqp::{
     names,
 };
 
-/// How many messages from the front of a queue are looked at, at least: no consumer takes more ahead.
+/// The least number of messages at the head of a queue that are checked: no consumer prefetches more.
 const AHEAD_MIN: u16 = 1_024;
-/// How many are removed from a queue at once, at most.
+/// The most messages that are removed from a queue in one run.
 const OUT_MAX: usize = 256;
-/// How long after the end of a connection its messages are back in their queue.
+/// How long after the end of a connection its messages are requeued.
 const BACK_AFTER: Duration = Duration::from_millis(200);
 
-/// A connection that may end with any message.
+/// A connection that is expected to end.
 struct Probe {
     connection: Connection,
     channel: Channel,
 }
 
-/// Whether a message came that is larger than a frame may be: in the words of the client library, which ends the
-/// connection then.
+/// Whether the connection ended because a message was larger than a frame; recognised by lapin's error text.
 pub(super) fn is_too_large(error: &AmqpError) -> bool {
     matches!(
         error,
@@ -46,7 +45,7 @@ pub(super) fn is_too_large(error: &AmqpError) -> bool {
 }
 
 impl RabbitMq {
-    /// Removes them from all queues that are consumed; other messages stay, in their order.
+    /// Removes such messages from all consumed queues; other messages keep their order.
     pub(super) async fn remove_poison(&self, dead: &DeadLetters, heard: Heard<'_>) {
         for queue in names::consumed() {
             if let Err(error) = self.remove_from(queue, dead, heard).await {
@@ -67,7 +66,7 @@ impl RabbitMq {
             };
             if self.take_out(queue, before, heard).await? {
                 let connection = self.pair().await?;
-                dead.bury_unread(&connection, queue).await?;
+                dead.dead_letter_unread(&connection, queue).await?;
                 connection.close().await?;
             }
         }
@@ -101,12 +100,12 @@ impl RabbitMq {
         for _ in 0..before {
             self.take(&probe, queue, Fate::Returns, heard).await?;
         }
-        // It is forgotten as soon as the broker has sent it.
+        // Taken without acknowledgement: it is gone once the broker has sent it.
         match self.take(&probe, queue, Fate::Goes, heard).await {
             Err(error) if is_too_large(&error) => return Ok(true),
             Err(error) => return Err(error),
             Ok(None) => (),
-            // Another consumer has taken some meanwhile.
+            // Another consumer took some in the meantime.
             Ok(Some(other)) => put_back(&probe.channel, queue, other).await?,
         }
         probe.leave(self.config.answer_timeout.get()).await?;
@@ -153,7 +152,7 @@ impl RabbitMq {
     }
 }
 
-/// What happens to a message that is looked at.
+/// What happens to a message that is checked.
 #[derive(Clone, Copy)]
 enum Fate {
     Returns,

@@ -13,8 +13,8 @@ use crate::transport::amqp::AmqpError;
 
 /// The heartbeat interval, in seconds.
 const HEARTBEAT_S: u16 = 5;
-/// As much as brokers propose to others: a message's headers come in one frame, and what others could
-/// send must be read.
+/// The usual proposal of brokers. A message's headers are in one frame, and the headers that other clients can send
+/// must be readable.
 const FRAME_BYTES_MAX: u32 = 128 * 1024;
 
 /// A broker's URL and the certificates to trust.
@@ -34,14 +34,14 @@ impl Target {
     /// The broker that `url` names.
     ///
     /// # Errors
-    /// The URL can't be read, or the certificates.
+    /// The URL or the certificates can't be read.
     pub(super) fn new(url: &str, ca_file: Option<&Path>) -> Result<Self, AmqpError> {
         let mut uri = AMQPUri::from_str(url).map_err(|error| {
             AmqpError::Url(format!(
                 "is not a URL such as amqp://user:password@host:5672/ ({error})"
             ))
         })?;
-        // "amqp://host" and "amqp://host/" are both meant for the default vhost.
+        // "amqp://host" and "amqp://host/" both mean the default vhost.
         if uri.vhost.is_empty() {
             "/".clone_into(&mut uri.vhost);
         }
@@ -70,7 +70,7 @@ impl Target {
         }
     }
 
-    /// A connection that calls itself `name`.
+    /// A connection with this `connection_name`.
     pub(super) async fn connect(
         &self,
         name: &str,
@@ -93,7 +93,7 @@ impl Target {
 
 fn tuned(mut uri: AMQPUri) -> AMQPUri {
     uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
-    // The broker may allow less, and then no client can send more.
+    // If the broker allows less, no client can send more.
     let frame_max = uri.query.frame_max.get_or_insert(FRAME_BYTES_MAX);
     if *frame_max > 0 {
         *frame_max = (*frame_max).max(FRAME_BYTES_MAX);

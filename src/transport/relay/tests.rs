@@ -304,7 +304,7 @@ impl Feed for Early {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_snapshot_is_ahead_with_is_not_told_again() {
+async fn events_that_a_snapshot_shows_are_not_sent_again() {
     let registry = registry(100, 1);
     // Revision 2: the snapshot shows this route already.
     registry.set_route(draft("r", "a")).unwrap();

@@ -86,7 +86,7 @@ fn a_failure_does_not_move_the_cursor() {
 }
 
 #[test]
-fn whoever_is_lost_gets_a_snapshot_before_anything_else() {
+fn a_lost_subscriber_gets_a_snapshot_first() {
     let mut subscriber = at(5);
     subscriber.lose();
     check_offer(&subscriber, EPOCH, 6, Offer::Drop);
@@ -97,7 +97,7 @@ fn whoever_is_lost_gets_a_snapshot_before_anything_else() {
 }
 
 #[test]
-fn a_refused_event_is_given_up_for_a_snapshot_and_not_before_its_time() {
+fn a_refused_event_is_replaced_after_refusals_max_refusals() {
     let mut subscriber = at(5);
     let now = Instant::now();
     let refused = DeliveryError::Refused(422);

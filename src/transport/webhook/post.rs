@@ -192,7 +192,7 @@ fn check_url(url: &str) -> Result<(), &'static str> {
     }
     let authority = uri.authority().ok_or("names no host")?;
     if authority.as_str().contains('@') {
-        return Err("must not carry credentials, which everybody could read: use a secret");
+        return Err("must not contain credentials, which GET /watchers would show: use a secret");
     }
     if authority.host().is_empty() {
         return Err("names no host");

@@ -174,7 +174,7 @@ async fn lapin_publishes_with_confirms_and_consumes_with_acks() {
 }
 
 #[tokio::test]
-async fn lapin_gets_back_what_nobody_takes() {
+async fn lapin_gets_unroutable_messages_returned() {
     let connection = connect().await;
     let channel = connection.create_channel().await.unwrap();
     channel

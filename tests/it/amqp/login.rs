@@ -79,7 +79,7 @@ const UNKNOWN: &str =
     "403 reply-text='ACCESS_REFUSED - Login was refused: unknown authentication mechanism";
 
 #[test]
-fn who_knows_the_password_answers_the_challenge() {
+fn the_challenge_is_answered_with_the_password() {
     let own = own(&[Plain, CrDemo]);
     let (mut client, tune) = answered(own.addr(), &password("guest"));
     assert!(tune.starts_with("connection.tune "), "{tune}");
@@ -143,7 +143,7 @@ fn lapin_answers_the_challenge() {
 }
 
 #[test]
-fn a_challenge_is_not_open_for_ever_and_a_wrong_answer_counts() {
+fn a_challenge_has_a_timeout_and_a_wrong_answer_counts_as_a_failure() {
     let mut config = configuration(&[Plain, CrDemo]);
     config.limits.handshake = Duration::from_millis(500).into();
     config.auth.failures_per_address = 2.into();
@@ -169,7 +169,7 @@ fn a_challenge_is_not_open_for_ever_and_a_wrong_answer_counts() {
 }
 
 #[test]
-fn without_plain_nobody_logs_in_by_it() {
+fn without_plain_no_client_can_use_it() {
     for list in [&[External][..], &[CrDemo], &[]] {
         let own = Own::embedded(configuration(list));
         let Own::Embedded { addr, .. } = &own else {

@@ -126,7 +126,7 @@ fn a_broker_that_stops_closes_its_connections_with_320() {
 }
 
 #[test]
-fn short_memory_blocks_publishers_and_nobody_else() {
+fn a_memory_alarm_blocks_publishers_only() {
     let own = Own::start();
     let (mut publisher, mut consumer, mut other) = (
         Client::ready(own.addr()),
@@ -212,7 +212,7 @@ fn an_alarm_blocks_publishers_that_connect_during_it() {
 }
 
 #[test]
-fn clients_that_do_not_log_in_keep_nobody_out() {
+fn unauthenticated_clients_do_not_block_others() {
     let mut config = Config::default();
     config.limits.connections = 4.into();
     config.limits.unauthenticated = 2.into();

@@ -52,7 +52,7 @@ async fn stamp(deliveries: &mut Consumer) -> u64 {
 }
 
 #[tokio::test]
-async fn commands_carry_their_connection_and_its_end_is_told() {
+async fn commands_carry_their_connection_and_its_end_is_reported() {
     let config = Config {
         listen: "127.0.0.1:0".to_owned(),
         ..Config::default()

@@ -93,7 +93,7 @@ fn a_failed_login_is_closed_within_three_seconds() {
 }
 
 #[test]
-fn a_handshake_that_stands_still_ends() {
+fn a_stalled_handshake_times_out() {
     let begin = Instant::now();
     let mut client = Client::connect(target().addr);
     client.write(b"AMQP\0\0\x09\x01");
@@ -322,7 +322,7 @@ fn direct_reply_to_answers_on_the_same_channel() {
 }
 
 #[test]
-fn an_answer_to_somebody_who_left_is_dropped_or_returned() {
+fn an_answer_to_a_disconnected_requester_is_dropped_or_returned() {
     let (mut client, mut server) = (ready(), ready());
     let queue = unique("calls");
     server.call(1, &format!("queue.declare queue={queue} exclusive"));

@@ -260,7 +260,7 @@ fn every_channel_number_is_touched() {
 }
 
 #[test]
-fn a_client_that_stops_reading_costs_nobody_else() {
+fn a_client_that_stops_reading_delays_no_other() {
     let queue = unique("stuck");
     let mut publisher = Client::ready(target().addr);
     publisher.call(

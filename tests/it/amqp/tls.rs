@@ -69,6 +69,8 @@ fn configuration(folder: &Path) -> Config {
 /// The encrypted door of a broker of the test's own.
 struct Door {
     folder: TempDir,
+    config: Config,
+    broker: Broker,
     port: u16,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -87,13 +89,16 @@ impl Door {
             auth_mechanisms,
             ..configuration(folder.path())
         };
-        let listening = Broker::bind(config).await.unwrap();
+        let listening = Broker::bind(config.clone()).await.unwrap();
+        let broker = listening.broker();
         let port = listening.tls_address().unwrap().port();
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         tasks.spawn(listening.serve(stop.clone()));
         Self {
             folder,
+            config,
+            broker,
             port,
             stop,
             tasks,
@@ -133,7 +138,7 @@ impl Door {
 }
 
 #[tokio::test]
-async fn pika_comes_in_by_password_and_by_certificate() {
+async fn pika_logs_in_by_password_and_by_certificate() {
     let door = Door::open().await;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/amqp/clients/tls.py");
     let mut command = Command::new(from_setup("python/bin/python"));
@@ -184,7 +189,7 @@ async fn works(connection: lapin::Result<Connection>) {
 }
 
 #[tokio::test]
-async fn lapin_comes_in_by_password_and_by_certificate() {
+async fn lapin_logs_in_by_password_and_by_certificate() {
     let door = Door::open().await;
     works(door.lapin("guest:guest", "", None).await).await;
     works(door.lapin("guest:guest", "", Some("orders")).await).await;
@@ -206,6 +211,19 @@ async fn lapin_comes_in_by_password_and_by_certificate() {
     }
     let forged = door.lapin("orders:", external, Some("forged")).await;
     assert!(forged.unwrap_err().is_io_error(), "nobody vouches for it");
+    door.shut().await;
+}
+
+#[tokio::test]
+async fn a_reload_reads_certificate_files_of_the_same_name_again() {
+    let door = Door::open().await;
+    works(door.lapin("guest:guest", "", None).await).await;
+    // Another root, so the certificate that the server still shows is not trusted.
+    write_certificates(door.folder.path());
+    let refused = door.lapin("guest:guest", "", None).await;
+    assert!(refused.unwrap_err().is_io_error());
+    door.broker.reload(&door.config).unwrap();
+    works(door.lapin("guest:guest", "", None).await).await;
     door.shut().await;
 }
 

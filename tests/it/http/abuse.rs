@@ -79,7 +79,7 @@ async fn an_endless_body_is_given_up() {
 }
 
 #[tokio::test]
-async fn who_sends_a_head_byte_by_byte_is_hung_up_on() {
+async fn a_client_that_sends_its_head_slowly_is_disconnected() {
     let config = Config {
         header_timeout: SHORT.into(),
         ..Config::default()
@@ -98,7 +98,7 @@ async fn who_sends_a_head_byte_by_byte_is_hung_up_on() {
 }
 
 #[tokio::test]
-async fn who_sends_nothing_is_hung_up_on() {
+async fn a_client_that_sends_nothing_is_disconnected() {
     let config = Config {
         header_timeout: SHORT.into(),
         keep_alive: SHORT.into(),
@@ -134,7 +134,7 @@ async fn a_body_that_does_not_come_ends_the_request() {
 }
 
 #[tokio::test]
-async fn who_does_not_read_is_hung_up_on() {
+async fn a_client_that_does_not_read_is_disconnected() {
     let config = Config {
         write_timeout: SHORT.into(),
         ..Config::default()
@@ -172,7 +172,7 @@ fn is_problem(answer: &str, code: u16) {
 }
 
 #[tokio::test]
-async fn a_path_that_is_too_long_is_told_so() {
+async fn a_too_long_path_gets_414() {
     let config = Config {
         head_max: ByteSize::kib(256).into(),
         ..Config::default()
@@ -190,7 +190,7 @@ async fn a_path_that_is_too_long_is_told_so() {
 }
 
 #[tokio::test]
-async fn who_shuts_its_side_is_still_answered() {
+async fn a_half_closed_client_is_still_answered() {
     let server = Server::start(Config::default()).await;
     server.fill("a", 1, 1);
     for (asked, told) in [
@@ -211,7 +211,7 @@ async fn who_shuts_its_side_is_still_answered() {
 }
 
 #[tokio::test]
-async fn garbage_is_refused_and_harms_nobody() {
+async fn invalid_bytes_are_refused_and_affect_no_other_client() {
     let server = Server::start(Config::default()).await;
     for garbage in [
         &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc"[..],
@@ -259,7 +259,7 @@ async fn there_is_a_limit_to_headers() {
 }
 
 #[tokio::test]
-async fn one_connection_too_many_is_told_so() {
+async fn a_connection_beyond_the_limit_is_refused() {
     let config = Config {
         connections_max: 2.into(),
         ..Config::default()

@@ -110,7 +110,7 @@ impl Migrations for Stage {
             },
             canary: CanaryReport::default(),
             rollback: None,
-            comes_back: None,
+            pending_return: None,
             history: Vec::new(),
             notices: Vec::new(),
             timestamp: Timestamp(0),

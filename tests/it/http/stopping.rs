@@ -4,7 +4,7 @@ use tokio::{net::TcpStream, task::JoinSet, time::Instant};
 use super::server::{PATIENCE, Server};
 
 #[tokio::test]
-async fn a_request_under_way_is_finished_and_nobody_else_is_let_in() {
+async fn at_a_stop_requests_finish_and_new_connections_are_refused() {
     let server = Server::start(Config::default()).await;
     server.fill("a", 1, 1);
     let (address, stop) = (server.address, server.stop.clone());

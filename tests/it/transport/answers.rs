@@ -70,7 +70,7 @@ async fn check_unharmed(stage: &Stage, caller: &Caller, lost: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_made_up_reply_to_harms_no_other_command_and_no_event() {
+async fn a_made_up_reply_to_affects_no_other_command_or_event() {
     let stage = Stage::start(&[]).await;
     stage.until_sent().await;
     let mut caller = Caller::new(&stage).await;
@@ -134,7 +134,7 @@ async fn many_made_up_addresses_make_pauses_and_hold_up_no_command() {
 
 /// The broker writes the requester's own address into it, and so it outgrows the frame that it came in.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_command_that_outgrows_a_frame_comes_no_more_than_once() {
+async fn a_command_larger_than_a_frame_is_removed() {
     let stage = Stage::start(&[]).await;
     stage.until_sent().await;
     let mut caller = Caller::new(&stage).await;
@@ -172,7 +172,7 @@ async fn a_command_that_outgrows_a_frame_comes_no_more_than_once() {
 
 /// A copy of a message that nobody can read has more headers than it, and must leave in a frame as small.
 #[tokio::test(flavor = "multi_thread")]
-async fn where_frames_are_small_what_nobody_can_read_is_buried_with_fewer_headers() {
+async fn with_small_frames_dead_letters_keep_fewer_headers() {
     let host = Stage::embedded(&[
         ("transport.mode", "direct"),
         ("broker.limits.frame_size", "8KiB"),

@@ -121,7 +121,7 @@ async fn commands_are_answered_as_rest_answers_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_nobody_can_read_is_buried_with_the_reason() {
+async fn unreadable_messages_are_dead_lettered_with_the_reason() {
     let stage = Stage::start(&[]).await;
     stage.until_sent().await;
     let mut caller = Caller::new(&stage).await;
@@ -174,7 +174,7 @@ async fn what_nobody_can_read_is_buried_with_the_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_queue_of_dead_letters_comes_back_with_the_next_one() {
+async fn a_deleted_dead_letter_queue_is_declared_with_the_next_message() {
     let stage = Stage::start(&[]).await;
     stage.until_sent().await;
     let mut caller = Caller::new(&stage).await;
@@ -206,7 +206,7 @@ pub(super) fn filling_a_frame(besides: usize) -> FieldTable {
 
 /// The broker's stamp makes them larger than the frame they came in.
 #[tokio::test(flavor = "multi_thread")]
-async fn headers_that_fill_a_frame_to_the_last_octet_harm_nobody() {
+async fn headers_that_exactly_fill_a_frame_affect_no_other_client() {
     let stage = Stage::start(&[]).await;
     stage.until_sent().await;
     let mut caller = Caller::new(&stage).await;
@@ -224,7 +224,7 @@ async fn headers_that_fill_a_frame_to_the_last_octet_harm_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn headers_as_large_as_a_frame_harm_nobody() {
+async fn headers_as_large_as_a_frame_affect_no_other_client() {
     let stage = Stage::start(&[]).await;
     stage.until_sent().await;
     let mut caller = Caller::new(&stage).await;

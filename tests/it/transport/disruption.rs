@@ -369,7 +369,7 @@ async fn check(stage: &Stage, seen: &Seen, first_topic: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_notices_a_migration_a_lost_broker_and_a_hundred_flips() {
+async fn a_migration_a_lost_broker_and_a_hundred_changes_lose_nothing() {
     let started = tokio::task::spawn_blocking(|| {
         let rabbit = Rabbit::private();
         let url = vhost(&rabbit);

@@ -61,7 +61,7 @@ async fn every_change_is_a_persistent_message_under_its_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_missed_in_mode_direct_comes_afterwards_in_order() {
+async fn events_of_mode_direct_are_published_later_in_order() {
     let stage = Stage::start(&[("transport.mode", "queue")]).await;
     stage.until_sent().await;
     let mut all = stage.listen(&["service.events.#"]).await;
@@ -123,7 +123,7 @@ async fn a_snapshot_larger_than_a_message_may_be_comes_in_parts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_behind_the_log_gets_a_snapshot_of_each_service() {
+async fn subscribers_behind_the_log_get_a_snapshot_of_each_service() {
     let stage = Stage::start(&[
         ("transport.mode", "queue"),
         ("registry.log_entries_max", "64"),

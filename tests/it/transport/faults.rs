@@ -47,7 +47,7 @@ async fn refused(stage: &Stage, wanted: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_password_a_missing_vhost_and_nobody_there_are_told() {
+async fn login_vhost_and_connection_errors_are_reported() {
     let embedded = Stage::start(&[]).await;
     let address = embedded.amqp.split('@').nth(1).unwrap();
     let address = address.split('/').next().unwrap().to_owned();
@@ -66,7 +66,7 @@ async fn a_wrong_password_a_missing_vhost_and_nobody_there_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_exchange_of_that_name_with_another_type_is_told_and_its_going_is_noticed() {
+async fn an_exchange_of_another_type_is_reported_until_it_is_deleted() {
     let host = Stage::start(&[("transport.mode", "direct")]).await;
     let connection = connect(&host.amqp).await;
     let channel = connection.create_channel().await.unwrap();
@@ -123,7 +123,7 @@ async fn until_ready_is(stage: &Stage, status: &str, words: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ready_is_who_need_not_wait_for_a_broker_that_refuses() {
+async fn ready_unless_events_wait_for_a_broker_that_refuses() {
     let stage = Stage::start(&[("transport.mode", "queue")]).await;
     stage.until_sent().await;
     let _small = small_queue(&stage).await;
@@ -199,7 +199,7 @@ async fn a_rabbitmq_that_stops_answering_is_noticed_and_taken_up_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_exchange_that_somebody_makes_anew_is_bound_to_again() {
+async fn a_recreated_exchange_is_bound_again() {
     let keys = [
         ("transport.mode", "queue"),
         ("transport.amqp.answer_timeout", "1s"),
@@ -227,7 +227,7 @@ async fn an_exchange_that_somebody_makes_anew_is_bound_to_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_deleted_under_the_daemon_comes_back() {
+async fn deleted_queues_and_exchanges_are_declared_again() {
     let stage = Stage::start(&[("transport.mode", "queue")]).await;
     stage.until_sent().await;
     stage.register("a", 0..5).await;
@@ -285,7 +285,7 @@ async fn declare_otherwise(connection: &Connection, queue: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_that_somebody_declared_otherwise_stops_its_channel_and_no_other() {
+async fn a_queue_with_other_arguments_stops_only_its_channel() {
     let stage = Stage::start(&[("transport.health", "direct")]).await;
     stage.until_sent().await;
     let mut events = stage.listen(&["service.events.#"]).await;
@@ -317,7 +317,7 @@ async fn a_queue_that_somebody_declared_otherwise_stops_its_channel_and_no_other
 
 /// What the embedded broker has before anybody needs it, and whoever holds its places.
 #[tokio::test(flavor = "multi_thread")]
-async fn strangers_neither_come_before_the_exchange_nor_keep_the_daemon_out() {
+async fn clients_cannot_come_before_the_exchange_or_keep_the_daemon_out() {
     let keys = [
         ("transport.mode", "direct"),
         ("broker.limits.connections", "4"),

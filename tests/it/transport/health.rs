@@ -304,7 +304,7 @@ async fn a_prober_that_comes_before_the_broker_waits_for_it_and_declares_what_it
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn verdicts_that_nobody_asked_for_change_nothing() {
+async fn unrequested_verdicts_change_nothing() {
     let target = Target::start().await;
     let keys = [QUICK.as_slice(), &[("transport.health", "queue")]].concat();
     let stage = Stage::start(&keys).await;

@@ -74,7 +74,7 @@ async fn until_status(stage: &Stage, id: &str, status: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_instance_lives_as_long_as_its_connection_and_comes_back_over_another() {
+async fn a_lease_on_a_connection_ends_with_it_and_is_renewed_over_another() {
     let stage = Stage::embedded(&[]).await;
     stage.until_sent().await;
     let mut one = Caller::new(&stage.amqp).await;
@@ -157,7 +157,7 @@ async fn clients_that_register_and_vanish_at_once_never_stay_healthy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn other_doors_refuse_such_a_lease_with_the_reason() {
+async fn other_ways_refuse_lease_connection_with_the_reason() {
     let stage = Stage::start(&[]).await;
     let asked = stage
         .client

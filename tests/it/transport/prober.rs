@@ -191,7 +191,7 @@ async fn a_probe_under_way_has_the_time_of_drain() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_probe_under_way_does_not_hold_up_who_turns_the_flag_back() {
+async fn a_probe_under_way_does_not_delay_a_mode_change() {
     let (stage, _served) = slow_probe(Duration::from_secs(600)).await;
     stage.set("direct").await;
     stage

@@ -123,7 +123,7 @@ async fn until_connected(http: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_answered_at_the_last_moment_leaves_as_an_event() {
+async fn commands_answered_during_a_stop_are_published() {
     let (daemon, url) = tokio::task::spawn_blocking(start).await.unwrap();
     until_connected(&daemon.url).await;
     let mut listener = Listener::new(&url, &["service.events.#"]).await;

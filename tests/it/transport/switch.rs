@@ -96,7 +96,7 @@ async fn slow_way(to: String, held: watch::Receiver<bool>, ways: &mut JoinSet<()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_confirmed_late_when_the_flag_is_turned_back_is_not_sent_twice() {
+async fn events_confirmed_after_a_mode_change_are_not_sent_twice() {
     // It lends its broker.
     let host = Stage::start(&[("transport.mode", "direct")]).await;
     let (hold, held) = watch::channel(false);
@@ -130,7 +130,7 @@ async fn what_is_confirmed_late_when_the_flag_is_turned_back_is_not_sent_twice()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn consumers_that_leave_while_messages_come_are_not_given_up() {
+async fn consumers_that_end_during_deliveries_are_replaced() {
     let stage = Arc::new(Stage::start(&[("transport.mode", "direct")]).await);
     let target = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = target.local_addr().unwrap().port();
@@ -218,7 +218,7 @@ async fn in_mode_queue_a_stop_delivers_what_is_left() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_come_back_from_the_broker_once_somebody_needs_them() {
+async fn events_are_consumed_back_once_they_are_needed() {
     let mut stage = Stage::start(&[("transport.mode", "direct")]).await;
     stage.unsubscribe();
     stage.set("queue").await;

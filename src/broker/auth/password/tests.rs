@@ -35,7 +35,7 @@ fn hashes_of_other_costs_are_checked_too() {
 }
 
 #[test]
-fn what_is_not_an_argon2_hash_is_refused() {
+fn an_invalid_argon2_hash_is_refused() {
     let refused = |phc: &str| Hashed::read(phc).expect_err("refused");
     assert!(matches!(refused("guest"), PasswordError::Unreadable(_)));
     assert!(matches!(refused(""), PasswordError::Unreadable(_)));

@@ -107,7 +107,7 @@ fn names() {
 }
 
 #[test]
-fn what_is_listed_is_offered() {
+fn listed_mechanisms_are_offered() {
     use Mechanism::{AmqPlain, CrDemo, External, Plain};
     let check = |list: &[Mechanism], to_all: &str, to_certified: &str| {
         assert_eq!(Mechanism::offered(list, false), to_all);

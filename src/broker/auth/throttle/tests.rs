@@ -60,7 +60,7 @@ fn a_user_attacked_from_everywhere_waits() {
 }
 
 #[test]
-fn who_was_here_before_is_not_locked_out_by_others() {
+fn known_clients_are_not_locked_out_by_others() {
     let (mut throttle, now, name, peer) = (throttle(), Instant::now(), user("u"), ip("10.0.0.1"));
     throttle.succeeded(&name, peer, now);
     for _ in 0..20 {

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use super::Targets;
 
 #[test]
-fn each_is_there_as_often_as_it_was_added() {
+fn each_target_is_counted_as_often_as_it_was_added() {
     for count in [5, 31, 32, 33, 100] {
         let mut targets = Targets::default();
         for value in (0..count).chain(0..count) {

@@ -11,7 +11,7 @@ fn able(rotation: &Rotation) -> usize {
 }
 
 #[test]
-fn a_crowd_leaves_quickly() {
+fn many_consumers_are_removed_quickly() {
     for single_active in [false, true] {
         let mut rotation = Rotation::new(single_active);
         let places: Vec<_> = (0..100_000)
@@ -27,7 +27,7 @@ fn a_crowd_leaves_quickly() {
 }
 
 #[test]
-fn those_who_have_gone_do_not_pile_up() {
+fn removed_consumers_do_not_pile_up() {
     let mut rotation = Rotation::new(false);
     for number in 0..10 {
         rotation.add(ConsumerId::from_u64(number), 0, false);

@@ -42,7 +42,7 @@ async fn refusal(sent: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn a_client_that_speaks_no_tls_is_told_apart_from_one_that_has_gone() {
+async fn a_client_without_tls_and_a_lost_client_have_different_errors() {
     for (sent, expected) in [
         (
             &b"AMQP\0\0\x09\x01"[..],

@@ -10,7 +10,7 @@ fn with(connections: usize, unauthenticated: usize, files: usize) -> Connections
 }
 
 #[test]
-fn the_oldest_client_that_has_not_logged_in_gives_way() {
+fn at_the_limit_the_oldest_unauthenticated_client_is_disconnected() {
     let all = with(2, 3, 1_000_000);
     let waiting: Vec<_> = (1..=5).map(|id| all.arrive(id)).collect();
     let evicted: Vec<_> = waiting

@@ -44,7 +44,7 @@ fn one_frame_confirms_a_batch() {
 }
 
 #[test]
-fn what_comes_back_comes_before_its_confirm() {
+fn a_returned_message_is_sent_before_its_confirm() {
     let mut world = World::new();
     let mut client = world.client(1);
     select(&mut world, &mut client, &modes::ConfirmSelect::default());
@@ -227,7 +227,7 @@ fn a_long_commit_lets_others_have_the_vhost() {
 }
 
 #[test]
-fn a_commit_is_carried_out_though_its_client_has_gone() {
+fn a_commit_is_finished_after_its_client_disconnects() {
     let (mut world, mut client) = with_a_long_transaction();
     let mut out = BytesMut::new();
     modes::TxCommit {}.put(&mut out, 1);

@@ -29,7 +29,7 @@ fn deaths(properties: &Properties) -> Vec<Table> {
 }
 
 #[test]
-fn a_rejected_message_tells_its_story() {
+fn a_rejected_message_has_an_x_death_header() {
     let mut world = World::new();
     let mut client = world.client(1);
     with_dead(&mut world, &mut client, &[]);
@@ -178,7 +178,7 @@ fn a_full_queue_may_refuse() {
 }
 
 #[test]
-fn what_comes_back_too_often_is_dead() {
+fn a_message_beyond_the_delivery_limit_is_dead_lettered() {
     let mut world = World::new();
     let mut client = world.client(1);
     client.declare(&mut world, "dead", table(&[]));
@@ -222,7 +222,7 @@ fn what_comes_back_too_often_is_dead() {
 }
 
 #[test]
-fn a_cycle_in_which_nobody_rejects_ends() {
+fn a_dead_letter_cycle_without_a_reject_ends() {
     let mut world = World::new();
     let mut client = world.client(1);
     let arguments = table(&[
@@ -239,7 +239,7 @@ fn a_cycle_in_which_nobody_rejects_ends() {
 }
 
 #[test]
-fn a_cycle_in_which_somebody_rejects_is_counted() {
+fn a_dead_letter_cycle_with_a_reject_is_counted() {
     let mut world = World::new();
     let mut client = world.client(1);
     client.declare(

@@ -122,7 +122,7 @@ fn one_of_them_is_active_until_it_goes() {
 }
 
 #[test]
-fn what_was_not_settled_goes_back_in_order() {
+fn unsettled_messages_are_requeued_in_order() {
     let mut world = World::new();
     let mut client = world.client(2);
     client.declare(&mut world, "q", table(&[]));
@@ -146,7 +146,7 @@ fn what_was_not_settled_goes_back_in_order() {
 }
 
 #[test]
-fn a_requeued_message_takes_its_old_place() {
+fn a_requeued_message_keeps_its_position() {
     let mut world = World::new();
     let mut client = world.client(1);
     client.declare(&mut world, "q", table(&[]));
@@ -203,7 +203,7 @@ fn an_expired_message_is_counted_until_it_is_at_the_head() {
 }
 
 #[test]
-fn a_queue_that_nobody_uses_goes() {
+fn an_unused_queue_expires() {
     let mut world = World::new();
     let mut client = world.client(1);
     client.declare(&mut world, "q", table(&[("x-expires", ValueRef::I32(100))]));
@@ -248,7 +248,7 @@ fn a_deleted_queue_leaves_no_deadline() {
 }
 
 #[test]
-fn the_consumers_of_a_deleted_queue_are_told() {
+fn consumers_of_a_deleted_queue_are_cancelled() {
     let mut world = World::new();
     let mut client = world.client(1);
     client.declare(&mut world, "q", table(&[]));
@@ -271,7 +271,7 @@ fn the_consumers_of_a_deleted_queue_are_told() {
 }
 
 #[test]
-fn a_client_that_does_not_read_gets_no_more_and_goes_on_later() {
+fn deliveries_pause_while_a_client_does_not_read() {
     let mut world = World::new();
     let mut slow = world.client_with_room(2000);
     slow.send(&mut world, 1, &channel::Open {});
@@ -308,7 +308,7 @@ fn a_client_that_does_not_read_gets_no_more_and_goes_on_later() {
 }
 
 #[test]
-fn what_was_fetched_makes_room_for_consumers() {
+fn settling_a_get_makes_room_for_consumers() {
     let limits = Limits {
         unacked_per_channel: bytesize::ByteSize::kib(1).into(),
         ..Limits::default()
@@ -330,7 +330,7 @@ fn what_was_fetched_makes_room_for_consumers() {
 }
 
 #[test]
-fn a_reply_goes_straight_back() {
+fn a_direct_reply_reaches_its_requester() {
     let mut world = World::new();
     let mut caller = world.client(1);
     let mut server = world.client(1);
@@ -414,7 +414,7 @@ fn an_alternate_exchange_takes_what_found_no_queue() {
 }
 
 #[test]
-fn what_clients_leave_behind_is_given_back() {
+fn memory_of_disconnected_clients_is_released() {
     let mut world = World::new();
     let mut client = world.client(2);
     let exclusive = queue::Declare {
@@ -446,7 +446,7 @@ fn what_clients_leave_behind_is_given_back() {
 }
 
 #[test]
-fn however_many_have_expired_behind_a_live_one_none_is_delivered() {
+fn expired_messages_behind_a_live_one_are_not_delivered() {
     let mut world = World::new();
     let mut client = world.client(1);
     client.declare(&mut world, "q", table(&[]));

@@ -21,7 +21,7 @@ fn methods(client: &mut Client) -> Vec<Method> {
 }
 
 #[test]
-fn a_consumer_that_is_late_is_cancelled_and_its_messages_go_on() {
+fn a_late_consumer_is_cancelled_and_its_messages_are_requeued() {
     let mut world = World::new();
     let (mut slow, mut other) = (world.client(1), world.client(1));
     slow.declare(&mut world, "q", within(1000));
@@ -65,7 +65,7 @@ fn a_consumer_that_is_late_is_cancelled_and_its_messages_go_on() {
 }
 
 #[test]
-fn a_client_that_cannot_be_told_loses_its_channel() {
+fn a_client_without_cancel_notify_loses_its_channel() {
     let mut world = World::new();
     let (mut old, mut other) = (world.client(2), world.client(1));
     old.peer.cancel_notify.store(false, Relaxed);
@@ -93,7 +93,7 @@ fn a_client_that_cannot_be_told_loses_its_channel() {
 }
 
 #[test]
-fn what_was_fetched_and_not_settled_closes_the_channel() {
+fn an_unsettled_get_closes_the_channel_at_the_timeout() {
     let mut world = World::new();
     let mut client = world.client(2);
     client.declare(&mut world, "q", within(1000));
@@ -137,7 +137,7 @@ fn there_is_no_limit_unless_one_is_asked_for() {
 }
 
 #[test]
-fn who_settles_in_time_is_left_alone() {
+fn a_consumer_that_settles_in_time_is_kept() {
     let mut world = World::new();
     let mut client = world.client(1);
     client.declare(&mut world, "q", within(1000));

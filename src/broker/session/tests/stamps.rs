@@ -99,7 +99,7 @@ fn other_queues_are_left_alone() {
 }
 
 #[test]
-fn a_stamp_that_comes_by_dead_letter_is_no_stamp() {
+fn a_stamp_of_a_dead_lettered_message_is_removed() {
     let mut world = world();
     let mut client = world.client(1);
     client.declare(&mut world, "service.register", table(&[]));

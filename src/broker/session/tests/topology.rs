@@ -158,7 +158,7 @@ fn line_ends_are_no_part_of_a_name() {
 }
 
 #[test]
-fn deletion_asks_first_if_it_is_told_to() {
+fn deletion_respects_if_unused_and_if_empty() {
     let mut world = World::new();
     let mut client = world.client(1);
     client.declare(
@@ -258,7 +258,7 @@ fn arguments_of_any_size_are_taken() {
 }
 
 #[test]
-fn when_both_exchanges_are_missing_the_source_is_told_of() {
+fn when_both_exchanges_are_missing_the_source_is_named() {
     let mut world = World::new();
     let mut client = world.client(1);
     let bind = exchange::Bind {

@@ -43,7 +43,7 @@ fn the_last_part_comes_first() {
 }
 
 #[test]
-fn a_subject_without_a_name_is_nobody() {
+fn a_certificate_without_a_name_has_no_user() {
     check(&[], None, None);
     check(
         &[(DnType::OrganizationName, utf8("Example"))],
@@ -54,7 +54,7 @@ fn a_subject_without_a_name_is_nobody() {
 }
 
 #[test]
-fn what_cannot_be_shown_is_nobody() {
+fn a_name_of_an_unsupported_type_gives_no_user() {
     let odd = DnType::CustomDnType(vec![1, 2, 3, 4]);
     check(
         &[(odd, utf8("x")), (DnType::CommonName, utf8("u"))],
@@ -66,7 +66,7 @@ fn what_cannot_be_shown_is_nobody() {
 }
 
 #[test]
-fn what_has_a_meaning_is_escaped() {
+fn special_characters_are_escaped() {
     check(
         &[(DnType::CommonName, utf8(" #a+b\"c\\<>; "))],
         Some("CN=\\ #a\\+b\\\"c\\\\\\<\\>\\;\\ "),
@@ -86,7 +86,7 @@ fn what_has_a_meaning_is_escaped() {
 }
 
 #[test]
-fn a_certificate_cut_at_every_byte_is_nobody() {
+fn a_truncated_certificate_has_no_user() {
     let whole = certificate(&[(DnType::CommonName, utf8("orders"))]);
     for len in 0..whole.len() {
         assert_eq!(common_name(&whole[..len]), None, "cut at {len}");

@@ -54,7 +54,7 @@ fn a_header_of_another_kind_is_refused() {
 
 proptest! {
     #[test]
-    fn content_comes_back_whole(
+    fn content_is_decoded_as_it_was_encoded(
         body in collection::vec(any::<u8>(), 0..3000),
         frame_max in 12_u32..600,
         channel: u16,

@@ -99,7 +99,7 @@ fn a_frame_may_be_eight_bytes_too_large() {
 }
 
 #[test]
-fn a_lying_size_allocates_nothing() {
+fn a_wrong_length_allocates_nothing() {
     let mut reader = reader(b"\x03\0\x01\x7f\xff\xff\xff");
     let before = reader.input().capacity();
     assert!(reader.next(131_072).is_err());
@@ -107,7 +107,7 @@ fn a_lying_size_allocates_nothing() {
 }
 
 #[test]
-fn what_is_missing_is_known_from_the_size() {
+fn the_missing_bytes_follow_from_the_size() {
     assert_eq!(reader(b"").missing(), 1);
     assert_eq!(reader(b"\x03\0\x01\0\0").missing(), 1);
     assert_eq!(reader(b"\x03\0\x01\0\0\0\x0a").missing(), 11);

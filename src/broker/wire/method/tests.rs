@@ -118,7 +118,7 @@ fn check_refused(payload: &'static [u8], error: WireError, code: ReplyCode, meth
 }
 
 #[test]
-fn what_cannot_be_understood_names_the_method() {
+fn an_unreadable_method_is_named() {
     let ack = MethodId::new(60, 80);
     let cut = WireError::Arguments {
         method: ack,
@@ -226,7 +226,7 @@ proptest! {
     }
 
     #[test]
-    fn every_method_comes_back(pool in Pool::any(), channel: u16) {
+    fn every_method_round_trips(pool in Pool::any(), channel: u16) {
         for method in samples(&pool) {
             let mut reader = FrameReader::default();
             reader.input().extend_from_slice(&encoded(&method, channel));

@@ -127,7 +127,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_malformed_is_a_syntax_error() {
+fn malformed_properties_are_a_syntax_error() {
     let refused = |raw: &'static [u8]| {
         let error = Properties::decode(Bytes::from_static(raw)).expect_err("malformed");
         assert_eq!(error.code(), ReplyCode::SyntaxError);

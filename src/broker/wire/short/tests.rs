@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{ShortStr, TooLong};
 
 #[test]
-fn the_length_is_checked_at_the_door() {
+fn the_length_of_a_name_is_checked() {
     assert_eq!(
         ShortStr::try_from(Bytes::from(vec![b'a'; 256])),
         Err(TooLong(256))
@@ -22,7 +22,7 @@ fn a_map_is_searched_with_a_slice() {
 }
 
 #[test]
-fn what_is_not_utf8_is_shown_with_replacements() {
+fn invalid_utf8_is_shown_with_replacements() {
     let odd = ShortStr::copied(b"a\xffb").expect("short");
     assert_eq!(odd.to_string(), "a\u{fffd}b");
     assert_eq!(format!("{odd:?}"), r#""a\xffb""#);

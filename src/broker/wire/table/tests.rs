@@ -36,7 +36,7 @@ fn check(raw: &[u8], expected: Result<(), TableError>) {
 }
 
 #[test]
-fn what_is_malformed_is_refused() {
+fn malformed_input_is_refused() {
     check(b"", Ok(()));
     check(b"\x01kV", Ok(()));
     check(b"\x01k", Err(TableError::Truncated));

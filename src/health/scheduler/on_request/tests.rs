@@ -28,7 +28,7 @@ async fn requests_for_one_instance_share_a_run() {
 }
 
 #[tokio::test]
-async fn a_run_that_is_given_up_is_started_again_by_who_waits() {
+async fn a_cancelled_run_is_restarted_by_a_waiting_request() {
     let on_request = OnRequest::new(1);
     let mut first = Box::pin(on_request.once("i", pending));
     assert!(first.as_mut().now_or_never().is_none());

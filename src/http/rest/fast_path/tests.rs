@@ -16,7 +16,7 @@ fn check(expected: Option<FastPath>, requests: &[(&str, &str)]) {
 }
 
 #[test]
-fn the_ordinary_is_known_and_the_rest_is_left_to_the_router() {
+fn plain_requests_take_the_fast_path_and_others_the_router() {
     let discover = |healthy_only| Some(FastPath::Discover { healthy_only });
     check(
         discover(true),
@@ -176,7 +176,7 @@ fn requests() -> Vec<(&'static str, &'static str, String)> {
 /// The same requests in the same order, to a door that answers quickly and, as if they came from a
 /// page, to one that asks its router.
 #[tokio::test(start_paused = true)]
-async fn nobody_can_tell_which_way_an_answer_came() {
+async fn the_fast_path_and_the_router_give_equal_answers() {
     let config = || Config {
         body_max: bytesize::ByteSize::kib(2).into(),
         ..Config::default()

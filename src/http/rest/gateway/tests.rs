@@ -228,7 +228,7 @@ async fn only_routes_and_the_services_they_name_wake_gateways() {
 }
 
 #[tokio::test]
-async fn gateways_come_back_where_they_left() {
+async fn gateways_continue_at_their_index() {
     let live = Live::start().await;
     let registry = live.registry().clone();
     registry.set_route(route("r", "/", "users")).unwrap();

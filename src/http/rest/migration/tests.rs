@@ -20,7 +20,7 @@ async fn the_report_is_of_the_documented_shape() {
 }
 
 #[tokio::test]
-async fn an_operators_word_is_passed_on() {
+async fn an_operators_request_is_passed_on() {
     let api = Api::new();
     let body = json!({"action": "start", "mode": "step", "soak": "30s", "hurry": true});
     let answered = api
@@ -38,7 +38,7 @@ async fn an_operators_word_is_passed_on() {
 }
 
 #[tokio::test]
-async fn refusals_say_why() {
+async fn refusals_have_a_reason() {
     let api = Api::new();
     let refused = api
         .expect(409, "POST", "/migration", r#"{"action":"advance"}"#)
@@ -52,7 +52,7 @@ async fn refusals_say_why() {
 }
 
 #[tokio::test]
-async fn streams_of_everything_are_told_of_notices_behind_what_came_before() {
+async fn streams_of_everything_get_notices_after_earlier_events() {
     let api = Api::new();
     let notices = api.notices.clone();
     notices.push("migration.started", "\"too early for this watcher\"".into());

@@ -131,7 +131,7 @@ fn documented(row: &RouteRow) -> BTreeSet<String> {
 }
 
 #[test]
-fn a_row_says_all_that_is_known_of_its_operation() {
+fn a_route_row_has_its_tag_and_access() {
     let mut seen = BTreeSet::new();
     for row in table() {
         let (method, path) = (&row.method, &row.path);
@@ -253,7 +253,7 @@ async fn errors_are_problems() {
 }
 
 #[tokio::test]
-async fn a_panic_is_a_500_without_internals_and_the_door_goes_on() {
+async fn a_panic_is_a_500_without_internals_and_later_requests_work() {
     let api = Api::new();
     let failed = api.expect(500, "POST", "/services/panics/check", "").await;
     let text = String::from_utf8(failed.bytes.to_vec()).unwrap();
@@ -301,7 +301,7 @@ async fn requests_are_counted_by_route_and_class() {
 }
 
 #[tokio::test]
-async fn the_page_needs_nothing_from_elsewhere() {
+async fn the_page_loads_nothing_from_other_origins() {
     let page = Api::new().expect(200, "GET", "/docs", "").await;
     assert!(page.header("content-type").starts_with("text/html"));
     let text = String::from_utf8(page.bytes.to_vec()).unwrap();

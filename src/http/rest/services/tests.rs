@@ -1,7 +1,11 @@
 use serde_json::{Value, json};
 
 use super::AT_ONCE_MAX;
-use crate::{api::schema, http::testing::Api};
+use crate::{
+    api::schema,
+    http::{Config, testing::Api},
+    registry,
+};
 
 #[tokio::test]
 async fn the_journey_of_an_instance() {
@@ -67,7 +71,7 @@ async fn the_journey_of_an_instance() {
 }
 
 #[tokio::test]
-async fn a_late_call_of_an_old_life_changes_nothing() {
+async fn a_call_with_an_incarnation_of_an_earlier_start_changes_nothing() {
     let api = Api::new();
     let old = api.register("a", "a-1", &json!({})).await.json["incarnation"].clone();
     let new = api.register("a", "a-1", &json!({})).await.json["incarnation"].clone();
@@ -183,7 +187,7 @@ async fn ids_with_every_character() {
 }
 
 #[tokio::test]
-async fn names_that_can_not_be_are_unknown() {
+async fn invalid_names_are_unknown() {
     let api = Api::new();
     for path in [
         "register",
@@ -247,7 +251,7 @@ async fn a_patch_merges_and_is_an_update() {
 }
 
 #[tokio::test]
-async fn an_override_stands_until_it_is_lifted() {
+async fn an_override_lasts_until_it_is_lifted() {
     let api = Api::new();
     api.register("a", "a-1", &json!({})).await;
     let draft = r#"{"status":"stopping","reason":"moves"}"#;
@@ -260,6 +264,10 @@ async fn an_override_stands_until_it_is_lifted() {
         (&json!("stopping"), &json!("healthy"))
     );
     assert_eq!(set["override"]["reason"], "moves");
+    for path in ["/services/a-1", "/services/a-1/status"] {
+        let known = api.expect(200, "GET", path, "").await.json;
+        assert_eq!(known["reason"], "moves", "{path}");
+    }
     api.register("a", "a-1", &json!({"weight": 2})).await;
     let known = api.expect(200, "GET", "/services/a-1", "").await.json;
     assert_eq!(known["status"], "stopping", "it survives a registration");
@@ -320,6 +328,32 @@ async fn webhooks_come_and_go() {
     *api.stage.broken.lock() = Some("stops");
     let stopping = api.expect(503, "POST", "/watchers", draft).await;
     assert_eq!(stopping.header("retry-after"), "10");
+}
+
+#[tokio::test]
+async fn beyond_memory_max_registrations_routes_and_webhooks_get_507() {
+    let registry = registry::Config {
+        memory_max: bytesize::ByteSize(1).into(),
+        ..registry::Config::default()
+    };
+    let api = Api::with_registry(Config::default(), registry);
+    for (method, path, body) in [
+        (
+            "POST",
+            "/services/register",
+            r#"{"service_id":"a","service_name":"web","host":"127.0.0.1","port":80}"#,
+        ),
+        (
+            "PUT",
+            "/gateway/routes/r",
+            r#"{"path_prefix":"/","service_name":"web"}"#,
+        ),
+        ("POST", "/watchers", r#"{"callback_url":"http://a/"}"#),
+    ] {
+        let refused = api.expect(507, method, path, body).await.json;
+        let detail = "the registry is full: registry.memory_max is 1 B";
+        assert_eq!(refused["detail"], detail, "{path}");
+    }
 }
 
 fn totals(info: &Value) -> [u64; 3] {
@@ -386,7 +420,7 @@ async fn a_long_list_is_sent_in_pieces_and_says_the_same() {
 }
 
 #[tokio::test]
-async fn fields_that_nobody_knows_are_ignored_and_named() {
+async fn unknown_fields_are_ignored_and_named() {
     let api = Api::new();
     api.register("a", "a-1", &json!({})).await;
     for (code, method, path, body) in [
@@ -439,7 +473,7 @@ async fn fields_that_nobody_knows_are_ignored_and_named() {
 }
 
 #[tokio::test]
-async fn a_lease_that_hangs_on_a_connection_needs_one() {
+async fn lease_connection_needs_a_connection() {
     let api = Api::new();
     let body =
         r#"{"service_id":"a-1","service_name":"a","host":"h","port":1,"lease":"connection"}"#;

@@ -28,7 +28,7 @@ async fn the_flag_is_shown_and_changed_for_all_or_for_some() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_is_refused_and_changes_nothing() {
+async fn an_impossible_mode_is_refused_and_changes_nothing() {
     let api = Api::new();
     let queue = json!({"channels": {"discovery": "queue"}}).to_string();
     let refused = api.expect(503, "PUT", "/transport", queue).await;

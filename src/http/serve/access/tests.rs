@@ -54,7 +54,7 @@ fn a_request_names_one_valid_host() {
 }
 
 #[test]
-fn a_name_that_is_not_ours_is_misdirected() {
+fn an_unknown_host_name_gets_421() {
     for (hosts, host, expected) in [
         (&[][..], "localhost", 200),
         (&[], "LocalHost:8000", 200),
@@ -204,7 +204,7 @@ fn pages_of_other_origins_change_nothing() {
 }
 
 #[test]
-fn two_origins_are_none_of_ours() {
+fn two_origin_headers_are_refused() {
     let own = ("origin", "http://127.0.0.1:8000");
     let mut headers = from((None, None));
     headers.extend([own, own]);

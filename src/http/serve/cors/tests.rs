@@ -1,7 +1,7 @@
 use super::{Cors, CorsPolicy};
 
 #[test]
-fn what_no_browser_would_follow_is_refused() {
+fn an_invalid_cors_policy_is_refused() {
     let named = || Cors {
         origins: vec![
             "https://a.example.com:8443".to_owned(),

@@ -70,7 +70,7 @@ fn the_frame_of_an_event_is_built_once() {
 }
 
 #[test]
-fn a_late_reader_pushes_nothing_out_and_gets_its_own_event() {
+fn a_late_reader_does_not_evict_newer_frames() {
     let frames = Frames::new(Form::Sse);
     let (old, new) = (5, 5 + KEPT as u64);
     sent(&frames, new, "{}");

@@ -146,7 +146,7 @@ const SCOPES: [Option<&[&str]>; 4] = [None, Some(&["s0"]), Some(&["s0", "s2"]), 
 proptest! {
     /// Whatever changes between which steps of whichever reader: each event once and in order.
     #[test]
-    fn each_event_is_told_once_and_in_order(
+    fn each_event_is_delivered_once_and_in_order(
         steps in prop::collection::vec((any::<u8>(), any::<u8>(), 0_u8..3, 1_u16..4, 0_usize..6), 1..200),
         log_entries_max in 2_usize..50,
     ) {
@@ -234,7 +234,7 @@ async fn readers_that_begin_amid_changes_miss_and_repeat_nothing() {
 }
 
 #[test]
-fn where_a_reader_begins() {
+fn a_reader_begins_at_its_cursor_or_with_a_snapshot() {
     let registry = registry(4);
     for port in 1..=6 {
         register(&registry, "one", "s0", port);
@@ -267,7 +267,7 @@ fn where_a_reader_begins() {
 }
 
 #[test]
-fn a_reader_that_falls_behind_is_told_so() {
+fn a_reader_behind_the_log_gets_an_error() {
     let registry = registry(8);
     register(&registry, "one", "s0", 1);
     let mut reader = LogReader::new(&registry, scope(Some(&["s0"])), WatchStart::Fresh);
@@ -289,7 +289,7 @@ fn a_reader_that_falls_behind_is_told_so() {
 }
 
 #[test]
-fn others_filling_the_log_are_no_resync_for_a_quiet_service() {
+fn a_full_log_does_not_resync_a_quiet_service() {
     let registry = registry(8);
     register(&registry, "one", "s0", 1);
     let mut reader = LogReader::new(&registry, scope(Some(&["s0"])), WatchStart::Fresh);
@@ -303,7 +303,7 @@ fn others_filling_the_log_are_no_resync_for_a_quiet_service() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn changes_of_others_wake_nobody() {
+async fn changes_of_other_services_wake_no_watcher() {
     let registry = registry(100);
     let mut one = LogReader::new(&registry, scope(Some(&["s0"])), WatchStart::Fresh);
     let mut two = LogReader::new(&registry, scope(Some(&["s0", "s1"])), WatchStart::Fresh);

@@ -30,7 +30,7 @@ async fn live() -> Live {
 }
 
 #[tokio::test]
-async fn who_leaves_after_it_has_sent_more_frees_its_place() {
+async fn a_client_that_disconnects_after_pipelining_frees_its_place() {
     let live = live().await;
     for (kind, path) in WAITS {
         for (headers, later) in [("", ""), (MORE, ""), (MORE, "GET /"), ("", "GET /")] {
@@ -45,7 +45,7 @@ async fn who_leaves_after_it_has_sent_more_frees_its_place() {
 }
 
 #[tokio::test]
-async fn who_only_has_no_more_to_say_is_answered() {
+async fn a_half_closed_client_is_answered() {
     let live = live().await;
     let mut polling = live.get(WAITS[0].1).await;
     live.until_watchers("long_poll", "1").await;
@@ -65,7 +65,7 @@ async fn who_only_has_no_more_to_say_is_answered() {
 }
 
 #[tokio::test]
-async fn what_is_sent_behind_a_waiting_request_is_answered_after_it() {
+async fn pipelined_requests_are_answered_after_a_waiting_one() {
     let live = live().await;
     let mut client = live.get(WAITS[0].1).await;
     live.until_watchers("long_poll", "1").await;
@@ -87,7 +87,7 @@ async fn what_is_sent_behind_a_waiting_request_is_answered_after_it() {
 }
 
 #[tokio::test]
-async fn who_sends_too_much_to_be_watched_is_answered_early() {
+async fn a_long_poll_ends_early_for_a_client_that_sends_too_much() {
     let live = live().await;
     let mut client = live.get(WAITS[0].1).await;
     live.until_watchers("long_poll", "1").await;

@@ -62,7 +62,7 @@ async fn the_newest_events_or_those_behind_a_cursor() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_placed_is_a_resync_with_a_snapshot() {
+async fn an_unusable_cursor_gets_a_resync_and_a_snapshot() {
     let api = api();
     for query in ["since=1-3", "since=99", "since=what", "since="] {
         let path = format!("/events?{query}&wait=5m");
@@ -138,7 +138,7 @@ async fn answers_are_bounded() {
 }
 
 #[tokio::test]
-async fn a_limit_of_none_is_refused_as_it_would_skip_events() {
+async fn limit_0_is_refused() {
     let api = api();
     for query in ["limit=0", "since=0&limit=0", "since=0&limit=-1"] {
         let path = format!("/events?{query}");

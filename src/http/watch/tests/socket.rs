@@ -122,7 +122,7 @@ async fn a_message_that_is_too_long_ends_the_socket() {
 }
 
 #[tokio::test]
-async fn a_client_that_is_gone_is_noticed() {
+async fn a_disconnected_client_is_noticed() {
     let live = Live::start().await;
     let mut socket = connect(live.address, "/watch/ws?service=a").await;
     expect(&mut socket, "snapshot").await;
@@ -186,7 +186,7 @@ async fn a_socket_without_the_canary_gets_the_cursor_instead() {
 }
 
 #[tokio::test]
-async fn what_is_no_handshake_is_refused() {
+async fn an_invalid_handshake_is_refused() {
     let live = Live::with(|config| config.watch.watchers_per_address_max = 1.into()).await;
     let upgrade = "connection: keep-alive, Upgrade\r\nupgrade: WebSocket\r\n";
     let key = "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";

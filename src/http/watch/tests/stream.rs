@@ -48,7 +48,7 @@ async fn a_snapshot_first_then_each_event_of_the_service() {
 }
 
 #[tokio::test]
-async fn a_watcher_of_everything_is_told_of_everything_without_gaps() {
+async fn a_watcher_of_everything_gets_every_revision() {
     let live = Live::start().await;
     let mut watcher = live.get("/watch").await;
     assert_eq!(watcher.expect("snapshot").await.data["revision"], 0);
@@ -70,7 +70,7 @@ async fn a_watcher_of_everything_is_told_of_everything_without_gaps() {
 }
 
 #[tokio::test]
-async fn a_watcher_comes_back_where_it_left() {
+async fn a_watcher_continues_at_its_cursor() {
     let live = Live::start().await;
     register(live.registry(), "one", "a", 1);
     let mut watcher = live.get("/watch?service=a").await;
@@ -92,7 +92,7 @@ async fn a_watcher_comes_back_where_it_left() {
 }
 
 #[tokio::test]
-async fn whoever_cannot_be_placed_starts_over_at_once() {
+async fn an_unusable_cursor_is_answered_at_once() {
     let live = Live::start().await;
     for port in 1..4 {
         register(live.registry(), "one", "a", port);
@@ -119,7 +119,7 @@ async fn whoever_cannot_be_placed_starts_over_at_once() {
 
 /// A client that reads nothing while the log runs on gets a bounded part of it, then a resync.
 #[tokio::test]
-async fn a_slow_client_starts_over_and_ends_up_to_date() {
+async fn a_slow_client_gets_a_resync_and_ends_up_to_date() {
     const CHANGES: u16 = 6_000;
     let live = Live::with_registry(registry::Config {
         log_entries_max: 64.into(),
@@ -192,7 +192,7 @@ async fn a_silent_stream_shows_that_it_is_alive() {
 }
 
 #[tokio::test]
-async fn names_that_no_service_can_have_never_change() {
+async fn invalid_service_names_never_change() {
     let live = Live::start().await;
     register(live.registry(), "one", "a", 1);
     let long = "x".repeat(300);
@@ -242,7 +242,7 @@ async fn too_many_services_or_watchers_are_refused() {
 }
 
 #[tokio::test]
-async fn a_watcher_that_left_is_noticed() {
+async fn a_disconnected_watcher_is_noticed() {
     let live = Live::start().await;
     let mut watchers = Vec::new();
     for path in ["/watch", "/watch?service=a", "/watch?service=a&service=b"] {

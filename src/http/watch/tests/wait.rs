@@ -116,7 +116,7 @@ fn the_present_index_is_current_however_old_it_is() {
 }
 
 #[tokio::test]
-async fn a_caller_that_left_is_noticed_while_it_waits() {
+async fn a_disconnected_caller_ends_its_long_poll() {
     let live = Live::start().await;
     register(live.registry(), "one", "a", 1);
     let paths = [
@@ -138,7 +138,7 @@ async fn a_caller_that_left_is_noticed_while_it_waits() {
 }
 
 #[tokio::test]
-async fn long_polls_are_answered_when_the_door_closes() {
+async fn long_polls_are_answered_when_the_server_stops() {
     let live = Live::start().await;
     register(live.registry(), "one", "a", 1);
     let mut service = live.get("/services/discover/a?index=1&wait=5m").await;

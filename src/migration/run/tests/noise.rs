@@ -287,7 +287,7 @@ async fn an_hour_of_noise_moves_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_migration_gets_through_an_hour_of_noise() {
+async fn a_migration_survives_an_hour_of_noise() {
     let config = Config {
         soak: Duration::from_secs(300).into(),
         phase_max: Duration::ZERO.into(),
@@ -312,7 +312,7 @@ async fn a_migration_gets_through_an_hour_of_noise() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_noise_with_one_thing_wrong_rolls_back() {
+async fn the_same_noise_with_one_fault_rolls_back() {
     for (cause, rule) in Cause::ALL {
         let canary = Arc::<Tired>::default();
         let stage = stage_with(Modes::all(Mode::Dual), always(), Arc::clone(&canary) as _);

@@ -123,7 +123,7 @@ fn a_rollback_by_hand_ends_the_migration() {
 }
 
 #[test]
-fn a_flip_by_hand_ends_a_rollback_and_forbids_a_return() {
+fn a_manual_change_ends_a_rollback_and_cancels_the_return() {
     let mut stage = lost_in(Phase::EventsQueue, returning());
     let queue = Modes::all(Mode::Queue);
     stage.world.silent_since = None;
@@ -154,7 +154,7 @@ fn a_flip_by_hand_ends_a_rollback_and_forbids_a_return() {
 }
 
 #[test]
-fn who_confirms_the_flag_by_hand_calls_off_a_return() {
+fn confirming_the_flag_cancels_a_return() {
     let mut stage = lost_in(Phase::EventsQueue, returning());
     stage.until_state("rolled_back");
     stage.world.silent_since = None;
@@ -164,7 +164,7 @@ fn who_confirms_the_flag_by_hand_calls_off_a_return() {
     }
     stage.turn_by_hand(stage.flagged.modes);
     stage.second();
-    assert_eq!(stage.state.word(), "idle");
+    assert_eq!(stage.state.name(), "idle");
     let told = stage.last("migration.overruled");
     assert!(told.contains("confirmed by hand: events direct"), "{told}");
     let refused = stage.ask(MigrationAction::Rollback).unwrap_err();
@@ -172,7 +172,7 @@ fn who_confirms_the_flag_by_hand_calls_off_a_return() {
 }
 
 #[test]
-fn who_confirms_the_flag_again_and_again_keeps_the_guard_awake() {
+fn confirming_the_flag_repeatedly_does_not_disarm_the_guard() {
     let usual = Modes::all(Mode::Dual).with(Channel::Health, Mode::Direct);
     let mut stage = Stage::new(always(), usual);
     stage.world.canary_passes = false;
@@ -188,7 +188,7 @@ fn who_confirms_the_flag_again_and_again_keeps_the_guard_awake() {
 }
 
 #[test]
-fn a_flip_by_hand_between_the_look_and_the_act_wins() {
+fn a_manual_change_between_look_and_act_wins() {
     let mut stage = Stage::usual();
     stage.start(MigrationMode::Auto);
     stage.until_phase(Phase::EventsQueue);
@@ -199,7 +199,7 @@ fn a_flip_by_hand_between_the_look_and_the_act_wins() {
     stage.turn_by_hand(queue);
     stage.look();
     assert_eq!(
-        stage.state.word(),
+        stage.state.name(),
         "rolling_back",
         "the broker is away for that flag as well"
     );
@@ -213,21 +213,21 @@ fn a_flip_by_hand_between_the_look_and_the_act_wins() {
 }
 
 #[test]
-fn by_hand_is_how_one_returns_unless_told_otherwise() {
+fn by_default_an_operator_returns_after_a_rollback() {
     let mut stage = lost_in(Phase::EventsQueue, config());
     stage.world.silent_since = None;
     stage.seconds(2_000);
     assert_eq!(stage.flagged.modes, Modes::all(Mode::Direct));
     let report = stage.state.report();
     assert_eq!(report.state, "rolled_back");
-    assert!(!report.comes_back.unwrap().by_itself);
+    assert!(!report.pending_return.unwrap().by_itself);
     assert!(stage.waits_for().contains("an operator"));
     stage.start(MigrationMode::Auto);
     stage.until_state("completed");
 }
 
 #[test]
-fn it_returns_by_itself_after_the_cool_down_and_goes_on_at_its_phase() {
+fn an_automatic_return_continues_at_its_phase_after_the_cool_down() {
     let mut stage = lost_in(Phase::EventsQueue, returning());
     stage.until_state("rolled_back");
     let rolled_back = stage.now.mono_ms;
@@ -237,7 +237,7 @@ fn it_returns_by_itself_after_the_cool_down_and_goes_on_at_its_phase() {
         0,
         "the broker is not back"
     );
-    let error = stage.state.report().comes_back.unwrap().error;
+    let error = stage.state.report().pending_return.unwrap().error;
     assert!(error.is_some_and(|error| error.contains("no answer")));
     stage.world.silent_since = None;
     stage.seconds(11);
@@ -267,7 +267,7 @@ fn a_start_waits_for_a_return_that_is_under_way() {
 }
 
 #[test]
-fn outside_a_migration_the_modes_return_as_they_were() {
+fn outside_a_migration_a_return_restores_the_modes() {
     let usual = Modes::all(Mode::Dual).with(Channel::Health, Mode::Direct);
     let mut stage = Stage::new(returning(), usual);
     stage.world.silent_since = Some(stage.now.mono_ms);
@@ -278,7 +278,7 @@ fn outside_a_migration_the_modes_return_as_they_were() {
 }
 
 #[test]
-fn each_further_rollback_cools_down_for_longer_and_there_is_an_end_to_it() {
+fn the_cool_down_doubles_up_to_a_limit() {
     let usual = Modes::all(Mode::Dual).with(Channel::Health, Mode::Direct);
     let mut stage = Stage::new(returning(), usual);
     // A broker that is there whenever it is asked, and away as soon as it is relied upon.
@@ -296,7 +296,7 @@ fn each_further_rollback_cools_down_for_longer_and_there_is_an_end_to_it() {
     assert!((60_000..80_000).contains(&first), "{first}");
     assert!((120_000..140_000).contains(&second), "{second}");
     assert!((200_000..220_000).contains(&third), "the longest: {third}");
-    assert!(!stage.state.report().comes_back.unwrap().by_itself);
+    assert!(!stage.state.report().pending_return.unwrap().by_itself);
 }
 
 #[test]

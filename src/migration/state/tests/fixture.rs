@@ -224,7 +224,7 @@ impl Stage {
     }
 
     fn note(&mut self) {
-        let told = self.state.take_told();
+        let told = self.state.take_notices();
         self.events
             .extend(told.into_iter().map(|told| (told.event, told.text)));
     }
@@ -298,7 +298,7 @@ impl Stage {
     #[track_caller]
     pub(super) fn until_state(&mut self, word: &str) {
         for _ in 0..1_000 {
-            if self.state.word() == word {
+            if self.state.name() == word {
                 return;
             }
             self.second();

@@ -6,7 +6,7 @@ use crate::{
 };
 
 #[test]
-fn a_migration_by_itself_goes_through_every_phase() {
+fn an_automatic_migration_runs_every_phase() {
     let mut stage = Stage::direct();
     stage.start(MigrationMode::Auto);
     let mut entered = Vec::new();
@@ -19,7 +19,7 @@ fn a_migration_by_itself_goes_through_every_phase() {
         stage.second();
     }
     assert_eq!(entered, Phase::ALL[..7]);
-    assert_eq!(stage.state.word(), "completed");
+    assert_eq!(stage.state.name(), "completed");
     let flips: Vec<_> = stage
         .flips
         .iter()
@@ -49,7 +49,7 @@ fn a_migration_by_itself_goes_through_every_phase() {
 }
 
 #[test]
-fn a_mode_that_stands_is_compared_without_a_flip() {
+fn a_channel_already_in_dual_is_compared_without_a_change() {
     let mut stage = Stage::usual();
     stage.start(MigrationMode::Auto);
     stage.until_phase(Phase::EventsDual);
@@ -60,7 +60,7 @@ fn a_mode_that_stands_is_compared_without_a_flip() {
 }
 
 #[test]
-fn step_by_step_an_operator_advances_and_is_told_what_is_waited_for() {
+fn in_step_mode_an_operator_advances_and_sees_what_a_phase_waits_for() {
     let mut stage = Stage::usual();
     assert!(stage.ask(MigrationAction::Advance).is_err());
     stage.start(MigrationMode::Step);
@@ -140,7 +140,7 @@ fn held_up(phase: Phase, spoil: fn(&mut Stage), heal: fn(&mut Stage), why: &str)
 }
 
 #[test]
-fn a_phase_is_left_only_when_all_holds() {
+fn a_phase_ends_only_when_all_conditions_hold() {
     let agrees = |stage: &mut Stage| {
         stage.world.compares = Comparison {
             compared: 5,
@@ -152,13 +152,13 @@ fn a_phase_is_left_only_when_all_holds() {
             phase,
             |stage| stage.world.compares.missing = 1,
             agrees,
-            "came by the direct way alone",
+            "came only directly",
         );
         held_up(
             phase,
             |stage| stage.world.compares.different = 1,
             agrees,
-            "said something else",
+            "differed over the broker",
         );
         held_up(phase, |stage| stage.world.compares.late = 1, agrees, "late");
     }
@@ -207,7 +207,7 @@ fn a_phase_that_can_not_be_left_for_too_long_is_rolled_back_and_stays_so() {
 }
 
 #[test]
-fn a_flag_that_can_not_be_turned_is_tried_again() {
+fn a_failed_change_of_the_flag_is_retried() {
     let mut stage = Stage::direct();
     stage.start(MigrationMode::Auto);
     stage.seconds(15);
@@ -224,14 +224,14 @@ fn a_flag_that_can_not_be_turned_is_tried_again() {
 }
 
 #[test]
-fn a_flip_by_hand_pauses_and_the_migration_goes_on_from_what_is() {
+fn a_manual_change_pauses_and_resume_starts_at_the_current_modes() {
     let mut stage = Stage::direct();
     stage.start(MigrationMode::Auto);
     stage.until_phase(Phase::EventsQueue);
     let modes = Modes::all(Mode::Dual).with(Channel::Health, Mode::Queue);
     stage.turn_by_hand(modes);
     stage.second();
-    assert_eq!(stage.state.word(), "paused");
+    assert_eq!(stage.state.name(), "paused");
     let told = stage.last("migration.paused");
     assert!(told.contains("changed by hand"), "{told}");
     stage.seconds(200);
@@ -254,7 +254,7 @@ fn a_flip_by_hand_pauses_and_the_migration_goes_on_from_what_is() {
 }
 
 #[test]
-fn the_report_tells_of_every_step_with_figures() {
+fn the_report_has_every_step_with_figures() {
     let mut stage = Stage::usual();
     let planned: Vec<_> = stage
         .state

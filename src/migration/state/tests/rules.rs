@@ -71,7 +71,7 @@ fn a_lost_broker_is_direct_within_ten_seconds_and_two() {
 }
 
 #[test]
-fn a_broker_that_refuses_is_told_of_in_its_own_words() {
+fn a_refusal_by_the_broker_is_quoted() {
     let mut stage = in_queue(config());
     stage.world.silent_since = Some(stage.now.mono_ms);
     stage.report.broker.error = Some("connecting: ACCESS_REFUSED".to_owned());
@@ -88,7 +88,7 @@ fn a_broker_that_refuses_is_told_of_in_its_own_words() {
 }
 
 #[test]
-fn a_broker_that_is_silent_for_less_does_no_harm() {
+fn a_short_silence_of_the_broker_does_not_roll_back() {
     let mut stage = in_queue(config());
     for _ in 0..20 {
         stage.world.silent_since = Some(stage.now.mono_ms);
@@ -135,7 +135,7 @@ fn each_latency_is_judged_for_itself() {
 }
 
 #[test]
-fn a_rollback_is_told_with_the_figure_that_broke_the_rule() {
+fn a_rollback_step_has_the_figure_that_broke_the_rule() {
     let mut stage = Stage::new(
         crate::migration::Config {
             windows: 1.into(),
@@ -161,7 +161,7 @@ fn a_rollback_is_told_with_the_figure_that_broke_the_rule() {
 }
 
 #[test]
-fn what_is_slower_by_less_than_the_floor_is_not_slower() {
+fn an_increase_below_the_floor_is_ignored() {
     let mut stage = migrating();
     stage.world.latency = Duration::from_micros(6_500);
     holds(&mut stage, 300);
@@ -192,7 +192,7 @@ fn a_rule_must_be_broken_in_windows_in_a_row() {
 }
 
 #[test]
-fn few_samples_tell_nothing() {
+fn too_few_samples_give_no_result() {
     let mut stage = migrating();
     stage.world.per_second = 0;
     stage.seconds(12);

@@ -47,7 +47,7 @@ fn without_a_baseline_a_migration_waits_and_says_why() {
 }
 
 #[test]
-fn an_operator_goes_on_without_a_baseline_and_the_rules_have_no_data() {
+fn advance_without_a_baseline_leaves_rules_without_data() {
     let mut stage = Stage::direct();
     stage.world.per_second = 0;
     stage.start(MigrationMode::Auto);
@@ -69,7 +69,7 @@ fn an_operator_goes_on_without_a_baseline_and_the_rules_have_no_data() {
 }
 
 #[test]
-fn a_part_of_the_baseline_is_enough_and_what_lacks_is_named() {
+fn a_partial_baseline_suffices_and_missing_latencies_are_named() {
     let mut stage = Stage::direct();
     stage.world.per_second = 0;
     stage.start(MigrationMode::Auto);
@@ -98,7 +98,7 @@ fn a_baseline_that_was_interrupted_is_measured_again() {
         } else {
             stage.ask(MigrationAction::Pause).unwrap();
         }
-        assert_eq!(stage.state.word(), "paused");
+        assert_eq!(stage.state.name(), "paused");
         stage.seconds(100);
         stage.ask(MigrationAction::Resume).unwrap();
         stage.seconds(10);
@@ -142,23 +142,23 @@ fn a_completed_migration_keeps_its_timeline_until_the_flag_is_changed() {
     }
     stage.turn_by_hand(Modes::all(Mode::Direct));
     stage.second();
-    assert_eq!(stage.state.word(), "idle");
+    assert_eq!(stage.state.name(), "idle");
     assert_eq!(shown(&stage, Phase::Done), "next");
 }
 
 #[test]
-fn a_change_before_the_start_is_no_change_during_it() {
+fn a_change_of_the_flag_before_the_start_does_not_pause() {
     let mut stage = Stage::direct();
     // Answered, and no look has seen it yet.
     stage.turn_by_hand(Modes::all(Mode::Dual));
     stage.start(MigrationMode::Auto);
     stage.seconds(5);
-    assert_eq!(stage.state.word(), "running");
+    assert_eq!(stage.state.name(), "running");
     assert!(stage.last("migration.started").contains("health dual"));
     // One during it still is, also when the next thing is a request.
     stage.turn_by_hand(Modes::all(Mode::Direct));
     stage.ask(MigrationAction::Advance).unwrap_err();
-    assert_eq!(stage.state.word(), "paused");
+    assert_eq!(stage.state.name(), "paused");
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn lease(state: &Machine) -> Lease {
 }
 
 #[test]
-fn an_open_connection_is_a_lease_without_an_end() {
+fn a_lease_on_an_open_connection_does_not_expire() {
     let (mut state, mut out) = bound();
     state.expire(at(100_000), &mut out);
     assert_eq!(told(&mut out), [""; 0]);
@@ -40,7 +40,7 @@ fn an_open_connection_is_a_lease_without_an_end() {
 }
 
 #[test]
-fn a_closed_connection_is_told_at_once_and_the_instance_has_its_ttl_to_come_back() {
+fn an_instance_of_a_closed_connection_has_its_ttl_to_reconnect() {
     let (mut state, mut out) = bound();
     assert_eq!(state.connection_closed(8, at(1), &mut out), 0);
     assert_eq!(told(&mut out), [""; 0], "another one");
@@ -55,7 +55,7 @@ fn a_closed_connection_is_told_at_once_and_the_instance_has_its_ttl_to_come_back
 }
 
 #[test]
-fn it_comes_back_by_registering_or_by_a_heartbeat_over_another_connection() {
+fn a_lost_instance_recovers_by_registering_or_a_heartbeat_over_a_connection() {
     let (mut state, mut out) = bound();
     state.connection_closed(7, at(10), &mut out);
     out.clear();
@@ -84,7 +84,7 @@ fn it_comes_back_by_registering_or_by_a_heartbeat_over_another_connection() {
 }
 
 #[test]
-fn who_moves_to_another_connection_before_the_old_one_closes_is_not_told_of() {
+fn an_instance_moved_to_another_connection_is_not_lost() {
     let (mut state, mut out) = bound();
     state
         .register_over(8, hanging("a"), None, at(1), &mut out)
@@ -95,7 +95,7 @@ fn who_moves_to_another_connection_before_the_old_one_closes_is_not_told_of() {
 }
 
 #[test]
-fn signs_of_life_by_other_ways_give_time_but_no_connection() {
+fn a_heartbeat_without_a_connection_extends_the_lease_only() {
     let (mut state, mut out) = bound();
     state.connection_closed(7, at(10), &mut out);
     out.clear();
@@ -110,7 +110,7 @@ fn signs_of_life_by_other_ways_give_time_but_no_connection() {
 }
 
 #[test]
-fn an_operators_word_and_the_checks_hide_a_lost_connection_as_they_do_anything_else() {
+fn overrides_and_checks_take_precedence_over_a_lost_connection() {
     let (mut state, mut out) = bound();
     let drain = Some((OverrideStatus::Stopping, None));
     state.set_override("a", drain, at(1), &mut out).unwrap();
@@ -160,7 +160,7 @@ fn another_kind_of_lease_or_another_service_is_an_update_like_any_other() {
 }
 
 #[test]
-fn the_guard_counts_no_open_connection_as_silence_and_holds_those_that_are_lost() {
+fn the_guard_holds_lost_instances_and_ignores_open_connections() {
     let (mut state, mut out) = (state(), Vec::new());
     for n in 0..20_u64 {
         let mut one = hanging(&format!("i{n:02}"));

@@ -23,7 +23,7 @@ fn guarded(n_alive: usize) -> (Machine, Events) {
 }
 
 #[test]
-fn leases_that_run_out_one_by_one_are_no_case_for_the_guard() {
+fn leases_that_end_one_by_one_do_not_engage_the_guard() {
     let (mut state, mut out) = guarded(5);
     state.expire(at(310), &mut out);
     let expected: Vec<_> = (5..10).map(|n| format!("expired i{n} -")).collect();
@@ -31,7 +31,7 @@ fn leases_that_run_out_one_by_one_are_no_case_for_the_guard() {
 }
 
 #[test]
-fn leases_that_run_out_together_are_held_and_come_back() {
+fn leases_that_end_together_are_held_and_can_be_renewed() {
     let (mut state, mut out) = guarded(0);
     state.expire(at(302), &mut out);
     let events = told(&mut out);
@@ -82,7 +82,7 @@ fn leases_that_run_out_together_are_held_and_come_back() {
 }
 
 #[test]
-fn a_guard_ends_even_when_nobody_comes_back() {
+fn a_guard_ends_after_hold_max_without_recoveries() {
     let (mut state, mut out) = guarded(0);
     state.expire(at(310), &mut out);
     out.clear();
@@ -99,7 +99,7 @@ fn a_guard_ends_even_when_nobody_comes_back() {
 }
 
 #[test]
-fn one_that_comes_back_and_falls_silent_again_is_held_again() {
+fn an_instance_that_recovers_and_stops_again_is_held_again() {
     let (mut state, mut out) = guarded(0);
     state.expire(at(310), &mut out);
     out.clear();
@@ -133,7 +133,7 @@ fn a_held_instance_can_register_again_or_leave() {
 }
 
 #[test]
-fn beats_within_a_short_ttl_are_no_silence() {
+fn heartbeats_within_a_short_ttl_do_not_engage_the_guard() {
     let (mut state, mut out) = (state(), Vec::new());
     for n in 0..10 {
         let mut one = registration(&format!("i{n}"), "web");

@@ -37,7 +37,7 @@ impl Write for Pipe {
 }
 
 #[test]
-fn nobody_waits_for_a_reader_that_takes_nothing_and_what_is_dropped_is_counted() {
+fn a_blocked_log_reader_delays_no_writer_and_dropped_lines_are_counted() {
     let (unblock, open) = mpsc::channel();
     let read = Arc::new(Mutex::new(Vec::new()));
     let pipe = Pipe {

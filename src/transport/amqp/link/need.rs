@@ -1,4 +1,4 @@
-//! Whether anybody needs the connection.
+//! Whether the connection is needed.
 
 use tokio::sync::watch;
 

@@ -80,7 +80,7 @@ impl Link {
 }
 
 impl Shared {
-    /// Declares the exchange, without which nothing works, and each queue that can be declared.
+    /// Declares the exchange, which everything needs, and each queue that can be declared.
     pub(super) async fn declare_all(
         &self,
         connection: &dyn BrokerConnection,
@@ -100,7 +100,7 @@ impl Shared {
         }
         match names::declare_dead(&mut *channel).await {
             Ok(()) => channel.close().await,
-            // Messages can be put there whatever its arguments are.
+            // Any arguments will do: messages can be put there.
             Err(error) if error.refusal().is_some() => Ok(()),
             Err(error) => Err(error),
         }

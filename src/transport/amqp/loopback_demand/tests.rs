@@ -13,7 +13,7 @@ fn flag(mode: Mode) -> Flag {
 }
 
 #[test]
-fn events_are_needed_back_by_who_compares_and_by_who_sees_no_further() {
+fn events_are_consumed_back_in_dual_and_for_subscribers_in_queue() {
     for (mode, without, with) in [
         (Mode::Direct, false, true),
         (Mode::Dual, true, true),
@@ -30,7 +30,7 @@ fn events_are_needed_back_by_who_compares_and_by_who_sees_no_further() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_need_that_comes_and_goes_stands_until_it_was_gone_for_a_while() {
+async fn demand_lasts_for_a_while_after_the_last_subscriber() {
     let flag = flag(Mode::Queue);
     let mut demand = LoopbackDemand::new(&flag);
     let looking = async {

@@ -1,4 +1,4 @@
-//! Sends the answers, and finds out for which one the broker ended the connection.
+//! Sends the answers, and finds the one because of which the broker ended the connection.
 
 use std::{collections::VecDeque, pin::pin, sync::Arc, time::Duration};
 
@@ -25,17 +25,17 @@ use crate::{
     transport::amqp::{AmqpError, AnswerScope, Counts, Link, Usage},
 };
 
-/// Answers sent and not confirmed yet, at most.
+/// The most answers that are sent and not confirmed.
 const WINDOW: usize = 256;
-/// An answer that is sent so often in vain is not sent again.
+/// After so many failed attempts an answer is dropped.
 const ATTEMPTS_MAX: u8 = 3;
-/// How long an answer is kept: callers wait no longer.
+/// How long an answer is kept: callers do not wait longer.
 const KEPT: Duration = Duration::from_secs(60);
-/// After so long, the next loss of the connection is not counted with the ones before.
+/// After so long without a loss of the connection, earlier losses no longer count.
 const CALM: Duration = Duration::from_secs(60);
 /// How long it may take to close the connection.
 const LEAVE_MAX: Duration = Duration::from_secs(1);
-/// The broker's own end of a connection, which no answer is the reason of (connection-forced).
+/// connection-forced: the broker ended the connection, but not because of an answer.
 const FORCED: u16 = 320;
 
 /// Sends answers over a connection of their own, while commands are taken.
@@ -51,12 +51,12 @@ pub(in crate::transport::rabbitmq) struct AnswerSender {
     inbox: AnswerInbox,
     /// Sent and not confirmed, in order.
     under_way: VecDeque<PendingAnswer>,
-    /// Those that were under way when the connection ended. They are sent one at a time: so it ends once more at
-    /// most for the one that it ended for.
+    /// Those that were under way when the connection ended. They are sent one at a time, so that the one that caused
+    /// it ends the connection only once more.
     again: VecDeque<PendingAnswer>,
-    /// The one that came last, to be sent next.
-    came: Option<PendingAnswer>,
-    /// How often the connection has ended, without a longer time between.
+    /// The one that received last, to be sent next.
+    received: Option<PendingAnswer>,
+    /// How often in a row the connection has ended.
     losses: u32,
     /// Whether that was logged.
     logged: bool,
@@ -84,22 +84,22 @@ impl AnswerSender {
             inbox,
             under_way: VecDeque::new(),
             again: VecDeque::new(),
-            came: None,
+            received: None,
             losses: 0,
             logged: false,
         }
     }
 
-    /// Runs until `stop` and until no command is taken any more.
+    /// Runs until `stop` and until no more commands are consumed.
     pub(in crate::transport::rabbitmq) async fn run(mut self) {
         let stop = self.stop.clone();
         while let Some(usage) = self.until_wanted(&stop).await {
             self.serve(&usage, &stop).await;
             if !usage.gone().is_cancelled() {
-                self.forget_all();
+                self.drop_all();
             }
         }
-        self.forget_all();
+        self.drop_all();
     }
 
     /// None after `stop`.
@@ -121,7 +121,7 @@ impl AnswerSender {
         }
     }
 
-    /// Sends while commands are taken over this life of the main connection.
+    /// Sends while commands are consumed over the current main connection.
     async fn serve(&mut self, usage: &Usage, stop: &CancellationToken) {
         let mut end = End {
             usage,
@@ -139,7 +139,7 @@ impl AnswerSender {
                 Ok(open) => {
                     let _before = self.inbox.paused.send_replace(false);
                     let ended = self.send(&open, &mut end).await;
-                    let ended = ended.map_err(|error| self.blame(&open, error));
+                    let ended = ended.map_err(|error| self.resolve_failure(&open, error));
                     leave(&open).await;
                     let Err(error) = ended else {
                         return;
@@ -150,7 +150,7 @@ impl AnswerSender {
                     error
                 }
                 Err(error) => {
-                    self.forget_old();
+                    self.drop_old();
                     error
                 }
             };
@@ -160,7 +160,7 @@ impl AnswerSender {
             self.losses = self.losses.saturating_add(1);
             let _before = self.inbox.paused.send_replace(true);
             let pause = self.link.backoff(self.losses);
-            self.tell(&error, pause);
+            self.log_end(&error, pause);
             tokio::select! {
                 () = usage.gone().cancelled() => return,
                 () = end.reached() => return,
@@ -215,7 +215,7 @@ impl AnswerSender {
                     }
                 },
                 answer = self.inbox.answers.recv(), if self.has_window() => match answer {
-                    Some(answer) => self.came = Some(answer),
+                    Some(answer) => self.received = Some(answer),
                     None => is_over = true,
                 },
                 () = end.reached(), if is_idle => is_over = true,
@@ -231,8 +231,8 @@ impl AnswerSender {
     /// The next one that may be sent now.
     fn next(&mut self) -> Option<PendingAnswer> {
         loop {
-            let mut answer = if let Some(came) = self.came.take() {
-                came
+            let mut answer = if let Some(received) = self.received.take() {
+                received
             } else if self.has_window() {
                 self.inbox.answers.try_recv().ok()?
             } else if self.under_way.is_empty() {
@@ -244,12 +244,12 @@ impl AnswerSender {
                 answer.attempts += 1;
                 return Some(answer);
             }
-            self.forget(&answer);
+            self.drop_answer(&answer);
         }
     }
 
-    /// Finds out what becomes of those that were under way when it went wrong.
-    fn blame(&mut self, open: &Open, error: AmqpError) -> AmqpError {
+    /// Decides for each answer that was under way at the failure whether it is sent again.
+    fn resolve_failure(&mut self, open: &Open, error: AmqpError) -> AmqpError {
         let is_late = matches!(error, AmqpError::Late { .. });
         if open.connection.status().connected() && !is_late {
             // Only the channel has ended: the user may not publish answers at all.
@@ -259,17 +259,17 @@ impl AnswerSender {
             }
         } else if self.under_way.len() == 1 && is_about_an_answer(&error) {
             self.under_way.clear();
-            let reason = "the broker ended the connection that it left by; its reply_to is made up";
+            let reason = "the broker ended the connection because of it: its reply_to is made up";
             self.inbox.lost.note(reason);
         }
         self.send_again();
         error
     }
 
-    /// Logged once, not each time; and not when the broker is lost, which is logged elsewhere.
-    fn tell(&mut self, error: &AmqpError, pause: Duration) {
-        let lasts = is_about_an_answer(error) || self.losses > 2;
-        if lasts && !self.logged {
+    /// Warns once, and not when the broker is lost, which the main connection logs.
+    fn log_end(&mut self, error: &AmqpError, pause: Duration) {
+        let is_repeated = is_about_an_answer(error) || self.losses > 2;
+        if is_repeated && !self.logged {
             self.logged = true;
             tracing::warn!(
                 %error,
@@ -285,13 +285,13 @@ impl AnswerSender {
             if answer.attempts < ATTEMPTS_MAX {
                 self.again.push_front(answer);
             } else {
-                self.forget(&answer);
+                self.drop_answer(&answer);
             }
         }
     }
 
     /// Drops those that are too old.
-    fn forget_old(&mut self) {
+    fn drop_old(&mut self) {
         while let Ok(answer) = self.inbox.answers.try_recv() {
             self.again.push_back(answer);
         }
@@ -299,22 +299,22 @@ impl AnswerSender {
             if answer.since.elapsed() < KEPT {
                 self.again.push_back(answer);
             } else {
-                self.forget(&answer);
+                self.drop_answer(&answer);
             }
         }
     }
 
-    fn forget_all(&mut self) {
-        self.forget_old();
+    fn drop_all(&mut self) {
+        self.drop_old();
         for answer in std::mem::take(&mut self.again) {
-            self.forget(&answer);
+            self.drop_answer(&answer);
         }
     }
 
-    fn forget(&self, answer: &PendingAnswer) {
+    fn drop_answer(&self, answer: &PendingAnswer) {
         self.counts.sent_in_vain(1);
         let reason = match answer.attempts {
-            0 => "there is no connection to send it by",
+            0 => "there is no connection to send it over",
             _ => "the broker has not confirmed it",
         };
         self.inbox.lost.note(reason);

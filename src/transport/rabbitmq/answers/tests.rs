@@ -6,7 +6,7 @@ fn check(malformed: bool, reply_to: &str) {
 }
 
 #[test]
-fn what_brokers_have_made_is_not_malformed() {
+fn reply_addresses_of_brokers_are_accepted() {
     // RabbitMQ 3.10 and later, earlier ones, another broker of ours, and queues.
     check(
         false,
@@ -30,7 +30,7 @@ fn what_brokers_have_made_is_not_malformed() {
 }
 
 #[test]
-fn what_no_broker_has_made_is() {
+fn made_up_reply_addresses_are_malformed() {
     for rest in [
         "garbage.key",
         ".garbage.key",

@@ -7,7 +7,7 @@ fn check(url: &str, shown: &str) {
 }
 
 #[test]
-fn what_is_shown_has_no_password() {
+fn the_shown_url_has_no_password() {
     check("amqp://me:secret@rabbit", "amqp://rabbit:5672/");
     check("amqp://me:secret@rabbit/", "amqp://rabbit:5672/");
     check("amqp://me:secret@rabbit:5673/%2f", "amqp://rabbit:5673/");
@@ -20,7 +20,7 @@ fn what_is_shown_has_no_password() {
 }
 
 #[test]
-fn what_cannot_be_used_is_named() {
+fn an_unusable_url_or_file_is_named() {
     let error = Target::new("http://rabbit", None).unwrap_err().to_string();
     assert!(error.starts_with("transport.amqp_url: "), "{error}");
     let missing = Path::new("no/such/file.pem");

@@ -6,7 +6,7 @@ use crate::{
 };
 
 #[test]
-fn each_is_behind_by_what_it_follows_and_the_log_is_read_once() {
+fn lag_counts_the_events_of_the_filter_and_reads_the_log_once() {
     let registry = Registry::new(Config {
         log_entries_max: 8.into(),
         ..Config::default()

@@ -109,7 +109,7 @@ async fn receivers_that_are_slow_and_never_fail_leave_room_for_the_others() {
 }
 
 #[tokio::test]
-async fn a_receiver_behind_the_log_gets_one_resync_with_the_state_and_goes_on() {
+async fn a_receiver_behind_the_log_gets_one_resync_then_events() {
     let stage = stage_with(20, quick());
     let mut receiver = Receiver::start().await;
     let id = stage.watch(&receiver);
@@ -139,7 +139,7 @@ async fn a_receiver_behind_the_log_gets_one_resync_with_the_state_and_goes_on() 
 }
 
 #[tokio::test]
-async fn a_snapshot_for_one_that_hangs_holds_up_no_other() {
+async fn a_snapshot_to_a_hanging_receiver_delays_no_other() {
     let config = Config {
         snapshots_max: 1.into(),
         webhook_timeout: Duration::from_secs(6).into(),

@@ -17,7 +17,7 @@ fn tell(stage: &Stage, event: &'static str) {
 }
 
 #[tokio::test]
-async fn webhooks_of_everything_are_told_of_what_comes_after_them() {
+async fn webhooks_of_everything_get_later_notices() {
     let stage = stage();
     tell(&stage, "migration.started");
     let mut receiver = Receiver::start().await;
@@ -76,7 +76,7 @@ async fn a_notice_is_tried_until_it_is_taken_and_events_do_not_wait_for_it() {
 }
 
 #[tokio::test]
-async fn a_notice_that_is_refused_again_and_again_is_given_up() {
+async fn a_notice_is_dropped_after_refusals_max_refusals() {
     let stage = stage();
     let mut receiver = Receiver::start().await;
     stage.watch(&receiver);
@@ -94,7 +94,7 @@ async fn a_notice_that_is_refused_again_and_again_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_wants_no_more_is_removed_by_a_notice_too() {
+async fn a_410_to_a_notice_removes_the_webhook() {
     let stage = stage();
     let mut receiver = Receiver::start().await;
     stage.watch(&receiver);
@@ -107,7 +107,7 @@ async fn a_receiver_that_wants_no_more_is_removed_by_a_notice_too() {
 }
 
 #[tokio::test]
-async fn what_was_told_before_the_end_still_leaves() {
+async fn notices_before_the_end_are_still_sent() {
     let stage = stage();
     let mut receiver = Receiver::start().await;
     stage.watch(&receiver);

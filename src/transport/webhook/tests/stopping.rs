@@ -10,7 +10,7 @@ use super::{
 use crate::transport::{Start, TransportError};
 
 #[tokio::test]
-async fn at_a_stop_what_is_left_is_delivered_first() {
+async fn at_a_stop_remaining_events_are_delivered() {
     let stage = stage();
     let mut receiver = Receiver::start().await;
     stage.watch(&receiver);
@@ -32,7 +32,7 @@ async fn at_a_stop_what_is_left_is_delivered_first() {
 }
 
 #[tokio::test]
-async fn at_a_stop_a_dead_or_hanging_receiver_holds_up_nobody_for_long() {
+async fn at_a_stop_a_hanging_receiver_costs_at_most_the_drain_time() {
     let stage = stage();
     let mut dead = Receiver::start().await;
     stage.watch(&dead);

@@ -27,7 +27,7 @@ async fn until_ready_is(stage: &Stage, status: &str, words: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_there_is_a_direct_way_everything_takes_it() {
+async fn with_a_direct_way_changes_are_delivered_directly() {
     let own = Own::start(&MEMORY_KEY).await;
     let keys = quick(&[("transport.mode", "queue"), ("migration.broker_away", "6s")]);
     let stage = Stage::on(own.url(), &keys).await;
@@ -56,7 +56,7 @@ async fn where_there_is_a_direct_way_everything_takes_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_there_is_none_events_wait() {
+async fn without_a_direct_way_events_wait() {
     let own = Own::start(&MEMORY_KEY).await;
     let keys = quick(&[
         ("transport.mode", "queue"),

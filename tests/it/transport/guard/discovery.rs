@@ -84,7 +84,7 @@ async fn requests_whose_answers_the_broker_refuses() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_that_is_full_is_no_reason() {
+async fn a_full_registry_does_not_cause_a_rollback() {
     let keys = quick(&[
         ("transport.mode", "dual"),
         ("migration.guard", "always"),

@@ -48,7 +48,7 @@ async fn scene(own: &Own) -> (Stage, Watcher, Traffic) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_answers_nobody() {
+async fn a_broker_that_does_not_answer_causes_a_rollback() {
     let own = Own::start(&[]).await;
     let (stage, watcher, traffic) = scene(&own).await;
     let mut topics = Listener::new(own.url(), &["migration.#"]).await;
@@ -67,7 +67,7 @@ async fn a_broker_that_answers_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_crashed() {
+async fn a_crashed_broker_causes_a_rollback() {
     let own = Own::start(&[]).await;
     let (stage, watcher, traffic) = scene(&own).await;
     loses(&stage, &watcher, || own.kill()).await;
@@ -78,7 +78,7 @@ async fn a_broker_that_crashed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_that_end_while_messages_come_hold_up_nobody() {
+async fn lost_connections_during_deliveries_delay_no_other() {
     let host = Host::start().await;
     let way = SlowWay::to(&host).await;
     let keys = quick(&[
@@ -100,7 +100,7 @@ async fn connections_that_end_while_messages_come_hold_up_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_that_are_closed_while_messages_come_hold_up_nobody() {
+async fn closing_connections_during_deliveries_delays_no_other() {
     let host = Host::start().await;
     let way = SlowWay::to(&host).await;
     let stage = Stage::on(&way.url(&host), &quick(&[])).await;
