@@ -112,7 +112,8 @@ fn deepen_stacks(config: &Config) {
     }
 }
 
-fn serve(sources: &Sources, config: Config, values: Values) -> ExitCode {
+fn serve(sources: &Sources, mut config: Config, values: Values) -> ExitCode {
+    config.store.path.get_or_insert_with(|| "data".into());
     deepen_stacks(&config);
     let (threads, cores) = (config.threads, cores());
     let http = (!config.http.listen.is_empty()).then(|| threads.http(cores));

@@ -159,6 +159,13 @@ impl Log {
 }
 
 impl Writer {
+    /// Begins with the event behind `revision`. Nothing may have been appended before.
+    pub(super) fn begin_after(&self, revision: Revision) {
+        self.log.newest.store(revision.0, Ordering::Release);
+        let oldest = revision.next().0;
+        self.log.oldest.store(oldest, Ordering::Release);
+    }
+
     /// Appends the next event, not yet counted as newest; `previous` is the change of the same service
     /// before it. Calls `gone` with the service and revision of each event that leaves the log for it.
     pub(super) fn append(

@@ -136,6 +136,12 @@ impl Service {
         self.show(&view, revision, instances);
     }
 
+    /// Takes over the instances of an earlier life; its last change is known already.
+    pub(super) fn fill(&self, instances: Vec<(ServiceId, Arc<Instance>)>) {
+        let view = self.view.load();
+        self.show(&view, self.logged(), instances.into_iter().collect());
+    }
+
     /// A change that leaves the instances as they are.
     pub(super) fn touch(&self, revision: Revision) {
         let view = self.view.load();

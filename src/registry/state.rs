@@ -190,7 +190,7 @@ impl State {
     }
 
     /// Puts a version into the table of ids, and its lease into the timers.
-    fn put(&mut self, instance: &Arc<Instance>) {
+    pub(super) fn put(&mut self, instance: &Arc<Instance>) {
         self.incarnation = self.incarnation.max(instance.incarnation);
         self.bytes += instance.bytes;
         let table = Arc::clone(&self.table);

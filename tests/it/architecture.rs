@@ -68,6 +68,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "transport",
             "migration",
             "broker",
+            "store",
             "tasks",
             "telemetry",
         ],
