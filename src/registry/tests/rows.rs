@@ -275,14 +275,14 @@ async fn fencing_holds_and_leases_of_closed_connections_are_lost() {
         (Lease::Lost, Status::Unhealthy)
     );
     let current = Some(registered.instance.incarnation);
-    again.beat("a", current).unwrap();
+    again.renew("a", current).unwrap();
     let taken_over = again.register(registration("a", "web", 90), None).unwrap();
     assert!(taken_over.instance.incarnation > registered.instance.incarnation);
-    assert!(again.beat("a", current).is_err());
+    assert!(again.renew("a", current).is_err());
     let third = open(&journal);
-    assert!(third.beat("a", current).is_err());
+    assert!(third.renew("a", current).is_err());
     third
-        .beat("a", Some(taken_over.instance.incarnation))
+        .renew("a", Some(taken_over.instance.incarnation))
         .unwrap();
     assert_eq!(third.instance("b").unwrap().lease, Lease::Lost);
 }
