@@ -31,7 +31,7 @@ use tokio::sync::watch;
 
 pub use self::{
     config::{Config, SyncChoice},
-    contents::{Contents, Entries},
+    contents::{Contents, TableEntries},
     error::StoreError,
     open::{FORMAT, TornTail},
     writes::Writes,
@@ -76,11 +76,11 @@ impl Default for StoreOptions {
 /// A cheap, cloneable handle to an open store. It blocks on the disk, so it is not for async threads.
 #[derive(Clone, Debug)]
 pub struct Store {
-    inner: Arc<Inner>,
+    inner: Arc<StoreInner>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct StoreInner {
     path: PathBuf,
     options: StoreOptions,
     disk: Box<dyn Disk>,
@@ -88,7 +88,7 @@ struct Inner {
     /// Held while files are synced: whoever waits for it often finds the work done.
     syncing: Mutex<()>,
     syncer: Arc<Syncer>,
-    counts: Counts,
+    counts: StoreCounts,
     /// A thread writes a snapshot.
     is_merging: Mutex<bool>,
     merged: Condvar,
@@ -99,7 +99,7 @@ struct Inner {
 }
 
 #[derive(Debug, Default)]
-struct Counts {
+struct StoreCounts {
     commits: AtomicU64,
     syncs: AtomicU64,
     last_sync_us: AtomicU64,
@@ -157,14 +157,14 @@ impl Store {
     ) -> Result<(Self, Option<TornTail>), StoreError> {
         let folder = Folder { path, disk: &*disk };
         let (log, torn) = folder.open()?;
-        let inner = Arc::new(Inner {
+        let inner = Arc::new(StoreInner {
             path: path.to_owned(),
             options,
             disk,
             log: Mutex::new(log),
             syncing: Mutex::default(),
             syncer: Arc::default(),
-            counts: Counts::default(),
+            counts: StoreCounts::default(),
             is_merging: Mutex::default(),
             merged: Condvar::new(),
             is_closing: AtomicBool::new(false),
@@ -336,7 +336,7 @@ impl Store {
     }
 }
 
-impl Drop for Inner {
+impl Drop for StoreInner {
     fn drop(&mut self) {
         self.syncer.stop();
     }

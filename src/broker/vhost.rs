@@ -44,7 +44,7 @@ pub use self::{
     },
 };
 use self::{
-    death::DeadLetters,
+    death::PendingDeadLetters,
     deferred::{DeferredWork, settle_steps},
     route::Routing,
     waiting::WaitingChannels,
@@ -101,7 +101,7 @@ pub struct Vhost {
     owned: HashMap<ConnectionId, BTreeSet<QueueId>>,
     timers: BTreeSet<(u64, QueueId)>,
     touched: VecDeque<QueueId>,
-    dead: DeadLetters,
+    dead: PendingDeadLetters,
     /// The dead letter that is being routed.
     dead_letter: Option<(InboundMessage, Box<Routing>)>,
     deferred: DeferredWork,
@@ -151,7 +151,7 @@ impl Vhost {
             owned: HashMap::new(),
             timers: BTreeSet::new(),
             touched: VecDeque::new(),
-            dead: DeadLetters::new(memory.charge(0)),
+            dead: PendingDeadLetters::new(memory.charge(0)),
             dead_letter: None,
             deferred: DeferredWork::default(),
             waiting: WaitingChannels::default(),

@@ -7,7 +7,7 @@ mod registration;
 
 use std::sync::{Arc, OnceLock};
 
-use self::bytes::Unreadable;
+use self::bytes::InvalidRecord;
 use self::bytes::{ByteReader, put_index, put_number, put_option, put_optional_text, put_text};
 use crate::model::{
     Epoch, Event, EventKind, Instance, LastSeen, Lease, Override, OverrideStatus, Revision, Route,
@@ -19,11 +19,11 @@ const VERSION: u8 = 1;
 const OVERRIDES: [OverrideStatus; 2] = [OverrideStatus::Unhealthy, OverrideStatus::Stopping];
 
 /// Checks the version at the start of a value.
-fn begin(bytes: &[u8]) -> Result<ByteReader<'_>, Unreadable> {
+fn begin(bytes: &[u8]) -> Result<ByteReader<'_>, InvalidRecord> {
     let mut reader = ByteReader(bytes);
     match reader.byte()? {
         VERSION => Ok(reader),
-        _ => Err(Unreadable),
+        _ => Err(InvalidRecord),
     }
 }
 
@@ -33,7 +33,7 @@ pub(super) fn put_instance(out: &mut Vec<u8>, instance: &Instance) {
 }
 
 /// Reads an instance; its last sign of life is the start of the registry's clock.
-pub(super) fn instance(bytes: &[u8]) -> Result<Instance, Unreadable> {
+pub(super) fn instance(bytes: &[u8]) -> Result<Instance, InvalidRecord> {
     read_instance(&mut begin(bytes)?)
 }
 
@@ -61,7 +61,7 @@ fn put_versionless(out: &mut Vec<u8>, instance: &Instance) {
     put_optional_text(out, instance.reason.as_deref());
 }
 
-fn read_instance(reader: &mut ByteReader<'_>) -> Result<Instance, Unreadable> {
+fn read_instance(reader: &mut ByteReader<'_>) -> Result<Instance, InvalidRecord> {
     let registration = registration::read(reader)?;
     let observed = reader.index(&Status::ALL)?;
     let overridden = match reader.flag()? {
@@ -78,7 +78,7 @@ fn read_instance(reader: &mut ByteReader<'_>) -> Result<Instance, Unreadable> {
         2 => Lease::Connection(reader.number()?),
         3 => Lease::Lost,
         4 => Lease::Unlimited,
-        _ => return Err(Unreadable),
+        _ => return Err(InvalidRecord),
     };
     let bytes = Instance::memory(&registration);
     Ok(Instance {
@@ -112,7 +112,7 @@ pub(super) fn put_event(out: &mut Vec<u8>, event: &Event) {
     put_option(out, event.route.as_deref(), put_bare_route);
 }
 
-pub(super) fn event(bytes: &[u8], epoch: Epoch) -> Result<Event, Unreadable> {
+pub(super) fn event(bytes: &[u8], epoch: Epoch) -> Result<Event, InvalidRecord> {
     let reader = &mut begin(bytes)?;
     let status = |reader: &mut ByteReader<'_>| match reader.flag()? {
         true => reader.index(&Status::ALL).map(Some),
@@ -128,7 +128,7 @@ pub(super) fn event(bytes: &[u8], epoch: Epoch) -> Result<Event, Unreadable> {
         false => None,
     };
     let of_guard = match reader.optional_text()? {
-        Some(name) => Some(ServiceName::parse(&name).map_err(|_| Unreadable)?),
+        Some(name) => Some(ServiceName::parse(&name).map_err(|_| InvalidRecord)?),
         None => None,
     };
     let route = match reader.flag()? {
@@ -157,7 +157,7 @@ pub(super) fn put_route(out: &mut Vec<u8>, route: &Route) {
     put_bare_route(out, route);
 }
 
-pub(super) fn route(bytes: &[u8]) -> Result<Route, Unreadable> {
+pub(super) fn route(bytes: &[u8]) -> Result<Route, InvalidRecord> {
     read_route(&mut begin(bytes)?)
 }
 
@@ -174,17 +174,17 @@ fn put_bare_route(out: &mut Vec<u8>, route: &Route) {
     put_number(out, route.revision.0);
 }
 
-fn read_route(reader: &mut ByteReader<'_>) -> Result<Route, Unreadable> {
-    let route_id = RouteId::parse(reader.text()?).map_err(|_| Unreadable)?;
+fn read_route(reader: &mut ByteReader<'_>) -> Result<Route, InvalidRecord> {
+    let route_id = RouteId::parse(reader.text()?).map_err(|_| InvalidRecord)?;
     let path_prefix = reader.boxed()?;
-    let service_name = ServiceName::parse(reader.text()?).map_err(|_| Unreadable)?;
+    let service_name = ServiceName::parse(reader.text()?).map_err(|_| InvalidRecord)?;
     Ok(Route {
         route_id,
         path_prefix,
         service_name,
         strip_prefix: reader.flag()?,
         methods: reader.list(ByteReader::boxed)?,
-        priority: i32::try_from(unzigzag(reader.number()?)).map_err(|_| Unreadable)?,
+        priority: i32::try_from(unzigzag(reader.number()?)).map_err(|_| InvalidRecord)?,
         revision: Revision(reader.number()?),
         encoded: OnceLock::new(),
     })
@@ -197,7 +197,7 @@ pub(super) fn put_counters(out: &mut Vec<u8>, epoch: Epoch, incarnation: u64) {
     put_number(out, incarnation);
 }
 
-pub(super) fn counters(bytes: &[u8]) -> Result<(Epoch, u64), Unreadable> {
+pub(super) fn counters(bytes: &[u8]) -> Result<(Epoch, u64), InvalidRecord> {
     let mut reader = begin(bytes)?;
     Ok((Epoch(reader.number()?), reader.number()?))
 }
@@ -206,7 +206,7 @@ fn put_timestamp(out: &mut Vec<u8>, at: Timestamp) {
     put_number(out, zigzag(at.0));
 }
 
-fn read_timestamp(reader: &mut ByteReader<'_>) -> Result<Timestamp, Unreadable> {
+fn read_timestamp(reader: &mut ByteReader<'_>) -> Result<Timestamp, InvalidRecord> {
     Ok(Timestamp(unzigzag(reader.number()?)))
 }
 

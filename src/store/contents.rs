@@ -12,9 +12,9 @@ use bytes::Bytes;
 
 use super::{
     StoreError,
-    frame::Frames,
+    frame::LogFrames,
     recover::{StoredSegment, segment_name},
-    snapshot::{SnapshotWriter, StoredSnapshot},
+    snapshot::{SnapshotFileWriter, StoredSnapshot},
     writes,
 };
 
@@ -25,13 +25,13 @@ pub struct Contents {
     pub(super) snapshot: Option<StoredSnapshot>,
     segments: Vec<StoredSegment>,
     /// The newest values that are in the log only.
-    tail: BTreeMap<Bytes, BTreeMap<Bytes, Option<Place>>>,
+    tail: BTreeMap<Bytes, BTreeMap<Bytes, Option<ValueLocation>>>,
     newest: u64,
 }
 
 /// Where a value is.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct ValueLocation {
     segment: usize,
     at: u64,
     len: usize,
@@ -62,7 +62,7 @@ impl Contents {
     pub(super) fn index(&mut self, segment: usize, lenient: bool) -> Result<(), StoreError> {
         let StoredSegment { number, file, len } = self.segments[segment].clone();
         let name = segment_name(number);
-        let mut frames = Frames::new(&*file, 0, len);
+        let mut frames = LogFrames::new(&*file, 0, len);
         loop {
             let frame = match frames.next().map_err(|error| self.unusable(&name, error))? {
                 None => return Ok(()),
@@ -81,7 +81,7 @@ impl Contents {
             let whole = frame.payload.len();
             let mut payload = frame.payload;
             while let Some(operation) = writes::next(&mut payload) {
-                let place = operation.value.map(|value| Place {
+                let place = operation.value.map(|value| ValueLocation {
                     segment,
                     at: from + (whole - payload.len() - value.len()) as u64,
                     len: value.len(),
@@ -113,21 +113,21 @@ impl Contents {
     }
 
     /// All entries of a table in the order of their keys; none when there is no such table.
-    pub fn table(&self, table: &str) -> Entries<'_> {
+    pub fn table(&self, table: &str) -> TableEntries<'_> {
         self.range(table, b"")
     }
 
     /// The entries of a table from a key on.
-    pub fn range(&self, table: &str, from: &[u8]) -> Entries<'_> {
-        static NONE: BTreeMap<Bytes, Option<Place>> = BTreeMap::new();
+    pub fn range(&self, table: &str, from: &[u8]) -> TableEntries<'_> {
+        static NONE: BTreeMap<Bytes, Option<ValueLocation>> = BTreeMap::new();
         let tail = self.tail.get(table.as_bytes()).unwrap_or(&NONE);
         let start = Bytes::copy_from_slice(from);
         let place = self.snapshot.as_ref();
         let place = place.and_then(|snapshot| snapshot.table(table.as_bytes()));
         let frames = self.snapshot.as_ref().zip(place);
-        Entries {
+        TableEntries {
             contents: self,
-            frames: frames.map(|(snapshot, (at, end))| Frames::new(&*snapshot.file, at, end)),
+            frames: frames.map(|(snapshot, (at, end))| LogFrames::new(&*snapshot.file, at, end)),
             block: Bytes::new(),
             stored: None,
             from: start.clone(),
@@ -142,7 +142,7 @@ impl Contents {
         &self,
         out: impl FnMut(&[u8], u64) -> io::Result<()>,
     ) -> Result<u64, WriteFailed> {
-        let mut writer = SnapshotWriter::new(out);
+        let mut writer = SnapshotFileWriter::new(out);
         for table in self.tables() {
             let name = Bytes::copy_from_slice(table.as_bytes());
             for entry in self.table(&table) {
@@ -153,7 +153,7 @@ impl Contents {
         Ok(writer.finish(self.newest)?)
     }
 
-    fn value(&self, place: Place) -> Result<Bytes, StoreError> {
+    fn value(&self, place: ValueLocation) -> Result<Bytes, StoreError> {
         let segment = &self.segments[place.segment];
         let mut value = vec![0; place.len];
         let name = segment_name(segment.number);
@@ -194,23 +194,23 @@ impl From<io::Error> for WriteFailed {
     }
 }
 
-/// Entries of a table, in the order of their keys. After an error there are no more.
+/// TableEntries of a table, in the order of their keys. After an error there are no more.
 #[derive(Debug)]
-pub struct Entries<'a> {
+pub struct TableEntries<'a> {
     contents: &'a Contents,
-    frames: Option<Frames<'a>>,
+    frames: Option<LogFrames<'a>>,
     /// What is left of the block of the snapshot that was read last.
     block: Bytes,
     /// The next entry of the snapshot.
     stored: Option<(Bytes, Bytes)>,
     from: Bytes,
-    tail: btree_map::Range<'a, Bytes, Option<Place>>,
+    tail: btree_map::Range<'a, Bytes, Option<ValueLocation>>,
     /// The next entry of the log.
-    newer: Option<(&'a Bytes, Option<Place>)>,
+    newer: Option<(&'a Bytes, Option<ValueLocation>)>,
     failed: bool,
 }
 
-impl Entries<'_> {
+impl TableEntries<'_> {
     fn fill(&mut self) -> Result<(), StoreError> {
         if self.newer.is_none() {
             self.newer = self.tail.next().map(|(key, place)| (key, *place));
@@ -265,7 +265,7 @@ impl Entries<'_> {
     }
 }
 
-impl Iterator for Entries<'_> {
+impl Iterator for TableEntries<'_> {
     type Item = Result<(Bytes, Bytes), StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {

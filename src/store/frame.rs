@@ -1,4 +1,4 @@
-//! Frames: how every file of the store is divided, so that a fault is found and what lies behind it can be read.
+//! LogFrames: how every file of the store is divided, so that a fault is found and what lies behind it can be read.
 //!
 //! `magic, length of the payload (u32), number (u64), synced (u64), checksum (u32), payload`, little endian. `synced`
 //! is the newest number that was durable when the frame was written: with it a reader tells a torn end, which was
@@ -54,9 +54,9 @@ fn checksum(header: &[u8], payload: &[u8]) -> u32 {
 
 /// Reads the frames of a file one after the other.
 #[derive(Debug)]
-pub(super) struct Frames<'a> {
+pub(super) struct LogFrames<'a> {
     file: &'a dyn DiskFile,
-    /// Frames end here.
+    /// LogFrames end here.
     end: u64,
     /// Where the next one begins.
     pub(super) at: u64,
@@ -64,7 +64,7 @@ pub(super) struct Frames<'a> {
     chunk_at: u64,
 }
 
-impl<'a> Frames<'a> {
+impl<'a> LogFrames<'a> {
     pub(super) fn new(file: &'a dyn DiskFile, from: u64, end: u64) -> Self {
         Self {
             file,

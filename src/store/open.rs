@@ -10,7 +10,7 @@ use super::{
     StoreError,
     disk::Disk,
     log::LogEnd,
-    recover::{Broken, Files, StoredSegment, read_log, segment_name, snapshot_name},
+    recover::{DamagedFrame, Files, StoredSegment, read_log, segment_name, snapshot_name},
     snapshot::StoredSnapshot,
 };
 
@@ -86,7 +86,7 @@ impl Folder<'_> {
             Option<StoredSnapshot>,
             Vec<StoredSegment>,
             u64,
-            Option<Broken>,
+            Option<DamagedFrame>,
         ),
         StoreError,
     > {
@@ -172,7 +172,7 @@ impl Folder<'_> {
     }
 
     /// Cuts off a torn end: the rest of its segment, and the segments behind it.
-    fn cut(&self, segments: &mut Vec<StoredSegment>, broken: Broken) -> Result<(), StoreError> {
+    fn cut(&self, segments: &mut Vec<StoredSegment>, broken: DamagedFrame) -> Result<(), StoreError> {
         for later in segments.drain(broken.segment + 1..) {
             let name = segment_name(later.number);
             let removed = self.disk.remove(&name);

@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use super::{
     disk::{Disk, DiskFile},
-    frame::Frames,
+    frame::LogFrames,
 };
 
 /// The files of a store, as their names tell.
@@ -79,12 +79,12 @@ pub(super) struct FoundLog {
     /// The number of the newest whole commit; 0 without one.
     pub(super) newest: u64,
     /// Where it ends before its end: a torn write, or damage.
-    pub(super) broken: Option<Broken>,
+    pub(super) broken: Option<DamagedFrame>,
 }
 
 /// The place behind which the log is not whole.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Broken {
+pub(super) struct DamagedFrame {
     /// Index of the segment.
     pub(super) segment: usize,
     /// Where the unreadable frame begins.
@@ -116,7 +116,7 @@ pub(super) fn read_log(disk: &dyn Disk, numbers: &[u64], covered: u64) -> io::Re
 }
 
 fn check(log: &mut FoundLog, segment: &StoredSegment) -> io::Result<()> {
-    let mut frames = Frames::new(&*segment.file, 0, segment.len);
+    let mut frames = LogFrames::new(&*segment.file, 0, segment.len);
     if log.broken.is_none() {
         let at = loop {
             match frames.next()? {
@@ -132,7 +132,7 @@ fn check(log: &mut FoundLog, segment: &StoredSegment) -> io::Result<()> {
             }
         };
         frames.at = at;
-        log.broken = Some(Broken {
+        log.broken = Some(DamagedFrame {
             segment: log.segments.len(),
             at,
             bytes: 0,

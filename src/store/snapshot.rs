@@ -1,6 +1,6 @@
 //! A snapshot: all tables, sorted, in one file that is written once.
 //!
-//! Frames of about 32 KiB, each with entries of one table; then a frame with the number of the newest commit and the
+//! LogFrames of about 32 KiB, each with entries of one table; then a frame with the number of the newest commit and the
 //! place of each table; then the place of that frame.
 
 use std::{io, sync::Arc};
@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::{
     disk::DiskFile,
-    frame::{Frames, eight, seal},
+    frame::{LogFrames, eight, seal},
     writes::{self, Writes},
 };
 
@@ -19,7 +19,7 @@ const INDEX: &str = "\u{1}";
 
 /// Writes a snapshot, entries in order of table and key.
 #[derive(Debug)]
-pub(super) struct SnapshotWriter<W> {
+pub(super) struct SnapshotFileWriter<W> {
     out: W,
     at: u64,
     blocks: u64,
@@ -28,7 +28,7 @@ pub(super) struct SnapshotWriter<W> {
     places: Writes,
 }
 
-impl<W: FnMut(&[u8], u64) -> io::Result<()>> SnapshotWriter<W> {
+impl<W: FnMut(&[u8], u64) -> io::Result<()>> SnapshotFileWriter<W> {
     /// `out` gets bytes and their place in the file.
     pub(super) fn new(out: W) -> Self {
         Self {
@@ -113,7 +113,7 @@ impl StoredSnapshot {
         if end >= at_end {
             return Ok(Err(at_end));
         }
-        let Some(Ok(frame)) = Frames::new(&*file, end, at_end).next()? else {
+        let Some(Ok(frame)) = LogFrames::new(&*file, end, at_end).next()? else {
             return Ok(Err(end));
         };
         let mut snapshot = Self {

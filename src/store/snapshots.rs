@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Contents, Folder, Inner, Store, StoredSegment,
+    Contents, Folder, Store, StoreInner, StoredSegment,
     contents::WriteFailed,
     disk::DiskFile,
     recover::{segment_name, snapshot_name},
@@ -39,7 +39,7 @@ pub(super) fn start(store: &Store) {
     }
 }
 
-impl Inner {
+impl StoreInner {
     fn ended(&self) {
         *self.is_merging.lock() = false;
         self.merged.notify_all();

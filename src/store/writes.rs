@@ -80,7 +80,7 @@ impl Writes {
 
 /// One operation of a payload.
 #[derive(Debug)]
-pub(super) struct Operation {
+pub(super) struct TableWrite {
     pub(super) table: Bytes,
     pub(super) key: Bytes,
     /// None for a delete.
@@ -88,7 +88,7 @@ pub(super) struct Operation {
 }
 
 /// Takes the next operation off a payload; none at its end, or where it is none.
-pub(super) fn next(payload: &mut Bytes) -> Option<Operation> {
+pub(super) fn next(payload: &mut Bytes) -> Option<TableWrite> {
     let operation = *payload.first()?;
     let table_len = usize::from(*payload.get(1)?);
     let table = payload.get(2..2 + table_len)?;
@@ -101,7 +101,7 @@ pub(super) fn next(payload: &mut Bytes) -> Option<Operation> {
         _ => return None,
     };
     *payload = rest;
-    Some(Operation { table, key, value })
+    Some(TableWrite { table, key, value })
 }
 
 fn take_sized(bytes: &mut Bytes) -> Option<Bytes> {

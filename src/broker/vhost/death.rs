@@ -34,13 +34,13 @@ const HEADERS: [&[u8]; 4] = [
 
 /// Dead letters that wait to be routed, the oldest first. Their bytes count.
 #[derive(Debug)]
-pub(super) struct DeadLetters {
+pub(super) struct PendingDeadLetters {
     letters: VecDeque<InboundMessage>,
     bytes: usize,
     charge: Charge,
 }
 
-impl DeadLetters {
+impl PendingDeadLetters {
     pub(super) fn new(charge: Charge) -> Self {
         Self {
             letters: VecDeque::new(),

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 /// Bytes that cannot be read as what they should be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("its bytes cannot be read")]
-pub(in crate::registry) struct Unreadable;
+pub(in crate::registry) struct InvalidRecord;
 
 pub(super) fn put_number(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
@@ -52,81 +52,81 @@ pub(super) fn put_index<T: PartialEq>(out: &mut Vec<u8>, all: &[T], value: &T) {
 pub(super) struct ByteReader<'a>(pub(super) &'a [u8]);
 
 impl ByteReader<'_> {
-    pub(super) fn byte(&mut self) -> Result<u8, Unreadable> {
-        let (first, rest) = self.0.split_first().ok_or(Unreadable)?;
+    pub(super) fn byte(&mut self) -> Result<u8, InvalidRecord> {
+        let (first, rest) = self.0.split_first().ok_or(InvalidRecord)?;
         self.0 = rest;
         Ok(*first)
     }
 
-    pub(super) fn flag(&mut self) -> Result<bool, Unreadable> {
+    pub(super) fn flag(&mut self) -> Result<bool, InvalidRecord> {
         match self.byte()? {
             0 => Ok(false),
             1 => Ok(true),
-            _ => Err(Unreadable),
+            _ => Err(InvalidRecord),
         }
     }
 
-    pub(super) fn number(&mut self) -> Result<u64, Unreadable> {
+    pub(super) fn number(&mut self) -> Result<u64, InvalidRecord> {
         let mut number = 0_u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
             let bits = u64::from(byte & 0x7f);
-            number |= bits.checked_shl(shift).ok_or(Unreadable)?;
+            number |= bits.checked_shl(shift).ok_or(InvalidRecord)?;
             if byte < 0x80 {
                 return Ok(number);
             }
         }
-        Err(Unreadable)
+        Err(InvalidRecord)
     }
 
-    pub(super) fn small<T: TryFrom<u64>>(&mut self) -> Result<T, Unreadable> {
-        T::try_from(self.number()?).map_err(|_| Unreadable)
+    pub(super) fn small<T: TryFrom<u64>>(&mut self) -> Result<T, InvalidRecord> {
+        T::try_from(self.number()?).map_err(|_| InvalidRecord)
     }
 
-    pub(super) fn text(&mut self) -> Result<&str, Unreadable> {
+    pub(super) fn text(&mut self) -> Result<&str, InvalidRecord> {
         let len: usize = self.small()?;
-        let (text, rest) = self.0.split_at_checked(len).ok_or(Unreadable)?;
+        let (text, rest) = self.0.split_at_checked(len).ok_or(InvalidRecord)?;
         self.0 = rest;
-        str::from_utf8(text).map_err(|_| Unreadable)
+        str::from_utf8(text).map_err(|_| InvalidRecord)
     }
 
-    pub(super) fn boxed(&mut self) -> Result<Box<str>, Unreadable> {
+    pub(super) fn boxed(&mut self) -> Result<Box<str>, InvalidRecord> {
         Ok(self.text()?.into())
     }
 
-    pub(super) fn optional_text(&mut self) -> Result<Option<Box<str>>, Unreadable> {
+    pub(super) fn optional_text(&mut self) -> Result<Option<Box<str>>, InvalidRecord> {
         match self.flag()? {
             true => Ok(Some(self.boxed()?)),
             false => Ok(None),
         }
     }
 
-    pub(super) fn reason(&mut self) -> Result<Option<Arc<str>>, Unreadable> {
+    pub(super) fn reason(&mut self) -> Result<Option<Arc<str>>, InvalidRecord> {
         Ok(self.optional_text()?.map(Arc::from))
     }
 
-    pub(super) fn duration(&mut self) -> Result<Duration, Unreadable> {
+    pub(super) fn duration(&mut self) -> Result<Duration, InvalidRecord> {
         let (seconds, nanos) = (self.number()?, self.small::<u32>()?);
         let whole = nanos < 1_000_000_000;
         whole
             .then(|| Duration::new(seconds, nanos))
-            .ok_or(Unreadable)
+            .ok_or(InvalidRecord)
     }
 
-    pub(super) fn index<T: Copy>(&mut self, all: &[T]) -> Result<T, Unreadable> {
+    pub(super) fn index<T: Copy>(&mut self, all: &[T]) -> Result<T, InvalidRecord> {
         let at = usize::from(self.byte()?);
-        all.get(at).copied().ok_or(Unreadable)
+        all.get(at).copied().ok_or(InvalidRecord)
     }
 
     /// As many values as the number before them says.
     pub(super) fn list<T>(
         &mut self,
-        mut read: impl FnMut(&mut Self) -> Result<T, Unreadable>,
-    ) -> Result<Box<[T]>, Unreadable> {
+        mut read: impl FnMut(&mut Self) -> Result<T, InvalidRecord>,
+    ) -> Result<Box<[T]>, InvalidRecord> {
         let n: usize = self.small()?;
         // Each takes a byte at least, so that a wrong number allocates nothing.
         if n > self.0.len() {
-            return Err(Unreadable);
+            return Err(InvalidRecord);
         }
         (0..n).map(|_| read(self)).collect()
     }

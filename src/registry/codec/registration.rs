@@ -1,7 +1,7 @@
 //! A registration and its checks as bytes.
 
 use super::bytes::{
-    ByteReader, Unreadable, put_duration, put_index, put_number, put_optional_text, put_text,
+    ByteReader, InvalidRecord, put_duration, put_index, put_number, put_optional_text, put_text,
 };
 use crate::model::{
     Check, CheckKind, HttpCheck, LeaseKind, Metadata, Registration, ServiceId, ServiceName,
@@ -29,13 +29,13 @@ pub(super) fn put(out: &mut Vec<u8>, registration: &Registration) {
     }
 }
 
-pub(super) fn read(reader: &mut ByteReader<'_>) -> Result<Registration, Unreadable> {
+pub(super) fn read(reader: &mut ByteReader<'_>) -> Result<Registration, InvalidRecord> {
     Ok(Registration {
-        service_id: ServiceId::parse(reader.text()?).map_err(|_| Unreadable)?,
-        service_name: ServiceName::parse(reader.text()?).map_err(|_| Unreadable)?,
+        service_id: ServiceId::parse(reader.text()?).map_err(|_| InvalidRecord)?,
+        service_name: ServiceName::parse(reader.text()?).map_err(|_| InvalidRecord)?,
         host: reader.boxed()?,
         port: reader.small()?,
-        metadata: Metadata::stored(reader.text()?).ok_or(Unreadable)?,
+        metadata: Metadata::stored(reader.text()?).ok_or(InvalidRecord)?,
         health_check_url: reader.optional_text()?,
         tags: reader.list(ByteReader::boxed)?,
         version: reader.boxed()?,
@@ -80,7 +80,7 @@ fn put_check(out: &mut Vec<u8>, check: &Check) {
     }
 }
 
-fn read_check(reader: &mut ByteReader<'_>) -> Result<Check, Unreadable> {
+fn read_check(reader: &mut ByteReader<'_>) -> Result<Check, InvalidRecord> {
     Ok(Check {
         name: reader.boxed()?,
         interval: reader.duration()?,
@@ -101,7 +101,7 @@ fn read_check(reader: &mut ByteReader<'_>) -> Result<Check, Unreadable> {
                 tls_skip_verify: reader.flag()?,
             },
             3 => CheckKind::Ttl,
-            _ => return Err(Unreadable),
+            _ => return Err(InvalidRecord),
         },
     })
 }
@@ -122,7 +122,7 @@ fn put_http(out: &mut Vec<u8>, http: &HttpCheck) {
     out.extend([u8::from(http.tls_skip_verify), http.redirects]);
 }
 
-fn read_http(reader: &mut ByteReader<'_>) -> Result<HttpCheck, Unreadable> {
+fn read_http(reader: &mut ByteReader<'_>) -> Result<HttpCheck, InvalidRecord> {
     Ok(HttpCheck {
         url: reader.boxed()?,
         method: reader.boxed()?,

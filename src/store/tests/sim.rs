@@ -52,7 +52,7 @@ struct SimFile {
 }
 
 impl State {
-    /// Counts a call that changes something. How much of a write of `len` bytes is made before it fails.
+    /// StoreCounts a call that changes something. How much of a write of `len` bytes is made before it fails.
     fn call(&self, is_write: bool, len: usize) -> Result<(), (usize, io::Error)> {
         let n = self.calls.fetch_add(1, Ordering::Relaxed);
         let part = len / 2;
