@@ -181,12 +181,11 @@ impl App {
             amqp::checks::start(way, &config, &health, &client, clock, &metrics, &mut tasks);
         }
         let broker = listening.as_ref().map(Listening::broker);
-        let serve = |broker| serve_broker(broker, &registry, &mut tasks);
-        let (amqp_address, amqps) = listening.map_or((None, None), serve);
+        let (amqp_address, amqps) = serve_broker(listening, &registry, &mut tasks);
         run_registry(http, &registry, health, client, &mut tasks);
         run_subscribers(&callbacks, webhooks, &metrics, &mut tasks);
-        let (http, amqp) = (http_address, amqp_address);
-        banner::log(&config, Addresses { http, amqp, amqps }, modes);
+        let addresses = Addresses::new(http_address, amqp_address, amqps);
+        banner::log(&config, addresses, modes);
         Ok(Self {
             config,
             tasks,
@@ -398,12 +397,15 @@ fn command_broker(config: &Config, own: Option<&Listening>) -> Option<Broker> {
     Some(own.broker())
 }
 
-/// Serves the broker; the addresses without and with TLS.
+/// Serves the broker, if it is switched on; the addresses without and with TLS.
 fn serve_broker(
-    listening: Listening,
+    listening: Option<Listening>,
     registry: &Registry,
     tasks: &mut Tasks,
 ) -> (Option<SocketAddr>, Option<SocketAddr>) {
+    let Some(listening) = listening else {
+        return (None, None);
+    };
     if let Some(closed) = listening.broker().closed_connections() {
         let catalog = Catalog::new(registry.clone());
         tasks.spawn(Stage::Source, "closed connections", |stop| {

@@ -7,9 +7,19 @@ use crate::{config::Config, model::Modes};
 /// Where the daemon is served; none for what is switched off.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Addresses {
-    pub(super) http: Option<SocketAddr>,
-    pub(super) amqp: Option<SocketAddr>,
-    pub(super) amqps: Option<SocketAddr>,
+    http: Option<SocketAddr>,
+    amqp: Option<SocketAddr>,
+    amqps: Option<SocketAddr>,
+}
+
+impl Addresses {
+    pub(super) fn new(
+        http: Option<SocketAddr>,
+        amqp: Option<SocketAddr>,
+        amqps: Option<SocketAddr>,
+    ) -> Self {
+        Self { http, amqp, amqps }
+    }
 }
 
 /// Logs the version, where state is kept, the addresses and who can use them, the modes, and what is configured but
