@@ -14,6 +14,10 @@ LABEL org.opencontainers.image.title="musterd" \
 COPY --from=build /src/target/dist/musterd /usr/local/bin/musterd
 # Inside a container, loopback would be unreachable from outside of it.
 ENV MUSTERD__HTTP__LISTEN=0.0.0.0:8000 MUSTERD__BROKER__LISTEN=0.0.0.0:5672
+# Owned by the user of the daemon; mount a volume here to keep it.
+RUN install -d -o 65532 -g 65532 -m 0700 /var/lib/musterd
+ENV MUSTERD__STORE__PATH=/var/lib/musterd
+VOLUME /var/lib/musterd
 USER 65532:65532
 EXPOSE 8000 5672
 HEALTHCHECK --interval=10s --timeout=5s --start-period=2s CMD ["musterd", "health"]

@@ -74,6 +74,8 @@ impl Server {
                 "consul.listen=",
                 "--set",
                 "dns.listen=",
+                "--set",
+                "store.path=",
             ])
             .args(["--set", "log.level=warn"])
             .spawn()

@@ -21,8 +21,8 @@ use musterd::broker::{
     config::Limits,
     memory::Memory,
     peer::Peer,
-    session::{Context, Identity, Session, SessionLimits},
-    vhost::{DeclareQueue, Largest, Now, Stamp, Vhost, VhostSample},
+    session::{Context, Session, SessionIdentity, SessionLimits},
+    vhost::{BrokerTime, DeclareQueue, Largest, Stamp, Vhost, VhostSample},
     wire::{
         FrameReader, Properties, ShortStr, Table, ValueRef,
         content::put_content,
@@ -43,7 +43,7 @@ fn cpu_time() -> Duration {
 /// A vhost with one client, and what its turns took.
 struct World {
     vhost: Vhost,
-    now: Now,
+    now: BrokerTime,
     session: Session,
     peer: Arc<Peer>,
     frames: FrameReader,
@@ -65,7 +65,7 @@ impl World {
         let peer = Arc::new(Peer::detached(1, usize::MAX));
         peer.frame_max.store(FRAME_MAX, Relaxed);
         peer.cancel_notify.store(true, Relaxed);
-        let identity = Identity {
+        let identity = SessionIdentity {
             connection: 1,
             grant: Grant::all("bench", "/"),
         };
@@ -76,7 +76,7 @@ impl World {
         };
         let mut world = Self {
             vhost: Vhost::new("/", limits, memory, Stamp::default()),
-            now: Now {
+            now: BrokerTime {
                 ms: 1,
                 unix_s: 1_700_000_000,
             },

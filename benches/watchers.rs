@@ -154,6 +154,7 @@ impl Server {
             "broker.listen=".to_owned(),
             "consul.listen=".to_owned(),
             "dns.listen=".to_owned(),
+            "store.path=".to_owned(),
             "log.level=warn".to_owned(),
         ];
         let settings = settings.iter().flat_map(|setting| ["--set", setting]);

@@ -35,11 +35,11 @@ pub use self::{
     },
     discover::{Discover, discovered, flag, limit, wait},
     event::{
-        EventJson, EventsJson, Notice, Snapshot, SnapshotJson, event, events, events_lost, notice,
-        snapshot,
+        EventJson, EventsJson, Notice, SnapshotBody, SnapshotJson, event, events, events_lost,
+        notice, snapshot,
     },
     gateway::{Endpoint, GatewayAnswer, ResolvedJson, RouteTarget, gateway_config, resolved},
-    health::{CheckReport, HealthReport, ProbeResult, Ready, ReadyAnswer},
+    health::{CheckReport, HealthReport, ProbeResult, ReadyAnswer, ReadyPart},
     instance::{
         DiscoveredJson, InstanceJson, OverrideJson, RegisteredJson, ServicesJson, instance,
         instances, registered, services,

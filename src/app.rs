@@ -9,18 +9,19 @@ mod reload;
 mod rooms;
 mod services;
 mod sizes;
+mod store;
 mod transport;
 
 use std::{error::Error, net::SocketAddr, sync::Arc};
 
 use tokio::runtime::Handle;
 
-pub use self::reload::Reloader;
 use self::{
     banner::Addresses,
     broker::{BrokerPort, Sampler},
     transport::TransportSwitch,
 };
+pub use self::{reload::Reloader, store::StoreUnusable};
 use crate::{
     api::Defaults,
     broker::{Broker, BrokerError, Listening},
@@ -29,7 +30,7 @@ use crate::{
     health::{Health, in_container},
     http::{self, BrokerPages, Deps, HttpApp},
     outbound::{Client, OutboundError},
-    registry::{Notices, Origins, Registry},
+    registry::{Notices, Registry},
     tasks::{Stage, StopError, Tasks},
     telemetry::Metrics,
     transport::{
@@ -51,6 +52,9 @@ pub enum AppError {
     /// The AMQP port can't be listened on, or the broker's configuration contradicts itself.
     #[error("AMQP can't be served")]
     Broker(#[from] BrokerError),
+    /// The store cannot be opened.
+    #[error("the store cannot be used")]
+    Store(#[from] StoreUnusable),
     /// The broker of the transport cannot be used.
     #[error("the broker cannot be used")]
     Amqp(#[from] AmqpError),
@@ -83,7 +87,7 @@ impl AppError {
             Self::NotBuilt => true,
             Self::Bind(error) => matches!(error, http::BindError::Address { .. }),
             Self::Broker(error) => !matches!(error, BrokerError::Listen { .. }),
-            Self::Signals(_) | Self::Stopped(_) => false,
+            Self::Signals(_) | Self::Stopped(_) | Self::Store(_) => false,
         }
     }
 }
@@ -131,7 +135,8 @@ impl App {
         raise_open_files();
         config.fit_into_grace();
         let metrics = Metrics::of_process();
-        let registry = open_registry(&config);
+        let mut tasks = Tasks::default();
+        let registry = store::begin(&config, &mut tasks).await?;
         let client = Client::new(&config.outbound, &metrics)?;
         let direct = DirectMetrics::new(&metrics);
         let modes = config.transport.modes(config.has_broker());
@@ -140,7 +145,6 @@ impl App {
         let (callbacks, webhooks) =
             subscribers(&config, &registry, &flag, &notices, &client, &direct);
         let health = Health::new(config.health, registry.clone(), client.clone(), &metrics);
-        let mut tasks = Tasks::default();
         let listening = bind_broker(&config).await?;
         let way = amqp::build(&config, listening.as_ref(), &registry, &flag, direct).await?;
         let transports = TransportSwitch {
@@ -152,9 +156,8 @@ impl App {
         transport::show(&metrics, transports.clone());
         let parts = migrate::Parts::of(&registry, &callbacks, &transports, &notices, &metrics);
         let migration = migrate::start(&config, parts, http, &mut tasks).await;
-        let pages = |of: &Listening| show_broker(&config, of, &metrics, &mut tasks);
         let rooms = Deps {
-            broker: listening.as_ref().map(pages),
+            broker: show_broker(&config, listening.as_ref(), &metrics, &mut tasks),
             registry: registry.clone(),
             defaults: defaults(&config),
             probes: Arc::new(health.clone()),
@@ -300,6 +303,8 @@ fn run_registry(
     client: Client,
     tasks: &mut Tasks,
 ) {
+    // Every room is built: from now on leases can be renewed.
+    registry.begin_leases();
     // On the threads of HTTP, which AMQP clients cannot delay.
     tasks.spawn_on(http, Stage::Source, "leases", |stop| {
         registry.clone().run(stop)
@@ -365,11 +370,11 @@ async fn bind_broker(config: &Config) -> Result<Option<Listening>, AppError> {
 /// Shows the broker over HTTP and among the metrics.
 fn show_broker(
     config: &Config,
-    listening: &Listening,
+    listening: Option<&Listening>,
     metrics: &Metrics,
     tasks: &mut Tasks,
-) -> Arc<dyn BrokerPages> {
-    let broker = listening.broker();
+) -> Option<Arc<dyn BrokerPages>> {
+    let broker = listening?.broker();
     broker::show(
         metrics,
         &broker,
@@ -380,15 +385,7 @@ fn show_broker(
     tasks.spawn(Stage::Source, "broker rates", |stop| {
         rates.run(sampled, stop)
     });
-    Arc::new(BrokerPort { broker, sampler })
-}
-
-fn open_registry(config: &Config) -> Registry {
-    let origins = Origins {
-        remove_after: config.health.remove_after,
-        ..Origins::default()
-    };
-    Registry::open(config.registry, origins)
+    Some(Arc::new(BrokerPort { broker, sampler }))
 }
 
 /// The embedded broker, if commands come over it: then leases can depend on its connections.

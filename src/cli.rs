@@ -43,11 +43,11 @@ struct Arguments {
     #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = pair)]
     set: Vec<(String, String)>,
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<CliCommand>,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     /// Run the daemon (the default command)
     Serve,
     /// Ask the running daemon whether it is healthy; exit code 0 means yes
@@ -74,7 +74,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
 /// Runs the command the process was started with.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Some(Command::HashPassword) = arguments.command {
+    if let Some(CliCommand::HashPassword) = arguments.command {
         return hash::run();
     }
     let sources = Sources {
@@ -83,7 +83,7 @@ pub fn run() -> ExitCode {
         ..Sources::default()
     }
     .with_environment();
-    if let Some(Command::CheckConfig(arguments)) = arguments.command {
+    if let Some(CliCommand::CheckConfig(arguments)) = arguments.command {
         return check::run(&arguments, &sources);
     }
     let (config, values) = match sources.load_values() {
@@ -94,10 +94,10 @@ pub fn run() -> ExitCode {
         }
     };
     match arguments.command {
-        Some(Command::Health(arguments)) => health::run(&arguments, &config),
-        Some(Command::Transport(arguments)) => transport::run(&arguments, &config),
-        Some(Command::Migrate(arguments)) => migrate::run(&arguments, &config),
-        Some(Command::Prober(arguments)) => prober::run(arguments, &sources, config),
+        Some(CliCommand::Health(arguments)) => health::run(&arguments, &config),
+        Some(CliCommand::Transport(arguments)) => transport::run(&arguments, &config),
+        Some(CliCommand::Migrate(arguments)) => migrate::run(&arguments, &config),
+        Some(CliCommand::Prober(arguments)) => prober::run(arguments, &sources, config),
         _ => serve(&sources, config, values),
     }
 }
@@ -112,7 +112,8 @@ fn deepen_stacks(config: &Config) {
     }
 }
 
-fn serve(sources: &Sources, config: Config, values: Values) -> ExitCode {
+fn serve(sources: &Sources, mut config: Config, values: Values) -> ExitCode {
+    config.store.path.get_or_insert_with(|| "data".into());
     deepen_stacks(&config);
     let (threads, cores) = (config.threads, cores());
     let http = (!config.http.listen.is_empty()).then(|| threads.http(cores));

@@ -21,7 +21,7 @@ pub use self::{
     threads::{Threads, cores},
 };
 use crate::{
-    broker, health, http, migration, outbound, registry, tasks::Stage, telemetry, transport,
+    broker, health, http, migration, outbound, registry, store, tasks::Stage, telemetry, transport,
 };
 
 /// The whole configuration. Each section belongs to the room of its name.
@@ -32,6 +32,8 @@ pub struct Config {
     pub http: http::Config,
     /// Instances, their leases, the log of events.
     pub registry: registry::Config,
+    /// Where state is kept.
+    pub store: store::Config,
     /// Probes.
     pub health: health::Config,
     /// What probes and webhooks may reach.
@@ -91,6 +93,7 @@ impl Default for Config {
         Self {
             http: http::Config::default(),
             registry: registry::Config::default(),
+            store: store::Config::default(),
             health: health::Config::default(),
             outbound: outbound::Config::default(),
             transport: transport::Config::default(),

@@ -2,6 +2,7 @@
 
 mod answer;
 mod clock;
+mod codec;
 mod command;
 mod config;
 mod connection_leases;
@@ -18,7 +19,9 @@ mod read;
 mod record;
 mod refusal;
 mod reservation;
+mod restore;
 mod routes;
+mod rows;
 mod service;
 mod snapshot;
 mod state;
@@ -48,12 +51,13 @@ pub use self::{
     refusal::Refusal,
     reservation::Reservation,
     routes::Routes,
+    rows::{OwnedBatch, Restored, Rows, UnreadableRow},
     service::{Following, Service, View},
     snapshot::Snapshot,
     wake::waking_afterwards,
 };
 use self::{
-    expiry::Expiry, log::Log, routes::RouteTable, service::Table, state::State, writer::Writer,
+    expiry::Expiry, log::Log, routes::RouteTable, service::Tables, state::State, writer::Writer,
 };
 use crate::model::{
     Epoch, Lease, LeaseKind, Registration, RemoveAfter, Revision, ServiceId, ServiceName, Timestamp,
@@ -69,7 +73,7 @@ pub struct Registry {
 struct Inner {
     epoch: Epoch,
     clock: Clock,
-    table: Arc<Table>,
+    table: Arc<Tables>,
     route_table: Arc<RouteTable>,
     log: Arc<Log>,
     /// Held only for work on maps, never across an await, and by no reader.
@@ -88,6 +92,8 @@ pub struct Origins {
     pub journal: Box<dyn Journal>,
     /// The changes of an earlier life, in order, and its epoch.
     pub history: Option<(Epoch, Vec<Record>)>,
+    /// The state and the newest changes of an earlier life.
+    pub restored: Option<Restored>,
 }
 
 impl Default for Origins {
@@ -96,6 +102,7 @@ impl Default for Origins {
             remove_after: RemoveAfter::Ttl,
             journal: Box::new(MemoryJournal),
             history: None,
+            restored: None,
         }
     }
 }
@@ -112,7 +119,9 @@ impl Registry {
         let started_ms = clock.now().wall.0.unsigned_abs();
         // Random low bits, so that two lives that began in one millisecond differ.
         let own = Epoch((started_ms << 12) | fastrand::u64(0..1 << 12));
-        let epoch = origins.history.as_ref().map_or(own, |(epoch, _)| *epoch);
+        let earlier = origins.history.as_ref().map(|(epoch, _)| *epoch);
+        let restored = origins.restored.as_ref().map(|restored| restored.epoch);
+        let epoch = earlier.or(restored).unwrap_or(own);
         let bytes_max = usize::try_from(config.log_bytes_max.as_u64()).unwrap_or(usize::MAX);
         let (log, log_writer) = Log::new(config.log_entries_max.get(), bytes_max);
         // Incarnations start at the time in microseconds: no life gives more than one in each, so those
@@ -132,6 +141,9 @@ impl Registry {
         let registry = Self {
             inner: Arc::new(inner),
         };
+        if let Some(restored) = origins.restored {
+            registry.restore(restored);
+        }
         registry.replay(origins.history.into_iter().flat_map(|(_, records)| records));
         registry
     }
@@ -220,7 +232,7 @@ impl Registry {
 }
 
 /// Drops a service that has no instance, no watcher and no event in the log.
-fn forget(table: &Table, name: &ServiceName, gone: Revision) {
+fn forget(table: &Tables, name: &ServiceName, gone: Revision) {
     let Some(service) = table.service(name.as_str()) else {
         return;
     };

@@ -3,6 +3,7 @@
 //! A commit is one frame at the end of a log. In the background the log is merged into a snapshot, a sorted file that
 //! is written once. Nothing of it stays in memory: owners read their tables at the start and keep what they need.
 
+mod config;
 mod contents;
 mod disk;
 mod error;
@@ -29,6 +30,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
 pub use self::{
+    config::{Config, SyncChoice},
     contents::{Contents, Entries},
     error::StoreError,
     open::{FORMAT, TornTail},

@@ -32,12 +32,12 @@ pub use self::{
     filter::Filter,
     flag::Flag,
     high_watermark::{HighWatermark, HighWatermarkReader},
-    metrics::{Counts, DirectMetrics},
+    metrics::{DeliveryCounters, DirectMetrics},
     relay::{DeliveryProgress, Ended, Relay, Transport},
     retry::{Circuit, Policy, Retry},
-    snapshot::Snapshot,
+    snapshot::FeedSnapshot,
     start::Start,
-    subscriber::{Next, Offer, Record, Subscriber},
+    subscriber::{DeliveryStats, Next, Offer, Subscriber},
     webhook::Webhooks,
 };
 

@@ -22,8 +22,8 @@ use musterd::broker::{
     memory::Memory,
     outbox::Outbox,
     peer::Peer,
-    session::{Context, Identity, Session, SessionLimits},
-    vhost::{Now, Stamp, Vhost},
+    session::{Context, Session, SessionIdentity, SessionLimits},
+    vhost::{BrokerTime, Stamp, Vhost},
     wire::{
         FrameReader, Properties, ShortStr, Table,
         content::{put_body, put_content, put_header},
@@ -115,7 +115,7 @@ impl Client {
         peer.frame_max.store(FRAME_MAX, Relaxed);
         let auth = Authenticator::new(&auth::Config::default(), &auth::Users::new()).unwrap();
         let guest = auth.login_certified("guest", Ipv4Addr::LOCALHOST.into());
-        let identity = Identity {
+        let identity = SessionIdentity {
             connection: 1,
             grant: guest.unwrap().grant("/").unwrap(),
         };
@@ -167,7 +167,7 @@ impl Client {
         let bytes = self.out.split().to_vec();
         self.out = BytesMut::new();
         self.frames.input().extend_from_slice(&bytes);
-        let now = Now {
+        let now = BrokerTime {
             ms: 1000,
             unix_s: 1_700_000_000,
         };
@@ -371,9 +371,9 @@ fn counted_memory_is_within_a_factor_of_2_of_the_allocated() {
             let (mut session, mut vhost) = (client.session, client.vhost);
             session.end(&mut Context {
                 vhost: &mut vhost,
-                now: Now::default(),
+                now: BrokerTime::default(),
             });
-            while vhost.pump(Now::default()) {}
+            while vhost.pump(BrokerTime::default()) {}
             drop((session, vhost, client.peer));
             prop_assert_eq!((memory.used(), memory.topology()), (0, 0), "{} left", kind);
             Ok(())

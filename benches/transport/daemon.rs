@@ -45,6 +45,7 @@ impl Daemon {
             broker,
             "consul.listen=",
             "dns.listen=",
+            "store.path=",
             "transport.mode=direct",
             "registry.log_entries_max=131072",
             "registry.log_bytes_max=256MiB",

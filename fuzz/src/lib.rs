@@ -18,8 +18,8 @@ use musterd::broker::{
     config::{Limits, bytes},
     memory::Memory,
     peer::Peer,
-    session::{Context, Identity, Phase, Session, SessionLimits},
-    vhost::{Now, Stamp, Vhost},
+    session::{Context, Session, SessionIdentity, SessionLimits, SessionPhase},
+    vhost::{BrokerTime, Stamp, Vhost},
     wire::{ContentHeader, FrameKind, FrameReader, Method, ShortStr, frame::MIN_FRAME_MAX},
 };
 
@@ -83,7 +83,7 @@ pub struct Broker {
     vhost: Vhost,
     memory: Arc<Memory>,
     clients: Vec<Client>,
-    now: Now,
+    now: BrokerTime,
 }
 
 impl Default for Broker {
@@ -95,7 +95,7 @@ impl Default for Broker {
             vhost,
             memory,
             clients: Vec::new(),
-            now: Now { ms: 1, unix_s: 1 },
+            now: BrokerTime { ms: 1, unix_s: 1 },
         };
         for _ in 0..CLIENTS {
             let client = broker.client();
@@ -116,7 +116,7 @@ impl Broker {
         // One of them does not support consumer_cancel_notify.
         peer.cancel_notify
             .store(self.clients.len() != CLIENTS - 1, Relaxed);
-        let identity = Identity {
+        let identity = SessionIdentity {
             connection,
             grant: grant(),
         };
@@ -140,7 +140,7 @@ impl Broker {
         let done = (0..TURNS_MAX).any(|_| self.turn(client));
         assert!(done, "the frames of a client need too many turns");
         self.settle();
-        if self.clients[client].session.phase() == Phase::Closed {
+        if self.clients[client].session.phase() == SessionPhase::Closed {
             self.hang_up(client);
         }
     }
@@ -166,7 +166,7 @@ impl Broker {
                     exhausted = true;
                 }
             }
-            exhausted |= session.phase() == Phase::Closed;
+            exhausted |= session.phase() == SessionPhase::Closed;
         }
         session.end_batch();
         self.vhost.pump(self.now);
@@ -267,7 +267,7 @@ impl Broker {
     }
 
     /// Turns of the vhost until `work` says that nothing is left.
-    fn turns(&mut self, endless: &str, work: fn(&mut Vhost, Now) -> bool) {
+    fn turns(&mut self, endless: &str, work: fn(&mut Vhost, BrokerTime) -> bool) {
         let done = (0..TURNS_MAX).any(|_| {
             self.vhost.begin_turn();
             !work(&mut self.vhost, self.now)

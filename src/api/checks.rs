@@ -10,7 +10,7 @@ pub(super) use self::write::write;
 use super::{
     limits::{self, Defaults},
     read::{self, Faults, Object, Shape},
-    registration::{Checks, absolute_url, host_text, label},
+    registration::{CheckList, absolute_url, host_text, label},
 };
 use crate::model::{Check, CheckKind, CodeRange, HttpCheck, REDIRECTS_MAX};
 
@@ -82,7 +82,7 @@ fn warn_of_unused(object: &Object<'_>, kind: &CheckKind, faults: &mut Faults) {
 }
 
 /// Where the instance listens: what a check without an address of its own asks.
-struct Place<'a> {
+struct ListenAddress<'a> {
     host: &'a str,
     port: u16,
 }
@@ -94,9 +94,9 @@ pub(super) fn read(
     port: u16,
     defaults: &Defaults,
     faults: &mut Faults,
-) -> Checks {
+) -> CheckList {
     let items = faults.take("checks", read::list(value, defaults.checks_max));
-    let place = Place { host, port };
+    let place = ListenAddress { host, port };
     let mut checks: Vec<Check> = Vec::new();
     for (at, item) in items.unwrap_or_default().into_iter().enumerate() {
         faults.prefix = format!("checks[{at}]");
@@ -136,7 +136,7 @@ fn alone(object: &Object<'_>, faults: &mut Faults) -> Option<Check> {
         faults.add("address", "is required");
     }
     // Omitted fields have the defaults of a registration; the prober judges what may be sent.
-    let place = Place {
+    let place = ListenAddress {
         host: "localhost",
         port: 1,
     };
@@ -154,7 +154,7 @@ fn has_address(object: &Object<'_>) -> bool {
 
 fn check(
     object: &Object<'_>,
-    place: &Place<'_>,
+    place: &ListenAddress<'_>,
     before: &[Check],
     defaults: &Defaults,
     faults: &mut Faults,
@@ -254,7 +254,7 @@ fn run(value: &RawValue) -> Result<u32, String> {
 
 fn kind(
     object: &Object<'_>,
-    place: &Place<'_>,
+    place: &ListenAddress<'_>,
     defaults: &Defaults,
     faults: &mut Faults,
 ) -> Option<CheckKind> {
@@ -277,7 +277,7 @@ fn kind(
 
 fn http(
     object: &Object<'_>,
-    place: &Place<'_>,
+    place: &ListenAddress<'_>,
     defaults: &Defaults,
     faults: &mut Faults,
 ) -> Option<CheckKind> {
@@ -313,7 +313,7 @@ fn redirects(value: &RawValue) -> Result<u8, String> {
     u8::try_from(number).map_err(|error| error.to_string())
 }
 
-fn grpc(object: &Object<'_>, place: &Place<'_>, faults: &mut Faults) -> Option<CheckKind> {
+fn grpc(object: &Object<'_>, place: &ListenAddress<'_>, faults: &mut Faults) -> Option<CheckKind> {
     let at = address(object, place, faults);
     let service = faults.optional(object, "service", label);
     let tls = faults.optional(object, "tls", read::flag);
@@ -328,7 +328,11 @@ fn grpc(object: &Object<'_>, place: &Place<'_>, faults: &mut Faults) -> Option<C
     })
 }
 
-fn address(object: &Object<'_>, place: &Place<'_>, faults: &mut Faults) -> Option<(Box<str>, u16)> {
+fn address(
+    object: &Object<'_>,
+    place: &ListenAddress<'_>,
+    faults: &mut Faults,
+) -> Option<(Box<str>, u16)> {
     let Some(value) = object.get("address") else {
         return Some((place.host.into(), place.port));
     };
@@ -351,7 +355,7 @@ fn host_and_port(text: &str) -> Result<(Box<str>, u16), String> {
 }
 
 /// The URL of a path at the instance itself.
-fn path(value: &RawValue, place: &Place<'_>) -> Result<Box<str>, String> {
+fn path(value: &RawValue, place: &ListenAddress<'_>) -> Result<Box<str>, String> {
     let path = read::line(value, limits::URL_BYTES_MAX)?;
     if !path.starts_with('/') {
         return Err(format!("\"{path}\" must start with \"/\""));
@@ -380,9 +384,9 @@ fn method(value: &RawValue, is_unsafe: bool) -> Result<Box<str>, String> {
     }
 }
 
-type Headers = Box<[(Box<str>, Box<str>)]>;
+type HeaderList = Box<[(Box<str>, Box<str>)]>;
 
-fn headers(value: &RawValue, is_unsafe: bool) -> Result<Headers, String> {
+fn headers(value: &RawValue, is_unsafe: bool) -> Result<HeaderList, String> {
     let wrong = || "must be an object of names and values".to_owned();
     let pairs: Pairs<'_> = serde_json::from_str(value.get()).map_err(|_| wrong())?;
     if pairs.0.len() > limits::HEADERS_MAX {

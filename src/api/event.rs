@@ -118,7 +118,7 @@ pub fn notice(notice: &Notice<'_>) -> Bytes {
 
 /// The state of some services, or of all, at one place of the log.
 #[derive(Debug)]
-pub struct Snapshot<'a, S> {
+pub struct SnapshotBody<'a, S> {
     /// The numbering's life.
     pub epoch: Epoch,
     /// Follow from here.
@@ -131,7 +131,7 @@ pub struct Snapshot<'a, S> {
 
 /// A snapshot's JSON: `{"epoch","revision","cursor","services":{name:[instance, …]},"routes"}`.
 pub fn snapshot<'a, L: IntoIterator<Item = &'a Arc<Instance>>>(
-    snapshot: Snapshot<'_, impl IntoIterator<Item = (&'a str, L)>>,
+    snapshot: SnapshotBody<'_, impl IntoIterator<Item = (&'a str, L)>>,
     last_heartbeat: impl Fn(&Instance) -> Timestamp,
 ) -> Vec<u8> {
     let cursor = Cursor {

@@ -67,13 +67,12 @@ pub struct ReadyAnswer {
     /// When.
     pub timestamp: Timestamp,
     /// Each part.
-    pub checks: Vec<Ready>,
+    pub checks: Vec<ReadyPart>,
 }
 
 /// Whether one part of the daemon is ready.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, ToSchema)]
-#[schema(as = ReadyPart)]
-pub struct Ready {
+pub struct ReadyPart {
     /// The part.
     pub name: &'static str,
     /// True when it is ready.
@@ -84,7 +83,7 @@ pub struct Ready {
 
 impl ReadyAnswer {
     /// Ready when every part is.
-    pub fn new(parts: Vec<Ready>, timestamp: Timestamp) -> Self {
+    pub fn new(parts: Vec<ReadyPart>, timestamp: Timestamp) -> Self {
         let ready = parts.iter().all(|part| part.ok);
         Self {
             status: if ready { "ready" } else { "not ready" },

@@ -62,7 +62,7 @@ pub fn registration(body: &[u8], defaults: &Defaults) -> Result<Parsed, Problem>
     let object = Object::body(body, SHAPE)?;
     let mut faults = Faults::default();
     faults.pass_over(&object.unknown);
-    let draft = Draft::read(&object, defaults, &mut faults);
+    let draft = RegistrationReader::read(&object, defaults, &mut faults);
     // The answer of a GET may be sent again in any shape: only a number is used.
     let incarnation = object
         .get("incarnation")
@@ -93,9 +93,9 @@ fn says_nothing_of_its_health(object: &Object<'_>, registration: &Registration) 
         && object.get("lease").is_none()
 }
 
-struct Draft;
+struct RegistrationReader;
 
-impl Draft {
+impl RegistrationReader {
     /// Every field is read, also behind a wrong one, so that all faults are told at once.
     fn read(object: &Object<'_>, defaults: &Defaults, faults: &mut Faults) -> Option<Registration> {
         let service_id =
@@ -275,7 +275,7 @@ pub(super) fn weight(value: &RawValue) -> Result<u16, String> {
 }
 
 /// Checks in full form, as a registration keeps them.
-pub(super) type Checks = Box<[Check]>;
+pub(super) type CheckList = Box<[Check]>;
 
 #[cfg(test)]
 pub(super) mod tests;

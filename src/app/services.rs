@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 const AT_ONCE: usize = 2_000;
 
 /// Counts by status, in the order of [`Status::ALL`].
-type Counts = [u32; Status::ALL.len()];
+type StatusCounts = [u32; Status::ALL.len()];
 
 /// The gauges, and the services they show.
 #[derive(Debug)]
@@ -68,8 +68,8 @@ impl ServiceGauges {
         }
     }
 
-    fn show(&mut self, mut services: Vec<(ServiceName, Counts)>) {
-        let size = |counts: &Counts| counts.iter().sum::<u32>();
+    fn show(&mut self, mut services: Vec<(ServiceName, StatusCounts)>) {
+        let size = |counts: &StatusCounts| counts.iter().sum::<u32>();
         services
             .sort_by(|(name, one), (other, two)| size(two).cmp(&size(one)).then(name.cmp(other)));
         let split = services.len().min(SERVICES_MAX);
@@ -80,7 +80,7 @@ impl ServiceGauges {
             now.insert(name.as_str().to_owned());
         }
         if !others.is_empty() {
-            let mut sum = Counts::default();
+            let mut sum = StatusCounts::default();
             for (_, counts) in others {
                 for (sum, count) in sum.iter_mut().zip(counts) {
                     *sum += count;
@@ -100,7 +100,7 @@ impl ServiceGauges {
         self.shown = now;
     }
 
-    fn set(&self, service: &str, counts: &Counts) {
+    fn set(&self, service: &str, counts: &StatusCounts) {
         for (status, count) in Status::ALL.into_iter().zip(counts) {
             let gauge = self.gauges.with_label_values(&[service, status.as_str()]);
             gauge.set((*count).into());
@@ -109,11 +109,11 @@ impl ServiceGauges {
 }
 
 /// Counts the instances of every service that has any.
-async fn count(registry: &Registry) -> Vec<(ServiceName, Counts)> {
+async fn count(registry: &Registry) -> Vec<(ServiceName, StatusCounts)> {
     let mut counted = Vec::new();
     let mut since_yield = 0;
     for service in registry.services() {
-        let mut counts = Counts::default();
+        let mut counts = StatusCounts::default();
         let view = service.view();
         for instance in view.instances.values() {
             counts[instance.status() as usize] += 1;
@@ -123,7 +123,7 @@ async fn count(registry: &Registry) -> Vec<(ServiceName, Counts)> {
                 since_yield = 0;
             }
         }
-        if counts != Counts::default() {
+        if counts != StatusCounts::default() {
             counted.push((service.name().clone(), counts));
         }
     }

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 pub(super) use self::metrics::show;
 use super::amqp::Way;
 use crate::{
-    api::{Ready, TransportReport},
+    api::{ReadyPart, TransportReport},
     http::{Readiness, Transports},
     migration::FlagControl,
     model::{FlagError, FlagState, Mode, Modes},
@@ -55,7 +55,7 @@ impl TransportSwitch {
 
     /// Ready while changes reach all subscribers: an unavailable broker matters only where they are not
     /// delivered directly. In mode queue they wait for it until the mode changes.
-    fn ready(&self) -> Ready {
+    fn ready(&self) -> ReadyPart {
         let report = self.report();
         let modes = self.flag().modes;
         let stuck = self.way.as_ref().and_then(Way::stuck);
@@ -74,7 +74,7 @@ impl TransportSwitch {
                 format!("{modes}; the broker can't be used, changes wait in the log: {error}"),
             ),
         };
-        Ready {
+        ReadyPart {
             name: "transport",
             ok,
             detail,
@@ -124,9 +124,9 @@ impl FlagControl for TransportSwitch {
 }
 
 impl Readiness for TransportSwitch {
-    fn parts(&self) -> Vec<Ready> {
+    fn parts(&self) -> Vec<ReadyPart> {
         let counts = self.registry.counts();
-        let registry = Ready {
+        let registry = ReadyPart {
             name: "registry",
             // It is in memory: ready as soon as it answers.
             ok: true,

@@ -16,18 +16,18 @@ use super::{
     },
     slab::Id,
     unacked::Unacked,
-    vhost::{Look, Settle},
+    vhost::{OverdueScan, Settle},
     wire::{ShortStr, Table},
 };
 
 /// Names a channel within its vhost.
-pub type ChannelId = Id<Channel>;
+pub type ChannelId = Id<DeliveryChannel>;
 /// Names a consumer within its vhost.
 pub type ConsumerId = Id<Consumer>;
 
 /// A channel as deliveries see it.
 #[derive(Debug)]
-pub struct Channel {
+pub struct DeliveryChannel {
     /// Where its frames go.
     pub peer: Arc<Peer>,
     /// The connection it belongs to.
@@ -60,7 +60,7 @@ pub struct Channel {
     /// When it is checked for deliveries that were not settled in time.
     pub due_at: u64,
     /// Progress of that check.
-    pub look: Look,
+    pub look: OverdueScan,
     /// The newest delivery that was taken back because it was not settled in time.
     pub lapsed: u64,
     /// Counts it, with its session's half.
@@ -127,7 +127,7 @@ pub struct Consumer {
     pub charge: TopologyCharge,
 }
 
-impl Channel {
+impl DeliveryChannel {
     /// An open channel.
     pub fn new(
         peer: Arc<Peer>,
@@ -151,7 +151,7 @@ impl Channel {
             reserved: VecDeque::new(),
             ending: false,
             due_at: NEVER,
-            look: Look::default(),
+            look: OverdueScan::default(),
             lapsed: 0,
             charge: TopologyCharge::default(),
             last_tag: 0,

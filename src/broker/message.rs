@@ -254,20 +254,29 @@ impl InboundMessage {
     /// Copies what is still a slice of a read buffer, to be kept outside of a queue (a transaction's
     /// publishes): how many bytes that takes, besides a body with a charge of its own.
     pub fn detach(&mut self, memory: &Arc<Memory>) -> usize {
+        self.exchange = self.exchange.detached();
         self.routing_key = self.routing_key.detached();
         self.properties = self.properties.detached();
         for key in &mut self.extra_keys {
             *key = key.detached();
         }
         self.own_body(memory);
+        self.bytes()
+    }
+
+    /// What it costs in memory when nothing of it is a slice of a read buffer, besides a body with a charge of its own.
+    pub fn bytes(&self) -> usize {
         let keys = self.extra_keys.iter();
+        let deaths = self.deaths.iter().flat_map(|deaths| &**deaths);
         size_of::<Self>()
             + uncharged(&self.body)
             + allocated(self.properties.as_bytes().len())
+            + self.exchange.allocated()
             + self.routing_key.allocated()
             + keys
                 .map(|key| size_of::<ShortStr>() + key.allocated())
                 .sum::<usize>()
+            + deaths.map(Death::bytes).sum::<usize>()
     }
 
     /// Gives the body an allocation of its own.

@@ -41,7 +41,7 @@ use super::{
     memory::Memory,
     queue::ConnectionId,
     tls::TlsError,
-    vhost::{MessageStore, Now, Stamp, Vhost},
+    vhost::{BrokerTime, MessageStore, Stamp, Vhost},
     wire::ShortStr,
 };
 
@@ -297,12 +297,12 @@ impl Shared {
         self.vhosts.get(name).cloned()
     }
 
-    pub(super) fn now(&self) -> Now {
+    pub(super) fn now(&self) -> BrokerTime {
         let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let unix_s = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
-        Now { ms, unix_s }
+        BrokerTime { ms, unix_s }
     }
 
     pub(super) fn next_connection(&self) -> ConnectionId {

@@ -25,7 +25,7 @@ use super::{
     memory::Account,
     peer::Peer,
     queue::ConnectionId,
-    vhost::{Now, Vhost},
+    vhost::{BrokerTime, Vhost},
     wire::{
         ContentHeader, Frame, FrameKind, Method, MethodId, ShortStr, WireError,
         method::{MethodSpec, channel as wire_channel, connection},
@@ -48,7 +48,7 @@ pub struct SessionLimits {
 
 /// Who a session belongs to.
 #[derive(Clone, Debug)]
-pub struct Identity {
+pub struct SessionIdentity {
     /// The connection's number.
     pub connection: ConnectionId,
     /// The user that logged in, and what it may do in this vhost.
@@ -57,7 +57,7 @@ pub struct Identity {
 
 /// The phase of a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Phase {
+pub enum SessionPhase {
     /// As usual.
     Running,
     /// We have sent `connection.close` and wait for its answer.
@@ -70,9 +70,9 @@ pub enum Phase {
 #[derive(Debug)]
 pub struct Session {
     peer: Arc<Peer>,
-    identity: Identity,
+    identity: SessionIdentity,
     limits: SessionLimits,
-    phase: Phase,
+    phase: SessionPhase,
     channels: HashMap<u16, SessionChannel>,
     /// Channels with confirms that are not sent yet.
     unconfirmed: Vec<u16>,
@@ -91,18 +91,18 @@ pub struct Context<'a> {
     /// The virtual host.
     pub vhost: &'a mut Vhost,
     /// The time.
-    pub now: Now,
+    pub now: BrokerTime,
 }
 
 impl Session {
     /// A session with no channel open.
-    pub fn new(peer: Arc<Peer>, identity: Identity, limits: SessionLimits) -> Self {
+    pub fn new(peer: Arc<Peer>, identity: SessionIdentity, limits: SessionLimits) -> Self {
         Self {
             origin: identity.connection.to_string(),
             peer,
             identity,
             limits,
-            phase: Phase::Running,
+            phase: SessionPhase::Running,
             channels: HashMap::new(),
             unconfirmed: Vec::new(),
             unfinished: Vec::new(),
@@ -132,7 +132,7 @@ impl Session {
     }
 
     /// Its phase.
-    pub fn phase(&self) -> Phase {
+    pub fn phase(&self) -> SessionPhase {
         self.phase
     }
 
@@ -153,7 +153,7 @@ impl Session {
 
     /// Carries out one frame.
     pub fn on_frame(&mut self, frame: Frame<'_>, context: &mut Context<'_>) {
-        if self.phase != Phase::Running {
+        if self.phase != SessionPhase::Running {
             self.on_frame_while_closing(&frame);
             return;
         }
@@ -202,10 +202,10 @@ impl Session {
 
     /// Bytes that are no frames: the connection ends.
     pub fn on_malformed(&mut self, error: WireError, context: &mut Context<'_>) {
-        if self.phase == Phase::Running {
+        if self.phase == SessionPhase::Running {
             self.raise(0, &error.into(), context);
         } else {
-            self.phase = Phase::Closed;
+            self.phase = SessionPhase::Closed;
         }
     }
 
@@ -229,7 +229,7 @@ impl Session {
 
     /// Ends the connection from our side.
     pub fn close(&mut self, exception: &Exception, context: &mut Context<'_>) {
-        if self.phase == Phase::Running {
+        if self.phase == SessionPhase::Running {
             self.raise(0, exception, context);
         }
     }
@@ -376,15 +376,15 @@ impl Session {
 
     /// We have sent `connection.close`: the client's own close ends it as well as its answer does.
     fn on_frame_while_closing(&mut self, frame: &Frame<'_>) {
-        let awaited = self.phase == Phase::Closing;
+        let awaited = self.phase == SessionPhase::Closing;
         if !awaited || frame.kind != FrameKind::Method || frame.channel != 0 {
             return;
         }
         match Method::decode(frame.payload) {
-            Ok(Method::ConnectionCloseOk(_)) => self.phase = Phase::Closed,
+            Ok(Method::ConnectionCloseOk(_)) => self.phase = SessionPhase::Closed,
             Ok(Method::ConnectionClose(_)) => {
                 self.answer(0, &connection::CloseOk {});
-                self.phase = Phase::Closed;
+                self.phase = SessionPhase::Closed;
             }
             _ => {}
         }
@@ -398,7 +398,7 @@ impl Session {
         let (reply_code, reply_text) = (exception.code.code(), exception.text());
         if exception.hard || number == 0 {
             self.end(context);
-            self.phase = Phase::Closing;
+            self.phase = SessionPhase::Closing;
             let close = connection::Close {
                 reply_code,
                 reply_text,

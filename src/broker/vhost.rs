@@ -28,10 +28,10 @@ use std::{
 };
 
 pub use self::{
-    commit::{Commit, HeldPublish},
+    commit::{HeldPublish, TransactionCommit},
     consume::{ConsumeSpec, GetSpec, Qos},
     deliver::PUMP_MAX,
-    overdue::Look,
+    overdue::OverdueScan,
     publish::{Published, Publisher, carbon_copies},
     queues::{DeclareQueue, Declared},
     replies::{REPLY_TO, REPLY_TO_PREFIX},
@@ -44,13 +44,14 @@ pub use self::{
     },
 };
 use self::{
+    death::DeadLetters,
     deferred::{DeferredWork, settle_steps},
     route::Routing,
     waiting::WaitingChannels,
 };
 use super::{
     budget::Budget,
-    channel::{Channel, ChannelId, Consumer},
+    channel::{ChannelId, Consumer, DeliveryChannel},
     config::Limits,
     exception::Exception,
     exchange::{Binding, Exchange, ExchangeId, ExchangeKind},
@@ -69,7 +70,7 @@ const FRAME_BYTES_PER_STEP: usize = 512;
 
 /// The time, as the caller sees it.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Now {
+pub struct BrokerTime {
     /// Milliseconds of a clock that never goes back.
     pub ms: u64,
     /// Seconds since 1970.
@@ -95,12 +96,12 @@ pub struct Vhost {
     queues: Slab<Queue>,
     queue_names: ByteMap<ShortStr, QueueId>,
     bindings: Slab<Binding>,
-    channels: Slab<Channel>,
+    channels: Slab<DeliveryChannel>,
     consumers: Slab<Consumer>,
     owned: HashMap<ConnectionId, BTreeSet<QueueId>>,
     timers: BTreeSet<(u64, QueueId)>,
     touched: VecDeque<QueueId>,
-    dead: VecDeque<InboundMessage>,
+    dead: DeadLetters,
     /// The dead letter that is being routed.
     dead_letter: Option<(InboundMessage, Box<Routing>)>,
     deferred: DeferredWork,
@@ -139,7 +140,7 @@ impl Vhost {
             name: name.to_owned(),
             settle_steps: settle_steps(limits.settled_at_once.get()),
             limits,
-            memory,
+            memory: Arc::clone(&memory),
             exchanges: Slab::default(),
             exchange_names: ByteMap::default(),
             queues: Slab::default(),
@@ -150,7 +151,7 @@ impl Vhost {
             owned: HashMap::new(),
             timers: BTreeSet::new(),
             touched: VecDeque::new(),
-            dead: VecDeque::new(),
+            dead: DeadLetters::new(memory.charge(0)),
             dead_letter: None,
             deferred: DeferredWork::default(),
             waiting: WaitingChannels::default(),
@@ -209,6 +210,8 @@ impl Vhost {
     /// Begins a turn: the time for which the caller holds this vhost's lock.
     pub fn begin_turn(&mut self) {
         self.budget.refill();
+        // A turn that panicked may have left it so.
+        self.exempt = false;
     }
 
     /// Counts a frame that arrived.

@@ -23,14 +23,14 @@ const ANSWER_TIME_MAX: Duration = Duration::from_secs(15);
 
 /// The answer.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct HttpReply {
     pub(super) status: u16,
     pub(super) body: Value,
 }
 
 /// Where the daemon is: `http://HOST[:PORT][/PREFIX]`.
 #[derive(Debug, Eq, PartialEq)]
-struct Target {
+struct DaemonAddress {
     /// For the connection, with a port.
     address: String,
     /// For the header `Host`.
@@ -39,7 +39,7 @@ struct Target {
     prefix: String,
 }
 
-impl Target {
+impl DaemonAddress {
     fn parse(url: &str) -> Result<Self, String> {
         let Some((scheme, rest)) = url.split_once("://") else {
             return Err("write the URL as http://127.0.0.1:8000".to_owned());
@@ -122,8 +122,8 @@ pub(super) fn ask(
     url: &str,
     path: &str,
     body: Option<&Value>,
-) -> Result<Answer, String> {
-    let target = Target::parse(url).map_err(|error| format!("--url: {error}"))?;
+) -> Result<HttpReply, String> {
+    let target = DaemonAddress::parse(url).map_err(|error| format!("--url: {error}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -140,7 +140,7 @@ pub(super) fn ask(
 
 /// Prints the answer, as JSON or in words, or the reason of a refusal.
 pub(super) fn print_answer(
-    answer: Result<Answer, String>,
+    answer: Result<HttpReply, String>,
     as_json: bool,
     words: impl Fn(&Value) -> String,
 ) -> ExitCode {
@@ -196,7 +196,12 @@ fn printable(value: Value) -> Value {
     }
 }
 
-async fn send(method: &str, target: &Target, path: &str, body: String) -> Result<Answer, AskError> {
+async fn send(
+    method: &str,
+    target: &DaemonAddress,
+    path: &str,
+    body: String,
+) -> Result<HttpReply, AskError> {
     let connected = TcpStream::connect(&target.address).await;
     let stream = connected.map_err(AskError::Connect)?;
     let made = http1::handshake(TokioIo::new(stream)).await;
@@ -214,7 +219,7 @@ async fn send(method: &str, target: &Target, path: &str, body: String) -> Result
         let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
         let body = body.map_err(AskError::Body)?.to_bytes();
         match serde_json::from_slice(&body) {
-            Ok(body) => Ok(Answer {
+            Ok(body) => Ok(HttpReply {
                 status: head.status.as_u16(),
                 body,
             }),

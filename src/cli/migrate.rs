@@ -10,7 +10,7 @@ use crate::{api, config::Config};
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
     /// The daemon; by default where http.listen says
     #[arg(long, global = true, value_name = "URL")]
     url: Option<String>,
@@ -20,7 +20,7 @@ pub(super) struct Arguments {
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Command {
+enum CliCommand {
     /// Show which phases a start would go through
     Plan,
     /// Begin with the baseline
@@ -44,7 +44,7 @@ enum Command {
     Resume,
 }
 
-impl Command {
+impl CliCommand {
     /// What is sent; none for those that only look.
     fn body(&self) -> Option<Value> {
         match self {
@@ -79,7 +79,7 @@ pub(super) fn run(arguments: &Arguments, config: &Config) -> ExitCode {
     let method = if body.is_some() { "POST" } else { "GET" };
     let answer = ask(method, &url, "/migration", body.as_ref());
     let words = match arguments.command {
-        Command::Plan => plan,
+        CliCommand::Plan => plan,
         _ => status,
     };
     print_answer(answer, arguments.json, words)

@@ -11,7 +11,7 @@ use crate::config::Config;
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<CliCommand>,
     /// The daemon; by default where http.listen says
     #[arg(long, global = true, value_name = "URL")]
     url: Option<String>,
@@ -21,21 +21,21 @@ pub(super) struct Arguments {
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Command {
+enum CliCommand {
     /// Show the modes, the counters and the broker (the default command)
     Show,
     /// Change the mode of every channel, or of one
     Set {
         /// Which way
-        mode: Mode,
+        mode: ModeArgument,
         /// Only this channel
         #[arg(long)]
-        channel: Option<Channel>,
+        channel: Option<ChannelArgument>,
     },
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Mode {
+enum ModeArgument {
     /// Within the process and by HTTP
     Direct,
     /// Both ways; the direct one decides
@@ -45,7 +45,7 @@ enum Mode {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Channel {
+enum ChannelArgument {
     /// Changes of the registry
     Events,
     /// Health checks
@@ -65,15 +65,15 @@ pub(super) fn run(arguments: &Arguments, config: &Config) -> ExitCode {
     let listen = || format!("http://{}", super::health::reachable(&config.http.listen));
     let url = arguments.url.clone().unwrap_or_else(listen);
     let answer = match arguments.command {
-        None | Some(Command::Show) => ask("GET", &url, "/transport", None),
-        Some(Command::Set { mode, channel }) => {
+        None | Some(CliCommand::Show) => ask("GET", &url, "/transport", None),
+        Some(CliCommand::Set { mode, channel }) => {
             ask("PUT", &url, "/transport", Some(&change(mode, channel)))
         }
     };
     print_answer(answer, arguments.json, words)
 }
 
-fn change(mode: Mode, channel: Option<Channel>) -> Value {
+fn change(mode: ModeArgument, channel: Option<ChannelArgument>) -> Value {
     match channel {
         None => json!({"mode": word(mode)}),
         Some(channel) => json!({"channels": {word(channel): word(mode)}}),

@@ -28,9 +28,9 @@ pub(super) fn json_as(status: StatusCode, body: impl Into<Bytes>) -> Response {
 
 /// A problem as an answer.
 #[derive(Clone, Debug)]
-pub(super) struct Refusal(pub(super) Problem);
+pub(super) struct HttpProblem(pub(super) Problem);
 
-impl Refusal {
+impl HttpProblem {
     pub(super) fn new(status: u16, detail: impl Into<String>) -> Self {
         Self(Problem::new(status, detail))
     }
@@ -69,7 +69,7 @@ pub(super) fn closing_answer(problem: &Problem) -> Vec<u8> {
     answer
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for HttpProblem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.0.status);
         let mut response = json_as(
@@ -81,13 +81,13 @@ impl IntoResponse for Refusal {
     }
 }
 
-impl From<Problem> for Refusal {
+impl From<Problem> for HttpProblem {
     fn from(problem: Problem) -> Self {
         Self(problem)
     }
 }
 
-impl From<catalog::Refusal> for Refusal {
+impl From<catalog::Refusal> for HttpProblem {
     fn from(refusal: catalog::Refusal) -> Self {
         let (status, field) = (refusal.status(), refusal.field());
         Self(Problem::refused(status, field, refusal.to_string()))
@@ -95,4 +95,4 @@ impl From<catalog::Refusal> for Refusal {
 }
 
 /// The answer of an endpoint.
-pub(super) type EndpointResult = Result<Response, Refusal>;
+pub(super) type EndpointResult = Result<Response, HttpProblem>;

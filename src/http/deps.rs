@@ -6,8 +6,8 @@ use futures_util::future::BoxFuture;
 
 use crate::{
     api::{
-        HealthReport, MigrationDraft, MigrationRefusal, MigrationReport, Ready, TransportReport,
-        WatcherAnswer, WatcherDraft,
+        HealthReport, MigrationDraft, MigrationRefusal, MigrationReport, ReadyPart,
+        TransportReport, WatcherAnswer, WatcherDraft,
     },
     model::{Cursor, FlagError, FlagState, Modes},
 };
@@ -61,7 +61,7 @@ pub trait Watchers: fmt::Debug + Send + Sync {
 /// Whether the daemon is ready.
 pub trait Readiness: fmt::Debug + Send + Sync {
     /// Each part that must be ready, and its state.
-    fn parts(&self) -> Vec<Ready>;
+    fn parts(&self) -> Vec<ReadyPart>;
 }
 
 /// The flag of the transport.

@@ -23,7 +23,8 @@ use super::{
 };
 use crate::{
     api::{
-        self, CheckReport, Defaults, HealthReport, ProbeResult, Ready, WatcherAnswer, WatcherDraft,
+        self, CheckReport, Defaults, HealthReport, ProbeResult, ReadyPart, WatcherAnswer,
+        WatcherDraft,
     },
     catalog::{Caller, Door, Register},
     http::{BrokerPages, Probes, Readiness, WatcherError, Watchers},
@@ -131,9 +132,9 @@ impl Watchers for Stage {
 }
 
 impl Readiness for Stage {
-    fn parts(&self) -> Vec<Ready> {
+    fn parts(&self) -> Vec<ReadyPart> {
         let broken = *self.broken.lock();
-        vec![Ready {
+        vec![ReadyPart {
             name: "stage",
             ok: broken.is_none(),
             detail: broken.unwrap_or("fine").to_owned(),

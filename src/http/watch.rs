@@ -27,7 +27,7 @@ pub(in crate::http) use self::{
     socket::{__path_watch_socket, watch_socket},
     stream::{__path_watch, Silence, sse, watch},
 };
-use super::answer::Refusal;
+use super::answer::HttpProblem;
 use crate::telemetry::Metrics;
 
 /// What all watchers share.
@@ -67,7 +67,7 @@ impl WatchState {
 
 impl IntoResponse for TooManyWatchers {
     fn into_response(self) -> Response {
-        Refusal::new(429, self.to_string()).later(5)
+        HttpProblem::new(429, self.to_string()).later(5)
     }
 }
 

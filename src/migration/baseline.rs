@@ -38,7 +38,7 @@ impl Baseline {
         for what in Measured::ALL {
             let at = what as usize;
             if self.found[at].is_none()
-                && let Some(super::window::Closed::Full(tail)) =
+                && let Some(super::window::WindowEnd::Full(tail)) =
                     self.windows[at].close(now_ms, sources.of(what), size)
             {
                 self.found[at] = Some(tail);

@@ -8,7 +8,7 @@ use std::{collections::VecDeque, time::Duration};
 use super::{
     baseline::Baseline,
     config::Config,
-    window::{Closed, FailureWindow, Measured, Measurements, Window, WindowSize, ms, share},
+    window::{FailureWindow, Measured, Measurements, Window, WindowEnd, WindowSize, ms, share},
 };
 use crate::api::RuleReport;
 
@@ -198,7 +198,7 @@ impl RollbackGuard {
             let seen = input.sources.of(what);
             let closed = self.windows[what as usize].close(input.now_ms, seen, size(input.config));
             let Some(closed) = closed else { continue };
-            let Closed::Full(tail) = closed else {
+            let WindowEnd::Full(tail) = closed else {
                 self.readings[Rule::of(what) as usize] = Reading::default();
                 continue;
             };
@@ -231,7 +231,7 @@ impl RollbackGuard {
         let closed = self
             .failures
             .close(input.now_ms, input.sources, size(config))?;
-        let Closed::Full(failed) = closed else {
+        let WindowEnd::Full(failed) = closed else {
             self.readings[Rule::DiscoveryFailures as usize] = Reading::default();
             return None;
         };

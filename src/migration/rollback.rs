@@ -8,7 +8,7 @@ use super::{
     config::Config,
     guard::Rule,
     state::{Act, DaemonView, Run},
-    window::{Closed, Measured, Measurements, Window, WindowSize, ms},
+    window::{Measured, Measurements, Window, WindowEnd, WindowSize, ms},
 };
 use crate::{
     api::{LatencyBack, RollbackReport},
@@ -209,7 +209,7 @@ impl Rollback {
                 continue;
             };
             let closed = windows[at].close(now.mono_ms, look.sources.of(what), size);
-            let Some(Closed::Full(tail)) = closed.filter(|_| !self.back[at]) else {
+            let Some(WindowEnd::Full(tail)) = closed.filter(|_| !self.back[at]) else {
                 continue;
             };
             self.back[at] = tail.p95 <= allowed;

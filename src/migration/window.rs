@@ -62,7 +62,7 @@ impl WindowSize {
 
 /// The end of a window.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Closed<T> {
+pub(super) enum WindowEnd<T> {
     Full(T),
     /// Too few samples for a long time.
     Stale,
@@ -96,14 +96,14 @@ impl Window {
         now_ms: u64,
         seen: &LatencySnapshot,
         size: WindowSize,
-    ) -> Option<Closed<Percentile>> {
+    ) -> Option<WindowEnd<Percentile>> {
         let age = now_ms.saturating_sub(self.began_ms);
         if age < size.span_ms() {
             return None;
         }
         let closed = match self.tail(seen) {
-            Some(tail) if tail.samples >= size.samples_min => Closed::Full(tail),
-            _ if age >= size.span_ms().saturating_mul(STALE_AFTER) => Closed::Stale,
+            Some(tail) if tail.samples >= size.samples_min => WindowEnd::Full(tail),
+            _ if age >= size.span_ms().saturating_mul(STALE_AFTER) => WindowEnd::Stale,
             _ => return None,
         };
         *self = Self::begin(now_ms, seen);
@@ -159,7 +159,7 @@ impl FailureWindow {
         now_ms: u64,
         sources: &Measurements,
         size: WindowSize,
-    ) -> Option<Closed<f64>> {
+    ) -> Option<WindowEnd<f64>> {
         let age = now_ms.saturating_sub(self.began_ms);
         if age < size.span_ms() {
             return None;
@@ -169,9 +169,9 @@ impl FailureWindow {
         let answered = seen.rest.since(&self.from.rest).count()
             + seen.answered.saturating_sub(self.from.answered);
         let closed = if failed + answered >= size.samples_min {
-            Closed::Full(share(failed, failed + answered))
+            WindowEnd::Full(share(failed, failed + answered))
         } else if age >= size.span_ms().saturating_mul(STALE_AFTER) {
-            Closed::Stale
+            WindowEnd::Stale
         } else {
             return None;
         };

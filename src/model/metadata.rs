@@ -44,6 +44,13 @@ impl Metadata {
         Ok(Self(compact(text)))
     }
 
+    /// Takes a text that [`Self::as_str`] gave, and checks only that it is an object.
+    pub fn stored(text: &str) -> Option<Self> {
+        let object: Option<&RawValue> = serde_json::from_str(text).ok();
+        let is_object = object.is_some_and(|object| object.get().starts_with('{'));
+        is_object.then(|| Self(text.into()))
+    }
+
     /// The compact JSON text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -20,7 +20,7 @@ use super::{
     request::{Request, Response},
     resolve::Resolver,
     stream::Stream,
-    target::{Destination, ParsedUrl},
+    target::{HostPort, ParsedUrl},
     tls::{Protocol, Tls, Verification},
 };
 use crate::telemetry::{IntCounterVec, Metrics};
@@ -167,7 +167,7 @@ impl Client {
         call: &GrpcCall,
         deadline: Instant,
     ) -> Result<Serving, OutboundError> {
-        let target = Destination {
+        let target = HostPort {
             host: call.host.clone(),
             port: call.port,
             tls: call.tls,
@@ -196,7 +196,7 @@ impl Client {
 
     async fn addresses(
         &self,
-        target: &Destination,
+        target: &HostPort,
         deadline: Instant,
     ) -> Result<Vec<SocketAddr>, OutboundError> {
         let dialer = &self.inner.dialer;
@@ -206,7 +206,7 @@ impl Client {
     fn pooled(
         &self,
         addresses: &[SocketAddr],
-        target: &Destination,
+        target: &HostPort,
         verification: Verification,
         protocol: Protocol,
     ) -> Option<(PoolKey, PooledConnection)> {
@@ -220,7 +220,7 @@ impl Client {
     async fn connect(
         &self,
         addresses: &[SocketAddr],
-        target: &Destination,
+        target: &HostPort,
         verification: Verification,
         protocol: Protocol,
         deadline: Instant,
@@ -237,7 +237,7 @@ impl Client {
     async fn wrap(
         &self,
         stream: TcpStream,
-        target: &Destination,
+        target: &HostPort,
         verification: Verification,
         protocol: Protocol,
         deadline: Instant,
@@ -303,7 +303,7 @@ fn verification(tls: bool, skip_verify: bool) -> Verification {
 
 fn key(
     at: SocketAddr,
-    target: &Destination,
+    target: &HostPort,
     verification: Verification,
     protocol: Protocol,
 ) -> PoolKey {

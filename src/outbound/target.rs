@@ -10,7 +10,7 @@ const URL_BYTES_MAX: usize = 8 * 1024;
 
 /// A host, a port, and whether TLS is used.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Destination {
+pub(super) struct HostPort {
     /// A name, or an address without brackets.
     pub(super) host: Box<str>,
     pub(super) port: u16,
@@ -20,7 +20,7 @@ pub(super) struct Destination {
 /// The parts of an absolute URL.
 #[derive(Clone, Debug)]
 pub(super) struct ParsedUrl {
-    pub(super) target: Destination,
+    pub(super) target: HostPort,
     /// The path and query as they are sent.
     pub(super) path: Uri,
     /// The value of the `Host` header.
@@ -72,7 +72,7 @@ impl ParsedUrl {
             format!("/{path}").parse()
         };
         Ok(Self {
-            target: Destination {
+            target: HostPort {
                 host: host.to_ascii_lowercase().into(),
                 port,
                 tls,

@@ -12,7 +12,7 @@ use super::{
     Registry,
     decide::{DECISIONS_MAX, Report, Turn},
     guard::{Guard, GuardConfig, Silent, Suspect},
-    service::Table,
+    service::Tables,
     state::lease_ends_ms,
 };
 use crate::model::{EventKind, Lease, RemoveAfter, ServiceId, ServiceName};
@@ -28,7 +28,7 @@ const NAMED_MAX: usize = 10;
 /// the registry are lock-free.
 #[derive(Debug)]
 pub(super) struct Expiry {
-    table: Arc<Table>,
+    table: Arc<Tables>,
     config: GuardConfig,
     remove_after: RemoveAfter,
     guards: BTreeMap<ServiceName, Guard>,
@@ -55,7 +55,7 @@ pub(super) enum Step {
 impl Expiry {
     /// Starts with the guards that are engaged already.
     pub(super) fn new(
-        table: Arc<Table>,
+        table: Arc<Tables>,
         config: GuardConfig,
         remove_after: RemoveAfter,
         engaged: impl IntoIterator<Item = ServiceName>,
@@ -195,7 +195,7 @@ impl Registry {
     pub async fn run(self, stop: CancellationToken) {
         let mut expiry = self.expiry();
         loop {
-            let mut ended = Ended::default();
+            let mut ended = ExpiryReport::default();
             self.expire(&mut expiry, &mut ended, &stop).await;
             ended.log();
             self.clock().follow_wall();
@@ -207,7 +207,12 @@ impl Registry {
     }
 
     /// One pass. What is refused is tried again with the next one.
-    async fn expire(&self, expiry: &mut Expiry, ended: &mut Ended, stop: &CancellationToken) {
+    async fn expire(
+        &self,
+        expiry: &mut Expiry,
+        ended: &mut ExpiryReport,
+        stop: &CancellationToken,
+    ) {
         expiry.begin(self.clock().now().mono_ms);
         while !stop.is_cancelled() {
             let now_ms = expiry.pass_ms;
@@ -233,13 +238,13 @@ impl Registry {
 
 /// What the log names.
 #[derive(Debug, Default)]
-struct Ended {
+struct ExpiryReport {
     guards: Vec<(ServiceName, EventKind, String)>,
     removed: Vec<ServiceId>,
     unnamed: usize,
 }
 
-impl Ended {
+impl ExpiryReport {
     fn take(&mut self, report: Report) {
         self.guards.extend(report.guards);
         for id in report.removed {

@@ -33,8 +33,14 @@ impl fmt::Debug for Commit {
 
 /// A batch was not committed.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("{0}")]
-pub struct Lost(pub Arc<str>);
+pub enum Lost {
+    /// There is no room for it. A later batch may be committed.
+    #[error("the disk is full")]
+    NoSpace,
+    /// Something else went wrong.
+    #[error("{0}")]
+    Failed(Arc<str>),
+}
 
 /// Keeps nothing: the state itself is all there is.
 #[derive(Clone, Copy, Debug, Default)]

@@ -26,7 +26,7 @@ const CHUNK: usize = 512;
 /// What readers share: slots found by revision.
 #[derive(Debug)]
 pub(super) struct Log {
-    chunks: Box<[OnceLock<Box<[Slot]>>]>,
+    chunks: Box<[OnceLock<Box<[LogSlot]>>]>,
     /// The slots of all chunks.
     slots: usize,
     /// The newest revision whose slot is filled.
@@ -35,10 +35,10 @@ pub(super) struct Log {
     oldest: AtomicU64,
 }
 
-type Slot = ArcSwapOption<Entry>;
+type LogSlot = ArcSwapOption<LogEntry>;
 
 #[derive(Debug)]
-struct Entry {
+struct LogEntry {
     event: Arc<Event>,
     /// The change of the same service before this one.
     previous: Revision,
@@ -128,19 +128,19 @@ impl Log {
         (entry.event.revision == revision).then_some(entry.previous)
     }
 
-    fn entry(&self, revision: Revision) -> Option<Arc<Entry>> {
+    fn entry(&self, revision: Revision) -> Option<Arc<LogEntry>> {
         let entry = self.filled(revision)?.load_full()?;
         // The ring may have come round meanwhile.
         (entry.event.revision == revision).then_some(entry)
     }
 
     /// The slot of a revision; none if no slot of its chunk was ever filled.
-    fn filled(&self, revision: Revision) -> Option<&Slot> {
+    fn filled(&self, revision: Revision) -> Option<&LogSlot> {
         let index = self.index(revision);
         Some(&self.chunks[index / CHUNK].get()?[index % CHUNK])
     }
 
-    fn slot(&self, revision: Revision) -> &Slot {
+    fn slot(&self, revision: Revision) -> &LogSlot {
         let index = self.index(revision);
         let chunk = self.chunks[index / CHUNK]
             .get_or_init(|| (0..CHUNK).map(|_| ArcSwapOption::empty()).collect());
@@ -159,6 +159,13 @@ impl Log {
 }
 
 impl Writer {
+    /// Begins with the event behind `revision`. Nothing may have been appended before.
+    pub(super) fn begin_after(&self, revision: Revision) {
+        self.log.newest.store(revision.0, Ordering::Release);
+        let oldest = revision.next().0;
+        self.log.oldest.store(oldest, Ordering::Release);
+    }
+
     /// Appends the next event, not yet counted as newest; `previous` is the change of the same service
     /// before it. Calls `gone` with the service and revision of each event that leaves the log for it.
     pub(super) fn append(
@@ -176,7 +183,7 @@ impl Writer {
             self.drop_oldest(&mut gone);
         }
         let slot = self.log.slot(event.revision);
-        slot.store(Some(Arc::new(Entry { event, previous })));
+        slot.store(Some(Arc::new(LogEntry { event, previous })));
     }
 
     /// Lets the event that was appended last count as newest.

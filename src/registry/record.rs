@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::model::{Event, Instance};
+use super::OwnedBatch;
+use crate::model::{Epoch, Event, Instance};
 
 /// One change. Applying all records in order to an empty state gives the same state.
 #[derive(Clone, Debug)]
@@ -17,11 +18,24 @@ pub enum Record {
     Silent(Arc<Instance>),
 }
 
+impl Batch<'_> {
+    /// A copy for a journal that commits later.
+    pub fn to_owned(&self) -> OwnedBatch {
+        OwnedBatch {
+            epoch: self.epoch,
+            incarnation: self.incarnation,
+            records: self.records.to_vec(),
+        }
+    }
+}
+
 /// The records that are committed together, in order.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
     /// Counts the batches of this journal, from 1.
     pub number: u64,
+    /// The epoch of the revisions.
+    pub epoch: Epoch,
     /// The highest incarnation given so far, this batch included.
     pub incarnation: u64,
     /// Empty when commands were refused or changed nothing: their answers are confirmed too.

@@ -73,6 +73,11 @@ pub enum Refusal {
         /// What the journal says.
         detail: Arc<str>,
     },
+    /// The journal has no room for the batch of the command.
+    #[error(
+        "the disk of store.path is full: nothing is registered or changed until it has space again"
+    )]
+    NoSpace,
     /// The daemon stops before the command was committed.
     #[error("the daemon is stopping")]
     Stopping,
@@ -93,7 +98,7 @@ impl Refusal {
             | Self::Busy { .. }
             | Self::NotCommitted { .. }
             | Self::Stopping => 503,
-            Self::MemoryFull { .. } => 507,
+            Self::MemoryFull { .. } | Self::NoSpace => 507,
         }
     }
 

@@ -62,6 +62,12 @@ impl Default for RouteTable {
 }
 
 impl RouteTable {
+    /// Notes a change of an earlier life.
+    pub(super) fn note(&self, revision: Revision) {
+        let list = Arc::clone(&self.routes.load().list);
+        self.routes.store(Arc::new(Routes { revision, list }));
+    }
+
     /// Shows a route that is set, or hides one that is removed.
     pub(super) fn publish(&self, revision: Revision, id: &RouteId, route: Option<&Arc<Route>>) {
         let routes = self.routes.load().changed(revision, id, route);

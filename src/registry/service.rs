@@ -18,7 +18,7 @@ const BODY_AGE_MS_MAX: u64 = 1000;
 
 /// The tables of instances and services, written by the state alone.
 #[derive(Debug, Default)]
-pub(super) struct Table {
+pub(super) struct Tables {
     pub(super) instances: papaya::HashMap<ServiceId, Arc<Instance>>,
     pub(super) services: papaya::HashMap<ServiceName, Arc<Service>>,
     pub(super) n_instances: AtomicUsize,
@@ -26,7 +26,7 @@ pub(super) struct Table {
     pub(super) cached: Arc<CachedBytes>,
 }
 
-impl Table {
+impl Tables {
     pub(super) fn instance(&self, id: &str) -> Option<Arc<Instance>> {
         self.instances.pin().get(id).cloned()
     }
@@ -136,6 +136,12 @@ impl Service {
         self.show(&view, revision, instances);
     }
 
+    /// Takes over the instances of an earlier life; its last change is known already.
+    pub(super) fn fill(&self, instances: Vec<(ServiceId, Arc<Instance>)>) {
+        let view = self.view.load();
+        self.show(&view, self.logged(), instances.into_iter().collect());
+    }
+
     /// A change that leaves the instances as they are.
     pub(super) fn touch(&self, revision: Revision) {
         let view = self.view.load();
@@ -155,8 +161,8 @@ pub struct View {
     pub revision: Revision,
     /// Its instances, by id.
     pub instances: OrdMap<ServiceId, Arc<Instance>>,
-    body_all: ArcSwapOption<Body>,
-    body_healthy: ArcSwapOption<Body>,
+    body_all: ArcSwapOption<CachedBody>,
+    body_healthy: ArcSwapOption<CachedBody>,
     cached: Arc<CachedBytes>,
     healthy: OnceLock<Box<[Arc<Instance>]>>,
 }
@@ -214,7 +220,7 @@ impl View {
             make(&mut self.instances.values())
         };
         let bytes = Bytes::from(made.into_boxed_slice());
-        let body = Body::new(bytes.clone(), now_ms, Arc::clone(&self.cached));
+        let body = CachedBody::new(bytes.clone(), now_ms, Arc::clone(&self.cached));
         slot.store(Some(Arc::new(body)));
         bytes
     }
@@ -240,14 +246,14 @@ impl CachedBytes {
 
 /// An encoded answer and when it was made: the times of heartbeats in it grow old.
 #[derive(Debug)]
-struct Body {
+struct CachedBody {
     bytes: Bytes,
     /// On the registry's monotonic clock.
     made_ms: u64,
     cached: Arc<CachedBytes>,
 }
 
-impl Body {
+impl CachedBody {
     fn new(bytes: Bytes, made_ms: u64, cached: Arc<CachedBytes>) -> Self {
         cached.add(bytes.len());
         Self {
@@ -258,7 +264,7 @@ impl Body {
     }
 }
 
-impl Drop for Body {
+impl Drop for CachedBody {
     fn drop(&mut self) {
         self.cached.sub(self.bytes.len());
     }

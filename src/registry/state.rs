@@ -11,7 +11,7 @@ use super::{
     draft::Effect,
     leases::Leases,
     routes::RouteTable,
-    service::{Service, Table},
+    service::{Service, Tables},
 };
 use crate::model::{
     Epoch, Event, EventKind, Instance, Lease, RemoveAfter, Revision, Route, RouteId, ServiceName,
@@ -33,7 +33,7 @@ pub(super) struct Logged {
 pub(super) struct State {
     pub(super) config: Config,
     pub(super) remove_after: RemoveAfter,
-    pub(super) table: Arc<Table>,
+    pub(super) table: Arc<Tables>,
     pub(super) route_table: Arc<RouteTable>,
     pub(super) routes: BTreeMap<RouteId, Arc<Route>>,
     pub(super) leases: Leases,
@@ -190,7 +190,7 @@ impl State {
     }
 
     /// Puts a version into the table of ids, and its lease into the timers.
-    fn put(&mut self, instance: &Arc<Instance>) {
+    pub(super) fn put(&mut self, instance: &Arc<Instance>) {
         self.incarnation = self.incarnation.max(instance.incarnation);
         self.bytes += instance.bytes;
         let table = Arc::clone(&self.table);

@@ -1,6 +1,6 @@
 //! Decide, commit, apply: the one path by which anything changes.
 
-use std::{collections::VecDeque, fmt, pin::Pin, sync::Arc};
+use std::{collections::VecDeque, fmt, pin::Pin};
 
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -112,6 +112,7 @@ impl Writer {
         self.batches += 1;
         self.journal.commit(Batch {
             number: self.batches,
+            epoch: self.state.epoch,
             incarnation: self.changes.incarnation,
             records: &self.changes.records,
         })
@@ -306,9 +307,9 @@ impl Registry {
 
 impl From<Lost> for Refusal {
     fn from(lost: Lost) -> Self {
-        let Lost(detail) = lost;
-        Self::NotCommitted {
-            detail: Arc::clone(&detail),
+        match lost {
+            Lost::NoSpace => Self::NoSpace,
+            Lost::Failed(detail) => Self::NotCommitted { detail },
         }
     }
 }

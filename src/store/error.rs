@@ -32,9 +32,7 @@ pub enum StoreError {
         known: u32,
     },
     /// What was once durable cannot be read.
-    #[error(
-        "{file:?} is damaged at byte {offset}: stop here, or keep what is sound with `musterd store repair`"
-    )]
+    #[error("{file:?} is damaged at byte {offset}: restore a copy of the folder")]
     Damaged {
         /// The file.
         file: PathBuf,
@@ -42,7 +40,7 @@ pub enum StoreError {
         offset: u64,
     },
     /// A file is missing.
-    #[error("{file:?} is missing: restore it, or keep what is there with `musterd store repair`")]
+    #[error("{file:?} is missing: restore a copy of the folder")]
     Missing {
         /// The file.
         file: PathBuf,

@@ -28,7 +28,7 @@ use tracing_subscriber::{
 
 use self::{
     line::Text,
-    queue::{Lines, Queue},
+    queue::{LineQueue, Lines},
     rate::{Limited, Rates},
 };
 use super::Metrics;
@@ -98,7 +98,7 @@ pub enum LogError {
 #[derive(Clone, Debug)]
 pub struct Logs {
     filter: reload::Handle<Targets, Registry>,
-    queue: Arc<Queue>,
+    queue: Arc<LineQueue>,
 }
 
 impl Logs {
@@ -109,7 +109,8 @@ impl Logs {
     pub fn start(config: &Config) -> Result<Self, LogError> {
         let set_up = |error: &dyn std::fmt::Display| LogError::SetUp(error.to_string());
         let (filter, handle) = reload::Layer::new(parse(&config.level)?);
-        let queue = Queue::new(usize::try_from(config.buffer_max.as_u64()).unwrap_or(usize::MAX));
+        let queue =
+            LineQueue::new(usize::try_from(config.buffer_max.as_u64()).unwrap_or(usize::MAX));
         let rates = Rates::new();
         let lines = match config.format {
             Format::Text => fmt::layer()

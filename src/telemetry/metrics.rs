@@ -35,11 +35,11 @@ impl fmt::Debug for Hooks {
     }
 }
 
-type Look = Pin<Box<dyn Future<Output = ()> + Send>>;
+type PageHook = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What is waited for before a page is made.
 #[derive(Default)]
-struct Lookers(Mutex<Vec<Box<dyn Fn() -> Look + Send + Sync>>>);
+struct Lookers(Mutex<Vec<Box<dyn Fn() -> PageHook + Send + Sync>>>);
 
 impl fmt::Debug for Lookers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -104,13 +104,13 @@ impl Metrics {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let look = move || -> Look { Box::pin(look()) };
+        let look = move || -> PageHook { Box::pin(look()) };
         self.lookers.0.lock().push(Box::new(look));
     }
 
     /// Everything as it is now, in the text format 0.0.4.
     pub async fn page(&self) -> String {
-        let looks: Vec<Look> = self.lookers.0.lock().iter().map(|look| look()).collect();
+        let looks: Vec<PageHook> = self.lookers.0.lock().iter().map(|look| look()).collect();
         for look in looks {
             look.await;
         }

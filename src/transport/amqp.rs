@@ -25,11 +25,11 @@ mod topics;
 
 pub use self::{
     broker_transport::{AnswerScope, BrokerTransport, CountsOf},
-    caller::Caller,
+    caller::AmqpCaller,
     checks::{Checks, ChecksCarrier, Verdicts},
     commands::{CommandContext, DirectAnswers},
     connected::{Connected, Usage},
-    counts::Counts,
+    counts::ComparisonCounts,
     dead::DeadLetters,
     error::AmqpError,
     link::{Link, LinkState, Want},

@@ -15,10 +15,10 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
-    Config, DeliveryError, DeliveryProgress, DirectMetrics, Filter, HighWatermark, LogFeed, Record,
-    Relay, Snapshot, Start, Subscriber, Transport, TransportError,
+    Config, DeliveryError, DeliveryProgress, DeliveryStats, DirectMetrics, FeedSnapshot, Filter,
+    HighWatermark, LogFeed, Relay, Start, Subscriber, Transport, TransportError,
     delivery_tasks::DeliveryTasks,
-    metrics::{CALLBACK, Counts, Present},
+    metrics::{CALLBACK, DeliveryCounters, Present},
 };
 use crate::{
     model::{Cursor, Event},
@@ -60,7 +60,7 @@ pub enum Delivery {
     /// A change.
     Event(Arc<Event>),
     /// Changes were missed; this is the state after them.
-    Resync(Arc<Snapshot>),
+    Resync(Arc<FeedSnapshot>),
 }
 
 /// Why a callback did not take a delivery.
@@ -87,7 +87,7 @@ struct CallbackState {
     config: Config,
     watermark: HighWatermark,
     metrics: DirectMetrics,
-    counts: Counts,
+    counts: DeliveryCounters,
     delivery_tasks: DeliveryTasks,
     /// Numbers the callbacks for the log.
     subscribed: AtomicU64,
@@ -193,7 +193,7 @@ impl Subscription {
     }
 
     /// Statistics of its deliveries.
-    pub fn record(&self) -> Record {
+    pub fn record(&self) -> DeliveryStats {
         self.subscriber.lock().record.clone()
     }
 }
@@ -228,7 +228,7 @@ impl<C: Callback> Transport for Direct<C> {
 
     async fn resync(
         &mut self,
-        snapshot: &Arc<Snapshot>,
+        snapshot: &Arc<FeedSnapshot>,
         _: &DeliveryProgress<'_>,
     ) -> Result<(), DeliveryError> {
         self.call(Delivery::Resync(Arc::clone(snapshot))).await

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::amqp::{
     AmqpError,
     broker::{
-        BrokerChannel, BrokerClient, BrokerConnection, Consume, Delivery, Heard, Outgoing, Purpose,
+        AmqpChannel, AmqpConnection, BrokerClient, Consume, Delivery, Heard, Outgoing, Purpose,
         QueueSpec, Unconfirmed, UpTo, short,
     },
     names,
@@ -48,7 +48,7 @@ impl Embedded {
     /// # Errors
     /// The limits of the broker do not allow so many.
     pub async fn declare(&self) -> Result<(), AmqpError> {
-        let mut channel = Channel(self.client.open());
+        let mut channel = EmbeddedChannel(self.client.open());
         names::declare_exchange(&mut channel).await?;
         for queue in names::consumed() {
             names::declare_queue(&mut channel, queue).await?;
@@ -66,14 +66,14 @@ impl BrokerClient for Embedded {
         self.url.clone()
     }
 
-    fn connect(&self) -> BoxFuture<'_, Result<Arc<dyn BrokerConnection>, AmqpError>> {
-        let connection: Arc<dyn BrokerConnection> = Arc::new(self.clone());
+    fn connect(&self) -> BoxFuture<'_, Result<Arc<dyn AmqpConnection>, AmqpError>> {
+        let connection: Arc<dyn AmqpConnection> = Arc::new(self.clone());
         Box::pin(std::future::ready(Ok(connection)))
     }
 }
 
-impl BrokerConnection for Embedded {
-    fn open(&self, purpose: Purpose) -> BoxFuture<'_, Result<Box<dyn BrokerChannel>, AmqpError>> {
+impl AmqpConnection for Embedded {
+    fn open(&self, purpose: Purpose) -> BoxFuture<'_, Result<Box<dyn AmqpChannel>, AmqpError>> {
         Box::pin(async move {
             let mut channel = match purpose {
                 Purpose::Consume | Purpose::Replace => self.client.open_exempt(),
@@ -83,7 +83,7 @@ impl BrokerConnection for Embedded {
                 let selected = channel.select_confirms().await;
                 selected.map_err(at("confirm.select"))?;
             }
-            let channel: Box<dyn BrokerChannel> = Box::new(Channel(channel));
+            let channel: Box<dyn AmqpChannel> = Box::new(EmbeddedChannel(channel));
             Ok(channel)
         })
     }
@@ -112,9 +112,9 @@ impl BrokerConnection for Embedded {
 
 /// A channel of it.
 #[derive(Debug)]
-struct Channel(LocalChannel);
+struct EmbeddedChannel(LocalChannel);
 
-impl BrokerChannel for Channel {
+impl AmqpChannel for EmbeddedChannel {
     fn is_open(&self) -> bool {
         self.0.is_open()
     }

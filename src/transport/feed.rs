@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::{Filter, HighWatermark, HighWatermarkReader, Snapshot};
+use super::{FeedSnapshot, Filter, HighWatermark, HighWatermarkReader};
 use crate::{
     model::{Event, Revision, ServiceName},
     registry::{Compacted, Following, Registry},
@@ -27,7 +27,7 @@ pub trait Feed: Send {
     }
 
     /// The current state of everything that the subscriber follows.
-    fn snapshot(&self) -> Snapshot;
+    fn snapshot(&self) -> FeedSnapshot;
 
     /// Waits until a look may find more than the last one did; true, sometimes without a change. False when
     /// there will be no further event. Cancel safe.
@@ -169,8 +169,8 @@ impl Feed for LogFeed {
         })
     }
 
-    fn snapshot(&self) -> Snapshot {
-        Snapshot::take(&self.registry, &self.filter.borrow())
+    fn snapshot(&self) -> FeedSnapshot {
+        FeedSnapshot::take(&self.registry, &self.filter.borrow())
     }
 
     async fn changed(&mut self) -> bool {

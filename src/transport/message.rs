@@ -9,12 +9,12 @@ use crate::{
     api,
     model::{Event, Instance, Route, ServiceName, Timestamp},
     registry::Clock,
-    transport::Snapshot,
+    transport::FeedSnapshot,
 };
 
 /// One delivery; at each attempt only its time and signature differ.
 #[derive(Clone, Debug)]
-pub(super) struct Message {
+pub(super) struct DeliveryMessage {
     /// For `x-musterd-event`.
     pub(super) kind: &'static str,
     /// For `x-musterd-delivery`: lets a receiver recognise duplicates.
@@ -22,7 +22,7 @@ pub(super) struct Message {
     pub(super) body: Bytes,
 }
 
-impl Message {
+impl DeliveryMessage {
     /// An event; its delivery is `<epoch>-<revision>`, the cursor after it.
     pub(super) fn event(event: &Event, clock: &Clock) -> Self {
         Self {
@@ -34,7 +34,7 @@ impl Message {
 
     /// A notice that events were missed, in the shape of an event, with the state after them under the
     /// additional key `snapshot`. Its delivery is `<cursor of the snapshot>-resync`.
-    pub(super) fn resync(snapshot: &Snapshot, clock: &Clock) -> Self {
+    pub(super) fn resync(snapshot: &FeedSnapshot, clock: &Clock) -> Self {
         let services = snapshot.state.services.iter();
         let services = services.map(|(service, view)| (service.name(), view.instances.values()));
         let all = snapshot.service.is_none();
@@ -45,7 +45,7 @@ impl Message {
     /// The same for one service; without a view it has no instances. In parts if the body would be larger
     /// than `body_max`.
     pub(super) fn resync_of(
-        snapshot: &Snapshot,
+        snapshot: &FeedSnapshot,
         service: &ServiceName,
         view: Option<&View>,
         body_max: usize,
@@ -61,7 +61,7 @@ impl Message {
 
     /// The same for the routes.
     pub(super) fn resync_of_routes(
-        snapshot: &Snapshot,
+        snapshot: &FeedSnapshot,
         body_max: usize,
         clock: &Clock,
     ) -> Vec<Self> {
@@ -72,7 +72,7 @@ impl Message {
     }
 
     fn state<'s, L: IntoIterator<Item = &'s Arc<Instance>>>(
-        snapshot: &Snapshot,
+        snapshot: &FeedSnapshot,
         service: Option<&ServiceName>,
         services: impl Iterator<Item = (&'s ServiceName, L)>,
         routes: Option<&[Arc<Route>]>,
@@ -86,7 +86,7 @@ impl Message {
             timestamp: snapshot.taken_at,
         });
         let state = api::snapshot(
-            api::Snapshot {
+            api::SnapshotBody {
                 epoch: snapshot.cursor.epoch,
                 revision: snapshot.cursor.revision,
                 services: services.map(|(name, instances)| (name.as_str(), instances)),
@@ -121,12 +121,16 @@ const NUMBERS_BYTES: usize = 64;
 
 /// One message about all items, or several about a share each. None is larger than allowed unless a
 /// single item is.
-fn in_parts<T>(items: &[T], body_max: usize, about: &impl Fn(&[T]) -> Message) -> Vec<Message> {
+fn in_parts<T>(
+    items: &[T],
+    body_max: usize,
+    about: &impl Fn(&[T]) -> DeliveryMessage,
+) -> Vec<DeliveryMessage> {
     fn halve<T>(
         items: &[T],
         body_max: usize,
-        about: &impl Fn(&[T]) -> Message,
-        out: &mut Vec<Message>,
+        about: &impl Fn(&[T]) -> DeliveryMessage,
+        out: &mut Vec<DeliveryMessage>,
     ) {
         let message = about(items);
         if message.body.len() + NUMBERS_BYTES <= body_max || items.len() < 2 {

@@ -52,9 +52,9 @@ impl DirectMetrics {
         }
     }
 
-    pub(super) fn of(&self, way: &'static str) -> Counts {
+    pub(super) fn of(&self, way: &'static str) -> DeliveryCounters {
         let result = |result| self.deliveries.with_label_values(&[way, result]);
-        Counts {
+        DeliveryCounters {
             seconds: self.delivery_seconds.clone(),
             // The time of a webhook's receiver says nothing about the transport.
             latencies: (way == CALLBACK).then(|| Arc::clone(&self.latencies)),
@@ -88,7 +88,7 @@ impl Drop for Present {
 
 /// The counters of one kind of subscriber, looked up once.
 #[derive(Clone, Debug)]
-pub struct Counts {
+pub struct DeliveryCounters {
     seconds: Histogram,
     latencies: Option<Arc<Latencies>>,
     delivered: IntCounter,
@@ -100,7 +100,7 @@ pub struct Counts {
     gone: IntCounter,
 }
 
-impl Counts {
+impl DeliveryCounters {
     pub(super) fn delivered(&self, since: Timestamp, now: Timestamp) {
         self.delivered.inc();
         let ms = u32::try_from(now.0.saturating_sub(since.0)).unwrap_or(0);

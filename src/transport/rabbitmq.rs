@@ -25,20 +25,20 @@ use self::{
     answers::{AnswerInbox, AnswerOutbox, AnswerSender, LostAnswers},
     connection::Pair,
     kept::KeptChannels,
-    target::Target,
+    target::RabbitTarget,
 };
 use super::{
     AmqpConfig, Config,
     amqp::{
         AmqpError, AnswerScope, DeadLetters,
-        broker::{BrokerClient, BrokerConnection, Heard},
+        broker::{AmqpConnection, BrokerClient, Heard},
     },
 };
 
 /// A client of the broker of `transport.amqp_url`.
 #[derive(Debug)]
 pub struct RabbitMq {
-    target: Target,
+    target: RabbitTarget,
     config: AmqpConfig,
     kept: KeptChannels,
     outbox: AnswerOutbox,
@@ -53,7 +53,7 @@ impl RabbitMq {
     /// # Errors
     /// The URL or the certificates to trust cannot be read.
     pub fn new(config: &Config) -> Result<Self, AmqpError> {
-        let target = Target::new(&config.amqp_url, config.amqp.ca_file.as_deref())?;
+        let target = RabbitTarget::new(&config.amqp_url, config.amqp.ca_file.as_deref())?;
         let lost = LostAnswers::default();
         let (outbox, inbox) = AnswerOutbox::new(lost.clone());
         Ok(Self {
@@ -91,9 +91,9 @@ impl BrokerClient for RabbitMq {
         self.target.shown()
     }
 
-    fn connect(&self) -> BoxFuture<'_, Result<Arc<dyn BrokerConnection>, AmqpError>> {
+    fn connect(&self) -> BoxFuture<'_, Result<Arc<dyn AmqpConnection>, AmqpError>> {
         Box::pin(async move {
-            let connection: Arc<dyn BrokerConnection> = Arc::new(self.pair().await?);
+            let connection: Arc<dyn AmqpConnection> = Arc::new(self.pair().await?);
             Ok(connection)
         })
     }

@@ -6,7 +6,9 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::{Circuit, DeliveryError, Feed, Next, Offer, Snapshot, Subscriber, metrics::Counts};
+use super::{
+    Circuit, DeliveryError, Feed, FeedSnapshot, Next, Offer, Subscriber, metrics::DeliveryCounters,
+};
 use crate::{model::Event, registry::Clock};
 
 /// Delivers to one receiver.
@@ -25,7 +27,7 @@ pub trait Transport: Send {
     /// Sends the current state in place of events that the receiver missed.
     fn resync(
         &mut self,
-        snapshot: &Arc<Snapshot>,
+        snapshot: &Arc<FeedSnapshot>,
         progress: &DeliveryProgress<'_>,
     ) -> impl Future<Output = Result<(), DeliveryError>> + Send;
 }
@@ -35,11 +37,15 @@ pub trait Transport: Send {
 pub struct DeliveryProgress<'a> {
     subscriber: &'a Mutex<Subscriber>,
     clock: &'a Clock,
-    counts: &'a Counts,
+    counts: &'a DeliveryCounters,
 }
 
 impl<'a> DeliveryProgress<'a> {
-    fn of(subscriber: &'a Mutex<Subscriber>, clock: &'a Clock, counts: &'a Counts) -> Self {
+    fn of(
+        subscriber: &'a Mutex<Subscriber>,
+        clock: &'a Clock,
+        counts: &'a DeliveryCounters,
+    ) -> Self {
         Self {
             subscriber,
             clock,
@@ -68,9 +74,9 @@ pub struct Relay<F, T> {
     transport: T,
     subscriber: Arc<Mutex<Subscriber>>,
     clock: Clock,
-    counts: Counts,
+    counts: DeliveryCounters,
     /// The last snapshot, while it covers events that the feed has not returned yet.
-    recent: Option<Arc<Snapshot>>,
+    recent: Option<Arc<FeedSnapshot>>,
 }
 
 /// Why a relay ended.
@@ -87,7 +93,7 @@ pub enum Ended {
 }
 
 /// The result of one iteration.
-enum Step {
+enum RelayStep {
     Moved,
     Idle,
     Failed(Instant),
@@ -103,7 +109,7 @@ impl<F: Feed, T: Transport> Relay<F, T> {
         transport: T,
         subscriber: Arc<Mutex<Subscriber>>,
         clock: Clock,
-        counts: Counts,
+        counts: DeliveryCounters,
     ) -> Self {
         Self {
             label,
@@ -126,21 +132,21 @@ impl<F: Feed, T: Transport> Relay<F, T> {
             let open = self.is_open();
             self.log_circuit(before, open);
             match step {
-                Step::Moved => (),
+                RelayStep::Moved => (),
                 // It stops only here, with nothing left to deliver, so that the last change before a
                 // shutdown is never dropped.
-                Step::Idle if stop.is_cancelled() => return Ended::Drained,
-                Step::Idle => tokio::select! {
+                RelayStep::Idle if stop.is_cancelled() => return Ended::Drained,
+                RelayStep::Idle => tokio::select! {
                     () = stop.cancelled() => (),
                     more = self.feed.changed() => if !more { return Ended::Closed },
                 },
-                Step::Failed(_) if stop.is_cancelled() && open => return Ended::Undelivered,
-                Step::Failed(due) if stop.is_cancelled() => sleep_until(due).await,
-                Step::Failed(due) => tokio::select! {
+                RelayStep::Failed(_) if stop.is_cancelled() && open => return Ended::Undelivered,
+                RelayStep::Failed(due) if stop.is_cancelled() => sleep_until(due).await,
+                RelayStep::Failed(due) => tokio::select! {
                     () = stop.cancelled() => (),
                     () = sleep_until(due) => (),
                 },
-                Step::Gone => return Ended::Gone,
+                RelayStep::Gone => return Ended::Gone,
             }
         }
     }
@@ -167,20 +173,20 @@ impl<F: Feed, T: Transport> Relay<F, T> {
     }
 
     /// Reads the log again each time, so that no events are kept in memory while a receiver is slow.
-    async fn step(&mut self) -> Step {
+    async fn step(&mut self) -> RelayStep {
         let (lost, cursor) = {
             let subscriber = self.subscriber.lock();
             (subscriber.is_lost(), subscriber.cursor())
         };
         if lost && !self.feed.is_open() {
-            return Step::Idle;
+            return RelayStep::Idle;
         }
         if lost {
             return self.resync().await;
         }
         let Ok(found) = self.feed.look(cursor.revision) else {
             self.subscriber.lock().lose();
-            return Step::Moved;
+            return RelayStep::Moved;
         };
         let idle = found.events.is_empty() && !found.more;
         let events = self.wanted(found.events);
@@ -191,7 +197,11 @@ impl<F: Feed, T: Transport> Relay<F, T> {
             }
         }
         self.subscriber.lock().pass(found.up_to);
-        if idle { Step::Idle } else { Step::Moved }
+        if idle {
+            RelayStep::Idle
+        } else {
+            RelayStep::Moved
+        }
     }
 
     /// Leaves out events that the subscriber had already, also in its last snapshot.
@@ -207,7 +217,7 @@ impl<F: Feed, T: Transport> Relay<F, T> {
         events
     }
 
-    async fn resync(&mut self) -> Step {
+    async fn resync(&mut self) -> RelayStep {
         let snapshot = Arc::new(self.feed.snapshot());
         let revision = snapshot.cursor.revision;
         let progress = DeliveryProgress::of(&self.subscriber, &self.clock, &self.counts);
@@ -217,18 +227,18 @@ impl<F: Feed, T: Transport> Relay<F, T> {
                 self.subscriber.lock().resynced(revision, now);
                 self.counts.resynced();
                 self.recent = (snapshot.state.covered_until() > revision).then_some(snapshot);
-                Step::Moved
+                RelayStep::Moved
             }
             Err(error) => self.failed(&error),
         }
     }
 
-    fn failed(&self, error: &DeliveryError) -> Step {
+    fn failed(&self, error: &DeliveryError) -> RelayStep {
         self.counts.failed(error);
         let mut subscriber = self.subscriber.lock();
         match subscriber.failed(error, Instant::now(), fastrand::f64()) {
-            Next::Retry(due) => Step::Failed(due),
-            Next::End => Step::Gone,
+            Next::Retry(due) => RelayStep::Failed(due),
+            Next::End => RelayStep::Gone,
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::{
 
 /// The current state of what a subscriber follows.
 #[derive(Debug)]
-pub struct Snapshot {
+pub struct FeedSnapshot {
     /// The cursor of the state; later events follow, without those that the state already shows.
     pub cursor: Cursor,
     /// When it was taken.
@@ -21,7 +21,7 @@ pub struct Snapshot {
     pub state: registry::Snapshot,
 }
 
-impl Snapshot {
+impl FeedSnapshot {
     /// The state of what a filter wants: one service, or everything, with or without the canary.
     pub fn take(registry: &Registry, filter: &Filter) -> Self {
         let service = filter.service.as_ref();

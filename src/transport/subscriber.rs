@@ -34,12 +34,12 @@ pub struct Subscriber {
     refusals: u32,
     refusals_max: u32,
     /// Counts, and the last of each.
-    pub record: Record,
+    pub record: DeliveryStats,
 }
 
 /// Statistics of a subscriber's deliveries.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Record {
+pub struct DeliveryStats {
     /// Events that arrived.
     pub delivered: u64,
     /// Attempts that failed.
@@ -63,7 +63,7 @@ impl Subscriber {
             retry: Retry::new(policy),
             refusals: 0,
             refusals_max: policy.refusals_max.max(1),
-            record: Record::default(),
+            record: DeliveryStats::default(),
         }
     }
 

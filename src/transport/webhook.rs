@@ -25,7 +25,7 @@ use self::{
 use super::{
     Config, DirectMetrics, Ended, Filter, HighWatermark, LogFeed, Relay, Start, TransportError,
     delivery_tasks::DeliveryTasks,
-    metrics::{Counts, Present},
+    metrics::{DeliveryCounters, Present},
 };
 use crate::{
     api::{WatcherAnswer, WatcherDraft},
@@ -52,7 +52,7 @@ struct WebhookState {
     watermark: HighWatermark,
     notices: Arc<Notices>,
     metrics: DirectMetrics,
-    counts: Counts,
+    counts: DeliveryCounters,
     client: Client,
     places: Arc<RequestPlaces>,
     table: WatcherTable,

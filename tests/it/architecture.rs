@@ -1,7 +1,11 @@
 //! The house rules, checked on every test run: who may import whom, which word belongs to which
-//! room, how long a file may grow.
+//! room, which room defines a type's name, how long a file may grow.
 
-use std::{fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 /// Each room and the rooms it may name, besides `quantity`. Lower rooms never name higher ones.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
@@ -64,6 +68,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "transport",
             "migration",
             "broker",
+            "store",
             "tasks",
             "telemetry",
         ],
@@ -91,6 +96,9 @@ const ONLY_IN: &[(&str, &[&str])] = &[
         &["registry", "broker", "store", "transport", "telemetry"],
     ),
 ];
+
+/// Type names that several rooms define. `Config` is the section of the configuration that belongs to a room.
+const IN_SEVERAL_ROOMS: &[&str] = &["Config"];
 
 const LINES_MAX: usize = 500;
 
@@ -121,6 +129,65 @@ fn every_file_keeps_the_house_rules() {
     });
     assert!(seen > 20, "the checker found only {seen} files");
     assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn a_type_name_is_defined_in_one_room() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut rooms: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    visit(&src, &mut |path, text| {
+        let inside = path.strip_prefix(&src).expect("under src");
+        let mut folders = inside
+            .iter()
+            .map(|part| part.to_string_lossy().replace(".rs", ""));
+        let room = folders.next().expect("a file or folder of src");
+        if folders.any(|folder| folder == "tests" || folder == "testing") {
+            return;
+        }
+        for name in defined_types(text) {
+            rooms.entry(name).or_default().insert(room.clone());
+        }
+    });
+    assert!(rooms.len() > 500, "only {} types were found", rooms.len());
+    rooms.retain(|name, rooms| rooms.len() > 1 && !IN_SEVERAL_ROOMS.contains(&name.as_str()));
+    assert!(
+        rooms.is_empty(),
+        "rename these types in all rooms but one: {rooms:#?}"
+    );
+}
+
+/// The names of the structs, enums, traits, unions and type aliases of a file, without those under `cfg(test)`.
+/// Indented aliases are left out: they are associated types.
+fn defined_types(text: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut tests_indent = None;
+    for line in text.lines() {
+        let code = line.trim_start();
+        let indent = line.len() - code.len();
+        if tests_indent == Some(indent) && code.ends_with([';', '}']) {
+            tests_indent = None;
+        } else if tests_indent.is_none() && code.starts_with("#[cfg(test)]") {
+            tests_indent = Some(indent);
+        } else if tests_indent.is_none() {
+            names.extend(defined_type(code, indent));
+        }
+    }
+    names
+}
+
+fn defined_type(code: &str, indent: usize) -> Option<String> {
+    let item = match code.strip_prefix("pub") {
+        Some(rest) if rest.starts_with('(') => rest.split_once(')')?.1,
+        Some(rest) => rest,
+        None => code,
+    };
+    let mut words = item.split_whitespace();
+    match words.next()? {
+        "struct" | "enum" | "trait" | "union" => (),
+        "type" if indent == 0 => (),
+        _ => return None,
+    }
+    words.next().map(word).filter(|name| !name.is_empty())
 }
 
 fn check(inside: &str, room: &str, code: &str, broken: &mut Vec<String>) {
@@ -217,5 +284,18 @@ fn the_checker_sees_what_it_should() {
     assert_eq!(
         faults("http", "use crate::{api, registry::Registry};"),
         [""; 0]
+    );
+}
+
+#[test]
+fn the_checker_finds_type_definitions() {
+    let text = "/// struct Comment\npub(in crate::http) struct Tuple(u8);\nstruct Plain;\n\
+                pub(crate) enum Choice<T> {}\npub trait Seam: Send {\n    type Associated;\n}\n\
+                type Alias = u8;\nmod inner {\n    union Both {}\n}\n\
+                #[cfg(test)]\nmod tests {\n    struct Hidden {\n    }\n}\n#[cfg(test)]\nstruct Short;\n\
+                struct Last;";
+    assert_eq!(
+        defined_types(text),
+        ["Tuple", "Plain", "Choice", "Seam", "Alias", "Both", "Last"]
     );
 }

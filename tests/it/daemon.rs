@@ -129,7 +129,11 @@ pub(crate) fn signal(child: &Child, name: &str) {
 pub(crate) fn musterd(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_musterd"));
     let free = ["http", "broker", "consul", "dns"].map(|door| format!("{door}.listen=127.0.0.1:0"));
-    for key in free.iter().map(String::as_str).chain(["log.format=json"]) {
+    for key in free
+        .iter()
+        .map(String::as_str)
+        .chain(["store.path=", "log.format=json"])
+    {
         command.args(["--set", key]);
     }
     command.args(arguments);
@@ -188,6 +192,13 @@ fn messages(lines: &[Value]) -> Vec<String> {
     message.collect()
 }
 
+/// Whether a message is about a change that a client asked for.
+fn is_change(message: &str) -> bool {
+    ["instance", "the status", "the override", "route", "webhook"]
+        .iter()
+        .any(|begin| message.starts_with(begin))
+}
+
 #[tokio::test]
 async fn the_log_has_a_banner_of_at_most_six_lines_and_one_line_for_each_change() {
     let mut child = musterd(&[]).stderr(Stdio::piped()).spawn().unwrap();
@@ -241,12 +252,7 @@ async fn the_log_has_a_banner_of_at_most_six_lines_and_one_line_for_each_change(
     assert_eq!(daemon.exit_code(), 0);
 
     let told = messages(&reader.join().unwrap());
-    let is_change = |text: &&String| {
-        ["instance", "the status", "the override", "route", "webhook"]
-            .iter()
-            .any(|begin| text.starts_with(begin))
-    };
-    let changes: Vec<_> = told.iter().filter(is_change).collect();
+    let changes: Vec<_> = told.iter().filter(|text| is_change(text)).collect();
     let expected = [
         "instance \"a\" of service \"web\" is registered at 127.0.0.1:80 over REST from "
             .to_owned(),

@@ -14,4 +14,5 @@ mod http;
 mod migration;
 mod page;
 mod rabbitmq;
+mod store;
 mod transport;

@@ -3,7 +3,7 @@ use std::sync::{Arc, OnceLock};
 use serde_json::Value;
 
 use crate::{
-    api::{self, Defaults, Notice, Snapshot, registration::tests::made_of, schema},
+    api::{self, Defaults, Notice, SnapshotBody, registration::tests::made_of, schema},
     model::{
         Epoch, Event, EventKind, Instance, Revision, Route, RouteId, ServiceId, ServiceName,
         Status, Timestamp,
@@ -128,7 +128,7 @@ fn a_snapshot_has_a_cursor_to_continue_from() {
     let instances = [instance()];
     let routes = [route(), route()];
     let json = api::snapshot(
-        Snapshot {
+        SnapshotBody {
             epoch: Epoch(0xabc),
             revision: Revision(7),
             services: [("a", &instances)],

@@ -5,7 +5,7 @@ use std::{
 
 use super::SnapshotWriter;
 use crate::{
-    api::{self, Snapshot},
+    api::{self, SnapshotBody},
     model::{
         Cursor, Epoch, Instance, LastSeen, Lease, Metadata, Registration, Revision, Route, RouteId,
         ServiceId, ServiceName, Status, Timestamp,
@@ -79,7 +79,7 @@ fn check(services: &[(&str, Vec<Arc<Instance>>)], routes: Option<&[Arc<Route>]>)
         }
     }
     writer.end(&mut out);
-    let whole = Snapshot {
+    let whole = SnapshotBody {
         epoch: cursor.epoch,
         revision: cursor.revision,
         services: services.iter().map(|(name, list)| (*name, list)),

@@ -17,14 +17,14 @@ use crate::{
     registry::Clock,
     tasks::{Stage, Tasks},
     telemetry::Metrics,
-    transport::amqp::{Checks, Counts, Link, Prober, ProberSetup, Probing, Verdicts},
+    transport::amqp::{Checks, ComparisonCounts, Link, Prober, ProberSetup, Probing, Verdicts},
 };
 
 /// Requests out.
 #[derive(Debug)]
 struct RemoteProbers {
     checks: Checks,
-    counts: Counts,
+    counts: ComparisonCounts,
 }
 
 impl RemoteProber for RemoteProbers {

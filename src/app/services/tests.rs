@@ -1,12 +1,12 @@
-use super::{Counts, OTHERS, SERVICES_MAX, ServiceGauges};
+use super::{OTHERS, SERVICES_MAX, ServiceGauges, StatusCounts};
 use crate::{
     model::{ServiceName, Status},
     telemetry::Metrics,
 };
 
 /// `counts` healthy instances of the service with this number.
-fn service(number: usize, healthy: u32) -> (ServiceName, Counts) {
-    let mut counts = Counts::default();
+fn service(number: usize, healthy: u32) -> (ServiceName, StatusCounts) {
+    let mut counts = StatusCounts::default();
     counts[Status::Healthy as usize] = healthy;
     let name = format!("service-{number:03}");
     (ServiceName::parse(&name).unwrap(), counts)

@@ -20,11 +20,11 @@ const LOOKED_AT_MIN: usize = 1024;
 #[derive(Debug, Default)]
 pub struct HeadersPattern {
     wanted: Table,
-    mode: Mode,
+    mode: MatchMode,
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-enum Mode {
+enum MatchMode {
     #[default]
     All,
     Any,
@@ -36,10 +36,10 @@ impl HeadersPattern {
     /// Reads a binding's arguments.
     pub fn parse(arguments: &Table) -> Result<Self, Exception> {
         let mode = match arguments.field(b"x-match") {
-            None | Some(ValueRef::Str(b"all")) => Mode::All,
-            Some(ValueRef::Str(b"any")) => Mode::Any,
-            Some(ValueRef::Str(b"all-with-x")) => Mode::AllWithX,
-            Some(ValueRef::Str(b"any-with-x")) => Mode::AnyWithX,
+            None | Some(ValueRef::Str(b"all")) => MatchMode::All,
+            Some(ValueRef::Str(b"any")) => MatchMode::Any,
+            Some(ValueRef::Str(b"all-with-x")) => MatchMode::AllWithX,
+            Some(ValueRef::Str(b"any-with-x")) => MatchMode::AnyWithX,
             Some(ValueRef::Str(other)) => {
                 let other = String::from_utf8_lossy(other);
                 return Err(Exception::precondition(format!(
@@ -60,7 +60,7 @@ impl HeadersPattern {
 
     /// Whether a message with these headers is wanted; counts each header that it looks for.
     pub fn matches(&self, headers: &Headers<'_>, budget: &mut Budget) -> bool {
-        let with_x = matches!(self.mode, Mode::AllWithX | Mode::AnyWithX);
+        let with_x = matches!(self.mode, MatchMode::AllWithX | MatchMode::AnyWithX);
         let mut looked_at = 1;
         let mut wanted = self
             .wanted
@@ -73,8 +73,8 @@ impl HeadersPattern {
                 .is_some_and(|found| value == ValueRef::Void || alike(value, found))
         };
         let matches = match self.mode {
-            Mode::All | Mode::AllWithX => wanted.all(has),
-            Mode::Any | Mode::AnyWithX => wanted.any(has),
+            MatchMode::All | MatchMode::AllWithX => wanted.all(has),
+            MatchMode::Any | MatchMode::AnyWithX => wanted.any(has),
         };
         budget.spend(looked_at);
         matches
@@ -124,13 +124,13 @@ impl<'a> Headers<'a> {
 /// The bindings of one exchange, with an index so that removal takes constant time.
 #[derive(Debug, Default)]
 pub struct Patterns {
-    all: Vec<Bound>,
+    all: Vec<BoundPattern>,
     /// The index of each.
     places: HashMap<BindingId, usize>,
 }
 
 #[derive(Debug)]
-struct Bound {
+struct BoundPattern {
     id: BindingId,
     pattern: HeadersPattern,
     destination: Destination,
@@ -138,12 +138,12 @@ struct Bound {
 
 impl Patterns {
     /// What a binding costs here besides its arguments.
-    pub const ENTRY: usize = size_of::<Bound>() * 3 / 2 + map_entry::<BindingId, usize>();
+    pub const ENTRY: usize = size_of::<BoundPattern>() * 3 / 2 + map_entry::<BindingId, usize>();
 
     /// Adds a binding.
     pub fn add(&mut self, id: BindingId, pattern: HeadersPattern, destination: Destination) {
         self.places.insert(id, self.all.len());
-        self.all.push(Bound {
+        self.all.push(BoundPattern {
             id,
             pattern,
             destination,

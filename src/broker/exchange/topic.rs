@@ -30,6 +30,25 @@ pub struct TopicSearch {
     next: Vec<Reached>,
     /// Marks the nodes in `next`.
     epoch: u64,
+    /// The nodes in `next`, once other searches may have marked them in between.
+    listed: Option<NodeSet>,
+}
+
+/// A set of nodes: a bit for each.
+#[derive(Debug, Default)]
+struct NodeSet(Vec<u64>);
+
+impl NodeSet {
+    /// Adds a node; whether it was not there.
+    fn insert(&mut self, node: u32) -> bool {
+        let (index, bit) = (node as usize / 64, 1 << (node % 64));
+        if index >= self.0.len() {
+            self.0.resize(index + 1, 0);
+        }
+        let is_new = self.0[index] & bit == 0;
+        self.0[index] |= bit;
+        is_new
+    }
 }
 
 /// A node, unless it was removed since.
@@ -95,7 +114,20 @@ impl<V> Default for TopicTrie<V> {
 impl TopicSearch {
     /// Bytes that it holds.
     pub fn bytes(&self) -> usize {
+        let listed = self.listed.as_ref().map_or(0, |listed| listed.0.capacity());
         (self.active.capacity() + self.next.capacity()) * size_of::<Reached>()
+            + listed * size_of::<u64>()
+    }
+
+    /// Prepares for other searches before it continues.
+    fn suspend(&mut self) {
+        if self.listed.is_none() {
+            let mut listed = NodeSet::default();
+            for reached in &self.next {
+                listed.insert(reached.node);
+            }
+            self.listed = Some(listed);
+        }
     }
 }
 
@@ -173,9 +205,11 @@ impl<V: Copy + Eq + Hash> TopicTrie<V> {
         search.applied = 0;
         // The empty key is no word at all; elsewhere an empty word counts.
         search.offset = usize::from(key.is_empty());
+        search.listed = None;
         self.epoch += 1;
         search.epoch = self.epoch;
-        self.reach(ROOT, search.epoch, &mut search.active);
+        self.reach(ROOT, search);
+        std::mem::swap(&mut search.active, &mut search.next);
         self.epoch += 1;
         search.epoch = self.epoch;
     }
@@ -192,15 +226,19 @@ impl<V: Copy + Eq + Hash> TopicTrie<V> {
             let word = &rest[..length.unwrap_or(rest.len())];
             while let Some(reached) = search.active.get(search.applied) {
                 if budget.is_overdrawn() {
+                    search.suspend();
                     return false;
                 }
                 search.applied += 1;
-                let before = search.next.len();
-                self.apply(*reached, word, search.epoch, &mut search.next);
+                let (reached, before) = (*reached, search.next.len());
+                self.apply(reached, word, search);
                 budget.spend(1 + search.next.len() - before);
             }
             std::mem::swap(&mut search.active, &mut search.next);
             search.next.clear();
+            if let Some(listed) = &mut search.listed {
+                listed.0.fill(0);
+            }
             search.applied = 0;
             search.offset += word.len() + 1;
             self.epoch += 1;
@@ -221,20 +259,20 @@ impl<V: Copy + Eq + Hash> TopicTrie<V> {
     }
 
     /// Marks what one word leads to from a node.
-    fn apply(&mut self, reached: Reached, word: &[u8], epoch: u64, next: &mut Vec<Reached>) {
+    fn apply(&mut self, reached: Reached, word: &[u8], search: &mut TopicSearch) {
         let Some(node) = self.find(reached) else {
             return;
         };
         let (star, is_hash) = (node.star, node.is_hash);
         let exact = node.words.get(word).copied().unwrap_or(NONE);
         if is_hash {
-            self.reach(reached.node, epoch, next);
+            self.reach(reached.node, search);
         }
         if exact != NONE {
-            self.reach(exact, epoch, next);
+            self.reach(exact, search);
         }
         if star != NONE {
-            self.reach(star, epoch, next);
+            self.reach(star, search);
         }
     }
 
@@ -244,14 +282,17 @@ impl<V: Copy + Eq + Hash> TopicTrie<V> {
     }
 
     /// Marks a node as reached by this word, and what `#` reaches from it with no word at all.
-    fn reach(&mut self, mut at: u32, epoch: u64, into: &mut Vec<Reached>) {
+    fn reach(&mut self, mut at: u32, search: &mut TopicSearch) {
         loop {
             let node = &mut self.nodes[at as usize];
-            if node.seen == epoch {
+            let is_new = match &mut search.listed {
+                None => std::mem::replace(&mut node.seen, search.epoch) != search.epoch,
+                Some(listed) => listed.insert(at),
+            };
+            if !is_new {
                 return;
             }
-            node.seen = epoch;
-            into.push(Reached {
+            search.next.push(Reached {
                 node: at,
                 generation: node.generation,
             });

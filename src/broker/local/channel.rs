@@ -11,7 +11,7 @@ use crate::broker::{
     config::bytes,
     peer::Peer,
     server::LocalConnection,
-    session::{Context, Identity, Session, SessionLimits},
+    session::{Context, Session, SessionIdentity, SessionLimits},
     wire::{
         Method, Properties, ShortStr, Table,
         method::{basic, channel as wire_channel, exchange, modes, queue},
@@ -91,7 +91,7 @@ impl LocalChannel {
         let limits = &client.shared.config.limits;
         let id = client.shared.next_connection();
         let peer = Arc::new(Peer::local(id, bytes(limits.outbox_per_connection.get())));
-        let identity = Identity {
+        let identity = SessionIdentity {
             connection: id,
             grant: Grant::all(USER, &client.vhost_name),
         };
@@ -307,7 +307,8 @@ impl LocalChannel {
                 if !self.exempt {
                     self.client.until_unblocked().await;
                 }
-                if self.publish_some() == TURN_MAX {
+                self.publish_some();
+                if !self.unpublished.is_empty() {
                     // Others on this thread have a turn too.
                     yield_now().await;
                 }
@@ -319,12 +320,18 @@ impl LocalChannel {
         }
     }
 
-    /// One turn of publishes: how many.
-    fn publish_some(&mut self) -> usize {
-        let count = self.unpublished.len().min(TURN_MAX);
-        let mut some: Vec<_> = self.unpublished.drain(..count).collect();
+    /// One turn of publishes.
+    fn publish_some(&mut self) {
+        let mut unpublished = std::mem::take(&mut self.unpublished);
+        let mut count = 0;
         self.turn(|session, context| {
-            for message in some.drain(..) {
+            // What follows something that takes more than one turn has to wait.
+            while count < TURN_MAX
+                && !session.is_busy(context.vhost)
+                && !context.vhost.is_turn_over()
+                && let Some(message) = unpublished.pop_front()
+            {
+                count += 1;
                 let publish = basic::Publish {
                     exchange: message.exchange,
                     routing_key: message.routing_key,
@@ -339,11 +346,11 @@ impl LocalChannel {
                 );
             }
         });
+        self.unpublished = unpublished;
         match self.confirms {
             true => self.unconfirmed += count,
             false => self.confirmed += count,
         }
-        count
     }
 
     /// Asks, and waits for the answer.

@@ -1,6 +1,12 @@
 use std::{sync::Arc, thread, time::Duration};
 
+use bytes::Bytes;
+
 use super::*;
+use crate::broker::{
+    message::InboundMessage,
+    wire::{Properties, ShortStr},
+};
 
 #[test]
 fn the_alarm_is_on_between_the_marks() {
@@ -119,4 +125,15 @@ async fn waiters_are_woken_when_the_alarm_ends() {
     };
     let (reported, (), ()) = tokio::join!(reported, memory.alarm_ended(), free);
     assert_eq!(reported, (true, false));
+}
+
+#[test]
+fn a_message_that_a_transaction_holds_keeps_no_read_buffer_alive() {
+    let memory = Memory::new(usize::MAX);
+    let buffer = Bytes::from(vec![b'x'; 1000]);
+    let long = || ShortStr::try_from(buffer.slice(..200)).unwrap();
+    let properties = Properties::decode(Bytes::from_static(&[0, 0])).unwrap();
+    let mut message = InboundMessage::new(long(), long(), properties, buffer.slice(..500));
+    message.detach(&memory);
+    assert!(buffer.is_unique());
 }

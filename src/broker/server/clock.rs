@@ -16,7 +16,7 @@ use super::Shared;
 use crate::broker::{
     peer::Peer,
     queue::ready::NEVER,
-    vhost::{Now, Vhost},
+    vhost::{BrokerTime, Vhost},
 };
 
 /// The longest sleep.
@@ -48,7 +48,7 @@ impl VhostCell {
     }
 
     /// Carries out what is due: whether more is due now, and when something is due next.
-    fn tick(&self, now: Now, dirty: &mut Vec<Arc<Peer>>) -> (bool, u64) {
+    fn tick(&self, now: BrokerTime, dirty: &mut Vec<Arc<Peer>>) -> (bool, u64) {
         let mut vhost = self.lock();
         let more = vhost.tick(now);
         let deadline = vhost.next_deadline();

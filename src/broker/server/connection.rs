@@ -35,7 +35,7 @@ use crate::broker::{
     exception::Exception,
     memory::{Charge, allocated},
     peer::{Flush, Peer},
-    session::{Context, Phase, Session, SessionLimits},
+    session::{Context, Session, SessionLimits, SessionPhase},
     wire::{FrameReader, ReplyCode, frame::put_heartbeat},
 };
 
@@ -248,7 +248,7 @@ impl Connection {
             if flush == Flush::Broken {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
-            if self.session.phase() == Phase::Closed && flush == Flush::Done {
+            if self.session.phase() == SessionPhase::Closed && flush == Flush::Done {
                 if self.wire.peer.is_flushed() {
                     return Ok(());
                 }
@@ -286,7 +286,7 @@ impl Connection {
                 _ = ticker.tick() => self.tick()?,
                 () = self.shared.memory.alarm_ended(), if blocked => self.unblock(),
                 () = sleep_until(closing_until), if closing_until.is_some() => return Ok(()),
-                () = &mut stopped, if self.session.phase() == Phase::Running => {
+                () = &mut stopped, if self.session.phase() == SessionPhase::Running => {
                     self.close(SHUTTING_DOWN);
                 }
             }
@@ -302,7 +302,7 @@ impl Connection {
         tokio::select! {
             biased;
             _ = ticker.tick() => self.tick()?,
-            () = stopped, if self.session.phase() == Phase::Running => self.close(SHUTTING_DOWN),
+            () = stopped, if self.session.phase() == SessionPhase::Running => self.close(SHUTTING_DOWN),
             () = tokio::task::yield_now() => {}
         }
         Ok(())
@@ -310,16 +310,16 @@ impl Connection {
 
     fn eof(&self) -> io::Result<()> {
         match self.session.phase() {
-            Phase::Running => Err(io::Error::new(
+            SessionPhase::Running => Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
                 "the client closed the socket without connection.close",
             )),
-            Phase::Closing | Phase::Closed => Ok(()),
+            SessionPhase::Closing | SessionPhase::Closed => Ok(()),
         }
     }
 
     fn has_room(&self) -> bool {
-        !self.wire.peer.outbox.is_full() || self.session.phase() != Phase::Running
+        !self.wire.peer.outbox.is_full() || self.session.phase() != SessionPhase::Running
     }
 
     /// Whether more bytes may be read: also from a client that does not read, and from one that is blocked, as
@@ -362,7 +362,7 @@ impl Connection {
     }
 
     fn note_closing(&mut self, patience: Duration) {
-        if self.closing_until.is_none() && self.session.phase() != Phase::Running {
+        if self.closing_until.is_none() && self.session.phase() != SessionPhase::Running {
             self.closing_until = Some(Instant::now() + patience);
         }
     }

@@ -18,7 +18,7 @@ use super::{
 use crate::broker::{
     auth::Mechanism,
     exception::Exception,
-    session::Identity,
+    session::SessionIdentity,
     wire::{
         Method, MethodId, ProtocolHeader, Table,
         frame::MIN_FRAME_MAX,
@@ -46,7 +46,7 @@ pub(super) struct Negotiated {
     pub(super) permit: ConnectionPermit,
     /// The version of the users and permissions that let it in.
     pub(super) access_version: u64,
-    pub(super) identity: Identity,
+    pub(super) identity: SessionIdentity,
     pub(super) vhost: Arc<VhostCell>,
     pub(super) vhost_name: String,
     pub(super) client: Table,
@@ -110,7 +110,7 @@ pub(super) async fn handshake(
     Ok(Negotiated {
         permit,
         access_version: access.version,
-        identity: Identity {
+        identity: SessionIdentity {
             connection: wire.peer.id,
             grant,
         },

@@ -1,6 +1,6 @@
 //! `basic.*` but for publishing.
 
-use super::{Context, Session, channel::Mode};
+use super::{Context, Session, channel::PublishMode};
 use crate::broker::{
     auth::Access,
     exception::Exception,
@@ -152,7 +152,7 @@ impl Session {
         let channel = self.channel(number)?;
         let (vhost, now) = (&mut *context.vhost, context.now);
         let settled = match channel.mode {
-            Mode::Tx(_) => vhost.reserve(channel.id, tag, multiple, how, now),
+            PublishMode::Tx(_) => vhost.reserve(channel.id, tag, multiple, how, now),
             _ => vhost.settle(channel.id, tag, multiple, how, now),
         };
         settled.map_err(|error| unknown_tag(error.tag))

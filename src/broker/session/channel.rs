@@ -18,14 +18,14 @@ pub(super) struct SessionChannel {
     /// The content that is arriving.
     pub(super) incoming: Option<Box<Incoming>>,
     /// What publishing means here.
-    pub(super) mode: Mode,
+    pub(super) mode: PublishMode,
     /// The queue that the empty name refers to.
     pub(super) last_queue: ShortStr,
 }
 
 /// What publishing on a channel means.
 #[derive(Debug)]
-pub(super) enum Mode {
+pub(super) enum PublishMode {
     /// Just that.
     Plain,
     /// Every publish is confirmed.
@@ -51,7 +51,7 @@ impl SessionChannel {
             id,
             closing: false,
             incoming: None,
-            mode: Mode::Plain,
+            mode: PublishMode::Plain,
             last_queue: ShortStr::EMPTY,
         }
     }
@@ -65,7 +65,7 @@ impl SessionChannel {
 
     /// Sends the confirms that were held back.
     pub(super) fn send_confirms(&mut self, peer: &Peer, number: u16) {
-        if let Mode::Confirm(confirms) = &mut self.mode
+        if let PublishMode::Confirm(confirms) = &mut self.mode
             && let Some((first, last)) = confirms.unsent.take()
         {
             let ack = basic::Ack {

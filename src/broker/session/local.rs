@@ -40,6 +40,13 @@ impl Session {
     ) {
         context.vhost.charge_frame(body.len());
         self.before_local(context);
+        if self
+            .channels
+            .get(&number)
+            .is_none_or(|channel| channel.closing)
+        {
+            return;
+        }
         let incoming = Incoming::whole(publish, properties, body);
         if let Err(exception) = self.publish(number, incoming, context) {
             let exception = blame(exception, MethodId::BASIC_PUBLISH);

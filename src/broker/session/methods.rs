@@ -1,8 +1,8 @@
 //! Dispatches methods to their handlers.
 
 use super::{
-    Context, Phase, Session,
-    channel::{Confirms, Mode, SessionChannel},
+    Context, Session, SessionPhase,
+    channel::{Confirms, PublishMode, SessionChannel},
     tx::Transaction,
 };
 use crate::broker::{
@@ -23,12 +23,12 @@ impl Session {
             Method::ConnectionClose(_) => {
                 self.end(context);
                 self.answer_when_done(false, 0, &connection::CloseOk {}, context);
-                self.phase = Phase::Closed;
+                self.phase = SessionPhase::Closed;
                 Ok(())
             }
             Method::ConnectionCloseOk(_) => {
                 self.end(context);
-                self.phase = Phase::Closed;
+                self.phase = SessionPhase::Closed;
                 Ok(())
             }
             Method::ConnectionUpdateSecret(_) => {
@@ -116,9 +116,9 @@ impl Session {
     fn select_confirm(&mut self, number: u16, nowait: bool) -> Result<(), Exception> {
         let channel = self.channel(number)?;
         match channel.mode {
-            Mode::Confirm(_) => {}
-            Mode::Plain => channel.mode = Mode::Confirm(Confirms::default()),
-            Mode::Tx(_) => {
+            PublishMode::Confirm(_) => {}
+            PublishMode::Plain => channel.mode = PublishMode::Confirm(Confirms::default()),
+            PublishMode::Tx(_) => {
                 return Err(Exception::precondition(
                     "cannot switch from tx to confirm mode",
                 ));
@@ -131,9 +131,9 @@ impl Session {
     fn select_tx(&mut self, number: u16) -> Result<(), Exception> {
         let channel = self.channel(number)?;
         match channel.mode {
-            Mode::Tx(_) => {}
-            Mode::Plain => channel.mode = Mode::Tx(Transaction::default()),
-            Mode::Confirm(_) => {
+            PublishMode::Tx(_) => {}
+            PublishMode::Plain => channel.mode = PublishMode::Tx(Transaction::default()),
+            PublishMode::Confirm(_) => {
                 return Err(Exception::precondition(
                     "cannot switch from confirm to tx mode",
                 ));

@@ -1,6 +1,6 @@
 //! `basic.publish`: checked, routed, confirmed or returned.
 
-use super::{Context, Session, channel::Mode, content::Incoming};
+use super::{Context, Session, channel::PublishMode, content::Incoming};
 use crate::broker::{
     auth::Access,
     exception::Exception,
@@ -46,10 +46,12 @@ impl Session {
         let tx_bytes = self.limits.tx_bytes;
         let channel = self.channel(number)?;
         match &mut channel.mode {
-            Mode::Tx(tx) => tx.hold(message, publish.mandatory, tx_bytes, context.vhost.memory()),
+            PublishMode::Tx(tx) => {
+                tx.hold(message, publish.mandatory, tx_bytes, context.vhost.memory())
+            }
             mode => {
                 let confirm = match mode {
-                    Mode::Confirm(confirms) => Some(confirms.next()),
+                    PublishMode::Confirm(confirms) => Some(confirms.next()),
                     _ => None,
                 };
                 let publisher = Publisher {
@@ -76,7 +78,7 @@ impl Session {
         };
         match published {
             Published::Kept | Published::Unroutable => {
-                if let Mode::Confirm(confirms) = &mut channel.mode
+                if let PublishMode::Confirm(confirms) = &mut channel.mode
                     && confirms.hold(sequence)
                 {
                     self.unconfirmed.push(number);

@@ -1,6 +1,7 @@
 mod closing;
 mod confirms;
 mod deaths;
+mod deferral;
 mod delivery;
 mod exceptions;
 mod expiry;

@@ -2,13 +2,13 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{Context, Session, channel::Mode};
+use super::{Context, Session, channel::PublishMode};
 use crate::broker::{
     channel::ChannelId,
     exception::Exception,
     memory::Memory,
     message::InboundMessage,
-    vhost::{Commit, HeldPublish},
+    vhost::{HeldPublish, TransactionCommit},
     wire::method::modes,
 };
 
@@ -53,7 +53,7 @@ impl Session {
     ) -> Result<(), Exception> {
         let (id, tx) = self.take_transaction(number)?;
         let from = (self.identity.connection, &*self.origin);
-        let commit = Commit::new(tx.publishes, id, from);
+        let commit = TransactionCommit::new(tx.publishes, id, from);
         context.vhost.commit(commit, context.now);
         self.answer_when_done(false, number, &modes::TxCommitOk {}, context);
         Ok(())
@@ -73,7 +73,7 @@ impl Session {
     fn take_transaction(&mut self, number: u16) -> Result<(ChannelId, Transaction), Exception> {
         let channel = self.channel(number)?;
         match &mut channel.mode {
-            Mode::Tx(tx) => Ok((channel.id, std::mem::take(tx))),
+            PublishMode::Tx(tx) => Ok((channel.id, std::mem::take(tx))),
             _ => Err(Exception::precondition("channel is not transactional")),
         }
     }

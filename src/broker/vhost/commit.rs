@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::{
-    Now, Publisher, Vhost,
+    BrokerTime, Publisher, Vhost,
     deferred::{Publication, Task},
 };
 use crate::broker::{
@@ -12,7 +12,7 @@ use crate::broker::{
 
 /// The publishes of a transaction that is committed.
 #[derive(Debug)]
-pub struct Commit {
+pub struct TransactionCommit {
     /// The messages.
     pub publishes: VecDeque<HeldPublish>,
     /// The channel that commits.
@@ -24,7 +24,7 @@ pub struct Commit {
     publication: Option<Publication>,
 }
 
-impl Commit {
+impl TransactionCommit {
     /// What an open transaction has held back.
     pub fn new(
         publishes: VecDeque<HeldPublish>,
@@ -54,14 +54,14 @@ pub struct HeldPublish {
 
 impl Vhost {
     /// `tx.commit`: publishes, then settles what the transaction has reserved.
-    pub fn commit(&mut self, commit: Commit, now: Now) {
+    pub fn commit(&mut self, commit: TransactionCommit, now: BrokerTime) {
         let (connection, channel) = (commit.connection, commit.channel);
         self.begin(connection, Task::Commit(Box::new(commit)), now);
         self.begin(connection, Task::SettleReserved(channel), now);
     }
 
     /// Publishes what the budget allows; whether that was all.
-    pub(super) fn commit_on(&mut self, commit: &mut Commit, now: Now) -> bool {
+    pub(super) fn commit_on(&mut self, commit: &mut TransactionCommit, now: BrokerTime) -> bool {
         loop {
             if self.must_pause() {
                 return false;

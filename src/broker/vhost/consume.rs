@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::{
-    Now, Vhost, deferred::Task, footprint, publish::ANSWERED_PER_STEP, removal::CONSUMER_STEPS,
+    BrokerTime, Vhost, deferred::Task, footprint, publish::ANSWERED_PER_STEP,
+    removal::CONSUMER_STEPS,
 };
 use crate::broker::{
-    channel::{Channel, ChannelId, Consumer, ConsumerId, Held},
+    channel::{ChannelId, Consumer, ConsumerId, DeliveryChannel, Held},
     exception::Exception,
     memory::TopologyCharge,
     peer::Peer,
@@ -69,13 +70,13 @@ impl Vhost {
         session_bytes: usize,
     ) -> Result<ChannelId, Exception> {
         self.check_topology()?;
-        let mut channel = Channel::new(Arc::clone(peer), connection, number, &self.memory);
+        let mut channel = DeliveryChannel::new(Arc::clone(peer), connection, number, &self.memory);
         self.count_channel(&mut channel, session_bytes);
         Ok(self.channels.insert(channel))
     }
 
     /// Closes a channel: cancels its consumers and requeues what it holds, in as many turns as needed.
-    pub fn close_channel(&mut self, id: ChannelId, now: Now) {
+    pub fn close_channel(&mut self, id: ChannelId, now: BrokerTime) {
         let Some(mut channel) = self.channels.remove(id) else {
             return;
         };
@@ -191,7 +192,7 @@ impl Vhost {
     }
 
     /// `basic.cancel`. The channel keeps what was delivered to the consumer.
-    pub fn cancel(&mut self, channel_id: ChannelId, tag: &ShortStr, now: Now) {
+    pub fn cancel(&mut self, channel_id: ChannelId, tag: &ShortStr, now: BrokerTime) {
         let Some(channel) = self.channels.get_mut(channel_id) else {
             return;
         };
@@ -209,7 +210,12 @@ impl Vhost {
         }
     }
 
-    pub(super) fn remove_consumer(&mut self, id: ConsumerId, connection: ConnectionId, now: Now) {
+    pub(super) fn remove_consumer(
+        &mut self,
+        id: ConsumerId,
+        connection: ConnectionId,
+        now: BrokerTime,
+    ) {
         self.budget.spend(CONSUMER_STEPS);
         let Some(consumer) = self.consumers.remove(id) else {
             return;
@@ -232,7 +238,7 @@ impl Vhost {
     }
 
     /// `basic.get`: answers with a message or with `basic.get-empty`.
-    pub fn get(&mut self, get: GetSpec, now: Now) -> Result<(), Exception> {
+    pub fn get(&mut self, get: GetSpec, now: BrokerTime) -> Result<(), Exception> {
         self.fetchable_queue(&get.queue, get.connection)?;
         if !self.get_on(&get, now) {
             self.begin(get.connection, Task::Get(Box::new(get)), now);
@@ -241,7 +247,7 @@ impl Vhost {
     }
 
     /// Drops what has expired and gets what is behind it, as far as the budget allows; whether that was all.
-    pub(super) fn get_on(&mut self, get: &GetSpec, now: Now) -> bool {
+    pub(super) fn get_on(&mut self, get: &GetSpec, now: BrokerTime) -> bool {
         if self.channels.get(get.channel).is_none() {
             return true;
         }
@@ -263,7 +269,7 @@ impl Vhost {
     }
 
     /// Takes the first message of a queue that has not expired; nothing: the budget is spent.
-    fn next_live(&mut self, id: QueueId, now: Now) -> Option<Option<Entry>> {
+    fn next_live(&mut self, id: QueueId, now: BrokerTime) -> Option<Option<Entry>> {
         self.expire(id, now);
         let Some(queue) = self.queues.get_mut(id) else {
             return Some(None);
@@ -277,7 +283,7 @@ impl Vhost {
     }
 
     /// Answers `basic.get` with a message.
-    fn give(&mut self, id: QueueId, get: &GetSpec, entry: Entry, now: Now) {
+    fn give(&mut self, id: QueueId, get: &GetSpec, entry: Entry, now: BrokerTime) {
         let Self {
             queues,
             channels,
@@ -359,7 +365,7 @@ impl Vhost {
 /// Checks that a queue accepts a consumer.
 fn check_consume(
     queue: &Queue,
-    channel: &Channel,
+    channel: &DeliveryChannel,
     arguments: &Table,
     exclusive: bool,
     label: &str,

@@ -1,9 +1,10 @@
 //! Dead-lettering: messages that a queue drops or rejects go to the queue's dead-letter exchange.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
-use super::{Now, Vhost, deliver::copy_without, route::Routing, settle::forget};
+use super::{BrokerTime, Vhost, deliver::copy_without, route::Routing, settle::forget};
 use crate::broker::{
+    memory::Charge,
     message::{Death, DeathReason, InboundMessage, Message},
     queue::{QueueId, ready::Entry},
     wire::{
@@ -14,6 +15,8 @@ use crate::broker::{
 
 /// When so many dead letters wait to be routed, expiry, overflow and deferred settlements pause.
 pub(super) const DEAD_MAX: usize = 1024;
+/// When so many wait, dead letters that a queue refuses are dropped.
+pub(super) const SECOND_DEATHS_MAX: usize = 4 * DEAD_MAX;
 /// Steps that it costs to drop a message.
 const DEATH_STEPS: usize = 2;
 /// Bytes of properties that are copied to a dead letter in a step.
@@ -29,9 +32,54 @@ const HEADERS: [&[u8]; 4] = [
     b"x-first-death-reason",
 ];
 
+/// Dead letters that wait to be routed, the oldest first. Their bytes count.
+#[derive(Debug)]
+pub(super) struct DeadLetters {
+    letters: VecDeque<InboundMessage>,
+    bytes: usize,
+    charge: Charge,
+}
+
+impl DeadLetters {
+    pub(super) fn new(charge: Charge) -> Self {
+        Self {
+            letters: VecDeque::new(),
+            bytes: 0,
+            charge,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.letters.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.letters.is_empty()
+    }
+
+    fn push_back(&mut self, letter: InboundMessage) {
+        self.bytes += letter.bytes();
+        self.charge.follow(self.bytes);
+        self.letters.push_back(letter);
+    }
+
+    fn pop_front(&mut self) -> Option<InboundMessage> {
+        let letter = self.letters.pop_front()?;
+        self.bytes -= letter.bytes();
+        self.charge.follow(self.bytes);
+        Some(letter)
+    }
+}
+
 impl Vhost {
     /// Removes a message of a queue for a reason, and dead-letters it.
-    pub(super) fn die_entry(&mut self, id: QueueId, entry: &Entry, reason: DeathReason, now: Now) {
+    pub(super) fn die_entry(
+        &mut self,
+        id: QueueId,
+        entry: &Entry,
+        reason: DeathReason,
+        now: BrokerTime,
+    ) {
         if let Some(queue) = self.queues.get_mut(id) {
             queue.counters.dead += 1;
             forget(&mut self.store, queue, entry);
@@ -45,7 +93,7 @@ impl Vhost {
         id: QueueId,
         message: &Arc<Message>,
         reason: DeathReason,
-        now: Now,
+        now: BrokerTime,
     ) {
         self.budget.spend(DEATH_STEPS);
         let Some(queue) = self.queues.get(id) else {
@@ -96,7 +144,7 @@ impl Vhost {
     }
 
     /// Routes dead letters to where their queues want them, as far as the budget allows.
-    pub(super) fn dead_letter(&mut self, now: Now) {
+    pub(super) fn dead_letter(&mut self, now: BrokerTime) {
         while !self.budget.is_overdrawn() {
             let begun = self.dead_letter.take();
             let Some((mut message, mut routing)) = begun.or_else(|| self.next_dead_letter()) else {

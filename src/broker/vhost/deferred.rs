@@ -9,8 +9,8 @@ use std::{
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    Now, Published, Publisher, Settle, Vhost,
-    commit::Commit,
+    BrokerTime, Published, Publisher, Settle, Vhost,
+    commit::TransactionCommit,
     consume::GetSpec,
     removal::Removal,
     route::Routing,
@@ -54,7 +54,7 @@ pub(super) enum Task {
     /// A message goes to its queues.
     Publish(Box<Publication>),
     /// The publishes of a transaction are carried out.
-    Commit(Box<Commit>),
+    Commit(Box<TransactionCommit>),
     /// `basic.get` of a queue at whose head messages expire.
     Get(Box<GetSpec>),
     /// A channel's consumers go, then what it holds goes back.
@@ -111,7 +111,7 @@ impl Publication {
 
 impl Vhost {
     /// Starts a task: within the budget now if the connection has no other tasks, otherwise after them.
-    pub(super) fn begin(&mut self, connection: ConnectionId, mut task: Task, now: Now) {
+    pub(super) fn begin(&mut self, connection: ConnectionId, mut task: Task, now: BrokerTime) {
         if let Some(tasks) = self.deferred.tasks.get_mut(&connection) {
             tasks.push_back(task);
             return;
@@ -195,43 +195,58 @@ impl Vhost {
     }
 
     /// Continues deferred work, one slice for each connection in turn.
-    pub(super) fn run_deferred(&mut self, now: Now) {
+    pub(super) fn run_deferred(&mut self, now: BrokerTime) {
         if self.deferred.turns.is_empty() {
             return;
         }
         let rest = self.budget.limit_to(DEFERRED_STEPS);
+        // Connections in a row whose work has to pause until dead letters have been routed.
+        let mut paused = 0;
         while !self.budget.is_overdrawn()
-            && let Some(connection) = self.deferred.turns.pop_front()
+            && paused < self.deferred.turns.len()
+            && let Some(&connection) = self.deferred.turns.front()
         {
+            let before = self.budget.used();
             let others = self.budget.limit_to(SLICE_STEPS);
-            self.run_for(connection, now);
+            // It has its place among the turns meanwhile: should its work panic, the rest is still continued.
+            let is_done = self.run_for(connection, now);
             self.budget.put_back(others);
+            self.deferred.turns.pop_front();
+            if !is_done {
+                self.deferred.turns.push_back(connection);
+                paused = if self.budget.used() == before {
+                    paused + 1
+                } else {
+                    0
+                };
+            }
         }
         self.budget.put_back(rest);
     }
 
-    fn run_for(&mut self, connection: ConnectionId, now: Now) {
+    /// Does a part of what a connection has asked for; whether that was all.
+    fn run_for(&mut self, connection: ConnectionId, now: BrokerTime) -> bool {
         // While it is away, whatever it asks for is put behind what it has to do.
         while let Some(mut task) =
             (self.deferred.tasks.get_mut(&connection)).and_then(VecDeque::pop_front)
         {
             let is_done = self.advance(connection, &mut task, now);
             let Some(tasks) = self.deferred.tasks.get_mut(&connection) else {
-                return;
+                return true;
             };
             if !is_done {
                 tasks.push_front(task);
             }
             if !tasks.is_empty() && (!is_done || self.budget.is_overdrawn()) {
-                self.deferred.turns.push_back(connection);
-                return;
+                return false;
             }
         }
         self.deferred.tasks.remove(&connection);
+        true
     }
 
     /// Does a part of a task within the budget. True when the task is finished.
-    fn advance(&mut self, connection: ConnectionId, task: &mut Task, now: Now) -> bool {
+    fn advance(&mut self, connection: ConnectionId, task: &mut Task, now: BrokerTime) -> bool {
         match task {
             Task::Settle(channel, which, how) => self.settle_on(*channel, which, *how, now),
             Task::Reserve(channel, how, next, last) => self.reserve_on(*channel, *how, next, *last),
@@ -251,7 +266,7 @@ impl Vhost {
     }
 
     /// Continues a publish. True when it is finished; it is then returned or confirmed.
-    pub(super) fn publish_on(&mut self, publication: &mut Publication, now: Now) -> bool {
+    pub(super) fn publish_on(&mut self, publication: &mut Publication, now: BrokerTime) -> bool {
         let Publication {
             message,
             routing,
@@ -292,7 +307,7 @@ impl Vhost {
     }
 
     /// A closed channel's consumers go, then what it holds goes back; whether that was all.
-    fn close_on(&mut self, connection: ConnectionId, id: ChannelId, now: Now) -> bool {
+    fn close_on(&mut self, connection: ConnectionId, id: ChannelId, now: BrokerTime) -> bool {
         while !self.budget.is_overdrawn() {
             let Some(channel) = self.channels.get_mut(id) else {
                 return true;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::{
-    Now, Vhost, VhostCounters, note, overdue::watch, route::COPIED_MAX, settle::forget,
+    BrokerTime, Vhost, VhostCounters, note, overdue::watch, route::COPIED_MAX, settle::forget,
     waiting::WaitingChannels,
 };
 use crate::broker::{
-    channel::{Channel, ChannelId, Consumer, ConsumerId, Held},
+    channel::{ChannelId, Consumer, ConsumerId, DeliveryChannel, Held},
     config::bytes,
     message::Content,
     outbox::{Deliver, Put},
@@ -29,7 +29,7 @@ const DELIVERY_STEPS: usize = 4;
 /// The parts of a vhost that a delivery needs.
 pub(super) struct Dispatcher<'a> {
     pub(super) consumers: &'a mut Slab<Consumer>,
-    pub(super) channels: &'a mut Slab<Channel>,
+    pub(super) channels: &'a mut Slab<DeliveryChannel>,
     pub(super) dirty: &'a mut Vec<Arc<Peer>>,
     pub(super) unacked_bytes_max: usize,
     pub(super) counters: &'a mut VhostCounters,
@@ -37,7 +37,7 @@ pub(super) struct Dispatcher<'a> {
 }
 
 /// A consumer is set aside and waits for its channel, behind those that wait already.
-fn wait(consumer: &mut Consumer, channel: &mut Channel, id: ConsumerId) {
+fn wait(consumer: &mut Consumer, channel: &mut DeliveryChannel, id: ConsumerId) {
     consumer.parked = true;
     if !std::mem::replace(&mut consumer.waiting, true) {
         channel.waiting.push_back(id);
@@ -128,7 +128,7 @@ impl Dispatcher<'_> {
 impl Vhost {
     /// Goes on with what is deferred, delivers whatever can be delivered, and moves dead letters, as far as the budget
     /// allows; whether there is more to do.
-    pub fn pump(&mut self, now: Now) -> bool {
+    pub fn pump(&mut self, now: BrokerTime) -> bool {
         self.budget.refill_for_pump();
         self.run_deferred(now);
         let for_dead_letters = self.budget.set_aside(DEAD_LETTER_STEPS);
@@ -167,7 +167,7 @@ impl Vhost {
     }
 
     /// Delivers from one queue, and has it looked at again if there is more to deliver.
-    pub(super) fn pump_queue(&mut self, id: QueueId, now: Now, deliveries: &mut usize) {
+    pub(super) fn pump_queue(&mut self, id: QueueId, now: BrokerTime, deliveries: &mut usize) {
         let more = self.pump_live(id, now, deliveries);
         if more {
             self.touch(id);
@@ -178,7 +178,7 @@ impl Vhost {
     }
 
     /// Delivers from one queue; whether there is more to deliver.
-    fn pump_live(&mut self, id: QueueId, now: Now, deliveries: &mut usize) -> bool {
+    fn pump_live(&mut self, id: QueueId, now: BrokerTime, deliveries: &mut usize) -> bool {
         let Self {
             overdue,
             queues,

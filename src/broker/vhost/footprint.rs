@@ -4,7 +4,7 @@
 
 use super::Vhost;
 use crate::broker::{
-    channel::{Channel, Consumer, ConsumerId},
+    channel::{Consumer, ConsumerId, DeliveryChannel},
     exception::Exception,
     exchange::{Binding, BindingId, BindingKey, Exchange, ExchangeId, ExchangeKind},
     memory::{allocated, map_entry},
@@ -101,8 +101,8 @@ impl Vhost {
     }
 
     /// Counts a channel; `session_bytes` is what its client's session keeps for it.
-    pub(super) fn count_channel(&self, channel: &mut Channel, session_bytes: usize) {
-        let bytes = slot::<Channel>() + session_bytes;
+    pub(super) fn count_channel(&self, channel: &mut DeliveryChannel, session_bytes: usize) {
+        let bytes = slot::<DeliveryChannel>() + session_bytes;
         channel.charge = self.memory.charge_topology(bytes);
     }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Now, Settle, Vhost, deferred::Task, settle::Which};
+use super::{BrokerTime, Settle, Vhost, deferred::Task, settle::Which};
 use crate::broker::{
-    channel::{Channel, ChannelId, ConsumerId},
+    channel::{ChannelId, ConsumerId, DeliveryChannel},
     exception::Exception,
     queue::ready::NEVER,
     wire::{MethodId, method::basic, method::channel as wire_channel},
@@ -16,7 +16,7 @@ const PAUSE_MS: u64 = 100;
 /// Schedules a check of a channel for the time at which a delivery must be settled.
 pub(super) fn watch(
     overdue: &mut BTreeSet<(u64, ChannelId)>,
-    channel: &mut Channel,
+    channel: &mut DeliveryChannel,
     id: ChannelId,
     due_at: u64,
 ) {
@@ -36,14 +36,14 @@ struct Late {
 
 /// Progress of a check of all that a channel holds.
 #[derive(Clone, Copy, Debug)]
-pub struct Look {
+pub struct OverdueScan {
     /// The tag that comes next.
     next: u64,
     /// When the earliest of those before it has to be settled.
     earliest: u64,
 }
 
-impl Default for Look {
+impl Default for OverdueScan {
     fn default() -> Self {
         Self {
             next: 0,
@@ -63,7 +63,7 @@ impl Vhost {
     }
 
     /// Requeues deliveries that were not settled in time, within the budget. True when there may be more.
-    pub(super) fn expire_unacked(&mut self, now: Now) -> bool {
+    pub(super) fn expire_unacked(&mut self, now: BrokerTime) -> bool {
         while !self.must_pause() {
             match self.overdue.first() {
                 Some((at, _)) if *at <= now.ms => {}
@@ -85,10 +85,16 @@ impl Vhost {
     }
 
     /// The time of the next check, or the oldest delivery that is late.
-    fn find_late(&mut self, id: ChannelId, now: Now) -> Result<u64, Late> {
+    fn find_late(&mut self, id: ChannelId, now: BrokerTime) -> Result<u64, Late> {
+        let busy =
+            (self.channels.get(id)).is_some_and(|channel| self.is_busy_for(channel.connection));
         let Some(channel) = self.channels.get_mut(id) else {
             return Ok(NEVER);
         };
+        if busy {
+            // What the client settles may wait for its turn, or what was late is still being requeued.
+            return Ok(now.ms.saturating_add(PAUSE_MS));
+        }
         let mut look = std::mem::take(&mut channel.look);
         while let Some((tag, held)) = channel.unacked.next_from(look.next) {
             if self.budget.is_overdrawn() {
@@ -114,7 +120,7 @@ impl Vhost {
     }
 
     /// Cancels the consumer if the client supports that, otherwise closes the channel. The time of the next check.
-    fn take_away(&mut self, id: ChannelId, late: &Late, now: Now) -> u64 {
+    fn take_away(&mut self, id: ChannelId, late: &Late, now: BrokerTime) -> u64 {
         let Some(channel) = self.channels.get_mut(id) else {
             return NEVER;
         };

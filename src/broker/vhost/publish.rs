@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Now, Vhost,
-    death::DEAD_MAX,
+    BrokerTime, Vhost,
+    death::{DEAD_MAX, SECOND_DEATHS_MAX},
     deferred::{Publication, Task},
     deliver::{Dispatcher, copy_without, for_consumer},
     note,
@@ -90,7 +90,7 @@ impl Vhost {
         &mut self,
         message: &mut InboundMessage,
         publisher: &Publisher<'_>,
-        now: Now,
+        now: BrokerTime,
     ) -> Result<Published, Exception> {
         let published = match self.begin_publish(message)? {
             None => Published::Kept,
@@ -183,8 +183,24 @@ impl Vhost {
         note(&mut self.dirty, peer, put);
     }
 
+    /// Whether a queue would refuse a message and dead-letter it while too many dead letters wait to be routed.
+    pub(super) fn waits_for_dead_letters(&self, id: QueueId, message: &InboundMessage) -> bool {
+        // A dead letter cannot wait for the others.
+        self.dead.len() >= DEAD_MAX
+            && message.deaths.is_none()
+            && self.queues.get(id).is_some_and(|queue| {
+                queue.settings.overflow == Overflow::RejectPublishDlx
+                    && queue.refuses(message.body.len())
+            })
+    }
+
     /// Gives a message to one queue: straight to a consumer if the queue is empty. False when the queue refuses it.
-    pub(super) fn enqueue(&mut self, id: QueueId, message: &mut InboundMessage, now: Now) -> bool {
+    pub(super) fn enqueue(
+        &mut self,
+        id: QueueId,
+        message: &mut InboundMessage,
+        now: BrokerTime,
+    ) -> bool {
         let Some(queue) = self.queues.get_mut(id) else {
             return true;
         };
@@ -199,7 +215,9 @@ impl Vhost {
             return true;
         };
         if queue.refuses(message.body.len()) {
-            let message = (queue.settings.overflow == Overflow::RejectPublishDlx)
+            // One that is refused again and again may become as many as there are queues: the surplus is dropped.
+            let is_surplus = message.deaths.is_some() && self.dead.len() >= SECOND_DEATHS_MAX;
+            let message = (queue.settings.overflow == Overflow::RejectPublishDlx && !is_surplus)
                 .then(|| message.keep(memory, &queue.name));
             queue.counters.dead += 1;
             if let Some(message) = message {
@@ -214,7 +232,7 @@ impl Vhost {
     }
 
     /// Gives a message straight to a consumer, if one can take it.
-    fn hand_over(&mut self, id: QueueId, message: &mut InboundMessage, now: Now) -> bool {
+    fn hand_over(&mut self, id: QueueId, message: &mut InboundMessage, now: BrokerTime) -> bool {
         let Self {
             queues,
             consumers,
@@ -285,7 +303,7 @@ impl Vhost {
     }
 
     /// Appends a message to a queue, and drops the surplus.
-    fn queue_up(&mut self, id: QueueId, message: Arc<Message>, now: Now) {
+    fn queue_up(&mut self, id: QueueId, message: Arc<Message>, now: BrokerTime) {
         let Some(queue) = self.queues.get_mut(id) else {
             return;
         };
@@ -321,7 +339,7 @@ impl Vhost {
     }
 
     /// Drops messages from the head of a queue, in the order of delivery, until it is within its limits.
-    pub(super) fn drop_surplus(&mut self, id: QueueId, now: Now) {
+    pub(super) fn drop_surplus(&mut self, id: QueueId, now: BrokerTime) {
         while let Some(queue) = self.queues.get_mut(id)
             && queue.settings.overflow == Overflow::DropHead
             && queue.exceeds(0, 0)

@@ -45,7 +45,7 @@ impl Vhost {
         &mut self,
         name: &ShortStr,
         connection: ConnectionId,
-        now: super::Now,
+        now: super::BrokerTime,
     ) -> Result<Declared, Exception> {
         if let Some(token) = name.strip_prefix(REPLY_TO_PREFIX.as_bytes()) {
             return self.check_replies(name, token);
@@ -79,7 +79,7 @@ impl Vhost {
         &mut self,
         spec: &DeclareQueue,
         connection: ConnectionId,
-        now: super::Now,
+        now: super::BrokerTime,
     ) -> Result<Declared, Exception> {
         if let Some(token) = spec.name.strip_prefix(REPLY_TO_PREFIX.as_bytes()) {
             return self.check_replies(&spec.name, token);
@@ -154,7 +154,7 @@ impl Vhost {
         arguments::check_same(kind, &queue.arguments, &spec.arguments, &label)
     }
 
-    fn declared(&mut self, id: QueueId, now: super::Now) -> Option<Declared> {
+    fn declared(&mut self, id: QueueId, now: super::BrokerTime) -> Option<Declared> {
         let queue = self.queues.get_mut(id)?;
         queue.unused_since = now.ms;
         Some(Declared {
@@ -170,7 +170,7 @@ impl Vhost {
         &mut self,
         name: &ShortStr,
         connection: ConnectionId,
-        now: super::Now,
+        now: super::BrokerTime,
     ) -> Result<usize, Exception> {
         let id = self.usable_queue(name, connection)?;
         Ok(self.purge(id, connection, now))
@@ -183,7 +183,7 @@ impl Vhost {
         if_unused: bool,
         if_empty: bool,
         connection: ConnectionId,
-        now: super::Now,
+        now: super::BrokerTime,
     ) -> Result<usize, Exception> {
         if !self.queue_names.contains_key(name.as_bytes()) {
             return Ok(0);

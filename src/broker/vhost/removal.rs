@@ -3,7 +3,7 @@
 
 use std::{fmt, sync::Arc, sync::atomic::Ordering::Relaxed};
 
-use super::{Now, Vhost, deferred::Task, footprint};
+use super::{BrokerTime, Vhost, deferred::Task, footprint};
 use crate::broker::{
     channel::ConsumerId,
     exchange::{BindingId, Destination, Exchange, ExchangeId},
@@ -77,7 +77,12 @@ impl Removal {
 
 impl Vhost {
     /// Drops all waiting messages of a queue: how many.
-    pub(super) fn purge(&mut self, id: QueueId, connection: ConnectionId, now: Now) -> usize {
+    pub(super) fn purge(
+        &mut self,
+        id: QueueId,
+        connection: ConnectionId,
+        now: BrokerTime,
+    ) -> usize {
         let mut removal = Removal::default();
         let queue = self.queues.get_mut(id);
         let count = queue.map_or(0, |queue| removal.add_messages(queue));
@@ -92,7 +97,7 @@ impl Vhost {
         &mut self,
         id: QueueId,
         connection: ConnectionId,
-        now: Now,
+        now: BrokerTime,
     ) -> usize {
         let mut removal = Removal::default();
         let count = self.take_queue(id, &mut removal);
@@ -101,7 +106,7 @@ impl Vhost {
     }
 
     /// Removes the queues of a connection that has ended.
-    pub fn forget_connection(&mut self, connection: ConnectionId, now: Now) {
+    pub fn forget_connection(&mut self, connection: ConnectionId, now: BrokerTime) {
         self.waiting.forget(connection);
         self.drop_answers(connection);
         if let Some(owned) = self.owned.remove(&connection) {
@@ -114,14 +119,24 @@ impl Vhost {
     }
 
     /// Removes an exchange with its bindings.
-    pub(super) fn remove_exchange(&mut self, id: ExchangeId, connection: ConnectionId, now: Now) {
+    pub(super) fn remove_exchange(
+        &mut self,
+        id: ExchangeId,
+        connection: ConnectionId,
+        now: BrokerTime,
+    ) {
         let mut removal = Removal::default();
         self.take_exchange(id, &mut removal);
         self.begin(connection, Task::Remove(Box::new(removal)), now);
     }
 
     /// Removes a binding, and its source exchange if that is auto-delete and unused.
-    pub(super) fn remove_binding(&mut self, id: BindingId, connection: ConnectionId, now: Now) {
+    pub(super) fn remove_binding(
+        &mut self,
+        id: BindingId,
+        connection: ConnectionId,
+        now: BrokerTime,
+    ) {
         let mut removal = Removal::default();
         self.unlink(id, &mut removal);
         if !removal.exchanges.is_empty() {
@@ -259,3 +274,6 @@ impl Vhost {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

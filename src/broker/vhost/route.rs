@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Now, Published, Vhost, death::closes_cycle};
+use super::{BrokerTime, Published, Vhost, death::closes_cycle};
 use crate::broker::{
     exchange::{Destination, ExchangeId, Search, headers::Headers},
     message::InboundMessage,
@@ -39,11 +39,11 @@ pub(super) struct Routing {
     /// Marks what was found, until another message is routed.
     epoch: u64,
     /// What was found, once other messages are routed in between.
-    seen: Option<Box<Seen>>,
+    seen: Option<Box<Visited>>,
 }
 
 #[derive(Debug)]
-struct Seen {
+struct Visited {
     exchanges: HashSet<ExchangeId>,
     queues: HashSet<QueueId>,
 }
@@ -70,7 +70,7 @@ impl Routing {
     /// Prepares for other messages to be routed before this one continues.
     pub(super) fn suspend(&mut self) {
         self.seen.get_or_insert_with(|| {
-            Box::new(Seen {
+            Box::new(Visited {
                 exchanges: self.exchanges.iter().copied().collect(),
                 queues: self.queues.iter().copied().collect(),
             })
@@ -92,7 +92,7 @@ impl Vhost {
         routing: &mut Routing,
         message: &mut InboundMessage,
         origin: &str,
-        now: Now,
+        now: BrokerTime,
     ) -> Option<Published> {
         if !routing.is_complete {
             if !self.find_queues(routing, message) {
@@ -105,7 +105,7 @@ impl Vhost {
         }
         let steps = ENQUEUE_STEPS + message.body.len().min(COPIED_MAX) / 1024;
         while let Some(&queue) = routing.queues.get(routing.given) {
-            if self.budget.is_overdrawn() {
+            if self.budget.is_overdrawn() || self.waits_for_dead_letters(queue, message) {
                 return None;
             }
             routing.given += 1;
@@ -131,6 +131,8 @@ impl Vhost {
             }
             routing.asked += 1;
             routing.key = 0;
+            // An exchange that was removed leaves its search unfinished: it means nothing to the next one.
+            routing.search = Search::default();
             if !std::mem::take(&mut routing.is_routed) {
                 self.try_alternate(id, routing);
             }

@@ -1,6 +1,6 @@
 //! Deliveries settled: acknowledged, rejected, put back in their place.
 
-use super::{MessageStore, Now, Vhost, death::DEAD_MAX, deferred::Task};
+use super::{BrokerTime, MessageStore, Vhost, death::DEAD_MAX, deferred::Task};
 use crate::broker::{
     channel::{ChannelId, ConsumerId, Held},
     config::bytes,
@@ -52,7 +52,7 @@ impl Vhost {
         tag: u64,
         multiple: bool,
         how: Settle,
-        now: Now,
+        now: BrokerTime,
     ) -> Result<(), UnknownTag> {
         if !multiple {
             return self.settle_one(id, tag, how, now);
@@ -75,7 +75,7 @@ impl Vhost {
         id: ChannelId,
         tag: u64,
         how: Settle,
-        now: Now,
+        now: BrokerTime,
     ) -> Result<(), UnknownTag> {
         let Some(channel) = self.channels.get_mut(id) else {
             return Ok(());
@@ -97,9 +97,10 @@ impl Vhost {
         id: ChannelId,
         which: &mut Which,
         how: Settle,
-        now: Now,
+        now: BrokerTime,
     ) -> bool {
-        while !self.must_pause() {
+        // Acknowledgements make no dead letters.
+        while !self.budget.is_overdrawn() && (how == Settle::Ack || !self.must_pause()) {
             let Some(channel) = self.channels.get_mut(id) else {
                 return true;
             };
@@ -138,7 +139,7 @@ impl Vhost {
         tag: u64,
         multiple: bool,
         how: Settle,
-        now: Now,
+        now: BrokerTime,
     ) -> Result<(), UnknownTag> {
         let Some(channel) = self.channels.get_mut(id) else {
             return Ok(());
@@ -185,7 +186,7 @@ impl Vhost {
 
     /// Settles what a transaction has reserved, as far as the budget allows; whether that was all. A delivery that is
     /// gone was requeued by a recover in between.
-    pub(super) fn settle_reserved(&mut self, id: ChannelId, now: Now) -> bool {
+    pub(super) fn settle_reserved(&mut self, id: ChannelId, now: BrokerTime) -> bool {
         while !self.must_pause() {
             let Some(channel) = self.channels.get_mut(id) else {
                 return true;
@@ -202,7 +203,7 @@ impl Vhost {
     }
 
     /// A transaction is rolled back: what it reserved may be settled again.
-    pub fn release(&mut self, id: ChannelId, now: Now) {
+    pub fn release(&mut self, id: ChannelId, now: BrokerTime) {
         if let Some(channel) = self.channels.get(id) {
             self.begin(channel.connection, Task::Release(id), now);
         }
@@ -226,7 +227,7 @@ impl Vhost {
     }
 
     /// Puts back everything that a channel holds in its old order, but for what a transaction has reserved.
-    pub fn requeue_all(&mut self, id: ChannelId, now: Now) {
+    pub fn requeue_all(&mut self, id: ChannelId, now: BrokerTime) {
         if let Some(channel) = self.channels.get(id) {
             let which = Which::Unreserved {
                 next: 0,
@@ -243,7 +244,13 @@ impl Vhost {
         self.budget.is_overdrawn() || self.dead.len() >= DEAD_MAX
     }
 
-    pub(super) fn finish(&mut self, channel_id: ChannelId, held: Held, how: Settle, now: Now) {
+    pub(super) fn finish(
+        &mut self,
+        channel_id: ChannelId,
+        held: Held,
+        how: Settle,
+        now: BrokerTime,
+    ) {
         self.give_credit(channel_id, &held);
         let Held {
             queue: id,

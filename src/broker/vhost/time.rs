@@ -1,6 +1,6 @@
 //! Timers: messages expire, unused queues are deleted.
 
-use super::{Now, Vhost, deferred::NOBODY};
+use super::{BrokerTime, Vhost, deferred::NOBODY};
 use crate::broker::{
     message::DeathReason,
     queue::{QueueId, ready::NEVER},
@@ -11,7 +11,7 @@ const TIMER_STEPS: usize = 4;
 
 impl Vhost {
     /// Does what is due, as far as the budget allows; whether there is more to do now.
-    pub fn tick(&mut self, now: Now) -> bool {
+    pub fn tick(&mut self, now: BrokerTime) -> bool {
         let mut more = self.expire_unacked(now);
         loop {
             if self.must_pause() {
@@ -43,7 +43,7 @@ impl Vhost {
     }
 
     /// Drops messages at the head of a queue that have expired, as far as the budget allows.
-    pub(super) fn expire(&mut self, id: QueueId, now: Now) {
+    pub(super) fn expire(&mut self, id: QueueId, now: BrokerTime) {
         while !self.must_pause() {
             let Some(queue) = self.queues.get_mut(id).filter(|queue| queue.expiring) else {
                 return;

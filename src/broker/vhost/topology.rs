@@ -1,6 +1,6 @@
 //! Exchanges and bindings: declared, deleted, bound, unbound.
 
-use super::{Now, Vhost, footprint};
+use super::{BrokerTime, Vhost, footprint};
 use crate::broker::{
     arguments::{check_same_argument, check_same_flag, inequivalent},
     exception::Exception,
@@ -136,7 +136,7 @@ impl Vhost {
         name: &ShortStr,
         if_unused: bool,
         connection: ConnectionId,
-        now: Now,
+        now: BrokerTime,
     ) -> Result<(), Exception> {
         self.check_deletable(name)?;
         let Some(&id) = self.exchange_names.get(name.as_bytes()) else {
@@ -214,7 +214,7 @@ impl Vhost {
         &mut self,
         spec: &BindSpec,
         connection: ConnectionId,
-        now: Now,
+        now: BrokerTime,
     ) -> Result<(), Exception> {
         self.budget.spend(argument_steps(&spec.arguments));
         if spec.source.is_empty() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Now, Vhost, deferred::NOBODY};
+use super::{BrokerTime, Vhost, deferred::NOBODY};
 use crate::broker::{
     exchange::Destination,
     listing::Gather,
@@ -379,13 +379,13 @@ impl Vhost {
     }
 
     /// Purges a queue for an operator, also an exclusive one: how many messages were dropped.
-    pub fn force_purge(&mut self, name: &ShortStr, now: Now) -> Option<usize> {
+    pub fn force_purge(&mut self, name: &ShortStr, now: BrokerTime) -> Option<usize> {
         let id = *self.queue_names.get(name.as_bytes())?;
         Some(self.purge(id, NOBODY, now))
     }
 
     /// Deletes a queue for an operator, also an exclusive one: how many messages were dropped.
-    pub fn force_delete(&mut self, name: &ShortStr, now: Now) -> Option<usize> {
+    pub fn force_delete(&mut self, name: &ShortStr, now: BrokerTime) -> Option<usize> {
         let id = *self.queue_names.get(name.as_bytes())?;
         Some(self.remove_queue(id, NOBODY, now))
     }

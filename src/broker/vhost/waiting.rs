@@ -3,9 +3,9 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::{Now, Vhost};
+use super::{BrokerTime, Vhost};
 use crate::broker::{
-    channel::{Channel, ChannelId, ConsumerId},
+    channel::{ChannelId, ConsumerId, DeliveryChannel},
     config::bytes,
     queue::ConnectionId,
 };
@@ -16,14 +16,14 @@ const LOOK_STEPS: usize = 2;
 /// Channels whose turn to give to waiting consumers will come, by connection.
 #[derive(Debug, Default)]
 pub(super) struct WaitingChannels {
-    of: HashMap<ConnectionId, Turn>,
+    of: HashMap<ConnectionId, ChannelTurns>,
     /// The connections whose turn has come.
     turns: VecDeque<ConnectionId>,
 }
 
 /// The channels of one connection, the next one first.
 #[derive(Debug, Default)]
-struct Turn {
+struct ChannelTurns {
     channels: VecDeque<ChannelId>,
     has_come: bool,
 }
@@ -42,7 +42,7 @@ enum Served {
 
 impl WaitingChannels {
     /// A channel waits for its turn: one of its consumers has found no room in its outbox.
-    pub(super) fn add(&mut self, channel: &mut Channel, id: ChannelId) {
+    pub(super) fn add(&mut self, channel: &mut DeliveryChannel, id: ChannelId) {
         if !std::mem::replace(&mut channel.woken, true) {
             let turn = self.of.entry(channel.connection).or_default();
             turn.channels.push_back(id);
@@ -73,6 +73,7 @@ impl Vhost {
     pub(super) fn wake_channel(&mut self, id: ChannelId) {
         if let Some(channel) = self.channels.get_mut(id)
             && !channel.waiting.is_empty()
+            && !channel.ending
         {
             self.waiting.add(channel, id);
             self.waiting.wake(channel.connection);
@@ -85,7 +86,7 @@ impl Vhost {
     }
 
     /// Gives a message to each consumer that waits and may have one now, as far as the budget allows.
-    pub(super) fn serve_waiting(&mut self, now: Now) {
+    pub(super) fn serve_waiting(&mut self, now: BrokerTime) {
         while !self.budget.is_overdrawn()
             && let Some(connection) = self.waiting.turns.pop_front()
         {
@@ -100,7 +101,7 @@ impl Vhost {
     }
 
     /// Whether all its channels have had their turn, or have to wait for room.
-    fn serve_connection(&mut self, connection: ConnectionId, now: Now) -> bool {
+    fn serve_connection(&mut self, connection: ConnectionId, now: BrokerTime) -> bool {
         while let Some(turn) = self.waiting.of.get_mut(&connection) {
             let Some(id) = turn.channels.pop_front() else {
                 self.waiting.of.remove(&connection);
@@ -130,7 +131,7 @@ impl Vhost {
     }
 
     /// Whether a consumer of the channel was served, and why no other one is. None when the budget is spent.
-    fn serve_channel(&mut self, id: ChannelId, now: Now) -> (bool, Option<Served>) {
+    fn serve_channel(&mut self, id: ChannelId, now: BrokerTime) -> (bool, Option<Served>) {
         let mut was_served = false;
         let count = self
             .channels
@@ -161,7 +162,7 @@ impl Vhost {
     }
 
     /// Makes a waiting consumer available again, and delivers one message of its queue.
-    fn serve(&mut self, channel_id: ChannelId, id: ConsumerId, now: Now) -> Served {
+    fn serve(&mut self, channel_id: ChannelId, id: ConsumerId, now: BrokerTime) -> Served {
         let (Some(channel), Some(consumer)) =
             (self.channels.get(channel_id), self.consumers.get_mut(id))
         else {

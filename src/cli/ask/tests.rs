@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::{Target, printable};
+use super::{DaemonAddress, printable};
 
 #[test]
 fn a_url_is_used_or_refused_by_what_is_wrong_with_it() {
@@ -21,14 +21,14 @@ fn a_url_is_used_or_refused_by_what_is_wrong_with_it() {
 
     #[track_caller]
     fn taken(url: &str, [address, host, prefix]: [&str; 3]) {
-        let target = Target::parse(url).unwrap();
+        let target = DaemonAddress::parse(url).unwrap();
         let found = [&target.address, &target.host, &target.prefix];
         assert_eq!(found, [address, host, prefix]);
     }
 
     #[track_caller]
     fn refused(url: &str, reason: &str) {
-        let error = Target::parse(url).unwrap_err();
+        let error = DaemonAddress::parse(url).unwrap_err();
         assert!(
             error.contains(reason) && !error.contains("secret"),
             "{error}"

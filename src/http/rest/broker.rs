@@ -15,7 +15,7 @@ use crate::{
     api::{self, Problem, schema},
     http::{
         BrokerList, BrokerPages, BrokerPart,
-        answer::{EndpointResult, Refusal, json},
+        answer::{EndpointResult, HttpProblem, json},
         state::AppState,
     },
 };
@@ -24,9 +24,9 @@ use crate::{
 const LIMIT_DEFAULT: usize = 1000;
 
 impl AppState {
-    fn pages(&self) -> Result<&Arc<dyn BrokerPages>, Refusal> {
+    fn pages(&self) -> Result<&Arc<dyn BrokerPages>, HttpProblem> {
         let pages = self.broker.as_ref();
-        pages.ok_or_else(|| Refusal::new(404, "the embedded broker is switched off"))
+        pages.ok_or_else(|| HttpProblem::new(404, "the embedded broker is switched off"))
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     api::{self, Discover, Problem, schema},
     catalog::PickPolicy,
     http::{
-        answer::{EndpointResult, Refusal, json},
+        answer::{EndpointResult, HttpProblem, json},
         serve::connection::HttpPeer,
         state::AppState,
     },
@@ -96,11 +96,11 @@ pub(in crate::http) async fn healthy(
     Ok(shared.instance(&picked))
 }
 
-fn none_healthy() -> Refusal {
-    Refusal::new(404, "No healthy instances found")
+fn none_healthy() -> HttpProblem {
+    HttpProblem::new(404, "No healthy instances found")
 }
 
-fn policy<'a>(word: Option<&str>, key: Option<&'a str>) -> Result<PickPolicy<'a>, Refusal> {
+fn policy<'a>(word: Option<&str>, key: Option<&'a str>) -> Result<PickPolicy<'a>, HttpProblem> {
     match word.unwrap_or("round_robin") {
         "round_robin" => Ok(PickPolicy::RoundRobin),
         "random" => Ok(PickPolicy::Random),

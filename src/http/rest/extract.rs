@@ -13,7 +13,7 @@ use http_body_util::BodyExt;
 
 use crate::{
     catalog::{Caller, Door},
-    http::{answer::Refusal, serve::connection::HttpPeer, state::AppState},
+    http::{answer::HttpProblem, serve::connection::HttpPeer, state::AppState},
 };
 
 /// How long the rest of a body that is too large is read.
@@ -103,7 +103,7 @@ where
     let mut pieces = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| {
-            let broken = Refusal::new(400, "the body ended early or is not readable");
+            let broken = HttpProblem::new(400, "the body ended early or is not readable");
             broken.into_response()
         })?;
         let Ok(piece) = frame.into_data() else {
@@ -148,7 +148,7 @@ async fn drain<B: Body<Data = Bytes> + Unpin>(mut body: B, bytes_max: u64) {
 
 fn too_large(max: u64) -> Response {
     let detail = format!("the body is larger than {max} bytes (http.body_max)");
-    let mut response = Refusal::new(413, detail).into_response();
+    let mut response = HttpProblem::new(413, detail).into_response();
     let close = HeaderValue::from_static("close");
     response.headers_mut().insert(header::CONNECTION, close);
     response

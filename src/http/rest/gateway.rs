@@ -19,7 +19,7 @@ use crate::{
     catalog::{self, RemoveRoute, SetRoute},
     gateway::{ResolvedRoute, RoutedInstances},
     http::{
-        answer::{EndpointResult, Refusal, json},
+        answer::{EndpointResult, HttpProblem, json},
         serve::connection::HttpPeer,
         state::AppState,
     },
@@ -158,7 +158,7 @@ pub(in crate::http) async fn resolve(
         route,
         instance,
         path,
-    } = resolved.map_err(|unresolved| Refusal::new(404, unresolved.to_string()))?;
+    } = resolved.map_err(|unresolved| HttpProblem::new(404, unresolved.to_string()))?;
     let last_heartbeat = shared.last_heartbeat(&instance);
     Ok(json(api::resolved(
         &route,

@@ -6,7 +6,7 @@ use super::extract::BodyBytes;
 use crate::{
     api::{self, MigrationDraft, schema},
     http::{
-        answer::{EndpointResult, Refusal, json},
+        answer::{EndpointResult, HttpProblem, json},
         state::AppState,
     },
 };
@@ -36,7 +36,7 @@ pub(in crate::http) async fn ask(
 ) -> EndpointResult {
     let (draft, warnings) = MigrationDraft::read(&body)?;
     let taken = shared.migration.ask(draft);
-    taken.map_err(|refusal| Refusal::new(409, refusal.to_string()))?;
+    taken.map_err(|refusal| HttpProblem::new(409, refusal.to_string()))?;
     let report = api::encode(&shared.migration.report());
     Ok(json(warnings.told_in(report)))
 }

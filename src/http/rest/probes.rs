@@ -9,7 +9,7 @@ use super::extract::Name;
 use crate::{
     api::{self, schema},
     http::{
-        answer::{EndpointResult, Refusal, json},
+        answer::{EndpointResult, HttpProblem, json},
         state::AppState,
     },
 };
@@ -28,17 +28,17 @@ pub(in crate::http) async fn check(State(shared): State<AppState>, id: Name) -> 
     let max = shared.config.request_timeout;
     let checked = timeout(max.get(), shared.probes.check_now(id.as_str())).await;
     let report = checked.map_err(|_| given_up(max.get()))?;
-    let report = report.ok_or_else(Refusal::unknown)?;
+    let report = report.ok_or_else(HttpProblem::unknown)?;
     Ok(json(api::encode(&report)))
 }
 
-fn given_up(max: Duration) -> Refusal {
+fn given_up(max: Duration) -> HttpProblem {
     let detail = format!(
         "the checks did not end within {} s (http.request_timeout) and were cancelled; scheduled checks \
          continue, GET /services/{{service_id}}/health has their results",
         max.as_secs_f64()
     );
-    Refusal::new(503, detail)
+    HttpProblem::new(503, detail)
 }
 
 /// Each check of an instance: its last results, latency, and since when its status has been the same.
@@ -52,6 +52,6 @@ fn given_up(max: Duration) -> Refusal {
 )]
 pub(in crate::http) async fn report(State(shared): State<AppState>, id: Name) -> EndpointResult {
     let report = shared.probes.report(id.as_str());
-    let report = report.ok_or_else(Refusal::unknown)?;
+    let report = report.ok_or_else(HttpProblem::unknown)?;
     Ok(json(api::encode(&report)))
 }

@@ -19,7 +19,7 @@ use super::{
     webhooks,
 };
 use crate::http::{
-    answer::{Refusal, json},
+    answer::{HttpProblem, json},
     serve::metrics::{MetricsByPath, RouteSpec},
     state::AppState,
     watch,
@@ -224,13 +224,13 @@ fn table() -> Vec<RouteRow> {
 
 async fn unknown_path(request: Request) -> Response {
     let path: String = request.uri().path().chars().take(200).collect();
-    Refusal::new(404, format!("there is nothing at {path}")).into_response()
+    HttpProblem::new(404, format!("there is nothing at {path}")).into_response()
 }
 
 /// The framework adds Allow.
 async fn wrong_method(State(_): State<AppState>, method: Method) -> Response {
     let detail = format!("{method} is not allowed here; the Allow header lists the methods");
-    Refusal::new(StatusCode::METHOD_NOT_ALLOWED.as_u16(), detail).into_response()
+    HttpProblem::new(StatusCode::METHOD_NOT_ALLOWED.as_u16(), detail).into_response()
 }
 
 #[cfg(test)]

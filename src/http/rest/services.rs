@@ -12,7 +12,7 @@ use crate::{
     api::{self, BatchHeartbeat, Problem, StatusAnswer, Warnings, schema},
     catalog::{self, Caller, Deregister, PatchInstance, Register},
     http::{
-        answer::{EndpointResult, Refusal, json},
+        answer::{EndpointResult, HttpProblem, json},
         serve::connection::HttpPeer,
         state::AppState,
         watch::{SnapshotPieces, sent_in_pieces},
@@ -89,7 +89,7 @@ pub(in crate::http) async fn deregister(
 )]
 pub(in crate::http) async fn instance(State(shared): State<AppState>, id: Name) -> EndpointResult {
     let instance = shared.registry.instance(id.as_str());
-    let instance = instance.ok_or_else(Refusal::unknown)?;
+    let instance = instance.ok_or_else(HttpProblem::unknown)?;
     Ok(shared.instance(&instance))
 }
 
@@ -178,7 +178,7 @@ pub(in crate::http) async fn heartbeats(
 )]
 pub(in crate::http) async fn status(State(shared): State<AppState>, id: Name) -> EndpointResult {
     let instance = shared.registry.instance(id.as_str());
-    let instance = instance.ok_or_else(Refusal::unknown)?;
+    let instance = instance.ok_or_else(HttpProblem::unknown)?;
     Ok(json(api::encode(&StatusAnswer {
         service_id: instance.id().as_str(),
         status: instance.status(),

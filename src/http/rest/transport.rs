@@ -9,7 +9,7 @@ use super::extract::BodyBytes;
 use crate::{
     api::{self, FlagDraft, schema},
     http::{
-        answer::{EndpointResult, Refusal, json},
+        answer::{EndpointResult, HttpProblem, json},
         state::AppState,
     },
     model::FlagError,
@@ -53,10 +53,10 @@ pub(in crate::http) async fn set(
             Ok(json(warnings.told_in(report)))
         }
         Err(error @ FlagError::Unreachable(_)) => {
-            let refusal = Refusal::new(503, error.to_string());
+            let refusal = HttpProblem::new(503, error.to_string());
             Ok(refusal.later(UNREACHABLE_PAUSE_SECS).into_response())
         }
-        Err(error) => Err(Refusal::new(409, error.to_string())),
+        Err(error) => Err(HttpProblem::new(409, error.to_string())),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     api::{self, Problem, WatcherDraft, WatcherList, schema},
     http::{
         WatcherError,
-        answer::{EndpointResult, Refusal, json, json_as},
+        answer::{EndpointResult, HttpProblem, json, json_as},
         state::AppState,
     },
 };
@@ -45,12 +45,12 @@ pub(in crate::http) async fn add(
             Ok(json_as(StatusCode::CREATED, body))
         }
         Err(error @ WatcherError::Full(_)) => {
-            Ok(Refusal::new(429, error.to_string()).later(FULL_PAUSE_SECS))
+            Ok(HttpProblem::new(429, error.to_string()).later(FULL_PAUSE_SECS))
         }
         Err(error @ WatcherError::Stopping(_)) => {
-            Ok(Refusal::new(503, error.to_string()).later(STOPPING_PAUSE_SECS))
+            Ok(HttpProblem::new(503, error.to_string()).later(STOPPING_PAUSE_SECS))
         }
-        Err(error @ WatcherError::Memory(_)) => Err(Refusal::new(507, error.to_string())),
+        Err(error @ WatcherError::Memory(_)) => Err(HttpProblem::new(507, error.to_string())),
         Err(WatcherError::Url(message)) => Err(Problem::field("callback_url", message).into()),
     }
 }
@@ -99,6 +99,6 @@ pub(in crate::http) async fn remove(State(shared): State<AppState>, id: Name) ->
     }
 }
 
-fn unknown() -> Refusal {
-    Refusal::new(404, "Watcher not found")
+fn unknown() -> HttpProblem {
+    HttpProblem::new(404, "Watcher not found")
 }

@@ -13,7 +13,7 @@ use super::{
     authority::Authority,
     cors::{Cors, CorsError, CorsPolicy},
 };
-use crate::{http::answer::Refusal, model::OUTBOUND_HEADER};
+use crate::{http::answer::HttpProblem, model::OUTBOUND_HEADER};
 
 /// What is quoted of a header in an error, in characters.
 const QUOTED_MAX: usize = 200;
@@ -62,7 +62,7 @@ impl AccessPolicy {
     /// 400 for a Host header that is missing, doubled or invalid (RFC 9112, section 3.2), 421 for a name
     /// that is not ours, 403 for a change or a WebSocket of another origin that is not listed, 415 for a
     /// body of a page that is not JSON, 508 for a change by a check or webhook of a daemon.
-    pub(super) fn judge<B: HttpBody>(&self, request: &Request<B>) -> Result<(), Refusal> {
+    pub(super) fn judge<B: HttpBody>(&self, request: &Request<B>) -> Result<(), HttpProblem> {
         let authority = authority(request)?;
         if let Some(authority) = authority.filter(|authority| !self.answers_to(authority)) {
             return Err(misdirected(authority.host));
@@ -85,7 +85,7 @@ impl AccessPolicy {
             }
         }
         if !request.body().is_end_stream() && !is_json(headers) {
-            return Err(Refusal::new(
+            return Err(HttpProblem::new(
                 415,
                 "the body of a web page's request must have the content type application/json",
             ));
@@ -131,7 +131,7 @@ fn is_localhost(name: &str) -> bool {
 }
 
 /// The authority that a request names: that of an absolute target, or its Host (RFC 9112, section 3.3).
-fn authority<B>(request: &Request<B>) -> Result<Option<Authority<'_>>, Refusal> {
+fn authority<B>(request: &Request<B>) -> Result<Option<Authority<'_>>, HttpProblem> {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let (host, second) = (hosts.next(), hosts.next());
     let target = request.uri().authority();
@@ -154,13 +154,13 @@ fn authority<B>(request: &Request<B>) -> Result<Option<Authority<'_>>, Refusal> 
     }
 }
 
-fn bad_host(detail: &str) -> Refusal {
-    Refusal::new(400, format!("{detail} (RFC 9112, section 3.2)"))
+fn bad_host(detail: &str) -> HttpProblem {
+    HttpProblem::new(400, format!("{detail} (RFC 9112, section 3.2)"))
 }
 
-fn misdirected(host: &str) -> Refusal {
+fn misdirected(host: &str) -> HttpProblem {
     let host = quoted(host);
-    Refusal::new(
+    HttpProblem::new(
         421,
         format!(
             "{host} is not a name of this server: ask it by its address or as localhost, or add the name \
@@ -170,21 +170,21 @@ fn misdirected(host: &str) -> Refusal {
 }
 
 /// Checks and webhooks that change a registry, or ask it for probes, could cause more of themselves.
-fn looped() -> Refusal {
-    Refusal::new(
+fn looped() -> HttpProblem {
+    HttpProblem::new(
         508,
         "a request that a check or webhook of musterd sends may only read here",
     )
 }
 
-fn foreign(origin: Option<&str>) -> Refusal {
+fn foreign(origin: Option<&str>) -> HttpProblem {
     let from = match origin {
         Some(origin) => format!("pages of {}", quoted(origin)),
         None => "pages of other sites".to_owned(),
     };
     let rule =
         "may not change anything here or open WebSockets: add the origin to http.cors.origins";
-    Refusal::new(403, format!("{from} {rule}"))
+    HttpProblem::new(403, format!("{from} {rule}"))
 }
 
 fn quoted(text: &str) -> String {
@@ -193,7 +193,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// The Origin, of which there is one at most.
-fn origin(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+fn origin(headers: &HeaderMap) -> Result<Option<&str>, HttpProblem> {
     let mut origins = headers.get_all(header::ORIGIN).iter();
     match (origins.next(), origins.next()) {
         (None, _) => Ok(None),

@@ -31,7 +31,7 @@ use super::{
     cors,
     metrics::{RouteMetrics, Verb},
 };
-use crate::http::answer::Refusal;
+use crate::http::answer::HttpProblem;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest request id that is taken over from a caller, in bytes.
@@ -106,7 +106,7 @@ impl<S: HttpService> Pipeline<S> {
     async fn with_cors(
         &self,
         request: Request<Body>,
-        refused: Option<Refusal>,
+        refused: Option<HttpProblem>,
         id: &HeaderValue,
     ) -> Response<Body> {
         let is_options = request.method() == Method::OPTIONS;
@@ -141,7 +141,7 @@ impl<S: HttpService> Pipeline<S> {
     async fn routed(
         &self,
         mut request: Request<Body>,
-        refused: Option<&Refusal>,
+        refused: Option<&HttpProblem>,
         id: &HeaderValue,
     ) -> Response<Body> {
         let method = request.method().clone();
@@ -307,7 +307,7 @@ fn warning(metrics: &RouteMetrics, method: &Method, query: &str) -> Option<Heade
 fn late(max: Duration) -> Response<Body> {
     let seconds = max.as_secs_f64();
     let detail = format!("the request took longer than {seconds} s (http.request_timeout)");
-    Refusal::new(503, detail).into_response()
+    HttpProblem::new(503, detail).into_response()
 }
 
 fn panicked(panic: &(dyn std::any::Any + Send), id: &HeaderValue) -> Response<Body> {
@@ -319,7 +319,7 @@ fn panicked(panic: &(dyn std::any::Any + Send), id: &HeaderValue) -> Response<Bo
         panic = text.unwrap_or("without a message"),
         "request {id} panicked"
     );
-    Refusal::new(
+    HttpProblem::new(
         500,
         format!("an internal error; the log has it as request {id}"),
     )

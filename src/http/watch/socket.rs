@@ -37,7 +37,7 @@ use super::{
 use crate::{
     api::schema,
     http::{
-        answer::{EndpointResult, Refusal},
+        answer::{EndpointResult, HttpProblem},
         serve::connection::HttpPeer,
         state::AppState,
     },
@@ -129,7 +129,7 @@ fn switching(accept: String) -> Response {
 }
 
 fn upgrade_required(detail: &str) -> Response {
-    let mut response = Refusal::new(426, detail).into_response();
+    let mut response = HttpProblem::new(426, detail).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));

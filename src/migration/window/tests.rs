@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Closed, FailureWindow, Measured, Measurements, Window, WindowSize};
+use super::{FailureWindow, Measured, Measurements, Window, WindowEnd, WindowSize};
 use crate::telemetry::LatencySnapshot;
 
 const SIZE: WindowSize = WindowSize {
@@ -23,7 +23,7 @@ fn a_window_is_long_enough_and_has_enough_samples() {
     assert_eq!(window.close(9_999, &seen, SIZE), None);
     assert_eq!(window.close(10_000, &seen, SIZE), None, "one is missing");
     add(&mut seen, 1, 1);
-    let Some(Closed::Full(tail)) = window.close(15_000, &seen, SIZE) else {
+    let Some(WindowEnd::Full(tail)) = window.close(15_000, &seen, SIZE) else {
         panic!("it is full");
     };
     assert_eq!(tail.samples, 20);
@@ -34,7 +34,7 @@ fn a_window_is_long_enough_and_has_enough_samples() {
     // The next one begins there.
     add(&mut seen, 100, 50);
     assert_eq!(window.close(24_999, &seen, SIZE), None);
-    let Some(Closed::Full(tail)) = window.close(25_000, &seen, SIZE) else {
+    let Some(WindowEnd::Full(tail)) = window.close(25_000, &seen, SIZE) else {
         panic!("it is full");
     };
     assert!(tail.p95 > Duration::from_millis(48));
@@ -46,7 +46,7 @@ fn a_window_without_samples_restarts_after_a_while() {
     let mut window = Window::begin(0, &seen);
     add(&mut seen, 5, 1);
     assert_eq!(window.close(119_999, &seen, SIZE), None);
-    assert_eq!(window.close(120_000, &seen, SIZE), Some(Closed::Stale));
+    assert_eq!(window.close(120_000, &seen, SIZE), Some(WindowEnd::Stale));
     add(&mut seen, 19, 1);
     assert_eq!(
         window.close(130_000, &seen, SIZE),
@@ -69,9 +69,12 @@ fn failures_are_a_share_of_all_requests_of_both_ways() {
     assert_eq!(window.close(9_000, &sources, SIZE), None);
     assert_eq!(
         window.close(10_000, &sources, SIZE),
-        Some(Closed::Full(0.1))
+        Some(WindowEnd::Full(0.1))
     );
     sources.failed += 19;
     assert_eq!(window.close(20_000, &sources, SIZE), None);
-    assert_eq!(window.close(130_000, &sources, SIZE), Some(Closed::Stale));
+    assert_eq!(
+        window.close(130_000, &sources, SIZE),
+        Some(WindowEnd::Stale)
+    );
 }

@@ -64,7 +64,7 @@ impl<'de> Visitor<'de> for Walk {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Walked, A::Error> {
         let mut all = Walked::default();
         let mut keys = Vec::new();
-        while let Some((Key(hash), value)) = entries.next_entry::<Key, Walked>()? {
+        while let Some((KeyHash(hash), value)) = entries.next_entry::<KeyHash, Walked>()? {
             keys.push(hash);
             all.repeats |= value.repeats;
         }
@@ -75,15 +75,15 @@ impl<'de> Visitor<'de> for Walk {
 }
 
 /// The hash of a key. Two keys that have the same one by chance cost time and nothing else.
-struct Key(u64);
+struct KeyHash(u64);
 
-impl<'de> Deserialize<'de> for Key {
+impl<'de> Deserialize<'de> for KeyHash {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_str(Self(0))
     }
 }
 
-impl Visitor<'_> for Key {
+impl Visitor<'_> for KeyHash {
     type Value = Self;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -33,7 +33,7 @@ impl Command for Register {
             return register_new(draft, self.registration, lease);
         };
         is_current(&known, self.incarnation)?;
-        let next = Next {
+        let next = Replacement {
             registration: self.registration,
             stays: self.incarnation.is_some(),
             lease,
@@ -97,7 +97,7 @@ impl Command for PatchInstance {
         if bytes as u64 > max {
             return Err(Refusal::MetadataTooLarge { bytes, max });
         }
-        let next = Next {
+        let next = Replacement {
             registration,
             stays: true,
             lease: known.lease,
@@ -134,7 +134,7 @@ fn register_new(
 }
 
 /// What becomes of a known instance.
-struct Next {
+struct Replacement {
     registration: Registration,
     /// Whether it keeps its incarnation.
     stays: bool,
@@ -144,7 +144,7 @@ struct Next {
 fn replace(
     draft: &mut Draft<'_>,
     known: &Arc<Instance>,
-    next: Next,
+    next: Replacement,
 ) -> Result<Registered, Refusal> {
     if known.registration.same_as(&next.registration) {
         return Ok(Registered {
@@ -177,7 +177,7 @@ fn replace(
 }
 
 /// The same value again: a new version only when its incarnation or its lease is another one.
-fn renew(draft: &mut Draft<'_>, known: &Arc<Instance>, next: Next) -> Arc<Instance> {
+fn renew(draft: &mut Draft<'_>, known: &Arc<Instance>, next: Replacement) -> Arc<Instance> {
     if next.stays && known.lease == next.lease {
         return Arc::clone(known);
     }

@@ -39,7 +39,7 @@ impl Journal for TestJournal {
     fn commit(&mut self, batch: Batch<'_>) -> Commit {
         let mut book = self.0.lock();
         if book.lost_every > 0 && batch.number.is_multiple_of(book.lost_every) {
-            return Commit::Done(Err(Lost("the disk is full".into())));
+            return Commit::Done(Err(Lost::Failed("the disk is full".into())));
         }
         book.batches.push(batch.records.len());
         book.records.extend(batch.records.iter().map(copied));
@@ -94,7 +94,7 @@ fn open(journal: &TestJournal) -> Registry {
 }
 
 /// Everything that records make, as text.
-fn digest(registry: &Registry) -> String {
+pub(super) fn digest(registry: &Registry) -> String {
     let writer = registry.inner.writer.lock();
     let state = &writer.state;
     let mut text = format!(
@@ -157,7 +157,7 @@ fn route(id: u8, priority: i32) -> RouteDraft {
 }
 
 /// One command, of a route at times; true when it was not committed.
-fn act_or_route(registry: &Registry, (what, id, port): (u8, u8, u16)) {
+pub(super) fn act_or_route(registry: &Registry, (what, id, port): (u8, u8, u16)) {
     match what % 14 {
         12 => drop(registry.set_route(route(id, i32::from(port % 3)))),
         13 => drop(registry.remove_route(&format!("r{}", id % 3))),
@@ -165,7 +165,7 @@ fn act_or_route(registry: &Registry, (what, id, port): (u8, u8, u16)) {
     }
 }
 
-fn paused(test: impl Future<Output = ()>) {
+pub(super) fn paused(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -174,7 +174,7 @@ fn paused(test: impl Future<Output = ()>) {
     runtime.block_on(test);
 }
 
-fn commands() -> impl Strategy<Value = Vec<(u8, u8, u16)>> {
+pub(super) fn commands() -> impl Strategy<Value = Vec<(u8, u8, u16)>> {
     prop::collection::vec((any::<u8>(), any::<u8>(), any::<u16>()), 0..150)
 }
 
@@ -352,10 +352,10 @@ async fn a_lost_batch_refuses_all_of_its_commands_and_the_next_starts_without_th
     let first = register(&registry, "a");
     let again = register(&registry, "a");
     let gone = deregister(&registry, "a");
-    answer(&journal, Err(Lost("deposed".into()))).await;
+    answer(&journal, Err(Lost::Failed("deposed".into()))).await;
     assert_eq!(first.await.unwrap_err().status(), 503);
     assert_eq!(registry.newest(), Revision(0));
-    answer(&journal, Err(Lost("deposed".into()))).await;
+    answer(&journal, Err(Lost::Failed("deposed".into()))).await;
     for refusal in [again.await.unwrap_err(), gone.await.unwrap_err()] {
         assert_eq!(refusal.to_string(), "the change was not committed: deposed");
     }

@@ -37,7 +37,7 @@ where
     ) -> fmt::Result {
         let (level, target) = (*event.metadata().level(), event.metadata().target());
         begin(&mut out, level, target, self.coloured)?;
-        let mut parts = Parts::default();
+        let mut parts = LineParts::default();
         event.record(&mut parts);
         out.write_str(&parts.message)?;
         for (name, value) in &parts.fields {
@@ -108,12 +108,12 @@ fn mentions(message: &str, value: &str) -> bool {
 
 /// The message and the fields of an event, escaped.
 #[derive(Debug, Default)]
-struct Parts {
+struct LineParts {
     message: String,
     fields: Vec<(&'static str, String)>,
 }
 
-impl Visit for Parts {
+impl Visit for LineParts {
     fn record_str(&mut self, field: &Field, value: &str) {
         // Writing to a string can't fail.
         if field.name() == "message" {

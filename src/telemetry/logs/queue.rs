@@ -24,15 +24,15 @@ const REPORT_PAUSE: Duration = Duration::from_secs(5);
 
 /// Lines that wait to be written.
 #[derive(Debug)]
-pub(super) struct Queue {
+pub(super) struct LineQueue {
     bytes_max: usize,
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<WaitingLines>,
     filled: Condvar,
     emptied: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct WaitingLines {
     lines: VecDeque<Box<[u8]>>,
     /// Of the lines, and of those being written.
     bytes: usize,
@@ -40,7 +40,7 @@ struct Waiting {
     dropped_reported: u64,
 }
 
-impl Queue {
+impl LineQueue {
     pub(super) fn new(bytes_max: usize) -> Arc<Self> {
         Arc::new(Self {
             bytes_max,
@@ -70,7 +70,7 @@ impl Queue {
     /// Waits until everything is written, but not longer than this.
     pub(super) fn flush(&self, patience: Duration) {
         let mut waiting = self.waiting.lock();
-        let is_busy = |waiting: &mut Waiting| waiting.bytes > 0;
+        let is_busy = |waiting: &mut WaitingLines| waiting.bytes > 0;
         self.emptied.wait_while_for(&mut waiting, is_busy, patience);
     }
 
@@ -131,13 +131,13 @@ impl Queue {
 /// Puts each formatted line into the queue.
 #[derive(Clone, Debug)]
 pub(super) struct Lines {
-    queue: Arc<Queue>,
+    queue: Arc<LineQueue>,
     is_json: bool,
 }
 
 impl Lines {
     /// For lines whose values are escaped already.
-    pub(super) fn text(queue: &Arc<Queue>) -> Self {
+    pub(super) fn text(queue: &Arc<LineQueue>) -> Self {
         Self {
             queue: Arc::clone(queue),
             is_json: false,
@@ -145,7 +145,7 @@ impl Lines {
     }
 
     /// For lines of JSON, which need not escape what steers a terminal by more than one byte.
-    pub(super) fn json(queue: &Arc<Queue>) -> Self {
+    pub(super) fn json(queue: &Arc<LineQueue>) -> Self {
         Self {
             queue: Arc::clone(queue),
             is_json: true,

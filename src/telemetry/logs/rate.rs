@@ -21,13 +21,13 @@ const PAUSE_MS: u64 = 200;
 #[derive(Debug)]
 pub(super) struct Rates {
     began: Instant,
-    places: papaya::HashMap<Identifier, Arc<Place>>,
+    places: papaya::HashMap<Identifier, Arc<LogSite>>,
     reported_ms: Mutex<u64>,
 }
 
 /// One line of the code that logs.
 #[derive(Debug)]
-struct Place {
+struct LogSite {
     name: String,
     /// When the next line would be due if they came evenly, in milliseconds.
     next_ms: AtomicU64,
@@ -49,7 +49,7 @@ impl Rates {
             return true;
         }
         let places = self.places.pin();
-        let place = places.get_or_insert_with(metadata.callsite(), || Place::of(metadata));
+        let place = places.get_or_insert_with(metadata.callsite(), || LogSite::of(metadata));
         let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         place.admits(now)
     }
@@ -72,7 +72,7 @@ impl Rates {
 /// The shortest time between two reports.
 const REPORT_MS: u64 = 5_000;
 
-impl Place {
+impl LogSite {
     fn of(metadata: &Metadata<'_>) -> Arc<Self> {
         let line = metadata.line().unwrap_or(0);
         Arc::new(Self {
@@ -123,10 +123,10 @@ impl<S: Subscriber> Filter<S> for Limited {
 
 #[cfg(test)]
 mod tests {
-    use super::{BURST, PAUSE_MS, Place};
+    use super::{BURST, LogSite, PAUSE_MS};
 
-    fn place() -> Place {
-        Place {
+    fn place() -> LogSite {
+        LogSite {
             name: "musterd::here:7".to_owned(),
             next_ms: 0.into(),
             left_out: 0.into(),

@@ -36,7 +36,7 @@ pub trait BrokerClient: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// The broker cannot be reached, or refuses the login or the vhost.
-    fn connect(&self) -> BoxFuture<'_, Result<Arc<dyn BrokerConnection>, AmqpError>>;
+    fn connect(&self) -> BoxFuture<'_, Result<Arc<dyn AmqpConnection>, AmqpError>>;
 
     /// Called after a connection was lost because of `error`, before the next one is made: removes what would
     /// end that one too. Calls `heard` when the broker answers. By default there is nothing to remove.
@@ -49,7 +49,7 @@ pub trait BrokerClient: fmt::Debug + Send + Sync {
         Box::pin(std::future::ready(()))
     }
 
-    /// Runs beside the consumers of commands and sends what [`BrokerChannel::answer`] was given, where answers
+    /// Runs beside the consumers of commands and sends what [`AmqpChannel::answer`] was given, where answers
     /// need a connection of their own. By default they do not.
     fn run_answers(&self, _scope: AnswerScope) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
@@ -62,12 +62,12 @@ pub trait BrokerClient: fmt::Debug + Send + Sync {
 }
 
 /// One connection, until it is lost or closed.
-pub trait BrokerConnection: fmt::Debug + Send + Sync {
+pub trait AmqpConnection: fmt::Debug + Send + Sync {
     /// Opens a channel.
     ///
     /// # Errors
     /// The connection is lost, or the broker allows no more channels.
-    fn open(&self, purpose: Purpose) -> BoxFuture<'_, Result<Box<dyn BrokerChannel>, AmqpError>>;
+    fn open(&self, purpose: Purpose) -> BoxFuture<'_, Result<Box<dyn AmqpChannel>, AmqpError>>;
 
     /// Whether the broker blocks publishers now. It still answers what is not a publish. If it can, it does not
     /// block channels for [`Purpose::Consume`] and [`Purpose::Replace`]: what they publish makes room.
@@ -93,7 +93,7 @@ pub trait BrokerConnection: fmt::Debug + Send + Sync {
 /// still to come. Messages that its consumer holds are requeued. Other channels of the connection are not affected.
 /// An operation that the broker does not answer within `transport.amqp.answer_timeout` fails; only
 /// [`Self::confirmed`] and [`Self::next`] wait without a limit. Those two are cancel safe, the others are not.
-pub trait BrokerChannel: fmt::Debug + Send {
+pub trait AmqpChannel: fmt::Debug + Send {
     /// Whether the channel can still be used.
     fn is_open(&self) -> bool;
 

@@ -7,7 +7,7 @@ use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    AmqpError, Caller, Counts, EventConsumer, InFlight, Link, LoopbackDemand, Usage,
+    AmqpCaller, AmqpError, ComparisonCounts, EventConsumer, InFlight, Link, LoopbackDemand, Usage,
     broker::{BrokerClient, Outgoing, Purpose, Unconfirmed, short},
     caller::OwnRequests,
     commands::{Answering, CommandContext},
@@ -37,11 +37,11 @@ const WINDOWS: usize = 16;
 /// A cheap handle to the transport over a broker.
 #[derive(Clone, Debug)]
 pub struct BrokerTransport {
-    inner: Arc<Inner>,
+    inner: Arc<BrokerTransportInner>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct BrokerTransportInner {
     config: Config,
     registry: Registry,
     flag: Flag,
@@ -61,15 +61,15 @@ struct Inner {
 #[derive(Clone, Debug, Default)]
 pub struct CountsOf {
     /// Of events.
-    pub events: Counts,
+    pub events: ComparisonCounts,
     /// Of health checks.
-    pub health: Counts,
+    pub health: ComparisonCounts,
     /// Of commands.
-    pub discovery: Counts,
+    pub discovery: ComparisonCounts,
 }
 
 impl CountsOf {
-    fn of(&self, channel: Channel) -> &Counts {
+    fn of(&self, channel: Channel) -> &ComparisonCounts {
         match channel {
             Channel::Events => &self.events,
             Channel::Health => &self.health,
@@ -93,7 +93,7 @@ impl BrokerTransport {
         let policy = policy(&config);
         let subscriber = || Arc::new(Mutex::new(Start::Newest.subscriber(&registry, policy)));
         Self {
-            inner: Arc::new(Inner {
+            inner: Arc::new(BrokerTransportInner {
                 events: subscriber(),
                 health: subscriber(),
                 config,
@@ -111,8 +111,8 @@ impl BrokerTransport {
     }
 
     /// Asks over it as a client would.
-    pub fn caller(&self) -> Caller {
-        Caller::new(self.inner.link.clone(), self.inner.own.clone())
+    pub fn caller(&self) -> AmqpCaller {
+        AmqpCaller::new(self.inner.link.clone(), self.inner.own.clone())
     }
 
     /// The connection.
@@ -374,7 +374,7 @@ impl BrokerTransport {
     }
 }
 
-impl Inner {
+impl BrokerTransportInner {
     fn relay(&self, channel: Channel) -> EventRelay {
         let health = [
             EventKind::Healthy,
@@ -479,7 +479,7 @@ pub struct AnswerScope {
     /// How many consumers of commands there are.
     pub(crate) consumers: watch::Receiver<usize>,
     /// What is counted.
-    pub(crate) counts: Counts,
+    pub(crate) counts: ComparisonCounts,
     /// Cancelled when the daemon stops.
     pub(crate) stop: CancellationToken,
 }

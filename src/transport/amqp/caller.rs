@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     AmqpError, Link,
-    broker::{BrokerChannel, Consume, Outgoing, Purpose, REPLY_TO, Unconfirmed, short},
+    broker::{AmqpChannel, Consume, Outgoing, Purpose, REPLY_TO, Unconfirmed, short},
 };
 
 /// The daemon's own requests that are not answered yet, by their correlation ids. They cannot be
@@ -46,12 +46,12 @@ impl Drop for OwnRequest {
 
 /// Asks over the daemon's own connection, for the migration's canary.
 #[derive(Debug)]
-pub struct Caller {
+pub struct AmqpCaller {
     link: Link,
     own: OwnRequests,
 }
 
-impl Caller {
+impl AmqpCaller {
     pub(super) fn new(link: Link, own: OwnRequests) -> Self {
         Self { link, own }
     }
@@ -73,7 +73,7 @@ impl Caller {
 }
 
 async fn over(
-    channel: &mut dyn BrokerChannel,
+    channel: &mut dyn AmqpChannel,
     queue: &'static str,
     body: &[u8],
     id: &str,

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     AmqpError, Link, LinkState, Usage,
-    broker::{BrokerChannel, Delivery, Outgoing, Purpose, Unconfirmed, UpTo, short},
+    broker::{AmqpChannel, Delivery, Outgoing, Purpose, Unconfirmed, UpTo, short},
     consumer::{ConsumerChannel, QueueConsumer, Taker},
     dead::{DeadLetters, Unreadable},
     names,
@@ -142,7 +142,7 @@ struct Sending {
 #[derive(Debug)]
 struct Open {
     usage: Usage,
-    channel: Box<dyn BrokerChannel>,
+    channel: Box<dyn AmqpChannel>,
 }
 
 impl Sending {
@@ -210,7 +210,7 @@ impl Sending {
 }
 
 /// Hands all that was taken to the broker, over a channel without confirms.
-pub(super) async fn flush(channel: &mut dyn BrokerChannel) -> Result<(), AmqpError> {
+pub(super) async fn flush(channel: &mut dyn AmqpChannel) -> Result<(), AmqpError> {
     loop {
         match channel.confirmed().await {
             Ok(0) | Err(Unconfirmed::Refused) => return Ok(()),

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::{
-    AmqpError, Counts,
+    AmqpError, ComparisonCounts,
     broker::{Delivery, JSON, Outgoing, UpTo},
     caller::OwnRequests,
     consumer::{ConsumerChannel, Taker},
@@ -60,7 +60,7 @@ pub struct CommandContext {
 pub(super) struct Answering {
     pub(super) queue: &'static str,
     pub(super) context: CommandContext,
-    pub(super) counts: Counts,
+    pub(super) counts: ComparisonCounts,
     pub(super) flag: watch::Receiver<FlagState>,
     pub(super) dead_letters: DeadLetters,
     /// Requests of the daemon itself, which are those of the canary.

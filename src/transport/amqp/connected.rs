@@ -9,7 +9,7 @@ use tokio_util::{
 
 use super::{
     AmqpError,
-    broker::{BrokerChannel, BrokerConnection, Purpose},
+    broker::{AmqpChannel, AmqpConnection, Purpose},
 };
 
 /// How long users of the connection may take to end while the broker blocks publishers.
@@ -18,7 +18,7 @@ const BLOCKED_MAX: Duration = Duration::from_secs(1);
 /// A connection that is up.
 #[derive(Debug)]
 pub struct Connected {
-    connection: Arc<dyn BrokerConnection>,
+    connection: Arc<dyn AmqpConnection>,
     number: u64,
     /// Cancelled when it is lost.
     pub(super) gone: CancellationToken,
@@ -29,7 +29,7 @@ pub struct Connected {
 }
 
 impl Connected {
-    pub(super) fn new(connection: Arc<dyn BrokerConnection>, number: u64) -> Self {
+    pub(super) fn new(connection: Arc<dyn AmqpConnection>, number: u64) -> Self {
         Self {
             connection,
             number,
@@ -49,7 +49,7 @@ impl Connected {
     }
 
     /// The connection itself.
-    pub(super) fn connection(&self) -> &dyn BrokerConnection {
+    pub(super) fn connection(&self) -> &dyn AmqpConnection {
         &*self.connection
     }
 }
@@ -71,7 +71,7 @@ impl Usage {
     ///
     /// # Errors
     /// The connection is gone, or the broker allows no more channels.
-    pub(crate) async fn open(&self, purpose: Purpose) -> Result<Box<dyn BrokerChannel>, AmqpError> {
+    pub(crate) async fn open(&self, purpose: Purpose) -> Result<Box<dyn AmqpChannel>, AmqpError> {
         tokio::select! {
             () = self.connected.gone.cancelled() => Err(AmqpError::NotConnected),
             channel = self.connected.connection.open(purpose) => channel,
@@ -79,7 +79,7 @@ impl Usage {
     }
 
     /// The connection itself.
-    pub(super) fn connection(&self) -> &dyn BrokerConnection {
+    pub(super) fn connection(&self) -> &dyn AmqpConnection {
         self.connected.connection()
     }
 

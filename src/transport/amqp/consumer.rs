@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     AmqpError, Link, Usage,
-    broker::{BrokerChannel, Consume, Delivery, Purpose},
+    broker::{AmqpChannel, Consume, Delivery, Purpose},
     names,
 };
 use crate::model::{Channel, FlagState};
@@ -57,7 +57,7 @@ pub(super) trait Taker: Send {
 /// The channel of a consumer, and the use of the connection that it belongs to.
 #[derive(Debug)]
 pub(super) struct ConsumerChannel {
-    pub(super) channel: Box<dyn BrokerChannel>,
+    pub(super) channel: Box<dyn AmqpChannel>,
     pub(super) usage: Usage,
 }
 

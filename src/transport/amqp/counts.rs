@@ -9,10 +9,10 @@ use crate::api::Comparison;
 
 /// The counters of one channel; clones are the same ones.
 #[derive(Clone, Debug, Default)]
-pub struct Counts(Arc<Inner>);
+pub struct ComparisonCounts(Arc<AtomicCounts>);
 
 #[derive(Debug, Default)]
-struct Inner {
+struct AtomicCounts {
     sent: AtomicU64,
     failed: AtomicU64,
     compared: AtomicU64,
@@ -21,7 +21,7 @@ struct Inner {
     different: AtomicU64,
 }
 
-impl Counts {
+impl ComparisonCounts {
     /// A message was sent and confirmed, or a request answered.
     pub fn sent(&self) {
         self.0.sent.fetch_add(1, Relaxed);

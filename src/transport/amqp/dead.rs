@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::{
     AmqpError,
-    broker::{BrokerConnection, Delivery, Outgoing, Purpose, Unconfirmed, short},
+    broker::{AmqpConnection, Delivery, Outgoing, Purpose, Unconfirmed, short},
     names,
 };
 use crate::broker::wire::{
@@ -73,7 +73,7 @@ impl DeadLetters {
     /// forgets the original.
     pub(super) async fn dead_letter(
         &self,
-        connection: &dyn BrokerConnection,
+        connection: &dyn AmqpConnection,
         letters: &[Unreadable<'_>],
     ) -> Result<(), AmqpError> {
         if letters.is_empty() {
@@ -107,7 +107,7 @@ impl DeadLetters {
     )]
     pub(crate) async fn dead_letter_unread(
         &self,
-        connection: &dyn BrokerConnection,
+        connection: &dyn AmqpConnection,
         queue: &str,
     ) -> Result<(), AmqpError> {
         let reason = format!(
@@ -145,10 +145,7 @@ impl DeadLetters {
 
 /// Publishes over a separate channel: a queue that was declared with other arguments closes it, and is used as it
 /// is over the next one.
-async fn publish(
-    connection: &dyn BrokerConnection,
-    letters: Vec<Outgoing>,
-) -> Result<(), AmqpError> {
+async fn publish(connection: &dyn AmqpConnection, letters: Vec<Outgoing>) -> Result<(), AmqpError> {
     let mut channel = connection.open(Purpose::Replace).await?;
     match names::declare_dead(&mut *channel).await {
         Err(error) if error.refusal().is_some() => {

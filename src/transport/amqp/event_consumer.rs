@@ -11,14 +11,14 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    AmqpError, Counts, InFlight, Link, LoopbackDemand, Usage,
-    broker::{BrokerChannel, Consume, Delivery, Purpose, QueueSpec, UpTo},
+    AmqpError, ComparisonCounts, InFlight, Link, LoopbackDemand, Usage,
+    broker::{AmqpChannel, Consume, Delivery, Purpose, QueueSpec, UpTo},
     names,
 };
 use crate::{
     model::{Cursor, Event, Revision},
     registry::Registry,
-    transport::{HighWatermark, Subscriber, message::Message},
+    transport::{HighWatermark, Subscriber, message::DeliveryMessage},
 };
 
 /// The most messages that wait at the broker: older ones are dropped, which the next ones show.
@@ -36,7 +36,7 @@ const KEYS: [&str; 2] = ["service.events.#", "gateway.routes.#"];
 /// A cheap handle to the consumer.
 #[derive(Clone, Debug)]
 pub(super) struct EventConsumer {
-    bound: Arc<watch::Sender<Bound>>,
+    bound: Arc<watch::Sender<ConsumerRun>>,
     /// Asks it to bind again: its bindings may be gone.
     renewal: Arc<Notify>,
     /// Why it does not consume although there is a connection.
@@ -45,7 +45,7 @@ pub(super) struct EventConsumer {
 
 /// Where it consumes; nowhere by default.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct Bound {
+pub(super) struct ConsumerRun {
     /// The life of the connection.
     pub(super) connection: u64,
     /// Counts up each time it begins to consume.
@@ -60,7 +60,7 @@ pub(super) struct EventConsumerSetup {
     pub(super) registry: Registry,
     pub(super) watermark: HighWatermark,
     pub(super) in_flight: InFlight,
-    pub(super) counts: Counts,
+    pub(super) counts: ComparisonCounts,
     /// How far events were confirmed.
     pub(super) sender: Arc<Mutex<Subscriber>>,
 }
@@ -68,7 +68,7 @@ pub(super) struct EventConsumerSetup {
 impl EventConsumer {
     pub(super) fn new() -> Self {
         Self {
-            bound: Arc::new(watch::Sender::new(Bound::default())),
+            bound: Arc::new(watch::Sender::new(ConsumerRun::default())),
             renewal: Arc::default(),
             trouble: Arc::default(),
         }
@@ -83,7 +83,7 @@ impl EventConsumer {
         self.renewal.notify_one();
     }
 
-    pub(super) fn follow(&self) -> watch::Receiver<Bound> {
+    pub(super) fn follow(&self) -> watch::Receiver<ConsumerRun> {
         self.bound.subscribe()
     }
 
@@ -153,7 +153,7 @@ impl EventConsumer {
             bound.connection = usage.number();
             bound.binding += 1;
         });
-        let mut unacked = Unacked::new(prefetch.get());
+        let mut unacked = PendingAcks::new(prefetch.get());
         let mut missing = Missing::default();
         loop {
             let next = timeout(ACK_PAUSE, channel.next());
@@ -185,13 +185,13 @@ impl EventConsumer {
 }
 
 /// What was taken and not acknowledged.
-struct Unacked {
+struct PendingAcks {
     count: u16,
     last: u64,
     due: u16,
 }
 
-impl Unacked {
+impl PendingAcks {
     fn new(prefetch: u16) -> Self {
         Self {
             count: 0,
@@ -209,7 +209,7 @@ impl Unacked {
         self.count >= self.due
     }
 
-    async fn ack(&mut self, channel: &mut dyn BrokerChannel) -> Result<(), AmqpError> {
+    async fn ack(&mut self, channel: &mut dyn AmqpChannel) -> Result<(), AmqpError> {
         if std::mem::take(&mut self.count) > 0 {
             channel.ack(self.last, UpTo::All).await?;
         }
@@ -253,7 +253,7 @@ impl Missing {
     }
 }
 
-async fn bind(channel: &mut dyn BrokerChannel, prefetch: u16) -> Result<(), AmqpError> {
+async fn bind(channel: &mut dyn AmqpChannel, prefetch: u16) -> Result<(), AmqpError> {
     let queue = QueueSpec {
         exclusive: true,
         messages_max: Some(QUEUE_LENGTH_MAX),
@@ -302,7 +302,7 @@ impl EventConsumerSetup {
         }
         self.counts.compared();
         if self.event(revision).is_some_and(|event| {
-            Message::event(&event, self.registry.clock()).body != delivery.body
+            DeliveryMessage::event(&event, self.registry.clock()).body != delivery.body
         }) {
             self.counts.different();
         }

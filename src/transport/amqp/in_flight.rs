@@ -12,10 +12,10 @@ const DEPARTURES_MAX: usize = 16_384;
 
 /// When each event left; shared by the sender and the consumer of the daemon's own events.
 #[derive(Clone, Debug, Default)]
-pub(super) struct InFlight(Arc<Mutex<Inner>>);
+pub(super) struct InFlight(Arc<Mutex<Departures>>);
 
 #[derive(Debug, Default)]
-struct Inner {
+struct Departures {
     departures: VecDeque<(Revision, Instant)>,
     resynced: Revision,
 }

@@ -45,11 +45,11 @@ const LEAVE_SILENT_MAX: Duration = Duration::from_millis(250);
 /// A cheap handle to the connection.
 #[derive(Clone, Debug)]
 pub struct Link {
-    shared: Arc<Shared>,
+    shared: Arc<LinkInner>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct LinkInner {
     client: Arc<dyn BrokerClient>,
     config: AmqpConfig,
     /// How long its users may drain what they have taken.
@@ -72,7 +72,7 @@ struct Shared {
 
 /// Needs the connection in any mode, until it is dropped.
 #[derive(Debug)]
-pub struct Want(Arc<Shared>);
+pub struct Want(Arc<LinkInner>);
 
 impl Drop for Want {
     fn drop(&mut self) {
@@ -92,7 +92,7 @@ impl Link {
     pub fn new(client: Arc<dyn BrokerClient>, config: &Config, clock: Clock) -> Self {
         let since = clock.now().wall;
         Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(LinkInner {
                 client,
                 config: config.amqp.clone(),
                 drain: config.drain.get(),
@@ -367,7 +367,7 @@ impl Link {
     }
 }
 
-impl Shared {
+impl LinkInner {
     async fn connect(&self) -> Result<Connected, AmqpError> {
         let connection = self.client.connect().await?;
         self.dead_letters.fit(connection.headers_max());

@@ -2,7 +2,7 @@
 
 use super::{
     AmqpError,
-    broker::{BrokerChannel, QueueSpec},
+    broker::{AmqpChannel, QueueSpec},
 };
 use crate::model::{Channel, Event, EventKind};
 
@@ -78,13 +78,13 @@ pub(super) fn queues_of(channel: Channel) -> &'static [&'static str] {
 }
 
 /// Declares the exchange that everything leaves by.
-pub(crate) async fn declare_exchange(channel: &mut dyn BrokerChannel) -> Result<(), AmqpError> {
+pub(crate) async fn declare_exchange(channel: &mut dyn AmqpChannel) -> Result<(), AmqpError> {
     channel.declare_exchange(EXCHANGE).await
 }
 
 /// Declares a queue that is consumed, and binds it to the exchange by its name.
 pub(crate) async fn declare_queue(
-    channel: &mut dyn BrokerChannel,
+    channel: &mut dyn AmqpChannel,
     name: &'static str,
 ) -> Result<(), AmqpError> {
     let queue = QueueSpec {
@@ -96,7 +96,7 @@ pub(crate) async fn declare_queue(
 }
 
 /// Declares the queue of what cannot be read. It is bounded, because it may never be read.
-pub(crate) async fn declare_dead(channel: &mut dyn BrokerChannel) -> Result<(), AmqpError> {
+pub(crate) async fn declare_dead(channel: &mut dyn AmqpChannel) -> Result<(), AmqpError> {
     let queue = QueueSpec {
         name: DEAD,
         messages_max: Some(DEAD_MESSAGES_MAX),

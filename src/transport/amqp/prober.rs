@@ -77,7 +77,7 @@ impl Prober {
             flag: setup.flag,
             present: watch::Sender::new(0),
         };
-        let probes = Probes {
+        let probes = ProbesUnderWay {
             probing: setup.probing,
             clock: setup.clock,
             probes_max: setup.probes_max,
@@ -93,25 +93,25 @@ impl Prober {
 
 /// Probes under way. They end when this is dropped.
 #[derive(Debug)]
-struct Probes {
+struct ProbesUnderWay {
     probing: Arc<dyn Probing>,
     clock: Clock,
     probes_max: u16,
     drain: Duration,
     requests: IntCounterVec,
     dead_letters: DeadLetters,
-    under_way: JoinSet<Answer>,
-    done: Vec<Answer>,
+    under_way: JoinSet<VerdictReply>,
+    done: Vec<VerdictReply>,
 }
 
 /// A verdict, and the request that it answers.
 #[derive(Debug)]
-struct Answer {
+struct VerdictReply {
     request: u64,
     verdict: Outgoing,
 }
 
-impl Taker for Probes {
+impl Taker for ProbesUnderWay {
     fn prefetch(&self) -> Option<u16> {
         Some(self.probes_max)
     }
@@ -204,7 +204,7 @@ impl Taker for Probes {
     }
 }
 
-impl Probes {
+impl ProbesUnderWay {
     fn count(&self, result: &str) {
         self.requests.with_label_values(&[result]).inc();
     }
@@ -236,7 +236,7 @@ impl Probes {
             let mut verdict = Outgoing::json(names::EXCHANGE, short(names::VERDICT), body);
             verdict.properties.correlation_id = id;
             verdict.properties.expiration = Some(short(VERDICT_KEPT_MS));
-            Answer {
+            VerdictReply {
                 request: tag,
                 verdict,
             }

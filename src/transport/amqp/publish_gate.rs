@@ -4,12 +4,12 @@
 use tokio::sync::watch;
 
 use super::{
-    EventConsumer, Link, LinkState, LoopbackDemand, UnconfirmedSince, event_consumer::Bound,
+    EventConsumer, Link, LinkState, LoopbackDemand, UnconfirmedSince, event_consumer::ConsumerRun,
 };
 use crate::{
     model::{Channel, FlagState, Revision},
     registry::Compacted,
-    transport::{Feed, Found, HighWatermark, LogFeed, Snapshot},
+    transport::{Feed, FeedSnapshot, Found, HighWatermark, LogFeed},
 };
 
 /// In place of a binding: those of the event consumer count from 1.
@@ -22,7 +22,7 @@ pub(super) struct PublishGate {
     flag: watch::Receiver<FlagState>,
     link: Link,
     state: watch::Receiver<LinkState>,
-    bound: watch::Receiver<Bound>,
+    bound: watch::Receiver<ConsumerRun>,
     demand: LoopbackDemand,
 }
 
@@ -128,7 +128,7 @@ impl Feed for GatedFeed {
         self.gate.binding().is_some()
     }
 
-    fn snapshot(&self) -> Snapshot {
+    fn snapshot(&self) -> FeedSnapshot {
         self.feed.snapshot()
     }
 

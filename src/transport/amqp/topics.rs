@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
-    AmqpError, Counts, EventConsumer, InFlight, Link, UnconfirmedSince, Usage,
-    broker::{BrokerChannel, JSON, Outgoing, Purpose, Unconfirmed, short},
+    AmqpError, ComparisonCounts, EventConsumer, InFlight, Link, UnconfirmedSince, Usage,
+    broker::{AmqpChannel, JSON, Outgoing, Purpose, Unconfirmed, short},
     names,
 };
 use crate::{
@@ -12,7 +12,8 @@ use crate::{
     model::{Channel, Event, EventKind, ServiceName, Timestamp},
     registry::{Clock, Registry, View},
     transport::{
-        DeliveryError, DeliveryProgress, HighWatermark, Snapshot, Transport, message::Message,
+        DeliveryError, DeliveryProgress, FeedSnapshot, HighWatermark, Transport,
+        message::DeliveryMessage,
     },
 };
 
@@ -26,7 +27,7 @@ pub(super) struct Topics {
     consumer: EventConsumer,
     /// The life of the connection over which a channel was last opened.
     opened: u64,
-    counts: Counts,
+    counts: ComparisonCounts,
     in_flight: InFlight,
     watermark: HighWatermark,
     unconfirmed: UnconfirmedSince,
@@ -41,7 +42,7 @@ pub(super) struct Topics {
 #[derive(Debug)]
 struct Open {
     number: u64,
-    channel: Box<dyn BrokerChannel>,
+    channel: Box<dyn AmqpChannel>,
 }
 
 impl Topics {
@@ -50,7 +51,7 @@ impl Topics {
         link: &Link,
         registry: &Registry,
         consumer: EventConsumer,
-        counts: Counts,
+        counts: ComparisonCounts,
         in_flight: InFlight,
         watermark: HighWatermark,
     ) -> Self {
@@ -78,7 +79,7 @@ impl Topics {
     }
 
     /// A channel on the connection as it is now.
-    async fn channel(&mut self, usage: &Usage) -> Result<Box<dyn BrokerChannel>, AmqpError> {
+    async fn channel(&mut self, usage: &Usage) -> Result<Box<dyn AmqpChannel>, AmqpError> {
         let number = usage.number();
         let reusable = self.open.take().filter(|open| open.number == number);
         if let Some(open) = reusable.filter(|open| open.channel.is_open()) {
@@ -142,7 +143,7 @@ impl Topics {
     )]
     async fn wait_for(
         &mut self,
-        channel: &mut dyn BrokerChannel,
+        channel: &mut dyn AmqpChannel,
         usage: &Usage,
     ) -> Result<usize, Unconfirmed> {
         let after = self.link.config().answer_timeout;
@@ -171,23 +172,27 @@ impl Topics {
     /// The state of one service, which may have no instance any more.
     fn service_messages(
         &self,
-        snapshot: &Snapshot,
+        snapshot: &FeedSnapshot,
         name: &ServiceName,
         view: Option<&View>,
     ) -> impl Iterator<Item = Outgoing> + use<> {
-        let messages = Message::resync_of(snapshot, name, view, self.body_max, &self.clock);
+        let messages = DeliveryMessage::resync_of(snapshot, name, view, self.body_max, &self.clock);
         let key = names::resync_key(name.as_str());
         resync_messages(messages, &key, Some(name), snapshot.taken_at)
     }
 
-    fn routes_messages(&self, snapshot: &Snapshot) -> impl Iterator<Item = Outgoing> + use<> {
-        let messages = Message::resync_of_routes(snapshot, self.body_max, &self.clock);
+    fn routes_messages(&self, snapshot: &FeedSnapshot) -> impl Iterator<Item = Outgoing> + use<> {
+        let messages = DeliveryMessage::resync_of_routes(snapshot, self.body_max, &self.clock);
         resync_messages(messages, names::ROUTES_RESYNC_KEY, None, snapshot.taken_at)
     }
 
     /// A snapshot per service, also of those that are gone, and of the routes; no more of them in memory
     /// at once than may be under way.
-    async fn send_state(&mut self, snapshot: &Snapshot, failing: bool) -> Result<(), Unconfirmed> {
+    async fn send_state(
+        &mut self,
+        snapshot: &FeedSnapshot,
+        failing: bool,
+    ) -> Result<(), Unconfirmed> {
         let present = snapshot.names();
         let gone: Vec<_> = self.known.difference(&present).cloned().collect();
         let services = snapshot.state.services.iter();
@@ -234,7 +239,7 @@ fn outgoing(way: Channel, event: &Event, clock: &Clock) -> Option<Outgoing> {
         Channel::Health => names::health_key(event)?,
         Channel::Events | Channel::Discovery => names::event_key(event),
     };
-    let message = Message::event(event, clock);
+    let message = DeliveryMessage::event(event, clock);
     let id = match way {
         Channel::Health => format!("{}-h", message.delivery),
         Channel::Events | Channel::Discovery => message.delivery,
@@ -254,7 +259,7 @@ fn outgoing(way: Channel, event: &Event, clock: &Clock) -> Option<Outgoing> {
 }
 
 fn resync_messages(
-    messages: Vec<Message>,
+    messages: Vec<DeliveryMessage>,
     key: &str,
     service: Option<&ServiceName>,
     taken_at: Timestamp,
@@ -321,7 +326,7 @@ impl Transport for Topics {
 
     async fn resync(
         &mut self,
-        snapshot: &Arc<Snapshot>,
+        snapshot: &Arc<FeedSnapshot>,
         progress: &DeliveryProgress<'_>,
     ) -> Result<(), DeliveryError> {
         // Channel health has changes only: the snapshots are on channel events.

@@ -89,7 +89,7 @@ async fn next_event(rx: &mut mpsc::Receiver<Delivery>) -> Arc<Event> {
     }
 }
 
-async fn next_resync(rx: &mut mpsc::Receiver<Delivery>) -> Arc<Snapshot> {
+async fn next_resync(rx: &mut mpsc::Receiver<Delivery>) -> Arc<FeedSnapshot> {
     match next(rx).await {
         Delivery::Resync(snapshot) => snapshot,
         Delivery::Event(event) => panic!("event {}", event.revision),

@@ -35,22 +35,22 @@ fn an_event_is_the_body_and_its_cursor_the_delivery() {
         .since(crate::model::Revision(1), 1)
         .unwrap()
         .remove(0);
-    let message = Message::event(&event, registry.clock());
+    let message = DeliveryMessage::event(&event, registry.clock());
     assert_eq!(message.kind, "registered");
     assert_eq!(message.delivery, format!("{}-2", registry.epoch()));
     let body: Value = serde_json::from_slice(&message.body).unwrap();
     assert_eq!(body["revision"], 2);
     assert_eq!(body["instance"]["service_id"], "a-2");
     // The same bytes as on every other way out.
-    let again = Message::event(&event, registry.clock());
+    let again = DeliveryMessage::event(&event, registry.clock());
     assert_eq!(message.body.as_ptr(), again.body.as_ptr());
 }
 
 #[test]
 fn a_resync_has_the_keys_of_an_event_and_a_snapshot() {
     let registry = stage();
-    let message = Message::resync(
-        &Snapshot::take(&registry, &Filter::default()),
+    let message = DeliveryMessage::resync(
+        &FeedSnapshot::take(&registry, &Filter::default()),
         registry.clock(),
     );
     assert_eq!(message.kind, "resync");
@@ -60,7 +60,7 @@ fn a_resync_has_the_keys_of_an_event_and_a_snapshot() {
         .since(crate::model::Revision(1), 1)
         .unwrap()
         .remove(0);
-    let event = Message::event(&event, registry.clock());
+    let event = DeliveryMessage::event(&event, registry.clock());
     let event: Value = serde_json::from_slice(&event.body).unwrap();
     let mut expected = keys(&event);
     expected.push("snapshot");
@@ -91,8 +91,8 @@ fn a_resync_of_one_service_holds_no_other_and_no_routes() {
     let registry = stage();
     for (name, instances) in [("b", 1), ("nobody", 0)] {
         let service = ServiceName::parse(name).unwrap();
-        let snapshot = Snapshot::take(&registry, &Filter::of(service.clone()));
-        let message = Message::resync(&snapshot, registry.clock());
+        let snapshot = FeedSnapshot::take(&registry, &Filter::of(service.clone()));
+        let message = DeliveryMessage::resync(&snapshot, registry.clock());
         let body: Value = serde_json::from_slice(&message.body).unwrap();
         assert_eq!(body["service_name"], name);
         assert_eq!(body["snapshot"]["routes"], json!(null));
@@ -113,12 +113,13 @@ fn a_service_that_is_too_large_comes_in_parts() {
         let one = registration("large", &format!("large-{id}"));
         registry.register(one, None).unwrap();
     }
-    let snapshot = Snapshot::take(&registry, &Filter::default());
+    let snapshot = FeedSnapshot::take(&registry, &Filter::default());
     let name = ServiceName::parse("large").unwrap();
     let service = registry.service("large").unwrap();
     let view = service.view();
-    let cut =
-        |body_max| Message::resync_of(&snapshot, &name, Some(&view), body_max, registry.clock());
+    let cut = |body_max| {
+        DeliveryMessage::resync_of(&snapshot, &name, Some(&view), body_max, registry.clock())
+    };
     let [whole] = &cut(1 << 20)[..] else {
         panic!("it fits into one");
     };
@@ -153,8 +154,8 @@ fn routes_that_are_too_large_come_in_parts_and_nothing_in_one() {
         let route = draft(&format!("r-{id}"), "a");
         registry.set_route(route).unwrap();
     }
-    let snapshot = Snapshot::take(&registry, &Filter::default());
-    let parts = Message::resync_of_routes(&snapshot, 2_000, registry.clock());
+    let snapshot = FeedSnapshot::take(&registry, &Filter::default());
+    let parts = DeliveryMessage::resync_of_routes(&snapshot, 2_000, registry.clock());
     let shares = parts.iter().map(|part| {
         let body: Value = serde_json::from_slice(&part.body).unwrap();
         assert_eq!(body["snapshot"]["services"], json!({}));
@@ -164,7 +165,7 @@ fn routes_that_are_too_large_come_in_parts_and_nothing_in_one() {
     assert!(shares.len() > 1, "{shares:?}");
     assert_eq!(shares.iter().sum::<usize>(), 21);
     let name = ServiceName::parse("nobody").unwrap();
-    let gone = Message::resync_of(&snapshot, &name, None, 1, registry.clock());
+    let gone = DeliveryMessage::resync_of(&snapshot, &name, None, 1, registry.clock());
     let body: Value = serde_json::from_slice(&gone[0].body).unwrap();
     assert_eq!((gone.len(), &body["snapshot"]["services"]), (1, &json!({})));
 }

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::transport::amqp::{
     AmqpError,
-    broker::{BrokerChannel, Consume, Delivery, Outgoing, QueueSpec, Unconfirmed, UpTo},
+    broker::{AmqpChannel, Consume, Delivery, Outgoing, QueueSpec, Unconfirmed, UpTo},
 };
 
 /// The most messages of one batch.
@@ -84,7 +84,7 @@ fn outcome(confirmed: lapin::Result<Confirmation>) -> Result<(), Unconfirmed> {
     }
 }
 
-impl BrokerChannel for RabbitChannel {
+impl AmqpChannel for RabbitChannel {
     fn is_open(&self) -> bool {
         self.channel.channel.status().connected()
     }

@@ -20,7 +20,7 @@ use crate::transport::{
     AmqpConfig,
     amqp::{
         AmqpError,
-        broker::{BrokerChannel, BrokerConnection, Heard, Purpose},
+        broker::{AmqpChannel, AmqpConnection, Heard, Purpose},
     },
 };
 
@@ -60,8 +60,8 @@ impl Pair {
     }
 }
 
-impl BrokerConnection for Pair {
-    fn open(&self, purpose: Purpose) -> BoxFuture<'_, Result<Box<dyn BrokerChannel>, AmqpError>> {
+impl AmqpConnection for Pair {
+    fn open(&self, purpose: Purpose) -> BoxFuture<'_, Result<Box<dyn AmqpChannel>, AmqpError>> {
         Box::pin(async move {
             let connection = match purpose {
                 Purpose::Consume => &self.consuming,
@@ -83,7 +83,7 @@ impl BrokerConnection for Pair {
                 kept: consumes.then(|| self.kept.clone()),
             };
             let channel = RabbitChannel::new(channel, confirms, after.get(), self.answers.clone());
-            let channel: Box<dyn BrokerChannel> = Box::new(channel);
+            let channel: Box<dyn AmqpChannel> = Box::new(channel);
             Ok(channel)
         })
     }

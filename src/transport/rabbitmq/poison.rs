@@ -19,7 +19,7 @@ use super::{
 };
 use crate::transport::amqp::{
     AmqpError, DeadLetters,
-    broker::{BrokerConnection, Heard},
+    broker::{AmqpConnection, Heard},
     names,
 };
 

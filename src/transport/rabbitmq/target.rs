@@ -19,18 +19,18 @@ const FRAME_BYTES_MAX: u32 = 128 * 1024;
 
 /// A broker's URL and the certificates to trust.
 #[derive(Clone)]
-pub(super) struct Target {
+pub(super) struct RabbitTarget {
     uri: AMQPUri,
     ca_pem: Option<String>,
 }
 
-impl std::fmt::Debug for Target {
+impl std::fmt::Debug for RabbitTarget {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Target").field(&self.shown()).finish()
+        f.debug_tuple("RabbitTarget").field(&self.shown()).finish()
     }
 }
 
-impl Target {
+impl RabbitTarget {
     /// The broker that `url` names.
     ///
     /// # Errors

@@ -66,7 +66,7 @@ impl Transport for &mut Scripted {
 
     async fn resync(
         &mut self,
-        snapshot: &Arc<Snapshot>,
+        snapshot: &Arc<FeedSnapshot>,
         _: &DeliveryProgress<'_>,
     ) -> Result<(), DeliveryError> {
         if let Some(error) = self.next_failure() {
@@ -213,7 +213,7 @@ impl Transport for &mut Mirror {
 
     async fn resync(
         &mut self,
-        snapshot: &Arc<Snapshot>,
+        snapshot: &Arc<FeedSnapshot>,
         _: &DeliveryProgress<'_>,
     ) -> Result<(), DeliveryError> {
         self.resyncs += 1;
@@ -291,7 +291,7 @@ impl Feed for Early {
         self.0.look(after)
     }
 
-    fn snapshot(&self) -> Snapshot {
+    fn snapshot(&self) -> FeedSnapshot {
         let mut snapshot = self.0.snapshot();
         snapshot.state.revision = Revision(1);
         snapshot.cursor.revision = Revision(1);

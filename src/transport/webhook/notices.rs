@@ -13,7 +13,9 @@ use super::post::Post;
 use crate::{
     model::Epoch,
     registry::{NoticeEntry, Notices},
-    transport::{DeliveryError, Ended, Policy, Retry, message::Message, metrics::Counts},
+    transport::{
+        DeliveryError, Ended, Policy, Retry, message::DeliveryMessage, metrics::DeliveryCounters,
+    },
 };
 
 /// The progress of one webhook with notices.
@@ -26,7 +28,7 @@ pub(super) struct Telling {
     epoch: Epoch,
     retry: Retry,
     refusals_max: u32,
-    counts: Counts,
+    counts: DeliveryCounters,
 }
 
 impl Telling {
@@ -35,7 +37,7 @@ impl Telling {
         notices: &Arc<Notices>,
         epoch: Epoch,
         policy: Policy,
-        counts: Counts,
+        counts: DeliveryCounters,
     ) -> Self {
         Self {
             newest: notices.follow(),
@@ -101,8 +103,8 @@ impl Telling {
         self.retry.failed(Instant::now(), fastrand::f64(), asked)
     }
 
-    fn message(&self, notice: &NoticeEntry) -> Message {
-        Message {
+    fn message(&self, notice: &NoticeEntry) -> DeliveryMessage {
+        DeliveryMessage {
             kind: notice.event,
             delivery: format!("{}-notice-{}", self.epoch, notice.number),
             body: notice.json.clone(),

@@ -16,8 +16,8 @@ use crate::{
     outbound::{Client, Pace, Request, SharedPlaces, TakenPlace},
     registry::Clock,
     transport::{
-        Config, DeliveryError, DeliveryProgress, Snapshot, Transport, TransportError,
-        message::Message,
+        Config, DeliveryError, DeliveryProgress, FeedSnapshot, Transport, TransportError,
+        message::DeliveryMessage,
     },
 };
 
@@ -112,7 +112,7 @@ impl Post {
     /// Sends one delivery; `failing` says that the last attempt failed.
     pub(super) async fn send(
         &mut self,
-        message: Message,
+        message: DeliveryMessage,
         failing: bool,
     ) -> Result<(), DeliveryError> {
         let _place = self.places.enter(failing, self.pace).await;
@@ -135,7 +135,7 @@ impl Post {
     }
 
     /// Fills the request with a delivery and the time of this attempt.
-    fn fill(&mut self, message: Message) -> Result<(), DeliveryError> {
+    fn fill(&mut self, message: DeliveryMessage) -> Result<(), DeliveryError> {
         let invalid = |error: TransportError| DeliveryError::Failed(error.to_string().into());
         let timestamp_s = self.clock.now().wall.0.div_euclid(1_000).to_string();
         let headers = &mut self.request.headers;
@@ -158,7 +158,7 @@ impl Transport for Post {
         progress: &DeliveryProgress<'_>,
     ) -> Result<(), DeliveryError> {
         for event in events {
-            let message = Message::event(event, &self.clock);
+            let message = DeliveryMessage::event(event, &self.clock);
             self.send(message, progress.is_failing()).await?;
             progress.reached(event);
         }
@@ -167,13 +167,13 @@ impl Transport for Post {
 
     async fn resync(
         &mut self,
-        snapshot: &Arc<Snapshot>,
+        snapshot: &Arc<FeedSnapshot>,
         progress: &DeliveryProgress<'_>,
     ) -> Result<(), DeliveryError> {
         let failing = progress.is_failing();
         // Before it is encoded, so that the limit also bounds memory.
         let _place = self.places.enter_with_snapshot(failing, self.pace).await;
-        let message = Message::resync(snapshot, &self.clock);
+        let message = DeliveryMessage::resync(snapshot, &self.clock);
         self.send(message, failing).await
     }
 }

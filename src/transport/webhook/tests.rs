@@ -20,7 +20,7 @@ use crate::{
     model::{EventKind, ServiceName},
     outbound, registry,
     telemetry::Metrics,
-    transport::{Circuit, Record, testing::registration},
+    transport::{Circuit, DeliveryStats, testing::registration},
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 struct Info {
     answer: WatcherAnswer,
-    record: Record,
+    record: DeliveryStats,
     circuit: Circuit,
     failures: u32,
 }

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use musterd::{
     api::{
         CanaryReport, Defaults, GuardReport, HealthReport, MigrationDraft, MigrationMode,
-        MigrationRefusal, MigrationReport, Ready, TransportReport, WatcherAnswer, WatcherDraft,
+        MigrationRefusal, MigrationReport, ReadyPart, TransportReport, WatcherAnswer, WatcherDraft,
     },
     catalog::{Caller, Catalog, Door, Register},
     http::{
@@ -89,7 +89,7 @@ impl Transports for Stage {
 }
 
 impl Readiness for Stage {
-    fn parts(&self) -> Vec<Ready> {
+    fn parts(&self) -> Vec<ReadyPart> {
         Vec::new()
     }
 }

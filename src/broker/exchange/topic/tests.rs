@@ -169,6 +169,33 @@ fn a_search_visits_a_pair_of_node_and_word_once_and_stops_at_its_budget() {
     assert!(search.is_none());
 }
 
+#[test]
+fn searches_that_take_turns_visit_a_pair_of_node_and_word_once_each() {
+    let mut trie = wild(50);
+    let key = ["a"; 127].join(".");
+    let mut searches = [None, None];
+    let mut out = Vec::new();
+    let (mut turns, mut steps) = (0, 0);
+    let mut budget = Budget::default();
+    'all: loop {
+        for search in &mut searches {
+            budget.refill();
+            // A small slice: it ends in the middle of what one word reaches.
+            budget.spend(20_380);
+            let before = budget.used();
+            let done = trie.matches(key.as_bytes(), search, &mut budget, &mut out);
+            turns += 1;
+            steps += budget.used() - before;
+            if done {
+                break 'all;
+            }
+        }
+    }
+    let pairs = i64::try_from(trie.nodes.len() * 128).unwrap();
+    assert!(turns > 100, "{turns} turns are no test");
+    assert!(steps <= 4 * pairs, "{steps} steps for {pairs} pairs");
+}
+
 proptest! {
     #[test]
     fn bindings_that_come_and_go_during_a_search_do_not_disturb_it(

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{Connection, FRAMES_MAX, OUTBOX_EVERY};
 use crate::broker::{
-    session::{Context, Phase},
+    session::{Context, SessionPhase},
     wire::{FrameReader, ShortStr, method::connection},
 };
 
@@ -51,7 +51,7 @@ impl Connection {
                 break;
             }
             if memory.is_alarm()
-                && self.session.phase() == Phase::Running
+                && self.session.phase() == SessionPhase::Running
                 && matches!(self.wire.frames.next_is_publish(self.frame_max), Ok(true))
             {
                 publishes = true;
@@ -73,7 +73,7 @@ impl Connection {
             }
             // What follows something that takes more than one turn has to wait.
             if context.vhost.is_turn_over()
-                || self.session.phase() == Phase::Closed
+                || self.session.phase() == SessionPhase::Closed
                 || self.session.is_busy(context.vhost)
             {
                 break;

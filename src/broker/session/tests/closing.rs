@@ -4,7 +4,7 @@ use bytes::BytesMut;
 
 use super::fixture::{World, name};
 use crate::broker::{
-    session::Phase,
+    session::SessionPhase,
     wire::{
         Method,
         method::{MethodSpec, basic, channel, connection, queue},
@@ -16,11 +16,11 @@ fn one_close_is_answered_while_closing() {
     let mut world = World::new();
     let mut client = world.client(1);
     client.send(&mut world, 1, &channel::Open {});
-    assert_eq!(client.phase(), Phase::Closing);
+    assert_eq!(client.phase(), SessionPhase::Closing);
     client.sent();
     for _ in 0..3 {
         client.send(&mut world, 0, &connection::Close::default());
-        assert_eq!(client.phase(), Phase::Closed);
+        assert_eq!(client.phase(), SessionPhase::Closed);
     }
     let sent = client.sent();
     assert_eq!(sent.len(), 1, "{sent:?}");

@@ -4,7 +4,7 @@ use bytes::BytesMut;
 
 use super::fixture::{Client, World, expiring, name, table, text, with_short};
 use crate::broker::{
-    session::Phase,
+    session::SessionPhase,
     wire::{
         Method, MethodId, Properties, ValueRef,
         content::put_content,
@@ -427,9 +427,9 @@ fn frames_out_of_place() {
         let (hard, got, text, _) = raised(&mut client);
         assert_eq!((hard, got), (true, code), "{text}");
         assert_eq!(text, words);
-        assert_eq!(client.phase(), Phase::Closing);
+        assert_eq!(client.phase(), SessionPhase::Closing);
         client.send(&mut world, 0, &connection::CloseOk {});
-        assert_eq!(client.phase(), Phase::Closed);
+        assert_eq!(client.phase(), SessionPhase::Closed);
     }
 }
 

@@ -9,8 +9,8 @@ use crate::broker::{
     config::Limits,
     memory::Memory,
     peer::Peer,
-    session::{Context, Identity, Phase, Session, SessionLimits},
-    vhost::{Now, Stamp, Vhost},
+    session::{Context, Session, SessionIdentity, SessionLimits, SessionPhase},
+    vhost::{BrokerTime, Stamp, Vhost},
     wire::{
         FrameKind, FrameReader, Method, Properties, ShortStr, Table, ValueRef,
         content::put_content,
@@ -24,7 +24,7 @@ pub(super) const FRAME_MAX: u32 = 131_072;
 /// A vhost and its time.
 pub(super) struct World {
     pub(super) vhost: Vhost,
-    pub(super) now: Now,
+    pub(super) now: BrokerTime,
     pub(super) memory: Arc<Memory>,
     next: u64,
     /// Turns so far, their steps together, and those of the longest.
@@ -60,7 +60,7 @@ impl World {
         let vhost = Vhost::new("/", limits, Arc::clone(&memory), stamp);
         Self {
             vhost,
-            now: Now {
+            now: BrokerTime {
                 ms: 1000,
                 unix_s: 1_700_000_000,
             },
@@ -109,7 +109,7 @@ impl World {
             .login_certified("guest", Ipv4Addr::LOCALHOST.into())
             .unwrap();
         let grant = user.grant("/").unwrap();
-        let identity = Identity {
+        let identity = SessionIdentity {
             connection: peer.id,
             grant,
         };
@@ -420,7 +420,7 @@ impl Client {
         while world.pump() {}
     }
 
-    pub(super) fn phase(&self) -> Phase {
+    pub(super) fn phase(&self) -> SessionPhase {
         self.session.phase()
     }
 }

@@ -20,7 +20,7 @@ pub(super) trait Argument: Sized {
     /// Takes it from the front.
     fn read(from: &mut Reader<'_>) -> Result<Self, Malformed>;
     /// Appends it.
-    fn write(&self, to: &mut Writer<'_>);
+    fn write(&self, to: &mut FieldWriter<'_>);
 }
 
 /// Takes arguments from a method's payload.
@@ -104,13 +104,13 @@ impl<'a> Reader<'a> {
 
 /// Appends arguments to a frame.
 #[derive(Debug)]
-pub(super) struct Writer<'a> {
+pub(super) struct FieldWriter<'a> {
     out: &'a mut BytesMut,
     /// The next bit of the last octet; bit 0 appends a new octet.
     bit: u8,
 }
 
-impl<'a> Writer<'a> {
+impl<'a> FieldWriter<'a> {
     pub(super) fn new(out: &'a mut BytesMut) -> Self {
         Self { out, bit: 0 }
     }
@@ -145,7 +145,7 @@ impl Argument for u8 {
     }
 
     #[inline]
-    fn write(&self, to: &mut Writer<'_>) {
+    fn write(&self, to: &mut FieldWriter<'_>) {
         to.octets(&self.to_be_bytes());
     }
 }
@@ -157,7 +157,7 @@ impl Argument for u16 {
     }
 
     #[inline]
-    fn write(&self, to: &mut Writer<'_>) {
+    fn write(&self, to: &mut FieldWriter<'_>) {
         to.octets(&self.to_be_bytes());
     }
 }
@@ -169,7 +169,7 @@ impl Argument for u32 {
     }
 
     #[inline]
-    fn write(&self, to: &mut Writer<'_>) {
+    fn write(&self, to: &mut FieldWriter<'_>) {
         to.octets(&self.to_be_bytes());
     }
 }
@@ -181,7 +181,7 @@ impl Argument for u64 {
     }
 
     #[inline]
-    fn write(&self, to: &mut Writer<'_>) {
+    fn write(&self, to: &mut FieldWriter<'_>) {
         to.octets(&self.to_be_bytes());
     }
 }
@@ -193,7 +193,7 @@ impl Argument for bool {
     }
 
     #[inline]
-    fn write(&self, to: &mut Writer<'_>) {
+    fn write(&self, to: &mut FieldWriter<'_>) {
         to.put_bit(*self);
     }
 }
@@ -205,7 +205,7 @@ impl Argument for ShortStr {
     }
 
     #[inline]
-    fn write(&self, to: &mut Writer<'_>) {
+    fn write(&self, to: &mut FieldWriter<'_>) {
         to.octets(&[self.wire_len()]);
         to.octets(self);
     }
@@ -219,7 +219,7 @@ impl Argument for Bytes {
     }
 
     #[inline]
-    fn write(&self, to: &mut Writer<'_>) {
+    fn write(&self, to: &mut FieldWriter<'_>) {
         to.octets(&wire_len(self.len()).to_be_bytes());
         to.octets(self);
     }
@@ -232,7 +232,7 @@ impl Argument for Table {
     }
 
     #[inline]
-    fn write(&self, to: &mut Writer<'_>) {
+    fn write(&self, to: &mut FieldWriter<'_>) {
         to.octets(&wire_len(self.as_bytes().len()).to_be_bytes());
         to.octets(self.as_bytes());
     }

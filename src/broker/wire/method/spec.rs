@@ -4,7 +4,7 @@ use bytes::{BufMut, BytesMut};
 
 use super::{
     MethodId,
-    fields::{Malformed, Reader, Writer},
+    fields::{FieldWriter, Malformed, Reader},
 };
 use crate::broker::wire::{
     Payload,
@@ -24,19 +24,19 @@ pub trait MethodSpec: Sized {
 }
 
 /// Reading and writing of arguments, which [`class!`] derives.
-pub(super) trait Arguments: MethodSpec {
+pub(super) trait MethodArguments: MethodSpec {
     fn read(from: &mut Reader<'_>) -> Result<Self, Malformed>;
-    fn write(&self, to: &mut Writer<'_>);
+    fn write(&self, to: &mut FieldWriter<'_>);
 }
 
 /// Appends a frame of `method`.
-pub(super) fn put<M: Arguments>(method: &M, out: &mut BytesMut, channel: u16) {
+pub(super) fn put<M: MethodArguments>(method: &M, out: &mut BytesMut, channel: u16) {
     let start = out.len();
     let [c1, c0] = M::ID.class.to_be_bytes();
     let [m1, m0] = M::ID.method.to_be_bytes();
     let [kind, h1, h0, ..] = head(FrameKind::Method, channel, 0);
     out.put_slice(&[kind, h1, h0, 0, 0, 0, 0, c1, c0, m1, m0]);
-    method.write(&mut Writer::new(out));
+    method.write(&mut FieldWriter::new(out));
     let size = wire_len(out.len() - start - HEAD_LEN);
     out[start + 3..start + HEAD_LEN].copy_from_slice(&size.to_be_bytes());
     out.put_u8(FRAME_END);
@@ -45,7 +45,7 @@ pub(super) fn put<M: Arguments>(method: &M, out: &mut BytesMut, channel: u16) {
 /// Reads arguments, all of them. As in RabbitMQ 3.10, short strings must be UTF-8, but for those of methods that carry a
 /// content.
 #[inline]
-pub(super) fn read<M: Arguments>(arguments: Payload<'_>) -> Result<M, Malformed> {
+pub(super) fn read<M: MethodArguments>(arguments: Payload<'_>) -> Result<M, Malformed> {
     let carries_content = matches!(
         M::ID,
         MethodId::BASIC_PUBLISH
@@ -84,7 +84,7 @@ macro_rules! class {
             }
         }
 
-        impl $crate::broker::wire::method::spec::Arguments for $name {
+        impl $crate::broker::wire::method::spec::MethodArguments for $name {
             #[inline]
             fn read(
                 from: &mut $crate::broker::wire::method::fields::Reader<'_>,
@@ -97,7 +97,7 @@ macro_rules! class {
             }
 
             #[inline]
-            fn write(&self, to: &mut $crate::broker::wire::method::fields::Writer<'_>) {
+            fn write(&self, to: &mut $crate::broker::wire::method::fields::FieldWriter<'_>) {
                 $(to.field(&<$before>::default());)*
                 $(to.field(&self.$field);)*
                 $(to.field(&<$after>::default());)*

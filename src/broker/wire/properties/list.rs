@@ -61,7 +61,7 @@ impl PropertyList {
     /// Flags and list in one block.
     #[must_use]
     pub fn build(&self) -> Properties {
-        let mut to = Writer {
+        let mut to = PropertyWriter {
             flags: 0,
             list: BytesMut::new(),
         };
@@ -88,12 +88,12 @@ fn share(properties: &Properties, bytes: &[u8]) -> ShortStr {
     ShortStr::copied_or(bytes, |bytes| properties.raw.slice_ref(bytes))
 }
 
-struct Writer {
+struct PropertyWriter {
     flags: u16,
     list: BytesMut,
 }
 
-impl Writer {
+impl PropertyWriter {
     fn short(&mut self, field: Field, value: Option<&ShortStr>) {
         let Some(value) = value else { return };
         self.flags |= field.flag();

@@ -9,7 +9,7 @@ use super::count;
 use crate::{
     api::{self, Json, schema},
     http::{
-        answer::{EndpointResult, Refusal, json},
+        answer::{EndpointResult, HttpProblem, json},
         rest::extract::Name,
         state::AppState,
     },
@@ -18,10 +18,10 @@ use crate::{
 /// How many messages are answered without a `count`.
 const COUNT_DEFAULT: usize = 10;
 
-fn unknown(of: &Name) -> Refusal {
+fn unknown(of: &Name) -> HttpProblem {
     let (vhost, name) = (of.as_str(), of.second());
     let detail = format!("there is no queue \"{name}\" in vhost \"{vhost}\"");
-    Refusal::new(404, detail)
+    HttpProblem::new(404, detail)
 }
 
 /// One queue.

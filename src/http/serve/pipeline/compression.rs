@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use tower::{ServiceExt, service_fn};
 use tower_http::compression::Compression;
 
-use crate::http::answer::Refusal;
+use crate::http::answer::HttpProblem;
 
 /// JSON that is encoded while it is sent is large; other streams are left as they are.
 pub(super) fn is_worth_it(response: &Response<Body>, bytes_min: u64) -> bool {
@@ -49,7 +49,7 @@ pub(super) async fn compressed(response: Response<Body>, accepted: HeaderValue) 
         Ok(whole) => Response::from_parts(parts, Body::from(whole.to_bytes())),
         Err(error) => {
             tracing::error!(%error, "an answer could not be compressed");
-            Refusal::new(500, "the answer could not be compressed").into_response()
+            HttpProblem::new(500, "the answer could not be compressed").into_response()
         }
     }
 }

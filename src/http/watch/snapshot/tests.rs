@@ -25,7 +25,7 @@ fn pieces_of_any_size_make_the_whole() {
     let snapshot = registry.snapshot();
     let cursor = registry.cursor(snapshot.revision);
     let whole = api::snapshot(
-        api::Snapshot {
+        api::SnapshotBody {
             epoch: cursor.epoch,
             revision: cursor.revision,
             services: snapshot

@@ -3,13 +3,13 @@ use std::sync::Arc;
 use tracing_subscriber::{Layer, fmt, layer::SubscriberExt};
 
 use super::{
-    super::queue::{Lines, Queue},
+    super::queue::{LineQueue, Lines},
     Text,
 };
 
 /// What is logged as text by `log`.
 fn logged(log: impl FnOnce()) -> String {
-    let queue = Queue::new(1 << 20);
+    let queue = LineQueue::new(1 << 20);
     let text = fmt::layer()
         .event_format(Text { coloured: false })
         .with_writer(Lines::text(&queue))

@@ -6,9 +6,9 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{super::rate::Rates, LINE_BYTES_MAX, Lines, Queue};
+use super::{super::rate::Rates, LINE_BYTES_MAX, LineQueue, Lines};
 
-impl Queue {
+impl LineQueue {
     /// Everything that waits, taken out.
     pub(in crate::telemetry::logs) fn drained(self: Arc<Self>) -> Vec<u8> {
         self.take().0.into_iter().flatten().collect()
@@ -45,7 +45,7 @@ fn a_blocked_log_reader_delays_no_writer_and_dropped_lines_are_counted() {
         read: Arc::clone(&read),
         is_open: false,
     };
-    let queue = Queue::new(1_000);
+    let queue = LineQueue::new(1_000);
     let own = |text: &str| format!("own: {text}\n").into_bytes();
     Arc::clone(&queue).start(pipe, Rates::new(), own).unwrap();
     let mut lines = Lines::text(&queue);
@@ -68,7 +68,7 @@ fn a_blocked_log_reader_delays_no_writer_and_dropped_lines_are_counted() {
 
 #[test]
 fn a_long_line_is_cut() {
-    let queue = Queue::new(1 << 20);
+    let queue = LineQueue::new(1 << 20);
     let long = "é".repeat(LINE_BYTES_MAX);
     Lines::text(&queue).write_all(long.as_bytes()).unwrap();
     let kept = String::from_utf8(queue.drained()).unwrap();

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 
-use super::{Link, Shared};
+use super::{Link, LinkInner};
 use crate::{
     model::{Channel, Modes},
     transport::amqp::{
         AmqpError, Usage,
-        broker::{BrokerConnection, Purpose},
+        broker::{AmqpConnection, Purpose},
         names,
     },
 };
@@ -79,11 +79,11 @@ impl Link {
     }
 }
 
-impl Shared {
+impl LinkInner {
     /// Declares the exchange, which everything needs, and each queue that can be declared.
     pub(super) async fn declare_all(
         &self,
-        connection: &dyn BrokerConnection,
+        connection: &dyn AmqpConnection,
     ) -> Result<(), AmqpError> {
         let mut channel = connection.open(Purpose::Send).await?;
         names::declare_exchange(&mut *channel).await?;

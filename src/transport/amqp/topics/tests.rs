@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Channel, Counts, EventConsumer, InFlight, Link, Topics};
+use super::{Channel, ComparisonCounts, EventConsumer, InFlight, Link, Topics};
 use crate::{
     model::{FlagState, Mode, Modes},
     registry::{self, Registry},
@@ -15,7 +15,7 @@ use crate::{
         amqp::{
             AmqpError,
             broker::{
-                BrokerChannel, BrokerClient, BrokerConnection, Consume, Delivery, Heard, Outgoing,
+                AmqpChannel, AmqpConnection, BrokerClient, Consume, Delivery, Heard, Outgoing,
                 Purpose, QueueSpec, Unconfirmed, UpTo, short,
             },
         },
@@ -44,14 +44,14 @@ impl BrokerClient for Scripted {
         "scripted".to_owned()
     }
 
-    fn connect(&self) -> BoxFuture<'_, Result<Arc<dyn BrokerConnection>, AmqpError>> {
-        done(Ok(Arc::new(self.clone()) as Arc<dyn BrokerConnection>))
+    fn connect(&self) -> BoxFuture<'_, Result<Arc<dyn AmqpConnection>, AmqpError>> {
+        done(Ok(Arc::new(self.clone()) as Arc<dyn AmqpConnection>))
     }
 }
 
-impl BrokerConnection for Scripted {
-    fn open(&self, _: Purpose) -> BoxFuture<'_, Result<Box<dyn BrokerChannel>, AmqpError>> {
-        done(Ok(Box::new(self.clone()) as Box<dyn BrokerChannel>))
+impl AmqpConnection for Scripted {
+    fn open(&self, _: Purpose) -> BoxFuture<'_, Result<Box<dyn AmqpChannel>, AmqpError>> {
+        done(Ok(Box::new(self.clone()) as Box<dyn AmqpChannel>))
     }
 
     fn is_blocked(&self) -> bool {
@@ -71,7 +71,7 @@ impl BrokerConnection for Scripted {
     }
 }
 
-impl BrokerChannel for Scripted {
+impl AmqpChannel for Scripted {
     fn is_open(&self) -> bool {
         true
     }
@@ -153,7 +153,7 @@ async fn rounds(
         &link,
         &registry,
         EventConsumer::new(),
-        Counts::default(),
+        ComparisonCounts::default(),
         InFlight::default(),
         HighWatermark::default(),
     );

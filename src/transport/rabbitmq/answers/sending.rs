@@ -16,13 +16,13 @@ use tokio_util::sync::CancellationToken;
 use super::{
     super::{
         convert::{at, properties, text, within},
-        target::Target,
+        target::RabbitTarget,
     },
     AnswerInbox, PendingAnswer,
 };
 use crate::{
     model::{Channel as Way, FlagState},
-    transport::amqp::{AmqpError, AnswerScope, Counts, Link, Usage},
+    transport::amqp::{AmqpError, AnswerScope, ComparisonCounts, Link, Usage},
 };
 
 /// The most answers that are sent and not confirmed.
@@ -41,12 +41,12 @@ const FORCED: u16 = 320;
 /// Sends answers over a connection of their own, while commands are taken.
 #[derive(Debug)]
 pub(in crate::transport::rabbitmq) struct AnswerSender {
-    target: Target,
+    target: RabbitTarget,
     link: Link,
     flag: watch::Receiver<FlagState>,
     /// How many consumers of commands there are now.
     consumers: watch::Receiver<usize>,
-    counts: Counts,
+    counts: ComparisonCounts,
     stop: CancellationToken,
     inbox: AnswerInbox,
     /// Sent and not confirmed, in order.
@@ -70,7 +70,7 @@ struct Open {
 
 impl AnswerSender {
     pub(in crate::transport::rabbitmq) fn new(
-        target: Target,
+        target: RabbitTarget,
         scope: AnswerScope,
         inbox: AnswerInbox,
     ) -> Self {

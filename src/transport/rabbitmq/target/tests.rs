@@ -2,7 +2,7 @@ use super::*;
 
 #[track_caller]
 fn check(url: &str, shown: &str) {
-    let target = Target::new(url, None).unwrap();
+    let target = RabbitTarget::new(url, None).unwrap();
     assert_eq!(target.shown(), shown);
 }
 
@@ -15,16 +15,18 @@ fn the_shown_url_has_no_password() {
         "amqps://me:secret@rabbit/orders",
         "amqps://rabbit:5671/orders",
     );
-    let target = Target::new("amqp://me:secret@127.0.0.1:5", None).unwrap();
+    let target = RabbitTarget::new("amqp://me:secret@127.0.0.1:5", None).unwrap();
     assert_eq!(format!("{target:?}"), "Target(\"amqp://127.0.0.1:5/\")");
 }
 
 #[test]
 fn an_unusable_url_or_file_is_named() {
-    let error = Target::new("http://rabbit", None).unwrap_err().to_string();
+    let error = RabbitTarget::new("http://rabbit", None)
+        .unwrap_err()
+        .to_string();
     assert!(error.starts_with("transport.amqp_url: "), "{error}");
     let missing = Path::new("no/such/file.pem");
-    let error = Target::new("amqps://rabbit", Some(missing))
+    let error = RabbitTarget::new("amqps://rabbit", Some(missing))
         .unwrap_err()
         .to_string();
     assert!(
@@ -41,7 +43,7 @@ fn no_url_makes_frames_smaller_than_those_of_others() {
         ("?frame_max=1000000", 1_000_000),
         ("?frame_max=0", 0),
     ] {
-        let target = Target::new(&format!("amqp://rabbit/{query}"), None).unwrap();
+        let target = RabbitTarget::new(&format!("amqp://rabbit/{query}"), None).unwrap();
         assert_eq!(target.uri.query.frame_max, Some(frame_max), "{query}");
     }
 }

@@ -1,0 +1,180 @@
+//! The store: opened before the rooms that keep something in it, closed after them.
+
+mod journal;
+
+use std::path::PathBuf;
+
+use tokio::{runtime::Handle, task::spawn_blocking};
+
+use self::journal::StoreJournal;
+use crate::{
+    config::Config,
+    registry::{Journal, MemoryJournal, Origins, Registry, Restored, UnreadableRow},
+    store::{Contents, Store, StoreError, SyncMode, Writes},
+    tasks::{Stage, Tasks},
+};
+
+/// Why the store cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreUnusable {
+    /// Its files cannot.
+    #[error("choose another folder with --set store.path=FOLDER, or none with --set store.path=")]
+    Files(#[from] StoreError),
+    /// It holds what this version does not understand.
+    #[error("the store {path:?} cannot be read")]
+    Row {
+        /// The folder.
+        path: PathBuf,
+        /// Which row.
+        source: UnreadableRow,
+    },
+    /// What it must hold was not written.
+    #[error("the store {path:?} cannot be written: {detail}")]
+    NotWritten {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        detail: String,
+    },
+}
+
+/// Opens the store, if there is one, and the registry with what its earlier life left.
+pub(super) async fn begin(config: &Config, tasks: &mut Tasks) -> Result<Registry, StoreUnusable> {
+    let store = open(config).await?;
+    let registry = open_registry(config, store.as_ref()).await?;
+    if let Some(store) = &store {
+        start(store, &registry, tasks).await?;
+    }
+    Ok(registry)
+}
+
+/// Opens the store, if there is one, and logs which of the two it is.
+async fn open(config: &Config) -> Result<Option<Store>, StoreUnusable> {
+    let Some(path) = config.store.folder().cloned() else {
+        tracing::info!("everything is kept in memory: a restart forgets it (store.path is empty)");
+        return Ok(None);
+    };
+    let options = config.store.options();
+    let shown = path.display().to_string();
+    let (store, torn) = blocking(move || Store::open(&path, options)).await?;
+    let sync = match options.sync {
+        SyncMode::Always => "fsync before each answer".to_owned(),
+        SyncMode::Interval(interval) => format!("fsync every {interval:?}"),
+        SyncMode::Os => "no fsync".to_owned(),
+    };
+    tracing::info!(store.path = %shown, "state is kept in the folder {shown}: {sync}");
+    if let Some(torn) = torn {
+        let file = torn.file.display();
+        tracing::warn!(
+            store.file = %file,
+            "{file} ends with an unfinished write: {} bytes from byte {} on are dropped",
+            torn.bytes,
+            torn.offset
+        );
+    }
+    Ok(Some(store))
+}
+
+async fn open_registry(config: &Config, store: Option<&Store>) -> Result<Registry, StoreUnusable> {
+    let events_max = config.registry.log_entries_max.get();
+    let journal = |store: &Store| -> Box<dyn Journal> {
+        Box::new(StoreJournal::new(store.clone(), events_max))
+    };
+    let restored = match store.cloned() {
+        Some(store) => blocking(move || restored(&store, events_max)).await?,
+        None => None,
+    };
+    let outdated = restored.as_ref().map(|restored| {
+        let mut writes = Writes::default();
+        restored.clean(&mut writes);
+        writes
+    });
+    let origins = Origins {
+        remove_after: config.health.remove_after,
+        journal: store.map_or_else(|| Box::new(MemoryJournal) as Box<dyn Journal>, journal),
+        restored,
+        ..Origins::default()
+    };
+    let registry = Registry::open(config.registry, origins);
+    if let Some(store) = store.cloned() {
+        let mut writes = outdated.unwrap_or_default();
+        registry.opening_batch().write(events_max, &mut writes);
+        blocking(move || store.commit_as_configured(&mut writes)).await?;
+        let (counts, revision) = (registry.counts(), registry.newest());
+        let (instances, routes) = (counts.instances, counts.routes);
+        tracing::info!(
+            "the registry continues at revision {revision} with {instances} instances and {routes} routes"
+        );
+    }
+    Ok(registry)
+}
+
+fn restored(store: &Store, events_max: usize) -> Result<Option<Restored>, StoreUnusable> {
+    let contents = store.contents()?;
+    let restored = Restored::read(events_max, |table| rows(&contents, table));
+    restored.map_err(|error: RowError| match error {
+        RowError::Files(error) => error.into(),
+        RowError::Row(source) => StoreUnusable::Row {
+            path: store.path().to_owned(),
+            source,
+        },
+    })
+}
+
+type Row = (bytes::Bytes, bytes::Bytes);
+
+fn rows(contents: &Contents, table: &str) -> impl Iterator<Item = Result<Row, RowError>> {
+    contents
+        .table(table)
+        .map(|row| row.map_err(RowError::Files))
+}
+
+enum RowError {
+    Files(StoreError),
+    Row(UnreadableRow),
+}
+
+impl From<UnreadableRow> for RowError {
+    fn from(row: UnreadableRow) -> Self {
+        Self::Row(row)
+    }
+}
+
+/// Starts the commits of the registry and watches the store. Leases on connections of an earlier life end.
+async fn start(store: &Store, registry: &Registry, tasks: &mut Tasks) -> Result<(), StoreUnusable> {
+    let mut failure = store.failure();
+    tasks.spawn(Stage::Source, "store", async move |stop| {
+        tokio::select! {
+            () = stop.cancelled() => (),
+            failed = failure.wait_for(Option::is_some) => {
+                let why = failed.ok().and_then(|why| why.clone()).unwrap_or_default();
+                tracing::error!("{why}: it is unknown what is durable, so the daemon stops");
+            }
+        }
+    });
+    let (commits, closing) = (registry.clone(), store.clone());
+    tasks.spawn(Stage::Sink, "registry commits", async move |stop| {
+        let handle = Handle::current();
+        blocking(move || {
+            handle.block_on(commits.run_commits(stop));
+            if let Err(error) = closing.close() {
+                tracing::error!(%error, "the store is not closed in good order");
+            }
+        })
+        .await;
+    });
+    let closed = registry.close_earlier_connections().await;
+    closed.map_err(|refusal| StoreUnusable::NotWritten {
+        path: store.path().to_owned(),
+        detail: refusal.to_string(),
+    })
+}
+
+/// Runs what waits for the disk on a thread for such work.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match spawn_blocking(work).await {
+        Ok(done) => done,
+        // The runtime ends before its blocking tasks only when the process does.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
