@@ -187,8 +187,8 @@ impl App {
         let (amqp_address, amqps) = serve_broker(listening, &registry, &mut tasks);
         run_registry(http, &registry, health, client, &mut tasks);
         run_subscribers(&callbacks, webhooks, &metrics, &mut tasks);
-        let (http, amqp) = (http_address, amqp_address);
-        banner::log(&config, Addresses { http, amqp, amqps }, modes);
+        let addresses = Addresses::new(http_address, amqp_address, amqps);
+        banner::log(&config, addresses, modes);
         Ok(Self {
             config,
             tasks,
@@ -394,7 +394,7 @@ fn command_broker(config: &Config, own: Option<&Listening>) -> Option<Broker> {
     Some(own.broker())
 }
 
-/// Serves the broker; the addresses without and with TLS.
+/// Serves the broker, if it is switched on; the addresses without and with TLS.
 fn serve_broker(
     listening: Option<Listening>,
     registry: &Registry,

@@ -1,4 +1,4 @@
-//! The lines of the log that say what was started: at most six at info.
+//! The lines of the log that say what was started: at most six at info, with those of the store.
 
 use std::net::SocketAddr;
 
@@ -7,16 +7,24 @@ use crate::{config::Config, model::Modes};
 /// Where the daemon is served; none for what is switched off.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Addresses {
-    pub(super) http: Option<SocketAddr>,
-    pub(super) amqp: Option<SocketAddr>,
-    pub(super) amqps: Option<SocketAddr>,
+    http: Option<SocketAddr>,
+    amqp: Option<SocketAddr>,
+    amqps: Option<SocketAddr>,
 }
 
-/// Logs the version, where state is kept, the addresses and who can use them, the modes, and what is configured but
-/// not implemented.
+impl Addresses {
+    pub(super) fn new(
+        http: Option<SocketAddr>,
+        amqp: Option<SocketAddr>,
+        amqps: Option<SocketAddr>,
+    ) -> Self {
+        Self { http, amqp, amqps }
+    }
+}
+
+/// Logs the addresses and who can use them, the version, the modes, and what is configured but not implemented. Where
+/// state is kept is logged when the store is opened.
 pub(super) fn log(config: &Config, addresses: Addresses, modes: Modes) {
-    let version = env!("CARGO_PKG_VERSION");
-    tracing::info!("musterd {version}: all state is in memory and is lost at a restart");
     match addresses.http {
         Some(address) => {
             let scope = scope(address);
@@ -28,13 +36,10 @@ pub(super) fn log(config: &Config, addresses: Addresses, modes: Modes) {
         None => tracing::info!("HTTP is switched off (http.listen)"),
     }
     log_amqp(config, addresses);
+    let version = env!("CARGO_PKG_VERSION");
     let broker = broker(config, addresses);
-    tracing::info!("the transport's modes are {modes}; broker: {broker}");
     let missing = not_implemented(config);
-    if !missing.is_empty() {
-        let missing = missing.join(", ");
-        tracing::info!("not implemented yet, so not served: {missing}");
-    }
+    tracing::info!("musterd {version}: modes {modes}; broker: {broker}{missing}");
 }
 
 fn log_amqp(config: &Config, addresses: Addresses) {
@@ -96,13 +101,18 @@ fn broker(config: &Config, addresses: Addresses) -> &'static str {
     }
 }
 
-/// What has an address in the configuration and no implementation.
-fn not_implemented(config: &Config) -> Vec<String> {
+/// What has an address in the configuration and no implementation, in words; empty if there is nothing.
+fn not_implemented(config: &Config) -> String {
     let keys = [
         ("Consul", "consul.listen", &config.consul.listen),
         ("DNS", "dns.listen", &config.dns.listen),
     ];
     let set = keys.into_iter().filter(|(_, _, listen)| !listen.is_empty());
-    set.map(|(name, key, listen)| format!("{name} ({key} {listen})"))
-        .collect()
+    let set: Vec<_> = set
+        .map(|(name, key, listen)| format!("{name} ({key} {listen})"))
+        .collect();
+    match set.is_empty() {
+        true => String::new(),
+        false => format!("; not implemented yet: {}", set.join(", ")),
+    }
 }
