@@ -172,7 +172,11 @@ impl Folder<'_> {
     }
 
     /// Cuts off a torn end: the rest of its segment, and the segments behind it.
-    fn cut(&self, segments: &mut Vec<StoredSegment>, broken: DamagedFrame) -> Result<(), StoreError> {
+    fn cut(
+        &self,
+        segments: &mut Vec<StoredSegment>,
+        broken: DamagedFrame,
+    ) -> Result<(), StoreError> {
         for later in segments.drain(broken.segment + 1..) {
             let name = segment_name(later.number);
             let removed = self.disk.remove(&name);
