@@ -16,7 +16,10 @@ fn the_shown_url_has_no_password() {
         "amqps://rabbit:5671/orders",
     );
     let target = RabbitTarget::new("amqp://me:secret@127.0.0.1:5", None).unwrap();
-    assert_eq!(format!("{target:?}"), "Target(\"amqp://127.0.0.1:5/\")");
+    assert_eq!(
+        format!("{target:?}"),
+        "RabbitTarget(\"amqp://127.0.0.1:5/\")"
+    );
 }
 
 #[test]
