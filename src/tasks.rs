@@ -41,7 +41,12 @@ impl Stage {
     /// How long a task of this stage may wait for others before it cuts them off: `wanted`, but a little less
     /// than the stage's part, so that the task itself ends in time.
     pub fn patience(self, grace: Duration, wanted: Duration) -> Duration {
-        wanted.min(self.part_of(grace) * 9 / 10)
+        let tenths = match self {
+            // A carrier closes its connection after that.
+            Self::Carrier => 8,
+            _ => 9,
+        };
+        wanted.min(self.part_of(grace) * tenths / 10)
     }
 }
 

@@ -39,6 +39,9 @@ use crate::{
 const LEAVE_MAX: Duration = Duration::from_secs(4);
 /// The least time that users have to end, also when the connection is needed again.
 const AGAIN_MIN: Duration = Duration::from_secs(3);
+/// The same at a stop of the daemon, when users have drained already: with the time for that it has to fit into the
+/// carriers' part of `stop.grace`.
+const LEAVE_AT_STOP_MAX: Duration = Duration::from_millis(300);
 /// The same while the broker does not answer.
 const LEAVE_SILENT_MAX: Duration = Duration::from_millis(250);
 
@@ -328,9 +331,15 @@ impl Link {
         };
         // A broker that blocks publishers does not read their messages, so it does not confirm them.
         let silent = self.silent().is_some() || connected.connection().is_blocked();
+        // For each of the two steps: users leave, the connection is closed.
+        let step_max = match (again, silent) {
+            (true, true) => LEAVE_SILENT_MAX,
+            (true, false) => LEAVE_MAX,
+            (false, _) => LEAVE_AT_STOP_MAX.min(shared.drain / 10),
+        };
         let drained = async {
-            if silent {
-                return sleep(LEAVE_SILENT_MAX).await;
+            if silent || !again {
+                return sleep(step_max).await;
             }
             // If the connection is needed again, it is not drained to the end.
             let needed = async {
@@ -339,18 +348,12 @@ impl Link {
                 // Messages without a confirm by then are sent again.
                 self.until_confirmed().await;
             };
-            let max = if again {
-                LEAVE_MAX + shared.drain
-            } else {
-                LEAVE_MAX
-            };
             tokio::select! {
-                () = sleep(max) => (),
-                () = needed, if again => (),
+                () = sleep(step_max + shared.drain) => (),
+                () = needed => (),
             }
         };
-        let max = if silent { LEAVE_SILENT_MAX } else { LEAVE_MAX };
-        shared.leave(&connected, drained, max).await;
+        shared.leave(&connected, drained, step_max).await;
         end
     }
 }
@@ -475,3 +478,6 @@ impl LinkInner {
         self.set_off();
     }
 }
+
+#[cfg(test)]
+mod tests;

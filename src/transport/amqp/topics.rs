@@ -344,4 +344,4 @@ impl Transport for Topics {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -25,10 +25,21 @@ use crate::{
 /// A broker that confirms all that was published since it was last asked, and notes how much that was. Where
 /// `refuses` says so, it refuses the first message of a round.
 #[derive(Clone, Debug, Default)]
-struct Scripted {
+pub(in crate::transport::amqp) struct Scripted {
     rounds: Arc<Mutex<Vec<usize>>>,
     refuses: Arc<Mutex<Vec<bool>>>,
     unconfirmed: usize,
+    /// Whether its connections never close.
+    keeps_open: bool,
+}
+
+impl Scripted {
+    pub(in crate::transport::amqp) fn never_closing() -> Self {
+        Self {
+            keeps_open: true,
+            ..Self::default()
+        }
+    }
 }
 
 fn done<T: Send + 'static>(value: T) -> BoxFuture<'static, T> {
@@ -67,7 +78,10 @@ impl AmqpConnection for Scripted {
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), AmqpError>> {
-        done(Ok(()))
+        match self.keeps_open {
+            true => Box::pin(std::future::pending()),
+            false => done(Ok(())),
+        }
     }
 }
 
