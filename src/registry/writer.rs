@@ -162,6 +162,8 @@ impl Registry {
                 Pending::ready(outcome)
             }
             Commit::Done(Err(lost)) => Pending::ready(Err(lost.into())),
+            // Nobody would poll the commit.
+            Commit::Later(_) if writer.closed => Pending::ready(Err(Refusal::Stopping)),
             Commit::Later(later) => {
                 let (to, pending) = oneshot::channel();
                 writer.in_flight = Some(vec![Box::new(Answer { outcome, to })]);

@@ -246,6 +246,17 @@ async fn each_nth_commit_that_is_lost_refuses_its_command_alone() {
     assert_eq!(registry.counts().instances, 6);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_command_after_the_last_commit_is_refused() {
+    let (registry, _journal, mut tasks, stop) = delayed();
+    stop.cancel();
+    tasks.join_next().await.unwrap().unwrap();
+    let answer = tokio::time::timeout(Duration::from_secs(1), register(&registry, "late"));
+    let refusal = answer.await.expect("it is answered").unwrap_err();
+    assert_eq!(refusal.to_string(), Refusal::Stopping.to_string());
+    assert_eq!(registry.counts().instances, 0);
+}
+
 /// A registry whose commits are answered by the test, and the task that brings the answers.
 fn delayed() -> (
     Registry,
