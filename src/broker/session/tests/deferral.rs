@@ -140,7 +140,7 @@ fn a_consumer_that_is_late_with_many_loses_no_channel() {
     client.send_bytes(&mut world, &message.repeat(10_000));
     client.sent();
     world.now.ms += 1000;
-    // Time goes on while they are requeued.
+    // Time passes while they are requeued.
     loop {
         world.vhost.begin_turn();
         if !world.vhost.tick(world.now) {

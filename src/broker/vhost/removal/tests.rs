@@ -1,13 +1,16 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 use super::{BrokerTime, Removal, Task, Vhost};
 use crate::broker::{config::Limits, memory::Memory, vhost::Stamp};
 
 #[test]
-fn work_that_panics_does_not_keep_its_connection_busy() {
+fn the_work_behind_one_that_panics_is_done() {
     let memory = Memory::new(usize::MAX);
     let mut vhost = Vhost::new(
         "/",
@@ -16,6 +19,7 @@ fn work_that_panics_does_not_keep_its_connection_busy() {
         Stamp::default(),
     );
     let now = BrokerTime::default();
+    let removed = Arc::new(AtomicUsize::new(0));
     // A removal of many steps, then one that panics, then one that does not.
     let removal = |pieces: Box<dyn Iterator<Item = ()> + Send>| {
         Task::Remove(Box::new(Removal {
@@ -28,7 +32,12 @@ fn work_that_panics_does_not_keep_its_connection_busy() {
         removal(Box::new(std::iter::once_with(|| {
             panic!("as the test wants")
         }))),
-        removal(Box::new(std::iter::repeat_n((), 100_000))),
+        removal(Box::new(std::iter::repeat_n((), 100_000).inspect({
+            let removed = Arc::clone(&removed);
+            move |_piece| {
+                removed.fetch_add(1, Relaxed);
+            }
+        }))),
     ];
     vhost.begin_turn();
     for task in tasks {
@@ -43,4 +52,5 @@ fn work_that_panics_does_not_keep_its_connection_busy() {
     assert_eq!(panics, 1);
     assert!(!vhost.is_busy_for(1), "it is busy for ever");
     assert!(!vhost.has_work());
+    assert_eq!(removed.load(Relaxed), 100_000, "what followed is done");
 }
