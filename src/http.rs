@@ -1,6 +1,6 @@
 //! The HTTP server and what it serves: `serve` carries requests, `rest` and `watch` answer them.
 //!
-//! Decides nothing about services: it asks the registry and the ports, and answers what they say.
+//! Decides nothing about services: it asks the catalog and the other parts in `Deps`, and sends their answers.
 
 mod answer;
 mod config;

@@ -1,5 +1,7 @@
 //! The HTTP service without a socket, and substitutes for the rooms that it asks.
 
+pub(super) mod fixture;
+pub(super) mod live;
 mod migration;
 mod transport;
 

@@ -72,8 +72,4 @@ impl IntoResponse for TooManyWatchers {
 }
 
 #[cfg(test)]
-pub(in crate::http) mod fixture;
-#[cfg(test)]
-pub(in crate::http) mod live;
-#[cfg(test)]
 mod tests;

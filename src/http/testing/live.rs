@@ -1,4 +1,4 @@
-//! The door on a real socket, and a client that reads streams, for tests.
+//! HTTP on a real socket, and a client that reads streams, for tests.
 
 use std::{net::SocketAddr, time::Duration};
 

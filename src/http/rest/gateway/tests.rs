@@ -5,12 +5,10 @@ use tokio::time::{Instant, timeout};
 
 use crate::{
     api::schema,
-    http::{
-        testing::Api,
-        watch::{
-            fixture::{register, registration, route},
-            live::Live,
-        },
+    http::testing::{
+        Api,
+        fixture::{register, registration, route},
+        live::Live,
     },
     model::OverrideStatus,
 };

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::{
     api::{MigrationAction, MigrationMode},
-    http::{testing::Api, watch::live::Live},
+    http::testing::{Api, live::Live},
 };
 
 #[tokio::test]

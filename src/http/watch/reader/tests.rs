@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::{LogReader, Scope, WatchItem, WatchStart};
 use crate::{
     api::Seen,
-    http::watch::fixture::{name, register, registry, route},
+    http::testing::fixture::{name, register, registry, route},
     model::{Cursor, Epoch, Event, EventKind, OverrideStatus, Revision},
     registry::{Registry, Snapshot},
 };

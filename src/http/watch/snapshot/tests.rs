@@ -1,7 +1,7 @@
 use super::SnapshotPieces;
 use crate::{
     api,
-    http::watch::fixture::{register, registry, route},
+    http::testing::fixture::{register, registry, route},
     model::Timestamp,
 };
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::http::watch::{
+use crate::http::testing::{
     fixture::register,
     live::{Live, LiveClient},
 };

@@ -5,9 +5,9 @@ use tokio::time::{Instant, timeout};
 
 use crate::{
     api::schema,
-    http::{
-        testing::Api,
-        watch::fixture::{register, route},
+    http::testing::{
+        Api,
+        fixture::{register, route},
     },
     model::CANARY,
 };

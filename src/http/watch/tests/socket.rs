@@ -13,7 +13,7 @@ use tokio_tungstenite::{
 };
 
 use crate::{
-    http::watch::{
+    http::testing::{
         fixture::{register, registration},
         live::{Live, LiveClient, PATIENCE},
     },

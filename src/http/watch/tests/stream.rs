@@ -4,7 +4,7 @@ use bytesize::ByteSize;
 use serde_json::Value;
 
 use crate::{
-    http::watch::{
+    http::testing::{
         fixture::{register, registration, route},
         live::{Live, LiveClient},
     },

@@ -5,12 +5,12 @@ use tokio::time::{Instant, timeout};
 use crate::{
     api::Seen,
     http::{
-        testing::Api,
-        watch::{
+        testing::{
+            Api,
             fixture::{register, route},
-            is_current,
             live::Live,
         },
+        watch::is_current,
     },
     model::Revision,
     registry,
