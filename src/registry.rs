@@ -90,9 +90,9 @@ pub struct Origins {
     pub remove_after: RemoveAfter,
     /// Where changes are committed.
     pub journal: Box<dyn Journal>,
-    /// The changes of an earlier life, in order, and its epoch.
+    /// The changes of an earlier run, in order, and its epoch.
     pub history: Option<(Epoch, Vec<Record>)>,
-    /// The state and the newest changes of an earlier life.
+    /// The state and the newest changes of an earlier run.
     pub restored: Option<Restored>,
 }
 
@@ -125,7 +125,7 @@ impl Registry {
         let bytes_max = usize::try_from(config.log_bytes_max.as_u64()).unwrap_or(usize::MAX);
         let (log, log_writer) = Log::new(config.log_entries_max.get(), bytes_max);
         // Incarnations start at the time in microseconds: no life gives more than one in each, so those
-        // of an earlier life are smaller.
+        // of an earlier run are smaller.
         let started_us = clock::system_us();
         let state = State::new(config, origins.remove_after, epoch, started_us);
         let inner = Inner {

@@ -85,7 +85,7 @@ struct StoreInner {
     options: StoreOptions,
     disk: Box<dyn Disk>,
     log: Mutex<LogEnd>,
-    /// Held while files are synced: whoever waits for it often finds the work done.
+    /// Held during an fsync. A thread that waits for this lock often finds its commits already synced.
     syncing: Mutex<()>,
     syncer: Arc<Syncer>,
     counts: StoreCounts,
@@ -189,7 +189,9 @@ impl Store {
     pub fn commit(&self, writes: &mut Writes) -> Result<u64, StoreError> {
         let inner = &*self.inner;
         let mut log = inner.log.lock();
-        let number = log.commit(writes).inspect_err(|error| self.tell(error))?;
+        let number = log
+            .commit(writes)
+            .inspect_err(|error| self.record_failure(error))?;
         let snapshot = log.snapshot.as_ref().map_or(0, |snapshot| snapshot.len);
         let must_rotate = log.active.len >= inner.options.segment_bytes.max(snapshot / 4);
         if must_rotate {
@@ -247,7 +249,7 @@ impl Store {
         if let Err(error) = result {
             // Not tried again: the kernel may have dropped the pages and report success the next time.
             let failed = log.fail(&format!("fsync failed: {error}"));
-            self.tell(&failed);
+            self.record_failure(&failed);
             return Err(failed);
         }
         log.synced(&unsynced);
@@ -324,7 +326,7 @@ impl Store {
     }
 
     /// Tells those who wait for a failure.
-    fn tell(&self, error: &StoreError) {
+    fn record_failure(&self, error: &StoreError) {
         if let StoreError::Failed(why) = error {
             let why = Arc::clone(why);
             self.inner.failed.send_if_modified(|failed| {

@@ -38,7 +38,7 @@ pub enum StoreUnusable {
     },
 }
 
-/// Opens the store, if there is one, and the registry with what its earlier life left.
+/// Opens the store, if there is one, and the registry with what the store holds.
 pub(super) async fn begin(config: &Config, tasks: &mut Tasks) -> Result<Registry, StoreUnusable> {
     let store = open(config).await?;
     let registry = open_registry(config, store.as_ref()).await?;
@@ -51,7 +51,7 @@ pub(super) async fn begin(config: &Config, tasks: &mut Tasks) -> Result<Registry
 /// Opens the store, if there is one, and logs which of the two it is.
 async fn open(config: &Config) -> Result<Option<Store>, StoreUnusable> {
     let Some(path) = config.store.folder().cloned() else {
-        tracing::info!("everything is kept in memory: a restart forgets it (store.path is empty)");
+        tracing::info!("state is kept in memory and is lost at a restart (store.path is empty)");
         return Ok(None);
     };
     let options = config.store.options();
@@ -140,7 +140,7 @@ impl From<UnreadableRow> for RowError {
     }
 }
 
-/// Starts the commits of the registry and watches the store. Leases on connections of an earlier life end.
+/// Starts the commits of the registry and watches the store. Leases on connections of an earlier run end.
 async fn start(store: &Store, registry: &Registry, tasks: &mut Tasks) -> Result<(), StoreUnusable> {
     let mut failure = store.failure();
     tasks.spawn(Stage::Source, "store", async move |stop| {
@@ -158,7 +158,7 @@ async fn start(store: &Store, registry: &Registry, tasks: &mut Tasks) -> Result<
         blocking(move || {
             handle.block_on(commits.run_commits(stop));
             if let Err(error) = closing.close() {
-                tracing::error!(%error, "the store is not closed in good order");
+                tracing::error!(%error, "the store was not closed cleanly");
             }
         })
         .await;

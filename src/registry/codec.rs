@@ -7,8 +7,9 @@ mod registration;
 
 use std::sync::{Arc, OnceLock};
 
-use self::bytes::InvalidRecord;
-use self::bytes::{ByteReader, put_index, put_number, put_option, put_optional_text, put_text};
+use self::bytes::{
+    ByteReader, InvalidRecord, put_index, put_number, put_option, put_optional_text, put_text,
+};
 use crate::model::{
     Epoch, Event, EventKind, Instance, LastSeen, Lease, Override, OverrideStatus, Revision, Route,
     RouteId, ServiceName, Status, Timestamp,
@@ -32,7 +33,7 @@ pub(super) fn put_instance(out: &mut Vec<u8>, instance: &Instance) {
     put_versionless(out, instance);
 }
 
-/// Reads an instance; its last sign of life is the start of the registry's clock.
+/// Reads an instance; its last heartbeat is the start of the registry's clock.
 pub(super) fn instance(bytes: &[u8]) -> Result<Instance, InvalidRecord> {
     read_instance(&mut begin(bytes)?)
 }

@@ -1,4 +1,4 @@
-//! Begins with what an earlier life of the registry left.
+//! Continues from the state that an earlier run stored.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -51,7 +51,7 @@ impl Registry {
         }
     }
 
-    /// Begins all leases anew, with one full ttl from now on: nobody could renew them while the daemon was down.
+    /// Restarts all leases with one full ttl: they could not be renewed while the daemon was down.
     pub fn begin_leases(&self) {
         let now_ms = self.clock().now().mono_ms;
         for instance in self.inner.table.instances.pin().values() {
@@ -59,7 +59,7 @@ impl Registry {
         }
     }
 
-    /// Ends the leases on connections of an earlier life: none of them is open any more. To be called before the
+    /// Ends the leases on connections of an earlier run: none of them is open any more. To be called before the
     /// broker takes connections.
     ///
     /// # Errors
@@ -82,7 +82,7 @@ impl Registry {
     }
 }
 
-/// Appends an event of an earlier life to the log, with its place in the chain of its service.
+/// Appends an event of an earlier run to the log, with its place in the chain of its service.
 fn append(state: &mut State, log: &mut LogWriter, event: Event) {
     let revision = event.revision;
     let name = event.service_name.clone();

@@ -62,7 +62,7 @@ impl Default for RouteTable {
 }
 
 impl RouteTable {
-    /// Notes a change of an earlier life.
+    /// Notes a change of an earlier run.
     pub(super) fn note(&self, revision: Revision) {
         let list = Arc::clone(&self.routes.load().list);
         self.routes.store(Arc::new(Routes { revision, list }));

@@ -95,7 +95,7 @@ fn put_change(rows: &mut impl Rows, event: &Event) {
     }
 }
 
-/// What an earlier life of the registry left.
+/// The state that an earlier run stored.
 #[derive(Debug)]
 pub struct Restored {
     pub(super) epoch: Epoch,

@@ -136,7 +136,7 @@ impl Service {
         self.show(&view, revision, instances);
     }
 
-    /// Takes over the instances of an earlier life; its last change is known already.
+    /// Takes over the instances of an earlier run; its last change is known already.
     pub(super) fn fill(&self, instances: Vec<(ServiceId, Arc<Instance>)>) {
         let view = self.view.load();
         self.show(&view, self.logged(), instances.into_iter().collect());

@@ -76,7 +76,7 @@ impl State {
     }
 
     /// Changes the tables by one record. The only writer: new records, those of a leader and those of an
-    /// earlier life come this way. Answers with what belongs into the log.
+    /// earlier run come this way. Answers with what belongs into the log.
     pub(super) fn apply(&mut self, record: &Record) -> Option<Logged> {
         match record {
             Record::Silent(instance) => {

@@ -299,7 +299,7 @@ async fn a_service_is_forgotten_when_nothing_needs_it() {
     let service = registry.service("gone").unwrap();
     assert!(
         registry.since_of(&service, Revision(0), 9).is_err(),
-        "an earlier life is out of the log"
+        "an earlier run is out of the log"
     );
     let cursor = Revision(again.instance.revision.0 - 1);
     assert_eq!(registry.since_of(&service, cursor, 9).unwrap().len(), 1);

@@ -85,7 +85,7 @@ impl LogEnd {
         Ok(number)
     }
 
-    /// Notes that everything is durable, so that damage to it is told from a torn write.
+    /// Notes that everything is durable, so that later damage to it is not taken for a torn write.
     pub(super) fn mark(&mut self) {
         if self.failed.is_some() || self.is_full || self.synced != self.newest {
             return;

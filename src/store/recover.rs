@@ -7,7 +7,7 @@ use super::{
     frame::LogFrames,
 };
 
-/// The files of a store, as their names tell.
+/// The files of a store, by kind and number.
 #[derive(Debug, Default)]
 pub(super) struct Files {
     /// Numbers of segments of the log that no snapshot covers, rising.

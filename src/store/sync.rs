@@ -59,7 +59,7 @@ pub(super) fn start(store: &Store, interval: Duration) -> Result<(), StoreError>
             let Some(inner) = inner.upgrade() else {
                 return;
             };
-            // The failure is told to those who wait for it.
+            // Callers that wait for a commit get the failure.
             let _ = Store { inner }.sync();
         }
     };

@@ -9,8 +9,8 @@ use crate::{
     store::{Store, StoreError, Writes},
 };
 
-/// Writes each batch as one commit of the store. The writing is done by whoever polls the commit, which is a thread
-/// for such work.
+/// Writes each batch as one commit of the store. A commit is written when it is polled: poll it on a thread that may
+/// block.
 #[derive(Debug)]
 pub(super) struct StoreJournal {
     store: Store,

@@ -341,7 +341,7 @@ async fn clients_cannot_come_before_the_exchange_or_keep_the_daemon_out() {
         let declared = channel.queue_declare(queue.into(), passive, none());
         declared.await.unwrap();
     }
-    // Nothing needs this one yet: whoever declares it first says how long it is.
+    // The daemon declares this queue at the first dead letter. Until then a client may declare it with other limits.
     declare_otherwise(&connection, "musterd.dead").await;
     // So many logins fail that no more are taken from here, and every place is taken.
     let address = stage.amqp.split('@').nth(1).unwrap();
