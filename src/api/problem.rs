@@ -1,5 +1,6 @@
 //! Errors as callers see them: `application/problem+json` (RFC 9457).
 
+use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -87,27 +88,13 @@ impl Problem {
         }])
     }
 
-    /// The status code in words.
+    /// The status code in words, as in RFC 9110: two have newer names than in the library.
     pub fn title(&self) -> &'static str {
+        let known = StatusCode::from_u16(self.status).ok();
         match self.status {
-            400 => "Bad Request",
-            401 => "Unauthorized",
-            403 => "Forbidden",
-            404 => "Not Found",
-            405 => "Method Not Allowed",
-            408 => "Request Timeout",
-            409 => "Conflict",
-            411 => "Length Required",
             413 => "Content Too Large",
-            414 => "URI Too Long",
-            415 => "Unsupported Media Type",
             422 => "Unprocessable Content",
-            426 => "Upgrade Required",
-            429 => "Too Many Requests",
-            431 => "Request Header Fields Too Large",
-            503 => "Service Unavailable",
-            507 => "Insufficient Storage",
-            _ => "Internal Server Error",
+            _ => (known.and_then(|status| status.canonical_reason())).unwrap_or("Unknown Error"),
         }
     }
 
@@ -140,3 +127,6 @@ pub struct ProblemAnswer<'a> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [FieldError],
 }
+
+#[cfg(test)]
+mod tests;
