@@ -109,6 +109,7 @@ impl Topics {
         let mut messages = messages.fuse();
         let mut window = if failing { 1 } else { self.window };
         let (mut waiting, mut confirmed) = (0, 0);
+        self.unconfirmed.sent();
         loop {
             // Many are written at once, while those before them are on their way.
             if 4 * waiting <= 3 * window {
@@ -121,9 +122,8 @@ impl Topics {
                 self.unconfirmed.answered();
                 break;
             }
-            self.unconfirmed.sent();
             let more = self.wait_for(&mut *channel, &usage).await?;
-            self.unconfirmed.answered();
+            self.unconfirmed.confirmed_some();
             (confirmed..confirmed + more).for_each(&mut arrived);
             confirmed += more;
             waiting = waiting.saturating_sub(more);

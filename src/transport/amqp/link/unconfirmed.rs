@@ -19,13 +19,19 @@ impl UnconfirmedSince {
         self.0.lock().get_or_insert_with(Instant::now);
     }
 
-    /// The broker answered, whatever it said.
+    /// The broker confirmed a part. It is never none in between: the connection could be closed at that moment, and
+    /// the rest would be sent twice.
+    pub(crate) fn confirmed_some(&self) {
+        *self.0.lock() = Some(Instant::now());
+    }
+
+    /// The broker answered everything, whatever it said.
     pub(crate) fn answered(&self) {
         *self.0.lock() = None;
     }
 
     /// Since when.
-    pub(super) fn since(&self) -> Option<Instant> {
+    pub(in crate::transport::amqp) fn since(&self) -> Option<Instant> {
         *self.0.lock()
     }
 }

@@ -173,12 +173,17 @@ async fn rounds(
     );
     let message = || Outgoing::json("musterd", short("key"), Bytes::new());
     let mut arrived = Vec::new();
+    let unconfirmed = topics.unconfirmed();
+    let mut note = |at| {
+        arrived.push(at);
+        assert!(unconfirmed.since().is_some(), "the rest is waited for");
+    };
     let sending = async {
         link.until_up().await;
         broker.rounds.lock().clear();
         refuses.clone_into(&mut broker.refuses.lock());
         let messages = std::iter::repeat_with(message).take(count);
-        let _ = topics.send(messages, failing, |at| arrived.push(at)).await;
+        let _ = topics.send(messages, failing, &mut note).await;
     };
     tokio::select! {
         () = run => unreachable!("nobody stops it"),
