@@ -1,5 +1,6 @@
 //! Clients that break the rules, stop reading or come in crowds. After each of them the broker still serves.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread::scope;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::client::{Client, Login};
+use super::client::{Client, Login, PATIENCE};
 use super::codec::{Frame, METHOD, frames};
 use super::target::{Kind, target};
 use crate::daemon::Daemon;
@@ -88,22 +89,19 @@ fn a_session_byte_by_byte() {
     for octet in session() {
         client.write(&[octet]);
     }
-    let lines: Vec<_> = client
-        .drain(Duration::from_millis(500))
-        .into_iter()
-        .map(|(_, line)| line)
-        .collect();
-    for wanted in [
+    let mut missing = BTreeSet::from([
         "connection.open-ok",
         "channel.open-ok",
         "confirm.select-ok",
         "acked 1",
         "basic.consume-ok consumer-tag=c",
-    ] {
-        assert!(
-            lines.iter().any(|line| line == wanted),
-            "{wanted}: {lines:?}"
-        );
+    ]);
+    let deadline = Instant::now() + PATIENCE;
+    while !missing.is_empty() {
+        for (_, line) in client.drain(Duration::from_millis(100)) {
+            missing.remove(&*line);
+        }
+        assert!(Instant::now() < deadline, "{missing:?}");
     }
 }
 
@@ -194,8 +192,9 @@ fn a_table_nested_a_thousand_deep() {
     let mut payload = vec![0, 50, 0, 10, 0, 0, 0, 0b100];
     payload.extend_from_slice(&nested(1000));
     client.send_frame(METHOD, 1, &payload);
-    let answers = client.drain(Duration::from_millis(1000));
-    assert!(!answers.is_empty() || client.ended(), "no answer");
+    let answered =
+        (0..100).any(|_| !client.drain(Duration::from_millis(100)).is_empty() || client.ended());
+    assert!(answered, "no answer");
     // In headers, where nobody needs to look inside.
     let mut client = Client::ready(target().addr);
     client.send_frame(METHOD, 1, b"\0\x3c\0\x28\0\0\x0bamq.headers\0\0");
