@@ -31,11 +31,12 @@ use crate::{
     http::{self, BrokerPages, Deps, HttpApp},
     outbound::{Client, OutboundError},
     registry::{Notices, Registry},
+    store::Store,
     tasks::{Stage, StopError, Tasks},
     telemetry::Metrics,
     transport::{
-        Callback, Callbacks, Direct, DirectMetrics, Filter, Flag, Start, Subscription,
-        TransportError, Webhooks, amqp::AmqpError,
+        Callback, Callbacks, DirectMetrics, Filter, Flag, Start, Subscription, TransportError,
+        Webhooks, amqp::AmqpError,
     },
 };
 pub use crate::{broker::auth::hash_password, telemetry::Logs};
@@ -113,6 +114,7 @@ pub struct App {
     door: HttpApp,
     broker: Option<Broker>,
     metrics: Metrics,
+    store: Option<Store>,
     http_address: Option<SocketAddr>,
     amqp_address: Option<SocketAddr>,
 }
@@ -136,7 +138,9 @@ impl App {
         config.fit_into_grace();
         let metrics = Metrics::of_process();
         let mut tasks = Tasks::default();
-        let registry = store::begin(&config, &mut tasks).await?;
+        let opened = store::begin(&config, &mut tasks).await?;
+        let registry = opened.registry;
+        drop(opened.contents);
         let client = Client::new(&config.outbound, &metrics)?;
         let direct = DirectMetrics::new(&metrics);
         let modes = config.transport.modes(config.has_broker());
@@ -147,12 +151,7 @@ impl App {
         let health = Health::new(config.health, registry.clone(), client.clone(), &metrics);
         let listening = bind_broker(&config).await?;
         let way = amqp::build(&config, listening.as_ref(), &registry, &flag, direct).await?;
-        let transports = TransportSwitch {
-            registry: registry.clone(),
-            flag,
-            way: way.clone(),
-            direct: config.transport.direct == Direct::On,
-        };
+        let transports = TransportSwitch::new(&config, &registry, flag, way.clone());
         transport::show(&metrics, transports.clone());
         let parts = migrate::Parts::of(&registry, &callbacks, &transports, &notices, &metrics);
         let migration = migrate::start(&config, parts, http, &mut tasks).await;
@@ -197,6 +196,7 @@ impl App {
             door,
             broker,
             metrics,
+            store: opened.store,
             http_address,
             amqp_address,
         })
@@ -241,10 +241,10 @@ impl App {
     /// # Errors
     /// A room ended unexpectedly, panicked or was still busy after `stop.grace`.
     pub async fn run_until(self, request: impl Future<Output = ()>) -> Result<(), AppError> {
-        Ok(self
-            .tasks
-            .run_until(request, self.config.stop.grace.get())
-            .await?)
+        let grace = self.config.stop.grace.get();
+        let stopped = self.tasks.run_until(request, grace).await;
+        store::end(self.store).await;
+        Ok(stopped?)
     }
 }
 

@@ -38,14 +38,44 @@ pub enum StoreUnusable {
     },
 }
 
-/// Opens the store, if there is one, and the registry with what the store holds.
-pub(super) async fn begin(config: &Config, tasks: &mut Tasks) -> Result<Registry, StoreUnusable> {
+/// What a start opens before any other room.
+#[derive(Debug)]
+pub(super) struct Opened {
+    /// With what the store holds.
+    pub(super) registry: Registry,
+    /// None when everything is kept in memory.
+    pub(super) store: Option<Store>,
+    /// What other rooms stored in an earlier run. To be dropped when they have read it.
+    pub(super) contents: Option<Contents>,
+}
+
+/// Opens the store, if there is one, and the registry.
+pub(super) async fn begin(config: &Config, tasks: &mut Tasks) -> Result<Opened, StoreUnusable> {
     let store = open(config).await?;
-    let registry = open_registry(config, store.as_ref()).await?;
+    let events_max = config.registry.log_entries_max.get();
+    let (restored, contents) = match store.clone() {
+        Some(store) => blocking(move || read(&store, events_max)).await?,
+        None => (None, None),
+    };
+    let registry = open_registry(config, store.as_ref(), restored).await?;
     if let Some(store) = &store {
         start(store, &registry, tasks).await?;
     }
-    Ok(registry)
+    Ok(Opened {
+        registry,
+        store,
+        contents,
+    })
+}
+
+/// Makes everything durable. To be called when every room that writes has stopped.
+pub(super) async fn end(store: Option<Store>) {
+    let Some(store) = store else {
+        return;
+    };
+    if let Err(error) = blocking(move || store.close()).await {
+        tracing::error!(%error, "the store was not closed cleanly");
+    }
 }
 
 /// Opens the store, if there is one, and logs which of the two it is.
@@ -75,14 +105,15 @@ async fn open(config: &Config) -> Result<Option<Store>, StoreUnusable> {
     Ok(Some(store))
 }
 
-async fn open_registry(config: &Config, store: Option<&Store>) -> Result<Registry, StoreUnusable> {
+/// Opens the registry with what the store holds.
+async fn open_registry(
+    config: &Config,
+    store: Option<&Store>,
+    restored: Option<Restored>,
+) -> Result<Registry, StoreUnusable> {
     let events_max = config.registry.log_entries_max.get();
     let journal = |store: &Store| -> Box<dyn Journal> {
         Box::new(StoreJournal::new(store.clone(), events_max))
-    };
-    let restored = match store.cloned() {
-        Some(store) => blocking(move || restored(&store, events_max)).await?,
-        None => None,
     };
     let outdated = restored.as_ref().map(|restored| {
         let mut writes = Writes::default();
@@ -109,16 +140,21 @@ async fn open_registry(config: &Config, store: Option<&Store>) -> Result<Registr
     Ok(registry)
 }
 
-fn restored(store: &Store, events_max: usize) -> Result<Option<Restored>, StoreUnusable> {
+/// The registry's state of an earlier run, and everything else that is stored.
+fn read(
+    store: &Store,
+    events_max: usize,
+) -> Result<(Option<Restored>, Option<Contents>), StoreUnusable> {
     let contents = store.contents()?;
     let restored = Restored::read(events_max, |table| rows(&contents, table));
-    restored.map_err(|error: RowError| match error {
+    let restored = restored.map_err(|error: RowError| match error {
         RowError::Files(error) => error.into(),
         RowError::Row(source) => StoreUnusable::Row {
             path: store.path().to_owned(),
             source,
         },
-    })
+    })?;
+    Ok((restored, Some(contents)))
 }
 
 type Row = (bytes::Bytes, bytes::Bytes);
@@ -152,16 +188,10 @@ async fn start(store: &Store, registry: &Registry, tasks: &mut Tasks) -> Result<
             }
         }
     });
-    let (commits, closing) = (registry.clone(), store.clone());
+    let commits = registry.clone();
     tasks.spawn(Stage::Sink, "registry commits", async move |stop| {
         let handle = Handle::current();
-        blocking(move || {
-            handle.block_on(commits.run_commits(stop));
-            if let Err(error) = closing.close() {
-                tracing::error!(%error, "the store was not closed cleanly");
-            }
-        })
-        .await;
+        blocking(move || handle.block_on(commits.run_commits(stop))).await;
     });
     let closed = registry.close_earlier_connections().await;
     closed.map_err(|refusal| StoreUnusable::NotWritten {

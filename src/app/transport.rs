@@ -11,11 +11,12 @@ pub(super) use self::metrics::show;
 use super::amqp::Way;
 use crate::{
     api::{ReadyPart, TransportReport},
+    config::Config,
     http::{Readiness, Transports},
     migration::FlagControl,
     model::{FlagError, FlagState, Mode, Modes},
     registry::Registry,
-    transport::Flag,
+    transport::{Direct, Flag},
 };
 
 /// The flag, and the way over a broker where there is one.
@@ -29,6 +30,15 @@ pub(super) struct TransportSwitch {
 }
 
 impl TransportSwitch {
+    pub(super) fn new(config: &Config, registry: &Registry, flag: Flag, way: Option<Way>) -> Self {
+        Self {
+            registry: registry.clone(),
+            flag,
+            way,
+            direct: config.transport.direct == Direct::On,
+        }
+    }
+
     pub(super) fn report(&self) -> TransportReport {
         match &self.way {
             Some(way) => TransportReport {
