@@ -240,6 +240,8 @@ impl PendingRequest {
         let body = self.body.clone().into();
         let mut outgoing = Outgoing::json(names::EXCHANGE, short(names::CHECK_REQUEST), body);
         outgoing.properties.correlation_id = Some(short(&self.number.to_string()));
+        // A probe is not worth a write to the disk: one that is lost is made again.
+        outgoing.properties.delivery_mode = Some(names::TRANSIENT);
         // The broker drops what is overdue.
         outgoing.properties.expiration = Some(short(&left.max(1).to_string()));
         outgoing

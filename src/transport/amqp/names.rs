@@ -6,6 +6,8 @@ use super::{
 };
 use crate::model::{Channel, Event, EventKind};
 
+/// Delivery mode of a message that is never written to the disk.
+pub(super) const TRANSIENT: u8 = 1;
 /// Delivery mode of a message that survives a restart of the broker.
 pub(super) const PERSISTENT: u8 = 2;
 

@@ -235,6 +235,7 @@ impl ProbesUnderWay {
             let body = verdict.to_json().into();
             let mut verdict = Outgoing::json(names::EXCHANGE, short(names::VERDICT), body);
             verdict.properties.correlation_id = id;
+            verdict.properties.delivery_mode = Some(names::TRANSIENT);
             verdict.properties.expiration = Some(short(VERDICT_KEPT_MS));
             VerdictReply {
                 request: tag,

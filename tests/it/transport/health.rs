@@ -264,6 +264,7 @@ async fn a_prober_that_comes_before_the_broker_waits_for_it_and_declares_what_it
             .as_str(),
         "77"
     );
+    assert_eq!(*verdict.properties.delivery_mode(), Some(1), "not written");
     let body: Value = serde_json::from_slice(&verdict.data).unwrap();
     assert_eq!(
         (&body["service_id"], &body["incarnation"]),
@@ -370,10 +371,12 @@ async fn a_prober_that_takes_requests_and_never_answers_does_not_stop_the_probes
     until_status(&stage, "i0", "healthy").await;
     let connection = connect(&stage.amqp).await;
     let channel = connection.create_channel().await.unwrap();
-    let _hoarder = consume(&channel, "health.check.request").await;
+    let mut hoarder = consume(&channel, "health.check.request").await;
     stage
         .put(200, json!({"channels": {"health": "queue"}}))
         .await;
+    let request = next(&mut hoarder).await;
+    assert_eq!(*request.properties.delivery_mode(), Some(1), "not written");
     until("the daemon probes itself", async || {
         requests(&stage, "unanswered").await >= 5.0
     })
