@@ -19,6 +19,7 @@ use tokio::runtime::Handle;
 use self::{
     banner::Addresses,
     broker::{BrokerPort, Sampler},
+    store::StoreTopology,
     transport::TransportSwitch,
 };
 pub use self::{reload::Reloader, store::StoreUnusable};
@@ -87,7 +88,9 @@ impl AppError {
             #[cfg(not(feature = "amqp"))]
             Self::NotBuilt => true,
             Self::Bind(error) => matches!(error, http::BindError::Address { .. }),
-            Self::Broker(error) => !matches!(error, BrokerError::Listen { .. }),
+            Self::Broker(error) => {
+                !matches!(error, BrokerError::Listen { .. } | BrokerError::Topology(_))
+            }
             Self::Signals(_) | Self::Stopped(_) | Self::Store(_) => false,
         }
     }
@@ -149,7 +152,7 @@ impl App {
         let (callbacks, webhooks) =
             subscribers(&config, &registry, &flag, &notices, &client, &direct);
         let health = Health::new(config.health, registry.clone(), client.clone(), &metrics);
-        let listening = bind_broker(&config).await?;
+        let listening = bind_broker(&config, opened.store.as_ref()).await?;
         let way = amqp::build(&config, listening.as_ref(), &registry, &flag, direct).await?;
         let transports = TransportSwitch::new(&config, &registry, flag, way.clone());
         transport::show(&metrics, transports.clone());
@@ -360,11 +363,19 @@ async fn open(
     Ok(Some(address))
 }
 
-async fn bind_broker(config: &Config) -> Result<Option<Listening>, AppError> {
-    if config.broker.listen.is_empty() && config.broker.tls.listen.is_empty() {
+async fn bind_broker(
+    config: &Config,
+    store: Option<&Store>,
+) -> Result<Option<Listening>, AppError> {
+    let broker = config.broker.clone();
+    if broker.listen.is_empty() && broker.tls.listen.is_empty() {
         return Ok(None);
     }
-    Ok(Some(Broker::bind(config.broker.clone()).await?))
+    let listening = match store.cloned() {
+        Some(store) => Broker::bind_durable(broker, Arc::new(StoreTopology(store))).await?,
+        None => Broker::bind(broker).await?,
+    };
+    Ok(Some(listening))
 }
 
 /// Shows the broker over HTTP and among the metrics.

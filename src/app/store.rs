@@ -1,12 +1,14 @@
 //! The store: opened before the rooms that keep something in it, closed after them.
 
 mod journal;
+mod topology;
 
 use std::path::PathBuf;
 
 use tokio::{runtime::Handle, task::spawn_blocking};
 
 use self::journal::StoreJournal;
+pub(super) use self::topology::StoreTopology;
 use crate::{
     config::Config,
     registry::{Journal, MemoryJournal, Origins, Registry, Restored, UnreadableRow},

@@ -95,6 +95,8 @@ pub struct Binding {
     pub key: BindingKey,
     /// Its arguments as declared.
     pub arguments: Table,
+    /// The number of its stored row; 0: none.
+    pub number: u64,
     /// Counts it, with its places at both ends.
     pub charge: TopologyCharge,
 }
@@ -124,6 +126,8 @@ pub struct Exchange {
     pub seen: u64,
     /// How many messages were published to it.
     pub published: u64,
+    /// The number of its stored row, or of a predeclared exchange; 0: it is not durable.
+    pub number: u64,
     /// Counts the exchange and what it routes by, without its bindings.
     pub charge: TopologyCharge,
     /// How it finds destinations.
@@ -190,6 +194,7 @@ impl Exchange {
             inbound: BTreeSet::new(),
             seen: 0,
             published: 0,
+            number: 0,
             charge: TopologyCharge::default(),
             router,
         }

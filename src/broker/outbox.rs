@@ -117,6 +117,15 @@ impl Outbox {
         self.write(|out| method.put(out, channel))
     }
 
+    /// Appends a method that is written already: an answer, which is never refused.
+    pub fn put_written(&self, method: &[u8]) -> Put {
+        if self.local {
+            let received = Received::from_frame(BytesMut::from(method));
+            return self.waiting.lock().receive(received, 0);
+        }
+        self.write(|out| out.extend_from_slice(method))
+    }
+
     /// Appends whole frames, which are never refused. A peer in the same process has no use for them.
     pub fn write(&self, frames: impl FnOnce(&mut BytesMut)) -> Put {
         let mut waiting = self.waiting.lock();

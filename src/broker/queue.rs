@@ -66,6 +66,8 @@ pub struct Queue {
     pub settle_within: u64,
     /// Whether any message in it may expire.
     pub expiring: bool,
+    /// The number of its stored row; 0: none.
+    pub number: u64,
     /// Counts the queue without what is in it.
     pub charge: TopologyCharge,
     next_position: u64,
@@ -107,6 +109,7 @@ impl Queue {
             stamped: false,
             settle_within: NEVER,
             expiring: false,
+            number: 0,
             charge: TopologyCharge::default(),
             next_position: FIRST_POSITION,
             next_return: 0,

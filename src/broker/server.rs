@@ -11,6 +11,7 @@ mod listener;
 mod log_limiter;
 mod login;
 mod reload;
+mod stored;
 mod view;
 mod wire;
 
@@ -34,10 +35,12 @@ pub(in crate::broker) use self::connections::LocalConnection;
 pub use self::{connections::ConnectionView, reload::Reloaded, view::Overview};
 use self::{
     connections::Connections, listener::Listener, log_limiter::ClientLog, reload::LoginRules,
+    stored::TopologyThread,
 };
 use super::{
     auth::ConfigFault,
     config::{Config, bytes},
+    durable::{TopologyFault, TopologyStore},
     memory::Memory,
     queue::ConnectionId,
     tls::TlsError,
@@ -71,6 +74,9 @@ pub enum BrokerError {
     /// The encrypted door cannot be opened.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// What was stored cannot be put back.
+    #[error("the stored exchanges, queues and bindings cannot be used")]
+    Topology(#[from] TopologyFault),
 }
 
 struct FaultList<'a>(&'a [ConfigFault]);
@@ -100,6 +106,8 @@ pub(super) struct Shared {
     /// The version of `access`: holders of cached permissions compare it.
     access_version: AtomicU64,
     vhosts: HashMap<String, Arc<VhostCell>>,
+    /// Commits what is durable; none: nothing survives.
+    topology: OnceLock<TopologyThread>,
     pub(super) memory: Arc<Memory>,
     pub(super) connections: Connections,
     log: ClientLog,
@@ -175,6 +183,9 @@ impl Listening {
                 "{left} connections did not close in time"
             );
         }
+        if let Some(topology) = shared.topology.get() {
+            topology.close().await;
+        }
     }
 }
 
@@ -194,6 +205,22 @@ impl Broker {
 
     /// A broker that listens as configured.
     pub async fn bind(config: Config) -> Result<Listening, BrokerError> {
+        Self::new(config)?.listen().await
+    }
+
+    /// The same, after what is durable was put back from a store, which then gets every change.
+    pub async fn bind_durable(
+        config: Config,
+        topology: Arc<dyn TopologyStore>,
+    ) -> Result<Listening, BrokerError> {
+        Self::check(&config)?;
+        let broker = Self::new(config)?;
+        broker.restore(topology).await?;
+        broker.listen().await
+    }
+
+    async fn listen(self) -> Result<Listening, BrokerError> {
+        let config = &self.shared.config;
         let address = config
             .address()
             .map_err(|error| BrokerError::Address(config.listen.clone(), error))?;
@@ -205,7 +232,7 @@ impl Broker {
             None => None,
             Some(address) => Some(Listener::tls(address).await?),
         };
-        let broker = Self::new(config)?;
+        let broker = self;
         Ok(Listening { broker, plain, tls })
     }
 
@@ -243,6 +270,7 @@ impl Broker {
             access_version: AtomicU64::new(0),
             config,
             vhosts,
+            topology: OnceLock::new(),
             memory,
             connections,
             log: ClientLog::default(),

@@ -184,6 +184,11 @@ impl Session {
         vhost.is_busy_for(self.identity.connection)
     }
 
+    /// Whether that waits for the store.
+    pub fn is_parked(&self, vhost: &Vhost) -> bool {
+        vhost.is_parked(self.identity.connection)
+    }
+
     /// Ends a batch of frames: sends the confirms that were held back.
     pub fn end_batch(&mut self) {
         while let Some(number) = self.unconfirmed.pop() {
@@ -426,7 +431,7 @@ impl Session {
         self.peer.outbox.put(method, number);
     }
 
-    /// Answers as soon as what was asked for is done.
+    /// Answers as soon as what was asked for is done, and stored where it is durable.
     fn answer_when_done(
         &self,
         nowait: bool,

@@ -8,12 +8,14 @@ mod consume;
 mod death;
 mod deferred;
 mod deliver;
+mod durable;
 mod footprint;
 mod overdue;
 mod publish;
 mod queues;
 mod removal;
 mod replies;
+mod restore;
 mod route;
 mod settle;
 mod sizes;
@@ -35,6 +37,7 @@ pub use self::{
     publish::{Published, Publisher, carbon_copies},
     queues::{DeclareQueue, Declared},
     replies::{REPLY_TO, REPLY_TO_PREFIX},
+    restore::RestoredTopology,
     settle::{Settle, UnknownTag},
     sizes::{Largest, QueueSize, VhostSample},
     topology::{BindSpec, BindTarget, DeclareExchange, check_exchange_type},
@@ -53,6 +56,7 @@ use super::{
     budget::Budget,
     channel::{ChannelId, Consumer, DeliveryChannel},
     config::Limits,
+    durable::TopologyJournal,
     exception::Exception,
     exchange::{Binding, Exchange, ExchangeId, ExchangeKind},
     memory::Memory,
@@ -114,6 +118,10 @@ pub struct Vhost {
     overdue: BTreeSet<(u64, ChannelId)>,
     dirty: Vec<Arc<Peer>>,
     store: Option<Box<dyn MessageStore>>,
+    /// Where changes of what is durable go.
+    topology: Option<Arc<TopologyJournal>>,
+    /// Whether something durable was changed since the last answer.
+    unsaved: bool,
     stamp: Stamp,
     /// Whether the limit on queues, exchanges, bindings, consumers and channels does not count now.
     exempt: bool,
@@ -159,6 +167,8 @@ impl Vhost {
             overdue: BTreeSet::new(),
             dirty: Vec::new(),
             store: None,
+            topology: None,
+            unsaved: false,
             stamp,
             exempt: false,
             counters: VhostCounters::default(),
@@ -175,9 +185,10 @@ impl Vhost {
             ("amq.match", ExchangeKind::Headers),
             ("amq.rabbitmq.trace", ExchangeKind::Topic),
         ];
-        for (name, kind) in predeclared {
+        for (number, (name, kind)) in (1..).zip(predeclared) {
             let name = ShortStr::from_static(name);
             let mut exchange = Exchange::new(name.clone(), kind);
+            exchange.number = number;
             exchange.durable = true;
             exchange.internal = name == "amq.rabbitmq.trace";
             exchange.charge = vhost.memory.charge_topology(0);

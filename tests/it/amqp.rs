@@ -11,6 +11,7 @@ mod login;
 mod operation;
 mod origin;
 mod protocol;
+mod restart;
 mod robustness;
 mod target;
 mod text;

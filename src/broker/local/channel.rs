@@ -83,6 +83,8 @@ pub struct LocalChannel {
     busy: bool,
     /// Whether something that was asked for takes more turns.
     settling: bool,
+    /// Whether it waits for the store, which then wakes us.
+    parked: bool,
     closed: Option<LocalError>,
 }
 
@@ -126,6 +128,7 @@ impl LocalChannel {
             cancelled: false,
             busy: false,
             settling: false,
+            parked: false,
             closed: None,
         };
         channel.turn(|session, context| session.open_local(NUMBER, context));
@@ -380,12 +383,14 @@ impl LocalChannel {
 
     /// Waits until there may be something to receive. Cancel safe.
     async fn wait(&mut self) {
-        if self.settling {
+        if self.parked || !self.settling {
+            self.peer.wake.notified().await;
+        } else {
             yield_now().await;
+        }
+        if self.settling {
             self.turn(|_, _| ());
             self.receive();
-        } else {
-            self.peer.wake.notified().await;
         }
     }
 
@@ -403,6 +408,7 @@ impl LocalChannel {
         self.session.end_batch();
         let more = vhost.pump(now);
         self.settling = self.session.is_busy(&vhost);
+        self.parked = self.settling && self.session.is_parked(&vhost);
         let own = self.peer.id;
         self.client.vhost.finish(vhost, &mut self.dirty, own);
         if more {

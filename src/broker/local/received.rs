@@ -40,9 +40,14 @@ impl Received {
     /// A method as the client reads it: written and read once, so that every method can be sent. Methods are
     /// few beside messages.
     pub(in crate::broker) fn method(method: &impl MethodSpec, channel: u16) -> Option<Self> {
-        let mut frames = FrameReader::default();
         let mut frame = BytesMut::new();
         method.put(&mut frame, channel);
+        Self::from_frame(frame)
+    }
+
+    /// The same of a method that is written already.
+    pub(in crate::broker) fn from_frame(frame: BytesMut) -> Option<Self> {
+        let mut frames = FrameReader::default();
         *frames.input() = frame;
         let frame = frames.next(u32::MAX).ok()??;
         let method = Method::decode(frame.payload).ok()?;

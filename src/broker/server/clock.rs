@@ -57,6 +57,13 @@ impl VhostCell {
         (more, deadline)
     }
 
+    /// Something was stored: those who wait for it go on.
+    pub(super) fn on_progress(&self, now: BrokerTime, dirty: &mut Vec<Arc<Peer>>) {
+        let mut vhost = self.lock();
+        vhost.on_progress(now);
+        self.finish(vhost, dirty, 0);
+    }
+
     /// Wakes the clock task to finish what a turn has left to do.
     pub(in crate::broker) fn leave_rest(&self) {
         self.earlier.notify_one();

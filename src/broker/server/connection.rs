@@ -80,6 +80,8 @@ pub(super) struct Connection {
     more: bool,
     /// Whether something that the client has asked for takes more turns.
     settling: bool,
+    /// Whether it waits for the store, which then wakes this task.
+    parked: bool,
 }
 
 impl Connection {
@@ -145,6 +147,7 @@ impl Connection {
             closing_until: None,
             more: false,
             settling: false,
+            parked: false,
             shared,
             wire,
             entry,
@@ -215,7 +218,10 @@ impl Connection {
         self.end();
         self.pump();
         while self.settling {
-            tokio::task::yield_now().await;
+            match self.parked {
+                true => self.wire.peer.wake.notified().await,
+                false => tokio::task::yield_now().await,
+            }
             self.pump();
         }
         if self.more {
@@ -233,22 +239,23 @@ impl Connection {
         tokio::pin!(stopped);
         loop {
             self.refresh_grant();
-            if self.more {
+            if self.more || self.parked {
                 self.pump();
             }
-            if self.settling {
+            if self.settling && !self.parked {
                 self.wire.writer.flush(&self.wire.peer);
                 self.pause(&mut ticker, stopped.as_mut()).await?;
                 continue;
             }
-            let exhausted = self.work();
+            let exhausted = self.parked || self.work();
             self.count_input();
             self.log_raised();
             let flush = self.wire.writer.flush(&self.wire.peer);
             if flush == Flush::Broken {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
-            if self.session.phase() == SessionPhase::Closed && flush == Flush::Done {
+            if self.session.phase() == SessionPhase::Closed && flush == Flush::Done && !self.parked
+            {
                 if self.wire.peer.is_flushed() {
                     return Ok(());
                 }
@@ -326,7 +333,7 @@ impl Connection {
     /// long as little was read ahead.
     fn reads_more(&mut self, has_room: bool) -> bool {
         let buffered = self.wire.frames.buffered();
-        if self.blocked {
+        if self.blocked || self.parked {
             self.wire.reader.rest();
             return buffered < AHEAD_BLOCKED_MAX;
         }
@@ -387,7 +394,8 @@ impl Connection {
             self.wire.peer.outbox.write(put_heartbeat);
         }
         self.spoke_bytes = sent;
-        let deaf = self.blocked && self.wire.frames.buffered() >= AHEAD_BLOCKED_MAX;
+        let deaf =
+            (self.blocked || self.parked) && self.wire.frames.buffered() >= AHEAD_BLOCKED_MAX;
         if !deaf && now - self.heard > heartbeat * 2 + self.tick_every() {
             return Err(io::Error::new(
                 io::ErrorKind::TimedOut,

@@ -235,10 +235,14 @@ impl Broker {
     /// Deletes a queue: how many messages went with it; nothing if there is no such queue.
     pub async fn delete(&self, vhost: &str, name: &str) -> Option<usize> {
         let name = ShortStr::copied(name.as_bytes())?;
-        self.in_vhost(vhost, move |shared, vhost| {
+        let deleted = self.in_vhost(vhost, move |shared, vhost| {
             vhost.force_delete(&name, shared.now())
-        })
-        .await
+        });
+        let deleted = deleted.await;
+        if let Some(topology) = self.shared.topology.get() {
+            topology.until_committed().await;
+        }
+        deleted
     }
 
     /// Closes a connection with 320 and this reason; whether there is such a connection.

@@ -38,7 +38,7 @@ impl Session {
             internal: declare.internal,
             arguments: declare.arguments,
         })?;
-        self.answer_unless(declare.nowait, number, &exchange::DeclareOk {});
+        self.answer_when_done(declare.nowait, number, &exchange::DeclareOk {}, context);
         Ok(())
     }
 
@@ -71,7 +71,7 @@ impl Session {
             arguments: bind.arguments,
         };
         context.vhost.bind(&spec, self.identity.connection)?;
-        self.answer_unless(bind.nowait, number, &exchange::BindOk {});
+        self.answer_when_done(bind.nowait, number, &exchange::BindOk {}, context);
         Ok(())
     }
 

@@ -60,18 +60,18 @@ impl Session {
                 .vhost
                 .declare_queue(&spec, connection, context.now)?
         };
-        self.queue_is_there(number, declared, declare.durable, declare.nowait)
+        self.queue_is_there(number, declared, (declare.durable, declare.nowait), context)
     }
 
     fn queue_is_there(
         &mut self,
         number: u16,
         declared: Declared,
-        durable: bool,
-        nowait: bool,
+        (durable, nowait): (bool, bool),
+        context: &mut Context<'_>,
     ) -> Result<(), Exception> {
         // Not for the daemon's own queues.
-        if declared.new && durable && !self.origin.is_empty() {
+        if declared.new && durable && !context.vhost.is_stored() && !self.origin.is_empty() {
             tracing::info!(
                 queue.name = %declared.name,
                 "queue \"{}\" is durable: it and its messages live as long as this daemon",
@@ -84,7 +84,7 @@ impl Session {
             message_count: count(declared.messages),
             consumer_count: count(declared.consumers),
         };
-        self.answer_unless(nowait, number, &declare_ok);
+        self.answer_when_done(nowait, number, &declare_ok, context);
         Ok(())
     }
 
@@ -108,7 +108,7 @@ impl Session {
                 .vhost
                 .check_queue(name, self.identity.connection, context.now)?
         };
-        self.queue_is_there(number, declared, false, nowait)
+        self.queue_is_there(number, declared, (false, nowait), context)
     }
 
     pub(super) fn bind_queue(
@@ -125,7 +125,7 @@ impl Session {
             (bind.routing_key, bind.arguments),
         )?;
         context.vhost.bind(&spec, self.identity.connection)?;
-        self.answer_unless(nowait, number, &queue::BindOk {});
+        self.answer_when_done(nowait, number, &queue::BindOk {}, context);
         Ok(())
     }
 

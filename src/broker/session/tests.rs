@@ -3,6 +3,7 @@ mod confirms;
 mod deaths;
 mod deferral;
 mod delivery;
+mod durable;
 mod exceptions;
 mod expiry;
 mod fairness;

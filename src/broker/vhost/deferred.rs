@@ -38,6 +38,8 @@ pub(super) struct DeferredWork {
     tasks: HashMap<ConnectionId, VecDeque<Task>>,
     /// The connections that have some, the next one first.
     turns: VecDeque<ConnectionId>,
+    /// The connections whose next task waits for the store. They have no turns meanwhile.
+    parked: Vec<ConnectionId>,
 }
 
 /// One piece of work.
@@ -61,6 +63,8 @@ pub(super) enum Task {
     CloseChannel(ChannelId),
     /// Bindings, consumers and messages of removed queues and exchanges are removed.
     Remove(Box<Removal>),
+    /// What was changed by then is stored: so many changes, once it is known. Wakes the client's task.
+    AwaitTopology(Arc<Peer>, Option<u64>),
     /// The answer to the client, after all tasks before it.
     Answer(Arc<Peer>, Bytes),
 }
@@ -155,7 +159,12 @@ impl Vhost {
     /// A connection has ended: its answers are dropped, but the work it has begun is completed.
     pub(super) fn drop_answers(&mut self, connection: ConnectionId) {
         if let Some(tasks) = self.deferred.tasks.get_mut(&connection) {
-            tasks.retain(|task| !matches!(task, Task::Answer(..)));
+            tasks.retain(|task| !matches!(task, Task::Answer(..) | Task::AwaitTopology(..)));
+            let parked = &mut self.deferred.parked;
+            if let Some(index) = parked.iter().position(|parked| *parked == connection) {
+                parked.swap_remove(index);
+                self.deferred.turns.push_back(connection);
+            }
         }
     }
 
@@ -170,7 +179,18 @@ impl Vhost {
     /// Whether something that a connection has asked for is not done yet: its next frame has to wait.
     #[inline]
     pub fn is_busy_for(&self, connection: ConnectionId) -> bool {
-        !self.deferred.turns.is_empty() && self.deferred.tasks.contains_key(&connection)
+        !self.deferred.tasks.is_empty() && self.deferred.tasks.contains_key(&connection)
+    }
+
+    /// Whether what a connection has asked for waits for the store: its task is woken when it may continue.
+    pub fn is_parked(&self, connection: ConnectionId) -> bool {
+        self.deferred.parked.contains(&connection)
+    }
+
+    /// Lets those continue that wait for the store.
+    pub(super) fn wake_parked(&mut self) {
+        let parked = self.deferred.parked.drain(..);
+        self.deferred.turns.extend(parked);
     }
 
     /// Answers a connection as soon as all that it has asked for is done.
@@ -181,7 +201,9 @@ impl Vhost {
         method: &impl MethodSpec,
         channel: u16,
     ) {
-        if !self.is_busy_for(connection) {
+        if std::mem::take(&mut self.unsaved) {
+            self.defer(connection, Task::AwaitTopology(Arc::clone(peer), None));
+        } else if !self.is_busy_for(connection) {
             peer.outbox.put(method, channel);
             return;
         }
@@ -212,7 +234,9 @@ impl Vhost {
             let is_done = self.run_for(connection, now);
             self.budget.put_back(others);
             self.deferred.turns.pop_front();
-            if !is_done {
+            if !is_done && self.waits_for_store(connection) {
+                self.deferred.parked.push(connection);
+            } else if !is_done {
                 self.deferred.turns.push_back(connection);
                 paused = if self.budget.used() == before {
                     paused + 1
@@ -222,6 +246,15 @@ impl Vhost {
             }
         }
         self.budget.put_back(rest);
+    }
+
+    /// Whether the next task of a connection waits for the store.
+    fn waits_for_store(&self, connection: ConnectionId) -> bool {
+        let next = self.deferred.tasks.get(&connection);
+        match next.and_then(VecDeque::front) {
+            Some(Task::AwaitTopology(_, Some(changes))) => !self.has_stored(*changes),
+            _ => false,
+        }
     }
 
     /// Does a part of what a connection has asked for; whether that was all.
@@ -257,8 +290,16 @@ impl Vhost {
             Task::Get(get) => self.get_on(get, now),
             Task::CloseChannel(channel) => self.close_on(connection, *channel, now),
             Task::Remove(removal) => self.remove_on(removal),
+            Task::AwaitTopology(peer, changes) => {
+                let wanted = *changes.get_or_insert_with(|| self.changes());
+                let is_stored = self.has_stored(wanted);
+                if is_stored {
+                    peer.wake.notify_one();
+                }
+                is_stored
+            }
             Task::Answer(peer, frame) => {
-                let put = peer.outbox.write(|out| out.extend_from_slice(frame));
+                let put = peer.outbox.put_written(frame);
                 super::note(&mut self.dirty, peer, put);
                 true
             }

@@ -114,22 +114,30 @@ impl Vhost {
         queue.durable = properties.durable;
         queue.auto_delete = spec.auto_delete;
         queue.owner = spec.exclusive.then_some(connection);
-        queue.stamped = self.stamp.queues.contains(&name);
-        queue.settle_within = self.settle_within(queue.settings.consumer_timeout);
-        queue.charge = self.memory.charge_topology(footprint::of_queue(&queue));
-        queue.ready = queue.ready.counted(self.memory.charge(0));
-        let id = self.queues.insert(queue);
-        self.queue_names.insert(name.clone(), id);
+        self.keep_queue(&mut queue);
+        let id = self.add_queue(queue);
         if spec.exclusive {
             self.owned.entry(connection).or_default().insert(id);
         }
-        self.arm(id);
         Ok(Declared {
             name,
             messages: 0,
             consumers: 0,
             new: true,
         })
+    }
+
+    /// Adds a queue that is checked.
+    pub(super) fn add_queue(&mut self, mut queue: Queue) -> QueueId {
+        let name = queue.name.clone();
+        queue.stamped = self.stamp.queues.contains(&name);
+        queue.settle_within = self.settle_within(queue.settings.consumer_timeout);
+        queue.charge = self.memory.charge_topology(footprint::of_queue(&queue));
+        queue.ready = queue.ready.counted(self.memory.charge(0));
+        let id = self.queues.insert(queue);
+        self.queue_names.insert(name, id);
+        self.arm(id);
+        id
     }
 
     fn check_same_queue(

@@ -6,6 +6,7 @@ use std::{fmt, sync::Arc, sync::atomic::Ordering::Relaxed};
 use super::{BrokerTime, Vhost, deferred::Task, footprint};
 use crate::broker::{
     channel::ConsumerId,
+    durable::TopologyTable,
     exchange::{BindingId, Destination, Exchange, ExchangeId},
     queue::{ConnectionId, Queue, QueueId, ready::Entry},
     wire::{ShortStr, method::basic},
@@ -192,6 +193,7 @@ impl Vhost {
             return 0;
         };
         self.budget.spend(QUEUE_STEPS);
+        self.delete_row(TopologyTable::Queues, queue.number);
         let count = removal.add_messages(&mut queue);
         self.queue_names.remove(queue.name.as_bytes());
         self.timers.remove(&(queue.timer_at, id));
@@ -231,6 +233,7 @@ impl Vhost {
             return;
         };
         self.budget.spend(QUEUE_STEPS);
+        self.delete_row(TopologyTable::Exchanges, exchange.number);
         self.exchange_names.remove(exchange.name.as_bytes());
         let Exchange {
             bindings,
@@ -249,6 +252,7 @@ impl Vhost {
         let Some(binding) = self.bindings.remove(id) else {
             return;
         };
+        self.delete_row(TopologyTable::Bindings, binding.number);
         match binding.key.destination {
             Destination::Queue(queue) => {
                 if let Some(queue) = self.queues.get_mut(queue) {

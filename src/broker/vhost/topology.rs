@@ -102,19 +102,25 @@ impl Vhost {
             return Err(self.too_many("exchanges", self.limits.exchanges.get()));
         }
         self.check_topology()?;
-        let name = spec.name.detached();
-        let mut exchange = Exchange::new(name.clone(), kind);
+        let mut exchange = Exchange::new(spec.name.detached(), kind);
         exchange.durable = spec.durable;
         exchange.auto_delete = spec.auto_delete;
         exchange.internal = spec.internal;
         exchange.arguments = spec.arguments.detached();
         exchange.alternate = alternate;
-        exchange.charge = self
-            .memory
-            .charge_topology(footprint::of_exchange(&exchange) + exchange.routing_bytes());
+        self.keep_exchange(&mut exchange);
+        self.add_exchange(exchange);
+        Ok(())
+    }
+
+    /// Adds an exchange that is checked.
+    pub(super) fn add_exchange(&mut self, mut exchange: Exchange) -> ExchangeId {
+        let bytes = footprint::of_exchange(&exchange) + exchange.routing_bytes();
+        exchange.charge = self.memory.charge_topology(bytes);
+        let name = exchange.name.clone();
         let id = self.exchanges.insert(exchange);
         self.exchange_names.insert(name, id);
-        Ok(())
+        id
     }
 
     /// Refuses to delete predeclared exchanges, whatever the permissions.
@@ -154,17 +160,12 @@ impl Vhost {
     pub fn bind(&mut self, spec: &BindSpec, connection: ConnectionId) -> Result<(), Exception> {
         self.budget.spend(argument_steps(&spec.arguments));
         let (source, destination) = self.ends(spec)?;
-        let kind = self.exchanges.get(source).map(|exchange| exchange.kind);
-        let pattern = if kind == Some(ExchangeKind::Headers) {
-            HeadersPattern::parse(&spec.arguments)?
-        } else {
-            HeadersPattern::default()
-        };
+        let pattern = self.pattern(source, &spec.arguments)?;
         if let BindTarget::Queue(name) = &spec.target {
             self.usable_queue(name, connection)?;
         }
         let full = self.check_topology();
-        let Some(exchange) = self.exchanges.get_mut(source) else {
+        let Some(exchange) = self.exchanges.get(source) else {
             return Err(self.no_exchange(&spec.source));
         };
         let key = BindingKey {
@@ -181,10 +182,36 @@ impl Vhost {
         }
         let mut binding = Binding {
             source,
-            key: key.clone(),
+            key,
             arguments: spec.arguments.detached(),
+            number: 0,
             charge: TopologyCharge::default(),
         };
+        self.keep_binding(&mut binding);
+        self.add_binding(binding, pattern);
+        Ok(())
+    }
+
+    /// What a binding of this exchange compares.
+    pub(super) fn pattern(
+        &self,
+        source: ExchangeId,
+        arguments: &Table,
+    ) -> Result<HeadersPattern, Exception> {
+        let kind = self.exchanges.get(source).map(|exchange| exchange.kind);
+        match kind {
+            Some(ExchangeKind::Headers) => HeadersPattern::parse(arguments),
+            _ => Ok(HeadersPattern::default()),
+        }
+    }
+
+    /// Adds a binding that is checked.
+    pub(super) fn add_binding(&mut self, mut binding: Binding, pattern: HeadersPattern) {
+        let Some(exchange) = self.exchanges.get_mut(binding.source) else {
+            return;
+        };
+        let key = binding.key.clone();
+        let destination = key.destination;
         let bytes = footprint::of_binding(&binding, exchange.kind);
         binding.charge = self.memory.charge_topology(bytes);
         let id = self.bindings.insert(binding);
@@ -205,7 +232,6 @@ impl Vhost {
                 }
             }
         }
-        Ok(())
     }
 
     /// `queue.unbind` and `exchange.unbind`; a binding that is not there is unbound already, even one
@@ -274,7 +300,10 @@ pub fn check_exchange_type(name: &ShortStr) -> Result<ExchangeKind, Exception> {
     })
 }
 
-fn alternate_exchange(arguments: &Table, label: &str) -> Result<Option<ShortStr>, Exception> {
+pub(super) fn alternate_exchange(
+    arguments: &Table,
+    label: &str,
+) -> Result<Option<ShortStr>, Exception> {
     match arguments.field(b"alternate-exchange") {
         None => Ok(None),
         Some(ValueRef::Str(name)) if name.len() <= ShortStr::MAX_LEN => Ok(ShortStr::copied(name)),

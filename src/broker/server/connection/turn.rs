@@ -6,9 +6,16 @@ use tokio::time::Instant;
 
 use super::{Connection, FRAMES_MAX, OUTBOX_EVERY};
 use crate::broker::{
-    session::{Context, SessionPhase},
+    session::{Context, Session, SessionPhase},
+    vhost::Vhost,
     wire::{FrameReader, ShortStr, method::connection},
 };
+
+/// Whether what a client has asked for is not done yet, and whether that waits for the store.
+fn unfinished(session: &Session, vhost: &Vhost) -> (bool, bool) {
+    let settling = session.is_busy(vhost);
+    (settling, settling && session.is_parked(vhost))
+}
 
 impl Connection {
     /// Takes over users and permissions that were reloaded. Closes the connection of a user who was removed or
@@ -81,7 +88,7 @@ impl Connection {
         }
         self.session.end_batch();
         self.more = vhost.pump(now);
-        self.settling = self.session.is_busy(&vhost);
+        (self.settling, self.parked) = unfinished(&self.session, &vhost);
         self.vhost.finish(vhost, &mut self.dirty, self.wire.peer.id);
         self.entry
             .channels
@@ -98,7 +105,7 @@ impl Connection {
         let now = self.shared.now();
         let mut vhost = self.vhost.lock();
         self.more = vhost.pump(now);
-        self.settling = self.session.is_busy(&vhost);
+        (self.settling, self.parked) = unfinished(&self.session, &vhost);
         self.vhost.finish(vhost, &mut self.dirty, self.wire.peer.id);
     }
 

@@ -80,6 +80,12 @@ impl World {
         more
     }
 
+    /// Something may have been stored.
+    pub(super) fn progress(&mut self) {
+        self.vhost.begin_turn();
+        self.vhost.on_progress(self.now);
+    }
+
     /// Notes what a turn has cost.
     pub(super) fn end_turn(&mut self) {
         self.turns += 1;
@@ -150,7 +156,11 @@ impl Client {
     /// Sends frames and lets them be carried out, in as many turns as it takes.
     pub(super) fn send_bytes(&mut self, world: &mut World, bytes: &[u8]) {
         self.frames.input().extend_from_slice(bytes);
-        while !self.turn(world) || self.session.is_busy(&world.vhost) {}
+        while !self.turn(world) || self.session.is_busy(&world.vhost) {
+            if self.session.is_parked(&world.vhost) {
+                world.progress();
+            }
+        }
         while world.pump() {}
     }
 

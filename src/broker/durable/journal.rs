@@ -1,0 +1,216 @@
+//! Changes of a topology that wait for their commit, and the thread that commits them, all that wait at once.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use parking_lot::{Condvar, Mutex};
+
+use super::{
+    TopologyChange, TopologyFault, TopologyStore, TopologyTable, UnreadableTopologyRow,
+    reader::{RowReader, put_u64},
+};
+
+/// The first number of a row; those below are for predeclared exchanges.
+pub(in crate::broker) const FIRST_NUMBER: u64 = 1 << 10;
+/// So many numbers are reserved at each start: more than one run uses.
+const RESERVED: u64 = 1 << 32;
+/// The pause before another attempt on a full disk.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// The changes of all vhosts, in order.
+#[derive(Debug)]
+pub struct TopologyJournal {
+    store: Arc<dyn TopologyStore>,
+    pending: Mutex<PendingChanges>,
+    /// Wakes the thread.
+    appended: Condvar,
+    /// Wakes those who wait for a commit.
+    progressed: Condvar,
+    /// So many changes are committed.
+    committed: AtomicU64,
+    next_number: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct PendingChanges {
+    changes: Vec<TopologyChange>,
+    /// How many there were so far.
+    appended: u64,
+    /// So many of them survive the loss of power.
+    synced: u64,
+    is_closing: bool,
+    has_ended: bool,
+}
+
+impl TopologyJournal {
+    /// A journal on a store, with numbers that the store has not seen.
+    ///
+    /// # Errors
+    /// The store cannot be read or changed.
+    pub fn open(store: Arc<dyn TopologyStore>) -> Result<Self, TopologyFault> {
+        let table = TopologyTable::Numbers;
+        let mut first = FIRST_NUMBER;
+        store.read(table, &mut |number, value: Bytes| {
+            let row = RowReader::new(value).u64();
+            first = row.ok_or(UnreadableTopologyRow { table, number })?;
+            Ok(())
+        })?;
+        let mut value = Vec::new();
+        put_u64(&mut value, first + RESERVED);
+        store.commit(&[TopologyChange {
+            table,
+            number: 0,
+            value: Some(value),
+        }])?;
+        Ok(Self {
+            store,
+            pending: Mutex::default(),
+            appended: Condvar::new(),
+            progressed: Condvar::new(),
+            committed: AtomicU64::new(0),
+            next_number: AtomicU64::new(first),
+        })
+    }
+
+    /// Adds a row: its number.
+    pub fn put(&self, table: TopologyTable, row: Vec<u8>) -> u64 {
+        let number = self.next_number.fetch_add(1, SeqCst);
+        self.append(table, number, Some(row));
+        number
+    }
+
+    /// Deletes a row.
+    pub fn delete(&self, table: TopologyTable, number: u64) {
+        self.append(table, number, None);
+    }
+
+    fn append(&self, table: TopologyTable, number: u64, value: Option<Vec<u8>>) {
+        let mut pending = self.pending.lock();
+        pending.changes.push(TopologyChange {
+            table,
+            number,
+            value,
+        });
+        pending.appended += 1;
+        if pending.changes.len() == 1 {
+            self.appended.notify_one();
+        }
+    }
+
+    /// How many changes there were so far.
+    pub fn appended(&self) -> u64 {
+        self.pending.lock().appended
+    }
+
+    /// Whether so many changes are committed.
+    pub fn has_committed(&self, changes: u64) -> bool {
+        self.committed.load(SeqCst) >= changes
+    }
+
+    /// Commits until [`Self::close`], and calls `progressed` after each commit. Blocks on the disk.
+    pub fn run(&self, progressed: impl FnMut()) {
+        if let Err(error) = self.commit_until_closed(progressed) {
+            tracing::error!(%error, "the topology of the broker cannot be stored: {error}");
+        }
+        self.pending.lock().has_ended = true;
+        self.progressed.notify_all();
+    }
+
+    fn commit_until_closed(&self, mut progressed: impl FnMut()) -> Result<(), TopologyFault> {
+        while let Some((changes, last)) = self.next() {
+            if !self.commit(&changes)? {
+                return Ok(());
+            }
+            self.committed.store(last, SeqCst);
+            // Between the look at the count and the wait of another thread there must be no notification.
+            drop(self.pending.lock());
+            self.progressed.notify_all();
+            progressed();
+        }
+        self.store.sync()
+    }
+
+    /// Waits for changes: all that there are, and how many there were so far. None: it is closed.
+    fn next(&self) -> Option<(Vec<TopologyChange>, u64)> {
+        let mut pending = self.pending.lock();
+        while pending.changes.is_empty() {
+            if pending.is_closing {
+                return None;
+            }
+            self.appended.wait(&mut pending);
+        }
+        Some((std::mem::take(&mut pending.changes), pending.appended))
+    }
+
+    /// Commits as soon as there is space. False: it was closed before.
+    fn commit(&self, changes: &[TopologyChange]) -> Result<bool, TopologyFault> {
+        let mut was_full = false;
+        loop {
+            match self.store.commit(changes) {
+                Ok(()) => {
+                    if was_full {
+                        tracing::info!("exchanges, queues and bindings can be stored again");
+                    }
+                    return Ok(true);
+                }
+                Err(TopologyFault::Full) => {}
+                Err(fault) => return Err(fault),
+            }
+            if !std::mem::replace(&mut was_full, true) {
+                tracing::warn!(
+                    "the disk is full: exchanges, queues and bindings are declared when there is space"
+                );
+            }
+            let mut pending = self.pending.lock();
+            if pending.is_closing {
+                return Ok(false);
+            }
+            self.appended.wait_for(&mut pending, PAUSE);
+        }
+    }
+
+    /// Waits until everything that was changed so far is committed. False when it never will be. Blocks.
+    pub fn wait_until_committed(&self) -> bool {
+        let mut pending = self.pending.lock();
+        let wanted = pending.appended;
+        while !self.has_committed(wanted) {
+            if pending.has_ended {
+                return false;
+            }
+            self.progressed.wait(&mut pending);
+        }
+        true
+    }
+
+    /// Makes everything that was changed so far survive the loss of power. False when that is impossible. Blocks.
+    pub fn sync(&self) -> bool {
+        let wanted = {
+            let pending = self.pending.lock();
+            if pending.synced >= pending.appended {
+                return true;
+            }
+            pending.appended
+        };
+        if !self.wait_until_committed() || self.store.sync().is_err() {
+            return false;
+        }
+        let mut pending = self.pending.lock();
+        pending.synced = pending.synced.max(wanted);
+        true
+    }
+
+    /// Has [`Self::run`] commit what waits and end.
+    pub fn close(&self) {
+        self.pending.lock().is_closing = true;
+        self.appended.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,85 @@
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    thread,
+    time::Duration,
+};
+
+use super::{FIRST_NUMBER, RESERVED, TopologyJournal};
+use crate::broker::durable::{TopologyTable, testing::MemoryTopology};
+
+fn open(store: &Arc<MemoryTopology>) -> TopologyJournal {
+    TopologyJournal::open(Arc::clone(store) as _).unwrap()
+}
+
+#[test]
+fn changes_are_committed_together_and_numbers_are_never_used_again() {
+    let store = Arc::<MemoryTopology>::default();
+    let journal = open(&store);
+    let first = journal.put(TopologyTable::Queues, vec![1]);
+    assert_eq!(first, FIRST_NUMBER);
+    let second = journal.put(TopologyTable::Queues, vec![2]);
+    journal.delete(TopologyTable::Queues, first);
+    assert_eq!(journal.appended(), 3);
+    assert!(!journal.has_committed(1));
+    let commits = store.commits.load(SeqCst);
+    let calls = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        scope.spawn(|| journal.run(|| _ = calls.fetch_add(1, SeqCst)));
+        assert!(journal.wait_until_committed());
+        journal.close();
+    });
+    assert_eq!(store.commits.load(SeqCst), commits + 1, "one for all");
+    assert_eq!(calls.load(SeqCst), 1);
+    assert_eq!(store.count(TopologyTable::Queues), 1);
+    assert!(journal.has_committed(3));
+    assert!(second < open(&store).put(TopologyTable::Queues, vec![3]));
+    assert_eq!(
+        open(&store).put(TopologyTable::Queues, vec![3]),
+        FIRST_NUMBER + 2 * RESERVED
+    );
+}
+
+#[test]
+fn a_full_disk_delays_changes_until_there_is_space() {
+    let store = Arc::<MemoryTopology>::default();
+    let journal = open(&store);
+    store.is_full.store(true, SeqCst);
+    journal.put(TopologyTable::Exchanges, vec![1]);
+    thread::scope(|scope| {
+        scope.spawn(|| journal.run(|| ()));
+        thread::sleep(Duration::from_millis(50));
+        assert!(!journal.has_committed(1));
+        store.is_full.store(false, SeqCst);
+        assert!(journal.wait_until_committed());
+        journal.close();
+    });
+    assert_eq!(store.count(TopologyTable::Exchanges), 1);
+}
+
+#[test]
+fn what_is_synced_already_is_not_synced_again() {
+    let store = Arc::<MemoryTopology>::default();
+    let journal = open(&store);
+    assert!(journal.sync());
+    assert_eq!(store.syncs.load(SeqCst), 0, "nothing was changed");
+    journal.put(TopologyTable::Exchanges, vec![1]);
+    thread::scope(|scope| {
+        scope.spawn(|| journal.run(|| ()));
+        assert!(journal.sync() && journal.sync());
+        assert_eq!(store.syncs.load(SeqCst), 1);
+        journal.close();
+    });
+}
+
+#[test]
+fn who_waits_for_a_closed_journal_is_answered() {
+    let store = Arc::<MemoryTopology>::default();
+    let journal = open(&store);
+    journal.close();
+    journal.run(|| ());
+    journal.put(TopologyTable::Exchanges, vec![1]);
+    assert!(!journal.wait_until_committed() && !journal.sync());
+}

@@ -1,0 +1,194 @@
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::timeout;
+
+use crate::broker::{
+    Broker, BrokerError, Config,
+    durable::{ExchangeRow, TopologyChange, TopologyStore, TopologyTable, testing::MemoryTopology},
+    exchange::ExchangeKind,
+    listing::Wanted,
+    local::LocalChannel,
+    wire::{
+        ShortStr, Table,
+        method::queue::Declare,
+        table::{TableBuilder, ValueRef},
+    },
+};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+async fn open(store: &Arc<MemoryTopology>) -> Result<Broker, BrokerError> {
+    let config = Config {
+        listen: String::new(),
+        ..Config::default()
+    };
+    let listening = Broker::bind_durable(config, Arc::clone(store) as _).await;
+    listening.map(|listening| listening.broker())
+}
+
+fn short(text: &str) -> ShortStr {
+    ShortStr::try_from(text).unwrap()
+}
+
+fn queue(name: &str, max_length: i64) -> Declare {
+    let mut arguments = TableBuilder::new();
+    arguments.put("x-max-length", ValueRef::I64(max_length));
+    Declare {
+        queue: short(name),
+        durable: true,
+        arguments: arguments.build(),
+        ..Declare::default()
+    }
+}
+
+async fn declare(channel: &mut LocalChannel, declare: Declare) {
+    let declared = timeout(PATIENCE, channel.declare_queue(declare)).await;
+    declared.expect("an answer in time").unwrap();
+}
+
+async fn bind(channel: &mut LocalChannel, queue: &str, exchange: &str, key: &str) {
+    let bound = timeout(
+        PATIENCE,
+        channel.bind(short(queue), short(exchange), short(key)),
+    );
+    bound.await.expect("an answer in time").unwrap();
+}
+
+/// Everything that was declared, as text.
+async fn everything(broker: &Broker) -> Vec<String> {
+    let wanted = Wanted {
+        vhost: None,
+        name: String::new(),
+        limit: 100,
+    };
+    let (exchanges, queues) = (
+        broker.exchanges(&wanted).await,
+        broker.queues(&wanted).await,
+    );
+    let bindings = broker.bindings(&wanted).await;
+    let own = |name: &String| !name.is_empty() && !name.starts_with("amq.");
+    let mut lines: Vec<_> = (exchanges.items.iter())
+        .filter(|exchange| own(&exchange.name))
+        .map(|one| format!("exchange {}", serde_json::to_string(one).unwrap()))
+        .chain(queues.items.iter().map(|one| {
+            let arguments = serde_json::to_string(&one.arguments).unwrap();
+            format!("queue {} {} {arguments}", one.name, one.durable)
+        }))
+        .chain(
+            (bindings.items.iter())
+                .map(|one| format!("{} -> {} {}", one.source, one.destination, one.routing_key)),
+        )
+        .collect();
+    lines.sort_unstable();
+    lines
+}
+
+#[tokio::test]
+async fn what_is_durable_is_put_back_and_nothing_else() {
+    let store = Arc::<MemoryTopology>::default();
+    let broker = open(&store).await.unwrap();
+    let mut channel = broker.local("/").unwrap().open();
+    let exchange = channel.declare_exchange(short("orders"), short("topic"));
+    timeout(PATIENCE, exchange).await.unwrap().unwrap();
+    declare(&mut channel, queue("a", 5)).await;
+    declare(&mut channel, queue("b", 6)).await;
+    bind(&mut channel, "a", "orders", "order.*").await;
+    bind(&mut channel, "b", "orders", "#").await;
+    bind(&mut channel, "a", "amq.topic", "x.#").await;
+    let expected = everything(&broker).await;
+
+    // Nothing of this survives: it is transient, of one connection, or deleted again.
+    let transient = Declare {
+        durable: false,
+        ..queue("transient", 1)
+    };
+    let exclusive = Declare {
+        exclusive: true,
+        ..queue("exclusive", 1)
+    };
+    for one in [transient, exclusive] {
+        let name = one.queue.to_string();
+        declare(&mut channel, one).await;
+        bind(&mut channel, &name, "orders", "k").await;
+    }
+    declare(&mut channel, queue("deleted", 1)).await;
+    bind(&mut channel, "deleted", "orders", "k").await;
+    broker.delete("/", "deleted").await.unwrap();
+    let counts = [
+        TopologyTable::Exchanges,
+        TopologyTable::Queues,
+        TopologyTable::Bindings,
+    ]
+    .map(|table| store.count(table));
+    assert_eq!(counts, [1, 2, 3], "the answer to the delete came after it");
+    drop((channel, broker));
+
+    let broker = open(&store).await.unwrap();
+    assert_eq!(everything(&broker).await, expected);
+    // A new queue never has the bindings of an earlier one.
+    let mut channel = broker.local("/").unwrap().open();
+    declare(&mut channel, queue("deleted", 1)).await;
+    declare(&mut channel, queue("a", 5)).await;
+    broker.delete("/", "deleted").await.unwrap();
+    assert_eq!(everything(&broker).await, expected);
+}
+
+#[tokio::test]
+async fn a_binding_whose_queue_is_gone_is_not_put_back_to_a_queue_of_the_same_name() {
+    let store = Arc::<MemoryTopology>::default();
+    let broker = open(&store).await.unwrap();
+    let mut channel = broker.local("/").unwrap().open();
+    declare(&mut channel, queue("a", 5)).await;
+    bind(&mut channel, "a", "amq.topic", "x").await;
+    drop((channel, broker));
+    // As a crash between both leaves it.
+    let mut rows = Vec::new();
+    let read = store.read(TopologyTable::Queues, &mut |number, row| {
+        rows.push((number, row));
+        Ok(())
+    });
+    read.unwrap();
+    let change = |number, value| TopologyChange {
+        table: TopologyTable::Queues,
+        number,
+        value,
+    };
+    let (number, row) = rows.remove(0);
+    let changes = [
+        change(number, None),
+        change(number + 1000, Some(row.to_vec())),
+    ];
+    store.commit(&changes).unwrap();
+    let broker = open(&store).await.unwrap();
+    assert_eq!(everything(&broker).await.len(), 1, "the queue alone");
+    drop(broker);
+    let broker = open(&store).await.unwrap();
+    let mut channel = broker.local("/").unwrap().open();
+    declare(&mut channel, queue("b", 5)).await;
+    assert_eq!(store.count(TopologyTable::Bindings), 0, "it is cleaned up");
+}
+
+#[tokio::test]
+async fn rows_of_other_vhosts_are_kept_and_unreadable_ones_are_refused() {
+    let store = Arc::<MemoryTopology>::default();
+    let row = ExchangeRow {
+        vhost: short("elsewhere"),
+        name: short("e"),
+        kind: ExchangeKind::Fanout,
+        auto_delete: false,
+        internal: false,
+        arguments: Table::EMPTY,
+    };
+    let change = |value| TopologyChange {
+        table: TopologyTable::Exchanges,
+        number: 5000,
+        value: Some(value),
+    };
+    store.commit(&[change(row.encode())]).unwrap();
+    let broker = open(&store).await.unwrap();
+    assert!(everything(&broker).await.is_empty());
+    assert_eq!(store.count(TopologyTable::Exchanges), 1);
+    store.commit(&[change(vec![9])]).unwrap();
+    let refused = open(&store).await.unwrap_err();
+    assert!(matches!(refused, BrokerError::Topology(_)));
+}
