@@ -12,6 +12,7 @@ pub mod listing;
 pub mod local;
 pub mod memory;
 pub mod message;
+pub mod message_log;
 pub mod outbox;
 pub mod peer;
 pub mod pieces;

@@ -22,7 +22,6 @@ mod pending;
 mod read;
 mod record;
 mod recover;
-mod repair;
 mod segments;
 mod shared;
 mod thread;
@@ -42,11 +41,10 @@ pub use self::{
     group::MessageGroup,
     head::MessageHead,
     read::{ReadLimits, StoredMessage},
-    repair::{RepairReport, check, repair},
 };
 use self::{
-    pending::{Change, Operation},
-    shared::Shared,
+    pending::{LogOperation, QueueChange},
+    shared::{DurableCall, Shared},
 };
 use super::message::Message;
 
@@ -211,7 +209,7 @@ impl MessageLog {
 
     /// Appends a message with the places it was routed to, at least one. Does not wait.
     pub fn append(&self, message: &Arc<Message>, places: &[QueuePlace]) -> LogPosition {
-        self.shared.push(Operation::append(message, places))
+        self.shared.append(message, places)
     }
 
     /// A message has left a queue for good. Does not wait.
@@ -221,17 +219,17 @@ impl MessageLog {
 
     /// All messages of a queue with these positions have left it for good. Does not wait.
     pub fn settle_all(&self, queue: QueueNumber, positions: RangeInclusive<u64>) -> LogPosition {
-        self.change(Change::settle(queue, positions))
+        self.change(QueueChange::settled(queue, positions))
     }
 
     /// A queue and all its messages are gone. Does not wait.
     pub fn delete_queue(&self, queue: QueueNumber) -> LogPosition {
-        self.change(Change::Delete { queue })
+        self.change(QueueChange::Deleted { queue })
     }
 
     /// A message was given to a consumer, or by `basic.get`: it is `redelivered` after a restart. Does not wait.
     pub fn deliver(&self, queue: QueueNumber, position: u64) -> LogPosition {
-        self.change(Change::delivered(queue, position))
+        self.change(QueueChange::delivered(queue, position))
     }
 
     /// A message was requeued at a position, the same or another, for the `returns`-th time. Does not wait.
@@ -242,7 +240,7 @@ impl MessageLog {
         position: u64,
         returns: u32,
     ) -> LogPosition {
-        self.change(Change::Requeued {
+        self.change(QueueChange::Requeued {
             queue,
             from,
             position,
@@ -274,7 +272,9 @@ impl MessageLog {
     /// Is called by the log's thread, without a lock, each time that more is durable: with the new position. Replaces
     /// an earlier one.
     pub fn on_durable(&self, call: impl Fn(LogPosition) + Send + Sync + 'static) {
-        self.shared.on_durable.store(Some(Arc::new(Box::new(call))));
+        self.shared
+            .on_durable
+            .store(Some(Arc::new(DurableCall(Box::new(call)))));
     }
 
     /// Bytes that wait to be written: where there are too many, publishers should wait.
@@ -339,11 +339,11 @@ impl MessageLog {
     /// # Errors
     /// The disk is full or has failed: what was not durable is lost.
     pub fn close(&self) -> Result<(), MessageLogError> {
-        self.thread.close(&self.shared)
+        self.thread.close()
     }
 
-    fn change(&self, change: Change) -> LogPosition {
-        self.shared.push(Operation::Change(change))
+    fn change(&self, change: QueueChange) -> LogPosition {
+        self.shared.push(LogOperation::Change(change))
     }
 }
 

@@ -25,7 +25,7 @@ pub type QueueId = Id<Queue>;
 pub type ConnectionId = u64;
 
 /// The place of a queue's first message; those below are for requeued messages that go to the head.
-const FIRST_POSITION: u64 = 1 << 63;
+pub(super) const FIRST_POSITION: u64 = 1 << 63;
 
 /// A queue.
 #[derive(Debug)]

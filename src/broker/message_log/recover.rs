@@ -1,0 +1,299 @@
+//! Reads a log at the start: what is in each queue, whether the files are whole, and where the log ends.
+
+use std::{
+    collections::BTreeSet,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+
+use super::{
+    DroppedTail, MessageLogError, MessageLogOptions, MessageLogState, RecoveredMessages,
+    disk::{LogDisk, LogFile},
+    frame::{FORMAT, FrameScan, PROLOGUE, Prologue},
+    record::SegmentNumber,
+    segments::{parse_segment_name, segment_name},
+    shared::Shared,
+    writer::LogWriter,
+};
+
+mod replay;
+
+use self::replay::Replay;
+
+/// A log that was read.
+#[derive(Debug)]
+pub(super) struct OpenedLog {
+    pub(super) writer: LogWriter,
+    pub(super) recovered: RecoveredMessages,
+}
+
+/// Opens a log; what a crash left unfinished is cut off.
+pub(super) fn open(
+    disk: Box<dyn LogDisk>,
+    folder: &Path,
+    options: MessageLogOptions,
+) -> Result<OpenedLog, MessageLogError> {
+    let found = FoundSegments::read(&*disk, folder)?;
+    let files = LogFolder {
+        disk: &*disk,
+        folder,
+    };
+    let (mut replay, dropped) = files.settle_end(found)?;
+    let removed = replay
+        .finish()
+        .map_err(|missing| MessageLogError::Missing {
+            file: folder.join(segment_name(missing)),
+        })?;
+    for segment in removed {
+        files.remove(segment)?;
+    }
+    let mut tip = replay.tip();
+    let synced = tip.sync(&*disk);
+    // What was found counts as durable only when it is: it may still be in memory of the operating system.
+    synced.map_err(|error| MessageLogError::unusable(folder, error))?;
+    let recovered = RecoveredMessages {
+        queues: replay.index.recovered(),
+        dropped,
+    };
+    let mark = match replay.mark {
+        Some(mark) => mark,
+        None => new_mark().map_err(|error| MessageLogError::unusable(folder, error))?,
+    };
+    let shared = Arc::new(Shared {
+        folder: folder.to_owned(),
+        options,
+        disk,
+        mark,
+        pending: Mutex::default(),
+        woken: parking_lot::Condvar::new(),
+        pending_bytes: 0.into(),
+        durable: 0.into(),
+        index: Mutex::new(replay.index),
+        state: tokio::sync::watch::Sender::new(MessageLogState::Ready),
+        on_durable: arc_swap::ArcSwapOption::empty(),
+        counts: super::shared::LogCounts::default(),
+    });
+    Ok(OpenedLog {
+        writer: LogWriter::new(shared, tip),
+        recovered,
+    })
+}
+
+fn new_mark() -> io::Result<u64> {
+    let random = getrandom::u64().map_err(io::Error::other)?;
+    // Zeros are what a crash leaves.
+    Ok(random | 1)
+}
+
+/// The files of a log, with errors that name them.
+#[derive(Debug)]
+struct LogFolder<'a> {
+    disk: &'a dyn LogDisk,
+    folder: &'a Path,
+}
+
+impl LogFolder<'_> {
+    fn path(&self, segment: SegmentNumber) -> PathBuf {
+        self.folder.join(segment_name(segment))
+    }
+
+    fn unusable(&self, segment: SegmentNumber) -> impl FnOnce(io::Error) -> MessageLogError {
+        let path = self.path(segment);
+        move |error| MessageLogError::unusable(&path, error)
+    }
+
+    fn remove(&self, segment: SegmentNumber) -> Result<(), MessageLogError> {
+        let removed = self.disk.remove(&segment_name(segment));
+        removed.map_err(self.unusable(segment))
+    }
+
+    /// Refuses damage, and cuts off a torn end.
+    fn settle_end(
+        &self,
+        found: FoundSegments,
+    ) -> Result<(Replay, Option<DroppedTail>), MessageLogError> {
+        let FoundSegments { mut replay, broken } = found;
+        let Some(broken) = broken else {
+            return Ok((replay, None));
+        };
+        if broken.was_durable {
+            return Err(MessageLogError::Damaged {
+                file: self.path(broken.segment),
+                offset: broken.at,
+            });
+        }
+        // A group that does not end begins before the frame that is torn.
+        let (segment, offset) = replay.drop_group().unwrap_or((broken.segment, broken.at));
+        let bytes = self.cut(&mut replay, segment, offset)?;
+        let dropped = (bytes > 0).then(|| DroppedTail {
+            file: self.path(segment),
+            offset,
+            bytes,
+        });
+        Ok((replay, dropped))
+    }
+
+    /// Cuts off the end of a segment and all that follow it: how many bytes.
+    fn cut(
+        &self,
+        replay: &mut Replay,
+        segment: SegmentNumber,
+        offset: u64,
+    ) -> Result<u64, MessageLogError> {
+        let mut dropped = 0;
+        while let Some(last) = replay.segments.last() {
+            let keeps = last.number == segment && offset > PROLOGUE as u64;
+            if last.number < segment {
+                break;
+            }
+            if keeps {
+                dropped += last.len - offset;
+                let cut = last.file.set_len(offset).and_then(|()| last.file.sync());
+                cut.map_err(self.unusable(segment))?;
+                replay.cut_last(offset);
+                break;
+            }
+            dropped += last.len;
+            self.remove(last.number)?;
+            replay.forget_last();
+        }
+        let synced = self.disk.sync();
+        synced.map_err(|error| MessageLogError::unusable(self.folder, error))?;
+        Ok(dropped)
+    }
+}
+
+/// A segment that was read.
+#[derive(Clone, Debug)]
+struct FoundSegment {
+    number: SegmentNumber,
+    file: Arc<dyn LogFile>,
+    len: u64,
+    /// The number of its last frame.
+    newest: u64,
+}
+
+/// The place behind which the log is not whole.
+#[derive(Clone, Copy, Debug)]
+struct BrokenEnd {
+    segment: SegmentNumber,
+    at: u64,
+    /// Whether something from there on was durable once: then this is no torn write.
+    was_durable: bool,
+}
+
+/// All segments, read up to where they are whole.
+#[derive(Debug)]
+struct FoundSegments {
+    replay: Replay,
+    broken: Option<BrokenEnd>,
+}
+
+impl FoundSegments {
+    fn read(disk: &dyn LogDisk, folder: &Path) -> Result<Self, MessageLogError> {
+        let unusable = |error| MessageLogError::unusable(folder, error);
+        let names = disk.names().map_err(unusable)?;
+        let numbers: BTreeSet<_> = names
+            .iter()
+            .filter_map(|name| parse_segment_name(name))
+            .collect();
+        let mut found = Self {
+            replay: Replay::of(&numbers),
+            broken: None,
+        };
+        for number in numbers {
+            let path = folder.join(segment_name(number));
+            let unusable = |error| MessageLogError::unusable(&path, error);
+            let file = disk.open(&segment_name(number)).map_err(unusable)?;
+            let len = file.len().map_err(unusable)?;
+            let segment = FoundSegment {
+                number,
+                file,
+                len,
+                newest: 0,
+            };
+            match Prologue::read(&*segment.file).map_err(unusable)? {
+                Prologue::Newer(found) => {
+                    let known = FORMAT;
+                    return Err(MessageLogError::Newer { path, found, known });
+                }
+                prologue => found.segment(segment, prologue).map_err(unusable)?,
+            }
+        }
+        if found.broken.is_none()
+            && let Some((segment, at)) = found.replay.open_group()
+        {
+            // Its end was never written.
+            found.broken = Some(BrokenEnd {
+                segment,
+                at,
+                was_durable: false,
+            });
+        }
+        Ok(found)
+    }
+
+    /// Reads one segment, behind those before it.
+    fn segment(&mut self, segment: FoundSegment, prologue: Prologue) -> io::Result<()> {
+        let mark = match prologue {
+            Prologue::Sound(mark) if self.replay.mark.is_none_or(|known| known == mark) => mark,
+            _ => {
+                self.break_at(segment.number, 0);
+                if let Some(broken) = &mut self.broken {
+                    // A write of so few bytes is not torn.
+                    broken.was_durable |= prologue != Prologue::Unwritten;
+                }
+                self.replay.begin(segment);
+                return Ok(());
+            }
+        };
+        self.replay.mark = Some(mark);
+        let file = Arc::clone(&segment.file);
+        let mut scan = FrameScan::new(&*file, mark, PROLOGUE as u64, segment.len);
+        self.replay.begin(segment);
+        if self.broken.is_none() && !self.replay.read(&mut scan)? {
+            let number = self.replay.last_number();
+            // Without its first frame a segment is nothing.
+            let at = if scan.at == PROLOGUE as u64 {
+                0
+            } else {
+                scan.at
+            };
+            self.break_at(number, at);
+        }
+        if self.broken.is_some() {
+            self.look_for_durable(&mut scan)?;
+        }
+        Ok(())
+    }
+
+    fn break_at(&mut self, segment: SegmentNumber, at: u64) {
+        self.broken.get_or_insert(BrokenEnd {
+            segment,
+            at,
+            was_durable: false,
+        });
+    }
+
+    /// Whether a frame from here on says that something was durable that cannot be read.
+    fn look_for_durable(&mut self, scan: &mut FrameScan<'_>) -> io::Result<()> {
+        let newest = self.replay.newest;
+        let mut was_durable = false;
+        if let Some(Ok(frame)) = scan.next_unchecked()? {
+            was_durable |= frame.header.synced > newest;
+        }
+        while let Some(frame) = scan.resume()? {
+            was_durable |= frame.header.synced > newest;
+            while let Some(Ok(frame)) = scan.next_unchecked()? {
+                was_durable |= frame.header.synced > newest;
+            }
+        }
+        if let Some(broken) = &mut self.broken {
+            broken.was_durable |= was_durable;
+        }
+        Ok(())
+    }
+}

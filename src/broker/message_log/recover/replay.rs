@@ -1,0 +1,287 @@
+//! What the frames of a log mean, one after the other.
+
+use std::{collections::BTreeSet, io};
+
+use super::FoundSegment;
+use crate::broker::message_log::{
+    frame::{FoundFrame, FrameContent, FrameScan, u64_at},
+    index::{MessageIndex, Slot, Spot},
+    record::{
+        Fact, RecordedPlace, SegmentNumber, SegmentStart, Spread, priority, take_facts, take_places,
+    },
+    writer::{ActiveSegment, LogTip},
+};
+
+/// What a frame says.
+#[derive(Debug)]
+enum Said {
+    Message(Slot, Vec<RecordedPlace>),
+    Facts(SegmentNumber, Vec<Fact>),
+}
+
+/// A group whose end has not been read.
+#[derive(Debug)]
+struct OpenGroup {
+    segment: SegmentNumber,
+    at: u64,
+    said: Vec<Said>,
+}
+
+/// The log as far as it was read.
+#[derive(Debug, Default)]
+pub(super) struct Replay {
+    pub(super) index: MessageIndex,
+    pub(super) mark: Option<u64>,
+    pub(super) segments: Vec<FoundSegment>,
+    /// The number of the last frame.
+    pub(super) newest: u64,
+    /// The highest number that is known to be durable.
+    synced: u64,
+    group: Option<OpenGroup>,
+    /// What the newest segment says of the earlier ones.
+    start: Option<SegmentStart>,
+    /// Segments of which a fact says that nothing in them is needed.
+    removed: BTreeSet<SegmentNumber>,
+}
+
+impl Replay {
+    pub(super) fn of(segments: &BTreeSet<SegmentNumber>) -> Self {
+        let mut replay = Self::default();
+        for segment in segments {
+            replay.index.segments.add(*segment);
+        }
+        replay
+    }
+
+    /// A segment follows.
+    pub(super) fn begin(&mut self, segment: FoundSegment) {
+        let (number, len) = (segment.number, segment.len);
+        self.index.segments.extend(number, len);
+        self.segments.push(segment);
+    }
+
+    pub(super) fn last_number(&self) -> SegmentNumber {
+        self.segments.last().map_or(0, |last| last.number)
+    }
+
+    /// Reads a segment; whether it was whole. Otherwise the scan is before the first frame that is not.
+    pub(super) fn read(&mut self, scan: &mut FrameScan<'_>) -> io::Result<bool> {
+        let mut is_first = true;
+        loop {
+            let at = scan.at;
+            match scan.next()? {
+                // An empty one is nothing.
+                None => return Ok(!is_first),
+                Some(Ok(frame)) if self.take(&frame, is_first).is_some() => (),
+                Some(_) => {
+                    scan.at = at;
+                    return Ok(false);
+                }
+            }
+            is_first = false;
+            if let Some(last) = self.segments.last_mut() {
+                last.newest = self.newest;
+            }
+        }
+    }
+
+    /// Takes in a frame; none where it does not belong there.
+    fn take(&mut self, frame: &FoundFrame, is_first: bool) -> Option<()> {
+        let header = &frame.header;
+        let segment = self.last_number();
+        let is_start = header.content == FrameContent::Start;
+        if is_start != is_first || !self.follows(header.number, is_first) {
+            return None;
+        }
+        let said = match header.content {
+            FrameContent::Start => {
+                let start = SegmentStart::take(frame.head.clone())?;
+                self.start = Some(start).filter(|start| start.segment == segment);
+                self.start.as_ref()?;
+                None
+            }
+            FrameContent::Gap => None,
+            FrameContent::Message => Some(message(segment, frame)?),
+            FrameContent::Changes => Some(Said::Facts(segment, take_facts(frame.head.clone())?)),
+        };
+        self.newest = match header.content {
+            FrameContent::Gap => u64_at(&frame.head, 0).max(header.number),
+            _ => header.number,
+        };
+        self.synced = self.synced.max(header.synced);
+        if let Some(said) = said {
+            self.gather(said, segment, frame);
+        }
+        Some(())
+    }
+
+    /// Whether a frame of this number is the next one. Segments between two others may be removed.
+    fn follows(&self, number: u64, is_first: bool) -> bool {
+        let count = self.segments.len();
+        let before = count.checked_sub(2).and_then(|at| self.segments.get(at));
+        let is_next = before.is_none_or(|before| before.number + 1 == self.last_number());
+        match is_first && (before.is_none() || !is_next) {
+            true => number > self.newest,
+            false => number == self.newest + 1,
+        }
+    }
+
+    /// Takes effect at once, or with its group.
+    fn gather(&mut self, said: Said, segment: SegmentNumber, frame: &FoundFrame) {
+        if !frame.header.more && self.group.is_none() {
+            self.apply(said);
+            return;
+        }
+        let group = self.group.get_or_insert_with(|| OpenGroup {
+            segment,
+            at: frame.at,
+            said: Vec::new(),
+        });
+        group.said.push(said);
+        if !frame.header.more
+            && let Some(group) = self.group.take()
+        {
+            group.said.into_iter().for_each(|said| self.apply(said));
+        }
+    }
+
+    fn apply(&mut self, said: Said) {
+        match said {
+            Said::Message(slot, places) => self.index.add(slot, &places),
+            Said::Facts(holder, facts) => {
+                self.index.segments.count_facts(holder, &facts);
+                for fact in facts {
+                    self.fact(fact);
+                }
+            }
+        }
+    }
+
+    fn fact(&mut self, fact: Fact) {
+        match fact {
+            Fact::Settled(spread) => {
+                for position in self.index.present_in(&spread) {
+                    self.index.take(spread.queue, position);
+                }
+            }
+            Fact::Delivered(spread) => {
+                for position in self.index.present_in(&spread) {
+                    self.index.deliver(spread.queue, position..=position);
+                }
+            }
+            Fact::Requeued {
+                queue,
+                segment,
+                origin,
+                position,
+                returns,
+            } => {
+                let known = self.index.present(queue, origin);
+                let known = known.filter(|(_, known)| known.slot.segment() == segment);
+                if let Some((present, known)) = known
+                    && known.returns <= returns
+                {
+                    self.index.requeue(queue, present, position, returns);
+                }
+            }
+            Fact::Removed(segment) => {
+                self.removed.insert(segment);
+            }
+        }
+    }
+
+    /// Where the group begins that has no end.
+    pub(super) fn open_group(&self) -> Option<(SegmentNumber, u64)> {
+        self.group.as_ref().map(|group| (group.segment, group.at))
+    }
+
+    /// Forgets the group that has no end: where it began.
+    pub(super) fn drop_group(&mut self) -> Option<(SegmentNumber, u64)> {
+        self.group.take().map(|group| (group.segment, group.at))
+    }
+
+    /// The last segment ends earlier.
+    pub(super) fn cut_last(&mut self, len: u64) {
+        if let Some(last) = self.segments.last_mut() {
+            last.len = len;
+            self.index.segments.extend(last.number, len);
+        }
+    }
+
+    /// The last segment is no more.
+    pub(super) fn forget_last(&mut self) {
+        if let Some(last) = self.segments.pop() {
+            self.index.segments.remove(last.number);
+        }
+    }
+
+    /// Finds segments that nothing needs, and forgets them; or a segment that should be there and is not.
+    pub(super) fn finish(&mut self) -> Result<Vec<SegmentNumber>, SegmentNumber> {
+        let mut unneeded = self.removed.clone();
+        if let Some(start) = &self.start {
+            let expected: BTreeSet<_> = start.earlier.iter().copied().collect();
+            let found: BTreeSet<_> = self.segments.iter().map(|one| one.number).collect();
+            let mut missing = expected.difference(&found);
+            if let Some(missing) = missing.find(|number| !self.removed.contains(number)) {
+                return Err(*missing);
+            }
+            let earlier = found.range(..start.segment);
+            unneeded.extend(earlier.filter(|number| !expected.contains(number)));
+        }
+        let is_unneeded = |one: &FoundSegment| unneeded.contains(&one.number);
+        let removed: Vec<_> = self
+            .segments
+            .extract_if(.., |one| is_unneeded(one))
+            .map(|one| one.number)
+            .collect();
+        for segment in &removed {
+            self.index.drop_segment(*segment);
+        }
+        Ok(removed)
+    }
+
+    /// The end of the log, at which the writer begins.
+    pub(super) fn tip(&mut self) -> LogTip {
+        let highest = self.last_number();
+        let unsynced = self.segments.iter().filter(|one| one.newest > self.synced);
+        let unsynced = unsynced.map(|one| one.file.clone()).collect();
+        let last = self.segments.pop();
+        for sealed in &self.segments {
+            self.index.segments.seal(sealed.number);
+        }
+        if let Some(last) = &last {
+            self.index.segments.extend(last.number, last.len);
+        }
+        LogTip {
+            active: last.map(|last| ActiveSegment {
+                number: last.number,
+                file: last.file,
+                len: last.len,
+            }),
+            highest,
+            newest: self.newest,
+            synced: self.synced,
+            unsynced,
+            is_name_unsynced: true,
+        }
+    }
+}
+
+fn message(segment: SegmentNumber, frame: &FoundFrame) -> Option<Said> {
+    let mut head = frame.head.clone();
+    let places = take_places(&mut head)?;
+    let header = &frame.header;
+    let spot = Spot::new(segment, frame.at)?;
+    let slot = Slot::new(spot, header.head_len, header.body_len, priority(&head));
+    Some(Said::Message(slot, places))
+}
+
+impl MessageIndex {
+    /// The present positions of the messages that a fact is about.
+    fn present_in(&self, spread: &Spread) -> Vec<u64> {
+        let places = self.queue(spread.queue);
+        places.map_or_else(Vec::new, |places| {
+            places.present_in(spread.segment, spread.origins.clone())
+        })
+    }
+}

@@ -1,0 +1,58 @@
+//! A file of zeros, removed when the disk is full: so settlements, which make room, can still be written.
+
+use super::WriteFault;
+use crate::broker::message_log::disk::LogDisk;
+
+const NAME: &str = "RESERVE";
+const PIECE: usize = 64 << 10;
+
+#[derive(Debug)]
+pub(super) struct Reserve {
+    bytes: u64,
+    is_held: bool,
+}
+
+impl Reserve {
+    pub(super) fn new(bytes: u64) -> Self {
+        Self {
+            bytes,
+            is_held: false,
+        }
+    }
+
+    /// Takes the space where it is not taken.
+    pub(super) fn hold(&mut self, disk: &dyn LogDisk) -> Result<(), WriteFault> {
+        if self.is_held || self.bytes == 0 {
+            return Ok(());
+        }
+        let file = disk.create(NAME);
+        let file = file.map_err(|error| WriteFault::of("create", &error))?;
+        let zeros = vec![0; PIECE];
+        let mut at = 0;
+        while at < self.bytes {
+            let len = usize::try_from(self.bytes - at).map_or(PIECE, |left| left.min(PIECE));
+            if let Err(error) = file.write_at(&zeros[..len], at) {
+                self.remove(disk)?;
+                return Err(WriteFault::of("write", &error));
+            }
+            at += len as u64;
+        }
+        self.is_held = true;
+        Ok(())
+    }
+
+    /// Gives the space away; whether there was any.
+    pub(super) fn release(&mut self, disk: &dyn LogDisk) -> Result<bool, WriteFault> {
+        if !self.is_held {
+            return Ok(false);
+        }
+        self.is_held = false;
+        self.remove(disk)?;
+        Ok(true)
+    }
+
+    fn remove(&self, disk: &dyn LogDisk) -> Result<(), WriteFault> {
+        let removed = disk.remove(NAME);
+        removed.map_err(|error| WriteFault::failed("remove", &error))
+    }
+}
