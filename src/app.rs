@@ -2,26 +2,18 @@
 
 mod amqp;
 mod banner;
-mod broker;
 mod canary;
+mod connections;
 mod migrate;
 mod reload;
 mod rooms;
-mod services;
-mod sizes;
 mod store;
-mod transport;
 
 use std::{error::Error, net::SocketAddr, sync::Arc};
 
 use tokio::runtime::Handle;
 
-use self::{
-    banner::Addresses,
-    broker::{BrokerPort, Sampler},
-    store::StoreTopology,
-    transport::TransportSwitch,
-};
+use self::{banner::Addresses, store::StoreTopology};
 pub use self::{reload::Reloader, store::StoreUnusable};
 use crate::{
     api::Defaults,
@@ -30,6 +22,7 @@ use crate::{
     config::{Config, Values},
     health::{Health, in_container},
     http::{self, BrokerPages, Deps, HttpApp},
+    monitor::{self, BrokerMonitor},
     outbound::{Client, OutboundError},
     registry::{Notices, Registry},
     store::Store,
@@ -37,7 +30,8 @@ use crate::{
     telemetry::Metrics,
     transport::{
         Callback, Callbacks, DirectMetrics, Filter, Flag, Start, Subscription, TransportError,
-        Webhooks, amqp::AmqpError,
+        TransportSwitch, Webhooks,
+        amqp::{AmqpError, BrokerTransport},
     },
 };
 pub use crate::{broker::auth::hash_password, telemetry::Logs};
@@ -154,10 +148,9 @@ impl App {
         let health = Health::new(config.health, registry.clone(), client.clone(), &metrics);
         let listening = bind_broker(&config, opened.store.as_ref()).await?;
         let way = amqp::build(&config, listening.as_ref(), &registry, &flag, direct).await?;
-        let transports = TransportSwitch::new(&config, &registry, flag, way.clone());
-        transport::show(&metrics, transports.clone());
-        let parts = migrate::Parts::of(&registry, &callbacks, &transports, &notices, &metrics);
-        let migration = migrate::start(&config, parts, http, &mut tasks).await;
+        let transports = switch(&config, &registry, flag, way.clone(), &metrics);
+        let shared = (&transports, &callbacks, &notices, &metrics);
+        let migration = migrate::start(&config, shared, http, &mut tasks).await;
         let rooms = Deps {
             broker: show_broker(&config, listening.as_ref(), &metrics, &mut tasks),
             registry: registry.clone(),
@@ -170,8 +163,7 @@ impl App {
             migration,
             notices: Arc::clone(&notices),
         };
-        sizes::show(&metrics, &registry);
-        services::show(&metrics, &registry, &mut tasks);
+        monitor::show_registry(&metrics, &registry, &mut tasks);
         let door = HttpApp::new(config.http.clone(), rooms)?;
         let http_address = open(&config, &door, http, &mut tasks).await?;
         if let Some(way) = &way {
@@ -299,6 +291,19 @@ fn subscribers(
     (callbacks, webhooks)
 }
 
+/// The modes with what carries them, shown among the metrics.
+fn switch(
+    config: &Config,
+    registry: &Registry,
+    flag: Flag,
+    way: Option<BrokerTransport>,
+    metrics: &Metrics,
+) -> TransportSwitch {
+    let transports = TransportSwitch::new(registry.clone(), flag, way, config.transport.direct);
+    monitor::show_transport(metrics, transports.clone());
+    transports
+}
+
 fn run_registry(
     http: &Handle,
     registry: &Registry,
@@ -385,18 +390,11 @@ fn show_broker(
     metrics: &Metrics,
     tasks: &mut Tasks,
 ) -> Option<Arc<dyn BrokerPages>> {
+    let queues_max = config.http.broker.metrics_queues_max.get();
     let broker = listening?.broker();
-    broker::show(
-        metrics,
-        &broker,
-        config.http.broker.metrics_queues_max.get(),
-    );
-    let sampler = Sampler::default();
-    let (sampled, rates) = (broker.clone(), sampler.clone());
-    tasks.spawn(Stage::Source, "broker rates", |stop| {
-        rates.run(sampled, stop)
-    });
-    Some(Arc::new(BrokerPort { broker, sampler }))
+    Some(Arc::new(BrokerMonitor::start(
+        broker, queues_max, metrics, tasks,
+    )))
 }
 
 /// The embedded broker, if commands come over it: then leases can depend on its connections.
@@ -417,7 +415,7 @@ fn serve_broker(
     if let Some(closed) = listening.broker().closed_connections() {
         let catalog = Catalog::new(registry.clone());
         tasks.spawn(Stage::Source, "closed connections", |stop| {
-            broker::report_closed(closed, catalog, stop)
+            connections::report_closed(closed, catalog, stop)
         });
     }
     let addresses = (listening.address(), listening.tls_address());

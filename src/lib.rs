@@ -46,6 +46,7 @@ pub mod transport;
 pub mod migration;
 
 pub mod http;
+pub mod monitor;
 
 pub mod broker;
 

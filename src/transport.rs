@@ -21,6 +21,7 @@ mod retry;
 mod snapshot;
 mod start;
 mod subscriber;
+mod switch;
 mod webhook;
 
 use std::time::Duration;
@@ -38,6 +39,7 @@ pub use self::{
     snapshot::FeedSnapshot,
     start::Start,
     subscriber::{DeliveryStats, Next, Offer, Subscriber},
+    switch::TransportSwitch,
     webhook::Webhooks,
 };
 

@@ -11,14 +11,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{amqp, transport::TransportSwitch};
+use super::amqp;
 use crate::{
     api::{self, Defaults},
     catalog::{Caller, Catalog, Deregister, Door, Register},
     migration::{CanaryWatch, CanaryWay, StepError},
     model::{CANARY, EventKind, Mode, Registration, ServiceName, Status},
     registry::Registry,
-    transport::{CallbackError, Callbacks, Delivery, Filter, Start, Subscription},
+    transport::{CallbackError, Callbacks, Delivery, Filter, Start, Subscription, TransportSwitch},
 };
 
 /// The most changes that one run makes.
@@ -121,7 +121,7 @@ impl CanaryClient {
 
     /// Sends a command over the broker; none when commands are direct.
     async fn ask(&self, queue: &'static str, body: Value) -> Option<Result<Value, StepError>> {
-        let way = self.transports.way.as_ref()?;
+        let way = self.transports.way()?;
         if !self.transports.flag().modes.discovery.uses_broker() {
             return None;
         }

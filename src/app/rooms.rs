@@ -1,17 +1,20 @@
-//! The traits of http, implemented for the rooms that do the work.
+//! The traits of http and migration, implemented for the rooms that do the work.
+
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tokio::sync::watch;
 
 use crate::{
     api::{
-        HealthReport, MigrationDraft, MigrationRefusal, MigrationReport, WatcherAnswer,
-        WatcherDraft,
+        HealthReport, MigrationDraft, MigrationRefusal, MigrationReport, ReadyPart,
+        TransportReport, WatcherAnswer, WatcherDraft,
     },
     health::Health,
-    http::{Migrations, Probes, WatcherError, Watchers},
-    migration::Migration,
-    model::Cursor,
-    transport::{Start, TransportError, Webhooks},
+    http::{Migrations, Probes, Readiness, Transports, WatcherError, Watchers},
+    migration::{FlagControl, Migration},
+    model::{Cursor, FlagError, FlagState, Modes},
+    transport::{Start, TransportError, TransportSwitch, Webhooks},
 };
 
 impl Probes for Health {
@@ -62,5 +65,57 @@ impl Migrations for Migration {
 
     fn ask(&self, draft: MigrationDraft) -> Result<(), MigrationRefusal> {
         self.ask(draft)
+    }
+}
+
+impl Transports for TransportSwitch {
+    fn report(&self) -> TransportReport {
+        self.report()
+    }
+
+    fn flag(&self) -> FlagState {
+        self.flag()
+    }
+
+    fn set(&self, modes: Modes, only_if: Option<u64>) -> BoxFuture<'_, Result<u64, FlagError>> {
+        Box::pin(self.set(modes, only_if))
+    }
+}
+
+impl FlagControl for TransportSwitch {
+    fn report(&self) -> TransportReport {
+        self.report()
+    }
+
+    fn flag(&self) -> FlagState {
+        self.flag()
+    }
+
+    fn follow(&self) -> watch::Receiver<FlagState> {
+        self.follow()
+    }
+
+    fn set(&self, modes: Modes, only_if: Option<u64>) -> BoxFuture<'_, Result<u64, FlagError>> {
+        Box::pin(self.set(modes, only_if))
+    }
+
+    fn settled(&self, max: Duration) -> BoxFuture<'_, bool> {
+        Box::pin(self.settled(max))
+    }
+}
+
+impl Readiness for TransportSwitch {
+    fn parts(&self) -> Vec<ReadyPart> {
+        let counts = self.registry().counts();
+        let registry = ReadyPart {
+            name: "registry",
+            // It is in memory: ready as soon as it answers.
+            ok: true,
+            detail: format!(
+                "instances: {}, services: {}",
+                counts.instances, counts.services
+            ),
+        };
+        vec![registry, self.ready()]
     }
 }

@@ -47,6 +47,19 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("broker", &[]),
     (
+        "monitor",
+        &[
+            "model",
+            "registry",
+            "api",
+            "transport",
+            "broker",
+            "http",
+            "tasks",
+            "telemetry",
+        ],
+    ),
+    (
         "http",
         &[
             "model",

@@ -7,7 +7,7 @@ use crate::{
     model::{Channel, Modes},
     registry,
     telemetry::Metrics,
-    transport::{Config, DirectMetrics, Flag, HighWatermark},
+    transport::{Config, Direct, DirectMetrics, Flag, HighWatermark},
 };
 
 /// A canary whose checks go both ways, and that is healthy as soon as it is registered.
@@ -28,12 +28,12 @@ fn port(step: Duration) -> CanaryClient {
         .register(parsed.unwrap().registration, None)
         .unwrap();
     CanaryClient {
-        transports: TransportSwitch {
-            registry: registry.clone(),
-            flag: Flag::new(modes, registry.clone()),
-            way: None,
-            direct: true,
-        },
+        transports: TransportSwitch::new(
+            registry.clone(),
+            Flag::new(modes, registry.clone()),
+            None,
+            Direct::On,
+        ),
         registry,
         callbacks,
         address: None,

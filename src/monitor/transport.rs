@@ -1,10 +1,10 @@
 //! The transport among the metrics: read off its report when a page is made.
 
-use super::TransportSwitch;
 use crate::{
     api::{ChannelReport, TransportReport},
     model::Mode,
     telemetry::{IntCounter, IntCounterVec, IntGaugeVec, Metrics},
+    transport::TransportSwitch,
 };
 
 /// Name, help and value.
@@ -44,7 +44,7 @@ const COUNTERS: [Counted; 6] = [
 ];
 
 /// Shows it from now on.
-pub(in crate::app) fn show(metrics: &Metrics, transports: TransportSwitch) {
+pub(super) fn show(metrics: &Metrics, transports: TransportSwitch) {
     let modes = metrics.gauges(
         "musterd_transport_mode",
         "1 for the mode in which a channel is.",

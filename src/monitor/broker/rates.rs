@@ -122,7 +122,7 @@ impl Sample {
 
 /// Writes the totals down every few seconds.
 #[derive(Clone, Debug)]
-pub(in crate::app) struct Sampler {
+pub(super) struct Sampler {
     samples: Arc<Mutex<VecDeque<Arc<Sample>>>>,
     first: Arc<Sample>,
 }
@@ -145,7 +145,7 @@ impl Sampler {
     }
 
     /// Samples until `stop`.
-    pub(in crate::app) async fn run(self, broker: Broker, stop: CancellationToken) {
+    pub(super) async fn run(self, broker: Broker, stop: CancellationToken) {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,

@@ -1,15 +1,12 @@
-//! The embedded broker as others see it: its pages over HTTP, its metrics. Moves no message.
+//! The embedded broker: its pages over HTTP, its metrics, its rates. Reads only.
 
 mod metrics;
 mod rates;
 
 use futures_util::future::BoxFuture;
 use serde::Serialize;
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
-use self::rates::MessageCounts;
-pub(super) use self::{metrics::show, rates::Sampler};
+use self::rates::{MessageCounts, Sampler};
 use crate::{
     broker::{
         Broker,
@@ -17,43 +14,16 @@ use crate::{
         server::Overview,
         vhost::{MessageView, QueueView},
     },
-    catalog::{Caller, Catalog, Door},
     http::{BrokerList, BrokerPages, BrokerPart},
+    tasks::{Stage, Tasks},
+    telemetry::Metrics,
 };
-
-/// Tells the registry of connections that closed, until told to stop: connections that close because the
-/// daemon stops are no news.
-pub(super) async fn report_closed(
-    mut closed: mpsc::Receiver<u64>,
-    catalog: Catalog,
-    stop: CancellationToken,
-) {
-    loop {
-        let connection = tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            connection = closed.recv() => connection,
-        };
-        let Some(connection) = connection else {
-            return stop.cancelled().await;
-        };
-        let caller = Caller::daemon(Door::Broker);
-        let lost = catalog.close_connection(&caller, connection).await;
-        let lost = lost.unwrap_or(0);
-        if lost > 0 {
-            tracing::info!(
-                connection.id = connection,
-                "connection {connection} closed: {lost} instances with leases on it are unhealthy"
-            );
-        }
-    }
-}
 
 /// The pages of one broker.
 #[derive(Debug)]
-pub(super) struct BrokerPort {
-    pub(super) broker: Broker,
-    pub(super) sampler: Sampler,
+pub struct BrokerMonitor {
+    broker: Broker,
+    sampler: Sampler,
 }
 
 #[derive(Serialize)]
@@ -112,7 +82,18 @@ struct QueuePage {
     rates: MessageRates,
 }
 
-impl BrokerPort {
+impl BrokerMonitor {
+    /// Shows the broker among the metrics, at most `queues_max` queues each by name, and samples its rates.
+    pub fn start(broker: Broker, queues_max: usize, metrics: &Metrics, tasks: &mut Tasks) -> Self {
+        metrics::show(metrics, &broker, queues_max);
+        let sampler = Sampler::default();
+        let (sampled, rates) = (broker.clone(), sampler.clone());
+        tasks.spawn(Stage::Source, "broker rates", |stop| {
+            rates.run(sampled, stop)
+        });
+        Self { broker, sampler }
+    }
+
     fn queue_pages(&self, queues: impl IntoIterator<Item = QueueView>) -> Vec<QueuePage> {
         let since = self.sampler.oldest();
         let page = |queue: QueueView| QueuePage {
@@ -123,7 +104,7 @@ impl BrokerPort {
     }
 }
 
-impl BrokerPages for BrokerPort {
+impl BrokerPages for BrokerMonitor {
     fn overview(&self) -> BoxFuture<'_, Vec<u8>> {
         Box::pin(async {
             let overview = self.broker.overview().await;

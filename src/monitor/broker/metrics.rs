@@ -16,7 +16,7 @@ const LOOK_MAX: Duration = Duration::from_secs(2);
 const OTHERS: &str = "_others";
 
 /// Shows the broker among the metrics; of at most `queues_max` queues each for itself.
-pub(in crate::app) fn show(metrics: &Metrics, broker: &Broker, queues_max: usize) {
+pub(super) fn show(metrics: &Metrics, broker: &Broker, queues_max: usize) {
     let gauges = GAUGES.map(|(name, help, _)| metrics.gauge(name, help));
     let counters = COUNTERS.map(|(name, help, _)| metrics.counter(name, help));
     let queues = Queues::new(metrics);
