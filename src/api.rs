@@ -20,8 +20,8 @@ mod problem;
 mod query;
 mod read;
 mod registration;
+mod requests;
 mod route;
-pub mod schema;
 mod seen;
 mod transport;
 mod vocabulary;
@@ -34,32 +34,30 @@ pub use self::{
         BatchAnswer, BatchHeartbeat, BatchVerdict, InstanceCommand, OverrideDraft, batch_verdicts,
     },
     discover::{Discover, discovered, flag, limit, wait},
-    event::{
-        EventJson, EventsJson, Notice, SnapshotBody, SnapshotJson, event, events, events_lost,
-        notice, snapshot,
-    },
+    event::{EventJson, EventsJson, Notice, SnapshotJson, event, events, events_lost, notice},
     gateway::{Endpoint, GatewayAnswer, ResolvedJson, RouteTarget, gateway_config, resolved},
     health::{CheckReport, HealthReport, ProbeResult, ReadyAnswer, ReadyPart},
     instance::{
         DiscoveredJson, InstanceJson, OverrideJson, RegisteredJson, ServicesJson, instance,
-        instances, registered, services,
+        registered,
     },
-    json::{Json, text},
     limits::Defaults,
     migration::{
-        BaselineReport, CanaryReport, CanaryStepReport, Figure, GuardReport, LatencyBack,
-        MigrationAction, MigrationDraft, MigrationMode, MigrationRefusal, MigrationReport,
-        PhaseReport, ReturnReport, RollbackReport, RuleReport, StepReport, soak,
+        Figure, MigrationAction, MigrationBaseline, MigrationCanary, MigrationCanaryStep,
+        MigrationDraft, MigrationGuard, MigrationLatencyBack, MigrationMode, MigrationPhase,
+        MigrationRefusal, MigrationReport, MigrationReturn, MigrationRollback, MigrationRule,
+        MigrationStep, soak,
     },
     patch::patch,
-    pieces::SnapshotWriter,
+    pieces::{SnapshotBody, SnapshotWriter, snapshot},
     probing::{CheckRequest, CheckVerdict},
-    problem::{FieldError, Problem, ProblemAnswer},
-    query::{Query, pairs},
+    problem::{FieldError, Problem},
+    query::pairs,
     registration::{Parsed, registration},
-    route::{RouteAnswer, RouteList, RouteShape, route},
+    requests::{CheckDraft, PatchRequest, RegistrationDraft, RouteRequest},
+    route::{RouteAnswer, RouteList, route, route_draft},
     seen::Seen,
-    transport::{BrokerReport, ChannelReport, Comparison, FlagDraft, TransportReport},
+    transport::{Comparison, FlagDraft, TransportBroker, TransportChannel, TransportReport},
     vocabulary::encode,
     warnings::Warnings,
     watcher::{WatcherAnswer, WatcherDraft, WatcherList},

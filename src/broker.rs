@@ -14,6 +14,7 @@ pub mod memory;
 pub mod message;
 pub mod message_log;
 pub mod outbox;
+pub mod pages;
 pub mod peer;
 pub mod pieces;
 pub mod queue;

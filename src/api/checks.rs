@@ -9,75 +9,39 @@ use serde_json::value::RawValue;
 pub(super) use self::write::write;
 use super::{
     limits::{self, Defaults},
-    read::{self, Faults, Object, Shape},
-    registration::{CheckList, absolute_url, host_text, label},
+    read::{self, Entries, Fields},
+    registration::{absolute_url, host_text, label, url_text},
 };
 use crate::model::{Check, CheckKind, CodeRange, HttpCheck, REDIRECTS_MAX};
 
-const SHAPE: Shape = Shape {
-    known: &[
-        "type",
-        "name",
-        "url",
-        "path",
-        "method",
-        "headers",
-        "expected",
-        "address",
-        "service",
-        "tls",
-        "tls_skip_verify",
-        "redirects",
-        "interval",
-        "timeout",
-        "healthy_after",
-        "unhealthy_after",
-    ],
-    own: &[],
-};
-
-/// The fields that every type of check has.
-const COMMON: [&str; 6] = [
-    "type",
-    "name",
-    "interval",
-    "timeout",
-    "healthy_after",
-    "unhealthy_after",
+/// The fields that only some types of check have.
+const OF_SOME_TYPES: [&str; 10] = [
+    "url",
+    "path",
+    "method",
+    "headers",
+    "expected",
+    "tls_skip_verify",
+    "redirects",
+    "address",
+    "service",
+    "tls",
 ];
 
-/// The fields that only some types of check have.
-fn fields_of(kind: &CheckKind) -> &'static [&'static str] {
-    match kind {
-        CheckKind::Http(_) => &[
-            "url",
-            "path",
-            "method",
-            "headers",
-            "expected",
-            "tls_skip_verify",
-            "redirects",
-        ],
-        CheckKind::Tcp { .. } => &["address"],
-        CheckKind::Grpc { .. } => &["address", "service", "tls", "tls_skip_verify"],
-        CheckKind::Ttl => &[],
-    }
-}
-
 /// Warns of known fields that mean nothing for this type of check.
-fn warn_of_unused(object: &Object<'_>, kind: &CheckKind, faults: &mut Faults) {
-    let fields = fields_of(kind);
-    for name in object.names() {
-        if !COMMON.contains(&name) && !fields.contains(&name) {
-            let kind = kind.as_str();
-            faults.warn(
-                name,
-                &format!("is not used by a {kind} check and was ignored"),
-            );
-        }
+fn warn_of_unused(fields: &mut Fields<'_>, kind: &CheckKind) {
+    let is_unused = |(name, value): (&str, &RawValue)| {
+        let known = OF_SOME_TYPES.into_iter().find(|known| *known == name);
+        known.filter(|_| value.get() != "null")
+    };
+    let unused: Vec<_> = fields.unread().filter_map(is_unused).collect();
+    let message = format!("is not used by a {} check and was ignored", kind.as_str());
+    for name in unused {
+        fields.warn(name, &message);
     }
-    if object.get("url").is_some() && fields.contains(&"path") && object.get("path").is_some() {
-        faults.warn("path", "was ignored, because \"url\" is set");
+    let has_url = fields.get("url").is_some();
+    if matches!(kind, CheckKind::Http(_)) && has_url && fields.get("path").is_some() {
+        fields.warn("path", "was ignored, because \"url\" is set");
     }
 }
 
@@ -88,52 +52,31 @@ struct ListenAddress<'a> {
 }
 
 /// Reads the list of checks of the instance at `host` and `port`.
-pub(super) fn read(
-    value: &RawValue,
+pub(super) fn read<'a>(
+    fields: &mut Fields<'a>,
     host: &str,
     port: u16,
     defaults: &Defaults,
-    faults: &mut Faults,
-) -> CheckList {
-    let items = faults.take("checks", read::list(value, defaults.checks_max));
+) -> Box<[Check]> {
+    let items = fields.optional("checks", |value| read::list(value, defaults.checks_max));
     let place = ListenAddress { host, port };
     let mut checks: Vec<Check> = Vec::new();
     for (at, item) in items.unwrap_or_default().into_iter().enumerate() {
-        faults.prefix = format!("checks[{at}]");
-        match Object::value(item, SHAPE) {
-            Err(message) => faults.add("", message),
-            Ok(object) => {
-                faults.prefix.push('.');
-                checks.extend(check(&object, &place, &checks, defaults, faults));
-            }
-        }
+        let name = format!("checks[{at}]");
+        checks.extend(fields.nested(&name, item, &OF_SOME_TYPES, |fields| {
+            check(fields, &place, &checks, defaults)
+        }));
     }
-    faults.prefix.clear();
     checks.into()
 }
 
 /// Reads one check that says everything itself: it belongs to no instance here.
-pub(super) fn read_one(value: &RawValue, faults: &mut Faults) -> Option<Check> {
-    match Object::value(value, SHAPE) {
-        Err(message) => {
-            faults.add("check", message);
-            None
-        }
-        Ok(object) => {
-            faults.prefix = "check.".to_owned();
-            let check = alone(&object, faults);
-            faults.prefix.clear();
-            check
-        }
+pub(super) fn read_one(fields: &mut Fields<'_>) -> Option<Check> {
+    if fields.get("path").is_some() {
+        fields.add("path", "needs an instance: write \"url\"");
     }
-}
-
-fn alone(object: &Object<'_>, faults: &mut Faults) -> Option<Check> {
-    if object.get("path").is_some() {
-        faults.add("path", "needs an instance: write \"url\"");
-    }
-    if object.get("address").is_none() && has_address(object) {
-        faults.add("address", "is required");
+    if fields.get("address").is_none() && has_address(fields) {
+        fields.add("address", "is required");
     }
     // Omitted fields have the defaults of a registration; the prober judges what may be sent.
     let place = ListenAddress {
@@ -144,47 +87,48 @@ fn alone(object: &Object<'_>, faults: &mut Faults) -> Option<Check> {
         unsafe_requests: true,
         ..Defaults::default()
     };
-    check(object, &place, &[], &defaults, faults)
+    check(fields, &place, &[], &defaults)
 }
 
-fn has_address(object: &Object<'_>) -> bool {
-    let kind = object.get("type").and_then(|kind| read::text(kind).ok());
+fn has_address(fields: &mut Fields<'_>) -> bool {
+    let kind = fields.get("type").and_then(|kind| read::text(kind).ok());
     kind.is_some_and(|kind| matches!(&*kind.to_ascii_lowercase(), "tcp" | "grpc"))
 }
 
 fn check(
-    object: &Object<'_>,
+    fields: &mut Fields<'_>,
     place: &ListenAddress<'_>,
     before: &[Check],
     defaults: &Defaults,
-    faults: &mut Faults,
 ) -> Option<Check> {
-    faults.pass_over(&object.unknown);
-    let kind = kind(object, place, defaults, faults);
-    let name = faults.optional(object, "name", label);
-    let interval = faults.optional(object, "interval", |v| read::span(v, limits::INTERVAL));
-    let timeout = faults.optional(object, "timeout", |v| read::span(v, limits::TIMEOUT));
+    let kind = kind(fields, place, defaults);
+    let name = fields.optional("name", label);
+    let interval = fields.optional("interval", |v| read::span(v, limits::INTERVAL));
+    let timeout = fields.optional("timeout", |v| read::span(v, limits::TIMEOUT));
     if interval.is_some_and(|interval| interval < defaults.interval_min) {
         let least = defaults.interval_min;
         let told = format!("is below health.interval_min: it is probed every {least:?}");
-        faults.warn("interval", &told);
+        fields.warn("interval", &told);
     }
     if timeout.is_some_and(|timeout| timeout > defaults.timeout_max) {
         let most = defaults.timeout_max;
         let told = format!("is above health.timeout_max: a probe may take {most:?}");
-        faults.warn("timeout", &told);
+        fields.warn("timeout", &told);
     }
-    let healthy_after = faults.optional(object, "healthy_after", run);
-    let unhealthy_after = faults.optional(object, "unhealthy_after", run);
+    let run = |value| read::whole(value, 1, limits::RUN_MAX);
+    let healthy_after = fields.optional("healthy_after", run);
+    let unhealthy_after = fields.optional("unhealthy_after", run);
     let kind = kind?;
-    warn_of_unused(object, &kind, faults);
+    warn_of_unused(fields, &kind);
     if defaults.in_container && reaches_itself(&kind) {
-        faults.warn(address_field(object), ITSELF);
+        let mut named = ["url", "path", "address"].into_iter();
+        let named = named.find(|field| fields.get(field).is_some());
+        fields.warn(named.unwrap_or("type"), ITSELF);
     }
     let name = match name.filter(|name| !name.is_empty()) {
         None => free_name(kind.as_str(), before),
         Some(name) if before.iter().any(|check| check.name == name) => {
-            faults.add("name", format!("\"{name}\" is the name of another check"));
+            fields.add("name", format!("\"{name}\" is the name of another check"));
             return None;
         }
         Some(name) => name,
@@ -202,13 +146,6 @@ fn check(
 /// What is said of a check that probes the daemon's own container.
 pub(super) const ITSELF: &str = "is an address of the container that musterd runs in: use the service's own \
                                  name or address, or host.docker.internal for the machine";
-
-/// The field that says where a check connects to.
-fn address_field(object: &Object<'_>) -> &'static str {
-    let mut fields = ["url", "path", "address"].into_iter();
-    let found = fields.find(|field| object.get(field).is_some());
-    found.unwrap_or("type")
-}
 
 fn reaches_itself(kind: &CheckKind) -> bool {
     match kind {
@@ -247,57 +184,42 @@ fn free_name(kind: &str, before: &[Check]) -> Box<str> {
     free.unwrap_or_default().into()
 }
 
-fn run(value: &RawValue) -> Result<u32, String> {
-    let run = read::whole(value, 1, i64::try_from(limits::RUN_MAX).unwrap_or(i64::MAX))?;
-    u32::try_from(run).map_err(|error| error.to_string())
-}
-
 fn kind(
-    object: &Object<'_>,
+    fields: &mut Fields<'_>,
     place: &ListenAddress<'_>,
     defaults: &Defaults,
-    faults: &mut Faults,
 ) -> Option<CheckKind> {
-    let kind = faults.required(object, "type", label)?;
+    let kind = fields.required("type", label)?;
     match &*kind.to_ascii_lowercase() {
-        "http" | "https" => http(object, place, defaults, faults),
+        "http" | "https" => http(fields, place, defaults.unsafe_requests),
         "tcp" => {
-            let (host, port) = address(object, place, faults)?;
+            let (host, port) = address(fields, place)?;
             Some(CheckKind::Tcp { host, port })
         }
-        "grpc" => grpc(object, place, faults),
+        "grpc" => grpc(fields, place),
         "ttl" => Some(CheckKind::Ttl),
         _ => {
             let message = format!("\"{kind}\" is not one of http, tcp, grpc, ttl");
-            faults.add("type", message);
+            fields.add("type", message);
             None
         }
     }
 }
 
-fn http(
-    object: &Object<'_>,
-    place: &ListenAddress<'_>,
-    defaults: &Defaults,
-    faults: &mut Faults,
-) -> Option<CheckKind> {
-    let url = faults.optional(object, "url", |value| {
-        let url = read::line(value, limits::URL_BYTES_MAX)?;
-        absolute_url(&url).map(|()| url)
-    });
-    let path = faults.optional(object, "path", |value| path(value, place));
-    if object.get("url").is_none() && object.get("path").is_none() {
-        faults.add(
+fn http(fields: &mut Fields<'_>, place: &ListenAddress<'_>, is_unsafe: bool) -> Option<CheckKind> {
+    let url = fields.optional("url", absolute_url);
+    let path = fields.optional("path", |value| path(value, place));
+    if fields.get("url").is_none() && fields.get("path").is_none() {
+        fields.add(
             "url",
             "is required, or \"path\" for one of the instance's own",
         );
     }
-    let is_unsafe = defaults.unsafe_requests;
-    let method = faults.optional(object, "method", |value| method(value, is_unsafe));
-    let headers = faults.optional(object, "headers", |value| headers(value, is_unsafe));
-    let expected = faults.optional(object, "expected", expected);
-    let tls_skip_verify = faults.optional(object, "tls_skip_verify", read::flag);
-    let redirects = faults.optional(object, "redirects", redirects);
+    let method = fields.optional("method", |value| method(value, is_unsafe));
+    let headers = fields.optional("headers", |value| headers(value, is_unsafe));
+    let expected = fields.optional("expected", expected);
+    let tls_skip_verify = fields.optional("tls_skip_verify", read::flag);
+    let redirects = fields.optional("redirects", |value| read::whole(value, 0, REDIRECTS_MAX));
     Some(CheckKind::Http(Box::new(HttpCheck {
         url: url.or(path)?,
         method: method.unwrap_or_else(|| "GET".into()),
@@ -308,16 +230,11 @@ fn http(
     })))
 }
 
-fn redirects(value: &RawValue) -> Result<u8, String> {
-    let number = read::whole(value, 0, REDIRECTS_MAX.into())?;
-    u8::try_from(number).map_err(|error| error.to_string())
-}
-
-fn grpc(object: &Object<'_>, place: &ListenAddress<'_>, faults: &mut Faults) -> Option<CheckKind> {
-    let at = address(object, place, faults);
-    let service = faults.optional(object, "service", label);
-    let tls = faults.optional(object, "tls", read::flag);
-    let tls_skip_verify = faults.optional(object, "tls_skip_verify", read::flag);
+fn grpc(fields: &mut Fields<'_>, place: &ListenAddress<'_>) -> Option<CheckKind> {
+    let at = address(fields, place);
+    let service = fields.optional("service", label);
+    let tls = fields.optional("tls", read::flag);
+    let tls_skip_verify = fields.optional("tls_skip_verify", read::flag);
     let (host, port) = at?;
     Some(CheckKind::Grpc {
         host,
@@ -328,16 +245,12 @@ fn grpc(object: &Object<'_>, place: &ListenAddress<'_>, faults: &mut Faults) -> 
     })
 }
 
-fn address(
-    object: &Object<'_>,
-    place: &ListenAddress<'_>,
-    faults: &mut Faults,
-) -> Option<(Box<str>, u16)> {
-    let Some(value) = object.get("address") else {
+fn address(fields: &mut Fields<'_>, place: &ListenAddress<'_>) -> Option<(Box<str>, u16)> {
+    let Some(value) = fields.get("address") else {
         return Some((place.host.into(), place.port));
     };
     let read = read::line(value, limits::HOST_BYTES_MAX + 8).and_then(|text| host_and_port(&text));
-    faults.take("address", read)
+    fields.take("address", read)
 }
 
 /// `host:port`, an IPv6 address in brackets.
@@ -361,7 +274,7 @@ fn path(value: &RawValue, place: &ListenAddress<'_>) -> Result<Box<str>, String>
         return Err(format!("\"{path}\" must start with \"/\""));
     }
     let url = format!("http://{}{path}", joined(place.host, place.port));
-    absolute_url(&url).map(|()| url.into())
+    url_text(url.into())
 }
 
 /// `host:port`, an IPv6 address in brackets.
@@ -388,12 +301,12 @@ type HeaderList = Box<[(Box<str>, Box<str>)]>;
 
 fn headers(value: &RawValue, is_unsafe: bool) -> Result<HeaderList, String> {
     let wrong = || "must be an object of names and values".to_owned();
-    let pairs: Pairs<'_> = serde_json::from_str(value.get()).map_err(|_| wrong())?;
-    if pairs.0.len() > limits::HEADERS_MAX {
+    let Entries(entries) = serde_json::from_str(value.get()).map_err(|_| wrong())?;
+    if entries.len() > limits::HEADERS_MAX {
         return Err(format!("has more than {} entries", limits::HEADERS_MAX));
     }
-    let mut headers = Vec::with_capacity(pairs.0.len());
-    for (name, value) in pairs.0 {
+    let mut headers = Vec::with_capacity(entries.len());
+    for (name, value) in entries {
         let text = read::line(value, limits::HEADER_BYTES_MAX)
             .map_err(|message| format!("\"{name}\" {message}"))?;
         let valid = http::HeaderName::from_bytes(name.as_bytes()).is_ok()
@@ -406,37 +319,9 @@ fn headers(value: &RawValue, is_unsafe: bool) -> Result<HeaderList, String> {
                 "\"{name}\" {why}: it needs health.unsafe_requests = true"
             ));
         }
-        headers.push((name.into(), text));
+        headers.push((name.into_owned().into(), text));
     }
     Ok(headers.into())
-}
-
-/// An object's entries in their order.
-struct Pairs<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de> serde::Deserialize<'de> for Pairs<'de> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Entries;
-        impl<'de> serde::de::Visitor<'de> for Entries {
-            type Value = Pairs<'de>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: serde::de::MapAccess<'de>>(
-                self,
-                mut entries: A,
-            ) -> Result<Self::Value, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some(pair) = entries.next_entry()? {
-                    pairs.push(pair);
-                }
-                Ok(Pairs(pairs))
-            }
-        }
-        deserializer.deserialize_map(Entries)
-    }
 }
 
 fn expected(value: &RawValue) -> Result<Box<[CodeRange]>, String> {

@@ -3,16 +3,9 @@
 use std::borrow::Cow;
 
 use serde::Serialize;
-use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::{
-    limits,
-    problem::Problem,
-    read::{self, Faults, Object, Shape},
-    vocabulary::encode,
-    warnings::Warnings,
-};
+use super::{limits, problem::Problem, read, vocabulary::encode, warnings::Warnings};
 use crate::model::{OverrideStatus, Timestamp};
 
 /// A deregistration or a heartbeat that came as a message.
@@ -30,28 +23,24 @@ impl InstanceCommand {
     /// # Errors
     /// A 422 that names every wrong field.
     pub fn read(body: &[u8]) -> Result<Self, Problem> {
-        const SHAPE: Shape = Shape {
-            known: &["service_id", "incarnation"],
-            own: &[],
-        };
-        let object = Object::body(body, SHAPE)?;
-        let mut faults = Faults::default();
-        let service_id = faults.required(&object, "service_id", read::text);
-        let incarnation = faults.optional(&object, "incarnation", read::count);
-        match service_id {
-            Some(service_id) if faults.errors.is_empty() => Ok(Self {
-                service_id: service_id.into_owned(),
+        let read = read::request(body, &[], |fields| {
+            let service_id = fields.required("service_id", read::text);
+            let incarnation = fields.optional("incarnation", read::count);
+            Some(Self {
+                service_id: service_id?.into_owned(),
                 incarnation,
-            }),
-            _ => Err(Problem::invalid(faults.errors)),
-        }
+            })
+        });
+        read.map(|(command, _)| command)
     }
 }
 
-/// What an operator wants to stand for an instance's status.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// What an operator wants to stand.
+#[derive(Clone, Debug, Eq, PartialEq, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct OverrideDraft {
-    /// Unhealthy or stopping.
+    /// unhealthy or stopping.
+    #[schema(value_type = String)]
     pub status: OverrideStatus,
     /// Why.
     pub reason: Option<Box<str>>,
@@ -63,41 +52,26 @@ impl OverrideDraft {
     /// # Errors
     /// A 422 that names every wrong field.
     pub fn read(body: &[u8]) -> Result<(Self, Warnings), Problem> {
-        const SHAPE: Shape = Shape {
-            known: &["status", "reason"],
-            own: &["since", "warnings"],
-        };
-        let object = Object::body(body, SHAPE)?;
-        let mut faults = Faults::default();
-        let status = faults.required(&object, "status", override_status);
-        let reason = faults.optional(&object, "reason", |value| {
-            read::line(value, limits::REASON_BYTES_MAX)
-        });
-        match status {
-            Some(status) if faults.errors.is_empty() => {
-                let reason = reason.filter(|reason| !reason.is_empty());
-                Ok((Self { status, reason }, Warnings::of(&object)))
-            }
-            _ => Err(Problem::invalid(faults.errors)),
-        }
+        const STATUSES: [(&str, OverrideStatus); 2] = [
+            ("stopping", OverrideStatus::Stopping),
+            ("unhealthy", OverrideStatus::Unhealthy),
+        ];
+        read::request(body, &["since", "warnings"], |fields| {
+            let status = fields.required("status", |value| read::word(value, &STATUSES));
+            let reason = fields.optional("reason", |v| read::line(v, limits::REASON_BYTES_MAX));
+            Some(Self {
+                status: status?,
+                reason: reason.filter(|reason| !reason.is_empty()),
+            })
+        })
     }
 }
 
-fn override_status(value: &RawValue) -> Result<OverrideStatus, String> {
-    match &*read::text(value)?.to_ascii_lowercase() {
-        "stopping" => Ok(OverrideStatus::Stopping),
-        "unhealthy" => Ok(OverrideStatus::Unhealthy),
-        _ => {
-            let quoted = read::quoted(value);
-            Err(format!("{quoted} is not one of stopping, unhealthy"))
-        }
-    }
-}
-
-/// Many heartbeats in one request.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// Many heartbeats.
+#[derive(Clone, Debug, Eq, PartialEq, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct BatchHeartbeat {
-    /// Whose; any text.
+    /// Whose; at most 10,000.
     pub service_ids: Vec<String>,
 }
 
@@ -107,28 +81,17 @@ impl BatchHeartbeat {
     /// # Errors
     /// A 422 that names what is wrong.
     pub fn read(body: &[u8]) -> Result<(Self, Warnings), Problem> {
-        const SHAPE: Shape = Shape {
-            known: &["service_ids"],
-            own: &["results", "received", "refused", "timestamp", "warnings"],
-        };
-        let object = Object::body(body, SHAPE)?;
-        let mut faults = Faults::default();
-        let ids = faults.required(&object, "service_ids", |value| {
-            read::list(value, limits::BATCH_MAX)
-        });
-        let mut service_ids = Vec::new();
-        for (at, item) in ids.unwrap_or_default().into_iter().enumerate() {
-            match read::text(item) {
-                Ok(id) => service_ids.push(id.into_owned()),
-                Err(message) => faults.add(&format!("service_ids[{at}]"), message),
+        const ANSWERED: [&str; 5] = ["results", "received", "refused", "timestamp", "warnings"];
+        read::request(body, &ANSWERED, |fields| {
+            let ids = fields.required("service_ids", |v| read::list(v, limits::BATCH_MAX));
+            let mut service_ids = Vec::new();
+            for (at, item) in ids?.into_iter().enumerate() {
+                let id = fields.take(&format!("service_ids[{at}]"), read::text(item));
+                service_ids.extend(id.map(Cow::into_owned));
             }
-        }
-        if faults.errors.is_empty() {
-            Ok((Self { service_ids }, Warnings::of(&object)))
-        } else {
-            faults.errors.truncate(20);
-            Err(Problem::invalid(faults.errors))
-        }
+            fields.errors.truncate(20);
+            Some(Self { service_ids })
+        })
     }
 }
 

@@ -6,10 +6,12 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::value::RawValue;
 
 use super::{
-    instance, limits,
-    problem::{FieldError, Problem},
-    query::Query,
-    read::{self, Faults, Object, Shape},
+    instance::instance,
+    json::Json,
+    limits,
+    problem::Problem,
+    query::pairs,
+    read::{self, Fields},
     seen::Seen,
 };
 use crate::model::{Instance, InstanceFilter, Span, Timestamp};
@@ -29,43 +31,25 @@ pub struct Discover {
 }
 
 impl Discover {
-    /// The parameters of [`Self::from_query`].
-    pub const PARAMETERS: &[&str] = &[
-        "healthy_only",
-        "tag",
-        "tags",
-        "version",
-        "zone",
-        "metadata.",
-        "limit",
-        "index",
-        "wait",
-    ];
-
-    /// Reads the query of a request; the caller warns of parameters that are not in
-    /// [`Self::PARAMETERS`].
+    /// Reads the query of a request. Parameters that it does not know are not its matter.
     ///
     /// # Errors
     /// A 422 that names every wrong parameter.
     pub fn from_query(query: Option<&str>) -> Result<Self, Problem> {
         let mut wanted = Self::default();
-        let mut errors = Vec::new();
-        for (key, value) in Query::new(query, Self::PARAMETERS).pairs() {
-            if let Err(message) = wanted.set(&key, value) {
-                let field = key.into_owned();
-                errors.push(FieldError { field, message });
-            }
+        let mut faults = Fields::default();
+        for (key, value) in pairs(query.unwrap_or_default()) {
+            let set = wanted.set(&key, value);
+            faults.take(&key, set);
         }
         let filters = wanted.filter.tags.len() + wanted.filter.metadata.len();
         if filters > limits::FILTERS_MAX {
-            let message = format!("at most {} filters are allowed", limits::FILTERS_MAX);
-            let field = "query".to_owned();
-            errors.push(FieldError { field, message });
+            faults.add("query", too_many_filters());
         }
-        if errors.is_empty() {
+        if faults.errors.is_empty() {
             Ok(wanted)
         } else {
-            Err(Problem::invalid(errors))
+            Err(Problem::invalid(faults.errors))
         }
     }
 
@@ -100,17 +84,12 @@ impl Discover {
 
     fn set(&mut self, key: &str, value: Cow<'_, str>) -> Result<(), String> {
         match key {
-            "healthy_only" => {
-                self.filter.healthy_only = read::flag_word(&value)
-                    .ok_or_else(|| format!("must be true or false, not \"{value}\""))?;
-            }
+            "healthy_only" => self.filter.healthy_only = flag(&value)?,
             "tag" | "tags" => self.filter.tags.push(value.into_owned()),
             "version" => self.filter.version = Some(value.into_owned()),
             "zone" => self.filter.zone = Some(value.into_owned()),
             "limit" => self.filter.limit = Some(limit(&value)?),
-            "index" => {
-                self.index = Some(Seen::parse(&value));
-            }
+            "index" => self.index = Some(Seen::parse(&value)),
             "wait" => self.wait = Some(wait(&value)?),
             _ => {
                 if let Some(key) = key.strip_prefix("metadata.") {
@@ -128,50 +107,26 @@ impl Discover {
     /// # Errors
     /// A 422 that names every wrong field.
     pub fn from_json(body: &[u8]) -> Result<(String, Self), Problem> {
-        const SHAPE: Shape = Shape {
-            known: &[
-                "service_name",
-                "healthy_only",
-                "tags",
-                "tag",
-                "version",
-                "zone",
-                "metadata",
-                "limit",
-            ],
-            own: &[],
-        };
-        let object = Object::body(body, SHAPE)?;
-        let mut faults = Faults::default();
-        let service_name = faults.required(&object, "service_name", owned);
-        let healthy_only = faults.optional(&object, "healthy_only", read::flag);
-        let tags = faults.optional(&object, "tags", texts);
-        let tag = faults.optional(&object, "tag", texts);
-        let version = faults.optional(&object, "version", owned);
-        let zone = faults.optional(&object, "zone", owned);
-        let metadata = faults.optional(&object, "metadata", entries);
-        let limit = faults.optional(&object, "limit", |value| {
-            read::text(value).and_then(|text| limit(&text))
+        let read = read::request(body, &[], |fields| {
+            let service_name = fields.required("service_name", owned);
+            let healthy_only = fields.optional("healthy_only", read::flag);
+            let tags = fields.optional("tags", texts).unwrap_or_default();
+            let tag = fields.optional("tag", texts).unwrap_or_default();
+            let filter = InstanceFilter {
+                healthy_only: healthy_only.unwrap_or(true),
+                tags: [tags, tag].concat(),
+                version: fields.optional("version", owned),
+                zone: fields.optional("zone", owned),
+                metadata: fields.optional("metadata", entries).unwrap_or_default(),
+                limit: fields.optional("limit", |value| limit(&read::text(value)?)),
+            };
+            let wanted = Self {
+                filter,
+                ..Self::default()
+            };
+            Some((service_name?, wanted))
         });
-        match service_name {
-            Some(service_name) if faults.errors.is_empty() => {
-                let mut filter = InstanceFilter {
-                    healthy_only: healthy_only.unwrap_or(true),
-                    tags: tags.unwrap_or_default(),
-                    version,
-                    zone,
-                    metadata: metadata.unwrap_or_default(),
-                    limit,
-                };
-                filter.tags.extend(tag.unwrap_or_default());
-                let wanted = Self {
-                    filter,
-                    ..Self::default()
-                };
-                Ok((service_name, wanted))
-            }
-            _ => Err(Problem::invalid(faults.errors)),
-        }
+        read.map(|(read, _)| read)
     }
 }
 
@@ -180,15 +135,18 @@ pub fn discovered<'a>(
     instances: impl Iterator<Item = &'a Arc<Instance>>,
     last_heartbeat: impl Fn(&Instance) -> Timestamp,
 ) -> Vec<u8> {
-    let mut out = Vec::with_capacity(1024);
-    out.extend_from_slice(b"{\"services\":");
-    let mut count: usize = 0;
-    let counted = instances.inspect(|_| count += 1);
-    instance::instances(&mut out, counted, last_heartbeat);
-    out.extend_from_slice(b",\"total_count\":");
-    out.extend_from_slice(count.to_string().as_bytes());
-    out.push(b'}');
-    out
+    let mut json = Json::with_capacity(1024);
+    json.open(b'{');
+    json.key("services").open(b'[');
+    let mut count = 0_usize;
+    for one in instances {
+        instance(json.item().bytes_mut(), one, last_heartbeat(one));
+        count += 1;
+    }
+    json.close(b']');
+    json.key("total_count").value(count);
+    json.close(b'}');
+    json.into_bytes()
 }
 
 /// The most items of an answer. 0 is refused, because such an answer would not advance the cursor.
@@ -221,6 +179,10 @@ pub fn wait(text: &str) -> Result<Duration, String> {
     Ok(span.min(WAIT_MAX))
 }
 
+fn too_many_filters() -> String {
+    format!("at most {} filters are allowed", limits::FILTERS_MAX)
+}
+
 fn owned(value: &RawValue) -> Result<String, String> {
     read::text(value).map(Cow::into_owned)
 }
@@ -238,10 +200,7 @@ fn entries(value: &RawValue) -> Result<Vec<(String, String)>, String> {
     let map: std::collections::BTreeMap<String, &RawValue> = serde_json::from_str(value.get())
         .map_err(|_| format!("must be an object, not {}", read::quoted(value)))?;
     if map.len() > limits::FILTERS_MAX {
-        return Err(format!(
-            "at most {} filters are allowed",
-            limits::FILTERS_MAX
-        ));
+        return Err(too_many_filters());
     }
     let texts = map.into_iter().map(|(key, value)| {
         // Anything but a string is compared by its JSON.

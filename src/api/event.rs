@@ -1,17 +1,17 @@
 //! Events, notices and snapshots: one shape on every way out.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{
-    instance::{InstanceJson, instance, services},
+    instance::{InstanceJson, instance},
     json::Json,
     route::{RouteAnswer, route},
 };
-use crate::model::{Cursor, Epoch, Event, Instance, Revision, Route, Timestamp};
+use crate::model::{Cursor, Epoch, Event, Instance, Timestamp};
 
 /// An event's JSON, encoded once in its life: the same bytes on every way out.
 ///
@@ -29,29 +29,43 @@ pub fn event(event: &Event, last_heartbeat: impl Fn(&Instance) -> Timestamp) -> 
 fn write(json: &mut Json, event: &Event, last_heartbeat: impl Fn(&Instance) -> Timestamp) {
     json.open(b'{');
     json.key("epoch").text(&event.epoch.to_string());
-    json.key("revision").number(event.revision.0);
+    json.key("revision").value(event.revision);
     json.key("event").text(event.kind.as_str());
-    let service_id = event.service_id.as_ref().map(|id| id.as_str());
-    json.key("service_id").text_or_null(service_id);
-    let service_name = event.service_name.as_ref().map(|name| name.as_str());
-    json.key("service_name").text_or_null(service_name);
-    let status = event.status.map(|status| status.as_str());
-    json.key("status").text_or_null(status);
-    let previous = event.previous_status.map(|status| status.as_str());
-    json.key("previous_status").text_or_null(previous);
-    json.key("reason").text_or_null(event.reason.as_deref());
+    write_texts(
+        json,
+        [
+            event.service_id.as_ref().map(|id| id.as_str()),
+            event.service_name.as_ref().map(|name| name.as_str()),
+            event.status.map(|status| status.as_str()),
+            event.previous_status.map(|status| status.as_str()),
+            event.reason.as_deref(),
+        ],
+    );
     json.key("timestamp").time(event.timestamp);
     json.key("instance");
     match &event.instance {
         Some(one) => instance(json.bytes_mut(), one, last_heartbeat(one)),
-        None => json.null(),
+        None => json.value(()),
     }
     json.key("route");
     match &event.route {
         Some(one) => json.raw(&route(one)),
-        None => json.null(),
+        None => json.value(()),
     }
     json.close(b'}');
+}
+
+fn write_texts(json: &mut Json, texts: [Option<&str>; 5]) {
+    const KEYS: [&str; 5] = [
+        "service_id",
+        "service_name",
+        "status",
+        "previous_status",
+        "reason",
+    ];
+    for (key, text) in KEYS.into_iter().zip(texts) {
+        json.key(key).value(text);
+    }
 }
 
 /// Some events and where to continue: `{"events":[event, …],"revision","cursor"}`.
@@ -63,7 +77,7 @@ pub fn events(cursor: Cursor, events: impl IntoIterator<Item = Bytes>) -> Vec<u8
         json.item().raw(&one);
     }
     json.close(b']');
-    json.key("revision").number(cursor.revision.0);
+    json.key("revision").value(cursor.revision);
     json.key("cursor").text(&cursor.to_string());
     json.close(b'}');
     json.into_bytes()
@@ -72,14 +86,10 @@ pub fn events(cursor: Cursor, events: impl IntoIterator<Item = Bytes>) -> Vec<u8
 /// The answer when events were missed, as far as the snapshot:
 /// `{"events":[],"revision","cursor","resync":true,"snapshot":`. The snapshot and `}` follow.
 pub fn events_lost(cursor: Cursor) -> Vec<u8> {
-    let mut json = Json::with_capacity(160);
-    json.open(b'{');
-    json.key("events").texts([]);
-    json.key("revision").number(cursor.revision.0);
-    json.key("cursor").text(&cursor.to_string());
-    json.key("resync").flag(true);
-    json.key("snapshot");
-    json.into_bytes()
+    let mut json = events(cursor, []);
+    json.pop();
+    json.extend_from_slice(br#","resync":true,"snapshot":"#);
+    json
 }
 
 /// Something watchers are told that is no change of the registry, and so has no revision.
@@ -102,62 +112,17 @@ pub fn notice(notice: &Notice<'_>) -> Bytes {
     let mut json = Json::with_capacity(256);
     json.open(b'{');
     json.key("epoch").text(&notice.epoch.to_string());
-    json.key("revision").null();
+    json.key("revision").value(());
     json.key("event").text(notice.event);
-    json.key("service_id").null();
-    json.key("service_name").text_or_null(notice.service_name);
-    json.key("status").null();
-    json.key("previous_status").null();
-    json.key("reason").text_or_null(notice.reason);
+    write_texts(
+        &mut json,
+        [None, notice.service_name, None, None, notice.reason],
+    );
     json.key("timestamp").time(notice.timestamp);
-    json.key("instance").null();
-    json.key("route").null();
+    json.key("instance").value(());
+    json.key("route").value(());
     json.close(b'}');
     json.into_bytes().into()
-}
-
-/// The state of some services, or of all, at one place of the log.
-#[derive(Debug)]
-pub struct SnapshotBody<'a, S> {
-    /// The numbering's life.
-    pub epoch: Epoch,
-    /// Follow from here.
-    pub revision: Revision,
-    /// Names and instances.
-    pub services: S,
-    /// The gateway's routes, for subscribers of everything.
-    pub routes: Option<&'a [Arc<Route>]>,
-}
-
-/// A snapshot's JSON: `{"epoch","revision","cursor","services":{name:[instance, …]},"routes"}`.
-pub fn snapshot<'a, L: IntoIterator<Item = &'a Arc<Instance>>>(
-    snapshot: SnapshotBody<'_, impl IntoIterator<Item = (&'a str, L)>>,
-    last_heartbeat: impl Fn(&Instance) -> Timestamp,
-) -> Vec<u8> {
-    let cursor = Cursor {
-        epoch: snapshot.epoch,
-        revision: snapshot.revision,
-    };
-    let mut json = Json::with_capacity(4096);
-    json.open(b'{');
-    json.key("epoch").text(&snapshot.epoch.to_string());
-    json.key("revision").number(snapshot.revision.0);
-    json.key("cursor").text(&cursor.to_string());
-    json.key("services");
-    services(json.bytes_mut(), snapshot.services, last_heartbeat);
-    json.key("routes");
-    match snapshot.routes {
-        None => json.null(),
-        Some(routes) => {
-            json.open(b'[');
-            for one in routes {
-                json.item().raw(&route(one));
-            }
-            json.close(b']');
-        }
-    }
-    json.close(b'}');
-    json.into_bytes()
 }
 
 /// A change of the registry, or a notice, as [`event`] and [`notice`] write it.
@@ -189,7 +154,7 @@ pub struct EventJson {
     pub route: Option<RouteAnswer>,
 }
 
-/// The state of some services, or of all, as [`snapshot`] writes it.
+/// The state of some services, or of all.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Snapshot)]

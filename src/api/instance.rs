@@ -1,13 +1,13 @@
 //! Instances as answers and events carry them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{checks, json::Json, schema::CheckDraft};
-use crate::model::{Instance, Override, OverrideStatus, Registration, Timestamp};
+use super::{checks, json::Json, requests::CheckDraft};
+use crate::model::{Instance, Override, Registration, Status, Timestamp};
 
 /// Appends an instance. What does not change between two heartbeats is encoded once in its life.
 pub fn instance(out: &mut Vec<u8>, instance: &Instance, last_heartbeat: Timestamp) {
@@ -19,40 +19,6 @@ pub fn instance(out: &mut Vec<u8>, instance: &Instance, last_heartbeat: Timestam
     out.extend_from_slice(b"\"}");
 }
 
-/// Appends a list of instances.
-pub fn instances<'a>(
-    out: &mut Vec<u8>,
-    instances: impl IntoIterator<Item = &'a Arc<Instance>>,
-    last_heartbeat: impl Fn(&Instance) -> Timestamp,
-) {
-    out.push(b'[');
-    for (at, one) in instances.into_iter().enumerate() {
-        if at > 0 {
-            out.push(b',');
-        }
-        instance(out, one, last_heartbeat(one));
-    }
-    out.push(b']');
-}
-
-/// Appends `{name: [instance, …]}`.
-pub fn services<'a, L: IntoIterator<Item = &'a Arc<Instance>>>(
-    out: &mut Vec<u8>,
-    services: impl IntoIterator<Item = (&'a str, L)>,
-    last_heartbeat: impl Fn(&Instance) -> Timestamp,
-) {
-    out.push(b'{');
-    for (at, (name, list)) in services.into_iter().enumerate() {
-        if at > 0 {
-            out.push(b',');
-        }
-        super::json::text(out, name);
-        out.push(b':');
-        instances(out, list, &last_heartbeat);
-    }
-    out.push(b'}');
-}
-
 /// The answer to a registration.
 pub fn registered(instance: &Instance, timestamp: Timestamp, warnings: &[String]) -> Vec<u8> {
     let mut json = Json::with_capacity(192);
@@ -61,11 +27,10 @@ pub fn registered(instance: &Instance, timestamp: Timestamp, warnings: &[String]
     json.key("service_id").text(instance.id().as_str());
     json.key("timestamp").time(timestamp);
     json.key("status").text(instance.status().as_str());
-    json.key("revision").number(instance.revision.0);
-    json.key("incarnation").number(instance.incarnation);
+    json.key("revision").value(instance.revision.0);
+    json.key("incarnation").value(instance.incarnation);
     if !warnings.is_empty() {
-        json.key("warnings")
-            .texts(warnings.iter().map(String::as_str));
+        json.key("warnings").value(warnings);
     }
     json.close(b'}');
     json.into_bytes()
@@ -80,15 +45,14 @@ fn lasting(instance: &Instance) -> Box<[u8]> {
     json.key("status").text(instance.status().as_str());
     if let Some(overridden) = &instance.overridden {
         json.key("observed_status").text(instance.observed.as_str());
-        json.key("override");
-        write_override(&mut json, overridden);
+        json.key("override").value(OverrideJson::of(overridden));
     }
     if let Some(reason) = &instance.reason {
         json.key("reason").text(reason);
     }
     json.key("registered_at").time(instance.registered_at);
-    json.key("revision").number(instance.revision.0);
-    json.key("incarnation").number(instance.incarnation);
+    json.key("revision").value(instance.revision.0);
+    json.key("incarnation").value(instance.incarnation);
     json.key("last_heartbeat");
     json.into_bytes().into()
 }
@@ -99,36 +63,22 @@ fn said(json: &mut Json, registration: &Registration) {
     json.key("service_name")
         .text(registration.service_name.as_str());
     json.key("host").text(&registration.host);
-    json.key("port").number(registration.port);
+    json.key("port").value(registration.port);
     json.key("metadata")
         .raw(registration.metadata.as_str().as_bytes());
     json.key("health_check_url")
-        .text_or_null(registration.health_check_url.as_deref());
-    json.key("tags")
-        .texts(registration.tags.iter().map(|tag| &**tag));
+        .value(registration.health_check_url.as_deref());
+    json.key("tags").value(&registration.tags);
     json.key("version").text(&registration.version);
     json.key("ttl").span(registration.ttl);
     json.key("lease").text(registration.lease.as_str());
-    json.key("weight").number(registration.weight);
-    json.key("zone").text_or_null(registration.zone.as_deref());
+    json.key("weight").value(registration.weight);
+    json.key("zone").value(registration.zone.as_deref());
     json.key("checks").open(b'[');
     for check in &registration.checks {
         checks::write(json.item(), check);
     }
     json.close(b']');
-}
-
-fn write_override(json: &mut Json, overridden: &Override) {
-    let status = match overridden.status {
-        OverrideStatus::Unhealthy => "unhealthy",
-        OverrideStatus::Stopping => "stopping",
-    };
-    json.open(b'{');
-    json.key("status").text(status);
-    json.key("reason")
-        .text_or_null(overridden.reason.as_deref());
-    json.key("since").time(overridden.since);
-    json.close(b'}');
 }
 
 /// An instance, as [`instance`] writes it.
@@ -184,7 +134,7 @@ pub struct InstanceJson {
 }
 
 /// An operator's override.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Override)]
 pub struct OverrideJson {
@@ -194,6 +144,16 @@ pub struct OverrideJson {
     pub reason: Option<String>,
     /// Since when.
     pub since: Timestamp,
+}
+
+impl OverrideJson {
+    fn of(overridden: &Override) -> Self {
+        Self {
+            status: Status::from(overridden.status).to_string(),
+            reason: overridden.reason.as_deref().map(str::to_owned),
+            since: overridden.since,
+        }
+    }
 }
 
 /// The answer to a registration, as [`registered`] writes it.

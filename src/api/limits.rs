@@ -58,7 +58,7 @@ pub(super) const INTERVAL: [Duration; 2] =
 /// The shortest and the longest patience with a probe.
 pub(super) const TIMEOUT: [Duration; 2] = [Duration::from_millis(1), Duration::from_secs(300)];
 /// The longest run of outcomes that a verdict may wait for.
-pub(super) const RUN_MAX: u64 = 100;
+pub(super) const RUN_MAX: u32 = 100;
 /// The longest host name, in bytes (RFC 1035, section 2.3.4).
 pub(super) const HOST_BYTES_MAX: usize = 253;
 /// The longest URL, in bytes.

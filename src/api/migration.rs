@@ -3,14 +3,14 @@
 use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize, Serializer};
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
     event::EventJson,
     problem::Problem,
-    read::{self, Faults, Object, Shape},
-    vocabulary::{as_span, decimal, decimal_or_null, rounded},
+    read,
+    vocabulary::{ModesJson, as_span, decimal, decimal_or_null, rounded},
     warnings::Warnings,
 };
 use crate::model::{Modes, Timestamp};
@@ -82,14 +82,18 @@ impl fmt::Display for MigrationMode {
     }
 }
 
-/// A request to the migration.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// What is asked of the migration.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct MigrationDraft {
-    /// What to do.
+    /// start, advance, rollback, pause or resume.
+    #[schema(value_type = String)]
     pub action: MigrationAction,
-    /// With `start`: who says when a phase is left.
+    /// With start: auto (phases are left by themselves) or step (an operator advances).
+    #[schema(value_type = Option<String>)]
     pub mode: Option<MigrationMode>,
-    /// With `start`: how long each phase lasts at least.
+    /// With start: how long each phase lasts at least, such as "30s".
+    #[schema(value_type = Option<String>)]
     pub soak: Option<Duration>,
 }
 
@@ -99,47 +103,19 @@ impl MigrationDraft {
     /// # Errors
     /// A 422 that names every wrong field.
     pub fn read(body: &[u8]) -> Result<(Self, Warnings), Problem> {
-        const SHAPE: Shape = Shape {
-            known: &["action", "mode", "soak"],
-            own: &["warnings"],
-        };
-        let object = Object::body(body, SHAPE)?;
-        let mut faults = Faults::default();
-        let action = faults.required(&object, "action", action);
-        let mode = faults.optional(&object, "mode", mode);
-        let soak = faults.optional(&object, "soak", |value| read::span(value, SOAKS));
-        let is_start = action == Some(MigrationAction::Start);
-        for field in ["mode", "soak"] {
-            if action.is_some() && !is_start && object.get(field).is_some() {
-                faults.add(field, "is allowed with \"start\" only");
+        let modes = [MigrationMode::Auto, MigrationMode::Step].map(|mode| (mode.as_str(), mode));
+        read::request(body, &["warnings"], |fields| {
+            let action = fields.required("action", |v| read::word(v, &MigrationAction::ALL));
+            let mode = fields.optional("mode", |value| read::word(value, &modes));
+            let soak = fields.optional("soak", |value| read::span(value, SOAKS));
+            let action = action?;
+            for field in ["mode", "soak"] {
+                if action != MigrationAction::Start && fields.get(field).is_some() {
+                    fields.add(field, "is allowed with \"start\" only");
+                }
             }
-        }
-        match action {
-            Some(action) if faults.errors.is_empty() => {
-                let draft = Self { action, mode, soak };
-                Ok((draft, Warnings::of(&object)))
-            }
-            _ => Err(Problem::invalid(faults.errors)),
-        }
-    }
-}
-
-fn action(value: &RawValue) -> Result<MigrationAction, String> {
-    let word = read::text(value)?.to_ascii_lowercase();
-    let found = MigrationAction::ALL
-        .into_iter()
-        .find(|(known, _)| *known == word);
-    found.map(|(_, action)| action).ok_or_else(|| {
-        let quoted = read::quoted(value);
-        format!("{quoted} is not one of start, advance, rollback, pause, resume")
-    })
-}
-
-fn mode(value: &RawValue) -> Result<MigrationMode, String> {
-    match &*read::text(value)?.to_ascii_lowercase() {
-        "auto" => Ok(MigrationMode::Auto),
-        "step" => Ok(MigrationMode::Step),
-        _ => Err(format!("{} is not one of auto, step", read::quoted(value))),
+            Some(Self { action, mode, soak })
+        })
     }
 }
 
@@ -148,14 +124,14 @@ pub type Figure = (&'static str, f64);
 
 /// One phase of a migration.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = MigrationPhase)]
-pub struct PhaseReport {
+pub struct MigrationPhase {
     /// baseline, health dual, … done.
     pub name: &'static str,
     /// done, current, next, or skipped: what it would set was set before.
     pub state: &'static str,
     /// The flag during the phase.
-    #[serde(rename = "channels")]
+    #[serde(rename = "channels", with = "ModesJson")]
+    #[schema(value_type = ModesJson)]
     pub modes: Modes,
     /// Its least duration.
     #[serde(serialize_with = "as_span")]
@@ -167,8 +143,7 @@ pub struct PhaseReport {
 
 /// A latency before the migration changed anything.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = MigrationBaseline)]
-pub struct BaselineReport {
+pub struct MigrationBaseline {
     /// register, discover or delivery.
     pub name: &'static str,
     /// The 95th percentile; null while there are too few samples.
@@ -180,18 +155,16 @@ pub struct BaselineReport {
 
 /// What rolls back.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = MigrationGuard)]
-pub struct GuardReport {
+pub struct MigrationGuard {
     /// auto, always or off.
     pub setting: &'static str,
     /// Its rules.
-    pub rules: Vec<RuleReport>,
+    pub rules: Vec<MigrationRule>,
 }
 
 /// One rule of the guard.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = MigrationRule)]
-pub struct RuleReport {
+pub struct MigrationRule {
     /// broker_away, register_latency, discover_latency, delivery_latency, discovery_failures or
     /// canary_failures.
     pub name: &'static str,
@@ -215,8 +188,7 @@ pub struct RuleReport {
 
 /// The canary: a synthetic instance.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
-#[schema(as = MigrationCanary)]
-pub struct CanaryReport {
+pub struct MigrationCanary {
     /// Whether it runs regularly.
     pub active: bool,
     /// Runs since the daemon's start.
@@ -226,13 +198,12 @@ pub struct CanaryReport {
     /// When the last one ended.
     pub at: Option<Timestamp>,
     /// Each step of the last run.
-    pub steps: Vec<CanaryStepReport>,
+    pub steps: Vec<MigrationCanaryStep>,
 }
 
 /// One step of a run of the canary.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = MigrationCanaryStep)]
-pub struct CanaryStepReport {
+pub struct MigrationCanaryStep {
     /// watch, register, probe, discover or deregister.
     pub name: &'static str,
     /// How long it took.
@@ -244,8 +215,7 @@ pub struct CanaryStepReport {
 
 /// Something that happened.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = MigrationStep)]
-pub struct StepReport {
+pub struct MigrationStep {
     /// When.
     pub at: Timestamp,
     /// migration.started and the like.
@@ -262,8 +232,7 @@ pub struct StepReport {
 
 /// A rollback, from its cause to its verification.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = MigrationRollback)]
-pub struct RollbackReport {
+pub struct MigrationRollback {
     /// The rule that caused it, "phase_max" or "by hand".
     pub rule: &'static str,
     /// Why, with figures.
@@ -271,6 +240,8 @@ pub struct RollbackReport {
     /// flip, drain, canary, latency; at the end verified, unverified or ended by hand.
     pub stage: &'static str,
     /// The flag before.
+    #[serde(with = "ModesJson")]
+    #[schema(value_type = ModesJson)]
     pub from: Modes,
     /// When it began.
     pub began: Timestamp,
@@ -285,7 +256,7 @@ pub struct RollbackReport {
     /// Whether the canary passed over direct.
     pub canary_passed: Option<bool>,
     /// Latencies after it; without those of which too few were measured.
-    pub latencies: Vec<LatencyBack>,
+    pub latencies: Vec<MigrationLatencyBack>,
     /// When it ended.
     pub ended: Option<Timestamp>,
     /// Remarks.
@@ -294,8 +265,7 @@ pub struct RollbackReport {
 
 /// A latency after a rollback.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = MigrationLatencyBack)]
-pub struct LatencyBack {
+pub struct MigrationLatencyBack {
     /// register, discover or delivery.
     pub name: &'static str,
     /// The 95th percentile.
@@ -308,10 +278,10 @@ pub struct LatencyBack {
 
 /// What follows a rollback.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = MigrationReturn)]
-pub struct ReturnReport {
+pub struct MigrationReturn {
     /// The flag that it would set.
-    #[serde(rename = "channels")]
+    #[serde(rename = "channels", with = "ModesJson")]
+    #[schema(value_type = ModesJson)]
     pub modes: Modes,
     /// Not before.
     pub not_before: Timestamp,
@@ -334,27 +304,28 @@ pub struct MigrationReport {
     /// auto (phases end by themselves) or step (an operator advances).
     pub mode: MigrationMode,
     /// The flag.
-    #[serde(rename = "channels")]
+    #[serde(rename = "channels", with = "ModesJson")]
+    #[schema(value_type = ModesJson)]
     pub modes: Modes,
     /// The current phase.
     pub phase: Option<&'static str>,
     /// What the current phase waits for, or why it does not advance.
     pub waits_for: Vec<String>,
     /// Every phase; when none is current, those of a start.
-    pub phases: Vec<PhaseReport>,
+    pub phases: Vec<MigrationPhase>,
     /// The latencies that later ones are compared with.
-    pub baseline: Vec<BaselineReport>,
+    pub baseline: Vec<MigrationBaseline>,
     /// What rolls back.
-    pub guard: GuardReport,
+    pub guard: MigrationGuard,
     /// The synthetic instance.
-    pub canary: CanaryReport,
+    pub canary: MigrationCanary,
     /// The last rollback.
-    pub rollback: Option<RollbackReport>,
+    pub rollback: Option<MigrationRollback>,
     /// What follows the rollback.
     #[serde(rename = "return")]
-    pub pending_return: Option<ReturnReport>,
+    pub pending_return: Option<MigrationReturn>,
     /// What happened, oldest first.
-    pub history: Vec<StepReport>,
+    pub history: Vec<MigrationStep>,
     /// The last notices as watchers get them, oldest first.
     #[schema(value_type = Vec<EventJson>)]
     pub notices: Vec<Value>,

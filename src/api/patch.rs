@@ -5,8 +5,8 @@ use serde_json::value::RawValue;
 use super::{
     limits::Defaults,
     problem::Problem,
-    read::{self, Faults, Object, Shape},
-    registration::{metadata, tags, weight},
+    read::{self, Fields},
+    registration::{ANSWERED, metadata, tags, weight},
     warnings::Warnings,
 };
 use crate::model::{Edit, Patch};
@@ -24,37 +24,6 @@ const LASTING: [&str; 9] = [
     "checks",
 ];
 
-const SHAPE: Shape = Shape {
-    known: &[
-        "metadata",
-        "tags",
-        "weight",
-        "service_id",
-        "service_name",
-        "host",
-        "port",
-        "health_check_url",
-        "version",
-        "ttl",
-        "lease",
-        "zone",
-        "checks",
-    ],
-    own: &[
-        "status",
-        "observed_status",
-        "override",
-        "reason",
-        "registered_at",
-        "last_heartbeat",
-        "revision",
-        "incarnation",
-        "warnings",
-        "message",
-        "timestamp",
-    ],
-};
-
 /// Reads the body of a patch of the instance `service_id`, and says what it passed over.
 ///
 /// # Errors
@@ -64,30 +33,25 @@ pub fn patch(
     body: &[u8],
     defaults: &Defaults,
 ) -> Result<(Patch, Warnings), Problem> {
-    let object = Object::body(body, SHAPE)?;
-    let mut faults = Faults::default();
-    for field in LASTING.into_iter().filter(|field| object.has(field)) {
-        faults.add(
-            field,
-            "can't be patched: only metadata, tags and weight can, register again for the others",
-        );
-    }
-    faults.optional(&object, "service_id", |value| same_id(value, service_id));
-    let patch = Patch {
-        metadata: edit(&object, "metadata", &mut faults, |value| {
-            metadata(value, defaults.metadata_bytes_max)
-        }),
-        tags: edit(&object, "tags", &mut faults, |value| {
-            tags(value, defaults.tags_max)
-        }),
-        weight: edit(&object, "weight", &mut faults, weight),
-    };
-    if faults.errors.is_empty() {
-        Ok((patch, Warnings::of(&object)))
-    } else {
-        Err(Problem::invalid(faults.errors))
-    }
+    let answered = [&ANSWERED[..], &["incarnation"]].concat();
+    read::request(body, &answered, |fields| {
+        for field in LASTING {
+            if fields.has(field) {
+                fields.add(field, LASTS);
+            }
+        }
+        fields.optional("service_id", |value| same_id(value, service_id));
+        let metadata_max = defaults.metadata_bytes_max;
+        Some(Patch {
+            metadata: edit(fields, "metadata", |value| metadata(value, metadata_max)),
+            tags: edit(fields, "tags", |value| tags(value, defaults.tags_max)),
+            weight: edit(fields, "weight", weight),
+        })
+    })
 }
+
+const LASTS: &str =
+    "can't be patched: only metadata, tags and weight can, register again for the others";
 
 fn same_id(value: &RawValue, service_id: &str) -> Result<(), String> {
     if read::text(value)? == service_id {
@@ -100,17 +64,14 @@ fn same_id(value: &RawValue, service_id: &str) -> Result<(), String> {
 }
 
 fn edit<'a, T>(
-    object: &Object<'a>,
+    fields: &mut Fields<'a>,
     field: &str,
-    faults: &mut Faults,
     read: impl FnOnce(&'a RawValue) -> Result<T, String>,
 ) -> Edit<T> {
-    if object.is_null(field) {
+    if fields.is_null(field) {
         return Edit::Reset;
     }
-    faults
-        .optional(object, field, read)
-        .map_or(Edit::Keep, Edit::Set)
+    fields.optional(field, read).map_or(Edit::Keep, Edit::Set)
 }
 
 #[cfg(test)]

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{instance, json::Json, route};
+use super::{
+    instance,
+    json::{Json, text},
+    route,
+};
 use crate::model::{Cursor, Instance, Route, Timestamp};
 
 /// Writes `{"epoch","revision","cursor","services":{name:[instance, …]},"routes"}` in the order of
@@ -20,7 +24,7 @@ impl SnapshotWriter {
         let mut json = Json::on(std::mem::take(out));
         json.open(b'{');
         json.key("epoch").text(&cursor.epoch.to_string());
-        json.key("revision").number(cursor.revision.0);
+        json.key("revision").value(cursor.revision);
         json.key("cursor").text(&cursor.to_string());
         json.key("services").open(b'{');
         *out = json.into_bytes();
@@ -46,7 +50,7 @@ impl SnapshotWriter {
         }
         self.services += 1;
         self.instances = 0;
-        super::text(out, name);
+        text(out, name);
         out.extend_from_slice(b":[");
     }
 
@@ -93,6 +97,41 @@ impl SnapshotWriter {
         }
         out.extend_from_slice(b"},\"routes\":");
     }
+}
+
+/// The state of some services, or of all, at one place of the log.
+#[derive(Debug)]
+pub struct SnapshotBody<'a, S> {
+    /// Follow from here.
+    pub cursor: Cursor,
+    /// Names and instances.
+    pub services: S,
+    /// The gateway's routes, for subscribers of everything.
+    pub routes: Option<&'a [Arc<Route>]>,
+}
+
+/// A snapshot's JSON as a whole.
+pub fn snapshot<'a, L: IntoIterator<Item = &'a Arc<Instance>>>(
+    snapshot: SnapshotBody<'_, impl IntoIterator<Item = (&'a str, L)>>,
+    last_heartbeat: impl Fn(&Instance) -> Timestamp,
+) -> Vec<u8> {
+    let mut out = Vec::with_capacity(4096);
+    let mut writer = SnapshotWriter::default();
+    writer.begin(&mut out, snapshot.cursor);
+    for (name, instances) in snapshot.services {
+        writer.service(&mut out, name);
+        for one in instances {
+            writer.instance(&mut out, one, last_heartbeat(one));
+        }
+    }
+    if let Some(routes) = snapshot.routes {
+        writer.routes(&mut out);
+        for one in routes {
+            writer.route(&mut out, one);
+        }
+    }
+    writer.end(&mut out);
+    out
 }
 
 #[cfg(test)]

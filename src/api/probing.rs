@@ -4,14 +4,7 @@ use std::{borrow::Cow, time::Duration};
 
 use serde_json::value::RawValue;
 
-use super::{
-    checks,
-    json::Json,
-    limits,
-    problem::Problem,
-    read::{self, Faults, Object, Shape},
-    registration::name,
-};
+use super::{checks, json::Json, limits, problem::Problem, read, vocabulary::millis};
 use crate::model::{Check, CheckOutcome, ServiceId, Timestamp};
 
 /// The longest message that is read, in bytes.
@@ -39,35 +32,20 @@ impl CheckRequest<'_> {
     /// # Errors
     /// A 422 that names every wrong field.
     pub fn read(body: &[u8]) -> Result<CheckRequest<'static>, Problem> {
-        const SHAPE: Shape = Shape {
-            known: &["service_id", "incarnation", "check", "deadline"],
-            own: &[],
-        };
-        let object = Object::body(body, SHAPE)?;
-        let mut faults = Faults::default();
-        let service_id = faults.required(&object, "service_id", service_id);
-        let incarnation = faults.required(&object, "incarnation", read::count);
-        let deadline = faults.required(&object, "deadline", time);
-        let check = match object.get("check") {
-            Some(value) => checks::read_one(value, &mut faults),
-            None => {
-                faults.add("check", "is required");
-                None
-            }
-        };
-        match (service_id, incarnation, check, deadline) {
-            (Some(service_id), Some(incarnation), Some(check), Some(deadline))
-                if faults.errors.is_empty() =>
-            {
-                Ok(CheckRequest {
-                    service_id,
-                    incarnation,
-                    check: Cow::Owned(check),
-                    deadline,
-                })
-            }
-            _ => Err(Problem::invalid(faults.errors)),
-        }
+        let read = read::request(body, &[], |fields| {
+            let service_id = fields.required("service_id", |v| read::name(v, ServiceId::parse));
+            let incarnation = fields.required("incarnation", read::count);
+            let deadline = fields.required("deadline", time);
+            let check = fields.required("check", Ok);
+            let check = check.and_then(|v| fields.nested("check", v, &[], checks::read_one));
+            Some(CheckRequest {
+                service_id: service_id?,
+                incarnation: incarnation?,
+                check: Cow::Owned(check?),
+                deadline: deadline?,
+            })
+        });
+        read.map(|(request, _)| request)
     }
 
     /// Its JSON.
@@ -75,7 +53,7 @@ impl CheckRequest<'_> {
         let mut json = Json::with_capacity(512);
         json.open(b'{');
         json.key("service_id").text(self.service_id.as_str());
-        json.key("incarnation").number(self.incarnation);
+        json.key("incarnation").value(self.incarnation);
         json.key("check");
         checks::write(&mut json, &self.check);
         json.key("deadline").time(self.deadline);
@@ -110,45 +88,25 @@ impl CheckVerdict {
     /// # Errors
     /// A 422 that names every wrong field.
     pub fn read(body: &[u8]) -> Result<Self, Problem> {
-        const SHAPE: Shape = Shape {
-            known: &[
-                "service_id",
-                "incarnation",
-                "check",
-                "outcome",
-                "latency_ms",
-                "at",
-                "message",
-            ],
-            own: &[],
-        };
-        let object = Object::body(body, SHAPE)?;
-        let mut faults = Faults::default();
-        let service_id = faults.required(&object, "service_id", service_id);
-        let incarnation = faults.required(&object, "incarnation", read::count);
-        let check = faults.required(&object, "check", |value| {
-            read::line(value, limits::LABEL_BYTES_MAX)
+        let read = read::request(body, &[], |fields| {
+            let service_id = fields.required("service_id", |v| read::name(v, ServiceId::parse));
+            let incarnation = fields.required("incarnation", read::count);
+            let check = fields.required("check", |v| read::line(v, limits::LABEL_BYTES_MAX));
+            let outcome = fields.required("outcome", outcome);
+            let latency = fields.optional("latency_ms", latency);
+            let at = fields.optional("at", time);
+            let message = fields.optional("message", message);
+            Some(Self {
+                service_id: service_id?,
+                incarnation: incarnation?,
+                check: check?,
+                outcome: outcome?,
+                latency: latency.unwrap_or_default(),
+                at,
+                message: message.unwrap_or_default(),
+            })
         });
-        let outcome = faults.required(&object, "outcome", outcome);
-        let latency = faults.optional(&object, "latency_ms", latency);
-        let at = faults.optional(&object, "at", time);
-        let message = faults.optional(&object, "message", message);
-        match (service_id, incarnation, check, outcome) {
-            (Some(service_id), Some(incarnation), Some(check), Some(outcome))
-                if faults.errors.is_empty() =>
-            {
-                Ok(Self {
-                    service_id,
-                    incarnation,
-                    check,
-                    outcome,
-                    latency: latency.unwrap_or_default(),
-                    at,
-                    message: message.unwrap_or_default(),
-                })
-            }
-            _ => Err(Problem::invalid(faults.errors)),
-        }
+        read.map(|(verdict, _)| verdict)
     }
 
     /// Its JSON.
@@ -156,11 +114,10 @@ impl CheckVerdict {
         let mut json = Json::with_capacity(256);
         json.open(b'{');
         json.key("service_id").text(self.service_id.as_str());
-        json.key("incarnation").number(self.incarnation);
+        json.key("incarnation").value(self.incarnation);
         json.key("check").text(&self.check);
         json.key("outcome").text(self.outcome.as_str());
-        json.key("latency_ms")
-            .decimal(self.latency.as_secs_f64() * 1000.0);
+        json.key("latency_ms").value(millis(self.latency));
         if let Some(at) = self.at {
             json.key("at").time(at);
         }
@@ -170,10 +127,6 @@ impl CheckVerdict {
         json.close(b'}');
         json.into_bytes()
     }
-}
-
-fn service_id(value: &RawValue) -> Result<ServiceId, String> {
-    name(value, ServiceId::parse)
 }
 
 fn time(value: &RawValue) -> Result<Timestamp, String> {
@@ -187,10 +140,8 @@ fn time(value: &RawValue) -> Result<Timestamp, String> {
 
 fn outcome(value: &RawValue) -> Result<CheckOutcome, String> {
     let word = read::text(value)?.to_ascii_lowercase().replace('-', "_");
-    CheckOutcome::parse(word.trim()).ok_or_else(|| {
-        let words = CheckOutcome::ALL.map(CheckOutcome::as_str).join(", ");
-        format!("{} is not one of {words}", read::quoted(value))
-    })
+    let words = CheckOutcome::ALL.map(|outcome| (outcome.as_str(), outcome));
+    read::meaning(value, word.trim(), &words)
 }
 
 /// Milliseconds, with a fraction perhaps.

@@ -15,14 +15,20 @@ pub struct FieldError {
     pub message: String,
 }
 
-/// An answer that says what went wrong.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// An error, as in RFC 9457.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, ToSchema)]
 pub struct Problem {
-    /// The HTTP status code.
+    /// "about:blank".
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// The status code in words.
+    pub title: &'static str,
+    /// The status code.
     pub status: u16,
     /// The message.
     pub detail: String,
-    /// Every field that is wrong; empty for other problems.
+    /// With a 422: every wrong field.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
 }
 
@@ -30,6 +36,8 @@ impl Problem {
     /// A problem without fields.
     pub fn new(status: u16, detail: impl Into<String>) -> Self {
         Self {
+            kind: "about:blank",
+            title: title(status),
             status,
             detail: detail.into(),
             errors: Vec::new(),
@@ -50,9 +58,8 @@ impl Problem {
             }
         };
         Self {
-            status: 422,
-            detail,
             errors,
+            ..Self::new(422, detail)
         }
     }
 
@@ -74,6 +81,7 @@ impl Problem {
         match field {
             Some(field) => Self {
                 status,
+                title: title(status),
                 ..Self::field(field, message)
             },
             None => Self::new(status, message),
@@ -88,44 +96,20 @@ impl Problem {
         }])
     }
 
-    /// The status code in words, as in RFC 9110: two have newer names than in the library.
-    pub fn title(&self) -> &'static str {
-        let known = StatusCode::from_u16(self.status).ok();
-        match self.status {
-            413 => "Content Too Large",
-            422 => "Unprocessable Content",
-            _ => (known.and_then(|status| status.canonical_reason())).unwrap_or("Unknown Error"),
-        }
-    }
-
     /// Its JSON.
     pub fn to_json(&self) -> Vec<u8> {
-        encode(&ProblemAnswer {
-            kind: "about:blank",
-            title: self.title(),
-            status: self.status,
-            detail: &self.detail,
-            errors: &self.errors,
-        })
+        encode(self)
     }
 }
 
-/// An error, as in RFC 9457.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Problem)]
-pub struct ProblemAnswer<'a> {
-    /// "about:blank".
-    #[serde(rename = "type")]
-    kind: &'a str,
-    /// The status code in words.
-    title: &'a str,
-    /// The status code.
-    status: u16,
-    /// The message.
-    detail: &'a str,
-    /// With a 422: every wrong field.
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    errors: &'a [FieldError],
+/// A status code in words, as in RFC 9110: two have newer names than in the library.
+fn title(status: u16) -> &'static str {
+    let known = StatusCode::from_u16(status).ok();
+    match status {
+        413 => "Content Too Large",
+        422 => "Unprocessable Content",
+        _ => (known.and_then(|status| status.canonical_reason())).unwrap_or("Unknown Error"),
+    }
 }
 
 #[cfg(test)]

@@ -1,178 +1,122 @@
 //! Reading JSON as callers write it: numbers as text, text as numbers, flags in many words.
 //!
-//! A first walk finds the fields of an object and proves that it is JSON; values are read when asked for.
+//! A first walk finds the fields of an object and proves that it is JSON; values are read when they are asked for.
+//! A field that nothing has asked for is unknown.
 
 use std::{borrow::Cow, fmt, time::Duration};
 
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
-use serde_json::value::RawValue;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde_json::{error::Category, value::RawValue};
 
-use super::problem::{FieldError, Problem};
-use crate::model::Span;
+use super::{
+    problem::{FieldError, Problem},
+    warnings::Warnings,
+};
+use crate::model::{NameError, Span};
 
 /// At most so many unknown fields are named in an answer.
 pub(super) const WARNINGS_MAX: usize = 20;
 /// At most so many characters of a wrong value are repeated in an answer.
 pub(super) const QUOTED_MAX: usize = 40;
+/// An object with more fields is refused.
+const FIELDS_MAX: usize = 4096;
 
-/// Which fields an object may have.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Shape {
-    /// Those that are read.
-    pub(super) known: &'static [&'static str],
-    /// Those that are passed over without a word.
-    pub(super) own: &'static [&'static str],
-}
-
-/// The fields of one JSON object. A field that comes twice has its last value.
-#[derive(Debug, Default)]
-pub(super) struct Object<'a> {
-    fields: Vec<(&'static str, &'a RawValue)>,
-    /// Names that are neither read nor passed over.
-    pub(super) unknown: Vec<String>,
-}
-
-impl<'a> Object<'a> {
-    /// Reads the body of a request.
-    pub(super) fn body(body: &'a [u8], shape: Shape) -> Result<Self, Problem> {
-        if body.iter().all(u8::is_ascii_whitespace) {
-            return Err(Problem::field(
-                "body",
-                "is empty, a JSON object is expected",
-            ));
+/// Reads the body of a request, and says what it ignored. `read` reads every field, also behind a wrong one, so
+/// that the answer names all faults; fields in `answered` are those of the daemon's answers, which may be sent
+/// again.
+///
+/// # Errors
+/// A 422 that names every wrong field.
+pub(super) fn request<'a, T>(
+    body: &'a [u8],
+    answered: &[&str],
+    read: impl FnOnce(&mut Fields<'a>) -> Option<T>,
+) -> Result<(T, Warnings), Problem> {
+    let mut fields = Fields::body(body)?;
+    match read(&mut fields) {
+        Some(request) if fields.errors.is_empty() => {
+            fields.warn_of_unread(answered);
+            fields.warnings.truncate(WARNINGS_MAX);
+            Ok((request, Warnings(fields.warnings)))
         }
-        let mut deserializer = serde_json::Deserializer::from_slice(body);
-        let object = shape
-            .deserialize(&mut deserializer)
-            .and_then(|object| deserializer.end().map(|()| object));
-        object.map_err(|error| match error.classify() {
-            serde_json::error::Category::Data => Problem::field("body", "must be a JSON object"),
-            _ => Problem::field("body", format!("is not JSON: {error}")),
+        _ => Err(Problem::invalid(fields.errors)),
+    }
+}
+
+/// The fields of one JSON object, and what is wrong with them. A field that comes twice has its last value.
+#[derive(Debug, Default)]
+pub(super) struct Fields<'a> {
+    entries: Entries<'a>,
+    /// Whether each entry was asked for.
+    asked: Vec<bool>,
+    /// Where in the body the object is: empty, or such as `checks[0].`.
+    prefix: String,
+    /// In the order in which they were found.
+    pub(super) errors: Vec<FieldError>,
+    warnings: Vec<String>,
+}
+
+impl<'a> Fields<'a> {
+    fn new(entries: Entries<'a>) -> Self {
+        Self {
+            asked: vec![false; entries.0.len()],
+            entries,
+            ..Self::default()
+        }
+    }
+
+    fn body(body: &'a [u8]) -> Result<Self, Problem> {
+        let wrong = |message: &str| Problem::field("body", message);
+        if body.iter().all(u8::is_ascii_whitespace) {
+            return Err(wrong("is empty, a JSON object is expected"));
+        }
+        let read = serde_json::from_slice(body).map(Self::new);
+        read.map_err(|error| match error.classify() {
+            Category::Data => wrong("must be a JSON object"),
+            _ => wrong(&format!("is not JSON: {error}")),
         })
     }
 
     /// Reads an object inside of a body.
-    pub(super) fn value(value: &'a RawValue, shape: Shape) -> Result<Self, String> {
-        let mut deserializer = serde_json::Deserializer::from_str(value.get());
-        shape
-            .deserialize(&mut deserializer)
-            .map_err(|_| format!("must be a JSON object, not {}", quoted(value)))
+    pub(super) fn of(value: &'a RawValue) -> Result<Self, String> {
+        let read = serde_json::from_str(value.get()).map(Self::new);
+        read.map_err(|_| format!("must be a JSON object, not {}", quoted(value)))
+    }
+
+    /// The value of a field, also null.
+    fn last(&mut self, name: &str) -> Option<&'a RawValue> {
+        let mut last = None;
+        for ((known, value), asked) in self.entries.0.iter().zip(&mut self.asked) {
+            if known == name {
+                *asked = true;
+                last = Some(*value);
+            }
+        }
+        last
     }
 
     /// The value of a field; null counts as absent.
-    pub(super) fn get(&self, name: &str) -> Option<&'a RawValue> {
-        let found = self.fields.iter().rev().find(|(known, _)| *known == name);
-        found
-            .map(|(_, value)| *value)
-            .filter(|value| value.get() != "null")
-    }
-
-    /// The fields of the object that are not null.
-    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
-        let given = self
-            .fields
-            .iter()
-            .filter(|(_, value)| value.get() != "null");
-        given.map(|(name, _)| *name)
+    pub(super) fn get(&mut self, name: &str) -> Option<&'a RawValue> {
+        self.last(name).filter(|value| value.get() != "null")
     }
 
     /// True when the field is there, whatever its value.
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.fields.iter().any(|(known, _)| *known == name)
+    pub(super) fn has(&mut self, name: &str) -> bool {
+        self.last(name).is_some()
     }
 
     /// True when the field is there and null.
-    pub(super) fn is_null(&self, name: &str) -> bool {
-        let found = self.fields.iter().rev().find(|(known, _)| *known == name);
-        found.is_some_and(|(_, value)| value.get() == "null")
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Shape {
-    type Value = Object<'de>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Shape {
-    type Value = Object<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object")
+    pub(super) fn is_null(&mut self, name: &str) -> bool {
+        self.last(name).is_some_and(|value| value.get() == "null")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
-        let mut object = Object {
-            fields: Vec::with_capacity(12),
-            unknown: Vec::new(),
-        };
-        while let Some(key) = entries.next_key_seed(Key(self))? {
-            let value = entries.next_value()?;
-            match key {
-                Named::Known(name) => object.fields.push((name, value)),
-                Named::Own => {}
-                Named::Unknown(name) if object.unknown.len() < WARNINGS_MAX => {
-                    object.unknown.push(name);
-                }
-                Named::Unknown(_) => {}
-            }
-            // The same name a million times is no reason to keep a million values.
-            if object.fields.len() > 4 * self.known.len() {
-                return Err(A::Error::custom("too many fields of one name"));
-            }
-        }
-        Ok(object)
-    }
-}
-
-/// Compares a field's name with those known, without keeping it.
-struct Key(Shape);
-
-enum Named {
-    Known(&'static str),
-    Own,
-    Unknown(String),
-}
-
-impl<'de> DeserializeSeed<'de> for Key {
-    type Value = Named;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Named, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for Key {
-    type Value = Named;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a field's name")
+    /// The fields that nothing has asked for.
+    pub(super) fn unread(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+        let entries = self.entries.0.iter().zip(&self.asked);
+        let unread = entries.filter(|(_, asked)| !**asked);
+        unread.map(|((name, value), _)| (&**name, *value))
     }
 
-    fn visit_str<E: Error>(self, name: &str) -> Result<Named, E> {
-        let same = |known: &&&'static str| **known == name;
-        Ok(match self.0.known.iter().find(same) {
-            Some(known) => Named::Known(known),
-            None if self.0.own.contains(&name) => Named::Own,
-            None => Named::Unknown(name.chars().take(QUOTED_MAX).collect()),
-        })
-    }
-}
-
-/// What was wrong, field by field.
-#[derive(Debug, Default)]
-pub(super) struct Faults {
-    /// In the order in which they were found.
-    pub(super) errors: Vec<FieldError>,
-    /// Where in the body the fields are: empty, or such as `checks[0].`.
-    pub(super) prefix: String,
-    /// A sentence for each field that was passed over.
-    pub(super) warnings: Vec<String>,
-}
-
-impl Faults {
     pub(super) fn add(&mut self, field: &str, message: impl Into<String>) {
         self.errors.push(FieldError {
             field: format!("{}{field}", self.prefix),
@@ -180,21 +124,26 @@ impl Faults {
         });
     }
 
-    /// Notes that these fields are not read.
-    pub(super) fn pass_over(&mut self, unknown: &[String]) {
-        let left = WARNINGS_MAX.saturating_sub(self.warnings.len());
-        let prefix = &self.prefix;
-        let sentence = |name| format!("unknown field \"{prefix}{name}\" was ignored");
-        self.warnings
-            .extend(unknown.iter().take(left).map(sentence));
-    }
-
     /// Notes that a field is not followed to the letter.
     pub(super) fn warn(&mut self, field: &str, message: &str) {
-        if self.warnings.len() < WARNINGS_MAX {
-            let prefix = &self.prefix;
-            self.warnings.push(format!("\"{prefix}{field}\" {message}"));
-        }
+        let sentence = format!("\"{}{field}\" {message}", self.prefix);
+        self.warnings.push(sentence);
+    }
+
+    /// Notes, before everything else, the fields that nothing has asked for, besides these.
+    fn warn_of_unread(&mut self, besides: &[&str]) {
+        let unknown = self.unread_names(besides).into_iter();
+        let prefix = &self.prefix;
+        let sentences = unknown.map(|name| format!("unknown field \"{prefix}{name}\" was ignored"));
+        self.warnings.splice(..0, sentences);
+    }
+
+    /// The names of those fields, which are not too many and not too long.
+    pub(super) fn unread_names(&self, besides: &[&str]) -> Vec<String> {
+        let unread = self.unread().map(|(name, _)| name);
+        let unknown = unread.filter(|name| !besides.contains(name));
+        let short = unknown.map(|name| name.chars().take(QUOTED_MAX).collect());
+        short.take(WARNINGS_MAX).collect()
     }
 
     /// The value, or a note of what is wrong with the field.
@@ -203,28 +152,75 @@ impl Faults {
     }
 
     /// The value of a field that may be absent, or a note of what is wrong with it.
-    pub(super) fn optional<'a, T>(
+    pub(super) fn optional<T>(
         &mut self,
-        object: &Object<'a>,
         field: &str,
         read: impl FnOnce(&'a RawValue) -> Result<T, String>,
     ) -> Option<T> {
-        let value = object.get(field)?;
+        let value = self.get(field)?;
         self.take(field, read(value))
     }
 
     /// The value of a field that must be there, or a note of what is wrong with it.
-    pub(super) fn required<'a, T>(
+    pub(super) fn required<T>(
         &mut self,
-        object: &Object<'a>,
         field: &str,
         read: impl FnOnce(&'a RawValue) -> Result<T, String>,
     ) -> Option<T> {
-        let Some(value) = object.get(field) else {
-            self.add(field, "is required");
-            return None;
-        };
-        self.take(field, read(value))
+        let value = self.get(field).ok_or_else(|| "is required".to_owned());
+        self.take(field, value.and_then(read))
+    }
+
+    /// Reads an object inside of this one, whose faults count as this one's. Fields in `besides` are not unknown.
+    pub(super) fn nested<T>(
+        &mut self,
+        field: &str,
+        value: &'a RawValue,
+        besides: &[&str],
+        read: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> Option<T> {
+        let mut inner = self.take(field, Self::of(value))?;
+        inner.prefix = format!("{}{field}.", self.prefix);
+        let read = read(&mut inner);
+        inner.warn_of_unread(besides);
+        self.errors.append(&mut inner.errors);
+        self.warnings.append(&mut inner.warnings);
+        read
+    }
+}
+
+/// The entries of an object in their order.
+#[derive(Debug, Default)]
+pub(super) struct Entries<'a>(pub(super) Vec<(Cow<'a, str>, &'a RawValue)>);
+
+/// A name that is copied only if it has escapes.
+#[derive(serde::Deserialize)]
+struct EntryName<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Entries<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(EntriesVisitor)
+    }
+}
+
+struct EntriesVisitor;
+
+impl<'de> Visitor<'de> for EntriesVisitor {
+    type Value = Entries<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut entries = Vec::with_capacity(12);
+        while let Some((EntryName(name), value)) = map.next_entry()? {
+            if entries.len() == FIELDS_MAX {
+                return Err(A::Error::custom("too many fields"));
+            }
+            entries.push((name, value));
+        }
+        Ok(Entries(entries))
     }
 }
 
@@ -271,7 +267,10 @@ pub(super) fn line(value: &RawValue, bytes_max: usize) -> Result<Box<str>, Strin
 }
 
 /// A whole number from `least` to `most`; a string with one counts.
-pub(super) fn whole(value: &RawValue, least: i64, most: i64) -> Result<i64, String> {
+pub(super) fn whole<T>(value: &RawValue, least: T, most: T) -> Result<T, String>
+where
+    T: TryFrom<i64> + PartialOrd + fmt::Display,
+{
     let text = text(value).map_err(|_| format!("must be a number, not {}", quoted(value)))?;
     let text = text.trim();
     // 8080.0 is how some languages write 8080.
@@ -279,18 +278,18 @@ pub(super) fn whole(value: &RawValue, least: i64, most: i64) -> Result<i64, Stri
         Some((digits, zeros)) if zeros.bytes().all(|byte| byte == b'0') => digits,
         _ => text,
     };
+    let outside = |number: &str| format!("{number} is out of range {least}-{most}");
     let Ok(number) = digits.parse::<i64>() else {
         let numeric = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
         return Err(if numeric {
-            format!("{} is out of range {least}-{most}", quoted(value))
+            outside(&quoted(value))
         } else {
             format!("{} is not a whole number", quoted(value))
         });
     };
-    if number < least || number > most {
-        return Err(format!("{number} is out of range {least}-{most}"));
-    }
-    Ok(number)
+    let number_in = T::try_from(number).ok();
+    let number_in = number_in.filter(|number| *number >= least && *number <= most);
+    number_in.ok_or_else(|| outside(&number.to_string()))
 }
 
 /// A number that counts something, as an incarnation does.
@@ -321,6 +320,32 @@ pub(super) fn flag_word(text: &str) -> Option<bool> {
     } else {
         None
     }
+}
+
+/// One of some words, in small or capital letters.
+pub(super) fn word<T: Copy>(value: &RawValue, words: &[(&str, T)]) -> Result<T, String> {
+    meaning(value, &text(value)?.to_ascii_lowercase(), words)
+}
+
+/// What a word means that was made of a value.
+pub(super) fn meaning<T: Copy>(
+    value: &RawValue,
+    word: &str,
+    words: &[(&str, T)],
+) -> Result<T, String> {
+    let found = words.iter().find(|(known, _)| *known == word);
+    found.map(|(_, meaning)| *meaning).ok_or_else(|| {
+        let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+        format!("{} is not one of {}", quoted(value), words.join(", "))
+    })
+}
+
+/// A name by the model's rules.
+pub(super) fn name<T>(
+    value: &RawValue,
+    parse: impl FnOnce(&str) -> Result<T, NameError>,
+) -> Result<T, String> {
+    parse(&text(value)?).map_err(|error| error.to_string())
 }
 
 /// A duration, as text or as a number of seconds.

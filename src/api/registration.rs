@@ -1,6 +1,6 @@
 //! What a caller says of an instance, read leniently.
 
-use std::{net::Ipv6Addr, time::Duration};
+use std::net::Ipv6Addr;
 
 use serde_json::value::RawValue;
 
@@ -8,40 +8,23 @@ use super::{
     checks,
     limits::{self, Defaults},
     problem::Problem,
-    read::{self, Faults, Object, Shape},
+    read::{self, Fields},
 };
-use crate::model::{Check, LeaseKind, Metadata, NameError, Registration, ServiceId, ServiceName};
+use crate::model::{LeaseKind, Metadata, Registration, ServiceId, ServiceName};
 
-const SHAPE: Shape = Shape {
-    known: &[
-        "service_id",
-        "service_name",
-        "host",
-        "port",
-        "metadata",
-        "health_check_url",
-        "tags",
-        "version",
-        "ttl",
-        "lease",
-        "weight",
-        "zone",
-        "checks",
-        "incarnation",
-    ],
-    own: &[
-        "status",
-        "observed_status",
-        "override",
-        "reason",
-        "registered_at",
-        "last_heartbeat",
-        "revision",
-        "warnings",
-        "message",
-        "timestamp",
-    ],
-};
+/// Fields of answers about an instance that are no fields of a registration.
+pub(super) const ANSWERED: [&str; 10] = [
+    "status",
+    "observed_status",
+    "override",
+    "reason",
+    "registered_at",
+    "last_heartbeat",
+    "revision",
+    "warnings",
+    "message",
+    "timestamp",
+];
 
 /// A registration and what came with it.
 #[derive(Clone, Debug)]
@@ -59,102 +42,75 @@ pub struct Parsed {
 /// # Errors
 /// A 422 that names every wrong field.
 pub fn registration(body: &[u8], defaults: &Defaults) -> Result<Parsed, Problem> {
-    let object = Object::body(body, SHAPE)?;
-    let mut faults = Faults::default();
-    faults.pass_over(&object.unknown);
-    let draft = RegistrationReader::read(&object, defaults, &mut faults);
-    // The answer of a GET may be sent again in any shape: only a number is used.
-    let incarnation = object
-        .get("incarnation")
-        .and_then(|value| read::count(value).ok());
-    match draft {
-        Some(registration) if faults.errors.is_empty() => {
-            if says_nothing_of_its_health(&object, &registration) {
-                faults.warnings.push(HEALTHY_BY_ITSELF.to_owned());
-            }
-            Ok(Parsed {
-                registration,
-                incarnation,
-                warnings: faults.warnings,
-            })
-        }
-        _ => Err(Problem::invalid(faults.errors)),
-    }
+    let (parsed, warnings) = read::request(body, &ANSWERED, |fields| {
+        let registration = read_registration(fields, defaults);
+        // The answer of a GET may be sent again in any shape: only a number is used.
+        let incarnation = fields.get("incarnation");
+        let incarnation = incarnation.and_then(|value| read::count(value).ok());
+        let registration = registration?;
+        let warning = says_nothing_of_its_health(fields, &registration);
+        Some(Parsed {
+            registration,
+            incarnation,
+            warnings: warning.map(str::to_owned).into_iter().collect(),
+        })
+    })?;
+    Ok(Parsed {
+        warnings: [warnings.0, parsed.warnings].concat(),
+        ..parsed
+    })
 }
 
 const HEALTHY_BY_ITSELF: &str = "the instance has no check and names no ttl: it counts as healthy until its \
      lease ends, also when it has stopped. Add \"checks\", or set \"ttl\" and send heartbeats";
 
-/// True when neither a check nor a lease that the caller chose shows that the instance has stopped.
-fn says_nothing_of_its_health(object: &Object<'_>, registration: &Registration) -> bool {
-    registration.checks.is_empty()
-        && registration.health_check_url.is_none()
-        && object.get("ttl").is_none()
-        && object.get("lease").is_none()
+/// A warning when neither a check nor a lease that the caller chose shows that the instance has stopped.
+fn says_nothing_of_its_health(
+    fields: &mut Fields<'_>,
+    registration: &Registration,
+) -> Option<&'static str> {
+    let says_nothing =
+        !registration.is_checked() && fields.get("ttl").is_none() && fields.get("lease").is_none();
+    says_nothing.then_some(HEALTHY_BY_ITSELF)
 }
 
-struct RegistrationReader;
-
-impl RegistrationReader {
-    /// Every field is read, also behind a wrong one, so that all faults are told at once.
-    fn read(object: &Object<'_>, defaults: &Defaults, faults: &mut Faults) -> Option<Registration> {
-        let service_id =
-            faults.required(object, "service_id", |value| name(value, ServiceId::parse));
-        let service_name = faults.required(object, "service_name", |value| {
-            name(value, ServiceName::parse)
-        });
-        let host = faults.required(object, "host", host);
-        let port = faults.required(object, "port", port);
-        let metadata = faults.optional(object, "metadata", |value| {
-            metadata(value, defaults.metadata_bytes_max)
-        });
-        let health_check_url = faults
-            .optional(object, "health_check_url", optional_url)
-            .flatten();
-        let own = health_check_url
-            .as_deref()
-            .filter(|_| defaults.in_container);
-        if own.is_some_and(checks::url_reaches_itself) {
-            faults.warn("health_check_url", checks::ITSELF);
-        }
-        let tags = faults.optional(object, "tags", |value| tags(value, defaults.tags_max));
-        let version = faults.optional(object, "version", label);
-        let ttl = faults.optional(object, "ttl", ttl);
-        let lease = faults.optional(object, "lease", lease);
-        let weight = faults.optional(object, "weight", weight);
-        let zone = faults.optional(object, "zone", label);
-        let checks = match object.get("checks") {
-            // Any address will do to find the faults of checks when the instance's own is one.
-            Some(value) => {
-                let host = host.as_deref().unwrap_or("localhost");
-                checks::read(value, host, port.unwrap_or(1), defaults, faults)
-            }
-            None => Box::default(),
-        };
-        Some(Registration {
-            service_id: service_id?,
-            service_name: service_name?,
-            host: host?,
-            port: port?,
-            metadata: metadata.unwrap_or_default(),
-            health_check_url,
-            tags: tags.unwrap_or_default(),
-            version: version.unwrap_or_else(|| "1.0.0".into()),
-            ttl: ttl.unwrap_or(defaults.ttl),
-            lease: lease.unwrap_or_default(),
-            weight: weight.unwrap_or(1),
-            zone: zone.filter(|zone| !zone.is_empty()),
-            checks,
-        })
+fn read_registration(fields: &mut Fields<'_>, defaults: &Defaults) -> Option<Registration> {
+    let service_id = fields.required("service_id", |v| read::name(v, ServiceId::parse));
+    let service_name = fields.required("service_name", |v| read::name(v, ServiceName::parse));
+    let host = fields.required("host", host);
+    let port = fields.required("port", |value| read::whole(value, 1, u16::MAX));
+    let metadata = fields.optional("metadata", |v| metadata(v, defaults.metadata_bytes_max));
+    let health_check_url = fields.optional("health_check_url", optional_url).flatten();
+    let own = health_check_url.as_deref();
+    let own = own.filter(|_| defaults.in_container);
+    if own.is_some_and(checks::url_reaches_itself) {
+        fields.warn("health_check_url", checks::ITSELF);
     }
-}
-
-/// A name by the model's rules.
-pub(super) fn name<T>(
-    value: &RawValue,
-    parse: impl FnOnce(&str) -> Result<T, NameError>,
-) -> Result<T, String> {
-    parse(&read::text(value)?).map_err(|error| error.to_string())
+    let tags = fields.optional("tags", |value| tags(value, defaults.tags_max));
+    let version = fields.optional("version", label);
+    let ttl = fields.optional("ttl", |value| read::span(value, limits::TTL));
+    let leases = LeaseKind::ALL.map(|kind| (kind.as_str(), kind));
+    let lease = fields.optional("lease", |value| read::word(value, &leases));
+    let weight = fields.optional("weight", weight);
+    let zone = fields.optional("zone", label);
+    // Any address will do to find the faults of checks when the instance's own is one.
+    let at = (host.as_deref().unwrap_or("localhost"), port.unwrap_or(1));
+    let checks = checks::read(fields, at.0, at.1, defaults);
+    Some(Registration {
+        service_id: service_id?,
+        service_name: service_name?,
+        host: host?,
+        port: port?,
+        metadata: metadata.unwrap_or_default(),
+        health_check_url,
+        tags: tags.unwrap_or_default(),
+        version: version.unwrap_or_else(|| "1.0.0".into()),
+        ttl: ttl.unwrap_or(defaults.ttl),
+        lease: lease.unwrap_or_default(),
+        weight: weight.unwrap_or(1),
+        zone: zone.filter(|zone| !zone.is_empty()),
+        checks,
+    })
 }
 
 fn host(value: &RawValue) -> Result<Box<str>, String> {
@@ -187,11 +143,6 @@ pub(super) fn host_text(text: &str) -> Result<&str, String> {
     Ok(bare)
 }
 
-fn port(value: &RawValue) -> Result<u16, String> {
-    let port = read::whole(value, 1, 65_535)?;
-    u16::try_from(port).map_err(|error| error.to_string())
-}
-
 /// An object of limited size.
 pub(super) fn metadata(value: &RawValue, bytes_max: usize) -> Result<Metadata, String> {
     let text = value.get();
@@ -209,12 +160,16 @@ fn optional_url(value: &RawValue) -> Result<Option<Box<str>>, String> {
     if url.is_empty() {
         return Ok(None);
     }
-    absolute_url(&url)?;
-    Ok(Some(url))
+    url_text(url).map(Some)
+}
+
+/// A URL that says where to connect to.
+pub(super) fn absolute_url(value: &RawValue) -> Result<Box<str>, String> {
+    read::line(value, limits::URL_BYTES_MAX).and_then(url_text)
 }
 
 /// Checks that a URL says where to connect to.
-pub(super) fn absolute_url(url: &str) -> Result<(), String> {
+pub(super) fn url_text(url: Box<str>) -> Result<Box<str>, String> {
     let wrong = |why: &str| {
         let short: String = url.chars().take(80).collect();
         format!("\"{short}\" {why}: write it as \"http://host:port/path\" or \"https://…\"")
@@ -236,7 +191,7 @@ pub(super) fn absolute_url(url: &str) -> Result<(), String> {
     if !after_host.is_empty() && authority.port_u16().is_none_or(|port| port == 0) {
         return Err(wrong("has a port out of range 1-65535"));
     }
-    Ok(())
+    Ok(url)
 }
 
 /// Labels, each once.
@@ -256,26 +211,10 @@ pub(super) fn label(value: &RawValue) -> Result<Box<str>, String> {
     read::line(value, limits::LABEL_BYTES_MAX)
 }
 
-fn ttl(value: &RawValue) -> Result<Duration, String> {
-    read::span(value, limits::TTL)
-}
-
-fn lease(value: &RawValue) -> Result<LeaseKind, String> {
-    let word = read::text(value)?.to_ascii_lowercase();
-    LeaseKind::parse(&word).ok_or_else(|| {
-        let quoted = read::quoted(value);
-        format!("{quoted} is not one of ttl, connection, none")
-    })
-}
-
 /// A share of the traffic.
 pub(super) fn weight(value: &RawValue) -> Result<u16, String> {
-    let weight = read::whole(value, 0, 65_535)?;
-    u16::try_from(weight).map_err(|error| error.to_string())
+    read::whole(value, 0, u16::MAX)
 }
-
-/// Checks in full form, as a registration keeps them.
-pub(super) type CheckList = Box<[Check]>;
 
 #[cfg(test)]
 pub(super) mod tests;

@@ -5,70 +5,37 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::{
-    limits,
-    problem::Problem,
-    read::{self, Faults, Object, Shape},
-    registration::name,
-    vocabulary::encode,
-    warnings::Warnings,
-};
-use crate::model::{Route, ServiceName};
+use super::{limits, problem::Problem, read, vocabulary::encode, warnings::Warnings};
+use crate::model::{Route, RouteDraft, RouteId, ServiceName};
 
-const SHAPE: Shape = Shape {
-    known: &[
-        "path_prefix",
-        "service_name",
-        "strip_prefix",
-        "methods",
-        "priority",
-    ],
-    own: &["route_id", "id", "revision", "endpoints", "warnings"],
-};
+/// Fields of answers about a route that are no fields of a request.
+const ANSWERED: [&str; 5] = ["route_id", "id", "revision", "endpoints", "warnings"];
 
-/// What a caller says of a route; its id is in the path.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct RouteShape {
-    /// Starts with "/"; matches whole segments.
-    pub path_prefix: Box<str>,
-    /// Who gets the requests.
-    pub service_name: ServiceName,
-    /// Whether the gateway takes the prefix off before it forwards.
-    pub strip_prefix: bool,
-    /// Upper-case methods it is for; none means all.
-    pub methods: Box<[Box<str>]>,
-    /// Decides between routes with prefixes of the same length: the higher one.
-    pub priority: i32,
-}
-
-impl RouteShape {
-    /// Reads the body of a route, and says what it passed over.
-    ///
-    /// # Errors
-    /// A 422 that names every wrong field.
-    pub fn read(body: &[u8]) -> Result<(Self, Warnings), Problem> {
-        let object = Object::body(body, SHAPE)?;
-        let mut faults = Faults::default();
-        let path_prefix = faults.required(&object, "path_prefix", prefix);
-        let service_name = faults.required(&object, "service_name", |value| {
-            name(value, ServiceName::parse)
-        });
-        let strip_prefix = faults.optional(&object, "strip_prefix", read::flag);
-        let methods = faults.optional(&object, "methods", methods);
-        let priority = faults.optional(&object, "priority", priority);
-        match (path_prefix, service_name) {
-            (Some(path_prefix), Some(service_name)) if faults.errors.is_empty() => {
-                let shape = Self {
-                    path_prefix,
-                    service_name,
-                    strip_prefix: strip_prefix.unwrap_or(false),
-                    methods: methods.unwrap_or_default(),
-                    priority: priority.unwrap_or(0),
-                };
-                Ok((shape, Warnings::of(&object)))
-            }
-            _ => Err(Problem::invalid(faults.errors)),
-        }
+/// Reads the body of the route `route_id`, and says what it passed over.
+///
+/// # Errors
+/// A 422 that names every wrong field, and the id if it is wrong.
+pub fn route_draft(route_id: &str, body: &[u8]) -> Result<(RouteDraft, Warnings), Problem> {
+    let route_id = RouteId::parse(route_id);
+    let route_id = route_id.map_err(|error| Problem::field("route_id", error.to_string()));
+    let read = read::request(body, &ANSWERED, |fields| {
+        let path_prefix = fields.required("path_prefix", prefix);
+        let service_name = fields.required("service_name", |v| read::name(v, ServiceName::parse));
+        let strip_prefix = fields.optional("strip_prefix", read::flag);
+        let methods = fields.optional("methods", methods);
+        let priority = fields.optional("priority", |v| read::whole(v, i32::MIN, i32::MAX));
+        Some(RouteDraft {
+            route_id: route_id.clone().ok()?,
+            path_prefix: path_prefix?,
+            service_name: service_name?,
+            strip_prefix: strip_prefix.unwrap_or(false),
+            methods: methods.unwrap_or_default(),
+            priority: priority.unwrap_or(0),
+        })
+    });
+    match (route_id, read) {
+        (Err(wrong), Err(more)) => Err(wrong.and(more)),
+        (_, read) => read,
     }
 }
 
@@ -95,11 +62,6 @@ fn methods(value: &RawValue) -> Result<Box<[Box<str>]>, String> {
         }
     }
     Ok(methods.into())
-}
-
-fn priority(value: &RawValue) -> Result<i32, String> {
-    let number = read::whole(value, i32::MIN.into(), i32::MAX.into())?;
-    i32::try_from(number).map_err(|error| error.to_string())
 }
 
 /// A gateway route as it is answered.

@@ -8,124 +8,90 @@ use utoipa::ToSchema;
 
 use super::{
     problem::Problem,
-    read::{self, Faults, Object, Shape},
+    read::{self, Fields},
     vocabulary::millis_or_null,
     warnings::Warnings,
 };
 use crate::model::{Channel, Cursor, Mode, Modes, Timestamp};
 
-/// What a caller wants of the flag; channels that are not named stay as they are.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+/// A change of the flag.
+#[derive(Clone, Debug, Default, Eq, PartialEq, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = TransportDraft)]
 pub struct FlagDraft {
-    events: Option<Mode>,
-    health: Option<Mode>,
-    discovery: Option<Mode>,
+    /// direct, dual or queue, for every channel.
+    #[schema(value_type = Option<String>)]
+    mode: Option<Mode>,
+    /// The same for events, health or discovery.
+    #[schema(value_type = Option<std::collections::BTreeMap<String, String>>)]
+    channels: Vec<(Channel, Mode)>,
 }
 
 impl FlagDraft {
     /// Reads `{"mode"}` for all channels, or `{"channels":{"events":mode, …}}`, or both: then a channel's
-    /// own word wins. Says what it passed over.
+    /// own word wins. Channels that are not named stay as they are. Says what it passed over.
     ///
     /// # Errors
     /// A 422 that names every wrong field.
     pub fn read(body: &[u8]) -> Result<(Self, Warnings), Problem> {
-        const SHAPE: Shape = Shape {
-            known: &["mode", "channels"],
-            own: &["broker", "direct", "timestamp", "warnings"],
-        };
-        let object = Object::body(body, SHAPE)?;
-        let mut faults = Faults::default();
-        let all = faults.optional(&object, "mode", mode);
-        let mut draft = Self {
-            events: all,
-            health: all,
-            discovery: all,
-        };
-        if let Some(channels) = object.get("channels") {
-            draft.read_channels(channels, &mut faults);
-        }
-        if faults.errors.is_empty() && draft == Self::default() {
-            let message =
-                "is required: direct, dual or queue; or \"channels\" with a mode for each";
-            return Err(Problem::field("mode", message));
-        }
-        if faults.errors.is_empty() {
-            Ok((draft, Warnings::of(&object)))
-        } else {
-            Err(Problem::invalid(faults.errors))
-        }
-    }
-
-    fn read_channels(&mut self, value: &RawValue, faults: &mut Faults) {
-        const SHAPE: Shape = Shape {
-            known: &["events", "health", "discovery"],
-            own: &[],
-        };
-        let Ok(channels) = Object::body(value.get().as_bytes(), SHAPE) else {
-            faults.add(
-                "channels",
-                "must be an object such as {\"events\":\"dual\"}".to_owned(),
-            );
-            return;
-        };
-        for unknown in &channels.unknown {
-            let message = "is no channel: events, health and discovery are".to_owned();
-            faults.add(&format!("channels.{unknown}"), message);
-        }
-        for channel in Channel::ALL {
-            // The answer of a GET may be sent again: an object with the mode in it.
-            let Some(value) = channels.get(channel.as_str()) else {
-                continue;
+        const ANSWERED: [&str; 4] = ["broker", "direct", "timestamp", "warnings"];
+        read::request(body, &ANSWERED, |fields| {
+            let draft = Self {
+                mode: fields.optional("mode", mode),
+                channels: channels(fields),
             };
-            match channel_mode(value) {
-                Ok(mode) => *self.slot(channel) = Some(mode),
-                Err(message) => faults.add(&format!("channels.{channel}"), message),
+            if fields.errors.is_empty() && draft == Self::default() {
+                fields.add(
+                    "mode",
+                    "is required: direct, dual or queue; or \"channels\" with a mode for each",
+                );
             }
-        }
-    }
-
-    fn slot(&mut self, channel: Channel) -> &mut Option<Mode> {
-        match channel {
-            Channel::Events => &mut self.events,
-            Channel::Health => &mut self.health,
-            Channel::Discovery => &mut self.discovery,
-        }
+            Some(draft)
+        })
     }
 
     /// The flag as it shall be, from what it is.
     pub fn applied_to(&self, modes: Modes) -> Modes {
-        Modes {
-            events: self.events.unwrap_or(modes.events),
-            health: self.health.unwrap_or(modes.health),
-            discovery: self.discovery.unwrap_or(modes.discovery),
-        }
+        let common = self.mode.map_or(modes, Modes::all);
+        let channels = self.channels.iter();
+        channels.fold(common, |modes, (channel, mode)| modes.with(*channel, *mode))
     }
 }
 
-fn channel_mode(value: &RawValue) -> Result<Mode, String> {
-    const SHAPE: Shape = Shape {
-        known: &["mode"],
-        own: &[],
+fn channels(fields: &mut Fields<'_>) -> Vec<(Channel, Mode)> {
+    let an_object = |_| "must be an object such as {\"events\":\"dual\"}".to_owned();
+    let read = |value| Fields::of(value).map_err(an_object);
+    let Some(mut named) = fields.optional("channels", read) else {
+        return Vec::new();
     };
-    if value.get().trim_start().starts_with('{') {
-        let inner = Object::body(value.get().as_bytes(), SHAPE);
-        let inner = inner.map_err(|_| "is not usable JSON".to_owned())?;
-        return mode(inner.get("mode").ok_or("needs \"mode\"")?);
+    let found = Channel::ALL.map(|channel| (channel, named.get(channel.as_str())));
+    for unknown in named.unread_names(&[]) {
+        let message = "is no channel: events, health and discovery are";
+        fields.add(&format!("channels.{unknown}"), message);
+    }
+    let found = found.into_iter().filter_map(|(channel, value)| {
+        let mode = channel_mode(value?);
+        Some((channel, fields.take(&format!("channels.{channel}"), mode)?))
+    });
+    found.collect()
+}
+
+/// The answer of a GET may be sent again: an object with the mode in it.
+fn channel_mode(value: &RawValue) -> Result<Mode, String> {
+    if value.get().starts_with('{') {
+        let inner = Fields::of(value).map_err(|_| "is not usable JSON".to_owned());
+        return mode(inner?.get("mode").ok_or("needs \"mode\"")?);
     }
     mode(value)
 }
 
 fn mode(value: &RawValue) -> Result<Mode, String> {
-    Mode::parse(&read::text(value)?.to_ascii_lowercase()).ok_or_else(|| {
-        let quoted = read::quoted(value);
-        format!("{quoted} is not one of direct, dual, queue")
-    })
+    read::word(value, &Mode::ALL.map(|mode| (mode.as_str(), mode)))
 }
 
 /// The state of one channel.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = TransportChannel)]
-pub struct ChannelReport {
+pub struct TransportChannel {
     /// Which; the key of the report in the answer.
     #[serde(skip)]
     pub channel: Channel,
@@ -159,8 +125,7 @@ pub struct Comparison {
 
 /// The state of the broker.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = TransportBroker)]
-pub struct BrokerReport {
+pub struct TransportBroker {
     /// embedded, external or none.
     pub kind: &'static str,
     /// Its URL, without a password.
@@ -189,10 +154,10 @@ pub struct BrokerReport {
 pub struct TransportReport {
     /// events, health and discovery.
     #[serde(serialize_with = "by_channel")]
-    #[schema(value_type = std::collections::BTreeMap<String, ChannelReport>)]
-    pub channels: Vec<ChannelReport>,
+    #[schema(value_type = std::collections::BTreeMap<String, TransportChannel>)]
+    pub channels: Vec<TransportChannel>,
     /// The broker.
-    pub broker: BrokerReport,
+    pub broker: TransportBroker,
     /// on, or off if `transport.direct` closes the direct way.
     #[serde(serialize_with = "on_or_off")]
     #[schema(value_type = String)]
@@ -201,7 +166,10 @@ pub struct TransportReport {
     pub timestamp: Timestamp,
 }
 
-fn by_channel<S: Serializer>(channels: &[ChannelReport], serializer: S) -> Result<S::Ok, S::Error> {
+fn by_channel<S: Serializer>(
+    channels: &[TransportChannel],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.collect_map(channels.iter().map(|one| (one.channel, one)))
 }
 
@@ -211,7 +179,7 @@ fn on_or_off<S: Serializer>(on: &bool, serializer: S) -> Result<S::Ok, S::Error>
 
 impl TransportReport {
     /// One channel.
-    pub fn channel(&self, channel: Channel) -> Option<&ChannelReport> {
+    pub fn channel(&self, channel: Channel) -> Option<&TransportChannel> {
         self.channels.iter().find(|one| one.channel == channel)
     }
 }

@@ -95,39 +95,12 @@ impl ToSchema for Revision {}
 
 /// The mode of each channel.
 #[derive(Serialize, ToSchema)]
+#[serde(remote = "Modes")]
 #[schema(as = Modes)]
-struct ModesJson {
+pub(super) struct ModesJson {
     health: Mode,
     events: Mode,
     discovery: Mode,
-}
-
-impl Serialize for Modes {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self {
-            health,
-            events,
-            discovery,
-        } = *self;
-        let json = ModesJson {
-            health,
-            events,
-            discovery,
-        };
-        json.serialize(serializer)
-    }
-}
-
-impl PartialSchema for Modes {
-    fn schema() -> RefOr<Schema> {
-        ModesJson::schema()
-    }
-}
-
-impl ToSchema for Modes {
-    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-        ModesJson::schemas(schemas);
-    }
 }
 
 /// Writes a duration such as `"300s"`.
@@ -136,7 +109,7 @@ pub(super) fn as_span<S: Serializer>(span: &Duration, serializer: S) -> Result<S
 }
 
 /// A duration in milliseconds, with three digits of a fraction.
-fn millis(span: Duration) -> f64 {
+pub(super) fn millis(span: Duration) -> f64 {
     rounded(span.as_secs_f64() * 1e3)
 }
 

@@ -4,45 +4,41 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::{
-    limits,
-    problem::Problem,
-    read::{self, Faults, Object, Shape},
-    registration::{absolute_url, name},
-    warnings::Warnings,
-};
+use super::{limits, problem::Problem, read, registration::absolute_url, warnings::Warnings};
 use crate::model::{Cursor, EventKind, ServiceName, Timestamp};
 
-const SHAPE: Shape = Shape {
-    known: &["service_name", "callback_url", "events", "secret", "canary"],
-    own: &[
-        "id",
-        "watcher_id",
-        "signed",
-        "created_at",
-        "cursor",
-        "lag",
-        "state",
-        "delivered",
-        "failed",
-        "last_error",
-        "message",
-        "warnings",
-    ],
-};
+/// Fields of answers about a webhook that are no fields of a request.
+const ANSWERED: [&str; 12] = [
+    "id",
+    "watcher_id",
+    "signed",
+    "created_at",
+    "cursor",
+    "lag",
+    "state",
+    "delivered",
+    "failed",
+    "last_error",
+    "message",
+    "warnings",
+];
 
-/// What a caller asks of a new webhook.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// What a new webhook is to be.
+#[derive(Clone, Debug, Eq, PartialEq, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct WatcherDraft {
-    /// The service it follows; none follows all.
+    /// A service, or "*" (default) for all.
+    #[schema(value_type = Option<String>)]
     pub service_name: Option<ServiceName>,
-    /// Where events are sent to.
+    /// An absolute http or https URL.
     pub callback_url: Box<str>,
-    /// The kinds it wants; none wants all.
+    /// The kinds of events it wants; default all.
+    #[schema(value_type = Option<Vec<String>>)]
     pub events: Box<[EventKind]>,
-    /// The key that signs what is sent; never answered.
+    /// Signs what is sent; never answered. Must not be empty.
     pub secret: Option<Box<str>>,
-    /// Whether it wants the events of the migration's canary too; true where the body does not say.
+    /// Whether the events of the migration's canary are sent; default true.
+    #[schema(value_type = Option<bool>)]
     pub canary: bool,
 }
 
@@ -52,29 +48,20 @@ impl WatcherDraft {
     /// # Errors
     /// A 422 that names every wrong field.
     pub fn read(body: &[u8]) -> Result<(Self, Warnings), Problem> {
-        let object = Object::body(body, SHAPE)?;
-        let mut faults = Faults::default();
-        let service_name = faults.optional(&object, "service_name", service);
-        let callback_url = faults.required(&object, "callback_url", |value| {
-            let url = read::line(value, limits::URL_BYTES_MAX)?;
-            absolute_url(&url).map(|()| url)
-        });
-        let events = faults.optional(&object, "events", events);
-        let secret = faults.optional(&object, "secret", secret);
-        let canary = faults.optional(&object, "canary", read::flag);
-        match callback_url {
-            Some(callback_url) if faults.errors.is_empty() => {
-                let draft = Self {
-                    service_name: service_name.flatten(),
-                    callback_url,
-                    events: events.unwrap_or_default(),
-                    secret,
-                    canary: canary.unwrap_or(true),
-                };
-                Ok((draft, Warnings::of(&object)))
-            }
-            _ => Err(Problem::invalid(faults.errors)),
-        }
+        read::request(body, &ANSWERED, |fields| {
+            let service_name = fields.optional("service_name", service).flatten();
+            let callback_url = fields.required("callback_url", absolute_url);
+            let events = fields.optional("events", events);
+            let secret = fields.optional("secret", secret);
+            let canary = fields.optional("canary", read::flag);
+            Some(Self {
+                service_name,
+                callback_url: callback_url?,
+                events: events.unwrap_or_default(),
+                secret,
+                canary: canary.unwrap_or(true),
+            })
+        })
     }
 }
 
@@ -83,7 +70,7 @@ fn service(value: &RawValue) -> Result<Option<ServiceName>, String> {
     if read::text(value)? == "*" {
         return Ok(None);
     }
-    name(value, ServiceName::parse).map(Some)
+    read::name(value, ServiceName::parse).map(Some)
 }
 
 /// An empty one, as an unset variable gives, would mean that nothing is signed.
@@ -96,17 +83,14 @@ fn secret(value: &RawValue) -> Result<Box<str>, String> {
 }
 
 fn events(value: &RawValue) -> Result<Box<[EventKind]>, String> {
+    let words = EventKind::ALL.map(|kind| (kind.as_str(), kind));
     let mut kinds = Vec::new();
     for item in read::list(value, 4 * EventKind::ALL.len())? {
         let word = read::text(item)?;
         if word == "*" {
             return Ok(Box::default());
         }
-        let Some(kind) = EventKind::parse(&word) else {
-            let known: Vec<_> = EventKind::ALL.iter().map(|kind| kind.as_str()).collect();
-            let quoted = read::quoted(item);
-            return Err(format!("{quoted} is not one of {}", known.join(", ")));
-        };
+        let kind = read::meaning(item, &word, &words)?;
         if !kinds.contains(&kind) {
             kinds.push(kind);
         }

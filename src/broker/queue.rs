@@ -6,6 +6,9 @@ pub mod rotation;
 
 use std::collections::BTreeSet;
 
+use serde::Serialize;
+use utoipa::ToSchema;
+
 use self::{
     arguments::{Overflow, QueueKind, Settings},
     ready::{Entry, NEVER, Ready},
@@ -74,12 +77,14 @@ pub struct Queue {
     next_return: u64,
 }
 
-/// What happened in a queue.
-#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
+/// What happened in a queue so far.
+#[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = BrokerQueueCounters)]
 pub struct QueueCounters {
     /// Messages that arrived.
     pub published: u64,
-    /// Messages given to consumers or to `basic.get`.
+    /// Messages given to consumers or to basic.get.
     pub delivered: u64,
     /// Messages settled.
     pub acked: u64,

@@ -61,7 +61,7 @@ pub(super) fn closing_answer(problem: &Problem) -> Vec<u8> {
         "HTTP/1.1 {} {}\r\ncontent-type: application/problem+json\r\n{retry}\
          connection: close\r\ncontent-length: {}\r\n\r\n",
         problem.status,
-        problem.title(),
+        problem.title,
         body.len()
     )
     .into_bytes();

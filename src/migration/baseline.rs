@@ -6,7 +6,7 @@ use super::{
     config::Config,
     window::{Measured, Measurements, Percentile, Window, WindowSize, ms},
 };
-use crate::api::BaselineReport;
+use crate::api::MigrationBaseline;
 
 /// The latencies of the baseline, each measured in its own window: long enough, with enough samples.
 #[derive(Clone, Debug)]
@@ -88,14 +88,14 @@ impl Baseline {
         Some(p95.mul_f64(1.0 + share).max(p95 + floor))
     }
 
-    pub(super) fn report(&self, sources: &Measurements) -> Vec<BaselineReport> {
+    pub(super) fn report(&self, sources: &Measurements) -> Vec<MigrationBaseline> {
         let report = |what: Measured| {
             let at = what as usize;
             let so_far = || {
                 let tail = self.windows[at].tail(sources.of(what));
                 tail.filter(|_| self.open).map_or(0, |tail| tail.samples)
             };
-            BaselineReport {
+            MigrationBaseline {
                 name: what.as_str(),
                 p95_ms: self.p95(what).map(ms),
                 samples: self.found[at].map_or_else(so_far, |tail| tail.samples),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use crate::{
-    api::{CanaryReport, CanaryStepReport},
+    api::{MigrationCanary, MigrationCanaryStep},
     migration::{CanaryWatch, CanaryWay, StepError},
     model::{EventKind, Timestamp},
     registry::{Clock, Now},
@@ -16,7 +16,7 @@ use crate::{
 pub(super) struct CanaryRun {
     pub(super) began_ms: u64,
     pub(super) ended: Timestamp,
-    pub(super) steps: Vec<CanaryStepReport>,
+    pub(super) steps: Vec<MigrationCanaryStep>,
 }
 
 impl CanaryRun {
@@ -57,8 +57,8 @@ impl CanaryRuns {
             .filter(|canary_run| canary_run.began_ms >= began_ms)
     }
 
-    pub(super) fn report(&self, active: bool) -> CanaryReport {
-        CanaryReport {
+    pub(super) fn report(&self, active: bool) -> MigrationCanary {
+        MigrationCanary {
             active,
             runs: self.runs,
             failures: self.failures,
@@ -106,7 +106,7 @@ pub(super) async fn run_canary(way: &dyn CanaryWay, times: Times, clock: &Clock)
 
 struct Steps {
     time_max: Duration,
-    done: Vec<CanaryStepReport>,
+    done: Vec<MigrationCanaryStep>,
 }
 
 impl Steps {
@@ -123,7 +123,7 @@ impl Steps {
             Err(_) => Some(format!("not within {:?}", self.time_max)),
         };
         let passed = error.is_none();
-        self.done.push(CanaryStepReport {
+        self.done.push(MigrationCanaryStep {
             name,
             took_ms: began.elapsed().as_secs_f64() * 1e3,
             error,

@@ -10,7 +10,7 @@ use super::{
     config::Config,
     window::{FailureWindow, Measured, Measurements, Window, WindowEnd, WindowSize, ms, share},
 };
-use crate::api::RuleReport;
+use crate::api::MigrationRule;
 
 /// The rules.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -291,7 +291,7 @@ impl RollbackGuard {
         self.readings[rule as usize].value
     }
 
-    pub(super) fn report(&self, config: &Config) -> Vec<RuleReport> {
+    pub(super) fn report(&self, config: &Config) -> Vec<MigrationRule> {
         let report = |rule: Rule| {
             let reading = self.readings[rule as usize];
             let has_data = reading.value.is_some() && reading.threshold.is_some();
@@ -300,7 +300,7 @@ impl RollbackGuard {
                 (true, false) => "no data",
                 (true, true) => "armed",
             };
-            RuleReport {
+            MigrationRule {
                 name: rule.as_str(),
                 state,
                 armed: state == "armed",

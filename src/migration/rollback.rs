@@ -11,7 +11,7 @@ use super::{
     window::{Measured, Measurements, Window, WindowEnd, WindowSize, ms},
 };
 use crate::{
-    api::{LatencyBack, RollbackReport},
+    api::{MigrationLatencyBack, MigrationRollback},
     model::{FlagError, Mode, Modes},
     registry::Now,
 };
@@ -57,7 +57,7 @@ pub(super) enum RollbackStep {
 /// A rollback under way or ended.
 #[derive(Clone, Debug)]
 pub(super) struct Rollback {
-    pub(super) report: RollbackReport,
+    pub(super) report: MigrationRollback,
     pub(super) cause: Cause,
     /// The migration that it stopped.
     pub(super) run: Option<Run>,
@@ -72,7 +72,7 @@ pub(super) struct Rollback {
 impl Rollback {
     pub(super) fn begin(cause: Cause, reason: String, from: Modes, now: Now) -> Self {
         Self {
-            report: RollbackReport {
+            report: MigrationRollback {
                 rule: cause.as_str(),
                 reason,
                 stage: "flip",
@@ -216,7 +216,7 @@ impl Rollback {
             self.report
                 .latencies
                 .retain(|one| one.name != what.as_str());
-            self.report.latencies.push(LatencyBack {
+            self.report.latencies.push(MigrationLatencyBack {
                 name: what.as_str(),
                 p95_ms: ms(tail.p95),
                 max_ms: ms(allowed),
@@ -249,7 +249,7 @@ impl Rollback {
             let note = match seen {
                 Some(one) => {
                     outcome = "unverified";
-                    let LatencyBack { p95_ms, max_ms, .. } = one;
+                    let MigrationLatencyBack { p95_ms, max_ms, .. } = one;
                     format!("{name} is at {p95_ms:.1} ms still, {max_ms:.1} ms are allowed")
                 }
                 None => format!("too few samples to judge {name}"),

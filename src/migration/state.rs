@@ -20,7 +20,7 @@ use super::{
     window::Measurements,
 };
 use crate::{
-    api::{Comparison, Figure, MigrationMode, StepReport, TransportReport},
+    api::{Comparison, Figure, MigrationMode, MigrationStep, TransportReport},
     model::{FlagError, FlagState, Modes, Timestamp},
     registry::Now,
 };
@@ -119,7 +119,7 @@ pub(super) struct MigrationState {
     guard: RollbackGuard,
     canary_runs: CanaryRuns,
     tally: Tally,
-    history: VecDeque<StepReport>,
+    history: VecDeque<MigrationStep>,
     notices: Vec<StepNotice>,
     /// Increased when the canary should run at once.
     canary_requests: u64,
@@ -291,7 +291,7 @@ impl MigrationState {
 
     fn note(&mut self, event: &'static str, text: String, is_warning: bool) {
         let run = self.run.as_ref();
-        self.history.push_back(StepReport {
+        self.history.push_back(MigrationStep {
             at: self.now.wall,
             event,
             phase: run.map(|run| run.phase.as_str()),

@@ -4,15 +4,18 @@ mod metrics;
 mod rates;
 
 use futures_util::future::BoxFuture;
-use serde::Serialize;
 
 use self::rates::{MessageCounts, Sampler};
 use crate::{
+    api::encode,
     broker::{
         Broker,
-        listing::{Listing, Wanted},
-        server::Overview,
-        vhost::{MessageView, QueueView},
+        listing::Wanted,
+        pages::{
+            BindingsPage, ChannelsPage, ConnectionsPage, ConsumersPage, ExchangesPage,
+            MessagesPage, QueuesPage,
+        },
+        vhost::QueueView,
     },
     http::{BrokerList, BrokerPages, BrokerPart},
     tasks::{Stage, Tasks},
@@ -24,62 +27,6 @@ use crate::{
 pub struct BrokerMonitor {
     broker: Broker,
     sampler: Sampler,
-}
-
-#[derive(Serialize)]
-struct OverviewPage {
-    #[serde(flatten)]
-    overview: Overview,
-    #[serde(flatten)]
-    sums: Sums,
-    rates: MessageRates,
-}
-
-/// All virtual hosts together.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-struct Sums {
-    channels: usize,
-    exchanges: usize,
-    queues: usize,
-    bindings: usize,
-    consumers: usize,
-    messages_ready: usize,
-    messages_unacked: usize,
-    #[serde(skip)]
-    counts: MessageCounts,
-}
-
-impl Sums {
-    fn of(overview: &Overview) -> Self {
-        let mut sums = Self::default();
-        for vhost in &overview.vhosts {
-            sums.channels += vhost.channels;
-            sums.exchanges += vhost.exchanges;
-            sums.queues += vhost.queues;
-            sums.bindings += vhost.bindings;
-            sums.consumers += vhost.consumers;
-            sums.messages_ready += vhost.messages_ready;
-            sums.messages_unacked += vhost.messages_unacked;
-            sums.counts += MessageCounts::from(vhost.counters);
-        }
-        sums
-    }
-}
-
-/// What happened per second.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-struct MessageRates {
-    over_seconds: f64,
-    published: f64,
-    delivered: f64,
-    acked: f64,
-}
-
-#[derive(Serialize)]
-struct QueuePage {
-    #[serde(flatten)]
-    queue: QueueView,
-    rates: MessageRates,
 }
 
 impl BrokerMonitor {
@@ -94,26 +41,21 @@ impl BrokerMonitor {
         Self { broker, sampler }
     }
 
-    fn queue_pages(&self, queues: impl IntoIterator<Item = QueueView>) -> Vec<QueuePage> {
+    fn add_rates(&self, queues: &mut [QueueView]) {
         let since = self.sampler.oldest();
-        let page = |queue: QueueView| QueuePage {
-            rates: since.of_queue(&queue),
-            queue,
-        };
-        queues.into_iter().map(page).collect()
+        for queue in queues {
+            queue.rates = since.of_queue(queue);
+        }
     }
 }
 
 impl BrokerPages for BrokerMonitor {
     fn overview(&self) -> BoxFuture<'_, Vec<u8>> {
         Box::pin(async {
-            let overview = self.broker.overview().await;
-            let sums = Sums::of(&overview);
-            encode(&OverviewPage {
-                rates: self.sampler.oldest().of_all(sums.counts),
-                overview,
-                sums,
-            })
+            let mut overview = self.broker.overview().await;
+            let counts = MessageCounts::of(&overview);
+            overview.rates = self.sampler.oldest().of_all(counts);
+            encode(&overview)
         })
     }
 
@@ -124,25 +66,33 @@ impl BrokerPages for BrokerMonitor {
                 name: part.name,
                 limit: part.limit,
             };
-            let broker = &self.broker;
+            let (broker, wanted) = (&self.broker, &wanted);
             match list {
-                BrokerList::Connections => listed("connections", broker.connections(&wanted).await),
-                BrokerList::Channels => listed("channels", broker.channels(&wanted).await),
-                BrokerList::Exchanges => listed("exchanges", broker.exchanges(&wanted).await),
-                BrokerList::Queues => {
-                    let Listing { items, total, .. } = broker.queues(&wanted).await;
-                    page("queues", &self.queue_pages(items), total)
+                BrokerList::Connections => {
+                    encode(&ConnectionsPage::from(broker.connections(wanted).await))
                 }
-                BrokerList::Bindings => listed("bindings", broker.bindings(&wanted).await),
-                BrokerList::Consumers => listed("consumers", broker.consumers(&wanted).await),
+                BrokerList::Channels => encode(&ChannelsPage::from(broker.channels(wanted).await)),
+                BrokerList::Exchanges => {
+                    encode(&ExchangesPage::from(broker.exchanges(wanted).await))
+                }
+                BrokerList::Queues => {
+                    let mut queues = broker.queues(wanted).await;
+                    self.add_rates(&mut queues.items);
+                    encode(&QueuesPage::from(queues))
+                }
+                BrokerList::Bindings => encode(&BindingsPage::from(broker.bindings(wanted).await)),
+                BrokerList::Consumers => {
+                    encode(&ConsumersPage::from(broker.consumers(wanted).await))
+                }
             }
         })
     }
 
     fn queue<'a>(&'a self, vhost: &'a str, name: &'a str) -> BoxFuture<'a, Option<Vec<u8>>> {
         Box::pin(async move {
-            let queue = self.broker.queue(vhost, name).await;
-            self.queue_pages(queue).first().map(encode)
+            let mut queue = self.broker.queue(vhost, name).await?;
+            self.add_rates(std::slice::from_mut(&mut queue));
+            Some(encode(&queue))
         })
     }
 
@@ -152,13 +102,9 @@ impl BrokerPages for BrokerMonitor {
         name: &'a str,
         count: usize,
     ) -> BoxFuture<'a, Option<Vec<u8>>> {
-        #[derive(Serialize)]
-        struct Messages {
-            messages: Vec<MessageView>,
-        }
         Box::pin(async move {
             let messages = self.broker.peek(vhost, name, count).await?;
-            Some(encode(&Messages { messages }))
+            Some(encode(&MessagesPage { messages }))
         })
     }
 
@@ -169,22 +115,4 @@ impl BrokerPages for BrokerMonitor {
     fn delete<'a>(&'a self, vhost: &'a str, name: &'a str) -> BoxFuture<'a, Option<usize>> {
         Box::pin(self.broker.delete(vhost, name))
     }
-}
-
-fn listed<T: Serialize>(name: &str, listing: Listing<T>) -> Vec<u8> {
-    page(name, &listing.items, listing.total)
-}
-
-fn page<T: Serialize>(name: &str, items: &[T], total: usize) -> Vec<u8> {
-    let mut json = crate::api::Json::with_capacity(256 + items.len() * 256);
-    json.open(b'{');
-    json.key(name).raw(&encode(&items));
-    json.key("total_count").size(total);
-    json.close(b'}');
-    json.into_bytes()
-}
-
-/// The views have no keys but strings, so that they can always be written.
-fn encode(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).unwrap_or_default()
 }

@@ -1,14 +1,14 @@
 //! The transport among the metrics: read off its report when a page is made.
 
 use crate::{
-    api::{ChannelReport, TransportReport},
+    api::{TransportChannel, TransportReport},
     model::Mode,
     telemetry::{IntCounter, IntCounterVec, IntGaugeVec, Metrics},
     transport::TransportSwitch,
 };
 
 /// Name, help and value.
-type Counted = (&'static str, &'static str, fn(&ChannelReport) -> u64);
+type Counted = (&'static str, &'static str, fn(&TransportChannel) -> u64);
 
 const COUNTERS: [Counted; 6] = [
     (

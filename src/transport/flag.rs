@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use super::HighWatermark;
 use crate::{
-    api::{BrokerReport, ChannelReport, Comparison, TransportReport},
+    api::{Comparison, TransportBroker, TransportChannel, TransportReport},
     model::{Channel, FlagError, FlagState, Mode, Modes, Timestamp},
     registry::Registry,
 };
@@ -79,7 +79,7 @@ impl Flag {
     /// The report without a broker: everything is direct.
     pub fn report(&self) -> TransportReport {
         let modes = self.state().modes;
-        let report = |channel| ChannelReport {
+        let report = |channel| TransportChannel {
             channel,
             mode: modes.of(channel),
             cursor: None,
@@ -90,7 +90,7 @@ impl Flag {
         };
         TransportReport {
             channels: Channel::ALL.into_iter().map(report).collect(),
-            broker: BrokerReport {
+            broker: TransportBroker {
                 kind: "none",
                 url: String::new(),
                 state: "off",

@@ -87,8 +87,7 @@ impl DeliveryMessage {
         });
         let state = api::snapshot(
             api::SnapshotBody {
-                epoch: snapshot.cursor.epoch,
-                revision: snapshot.cursor.revision,
+                cursor: snapshot.cursor,
                 services: services.map(|(name, instances)| (name.as_str(), instances)),
                 routes,
             },

@@ -67,6 +67,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "api",
             "catalog",
             "gateway",
+            "broker",
             "tasks",
             "telemetry",
         ],

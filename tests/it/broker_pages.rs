@@ -13,13 +13,11 @@ use lapin::{
     types::FieldTable,
 };
 use musterd::{
-    api::schema,
     app::{App, AppError},
     config::Config,
     model::Mode,
 };
 use reqwest::Method;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::{sync::oneshot, task::JoinSet};
 
@@ -68,7 +66,7 @@ impl Daemon {
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &str) -> T {
+    async fn get(&self, path: &str) -> Value {
         let (status, text) = self.ask(Method::GET, path).await;
         assert_eq!(status, 200, "{path}: {text}");
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}"))
@@ -139,29 +137,46 @@ async fn queues_are_seen_read_purged_and_deleted_over_http() {
         .unwrap();
 
     let path = "/broker/queues/%2F/orders%2Fnew";
-    let queue: schema::BrokerQueue = daemon.get(path).await;
-    assert_eq!((queue.messages_ready, queue.messages_unacked), (2, 1));
-    assert_eq!((queue.counters.published, queue.counters.delivered), (3, 1));
-    assert!(queue.rates.published > 0.0, "{:?}", queue.rates);
+    let queue = daemon.get(path).await;
+    assert_eq!(
+        (&queue["messages_ready"], &queue["messages_unacked"]),
+        (&json!(2), &json!(1))
+    );
+    let counters = &queue["counters"];
+    assert_eq!(
+        (&counters["published"], &counters["delivered"]),
+        (&json!(3), &json!(1))
+    );
+    assert!(queue["rates"]["published"].as_f64() > Some(0.0), "{queue}");
     taken.acker.ack(BasicAckOptions::default()).await.unwrap();
 
-    let read: schema::BrokerMessages = daemon.get(&format!("{path}/messages?count=1")).await;
-    assert_eq!(read.messages.len(), 1);
-    assert_eq!(read.messages[0].body, "two");
-    assert_eq!(read.messages[0].content_type.as_deref(), Some("text/plain"));
+    let read = daemon.get(&format!("{path}/messages?count=1")).await;
+    let messages = read["messages"].as_array().unwrap();
+    assert_eq!(messages.len(), 1);
+    assert_eq!(messages[0]["body"], "two");
+    assert_eq!(messages[0]["content_type"], "text/plain");
 
     // Answered before the ack is: one channel, in order.
     declare(&channel, "orders/new").await;
-    let overview: schema::BrokerOverview = daemon.get("/broker/overview").await;
-    assert_eq!((overview.connections, overview.channels), (1, 1));
-    assert_eq!((overview.messages_ready, overview.messages_unacked), (2, 0));
-    let counters = &overview.vhosts[0].counters;
-    assert_eq!(
-        (counters.published, counters.delivered, counters.acked),
-        (3, 1, 1)
+    let overview = daemon.get("/broker/overview").await;
+    for (key, value) in [
+        ("connections", 1),
+        ("channels", 1),
+        ("messages_ready", 2),
+        ("messages_unacked", 0),
+    ] {
+        assert_eq!(overview[key], value, "{key}");
+    }
+    let counters = &overview["vhosts"][0]["counters"];
+    for (key, value) in [("published", 3), ("delivered", 1), ("acked", 1)] {
+        assert_eq!(counters[key], value, "{key}");
+    }
+    assert!(
+        overview["rates"]["acked"].as_f64() > Some(0.0),
+        "{overview}"
     );
-    assert!(overview.rates.acked > 0.0, "{:?}", overview.rates);
-    assert!(overview.memory_bytes > 0 && !overview.memory_alarm);
+    assert!(overview["memory_bytes"].as_u64() > Some(0), "{overview}");
+    assert_eq!(overview["memory_alarm"], false);
 
     let purged = daemon.delete(&format!("{path}/messages")).await;
     assert_eq!(purged, json!({"purged": 2}));
@@ -210,31 +225,35 @@ async fn every_list_shows_what_a_client_made_in_parts() {
         .await
         .unwrap();
 
-    let connections: schema::BrokerConnections = daemon.get("/broker/connections").await;
-    assert_eq!(connections.total_count, 1);
-    let one = &connections.connections[0];
+    let connections = daemon.get("/broker/connections").await;
+    assert_eq!(connections["total_count"], 1);
+    let one = &connections["connections"][0];
     assert_eq!(
-        (one.name.as_str(), one.user.as_str()),
-        ("pages-test", "guest")
+        (&one["name"], &one["user"]),
+        (&json!("pages-test"), &json!("guest"))
     );
-    let named: schema::BrokerConnections = daemon.get("/broker/connections?name=nobody").await;
-    assert_eq!((named.total_count, named.connections.len()), (0, 0));
-    let channels: schema::BrokerChannels = daemon.get("/broker/channels?name=pages").await;
-    assert_eq!(channels.channels[0].connection, one.id);
-    let exchanges: schema::BrokerExchanges = daemon.get("/broker/exchanges?name=amq.t").await;
-    assert_eq!(exchanges.exchanges[0].r#type, "topic");
-    let part: schema::BrokerQueues = daemon
+    let named = daemon.get("/broker/connections?name=nobody").await;
+    assert_eq!(named, json!({"connections": [], "total_count": 0}));
+    let channels = daemon.get("/broker/channels?name=pages").await;
+    assert_eq!(channels["channels"][0]["connection"], one["id"]);
+    let exchanges = daemon.get("/broker/exchanges?name=amq.t").await;
+    assert_eq!(exchanges["exchanges"][0]["type"], "topic");
+    let part = daemon
         .get("/broker/queues?vhost=%2F&name=list&limit=1")
         .await;
-    assert_eq!((part.queues.len(), part.total_count), (1, 2));
-    let elsewhere: schema::BrokerQueues = daemon.get("/broker/queues?vhost=elsewhere").await;
-    assert_eq!(elsewhere.total_count, 0);
-    let bindings: schema::BrokerBindings = daemon.get("/broker/bindings?name=list-1").await;
-    let bound: Vec<_> = bindings.bindings.iter().map(|one| &*one.source).collect();
-    assert_eq!(bound, ["amq.topic"]);
-    let consumers: schema::BrokerConsumers = daemon.get("/broker/consumers").await;
-    let one = &consumers.consumers[0];
-    assert_eq!((one.consumer_tag.as_str(), one.prefetch), ("tag-2", 5));
+    assert_eq!(part["queues"].as_array().unwrap().len(), 1);
+    assert_eq!(part["total_count"], 2);
+    let elsewhere = daemon.get("/broker/queues?vhost=elsewhere").await;
+    assert_eq!(elsewhere["total_count"], 0);
+    let bindings = daemon.get("/broker/bindings?name=list-1").await;
+    assert_eq!(bindings["bindings"].as_array().unwrap().len(), 1);
+    assert_eq!(bindings["bindings"][0]["source"], "amq.topic");
+    let consumers = daemon.get("/broker/consumers").await;
+    let one = &consumers["consumers"][0];
+    assert_eq!(
+        (&one["consumer_tag"], &one["prefetch"]),
+        (&json!("tag-2"), &json!(5))
+    );
     drop((consumer, connection));
     daemon.stopped().await;
 }

@@ -23,15 +23,15 @@ pub(in crate::api) fn write(json: &mut Json, check: &Check) {
         } => {
             json.key("address").text(&joined(host, *port));
             json.key("service").text(service);
-            json.key("tls").flag(*tls);
-            json.key("tls_skip_verify").flag(*tls_skip_verify);
+            json.key("tls").value(tls);
+            json.key("tls_skip_verify").value(tls_skip_verify);
         }
         CheckKind::Ttl => {}
     }
     json.key("interval").span(check.interval);
     json.key("timeout").span(check.timeout);
-    json.key("healthy_after").number(check.healthy_after);
-    json.key("unhealthy_after").number(check.unhealthy_after);
+    json.key("healthy_after").value(check.healthy_after);
+    json.key("unhealthy_after").value(check.unhealthy_after);
     json.close(b'}');
 }
 
@@ -54,6 +54,6 @@ fn write_http(json: &mut Json, http: &HttpCheck) {
         json.item().text(&text);
     }
     json.close(b']');
-    json.key("tls_skip_verify").flag(http.tls_skip_verify);
-    json.key("redirects").number(http.redirects);
+    json.key("tls_skip_verify").value(http.tls_skip_verify);
+    json.key("redirects").value(http.redirects);
 }

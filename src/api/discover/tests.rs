@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::{super::pairs, Discover, discovered};
 use crate::{
-    api::{self, Defaults, Seen, registration::tests::made_of, schema},
+    api::{self, Defaults, Seen, registration::tests::made_of},
     model::{Revision, Timestamp},
 };
 
@@ -89,7 +89,7 @@ fn the_answer_counts() {
     let instance = Arc::new(made_of(parsed.registration));
     let instances = [Arc::clone(&instance), Arc::clone(&instance), instance];
     let answer = discovered(instances.iter(), |_| Timestamp(0));
-    let shape: schema::Discovered = serde_json::from_slice(&answer).unwrap();
+    let shape: api::DiscoveredJson = serde_json::from_slice(&answer).unwrap();
     assert_eq!((shape.total_count, shape.services.len()), (3, 3));
     assert_eq!(
         discovered(std::iter::empty(), |_| Timestamp(0)),

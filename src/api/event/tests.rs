@@ -3,10 +3,10 @@ use std::sync::{Arc, OnceLock};
 use serde_json::Value;
 
 use crate::{
-    api::{self, Defaults, Notice, SnapshotBody, registration::tests::made_of, schema},
+    api::{self, Defaults, Notice, SnapshotBody, registration::tests::made_of},
     model::{
-        Epoch, Event, EventKind, Instance, Revision, Route, RouteId, ServiceId, ServiceName,
-        Status, Timestamp,
+        Cursor, Epoch, Event, EventKind, Instance, Revision, Route, RouteId, ServiceId,
+        ServiceName, Status, Timestamp,
     },
 };
 
@@ -69,7 +69,7 @@ fn keys(json: &[u8]) -> String {
 fn an_event_has_every_key_in_order() {
     let json = api::event(&event(), |_| Timestamp(5));
     assert_eq!(keys(&json), KEYS);
-    let shape: schema::Event = serde_json::from_slice(&json).unwrap();
+    let shape: api::EventJson = serde_json::from_slice(&json).unwrap();
     assert_eq!((&*shape.epoch, shape.revision), ("abc", Some(7)));
     assert_eq!(shape.instance.unwrap().last_heartbeat, Timestamp(5));
     assert_eq!(shape.reason.unwrap(), "a \"quoted\" reason");
@@ -99,7 +99,7 @@ fn an_event_of_a_route_names_no_service() {
     };
     let json = api::event(&event, |_| Timestamp(5));
     assert_eq!(keys(&json), KEYS);
-    let shape: schema::Event = serde_json::from_slice(&json).unwrap();
+    let shape: api::EventJson = serde_json::from_slice(&json).unwrap();
     let route = shape.route.unwrap();
     assert_eq!(
         (&*route.route_id, route.priority, route.revision),
@@ -118,7 +118,7 @@ fn a_notice_has_the_keys_of_an_event_and_no_revision() {
         timestamp: Timestamp(0),
     });
     assert_eq!(keys(&json), KEYS);
-    let shape: schema::Event = serde_json::from_slice(&json).unwrap();
+    let shape: api::EventJson = serde_json::from_slice(&json).unwrap();
     assert_eq!((&*shape.event, shape.revision), ("resync", None));
     assert_eq!(shape.service_name.unwrap(), "a");
 }
@@ -129,14 +129,16 @@ fn a_snapshot_has_a_cursor_to_continue_from() {
     let routes = [route(), route()];
     let json = api::snapshot(
         SnapshotBody {
-            epoch: Epoch(0xabc),
-            revision: Revision(7),
+            cursor: Cursor {
+                epoch: Epoch(0xabc),
+                revision: Revision(7),
+            },
             services: [("a", &instances)],
             routes: Some(&routes),
         },
         |_| Timestamp(0),
     );
-    let shape: schema::Snapshot = serde_json::from_slice(&json).unwrap();
+    let shape: api::SnapshotJson = serde_json::from_slice(&json).unwrap();
     assert_eq!(shape.cursor, "abc-7");
     assert_eq!(shape.services["a"].len(), 1);
     assert_eq!(shape.routes.unwrap().len(), 2);

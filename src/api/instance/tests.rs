@@ -3,7 +3,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::{
-    api::{self, Defaults, registration::tests::made_of, schema},
+    api::{self, Defaults, registration::tests::made_of},
     model::{Instance, Override, OverrideStatus, Registration, Timestamp},
 };
 
@@ -52,7 +52,7 @@ fn an_override_says_what_it_hides() {
     let expected =
         json!({"status": "stopping", "reason": "move", "since": "1970-01-01T00:00:00.005Z"});
     assert_eq!(value["override"], expected);
-    serde_json::from_value::<schema::Instance>(value).unwrap();
+    serde_json::from_value::<api::InstanceJson>(value).unwrap();
 }
 
 #[test]
@@ -68,24 +68,13 @@ fn cached_json_has_no_heartbeat() {
 }
 
 #[test]
-fn services_are_lists_by_name() {
-    let instances = [Arc::new(made_of(said())), Arc::new(made_of(said()))];
-    let mut out = Vec::new();
-    let lists = [("a", &instances[..]), ("b", &[])];
-    api::services(&mut out, lists, |_| Timestamp(0));
-    let shape: schema::Services = serde_json::from_slice(&out).unwrap();
-    assert_eq!(shape.0["a"].len(), 2);
-    assert!(shape.0["b"].is_empty());
-}
-
-#[test]
 fn registering_is_answered_with_the_older_words() {
     let answer = api::registered(&made_of(said()), Timestamp(0), &["w".to_owned()]);
-    let shape: schema::Registered = serde_json::from_slice(&answer).unwrap();
+    let shape: api::RegisteredJson = serde_json::from_slice(&answer).unwrap();
     assert_eq!(shape.message, "Service registered successfully");
     assert_eq!((shape.incarnation, shape.revision), (3, 7));
     assert_eq!(shape.warnings.unwrap(), ["w"]);
     let answer = api::registered(&made_of(said()), Timestamp(0), &[]);
-    let shape: schema::Registered = serde_json::from_slice(&answer).unwrap();
+    let shape: api::RegisteredJson = serde_json::from_slice(&answer).unwrap();
     assert!(shape.warnings.is_none());
 }

@@ -12,27 +12,22 @@ fn commas_come_by_themselves() {
     json.key("text").text("a");
     json.key("list").open(b'[');
     for number in [1_u64, 2] {
-        json.item().number(number);
+        json.item().value(number);
     }
     json.close(b']');
     json.key("empty").open(b'[');
     json.close(b']');
     json.key("nested").open(b'{');
-    json.key("null").null();
-    json.key("flag").flag(true);
+    json.key("null").value(());
+    json.key("flag").value(true);
     json.close(b'}');
     json.key("span").span(Duration::from_secs(300));
     json.key("time").time(Timestamp(0));
-    json.key("less").signed(-1);
-    json.key("decimal").decimal(1.5);
-    json.key("plain").plain(30.0);
-    json.key("not a number").decimal(f64::NAN);
     json.close(b'}');
     let value: Value = serde_json::from_slice(&json.into_bytes()).unwrap();
     let expected = json!({
         "text": "a", "list": [1, 2], "empty": [], "nested": {"null": null, "flag": true},
-        "span": "300s", "time": "1970-01-01T00:00:00.000Z", "less": -1, "decimal": 1.5,
-        "plain": 30, "not a number": 0.0,
+        "span": "300s", "time": "1970-01-01T00:00:00.000Z",
     });
     assert_eq!(value, expected);
 }

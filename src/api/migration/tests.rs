@@ -14,9 +14,9 @@ fn a_start_reads_its_mode_and_its_soak() {
             soak: Some(Duration::from_secs(120)),
         }
     );
-    assert!(warnings.is_empty());
+    assert!(warnings.0.is_empty());
     let (_, warnings) = MigrationDraft::read(br#"{"action":"pause","hurry":1}"#).unwrap();
-    assert!(!warnings.is_empty());
+    assert!(!warnings.0.is_empty());
 }
 
 #[track_caller]

@@ -22,7 +22,7 @@ fn read(patch: &Value) -> Result<(Patch, Warnings), Problem> {
 #[track_caller]
 fn patched(patch: &Value) -> Registration {
     let (patch, warnings) = read(patch).unwrap();
-    assert!(warnings.is_empty(), "{warnings:?}");
+    assert!(warnings.0.is_empty(), "{warnings:?}");
     patch.apply(&known()).unwrap()
 }
 

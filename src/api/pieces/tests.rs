@@ -5,7 +5,7 @@ use std::{
 
 use super::SnapshotWriter;
 use crate::{
-    api::{self, SnapshotBody},
+    api::{self, ServicesJson, SnapshotBody, SnapshotJson},
     model::{
         Cursor, Epoch, Instance, LastSeen, Lease, Metadata, Registration, Revision, Route, RouteId,
         ServiceId, ServiceName, Status, Timestamp,
@@ -56,44 +56,42 @@ fn route(id: &str) -> Arc<Route> {
     })
 }
 
-/// Piece by piece or as a whole: the same bytes.
+/// Every service, instance and route is there, in order.
 #[track_caller]
 fn check(services: &[(&str, Vec<Arc<Instance>>)], routes: Option<&[Arc<Route>]>) {
     let cursor = Cursor {
         epoch: Epoch(0xab),
         revision: Revision(7),
     };
-    let mut writer = SnapshotWriter::default();
-    let mut out = Vec::new();
-    writer.begin(&mut out, cursor);
-    for (name, instances) in services {
-        writer.service(&mut out, name);
-        for one in instances {
-            writer.instance(&mut out, one, Timestamp(0));
-        }
-    }
-    if let Some(routes) = routes {
-        writer.routes(&mut out);
-        for one in routes {
-            writer.route(&mut out, one);
-        }
-    }
-    writer.end(&mut out);
-    let whole = SnapshotBody {
-        epoch: cursor.epoch,
-        revision: cursor.revision,
-        services: services.iter().map(|(name, list)| (*name, list)),
-        routes,
-    };
-    let whole = api::snapshot(whole, |_| Timestamp(0));
-    assert_eq!(
-        String::from_utf8(out).unwrap(),
-        String::from_utf8(whole).unwrap()
+    let written = api::snapshot(
+        SnapshotBody {
+            cursor,
+            services: services.iter().map(|(name, list)| (*name, list)),
+            routes,
+        },
+        |_| Timestamp(0),
     );
+    let read: SnapshotJson = serde_json::from_slice(&written).unwrap();
+    assert_eq!(
+        (&*read.epoch, read.revision, &*read.cursor),
+        ("ab", 7, "ab-7")
+    );
+    assert_eq!(read.services.len(), services.len());
+    for (name, instances) in services {
+        let ids = read.services[*name].iter().map(|one| &*one.service_id);
+        assert!(
+            ids.eq(instances.iter().map(|one| one.id().as_str())),
+            "{name}"
+        );
+    }
+    let ids = read.routes.as_ref();
+    let ids = ids.map(|routes| routes.iter().map(|one| &*one.route_id).collect::<Vec<_>>());
+    let expected = routes.map(|routes| routes.iter().map(|one| one.route_id.as_str()).collect());
+    assert_eq!(ids, expected);
 }
 
 #[test]
-fn pieces_are_the_same_bytes_as_the_whole() {
+fn a_snapshot_is_written_in_any_form() {
     let some = vec![instance("1", "a"), instance("2", "a")];
     let services = [
         ("a", some),
@@ -106,4 +104,18 @@ fn pieces_are_the_same_bytes_as_the_whole() {
     check(&services, None);
     check(&services, Some(&routes));
     check(&services[..1], Some(&routes[..1]));
+}
+
+#[test]
+fn services_alone_have_nothing_around_them() {
+    let mut writer = SnapshotWriter::default();
+    let mut out = Vec::new();
+    writer.begin_bare(&mut out);
+    writer.service(&mut out, "a");
+    writer.instance(&mut out, &instance("1", "a"), Timestamp(0));
+    writer.instance(&mut out, &instance("2", "a"), Timestamp(0));
+    writer.service(&mut out, "b");
+    writer.end_bare(&mut out);
+    let read: ServicesJson = serde_json::from_slice(&out).unwrap();
+    assert_eq!((read.0["a"].len(), read.0["b"].len()), (2, 0));
 }

@@ -24,6 +24,6 @@ fn each_status_has_its_own_title() {
         (507, "Insufficient Storage"),
         (508, "Loop Detected"),
     ] {
-        assert_eq!(Problem::new(status, "").title(), title);
+        assert_eq!(Problem::new(status, "").title, title);
     }
 }

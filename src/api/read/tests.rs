@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use super::{Object, Shape, count, flag, line, span, text, whole};
+use super::{Fields, count, flag, line, request, span, text, whole};
 
 fn raw(json: &str) -> Box<RawValue> {
     RawValue::from_string(json.to_owned()).unwrap()
@@ -29,7 +29,7 @@ fn whole_numbers_in_many_forms() {
     #[track_caller]
     fn check(json: &str, expected: Result<i64, &str>) {
         let expected = expected.map_err(str::to_owned);
-        assert_eq!(whole(&raw(json), 1, 65_535), expected);
+        assert_eq!(whole(&raw(json), 1_i64, 65_535), expected);
     }
 }
 
@@ -89,20 +89,48 @@ fn texts_and_their_escapes() {
     assert_eq!(&*line(&raw("\"ten\""), 10).unwrap(), "ten");
 }
 
-const SHAPE: Shape = Shape {
-    known: &["a", "b"],
-    own: &["status"],
-};
-
 #[test]
 fn fields_are_found_unknown_ones_named() {
     let body = br#"{"a":1,"x":{"a":2},"status":"?","b":null,"a":3, "y\n":[]}"#;
-    let object = Object::body(body, SHAPE).unwrap();
-    assert_eq!(object.get("a").unwrap().get(), "3", "the last one counts");
-    assert!(object.get("b").is_none());
-    assert!(object.is_null("b"));
-    assert!(!object.is_null("a"));
-    assert_eq!(object.unknown, ["x", "y\n"]);
+    let read = request(body, &["status"], |fields| {
+        assert_eq!(fields.get("a").unwrap().get(), "3", "the last one counts");
+        assert!(fields.get("b").is_none());
+        assert!(fields.is_null("b") && fields.has("b"));
+        assert!(!fields.is_null("a") && !fields.has("c"));
+        fields.warn("a", "is odd");
+        Some(())
+    });
+    let ((), warnings) = read.unwrap();
+    let sentences: Vec<_> = warnings.sentences().collect();
+    let unknown = |name: &str| format!("unknown field \"{name}\" was ignored");
+    assert_eq!(
+        sentences,
+        [&*unknown("x"), &*unknown("y\n"), "\"a\" is odd"]
+    );
+}
+
+#[test]
+fn a_field_that_was_only_looked_for_in_vain_hides_no_fault() {
+    let read = request(br#"{"a":1,"b":{"c":true}}"#, &[], |fields| {
+        let a = fields.required("a", line_of_ten);
+        let missing = fields.required("d", line_of_ten);
+        let b = fields.get("b").unwrap();
+        fields.nested("b", b, &[], |b| b.required("c", line_of_ten));
+        a.and(missing)
+    });
+    let faults = read.unwrap_err().errors;
+    let faults: Vec<_> = faults
+        .iter()
+        .map(|one| (&*one.field, &*one.message))
+        .collect();
+    assert_eq!(
+        faults,
+        [("d", "is required"), ("b.c", "must be a string, not true")]
+    );
+
+    fn line_of_ten(value: &RawValue) -> Result<Box<str>, String> {
+        line(value, 10)
+    }
 }
 
 #[test]
@@ -122,7 +150,7 @@ fn a_body_other_than_an_object_is_refused() {
 
     #[track_caller]
     fn check(body: &str, detail: &str) {
-        let problem = Object::body(body.as_bytes(), SHAPE).unwrap_err();
+        let problem = Fields::body(body.as_bytes()).unwrap_err();
         assert_eq!((problem.status, &*problem.detail), (422, detail));
         assert_eq!(problem.errors[0].field, "body");
     }
@@ -130,17 +158,16 @@ fn a_body_other_than_an_object_is_refused() {
 
 #[test]
 fn one_name_many_times_is_refused() {
-    let body = format!("{{{}}}", vec!["\"a\":1"; 1000].join(","));
-    assert!(Object::body(body.as_bytes(), SHAPE).is_err());
+    let body = format!("{{{}}}", vec!["\"a\":1"; 5000].join(","));
+    assert!(Fields::body(body.as_bytes()).is_err());
 }
 
 #[test]
 fn names_of_unknown_fields_are_bounded() {
+    let names = |body: &str| Fields::body(body.as_bytes()).unwrap().unread_names(&[]);
     let long = format!("{{\"{}\":1}}", "x".repeat(5000));
-    let object = Object::body(long.as_bytes(), SHAPE).unwrap();
-    assert!(object.unknown[0].len() <= 40);
+    assert!(names(&long)[0].len() <= 40);
     let fields: Vec<_> = (0..1000).map(|n| format!("\"x{n}\":1")).collect();
     let many = format!("{{{}}}", fields.join(","));
-    let object = Object::body(many.as_bytes(), SHAPE).unwrap();
-    assert!(object.unknown.len() <= 20);
+    assert_eq!(names(&many).len(), 20);
 }

@@ -1,10 +1,10 @@
 use serde_json::{Value, json};
 
-use super::RouteShape;
+use super::route_draft;
 
 #[test]
 fn missing_fields_have_defaults() {
-    let (route, _) = RouteShape::read(br#"{"path_prefix":"/api","service_name":"a"}"#).unwrap();
+    let (route, _) = route_draft("r", br#"{"path_prefix":"/api","service_name":"a"}"#).unwrap();
     assert_eq!(
         (&*route.path_prefix, route.service_name.as_str()),
         ("/api", "a")
@@ -19,7 +19,7 @@ fn words_in_many_forms() {
         "path_prefix": "/", "service_name": "a", "strip_prefix": "yes", "methods": ["get", "GET", "post"],
         "priority": "-3", "route_id": "ignored",
     });
-    let (route, _) = RouteShape::read(body.to_string().as_bytes()).unwrap();
+    let (route, _) = route_draft("r", body.to_string().as_bytes()).unwrap();
     assert!(route.strip_prefix);
     assert_eq!(
         route.methods.iter().map(|m| &**m).collect::<Vec<_>>(),
@@ -52,9 +52,16 @@ fn the_fault_is_named() {
     );
     check(json!({"service_name": "a"}), "path_prefix");
 
+    let problem = route_draft("", b"{}").unwrap_err();
+    let fields: Vec<_> = problem.errors.iter().map(|one| &*one.field).collect();
+    assert_eq!(fields, ["route_id", "path_prefix", "service_name"]);
+    let problem = route_draft("", b"[]").unwrap_err();
+    let fields: Vec<_> = problem.errors.iter().map(|one| &*one.field).collect();
+    assert_eq!(fields, ["route_id", "body"]);
+
     #[track_caller]
     fn check(body: Value, field: &str) {
-        let problem = RouteShape::read(body.to_string().as_bytes()).unwrap_err();
+        let problem = route_draft("r", body.to_string().as_bytes()).unwrap_err();
         assert_eq!(problem.errors[0].field, field);
     }
 }

@@ -15,6 +15,7 @@ use std::{
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
 
 pub(in crate::broker) use self::local::LocalConnection;
 use self::local::LocalConnections;
@@ -94,9 +95,12 @@ pub(super) struct OpenConnection {
 }
 
 /// A connection.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = BrokerConnection)]
 pub struct ConnectionView {
-    /// Its number, which messages can be stamped with.
+    /// Its number.
+    #[schema(value_type = u64)]
     pub id: ConnectionId,
     /// The name it gave itself.
     pub name: String,
@@ -104,29 +108,30 @@ pub struct ConnectionView {
     pub peer: String,
     /// The user that logged in.
     pub user: String,
-    /// The virtual host it opened.
+    /// Its virtual host.
     pub vhost: String,
-    /// Whether it is encrypted.
+    /// True when it is encrypted.
     pub tls: bool,
-    /// running or blocked
+    /// running or blocked.
     pub state: &'static str,
-    /// How many channels are open.
-    pub channels: usize,
+    /// Open channels.
+    pub channels: u64,
     /// The channels agreed.
     pub channel_max: u16,
     /// The frame size agreed.
     pub frame_max: u32,
     /// The seconds between heartbeats agreed.
     pub heartbeat_s: u16,
-    /// When it was opened, in seconds since 1970.
+    /// In seconds since 1970.
     pub connected_at: u64,
     /// Bytes that came.
     pub received_bytes: u64,
     /// Bytes that left.
     pub sent_bytes: u64,
     /// Bytes that wait for the client to read.
-    pub unsent_bytes: usize,
+    pub unsent_bytes: u64,
     /// What the client says of itself.
+    #[schema(value_type = Object)]
     pub client_properties: serde_json::Value,
 }
 
@@ -268,14 +273,14 @@ impl OpenConnection {
             } else {
                 "running"
             },
-            channels: self.channels.load(Relaxed),
+            channels: self.channels.load(Relaxed) as u64,
             channel_max: self.channel_max,
             frame_max: self.frame_max,
             heartbeat_s: self.heartbeat_s,
             connected_at: self.connected_at,
             received_bytes: self.received_bytes.load(Relaxed),
             sent_bytes: self.peer.sent_bytes.load(Relaxed),
-            unsent_bytes: self.peer.outbox.unsent(),
+            unsent_bytes: self.peer.outbox.unsent() as u64,
             client_properties: json_table(&self.client),
         }
     }

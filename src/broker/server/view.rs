@@ -4,10 +4,12 @@ use std::{collections::HashMap, sync::Arc};
 
 use serde::Serialize;
 use tokio::runtime::Handle;
+use utoipa::ToSchema;
 
 use super::{Broker, Shared, clock::VhostCell, connections::ConnectionView};
 use crate::broker::{
     listing::{Listing, Wanted},
+    pages::MessageRates,
     queue::ConnectionId,
     vhost::{
         BindingView, ChannelView, ConsumerView, ExchangeView, Largest, MessageView, QueueSize,
@@ -17,22 +19,40 @@ use crate::broker::{
 };
 
 /// The broker in numbers.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = BrokerOverview)]
 pub struct Overview {
     /// Open connections.
-    pub connections: usize,
+    pub connections: u64,
     /// Connections opened so far.
     pub connections_opened: u64,
     /// Connections closed so far.
     pub connections_closed: u64,
-    /// Bytes held for clients.
-    pub memory_bytes: usize,
+    /// Bytes of messages held.
+    pub memory_bytes: u64,
     /// The mark above which publishers are blocked.
-    pub memory_high_bytes: usize,
-    /// Whether publishers are blocked.
+    pub memory_high_bytes: u64,
+    /// True while publishers are blocked.
     pub memory_alarm: bool,
     /// How often they were blocked so far.
     pub memory_alarms: u64,
+    /// Open channels.
+    pub channels: u64,
+    /// Exchanges.
+    pub exchanges: u64,
+    /// Queues.
+    pub queues: u64,
+    /// Bindings.
+    pub bindings: u64,
+    /// Consumers.
+    pub consumers: u64,
+    /// Messages that wait.
+    pub messages_ready: u64,
+    /// Messages that consumers hold.
+    pub messages_unacked: u64,
+    /// Of late.
+    pub rates: MessageRates,
     /// The virtual hosts.
     pub vhosts: Vec<VhostView>,
 }
@@ -96,14 +116,23 @@ impl Broker {
                 vhosts.push(view);
             }
             let (connections_opened, connections_closed) = shared.connections.counts();
+            let sum = |of: fn(&VhostView) -> u64| vhosts.iter().map(of).sum();
             Overview {
-                connections: shared.connections.len(),
+                connections: shared.connections.len() as u64,
                 connections_opened,
                 connections_closed,
-                memory_bytes: shared.memory.used(),
-                memory_high_bytes: shared.memory.high(),
+                memory_bytes: shared.memory.used() as u64,
+                memory_high_bytes: shared.memory.high() as u64,
                 memory_alarm: shared.memory.is_alarm(),
                 memory_alarms: shared.memory.alarms(),
+                channels: sum(|vhost| vhost.channels),
+                exchanges: sum(|vhost| vhost.exchanges),
+                queues: sum(|vhost| vhost.queues),
+                bindings: sum(|vhost| vhost.bindings),
+                consumers: sum(|vhost| vhost.consumers),
+                messages_ready: sum(|vhost| vhost.messages_ready),
+                messages_unacked: sum(|vhost| vhost.messages_unacked),
+                rates: MessageRates::default(),
                 vhosts,
             }
         })

@@ -3,148 +3,168 @@
 use std::sync::Arc;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{BrokerTime, Vhost, deferred::NOBODY};
 use crate::broker::{
     exchange::Destination,
     listing::Gather,
     message::Message,
+    pages::MessageRates,
     queue::{ConnectionId, Queue, QueueCounters, QueueId},
     wire::{ShortStr, Table, ValueRef},
 };
 
-/// What happened in a vhost.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+/// What happened in a virtual host so far.
+#[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = BrokerVhostCounters)]
 pub struct VhostCounters {
     /// Messages published.
     pub published: u64,
-    /// Messages given to consumers or to `basic.get`.
+    /// Messages given to consumers or to basic.get.
     pub delivered: u64,
-    /// Messages acknowledged, or delivered without acknowledgement.
+    /// Messages acknowledged, or delivered to consumers without acknowledgements.
     pub acked: u64,
-    /// Messages that no queue received.
+    /// Messages that no queue wanted.
     pub unroutable: u64,
     /// Direct replies delivered.
     pub replies: u64,
-    /// Direct replies dropped because the requester's outbox was full.
+    /// Direct replies without a reader.
     pub replies_lost: u64,
 }
 
-/// A vhost in numbers.
-#[derive(Clone, Debug, Serialize)]
+/// A virtual host in numbers.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = BrokerVhost)]
 pub struct VhostView {
     /// Its name.
     pub name: String,
-    /// How many exchanges it has.
-    pub exchanges: usize,
-    /// How many queues it has.
-    pub queues: usize,
-    /// How many bindings it has.
-    pub bindings: usize,
-    /// How many channels are open.
-    pub channels: usize,
-    /// How many consumers it has.
-    pub consumers: usize,
-    /// How many messages wait.
-    pub messages_ready: usize,
-    /// How many messages consumers hold.
-    pub messages_unacked: usize,
+    /// Exchanges.
+    pub exchanges: u64,
+    /// Queues.
+    pub queues: u64,
+    /// Bindings.
+    pub bindings: u64,
+    /// Open channels.
+    pub channels: u64,
+    /// Consumers.
+    pub consumers: u64,
+    /// Messages that wait.
+    pub messages_ready: u64,
+    /// Messages that consumers hold.
+    pub messages_unacked: u64,
     /// What happened so far.
     pub counters: VhostCounters,
 }
 
 /// An exchange.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = BrokerExchange)]
 pub struct ExchangeView {
-    /// Its vhost.
+    /// Its virtual host.
     pub vhost: String,
-    /// Its name.
+    /// Its name; empty for the default one.
     pub name: String,
-    /// Its type.
+    /// direct, fanout, topic or headers.
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// Declared as durable.
+    /// Survives the broker.
     pub durable: bool,
-    /// Deleted with its last binding.
+    /// Goes with its last binding.
     pub auto_delete: bool,
     /// Only other exchanges publish to it.
     pub internal: bool,
     /// Its arguments.
+    #[schema(value_type = Object)]
     pub arguments: ArgumentsView,
-    /// How many bindings start here.
-    pub bindings: usize,
-    /// How many messages were published to it.
+    /// Bindings that start here.
+    pub bindings: u64,
+    /// Messages published to it.
     pub published: u64,
 }
 
 /// A queue.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = BrokerQueue)]
 pub struct QueueView {
     /// Its key among the vhost's counters.
     #[serde(skip)]
     pub id: QueueId,
-    /// Its vhost.
+    /// Its virtual host.
     pub vhost: String,
     /// Its name.
     pub name: String,
-    /// classic or quorum
+    /// classic or quorum.
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// Declared as durable.
+    /// Survives the broker.
     pub durable: bool,
-    /// Deleted with its last consumer.
+    /// Goes with its last consumer.
     pub auto_delete: bool,
-    /// Deleted with its connection.
+    /// Goes with its connection.
     pub exclusive: bool,
     /// Its arguments.
+    #[schema(value_type = Object)]
     pub arguments: ArgumentsView,
-    /// How many messages wait.
-    pub messages_ready: usize,
-    /// How many messages consumers hold.
-    pub messages_unacked: usize,
+    /// Messages that wait.
+    pub messages_ready: u64,
+    /// Messages that consumers hold.
+    pub messages_unacked: u64,
     /// The bodies that wait, in bytes.
-    pub message_bytes_ready: usize,
-    /// How many consumers it has.
-    pub consumers: usize,
+    pub message_bytes_ready: u64,
+    /// Consumers.
+    pub consumers: u64,
     /// What happened so far.
     pub counters: QueueCounters,
+    /// Of late.
+    pub rates: MessageRates,
 }
 
 /// A binding.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = BrokerBinding)]
 pub struct BindingView {
-    /// Its vhost.
+    /// Its virtual host.
     pub vhost: String,
-    /// The source exchange.
+    /// The exchange that feeds.
     pub source: String,
-    /// The destination.
+    /// What is fed.
     pub destination: String,
-    /// queue or exchange
+    /// queue or exchange.
     pub destination_type: &'static str,
     /// The key.
     pub routing_key: String,
     /// Its arguments.
+    #[schema(value_type = Object)]
     pub arguments: ArgumentsView,
 }
 
 /// A consumer.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = BrokerConsumer)]
 pub struct ConsumerView {
-    /// Its vhost.
+    /// Its virtual host.
     pub vhost: String,
     /// Its queue.
     pub queue: String,
     /// Its tag.
     pub consumer_tag: String,
-    /// Its connection.
+    /// Its connection's number.
+    #[schema(value_type = u64)]
     pub connection: ConnectionId,
     /// Its channel's number.
     pub channel: u16,
-    /// Whether its deliveries must be acknowledged.
+    /// True when its deliveries must be acknowledged.
     pub ack_required: bool,
-    /// Whether it is alone.
+    /// True when it is alone by its own wish.
     pub exclusive: bool,
-    /// Whether it gets messages: with a single active consumer one does.
+    /// True when it gets messages.
     pub active: bool,
     /// How much it may hold; 0: no limit.
     pub prefetch: u32,
@@ -155,34 +175,40 @@ pub struct ConsumerView {
 }
 
 /// A channel.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = BrokerChannel)]
 pub struct ChannelView {
-    /// Its vhost.
+    /// Its virtual host.
     pub vhost: String,
-    /// Its connection.
+    /// Its connection's number.
+    #[schema(value_type = u64)]
     pub connection: ConnectionId,
     /// Its number.
     pub number: u16,
-    /// How many consumers it has.
-    pub consumers: usize,
-    /// How many messages it holds.
-    pub messages_unacked: usize,
+    /// Consumers.
+    pub consumers: u64,
+    /// Messages it holds.
+    pub messages_unacked: u64,
     /// Their bodies, in bytes.
-    pub unacked_bytes: usize,
+    pub unacked_bytes: u64,
     /// The limit for the whole channel; 0: none.
     pub prefetch: u32,
 }
 
 /// A message that waits.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = BrokerMessage)]
 pub struct MessageView {
     /// The exchange it was published to.
     pub exchange: String,
     /// The routing key it was published with.
     pub routing_key: String,
-    /// Whether it was delivered before.
+    /// True when it was delivered before.
     pub redelivered: bool,
     /// Its headers.
+    #[schema(value_type = Option<Object>)]
     pub headers: serde_json::Value,
     /// Its content type.
     pub content_type: Option<String>,
@@ -190,11 +216,11 @@ pub struct MessageView {
     pub correlation_id: Option<String>,
     /// Its message id.
     pub message_id: Option<String>,
-    /// Whether it is persistent.
+    /// True when it is persistent.
     pub persistent: bool,
     /// The length of its body.
-    pub body_bytes: usize,
-    /// The beginning of its body.
+    pub body_bytes: u64,
+    /// The beginning of its body, 4096 bytes at most.
     pub body: String,
 }
 
@@ -233,11 +259,11 @@ impl Vhost {
     pub fn view(&self) -> VhostView {
         VhostView {
             name: self.name.clone(),
-            exchanges: self.exchanges.len(),
-            queues: self.queues.len(),
-            bindings: self.bindings.len(),
-            channels: self.channels.len(),
-            consumers: self.consumers.len(),
+            exchanges: self.exchanges.len() as u64,
+            queues: self.queues.len() as u64,
+            bindings: self.bindings.len() as u64,
+            channels: self.channels.len() as u64,
+            consumers: self.consumers.len() as u64,
             messages_ready: 0,
             messages_unacked: 0,
             counters: self.counters,
@@ -247,8 +273,8 @@ impl Vhost {
     /// A part of the sums over all queues.
     pub fn sums(&mut self, from: usize, into: &mut VhostView) -> Option<usize> {
         part!(self.queues from from, |_id, queue| {
-            into.messages_ready += queue.ready.len();
-            into.messages_unacked += queue.unacked;
+            into.messages_ready += queue.ready.len() as u64;
+            into.messages_unacked += queue.unacked as u64;
         });
     }
 
@@ -267,7 +293,7 @@ impl Vhost {
                 auto_delete: exchange.auto_delete,
                 internal: exchange.internal,
                 arguments: ArgumentsView(exchange.arguments.clone()),
-                bindings: exchange.bindings.len(),
+                bindings: exchange.bindings.len() as u64,
                 published: exchange.published,
             });
         });
@@ -358,9 +384,9 @@ impl Vhost {
                 vhost: self.name.clone(),
                 connection: channel.connection,
                 number: channel.number,
-                consumers: channel.consumers.len(),
-                messages_unacked: channel.unacked.len(),
-                unacked_bytes: channel.unacked_bytes,
+                consumers: channel.consumers.len() as u64,
+                messages_unacked: channel.unacked.len() as u64,
+                unacked_bytes: channel.unacked_bytes as u64,
                 prefetch: channel.prefetch,
             });
         });
@@ -401,11 +427,12 @@ fn queue_view(vhost: &str, id: QueueId, queue: &Queue) -> QueueView {
         auto_delete: queue.auto_delete,
         exclusive: queue.owner.is_some(),
         arguments: ArgumentsView(queue.arguments.clone()),
-        messages_ready: queue.ready.len(),
-        messages_unacked: queue.unacked,
-        message_bytes_ready: queue.ready.body_bytes(),
-        consumers: queue.rotation.len(),
+        messages_ready: queue.ready.len() as u64,
+        messages_unacked: queue.unacked as u64,
+        message_bytes_ready: queue.ready.body_bytes() as u64,
+        consumers: queue.rotation.len() as u64,
         counters: queue.counters,
+        rates: MessageRates::default(),
     }
 }
 
@@ -428,7 +455,7 @@ impl MessageView {
             correlation_id: text(properties.correlation_id()),
             message_id: text(properties.message_id()),
             persistent: message.persistent,
-            body_bytes: message.body.len(),
+            body_bytes: message.body.len() as u64,
             body: String::from_utf8_lossy(shown).into_owned(),
         }
     }

@@ -12,7 +12,8 @@ pub(in crate::http) use self::queues::{
     __path_delete, __path_messages, __path_purge, __path_queue, delete, messages, purge, queue,
 };
 use crate::{
-    api::{self, Problem, schema},
+    api::{self, Problem},
+    broker::{pages, server::Overview},
     http::{
         BrokerList, BrokerPages, BrokerPart,
         answer::{EndpointResult, HttpProblem, json},
@@ -63,8 +64,8 @@ fn count(field: &str, value: &str) -> Result<usize, Problem> {
 #[utoipa::path(
     get, path = "/broker/overview",
     responses(
-        (status = 200, body = schema::BrokerOverview),
-        (status = 404, description = "The broker is switched off", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 200, body = Overview),
+        (status = 404, description = "The broker is switched off", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn overview(State(shared): State<AppState>) -> EndpointResult {
@@ -80,9 +81,9 @@ pub(in crate::http) async fn overview(State(shared): State<AppState>) -> Endpoin
         ("limit" = Option<usize>, Query, description = "The most items, default 1000; total_count counts all"),
     ),
     responses(
-        (status = 200, body = schema::BrokerConnections),
-        (status = 404, description = "The broker is switched off", body = schema::Problem, content_type = "application/problem+json"),
-        (status = 422, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 200, body = pages::ConnectionsPage),
+        (status = 404, description = "The broker is switched off", body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn connections(
@@ -101,9 +102,9 @@ pub(in crate::http) async fn connections(
         ("limit" = Option<usize>, Query, description = "The most items, default 1000; total_count counts all"),
     ),
     responses(
-        (status = 200, body = schema::BrokerChannels),
-        (status = 404, description = "The broker is switched off", body = schema::Problem, content_type = "application/problem+json"),
-        (status = 422, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 200, body = pages::ChannelsPage),
+        (status = 404, description = "The broker is switched off", body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn channels(
@@ -122,9 +123,9 @@ pub(in crate::http) async fn channels(
         ("limit" = Option<usize>, Query, description = "The most items, default 1000; total_count counts all"),
     ),
     responses(
-        (status = 200, body = schema::BrokerExchanges),
-        (status = 404, description = "The broker is switched off", body = schema::Problem, content_type = "application/problem+json"),
-        (status = 422, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 200, body = pages::ExchangesPage),
+        (status = 404, description = "The broker is switched off", body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn exchanges(
@@ -143,9 +144,9 @@ pub(in crate::http) async fn exchanges(
         ("limit" = Option<usize>, Query, description = "The most items, default 1000; total_count counts all"),
     ),
     responses(
-        (status = 200, body = schema::BrokerQueues),
-        (status = 404, description = "The broker is switched off", body = schema::Problem, content_type = "application/problem+json"),
-        (status = 422, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 200, body = pages::QueuesPage),
+        (status = 404, description = "The broker is switched off", body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn queues(
@@ -164,9 +165,9 @@ pub(in crate::http) async fn queues(
         ("limit" = Option<usize>, Query, description = "The most items, default 1000; total_count counts all"),
     ),
     responses(
-        (status = 200, body = schema::BrokerBindings),
-        (status = 404, description = "The broker is switched off", body = schema::Problem, content_type = "application/problem+json"),
-        (status = 422, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 200, body = pages::BindingsPage),
+        (status = 404, description = "The broker is switched off", body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn bindings(
@@ -185,9 +186,9 @@ pub(in crate::http) async fn bindings(
         ("limit" = Option<usize>, Query, description = "The most items, default 1000; total_count counts all"),
     ),
     responses(
-        (status = 200, body = schema::BrokerConsumers),
-        (status = 404, description = "The broker is switched off", body = schema::Problem, content_type = "application/problem+json"),
-        (status = 422, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 200, body = pages::ConsumersPage),
+        (status = 404, description = "The broker is switched off", body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn consumers(

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::extract::Name;
 use crate::{
-    api::{self, Discover, Problem, schema},
+    api::{self, Discover, Problem},
     catalog::PickPolicy,
     http::{
         answer::{EndpointResult, HttpProblem, json},
@@ -37,9 +37,9 @@ pub(in crate::http) const INDEX: HeaderName = HeaderName::from_static("x-muster-
         ("wait" = Option<String>, Query, description = "With `index`: at the latest after this time, default 30s"),
     ),
     responses(
-        (status = 200, body = schema::Discovered, headers(("X-Muster-Index" = String, description = "The cursor of the service's last change"))),
-        (status = 422, body = schema::Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too many are waiting", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 200, body = api::DiscoveredJson, headers(("X-Muster-Index" = String, description = "The cursor of the service's last change"))),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many are waiting", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn discover(
@@ -75,9 +75,9 @@ pub(in crate::http) async fn discover(
         ("metadata.<key>" = Option<String>, Query, description = "The value of a top-level key; several are allowed"),
     ),
     responses(
-        (status = 200, body = schema::Instance),
-        (status = 404, body = schema::Problem, content_type = "application/problem+json"),
-        (status = 422, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 200, body = api::InstanceJson),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn healthy(

@@ -15,7 +15,7 @@ pub(in crate::http) use self::{
 };
 use super::extract::{BodyBytes, Name, caller};
 use crate::{
-    api::{self, Problem, RouteList, RouteRemoved, RouteShape, schema},
+    api::{self, Problem, RouteList, RouteRemoved},
     catalog::{self, RemoveRoute, SetRoute},
     gateway::{ResolvedRoute, RoutedInstances},
     http::{
@@ -23,7 +23,6 @@ use crate::{
         serve::connection::HttpPeer,
         state::AppState,
     },
-    model::{RouteDraft, RouteId},
 };
 
 /// The body of the configuration, made once for all gateways.
@@ -38,12 +37,12 @@ fn body(state: &AppState, instances: &RoutedInstances) -> Bytes {
 #[utoipa::path(
     put, path = "/gateway/routes/{route_id}",
     params(("route_id" = String, Path)),
-    request_body = schema::RouteDraft,
+    request_body = api::RouteRequest,
     responses(
-        (status = 200, body = schema::Route),
-        (status = 422, body = schema::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "There are too many", body = schema::Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is larger than `http.body_max`", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 200, body = api::RouteAnswer),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "There are too many", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is larger than `http.body_max`", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn set(
@@ -52,23 +51,7 @@ pub(in crate::http) async fn set(
     id: Name,
     BodyBytes(body): BodyBytes,
 ) -> EndpointResult {
-    let route_id = RouteId::parse(id.as_str());
-    let route_id = route_id.map_err(|error| Problem::field("route_id", error.to_string()));
-    let (route_id, (shape, warnings)) = match (route_id, RouteShape::read(&body)) {
-        (Ok(route_id), Ok(read)) => (route_id, read),
-        (Err(problem), Ok(_)) | (Ok(_), Err(problem)) => return Err(problem.into()),
-        (Err(one), Err(two)) => {
-            return Err(Problem::invalid([one.errors, two.errors].concat()).into());
-        }
-    };
-    let route = RouteDraft {
-        route_id,
-        path_prefix: shape.path_prefix,
-        service_name: shape.service_name,
-        strip_prefix: shape.strip_prefix,
-        methods: shape.methods,
-        priority: shape.priority,
-    };
+    let (route, warnings) = api::route_draft(id.as_str(), &body)?;
     let caller = caller(&peer);
     let route = shared.catalog.write(&caller, SetRoute { route }).await?;
     catalog::log_route_set(&caller, &route);
@@ -80,8 +63,8 @@ pub(in crate::http) async fn set(
     get, path = "/gateway/routes/{route_id}",
     params(("route_id" = String, Path)),
     responses(
-        (status = 200, body = schema::Route),
-        (status = 404, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 200, body = api::RouteAnswer),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn find(State(shared): State<AppState>, id: Name) -> EndpointResult {
@@ -97,8 +80,8 @@ pub(in crate::http) async fn find(State(shared): State<AppState>, id: Name) -> E
     delete, path = "/gateway/routes/{route_id}",
     params(("route_id" = String, Path)),
     responses(
-        (status = 200, body = schema::RouteRemoved),
-        (status = 404, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 200, body = RouteRemoved<'static>),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn remove(
@@ -121,7 +104,7 @@ pub(in crate::http) async fn remove(
 /// Every route, best match first.
 #[utoipa::path(
     get, path = "/gateway/routes",
-    responses((status = 200, body = schema::Routes))
+    responses((status = 200, body = RouteList))
 )]
 pub(in crate::http) async fn list(State(shared): State<AppState>) -> Response {
     let routes = shared.registry.routes();
@@ -137,9 +120,9 @@ pub(in crate::http) async fn list(State(shared): State<AppState>) -> Response {
         ("method" = Option<String>, Query, description = "The request's method; without it routes for any method count"),
     ),
     responses(
-        (status = 200, body = schema::Resolved),
-        (status = 404, body = schema::Problem, content_type = "application/problem+json"),
-        (status = 422, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 200, body = api::ResolvedJson),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn resolve(

@@ -4,7 +4,7 @@ use axum::{extract::State, response::Response};
 
 use super::extract::BodyBytes;
 use crate::{
-    api::{self, MigrationDraft, schema},
+    api::{self, MigrationDraft},
     http::{
         answer::{EndpointResult, HttpProblem, json},
         state::AppState,
@@ -14,7 +14,7 @@ use crate::{
 /// The status of the migration from direct delivery to the broker.
 #[utoipa::path(
     get, path = "/migration",
-    responses((status = 200, body = schema::Migration))
+    responses((status = 200, body = api::MigrationReport))
 )]
 pub(in crate::http) async fn migration(State(shared): State<AppState>) -> Response {
     json(api::encode(&shared.migration.report()))
@@ -23,11 +23,11 @@ pub(in crate::http) async fn migration(State(shared): State<AppState>) -> Respon
 /// Starts, advances, rolls back, pauses or resumes the migration; answers before that is done.
 #[utoipa::path(
     post, path = "/migration",
-    request_body = schema::MigrationDraft,
+    request_body = MigrationDraft,
     responses(
-        (status = 200, body = schema::Migration),
-        (status = 409, description = "Not possible now; the detail says why", body = schema::Problem, content_type = "application/problem+json"),
-        (status = 422, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 200, body = api::MigrationReport),
+        (status = 409, description = "Not possible now; the detail says why", body = api::Problem, content_type = "application/problem+json"),
+        (status = 422, body = api::Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn ask(

@@ -7,7 +7,7 @@ use axum::{
 };
 
 use crate::{
-    api::{self, Alive, ReadyAnswer, SystemInfo, schema},
+    api::{self, Alive, ReadyAnswer, SystemInfo},
     http::{
         answer::{json, json_as},
         state::AppState,
@@ -31,8 +31,8 @@ pub(in crate::http) async fn health(State(shared): State<AppState>) -> Response 
 #[utoipa::path(
     get, path = "/ready",
     responses(
-        (status = 200, body = schema::Readiness),
-        (status = 503, description = "A part is not ready", body = schema::Readiness),
+        (status = 200, body = ReadyAnswer),
+        (status = 503, description = "A part is not ready", body = ReadyAnswer),
     )
 )]
 pub(in crate::http) async fn ready(State(shared): State<AppState>) -> Response {

@@ -4,7 +4,7 @@ use axum::extract::State;
 
 use super::extract::{BodyBytes, Name, caller};
 use crate::{
-    api::{OverrideDraft, schema},
+    api::{self, OverrideDraft},
     catalog::{self, LiftOverride, SetOverride},
     http::{answer::EndpointResult, serve::connection::HttpPeer, state::AppState},
 };
@@ -13,12 +13,12 @@ use crate::{
 #[utoipa::path(
     put, path = "/services/{service_id}/override",
     params(("service_id" = String, Path)),
-    request_body = schema::OverrideDraft,
+    request_body = OverrideDraft,
     responses(
-        (status = 200, body = schema::Instance),
-        (status = 404, body = schema::Problem, content_type = "application/problem+json"),
-        (status = 422, body = schema::Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is larger than `http.body_max`", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 200, body = api::InstanceJson),
+        (status = 404, body = api::Problem, content_type = "application/problem+json"),
+        (status = 422, body = api::Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is larger than `http.body_max`", body = api::Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn set(
@@ -44,8 +44,8 @@ pub(in crate::http) async fn set(
     delete, path = "/services/{service_id}/override",
     params(("service_id" = String, Path)),
     responses(
-        (status = 200, body = schema::Instance),
-        (status = 404, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 200, body = api::InstanceJson),
+        (status = 404, body = api::Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn lift(

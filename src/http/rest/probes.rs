@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::extract::Name;
 use crate::{
-    api::{self, schema},
+    api,
     http::{
         answer::{EndpointResult, HttpProblem, json},
         state::AppState,
@@ -19,9 +19,9 @@ use crate::{
     post, path = "/services/{service_id}/check",
     params(("service_id" = String, Path)),
     responses(
-        (status = 200, body = schema::HealthReport),
-        (status = 404, body = schema::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "A check did not end within `http.request_timeout`; its result is not counted", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 200, body = api::HealthReport),
+        (status = 404, body = api::Problem, content_type = "application/problem+json"),
+        (status = 503, description = "A check did not end within `http.request_timeout`; its result is not counted", body = api::Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn check(State(shared): State<AppState>, id: Name) -> EndpointResult {
@@ -46,8 +46,8 @@ fn given_up(max: Duration) -> HttpProblem {
     get, path = "/services/{service_id}/health",
     params(("service_id" = String, Path)),
     responses(
-        (status = 200, body = schema::HealthReport),
-        (status = 404, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 200, body = api::HealthReport),
+        (status = 404, body = api::Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn report(State(shared): State<AppState>, id: Name) -> EndpointResult {

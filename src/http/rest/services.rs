@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::extract::{BodyBytes, Name, caller};
 use crate::{
-    api::{self, BatchHeartbeat, Problem, StatusAnswer, Warnings, schema},
+    api::{self, BatchHeartbeat, Problem, StatusAnswer, Warnings},
     catalog::{self, Caller, Deregister, PatchInstance, Register},
     http::{
         answer::{EndpointResult, HttpProblem, json},
@@ -27,14 +27,14 @@ const AT_ONCE_MAX: usize = 1000;
 #[utoipa::path(
     post, path = "/services/register",
     params(("incarnation" = Option<u64>, Query, description = "The incarnation of the last registration; any other is refused")),
-    request_body = schema::Registration,
+    request_body = api::RegistrationDraft,
     responses(
-        (status = 200, body = schema::Registered),
-        (status = 409, description = "Another incarnation is registered", body = schema::Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Names every wrong field", body = schema::Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is larger than `http.body_max`", body = schema::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "There are too many instances", body = schema::Problem, content_type = "application/problem+json"),
-        (status = 507, description = "`registry.memory_max` is reached", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 200, body = api::RegisteredJson),
+        (status = 409, description = "Another incarnation is registered", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Names every wrong field", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is larger than `http.body_max`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "There are too many instances", body = Problem, content_type = "application/problem+json"),
+        (status = 507, description = "`registry.memory_max` is reached", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn register(
@@ -54,10 +54,10 @@ pub(in crate::http) async fn register(
         ("incarnation" = Option<u64>, Query, description = "Any other than the current one is refused"),
     ),
     responses(
-        (status = 200, body = schema::Done),
-        (status = 404, body = schema::Problem, content_type = "application/problem+json"),
-        (status = 409, body = schema::Problem, content_type = "application/problem+json"),
-        (status = 422, description = "The incarnation is not a number", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 200, body = api::DoneJson),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 409, body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The incarnation is not a number", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn deregister(
@@ -83,8 +83,8 @@ pub(in crate::http) async fn deregister(
     get, path = "/services/{service_id}",
     params(("service_id" = String, Path)),
     responses(
-        (status = 200, body = schema::Instance),
-        (status = 404, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 200, body = api::InstanceJson),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn instance(State(shared): State<AppState>, id: Name) -> EndpointResult {
@@ -97,12 +97,12 @@ pub(in crate::http) async fn instance(State(shared): State<AppState>, id: Name) 
 #[utoipa::path(
     patch, path = "/services/{service_id}",
     params(("service_id" = String, Path)),
-    request_body(content = schema::Patch, content_type = "application/merge-patch+json"),
+    request_body(content = api::PatchRequest, content_type = "application/merge-patch+json"),
     responses(
-        (status = 200, body = schema::Instance),
-        (status = 404, body = schema::Problem, content_type = "application/problem+json"),
-        (status = 422, body = schema::Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is larger than `http.body_max`", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 200, body = api::InstanceJson),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is larger than `http.body_max`", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn patch(
@@ -126,10 +126,10 @@ pub(in crate::http) async fn patch(
         ("incarnation" = Option<u64>, Query, description = "Any other than the current one is refused"),
     ),
     responses(
-        (status = 200, body = schema::Done),
-        (status = 404, body = schema::Problem, content_type = "application/problem+json"),
-        (status = 409, body = schema::Problem, content_type = "application/problem+json"),
-        (status = 422, description = "The incarnation is not a number", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 200, body = api::DoneJson),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 409, body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The incarnation is not a number", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn heartbeat(
@@ -144,11 +144,11 @@ pub(in crate::http) async fn heartbeat(
 /// Renews many leases at once, with a result for each id.
 #[utoipa::path(
     post, path = "/services/heartbeat",
-    request_body = schema::BatchHeartbeat,
+    request_body = BatchHeartbeat,
     responses(
-        (status = 200, body = schema::BatchVerdicts),
-        (status = 422, body = schema::Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is larger than `http.body_max`", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 200, body = api::BatchAnswer<'static>),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is larger than `http.body_max`", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn heartbeats(
@@ -172,8 +172,8 @@ pub(in crate::http) async fn heartbeats(
     get, path = "/services/{service_id}/status",
     params(("service_id" = String, Path)),
     responses(
-        (status = 200, body = schema::StatusAnswer),
-        (status = 404, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 200, body = StatusAnswer<'static>),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn status(State(shared): State<AppState>, id: Name) -> EndpointResult {
@@ -190,7 +190,7 @@ pub(in crate::http) async fn status(State(shared): State<AppState>, id: Name) ->
 /// Every instance, by service.
 #[utoipa::path(
     get, path = "/services",
-    responses((status = 200, body = schema::Services))
+    responses((status = 200, body = api::ServicesJson))
 )]
 pub(in crate::http) async fn all(State(shared): State<AppState>) -> Response {
     let snapshot = shared.registry.snapshot();

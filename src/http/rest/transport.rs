@@ -7,7 +7,7 @@ use axum::{
 
 use super::extract::BodyBytes;
 use crate::{
-    api::{self, FlagDraft, schema},
+    api::{self, FlagDraft},
     http::{
         answer::{EndpointResult, HttpProblem, json},
         state::AppState,
@@ -23,7 +23,7 @@ const UNREACHABLE_PAUSE_SECS: u16 = 10;
 /// The mode of each channel, the state of both ways, and the broker.
 #[utoipa::path(
     get, path = "/transport",
-    responses((status = 200, body = schema::Transport))
+    responses((status = 200, body = api::TransportReport))
 )]
 pub(in crate::http) async fn show(State(shared): State<AppState>) -> Response {
     json(api::encode(&shared.transports.report()))
@@ -33,13 +33,13 @@ pub(in crate::http) async fn show(State(shared): State<AppState>) -> Response {
 /// the new modes need; if it can't be reached, nothing is changed.
 #[utoipa::path(
     put, path = "/transport",
-    request_body = schema::TransportDraft,
+    request_body = FlagDraft,
     responses(
-        (status = 200, body = schema::Transport),
-        (status = 409, description = "There is no broker, or transport.direct is off", body = schema::Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is larger than `http.body_max`", body = schema::Problem, content_type = "application/problem+json"),
-        (status = 422, body = schema::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The broker can't be used; answered within 5 s; Retry-After", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 200, body = api::TransportReport),
+        (status = 409, description = "There is no broker, or transport.direct is off", body = api::Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is larger than `http.body_max`", body = api::Problem, content_type = "application/problem+json"),
+        (status = 422, body = api::Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The broker can't be used; answered within 5 s; Retry-After", body = api::Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn set(

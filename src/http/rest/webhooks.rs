@@ -8,7 +8,7 @@ use axum::{
 
 use super::extract::{BodyBytes, Name};
 use crate::{
-    api::{self, Problem, WatcherDraft, WatcherList, schema},
+    api::{self, Problem, WatcherDraft, WatcherList},
     http::{
         WatcherError,
         answer::{EndpointResult, HttpProblem, json, json_as},
@@ -24,14 +24,14 @@ const STOPPING_PAUSE_SECS: u16 = 10;
 /// Adds a webhook: it gets every event of the service from now on.
 #[utoipa::path(
     post, path = "/watchers",
-    request_body = schema::WatcherDraft,
+    request_body = WatcherDraft,
     responses(
-        (status = 201, body = schema::Watcher),
-        (status = 422, body = schema::Problem, content_type = "application/problem+json"),
-        (status = 429, description = "There are too many; Retry-After", body = schema::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The daemon is stopping; Retry-After", body = schema::Problem, content_type = "application/problem+json"),
-        (status = 507, description = "`registry.memory_max` is reached", body = schema::Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is larger than `http.body_max`", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 201, body = api::WatcherAnswer),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "There are too many; Retry-After", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The daemon is stopping; Retry-After", body = Problem, content_type = "application/problem+json"),
+        (status = 507, description = "`registry.memory_max` is reached", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is larger than `http.body_max`", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn add(
@@ -58,7 +58,7 @@ pub(in crate::http) async fn add(
 /// Every webhook.
 #[utoipa::path(
     get, path = "/watchers",
-    responses((status = 200, body = schema::Watchers))
+    responses((status = 200, body = WatcherList))
 )]
 pub(in crate::http) async fn list(State(shared): State<AppState>) -> Response {
     let watchers = shared.watchers.list();
@@ -73,8 +73,8 @@ pub(in crate::http) async fn list(State(shared): State<AppState>) -> Response {
     get, path = "/watchers/{id}",
     params(("id" = String, Path)),
     responses(
-        (status = 200, body = schema::Watcher),
-        (status = 404, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 200, body = api::WatcherAnswer),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn find(State(shared): State<AppState>, id: Name) -> EndpointResult {
@@ -88,7 +88,7 @@ pub(in crate::http) async fn find(State(shared): State<AppState>, id: Name) -> E
     params(("id" = String, Path)),
     responses(
         (status = 204),
-        (status = 404, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn remove(State(shared): State<AppState>, id: Name) -> EndpointResult {

@@ -4,9 +4,9 @@ use parking_lot::Mutex;
 
 use crate::{
     api::{
-        CanaryReport, CanaryStepReport, GuardReport, LatencyBack, MigrationAction, MigrationDraft,
-        MigrationMode, MigrationRefusal, MigrationReport, PhaseReport, ReturnReport,
-        RollbackReport, RuleReport, StepReport,
+        MigrationAction, MigrationCanary, MigrationCanaryStep, MigrationDraft, MigrationGuard,
+        MigrationLatencyBack, MigrationMode, MigrationPhase, MigrationRefusal, MigrationReport,
+        MigrationReturn, MigrationRollback, MigrationRule, MigrationStep,
     },
     http::Migrations,
     model::{Mode, Modes, Timestamp},
@@ -28,7 +28,7 @@ impl Migrations for StagedMigration {
             modes,
             phase: Some("health dual"),
             waits_for: vec!["an operator's advance".to_owned()],
-            phases: vec![PhaseReport {
+            phases: vec![MigrationPhase {
                 name: "health dual",
                 state: "current",
                 modes,
@@ -36,9 +36,9 @@ impl Migrations for StagedMigration {
                 entered: Some(at),
             }],
             baseline: Vec::new(),
-            guard: GuardReport {
+            guard: MigrationGuard {
                 setting: "auto",
-                rules: vec![RuleReport {
+                rules: vec![MigrationRule {
                     name: "broker_away",
                     state: "armed",
                     armed: true,
@@ -49,15 +49,15 @@ impl Migrations for StagedMigration {
                     windows: 1,
                 }],
             },
-            canary: CanaryReport {
-                steps: vec![CanaryStepReport {
+            canary: MigrationCanary {
+                steps: vec![MigrationCanaryStep {
                     name: "probe",
                     took_ms: 1.5,
                     error: Some("not within 2s".to_owned()),
                 }],
-                ..CanaryReport::default()
+                ..MigrationCanary::default()
             },
-            rollback: Some(RollbackReport {
+            rollback: Some(MigrationRollback {
                 rule: "broker_away",
                 reason: "silence".to_owned(),
                 stage: "verified",
@@ -67,7 +67,7 @@ impl Migrations for StagedMigration {
                 drained: Some(true),
                 drain_ms: None,
                 canary_passed: Some(true),
-                latencies: vec![LatencyBack {
+                latencies: vec![MigrationLatencyBack {
                     name: "register",
                     p95_ms: 1.0,
                     max_ms: 2.0,
@@ -75,7 +75,7 @@ impl Migrations for StagedMigration {
                 ended: Some(at),
                 notes: vec!["a note".to_owned()],
             }),
-            pending_return: Some(ReturnReport {
+            pending_return: Some(MigrationReturn {
                 modes,
                 not_before: at,
                 by_itself: true,
@@ -83,7 +83,7 @@ impl Migrations for StagedMigration {
                 returns_max: 3,
                 error: None,
             }),
-            history: vec![StepReport {
+            history: vec![MigrationStep {
                 at,
                 event: "migration.phase",
                 phase: Some("health dual"),

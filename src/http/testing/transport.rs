@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::{
-    api::{BrokerReport, ChannelReport, Comparison, TransportReport},
+    api::{Comparison, TransportBroker, TransportChannel, TransportReport},
     http::Transports,
     model::{Channel, FlagError, FlagState, Mode, Modes, Timestamp},
 };
@@ -25,7 +25,7 @@ impl Default for StagedFlag {
 impl Transports for StagedFlag {
     fn report(&self) -> TransportReport {
         let modes = self.flag().modes;
-        let report = |channel| ChannelReport {
+        let report = |channel| TransportChannel {
             channel,
             mode: modes.of(channel),
             cursor: None,
@@ -36,7 +36,7 @@ impl Transports for StagedFlag {
         };
         TransportReport {
             channels: Channel::ALL.into_iter().map(report).collect(),
-            broker: BrokerReport {
+            broker: TransportBroker {
                 kind: "external",
                 url: "amqp://rabbit:5672/".to_owned(),
                 state: "away",

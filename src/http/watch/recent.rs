@@ -19,7 +19,7 @@ use super::{
     stream::scope,
 };
 use crate::{
-    api::{self, FieldError, Problem, Seen, schema},
+    api::{self, FieldError, Problem, Seen},
     http::{
         answer::{EndpointResult, json},
         serve::connection::HttpPeer,
@@ -47,9 +47,9 @@ const PIECE_BYTES: usize = 64 * 1024;
         ("canary" = Option<bool>, Query, description = "false leaves out the events of the migration's canary; the cursor still moves"),
     ),
     responses(
-        (status = 200, body = schema::Events, headers(("X-Muster-Index" = String, description = "The cursor to continue from"))),
-        (status = 422, body = schema::Problem, content_type = "application/problem+json"),
-        (status = 429, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 200, body = api::EventsJson, headers(("X-Muster-Index" = String, description = "The cursor to continue from"))),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 429, body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn events(

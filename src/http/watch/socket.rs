@@ -35,7 +35,7 @@ use super::{
     stream::{Silence, WatchQuery},
 };
 use crate::{
-    api::schema,
+    api,
     http::{
         answer::{EndpointResult, HttpProblem},
         serve::connection::HttpPeer,
@@ -64,9 +64,9 @@ type Socket = WebSocketStream<TokioIo<Upgraded>>;
     ),
     responses(
         (status = 101, description = "JSON texts {\"type\":\"snapshot|event|resync\",\"id\",\"data\"}; with canary=false also of type \"cursor\", whose data is null"),
-        (status = 422, body = schema::Problem, content_type = "application/problem+json"),
-        (status = 426, body = schema::Problem, content_type = "application/problem+json"),
-        (status = 429, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 422, body = api::Problem, content_type = "application/problem+json"),
+        (status = 426, body = api::Problem, content_type = "application/problem+json"),
+        (status = 429, body = api::Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn watch_socket(

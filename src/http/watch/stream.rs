@@ -20,7 +20,7 @@ use super::{
     reader::{Scope, WatchStart},
 };
 use crate::{
-    api::{self, Problem, Seen, schema},
+    api::{self, Problem, Seen},
     http::{
         answer::EndpointResult,
         serve::connection::{EVENTS, HttpPeer},
@@ -40,8 +40,8 @@ use crate::{
     ),
     responses(
         (status = 200, description = "A stream; the id of each message is the cursor to continue from", content_type = "text/event-stream", body = String),
-        (status = 422, body = schema::Problem, content_type = "application/problem+json"),
-        (status = 429, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 429, body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn watch(

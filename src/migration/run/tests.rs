@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use super::{Migration, Needs};
 use crate::{
     api::{
-        BrokerReport, ChannelReport, Comparison, MigrationAction, MigrationDraft, TransportReport,
+        Comparison, MigrationAction, MigrationDraft, TransportBroker, TransportChannel,
+        TransportReport,
     },
     migration::{CanaryWatch, CanaryWay, Config, FlagControl, GuardSetting, StepError},
     model::{Channel, EventKind, FlagError, FlagState, Mode, Modes, Timestamp},
@@ -35,7 +36,7 @@ impl FlagControl for Flag {
         *compared += 1;
         let modes = self.flag().modes;
         let (sent, failed) = *self.commands.lock();
-        let channel = |channel| ChannelReport {
+        let channel = |channel| TransportChannel {
             channel,
             mode: modes.of(channel),
             cursor: None,
@@ -49,7 +50,7 @@ impl FlagControl for Flag {
         };
         TransportReport {
             channels: Channel::ALL.into_iter().map(channel).collect(),
-            broker: BrokerReport {
+            broker: TransportBroker {
                 kind: "embedded",
                 url: String::new(),
                 state: "up",

@@ -2,7 +2,7 @@
 
 use super::{MigrationState, Run};
 use crate::{
-    api::{GuardReport, MigrationReport, PhaseReport, ReturnReport},
+    api::{MigrationGuard, MigrationPhase, MigrationReport, MigrationReturn},
     migration::{phase::Phase, plan::Plan},
     model::{Mode, Modes},
 };
@@ -23,13 +23,13 @@ impl MigrationState {
                 .baseline
                 .as_ref()
                 .map_or_else(Vec::new, |known| known.report(&self.sources)),
-            guard: GuardReport {
+            guard: MigrationGuard {
                 setting: self.config.guard.as_str(),
                 rules: self.guard.report(&self.config),
             },
             canary: self.canary_runs.report(canary),
             rollback: self.rollback.as_ref().map(|one| one.report.clone()),
-            pending_return: self.pending_return.as_ref().map(|one| ReturnReport {
+            pending_return: self.pending_return.as_ref().map(|one| MigrationReturn {
                 modes: one.modes,
                 not_before: one.not_before.wall,
                 by_itself: one.by_itself,
@@ -61,7 +61,7 @@ impl MigrationState {
     }
 
     /// The last value of each rule of the guard.
-    pub(in crate::migration) fn rules(&self) -> Vec<crate::api::RuleReport> {
+    pub(in crate::migration) fn rules(&self) -> Vec<crate::api::MigrationRule> {
         self.guard.report(&self.config)
     }
 
@@ -85,7 +85,7 @@ impl MigrationState {
         self.run.as_ref().or(self.completed.as_ref())
     }
 
-    fn phases(&self) -> Vec<PhaseReport> {
+    fn phases(&self) -> Vec<MigrationPhase> {
         let modes = self.modes();
         let shown = self.shown();
         let planned;
@@ -102,7 +102,7 @@ impl MigrationState {
             if let Some((_, modes)) = step {
                 flag = *modes;
             }
-            PhaseReport {
+            MigrationPhase {
                 name: phase.as_str(),
                 state: phase_state(shown, phase, step.is_some()),
                 modes: flag,

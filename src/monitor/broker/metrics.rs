@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 
-use super::Sums;
+use super::MessageCounts;
 use crate::{
     broker::{Broker, server::Overview, vhost::QueueSize},
     telemetry::{IntCounter, IntGauge, IntGaugeVec, Metrics},
@@ -31,19 +31,19 @@ pub(super) fn show(metrics: &Metrics, broker: &Broker, queues_max: usize) {
                 return;
             };
             let (gauges, counters, queues) = &*shown;
-            let sums = Sums::of(&overview);
+            let counts = MessageCounts::of(&overview);
             for (gauge, (_, _, value)) in gauges.iter().zip(GAUGES) {
-                set(gauge, value(&overview, &sums));
+                set(gauge, value(&overview));
             }
             for (counter, (_, _, value)) in counters.iter().zip(COUNTERS) {
-                raise(counter, value(&overview, &sums));
+                raise(counter, value(&overview, &counts));
             }
-            queues.show(largest, &sums);
+            queues.show(largest, &overview);
         }
     });
 }
 
-fn set(gauge: &IntGauge, value: usize) {
+fn set(gauge: &IntGauge, value: u64) {
     gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
 }
 
@@ -52,57 +52,61 @@ fn raise(counter: &IntCounter, total: u64) {
 }
 
 /// Name, help and value.
-type BrokerMetric<T> = (&'static str, &'static str, fn(&Overview, &Sums) -> T);
+type BrokerMetric<F> = (&'static str, &'static str, F);
+type BrokerGauge = fn(&Overview) -> u64;
+type BrokerCounter = fn(&Overview, &MessageCounts) -> u64;
 
-const GAUGES: [BrokerMetric<usize>; 11] = [
+const GAUGES: [BrokerMetric<BrokerGauge>; 11] = [
     (
         "musterd_broker_connections",
         "AMQP connections that are open.",
-        |overview, _| overview.connections,
+        |overview| overview.connections,
     ),
     (
         "musterd_broker_channels",
         "Channels that are open.",
-        |_, sums| sums.channels,
+        |overview| overview.channels,
     ),
-    ("musterd_broker_exchanges", "Exchanges.", |_, sums| {
-        sums.exchanges
+    ("musterd_broker_exchanges", "Exchanges.", |overview| {
+        overview.exchanges
     }),
-    ("musterd_broker_queues", "Queues.", |_, sums| sums.queues),
-    ("musterd_broker_bindings", "Bindings.", |_, sums| {
-        sums.bindings
+    ("musterd_broker_queues", "Queues.", |overview| {
+        overview.queues
     }),
-    ("musterd_broker_consumers", "Consumers.", |_, sums| {
-        sums.consumers
+    ("musterd_broker_bindings", "Bindings.", |overview| {
+        overview.bindings
+    }),
+    ("musterd_broker_consumers", "Consumers.", |overview| {
+        overview.consumers
     }),
     (
         "musterd_broker_messages_ready",
         "Messages that wait.",
-        |_, sums| sums.messages_ready,
+        |overview| overview.messages_ready,
     ),
     (
         "musterd_broker_messages_unacked",
         "Messages that consumers hold.",
-        |_, sums| sums.messages_unacked,
+        |overview| overview.messages_unacked,
     ),
     (
         "musterd_broker_memory_bytes",
         "Bytes held for AMQP clients.",
-        |overview, _| overview.memory_bytes,
+        |overview| overview.memory_bytes,
     ),
     (
         "musterd_broker_memory_high_bytes",
         "Publishers are blocked above this.",
-        |overview, _| overview.memory_high_bytes,
+        |overview| overview.memory_high_bytes,
     ),
     (
         "musterd_broker_memory_alarm",
         "1 while publishers are blocked.",
-        |overview, _| usize::from(overview.memory_alarm),
+        |overview| u64::from(overview.memory_alarm),
     ),
 ];
 
-const COUNTERS: [BrokerMetric<u64>; 5] = [
+const COUNTERS: [BrokerMetric<BrokerCounter>; 5] = [
     (
         "musterd_broker_connections_opened_total",
         "AMQP connections opened.",
@@ -116,17 +120,17 @@ const COUNTERS: [BrokerMetric<u64>; 5] = [
     (
         "musterd_broker_published_total",
         "Messages published.",
-        |_, sums| sums.counts.published,
+        |_, counts| counts.published,
     ),
     (
         "musterd_broker_delivered_total",
         "Messages given to consumers or to basic.get.",
-        |_, sums| sums.counts.delivered,
+        |_, counts| counts.delivered,
     ),
     (
         "musterd_broker_acked_total",
         "Messages acknowledged, or delivered to consumers without acknowledgements.",
-        |_, sums| sums.counts.acked,
+        |_, counts| counts.acked,
     ),
 ];
 
@@ -156,16 +160,22 @@ impl Queues {
         }
     }
 
-    fn show(&self, mut sizes: Vec<QueueSize>, sums: &Sums) {
-        if sums.queues > sizes.len() {
-            sizes.push(others(&sizes, sums));
+    fn show(&self, mut sizes: Vec<QueueSize>, all: &Overview) {
+        if all.queues > sizes.len() as u64 {
+            sizes.push(others(&sizes, all));
         }
         let mut now = BTreeSet::new();
         for size in sizes {
             let labels = [size.vhost.as_str(), size.name.as_str()];
-            set(&self.ready.with_label_values(&labels), size.ready);
-            set(&self.unacked.with_label_values(&labels), size.unacked);
-            set(&self.consumers.with_label_values(&labels), size.consumers);
+            set(&self.ready.with_label_values(&labels), size.ready as u64);
+            set(
+                &self.unacked.with_label_values(&labels),
+                size.unacked as u64,
+            );
+            set(
+                &self.consumers.with_label_values(&labels),
+                size.consumers as u64,
+            );
             now.insert((size.vhost, size.name));
         }
         let mut shown = self.shown.lock();
@@ -180,15 +190,17 @@ impl Queues {
 }
 
 /// The queues that are not shown, together. What happened between the two looks is not below zero.
-fn others(shown: &[QueueSize], sums: &Sums) -> QueueSize {
-    let rest =
-        |all: usize, of: fn(&QueueSize) -> usize| all.saturating_sub(shown.iter().map(of).sum());
+fn others(shown: &[QueueSize], all: &Overview) -> QueueSize {
+    let rest = |all: u64, of: fn(&QueueSize) -> usize| {
+        let all = usize::try_from(all).unwrap_or(usize::MAX);
+        all.saturating_sub(shown.iter().map(of).sum())
+    };
     QueueSize {
         vhost: String::new(),
         name: OTHERS.to_owned(),
-        ready: rest(sums.messages_ready, |size| size.ready),
-        unacked: rest(sums.messages_unacked, |size| size.unacked),
-        consumers: rest(sums.consumers, |size| size.consumers),
+        ready: rest(all.messages_ready, |size| size.ready),
+        unacked: rest(all.messages_unacked, |size| size.unacked),
+        consumers: rest(all.consumers, |size| size.consumers),
     }
 }
 

@@ -11,10 +11,11 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::MessageRates;
 use crate::broker::{
     Broker,
+    pages::MessageRates,
     queue::{QueueCounters, QueueId},
+    server::Overview,
     vhost::{QueueView, VhostCounters, VhostSample},
 };
 
@@ -33,6 +34,17 @@ pub(super) struct MessageCounts {
     pub(super) published: u64,
     pub(super) delivered: u64,
     pub(super) acked: u64,
+}
+
+impl MessageCounts {
+    /// Of the whole broker.
+    pub(super) fn of(overview: &Overview) -> Self {
+        let mut counts = Self::default();
+        for vhost in &overview.vhosts {
+            counts += vhost.counters.into();
+        }
+        counts
+    }
 }
 
 impl From<VhostCounters> for MessageCounts {

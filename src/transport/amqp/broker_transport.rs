@@ -18,7 +18,7 @@ use super::{
     topics::Topics,
 };
 use crate::{
-    api::{BrokerReport, ChannelReport},
+    api::{TransportBroker, TransportChannel},
     model::{Channel, Cursor, EventKind, FlagError, FlagState, Mode, Modes},
     registry::{Notices, Registry},
     transport::{
@@ -131,7 +131,7 @@ impl BrokerTransport {
     }
 
     /// The state of the broker. Its error names a queue that is needed and cannot be used, if nothing else is wrong.
-    pub fn broker(&self) -> BrokerReport {
+    pub fn broker(&self) -> TransportBroker {
         let mut report = self.inner.link.report();
         report.error = report.error.or_else(|| self.broken_queue());
         report
@@ -144,7 +144,7 @@ impl BrokerTransport {
     }
 
     /// The state of each channel.
-    pub fn channels(&self) -> Vec<ChannelReport> {
+    pub fn channels(&self) -> Vec<TransportChannel> {
         let inner = &self.inner;
         let modes = inner.flag.state().modes;
         let report = |channel: Channel| {
@@ -159,7 +159,7 @@ impl BrokerTransport {
             };
             let counts = inner.counts.of(channel);
             let (sent, failed) = counts.totals();
-            ChannelReport {
+            TransportChannel {
                 channel,
                 mode: modes.of(channel),
                 cursor,

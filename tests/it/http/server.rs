@@ -6,7 +6,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use futures_util::future::BoxFuture;
 use musterd::{
     api::{
-        CanaryReport, Defaults, GuardReport, HealthReport, MigrationDraft, MigrationMode,
+        Defaults, HealthReport, MigrationCanary, MigrationDraft, MigrationGuard, MigrationMode,
         MigrationRefusal, MigrationReport, ReadyPart, TransportReport, WatcherAnswer, WatcherDraft,
     },
     catalog::{Caller, Catalog, Door, Register},
@@ -104,11 +104,11 @@ impl Migrations for Stage {
             waits_for: Vec::new(),
             phases: Vec::new(),
             baseline: Vec::new(),
-            guard: GuardReport {
+            guard: MigrationGuard {
                 setting: "off",
                 rules: Vec::new(),
             },
-            canary: CanaryReport::default(),
+            canary: MigrationCanary::default(),
             rollback: None,
             pending_return: None,
             history: Vec::new(),

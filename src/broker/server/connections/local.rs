@@ -62,7 +62,7 @@ impl LocalConnection {
             connected_at: self.connected_at,
             received_bytes: 0,
             sent_bytes: self.peer.sent_bytes.load(Relaxed),
-            unsent_bytes: self.peer.outbox.unsent(),
+            unsent_bytes: self.peer.outbox.unsent() as u64,
             client_properties: serde_json::json!({}),
         }
     }

@@ -1,13 +1,13 @@
 //! One queue: show, read, purge, delete.
 
-use axum::{
-    extract::{RawQuery, State},
-    response::Response,
-};
+use axum::extract::{RawQuery, State};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::count;
 use crate::{
-    api::{self, Json, schema},
+    api::{self, Problem},
+    broker::{pages::MessagesPage, vhost::QueueView},
     http::{
         answer::{EndpointResult, HttpProblem, json},
         rest::extract::Name,
@@ -17,6 +17,26 @@ use crate::{
 
 /// How many messages are answered without a `count`.
 const COUNT_DEFAULT: usize = 10;
+
+/// What a purge did.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = BrokerPurged)]
+pub(in crate::http) struct QueuePurged {
+    /// How many messages were dropped.
+    purged: u64,
+}
+
+/// What a deletion did.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = BrokerDeleted)]
+pub(in crate::http) struct QueueDeleted {
+    /// True.
+    deleted: bool,
+    /// How many messages went with the queue.
+    messages: u64,
+}
 
 fn unknown(of: &Name) -> HttpProblem {
     let (vhost, name) = (of.as_str(), of.second());
@@ -32,8 +52,8 @@ fn unknown(of: &Name) -> HttpProblem {
         ("name" = String, Path),
     ),
     responses(
-        (status = 200, body = schema::BrokerQueue),
-        (status = 404, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 200, body = QueueView),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn queue(State(shared): State<AppState>, of: Name) -> EndpointResult {
@@ -49,8 +69,8 @@ pub(in crate::http) async fn queue(State(shared): State<AppState>, of: Name) -> 
         ("name" = String, Path),
     ),
     responses(
-        (status = 200, body = schema::BrokerDeleted),
-        (status = 404, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 200, body = QueueDeleted),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn delete(State(shared): State<AppState>, of: Name) -> EndpointResult {
@@ -62,10 +82,11 @@ pub(in crate::http) async fn delete(State(shared): State<AppState>, of: Name) ->
         messages = dropped,
         "queue was deleted over HTTP"
     );
-    Ok(answer(|json| {
-        json.key("deleted").flag(true);
-        json.key("messages").size(dropped);
-    }))
+    let answer = QueueDeleted {
+        deleted: true,
+        messages: dropped as u64,
+    };
+    Ok(json(api::encode(&answer)))
 }
 
 /// The first messages of a queue; they stay there.
@@ -77,9 +98,9 @@ pub(in crate::http) async fn delete(State(shared): State<AppState>, of: Name) ->
         ("count" = Option<usize>, Query, description = "The most messages, default 10"),
     ),
     responses(
-        (status = 200, body = schema::BrokerMessages),
-        (status = 404, body = schema::Problem, content_type = "application/problem+json"),
-        (status = 422, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 200, body = MessagesPage),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn messages(
@@ -109,8 +130,8 @@ pub(in crate::http) async fn messages(
         ("name" = String, Path),
     ),
     responses(
-        (status = 200, body = schema::BrokerPurged),
-        (status = 404, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 200, body = QueuePurged),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn purge(State(shared): State<AppState>, of: Name) -> EndpointResult {
@@ -122,13 +143,6 @@ pub(in crate::http) async fn purge(State(shared): State<AppState>, of: Name) -> 
         messages = purged,
         "queue was purged over HTTP"
     );
-    Ok(answer(|json| json.key("purged").size(purged)))
-}
-
-fn answer(fill: impl FnOnce(&mut Json)) -> Response {
-    let mut body = Json::with_capacity(64);
-    body.open(b'{');
-    fill(&mut body);
-    body.close(b'}');
-    json(body.into_bytes())
+    let purged = purged as u64;
+    Ok(json(api::encode(&QueuePurged { purged })))
 }

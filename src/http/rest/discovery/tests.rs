@@ -2,7 +2,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::{Value, json};
 
-use crate::{api::schema, http::testing::Api, model::Cursor};
+use crate::{api, http::testing::Api, model::Cursor};
 
 fn ids(answer: &Value) -> Vec<&str> {
     let list = answer["services"].as_array().unwrap();
@@ -55,7 +55,7 @@ async fn filters_are_joined_by_and() {
         let answered = api.expect(200, "GET", &path, "").await;
         assert_eq!(ids(&answered.json), expected, "{query}");
         assert_eq!(answered.json["total_count"], expected.len(), "{query}");
-        serde_json::from_value::<schema::Discovered>(answered.json).unwrap();
+        serde_json::from_value::<api::DiscoveredJson>(answered.json).unwrap();
     }
     let wrong = api
         .expect(

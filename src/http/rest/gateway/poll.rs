@@ -6,7 +6,7 @@ use axum::{
 };
 
 use crate::{
-    api::{Discover, schema},
+    api::{self, Discover},
     http::{
         answer::{EndpointResult, json},
         serve::connection::HttpPeer,
@@ -23,9 +23,9 @@ use crate::{
         ("wait" = Option<String>, Query, description = "With `index`: at the latest after this time, default 30s"),
     ),
     responses(
-        (status = 200, body = schema::GatewayConfig, headers(("X-Muster-Index" = String, description = "The cursor of the last change of any of it"))),
-        (status = 422, body = schema::Problem, content_type = "application/problem+json"),
-        (status = 429, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 200, body = api::GatewayAnswer<'static>, headers(("X-Muster-Index" = String, description = "The cursor of the last change of any of it"))),
+        (status = 422, body = api::Problem, content_type = "application/problem+json"),
+        (status = 429, body = api::Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn config(

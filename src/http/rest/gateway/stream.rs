@@ -13,7 +13,7 @@ use tokio::sync::watch::Receiver;
 
 use super::body;
 use crate::{
-    api::{self, Notice, Seen, schema},
+    api::{self, Notice, Seen},
     gateway::RoutedInstances,
     http::{
         answer::EndpointResult,
@@ -34,7 +34,7 @@ use crate::{
     ),
     responses(
         (status = 200, description = "A stream of messages named snapshot; the data is that of /gateway/config, the id its index", content_type = "text/event-stream", body = String),
-        (status = 429, body = schema::Problem, content_type = "application/problem+json"),
+        (status = 429, body = api::Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn watch(

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use crate::{
-    api::schema,
+    api,
     http::testing::{
         Api,
         fixture::{register, registration, route},
@@ -16,7 +16,7 @@ use crate::{
 async fn set(api: &Api, id: &str, body: Value) -> Value {
     let path = format!("/gateway/routes/{id}");
     let answered = api.expect(200, "PUT", &path, body.to_string()).await;
-    serde_json::from_slice::<schema::Route>(&answered.bytes).unwrap();
+    serde_json::from_slice::<api::RouteAnswer>(&answered.bytes).unwrap();
     answered.json
 }
 
@@ -45,7 +45,7 @@ async fn routes_are_set_read_listed_and_removed() {
     )
     .await;
     let all = api.expect(200, "GET", "/gateway/routes", "").await;
-    let list = serde_json::from_slice::<schema::Routes>(&all.bytes).unwrap();
+    let list = serde_json::from_slice::<api::RouteList>(&all.bytes).unwrap();
     let ids: Vec<_> = list.routes.iter().map(|route| &*route.route_id).collect();
     assert_eq!(ids, ["c", "a/b"], "best match first");
     assert_eq!(list.total_count, 2);
@@ -115,7 +115,7 @@ async fn a_request_goes_to_the_longest_prefix_in_turn() {
         let answered = api
             .expect(200, "GET", &format!("/gateway/resolve?{query}"), "")
             .await;
-        serde_json::from_slice::<schema::Resolved>(&answered.bytes).unwrap();
+        serde_json::from_slice::<api::ResolvedJson>(&answered.bytes).unwrap();
         assert_eq!(answered.json["route"]["route_id"], route, "{query}");
         assert_eq!(answered.json["path"], path, "{query}");
         answered.json["instance"]["service_id"]

@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::AT_ONCE_MAX;
 use crate::{
-    api::schema,
+    api,
     http::{Config, testing::Api},
     registry,
 };
@@ -12,7 +12,7 @@ async fn the_journey_of_an_instance() {
     let api = Api::new();
     let more = json!({"colour": 1, "ttl": "300s"});
     let registered = api.register("orders", "o-1", &more).await;
-    let answer: schema::Registered = serde_json::from_value(registered.json).unwrap();
+    let answer: api::RegisteredJson = serde_json::from_value(registered.json).unwrap();
     assert_eq!(answer.message, "Service registered successfully");
     assert_eq!(
         answer.warnings.unwrap(),
@@ -20,7 +20,7 @@ async fn the_journey_of_an_instance() {
     );
 
     let known = api.expect(200, "GET", "/services/o-1", "").await.json;
-    let instance: schema::Instance = serde_json::from_value(known.clone()).unwrap();
+    let instance: api::InstanceJson = serde_json::from_value(known.clone()).unwrap();
     assert_eq!(
         (&*instance.status, instance.incarnation),
         ("healthy", answer.incarnation)
@@ -399,7 +399,7 @@ async fn a_long_list_is_sent_in_pieces_and_says_the_same() {
     api.register("s0", "i0", &json!({})).await;
     api.register("last", "one-more", &json!({})).await;
     let long = api.expect(200, "GET", "/services", "").await;
-    let shape: schema::Services = serde_json::from_slice(&long.bytes).unwrap();
+    let shape: api::ServicesJson = serde_json::from_slice(&long.bytes).unwrap();
     assert_eq!(
         shape.0.values().map(Vec::len).sum::<usize>(),
         AT_ONCE_MAX + 1

@@ -26,8 +26,7 @@ fn pieces_of_any_size_make_the_whole() {
     let cursor = registry.cursor(snapshot.revision);
     let whole = api::snapshot(
         api::SnapshotBody {
-            epoch: cursor.epoch,
-            revision: cursor.revision,
+            cursor,
             services: snapshot
                 .services
                 .iter()

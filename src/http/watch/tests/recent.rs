@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use crate::{
-    api::schema,
+    api,
     http::testing::{
         Api,
         fixture::{register, route},
@@ -43,7 +43,7 @@ async fn the_newest_events_or_those_behind_a_cursor() {
         let text = format!("{}-{cursor}", api.shared.registry.epoch());
         assert_eq!(answered.json["cursor"], text, "{query}");
         assert_eq!(answered.header("x-muster-index"), text, "{query}");
-        serde_json::from_slice::<schema::Events>(&answered.bytes).unwrap();
+        serde_json::from_slice::<api::EventsJson>(&answered.bytes).unwrap();
     };
     check("", &[1, 2, 3, 4, 5, 6], 6).await;
     check("?limit=2", &[5, 6], 6).await;
@@ -74,7 +74,7 @@ async fn an_unusable_cursor_gets_a_resync_and_a_snapshot() {
         assert_eq!(snapshot["services"]["a"][0]["port"], 3);
         assert_eq!(snapshot["cursor"], answered.json["cursor"]);
         assert_eq!(snapshot["routes"][0]["route_id"], "r");
-        serde_json::from_slice::<schema::Events>(&answered.bytes).unwrap();
+        serde_json::from_slice::<api::EventsJson>(&answered.bytes).unwrap();
     }
     let one = api
         .expect(200, "GET", "/events?since=99&service=b", "")

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::{
     api::{
-        BrokerReport, CanaryStepReport, ChannelReport, Comparison, MigrationAction, MigrationDraft,
-        MigrationMode, MigrationRefusal, TransportReport,
+        Comparison, MigrationAction, MigrationCanaryStep, MigrationDraft, MigrationMode,
+        MigrationRefusal, TransportBroker, TransportChannel, TransportReport,
     },
     migration::{
         canary::CanaryRun,
@@ -50,7 +50,7 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) fn new(config: Config, modes: Modes) -> Self {
-        let channel = |channel| ChannelReport {
+        let channel = |channel| TransportChannel {
             channel,
             mode: modes.of(channel),
             cursor: None,
@@ -61,7 +61,7 @@ impl Stage {
         };
         let report = TransportReport {
             channels: Channel::ALL.into_iter().map(channel).collect(),
-            broker: BrokerReport {
+            broker: TransportBroker {
                 kind: "embedded",
                 url: "amqp://127.0.0.1:5672".to_owned(),
                 state: "up",
@@ -275,7 +275,7 @@ impl Stage {
         self.state.canary_finished(CanaryRun {
             began_ms: self.now.mono_ms,
             ended: self.now.wall,
-            steps: vec![CanaryStepReport {
+            steps: vec![MigrationCanaryStep {
                 name: "discover",
                 took_ms: 1.0,
                 error,

@@ -1,4 +1,4 @@
-use super::{Queues, Sums};
+use super::{Overview, Queues};
 use crate::{broker::vhost::QueueSize, telemetry::Metrics};
 
 fn size(name: &str, ready: usize) -> QueueSize {
@@ -22,11 +22,11 @@ fn ready_lines(metrics: &Metrics) -> Vec<String> {
 fn queues_beyond_the_limit_are_added_up_and_those_that_left_are_not_shown() {
     let metrics = Metrics::default();
     let queues = Queues::new(&metrics);
-    let sums = Sums {
+    let sums = Overview {
         queues: 5,
         messages_ready: 20,
         messages_unacked: 5,
-        ..Sums::default()
+        ..Overview::default()
     };
     queues.show(vec![size("a", 9), size("b", 7)], &sums);
     assert_eq!(
@@ -37,7 +37,7 @@ fn queues_beyond_the_limit_are_added_up_and_those_that_left_are_not_shown() {
             r#"musterd_broker_queue_messages_ready{queue="b",vhost="/"} 7"#,
         ]
     );
-    let sums = Sums { queues: 1, ..sums };
+    let sums = Overview { queues: 1, ..sums };
     queues.show(vec![size("b", 8)], &sums);
     assert_eq!(
         ready_lines(&metrics),

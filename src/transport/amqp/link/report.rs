@@ -3,11 +3,11 @@
 use std::sync::atomic::Ordering;
 
 use super::{Link, LinkState};
-use crate::{api::BrokerReport, transport::amqp::AmqpError};
+use crate::{api::TransportBroker, transport::amqp::AmqpError};
 
 impl Link {
     /// The state of the connection.
-    pub fn report(&self) -> BrokerReport {
+    pub fn report(&self) -> TransportBroker {
         let shared = &self.shared;
         let (state, since, error) = match &*shared.state.borrow() {
             LinkState::Off { since } => ("off", *since, None),
@@ -18,7 +18,7 @@ impl Link {
                 ("up", *since, error)
             }
         };
-        BrokerReport {
+        TransportBroker {
             kind: shared.client.kind(),
             url: shared.client.url(),
             state,

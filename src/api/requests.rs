@@ -1,5 +1,5 @@
-//! The bodies of requests, as the OpenAPI document describes them. What is read from them is more lenient:
-//! numbers may come as text, and unknown fields are ignored with a warning.
+//! The bodies of requests that are read into types of the model, as the OpenAPI document describes them. What is
+//! read from them is more lenient: numbers may come as text, and unknown fields are ignored with a warning.
 
 use std::collections::BTreeMap;
 
@@ -82,17 +82,6 @@ pub struct CheckDraft {
     pub unhealthy_after: Option<u32>,
 }
 
-/// What an operator wants to stand.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = OverrideDraft)]
-pub struct OverrideRequest {
-    /// unhealthy or stopping.
-    pub status: String,
-    /// Why.
-    pub reason: Option<String>,
-}
-
 /// An RFC 7396 merge patch.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -105,32 +94,6 @@ pub struct PatchRequest {
     pub tags: Option<Vec<String>>,
     /// Replaces the weight.
     pub weight: Option<u16>,
-}
-
-/// Many heartbeats.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = BatchHeartbeat)]
-pub struct BatchRequest {
-    /// Whose; at most 10,000.
-    pub service_ids: Vec<String>,
-}
-
-/// What a new webhook is to be.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = WatcherDraft)]
-pub struct WatcherRequest {
-    /// A service, or "*" (default) for all.
-    pub service_name: Option<String>,
-    /// An absolute http or https URL.
-    pub callback_url: String,
-    /// The kinds of events it wants; default all.
-    pub events: Option<Vec<String>>,
-    /// Signs what is sent; never answered. Must not be empty.
-    pub secret: Option<String>,
-    /// Whether the events of the migration's canary are sent; default true.
-    pub canary: Option<bool>,
 }
 
 /// What a gateway route is to be.
@@ -148,28 +111,4 @@ pub struct RouteRequest {
     pub methods: Option<Vec<String>>,
     /// Decides between prefixes of the same length; default 0.
     pub priority: Option<i32>,
-}
-
-/// A change of the flag.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = TransportDraft)]
-pub struct TransportRequest {
-    /// direct, dual or queue, for every channel.
-    pub mode: Option<String>,
-    /// The same for events, health or discovery.
-    pub channels: Option<BTreeMap<String, String>>,
-}
-
-/// What is asked of the migration.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = MigrationDraft)]
-pub struct MigrationRequest {
-    /// start, advance, rollback, pause or resume.
-    pub action: String,
-    /// With start: auto (phases are left by themselves) or step (an operator advances).
-    pub mode: Option<String>,
-    /// With start: how long each phase lasts at least, such as "30s".
-    pub soak: Option<String>,
 }
