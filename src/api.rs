@@ -29,7 +29,7 @@ mod warnings;
 mod watcher;
 
 pub use self::{
-    answers::{Alive, DoneJson, RouteRemoved, StatusAnswer, SystemInfo, done, seconds},
+    answers::{Alive, Done, RouteRemoved, StatusAnswer, SystemInfo, done, seconds},
     commands::{
         BatchAnswer, BatchHeartbeat, BatchVerdict, InstanceCommand, OverrideDraft, batch_verdicts,
     },

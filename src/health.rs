@@ -28,7 +28,7 @@ use crate::{
 pub use self::{
     container::in_container,
     prober::LocalProber,
-    remote::{ProbeRequest, RemoteProber, RemoteVerdict, RequestResult, VerdictUse},
+    remote::{RemoteProber, RequestResult, VerdictUse},
     report::Outcome,
     scheduler::Health,
 };

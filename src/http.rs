@@ -15,8 +15,7 @@ mod watch;
 pub use self::{
     config::Config,
     deps::{
-        BrokerList, BrokerPages, BrokerPart, Migrations, Probes, Readiness, Transports,
-        WatcherError, Watchers,
+        BrokerList, BrokerPages, Migrations, Probes, Readiness, Transports, WatcherError, Watchers,
     },
     rest::{BrokerConfig, InProcessClient},
     serve::{AccessError, BindError, Cors, CorsError, HttpListener},

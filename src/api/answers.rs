@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::json::Json;
+use super::vocabulary::encode;
 use crate::model::{Epoch, Revision, ServiceName, Status, Timestamp};
 
 /// The daemon answers.
@@ -23,28 +23,25 @@ impl Alive {
     }
 }
 
-/// What was done to an instance. A heartbeat is answered with it, so [`done`] writes it by hand.
-#[derive(Clone, Debug, serde::Deserialize, ToSchema)]
+/// What was done to an instance.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = Done)]
-pub struct DoneJson {
+pub struct Done<'a> {
     /// What.
-    pub message: String,
+    pub message: &'a str,
     /// The instance.
-    pub service_id: String,
+    pub service_id: &'a str,
     /// When.
     pub timestamp: Timestamp,
 }
 
 /// `{"message","service_id","timestamp"}`: what was done to an instance.
 pub fn done(message: &str, service_id: &str, timestamp: Timestamp) -> Vec<u8> {
-    let mut json = Json::with_capacity(96 + message.len() + service_id.len());
-    json.open(b'{');
-    json.key("message").text(message);
-    json.key("service_id").text(service_id);
-    json.key("timestamp").time(timestamp);
-    json.close(b'}');
-    json.into_bytes()
+    encode(&Done {
+        message,
+        service_id,
+        timestamp,
+    })
 }
 
 /// What was done to a route.

@@ -125,7 +125,7 @@ pub fn notice(notice: &Notice<'_>) -> Bytes {
     json.into_bytes().into()
 }
 
-/// A change of the registry, or a notice, as [`event`] and [`notice`] write it.
+/// A change of the registry, or a notice.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Event)]
@@ -171,7 +171,7 @@ pub struct SnapshotJson {
     pub routes: Option<Vec<RouteAnswer>>,
 }
 
-/// Some events, as [`events`] and [`events_lost`] write them.
+/// Some events.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Events)]

@@ -85,7 +85,7 @@ fn endpoint(instance: &Instance) -> Endpoint<'_> {
     }
 }
 
-/// Where a request goes; [`resolved`] writes it by hand, because it holds an encoded instance.
+/// Where a request goes.
 #[derive(Clone, Debug, serde::Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Resolved)]

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{checks, json::Json, requests::CheckDraft};
-use crate::model::{Instance, Override, Registration, Status, Timestamp};
+use super::{checks, json::Json, requests::CheckDraft, vocabulary::encode};
+use crate::model::{Instance, Override, Registration, ServiceId, Status, Timestamp};
 
 /// Appends an instance. What does not change between two heartbeats is encoded once in its life.
 pub fn instance(out: &mut Vec<u8>, instance: &Instance, last_heartbeat: Timestamp) {
@@ -21,19 +21,15 @@ pub fn instance(out: &mut Vec<u8>, instance: &Instance, last_heartbeat: Timestam
 
 /// The answer to a registration.
 pub fn registered(instance: &Instance, timestamp: Timestamp, warnings: &[String]) -> Vec<u8> {
-    let mut json = Json::with_capacity(192);
-    json.open(b'{');
-    json.key("message").text("Service registered successfully");
-    json.key("service_id").text(instance.id().as_str());
-    json.key("timestamp").time(timestamp);
-    json.key("status").text(instance.status().as_str());
-    json.key("revision").value(instance.revision.0);
-    json.key("incarnation").value(instance.incarnation);
-    if !warnings.is_empty() {
-        json.key("warnings").value(warnings);
-    }
-    json.close(b'}');
-    json.into_bytes()
+    encode(&RegisteredJson {
+        message: "Service registered successfully",
+        service_id: instance.id(),
+        timestamp,
+        status: instance.status().as_str(),
+        revision: instance.revision.0,
+        incarnation: instance.incarnation,
+        warnings: (!warnings.is_empty()).then_some(warnings),
+    })
 }
 
 /// Everything up to the value of `last_heartbeat`.
@@ -81,7 +77,7 @@ fn said(json: &mut Json, registration: &Registration) {
     json.close(b']');
 }
 
-/// An instance, as [`instance`] writes it.
+/// An instance.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Instance)]
@@ -156,25 +152,27 @@ impl OverrideJson {
     }
 }
 
-/// The answer to a registration, as [`registered`] writes it.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
+/// The answer to a registration.
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Registered)]
-pub struct RegisteredJson {
+pub struct RegisteredJson<'a> {
     /// "Service registered successfully".
-    pub message: String,
+    pub message: &'static str,
     /// The instance.
-    pub service_id: String,
+    #[schema(value_type = String)]
+    pub service_id: &'a ServiceId,
     /// When.
     pub timestamp: Timestamp,
     /// Its status.
-    pub status: String,
+    pub status: &'static str,
     /// Its last change.
     pub revision: u64,
     /// Send it with heartbeats, so that they never renew the lease of a successor.
     pub incarnation: u64,
     /// What of the request was ignored, and what may surprise.
-    pub warnings: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warnings: Option<&'a [String]>,
 }
 
 /// The answer to a discovery.

@@ -2,9 +2,17 @@
 
 use std::{borrow::Cow, time::Duration};
 
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::{checks, json::Json, limits, problem::Problem, read, vocabulary::millis};
+use super::{
+    checks,
+    json::Json,
+    limits,
+    problem::Problem,
+    read,
+    vocabulary::{as_millis, encode},
+};
 use crate::model::{Check, CheckOutcome, ServiceId, Timestamp};
 
 /// The longest message that is read, in bytes.
@@ -63,7 +71,7 @@ impl CheckRequest<'_> {
 }
 
 /// What a prober found.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CheckVerdict {
     /// Whose check it was.
     pub service_id: ServiceId,
@@ -72,12 +80,16 @@ pub struct CheckVerdict {
     /// The check's name.
     pub check: Box<str>,
     /// How the probe ended.
+    #[serde(serialize_with = "as_word")]
     pub outcome: CheckOutcome,
     /// How long it took.
+    #[serde(rename = "latency_ms", serialize_with = "as_millis")]
     pub latency: Duration,
     /// When it ended, by the prober's clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
     /// What was found, for people.
+    #[serde(skip_serializing_if = "str::is_empty")]
     pub message: Box<str>,
 }
 
@@ -111,22 +123,12 @@ impl CheckVerdict {
 
     /// Its JSON.
     pub fn to_json(&self) -> Vec<u8> {
-        let mut json = Json::with_capacity(256);
-        json.open(b'{');
-        json.key("service_id").text(self.service_id.as_str());
-        json.key("incarnation").value(self.incarnation);
-        json.key("check").text(&self.check);
-        json.key("outcome").text(self.outcome.as_str());
-        json.key("latency_ms").value(millis(self.latency));
-        if let Some(at) = self.at {
-            json.key("at").time(at);
-        }
-        if !self.message.is_empty() {
-            json.key("message").text(&self.message);
-        }
-        json.close(b'}');
-        json.into_bytes()
+        encode(self)
     }
+}
+
+fn as_word<S: Serializer>(outcome: &CheckOutcome, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(outcome.as_str())
 }
 
 fn time(value: &RawValue) -> Result<Timestamp, String> {

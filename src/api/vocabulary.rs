@@ -109,7 +109,7 @@ pub(super) fn as_span<S: Serializer>(span: &Duration, serializer: S) -> Result<S
 }
 
 /// A duration in milliseconds, with three digits of a fraction.
-pub(super) fn millis(span: Duration) -> f64 {
+fn millis(span: Duration) -> f64 {
     rounded(span.as_secs_f64() * 1e3)
 }
 

@@ -5,16 +5,13 @@ use std::collections::{BTreeSet, HashMap};
 
 use tokio::sync::oneshot;
 
-use super::{
-    remote::{RemoteVerdict, RequestResult},
-    report::Outcome,
-    schedule::CheckId,
-};
+use super::{remote::RequestResult, report::Outcome, schedule::CheckId};
+use crate::api::CheckVerdict;
 
 /// What the waiting task receives.
 #[derive(Debug)]
 pub(super) enum RequestReply {
-    Verdict(RemoteVerdict),
+    Verdict(CheckVerdict),
     /// The instance is no longer registered.
     Gone,
     /// No answer will come.
@@ -177,7 +174,7 @@ impl PendingRequests {
     pub(super) fn answer(
         &mut self,
         number: u64,
-        found: RemoteVerdict,
+        found: CheckVerdict,
         now_ms: u64,
         out: &mut Vec<RequestResult>,
     ) {

@@ -1,56 +1,20 @@
 //! The interface to remote probers: what is asked of them, and what they answer.
 
-use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
-use super::report::Outcome;
-use crate::model::{Check, Mode, Registration, Timestamp};
+use crate::{api::CheckRequest, model::Mode};
 
 /// Sends probe requests to remote probers.
 pub trait RemoteProber: fmt::Debug + Send + Sync {
     /// The current mode of channel health.
     fn mode(&self) -> Mode;
 
-    /// Sends a request without waiting; false when that is not possible now.
-    fn ask(&self, request: &ProbeRequest<'_>) -> bool;
+    /// Sends a request without waiting; false when that is not possible now. `number` is unique among the requests
+    /// of this daemon; `left` is the time from now to the deadline.
+    fn ask(&self, number: u64, request: &CheckRequest<'_>, left: Duration) -> bool;
 
     /// Counts the result of a request.
     fn note(&self, ended: RequestResult);
-}
-
-/// A probe for a remote prober.
-#[derive(Clone, Debug)]
-pub struct ProbeRequest<'a> {
-    /// Unique among the requests of this daemon.
-    pub number: u64,
-    /// The registration that defines the check.
-    pub of: &'a Arc<Registration>,
-    /// The incarnation of that registration.
-    pub incarnation: u64,
-    /// The check to make.
-    pub check: Cow<'a, Check>,
-    /// The verdict is not used after this time.
-    pub deadline: Timestamp,
-    /// The time from now to the deadline.
-    pub left: Duration,
-}
-
-/// What a remote prober found.
-#[derive(Clone, Debug)]
-pub struct RemoteVerdict {
-    /// The number of the request, if the prober sent it.
-    pub number: Option<u64>,
-    /// The id of the instance.
-    pub service_id: Box<str>,
-    /// The incarnation that was probed.
-    pub incarnation: u64,
-    /// The check's name.
-    pub check: Box<str>,
-    /// How the probe ended.
-    pub outcome: Outcome,
-    /// How long it took.
-    pub latency: Duration,
-    /// The message, for people.
-    pub text: Box<str>,
 }
 
 /// The result of a request.

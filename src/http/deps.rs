@@ -9,6 +9,7 @@ use crate::{
         HealthReport, MigrationDraft, MigrationRefusal, MigrationReport, ReadyPart,
         TransportReport, WatcherAnswer, WatcherDraft,
     },
+    broker::listing::Wanted,
     model::{Cursor, FlagError, FlagState, Modes},
 };
 
@@ -109,24 +110,13 @@ pub enum BrokerList {
     Consumers,
 }
 
-/// Which items of such a list are asked for.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct BrokerPart {
-    /// Only of this virtual host.
-    pub vhost: Option<String>,
-    /// Only items whose name contains this; empty for all.
-    pub name: String,
-    /// The most items.
-    pub limit: usize,
-}
-
 /// The embedded broker's pages, as JSON, and what an operator may do to its queues.
 pub trait BrokerPages: fmt::Debug + Send + Sync {
     /// Totals and rates of the broker.
     fn overview(&self) -> BoxFuture<'_, Vec<u8>>;
 
     /// `{"<list>":[…],"total_count":n}`; `n` also counts the items beyond the limit.
-    fn list(&self, list: BrokerList, part: BrokerPart) -> BoxFuture<'_, Vec<u8>>;
+    fn list(&self, list: BrokerList, wanted: Wanted) -> BoxFuture<'_, Vec<u8>>;
 
     /// One queue. None when there is no such queue.
     fn queue<'a>(&'a self, vhost: &'a str, name: &'a str) -> BoxFuture<'a, Option<Vec<u8>>>;

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use jiff::fmt::temporal::DateTimePrinter;
+use jiff::fmt::{StdFmtWrite, temporal::DateTimePrinter};
 
 use crate::quantity::{InvalidDuration, duration};
 
@@ -39,7 +39,8 @@ impl Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&PRINTER.timestamp_to_string(&self.civil()))
+        let printed = PRINTER.print_timestamp(&self.civil(), StdFmtWrite(f));
+        printed.map_err(|_| fmt::Error)
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
         },
         vhost::QueueView,
     },
-    http::{BrokerList, BrokerPages, BrokerPart},
+    http::{BrokerList, BrokerPages},
     tasks::{Stage, Tasks},
     telemetry::Metrics,
 };
@@ -59,13 +59,8 @@ impl BrokerPages for BrokerMonitor {
         })
     }
 
-    fn list(&self, list: BrokerList, part: BrokerPart) -> BoxFuture<'_, Vec<u8>> {
+    fn list(&self, list: BrokerList, wanted: Wanted) -> BoxFuture<'_, Vec<u8>> {
         Box::pin(async move {
-            let wanted = Wanted {
-                vhost: part.vhost,
-                name: part.name,
-                limit: part.limit,
-            };
             let (broker, wanted) = (&self.broker, &wanted);
             match list {
                 BrokerList::Connections => {

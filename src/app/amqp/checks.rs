@@ -1,6 +1,6 @@
 //! Health checks over the broker: the rooms that schedule and make probes, joined with what carries them.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
@@ -11,7 +11,7 @@ use crate::{
     api::{CheckRequest, CheckVerdict},
     app::AppError,
     config::Config,
-    health::{self, Health, RemoteProber, RemoteVerdict, RequestResult},
+    health::{self, Health, RemoteProber, RequestResult},
     model::{Channel, Check, FlagState, Mode, Modes, Probed},
     outbound::Client,
     registry::Clock,
@@ -32,15 +32,8 @@ impl RemoteProber for RemoteProbers {
         self.checks.mode()
     }
 
-    fn ask(&self, request: &health::ProbeRequest<'_>) -> bool {
-        let body = CheckRequest {
-            service_id: request.of.service_id.clone(),
-            incarnation: request.incarnation,
-            check: Cow::Borrowed(&*request.check),
-            deadline: request.deadline,
-        };
-        self.checks
-            .send(request.number, body.to_json(), request.left)
+    fn ask(&self, number: u64, request: &CheckRequest<'_>, left: Duration) -> bool {
+        self.checks.send(number, request.to_json(), left)
     }
 
     fn note(&self, ended: RequestResult) {
@@ -61,15 +54,7 @@ impl RemoteProber for RemoteProbers {
 
 impl Verdicts for Health {
     fn take(&self, verdict: CheckVerdict, request: Option<u64>) {
-        self.take(RemoteVerdict {
-            number: request,
-            service_id: verdict.service_id.as_str().into(),
-            incarnation: verdict.incarnation,
-            check: verdict.check,
-            outcome: verdict.outcome,
-            latency: verdict.latency,
-            text: verdict.message,
-        });
+        self.take(verdict, request);
     }
 
     fn unsent(&self, request: u64) {

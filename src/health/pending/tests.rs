@@ -1,8 +1,7 @@
 use tokio::sync::oneshot::error::TryRecvError;
 
-use super::{
-    CheckId, Outcome, PendingRequests, RemoteVerdict, RequestKey, RequestReply, RequestResult,
-};
+use super::{CheckId, Outcome, PendingRequests, RequestKey, RequestReply, RequestResult};
+use crate::{api::CheckVerdict, model::ServiceId};
 
 fn wanted(check: u64) -> RequestKey {
     RequestKey {
@@ -13,15 +12,15 @@ fn wanted(check: u64) -> RequestKey {
     }
 }
 
-fn found(outcome: Outcome) -> RemoteVerdict {
-    RemoteVerdict {
-        number: None,
-        service_id: "a".into(),
+fn found(outcome: Outcome) -> CheckVerdict {
+    CheckVerdict {
+        service_id: ServiceId::parse("a").unwrap(),
         incarnation: 3,
         check: "web".into(),
         outcome,
         latency: std::time::Duration::ZERO,
-        text: "".into(),
+        at: None,
+        message: "".into(),
     }
 }
 

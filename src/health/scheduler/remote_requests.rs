@@ -13,11 +13,12 @@ use tokio::{sync::oneshot, time::timeout_at};
 
 use super::{Health, Scheduler};
 use crate::{
+    api::{CheckRequest, CheckVerdict},
     health::{
         Config,
         pending::{PendingRequests, RequestKey, RequestReply},
         probe::in_one_line,
-        remote::{ProbeRequest, RemoteProber, RemoteVerdict, RequestResult, VerdictUse},
+        remote::{RemoteProber, RequestResult, VerdictUse},
         report::Outcome,
         table::{FinishedProbe, ScheduledProbe},
     },
@@ -129,10 +130,10 @@ impl Health {
         let _ = self.shared.remote_probers.set(remote);
     }
 
-    /// Takes the verdict of a remote prober.
-    pub fn take(&self, found: RemoteVerdict) -> VerdictUse {
+    /// Takes the verdict of a remote prober, and the number of the request if the prober sent it.
+    pub fn take(&self, found: CheckVerdict, number: Option<u64>) -> VerdictUse {
         let shared = &self.shared;
-        let taken = shared.take_found(found);
+        let taken = shared.take_found(found, number);
         let label = [taken.as_str()];
         shared
             .remote_requests
@@ -208,7 +209,7 @@ impl Scheduler {
                     began_ms: at_ms.saturating_sub(latency_ms).max(began_ms),
                     at_ms,
                     latency: found.latency,
-                    text: in_one_line(&found.text, self.limits.text_max),
+                    text: in_one_line(&found.message, self.limits.text_max),
                 })
             }
             // The prober could not probe.
@@ -299,15 +300,14 @@ impl Scheduler {
         number: u64,
         wanted: &RequestKey,
     ) -> bool {
-        let request = ProbeRequest {
-            number,
-            of: &scheduled.of,
+        let request = CheckRequest {
+            service_id: scheduled.of.service_id.clone(),
             incarnation: wanted.incarnation,
             check: scheduled.source.definition(&scheduled.of, &self.config),
             deadline: self.registry.clock().wall_of(wanted.deadline_ms),
-            left: self.remote_requests.wait + scheduled.timeout,
         };
-        remote.ask(&request)
+        let left = self.remote_requests.wait + scheduled.timeout;
+        remote.ask(number, &request, left)
     }
 
     fn answered(&self, remote: &dyn RemoteProber) {
@@ -340,18 +340,16 @@ impl Scheduler {
         }
     }
 
-    fn take_found(&self, found: RemoteVerdict) -> VerdictUse {
-        let Some(instance) = self.registry.instance(&found.service_id) else {
+    fn take_found(&self, found: CheckVerdict, named: Option<u64>) -> VerdictUse {
+        let id = found.service_id.as_str();
+        let Some(instance) = self.registry.instance(id) else {
             return VerdictUse::Gone;
         };
-        let check = {
-            let following = self.following.lock();
-            following.table.check_of(&found.service_id, &found.check)
-        };
+        let check = self.following.lock().table.check_of(id, &found.check);
         let mut pending = self.remote_requests.pending.lock();
         let number = check.and_then(|check| pending.of_check(check));
         // An answer to an earlier request does not count for this one.
-        let number = number.filter(|number| found.number.is_none_or(|named| named == *number));
+        let number = number.filter(|number| named.is_none_or(|named| named == *number));
         let asked = number.and_then(|number| pending.incarnation(number));
         let current = found.incarnation == instance.incarnation;
         let (Some(number), true) = (number, asked == Some(found.incarnation)) else {

@@ -16,10 +16,9 @@ use tokio::{
 
 use super::{Daemon, http, nobody, quick, registration, start, tcp};
 use crate::{
-    health::{
-        Config, Outcome, ProbeRequest, RemoteProber, RemoteVerdict, RequestResult, VerdictUse,
-    },
-    model::{Check, Mode, Status, Timestamp},
+    api::{CheckRequest, CheckVerdict},
+    health::{Config, Outcome, RemoteProber, RequestResult, VerdictUse},
+    model::{Check, Mode, ServiceId, Status, Timestamp},
     outbound::testing::Target,
 };
 
@@ -27,7 +26,7 @@ use crate::{
 #[derive(Clone, Debug)]
 struct Seen {
     number: u64,
-    service_id: String,
+    service_id: ServiceId,
     incarnation: u64,
     check: Check,
     deadline: Timestamp,
@@ -35,15 +34,15 @@ struct Seen {
 }
 
 impl Seen {
-    fn found(&self, outcome: Outcome) -> RemoteVerdict {
-        RemoteVerdict {
-            number: None,
-            service_id: self.service_id.as_str().into(),
+    fn found(&self, outcome: Outcome) -> CheckVerdict {
+        CheckVerdict {
+            service_id: self.service_id.clone(),
             incarnation: self.incarnation,
             check: self.check.name.clone(),
             outcome,
             latency: Duration::from_millis(3),
-            text: "from elsewhere".into(),
+            at: None,
+            message: "from elsewhere".into(),
         }
     }
 }
@@ -61,14 +60,14 @@ impl RemoteProber for Fake {
         *self.mode.lock()
     }
 
-    fn ask(&self, request: &ProbeRequest<'_>) -> bool {
+    fn ask(&self, number: u64, request: &CheckRequest<'_>, left: Duration) -> bool {
         let seen = Seen {
-            number: request.number,
-            service_id: request.of.service_id.to_string(),
+            number,
+            service_id: request.service_id.clone(),
             incarnation: request.incarnation,
             check: request.check.clone().into_owned(),
             deadline: request.deadline,
-            left: request.left,
+            left,
         };
         self.up.load(Ordering::SeqCst) && self.asked.try_send(seen).is_ok()
     }
@@ -118,7 +117,10 @@ async fn in_mode_queue_the_remote_prober_decides() {
     daemon.register("i", &[closed("web")]);
     let asked = requests.recv().await.expect("a request");
     let instance = daemon.registry.instance("i").expect("known");
-    assert_eq!((&*asked.service_id, &*asked.check.name), ("i", "web"));
+    assert_eq!(
+        (asked.service_id.as_str(), &*asked.check.name),
+        ("i", "web")
+    );
     assert_eq!(asked.incarnation, instance.incarnation);
     assert_eq!(
         asked.left,
@@ -128,7 +130,7 @@ async fn in_mode_queue_the_remote_prober_decides() {
     let now = daemon.registry.clock().now().wall;
     assert_eq!(asked.deadline, Timestamp(now.0 + 3_000));
     sleep(Duration::from_millis(700)).await;
-    let taken = daemon.health.take(asked.found(Outcome::Passed));
+    let taken = daemon.health.take(asked.found(Outcome::Passed), None);
     assert_eq!(taken, VerdictUse::Used);
     daemon.until("i", Status::Healthy).await;
     let report = daemon.health.report("i").expect("known");
@@ -136,21 +138,18 @@ async fn in_mode_queue_the_remote_prober_decides() {
     assert_eq!(&*result.message, "from elsewhere");
     assert_eq!(result.latency, Duration::from_millis(3));
     assert_eq!(
-        daemon.health.take(asked.found(Outcome::Failed)),
+        daemon.health.take(asked.found(Outcome::Failed), None),
         VerdictUse::Unasked
     );
     let again = requests.recv().await.expect("the next one");
     assert!(again.number > asked.number);
-    let late = RemoteVerdict {
-        number: Some(asked.number),
-        ..asked.found(Outcome::Passed)
-    };
+    let late = asked.found(Outcome::Passed);
     assert_eq!(
-        daemon.health.take(late),
+        daemon.health.take(late, Some(asked.number)),
         VerdictUse::Unasked,
         "an earlier one"
     );
-    daemon.health.take(again.found(Outcome::TimedOut));
+    daemon.health.take(again.found(Outcome::TimedOut), None);
     daemon.until("i", Status::Unhealthy).await;
     assert_eq!(daemon.reason("i"), "check \"web\": from elsewhere");
     assert_eq!(fake.count(RequestResult::Answered), 2);
@@ -168,7 +167,7 @@ async fn a_url_in_short_form_is_asked_in_full() {
     assert_eq!(&*asked.check.name, "health_check_url");
     assert_eq!(asked.check.timeout, Duration::from_secs(5));
     assert_eq!(
-        daemon.health.take(asked.found(Outcome::Passed)),
+        daemon.health.take(asked.found(Outcome::Passed), None),
         VerdictUse::Used
     );
 }
@@ -190,7 +189,7 @@ async fn the_daemon_probes_itself_without_an_answer_in_time() {
     assert_eq!(fake.count(RequestResult::Unanswered), 1);
     assert_eq!(requests_total(&daemon, "unanswered"), 1.0);
     assert_eq!(
-        daemon.health.take(asked.found(Outcome::Passed)),
+        daemon.health.take(asked.found(Outcome::Passed), None),
         VerdictUse::Unasked,
         "too late"
     );
@@ -233,7 +232,7 @@ async fn verdicts_about_removed_instances_change_nothing() {
     // The same registration by another process: the check stays, the incarnation does not.
     daemon.register("i", &[closed("web")]);
     assert_eq!(
-        daemon.health.take(old.found(Outcome::Passed)),
+        daemon.health.take(old.found(Outcome::Passed), None),
         VerdictUse::Gone
     );
     let passed = "musterd_health_probes_total{kind=\"http\",outcome=\"failed\"}";
@@ -244,21 +243,21 @@ async fn verdicts_about_removed_instances_change_nothing() {
     assert_eq!(requests_total(&daemon, "gone"), 1.0);
 
     let mut stranger = old.clone();
-    stranger.service_id = "stranger".to_owned();
+    stranger.service_id = ServiceId::parse("stranger").unwrap();
     assert_eq!(
-        daemon.health.take(stranger.found(Outcome::Passed)),
+        daemon.health.take(stranger.found(Outcome::Passed), None),
         VerdictUse::Gone
     );
     let current = requests.recv().await.expect("the next turn");
     let mut other = current.clone();
     other.check.name = "other".into();
     assert_eq!(
-        daemon.health.take(other.found(Outcome::Passed)),
+        daemon.health.take(other.found(Outcome::Passed), None),
         VerdictUse::Unasked
     );
     daemon.registry.deregister("i", None).expect("known");
     assert_eq!(
-        daemon.health.take(current.found(Outcome::Passed)),
+        daemon.health.take(current.found(Outcome::Passed), None),
         VerdictUse::Gone
     );
     let gone = daemon.metric("musterd_health_verdicts_total{result=\"gone\"}");
@@ -279,14 +278,14 @@ async fn a_changed_check_of_the_same_name_takes_no_answer_to_the_old_one() {
         .register(changed, incarnation)
         .expect("registered");
     let new = requests.recv().await.expect("a request for the new one");
-    let named = RemoteVerdict {
-        number: Some(old.number),
-        ..old.found(Outcome::Passed)
-    };
-    assert_eq!(daemon.health.take(named), VerdictUse::Unasked);
+    let named = old.found(Outcome::Passed);
+    assert_eq!(
+        daemon.health.take(named, Some(old.number)),
+        VerdictUse::Unasked
+    );
     assert_eq!(daemon.observed("i"), Status::Starting);
     assert_eq!(
-        daemon.health.take(new.found(Outcome::Passed)),
+        daemon.health.take(new.found(Outcome::Passed), None),
         VerdictUse::Used
     );
     daemon.until("i", Status::Healthy).await;
@@ -297,7 +296,7 @@ async fn a_skipped_probe_gives_no_verdict() {
     let (daemon, fake, mut requests) = elsewhere(Config::default(), Mode::Queue);
     daemon.register("i", &[closed("web")]);
     let asked = requests.recv().await.expect("a request");
-    daemon.health.take(asked.found(Outcome::Skipped));
+    daemon.health.take(asked.found(Outcome::Skipped), None);
     daemon.until("i", Status::Unhealthy).await;
     assert_eq!(requests_total(&daemon, "skipped"), 1.0);
     assert_eq!(fake.count(RequestResult::Unanswered), 0);
@@ -317,7 +316,7 @@ async fn the_direct_outcome_decides_in_mode_dual_and_both_are_compared() {
     daemon.register("i", &[check]);
     let asked = requests.recv().await.expect("a request");
     daemon.until("i", Status::Healthy).await;
-    daemon.health.take(asked.found(Outcome::Failed));
+    daemon.health.take(asked.found(Outcome::Failed), None);
     assert_eq!(fake.count(RequestResult::Different), 1);
     assert_eq!(
         daemon.observed("i"),
@@ -325,7 +324,7 @@ async fn the_direct_outcome_decides_in_mode_dual_and_both_are_compared() {
         "the direct one decides"
     );
     let asked = requests.recv().await.expect("a request");
-    daemon.health.take(asked.found(Outcome::Passed));
+    daemon.health.take(asked.found(Outcome::Passed), None);
     while fake.count(RequestResult::Same) == 0 {
         sleep(Duration::from_millis(5)).await;
     }
@@ -349,7 +348,7 @@ async fn the_mode_is_read_for_each_probe() {
     let health = daemon.health.clone();
     let answered = async {
         let asked = requests.recv().await.expect("a request");
-        health.take(asked.found(Outcome::Passed));
+        health.take(asked.found(Outcome::Passed), None);
     };
     let (report, ()) = tokio::join!(daemon.health.check_now("i"), answered);
     assert_eq!(report.expect("known").status, Status::Healthy);

@@ -13,9 +13,9 @@ pub(in crate::http) use self::queues::{
 };
 use crate::{
     api::{self, Problem},
-    broker::{pages, server::Overview},
+    broker::{listing::Wanted, pages, server::Overview},
     http::{
-        BrokerList, BrokerPages, BrokerPart,
+        BrokerList, BrokerPages,
         answer::{EndpointResult, HttpProblem, json},
         state::AppState,
     },
@@ -37,8 +37,8 @@ async fn listed(shared: &AppState, list: BrokerList, query: Option<&str>) -> End
     Ok(json(pages.list(list, part).await))
 }
 
-fn part(query: Option<&str>, items_max: usize) -> Result<BrokerPart, Problem> {
-    let mut part = BrokerPart {
+fn part(query: Option<&str>, items_max: usize) -> Result<Wanted, Problem> {
+    let mut part = Wanted {
         vhost: None,
         name: String::new(),
         limit: LIMIT_DEFAULT,
@@ -72,130 +72,48 @@ pub(in crate::http) async fn overview(State(shared): State<AppState>) -> Endpoin
     Ok(json(shared.pages()?.overview().await))
 }
 
-/// Client connections, and those of the daemon itself, named "in process".
-#[utoipa::path(
-    get, path = "/broker/connections",
-    params(
-        ("vhost" = Option<String>, Query, description = "Only of this virtual host"),
-        ("name" = Option<String>, Query, description = "A part of the name that the client gave, or of its address"),
-        ("limit" = Option<usize>, Query, description = "The most items, default 1000; total_count counts all"),
-    ),
-    responses(
-        (status = 200, body = pages::ConnectionsPage),
-        (status = 404, description = "The broker is switched off", body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
-    )
-)]
-pub(in crate::http) async fn connections(
-    State(shared): State<AppState>,
-    RawQuery(query): RawQuery,
-) -> EndpointResult {
-    listed(&shared, BrokerList::Connections, query.as_deref()).await
+/// The endpoint of each list: `endpoint: path, list, answer, what "name" means`.
+macro_rules! list_endpoints {
+    ($($(#[$doc:meta])* $endpoint:ident: $path:literal, $list:ident, $page:ident, $name:literal;)*) => {$(
+        $(#[$doc])*
+        #[utoipa::path(
+            get, path = $path,
+            params(
+                ("vhost" = Option<String>, Query, description = "Only of this virtual host"),
+                ("name" = Option<String>, Query, description = $name),
+                ("limit" = Option<usize>, Query, description = "The most items, default 1000; total_count counts all"),
+            ),
+            responses(
+                (status = 200, body = pages::$page),
+                (status = 404, description = "The broker is switched off", body = Problem, content_type = "application/problem+json"),
+                (status = 422, body = Problem, content_type = "application/problem+json"),
+            )
+        )]
+        pub(in crate::http) async fn $endpoint(
+            State(shared): State<AppState>,
+            RawQuery(query): RawQuery,
+        ) -> EndpointResult {
+            listed(&shared, BrokerList::$list, query.as_deref()).await
+        }
+    )*};
 }
 
-/// The channels of the broker's connections.
-#[utoipa::path(
-    get, path = "/broker/channels",
-    params(
-        ("vhost" = Option<String>, Query, description = "Only of this virtual host"),
-        ("name" = Option<String>, Query, description = "A part of the name of the channel's connection"),
-        ("limit" = Option<usize>, Query, description = "The most items, default 1000; total_count counts all"),
-    ),
-    responses(
-        (status = 200, body = pages::ChannelsPage),
-        (status = 404, description = "The broker is switched off", body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
-    )
-)]
-pub(in crate::http) async fn channels(
-    State(shared): State<AppState>,
-    RawQuery(query): RawQuery,
-) -> EndpointResult {
-    listed(&shared, BrokerList::Channels, query.as_deref()).await
-}
-
-/// The exchanges.
-#[utoipa::path(
-    get, path = "/broker/exchanges",
-    params(
-        ("vhost" = Option<String>, Query, description = "Only of this virtual host"),
-        ("name" = Option<String>, Query, description = "A part of the name"),
-        ("limit" = Option<usize>, Query, description = "The most items, default 1000; total_count counts all"),
-    ),
-    responses(
-        (status = 200, body = pages::ExchangesPage),
-        (status = 404, description = "The broker is switched off", body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
-    )
-)]
-pub(in crate::http) async fn exchanges(
-    State(shared): State<AppState>,
-    RawQuery(query): RawQuery,
-) -> EndpointResult {
-    listed(&shared, BrokerList::Exchanges, query.as_deref()).await
-}
-
-/// The queues, with rates per second over the last seconds.
-#[utoipa::path(
-    get, path = "/broker/queues",
-    params(
-        ("vhost" = Option<String>, Query, description = "Only of this virtual host"),
-        ("name" = Option<String>, Query, description = "A part of the name"),
-        ("limit" = Option<usize>, Query, description = "The most items, default 1000; total_count counts all"),
-    ),
-    responses(
-        (status = 200, body = pages::QueuesPage),
-        (status = 404, description = "The broker is switched off", body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
-    )
-)]
-pub(in crate::http) async fn queues(
-    State(shared): State<AppState>,
-    RawQuery(query): RawQuery,
-) -> EndpointResult {
-    listed(&shared, BrokerList::Queues, query.as_deref()).await
-}
-
-/// The bindings, without those to the default exchange.
-#[utoipa::path(
-    get, path = "/broker/bindings",
-    params(
-        ("vhost" = Option<String>, Query, description = "Only of this virtual host"),
-        ("name" = Option<String>, Query, description = "A part of the name of either end"),
-        ("limit" = Option<usize>, Query, description = "The most items, default 1000; total_count counts all"),
-    ),
-    responses(
-        (status = 200, body = pages::BindingsPage),
-        (status = 404, description = "The broker is switched off", body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
-    )
-)]
-pub(in crate::http) async fn bindings(
-    State(shared): State<AppState>,
-    RawQuery(query): RawQuery,
-) -> EndpointResult {
-    listed(&shared, BrokerList::Bindings, query.as_deref()).await
-}
-
-/// The consumers.
-#[utoipa::path(
-    get, path = "/broker/consumers",
-    params(
-        ("vhost" = Option<String>, Query, description = "Only of this virtual host"),
-        ("name" = Option<String>, Query, description = "A part of the tag or of the queue's name"),
-        ("limit" = Option<usize>, Query, description = "The most items, default 1000; total_count counts all"),
-    ),
-    responses(
-        (status = 200, body = pages::ConsumersPage),
-        (status = 404, description = "The broker is switched off", body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
-    )
-)]
-pub(in crate::http) async fn consumers(
-    State(shared): State<AppState>,
-    RawQuery(query): RawQuery,
-) -> EndpointResult {
-    listed(&shared, BrokerList::Consumers, query.as_deref()).await
+list_endpoints! {
+    /// Client connections, and those of the daemon itself, named "in process".
+    connections: "/broker/connections", Connections, ConnectionsPage,
+        "A part of the name that the client gave, or of its address";
+    /// The channels of the broker's connections.
+    channels: "/broker/channels", Channels, ChannelsPage,
+        "A part of the name of the channel's connection";
+    /// The exchanges.
+    exchanges: "/broker/exchanges", Exchanges, ExchangesPage, "A part of the name";
+    /// The queues, with rates per second over the last seconds.
+    queues: "/broker/queues", Queues, QueuesPage, "A part of the name";
+    /// The bindings, without those to the default exchange.
+    bindings: "/broker/bindings", Bindings, BindingsPage, "A part of the name of either end";
+    /// The consumers.
+    consumers: "/broker/consumers", Consumers, ConsumersPage,
+        "A part of the tag or of the queue's name";
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ const AT_ONCE_MAX: usize = 1000;
     params(("incarnation" = Option<u64>, Query, description = "The incarnation of the last registration; any other is refused")),
     request_body = api::RegistrationDraft,
     responses(
-        (status = 200, body = api::RegisteredJson),
+        (status = 200, body = api::RegisteredJson<'static>),
         (status = 409, description = "Another incarnation is registered", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Names every wrong field", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is larger than `http.body_max`", body = Problem, content_type = "application/problem+json"),
@@ -54,7 +54,7 @@ pub(in crate::http) async fn register(
         ("incarnation" = Option<u64>, Query, description = "Any other than the current one is refused"),
     ),
     responses(
-        (status = 200, body = api::DoneJson),
+        (status = 200, body = api::Done<'static>),
         (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 409, body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "The incarnation is not a number", body = Problem, content_type = "application/problem+json"),
@@ -126,7 +126,7 @@ pub(in crate::http) async fn patch(
         ("incarnation" = Option<u64>, Query, description = "Any other than the current one is refused"),
     ),
     responses(
-        (status = 200, body = api::DoneJson),
+        (status = 200, body = api::Done<'static>),
         (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 409, body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "The incarnation is not a number", body = Problem, content_type = "application/problem+json"),

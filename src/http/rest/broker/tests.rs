@@ -5,7 +5,10 @@ use parking_lot::Mutex;
 use serde_json::json;
 
 use super::Config;
-use crate::http::{self, BrokerList, BrokerPages, BrokerPart, testing::Api};
+use crate::{
+    broker::listing::Wanted,
+    http::{self, BrokerList, BrokerPages, testing::Api},
+};
 
 /// A broker with one queue, "a/b" in "/", that shows what it was asked.
 #[derive(Debug)]
@@ -25,8 +28,8 @@ impl BrokerPages for Pages {
         Box::pin(ready(br#"{"connections":0}"#.to_vec()))
     }
 
-    fn list(&self, list: BrokerList, part: BrokerPart) -> BoxFuture<'_, Vec<u8>> {
-        let BrokerPart { vhost, name, limit } = part;
+    fn list(&self, list: BrokerList, wanted: Wanted) -> BoxFuture<'_, Vec<u8>> {
+        let Wanted { vhost, name, limit } = wanted;
         let page = json!([format!("{list:?}"), vhost, name, limit]);
         Box::pin(ready(page.to_string().into()))
     }

@@ -12,25 +12,21 @@ async fn the_journey_of_an_instance() {
     let api = Api::new();
     let more = json!({"colour": 1, "ttl": "300s"});
     let registered = api.register("orders", "o-1", &more).await;
-    let answer: api::RegisteredJson = serde_json::from_value(registered.json).unwrap();
-    assert_eq!(answer.message, "Service registered successfully");
-    assert_eq!(
-        answer.warnings.unwrap(),
-        ["unknown field \"colour\" was ignored"]
-    );
+    let answer = registered.json;
+    assert_eq!(answer["message"], "Service registered successfully");
+    let warnings = json!(["unknown field \"colour\" was ignored"]);
+    assert_eq!(answer["warnings"], warnings);
 
     let known = api.expect(200, "GET", "/services/o-1", "").await.json;
     let instance: api::InstanceJson = serde_json::from_value(known.clone()).unwrap();
-    assert_eq!(
-        (&*instance.status, instance.incarnation),
-        ("healthy", answer.incarnation)
-    );
+    assert_eq!(instance.status, "healthy");
+    assert_eq!(answer["incarnation"], instance.incarnation);
 
     // What was answered can be sent back, and changes nothing.
     let again = api
         .expect(200, "POST", "/services/register", known.to_string())
         .await;
-    assert_eq!(again.json["revision"], answer.revision);
+    assert_eq!(again.json["revision"], answer["revision"]);
 
     let beat = api
         .expect(200, "POST", "/services/o-1/heartbeat", "")
