@@ -5,6 +5,7 @@
 mod answer;
 mod config;
 mod deps;
+mod problems;
 mod rest;
 mod serve;
 mod state;

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 pub(super) use self::write::write;
 use super::{
     limits::{self, Defaults},
-    read::{self, Entries, Fields},
+    read::{self, Entries, ObjectFields},
     registration::{absolute_url, host_text, label, url_text},
 };
 use crate::model::{Check, CheckKind, CodeRange, HttpCheck, REDIRECTS_MAX};
@@ -29,7 +29,7 @@ const OF_SOME_TYPES: [&str; 10] = [
 ];
 
 /// Warns of known fields that mean nothing for this type of check.
-fn warn_of_unused(fields: &mut Fields<'_>, kind: &CheckKind) {
+fn warn_of_unused(fields: &mut ObjectFields<'_>, kind: &CheckKind) {
     let is_unused = |(name, value): (&str, &RawValue)| {
         let known = OF_SOME_TYPES.into_iter().find(|known| *known == name);
         known.filter(|_| value.get() != "null")
@@ -53,7 +53,7 @@ struct ListenAddress<'a> {
 
 /// Reads the list of checks of the instance at `host` and `port`.
 pub(super) fn read<'a>(
-    fields: &mut Fields<'a>,
+    fields: &mut ObjectFields<'a>,
     host: &str,
     port: u16,
     defaults: &Defaults,
@@ -71,7 +71,7 @@ pub(super) fn read<'a>(
 }
 
 /// Reads one check that says everything itself: it belongs to no instance here.
-pub(super) fn read_one(fields: &mut Fields<'_>) -> Option<Check> {
+pub(super) fn read_one(fields: &mut ObjectFields<'_>) -> Option<Check> {
     if fields.get("path").is_some() {
         fields.add("path", "needs an instance: write \"url\"");
     }
@@ -90,13 +90,13 @@ pub(super) fn read_one(fields: &mut Fields<'_>) -> Option<Check> {
     check(fields, &place, &[], &defaults)
 }
 
-fn has_address(fields: &mut Fields<'_>) -> bool {
+fn has_address(fields: &mut ObjectFields<'_>) -> bool {
     let kind = fields.get("type").and_then(|kind| read::text(kind).ok());
     kind.is_some_and(|kind| matches!(&*kind.to_ascii_lowercase(), "tcp" | "grpc"))
 }
 
 fn check(
-    fields: &mut Fields<'_>,
+    fields: &mut ObjectFields<'_>,
     place: &ListenAddress<'_>,
     before: &[Check],
     defaults: &Defaults,
@@ -185,7 +185,7 @@ fn free_name(kind: &str, before: &[Check]) -> Box<str> {
 }
 
 fn kind(
-    fields: &mut Fields<'_>,
+    fields: &mut ObjectFields<'_>,
     place: &ListenAddress<'_>,
     defaults: &Defaults,
 ) -> Option<CheckKind> {
@@ -206,7 +206,11 @@ fn kind(
     }
 }
 
-fn http(fields: &mut Fields<'_>, place: &ListenAddress<'_>, is_unsafe: bool) -> Option<CheckKind> {
+fn http(
+    fields: &mut ObjectFields<'_>,
+    place: &ListenAddress<'_>,
+    is_unsafe: bool,
+) -> Option<CheckKind> {
     let url = fields.optional("url", absolute_url);
     let path = fields.optional("path", |value| path(value, place));
     if fields.get("url").is_none() && fields.get("path").is_none() {
@@ -230,7 +234,7 @@ fn http(fields: &mut Fields<'_>, place: &ListenAddress<'_>, is_unsafe: bool) -> 
     })))
 }
 
-fn grpc(fields: &mut Fields<'_>, place: &ListenAddress<'_>) -> Option<CheckKind> {
+fn grpc(fields: &mut ObjectFields<'_>, place: &ListenAddress<'_>) -> Option<CheckKind> {
     let at = address(fields, place);
     let service = fields.optional("service", label);
     let tls = fields.optional("tls", read::flag);
@@ -245,7 +249,7 @@ fn grpc(fields: &mut Fields<'_>, place: &ListenAddress<'_>) -> Option<CheckKind>
     })
 }
 
-fn address(fields: &mut Fields<'_>, place: &ListenAddress<'_>) -> Option<(Box<str>, u16)> {
+fn address(fields: &mut ObjectFields<'_>, place: &ListenAddress<'_>) -> Option<(Box<str>, u16)> {
     let Some(value) = fields.get("address") else {
         return Some((place.host.into(), place.port));
     };

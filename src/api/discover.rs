@@ -11,7 +11,7 @@ use super::{
     limits,
     problem::Problem,
     query::pairs,
-    read::{self, Fields},
+    read::{self, ObjectFields},
     seen::Seen,
 };
 use crate::model::{Instance, InstanceFilter, Span, Timestamp};
@@ -37,7 +37,7 @@ impl Discover {
     /// A 422 that names every wrong parameter.
     pub fn from_query(query: Option<&str>) -> Result<Self, Problem> {
         let mut wanted = Self::default();
-        let mut faults = Fields::default();
+        let mut faults = ObjectFields::default();
         for (key, value) in pairs(query.unwrap_or_default()) {
             let set = wanted.set(&key, value);
             faults.take(&key, set);

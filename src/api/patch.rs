@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use super::{
     limits::Defaults,
     problem::Problem,
-    read::{self, Fields},
+    read::{self, ObjectFields},
     registration::{ANSWERED, metadata, tags, weight},
     warnings::Warnings,
 };
@@ -64,7 +64,7 @@ fn same_id(value: &RawValue, service_id: &str) -> Result<(), String> {
 }
 
 fn edit<'a, T>(
-    fields: &mut Fields<'a>,
+    fields: &mut ObjectFields<'a>,
     field: &str,
     read: impl FnOnce(&'a RawValue) -> Result<T, String>,
 ) -> Edit<T> {

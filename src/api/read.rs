@@ -30,9 +30,9 @@ const FIELDS_MAX: usize = 4096;
 pub(super) fn request<'a, T>(
     body: &'a [u8],
     answered: &[&str],
-    read: impl FnOnce(&mut Fields<'a>) -> Option<T>,
+    read: impl FnOnce(&mut ObjectFields<'a>) -> Option<T>,
 ) -> Result<(T, Warnings), Problem> {
-    let mut fields = Fields::body(body)?;
+    let mut fields = ObjectFields::body(body)?;
     match read(&mut fields) {
         Some(request) if fields.errors.is_empty() => {
             fields.warn_of_unread(answered);
@@ -45,7 +45,7 @@ pub(super) fn request<'a, T>(
 
 /// The fields of one JSON object, and what is wrong with them. A field that comes twice has its last value.
 #[derive(Debug, Default)]
-pub(super) struct Fields<'a> {
+pub(super) struct ObjectFields<'a> {
     entries: Entries<'a>,
     /// Whether each entry was asked for.
     asked: Vec<bool>,
@@ -56,7 +56,7 @@ pub(super) struct Fields<'a> {
     warnings: Vec<String>,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> ObjectFields<'a> {
     fn new(entries: Entries<'a>) -> Self {
         Self {
             asked: vec![false; entries.0.len()],

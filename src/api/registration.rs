@@ -8,7 +8,7 @@ use super::{
     checks,
     limits::{self, Defaults},
     problem::Problem,
-    read::{self, Fields},
+    read::{self, ObjectFields},
 };
 use crate::model::{LeaseKind, Metadata, Registration, ServiceId, ServiceName};
 
@@ -66,7 +66,7 @@ const HEALTHY_BY_ITSELF: &str = "the instance has no check and names no ttl: it 
 
 /// A warning when neither a check nor a lease that the caller chose shows that the instance has stopped.
 fn says_nothing_of_its_health(
-    fields: &mut Fields<'_>,
+    fields: &mut ObjectFields<'_>,
     registration: &Registration,
 ) -> Option<&'static str> {
     let says_nothing =
@@ -74,7 +74,7 @@ fn says_nothing_of_its_health(
     says_nothing.then_some(HEALTHY_BY_ITSELF)
 }
 
-fn read_registration(fields: &mut Fields<'_>, defaults: &Defaults) -> Option<Registration> {
+fn read_registration(fields: &mut ObjectFields<'_>, defaults: &Defaults) -> Option<Registration> {
     let service_id = fields.required("service_id", |v| read::name(v, ServiceId::parse));
     let service_name = fields.required("service_name", |v| read::name(v, ServiceName::parse));
     let host = fields.required("host", host);

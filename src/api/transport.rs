@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::{
     problem::Problem,
-    read::{self, Fields},
+    read::{self, ObjectFields},
     vocabulary::millis_or_null,
     warnings::Warnings,
 };
@@ -58,9 +58,9 @@ impl FlagDraft {
     }
 }
 
-fn channels(fields: &mut Fields<'_>) -> Vec<(Channel, Mode)> {
+fn channels(fields: &mut ObjectFields<'_>) -> Vec<(Channel, Mode)> {
     let an_object = |_| "must be an object such as {\"events\":\"dual\"}".to_owned();
-    let read = |value| Fields::of(value).map_err(an_object);
+    let read = |value| ObjectFields::of(value).map_err(an_object);
     let Some(mut named) = fields.optional("channels", read) else {
         return Vec::new();
     };
@@ -79,7 +79,7 @@ fn channels(fields: &mut Fields<'_>) -> Vec<(Channel, Mode)> {
 /// The answer of a GET may be sent again: an object with the mode in it.
 fn channel_mode(value: &RawValue) -> Result<Mode, String> {
     if value.get().starts_with('{') {
-        let inner = Fields::of(value).map_err(|_| "is not usable JSON".to_owned());
+        let inner = ObjectFields::of(value).map_err(|_| "is not usable JSON".to_owned());
         return mode(inner?.get("mode").ok_or("needs \"mode\"")?);
     }
     mode(value)

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use super::{Fields, count, flag, line, request, span, text, whole};
+use super::{ObjectFields, count, flag, line, request, span, text, whole};
 
 fn raw(json: &str) -> Box<RawValue> {
     RawValue::from_string(json.to_owned()).unwrap()
@@ -150,7 +150,7 @@ fn a_body_other_than_an_object_is_refused() {
 
     #[track_caller]
     fn check(body: &str, detail: &str) {
-        let problem = Fields::body(body.as_bytes()).unwrap_err();
+        let problem = ObjectFields::body(body.as_bytes()).unwrap_err();
         assert_eq!((problem.status, &*problem.detail), (422, detail));
         assert_eq!(problem.errors[0].field, "body");
     }
@@ -159,12 +159,16 @@ fn a_body_other_than_an_object_is_refused() {
 #[test]
 fn one_name_many_times_is_refused() {
     let body = format!("{{{}}}", vec!["\"a\":1"; 5000].join(","));
-    assert!(Fields::body(body.as_bytes()).is_err());
+    assert!(ObjectFields::body(body.as_bytes()).is_err());
 }
 
 #[test]
 fn names_of_unknown_fields_are_bounded() {
-    let names = |body: &str| Fields::body(body.as_bytes()).unwrap().unread_names(&[]);
+    let names = |body: &str| {
+        ObjectFields::body(body.as_bytes())
+            .unwrap()
+            .unread_names(&[])
+    };
     let long = format!("{{\"{}\":1}}", "x".repeat(5000));
     assert!(names(&long)[0].len() <= 40);
     let fields: Vec<_> = (0..1000).map(|n| format!("\"x{n}\":1")).collect();

@@ -17,6 +17,7 @@ use crate::{
     http::{
         BrokerList, BrokerPages,
         answer::{EndpointResult, HttpProblem, json},
+        problems::Invalid,
         state::AppState,
     },
 };
@@ -86,7 +87,7 @@ macro_rules! list_endpoints {
             responses(
                 (status = 200, body = pages::$page),
                 (status = 404, description = "The broker is switched off", body = Problem, content_type = "application/problem+json"),
-                (status = 422, body = Problem, content_type = "application/problem+json"),
+                Invalid,
             )
         )]
         pub(in crate::http) async fn $endpoint(

@@ -13,6 +13,7 @@ use crate::{
     catalog::PickPolicy,
     http::{
         answer::{EndpointResult, HttpProblem, json},
+        problems::{Invalid, NotFound},
         serve::connection::HttpPeer,
         state::AppState,
     },
@@ -38,8 +39,8 @@ pub(in crate::http) const INDEX: HeaderName = HeaderName::from_static("x-muster-
     ),
     responses(
         (status = 200, body = api::DiscoveredJson, headers(("X-Muster-Index" = String, description = "The cursor of the service's last change"))),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many are waiting", body = Problem, content_type = "application/problem+json"),
+        Invalid,
     )
 )]
 pub(in crate::http) async fn discover(
@@ -74,11 +75,7 @@ pub(in crate::http) async fn discover(
         ("zone" = Option<String>, Query),
         ("metadata.<key>" = Option<String>, Query, description = "The value of a top-level key; several are allowed"),
     ),
-    responses(
-        (status = 200, body = api::InstanceJson),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
-    )
+    responses((status = 200, body = api::InstanceJson), NotFound, Invalid)
 )]
 pub(in crate::http) async fn healthy(
     State(shared): State<AppState>,

@@ -20,6 +20,7 @@ use crate::{
     gateway::{ResolvedRoute, RoutedInstances},
     http::{
         answer::{EndpointResult, HttpProblem, json},
+        problems::{Invalid, NotFound, TooLarge},
         serve::connection::HttpPeer,
         state::AppState,
     },
@@ -40,9 +41,8 @@ fn body(state: &AppState, instances: &RoutedInstances) -> Bytes {
     request_body = api::RouteRequest,
     responses(
         (status = 200, body = api::RouteAnswer),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "There are too many", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is larger than `http.body_max`", body = Problem, content_type = "application/problem+json"),
+        TooLarge, Invalid,
     )
 )]
 pub(in crate::http) async fn set(
@@ -62,10 +62,7 @@ pub(in crate::http) async fn set(
 #[utoipa::path(
     get, path = "/gateway/routes/{route_id}",
     params(("route_id" = String, Path)),
-    responses(
-        (status = 200, body = api::RouteAnswer),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-    )
+    responses((status = 200, body = api::RouteAnswer), NotFound)
 )]
 pub(in crate::http) async fn find(State(shared): State<AppState>, id: Name) -> EndpointResult {
     let routes = shared.registry.routes();
@@ -79,10 +76,7 @@ pub(in crate::http) async fn find(State(shared): State<AppState>, id: Name) -> E
 #[utoipa::path(
     delete, path = "/gateway/routes/{route_id}",
     params(("route_id" = String, Path)),
-    responses(
-        (status = 200, body = RouteRemoved<'static>),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-    )
+    responses((status = 200, body = RouteRemoved<'static>), NotFound)
 )]
 pub(in crate::http) async fn remove(
     State(shared): State<AppState>,
@@ -119,11 +113,7 @@ pub(in crate::http) async fn list(State(shared): State<AppState>) -> Response {
         ("path" = String, Query, description = "The request's path"),
         ("method" = Option<String>, Query, description = "The request's method; without it routes for any method count"),
     ),
-    responses(
-        (status = 200, body = api::ResolvedJson),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
-    )
+    responses((status = 200, body = api::ResolvedJson), NotFound, Invalid)
 )]
 pub(in crate::http) async fn resolve(
     State(shared): State<AppState>,

@@ -7,6 +7,7 @@ use crate::{
     api::{self, MigrationDraft},
     http::{
         answer::{EndpointResult, HttpProblem, json},
+        problems::Invalid,
         state::AppState,
     },
 };
@@ -27,7 +28,7 @@ pub(in crate::http) async fn migration(State(shared): State<AppState>) -> Respon
     responses(
         (status = 200, body = api::MigrationReport),
         (status = 409, description = "Not possible now; the detail says why", body = api::Problem, content_type = "application/problem+json"),
-        (status = 422, body = api::Problem, content_type = "application/problem+json"),
+        Invalid,
     )
 )]
 pub(in crate::http) async fn ask(

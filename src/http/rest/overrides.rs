@@ -6,7 +6,12 @@ use super::extract::{BodyBytes, Name, caller};
 use crate::{
     api::{self, OverrideDraft},
     catalog::{self, LiftOverride, SetOverride},
-    http::{answer::EndpointResult, serve::connection::HttpPeer, state::AppState},
+    http::{
+        answer::EndpointResult,
+        problems::{Invalid, NotFound, TooLarge},
+        serve::connection::HttpPeer,
+        state::AppState,
+    },
 };
 
 /// Sets the effective status of an instance until the override is lifted.
@@ -14,12 +19,7 @@ use crate::{
     put, path = "/services/{service_id}/override",
     params(("service_id" = String, Path)),
     request_body = OverrideDraft,
-    responses(
-        (status = 200, body = api::InstanceJson),
-        (status = 404, body = api::Problem, content_type = "application/problem+json"),
-        (status = 422, body = api::Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is larger than `http.body_max`", body = api::Problem, content_type = "application/problem+json"),
-    )
+    responses((status = 200, body = api::InstanceJson), NotFound, TooLarge, Invalid)
 )]
 pub(in crate::http) async fn set(
     State(shared): State<AppState>,
@@ -43,10 +43,7 @@ pub(in crate::http) async fn set(
 #[utoipa::path(
     delete, path = "/services/{service_id}/override",
     params(("service_id" = String, Path)),
-    responses(
-        (status = 200, body = api::InstanceJson),
-        (status = 404, body = api::Problem, content_type = "application/problem+json"),
-    )
+    responses((status = 200, body = api::InstanceJson), NotFound)
 )]
 pub(in crate::http) async fn lift(
     State(shared): State<AppState>,

@@ -10,6 +10,7 @@ use crate::{
     api,
     http::{
         answer::{EndpointResult, HttpProblem, json},
+        problems::NotFound,
         state::AppState,
     },
 };
@@ -20,8 +21,8 @@ use crate::{
     params(("service_id" = String, Path)),
     responses(
         (status = 200, body = api::HealthReport),
-        (status = 404, body = api::Problem, content_type = "application/problem+json"),
         (status = 503, description = "A check did not end within `http.request_timeout`; its result is not counted", body = api::Problem, content_type = "application/problem+json"),
+        NotFound,
     )
 )]
 pub(in crate::http) async fn check(State(shared): State<AppState>, id: Name) -> EndpointResult {
@@ -45,10 +46,7 @@ fn given_up(max: Duration) -> HttpProblem {
 #[utoipa::path(
     get, path = "/services/{service_id}/health",
     params(("service_id" = String, Path)),
-    responses(
-        (status = 200, body = api::HealthReport),
-        (status = 404, body = api::Problem, content_type = "application/problem+json"),
-    )
+    responses((status = 200, body = api::HealthReport), NotFound)
 )]
 pub(in crate::http) async fn report(State(shared): State<AppState>, id: Name) -> EndpointResult {
     let report = shared.probes.report(id.as_str());

@@ -13,6 +13,7 @@ use crate::{
     catalog::{self, Caller, Deregister, PatchInstance, Register},
     http::{
         answer::{EndpointResult, HttpProblem, json},
+        problems::{Conflict, Invalid, NotFound, TooLarge},
         serve::connection::HttpPeer,
         state::AppState,
         watch::{SnapshotPieces, sent_in_pieces},
@@ -32,9 +33,9 @@ const AT_ONCE_MAX: usize = 1000;
         (status = 200, body = api::RegisteredJson<'static>),
         (status = 409, description = "Another incarnation is registered", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Names every wrong field", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is larger than `http.body_max`", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "There are too many instances", body = Problem, content_type = "application/problem+json"),
         (status = 507, description = "`registry.memory_max` is reached", body = Problem, content_type = "application/problem+json"),
+        TooLarge,
     )
 )]
 pub(in crate::http) async fn register(
@@ -55,9 +56,8 @@ pub(in crate::http) async fn register(
     ),
     responses(
         (status = 200, body = api::Done<'static>),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 409, body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "The incarnation is not a number", body = Problem, content_type = "application/problem+json"),
+        NotFound, Conflict,
     )
 )]
 pub(in crate::http) async fn deregister(
@@ -82,10 +82,7 @@ pub(in crate::http) async fn deregister(
 #[utoipa::path(
     get, path = "/services/{service_id}",
     params(("service_id" = String, Path)),
-    responses(
-        (status = 200, body = api::InstanceJson),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-    )
+    responses((status = 200, body = api::InstanceJson), NotFound)
 )]
 pub(in crate::http) async fn instance(State(shared): State<AppState>, id: Name) -> EndpointResult {
     let instance = shared.registry.instance(id.as_str());
@@ -98,12 +95,7 @@ pub(in crate::http) async fn instance(State(shared): State<AppState>, id: Name) 
     patch, path = "/services/{service_id}",
     params(("service_id" = String, Path)),
     request_body(content = api::PatchRequest, content_type = "application/merge-patch+json"),
-    responses(
-        (status = 200, body = api::InstanceJson),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is larger than `http.body_max`", body = Problem, content_type = "application/problem+json"),
-    )
+    responses((status = 200, body = api::InstanceJson), NotFound, TooLarge, Invalid)
 )]
 pub(in crate::http) async fn patch(
     State(shared): State<AppState>,
@@ -127,9 +119,8 @@ pub(in crate::http) async fn patch(
     ),
     responses(
         (status = 200, body = api::Done<'static>),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 409, body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "The incarnation is not a number", body = Problem, content_type = "application/problem+json"),
+        NotFound, Conflict,
     )
 )]
 pub(in crate::http) async fn heartbeat(
@@ -145,11 +136,7 @@ pub(in crate::http) async fn heartbeat(
 #[utoipa::path(
     post, path = "/services/heartbeat",
     request_body = BatchHeartbeat,
-    responses(
-        (status = 200, body = api::BatchAnswer<'static>),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is larger than `http.body_max`", body = Problem, content_type = "application/problem+json"),
-    )
+    responses((status = 200, body = api::BatchAnswer<'static>), TooLarge, Invalid)
 )]
 pub(in crate::http) async fn heartbeats(
     State(shared): State<AppState>,
@@ -171,10 +158,7 @@ pub(in crate::http) async fn heartbeats(
 #[utoipa::path(
     get, path = "/services/{service_id}/status",
     params(("service_id" = String, Path)),
-    responses(
-        (status = 200, body = StatusAnswer<'static>),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-    )
+    responses((status = 200, body = StatusAnswer<'static>), NotFound)
 )]
 pub(in crate::http) async fn status(State(shared): State<AppState>, id: Name) -> EndpointResult {
     let instance = shared.registry.instance(id.as_str());

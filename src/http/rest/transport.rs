@@ -10,6 +10,7 @@ use crate::{
     api::{self, FlagDraft},
     http::{
         answer::{EndpointResult, HttpProblem, json},
+        problems::{Invalid, TooLarge},
         state::AppState,
     },
     model::FlagError,
@@ -37,9 +38,8 @@ pub(in crate::http) async fn show(State(shared): State<AppState>) -> Response {
     responses(
         (status = 200, body = api::TransportReport),
         (status = 409, description = "There is no broker, or transport.direct is off", body = api::Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is larger than `http.body_max`", body = api::Problem, content_type = "application/problem+json"),
-        (status = 422, body = api::Problem, content_type = "application/problem+json"),
         (status = 503, description = "The broker can't be used; answered within 5 s; Retry-After", body = api::Problem, content_type = "application/problem+json"),
+        TooLarge, Invalid,
     )
 )]
 pub(in crate::http) async fn set(

@@ -12,6 +12,7 @@ use crate::{
     http::{
         WatcherError,
         answer::{EndpointResult, HttpProblem, json, json_as},
+        problems::{Invalid, NotFound, TooLarge},
         state::AppState,
     },
 };
@@ -27,11 +28,10 @@ const STOPPING_PAUSE_SECS: u16 = 10;
     request_body = WatcherDraft,
     responses(
         (status = 201, body = api::WatcherAnswer),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "There are too many; Retry-After", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The daemon is stopping; Retry-After", body = Problem, content_type = "application/problem+json"),
         (status = 507, description = "`registry.memory_max` is reached", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is larger than `http.body_max`", body = Problem, content_type = "application/problem+json"),
+        TooLarge, Invalid,
     )
 )]
 pub(in crate::http) async fn add(
@@ -72,10 +72,7 @@ pub(in crate::http) async fn list(State(shared): State<AppState>) -> Response {
 #[utoipa::path(
     get, path = "/watchers/{id}",
     params(("id" = String, Path)),
-    responses(
-        (status = 200, body = api::WatcherAnswer),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-    )
+    responses((status = 200, body = api::WatcherAnswer), NotFound)
 )]
 pub(in crate::http) async fn find(State(shared): State<AppState>, id: Name) -> EndpointResult {
     let watcher = shared.watchers.find(id.as_str()).ok_or_else(unknown)?;
@@ -86,10 +83,7 @@ pub(in crate::http) async fn find(State(shared): State<AppState>, id: Name) -> E
 #[utoipa::path(
     delete, path = "/watchers/{id}",
     params(("id" = String, Path)),
-    responses(
-        (status = 204),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-    )
+    responses((status = 204), NotFound)
 )]
 pub(in crate::http) async fn remove(State(shared): State<AppState>, id: Name) -> EndpointResult {
     if shared.watchers.remove(id.as_str()) {

@@ -22,6 +22,7 @@ use crate::{
     api::{self, FieldError, Problem, Seen},
     http::{
         answer::{EndpointResult, json},
+        problems::{Invalid, TooMany},
         serve::connection::HttpPeer,
         state::AppState,
     },
@@ -48,8 +49,7 @@ const PIECE_BYTES: usize = 64 * 1024;
     ),
     responses(
         (status = 200, body = api::EventsJson, headers(("X-Muster-Index" = String, description = "The cursor to continue from"))),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
-        (status = 429, body = Problem, content_type = "application/problem+json"),
+        Invalid, TooMany,
     )
 )]
 pub(in crate::http) async fn events(

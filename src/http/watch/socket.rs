@@ -38,6 +38,7 @@ use crate::{
     api,
     http::{
         answer::{EndpointResult, HttpProblem},
+        problems::{Invalid, TooMany},
         serve::connection::HttpPeer,
         state::AppState,
     },
@@ -64,9 +65,8 @@ type Socket = WebSocketStream<TokioIo<Upgraded>>;
     ),
     responses(
         (status = 101, description = "JSON texts {\"type\":\"snapshot|event|resync\",\"id\",\"data\"}; with canary=false also of type \"cursor\", whose data is null"),
-        (status = 422, body = api::Problem, content_type = "application/problem+json"),
         (status = 426, body = api::Problem, content_type = "application/problem+json"),
-        (status = 429, body = api::Problem, content_type = "application/problem+json"),
+        Invalid, TooMany,
     )
 )]
 pub(in crate::http) async fn watch_socket(

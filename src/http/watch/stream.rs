@@ -23,6 +23,7 @@ use crate::{
     api::{self, Problem, Seen},
     http::{
         answer::EndpointResult,
+        problems::{Invalid, TooMany},
         serve::connection::{EVENTS, HttpPeer},
         state::AppState,
     },
@@ -40,8 +41,7 @@ use crate::{
     ),
     responses(
         (status = 200, description = "A stream; the id of each message is the cursor to continue from", content_type = "text/event-stream", body = String),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
-        (status = 429, body = Problem, content_type = "application/problem+json"),
+        Invalid, TooMany,
     )
 )]
 pub(in crate::http) async fn watch(

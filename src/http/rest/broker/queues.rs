@@ -6,10 +6,11 @@ use utoipa::ToSchema;
 
 use super::count;
 use crate::{
-    api::{self, Problem},
+    api,
     broker::{pages::MessagesPage, vhost::QueueView},
     http::{
         answer::{EndpointResult, HttpProblem, json},
+        problems::{Invalid, NotFound},
         rest::extract::Name,
         state::AppState,
     },
@@ -51,10 +52,7 @@ fn unknown(of: &Name) -> HttpProblem {
         ("vhost" = String, Path, description = "%2F is the default vhost"),
         ("name" = String, Path),
     ),
-    responses(
-        (status = 200, body = QueueView),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-    )
+    responses((status = 200, body = QueueView), NotFound)
 )]
 pub(in crate::http) async fn queue(State(shared): State<AppState>, of: Name) -> EndpointResult {
     let queue = shared.pages()?.queue(of.as_str(), of.second()).await;
@@ -68,10 +66,7 @@ pub(in crate::http) async fn queue(State(shared): State<AppState>, of: Name) -> 
         ("vhost" = String, Path, description = "%2F is the default vhost"),
         ("name" = String, Path),
     ),
-    responses(
-        (status = 200, body = QueueDeleted),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-    )
+    responses((status = 200, body = QueueDeleted), NotFound)
 )]
 pub(in crate::http) async fn delete(State(shared): State<AppState>, of: Name) -> EndpointResult {
     let dropped = shared.pages()?.delete(of.as_str(), of.second()).await;
@@ -97,11 +92,7 @@ pub(in crate::http) async fn delete(State(shared): State<AppState>, of: Name) ->
         ("name" = String, Path),
         ("count" = Option<usize>, Query, description = "The most messages, default 10"),
     ),
-    responses(
-        (status = 200, body = MessagesPage),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
-    )
+    responses((status = 200, body = MessagesPage), NotFound, Invalid)
 )]
 pub(in crate::http) async fn messages(
     State(shared): State<AppState>,
@@ -129,10 +120,7 @@ pub(in crate::http) async fn messages(
         ("vhost" = String, Path, description = "%2F is the default vhost"),
         ("name" = String, Path),
     ),
-    responses(
-        (status = 200, body = QueuePurged),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-    )
+    responses((status = 200, body = QueuePurged), NotFound)
 )]
 pub(in crate::http) async fn purge(State(shared): State<AppState>, of: Name) -> EndpointResult {
     let purged = shared.pages()?.purge(of.as_str(), of.second()).await;

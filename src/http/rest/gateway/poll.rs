@@ -9,6 +9,7 @@ use crate::{
     api::{self, Discover},
     http::{
         answer::{EndpointResult, json},
+        problems::{Invalid, TooMany},
         serve::connection::HttpPeer,
         state::AppState,
         watch::{LongPoll, is_current},
@@ -24,8 +25,7 @@ use crate::{
     ),
     responses(
         (status = 200, body = api::GatewayAnswer<'static>, headers(("X-Muster-Index" = String, description = "The cursor of the last change of any of it"))),
-        (status = 422, body = api::Problem, content_type = "application/problem+json"),
-        (status = 429, body = api::Problem, content_type = "application/problem+json"),
+        Invalid, TooMany,
     )
 )]
 pub(in crate::http) async fn config(

@@ -17,6 +17,7 @@ use crate::{
     gateway::RoutedInstances,
     http::{
         answer::EndpointResult,
+        problems::TooMany,
         serve::connection::HttpPeer,
         state::AppState,
         watch::{Form, Permit, Silence, WatcherKind, is_current, place, sse},
@@ -34,7 +35,7 @@ use crate::{
     ),
     responses(
         (status = 200, description = "A stream of messages named snapshot; the data is that of /gateway/config, the id its index", content_type = "text/event-stream", body = String),
-        (status = 429, body = api::Problem, content_type = "application/problem+json"),
+        TooMany,
     )
 )]
 pub(in crate::http) async fn watch(
