@@ -9,6 +9,7 @@ use super::{
     limits::{self, Defaults},
     problem::Problem,
     read::{self, ObjectFields},
+    warnings::Warnings,
 };
 use crate::model::{LeaseKind, Metadata, Registration, ServiceId, ServiceName};
 
@@ -55,10 +56,9 @@ pub fn registration(body: &[u8], defaults: &Defaults) -> Result<Parsed, Problem>
             warnings: warning.map(str::to_owned).into_iter().collect(),
         })
     })?;
-    Ok(Parsed {
-        warnings: [warnings.0, parsed.warnings].concat(),
-        ..parsed
-    })
+    let Warnings(mut warnings) = warnings;
+    warnings.extend(parsed.warnings);
+    Ok(Parsed { warnings, ..parsed })
 }
 
 const HEALTHY_BY_ITSELF: &str = "the instance has no check and names no ttl: it counts as healthy until its \
