@@ -117,9 +117,6 @@ fn durable_exchanges_queues_and_bindings_survive_a_kill() {
             1,
             "queue.declare queue=q durable arguments={x-max-length=l4}",
         );
-        assert!(
-            answer.contains("inequivalent arg 'x-max-length'"),
-            "{answer}"
-        );
+        assert!(answer.contains("inequivalent arg"), "{answer}");
     }
 }
