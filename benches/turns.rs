@@ -78,7 +78,7 @@ impl World {
             vhost: Vhost::new("/", limits, memory, Stamp::default()),
             now: BrokerTime {
                 ms: 1,
-                unix_s: 1_700_000_000,
+                unix_ms: 1_700_000_000_000,
             },
             session: Session::new(Arc::clone(&peer), identity, session_limits),
             peer,

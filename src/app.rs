@@ -17,7 +17,7 @@ use self::{banner::Addresses, store::StoreTopology};
 pub use self::{reload::Reloader, store::StoreUnusable};
 use crate::{
     api::Defaults,
-    broker::{Broker, BrokerError, Listening},
+    broker::{Broker, BrokerError, DurableStore, Listening},
     catalog::Catalog,
     config::{Config, Values},
     health::{Health, in_container},
@@ -83,7 +83,7 @@ impl AppError {
             Self::NotBuilt => true,
             Self::Bind(error) => matches!(error, http::BindError::Address { .. }),
             Self::Broker(error) => {
-                !matches!(error, BrokerError::Listen { .. } | BrokerError::Topology(_))
+                !matches!(error, BrokerError::Listen { .. } | BrokerError::Stored(_))
             }
             Self::Signals(_) | Self::Stopped(_) | Self::Store(_) => false,
         }
@@ -377,7 +377,13 @@ async fn bind_broker(
         return Ok(None);
     }
     let listening = match store.cloned() {
-        Some(store) => Broker::bind_durable(broker, Arc::new(StoreTopology(store))).await?,
+        Some(store) => {
+            let durable = DurableStore {
+                messages: store.path().join("messages"),
+                topology: Arc::new(StoreTopology(store)),
+            };
+            Broker::bind_durable(broker, durable).await?
+        }
         None => Broker::bind(broker).await?,
     };
     Ok(Some(listening))
@@ -418,6 +424,15 @@ fn serve_broker(
             connections::report_closed(closed, catalog, stop)
         });
     }
+    let broker = listening.broker();
+    tasks.spawn(Stage::Source, "messages", async move |stop| {
+        tokio::select! {
+            () = stop.cancelled() => (),
+            why = broker.store_failed() => {
+                tracing::error!("{why}: it is unknown what is durable, so the daemon stops");
+            }
+        }
+    });
     let addresses = (listening.address(), listening.tls_address());
     tasks.spawn(Stage::Sink, "broker", |stop| listening.serve(stop));
     addresses

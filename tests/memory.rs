@@ -169,7 +169,7 @@ impl Client {
         self.frames.input().extend_from_slice(&bytes);
         let now = BrokerTime {
             ms: 1000,
-            unix_s: 1_700_000_000,
+            unix_ms: 1_700_000_000_000,
         };
         let mut context = Context {
             vhost: &mut self.vhost,

@@ -95,7 +95,7 @@ impl Default for Broker {
             vhost,
             memory,
             clients: Vec::new(),
-            now: BrokerTime { ms: 1, unix_s: 1 },
+            now: BrokerTime { ms: 1, unix_ms: 1000 },
         };
         for _ in 0..CLIENTS {
             let client = broker.client();
@@ -196,7 +196,7 @@ impl Broker {
     /// Advances the clock.
     pub fn wait(&mut self, ms: u64) {
         self.now.ms += ms;
-        self.now.unix_s += ms / 1000;
+        self.now.unix_ms += ms;
         self.turns("the clock always has something to do", Vhost::tick);
         self.settle();
     }

@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     memory::{Memory, TopologyCharge},
+    message_log::LogPosition,
     peer::Peer,
     queue::{
         ConnectionId, QueueId,
@@ -63,6 +64,12 @@ pub struct DeliveryChannel {
     pub look: OverdueScan,
     /// The newest delivery that was taken back because it was not settled in time.
     pub lapsed: u64,
+    /// Publishes whose confirms wait until they are durable.
+    pub unconfirmed: usize,
+    /// The last one that is durable and not confirmed, and whether it is not the only one: while confirms are sent.
+    pub confirmed: Option<(u64, bool)>,
+    /// What has to be durable before the last commit is answered.
+    pub committed: LogPosition,
     /// Counts it, with its session's half.
     pub charge: TopologyCharge,
     last_tag: u64,
@@ -153,6 +160,9 @@ impl DeliveryChannel {
             due_at: NEVER,
             look: OverdueScan::default(),
             lapsed: 0,
+            unconfirmed: 0,
+            confirmed: None,
+            committed: 0,
             charge: TopologyCharge::default(),
             last_tag: 0,
         }

@@ -3,6 +3,7 @@
 //! A vhost appends changes under its lock and never waits for the disk. Answers to clients wait for the commit.
 
 mod journal;
+mod loads;
 mod reader;
 mod rows;
 
@@ -12,6 +13,7 @@ use bytes::Bytes;
 
 pub use self::{
     journal::TopologyJournal,
+    loads::{LoadRequest, LoadRequests, LoadedMessages, load},
     rows::{BindingEnd, BindingRow, ExchangeRow, QueueRow, UnreadableTopologyRow},
 };
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{
     memory::{Charge, Memory, SHARED_BODY_MIN, allocated},
+    message_log::MessageHead,
     wire::{Properties, ShortStr},
 };
 
@@ -33,7 +34,7 @@ pub struct Message {
     pub hidden_keys: Option<Arc<[ShortStr]>>,
     /// Where and why it died before.
     pub deaths: Option<Arc<[Death]>>,
-    _charge: Charge,
+    charge: Charge,
 }
 
 /// A message died in a queue for a reason, once or more often.
@@ -109,6 +110,43 @@ pub struct Content<'a> {
 }
 
 impl Message {
+    /// A message as it was stored.
+    pub fn stored(head: MessageHead, body: Bytes, memory: &Arc<Memory>) -> Arc<Self> {
+        let message = Self {
+            exchange: head.exchange,
+            routing_key: head.routing_key,
+            properties: head.properties,
+            body: owned_body(body.into(), memory),
+            priority: head.priority,
+            persistent: true,
+            ttl: head.ttl,
+            hidden_keys: head.hidden_keys,
+            deaths: head.deaths,
+            charge: Charge::default(),
+        };
+        message.counted(memory)
+    }
+
+    /// The same, counted as long as it is kept.
+    fn counted(mut self, memory: &Arc<Memory>) -> Arc<Self> {
+        self.charge = memory.charge(self.bytes());
+        Arc::new(self)
+    }
+
+    /// What it costs in memory, besides a body with a charge of its own.
+    pub fn bytes(&self) -> usize {
+        let deaths = self.deaths.iter().flat_map(|deaths| &**deaths);
+        let hidden_keys = self.hidden_keys.iter().flat_map(|keys| &**keys);
+        OVERHEAD
+            + uncharged(&self.body)
+            + allocated(self.properties.as_bytes().len())
+            + self.routing_key.allocated()
+            + deaths.map(Death::bytes).sum::<usize>()
+            + hidden_keys
+                .map(|key| size_of::<ShortStr>() + key.allocated())
+                .sum::<usize>()
+    }
+
     /// Its content.
     pub fn content(&self) -> Content<'_> {
         Content {
@@ -182,6 +220,11 @@ impl InboundMessage {
         }
     }
 
+    /// The copy that queues keep, if any does.
+    pub fn kept(&self) -> Option<&Arc<Message>> {
+        self.kept.as_ref()
+    }
+
     /// Takes the message out and leaves an empty one.
     #[must_use]
     pub fn take(&mut self) -> Self {
@@ -223,19 +266,7 @@ impl InboundMessage {
         let body = self.body.clone();
         let properties = self.properties.detached();
         let deaths = self.deaths.clone();
-        let bytes = OVERHEAD
-            + uncharged(&body)
-            + allocated(properties.as_bytes().len())
-            + routing_key.allocated()
-            + deaths
-                .iter()
-                .flat_map(|deaths| &**deaths)
-                .map(Death::bytes)
-                .sum::<usize>()
-            + (self.hidden_keys.iter().flat_map(|keys| &**keys))
-                .map(|key| size_of::<ShortStr>() + key.allocated())
-                .sum::<usize>();
-        let message = Arc::new(Message {
+        let message = Message {
             exchange: self.exchange.clone(),
             routing_key,
             properties,
@@ -245,8 +276,9 @@ impl InboundMessage {
             ttl: self.ttl,
             hidden_keys: self.hidden_keys.clone(),
             deaths,
-            _charge: memory.charge(bytes),
-        });
+            charge: Charge::default(),
+        };
+        let message = message.counted(memory);
         self.kept = Some(Arc::clone(&message));
         message
     }

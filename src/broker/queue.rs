@@ -69,8 +69,10 @@ pub struct Queue {
     pub settle_within: u64,
     /// Whether any message in it may expire.
     pub expiring: bool,
-    /// The number of its stored row; 0: none.
+    /// The number of its stored row and in the log of messages; 0: none.
     pub number: u64,
+    /// Whether its first messages are being read from the log.
+    pub is_loading: bool,
     /// Counts the queue without what is in it.
     pub charge: TopologyCharge,
     next_position: u64,
@@ -115,12 +117,19 @@ impl Queue {
             settle_within: NEVER,
             expiring: false,
             number: 0,
+            is_loading: false,
             charge: TopologyCharge::default(),
             next_position: FIRST_POSITION,
             next_return: 0,
             arguments,
             settings,
         }
+    }
+
+    /// Continues with positions that an earlier run has not used.
+    pub fn continue_from(&mut self, next_position: u64, next_return: u64) {
+        self.next_position = self.next_position.max(next_position);
+        self.next_return = self.next_return.max(next_return);
     }
 
     /// The place of the next message.

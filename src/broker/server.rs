@@ -32,19 +32,23 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(super) use self::clock::VhostCell;
 pub(in crate::broker) use self::connections::LocalConnection;
-pub use self::{connections::ConnectionView, reload::Reloaded, view::Overview};
+pub use self::{
+    connections::ConnectionView,
+    reload::Reloaded,
+    stored::{DurableStore, StoredFault},
+    view::Overview,
+};
 use self::{
     connections::Connections, listener::Listener, log_limiter::ClientLog, reload::LoginRules,
-    stored::TopologyThread,
+    stored::Stores,
 };
 use super::{
     auth::ConfigFault,
     config::{Config, bytes},
-    durable::{TopologyFault, TopologyStore},
     memory::Memory,
     queue::ConnectionId,
     tls::TlsError,
-    vhost::{BrokerTime, MessageStore, Stamp, Vhost},
+    vhost::{BrokerTime, Stamp, Vhost},
     wire::ShortStr,
 };
 
@@ -75,8 +79,8 @@ pub enum BrokerError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// What was stored cannot be put back.
-    #[error("the stored exchanges, queues and bindings cannot be used")]
-    Topology(#[from] TopologyFault),
+    #[error(transparent)]
+    Stored(#[from] StoredFault),
 }
 
 struct FaultList<'a>(&'a [ConfigFault]);
@@ -106,8 +110,8 @@ pub(super) struct Shared {
     /// The version of `access`: holders of cached permissions compare it.
     access_version: AtomicU64,
     vhosts: HashMap<String, Arc<VhostCell>>,
-    /// Commits what is durable; none: nothing survives.
-    topology: OnceLock<TopologyThread>,
+    /// What stores what is durable; none: nothing survives.
+    stores: OnceLock<Stores>,
     pub(super) memory: Arc<Memory>,
     pub(super) connections: Connections,
     log: ClientLog,
@@ -183,8 +187,8 @@ impl Listening {
                 "{left} connections did not close in time"
             );
         }
-        if let Some(topology) = shared.topology.get() {
-            topology.close().await;
+        if let Some(stores) = shared.stores.get() {
+            stores.close().await;
         }
     }
 }
@@ -211,11 +215,11 @@ impl Broker {
     /// The same, after what is durable was put back from a store, which then gets every change.
     pub async fn bind_durable(
         config: Config,
-        topology: Arc<dyn TopologyStore>,
+        store: DurableStore,
     ) -> Result<Listening, BrokerError> {
         Self::check(&config)?;
         let broker = Self::new(config)?;
-        broker.restore(topology).await?;
+        broker.restore(store).await?;
         broker.listen().await
     }
 
@@ -270,7 +274,7 @@ impl Broker {
             access_version: AtomicU64::new(0),
             config,
             vhosts,
-            topology: OnceLock::new(),
+            stores: OnceLock::new(),
             memory,
             connections,
             log: ClientLog::default(),
@@ -290,16 +294,6 @@ impl Broker {
     pub fn closed_connections(&self) -> Option<mpsc::Receiver<ConnectionId>> {
         let (sender, receiver) = mpsc::channel(CLOSED_MAX);
         self.shared.closed.set(sender).ok().map(|()| receiver)
-    }
-
-    /// Hands persistent messages of durable queues in a vhost to a store; whether there is such a
-    /// vhost.
-    pub fn set_store(&self, vhost: &str, store: Box<dyn MessageStore>) -> bool {
-        let Some(cell) = self.shared.vhosts.get(vhost) else {
-            return false;
-        };
-        cell.lock().set_store(store);
-        true
     }
 }
 
@@ -325,12 +319,18 @@ impl Shared {
         self.vhosts.get(name).cloned()
     }
 
+    /// A vhost by its number among them.
+    fn numbered_vhost(&self, number: usize) -> Option<&Arc<VhostCell>> {
+        self.vhosts.values().nth(number)
+    }
+
     pub(super) fn now(&self) -> BrokerTime {
         let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let unix_s = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs());
-        BrokerTime { ms, unix_s }
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let unix_ms = since.map_or(0, |since| {
+            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        });
+        BrokerTime { ms, unix_ms }
     }
 
     pub(super) fn next_connection(&self) -> ConnectionId {

@@ -4,12 +4,14 @@
 //! be sent is appended to their outboxes. The caller then flushes the peers in [`Vhost::dirty`].
 
 mod commit;
+mod confirm;
 mod consume;
 mod death;
 mod deferred;
 mod deliver;
 mod durable;
 mod footprint;
+mod messages;
 mod overdue;
 mod publish;
 mod queues;
@@ -33,6 +35,7 @@ pub use self::{
     commit::{HeldPublish, TransactionCommit},
     consume::{ConsumeSpec, GetSpec, Qos},
     deliver::PUMP_MAX,
+    messages::VhostLog,
     overdue::OverdueScan,
     publish::{Published, Publisher, carbon_copies},
     queues::{DeclareQueue, Declared},
@@ -49,6 +52,7 @@ pub use self::{
 use self::{
     death::PendingDeadLetters,
     deferred::{DeferredWork, settle_steps},
+    messages::MessageRecords,
     route::Routing,
     waiting::WaitingChannels,
 };
@@ -77,16 +81,15 @@ const FRAME_BYTES_PER_STEP: usize = 512;
 pub struct BrokerTime {
     /// Milliseconds of a clock that never goes back.
     pub ms: u64,
-    /// Seconds since 1970.
-    pub unix_s: u64,
+    /// Milliseconds since 1970.
+    pub unix_ms: u64,
 }
 
-/// Where persistent messages of durable queues go besides memory: the seam for a store.
-pub trait MessageStore: std::fmt::Debug + Send {
-    /// A durable queue has taken a persistent message at this position.
-    fn keep(&mut self, queue: &ShortStr, position: u64, message: &Arc<super::message::Message>);
-    /// The message at this position has left the queue for good.
-    fn forget(&mut self, queue: &ShortStr, position: u64);
+impl BrokerTime {
+    /// Seconds since 1970.
+    pub fn unix_s(self) -> u64 {
+        self.unix_ms / 1000
+    }
 }
 
 /// One virtual host.
@@ -117,7 +120,8 @@ pub struct Vhost {
     /// When channels are checked for deliveries that are not settled in time.
     overdue: BTreeSet<(u64, ChannelId)>,
     dirty: Vec<Arc<Peer>>,
-    store: Option<Box<dyn MessageStore>>,
+    /// What is noted in the log of messages.
+    records: MessageRecords,
     /// Where changes of what is durable go.
     topology: Option<Arc<TopologyJournal>>,
     /// Whether something durable was changed since the last answer.
@@ -166,7 +170,7 @@ impl Vhost {
             budget: Budget::default(),
             overdue: BTreeSet::new(),
             dirty: Vec::new(),
-            store: None,
+            records: MessageRecords::default(),
             topology: None,
             unsaved: false,
             stamp,
@@ -208,13 +212,9 @@ impl Vhost {
         &self.memory
     }
 
-    /// Hands persistent messages of durable queues to a store from now on.
-    pub fn set_store(&mut self, store: Box<dyn MessageStore>) {
-        self.store = Some(store);
-    }
-
-    /// Moves out the peers whose outboxes have something to flush.
+    /// Ends a turn: moves out the peers whose outboxes have something to flush.
     pub fn dirty(&mut self, into: &mut Vec<Arc<Peer>>) {
+        self.records.request();
         into.append(&mut self.dirty);
     }
 

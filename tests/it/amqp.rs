@@ -6,6 +6,7 @@ mod churn;
 mod client;
 mod clients;
 mod codec;
+mod faulty;
 mod journeys;
 mod login;
 mod operation;

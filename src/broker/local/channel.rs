@@ -107,7 +107,7 @@ impl LocalChannel {
             peer: Arc::clone(&peer),
             user: USER,
             vhost: Arc::clone(&client.vhost_name),
-            connected_at: client.shared.now().unix_s,
+            connected_at: client.shared.now().unix_s(),
         });
         let mut channel = Self {
             client,

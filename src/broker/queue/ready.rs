@@ -25,10 +25,28 @@ pub struct Entry {
     pub redelivered: bool,
 }
 
-/// Waiting messages: those never delivered in a ring, requeued ones in a map by place.
+/// Messages of a queue that are in the log only.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ColdRun {
+    /// No position of theirs is below this one.
+    pub first: u64,
+    /// None is above this one.
+    pub last: u64,
+    /// How many they are.
+    pub len: usize,
+    /// The length of their bodies together.
+    pub body_bytes: usize,
+}
+
+/// Waiting messages: those never delivered in a ring, requeued ones in a map by place. Of a queue without priorities,
+/// some behind the first of the ring may be in the log only.
 #[derive(Debug)]
 pub struct Ready {
     levels: Vec<Level>,
+    /// Behind all of the ring.
+    cold: Option<ColdRun>,
+    /// Behind those in the log.
+    late: Ring<Entry>,
     len: usize,
     body_bytes: usize,
     /// No level above this one holds anything.
@@ -73,6 +91,8 @@ impl Ready {
         levels.resize_with(usize::from(top_priority) + 1, Level::default);
         Self {
             levels,
+            cold: None,
+            late: Ring::default(),
             len: 0,
             body_bytes: 0,
             top: 0,
@@ -109,7 +129,81 @@ impl Ready {
     /// Appends a new message; its position is above every other.
     pub fn push(&mut self, entry: Entry) {
         let level = self.count_in(&entry);
-        self.levels[level].fresh.push_back(entry);
+        match self.cold.is_none() && self.late.is_empty() {
+            true => self.levels[level].fresh.push_back(entry),
+            false => self.late.push_back(entry),
+        }
+    }
+
+    /// Whether messages may be in the log only.
+    pub fn may_be_cold(&self) -> bool {
+        self.levels.len() == 1
+    }
+
+    /// The messages that are in the log only.
+    pub fn cold(&self) -> Option<ColdRun> {
+        self.cold
+    }
+
+    /// Adds messages that are in the log only, behind all others.
+    pub fn add_cold(&mut self, run: ColdRun) {
+        self.len += run.len;
+        self.body_bytes += run.body_bytes;
+        self.cold = (run.len > 0).then_some(run);
+    }
+
+    /// Takes in messages that were read from the log, in order, all up to the position `last`.
+    pub fn warm(&mut self, entries: impl Iterator<Item = Entry>, last: u64) {
+        for entry in entries {
+            let Some(cold) = self
+                .cold
+                .as_mut()
+                .filter(|cold| entry.position <= cold.last)
+            else {
+                break;
+            };
+            if entry.position < cold.first || cold.len == 0 {
+                continue;
+            }
+            cold.len -= 1;
+            cold.body_bytes = cold.body_bytes.saturating_sub(entry.message.body.len());
+            cold.first = entry.position + 1;
+            self.levels[0].fresh.push_back(entry);
+        }
+        if let Some(cold) = &mut self.cold {
+            cold.first = cold.first.max(last.saturating_add(1));
+            if cold.len == 0 || cold.first > cold.last {
+                self.forget_cold();
+            }
+        }
+        self.charge.follow(self.hot() * ENTRY);
+        self.follow_cold();
+    }
+
+    /// No message is in the log only any more.
+    fn forget_cold(&mut self) {
+        if let Some(cold) = self.cold.take() {
+            self.len -= cold.len;
+            self.body_bytes = self.body_bytes.saturating_sub(cold.body_bytes);
+        }
+    }
+
+    /// Messages behind those in the log follow the ring when there are none between them.
+    fn follow_cold(&mut self) {
+        let fresh = &mut self.levels[0].fresh;
+        if self.cold.is_none() && fresh.is_empty() && !self.late.is_empty() {
+            *fresh = std::mem::take(&mut self.late);
+        }
+    }
+
+    /// How many messages are in memory.
+    pub fn hot(&self) -> usize {
+        self.len - self.cold.map_or(0, |cold| cold.len)
+    }
+
+    /// Whether the message that leaves next has to be read from the log.
+    pub fn is_blocked(&self) -> bool {
+        self.cold.is_some() && self.head().is_none()
     }
 
     /// Puts a message back in its place.
@@ -120,21 +214,37 @@ impl Ready {
 
     /// The message that leaves next.
     pub fn head(&self) -> Option<&Entry> {
-        self.levels[..=self.top].iter().rev().find_map(Level::head)
+        let head = self.levels[..=self.top]
+            .iter()
+            .rev()
+            .find_map(Level::head)?;
+        match self.cold {
+            Some(cold) if head.position >= cold.first => None,
+            _ => Some(head),
+        }
     }
 
     /// Takes the message that leaves next: to a consumer, or because the queue is full.
     pub fn pop(&mut self) -> Option<Entry> {
+        if self.is_blocked() {
+            return None;
+        }
         while self.top > 0 && self.levels[self.top].head().is_none() {
             self.top -= 1;
         }
         let entry = self.levels[self.top].pop()?;
         self.count_out(&entry);
+        if !self.late.is_empty() {
+            self.follow_cold();
+        }
         Some(entry)
     }
 
     /// Takes an expired message from the head of a priority.
     pub fn pop_expired(&mut self, now: u64) -> Option<Entry> {
+        if self.is_blocked() {
+            return None;
+        }
         let entry = self.levels[..=self.top]
             .iter_mut()
             .rev()
@@ -143,11 +253,17 @@ impl Ready {
                 due.then(|| level.pop()).flatten()
             })?;
         self.count_out(&entry);
+        if !self.late.is_empty() {
+            self.follow_cold();
+        }
         Some(entry)
     }
 
     /// When the next of the heads expires.
     pub fn next_expiry(&self) -> u64 {
+        if self.is_blocked() {
+            return NEVER;
+        }
         let heads = self.levels[..=self.top].iter().filter_map(Level::head);
         heads.map(|head| head.expires_at).min().unwrap_or(NEVER)
     }
@@ -161,10 +277,12 @@ impl Ready {
         all
     }
 
-    /// All of them, in no order.
+    /// All that are in memory, in no order.
     pub fn into_entries(self) -> impl Iterator<Item = Entry> + Send {
         let levels = self.levels.into_iter();
-        levels.flat_map(|level| level.fresh.into_iter().chain(level.returned.into_values()))
+        let in_levels =
+            levels.flat_map(|level| level.fresh.into_iter().chain(level.returned.into_values()));
+        in_levels.chain(self.late)
     }
 
     /// The first messages in the order in which they would leave, for a look.
@@ -182,7 +300,7 @@ impl Ready {
 
     fn count_in(&mut self, entry: &Entry) -> usize {
         self.len += 1;
-        self.charge.follow(self.len * ENTRY);
+        self.charge.follow(self.hot() * ENTRY);
         self.body_bytes += entry.message.body.len();
         let level = usize::from(entry.message.priority).min(self.levels.len() - 1);
         self.top = self.top.max(level);
@@ -191,7 +309,7 @@ impl Ready {
 
     fn count_out(&mut self, entry: &Entry) {
         self.len -= 1;
-        self.charge.follow(self.len * ENTRY);
+        self.charge.follow(self.hot() * ENTRY);
         self.body_bytes -= entry.message.body.len();
     }
 }

@@ -14,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use crate::broker::{
+    durable::LoadedMessages,
     peer::Peer,
-    queue::ready::NEVER,
+    queue::{QueueId, ready::NEVER},
     vhost::{BrokerTime, Vhost},
 };
 
@@ -59,9 +60,21 @@ impl VhostCell {
 
     /// Something was stored: those who wait for it go on.
     pub(super) fn on_progress(&self, now: BrokerTime, dirty: &mut Vec<Arc<Peer>>) {
+        loop {
+            let mut vhost = self.lock();
+            let more = vhost.on_progress(now);
+            self.finish(vhost, dirty, 0);
+            if !more {
+                return;
+            }
+        }
+    }
+
+    /// Messages of a queue were read from the log.
+    pub(super) fn on_loaded(&self, queue: QueueId, loaded: LoadedMessages, now: BrokerTime) {
         let mut vhost = self.lock();
-        vhost.on_progress(now);
-        self.finish(vhost, dirty, 0);
+        vhost.on_loaded(queue, loaded, now);
+        self.finish(vhost, &mut Vec::new(), 0);
     }
 
     /// Wakes the clock task to finish what a turn has left to do.

@@ -120,7 +120,7 @@ impl Connection {
             vhost: agreed.vhost_name,
             name,
             client: agreed.client,
-            connected_at: shared.now().unix_s,
+            connected_at: shared.now().unix_s(),
             channel_max: agreed.channel_max,
             frame_max: agreed.frame_max,
             heartbeat_s,

@@ -1,71 +1,179 @@
-//! What is durable: put back at the start, committed by a thread while the broker runs.
+//! What is durable: put back at the start, stored by threads while the broker runs.
+
+mod restoring;
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Weak},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
     thread::{self, JoinHandle},
 };
 
 use parking_lot::Mutex;
-use tokio::task::spawn_blocking;
+use tokio::{sync::watch, task::spawn_blocking};
 
-use super::{Broker, Shared, clock::VhostCell};
+use self::restoring::Restoring;
+use super::{Broker, Shared};
 use crate::broker::{
-    durable::{
-        BindingRow, ExchangeRow, QueueRow, TopologyFault, TopologyJournal, TopologyStore,
-        TopologyTable,
+    durable::{LoadRequests, TopologyFault, TopologyJournal, TopologyStore, load},
+    message_log::{
+        MessageLog, MessageLogError, MessageLogOptions, MessageLogState, RecoveredMessages,
     },
-    exception::Exception,
-    vhost::RestoredTopology,
-    wire::ShortStr,
+    vhost::VhostLog,
 };
 
-/// The thread that commits changes of the topology.
-#[derive(Debug)]
-pub(super) struct TopologyThread {
-    journal: Arc<TopologyJournal>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+/// Where a broker keeps what is durable.
+#[derive(Clone, Debug)]
+pub struct DurableStore {
+    /// Keeps exchanges, queues and bindings.
+    pub topology: Arc<dyn TopologyStore>,
+    /// The folder for messages.
+    pub messages: PathBuf,
 }
 
-impl TopologyThread {
-    fn start(journal: Arc<TopologyJournal>, shared: Weak<Shared>) -> Result<Self, TopologyFault> {
-        let committing = Arc::clone(&journal);
-        let run = move || {
-            committing.run(|| {
-                if let Some(shared) = shared.upgrade() {
-                    shared.on_progress();
-                }
-            });
+/// Why what is durable cannot be put back.
+#[derive(Debug, thiserror::Error)]
+pub enum StoredFault {
+    /// The topology cannot be used.
+    #[error("the stored exchanges, queues and bindings cannot be used")]
+    Topology(#[from] TopologyFault),
+    /// The messages cannot be used.
+    #[error("the stored messages cannot be used")]
+    Messages(#[from] MessageLogError),
+}
+
+/// What stores changes while the broker runs.
+#[derive(Debug)]
+pub(super) struct Stores {
+    journal: Arc<TopologyJournal>,
+    log: MessageLog,
+    loads: Arc<LoadRequests>,
+    /// Why messages could not be read back.
+    unreadable: watch::Sender<Option<Arc<str>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Stores {
+    fn start(self, shared: &Arc<Shared>, durable: Arc<AtomicU64>) -> Result<Self, TopologyFault> {
+        let (journal, weak) = (Arc::clone(&self.journal), Arc::downgrade(shared));
+        let progressed = on_progress(Weak::clone(&weak));
+        self.spawn("broker-topology", move || journal.run(progressed))?;
+        let loading = Loading {
+            log: self.log.clone(),
+            loads: Arc::clone(&self.loads),
+            unreadable: self.unreadable.clone(),
+            shared: Weak::clone(&weak),
         };
-        let thread = thread::Builder::new().name("broker-topology".into());
-        let thread = thread.spawn(run);
-        let thread = thread.map_err(|error| TopologyFault::Failed(error.to_string().into()))?;
-        Ok(Self {
-            journal,
-            thread: Mutex::new(Some(thread)),
-        })
+        self.spawn("broker-loads", move || loading.run())?;
+        let (journal, progressed) = (Arc::clone(&self.journal), on_progress(weak));
+        self.log.on_durable(move |position| {
+            // A message is of no use without its queue.
+            if journal.sync() {
+                durable.store(position, SeqCst);
+                progressed();
+            }
+        });
+        Ok(self)
     }
 
-    /// Waits until everything that was changed so far is committed.
+    fn spawn(&self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), TopologyFault> {
+        let thread = thread::Builder::new().name(name.into()).spawn(run);
+        let thread = thread.map_err(|error| TopologyFault::Failed(error.to_string().into()))?;
+        self.threads.lock().push(thread);
+        Ok(())
+    }
+
+    /// Waits until every change of the topology so far is committed.
     pub(super) async fn until_committed(&self) {
         let journal = Arc::clone(&self.journal);
         blocking(move || journal.wait_until_committed()).await;
     }
 
-    /// Commits what is left, and ends.
+    /// Waits until it is unknown what is stored: why.
+    pub(super) async fn failed(&self) -> Arc<str> {
+        let (mut log, mut unreadable) = (self.log.state(), self.unreadable.subscribe());
+        let failed = |state: &MessageLogState| matches!(state, MessageLogState::Failed(_));
+        let why = tokio::select! {
+            state = log.wait_for(failed) => match state.as_deref() {
+                Ok(MessageLogState::Failed(why)) => Some(Arc::clone(why)),
+                _ => None,
+            },
+            why = unreadable.wait_for(Option::is_some) => why.ok().and_then(|why| why.clone()),
+        };
+        match why {
+            Some(why) => why,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Stores what is left, and ends.
     pub(super) async fn close(&self) {
-        self.journal.close();
-        let thread = self.thread.lock().take();
-        if let Some(thread) = thread {
+        let log = self.log.clone();
+        if let Err(error) = blocking(move || log.close()).await {
+            tracing::error!(%error, "the log of messages was not closed cleanly: {error}");
+        }
+        self.stop();
+        let threads = std::mem::take(&mut *self.threads.lock());
+        for thread in threads {
             // One that panicked is reported by the panic itself.
             blocking(move || drop(thread.join())).await;
         }
     }
+
+    fn stop(&self) {
+        self.journal.close();
+        self.loads.close();
+    }
 }
 
-impl Drop for TopologyThread {
+impl Drop for Stores {
     fn drop(&mut self) {
-        self.journal.close();
+        self.stop();
+    }
+}
+
+/// What is called when something was stored.
+fn on_progress(shared: Weak<Shared>) -> impl Fn() + Send + Sync + 'static {
+    move || {
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        let mut dirty = Vec::new();
+        for cell in shared.vhosts.values() {
+            cell.on_progress(shared.now(), &mut dirty);
+        }
+    }
+}
+
+/// Reads messages back.
+struct Loading {
+    log: MessageLog,
+    loads: Arc<LoadRequests>,
+    unreadable: watch::Sender<Option<Arc<str>>>,
+    shared: Weak<Shared>,
+}
+
+impl Loading {
+    fn run(self) {
+        while let Some(request) = self.loads.next() {
+            let loaded = load(&self.log, &request);
+            let Some(shared) = self.shared.upgrade() else {
+                return;
+            };
+            match loaded {
+                Ok(loaded) => {
+                    if let Some(cell) = shared.numbered_vhost(request.vhost) {
+                        cell.on_loaded(request.queue, loaded, shared.now());
+                    }
+                }
+                Err(error) => {
+                    self.unreadable.send_replace(Some(error.to_string().into()));
+                    return;
+                }
+            }
+        }
     }
 }
 
@@ -79,130 +187,62 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 
 impl Broker {
     /// Puts back what a store holds, and stores every change from now on.
-    pub(super) async fn restore(&self, store: Arc<dyn TopologyStore>) -> Result<(), TopologyFault> {
+    pub(super) async fn restore(&self, store: DurableStore) -> Result<(), StoredFault> {
         let shared = Arc::clone(&self.shared);
-        let journal = blocking(move || {
-            let journal = TopologyJournal::open(Arc::clone(&store))?;
-            Restoring::new(&shared).run(&*store, &journal)?;
-            Ok::<_, TopologyFault>(journal)
-        });
-        let journal = Arc::new(journal.await?);
-        for cell in self.shared.vhosts.values() {
-            cell.lock().set_topology(Arc::clone(&journal));
-        }
-        let thread = TopologyThread::start(journal, Arc::downgrade(&self.shared))?;
+        let stores = blocking(move || restore(&shared, &store)).await?;
         // It is set once: a broker is restored before anything else is done with it.
-        _ = self.shared.topology.set(thread);
+        _ = self.shared.stores.set(stores);
         Ok(())
     }
-}
 
-impl Shared {
-    fn on_progress(&self) {
-        let mut dirty = Vec::new();
-        for cell in self.vhosts.values() {
-            cell.on_progress(self.now(), &mut dirty);
+    /// Waits until it is unknown what is stored, which ends the broker's use: why. Forever if nothing is stored.
+    pub async fn store_failed(&self) -> Arc<str> {
+        match self.shared.stores.get() {
+            Some(stores) => stores.failed().await,
+            None => std::future::pending().await,
         }
     }
 }
 
-/// A topology that is being put back.
-struct Restoring<'a> {
-    shared: &'a Shared,
-    vhosts: HashMap<ShortStr, (Arc<VhostCell>, RestoredTopology)>,
-    exchanges: usize,
-    queues: usize,
-    bindings: usize,
-    /// Bindings whose ends were deleted.
-    loose: Vec<u64>,
-    /// Rows of vhosts that are not configured now.
-    foreign: usize,
-}
-
-impl<'a> Restoring<'a> {
-    fn new(shared: &'a Shared) -> Self {
-        let vhosts = shared.vhosts.iter().map(|(name, cell)| {
-            let restored = cell.lock().begin_restore();
-            (ShortStr::truncated(name), (Arc::clone(cell), restored))
+fn restore(shared: &Arc<Shared>, store: &DurableStore) -> Result<Stores, StoredFault> {
+    let journal = TopologyJournal::open(Arc::clone(&store.topology))?;
+    let (log, recovered) = open_log(&store.messages)?;
+    let (loads, durable) = (Arc::<LoadRequests>::default(), Arc::<AtomicU64>::default());
+    for (vhost, cell) in shared.vhosts.values().enumerate() {
+        cell.lock().set_log(VhostLog {
+            log: log.clone(),
+            durable: Arc::clone(&durable),
+            loads: Arc::clone(&loads),
+            vhost,
         });
-        Self {
-            shared,
-            vhosts: vhosts.collect(),
-            exchanges: 0,
-            queues: 0,
-            bindings: 0,
-            loose: Vec::new(),
-            foreign: 0,
-        }
     }
-
-    fn run(
-        mut self,
-        store: &dyn TopologyStore,
-        journal: &TopologyJournal,
-    ) -> Result<(), TopologyFault> {
-        store.read(TopologyTable::Exchanges, &mut |number, row| {
-            self.exchange(number, ExchangeRow::decode(number, row)?)
-        })?;
-        store.read(TopologyTable::Queues, &mut |number, row| {
-            self.queue(number, QueueRow::decode(number, row)?)
-        })?;
-        store.read(TopologyTable::Bindings, &mut |number, row| {
-            self.binding(number, BindingRow::decode(number, row)?)
-        })?;
-        for number in &self.loose {
-            journal.delete(TopologyTable::Bindings, *number);
-        }
-        let (exchanges, queues, bindings) = (self.exchanges, self.queues, self.bindings);
-        tracing::info!(
-            "the broker continues with {exchanges} exchanges, {queues} queues and {bindings} bindings"
-        );
-        if self.foreign > 0 {
-            tracing::warn!(
-                "{} stored exchanges, queues and bindings are in vhosts that broker.vhosts does not name: they are kept",
-                self.foreign
-            );
-        }
-        Ok(())
+    Restoring::new(shared).run(&*store.topology, &journal, &log, recovered)?;
+    let journal = Arc::new(journal);
+    for cell in shared.vhosts.values() {
+        cell.lock().set_topology(Arc::clone(&journal));
     }
-
-    fn exchange(&mut self, number: u64, row: ExchangeRow) -> Result<(), TopologyFault> {
-        let Some((cell, restored)) = self.vhosts.get_mut(row.vhost.as_bytes()) else {
-            self.foreign += 1;
-            return Ok(());
-        };
-        self.exchanges += 1;
-        let put_back = cell.lock().restore_exchange(number, row, restored);
-        put_back.map_err(|exception| unusable(&exception))
-    }
-
-    fn queue(&mut self, number: u64, row: QueueRow) -> Result<(), TopologyFault> {
-        let Some((cell, restored)) = self.vhosts.get_mut(row.vhost.as_bytes()) else {
-            self.foreign += 1;
-            return Ok(());
-        };
-        self.queues += 1;
-        let now = self.shared.now();
-        let put_back = cell.lock().restore_queue(number, row, restored, now);
-        put_back.map_err(|exception| unusable(&exception))
-    }
-
-    fn binding(&mut self, number: u64, row: BindingRow) -> Result<(), TopologyFault> {
-        let Some((cell, restored)) = self.vhosts.get(row.vhost.as_bytes()) else {
-            self.foreign += 1;
-            return Ok(());
-        };
-        let put_back = cell.lock().restore_binding(number, row, restored);
-        match put_back.map_err(|exception| unusable(&exception))? {
-            true => self.bindings += 1,
-            false => self.loose.push(number),
-        }
-        Ok(())
-    }
+    let stores = Stores {
+        journal,
+        log,
+        loads,
+        unreadable: watch::Sender::new(None),
+        threads: Mutex::default(),
+    };
+    Ok(stores.start(shared, durable)?)
 }
 
-fn unusable(exception: &Exception) -> TopologyFault {
-    TopologyFault::Failed(exception.to_string().into())
+fn open_log(folder: &Path) -> Result<(MessageLog, RecoveredMessages), MessageLogError> {
+    let (log, recovered) = MessageLog::open(folder, MessageLogOptions::default())?;
+    if let Some(dropped) = &recovered.dropped {
+        let file = dropped.file.display();
+        tracing::warn!(
+            store.file = %file,
+            "{file} ends with an unfinished write: {} bytes from byte {} on are dropped",
+            dropped.bytes,
+            dropped.offset
+        );
+    }
+    Ok((log, recovered))
 }
 
 #[cfg(test)]

@@ -268,8 +268,8 @@ impl Broker {
             vhost.force_delete(&name, shared.now())
         });
         let deleted = deleted.await;
-        if let Some(topology) = self.shared.topology.get() {
-            topology.until_committed().await;
+        if let Some(stores) = self.shared.stores.get() {
+            stores.until_committed().await;
         }
         deleted
     }

@@ -95,6 +95,8 @@ impl Session {
             }
             // The vhost confirms it, after those before it.
             Published::Deferred => channel.send_confirms(&self.peer, number),
+            // Those before it are confirmed at the end of this batch, before it can be durable.
+            Published::Held => {}
         }
     }
 

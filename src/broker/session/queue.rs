@@ -182,6 +182,9 @@ impl Session {
         self.may_queue(Access::Read, &name)?;
         let connection = self.identity.connection;
         let purged = context.vhost.purge_queue(&name, connection, context.now)?;
+        if purged > 0 && !purge.nowait {
+            context.vhost.await_purge(connection, &self.peer);
+        }
         let purge_ok = queue::PurgeOk {
             message_count: count(purged),
         };

@@ -11,5 +11,6 @@ mod fixture;
 mod order;
 mod overdue;
 mod stamps;
+mod stored;
 mod topology;
 mod turns;

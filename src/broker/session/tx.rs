@@ -55,6 +55,8 @@ impl Session {
         let from = (self.identity.connection, &*self.origin);
         let commit = TransactionCommit::new(tx.publishes, id, from);
         context.vhost.commit(commit, context.now);
+        let connection = self.identity.connection;
+        context.vhost.await_commit(connection, &self.peer, id);
         self.answer_when_done(false, number, &modes::TxCommitOk {}, context);
         Ok(())
     }

@@ -7,7 +7,8 @@ use super::{
     deferred::{Publication, Task},
 };
 use crate::broker::{
-    channel::ChannelId, memory::Charge, message::InboundMessage, queue::ConnectionId,
+    channel::ChannelId, memory::Charge, message::InboundMessage, message_log::MessageGroup,
+    queue::ConnectionId,
 };
 
 /// The publishes of a transaction that is committed.
@@ -22,6 +23,8 @@ pub struct TransactionCommit {
     /// Its connection by name.
     pub origin: String,
     publication: Option<Publication>,
+    /// What is stored as a whole.
+    group: Option<MessageGroup>,
 }
 
 impl TransactionCommit {
@@ -37,6 +40,7 @@ impl TransactionCommit {
             connection,
             origin: origin.to_owned(),
             publication: None,
+            group: None,
         }
     }
 }
@@ -54,14 +58,30 @@ pub struct HeldPublish {
 
 impl Vhost {
     /// `tx.commit`: publishes, then settles what the transaction has reserved.
-    pub fn commit(&mut self, commit: TransactionCommit, now: BrokerTime) {
-        let (connection, channel) = (commit.connection, commit.channel);
-        self.begin(connection, Task::Commit(Box::new(commit)), now);
-        self.begin(connection, Task::SettleReserved(channel), now);
+    pub fn commit(&mut self, mut commit: TransactionCommit, now: BrokerTime) {
+        commit.group = self.records.group();
+        self.begin(commit.connection, Task::Commit(Box::new(commit)), now);
+    }
+
+    /// Publishes and settles what the budget allows; whether that was all. What is to be stored is then committed.
+    pub(super) fn commit_on(&mut self, commit: &mut TransactionCommit, now: BrokerTime) -> bool {
+        if !self.publish_all(commit, now) {
+            return false;
+        }
+        self.records.transaction = commit.group.take();
+        let is_done = self.settle_reserved(commit.channel, now);
+        commit.group = self.records.transaction.take();
+        if is_done {
+            let committed = self.records.commit(commit.group.take());
+            if let Some(channel) = self.channels.get_mut(commit.channel) {
+                channel.committed = committed;
+            }
+        }
+        is_done
     }
 
     /// Publishes what the budget allows; whether that was all.
-    pub(super) fn commit_on(&mut self, commit: &mut TransactionCommit, now: BrokerTime) -> bool {
+    fn publish_all(&mut self, commit: &mut TransactionCommit, now: BrokerTime) -> bool {
         loop {
             if self.must_pause() {
                 return false;
@@ -70,6 +90,7 @@ impl Vhost {
                 if !self.publish_on(publication, now) {
                     return false;
                 }
+                commit.group = publication.routing.group.take();
                 commit.publication = None;
             }
             let Some(held) = commit.publishes.pop_front() else {
@@ -89,9 +110,12 @@ impl Vhost {
             let Ok(Some(mut routing)) = self.begin_publish(&mut message) else {
                 continue;
             };
+            routing.group = commit.group.take();
+            routing.in_transaction = true;
             let origin = &*commit.origin;
             match self.deliver_to_queues(&mut routing, &mut message, origin, now) {
                 Some(published) => {
+                    commit.group = routing.group.take();
                     self.routing = Some(routing);
                     self.end_publish(published, &message, commit.channel, mandatory);
                 }

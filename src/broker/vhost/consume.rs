@@ -257,6 +257,9 @@ impl Vhost {
             Some(None) => return false,
             Some(Some(entry)) => entry,
         };
+        if let Some(id) = id {
+            self.load_ahead(id);
+        }
         if let (Some(id), Some(entry)) = (id, entry) {
             // What is behind it and has expired does not count as left.
             self.expire(id, now);
@@ -268,13 +271,17 @@ impl Vhost {
         true
     }
 
-    /// Takes the first message of a queue that has not expired; nothing: the budget is spent.
+    /// Takes the first message of a queue that has not expired; nothing: the budget is spent, or it is being read.
     fn next_live(&mut self, id: QueueId, now: BrokerTime) -> Option<Option<Entry>> {
         self.expire(id, now);
         let Some(queue) = self.queues.get_mut(id) else {
             return Some(None);
         };
         queue.unused_since = now.ms;
+        if queue.ready.is_blocked() {
+            self.request_load(id);
+            return None;
+        }
         let head = queue.ready.head();
         if head.is_some_and(|head| head.expires_at <= now.ms) {
             return None;
@@ -288,7 +295,7 @@ impl Vhost {
             queues,
             channels,
             dirty,
-            store,
+            records,
             counters,
             overdue,
             budget,
@@ -322,8 +329,9 @@ impl Vhost {
         if get.no_ack {
             queue.counters.acked += 1;
             counters.acked += 1;
-            super::settle::forget(store, queue, &entry);
+            records.forget(queue, &entry);
         } else {
+            records.give(queue, &entry);
             queue.unacked += 1;
             channel.unacked_bytes += entry.message.body.len();
             let due_at = queue.due_at(now.ms);

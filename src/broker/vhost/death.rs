@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{BrokerTime, Vhost, deliver::copy_without, route::Routing, settle::forget};
+use super::{BrokerTime, Vhost, deliver::copy_without, messages::LogPlace, route::Routing};
 use crate::broker::{
     memory::Charge,
     message::{Death, DeathReason, InboundMessage, Message},
@@ -32,10 +32,17 @@ const HEADERS: [&[u8]; 4] = [
     b"x-first-death-reason",
 ];
 
+/// A dead message, and where the log has it until the letter is stored.
+#[derive(Debug)]
+struct DeadLetter {
+    message: InboundMessage,
+    origin: Option<LogPlace>,
+}
+
 /// Dead letters that wait to be routed, the oldest first. Their bytes count.
 #[derive(Debug)]
 pub(super) struct PendingDeadLetters {
-    letters: VecDeque<InboundMessage>,
+    letters: VecDeque<DeadLetter>,
     bytes: usize,
     charge: Charge,
 }
@@ -57,15 +64,15 @@ impl PendingDeadLetters {
         self.letters.is_empty()
     }
 
-    fn push_back(&mut self, letter: InboundMessage) {
-        self.bytes += letter.bytes();
+    fn push_back(&mut self, letter: DeadLetter) {
+        self.bytes += letter.message.bytes();
         self.charge.follow(self.bytes);
         self.letters.push_back(letter);
     }
 
-    fn pop_front(&mut self) -> Option<InboundMessage> {
+    fn pop_front(&mut self) -> Option<DeadLetter> {
         let letter = self.letters.pop_front()?;
-        self.bytes -= letter.bytes();
+        self.bytes -= letter.message.bytes();
         self.charge.follow(self.bytes);
         Some(letter)
     }
@@ -80,31 +87,44 @@ impl Vhost {
         reason: DeathReason,
         now: BrokerTime,
     ) {
+        let mut origin = None;
         if let Some(queue) = self.queues.get_mut(id) {
             queue.counters.dead += 1;
-            forget(&mut self.store, queue, entry);
+            origin = self.records.take(queue, entry);
         }
-        self.die(id, &entry.message, reason, now);
+        self.die(id, &entry.message, origin, reason, now);
     }
 
-    /// Dead-letters a message if the queue has a dead-letter exchange.
+    /// Dead-letters a message if the queue has a dead-letter exchange. `origin` is where the log has it: there it is
+    /// settled together with the letter.
     pub(super) fn die(
+        &mut self,
+        id: QueueId,
+        message: &Arc<Message>,
+        origin: Option<LogPlace>,
+        reason: DeathReason,
+        now: BrokerTime,
+    ) {
+        self.budget.spend(DEATH_STEPS);
+        match self.dead_letter_of(id, message, reason, now) {
+            Some(message) => self.dead.push_back(DeadLetter { message, origin }),
+            None => self.records.settle(origin),
+        }
+    }
+
+    /// The letter that a dead message becomes, if the queue has a dead-letter exchange.
+    fn dead_letter_of(
         &mut self,
         id: QueueId,
         message: &Arc<Message>,
         reason: DeathReason,
         now: BrokerTime,
-    ) {
-        self.budget.spend(DEATH_STEPS);
-        let Some(queue) = self.queues.get(id) else {
-            return;
-        };
-        let Some(exchange) = queue.settings.dead_letter_exchange.clone() else {
-            return;
-        };
+    ) -> Option<InboundMessage> {
+        let queue = self.queues.get(id)?;
+        let exchange = queue.settings.dead_letter_exchange.clone()?;
         let before = message.deaths.as_deref().unwrap_or_default();
         if loses_its_way(before, reason) {
-            return;
+            return None;
         }
         let properties_len = message.properties.as_bytes().len();
         self.budget.spend(properties_len / PROPERTIES_PER_STEP);
@@ -120,7 +140,7 @@ impl Vhost {
                 .cloned()
                 .collect(),
             expiration: message.properties.expiration().and_then(ShortStr::copied),
-            time: now.unix_s,
+            time: now.unix_s(),
         };
         let deaths = with_death(before, death);
         let properties = properties(&message.properties, &deaths, key.is_some());
@@ -140,7 +160,7 @@ impl Vhost {
                 .extend(hidden.iter().flat_map(|keys| keys.iter().cloned()));
             letter.hidden_keys = hidden;
         }
-        self.dead.push_back(letter);
+        Some(letter)
     }
 
     /// Routes dead letters to where their queues want them, as far as the budget allows.
@@ -162,15 +182,21 @@ impl Vhost {
 
     fn next_dead_letter(&mut self) -> Option<(InboundMessage, Box<Routing>)> {
         loop {
-            let mut message = self.dead.pop_front()?;
+            let DeadLetter {
+                mut message,
+                origin,
+            } = self.dead.pop_front()?;
             self.budget.spend(DEATH_STEPS);
             let Ok(id) = self.exchange_id(&message.exchange) else {
+                self.records.settle(origin);
                 continue;
             };
             if let Some(exchange) = self.exchanges.get(id) {
                 message.exchange = exchange.name.clone();
             }
-            return Some((message, self.begin_routing(id)));
+            let mut routing = self.begin_routing(id);
+            routing.group = self.records.group_with(origin);
+            return Some((message, routing));
         }
     }
 }

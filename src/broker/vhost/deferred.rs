@@ -20,9 +20,13 @@ use crate::broker::{
     channel::ChannelId,
     memory::{Charge, Memory},
     message::InboundMessage,
+    message_log::LogPosition,
     peer::Peer,
     queue::ConnectionId,
-    wire::method::{MethodSpec, basic},
+    wire::{
+        ShortStr,
+        method::{MethodSpec, basic},
+    },
 };
 
 /// The connection number of tasks that no client waits for.
@@ -49,13 +53,11 @@ pub(super) enum Task {
     Settle(ChannelId, Which, Settle),
     /// Deliveries are reserved for a transaction: those from the first to the last tag.
     Reserve(ChannelId, Settle, u64, u64),
-    /// What a transaction has reserved is settled.
-    SettleReserved(ChannelId),
     /// What a transaction has reserved is so no more.
     Release(ChannelId),
     /// A message goes to its queues.
     Publish(Box<Publication>),
-    /// The publishes of a transaction are carried out.
+    /// The publishes of a transaction are carried out, then what it has reserved is settled.
     Commit(Box<TransactionCommit>),
     /// `basic.get` of a queue at whose head messages expire.
     Get(Box<GetSpec>),
@@ -63,17 +65,28 @@ pub(super) enum Task {
     CloseChannel(ChannelId),
     /// Bindings, consumers and messages of removed queues and exchanges are removed.
     Remove(Box<Removal>),
-    /// What was changed by then is stored: so many changes, once it is known. Wakes the client's task.
-    AwaitTopology(Arc<Peer>, Option<u64>),
+    /// Something is stored. Wakes the client's task.
+    Await(Arc<Peer>, Awaited),
     /// The answer to the client, after all tasks before it.
     Answer(Arc<Peer>, Bytes),
+}
+
+/// What an answer waits for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Awaited {
+    /// What was changed by then: so many changes, once it is known.
+    Topology(Option<u64>),
+    /// The last transaction of a channel.
+    Commit(ChannelId),
+    /// What was noted in the log by then, once it is known.
+    Messages(Option<LogPosition>),
 }
 
 /// A publish that takes more than one turn.
 #[derive(Debug)]
 pub(super) struct Publication {
     message: InboundMessage,
-    routing: Box<Routing>,
+    pub(super) routing: Box<Routing>,
     channel: ChannelId,
     origin: String,
     mandatory: bool,
@@ -143,14 +156,10 @@ impl Vhost {
             .flatten()
         {
             match task {
-                Task::Settle(id, ..)
-                | Task::Reserve(id, ..)
-                | Task::SettleReserved(id)
-                | Task::Release(id)
-                    if *id == old =>
-                {
+                Task::Settle(id, ..) | Task::Reserve(id, ..) | Task::Release(id) if *id == old => {
                     *id = new;
                 }
+                Task::Commit(commit) if commit.channel == old => commit.channel = new,
                 _ => {}
             }
         }
@@ -159,7 +168,7 @@ impl Vhost {
     /// A connection has ended: its answers are dropped, but the work it has begun is completed.
     pub(super) fn drop_answers(&mut self, connection: ConnectionId) {
         if let Some(tasks) = self.deferred.tasks.get_mut(&connection) {
-            tasks.retain(|task| !matches!(task, Task::Answer(..) | Task::AwaitTopology(..)));
+            tasks.retain(|task| !matches!(task, Task::Answer(..) | Task::Await(..)));
             let parked = &mut self.deferred.parked;
             if let Some(index) = parked.iter().position(|parked| *parked == connection) {
                 parked.swap_remove(index);
@@ -202,7 +211,7 @@ impl Vhost {
         channel: u16,
     ) {
         if std::mem::take(&mut self.unsaved) {
-            self.defer(connection, Task::AwaitTopology(Arc::clone(peer), None));
+            self.await_stored(connection, peer, Awaited::Topology(None));
         } else if !self.is_busy_for(connection) {
             peer.outbox.put(method, channel);
             return;
@@ -210,6 +219,24 @@ impl Vhost {
         let mut frame = BytesMut::new();
         method.put(&mut frame, channel);
         self.defer(connection, Task::Answer(Arc::clone(peer), frame.freeze()));
+    }
+
+    /// Answers a purge when it is durable.
+    pub fn await_purge(&mut self, connection: ConnectionId, peer: &Arc<Peer>) {
+        if self.records.log.is_some() {
+            self.await_stored(connection, peer, Awaited::Messages(None));
+        }
+    }
+
+    /// Answers a commit when it is durable.
+    pub fn await_commit(&mut self, connection: ConnectionId, peer: &Arc<Peer>, id: ChannelId) {
+        if self.records.log.is_some() {
+            self.await_stored(connection, peer, Awaited::Commit(id));
+        }
+    }
+
+    fn await_stored(&mut self, connection: ConnectionId, peer: &Arc<Peer>, awaited: Awaited) {
+        self.defer(connection, Task::Await(Arc::clone(peer), awaited));
     }
 
     pub(super) fn has_deferred_work(&self) -> bool {
@@ -249,11 +276,39 @@ impl Vhost {
     }
 
     /// Whether the next task of a connection waits for the store.
-    fn waits_for_store(&self, connection: ConnectionId) -> bool {
+    fn waits_for_store(&mut self, connection: ConnectionId) -> bool {
         let next = self.deferred.tasks.get(&connection);
         match next.and_then(VecDeque::front) {
-            Some(Task::AwaitTopology(_, Some(changes))) => !self.has_stored(*changes),
+            Some(Task::Await(_, awaited)) => {
+                let mut awaited = *awaited;
+                !self.is_stored_by_now(&mut awaited)
+            }
+            Some(Task::Get(get)) => self.is_loading(&get.queue),
             _ => false,
+        }
+    }
+
+    fn is_loading(&self, queue: &ShortStr) -> bool {
+        let id = self.queue_names.get(queue.as_bytes());
+        let queue = id.and_then(|id| self.queues.get(*id));
+        queue.is_some_and(|queue| queue.is_loading)
+    }
+
+    /// Whether what is awaited has come. What it is in numbers is noted at the first look.
+    fn is_stored_by_now(&mut self, awaited: &mut Awaited) -> bool {
+        match awaited {
+            Awaited::Topology(changes) => {
+                let wanted = *changes.get_or_insert_with(|| self.changes());
+                self.has_stored(wanted)
+            }
+            Awaited::Commit(id) => {
+                let committed = self.channels.get(*id).map(|channel| channel.committed);
+                self.records.is_durable(committed.unwrap_or(0))
+            }
+            Awaited::Messages(position) => {
+                let wanted = *position.get_or_insert(self.records.newest);
+                self.records.is_durable(wanted)
+            }
         }
     }
 
@@ -283,16 +338,21 @@ impl Vhost {
         match task {
             Task::Settle(channel, which, how) => self.settle_on(*channel, which, *how, now),
             Task::Reserve(channel, how, next, last) => self.reserve_on(*channel, *how, next, *last),
-            Task::SettleReserved(channel) => self.settle_reserved(*channel, now),
             Task::Release(channel) => self.release_on(*channel),
             Task::Publish(publication) => self.publish_on(publication, now),
             Task::Commit(commit) => self.commit_on(commit, now),
-            Task::Get(get) => self.get_on(get, now),
+            Task::Get(get) => {
+                let is_done = self.get_on(get, now);
+                if let Some(channel) = self.channels.get(get.channel).filter(|_| is_done) {
+                    // It may have been parked until messages were read.
+                    channel.peer.wake.notify_one();
+                }
+                is_done
+            }
             Task::CloseChannel(channel) => self.close_on(connection, *channel, now),
             Task::Remove(removal) => self.remove_on(removal),
-            Task::AwaitTopology(peer, changes) => {
-                let wanted = *changes.get_or_insert_with(|| self.changes());
-                let is_stored = self.has_stored(wanted);
+            Task::Await(peer, awaited) => {
+                let is_stored = self.is_stored_by_now(awaited);
                 if is_stored {
                     peer.wake.notify_one();
                 }
@@ -318,10 +378,14 @@ impl Vhost {
             publication.suspend();
             return false;
         };
+        let stored_at = routing.stored_at;
         let (channel, mandatory) = (publication.channel, publication.mandatory);
         self.end_publish(published, &publication.message, channel, mandatory);
         if let Some(number) = publication.confirm {
-            self.confirm(channel, number, published);
+            match self.hold_confirm(channel, publication.confirm, stored_at, published) {
+                Published::Held => {}
+                published => self.confirm(channel, number, published),
+            }
         }
         true
     }

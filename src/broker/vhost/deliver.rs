@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    BrokerTime, Vhost, VhostCounters, note, overdue::watch, route::COPIED_MAX, settle::forget,
+    BrokerTime, Vhost, VhostCounters, note, overdue::watch, route::COPIED_MAX,
     waiting::WaitingChannels,
 };
 use crate::broker::{
@@ -169,6 +169,7 @@ impl Vhost {
     /// Delivers from one queue, and has it looked at again if there is more to deliver.
     pub(super) fn pump_queue(&mut self, id: QueueId, now: BrokerTime, deliveries: &mut usize) {
         let more = self.pump_live(id, now, deliveries);
+        self.load_ahead(id);
         if more {
             self.touch(id);
         } else {
@@ -186,7 +187,7 @@ impl Vhost {
             channels,
             dirty,
             limits,
-            store,
+            records,
             counters,
             waiting,
             budget,
@@ -227,8 +228,9 @@ impl Vhost {
                 break;
             };
             if given.no_ack {
-                forget(store, queue, &entry);
+                records.forget(queue, &entry);
             } else if let Some(channel) = dispatcher.channels.get_mut(given.channel) {
+                records.give(queue, &entry);
                 let held = Held {
                     queue: id,
                     consumer: Some(consumer),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{BrokerTime, Vhost};
+use super::Vhost;
 use crate::broker::{
     durable::{BindingEnd, BindingRow, ExchangeRow, QueueRow, TopologyJournal, TopologyTable},
     exchange::{Binding, Destination, Exchange},
@@ -19,12 +19,6 @@ impl Vhost {
     /// Whether what is durable survives the process.
     pub fn is_stored(&self) -> bool {
         self.topology.is_some()
-    }
-
-    /// Something was committed: those who wait for it go on.
-    pub fn on_progress(&mut self, now: BrokerTime) {
-        self.wake_parked();
-        self.run_deferred(now);
     }
 
     /// How many changes there were so far.

@@ -35,6 +35,8 @@ pub enum Published {
     Unroutable,
     /// A queue refused it.
     Refused,
+    /// Accepted or unroutable: the vhost confirms it when it is durable, and when those before it are confirmed.
+    Held,
     /// It takes more than one turn. The vhost then confirms and returns it itself; the connection's next frame has to
     /// wait until [`Vhost::is_busy_for`] is false.
     Deferred,
@@ -92,6 +94,7 @@ impl Vhost {
         publisher: &Publisher<'_>,
         now: BrokerTime,
     ) -> Result<Published, Exception> {
+        let mut stored_at = 0;
         let published = match self.begin_publish(message)? {
             None => Published::Kept,
             Some(mut routing) => {
@@ -107,6 +110,7 @@ impl Vhost {
                     self.begin(publisher.connection, task, now);
                     return Ok(Published::Deferred);
                 };
+                stored_at = routing.stored_at;
                 self.routing = Some(routing);
                 published
             }
@@ -115,7 +119,7 @@ impl Vhost {
         if !self.dead.is_empty() {
             self.dead_letter(now);
         }
-        Ok(published)
+        Ok(self.hold_confirm(publisher.channel, publisher.confirm, stored_at, published))
     }
 
     /// Begins to route a message. None when it was a direct reply, which is delivered.
@@ -221,7 +225,7 @@ impl Vhost {
                 .then(|| message.keep(memory, &queue.name));
             queue.counters.dead += 1;
             if let Some(message) = message {
-                self.die(id, &message, DeathReason::MaxLen, now);
+                self.die(id, &message, None, DeathReason::MaxLen, now);
             }
             return false;
         }
@@ -239,7 +243,7 @@ impl Vhost {
             channels,
             dirty,
             limits,
-            store,
+            records,
             memory,
             counters,
             overdue,
@@ -273,12 +277,6 @@ impl Vhost {
         let message = message.keep(memory, &queue.name);
         let position = queue.next_position();
         let expires_at = queue.expires_at(message.ttl, now.ms);
-        if let Some(store) = store
-            .as_mut()
-            .filter(|_| queue.durable && message.persistent)
-        {
-            store.keep(&queue.name, position, &message);
-        }
         let entry = Entry {
             message,
             position,
@@ -286,6 +284,8 @@ impl Vhost {
             returns: 0,
             redelivered: false,
         };
+        records.place(queue, &entry, now);
+        records.give_placed(queue, &entry);
         if let Some(channel) = dispatcher.channels.get_mut(given.channel) {
             let due_at = queue.due_at(now.ms);
             watch(overdue, channel, given.channel, due_at);
@@ -309,20 +309,15 @@ impl Vhost {
         };
         let position = queue.next_position();
         let expires_at = queue.expires_at(message.ttl, now.ms);
-        if let Some(store) = self
-            .store
-            .as_mut()
-            .filter(|_| queue.durable && message.persistent)
-        {
-            store.keep(&queue.name, position, &message);
-        }
-        queue.ready.push(Entry {
+        let entry = Entry {
             message,
             position,
             expires_at,
             returns: 0,
             redelivered: false,
-        });
+        };
+        self.records.place(queue, &entry, now);
+        queue.ready.push(entry);
         let able = queue.rotation.front().is_some();
         if queue.exceeds(0, 0) {
             self.drop_surplus(id, now);
@@ -349,6 +344,7 @@ impl Vhost {
                 return;
             }
             let Some(entry) = queue.ready.pop() else {
+                self.request_load(id);
                 return;
             };
             self.die_entry(id, &entry, DeathReason::MaxLen, now);

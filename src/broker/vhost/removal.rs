@@ -3,13 +3,14 @@
 
 use std::{fmt, sync::Arc, sync::atomic::Ordering::Relaxed};
 
-use super::{BrokerTime, Vhost, deferred::Task, footprint};
+use super::{BrokerTime, Vhost, deferred::Task, footprint, messages::LogPlace};
 use crate::broker::{
     channel::ConsumerId,
     durable::TopologyTable,
     exchange::{BindingId, Destination, Exchange, ExchangeId},
+    message_log::QueueNumber,
     queue::{ConnectionId, Queue, QueueId, ready::Entry},
-    wire::{ShortStr, method::basic},
+    wire::method::basic,
 };
 
 /// Steps that it costs to take a queue out of the vhost.
@@ -37,8 +38,8 @@ pub(super) struct Removal {
 
 /// The messages of a queue that are dropped.
 struct Discarded {
-    queue: ShortStr,
-    durable: bool,
+    /// The queue's number in the log, if its messages are settled one by one.
+    number: QueueNumber,
     entries: Pieces<Entry>,
 }
 
@@ -62,13 +63,14 @@ fn next<T>(collections: &mut Vec<Pieces<T>>) -> Option<T> {
 }
 
 impl Removal {
-    fn add_messages(&mut self, queue: &mut Queue) -> usize {
+    /// Takes what waits in a queue: how many messages. `number` is the queue's in the log, if they are settled one by
+    /// one.
+    fn add_messages(&mut self, queue: &mut Queue, number: QueueNumber) -> usize {
         let messages = queue.ready.take();
         let count = messages.len();
-        if count > 0 {
+        if messages.hot() > 0 {
             self.messages.push(Discarded {
-                queue: queue.name.clone(),
-                durable: queue.durable,
+                number,
                 entries: Box::new(messages.into_entries()),
             });
         }
@@ -85,8 +87,14 @@ impl Vhost {
         now: BrokerTime,
     ) -> usize {
         let mut removal = Removal::default();
-        let queue = self.queues.get_mut(id);
-        let count = queue.map_or(0, |queue| removal.add_messages(queue));
+        let Some(queue) = self.queues.get_mut(id) else {
+            return 0;
+        };
+        let number = queue.number;
+        if let Some(cold) = queue.ready.cold() {
+            self.records.settle_all(number, cold.first, cold.last);
+        }
+        let count = removal.add_messages(queue, number);
         if count > 0 {
             self.begin(connection, Task::Remove(Box::new(removal)), now);
         }
@@ -177,11 +185,11 @@ impl Vhost {
                 removal.messages.pop();
                 continue;
             };
-            if let Some(store) = &mut self.store
-                && discarded.durable
-                && entry.message.persistent
-            {
-                store.forget(&discarded.queue, entry.position);
+            if discarded.number != 0 && entry.message.persistent {
+                self.records.settle(Some(LogPlace {
+                    queue: discarded.number,
+                    position: entry.position,
+                }));
             }
             return true;
         }
@@ -194,7 +202,8 @@ impl Vhost {
         };
         self.budget.spend(QUEUE_STEPS);
         self.delete_row(TopologyTable::Queues, queue.number);
-        let count = removal.add_messages(&mut queue);
+        self.records.delete_queue(queue.number);
+        let count = removal.add_messages(&mut queue, 0);
         self.queue_names.remove(queue.name.as_bytes());
         self.timers.remove(&(queue.timer_at, id));
         if let Some(owner) = queue.owner

@@ -1,16 +1,19 @@
 //! Exchanges, queues and bindings of an earlier run, put back before anything is served.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::RangeInclusive, sync::Arc};
 
 use super::{BrokerTime, Vhost, topology::alternate_exchange};
 use crate::broker::{
-    durable::{BindingEnd, BindingRow, ExchangeRow, QueueRow},
+    durable::{BindingEnd, BindingRow, ExchangeRow, LoadedMessages, QueueRow},
     exception::Exception,
     exchange::{Binding, BindingKey, Destination, Exchange, ExchangeId, canonical},
-    memory::TopologyCharge,
+    memory::{Memory, TopologyCharge},
+    message::Message,
+    message_log::{RecoveredQueue, StoredMessage},
     queue::{
-        Queue, QueueId,
+        FIRST_POSITION, Queue, QueueId,
         arguments::{self, Properties},
+        ready::{ColdRun, Entry, NEVER},
     },
 };
 
@@ -125,5 +128,104 @@ impl Vhost {
         };
         self.add_binding(binding, pattern);
         Ok(true)
+    }
+
+    /// Puts back what the log knows of a queue. Of a queue without priorities, only requeued messages of a quorum queue
+    /// are read, a part at a time, by `read` from a position on; the others stay in the log.
+    ///
+    /// # Errors
+    /// That of `read`.
+    pub fn restore_messages<E>(
+        &mut self,
+        id: QueueId,
+        recovered: &RecoveredQueue,
+        read: impl Fn(RangeInclusive<u64>) -> Result<Vec<StoredMessage>, E>,
+        now: BrokerTime,
+    ) -> Result<(), E> {
+        let Some(queue) = self.queues.get_mut(id) else {
+            return Ok(());
+        };
+        queue.continue_from(recovered.next_position, recovered.next_return);
+        let in_memory = match queue.ready.may_be_cold() {
+            true => 0..=FIRST_POSITION - 1,
+            false => 0..=u64::MAX,
+        };
+        let (mut messages, mut body_bytes) = (recovered.messages, recovered.body_bytes);
+        let mut from = *in_memory.start();
+        loop {
+            let part = read(from..=*in_memory.end())?;
+            let Some(last) = part.last().map(|last| last.position) else {
+                break;
+            };
+            messages = messages.saturating_sub(part.len() as u64);
+            for message in part {
+                body_bytes = body_bytes.saturating_sub(message.body.len() as u64);
+                self.put_back(id, message, now);
+            }
+            from = last.saturating_add(1);
+        }
+        let size = |number| usize::try_from(number).unwrap_or(usize::MAX);
+        if let Some(queue) = self
+            .queues
+            .get_mut(id)
+            .filter(|queue| queue.ready.may_be_cold())
+        {
+            queue.ready.add_cold(ColdRun {
+                first: FIRST_POSITION,
+                last: recovered.next_position.saturating_sub(1),
+                len: size(messages),
+                body_bytes: size(body_bytes),
+            });
+            self.request_load(id);
+        }
+        self.arm(id);
+        self.touch(id);
+        Ok(())
+    }
+
+    fn put_back(&mut self, id: QueueId, message: StoredMessage, now: BrokerTime) {
+        let entry = entry(message, now, &self.memory);
+        if let Some(queue) = self.queues.get_mut(id) {
+            queue.expiring |= entry.expires_at != NEVER;
+            match entry.position < FIRST_POSITION {
+                true => queue.ready.put_back(entry),
+                false => queue.ready.push(entry),
+            }
+        }
+    }
+
+    /// Takes in messages that were read from the log, and continues what has waited for them.
+    pub fn on_loaded(&mut self, id: QueueId, loaded: LoadedMessages, now: BrokerTime) {
+        if let Some(queue) = self.queues.get_mut(id) {
+            queue.is_loading = false;
+            let mut expiring = false;
+            let memory = &self.memory;
+            let entries = loaded.messages.into_iter().map(|message| {
+                let entry = entry(message, now, memory);
+                expiring |= entry.expires_at != NEVER;
+                entry
+            });
+            queue.ready.warm(entries, loaded.last);
+            queue.expiring |= expiring;
+            self.arm(id);
+            self.touch(id);
+        }
+        self.wake_parked();
+        self.pump(now);
+    }
+}
+
+/// A message as it was stored, in its queue.
+fn entry(message: StoredMessage, now: BrokerTime, memory: &Arc<Memory>) -> Entry {
+    let expires_at = message.deadline.map_or(NEVER, |deadline| {
+        let left = deadline.saturating_sub(now.unix_ms);
+        now.ms.saturating_add(left)
+    });
+    Entry {
+        message: Message::stored(message.head, message.body, memory),
+        position: message.position,
+        expires_at,
+        returns: message.returns,
+        redelivered: message.redelivered,
     }
 }

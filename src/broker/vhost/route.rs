@@ -6,6 +6,7 @@ use super::{BrokerTime, Published, Vhost, death::closes_cycle};
 use crate::broker::{
     exchange::{Destination, ExchangeId, Search, headers::Headers},
     message::InboundMessage,
+    message_log::{LogPosition, MessageGroup},
     queue::QueueId,
     wire::ShortStr,
 };
@@ -40,6 +41,12 @@ pub(super) struct Routing {
     epoch: u64,
     /// What was found, once other messages are routed in between.
     seen: Option<Box<Visited>>,
+    /// What is stored as a whole with the message.
+    pub(super) group: Option<MessageGroup>,
+    /// Whether the group is committed by a transaction.
+    pub(super) in_transaction: bool,
+    /// What has to be durable before the message is confirmed; 0: nothing.
+    pub(super) stored_at: LogPosition,
 }
 
 #[derive(Debug)]
@@ -65,6 +72,9 @@ impl Routing {
         self.is_stamped = false;
         self.epoch = epoch;
         self.seen = None;
+        self.group = None;
+        self.in_transaction = false;
+        self.stored_at = 0;
     }
 
     /// Prepares for other messages to be routed before this one continues.
@@ -106,12 +116,14 @@ impl Vhost {
         let steps = ENQUEUE_STEPS + message.body.len().min(COPIED_MAX) / 1024;
         while let Some(&queue) = routing.queues.get(routing.given) {
             if self.budget.is_overdrawn() || self.waits_for_dead_letters(queue, message) {
+                self.records.suspend(routing, message);
                 return None;
             }
             routing.given += 1;
             self.budget.spend(steps);
             routing.is_refused |= !self.enqueue(queue, message, now);
         }
+        self.records.append(routing, message);
         Some(match (routing.queues.is_empty(), routing.is_refused) {
             (true, _) => Published::Unroutable,
             (false, false) => Published::Kept,

@@ -1,11 +1,11 @@
 //! Deliveries settled: acknowledged, rejected, put back in their place.
 
-use super::{BrokerTime, MessageStore, Vhost, death::DEAD_MAX, deferred::Task};
+use super::{BrokerTime, Vhost, death::DEAD_MAX, deferred::Task};
 use crate::broker::{
     channel::{ChannelId, ConsumerId, Held},
     config::bytes,
     message::DeathReason,
-    queue::{Queue, arguments::QueueKind, ready::Entry},
+    queue::arguments::QueueKind,
 };
 
 /// How deliveries are settled.
@@ -260,7 +260,7 @@ impl Vhost {
         let Self {
             queues,
             channels,
-            store,
+            records,
             counters,
             ..
         } = self;
@@ -272,7 +272,7 @@ impl Vhost {
             Settle::Ack => {
                 queue.counters.acked += 1;
                 counters.acked += 1;
-                forget(store, queue, &entry);
+                records.forget(queue, &entry);
             }
             Settle::Reject => self.die_entry(id, &entry, DeathReason::Rejected, now),
             Settle::Requeue => {
@@ -286,7 +286,8 @@ impl Vhost {
                 let channel = channels.get(channel_id);
                 let ended = channel.is_none_or(|channel| channel.ending);
                 let place = queue.place_again(entry.position, ended);
-                move_to(store, queue, &mut entry, place);
+                records.requeue(queue, &entry, place);
+                entry.position = place;
                 queue.ready.put_back(entry);
                 // A quorum queue gives to its consumers first.
                 let taken =
@@ -331,35 +332,5 @@ impl Vhost {
         if !is_first {
             self.wake_channel(channel_id);
         }
-    }
-}
-
-/// Moves a message to another position of its queue, also in the store.
-fn move_to(
-    store: &mut Option<Box<dyn MessageStore>>,
-    queue: &Queue,
-    entry: &mut Entry,
-    position: u64,
-) {
-    if position == entry.position {
-        return;
-    }
-    if let Some(store) = store
-        && queue.durable
-        && entry.message.persistent
-    {
-        store.keep(&queue.name, position, &entry.message);
-        store.forget(&queue.name, entry.position);
-    }
-    entry.position = position;
-}
-
-/// Removes a message from the store.
-pub(super) fn forget(store: &mut Option<Box<dyn MessageStore>>, queue: &Queue, entry: &Entry) {
-    if let Some(store) = store
-        && queue.durable
-        && entry.message.persistent
-    {
-        store.forget(&queue.name, entry.position);
     }
 }

@@ -1,18 +1,15 @@
 //! What an operator does to a broker: stops it, lets its memory run short. On a broker of the test's own.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use musterd::broker::message::Message;
-use musterd::broker::vhost::MessageStore;
-use musterd::broker::wire::ShortStr;
 use musterd::broker::{Broker, Config};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use super::client::{Client, Login};
 use super::codec::field;
+use super::faulty;
 use super::target::{Kind, target};
 use crate::rabbitmq::Rabbit;
 
@@ -41,9 +38,13 @@ impl Own {
     }
 
     /// The embedded one, on a free port.
-    pub(super) fn embedded(mut config: Config) -> Self {
+    pub(super) fn embedded(config: Config) -> Self {
+        Self::on(Runtime::new().unwrap(), config)
+    }
+
+    fn on(runtime: Runtime, mut config: Config) -> Self {
         config.listen = "127.0.0.1:0".to_owned();
-        let (runtime, stop) = (Runtime::new().unwrap(), CancellationToken::new());
+        let stop = CancellationToken::new();
         let listening = runtime.block_on(Broker::bind(config)).unwrap();
         let (broker, addr) = (listening.broker(), listening.address().unwrap());
         runtime.spawn(listening.serve(stop.clone()));
@@ -237,21 +238,9 @@ fn unauthenticated_clients_do_not_block_others() {
     assert!(again);
 }
 
-/// Fails at a message to this queue.
-#[derive(Debug)]
-struct Faulty;
-
-impl MessageStore for Faulty {
-    fn keep(&mut self, queue: &ShortStr, _: u64, _: &Arc<Message>) {
-        assert_ne!(queue.as_bytes(), b"faulty", "a fault of the broker");
-    }
-
-    fn forget(&mut self, _: &ShortStr, _: u64) {}
-}
-
 #[test]
 fn a_panic_in_one_connection_is_cleaned_up_and_ends_no_other() {
-    let own = Own::embedded(Config::default());
+    let own = Own::on(faulty::runtime("faulty"), Config::default());
     let Own::Embedded {
         broker,
         addr,
@@ -262,9 +251,7 @@ fn a_panic_in_one_connection_is_cleaned_up_and_ends_no_other() {
         panic!("embedded");
     };
     let mut closed = broker.closed_connections().unwrap();
-    assert!(broker.set_store("/", Box::new(Faulty)));
     let (mut other, mut victim) = (Client::ready(*addr), Client::ready(*addr));
-    other.call(1, "queue.declare queue=faulty durable");
     other.call(1, "queue.declare queue=fine durable");
     other.send(
         1,
@@ -276,7 +263,7 @@ fn a_panic_in_one_connection_is_cleaned_up_and_ends_no_other() {
     assert!(victim.receive(1).ends_with(" body=given"));
     let overview = || runtime.block_on(broker.overview());
     let used = overview().memory_bytes;
-    victim.send(1, "basic.publish routing-key=faulty delivery-mode=2 body=x");
+    victim.send(1, "queue.declare queue=faulty durable");
     assert_eq!(victim.receive(0), "eof");
     let id = runtime
         .block_on(async { tokio::time::timeout(Duration::from_secs(10), closed.recv()).await });

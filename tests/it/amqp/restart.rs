@@ -120,3 +120,250 @@ fn durable_exchanges_queues_and_bindings_survive_a_kill() {
         assert!(answer.contains("inequivalent arg"), "{answer}");
     }
 }
+
+/// Publishes a persistent message and waits until it is durable, and with it all that was done before.
+fn barrier(broker: &Restarted) {
+    let mut client = broker.client();
+    script(
+        &mut client,
+        &[
+            "queue.declare queue=barrier durable => queue.declare-ok",
+            "queue.purge queue=barrier => queue.purge-ok",
+            "confirm.select => confirm.select-ok",
+        ],
+    );
+    client.send(
+        1,
+        "basic.publish routing-key=barrier delivery-mode=2 body=x",
+    );
+    client.all_acked(1);
+}
+
+/// The messages of a queue in order: redelivered or not, and the body. They are acknowledged.
+fn contents(broker: &Restarted, queue: &str) -> Vec<String> {
+    let mut client = broker.client();
+    std::iter::from_fn(|| {
+        let got = client.call(1, &format!("basic.get queue={queue} no-ack"));
+        let (_, body) = got.split_once(" body=")?;
+        let mark = if got.contains(" redelivered ") {
+            "again "
+        } else {
+            ""
+        };
+        Some(format!("{mark}{body}"))
+    })
+    .collect()
+}
+
+#[test]
+fn confirmed_persistent_messages_survive_a_kill_and_nothing_that_was_settled_returns() {
+    let mut broker = Restarted::start();
+    let mut client = broker.client();
+    script(
+        &mut client,
+        &[
+            "queue.declare queue=q durable => queue.declare-ok",
+            "queue.declare queue=first durable arguments={x-max-priority=l5} => queue.declare-ok",
+            "queue.declare queue=short durable arguments={x-max-length=l2} => queue.declare-ok",
+            "queue.declare queue=purged durable => queue.declare-ok",
+            "queue.declare queue=t => queue.declare-ok",
+            "queue.bind queue=q exchange=amq.fanout => queue.bind-ok",
+            "queue.bind queue=short exchange=amq.fanout => queue.bind-ok",
+            "queue.bind queue=t exchange=amq.fanout => queue.bind-ok",
+            "confirm.select => confirm.select-ok",
+        ],
+    );
+    for number in 1..=5 {
+        client.send(
+            1,
+            &format!("basic.publish exchange=amq.fanout delivery-mode=2 body={number}"),
+        );
+        client.send(1, "basic.publish routing-key=q body=transient");
+    }
+    for priority in [1, 5, 3] {
+        client.send(1, &format!("basic.publish routing-key=first delivery-mode=2 priority={priority} body=p{priority}"));
+    }
+    client.send(1, "basic.publish routing-key=purged delivery-mode=2 body=x");
+    client.all_acked(1);
+    script(
+        &mut client,
+        &["queue.purge queue=purged => queue.purge-ok message-count=1"],
+    );
+    // 1 is acknowledged, 2 was delivered, 3 was requeued.
+    for (tag, body) in [
+        (1, "1"),
+        (2, "transient"),
+        (3, "2"),
+        (4, "transient"),
+        (5, "3"),
+    ] {
+        let got = client.call(1, "basic.get queue=q");
+        assert!(got.ends_with(&format!(" body={body}")), "{got}");
+        if tag == 1 {
+            client.send(1, "basic.ack delivery-tag=1");
+        }
+    }
+    client.send(1, "basic.nack delivery-tag=5 requeue");
+    barrier(&broker);
+    for kill in [Restarted::kill, Restarted::restart] {
+        kill(&mut broker);
+        let mut client = broker.client();
+        let got = client.call(1, "queue.declare queue=q passive");
+        assert!(got.contains("message-count=4"), "{got}");
+    }
+    assert_eq!(contents(&broker, "q"), ["again 2", "again 3", "4", "5"]);
+    assert_eq!(contents(&broker, "first"), ["p5", "p3", "p1"]);
+    assert_eq!(contents(&broker, "short"), ["4", "5"]);
+    assert_eq!(contents(&broker, "purged"), [""; 0]);
+    barrier(&broker);
+    broker.kill();
+    assert_eq!(contents(&broker, "q"), [""; 0], "settled ones stay away");
+    assert_eq!(contents(&broker, "first"), [""; 0]);
+}
+
+#[test]
+fn dead_letters_and_their_history_survive_a_kill() {
+    let mut broker = Restarted::start();
+    let mut client = broker.client();
+    let dead = "x-dead-letter-exchange=S'',x-dead-letter-routing-key=Sdead";
+    script(
+        &mut client,
+        &[
+            "queue.declare queue=dead durable => queue.declare-ok",
+            &format!("queue.declare queue=q durable arguments={{{dead}}} => queue.declare-ok"),
+            &format!(
+                "queue.declare queue=slow durable arguments={{{dead},x-message-ttl=l1500}} => queue.declare-ok"
+            ),
+            "confirm.select => confirm.select-ok",
+        ],
+    );
+    client.send(
+        1,
+        "basic.publish routing-key=q delivery-mode=2 headers={h=Sv} body=rejected",
+    );
+    client.send(
+        1,
+        "basic.publish routing-key=slow delivery-mode=2 body=expired",
+    );
+    client.all_acked(1);
+    client.call(1, "basic.get queue=q");
+    client.send(1, "basic.reject delivery-tag=1");
+    barrier(&broker);
+    broker.kill();
+    let mut client = broker.client();
+    let got = client.call(1, "basic.get queue=dead");
+    assert!(
+        got.contains("reason=Srejected") && got.contains("h=Sv") && got.ends_with("body=rejected"),
+        "{got}"
+    );
+    client.send(1, "basic.ack delivery-tag=1");
+    assert_eq!(contents(&broker, "q"), [""; 0]);
+    // Its time runs also while the daemon does not.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let got = loop {
+        let got = client.call(1, "basic.get queue=dead");
+        if got.starts_with("basic.get-ok") {
+            break got;
+        }
+        assert!(std::time::Instant::now() < deadline, "it does not expire");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    };
+    assert!(
+        got.contains("reason=Sexpired") && got.ends_with("body=expired"),
+        "{got}"
+    );
+}
+
+#[test]
+fn transactions_and_quorum_queues_survive_a_kill() {
+    let mut broker = Restarted::start();
+    let mut client = broker.client();
+    script(
+        &mut client,
+        &[
+            "queue.declare queue=a durable => queue.declare-ok",
+            "queue.declare queue=b durable arguments={x-queue-type=Squorum} => queue.declare-ok",
+            "tx.select => tx.select-ok",
+        ],
+    );
+    for number in 1..=3 {
+        client.send(
+            1,
+            &format!("basic.publish routing-key=a delivery-mode=2 body={number}"),
+        );
+        client.send(
+            1,
+            &format!("basic.publish routing-key=b delivery-mode=2 body={number}"),
+        );
+    }
+    script(&mut client, &["tx.commit => tx.commit-ok"]);
+    client.call(1, "basic.get queue=a");
+    client.send(1, "basic.ack delivery-tag=1");
+    client.send(1, "basic.publish routing-key=a delivery-mode=2 body=4");
+    script(&mut client, &["tx.commit => tx.commit-ok"]);
+    client.send(1, "basic.publish routing-key=a delivery-mode=2 body=open");
+    let mut other = broker.client();
+    other.call(1, "basic.get queue=b");
+    other.send(1, "basic.nack delivery-tag=1 requeue");
+    barrier(&broker);
+    broker.kill();
+    assert_eq!(contents(&broker, "a"), ["2", "3", "4"]);
+    let mut client = broker.client();
+    let got = client.call(1, "basic.get queue=b");
+    assert!(
+        got.contains("x-delivery-count=l1")
+            && got.contains(" redelivered ")
+            && got.ends_with("body=1"),
+        "{got}"
+    );
+    drop(client);
+    assert_eq!(contents(&broker, "b").len(), 3);
+}
+
+#[test]
+fn a_long_queue_is_read_back_in_order_while_it_is_consumed() {
+    let mut broker = Restarted::start();
+    let mut client = broker.client();
+    script(
+        &mut client,
+        &[
+            "queue.declare queue=q durable => queue.declare-ok",
+            "confirm.select => confirm.select-ok",
+        ],
+    );
+    for number in 0..3000 {
+        client.send(
+            1,
+            &format!("basic.publish routing-key=q delivery-mode=2 body={number}"),
+        );
+    }
+    client.all_acked(1);
+    broker.kill();
+    let mut client = broker.client();
+    script(&mut client, &["confirm.select => confirm.select-ok"]);
+    for number in 3000..3100 {
+        client.send(
+            1,
+            &format!("basic.publish routing-key=q delivery-mode=2 body={number}"),
+        );
+    }
+    client.all_acked(1);
+    let got = client.call(1, "queue.declare queue=q passive");
+    assert!(got.contains("message-count=3100"), "{got}");
+    let mut consumer = broker.client();
+    script(
+        &mut consumer,
+        &[
+            "basic.qos prefetch-count=50 => basic.qos-ok",
+            "basic.consume queue=q consumer-tag=c => basic.consume-ok",
+        ],
+    );
+    for number in 0..3100 {
+        let got = consumer.receive(1);
+        assert!(got.ends_with(&format!(" body={number}")), "{number}: {got}");
+        consumer.send(1, &format!("basic.ack delivery-tag={}", number + 1));
+    }
+    barrier(&broker);
+    broker.kill();
+    assert_eq!(contents(&broker, "q"), [""; 0]);
+}

@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 use crate::broker::{
-    Broker, BrokerError, Config,
+    Broker, BrokerError, Config, DurableStore,
     durable::{ExchangeRow, TopologyChange, TopologyStore, TopologyTable, testing::MemoryTopology},
     exchange::ExchangeKind,
     listing::Wanted,
@@ -17,13 +17,36 @@ use crate::broker::{
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-async fn open(store: &Arc<MemoryTopology>) -> Result<Broker, BrokerError> {
-    let config = Config {
-        listen: String::new(),
-        ..Config::default()
-    };
-    let listening = Broker::bind_durable(config, Arc::clone(store) as _).await;
-    listening.map(|listening| listening.broker())
+/// What survives a broker.
+struct Kept {
+    topology: Arc<MemoryTopology>,
+    folder: tempfile::TempDir,
+}
+
+impl Kept {
+    fn new() -> Self {
+        Self {
+            topology: Arc::default(),
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    async fn open(&self) -> Result<Broker, BrokerError> {
+        let config = Config {
+            listen: String::new(),
+            ..Config::default()
+        };
+        let store = DurableStore {
+            topology: Arc::clone(&self.topology) as _,
+            messages: self.folder.path().to_owned(),
+        };
+        let listening = Broker::bind_durable(config, store).await;
+        listening.map(|listening| listening.broker())
+    }
+}
+
+async fn close(broker: Broker) {
+    broker.shared().stores.get().unwrap().close().await;
 }
 
 fn short(text: &str) -> ShortStr {
@@ -85,8 +108,9 @@ async fn everything(broker: &Broker) -> Vec<String> {
 
 #[tokio::test]
 async fn what_is_durable_is_put_back_and_nothing_else() {
-    let store = Arc::<MemoryTopology>::default();
-    let broker = open(&store).await.unwrap();
+    let kept = Kept::new();
+    let store = Arc::clone(&kept.topology);
+    let broker = kept.open().await.unwrap();
     let mut channel = broker.local("/").unwrap().open();
     let exchange = channel.declare_exchange(short("orders"), short("topic"));
     timeout(PATIENCE, exchange).await.unwrap().unwrap();
@@ -121,9 +145,10 @@ async fn what_is_durable_is_put_back_and_nothing_else() {
     ]
     .map(|table| store.count(table));
     assert_eq!(counts, [1, 2, 3], "the answer to the delete came after it");
-    drop((channel, broker));
+    drop(channel);
+    close(broker).await;
 
-    let broker = open(&store).await.unwrap();
+    let broker = kept.open().await.unwrap();
     assert_eq!(everything(&broker).await, expected);
     // A new queue never has the bindings of an earlier one.
     let mut channel = broker.local("/").unwrap().open();
@@ -135,12 +160,14 @@ async fn what_is_durable_is_put_back_and_nothing_else() {
 
 #[tokio::test]
 async fn a_binding_whose_queue_is_gone_is_not_put_back_to_a_queue_of_the_same_name() {
-    let store = Arc::<MemoryTopology>::default();
-    let broker = open(&store).await.unwrap();
+    let kept = Kept::new();
+    let store = Arc::clone(&kept.topology);
+    let broker = kept.open().await.unwrap();
     let mut channel = broker.local("/").unwrap().open();
     declare(&mut channel, queue("a", 5)).await;
     bind(&mut channel, "a", "amq.topic", "x").await;
-    drop((channel, broker));
+    drop(channel);
+    close(broker).await;
     // As a crash between both leaves it.
     let mut rows = Vec::new();
     let read = store.read(TopologyTable::Queues, &mut |number, row| {
@@ -159,10 +186,10 @@ async fn a_binding_whose_queue_is_gone_is_not_put_back_to_a_queue_of_the_same_na
         change(number + 1000, Some(row.to_vec())),
     ];
     store.commit(&changes).unwrap();
-    let broker = open(&store).await.unwrap();
+    let broker = kept.open().await.unwrap();
     assert_eq!(everything(&broker).await.len(), 1, "the queue alone");
-    drop(broker);
-    let broker = open(&store).await.unwrap();
+    close(broker).await;
+    let broker = kept.open().await.unwrap();
     let mut channel = broker.local("/").unwrap().open();
     declare(&mut channel, queue("b", 5)).await;
     assert_eq!(store.count(TopologyTable::Bindings), 0, "it is cleaned up");
@@ -170,7 +197,8 @@ async fn a_binding_whose_queue_is_gone_is_not_put_back_to_a_queue_of_the_same_na
 
 #[tokio::test]
 async fn rows_of_other_vhosts_are_kept_and_unreadable_ones_are_refused() {
-    let store = Arc::<MemoryTopology>::default();
+    let kept = Kept::new();
+    let store = Arc::clone(&kept.topology);
     let row = ExchangeRow {
         vhost: short("elsewhere"),
         name: short("e"),
@@ -185,10 +213,11 @@ async fn rows_of_other_vhosts_are_kept_and_unreadable_ones_are_refused() {
         value: Some(value),
     };
     store.commit(&[change(row.encode())]).unwrap();
-    let broker = open(&store).await.unwrap();
+    let broker = kept.open().await.unwrap();
     assert!(everything(&broker).await.is_empty());
     assert_eq!(store.count(TopologyTable::Exchanges), 1);
+    close(broker).await;
     store.commit(&[change(vec![9])]).unwrap();
-    let refused = open(&store).await.unwrap_err();
-    assert!(matches!(refused, BrokerError::Topology(_)));
+    let refused = kept.open().await.unwrap_err();
+    assert!(matches!(refused, BrokerError::Stored(_)));
 }

@@ -62,7 +62,7 @@ impl World {
             vhost,
             now: BrokerTime {
                 ms: 1000,
-                unix_s: 1_700_000_000,
+                unix_ms: 1_700_000_000_000,
             },
             memory,
             next: 1,

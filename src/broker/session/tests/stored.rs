@@ -1,0 +1,213 @@
+//! Confirms and commits of messages that are stored.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::SeqCst},
+};
+
+use super::fixture::{Client, World, name, table, text};
+use crate::broker::{
+    durable::{LoadRequests, TopologyJournal, testing::MemoryTopology},
+    message_log::{MessageLog, MessageLogOptions},
+    vhost::VhostLog,
+    wire::{
+        Method, Properties,
+        method::{basic, modes, queue},
+        properties::PropertyList,
+    },
+};
+
+/// A vhost with a log of messages, in which nothing is durable until a test says so.
+struct Logged {
+    world: World,
+    log: MessageLog,
+    durable: Arc<AtomicU64>,
+    _folder: tempfile::TempDir,
+}
+
+impl Logged {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (log, _) = MessageLog::open(folder.path(), MessageLogOptions::default()).unwrap();
+        let durable = Arc::<AtomicU64>::default();
+        let mut world = World::new();
+        let topology = Arc::<MemoryTopology>::default();
+        let journal = Arc::new(TopologyJournal::open(topology).unwrap());
+        world.vhost.set_topology(Arc::clone(&journal));
+        world.vhost.set_log(VhostLog {
+            log: log.clone(),
+            durable: Arc::clone(&durable),
+            loads: Arc::<LoadRequests>::default(),
+            vhost: 0,
+        });
+        std::thread::spawn(move || journal.run(|| ()));
+        Self {
+            world,
+            log,
+            durable,
+            _folder: folder,
+        }
+    }
+
+    /// A client in confirm mode, with a durable queue of this name.
+    fn client(&mut self, queue: &str) -> Client {
+        let mut client = self.world.client(1);
+        client.send(&mut self.world, 1, &durable(queue));
+        client.send(&mut self.world, 1, &modes::ConfirmSelect::default());
+        assert_eq!(client.sent().len(), 2);
+        client
+    }
+
+    /// Everything that was appended is durable.
+    fn sync(&mut self) {
+        self.durable.store(u64::MAX, SeqCst);
+        self.world.progress();
+        self.durable.store(0, SeqCst);
+    }
+}
+
+fn durable(queue: &str) -> queue::Declare {
+    queue::Declare {
+        queue: name(queue),
+        durable: true,
+        ..Default::default()
+    }
+}
+
+fn persistent() -> Properties {
+    PropertyList {
+        delivery_mode: Some(2),
+        ..PropertyList::default()
+    }
+    .build()
+}
+
+/// The acks that a client was sent.
+fn acks(client: &mut Client) -> Vec<(u64, bool)> {
+    let acks = client.sent().into_iter().map(|sent| match sent.method {
+        Method::BasicAck(ack) => (ack.delivery_tag, ack.multiple),
+        other => panic!("{other:?}"),
+    });
+    acks.collect()
+}
+
+#[test]
+fn a_persistent_message_is_confirmed_when_it_is_durable_and_later_ones_after_it() {
+    let mut logged = Logged::new();
+    let mut client = logged.client("q");
+    let world = &mut logged.world;
+    client.declare(world, "t", table(&[]));
+    client.publish(world, "q", "transient");
+    assert_eq!(acks(&mut client), [(1, false)]);
+    client.publish_with(world, ("", "t"), &persistent(), "not in a durable queue");
+    assert_eq!(acks(&mut client), [(2, false)]);
+    client.publish_with(world, ("", "q"), &persistent(), "kept");
+    client.publish(world, "q", "transient, behind it");
+    client.publish_with(world, ("", "q"), &persistent(), "kept");
+    world.progress();
+    assert_eq!(acks(&mut client), []);
+    let mut other = logged.client("r");
+    let world = &mut logged.world;
+    other.publish(world, "q", "another channel");
+    assert_eq!(acks(&mut other), [(1, false)]);
+    logged.sync();
+    assert_eq!(acks(&mut client), [(5, true)]);
+    client.publish(&mut logged.world, "q", "transient");
+    assert_eq!(acks(&mut client), [(6, false)]);
+}
+
+#[test]
+fn what_is_dropped_at_once_is_confirmed_at_once() {
+    let mut logged = Logged::new();
+    let mut client = logged.client("q");
+    let world = &mut logged.world;
+    let arguments = table(&[("x-max-length", crate::broker::wire::ValueRef::I32(0))]);
+    client.send(
+        world,
+        1,
+        &queue::Declare {
+            arguments,
+            ..durable("none")
+        },
+    );
+    assert_eq!(client.sent().len(), 1);
+    client.publish_with(world, ("", "none"), &persistent(), "x");
+    assert_eq!(acks(&mut client), [(1, false)]);
+    assert_eq!(logged.log.stats().pending_bytes, 0);
+}
+
+#[test]
+fn a_commit_is_answered_when_it_is_durable() {
+    let mut logged = Logged::new();
+    let mut plain = logged.client("q");
+    let world = &mut logged.world;
+    let mut client = world.client(1);
+    client.send(world, 1, &modes::TxSelect {});
+    client.publish(world, "q", "transient");
+    client.send(world, 1, &modes::TxCommit {});
+    let answers = |client: &mut Client| client.sent().len();
+    assert_eq!(answers(&mut client), 2, "nothing to wait for");
+    client.publish_with(world, ("", "q"), &persistent(), "kept");
+    let mut frames = bytes::BytesMut::new();
+    crate::broker::wire::method::MethodSpec::put(&modes::TxCommit {}, &mut frames, 1);
+    client.push(&frames);
+    client.turn(world);
+    assert_eq!(answers(&mut client), 0);
+    assert!(client.session.is_parked(&world.vhost));
+    assert_eq!(plain.depth(world, "q"), Some(2), "others see it");
+    logged.sync();
+    assert_eq!(answers(&mut client), 1);
+    assert!(!client.session.is_busy(&logged.world.vhost));
+    // What it acknowledges is a part of it.
+    let world = &mut logged.world;
+    client.send(
+        world,
+        1,
+        &basic::Get {
+            queue: name("q"),
+            no_ack: false,
+        },
+    );
+    client.send(
+        world,
+        1,
+        &basic::Get {
+            queue: name("q"),
+            no_ack: false,
+        },
+    );
+    client.sent();
+    client.ack(world, 1, 2);
+    client.push(&frames);
+    client.turn(world);
+    assert_eq!(answers(&mut client), 0);
+    logged.sync();
+    assert_eq!(answers(&mut client), 1);
+}
+
+#[test]
+fn a_refused_message_is_nacked_at_once() {
+    let mut logged = Logged::new();
+    let mut client = logged.client("q");
+    let world = &mut logged.world;
+    let arguments = table(&[
+        ("x-max-length", crate::broker::wire::ValueRef::I32(1)),
+        ("x-overflow", text("reject-publish")),
+    ]);
+    client.send(
+        world,
+        1,
+        &queue::Declare {
+            arguments,
+            ..durable("one")
+        },
+    );
+    client.sent();
+    client.publish_with(world, ("", "one"), &persistent(), "kept");
+    client.publish_with(world, ("", "one"), &persistent(), "refused");
+    let sent = client.sent();
+    assert!(matches!(&sent[0].method, Method::BasicNack(nack) if nack.delivery_tag == 2));
+    assert_eq!(sent.len(), 1);
+    logged.sync();
+    assert_eq!(acks(&mut client), [(1, false)]);
+}
