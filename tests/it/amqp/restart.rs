@@ -259,13 +259,13 @@ fn dead_letters_and_their_history_survive_a_kill() {
     client.send(1, "basic.ack delivery-tag=1");
     assert_eq!(contents(&broker, "q"), [""; 0]);
     // Its time runs also while the daemon does not.
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
     let got = loop {
         let got = client.call(1, "basic.get queue=dead");
         if got.starts_with("basic.get-ok") {
             break got;
         }
-        assert!(std::time::Instant::now() < deadline, "it does not expire");
+        assert!(tokio::time::Instant::now() < deadline, "it does not expire");
         std::thread::sleep(std::time::Duration::from_millis(50));
     };
     assert!(
