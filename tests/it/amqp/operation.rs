@@ -251,7 +251,13 @@ fn a_panic_in_one_connection_is_cleaned_up_and_ends_no_other() {
         panic!("embedded");
     };
     let mut closed = broker.closed_connections().unwrap();
-    let (mut other, mut victim) = (Client::ready(*addr), Client::ready(*addr));
+    // What a client without heartbeats declares is not logged.
+    let login = Login {
+        heartbeat: 60,
+        ..Login::default()
+    };
+    let (mut other, mut victim) = (Client::ready(*addr), Client::open(*addr, &login));
+    victim.call(1, "channel.open");
     other.call(1, "queue.declare queue=fine durable");
     other.send(
         1,
