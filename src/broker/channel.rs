@@ -51,7 +51,7 @@ pub struct DeliveryChannel {
     pub replies: Option<ReplyConsumer>,
     /// The consumers that wait for credit of the whole channel or for room in the outbox, the longest first. Some may
     /// have gone.
-    pub waiting: VecDeque<ConsumerId>,
+    pub waiting: WaitingConsumers,
     /// Whether it is scheduled to serve them.
     pub woken: bool,
     /// The deliveries that an open transaction settles, in order.
@@ -73,6 +73,56 @@ pub struct DeliveryChannel {
     /// Counts it, with its session's half.
     pub charge: TopologyCharge,
     last_tag: u64,
+}
+
+/// The consumers of a channel that wait, in classes: a limit of the channel stops a whole class, but not the others.
+/// In each class the one that waits longest is the first.
+#[derive(Debug, Default)]
+pub struct WaitingConsumers {
+    classes: [VecDeque<ConsumerId>; CLASSES],
+    /// The class whose turn comes next.
+    turn: usize,
+}
+
+/// Consumers with and without acknowledgements, and of each those that the channel's prefetch count limits or not.
+const CLASSES: usize = 4;
+
+impl WaitingConsumers {
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.classes.iter().map(VecDeque::len).sum()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.classes.iter().all(VecDeque::is_empty)
+    }
+
+    /// Adds a consumer behind the others.
+    pub fn add(&mut self, id: ConsumerId, consumer: &Consumer) {
+        let class = usize::from(consumer.limited) * 2 + usize::from(consumer.no_ack);
+        self.classes[class].push_back(id);
+    }
+
+    /// Removes the next one, unless its class is `stopped`. Classes take turns.
+    pub fn next(&mut self, stopped: &[bool; CLASSES]) -> Option<(usize, ConsumerId)> {
+        let turn = self.turn;
+        let mut classes = (0..CLASSES).map(|offset| (turn + offset) % CLASSES);
+        let class = classes.find(|class| !stopped[*class] && !self.classes[*class].is_empty())?;
+        self.turn = (class + 1) % CLASSES;
+        Some((class, self.classes[class].pop_front()?))
+    }
+
+    /// Puts a consumer back as the first of its class, whose turn it still is.
+    pub fn put_back(&mut self, class: usize, id: ConsumerId) {
+        self.classes[class].push_front(id);
+        self.turn = class;
+    }
+
+    /// Removes all.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
 }
 
 /// A channel's consumer of direct replies.
@@ -153,7 +203,7 @@ impl DeliveryChannel {
             prefetch_new: 0,
             consumers: BTreeMap::new(),
             replies: None,
-            waiting: VecDeque::new(),
+            waiting: WaitingConsumers::default(),
             woken: false,
             reserved: VecDeque::new(),
             ending: false,

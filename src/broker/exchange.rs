@@ -14,7 +14,7 @@ use self::{
 use super::{
     budget::Budget,
     memory::{TopologyCharge, map_entry},
-    pieces::ByteMap,
+    pieces::SplitMap,
     queue::QueueId,
     slab::Id,
     wire::{ShortStr, Table},
@@ -138,7 +138,7 @@ pub struct Exchange {
 #[derive(Debug)]
 pub enum Router {
     /// By the whole key.
-    Direct(ByteMap<ShortStr, Targets<Destination>>),
+    Direct(SplitMap<ShortStr, Targets<Destination>>),
     /// All of them.
     Fanout(Targets<Destination>),
     /// By patterns of words.
@@ -165,19 +165,24 @@ impl Router {
     /// Takes it apart, a small piece at each step of the iterator.
     pub fn into_pieces(self) -> Box<dyn Iterator<Item = ()> + Send> {
         match self {
-            Self::Direct(keys) => Box::new(keys.into_iter().map(drop)),
-            Self::Fanout(all) => Box::new(std::iter::once(all).map(drop)),
+            Self::Direct(keys) => Box::new(keys.into_iter().flat_map(|(_, all)| pieces(all))),
+            Self::Fanout(all) => Box::new(pieces(all)),
             Self::Topic(trie) => Box::new(trie.into_pieces()),
             Self::Headers(patterns) => Box::new(patterns.into_pieces()),
         }
     }
 }
 
+/// Takes destinations apart, at least one step.
+fn pieces(all: Targets<Destination>) -> impl Iterator<Item = ()> + Send {
+    all.into_pieces().chain(std::iter::once(()))
+}
+
 impl Exchange {
     /// An exchange that nothing is bound to.
     pub fn new(name: ShortStr, kind: ExchangeKind) -> Self {
         let router = match kind {
-            ExchangeKind::Direct => Router::Direct(ByteMap::default()),
+            ExchangeKind::Direct => Router::Direct(SplitMap::default()),
             ExchangeKind::Fanout => Router::Fanout(Targets::default()),
             ExchangeKind::Topic => Router::Topic(TopicTrie::default()),
             ExchangeKind::Headers => Router::Headers(Patterns::default()),

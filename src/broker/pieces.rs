@@ -130,7 +130,7 @@ impl<T> IntoIterator for Ring<T> {
     }
 }
 
-/// A list of items with an index, which only grows.
+/// A list of items with an index.
 #[derive(Debug)]
 pub struct List<T>(Vec<Vec<T>>);
 
@@ -162,6 +162,28 @@ impl<T> List<T> {
                 piece.push(item);
                 self.0.push(piece);
             }
+        }
+    }
+
+    /// Removes the last item.
+    pub fn pop(&mut self) -> Option<T> {
+        let last = self.0.last_mut()?;
+        let item = last.pop();
+        if last.is_empty() {
+            self.0.pop();
+        }
+        item
+    }
+
+    /// Removes the item of this index; the last one takes its place.
+    pub fn swap_remove(&mut self, index: usize) -> Option<T> {
+        if index >= self.len() {
+            return None;
+        }
+        let last = self.pop()?;
+        match self.get_mut(index) {
+            Some(item) => Some(std::mem::replace(item, last)),
+            None => Some(last),
         }
     }
 
@@ -211,15 +233,15 @@ impl<T> IntoIterator for List<T> {
     }
 }
 
-/// A map by byte strings.
+/// A map that is split into parts once it is large.
 #[derive(Debug)]
-pub struct ByteMap<K, V> {
+pub struct SplitMap<K, V> {
     /// None while the map is empty, one while it is small.
     parts: Vec<HashMap<K, V>>,
     hasher: Option<Box<RandomState>>,
 }
 
-impl<K, V> Default for ByteMap<K, V> {
+impl<K, V> Default for SplitMap<K, V> {
     fn default() -> Self {
         Self {
             parts: Vec::new(),
@@ -228,14 +250,14 @@ impl<K, V> Default for ByteMap<K, V> {
     }
 }
 
-impl<K: Borrow<[u8]> + Eq + Hash, V> ByteMap<K, V> {
+impl<K: Eq + Hash, V> SplitMap<K, V> {
     /// Whether there is no entry.
     pub fn is_empty(&self) -> bool {
         self.parts.iter().all(HashMap::is_empty)
     }
 
     #[inline]
-    fn part(&self, key: &[u8]) -> usize {
+    fn part<Q: Hash + ?Sized>(&self, key: &Q) -> usize {
         match &self.hasher {
             None => 0,
             Some(hasher) => {
@@ -247,18 +269,27 @@ impl<K: Borrow<[u8]> + Eq + Hash, V> ByteMap<K, V> {
 
     /// The value of a key.
     #[inline]
-    pub fn get(&self, key: &[u8]) -> Option<&V> {
+    pub fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+    {
         self.parts.get(self.part(key))?.get(key)
     }
 
     /// The value of a key.
-    pub fn get_mut(&mut self, key: &[u8]) -> Option<&mut V> {
+    pub fn get_mut<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
+    where
+        K: Borrow<Q>,
+    {
         let part = self.part(key);
         self.parts.get_mut(part)?.get_mut(key)
     }
 
     /// Whether there is such a key.
-    pub fn contains_key(&self, key: &[u8]) -> bool {
+    pub fn contains_key<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+    {
         self.get(key).is_some()
     }
 
@@ -270,7 +301,7 @@ impl<K: Borrow<[u8]> + Eq + Hash, V> ByteMap<K, V> {
         if self.hasher.is_none() && self.parts[0].len() >= SPLIT_MIN {
             self.split();
         }
-        let part = self.part(key.borrow());
+        let part = self.part(&key);
         self.parts[part].entry(key)
     }
 
@@ -280,7 +311,7 @@ impl<K: Borrow<[u8]> + Eq + Hash, V> ByteMap<K, V> {
         parts.resize_with(PARTS, HashMap::new);
         let entries = std::mem::replace(&mut self.parts, parts);
         for (key, value) in entries.into_iter().flatten() {
-            let part = self.part(key.borrow());
+            let part = self.part(&key);
             self.parts[part].insert(key, value);
         }
     }
@@ -296,13 +327,16 @@ impl<K: Borrow<[u8]> + Eq + Hash, V> ByteMap<K, V> {
     }
 
     /// Removes a key.
-    pub fn remove(&mut self, key: &[u8]) -> Option<V> {
+    pub fn remove<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
         let part = self.part(key);
         self.parts.get_mut(part)?.remove(key)
     }
 }
 
-impl<K, V> IntoIterator for ByteMap<K, V> {
+impl<K, V> IntoIterator for SplitMap<K, V> {
     type Item = (K, V);
     type IntoIter = std::iter::Flatten<std::vec::IntoIter<HashMap<K, V>>>;
 

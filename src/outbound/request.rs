@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
     header::{
-        ACCEPT, AUTHORIZATION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, LOCATION, PROXY_AUTHORIZATION,
-        TRANSFER_ENCODING, UPGRADE, USER_AGENT,
+        ACCEPT, ACCEPT_LANGUAGE, CONTENT_LENGTH, EXPECT, LOCATION, TRANSFER_ENCODING, UPGRADE,
+        USER_AGENT,
     },
 };
 use http_body_util::Full;
@@ -23,8 +23,8 @@ const AGENT: HeaderValue = HeaderValue::from_static(concat!("musterd/", env!("CA
 /// Set on every request, whatever the caller's headers say.
 const MARKER: HeaderName = HeaderName::from_static(OUTBOUND_HEADER);
 
-/// Headers that mean something to one host only: a redirect to another host drops them.
-const OF_ONE_HOST: [HeaderName; 4] = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, HOST];
+/// The headers that follow a redirect to another host. Any other may be a secret for the first host, such as an API key.
+const OF_ANY_HOST: [HeaderName; 3] = [ACCEPT, ACCEPT_LANGUAGE, USER_AGENT];
 
 /// Headers that are derived from the body and can't be set.
 const REFUSED: [HeaderName; 4] = [CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT, UPGRADE];
@@ -108,8 +108,8 @@ impl Request {
     /// The request that follows a redirect (RFC 9110, section 15.4); none when `answer` is no redirect
     /// or does not say where to.
     ///
-    /// Any method but HEAD becomes GET where the code says so. Credentials, cookies and a Host header are
-    /// not sent to another host, and credentials in the new URL are left out.
+    /// Any method but HEAD becomes GET where the code says so. Only Accept, Accept-Language and User-Agent are sent
+    /// to another host, and credentials in the new URL are left out.
     pub fn redirected(&self, answer: &Response) -> Option<Self> {
         let keeps_method = match answer.status.as_u16() {
             301..=303 => false,
@@ -125,9 +125,10 @@ impl Request {
         }
         let origin = |url: &str| ParsedUrl::parse(url).map(|parsed| parsed.target).ok();
         if origin(&next.url) != origin(&self.url) {
-            for header in OF_ONE_HOST {
-                next.headers.remove(header);
-            }
+            next.headers = OF_ANY_HOST
+                .into_iter()
+                .filter_map(|name| Some((name.clone(), self.headers.get(name)?.clone())))
+                .collect();
         }
         Some(next)
     }

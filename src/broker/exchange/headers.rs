@@ -8,6 +8,7 @@ use crate::broker::{
     budget::Budget,
     exception::Exception,
     memory::map_entry,
+    pieces::{List, SplitMap},
     wire::{Table, TableRef, ValueRef},
 };
 
@@ -124,9 +125,9 @@ impl<'a> Headers<'a> {
 /// The bindings of one exchange, with an index so that removal takes constant time.
 #[derive(Debug, Default)]
 pub struct Patterns {
-    all: Vec<BoundPattern>,
+    all: List<BoundPattern>,
     /// The index of each.
-    places: HashMap<BindingId, usize>,
+    places: SplitMap<BindingId, usize>,
 }
 
 #[derive(Debug)]
@@ -194,7 +195,8 @@ impl Patterns {
 
     /// Takes them apart, one at each step of the iterator.
     pub fn into_pieces(self) -> impl Iterator<Item = ()> + Send {
-        self.all.into_iter().map(drop)
+        let places = self.places.into_iter().map(drop);
+        self.all.into_iter().map(drop).chain(places)
     }
 }
 

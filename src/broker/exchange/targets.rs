@@ -1,6 +1,8 @@
 //! Destinations bound under one key: a list, with an index once it is long, so that removal takes constant time.
 
-use std::{collections::HashMap, hash::Hash};
+use std::hash::Hash;
+
+use crate::broker::pieces::SplitMap;
 
 /// Shorter lists are searched faster without an index.
 const INDEXED_MIN: usize = 32;
@@ -10,7 +12,7 @@ const INDEXED_MIN: usize = 32;
 pub struct Targets<V> {
     all: Vec<V>,
     /// The index of each. Empty while the list is short: it may then have duplicates.
-    places: HashMap<V, Place>,
+    places: SplitMap<V, Place>,
 }
 
 #[derive(Debug)]
@@ -24,7 +26,7 @@ impl<V> Default for Targets<V> {
     fn default() -> Self {
         Self {
             all: Vec::new(),
-            places: HashMap::new(),
+            places: SplitMap::default(),
         }
     }
 }
@@ -39,6 +41,11 @@ impl<V> Targets<V> {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
+    }
+
+    /// Takes the index apart, one entry at each step of the iterator.
+    pub fn into_pieces(self) -> impl Iterator<Item = ()> {
+        self.places.into_iter().map(drop)
     }
 }
 

@@ -5,7 +5,7 @@ use std::hash::Hash;
 use super::targets::Targets;
 use crate::broker::{
     budget::Budget,
-    pieces::{ByteMap, List},
+    pieces::{List, SplitMap},
 };
 
 /// A trie of patterns, each with the values bound under it. `*` matches one word, `#` for any
@@ -60,7 +60,7 @@ struct Reached {
 
 #[derive(Debug)]
 struct Node<V> {
-    words: ByteMap<Box<[u8]>, u32>,
+    words: SplitMap<Box<[u8]>, u32>,
     star: u32,
     hash: u32,
     parent: u32,
@@ -83,7 +83,7 @@ impl<V> Node<V> {
     fn new(parent: u32, is_hash: bool, generation: u32) -> Self {
         Self {
             generation,
-            words: ByteMap::default(),
+            words: SplitMap::default(),
             star: NONE,
             hash: NONE,
             parent,
@@ -135,7 +135,12 @@ impl<V: Send + 'static> TopicTrie<V> {
     /// Takes it apart, a small piece at each step of the iterator.
     pub fn into_pieces(self) -> impl Iterator<Item = ()> + Send {
         let nodes = self.nodes.into_iter();
-        nodes.flat_map(|node| node.words.into_iter().map(drop).chain(std::iter::once(())))
+        nodes.flat_map(|node| {
+            let words = node.words.into_iter().map(drop);
+            words
+                .chain(node.values.into_pieces())
+                .chain(std::iter::once(()))
+        })
     }
 }
 

@@ -2,7 +2,7 @@ use std::collections::{HashMap, VecDeque};
 
 use proptest::prelude::*;
 
-use super::{ByteMap, List, Ring};
+use super::{List, Ring, SplitMap};
 
 proptest! {
     #[test]
@@ -48,8 +48,26 @@ proptest! {
 }
 
 #[test]
+fn the_last_item_of_a_list_takes_the_place_of_a_removed_one() {
+    let (mut list, mut model) = (List::default(), Vec::new());
+    for number in 0..3000 {
+        list.push(number);
+        model.push(number);
+    }
+    for index in [2999, 0, 1024, 2047, 5].into_iter().chain((0..1000).rev()) {
+        assert_eq!(list.swap_remove(index), Some(model.swap_remove(index)));
+        assert_eq!(list.len(), model.len());
+    }
+    while let Some(item) = model.pop() {
+        assert_eq!(list.pop(), Some(item));
+    }
+    assert!(list.is_empty());
+    assert_eq!(list.swap_remove(0), None);
+}
+
+#[test]
 fn a_map_stays_the_same_when_it_is_split() {
-    let (mut map, mut model) = (ByteMap::<Box<[u8]>, usize>::default(), HashMap::new());
+    let (mut map, mut model) = (SplitMap::<Box<[u8]>, usize>::default(), HashMap::new());
     assert!(map.is_empty());
     for number in 0..20_000 {
         let key = format!("{}", number % 15_000).into_bytes();
@@ -58,13 +76,13 @@ fn a_map_stays_the_same_when_it_is_split() {
     }
     for number in (0..16_000).step_by(3) {
         let key = number.to_string().into_bytes();
-        assert_eq!(map.remove(&key), model.remove(&key));
+        assert_eq!(map.remove(&*key), model.remove(&key));
     }
     for number in 0..16_000 {
         let key = number.to_string().into_bytes();
-        assert_eq!(map.get(&key), model.get(&key), "{number}");
-        assert_eq!(map.contains_key(&key), model.contains_key(&key));
-        assert_eq!(map.get_mut(&key), model.get_mut(&key));
+        assert_eq!(map.get(&*key), model.get(&key), "{number}");
+        assert_eq!(map.contains_key(&*key), model.contains_key(&key));
+        assert_eq!(map.get_mut(&*key), model.get_mut(&key));
     }
     let mut left: Vec<_> = map
         .into_iter()

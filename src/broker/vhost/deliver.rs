@@ -40,7 +40,7 @@ pub(super) struct Dispatcher<'a> {
 fn wait(consumer: &mut Consumer, channel: &mut DeliveryChannel, id: ConsumerId) {
     consumer.parked = true;
     if !std::mem::replace(&mut consumer.waiting, true) {
-        channel.waiting.push_back(id);
+        channel.waiting.add(id, consumer);
     }
 }
 

@@ -323,7 +323,7 @@ impl Vhost {
                     self.unpark(consumer_id);
                 } else {
                     consumer.waiting = true;
-                    channel.waiting.push_back(consumer_id);
+                    channel.waiting.add(consumer_id, consumer);
                     self.wake_channel(channel_id);
                 }
                 return;

@@ -133,18 +133,17 @@ impl Vhost {
     /// Whether a consumer of the channel was served, and why no other one is. None when the budget is spent.
     fn serve_channel(&mut self, id: ChannelId, now: BrokerTime) -> (bool, Option<Served>) {
         let mut was_served = false;
-        let count = self
-            .channels
-            .get(id)
-            .map_or(0, |channel| channel.waiting.len());
+        let mut stopped = Default::default();
+        let channel = self.channels.get(id);
+        let count = channel.map_or(0, |channel| channel.waiting.len());
         for _ in 0..count {
             if self.budget.is_overdrawn() {
                 return (was_served, None);
             }
             self.budget.spend(LOOK_STEPS);
-            let Some(consumer) =
-                (self.channels.get_mut(id)).and_then(|channel| channel.waiting.pop_front())
-            else {
+            let channel = self.channels.get_mut(id);
+            let next = channel.and_then(|channel| channel.waiting.next(&stopped));
+            let Some((class, consumer)) = next else {
                 break;
             };
             match self.serve(id, consumer, now) {
@@ -152,9 +151,13 @@ impl Vhost {
                 Served::Elsewhere => {}
                 ended => {
                     if let Some(channel) = self.channels.get_mut(id) {
-                        channel.waiting.push_front(consumer);
+                        channel.waiting.put_back(class, consumer);
                     }
-                    return (was_served, Some(ended));
+                    if matches!(ended, Served::NoRoom) {
+                        return (was_served, Some(ended));
+                    }
+                    // Others of its class have no credit either.
+                    stopped[class] = true;
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 
-use super::fixture::{Client, World, table};
+use super::fixture::{Client, World, name, table};
 use crate::broker::{
     config::Limits,
     vhost::Stamp,
@@ -108,4 +108,43 @@ fn channels_that_share_an_outbox_take_turns() {
         while world.pump() {}
     }
     assert!(counts.iter().all(|count| *count >= 8), "{counts:?}");
+}
+
+#[test]
+fn a_consumer_without_credit_does_not_stop_others_of_its_channel() {
+    let limits = Limits {
+        unacked_per_channel: bytesize::ByteSize::kib(1).into(),
+        ..Limits::default()
+    };
+    let mut world = World::with(limits, Stamp::default());
+    let mut client = world.client_with_room(1_000);
+    client.send(&mut world, 1, &channel::Open {});
+    client.sent();
+    for queue in ["a", "b"] {
+        client.declare(&mut world, queue, table(&[]));
+        for _ in 0..20 {
+            client.publish(&mut world, queue, &"x".repeat(900));
+        }
+    }
+    // The limit of unacknowledged bytes stops the first one only.
+    client.consume(&mut world, 1, "a", "0");
+    let without_acks = basic::Consume {
+        queue: name("b"),
+        consumer_tag: name("1"),
+        no_ack: true,
+        ..Default::default()
+    };
+    client.send(&mut world, 1, &without_acks);
+    let mut counts = [0; 2];
+    for _ in 0..40 {
+        for sent in client.sent() {
+            if let Method::BasicDeliver(deliver) = &sent.method {
+                let tag: usize = deliver.consumer_tag.as_str().unwrap().parse().unwrap();
+                counts[tag] += 1;
+            }
+        }
+        world.vhost.resume(client.peer.id);
+        while world.pump() {}
+    }
+    assert_eq!(counts, [2, 20]);
 }
