@@ -14,7 +14,7 @@ mod queue;
 mod tx;
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
@@ -73,7 +73,8 @@ pub struct Session {
     identity: SessionIdentity,
     limits: SessionLimits,
     phase: SessionPhase,
-    channels: HashMap<u16, SessionChannel>,
+    /// Each frame looks for its channel: with few channels that is faster than hashing the number.
+    channels: BTreeMap<u16, Box<SessionChannel>>,
     /// Channels with confirms that are not sent yet.
     unconfirmed: Vec<u16>,
     /// Channels on which a publish began in this batch.
@@ -103,7 +104,7 @@ impl Session {
             identity,
             limits,
             phase: SessionPhase::Running,
-            channels: HashMap::new(),
+            channels: BTreeMap::new(),
             unconfirmed: Vec::new(),
             unfinished: Vec::new(),
             account: None,
@@ -172,7 +173,7 @@ impl Session {
         self.peer.channel_closed.store(false, Relaxed);
         for (number, channel) in &mut self.channels {
             if !channel.closing && !context.vhost.has_channel(channel.id) {
-                *channel = SessionChannel::closing(channel.id);
+                **channel = SessionChannel::closing(channel.id);
                 let text = format!("a delivery on channel {number} was not settled in time");
                 self.raised = Some(Exception::precondition(text).to_string());
             }
@@ -221,12 +222,8 @@ impl Session {
 
     /// Ends the session: requeues what it holds and deletes its exclusive queues.
     pub fn end(&mut self, context: &mut Context<'_>) {
-        let mut numbers: Vec<_> = self.channels.keys().copied().collect();
-        numbers.sort_unstable();
-        for number in numbers {
-            if let Some(channel) = self.channels.remove(&number) {
-                context.vhost.close_channel(channel.id, context.now);
-            }
+        for channel in std::mem::take(&mut self.channels).into_values() {
+            context.vhost.close_channel(channel.id, context.now);
         }
         let connection = self.identity.connection;
         context.vhost.forget_connection(connection, context.now);
@@ -354,7 +351,8 @@ impl Session {
             .vhost
             .open_channel(&self.peer, connection, number, session_bytes);
         let id = opened.map_err(|exception| exception.at(wire_channel::Open::ID))?;
-        self.channels.insert(number, SessionChannel::new(id));
+        self.channels
+            .insert(number, Box::new(SessionChannel::new(id)));
         self.answer(number, &wire_channel::OpenOk {});
         Ok(())
     }
@@ -415,7 +413,7 @@ impl Session {
         }
         if let Some(channel) = self.channels.get_mut(&number) {
             context.vhost.close_channel(channel.id, context.now);
-            *channel = SessionChannel::closing(channel.id);
+            **channel = SessionChannel::closing(channel.id);
         }
         let close = wire_channel::Close {
             reply_code,

@@ -15,7 +15,10 @@ impl Session {
             .vhost
             .open_channel(&self.peer, connection, number, session_bytes);
         match opened {
-            Ok(id) => drop(self.channels.insert(number, SessionChannel::new(id))),
+            Ok(id) => drop(
+                self.channels
+                    .insert(number, Box::new(SessionChannel::new(id))),
+            ),
             Err(exception) => self.raise(0, &exception, context),
         }
     }

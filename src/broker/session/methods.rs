@@ -144,8 +144,9 @@ impl Session {
     }
 
     pub(super) fn channel(&mut self, number: u16) -> Result<&mut SessionChannel, Exception> {
-        self.channels
-            .get_mut(&number)
+        let channel = self.channels.get_mut(&number);
+        channel
+            .map(Box::as_mut)
             .ok_or_else(|| Exception::channel_error("expected 'channel.open'"))
     }
 }

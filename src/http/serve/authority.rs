@@ -29,12 +29,13 @@ impl<'a> Authority<'a> {
                 is_address: true,
             });
         }
-        let (host, port) = match text.split_once(':') {
-            Some((host, port)) => (host, read_port(port)?),
+        let end = text.bytes().position(|byte| !is_of_a_name(byte));
+        let (host, port) = match end.and_then(|end| text.split_at_checked(end)) {
+            Some((host, port)) => (host, read_port(port.strip_prefix(':')?)?),
             None => (text, None),
         };
         let host = host.strip_suffix('.').unwrap_or(host);
-        if host.is_empty() || !host.bytes().all(is_of_a_name) {
+        if host.is_empty() {
             return None;
         }
         Some(Self {
@@ -62,8 +63,37 @@ fn read_port(text: &str) -> Option<Option<u16>> {
 
 /// A byte of a registered name (RFC 3986, section 3.2.2).
 fn is_of_a_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte)
+    OF_A_NAME[usize::from(byte)]
 }
+
+/// For each byte whether it is one: every request has a Host.
+const OF_A_NAME: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = u8::MAX;
+    while byte > 0 {
+        table[byte as usize] = byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b'-' | b'.'
+                    | b'_'
+                    | b'~'
+                    | b'%'
+                    | b'!'
+                    | b'$'
+                    | b'&'
+                    | b'\''
+                    | b'('
+                    | b')'
+                    | b'*'
+                    | b'+'
+                    | b','
+                    | b';'
+                    | b'='
+            );
+        byte -= 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests;
