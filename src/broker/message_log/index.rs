@@ -35,7 +35,7 @@ pub(super) struct TakenMessage {
 }
 
 impl MessageIndex {
-    /// A message was written, with these places.
+    /// A message was written, with these places; what was known of them goes.
     pub(super) fn add(&mut self, slot: Slot, places: &[RecordedPlace]) {
         self.segments.hold(slot);
         if let Ok(count @ 2..) = u32::try_from(places.len()) {
@@ -43,12 +43,11 @@ impl MessageIndex {
         }
         for recorded in places {
             let place = recorded.place;
+            // At a start, the copy of a message comes before the fact that the original is settled.
+            self.take(place.queue, place.position);
             let slot = slot.at_place(recorded);
             let queue = self.queues.entry(place.queue).or_default();
-            let replaced = queue.insert(place.position, slot, recorded.returns);
-            if let Some(replaced) = replaced {
-                self.release(replaced);
-            }
+            queue.insert(place.position, slot, recorded.returns);
         }
     }
 
@@ -134,14 +133,6 @@ impl MessageIndex {
         if let Some(places) = self.queues.get_mut(&queue) {
             places.undo_deliver(position);
         }
-    }
-
-    /// A message was moved, and these places with it.
-    pub(super) fn move_to(&mut self, slot: Slot, places: &[RecordedPlace]) {
-        for recorded in places {
-            self.take(recorded.place.queue, recorded.place.position);
-        }
-        self.add(slot, places);
     }
 
     /// What is known of a message that a segment has at this position, and its present position.

@@ -36,20 +36,11 @@ pub(super) fn open(
     folder: &Path,
     options: MessageLogOptions,
 ) -> Result<OpenedLog, MessageLogError> {
-    let found = FoundSegments::read(&*disk, folder)?;
     let files = LogFolder {
         disk: &*disk,
         folder,
     };
-    let (mut replay, dropped) = files.settle_end(found)?;
-    let removed = replay
-        .finish()
-        .map_err(|missing| MessageLogError::Missing {
-            file: folder.join(segment_name(missing)),
-        })?;
-    for segment in removed {
-        files.remove(segment)?;
-    }
+    let (mut replay, dropped) = files.read()?;
     let mut tip = replay.tip();
     let synced = tip.sync(&*disk);
     // What was found counts as durable only when it is: it may still be in memory of the operating system.
@@ -108,6 +99,25 @@ impl LogFolder<'_> {
     fn remove(&self, segment: SegmentNumber) -> Result<(), MessageLogError> {
         let removed = self.disk.remove(&segment_name(segment));
         removed.map_err(self.unusable(segment))
+    }
+
+    /// Reads everything; refuses damage, cuts off a torn end and removes what nothing needs.
+    fn read(&self) -> Result<(Replay, Option<DroppedTail>), MessageLogError> {
+        let mut found = FoundSegments::read(self.disk, self.folder, None)?;
+        let is_damaged = found.broken.is_some_and(|broken| broken.was_durable);
+        if let Some(missing) = found.replay.missing().filter(|_| !is_damaged) {
+            if missing.was_durable {
+                let file = self.path(missing.segment);
+                return Err(MessageLogError::Missing { file });
+            }
+            // Its name was never durable, and what follows it neither.
+            found = FoundSegments::read(self.disk, self.folder, Some(missing.segment))?;
+        }
+        let (mut replay, dropped) = self.settle_end(found)?;
+        for segment in replay.remove_unneeded() {
+            self.remove(segment)?;
+        }
+        Ok((replay, dropped))
     }
 
     /// Refuses damage, and cuts off a torn end.
@@ -193,7 +203,12 @@ struct FoundSegments {
 }
 
 impl FoundSegments {
-    fn read(disk: &dyn LogDisk, folder: &Path) -> Result<Self, MessageLogError> {
+    /// Reads them; those behind `end` are read as if they were torn.
+    fn read(
+        disk: &dyn LogDisk,
+        folder: &Path,
+        end: Option<SegmentNumber>,
+    ) -> Result<Self, MessageLogError> {
         let unusable = |error| MessageLogError::unusable(folder, error);
         let names = disk.names().map_err(unusable)?;
         let numbers: BTreeSet<_> = names
@@ -205,6 +220,9 @@ impl FoundSegments {
             broken: None,
         };
         for number in numbers {
+            if end.is_some_and(|end| number > end) {
+                found.break_at(number, 0);
+            }
             let path = folder.join(segment_name(number));
             let unusable = |error| MessageLogError::unusable(&path, error);
             let file = disk.open(&segment_name(number)).map_err(unusable)?;
@@ -280,19 +298,20 @@ impl FoundSegments {
 
     /// Whether a frame from here on says that something was durable that cannot be read.
     fn look_for_durable(&mut self, scan: &mut FrameScan<'_>) -> io::Result<()> {
-        let newest = self.replay.newest;
-        let mut was_durable = false;
+        let mut synced = 0;
         if let Some(Ok(frame)) = scan.next_unchecked()? {
-            was_durable |= frame.header.synced > newest;
+            synced = frame.header.synced;
         }
         while let Some(frame) = scan.resume()? {
-            was_durable |= frame.header.synced > newest;
+            synced = synced.max(frame.header.synced);
             while let Some(Ok(frame)) = scan.next_unchecked()? {
-                was_durable |= frame.header.synced > newest;
+                synced = synced.max(frame.header.synced);
             }
         }
+        let newest = self.replay.newest;
+        self.replay.note_synced(synced);
         if let Some(broken) = &mut self.broken {
-            broken.was_durable |= was_durable;
+            broken.was_durable |= synced > newest;
         }
         Ok(())
     }

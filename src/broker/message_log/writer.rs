@@ -162,6 +162,7 @@ impl LogWriter {
             WriteFault::Failed(why) => why,
         };
         self.has_failed = true;
+        self.taken = self.written();
         self.todo.clear();
         self.shared.fail(&why);
     }
@@ -271,7 +272,7 @@ impl LogWriter {
     }
 
     /// Up to here everything is written.
-    fn written(&self) -> LogPosition {
+    pub(super) fn written(&self) -> LogPosition {
         match self.todo.front() {
             Some((position, _)) => position - 1,
             None => self.taken,

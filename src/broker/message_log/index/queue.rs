@@ -80,26 +80,18 @@ impl QueuePlaces {
         returns.flatten().copied().unwrap_or_default()
     }
 
-    /// Puts a message in; what was there before.
-    pub(super) fn insert(&mut self, position: u64, mut slot: Slot, returns: u32) -> Option<Slot> {
+    /// Puts a message in where there is none.
+    pub(super) fn insert(&mut self, position: u64, mut slot: Slot, returns: u32) {
         self.note(position);
         slot.low = low(position);
         if slot.is_requeued() {
             self.returns.insert(position, returns);
         }
-        self.body_bytes += u64::from(slot.body_len());
         let chunk = self.chunks.entry(position >> LOW_BITS).or_default();
-        match chunk.binary_search_by_key(&slot.low, |slot| slot.low) {
-            Ok(at) => {
-                let replaced = std::mem::replace(&mut chunk[at], slot);
-                self.body_bytes -= u64::from(replaced.body_len());
-                Some(replaced)
-            }
-            Err(at) => {
-                chunk.insert(at, slot);
-                self.len += 1;
-                None
-            }
+        if let Err(at) = chunk.binary_search_by_key(&slot.low, |slot| slot.low) {
+            chunk.insert(at, slot);
+            self.len += 1;
+            self.body_bytes += u64::from(slot.body_len());
         }
     }
 

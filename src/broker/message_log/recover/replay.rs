@@ -24,7 +24,17 @@ enum Said {
 struct OpenGroup {
     segment: SegmentNumber,
     at: u64,
+    /// The number of its first frame.
+    first: u64,
     said: Vec<Said>,
+}
+
+/// A segment that should be there and is not.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MissingSegment {
+    pub(super) segment: SegmentNumber,
+    /// Whether anything in it was durable once.
+    pub(super) was_durable: bool,
 }
 
 /// The log as far as it was read.
@@ -108,11 +118,16 @@ impl Replay {
             FrameContent::Gap => u64_at(&frame.head, 0).max(header.number),
             _ => header.number,
         };
-        self.synced = self.synced.max(header.synced);
+        self.note_synced(header.synced);
         if let Some(said) = said {
             self.gather(said, segment, frame);
         }
         Some(())
+    }
+
+    /// Everything up to this number was durable once.
+    pub(super) fn note_synced(&mut self, number: u64) {
+        self.synced = self.synced.max(number);
     }
 
     /// Whether a frame of this number is the next one. Segments between two others may be removed.
@@ -135,6 +150,7 @@ impl Replay {
         let group = self.group.get_or_insert_with(|| OpenGroup {
             segment,
             at: frame.at,
+            first: frame.header.number,
             said: Vec::new(),
         });
         group.said.push(said);
@@ -197,7 +213,13 @@ impl Replay {
 
     /// Forgets the group that has no end: where it began.
     pub(super) fn drop_group(&mut self) -> Option<(SegmentNumber, u64)> {
-        self.group.take().map(|group| (group.segment, group.at))
+        let group = self.group.take()?;
+        self.newest = group.first - 1;
+        let mut segments = self.segments.iter_mut();
+        if let Some(its) = segments.find(|one| one.number == group.segment) {
+            its.newest = self.newest;
+        }
+        Some((group.segment, group.at))
     }
 
     /// The last segment ends earlier.
@@ -215,18 +237,27 @@ impl Replay {
         }
     }
 
-    /// Finds segments that nothing needs, and forgets them; or a segment that should be there and is not.
-    pub(super) fn finish(&mut self) -> Result<Vec<SegmentNumber>, SegmentNumber> {
+    /// The first segment that should be there and is not.
+    pub(super) fn missing(&self) -> Option<MissingSegment> {
+        let start = self.start.as_ref()?;
+        let is_found = |number: &SegmentNumber| {
+            self.removed.contains(number) || self.segments.iter().any(|one| one.number == *number)
+        };
+        let segment = *start.earlier.iter().find(|number| !is_found(number))?;
+        let before = self.segments.iter().rfind(|one| one.number < segment);
+        Some(MissingSegment {
+            segment,
+            was_durable: self.synced > before.map_or(0, |before| before.newest),
+        })
+    }
+
+    /// Finds segments that nothing needs, and forgets them.
+    pub(super) fn remove_unneeded(&mut self) -> Vec<SegmentNumber> {
         let mut unneeded = self.removed.clone();
         if let Some(start) = &self.start {
-            let expected: BTreeSet<_> = start.earlier.iter().copied().collect();
-            let found: BTreeSet<_> = self.segments.iter().map(|one| one.number).collect();
-            let mut missing = expected.difference(&found);
-            if let Some(missing) = missing.find(|number| !self.removed.contains(number)) {
-                return Err(*missing);
-            }
-            let earlier = found.range(..start.segment);
-            unneeded.extend(earlier.filter(|number| !expected.contains(number)));
+            let numbers = self.segments.iter().map(|one| one.number);
+            let earlier = numbers.filter(|number| *number < start.segment);
+            unneeded.extend(earlier.filter(|number| !start.earlier.contains(number)));
         }
         let is_unneeded = |one: &FoundSegment| unneeded.contains(&one.number);
         let removed: Vec<_> = self
@@ -237,7 +268,7 @@ impl Replay {
         for segment in &removed {
             self.index.drop_segment(*segment);
         }
-        Ok(removed)
+        removed
     }
 
     /// The end of the log, at which the writer begins.

@@ -68,10 +68,7 @@ impl LogWriter {
         let segment = cleaning.segment;
         match self.clean_slice(&mut cleaning) {
             Ok(true) => self.cleaning = Some(cleaning),
-            Ok(false) => {
-                self.shared.index.lock().segments.cleaned(segment);
-                self.cleaning = None;
-            }
+            Ok(false) => self.shared.index.lock().segments.cleaned(segment),
             Err(CleanFault::Write(fault)) => {
                 self.cleaning = Some(cleaning);
                 return Err(fault);
@@ -84,7 +81,6 @@ impl LogWriter {
                     "the message log cannot move messages out of {file:?}: it is damaged at byte {offset}"
                 );
                 self.shared.index.lock().segments.damaged(segment);
-                self.cleaning = None;
             }
         }
         Ok(())
@@ -92,10 +88,8 @@ impl LogWriter {
 
     fn next_cleaning(&mut self) -> Option<Cleaning> {
         let index = self.shared.index.lock();
-        if let Some(cleaning) = self
-            .cleaning
-            .filter(|one| index.segments.exists(one.segment))
-        {
+        let current = self.cleaning.take();
+        if let Some(cleaning) = current.filter(|one| index.segments.exists(one.segment)) {
             return Some(cleaning);
         }
         while let Some(segment) = self.mostly_empty.pop_first() {
@@ -136,7 +130,7 @@ impl LogWriter {
         self.shared.counts.moved_bytes.fetch_add(bytes, Relaxed);
         let mut index = self.shared.index.lock();
         for (slot, places) in moved {
-            index.move_to(slot, &places);
+            index.add(slot, &places);
         }
         cleaning.at = at;
         Ok(has_more)

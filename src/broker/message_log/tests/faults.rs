@@ -1,0 +1,134 @@
+//! The log against a model, with a fault at every call of the disk.
+
+use super::{
+    model::Run,
+    sim::{Fault, SimLogDisk},
+    *,
+};
+
+const STEPS: usize = 400;
+
+/// What a run was promised.
+struct Promised {
+    run: Run,
+    /// Up to here everything survives a loss of power.
+    durable: LogPosition,
+    /// Up to here everything survives the end of the process.
+    written: LogPosition,
+    failed: bool,
+}
+
+/// Steps until the end, or until the log fails. A full disk is mended after some turns.
+fn run(disk: &SimLogDisk, seed: u64) -> Promised {
+    let mut run = Run::new(seed);
+    let Ok(log) = TestLog::try_open(disk, SMALL) else {
+        return Promised {
+            run,
+            durable: 0,
+            written: 0,
+            failed: true,
+        };
+    };
+    finish(disk, run_on(disk, log, &mut run), run)
+}
+
+fn run_on(disk: &SimLogDisk, mut log: TestLog, run: &mut Run) -> TestLog {
+    let mut full = 0;
+    for _ in 0..STEPS {
+        run.step(&mut log);
+        match log.state() {
+            MessageLogState::Ready => (),
+            MessageLogState::Full => full += 1,
+            MessageLogState::Failed(_) => break,
+        }
+        if full == 30 {
+            disk.set(Fault::None);
+        }
+    }
+    log
+}
+
+fn finish(disk: &SimLogDisk, mut log: TestLog, run: Run) -> Promised {
+    log.shared.request_durable(LogPosition::MAX);
+    for _ in 0..5 {
+        log.writer.turn();
+    }
+    if log.state() == MessageLogState::Full {
+        disk.set(Fault::None);
+    }
+    log.sync();
+    log.writer.finish();
+    let failed = matches!(log.state(), MessageLogState::Failed(_));
+    if !failed {
+        let last = log.shared.pending.lock().last;
+        assert_eq!(log.durable(), last, "all of it is durable in the end");
+        assert_eq!(log.shared.pending_bytes.load(Relaxed), 0);
+    }
+    Promised {
+        durable: log.durable(),
+        written: log.writer.written().max(log.durable()),
+        run,
+        failed,
+    }
+}
+
+/// A log that was left by a crash has what was promised, also after it was opened again and used.
+fn check(disk: &SimLogDisk, promised: &Promised, least: LogPosition, what: &str) {
+    let opened = TestLog::try_open(disk, SMALL);
+    let mut log = opened.unwrap_or_else(|error| panic!("{what}: {error}"));
+    promised.run.check(&log, least, what);
+    // Cleaning, removing, and then another crash.
+    log.turns();
+    let before: Vec<_> = (0..3).map(|queue| log.read(queue)).collect();
+    let opened = TestLog::try_open(&disk.after_kill(), SMALL);
+    let log = opened.unwrap_or_else(|error| panic!("{what}: again: {error}"));
+    let after: Vec<_> = (0..3).map(|queue| log.read(queue)).collect();
+    assert_eq!(before, after, "{what}: opened twice");
+}
+
+#[test]
+fn nothing_promised_is_lost_whichever_call_fails() {
+    let disk = SimLogDisk::default();
+    let promised = run(&disk, 1);
+    assert!(!promised.failed);
+    let calls = disk.calls();
+    assert!((100..2000).contains(&calls), "{calls} calls");
+    let mut random = fastrand::Rng::with_seed(2);
+    for at in 0..calls {
+        for fault in [Fault::Full(at), Fault::Io(at), Fault::Power(at)] {
+            let disk = SimLogDisk::default();
+            disk.set(fault);
+            let promised = run(&disk, 1);
+            let what = format!("{fault:?}");
+            if matches!(fault, Fault::Full(_)) {
+                assert!(!promised.failed, "{what}: a full disk is no failure");
+            }
+            check(&disk.after_kill(), &promised, promised.written, &what);
+            let left = disk.after_power_loss(&mut random);
+            check(&left, &promised, promised.durable, &what);
+        }
+    }
+}
+
+#[test]
+fn runs_of_many_kinds_survive_power_losses_one_after_the_other() {
+    for seed in 10..40 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut disk = SimLogDisk::default();
+        let mut run = Run::new(seed);
+        for crash in 0..6 {
+            let what = format!("seed {seed}, crash {crash}");
+            let Ok(log) = TestLog::try_open(&disk, SMALL) else {
+                panic!("{what}: it opens");
+            };
+            disk.set(Fault::Power(disk.calls() + random.u64(..200)));
+            let log = run_on(&disk, log, &mut run);
+            let durable = log.durable();
+            disk = disk.after_power_loss(&mut random);
+            let opened = TestLog::open(&disk);
+            run.check(&opened, durable, &what);
+            run.resume(&opened, durable);
+            drop(opened);
+        }
+    }
+}
