@@ -59,6 +59,9 @@ pub struct Limits {
     /// Bytes in memory above which publishers are blocked. Queues, exchanges, bindings, consumers and channels
     /// may take half of them, or 16 MiB if that is more.
     pub memory: Bounded<ByteSize, { 64 * KIB }, TIB>,
+    /// Bytes in memory above which persistent messages in durable queues are kept on the disk only, but for the first
+    /// ones of each queue. Without a store it has no effect.
+    pub queue_memory: Bounded<ByteSize, { 64 * KIB }, TIB>,
     /// How long a client may take from connecting to `connection.open`.
     pub handshake: Bounded<Duration, 10, DAY>,
     /// How long a client may take to answer `connection.close`.
@@ -85,6 +88,7 @@ impl Default for Limits {
             outbox_per_connection: ByteSize::kib(256).into(),
             consumer_timeout: Duration::ZERO.into(),
             memory: ByteSize::gib(1).into(),
+            queue_memory: ByteSize::mib(256).into(),
             handshake: Duration::from_secs(10).into(),
             closing: Duration::from_secs(30).into(),
             shutdown: Duration::from_secs(2).into(),

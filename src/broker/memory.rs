@@ -9,7 +9,7 @@ use std::{
     sync::{
         Arc,
         atomic::{
-            AtomicBool, AtomicU64, AtomicUsize,
+            AtomicU8, AtomicU64, AtomicUsize,
             Ordering::{Relaxed, SeqCst},
         },
     },
@@ -60,7 +60,37 @@ struct HeldBytes {
 /// Read with every frame, seldom written: on a cache line of its own.
 #[derive(Debug, Default)]
 #[repr(align(64))]
-struct AlarmFlag(AtomicBool);
+struct AlarmFlag(AtomicU8);
+
+/// More than the high mark is held.
+const MEMORY: u8 = 1;
+/// The disk is full.
+const DISK: u8 = 2;
+
+/// Why publishers are blocked.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Alarms(u8);
+
+impl Alarms {
+    /// Whether too much memory is held.
+    pub fn memory(self) -> bool {
+        self.0 & MEMORY != 0
+    }
+
+    /// Whether the disk is full.
+    pub fn disk(self) -> bool {
+        self.0 & DISK != 0
+    }
+
+    /// As clients are given it.
+    pub fn reason(self) -> &'static str {
+        match (self.memory(), self.disk()) {
+            (true, true) => "low on memory & disk",
+            (false, true) => "low on disk",
+            _ => "low on memory",
+        }
+    }
+}
 
 impl Memory {
     /// A gauge that raises the alarm above `high` bytes.
@@ -101,7 +131,28 @@ impl Memory {
     /// Whether publishers are blocked.
     #[inline]
     pub fn is_alarm(&self) -> bool {
-        self.alarm.0.load(Relaxed)
+        self.alarm.0.load(Relaxed) != 0
+    }
+
+    /// Why publishers are blocked, if they are.
+    pub fn state(&self) -> Alarms {
+        Alarms(self.alarm.0.load(SeqCst))
+    }
+
+    /// Blocks publishers while the disk is full.
+    pub fn set_disk_full(&self, is_full: bool) {
+        if self.set(DISK, is_full) != is_full {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Sets one reason for the alarm; whether it was there before.
+    fn set(&self, reason: u8, on: bool) -> bool {
+        let before = match on {
+            true => self.alarm.0.fetch_or(reason, SeqCst),
+            false => self.alarm.0.fetch_and(!reason, SeqCst),
+        };
+        before & reason != 0
     }
 
     /// Whether queues, exchanges, bindings, consumers and channels take all that they may: half of the
@@ -113,7 +164,7 @@ impl Memory {
     /// Whether messages that had begun to arrive before the alarm have taken all that they may: as much again as
     /// the watermark. If so, they are refused.
     pub fn is_exhausted(&self) -> bool {
-        self.is_alarm() && self.used() > self.ceiling
+        self.state().memory() && self.used() > self.ceiling
     }
 
     /// How much queues, exchanges, bindings, consumers and channels may take together, in bytes.
@@ -135,10 +186,10 @@ impl Memory {
 
     /// Waits until the alarm has changed, for the one task that reports it; `reported` is what it reported
     /// last. Wakes blocked publishers when the alarm has ended.
-    pub async fn alarm_changed(&self, reported: bool) -> bool {
+    pub async fn alarm_changed(&self, reported: Alarms) -> Alarms {
         loop {
-            let alarm = self.is_alarm();
-            if !alarm {
+            let alarm = self.state();
+            if alarm == Alarms::default() {
                 self.ended.notify_waiters();
             }
             if alarm != reported {
@@ -180,7 +231,7 @@ impl Memory {
     #[inline]
     fn take(&self, bytes: usize) {
         let used = self.counted.used.fetch_add(bytes, SeqCst) + bytes;
-        if used > self.high && !self.alarm.0.load(SeqCst) {
+        if used > self.high && !self.state().memory() {
             self.turn(true);
         }
     }
@@ -188,7 +239,7 @@ impl Memory {
     #[inline]
     fn give(&self, bytes: usize) {
         let used = self.counted.used.fetch_sub(bytes, SeqCst) - bytes;
-        if used < self.low && self.alarm.0.load(SeqCst) {
+        if used < self.low && self.state().memory() {
             self.turn(false);
         }
     }
@@ -197,7 +248,7 @@ impl Memory {
     /// may have read the alarm before it was turned.
     #[cold]
     fn turn(&self, mut on: bool) {
-        while self.alarm.0.swap(on, SeqCst) != on {
+        while self.set(MEMORY, on) != on {
             self.alarms.fetch_add(on.into(), Relaxed);
             self.changed.notify_one();
             let used = self.counted.used.load(SeqCst);

@@ -258,6 +258,11 @@ impl MessageLog {
         self.shared.commit(group)
     }
 
+    /// Whether a group is neither committed nor dropped: what it brings has no position yet.
+    pub fn has_open_groups(&self) -> bool {
+        self.shared.pending.lock().open_groups > 0
+    }
+
     /// Somebody waits until this position is durable. Without a request it is so after
     /// [`MessageLogOptions::sync_interval`]. Does not wait.
     pub fn request_durable(&self, position: LogPosition) {

@@ -73,6 +73,8 @@ pub struct Queue {
     pub number: u64,
     /// Whether its first messages are being read from the log.
     pub is_loading: bool,
+    /// Whether messages of it are to leave memory.
+    pub is_spilling: bool,
     /// Counts the queue without what is in it.
     pub charge: TopologyCharge,
     next_position: u64,
@@ -118,6 +120,7 @@ impl Queue {
             expiring: false,
             number: 0,
             is_loading: false,
+            is_spilling: false,
             charge: TopologyCharge::default(),
             next_position: FIRST_POSITION,
             next_return: 0,
@@ -130,6 +133,18 @@ impl Queue {
     pub fn continue_from(&mut self, next_position: u64, next_return: u64) {
         self.next_position = self.next_position.max(next_position);
         self.next_return = self.next_return.max(next_return);
+    }
+
+    /// Whether messages may leave memory: their order is that of their positions, and none comes in between.
+    pub fn may_spill(&self) -> bool {
+        let is_tail_reused =
+            self.settings.kind == QueueKind::Quorum && self.settings.delivery_limit.is_none();
+        self.number != 0 && self.ready.may_be_cold() && !is_tail_reused
+    }
+
+    /// The position that the next message will have.
+    pub fn peek_position(&self) -> u64 {
+        self.next_position
     }
 
     /// The place of the next message.

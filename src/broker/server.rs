@@ -164,6 +164,7 @@ impl Listening {
         }
         tasks.spawn(log_limiter::run(Arc::clone(&shared), stop.clone()));
         tasks.spawn(alarm::run(Arc::clone(&shared), stop.clone()));
+        tasks.spawn(alarm::watch_disk(Arc::clone(&shared), stop.clone()));
         for listener in [self.plain, self.tls].into_iter().flatten() {
             tasks.spawn(listener.serve(Arc::clone(&shared), clients.clone(), stop.clone()));
         }

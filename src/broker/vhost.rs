@@ -21,6 +21,7 @@ mod restore;
 mod route;
 mod settle;
 mod sizes;
+mod spill;
 mod time;
 mod topology;
 mod view;

@@ -9,11 +9,8 @@ use crate::broker::{
     queue::QueueId,
 };
 
-/// How much is read at once.
-const LIMITS: ReadLimits = ReadLimits {
-    messages: 512,
-    bytes: 1 << 20,
-};
+/// So many messages are read at once.
+const MESSAGES_MAX: usize = 512;
 
 /// A request to read the first messages of a queue from the log.
 #[derive(Clone, Debug)]
@@ -26,6 +23,8 @@ pub struct LoadRequest {
     pub number: u64,
     /// Where the messages are.
     pub positions: RangeInclusive<u64>,
+    /// Bytes of bodies that are read, but for the first message.
+    pub bytes: u64,
 }
 
 /// What was read.
@@ -79,7 +78,11 @@ impl LoadRequests {
 pub fn load(log: &MessageLog, request: &LoadRequest) -> Result<LoadedMessages, MessageLogError> {
     let positions = request.positions.clone();
     let end = *positions.end();
-    let messages = log.read_from(request.number, positions, LIMITS)?;
+    let limits = ReadLimits {
+        messages: MESSAGES_MAX,
+        bytes: request.bytes,
+    };
+    let messages = log.read_from(request.number, positions, limits)?;
     let last = messages.last().map_or(end, |message| message.position);
     Ok(LoadedMessages { messages, last })
 }

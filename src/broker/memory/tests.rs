@@ -26,6 +26,32 @@ fn the_alarm_is_on_between_the_marks() {
 }
 
 #[test]
+fn a_full_disk_blocks_as_well_and_each_alarm_ends_for_itself() {
+    let memory = Memory::new(1000);
+    memory.set_disk_full(true);
+    assert_eq!(
+        (memory.is_alarm(), memory.state().reason()),
+        (true, "low on disk")
+    );
+    let charge = memory.charge(1001);
+    assert_eq!(memory.state().reason(), "low on memory & disk");
+    memory.set_disk_full(false);
+    assert_eq!(
+        (memory.is_alarm(), memory.state().reason()),
+        (true, "low on memory")
+    );
+    memory.set_disk_full(true);
+    drop(charge);
+    assert_eq!(
+        (memory.is_alarm(), memory.state().reason()),
+        (true, "low on disk")
+    );
+    memory.set_disk_full(false);
+    assert!(!memory.is_alarm());
+    assert_eq!(memory.alarms(), 1, "the memory's alone");
+}
+
+#[test]
 fn a_following_charge_is_exact_at_zero_and_otherwise_within_a_step() {
     let memory = Memory::new(usize::MAX);
     let mut charge = memory.charge(0);
@@ -115,8 +141,8 @@ async fn waiters_are_woken_when_the_alarm_ends() {
     let charge = memory.charge(2000);
     let reporter = Arc::clone(&memory);
     let reported = async move {
-        let begun = reporter.alarm_changed(false).await;
-        (begun, reporter.alarm_changed(begun).await)
+        let begun = reporter.alarm_changed(Alarms::default()).await;
+        (begun.memory(), reporter.alarm_changed(begun).await.memory())
     };
     let free = async {
         tokio::time::sleep(Duration::from_secs(1)).await;

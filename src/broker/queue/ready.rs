@@ -180,6 +180,53 @@ impl Ready {
         self.follow_cold();
     }
 
+    /// Moves messages out of memory that are in the log, behind the first ones, which take about `keep` bytes: at most
+    /// `max`, with positions below `below`. How many.
+    pub fn cool(&mut self, keep: usize, below: u64, max: usize) -> usize {
+        if self.cold.is_none() && self.late.is_empty() {
+            self.split(keep);
+        }
+        let mut count = 0;
+        while count < max
+            && let Some(next) = self.late.front()
+            && next.position < below
+            && next.message.persistent
+            && let Some(entry) = self.late.pop_front()
+        {
+            count += 1;
+            let cold = self.cold.get_or_insert(ColdRun {
+                first: entry.position,
+                last: entry.position,
+                len: 0,
+                body_bytes: 0,
+            });
+            cold.last = entry.position;
+            cold.len += 1;
+            cold.body_bytes += entry.message.body.len();
+        }
+        self.charge.follow(self.hot() * ENTRY);
+        count
+    }
+
+    /// Keeps the first messages in the ring; the others follow it.
+    fn split(&mut self, keep: usize) {
+        let fresh = &mut self.levels[0].fresh;
+        let mut all = std::mem::take(fresh);
+        let mut kept = 0;
+        while kept < keep
+            && let Some(entry) = all.pop_front()
+        {
+            kept += entry.message.bytes() + entry.message.body.len();
+            fresh.push_back(entry);
+        }
+        self.late = all;
+    }
+
+    /// Whether messages behind the first ones are in memory.
+    pub fn has_late(&self) -> bool {
+        !self.late.is_empty()
+    }
+
     /// No message is in the log only any more.
     fn forget_cold(&mut self) {
         if let Some(cold) = self.cold.take() {
@@ -313,3 +360,6 @@ impl Ready {
         self.body_bytes -= entry.message.body.len();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -91,6 +91,11 @@ impl Stores {
         blocking(move || journal.wait_until_committed()).await;
     }
 
+    /// Whether there is space for messages.
+    pub(super) fn disk(&self) -> watch::Receiver<MessageLogState> {
+        self.log.state()
+    }
+
     /// Waits until it is unknown what is stored: why.
     pub(super) async fn failed(&self) -> Arc<str> {
         let (mut log, mut unreadable) = (self.log.state(), self.unreadable.subscribe());

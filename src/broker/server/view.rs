@@ -123,7 +123,7 @@ impl Broker {
                 connections_closed,
                 memory_bytes: shared.memory.used() as u64,
                 memory_high_bytes: shared.memory.high() as u64,
-                memory_alarm: shared.memory.is_alarm(),
+                memory_alarm: shared.memory.state().memory(),
                 memory_alarms: shared.memory.alarms(),
                 channels: sum(|vhost| vhost.channels),
                 exchanges: sum(|vhost| vhost.exchanges),

@@ -44,7 +44,7 @@ impl Vhost {
 
     /// Something was stored: those who wait for it continue. Whether there is more to do now.
     pub fn on_progress(&mut self, now: BrokerTime) -> bool {
-        let more = self.send_confirms();
+        let more = self.send_confirms() | self.spill();
         self.wake_parked();
         self.run_deferred(now);
         more

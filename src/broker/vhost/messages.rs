@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use super::{BrokerTime, Vhost, route::Routing};
+use super::{BrokerTime, Vhost, route::Routing, spill::Spilling};
 use crate::broker::{
     channel::ChannelId,
     durable::{LoadRequest, LoadRequests},
@@ -66,6 +66,8 @@ pub(super) struct MessageRecords {
     durable: Arc<AtomicU64>,
     /// What a transaction settles, while it does.
     pub(super) transaction: Option<MessageGroup>,
+    /// Queues whose messages are to leave memory.
+    pub(super) spilling: VecDeque<Spilling>,
     /// In the order of their positions.
     pub(super) unconfirmed: VecDeque<UnconfirmedPublish>,
     /// The newest position that was given.
@@ -272,6 +274,7 @@ impl Vhost {
 
     /// Has the first messages of a queue that are in the log only read, if that is not under way.
     pub(super) fn request_load(&mut self, id: QueueId) {
+        let share = self.queue_share();
         let Some(queue) = self.queues.get_mut(id).filter(|queue| !queue.is_loading) else {
             return;
         };
@@ -282,6 +285,7 @@ impl Vhost {
                 queue: id,
                 number: queue.number,
                 positions: cold.first..=cold.last,
+                bytes: share as u64,
             });
         }
     }

@@ -318,6 +318,12 @@ impl Vhost {
         };
         self.records.place(queue, &entry, now);
         queue.ready.push(entry);
+        if self.records.log.is_some() {
+            self.begin_spill(id);
+        }
+        let Some(queue) = self.queues.get_mut(id) else {
+            return;
+        };
         let able = queue.rotation.front().is_some();
         if queue.exceeds(0, 0) {
             self.drop_surplus(id, now);

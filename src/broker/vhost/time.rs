@@ -49,6 +49,9 @@ impl Vhost {
                 return;
             };
             let Some(entry) = queue.ready.pop_expired(now.ms) else {
+                if queue.ready.is_blocked() {
+                    self.request_load(id);
+                }
                 return;
             };
             self.die_entry(id, &entry, DeathReason::Expired, now);

@@ -11,16 +11,22 @@ use crate::daemon::Daemon;
 /// A daemon that is killed and started again on the same folder.
 struct Restarted {
     folder: tempfile::TempDir,
+    keys: &'static [&'static str],
     daemon: Option<Daemon>,
     addr: SocketAddr,
 }
 
 impl Restarted {
     fn start() -> Self {
+        Self::with(&[])
+    }
+
+    fn with(keys: &'static [&'static str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (daemon, addr) = start(folder.path());
+        let (daemon, addr) = start(folder.path(), keys);
         Self {
             folder,
+            keys,
             daemon: Some(daemon),
             addr,
         }
@@ -29,7 +35,7 @@ impl Restarted {
     /// Kills it with SIGKILL and starts it again.
     fn kill(&mut self) {
         drop(self.daemon.take());
-        let (daemon, addr) = start(self.folder.path());
+        let (daemon, addr) = start(self.folder.path(), self.keys);
         (self.daemon, self.addr) = (Some(daemon), addr);
     }
 
@@ -39,7 +45,7 @@ impl Restarted {
         let log = daemon.stop();
         assert!(log.iter().all(|line| line["level"] != "ERROR"), "{log:?}");
         assert_eq!(daemon.exit_code(), 0);
-        let (daemon, addr) = start(self.folder.path());
+        let (daemon, addr) = start(self.folder.path(), self.keys);
         (self.daemon, self.addr) = (Some(daemon), addr);
     }
 
@@ -48,9 +54,11 @@ impl Restarted {
     }
 }
 
-fn start(path: &Path) -> (Daemon, SocketAddr) {
+fn start(path: &Path, keys: &[&str]) -> (Daemon, SocketAddr) {
     let path = format!("store.path={}", PathBuf::from(path).display());
-    let daemon = Daemon::start(&["--set", &path]);
+    let mut arguments = vec!["--set", &path];
+    arguments.extend(keys.iter().flat_map(|key| ["--set", key]));
+    let daemon = Daemon::start(&arguments);
     let line = daemon.logged(|line| line.get("amqp.address").is_some());
     let addr = line["amqp.address"].as_str().unwrap().parse().unwrap();
     (daemon, addr)
@@ -318,6 +326,59 @@ fn transactions_and_quorum_queues_survive_a_kill() {
     );
     drop(client);
     assert_eq!(contents(&broker, "b").len(), 3);
+}
+
+#[test]
+fn a_queue_may_be_larger_than_memory() {
+    let mut broker = Restarted::with(&[
+        "broker.limits.memory=4MiB",
+        "broker.limits.queue_memory=1MiB",
+    ]);
+    let mut client = broker.client();
+    script(
+        &mut client,
+        &[
+            "queue.declare queue=q durable => queue.declare-ok",
+            "queue.declare queue=r durable => queue.declare-ok",
+            "queue.bind queue=q exchange=amq.fanout => queue.bind-ok",
+            "queue.bind queue=r exchange=amq.fanout => queue.bind-ok",
+            "confirm.select => confirm.select-ok",
+        ],
+    );
+    // 8 MB in each queue; in windows, so that nothing waits for memory.
+    for number in 0..8000 {
+        let body = format!("{number:04}{}", "x".repeat(996));
+        client.send(
+            1,
+            &format!("basic.publish exchange=amq.fanout delivery-mode=2 body={body}"),
+        );
+        if number % 200 == 199 {
+            client.all_acked(1);
+        }
+    }
+    let check = |broker: &Restarted, queue: &str| {
+        let mut consumer = broker.client();
+        script(
+            &mut consumer,
+            &[
+                "basic.qos prefetch-count=100 => basic.qos-ok",
+                &format!("basic.consume queue={queue} consumer-tag=c => basic.consume-ok"),
+            ],
+        );
+        for number in 0..8000 {
+            let got = consumer.receive(1);
+            assert!(
+                got.contains(&format!(" body={number:04}x")),
+                "{number}: {got:.200}"
+            );
+            consumer.send(1, &format!("basic.ack delivery-tag={}", number + 1));
+        }
+    };
+    check(&broker, "q");
+    barrier(&broker);
+    broker.kill();
+    check(&broker, "r");
+    assert_eq!(contents(&broker, "q"), [""; 0]);
 }
 
 #[test]

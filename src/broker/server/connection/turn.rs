@@ -136,7 +136,7 @@ impl Connection {
         self.blocked = true;
         self.entry.blocked.store(true, Relaxed);
         if self.blocked_notify {
-            let reason = ShortStr::from_static("low on memory");
+            let reason = ShortStr::from_static(self.shared.memory.state().reason());
             self.wire
                 .peer
                 .outbox
