@@ -6,7 +6,7 @@ mod slot;
 use std::{collections::HashMap, ops::RangeInclusive};
 
 pub(super) use self::{
-    queue::{QueuePlaces, TakenPlace},
+    queue::{QueuePlaces, RemovedPlace},
     slot::{Slot, Spot},
 };
 use super::{
@@ -29,7 +29,7 @@ pub(super) struct MessageIndex {
 pub(super) struct TakenMessage {
     pub(super) queue: QueueNumber,
     pub(super) position: u64,
-    pub(super) taken: TakenPlace,
+    pub(super) taken: RemovedPlace,
     /// The message was in no other place.
     was_last: bool,
 }
@@ -99,7 +99,7 @@ impl MessageIndex {
         from: u64,
         position: u64,
         returns: u32,
-    ) -> Option<TakenPlace> {
+    ) -> Option<RemovedPlace> {
         self.queues
             .get_mut(&queue)?
             .requeue(from, position, returns)
@@ -110,7 +110,7 @@ impl MessageIndex {
         &mut self,
         queue: QueueNumber,
         (from, position): (u64, u64),
-        before: &TakenPlace,
+        before: &RemovedPlace,
     ) {
         if let Some(places) = self.queues.get_mut(&queue) {
             places.remove(position);
@@ -136,7 +136,7 @@ impl MessageIndex {
     }
 
     /// What is known of a message that a segment has at this position, and its present position.
-    pub(super) fn present(&self, queue: QueueNumber, origin: u64) -> Option<(u64, TakenPlace)> {
+    pub(super) fn present(&self, queue: QueueNumber, origin: u64) -> Option<(u64, RemovedPlace)> {
         let places = self.queues.get(&queue)?;
         let position = places.present(origin);
         let known = places.look(position)?;

@@ -9,7 +9,7 @@ use super::{
     disk::LogFile,
     frame::{FrameHeader, HEADER},
     head,
-    index::{MessageIndex, TakenPlace},
+    index::{MessageIndex, RemovedPlace},
     record::{SegmentNumber, take_places},
     segments::segment_name,
     shared::Shared,
@@ -59,7 +59,7 @@ pub struct StoredMessage {
 #[derive(Debug)]
 struct Wanted {
     position: u64,
-    known: TakenPlace,
+    known: RemovedPlace,
 }
 
 impl Wanted {

@@ -20,7 +20,7 @@ use std::{
 use tokio::time::Instant;
 
 pub(super) use self::tip::{ActiveSegment, LogTip};
-use self::{batch::Batch, clean::Cleaning, reserve::Reserve};
+use self::{batch::WriteBatch, clean::Cleaning, reserve::Reserve};
 use super::{
     LogPosition, MessageLogState,
     error::is_full,
@@ -74,7 +74,7 @@ pub(super) struct LogWriter {
     /// Changes of messages that an open group may bring.
     parked: Vec<QueueChange>,
     tip: LogTip,
-    batch: Batch,
+    batch: WriteBatch,
     /// When something was written that is not durable.
     dirty_since: Option<Instant>,
     /// When it was made durable, if no frame says so yet.
@@ -111,7 +111,7 @@ impl LogWriter {
             groups: GroupCounts::default(),
             parked: Vec::new(),
             tip,
-            batch: Batch::default(),
+            batch: WriteBatch::default(),
             dirty_since: None,
             unmarked_since: None,
             empty: BTreeSet::new(),

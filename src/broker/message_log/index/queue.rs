@@ -33,7 +33,7 @@ pub(in crate::broker::message_log) struct QueuePlaces {
 
 /// What a queue knew of a place.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::broker::message_log) struct TakenPlace {
+pub(in crate::broker::message_log) struct RemovedPlace {
     pub(in crate::broker::message_log) slot: Slot,
     /// The position in the segment.
     pub(in crate::broker::message_log) origin: u64,
@@ -58,8 +58,8 @@ impl QueuePlaces {
     }
 
     /// What is known of a position.
-    pub(in crate::broker::message_log) fn look(&self, position: u64) -> Option<TakenPlace> {
-        self.get(position).map(|slot| TakenPlace {
+    pub(in crate::broker::message_log) fn look(&self, position: u64) -> Option<RemovedPlace> {
+        self.get(position).map(|slot| RemovedPlace {
             slot: *slot,
             origin: self.origin(position),
             returns: self.returns_of(slot, position),
@@ -96,7 +96,7 @@ impl QueuePlaces {
     }
 
     /// Takes a message out.
-    pub(super) fn remove(&mut self, position: u64) -> Option<TakenPlace> {
+    pub(super) fn remove(&mut self, position: u64) -> Option<RemovedPlace> {
         let key = position >> LOW_BITS;
         let chunk = self.chunks.get_mut(&key)?;
         let at = chunk.binary_search_by_key(&low(position), |slot| slot.low);
@@ -111,7 +111,7 @@ impl QueuePlaces {
         if let Some(origin) = origin {
             self.moved.remove(&origin);
         }
-        Some(TakenPlace {
+        Some(RemovedPlace {
             slot,
             origin: origin.unwrap_or(position),
             returns: returns.flatten().unwrap_or_default(),
@@ -119,7 +119,7 @@ impl QueuePlaces {
     }
 
     /// Puts back what was taken out.
-    pub(super) fn restore(&mut self, position: u64, taken: &TakenPlace) {
+    pub(super) fn restore(&mut self, position: u64, taken: &RemovedPlace) {
         self.insert(position, taken.slot, taken.returns);
         if taken.origin != position {
             self.origins.insert(position, taken.origin);
@@ -129,13 +129,18 @@ impl QueuePlaces {
 
     /// Gives a message another position, or the same: what it was before. None where there is no such message, or
     /// another at the position.
-    pub(super) fn requeue(&mut self, from: u64, position: u64, returns: u32) -> Option<TakenPlace> {
+    pub(super) fn requeue(
+        &mut self,
+        from: u64,
+        position: u64,
+        returns: u32,
+    ) -> Option<RemovedPlace> {
         if from != position && self.get(position).is_some() {
             return None;
         }
         let before = self.remove(from)?;
         let slot = before.slot.delivered(true).requeued(returns > 0);
-        let after = TakenPlace {
+        let after = RemovedPlace {
             slot,
             returns,
             ..before

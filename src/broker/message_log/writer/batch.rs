@@ -9,14 +9,14 @@ use super::{ActiveSegment, LogWriter, WriteFault, chunk::Chunk};
 use crate::broker::message_log::{
     LogPosition, QueueNumber,
     frame::FrameContent,
-    index::{Slot, Spot, TakenMessage, TakenPlace},
+    index::{RemovedPlace, Slot, Spot, TakenMessage},
     pending::LogOperation,
     record::{Fact, NewMessage, RecordedPlace, SegmentNumber, priority, put_message, put_places},
 };
 
 /// What is written at once.
 #[derive(Debug, Default)]
-pub(super) struct Batch {
+pub(super) struct WriteBatch {
     pub(super) chunk: Chunk,
     /// Where it will be.
     pub(super) segment: SegmentNumber,
@@ -44,7 +44,7 @@ pub(super) enum Undo {
     Requeued {
         queue: QueueNumber,
         positions: (u64, u64),
-        before: TakenPlace,
+        before: RemovedPlace,
     },
     Delivered {
         queue: QueueNumber,
@@ -52,7 +52,7 @@ pub(super) enum Undo {
     },
 }
 
-impl Batch {
+impl WriteBatch {
     fn begin(&mut self, segment: SegmentNumber, start: u64) {
         self.segment = segment;
         self.start = start;
