@@ -23,8 +23,8 @@ use musterd::{
     registry::{self, Notices, Registry},
     telemetry::Metrics,
     transport::{
-        CallbackError, Callbacks, Config, Delivery, DirectMetrics, Filter, HighWatermark, Start,
-        Webhooks,
+        CallbackError, Callbacks, Config, Delivery, DirectMetrics, Filter, HighWatermark, NoRows,
+        Start, Webhooks,
     },
 };
 use tokio::{
@@ -190,6 +190,7 @@ async fn webhooks(subscribers: usize, events: usize, pace: Pace) {
         Arc::new(Notices::new(1)),
         outbound,
         metrics,
+        Arc::new(NoRows),
     );
     let moments = Arc::new(Moments::new(events, subscribers));
     let mut receivers = JoinSet::new();
@@ -207,7 +208,7 @@ async fn webhooks(subscribers: usize, events: usize, pace: Pace) {
             secret: Some("a secret of the bench".into()),
             canary: true,
         };
-        room.add(draft, Start::Newest).expect("a seat");
+        room.add(draft, Start::Newest).await.expect("a seat");
     }
     moments.drive(&registry, pace).await;
     moments.report(&format!("{subscribers} webhooks, {pace}"));

@@ -46,7 +46,8 @@ pub use self::{
         Figure, MigrationAction, MigrationBaseline, MigrationCanary, MigrationCanaryStep,
         MigrationDraft, MigrationGuard, MigrationLatencyBack, MigrationMode, MigrationPhase,
         MigrationRefusal, MigrationReport, MigrationReturn, MigrationRollback, MigrationRule,
-        MigrationStep, soak,
+        MigrationStep, OwnWord, StoredBaseline, StoredMigration, StoredModes, StoredReturn,
+        StoredRollback, StoredRun, soak,
     },
     patch::patch,
     pieces::{SnapshotBody, SnapshotWriter, snapshot},
@@ -60,5 +61,5 @@ pub use self::{
     transport::{Comparison, FlagDraft, TransportBroker, TransportChannel, TransportReport},
     vocabulary::encode,
     warnings::Warnings,
-    watcher::{WatcherAnswer, WatcherDraft, WatcherList},
+    watcher::{StoredWatcher, WatcherAnswer, WatcherDraft, WatcherList},
 };

@@ -13,7 +13,10 @@ use std::{error::Error, net::SocketAddr, sync::Arc};
 
 use tokio::runtime::Handle;
 
-use self::{banner::Addresses, store::StoreTopology};
+use self::{
+    banner::Addresses,
+    store::{Kept, StoreTopology},
+};
 pub use self::{reload::Reloader, store::StoreUnusable};
 use crate::{
     api::Defaults,
@@ -137,20 +140,21 @@ impl App {
         let mut tasks = Tasks::default();
         let opened = store::begin(&config, &mut tasks).await?;
         let registry = opened.registry;
-        drop(opened.contents);
+        let kept = Kept::read(opened.store.clone(), opened.contents).await?;
         let client = Client::new(&config.outbound, &metrics)?;
         let direct = DirectMetrics::new(&metrics);
-        let modes = config.transport.modes(config.has_broker());
-        let flag = Flag::new(modes, registry.clone());
-        let notices = Arc::new(Notices::new(config.migration.notices_max.get()));
+        let flag = open_flag(&config, &registry, &kept, &mut tasks);
+        let modes = flag.state().modes;
+        let notices = kept.notices(&config, &registry);
         let (callbacks, webhooks) =
-            subscribers(&config, &registry, &flag, &notices, &client, &direct);
+            subscribers(&config, &registry, &flag, &notices, &client, &direct, &kept);
         let health = Health::new(config.health, registry.clone(), client.clone(), &metrics);
         let listening = bind_broker(&config, opened.store.as_ref()).await?;
-        let way = amqp::build(&config, listening.as_ref(), &registry, &flag, direct).await?;
+        let own = listening.as_ref();
+        let way = amqp::build(&config, own, &registry, &flag, direct, &kept).await?;
         let transports = switch(&config, &registry, flag, way.clone(), &metrics);
-        let shared = (&transports, &callbacks, &notices, &metrics);
-        let migration = migrate::start(&config, shared, http, &mut tasks).await;
+        let shared = (&transports, &callbacks, &notices, &metrics, &kept);
+        let migration = migrate::start(&config, shared, http, &mut tasks).await?;
         let rooms = Deps {
             broker: show_broker(&config, listening.as_ref(), &metrics, &mut tasks),
             registry: registry.clone(),
@@ -165,14 +169,10 @@ impl App {
         };
         monitor::show_registry(&metrics, &registry, &mut tasks);
         let door = HttpApp::new(config.http.clone(), rooms)?;
+        webhooks.restore(&kept.transport);
         let http_address = open(&config, &door, http, &mut tasks).await?;
         if let Some(way) = &way {
-            let answers = amqp::Answers {
-                catalog: Catalog::new(registry.clone()),
-                defaults: Arc::new(defaults(&config)),
-                broker: command_broker(&config, listening.as_ref()),
-                direct: door.client(),
-            };
+            let answers = answers(&config, &registry, listening.as_ref(), &door);
             amqp::start(way, answers, notices, &mut tasks);
             let clock = registry.clock();
             amqp::checks::start(way, &config, &health, &client, clock, &metrics, &mut tasks);
@@ -264,6 +264,20 @@ pub fn check(config: &Config) -> Vec<AppError> {
     checks.into_iter().filter_map(Result::err).collect()
 }
 
+/// The modes, with the task that stores them.
+fn open_flag(config: &Config, registry: &Registry, kept: &Kept, tasks: &mut Tasks) -> Flag {
+    let flag = Flag::open(
+        &config.transport,
+        config.has_broker(),
+        registry.clone(),
+        &kept.transport,
+        Arc::new(kept.rows.clone()),
+    );
+    let keeper = flag.clone();
+    tasks.spawn(Stage::Carrier, "modes", |stop| keeper.keep(stop));
+    flag
+}
+
 /// The direct subscribers of changes; the flag decides how far they may read.
 fn subscribers(
     config: &Config,
@@ -272,6 +286,7 @@ fn subscribers(
     notices: &Arc<Notices>,
     client: &Client,
     metrics: &DirectMetrics,
+    kept: &Kept,
 ) -> (Callbacks, Webhooks) {
     let (transport, watermark) = (&config.transport, flag.watermark());
     let callbacks = Callbacks::new(
@@ -287,6 +302,7 @@ fn subscribers(
         Arc::clone(notices),
         client.clone(),
         metrics.clone(),
+        Arc::new(kept.rows.clone()),
     );
     (callbacks, webhooks)
 }
@@ -401,6 +417,21 @@ fn show_broker(
     Some(Arc::new(BrokerMonitor::start(
         broker, queues_max, metrics, tasks,
     )))
+}
+
+/// What answers commands over the broker.
+fn answers(
+    config: &Config,
+    registry: &Registry,
+    own: Option<&Listening>,
+    door: &HttpApp,
+) -> amqp::Answers {
+    amqp::Answers {
+        catalog: Catalog::new(registry.clone()),
+        defaults: Arc::new(defaults(config)),
+        broker: command_broker(config, own),
+        direct: door.client(),
+    }
 }
 
 /// The embedded broker, if commands come over it: then leases can depend on its connections.

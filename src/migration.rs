@@ -18,8 +18,8 @@ mod window;
 
 pub use self::{
     config::{Config, GuardSetting, ReturnSetting},
-    needs::{CanaryWatch, CanaryWay, FlagControl, Needs, StepError},
+    needs::{CanaryWatch, CanaryWay, FlagControl, MigrationRow, Needs, NoRow, StepError},
     phase::Phase,
     plan::Plan,
-    run::Migration,
+    run::{Migration, TABLE},
 };

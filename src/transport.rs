@@ -18,8 +18,10 @@ mod metrics;
 pub mod rabbitmq;
 mod relay;
 mod retry;
+mod rows;
 mod snapshot;
 mod start;
+mod stored;
 mod subscriber;
 mod switch;
 mod webhook;
@@ -36,8 +38,10 @@ pub use self::{
     metrics::{DeliveryCounters, DirectMetrics},
     relay::{DeliveryProgress, Ended, Relay, Transport},
     retry::{Circuit, Policy, Retry},
+    rows::{NoRows, RowChange, StoredRows, TransportRows},
     snapshot::FeedSnapshot,
     start::Start,
+    stored::StoredTransport,
     subscriber::{DeliveryStats, Next, Offer, Subscriber},
     switch::TransportSwitch,
     webhook::Webhooks,
@@ -59,9 +63,9 @@ pub enum TransportError {
     /// The URL of a webhook is not usable.
     #[error("{0}")]
     Url(String),
-    /// `registry.memory_max` is reached.
+    /// `registry.memory_max` is reached, or the journal does not store it.
     #[error(transparent)]
-    Memory(#[from] Refusal),
+    NotTaken(#[from] Refusal),
     /// The daemon is stopping.
     #[error("the daemon is stopping: subscribe again after its restart")]
     Stopping,

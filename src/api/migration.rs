@@ -1,11 +1,19 @@
 //! The migration from direct calls to the broker: requests and its state.
 
-use std::{fmt, time::Duration};
+mod stored;
 
-use serde::{Deserialize, Serialize, Serializer};
+use std::{borrow::Cow, fmt, time::Duration};
+
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{MapAccess, Visitor},
+};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+pub use self::stored::{
+    StoredBaseline, StoredMigration, StoredModes, StoredReturn, StoredRollback, StoredRun,
+};
 use super::{
     event::EventJson,
     problem::Problem,
@@ -119,8 +127,11 @@ impl MigrationDraft {
     }
 }
 
+/// A word of the daemon itself. One that an earlier run wrote is owned.
+pub type OwnWord = Cow<'static, str>;
+
 /// A number with its name.
-pub type Figure = (&'static str, f64);
+pub type Figure = (OwnWord, f64);
 
 /// One phase of a migration.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -214,31 +225,35 @@ pub struct MigrationCanaryStep {
 }
 
 /// Something that happened.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct MigrationStep {
     /// When.
     pub at: Timestamp,
     /// migration.started and the like.
-    pub event: &'static str,
+    #[schema(value_type = String)]
+    pub event: OwnWord,
     /// The phase at that time.
-    pub phase: Option<&'static str>,
+    #[schema(value_type = Option<String>)]
+    pub phase: Option<OwnWord>,
     /// What and why.
     pub text: String,
     /// The figures at that time.
-    #[serde(serialize_with = "figures")]
+    #[serde(serialize_with = "figures", deserialize_with = "read_figures")]
     #[schema(value_type = std::collections::BTreeMap<String, f64>)]
     pub figures: Vec<Figure>,
 }
 
 /// A rollback, from its cause to its verification.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct MigrationRollback {
     /// The rule that caused it, "phase_max" or "by hand".
-    pub rule: &'static str,
+    #[schema(value_type = String)]
+    pub rule: OwnWord,
     /// Why, with figures.
     pub reason: String,
     /// flip, drain, canary, latency; at the end verified, unverified or ended by hand.
-    pub stage: &'static str,
+    #[schema(value_type = String)]
+    pub stage: OwnWord,
     /// The flag before.
     #[serde(with = "ModesJson")]
     #[schema(value_type = ModesJson)]
@@ -264,10 +279,11 @@ pub struct MigrationRollback {
 }
 
 /// A latency after a rollback.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct MigrationLatencyBack {
     /// register, discover or delivery.
-    pub name: &'static str,
+    #[schema(value_type = String)]
+    pub name: OwnWord,
     /// The 95th percentile.
     #[serde(serialize_with = "decimal")]
     pub p95_ms: f64,
@@ -335,6 +351,29 @@ pub struct MigrationReport {
 
 fn figures<S: Serializer>(figures: &[Figure], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(figures.iter().map(|(name, value)| (name, rounded(*value))))
+}
+
+/// Figures in their order.
+fn read_figures<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Figure>, D::Error> {
+    struct InOrder;
+
+    impl<'de> Visitor<'de> for InOrder {
+        type Value = Vec<Figure>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("numbers by name")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut figures = Vec::new();
+            while let Some((name, value)) = map.next_entry::<String, f64>()? {
+                figures.push((name.into(), value));
+            }
+            Ok(figures)
+        }
+    }
+
+    deserializer.deserialize_map(InOrder)
 }
 
 #[cfg(test)]

@@ -94,13 +94,21 @@ impl PartialSchema for Revision {
 impl ToSchema for Revision {}
 
 /// The mode of each channel.
-#[derive(Serialize, ToSchema)]
+#[derive(Deserialize, Serialize, ToSchema)]
 #[serde(remote = "Modes")]
 #[schema(as = Modes)]
 pub(super) struct ModesJson {
     health: Mode,
     events: Mode,
     discovery: Mode,
+}
+
+/// For what is stored.
+impl<'de> Deserialize<'de> for Mode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| D::Error::custom(format!("\"{text}\" is not a mode")))
+    }
 }
 
 /// Writes a duration such as `"300s"`.

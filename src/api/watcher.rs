@@ -1,9 +1,12 @@
 //! Webhooks: subscribers that get events as HTTP requests.
 
+mod stored;
+
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+pub use self::stored::StoredWatcher;
 use super::{limits, problem::Problem, read, registration::absolute_url, warnings::Warnings};
 use crate::model::{Cursor, EventKind, ServiceName, Timestamp};
 

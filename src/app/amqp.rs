@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use self::direct::AskedDirectly;
-use super::AppError;
+use super::{AppError, store::Kept};
 #[cfg(feature = "amqp")]
 use crate::transport::rabbitmq::RabbitMq;
 use crate::{
@@ -45,6 +45,7 @@ pub(super) async fn build(
     registry: &Registry,
     flag: &Flag,
     metrics: DirectMetrics,
+    kept: &Kept,
 ) -> Result<Option<Way>, AppError> {
     let mut transport = config.transport.clone();
     let client = if transport.amqp_url.is_empty() {
@@ -59,7 +60,10 @@ pub(super) async fn build(
         external(&transport)?
     };
     let (registry, flag) = (registry.clone(), flag.clone());
-    let way = BrokerTransport::new(client, transport, registry, flag, metrics);
+    let rows = Arc::new(kept.rows.clone());
+    let stored = &kept.transport;
+    let way = BrokerTransport::new(client, transport, registry, flag, metrics, stored, rows);
+    way.store_cursors().await;
     Ok(Some(way))
 }
 

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use super::canary::{CanaryClient, CanaryTarget};
+use super::{
+    canary::{CanaryClient, CanaryTarget},
+    store::{Kept, StoreUnusable},
+};
 use crate::{
     config::Config,
     migration::{Migration, Needs},
@@ -20,16 +23,20 @@ type SharedParts<'a> = (
     &'a Callbacks,
     &'a Arc<Notices>,
     &'a Metrics,
+    &'a Kept,
 );
 
 /// Builds the migration and starts it, together with the canary's port. The migration runs on `runtime`,
 /// whose threads the embedded broker does not use: so the broker can't delay its guard.
+///
+/// # Errors
+/// What an earlier run stored cannot be read.
 pub(super) async fn start(
     config: &Config,
-    (transports, callbacks, notices, metrics): SharedParts<'_>,
+    (transports, callbacks, notices, metrics, kept): SharedParts<'_>,
     runtime: &Handle,
     tasks: &mut Tasks,
-) -> Arc<Migration> {
+) -> Result<Arc<Migration>, StoreUnusable> {
     let target = match CanaryTarget::bind().await {
         Ok(target) => Some(target),
         Err(error) => {
@@ -51,12 +58,15 @@ pub(super) async fn start(
         first_probe_within: config.health.first_within.get(),
         metrics: metrics.clone(),
         notices: Arc::clone(notices),
+        row: Arc::new(kept.rows.clone()),
     };
-    let migration = Migration::new(config.migration.clone(), needs);
+    let stored = kept.migration.as_deref();
+    let migration = Migration::open(config.migration.clone(), needs, stored);
+    let migration = migration.map_err(|error| kept.rows.unusable(error))?;
     if let Some(target) = target {
         tasks.spawn(Stage::Source, "canary", |stop| target.run(stop));
     }
     let runs = migration.clone();
     tasks.spawn_on(runtime, Stage::Source, "migration", |stop| runs.run(stop));
-    Arc::new(migration)
+    Ok(Arc::new(migration))
 }

@@ -14,6 +14,7 @@ use crate::{
     http::{Migrations, Probes, Readiness, Transports, WatcherError, Watchers},
     migration::{FlagControl, Migration},
     model::{Cursor, FlagError, FlagState, Modes},
+    registry::Refusal,
     transport::{Start, TransportError, TransportSwitch, Webhooks},
 };
 
@@ -32,17 +33,9 @@ impl Watchers for Webhooks {
         &self,
         draft: WatcherDraft,
         from: Option<Cursor>,
-    ) -> Result<WatcherAnswer, WatcherError> {
+    ) -> BoxFuture<'_, Result<WatcherAnswer, WatcherError>> {
         let start = from.map_or(Start::Newest, Start::After);
-        self.add(draft, start).map_err(|error| {
-            let text = super::chain(&error);
-            match error {
-                TransportError::Full { .. } => WatcherError::Full(text),
-                TransportError::Memory(_) => WatcherError::Memory(text),
-                TransportError::Stopping => WatcherError::Stopping(text),
-                TransportError::Url(_) => WatcherError::Url(text),
-            }
-        })
+        Box::pin(async move { self.add(draft, start).await.map_err(watcher_error) })
     }
 
     fn list(&self) -> Vec<WatcherAnswer> {
@@ -53,8 +46,20 @@ impl Watchers for Webhooks {
         self.find(id)
     }
 
-    fn remove(&self, id: &str) -> bool {
-        self.remove(id)
+    fn remove<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<bool, WatcherError>> {
+        Box::pin(async move { self.remove(id).await.map_err(watcher_error) })
+    }
+}
+
+fn watcher_error(error: TransportError) -> WatcherError {
+    let text = super::chain(&error);
+    match error {
+        TransportError::Full { .. } => WatcherError::Full(text),
+        TransportError::NotTaken(Refusal::MemoryFull { .. } | Refusal::NoSpace) => {
+            WatcherError::NoRoom(text)
+        }
+        TransportError::NotTaken(_) | TransportError::Stopping => WatcherError::Stopping(text),
+        TransportError::Url(_) => WatcherError::Url(text),
     }
 }
 

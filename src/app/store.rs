@@ -1,13 +1,15 @@
 //! The store: opened before the rooms that keep something in it, closed after them.
 
 mod journal;
+mod rows;
 mod topology;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tokio::{runtime::Handle, task::spawn_blocking};
 
 use self::journal::StoreJournal;
+pub(super) use self::rows::Kept;
 pub(super) use self::topology::StoreTopology;
 use crate::{
     config::Config,
@@ -149,13 +151,7 @@ fn read(
 ) -> Result<(Option<Restored>, Option<Contents>), StoreUnusable> {
     let contents = store.contents()?;
     let restored = Restored::read(events_max, |table| rows(&contents, table));
-    let restored = restored.map_err(|error: RowError| match error {
-        RowError::Files(error) => error.into(),
-        RowError::Row(source) => StoreUnusable::Row {
-            path: store.path().to_owned(),
-            source,
-        },
-    })?;
+    let restored = restored.map_err(|error: RowError| error.of(store.path()))?;
     Ok((restored, Some(contents)))
 }
 
@@ -167,9 +163,23 @@ fn rows(contents: &Contents, table: &str) -> impl Iterator<Item = Result<Row, Ro
         .map(|row| row.map_err(RowError::Files))
 }
 
-enum RowError {
+/// Why rows cannot be read.
+pub(in crate::app) enum RowError {
     Files(StoreError),
     Row(UnreadableRow),
+}
+
+impl RowError {
+    /// The error of a store in this folder.
+    fn of(self, path: &Path) -> StoreUnusable {
+        match self {
+            Self::Files(error) => error.into(),
+            Self::Row(source) => StoreUnusable::Row {
+                path: path.to_owned(),
+                source,
+            },
+        }
+    }
 }
 
 impl From<UnreadableRow> for RowError {

@@ -32,10 +32,10 @@ pub enum WatcherError {
     /// Requests to this URL are not allowed.
     #[error("{0}")]
     Url(String),
-    /// `registry.memory_max` is reached.
+    /// `registry.memory_max` is reached, or the disk is full.
     #[error("{0}")]
-    Memory(String),
-    /// The daemon is stopping.
+    NoRoom(String),
+    /// The daemon is stopping, or the change could not be stored.
     #[error("{0}")]
     Stopping(String),
 }
@@ -46,8 +46,11 @@ pub trait Watchers: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// There are too many, the URL is not allowed, there is no memory for it, or the daemon is stopping.
-    fn add(&self, draft: WatcherDraft, from: Option<Cursor>)
-    -> Result<WatcherAnswer, WatcherError>;
+    fn add(
+        &self,
+        draft: WatcherDraft,
+        from: Option<Cursor>,
+    ) -> BoxFuture<'_, Result<WatcherAnswer, WatcherError>>;
 
     /// All, oldest first.
     fn list(&self) -> Vec<WatcherAnswer>;
@@ -56,7 +59,10 @@ pub trait Watchers: fmt::Debug + Send + Sync {
     fn find(&self, id: &str) -> Option<WatcherAnswer>;
 
     /// Removes one; false when the id is unknown.
-    fn remove(&self, id: &str) -> bool;
+    ///
+    /// # Errors
+    /// The disk is full, or the daemon is stopping.
+    fn remove<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<bool, WatcherError>>;
 }
 
 /// Whether the daemon is ready.

@@ -5,7 +5,7 @@ pub(super) mod live;
 mod migration;
 mod transport;
 
-use std::{sync::Arc, time::Duration};
+use std::{future::ready, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -83,8 +83,8 @@ impl Probes for Stage {
     }
 }
 
-impl Watchers for Stage {
-    fn add(&self, draft: WatcherDraft, _: Option<Cursor>) -> Result<WatcherAnswer, WatcherError> {
+impl Stage {
+    fn add(&self, draft: WatcherDraft) -> Result<WatcherAnswer, WatcherError> {
         let mut list = self.watchers.lock();
         if list.len() >= WATCHERS_MAX {
             return Err(WatcherError::Full("there are too many webhooks".to_owned()));
@@ -96,7 +96,7 @@ impl Watchers for Stage {
             return Err(WatcherError::Url("is a link-local address".to_owned()));
         }
         if let Err(error) = self.registry.reserve(draft.callback_url.len()) {
-            return Err(WatcherError::Memory(error.to_string()));
+            return Err(WatcherError::NoRoom(error.to_string()));
         }
         let watcher = WatcherAnswer {
             id: format!("w/{}", list.len()),
@@ -116,6 +116,16 @@ impl Watchers for Stage {
         list.push(watcher.clone());
         Ok(watcher)
     }
+}
+
+impl Watchers for Stage {
+    fn add(
+        &self,
+        draft: WatcherDraft,
+        _: Option<Cursor>,
+    ) -> BoxFuture<'_, Result<WatcherAnswer, WatcherError>> {
+        Box::pin(ready(self.add(draft)))
+    }
 
     fn list(&self) -> Vec<WatcherAnswer> {
         self.watchers.lock().clone()
@@ -125,11 +135,11 @@ impl Watchers for Stage {
         self.list().into_iter().find(|one| one.id == id)
     }
 
-    fn remove(&self, id: &str) -> bool {
+    fn remove<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<bool, WatcherError>> {
         let mut list = self.watchers.lock();
         let before = list.len();
         list.retain(|one| one.id != id);
-        list.len() < before
+        Box::pin(ready(Ok(list.len() < before)))
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
     config::Config,
     window::{Measured, Measurements, Percentile, Window, WindowSize, ms},
 };
-use crate::api::MigrationBaseline;
+use crate::api::{MigrationBaseline, StoredBaseline};
 
 /// The latencies of the baseline, each measured in its own window: long enough, with enough samples.
 #[derive(Clone, Debug)]
@@ -24,6 +24,30 @@ impl Baseline {
             found: [None; 3],
             open: true,
         }
+    }
+
+    /// Continues one of an earlier run: what was not measured then is measured from the start.
+    pub(super) fn resume(stored: &StoredBaseline, now_ms: u64, sources: &Measurements) -> Self {
+        let mut baseline = Self::begin(now_ms, sources);
+        baseline.open = stored.open;
+        for (found, stored) in baseline.found.iter_mut().zip(&stored.found) {
+            *found = stored.map(|(p95, samples)| Percentile { p95, samples });
+        }
+        baseline
+    }
+
+    pub(super) fn stored(&self) -> StoredBaseline {
+        let found = self.found.iter();
+        let found = found.map(|found| found.map(|tail| (tail.p95, tail.samples)));
+        StoredBaseline {
+            found: found.collect(),
+            open: self.open,
+        }
+    }
+
+    /// How many latencies are measured.
+    pub(super) fn measured(&self) -> usize {
+        self.found.iter().flatten().count()
     }
 
     /// Takes the result of each window that is full.

@@ -2,13 +2,13 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 use tokio::sync::watch;
 
 use crate::{
     api::TransportReport,
     model::{EventKind, FlagError, FlagState, Modes},
-    registry::{Notices, Registry},
+    registry::{Lost, Notices, Registry},
     telemetry::Metrics,
 };
 
@@ -27,6 +27,27 @@ pub struct Needs {
     pub metrics: Metrics,
     /// Where its notices go.
     pub notices: Arc<Notices>,
+    /// Where its state is kept.
+    pub row: Arc<dyn MigrationRow>,
+}
+
+/// Keeps the state for the next run, as one row.
+pub trait MigrationRow: fmt::Debug + Send + Sync {
+    /// Replaces the row.
+    ///
+    /// # Errors
+    /// Nothing was changed.
+    fn save(&self, row: Vec<u8>) -> BoxFuture<'static, Result<(), Lost>>;
+}
+
+/// Keeps nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoRow;
+
+impl MigrationRow for NoRow {
+    fn save(&self, _: Vec<u8>) -> BoxFuture<'static, Result<(), Lost>> {
+        Box::pin(ready(Ok(())))
+    }
 }
 
 /// The flag of the transport.

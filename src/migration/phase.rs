@@ -52,6 +52,11 @@ impl Phase {
         }
     }
 
+    /// The phase of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|phase| phase.as_str() == name)
+    }
+
     /// The channel that it changes, with the new mode; none for the first and the last phase.
     pub fn sets(self) -> Option<(Channel, Mode)> {
         match self {

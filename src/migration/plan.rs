@@ -27,6 +27,11 @@ impl Plan {
         Self { steps }
     }
 
+    /// A plan that was made earlier.
+    pub fn of(steps: Vec<(Phase, Modes)>) -> Self {
+        Self { steps }
+    }
+
     /// True when no phase changes a mode.
     pub fn is_empty(&self) -> bool {
         self.steps.iter().all(|(phase, _)| phase.sets().is_none())

@@ -28,6 +28,13 @@ pub(super) enum Cause {
 }
 
 impl Cause {
+    /// The cause that a word names.
+    pub(super) fn parse(word: &str) -> Option<Self> {
+        let rules = Rule::ALL.map(Self::Rule).into_iter();
+        let mut all = rules.chain([Self::ByHand, Self::PhaseMax]);
+        all.find(|cause| cause.as_str() == word)
+    }
+
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Rule(rule) => rule.as_str(),
@@ -44,6 +51,20 @@ enum RollbackStage {
     Canary,
     Latency,
     Over,
+}
+
+impl RollbackStage {
+    const UNDER_WAY: [Self; 4] = [Self::Flip, Self::Drain, Self::Canary, Self::Latency];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Flip => "flip",
+            Self::Drain => "drain",
+            Self::Canary => "canary",
+            Self::Latency => "latency",
+            Self::Over => "over",
+        }
+    }
 }
 
 /// The next step of a rollback.
@@ -73,9 +94,9 @@ impl Rollback {
     pub(super) fn begin(cause: Cause, reason: String, from: Modes, now: Now) -> Self {
         Self {
             report: MigrationRollback {
-                rule: cause.as_str(),
+                rule: cause.as_str().into(),
                 reason,
-                stage: "flip",
+                stage: "flip".into(),
                 from,
                 began: now.wall,
                 flipped_ms: None,
@@ -95,6 +116,21 @@ impl Rollback {
             windows: None,
             back: [false; 3],
         }
+    }
+
+    /// Continues one of an earlier run: the stage that was under way begins again. None when its cause is unknown.
+    pub(super) fn resume(stored: MigrationRollback, run: Option<Run>, now: Now) -> Option<Self> {
+        let cause = Cause::parse(&stored.rule)?;
+        let mut under_way = RollbackStage::UNDER_WAY.into_iter();
+        let stage = under_way.find(|stage| stage.as_str() == stored.stage);
+        let mut rollback = Self::begin(cause, String::new(), stored.from, now);
+        rollback.report = stored;
+        rollback.run = run;
+        rollback.stage = stage.unwrap_or(RollbackStage::Over);
+        if !rollback.is_over() {
+            rollback.note("the daemon was restarted in the meantime".to_owned());
+        }
+        Some(rollback)
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -217,7 +253,7 @@ impl Rollback {
                 .latencies
                 .retain(|one| one.name != what.as_str());
             self.report.latencies.push(MigrationLatencyBack {
-                name: what.as_str(),
+                name: what.as_str().into(),
                 p95_ms: ms(tail.p95),
                 max_ms: ms(allowed),
             });
@@ -268,18 +304,12 @@ impl Rollback {
     fn enter(&mut self, stage: RollbackStage, now: Now) {
         self.stage = stage;
         self.stage_ms = now.mono_ms;
-        self.report.stage = match stage {
-            RollbackStage::Flip => "flip",
-            RollbackStage::Drain => "drain",
-            RollbackStage::Canary => "canary",
-            RollbackStage::Latency => "latency",
-            RollbackStage::Over => "over",
-        };
+        self.report.stage = stage.as_str().into();
     }
 
     fn end(&mut self, outcome: &'static str, now: Now) {
         self.enter(RollbackStage::Over, now);
-        self.report.stage = outcome;
+        self.report.stage = outcome.into();
         self.report.ended = Some(now.wall);
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, watch},
-    time::{MissedTickBehavior, interval, sleep},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -15,18 +15,25 @@ use super::{
     config::Config,
     meters::MigrationMetrics,
     needs::Needs,
-    state::{Act, DaemonView, MigrationState, StepNotice},
+    state::{Act, DaemonView, MigrationState, StateMark, StepNotice},
     window::Measurements,
 };
 use crate::{
-    api::{self, MigrationDraft, MigrationRefusal, MigrationReport, Notice, TransportReport},
+    api::{
+        self, MigrationDraft, MigrationRefusal, MigrationReport, Notice, StoredMigration,
+        TransportReport,
+    },
     model::Channel,
-    registry::NoticeEntry,
+    registry::{NoticeEntry, UnreadableRow},
     telemetry::Latencies,
 };
 
+/// The table of its only row.
+pub const TABLE: &str = "migration";
 /// The time between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How long the state may take to be stored before the next act.
+const SAVE_MAX: Duration = Duration::from_secs(1);
 
 /// A cheap handle to the migration.
 #[derive(Clone, Debug)]
@@ -42,25 +49,42 @@ struct MigrationParts {
     /// Wakes the loop before its time.
     wake: Notify,
     canary: watch::Sender<(bool, u64)>,
+    /// Of the state that is stored.
+    saved: Mutex<StateMark>,
 }
 
 impl Migration {
-    /// A migration that has not begun; the guard is armed as the configuration says.
-    pub fn new(config: Config, needs: Needs) -> Self {
+    /// A migration that has not begun, or continues the one of `stored`, a row of an earlier run; the guard is armed as
+    /// the configuration says.
+    ///
+    /// # Errors
+    /// The row cannot be read.
+    pub fn open(
+        config: Config,
+        needs: Needs,
+        stored: Option<&[u8]>,
+    ) -> Result<Self, UnreadableRow> {
         let latencies = Arc::clone(needs.metrics.latencies());
         let meters = Arc::new(MigrationMetrics::new(&needs.metrics));
         let now = needs.registry.clock().now();
         let sources = sources(&latencies, &needs.transports.report());
-        let state = Arc::new(Mutex::new(MigrationState::new(
-            config.clone(),
-            now,
-            sources,
-        )));
+        let state = match stored {
+            None => MigrationState::new(config.clone(), now, sources),
+            Some(row) => {
+                let flagged = needs.transports.flag();
+                let stored = StoredMigration::read(row);
+                let restored = stored.and_then(|stored| {
+                    MigrationState::restore(config.clone(), now, sources, stored, flagged)
+                });
+                restored.ok_or(UnreadableRow { table: TABLE })?
+            }
+        };
+        let state = Arc::new(Mutex::new(state));
         let (shown, state_shown) = (Arc::clone(&meters), Arc::clone(&state));
         needs
             .metrics
             .before_render(move || shown.show(&state_shown.lock()));
-        Self(Arc::new(MigrationParts {
+        Ok(Self(Arc::new(MigrationParts {
             needs,
             config,
             latencies,
@@ -68,7 +92,8 @@ impl Migration {
             state,
             wake: Notify::new(),
             canary: watch::Sender::new((false, 0)),
-        }))
+            saved: Mutex::default(),
+        })))
     }
 
     /// Looks and acts until told to stop.
@@ -82,7 +107,11 @@ impl Migration {
         let mut ticks = interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            while let Some(act) = self.look() {
+            loop {
+                let act = self.look();
+                // First, so that a restart knows what was begun.
+                self.save().await;
+                let Some(act) = act else { break };
                 tokio::select! {
                     () = stop.cancelled() => return,
                     () = self.perform(act) => (),
@@ -111,6 +140,25 @@ impl Migration {
         });
         self.publish_notices(&mut state);
         act
+    }
+
+    /// Stores the state if it has changed. A disk that does not answer delays no rollback for longer than
+    /// [`SAVE_MAX`]; a state that is not stored is stored at the next look.
+    async fn save(&self) {
+        let inner = &self.0;
+        let (mark, row) = {
+            let state = inner.state.lock();
+            let mark = state.mark();
+            if mark == *inner.saved.lock() {
+                return;
+            }
+            (mark, state.stored())
+        };
+        let Some(row) = row else { return };
+        let saved = timeout(SAVE_MAX, inner.needs.row.save(row.encode())).await;
+        if let Ok(Ok(())) = saved {
+            *inner.saved.lock() = mark;
+        }
     }
 
     async fn perform(&self, act: Act) {

@@ -6,7 +6,9 @@ mod ask;
 mod back;
 mod proceed;
 mod report;
+mod stored;
 
+pub(super) use self::stored::StateMark;
 use std::{collections::VecDeque, time::Duration};
 
 use super::{
@@ -96,11 +98,21 @@ struct ComesBack {
 }
 
 /// Counts of rollbacks and of automatic returns.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Tally {
     rollbacks: u32,
     returns: u32,
-    last_ms: u64,
+    last: Timestamp,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            rollbacks: 0,
+            returns: 0,
+            last: Timestamp(0),
+        }
+    }
 }
 
 /// The migration.
@@ -110,6 +122,8 @@ pub(super) struct MigrationState {
     known: Option<FlagState>,
     direct: bool,
     pending: PendingAct,
+    /// The modes of the change that is under way.
+    wanted: Option<Modes>,
     run: Option<Run>,
     rollback: Option<Rollback>,
     pending_return: Option<ComesBack>,
@@ -120,6 +134,8 @@ pub(super) struct MigrationState {
     canary_runs: CanaryRuns,
     tally: Tally,
     history: VecDeque<MigrationStep>,
+    /// Steps noted so far.
+    steps: u64,
     notices: Vec<StepNotice>,
     /// Increased when the canary should run at once.
     canary_requests: u64,
@@ -136,6 +152,7 @@ impl MigrationState {
             known: None,
             direct: true,
             pending: PendingAct::Nothing,
+            wanted: None,
             run: None,
             rollback: None,
             pending_return: None,
@@ -145,6 +162,7 @@ impl MigrationState {
             canary_runs: CanaryRuns::default(),
             tally: Tally::default(),
             history: VecDeque::new(),
+            steps: 0,
             notices: Vec::new(),
             canary_requests: 0,
             has_broker: false,
@@ -156,6 +174,12 @@ impl MigrationState {
 
     /// Takes a look and returns what to do.
     pub(super) fn look(&mut self, look: &DaemonView<'_>) -> Option<Act> {
+        let act = self.decide(look);
+        self.note_wanted(act);
+        act
+    }
+
+    fn decide(&mut self, look: &DaemonView<'_>) -> Option<Act> {
         if self.pending != PendingAct::Nothing {
             return None;
         }
@@ -182,6 +206,7 @@ impl MigrationState {
     /// The result of `Act::Set`.
     pub(super) fn turned(&mut self, modes: Modes, answer: Result<u64, FlagError>, now: Now) {
         self.now = now;
+        self.wanted = None;
         if let Ok(version) = answer {
             self.known = Some(FlagState { modes, version });
         }
@@ -291,10 +316,11 @@ impl MigrationState {
 
     fn note(&mut self, event: &'static str, text: String, is_warning: bool) {
         let run = self.run.as_ref();
+        self.steps += 1;
         self.history.push_back(MigrationStep {
             at: self.now.wall,
-            event,
-            phase: run.map(|run| run.phase.as_str()),
+            event: event.into(),
+            phase: run.map(|run| run.phase.as_str().into()),
             text: text.clone(),
             figures: self.figures.clone(),
         });

@@ -28,10 +28,16 @@ pub struct Notices {
 impl Notices {
     /// Keeps at most `max` notices.
     pub fn new(max: usize) -> Self {
+        Self::after(0, max)
+    }
+
+    /// Keeps at most `max` notices, with numbers after `number`, which those of an earlier run of the same epoch do not
+    /// have.
+    pub fn after(number: u64, max: usize) -> Self {
         Self {
             max,
             kept: Mutex::default(),
-            newest: watch::Sender::new(0),
+            newest: watch::Sender::new(number),
         }
     }
 

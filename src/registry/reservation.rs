@@ -25,11 +25,17 @@ impl Registry {
         if sum.saturating_add(bytes) as u64 > max.as_u64() {
             return Err(Refusal::MemoryFull { max });
         }
+        Ok(self.reserve_beyond(bytes))
+    }
+
+    /// Counts `bytes` of another room, whether or not `registry.memory_max` is reached.
+    pub fn reserve_beyond(&self, bytes: usize) -> Reservation {
+        let all = &self.inner.table.cached;
         all.add(bytes);
-        Ok(Reservation {
+        Reservation {
             bytes,
             all: Arc::clone(all),
-        })
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, btree_map},
     io,
     ops::Bound,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -97,6 +97,11 @@ impl Contents {
                 };
             }
         }
+    }
+
+    /// The folder of the store.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The names of all tables, sorted.

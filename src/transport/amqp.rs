@@ -11,6 +11,7 @@ mod commands;
 mod connected;
 mod consumer;
 mod counts;
+mod cursors;
 mod dead;
 mod error;
 mod event_consumer;
@@ -23,8 +24,10 @@ mod prober;
 mod publish_gate;
 mod topics;
 
+pub(super) use self::cursors::{CURSORS, StoredCursors};
 pub use self::{
-    broker_transport::{AnswerScope, BrokerTransport, CountsOf},
+    broker::AnswerScope,
+    broker_transport::{BrokerTransport, CountsOf},
     caller::AmqpCaller,
     checks::{Checks, ChecksCarrier, Verdicts},
     commands::{CommandContext, DirectAnswers},

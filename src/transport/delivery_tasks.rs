@@ -1,6 +1,6 @@
 //! The tasks of one room's subscribers: bounded in number, told to stop, joined.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::resume_unwind, sync::Arc, time::Duration};
 
 use tokio::{
     runtime::Handle,
@@ -66,6 +66,18 @@ impl DeliveryTasks {
             }
         };
         self.tasks.spawn_on(task, &self.runtime);
+    }
+
+    /// Does some work to its end, also if the caller does not wait for it.
+    pub(super) async fn finish<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, TransportError> {
+        let done = self.tasks.spawn_on(work, &self.runtime).await;
+        done.map_err(|error| match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            Err(_) => TransportError::Stopping,
+        })
     }
 
     /// Tells all to stop, and waits for them; those that take longer than `drain` are dropped.

@@ -85,7 +85,7 @@ impl TransportSwitch {
     pub async fn set(&self, modes: Modes, only_if: Option<u64>) -> Result<u64, FlagError> {
         match &self.way {
             Some(way) => way.set(modes, only_if).await,
-            None if !modes.use_broker() => self.flag.set(modes, only_if),
+            None if !modes.use_broker() => self.flag.change(modes, only_if).await,
             None => Err(FlagError::NoBroker),
         }
     }

@@ -5,35 +5,36 @@ mod lag;
 mod notices;
 mod post;
 mod signature;
+mod stored;
 mod watcher;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use futures_util::future::try_join;
-use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+pub(super) use self::stored::{CURSORS, RestoredWebhook, WEBHOOKS};
 use self::{
     lag::Lags,
     notices::Telling,
     post::{Post, RequestPlaces},
     signature::SigningKey,
+    stored::WatcherTable,
     watcher::Watcher,
 };
 use super::{
-    Config, DirectMetrics, Ended, Filter, HighWatermark, LogFeed, Relay, Start, TransportError,
+    Config, DirectMetrics, Ended, HighWatermark, LogFeed, Relay, Start, StoredTransport,
+    TransportError, TransportRows,
     delivery_tasks::DeliveryTasks,
     metrics::{DeliveryCounters, Present},
 };
 use crate::{
-    api::{WatcherAnswer, WatcherDraft},
+    api::{StoredWatcher, WatcherAnswer, WatcherDraft},
     outbound::Client,
-    registry::{Notices, Registry},
+    registry::{Notices, Refusal, Registry},
 };
-
-type WatcherTable = Arc<Mutex<BTreeMap<Uuid, Arc<Watcher>>>>;
 
 /// A cheap handle to all webhooks.
 ///
@@ -55,13 +56,13 @@ struct WebhookState {
     counts: DeliveryCounters,
     client: Client,
     places: Arc<RequestPlaces>,
-    table: WatcherTable,
+    table: Arc<WatcherTable>,
     delivery_tasks: DeliveryTasks,
 }
 
 impl Webhooks {
     /// No webhooks yet. They receive events up to `watermark`; webhooks of everything also receive notices.
-    /// `client` sends the requests.
+    /// `client` sends the requests, and `rows` keeps them for the next run.
     pub fn new(
         registry: Registry,
         config: Config,
@@ -69,12 +70,13 @@ impl Webhooks {
         notices: Arc<Notices>,
         client: Client,
         metrics: DirectMetrics,
+        rows: Arc<dyn TransportRows>,
     ) -> Self {
         Self {
             inner: Arc::new(WebhookState {
                 counts: metrics.of("webhook"),
                 places: Arc::new(RequestPlaces::new(&config)),
-                table: WatcherTable::default(),
+                table: Arc::new(WatcherTable::new(rows)),
                 delivery_tasks: DeliveryTasks::new("webhooks", config.webhooks_max.get()),
                 registry,
                 config,
@@ -89,44 +91,74 @@ impl Webhooks {
     /// Adds a webhook that receives what comes after `start`. To be called within a tokio runtime.
     ///
     /// # Errors
-    /// The URL is not usable, there are too many webhooks, `registry.memory_max` is reached, or the daemon is
-    /// stopping.
-    pub fn add(&self, draft: WatcherDraft, start: Start) -> Result<WatcherAnswer, TransportError> {
+    /// The URL is not usable, there are too many webhooks, `registry.memory_max` is reached, the disk is full, or
+    /// the daemon is stopping.
+    pub async fn add(
+        &self,
+        draft: WatcherDraft,
+        start: Start,
+    ) -> Result<WatcherAnswer, TransportError> {
         let inner = &self.inner;
         let id = Uuid::now_v7();
-        let secret = draft.secret.as_deref().and_then(SigningKey::new);
-        let signed = secret.is_some();
-        let post = Post::new(inner, id, &draft.callback_url, secret)?;
+        let post = self.post(id, &draft)?;
         let permit = inner.delivery_tasks.permit()?;
         let memory = inner.registry.reserve(memory(&draft))?;
-        let subscriber = start.subscriber(&inner.registry, inner.config.policy());
-        let watcher = Arc::new(Watcher {
-            id,
-            filter: Filter {
-                service: draft.service_name,
-                kinds: draft.events,
-                without_canary: !draft.canary,
-            },
-            callback_url: draft.callback_url,
-            signed,
+        let stored = StoredWatcher {
+            draft,
             created_at: inner.registry.clock().now().wall,
-            subscriber: Arc::new(Mutex::new(subscriber)),
-            end: CancellationToken::new(),
-        });
-        let info = watcher.report(&mut Lags::new(&inner.registry));
-        inner.table.lock().insert(id, Arc::clone(&watcher));
-        let held = (permit, memory, Present::new(&inner.metrics.webhooks));
-        self.start(&watcher, post, held);
-        let (url, _) = watcher
-            .callback_url
-            .split_once('?')
-            .unwrap_or((&watcher.callback_url, ""));
-        tracing::info!(watcher.id = %id, "webhook {id} to {url} is added");
-        Ok(info)
+        };
+        let subscriber = start.subscriber(&inner.registry, inner.config.policy());
+        let watcher = Arc::new(Watcher::new(id, &stored, subscriber));
+        let webhooks = self.clone();
+        // To its end also if the client does not wait: what is stored must run.
+        let adding = async move {
+            let table = &webhooks.inner.table;
+            let added = table.add(&watcher, &stored).await;
+            added.map_err(Refusal::from)?;
+            webhooks.start(&watcher, post, (permit, memory));
+            let info = watcher.report(&mut Lags::new(&webhooks.inner.registry));
+            let url = watcher.shown_url();
+            tracing::info!(watcher.id = %id, "webhook {id} to {url} is added");
+            Ok(info)
+        };
+        inner.delivery_tasks.finish(adding).await?
     }
 
+    /// Continues the webhooks of an earlier run, also if they are more than the limits allow by now.
+    pub fn restore(&self, stored: &StoredTransport) {
+        let inner = &self.inner;
+        for RestoredWebhook {
+            id,
+            watcher: stored,
+            cursor,
+        } in &stored.webhooks
+        {
+            let id = *id;
+            let post = match self.post(id, &stored.draft) {
+                Ok(post) => post,
+                Err(error) => {
+                    tracing::error!(watcher.id = %id, %error, "webhook {id} cannot be used: {error}");
+                    continue;
+                }
+            };
+            let memory = inner.registry.reserve_beyond(memory(&stored.draft));
+            let subscriber = cursor.subscriber(&inner.registry, inner.config.policy());
+            let watcher = Arc::new(Watcher::new(id, stored, subscriber));
+            inner.table.insert(&watcher);
+            let permit = inner.delivery_tasks.permit().ok();
+            self.start(&watcher, post, (permit, memory));
+        }
+    }
+
+    fn post(&self, id: Uuid, draft: &WatcherDraft) -> Result<Post, TransportError> {
+        let secret = draft.secret.as_deref().and_then(SigningKey::new);
+        Post::new(&self.inner, id, &draft.callback_url, secret)
+    }
+
+    /// Delivers to a webhook, in a task that has `held` until its end.
     fn start(&self, watcher: &Watcher, post: Post, held: impl Send + 'static) {
         let inner = &self.inner;
+        let held = (held, Present::new(&inner.metrics.webhooks));
         let telling = watcher.filter.is_all().then(|| {
             let (epoch, policy) = (inner.registry.epoch(), inner.config.policy());
             let telling = Telling::new(&inner.notices, epoch, policy, inner.counts.clone());
@@ -166,7 +198,7 @@ impl Webhooks {
                 },
             };
             if ended == Ended::Gone {
-                table.lock().remove(&id);
+                table.end(id).await;
                 tracing::info!(
                     watcher.id = %id,
                     "webhook {id} is removed: its receiver answered 410"
@@ -177,28 +209,34 @@ impl Webhooks {
     }
 
     /// Removes a webhook; a request under way is aborted. False when there is no such webhook.
-    pub fn remove(&self, id: &str) -> bool {
-        let removed = self
-            .id(id)
-            .and_then(|id| self.inner.table.lock().remove(&id));
-        removed
-            .inspect(|watcher| {
-                watcher.end.cancel();
-                let id = watcher.id;
-                tracing::info!(watcher.id = %id, "webhook {id} is removed");
-            })
-            .is_some()
+    ///
+    /// # Errors
+    /// The disk is full, or the daemon is stopping; nothing was changed.
+    pub async fn remove(&self, id: &str) -> Result<bool, TransportError> {
+        let Some(id) = self.id(id) else {
+            return Ok(false);
+        };
+        let table = Arc::clone(&self.inner.table);
+        let removing = async move {
+            let Some(watcher) = table.remove(id).await.map_err(Refusal::from)? else {
+                return Ok(false);
+            };
+            watcher.end.cancel();
+            tracing::info!(watcher.id = %id, "webhook {id} is removed");
+            Ok(true)
+        };
+        self.inner.delivery_tasks.finish(removing).await?
     }
 
     /// One webhook.
     pub fn find(&self, id: &str) -> Option<WatcherAnswer> {
-        let watcher = self.inner.table.lock().get(&self.id(id)?).cloned()?;
+        let watcher = self.inner.table.find(self.id(id)?)?;
         Some(watcher.report(&mut Lags::new(&self.inner.registry)))
     }
 
     /// Every webhook, oldest first.
     pub fn list(&self) -> Vec<WatcherAnswer> {
-        let watchers = self.watchers();
+        let watchers = self.inner.table.all();
         let mut lags = Lags::new(&self.inner.registry);
         let infos = watchers.iter().map(|watcher| watcher.report(&mut lags));
         infos.collect()
@@ -207,18 +245,19 @@ impl Webhooks {
     /// Runs until `stop` and every webhook has the rest, its receiver failed for good, or
     /// `transport.drain` is over.
     pub async fn run(self, stop: CancellationToken) {
-        stop.cancelled().await;
+        self.inner.table.keep_cursors(&stop).await;
         // The broker may stop before it has returned all events: the log has them too.
         self.inner.watermark.lift();
         self.inner
             .delivery_tasks
             .stop(self.inner.config.drain.get())
             .await;
+        self.inner.table.store_cursors().await;
     }
 
     /// Sets the gauges before metrics are rendered.
     pub fn show(&self) {
-        let watchers = self.watchers();
+        let watchers = self.inner.table.all();
         let mut lags = Lags::new(&self.inner.registry);
         let open = watchers.iter().filter(|watcher| watcher.is_open()).count();
         let lag = watchers.iter().map(|watcher| {
@@ -232,10 +271,6 @@ impl Webhooks {
         metrics
             .lag
             .set(i64::try_from(lag.max().unwrap_or(0)).unwrap_or(i64::MAX));
-    }
-
-    fn watchers(&self) -> Vec<Arc<Watcher>> {
-        self.inner.table.lock().values().cloned().collect()
     }
 
     fn id(&self, text: &str) -> Option<Uuid> {

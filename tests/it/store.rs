@@ -1,5 +1,8 @@
 //! The daemon with a store: restarts, kills at random moments, folders that cannot be used.
 
+mod modes;
+mod webhooks;
+
 use std::{
     collections::HashMap,
     fs,

@@ -41,12 +41,17 @@ impl Journal for StoreJournal {
             let mut writes = writes.lock();
             writes.clear();
             batch.write(events_max, &mut *writes);
-            match store.commit_as_configured(&mut writes) {
-                Ok(_) => Ok(()),
-                Err(StoreError::Full) => Err(Lost::NoSpace),
-                Err(error) => Err(Lost::Failed(error.to_string().into())),
-            }
+            let committed = store.commit_as_configured(&mut writes);
+            committed.map(drop).map_err(lost)
         }))
+    }
+}
+
+/// Why a commit did not happen.
+pub(super) fn lost(error: StoreError) -> Lost {
+    match error {
+        StoreError::Full => Lost::NoSpace,
+        error => Lost::Failed(error.to_string().into()),
     }
 }
 

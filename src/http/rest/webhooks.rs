@@ -30,7 +30,7 @@ const STOPPING_PAUSE_SECS: u16 = 10;
         (status = 201, body = api::WatcherAnswer),
         (status = 429, description = "There are too many; Retry-After", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The daemon is stopping; Retry-After", body = Problem, content_type = "application/problem+json"),
-        (status = 507, description = "`registry.memory_max` is reached", body = Problem, content_type = "application/problem+json"),
+        (status = 507, description = "`registry.memory_max` is reached, or the disk is full", body = Problem, content_type = "application/problem+json"),
         TooLarge, Invalid,
     )
 )]
@@ -39,19 +39,21 @@ pub(in crate::http) async fn add(
     BodyBytes(body): BodyBytes,
 ) -> EndpointResult {
     let (draft, warnings) = WatcherDraft::read(&body)?;
-    match shared.watchers.add(draft, None) {
+    match shared.watchers.add(draft, None).await {
         Ok(watcher) => {
             let body = warnings.told_in(api::encode(&watcher));
             Ok(json_as(StatusCode::CREATED, body))
         }
-        Err(error @ WatcherError::Full(_)) => {
-            Ok(HttpProblem::new(429, error.to_string()).later(FULL_PAUSE_SECS))
-        }
-        Err(error @ WatcherError::Stopping(_)) => {
-            Ok(HttpProblem::new(503, error.to_string()).later(STOPPING_PAUSE_SECS))
-        }
-        Err(error @ WatcherError::Memory(_)) => Err(HttpProblem::new(507, error.to_string())),
-        Err(WatcherError::Url(message)) => Err(Problem::field("callback_url", message).into()),
+        Err(error) => refused(error),
+    }
+}
+
+fn refused(error: WatcherError) -> EndpointResult {
+    match error {
+        WatcherError::Full(text) => Ok(HttpProblem::new(429, text).later(FULL_PAUSE_SECS)),
+        WatcherError::Stopping(text) => Ok(HttpProblem::new(503, text).later(STOPPING_PAUSE_SECS)),
+        WatcherError::NoRoom(text) => Err(HttpProblem::new(507, text)),
+        WatcherError::Url(message) => Err(Problem::field("callback_url", message).into()),
     }
 }
 
@@ -83,13 +85,18 @@ pub(in crate::http) async fn find(State(shared): State<AppState>, id: Name) -> E
 #[utoipa::path(
     delete, path = "/watchers/{id}",
     params(("id" = String, Path)),
-    responses((status = 204), NotFound)
+    responses(
+        (status = 204),
+        (status = 503, description = "The daemon is stopping; Retry-After", body = Problem, content_type = "application/problem+json"),
+        (status = 507, description = "The disk is full; nothing was removed", body = Problem, content_type = "application/problem+json"),
+        NotFound,
+    )
 )]
 pub(in crate::http) async fn remove(State(shared): State<AppState>, id: Name) -> EndpointResult {
-    if shared.watchers.remove(id.as_str()) {
-        Ok(StatusCode::NO_CONTENT.into_response())
-    } else {
-        Err(unknown())
+    match shared.watchers.remove(id.as_str()).await {
+        Ok(true) => Ok(StatusCode::NO_CONTENT.into_response()),
+        Ok(false) => Err(unknown()),
+        Err(error) => refused(error),
     }
 }
 

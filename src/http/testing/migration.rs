@@ -58,9 +58,9 @@ impl Migrations for StagedMigration {
                 ..MigrationCanary::default()
             },
             rollback: Some(MigrationRollback {
-                rule: "broker_away",
+                rule: "broker_away".into(),
                 reason: "silence".to_owned(),
-                stage: "verified",
+                stage: "verified".into(),
                 from: modes,
                 began: at,
                 flipped_ms: Some(1.0),
@@ -68,7 +68,7 @@ impl Migrations for StagedMigration {
                 drain_ms: None,
                 canary_passed: Some(true),
                 latencies: vec![MigrationLatencyBack {
-                    name: "register",
+                    name: "register".into(),
                     p95_ms: 1.0,
                     max_ms: 2.0,
                 }],
@@ -85,10 +85,10 @@ impl Migrations for StagedMigration {
             }),
             history: vec![MigrationStep {
                 at,
-                event: "migration.phase",
-                phase: Some("health dual"),
+                event: "migration.phase".into(),
+                phase: Some("health dual".into()),
                 text: "began".to_owned(),
-                figures: vec![("compared", 12.0)],
+                figures: vec![("compared".into(), 12.0)],
             }],
             notices: Vec::new(),
             timestamp: Timestamp(0),

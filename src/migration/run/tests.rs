@@ -15,9 +15,11 @@ use crate::{
         Comparison, MigrationAction, MigrationDraft, TransportBroker, TransportChannel,
         TransportReport,
     },
-    migration::{CanaryWatch, CanaryWay, Config, FlagControl, GuardSetting, StepError},
+    migration::{
+        CanaryWatch, CanaryWay, Config, FlagControl, GuardSetting, MigrationRow, NoRow, StepError,
+    },
     model::{Channel, EventKind, FlagError, FlagState, Mode, Modes, Timestamp},
-    registry::{self, Notices, Registry},
+    registry::{self, Lost, Notices, Registry},
     telemetry::Metrics,
 };
 
@@ -158,9 +160,20 @@ fn stage(modes: Modes) -> Stage {
 }
 
 fn stage_with(modes: Modes, config: Config, canary: Arc<dyn CanaryWay>) -> Stage {
+    let flagged = FlagState { modes, version: 1 };
+    stage_of(flagged, config, canary, Arc::new(NoRow), None)
+}
+
+fn stage_of(
+    flagged: FlagState,
+    config: Config,
+    canary: Arc<dyn CanaryWay>,
+    row: Arc<dyn MigrationRow>,
+    stored: Option<&[u8]>,
+) -> Stage {
     let registry = Registry::new(registry::Config::default());
     let flag = Arc::new(Flag {
-        flag: watch::Sender::new(FlagState { modes, version: 1 }),
+        flag: watch::Sender::new(flagged),
         silent: Mutex::default(),
         compared: Mutex::default(),
         commands: Mutex::default(),
@@ -174,9 +187,10 @@ fn stage_with(modes: Modes, config: Config, canary: Arc<dyn CanaryWay>) -> Stage
         first_probe_within: Duration::from_secs(1),
         metrics: metrics.clone(),
         notices: Arc::clone(&notices),
+        row,
     };
     Stage {
-        migration: Migration::new(config, needs),
+        migration: Migration::open(config, needs, stored).unwrap(),
         flag,
         notices,
         metrics,
@@ -280,4 +294,51 @@ async fn a_lost_broker_is_direct_within_ten_seconds_and_two() {
     assert_eq!(report.rollback.unwrap().stage, "verified");
     let page = stage.metrics.render();
     assert!(page.contains("musterd_migration_rollbacks_total{rule=\"broker_away\"} 1"));
+}
+
+/// Rows in memory; some commits fail.
+#[derive(Debug, Default)]
+struct Row {
+    saved: Mutex<Option<Vec<u8>>>,
+    failures: Mutex<u32>,
+}
+
+impl MigrationRow for Row {
+    fn save(&self, row: Vec<u8>) -> BoxFuture<'static, Result<(), Lost>> {
+        let mut failures = self.failures.lock();
+        if *failures > 0 {
+            *failures -= 1;
+            return Box::pin(std::future::ready(Err(Lost::NoSpace)));
+        }
+        *self.saved.lock() = Some(row);
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_state_is_stored_also_after_a_full_disk_and_the_next_run_continues() {
+    let row = Arc::new(Row::default());
+    *row.failures.lock() = 3;
+    let flagged = FlagState {
+        modes: Modes::all(Mode::Dual),
+        version: 4,
+    };
+    let canary = || Arc::new(Clear::default());
+    let first = stage_of(flagged, Config::default(), canary(), row.clone(), None);
+    during(&first, async {
+        sleep(Duration::from_millis(10)).await;
+        let start = MigrationDraft {
+            action: MigrationAction::Start,
+            mode: None,
+            soak: None,
+        };
+        first.migration.ask(start).unwrap();
+        sleep(Duration::from_secs(2)).await;
+    })
+    .await;
+    let stored = row.saved.lock().take().unwrap();
+    let second = stage_of(flagged, Config::default(), canary(), row, Some(&stored));
+    let report = second.migration.report();
+    assert_eq!((report.state, report.phase), ("running", Some("baseline")));
+    assert_eq!(report.history.last().unwrap().event, "migration.resumed");
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Act, ComesBack, DaemonView, MigrationState, PendingAct, Tally, millis};
+use super::{Act, ComesBack, DaemonView, MigrationState, PendingAct, Tally, millis, stored::since};
 use crate::{
     migration::{
         baseline::Baseline,
@@ -84,12 +84,11 @@ impl MigrationState {
         if !flipped || !matches!(cause, Cause::Rule(_)) || !from.use_broker() {
             return;
         }
-        let forgotten = millis(self.config.returns_forgotten.get());
-        if now.mono_ms.saturating_sub(self.tally.last_ms) >= forgotten {
+        if since(self.tally.last, now) >= self.config.returns_forgotten.get() {
             self.tally = Tally::default();
         }
         self.tally.rollbacks += 1;
-        self.tally.last_ms = now.mono_ms;
+        self.tally.last = now.wall;
         let by_itself = self.config.r#return == ReturnSetting::Auto
             && self.tally.returns < self.config.returns_max.get();
         self.pending_return = Some(ComesBack {
@@ -128,7 +127,7 @@ impl MigrationState {
         match answer {
             Ok(_) => {
                 self.tally.returns += 1;
-                self.tally.last_ms = now.mono_ms;
+                self.tally.last = now.wall;
                 self.guard.start_over(now.mono_ms, &self.sources);
                 let (n, max) = (self.tally.returns, self.config.returns_max);
                 let mut text = format!(

@@ -20,8 +20,14 @@ pub(super) const NO_BASELINE: &str = "a usable baseline";
 
 impl Run {
     pub(super) fn begin(modes: Modes, mode: MigrationMode, soak: Duration, now: Now) -> Self {
-        let mut run = Self {
-            plan: Plan::from(modes),
+        let mut run = Self::begin_with(Plan::from(modes), mode, soak, now);
+        run.enter(Phase::Baseline, now);
+        run
+    }
+
+    pub(super) fn begin_with(plan: Plan, mode: MigrationMode, soak: Duration, now: Now) -> Self {
+        Self {
+            plan,
             phase: Phase::Baseline,
             mode,
             soak,
@@ -36,9 +42,7 @@ impl Run {
             noted_wait: false,
             retry_ms: 0,
             error: None,
-        };
-        run.enter(Phase::Baseline, now);
-        run
+        }
     }
 
     /// Begins a phase, or begins it again.
@@ -47,6 +51,11 @@ impl Run {
         self.entered.retain(|(known, _)| *known < phase);
         self.done.retain(|known| *known < phase);
         self.entered.push((phase, now.wall));
+        self.begin_soak(now);
+    }
+
+    /// Begins the soak of the current phase, or begins it again.
+    pub(super) fn begin_soak(&mut self, now: Now) {
         self.entered_ms = now.mono_ms;
         self.soaks_ms = now.mono_ms;
         self.mark = None;
@@ -307,7 +316,7 @@ impl MigrationState {
             ("canary_failures", Rule::CanaryFailures),
         ];
         for (name, rule) in values {
-            figures.extend(self.guard.value(rule).map(|value| (name, value)));
+            figures.extend(self.guard.value(rule).map(|value| (name.into(), value)));
         }
         let Some(run) = &self.run else {
             return figures;
@@ -315,14 +324,14 @@ impl MigrationState {
         if let Some((channel, mark)) = run.phase.compares().zip(run.mark) {
             let seen = difference(comparison(look, channel), mark);
             figures.extend([
-                ("compared", number(seen.compared)),
-                ("missing", number(seen.missing)),
-                ("late", number(seen.late)),
-                ("different", number(seen.different)),
+                ("compared".into(), number(seen.compared)),
+                ("missing".into(), number(seen.missing)),
+                ("late".into(), number(seen.late)),
+                ("different".into(), number(seen.different)),
             ]);
         }
         let lag = look.report.channels.iter().filter_map(|one| one.lag).max();
-        figures.extend(lag.map(|lag| ("lag", number(lag))));
+        figures.extend(lag.map(|lag| ("lag".into(), number(lag))));
         figures
     }
 }

@@ -7,9 +7,14 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
-use super::{AmqpError, AnswerScope, dead::DeadLetters};
-use crate::broker::wire::{Properties, ShortStr, properties::PropertyList};
+use super::{AmqpError, ComparisonCounts, Link, dead::DeadLetters};
+use crate::{
+    broker::wire::{Properties, ShortStr, properties::PropertyList},
+    model::FlagState,
+};
 
 /// The pseudo-queue of direct replies, and the `reply_to` of a request that is answered through it.
 pub(crate) const REPLY_TO: &str = "amq.rabbitmq.reply-to";
@@ -226,6 +231,28 @@ pub enum UpTo {
     This,
     /// This one and all before it.
     All,
+}
+
+/// Until when answers to commands are sent, for a client that sends them over a connection of their own.
+#[derive(Debug)]
+#[cfg_attr(
+    not(feature = "amqp"),
+    expect(
+        dead_code,
+        reason = "the embedded broker sends answers over the same channel"
+    )
+)]
+pub struct AnswerScope {
+    /// The main connection.
+    pub(crate) link: Link,
+    /// The modes.
+    pub(crate) flag: watch::Receiver<FlagState>,
+    /// How many consumers of commands there are.
+    pub(crate) consumers: watch::Receiver<usize>,
+    /// What is counted.
+    pub(crate) counts: ComparisonCounts,
+    /// Cancelled when the daemon stops.
+    pub(crate) stop: CancellationToken,
 }
 
 /// A message on its way out.

@@ -2,16 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use parking_lot::Mutex;
 use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     AmqpCaller, AmqpError, ComparisonCounts, EventConsumer, InFlight, Link, LoopbackDemand, Usage,
-    broker::{BrokerClient, Outgoing, Purpose, Unconfirmed, short},
+    broker::{AnswerScope, BrokerClient, Outgoing, Purpose, Unconfirmed, short},
     caller::OwnRequests,
     commands::{Answering, CommandContext},
     consumer::QueueConsumer,
+    cursors::ChannelCursors,
     event_consumer::EventConsumerSetup,
     names, notices,
     publish_gate::{GatedFeed, PublishGate},
@@ -22,8 +22,8 @@ use crate::{
     model::{Channel, Cursor, EventKind, FlagError, FlagState, Mode, Modes},
     registry::{Notices, Registry},
     transport::{
-        Config, Direct, DirectMetrics, Filter, Flag, HighWatermark, LogFeed, Policy, Relay, Start,
-        Subscriber,
+        Config, Direct, DirectMetrics, Filter, Flag, HighWatermark, LogFeed, Policy, Relay,
+        StoredTransport, TransportRows,
     },
 };
 
@@ -48,8 +48,7 @@ struct BrokerTransportInner {
     link: Link,
     consumer: EventConsumer,
     in_flight: InFlight,
-    events: Arc<Mutex<Subscriber>>,
-    health: Arc<Mutex<Subscriber>>,
+    cursors: ChannelCursors,
     counts: CountsOf,
     metrics: DirectMetrics,
     /// How many consumers of commands there are.
@@ -81,21 +80,22 @@ impl CountsOf {
 type EventRelay = Relay<GatedFeed, Topics>;
 
 impl BrokerTransport {
-    /// The transport over the broker of `client`. Its cursors begin with the next change.
+    /// The transport over the broker of `client`. Its cursors continue where they were in an earlier run, or begin
+    /// with the next change; `rows` keeps them.
     pub fn new(
         client: Arc<dyn BrokerClient>,
         config: Config,
         registry: Registry,
         flag: Flag,
         metrics: DirectMetrics,
+        stored: &StoredTransport,
+        rows: Arc<dyn TransportRows>,
     ) -> Self {
         let link = Link::new(client, &config, registry.clock().clone());
-        let policy = policy(&config);
-        let subscriber = || Arc::new(Mutex::new(Start::Newest.subscriber(&registry, policy)));
+        let cursors = ChannelCursors::new(stored.channels, rows, &registry, policy(&config));
         Self {
             inner: Arc::new(BrokerTransportInner {
-                events: subscriber(),
-                health: subscriber(),
+                cursors,
                 config,
                 registry,
                 flag,
@@ -108,6 +108,11 @@ impl BrokerTransport {
                 own: OwnRequests::default(),
             }),
         }
+    }
+
+    /// Stores where the cursors begin. To be called before the first change: a later start must not begin behind it.
+    pub async fn store_cursors(&self) {
+        self.inner.cursors.store().await;
     }
 
     /// Asks over it as a client would.
@@ -149,8 +154,8 @@ impl BrokerTransport {
         let modes = inner.flag.state().modes;
         let report = |channel: Channel| {
             let cursor = match channel {
-                Channel::Events => Some(inner.events.lock().cursor()),
-                Channel::Health => Some(inner.health.lock().cursor()),
+                Channel::Events => Some(inner.cursors.events.get()),
+                Channel::Health => Some(inner.cursors.health.get()),
                 Channel::Discovery => None,
             };
             let lag = |cursor: Cursor| {
@@ -196,7 +201,7 @@ impl BrokerTransport {
         } else {
             None
         };
-        let version = inner.flag.set(modes, only_if)?;
+        let version = inner.flag.change(modes, only_if).await?;
         if !modes.discovery.uses_broker() && inner.link.silent().is_none() {
             // No command that is sent after the answer is taken.
             let _late = timeout(CONSUMERS_MAX, self.until_no_consumers()).await;
@@ -284,7 +289,7 @@ impl BrokerTransport {
             return None;
         }
         let refused = {
-            let events = self.inner.events.lock();
+            let events = self.inner.cursors.events.subscriber.lock();
             let failing = modes.events.uses_broker() && events.failures() > 1;
             let error = events.record.last_error.as_deref().unwrap_or_default();
             failing.then(|| format!("events are refused: {error}"))
@@ -336,12 +341,16 @@ impl BrokerTransport {
                 stop.cancelled().await;
                 tokio::time::sleep(inner.config.drain.get()).await;
             };
-            tokio::select! {
-                _ = all => (),
-                () = over => (),
-            }
+            let sent = async {
+                tokio::select! {
+                    _ = all => (),
+                    () = over => (),
+                }
+                last.cancel();
+            };
+            tokio::join!(Box::pin(sent), inner.cursors.keep(&last));
+            inner.cursors.store().await;
             self.warn_of_unpublished();
-            last.cancel();
         };
         // Boxed each: as one they are 50 KB, which would be moved over the stacks of all workers and
         // leave them as large.
@@ -359,13 +368,18 @@ impl BrokerTransport {
 }
 
 impl BrokerTransport {
-    /// Logs what subscribers of the broker will never get: the log ends with the daemon.
+    /// Logs what subscribers of the broker did not get.
     fn warn_of_unpublished(&self) {
         let channels = self.channels();
         let events = channels
             .iter()
             .find(|channel| channel.channel == Channel::Events && channel.mode.uses_broker());
-        if let Some(left) = events.and_then(|events| events.lag).filter(|lag| *lag > 0) {
+        let Some(left) = events.and_then(|events| events.lag).filter(|lag| *lag > 0) else {
+            return;
+        };
+        if self.inner.cursors.are_kept() {
+            tracing::info!(left, "{left} events are published after the next start");
+        } else {
             tracing::warn!(
                 left,
                 "{left} events were not published: subscribers of the broker miss them"
@@ -381,9 +395,10 @@ impl BrokerTransportInner {
             EventKind::Unhealthy,
             EventKind::Stopping,
         ];
-        let (subscriber, counts, kinds): (_, _, &[_]) = match channel {
-            Channel::Health => (&self.health, &self.counts.health, &health),
-            Channel::Events | Channel::Discovery => (&self.events, &self.counts.events, &[]),
+        let (cursors, counts) = (&self.cursors, &self.counts);
+        let (cursor, counts, kinds): (_, _, &[_]) = match channel {
+            Channel::Health => (&cursors.health, &counts.health, &health),
+            Channel::Events | Channel::Discovery => (&cursors.events, &counts.events, &[]),
         };
         let filter = Filter {
             kinds: kinds.into(),
@@ -401,7 +416,7 @@ impl BrokerTransportInner {
             Channel::Events => self.flag.watermark().clone(),
             Channel::Health | Channel::Discovery => HighWatermark::default(),
         };
-        let topics = Topics::new(
+        let mut topics = Topics::new(
             channel,
             &self.link,
             &self.registry,
@@ -410,11 +425,14 @@ impl BrokerTransportInner {
             self.in_flight.clone(),
             self.flag.watermark().clone(),
         );
+        if channel == Channel::Events && cursor.is_restored {
+            topics.know_present();
+        }
         Relay::new(
             format!("AMQP channel {channel}"),
             GatedFeed::new(feed, gate, watermark, topics.unconfirmed()),
             topics,
-            Arc::clone(subscriber),
+            Arc::clone(&cursor.subscriber),
             self.registry.clock().clone(),
             self.metrics.of("amqp"),
         )
@@ -428,7 +446,7 @@ impl BrokerTransportInner {
             watermark: self.flag.watermark().clone(),
             in_flight: self.in_flight.clone(),
             counts: self.counts.events.clone(),
-            sender: Arc::clone(&self.events),
+            sender: Arc::clone(&self.cursors.events.subscriber),
         }
     }
 
@@ -460,28 +478,6 @@ impl BrokerTransportInner {
         });
         tokio::join!(one, two, three, four, answers);
     }
-}
-
-/// Until when answers to commands are sent, for a client that sends them over a connection of their own.
-#[derive(Debug)]
-#[cfg_attr(
-    not(feature = "amqp"),
-    expect(
-        dead_code,
-        reason = "the embedded broker sends answers over the same channel"
-    )
-)]
-pub struct AnswerScope {
-    /// The main connection.
-    pub(crate) link: Link,
-    /// The modes.
-    pub(crate) flag: watch::Receiver<FlagState>,
-    /// How many consumers of commands there are.
-    pub(crate) consumers: watch::Receiver<usize>,
-    /// What is counted.
-    pub(crate) counts: ComparisonCounts,
-    /// Cancelled when the daemon stops.
-    pub(crate) stop: CancellationToken,
 }
 
 /// How a broker that refuses something is tried again; the connection has a backoff of its own.

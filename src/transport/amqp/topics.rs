@@ -73,6 +73,12 @@ impl Topics {
         }
     }
 
+    /// Subscribers know the present services from an earlier run.
+    pub(super) fn know_present(&mut self) {
+        let services = self.registry.services();
+        self.known = services.iter().map(|one| one.name().clone()).collect();
+    }
+
     /// Since when it waits for a confirm.
     pub(super) fn unconfirmed(&self) -> UnconfirmedSince {
         self.unconfirmed.clone()

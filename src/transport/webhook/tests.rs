@@ -3,10 +3,12 @@ mod limits;
 mod notices;
 mod receiver;
 mod stopping;
+mod stored;
 
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use parking_lot::Mutex;
 use sha2::Sha256;
 use tokio::{
     sync::mpsc,
@@ -20,7 +22,7 @@ use crate::{
     model::{EventKind, ServiceName},
     outbound, registry,
     telemetry::Metrics,
-    transport::{Circuit, DeliveryStats, testing::registration},
+    transport::{Circuit, DeliveryStats, Filter, NoRows, testing::registration},
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -68,13 +70,18 @@ fn stage_with(log_entries_max: usize, config: Config) -> Stage {
         log_entries_max: log_entries_max.into(),
         ..registry::Config::default()
     });
+    stage_on(registry, config, Arc::new(NoRows))
+}
+
+fn stage_on(registry: Registry, config: Config, rows: Arc<dyn TransportRows>) -> Stage {
     let metrics = Metrics::default();
     let client = Client::new(&outbound::Config::default(), &metrics).unwrap();
     let direct = DirectMetrics::new(&metrics);
     let notices = Arc::new(Notices::new(64));
     let told = Arc::clone(&notices);
     let watermark = HighWatermark::default();
-    let webhooks = Webhooks::new(registry.clone(), config, watermark, told, client, direct);
+    let registry_seen = registry.clone();
+    let webhooks = Webhooks::new(registry_seen, config, watermark, told, client, direct, rows);
     let shown = webhooks.clone();
     metrics.before_render(move || shown.show());
     Stage {
@@ -107,14 +114,14 @@ impl Stage {
         }
     }
 
-    fn watch(&self, receiver: &Receiver) -> String {
+    async fn watch(&self, receiver: &Receiver) -> String {
         let added = self.webhooks.add(draft(&receiver.url()), Start::Newest);
-        added.unwrap().id
+        added.await.unwrap().id
     }
 
     fn info(&self, id: &str) -> Info {
         let watcher = Uuid::try_parse(id).expect("an id");
-        let watcher = self.webhooks.inner.table.lock()[&watcher].clone();
+        let watcher = self.webhooks.inner.table.find(watcher).unwrap();
         let subscriber = watcher.subscriber.lock().clone();
         Info {
             answer: self.webhooks.find(id).expect("the watcher is there"),
@@ -177,9 +184,9 @@ async fn the_canarys_events_are_left_out_where_a_webhook_says_so() {
         canary: false,
         ..draft(&receiver.url())
     };
-    let id = stage.webhooks.add(draft, Start::Newest).unwrap().id;
+    let id = stage.webhooks.add(draft, Start::Newest).await.unwrap().id;
     let mut everything = Receiver::start().await;
-    stage.watch(&everything);
+    stage.watch(&everything).await;
     stage.register(crate::model::CANARY, 0..3);
     stage.register("a", 0..1);
     stage.register(crate::model::CANARY, 3..5);
@@ -192,7 +199,7 @@ async fn the_canarys_events_are_left_out_where_a_webhook_says_so() {
         canary: false,
         ..self::draft(&receiver.url())
     };
-    stage.webhooks.add(resync, Start::Snapshot).unwrap();
+    stage.webhooks.add(resync, Start::Snapshot).await.unwrap();
     let body = taken(&mut receiver).await.json();
     let services = body["snapshot"]["services"].as_object().unwrap();
     assert_eq!(services.keys().collect::<Vec<_>>(), ["a"]);
@@ -203,7 +210,7 @@ async fn events_arrive_in_order_and_say_what_they_are() {
     let stage = stage();
     let mut receiver = Receiver::start().await;
     stage.register("a", 0..1);
-    let id = stage.watch(&receiver);
+    let id = stage.watch(&receiver).await;
     stage.register("a", 1..100);
     let first = taken(&mut receiver).await;
     assert_eq!(first.head, "POST /hook?key=1 HTTP/1.1");
@@ -241,7 +248,7 @@ async fn a_signature_proves_the_delivery_its_time_and_its_body() {
         secret: Some("it's a secret".into()),
         ..draft(&receiver.url())
     };
-    let added = stage.webhooks.add(draft, Start::Newest);
+    let added = stage.webhooks.add(draft, Start::Newest).await;
     assert!(added.unwrap().signed);
     receiver.behave(Manner::Answer(500));
     stage.register("a", 0..1);
@@ -276,7 +283,7 @@ async fn a_webhook_gets_only_the_events_of_its_filter() {
         events: [EventKind::Deregistered].into(),
         ..draft(&receiver.url())
     };
-    let added = stage.webhooks.add(draft, Start::Newest);
+    let added = stage.webhooks.add(draft, Start::Newest).await;
     let id = added.unwrap().id;
     stage.register("a", 0..3);
     stage.register("b", 0..3);
@@ -297,7 +304,7 @@ async fn a_webhook_gets_only_the_events_of_its_filter() {
 async fn check_recovers(manner: Manner, error: &str) {
     let stage = stage();
     let mut receiver = Receiver::start().await;
-    let id = stage.watch(&receiver);
+    let id = stage.watch(&receiver).await;
     receiver.behave(manner);
     stage.register("a", 0..5);
     for _ in 0..2 {
@@ -353,7 +360,7 @@ async fn a_receiver_that_hangs_gets_the_event_again() {
 async fn a_restarted_receiver_misses_nothing() {
     let stage = stage();
     let mut receiver = Receiver::start().await;
-    let id = stage.watch(&receiver);
+    let id = stage.watch(&receiver).await;
     stage.register("a", 0..10);
     expect_revisions(&mut receiver, 1..=10).await;
     receiver.die().await;
@@ -390,13 +397,13 @@ async fn a_removed_webhook_gets_no_more_events() {
     let stage = stage();
     let mut receiver = Receiver::start().await;
     let mut other = Receiver::start().await;
-    let id = stage.watch(&receiver);
-    let kept = stage.watch(&other);
+    let id = stage.watch(&receiver).await;
+    let kept = stage.watch(&other).await;
     stage.register("a", 0..1);
     expect_revisions(&mut receiver, 1..=1).await;
-    assert!(stage.webhooks.remove(&id));
-    assert!(!stage.webhooks.remove(&id));
-    assert!(!stage.webhooks.remove("no uuid"));
+    assert!(stage.webhooks.remove(&id).await.unwrap());
+    assert!(!stage.webhooks.remove(&id).await.unwrap());
+    assert!(!stage.webhooks.remove("no uuid").await.unwrap());
     assert!(stage.webhooks.find(&id).is_none());
     stage.register("a", 1..10);
     expect_revisions(&mut other, 1..=10).await;
@@ -410,11 +417,11 @@ async fn a_removed_webhook_gets_no_more_events() {
     assert_eq!(ids, [kept]);
 }
 
-#[track_caller]
-fn check_refused(stage: &Stage, url: &str, expected: &str) {
+async fn check_refused(stage: &Stage, url: &str, expected: &str) {
     let refused = stage
         .webhooks
         .add(draft(url), Start::Newest)
+        .await
         .unwrap_err()
         .to_string();
     assert!(refused.contains(expected), "{url}: {refused}");
@@ -424,18 +431,23 @@ fn check_refused(stage: &Stage, url: &str, expected: &str) {
 #[tokio::test]
 async fn a_url_that_cannot_be_requested_is_refused() {
     let stage = stage();
-    check_refused(&stage, "", "");
-    check_refused(&stage, "/relative", "http");
-    check_refused(&stage, "ftp://127.0.0.1/", "http");
-    check_refused(&stage, "http://127.0.0.1:0/", "port");
-    check_refused(&stage, "http://user:password@127.0.0.1/", "credentials");
+    check_refused(&stage, "", "").await;
+    check_refused(&stage, "/relative", "http").await;
+    check_refused(&stage, "ftp://127.0.0.1/", "http").await;
+    check_refused(&stage, "http://127.0.0.1:0/", "port").await;
+    check_refused(&stage, "http://user:password@127.0.0.1/", "credentials").await;
 }
 
 #[tokio::test]
 async fn an_address_that_is_not_allowed_is_never_reached() {
     let stage = stage();
     let url = "http://169.254.169.254/latest/meta-data";
-    let id = stage.webhooks.add(draft(url), Start::Newest).unwrap().id;
+    let id = stage
+        .webhooks
+        .add(draft(url), Start::Newest)
+        .await
+        .unwrap()
+        .id;
     stage.register("a", 0..1);
     let info = stage.until(&id, |info| info.record.failed >= 1).await;
     let error = info.record.last_error.unwrap();

@@ -9,9 +9,9 @@ use uuid::Uuid;
 
 use super::lag::Lags;
 use crate::{
-    api::WatcherAnswer,
+    api::{StoredWatcher, WatcherAnswer},
     model::{Cursor, Timestamp},
-    transport::{Circuit, Filter, Subscriber},
+    transport::{Circuit, Filter, Subscriber, rows::StoredCursor},
 };
 
 #[derive(Debug)]
@@ -22,11 +22,37 @@ pub(super) struct Watcher {
     pub(super) signed: bool,
     pub(super) created_at: Timestamp,
     pub(super) subscriber: Arc<Mutex<Subscriber>>,
+    /// The cursor in its row.
+    pub(super) stored: Mutex<StoredCursor>,
     /// Cancelled when it is removed.
     pub(super) end: CancellationToken,
 }
 
 impl Watcher {
+    pub(super) fn new(id: Uuid, stored: &StoredWatcher, subscriber: Subscriber) -> Self {
+        let draft = &stored.draft;
+        Self {
+            id,
+            filter: Filter {
+                service: draft.service_name.clone(),
+                kinds: draft.events.clone(),
+                without_canary: !draft.canary,
+            },
+            callback_url: draft.callback_url.clone(),
+            signed: draft.secret.is_some(),
+            created_at: stored.created_at,
+            stored: Mutex::new(StoredCursor::of(&subscriber)),
+            subscriber: Arc::new(Mutex::new(subscriber)),
+            end: CancellationToken::new(),
+        }
+    }
+
+    /// Its URL without the query, which may hold secrets.
+    pub(super) fn shown_url(&self) -> &str {
+        let url = &*self.callback_url;
+        url.split_once('?').map_or(url, |(shown, _)| shown)
+    }
+
     pub(super) fn report<'a>(&'a self, lags: &mut Lags<'a>) -> WatcherAnswer {
         // A copy, so that the lock is held briefly.
         let subscriber = self.subscriber.lock().clone();

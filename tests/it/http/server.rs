@@ -57,8 +57,13 @@ impl Probes for Stage {
 }
 
 impl Watchers for Stage {
-    fn add(&self, _: WatcherDraft, _: Option<Cursor>) -> Result<WatcherAnswer, WatcherError> {
-        Err(WatcherError::Full("there is no room".to_owned()))
+    fn add(
+        &self,
+        _: WatcherDraft,
+        _: Option<Cursor>,
+    ) -> BoxFuture<'_, Result<WatcherAnswer, WatcherError>> {
+        let full = WatcherError::Full("there is no room".to_owned());
+        Box::pin(std::future::ready(Err(full)))
     }
 
     fn list(&self) -> Vec<WatcherAnswer> {
@@ -69,8 +74,8 @@ impl Watchers for Stage {
         None
     }
 
-    fn remove(&self, _: &str) -> bool {
-        false
+    fn remove<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<bool, WatcherError>> {
+        Box::pin(std::future::ready(Ok(false)))
     }
 }
 

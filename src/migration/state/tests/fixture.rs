@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     api::{
         Comparison, MigrationAction, MigrationCanaryStep, MigrationDraft, MigrationMode,
-        MigrationRefusal, TransportBroker, TransportChannel, TransportReport,
+        MigrationRefusal, StoredMigration, TransportBroker, TransportChannel, TransportReport,
     },
     migration::{
         canary::CanaryRun,
@@ -102,6 +102,52 @@ impl Stage {
         };
         stage.look();
         stage
+    }
+
+    pub(super) fn config(&self) -> &Config {
+        &self.state.config
+    }
+
+    /// The row for the next run.
+    pub(super) fn stored(&self) -> Vec<u8> {
+        self.state.stored().expect("it knows the modes").encode()
+    }
+
+    /// The daemon is restarted, which takes 5 s.
+    pub(super) fn restart(&mut self) {
+        self.restart_with(&self.stored());
+    }
+
+    pub(super) fn restart_with(&mut self, row: &[u8]) {
+        self.pass(5_000);
+        self.now.mono_ms = 3;
+        self.world.silent_since = None;
+        self.sources = Measurements::default();
+        for channel in &mut self.report.channels {
+            channel.comparison = Comparison::default();
+        }
+        let stored = StoredMigration::read(row).expect("a row");
+        let (config, sources) = (self.state.config.clone(), self.sources.clone());
+        let restored = MigrationState::restore(config, self.now, sources, stored, self.flagged);
+        self.state = restored.expect("it is understood");
+        self.note();
+    }
+
+    /// A quarter of a second and a look; what is to be done is left to the caller.
+    pub(super) fn step(&mut self) -> Option<Act> {
+        if self.now.mono_ms.is_multiple_of(1_000) {
+            let (wanted, _) = self.state.wants_canary();
+            if wanted {
+                self.run_canary(self.world.canary_passes);
+            }
+        }
+        for what in Measured::ALL {
+            self.observe(what, self.world.latency);
+            self.observe(what, self.world.latency);
+            self.observe(what, self.world.latency);
+        }
+        self.pass(LOOK_MS);
+        self.look_once()
     }
 
     /// As it is out of the box, with times that suit tests.

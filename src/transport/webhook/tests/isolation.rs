@@ -23,11 +23,11 @@ async fn nineteen_receivers_are_not_slowed_by_one_that_hangs_and_one_that_is_dea
     let mut receivers = Vec::new();
     for _ in 0..20 {
         let receiver = Receiver::start().await;
-        stage.watch(&receiver);
+        stage.watch(&receiver).await;
         receivers.push(receiver);
     }
     let mut dead = Receiver::start().await;
-    stage.watch(&dead);
+    stage.watch(&dead).await;
     dead.die().await;
     receivers[7].behave(Manner::Hang);
     let started = Instant::now();
@@ -60,14 +60,14 @@ async fn receivers_that_let_every_request_time_out_leave_room_for_the_others() {
     for _ in 0..6 {
         let receiver = Receiver::start().await;
         receiver.behave(Manner::Hang);
-        hanging.push((stage.watch(&receiver), receiver));
+        hanging.push((stage.watch(&receiver).await, receiver));
     }
     stage.register("a", 0..1);
     for (id, _) in &hanging {
         stage.until(id, |info| info.record.failed >= 1).await;
     }
     let mut good = Receiver::start().await;
-    stage.watch(&good);
+    stage.watch(&good).await;
     let started = Instant::now();
     stage.register("a", 1..21);
     expect_revisions(&mut good, 2..=21).await;
@@ -87,7 +87,7 @@ async fn receivers_that_are_slow_and_never_fail_leave_room_for_the_others() {
     };
     let stage = stage_with(10_000, config);
     let mut good = Receiver::start().await;
-    stage.watch(&good);
+    stage.watch(&good).await;
     stage.register("a", 0..1);
     expect_revisions(&mut good, 1..=1).await;
     // New ones that hang: three of the four places may be theirs.
@@ -95,7 +95,7 @@ async fn receivers_that_are_slow_and_never_fail_leave_room_for_the_others() {
     for _ in 0..8 {
         let receiver = Receiver::start().await;
         receiver.behave(Manner::Hang);
-        stage.watch(&receiver);
+        stage.watch(&receiver).await;
         hanging.push(receiver);
     }
     let started = Instant::now();
@@ -112,7 +112,7 @@ async fn receivers_that_are_slow_and_never_fail_leave_room_for_the_others() {
 async fn a_receiver_behind_the_log_gets_one_resync_then_events() {
     let stage = stage_with(20, quick());
     let mut receiver = Receiver::start().await;
-    let id = stage.watch(&receiver);
+    let id = stage.watch(&receiver).await;
     receiver.die().await;
     stage.register("a", 0..30);
     stage.register("b", 0..30);
@@ -147,19 +147,19 @@ async fn a_snapshot_to_a_hanging_receiver_delays_no_other() {
         ..quick()
     };
     let stage = stage_with(10_000, config);
-    let follow = |receiver: &Receiver| {
+    let follow = async |receiver: &Receiver| {
         let added = stage.webhooks.add(draft(&receiver.url()), Start::Snapshot);
-        added.unwrap()
+        added.await.unwrap()
     };
     let mut hanging = Receiver::start().await;
     hanging.behave(Manner::Answer(500));
-    let id = follow(&hanging).id.clone();
+    let id = follow(&hanging).await.id;
     stage.until(&id, |info| info.record.failed >= 1).await;
     hanging.behave(Manner::Hang);
     while !matches!(next(&mut hanging.requests).await.manner, Manner::Hang) {}
     let mut good = Receiver::start().await;
     let started = Instant::now();
-    follow(&good);
+    follow(&good).await;
     assert_eq!(taken(&mut good).await.json()["event"], "resync");
     assert!(
         started.elapsed() < Duration::from_secs(3),
@@ -172,7 +172,7 @@ async fn a_snapshot_to_a_hanging_receiver_delays_no_other() {
 async fn an_event_that_is_refused_is_replaced_by_the_state_and_the_next_follow() {
     let stage = stage();
     let mut receiver = Receiver::start().await;
-    let id = stage.watch(&receiver);
+    let id = stage.watch(&receiver).await;
     stage.register("a", 0..1);
     expect_revisions(&mut receiver, 1..=1).await;
     receiver.behave(Manner::Answer(422));
@@ -196,7 +196,7 @@ async fn an_event_that_is_refused_is_replaced_by_the_state_and_the_next_follow()
 async fn a_receiver_that_is_gone_is_removed() {
     let stage = stage();
     let mut receiver = Receiver::start().await;
-    let id = stage.watch(&receiver);
+    let id = stage.watch(&receiver).await;
     receiver.behave(Manner::Answer(410));
     stage.register("a", 0..3);
     next(&mut receiver.requests).await;

@@ -21,7 +21,7 @@ async fn webhooks_of_everything_get_later_notices() {
     let stage = stage();
     tell(&stage, "migration.started");
     let mut receiver = Receiver::start().await;
-    let id = stage.watch(&receiver);
+    let id = stage.watch(&receiver).await;
     tell(&stage, "migration.phase");
     tell(&stage, "migration.completed");
     let first = taken(&mut receiver).await;
@@ -42,12 +42,12 @@ async fn webhooks_of_one_service_or_of_some_kinds_are_not() {
     let (mut one, mut some) = (Receiver::start().await, Receiver::start().await);
     let mut of_one = draft(&one.url());
     of_one.service_name = Some(ServiceName::parse("a").unwrap());
-    stage.webhooks.add(of_one, Start::Newest).unwrap();
+    stage.webhooks.add(of_one, Start::Newest).await.unwrap();
     let mut of_some = draft(&some.url());
     of_some.events = Box::new([EventKind::Registered]);
-    stage.webhooks.add(of_some, Start::Newest).unwrap();
+    stage.webhooks.add(of_some, Start::Newest).await.unwrap();
     let mut all = Receiver::start().await;
-    stage.watch(&all);
+    stage.watch(&all).await;
     tell(&stage, "migration.phase");
     assert_eq!(taken(&mut all).await.json()["event"], "migration.phase");
     stage.register("a", 0..1);
@@ -60,7 +60,7 @@ async fn webhooks_of_one_service_or_of_some_kinds_are_not() {
 async fn a_notice_is_tried_until_it_is_taken_and_events_do_not_wait_for_it() {
     let stage = stage();
     let mut receiver = Receiver::start().await;
-    stage.watch(&receiver);
+    stage.watch(&receiver).await;
     receiver.behave(Manner::Answer(503));
     tell(&stage, "migration.rollback");
     for _ in 0..3 {
@@ -79,7 +79,7 @@ async fn a_notice_is_tried_until_it_is_taken_and_events_do_not_wait_for_it() {
 async fn a_notice_is_dropped_after_refusals_max_refusals() {
     let stage = stage();
     let mut receiver = Receiver::start().await;
-    stage.watch(&receiver);
+    stage.watch(&receiver).await;
     receiver.behave(Manner::Answer(400));
     tell(&stage, "migration.phase");
     for _ in 0..3 {
@@ -97,7 +97,7 @@ async fn a_notice_is_dropped_after_refusals_max_refusals() {
 async fn a_410_to_a_notice_removes_the_webhook() {
     let stage = stage();
     let mut receiver = Receiver::start().await;
-    stage.watch(&receiver);
+    stage.watch(&receiver).await;
     receiver.behave(Manner::Answer(410));
     tell(&stage, "migration.phase");
     next(&mut receiver.requests).await;
@@ -110,7 +110,7 @@ async fn a_410_to_a_notice_removes_the_webhook() {
 async fn notices_before_the_end_are_still_sent() {
     let stage = stage();
     let mut receiver = Receiver::start().await;
-    stage.watch(&receiver);
+    stage.watch(&receiver).await;
     tell(&stage, "migration.rollback");
     let stopped = stage.stop();
     assert_eq!(

@@ -13,7 +13,7 @@ use crate::transport::{Start, TransportError};
 async fn at_a_stop_remaining_events_are_delivered() {
     let stage = stage();
     let mut receiver = Receiver::start().await;
-    stage.watch(&receiver);
+    stage.watch(&receiver).await;
     receiver.behave(Manner::Answer(503));
     stage.register("a", 0..200);
     next(&mut receiver.requests).await;
@@ -27,7 +27,10 @@ async fn at_a_stop_remaining_events_are_delivered() {
         }
     }
     assert_eq!(seen, (1..=200).collect::<Vec<_>>());
-    let late = stage.webhooks.add(draft(&receiver.url()), Start::Newest);
+    let late = stage
+        .webhooks
+        .add(draft(&receiver.url()), Start::Newest)
+        .await;
     assert!(matches!(late, Err(TransportError::Stopping)));
 }
 
@@ -35,13 +38,13 @@ async fn at_a_stop_remaining_events_are_delivered() {
 async fn at_a_stop_a_hanging_receiver_costs_at_most_the_drain_time() {
     let stage = stage();
     let mut dead = Receiver::start().await;
-    stage.watch(&dead);
+    stage.watch(&dead).await;
     dead.die().await;
     let hanging = Receiver::start().await;
     hanging.behave(Manner::Hang);
-    stage.watch(&hanging);
+    stage.watch(&hanging).await;
     let mut good = Receiver::start().await;
-    stage.watch(&good);
+    stage.watch(&good).await;
     stage.register("a", 0..20);
     let started = Instant::now();
     stage.stop().await.unwrap();

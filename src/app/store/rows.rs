@@ -1,0 +1,122 @@
+//! Rows of other rooms in the store.
+
+use std::{path::Path, sync::Arc};
+
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, ready};
+
+use super::{RowError, StoreUnusable, blocking, journal::lost, rows};
+use crate::{
+    config::Config,
+    migration::{self, MigrationRow},
+    registry::{Lost, Notices, Registry},
+    store::{Contents, Store, Writes},
+    transport::{RowChange, StoredRows, StoredTransport, TransportRows},
+};
+
+/// The migration's only row.
+const MIGRATION_KEY: &[u8] = b"state";
+
+/// Rows in the store; without one they are not kept.
+#[derive(Clone, Debug)]
+pub(in crate::app) struct StoreRows {
+    store: Option<Store>,
+}
+
+impl StoreRows {
+    /// The error of rows that cannot be read.
+    pub(in crate::app) fn unusable(&self, error: impl Into<RowError>) -> StoreUnusable {
+        let path = self.store.as_ref().map(Store::path);
+        error.into().of(path.unwrap_or_else(|| Path::new("")))
+    }
+
+    fn write(&self, mut writes: Writes) -> BoxFuture<'static, Result<(), Lost>> {
+        let Some(store) = self.store.clone() else {
+            return Box::pin(ready(Ok(())));
+        };
+        Box::pin(blocking(move || {
+            let committed = store.commit_as_configured(&mut writes);
+            committed.map(drop).map_err(lost)
+        }))
+    }
+}
+
+impl TransportRows for StoreRows {
+    fn commit(&self, changes: Vec<RowChange>) -> BoxFuture<'static, Result<(), Lost>> {
+        let mut writes = Writes::default();
+        for RowChange { table, key, value } in &changes {
+            match value {
+                Some(value) => writes.put(table, key, value),
+                None => writes.delete(table, key),
+            }
+        }
+        self.write(writes)
+    }
+
+    fn are_kept(&self) -> bool {
+        self.store.is_some()
+    }
+}
+
+impl MigrationRow for StoreRows {
+    fn save(&self, row: Vec<u8>) -> BoxFuture<'static, Result<(), Lost>> {
+        let mut writes = Writes::default();
+        writes.put(migration::TABLE, MIGRATION_KEY, &row);
+        self.write(writes)
+    }
+}
+
+/// The store for rooms that keep rows in it, and what they stored in an earlier run.
+#[derive(Debug)]
+pub(in crate::app) struct Kept {
+    pub(in crate::app) rows: StoreRows,
+    pub(in crate::app) transport: StoredTransport,
+    pub(in crate::app) migration: Option<Bytes>,
+}
+
+impl Kept {
+    /// Reads the rows.
+    pub(in crate::app) async fn read(
+        store: Option<Store>,
+        contents: Option<Contents>,
+    ) -> Result<Self, StoreUnusable> {
+        let rows = StoreRows { store };
+        let Some(contents) = contents else {
+            return Ok(Self {
+                rows,
+                transport: StoredTransport::default(),
+                migration: None,
+            });
+        };
+        let read = blocking(move || read_all(&contents)).await;
+        match read {
+            Ok((transport, migration)) => Ok(Self {
+                rows,
+                transport,
+                migration,
+            }),
+            Err(error) => Err(rows.unusable(error)),
+        }
+    }
+}
+
+impl Kept {
+    /// The notices of the daemon. With a store the epoch is that of earlier runs, so numbers begin with the time, in
+    /// milliseconds, to differ from theirs.
+    pub(in crate::app) fn notices(&self, config: &Config, registry: &Registry) -> Arc<Notices> {
+        let started_ms = registry.clock().now().wall.0.unsigned_abs();
+        let before = match self.rows.are_kept() {
+            true => started_ms,
+            false => 0,
+        };
+        let max = config.migration.notices_max.get();
+        Arc::new(Notices::after(before, max))
+    }
+}
+
+fn read_all(contents: &Contents) -> Result<(StoredTransport, Option<Bytes>), RowError> {
+    let rows_of = |table| rows(contents, table).collect::<Result<StoredRows, RowError>>();
+    let migration = rows_of(migration::TABLE)?;
+    let migration = migration.into_iter().next().map(|(_, row)| row);
+    Ok((StoredTransport::read(rows_of)?, migration))
+}
