@@ -22,6 +22,7 @@ mod pending;
 mod read;
 mod record;
 mod recover;
+mod repair;
 mod segments;
 mod shared;
 mod thread;
@@ -41,6 +42,7 @@ pub use self::{
     group::MessageGroup,
     head::MessageHead,
     read::{ReadLimits, StoredMessage},
+    repair::{DamagedPlace, LogReport, check, repair},
 };
 use self::{
     pending::{LogOperation, QueueChange},

@@ -19,6 +19,8 @@ pub(super) trait LogDisk: fmt::Debug + Send + Sync {
     fn open(&self, name: &str) -> io::Result<Arc<dyn LogFile>>;
     /// Makes an empty file; one of the same name is emptied.
     fn create(&self, name: &str) -> io::Result<Arc<dyn LogFile>>;
+    /// A file of the new name is replaced.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes new names and removals durable.
     fn sync(&self) -> io::Result<()>;
@@ -99,6 +101,10 @@ impl LogDisk for FolderDisk {
         options.create(true).truncate(true).read(true).write(true);
         let file = options.mode(0o600).open(self.0.join(name))?;
         Ok(Arc::new(OpenFile(file)))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.0.join(from), self.0.join(to))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {

@@ -10,13 +10,13 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{
-    DroppedTail, MessageLogError, MessageLogOptions, MessageLogState, RecoveredMessages,
+    DroppedTail, LogReport, MessageLogError, MessageLogOptions, MessageLogState, RecoveredMessages,
     disk::{LogDisk, LogFile},
     frame::{FORMAT, FrameScan, PROLOGUE, Prologue},
     record::SegmentNumber,
     segments::{parse_segment_name, segment_name},
     shared::Shared,
-    writer::LogWriter,
+    writer::{ActiveSegment, LogTip, LogWriter},
 };
 
 mod replay;
@@ -41,7 +41,7 @@ pub(super) fn open(
         folder,
     };
     let (mut replay, dropped) = files.read()?;
-    let mut tip = replay.tip();
+    let mut tip = files.tip(&mut replay)?;
     let synced = tip.sync(&*disk);
     // What was found counts as durable only when it is: it may still be in memory of the operating system.
     synced.map_err(|error| MessageLogError::unusable(folder, error))?;
@@ -103,6 +103,19 @@ impl LogFolder<'_> {
 
     /// Reads everything; refuses damage, cuts off a torn end and removes what nothing needs.
     fn read(&self) -> Result<(Replay, Option<DroppedTail>), MessageLogError> {
+        let FoundSegments { mut replay, broken } = self.whole()?;
+        let dropped = match broken {
+            Some(broken) => self.drop_tail(&mut replay, broken)?,
+            None => None,
+        };
+        for segment in replay.remove_unneeded() {
+            self.remove(segment)?;
+        }
+        Ok((replay, dropped))
+    }
+
+    /// Reads everything, and refuses damage.
+    fn whole(&self) -> Result<FoundSegments, MessageLogError> {
         let mut found = FoundSegments::read(self.disk, self.folder, None)?;
         let is_damaged = found.broken.is_some_and(|broken| broken.was_durable);
         if let Some(missing) = found.replay.missing().filter(|_| !is_damaged) {
@@ -113,37 +126,60 @@ impl LogFolder<'_> {
             // Its name was never durable, and what follows it neither.
             found = FoundSegments::read(self.disk, self.folder, Some(missing.segment))?;
         }
-        let (mut replay, dropped) = self.settle_end(found)?;
-        for segment in replay.remove_unneeded() {
-            self.remove(segment)?;
-        }
-        Ok((replay, dropped))
-    }
-
-    /// Refuses damage, and cuts off a torn end.
-    fn settle_end(
-        &self,
-        found: FoundSegments,
-    ) -> Result<(Replay, Option<DroppedTail>), MessageLogError> {
-        let FoundSegments { mut replay, broken } = found;
-        let Some(broken) = broken else {
-            return Ok((replay, None));
-        };
-        if broken.was_durable {
-            return Err(MessageLogError::Damaged {
+        match found.broken.filter(|broken| broken.was_durable) {
+            Some(broken) => Err(MessageLogError::Damaged {
                 file: self.path(broken.segment),
                 offset: broken.at,
-            });
+            }),
+            None => Ok(found),
         }
+    }
+
+    /// Cuts off a torn end.
+    fn drop_tail(
+        &self,
+        replay: &mut Replay,
+        broken: BrokenEnd,
+    ) -> Result<Option<DroppedTail>, MessageLogError> {
         // A group that does not end begins before the frame that is torn.
         let (segment, offset) = replay.drop_group().unwrap_or((broken.segment, broken.at));
-        let bytes = self.cut(&mut replay, segment, offset)?;
-        let dropped = (bytes > 0).then(|| DroppedTail {
+        let bytes = self.cut(replay, segment, offset)?;
+        Ok((bytes > 0).then(|| DroppedTail {
             file: self.path(segment),
             offset,
             bytes,
+        }))
+    }
+
+    fn cut_file(&self, segment: SegmentNumber, len: u64) -> io::Result<()> {
+        let file = self.disk.open(&segment_name(segment))?;
+        file.set_len(len)?;
+        file.sync()
+    }
+
+    /// The end of the log, at which the writer begins.
+    fn tip(&self, replay: &mut Replay) -> Result<LogTip, MessageLogError> {
+        let open = |number| {
+            let file = self.disk.open(&segment_name(number));
+            file.map_err(self.unusable(number))
+        };
+        let unsynced = replay.unsynced().into_iter().map(open);
+        let unsynced = unsynced.collect::<Result<_, _>>()?;
+        let active = replay.end().map(|last| {
+            Ok(ActiveSegment {
+                number: last.number,
+                file: open(last.number)?,
+                len: last.len,
+            })
         });
-        Ok((replay, dropped))
+        Ok(LogTip {
+            highest: replay.last_number(),
+            active: active.transpose()?,
+            newest: replay.newest,
+            synced: replay.synced,
+            unsynced,
+            is_name_unsynced: true,
+        })
     }
 
     /// Cuts off the end of a segment and all that follow it: how many bytes.
@@ -161,8 +197,8 @@ impl LogFolder<'_> {
             }
             if keeps {
                 dropped += last.len - offset;
-                let cut = last.file.set_len(offset).and_then(|()| last.file.sync());
-                cut.map_err(self.unusable(segment))?;
+                self.cut_file(segment, offset)
+                    .map_err(self.unusable(segment))?;
                 replay.cut_last(offset);
                 break;
             }
@@ -176,11 +212,34 @@ impl LogFolder<'_> {
     }
 }
 
+/// How a log is, without changing it.
+pub(super) fn look(disk: &dyn LogDisk, folder: &Path) -> Result<LogReport, MessageLogError> {
+    let files = LogFolder { disk, folder };
+    let FoundSegments { mut replay, broken } = files.whole()?;
+    let unfinished = broken.map(|broken| {
+        let (segment, offset) = replay.drop_group().unwrap_or((broken.segment, broken.at));
+        let behind = replay.segments.iter().filter(|one| one.number >= segment);
+        DroppedTail {
+            file: files.path(segment),
+            offset,
+            bytes: behind.map(|one| one.len).sum::<u64>() - offset,
+        }
+    });
+    let segments = replay.segments.len();
+    replay.remove_unneeded();
+    let queues = replay.index.recovered();
+    Ok(LogReport {
+        segments,
+        messages: Some(queues.iter().map(|queue| queue.messages).sum()),
+        unfinished,
+        ..LogReport::default()
+    })
+}
+
 /// A segment that was read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct FoundSegment {
     number: SegmentNumber,
-    file: Arc<dyn LogFile>,
     len: u64,
     /// The number of its last frame.
     newest: u64,
@@ -229,16 +288,15 @@ impl FoundSegments {
             let len = file.len().map_err(unusable)?;
             let segment = FoundSegment {
                 number,
-                file,
                 len,
                 newest: 0,
             };
-            match Prologue::read(&*segment.file).map_err(unusable)? {
+            match Prologue::read(&*file).map_err(unusable)? {
                 Prologue::Newer(found) => {
                     let known = FORMAT;
                     return Err(MessageLogError::Newer { path, found, known });
                 }
-                prologue => found.segment(segment, prologue).map_err(unusable)?,
+                prologue => found.segment(segment, &*file, prologue).map_err(unusable)?,
             }
         }
         if found.broken.is_none()
@@ -255,7 +313,12 @@ impl FoundSegments {
     }
 
     /// Reads one segment, behind those before it.
-    fn segment(&mut self, segment: FoundSegment, prologue: Prologue) -> io::Result<()> {
+    fn segment(
+        &mut self,
+        segment: FoundSegment,
+        file: &dyn LogFile,
+        prologue: Prologue,
+    ) -> io::Result<()> {
         let mark = match prologue {
             Prologue::Sound(mark) if self.replay.mark.is_none_or(|known| known == mark) => mark,
             _ => {
@@ -269,8 +332,7 @@ impl FoundSegments {
             }
         };
         self.replay.mark = Some(mark);
-        let file = Arc::clone(&segment.file);
-        let mut scan = FrameScan::new(&*file, mark, PROLOGUE as u64, segment.len);
+        let mut scan = FrameScan::new(file, mark, PROLOGUE as u64, segment.len);
         self.replay.begin(segment);
         if self.broken.is_none() && !self.replay.read(&mut scan)? {
             let number = self.replay.last_number();

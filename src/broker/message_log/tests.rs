@@ -7,6 +7,7 @@ mod frames;
 mod full;
 mod model;
 mod real;
+mod repair;
 mod sim;
 mod space;
 

@@ -9,7 +9,6 @@ use crate::broker::message_log::{
     record::{
         Fact, RecordedPlace, SegmentNumber, SegmentStart, Spread, priority, take_facts, take_places,
     },
-    writer::{ActiveSegment, LogTip},
 };
 
 /// What a frame says.
@@ -46,7 +45,7 @@ pub(super) struct Replay {
     /// The number of the last frame.
     pub(super) newest: u64,
     /// The highest number that is known to be durable.
-    synced: u64,
+    pub(super) synced: u64,
     group: Option<OpenGroup>,
     /// What the newest segment says of the earlier ones.
     start: Option<SegmentStart>,
@@ -271,30 +270,20 @@ impl Replay {
         removed
     }
 
-    /// The end of the log, at which the writer begins.
-    pub(super) fn tip(&mut self) -> LogTip {
-        let highest = self.last_number();
+    /// Segments whose end may not be durable.
+    pub(super) fn unsynced(&self) -> Vec<SegmentNumber> {
         let unsynced = self.segments.iter().filter(|one| one.newest > self.synced);
-        let unsynced = unsynced.map(|one| one.file.clone()).collect();
-        let last = self.segments.pop();
-        for sealed in &self.segments {
+        unsynced.map(|one| one.number).collect()
+    }
+
+    /// The last segment, at whose end the log continues. The others are complete.
+    pub(super) fn end(&mut self) -> Option<FoundSegment> {
+        let (last, sealed) = self.segments.split_last()?;
+        for sealed in sealed {
             self.index.segments.seal(sealed.number);
         }
-        if let Some(last) = &last {
-            self.index.segments.extend(last.number, last.len);
-        }
-        LogTip {
-            active: last.map(|last| ActiveSegment {
-                number: last.number,
-                file: last.file,
-                len: last.len,
-            }),
-            highest,
-            newest: self.newest,
-            synced: self.synced,
-            unsynced,
-            is_name_unsynced: true,
-        }
+        self.index.segments.extend(last.number, last.len);
+        Some(*last)
     }
 }
 

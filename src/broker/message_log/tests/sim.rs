@@ -227,6 +227,14 @@ impl LogDisk for SimLogDisk {
         Ok(self.file(content))
     }
 
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.0.simple(false)?;
+        let mut names = self.0.names.lock();
+        let content = names.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        names.insert(to.to_owned(), content);
+        Ok(())
+    }
+
     fn remove(&self, name: &str) -> io::Result<()> {
         self.0.simple(false)?;
         let removed = self.0.names.lock().remove(name);

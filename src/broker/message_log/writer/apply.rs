@@ -54,11 +54,30 @@ impl LogWriter {
 
     /// A change outside of a group: what of it does not fit into the batch.
     fn put_change(&mut self, change: &QueueChange) -> Option<QueueChange> {
+        if let QueueChange::Delivered { .. } = change {
+            self.batch.delivered.push(change.clone());
+            return None;
+        }
         let (count, rest) = self.resolve(change);
-        if rest.is_none() && self.groups.open > 0 && (count == 0 || !change.is_of_one()) {
-            self.parked.push(change.clone());
+        if rest.is_none() {
+            self.park(change, count);
         }
         rest
+    }
+
+    /// Keeps a change of messages that an open group may bring.
+    fn park(&mut self, change: &QueueChange, found: usize) {
+        if self.groups.open > 0 && (found == 0 || !change.is_of_one()) {
+            self.parked.push(change.clone());
+        }
+    }
+
+    /// Notes what was delivered and is still there.
+    pub(super) fn deliver_all(&mut self) {
+        for change in std::mem::take(&mut self.batch.delivered) {
+            let (count, _) = self.resolve(&change);
+            self.park(&change, count);
+        }
     }
 
     /// Changes the index and gathers the facts: how many messages it found, and what is left to do.

@@ -10,7 +10,7 @@ use crate::broker::message_log::{
     LogPosition, QueueNumber,
     frame::FrameContent,
     index::{RemovedPlace, Slot, Spot, TakenMessage},
-    pending::LogOperation,
+    pending::{LogOperation, QueueChange},
     record::{Fact, NewMessage, RecordedPlace, SegmentNumber, priority, put_message, put_places},
 };
 
@@ -25,6 +25,8 @@ pub(super) struct WriteBatch {
     pub(super) facts: Vec<Fact>,
     /// Facts that are in frames already.
     framed: Vec<Fact>,
+    /// What was delivered: of what is settled in the same batch nothing is noted.
+    pub(super) delivered: Vec<QueueChange>,
     /// The operations in it, in their order.
     pub(super) done: Vec<(LogPosition, LogOperation)>,
     /// What those that are completed count for.
@@ -58,6 +60,7 @@ impl WriteBatch {
         self.start = start;
         self.facts.clear();
         self.framed.clear();
+        self.delivered.clear();
         self.done.clear();
         self.bytes = 0;
         self.undo.clear();
@@ -150,6 +153,7 @@ impl LogWriter {
 
     /// Writes the batch, or undoes it.
     pub(super) fn write_batch(&mut self) -> Result<(), WriteFault> {
+        self.deliver_all();
         if !self.batch.facts.is_empty() {
             self.batch.frame_facts();
         }
