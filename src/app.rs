@@ -15,6 +15,7 @@ use tokio::runtime::Handle;
 
 use self::{
     banner::Addresses,
+    rooms::ReadyParts,
     store::{Kept, StoreTopology},
 };
 pub use self::{reload::Reloader, store::StoreUnusable};
@@ -161,13 +162,13 @@ impl App {
             defaults: defaults(&config),
             probes: Arc::new(health.clone()),
             watchers: Arc::new(webhooks.clone()),
-            readiness: Arc::new(transports.clone()),
+            readiness: Arc::new(ready_parts(&transports, opened.store.as_ref())),
             transports: Arc::new(transports),
             metrics: metrics.clone(),
             migration,
             notices: Arc::clone(&notices),
         };
-        monitor::show_registry(&metrics, &registry, &mut tasks);
+        monitor::show_registry(&metrics, &registry, opened.store.as_ref(), &mut tasks);
         let door = HttpApp::new(config.http.clone(), rooms)?;
         webhooks.restore(&kept.transport);
         let http_address = open(&config, &door, http, &mut tasks).await?;
@@ -417,6 +418,14 @@ fn show_broker(
     Some(Arc::new(BrokerMonitor::start(
         broker, queues_max, metrics, tasks,
     )))
+}
+
+/// The parts that must be ready.
+fn ready_parts(transports: &TransportSwitch, store: Option<&Store>) -> ReadyParts {
+    ReadyParts {
+        transports: transports.clone(),
+        store: store.cloned(),
+    }
 }
 
 /// What answers commands over the broker.

@@ -4,15 +4,26 @@
 mod broker;
 mod services;
 mod sizes;
+mod store;
 mod transport;
 
 pub use self::broker::BrokerMonitor;
-use crate::{registry::Registry, tasks::Tasks, telemetry::Metrics, transport::TransportSwitch};
+use crate::{
+    registry::Registry, store::Store, tasks::Tasks, telemetry::Metrics, transport::TransportSwitch,
+};
 
-/// Shows the registry's sizes and its largest services among the metrics.
-pub fn show_registry(metrics: &Metrics, registry: &Registry, tasks: &mut Tasks) {
+/// Shows the registry's sizes, its largest services and its store, if it has one, among the metrics.
+pub fn show_registry(
+    metrics: &Metrics,
+    registry: &Registry,
+    store: Option<&Store>,
+    tasks: &mut Tasks,
+) {
     sizes::show(metrics, registry);
     services::show(metrics, registry, tasks);
+    if let Some(store) = store {
+        store::show(metrics, registry, store.clone());
+    }
 }
 
 /// Shows the transport among the metrics.

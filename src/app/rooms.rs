@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
@@ -13,8 +14,9 @@ use crate::{
     health::Health,
     http::{Migrations, Probes, Readiness, Transports, WatcherError, Watchers},
     migration::{FlagControl, Migration},
-    model::{Cursor, FlagError, FlagState, Modes},
+    model::{Cursor, FlagError, FlagState, Modes, Timestamp},
     registry::Refusal,
+    store::Store,
     transport::{Start, TransportError, TransportSwitch, Webhooks},
 };
 
@@ -109,10 +111,18 @@ impl FlagControl for TransportSwitch {
     }
 }
 
-impl Readiness for TransportSwitch {
+/// The rooms that must be ready.
+#[derive(Debug)]
+pub(super) struct ReadyParts {
+    pub(super) transports: TransportSwitch,
+    pub(super) store: Option<Store>,
+}
+
+impl Readiness for ReadyParts {
     fn parts(&self) -> Vec<ReadyPart> {
-        let counts = self.registry().counts();
-        let registry = ReadyPart {
+        let registry = self.transports.registry();
+        let counts = registry.counts();
+        let registry_part = ReadyPart {
             name: "registry",
             // It is in memory: ready as soon as it answers.
             ok: true,
@@ -121,6 +131,33 @@ impl Readiness for TransportSwitch {
                 counts.instances, counts.services
             ),
         };
-        vec![registry, self.ready()]
+        let store = self.store.as_ref();
+        let store = store.map(|store| store_part(store, registry.waiting()));
+        let parts = [Some(registry_part), store, Some(self.transports.ready())];
+        parts.into_iter().flatten().collect()
+    }
+}
+
+/// A full disk leaves it ready: everything but changes is answered.
+fn store_part(store: &Store, waiting: usize) -> ReadyPart {
+    let stats = store.stats();
+    let failed = store.failure().borrow().clone();
+    let mut detail = format!(
+        "{}, {} commits, last fsync {:.1} ms, {waiting} commands wait",
+        ByteSize::b(stats.bytes),
+        stats.commits,
+        stats.last_sync.as_secs_f64() * 1e3,
+    );
+    if let Some(at) = stats.last_snapshot_ms {
+        let at = Timestamp(i64::try_from(at).unwrap_or(i64::MAX));
+        detail = format!("{detail}, last snapshot {at}");
+    }
+    if let Some(why) = &stats.degraded {
+        detail = format!("{why}; {detail}");
+    }
+    ReadyPart {
+        name: "store",
+        ok: failed.is_none(),
+        detail,
     }
 }

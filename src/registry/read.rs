@@ -86,6 +86,11 @@ impl Registry {
         }
     }
 
+    /// How many commands wait for the journal, those of the batch in flight included.
+    pub fn waiting(&self) -> usize {
+        self.inner.writer.lock().waiting()
+    }
+
     /// The services whose expiry guard is engaged, by name.
     pub fn guarded(&self) -> Vec<ServiceName> {
         let writer = self.inner.writer.lock();

@@ -118,6 +118,10 @@ impl Writer {
         })
     }
 
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len() + self.in_flight.as_ref().map_or(0, Vec::len)
+    }
+
     fn wait<C: Command>(&mut self, command: C, connection: Option<u64>) -> Pending<C::Outcome> {
         if self.closed {
             return Pending::ready(Err(Refusal::Stopping));

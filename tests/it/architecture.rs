@@ -55,6 +55,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "transport",
             "broker",
             "http",
+            "store",
             "tasks",
             "telemetry",
         ],

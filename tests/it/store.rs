@@ -354,3 +354,36 @@ fn the_first_line_says_where_state_is() {
         assert!(first.contains(expected), "{first}");
     }
 }
+
+#[tokio::test]
+async fn ready_and_metrics_show_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = start(folder.path());
+    let register = Client::new().post(format!("{}/services/register", daemon.url));
+    register.json(&body("a", 81)).send().await.unwrap();
+    let (status, ready) = get(&daemon, "/ready").await;
+    assert_eq!(status, 200);
+    let part = ready["checks"].as_array().unwrap().iter();
+    let part = part.clone().find(|part| part["name"] == "store").unwrap();
+    assert_eq!(part["ok"], true);
+    let detail = part["detail"].as_str().unwrap();
+    assert!(detail.contains("commits, last fsync"), "{detail}");
+    let page = Client::new().get(format!("{}/metrics", daemon.url));
+    let page = page.send().await.unwrap().text().await.unwrap();
+    let value = |name: &str| {
+        let line = page
+            .lines()
+            .find(|line| line.starts_with(&format!("{name} ")));
+        let line = line.unwrap_or_else(|| panic!("no {name}"));
+        line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
+    };
+    assert!(value("musterd_store_bytes") > 100.0);
+    assert!(value("musterd_store_commits_total") >= 2.0);
+    assert!(value("musterd_store_last_sync_seconds") > 0.0);
+    assert!(value("musterd_store_degraded") < 1.0);
+    assert!(value("musterd_store_waiting_commands") < 1.0);
+    drop(daemon);
+    let daemon = Daemon::start(&["--set", "store.path=", "--set", "broker.listen="]);
+    let (_, ready) = get(&daemon, "/ready").await;
+    assert_eq!(ready["checks"].as_array().unwrap().len(), 2);
+}
