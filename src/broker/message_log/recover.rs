@@ -41,10 +41,14 @@ pub(super) fn open(
         folder,
     };
     let (mut replay, dropped) = files.read()?;
+    let unneeded = replay.remove_unneeded();
     let mut tip = files.tip(&mut replay)?;
     let synced = tip.sync(&*disk);
     // What was found counts as durable only when it is: it may still be in memory of the operating system.
     synced.map_err(|error| MessageLogError::unusable(folder, error))?;
+    for segment in unneeded {
+        files.remove(segment)?;
+    }
     let recovered = RecoveredMessages {
         queues: replay.index.recovered(),
         dropped,
@@ -101,16 +105,13 @@ impl LogFolder<'_> {
         removed.map_err(self.unusable(segment))
     }
 
-    /// Reads everything; refuses damage, cuts off a torn end and removes what nothing needs.
+    /// Reads everything; refuses damage and cuts off a torn end.
     fn read(&self) -> Result<(Replay, Option<DroppedTail>), MessageLogError> {
         let FoundSegments { mut replay, broken } = self.whole()?;
         let dropped = match broken {
             Some(broken) => self.drop_tail(&mut replay, broken)?,
             None => None,
         };
-        for segment in replay.remove_unneeded() {
-            self.remove(segment)?;
-        }
         Ok((replay, dropped))
     }
 

@@ -73,15 +73,32 @@ fn finish(disk: &SimLogDisk, mut log: TestLog, run: Run) -> Promised {
 }
 
 /// A log that was left by a crash has what was promised, also after it was opened again and used.
-fn check(disk: &SimLogDisk, promised: &Promised, least: LogPosition, what: &str) {
-    let opened = TestLog::try_open(disk, SMALL);
-    let mut log = opened.unwrap_or_else(|error| panic!("{what}: {error}"));
+fn check(
+    disk: &SimLogDisk,
+    promised: &Promised,
+    (least, durable): (LogPosition, LogPosition),
+    random: &mut fastrand::Rng,
+    what: &str,
+) {
+    let open = |disk: &SimLogDisk, when: &str| {
+        let opened = TestLog::try_open(disk, SMALL);
+        opened.unwrap_or_else(|error| panic!("{what}, {when}: {error}"))
+    };
+    // The power is lost while it starts.
+    let starting = disk.after_kill();
+    starting.set(Fault::Power(random.u64(..4)));
+    drop(TestLog::try_open(&starting, SMALL));
+    let left = open(&starting.after_power_loss(random), "after half a start");
+    promised.run.check(&left, durable, what);
+    let mut log = open(disk, "first");
     promised.run.check(&log, least, what);
+    // What a start finds is durable from then on.
+    let left = open(&disk.after_power_loss(random), "after a loss of power");
+    promised.run.check(&left, least, what);
     // Cleaning, removing, and then another crash.
     log.turns();
     let before: Vec<_> = (0..3).map(|queue| log.read(queue)).collect();
-    let opened = TestLog::try_open(&disk.after_kill(), SMALL);
-    let log = opened.unwrap_or_else(|error| panic!("{what}: again: {error}"));
+    let log = open(&disk.after_kill(), "again");
     let after: Vec<_> = (0..3).map(|queue| log.read(queue)).collect();
     assert_eq!(before, after, "{what}: opened twice");
 }
@@ -103,9 +120,11 @@ fn nothing_promised_is_lost_whichever_call_fails() {
             if matches!(fault, Fault::Full(_)) {
                 assert!(!promised.failed, "{what}: a full disk is no failure");
             }
-            check(&disk.after_kill(), &promised, promised.written, &what);
+            let (killed, durable) = (disk.after_kill(), promised.durable);
+            let least = (promised.written, durable);
+            check(&killed, &promised, least, &mut random, &what);
             let left = disk.after_power_loss(&mut random);
-            check(&left, &promised, promised.durable, &what);
+            check(&left, &promised, (durable, durable), &mut random, &what);
         }
     }
 }

@@ -154,9 +154,30 @@ impl SimLogDisk {
             .collect()
     }
 
-    /// The disk as it is after the process ended: everything that was written.
+    /// The disk as it is after the process ended: everything that was written, and still not synced.
     pub(super) fn after_kill(&self) -> Self {
-        self.copy(&self.0.names.lock(), |content| content.bytes.clone())
+        let copied = |content: &Mutex<Content>| {
+            let Content { bytes, durable } = &*content.lock();
+            let (bytes, durable) = (bytes.clone(), durable.clone());
+            Arc::new(Mutex::new(Content { bytes, durable }))
+        };
+        let (names, durable) = (self.0.names.lock(), self.0.durable.lock());
+        let copies: Names = names
+            .iter()
+            .map(|(name, content)| (name.clone(), copied(content)))
+            .collect();
+        let copies_of_durable = durable.iter().map(|(name, content)| {
+            let is_same = names.get(name).is_some_and(|one| Arc::ptr_eq(one, content));
+            let copy = copies.get(name).filter(|_| is_same);
+            (
+                name.clone(),
+                copy.map_or_else(|| copied(content), Arc::clone),
+            )
+        });
+        let disk = Self::default();
+        *disk.0.durable.lock() = copies_of_durable.collect();
+        *disk.0.names.lock() = copies;
+        disk
     }
 
     /// The disk as it is after a loss of power: what was synced, and of the rest a part that `random` chooses, cut
