@@ -8,6 +8,7 @@ mod clients;
 mod codec;
 mod faulty;
 mod journeys;
+mod kills;
 mod login;
 mod operation;
 mod origin;
