@@ -15,6 +15,7 @@
 mod disk;
 mod error;
 mod frame;
+mod freeze;
 mod group;
 mod head;
 mod index;
@@ -39,6 +40,7 @@ use tokio::sync::watch;
 
 pub use self::{
     error::MessageLogError,
+    freeze::{FrozenFile, FrozenLog},
     group::MessageGroup,
     head::MessageHead,
     read::{ReadLimits, StoredMessage},
@@ -329,6 +331,11 @@ impl MessageLog {
         count: usize,
     ) -> Vec<StoredPlace> {
         self.shared.index.lock().places(queue, positions, count)
+    }
+
+    /// Its files as they are now, to copy them while it is used.
+    pub fn freeze(&self) -> FrozenLog {
+        FrozenLog::new(&self.shared)
     }
 
     /// How it is doing.

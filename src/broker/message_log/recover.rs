@@ -66,6 +66,7 @@ pub(super) fn open(
         woken: parking_lot::Condvar::new(),
         pending_bytes: 0.into(),
         durable: 0.into(),
+        frozen: 0.into(),
         index: Mutex::new(replay.index),
         state: tokio::sync::watch::Sender::new(MessageLogState::Ready),
         on_durable: arc_swap::ArcSwapOption::empty(),

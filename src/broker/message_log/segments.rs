@@ -167,6 +167,14 @@ impl SegmentTable {
         existing.map(|(number, _)| *number).collect()
     }
 
+    /// The segments that exist, and how much of each is written.
+    pub(super) fn lens(&self) -> Vec<(SegmentNumber, u64)> {
+        let existing = self.all.iter().filter(|(_, segment)| !segment.is_leaving);
+        existing
+            .map(|(number, segment)| (*number, segment.len))
+            .collect()
+    }
+
     /// The messages and facts of this segment were moved: nothing in it is needed.
     pub(super) fn cleaned(&mut self, number: SegmentNumber) {
         if let Some(segment) = self.all.get_mut(&number) {

@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -43,6 +43,8 @@ pub(super) struct Shared {
     pub(super) woken: Condvar,
     pub(super) pending_bytes: AtomicU64,
     pub(super) durable: AtomicU64,
+    /// How many copies are being made: no file is removed meanwhile.
+    pub(super) frozen: AtomicUsize,
     pub(super) index: Mutex<MessageIndex>,
     pub(super) state: watch::Sender<MessageLogState>,
     pub(super) on_durable: ArcSwapOption<DurableCall>,

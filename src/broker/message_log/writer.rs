@@ -13,7 +13,10 @@ mod tip;
 use std::{
     collections::{BTreeSet, VecDeque},
     io,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::Ordering::{Relaxed, SeqCst},
+    },
     time::Duration,
 };
 
@@ -83,6 +86,8 @@ pub(super) struct LogWriter {
     empty: BTreeSet<SegmentNumber>,
     /// Those of which that is written, and soon durable.
     leaving: Vec<SegmentNumber>,
+    /// Those of which it is durable.
+    removable: Vec<SegmentNumber>,
     /// Segments of which little is needed.
     mostly_empty: BTreeSet<SegmentNumber>,
     cleaning: Option<Cleaning>,
@@ -116,6 +121,7 @@ impl LogWriter {
             unmarked_since: None,
             empty: BTreeSet::new(),
             leaving: Vec::new(),
+            removable: Vec::new(),
             mostly_empty: BTreeSet::new(),
             cleaning: None,
             reserve,
@@ -178,6 +184,7 @@ impl LogWriter {
         } else if self.must_mark() {
             self.mark()?;
         }
+        self.remove_files()?;
         Ok(match has_removed || self.has_to_clean() {
             true => NextTurn::Now,
             false => self.next(),
@@ -304,7 +311,12 @@ impl LogWriter {
             self.unmarked_since = Some(Instant::now());
         }
         self.report(written);
-        self.remove_leaving()
+        let mut index = self.shared.index.lock();
+        for segment in self.leaving.drain(..) {
+            index.segments.remove(segment);
+            self.removable.push(segment);
+        }
+        Ok(())
     }
 
     fn report(&self, durable: LogPosition) {
@@ -316,19 +328,23 @@ impl LogWriter {
         }
     }
 
-    fn remove_leaving(&mut self) -> Result<(), WriteFault> {
-        for segment in std::mem::take(&mut self.leaving) {
+    /// Removes files that nothing needs, unless they are being copied.
+    fn remove_files(&mut self) -> Result<(), WriteFault> {
+        if self.removable.is_empty() || self.shared.frozen.load(SeqCst) > 0 {
+            return Ok(());
+        }
+        for segment in self.removable.drain(..) {
             match self.shared.disk.remove(&segment_name(segment)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(WriteFault::failed("remove", &error));
                 }
-                _ => self.shared.index.lock().segments.remove(segment),
+                _ => (),
             }
-            if let Some(since) = &mut self.full_since {
-                // There is space now.
-                let retry = self.shared.options.retry_interval;
-                *since = since.checked_sub(retry).unwrap_or(*since);
-            }
+        }
+        if let Some(since) = &mut self.full_since {
+            // There is space now.
+            let retry = self.shared.options.retry_interval;
+            *since = since.checked_sub(retry).unwrap_or(*since);
         }
         Ok(())
     }

@@ -184,3 +184,32 @@ fn a_damaged_segment_is_not_cleaned_and_the_log_works() {
     let later = read::read(&log.shared, 1, at(100)..=at(100), limits).unwrap();
     assert_eq!(later[0].body, "later");
 }
+
+#[test]
+fn a_copy_is_the_log_of_one_moment_whatever_happens_meanwhile() {
+    let (disk, mut log) = filled();
+    log.settle(1, at(0), at(9));
+    log.turns();
+    let frozen = super::super::FrozenLog::new(&log.shared);
+    let lens: Vec<_> = frozen.files().iter().map(|file| file.len).collect();
+    log.settle(1, 0, u64::MAX);
+    for n in 0..20 {
+        log.publish(2, at(n), &[0; 500]);
+    }
+    log.sync();
+    let mut copy = SimLogDisk::default();
+    for (file, len) in frozen.files().iter().zip(lens) {
+        let name = file.path.file_name().unwrap().to_str().unwrap();
+        let len = usize::try_from(len).unwrap();
+        copy = copy.with(name, Some(disk.content(name)[..len].to_vec()));
+    }
+    let copied = TestLog::open(&copy);
+    assert_eq!(copied.recovered.dropped, None);
+    assert_eq!((copied.read(1).len(), copied.read(2).len()), (90, 0));
+    let before = disk.segments().len();
+    drop(frozen);
+    log.turns();
+    assert!(disk.segments().len() + 5 < before);
+    let left = TestLog::open(&disk.after_kill());
+    assert_eq!((left.read(1).len(), left.read(2).len()), (0, 20));
+}
