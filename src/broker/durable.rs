@@ -28,6 +28,9 @@ pub enum TopologyTable {
     Queues,
     /// Bindings between what is durable.
     Bindings,
+    /// Queues that were deleted, until the log of messages has deleted their messages durably. Messages of a queue that
+    /// is in neither table are a sign of damage: they are kept.
+    DeletedQueues,
 }
 
 impl TopologyTable {
@@ -38,6 +41,7 @@ impl TopologyTable {
             Self::Exchanges => "broker.exchanges",
             Self::Queues => "broker.queues",
             Self::Bindings => "broker.bindings",
+            Self::DeletedQueues => "broker.deleted_queues",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Changes of a topology that wait for their commit, and the thread that commits them, all that wait at once.
 
 use std::{
+    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::SeqCst},
@@ -35,6 +36,8 @@ pub struct TopologyJournal {
     /// So many changes are committed.
     committed: AtomicU64,
     next_number: AtomicU64,
+    /// Queues noted as deleted, each with the position in the log of messages that ends the note.
+    deleted: Mutex<VecDeque<(u64, u64)>>,
 }
 
 #[derive(Debug, Default)]
@@ -75,6 +78,7 @@ impl TopologyJournal {
             progressed: Condvar::new(),
             committed: AtomicU64::new(0),
             next_number: AtomicU64::new(first),
+            deleted: Mutex::default(),
         })
     }
 
@@ -88,6 +92,27 @@ impl TopologyJournal {
     /// Deletes a row.
     pub fn delete(&self, table: TopologyTable, number: u64) {
         self.append(table, number, None);
+    }
+
+    /// Notes a queue as deleted; call it before its row is deleted.
+    pub fn note_deleted(&self, queue: u64) {
+        self.append(TopologyTable::DeletedQueues, queue, Some(Vec::new()));
+    }
+
+    /// The note is needed until the log of messages is durable up to this position.
+    pub fn forget_deleted(&self, queue: u64, when_durable: u64) {
+        self.deleted.lock().push_back((when_durable, queue));
+    }
+
+    /// The log of messages is durable up to this position.
+    pub fn on_durable(&self, position: u64) {
+        let mut deleted = self.deleted.lock();
+        while let Some((needed, queue)) = deleted.front().copied()
+            && needed <= position
+        {
+            deleted.pop_front();
+            self.append(TopologyTable::DeletedQueues, queue, None);
+        }
     }
 
     fn append(&self, table: TopologyTable, number: u64, value: Option<Vec<u8>>) {

@@ -27,6 +27,22 @@ impl MemoryTopology {
             .filter(|(name, _)| *name == table.name())
             .count()
     }
+
+    /// The rows of a table.
+    pub(in crate::broker) fn rows(&self, table: TopologyTable) -> Vec<(u64, Vec<u8>)> {
+        let rows = self.rows.lock();
+        let of_table = rows.iter().filter(|((name, _), _)| *name == table.name());
+        of_table
+            .map(|((_, number), value)| (*number, value.clone()))
+            .collect()
+    }
+
+    /// Loses the rows of a table.
+    pub(in crate::broker) fn clear(&self, table: TopologyTable) {
+        self.rows
+            .lock()
+            .retain(|(name, _), _| *name != table.name());
+    }
 }
 
 impl TopologyStore for MemoryTopology {

@@ -82,10 +82,8 @@ impl LogDisk for FolderDisk {
     fn names(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.0)? {
-            let entry = entry?;
-            if entry.file_type()?.is_file() {
-                names.extend(entry.file_name().into_string());
-            }
+            // Also what is no file: a segment must not be taken for missing because it is a link or a folder.
+            names.extend(entry?.file_name().into_string());
         }
         Ok(names)
     }

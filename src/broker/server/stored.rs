@@ -72,6 +72,7 @@ impl Stores {
             // A message is of no use without its queue.
             if journal.sync() {
                 durable.store(position, SeqCst);
+                journal.on_durable(position);
                 progressed();
             }
         });

@@ -102,4 +102,17 @@ impl Vhost {
             topology.delete(table, number);
         }
     }
+
+    /// Deletes the row of a queue and its messages, if there are any: noted until both are durable.
+    pub(super) fn delete_stored_queue(&mut self, number: u64) {
+        let topology = self.topology.clone().filter(|_| number != 0);
+        if let Some(topology) = &topology {
+            topology.note_deleted(number);
+        }
+        self.delete_row(TopologyTable::Queues, number);
+        self.records.delete_queue(number);
+        if let Some(topology) = topology {
+            topology.forget_deleted(number, self.records.newest);
+        }
+    }
 }

@@ -201,8 +201,7 @@ impl Vhost {
             return 0;
         };
         self.budget.spend(QUEUE_STEPS);
-        self.delete_row(TopologyTable::Queues, queue.number);
-        self.records.delete_queue(queue.number);
+        self.delete_stored_queue(queue.number);
         let count = removal.add_messages(&mut queue, 0);
         self.queue_names.remove(queue.name.as_bytes());
         self.timers.remove(&(queue.timer_at, id));

@@ -29,6 +29,8 @@ pub(super) struct Restoring<'a> {
     /// Queues among them, by number.
     foreign_queues: HashSet<u64>,
     messages: u64,
+    /// Messages of queues that have no row and were not deleted.
+    orphans: u64,
 }
 
 impl<'a> Restoring<'a> {
@@ -47,6 +49,7 @@ impl<'a> Restoring<'a> {
             foreign: 0,
             foreign_queues: HashSet::new(),
             messages: 0,
+            orphans: 0,
         }
     }
 
@@ -69,12 +72,28 @@ impl<'a> Restoring<'a> {
         for number in &self.loose {
             journal.delete(TopologyTable::Bindings, *number);
         }
-        self.messages(log, recovered)?;
+        let mut deleted = HashSet::new();
+        store.read(TopologyTable::DeletedQueues, &mut |number, _| {
+            deleted.insert(number);
+            Ok(())
+        })?;
+        self.messages(log, recovered, &deleted)?;
+        for number in deleted {
+            // Also where the log knows no message of it.
+            journal.forget_deleted(number, log.delete_queue(number));
+        }
         let (exchanges, queues, bindings) = (self.exchanges, self.queues, self.bindings);
         tracing::info!(
             "the broker continues with {exchanges} exchanges, {queues} queues, {bindings} bindings and {} messages",
             self.messages
         );
+        if self.orphans > 0 {
+            tracing::warn!(
+                "{} stored messages are of queues that the store does not know: they are kept and not served. \
+                 Has the store been damaged? A backup may have the queues",
+                self.orphans
+            );
+        }
         if self.foreign > 0 {
             tracing::warn!(
                 "{} stored exchanges, queues and bindings are in vhosts that broker.vhosts does not name: they are kept",
@@ -84,19 +103,20 @@ impl<'a> Restoring<'a> {
         Ok(())
     }
 
-    /// Gives each queue its messages. Those of queues that were deleted are deleted.
+    /// Gives each queue its messages.
     fn messages(
         &mut self,
         log: &MessageLog,
         recovered: RecoveredMessages,
+        deleted: &HashSet<u64>,
     ) -> Result<(), StoredFault> {
         for of_queue in &recovered.queues {
             let number = of_queue.queue;
             let mut vhosts = self.vhosts.values();
             let found = vhosts.find_map(|(cell, restored)| Some((cell, restored.queue(number)?)));
             let Some((cell, id)) = found else {
-                if !self.foreign_queues.contains(&number) {
-                    log.delete_queue(number);
+                if !self.foreign_queues.contains(&number) && !deleted.contains(&number) {
+                    self.orphans += of_queue.messages;
                 }
                 continue;
             };

@@ -7,10 +7,11 @@ use crate::broker::{
     durable::{ExchangeRow, TopologyChange, TopologyStore, TopologyTable, testing::MemoryTopology},
     exchange::ExchangeKind,
     listing::Wanted,
-    local::LocalChannel,
+    local::{LocalChannel, LocalPublish},
     wire::{
         ShortStr, Table,
         method::queue::Declare,
+        properties::PropertyList,
         table::{TableBuilder, ValueRef},
     },
 };
@@ -220,4 +221,84 @@ async fn rows_of_other_vhosts_are_kept_and_unreadable_ones_are_refused() {
     store.commit(&[change(vec![9])]).unwrap();
     let refused = kept.open().await.unwrap_err();
     assert!(matches!(refused, BrokerError::Stored(_)));
+}
+
+/// Publishes a persistent message and waits until it is durable.
+async fn keep(channel: &mut LocalChannel, queue: &str) {
+    let persistent = PropertyList {
+        delivery_mode: Some(2),
+        ..PropertyList::default()
+    };
+    channel.publish(LocalPublish {
+        exchange: ShortStr::EMPTY,
+        routing_key: short(queue),
+        properties: persistent.build(),
+        body: "kept".into(),
+    });
+    let confirmed = timeout(PATIENCE, channel.confirmed()).await;
+    assert_eq!(confirmed.expect("a confirm in time").unwrap(), 1);
+}
+
+async fn ready(broker: &Broker, queue: &str) -> Option<u64> {
+    Some(broker.queue("/", queue).await?.messages_ready)
+}
+
+#[tokio::test]
+async fn messages_of_a_queue_that_was_lost_are_kept_and_those_of_a_deleted_one_are_not() {
+    let kept = Kept::new();
+    let broker = kept.open().await.unwrap();
+    let mut channel = broker.local("/").unwrap().open();
+    channel.select_confirms().await.unwrap();
+    for name in ["lost", "deleted"] {
+        declare(&mut channel, queue(name, 10)).await;
+        keep(&mut channel, name).await;
+    }
+    assert_eq!(broker.delete("/", "deleted").await, Some(1));
+    close(broker).await;
+    // The rows are lost, as by damage, for one start.
+    let intact = kept.topology.rows(TopologyTable::Queues);
+    kept.topology.clear(TopologyTable::Queues);
+    let broker = kept.open().await.unwrap();
+    assert_eq!(ready(&broker, "lost").await, None);
+    close(broker).await;
+    let put_back = intact.into_iter().map(|(number, value)| TopologyChange {
+        table: TopologyTable::Queues,
+        number,
+        value: Some(value),
+    });
+    let put_back: Vec<_> = put_back.collect();
+    assert_eq!(put_back.len(), 1);
+    kept.topology.commit(&put_back).unwrap();
+    let broker = kept.open().await.unwrap();
+    assert_eq!(ready(&broker, "lost").await, Some(1));
+    assert_eq!(ready(&broker, "deleted").await, None);
+    close(broker).await;
+    // What was deleted is deleted in the log too by now: no note of it is left.
+    assert_eq!(kept.topology.count(TopologyTable::DeletedQueues), 0);
+}
+
+#[tokio::test]
+async fn a_deleted_queue_is_noted_until_its_messages_are_deleted_durably() {
+    let kept = Kept::new();
+    let broker = kept.open().await.unwrap();
+    let mut channel = broker.local("/").unwrap().open();
+    channel.select_confirms().await.unwrap();
+    declare(&mut channel, queue("q", 10)).await;
+    keep(&mut channel, "q").await;
+    close(broker).await;
+    // As a crash leaves it between the commit of the deletion and the log of messages.
+    let number = kept.topology.rows(TopologyTable::Queues)[0].0;
+    kept.topology.clear(TopologyTable::Queues);
+    let note = TopologyChange {
+        table: TopologyTable::DeletedQueues,
+        number,
+        value: Some(Vec::new()),
+    };
+    kept.topology.commit(&[note]).unwrap();
+    close(kept.open().await.unwrap()).await;
+    let broker = kept.open().await.unwrap();
+    assert_eq!(kept.topology.count(TopologyTable::DeletedQueues), 0);
+    let stores = broker.shared().stores.get().unwrap();
+    assert_eq!(stores.log.stats().live_messages, 0);
+    close(broker).await;
 }
