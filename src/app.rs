@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 use self::{
     banner::Addresses,
     rooms::ReadyParts,
-    store::{Kept, StoreTopology},
+    store::{Kept, StoreSnapshots, StoreTopology},
 };
 pub use self::{reload::Reloader, store::StoreUnusable};
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
     catalog::Catalog,
     config::{Config, Values},
     health::{Health, in_container},
-    http::{self, BrokerPages, Deps, HttpApp},
+    http::{self, BrokerPages, Deps, HttpApp, Snapshots},
     monitor::{self, BrokerMonitor},
     outbound::{Client, OutboundError},
     registry::{Notices, Registry},
@@ -38,7 +38,14 @@ use crate::{
         amqp::{AmqpError, BrokerTransport},
     },
 };
-pub use crate::{broker::auth::hash_password, telemetry::Logs};
+pub use crate::{
+    broker::auth::hash_password,
+    store::{
+        StoreError, StoreReport, check as check_store, repair as repair_store,
+        restore as restore_store, verify as verify_backup,
+    },
+    telemetry::Logs,
+};
 
 /// Files the daemon would like to have open at once, if the system lets it.
 const FILES_WANTED: u64 = 1 << 20;
@@ -165,6 +172,7 @@ impl App {
             readiness: Arc::new(ready_parts(&transports, opened.store.as_ref())),
             transports: Arc::new(transports),
             metrics: metrics.clone(),
+            snapshots: snapshots(opened.store.as_ref()),
             migration,
             notices: Arc::clone(&notices),
         };
@@ -418,6 +426,12 @@ fn show_broker(
     Some(Arc::new(BrokerMonitor::start(
         broker, queues_max, metrics, tasks,
     )))
+}
+
+/// Backups of the store, if there is one.
+fn snapshots(store: Option<&Store>) -> Option<Arc<dyn Snapshots>> {
+    let snapshots = StoreSnapshots(store?.clone());
+    Some(Arc::new(snapshots))
 }
 
 /// The parts that must be ready.

@@ -1,12 +1,14 @@
 //! Arguments and the commands of the binary: they parse, call `app`, and turn the end into an exit code.
 
 mod ask;
+mod backup;
 mod check;
 mod hash;
 mod health;
 mod migrate;
 mod prober;
 mod signals;
+mod store;
 mod transport;
 
 use std::{io, path::PathBuf, process::ExitCode, thread::scope, time::Duration};
@@ -58,6 +60,12 @@ enum CliCommand {
     Transport(transport::Arguments),
     /// Run a prober: it takes health checks from the broker and answers with verdicts
     Prober(prober::Arguments),
+    /// Check, repair or show the store of a stopped daemon
+    Store(store::Arguments),
+    /// Write everything that the running daemon stores into a file
+    Backup(backup::BackupArguments),
+    /// Put a backup into the folder of a stopped daemon; what was there is kept aside
+    Restore(backup::RestoreArguments),
     /// Read the configuration and report every fault
     CheckConfig(check::Arguments),
     /// Read a password from standard input and print its hash, for `broker.users.<name>.password_hash`
@@ -97,6 +105,9 @@ pub fn run() -> ExitCode {
         Some(CliCommand::Health(arguments)) => health::run(&arguments, &config),
         Some(CliCommand::Transport(arguments)) => transport::run(&arguments, &config),
         Some(CliCommand::Migrate(arguments)) => migrate::run(&arguments, &config),
+        Some(CliCommand::Store(arguments)) => store::run(arguments, &config),
+        Some(CliCommand::Backup(arguments)) => backup::backup(&arguments, &config),
+        Some(CliCommand::Restore(arguments)) => backup::restore(arguments, &config),
         Some(CliCommand::Prober(arguments)) => prober::run(arguments, &sources, config),
         _ => serve(&sources, config, values),
     }

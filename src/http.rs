@@ -16,7 +16,8 @@ mod watch;
 pub use self::{
     config::Config,
     deps::{
-        BrokerList, BrokerPages, Migrations, Probes, Readiness, Transports, WatcherError, Watchers,
+        BrokerList, BrokerPages, Migrations, Probes, Readiness, Snapshots, Transports,
+        WatcherError, Watchers,
     },
     rest::{BrokerConfig, InProcessClient},
     serve::{AccessError, BindError, Cors, CorsError, HttpListener},

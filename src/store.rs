@@ -3,6 +3,8 @@
 //! A commit is one frame at the end of a log. In the background the log is merged into a snapshot, a sorted file that
 //! is written once. Nothing of it stays in memory: owners read their tables at the start and keep what they need.
 
+mod archive;
+mod backup;
 mod config;
 mod contents;
 mod disk;
@@ -11,6 +13,7 @@ mod frame;
 mod log;
 mod open;
 mod recover;
+mod repair;
 mod snapshot;
 mod snapshots;
 mod sync;
@@ -30,10 +33,12 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
 pub use self::{
+    backup::{restore, verify},
     config::{Config, SyncChoice},
     contents::{Contents, TableEntries},
     error::StoreError,
     open::{FORMAT, TornTail},
+    repair::{StoreFault, StoreRepair, StoreReport, check, repair},
     writes::Writes,
 };
 use self::{
@@ -342,6 +347,16 @@ impl Drop for StoreInner {
     fn drop(&mut self) {
         self.syncer.stop();
     }
+}
+
+/// The folder, locked, if it is there.
+fn lock_existing(path: &Path) -> Result<(RealDisk, File), StoreError> {
+    if path.is_dir() {
+        return lock(path);
+    }
+    Err(StoreError::Missing {
+        file: path.to_owned(),
+    })
 }
 
 /// The folder, locked.

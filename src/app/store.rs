@@ -2,6 +2,7 @@
 
 mod journal;
 mod rows;
+mod snapshots;
 mod topology;
 
 use std::path::{Path, PathBuf};
@@ -9,8 +10,8 @@ use std::path::{Path, PathBuf};
 use tokio::{runtime::Handle, task::spawn_blocking};
 
 use self::journal::StoreJournal;
-pub(super) use self::rows::Kept;
 pub(super) use self::topology::StoreTopology;
+pub(super) use self::{rows::Kept, snapshots::StoreSnapshots};
 use crate::{
     config::Config,
     registry::{Journal, MemoryJournal, Origins, Registry, Restored, UnreadableRow},

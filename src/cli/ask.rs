@@ -1,6 +1,6 @@
 //! A request to the running daemon, and its answer as JSON.
 
-use std::{fmt, process::ExitCode, time::Duration};
+use std::{fmt, io, process::ExitCode, time::Duration};
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
@@ -81,7 +81,7 @@ impl DaemonAddress {
 /// Why there is no answer of a daemon.
 #[derive(Debug)]
 enum AskError {
-    Connect(std::io::Error),
+    Connect(io::Error),
     Http(hyper::Error),
     Request(http::Error),
     /// An answer that is not JSON: from a proxy, or another server.
@@ -136,6 +136,51 @@ pub(super) fn ask(
             Err(_) => Err(format!("{url} does not answer within {ANSWER_TIME_MAX:?}")),
         }
     })
+}
+
+/// Gets what `url` has at `path`, piece by piece, for as long as it takes.
+pub(super) fn download(
+    url: &str,
+    path: &str,
+    take: impl FnMut(&[u8]) -> io::Result<()>,
+) -> Result<(), String> {
+    let target = DaemonAddress::parse(url).map_err(|error| format!("--url: {error}"))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("a thread can't be started: {error}"))?;
+    let received = runtime.block_on(receive(&target, path, take));
+    received.map_err(|error| format!("{url} {error} (--url says where the daemon is)"))?
+}
+
+/// The inner error says why the daemon refuses, or why the pieces cannot be taken.
+async fn receive(
+    target: &DaemonAddress,
+    path: &str,
+    mut take: impl FnMut(&[u8]) -> io::Result<()>,
+) -> Result<Result<(), String>, AskError> {
+    let (mut sender, connection) = connect(target).await?;
+    let request = request("GET", target, path, String::new())?;
+    let received = async {
+        let answer = sender.send_request(request).await.map_err(AskError::Http)?;
+        let (head, mut body) = answer.into_parts();
+        if head.status != StatusCode::OK {
+            let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+            let body = body.map_err(AskError::Body)?.to_bytes();
+            let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+            let detail = body["detail"].as_str().unwrap_or("no reason is given");
+            let status = head.status.as_u16();
+            return Ok(Err(format!("refused with {status}: {}", escaped(detail))));
+        }
+        while let Some(frame) = body.frame().await {
+            let piece = frame.map_err(AskError::Http)?.into_data();
+            if let Err(error) = take(&piece.unwrap_or_default()) {
+                return Ok(Err(format!("the file can't be written: {error}")));
+            }
+        }
+        Ok(Ok(()))
+    };
+    drive(connection, received).await
 }
 
 /// Prints the answer, as JSON or in words, or the reason of a refusal.
@@ -202,17 +247,8 @@ async fn send(
     path: &str,
     body: String,
 ) -> Result<HttpReply, AskError> {
-    let connected = TcpStream::connect(&target.address).await;
-    let stream = connected.map_err(AskError::Connect)?;
-    let made = http1::handshake(TokioIo::new(stream)).await;
-    let (mut sender, connection) = made.map_err(AskError::Http)?;
-    let request = Request::builder()
-        .method(method)
-        .uri(format!("{}{path}", target.prefix))
-        .header("host", &target.host)
-        .header("content-type", "application/json")
-        .body(Full::new(Bytes::from(body)))
-        .map_err(AskError::Request)?;
+    let (mut sender, connection) = connect(target).await?;
+    let request = request(method, target, path, body)?;
     let answered = async {
         let answer = sender.send_request(request).await.map_err(AskError::Http)?;
         let (head, body) = answer.into_parts();
@@ -226,6 +262,39 @@ async fn send(
             Err(_) => Err(foreign(head.status, &head.headers)),
         }
     };
+    drive(connection, answered).await
+}
+
+type Sender = http1::SendRequest<Full<Bytes>>;
+type ClientConnection = http1::Connection<TokioIo<TcpStream>, Full<Bytes>>;
+
+async fn connect(target: &DaemonAddress) -> Result<(Sender, ClientConnection), AskError> {
+    let connected = TcpStream::connect(&target.address).await;
+    let stream = connected.map_err(AskError::Connect)?;
+    let made = http1::handshake(TokioIo::new(stream)).await;
+    made.map_err(AskError::Http)
+}
+
+fn request(
+    method: &str,
+    target: &DaemonAddress,
+    path: &str,
+    body: String,
+) -> Result<Request<Full<Bytes>>, AskError> {
+    let request = Request::builder()
+        .method(method)
+        .uri(format!("{}{path}", target.prefix))
+        .header("host", &target.host)
+        .header("content-type", "application/json")
+        .body(Full::new(Bytes::from(body)));
+    request.map_err(AskError::Request)
+}
+
+/// Runs the connection while an answer is read from it.
+async fn drive<T>(
+    connection: ClientConnection,
+    answered: impl Future<Output = Result<T, AskError>>,
+) -> Result<T, AskError> {
     tokio::pin!(connection);
     tokio::pin!(answered);
     tokio::select! {

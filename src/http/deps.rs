@@ -1,8 +1,11 @@
 //! What HTTP asks of rooms that it does not import, as small traits that the composition root implements.
 
-use std::fmt;
+use std::{fmt, io};
+
+use bytes::Bytes;
 
 use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
 
 use crate::{
     api::{
@@ -69,6 +72,12 @@ pub trait Watchers: fmt::Debug + Send + Sync {
 pub trait Readiness: fmt::Debug + Send + Sync {
     /// Each part that must be ready, and its state.
     fn parts(&self) -> Vec<ReadyPart>;
+}
+
+/// Backups of what the daemon stores.
+pub trait Snapshots: fmt::Debug + Send + Sync {
+    /// Begins one: its pieces in order. An error ends it before it is whole.
+    fn begin(&self) -> mpsc::Receiver<io::Result<Bytes>>;
 }
 
 /// The flag of the transport.

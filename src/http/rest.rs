@@ -14,6 +14,7 @@ mod probes;
 mod routes;
 mod service;
 mod services;
+mod snapshot;
 mod transport;
 mod webhooks;
 

@@ -17,7 +17,7 @@ use crate::{
     api::Defaults,
     catalog::Catalog,
     gateway::Gateway,
-    http::{BrokerPages, Migrations, Probes, Readiness, Transports, Watchers},
+    http::{BrokerPages, Migrations, Probes, Readiness, Snapshots, Transports, Watchers},
     model::{Instance, Timestamp},
     registry::{Notices, Registry},
     telemetry::Metrics,
@@ -42,6 +42,8 @@ pub struct Deps {
     pub transports: Arc<dyn Transports>,
     /// The embedded broker; none when it is switched off.
     pub broker: Option<Arc<dyn BrokerPages>>,
+    /// Backups; none when nothing is stored.
+    pub snapshots: Option<Arc<dyn Snapshots>>,
     /// The migration.
     pub migration: Arc<dyn Migrations>,
     /// Notices: what watchers of everything get besides changes.
@@ -116,6 +118,7 @@ pub(super) struct AppStateInner {
     pub(super) readiness: Arc<dyn Readiness>,
     pub(super) transports: Arc<dyn Transports>,
     pub(super) broker: Option<Arc<dyn BrokerPages>>,
+    pub(super) snapshots: Option<Arc<dyn Snapshots>>,
     pub(super) migration: Arc<dyn Migrations>,
     pub(super) notices: Arc<Notices>,
     pub(super) config: Config,
@@ -153,6 +156,7 @@ impl AppState {
             readiness: deps.readiness,
             transports: deps.transports,
             broker: deps.broker,
+            snapshots: deps.snapshots,
             migration: deps.migration,
             notices: deps.notices,
             limits,

@@ -219,6 +219,7 @@ impl Api {
             readiness: Arc::<Stage>::clone(&stage),
             transports: Arc::new(StagedFlag::default()),
             broker,
+            snapshots: None,
             migration: Arc::<StagedMigration>::clone(&migration),
             notices: Arc::clone(&notices),
         };

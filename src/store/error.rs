@@ -32,15 +32,25 @@ pub enum StoreError {
         known: u32,
     },
     /// What was once durable cannot be read.
-    #[error("{file:?} is damaged at byte {offset}: restore a copy of the folder")]
+    #[error(
+        "{file:?} is damaged at byte {offset}: restore a backup, or keep what is sound with musterd store repair"
+    )]
     Damaged {
         /// The file.
         file: PathBuf,
         /// Where the first unreadable frame begins.
         offset: u64,
     },
+    /// A restore of a backup was interrupted.
+    #[error("the restore into {path:?} was interrupted: run musterd restore again")]
+    Restoring {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A file is missing.
-    #[error("{file:?} is missing: restore a copy of the folder")]
+    #[error(
+        "{file:?} is missing: restore a backup, or keep what is sound with musterd store repair"
+    )]
     Missing {
         /// The file.
         file: PathBuf,

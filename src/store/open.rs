@@ -16,7 +16,14 @@ use super::{
 
 /// The format of the files that this version writes.
 pub const FORMAT: u32 = 1;
-const FORMAT_FILE: &str = "FORMAT";
+pub(super) const FORMAT_FILE: &str = "FORMAT";
+/// It is there while a restore moves files.
+pub(super) const RESTORING: &str = "RESTORING";
+
+/// What the file with the format says.
+pub(super) fn format_text() -> String {
+    format!("musterd store format {FORMAT}\n")
+}
 
 /// The end of the log that a crash left unfinished. It was never promised to be durable.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -118,6 +125,10 @@ impl Folder<'_> {
     pub(super) fn format(&self, is_empty: bool) -> Result<(), StoreError> {
         let names = self.disk.names();
         let names = names.map_err(|error| self.unusable("", error))?;
+        if names.iter().any(|name| name == RESTORING) {
+            let path = self.path.to_owned();
+            return Err(StoreError::Restoring { path });
+        }
         if !names.iter().any(|name| name == FORMAT_FILE) {
             if !is_empty {
                 let file = self.path.join(FORMAT_FILE);
@@ -153,7 +164,7 @@ impl Folder<'_> {
     fn write_format(&self) -> io::Result<()> {
         let unfinished = "FORMAT.tmp";
         let file = self.disk.create(unfinished)?;
-        file.write_at(format!("musterd store format {FORMAT}\n").as_bytes(), 0)?;
+        file.write_at(format_text().as_bytes(), 0)?;
         file.sync()?;
         self.disk.rename(unfinished, FORMAT_FILE)?;
         self.disk.sync()

@@ -15,7 +15,7 @@ use super::{
 
 const BLOCK: usize = 32 << 10;
 /// The table of the last frame. No other table can have this name.
-const INDEX: &str = "\u{1}";
+pub(super) const INDEX: &str = "\u{1}";
 
 /// Writes a snapshot, entries in order of table and key.
 #[derive(Debug)]

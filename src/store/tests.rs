@@ -1,5 +1,6 @@
 mod faults;
 mod sim;
+mod tools;
 
 use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path};
 

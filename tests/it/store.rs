@@ -1,6 +1,7 @@
 //! The daemon with a store: restarts, kills at random moments, folders that cannot be used.
 
 mod modes;
+mod tools;
 mod webhooks;
 
 use std::{

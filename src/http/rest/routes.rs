@@ -15,8 +15,8 @@ use utoipa::{Path, openapi::HttpMethod};
 use utoipa_axum::PathItemExt;
 
 use super::{
-    broker, discovery, gateway, migration, operations, overrides, probes, services, transport,
-    webhooks,
+    broker, discovery, gateway, migration, operations, overrides, probes, services, snapshot,
+    transport, webhooks,
 };
 use crate::http::{
     answer::{HttpProblem, json},
@@ -173,6 +173,7 @@ fn table() -> Vec<RouteRow> {
         row!(operations::ready, "operations", Read Health, []),
         row!(operations::metrics, "operations", Read System, []),
         row!(operations::system_info, "operations", Read System, []),
+        waiting!(snapshot::snapshot, "operations", Read System, []),
         row!(operations::docs, "operations", Read Health, []),
         row!(services::all, "services", Read Instance, []),
         row!(services::register, "services", Write Instance, ["incarnation"]),

@@ -155,6 +155,7 @@ impl Server {
             watchers: Arc::<Stage>::clone(&stage),
             readiness: Arc::<Stage>::clone(&stage),
             transports: Arc::<Stage>::clone(&stage),
+            snapshots: None,
             migration: stage,
             notices: Arc::new(Notices::new(1)),
             broker: None,

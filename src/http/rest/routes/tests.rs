@@ -160,7 +160,7 @@ fn a_row_names_the_resource_of_its_path() {
         let (path, resource) = (row.path.as_str(), row.access.1);
         let expected = match path {
             "/health" | "/ready" | "/docs" => ApiResource::Health,
-            "/metrics" | "/system/info" => ApiResource::System,
+            "/metrics" | "/system/info" | "/system/snapshot" => ApiResource::System,
             "/transport" => ApiResource::Transport,
             "/migration" => ApiResource::Migration,
             "/events" => ApiResource::Event,

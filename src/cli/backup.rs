@@ -1,0 +1,105 @@
+//! `musterd backup` and `musterd restore`.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, BufReader, BufWriter, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use super::{FAILED, ask::download, print, print_error, store::folder};
+use crate::{
+    app::{chain, restore_store, verify_backup},
+    config::Config,
+};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct BackupArguments {
+    /// The file to write
+    file: PathBuf,
+    /// The daemon; by default where http.listen says
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct RestoreArguments {
+    /// A file that musterd backup wrote
+    file: PathBuf,
+    /// The folder of a stopped daemon; by default store.path
+    #[arg(long, value_name = "FOLDER")]
+    path: Option<PathBuf>,
+}
+
+pub(super) fn backup(arguments: &BackupArguments, config: &Config) -> ExitCode {
+    let listen = || format!("http://{}", super::health::reachable(&config.http.listen));
+    let url = arguments.url.clone().unwrap_or_else(listen);
+    shown(fetch(&url, &arguments.file))
+}
+
+/// Writes the backup beside its place and moves it there when it is whole.
+fn fetch(url: &str, file: &Path) -> Result<String, String> {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".part");
+    let part = PathBuf::from(name);
+    let failed = |error: io::Error| format!("{}: {error}", part.display());
+    let fetched = write(url, &part, failed).and_then(|bytes| {
+        let opened = File::open(&part).map_err(failed)?;
+        verify_backup(BufReader::new(opened)).map_err(failed)?;
+        fs::rename(&part, file).map_err(failed)?;
+        Ok(format!("{}: {bytes} bytes\n", file.display()))
+    });
+    fetched.inspect_err(|_| {
+        // What is not whole is no backup.
+        let _ = fs::remove_file(&part);
+    })
+}
+
+fn write(url: &str, part: &Path, failed: impl Fn(io::Error) -> String) -> Result<u64, String> {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(true).write(true).mode(0o600);
+    let opened = options.open(part).map_err(&failed)?;
+    let mut out = BufWriter::new(opened);
+    let mut bytes = 0;
+    download(url, "/system/snapshot", |piece| {
+        bytes += piece.len() as u64;
+        out.write_all(piece)
+    })?;
+    let opened = out
+        .into_inner()
+        .map_err(|error| failed(error.into_error()))?;
+    opened.sync_all().map_err(failed)?;
+    Ok(bytes)
+}
+
+pub(super) fn restore(arguments: RestoreArguments, config: &Config) -> ExitCode {
+    let file = arguments.file;
+    let done = folder(arguments.path, config).and_then(|path| {
+        let opened = File::open(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+        let restored = restore_store(BufReader::new(opened), &path);
+        let aside = restored.map_err(|error| chain(&error))?;
+        let path = path.display();
+        Ok(match aside {
+            Some(aside) => format!(
+                "{path} is restored; what was there is in {}\n",
+                aside.display()
+            ),
+            None => format!("{path} is restored\n"),
+        })
+    });
+    shown(done)
+}
+
+fn shown(done: Result<String, String>) -> ExitCode {
+    match done {
+        Ok(text) => {
+            print(&text);
+            ExitCode::SUCCESS
+        }
+        Err(message) => {
+            print_error(&message);
+            ExitCode::from(FAILED)
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Backups of an open store, and a folder made from one.
+
+use std::{
+    fs, io,
+    path::{Component, Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use super::{
+    FORMAT, Store, StoreError,
+    archive::{ArchiveReader, ArchiveWriter},
+    contents::WriteFailed,
+    disk::{Disk, RealDisk},
+    lock,
+    open::{FORMAT_FILE, RESTORING},
+    recover::snapshot_name,
+};
+
+/// The part with all tables, in the form of a snapshot file.
+const SNAPSHOT: &str = "snapshot";
+const STAGED: &str = "restoring";
+
+impl Store {
+    /// Writes everything that is committed now, as a backup. Commits go on meanwhile.
+    ///
+    /// # Errors
+    /// A file cannot be read, or `out` not be written.
+    pub fn backup(&self, out: impl io::Write) -> io::Result<()> {
+        let contents = self.contents().map_err(io::Error::other)?;
+        let mut archive = ArchiveWriter::new(out)?;
+        archive.begin(FORMAT_FILE)?;
+        archive.piece(super::open::format_text().as_bytes())?;
+        archive.end()?;
+        archive.begin(SNAPSHOT)?;
+        let written = contents.write(|bytes, _| archive.piece(bytes));
+        written.map_err(|failed| match failed {
+            WriteFailed::Write(error) => error,
+            WriteFailed::Read(error) => io::Error::other(error),
+        })?;
+        archive.end()?;
+        archive.finish()
+    }
+}
+
+/// Reads a whole backup and checks it.
+///
+/// # Errors
+/// It is damaged, or cannot be read.
+pub fn verify(backup: impl io::Read) -> io::Result<()> {
+    let mut archive = ArchiveReader::new(backup)?;
+    while archive.part()?.is_some() {
+        while archive.piece()?.is_some() {}
+    }
+    Ok(())
+}
+
+/// Puts the store of a backup into a folder. What was there is kept aside: the answer says where.
+///
+/// # Errors
+/// A daemon uses the folder, the backup is damaged, or the disk cannot be written. Nothing was changed then, or, if the
+/// move of files was interrupted, the folder is refused until a restore succeeds.
+pub fn restore(backup: impl io::Read, path: &Path) -> Result<Option<PathBuf>, StoreError> {
+    let (disk, _lock) = lock(path)?;
+    let unusable = |error| StoreError::Unusable {
+        path: path.to_owned(),
+        source: Arc::new(error),
+    };
+    let staged = path.join(STAGED);
+    stage(backup, &staged).map_err(unusable)?;
+    replace(&disk, path, &staged).map_err(unusable)
+}
+
+/// Writes the parts of a backup into a folder of their own.
+fn stage(backup: impl io::Read, staged: &Path) -> io::Result<()> {
+    if staged.exists() {
+        fs::remove_dir_all(staged)?;
+    }
+    let mut archive = ArchiveReader::new(backup)?;
+    RealDisk::new(staged)?;
+    while let Some(part) = archive.part()? {
+        let file = staged.join(file_of(&part)?);
+        let (folder, name) = (file.parent().unwrap_or(staged), file.file_name());
+        let disk = RealDisk::new(folder)?;
+        let file = disk.create(&name.unwrap_or_default().to_string_lossy())?;
+        let mut at = 0;
+        while let Some(piece) = archive.piece()? {
+            file.write_at(&piece, at)?;
+            at += piece.len() as u64;
+        }
+        file.sync()?;
+        disk.sync()?;
+    }
+    check_format(staged)
+}
+
+/// Where a part belongs. A name may lead into folders, and never out of the store's.
+fn file_of(part: &str) -> io::Result<PathBuf> {
+    if part == SNAPSHOT {
+        return Ok(snapshot_name(1).into());
+    }
+    let path = PathBuf::from(part);
+    let is_inside = |component| matches!(component, Component::Normal(_));
+    if part.is_empty() || !path.components().all(is_inside) {
+        let text = format!("the backup has a part {part:?}, which this version does not know");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    }
+    Ok(path)
+}
+
+fn check_format(staged: &Path) -> io::Result<()> {
+    let text = fs::read_to_string(staged.join(FORMAT_FILE))?;
+    let number = text.split_whitespace().next_back();
+    match number.and_then(|number| number.parse::<u32>().ok()) {
+        Some(found) if found <= FORMAT => Ok(()),
+        _ => {
+            let text =
+                format!("the backup is of a later format than {FORMAT}: use a newer musterd");
+            Err(io::Error::new(io::ErrorKind::InvalidData, text))
+        }
+    }
+}
+
+/// Moves the present files aside and the staged ones into their place. While the marker is there, no daemon opens the
+/// folder.
+fn replace(disk: &RealDisk, path: &Path, staged: &Path) -> io::Result<Option<PathBuf>> {
+    disk.create(RESTORING)?.sync()?;
+    disk.sync()?;
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now_ms = since.map_or(0, |since| since.as_millis());
+    let aside = path.join(format!("before-restore-{now_ms}"));
+    let mut moved = 0;
+    for name in names(path)? {
+        let stays = ["LOCK", RESTORING, STAGED].contains(&&*name)
+            || name.starts_with("before-restore-")
+            || name.starts_with("damaged-");
+        if stays {
+            continue;
+        }
+        if moved == 0 {
+            RealDisk::new(&aside)?;
+        }
+        fs::rename(path.join(&name), aside.join(&name))?;
+        moved += 1;
+    }
+    disk.sync()?;
+    for name in names(staged)? {
+        fs::rename(staged.join(&name), path.join(&name))?;
+    }
+    fs::remove_dir(staged)?;
+    disk.sync()?;
+    disk.remove(RESTORING)?;
+    disk.sync()?;
+    Ok((moved > 0).then_some(aside))
+}
+
+fn names(folder: &Path) -> io::Result<Vec<String>> {
+    let entries = fs::read_dir(folder)?;
+    let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+    names.collect()
+}

@@ -1,0 +1,311 @@
+//! Checks a store that no daemon has open, and keeps what is sound of a damaged one.
+
+use std::{
+    collections::BTreeMap,
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use bytes::Bytes;
+
+use super::{
+    Folder, StoreError,
+    disk::DiskFile,
+    frame::{LogFrames, eight},
+    lock_existing,
+    recover::{Files, segment_name, snapshot_name},
+    snapshot::{INDEX, SnapshotFileWriter},
+    writes,
+};
+
+/// What a store holds, and what of it cannot be read.
+#[derive(Clone, Debug)]
+pub struct StoreReport {
+    /// The folder.
+    pub path: PathBuf,
+    /// Its files.
+    pub files: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The number of the newest commit.
+    pub newest: u64,
+    /// The number of rows of each table, by name.
+    pub tables: Vec<(String, usize)>,
+    /// What cannot be read; empty when it is sound.
+    pub faults: Vec<StoreFault>,
+}
+
+/// A part of a file that cannot be read.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StoreFault {
+    /// The file.
+    pub file: PathBuf,
+    /// Where the part begins.
+    pub offset: u64,
+    /// How long it is; none for a file that is missing.
+    pub bytes: Option<u64>,
+    /// An unfinished write at the end of the log, which a start drops: it was never promised to be durable.
+    pub is_torn: bool,
+}
+
+impl fmt::Display for StoreFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (file, offset) = (self.file.display(), self.offset);
+        match self.bytes {
+            None => write!(f, "{file} is missing"),
+            Some(bytes) if self.is_torn => write!(
+                f,
+                "{file} ends with an unfinished write: {bytes} bytes from byte {offset} on"
+            ),
+            Some(bytes) => write!(
+                f,
+                "{file} is damaged: {bytes} bytes from byte {offset} on cannot be read"
+            ),
+        }
+    }
+}
+
+/// What a repair did.
+#[derive(Clone, Debug)]
+pub struct StoreRepair {
+    /// The store before it.
+    pub before: StoreReport,
+    /// Where the files are as they were; none when there was nothing to repair.
+    pub kept: Option<PathBuf>,
+}
+
+type SalvagedRows = BTreeMap<Bytes, BTreeMap<Bytes, Bytes>>;
+
+/// Everything that can be read.
+#[derive(Debug, Default)]
+struct Salvage {
+    rows: SalvagedRows,
+    newest: u64,
+    files: Vec<String>,
+    bytes: u64,
+    faults: Vec<StoreFault>,
+}
+
+/// Reads a whole store, and changes nothing.
+///
+/// # Errors
+/// A daemon has it open, it is of another format, or its files cannot be read.
+pub fn check(path: &Path) -> Result<StoreReport, StoreError> {
+    let (disk, _lock) = lock_existing(path)?;
+    let salvage = salvage(&Folder { path, disk: &disk })?;
+    Ok(salvage.report(path))
+}
+
+/// Writes what can be read as a new snapshot. The files as they were are kept in a folder beside it.
+///
+/// # Errors
+/// Those of [`check`], or the new files cannot be written; the old ones are still there then.
+pub fn repair(path: &Path) -> Result<StoreRepair, StoreError> {
+    let (disk, _lock) = lock_existing(path)?;
+    let folder = Folder { path, disk: &disk };
+    let salvage = salvage(&folder)?;
+    let before = salvage.report(path);
+    if before.faults.is_empty() {
+        return Ok(StoreRepair { before, kept: None });
+    }
+    let written = rewrite(&folder, &salvage);
+    let kept = written.map_err(|error| folder.unusable("", error))?;
+    Ok(StoreRepair {
+        before,
+        kept: Some(kept),
+    })
+}
+
+fn rewrite(folder: &Folder<'_>, salvage: &Salvage) -> io::Result<PathBuf> {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now_ms = since.map_or(0, |since| since.as_millis());
+    let kept = folder.path.join(format!("damaged-{now_ms}"));
+    fs::create_dir(&kept)?;
+    for name in &salvage.files {
+        let file = folder.path.join(name);
+        // A second name of the same file, or a copy where the file system has no such names.
+        fs::hard_link(&file, kept.join(name))
+            .or_else(|_| fs::copy(&file, kept.join(name)).map(drop))?;
+    }
+    let files = Files::of(folder.disk)?;
+    let newest_file = files.segments.last().copied().max(files.snapshot);
+    let name = snapshot_name(newest_file.unwrap_or(0) + 1);
+    let unfinished = format!("{name}.tmp");
+    let file = folder.disk.create(&unfinished)?;
+    let mut writer = SnapshotFileWriter::new(|bytes: &[u8], at| file.write_at(bytes, at));
+    for (table, rows) in &salvage.rows {
+        for (key, value) in rows {
+            writer.put(table, key, value)?;
+        }
+    }
+    writer.finish(salvage.newest)?;
+    file.sync()?;
+    // From here on the new snapshot counts, and the files that it replaces are leftovers.
+    folder.disk.rename(&unfinished, &name)?;
+    folder.disk.sync()?;
+    for name in &salvage.files {
+        folder.disk.remove(name)?;
+    }
+    folder.disk.sync()?;
+    Ok(kept)
+}
+
+fn salvage(folder: &Folder<'_>) -> Result<Salvage, StoreError> {
+    let unusable = |error| folder.unusable("", error);
+    // Not for an empty folder: nothing is written here.
+    folder.format(false)?;
+    let files = Files::of(folder.disk).map_err(unusable)?;
+    let mut salvage = Salvage::default();
+    if let Some(number) = files.snapshot {
+        salvage.take(folder, &snapshot_name(number), true)?;
+    }
+    if let Some(missing) = files.missing() {
+        salvage.faults.push(StoreFault {
+            file: folder.path.join(missing),
+            offset: 0,
+            bytes: None,
+            is_torn: false,
+        });
+    }
+    for number in &files.segments {
+        salvage.take(folder, &segment_name(*number), false)?;
+    }
+    salvage.note_torn(folder, &files);
+    Ok(salvage)
+}
+
+impl Salvage {
+    /// Takes every whole frame of a file.
+    fn take(
+        &mut self,
+        folder: &Folder<'_>,
+        name: &str,
+        is_snapshot: bool,
+    ) -> Result<(), StoreError> {
+        let read = || -> io::Result<(Arc<dyn DiskFile>, u64)> {
+            let file: Arc<dyn DiskFile> = folder.disk.open(name)?.into();
+            let len = file.len()?;
+            Ok((file, len))
+        };
+        let (file, len) = read().map_err(|error| folder.unusable(name, error))?;
+        self.files.push(name.to_owned());
+        self.bytes += len;
+        // A snapshot ends with the place of its last frame.
+        let end = len.saturating_sub(if is_snapshot { 8 } else { 0 });
+        let mut frames = LogFrames::new(&*file, 0, end);
+        let taken = self.frames(&mut frames, &folder.path.join(name), end, is_snapshot);
+        taken.map_err(|error| folder.unusable(name, error))?;
+        if is_snapshot {
+            self.check_end(folder, name)?;
+        }
+        Ok(())
+    }
+
+    fn frames(
+        &mut self,
+        frames: &mut LogFrames<'_>,
+        file: &Path,
+        end: u64,
+        is_snapshot: bool,
+    ) -> io::Result<()> {
+        loop {
+            let frame = match frames.next()? {
+                None => return Ok(()),
+                Some(Ok(frame)) => frame,
+                Some(Err(damage)) => {
+                    let next = frames.resume()?;
+                    let until = next.as_ref().map_or(end, |frame| frame.at);
+                    self.faults.push(StoreFault {
+                        file: file.to_owned(),
+                        offset: damage.at,
+                        bytes: Some(until - damage.at),
+                        is_torn: false,
+                    });
+                    match next {
+                        Some(frame) => frame,
+                        None => return Ok(()),
+                    }
+                }
+            };
+            self.apply(frame.payload);
+            if !is_snapshot {
+                self.newest = self.newest.max(frame.number);
+            }
+        }
+    }
+
+    fn apply(&mut self, mut payload: Bytes) {
+        while let Some(write) = writes::next(&mut payload) {
+            if *write.table == *INDEX.as_bytes() {
+                // The end of a snapshot.
+                if write.key.is_empty() {
+                    let newest = u64::from_le_bytes(eight(&write.value.unwrap_or_default()));
+                    self.newest = self.newest.max(newest);
+                }
+                continue;
+            }
+            let rows = self.rows.entry(write.table).or_default();
+            match write.value {
+                Some(value) => rows.insert(write.key, value),
+                None => rows.remove(&write.key),
+            };
+        }
+    }
+
+    /// Whether a start could find the tables of a snapshot whose frames are whole.
+    fn check_end(&mut self, folder: &Folder<'_>, name: &str) -> Result<(), StoreError> {
+        let number = name
+            .rsplit('-')
+            .next()
+            .and_then(|digits| digits.parse().ok());
+        match folder.snapshot(number.unwrap_or(0)) {
+            Ok(_) => Ok(()),
+            Err(StoreError::Damaged { file, offset }) => {
+                if !self.faults.iter().any(|fault| fault.file == file) {
+                    self.faults.push(StoreFault {
+                        file,
+                        offset,
+                        bytes: Some(8),
+                        is_torn: false,
+                    });
+                }
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Marks the unfinished write at the end of the log.
+    fn note_torn(&mut self, folder: &Folder<'_>, files: &Files) {
+        let Ok((_, segments, _, Some(broken))) = folder.read(files) else {
+            return;
+        };
+        if broken.was_durable {
+            return;
+        }
+        let file = folder
+            .path
+            .join(segment_name(segments[broken.segment].number));
+        let is_it = |fault: &&mut StoreFault| fault.file == file && fault.offset == broken.at;
+        if let Some(fault) = self.faults.iter_mut().find(is_it) {
+            fault.is_torn = true;
+        }
+    }
+
+    fn report(&self, path: &Path) -> StoreReport {
+        let name = |table: &Bytes| String::from_utf8_lossy(table).into_owned();
+        let tables = self.rows.iter().filter(|(_, rows)| !rows.is_empty());
+        StoreReport {
+            path: path.to_owned(),
+            files: self.files.len(),
+            bytes: self.bytes,
+            newest: self.newest,
+            tables: tables
+                .map(|(table, rows)| (name(table), rows.len()))
+                .collect(),
+            faults: self.faults.clone(),
+        }
+    }
+}
