@@ -82,7 +82,7 @@ pub(super) fn check_on(disk: &dyn LogDisk, folder: &Path) -> Result<LogReport, M
     match recover::look(disk, folder) {
         Ok(report) => Ok(report),
         Err(MessageLogError::Damaged { .. } | MessageLogError::Missing { .. }) => {
-            Broken::read(disk, folder)?.report()
+            BrokenLog::read(disk, folder)?.report()
         }
         Err(error) => Err(error),
     }
@@ -94,7 +94,7 @@ pub(super) fn repair_on(
 ) -> Result<LogReport, MessageLogError> {
     let mut report = check_on(&*disk, folder)?;
     if !report.is_sound() {
-        Broken::read(&*disk, folder)?.repair()?;
+        BrokenLog::read(&*disk, folder)?.repair()?;
         let opened = recover::open(disk, folder, MessageLogOptions::default())?;
         let queues = &opened.recovered.queues;
         report.messages = Some(queues.iter().map(|queue| queue.messages).sum());
@@ -109,7 +109,7 @@ fn u64_in(file: &dyn LogFile, at: u64) -> std::io::Result<u64> {
 }
 
 /// A log that is damaged.
-struct Broken<'a> {
+struct BrokenLog<'a> {
     disk: &'a dyn LogDisk,
     folder: &'a Path,
     mark: u64,
@@ -122,7 +122,7 @@ struct BrokenSegment {
     has_prologue: bool,
 }
 
-impl<'a> Broken<'a> {
+impl<'a> BrokenLog<'a> {
     fn read(disk: &'a dyn LogDisk, folder: &'a Path) -> Result<Self, MessageLogError> {
         let unusable = |error| MessageLogError::unusable(folder, error);
         let names = disk.names().map_err(unusable)?;
