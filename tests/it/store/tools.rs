@@ -64,7 +64,7 @@ async fn a_backup_of_a_running_daemon_is_restored_into_a_stopped_one() {
     let made = musterd(&["backup", &name, "--url", &daemon.url]).output();
     let text = succeeds(&made.unwrap());
     assert!(text.contains("bytes"), "{text}");
-    assert_eq!(fs::metadata(&file).unwrap().len() > 1_000, true);
+    assert!(fs::metadata(&file).unwrap().len() > 1_000);
     register(&daemon, 20..30).await;
 
     let text = fails(&run(&["restore", &name], &path));
