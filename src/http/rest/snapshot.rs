@@ -28,7 +28,7 @@ const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
 )]
 pub(in crate::http) async fn snapshot(State(shared): State<AppState>) -> EndpointResult {
     let Some(snapshots) = &shared.snapshots else {
-        let why = "there is nothing to back up: store.path is empty, everything is in memory";
+        let why = "no backup without a store: store.path is empty, everything is in memory";
         return Err(HttpProblem::new(409, why));
     };
     let pieces = unfold(snapshots.begin(), async |mut pieces| {
