@@ -39,7 +39,7 @@ use crate::{
     },
 };
 pub use crate::{
-    broker::auth::hash_password,
+    broker::{auth::hash_password, message_log},
     store::{
         StoreError, StoreReport, check as check_store, repair as repair_store,
         restore as restore_store, verify as verify_backup,

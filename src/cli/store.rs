@@ -12,7 +12,11 @@ use super::{
     print, print_error,
 };
 use crate::{
-    app::{StoreError, StoreReport, chain, check_store, repair_store},
+    app::{
+        StoreError, StoreReport, chain, check_store,
+        message_log::{self, LogReport, MessageLogError},
+        repair_store,
+    },
     config::Config,
 };
 
@@ -66,25 +70,62 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> ExitCode {
 
 fn check(path: &Path) -> Result<String, String> {
     let report = check_store(path).map_err(|error| chain(&error))?;
-    if report.faults.is_empty() {
-        return Ok(format!("{}sound\n", words(&report)));
+    let messages = of_messages(path, message_log::check)?;
+    let damage = messages.as_ref().map(message_faults).unwrap_or_default();
+    if !report.faults.is_empty() || !damage.is_empty() {
+        return Err([faults(&report), damage].join("\n").trim().to_owned());
     }
-    Err(faults(&report))
+    let messages = messages.as_ref().map(message_words).unwrap_or_default();
+    Ok(format!("{}{messages}sound\n", words(&report)))
 }
 
 fn repair(path: &Path) -> Result<String, String> {
     let repaired = repair_store(path).map_err(|error| chain(&error))?;
-    let Some(kept) = repaired.kept else {
-        return Ok(format!(
-            "{}sound: nothing to repair\n",
-            words(&repaired.before)
-        ));
-    };
-    let mut text = format!("dropped:\n{}\nkept:\n", faults(&repaired.before));
-    text.push_str(&words(&repaired.before));
-    // Writing to a string can't fail.
-    let _ = writeln!(text, "the files as they were are in {}", kept.display());
+    let messages = of_messages(path, message_log::repair)?;
+    let damage = messages.as_ref().map(message_faults).unwrap_or_default();
+    let words = words(&repaired.before) + &messages.as_ref().map(message_words).unwrap_or_default();
+    if repaired.kept.is_none() && damage.is_empty() {
+        return Ok(format!("{words}sound: nothing to repair\n"));
+    }
+    let dropped = [faults(&repaired.before), damage].join("\n");
+    let mut text = format!("dropped:\n{}\nkept:\n{words}", dropped.trim());
+    if let Some(kept) = repaired.kept {
+        // Writing to a string can't fail.
+        let _ = writeln!(text, "the files as they were are in {}", kept.display());
+    }
     Ok(text)
+}
+
+/// Works on the messages of the broker, if the store has any.
+fn of_messages(
+    path: &Path,
+    work: fn(&Path) -> Result<LogReport, MessageLogError>,
+) -> Result<Option<LogReport>, String> {
+    let folder = path.join("messages");
+    let report = folder.is_dir().then(|| work(&folder)).transpose();
+    report.map_err(|error| chain(&error))
+}
+
+fn message_words(report: &LogReport) -> String {
+    let messages = report.messages.unwrap_or_default();
+    format!(
+        "messages: {} files, {messages} in queues\n",
+        report.segments
+    )
+}
+
+/// What is wrong with the messages; a repair keeps the damaged files beside the others.
+fn message_faults(report: &LogReport) -> String {
+    let damaged = report.damaged.iter().map(|place| {
+        let file = place.file.display();
+        format!(
+            "{file} is damaged: {} bytes from byte {} on",
+            place.bytes, place.offset
+        )
+    });
+    let missing = report.missing.iter();
+    let missing = missing.map(|file| format!("{} is missing", file.display()));
+    damaged.chain(missing).collect::<Vec<_>>().join("\n")
 }
 
 fn stats(path: &Path, config: &Config) -> Result<String, String> {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::client::Client;
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, musterd};
 
 /// A daemon that is killed and started again on the same folder.
 struct Restarted {
@@ -427,4 +427,48 @@ fn a_long_queue_is_read_back_in_order_while_it_is_consumed() {
     barrier(&broker);
     broker.kill();
     assert_eq!(contents(&broker, "q"), [""; 0]);
+}
+
+#[test]
+fn damaged_messages_are_named_and_what_is_sound_is_kept() {
+    let mut broker = Restarted::start();
+    let mut client = broker.client();
+    script(
+        &mut client,
+        &[
+            "queue.declare queue=q durable => queue.declare-ok",
+            "confirm.select => confirm.select-ok",
+        ],
+    );
+    for number in 1..=20 {
+        let publish = format!("basic.publish routing-key=q delivery-mode=2 body={number}");
+        let confirmed = client.call(1, &publish);
+        assert!(confirmed.starts_with("basic.ack"), "{confirmed}");
+    }
+    drop(broker.daemon.take());
+    let segment = broker.folder.path().join("messages/segment-0000000001");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&segment, &bytes).unwrap();
+    let store = |command| {
+        let mut tool = musterd(&["store", command, "--path"]);
+        let output = tool.arg(broker.folder.path()).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).unwrap())
+    };
+    let (code, text) = store("check");
+    assert!(
+        code == Some(1) && text.contains("segment-0000000001"),
+        "{text}"
+    );
+    let (code, text) = store("repair");
+    assert!(code == Some(0) && text.contains("dropped:"), "{text}");
+    let (code, text) = store("check");
+    assert!(code == Some(0) && text.contains("19 in queues"), "{text}");
+    broker.kill();
+    script(
+        &mut broker.client(),
+        &["queue.declare queue=q durable => queue.declare-ok queue=q message-count=19"],
+    );
 }
