@@ -21,7 +21,10 @@ use lapin::{
     types::FieldTable,
 };
 use parking_lot::Mutex;
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
 use crate::daemon::Daemon;
 
@@ -30,6 +33,8 @@ const BOTH: [&str; 2] = ["both-0", "both-1"];
 /// Tokens are moved between these, each by one transaction.
 const MOVED: [&str; 2] = ["moved-0", "moved-1"];
 const TOKENS: u64 = 10;
+/// How long a client may take to see that its daemon was killed.
+const CALL_MAX: Duration = Duration::from_secs(5);
 
 /// What is known of a message in a queue.
 #[derive(Clone, Copy, Debug, Default)]
@@ -326,9 +331,14 @@ async fn nothing_confirmed_is_lost_and_nothing_settled_returns_when_it_is_killed
         }
         sleep(Duration::from_millis(fastrand::u64(50..600))).await;
         drop(daemon);
-        // Each of them ends with its connection.
-        while let Some(ended) = clients.join_next().await {
-            drop(ended.unwrap());
+        let ended = async {
+            while let Some(ended) = clients.join_next().await {
+                drop(ended.unwrap());
+            }
+        };
+        // Each of them ends with its connection, but for calls that lapin never ends.
+        if timeout(CALL_MAX, ended).await.is_err() {
+            clients.shutdown().await;
         }
     }
     let stored = model.lock().stored;
