@@ -108,10 +108,19 @@ fn of_messages(
 
 fn message_words(report: &LogReport) -> String {
     let messages = report.messages.unwrap_or_default();
-    format!(
+    let mut text = format!(
         "messages: {} files, {messages} in queues\n",
         report.segments
-    )
+    );
+    if let Some(dropped) = &report.unfinished {
+        // Writing to a string can't fail.
+        let _ = writeln!(
+            text,
+            "messages: an unfinished write at the end, which the next start drops: {} bytes",
+            dropped.bytes
+        );
+    }
+    text
 }
 
 /// What is wrong with the messages; a repair keeps the damaged files beside the others.
