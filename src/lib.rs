@@ -30,6 +30,7 @@
 //! ```
 
 // In reading order: the vocabulary first, the wiring last.
+pub mod disk;
 pub mod model;
 pub mod quantity;
 

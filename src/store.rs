@@ -7,7 +7,6 @@ mod archive;
 mod backup;
 mod config;
 mod contents;
-mod disk;
 mod error;
 mod frame;
 mod log;
@@ -41,13 +40,8 @@ pub use self::{
     repair::{StoreFault, StoreRepair, StoreReport, check, repair},
     writes::Writes,
 };
-use self::{
-    disk::{Disk, RealDisk},
-    log::LogEnd,
-    open::Folder,
-    recover::StoredSegment,
-    sync::Syncer,
-};
+use self::{log::LogEnd, open::Folder, recover::StoredSegment, sync::Syncer};
+use crate::disk::{Disk, FolderDisk};
 
 /// When commits of the registry become durable, that is, survive the loss of power.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -350,7 +344,7 @@ impl Drop for StoreInner {
 }
 
 /// The folder, locked, if it is there.
-fn lock_existing(path: &Path) -> Result<(RealDisk, File), StoreError> {
+fn lock_existing(path: &Path) -> Result<(FolderDisk, File), StoreError> {
     if path.is_dir() {
         return lock(path);
     }
@@ -360,17 +354,14 @@ fn lock_existing(path: &Path) -> Result<(RealDisk, File), StoreError> {
 }
 
 /// The folder, locked.
-fn lock(path: &Path) -> Result<(RealDisk, File), StoreError> {
-    let unusable = |error| StoreError::Unusable {
+fn lock(path: &Path) -> Result<(FolderDisk, File), StoreError> {
+    let locked = FolderDisk::locked(path).map_err(|error| StoreError::Unusable {
         path: path.to_owned(),
         source: Arc::new(error),
-    };
-    let disk = RealDisk::new(path).map_err(unusable)?;
-    let Some(lock) = disk.lock().map_err(unusable)? else {
-        let path = path.to_owned();
-        return Err(StoreError::Locked { path });
-    };
-    Ok((disk, lock))
+    })?;
+    locked.ok_or_else(|| StoreError::Locked {
+        path: path.to_owned(),
+    })
 }
 
 #[cfg(test)]

@@ -7,13 +7,14 @@ mod topology;
 
 use std::path::{Path, PathBuf};
 
-use tokio::{runtime::Handle, task::spawn_blocking};
+use tokio::runtime::Handle;
 
 use self::journal::StoreJournal;
 pub(super) use self::topology::StoreTopology;
 pub(super) use self::{rows::Kept, snapshots::StoreSnapshots};
 use crate::{
     config::Config,
+    disk::blocking,
     registry::{Journal, MemoryJournal, Origins, Registry, Restored, UnreadableRow},
     store::{Contents, Store, StoreError, SyncMode, Writes},
     tasks::{Stage, Tasks},
@@ -211,13 +212,4 @@ async fn start(store: &Store, registry: &Registry, tasks: &mut Tasks) -> Result<
         path: store.path().to_owned(),
         detail: refusal.to_string(),
     })
-}
-
-/// Runs what waits for the disk on a thread for such work.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match spawn_blocking(work).await {
-        Ok(done) => done,
-        // The runtime ends before its blocking tasks only when the process does.
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
 }

@@ -12,7 +12,6 @@
 //!   neither;
 //! - a body may leave memory when its append is durable.
 
-mod disk;
 mod error;
 mod frame;
 mod freeze;
@@ -30,6 +29,7 @@ mod thread;
 mod writer;
 
 use std::{
+    fs::File,
     ops::RangeInclusive,
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -51,6 +51,7 @@ use self::{
     shared::{DurableCall, Shared},
 };
 use super::message::Message;
+use crate::disk::FolderDisk;
 
 /// Counts what was appended in this run of the process: up to which number is everything durable?
 pub type LogPosition = u64;
@@ -200,7 +201,7 @@ impl MessageLog {
         folder: &Path,
         options: MessageLogOptions,
     ) -> Result<(Self, RecoveredMessages), MessageLogError> {
-        let (disk, lock) = disk::FolderDisk::locked(folder)?;
+        let (disk, lock) = lock(folder)?;
         let opened = recover::open(Box::new(disk), folder, options)?;
         let shared = opened.writer.shared();
         let thread = thread::WriterThread::start(opened.writer, lock)?;
@@ -359,6 +360,15 @@ impl MessageLog {
     fn change(&self, change: QueueChange) -> LogPosition {
         self.shared.push(LogOperation::Change(change))
     }
+}
+
+/// The folder, locked.
+fn lock(folder: &Path) -> Result<(FolderDisk, File), MessageLogError> {
+    let locked = FolderDisk::locked(folder);
+    let locked = locked.map_err(|error| MessageLogError::unusable(folder, error))?;
+    locked.ok_or_else(|| MessageLogError::Locked {
+        path: folder.to_owned(),
+    })
 }
 
 #[cfg(test)]

@@ -11,11 +11,11 @@ use super::{
     FORMAT, Store, StoreError,
     archive::{ArchiveReader, ArchiveWriter},
     contents::WriteFailed,
-    disk::{Disk, RealDisk},
     lock,
     open::{FORMAT_FILE, RESTORING},
     recover::snapshot_name,
 };
+use crate::disk::FolderDisk;
 
 /// The part with all tables, in the form of a snapshot file.
 const SNAPSHOT: &str = "snapshot";
@@ -77,11 +77,11 @@ fn stage(backup: impl io::Read, staged: &Path) -> io::Result<()> {
         fs::remove_dir_all(staged)?;
     }
     let mut archive = ArchiveReader::new(backup)?;
-    RealDisk::new(staged)?;
+    FolderDisk::new(staged)?;
     while let Some(part) = archive.part()? {
         let file = staged.join(file_of(&part)?);
         let (folder, name) = (file.parent().unwrap_or(staged), file.file_name());
-        let disk = RealDisk::new(folder)?;
+        let disk = FolderDisk::new(folder)?;
         let file = disk.create(&name.unwrap_or_default().to_string_lossy())?;
         let mut at = 0;
         while let Some(piece) = archive.piece()? {
@@ -123,7 +123,7 @@ fn check_format(staged: &Path) -> io::Result<()> {
 
 /// Moves the present files aside and the staged ones into their place. While the marker is there, no daemon opens the
 /// folder.
-fn replace(disk: &RealDisk, path: &Path, staged: &Path) -> io::Result<Option<PathBuf>> {
+fn replace(disk: &FolderDisk, path: &Path, staged: &Path) -> io::Result<Option<PathBuf>> {
     disk.create(RESTORING)?.sync()?;
     disk.sync()?;
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
@@ -138,7 +138,7 @@ fn replace(disk: &RealDisk, path: &Path, staged: &Path) -> io::Result<Option<Pat
             continue;
         }
         if moved == 0 {
-            RealDisk::new(&aside)?;
+            FolderDisk::new(&aside)?;
         }
         fs::rename(path.join(&name), aside.join(&name))?;
         moved += 1;

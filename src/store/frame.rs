@@ -6,15 +6,12 @@
 
 use std::io;
 
+use crate::disk::{CHUNK, ChunkReader, DiskFile};
 use bytes::Bytes;
-
-use super::disk::DiskFile;
 
 const MAGIC: [u8; 4] = *b"mSt1";
 /// The bytes before the payload.
 pub(super) const HEADER: usize = 28;
-/// How much of a file is read at once.
-const CHUNK: usize = 256 << 10;
 
 /// One frame of a file.
 #[derive(Clone, Debug)]
@@ -55,29 +52,22 @@ fn checksum(header: &[u8], payload: &[u8]) -> u32 {
 /// Reads the frames of a file one after the other.
 #[derive(Debug)]
 pub(super) struct LogFrames<'a> {
-    file: &'a dyn DiskFile,
-    /// LogFrames end here.
-    end: u64,
+    chunks: ChunkReader<'a>,
     /// Where the next one begins.
     pub(super) at: u64,
-    chunk: Bytes,
-    chunk_at: u64,
 }
 
 impl<'a> LogFrames<'a> {
     pub(super) fn new(file: &'a dyn DiskFile, from: u64, end: u64) -> Self {
         Self {
-            file,
-            end,
+            chunks: ChunkReader::new(file, end),
             at: from,
-            chunk: Bytes::new(),
-            chunk_at: 0,
         }
     }
 
     /// The next frame; none at the end. After damage the place stays where it was.
     pub(super) fn next(&mut self) -> io::Result<Option<Result<StoredFrame, Damage>>> {
-        if self.at >= self.end {
+        if self.at >= self.chunks.end() {
             return Ok(None);
         }
         let at = self.at;
@@ -91,9 +81,8 @@ impl<'a> LogFrames<'a> {
     /// The first whole frame that begins behind the current place.
     pub(super) fn resume(&mut self) -> io::Result<Option<StoredFrame>> {
         let mut at = self.at + 1;
-        while at + HEADER as u64 <= self.end {
-            let wanted = usize::try_from(self.end - at).unwrap_or(CHUNK).min(CHUNK);
-            let bytes = self.bytes(at, wanted)?;
+        while at + HEADER as u64 <= self.chunks.end() {
+            let bytes = self.chunks.bytes(at, CHUNK)?;
             let found = bytes.windows(MAGIC.len()).position(|four| *four == MAGIC);
             let Some(found) = found else {
                 at += (bytes.len().saturating_sub(MAGIC.len() - 1)).max(1) as u64;
@@ -110,16 +99,16 @@ impl<'a> LogFrames<'a> {
     }
 
     fn read(&mut self, at: u64) -> io::Result<Option<StoredFrame>> {
-        let header = self.bytes(at, HEADER)?;
+        let header = self.chunks.bytes(at, HEADER)?;
         if header.len() < HEADER || header[..4] != MAGIC {
             return Ok(None);
         }
         let len = u32::from_le_bytes(four(&header[4..8])) as usize;
         // Compared with the file before anything is allocated.
-        if at + (HEADER + len) as u64 > self.end {
+        if at + (HEADER + len) as u64 > self.chunks.end() {
             return Ok(None);
         }
-        let payload = self.bytes(at + HEADER as u64, len)?;
+        let payload = self.chunks.bytes(at + HEADER as u64, len)?;
         let sum = u32::from_le_bytes(four(&header[24..HEADER]));
         if payload.len() < len || checksum(&header[..24], &payload) != sum {
             return Ok(None);
@@ -130,23 +119,6 @@ impl<'a> LogFrames<'a> {
             synced: u64::from_le_bytes(eight(&header[16..24])),
             payload,
         }))
-    }
-
-    /// `len` bytes from `at` on, or fewer at the end.
-    fn bytes(&mut self, at: u64, len: usize) -> io::Result<Bytes> {
-        let len = len.min(usize::try_from(self.end.saturating_sub(at)).unwrap_or(len));
-        let inside = at.checked_sub(self.chunk_at);
-        let inside = inside.and_then(|skip| usize::try_from(skip).ok());
-        if let Some(skip) = inside.filter(|skip| skip + len <= self.chunk.len()) {
-            return Ok(self.chunk.slice(skip..skip + len));
-        }
-        let left = usize::try_from(self.end.saturating_sub(at)).unwrap_or(CHUNK);
-        let mut chunk = vec![0; len.max(CHUNK.min(left))];
-        let n = self.file.read_at(&mut chunk, at)?;
-        chunk.truncate(n);
-        self.chunk = chunk.into();
-        self.chunk_at = at;
-        Ok(self.chunk.slice(..len.min(n)))
     }
 }
 

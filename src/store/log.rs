@@ -4,12 +4,12 @@ use std::{io, sync::Arc};
 
 use super::{
     StoreError,
-    disk::{Disk, DiskFile},
     frame::{HEADER, seal},
     recover::{StoredSegment, segment_name},
     snapshot::StoredSnapshot,
     writes::Writes,
 };
+use crate::disk::{Disk, DiskFile};
 
 /// The end of the log and the files behind it.
 #[derive(Debug)]
@@ -118,12 +118,12 @@ impl LogEnd {
     /// Begins the next segment. When it cannot be made, the active one grows further.
     pub(super) fn rotate(&mut self, disk: &dyn Disk) {
         let number = self.active.number + 1;
-        let Ok(file) = disk.create(&segment_name(number)) else {
+        let Ok(file) = disk.create_new(&segment_name(number)) else {
             return;
         };
         let next = StoredSegment {
             number,
-            file: file.into(),
+            file,
             len: 0,
         };
         let sealed = std::mem::replace(&mut self.active, next);

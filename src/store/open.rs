@@ -8,11 +8,11 @@ use std::{
 
 use super::{
     StoreError,
-    disk::Disk,
     log::LogEnd,
     recover::{DamagedFrame, Files, StoredSegment, read_log, segment_name, snapshot_name},
     snapshot::StoredSnapshot,
 };
+use crate::disk::Disk;
 
 /// The format of the files that this version writes.
 pub const FORMAT: u32 = 1;
@@ -113,7 +113,7 @@ impl Folder<'_> {
         let name = snapshot_name(number);
         let file = self.disk.open(&name);
         let file = file.map_err(|error| self.unusable(&name, error))?;
-        let opened = StoredSnapshot::open(&name, file.into());
+        let opened = StoredSnapshot::open(&name, file);
         let opened = opened.map_err(|error| self.unusable(&name, error))?;
         opened.map_err(|offset| StoreError::Damaged {
             file: self.path.join(&name),
@@ -173,11 +173,11 @@ impl Folder<'_> {
     fn first_segment(&self, snapshot: Option<u64>) -> Result<StoredSegment, StoreError> {
         let number = snapshot.unwrap_or(0) + 1;
         let name = segment_name(number);
-        let file = self.disk.create(&name);
+        let file = self.disk.create_new(&name);
         let file = file.map_err(|error| self.unusable(&name, error))?;
         Ok(StoredSegment {
             number,
-            file: file.into(),
+            file,
             len: 0,
         })
     }

@@ -2,10 +2,8 @@
 
 use std::{io, sync::Arc};
 
-use super::{
-    disk::{Disk, DiskFile},
-    frame::LogFrames,
-};
+use super::frame::LogFrames;
+use crate::disk::{Disk, DiskFile};
 
 /// The files of a store, by kind and number.
 #[derive(Debug, Default)]
@@ -102,7 +100,7 @@ pub(super) fn read_log(disk: &dyn Disk, numbers: &[u64], covered: u64) -> io::Re
         ..FoundLog::default()
     };
     for number in numbers {
-        let file: Arc<dyn DiskFile> = disk.open(&segment_name(*number))?.into();
+        let file = disk.open(&segment_name(*number))?;
         let len = file.len()?;
         let segment = StoredSegment {
             number: *number,

@@ -12,13 +12,13 @@ use bytes::Bytes;
 
 use super::{
     Folder, StoreError,
-    disk::DiskFile,
     frame::{LogFrames, eight},
     lock_existing,
     recover::{Files, segment_name, snapshot_name},
     snapshot::{INDEX, SnapshotFileWriter},
     writes,
 };
+use crate::disk::DiskFile;
 
 /// What a store holds, and what of it cannot be read.
 #[derive(Clone, Debug)]
@@ -185,7 +185,7 @@ impl Salvage {
         is_snapshot: bool,
     ) -> Result<(), StoreError> {
         let read = || -> io::Result<(Arc<dyn DiskFile>, u64)> {
-            let file: Arc<dyn DiskFile> = folder.disk.open(name)?.into();
+            let file = folder.disk.open(name)?;
             let len = file.len()?;
             Ok((file, len))
         };

@@ -8,10 +8,10 @@ use std::{io, sync::Arc};
 use bytes::Bytes;
 
 use super::{
-    disk::DiskFile,
     frame::{LogFrames, eight, seal},
     writes::{self, Writes},
 };
+use crate::disk::DiskFile;
 
 const BLOCK: usize = 32 << 10;
 /// The table of the last frame. No other table can have this name.

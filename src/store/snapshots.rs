@@ -10,9 +10,9 @@ use std::{
 use super::{
     Contents, Folder, Store, StoreInner, StoredSegment,
     contents::WriteFailed,
-    disk::DiskFile,
     recover::{segment_name, snapshot_name},
 };
+use crate::disk::DiskFile;
 
 /// How much is written at once.
 const CHUNK: usize = 256 << 10;

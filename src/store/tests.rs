@@ -1,5 +1,4 @@
 mod faults;
-mod sim;
 mod tools;
 
 use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path};

@@ -10,6 +10,7 @@ use std::{
 /// Each room and the rooms it may name, besides `quantity`. Lower rooms never name higher ones.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("quantity", &[]),
+    ("disk", &[]),
     ("model", &[]),
     ("registry", &["model"]),
     ("outbound", &["model", "tasks", "telemetry"]),
@@ -45,7 +46,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "migration",
         &["model", "registry", "api", "tasks", "telemetry"],
     ),
-    ("broker", &[]),
+    ("broker", &["disk"]),
     (
         "monitor",
         &[
@@ -88,7 +89,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("store", &[]),
+    ("store", &["disk"]),
     ("telemetry", &[]),
     ("tasks", &[]),
     ("cli", &["app", "api", "config", "telemetry"]),

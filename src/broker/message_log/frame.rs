@@ -11,9 +11,8 @@
 
 use std::io;
 
+use crate::disk::{CHUNK, ChunkReader, DiskFile};
 use bytes::Bytes;
-
-use super::disk::LogFile;
 
 /// The format of the files that this version writes.
 pub(super) const FORMAT: u32 = 1;
@@ -23,8 +22,6 @@ pub(super) const PROLOGUE: usize = 32;
 pub(super) const HEADER: usize = 40;
 /// Frames begin at multiples of it.
 pub(super) const ALIGN: usize = 8;
-/// How much of a file is read at once.
-const CHUNK: usize = 256 << 10;
 /// More frames belong to the same group.
 const MORE: u8 = 1;
 /// A lag that says nothing.
@@ -184,7 +181,7 @@ pub(super) enum Prologue {
 }
 
 impl Prologue {
-    pub(super) fn read(file: &dyn LogFile) -> io::Result<Self> {
+    pub(super) fn read(file: &dyn DiskFile) -> io::Result<Self> {
         let mut bytes = [0; PROLOGUE];
         let n = file.read_at(&mut bytes, 0)?;
         if n < PROLOGUE || bytes == [0; PROLOGUE] {
@@ -216,24 +213,18 @@ pub(super) struct BrokenFrame;
 /// Reads the frames of a segment one after the other.
 #[derive(Debug)]
 pub(super) struct FrameScan<'a> {
-    file: &'a dyn LogFile,
+    chunks: ChunkReader<'a>,
     mark: u64,
-    end: u64,
     /// Where the next frame begins.
     pub(super) at: u64,
-    chunk: Bytes,
-    chunk_at: u64,
 }
 
 impl<'a> FrameScan<'a> {
-    pub(super) fn new(file: &'a dyn LogFile, mark: u64, from: u64, end: u64) -> Self {
+    pub(super) fn new(file: &'a dyn DiskFile, mark: u64, from: u64, end: u64) -> Self {
         Self {
-            file,
+            chunks: ChunkReader::new(file, end),
             mark,
-            end,
             at: from,
-            chunk: Bytes::new(),
-            chunk_at: 0,
         }
     }
 
@@ -248,7 +239,7 @@ impl<'a> FrameScan<'a> {
     }
 
     fn advance(&mut self, with_body: bool) -> io::Result<Option<Result<FoundFrame, BrokenFrame>>> {
-        if self.at >= self.end {
+        if self.at >= self.chunks.end() {
             return Ok(None);
         }
         let Some(frame) = self.frame(self.at)? else {
@@ -268,8 +259,8 @@ impl<'a> FrameScan<'a> {
             at += ALIGN as u64;
         }
         let mark = self.mark.to_le_bytes();
-        while at + HEADER as u64 <= self.end {
-            let bytes = self.bytes(at, CHUNK)?;
+        while at + HEADER as u64 <= self.chunks.end() {
+            let bytes = self.chunks.bytes(at, CHUNK)?;
             let places = bytes.chunks_exact(ALIGN);
             let Some(found) = places.clone().position(|eight| eight == mark) else {
                 at += (places.len().max(1) * ALIGN) as u64;
@@ -287,22 +278,26 @@ impl<'a> FrameScan<'a> {
 
     /// The body of a frame; none when it is damaged.
     pub(super) fn body(&mut self, frame: &FoundFrame) -> io::Result<Option<Bytes>> {
-        let body = self.bytes(body_at(frame), frame.header.body_len as usize)?;
+        let body = self
+            .chunks
+            .bytes(body_at(frame), frame.header.body_len as usize)?;
         let is_sound = body.len() == frame.header.body_len as usize
             && checksum(&[&body]) == frame.header.body_sum;
         Ok(is_sound.then_some(body))
     }
 
     fn frame(&mut self, at: u64) -> io::Result<Option<FoundFrame>> {
-        let bytes = self.bytes(at, HEADER)?;
+        let bytes = self.chunks.bytes(at, HEADER)?;
         let Some((header, sum)) = FrameHeader::decode(self.mark, &bytes) else {
             return Ok(None);
         };
         // Compared with the file before anything is allocated.
-        if at + header.len() > self.end {
+        if at + header.len() > self.chunks.end() {
             return Ok(None);
         }
-        let head = self.bytes(at + HEADER as u64, header.head_len as usize)?;
+        let head = self
+            .chunks
+            .bytes(at + HEADER as u64, header.head_len as usize)?;
         if head.len() < header.head_len as usize || checksum(&[&bytes[..36], &head]) != sum {
             return Ok(None);
         }
@@ -313,7 +308,7 @@ impl<'a> FrameScan<'a> {
         let mut hasher = crc32fast::Hasher::new();
         let (mut at, mut left) = (body_at(frame), frame.header.body_len as usize);
         while left > 0 {
-            let bytes = self.bytes(at, left.min(CHUNK))?;
+            let bytes = self.chunks.bytes(at, left.min(CHUNK))?;
             if bytes.is_empty() {
                 return Ok(false);
             }
@@ -322,23 +317,6 @@ impl<'a> FrameScan<'a> {
             left -= bytes.len();
         }
         Ok(hasher.finalize() == frame.header.body_sum)
-    }
-
-    /// `len` bytes from `at` on, or fewer at the end.
-    fn bytes(&mut self, at: u64, len: usize) -> io::Result<Bytes> {
-        let left = usize::try_from(self.end.saturating_sub(at)).unwrap_or(usize::MAX);
-        let len = len.min(left);
-        let inside = at.checked_sub(self.chunk_at);
-        let inside = inside.and_then(|skip| usize::try_from(skip).ok());
-        if let Some(skip) = inside.filter(|skip| skip + len <= self.chunk.len()) {
-            return Ok(self.chunk.slice(skip..skip + len));
-        }
-        let mut chunk = vec![0; len.max(CHUNK.min(left))];
-        let n = self.file.read_at(&mut chunk, at)?;
-        chunk.truncate(n);
-        self.chunk = chunk.into();
-        self.chunk_at = at;
-        Ok(self.chunk.slice(..len.min(n)))
     }
 }
 

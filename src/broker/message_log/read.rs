@@ -6,7 +6,6 @@ use bytes::Bytes;
 
 use super::{
     MessageHead, MessageLogError, QueueNumber,
-    disk::LogFile,
     frame::{FrameHeader, HEADER},
     head,
     index::{MessageIndex, RemovedPlace},
@@ -14,6 +13,7 @@ use super::{
     segments::segment_name,
     shared::Shared,
 };
+use crate::disk::DiskFile;
 
 /// Bytes that are read at once, where messages lie next to each other.
 const RUN_BYTES: u64 = 1 << 20;
@@ -76,7 +76,7 @@ impl Wanted {
 #[derive(Debug)]
 struct ReadRun {
     segment: SegmentNumber,
-    file: Arc<dyn LogFile>,
+    file: Arc<dyn DiskFile>,
     wanted: Vec<Wanted>,
 }
 
@@ -198,7 +198,7 @@ fn read_run(
     Ok(())
 }
 
-fn read_bytes(file: &dyn LogFile, at: u64, len: u64) -> std::io::Result<Vec<u8>> {
+fn read_bytes(file: &dyn DiskFile, at: u64, len: u64) -> std::io::Result<Vec<u8>> {
     let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
     let n = file.read_at(&mut bytes, at)?;
     bytes.truncate(n);
@@ -206,7 +206,7 @@ fn read_bytes(file: &dyn LogFile, at: u64, len: u64) -> std::io::Result<Vec<u8>>
 }
 
 /// The frame at a place, by the lengths that its own header has.
-fn whole(mark: u64, file: &dyn LogFile, at: u64) -> std::io::Result<Option<Vec<u8>>> {
+fn whole(mark: u64, file: &dyn DiskFile, at: u64) -> std::io::Result<Option<Vec<u8>>> {
     let header = read_bytes(file, at, HEADER as u64)?;
     let Some(len) = FrameHeader::claimed_len(mark, &header) else {
         return Ok(None);

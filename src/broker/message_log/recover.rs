@@ -11,7 +11,6 @@ use parking_lot::Mutex;
 
 use super::{
     DroppedTail, LogReport, MessageLogError, MessageLogOptions, MessageLogState, RecoveredMessages,
-    disk::{LogDisk, LogFile},
     frame::{FORMAT, FrameScan, PROLOGUE, Prologue},
     record::SegmentNumber,
     segments::{parse_segment_name, segment_name},
@@ -22,6 +21,7 @@ use super::{
 mod replay;
 
 use self::replay::Replay;
+use crate::disk::{Disk, DiskFile};
 
 /// A log that was read.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub(super) struct OpenedLog {
 
 /// Opens a log; what a crash left unfinished is cut off.
 pub(super) fn open(
-    disk: Box<dyn LogDisk>,
+    disk: Box<dyn Disk>,
     folder: &Path,
     options: MessageLogOptions,
 ) -> Result<OpenedLog, MessageLogError> {
@@ -87,7 +87,7 @@ fn new_mark() -> io::Result<u64> {
 /// The files of a log, with errors that name them.
 #[derive(Debug)]
 struct LogFolder<'a> {
-    disk: &'a dyn LogDisk,
+    disk: &'a dyn Disk,
     folder: &'a Path,
 }
 
@@ -215,7 +215,7 @@ impl LogFolder<'_> {
 }
 
 /// How a log is, without changing it.
-pub(super) fn look(disk: &dyn LogDisk, folder: &Path) -> Result<LogReport, MessageLogError> {
+pub(super) fn look(disk: &dyn Disk, folder: &Path) -> Result<LogReport, MessageLogError> {
     let files = LogFolder { disk, folder };
     let FoundSegments { mut replay, broken } = files.whole()?;
     let unfinished = broken.map(|broken| {
@@ -266,7 +266,7 @@ struct FoundSegments {
 impl FoundSegments {
     /// Reads them; those behind `end` are read as if they were torn.
     fn read(
-        disk: &dyn LogDisk,
+        disk: &dyn Disk,
         folder: &Path,
         end: Option<SegmentNumber>,
     ) -> Result<Self, MessageLogError> {
@@ -318,7 +318,7 @@ impl FoundSegments {
     fn segment(
         &mut self,
         segment: FoundSegment,
-        file: &dyn LogFile,
+        file: &dyn DiskFile,
         prologue: Prologue,
     ) -> io::Result<()> {
         let mark = match prologue {

@@ -18,12 +18,13 @@ use self::{
 };
 use super::{
     DroppedTail, MessageLogError, MessageLogOptions,
-    disk::{FolderDisk, LogDisk, LogFile},
     frame::{FORMAT, FrameContent, PROLOGUE, Prologue},
+    lock,
     record::{SegmentNumber, SegmentStart},
     recover,
     segments::{parse_segment_name, segment_name},
 };
+use crate::disk::{Disk, DiskFile};
 
 /// What is wrong with a log, and what it holds.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -63,7 +64,7 @@ impl LogReport {
 /// # Errors
 /// It is open, or a file cannot be read, or a later version wrote it.
 pub fn check(folder: &Path) -> Result<LogReport, MessageLogError> {
-    let (disk, _lock) = FolderDisk::locked(folder)?;
+    let (disk, _lock) = lock(folder)?;
     check_on(&disk, folder)
 }
 
@@ -74,11 +75,11 @@ pub fn check(folder: &Path) -> Result<LogReport, MessageLogError> {
 /// # Errors
 /// It is open, or a file cannot be read or written, or a later version wrote it.
 pub fn repair(folder: &Path) -> Result<LogReport, MessageLogError> {
-    let (disk, _lock) = FolderDisk::locked(folder)?;
+    let (disk, _lock) = lock(folder)?;
     repair_on(Box::new(disk), folder)
 }
 
-pub(super) fn check_on(disk: &dyn LogDisk, folder: &Path) -> Result<LogReport, MessageLogError> {
+pub(super) fn check_on(disk: &dyn Disk, folder: &Path) -> Result<LogReport, MessageLogError> {
     match recover::look(disk, folder) {
         Ok(report) => Ok(report),
         Err(MessageLogError::Damaged { .. } | MessageLogError::Missing { .. }) => {
@@ -88,10 +89,7 @@ pub(super) fn check_on(disk: &dyn LogDisk, folder: &Path) -> Result<LogReport, M
     }
 }
 
-pub(super) fn repair_on(
-    disk: Box<dyn LogDisk>,
-    folder: &Path,
-) -> Result<LogReport, MessageLogError> {
+pub(super) fn repair_on(disk: Box<dyn Disk>, folder: &Path) -> Result<LogReport, MessageLogError> {
     let mut report = check_on(&*disk, folder)?;
     if !report.is_sound() {
         BrokenLog::read(&*disk, folder)?.repair()?;
@@ -102,7 +100,7 @@ pub(super) fn repair_on(
     Ok(report)
 }
 
-fn u64_in(file: &dyn LogFile, at: u64) -> std::io::Result<u64> {
+fn u64_in(file: &dyn DiskFile, at: u64) -> std::io::Result<u64> {
     let mut bytes = [0; 8];
     file.read_at(&mut bytes, at)?;
     Ok(u64::from_le_bytes(bytes))
@@ -110,20 +108,20 @@ fn u64_in(file: &dyn LogFile, at: u64) -> std::io::Result<u64> {
 
 /// A log that is damaged.
 struct BrokenLog<'a> {
-    disk: &'a dyn LogDisk,
+    disk: &'a dyn Disk,
     folder: &'a Path,
     mark: u64,
     segments: BTreeMap<SegmentNumber, BrokenSegment>,
 }
 
 struct BrokenSegment {
-    file: Arc<dyn LogFile>,
+    file: Arc<dyn DiskFile>,
     len: u64,
     has_prologue: bool,
 }
 
 impl<'a> BrokenLog<'a> {
-    fn read(disk: &'a dyn LogDisk, folder: &'a Path) -> Result<Self, MessageLogError> {
+    fn read(disk: &'a dyn Disk, folder: &'a Path) -> Result<Self, MessageLogError> {
         let unusable = |error| MessageLogError::unusable(folder, error);
         let names = disk.names().map_err(unusable)?;
         let mut segments = BTreeMap::new();

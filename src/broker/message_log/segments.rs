@@ -10,10 +10,10 @@ use std::{
 
 use super::{
     MessageLogStats,
-    disk::LogFile,
     index::Slot,
     record::{Fact, SegmentNumber},
 };
+use crate::disk::DiskFile;
 
 /// What a fact counts for.
 const FACT_BYTES: u64 = 24;
@@ -250,7 +250,7 @@ const OPEN_FILES: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct FileCache {
     /// The latest last.
-    open: Vec<(SegmentNumber, Arc<dyn LogFile>)>,
+    open: Vec<(SegmentNumber, Arc<dyn DiskFile>)>,
 }
 
 impl FileCache {
@@ -258,8 +258,8 @@ impl FileCache {
     pub(super) fn get<E>(
         &mut self,
         number: SegmentNumber,
-        open: impl FnOnce() -> Result<Arc<dyn LogFile>, E>,
-    ) -> Result<Arc<dyn LogFile>, E> {
+        open: impl FnOnce() -> Result<Arc<dyn DiskFile>, E>,
+    ) -> Result<Arc<dyn DiskFile>, E> {
         let at = self.open.iter().rposition(|(known, _)| *known == number);
         let entry = match at {
             Some(at) => self.open.remove(at),

@@ -16,11 +16,10 @@ use tokio::sync::watch;
 
 use super::{
     LogPosition, MessageGroup, MessageLogOptions, MessageLogState, MessageLogStats, QueuePlace,
-    disk::LogDisk,
     index::MessageIndex,
     pending::{LogOperation, PendingOperations, records},
 };
-use crate::broker::message::Message;
+use crate::{broker::message::Message, disk::Disk};
 
 /// What is called when more is durable.
 pub(super) struct DurableCall(pub(super) Box<dyn Fn(LogPosition) + Send + Sync>);
@@ -36,7 +35,7 @@ impl fmt::Debug for DurableCall {
 pub(super) struct Shared {
     pub(super) folder: PathBuf,
     pub(super) options: MessageLogOptions,
-    pub(super) disk: Box<dyn LogDisk>,
+    pub(super) disk: Box<dyn Disk>,
     /// The secret by which frames are known.
     pub(super) mark: u64,
     pub(super) pending: Mutex<PendingOperations>,

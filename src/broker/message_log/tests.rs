@@ -8,7 +8,6 @@ mod full;
 mod model;
 mod real;
 mod repair;
-mod sim;
 mod space;
 
 use std::{
@@ -19,22 +18,23 @@ use std::{
 
 use bytes::Bytes;
 
-use self::sim::SimLogDisk;
 use super::{
     LogPosition, MessageLogError, MessageLogOptions, MessageLogState, QueueNumber, QueuePlace,
     ReadLimits, RecoveredMessages, RecoveredQueue, StoredMessage,
-    disk::LogDisk,
     group::MessageGroup,
     pending::{LogOperation, QueueChange},
     read, recover,
     shared::Shared,
     writer::LogWriter,
 };
-use crate::broker::{
-    memory::Memory,
-    message::{Death, DeathReason, InboundMessage, Message},
-    queue::FIRST_POSITION,
-    wire::{ShortStr, properties::PropertyList, table::TableBuilder},
+use crate::{
+    broker::{
+        memory::Memory,
+        message::{Death, DeathReason, InboundMessage, Message},
+        queue::FIRST_POSITION,
+        wire::{ShortStr, properties::PropertyList, table::TableBuilder},
+    },
+    disk::{Disk, sim::SimDisk},
 };
 
 /// The place of the n-th message of a queue.
@@ -58,12 +58,12 @@ struct TestLog {
 }
 
 impl TestLog {
-    fn open(disk: &SimLogDisk) -> Self {
+    fn open(disk: &SimDisk) -> Self {
         Self::try_open(disk, SMALL).expect("it opens")
     }
 
-    fn try_open(disk: &SimLogDisk, options: MessageLogOptions) -> Result<Self, MessageLogError> {
-        let disk: Box<dyn LogDisk> = Box::new(disk.clone());
+    fn try_open(disk: &SimDisk, options: MessageLogOptions) -> Result<Self, MessageLogError> {
+        let disk: Box<dyn Disk> = Box::new(disk.clone());
         let opened = recover::open(disk, Path::new("sim"), options)?;
         Ok(Self {
             shared: opened.writer.shared(),
@@ -224,7 +224,7 @@ fn rich_message() -> Arc<Message> {
 
 #[test]
 fn a_message_is_the_same_after_a_restart() {
-    let disk = SimLogDisk::default();
+    let disk = SimDisk::default();
     let mut log = TestLog::open(&disk);
     let rich = rich_message();
     let deadline = Some(1_700_000_060_000);
@@ -260,7 +260,7 @@ fn a_message_is_the_same_after_a_restart() {
 
 #[test]
 fn a_message_in_many_queues_is_written_once() {
-    let disk = SimLogDisk::default();
+    let disk = SimDisk::default();
     let mut log = TestLog::open(&disk);
     let places: Vec<_> = (0..20).map(|queue| place(queue, at(0))).collect();
     log.append(&message(&[7; 4000]), &places);
@@ -280,7 +280,7 @@ fn a_message_in_many_queues_is_written_once() {
 
 #[test]
 fn a_queue_does_not_read_the_places_of_thousands() {
-    let disk = SimLogDisk::default();
+    let disk = SimDisk::default();
     let mut log = TestLog::open(&disk);
     let places: Vec<_> = (0..1000).map(|queue| place(queue, at(0))).collect();
     log.append(&message(b"to all"), &places);
@@ -292,7 +292,7 @@ fn a_queue_does_not_read_the_places_of_thousands() {
 
 #[test]
 fn settled_messages_never_return() {
-    let disk = SimLogDisk::default();
+    let disk = SimDisk::default();
     let mut log = TestLog::open(&disk);
     for n in 0..100 {
         log.publish(1, at(n), format!("message {n}").as_bytes());
@@ -321,7 +321,7 @@ fn settled_messages_never_return() {
 
 #[test]
 fn a_position_is_known_while_a_record_of_it_exists() {
-    let disk = SimLogDisk::default();
+    let disk = SimDisk::default();
     let mut log = TestLog::open(&disk);
     log.publish(1, at(41), b"one");
     log.publish(1, 17, b"requeued once");
@@ -335,7 +335,7 @@ fn a_position_is_known_while_a_record_of_it_exists() {
 
 #[test]
 fn deliveries_and_requeues_are_known_after_a_restart() {
-    let disk = SimLogDisk::default();
+    let disk = SimDisk::default();
     let mut log = TestLog::open(&disk);
     for n in 0..6 {
         log.publish(1, at(n), &[b'a' + u8::try_from(n).unwrap()]);
@@ -378,7 +378,7 @@ fn deliveries_and_requeues_are_known_after_a_restart() {
 
 #[test]
 fn a_group_that_is_dropped_changes_nothing() {
-    let disk = SimLogDisk::default();
+    let disk = SimDisk::default();
     let mut log = TestLog::open(&disk);
     log.publish(1, at(0), b"stays");
     let mut group = log.group();
@@ -391,7 +391,7 @@ fn a_group_that_is_dropped_changes_nothing() {
 
 #[test]
 fn what_is_settled_before_its_group_is_committed_does_not_return() {
-    let disk = SimLogDisk::default();
+    let disk = SimDisk::default();
     let mut log = TestLog::open(&disk);
     let mut group = log.group();
     let mut other = log.group();

@@ -12,16 +12,19 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::{sync::watch, task::spawn_blocking};
+use tokio::sync::watch;
 
 use self::restoring::Restoring;
 use super::{Broker, Shared};
-use crate::broker::{
-    durable::{LoadRequests, TopologyFault, TopologyJournal, TopologyStore, load},
-    message_log::{
-        MessageLog, MessageLogError, MessageLogOptions, MessageLogState, RecoveredMessages,
+use crate::{
+    broker::{
+        durable::{LoadRequests, TopologyFault, TopologyJournal, TopologyStore, load},
+        message_log::{
+            MessageLog, MessageLogError, MessageLogOptions, MessageLogState, RecoveredMessages,
+        },
+        vhost::VhostLog,
     },
-    vhost::VhostLog,
+    disk::blocking,
 };
 
 /// Where a broker keeps what is durable.
@@ -180,14 +183,6 @@ impl Loading {
                 }
             }
         }
-    }
-}
-
-/// Runs what waits for the disk on a thread for such work.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 

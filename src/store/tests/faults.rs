@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use super::{
-    SMALL, Tables, all, change,
-    sim::{Fault, SimDisk},
+use super::{SMALL, Tables, all, change};
+use crate::{
+    disk::sim::{Fault, SimDisk},
+    store::{Store, StoreError, Writes},
 };
-use crate::store::{Store, StoreError, Writes};
 
 const COMMITS: u64 = 60;
 

@@ -4,16 +4,18 @@ use std::io;
 
 use bytes::Bytes;
 
-use crate::broker::message_log::{
-    disk::LogFile,
-    frame::{ALIGN, FoundFrame, FrameContent, FrameHeader, checksum, prologue},
-    record::SegmentStart,
+use crate::{
+    broker::message_log::{
+        frame::{ALIGN, FoundFrame, FrameContent, FrameHeader, checksum, prologue},
+        record::SegmentStart,
+    },
+    disk::DiskFile,
 };
 
 /// A file that is written.
 #[derive(Debug)]
 pub(super) struct Rewrite<'a> {
-    to: &'a dyn LogFile,
+    to: &'a dyn DiskFile,
     mark: u64,
     at: u64,
     /// The number of the last frame.
@@ -24,7 +26,7 @@ pub(super) struct Rewrite<'a> {
 
 impl<'a> Rewrite<'a> {
     pub(super) fn begin(
-        to: &'a dyn LogFile,
+        to: &'a dyn DiskFile,
         mark: u64,
         newest: u64,
         start: &SegmentStart,
@@ -130,7 +132,7 @@ impl<'a> Rewrite<'a> {
 }
 
 /// Copies a file, and makes the copy durable.
-pub(super) fn copy(from: &dyn LogFile, len: u64, to: &dyn LogFile) -> io::Result<()> {
+pub(super) fn copy(from: &dyn DiskFile, len: u64, to: &dyn DiskFile) -> io::Result<()> {
     let mut piece = vec![0; 1 << 20];
     let mut at = 0;
     while at < len {

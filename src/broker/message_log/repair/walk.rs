@@ -4,9 +4,9 @@ use std::io;
 
 use bytes::Bytes;
 
-use crate::broker::message_log::{
-    disk::LogFile,
-    frame::{FoundFrame, FrameScan, PROLOGUE},
+use crate::{
+    broker::message_log::frame::{FoundFrame, FrameScan, PROLOGUE},
+    disk::DiskFile,
 };
 
 /// A part of a segment.
@@ -25,7 +25,7 @@ pub(super) struct FrameWalk<'a> {
 }
 
 impl<'a> FrameWalk<'a> {
-    pub(super) fn new(file: &'a dyn LogFile, mark: u64, len: u64) -> Self {
+    pub(super) fn new(file: &'a dyn DiskFile, mark: u64, len: u64) -> Self {
         Self {
             scan: FrameScan::new(file, mark, PROLOGUE as u64, len),
             end: len,

@@ -1,12 +1,13 @@
 //! Files that are torn, damaged, missing, or from a later version.
 
 use super::*;
+use crate::disk::sim::SimDisk;
 
 const FIRST: &str = "segment-0000000001";
 
 /// A log of three queues and a group, durable and known to be so.
-fn small_log() -> (SimLogDisk, Vec<usize>) {
-    let disk = SimLogDisk::default();
+fn small_log() -> (SimDisk, Vec<usize>) {
+    let disk = SimDisk::default();
     let mut log = TestLog::open(&disk);
     let mut ends = Vec::new();
     let mut end = |log: &mut TestLog| {
@@ -99,7 +100,7 @@ fn a_flipped_bit_is_refused_with_file_and_offset() {
 
 #[test]
 fn damage_after_the_start_is_found_when_the_message_is_read() {
-    let disk = SimLogDisk::default();
+    let disk = SimDisk::default();
     let mut log = TestLog::open(&disk);
     log.publish(1, at(0), &[1; 300]);
     log.publish(1, at(1), &[2; 300]);
@@ -120,7 +121,7 @@ fn damage_after_the_start_is_found_when_the_message_is_read() {
 
 #[test]
 fn a_missing_segment_is_refused() {
-    let disk = SimLogDisk::default();
+    let disk = SimDisk::default();
     let mut log = TestLog::open(&disk);
     for n in 0..100 {
         log.publish(1, at(n), &[0; 500]);
@@ -141,7 +142,7 @@ fn a_missing_segment_is_refused() {
 
 #[test]
 fn a_segment_that_ends_early_is_refused() {
-    let disk = SimLogDisk::default();
+    let disk = SimDisk::default();
     let mut log = TestLog::open(&disk);
     for n in 0..50 {
         log.publish(1, at(n), &[0; 500]);
@@ -178,7 +179,7 @@ fn a_body_is_never_taken_for_records() {
     let (other, _) = small_log();
     let mut forged = other.content(FIRST);
     forged.drain(..32);
-    let disk = SimLogDisk::default();
+    let disk = SimDisk::default();
     let mut log = TestLog::open(&disk);
     log.publish(1, at(0), b"first");
     log.sync();

@@ -1,10 +1,7 @@
 //! The log against a model, with a fault at every call of the disk.
 
-use super::{
-    model::Run,
-    sim::{Fault, SimLogDisk},
-    *,
-};
+use super::{model::Run, *};
+use crate::disk::sim::{Fault, SimDisk};
 
 const STEPS: usize = 400;
 
@@ -19,7 +16,7 @@ struct Promised {
 }
 
 /// Steps until the end, or until the log fails. A full disk is mended after some turns.
-fn run(disk: &SimLogDisk, seed: u64) -> Promised {
+fn run(disk: &SimDisk, seed: u64) -> Promised {
     let mut run = Run::new(seed);
     let Ok(log) = TestLog::try_open(disk, SMALL) else {
         return Promised {
@@ -32,7 +29,7 @@ fn run(disk: &SimLogDisk, seed: u64) -> Promised {
     finish(disk, run_on(disk, log, &mut run), run)
 }
 
-fn run_on(disk: &SimLogDisk, mut log: TestLog, run: &mut Run) -> TestLog {
+fn run_on(disk: &SimDisk, mut log: TestLog, run: &mut Run) -> TestLog {
     let mut full = 0;
     for _ in 0..STEPS {
         run.step(&mut log);
@@ -48,7 +45,7 @@ fn run_on(disk: &SimLogDisk, mut log: TestLog, run: &mut Run) -> TestLog {
     log
 }
 
-fn finish(disk: &SimLogDisk, mut log: TestLog, run: Run) -> Promised {
+fn finish(disk: &SimDisk, mut log: TestLog, run: Run) -> Promised {
     log.shared.request_durable(LogPosition::MAX);
     for _ in 0..5 {
         log.writer.turn();
@@ -74,13 +71,13 @@ fn finish(disk: &SimLogDisk, mut log: TestLog, run: Run) -> Promised {
 
 /// A log that was left by a crash has what was promised, also after it was opened again and used.
 fn check(
-    disk: &SimLogDisk,
+    disk: &SimDisk,
     promised: &Promised,
     (least, durable): (LogPosition, LogPosition),
     random: &mut fastrand::Rng,
     what: &str,
 ) {
-    let open = |disk: &SimLogDisk, when: &str| {
+    let open = |disk: &SimDisk, when: &str| {
         let opened = TestLog::try_open(disk, SMALL);
         opened.unwrap_or_else(|error| panic!("{what}, {when}: {error}"))
     };
@@ -105,7 +102,7 @@ fn check(
 
 #[test]
 fn nothing_promised_is_lost_whichever_call_fails() {
-    let disk = SimLogDisk::default();
+    let disk = SimDisk::default();
     let promised = run(&disk, 1);
     assert!(!promised.failed);
     let calls = disk.calls();
@@ -113,7 +110,7 @@ fn nothing_promised_is_lost_whichever_call_fails() {
     let mut random = fastrand::Rng::with_seed(2);
     for at in 0..calls {
         for fault in [Fault::Full(at), Fault::Io(at), Fault::Power(at)] {
-            let disk = SimLogDisk::default();
+            let disk = SimDisk::default();
             disk.set(fault);
             let promised = run(&disk, 1);
             let what = format!("{fault:?}");
@@ -133,7 +130,7 @@ fn nothing_promised_is_lost_whichever_call_fails() {
 fn runs_of_many_kinds_survive_power_losses_one_after_the_other() {
     for seed in 10..40 {
         let mut random = fastrand::Rng::with_seed(seed);
-        let mut disk = SimLogDisk::default();
+        let mut disk = SimDisk::default();
         let mut run = Run::new(seed);
         for crash in 0..6 {
             let what = format!("seed {seed}, crash {crash}");

@@ -1,10 +1,11 @@
 //! When appends become durable, and how much one read gives.
 
 use super::*;
+use crate::disk::sim::SimDisk;
 
 #[test]
 fn appends_share_an_fsync_and_are_reported_when_it_is_done() {
-    let disk = SimLogDisk::default();
+    let disk = SimDisk::default();
     let mut log = TestLog::open(&disk);
     let reported: Arc<parking_lot::Mutex<Vec<u64>>> = Arc::default();
     let to = Arc::clone(&reported);
@@ -32,7 +33,7 @@ fn appends_share_an_fsync_and_are_reported_when_it_is_done() {
 
 #[test]
 fn without_a_request_it_is_durable_after_the_interval() {
-    let disk = SimLogDisk::default();
+    let disk = SimDisk::default();
     let options = MessageLogOptions {
         sync_interval: Duration::ZERO,
         ..SMALL
@@ -45,7 +46,7 @@ fn without_a_request_it_is_durable_after_the_interval() {
 
 #[test]
 fn reads_keep_to_their_limits() {
-    let disk = SimLogDisk::default();
+    let disk = SimDisk::default();
     let mut log = TestLog::open(&disk);
     for n in 0..50 {
         log.publish(1, at(n), &[1; 100]);
@@ -76,7 +77,7 @@ fn reads_keep_to_their_limits() {
 
 #[test]
 fn a_message_with_long_properties_is_read() {
-    let disk = SimLogDisk::default();
+    let disk = SimDisk::default();
     let mut log = TestLog::open(&disk);
     let mut long = inbound(&[5; 200 << 10]);
     let mut headers = TableBuilder::new();

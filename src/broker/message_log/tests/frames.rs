@@ -10,6 +10,7 @@ use super::{
     },
     *,
 };
+use crate::disk::sim::SimDisk;
 
 fn any_place() -> impl Strategy<Value = RecordedPlace> {
     let numbers = (any::<u64>(), any::<u64>(), any::<Option<u64>>());
@@ -90,7 +91,7 @@ proptest! {
             }
         }
         let len = file.len() as u64;
-        let disk = SimLogDisk::default().with("file", Some(file));
+        let disk = SimDisk::default().with("file", Some(file));
         let file = disk.open("file").unwrap();
         let _ = Prologue::read(&*file).unwrap();
         let mut scan = FrameScan::new(&*file, mark, 0, len);

@@ -1,10 +1,11 @@
 //! A full disk, and one that fails.
 
-use super::{sim::Fault, *};
+use super::*;
+use crate::disk::sim::{Fault, SimDisk};
 
 #[test]
 fn a_full_disk_keeps_what_waits_and_continues_when_messages_are_consumed() {
-    let disk = SimLogDisk::default();
+    let disk = SimDisk::default();
     let mut log = TestLog::open(&disk);
     log.publish(1, at(0), &[0; 200]);
     log.sync();
@@ -52,7 +53,7 @@ fn a_full_disk_keeps_what_waits_and_continues_when_messages_are_consumed() {
 
 #[test]
 fn a_group_waits_for_space_as_a_whole() {
-    let disk = SimLogDisk::default();
+    let disk = SimDisk::default();
     let mut log = TestLog::open(&disk);
     log.publish(1, at(0), b"settled by the group");
     log.sync();
@@ -83,7 +84,7 @@ fn a_group_waits_for_space_as_a_whole() {
 
 #[test]
 fn settlements_in_a_long_backlog_are_searched_once() {
-    let disk = SimLogDisk::default();
+    let disk = SimDisk::default();
     let mut log = TestLog::open(&disk);
     for n in 0..100 {
         log.publish(1, at(n), b"x");
@@ -112,7 +113,7 @@ fn settlements_in_a_long_backlog_are_searched_once() {
 
 #[test]
 fn a_failed_fsync_is_never_retried() {
-    let disk = SimLogDisk::default();
+    let disk = SimDisk::default();
     let mut log = TestLog::open(&disk);
     let stored = log.publish(1, at(0), b"durable");
     log.sync();
@@ -141,7 +142,7 @@ fn a_failed_fsync_is_never_retried() {
 
 #[test]
 fn a_disk_that_is_full_at_the_start_is_no_failure() {
-    let disk = SimLogDisk::default();
+    let disk = SimDisk::default();
     disk.limit(0);
     let mut log = TestLog::open(&disk);
     let position = log.publish(1, at(0), b"waits");

@@ -4,20 +4,21 @@ use super::{
     super::repair::{LogReport, check_on, repair_on},
     *,
 };
+use crate::disk::sim::SimDisk;
 
 const FIRST: &str = "segment-0000000001";
 
-fn check(disk: &SimLogDisk) -> LogReport {
+fn check(disk: &SimDisk) -> LogReport {
     check_on(disk, Path::new("sim")).expect("it can be read")
 }
 
-fn repair(disk: &SimLogDisk) -> LogReport {
+fn repair(disk: &SimDisk) -> LogReport {
     repair_on(Box::new(disk.clone()), Path::new("sim")).expect("it can be repaired")
 }
 
 /// A log of several segments: a hundred messages, of which every tenth is settled.
-fn filled() -> SimLogDisk {
-    let disk = SimLogDisk::default();
+fn filled() -> SimDisk {
+    let disk = SimDisk::default();
     let mut log = TestLog::open(&disk);
     for n in 0..100 {
         log.publish(1, at(n), &[u8::try_from(n).unwrap(); 500]);
@@ -31,7 +32,7 @@ fn filled() -> SimLogDisk {
     disk
 }
 
-fn positions(disk: &SimLogDisk) -> Vec<u64> {
+fn positions(disk: &SimDisk) -> Vec<u64> {
     let mut log = TestLog::open(disk);
     let found = log.read(1).into_iter();
     let found = found
@@ -48,7 +49,7 @@ fn positions(disk: &SimLogDisk) -> Vec<u64> {
     found
 }
 
-fn flipped(disk: &SimLogDisk, name: &str, at: usize) -> SimLogDisk {
+fn flipped(disk: &SimDisk, name: &str, at: usize) -> SimDisk {
     let mut bytes = disk.content(name);
     bytes[at] ^= 4;
     disk.with(name, Some(bytes))
@@ -103,7 +104,7 @@ fn a_damaged_message_is_lost_and_nothing_else() {
 
 #[test]
 fn whatever_byte_is_damaged_the_rest_is_kept() {
-    let disk = SimLogDisk::default();
+    let disk = SimDisk::default();
     let mut log = TestLog::open(&disk);
     for n in 0..5 {
         log.publish(1, at(n), &[u8::try_from(n).unwrap(); 500]);

@@ -1,10 +1,11 @@
 //! What is consumed gives its space back.
 
 use super::*;
+use crate::disk::sim::SimDisk;
 
 /// A log of full segments: 100 messages of 500 bytes.
-fn filled() -> (SimLogDisk, TestLog) {
-    let disk = SimLogDisk::default();
+fn filled() -> (SimDisk, TestLog) {
+    let disk = SimDisk::default();
     let mut log = TestLog::open(&disk);
     for n in 0..100 {
         log.publish(1, at(n), &[u8::try_from(n).unwrap(); 500]);
@@ -44,7 +45,7 @@ fn one_old_message_does_not_keep_the_others() {
 
 #[test]
 fn the_space_of_a_long_run_is_bounded_by_what_is_queued() {
-    let disk = SimLogDisk::default();
+    let disk = SimDisk::default();
     let mut log = TestLog::open(&disk);
     let mut random = fastrand::Rng::with_seed(7);
     let mut queued = std::collections::VecDeque::new();
@@ -78,7 +79,7 @@ fn the_space_of_a_long_run_is_bounded_by_what_is_queued() {
 #[test]
 fn a_message_that_is_requeued_for_ever_takes_no_more_space() {
     for moves in [false, true] {
-        let disk = SimLogDisk::default();
+        let disk = SimDisk::default();
         let mut log = TestLog::open(&disk);
         log.publish(1, at(0), b"poison");
         let mut position = at(0);
@@ -105,7 +106,7 @@ fn a_message_that_is_requeued_for_ever_takes_no_more_space() {
 
 #[test]
 fn a_settlement_is_kept_as_long_as_the_segment_of_its_message() {
-    let disk = SimLogDisk::default();
+    let disk = SimDisk::default();
     let mut log = TestLog::open(&disk);
     // The first segment stays: half of it is never settled.
     for n in 0..16 {
@@ -197,7 +198,7 @@ fn a_copy_is_the_log_of_one_moment_whatever_happens_meanwhile() {
         log.publish(2, at(n), &[0; 500]);
     }
     log.sync();
-    let mut copy = SimLogDisk::default();
+    let mut copy = SimDisk::default();
     for (file, len) in frozen.files().iter().zip(lens) {
         let name = file.path.file_name().unwrap().to_str().unwrap();
         let len = usize::try_from(len).unwrap();

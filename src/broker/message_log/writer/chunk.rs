@@ -4,9 +4,9 @@ use std::io;
 
 use bytes::Bytes;
 
-use crate::broker::message_log::{
-    disk::LogFile,
-    frame::{ALIGN, FrameContent, FrameHeader, HEADER, checksum},
+use crate::{
+    broker::message_log::frame::{ALIGN, FrameContent, FrameHeader, HEADER, checksum},
+    disk::DiskFile,
 };
 
 /// A body that is longer is written from where it is, without a copy.
@@ -90,7 +90,7 @@ impl Chunk {
     }
 
     /// Writes everything behind `at`.
-    pub(super) fn write(&self, file: &dyn LogFile, mut at: u64) -> io::Result<()> {
+    pub(super) fn write(&self, file: &dyn DiskFile, mut at: u64) -> io::Result<()> {
         let mut from = 0;
         let mut put = |bytes: &[u8]| {
             if !bytes.is_empty() {

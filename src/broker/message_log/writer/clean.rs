@@ -7,12 +7,14 @@
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use super::{LogWriter, WriteFault};
-use crate::broker::message_log::{
-    disk::LogFile,
-    frame::{FoundFrame, FrameContent, FrameScan, PROLOGUE},
-    index::{MessageIndex, Slot, Spot},
-    record::{Fact, RecordedPlace, SegmentNumber, Spread, join, take_facts, take_places},
-    segments::segment_name,
+use crate::{
+    broker::message_log::{
+        frame::{FoundFrame, FrameContent, FrameScan, PROLOGUE},
+        index::{MessageIndex, Slot, Spot},
+        record::{Fact, RecordedPlace, SegmentNumber, Spread, join, take_facts, take_places},
+        segments::segment_name,
+    },
+    disk::DiskFile,
 };
 
 /// A segment that is being cleaned.
@@ -136,7 +138,7 @@ impl LogWriter {
         Ok(has_more)
     }
 
-    fn open_segment(&self, segment: SegmentNumber) -> std::io::Result<(Arc<dyn LogFile>, u64)> {
+    fn open_segment(&self, segment: SegmentNumber) -> std::io::Result<(Arc<dyn DiskFile>, u64)> {
         let mut index = self.shared.index.lock();
         let open = || self.shared.disk.open(&segment_name(segment));
         let file = index.segments.files().get(segment, open)?;

@@ -1,7 +1,7 @@
 //! A file of zeros, removed when the disk is full: so settlements, which make room, can still be written.
 
 use super::WriteFault;
-use crate::broker::message_log::disk::LogDisk;
+use crate::disk::Disk;
 
 const NAME: &str = "RESERVE";
 const PIECE: usize = 64 << 10;
@@ -21,7 +21,7 @@ impl Reserve {
     }
 
     /// Takes the space where it is not taken.
-    pub(super) fn hold(&mut self, disk: &dyn LogDisk) -> Result<(), WriteFault> {
+    pub(super) fn hold(&mut self, disk: &dyn Disk) -> Result<(), WriteFault> {
         if self.is_held || self.bytes == 0 {
             return Ok(());
         }
@@ -42,7 +42,7 @@ impl Reserve {
     }
 
     /// Gives the space away; whether there was any.
-    pub(super) fn release(&mut self, disk: &dyn LogDisk) -> Result<bool, WriteFault> {
+    pub(super) fn release(&mut self, disk: &dyn Disk) -> Result<bool, WriteFault> {
         if !self.is_held {
             return Ok(false);
         }
@@ -51,7 +51,7 @@ impl Reserve {
         Ok(true)
     }
 
-    fn remove(&self, disk: &dyn LogDisk) -> Result<(), WriteFault> {
+    fn remove(&self, disk: &dyn Disk) -> Result<(), WriteFault> {
         let removed = disk.remove(NAME);
         removed.map_err(|error| WriteFault::failed("remove", &error))
     }

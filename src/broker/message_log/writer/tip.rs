@@ -5,18 +5,20 @@ use std::{io, sync::Arc};
 use bytes::Bytes;
 
 use super::{WriteFault, chunk::Chunk};
-use crate::broker::message_log::{
-    disk::{LogDisk, LogFile},
-    frame::{FrameContent, prologue},
-    record::{SegmentNumber, SegmentStart},
-    segments::segment_name,
+use crate::{
+    broker::message_log::{
+        frame::{FrameContent, prologue},
+        record::{SegmentNumber, SegmentStart},
+        segments::segment_name,
+    },
+    disk::{Disk, DiskFile},
 };
 
 /// The segment that is written.
 #[derive(Clone, Debug)]
 pub(in crate::broker::message_log) struct ActiveSegment {
     pub(in crate::broker::message_log) number: SegmentNumber,
-    pub(in crate::broker::message_log) file: Arc<dyn LogFile>,
+    pub(in crate::broker::message_log) file: Arc<dyn DiskFile>,
     pub(in crate::broker::message_log) len: u64,
 }
 
@@ -31,7 +33,7 @@ pub(in crate::broker::message_log) struct LogTip {
     /// The number of the newest durable frame.
     pub(in crate::broker::message_log) synced: u64,
     /// Earlier segments whose end is not durable yet.
-    pub(in crate::broker::message_log) unsynced: Vec<Arc<dyn LogFile>>,
+    pub(in crate::broker::message_log) unsynced: Vec<Arc<dyn DiskFile>>,
     /// A new segment's name is not durable yet.
     pub(in crate::broker::message_log) is_name_unsynced: bool,
 }
@@ -58,7 +60,7 @@ impl LogTip {
     /// Begins a new segment. The last one is written no longer.
     pub(super) fn rotate(
         &mut self,
-        disk: &dyn LogDisk,
+        disk: &dyn Disk,
         mark: u64,
         earlier: Vec<SegmentNumber>,
     ) -> Result<(), WriteFault> {
@@ -70,7 +72,7 @@ impl LogTip {
         let no_body = Bytes::new();
         chunk.frame(FrameContent::Start, false, |out| start.put(out), &no_body);
         let name = segment_name(segment);
-        let file = disk.create(&name);
+        let file = disk.create_new(&name);
         let file = file.map_err(|error| WriteFault::of("create", &error))?;
         if let Err(error) = chunk.write(&*file, 0) {
             let fault = WriteFault::of("write", &error);
@@ -94,7 +96,7 @@ impl LogTip {
     }
 
     /// Makes everything durable that was written.
-    pub(in crate::broker::message_log) fn sync(&mut self, disk: &dyn LogDisk) -> io::Result<()> {
+    pub(in crate::broker::message_log) fn sync(&mut self, disk: &dyn Disk) -> io::Result<()> {
         for file in &self.unsynced {
             file.sync()?;
         }

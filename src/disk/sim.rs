@@ -11,11 +11,11 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::super::disk::{LogDisk, LogFile};
+use super::{Disk, DiskFile};
 
 /// Which call fails, and how.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     #[default]
     None,
     /// The disk is full from this call on, until it is mended.
@@ -48,15 +48,15 @@ struct State {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct SimLogDisk(Arc<State>);
+pub(crate) struct SimDisk(Arc<State>);
 
 #[derive(Debug)]
-struct SimLogFile {
+struct SimFile {
     state: Arc<State>,
     content: Arc<Mutex<Content>>,
 }
 
-impl Default for SimLogDisk {
+impl Default for SimDisk {
     fn default() -> Self {
         Self(Arc::new(State {
             names: Mutex::default(),
@@ -99,38 +99,38 @@ impl State {
     }
 }
 
-impl SimLogDisk {
-    pub(super) fn set(&self, fault: Fault) {
+impl SimDisk {
+    pub(crate) fn set(&self, fault: Fault) {
         *self.0.fault.lock() = fault;
     }
 
     /// From now on the files may have so many bytes.
-    pub(super) fn limit(&self, capacity: u64) {
+    pub(crate) fn limit(&self, capacity: u64) {
         self.0.capacity.store(capacity, Relaxed);
     }
 
-    pub(super) fn used(&self) -> u64 {
+    pub(crate) fn used(&self) -> u64 {
         self.0.used()
     }
 
-    pub(super) fn calls(&self) -> u64 {
+    pub(crate) fn calls(&self) -> u64 {
         self.0.calls.load(Relaxed)
     }
 
-    pub(super) fn syncs(&self) -> u64 {
+    pub(crate) fn syncs(&self) -> u64 {
         self.0.syncs.load(Relaxed)
     }
 
-    pub(super) fn read_bytes(&self) -> u64 {
+    pub(crate) fn read_bytes(&self) -> u64 {
         self.0.read_bytes.load(Relaxed)
     }
 
-    pub(super) fn content(&self, name: &str) -> Vec<u8> {
+    pub(crate) fn content(&self, name: &str) -> Vec<u8> {
         self.0.names.lock()[name].lock().bytes.clone()
     }
 
     /// A copy with one file replaced, or removed.
-    pub(super) fn with(&self, name: &str, content: Option<Vec<u8>>) -> Self {
+    pub(crate) fn with(&self, name: &str, content: Option<Vec<u8>>) -> Self {
         let copy = self.after_kill();
         let mut names = copy.0.names.lock();
         match content {
@@ -146,7 +146,7 @@ impl SimLogDisk {
         copy
     }
 
-    pub(super) fn segments(&self) -> Vec<String> {
+    pub(crate) fn segments(&self) -> Vec<String> {
         let names = self.names().unwrap();
         names
             .into_iter()
@@ -155,7 +155,7 @@ impl SimLogDisk {
     }
 
     /// The disk as it is after the process ended: everything that was written, and still not synced.
-    pub(super) fn after_kill(&self) -> Self {
+    pub(crate) fn after_kill(&self) -> Self {
         let copied = |content: &Mutex<Content>| {
             let Content { bytes, durable } = &*content.lock();
             let (bytes, durable) = (bytes.clone(), durable.clone());
@@ -182,7 +182,7 @@ impl SimLogDisk {
 
     /// The disk as it is after a loss of power: what was synced, and of the rest a part that `random` chooses, cut
     /// anywhere or with holes.
-    pub(super) fn after_power_loss(&self, random: &mut fastrand::Rng) -> Self {
+    pub(crate) fn after_power_loss(&self, random: &mut fastrand::Rng) -> Self {
         let written = self.0.names.lock().clone();
         let mut names = self.0.durable.lock().clone();
         // Each new name and each removal may have become durable by itself.
@@ -223,23 +223,30 @@ impl SimLogDisk {
         disk
     }
 
-    fn file(&self, content: Arc<Mutex<Content>>) -> Arc<dyn LogFile> {
+    fn file(&self, content: Arc<Mutex<Content>>) -> Arc<dyn DiskFile> {
         let state = Arc::clone(&self.0);
-        Arc::new(SimLogFile { state, content })
+        Arc::new(SimFile { state, content })
     }
 }
 
-impl LogDisk for SimLogDisk {
+impl Disk for SimDisk {
     fn names(&self) -> io::Result<Vec<String>> {
         Ok(self.0.names.lock().keys().cloned().collect())
     }
 
-    fn open(&self, name: &str) -> io::Result<Arc<dyn LogFile>> {
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let content = self.0.names.lock().get(name).cloned();
         Ok(self.file(content.ok_or(io::ErrorKind::NotFound)?))
     }
 
-    fn create(&self, name: &str) -> io::Result<Arc<dyn LogFile>> {
+    fn create_new(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        if self.0.names.lock().contains_key(name) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        self.create(name)
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         self.0.simple(true)?;
         let content = Arc::default();
         let mut names = self.0.names.lock();
@@ -273,7 +280,7 @@ impl LogDisk for SimLogDisk {
     }
 }
 
-impl LogFile for SimLogFile {
+impl DiskFile for SimFile {
     fn len(&self) -> io::Result<u64> {
         Ok(self.content.lock().bytes.len() as u64)
     }

@@ -1,4 +1,8 @@
-//! The files of one folder, behind a trait so that tests can make a disk that fails.
+//! The files of one folder, behind a trait: tests use a disk in memory that fails. And what reads them in order.
+
+mod chunks;
+#[cfg(test)]
+pub(crate) mod sim;
 
 use std::{
     fmt,
@@ -6,29 +10,44 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
+use tokio::task::spawn_blocking;
+
+pub use self::chunks::{CHUNK, ChunkReader};
+
 /// The files of one folder.
-pub(super) trait Disk: fmt::Debug + Send + Sync {
+pub trait Disk: fmt::Debug + Send + Sync {
     /// The names of all files.
     fn names(&self) -> io::Result<Vec<String>>;
     /// Opens a file that exists.
-    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
+    /// Makes an empty file, of a name that nothing in the folder has.
+    fn create_new(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
     /// Makes an empty file; one of the same name is emptied.
-    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
+    /// Renames a file; one of the new name is replaced.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Removes a file.
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes new names and removals durable.
     fn sync(&self) -> io::Result<()>;
 }
 
 /// An open file.
-pub(super) trait DiskFile: fmt::Debug + Send + Sync {
+#[expect(
+    clippy::len_without_is_empty,
+    reason = "nobody asks whether a file is empty"
+)]
+pub trait DiskFile: fmt::Debug + Send + Sync {
+    /// Its length.
     fn len(&self) -> io::Result<u64>;
     /// Reads up to the length of `into`; fewer bytes only at the end of the file.
     fn read_at(&self, into: &mut [u8], at: u64) -> io::Result<usize>;
     /// Writes all of it, so that it survives the end of the process.
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()>;
+    /// Cuts it off, or fills it with zeros.
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Makes the content durable.
     fn sync(&self) -> io::Result<()>;
@@ -36,11 +55,14 @@ pub(super) trait DiskFile: fmt::Debug + Send + Sync {
 
 /// A folder of the file system: its own mode is 0700, that of its files 0600.
 #[derive(Debug)]
-pub(super) struct RealDisk(PathBuf);
+pub struct FolderDisk(PathBuf);
 
-impl RealDisk {
+impl FolderDisk {
     /// Makes the folder where it does not exist.
-    pub(super) fn new(path: &Path) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// It cannot be made, or its mode cannot be changed.
+    pub fn new(path: &Path) -> io::Result<Self> {
         if !path.is_dir() {
             DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         }
@@ -52,23 +74,25 @@ impl RealDisk {
         Ok(Self(path.to_owned()))
     }
 
-    /// The lock file, locked; none when another process holds it.
-    pub(super) fn lock(&self) -> io::Result<Option<File>> {
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(self.0.join("LOCK"))?;
+    /// The folder, made where it does not exist, and its lock, which is held as long as the file is open; none when
+    /// another process holds it.
+    ///
+    /// # Errors
+    /// The folder or the lock cannot be made.
+    pub fn locked(path: &Path) -> io::Result<Option<(Self, File)>> {
+        let disk = Self::new(path)?;
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).write(true).mode(0o600);
+        let file = options.open(path.join("LOCK"))?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(file)),
+            Ok(()) => Ok(Some((disk, file))),
             Err(fs::TryLockError::WouldBlock) => Ok(None),
             Err(fs::TryLockError::Error(error)) => Err(error),
         }
     }
 }
 
-impl Disk for RealDisk {
+impl Disk for FolderDisk {
     fn names(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.0)? {
@@ -78,17 +102,24 @@ impl Disk for RealDisk {
         Ok(names)
     }
 
-    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).open(self.0.join(name))?;
-        Ok(Box::new(RealFile(file)))
+        Ok(Arc::new(OpenFile(file)))
     }
 
-    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+    fn create_new(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let mut options = OpenOptions::new();
+        options.create_new(true).read(true).write(true);
+        let file = options.mode(0o600).open(self.0.join(name))?;
+        Ok(Arc::new(OpenFile(file)))
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let mut options = OpenOptions::new();
         options.create(true).truncate(true).read(true).write(true);
         let file = options.mode(0o600).open(self.0.join(name))?;
-        Ok(Box::new(RealFile(file)))
+        Ok(Arc::new(OpenFile(file)))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -105,9 +136,9 @@ impl Disk for RealDisk {
 }
 
 #[derive(Debug)]
-struct RealFile(File);
+struct OpenFile(File);
 
-impl DiskFile for RealFile {
+impl DiskFile for OpenFile {
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
@@ -135,5 +166,14 @@ impl DiskFile for RealFile {
 
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+}
+
+/// Runs what waits for the disk on a thread for such work.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match spawn_blocking(work).await {
+        Ok(done) => done,
+        // The runtime ends before its blocking tasks only when the process does.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
