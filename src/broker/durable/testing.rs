@@ -17,6 +17,8 @@ pub(in crate::broker) struct MemoryTopology {
     pub(in crate::broker) is_full: AtomicBool,
     pub(in crate::broker) commits: AtomicUsize,
     pub(in crate::broker) syncs: AtomicUsize,
+    /// Queues that were ever noted as deleted.
+    pub(in crate::broker) notes: AtomicUsize,
 }
 
 impl MemoryTopology {
@@ -52,6 +54,8 @@ impl TopologyStore for MemoryTopology {
         }
         let mut rows = self.rows.lock();
         for change in changes {
+            let is_note = change.table == TopologyTable::DeletedQueues && change.value.is_some();
+            self.notes.fetch_add(is_note.into(), SeqCst);
             let key = (change.table.name(), change.number);
             match &change.value {
                 Some(value) => rows.insert(key, value.clone()),

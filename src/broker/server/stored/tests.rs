@@ -1,4 +1,7 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering::SeqCst},
+    time::Duration,
+};
 
 use tokio::time::timeout;
 
@@ -255,6 +258,7 @@ async fn messages_of_a_queue_that_was_lost_are_kept_and_those_of_a_deleted_one_a
     }
     assert_eq!(broker.delete("/", "deleted").await, Some(1));
     close(broker).await;
+    assert_eq!(kept.topology.notes.load(SeqCst), 1);
     // The rows are lost, as by damage, for one start.
     let intact = kept.topology.rows(TopologyTable::Queues);
     kept.topology.clear(TopologyTable::Queues);
