@@ -2,7 +2,7 @@
 
 mod chunks;
 #[cfg(test)]
-pub(crate) mod sim;
+pub(crate) mod testing;
 
 use std::{
     fmt,

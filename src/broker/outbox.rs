@@ -335,7 +335,9 @@ fn put_deliver(out: &mut BytesMut, deliver: &Deliver<'_>) {
         content.routing_key.len(),
     ];
     let length = strings.iter().sum::<usize>() + 16;
-    let rest = content.properties.as_bytes().len() + content.body.len().min(SHARED_BODY_MIN);
+    // A larger body is not copied.
+    let body = Some(content.body.len()).filter(|len| *len < SHARED_BODY_MIN);
+    let rest = content.properties.as_bytes().len() + body.unwrap_or(0);
     out.reserve(length + rest + DELIVER_OVERHEAD);
     let [c1, c0] = deliver.channel.to_be_bytes();
     let [l1, l0] = octets16(length);

@@ -15,7 +15,7 @@ use super::{
     open::{FORMAT_FILE, RESTORING},
     recover::snapshot_name,
 };
-use crate::disk::FolderDisk;
+use crate::disk::{Disk, FolderDisk};
 
 /// The part with all tables, in the form of a snapshot file.
 const SNAPSHOT: &str = "snapshot";

@@ -3,12 +3,11 @@
 use bytes::{Bytes, BytesMut};
 
 use crate::broker::{
+    memory::SHARED_BODY_MIN,
     outbox::Deliver,
     wire::{FrameReader, Method, Properties, ShortStr, method::MethodSpec},
 };
 
-/// From this length on a body is shared instead of copied, as in other outboxes.
-const SHARED_BODY_MIN: usize = 16 * 1024;
 /// What a message counts beyond its bytes.
 const OVERHEAD: usize = 128;
 

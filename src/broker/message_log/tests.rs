@@ -34,7 +34,7 @@ use crate::{
         queue::FIRST_POSITION,
         wire::{ShortStr, properties::PropertyList, table::TableBuilder},
     },
-    disk::{Disk, sim::SimDisk},
+    disk::{Disk, testing::SimDisk},
 };
 
 /// The place of the n-th message of a queue.

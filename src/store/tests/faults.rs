@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{SMALL, Tables, all, change};
 use crate::{
-    disk::sim::{Fault, SimDisk},
+    disk::testing::{Fault, SimDisk},
     store::{Store, StoreError, Writes},
 };
 

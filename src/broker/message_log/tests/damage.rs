@@ -1,7 +1,7 @@
 //! Files that are torn, damaged, missing, or from a later version.
 
 use super::*;
-use crate::disk::sim::SimDisk;
+use crate::disk::testing::SimDisk;
 
 const FIRST: &str = "segment-0000000001";
 

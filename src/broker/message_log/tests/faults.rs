@@ -1,7 +1,7 @@
 //! The log against a model, with a fault at every call of the disk.
 
 use super::{model::Run, *};
-use crate::disk::sim::{Fault, SimDisk};
+use crate::disk::testing::{Fault, SimDisk};
 
 const STEPS: usize = 400;
 

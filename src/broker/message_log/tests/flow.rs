@@ -1,7 +1,7 @@
 //! When appends become durable, and how much one read gives.
 
 use super::*;
-use crate::disk::sim::SimDisk;
+use crate::disk::testing::SimDisk;
 
 #[test]
 fn appends_share_an_fsync_and_are_reported_when_it_is_done() {

@@ -10,7 +10,7 @@ use super::{
     },
     *,
 };
-use crate::disk::sim::SimDisk;
+use crate::disk::testing::SimDisk;
 
 fn any_place() -> impl Strategy<Value = RecordedPlace> {
     let numbers = (any::<u64>(), any::<u64>(), any::<Option<u64>>());

@@ -1,7 +1,7 @@
 //! A full disk, and one that fails.
 
 use super::*;
-use crate::disk::sim::{Fault, SimDisk};
+use crate::disk::testing::{Fault, SimDisk};
 
 #[test]
 fn a_full_disk_keeps_what_waits_and_continues_when_messages_are_consumed() {

@@ -4,7 +4,7 @@ use super::{
     super::repair::{LogReport, check_on, repair_on},
     *,
 };
-use crate::disk::sim::SimDisk;
+use crate::disk::testing::SimDisk;
 
 const FIRST: &str = "segment-0000000001";
 

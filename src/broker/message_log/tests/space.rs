@@ -1,7 +1,7 @@
 //! What is consumed gives its space back.
 
 use super::*;
-use crate::disk::sim::SimDisk;
+use crate::disk::testing::SimDisk;
 
 /// A log of full segments: 100 messages of 500 bytes.
 fn filled() -> (SimDisk, TestLog) {
