@@ -9,7 +9,7 @@
 //!
 //! `cargo bench --bench probes [-- <seconds> <instances>]`
 
-#![expect(clippy::print_stdout, reason = "a bench reports to whoever started it")]
+#![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 
 use std::{
     fs,

@@ -5,7 +5,7 @@
 //!
 //! `cargo bench --bench store [-- <part of a case's name>]`
 
-#![expect(clippy::print_stdout, reason = "a bench reports to whoever started it")]
+#![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 
 use std::{error::Error, fs, path::Path, sync::Arc, time::Duration};
 

@@ -228,6 +228,20 @@ fn ended(ended: Result<(), AppError>) -> ExitCode {
     }
 }
 
+/// Prints what a command has made, or why it failed.
+fn finish(result: Result<String, String>) -> ExitCode {
+    match result {
+        Ok(text) => {
+            print(&text);
+            ExitCode::SUCCESS
+        }
+        Err(message) => {
+            print_error(&message);
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
 #[expect(
     clippy::print_stderr,
     reason = "there is no log yet, or the command has none"

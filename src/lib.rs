@@ -26,7 +26,7 @@
 //! drop(subscription);
 //! # Ok(())
 //! # }
-//! # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
+//! # tokio::runtime::Runtime::new()?.block_on(run())
 //! ```
 
 // In reading order: the vocabulary first, the wiring last.

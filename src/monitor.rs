@@ -2,6 +2,7 @@
 //! It reads and changes nothing.
 
 mod broker;
+mod figures;
 mod services;
 mod sizes;
 mod store;

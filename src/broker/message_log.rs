@@ -75,9 +75,9 @@ pub struct QueuePlace {
 pub struct MessageLogOptions {
     /// A segment that is larger is followed by a new one.
     pub segment_bytes: u64,
-    /// What nobody waits for is durable so much later at most.
+    /// Records that no answer depends on are durable after this time at the latest.
     pub sync_interval: Duration,
-    /// How long a full disk is left alone before the next attempt.
+    /// Pause before the next write after the disk was full.
     pub retry_interval: Duration,
     /// Bytes kept free for settlements when the disk is full: they are what makes room.
     pub reserve_bytes: u64,

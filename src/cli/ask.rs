@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::{net::TcpStream, time::timeout};
 
-use super::{FAILED, print, print_error};
+use super::finish;
 use crate::telemetry::escaped;
 
 /// The longest answer that is read.
@@ -201,16 +201,7 @@ pub(super) fn print_answer(
         }
         Ok(words(&body))
     });
-    match result {
-        Ok(text) => {
-            print(&text);
-            ExitCode::SUCCESS
-        }
-        Err(message) => {
-            print_error(&message);
-            ExitCode::from(FAILED)
-        }
-    }
+    finish(result)
 }
 
 /// A field of an answer as people read it: text without quotes, "-" for a field that is absent or null.

@@ -8,7 +8,7 @@ use std::{
     process::ExitCode,
 };
 
-use super::{FAILED, ask::download, print, print_error, store::folder};
+use super::{ask::download, finish, store::folder};
 use crate::{
     app::{chain, restore_store, verify_backup},
     config::Config,
@@ -35,7 +35,7 @@ pub(super) struct RestoreArguments {
 pub(super) fn backup(arguments: &BackupArguments, config: &Config) -> ExitCode {
     let listen = || format!("http://{}", super::health::reachable(&config.http.listen));
     let url = arguments.url.clone().unwrap_or_else(listen);
-    shown(fetch(&url, &arguments.file))
+    finish(fetch(&url, &arguments.file))
 }
 
 /// Writes the backup beside its place and moves it there when it is whole.
@@ -88,18 +88,5 @@ pub(super) fn restore(arguments: RestoreArguments, config: &Config) -> ExitCode 
             None => format!("{path} is restored\n"),
         })
     });
-    shown(done)
-}
-
-fn shown(done: Result<String, String>) -> ExitCode {
-    match done {
-        Ok(text) => {
-            print(&text);
-            ExitCode::SUCCESS
-        }
-        Err(message) => {
-            print_error(&message);
-            ExitCode::from(FAILED)
-        }
-    }
+    finish(done)
 }

@@ -5,25 +5,16 @@ use std::{
     process::ExitCode,
 };
 
-use super::{FAILED, print, print_error};
+use super::{finish, print_error};
 use crate::app;
 
 /// The longest password in bytes; more of the input is not read.
 const BYTES_MAX: u64 = 64 << 10;
 
 pub(super) fn run() -> ExitCode {
-    match read()
-        .and_then(|password| app::hash_password(&password).map_err(|error| app::chain(&error)))
-    {
-        Ok(hash) => {
-            print(&format!("{hash}\n"));
-            ExitCode::SUCCESS
-        }
-        Err(message) => {
-            print_error(&message);
-            ExitCode::from(FAILED)
-        }
-    }
+    let hash = read()
+        .and_then(|password| app::hash_password(&password).map_err(|error| app::chain(&error)));
+    finish(hash.map(|hash| format!("{hash}\n")))
 }
 
 /// The first line, or everything up to a NUL: what a person types, or `printf %s secret` gives.

@@ -7,9 +7,8 @@ use std::{
 };
 
 use super::{
-    FAILED,
     ask::{ask, items, shown},
-    print, print_error,
+    finish,
 };
 use crate::{
     app::{
@@ -56,16 +55,7 @@ pub(super) fn run(arguments: Arguments, config: &Config) -> ExitCode {
         CliCommand::Repair => repair(&path),
         CliCommand::Stats => stats(&path, config),
     });
-    match done {
-        Ok(text) => {
-            print(&text);
-            ExitCode::SUCCESS
-        }
-        Err(message) => {
-            print_error(&message);
-            ExitCode::from(FAILED)
-        }
-    }
+    finish(done)
 }
 
 fn check(path: &Path) -> Result<String, String> {

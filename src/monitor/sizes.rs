@@ -1,5 +1,6 @@
 //! Gauges of every collection of the registry, read when a page of metrics is made.
 
+use super::figures::{Figure, Figures, set};
 use crate::{
     registry::{Counts, Registry},
     telemetry::Metrics,
@@ -7,60 +8,56 @@ use crate::{
 
 /// Shows the registry's sizes among the metrics.
 pub(super) fn show(metrics: &Metrics, registry: &Registry) {
-    let gauges = SIZES.map(|(name, help, _)| metrics.gauge(name, help));
+    let sizes = Figures::new(metrics, &SIZES, &[]);
     let revision = metrics.gauge("musterd_revision", "The newest change.");
     let registry = registry.clone();
     metrics.before_render(move || {
-        let counts = registry.counts();
-        for (gauge, (_, _, size)) in gauges.iter().zip(SIZES) {
-            gauge.set(i64::try_from(size(&counts)).unwrap_or(i64::MAX));
-        }
-        revision.set(i64::try_from(registry.newest().0).unwrap_or(i64::MAX));
+        sizes.show(&registry.counts());
+        set(&revision, registry.newest().0);
     });
 }
 
-/// Name, help and value of each gauge.
-type Size = (&'static str, &'static str, fn(&Counts) -> usize);
-
-const SIZES: [Size; 10] = [
+const SIZES: [Figure<Counts>; 10] = [
     ("musterd_instances", "Instances registered.", |counts| {
-        counts.instances
+        counts.instances as u64
     }),
     (
         "musterd_instances_healthy",
         "Instances whose effective status is healthy.",
-        |counts| counts.healthy,
+        |counts| counts.healthy as u64,
     ),
     (
         "musterd_services",
         "Services with at least one instance.",
-        |counts| counts.services,
+        |counts| counts.services as u64,
     ),
     (
         "musterd_services_known",
         "Services in memory, those included that are only watched or in the log.",
-        |counts| counts.services_known,
+        |counts| counts.services_known as u64,
     ),
     ("musterd_gateway_routes", "Gateway routes.", |counts| {
-        counts.routes
+        counts.routes as u64
     }),
     ("musterd_log_entries", "Events in the log.", |counts| {
-        counts.log_entries
+        counts.log_entries as u64
     }),
     (
         "musterd_log_bytes",
         "Bytes that the events in the log keep.",
-        |counts| counts.log_bytes,
+        |counts| counts.log_bytes as u64,
     ),
-    ("musterd_leases", "Lease timers.", |counts| counts.leases),
+    ("musterd_leases", "Lease timers.", |counts| {
+        counts.leases as u64
+    }),
     (
         "musterd_leases_bound",
         "Instances whose leases are on an open AMQP connection.",
-        |counts| counts.connection_leases,
+        |counts| counts.connection_leases as u64,
     ),
     (
         "musterd_guards_engaged",
         "Services whose expiry guard is engaged.",
-        |counts| counts.guards,
+        |counts| counts.guards as u64,
     ),
 ];

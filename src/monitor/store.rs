@@ -1,16 +1,13 @@
 //! The store among the metrics, read when a page is made.
 
-use super::transport::raise;
+use super::figures::{Figure, Figures, set};
 use crate::{
     registry::Registry,
     store::{Store, StoreStats},
     telemetry::Metrics,
 };
 
-/// Name, help and value.
-type StoreFigure = (&'static str, &'static str, fn(&StoreStats) -> u64);
-
-const GAUGES: [StoreFigure; 4] = [
+const GAUGES: [Figure<StoreStats>; 4] = [
     (
         "musterd_store_bytes",
         "Bytes of the store's log and snapshot.",
@@ -33,7 +30,7 @@ const GAUGES: [StoreFigure; 4] = [
     ),
 ];
 
-const COUNTERS: [StoreFigure; 3] = [
+const COUNTERS: [Figure<StoreStats>; 3] = [
     (
         "musterd_store_commits_total",
         "Commits of the store.",
@@ -53,8 +50,7 @@ const COUNTERS: [StoreFigure; 3] = [
 
 /// Shows it from now on.
 pub(super) fn show(metrics: &Metrics, registry: &Registry, store: Store) {
-    let gauges = GAUGES.map(|(name, help, _)| metrics.gauge(name, help));
-    let counters = COUNTERS.map(|(name, help, _)| metrics.counter(name, help));
+    let figures = Figures::new(metrics, &GAUGES, &COUNTERS);
     let decimal = |name, help| {
         let gauge = metrics.decimals(name, help, &[]);
         gauge.with_label_values::<&str>(&[])
@@ -74,15 +70,10 @@ pub(super) fn show(metrics: &Metrics, registry: &Registry, store: Store) {
     let registry = registry.clone();
     metrics.before_render(move || {
         let stats = store.stats();
-        for (gauge, (_, _, value)) in gauges.iter().zip(GAUGES) {
-            gauge.set(i64::try_from(value(&stats)).unwrap_or(i64::MAX));
-        }
-        for (counter, (_, _, value)) in counters.iter().zip(COUNTERS) {
-            raise(counter, value(&stats));
-        }
+        figures.show(&stats);
         last_sync.set(stats.last_sync.as_secs_f64());
         let since = std::time::Duration::from_millis(stats.last_snapshot_ms.unwrap_or(0));
         last_snapshot.set(since.as_secs_f64());
-        waiting.set(i64::try_from(registry.waiting()).unwrap_or(i64::MAX));
+        set(&waiting, registry.waiting() as u64);
     });
 }

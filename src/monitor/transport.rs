@@ -1,16 +1,14 @@
 //! The transport among the metrics: read off its report when a page is made.
 
+use super::figures::{Figure, raise, set};
 use crate::{
     api::{TransportChannel, TransportReport},
     model::Mode,
-    telemetry::{IntCounter, IntCounterVec, IntGaugeVec, Metrics},
+    telemetry::{IntCounterVec, IntGaugeVec, Metrics},
     transport::TransportSwitch,
 };
 
-/// Name, help and value.
-type Counted = (&'static str, &'static str, fn(&TransportChannel) -> u64);
-
-const COUNTERS: [Counted; 6] = [
+const COUNTERS: [Figure<TransportChannel>; 6] = [
     (
         "musterd_transport_sent_total",
         "Messages the broker confirmed, commands answered.",
@@ -108,15 +106,10 @@ fn show_channels(
             } else {
                 0
             };
-            let behind = i64::try_from(behind).unwrap_or(i64::MAX);
-            lag.with_label_values(&[name]).set(behind);
+            set(&lag.with_label_values(&[name]), behind);
         }
         for (counter, (_, _, value)) in counters.iter().zip(COUNTERS) {
             raise(&counter.with_label_values(&[name]), value(channel));
         }
     }
-}
-
-pub(super) fn raise(counter: &IntCounter, total: u64) {
-    counter.inc_by(total.saturating_sub(counter.get()));
 }

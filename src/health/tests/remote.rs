@@ -96,7 +96,7 @@ fn elsewhere(config: Config, mode: Mode) -> (Daemon, Arc<Fake>, mpsc::Receiver<S
     (daemon, fake, requests)
 }
 
-/// A check whose target nobody may ask: whoever passes it was told so.
+/// A check of a closed port: only a verdict from the fake prober can pass it.
 fn closed(name: &str) -> Check {
     Check {
         interval: Duration::from_secs(10),

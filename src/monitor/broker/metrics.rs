@@ -7,7 +7,8 @@ use parking_lot::Mutex;
 use super::MessageCounts;
 use crate::{
     broker::{Broker, server::Overview, vhost::QueueSize},
-    telemetry::{IntCounter, IntGauge, IntGaugeVec, Metrics},
+    monitor::figures::{Figure, Figures, set},
+    telemetry::{IntGaugeVec, Metrics},
 };
 
 /// How long a page of metrics waits for the broker.
@@ -17,11 +18,10 @@ const OTHERS: &str = "_others";
 
 /// Shows the broker among the metrics; of at most `queues_max` queues each for itself.
 pub(super) fn show(metrics: &Metrics, broker: &Broker, queues_max: usize) {
-    let gauges = GAUGES.map(|(name, help, _)| metrics.gauge(name, help));
-    let counters = COUNTERS.map(|(name, help, _)| metrics.counter(name, help));
+    let figures = Figures::new(metrics, &GAUGES, &COUNTERS);
     let queues = Queues::new(metrics);
     let broker = broker.clone();
-    let shown = Arc::new((gauges, counters, queues));
+    let shown = Arc::new((figures, queues));
     metrics.before_page(move || {
         let (broker, shown) = (broker.clone(), Arc::clone(&shown));
         async move {
@@ -30,33 +30,14 @@ pub(super) fn show(metrics: &Metrics, broker: &Broker, queues_max: usize) {
             let Ok((overview, largest)) = tokio::time::timeout(LOOK_MAX, looked).await else {
                 return;
             };
-            let (gauges, counters, queues) = &*shown;
-            let counts = MessageCounts::of(&overview);
-            for (gauge, (_, _, value)) in gauges.iter().zip(GAUGES) {
-                set(gauge, value(&overview));
-            }
-            for (counter, (_, _, value)) in counters.iter().zip(COUNTERS) {
-                raise(counter, value(&overview, &counts));
-            }
+            let (figures, queues) = &*shown;
+            figures.show(&overview);
             queues.show(largest, &overview);
         }
     });
 }
 
-fn set(gauge: &IntGauge, value: u64) {
-    gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
-}
-
-fn raise(counter: &IntCounter, total: u64) {
-    counter.inc_by(total.saturating_sub(counter.get()));
-}
-
-/// Name, help and value.
-type BrokerMetric<F> = (&'static str, &'static str, F);
-type BrokerGauge = fn(&Overview) -> u64;
-type BrokerCounter = fn(&Overview, &MessageCounts) -> u64;
-
-const GAUGES: [BrokerMetric<BrokerGauge>; 11] = [
+const GAUGES: [Figure<Overview>; 11] = [
     (
         "musterd_broker_connections",
         "AMQP connections that are open.",
@@ -106,31 +87,31 @@ const GAUGES: [BrokerMetric<BrokerGauge>; 11] = [
     ),
 ];
 
-const COUNTERS: [BrokerMetric<BrokerCounter>; 5] = [
+const COUNTERS: [Figure<Overview>; 5] = [
     (
         "musterd_broker_connections_opened_total",
         "AMQP connections opened.",
-        |overview, _| overview.connections_opened,
+        |overview| overview.connections_opened,
     ),
     (
         "musterd_broker_memory_alarms_total",
         "Times that publishers were blocked.",
-        |overview, _| overview.memory_alarms,
+        |overview| overview.memory_alarms,
     ),
     (
         "musterd_broker_published_total",
         "Messages published.",
-        |_, counts| counts.published,
+        |overview| MessageCounts::of(overview).published,
     ),
     (
         "musterd_broker_delivered_total",
         "Messages given to consumers or to basic.get.",
-        |_, counts| counts.delivered,
+        |overview| MessageCounts::of(overview).delivered,
     ),
     (
         "musterd_broker_acked_total",
         "Messages acknowledged, or delivered to consumers without acknowledgements.",
-        |_, counts| counts.acked,
+        |overview| MessageCounts::of(overview).acked,
     ),
 ];
 

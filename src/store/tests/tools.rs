@@ -14,11 +14,21 @@ const BIG: StoreOptions = StoreOptions {
 
 /// A store in a folder, with a snapshot and a log behind it.
 fn made(path: &Path) -> Tables {
+    filled(path, SMALL, 200)
+}
+
+fn filled(path: &Path, options: StoreOptions, commits: u64) -> Tables {
     let mut model = Tables::new();
-    let (store, _) = Store::open(path, SMALL).unwrap();
-    fill(&store, 0..200, &mut model);
+    let (store, _) = Store::open(path, options).unwrap();
+    fill(&store, 0..commits, &mut model);
     store.close().unwrap();
     model
+}
+
+fn with_flipped(whole: &[u8], at: usize) -> Vec<u8> {
+    let mut flipped = whole.to_owned();
+    flipped[at] ^= 8;
+    flipped
 }
 
 fn rows(report: &StoreReport) -> usize {
@@ -73,9 +83,7 @@ fn a_repair_keeps_what_is_sound_and_says_what_it_drops() {
         .map(|(at, _)| at)
         .collect();
     for at in (40..whole.len() - 60).step_by(97) {
-        fs::write(&log, &whole).unwrap();
-        let mut flipped = whole.clone();
-        flipped[at] ^= 8;
+        let flipped = with_flipped(&whole, at);
         fs::write(&log, &flipped).unwrap();
         assert!(matches!(
             Store::open(path, BIG),
@@ -114,20 +122,14 @@ fn a_repair_keeps_what_is_sound_and_says_what_it_drops() {
 fn a_damaged_snapshot_is_repaired_from_its_other_blocks() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
-    let mut model = Tables::new();
-    let (store, _) = Store::open(path, SMALL).unwrap();
-    fill(&store, 0..400, &mut model);
-    store.close().unwrap();
-    drop(store);
+    let model = filled(path, SMALL, 400);
     let names = fs::read_dir(path).unwrap();
     let names = names.map(|file| file.unwrap().file_name().into_string().unwrap());
     let snapshot = names.into_iter().find(|name| name.starts_with("snapshot-"));
     let file = path.join(snapshot.unwrap());
     let whole = fs::read(&file).unwrap();
     for at in [40, whole.len() - 100, whole.len() - 3] {
-        let mut flipped = whole.clone();
-        flipped[at] ^= 1;
-        fs::write(&file, &flipped).unwrap();
+        fs::write(&file, with_flipped(&whole, at)).unwrap();
         let report = check(path).unwrap();
         assert!(!report.faults.is_empty(), "byte {at}");
         assert_eq!(report.faults[0].file, file);
@@ -204,8 +206,7 @@ fn a_damaged_backup_changes_nothing() {
     let backup = backup_of(&store);
     drop(store);
     for at in (0..backup.len()).step_by(61) {
-        let mut flipped = backup.clone();
-        flipped[at] ^= 2;
+        let flipped = with_flipped(&backup, at);
         assert!(verify(Cursor::new(&flipped)).is_err(), "byte {at}");
         assert!(restore(Cursor::new(&flipped), path).is_err(), "byte {at}");
         let cut = &backup[..at];

@@ -49,6 +49,15 @@ impl Restarted {
         (self.daemon, self.addr) = (Some(daemon), addr);
     }
 
+    /// A client with a durable queue and with publisher confirms on channel 1.
+    fn confirming_client(&self, queue: &str) -> Client {
+        let mut client = self.client();
+        let declare = format!("queue.declare queue={queue} durable => queue.declare-ok");
+        let lines = [&*declare, "confirm.select => confirm.select-ok"];
+        script(&mut client, &lines);
+        client
+    }
+
     fn client(&self) -> Client {
         Client::ready(self.addr)
     }
@@ -71,6 +80,15 @@ fn script(client: &mut Client, lines: &[&str]) {
         let answer = client.call(1, sent);
         assert!(answer.starts_with(expected), "{sent}: {answer}");
     }
+}
+
+/// Persistent messages to queue q with these numbers as bodies, all confirmed.
+fn publish_confirmed(client: &mut Client, numbers: impl Iterator<Item = usize>) {
+    for number in numbers {
+        let publish = format!("basic.publish routing-key=q delivery-mode=2 body={number}");
+        client.send(1, &publish);
+    }
+    client.all_acked(1);
 }
 
 #[test]
@@ -384,31 +402,11 @@ fn a_queue_may_be_larger_than_memory() {
 #[test]
 fn a_long_queue_is_read_back_in_order_while_it_is_consumed() {
     let mut broker = Restarted::start();
-    let mut client = broker.client();
-    script(
-        &mut client,
-        &[
-            "queue.declare queue=q durable => queue.declare-ok",
-            "confirm.select => confirm.select-ok",
-        ],
-    );
-    for number in 0..3000 {
-        client.send(
-            1,
-            &format!("basic.publish routing-key=q delivery-mode=2 body={number}"),
-        );
-    }
-    client.all_acked(1);
+    let mut client = broker.confirming_client("q");
+    publish_confirmed(&mut client, 0..3000);
     broker.kill();
-    let mut client = broker.client();
-    script(&mut client, &["confirm.select => confirm.select-ok"]);
-    for number in 3000..3100 {
-        client.send(
-            1,
-            &format!("basic.publish routing-key=q delivery-mode=2 body={number}"),
-        );
-    }
-    client.all_acked(1);
+    let mut client = broker.confirming_client("q");
+    publish_confirmed(&mut client, 3000..3100);
     let got = client.call(1, "queue.declare queue=q passive");
     assert!(got.contains("message-count=3100"), "{got}");
     let mut consumer = broker.client();
@@ -432,21 +430,10 @@ fn a_long_queue_is_read_back_in_order_while_it_is_consumed() {
 #[test]
 fn damaged_messages_are_named_and_what_is_sound_is_kept() {
     let mut broker = Restarted::start();
-    let mut client = broker.client();
-    script(
-        &mut client,
-        &[
-            "queue.declare queue=q durable => queue.declare-ok",
-            "confirm.select => confirm.select-ok",
-        ],
-    );
+    let mut client = broker.confirming_client("q");
     for number in 1..=20 {
-        client.send(
-            1,
-            &format!("basic.publish routing-key=q delivery-mode=2 body={number}"),
-        );
-        // Each is a write that the next one confirms.
-        client.all_acked(1);
+        // Each is a write of its own.
+        publish_confirmed(&mut client, number..=number);
     }
     drop(broker.daemon.take());
     let segment = broker.folder.path().join("messages/segment-0000000001");

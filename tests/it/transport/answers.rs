@@ -16,10 +16,10 @@ use super::{
     stage::{PATIENCE, Stage, is_rabbit, registration},
 };
 
-/// As RabbitMQ writes a channel's address, but of no node that there is: whoever answers it loses the
-/// connection (3.10).
+/// Has the form of a reply address of RabbitMQ, but names no node: RabbitMQ 3.10 closes the connection
+/// that publishes to it.
 const MADE_UP: &str = "amq.rabbitmq.reply-to.g1h3AXgAAAAAAAAAAAAAAAA=.key";
-/// Nothing that any broker has ever written.
+/// Not the form of a reply address of any broker.
 const MALFORMED: &str = "amq.rabbitmq.reply-to.garbage.key";
 const REPLY_TO: &str = "amq.rabbitmq.reply-to";
 
@@ -46,7 +46,7 @@ async fn until_answered(caller: &mut Caller, ids: &[usize]) {
     }
 }
 
-/// Nobody but whoever made up an address has noticed anything, and nothing waits to be taken again.
+/// Only the client that invented an address is affected; no command waits to be delivered again.
 async fn check_unharmed(stage: &Stage, caller: &Caller, lost: u64) {
     stage.register("a", 0..5).await;
     stage.until_called().await;

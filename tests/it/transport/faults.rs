@@ -316,7 +316,7 @@ async fn a_queue_with_other_arguments_stops_only_its_channel() {
     stage.stop().await;
 }
 
-/// What the embedded broker has before anybody needs it, and whoever holds its places.
+/// The exchange exists before the first client, and clients that use all connections do not shut out the daemon.
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_cannot_come_before_the_exchange_or_keep_the_daemon_out() {
     let keys = [

@@ -115,7 +115,7 @@ async fn events_confirmed_after_a_mode_change_are_not_sent_twice() {
     stage.register("a", 1..20).await;
     stage.set("direct").await;
     let release = async {
-        // Longer than whoever turns it back waits for those that end late for other reasons.
+        // Longer than the change of mode waits for consumers that end late for other reasons.
         sleep_until(since + Duration::from_millis(3_600)).await;
         hold.send_replace(false);
     };

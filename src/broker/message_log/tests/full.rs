@@ -123,7 +123,7 @@ fn a_failed_fsync_is_never_retried() {
     log.shared.request_durable(u64::MAX);
     log.turns();
     let MessageLogState::Failed(why) = log.state() else {
-        panic!("it has failed");
+        panic!("the log has not failed");
     };
     assert_eq!(&*why, "fsync failed: a bad sector");
     let calls = disk.calls();
@@ -131,13 +131,9 @@ fn a_failed_fsync_is_never_retried() {
     log.sync();
     log.writer.finish();
     assert_eq!(log.durable(), stored);
-    assert_eq!(disk.calls(), calls, "the disk is left alone");
+    assert_eq!(disk.calls(), calls, "nothing is written after the failure");
     assert_eq!(log.shared.pending_bytes.load(Relaxed), 0);
-    assert_eq!(
-        log.bodies(1),
-        ["durable", "unknown"],
-        "it can still be read"
-    );
+    assert_eq!(log.bodies(1), ["durable", "unknown"], "reading still works");
 }
 
 #[test]

@@ -34,6 +34,26 @@ fn counts_of_three(client: &mut Client, world: &mut World, rounds: usize) -> [us
     counts
 }
 
+/// Deliveries to each consumer while the outbox is emptied so many times.
+fn counts_without_acks<const N: usize>(
+    client: &mut Client,
+    world: &mut World,
+    times: usize,
+) -> [usize; N] {
+    let mut counts = [0; N];
+    for _ in 0..times {
+        for sent in client.sent() {
+            if let Method::BasicDeliver(deliver) = &sent.method {
+                let tag: usize = deliver.consumer_tag.as_str().unwrap().parse().unwrap();
+                counts[tag] += 1;
+            }
+        }
+        world.vhost.resume(client.peer.id);
+        while world.pump() {}
+    }
+    counts
+}
+
 #[test]
 fn consumers_that_share_a_limit_take_turns() {
     // As many queues as consumers, or one for all; the limit is a count or bytes.
@@ -96,17 +116,7 @@ fn channels_that_share_an_outbox_take_turns() {
             &(number - 1).to_string(),
         );
     }
-    let mut counts = [0; 3];
-    for _ in 0..30 {
-        for sent in client.sent() {
-            if let Method::BasicDeliver(deliver) = &sent.method {
-                let tag: usize = deliver.consumer_tag.as_str().unwrap().parse().unwrap();
-                counts[tag] += 1;
-            }
-        }
-        world.vhost.resume(client.peer.id);
-        while world.pump() {}
-    }
+    let counts: [_; 3] = counts_without_acks(&mut client, &mut world, 30);
     assert!(counts.iter().all(|count| *count >= 8), "{counts:?}");
 }
 
@@ -135,16 +145,6 @@ fn a_consumer_without_credit_does_not_stop_others_of_its_channel() {
         ..Default::default()
     };
     client.send(&mut world, 1, &without_acks);
-    let mut counts = [0; 2];
-    for _ in 0..40 {
-        for sent in client.sent() {
-            if let Method::BasicDeliver(deliver) = &sent.method {
-                let tag: usize = deliver.consumer_tag.as_str().unwrap().parse().unwrap();
-                counts[tag] += 1;
-            }
-        }
-        world.vhost.resume(client.peer.id);
-        while world.pump() {}
-    }
+    let counts: [_; 2] = counts_without_acks(&mut client, &mut world, 40);
     assert_eq!(counts, [2, 20]);
 }

@@ -21,7 +21,7 @@ async fn requests_for_one_instance_share_a_run() {
         assert_eq!(runs.get(), 11, "one run of each instance");
         end.notify_one();
     });
-    assert_eq!(runs.get(), 11, "whoever waited did not run");
+    assert_eq!(runs.get(), 11, "a waiting caller does not run a probe");
     end.notify_one();
     run().await;
     assert_eq!(runs.get(), 12, "a later request probes again");

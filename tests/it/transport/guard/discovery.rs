@@ -22,7 +22,7 @@ const STRICT: [(&str, &str); 2] = [
 ];
 
 async fn send(channel: &Channel, queue: &str, body: &Value) {
-    // Nobody reads the answers; that is no failure of whoever sends them.
+    // No client reads the answers; that does not count as a failed discovery.
     let properties = BasicProperties::default()
         .with_reply_to("answers".into())
         .with_correlation_id("1".into());
