@@ -47,7 +47,7 @@ pub use crate::{
     telemetry::Logs,
 };
 
-/// Files the daemon would like to have open at once, if the system lets it.
+/// The limit of open files that the daemon asks for.
 const FILES_WANTED: u64 = 1 << 20;
 
 /// Why the daemon did not start, or ended other than on request.
@@ -136,8 +136,8 @@ impl App {
         Self::start_on(&Handle::current(), config).await
     }
 
-    /// Starts like [`Self::start`], and serves HTTP on the threads of a runtime of its own, which must outlive
-    /// the daemon: probes asked for over HTTP leave connections there that others use.
+    /// Starts like [`Self::start`], and serves HTTP on a separate runtime. That must outlive the daemon:
+    /// probes requested over HTTP leave connections there that others use.
     ///
     /// # Errors
     /// The same.
@@ -221,7 +221,7 @@ impl App {
         &self.registry
     }
 
-    /// Calls `callback` for each change that `filter` wants, until the subscription is dropped.
+    /// Calls `callback` for each change that `filter` selects, until the subscription is dropped.
     ///
     /// # Errors
     /// There are too many callbacks.

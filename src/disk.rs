@@ -74,8 +74,8 @@ impl FolderDisk {
         Ok(Self(path.to_owned()))
     }
 
-    /// The folder, made where it does not exist, and its lock, which is held as long as the file is open; none when
-    /// another process holds it.
+    /// The folder, which is created if it does not exist, and its lock; none if another process holds the
+    /// lock. It is held as long as the file is open.
     ///
     /// # Errors
     /// The folder or the lock cannot be made.

@@ -33,7 +33,7 @@ impl Gateway {
         }
     }
 
-    /// Counts changes for those who wait for one, until told to stop.
+    /// Counts changes for those who wait for one, until `stop`.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut follower = self.catalog.follow_routes();
         loop {

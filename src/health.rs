@@ -62,8 +62,8 @@ pub struct Config {
     /// Whether what a failing check's target answered is kept and shown: the start of an HTTP body, a gRPC
     /// message. The status code always is.
     pub keep_body: bool,
-    /// When an instance whose checks fail is removed: `ttl` with its lease, `never`, or at the earliest after
-    /// this time since its last sign of life.
+    /// When an instance whose checks fail is removed: `ttl` with its lease, `never`, or at the earliest this
+    /// long after its last renewal.
     #[serde(deserialize_with = "remove_after")]
     pub remove_after: RemoveAfter,
     /// Over the queue: how long a request may wait until a prober takes it; with the check's timeout it is

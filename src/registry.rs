@@ -108,7 +108,7 @@ impl Default for Origins {
 }
 
 impl Registry {
-    /// An empty registry in memory, with an epoch of its own.
+    /// An empty registry in memory, with a new epoch.
     pub fn new(config: Config) -> Self {
         Self::open(config, Origins::default())
     }
@@ -117,14 +117,14 @@ impl Registry {
     pub fn open(config: Config, origins: Origins) -> Self {
         let clock = Clock::start();
         let started_ms = clock.now().wall.0.unsigned_abs();
-        // Random low bits, so that two lives that began in one millisecond differ.
+        // Random low bits, so that the epochs of two registries of one millisecond differ.
         let own = Epoch((started_ms << 12) | fastrand::u64(0..1 << 12));
         let earlier = origins.history.as_ref().map(|(epoch, _)| *epoch);
         let restored = origins.restored.as_ref().map(|restored| restored.epoch);
         let epoch = earlier.or(restored).unwrap_or(own);
         let bytes_max = usize::try_from(config.log_bytes_max.as_u64()).unwrap_or(usize::MAX);
         let (log, log_writer) = Log::new(config.log_entries_max.get(), bytes_max);
-        // Incarnations start at the time in microseconds: no life gives more than one in each, so those
+        // Incarnations start at the time in microseconds: no registry gives more than one in each, so those
         // of an earlier run are smaller.
         let started_us = clock::system_us();
         let state = State::new(config, origins.remove_after, epoch, started_us);

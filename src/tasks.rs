@@ -39,7 +39,7 @@ impl Stage {
     }
 
     /// How long a task of this stage may wait for others before it cuts them off: `wanted`, but a little less
-    /// than the stage's part, so that the task itself ends in time.
+    /// than the stage's part. So the task itself ends in time.
     pub fn patience(self, grace: Duration, wanted: Duration) -> Duration {
         let tenths = match self {
             // A carrier closes its connection after that.

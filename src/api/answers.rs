@@ -88,7 +88,7 @@ pub struct SystemInfo {
     pub guarded_services: Vec<ServiceName>,
     /// Gateway routes.
     pub routes: usize,
-    /// The life of the numbering of changes.
+    /// The epoch of the revisions.
     pub epoch: Epoch,
     /// The newest change.
     pub revision: Revision,

@@ -45,7 +45,7 @@ fn warn_of_unused(fields: &mut ObjectFields<'_>, kind: &CheckKind) {
     }
 }
 
-/// Where the instance listens: what a check without an address of its own asks.
+/// Where the instance listens: the target of a check without an address.
 struct ListenAddress<'a> {
     host: &'a str,
     port: u16,
@@ -107,13 +107,13 @@ fn check(
     let timeout = fields.optional("timeout", |v| read::span(v, limits::TIMEOUT));
     if interval.is_some_and(|interval| interval < defaults.interval_min) {
         let least = defaults.interval_min;
-        let told = format!("is below health.interval_min: it is probed every {least:?}");
-        fields.warn("interval", &told);
+        let warning = format!("is below health.interval_min: it is probed every {least:?}");
+        fields.warn("interval", &warning);
     }
     if timeout.is_some_and(|timeout| timeout > defaults.timeout_max) {
         let most = defaults.timeout_max;
-        let told = format!("is above health.timeout_max: a probe may take {most:?}");
-        fields.warn("timeout", &told);
+        let warning = format!("is above health.timeout_max: a probe may take {most:?}");
+        fields.warn("timeout", &warning);
     }
     let run = |value| read::whole(value, 1, limits::RUN_MAX);
     let healthy_after = fields.optional("healthy_after", run);

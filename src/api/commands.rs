@@ -35,7 +35,7 @@ impl InstanceCommand {
     }
 }
 
-/// What an operator wants to stand.
+/// An operator's override of the status.
 #[derive(Clone, Debug, Eq, PartialEq, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OverrideDraft {

@@ -1,4 +1,4 @@
-//! Discovery: which instances a caller wants, and the answer.
+//! Discovery: which instances a caller asks for, and the answer.
 
 use std::{borrow::Cow, fmt::Write, sync::Arc, time::Duration};
 
@@ -53,7 +53,7 @@ impl Discover {
         }
     }
 
-    /// The query of a request that wants the same; waiting is not in it.
+    /// The query of a request for the same instances; waiting is not in it.
     pub fn to_query(&self) -> String {
         let mut query = format!("healthy_only={}", self.filter.healthy_only);
         let mut add = |key: &str, value: &str| {

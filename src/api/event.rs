@@ -13,9 +13,9 @@ use super::{
 };
 use crate::model::{Cursor, Epoch, Event, Instance, Timestamp};
 
-/// An event's JSON, encoded once in its life: the same bytes on every way out.
+/// An event's JSON, encoded once: every transport sends the same bytes.
 ///
-/// `last_heartbeat` tells when the lease of the instance was last renewed.
+/// `last_heartbeat` is the time at which the lease of the instance was last renewed.
 pub fn event(event: &Event, last_heartbeat: impl Fn(&Instance) -> Timestamp) -> Bytes {
     let encode = || {
         let mut json = Json::with_capacity(event.size() + 256);
@@ -92,12 +92,12 @@ pub fn events_lost(cursor: Cursor) -> Vec<u8> {
     json
 }
 
-/// Something watchers are told that is no change of the registry, and so has no revision.
+/// A message to watchers that is not a registry change and has no revision.
 #[derive(Clone, Copy, Debug)]
 pub struct Notice<'a> {
     /// `resync` or `migration.*`.
     pub event: &'a str,
-    /// The numbering's life.
+    /// The epoch of the revisions.
     pub epoch: Epoch,
     /// The service it concerns, if it is one.
     pub service_name: Option<&'a str>,
@@ -130,7 +130,7 @@ pub fn notice(notice: &Notice<'_>) -> Bytes {
 #[serde(deny_unknown_fields)]
 #[schema(as = Event)]
 pub struct EventJson {
-    /// The life of the numbering of changes.
+    /// The epoch of the revisions.
     pub epoch: String,
     /// Its number; null for notices such as resync.
     pub revision: Option<u64>,
@@ -159,7 +159,7 @@ pub struct EventJson {
 #[serde(deny_unknown_fields)]
 #[schema(as = Snapshot)]
 pub struct SnapshotJson {
-    /// The life of the numbering of changes.
+    /// The epoch of the revisions.
     pub epoch: String,
     /// The newest change that it shows.
     pub revision: u64,

@@ -45,11 +45,11 @@ pub struct RouteTarget<'a> {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = GatewayConfig)]
 pub struct GatewayAnswer<'a> {
-    /// The life of the numbering of changes.
+    /// The epoch of the revisions.
     epoch: Epoch,
     /// The last change of any of it.
     revision: Revision,
-    /// The same as a cursor: the index to wait for a change of.
+    /// The same as a cursor, for the next long poll.
     cursor: Cursor,
     /// Best match first.
     routes: Vec<RouteTarget<'a>>,

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::{checks, json::Json, requests::CheckDraft, vocabulary::encode};
 use crate::model::{Instance, Override, Registration, ServiceId, Status, Timestamp};
 
-/// Appends an instance. What does not change between two heartbeats is encoded once in its life.
+/// Appends an instance. The part that does not change between two heartbeats is encoded once.
 pub fn instance(out: &mut Vec<u8>, instance: &Instance, last_heartbeat: Timestamp) {
     let lasting = instance.encoded.get_or_init(|| lasting(instance));
     out.reserve(lasting.len() + 32);

@@ -21,7 +21,7 @@ impl Json {
         }
     }
 
-    /// Goes on behind what `out` has.
+    /// Appends to `out`.
     pub(super) fn on(out: Vec<u8>) -> Self {
         Self { out }
     }

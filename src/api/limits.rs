@@ -1,4 +1,4 @@
-//! What a caller leaves out, and how much a caller may say.
+//! Defaults for missing fields, and limits.
 
 use std::time::Duration;
 

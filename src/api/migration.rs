@@ -39,18 +39,18 @@ pub fn soak(text: &str) -> Result<Duration, String> {
 #[error("{0}")]
 pub struct MigrationRefusal(pub String);
 
-/// What an operator wants of the migration.
+/// What an operator asks of the migration.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum MigrationAction {
     /// Begin with the first phase.
     Start,
-    /// Go on to the next phase, without waiting for the rest of the soak.
+    /// Continue with the next phase, without waiting for the rest of the soak.
     Advance,
     /// Back to direct.
     Rollback,
     /// Stay in this phase.
     Pause,
-    /// Go on after a pause.
+    /// Continue after a pause.
     Resume,
 }
 

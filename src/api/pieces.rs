@@ -80,7 +80,7 @@ impl SnapshotWriter {
         out.extend_from_slice(&route(one));
     }
 
-    /// Everything after the last route, or after the last service when the routes are not told.
+    /// Everything after the last route, or after the last service if there are no routes in it.
     pub fn end(&mut self, out: &mut Vec<u8>) {
         if self.routes.is_some() {
             out.push(b']');

@@ -34,8 +34,8 @@ pub struct CheckRequest<'a> {
 }
 
 impl CheckRequest<'_> {
-    /// Reads `{"service_id","incarnation","check":{…},"deadline"}`, where the check is as in a
-    /// registration, with a URL or address of its own; other fields are passed over.
+    /// Reads `{"service_id","incarnation","check":{…},"deadline"}`, where the check is as in a registration,
+    /// with a URL or address; other fields are ignored.
     ///
     /// # Errors
     /// A 422 that names every wrong field.

@@ -63,7 +63,7 @@ impl Problem {
         }
     }
 
-    /// Both at once where both name fields, else the one that does not.
+    /// Merges two problems if both name fields; otherwise keeps the one that names none.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         match (self.status, other.status) {
@@ -76,7 +76,7 @@ impl Problem {
         }
     }
 
-    /// A refusal: of one field where it names one, else of the whole.
+    /// A refusal of one field, or of the whole request if it names none.
     pub fn refused(status: u16, field: Option<&str>, message: String) -> Self {
         match field {
             Some(field) => Self {

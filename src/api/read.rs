@@ -21,9 +21,9 @@ pub(super) const QUOTED_MAX: usize = 40;
 /// An object with more fields is refused.
 const FIELDS_MAX: usize = 4096;
 
-/// Reads the body of a request, and says what it ignored. `read` reads every field, also behind a wrong one, so
-/// that the answer names all faults; fields in `answered` are those of the daemon's answers, which may be sent
-/// again.
+/// Reads the body of a request, and says what it ignored. `read` reads every field, also behind a wrong one,
+/// so that the answer names all faults. Fields in `answered` are those of the daemon's answers; they may be
+/// sent again.
 ///
 /// # Errors
 /// A 422 that names every wrong field.

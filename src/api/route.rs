@@ -103,7 +103,7 @@ impl RouteAnswer {
     }
 }
 
-/// A route's JSON, encoded once in its life.
+/// A route's JSON, encoded once.
 pub fn route(route: &Route) -> Bytes {
     let encode = || Bytes::from(encode(&RouteAnswer::of(route)).into_boxed_slice());
     route.encoded.get_or_init(encode).clone()

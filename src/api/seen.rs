@@ -9,7 +9,7 @@ pub enum Seen {
     Cursor(Cursor),
     /// Up to a revision of this epoch.
     Revision(Revision),
-    /// Nothing that this registry could have told.
+    /// Not a cursor of this registry.
     Unreadable,
 }
 

@@ -51,7 +51,7 @@ written_as_text! {
     EventKind, "What happened.", &EventKind::ALL.map(EventKind::as_str);
     ServiceId, "1-200 bytes of UTF-8, the identity of an instance.", &[];
     ServiceName, "1-200 bytes of UTF-8 without \"/\".", &[];
-    Epoch, "The life of the numbering of changes, in hexadecimal.", &[];
+    Epoch, "The epoch of the revisions, in hexadecimal.", &[];
     Cursor, "The place of a reader among the changes: <epoch>-<revision>.", &[];
 }
 

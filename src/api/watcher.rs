@@ -35,7 +35,7 @@ pub struct WatcherDraft {
     pub service_name: Option<ServiceName>,
     /// An absolute http or https URL.
     pub callback_url: Box<str>,
-    /// The kinds of events it wants; default all.
+    /// The kinds of events that it gets; default all.
     #[schema(value_type = Option<Vec<String>>)]
     pub events: Box<[EventKind]>,
     /// Signs what is sent; never answered. Must not be empty.

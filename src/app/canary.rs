@@ -162,11 +162,11 @@ impl CanaryWay for CanaryClient {
     fn watch(&self) -> Result<Box<dyn CanaryWatch>, StepError> {
         let (tx, changes) = mpsc::channel(CHANGES_MAX);
         let callback = move |delivery: Delivery| {
-            let told = match delivery {
+            let sent = match delivery {
                 Delivery::Event(event) => tx.try_send((event.kind, event.revision.0)),
                 Delivery::Resync(_) => Ok(()),
             };
-            std::future::ready(match told {
+            std::future::ready(match sent {
                 // The watch has ended.
                 Ok(()) | Err(TrySendError::Closed(_)) => Ok(()),
                 Err(TrySendError::Full(_)) => {

@@ -40,7 +40,7 @@ pub(super) async fn start(
     let target = match CanaryTarget::bind().await {
         Ok(target) => Some(target),
         Err(error) => {
-            tracing::warn!(%error, "the canary has no port to be probed at: {error}");
+            tracing::warn!(%error, "no port for the canary's probe: {error}");
             None
         }
     };

@@ -53,7 +53,7 @@ impl RouteFollower {
         tokio::select! {
             changed = self.routes.changed() => match changed {
                 Ok(()) => self.follow_named(),
-                // The sender lives in the registry that is held here.
+                // The sender is in the registry that is held here.
                 Err(_) => std::future::pending().await,
             },
             () = service_changed(&mut self.waits, &mut self.handles) => (),

@@ -58,8 +58,8 @@ fn at<'i>(among: &[&'i Arc<Instance>], point: u64) -> Option<&'i Arc<Instance>> 
     None
 }
 
-/// Rendezvous hashing: each pair of key and instance has a score, the highest wins, so that an
-/// instance that comes or goes moves only the keys it wins or held. Stable across releases.
+/// Rendezvous hashing: each pair of key and instance has a score, and the highest wins. An added or removed
+/// instance moves only the keys that it wins or had. Stable across releases.
 fn score(key: &str, id: &str) -> u64 {
     // FNV-1a over both, then the finalizer of MurmurHash3, which spreads what FNV leaves alike.
     let bytes = key.bytes().chain([0xff]).chain(id.bytes());

@@ -24,8 +24,8 @@ pub(super) struct Signals {
 impl Signals {
     /// Catches SIGTERM, SIGINT and SIGHUP from now on.
     ///
-    /// The first SIGTERM or SIGINT asks for a stop; the second ends the process at once, with the exit code that
-    /// shells use for a signal (128 + its number).
+    /// The first SIGTERM or SIGINT asks for a stop. The second ends the process at once, with the exit code
+    /// of shells for a signal (128 + its number).
     ///
     /// # Errors
     /// The system has no thread, or does not let signals be caught.

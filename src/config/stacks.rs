@@ -1,11 +1,11 @@
-//! How large the stacks of threads are.
+//! The stack size of threads.
 
 use std::{env, io, os::unix::process::CommandExt, process::Command};
 
-/// What the standard library takes the size of threads' stacks from.
+/// The variable from which the standard library reads it.
 const KEY: &str = "RUST_MIN_STACK";
 /// A frame of 128 KiB holds tables 19,000 deep, of which 2,500 fit into 2 MiB, or a few hundred where nothing
-/// is optimized. Only what is used takes memory.
+/// is optimized. Only the used part of a stack takes memory.
 const BYTES: &str = if cfg!(debug_assertions) {
     "1073741824"
 } else {
@@ -15,8 +15,9 @@ const BYTES: &str = if cfg!(debug_assertions) {
 /// Re-executes the process with a larger `RUST_MIN_STACK`, unless the variable is set. Call it before any thread
 /// is started.
 ///
-/// The library for RabbitMQ reads nested tables recursively, as deep as a frame allows, on threads that it starts
-/// itself; this variable alone sets the size of their stacks. The embedded broker refuses tables that are so deep.
+/// The library for RabbitMQ reads nested tables recursively, as deep as a frame allows, on threads that it
+/// starts itself. Only this variable sets the size of their stacks. The embedded broker refuses tables that
+/// are so deep.
 ///
 /// # Errors
 /// The system does not execute it again; the process continues as it is.

@@ -97,14 +97,14 @@ fn all_faults_are_reported_with_their_keys() {
         faults(&flags(&[("http.listen", "localhost"), ("dns.listen", "1")])),
         ["http.listen", "dns.listen"]
     );
-    told(
+    check_message(
         &flags(&[("threads.other", "1025")]),
         "threads.other: is 1025, it must be between 0 and 1024",
     );
 }
 
 #[track_caller]
-fn told(sources: &Sources, expected: &str) {
+fn check_message(sources: &Sources, expected: &str) {
     let error = sources.load().expect_err(expected);
     assert_eq!(error.to_string(), expected);
 }
@@ -125,13 +125,13 @@ fn an_unknown_word_lists_the_allowed_ones() {
     ];
     for (key, words) in keys {
         let expected = format!("{key}: \"maybe\" is not one of {words}");
-        told(&flags(&[(key, "maybe")]), &expected);
+        check_message(&flags(&[(key, "maybe")]), &expected);
         let name = format!("MUSTERD__{}", key.replace('.', "__").to_uppercase());
         let environment = Sources {
             environment: vec![(name, "maybe".to_owned())],
             ..Sources::default()
         };
-        told(&environment, &expected);
+        check_message(&environment, &expected);
     }
     let mut file = tempfile::NamedTempFile::new().unwrap();
     writeln!(file, "transport.direct = false").unwrap();
@@ -139,28 +139,28 @@ fn an_unknown_word_lists_the_allowed_ones() {
         file: Some(file.path().to_owned()),
         ..Sources::default()
     };
-    told(&file, "transport.direct: \"false\" is not one of on, off");
+    check_message(&file, "transport.direct: \"false\" is not one of on, off");
 }
 
 #[test]
 fn a_value_of_the_wrong_type_names_the_right_type() {
     let switch = flags(&[("broker.auth.guest", "maybe")]);
-    told(
+    check_message(
         &switch,
         "broker.auth.guest: is string \"maybe\", expected a boolean",
     );
     let level = flags(&[("log.level", "loud,musterd::health=debug")]);
-    told(
+    check_message(
         &level,
         "log.level: \"loud\" is not one of error, warn, info, debug, trace, off; for one module write \"info,loud=debug\"",
     );
     let number = flags(&[("health.probes_max", "many")]);
-    told(&number, "health.probes_max: \"many\" is not a whole number");
+    check_message(&number, "health.probes_max: \"many\" is not a whole number");
 }
 
 #[test]
 fn faults_of_durations_and_lists_show_the_expected_form() {
-    told(
+    check_message(
         &flags(&[("health.interval", "soon")]),
         "health.interval: \"soon\" is not a duration such as \"500ms\", \"30s\", \"1h\" or a number of seconds",
     );
@@ -215,7 +215,7 @@ fn a_broker_fault_names_its_key() {
              broker.tls.key: names no file, and broker.tls.listen needs one",
         ),
     ] {
-        told(&flags(&[(key, value)]), &format!("{key}: {message}"));
+        check_message(&flags(&[(key, value)]), &format!("{key}: {message}"));
     }
     assert_eq!(
         faults(&flags(&[
@@ -342,11 +342,11 @@ fn every_number_of_the_documented_keys_is_bounded() {
         }
         let path = format!("{section}.{key}");
         // A count, a duration and a size in one: more than any of them may be.
-        let told = match flags(&[(&path, "18446744073709551615")]).load() {
+        let message = match flags(&[(&path, "18446744073709551615")]).load() {
             Err(ConfigError::Faults(faults)) => faults,
             _ => Vec::new(),
         };
-        if !told
+        if !message
             .iter()
             .any(|fault| fault.key == path && fault.message.contains("between"))
         {
@@ -400,8 +400,11 @@ fn a_variable_that_looks_like_a_key_and_is_none_is_named() {
             "{warnings:?}"
         );
         if let Some(expected) = expected {
-            let told = &warnings[0];
-            assert!(told.contains(name) && told.contains(expected), "{told}");
+            let message = &warnings[0];
+            assert!(
+                message.contains(name) && message.contains(expected),
+                "{message}"
+            );
         }
     }
 }
@@ -418,10 +421,10 @@ fn all_that_a_tls_listener_needs_is_named_at_once() {
 #[test]
 fn a_message_has_one_colon_behind_its_key() {
     let origins = flags(&[("http.cors.origins", "ops.example.com")]);
-    let told = origins.load().unwrap_err().to_string();
+    let message = origins.load().unwrap_err().to_string();
     assert!(
-        told.starts_with("http.cors.origins: \"ops.example.com\""),
-        "{told}"
+        message.starts_with("http.cors.origins: \"ops.example.com\""),
+        "{message}"
     );
 }
 

@@ -1,4 +1,4 @@
-//! How the machine's cores are shared out.
+//! How many threads HTTP and everything else have.
 
 use std::num::NonZero;
 
@@ -6,9 +6,8 @@ use serde::Deserialize;
 
 use crate::quantity::Bounded;
 
-/// Section `threads`. Those of HTTP are threads of their own: on a thread for each core, waking and moving
-/// tasks between threads costs more than a second thread brings, and what comes by AMQP would take turns
-/// with what is asked over HTTP.
+/// Section `threads`. HTTP has separate threads. One pool for all cores costs more in wake-ups than it gains,
+/// and AMQP work would delay HTTP.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Threads {

@@ -1,4 +1,4 @@
-//! Which words a key allows, if it is one of those that allow only some.
+//! The words that a key allows, if it does not allow any text.
 
 use std::cell::Cell;
 
@@ -13,10 +13,10 @@ use serde::{
 
 use super::Config;
 
-/// The words that may stand at this key; none where anything of a kind may, and for an unknown key.
+/// The allowed words of this key; none if it takes any value or is unknown.
 pub(super) fn allowed(path: &[String]) -> Option<&'static [&'static str]> {
     let words = Cell::new(None);
-    // Whether it can be read does not matter: on the way the type has said what it looks for.
+    // Only the words that the type asks for on the way matter, not the result.
     let _ = Config::deserialize(Asked {
         path,
         words: &words,
@@ -24,7 +24,7 @@ pub(super) fn allowed(path: &[String]) -> Option<&'static [&'static str]> {
     words.get()
 }
 
-/// A configuration of one key, which notes what is asked of it.
+/// A configuration with one key, which notes the words that its type allows.
 struct Asked<'a> {
     path: &'a [String],
     words: &'a Cell<Option<&'static [&'static str]>>,

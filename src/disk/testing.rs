@@ -180,8 +180,8 @@ impl SimDisk {
         disk
     }
 
-    /// The disk as it is after a loss of power: what was synced, and of the rest a part that `random` chooses, cut
-    /// anywhere or with holes.
+    /// The disk as it is after a loss of power: everything that was synced, and a part of the rest. `random`
+    /// chooses the part; it may be cut anywhere or have holes.
     pub(crate) fn after_power_loss(&self, random: &mut fastrand::Rng) -> Self {
         let written = self.0.names.lock().clone();
         let mut names = self.0.durable.lock().clone();

@@ -143,12 +143,12 @@ impl PendingRequests {
         Some(self.open.get(&number)?.incarnation)
     }
 
-    /// Tells the waiting task that no answer will come.
+    /// Wakes the waiting task: no answer will come.
     pub(super) fn give_up(&mut self, number: u64) {
         self.end(number, RequestReply::Never);
     }
 
-    /// Tells the waiting task that the instance is gone.
+    /// Wakes the waiting task: the instance is gone.
     pub(super) fn gone(&mut self, number: u64) {
         self.end(number, RequestReply::Gone);
     }

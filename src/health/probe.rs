@@ -104,7 +104,7 @@ async fn probe(
     }
 }
 
-/// Sends a request and follows redirects; each hop is a request of its own, so its address is checked too.
+/// Sends a request and follows redirects; each hop is a separate request, so its address is checked too.
 async fn http(
     client: &Client,
     mut request: Request,

@@ -105,7 +105,7 @@ impl Health {
             let wake = shared.start_due(&mut probes);
             tokio::select! {
                 () = stop.cancelled() => break,
-                // The registry lives as long as the scheduler.
+                // The scheduler holds the registry.
                 _ = changes.changed() => (),
                 () = probes.ended() => (),
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => (),

@@ -93,8 +93,7 @@ impl Verdict {
         true
     }
 
-    /// Flapping begins with one flip too many. It ends when at most half of the allowed flips are in the
-    /// window, so that it does not toggle itself.
+    /// Flapping starts above the limit and ends at half of it (hysteresis).
     fn watch_flips(&mut self, now_ms: u64, rules: &VerdictRules) {
         while self
             .flips

@@ -84,7 +84,7 @@ impl HttpApp {
         Ok(())
     }
 
-    /// Serves until told to stop; then streams end at once and requests under way are finished.
+    /// Serves until `stop`; then streams end at once and requests under way are finished.
     pub async fn serve(self, listeners: Vec<HttpListener>, stop: CancellationToken) {
         let state = self.state;
         let gateway = Arc::clone(&state.gateway);

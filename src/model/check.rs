@@ -114,7 +114,7 @@ impl CheckKind {
 /// How one probe ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum CheckOutcome {
-    /// As the check wants it.
+    /// As the check asks for it.
     Passed,
     /// In another way.
     Failed,

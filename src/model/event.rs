@@ -97,7 +97,7 @@ const FIXED_BYTES: usize = 300;
 /// One numbered change.
 #[derive(Debug)]
 pub struct Event {
-    /// The numbering's life.
+    /// The epoch of the revisions.
     pub epoch: Epoch,
     /// Its place in the order of all changes.
     pub revision: Revision,
@@ -124,8 +124,8 @@ pub struct Event {
 }
 
 impl Event {
-    /// The bytes that it keeps in the log: the instance or route, whose registration it may be the last to
-    /// hold, and the encoded forms of both.
+    /// The bytes that it keeps in the log: the instance or route and the encoded forms of both. The event may
+    /// be the last owner of their registration.
     pub fn size(&self) -> usize {
         let instance = self.instance.as_ref().map_or(0, |instance| {
             instance.registration.memory() + 2 * instance.registration.size()

@@ -7,7 +7,7 @@ use super::Modes;
 pub struct FlagState {
     /// The mode of each channel.
     pub modes: Modes,
-    /// Grows with every change, also one to the same modes. A caller that read it can tell whether another
+    /// Grows with every change, also one to the same modes. A caller that read it can detect whether another
     /// caller changed the flag since.
     pub version: u64,
 }

@@ -105,8 +105,8 @@ impl Registration {
 const JSON_BYTES: usize = 420;
 /// The counts of an `Arc`.
 const ARC_BYTES: usize = 16;
-/// What an instance takes besides its texts: three allocations of its own, its entries in the maps of ids,
-/// of its service and of timers, and its share of a service. Measured.
+/// What an instance takes besides its texts: three allocations, its share of a service, and its entries in
+/// the maps of ids, of its service and of timers. Measured.
 const FIXED_BYTES: usize = 900;
 
 /// What an allocator gives for `bytes`.
@@ -125,8 +125,8 @@ pub struct Override {
     pub since: Timestamp,
 }
 
-/// Times of the last signs of life, in milliseconds of the registry's monotonic clock. All versions of an
-/// instance share it, so that a heartbeat is one store.
+/// Times of the last heartbeat and the last renewal, in milliseconds of the registry's monotonic clock. All
+/// versions of an instance share it, so that a heartbeat is one store.
 #[derive(Debug)]
 pub struct LastSeen {
     /// The last passing check, or the end of a connection.
@@ -169,7 +169,7 @@ impl LastSeen {
 /// What renews a lease.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum LeaseKind {
-    /// Signs of life within the ttl.
+    /// It must be renewed within the ttl.
     #[default]
     Ttl,
     /// An open connection to the embedded broker; the ttl begins when it closes.
@@ -200,7 +200,7 @@ impl LeaseKind {
 /// The state of an instance's lease.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Lease {
-    /// It is renewed by signs of life within the ttl.
+    /// It must be renewed within the ttl.
     Running,
     /// It ran out, and the expiry guard holds the instance.
     Held,
@@ -218,7 +218,7 @@ pub enum RemoveAfter {
     /// When its ttl has run out, like any other instance.
     #[default]
     Ttl,
-    /// At the earliest so long after the last sign of life.
+    /// At the earliest so long after the last renewal.
     After(Duration),
     /// Never: it must be deregistered.
     Never,
@@ -264,7 +264,7 @@ pub struct Instance {
     pub incarnation: u64,
     /// Why its last change happened, where there is more to say than the event does.
     pub reason: Option<Arc<str>>,
-    /// Its signs of life.
+    /// Its last heartbeat and renewal.
     pub last_seen: Arc<LastSeen>,
     /// What its registration costs, see [`Self::memory`].
     pub bytes: usize,

@@ -1,4 +1,4 @@
-//! Which way each channel of changes goes: directly, by way of a broker, or both at once.
+//! How each channel sends: directly, over a broker, or both.
 
 use std::fmt;
 

@@ -8,8 +8,8 @@ const NAME_BYTES_MAX: usize = 200;
 /// The service, and its only instance, by which a migration tries each way.
 pub const CANARY: &str = "musterd-canary";
 
-/// The header that every outbound HTTP request carries, so that a daemon recognises requests which its
-/// own checks and webhooks, or those of another daemon, cause.
+/// The header that every outbound HTTP request carries. With it a daemon recognises requests that checks and
+/// webhooks, its own or another daemon's, cause.
 pub const OUTBOUND_HEADER: &str = "x-musterd-outbound";
 
 /// Ids that are paths of the REST API.

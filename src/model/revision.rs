@@ -21,7 +21,8 @@ impl fmt::Display for Revision {
     }
 }
 
-/// One life of the registry's numbering, written as lower-case hexadecimal.
+/// Names the registry that counts the revisions, written as lower-case hexadecimal. A registry whose state is
+/// lost gets a new one.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Epoch(pub u64);
 
@@ -34,7 +35,7 @@ impl fmt::Display for Epoch {
 /// How far a reader has come: `<epoch>-<revision>`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Cursor {
-    /// The life the revision belongs to.
+    /// The epoch that the revision belongs to.
     pub epoch: Epoch,
     /// The last change the reader has seen.
     pub revision: Revision,

@@ -19,7 +19,7 @@ pub struct RouteDraft {
     pub strip_prefix: bool,
     /// Upper-case methods; empty means all.
     pub methods: Box<[Box<str>]>,
-    /// Of routes with prefixes of the same length the highest is used.
+    /// Among routes with prefixes of equal length, the highest priority wins.
     pub priority: i32,
 }
 

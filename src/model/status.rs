@@ -27,7 +27,7 @@ impl Status {
         Self::Unknown,
     ];
 
-    /// The contract's word for it.
+    /// Its name in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Starting => "starting",

@@ -12,7 +12,7 @@ use crate::{
     telemetry::{IntGaugeVec, Metrics},
 };
 
-/// The most services with gauges of their own.
+/// The most services with separate gauges.
 const SERVICES_MAX: usize = 200;
 /// The label of all others.
 const OTHERS: &str = "_others";
@@ -52,7 +52,7 @@ impl ServiceGauges {
         }
     }
 
-    /// Counts again after each change, at most once in two seconds, until told to stop.
+    /// Counts again after each change, at most once in two seconds, until `stop`.
     async fn run(mut self, registry: Registry, stop: CancellationToken) {
         let mut counted: Option<Revision> = None;
         loop {

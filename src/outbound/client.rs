@@ -99,8 +99,8 @@ impl Client {
 
     /// Sends a request and reads the response, at most `body_max` bytes of its body.
     ///
-    /// If a pooled connection turns out to be closed, the request is sent once more over a new one, unless
-    /// the peer may have acted on it and the method is not idempotent.
+    /// If a pooled connection turns out to be closed, the request is sent once more over a new one. It is not
+    /// if the peer may have acted on it and the method is not idempotent.
     ///
     /// # Errors
     /// There is no complete response. A response with any code is not an error.

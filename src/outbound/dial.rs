@@ -83,8 +83,8 @@ async fn connect_to(at: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// True when the system chose the target port as the local port, so that the connection is to itself
-/// and nothing listens there (TCP's simultaneous open, RFC 9293, section 3.5).
+/// True when the system chose the target port as the local port: the connection is to itself, and nothing
+/// listens there (simultaneous open, RFC 9293, section 3.5).
 fn is_itself(local: SocketAddr, peer: SocketAddr) -> bool {
     let same = |one: IpAddr, other: IpAddr| one.to_canonical() == other.to_canonical();
     local.port() == peer.port() && same(local.ip(), peer.ip())

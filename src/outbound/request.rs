@@ -68,7 +68,7 @@ impl Request {
         let header = HeaderName::from_bytes(name.as_bytes())
             .map_err(|_| invalid("it is not the name of a header"))?;
         let value = HeaderValue::from_bytes(value.as_bytes())
-            .map_err(|_| invalid("its value can't stand in a header"))?;
+            .map_err(|_| invalid("its value is not allowed in a header"))?;
         if REFUSED.contains(&header) {
             return Err(invalid(
                 "this header follows from the body and can't be set",

@@ -28,8 +28,8 @@ type LookupResult = Result<Arc<[IpAddr]>, Arc<str>>;
 /// How a name is looked up; it blocks its thread.
 type LookUp = Arc<dyn Fn(&str) -> LookupResult + Send + Sync>;
 
-/// Looks names up, each once at a time. A name that took long, as one does that no DNS server answers,
-/// has a share of the places, so that other names are still looked up.
+/// Looks names up, each once at a time. Slow names, such as those that no DNS server answers, share a part of
+/// the places, so that other names are still looked up.
 pub(super) struct Resolver {
     memory: Arc<LookupCache>,
     running: Arc<RunningLookups>,
@@ -60,7 +60,7 @@ enum LookupProgress {
     Done(LookupResult),
 }
 
-/// One lookup. Others who want the same name meanwhile wait for this one.
+/// One lookup. Others that need the same name meanwhile wait for this one.
 struct Lookup {
     name: Box<str>,
     progress: watch::Sender<LookupProgress>,

@@ -97,8 +97,8 @@ impl ParsedUrl {
     }
 }
 
-/// The URL that `location` means when `base` answered with it (RFC 3986, section 5.2), without a fragment
-/// and without credentials of its own. Dot segments stay: the server resolves them.
+/// The URL that `location` means when `base` answered with it (RFC 3986, section 5.2), without a fragment and
+/// without credentials. Dot segments stay: the server resolves them.
 pub(super) fn resolved(base: &str, location: &str) -> String {
     let location = location.split('#').next().unwrap_or("");
     let base = base.split('#').next().unwrap_or("");

@@ -1,4 +1,4 @@
-//! Targets for tests: servers on a free port of the loopback address that behave as told.
+//! Targets for tests: servers on a free port of the loopback address with the behaviour that a test asks for.
 
 pub(crate) mod grpc;
 
@@ -118,7 +118,7 @@ pub(crate) async fn nobody() -> SocketAddr {
     listener.local_addr().expect("an address")
 }
 
-/// A certificate of its own making for `localhost`, in PEM, and a server that shows it.
+/// A self-signed certificate for `localhost`, in PEM, and a server that uses it.
 pub(crate) fn certified(protocol: &[u8]) -> (String, TlsAcceptor) {
     let own = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]);
     let own = own.expect("a certificate");

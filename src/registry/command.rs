@@ -72,8 +72,8 @@ pub trait Command: std::fmt::Debug + Send + 'static {
 
 /// Adds an instance or replaces what is known of it; the same value again renews the lease and is no event.
 ///
-/// Refused when `incarnation` is not the current one, when the registry is full, or when the lease
-/// needs a connection and the command came over none.
+/// Refused when `incarnation` is not the current one or the registry is full. Also when the lease needs a
+/// connection and the command came over none.
 #[derive(Clone, Debug)]
 pub struct Register {
     /// The instance as its caller describes it.

@@ -36,12 +36,12 @@ pub(super) struct Changes {
     shown: Shown,
 }
 
-/// What applies with a batch and is in no journal: signs of life and timers.
+/// Effects of a batch that no journal keeps: renewals and timers.
 #[derive(Debug)]
 pub(super) enum Effect {
     /// A heartbeat or a registration.
     Heartbeat(Arc<LastSeen>, u64),
-    /// A sign of life by other means.
+    /// A renewal by a check, or by a connection that was open until now.
     Renewed(Arc<LastSeen>, u64),
     /// A timer is due later than it was booked for.
     Timer(ServiceId, u64),

@@ -44,7 +44,7 @@ pub(super) struct Expiry {
 /// What to do next.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// Decide this, and tell [`Expiry::done`] what came of it.
+    /// Decide this, and pass the result to [`Expiry::done`].
     Decide(Turn),
     /// Ask again.
     Again,
@@ -191,7 +191,7 @@ impl Expiry {
 }
 
 impl Registry {
-    /// Removes instances whose leases run out, until told to stop.
+    /// Removes instances whose leases run out, until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let mut expiry = self.expiry();
         loop {
@@ -225,7 +225,7 @@ impl Registry {
                         ended.take(report);
                     }
                     Err(refusal) => {
-                        tracing::warn!(%refusal, "leases that ran out are not removed yet");
+                        tracing::warn!(%refusal, "expired leases are not removed yet: {refusal}");
                         return;
                     }
                 },
@@ -236,7 +236,7 @@ impl Registry {
     }
 }
 
-/// What the log names.
+/// The instances and guards that the log names.
 #[derive(Debug, Default)]
 struct ExpiryReport {
     guards: Vec<(ServiceName, EventKind, String)>,

@@ -1,7 +1,7 @@
-//! The expiry guard of one service: when most of its leases run out at once, the network is the
-//! likelier fault, so its instances are marked unhealthy and held instead of removed.
+//! The expiry guard of one service: when most of its leases run out at once, the network is the likelier
+//! fault. So its instances are marked unhealthy and held instead of removed.
 //!
-//! Pure: it is given signs of life and a moment, and decides.
+//! Pure: it decides from the last renewals and a moment.
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +18,7 @@ use crate::quantity::{Bounded, DAY, YEAR};
 use super::service::View;
 use crate::model::{Instance, ServiceId};
 
-/// How often an engaged guard looks at its suspects.
+/// How often an engaged guard checks its suspects.
 const LOOK_PAUSE_MS: u64 = 1_000;
 
 /// Section `registry.guard`.
@@ -93,9 +93,9 @@ pub(super) struct Silent {
 #[derive(Debug)]
 pub(super) struct Guard {
     since_ms: u64,
-    /// When it looks at its suspects next.
+    /// When it checks them next.
     look_ms: u64,
-    /// Those that were silent when it engaged, or fell silent since.
+    /// The instances without renewals when it engaged, and those that stopped renewing since.
     suspects: BTreeMap<ServiceId, Suspect>,
     /// How many of them are back.
     back: usize,
@@ -103,10 +103,10 @@ pub(super) struct Guard {
     looked: Option<ServiceId>,
 }
 
-/// One instance that fell silent.
+/// One instance that stopped renewing.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Suspect {
-    /// Signs of life after this moment are new ones.
+    /// Renewals after this moment are new ones.
     since_ms: u64,
     /// Whether there was one.
     back: bool,
@@ -120,7 +120,7 @@ impl Suspect {
         }
     }
 
-    /// True when `instance` has given a sign of life since it fell silent.
+    /// True when `instance` has renewed its lease since it became a suspect.
     pub(super) fn is_back(self, instance: &Instance) -> bool {
         instance.last_seen.last_renewed_ms() > self.since_ms
     }
@@ -129,7 +129,7 @@ impl Suspect {
 /// Why a guard ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Release {
-    /// More than half of the silent ones have renewed their leases, or left.
+    /// More than half of the suspects have renewed their leases, or were removed.
     Renewed {
         /// How many recovered.
         back: usize,
@@ -146,7 +146,7 @@ pub(super) enum Release {
 impl fmt::Display for Release {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Renewed { back, of } => write!(f, "{back} of {of} silent instances recovered"),
+            Self::Renewed { back, of } => write!(f, "{back} of {of} held instances recovered"),
             Self::Overdue { held_s } => {
                 write!(f, "held for {held_s} s, the longest time allowed")
             }

@@ -130,7 +130,7 @@ impl Log {
 
     fn entry(&self, revision: Revision) -> Option<Arc<LogEntry>> {
         let entry = self.filled(revision)?.load_full()?;
-        // The ring may have come round meanwhile.
+        // The ring may have wrapped since.
         (entry.event.revision == revision).then_some(entry)
     }
 

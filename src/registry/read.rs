@@ -127,8 +127,8 @@ impl Registry {
         self.inner.log.previous(revision)
     }
 
-    /// Where a reader with `cursor` continues; none when it must start from a snapshot, because the cursor
-    /// is of another epoch, of the future or out of the log.
+    /// Where a reader with `cursor` continues; none when it must start from a snapshot: the cursor is of
+    /// another epoch, of the future or older than the log.
     pub fn place(&self, cursor: Cursor) -> Option<Revision> {
         let known = cursor.epoch == self.inner.epoch
             && cursor.revision <= self.newest()

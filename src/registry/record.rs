@@ -1,4 +1,4 @@
-//! What a journal keeps: the changes that were decided, in order.
+//! The records of a journal: the changes that were decided, in order.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use crate::model::{Epoch, Event, Instance};
 pub enum Record {
     /// A change with a revision, which readers receive as an event.
     Event(Arc<Event>),
-    /// The same for an instance that leaves its service for another one: it stays known by its id, and
-    /// the next record shows it in its new service.
+    /// An instance moves to another service: the old service gets this event, the next record adds it to the
+    /// new one.
     Moved(Arc<Event>),
     /// A version of an instance without an event: a new incarnation, another lease, another
     /// observed status behind an override.

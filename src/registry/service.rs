@@ -107,10 +107,10 @@ impl Service {
             .get_or_init(|| watch::Sender::new(self.logged()));
         let receiver = sender.subscribe();
         // The sender may have been made before the last change and seen none of it.
-        sender.send_if_modified(|told| {
+        sender.send_if_modified(|sent| {
             let logged = self.logged();
-            let late = *told < logged;
-            *told = (*told).max(logged);
+            let late = *sent < logged;
+            *sent = (*sent).max(logged);
             late
         });
         receiver
@@ -299,7 +299,7 @@ impl Following {
             return;
         };
         if receiver.changed().await.is_err() {
-            // The sender lives in the service that is held here.
+            // The sender is in the service that is held here.
             std::future::pending::<()>().await;
         }
     }

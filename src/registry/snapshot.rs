@@ -15,13 +15,13 @@ pub struct Snapshot {
     /// The routes.
     pub routes: Arc<Routes>,
     ahead: Vec<(ServiceName, Revision)>,
-    /// The instances that changed in services which are ahead, each with its last change. What the log
-    /// still reports one of them is older, also where it was another service's then.
+    /// Instances changed after the snapshot's revision, with their last change; older log events about them
+    /// are skipped.
     changed: HashMap<ServiceId, Revision>,
 }
 
 impl Snapshot {
-    /// True when the snapshot already shows what the event tells.
+    /// True when the snapshot already shows the event's change.
     pub fn covers(&self, event: &Event) -> bool {
         let Some(name) = &event.service_name else {
             return event.revision <= self.revision.max(self.routes.revision);
@@ -37,8 +37,8 @@ impl Snapshot {
         event.revision <= ahead.map_or(self.revision, |(_, revision)| *revision)
     }
 
-    /// The same without its services and routes, to tell what it covers; none when it covers nothing
-    /// beyond its revision.
+    /// The events that this snapshot covers beyond its revision, without its services and routes; none if
+    /// there are none.
     pub fn beyond(&self) -> Option<Self> {
         (self.covered_until() > self.revision).then(|| Self {
             revision: self.revision,

@@ -226,7 +226,7 @@ async fn a_snapshot_taken_during_changes_misses_and_repeats_nothing() {
             let name = instance.name().to_string();
             match event.kind {
                 EventKind::Deregistered | EventKind::Expired => {
-                    // An instance that moved meanwhile may already stand under its new name.
+                    // An instance that moved meanwhile may already be listed under its new name.
                     if table.get(&id).is_some_and(|(known, _, _)| *known == name) {
                         table.remove(&id);
                     }

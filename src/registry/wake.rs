@@ -10,8 +10,8 @@ thread_local! {
     static DEFERRED: RefCell<Option<Vec<Registry>>> = const { RefCell::new(None) };
 }
 
-/// Works, and wakes those who follow all changes of a registry only afterwards: to wake another thread takes
-/// longer than a registration. The change itself is visible before that.
+/// Runs `work`, then wakes followers of all changes: waking a thread takes longer than a registration. The
+/// change itself is visible before that.
 ///
 /// For work that never waits, such as one poll of a connection, which writes its answer too.
 pub fn waking_afterwards<T>(work: impl FnOnce() -> T) -> T {
@@ -48,8 +48,8 @@ impl Registry {
     fn wake(&self) {
         let newest = self.newest();
         // Another thread may have sent a newer revision.
-        let tell = |told: &mut Revision| *told = newest.max(*told);
-        self.inner.newest.send_modify(tell);
+        let raise = |sent: &mut Revision| *sent = newest.max(*sent);
+        self.inner.newest.send_modify(raise);
     }
 }
 

@@ -179,7 +179,7 @@ impl Registry {
         }
     }
 
-    /// Brings the answers of a journal that takes time, until told to stop and everything is answered. A
+    /// Brings the answers of a journal that takes time, until `stop` and until everything is answered. A
     /// journal that always answers at once does not need this.
     pub async fn run_commits(self, stop: CancellationToken) {
         loop {

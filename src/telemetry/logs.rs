@@ -1,7 +1,7 @@
 //! Structured logs on standard error, as text or JSON, with a level that can change at run time.
 //!
-//! A line never waits for the reader of standard error, cannot be forged by what it quotes, and no place in the
-//! code writes more than a few lines a second at the default level.
+//! A line never waits for the reader of standard error, and quoted text cannot forge one. At the default
+//! level no place in the code writes more than a few lines a second.
 
 mod line;
 mod queue;

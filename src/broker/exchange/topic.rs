@@ -187,7 +187,7 @@ impl<V: Copy + Eq + Hash> TopicTrie<V> {
         out: &mut Vec<V>,
     ) -> bool {
         if let Some(begun) = search {
-            let done = self.go_on(key, begun, budget, out);
+            let done = self.resume(key, begun, budget, out);
             if done {
                 *search = None;
             }
@@ -195,7 +195,7 @@ impl<V: Copy + Eq + Hash> TopicTrie<V> {
         }
         let mut scratch = std::mem::take(&mut self.scratch);
         self.begin(key, &mut scratch);
-        let done = self.go_on(key, &mut scratch, budget, out);
+        let done = self.resume(key, &mut scratch, budget, out);
         if done {
             self.scratch = scratch;
         } else {
@@ -219,7 +219,7 @@ impl<V: Copy + Eq + Hash> TopicTrie<V> {
         search.epoch = self.epoch;
     }
 
-    fn go_on(
+    fn resume(
         &mut self,
         key: &[u8],
         search: &mut TopicSearch,

@@ -95,7 +95,7 @@ impl CheckState {
         Self {
             subject,
             source,
-            // A presumed verdict already waits for a random phase.
+            // A verdict kept from before already has a random phase.
             in_phase: verdict.says().is_some(),
             verdict,
             pace: Pace::New,

@@ -270,7 +270,7 @@ fn a_check_that_is_unchanged_keeps_its_verdict() {
     let a = turn(&mut table, 1000);
     end(&mut table, &a, Outcome::Passed, 1000);
 
-    // Another place, and a second check: the first goes on as it was, the instance waits.
+    // Another address, and a second check: the first keeps its verdict, the instance waits for the second.
     let grown = instance("i", &[tcp("b"), tcp("a")]);
     assert!(table.observe(&grown, Revision(2), 1500).is_none());
     let mut b = turn(&mut table, 2500);
@@ -385,7 +385,7 @@ fn a_ttl_check_follows_the_heartbeats() {
     // A passing check of another kind is no heartbeat.
     known.last_seen.record_pass(8000);
     assert_eq!(look(&mut table, 9001), Some(Status::Unhealthy));
-    // Looked at every second from now on, told once.
+    // Observed every second from now on, reported once.
     for now in (10_001..20_000).step_by(1000) {
         assert_eq!(table.next_due(), Some(now));
         assert_eq!(look(&mut table, now), None);

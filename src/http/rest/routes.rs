@@ -61,8 +61,7 @@ pub(in crate::http) fn router(state: &AppState) -> (Router, MetricsByPath) {
     (router, MetricsByPath::new(&state.serve.metrics, specs))
 }
 
-/// The document of every route. A test makes it from the list and compares: the code that makes it is a
-/// megabyte that the daemon does without.
+/// The OpenAPI document. A test generates and compares it: the generator would add a megabyte.
 const DOCUMENT: &[u8] = include_bytes!("openapi.json");
 
 /// What a request reads or changes.

@@ -1,8 +1,8 @@
-//! Which requests are let through to their routes: by the name they use for the server (RFC 9110,
-//! section 7.4), and by the web page that sends them (RFC 6455, section 10.2; Fetch, Sec-Fetch-Site).
+//! Which requests reach their routes. It depends on the name they use for the server (RFC 9110, section 7.4)
+//! and on the web page that sends them (RFC 6455, section 10.2; Fetch, Sec-Fetch-Site).
 //!
-//! A page may send requests to a server on loopback without asking: simple ones, WebSockets, and all of
-//! them when its own name resolves to that address (DNS rebinding).
+//! A page may send simple requests and open WebSockets to a server on loopback without asking. If its own
+//! name resolves to that address (DNS rebinding), it may send all requests.
 
 use axum::{
     body::HttpBody,
@@ -62,9 +62,12 @@ impl AccessPolicy {
     /// Judges a request in front of its route.
     ///
     /// # Errors
-    /// 400 for a Host header that is missing, doubled or invalid (RFC 9112, section 3.2), 421 for a name
-    /// that is not ours, 403 for a change or a WebSocket of another origin that is not listed, 415 for a
-    /// body of a page that is not JSON, 508 for a change by a check or webhook of a daemon.
+    /// The status of a refusal:
+    /// - 400: the Host header is missing, repeated or invalid (RFC 9112, section 3.2);
+    /// - 421: it is not a name of this server;
+    /// - 403: a change or a WebSocket from an origin that is not listed;
+    /// - 415: a page sends a body that is not JSON;
+    /// - 508: a change by a check or webhook of a daemon.
     pub(super) fn judge<B: HttpBody>(&self, request: &Request<B>) -> Result<(), HttpProblem> {
         let judged = JudgedHeaders::of(request.headers());
         let authority = authority(request, &judged)?;

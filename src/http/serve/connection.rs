@@ -123,7 +123,7 @@ where
         .serve_connection(io, service)
         .with_upgrades();
     let mut connection = pin!(connection);
-    // Events that are rarely due stand in a set of their own, which is polled only when one is due.
+    // Rare events are in a separate set, polled only when one is due.
     let mut rare = FuturesUnordered::new();
     let overdue = watchdog
         .overdue(limits.patience)

@@ -104,7 +104,7 @@ impl CorsPolicy {
         self.origins.lists(origin)
     }
 
-    /// Answers a preflight, or has `answer` do it and adds what the browser wants to know.
+    /// Answers a preflight, or has `answer` do it and adds the headers that the browser checks.
     pub(in crate::http) async fn apply<F>(
         &self,
         request: Request<Body>,

@@ -14,7 +14,7 @@ use crate::{api::Problem, http::answer::closing_answer};
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: u32 = 4096;
-/// The pause after an accept failed for want of files or memory.
+/// The pause after an accept failed because files or memory ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How often the log says at most that clients are refused.
@@ -98,7 +98,7 @@ impl HttpListener {
     }
 }
 
-/// Serves all listeners until told to stop; then streams end at once and requests under way are finished.
+/// Serves all listeners until `stop`; then streams end at once and requests under way are finished.
 pub(in crate::http) async fn serve<S: HttpService>(
     listeners: Vec<HttpListener>,
     pipeline: Pipeline<S>,
@@ -180,7 +180,7 @@ async fn accept(
 /// Errors of a connection are dealt with there; a panic outside of a request is logged here.
 fn report(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
-        tracing::error!(%error, "a connection ended abnormally");
+        tracing::error!(%error, "the task of a connection failed: {error}");
     }
 }
 

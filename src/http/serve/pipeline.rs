@@ -48,7 +48,7 @@ pub(in crate::http) struct Pipeline<S> {
     service: S,
     pub(super) serve: Arc<ServeState>,
     /// Makes the request ids of this process differ from those of another.
-    life: u64,
+    first_id: u64,
     requests: AtomicU64,
 }
 
@@ -57,7 +57,7 @@ impl<S: HttpService> Pipeline<S> {
         Self {
             service,
             serve,
-            life: fastrand::u64(..),
+            first_id: fastrand::u64(..),
             requests: AtomicU64::new(0),
         }
     }
@@ -98,7 +98,7 @@ impl<S: HttpService> Pipeline<S> {
             return id.clone();
         }
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
-        let id = hexadecimal(self.life.wrapping_add(number));
+        let id = hexadecimal(self.first_id.wrapping_add(number));
         // Hexadecimal digits are always a valid value.
         HeaderValue::from_bytes(&id).unwrap_or(HeaderValue::from_static("-"))
     }

@@ -1,4 +1,4 @@
-//! The server with a service of its own: nothing here knows the REST API.
+//! The server with a service made for tests: nothing here knows the REST API.
 
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ impl HttpService for Greeting {
 
 const FULL: &str = "HTTP/1.1 503 Service Unavailable";
 
-/// The first line of an answer that is not for want of connections, and its body.
+/// The first line and the body of the next answer that does not refuse the connection.
 async fn accepted(address: std::net::SocketAddr, path: &str, host: &str) -> (String, String) {
     loop {
         // The last connection may not have ended yet.

@@ -69,7 +69,7 @@ impl WatchFeed {
                 return Some(piece);
             }
             if let Some(pieces) = self.snapshot.take() {
-                return Some(self.go_on(pieces));
+                return Some(self.next_piece(pieces));
             }
             if self
                 .until
@@ -77,10 +77,10 @@ impl WatchFeed {
             {
                 return self.notice();
             }
-            let Some(told) = self.reader.next() else {
+            let Some(item) = self.reader.next() else {
                 return self.notice();
             };
-            match told {
+            match item {
                 WatchItem::Resync => {
                     let piece = self.resync();
                     return Some(Piece::whole(piece));
@@ -105,7 +105,7 @@ impl WatchFeed {
         };
         tokio::select! {
             () = self.reader.changed() => (),
-            // The sender lives as long as the API.
+            // The API, which holds the sender, ends after this.
             Ok(()) = notices.changes.changed() => (),
         }
     }
@@ -169,7 +169,7 @@ impl WatchFeed {
         self.piece(Box::new(pieces), head, true)
     }
 
-    fn go_on(&mut self, pieces: Box<SnapshotPieces>) -> Piece {
+    fn next_piece(&mut self, pieces: Box<SnapshotPieces>) -> Piece {
         self.piece(pieces, Vec::new(), false)
     }
 

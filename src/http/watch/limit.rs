@@ -135,7 +135,7 @@ impl WatcherLimit {
     }
 }
 
-/// The right to watch; given back when it is dropped.
+/// A counted watcher; dropping it frees the place.
 #[derive(Debug)]
 pub(in crate::http) struct Permit {
     limit: WatcherLimit,

@@ -20,8 +20,8 @@ const WAIT_DEFAULT: Duration = Duration::from_secs(30);
 
 /// True when what a caller has seen is still current: something whose last change is `current`.
 ///
-/// Another epoch, the future and what has left the log are not current, so that the caller is answered at
-/// once and gets a usable index. The current index is usable however old it is.
+/// Another epoch, the future and revisions that have left the log are not current. So the caller is answered
+/// at once and gets a usable index. The current index is usable however old it is.
 pub(in crate::http) fn is_current(registry: &Registry, seen: Seen, current: Revision) -> bool {
     let revision = match seen {
         Seen::Cursor(cursor) if cursor.epoch == registry.epoch() => cursor.revision,

@@ -262,7 +262,7 @@ impl ChangeSource {
         match self {
             Self::All(receiver) | Self::AllButCanary(receiver) => {
                 if receiver.changed().await.is_err() {
-                    // The sender lives as long as the registry that the reader holds.
+                    // The sender is in the registry that the reader holds.
                     std::future::pending::<()>().await;
                 }
             }

@@ -103,7 +103,7 @@ impl WatchQuery {
     }
 }
 
-/// What a query wants to follow; a name that no service can have is one that never changes.
+/// The scope that a query asks for; a name that no service can have never changes.
 pub(super) fn scope(query: Option<&str>, services_max: usize) -> Result<Scope, Problem> {
     let (mut names, mut all, mut canary) = (None, false, true);
     for (key, value) in api::pairs(query.unwrap_or_default()) {

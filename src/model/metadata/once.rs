@@ -5,8 +5,7 @@ use std::{collections::HashMap, fmt};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// Appends a value as compact text; a key that comes twice stands where it came first and has the last
-/// value.
+/// Appends a value as compact text; a key that comes twice has its first place and its last value.
 pub(super) fn write(value: &RawValue, out: &mut String) -> serde_json::Result<()> {
     let text = value.get();
     match text.as_bytes().first() {

@@ -1,4 +1,4 @@
-//! A health service over HTTP/2 that keeps the protocol, or breaks it as told.
+//! A health service over HTTP/2 that keeps the protocol, or breaks it in the way that a test asks for.
 
 use std::convert::Infallible;
 

@@ -26,8 +26,8 @@ pub(super) fn lease_of(
     }
 }
 
-/// The later of two connections, which are numbered in the order in which they were opened: what comes
-/// late over the older one, which may be closed by now, does not move the lease.
+/// The newer connection; connections are numbered as they are opened. A late command over an older one, which
+/// may be closed by now, does not move the lease.
 fn newest(connection: u64, known: Option<&Instance>) -> u64 {
     match known.map(|known| known.lease) {
         Some(Lease::Connection(current)) => current.max(connection),
@@ -81,7 +81,7 @@ impl Command for CloseConnection {
         let now_ms = draft.origin.now.mono_ms;
         for id in ids.iter().take(DECISIONS_MAX) {
             let known = draft.known(id.as_str())?;
-            // The open connection was its sign of life until now: its ttl begins here.
+            // The open connection renewed it until now: its ttl begins here.
             let last_seen = Arc::clone(&known.last_seen);
             let renewed = Effect::Renewed(last_seen, now_ms);
             draft.changes.effects.push(renewed);

@@ -20,7 +20,7 @@ pub(in crate::registry) enum Turn {
         /// The services whose guard engages now, with how many of how many leases run out.
         engages: HashMap<ServiceName, (usize, usize)>,
     },
-    /// Held instances that may have given a sign of life.
+    /// Held instances that may have been renewed.
     Return(Vec<ServiceId>),
     /// The guard of a service ends.
     Release(ServiceName, Release),
@@ -99,8 +99,8 @@ impl Draft<'_> {
             let reason = format!("{n} of {of} leases run out together: held, not removed");
             self.guard(name, EventKind::GuardEngaged, reason.clone());
             report.engaged.push(name.clone());
-            let told = (name.clone(), EventKind::GuardEngaged, reason);
-            report.guards.push(told);
+            let notice = (name.clone(), EventKind::GuardEngaged, reason);
+            report.guards.push(notice);
         }
         let held = Instance {
             lease: Lease::Held,
@@ -116,7 +116,7 @@ impl Draft<'_> {
         report.removed.push(known.id().clone());
     }
 
-    /// The status of an instance with a new sign of life is what its checks say again.
+    /// The status of a renewed instance is again the verdict of its checks.
     fn take_back(&mut self, id: &ServiceId) {
         let held = self.instance(id.as_str());
         let Some(held) = held.filter(|held| held.lease == Lease::Held) else {

@@ -1,4 +1,4 @@
-//! Instances that register, change, give a sign of life and leave.
+//! Registering, changing, renewing and deregistering instances.
 
 use std::sync::{Arc, OnceLock};
 

@@ -18,7 +18,7 @@ const TTL_MS: u64 = 1_000;
 struct Expected {
     kind: LeaseKind,
     connection: Option<u64>,
-    /// The last sign of life.
+    /// The last renewal.
     sign_ms: u64,
 }
 

@@ -66,7 +66,7 @@ fn begin(out: &mut Writer<'_>, level: Level, target: &str, coloured: bool) -> fm
     }
 }
 
-/// A whole line that is no event: what the log says of itself.
+/// A line about the log itself, which is no event of the code.
 pub(super) fn own(text: &str) -> Vec<u8> {
     let mut line = String::new();
     // Writing to a string can't fail.

@@ -74,7 +74,7 @@ impl LineQueue {
         self.emptied.wait_while_for(&mut waiting, is_busy, patience);
     }
 
-    /// Writes for as long as the process lives.
+    /// Writes until the process ends.
     ///
     /// `own` makes a line of our own: how many were dropped, or left out by `rates`.
     pub(super) fn start(
@@ -95,7 +95,7 @@ impl LineQueue {
     /// Waits for lines and writes all that are there.
     fn write_batch(&self, out: &mut impl Write, rates: &Rates, own: &impl Fn(&str) -> Vec<u8>) {
         let (lines, bytes, dropped) = self.take();
-        // A reader that is gone is no reason to stop: the lines are lost, the daemon works.
+        // If standard error is closed, lines are lost and the daemon continues.
         for line in &lines {
             let _ = out.write_all(line);
         }
@@ -144,7 +144,7 @@ impl Lines {
         }
     }
 
-    /// For lines of JSON, which need not escape what steers a terminal by more than one byte.
+    /// For lines of JSON, which already escape all control characters but DEL and those above ASCII.
     pub(super) fn json(queue: &Arc<LineQueue>) -> Self {
         Self {
             queue: Arc::clone(queue),

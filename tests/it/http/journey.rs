@@ -85,8 +85,8 @@ async fn a_body_is_asked_for_when_the_client_waits_for_that() {
     };
     let mut raw = server.connect().await;
     raw.write(head(body.len())).await;
-    let (go_on, _) = raw.answer().await;
-    assert!(go_on.starts_with("HTTP/1.1 100 "), "{go_on}");
+    let (proceed, _) = raw.answer().await;
+    assert!(proceed.starts_with("HTTP/1.1 100 "), "{proceed}");
     raw.write(body).await;
     let (answer, _) = raw.answer().await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");

@@ -12,7 +12,7 @@ pub struct Config {
     pub items_max: Bounded<usize, 0, 1_000_000>,
     /// The most messages of a queue in one answer.
     pub messages_max: Bounded<usize, 0, 100_000>,
-    /// The most queues with metrics of their own, the largest first; the others are added up.
+    /// The most queues with separate metrics, the largest first; the others are added up.
     pub metrics_queues_max: Bounded<usize, 0, 100_000>,
 }
 

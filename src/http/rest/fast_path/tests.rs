@@ -69,7 +69,7 @@ fn plain_requests_take_the_fast_path_and_others_the_router() {
     );
 }
 
-/// What differs between two lives of the registry is blanked out.
+/// The parts that differ between two registries are blanked out.
 fn blanked(value: &mut Value) {
     const OF_A_LIFE: [&str; 4] = [
         "timestamp",
@@ -103,7 +103,7 @@ fn told(answered: &Answered) -> (u16, Vec<(String, String)>, Value, bool) {
     let mut headers = Vec::new();
     for (name, value) in &answered.headers {
         let value = value.to_str().unwrap();
-        // Behind the dash is a revision, which is the same in both lives.
+        // Behind the dash is a revision, which is the same in both registries.
         let value = match name.as_str() {
             "x-muster-index" => value.split_once('-').unwrap().1,
             "vary" if value != "accept-encoding" => continue,

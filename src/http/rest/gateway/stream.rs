@@ -69,7 +69,7 @@ pub(in crate::http) async fn watch(
 struct Follower {
     shared: AppState,
     changes: Receiver<u64>,
-    told: Option<Revision>,
+    sent: Option<Revision>,
     out: VecDeque<Bytes>,
     silence: Silence,
     closed: bool,
@@ -81,7 +81,7 @@ impl Follower {
     fn new(shared: AppState, peer: HttpPeer, seen: Option<Seen>, permit: Permit) -> Self {
         let mut gateway = Self {
             changes: shared.gateway.follow(),
-            told: None,
+            sent: None,
             out: VecDeque::new(),
             silence: Silence::new(shared.config.watch.keep_alive.get()),
             closed: false,
@@ -90,16 +90,16 @@ impl Follower {
             shared,
         };
         if let Some(seen) = seen {
-            gateway.go_on_from(seen);
+            gateway.start_after(seen);
         }
         gateway
     }
 
-    fn go_on_from(&mut self, seen: Seen) {
+    fn start_after(&mut self, seen: Seen) {
         let shared = &self.shared;
         let config = shared.gateway.instances();
         if is_current(&shared.registry, seen, config.index) {
-            self.told = Some(config.index);
+            self.sent = Some(config.index);
         } else if place(&shared.registry, seen).is_none() {
             shared.watching.resyncs.inc();
             let json = api::notice(&Notice {
@@ -120,8 +120,8 @@ impl Follower {
                 return Some(bytes);
             }
             let config = self.shared.gateway.instances();
-            if self.told != Some(config.index) {
-                self.tell(&config);
+            if self.sent != Some(config.index) {
+                self.send(&config);
                 continue;
             }
             if self.closed {
@@ -137,8 +137,8 @@ impl Follower {
     }
 
     /// The body is shared with all other gateways, so it is not copied into a frame.
-    fn tell(&mut self, config: &RoutedInstances) {
-        self.told = Some(config.index);
+    fn send(&mut self, config: &RoutedInstances) {
+        self.sent = Some(config.index);
         let cursor = self.shared.registry.cursor(config.index);
         let head = Form::Sse.head("snapshot", Some(cursor));
         self.out.push_back(head.into());

@@ -153,7 +153,7 @@ fn a_route_row_has_its_tag_and_access() {
     }
 }
 
-/// The resource that permissions will be asked for stands in the path of its operations.
+/// The resource that permissions will be asked for is in the path of its operations.
 #[test]
 fn a_row_names_the_resource_of_its_path() {
     for row in table() {

@@ -18,7 +18,7 @@ use crate::{
     registry::{Registry, Snapshot},
 };
 
-/// What a watcher makes of what it is told.
+/// A watcher's copy of the registry, made from the items that it gets.
 #[derive(Debug, Default)]
 struct Watcher {
     instances: BTreeMap<String, (String, u16)>,
@@ -61,7 +61,7 @@ impl Watcher {
         self.expects_snapshot = false;
     }
 
-    /// Fails on an event that does not fit what is known: told twice, too late or out of order.
+    /// Fails on an event that does not fit what is known: sent twice, too late or out of order.
     fn apply(&mut self, event: &Event) {
         assert!(!self.expects_snapshot);
         assert!(event.revision > self.cursor, "{event:?}");

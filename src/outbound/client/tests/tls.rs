@@ -53,7 +53,7 @@ async fn tls_needs_a_certificate_that_is_trusted_for_the_name() {
             .expect("an answer");
         assert_eq!(answer.status, StatusCode::NO_CONTENT);
     }
-    // The unverified connection waits in the pool, and is not used by who wants a verified one.
+    // The unverified connection waits in the pool. A request that needs a verified one does not use it.
     assert_eq!(pooled(&strict), 1);
     get(&strict, &by_name)
         .await

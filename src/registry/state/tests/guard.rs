@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::{Events, Machine, at, registration, state, told};
 
-/// Ten instances with leases of 300 s, of which all but `n_alive` fall silent.
+/// Ten instances with leases of 300 s, of which all but `n_alive` stop renewing.
 fn guarded(n_alive: usize) -> (Machine, Events) {
     let (mut state, mut out) = (state(), Vec::new());
     for n in 0..10 {

@@ -15,7 +15,7 @@ impl LineQueue {
     }
 }
 
-/// A reader that takes nothing until it is told to.
+/// A reader that takes nothing until it is opened.
 struct Pipe {
     open: mpsc::Receiver<()>,
     read: Arc<Mutex<Vec<u8>>>,
