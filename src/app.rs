@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 use self::{
     banner::Addresses,
     rooms::ReadyParts,
-    store::{Kept, StoreSnapshots, StoreTopology},
+    store::{Kept, StoreTopology},
 };
 pub use self::{reload::Reloader, store::StoreUnusable};
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
     catalog::Catalog,
     config::{Config, Values},
     health::{Health, in_container},
-    http::{self, BrokerPages, Deps, HttpApp, Snapshots},
+    http::{self, BrokerPages, Deps, HttpApp},
     monitor::{self, BrokerMonitor},
     outbound::{Client, OutboundError},
     registry::{Notices, Registry},
@@ -172,7 +172,7 @@ impl App {
             readiness: Arc::new(ready_parts(&transports, opened.store.as_ref())),
             transports: Arc::new(transports),
             metrics: metrics.clone(),
-            snapshots: snapshots(opened.store.as_ref()),
+            snapshots: store::snapshots(opened.store.as_ref(), listening.as_ref()),
             migration,
             notices: Arc::clone(&notices),
         };
@@ -404,7 +404,7 @@ async fn bind_broker(
     let listening = match store.cloned() {
         Some(store) => {
             let durable = DurableStore {
-                messages: store.path().join("messages"),
+                messages: store.path().join(store::MESSAGES),
                 topology: Arc::new(StoreTopology(store)),
             };
             Broker::bind_durable(broker, durable).await?
@@ -426,12 +426,6 @@ fn show_broker(
     Some(Arc::new(BrokerMonitor::start(
         broker, queues_max, metrics, tasks,
     )))
-}
-
-/// Backups of the store, if there is one.
-fn snapshots(store: Option<&Store>) -> Option<Arc<dyn Snapshots>> {
-    let snapshots = StoreSnapshots(store?.clone());
-    Some(Arc::new(snapshots))
 }
 
 /// The parts that must be ready.

@@ -28,5 +28,5 @@ pub mod wire;
 
 pub use self::{
     config::Config,
-    server::{Broker, BrokerError, DurableStore, Listening},
+    server::{Broker, BrokerError, DurableStore, FrozenMessages, Listening},
 };

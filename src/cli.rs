@@ -62,7 +62,7 @@ enum CliCommand {
     Prober(prober::Arguments),
     /// Check, repair or show the store of a stopped daemon
     Store(store::Arguments),
-    /// Write everything that the running daemon stores into a file
+    /// Write everything that the running daemon stores, messages in queues included, into a file
     Backup(backup::BackupArguments),
     /// Put a backup into the folder of a stopped daemon; what was there is kept aside
     Restore(backup::RestoreArguments),

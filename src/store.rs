@@ -32,7 +32,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
 pub use self::{
-    backup::{restore, verify},
+    backup::{BackupFile, restore, verify},
     config::{Config, SyncChoice},
     contents::{Contents, TableEntries},
     error::StoreError,

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 
 use self::journal::StoreJournal;
 pub(super) use self::topology::StoreTopology;
-pub(super) use self::{rows::Kept, snapshots::StoreSnapshots};
+pub(super) use self::{rows::Kept, snapshots::snapshots};
 use crate::{
     config::Config,
     disk::blocking,
@@ -19,6 +19,9 @@ use crate::{
     store::{Contents, Store, StoreError, SyncMode, Writes},
     tasks::{Stage, Tasks},
 };
+
+/// The folder of the broker's messages in that of the store.
+pub(super) const MESSAGES: &str = "messages";
 
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -35,7 +35,7 @@ pub(in crate::broker) use self::connections::LocalConnection;
 pub use self::{
     connections::ConnectionView,
     reload::Reloaded,
-    stored::{DurableStore, StoredFault},
+    stored::{DurableStore, FrozenMessages, StoredFault},
     view::Overview,
 };
 use self::{

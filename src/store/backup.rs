@@ -1,7 +1,8 @@
 //! Backups of an open store, and a folder made from one.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Read},
     path::{Component, Path, PathBuf},
     sync::Arc,
     time::SystemTime,
@@ -15,18 +16,29 @@ use super::{
     open::{FORMAT_FILE, RESTORING},
     recover::snapshot_name,
 };
-use crate::disk::{Disk, FolderDisk};
+use crate::disk::{CHUNK, Disk, FolderDisk};
 
 /// The part with all tables, in the form of a snapshot file.
 const SNAPSHOT: &str = "snapshot";
 const STAGED: &str = "restoring";
 
+/// A file that another room keeps in the folder of the store.
+#[derive(Clone, Debug)]
+pub struct BackupFile {
+    /// Its path in that folder.
+    pub name: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// How much of it belongs to the backup.
+    pub len: u64,
+}
+
 impl Store {
-    /// Writes everything that is committed now, as a backup. Commits go on meanwhile.
+    /// Writes everything that is committed now, as a backup, with files of other rooms. Commits go on meanwhile.
     ///
     /// # Errors
     /// A file cannot be read, or `out` not be written.
-    pub fn backup(&self, out: impl io::Write) -> io::Result<()> {
+    pub fn backup(&self, out: impl io::Write, files: &[BackupFile]) -> io::Result<()> {
         let contents = self.contents().map_err(io::Error::other)?;
         let mut archive = ArchiveWriter::new(out)?;
         archive.begin(FORMAT_FILE)?;
@@ -39,7 +51,29 @@ impl Store {
             WriteFailed::Read(error) => io::Error::other(error),
         })?;
         archive.end()?;
+        for file in files {
+            file.copy_into(&mut archive)?;
+        }
         archive.finish()
+    }
+}
+
+impl BackupFile {
+    fn copy_into(&self, archive: &mut ArchiveWriter<impl io::Write>) -> io::Result<()> {
+        let unreadable = |error: io::Error| {
+            io::Error::new(error.kind(), format!("{}: {error}", self.path.display()))
+        };
+        archive.begin(&self.name)?;
+        let mut file = fs::File::open(&self.path).map_err(unreadable)?;
+        let mut chunk = vec![0; CHUNK];
+        let mut left = self.len;
+        while left > 0 {
+            let len = usize::try_from(left).map_or(CHUNK, |left| left.min(CHUNK));
+            file.read_exact(&mut chunk[..len]).map_err(unreadable)?;
+            archive.piece(&chunk[..len])?;
+            left -= len as u64;
+        }
+        archive.end()
     }
 }
 
@@ -47,7 +81,7 @@ impl Store {
 ///
 /// # Errors
 /// It is damaged, or cannot be read.
-pub fn verify(backup: impl io::Read) -> io::Result<()> {
+pub fn verify(backup: impl Read) -> io::Result<()> {
     let mut archive = ArchiveReader::new(backup)?;
     while archive.part()?.is_some() {
         while archive.piece()?.is_some() {}
@@ -60,19 +94,21 @@ pub fn verify(backup: impl io::Read) -> io::Result<()> {
 /// # Errors
 /// A daemon uses the folder, the backup is damaged, or the disk cannot be written. Nothing was changed then, or, if the
 /// move of files was interrupted, the folder is refused until a restore succeeds.
-pub fn restore(backup: impl io::Read, path: &Path) -> Result<Option<PathBuf>, StoreError> {
+pub fn restore(backup: impl Read, path: &Path) -> Result<Option<PathBuf>, StoreError> {
     let (disk, _lock) = lock(path)?;
     let unusable = |error| StoreError::Unusable {
         path: path.to_owned(),
         source: Arc::new(error),
     };
     let staged = path.join(STAGED);
-    stage(backup, &staged).map_err(unusable)?;
+    stage(backup, &staged)
+        .inspect_err(|_| drop(fs::remove_dir_all(&staged)))
+        .map_err(unusable)?;
     replace(&disk, path, &staged).map_err(unusable)
 }
 
 /// Writes the parts of a backup into a folder of their own.
-fn stage(backup: impl io::Read, staged: &Path) -> io::Result<()> {
+fn stage(backup: impl Read, staged: &Path) -> io::Result<()> {
     if staged.exists() {
         fs::remove_dir_all(staged)?;
     }

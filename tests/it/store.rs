@@ -1,5 +1,6 @@
 //! The daemon with a store: restarts, kills at random moments, folders that cannot be used.
 
+mod backup;
 mod modes;
 mod tools;
 mod webhooks;

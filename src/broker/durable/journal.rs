@@ -11,6 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
+use tokio::time::Instant;
 
 use super::{
     TopologyChange, TopologyFault, TopologyStore, TopologyTable, UnreadableTopologyRow,
@@ -36,8 +37,18 @@ pub struct TopologyJournal {
     /// So many changes are committed.
     committed: AtomicU64,
     next_number: AtomicU64,
-    /// Queues noted as deleted, each with the position in the log of messages that ends the note.
-    deleted: Mutex<VecDeque<(u64, u64)>>,
+    deleted: Mutex<DeletedNotes>,
+}
+
+/// Queues noted as deleted.
+#[derive(Debug, Default)]
+struct DeletedNotes {
+    /// The position in the log of messages that ends the note, and the queue.
+    notes: VecDeque<(u64, u64)>,
+    /// How many copies need every note.
+    holders: usize,
+    /// The log of messages is durable up to here.
+    durable: u64,
 }
 
 #[derive(Debug, Default)]
@@ -101,18 +112,36 @@ impl TopologyJournal {
 
     /// The note is needed until the log of messages is durable up to this position.
     pub fn forget_deleted(&self, queue: u64, when_durable: u64) {
-        self.deleted.lock().push_back((when_durable, queue));
+        self.deleted.lock().notes.push_back((when_durable, queue));
     }
 
     /// The log of messages is durable up to this position.
     pub fn on_durable(&self, position: u64) {
         let mut deleted = self.deleted.lock();
-        while let Some((needed, queue)) = deleted.front().copied()
-            && needed <= position
+        deleted.durable = deleted.durable.max(position);
+        self.forget_durable(&mut deleted);
+    }
+
+    fn forget_durable(&self, deleted: &mut DeletedNotes) {
+        while let Some((needed, queue)) = deleted.notes.front().copied()
+            && needed <= deleted.durable
+            && deleted.holders == 0
         {
-            deleted.pop_front();
+            deleted.notes.pop_front();
             self.append(TopologyTable::DeletedQueues, queue, None);
         }
+    }
+
+    /// Keeps every note of a deleted queue until [`Self::release_notes`].
+    pub fn hold_notes(&self) {
+        self.deleted.lock().holders += 1;
+    }
+
+    /// Ends one [`Self::hold_notes`].
+    pub fn release_notes(&self) {
+        let mut deleted = self.deleted.lock();
+        deleted.holders = deleted.holders.saturating_sub(1);
+        self.forget_durable(&mut deleted);
     }
 
     fn append(&self, table: TopologyTable, number: u64, value: Option<Vec<u8>>) {
@@ -202,13 +231,26 @@ impl TopologyJournal {
 
     /// Waits until everything that was changed so far is committed. False when it never will be. Blocks.
     pub fn wait_until_committed(&self) -> bool {
+        self.wait_until_committed_before(None)
+    }
+
+    /// The same, for at most so long.
+    pub fn wait_until_committed_for(&self, patience: Duration) -> bool {
+        self.wait_until_committed_before(Some(Instant::now() + patience))
+    }
+
+    fn wait_until_committed_before(&self, deadline: Option<Instant>) -> bool {
         let mut pending = self.pending.lock();
         let wanted = pending.appended;
         while !self.has_committed(wanted) {
-            if pending.has_ended {
+            let left = deadline.map(|end| end.saturating_duration_since(Instant::now()));
+            if pending.has_ended || left == Some(Duration::ZERO) {
                 return false;
             }
-            self.progressed.wait(&mut pending);
+            match left {
+                Some(left) => drop(self.progressed.wait_for(&mut pending, left)),
+                None => self.progressed.wait(&mut pending),
+            }
         }
         true
     }

@@ -137,7 +137,8 @@ impl LogWriter {
 
     /// Whether something came since the last turn.
     pub(super) fn has_more(&self, pending: &PendingOperations) -> bool {
-        !self.has_failed && (!pending.operations.is_empty() || pending.wanted > self.wanted)
+        let is_asked = !pending.operations.is_empty() || pending.wanted > self.wanted;
+        !self.has_failed && (is_asked || self.can_remove_files())
     }
 
     /// Does what is to be done now.
@@ -328,9 +329,14 @@ impl LogWriter {
         }
     }
 
+    /// Whether there are files that nothing needs and nobody copies.
+    fn can_remove_files(&self) -> bool {
+        !self.removable.is_empty() && self.shared.frozen.load(SeqCst) == 0
+    }
+
     /// Removes files that nothing needs, unless they are being copied.
     fn remove_files(&mut self) -> Result<(), WriteFault> {
-        if self.removable.is_empty() || self.shared.frozen.load(SeqCst) > 0 {
+        if !self.can_remove_files() {
             return Ok(());
         }
         for segment in self.removable.drain(..) {

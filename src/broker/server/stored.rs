@@ -1,5 +1,6 @@
 //! What is durable: put back at the start, stored by threads while the broker runs.
 
+mod frozen;
 mod restoring;
 
 use std::{
@@ -14,6 +15,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+pub use self::frozen::FrozenMessages;
 use self::restoring::Restoring;
 use super::{Broker, Shared};
 use crate::{

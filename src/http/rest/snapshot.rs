@@ -18,7 +18,8 @@ use crate::{
 
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
-/// Everything that the store holds at this moment, with the secrets of webhooks, for `musterd restore`.
+/// Everything that the store holds at this moment, with the messages of the broker and the secrets of webhooks, for
+/// `musterd restore`.
 #[utoipa::path(
     get, path = "/system/snapshot",
     responses(

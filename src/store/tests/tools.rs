@@ -3,7 +3,7 @@
 use std::{fs, io::Cursor, path::Path};
 
 use super::{
-    super::{StoreError, StoreReport, check, repair, restore, verify},
+    super::{BackupFile, StoreError, StoreReport, check, repair, restore, verify},
     SMALL, Store, StoreOptions, Tables, all, fill,
 };
 
@@ -167,7 +167,7 @@ fn an_unfinished_write_is_told_from_damage() {
 
 fn backup_of(store: &Store) -> Vec<u8> {
     let mut backup = Vec::new();
-    store.backup(&mut backup).unwrap();
+    store.backup(&mut backup, &[]).unwrap();
     backup
 }
 
@@ -212,6 +212,7 @@ fn a_damaged_backup_changes_nothing() {
         let cut = &backup[..at];
         assert!(restore(Cursor::new(cut), path).is_err(), "cut at {at}");
     }
+    assert!(!path.join("restoring").exists(), "nothing is left of them");
     assert_eq!(read(path), model);
 }
 
@@ -230,4 +231,31 @@ fn an_interrupted_restore_is_refused_until_one_succeeds() {
     ));
     restore(Cursor::new(&backup), path).unwrap();
     assert_eq!(read(path), model);
+}
+
+#[test]
+fn a_backup_has_files_of_other_rooms_up_to_their_length() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, to) = (folder.path().join("from"), folder.path().join("to"));
+    let model = made(&path);
+    let (store, _) = Store::open(&path, SMALL).unwrap();
+    fs::create_dir(path.join("messages")).unwrap();
+    let content: Vec<u8> = (0_u8..=255).cycle().take(700_000).collect();
+    let file = |len| BackupFile {
+        name: "messages/one".into(),
+        path: path.join("messages/one"),
+        len,
+    };
+    fs::write(&file(0).path, &content).unwrap();
+    let mut backup = Vec::new();
+    store.backup(&mut backup, &[file(600_001)]).unwrap();
+    restore(Cursor::new(&backup), &to).unwrap();
+    assert_eq!(
+        fs::read(to.join("messages/one")).unwrap(),
+        content[..600_001]
+    );
+    assert_eq!(read(&to), model);
+    // A file that is shorter than it was is no backup.
+    let error = store.backup(Vec::new(), &[file(700_001)]).unwrap_err();
+    assert!(error.to_string().contains("messages/one"), "{error}");
 }

@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 use super::{body, get, start};
 use crate::daemon::{Daemon, musterd};
 
-fn run(arguments: &[&str], path: &Path) -> Output {
+pub(super) fn run(arguments: &[&str], path: &Path) -> Output {
     let key = format!("store.path={}", path.display());
     let all: Vec<_> = [arguments, &["--set", &key]].concat();
     musterd(&all).output().unwrap()
 }
 
 #[track_caller]
-fn succeeds(output: &Output) -> String {
+pub(super) fn succeeds(output: &Output) -> String {
     let (out, error) = (&output.stdout, &output.stderr);
     let text = format!(
         "{}{}",
@@ -27,14 +27,14 @@ fn succeeds(output: &Output) -> String {
 }
 
 #[track_caller]
-fn fails(output: &Output) -> String {
+pub(super) fn fails(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(1));
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-async fn register(daemon: &Daemon, ids: std::ops::Range<usize>) {
+pub(super) async fn register(url: &str, ids: std::ops::Range<usize>) {
     for id in ids {
-        let request = Client::new().post(format!("{}/services/register", daemon.url));
+        let request = Client::new().post(format!("{url}/services/register"));
         let answer = request
             .json(&body(&format!("i{id}"), 80))
             .send()
@@ -44,7 +44,7 @@ async fn register(daemon: &Daemon, ids: std::ops::Range<usize>) {
     }
 }
 
-async fn instances(daemon: &Daemon) -> u64 {
+pub(super) async fn instances(daemon: &Daemon) -> u64 {
     let (_, info) = get(daemon, "/system/info").await;
     info["total_instances"].as_u64().unwrap()
 }
@@ -54,7 +54,7 @@ async fn a_backup_of_a_running_daemon_is_restored_into_a_stopped_one() {
     let folder = tempfile::tempdir().unwrap();
     let (path, file) = (folder.path().join("data"), folder.path().join("backup"));
     let daemon = start(&path);
-    register(&daemon, 0..20).await;
+    register(&daemon.url, 0..20).await;
     let watcher =
         json!({"service_name": "svc0", "callback_url": "http://127.0.0.1:1/", "secret": "s"});
     let request = Client::new().post(format!("{}/watchers", daemon.url));
@@ -65,7 +65,7 @@ async fn a_backup_of_a_running_daemon_is_restored_into_a_stopped_one() {
     let text = succeeds(&made.unwrap());
     assert!(text.contains("bytes"), "{text}");
     assert!(fs::metadata(&file).unwrap().len() > 1_000);
-    register(&daemon, 20..30).await;
+    register(&daemon.url, 20..30).await;
 
     let text = fails(&run(&["restore", &name], &path));
     assert!(text.contains("in use by another process"), "{text}");
@@ -98,7 +98,7 @@ async fn a_backup_of_a_running_daemon_is_restored_into_a_stopped_one() {
 async fn a_damaged_store_is_repaired_and_the_daemon_starts_again() {
     let folder = tempfile::tempdir().unwrap();
     let daemon = start(folder.path());
-    register(&daemon, 0..20).await;
+    register(&daemon.url, 0..20).await;
     daemon.stop();
     drop(daemon);
     let log = folder.path().join("log-0000000001");
@@ -119,7 +119,7 @@ async fn a_damaged_store_is_repaired_and_the_daemon_starts_again() {
     let daemon = start(folder.path());
     let left = instances(&daemon).await;
     assert!((18..20).contains(&left), "{left}");
-    register(&daemon, 0..20).await;
+    register(&daemon.url, 0..20).await;
     assert_eq!(instances(&daemon).await, 20);
 }
 

@@ -83,3 +83,40 @@ fn who_waits_for_a_closed_journal_is_answered() {
     journal.put(TopologyTable::Exchanges, vec![1]);
     assert!(!journal.wait_until_committed() && !journal.sync());
 }
+
+#[test]
+fn notes_of_deleted_queues_are_kept_while_they_are_held() {
+    let store = Arc::<MemoryTopology>::default();
+    let journal = open(&store);
+    for _ in 0..2 {
+        journal.hold_notes();
+    }
+    journal.note_deleted(1);
+    journal.forget_deleted(1, 10);
+    journal.on_durable(10);
+    assert_eq!(journal.appended(), 1, "only the note");
+    journal.release_notes();
+    journal.on_durable(11);
+    assert_eq!(journal.appended(), 1, "another one holds it");
+    journal.note_deleted(2);
+    journal.forget_deleted(2, 12);
+    journal.release_notes();
+    assert_eq!(journal.appended(), 3, "the first is forgotten");
+    journal.on_durable(12);
+    assert_eq!(journal.appended(), 4);
+}
+
+#[test]
+fn a_wait_for_a_commit_ends_in_time_on_a_full_disk() {
+    let store = Arc::<MemoryTopology>::default();
+    let journal = open(&store);
+    store.is_full.store(true, SeqCst);
+    journal.put(TopologyTable::Queues, vec![1]);
+    thread::scope(|scope| {
+        scope.spawn(|| journal.run(|| ()));
+        assert!(!journal.wait_until_committed_for(Duration::from_millis(20)));
+        store.is_full.store(false, SeqCst);
+        assert!(journal.wait_until_committed_for(Duration::from_secs(60)));
+        journal.close();
+    });
+}
