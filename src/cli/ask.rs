@@ -7,7 +7,7 @@ use hyper::{
     HeaderMap, Request, StatusCode,
     body::Bytes,
     client::conn::http1,
-    header::{CONTENT_TYPE, SERVER},
+    header::{CONTENT_TYPE, HeaderValue, SERVER},
 };
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -24,7 +24,7 @@ const ANSWER_TIME_MAX: Duration = Duration::from_secs(15);
 /// The answer.
 #[derive(Debug)]
 pub(super) struct HttpReply {
-    pub(super) status: u16,
+    pub(super) status: StatusCode,
     pub(super) body: Value,
 }
 
@@ -84,7 +84,7 @@ enum AskError {
     Connect(io::Error),
     Http(hyper::Error),
     Request(http::Error),
-    /// An answer that is not JSON: from a proxy, or another server.
+    /// An answer that musterd does not give: from a proxy, or another server.
     Foreign {
         status: StatusCode,
         content_type: String,
@@ -116,12 +116,13 @@ impl fmt::Display for AskError {
     }
 }
 
-/// Sends one request to `url` and `path`; says what went wrong when there is no answer.
+/// Sends one request to `url` and `path`. A good answer has `field`. Answers why there is none of musterd.
 pub(super) fn ask(
     method: &str,
     url: &str,
     path: &str,
     body: Option<&Value>,
+    field: &str,
 ) -> Result<HttpReply, String> {
     let target = DaemonAddress::parse(url).map_err(|error| format!("--url: {error}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -130,7 +131,7 @@ pub(super) fn ask(
         .map_err(|error| format!("a thread can't be started: {error}"))?;
     let body = body.map_or_else(String::new, Value::to_string);
     runtime.block_on(async {
-        match timeout(ANSWER_TIME_MAX, send(method, &target, path, body)).await {
+        match timeout(ANSWER_TIME_MAX, send(method, &target, path, body, field)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(format!("{url} {error} (--url says where the daemon is)")),
             Err(_) => Err(format!("{url} does not answer within {ANSWER_TIME_MAX:?}")),
@@ -167,10 +168,13 @@ async fn receive(
         if head.status != StatusCode::OK {
             let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
             let body = body.map_err(AskError::Body)?.to_bytes();
-            let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-            let detail = body["detail"].as_str().unwrap_or("no reason is given");
-            let status = head.status.as_u16();
-            return Ok(Err(format!("refused with {status}: {}", escaped(detail))));
+            let Some(problem) = problem(&head.headers, &body) else {
+                return Err(foreign(head.status, &head.headers));
+            };
+            return Ok(Err(refusal(head.status, &printable(problem))));
+        }
+        if !has_type(&head.headers, "application/octet-stream") {
+            return Err(foreign(head.status, &head.headers));
         }
         while let Some(frame) = body.frame().await {
             let piece = frame.map_err(AskError::Http)?.into_data();
@@ -191,10 +195,8 @@ pub(super) fn print_answer(
 ) -> ExitCode {
     let result = answer.and_then(|answer| {
         let body = printable(answer.body);
-        if answer.status != 200 {
-            let detail = body["detail"].as_str();
-            let detail = detail.unwrap_or("no reason is given");
-            return Err(format!("refused with {}: {detail}", answer.status));
+        if answer.status != StatusCode::OK {
+            return Err(refusal(answer.status, &body));
         }
         if as_json {
             return Ok(format!("{body:#}\n"));
@@ -237,6 +239,7 @@ async fn send(
     target: &DaemonAddress,
     path: &str,
     body: String,
+    field: &str,
 ) -> Result<HttpReply, AskError> {
     let (mut sender, connection) = connect(target).await?;
     let request = request(method, target, path, body)?;
@@ -245,13 +248,12 @@ async fn send(
         let (head, body) = answer.into_parts();
         let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
         let body = body.map_err(AskError::Body)?.to_bytes();
-        match serde_json::from_slice(&body) {
-            Ok(body) => Ok(HttpReply {
-                status: head.status.as_u16(),
-                body,
-            }),
-            Err(_) => Err(foreign(head.status, &head.headers)),
-        }
+        let body = problem(&head.headers, &body).or_else(|| expected(&body, field));
+        let body = body.ok_or_else(|| foreign(head.status, &head.headers))?;
+        Ok(HttpReply {
+            status: head.status,
+            body,
+        })
     };
     drive(connection, answered).await
 }
@@ -297,6 +299,30 @@ async fn drive<T>(
             Err(error) => Err(AskError::Http(error)),
         },
     }
+}
+
+/// The body of a refusal by musterd.
+fn problem(headers: &HeaderMap, body: &[u8]) -> Option<Value> {
+    match has_type(headers, "application/problem+json") {
+        true => serde_json::from_slice(body).ok(),
+        false => None,
+    }
+}
+
+/// The body of an answer that has this field.
+fn expected(body: &[u8], field: &str) -> Option<Value> {
+    let body: Value = serde_json::from_slice(body).ok()?;
+    body.get(field).is_some().then_some(body)
+}
+
+fn has_type(headers: &HeaderMap, wanted: &str) -> bool {
+    let is = |value: &HeaderValue| value.as_bytes().starts_with(wanted.as_bytes());
+    headers.get(CONTENT_TYPE).is_some_and(is)
+}
+
+fn refusal(status: StatusCode, problem: &Value) -> String {
+    let detail = problem["detail"].as_str().unwrap_or("no reason is given");
+    format!("refused with {}: {detail}", status.as_u16())
 }
 
 fn foreign(status: StatusCode, headers: &HeaderMap) -> AskError {

@@ -77,7 +77,7 @@ pub(super) fn run(arguments: &Arguments, config: &Config) -> ExitCode {
     let url = arguments.url.clone().unwrap_or_else(listen);
     let body = arguments.command.body();
     let method = if body.is_some() { "POST" } else { "GET" };
-    let answer = ask(method, &url, "/migration", body.as_ref());
+    let answer = ask(method, &url, "/migration", body.as_ref(), "phases");
     let words = match arguments.command {
         CliCommand::Plan => plan,
         _ => status,

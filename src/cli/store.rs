@@ -138,7 +138,7 @@ fn stats(path: &Path, config: &Config) -> Result<String, String> {
 /// What the daemon that has the store open says of it.
 fn running(config: &Config) -> Result<String, String> {
     let url = format!("http://{}", super::health::reachable(&config.http.listen));
-    let answer = ask("GET", &url, "/ready", None)?;
+    let answer = ask("GET", &url, "/ready", None, "checks")?;
     let parts = items(&answer.body, "checks").iter();
     let store = parts.clone().find(|part| part["name"] == "store");
     match store {

@@ -65,9 +65,10 @@ pub(super) fn run(arguments: &Arguments, config: &Config) -> ExitCode {
     let listen = || format!("http://{}", super::health::reachable(&config.http.listen));
     let url = arguments.url.clone().unwrap_or_else(listen);
     let answer = match arguments.command {
-        None | Some(CliCommand::Show) => ask("GET", &url, "/transport", None),
+        None | Some(CliCommand::Show) => ask("GET", &url, "/transport", None, "channels"),
         Some(CliCommand::Set { mode, channel }) => {
-            ask("PUT", &url, "/transport", Some(&change(mode, channel)))
+            let body = change(mode, channel);
+            ask("PUT", &url, "/transport", Some(&body), "channels")
         }
     };
     print_answer(answer, arguments.json, words)

@@ -32,7 +32,7 @@ use crate::{
     catalog::{Caller, Catalog, Door, Observe},
     model::{Event, EventKind, Instance, Registration, Revision, Status},
     outbound::{Client, Shares},
-    registry::Registry,
+    registry::{Registry, Reservation},
     telemetry::Metrics,
 };
 
@@ -41,6 +41,10 @@ const CALLER: Caller = Caller::daemon(Door::Health);
 
 /// Events read from the log at once.
 const EVENTS_AT_ONCE: usize = 1024;
+
+/// What a check takes in the table, in bytes: its state in a map (300), its due time (60), ten results (400) and their
+/// texts (240), by the sizes of their types.
+pub(super) const CHECK_BYTES: usize = 1000;
 
 /// A cheap, cloneable handle to the health scheduler.
 #[derive(Clone, Debug)]
@@ -69,6 +73,19 @@ struct FollowedLog {
     table: CheckTable,
     /// The last event read; none before the first snapshot.
     cursor: Option<Revision>,
+    /// What the table counts towards `registry.memory_max`, and for how many checks.
+    memory: Option<(usize, Reservation)>,
+}
+
+impl FollowedLog {
+    /// Counts the table's memory again when the number of checks has changed.
+    fn count_memory(&mut self, registry: &Registry) {
+        let checks = self.table.sizes().checks;
+        if self.memory.as_ref().map_or(0, |(counted, _)| *counted) != checks {
+            let bytes = checks * CHECK_BYTES;
+            self.memory = Some((checks, registry.reserve_beyond(bytes)));
+        }
+    }
 }
 
 impl Health {
@@ -77,6 +94,7 @@ impl Health {
         let following = FollowedLog {
             table: CheckTable::new(config, fastrand::Rng::new()),
             cursor: None,
+            memory: None,
         };
         let shared = Scheduler {
             limits: ProbeLimits::of(&config),
@@ -246,6 +264,7 @@ impl Scheduler {
             }
         }
         self.meters.show(following.table.sizes());
+        following.count_memory(&self.registry);
         following.table.next_due()
     }
 

@@ -17,7 +17,7 @@ pub(super) fn show(metrics: &Metrics, registry: &Registry) {
     });
 }
 
-const SIZES: [Figure<Counts>; 10] = [
+const SIZES: [Figure<Counts>; 11] = [
     ("musterd_instances", "Instances registered.", |counts| {
         counts.instances as u64
     }),
@@ -46,6 +46,11 @@ const SIZES: [Figure<Counts>; 10] = [
         "musterd_log_bytes",
         "Bytes that the events in the log keep.",
         |counts| counts.log_bytes as u64,
+    ),
+    (
+        "musterd_registry_memory_bytes",
+        "Bytes counted towards registry.memory_max.",
+        |counts| counts.memory as u64,
     ),
     ("musterd_leases", "Lease timers.", |counts| {
         counts.leases as u64

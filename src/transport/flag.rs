@@ -67,7 +67,7 @@ impl Flag {
         };
         if state.modes != configured {
             let modes = state.modes;
-            tracing::info!(
+            tracing::debug!(
                 "the modes were changed at run time: {modes} (configured: {configured})"
             );
         }

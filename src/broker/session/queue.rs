@@ -72,7 +72,7 @@ impl Session {
     ) -> Result<(), Exception> {
         // Not for the daemon's own queues.
         if declared.new && durable && !context.vhost.is_stored() && !self.origin.is_empty() {
-            tracing::info!(
+            tracing::debug!(
                 queue.name = %declared.name,
                 "queue \"{}\" is durable: it and its messages live as long as this daemon",
                 declared.name

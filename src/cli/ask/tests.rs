@@ -1,6 +1,10 @@
+use hyper::{
+    HeaderMap, StatusCode,
+    header::{CONTENT_TYPE, HeaderValue},
+};
 use serde_json::json;
 
-use super::{DaemonAddress, printable};
+use super::{DaemonAddress, expected, printable, problem, refusal};
 
 #[test]
 fn a_url_is_used_or_refused_by_what_is_wrong_with_it() {
@@ -33,6 +37,29 @@ fn a_url_is_used_or_refused_by_what_is_wrong_with_it() {
             error.contains(reason) && !error.contains("secret"),
             "{error}"
         );
+    }
+}
+
+#[test]
+fn an_answer_of_another_server_is_not_taken_for_that_of_a_daemon() {
+    let body = br#"{"detail": "no such channel"}"#;
+    let of = |content_type| {
+        let value = HeaderValue::from_static(content_type);
+        HeaderMap::from_iter([(CONTENT_TYPE, value)])
+    };
+    let ours = problem(&of("application/problem+json"), body).unwrap();
+    let text = refusal(StatusCode::NOT_FOUND, &ours);
+    assert_eq!(text, "refused with 404: no such channel");
+    assert_eq!(problem(&of("application/json"), body), None);
+    assert_eq!(problem(&HeaderMap::new(), body), None);
+    assert_eq!(
+        problem(&of("application/problem+json"), b"<h1>no</h1>"),
+        None
+    );
+
+    assert!(expected(br#"{"channels": {}}"#, "channels").is_some());
+    for foreign in [&b"{}"[..], b"[]", b"\"channels\"", b"<h1>no</h1>", b""] {
+        assert_eq!(expected(foreign, "channels"), None);
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::{io::AsyncWriteExt, time::sleep};
 
 use super::{http, quick, start, start_with};
 use crate::{
-    health::Config,
+    health::{Config, scheduler::CHECK_BYTES},
     model::{Check, Status},
     outbound::{
         self,
@@ -131,6 +131,23 @@ async fn a_scheduler_behind_the_log_misses_no_instance() {
     }
     assert!(daemon.health.report("i49").is_none());
     while daemon.metric("musterd_health_checks") != Some(0.0) {
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn the_table_of_checks_counts_towards_the_memory_of_the_registry() {
+    let up = Target::always(200).await;
+    let daemon = start(quick());
+    daemon.register("unchecked", &[]);
+    let without = daemon.registry.counts().memory;
+    daemon.register("checked", &[http("web", up.url("/"))]);
+    let instance = daemon.registry.instance("checked").expect("registered");
+    while daemon.registry.counts().memory != without + instance.bytes + CHECK_BYTES {
+        sleep(Duration::from_millis(5)).await;
+    }
+    daemon.registry.deregister("checked", None).expect("known");
+    while daemon.registry.counts().memory != without {
         sleep(Duration::from_millis(5)).await;
     }
 }
