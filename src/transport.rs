@@ -88,7 +88,7 @@ pub enum DeliveryError {
     /// The receiver refuses this delivery for good.
     #[error("receiver refused it with {0}")]
     Refused(u16),
-    /// The receiver wants no further deliveries.
+    /// The receiver ends its deliveries (410).
     #[error("receiver answered 410: the webhook is removed")]
     Gone,
     /// The receiver did not answer in time.

@@ -300,8 +300,8 @@ impl Api {
         let answered = self.ask(method, path, &[], body);
         async move {
             let answered = answered.await;
-            let told = String::from_utf8_lossy(&answered.bytes);
-            assert_eq!(answered.status.as_u16(), code, "{what}: {told}");
+            let text = String::from_utf8_lossy(&answered.bytes);
+            assert_eq!(answered.status.as_u16(), code, "{what}: {text}");
             if code >= 400 {
                 let kind = answered.header(header::CONTENT_TYPE.as_str());
                 assert_eq!(kind, "application/problem+json", "{what}");

@@ -31,7 +31,7 @@ impl GuardSetting {
     }
 }
 
-/// Who changes the flag again after a rollback.
+/// Who returns the modes after a rollback.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
 pub enum ReturnSetting {
@@ -152,8 +152,8 @@ impl Config {
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         if *self.cool_down > *self.cool_down_max {
-            let told = "migration.cool_down must not exceed migration.cool_down_max";
-            faults.push(told.to_owned());
+            let fault = "migration.cool_down must not exceed migration.cool_down_max";
+            faults.push(fault.to_owned());
         }
         faults
     }

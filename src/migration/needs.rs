@@ -68,8 +68,8 @@ pub trait FlagControl: fmt::Debug + Send + Sync {
     /// Says why nothing was changed.
     fn set(&self, modes: Modes, only_if: Option<u64>) -> BoxFuture<'_, Result<u64, FlagError>>;
 
-    /// Waits until the channels in mode direct no longer use the broker: consumers are cancelled and
-    /// drained, and the connection is closed if no channel needs it. False when that took longer than `max`.
+    /// Waits until the channels in mode direct no longer use the broker. Consumers are cancelled and drained,
+    /// and the connection is closed if no channel needs it. False when that took longer than `max`.
     fn settled(&self, max: Duration) -> BoxFuture<'_, bool>;
 }
 

@@ -54,8 +54,8 @@ struct MigrationParts {
 }
 
 impl Migration {
-    /// A migration that has not begun, or continues the one of `stored`, a row of an earlier run; the guard is armed as
-    /// the configuration says.
+    /// A migration that has not begun, or continues the one of `stored`, a row of an earlier run. The guard
+    /// is armed as the configuration says.
     ///
     /// # Errors
     /// The row cannot be read.
@@ -96,7 +96,7 @@ impl Migration {
         })))
     }
 
-    /// Looks and acts until told to stop.
+    /// Observes and acts until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         tokio::join!(self.watch_over(&stop), self.keep_canary_running(&stop));
     }
@@ -181,7 +181,7 @@ impl Migration {
         }
     }
 
-    /// Logs, counts and publishes what the state has noted, and tells the canary whether to run.
+    /// Logs, counts and publishes the new steps, and starts or stops the canary.
     fn publish_notices(&self, state: &mut MigrationState) {
         let inner = &self.0;
         let wanted = state.wants_canary();

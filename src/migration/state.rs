@@ -1,6 +1,6 @@
-//! The state machine of the migration: takes a look, returns at most one act. Pure.
+//! The state machine of the migration: takes an observation, returns at most one action. Pure.
 //!
-//! One act at a time: its result is passed in before the next look.
+//! One action at a time: its result is passed in before the next observation.
 
 mod ask;
 mod back;
@@ -74,7 +74,7 @@ pub(super) struct Run {
     /// The phases that ended because all conditions held, not by a pause or a manual change.
     done: Vec<Phase>,
     entered_ms: u64,
-    /// Since when both ways agree; `mark` is what was compared until then.
+    /// Since when both ways have agreed; `mark` holds the counts at that time.
     soaks_ms: u64,
     mark: Option<Comparison>,
     paused: Option<String>,
@@ -306,7 +306,7 @@ impl MigrationState {
     }
 
     /// Adds a step to the history and publishes it.
-    fn tell(&mut self, event: &'static str, text: String) {
+    fn inform(&mut self, event: &'static str, text: String) {
         self.note(event, text, false);
     }
 

@@ -123,8 +123,8 @@ impl Callbacks {
         }
     }
 
-    /// Calls `callback` for each change that `filter` wants, from `start` on, until the subscription
-    /// is dropped. To be called within a tokio runtime.
+    /// Calls `callback` for each change that `filter` selects, from `start` on, until the subscription is
+    /// dropped. To be called within a tokio runtime.
     ///
     /// # Errors
     /// There are too many callbacks, or the daemon is stopping.
@@ -181,8 +181,8 @@ impl Callbacks {
 }
 
 impl Subscription {
-    /// Changes the filter. Waiting events that both filters want are still delivered; events that the old filter
-    /// left out are not delivered later.
+    /// Changes the filter. Waiting events that both filters select are still delivered; events that the old
+    /// filter left out are not delivered later.
     pub fn set_filter(&self, filter: Filter) {
         self.filter.send_replace(filter);
     }

@@ -13,7 +13,7 @@ use crate::quantity::{Bounded, DAY, GIB, KIB};
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The mode of every channel without a mode of its own.
+    /// The mode of every channel without a separate one.
     #[serde(deserialize_with = "choice")]
     pub mode: Option<Mode>,
     /// The mode of channel events.
@@ -37,8 +37,8 @@ pub struct Config {
     pub webhooks_max: Bounded<usize, 0, 1_000_000>,
     /// The most webhook requests at once to receivers whose last request succeeded.
     pub deliveries_max: Bounded<usize, 1, 100_000>,
-    /// The most webhook requests at once to receivers whose last request failed. They have a limit of their own, so
-    /// that they do not delay the others.
+    /// The most webhook requests at once to receivers whose last request failed. They have a separate limit,
+    /// so that they do not delay the others.
     pub retries_max: Bounded<usize, 1, 100_000>,
     /// The most webhook requests at once that carry a snapshot, which can be large; the same number again for
     /// receivers whose last request failed.
@@ -79,7 +79,7 @@ pub struct AmqpConfig {
     pub ca_file: Option<PathBuf>,
     /// How long connecting and declaring everything may take.
     pub connect_timeout: Bounded<Duration, 1, DAY>,
-    /// How often the broker is asked for a sign of life.
+    /// How often the broker's availability is checked.
     pub ping: Bounded<Duration, 1, DAY>,
     /// How long the broker may leave a request unanswered before the connection is closed.
     pub answer_timeout: Bounded<Duration, 1, DAY>,

@@ -1,4 +1,4 @@
-//! The tasks of one room's subscribers: bounded in number, told to stop, joined.
+//! The tasks of one room's subscribers: bounded in number, stopped and joined.
 
 use std::{panic::resume_unwind, sync::Arc, time::Duration};
 
@@ -80,7 +80,7 @@ impl DeliveryTasks {
         })
     }
 
-    /// Tells all to stop, and waits for them; those that take longer than `drain` are dropped.
+    /// Stops all, and waits for them; those that take longer than `drain` are dropped.
     pub(super) async fn stop(&self, drain: Duration) {
         self.stopping.cancel();
         self.tasks.close();
@@ -120,13 +120,13 @@ mod tests {
         let own = own.build().unwrap();
         let other = Builder::new_current_thread().enable_all().build().unwrap();
         let delivery_tasks = own.block_on(async { DeliveryTasks::new("tests", 1) });
-        let (tell, told) = mpsc::channel();
+        let (tx, names) = mpsc::channel();
         other.block_on(async {
             delivery_tasks.spawn(async move {
-                tell.send(thread::current().name().map(str::to_owned))
+                tx.send(thread::current().name().map(str::to_owned))
                     .unwrap();
             });
         });
-        assert_eq!(told.recv().unwrap().as_deref(), Some("own"));
+        assert_eq!(names.recv().unwrap().as_deref(), Some("own"));
     }
 }

@@ -38,7 +38,7 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// A client of `client`'s vhost, shown as `url`. It tells that the broker answers once per `ping`.
+    /// A client of `client`'s vhost, shown as `url`. It reports that the broker answers once per `ping`.
     pub fn new(client: LocalClient, url: String, ping: Duration) -> Self {
         Self { client, url, ping }
     }

@@ -15,7 +15,7 @@ const BATCH: usize = 64;
 
 /// A source of events for one subscriber.
 pub trait Feed: Send {
-    /// The events after `after` that the subscriber wants, oldest first, without waiting.
+    /// The events after `after` that the subscriber gets, oldest first, without waiting.
     ///
     /// # Errors
     /// Some of them are no longer in the log: the subscriber needs a snapshot.
@@ -67,7 +67,7 @@ enum Waker {
 }
 
 impl LogFeed {
-    /// Reads what the filter wants.
+    /// Reads the events that the filter selects.
     pub fn new(registry: Registry, mut filter: watch::Receiver<Filter>) -> Self {
         let service = filter.borrow_and_update().service.clone();
         Self {
@@ -95,8 +95,8 @@ impl LogFeed {
         self
     }
 
-    /// Takes a new filter and returns where it starts: events that wait under the old filter are kept, events that
-    /// it left out are not delivered later.
+    /// Takes a new filter and returns where it starts. Events that wait under the old filter are kept; events
+    /// that it left out are not delivered later.
     fn change_filter(&mut self, after: Revision) -> Revision {
         let newest = *self.newest.borrow();
         let waiting = self.waker.read(&self.registry, after, 1);

@@ -1,8 +1,8 @@
-//! Which events a subscriber wants.
+//! Which events a subscriber gets.
 
 use crate::model::{CANARY, Event, EventKind, ServiceName};
 
-/// Which events a subscriber wants: of which services, and of which kinds. The default is all of them.
+/// Which events a subscriber gets: of which services, and of which kinds. The default is all of them.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Filter {
     /// Only this service's; none means all events, those of routes among them.
@@ -22,7 +22,7 @@ impl Filter {
         }
     }
 
-    /// True when it wants everything that clients do, and so the notices too.
+    /// True when it selects all that clients do, and so the notices too.
     pub fn is_all(&self) -> bool {
         self.service.is_none() && self.kinds.is_empty()
     }

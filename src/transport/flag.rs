@@ -91,7 +91,7 @@ impl Flag {
         *self.flagged.borrow()
     }
 
-    /// Tells of every change of the modes.
+    /// Follows changes of the modes.
     pub fn follow(&self) -> watch::Receiver<FlagState> {
         self.flagged.subscribe()
     }
@@ -101,8 +101,8 @@ impl Flag {
         &self.watermark
     }
 
-    /// Changes the flag like [`Self::set`], and stores it. A flag that cannot be stored is changed all the same, because
-    /// a rollback must not wait for space on a disk; then [`Self::keep`] stores it later.
+    /// Changes the flag like [`Self::set`], and stores it. A flag that cannot be stored is changed all the
+    /// same, because a rollback must not wait for space on a disk. [`Self::keep`] stores it later.
     ///
     /// # Errors
     /// `only_if` is not the current version.

@@ -86,7 +86,7 @@ pub enum Ended {
     Drained,
     /// It was stopped, and the receiver did not take what was left.
     Undelivered,
-    /// The receiver wants no more.
+    /// The receiver ended its deliveries.
     Gone,
     /// Nothing will ever come again.
     Closed,
@@ -165,7 +165,7 @@ impl<F: Feed, T: Transport> Relay<F, T> {
             tracing::warn!(
                 subscriber = label,
                 failures,
-                "{label} failed {failures} times in a row; no attempts for a while: {error}"
+                "{label} failed {failures} times in a row: {error}; the next attempts are up to transport.circuit_open apart"
             );
         } else if before && !open {
             tracing::info!(subscriber = label, "{label} takes events again");

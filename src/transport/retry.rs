@@ -25,7 +25,7 @@ pub struct Policy {
 pub enum Circuit {
     /// It is tried as events come.
     Closed,
-    /// It failed too often in a row: no attempts for a while.
+    /// It failed too often in a row: no attempts until the pause is over.
     Open,
     /// The pause is over: one attempt decides.
     HalfOpen,

@@ -22,7 +22,7 @@ pub struct FeedSnapshot {
 }
 
 impl FeedSnapshot {
-    /// The state of what a filter wants: one service, or everything, with or without the canary.
+    /// The state of what a filter selects: one service, or everything, with or without the canary.
     pub fn take(registry: &Registry, filter: &Filter) -> Self {
         let service = filter.service.as_ref();
         let mut state = match service {

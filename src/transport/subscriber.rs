@@ -15,12 +15,12 @@ pub enum Offer {
     Drop,
 }
 
-/// What follows a failure.
+/// What a relay does after a failure.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Next {
     /// Another attempt, not before.
     Retry(Instant),
-    /// Nothing: the subscriber wants no more.
+    /// Nothing: the receiver ended its deliveries.
     End,
 }
 
@@ -55,7 +55,7 @@ pub struct DeliveryStats {
 }
 
 impl Subscriber {
-    /// Wants what comes after `cursor`.
+    /// A subscriber of the events after `cursor`.
     pub fn new(cursor: Cursor, policy: Policy) -> Self {
         Self {
             cursor,

@@ -38,9 +38,9 @@ use crate::{
 
 /// A cheap handle to all webhooks.
 ///
-/// Each webhook has its own task and cursor, so that a slow or dead receiver delays no other one.
-/// Deliveries are `POST` requests of one event each, in order and at least once: the
-/// next is sent after the last was answered with 2xx (see `webhook/answer.rs` for other answers).
+/// Each webhook has its own task and cursor, so that a slow or dead receiver delays no other one. Deliveries
+/// are `POST` requests of one event each, in order and at least once. The next is sent after the last was
+/// answered with 2xx (see `webhook/answer.rs` for other answers).
 #[derive(Clone, Debug)]
 pub struct Webhooks {
     inner: Arc<WebhookState>,

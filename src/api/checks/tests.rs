@@ -135,12 +135,12 @@ fn the_fault_is_named_with_its_place() {
     #[track_caller]
     fn check(item: Value, field: &str, message: &str) {
         let problem = read(json!([item])).unwrap_err();
-        let told: Vec<_> = problem
+        let reported: Vec<_> = problem
             .errors
             .iter()
             .map(|e| (&*e.field, &*e.message))
             .collect();
-        assert_eq!(told, [(field, message)]);
+        assert_eq!(reported, [(field, message)]);
     }
 }
 
@@ -356,21 +356,21 @@ fn in_a_container_a_check_of_the_container_itself_is_named() {
         ),
         (json!({"type": "ttl"}), None),
     ] {
-        let told = warnings(true, "", check.clone());
+        let reported = warnings(true, "", check.clone());
         assert_eq!(
-            told.len(),
+            reported.len(),
             usize::from(field.is_some()),
-            "{check}: {told:?}"
+            "{check}: {reported:?}"
         );
         if let Some(field) = field {
             let begins = format!("\"checks[0].{field}\" is an address of the container");
-            assert!(told[0].starts_with(&begins), "{told:?}");
+            assert!(reported[0].starts_with(&begins), "{reported:?}");
         }
         assert!(warnings(false, "", check).is_empty());
     }
-    let told = warnings(true, "http://127.0.0.1:8000/", json!({"type": "ttl"}));
+    let reported = warnings(true, "http://127.0.0.1:8000/", json!({"type": "ttl"}));
     assert!(
-        told[0].starts_with("\"health_check_url\" is an address"),
-        "{told:?}"
+        reported[0].starts_with("\"health_check_url\" is an address"),
+        "{reported:?}"
     );
 }

@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::super::read;
 
-fn told(body: &str, answer: &'static str) -> Value {
+fn with_warnings(body: &str, answer: &'static str) -> Value {
     let read = read::request(body.as_bytes(), &["status"], |fields| {
         fields.get("a");
         Some(())
@@ -13,14 +13,17 @@ fn told(body: &str, answer: &'static str) -> Value {
 
 #[test]
 fn only_unknown_fields_are_named() {
-    assert_eq!(told(r#"{"a":1,"status":2}"#, r#"{"x":1}"#), json!({"x": 1}));
+    assert_eq!(
+        with_warnings(r#"{"a":1,"status":2}"#, r#"{"x":1}"#),
+        json!({"x": 1})
+    );
     let body = r#"{"a":1,"b\n":2}"#;
     assert_eq!(
-        told(body, r#"{"x":1}"#),
+        with_warnings(body, r#"{"x":1}"#),
         json!({"x": 1, "warnings": ["unknown field \"b\n\" was ignored"]})
     );
     assert_eq!(
-        told(body, "{}"),
+        with_warnings(body, "{}"),
         json!({"warnings": ["unknown field \"b\n\" was ignored"]})
     );
 }
@@ -29,5 +32,11 @@ fn only_unknown_fields_are_named() {
 fn a_thousand_unknown_fields_are_no_thousand_warnings() {
     let fields: Vec<_> = (0..1000).map(|n| format!("\"f{n}\":0")).collect();
     let body = format!("{{{}}}", fields.join(","));
-    assert_eq!(told(&body, "{}")["warnings"].as_array().unwrap().len(), 20);
+    assert_eq!(
+        with_warnings(&body, "{}")["warnings"]
+            .as_array()
+            .unwrap()
+            .len(),
+        20
+    );
 }

@@ -15,12 +15,12 @@ const TIMES: Times = Times {
     probe: Duration::from_secs(3),
 };
 
-/// A way on which one step hangs or fails, and what its watch tells.
+/// Fake access to the registry: one step hangs or fails, and its watch sends `changes`.
 #[derive(Debug, Default)]
 struct Way {
     hangs: &'static str,
     fails: &'static str,
-    tells: Vec<(EventKind, u64)>,
+    changes: Vec<(EventKind, u64)>,
     cleaned: Mutex<u32>,
 }
 
@@ -39,9 +39,9 @@ impl Way {
 }
 
 #[derive(Debug)]
-struct Told(VecDeque<(EventKind, u64)>);
+struct ScriptedWatch(VecDeque<(EventKind, u64)>);
 
-impl CanaryWatch for Told {
+impl CanaryWatch for ScriptedWatch {
     fn next(&mut self) -> BoxFuture<'_, Result<(EventKind, u64), StepError>> {
         Box::pin(async {
             match self.0.pop_front() {
@@ -54,7 +54,7 @@ impl CanaryWatch for Told {
 
 impl CanaryWay for Way {
     fn watch(&self) -> Result<Box<dyn CanaryWatch>, StepError> {
-        Ok(Box::new(Told(self.tells.clone().into())))
+        Ok(Box::new(ScriptedWatch(self.changes.clone().into())))
     }
 
     fn register(&self) -> BoxFuture<'_, Result<(), StepError>> {
@@ -96,7 +96,7 @@ async fn unjudged(way: &Way) -> CanaryRun {
 #[tokio::test(start_paused = true)]
 async fn each_step_has_its_own_verdict_and_its_own_time() {
     let good = unjudged(&Way {
-        tells: all(),
+        changes: all(),
         ..Way::default()
     })
     .await;
@@ -109,7 +109,7 @@ async fn each_step_has_its_own_verdict_and_its_own_time() {
     for (name, error) in [("probe", "not within 3s"), ("discover", "not within 2s")] {
         let late = unjudged(&Way {
             hangs: name,
-            tells: all(),
+            changes: all(),
             ..Way::default()
         })
         .await;
@@ -138,9 +138,9 @@ async fn the_canarys_watch_must_see_each_change_once_and_in_order() {
             "it was deregistered before it was registered",
         ),
     ];
-    for (tells, error) in cases {
+    for (changes, error) in cases {
         let canary_run = unjudged(&Way {
-            tells,
+            changes,
             ..Way::default()
         })
         .await;

@@ -89,7 +89,7 @@ impl MigrationState {
             MigrationMode::Auto => "automatically",
             MigrationMode::Step => "step by step",
         };
-        self.tell(
+        self.inform(
             "migration.started",
             format!(
                 "{how}, baseline {}, soak {}, from {}",

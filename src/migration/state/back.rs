@@ -143,7 +143,7 @@ impl MigrationState {
                     self.run = Some(run);
                 }
                 self.canary_requests += 1;
-                self.tell("migration.returned", text);
+                self.inform("migration.returned", text);
             }
             Err(FlagError::Changed) => self.pending_return = Some(pending_return),
             Err(error) => {
@@ -199,7 +199,7 @@ impl MigrationState {
             self.baseline = Some(Baseline::begin(now.mono_ms, &self.sources));
             self.canary_requests += 1;
             let text = format!("the baseline is measured from the start: {modes}");
-            self.tell("migration.resumed", text);
+            self.inform("migration.resumed", text);
             return;
         }
         let phase = match run.plan.place(modes, run.phase) {
@@ -213,7 +213,7 @@ impl MigrationState {
         };
         run.enter(phase, now);
         self.canary_requests += 1;
-        self.tell(
+        self.inform(
             "migration.resumed",
             format!("continues in phase \"{phase}\": {modes}"),
         );

@@ -238,7 +238,7 @@ impl MigrationState {
         let (phase, waited) = (run.phase, look.now.mono_ms - run.entered_ms);
         let by_itself = run.mode == MigrationMode::Auto && phase_max > 0 && !ready;
         if !std::mem::replace(&mut run.noted_wait, true) {
-            self.tell(
+            self.inform(
                 "migration.waiting",
                 format!("phase \"{phase}\" waits for {waits_for}"),
             );
@@ -280,7 +280,7 @@ impl MigrationState {
         self.canary_requests += 1;
         let modes = self.known.map(|known| known.modes.to_string());
         let modes = modes.unwrap_or_default();
-        self.tell(
+        self.inform(
             "migration.phase",
             format!("phase \"{phase}\" began: {modes}"),
         );
@@ -292,7 +292,7 @@ impl MigrationState {
             run.enter(Phase::Done, now);
         }
         let text = "every channel uses the broker alone".to_owned();
-        self.tell("migration.completed", text);
+        self.inform("migration.completed", text);
         self.completed = self.run.take();
     }
 

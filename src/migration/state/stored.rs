@@ -101,7 +101,7 @@ impl MigrationState {
         if phase == Phase::Baseline {
             self.baseline = Some(Baseline::begin(now.mono_ms, &self.sources));
         }
-        self.tell(
+        self.inform(
             "migration.resumed",
             format!("the daemon was restarted; phase \"{phase}\" continues, its soak begins again"),
         );

@@ -54,8 +54,8 @@ pub trait BrokerClient: fmt::Debug + Send + Sync {
         Box::pin(std::future::ready(()))
     }
 
-    /// Runs beside the consumers of commands and sends what [`AmqpChannel::answer`] was given, where answers
-    /// need a connection of their own. By default they do not.
+    /// Runs beside the consumers of commands and sends the answers of [`AmqpChannel::answer`], if answers
+    /// need a separate connection. By default they do not.
     fn run_answers(&self, _scope: AnswerScope) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
     }
@@ -233,7 +233,7 @@ pub enum UpTo {
     All,
 }
 
-/// Until when answers to commands are sent, for a client that sends them over a connection of their own.
+/// Until when answers to commands are sent, for a client with a separate connection for them.
 #[derive(Debug)]
 #[cfg_attr(
     not(feature = "amqp"),

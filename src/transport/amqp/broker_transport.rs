@@ -211,7 +211,7 @@ impl BrokerTransport {
 
     async fn until_no_consumers(&self) {
         let mut consumers = self.inner.consumers.subscribe();
-        // The sender lives as long as we do.
+        // The sender is in `self`.
         let _ = consumers.wait_for(|n| *n == 0).await;
     }
 
@@ -230,7 +230,7 @@ impl BrokerTransport {
                 if !needed {
                     return;
                 }
-                // The sender lives as long as the consumer.
+                // The sender is in the consumer, which `self` holds.
                 let _ = bound.wait_for(|bound| bound.connection == number).await;
             };
             tokio::select! {
@@ -480,7 +480,7 @@ impl BrokerTransportInner {
     }
 }
 
-/// How a broker that refuses something is tried again; the connection has a backoff of its own.
+/// How a broker that refuses something is tried again; the connection has a separate backoff.
 fn policy(config: &Config) -> Policy {
     Policy {
         backoff_first: config.amqp.backoff_first.get(),

@@ -220,8 +220,8 @@ pub(super) async fn flush(channel: &mut dyn AmqpChannel) -> Result<(), AmqpError
     }
 }
 
-/// Returns when an open channel is of no use any more: the connection is lost, or about to be closed, or
-/// health checks do not go over it any more.
+/// Returns when an open channel is no longer useful: its connection is lost or about to be closed, or health
+/// checks no longer use the broker.
 async fn ended(usage: Option<&Usage>, flag: &mut watch::Receiver<FlagState>) {
     let Some(usage) = usage else {
         return std::future::pending().await;

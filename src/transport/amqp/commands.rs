@@ -304,7 +304,7 @@ fn same_but_heartbeats(ours: &[u8], theirs: &[u8]) -> bool {
     ours == theirs || (read(ours).is_some() && read(ours) == read(theirs))
 }
 
-/// What is wrong in itself, whatever the registry has.
+/// Invalid in itself, whatever the registry holds.
 fn is_unreadable(problem: &Problem) -> bool {
     matches!(problem.status, 400 | 413 | 422)
 }

@@ -1,4 +1,4 @@
-//! One life of the connection, as its users see it.
+//! One connection to the broker, from its opening to its end, as its users see it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -62,7 +62,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Which life of the connection it is; grows.
+    /// The number of the connection, counted up by one.
     pub(crate) fn number(&self) -> u64 {
         self.connected.number
     }

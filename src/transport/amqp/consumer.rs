@@ -72,7 +72,7 @@ pub(super) struct QueueConsumer {
     pub(super) present: watch::Sender<usize>,
 }
 
-/// Counts a consumer for as long as it lives.
+/// Counts a consumer until it is dropped.
 struct ConsumerCount<'a>(&'a watch::Sender<usize>);
 
 impl<'a> ConsumerCount<'a> {

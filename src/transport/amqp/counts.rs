@@ -43,22 +43,22 @@ impl ComparisonCounts {
         self.0.failed.fetch_add(1, Relaxed);
     }
 
-    /// Something came by both ways.
+    /// Received both ways.
     pub fn compared(&self) {
         self.0.compared.fetch_add(1, Relaxed);
     }
 
-    /// So many came by the direct way only.
+    /// So many were received directly only.
     pub fn missing(&self, n: u64) {
         self.0.missing.fetch_add(n, Relaxed);
     }
 
-    /// Something came over the broker later than allowed.
+    /// Received over the broker later than allowed.
     pub fn late(&self) {
         self.0.late.fetch_add(1, Relaxed);
     }
 
-    /// Both ways said something else.
+    /// The two ways differ.
     pub fn different(&self) {
         self.0.different.fetch_add(1, Relaxed);
     }

@@ -43,13 +43,13 @@ pub enum AmqpError {
     Blocked,
     /// The broker refuses the daemon's login or what it declares.
     #[error(
-        "{url} refuses: {told}; check the user, the password and the vhost of the URL, and what is declared there"
+        "{url} refuses: {reason}; check the user, the password and the vhost of the URL, and what is declared there"
     )]
     Refused {
         /// Which broker, without a password.
         url: String,
         /// In its words.
-        told: String,
+        reason: String,
     },
     /// There is no connection.
     #[error("there is no connection to the broker")]

@@ -1,5 +1,5 @@
-//! Consumes the daemon's own events from the broker: returned events are visible to callbacks and webhooks in
-//! mode `queue`, and is compared with the log in every mode.
+//! Consumes the daemon's own events. In mode `queue` they become visible to callbacks and webhooks; in every
+//! mode they are compared with the log.
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
@@ -46,7 +46,7 @@ pub(super) struct EventConsumer {
 /// Where it consumes; nowhere by default.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct ConsumerRun {
-    /// The life of the connection.
+    /// The number of the connection.
     pub(super) connection: u64,
     /// Counts up each time it begins to consume.
     pub(super) binding: u64,

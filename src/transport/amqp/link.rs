@@ -39,8 +39,7 @@ use crate::{
 const LEAVE_MAX: Duration = Duration::from_secs(4);
 /// The least time that users have to end, also when the connection is needed again.
 const AGAIN_MIN: Duration = Duration::from_secs(3);
-/// The same at a stop of the daemon, when users have drained already: with the time for that it has to fit into the
-/// carriers' part of `stop.grace`.
+/// The same at a stop, after draining; both must fit into the carriers' part of `stop.grace`.
 const LEAVE_AT_STOP_MAX: Duration = Duration::from_millis(300);
 /// The same while the broker does not answer.
 const LEAVE_SILENT_MAX: Duration = Duration::from_millis(250);
@@ -436,15 +435,15 @@ impl LinkInner {
 
     /// Whether it gives up: the broker refuses the daemon, has never accepted it, and a caller waits for that error.
     fn gives_up(&self, error: &AmqpError) -> bool {
-        let Some(told) = error.refusal() else {
+        let Some(reason) = error.refusal() else {
             return false;
         };
         let refused = AmqpError::Refused {
             url: self.client.url(),
-            told: told.to_owned(),
+            reason: reason.to_owned(),
         };
-        let teller = self.refused.lock().take();
-        teller.is_some_and(|teller| teller.send(refused).is_ok())
+        let waiting = self.refused.lock().take();
+        waiting.is_some_and(|waiting| waiting.send(refused).is_ok())
     }
 
     /// Closes the connection when it has no users any more, or at the time `enough`.

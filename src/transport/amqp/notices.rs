@@ -1,5 +1,5 @@
-//! Notices out: what watchers are told besides changes, under its own routing key. Notices that come while there is
-//! no connection leave when there is one again, as far as they are still kept.
+//! Publishes notices under separate routing keys. Notices of the time without a connection are published when
+//! there is one again, if they are still kept.
 
 use std::{sync::Arc, time::Duration};
 

@@ -41,7 +41,7 @@ pub struct ProberSetup {
     pub flag: watch::Receiver<FlagState>,
     /// Makes the probes.
     pub probing: Arc<dyn Probing>,
-    /// Tells what is past its deadline.
+    /// The clock of deadlines.
     pub clock: Clock,
     /// The most probes at once.
     pub probes_max: u16,
@@ -116,7 +116,7 @@ impl Taker for ProbesUnderWay {
         Some(self.probes_max)
     }
 
-    /// The broker hands out again what the last channel did not answer.
+    /// The broker redelivers what the last channel did not acknowledge.
     fn begin(&mut self) {
         self.under_way.abort_all();
         self.under_way = JoinSet::new();
@@ -161,8 +161,10 @@ impl Taker for ProbesUnderWay {
     async fn ready(&mut self) {
         match self.under_way.join_next().await {
             Some(Ok(answer)) => self.done.push(answer),
-            // A probe that panicked: its request stays with this prober until the channel ends.
-            Some(Err(error)) => tracing::error!(%error, "a probe ended without a verdict: {error}"),
+            // It panicked: its request stays with this prober until the channel closes.
+            Some(Err(error)) => {
+                tracing::error!(%error, "a probe panicked: {error}; its request waits until the channel closes")
+            }
             None => std::future::pending().await,
         }
     }

@@ -1,5 +1,5 @@
-//! When changes may be published: the channel's mode wants it, the connection is up, and the daemon's own events
-//! are consumed if they are needed.
+//! When changes may be published: the channel's mode uses the broker, the connection is up, and the daemon's
+//! own events are consumed if needed.
 
 use tokio::sync::watch;
 

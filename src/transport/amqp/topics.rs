@@ -25,7 +25,7 @@ pub(super) struct Topics {
     clock: Clock,
     registry: Registry,
     consumer: EventConsumer,
-    /// The life of the connection over which a channel was last opened.
+    /// The number of the connection over which a channel was last opened.
     opened: u64,
     counts: ComparisonCounts,
     in_flight: InFlight,
@@ -38,7 +38,7 @@ pub(super) struct Topics {
     known: BTreeSet<ServiceName>,
 }
 
-/// A channel with confirms, and the life of the connection that it belongs to.
+/// A channel with confirms, and the number of its connection.
 #[derive(Debug)]
 struct Open {
     number: u64,
@@ -101,7 +101,7 @@ impl Topics {
         Ok(channel)
     }
 
-    /// Sends messages in order, as many ahead of their confirms as the window allows, and calls `arrived` for
+    /// Sends messages in order, as many ahead of their confirms as the window allows. Calls `arrived` for
     /// each that is confirmed, in order, up to the first that is not. A broker that is `failing` gets one
     /// message first, and the rest after its confirm.
     async fn send(
@@ -192,7 +192,7 @@ impl Topics {
         resync_messages(messages, names::ROUTES_RESYNC_KEY, None, snapshot.taken_at)
     }
 
-    /// A snapshot per service, also of those that are gone, and of the routes; no more of them in memory
+    /// A snapshot per service, also of those that are gone, and of the routes. No more of them are in memory
     /// at once than may be under way.
     async fn send_state(
         &mut self,

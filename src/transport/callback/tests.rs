@@ -55,7 +55,7 @@ impl Stage {
         registered.expect("room for it").instance.revision
     }
 
-    /// Subscribes somebody who passes on what it is told.
+    /// Subscribes a callback that passes its deliveries on.
     fn listen(&self, filter: Filter, start: Start) -> (Subscription, mpsc::Receiver<Delivery>) {
         let (tx, rx) = mpsc::channel(1_000);
         let callback = move |delivery| {
@@ -302,7 +302,7 @@ async fn a_filter_change_takes_effect_between_two_events() {
     settle().await;
     subscription.set_filter(service("b"));
     settle().await;
-    // What "b" did before the switch was not wanted then, and is not told now.
+    // Changes of "b" before the switch were not selected then, and are not delivered now.
     assert_quiet(&mut rx);
     stage.register("a", 1);
     let b = stage.register("b", 1);

@@ -114,7 +114,7 @@ async fn a_new_filter_wakes_the_reader_and_applies_to_later_events() {
     register(&registry, "b", 3..4);
     register(&registry, "a", 3..4);
     filter.send_replace(Filter::default());
-    // Revision 7 of "b" waited: from there on all that the new filter wants.
+    // Revision 7 of "b" waited: from there on all that the new filter selects.
     check(&mut feed, 6, &[7, 8], 8);
     drop(filter);
     register(&registry, "c", 0..1);

@@ -1,7 +1,8 @@
-//! Answers to commands over a connection of their own.
+//! Answers to commands over a separate connection.
 //!
-//! RabbitMQ (such as 3.10) ends a connection that publishes to a `reply_to` that a client made up. Answers have a
-//! connection of their own, so that no other connection ends with it. Commands are consumed while it reconnects.
+//! RabbitMQ (such as 3.10) ends a connection that publishes to a `reply_to` that a client made up. Answers
+//! have a separate connection, so that no other connection ends with it. Commands are consumed while it
+//! reconnects.
 
 mod sending;
 
@@ -99,9 +100,9 @@ impl AnswerOutbox {
     }
 }
 
-/// Whether it names a channel of RabbitMQ but was not made by any version of it: the part before the dot
-/// is an Erlang process in the external term format, as base64 (octets 131, and 88 or 103). Without a dot
-/// RabbitMQ does not look at it, and other brokers may have made it.
+/// Whether it names a channel of RabbitMQ but was not made by any version of it: its part before the dot
+/// encodes an Erlang process. That is the external term format, as base64 (octets 131, and 88 or 103).
+/// Without a dot RabbitMQ does not look at it, and other brokers may have made it.
 fn is_malformed(reply_to: &str) -> bool {
     let Some((process, key)) = reply_to
         .strip_prefix(DIRECT)

@@ -190,7 +190,7 @@ impl AmqpChannel for RabbitChannel {
         })
     }
 
-    /// Over a connection of their own: see `answers`.
+    /// Over a separate connection: see `answers`.
     fn answer(&mut self, answers: Vec<Outgoing>) -> BoxFuture<'_, Result<(), AmqpError>> {
         Box::pin(async move {
             for answer in answers {

@@ -20,7 +20,9 @@ use crate::{
 pub(super) fn at(what: &'static str) -> impl FnOnce(lapin::Error) -> AmqpError {
     move |error| {
         let (code, text) = match error.kind() {
-            ErrorKind::ProtocolError(told) => (Some(told.get_id()), told.get_message().to_string()),
+            ErrorKind::ProtocolError(protocol) => {
+                (Some(protocol.get_id()), protocol.get_message().to_string())
+            }
             _ => (None, error.to_string()),
         };
         AmqpError::Broker {

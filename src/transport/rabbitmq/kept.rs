@@ -1,8 +1,8 @@
 //! Channels that are dropped later.
 //!
-//! lapin (4.12) drops a channel that receives messages under a lock that its reader waits for. If this is the last
-//! handle, the drop waits for a lock that the reader holds: a deadlock that blocks a thread of the daemon when a
-//! connection ends while messages arrive. So such a channel is kept until long after its end.
+//! lapin (4.12) drops a channel that receives messages under a lock that its reader waits for. If this is the
+//! last handle, the drop waits for a lock that the reader holds. This deadlock blocks a thread of the daemon
+//! when a connection ends while messages arrive. So such a channel is kept until long after its end.
 
 use std::{sync::Arc, time::Duration};
 

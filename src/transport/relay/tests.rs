@@ -24,7 +24,7 @@ const POLICY: Policy = Policy {
     refusals_max: 2,
 };
 
-/// Takes a batch until its script tells it to fail, then works again.
+/// Takes batches; fails where its script says so, then works again.
 #[derive(Debug, Default)]
 struct Scripted {
     /// Before each failure, how many events it takes.
@@ -167,7 +167,7 @@ async fn a_refused_event_is_replaced_by_a_snapshot() {
     assert!(transport.taken.is_empty());
 }
 
-/// Keeps the table that its deliveries tell of, and finds fault with each that does not fit.
+/// Keeps the table that its deliveries describe, and refuses each that does not fit.
 #[derive(Debug, Default)]
 struct Mirror {
     /// By service too: a snapshot shows each at its own moment, so that one id may be in two.
@@ -226,8 +226,8 @@ impl Transport for &mut Mirror {
     }
 }
 
-/// Writers race a reader that falls behind again and again: snapshots and events together are never
-/// short of a change and never tell one twice.
+/// Writers race a reader that falls behind again and again: snapshots and events together have each change
+/// exactly once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn snapshots_and_events_together_give_the_table() {
     let registry = registry(128, 0);
@@ -283,7 +283,7 @@ async fn snapshots_and_events_together_give_the_table() {
     assert_eq!(mirror.table, table);
 }
 
-/// Takes its snapshots when the log stood at revision 1, as far as its services go.
+/// Its snapshots of services are as of revision 1.
 struct Early(LogFeed);
 
 impl Feed for Early {

@@ -139,8 +139,8 @@ fn a_receiver_that_is_gone_is_not_tried_again() {
 }
 
 proptest! {
-    /// Two paths bring the same changes, each in order but at a pace of its own, and some attempts
-    /// fail: the subscriber takes each change once and in order.
+    /// Two paths bring the same changes, each in order but at different speeds, and some attempts fail. The
+    /// subscriber takes each change once and in order.
     #[test]
     fn two_paths_deliver_each_event_once_and_in_order(
         steps in proptest::collection::vec((any::<bool>(), proptest::bool::weighted(0.3)), 0..200),

@@ -3,12 +3,12 @@
 //! | status | meaning |
 //! |---|---|
 //! | 2xx | taken |
-//! | 410 | the receiver wants no more: the watcher is removed |
+//! | 410 | the receiver ends its deliveries: the webhook is removed |
 //! | 400, 413, 415, 422 | it refuses this event; after `transport.refusals_max` times in a row a snapshot, which holds what the event said, takes the event's place |
 //! | any other, redirects included | it can't take it now: tried again, never skipped |
 //!
-//! So a receiver that is misconfigured for a while (401, 404, a redirect) misses nothing: what it can't
-//! have as an event it gets within a snapshot.
+//! So a receiver that is misconfigured for a while (401, 404, a redirect) misses nothing. A snapshot contains
+//! what it refused as an event.
 
 use std::time::{Duration, UNIX_EPOCH};
 

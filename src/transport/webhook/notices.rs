@@ -53,7 +53,7 @@ impl Telling {
     /// Runs until `stop` with nothing left, or with a receiver that fails.
     ///
     /// # Errors
-    /// The receiver wants no more.
+    /// The receiver ended its deliveries.
     pub(super) async fn run(
         mut self,
         mut post: Post,

@@ -32,8 +32,8 @@ const AGENT: &str = concat!("musterd/", env!("CARGO_PKG_VERSION"));
 /// The bytes of a response body that are read, so that the connection can be reused.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
 
-/// The requests of all webhooks that may be under way. Receivers that failed last time have places of
-/// their own; those that are slow or were never asked share the others with fast ones, and never take all.
+/// The requests of all webhooks that may be under way. Receivers that failed last time have separate places.
+/// Slow and new ones share the other places with fast ones, and never take all.
 #[derive(Debug)]
 pub(super) struct RequestPlaces {
     deliveries: SharedPlaces,
@@ -180,7 +180,7 @@ impl Transport for Post {
 
 fn valid(text: &str) -> Result<HeaderValue, TransportError> {
     let value = HeaderValue::from_str(text);
-    value.map_err(|_| TransportError::Url(format!("\"{text}\" can't stand in a header")))
+    value.map_err(|_| TransportError::Url(format!("\"{text}\" is not allowed in a header")))
 }
 
 /// Whether requests can be sent to `url`. The address is checked at each request, after its name is

@@ -117,8 +117,8 @@ impl WatcherTable {
         Ok(self.watchers.lock().remove(&id))
     }
 
-    /// Removes a webhook whose receiver wants no more, also if its rows cannot be removed: then the receiver is
-    /// asked again after a restart.
+    /// Removes a webhook whose receiver ended its deliveries, also if its rows cannot be removed: then the
+    /// receiver is asked again after a restart.
     pub(super) async fn end(&self, id: Uuid) {
         if self.remove(id).await.is_err() {
             self.watchers.lock().remove(&id);

@@ -78,10 +78,18 @@ fn stage_on(registry: Registry, config: Config, rows: Arc<dyn TransportRows>) ->
     let client = Client::new(&outbound::Config::default(), &metrics).unwrap();
     let direct = DirectMetrics::new(&metrics);
     let notices = Arc::new(Notices::new(64));
-    let told = Arc::clone(&notices);
+    let notices_seen = Arc::clone(&notices);
     let watermark = HighWatermark::default();
     let registry_seen = registry.clone();
-    let webhooks = Webhooks::new(registry_seen, config, watermark, told, client, direct, rows);
+    let webhooks = Webhooks::new(
+        registry_seen,
+        config,
+        watermark,
+        notices_seen,
+        client,
+        direct,
+        rows,
+    );
     let shown = webhooks.clone();
     metrics.before_render(move || shown.show());
     Stage {

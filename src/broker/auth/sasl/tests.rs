@@ -73,7 +73,7 @@ fn the_demonstration_takes_two_steps() {
     assert_eq!(first(b""), Ok(Opening::User(String::new())));
     assert_eq!(first(b"\xff"), Err(malformed));
     assert_eq!(CHALLENGE, b"Please tell me your password");
-    let second = |response: &[u8]| answer("guest".to_owned(), response).map(|told| told.password);
+    let second = |response: &[u8]| answer("guest".to_owned(), response).map(|login| login.password);
     for password in [&b"guest"[..], b"", b" two words ", b"\0\xff"] {
         let response = [b"My password is ", password].concat();
         assert_eq!(second(&response), Ok(Bytes::copy_from_slice(password)));

@@ -53,7 +53,7 @@ async fn a_client_without_tls_and_a_lost_client_have_different_errors() {
         (b"\x16\x03", "gone"),
         (b"", "gone"),
     ] {
-        let told = refusal(sent).await;
-        assert!(told.starts_with(expected), "{told}");
+        let message = refusal(sent).await;
+        assert!(message.starts_with(expected), "{message}");
     }
 }

@@ -94,7 +94,7 @@ fn blanked(value: &mut Value) {
     }
 }
 
-fn told(answered: &Answered) -> (u16, Vec<(String, String)>, Value, bool) {
+fn parts(answered: &Answered) -> (u16, Vec<(String, String)>, Value, bool) {
     let mut json = answered.json.clone();
     blanked(&mut json);
     let of_every_route = |name: &str| {
@@ -191,7 +191,7 @@ async fn the_fast_path_and_the_router_give_equal_answers() {
             let two = routed
                 .ask(method, path, &[encoding, page, json], body.clone())
                 .await;
-            assert_eq!(told(&one), told(&two), "{method} {path} {body:.40}");
+            assert_eq!(parts(&one), parts(&two), "{method} {path} {body:.40}");
             assert_eq!(one.header("x-request-id").len(), 16);
         }
     }

@@ -450,15 +450,15 @@ async fn unknown_fields_are_ignored_and_named() {
         assert_eq!(plain.json["warnings"], Value::Null, "{method} {path}");
         let mut more = body.clone();
         more["zzz"] = json!(1);
-        let told = api.expect(code, method, path, more.to_string()).await;
+        let reply = api.expect(code, method, path, more.to_string()).await;
         assert_eq!(
-            told.json["warnings"],
+            reply.json["warnings"],
             json!(["unknown field \"zzz\" was ignored"]),
             "{method} {path}"
         );
         // Warnings are ours: what was answered may come back with them.
         more = body;
-        more["warnings"] = told.json["warnings"].clone();
+        more["warnings"] = reply.json["warnings"].clone();
         if code == 200 {
             let back = api.expect(code, method, path, more.to_string()).await;
             assert_eq!(back.json["warnings"], Value::Null, "{method} {path}");

@@ -24,14 +24,14 @@ struct Watcher {
     instances: BTreeMap<String, (String, u16)>,
     routes: BTreeSet<String>,
     cursor: Revision,
-    told: Vec<Revision>,
+    received: Vec<Revision>,
     expects_snapshot: bool,
     n_resyncs: usize,
 }
 
 impl Watcher {
-    fn take(&mut self, told: WatchItem) {
-        match told {
+    fn take(&mut self, received: WatchItem) {
+        match received {
             WatchItem::Resync => {
                 assert!(!self.expects_snapshot);
                 self.expects_snapshot = true;
@@ -57,7 +57,7 @@ impl Watcher {
         let routes = snapshot.routes.list.iter();
         self.routes = routes.map(|route| route.route_id.to_string()).collect();
         self.cursor = snapshot.revision;
-        self.told.clear();
+        self.received.clear();
         self.expects_snapshot = false;
     }
 
@@ -66,7 +66,7 @@ impl Watcher {
         assert!(!self.expects_snapshot);
         assert!(event.revision > self.cursor, "{event:?}");
         self.cursor = event.revision;
-        self.told.push(event.revision);
+        self.received.push(event.revision);
         if let Some(route) = &event.route {
             let id = route.route_id.to_string();
             match event.kind {
@@ -95,8 +95,8 @@ impl Watcher {
     }
 
     fn drain(&mut self, reader: &mut LogReader) {
-        while let Some(told) = reader.next() {
-            self.take(told);
+        while let Some(received) = reader.next() {
+            self.take(received);
         }
     }
 }
@@ -163,8 +163,8 @@ proptest! {
             // Readers advance at their own pace: this one a few steps, the others not at all.
             let (reader, watcher) = &mut readers[usize::from(what) % SCOPES.len()];
             for _ in 0..reads {
-                if let Some(told) = reader.next() {
-                    watcher.take(told);
+                if let Some(received) = reader.next() {
+                    watcher.take(received);
                 }
             }
         }
@@ -172,13 +172,13 @@ proptest! {
             watcher.drain(reader);
             prop_assert_eq!(&watcher.instances, &present(&registry, names));
             // Since the last snapshot, nothing was left out.
-            let first = watcher.told.first().copied().unwrap_or(Revision(u64::MAX));
+            let first = watcher.received.first().copied().unwrap_or(Revision(u64::MAX));
             let wanted: Vec<_> = recorded
                 .iter()
                 .filter(|event| event.revision >= first && is_for(event, names))
                 .map(|event| event.revision)
                 .collect();
-            prop_assert_eq!(&watcher.told, &wanted);
+            prop_assert_eq!(&watcher.received, &wanted);
         }
         let routes: BTreeSet<_> = registry.routes().list.iter().map(|one| one.route_id.to_string()).collect();
         prop_assert_eq!(&readers[0].1.routes, &routes);
@@ -246,12 +246,12 @@ fn a_reader_begins_at_its_cursor_or_with_a_snapshot() {
     let check = |seen: Seen, expected: &[&str]| {
         for names in [None, Some(&["s0"][..]), Some(&["s0", "s1"])] {
             let mut reader = LogReader::new(&registry, scope(names), WatchStart::Behind(seen));
-            let told = std::iter::from_fn(|| reader.next()).map(|told| match told {
+            let received = std::iter::from_fn(|| reader.next()).map(|received| match received {
                 WatchItem::Resync => "resync".to_owned(),
                 WatchItem::Snapshot(snapshot) => format!("snapshot {}", snapshot.revision),
                 WatchItem::Event(event) => event.revision.to_string(),
             });
-            assert_eq!(told.collect::<Vec<_>>(), expected, "{seen:?} {names:?}");
+            assert_eq!(received.collect::<Vec<_>>(), expected, "{seen:?} {names:?}");
         }
     };
     let cursor = |revision| Seen::Cursor(registry.cursor(Revision(revision)));

@@ -51,7 +51,7 @@ impl Cause {
     ];
 }
 
-/// How the traffic fares for a while.
+/// How fast and how reliable the traffic is for a while.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Spell {
     /// As in the baseline, with a slow request now and then.
@@ -181,7 +181,7 @@ impl Noise {
         }
     }
 
-    /// So it goes on for so long.
+    /// Lets so much time pass, tick by tick.
     async fn last(&mut self, stage: &Stage, long: Duration) {
         let ends = Instant::now() + long;
         while Instant::now() < ends {

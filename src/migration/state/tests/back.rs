@@ -48,10 +48,10 @@ fn a_rollback_goes_through_its_stages_and_reports() {
     assert_eq!(report.latencies.len(), 3);
     assert!(report.flipped_ms.is_some() && report.ended.is_some());
     assert_eq!(report.notes, [""; 0]);
-    let told = stage.last("migration.rolled_back");
+    let text = stage.last("migration.rolled_back");
     assert!(
-        told.starts_with("verified: direct after 0 ms, drained"),
-        "{told}"
+        text.starts_with("verified: direct after 0 ms, drained"),
+        "{text}"
     );
 }
 
@@ -117,7 +117,7 @@ fn a_rollback_by_hand_ends_the_migration() {
     stage.seconds(1_000);
     assert_eq!(stage.flips.len(), flips);
     assert!(stage.ask(MigrationAction::Rollback).is_err());
-    // Then it can begin anew.
+    // Then it can begin again.
     stage.start(MigrationMode::Auto);
     stage.until_state("completed");
 }
@@ -165,8 +165,8 @@ fn confirming_the_flag_cancels_a_return() {
     stage.turn_by_hand(stage.flagged.modes);
     stage.second();
     assert_eq!(stage.state.name(), "idle");
-    let told = stage.last("migration.overruled");
-    assert!(told.contains("confirmed by hand: events direct"), "{told}");
+    let text = stage.last("migration.overruled");
+    assert!(text.contains("confirmed by hand: events direct"), "{text}");
     let refused = stage.ask(MigrationAction::Rollback).unwrap_err();
     assert!(!refused.0.contains("PUT /transport"), "{refused}");
 }
@@ -192,7 +192,7 @@ fn a_manual_change_between_look_and_act_wins() {
     let mut stage = Stage::usual();
     stage.start(MigrationMode::Auto);
     stage.until_phase(Phase::EventsQueue);
-    // What the guard wants to do is based on a flag that is gone.
+    // The guard decides on modes that have changed since.
     stage.world.silent_since = Some(stage.now.mono_ms - 11_000);
     let look_version = stage.flagged.version;
     let queue = Modes::all(Mode::Queue);
@@ -204,12 +204,12 @@ fn a_manual_change_between_look_and_act_wins() {
         "the broker is away for that flag as well"
     );
     assert!(stage.flagged.version > look_version);
-    let told: Vec<_> = stage.events.iter().map(|(event, _)| *event).collect();
-    let paused = told.iter().position(|event| *event == "migration.paused");
-    let started = told
+    let text: Vec<_> = stage.events.iter().map(|(event, _)| *event).collect();
+    let paused = text.iter().position(|event| *event == "migration.paused");
+    let started = text
         .iter()
         .position(|event| *event == "migration.rollback_started");
-    assert!(paused < started, "{told:?}");
+    assert!(paused < started, "{text:?}");
 }
 
 #[test]
@@ -262,8 +262,8 @@ fn a_start_waits_for_a_return_that_is_under_way() {
     assert_eq!(stage.count("migration.returned"), 1);
     // Then it begins with the modes as they are.
     stage.start(MigrationMode::Auto);
-    let told = stage.last("migration.started");
-    assert!(told.contains("from events dual"), "{told}");
+    let text = stage.last("migration.started");
+    assert!(text.contains("from events dual"), "{text}");
 }
 
 #[test]

@@ -270,9 +270,9 @@ impl Stage {
     }
 
     fn note(&mut self) {
-        let told = self.state.take_notices();
+        let notices = self.state.take_notices();
         self.events
-            .extend(told.into_iter().map(|told| (told.event, told.text)));
+            .extend(notices.into_iter().map(|one| (one.event, one.text)));
     }
 
     /// A second of the world, with its looks; the canary flies every fifth.
@@ -329,7 +329,7 @@ impl Stage {
         });
     }
 
-    /// Goes on until it is in this phase.
+    /// Lets time pass until it is in this phase.
     #[track_caller]
     pub(super) fn until_phase(&mut self, phase: Phase) {
         for _ in 0..1_000 {

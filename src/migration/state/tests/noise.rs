@@ -1,4 +1,4 @@
-//! An hour in which a daemon lives with what daemons live with.
+//! An hour of the usual noise, within what is allowed: no rule fires.
 
 use std::time::Duration;
 

@@ -44,8 +44,8 @@ fn an_automatic_migration_runs_every_phase() {
     }
     assert_eq!(stage.count("migration.phase"), 6);
     assert_eq!(stage.count("migration.completed"), 1);
-    let told = stage.last("migration.started");
-    assert!(told.contains("soak 20s"), "{told}");
+    let text = stage.last("migration.started");
+    assert!(text.contains("soak 20s"), "{text}");
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn a_start_is_refused_with_its_reason() {
     assert!(idle.ask(MigrationAction::Resume).is_err());
 }
 
-/// A migration in `phase` that is bothered by `spoil` stays there and says why; then it goes on.
+/// A migration in `phase` stays there and says why after `spoil`; it continues after `heal`.
 #[track_caller]
 fn held_up(phase: Phase, spoil: fn(&mut Stage), heal: fn(&mut Stage), why: &str) {
     let mut stage = Stage::direct();
@@ -128,8 +128,8 @@ fn held_up(phase: Phase, spoil: fn(&mut Stage), heal: fn(&mut Stage), why: &str)
         "{why}: {:#?}",
         stage.events
     );
-    let told = stage.last("migration.waiting").to_owned();
-    assert!(told.contains(why), "{told}");
+    let text = stage.last("migration.waiting").to_owned();
+    assert!(text.contains(why), "{text}");
     heal(&mut stage);
     let next = Phase::ALL[usize::try_from(phase.number()).unwrap()];
     if next == Phase::Done {
@@ -232,8 +232,8 @@ fn a_manual_change_pauses_and_resume_starts_at_the_current_modes() {
     stage.turn_by_hand(modes);
     stage.second();
     assert_eq!(stage.state.name(), "paused");
-    let told = stage.last("migration.paused");
-    assert!(told.contains("changed by hand"), "{told}");
+    let text = stage.last("migration.paused");
+    assert!(text.contains("changed by hand"), "{text}");
     stage.seconds(200);
     assert_eq!(stage.flagged.modes, modes, "by hand wins");
     stage.ask(MigrationAction::Resume).unwrap();
@@ -241,7 +241,7 @@ fn a_manual_change_pauses_and_resume_starts_at_the_current_modes() {
     assert_eq!(stage.state.phase(), Some(Phase::EventsDual));
     stage.until_state("completed");
 
-    // A pause without a flip goes on where it was.
+    // After a pause without a change of the modes it continues where it was.
     let mut stage = Stage::direct();
     stage.start(MigrationMode::Auto);
     stage.until_phase(Phase::HealthQueue);

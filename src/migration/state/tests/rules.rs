@@ -65,9 +65,9 @@ fn a_lost_broker_is_direct_within_ten_seconds_and_two() {
     };
     assert_eq!(modes, Modes::all(Mode::Direct));
     assert!((10_000..12_000).contains(&(at - lost)), "{}", at - lost);
-    let told = stage.last("migration.rollback_started");
-    assert!(told.contains("has not answered for 10."), "{told}");
-    assert!(told.contains("10.0 s are allowed"), "{told}");
+    let text = stage.last("migration.rollback_started");
+    assert!(text.contains("has not answered for 10."), "{text}");
+    assert!(text.contains("10.0 s are allowed"), "{text}");
 }
 
 #[test]
@@ -154,10 +154,10 @@ fn a_rollback_step_has_the_figure_that_broke_the_rule() {
         .find(|step| step.event == "migration.rollback_started")
         .unwrap();
     let mut figures = step.figures.iter();
-    let (_, told) = figures
+    let (_, value) = figures
         .find(|(name, _)| *name == "delivery_p95_ms")
         .unwrap();
-    assert!(*told > 750.0, "{step:?}");
+    assert!(*value > 750.0, "{step:?}");
 }
 
 #[test]

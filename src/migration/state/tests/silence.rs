@@ -34,11 +34,11 @@ fn without_a_baseline_a_migration_waits_and_says_why() {
     let waits_for = stage.waits_for();
     assert!(waits_for.starts_with(expected), "{waits_for}");
     assert_eq!(stage.count("migration.waiting"), 1);
-    // With traffic it goes on by itself.
+    // With traffic it continues by itself.
     stage.world.per_second = 10;
     stage.until_phase(Phase::HealthDual);
     assert_eq!(stage.count("migration.baseline"), 0, "nothing is missing");
-    // For ever it does not wait.
+    // It does not wait forever.
     let mut stage = Stage::direct();
     stage.world.per_second = 0;
     stage.start(MigrationMode::Auto);
@@ -56,8 +56,8 @@ fn advance_without_a_baseline_leaves_rules_without_data() {
     stage.seconds(15);
     stage.ask(MigrationAction::Advance).unwrap();
     stage.until_phase(Phase::HealthDual);
-    let told = stage.last("migration.baseline");
-    assert!(told.starts_with("there is no baseline"), "{told}");
+    let text = stage.last("migration.baseline");
+    assert!(text.starts_with("there is no baseline"), "{text}");
     stage.world.per_second = 10;
     stage.seconds(15);
     let latencies = ["register_latency", "discover_latency", "delivery_latency"];
@@ -78,12 +78,12 @@ fn a_partial_baseline_suffices_and_missing_latencies_are_named() {
         stage.second();
     }
     stage.until_phase(Phase::HealthDual);
-    let told = stage.last("migration.baseline").to_owned();
+    let text = stage.last("migration.baseline").to_owned();
     assert!(
-        told.contains("register 0 of 30 samples, discover 0 of 30"),
-        "{told}"
+        text.contains("register 0 of 30 samples, discover 0 of 30"),
+        "{text}"
     );
-    assert!(!told.contains("delivery"), "{told}");
+    assert!(!text.contains("delivery"), "{text}");
 }
 
 #[test]

@@ -22,12 +22,12 @@ pub(in crate::transport::amqp) struct BrokenQueues(Mutex<BTreeMap<&'static str, 
 impl BrokenQueues {
     /// A queue cannot be used; logged once.
     fn note(&self, queue: &'static str, error: &AmqpError) {
-        let told = format!("queue \"{queue}\" cannot be used: {error}");
-        if self.0.lock().insert(queue, told).is_none() {
+        let message = format!("queue \"{queue}\" cannot be used: {error}");
+        if self.0.lock().insert(queue, message).is_none() {
             tracing::warn!(
                 queue.name = queue,
                 %error,
-                "queue \"{queue}\" cannot be used: {error}; delete it, and it is declared again"
+                "queue \"{queue}\" cannot be used: {error}; delete it, and musterd declares it again"
             );
         }
     }
@@ -100,7 +100,7 @@ impl LinkInner {
         }
         match names::declare_dead(&mut *channel).await {
             Ok(()) => channel.close().await,
-            // Any arguments will do: messages can be put there.
+            // Its arguments do not matter.
             Err(error) if error.refusal().is_some() => Ok(()),
             Err(error) => Err(error),
         }

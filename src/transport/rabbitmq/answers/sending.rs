@@ -38,7 +38,7 @@ const LEAVE_MAX: Duration = Duration::from_secs(1);
 /// connection-forced: the broker ended the connection, but not because of an answer.
 const FORCED: u16 = 320;
 
-/// Sends answers over a connection of their own, while commands are taken.
+/// Sends answers over a separate connection, while commands are taken.
 #[derive(Debug)]
 pub(in crate::transport::rabbitmq) struct AnswerSender {
     target: RabbitTarget,
@@ -337,7 +337,7 @@ impl End<'_> {
             () = self.usage.leaving().cancelled() => (),
             () = until_unwanted(&mut self.flag) => (),
         }
-        // The sender lives as long as the consumers.
+        // The consumers, which hold the sender, end later.
         let _ = self.consumers.wait_for(|consumers| *consumers == 0).await;
     }
 }

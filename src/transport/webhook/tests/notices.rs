@@ -1,4 +1,4 @@
-//! What is told besides changes.
+//! Webhooks get notices besides changes.
 
 use super::{
     Stage, draft, next,
@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Adds a notice as the migration does.
-fn tell(stage: &Stage, event: &'static str) {
+fn publish(stage: &Stage, event: &'static str) {
     let json = format!("{{\"event\":\"{event}\",\"revision\":null}}");
     stage.notices.push(event, json.into());
 }
@@ -19,11 +19,11 @@ fn tell(stage: &Stage, event: &'static str) {
 #[tokio::test]
 async fn webhooks_of_everything_get_later_notices() {
     let stage = stage();
-    tell(&stage, "migration.started");
+    publish(&stage, "migration.started");
     let mut receiver = Receiver::start().await;
     let id = stage.watch(&receiver).await;
-    tell(&stage, "migration.phase");
-    tell(&stage, "migration.completed");
+    publish(&stage, "migration.phase");
+    publish(&stage, "migration.completed");
     let first = taken(&mut receiver).await;
     assert_eq!(first.header("x-musterd-event"), "migration.phase");
     assert_eq!(first.header("x-musterd-watcher"), id);
@@ -48,7 +48,7 @@ async fn webhooks_of_one_service_or_of_some_kinds_are_not() {
     stage.webhooks.add(of_some, Start::Newest).await.unwrap();
     let mut all = Receiver::start().await;
     stage.watch(&all).await;
-    tell(&stage, "migration.phase");
+    publish(&stage, "migration.phase");
     assert_eq!(taken(&mut all).await.json()["event"], "migration.phase");
     stage.register("a", 0..1);
     for receiver in [&mut one, &mut some] {
@@ -62,17 +62,17 @@ async fn a_notice_is_tried_until_it_is_taken_and_events_do_not_wait_for_it() {
     let mut receiver = Receiver::start().await;
     stage.watch(&receiver).await;
     receiver.behave(Manner::Answer(503));
-    tell(&stage, "migration.rollback");
+    publish(&stage, "migration.rollback");
     for _ in 0..3 {
         let refused = next(&mut receiver.requests).await;
         assert_eq!(refused.header("x-musterd-event"), "migration.rollback");
     }
     receiver.behave(Manner::Answer(204));
     stage.register("a", 0..1);
-    let mut told = [taken(&mut receiver).await, taken(&mut receiver).await]
+    let mut received = [taken(&mut receiver).await, taken(&mut receiver).await]
         .map(|request| request.header("x-musterd-event").to_owned());
-    told.sort_unstable();
-    assert_eq!(told, ["migration.rollback", "registered"]);
+    received.sort_unstable();
+    assert_eq!(received, ["migration.rollback", "registered"]);
 }
 
 #[tokio::test]
@@ -81,12 +81,12 @@ async fn a_notice_is_dropped_after_refusals_max_refusals() {
     let mut receiver = Receiver::start().await;
     stage.watch(&receiver).await;
     receiver.behave(Manner::Answer(400));
-    tell(&stage, "migration.phase");
+    publish(&stage, "migration.phase");
     for _ in 0..3 {
         next(&mut receiver.requests).await;
     }
     receiver.behave(Manner::Answer(204));
-    tell(&stage, "migration.completed");
+    publish(&stage, "migration.completed");
     assert_eq!(
         taken(&mut receiver).await.json()["event"],
         "migration.completed"
@@ -99,7 +99,7 @@ async fn a_410_to_a_notice_removes_the_webhook() {
     let mut receiver = Receiver::start().await;
     stage.watch(&receiver).await;
     receiver.behave(Manner::Answer(410));
-    tell(&stage, "migration.phase");
+    publish(&stage, "migration.phase");
     next(&mut receiver.requests).await;
     while !stage.webhooks.list().is_empty() {
         tokio::task::yield_now().await;
@@ -111,7 +111,7 @@ async fn notices_before_the_end_are_still_sent() {
     let stage = stage();
     let mut receiver = Receiver::start().await;
     stage.watch(&receiver).await;
-    tell(&stage, "migration.rollback");
+    publish(&stage, "migration.rollback");
     let stopped = stage.stop();
     assert_eq!(
         taken(&mut receiver).await.json()["event"],

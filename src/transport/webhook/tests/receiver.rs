@@ -1,4 +1,4 @@
-//! A webhook's receiver that misbehaves as told.
+//! A webhook's receiver that misbehaves as a test asks.
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
@@ -94,7 +94,7 @@ impl Receiver {
     }
 }
 
-/// Answers requests until the peer closes or the manner forbids to go on.
+/// Answers requests until the peer closes or the receiver's manner ends the connection.
 async fn serve(stream: TcpStream, manner: Arc<Mutex<Manner>>, tx: mpsc::Sender<Request>) {
     let mut stream = BufReader::new(stream);
     while let Some(mut request) = read(&mut stream).await {
