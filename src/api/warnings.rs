@@ -15,7 +15,7 @@ impl Warnings {
     }
 
     /// Appends `warnings` to a JSON object that is already encoded, if there are any.
-    pub fn told_in(&self, object: impl Into<Bytes>) -> Bytes {
+    pub fn added_to(&self, object: impl Into<Bytes>) -> Bytes {
         let object = object.into();
         match object.strip_suffix(b"}") {
             Some(open) if !self.0.is_empty() => {

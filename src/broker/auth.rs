@@ -1,10 +1,9 @@
 //! Who may log in, and what they may do then.
 //!
-//! A password that stands in the configuration itself is compared as a keyed digest. An argon2 hash is
-//! computed off the async threads, a few at a time; once a password was right, its digest is remembered and the
-//! next login costs a microsecond. A refusal takes about as long for every name: where any user has a hash, one
-//! is computed for each refusal. Nothing here knows a connection: the client's address and its response are
-//! parameters.
+//! A password in plain text is compared as a keyed digest. An argon2 hash is computed off the async threads,
+//! a few at a time. Once a password was right, its digest is remembered and the next login costs a
+//! microsecond. A refusal takes about as long for every name: if any user has a hash, one is computed for
+//! each refusal. Nothing here knows a connection: the client's address and its response are parameters.
 
 pub mod config;
 pub mod password;
@@ -62,7 +61,7 @@ pub enum Refused {
 }
 
 impl Refused {
-    /// What the client is told. It does not learn whether the name or the password was wrong.
+    /// The error text for the client; it does not say whether the name or the password was wrong.
     #[must_use]
     pub fn explanation(self, mechanism: Mechanism, user: &str) -> String {
         let mechanism = mechanism.name();
@@ -192,8 +191,9 @@ impl Authenticator {
             && !password.is_empty()
     }
 
-    /// Computes a hash when it is its turn: that of the user, and the slowest one if it is not that and the
-    /// password is wrong. Notes a failure, and remembers a password that was right.
+    /// Waits for its turn, then computes the user's hash. If the password is wrong and another hash is
+    /// slower, it also computes the slowest one, so that timing reveals nothing. Notes a failure, and
+    /// remembers a password that was right.
     async fn is_slowly_right(
         &self,
         user: Option<&Arc<User>>,

@@ -1,5 +1,5 @@
-//! What one turn may cost. A turn is the time for which the vhost's lock is held; its work is counted in steps of
-//! about 100 ns, so that tests count what benchmarks measure.
+//! The cost limit of one turn. A turn is the time for which the vhost's lock is held. Its work is counted in
+//! steps of about 100 ns, so that tests count what benchmarks measure.
 
 /// Steps of a turn: when they are used up, no further frame is carried out.
 pub const TURN_STEPS: i64 = 16_384;

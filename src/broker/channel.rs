@@ -70,7 +70,7 @@ pub struct DeliveryChannel {
     pub confirmed: Option<(u64, bool)>,
     /// What has to be durable before the last commit is answered.
     pub committed: LogPosition,
-    /// Counts it, with its session's half.
+    /// Memory charge, including the session's part.
     pub charge: TopologyCharge,
     last_tag: u64,
 }
@@ -113,7 +113,7 @@ impl WaitingConsumers {
         Some((class, self.classes[class].pop_front()?))
     }
 
-    /// Puts a consumer back as the first of its class, whose turn it still is.
+    /// Puts a consumer back at the head of its class; the class keeps its turn.
     pub fn put_back(&mut self, class: usize, id: ConsumerId) {
         self.classes[class].push_front(id);
         self.turn = class;
@@ -174,7 +174,7 @@ pub struct Consumer {
     pub prefetch: u32,
     /// How much it holds.
     pub inflight: u32,
-    /// Whether it was set aside for want of credit or of room in its outbox.
+    /// Whether it was set aside because it has no credit or its outbox has no room.
     pub parked: bool,
     /// Whether it is among those that wait for its channel.
     pub waiting: bool,

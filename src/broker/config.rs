@@ -175,9 +175,9 @@ impl Config {
         }
         if self.auth_mechanisms.is_empty() {
             let choices = Mechanism::choices();
-            let told =
+            let fault =
                 format!("names no mechanism, so no client could log in: choose from {choices}");
-            add("auth_mechanisms", told);
+            add("auth_mechanisms", fault);
         }
         if !self.tls.listen.is_empty() {
             let files = [

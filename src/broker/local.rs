@@ -1,8 +1,8 @@
 //! A client in the same process. It has no socket, no login and no frame size, and takes no place of the clients'
 //! connections, so clients cannot exclude it.
 //!
-//! Its methods and messages go straight to a session under the vhost's lock, a bounded number in one turn;
-//! deliveries come back as messages, never encoded.
+//! Its methods and messages go straight to a session under the vhost's lock, a bounded number in one turn.
+//! Deliveries come back as messages, never encoded.
 
 mod channel;
 mod received;

@@ -23,17 +23,17 @@ use tokio::sync::Notify;
 const TOPOLOGY_MIN: usize = 16 * 1024 * 1024;
 /// Messages that had begun to arrive before the alarm may take so much beyond a low watermark.
 const BEYOND_MIN: usize = 64 * 1024 * 1024;
-/// A charge of something that grows and shrinks with each message follows in steps of this size, so that most
+/// If an object grows and shrinks with each message, its charge follows in steps of this size. So most
 /// messages change no counter that all threads share.
 const STEP: usize = 512;
 /// What an allocation costs beyond the bytes that were asked for.
 const ALLOCATION: usize = 16;
-/// From this length on a body is sent from where it lies instead of being copied, and carries its own charge:
-/// it may outlive the message.
+/// A body of this length or longer is sent without a copy. It has its own charge, because it may outlive the
+/// message.
 pub const SHARED_BODY_MIN: usize = 16 * 1024;
 
-/// Bytes held, and a watermark: the alarm is on from the moment when more than the high mark is held until
-/// less than nine tenths of it is.
+/// Bytes held, and a watermark. The alarm starts when more than the high mark is held and ends below nine
+/// tenths of it.
 #[derive(Debug)]
 pub struct Memory {
     counted: HeldBytes,
@@ -49,7 +49,7 @@ pub struct Memory {
     ended: Notify,
 }
 
-/// Written with every message: on a cache line of its own.
+/// Written with every message: on a separate cache line.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 struct HeldBytes {
@@ -57,7 +57,7 @@ struct HeldBytes {
     topology: AtomicUsize,
 }
 
-/// Read with every frame, seldom written: on a cache line of its own.
+/// Read with every frame, seldom written: on a separate cache line.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 struct AlarmFlag(AtomicU8);
@@ -408,7 +408,7 @@ impl Drop for AccountCharge {
     }
 }
 
-/// What `len` bytes in an allocation of their own cost; nothing costs nothing.
+/// The cost of `len` bytes in a separate allocation; 0 bytes cost 0.
 pub const fn allocated(len: usize) -> usize {
     if len == 0 { 0 } else { len + ALLOCATION }
 }

@@ -28,7 +28,7 @@ pub struct Message {
     pub priority: u8,
     /// Whether delivery-mode is 2.
     pub persistent: bool,
-    /// How long it lives in a queue, in ms.
+    /// Its TTL in a queue, in ms.
     pub ttl: Option<u64>,
     /// The keys of its header BCC, which is never delivered: a dead letter is routed by them too.
     pub hidden_keys: Option<Arc<[ShortStr]>>,
@@ -105,7 +105,7 @@ pub struct Content<'a> {
     pub properties: &'a Properties,
     /// Its body.
     pub body: &'a Bytes,
-    /// Whether the body, if it is long, carries a charge of its own.
+    /// Whether the body, if it is long, has a separate charge.
     pub body_charged: bool,
 }
 
@@ -133,7 +133,7 @@ impl Message {
         Arc::new(self)
     }
 
-    /// What it costs in memory, besides a body with a charge of its own.
+    /// Its memory cost, without a body that has a separate charge.
     pub fn bytes(&self) -> usize {
         let deaths = self.deaths.iter().flat_map(|deaths| &**deaths);
         let hidden_keys = self.hidden_keys.iter().flat_map(|keys| &**keys);
@@ -171,13 +171,13 @@ pub struct InboundMessage {
     pub properties: Properties,
     /// Its body.
     pub body: Bytes,
-    /// Whether the body is an allocation of its own and of exact size, with a charge of its own if it is long.
+    /// Whether the body is a separate allocation of exact size, with a separate charge if it is long.
     pub body_owned: bool,
     /// Its priority.
     pub priority: u8,
     /// Whether delivery-mode is 2.
     pub persistent: bool,
-    /// How long it lives in a queue, in ms.
+    /// Its TTL in a queue, in ms.
     pub ttl: Option<u64>,
     /// More keys to route it by, from the headers CC and BCC.
     pub extra_keys: Vec<ShortStr>,
@@ -251,8 +251,8 @@ impl InboundMessage {
         }
     }
 
-    /// The message to keep: one copy, however many queues keep it. `known_key` is a string that lives
-    /// on anyway, shared when it equals the routing key.
+    /// The message to keep: one copy, however many queues keep it. `known_key` is a string that stays in
+    /// memory anyway; it is shared when it equals the routing key.
     pub fn keep(&mut self, memory: &Arc<Memory>, known_key: &ShortStr) -> Arc<Message> {
         if let Some(message) = &self.kept {
             return Arc::clone(message);
@@ -283,8 +283,8 @@ impl InboundMessage {
         message
     }
 
-    /// Copies what is still a slice of a read buffer, to be kept outside of a queue (a transaction's
-    /// publishes): how many bytes that takes, besides a body with a charge of its own.
+    /// Copies all slices of a read buffer, to be kept outside of a queue (a transaction's publishes). Returns
+    /// the bytes that it takes, without a body that has a separate charge.
     pub fn detach(&mut self, memory: &Arc<Memory>) -> usize {
         self.exchange = self.exchange.detached();
         self.routing_key = self.routing_key.detached();
@@ -296,7 +296,7 @@ impl InboundMessage {
         self.bytes()
     }
 
-    /// What it costs in memory when nothing of it is a slice of a read buffer, besides a body with a charge of its own.
+    /// Its memory cost without slices of a read buffer and without a body that has a separate charge.
     pub fn bytes(&self) -> usize {
         let keys = self.extra_keys.iter();
         let deaths = self.deaths.iter().flat_map(|deaths| &**deaths);
@@ -311,7 +311,7 @@ impl InboundMessage {
             + deaths.map(Death::bytes).sum::<usize>()
     }
 
-    /// Gives the body an allocation of its own.
+    /// Gives the body a separate allocation.
     fn own_body(&mut self, memory: &Arc<Memory>) {
         if !self.body_owned {
             self.body = owned_body(self.body.to_vec(), memory);
@@ -320,7 +320,7 @@ impl InboundMessage {
     }
 }
 
-/// A body in an allocation of its own; a long one carries its charge.
+/// A body in a separate allocation; a long one has a separate charge.
 pub fn owned_body(body: Vec<u8>, memory: &Arc<Memory>) -> Bytes {
     if body.len() < SHARED_BODY_MIN {
         Bytes::from(body)
@@ -329,7 +329,7 @@ pub fn owned_body(body: Vec<u8>, memory: &Arc<Memory>) -> Bytes {
     }
 }
 
-/// What a body costs that carries no charge of its own.
+/// The cost of a body without a separate charge.
 fn uncharged(body: &Bytes) -> usize {
     if body.len() < SHARED_BODY_MIN {
         allocated(body.len())

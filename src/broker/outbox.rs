@@ -53,7 +53,7 @@ struct Unsent {
     received: VecDeque<Received>,
     /// Bytes that wait here, and those that a writer has taken and not written.
     unsent: usize,
-    /// What of that are bodies that carry a charge of their own.
+    /// The part of that in bodies with separate charges.
     charged: usize,
     /// Counts the others while they wait for a slow client.
     charge: Charge,
@@ -149,7 +149,7 @@ impl Outbox {
     ) -> Put {
         let mut waiting = self.waiting.lock();
         if self.local {
-            // It neither fetches messages nor wants any back.
+            // A local peer uses neither basic.get nor returned messages.
             return waiting.receive(Received::method(method, channel), 0);
         }
         if waiting.closed {

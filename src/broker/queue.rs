@@ -155,8 +155,8 @@ impl Queue {
     }
 
     /// The place of a message that is requeued from this place: the same one. In a quorum queue, as in
-    /// RabbitMQ: the head, in the order of requeueing; or the tail if there is no delivery limit, unless
-    /// their channel has ended.
+    /// RabbitMQ, it is the head, in the order of requeueing. Without a delivery limit it is the tail, unless
+    /// the channel has ended.
     pub fn place_again(&mut self, position: u64, channel_ended: bool) -> u64 {
         if self.settings.kind == QueueKind::Classic {
             return position;

@@ -460,7 +460,7 @@ impl Session {
     }
 }
 
-/// A sign of life: on channel 0, with nothing in it.
+/// A heartbeat: on channel 0, with nothing in it.
 fn on_heartbeat(frame: &Frame<'_>) -> Result<(), Exception> {
     if !frame.payload.is_empty() {
         return Err(WireError::FrameKind {

@@ -10,8 +10,7 @@ const RING_FOLD: usize = 1024;
 /// Places that one more delivery folds.
 const FOLD_MAX: usize = 8;
 
-/// Deliveries by tag. Tags are contiguous, so a ring holds them; old ones that are kept for long while
-/// younger ones are settled move to a map, so that holes never cost more than a few times what is held.
+/// Deliveries by tag, in a ring. Old ones move to a map, so that gaps in the ring stay cheap.
 #[derive(Debug)]
 pub struct Unacked<T> {
     first: u64,

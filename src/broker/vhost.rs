@@ -1,7 +1,7 @@
 //! One virtual host: its exchanges, queues, bindings, channels and consumers, from publish to delivery.
 //!
-//! Nothing here waits, reads a clock or touches a socket: time is an argument, and what clients are to
-//! be sent is appended to their outboxes. The caller then flushes the peers in [`Vhost::dirty`].
+//! Nothing here waits, reads a clock or touches a socket. Time is an argument, and frames for clients are
+//! appended to their outboxes. The caller then flushes the peers in [`Vhost::dirty`].
 
 mod commit;
 mod confirm;

@@ -3,7 +3,7 @@
 //! All workarounds for lapin and RabbitMQ are in this folder:
 //! - `kept`: dropping a channel while it receives messages can block lapin's reader for ever.
 //! - `connection`: RabbitMQ does not read from a connection whose publishers it blocks, so consumers have a
-//! separate one. And lapin may end a connection while a dropped channel is still being closed.
+//!   separate one. And lapin may end a connection while a dropped channel is still being closed.
 //! - `poison`: RabbitMQ can make a message larger than a frame, which ends the connection that delivers it.
 //! - `answers`: RabbitMQ ends a connection over which a made-up `reply_to` is answered.
 //! - `config::stacks`: lapin reads nested tables recursively on its own thread.

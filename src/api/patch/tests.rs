@@ -67,7 +67,7 @@ fn unknown_fields_are_named_and_answered_fields_are_not() {
     let patch = json!({"service_id": "a", "status": "healthy", "colour": 1, "weight": 2});
     let (patch, warnings) = read(&patch).unwrap();
     assert_eq!(patch.apply(&known()).unwrap().weight, 2);
-    let answer = warnings.told_in(&b"{}"[..]);
+    let answer = warnings.added_to(&b"{}"[..]);
     assert_eq!(
         serde_json::from_slice::<Value>(&answer).unwrap(),
         json!({"warnings": ["unknown field \"colour\" was ignored"]})

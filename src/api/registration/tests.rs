@@ -146,12 +146,12 @@ fn the_fault_is_named() {
     fn check(field: &str, value: Value, message: &str) {
         let problem = read(&with(field, value)).unwrap_err();
         assert_eq!(problem.status, 422);
-        let told: Vec<_> = problem
+        let refused: Vec<_> = problem
             .errors
             .iter()
             .map(|e| (&*e.field, &*e.message))
             .collect();
-        assert_eq!(told, [(field, message)]);
+        assert_eq!(refused, [(field, message)]);
     }
 }
 

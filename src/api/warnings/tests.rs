@@ -8,7 +8,7 @@ fn with_warnings(body: &str, answer: &'static str) -> Value {
         Some(())
     });
     let ((), warnings) = read.unwrap();
-    serde_json::from_slice(&warnings.told_in(answer)).unwrap()
+    serde_json::from_slice(&warnings.added_to(answer)).unwrap()
 }
 
 #[test]

@@ -79,7 +79,7 @@ impl fmt::Debug for Secret {
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Whether there is the user `guest` with the password `guest`, who may do everything from this machine; a
+    /// Whether the user `guest` with the password `guest` exists, who may do everything from this machine. A
     /// user of this name in `broker.users` replaces it.
     pub guest: bool,
     /// How many password hashes are computed at a time.

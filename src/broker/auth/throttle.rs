@@ -1,7 +1,8 @@
 //! How many failed logins are too many. Pure: the time is a parameter.
 //!
 //! Failures are counted for an address and for a user. A user who has logged in from an address before is
-//! counted separately there: others who fail in its name, or from its address, do not lock it out.
+//! counted separately there. So failures of others, under this name or from this address, do not lock this
+//! user out.
 
 use std::{
     collections::HashMap,

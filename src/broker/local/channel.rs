@@ -464,7 +464,7 @@ impl LocalChannel {
 }
 
 impl Drop for LocalChannel {
-    /// What it holds goes back, and its own queues go with it.
+    /// Requeues its unacknowledged deliveries and deletes its exclusive queues.
     fn drop(&mut self) {
         self.turn(|session, context| session.end(context));
         if self.settling {

@@ -108,7 +108,7 @@ async fn take(channel: &mut LocalChannel, count: usize) -> Vec<String> {
     bodies
 }
 
-/// All confirms, as they are told.
+/// The number of confirms until the channel has no more, and the error that ended it.
 async fn confirms(channel: &mut LocalChannel) -> (usize, Option<LocalError>) {
     let mut count = 0;
     loop {
@@ -123,7 +123,7 @@ async fn confirms(channel: &mut LocalChannel) -> (usize, Option<LocalError>) {
     }
 }
 
-fn told(error: &LocalError) -> (u16, String) {
+fn code_and_text(error: &LocalError) -> (u16, String) {
     match error {
         LocalError::Closed { code, text } => (*code, text.clone()),
         LocalError::Refused => (0, String::new()),
@@ -186,7 +186,7 @@ async fn an_error_closes_its_own_channel_and_no_other() {
             _ => channel.ack(7, false).await,
         };
         let error = error.unwrap_err();
-        assert_eq!(told(&error).0, code, "{case}: {error}");
+        assert_eq!(code_and_text(&error).0, code, "{case}: {error}");
         assert!(!channel.is_open(), "{case}");
         assert_eq!(channel.confirmed().await, Err(error), "{case}");
         other.publish(message("q", case));
@@ -229,7 +229,7 @@ async fn a_dropped_channel_requeues_its_messages_and_deletes_its_queue() {
     bodies.dedup();
     assert_eq!(bodies.len(), 3_000);
     let gone = second.consume(own, 1, false).await.unwrap_err();
-    assert_eq!(told(&gone).0, 404, "{gone}");
+    assert_eq!(code_and_text(&gone).0, 404, "{gone}");
 }
 
 #[tokio::test]

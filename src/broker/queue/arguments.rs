@@ -170,7 +170,7 @@ pub fn parse(
         kind,
         dead_letter_exchange,
         expires: from.expires()?,
-        message_ttl: from.life("x-message-ttl")?,
+        message_ttl: from.span_ms("x-message-ttl")?,
         dead_letter_routing_key: from.dead_letter_routing_key()?,
         max_length: from.unsigned("x-max-length")?,
         max_length_bytes: from.unsigned("x-max-length-bytes")?,
@@ -277,18 +277,18 @@ impl Reader<'_> {
     }
 
     /// A time that is not beyond [`LIFE_MS_MAX`].
-    fn life(&self, key: &str) -> Result<Option<u64>, Exception> {
-        let life = self.unsigned(key)?;
-        match life {
+    fn span_ms(&self, key: &str) -> Result<Option<u64>, Exception> {
+        let span_ms = self.unsigned(key)?;
+        match span_ms {
             Some(ms) if ms > LIFE_MS_MAX => {
                 Err(self.invalid(key, format_args!("{{value_too_large,{ms}}}")))
             }
-            _ => Ok(life),
+            _ => Ok(span_ms),
         }
     }
 
     fn expires(&self) -> Result<Option<u64>, Exception> {
-        let expires = self.life("x-expires")?;
+        let expires = self.span_ms("x-expires")?;
         if expires == Some(0) {
             return Err(self.invalid("x-expires", "{value_zero,0}"));
         }

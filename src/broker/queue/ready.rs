@@ -180,8 +180,8 @@ impl Ready {
         self.follow_cold();
     }
 
-    /// Moves messages out of memory that are in the log, behind the first ones, which take about `keep` bytes: at most
-    /// `max`, with positions below `below`. How many.
+    /// Moves messages out of memory that are in the log: at most `max`, with positions below `below`. The
+    /// first ones, about `keep` bytes, stay in memory. Returns their number.
     pub fn cool(&mut self, keep: usize, below: u64, max: usize) -> usize {
         if self.cold.is_none() && self.late.is_empty() {
             self.split(keep);

@@ -58,7 +58,7 @@ impl VhostCell {
         (more, deadline)
     }
 
-    /// Something was stored: those who wait for it go on.
+    /// Something was stored: wakes those who wait.
     pub(super) fn on_progress(&self, now: BrokerTime, dirty: &mut Vec<Arc<Peer>>) {
         loop {
             let mut vhost = self.lock();
@@ -82,7 +82,7 @@ impl VhostCell {
         self.earlier.notify_one();
     }
 
-    /// Ends a turn with the vhost: wakes the clock task if something is due earlier than it expects, and flushes
+    /// Ends a turn with the vhost. Wakes the clock task if something is due earlier than it expects. Flushes
     /// every peer that was sent something but `own`, whose task flushes itself.
     pub(in crate::broker) fn finish(
         &self,

@@ -329,8 +329,8 @@ impl Connection {
         !self.wire.peer.outbox.is_full() || self.session.phase() != SessionPhase::Running
     }
 
-    /// Whether more bytes may be read: also from a client that does not read, and from one that is blocked, as
-    /// long as little was read ahead.
+    /// Whether more bytes may be read. From a client that is blocked or does not read, only as long as little
+    /// was read ahead.
     fn reads_more(&mut self, has_room: bool) -> bool {
         let buffered = self.wire.frames.buffered();
         if self.blocked || self.parked {
@@ -378,8 +378,8 @@ impl Connection {
         self.heartbeat.map_or(IDLE_TICK, |heartbeat| heartbeat / 2)
     }
 
-    /// Sends a heartbeat if nothing else was sent. Fails when the client has sent nothing for too long, unless
-    /// it is blocked and so much of it waits that its heartbeats cannot be read.
+    /// Sends a heartbeat if nothing else was sent. Fails when the client has sent nothing for too long. It
+    /// does not while the client is blocked and so many of its bytes wait that its heartbeats cannot be read.
     fn tick(&mut self) -> io::Result<()> {
         let now = Instant::now();
         if self.wire.frames.buffered() == 0 && now - self.heard > self.tick_every() {

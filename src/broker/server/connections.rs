@@ -1,5 +1,5 @@
-//! The clients that are connected: those that have opened a vhost, and those that have not logged in yet. Each
-//! of the two has a limit of its own, so that clients that never log in block no others.
+//! The clients that are connected: those that have opened a vhost, and those that have not logged in yet.
+//! Each of the two has a separate limit, so that clients that never log in block no others.
 
 mod local;
 
@@ -88,7 +88,7 @@ pub(super) struct OpenConnection {
     pub(super) channels: AtomicUsize,
     pub(super) received_bytes: AtomicU64,
     pub(super) blocked: AtomicBool,
-    /// Why an operator wants it closed.
+    /// Why an operator closes it.
     pub(super) kick: Mutex<Option<String>>,
     /// Counts the name and what the client says of itself.
     pub(super) _charge: Charge,
@@ -162,8 +162,8 @@ impl Connections {
         self.waiting_limit
     }
 
-    /// A client has connected. If too many have not logged in yet, the oldest of them is evicted: a client that
-    /// wants to log in needs a moment only.
+    /// A client has connected. If too many have not logged in yet, the oldest of them is evicted: a login
+    /// takes a moment only.
     pub(super) fn arrive(&self, id: ConnectionId) -> WaitingClient {
         let evicted = CancellationToken::new();
         let mut waiting = self.waiting.lock();

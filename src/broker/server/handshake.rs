@@ -56,7 +56,7 @@ pub(super) struct Negotiated {
     pub(super) heartbeat_s: u16,
 }
 
-/// Carries out the handshake. When it fails, the client has been told why.
+/// Carries out the handshake. When it fails, the client has already received the reason.
 pub(super) async fn handshake(
     shared: &Shared,
     wire: &mut Wire,

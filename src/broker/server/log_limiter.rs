@@ -1,5 +1,5 @@
-//! Bounds what clients can write into the log: of each kind of line, the first ones of an interval are written
-//! and the others counted, and text from clients is cut.
+//! Bounds what clients can write into the log. Of each kind of line, the first ones of an interval are
+//! written and the others counted. Text from clients is cut.
 
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use super::Shared;
 const LINES_MAX: u64 = 10;
 /// How long an interval is.
 const INTERVAL: Duration = Duration::from_secs(10);
-/// How much of a client's text stands in a line, in characters.
+/// The most characters of client text in a log line.
 const TEXT_MAX: usize = 100;
 
 /// Counts the lines of one kind in this interval.

@@ -21,8 +21,8 @@ use crate::broker::{
     },
 };
 
-/// Finds the user whose login `start_ok` begins. When there is none, the client has been told why:
-/// RabbitMQ tells only those who ask for it by "authentication_failure_close".
+/// Finds the user whose login `start_ok` begins. When there is none, the client has already received the
+/// reason. RabbitMQ sends it only to clients with the capability "authentication_failure_close".
 pub(super) async fn log_in(
     access: &LoginRules,
     wire: &mut Wire,

@@ -100,9 +100,9 @@ fn differing(keys: &[(&'static str, bool)]) -> Vec<&'static str> {
 
 impl Broker {
     /// Takes over users, permissions, login rules, the proposed heartbeat and the certificates of a new
-    /// configuration; certificate files are read again even if their names are the same. Open connections get
-    /// the new permissions of their users; those of users who were removed, or may not use their vhost any
-    /// more, are closed with 320. A password that changes closes no connection.
+    /// configuration. Certificate files are read again even if their names are the same. Open connections get
+    /// the new permissions of their users. They are closed with 320 if the user was removed or may no longer
+    /// use the vhost. A password that changes closes no connection.
     ///
     /// # Errors
     /// The users or the files have faults; then nothing changes.

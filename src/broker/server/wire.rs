@@ -8,7 +8,7 @@ use crate::broker::{
     wire::{FrameReader, method::MethodSpec},
 };
 
-/// How long a client may go on sending after the end.
+/// How long a client may still send after the end.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Why a client did not get as far as an open vhost.
@@ -47,9 +47,9 @@ impl Wire {
         }
     }
 
-    /// Closes the connection so that the client still reads what it was sent: when a socket is closed while
-    /// bytes of its client arrive, TCP resets it, and the client loses what was sent last. Waits for the client at
-    /// most `patience`, and never longer than [`LINGER`].
+    /// Closes the connection so that the client still reads the last frames. When a socket is closed while
+    /// bytes of its client arrive, TCP resets it, and the client loses them. Waits for the client at most
+    /// `patience`, and never longer than [`LINGER`].
     pub(super) async fn leave(&mut self, patience: Duration) {
         let left = async {
             self.writer.shut().await?;

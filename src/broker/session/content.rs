@@ -30,7 +30,7 @@ enum Body {
     None,
     /// It came in one frame: a slice of the read buffer.
     Whole(Bytes),
-    /// It came from this process: an allocation of its own.
+    /// It came from this process: a separate allocation.
     Own(Bytes),
     /// It comes in several.
     Growing(Vec<u8>),
@@ -150,7 +150,7 @@ impl Incoming {
         self.body_size == Some(self.arrived())
     }
 
-    /// The body, and whether it is an allocation of its own.
+    /// The body, and whether it is a separate allocation.
     pub(super) fn into_body(
         self,
         memory: &Arc<Memory>,

@@ -163,7 +163,7 @@ impl Vhost {
         Some(letter)
     }
 
-    /// Routes dead letters to where their queues want them, as far as the budget allows.
+    /// Routes dead letters as their queues' arguments say, as far as the budget allows.
     pub(super) fn dead_letter(&mut self, now: BrokerTime) {
         while !self.budget.is_overdrawn() {
             let begun = self.dead_letter.take();

@@ -126,8 +126,7 @@ impl Dispatcher<'_> {
 }
 
 impl Vhost {
-    /// Goes on with what is deferred, delivers whatever can be delivered, and moves dead letters, as far as the budget
-    /// allows; whether there is more to do.
+    /// Continues deferred work, delivers and routes dead letters within the budget. True if work is left.
     pub fn pump(&mut self, now: BrokerTime) -> bool {
         self.budget.refill_for_pump();
         self.run_deferred(now);

@@ -245,7 +245,7 @@ impl MessageRecords {
         is_durable
     }
 
-    /// Tells the log what somebody waits for.
+    /// Asks the log to make durable what somebody waits for.
     pub(super) fn request(&mut self) {
         if self.wanted != 0
             && let Some(log) = &self.log

@@ -61,8 +61,7 @@ pub struct Publisher<'a> {
 const PUBLISH_STEPS: usize = 2;
 /// Keys that are read in a step.
 const KEYS_PER_STEP: usize = 2;
-/// Bytes that are put into an outbox in a step, where the answer is one that is never refused: as many as an outbox
-/// has room for by default use up a turn.
+/// Bytes of an unrefusable answer per step, so that a full default outbox uses up a turn.
 pub(super) const ANSWERED_PER_STEP: usize = 16;
 
 impl Vhost {

@@ -130,8 +130,8 @@ impl Vhost {
         Ok(true)
     }
 
-    /// Puts back what the log knows of a queue. Of a queue without priorities, only requeued messages of a quorum queue
-    /// are read, a part at a time, by `read` from a position on; the others stay in the log.
+    /// Puts the log's messages back into a queue. Without priorities, they stay in the log and are read when
+    /// they are needed; only requeued messages of a quorum queue are read here, a part at a time, by `read`.
     ///
     /// # Errors
     /// That of `read`.

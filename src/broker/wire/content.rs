@@ -12,7 +12,7 @@ use super::{
 
 /// The class of all content, `basic`.
 const BASIC: u16 = 60;
-/// Class, weight and body size: what stands before the properties.
+/// Class, weight and body size: the part before the properties.
 const FIXED_LEN: usize = 12;
 
 /// What a header frame says of the body to come.

@@ -8,7 +8,7 @@ use super::WireError;
 
 /// The last octet of every frame.
 pub const FRAME_END: u8 = 0xCE;
-/// Type, channel and size: what stands before a payload.
+/// Type, channel and size: the part before a payload.
 pub const HEAD_LEN: usize = 7;
 /// What a frame has beyond its payload.
 pub const OVERHEAD: u32 = 8;
@@ -295,7 +295,7 @@ impl FrameReader {
     }
 }
 
-/// What stands before a payload.
+/// The part before a payload.
 struct Head {
     kind: u8,
     channel: u16,

@@ -1,7 +1,7 @@
 //! Methods, in both directions.
 //!
-//! Each class is a table of its methods in a file of its own; reading and writing follow from the
-//! table, so that both always agree.
+//! Each class is a table of its methods in a separate file. Reading and writing follow from the table, so
+//! that both always agree.
 
 pub mod basic;
 pub mod channel;

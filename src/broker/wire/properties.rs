@@ -1,6 +1,6 @@
 //! A message's properties: kept as the bytes that came, checked once, read where they lie.
 //!
-//! A property that must change (a dead letter's headers, a reply address) is replaced; the rest of the block
+//! A property that must change (a dead letter's headers, a reply address) is replaced. The rest of the block
 //! stays byte for byte as the publisher wrote it.
 
 mod list;
@@ -99,7 +99,7 @@ impl Properties {
     /// Checks flags and list, so that no getter can fail later.
     ///
     /// # Errors
-    /// When the list is shorter or longer than the flags tell, or the headers are malformed.
+    /// When the list is shorter or longer than its flags say, or the headers are malformed.
     pub fn decode(raw: Bytes) -> Result<Self, WireError> {
         let flags = flags(&raw).ok_or(WireError::Properties("the flags are missing"))?;
         if flags & RESERVED_FLAGS != 0 {
@@ -122,7 +122,7 @@ impl Properties {
         }
         if at != raw.len() {
             return Err(WireError::Properties(
-                "the list is longer than its flags tell",
+                "the list is longer than its flags say",
             ));
         }
         Ok(Self { raw })
@@ -134,7 +134,7 @@ impl Properties {
         &self.raw
     }
 
-    /// The same properties in an allocation of their own.
+    /// The same properties in a separate allocation.
     #[must_use]
     pub fn detached(&self) -> Self {
         if *self == Self::NONE {
@@ -171,7 +171,7 @@ impl Properties {
             .map(TableRef::new)
     }
 
-    /// The headers as a table of their own, which shares the bytes.
+    /// The headers as a separate table, which shares the bytes.
     #[must_use]
     pub fn headers_table(&self) -> Option<Table> {
         let headers = self.headers()?;

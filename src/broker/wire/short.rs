@@ -8,10 +8,10 @@ use super::Payload;
 
 /// A string of at most 255 bytes, which need not be UTF-8.
 ///
-/// Up to [`ShortStr::INLINE_LEN`] bytes lie in the value itself: names and keys seldom have more,
-/// and to copy them costs less than to count who shares them. A longer one that was decoded is a
-/// slice of the buffer it was read into and keeps all of that buffer alive: take
-/// [`ShortStr::detached`] of what stays longer than the command it came with.
+/// Up to [`ShortStr::INLINE_LEN`] bytes are in the value itself. Names and keys seldom have more, and copying
+/// them costs less than counting references. A longer one that was decoded is a slice of a read buffer, and
+/// keeps all of that buffer in memory. Use [`ShortStr::detached`] for text that is kept longer than its
+/// command.
 #[derive(Clone)]
 pub struct ShortStr(Repr);
 

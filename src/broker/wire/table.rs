@@ -40,7 +40,7 @@ impl Table {
     /// The table without fields.
     pub const EMPTY: Self = Self(Bytes::new());
 
-    /// Checks the fields in `raw` (without the length that stands before them on the wire).
+    /// Checks the fields in `raw` (without the length before them on the wire).
     ///
     /// # Errors
     /// When a tag is unknown, a length lies or the nesting is too deep.
@@ -84,7 +84,7 @@ impl Table {
         self.0.is_empty()
     }
 
-    /// The same fields in an allocation of their own.
+    /// The same fields in a separate allocation.
     #[must_use]
     pub fn detached(&self) -> Self {
         Self(Bytes::copy_from_slice(&self.0))

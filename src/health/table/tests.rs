@@ -253,11 +253,11 @@ fn all_checks_of_an_instance_count() {
     );
     assert_eq!(say(&a, Outcome::Failed, 5), None);
     assert_eq!(
-        say(&a, Outcome::Failed, 6).map(|told| told.0),
+        say(&a, Outcome::Failed, 6).map(|one| one.0),
         Some(Status::Unhealthy)
     );
     assert_eq!(
-        say(&b, Outcome::Passed, 7).map(|told| told.0),
+        say(&b, Outcome::Passed, 7).map(|one| one.0),
         Some(Status::Unhealthy)
     );
     assert_eq!(say(&a, Outcome::Passed, 8), Some((Status::Healthy, None)));
@@ -366,7 +366,7 @@ fn a_ttl_check_follows_the_heartbeats() {
     #[track_caller]
     fn look(table: &mut CheckTable, now_ms: u64) -> Option<Status> {
         match table.take_due(now_ms, &FULL) {
-            Some(Due::Looked { judgement, .. }) => judgement.map(|told| told.status),
+            Some(Due::Looked { judgement, .. }) => judgement.map(|one| one.status),
             other => panic!("nothing to look at, at {now_ms}: {other:?}"),
         }
     }

@@ -55,7 +55,7 @@ pub(in crate::http) async fn set(
     let caller = caller(&peer);
     let route = shared.catalog.write(&caller, SetRoute { route }).await?;
     catalog::log_route_set(&caller, &route);
-    Ok(json(warnings.told_in(api::route(&route))))
+    Ok(json(warnings.added_to(api::route(&route))))
 }
 
 /// One route.

@@ -39,7 +39,7 @@ pub(in crate::http) async fn ask(
     let taken = shared.migration.ask(draft);
     taken.map_err(|refusal| HttpProblem::new(409, refusal.to_string()))?;
     let report = api::encode(&shared.migration.report());
-    Ok(json(warnings.told_in(report)))
+    Ok(json(warnings.added_to(report)))
 }
 
 #[cfg(test)]

@@ -151,7 +151,7 @@ pub(in crate::http) async fn heartbeats(
         verdicts.push((id.as_str(), verdict));
     }
     let answer = api::batch_verdicts(verdicts.into_iter(), shared.now());
-    Ok(json(warnings.told_in(answer)))
+    Ok(json(warnings.added_to(answer)))
 }
 
 /// The effective status of an instance.
@@ -240,7 +240,7 @@ impl AppState {
 
     /// An instance that was changed, with a warning for each field that was ignored.
     pub(in crate::http) fn changed(&self, instance: &Instance, warnings: &Warnings) -> Response {
-        json(warnings.told_in(self.encoded(instance)))
+        json(warnings.added_to(self.encoded(instance)))
     }
 
     fn encoded(&self, instance: &Instance) -> Vec<u8> {

@@ -50,7 +50,7 @@ pub(in crate::http) async fn set(
     match turn(&shared, draft).await {
         Ok(_) => {
             let report = api::encode(&shared.transports.report());
-            Ok(json(warnings.told_in(report)))
+            Ok(json(warnings.added_to(report)))
         }
         Err(error @ FlagError::Unreachable(_)) => {
             let refusal = HttpProblem::new(503, error.to_string());

@@ -41,7 +41,7 @@ pub(in crate::http) async fn add(
     let (draft, warnings) = WatcherDraft::read(&body)?;
     match shared.watchers.add(draft, None).await {
         Ok(watcher) => {
-            let body = warnings.told_in(api::encode(&watcher));
+            let body = warnings.added_to(api::encode(&watcher));
             Ok(json_as(StatusCode::CREATED, body))
         }
         Err(error) => refused(error),

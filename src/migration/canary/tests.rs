@@ -45,7 +45,7 @@ impl CanaryWatch for ScriptedWatch {
     fn next(&mut self) -> BoxFuture<'_, Result<(EventKind, u64), StepError>> {
         Box::pin(async {
             match self.0.pop_front() {
-                Some(told) => Ok(told),
+                Some(found) => Ok(found),
                 None => std::future::pending().await,
             }
         })

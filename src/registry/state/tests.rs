@@ -58,7 +58,7 @@ fn tcp_check(name: &str) -> Check {
 }
 
 /// `kind service_id status` of each event, and an empty log for the next step.
-fn told(out: &mut Events) -> Vec<String> {
+fn taken(out: &mut Events) -> Vec<String> {
     out.drain(..)
         .map(|event| {
             let id = event.service_id.as_ref().map_or("-", |id| id.as_str());
@@ -75,13 +75,13 @@ fn registering_again_is_an_upsert() {
         .register(registration("a", "web"), None, at(0), &mut out)
         .unwrap();
     assert_eq!(first.change, Change::New);
-    assert_eq!(told(&mut out), ["registered a healthy"]);
+    assert_eq!(taken(&mut out), ["registered a healthy"]);
 
     let same = state
         .register(registration("a", "web"), None, at(5), &mut out)
         .unwrap();
     assert_eq!(same.change, Change::Renewed);
-    assert_eq!(told(&mut out), [""; 0]);
+    assert_eq!(taken(&mut out), [""; 0]);
     assert!(
         same.instance.incarnation > first.instance.incarnation,
         "another caller"
@@ -96,7 +96,7 @@ fn registering_again_is_an_upsert() {
     assert_eq!(other.change, Change::Updated);
     assert_eq!(other.instance.registered_at, at(0).wall);
     assert_eq!(Some(other.instance.incarnation), current, "the same caller");
-    assert_eq!(told(&mut out), ["updated a healthy"]);
+    assert_eq!(taken(&mut out), ["updated a healthy"]);
     assert_eq!(
         state.leases.len(),
         1,
@@ -119,11 +119,11 @@ fn an_edit_is_no_sign_of_life() {
     let service_id = "a".into();
     let command = PatchInstance { service_id, patch };
     let edited = state.run(command, None, at(30), &mut out).unwrap();
-    assert_eq!(told(&mut out), ["updated a healthy"]);
+    assert_eq!(taken(&mut out), ["updated a healthy"]);
     assert_eq!(edited.incarnation, known.incarnation);
     assert_eq!(edited.last_seen.last_renewed_ms(), 0);
     state.expire(at(60), &mut out);
-    assert_eq!(told(&mut out), ["expired a -"]);
+    assert_eq!(taken(&mut out), ["expired a -"]);
 }
 
 #[test]
@@ -141,7 +141,10 @@ fn another_service_name_leaves_the_old_one() {
         .map(|event| event.service_name.clone().unwrap().to_string())
         .collect();
     assert_eq!(names, ["web", "api"]);
-    assert_eq!(told(&mut out), ["deregistered a -", "registered a healthy"]);
+    assert_eq!(
+        taken(&mut out),
+        ["deregistered a -", "registered a healthy"]
+    );
     assert!(
         state
             .table
@@ -178,7 +181,7 @@ fn a_call_with_an_old_incarnation_changes_nothing() {
     );
     let again = state.register(registration("a", "api"), old, at(2), &mut out);
     assert_eq!(again.unwrap_err(), conflict);
-    assert_eq!(told(&mut out), [""; 0]);
+    assert_eq!(taken(&mut out), [""; 0]);
     let current = new.instance.incarnation;
     for other in [0, current + 1, u64::MAX] {
         let other = Some(other);
@@ -193,7 +196,7 @@ fn a_call_with_an_old_incarnation_changes_nothing() {
         let left = state.deregister("a", other, at(2), &mut out);
         assert_eq!(left.unwrap_err(), conflict);
     }
-    assert_eq!(told(&mut out), [""; 0]);
+    assert_eq!(taken(&mut out), [""; 0]);
     let known = state.table.instance("a").unwrap();
     assert_eq!(
         known.last_seen.last_renewed_ms(),
@@ -203,7 +206,7 @@ fn a_call_with_an_old_incarnation_changes_nothing() {
     state
         .deregister("a", Some(current), at(3), &mut out)
         .unwrap();
-    assert_eq!(told(&mut out), ["deregistered a -"]);
+    assert_eq!(taken(&mut out), ["deregistered a -"]);
     assert_eq!(
         state.deregister("a", None, at(3), &mut out).unwrap_err(),
         Refusal::Unknown
@@ -226,13 +229,13 @@ fn a_lease_runs_out_unless_it_is_renewed() {
         .last_seen
         .record_heartbeat(at(50).mono_ms);
     state.expire(at(59), &mut out);
-    assert_eq!(told(&mut out), [""; 0]);
+    assert_eq!(taken(&mut out), [""; 0]);
     state.expire(at(60), &mut out);
-    assert_eq!(told(&mut out), ["expired b -"]);
+    assert_eq!(taken(&mut out), ["expired b -"]);
     state.expire(at(109), &mut out);
-    assert_eq!(told(&mut out), [""; 0]);
+    assert_eq!(taken(&mut out), [""; 0]);
     state.expire(at(110), &mut out);
-    assert_eq!(told(&mut out), ["expired a -"]);
+    assert_eq!(taken(&mut out), ["expired a -"]);
     assert_eq!(state.leases.len(), 0);
 }
 
@@ -247,7 +250,7 @@ fn a_shorter_lease_ends_sooner() {
     state.register(short, None, at(1), &mut out).unwrap();
     out.clear();
     state.expire(at(6), &mut out);
-    assert_eq!(told(&mut out), ["expired a -"]);
+    assert_eq!(taken(&mut out), ["expired a -"]);
 }
 
 #[test]
@@ -259,14 +262,14 @@ fn an_override_wins_until_it_is_lifted() {
     out.clear();
     let drain = || Some((OverrideStatus::Stopping, Some("drain".into())));
     state.set_override("a", drain(), at(1), &mut out).unwrap();
-    assert_eq!(told(&mut out), ["stopping a stopping"]);
+    assert_eq!(taken(&mut out), ["stopping a stopping"]);
     state.set_override("a", drain(), at(2), &mut out).unwrap();
-    assert_eq!(told(&mut out), [""; 0], "the same word again");
+    assert_eq!(taken(&mut out), [""; 0], "the same word again");
 
     let registration_now = Arc::clone(&state.table.instance("a").unwrap().registration);
     assert!(state.set_observed(&registration_now, Status::Unhealthy, None, at(3), &mut out));
     assert_eq!(
-        told(&mut out),
+        taken(&mut out),
         [""; 0],
         "the effective status is the operator's"
     );
@@ -274,14 +277,14 @@ fn an_override_wins_until_it_is_lifted() {
     other.port = 81;
     state.register(other, None, at(4), &mut out).unwrap();
     assert_eq!(
-        told(&mut out),
+        taken(&mut out),
         ["updated a stopping"],
         "also across a registration"
     );
 
     state.set_override("a", None, at(5), &mut out).unwrap();
     assert_eq!(
-        told(&mut out),
+        taken(&mut out),
         ["healthy a healthy"],
         "it has no check any more to fail"
     );
@@ -332,7 +335,7 @@ fn a_late_verdict_does_not_change_a_new_registration() {
         .register(checked.clone(), None, at(0), &mut out)
         .unwrap()
         .instance;
-    assert_eq!(told(&mut out), ["registered a starting"]);
+    assert_eq!(taken(&mut out), ["registered a starting"]);
     checked.port = 81;
     let second = state
         .register(checked, None, at(1), &mut out)
@@ -340,9 +343,9 @@ fn a_late_verdict_does_not_change_a_new_registration() {
         .instance;
     out.clear();
     assert!(!state.set_observed(&first.registration, Status::Healthy, None, at(2), &mut out));
-    assert_eq!(told(&mut out), [""; 0]);
+    assert_eq!(taken(&mut out), [""; 0]);
     assert!(state.set_observed(&second.registration, Status::Healthy, None, at(2), &mut out));
-    assert_eq!(told(&mut out), ["healthy a healthy"]);
+    assert_eq!(taken(&mut out), ["healthy a healthy"]);
 }
 
 #[test]
@@ -365,11 +368,11 @@ fn routes_are_events_and_the_best_one_is_found() {
             .set_route(draft(id, prefix, priority), at(0), &mut out)
             .unwrap();
     }
-    assert_eq!(told(&mut out), ["route_set - -"; 3]);
+    assert_eq!(taken(&mut out), ["route_set - -"; 3]);
     state
         .set_route(draft("root", "/", 9), at(0), &mut out)
         .unwrap();
-    assert_eq!(told(&mut out), [""; 0], "nothing changed");
+    assert_eq!(taken(&mut out), [""; 0], "nothing changed");
     let routes = state.route_table.routes.load_full();
     let find = |path| routes.resolve(path, None).unwrap().route_id.to_string();
     assert_eq!(find("/api/users/1"), "best");

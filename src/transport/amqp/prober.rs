@@ -163,7 +163,7 @@ impl Taker for ProbesUnderWay {
             Some(Ok(answer)) => self.done.push(answer),
             // It panicked: its request stays with this prober until the channel closes.
             Some(Err(error)) => {
-                tracing::error!(%error, "a probe panicked: {error}; its request waits until the channel closes")
+                tracing::error!(%error, "a probe panicked: {error}; its request waits until the channel closes");
             }
             None => std::future::pending().await,
         }

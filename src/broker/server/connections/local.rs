@@ -1,4 +1,4 @@
-//! Connections of clients in the same process: each of their channels is shown as a connection of its own.
+//! Connections of clients in the same process: each of their channels is shown as one connection.
 
 use std::{
     collections::BTreeMap,

@@ -1,11 +1,11 @@
-//! Messages of which many expire at once.
+//! Queues of which many messages expire at once.
 
 use bytes::BytesMut;
 
 use super::fixture::{Client, World, expiring, name, table};
 use crate::broker::wire::method::{MethodSpec, basic};
 
-/// A queue with more messages that have expired than die in one turn, and one that lives.
+/// A queue with more expired messages than one turn removes, and one that has not expired.
 fn outlived(world: &mut World) -> Client {
     let mut client = world.client(1);
     client.declare(world, "q", table(&[]));

@@ -55,7 +55,7 @@ class! { 60
         exchange: ShortStr,
         /// What the exchange routes by.
         routing_key: ShortStr,
-        /// Send it back when no queue wants it.
+        /// Send it back when it is routed to no queue.
         mandatory: bool,
         /// Send it back when no consumer is ready; not supported.
         immediate: bool,

@@ -10,7 +10,7 @@ class! { 20
     10 Open "channel.open" [ShortStr] {} []
     /// Server to client: the channel is open.
     11 OpenOk "channel.open-ok" [Bytes] {} []
-    /// Either: stop or go on sending content.
+    /// Either: stop or continue sending content.
     20 Flow "channel.flow" [] {
         /// Whether content may flow.
         active: bool,

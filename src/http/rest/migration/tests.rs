@@ -67,9 +67,9 @@ async fn streams_of_everything_get_notices_after_earlier_events() {
         "{\"event\":\"migration.completed\"}".into(),
     );
     for event in ["migration.phase", "migration.completed"] {
-        let told = all.expect("event").await;
-        assert_eq!(told.data["event"], event);
-        assert_eq!(told.id, None);
+        let received = all.expect("event").await;
+        assert_eq!(received.data["event"], event);
+        assert_eq!(received.id, None);
     }
     let mut one = one;
     one.expect("snapshot").await;

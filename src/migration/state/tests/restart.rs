@@ -24,8 +24,11 @@ fn a_migration_continues_in_its_phase_whose_soak_begins_again() {
     let report = stage.state.report();
     assert_eq!(report.state, "running");
     assert_eq!(report.phase, Some("events queue"));
-    let told = stage.last("migration.resumed");
-    assert!(told.contains("phase \"events queue\" continues"), "{told}");
+    let notice = stage.last("migration.resumed");
+    assert!(
+        notice.contains("phase \"events queue\" continues"),
+        "{notice}"
+    );
     let p95 = |report: &crate::api::MigrationReport| {
         let known = report.baseline.iter().map(|one| (one.p95_ms, one.samples));
         known.collect::<Vec<_>>()

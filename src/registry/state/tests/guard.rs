@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Events, Machine, at, registration, state, told};
+use super::{Events, Machine, at, registration, state, taken};
 
 /// Ten instances with leases of 300 s, of which all but `n_alive` stop renewing.
 fn guarded(n_alive: usize) -> (Machine, Events) {
@@ -27,14 +27,14 @@ fn leases_that_end_one_by_one_do_not_engage_the_guard() {
     let (mut state, mut out) = guarded(5);
     state.expire(at(310), &mut out);
     let expected: Vec<_> = (5..10).map(|n| format!("expired i{n} -")).collect();
-    assert_eq!(told(&mut out), expected, "half is not more than half");
+    assert_eq!(taken(&mut out), expected, "half is not more than half");
 }
 
 #[test]
 fn leases_that_end_together_are_held_and_can_be_renewed() {
     let (mut state, mut out) = guarded(0);
     state.expire(at(302), &mut out);
-    let events = told(&mut out);
+    let events = taken(&mut out);
     assert_eq!(events[0], "guard_engaged - -");
     assert_eq!(
         events[1..],
@@ -46,7 +46,7 @@ fn leases_that_end_together_are_held_and_can_be_renewed() {
     );
     state.expire(at(310), &mut out);
     assert_eq!(
-        told(&mut out).len(),
+        taken(&mut out).len(),
         7,
         "the others are held as they run out"
     );
@@ -68,7 +68,7 @@ fn leases_that_end_together_are_held_and_can_be_renewed() {
             .record_heartbeat(at(311).mono_ms);
     }
     state.expire(at(312), &mut out);
-    let mut events = told(&mut out);
+    let mut events = taken(&mut out);
     events.sort();
     let mut expected: Vec<_> = (6..10).map(|n| format!("expired i{n} -")).collect();
     expected.push("guard_released - -".to_owned());
@@ -87,9 +87,9 @@ fn a_guard_ends_after_hold_max_without_recoveries() {
     state.expire(at(310), &mut out);
     out.clear();
     state.expire(at(909), &mut out);
-    assert_eq!(told(&mut out), [""; 0]);
+    assert_eq!(taken(&mut out), [""; 0]);
     state.expire(at(910), &mut out);
-    let events = told(&mut out);
+    let events = taken(&mut out);
     assert_eq!(events[0], "guard_released - -");
     assert_eq!(events.len(), 11);
     assert_eq!(
@@ -110,13 +110,13 @@ fn an_instance_that_recovers_and_stops_again_is_held_again() {
         .last_seen
         .record_heartbeat(at(311).mono_ms);
     state.expire(at(312), &mut out);
-    assert_eq!(told(&mut out), ["healthy i0 healthy"]);
+    assert_eq!(taken(&mut out), ["healthy i0 healthy"]);
     state.expire(at(611), &mut out);
-    assert_eq!(told(&mut out), ["unhealthy i0 unhealthy"]);
+    assert_eq!(taken(&mut out), ["unhealthy i0 unhealthy"]);
     for second in 612..700 {
         state.expire(at(second), &mut out);
     }
-    assert_eq!(told(&mut out), [""; 0], "it stays held");
+    assert_eq!(taken(&mut out), [""; 0], "it stays held");
 }
 
 #[test]
@@ -127,9 +127,9 @@ fn a_held_instance_can_register_again_or_leave() {
     let mut one = registration("i0", "web");
     one.ttl = Duration::from_secs(300);
     state.register(one, None, at(311), &mut out).unwrap();
-    assert_eq!(told(&mut out), ["healthy i0 healthy"]);
+    assert_eq!(taken(&mut out), ["healthy i0 healthy"]);
     state.deregister("i1", None, at(311), &mut out).unwrap();
-    assert_eq!(told(&mut out), ["deregistered i1 -"]);
+    assert_eq!(taken(&mut out), ["deregistered i1 -"]);
 }
 
 #[test]
@@ -150,5 +150,5 @@ fn heartbeats_within_a_short_ttl_do_not_engage_the_guard() {
             .record_heartbeat(at(10).mono_ms);
     }
     state.expire(at(15), &mut out);
-    assert_eq!(told(&mut out), ["expired i0 -"]);
+    assert_eq!(taken(&mut out), ["expired i0 -"]);
 }

@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use super::{Machine, at, registration, state, tcp_check, told};
+use super::{Machine, at, registration, state, taken, tcp_check};
 use crate::{
     model::{LeaseKind, OverrideStatus, RemoveAfter, RouteDraft, RouteId, ServiceName, Status},
     registry::{CloseConnection, Config, GuardConfig, Refusal},
@@ -17,7 +17,7 @@ fn a_lease_without_an_end_stays_until_it_is_deregistered() {
     state.set_observed(&of, Status::Unhealthy, None, at(1), &mut out);
     out.clear();
     state.expire(at(10_000_000), &mut out);
-    assert_eq!(told(&mut out), [""; 0]);
+    assert_eq!(taken(&mut out), [""; 0]);
     assert_eq!(state.leases.len(), 0);
     one.lease = LeaseKind::Ttl;
     state.register(one, None, at(10_000_000), &mut out).unwrap();
@@ -49,13 +49,13 @@ fn an_instance_whose_checks_fail_is_removed_when_the_configuration_says() {
         out.clear();
         if let Some(seconds) = removed_at {
             state.expire(at(seconds - 1), &mut out);
-            assert_eq!(told(&mut out), [""; 0], "{remove_after:?}, {observed}");
+            assert_eq!(taken(&mut out), [""; 0], "{remove_after:?}, {observed}");
             state.expire(at(seconds), &mut out);
-            assert_eq!(told(&mut out), ["expired a -"]);
+            assert_eq!(taken(&mut out), ["expired a -"]);
             return;
         }
         state.expire(at(1_000_000), &mut out);
-        assert_eq!(told(&mut out), [""; 0], "{remove_after:?}, {observed}");
+        assert_eq!(taken(&mut out), [""; 0], "{remove_after:?}, {observed}");
         state.set_observed(
             &known.registration,
             Status::Healthy,
@@ -66,7 +66,7 @@ fn an_instance_whose_checks_fail_is_removed_when_the_configuration_says() {
         out.clear();
         state.expire(at(1_000_002), &mut out);
         assert_eq!(
-            told(&mut out),
+            taken(&mut out),
             ["expired a -"],
             "healthy, and silent for long"
         );
@@ -92,7 +92,7 @@ fn mass_changes_are_cut_into_turns_of_at_most_64() {
     }
     out.clear();
     assert_eq!(state.expire(at(60), &mut out), 4, "64, 64, 64 and 8");
-    assert_eq!(told(&mut out).len(), 200);
+    assert_eq!(taken(&mut out).len(), 200);
     let mut turns = Vec::new();
     loop {
         let closed = CloseConnection { connection: 7 };
@@ -103,7 +103,7 @@ fn mass_changes_are_cut_into_turns_of_at_most_64() {
         }
     }
     assert_eq!(turns, [64, 64, 64, 8]);
-    assert_eq!(told(&mut out).len(), 200);
+    assert_eq!(taken(&mut out).len(), 200);
 }
 
 #[test]
