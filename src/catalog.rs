@@ -176,4 +176,6 @@ impl Catalog {
 }
 
 #[cfg(test)]
+pub(crate) use self::tests::take_judged;
+#[cfg(test)]
 mod tests;

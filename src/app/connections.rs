@@ -31,3 +31,37 @@ pub(super) async fn report_closed(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+    use tokio_util::sync::CancellationToken;
+
+    use super::report_closed;
+    use crate::{
+        catalog::{Catalog, Door, Operation, take_judged},
+        registry::{Config, Registry},
+    };
+
+    #[tokio::test]
+    async fn a_closed_connection_is_judged_once() {
+        let (tx, closed) = mpsc::channel(1);
+        let (stop, stopped) = (CancellationToken::new(), CancellationToken::new());
+        let catalog = Catalog::new(Registry::new(Config::default()));
+        take_judged();
+        let tell = async {
+            tx.send(7).await.unwrap();
+            // There is room again when the first was taken.
+            drop(tx.reserve().await.unwrap());
+            tokio::task::yield_now().await;
+            stop.cancel();
+            stopped.cancelled().await;
+        };
+        let report = async {
+            report_closed(closed, catalog, stop.clone()).await;
+            stopped.cancel();
+        };
+        tokio::join!(report, tell);
+        assert_eq!(take_judged(), [(Door::Broker, Operation::CloseConnection)]);
+    }
+}

@@ -1,5 +1,6 @@
 //! The room as a whole, with a registry and real sockets.
 
+mod judged;
 mod limits;
 mod remote;
 

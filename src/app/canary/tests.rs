@@ -4,6 +4,7 @@ use tokio::time::{Instant, timeout};
 
 use super::*;
 use crate::{
+    catalog::{Operation, take_judged},
     model::{Channel, Modes},
     registry,
     telemetry::Metrics,
@@ -70,4 +71,17 @@ async fn a_target_that_cannot_accept_tries_again_later() {
     });
     assert!(timeout(Duration::from_secs(10), counted).await.is_err());
     assert!(polls >= 50, "{polls}");
+}
+
+#[tokio::test]
+async fn each_direct_write_of_the_canary_is_judged_once() {
+    let mut client = port(Duration::from_secs(1));
+    client.address = Some(([127, 0, 0, 1], 1).into());
+    take_judged();
+    client.register().await.unwrap();
+    assert_eq!(take_judged(), [(Door::Canary, Operation::Register)]);
+    client.deregister().await.unwrap();
+    assert_eq!(take_judged(), [(Door::Canary, Operation::Deregister)]);
+    client.clean();
+    assert_eq!(take_judged(), [(Door::Canary, Operation::Deregister)]);
 }

@@ -17,7 +17,7 @@ use super::{
 pub(super) struct OwnRequests(Arc<Mutex<HashSet<Box<[u8]>>>>);
 
 impl OwnRequests {
-    fn begin(&self) -> OwnRequest {
+    pub(super) fn begin(&self) -> OwnRequest {
         let id = Uuid::now_v7().to_string();
         self.0.lock().insert(id.as_bytes().into());
         OwnRequest {
@@ -33,8 +33,8 @@ impl OwnRequests {
 }
 
 /// One of them, until this is dropped.
-struct OwnRequest {
-    id: String,
+pub(super) struct OwnRequest {
+    pub(super) id: String,
     all: OwnRequests,
 }
 

@@ -319,3 +319,6 @@ fn reply_properties(of: &Delivery, answered: &Answered) -> PropertyList {
         ..PropertyList::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

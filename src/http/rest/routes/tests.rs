@@ -1,3 +1,5 @@
+mod judged;
+
 use std::collections::BTreeSet;
 
 use axum::http::Method;
