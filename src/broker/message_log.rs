@@ -12,6 +12,7 @@
 //!   neither;
 //! - a body may leave memory when its append is durable.
 
+mod durable_end;
 mod error;
 mod frame;
 mod freeze;

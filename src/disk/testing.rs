@@ -196,6 +196,13 @@ impl SimDisk {
             let (synced, written) = (&content.durable, &content.bytes);
             let len = random.usize(synced.len().min(written.len())..=written.len());
             let mut left = written[..len].to_vec();
+            // What was written over may be the old or the new.
+            for (new, old) in left.chunks_mut(64).zip(synced.chunks(64)) {
+                let len = new.len().min(old.len());
+                if new[..len] != old[..len] && random.bool() {
+                    new[..len].copy_from_slice(&old[..len]);
+                }
+            }
             let unsynced = synced.len().min(len);
             if random.bool() {
                 // Pages reach the disk in any order.

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use super::{
     DroppedTail, LogReport, MessageLogError, MessageLogOptions, MessageLogState, RecoveredMessages,
+    durable_end::DurableEnd,
     frame::{FORMAT, FrameScan, PROLOGUE, Prologue},
     record::SegmentNumber,
     segments::{parse_segment_name, segment_name},
@@ -72,10 +73,11 @@ pub(super) fn open(
         on_durable: arc_swap::ArcSwapOption::empty(),
         counts: super::shared::LogCounts::default(),
     });
-    Ok(OpenedLog {
-        writer: LogWriter::new(shared, tip),
-        recovered,
-    })
+    let mut writer = LogWriter::new(shared, tip);
+    // Everything that was found is durable now.
+    let noted = writer.note_end();
+    noted.map_err(|error| MessageLogError::unusable(folder, error))?;
+    Ok(OpenedLog { writer, recovered })
 }
 
 fn new_mark() -> io::Result<u64> {
@@ -129,6 +131,10 @@ impl LogFolder<'_> {
             found = FoundSegments::read(self.disk, self.folder, Some(missing.segment))?;
         }
         match found.broken.filter(|broken| broken.was_durable) {
+            Some(broken) if !found.replay.has_segment(broken.segment) => {
+                let file = self.path(broken.segment);
+                Err(MessageLogError::Missing { file })
+            }
             Some(broken) => Err(MessageLogError::Damaged {
                 file: self.path(broken.segment),
                 offset: broken.at,
@@ -311,7 +317,31 @@ impl FoundSegments {
                 was_durable: false,
             });
         }
+        found.compare(DurableEnd::read(disk).map_err(unusable)?);
         Ok(found)
+    }
+
+    /// Whether the log ends before what was durable once.
+    fn compare(&mut self, end: Option<DurableEnd>) {
+        let mark = self.replay.mark;
+        // A copy of another log may be beside it.
+        let Some(end) = end.filter(|end| mark.is_none_or(|mark| mark == end.mark)) else {
+            return;
+        };
+        self.replay.note_synced(end.number);
+        if end.number <= self.replay.whole_until() {
+            return;
+        }
+        let last = self.replay.segments.last();
+        let (segment, at) = last
+            .filter(|last| last.number >= end.segment)
+            .map_or((end.segment, 0), |last| (last.number, last.len));
+        let broken = self.broken.get_or_insert(BrokenEnd {
+            segment,
+            at,
+            was_durable: true,
+        });
+        broken.was_durable = true;
     }
 
     /// Reads one segment, behind those before it.

@@ -18,6 +18,7 @@ use self::{
 };
 use super::{
     DroppedTail, MessageLogError, MessageLogOptions,
+    durable_end::{DURABLE, DurableEnd},
     frame::{FORMAT, FrameContent, PROLOGUE, Prologue},
     lock,
     record::{SegmentNumber, SegmentStart},
@@ -206,7 +207,31 @@ impl<'a> BrokenLog<'a> {
             .iter()
             .filter(|one| !self.segments.contains_key(one));
         report.missing = missing.map(|number| self.path(*number)).collect();
+        let lost = self.report_lost_end(&mut report);
+        lost.map_err(|error| MessageLogError::unusable(self.folder, error))?;
         Ok(report)
+    }
+
+    /// What is missing behind the last record.
+    fn report_lost_end(&self, report: &mut LogReport) -> std::io::Result<()> {
+        let end = DurableEnd::read(self.disk)?;
+        let is_its = |end: &DurableEnd| self.segments.is_empty() || end.mark == self.mark;
+        let Some(end) = end.filter(is_its) else {
+            return Ok(());
+        };
+        let last = self.segments.last_key_value();
+        let Some((number, last)) = last.filter(|(number, _)| **number >= end.segment) else {
+            report.missing.push(self.path(end.segment));
+            return Ok(());
+        };
+        if report.damaged.is_empty() && self.last_number(last)? < end.number {
+            report.damaged.push(DamagedPlace {
+                file: self.path(*number),
+                offset: last.len,
+                bytes: 0,
+            });
+        }
+        Ok(())
     }
 
     /// The damaged places of a segment. `expected` becomes what it says of the earlier ones.
@@ -299,8 +324,17 @@ impl<'a> BrokenLog<'a> {
                 false => self.last_number(segment).map_err(unusable)?.max(newest),
             };
         }
-        let synced = self.disk.sync();
-        synced.map_err(|error| MessageLogError::unusable(self.folder, error))
+        let forgotten = self.forget_end().and_then(|()| self.disk.sync());
+        forgotten.map_err(|error| MessageLogError::unusable(self.folder, error))
+    }
+
+    /// The end that was durable is no longer that of the log. Last, so that a repair that is interrupted is done again.
+    fn forget_end(&self) -> std::io::Result<()> {
+        self.disk.sync()?;
+        match self.disk.remove(DURABLE) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
     }
 
     fn last_number(&self, segment: &BrokenSegment) -> std::io::Result<u64> {

@@ -26,6 +26,7 @@ pub(super) use self::tip::{ActiveSegment, LogTip};
 use self::{batch::WriteBatch, clean::Cleaning, reserve::Reserve};
 use super::{
     LogPosition, MessageLogState,
+    durable_end::{DurableEnd, DurableEndFile},
     error::is_full,
     pending::{LogOperation, PendingOperations, QueueChange},
     record::{Fact, SegmentNumber},
@@ -80,8 +81,6 @@ pub(super) struct LogWriter {
     batch: WriteBatch,
     /// When something was written that is not durable.
     dirty_since: Option<Instant>,
-    /// When it was made durable, if no frame says so yet.
-    unmarked_since: Option<Instant>,
     /// Segments that nothing needs.
     empty: BTreeSet<SegmentNumber>,
     /// Those of which that is written, and soon durable.
@@ -92,6 +91,7 @@ pub(super) struct LogWriter {
     mostly_empty: BTreeSet<SegmentNumber>,
     cleaning: Option<Cleaning>,
     reserve: Reserve,
+    durable_end: DurableEndFile,
     /// The disk is full; when that was found last.
     full_since: Option<Instant>,
     /// How much of `todo` was searched for settlements since.
@@ -118,13 +118,13 @@ impl LogWriter {
             tip,
             batch: WriteBatch::default(),
             dirty_since: None,
-            unmarked_since: None,
             empty: BTreeSet::new(),
             leaving: Vec::new(),
             removable: Vec::new(),
             mostly_empty: BTreeSet::new(),
             cleaning: None,
             reserve,
+            durable_end: DurableEndFile::default(),
             full_since: None,
             searched: 0,
             has_failed: false,
@@ -157,7 +157,7 @@ impl LogWriter {
         if self.has_failed {
             return;
         }
-        let finished = self.try_turn(true).and_then(|_| self.mark());
+        let finished = self.try_turn(true).and_then(|_| self.keep_end());
         if let Err(fault) = finished {
             self.fail(fault);
         }
@@ -182,8 +182,6 @@ impl LogWriter {
         let has_removed = !self.leaving.is_empty();
         if self.must_sync(is_last) {
             self.sync()?;
-        } else if self.must_mark() {
-            self.mark()?;
         }
         self.remove_files()?;
         Ok(match has_removed || self.has_to_clean() {
@@ -309,7 +307,8 @@ impl LogWriter {
             self.shared.counts.last_sync_us.store(took_us, Relaxed);
             self.shared.counts.syncs.fetch_add(1, Relaxed);
             self.dirty_since = None;
-            self.unmarked_since = Some(Instant::now());
+            let noted = self.note_end();
+            noted.map_err(|error| WriteFault::failed("noting what is durable", &error))?;
         }
         self.report(written);
         let mut index = self.shared.index.lock();
@@ -355,30 +354,28 @@ impl LogWriter {
         Ok(())
     }
 
-    fn must_mark(&self) -> bool {
-        let interval = self.shared.options.sync_interval;
-        let is_due = self
-            .unmarked_since
-            .is_some_and(|since| since.elapsed() >= interval);
-        is_due && self.dirty_since.is_none() && self.full_since.is_none()
+    /// Notes what is durable, so that a later loss of it is not taken for a torn write.
+    pub(super) fn note_end(&mut self) -> io::Result<()> {
+        let Some(active) = &self.tip.active else {
+            return Ok(());
+        };
+        let end = DurableEnd {
+            mark: self.shared.mark,
+            segment: active.number,
+            number: self.tip.synced,
+        };
+        match self.durable_end.write(&*self.shared.disk, &end) {
+            Err(error) if !is_full(&error) => Err(error),
+            // Without it the frames say what was durable before them.
+            _ => Ok(()),
+        }
     }
 
-    /// Notes that everything is durable, so that later damage to it is not taken for a torn write.
-    fn mark(&mut self) -> Result<(), WriteFault> {
-        if self.unmarked_since.take().is_none() || self.tip.active.is_none() {
-            return Ok(());
-        }
-        let was_dirty = self.dirty_since;
-        let marked = self.begin_batch().and_then(|()| {
-            self.batch.mark();
-            self.write_batch()
-        });
-        // It holds nothing: without it the log is the same.
-        self.dirty_since = was_dirty;
-        match marked {
-            Err(WriteFault::Full) => Ok(()),
-            other => other,
-        }
+    /// Makes durable what [`Self::note_end`] has written.
+    fn keep_end(&mut self) -> Result<(), WriteFault> {
+        let noted = self.note_end();
+        let kept = noted.and_then(|()| self.durable_end.sync(&*self.shared.disk));
+        kept.map_err(|error| WriteFault::failed("noting what is durable", &error))
     }
 
     fn next(&self) -> NextTurn {
@@ -388,9 +385,6 @@ impl LogWriter {
             self.full_since
                 .map(|since| after(since, options.retry_interval)),
             self.dirty_since
-                .map(|since| after(since, options.sync_interval)),
-            self.unmarked_since
-                .filter(|_| self.full_since.is_none() && self.dirty_since.is_none())
                 .map(|since| after(since, options.sync_interval)),
         ];
         match pauses.into_iter().flatten().min() {

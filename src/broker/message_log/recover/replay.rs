@@ -210,6 +210,16 @@ impl Replay {
         self.group.as_ref().map(|group| (group.segment, group.at))
     }
 
+    /// The number of the last frame that takes effect.
+    pub(super) fn whole_until(&self) -> u64 {
+        let group = self.group.as_ref();
+        group.map_or(self.newest, |group| group.first - 1)
+    }
+
+    pub(super) fn has_segment(&self, number: SegmentNumber) -> bool {
+        self.segments.iter().any(|one| one.number == number)
+    }
+
     /// Forgets the group that has no end: where it began.
     pub(super) fn drop_group(&mut self) -> Option<(SegmentNumber, u64)> {
         let group = self.group.take()?;

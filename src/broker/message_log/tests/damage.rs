@@ -1,12 +1,19 @@
 //! Files that are torn, damaged, missing, or from a later version.
 
-use super::*;
+use super::{super::durable_end::DURABLE, *};
 use crate::disk::testing::SimDisk;
 
 const FIRST: &str = "segment-0000000001";
 
-/// A log of three queues and a group, durable and known to be so.
+/// A log of three queues and a group, durable and closed.
 fn small_log() -> (SimDisk, Vec<usize>) {
+    let (disk, mut log, ends) = open_log();
+    log.writer.finish();
+    (disk, ends)
+}
+
+/// A log of three queues and a group, durable, and where each durable part ends.
+fn open_log() -> (SimDisk, TestLog, Vec<usize>) {
     let disk = SimDisk::default();
     let mut log = TestLog::open(&disk);
     let mut ends = Vec::new();
@@ -26,8 +33,7 @@ fn small_log() -> (SimDisk, Vec<usize>) {
     end(&mut log);
     log.settle(2, at(0), at(0));
     end(&mut log);
-    log.writer.finish();
-    (disk, ends)
+    (disk, log, ends)
 }
 
 fn all_bodies(log: &TestLog) -> Vec<Bytes> {
@@ -37,6 +43,8 @@ fn all_bodies(log: &TestLog) -> Vec<Bytes> {
 #[test]
 fn an_end_that_is_torn_anywhere_is_cut_off_to_the_last_whole_record() {
     let (disk, ends) = small_log();
+    // As after a loss of power that comes before the note of what is durable has reached the disk.
+    let disk = disk.with(DURABLE, None);
     let bytes = disk.content(FIRST);
     let expected: [&[&str]; 5] = [
         &[],
@@ -90,7 +98,7 @@ fn a_flipped_bit_is_refused_with_file_and_offset() {
                 }
                 Err(MessageLogError::Newer { .. }) => panic!("byte {at}: the checksum is wrong"),
                 Err(error) => panic!("byte {at}: {error}"),
-                // What fills up a frame, or the last note of what is durable.
+                // What fills up a frame.
                 Ok(log) => assert_eq!(all_bodies(&log), sound, "byte {at}"),
             }
         }
@@ -130,13 +138,107 @@ fn a_missing_segment_is_refused() {
     log.writer.finish();
     let segments = disk.segments();
     assert!(segments.len() > 4);
-    for segment in &segments[..segments.len() - 1] {
+    for segment in &segments {
         match TestLog::try_open(&disk.with(segment, None), SMALL) {
             Err(MessageLogError::Missing { file }) => assert!(file.ends_with(segment)),
             // The next one does not follow.
             Err(MessageLogError::Damaged { .. }) => (),
             other => panic!("without {segment}: {:?}", other.map(|log| log.recovered)),
         }
+    }
+}
+
+#[test]
+fn a_confirmed_end_that_is_lost_is_refused_after_a_kill_and_after_a_stop() {
+    let (running, log, ends) = open_log();
+    let killed = running.after_kill();
+    drop(log);
+    let (stopped, _) = small_log();
+    let stopped = stopped.after_power_loss(&mut fastrand::Rng::with_seed(1));
+    for disk in [killed, stopped] {
+        let bytes = disk.content(FIRST);
+        assert_eq!(ends.last(), Some(&bytes.len()));
+        for len in 0..bytes.len() {
+            let short = disk.with(FIRST, Some(bytes[..len].to_vec()));
+            match TestLog::try_open(&short, SMALL) {
+                Err(MessageLogError::Damaged { file, offset }) => {
+                    assert!(file.ends_with(FIRST) && offset <= len as u64);
+                }
+                other => panic!("{len} bytes: {:?}", other.map(|log| log.recovered)),
+            }
+        }
+        // The newest write, whose durability no later record states.
+        let mut damaged = bytes.clone();
+        damaged[ends[ends.len() - 2] + 20] ^= 1;
+        let damaged = TestLog::try_open(&disk.with(FIRST, Some(damaged)), SMALL);
+        assert!(matches!(damaged, Err(MessageLogError::Damaged { .. })));
+        let without = TestLog::try_open(&disk.with(FIRST, None), SMALL);
+        let Err(MessageLogError::Missing { file }) = without else {
+            panic!("there is no file");
+        };
+        assert!(file.ends_with(FIRST));
+    }
+}
+
+#[test]
+fn what_follows_the_confirmed_end_may_be_torn() {
+    let (disk, mut log, ends) = open_log();
+    let confirmed = all_bodies(&log);
+    let mut group = log.group();
+    group.append(&message(b"unconfirmed"), &[place(1, at(7))]);
+    group.append(&message(b"of a group"), &[place(1, at(8))]);
+    log.shared.commit(group);
+    log.turns();
+    let bytes = disk.content(FIRST);
+    for len in *ends.last().unwrap()..bytes.len() {
+        let torn = disk.with(FIRST, Some(bytes[..len].to_vec()));
+        assert_eq!(all_bodies(&TestLog::open(&torn)), confirmed, "{len} bytes");
+    }
+}
+
+#[test]
+fn a_note_that_is_lost_damaged_behind_or_of_another_log_harms_nothing() {
+    let (disk, mut log, _) = open_log();
+    let behind = disk.content(DURABLE);
+    log.publish(1, at(9), b"last");
+    log.sync();
+    let bodies = all_bodies(&log);
+    let newest = disk.content(DURABLE);
+    assert_ne!(newest, behind);
+    let (mut damaged, mut later) = (newest.clone(), newest.clone());
+    damaged[24] ^= 0x40;
+    later.push(0);
+    let (other, mut far, _) = open_log();
+    for n in 0..50 {
+        far.publish(4, at(n), b"x");
+    }
+    far.sync();
+    let other = other.content(DURABLE);
+    let short = newest[..35].to_vec();
+    let notes = [behind, damaged, later, other, short, Vec::new()];
+    let disks = notes.map(|note| disk.with(DURABLE, Some(note)));
+    for disk in disks.into_iter().chain([disk.with(DURABLE, None)]) {
+        let log = TestLog::open(&disk);
+        assert_eq!(all_bodies(&log), bodies);
+        assert_eq!(log.recovered.dropped, None);
+        // It is right again.
+        drop(log);
+        assert_eq!(disk.content(DURABLE)[12..36].len(), 24);
+        let cut = disk.content(FIRST)[..40].to_vec();
+        let cut = TestLog::try_open(&disk.with(FIRST, Some(cut)), SMALL);
+        assert!(matches!(cut, Err(MessageLogError::Damaged { .. })));
+    }
+}
+
+#[test]
+fn the_note_of_what_is_durable_costs_no_fsync() {
+    let (disk, mut log, _) = open_log();
+    for n in 10..20 {
+        let (syncs, note) = (disk.syncs(), disk.content(DURABLE));
+        log.publish(1, at(n), b"confirmed");
+        log.sync();
+        assert_eq!(disk.syncs(), syncs + 1);
+        assert_ne!(disk.content(DURABLE), note);
     }
 }
 

@@ -148,3 +148,38 @@ fn runs_of_many_kinds_survive_power_losses_one_after_the_other() {
         }
     }
 }
+
+#[test]
+fn confirmed_messages_are_there_or_the_start_is_refused_whatever_the_newest_file_loses() {
+    let (mut refused, mut whole) = (0, 0);
+    for seed in 100..140 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let disk = SimDisk::default();
+        let mut run = Run::new(seed);
+        let log = run_on(&disk, TestLog::open(&disk), &mut run);
+        let durable = log.durable();
+        drop(log);
+        let Some(newest) = disk.segments().pop() else {
+            panic!("there is a segment");
+        };
+        let bytes = disk.content(&newest);
+        for _ in 0..20 {
+            let mut lost = bytes.clone();
+            match random.bool() {
+                true => lost.truncate(random.usize(..bytes.len())),
+                false => lost[random.usize(..bytes.len())] ^= 1 << random.u8(..8),
+            }
+            match TestLog::try_open(&disk.with(&newest, Some(lost)), SMALL) {
+                Err(MessageLogError::Damaged { .. } | MessageLogError::Missing { .. }) => {
+                    refused += 1;
+                }
+                Err(error) => panic!("seed {seed}: {error}"),
+                Ok(log) => {
+                    whole += 1;
+                    run.check(&log, durable, &format!("seed {seed}"));
+                }
+            }
+        }
+    }
+    assert!(refused > 100 && whole > 10, "{refused} and {whole}");
+}

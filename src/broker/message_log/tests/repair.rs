@@ -71,6 +71,9 @@ fn a_sound_log_is_left_as_it_is() {
 #[test]
 fn an_unfinished_end_is_no_damage() {
     let disk = filled();
+    let mut log = TestLog::open(&disk);
+    log.publish(1, at(100), b"unconfirmed");
+    log.turns();
     let last = disk.segments().pop().unwrap();
     let bytes = disk.content(&last);
     let torn = disk.with(&last, Some(bytes[..bytes.len() - 3].to_vec()));
@@ -134,9 +137,6 @@ fn whatever_byte_is_damaged_the_rest_is_kept() {
 fn missing_and_shortened_segments_are_reported_and_the_rest_is_kept() {
     let disk = filled();
     for name in disk.segments() {
-        if Some(&name) == disk.segments().last() {
-            continue;
-        }
         let without = disk.with(&name, None);
         let report = check(&without);
         assert!(!report.is_sound(), "{name}");
@@ -144,7 +144,7 @@ fn missing_and_shortened_segments_are_reported_and_the_rest_is_kept() {
         repair(&without);
         assert!(positions(&without).len() > 70, "{name}");
         let bytes = disk.content(&name);
-        let short = disk.with(&name, Some(bytes[..4000].to_vec()));
+        let short = disk.with(&name, Some(bytes[..bytes.len() / 2].to_vec()));
         assert!(!check(&short).is_sound(), "{name}");
         repair(&short);
         assert!(positions(&short).len() > 70, "{name}");
@@ -168,4 +168,35 @@ fn a_later_format_is_not_repaired() {
         repaired,
         Err(MessageLogError::Newer { found: 9, .. })
     ));
+}
+
+#[test]
+fn a_lost_end_is_reported_and_the_rest_is_kept() {
+    let disk = filled();
+    let segments = disk.segments();
+    let last = segments.last().unwrap();
+    let bytes = disk.content(last);
+    // Behind a whole record.
+    let log = TestLog::open(&disk.after_kill());
+    let place = log.read(1).pop().map(|one| one.position).unwrap();
+    assert_eq!(place, at(98));
+    let settlement = bytes.len() - 64;
+    let cut = disk.with(last, Some(bytes[..settlement].to_vec()));
+    let report = check(&cut);
+    let [lost] = &report.damaged[..] else {
+        panic!("one place: {report:?}");
+    };
+    assert!(lost.file.ends_with(last));
+    assert_eq!((lost.offset, lost.bytes), (settlement as u64, 0));
+    assert_eq!(repair(&cut).messages, Some(91), "one comes back");
+    assert!(check(&cut).is_sound());
+    assert_eq!(positions(&cut).len(), 91);
+    let mut none = disk.after_kill();
+    for name in &segments {
+        none = none.with(name, None);
+    }
+    let report = check(&none);
+    assert!(report.missing[0].ends_with(last), "{report:?}");
+    assert_eq!(repair(&none).messages, Some(0));
+    assert!(positions(&none).is_empty());
 }

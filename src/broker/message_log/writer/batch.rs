@@ -97,11 +97,6 @@ impl WriteBatch {
             .frame(FrameContent::Changes, false, put, &Bytes::new());
         self.framed.append(&mut self.facts);
     }
-
-    /// A frame that says nothing but what is durable.
-    pub(super) fn mark(&mut self) {
-        self.frame_facts();
-    }
 }
 
 impl LogWriter {
