@@ -74,9 +74,8 @@ pub(super) fn open(
         counts: super::shared::LogCounts::default(),
     });
     let mut writer = LogWriter::new(shared, tip);
-    // Everything that was found is durable now.
-    let noted = writer.note_end();
-    noted.map_err(|error| MessageLogError::unusable(folder, error))?;
+    let begun = writer.begin();
+    begun.map_err(|error| MessageLogError::unusable(folder, error))?;
     Ok(OpenedLog { writer, recovered })
 }
 

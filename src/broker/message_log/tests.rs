@@ -122,6 +122,13 @@ impl TestLog {
         panic!("the writer finds no end");
     }
 
+    /// Takes a few turns: with a full disk there is always something to do.
+    fn turns_at_most(&mut self, count: usize) {
+        for _ in 0..count {
+            self.writer.turn();
+        }
+    }
+
     fn durable(&self) -> LogPosition {
         self.shared.durable.load(Relaxed)
     }

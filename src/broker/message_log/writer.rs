@@ -230,7 +230,9 @@ impl LogWriter {
     }
 
     fn write_all(&mut self) -> Result<(), WriteFault> {
-        if self.todo.is_empty() && self.full_since.is_none() {
+        // After a start there may be no space for it: then publishers are blocked before the first of them publishes.
+        let lacks_reserve = self.tip.active.is_some() && self.reserve.is_missing();
+        if self.todo.is_empty() && self.full_since.is_none() && !lacks_reserve {
             return Ok(());
         }
         self.reserve.hold(&*self.shared.disk)?;
@@ -354,8 +356,14 @@ impl LogWriter {
         Ok(())
     }
 
+    /// Continues after a start: everything that was found is durable.
+    pub(super) fn begin(&mut self) -> io::Result<()> {
+        self.reserve.take_over(&*self.shared.disk)?;
+        self.note_end()
+    }
+
     /// Notes what is durable, so that a later loss of it is not taken for a torn write.
-    pub(super) fn note_end(&mut self) -> io::Result<()> {
+    fn note_end(&mut self) -> io::Result<()> {
         let Some(active) = &self.tip.active else {
             return Ok(());
         };

@@ -150,3 +150,126 @@ fn a_disk_that_is_full_at_the_start_is_no_failure() {
     assert_eq!(log.state(), MessageLogState::Ready);
     assert_eq!(log.durable(), position);
 }
+
+/// What a start with a full disk finds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Before {
+    Stopped,
+    Killed,
+    /// Killed while the disk was full, so that the reserve was given away.
+    KilledFull,
+}
+
+/// A log of a hundred messages on a disk without space.
+fn full_disk(before: Before) -> SimDisk {
+    let disk = SimDisk::default();
+    let mut log = TestLog::open(&disk);
+    for n in 0..100 {
+        log.publish(1, at(n), &[0; 200]);
+    }
+    log.sync();
+    match before {
+        Before::Stopped => log.writer.finish(),
+        Before::Killed => (),
+        Before::KilledFull => {
+            disk.limit(disk.used());
+            log.publish(1, at(100), &[0; 900]);
+            log.settle(1, at(0), at(0));
+            log.shared.request_durable(u64::MAX);
+            log.turns_at_most(5);
+            assert_eq!(log.state(), MessageLogState::Full);
+        }
+    }
+    let left = disk.after_kill();
+    let has_reserve = left.names().unwrap().iter().any(|name| name == "RESERVE");
+    assert_eq!(has_reserve, before != Before::KilledFull);
+    // Of what the reserve had, something is free.
+    let free = if has_reserve { 0 } else { 3000 };
+    left.limit(left.used() + free);
+    left
+}
+
+#[test]
+fn a_start_with_a_full_disk_serves_consumers_and_takes_messages_when_there_is_space() {
+    for before in [Before::Stopped, Before::Killed, Before::KilledFull] {
+        let disk = full_disk(before);
+        let mut log = TestLog::open(&disk);
+        log.turns_at_most(5);
+        let is_known = log.state() == MessageLogState::Full;
+        assert_eq!(
+            is_known,
+            before == Before::KilledFull,
+            "{before:?}: before a message"
+        );
+        log.publish(2, at(0), &[0; 300]);
+        log.shared.request_durable(u64::MAX);
+        log.turns_at_most(5);
+        assert_eq!(log.state(), MessageLogState::Full, "{before:?}");
+        let first = log.read(1)[0].position;
+        for position in first..first + 60 {
+            log.settle(1, position, position);
+            log.writer.turn();
+        }
+        let left: Vec<u64> = TestLog::open(&disk.after_kill())
+            .read(1)
+            .iter()
+            .map(|one| one.position)
+            .collect();
+        assert_eq!(
+            left,
+            (first + 60..at(100)).collect::<Vec<_>>(),
+            "{before:?}"
+        );
+        disk.limit(u64::MAX);
+        log.sync();
+        assert_eq!(log.state(), MessageLogState::Ready, "{before:?}");
+        assert_eq!(log.durable(), log.shared.pending.lock().last, "{before:?}");
+        let log = TestLog::open(&disk.after_kill());
+        assert_eq!(log.bodies(2).len(), 1, "{before:?}");
+    }
+}
+
+#[test]
+fn a_start_writes_nothing_that_needs_space() {
+    for before in [Before::Stopped, Before::Killed, Before::KilledFull] {
+        let disk = full_disk(before);
+        disk.set(Fault::Full(0));
+        let mut log = TestLog::open(&disk);
+        log.turns_at_most(5);
+        assert_eq!(
+            log.read(1).len(),
+            if before == Before::KilledFull {
+                99
+            } else {
+                100
+            }
+        );
+        assert!(!matches!(log.state(), MessageLogState::Failed(_)));
+        disk.set(Fault::None);
+        disk.limit(u64::MAX);
+        let position = log.publish(2, at(0), b"later");
+        log.sync();
+        assert_eq!(log.durable(), position);
+        assert_eq!(log.state(), MessageLogState::Ready);
+    }
+}
+
+#[test]
+fn a_start_takes_over_the_reserve() {
+    let disk = full_disk(Before::Stopped);
+    disk.limit(u64::MAX);
+    let file = disk.open("RESERVE").unwrap();
+    let mut log = TestLog::open(&disk);
+    log.publish(1, at(200), b"x");
+    log.sync();
+    file.write_at(&[7], 0).unwrap();
+    assert_eq!(disk.content("RESERVE")[0], 7, "it is the same file");
+    // One of another size, as by another version, or half written, is replaced.
+    for len in [0, 100, 10_000] {
+        let other = disk.with("RESERVE", Some(vec![0; len]));
+        let mut log = TestLog::open(&other);
+        log.turns_at_most(2);
+        assert_eq!(other.content("RESERVE").len(), 4 << 10);
+        drop(log);
+    }
+}

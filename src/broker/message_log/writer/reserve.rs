@@ -1,5 +1,7 @@
 //! A file of zeros, removed when the disk is full: so settlements, which make room, can still be written.
 
+use std::io;
+
 use super::WriteFault;
 use crate::disk::Disk;
 
@@ -20,9 +22,23 @@ impl Reserve {
         }
     }
 
+    /// Takes over what an earlier run has left, if that is all of it. Otherwise it would be given away and might be lost.
+    pub(super) fn take_over(&mut self, disk: &dyn Disk) -> io::Result<()> {
+        self.is_held = match disk.open(NAME) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            opened => opened?.len()? == self.bytes,
+        };
+        Ok(())
+    }
+
+    /// Whether there is to be one and is none.
+    pub(super) fn is_missing(&self) -> bool {
+        self.bytes > 0 && !self.is_held
+    }
+
     /// Takes the space where it is not taken.
     pub(super) fn hold(&mut self, disk: &dyn Disk) -> Result<(), WriteFault> {
-        if self.is_held || self.bytes == 0 {
+        if !self.is_missing() {
             return Ok(());
         }
         let file = disk.create(NAME);
