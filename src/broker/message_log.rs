@@ -233,7 +233,8 @@ impl MessageLog {
         self.change(QueueChange::Deleted { queue })
     }
 
-    /// A message was given to a consumer, or by `basic.get`: it is `redelivered` after a restart. Does not wait.
+    /// A message was given to a consumer, or by `basic.get`: it is `redelivered` after a restart, and
+    /// [`held`](StoredMessage::held) until it is requeued. Does not wait.
     pub fn deliver(&self, queue: QueueNumber, position: u64) -> LogPosition {
         self.change(QueueChange::delivered(queue, position))
     }
@@ -291,6 +292,11 @@ impl MessageLog {
     /// Bytes that wait to be written: where there are too many, publishers should wait.
     pub fn pending_bytes(&self) -> u64 {
         self.shared.pending_bytes.load(Relaxed)
+    }
+
+    /// Memory that the index takes, about.
+    pub fn index_bytes(&self) -> u64 {
+        self.shared.index.lock().bytes()
     }
 
     /// Whether it takes messages.

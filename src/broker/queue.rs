@@ -135,11 +135,9 @@ impl Queue {
         self.next_return = self.next_return.max(next_return);
     }
 
-    /// Whether messages may leave memory: their order is that of their positions, and none comes in between.
+    /// Whether messages may leave memory: their order is that of their positions.
     pub fn may_spill(&self) -> bool {
-        let is_tail_reused =
-            self.settings.kind == QueueKind::Quorum && self.settings.delivery_limit.is_none();
-        self.number != 0 && self.ready.may_be_cold() && !is_tail_reused
+        self.number != 0 && self.ready.may_be_cold()
     }
 
     /// The position that the next message will have.
@@ -167,6 +165,16 @@ impl Queue {
         let place = self.next_return;
         self.next_return += 1;
         place
+    }
+
+    /// Puts a message back at a place: one that is new and at the tail, behind all others.
+    pub fn put_again(&mut self, mut entry: Entry, place: u64) {
+        let is_last = place >= FIRST_POSITION && place != entry.position;
+        entry.position = place;
+        match is_last {
+            true => self.ready.push(entry),
+            false => self.ready.put_back(entry),
+        }
     }
 
     /// When a message that arrives now expires.

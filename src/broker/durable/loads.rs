@@ -64,6 +64,12 @@ impl LoadRequests {
         }
     }
 
+    /// Whether none waits.
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.waiting.lock().0.is_empty()
+    }
+
     /// Ends [`Self::next`].
     pub fn close(&self) {
         self.waiting.lock().1 = true;

@@ -3,7 +3,10 @@
 mod queue;
 mod slot;
 
-use std::{collections::HashMap, ops::RangeInclusive};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    ops::RangeInclusive,
+};
 
 pub(super) use self::{
     queue::{QueuePlaces, RemovedPlace},
@@ -21,6 +24,8 @@ pub(super) struct MessageIndex {
     queues: HashMap<QueueNumber, QueuePlaces>,
     /// Messages that are in several places, and in how many.
     shared: HashMap<Spot, u32>,
+    /// The memory that the queues take, about.
+    bytes: u64,
     pub(super) segments: SegmentTable,
 }
 
@@ -46,14 +51,35 @@ impl MessageIndex {
             // At a start, the copy of a message comes before the fact that the original is settled.
             self.take(place.queue, place.position);
             let slot = slot.at_place(recorded);
-            let queue = self.queues.entry(place.queue).or_default();
-            queue.insert(place.position, slot, recorded.returns);
+            self.change_or_add(place.queue, |places| {
+                places.insert(place.position, slot, recorded.returns);
+            });
         }
+    }
+
+    /// Changes the places of a queue, and counts them.
+    fn change<T>(
+        &mut self,
+        queue: QueueNumber,
+        change: impl FnOnce(&mut QueuePlaces) -> T,
+    ) -> Option<T> {
+        let places = self.queues.get_mut(&queue)?;
+        let before = places.bytes();
+        let changed = change(places);
+        self.bytes = (self.bytes + places.bytes()).saturating_sub(before);
+        Some(changed)
+    }
+
+    fn change_or_add(&mut self, queue: QueueNumber, change: impl FnOnce(&mut QueuePlaces)) {
+        if let Entry::Vacant(vacant) = self.queues.entry(queue) {
+            self.bytes += vacant.insert(QueuePlaces::default()).bytes();
+        }
+        self.change(queue, change);
     }
 
     /// A message has left a queue.
     pub(super) fn take(&mut self, queue: QueueNumber, position: u64) -> Option<TakenMessage> {
-        let taken = self.queues.get_mut(&queue)?.remove(position)?;
+        let taken = self.change(queue, |places| places.remove(position))??;
         let was_last = self.release(taken.slot);
         Some(TakenMessage {
             queue,
@@ -88,8 +114,9 @@ impl MessageIndex {
             let count = self.shared.entry(message.taken.slot.spot()).or_insert(1);
             *count += 1;
         }
-        let places = self.queues.entry(message.queue).or_default();
-        places.restore(message.position, &message.taken);
+        self.change_or_add(message.queue, |places| {
+            places.restore(message.position, &message.taken);
+        });
     }
 
     /// Gives a message another position: what it was before.
@@ -100,9 +127,7 @@ impl MessageIndex {
         position: u64,
         returns: u32,
     ) -> Option<RemovedPlace> {
-        self.queues
-            .get_mut(&queue)?
-            .requeue(from, position, returns)
+        self.change(queue, |places| places.requeue(from, position, returns))?
     }
 
     /// Undoes a [`Self::requeue`].
@@ -112,10 +137,10 @@ impl MessageIndex {
         (from, position): (u64, u64),
         before: &RemovedPlace,
     ) {
-        if let Some(places) = self.queues.get_mut(&queue) {
+        self.change(queue, |places| {
             places.remove(position);
             places.restore(from, before);
-        }
+        });
     }
 
     /// Notes that messages were delivered: the positions of those for which that is new.
@@ -145,8 +170,10 @@ impl MessageIndex {
 
     /// Forgets the positions of a queue that has no messages.
     pub(super) fn forget(&mut self, queue: QueueNumber) {
-        if self.queues.get(&queue).is_some_and(QueuePlaces::is_empty) {
-            self.queues.remove(&queue);
+        if self.queues.get(&queue).is_some_and(QueuePlaces::is_empty)
+            && let Some(gone) = self.queues.remove(&queue)
+        {
+            self.bytes = self.bytes.saturating_sub(gone.bytes());
         }
     }
 
@@ -201,7 +228,13 @@ impl MessageIndex {
     /// The memory that it takes, about.
     pub(super) fn bytes(&self) -> u64 {
         let shared = self.shared.capacity() * (size_of::<(Spot, u32)>() + 1);
-        self.queues.values().map(QueuePlaces::bytes).sum::<u64>() + shared as u64
+        self.bytes + shared as u64
+    }
+
+    /// Whether the queues were counted as they are.
+    #[cfg(test)]
+    pub(super) fn is_counted(&self) -> bool {
+        self.bytes == self.queues.values().map(QueuePlaces::bytes).sum::<u64>()
     }
 
     /// One place less of a message; whether it was the last one.

@@ -53,6 +53,8 @@ pub struct StoredMessage {
     pub returns: u32,
     /// Whether it was given to a consumer before.
     pub redelivered: bool,
+    /// Whether it was given to a consumer since it was last requeued: at a start, to one that is gone.
+    pub held: bool,
 }
 
 /// A message that is to be read.
@@ -232,5 +234,6 @@ fn parse(mark: u64, bytes: &[u8], queue: QueueNumber, wanted: &Wanted) -> Option
         deadline: recorded.place.deadline,
         returns: known.returns,
         redelivered: known.slot.is_delivered(),
+        held: known.is_held,
     })
 }

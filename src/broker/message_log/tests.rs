@@ -384,6 +384,50 @@ fn deliveries_and_requeues_are_known_after_a_restart() {
 }
 
 #[test]
+fn a_delivery_in_progress_is_known_after_a_restart_also_of_a_requeued_message() {
+    let disk = SimDisk::default();
+    let mut log = TestLog::open(&disk);
+    for n in 0..5 {
+        log.publish(1, at(n), &[0; 300]);
+    }
+    // Requeued at another position, and at the same one.
+    for (n, position) in [(1, 0), (2, at(2)), (3, at(3))] {
+        log.deliver(1, at(n));
+        log.requeue(1, at(n), position, 1);
+    }
+    for position in [at(0), 0, at(2)] {
+        log.deliver(1, position);
+    }
+    log.deliver(1, at(2));
+    log.sync();
+    let held = |log: &TestLog| -> Vec<_> {
+        let all = log.read(1).into_iter();
+        all.map(|one| (one.position, one.returns, one.redelivered, one.held))
+            .collect()
+    };
+    let expected = [
+        (0, 1, true, true),
+        (at(0), 0, true, true),
+        (at(2), 1, true, true),
+        (at(3), 1, true, false),
+        (at(4), 0, false, false),
+    ];
+    assert_eq!(held(&log), expected);
+    let mut log = TestLog::open(&disk.after_kill());
+    assert_eq!(held(&log), expected);
+    // Cleaned, so that messages and what happened to them are written again.
+    for n in 0..100 {
+        log.publish(2, at(n), &[0; 500]);
+        log.settle(2, at(n), at(n));
+        log.sync();
+    }
+    assert_eq!(held(&log), expected);
+    assert!(log.shared.counts.moved_bytes.load(Relaxed) > 1000);
+    let disk = log.shared.disk.names().unwrap();
+    assert!(!disk.contains(&"segment-0000000001".to_owned()));
+}
+
+#[test]
 fn a_group_that_is_dropped_changes_nothing() {
     let disk = SimDisk::default();
     let mut log = TestLog::open(&disk);

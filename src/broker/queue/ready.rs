@@ -23,6 +23,8 @@ pub struct Entry {
     pub returns: u32,
     /// Whether it was given to a consumer before.
     pub redelivered: bool,
+    /// Whether a consumer held it when the daemon ended, which `returns` counts and the log does not yet.
+    pub resumed: bool,
 }
 
 /// Messages of a queue that are in the log only.

@@ -21,6 +21,7 @@ use super::{Broker, Shared};
 use crate::{
     broker::{
         durable::{LoadRequests, TopologyFault, TopologyJournal, TopologyStore, load},
+        memory::Charge,
         message_log::{
             MessageLog, MessageLogError, MessageLogOptions, MessageLogState, RecoveredMessages,
         },
@@ -58,9 +59,17 @@ pub(super) struct Stores {
     /// Why messages could not be read back.
     unreadable: watch::Sender<Option<Arc<str>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Counts the index of the log.
+    index: Mutex<Charge>,
 }
 
 impl Stores {
+    /// Counts the index of the log as it is now.
+    fn count_index(&self) {
+        let bytes = usize::try_from(self.log.index_bytes());
+        self.index.lock().set(bytes.unwrap_or(usize::MAX));
+    }
+
     fn start(self, shared: &Arc<Shared>, durable: Arc<AtomicU64>) -> Result<Self, TopologyFault> {
         let (journal, weak) = (Arc::clone(&self.journal), Arc::downgrade(shared));
         let progressed = on_progress(Weak::clone(&weak));
@@ -151,6 +160,9 @@ fn on_progress(shared: Weak<Shared>) -> impl Fn() + Send + Sync + 'static {
         let Some(shared) = shared.upgrade() else {
             return;
         };
+        if let Some(stores) = shared.stores.get() {
+            stores.count_index();
+        }
         let mut dirty = Vec::new();
         for cell in shared.vhosts.values() {
             cell.on_progress(shared.now(), &mut dirty);
@@ -230,7 +242,9 @@ fn restore(shared: &Arc<Shared>, store: &DurableStore) -> Result<Stores, StoredF
         loads,
         unreadable: watch::Sender::new(None),
         threads: Mutex::default(),
+        index: Mutex::new(shared.memory.charge(0)),
     };
+    stores.count_index();
     Ok(stores.start(shared, durable)?)
 }
 

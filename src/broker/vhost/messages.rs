@@ -106,9 +106,18 @@ impl MessageRecords {
 
     /// A message was given to a consumer that acknowledges.
     pub(super) fn give(&mut self, queue: &Queue, entry: &Entry) {
-        if let (Some(place), Some(log)) = (self.find(queue, entry), &self.log) {
-            self.newest = log.deliver(place.queue, place.position);
+        let (Some(place), Some(log)) = (self.find(queue, entry), &self.log) else {
+            return;
+        };
+        let counts = queue.counts_deliveries();
+        if entry.redelivered && !counts {
+            // The log knows.
+            return;
         }
+        if entry.resumed {
+            log.requeue(place.queue, place.position, place.position, entry.returns);
+        }
+        self.newest = log.deliver(place.queue, place.position);
     }
 
     /// A message leaves its queue. None: nothing needs to be settled.

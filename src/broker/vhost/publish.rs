@@ -282,6 +282,7 @@ impl Vhost {
             expires_at,
             returns: 0,
             redelivered: false,
+            resumed: false,
         };
         records.place(queue, &entry, now);
         records.give_placed(queue, &entry);
@@ -314,6 +315,7 @@ impl Vhost {
             expires_at,
             returns: 0,
             redelivered: false,
+            resumed: false,
         };
         self.records.place(queue, &entry, now);
         queue.ready.push(entry);

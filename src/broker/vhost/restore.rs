@@ -184,8 +184,8 @@ impl Vhost {
     }
 
     fn put_back(&mut self, id: QueueId, message: StoredMessage, now: BrokerTime) {
-        let entry = entry(message, now, &self.memory);
         if let Some(queue) = self.queues.get_mut(id) {
+            let entry = DeliveryRule::of(queue).entry(message, now, &self.memory);
             queue.expiring |= entry.expires_at != NEVER;
             match entry.position < FIRST_POSITION {
                 true => queue.ready.put_back(entry),
@@ -199,9 +199,9 @@ impl Vhost {
         if let Some(queue) = self.queues.get_mut(id) {
             queue.is_loading = false;
             let mut expiring = false;
-            let memory = &self.memory;
+            let (memory, rule) = (&self.memory, DeliveryRule::of(queue));
             let entries = loaded.messages.into_iter().map(|message| {
-                let entry = entry(message, now, memory);
+                let entry = rule.entry(message, now, memory);
                 expiring |= entry.expires_at != NEVER;
                 entry
             });
@@ -215,17 +215,42 @@ impl Vhost {
     }
 }
 
-/// A message as it was stored, in its queue.
-fn entry(message: StoredMessage, now: BrokerTime, memory: &Arc<Memory>) -> Entry {
-    let expires_at = message.deadline.map_or(NEVER, |deadline| {
-        let left = deadline.saturating_sub(now.unix_ms);
-        now.ms.saturating_add(left)
-    });
-    Entry {
-        message: Message::stored(message.head, message.body, memory),
-        position: message.position,
-        expires_at,
-        returns: message.returns,
-        redelivered: message.redelivered,
+/// How a queue counts deliveries.
+#[derive(Clone, Copy, Debug)]
+struct DeliveryRule {
+    counts: bool,
+    limit: Option<u32>,
+}
+
+impl DeliveryRule {
+    fn of(queue: &Queue) -> Self {
+        Self {
+            counts: queue.counts_deliveries(),
+            limit: queue.settings.delivery_limit,
+        }
+    }
+
+    /// A message as it was stored, in its queue. One that a consumer held counts as returned by it; if that was once too
+    /// often, it is due at once.
+    fn entry(self, message: StoredMessage, now: BrokerTime, memory: &Arc<Memory>) -> Entry {
+        let resumed = message.held && self.counts;
+        let returns = message.returns.saturating_add(resumed.into());
+        let is_given_up = self.limit.is_some_and(|limit| returns > limit);
+        let expires_at = match message.deadline {
+            _ if is_given_up => now.ms,
+            None => NEVER,
+            Some(deadline) => {
+                let left = deadline.saturating_sub(now.unix_ms);
+                now.ms.saturating_add(left)
+            }
+        };
+        Entry {
+            message: Message::stored(message.head, message.body, memory),
+            position: message.position,
+            expires_at,
+            returns,
+            redelivered: message.redelivered,
+            resumed,
+        }
     }
 }

@@ -279,6 +279,7 @@ impl Vhost {
                 queue.counters.requeued += 1;
                 entry.returns += 1;
                 entry.redelivered = true;
+                entry.resumed = false;
                 if queue.gives_up_on(&entry) {
                     self.die_entry(id, &entry, DeathReason::DeliveryLimit, now);
                     return;
@@ -287,8 +288,7 @@ impl Vhost {
                 let ended = channel.is_none_or(|channel| channel.ending);
                 let place = queue.place_again(entry.position, ended);
                 records.requeue(queue, &entry, place);
-                entry.position = place;
-                queue.ready.put_back(entry);
+                queue.put_again(entry, place);
                 // A quorum queue gives to its consumers first.
                 let taken =
                     queue.settings.kind == QueueKind::Quorum && queue.rotation.front().is_some();

@@ -42,7 +42,7 @@ impl Vhost {
         self.pump(now) || more
     }
 
-    /// Drops messages at the head of a queue that have expired, as far as the budget allows.
+    /// Drops messages at the head of a queue that have expired or were delivered too often by earlier runs, as far as the budget allows.
     pub(super) fn expire(&mut self, id: QueueId, now: BrokerTime) {
         while !self.must_pause() {
             let Some(queue) = self.queues.get_mut(id).filter(|queue| queue.expiring) else {
@@ -54,7 +54,11 @@ impl Vhost {
                 }
                 return;
             };
-            self.die_entry(id, &entry, DeathReason::Expired, now);
+            let reason = match queue.gives_up_on(&entry) {
+                true => DeathReason::DeliveryLimit,
+                false => DeathReason::Expired,
+            };
+            self.die_entry(id, &entry, reason, now);
         }
     }
 

@@ -25,10 +25,19 @@ pub(in crate::broker::message_log) struct QueuePlaces {
     origins: BTreeMap<u64, u64>,
     /// The other way.
     moved: BTreeMap<u64, u64>,
-    /// How often messages were requeued, of those that were.
-    returns: BTreeMap<u64, u32>,
+    /// Those that were requeued.
+    returns: BTreeMap<u64, ReturnedPlace>,
     next_position: u64,
     next_return: u64,
+}
+
+/// A message that was requeued.
+#[derive(Clone, Copy, Debug)]
+struct ReturnedPlace {
+    /// How often.
+    count: u32,
+    /// Whether it was delivered since.
+    is_held: bool,
 }
 
 /// What a queue knew of a place.
@@ -38,6 +47,8 @@ pub(in crate::broker::message_log) struct RemovedPlace {
     /// The position in the segment.
     pub(in crate::broker::message_log) origin: u64,
     pub(in crate::broker::message_log) returns: u32,
+    /// Whether it was delivered since it was last requeued.
+    pub(in crate::broker::message_log) is_held: bool,
 }
 
 impl QueuePlaces {
@@ -63,6 +74,7 @@ impl QueuePlaces {
             slot: *slot,
             origin: self.origin(position),
             returns: self.returns_of(slot, position),
+            is_held: self.is_held(slot, position),
         })
     }
 
@@ -76,16 +88,27 @@ impl QueuePlaces {
     }
 
     fn returns_of(&self, slot: &Slot, position: u64) -> u32 {
-        let returns = slot.is_requeued().then(|| self.returns.get(&position));
-        returns.flatten().copied().unwrap_or_default()
+        self.returned(slot, position).map_or(0, |one| one.count)
     }
 
-    /// Puts a message in where there is none.
+    fn returned(&self, slot: &Slot, position: u64) -> Option<&ReturnedPlace> {
+        let returned = slot.is_requeued().then(|| self.returns.get(&position));
+        returned.flatten()
+    }
+
+    fn is_held(&self, slot: &Slot, position: u64) -> bool {
+        let returned = self.returned(slot, position);
+        returned.map_or_else(|| slot.is_delivered(), |one| one.is_held)
+    }
+
+    /// Puts a message in where there is none. One that was requeued is not held.
     pub(super) fn insert(&mut self, position: u64, mut slot: Slot, returns: u32) {
         self.note(position);
         slot.low = low(position);
         if slot.is_requeued() {
-            self.returns.insert(position, returns);
+            let (count, is_held) = (returns, false);
+            self.returns
+                .insert(position, ReturnedPlace { count, is_held });
         }
         let chunk = self.chunks.entry(position >> LOW_BITS).or_default();
         if let Err(at) = chunk.binary_search_by_key(&slot.low, |slot| slot.low) {
@@ -106,7 +129,8 @@ impl QueuePlaces {
         }
         self.len -= 1;
         self.body_bytes -= u64::from(slot.body_len());
-        let returns = slot.is_requeued().then(|| self.returns.remove(&position));
+        let is_held = self.is_held(&slot, position);
+        let returned = slot.is_requeued().then(|| self.returns.remove(&position));
         let origin = self.origins.remove(&position);
         if let Some(origin) = origin {
             self.moved.remove(&origin);
@@ -114,13 +138,17 @@ impl QueuePlaces {
         Some(RemovedPlace {
             slot,
             origin: origin.unwrap_or(position),
-            returns: returns.flatten().unwrap_or_default(),
+            returns: returned.flatten().map_or(0, |one| one.count),
+            is_held,
         })
     }
 
     /// Puts back what was taken out.
     pub(super) fn restore(&mut self, position: u64, taken: &RemovedPlace) {
         self.insert(position, taken.slot, taken.returns);
+        if let Some(returned) = self.returns.get_mut(&position) {
+            returned.is_held = taken.is_held;
+        }
         if taken.origin != position {
             self.origins.insert(position, taken.origin);
             self.moved.insert(taken.origin, position);
@@ -143,6 +171,7 @@ impl QueuePlaces {
         let after = RemovedPlace {
             slot,
             returns,
+            is_held: false,
             ..before
         };
         self.restore(position, &after);
@@ -152,20 +181,25 @@ impl QueuePlaces {
     /// Notes that messages were delivered: the positions of those for which that is new.
     pub(super) fn deliver(&mut self, positions: RangeInclusive<u64>) -> Vec<u64> {
         let mut found = self.positions(positions, usize::MAX);
-        found.retain(|position| match self.get_mut(*position) {
-            Some(slot) if !slot.is_delivered() => {
-                *slot = slot.delivered(true);
-                true
-            }
-            _ => false,
-        });
+        found.retain(|position| self.hold(*position, true));
         found
     }
 
     pub(super) fn undo_deliver(&mut self, position: u64) {
-        if let Some(slot) = self.get_mut(position) {
-            *slot = slot.delivered(false);
+        self.hold(position, false);
+    }
+
+    /// Notes whether a message was delivered since it was last requeued; whether that is new.
+    fn hold(&mut self, position: u64, is_held: bool) -> bool {
+        let Some(known) = self.look(position) else {
+            return false;
+        };
+        if let Some(returned) = self.returns.get_mut(&position) {
+            returned.is_held = is_held;
+        } else if let Some(slot) = self.get_mut(position) {
+            *slot = slot.delivered(is_held);
         }
+        known.is_held != is_held
     }
 
     /// The slots with these positions, in order.

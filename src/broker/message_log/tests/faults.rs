@@ -55,6 +55,7 @@ fn finish(disk: &SimDisk, mut log: TestLog, run: Run) -> Promised {
     }
     log.sync();
     log.writer.finish();
+    assert!(log.shared.index.lock().is_counted());
     let failed = matches!(log.state(), MessageLogState::Failed(_));
     if !failed {
         let last = log.shared.pending.lock().last;

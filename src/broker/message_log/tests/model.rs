@@ -18,6 +18,8 @@ struct Tracked {
     /// Since when it has which position and returns.
     positions: Vec<(LogPosition, u64, u32)>,
     delivered: Option<LogPosition>,
+    /// Since when a consumer holds it, or does not.
+    held: Vec<(LogPosition, bool)>,
     settled: Option<LogPosition>,
     settled_by: Option<usize>,
 }
@@ -74,6 +76,7 @@ impl Run {
                     group: None,
                     positions: vec![(0, stored.position, stored.returns)],
                     delivered: stored.redelivered.then_some(0),
+                    held: vec![(0, stored.held)],
                     settled: None,
                     settled_by: None,
                     ..known.clone()
@@ -137,6 +140,7 @@ impl Run {
                 group: None,
                 positions: vec![(appended, place.position, 0)],
                 delivered: None,
+                held: vec![(appended, false)],
                 settled: None,
                 settled_by: None,
             });
@@ -197,6 +201,7 @@ impl Run {
             let position = one.positions.last().unwrap().1;
             let delivered = log.deliver(one.queue, position);
             one.delivered.get_or_insert(delivered);
+            one.held.push((delivered, true));
         }
     }
 
@@ -214,6 +219,7 @@ impl Run {
         let requeued = log.requeue(one.queue, from, position, returns + 1);
         one.positions.push((requeued, position, returns + 1));
         one.delivered.get_or_insert(requeued);
+        one.held.push((requeued, false));
     }
 
     fn transact(&mut self, log: &TestLog) {
@@ -301,15 +307,13 @@ impl Run {
 
 #[track_caller]
 fn check_stored(one: &Tracked, stored: &StoredMessage, durable: LogPosition, what: &str) {
-    let last = one.positions.iter().rfind(|(at, ..)| *at <= durable);
-    let later = one.positions.iter().filter(|(at, ..)| *at > durable);
-    let known: Vec<_> = last
-        .into_iter()
-        .chain(later)
-        .map(|(_, position, returns)| (*position, *returns))
-        .collect();
+    let positions = one.positions.iter();
+    let positions = positions.map(|(at, position, returns)| (*at, (*position, *returns)));
     let state = (stored.position, stored.returns);
+    let known = may_be(positions, durable);
     assert!(known.contains(&state), "{what}: {state:?} of {one:?}");
+    let known = may_be(one.held.iter().copied(), durable);
+    assert!(known.contains(&stored.held), "{what}: {state:?} of {one:?}");
     assert_eq!(stored.deadline, one.deadline, "{what}");
     if one.delivered.is_some_and(|at| at <= durable) {
         assert!(stored.redelivered, "{what}: {one:?}");
@@ -317,4 +321,19 @@ fn check_stored(one: &Tracked, stored: &StoredMessage, durable: LogPosition, wha
     if one.delivered.is_none() {
         assert!(!stored.redelivered, "{what}: {one:?}");
     }
+}
+
+/// What was so when everything up to `durable` was done, and later.
+fn may_be<T>(
+    changes: impl DoubleEndedIterator<Item = (LogPosition, T)>,
+    durable: LogPosition,
+) -> Vec<T> {
+    let mut known = Vec::new();
+    for (at, state) in changes.rev() {
+        known.push(state);
+        if at <= durable {
+            break;
+        }
+    }
+    known
 }

@@ -36,6 +36,9 @@ impl LogWriter {
 
     /// Frames that are recovered together: the last one has the facts.
     fn put_group(&mut self, group: &GroupContent) -> Result<(), WriteFault> {
+        if group.changes.iter().any(QueueChange::is_requeue) {
+            self.deliver_all();
+        }
         if !self.batch.facts.is_empty() {
             self.batch.frame_facts();
         }
@@ -57,6 +60,9 @@ impl LogWriter {
         if let QueueChange::Delivered { .. } = change {
             self.batch.delivered.push(change.clone());
             return None;
+        }
+        if change.is_requeue() {
+            self.deliver_all();
         }
         let (count, rest) = self.resolve(change);
         if rest.is_none() {
@@ -223,6 +229,11 @@ impl LogWriter {
 }
 
 impl QueueChange {
+    /// Whether it ends the deliveries before it: they are noted first.
+    fn is_requeue(&self) -> bool {
+        matches!(self, Self::Requeued { .. })
+    }
+
     /// Whether it is about one message.
     fn is_of_one(&self) -> bool {
         match self {

@@ -9,6 +9,7 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 use super::{LogWriter, WriteFault};
 use crate::{
     broker::message_log::{
+        QueuePlace,
         frame::{FoundFrame, FrameContent, FrameScan, PROLOGUE},
         index::{MessageIndex, Slot, Spot},
         record::{Fact, RecordedPlace, SegmentNumber, Spread, join, take_facts, take_places},
@@ -26,7 +27,13 @@ pub(super) struct Cleaning {
 }
 
 /// A message that has been moved in this slice.
-type Moved = (Slot, Vec<RecordedPlace>);
+#[derive(Debug)]
+struct Moved {
+    slot: Slot,
+    places: Vec<RecordedPlace>,
+    /// Those of them that were delivered since they were last requeued.
+    held: Vec<QueuePlace>,
+}
 
 /// Why a segment cannot be cleaned.
 #[derive(Debug)]
@@ -131,8 +138,11 @@ impl LogWriter {
         self.write_batch()?;
         self.shared.counts.moved_bytes.fetch_add(bytes, Relaxed);
         let mut index = self.shared.index.lock();
-        for (slot, places) in moved {
-            index.add(slot, &places);
+        for one in moved {
+            index.add(one.slot, &one.places);
+            for place in one.held {
+                index.deliver(place.queue, place.position..=place.position);
+            }
         }
         cleaning.at = at;
         Ok(has_more)
@@ -171,25 +181,34 @@ impl LogWriter {
         let mut head = frame.head.clone();
         let places = take_places(&mut head).ok_or_else(damaged)?;
         let spot = Spot::new(segment, frame.at).ok_or_else(damaged)?;
-        let live = {
+        let (live, held) = {
             let index = self.shared.index.lock();
-            let mut live = Vec::new();
+            let (mut live, mut held) = (Vec::new(), Vec::new());
             for recorded in places {
-                if let Some(present) = present_place(&index, spot, recorded) {
+                if let Some((present, is_held)) = present_place(&index, spot, recorded) {
                     let origin = recorded.place.position;
                     let spread = Spread::one(recorded.place.queue, segment, origin);
                     join(&mut self.batch.facts, Fact::Settled(spread));
                     live.push(present);
+                    held.extend(is_held.then_some(present.place));
                 }
             }
-            live
+            (live, held)
         };
         if live.is_empty() {
             return Ok(());
         }
         let body = scan.body(frame).ok().flatten().ok_or_else(damaged)?;
         let slot = self.put_moved(&live, &head, &body)?;
-        moved.push((slot, live));
+        for place in &held {
+            let spread = Spread::one(place.queue, slot.segment(), place.position);
+            join(&mut self.batch.facts, Fact::Delivered(spread));
+        }
+        moved.push(Moved {
+            slot,
+            places: live,
+            held,
+        });
         Ok(())
     }
 
@@ -199,20 +218,21 @@ impl LogWriter {
         let index = self.shared.index.lock();
         for fact in facts {
             let about = fact.segment();
-            if about != segment && index.segments.exists(about) && is_needed(&index, &fact) {
-                join(&mut self.batch.facts, fact);
+            if about != segment && index.segments.exists(about) {
+                repeat(&index, fact, &mut self.batch.facts);
             }
         }
         Ok(())
     }
 }
 
-/// The present place of what is recorded at a spot, if it is in the queue.
+/// The present place of what is recorded at a spot, if it is in the queue, and whether a mark in the place does not
+/// say that it was delivered since it was last requeued.
 fn present_place(
     index: &MessageIndex,
     spot: Spot,
     mut recorded: RecordedPlace,
-) -> Option<RecordedPlace> {
+) -> Option<(RecordedPlace, bool)> {
     let place = recorded.place;
     let (position, known) = index.present(place.queue, place.position)?;
     if known.slot.spot() != spot {
@@ -221,30 +241,45 @@ fn present_place(
     recorded.place.position = position;
     recorded.returns = known.returns;
     recorded.redelivered = known.slot.is_delivered();
-    Some(recorded)
+    Some((recorded, known.is_held && known.returns > 0))
 }
 
-/// Whether a fact about a segment that exists says what nothing later says.
-fn is_needed(index: &MessageIndex, fact: &Fact) -> bool {
+/// Appends what a fact about a segment that exists says and nothing later says.
+fn repeat(index: &MessageIndex, fact: Fact, facts: &mut Vec<Fact>) {
     match fact {
-        Fact::Settled(_) => true,
-        Fact::Delivered(spread) => index.queue(spread.queue).is_some_and(|places| {
-            let mut slots = places.iter(spread.origins.clone());
-            slots.any(|(_, slot)| slot.segment() == spread.segment && slot.is_delivered())
-        }),
+        Fact::Settled(_) => join(facts, fact),
+        Fact::Delivered(spread) => repeat_delivered(index, &spread, facts),
         Fact::Requeued {
             queue,
             segment,
             origin,
             position,
             returns,
-        } => index
-            .present(*queue, *origin)
-            .is_some_and(|(present, known)| {
-                present == *position
-                    && known.slot.segment() == *segment
-                    && known.returns == *returns
-            }),
-        Fact::Removed(_) => false,
+        } => {
+            let known = index.present(queue, origin);
+            let known = known.filter(|(present, known)| {
+                *present == position && known.slot.segment() == segment && known.returns == returns
+            });
+            if let Some((_, known)) = known {
+                facts.push(fact);
+                // A delivery comes behind it again.
+                let spread = Spread::one(queue, segment, origin);
+                facts.extend(known.is_held.then_some(Fact::Delivered(spread)));
+            }
+        }
+        Fact::Removed(_) => (),
+    }
+}
+
+fn repeat_delivered(index: &MessageIndex, spread: &Spread, facts: &mut Vec<Fact>) {
+    let (queue, segment) = (spread.queue, spread.segment);
+    let Some(places) = index.queue(queue) else {
+        return;
+    };
+    for position in places.present_in(segment, spread.origins.clone()) {
+        if let Some(known) = places.look(position).filter(|known| known.is_held) {
+            let one = Spread::one(queue, segment, known.origin);
+            join(facts, Fact::Delivered(one));
+        }
     }
 }

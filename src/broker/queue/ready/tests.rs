@@ -19,6 +19,7 @@ fn entry(position: u64, persistent: bool) -> Entry {
         expires_at: NEVER,
         returns: 0,
         redelivered: false,
+        resumed: false,
     }
 }
 

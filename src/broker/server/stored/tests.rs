@@ -10,7 +10,7 @@ use crate::broker::{
     durable::{ExchangeRow, TopologyChange, TopologyStore, TopologyTable, testing::MemoryTopology},
     exchange::ExchangeKind,
     listing::Wanted,
-    local::{LocalChannel, LocalPublish},
+    local::{LocalChannel, LocalPublish, ReceivedMessage},
     wire::{
         ShortStr, Table,
         method::queue::Declare,
@@ -304,5 +304,153 @@ async fn a_deleted_queue_is_noted_until_its_messages_are_deleted_durably() {
     assert_eq!(kept.topology.count(TopologyTable::DeletedQueues), 0);
     let stores = broker.shared().stores.get().unwrap();
     assert_eq!(stores.log.stats().live_messages, 0);
+    close(broker).await;
+}
+
+/// A queue of this type that gives a message up when it was requeued more than `limit` times.
+fn limited(name: &str, kind: &str, limit: i64) -> Declare {
+    let mut arguments = TableBuilder::new();
+    arguments.put_str("x-queue-type", short(kind));
+    arguments.put("x-delivery-limit", ValueRef::I64(limit));
+    arguments.put_str("x-dead-letter-exchange", &ShortStr::EMPTY);
+    arguments.put_str("x-dead-letter-routing-key", short("dead"));
+    Declare {
+        queue: short(name),
+        durable: true,
+        arguments: arguments.build(),
+        ..Declare::default()
+    }
+}
+
+/// The next message of a queue, left unacknowledged; and its channel.
+async fn hold(broker: &Broker, queue: &str) -> (LocalChannel, ReceivedMessage) {
+    let mut channel = broker.local("/").unwrap().open();
+    channel.consume(short(queue), 0, false).await.unwrap();
+    let next = timeout(PATIENCE, channel.next(1)).await;
+    let mut next = next.expect("a message in time").unwrap().unwrap();
+    (channel, next.remove(0))
+}
+
+fn delivery_count(message: &ReceivedMessage) -> i64 {
+    let headers = message.properties.headers();
+    match headers.and_then(|headers| headers.field(b"x-delivery-count")) {
+        None => 0,
+        Some(ValueRef::I64(count)) => count,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_ends_the_daemon_each_time_is_given_up() {
+    for kind in ["quorum", "classic"] {
+        let kept = Kept::new();
+        let broker = kept.open().await.unwrap();
+        let mut channel = broker.local("/").unwrap().open();
+        channel.select_confirms().await.unwrap();
+        declare(&mut channel, limited("q", kind, 2)).await;
+        declare(&mut channel, queue("dead", 10)).await;
+        keep(&mut channel, "q").await;
+        close(broker).await;
+        for run in 0..3 {
+            let broker = kept.open().await.unwrap();
+            let (channel, message) = hold(&broker, "q").await;
+            assert_eq!(message.redelivered, run > 0, "{kind}");
+            assert_eq!(delivery_count(&message), run, "{kind}");
+            // The consumer ends with the daemon: it can neither acknowledge nor reject.
+            close(broker).await;
+            drop(channel);
+        }
+        let broker = kept.open().await.unwrap();
+        let (_channel, letter) = hold(&broker, "dead").await;
+        let headers = letter.properties.headers().unwrap();
+        let reason = headers.field(b"x-first-death-reason");
+        assert_eq!(
+            reason.and_then(ValueRef::as_str_bytes),
+            Some(&b"delivery_limit"[..])
+        );
+        assert_eq!(ready(&broker, "q").await, Some(0), "{kind}");
+        close(broker).await;
+    }
+}
+
+#[tokio::test]
+async fn deliveries_are_counted_when_a_run_requeues_and_the_next_ends_early() {
+    let kept = Kept::new();
+    let broker = kept.open().await.unwrap();
+    let mut channel = broker.local("/").unwrap().open();
+    channel.select_confirms().await.unwrap();
+    declare(&mut channel, limited("q", "quorum", 20)).await;
+    keep(&mut channel, "q").await;
+    // Its channel closes: requeued.
+    drop(hold(&broker, "q").await);
+    let (held, message) = hold(&broker, "q").await;
+    assert_eq!(delivery_count(&message), 1);
+    close(broker).await;
+    drop(held);
+    // Starts without a consumer count nothing.
+    for _ in 0..2 {
+        let broker = kept.open().await.unwrap();
+        assert_eq!(ready(&broker, "q").await, Some(1));
+        close(broker).await;
+    }
+    let broker = kept.open().await.unwrap();
+    let (held, message) = hold(&broker, "q").await;
+    assert_eq!((delivery_count(&message), message.redelivered), (2, true));
+    drop(held);
+    let (_held, message) = hold(&broker, "q").await;
+    assert_eq!(delivery_count(&message), 3);
+    close(broker).await;
+}
+
+#[tokio::test]
+async fn messages_that_a_consumer_held_come_back_redelivered_and_the_others_do_not() {
+    let kept = Kept::new();
+    let broker = kept.open().await.unwrap();
+    let mut channel = broker.local("/").unwrap().open();
+    channel.select_confirms().await.unwrap();
+    declare(&mut channel, queue("q", 10)).await;
+    keep(&mut channel, "q").await;
+    let (held, _) = hold(&broker, "q").await;
+    // Given at once to a consumer that waits for it.
+    keep(&mut channel, "q").await;
+    close(broker).await;
+    drop(held);
+    let broker = kept.open().await.unwrap();
+    let mut channel = broker.local("/").unwrap().open();
+    channel.select_confirms().await.unwrap();
+    keep(&mut channel, "q").await;
+    let (mut consumer, first) = hold(&broker, "q").await;
+    let mut redelivered = vec![first.redelivered];
+    while redelivered.len() < 3 {
+        let next = timeout(PATIENCE, consumer.next(1)).await.unwrap().unwrap();
+        redelivered.extend(next.unwrap().iter().map(|one| one.redelivered));
+    }
+    assert_eq!(redelivered, [true, true, false]);
+    close(broker).await;
+}
+
+#[tokio::test]
+async fn the_index_of_the_log_counts_as_held() {
+    let kept = Kept::new();
+    let broker = kept.open().await.unwrap();
+    let mut channel = broker.local("/").unwrap().open();
+    channel.select_confirms().await.unwrap();
+    declare(&mut channel, queue("q", 1000)).await;
+    let counted = |broker: &Broker| {
+        let stores = broker.shared().stores.get().unwrap();
+        let bytes = stores.index.lock().bytes() as u64;
+        assert_eq!(bytes, stores.log.stats().index_bytes);
+        bytes
+    };
+    let empty = counted(&broker);
+    for _ in 0..20 {
+        keep(&mut channel, "q").await;
+    }
+    let filled = counted(&broker);
+    assert!(filled >= empty + 20 * 16, "{filled} after {empty}");
+    close(broker).await;
+    let broker = kept.open().await.unwrap();
+    assert!(counted(&broker) >= 20 * 16);
+    assert!(broker.shared().memory.used() as u64 > counted(&broker));
     close(broker).await;
 }

@@ -5,13 +5,16 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::SeqCst},
 };
 
+use bytesize::ByteSize;
+
 use super::fixture::{Client, World, name, table, text};
 use crate::broker::{
-    durable::{LoadRequests, TopologyJournal, testing::MemoryTopology},
-    message_log::{MessageLog, MessageLogOptions},
-    vhost::VhostLog,
+    config::Limits,
+    durable::{LoadRequests, TopologyJournal, load, testing::MemoryTopology},
+    message_log::{MessageLog, MessageLogOptions, MessageLogState, QueueNumber},
+    vhost::{Stamp, VhostLog},
     wire::{
-        Method, Properties,
+        Method, Properties, ValueRef,
         method::{basic, modes, queue},
         properties::PropertyList,
     },
@@ -22,22 +25,28 @@ struct Logged {
     world: World,
     log: MessageLog,
     durable: Arc<AtomicU64>,
+    loads: Arc<LoadRequests>,
     _folder: tempfile::TempDir,
 }
 
 impl Logged {
     fn new() -> Self {
+        Self::with(Limits::default())
+    }
+
+    fn with(limits: Limits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (log, _) = MessageLog::open(folder.path(), MessageLogOptions::default()).unwrap();
         let durable = Arc::<AtomicU64>::default();
-        let mut world = World::new();
+        let loads = Arc::<LoadRequests>::default();
+        let mut world = World::with(limits, Stamp::default());
         let topology = Arc::<MemoryTopology>::default();
         let journal = Arc::new(TopologyJournal::open(topology).unwrap());
         world.vhost.set_topology(Arc::clone(&journal));
         world.vhost.set_log(VhostLog {
             log: log.clone(),
             durable: Arc::clone(&durable),
-            loads: Arc::<LoadRequests>::default(),
+            loads: Arc::clone(&loads),
             vhost: 0,
         });
         std::thread::spawn(move || journal.run(|| ()));
@@ -45,6 +54,7 @@ impl Logged {
             world,
             log,
             durable,
+            loads,
             _folder: folder,
         }
     }
@@ -56,6 +66,30 @@ impl Logged {
         client.send(&mut self.world, 1, &modes::ConfirmSelect::default());
         assert_eq!(client.sent().len(), 2);
         client
+    }
+
+    /// Waits until everything that was appended is written.
+    fn write(&self) {
+        let last = self.log.settle(QueueNumber::MAX, 0);
+        self.log.request_durable(last);
+        while self.log.durable() < last {
+            assert_eq!(*self.log.state().borrow(), MessageLogState::Ready);
+            std::thread::yield_now();
+        }
+    }
+
+    /// Reads what is asked for from the log; whether anything was.
+    fn load(&mut self) -> bool {
+        if self.loads.is_empty() {
+            return false;
+        }
+        let request = self.loads.next().unwrap();
+        let loaded = load(&self.log, &request).unwrap();
+        let world = &mut self.world;
+        world.vhost.begin_turn();
+        world.vhost.on_loaded(request.queue, loaded, world.now);
+        while world.pump() {}
+        true
     }
 
     /// Everything that was appended is durable.
@@ -121,7 +155,7 @@ fn what_is_dropped_at_once_is_confirmed_at_once() {
     let mut logged = Logged::new();
     let mut client = logged.client("q");
     let world = &mut logged.world;
-    let arguments = table(&[("x-max-length", crate::broker::wire::ValueRef::I32(0))]);
+    let arguments = table(&[("x-max-length", ValueRef::I32(0))]);
     client.send(
         world,
         1,
@@ -191,7 +225,7 @@ fn a_refused_message_is_nacked_at_once() {
     let mut client = logged.client("q");
     let world = &mut logged.world;
     let arguments = table(&[
-        ("x-max-length", crate::broker::wire::ValueRef::I32(1)),
+        ("x-max-length", ValueRef::I32(1)),
         ("x-overflow", text("reject-publish")),
     ]);
     client.send(
@@ -210,4 +244,74 @@ fn a_refused_message_is_nacked_at_once() {
     assert_eq!(sent.len(), 1);
     logged.sync();
     assert_eq!(acks(&mut client), [(1, false)]);
+}
+
+#[test]
+fn a_quorum_queue_without_limit_leaves_memory_with_what_was_requeued_behind_others() {
+    let limits = Limits {
+        queue_memory: ByteSize::kib(64).into(),
+        ..Limits::default()
+    };
+    let mut logged = Logged::with(limits);
+    let mut client = logged.world.client(1);
+    let declare = queue::Declare {
+        arguments: table(&[
+            ("x-queue-type", text("quorum")),
+            ("x-delivery-limit", ValueRef::I32(-1)),
+        ]),
+        ..durable("q")
+    };
+    client.send(&mut logged.world, 1, &declare);
+    let publish = |logged: &mut Logged, client: &mut Client, numbers: std::ops::Range<u32>| {
+        for number in numbers {
+            let body = format!("{number} {}", "x".repeat(1000));
+            client.publish_with(&mut logged.world, ("", "q"), &persistent(), &body);
+        }
+    };
+    let get = |logged: &mut Logged, client: &mut Client| {
+        let get = basic::Get {
+            queue: name("q"),
+            no_ack: false,
+        };
+        client.send(&mut logged.world, 1, &get);
+    };
+    publish(&mut logged, &mut client, 0..200);
+    get(&mut logged, &mut client);
+    get(&mut logged, &mut client);
+    client.nack(&mut logged.world, 1, 1, true);
+    client.nack(&mut logged.world, 1, 2, true);
+    publish(&mut logged, &mut client, 200..300);
+    client.sent();
+    assert!(logged.world.held() > 300_000);
+    logged.write();
+    logged.sync();
+    assert!(logged.world.held() < 100_000, "{}", logged.world.held());
+    // While most are on the disk only.
+    get(&mut logged, &mut client);
+    client.nack(&mut logged.world, 1, 3, true);
+    publish(&mut logged, &mut client, 300..400);
+    logged.write();
+    logged.sync();
+    assert!(logged.world.held() < 100_000, "{}", logged.world.held());
+    client.sent();
+    let consume = basic::Consume {
+        queue: name("q"),
+        no_ack: true,
+        ..Default::default()
+    };
+    client.send(&mut logged.world, 1, &consume);
+    while logged.load() {}
+    let delivered = client
+        .sent()
+        .into_iter()
+        .filter(|sent| !sent.body.is_empty());
+    let numbers: Vec<u32> = delivered
+        .map(|sent| {
+            let text = String::from_utf8(sent.body.to_vec()).unwrap();
+            text.split(' ').next().unwrap().parse().unwrap()
+        })
+        .collect();
+    let expected = (3..200).chain([0, 1]).chain(200..300);
+    let expected: Vec<u32> = expected.chain([2]).chain(300..400).collect();
+    assert_eq!(numbers, expected);
 }
