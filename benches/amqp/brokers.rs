@@ -1,10 +1,10 @@
 //! The two brokers that are compared, each a process of its own, so that /proc tells them apart.
 
-use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
+use crate::process::{cpu_us, resident};
 use crate::rabbitmq::Rabbit;
 
 /// A running broker.
@@ -28,39 +28,15 @@ impl Broker {
         }
     }
 
-    /// CPU time the process has used so far, in µs; the kernel counts in steps of 10 ms.
+    /// CPU time the process has used so far, in µs.
     pub(crate) fn cpu_us(&self) -> f64 {
-        let stat =
-            fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("the broker runs");
-        let fields: Vec<&str> = stat
-            .rsplit(')')
-            .next()
-            .unwrap_or_default()
-            .split_whitespace()
-            .collect();
-        let ticks = |index: usize| fields[index].parse::<f64>().expect("a number of ticks");
-        (ticks(11) + ticks(12)) * 10_000.0
+        cpu_us(self.pid())
     }
 
     /// Resident memory in bytes.
     pub(crate) fn resident(&self) -> f64 {
         resident(&self.pid().to_string())
     }
-}
-
-/// Resident memory of a process, or of `self`, in bytes.
-pub(crate) fn resident(pid: &str) -> f64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmRSS:"))
-        .expect("a resident size");
-    let kib: f64 = line
-        .split_whitespace()
-        .nth(1)
-        .and_then(|word| word.parse().ok())
-        .expect("a number of KiB");
-    kib * 1024.0
 }
 
 /// musterd's broker in a child process, which this program is when it is called with `--serve ADDRESS`.

@@ -1,6 +1,6 @@
 //! Loads whose latency counts: confirms, calls, a fixed rate, one operation after the other.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{scope, sleep};
 use std::time::Duration;
 
@@ -9,8 +9,10 @@ use tokio::time::Instant;
 use crate::brokers::Broker;
 use crate::cases::{Gauge, Meter, Sample, consume_on, measure, name};
 use crate::link::{ACK, Acks, DELIVER, Link, NACK, Waiting, method, publish};
+use crate::window::Window;
 
-fn percentiles(sample: &mut Sample, mut latencies: Vec<u64>) {
+/// Latencies in ns give the sample its p50 and p99.
+pub(crate) fn percentiles(sample: &mut Sample, mut latencies: Vec<u64>) {
     latencies.sort_unstable();
     let at = |share: usize| {
         latencies
@@ -20,7 +22,7 @@ fn percentiles(sample: &mut Sample, mut latencies: Vec<u64>) {
     (sample.p50_us, sample.p99_us) = (at(50), at(99));
 }
 
-fn nanos(begin: Instant) -> u64 {
+pub(crate) fn nanos(begin: Instant) -> u64 {
     u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
@@ -35,55 +37,57 @@ pub(crate) fn confirms(broker: &Broker, time: Duration, window: u64) -> Sample {
     let mut one = Vec::new();
     publish(&mut one, "", &queue, "", &[b'x'; 1024]);
     let gauge = Gauge::default();
-    let begin = Instant::now();
-    let (mut sent, mut settled, mut meter) = (0_u64, 0_u64, None);
-    let mut times = vec![0; usize::try_from(window).expect("a small window")];
-    let (mut latencies, mut out) = (Vec::new(), Vec::new());
-    let slot = |tag: u64| usize::try_from(tag % window).expect("a small window");
-    let mut open = vec![false; times.len()];
     let sample = scope(|threads| {
         threads.spawn(|| consume_on(consumer, &gauge, Acks::None, 1));
-        while begin.elapsed() < time.mul_f64(1.25) {
-            while sent - settled < window {
-                sent += 1;
-                times[slot(sent)] = nanos(begin);
-                open[slot(sent)] = true;
-                out.extend_from_slice(&one);
-            }
-            gauge.published.store(sent, Ordering::Relaxed);
-            link.write(&out);
-            out.clear();
-            link.read(|method| {
-                assert!(method.id != NACK, "the broker refused a message");
-                if method.id != ACK {
-                    return;
-                }
-                let (now, tag) = (nanos(begin), method.tag());
-                let first = if method.multiple() { settled + 1 } else { tag };
-                for tag in first..=tag {
-                    if std::mem::take(&mut open[slot(tag)]) && meter.is_some() {
-                        latencies.push(now - times[slot(tag)]);
-                    }
-                }
-                while settled < sent && !open[slot(settled + 1)] {
-                    settled += 1;
-                }
-            });
-            if meter.is_none() && begin.elapsed() > time / 4 {
-                meter = Some(Meter::start(broker, settled));
-            }
-        }
-        let mut sample = meter
-            .take()
-            .expect("a run longer than its start")
-            .stop(settled);
-        percentiles(&mut sample, std::mem::take(&mut latencies));
+        let sample = publish_confirmed(broker, &mut link, &one, time, window, &gauge.published);
         gauge.stop.store(true, Ordering::Relaxed);
         publish_the_last(&mut link, &gauge, &one);
         sample
     });
     link.delete_queue(&queue);
     link.close();
+    sample
+}
+
+/// Sends one publish again and again with at most `window` unconfirmed; measured for `time` after a warm-up of a
+/// quarter of it. `published` counts what was sent.
+pub(crate) fn publish_confirmed(
+    broker: &Broker,
+    link: &mut Link,
+    one: &[u8],
+    time: Duration,
+    window: u64,
+    published: &AtomicU64,
+) -> Sample {
+    let begin = Instant::now();
+    let (mut window, mut meter) = (Window::new(window), None);
+    let (mut latencies, mut out) = (Vec::new(), Vec::new());
+    while begin.elapsed() < time.mul_f64(1.25) {
+        for _ in 0..window.room() {
+            window.send(nanos(begin));
+            out.extend_from_slice(one);
+        }
+        published.store(window.sent(), Ordering::Relaxed);
+        link.write(&out);
+        out.clear();
+        link.read(|method| {
+            assert!(method.id != NACK, "the broker refused a message");
+            if method.id == ACK {
+                let now = nanos(begin);
+                window.confirm(method, |sent| {
+                    if meter.is_some() {
+                        latencies.push(now - sent);
+                    }
+                });
+            }
+        });
+        if meter.is_none() && begin.elapsed() > time / 4 {
+            meter = Some(Meter::start(broker, window.settled()));
+        }
+    }
+    let meter = meter.expect("a run longer than its start");
+    let mut sample = meter.stop(window.settled());
+    percentiles(&mut sample, latencies);
     sample
 }
 

@@ -16,7 +16,7 @@ const BUFFER: usize = 512 * 1024;
 /// A method that was read, with its content if it is a delivery (whose body fits one frame).
 pub(crate) struct Method<'a> {
     pub(crate) id: u32,
-    arguments: &'a [u8],
+    pub(crate) arguments: &'a [u8],
     header: &'a [u8],
     pub(crate) body: &'a [u8],
 }
@@ -327,6 +327,22 @@ pub(crate) fn method(
 
 /// A whole publish: method, header, body. `reply_to` is the only property.
 pub(crate) fn publish(out: &mut Vec<u8>, exchange: &str, key: &str, reply_to: &str, body: &[u8]) {
+    if reply_to.is_empty() {
+        return publish_with(out, exchange, key, &[0, 0], body);
+    }
+    let mut properties = vec![2, 0];
+    short(&mut properties, reply_to.as_bytes());
+    publish_with(out, exchange, key, &properties, body);
+}
+
+/// The same with any properties: their flags and values.
+pub(crate) fn publish_with(
+    out: &mut Vec<u8>,
+    exchange: &str,
+    key: &str,
+    properties: &[u8],
+    body: &[u8],
+) {
     method(out, 1, 60, 40, |out| {
         out.extend_from_slice(&[0, 0]);
         short(out, exchange.as_bytes());
@@ -335,12 +351,7 @@ pub(crate) fn publish(out: &mut Vec<u8>, exchange: &str, key: &str, reply_to: &s
     });
     let mut header = vec![0, 60, 0, 0];
     header.extend_from_slice(&(body.len() as u64).to_be_bytes());
-    if reply_to.is_empty() {
-        header.extend_from_slice(&[0, 0]);
-    } else {
-        header.extend_from_slice(&0x0200_u16.to_be_bytes());
-        short(&mut header, reply_to.as_bytes());
-    }
+    header.extend_from_slice(properties);
     frame(out, 2, &header);
     if !body.is_empty() {
         frame(out, 3, body);
@@ -361,12 +372,14 @@ fn frame(out: &mut Vec<u8>, kind: u8, payload: &[u8]) {
     out.push(0xCE);
 }
 
-fn short(out: &mut Vec<u8>, text: &[u8]) {
+/// A short string: its length in one octet.
+pub(crate) fn short(out: &mut Vec<u8>, text: &[u8]) {
     out.push(u8::try_from(text.len()).expect("a short string"));
     out.extend_from_slice(text);
 }
 
-fn long(out: &mut Vec<u8>, octets: &[u8]) {
+/// A long string, or a table: its length in four octets.
+pub(crate) fn long(out: &mut Vec<u8>, octets: &[u8]) {
     out.extend_from_slice(
         &u32::try_from(octets.len())
             .expect("fewer than 4 GiB")

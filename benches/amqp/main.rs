@@ -10,11 +10,13 @@ mod fixed;
 mod latency;
 mod link;
 mod memory;
+mod process;
 #[path = "../../tests/it/rabbitmq.rs"]
 #[expect(dead_code, reason = "the tests also pause nodes and share them")]
 mod rabbitmq;
 mod report;
 mod serve;
+mod window;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -23,7 +25,7 @@ use brokers::{Broker, Embedded};
 use cases::Sample;
 use link::Acks;
 use rabbitmq::Rabbit;
-use report::{ANY, Comparison, Target};
+use report::{ANY, Comparison, Target, print_limits_head};
 
 /// The daemon's own: the child must hold and spend what the daemon does.
 #[global_allocator]
@@ -186,25 +188,15 @@ fn compare(options: &Options) -> ExitCode {
         Broker::Musterd(Embedded::start()),
         Broker::RabbitMq(Rabbit::private()),
     );
-    report::print_head();
+    report::print_head("musterd", "RabbitMQ");
     let mut reached = true;
     for case in chosen(options) {
-        let pairs = (1..=options.pairs).map(|pair| {
-            eprint!("\r{} {pair}/{}   ", case.name, options.pairs);
-            // Each side goes first every other time.
-            let run = |broker| (case.run)(broker, options.time);
-            if pair % 2 == 1 {
-                let first = run(&ours);
-                (first, run(&theirs))
-            } else {
-                let first = run(&theirs);
-                (run(&ours), first)
-            }
-        });
+        let run = |broker| (case.run)(broker, options.time);
+        let pairs = report::pairs(case.name, options.pairs, || run(&ours), || run(&theirs));
         reached &= Comparison {
             name: case.name,
             target: case.target,
-            pairs: pairs.collect(),
+            pairs,
         }
         .print();
     }
@@ -222,10 +214,6 @@ fn compare(options: &Options) -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
-}
-
-fn print_limits_head() {
-    println!("\n| limit | musterd | RabbitMQ | target | |\n|---|---|---|---|---|");
 }
 
 /// On brokers that have done nothing yet: what was held before would be used again.

@@ -71,12 +71,37 @@ impl Comparison {
     }
 }
 
+/// Runs both in turn; each goes first every other time.
+pub(crate) fn pairs(
+    name: &str,
+    count: usize,
+    ours: impl Fn() -> Sample,
+    theirs: impl Fn() -> Sample,
+) -> Vec<(Sample, Sample)> {
+    let run = |pair| {
+        eprint!("\r{name} {pair}/{count}   ");
+        if pair % 2 == 1 {
+            let first = ours();
+            (first, theirs())
+        } else {
+            let first = theirs();
+            (ours(), first)
+        }
+    };
+    (1..=count).map(run).collect()
+}
+
 /// The head of the comparisons' table.
-pub(crate) fn print_head() {
+pub(crate) fn print_head(ours: &str, theirs: &str) {
     println!(
-        "\n| case | musterd: rate/s, CPU, p50, p99 | RabbitMQ: the same | rate | CPU | p50 | p99 | target |"
+        "\n| case | {ours}: rate/s, CPU, p50, p99 | {theirs}: the same | rate | CPU | p50 | p99 | target |"
     );
     println!("|---|---|---|---|---|---|---|---|");
+}
+
+/// The head of the limits' table.
+pub(crate) fn print_limits_head() {
+    println!("\n| limit | musterd | RabbitMQ | target | |\n|---|---|---|---|---|");
 }
 
 /// A figure of musterd's alone against its limit.
@@ -142,7 +167,7 @@ fn micros(figure: f64) -> String {
     }
 }
 
-fn thousands(figure: f64) -> String {
+pub(crate) fn thousands(figure: f64) -> String {
     let digits = format!("{figure:.0}");
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

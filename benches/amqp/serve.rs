@@ -6,7 +6,7 @@ use musterd::broker::{Broker, Config};
 use musterd::config::{Threads, cores};
 use tokio_util::sync::CancellationToken;
 
-use crate::brokers::resident;
+use crate::process::resident;
 
 /// Serves until the parent ends it; prints the address and what the broker added to resident memory.
 pub(crate) fn serve(listen: String) -> ExitCode {

@@ -16,9 +16,10 @@ use tokio::time::Instant;
 
 use crate::{
     amqp::{subscriber, take_all},
-    client::{Client, register_many},
-    daemon::{Daemon, cpu_us},
+    client::{Client, register_many, registration},
+    daemon::Daemon,
     link::{Link, publish as put},
+    process::cpu_us,
     rest::{CHANGES, registering},
 };
 
@@ -38,7 +39,7 @@ pub(crate) struct Flow {
 pub(crate) fn leaves(daemon: &Daemon, broker: Option<u32>, count: u64) -> Flow {
     daemon.settle("direct");
     let first = CHANGES.fetch_add(count, Ordering::Relaxed);
-    register_many(daemon.http, first..first + count);
+    register_many(daemon.http, first..first + count, registration);
     let spent = || daemon.cpu_us() + broker.map_or(0.0, cpu_us);
     heard(daemon, |_| {
         let before = spent();

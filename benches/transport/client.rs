@@ -77,7 +77,11 @@ pub(crate) fn registration(n: u64) -> String {
 }
 
 /// So many changes, as fast as they are taken, over one connection.
-pub(crate) fn register_many(addr: SocketAddr, numbers: std::ops::Range<u64>) {
+pub(crate) fn register_many(
+    addr: SocketAddr,
+    numbers: std::ops::Range<u64>,
+    registration: impl Fn(u64) -> String,
+) {
     let mut socket = TcpStream::connect(addr).expect("the daemon listens");
     let mut reader = socket.try_clone().expect("a second handle");
     let n_answers = numbers.end - numbers.start;

@@ -1,7 +1,7 @@
 //! The release daemon as a process of its own, so that /proc tells what it spends.
 
 use std::{
-    fs,
+    io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     process::{Child, Command},
     thread::sleep,
@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::client::Client;
+use crate::{client::Client, process::cpu_us, rabbitmq::signal};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -27,42 +27,75 @@ impl Daemon {
     /// With its embedded broker, all channels direct.
     pub(crate) fn embedded() -> Self {
         let amqp = free_address();
-        Self::start(amqp, &format!("broker.listen={amqp}"))
+        Self::start(amqp, &[&format!("broker.listen={amqp}")])
     }
 
     /// With a broker elsewhere, all channels direct.
     pub(crate) fn on(broker: SocketAddr) -> Self {
         let url = format!("transport.amqp_url=amqp://guest:guest@{broker}/%2f");
-        Self::start(broker, &url)
+        Self::start(broker, &[&url, "broker.listen="])
     }
 
-    fn start(amqp: SocketAddr, broker: &str) -> Self {
-        let http = free_address();
-        let embedded = broker.starts_with("broker.");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_musterd"));
-        for key in [
-            &*format!("http.listen={http}"),
-            broker,
-            "consul.listen=",
-            "dns.listen=",
+    fn start(amqp: SocketAddr, broker: &[&str]) -> Self {
+        let mut keys = vec![
             "store.path=",
-            "transport.mode=direct",
             "registry.log_entries_max=131072",
             "registry.log_bytes_max=256MiB",
-            "log.level=warn",
-        ] {
-            command.args(["--set", key]);
-        }
-        if !embedded {
-            command.args(["--set", "broker.listen="]);
-        }
-        let child = command.spawn().expect("musterd starts");
+        ];
+        keys.extend(broker);
+        let daemon = Self::spawn(amqp, &keys);
         let deadline = Instant::now() + PATIENCE;
-        while TcpStream::connect(http).is_err() {
-            assert!(Instant::now() < deadline, "nothing listens at {http}");
+        while TcpStream::connect(daemon.http).is_err() {
+            assert!(
+                Instant::now() < deadline,
+                "nothing listens at {}",
+                daemon.http
+            );
             sleep(Duration::from_millis(5));
         }
+        daemon
+    }
+
+    /// With its embedded broker and these keys, all channels direct; returns when /ready is 200.
+    pub(crate) fn ready(keys: &[&str]) -> Self {
+        let amqp = free_address();
+        let listen = format!("broker.listen={amqp}");
+        let keys: Vec<&str> = keys.iter().copied().chain([&*listen]).collect();
+        let daemon = Self::spawn(amqp, &keys);
+        let deadline = Instant::now() + PATIENCE;
+        while !is_ready(daemon.http) {
+            assert!(Instant::now() < deadline, "{} is not ready", daemon.http);
+            sleep(Duration::from_millis(1));
+        }
+        daemon
+    }
+
+    fn spawn(amqp: SocketAddr, keys: &[&str]) -> Self {
+        let http = free_address();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_musterd"));
+        let own = [
+            &*format!("http.listen={http}"),
+            "consul.listen=",
+            "dns.listen=",
+            "transport.mode=direct",
+            "log.level=warn",
+        ];
+        for key in own.iter().chain(keys) {
+            command.args(["--set", key]);
+        }
+        let child = command.spawn().expect("musterd starts");
         Self { child, http, amqp }
+    }
+
+    /// SIGTERM; returns when it has ended in good order.
+    pub(crate) fn stop(mut self) {
+        signal("-TERM", &self.pid().to_string());
+        let status = self.child.wait().expect("a child of this process");
+        assert!(status.success(), "musterd ended with {status}");
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Puts every channel into this mode.
@@ -100,7 +133,7 @@ impl Daemon {
 
     /// CPU time so far, in µs.
     pub(crate) fn cpu_us(&self) -> f64 {
-        cpu_us(self.child.id())
+        cpu_us(self.pid())
     }
 }
 
@@ -111,14 +144,16 @@ impl Drop for Daemon {
     }
 }
 
-/// CPU time a process has used so far, in µs; the kernel counts in steps of 10 ms.
-pub(crate) fn cpu_us(pid: u32) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
-    let fields = stat.rsplit(')').next().unwrap_or_default();
-    let fields = fields.split_whitespace().skip(11).take(2);
-    fields
-        .map(|ticks| ticks.parse::<f64>().expect("a number of ticks") * 10_000.0)
-        .sum()
+/// Whether GET /ready answers 200.
+fn is_ready(http: SocketAddr) -> bool {
+    const QUESTION: &[u8] = b"GET /ready HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    let Ok(mut socket) = TcpStream::connect(http) else {
+        return false;
+    };
+    let mut answer = Vec::new();
+    socket.write_all(QUESTION).is_ok()
+        && socket.read_to_end(&mut answer).is_ok()
+        && answer.starts_with(b"HTTP/1.1 200")
 }
 
 fn free_address() -> SocketAddr {

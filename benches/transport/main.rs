@@ -7,11 +7,15 @@
 mod amqp;
 mod backlog;
 mod client;
+#[expect(dead_code, reason = "the store's bench uses more of it")]
 mod daemon;
 #[path = "../amqp/link.rs"]
 #[expect(dead_code, reason = "the broker's own bench uses more of it")]
 mod link;
 mod pace;
+#[path = "../amqp/process.rs"]
+#[expect(dead_code, reason = "memory is not measured here")]
+mod process;
 #[path = "../../tests/it/rabbitmq.rs"]
 #[expect(dead_code, reason = "the tests also pause nodes and share them")]
 mod rabbitmq;
@@ -83,7 +87,7 @@ fn main() -> ExitCode {
 
 fn rest(options: &Options) -> bool {
     let daemon = Daemon::embedded();
-    client::register_many(daemon.http, 0..1_000);
+    client::register_many(daemon.http, 0..1_000, client::registration);
     rest::CHANGES.store(1_000, std::sync::atomic::Ordering::Relaxed);
     println!(
         "\n| REST, {} pairs | queue: p50, p99 | direct: the same | p50 (wanted) | p99 (wanted) | |",
@@ -117,7 +121,7 @@ fn events(options: &Options) -> bool {
 
 fn commands(options: &Options) -> bool {
     let daemon = Daemon::embedded();
-    client::register_many(daemon.http, 0..1_000);
+    client::register_many(daemon.http, 0..1_000, client::registration);
     println!(
         "\n| service.discover by direct reply-to, one in flight | p50, p99 | wanted of p50 | |"
     );

@@ -55,7 +55,12 @@ pub(crate) struct Rabbit {
 impl Rabbit {
     /// A node for the caller alone, to be stopped, paused or killed at will; it ends with the value.
     pub(crate) fn private() -> Self {
-        let dir = std::env::temp_dir().join(format!("musterd-rabbitmq-{}", unique()));
+        Self::private_in(&std::env::temp_dir())
+    }
+
+    /// The same with its files below `folder`: on another disk, for example.
+    pub(crate) fn private_in(folder: &Path) -> Self {
+        let dir = folder.join(format!("musterd-rabbitmq-{}", unique()));
         Self::start(dir, std::process::id())
     }
 
@@ -129,7 +134,22 @@ impl Rabbit {
         signal("-KILL", &self.pid().to_string());
     }
 
-    /// Starts it again after [`Rabbit::kill`], on the same port and with what it had on disk.
+    /// SIGTERM: it stops in good order; returns when it has.
+    pub(crate) fn stop(&self) {
+        let process = Path::new("/proc").join(self.pid().to_string());
+        signal("-TERM", &self.pid().to_string());
+        let begin = SystemTime::now();
+        while process.exists() {
+            let waited = begin.elapsed().unwrap_or_default();
+            assert!(
+                waited < START_LIMIT,
+                "RabbitMQ did not stop in {START_LIMIT:?}"
+            );
+            sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Starts it again after [`Rabbit::kill`] or [`Rabbit::stop`], on the same port and with what it had on disk.
     pub(crate) fn restart(&mut self) {
         self.reap();
         let _stale = fs::remove_file(self.dir.join("pid"));
@@ -307,7 +327,8 @@ fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
-fn signal(name: &str, target: &str) {
+/// Sends a signal to a process, or to a group; one that is gone is no error.
+pub(crate) fn signal(name: &str, target: &str) {
     let _gone = Command::new("kill")
         .args([name, "--", target])
         .stderr(Stdio::null())
@@ -334,13 +355,16 @@ fn unique() -> String {
 
 #[test]
 fn a_private_node_starts_answers_and_ends() {
-    let rabbit = Rabbit::private();
+    let mut rabbit = Rabbit::private();
     let (pid, dir) = (rabbit.pid(), rabbit.dir.clone());
     assert!(Path::new(&format!("/proc/{pid}")).exists());
     assert!(rabbit.ctl(&["list_vhosts"]).contains("second"));
     rabbit.pause();
     assert!(!answers(rabbit.addr()), "a paused node does not answer");
     rabbit.resume();
+    rabbit.stop();
+    rabbit.restart();
+    let pid = rabbit.pid();
     rabbit.kill();
     drop(rabbit);
     assert!(

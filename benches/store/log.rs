@@ -1,11 +1,6 @@
 //! How fast are persistent messages written, and how fast does a log with many of them open?
 //!
-//! Only the broker's log of messages, without sockets: 1 KB messages, each confirmed after its fsync. The figures are
-//! those of the disk below `target`.
-//!
-//! `cargo bench --bench store [-- <part of a case's name>]`
-
-#![expect(clippy::print_stdout, reason = "a bench prints its figures")]
+//! Only the broker's log of messages, without sockets: 1 KB messages, each confirmed after its fsync.
 
 use std::{error::Error, fs, path::Path, sync::Arc, time::Duration};
 
@@ -20,35 +15,37 @@ use parking_lot::{Condvar, Mutex};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::Instant;
 
+use crate::options::{Options, folder};
+
 const BODY: usize = 1000;
 const MANY: u64 = 1_000_000;
 /// The position of a queue's first message.
 const FIRST: u64 = 1 << 63;
 
-/// A name and what it runs, in a new folder.
-type Case = (&'static str, fn(&Path) -> Outcome);
+pub(crate) const NAMES: [&str; 3] = [
+    "appends, window 1",
+    "appends, window 256",
+    "open with 1,000,000 messages",
+];
+
+/// What a case runs, in a new folder.
+type Case = fn(&Path) -> Outcome;
 type Outcome = Result<(), Box<dyn Error>>;
 
-fn main() -> Outcome {
-    let wanted: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|arg| !arg.starts_with('-'))
-        .collect();
+/// Has no targets.
+pub(crate) fn run(options: &Options) -> bool {
     let cases: [Case; 3] = [
-        ("appends, window 1", |folder| appends(folder, 1, 2000)),
-        ("appends, window 256", |folder| {
-            appends(folder, 256, 200_000)
-        }),
-        ("open with 1,000,000 messages", many),
+        |folder| appends(folder, 1, 2000),
+        |folder| appends(folder, 256, 200_000),
+        many,
     ];
-    for (name, run) in cases {
-        if wanted.is_empty() || wanted.iter().any(|part| name.contains(part)) {
+    for (name, run) in NAMES.into_iter().zip(cases) {
+        if options.wants(name) {
             println!("{name}");
-            let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-            run(folder.path())?;
+            run(folder().path()).expect("a log that can be written and read");
         }
     }
-    Ok(())
+    true
 }
 
 /// What has been confirmed, and who waits for it.
