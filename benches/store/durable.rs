@@ -63,6 +63,19 @@ pub(crate) fn message(queue: &str) -> Vec<u8> {
     out
 }
 
+/// basic.consume with acks. Nobody waits for its answer alone: deliveries come with it.
+pub(crate) fn consume(link: &mut Link, queue: &str) {
+    let mut out = Vec::new();
+    method(&mut out, 1, 60, 20, |out| {
+        out.extend_from_slice(&[0, 0]);
+        short(out, queue.as_bytes());
+        short(out, b"");
+        out.push(0);
+        long(out, b"");
+    });
+    link.write(&out);
+}
+
 /// Puts so many messages into a new queue and waits for all confirms.
 pub(crate) fn fill(addr: SocketAddr, queue: &str, count: u64) {
     const BATCH: u64 = 64;

@@ -5,9 +5,9 @@ use std::{sync::atomic::AtomicU64, thread::sleep, time::Duration};
 use crate::{
     brokers::Broker,
     cases::{Meter, Sample, name},
-    durable::{declare, fill, message},
+    durable::{consume, declare, fill, message},
     latency::publish_confirmed,
-    link::{Acks, DELIVER, Link, ack},
+    link::{DELIVER, Link, ack},
     options::{Options, folder},
     report::{ANY, Comparison, Target, pairs, print_head},
 };
@@ -81,7 +81,7 @@ fn consumed(broker: &Broker, count: u64) -> Sample {
     let mut link = Link::open(broker.addr());
     link.prefetch(300);
     let meter = Meter::start(broker, 0);
-    link.consume(&queue, Acks::Each);
+    consume(&mut link, &queue);
     let (mut taken, mut out) = (0, Vec::new());
     while taken < count {
         link.read(|method| {
