@@ -5,6 +5,7 @@ pub mod auth;
 pub mod budget;
 pub mod channel;
 pub mod config;
+pub mod definitions;
 pub mod durable;
 pub mod exception;
 pub mod exchange;

@@ -2,6 +2,7 @@
 
 mod ask;
 mod backup;
+mod broker;
 mod check;
 mod hash;
 mod health;
@@ -60,6 +61,8 @@ enum CliCommand {
     Transport(transport::Arguments),
     /// Run a prober: it takes health checks from the broker and answers with verdicts
     Prober(prober::Arguments),
+    /// Export or import the topology of the running daemon's broker
+    Broker(broker::Arguments),
     /// Check, repair or show the store of a stopped daemon
     Store(store::Arguments),
     /// Write everything that the running daemon stores, messages in queues included, into a file
@@ -105,6 +108,7 @@ pub fn run() -> ExitCode {
         Some(CliCommand::Health(arguments)) => health::run(&arguments, &config),
         Some(CliCommand::Transport(arguments)) => transport::run(&arguments, &config),
         Some(CliCommand::Migrate(arguments)) => migrate::run(&arguments, &config),
+        Some(CliCommand::Broker(arguments)) => broker::run(&arguments, &config),
         Some(CliCommand::Store(arguments)) => store::run(arguments, &config),
         Some(CliCommand::Backup(arguments)) => backup::backup(&arguments, &config),
         Some(CliCommand::Restore(arguments)) => backup::restore(arguments, &config),

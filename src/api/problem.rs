@@ -27,7 +27,7 @@ pub struct Problem {
     pub status: u16,
     /// The message.
     pub detail: String,
-    /// With a 422: every wrong field.
+    /// With a 422, or a 409 of an import: every wrong field.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
 }
@@ -60,6 +60,15 @@ impl Problem {
         Self {
             errors,
             ..Self::new(422, detail)
+        }
+    }
+
+    /// A 409 that names every field that something existing differs from.
+    pub fn conflict(errors: Vec<FieldError>) -> Self {
+        Self {
+            status: 409,
+            title: title(409),
+            ..Self::invalid(errors)
         }
     }
 

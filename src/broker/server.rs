@@ -5,6 +5,7 @@ mod arrival;
 mod clock;
 mod connection;
 mod connections;
+mod definitions;
 mod handshake;
 mod link;
 mod listener;
@@ -31,7 +32,6 @@ use tokio::{runtime::Handle, sync::mpsc, task::JoinSet, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(super) use self::clock::VhostCell;
-pub(in crate::broker) use self::connections::LocalConnection;
 pub use self::{
     connections::ConnectionView,
     reload::Reloaded,
@@ -42,6 +42,7 @@ use self::{
     connections::Connections, listener::Listener, log_limiter::ClientLog, reload::LoginRules,
     stored::Stores,
 };
+pub(in crate::broker) use self::{connections::LocalConnection, handshake::DIALECT};
 use super::{
     auth::ConfigFault,
     config::{Config, bytes},
@@ -122,6 +123,8 @@ pub(super) struct Shared {
     runtime: Option<Handle>,
     /// What is being made for others to look at.
     views: TaskTracker,
+    /// Held during an import of definitions.
+    imports: tokio::sync::Mutex<()>,
 }
 
 /// A broker that is bound to its addresses and not yet serving.
@@ -284,6 +287,7 @@ impl Broker {
             started: Instant::now(),
             runtime: Handle::try_current().ok(),
             views: TaskTracker::new(),
+            imports: tokio::sync::Mutex::default(),
         };
         Ok(Self {
             shared: Arc::new(shared),

@@ -8,6 +8,7 @@ mod confirm;
 mod consume;
 mod death;
 mod deferred;
+mod definitions;
 mod deliver;
 mod durable;
 mod footprint;
@@ -35,6 +36,7 @@ use std::{
 pub use self::{
     commit::{HeldPublish, TransactionCommit},
     consume::{ConsumeSpec, GetSpec, Qos},
+    definitions::ImportProgress,
     deliver::PUMP_MAX,
     messages::VhostLog,
     overdue::OverdueScan,
@@ -44,7 +46,7 @@ pub use self::{
     restore::RestoredTopology,
     settle::{Settle, UnknownTag},
     sizes::{Largest, QueueSize, VhostSample},
-    topology::{BindSpec, BindTarget, DeclareExchange, check_exchange_type},
+    topology::{BindSpec, BindTarget, DeclareExchange, alternate_exchange, check_exchange_type},
     view::{
         ArgumentsView, BindingView, ChannelView, ConsumerView, ExchangeView, MessageView,
         QueueView, VhostCounters, VhostView, json_table,

@@ -139,10 +139,11 @@ pub(super) fn ask(
     })
 }
 
-/// Gets what `url` has at `path`, piece by piece, for as long as it takes.
+/// Gets what `url` has at `path`, of this type, piece by piece, for as long as it takes.
 pub(super) fn download(
     url: &str,
     path: &str,
+    content_type: &str,
     take: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> Result<(), String> {
     let target = DaemonAddress::parse(url).map_err(|error| format!("--url: {error}"))?;
@@ -150,7 +151,7 @@ pub(super) fn download(
         .enable_all()
         .build()
         .map_err(|error| format!("a thread can't be started: {error}"))?;
-    let received = runtime.block_on(receive(&target, path, take));
+    let received = runtime.block_on(receive(&target, path, content_type, take));
     received.map_err(|error| format!("{url} {error} (--url says where the daemon is)"))?
 }
 
@@ -158,6 +159,7 @@ pub(super) fn download(
 async fn receive(
     target: &DaemonAddress,
     path: &str,
+    content_type: &str,
     mut take: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> Result<Result<(), String>, AskError> {
     let (mut sender, connection) = connect(target).await?;
@@ -173,7 +175,7 @@ async fn receive(
             };
             return Ok(Err(refusal(head.status, &printable(problem))));
         }
-        if !has_type(&head.headers, "application/octet-stream") {
+        if !has_type(&head.headers, content_type) {
             return Err(foreign(head.status, &head.headers));
         }
         while let Some(frame) = body.frame().await {
@@ -221,7 +223,7 @@ pub(super) fn items<'a>(answer: &'a Value, field: &str) -> &'a [Value] {
 }
 
 /// The same with the control characters of all texts escaped, so that none steers the terminal.
-fn printable(value: Value) -> Value {
+pub(super) fn printable(value: Value) -> Value {
     match value {
         Value::String(text) => Value::String(escaped(&text).into_owned()),
         Value::Array(items) => items.into_iter().map(printable).collect(),

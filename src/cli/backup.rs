@@ -62,7 +62,8 @@ fn write(url: &str, part: &Path, failed: impl Fn(io::Error) -> String) -> Result
     let opened = options.open(part).map_err(&failed)?;
     let mut out = BufWriter::new(opened);
     let mut bytes = 0;
-    download(url, "/system/snapshot", |piece| {
+    let content_type = "application/octet-stream";
+    download(url, "/system/snapshot", content_type, |piece| {
         bytes += piece.len() as u64;
         out.write_all(piece)
     })?;

@@ -12,7 +12,10 @@ use crate::{
         HealthReport, MigrationDraft, MigrationRefusal, MigrationReport, ReadyPart,
         TransportReport, WatcherAnswer, WatcherDraft,
     },
-    broker::listing::Wanted,
+    broker::{
+        definitions::{DefinitionFault, ImportReport},
+        listing::Wanted,
+    },
     model::{Cursor, FlagError, FlagState, Modes},
 };
 
@@ -150,4 +153,17 @@ pub trait BrokerPages: fmt::Debug + Send + Sync {
 
     /// Deletes a queue: how many messages it had. None when there is no such queue.
     fn delete<'a>(&'a self, vhost: &'a str, name: &'a str) -> BoxFuture<'a, Option<usize>>;
+
+    /// The topology in RabbitMQ's format, of one vhost or of all. None when there is no such vhost.
+    fn definitions<'a>(&'a self, vhost: Option<&'a str>) -> BoxFuture<'a, Option<Vec<u8>>>;
+
+    /// Declares what a file in that format defines; objects without a vhost belong to this one.
+    ///
+    /// # Errors
+    /// Everything that prevents it; nothing was declared.
+    fn import(
+        &self,
+        file: Bytes,
+        vhost: Option<String>,
+    ) -> BoxFuture<'_, Result<ImportReport, Vec<DefinitionFault>>>;
 }

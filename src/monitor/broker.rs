@@ -3,6 +3,7 @@
 mod metrics;
 mod rates;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use self::rates::{MessageCounts, Sampler};
@@ -10,6 +11,7 @@ use crate::{
     api::encode,
     broker::{
         Broker,
+        definitions::{DefinitionFault, ImportReport},
         listing::Wanted,
         pages::{
             BindingsPage, ChannelsPage, ConnectionsPage, ConsumersPage, ExchangesPage,
@@ -109,5 +111,23 @@ impl BrokerPages for BrokerMonitor {
 
     fn delete<'a>(&'a self, vhost: &'a str, name: &'a str) -> BoxFuture<'a, Option<usize>> {
         Box::pin(self.broker.delete(vhost, name))
+    }
+
+    fn definitions<'a>(&'a self, vhost: Option<&'a str>) -> BoxFuture<'a, Option<Vec<u8>>> {
+        Box::pin(async move {
+            let definitions = self.broker.definitions(vhost).await?;
+            // Types of our own that hold text and numbers can always be written.
+            let mut text = serde_json::to_vec_pretty(&definitions).unwrap_or_default();
+            text.push(b'\n');
+            Some(text)
+        })
+    }
+
+    fn import(
+        &self,
+        file: Bytes,
+        vhost: Option<String>,
+    ) -> BoxFuture<'_, Result<ImportReport, Vec<DefinitionFault>>> {
+        Box::pin(self.broker.import(file, vhost))
     }
 }

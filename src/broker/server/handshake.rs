@@ -28,7 +28,7 @@ use crate::broker::{
 };
 
 /// The version of RabbitMQ whose dialect is spoken.
-const DIALECT: &str = "3.10.8";
+pub(in crate::broker) const DIALECT: &str = "3.10.8";
 /// How long a client that failed to log in has before the socket is closed.
 const REFUSED_GRACE: Duration = Duration::from_secs(2);
 

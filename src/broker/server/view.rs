@@ -82,7 +82,7 @@ impl Shared {
 /// Views of the broker are made on its own threads: the caller's threads never wait for the lock of a vhost. Once the
 /// broker's threads have ended, every view is empty.
 impl Broker {
-    async fn on_own_threads<T, F>(&self, make: impl FnOnce(Arc<Shared>) -> F) -> T
+    pub(super) async fn on_own_threads<T, F>(&self, make: impl FnOnce(Arc<Shared>) -> F) -> T
     where
         T: Default + Send + 'static,
         F: Future<Output = T> + Send + 'static,

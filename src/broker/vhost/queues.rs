@@ -6,7 +6,7 @@ use crate::broker::{
     exception::Exception,
     queue::{
         ConnectionId, Queue, QueueId,
-        arguments::{self, Properties, QueueKind},
+        arguments::{self, Properties, QueueKind, Settings},
     },
     wire::{ShortStr, Table},
 };
@@ -74,6 +74,25 @@ impl Vhost {
         self.queue_names.contains_key(name.as_bytes())
     }
 
+    /// What a declaration makes of a new queue; none when there is such a queue. Refuses a declaration that differs
+    /// from the queue that there is.
+    pub fn settings_of_new(
+        &self,
+        spec: &DeclareQueue,
+        connection: ConnectionId,
+    ) -> Result<Option<Settings>, Exception> {
+        if let Some(&id) = self.queue_names.get(spec.name.as_bytes()) {
+            self.check_same_queue(id, spec, connection)?;
+            return Ok(None);
+        }
+        let properties = Properties {
+            durable: spec.durable,
+            exclusive: spec.exclusive,
+            auto_delete: spec.auto_delete,
+        };
+        arguments::parse(&spec.arguments, properties, &self.queue_label(&spec.name)).map(Some)
+    }
+
     /// `queue.declare`, with a name that is checked or generated.
     pub fn declare_queue(
         &mut self,
@@ -84,34 +103,20 @@ impl Vhost {
         if let Some(token) = spec.name.strip_prefix(REPLY_TO_PREFIX.as_bytes()) {
             return self.check_replies(&spec.name, token);
         }
-        let label = self.queue_label(&spec.name);
-        let properties = Properties {
-            durable: spec.durable && !spec.exclusive,
-            exclusive: spec.exclusive,
-            auto_delete: spec.auto_delete,
-        };
-        if let Some(&id) = self.queue_names.get(spec.name.as_bytes()) {
-            self.check_same_queue(id, spec, connection)?;
+        let Some(settings) = self.settings_of_new(spec, connection)? else {
+            let id = self.queue_id(&spec.name)?;
             self.expire(id, now);
             return self
                 .declared(id, now)
                 .ok_or_else(|| self.no_queue(&spec.name));
-        }
-        let settings = arguments::parse(
-            &spec.arguments,
-            Properties {
-                durable: spec.durable,
-                ..properties
-            },
-            &label,
-        )?;
+        };
         if self.queues.len() >= self.limits.queues.get() {
             return Err(self.too_many("queues", self.limits.queues.get()));
         }
         self.check_topology()?;
         let name = spec.name.detached();
         let mut queue = Queue::new(name.clone(), spec.arguments.detached(), settings, now.ms);
-        queue.durable = properties.durable;
+        queue.durable = spec.durable && !spec.exclusive;
         queue.auto_delete = spec.auto_delete;
         queue.owner = spec.exclusive.then_some(connection);
         self.keep_queue(&mut queue);

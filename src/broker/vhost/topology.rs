@@ -85,19 +85,27 @@ impl Vhost {
         Ok(true)
     }
 
-    /// `exchange.declare`.
-    pub fn declare_exchange(&mut self, spec: &DeclareExchange) -> Result<(), Exception> {
-        let kind = check_exchange_type(&spec.kind)?;
-        self.lacks_exchange(&spec.name)?;
-        let label = self.exchange_label(&spec.name);
+    /// Whether a declaration makes a new exchange. Refuses one that differs from the exchange that there is.
+    pub fn is_new_exchange(&self, spec: &DeclareExchange) -> Result<bool, Exception> {
+        check_exchange_type(&spec.kind)?;
+        let is_new = self.lacks_exchange(&spec.name)?;
         if let Some(id) = self.exchange_names.get(spec.name.as_bytes()) {
             let current = self
                 .exchanges
                 .get(*id)
                 .ok_or_else(|| self.no_exchange(&spec.name))?;
-            return check_same(current, spec, &label);
+            check_same(current, spec, &self.exchange_label(&spec.name))?;
         }
-        let alternate = alternate_exchange(&spec.arguments, &label)?;
+        Ok(is_new)
+    }
+
+    /// `exchange.declare`.
+    pub fn declare_exchange(&mut self, spec: &DeclareExchange) -> Result<(), Exception> {
+        if !self.is_new_exchange(spec)? {
+            return Ok(());
+        }
+        let kind = check_exchange_type(&spec.kind)?;
+        let alternate = alternate_exchange(&spec.arguments, &self.exchange_label(&spec.name))?;
         if self.exchanges.len() >= self.limits.exchanges.get() {
             return Err(self.too_many("exchanges", self.limits.exchanges.get()));
         }
@@ -300,10 +308,8 @@ pub fn check_exchange_type(name: &ShortStr) -> Result<ExchangeKind, Exception> {
     })
 }
 
-pub(super) fn alternate_exchange(
-    arguments: &Table,
-    label: &str,
-) -> Result<Option<ShortStr>, Exception> {
+/// The exchange that gets what another cannot route.
+pub fn alternate_exchange(arguments: &Table, label: &str) -> Result<Option<ShortStr>, Exception> {
     match arguments.field(b"alternate-exchange") {
         None => Ok(None),
         Some(ValueRef::Str(name)) if name.len() <= ShortStr::MAX_LEN => Ok(ShortStr::copied(name)),

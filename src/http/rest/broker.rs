@@ -1,6 +1,7 @@
 //! Pages about the embedded broker. Knows no AMQP: [`BrokerPages`] answers in JSON.
 
 mod config;
+mod definitions;
 mod queues;
 
 use std::sync::Arc;
@@ -8,8 +9,14 @@ use std::sync::Arc;
 use axum::extract::{RawQuery, State};
 
 pub use self::config::Config;
-pub(in crate::http) use self::queues::{
-    __path_delete, __path_messages, __path_purge, __path_queue, delete, messages, purge, queue,
+pub(in crate::http) use self::{
+    definitions::{
+        __path_export_definitions, __path_import_definitions, export_definitions,
+        import_definitions,
+    },
+    queues::{
+        __path_delete, __path_messages, __path_purge, __path_queue, delete, messages, purge, queue,
+    },
 };
 use crate::{
     api::{self, Problem},

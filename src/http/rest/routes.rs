@@ -219,6 +219,8 @@ fn table() -> Vec<RouteRow> {
         row!(broker::delete, "broker", Write Broker, []),
         row!(broker::messages, "broker", Read Broker, ["count"]),
         row!(broker::purge, "broker", Write Broker, []),
+        row!(broker::export_definitions, "broker", Read Broker, ["vhost"]),
+        row!(broker::import_definitions, "broker", Write Broker, ["vhost"]),
     ]
 }
 

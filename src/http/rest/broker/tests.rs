@@ -1,12 +1,16 @@
 use std::{future::ready, sync::Arc};
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use serde_json::json;
 
 use super::Config;
 use crate::{
-    broker::listing::Wanted,
+    broker::{
+        definitions::{DefinitionCounts, DefinitionFault, ImportReport},
+        listing::Wanted,
+    },
     http::{self, BrokerList, BrokerPages, testing::Api},
 };
 
@@ -63,6 +67,31 @@ impl BrokerPages for Pages {
     fn delete<'a>(&'a self, vhost: &'a str, name: &'a str) -> BoxFuture<'a, Option<usize>> {
         let depth = self.depth(vhost, name);
         Box::pin(ready(depth.and_then(|_| self.waiting.lock().take())))
+    }
+
+    fn definitions<'a>(&'a self, vhost: Option<&'a str>) -> BoxFuture<'a, Option<Vec<u8>>> {
+        let page = json!({ "vhost": vhost }).to_string().into();
+        Box::pin(ready((vhost != Some("none")).then_some(page)))
+    }
+
+    fn import(
+        &self,
+        file: Bytes,
+        vhost: Option<String>,
+    ) -> BoxFuture<'_, Result<ImportReport, Vec<DefinitionFault>>> {
+        let conflict = DefinitionFault::conflict("queues[0]", "differs");
+        let imported = match &*file {
+            b"invalid" => Err(vec![DefinitionFault::invalid("", "is no JSON"), conflict]),
+            b"conflict" => Err(vec![conflict]),
+            _ => Ok(ImportReport {
+                made: DefinitionCounts {
+                    queues: vhost.map_or(0, |vhost| vhost.len() as u64),
+                    ..DefinitionCounts::default()
+                },
+                ..ImportReport::default()
+            }),
+        };
+        Box::pin(ready(imported))
     }
 }
 
@@ -174,4 +203,29 @@ async fn without_a_broker_every_page_says_so() {
         let detail = "the embedded broker is switched off";
         assert_eq!(off.json["detail"], detail, "{method} {path}");
     }
+}
+
+#[tokio::test]
+async fn definitions_are_exported_and_imported_and_a_conflict_is_not_a_fault_of_the_file() {
+    let api = api();
+    let path = "/broker/definitions";
+    let all = api.expect(200, "GET", path, "").await;
+    assert_eq!(all.json, json!({"vhost": null}));
+    let one = format!("{path}?vhost=%2F");
+    let exported = api.expect(200, "GET", &one, "").await;
+    assert_eq!(exported.json, json!({"vhost": "/"}));
+    let unknown = format!("{path}?vhost=none");
+    let refused = api.expect(404, "GET", &unknown, "").await;
+    assert_eq!(refused.json["detail"], "there is no vhost \"none\"");
+
+    let report = api.expect(200, "POST", &one, "{}").await;
+    assert_eq!(report.json["made"]["queues"], 1);
+    let conflict = api.expect(409, "POST", path, "conflict").await;
+    let errors = json!([{"field": "queues[0]", "message": "differs"}]);
+    assert_eq!(conflict.json["errors"], errors);
+    assert_eq!(conflict.json["title"], "Conflict");
+    let invalid = api.expect(422, "POST", path, "invalid").await;
+    assert_eq!(invalid.json["errors"][0]["field"], "definitions");
+    let large = " ".repeat((1 << 20) + 1);
+    api.expect(413, "POST", path, large).await;
 }

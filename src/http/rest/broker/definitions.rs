@@ -1,0 +1,82 @@
+//! The topology in RabbitMQ's definitions format: exported and imported.
+
+use crate::{
+    api::{self, FieldError, Problem},
+    broker::definitions::{DefinitionFault, Definitions, ImportReport},
+    http::{
+        answer::{EndpointResult, HttpProblem, json},
+        problems::{Conflict, Invalid, NotFound, TooLarge},
+        rest::extract::BodyBytes,
+        state::AppState,
+    },
+};
+use axum::extract::{RawQuery, State};
+
+/// The vhost that is named in a query.
+fn only(query: Option<&str>) -> Option<String> {
+    let mut pairs = api::pairs(query.unwrap_or_default());
+    let found = pairs.find(|(key, _)| key == "vhost");
+    found.map(|(_, value)| value.into_owned())
+}
+
+/// Queues, exchanges and bindings in the format of RabbitMQ's definitions files, sorted. Without users, permissions,
+/// exclusive queues, and transient queues that the broker has named.
+#[utoipa::path(
+    get, path = "/broker/definitions",
+    params(("vhost" = Option<String>, Query, description = "Only of this virtual host, whose name is then left out")),
+    responses((status = 200, body = Definitions), NotFound)
+)]
+pub(in crate::http) async fn export_definitions(
+    State(shared): State<AppState>,
+    RawQuery(query): RawQuery,
+) -> EndpointResult {
+    let only = only(query.as_deref());
+    let exported = shared.pages()?.definitions(only.as_deref()).await;
+    Ok(json(exported.ok_or_else(|| {
+        let vhost = only.unwrap_or_default();
+        HttpProblem::new(404, format!("there is no vhost \"{vhost}\""))
+    })?))
+}
+
+/// Declares the queues, exchanges and bindings of a definitions file, all of them or, if anything is wrong, none. What
+/// exists alike stays; what exists otherwise is a conflict. Users, permissions, policies and parameters are ignored and
+/// named in the answer.
+#[utoipa::path(
+    post, path = "/broker/definitions",
+    params(("vhost" = Option<String>, Query, description = "The virtual host of objects that name none")),
+    request_body = serde_json::Value,
+    responses((status = 200, body = ImportReport), NotFound, Conflict, TooLarge, Invalid)
+)]
+pub(in crate::http) async fn import_definitions(
+    State(shared): State<AppState>,
+    RawQuery(query): RawQuery,
+    BodyBytes(body): BodyBytes,
+) -> EndpointResult {
+    let imported = shared.pages()?.import(body, only(query.as_deref())).await;
+    let report = imported.map_err(problem)?;
+    let made = report.made;
+    tracing::info!(
+        "definitions were imported over HTTP: {} exchanges, {} queues and {} bindings are new",
+        made.exchanges,
+        made.queues,
+        made.bindings
+    );
+    Ok(json(api::encode(&report)))
+}
+
+/// Faults of the file are a 422. Without any, what exists is in the way: a 409.
+fn problem(faults: Vec<DefinitionFault>) -> Problem {
+    let is_conflict = faults.iter().all(|fault| fault.is_conflict);
+    let errors = faults.into_iter().map(|fault| FieldError {
+        field: match fault.field.is_empty() {
+            true => "definitions".to_owned(),
+            false => fault.field,
+        },
+        message: fault.message,
+    });
+    let errors = errors.collect();
+    match is_conflict {
+        true => Problem::conflict(errors),
+        false => Problem::invalid(errors),
+    }
+}
