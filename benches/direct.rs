@@ -1,4 +1,4 @@
-//! How long after `register` has returned subscribers are told: `cargo bench --bench direct`.
+//! How long after `register` has returned subscribers get the event: `cargo bench --bench direct`.
 //!
 //! Each figure is the time from the return of the call that changed the registry to the moment a
 //! callback runs, or a webhook's receiver has read the request; 0 where it came first.
@@ -37,7 +37,7 @@ use tokio::{
 struct Moments {
     start: Instant,
     returned: Vec<AtomicU64>,
-    told: Vec<AtomicU64>,
+    received: Vec<AtomicU64>,
     n_told: AtomicUsize,
 }
 
@@ -47,7 +47,7 @@ impl Moments {
         Self {
             start: Instant::now(),
             returned: zeroes(events + 1),
-            told: zeroes((events + 1) * subscribers),
+            received: zeroes((events + 1) * subscribers),
             n_told: AtomicUsize::new(0),
         }
     }
@@ -56,15 +56,15 @@ impl Moments {
         u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
-    fn told(&self, subscriber: usize, revision: u64) {
+    fn received(&self, subscriber: usize, revision: u64) {
         let revision = usize::try_from(revision).unwrap_or(0);
         let slot = subscriber * self.returned.len() + revision;
-        self.told[slot].store(self.now(), Ordering::Relaxed);
+        self.received[slot].store(self.now(), Ordering::Relaxed);
         self.n_told.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Registers instances at `pace`, and waits until all are told. Nothing spins meanwhile: the
-    /// machine's cores are for those who are told.
+    /// Registers instances at `pace`, and waits until all subscribers have all events. Nothing spins
+    /// meanwhile: the machine's cores are for the subscribers.
     async fn drive(&self, registry: &Registry, pace: Pace) {
         let mut ticks = interval(pace.tick);
         let (catalog, caller) = (Catalog::new(registry.clone()), Caller::by(Door::Embedding));
@@ -81,7 +81,7 @@ impl Moments {
             registered.expect("room for it");
             self.returned[revision].store(at, Ordering::Relaxed);
         }
-        let expected = (self.returned.len() - 1) * (self.told.len() / self.returned.len());
+        let expected = (self.returned.len() - 1) * (self.received.len() / self.returned.len());
         while self.n_told.load(Ordering::Relaxed) < expected {
             sleep(Duration::from_millis(1)).await;
         }
@@ -89,15 +89,15 @@ impl Moments {
 
     fn report(&self, what: &str) {
         let events = self.returned.len();
-        let told = self
-            .told
+        let received = self
+            .received
             .iter()
             .enumerate()
             .filter(|(i, _)| i % events != 0);
-        let mut waits: Vec<_> = told
-            .map(|(i, told)| {
+        let mut waits: Vec<_> = received
+            .map(|(i, received)| {
                 let returned = self.returned[i % events].load(Ordering::Relaxed);
-                told.load(Ordering::Relaxed).saturating_sub(returned)
+                received.load(Ordering::Relaxed).saturating_sub(returned)
             })
             .collect();
         waits.sort_unstable();
@@ -166,7 +166,7 @@ async fn callbacks(subscribers: usize, events: usize, pace: Pace) {
         let moments = Arc::clone(&moments);
         let callback = move |delivery| {
             if let Delivery::Event(event) = delivery {
-                moments.told(subscriber, event.revision.0);
+                moments.received(subscriber, event.revision.0);
             }
             std::future::ready(Ok::<_, CallbackError>(()))
         };
@@ -223,7 +223,7 @@ async fn receive(
     let delivery = delivery.and_then(|value| value.to_str().ok());
     let revision = delivery.and_then(|text| text.rsplit_once('-'));
     if let Some(Ok(revision)) = revision.map(|(_, revision)| revision.parse()) {
-        moments.told(subscriber, revision);
+        moments.received(subscriber, revision);
     }
     StatusCode::NO_CONTENT
 }

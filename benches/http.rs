@@ -44,7 +44,7 @@ fn main() {
 struct Plan {
     pairs: usize,
     seconds: usize,
-    /// As many as musterd has for HTTP, unless told otherwise.
+    /// As many as musterd has for HTTP, unless `--bare-threads` says otherwise.
     bare_threads: usize,
     folder: tempfile::TempDir,
 }
@@ -146,7 +146,7 @@ fn free_address() -> SocketAddr {
     listener.local_addr().expect("its address")
 }
 
-/// One request on a connection of its own; answers with the body.
+/// One request on a separate connection; returns the body.
 fn request(address: SocketAddr, method: &str, path: &str, body: &str) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).expect("connects");
     let length = body.len();

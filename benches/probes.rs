@@ -3,9 +3,8 @@
 //! The last row is a whole daemon in mode queue: each probe is a request through the embedded broker to
 //! the daemon's own prober, and a verdict back.
 //!
-//! Every instance has a loopback address of its own, so that, as in a real fleet, one pooled
-//! connection serves one instance. The targets answer from threads of their own; their CPU time is
-//! shown apart.
+//! Every instance has a separate loopback address, so that, as in a real fleet, one pooled connection serves
+//! one instance. The targets answer from separate threads; their CPU time is shown apart.
 //!
 //! `cargo bench --bench probes [-- <seconds> <instances>]`
 
@@ -245,7 +244,7 @@ fn tcp(i: u32, port: u16) -> CheckKind {
     CheckKind::Tcp { host, port }
 }
 
-/// A loopback address of its own for each instance.
+/// A separate loopback address for each instance.
 fn address(i: u32) -> Ipv4Addr {
     Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 1, 0, 0)) + i)
 }

@@ -1,5 +1,5 @@
-//! How soon watchers are told, and what an idle one costs: server-sent events over real sockets, the
-//! server in a process of its own.
+//! How soon watchers get an event, and what an idle one costs: server-sent events over real sockets, the
+//! server in a separate process.
 //!
 //! `cargo bench --bench watchers [-- --watchers 10000 --rounds 20]`
 
@@ -33,13 +33,13 @@ fn main() {
     register(server.address, 1);
     let before = server.resident_kb();
 
-    let (told, tells) = sync_channel(watchers);
+    let (arrivals, receipts) = sync_channel(watchers);
     let (ready, is_ready) = sync_channel(watchers);
     let address = server.address;
     let client = std::thread::spawn(move || {
         let runtime = runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.expect("a runtime");
-        runtime.block_on(watch(address, watchers, ready, told));
+        runtime.block_on(watch(address, watchers, ready, arrivals));
     });
     for _ in 0..watchers {
         is_ready.recv().expect("every watcher gets its snapshot");
@@ -51,13 +51,13 @@ fn main() {
     let mut all = Vec::new();
     for round in 0..rounds {
         let port = u16::try_from(round % 60_000).expect("a port") + 2;
-        all.extend(tell(&server, port, watchers, &tells));
+        all.extend(change(&server, port, watchers, &receipts));
         // Apart, as changes of one service are.
         std::thread::sleep(Duration::from_millis(200));
     }
     all.sort_unstable();
     println!(
-        "told after register's answer, {rounds} changes x {watchers} watchers: \
+        "received after register's answer, {rounds} changes x {watchers} watchers: \
          p50 {:.1} ms, p99 {:.1} ms, last {:.1} ms",
         millis(&all, 50),
         millis(&all, 99),
@@ -68,11 +68,16 @@ fn main() {
 }
 
 /// From register's answer to the last byte of the event, for each watcher.
-fn tell(server: &Server, port: u16, watchers: usize, tells: &Receiver<Instant>) -> Vec<Duration> {
+fn change(
+    server: &Server,
+    port: u16,
+    watchers: usize,
+    receipts: &Receiver<Instant>,
+) -> Vec<Duration> {
     let answered = register(server.address, port);
     let at = (0..watchers).map(|_| {
-        let told = tells.recv_timeout(Duration::from_secs(30));
-        told.expect("every watcher is told")
+        let arrival = receipts.recv_timeout(Duration::from_secs(30));
+        arrival.expect("every watcher gets the event")
     });
     at.map(|at| at.saturating_duration_since(answered))
         .collect()
@@ -89,7 +94,7 @@ async fn watch(
     address: SocketAddr,
     watchers: usize,
     ready: SyncSender<()>,
-    told: SyncSender<Instant>,
+    arrivals: SyncSender<Instant>,
 ) {
     let mut tasks = JoinSet::new();
     for _ in 0..watchers {
@@ -100,7 +105,7 @@ async fn watch(
         tokio::io::AsyncWriteExt::write_all(&mut stream, request)
             .await
             .expect("a request");
-        let (ready, told) = (ready.clone(), told.clone());
+        let (ready, arrivals) = (ready.clone(), arrivals.clone());
         tasks.spawn(async move {
             let (mut buffer, mut text) = ([0; 4096], Vec::new());
             while let Ok(n @ 1..) = stream.read(&mut buffer).await {
@@ -110,7 +115,9 @@ async fn watch(
                     let block = std::mem::replace(&mut text, rest);
                     let has = |word: &[u8]| block.windows(word.len()).any(|known| known == word);
                     if has(b"event: event\n") {
-                        told.send(Instant::now()).expect("the figures are taken");
+                        arrivals
+                            .send(Instant::now())
+                            .expect("the figures are taken");
                     } else if has(b"event: snapshot\n") {
                         ready.send(()).expect("the figures are taken");
                     }

@@ -163,7 +163,7 @@ impl Client {
     }
 
     fn flush(&mut self) {
-        // An allocation of its own, as a read from a socket would be.
+        // A separate allocation, as a read from a socket would be.
         let bytes = self.out.split().to_vec();
         self.out = BytesMut::new();
         self.frames.input().extend_from_slice(&bytes);

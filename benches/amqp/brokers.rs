@@ -1,4 +1,4 @@
-//! The two brokers that are compared, each a process of its own, so that /proc tells them apart.
+//! The two brokers that are compared, each in a separate process, so that /proc has separate figures.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;

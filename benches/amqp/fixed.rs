@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::link::method;
 
-/// Whoever has asked for messages last.
+/// The client that asked for messages last.
 type Consumer = Arc<Mutex<Option<Arc<TcpStream>>>>;
 
 /// Serves until the parent ends it; prints the address.

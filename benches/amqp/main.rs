@@ -1,6 +1,6 @@
 //! musterd's embedded broker beside RabbitMQ on the same machine, in turns:
 //! `cargo bench --bench amqp -- [--pairs 5] [--seconds 3] [--only TEXT] [--alone musterd|rabbitmq|fixed] [--list]`.
-//! The exit code tells whether every target was reached.
+//! The exit code is 0 if every target was reached.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 #![expect(clippy::print_stderr, reason = "and how far it is")]
 

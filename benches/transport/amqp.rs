@@ -72,7 +72,7 @@ pub(crate) fn event(daemon: &Daemon, mode: &str, time: Duration, rate: f64) -> L
         });
         daemon.drained();
         over.store(true, Ordering::Relaxed);
-        // Whoever waits for the next message sees that it was the last.
+        // The task that waits for the next message sees that it was the last.
         registering(daemon)(0);
     });
     link.delete_queue(QUEUE);

@@ -1,4 +1,4 @@
-//! The release daemon as a process of its own, so that /proc tells what it spends.
+//! The release daemon in a separate process, so that /proc has its CPU time.
 
 use std::{
     io::{Read, Write},
@@ -115,9 +115,9 @@ impl Daemon {
 
     /// How far channel events is behind.
     pub(crate) fn lag(&self, client: &mut Client) -> u64 {
-        let told: Value =
+        let state: Value =
             serde_json::from_slice(client.ask("GET", "/transport", b"")).expect("a report in JSON");
-        told["channels"]["events"]["lag"].as_u64().expect("a lag")
+        state["channels"]["events"]["lag"].as_u64().expect("a lag")
     }
 
     /// Waits until no event is left to be sent; how long that took.

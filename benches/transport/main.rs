@@ -1,7 +1,7 @@
 //! The transport beside itself: `queue` against `direct`, the embedded broker against RabbitMQ, the daemon
-//! against lapin alone: `cargo bench --bench transport -- [--pairs 5] [--seconds 3] [--only rest|events|commands|backlog]
-//! [--backlog 50000]`.
-//! The exit code tells whether every target was reached.
+//! against lapin alone:
+//! `cargo bench --bench transport -- [--pairs 5] [--seconds 3] [--only rest|events|commands|backlog] [--backlog 50000]`.
+//! The exit code is 0 if every target was reached.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
 mod amqp;
@@ -55,7 +55,7 @@ impl Options {
         }
     }
 
-    fn wants(&self, name: &str) -> bool {
+    fn includes(&self, name: &str) -> bool {
         name.contains(&self.only)
     }
 }
@@ -74,7 +74,7 @@ fn main() -> ExitCode {
     ];
     let mut reached = true;
     for (name, run) in sections {
-        if options.wants(name) {
+        if options.includes(name) {
             reached &= run(&options);
         }
     }

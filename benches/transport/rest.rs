@@ -42,7 +42,7 @@ pub(crate) fn register(daemon: &Daemon, n_pairs: usize, time: Duration, rate: f6
     })
 }
 
-/// discover at half its maximum while 1,000 changes a second go on; that maximum too.
+/// discover at half its maximum during 1,000 changes a second; that maximum too.
 pub(crate) fn discover(daemon: &Daemon, n_pairs: usize, time: Duration) -> (f64, Halves) {
     daemon.settle("direct");
     let most = with_changes(daemon, time, || at_most(time, || discovering(daemon)));

@@ -47,9 +47,12 @@ fn a_variable_that_matches_no_key_is_named_and_is_no_fault() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(0));
-    let told = text(&output.stderr);
-    assert!(told.contains("MUSTERD_HTTP__LISTEN is not used"), "{told}");
-    assert!(told.contains("MUSTERD__HTTP__LISTEN"), "{told}");
+    let warning = text(&output.stderr);
+    assert!(
+        warning.contains("MUSTERD_HTTP__LISTEN is not used"),
+        "{warning}"
+    );
+    assert!(warning.contains("MUSTERD__HTTP__LISTEN"), "{warning}");
 }
 
 fn hashed(password: &[u8]) -> Output {
@@ -109,7 +112,10 @@ fn a_hangup_names_each_key_that_needs_a_restart() {
         let message = line["message"].as_str().unwrap_or_default();
         message.contains("only after a restart")
     });
-    let told = line["message"].as_str().unwrap();
-    assert!(told.ends_with("registry.routes_max, stop.grace"), "{told}");
+    let warning = line["message"].as_str().unwrap();
+    assert!(
+        warning.ends_with("registry.routes_max, stop.grace"),
+        "{warning}"
+    );
     assert!(matches!(line["level"], Value::String(ref level) if level == "WARN"));
 }

@@ -17,8 +17,8 @@ fn compose(arguments: &[&str]) -> String {
     };
     let output = command.current_dir(ROOT).args(arguments).output();
     let output = output.expect("docker compose is there: apt-get install docker-compose");
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{told}");
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{errors}");
     String::from_utf8(output.stdout).unwrap()
 }
 

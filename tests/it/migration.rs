@@ -28,19 +28,19 @@ const QUICK: [&str; 14] = [
     "health.first_within=100ms",
 ];
 
-struct Told {
+struct MigrateOutput {
     ok: bool,
     text: String,
 }
 
-fn migrate(daemon: &Daemon, arguments: &[&str]) -> Told {
+fn migrate(daemon: &Daemon, arguments: &[&str]) -> MigrateOutput {
     let output = Command::new(env!("CARGO_BIN_EXE_musterd"))
         .args(["migrate", "--url", &daemon.url])
         .args(arguments)
         .output()
         .unwrap();
     let text = [output.stdout, output.stderr].concat();
-    Told {
+    MigrateOutput {
         ok: output.status.success(),
         text: String::from_utf8(text).unwrap(),
     }
@@ -48,9 +48,9 @@ fn migrate(daemon: &Daemon, arguments: &[&str]) -> Told {
 
 #[track_caller]
 fn report(daemon: &Daemon) -> Value {
-    let told = migrate(daemon, &["status", "--json"]);
-    assert!(told.ok, "{}", told.text);
-    serde_json::from_str(&told.text).unwrap()
+    let reply = migrate(daemon, &["status", "--json"]);
+    assert!(reply.ok, "{}", reply.text);
+    serde_json::from_str(&reply.text).unwrap()
 }
 
 fn until(daemon: &Daemon, state: &str) -> Value {
@@ -90,8 +90,12 @@ fn a_daemon_migrates_to_its_broker_and_back() {
     }
     assert_eq!(report["rollback"], Value::Null, "{report:#}");
     assert!(report["canary"]["runs"].as_u64().unwrap() > 6);
-    let told = report["notices"].as_array().unwrap();
-    assert!(told.iter().any(|one| one["event"] == "migration.completed"));
+    let notices = report["notices"].as_array().unwrap();
+    assert!(
+        notices
+            .iter()
+            .any(|one| one["event"] == "migration.completed")
+    );
 
     let back = migrate(&daemon, &["rollback"]);
     assert!(back.ok, "{}", back.text);
@@ -132,9 +136,9 @@ fn an_invalid_soak_is_a_wrong_argument() {
             .arg(soak)
             .output()
             .unwrap();
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{soak}: {told}");
-        assert!(told.contains("--soak"), "{told}");
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{soak}: {message}");
+        assert!(message.contains("--soak"), "{message}");
     }
 }
 
@@ -176,6 +180,6 @@ fn without_a_broker_there_is_nothing_to_migrate_to() {
         .output()
         .unwrap();
     assert_eq!(away.status.code(), Some(1));
-    let told = String::from_utf8(away.stderr).unwrap();
-    assert!(told.contains("cannot be connected to"), "{told}");
+    let message = String::from_utf8(away.stderr).unwrap();
+    assert!(message.contains("cannot be connected to"), "{message}");
 }

@@ -65,7 +65,7 @@ struct Model {
     answered: usize,
 }
 
-/// Registers and deregisters ids of its own until the daemon is gone.
+/// Registers and deregisters its ids until the daemon is gone.
 async fn write(
     url: String,
     client: usize,

@@ -58,7 +58,7 @@ pub(super) fn check(config: &ProptestConfig) {
     let sizes = (100..300_usize, prop_oneof![0..200_usize, 200..8_000_usize]);
     for (kind, fill) in KINDS {
         let tried = TestRunner::new(config.clone()).run(&sizes, |(count, size)| {
-            // The log has limits of its own.
+            // The log has separate limits.
             let registry = Registry::new(Config {
                 log_entries_max: 1.into(),
                 log_bytes_max: ByteSize(1).into(),

@@ -91,12 +91,12 @@ fn refused_clients_do_not_fill_the_log() {
     };
     let refused = Client::connect(address).handshake(&wrong);
     assert!(refused.contains("ACCESS_REFUSED"), "{refused}");
-    let told = daemon.stop();
+    let lines = daemon.stop();
     let of_refusals = |line: &&serde_json::Value| {
         let target = line["target"].as_str().unwrap_or_default();
         line["level"] == "WARN" && target.starts_with("musterd::broker::server")
     };
-    let warned: Vec<_> = told.iter().filter(of_refusals).collect();
+    let warned: Vec<_> = lines.iter().filter(of_refusals).collect();
     assert_eq!(warned.len(), 11, "ten, and how many more: {warned:?}");
     assert_eq!(warned[10]["count"], 41);
 }
@@ -125,8 +125,8 @@ fn lost_clients_do_not_fill_the_log() {
         warned += u32::from(line["level"] == "WARN");
     }
     assert_eq!(warned, 10, "the first of them");
-    let told = daemon.stop();
-    let rest = told
+    let lines = daemon.stop();
+    let rest = lines
         .iter()
         .find(|line| line.to_string().contains("lost connections not logged"));
     assert_eq!(rest.unwrap()["count"], 20);
@@ -136,9 +136,12 @@ fn lost_clients_do_not_fill_the_log() {
 fn a_stop_warns_of_nothing() {
     let (daemon, address) = start(&[]);
     let _client = Client::ready(address);
-    let told = daemon.stop();
+    let lines = daemon.stop();
     let closed = |line: &&serde_json::Value| line.to_string().contains("shutting down");
-    assert!(told.iter().any(|line| closed(&line)), "{told:?}");
-    let warned: Vec<_> = told.iter().filter(|line| line["level"] == "WARN").collect();
+    assert!(lines.iter().any(|line| closed(&line)), "{lines:?}");
+    let warned: Vec<_> = lines
+        .iter()
+        .filter(|line| line["level"] == "WARN")
+        .collect();
     assert!(warned.is_empty(), "{warned:?}");
 }

@@ -66,12 +66,12 @@ fn password(password: &str) -> String {
     format!("connection.secure-ok response='My password is {password}'")
 }
 
-/// RabbitMQ ends the connection without a word where musterd tells why.
+/// RabbitMQ ends the connection without a reason; musterd sends one.
 #[track_caller]
-fn ended(answer: &str, told: &str) {
+fn ended(answer: &str, reason: &str) {
     match target().kind {
         Kind::RabbitMq => assert_eq!(answer, "eof"),
-        Kind::Musterd => assert_eq!(answer, format!("connection.close reply-code={told}")),
+        Kind::Musterd => assert_eq!(answer, format!("connection.close reply-code={reason}")),
     }
 }
 
@@ -92,7 +92,7 @@ fn the_challenge_is_answered_with_the_password() {
     assert_eq!(client.call(1, "channel.open"), "channel.open-ok");
     client.close();
 
-    for (method, told) in [
+    for (method, reason) in [
         (
             "connection.secure-ok response=guest",
             "502 reply-text='SYNTAX_ERROR - response to RABBIT-CR-DEMO is malformed' class-id=10 method-id=21",
@@ -107,7 +107,7 @@ fn the_challenge_is_answered_with_the_password() {
         ),
     ] {
         let (mut client, answer) = answered(own.addr(), method);
-        ended(&answer, told);
+        ended(&answer, reason);
         assert_eq!(client.receive(0), "eof");
     }
     let refused = "connection.close reply-code=403 reply-text='ACCESS_REFUSED - Login was refused using \

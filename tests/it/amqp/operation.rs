@@ -150,7 +150,7 @@ fn a_memory_alarm_blocks_publishers_only() {
     assert!(!field(&blocked, "reason").is_empty());
     let answer = publisher.receive_within(1, Duration::from_millis(500));
     assert_eq!(answer, None, "what follows the publish waits");
-    // Others declare and consume, and are told nothing.
+    // Others, which declare and consume, get no notice.
     consumer.send(1, "basic.consume queue=short consumer-tag=c no-ack");
     assert_eq!(consumer.receive(1), "basic.consume-ok consumer-tag=c");
     assert!(consumer.receive(1).ends_with(" body=before"));

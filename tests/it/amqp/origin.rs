@@ -99,9 +99,12 @@ async fn commands_carry_their_connection_and_its_end_is_reported() {
     assert!(broker.is_connected(origin));
 
     sender.close(200, "done".into()).await.unwrap();
-    let told = tokio::time::timeout(Duration::from_secs(10), closed.recv()).await;
-    assert_eq!(told.unwrap(), Some(origin));
-    assert!(!broker.is_connected(origin), "told of before it had gone");
+    let notice = tokio::time::timeout(Duration::from_secs(10), closed.recv()).await;
+    assert_eq!(notice.unwrap(), Some(origin));
+    assert!(
+        !broker.is_connected(origin),
+        "reported before it was closed"
+    );
     stop.cancel();
     tasks.close();
     tasks.wait().await;

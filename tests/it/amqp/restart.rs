@@ -73,7 +73,7 @@ fn start(path: &Path, keys: &[&str]) -> (Daemon, SocketAddr) {
     (daemon, addr)
 }
 
-/// Sends each line and expects the answer that stands behind the arrow.
+/// Sends each line and expects the answer behind its arrow.
 fn script(client: &mut Client, lines: &[&str]) {
     for line in lines {
         let (sent, expected) = line.split_once(" => ").expect("an answer");
@@ -432,7 +432,7 @@ fn damaged_messages_are_named_and_what_is_sound_is_kept() {
     let mut broker = Restarted::start();
     let mut client = broker.confirming_client("q");
     for number in 1..=20 {
-        // Each is a write of its own.
+        // Each is a separate write.
         publish_confirmed(&mut client, number..=number);
     }
     drop(broker.daemon.take());

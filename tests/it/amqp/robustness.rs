@@ -314,7 +314,7 @@ fn a_client_that_never_reads_its_answers() {
     still_serves();
 }
 
-/// Everything that a client sends until its consumer has a queue of its own, bound to `exchange`.
+/// Everything that a client sends until its consumer has a separate queue, bound to `exchange`.
 fn listener(exchange: &str) -> Vec<u8> {
     let mut octets = b"AMQP\0\0\x09\x01".to_vec();
     let bind = format!("queue.bind exchange={exchange}");
@@ -435,7 +435,7 @@ fn tables_as_deep_as_a_frame_do_not_end_a_daemon() {
     daemon.logged(|line| {
         line["message"]
             .as_str()
-            .is_some_and(|told| told.starts_with("connected"))
+            .is_some_and(|state| state.starts_with("connected"))
     });
     let login = Login {
         vhost: "second".to_owned(),

@@ -48,9 +48,9 @@ impl Target {
     }
 }
 
-/// The embedded broker, inside this process, for as long as it lives.
+/// The embedded broker, inside this process, until the process ends.
 fn embedded() -> Target {
-    // On a thread of its own: the caller may be inside a runtime.
+    // On a separate thread: the caller may be inside a runtime.
     let addr = std::thread::spawn(|| {
         static RUNTIME: OnceLock<Runtime> = OnceLock::new();
         let runtime = RUNTIME.get_or_init(|| Runtime::new().unwrap());

@@ -136,7 +136,7 @@ pub(super) fn read_body(word: &[u8]) -> Vec<u8> {
     word.to_vec()
 }
 
-/// Whether `line` is `pattern`, in which `…` stands for anything.
+/// Whether `line` is `pattern`, in which `…` matches any text.
 pub(super) fn matches(pattern: &str, line: &str) -> bool {
     let mut pieces = pattern.split('…');
     let first = pieces.next().unwrap_or_default();

@@ -205,9 +205,9 @@ async fn lapin_logs_in_by_password_and_by_certificate() {
             "needs a TLS connection with a client certificate",
         ),
     ];
-    for (login, query, certificate, told) in refused {
+    for (login, query, certificate, reason) in refused {
         let error = door.lapin(login, query, certificate).await.unwrap_err();
-        assert!(error.to_string().contains(told), "{login}: {error}");
+        assert!(error.to_string().contains(reason), "{login}: {error}");
     }
     let forged = door.lapin("orders:", external, Some("forged")).await;
     assert!(forged.unwrap_err().is_io_error(), "nobody vouches for it");

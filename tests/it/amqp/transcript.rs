@@ -3,7 +3,7 @@
 //! ```text
 //! == title of a case; connection a is open, with channel 1
 //! a> queue.declare queue=$q          a sends on channel 1; $ becomes a prefix of this case's own
-//! a< queue.declare-ok queue=$q …     the next line a receives on channel 1; … stands for anything
+//! a< queue.declare-ok queue=$q …     the next line a receives on channel 1; … matches any text
 //! open b user=mine                   another connection, channel 1 open; `bare` opens no channel
 //! login b password=wrong             the handshake as far as it goes; its last answer is received on channel 0
 //! connect b                          only the socket

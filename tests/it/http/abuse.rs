@@ -154,7 +154,8 @@ async fn a_client_that_does_not_read_is_disconnected() {
     server.stopped().await;
 }
 
-/// Whoever is refused, by whichever part, is told why in the same shape, and hung up on.
+/// Each refused client gets the reason in the same form, from each part of the server, and is then
+/// disconnected.
 #[track_caller]
 fn is_problem(answer: &str, code: u16) {
     assert!(
@@ -193,7 +194,7 @@ async fn a_too_long_path_gets_414() {
 async fn a_half_closed_client_is_still_answered() {
     let server = Server::start(Config::default()).await;
     server.fill("a", 1, 1);
-    for (asked, told) in [
+    for (asked, expected) in [
         ("GET /health", "healthy"),
         ("GET /services/a-0", "a-0"),
         // This one takes a while.
@@ -205,7 +206,7 @@ async fn a_half_closed_client_is_still_answered() {
         raw.0.shutdown().await.unwrap();
         let answer = raw.rest().await;
         assert!(answer.starts_with("HTTP/1.1 200 "), "{asked}: {answer:?}");
-        assert!(answer.contains(told), "{asked}: {answer}");
+        assert!(answer.contains(expected), "{asked}: {answer}");
     }
     server.stopped().await;
 }
@@ -328,8 +329,12 @@ async fn ten_thousand_half_open_connections_are_cheap() {
         .kill_on_drop(true)
         .spawn()
         .unwrap();
-    let mut told = BufReader::new(holder.stdout.take().unwrap()).lines();
-    while let Some(line) = timeout(PATIENCE, told.next_line()).await.unwrap().unwrap() {
+    let mut output = BufReader::new(holder.stdout.take().unwrap()).lines();
+    while let Some(line) = timeout(PATIENCE, output.next_line())
+        .await
+        .unwrap()
+        .unwrap()
+    {
         if line.contains("all open") {
             break;
         }
@@ -346,7 +351,7 @@ async fn ten_thousand_half_open_connections_are_cheap() {
 }
 
 #[tokio::test]
-#[ignore = "is started by the test above, in a process of its own"]
+#[ignore = "is started by the test above, in a separate process"]
 async fn holds_connections_for_another_test() {
     let address: SocketAddr = std::env::var(HOLDER).unwrap().parse().unwrap();
     rlimit::increase_nofile_limit(u64::MAX).unwrap();

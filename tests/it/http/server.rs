@@ -127,7 +127,7 @@ impl Migrations for Stage {
     }
 }
 
-/// A server that runs until it is told to stop, or the test ends.
+/// A server that runs until it is stopped or the test ends.
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) address: SocketAddr,
@@ -231,8 +231,8 @@ impl Raw {
         while !all.ends_with(end.as_bytes()) {
             let byte = timeout(PATIENCE, self.0.read_u8()).await;
             let byte = byte.unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&all)));
-            let told = String::from_utf8_lossy(&all).into_owned();
-            all.push(byte.unwrap_or_else(|error| panic!("{error} after {told:?}")));
+            let received = String::from_utf8_lossy(&all).into_owned();
+            all.push(byte.unwrap_or_else(|error| panic!("{error} after {received:?}")));
         }
         String::from_utf8(all).unwrap()
     }

@@ -187,7 +187,7 @@ async fn a_topic_misses_nothing_when_the_daemon_is_killed_at_any_moment() {
     let (mut highest, mut all) = (0, BTreeSet::new());
     while highest < newest {
         let next = timeout(PATIENCE, seen.recv()).await;
-        let revision = next.expect("in time").expect("the broker lives");
+        let revision = next.expect("in time").expect("the broker still delivers");
         assert!(revision <= highest + 1, "{revision} after {highest}");
         highest = highest.max(revision);
         all.insert(revision);

@@ -56,7 +56,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 #[derive(Default)]
 struct Seen {
     webhooks: Vec<Mutex<Vec<u64>>>,
-    /// Webhooks that were told that the migration is done.
+    /// Webhooks that received the end of the migration.
     completed: AtomicUsize,
     /// Those of the subscribers, also of connections that have ended.
     channels: Mutex<Vec<Channel>>,
@@ -128,13 +128,13 @@ async fn discoverer(http: String, seen: Arc<Seen>, number: usize) {
 async fn webhooks(stage: &Stage, seen: &Arc<Seen>, tasks: &mut JoinSet<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let told = Arc::clone(seen);
+    let received = Arc::clone(seen);
     let take = move |Path(number): Path<usize>, body: Bytes| {
         let event: Value = serde_json::from_slice(&body).unwrap();
         match event["revision"].as_u64() {
-            Some(revision) => told.webhooks[number].lock().push(revision),
+            Some(revision) => received.webhooks[number].lock().push(revision),
             None if event["event"] == "migration.completed" => {
-                told.completed.fetch_add(1, Relaxed);
+                received.completed.fetch_add(1, Relaxed);
             }
             None => (),
         }
@@ -315,7 +315,7 @@ async fn everybody(stage: &Stage, seen: &Arc<Seen>, url: &str) -> JoinSet<()> {
     tasks
 }
 
-/// Whoever comes after the first change has it in its snapshot.
+/// A subscriber that starts after the first change has it in its snapshot.
 async fn until_all_watch(stage: &Stage) {
     let wanted = format!("musterd_watchers{{kind=\"sse\"}} {WATCHERS}\n");
     let all = timeout(PATIENCE, async {
@@ -378,7 +378,7 @@ async fn a_migration_a_lost_broker_and_a_hundred_changes_lose_nothing() {
     let (mut rabbit, url) = started.await.unwrap();
     let stage = Stage::on(&url, QUICK).await;
     let seen = Seen::new();
-    // The exchange stands before the subscribers bind their queues to it.
+    // The exchange exists before the subscribers bind their queues to it.
     stage.set("dual").await;
     stage.set("direct").await;
     let mut tasks = everybody(&stage, &seen, &url).await;

@@ -32,10 +32,10 @@ async fn events_leave_by_amqps_to_a_broker_that_is_trusted() {
     stage.stop().await;
 
     let stranger = Stage::on(&url, &[("transport.mode", "direct")]).await;
-    let told = stranger.put(503, json!({"mode": "queue"})).await;
+    let problem = stranger.put(503, json!({"mode": "queue"})).await;
     assert!(
-        told["detail"].as_str().unwrap().contains("certificate"),
-        "{told}"
+        problem["detail"].as_str().unwrap().contains("certificate"),
+        "{problem}"
     );
     stranger.stop().await;
     broker.stop().await;

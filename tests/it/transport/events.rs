@@ -143,7 +143,7 @@ async fn subscribers_behind_the_log_get_a_snapshot_of_each_service() {
     stage.register("a", 0..100).await;
     stage.register("b", 0..2).await;
     stage.set("queue").await;
-    let mut told = Vec::new();
+    let mut delivered = Vec::new();
     for _ in 0..4 {
         let (key, event) = all.event().await;
         assert_eq!(event["event"], "resync");
@@ -153,15 +153,15 @@ async fn subscribers_behind_the_log_get_a_snapshot_of_each_service() {
             .iter()
             .map(|(name, list)| (name.clone(), list.as_array().unwrap().len()))
             .collect();
-        told.push((key, sizes));
+        delivered.push((key, sizes));
     }
-    told.sort();
+    delivered.sort();
     let resync = |key: &str, sizes: &[(&str, usize)]| {
         let sizes = sizes.iter().map(|(name, n)| ((*name).to_owned(), *n));
         (key.to_owned(), sizes.collect::<Vec<_>>())
     };
     assert_eq!(
-        told,
+        delivered,
         [
             resync("gateway.routes.resync", &[]),
             resync("service.events.resync.a", &[("a", 100)]),
@@ -174,6 +174,6 @@ async fn subscribers_behind_the_log_get_a_snapshot_of_each_service() {
     stage.register("a", 100..101).await;
     assert_eq!(all.revisions_until(newest + 1).await, [newest + 1]);
     let called = tokio::time::timeout(Duration::from_secs(20), stage.until_called());
-    called.await.expect("the callback goes on too");
+    called.await.expect("the callback continues too");
     stage.stop().await;
 }

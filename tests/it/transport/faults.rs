@@ -1,4 +1,5 @@
-//! Brokers that are away, refuse us, or are not as they should be: it is told, and the direct way goes on.
+//! Brokers that are away, refuse the daemon, or are misconfigured: it is reported, and the direct way
+//! continues.
 
 use std::time::Duration;
 
@@ -17,16 +18,16 @@ use super::stage::{PATIENCE, Stage, connect, vhost};
 use crate::rabbitmq::Rabbit;
 
 #[track_caller]
-fn told(report: &Value, wanted: &str) {
+fn check_reported(report: &Value, wanted: &str) {
     let error = report["broker"]["error"].as_str().unwrap_or_default();
     assert!(error.contains(wanted), "{report}");
 }
 
 async fn refused(stage: &Stage, wanted: &str) {
     let away = |report: &Value| report["broker"]["error"].is_string();
-    let report = stage.until("it is told what is wrong", away).await;
-    told(&report, wanted);
-    // The direct way goes on, and /ready says how it is.
+    let report = stage.until("the fault is reported", away).await;
+    check_reported(&report, wanted);
+    // The direct way continues, and /ready has the state.
     stage.register("a", 0..3).await;
     stage.until_called().await;
     let ready = stage.get("/ready").await;
@@ -88,7 +89,7 @@ async fn an_exchange_of_another_type_is_reported_until_it_is_deleted() {
     host.stop().await;
 }
 
-/// Binds a queue for five events, which refuses more; it lives as long as the connection.
+/// Binds a queue for five events, which refuses more; it exists as long as the connection.
 async fn small_queue(stage: &Stage) -> (Connection, Channel) {
     let connection = connect(&stage.amqp).await;
     let channel = connection.create_channel().await.unwrap();
@@ -220,7 +221,7 @@ async fn a_recreated_exchange_is_bound_again() {
     let nothing = FieldTable::default();
     let made = channel.exchange_declare("musterd".into(), ExchangeKind::Topic, durable, nothing);
     made.await.unwrap();
-    // Whoever publishes now notices nothing: the broker takes it, and nobody gets it.
+    // A publisher notices nothing now: the broker takes the message, and nobody gets it.
     stage.register("a", 5..50).await;
     stage.until_sent().await;
     stage.until_called().await;
@@ -295,10 +296,10 @@ async fn a_queue_with_other_arguments_stops_only_its_channel() {
     // One that nobody needs: only the change that would need it is refused, and says why.
     declare_otherwise(&connection, "health.verdict").await;
     let health = |mode: &str| json!({"channels": {"health": mode}});
-    let told = stage.put(503, health("queue")).await;
-    assert!(told.to_string().contains("health.verdict"), "{told}");
+    let problem = stage.put(503, health("queue")).await;
+    assert!(problem.to_string().contains("health.verdict"), "{problem}");
     until_ready_is(&stage, "ready", "").await;
-    // One that is in use: it is named, and everything else goes on.
+    // One that is in use: it is named, and everything else continues.
     declare_otherwise(&connection, "service.register").await;
     until_ready_is(&stage, "not ready", "service.register").await;
     let error = stage.transport().await["broker"]["error"].to_string();

@@ -182,7 +182,10 @@ async fn the_daemons_own_prober_answers_and_its_verdicts_decide() {
     let (before, probed) = (own(&stage).await, target.asked.load(Ordering::SeqCst));
     sleep(Duration::from_millis(500)).await;
     assert_eq!(own(&stage).await, before, "its consumer is gone");
-    assert!(target.asked.load(Ordering::SeqCst) > probed, "probes go on");
+    assert!(
+        target.asked.load(Ordering::SeqCst) > probed,
+        "probes continue"
+    );
     until_status(&stage, "i1", "healthy").await;
     stage.stop().await;
 }
@@ -355,7 +358,7 @@ async fn unrequested_verdicts_change_nothing() {
     })
     .await;
     assert!(dead(&channel).await.contains("JSON"));
-    until("probes go on", async || {
+    until("probes continue", async || {
         requests(&stage, "answered").await >= 10.0
     })
     .await;

@@ -64,11 +64,11 @@ fn hanging(id: &str) -> Value {
 async fn until_status(stage: &Stage, id: &str, status: &str) {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let told = stage.get(&format!("/services/{id}/status")).await;
-        if told["status"] == status {
+        let answer = stage.get(&format!("/services/{id}/status")).await;
+        if answer["status"] == status {
             return;
         }
-        assert!(Instant::now() < deadline, "{id} is not {status}: {told}");
+        assert!(Instant::now() < deadline, "{id} is not {status}: {answer}");
         sleep(Duration::from_millis(10)).await;
     }
 }
@@ -114,14 +114,14 @@ async fn a_lease_on_a_connection_ends_with_it_and_is_renewed_over_another() {
             (text("event"), text("service_id"), text("reason"))
         })
         .collect();
-    let told = |event: &str, id: &str, reason: &str| {
+    let assert_event = |event: &str, id: &str, reason: &str| {
         let wanted = (event.to_owned(), id.to_owned(), reason.to_owned());
         assert!(reasons.contains(&wanted), "{wanted:?}: {reasons:?}");
     };
-    told("unhealthy", "gone", "its AMQP connection closed");
-    told("expired", "gone", "lease ran out");
-    told("healthy", "back", "registered again");
-    told("healthy", "beat", "heartbeat over another AMQP connection");
+    assert_event("unhealthy", "gone", "its AMQP connection closed");
+    assert_event("expired", "gone", "lease ran out");
+    assert_event("healthy", "back", "registered again");
+    assert_event("healthy", "beat", "heartbeat over another AMQP connection");
     stage.stop().await;
 }
 

@@ -69,10 +69,10 @@ async fn refused(url: &str) -> String {
     let mut remote = Remote(command.stderr(Stdio::piped()).spawn().unwrap());
     let mut stderr = remote.0.stderr.take().unwrap();
     assert_eq!(remote.exit_code().await, Some(2), "{url}");
-    let mut told = String::new();
-    stderr.read_to_string(&mut told).unwrap();
-    assert_eq!(told.matches("refuses").count(), 1, "{told}");
-    told
+    let mut log = String::new();
+    stderr.read_to_string(&mut log).unwrap();
+    assert_eq!(log.matches("refuses").count(), 1, "{log}");
+    log
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -103,11 +103,11 @@ impl Stage {
     pub(super) async fn with(config: Config, url: Option<String>) -> Self {
         let app = App::start(config).await.unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let told = Arc::clone(&seen);
+        let delivered = Arc::clone(&seen);
         let callback = move |delivery: Delivery| {
             match delivery {
-                Delivery::Event(event) => told.lock().push(event.revision.0),
-                Delivery::Resync(snapshot) => told.lock().push(snapshot.cursor.revision.0),
+                Delivery::Event(event) => delivered.lock().push(event.revision.0),
+                Delivery::Resync(snapshot) => delivered.lock().push(snapshot.cursor.revision.0),
             }
             std::future::ready(Ok(()))
         };
@@ -165,9 +165,9 @@ impl Stage {
         let asked = self.client.put(format!("{}/transport", self.http));
         let answer = asked.body(body.to_string()).send().await.unwrap();
         let status = answer.status().as_u16();
-        let told: Value = answer.json().await.unwrap();
-        assert_eq!(status, code, "{told}");
-        told
+        let report: Value = answer.json().await.unwrap();
+        assert_eq!(status, code, "{report}");
+        report
     }
 
     pub(super) async fn set(&self, mode: &str) {
@@ -234,7 +234,7 @@ pub(super) fn registration(service: &str, id: usize) -> Value {
     })
 }
 
-/// A client with a queue of its own that is bound to the exchange.
+/// A client with a separate queue that is bound to the exchange.
 pub(super) struct Listener {
     _connection: Connection,
     consumer: Consumer,

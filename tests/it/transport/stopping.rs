@@ -25,7 +25,7 @@ use tokio::{
 use super::stage::{Listener, PATIENCE, connect, is_rabbit, registration, vhost};
 use crate::{daemon::Daemon, rabbitmq::Rabbit};
 
-/// Revisions that somebody was told of, in the order in which he was.
+/// The revisions that a subscriber received, in their order.
 type Revisions = Arc<Mutex<Vec<u64>>>;
 
 /// A daemon, and where clients of its broker connect.
@@ -108,7 +108,7 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
     assert!(waited.await.is_ok(), "{what}");
 }
 
-/// Waits until the daemon has connected: then the exchange stands.
+/// Waits until the daemon has connected: then the exchange exists.
 async fn until_connected(http: &str) {
     let connected = async {
         loop {

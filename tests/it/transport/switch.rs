@@ -227,8 +227,8 @@ async fn events_are_consumed_back_once_they_are_needed() {
     let heard = |report: &Value| report["channels"]["events"]["compared"].as_u64();
     assert_eq!(heard(&stage.transport().await), Some(0), "nobody listens");
 
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let seen = Arc::clone(&told);
+    let delivered = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&delivered);
     let receiver = Router::new().route(
         "/",
         post(|body: String| async move {
@@ -252,11 +252,11 @@ async fn events_are_consumed_back_once_they_are_needed() {
         })
         .await;
     stage.register("last", 0..1).await;
-    while told.lock().last().is_none_or(|id| id != "last-0") {
+    while delivered.lock().last().is_none_or(|id| id != "last-0") {
         sleep(Duration::from_millis(5)).await;
     }
     let late = (0..20).map(|id| format!("late-{id}"));
     let wanted: Vec<_> = late.chain(["last-0".to_owned()]).collect();
-    assert_eq!(*told.lock(), wanted);
+    assert_eq!(*delivered.lock(), wanted);
     stage.stop().await;
 }

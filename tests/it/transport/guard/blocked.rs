@@ -17,8 +17,8 @@ async fn until_ready_is(stage: &Stage, status: &str, words: &[&str]) {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let ready = stage.get("/ready").await;
-        let told = ready.to_string();
-        if ready["status"] == status && words.iter().all(|words| told.contains(words)) {
+        let text = ready.to_string();
+        if ready["status"] == status && words.iter().all(|words| text.contains(words)) {
             return;
         }
         assert!(Instant::now() < deadline, "{status}, {words:?}: {ready:#}");
@@ -70,7 +70,7 @@ async fn without_a_direct_way_events_wait() {
     stage.register("a", 0..20).await;
     let words = [BLOCKED, "changes wait in the log"];
     until_ready_is(&stage, "not ready", &words).await;
-    // REST goes on, and the guard has nothing to go back to. Longer than any other answer may take.
+    // REST still works, and the guard has no modes to return to. Longer than any other answer may take.
     let silent = |report: &Value| report["broker"]["silent_ms"].as_f64() > Some(7_000.0);
     let report = stage.until("its silence is measured", silent).await;
     assert_eq!(report["channels"]["events"]["mode"], "queue", "{report}");

@@ -85,8 +85,8 @@ async fn probes_that_a_broken_prober_takes() {
     let [failed, runs] = fails(&stage, "health queue", "probe").await;
     assert!(failed > 0.2 * runs, "{failed} of {runs}");
     let report = verified(&stage, &watcher, RULE).await;
-    let told = figure_of(&report, "migration.rollback_started", "canary_failures");
-    assert!((told - failed / runs).abs() < 0.001, "{told}");
+    let reported = figure_of(&report, "migration.rollback_started", "canary_failures");
+    assert!((reported - failed / runs).abs() < 0.001, "{reported}");
     stays_direct(&stage, RULE).await;
     traffic.stop().await;
     stage.until_called().await;
@@ -108,7 +108,7 @@ async fn commands_that_another_daemon_takes_and_a_return_that_does_not_become_a_
     let [failed, runs] = fails(&stage, "discovery dual", "discover").await;
     assert!(failed > 0.2 * runs, "{failed} of {runs}");
     watcher.until("migration.rolled_back", 1).await;
-    // The broker is there, so it goes on where it was; and fails there again, once.
+    // The broker is there, so it continues where it was; and fails there again, once.
     watcher.until("migration.returned", 1).await;
     watcher.until("migration.rolled_back", 2).await;
     let stays = |report: &Value| report["return"]["by_itself"] == false;

@@ -75,8 +75,11 @@ async fn requests_whose_answers_the_broker_refuses() {
     assert!((allowed - 5.0).abs() < 0.01, "{allowed}");
     assert!(failed > allowed, "{failed}");
     let report = verified(&stage, &watcher, RULE).await;
-    let told = figure_of(&report, "migration.rollback_started", "discovery_failures");
-    assert!((told * 100.0 - failed).abs() < 0.1, "{told}, {failed}");
+    let reported = figure_of(&report, "migration.rollback_started", "discovery_failures");
+    assert!(
+        (reported * 100.0 - failed).abs() < 0.1,
+        "{reported}, {failed}"
+    );
     stays_direct(&stage, RULE).await;
     traffic.stop().await;
     stage.until_called().await;

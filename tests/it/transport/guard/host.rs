@@ -46,8 +46,8 @@ fn all_but_answers() -> PermissionConfig {
     }
 }
 
-/// The broker under test, for a daemon that has none of its own: the one embedded in another daemon, or
-/// a vhost of RabbitMQ.
+/// The broker under test, for a daemon without an embedded one: the one embedded in another daemon, or a
+/// vhost of RabbitMQ.
 pub(super) struct Host {
     pub(super) url: String,
     _daemon: Option<Stage>,
@@ -111,7 +111,7 @@ impl Host {
     }
 }
 
-/// The broker under test in a process of its own, to be stopped and killed.
+/// The broker under test in a separate process, to be stopped and killed.
 pub(in super::super) enum Own {
     Daemon { daemon: Daemon, url: String },
     Rabbit { rabbit: Rabbit, url: String },
@@ -193,7 +193,7 @@ impl Own {
     }
 }
 
-/// Sends more than the broker may hold; returns when it is there. Whoever has sent it is blocked.
+/// Sends more than the broker may hold; returns when it has arrived. Its sender is blocked then.
 async fn fill(url: &str) {
     let [sender, asker] = [connect(url).await, connect(url).await];
     let [sending, asking] = [&sender, &asker].map(Connection::create_channel);

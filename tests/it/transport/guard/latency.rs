@@ -39,15 +39,15 @@ async fn events_that_come_late_by_a_slow_way_to_the_broker() {
     assert!(p95 > allowed && allowed > 500.0, "{p95}, {allowed}");
     // The way is slow still, and nothing goes by it any more.
     let report = verified(&stage, &watcher, RULE).await;
-    let told = figure_of(&report, "migration.rollback_started", "delivery_p95_ms");
-    assert!((told - p95).abs() < 0.1, "{told}, {p95}");
+    let reported = figure_of(&report, "migration.rollback_started", "delivery_p95_ms");
+    assert!((reported - p95).abs() < 0.1, "{reported}, {p95}");
     let back = &report["rollback"]["latencies"];
     assert_eq!(back.as_array().map(Vec::len), Some(3), "{report:#}");
     stays_direct(&stage, RULE).await;
     traffic.stop().await;
     stage.until_called().await;
 
-    // What was told while there was no connection is told when there is one again.
+    // Notices of the time without a connection come when there is one again.
     way.delay(Duration::ZERO);
     stage.set("dual").await;
     for event in ["migration.rollback_started", "migration.rolled_back"] {
@@ -70,8 +70,8 @@ async fn slow_answers(rule: &str, what: &str, load: Load, prepare: impl AsyncFnO
     traffic.ask(Load::default());
     let report = verified(&stage, &watcher, rule).await;
     let figure = format!("{what}_p95_ms");
-    let told = figure_of(&report, "migration.rollback_started", &figure);
-    assert!((told - p95).abs() < 0.1, "{told}, {p95}");
+    let reported = figure_of(&report, "migration.rollback_started", &figure);
+    assert!((reported - p95).abs() < 0.1, "{reported}, {p95}");
     stays_direct(&stage, rule).await;
     traffic.stop().await;
     stage.until_called().await;

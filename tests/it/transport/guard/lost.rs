@@ -22,7 +22,7 @@ async fn loses(stage: &Stage, watcher: &Watcher, lose: impl FnOnce()) {
     let lost = Instant::now();
     lose();
     let [silent, allowed] = flipped(stage, RULE, [" for ", "s, "]).await;
-    // Whoever asks may be late on a busy machine; the daemon's own figures are exact.
+    // The test may ask late on a busy machine; the daemon's own figures are exact.
     let took = lost.elapsed();
     assert!(
         took < Duration::from_secs_f64(AWAY + FLIP_MAX + 1.0),
@@ -30,10 +30,10 @@ async fn loses(stage: &Stage, watcher: &Watcher, lose: impl FnOnce()) {
     );
     let report = verified(stage, watcher, RULE).await;
     let flip = report["rollback"]["flipped_ms"].as_f64().unwrap() / 1_000.0;
-    let told = figure_of(&report, "migration.rollback_started", "broker_silent_s");
-    assert!((told - silent).abs() < 0.1, "{told}, {silent}");
+    let reported = figure_of(&report, "migration.rollback_started", "broker_silent_s");
+    assert!((reported - silent).abs() < 0.1, "{reported}, {silent}");
     assert!((allowed - AWAY).abs() < 0.01, "{allowed}");
-    // Both are told with one decimal.
+    // Both are reported with one decimal.
     assert!(silent >= allowed, "{silent}");
     assert!(silent + flip < AWAY + FLIP_MAX, "{silent} + {flip}");
 }
@@ -91,8 +91,8 @@ async fn lost_connections_during_deliveries_delay_no_other() {
         let connections = stage.transport().await["broker"]["connections"].clone();
         stage.register(&format!("round-{round}"), 0..50).await;
         way.cut();
-        let anew = |report: &Value| report["broker"]["connections"] != connections;
-        stage.until("it connects again", anew).await;
+        let reconnected = |report: &Value| report["broker"]["connections"] != connections;
+        stage.until("it connects again", reconnected).await;
     }
     stage.until_sent().await;
     stage.until_called().await;

@@ -121,19 +121,19 @@ async fn discover(http: String, load: Arc<Mutex<Load>>, enough: Arc<AtomicBool>)
     }
 }
 
-/// A watcher of everything, and what it is told of the migration.
+/// A watcher of everything, and the migration's notices that it received.
 pub(super) struct Watcher {
-    told: Arc<Mutex<Vec<String>>>,
+    received: Arc<Mutex<Vec<String>>>,
     _task: JoinSet<()>,
 }
 
 impl Watcher {
     pub(super) async fn new(stage: &Stage) -> Self {
-        let told = Arc::<Mutex<Vec<String>>>::default();
+        let received = Arc::<Mutex<Vec<String>>>::default();
         let mut answer = reqwest::get(format!("{}/watch", stage.http)).await.unwrap();
         // Once there is a snapshot nothing is missed.
         let mut text = Vec::from(answer.chunk().await.unwrap().unwrap());
-        let notices = Arc::clone(&told);
+        let notices = Arc::clone(&received);
         let mut task = JoinSet::new();
         task.spawn(async move {
             while let Ok(Some(chunk)) = answer.chunk().await {
@@ -153,18 +153,28 @@ impl Watcher {
                 }
             }
         });
-        Self { told, _task: task }
+        Self {
+            received,
+            _task: task,
+        }
     }
 
-    /// Waits until it was told of this as often.
+    /// Waits until it received this notice `times` times.
     pub(super) async fn until(&self, event: &str, times: usize) {
-        let enough = || self.told.lock().iter().filter(|one| *one == event).count() >= times;
+        let enough = || {
+            self.received
+                .lock()
+                .iter()
+                .filter(|one| *one == event)
+                .count()
+                >= times
+        };
         let waited = timeout(PATIENCE, async {
             while !enough() {
                 sleep(Duration::from_millis(10)).await;
             }
         });
-        assert!(waited.await.is_ok(), "{event}: {:?}", self.told.lock());
+        assert!(waited.await.is_ok(), "{event}: {:?}", self.received.lock());
     }
 }
 
@@ -222,8 +232,8 @@ pub(super) fn is_direct(report: &Value) -> bool {
     channels.len() == 3 && channels.values().all(|channel| channel["mode"] == "direct")
 }
 
-/// Waits until the guard has turned every channel to direct, by this rule. Answers with the figures in
-/// its reason that stand behind the words of `figures`.
+/// Waits until the guard has turned every channel to direct, by this rule. Answers with the figures in its
+/// reason behind the words of `figures`.
 pub(super) async fn flipped<const N: usize>(
     stage: &Stage,
     rule: &str,
@@ -245,7 +255,7 @@ fn number_behind(text: &str, words: &str) -> f64 {
     number().unwrap_or_else(|| panic!("a number behind \"{words}\": {text}"))
 }
 
-/// Waits for the end of the rollback, which finds that all is well, and tells everybody.
+/// Waits for the end of the rollback: it is verified, and everybody gets the notice.
 pub(super) async fn verified(stage: &Stage, watcher: &Watcher, rule: &str) -> Value {
     let over = |report: &Value| {
         report["rollback"]["ended"].is_string() && report["state"] != "rolling_back"
@@ -292,7 +302,7 @@ pub(super) async fn stays_direct(stage: &Stage, rule: &str) {
     assert_eq!(rollbacks(stage, rule).await, 1);
 }
 
-/// The figures that were told with the last step of this name.
+/// The figures of the last step of this name.
 pub(super) fn figure_of(report: &Value, event: &str, name: &str) -> f64 {
     let history = report["history"].as_array().unwrap();
     let step = history.iter().rfind(|step| step["event"] == event);
