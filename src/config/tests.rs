@@ -22,7 +22,7 @@ fn flags(flags: &[(&str, &str)]) -> Sources {
 }
 
 #[test]
-fn nothing_at_all_is_the_default() {
+fn no_source_gives_the_default_configuration() {
     assert_eq!(Sources::default().load().unwrap(), Config::default());
 }
 

@@ -259,7 +259,7 @@ async fn every_list_shows_what_a_client_made_in_parts() {
 }
 
 #[tokio::test]
-async fn the_largest_queues_have_metrics_of_their_own() {
+async fn the_largest_queues_have_separate_metrics() {
     let daemon = Daemon::start(|config| config.http.broker.metrics_queues_max = 1.into()).await;
     let (connection, channel) = daemon.connect().await;
     let confirms = ConfirmSelectOptions::default();

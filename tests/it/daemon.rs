@@ -141,7 +141,7 @@ pub(crate) fn musterd(arguments: &[&str]) -> Command {
 }
 
 #[tokio::test]
-async fn http_is_served_on_threads_of_its_own_as_many_as_it_is_given() {
+async fn http_is_served_on_as_many_separate_threads_as_configured() {
     let daemon = Daemon::start(&["--set", "threads.http=3", "--set", "threads.other=1"]);
     let before = daemon.runs("musterd-http");
     assert_eq!(before.len(), 3);

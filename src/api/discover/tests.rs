@@ -45,7 +45,7 @@ fn the_fault_is_named() {
 }
 
 #[test]
-fn messages_say_the_same_as_queries() {
+fn a_message_is_read_like_a_query() {
     let body = br#"{"service_name":"a","healthy_only":"no","tags":["x"],"tag":"y","metadata":{"n":1,"s":"t"},"limit":"2"}"#;
     let (name, wanted) = Discover::from_json(body).unwrap();
     let query = "healthy_only=no&tag=x&tag=y&metadata.n=1&metadata.s=t&limit=2";
@@ -106,7 +106,7 @@ proptest! {
 }
 
 #[test]
-fn a_query_that_was_made_is_read_as_what_it_was_made_of() {
+fn a_written_query_is_read_back() {
     let body = br#"{"service_name":"a/b","healthy_only":false,"tags":["a&b","c d"],"zone":"%","metadata":{"k=1":"v"},"limit":3}"#;
     let (name, wanted) = Discover::from_json(body).unwrap();
     assert_eq!(name, "a/b");

@@ -36,7 +36,7 @@ fn every_key_is_there() {
 }
 
 #[test]
-fn an_override_says_what_it_hides() {
+fn an_override_has_the_observed_status() {
     let overridden = Override {
         status: OverrideStatus::Stopping,
         reason: Some("move".into()),
@@ -68,7 +68,7 @@ fn cached_json_has_no_heartbeat() {
 }
 
 #[test]
-fn registering_is_answered_with_the_older_words() {
+fn the_answer_to_a_registration_keeps_its_older_text() {
     let answer = |warnings: &[String]| -> Value {
         let answer = api::registered(&made_of(said()), Timestamp(0), warnings);
         serde_json::from_slice(&answer).unwrap()

@@ -6,7 +6,7 @@ use super::Json;
 use crate::model::Timestamp;
 
 #[test]
-fn commas_come_by_themselves() {
+fn the_writer_adds_the_commas() {
     let mut json = Json::default();
     json.open(b'{');
     json.key("text").text("a");

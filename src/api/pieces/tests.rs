@@ -107,7 +107,7 @@ fn a_snapshot_is_written_in_any_form() {
 }
 
 #[test]
-fn services_alone_have_nothing_around_them() {
+fn a_snapshot_of_services_only_has_no_other_keys() {
     let mut writer = SnapshotWriter::default();
     let mut out = Vec::new();
     writer.begin_bare(&mut out);

@@ -40,7 +40,7 @@ fn a_probe_request_has_every_field() {
 }
 
 #[test]
-fn every_check_of_a_registration_goes_there_and_back() {
+fn every_check_of_a_registration_is_written_and_read_back() {
     let body = json!({
         "service_id": "a", "service_name": "a", "host": "::1", "port": 80, "checks": [
             {"type": "http", "path": "/up", "headers": {"X-A": "b"}, "expected": ["2xx", 404]},

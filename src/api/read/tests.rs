@@ -42,7 +42,7 @@ fn counts_use_all_64_bits() {
 }
 
 #[test]
-fn flags_in_many_words() {
+fn booleans_are_read_in_many_forms() {
     for word in ["true", "1", "\"yes\"", "\"ON\"", "\"True\"", "\"1\""] {
         assert_eq!(flag(&raw(word)), Ok(true), "{word}");
     }
@@ -110,7 +110,7 @@ fn fields_are_found_unknown_ones_named() {
 }
 
 #[test]
-fn a_field_that_was_only_looked_for_in_vain_hides_no_fault() {
+fn a_missing_optional_field_hides_no_fault() {
     let read = request(br#"{"a":1,"b":{"c":true}}"#, &[], |fields| {
         let a = fields.required("a", line_of_ten);
         let missing = fields.required("d", line_of_ten);

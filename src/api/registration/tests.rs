@@ -38,7 +38,7 @@ fn missing_fields_have_defaults() {
 }
 
 #[test]
-fn null_is_as_good_as_absent() {
+fn null_counts_as_a_missing_field() {
     let mut body = least();
     let required = ["service_id", "service_name", "host", "port"];
     for field in FIELDS.iter().filter(|field| !required.contains(field)) {
@@ -198,7 +198,7 @@ fn every_wrong_field_is_named_at_once() {
 }
 
 #[test]
-fn unknown_fields_are_named_our_own_are_not() {
+fn unknown_fields_are_named_but_fields_of_our_answers_are_not() {
     let mut body = least();
     for own in [
         "status",

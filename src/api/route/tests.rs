@@ -14,7 +14,7 @@ fn missing_fields_have_defaults() {
 }
 
 #[test]
-fn words_in_many_forms() {
+fn values_are_read_in_many_forms() {
     let body = json!({
         "path_prefix": "/", "service_name": "a", "strip_prefix": "yes", "methods": ["get", "GET", "post"],
         "priority": "-3", "route_id": "ignored",

@@ -45,7 +45,7 @@ fn picking_from_no_instance_gives_none() {
 }
 
 #[test]
-fn one_after_the_other() {
+fn round_robin_picks_instances_in_turn() {
     let among = [instance("a", 1), instance("b", 1), instance("c", 1)];
     assert_eq!(
         ids(PickPolicy::RoundRobin, &among, 5),
@@ -54,7 +54,7 @@ fn one_after_the_other() {
 }
 
 #[test]
-fn weights_decide_how_often() {
+fn picks_are_in_proportion_to_the_weights() {
     let among = [instance("none", 0), instance("one", 1), instance("nine", 9)];
     let mut counts = BTreeMap::new();
     for id in ids(PickPolicy::Weighted, &among, 10_000) {
@@ -70,7 +70,7 @@ fn weights_decide_how_often() {
 }
 
 #[test]
-fn every_one_has_its_chance() {
+fn random_picks_reach_every_instance() {
     let among = [instance("a", 1), instance("b", 1)];
     let picked = ids(PickPolicy::Random, &among, 200);
     assert!(picked.contains(&"a".to_owned()) && picked.contains(&"b".to_owned()));

@@ -53,7 +53,7 @@ fn the_phase_is_kept_and_only_one_missed_turn_made_up_for() {
 
 proptest! {
     #[test]
-    fn it_agrees_with_a_sorted_map(
+    fn the_schedule_agrees_with_a_sorted_map(
         steps in prop::collection::vec((0_u8..3, 0_u64..20, 0_u64..100), 1..300)
     ) {
         let mut schedule = Schedule::default();

@@ -39,7 +39,7 @@ fn check(rules: &VerdictRules, outcomes: &str, expected: &str) {
 }
 
 #[test]
-fn runs_make_verdicts() {
+fn runs_of_outcomes_make_verdicts() {
     check(&rules(1, 3), "pfffpf", "+++-++");
     check(&rules(1, 3), "ffpffp", "..++++");
     check(&rules(1, 3), "fff", "..-");

@@ -5,7 +5,7 @@ use bytesize::ByteSize;
 use super::Config;
 
 #[test]
-fn the_defaults_are_fine() {
+fn the_default_configuration_has_no_fault() {
     assert_eq!(Config::default().faults(), Vec::<String>::new());
 }
 

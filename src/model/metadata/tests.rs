@@ -1,7 +1,7 @@
 use super::Metadata;
 
 #[test]
-fn white_space_goes_and_strings_and_numbers_stay() {
+fn white_space_is_removed_and_strings_and_numbers_are_kept() {
     check("{}", "{}");
     check(" { \"a\" : [ 1 , 2.50 ] }\n", r#"{"a":[1,2.50]}"#);
     check(
@@ -57,7 +57,7 @@ fn metadata_that_later_lookups_could_not_read_is_refused() {
 }
 
 #[test]
-fn of_a_key_that_comes_twice_the_last_value_counts() {
+fn the_last_value_of_a_repeated_key_counts() {
     check(r#"{"a": 1, "b": 2, "a": 3}"#, r#"{"a":3,"b":2}"#);
     check(r#"{"\u0061": {} , "a": [ ]}"#, r#"{"a":[]}"#);
     check(

@@ -1,7 +1,7 @@
 use super::merged;
 
 #[test]
-fn the_examples_of_the_rfc() {
+fn timestamps_agree_with_the_examples_of_the_rfc() {
     // RFC 7396, appendix A, those whose target is an object.
     check(r#"{"a":"b"}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#);
     check(r#"{"a":"b"}"#, r#"{"b":"c"}"#, r#"{"a":"b","b":"c"}"#);

@@ -20,7 +20,7 @@ fn value(metrics: &Metrics, service: &str, status: &str) -> Option<u32> {
 }
 
 #[test]
-fn the_largest_have_gauges_of_their_own_and_the_rest_are_added_up() {
+fn the_largest_services_have_separate_gauges_and_the_rest_are_added_up() {
     let metrics = Metrics::default();
     let mut gauges = ServiceGauges::new(&metrics);
     let mut services: Vec<_> = (0..SERVICES_MAX).map(|number| service(number, 2)).collect();

@@ -21,7 +21,7 @@ fn pool(max: usize) -> Pool<u32> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_least_recently_used_goes_first() {
+async fn the_least_recently_used_connection_is_closed_first() {
     let pool = pool(2);
     pool.put(key(1), 10);
     pool.put(key(2), 20);

@@ -58,7 +58,7 @@ fn only_redirects_with_a_location_are_followed() {
 }
 
 #[test]
-fn the_method_stays_where_the_code_says_so() {
+fn a_redirect_keeps_the_method_if_its_code_requires_it() {
     for (method, status, expected, is_empty) in [
         (Method::POST, 302, Method::GET, true),
         (Method::POST, 307, Method::POST, false),
@@ -74,7 +74,7 @@ fn the_method_stays_where_the_code_says_so() {
 }
 
 #[test]
-fn what_may_be_secret_does_not_follow_to_another_host() {
+fn secret_headers_are_not_sent_to_another_host() {
     for (location, kept) in [
         ("/b", true),
         ("http://A:80/b", true),

@@ -13,7 +13,7 @@ fn check(url: &str, host: &str, port: u16, tls: bool, path: &str, authority: &st
 }
 
 #[test]
-fn urls_come_apart() {
+fn urls_are_split_into_their_parts() {
     check("http://a/", "a", 80, false, "/", "a");
     check("http://a", "a", 80, false, "/", "a");
     check("https://a.b?x=1", "a.b", 443, true, "/?x=1", "a.b");

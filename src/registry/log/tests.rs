@@ -47,7 +47,7 @@ fn an_empty_log_has_nothing_and_lost_nothing() {
 }
 
 #[test]
-fn a_ring_of_several_chunks_comes_round() {
+fn a_ring_of_several_chunks_wraps() {
     let slots = 2 * super::CHUNK + 7;
     let (log, mut writer) = Log::new(slots, usize::MAX);
     let newest = 3 * slots as u64 + 11;
@@ -86,7 +86,7 @@ fn readers_get_what_follows_their_cursor_until_it_leaves() {
 }
 
 #[test]
-fn bytes_are_a_limit_of_their_own_and_one_event_always_fits() {
+fn the_log_is_limited_in_bytes_too_and_one_event_always_fits() {
     let size = event(1, None).size();
     let (log, mut writer) = Log::new(100, 3 * size);
     let mut gone = Vec::new();

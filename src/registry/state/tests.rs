@@ -105,7 +105,7 @@ fn registering_again_is_an_upsert() {
 }
 
 #[test]
-fn an_edit_is_no_sign_of_life() {
+fn an_edit_renews_no_lease() {
     let (mut state, mut out) = (state(), Vec::new());
     let known = state
         .register(registration("a", "web"), None, at(0), &mut out)

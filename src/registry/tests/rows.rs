@@ -125,7 +125,7 @@ async fn run(registry: &Registry, commands: &[(u8, u8, u16)]) {
 
 proptest! {
     #[test]
-    fn a_registry_continues_where_its_earlier_life_ended(
+    fn a_registry_continues_where_it_ended_before_a_restart(
         earlier in commands(),
         later in commands(),
     ) {

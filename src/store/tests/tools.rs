@@ -144,7 +144,7 @@ fn a_damaged_snapshot_is_repaired_from_its_other_blocks() {
 }
 
 #[test]
-fn an_unfinished_write_is_told_from_damage() {
+fn an_unfinished_write_is_reported_as_such_and_not_as_damage() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     let mut model = Tables::new();

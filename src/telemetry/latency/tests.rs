@@ -28,7 +28,7 @@ fn buckets_grow_with_the_duration_and_the_ends_are_caught() {
 }
 
 #[test]
-fn quantiles_of_what_was_added_between_two_looks() {
+fn quantiles_of_the_values_added_between_two_snapshots() {
     let latency = Latency::default();
     for _ in 0..1000 {
         latency.observe(Duration::from_secs(1));

@@ -126,7 +126,7 @@ fn every_byte_of_a_session_changed() {
 }
 
 #[test]
-fn sizes_that_lie() {
+fn wrong_sizes_are_refused() {
     for size in ["ffffffff", "7fffffff", "00100000", "00020001"] {
         let mut client = Client::ready(target().addr);
         let size = u32::from_str_radix(size, 16).unwrap();
@@ -352,7 +352,7 @@ fn read_until(socket: &mut TcpStream, wanted: &[u8], which: usize) {
 }
 
 #[test]
-fn a_message_reaches_each_of_a_crowd() {
+fn a_message_reaches_each_of_many_consumers() {
     // As many as the descriptors of this process allow with room to spare, up to 5,000 (in both directions
     // when the broker runs inside it).
     let limit = rlimit::increase_nofile_limit(20_000).unwrap();
@@ -395,7 +395,7 @@ fn a_message_reaches_each_of_a_crowd() {
 }
 
 #[test]
-fn connections_that_come_and_go() {
+fn connections_are_opened_and_closed_for_five_seconds() {
     let begin = Instant::now();
     let count = scope(|threads| {
         let workers: Vec<_> = (0..4)

@@ -179,7 +179,7 @@ async fn other_ways_refuse_lease_connection_with_the_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn such_a_lease_needs_a_connection_with_heartbeats() {
+async fn a_lease_on_a_connection_needs_a_connection_with_heartbeats() {
     let stage = Stage::embedded(&[("broker.heartbeat", "0s")]).await;
     stage.until_sent().await;
     let mut silent = Caller::new(&format!("{}?heartbeat=0", stage.amqp)).await;

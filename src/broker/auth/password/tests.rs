@@ -52,7 +52,7 @@ fn an_invalid_argon2_hash_is_refused() {
 }
 
 #[test]
-fn digests_tell_passwords_and_users_apart() {
+fn digests_differ_for_each_password_and_user() {
     let key = DigestKey::new().expect("random");
     let digest = key.digest("user", b"password");
     assert!(key.matches(&digest, "user", b"password"));

@@ -57,7 +57,7 @@ fn amqplain() {
 }
 
 #[test]
-fn external_carries_nothing() {
+fn external_has_no_password() {
     check(
         Mechanism::External,
         b"\0guest\0guest",

@@ -75,7 +75,7 @@ fn what_is_synced_already_is_not_synced_again() {
 }
 
 #[test]
-fn who_waits_for_a_closed_journal_is_answered() {
+fn a_wait_for_a_closed_journal_is_answered() {
     let store = Arc::<MemoryTopology>::default();
     let journal = open(&store);
     journal.close();

@@ -80,7 +80,7 @@ impl Model {
 
 proptest! {
     #[test]
-    fn order_holds_whatever_leaves_memory_and_comes_back(
+    fn order_is_kept_when_messages_leave_memory_and_return(
         steps in prop::collection::vec((0u8..7, 1usize..20), 1..200)
     ) {
         let ready = Ready::new(0);

@@ -12,7 +12,7 @@ use crate::broker::{
 };
 
 #[test]
-fn one_close_is_answered_while_closing() {
+fn one_connection_close_is_answered_while_closing() {
     let mut world = World::new();
     let mut client = world.client(1);
     client.send(&mut world, 1, &channel::Open {});
@@ -28,7 +28,7 @@ fn one_close_is_answered_while_closing() {
 }
 
 #[test]
-fn many_queues_of_its_own_go_quickly() {
+fn many_exclusive_queues_are_deleted_quickly() {
     let mut world = World::new();
     let mut client = world.client(8);
     let mut out = BytesMut::new();

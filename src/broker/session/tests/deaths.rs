@@ -129,7 +129,7 @@ fn a_full_queue_with_priorities_drops_the_highest() {
 }
 
 #[test]
-fn bytes_are_those_of_bodies() {
+fn length_in_bytes_counts_bodies_only() {
     let mut world = World::new();
     let mut client = world.client(1);
     client.declare(
@@ -320,7 +320,7 @@ fn a_message_that_remembers_all_its_way_arrives() {
 }
 
 #[test]
-fn a_dead_letter_goes_by_its_hidden_keys_too() {
+fn a_dead_letter_is_routed_by_its_hidden_keys_too() {
     let mut world = World::new();
     let mut client = world.client(1);
     client.declare_exchange(&mut world, "dlx", "direct");

@@ -26,7 +26,7 @@ fn tags(client: &mut Client) -> String {
 }
 
 #[test]
-fn equals_take_turns() {
+fn consumers_of_equal_priority_take_turns() {
     let mut world = World::new();
     let mut client = world.client(1);
     client.declare(&mut world, "q", table(&[]));
@@ -38,7 +38,7 @@ fn equals_take_turns() {
 }
 
 #[test]
-fn the_limit_of_a_consumer_is_that_of_its_time() {
+fn a_consumer_keeps_the_prefetch_of_its_start() {
     let mut world = World::new();
     let mut client = world.client(1);
     client.declare(&mut world, "q", table(&[]));
@@ -76,7 +76,7 @@ fn the_limit_of_a_channel_is_shared() {
 }
 
 #[test]
-fn a_higher_priority_goes_first_until_it_is_full() {
+fn the_consumer_of_higher_priority_is_served_first_until_it_is_full() {
     let mut world = World::new();
     let mut client = world.client(1);
     client.declare(&mut world, "q", table(&[]));
@@ -94,7 +94,7 @@ fn a_higher_priority_goes_first_until_it_is_full() {
 }
 
 #[test]
-fn one_of_them_is_active_until_it_goes() {
+fn a_single_active_consumer_is_active_until_it_ends() {
     let mut world = World::new();
     let mut client = world.client(2);
     let single = table(&[("x-single-active-consumer", ValueRef::Bool(true))]);
@@ -371,7 +371,7 @@ fn a_direct_reply_reaches_its_requester() {
 }
 
 #[test]
-fn carbon_copies_go_out_without_the_blind_ones() {
+fn cc_headers_are_delivered_and_bcc_headers_are_not() {
     let mut world = World::new();
     let mut client = world.client(1);
     for queue in ["to", "cc", "bcc"] {

@@ -26,7 +26,7 @@ fn a_consumer_gets_none_that_has_expired() {
 }
 
 #[test]
-fn the_first_that_lives_is_fetched() {
+fn basic_get_fetches_the_first_message_that_has_not_expired() {
     let mut world = World::new();
     let mut client = outlived(&mut world);
     // So late in a turn that they do not all die in it.

@@ -85,7 +85,7 @@ impl Model {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
     #[test]
-    fn nothing_is_lost_and_nothing_is_with_two(steps in prop::collection::vec(step(), 1..60)) {
+    fn no_message_is_lost_and_none_is_with_two_consumers(steps in prop::collection::vec(step(), 1..60)) {
         let mut world = World::new();
         let mut client = world.client(3);
         client.declare(&mut world, "q", table(&[]));

@@ -34,7 +34,7 @@ fn stamp_in(client: &mut Client, world: &mut World, queue: &str) -> Option<Strin
 }
 
 #[test]
-fn by_whatever_exchange_they_come() {
+fn messages_by_every_exchange_are_stamped() {
     let mut world = world();
     let mut client = world.client(1);
     client.declare(&mut world, "service.register", table(&[]));
@@ -63,7 +63,7 @@ fn by_whatever_exchange_they_come() {
 }
 
 #[test]
-fn also_in_a_transaction() {
+fn messages_of_a_transaction_are_stamped() {
     let mut world = world();
     let mut client = world.client(1);
     client.declare(&mut world, "service.register", table(&[]));
@@ -85,7 +85,7 @@ fn also_in_a_transaction() {
 }
 
 #[test]
-fn other_queues_are_left_alone() {
+fn messages_of_other_queues_are_not_stamped() {
     let mut world = world();
     let mut client = world.client(1);
     client.declare(&mut world, "else", table(&[]));

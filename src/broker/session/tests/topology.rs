@@ -64,7 +64,7 @@ fn arguments_make_bindings_different() {
 }
 
 #[test]
-fn an_exchange_goes_with_its_last_binding_and_takes_others_with_it() {
+fn auto_delete_exchanges_are_deleted_with_their_last_binding() {
     let mut world = World::new();
     let mut client = world.client(1);
     let count = 5000;
@@ -107,7 +107,7 @@ fn an_exchange_goes_with_its_last_binding_and_takes_others_with_it() {
 }
 
 #[test]
-fn a_queue_goes_with_its_last_consumer_if_it_had_one() {
+fn an_auto_delete_queue_is_deleted_with_its_last_consumer() {
     let mut world = World::new();
     let mut client = world.client(2);
     let declare = queue::Declare {

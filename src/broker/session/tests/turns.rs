@@ -187,7 +187,7 @@ fn a_channel_with_many_consumers_is_closed() {
 }
 
 #[test]
-fn the_queues_of_a_connection_go_with_it() {
+fn exclusive_queues_are_deleted_with_their_connection() {
     let mut world = World::new();
     let mut client = world.client(1);
     for number in 0..2_000 {

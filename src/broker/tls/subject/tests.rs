@@ -27,7 +27,7 @@ fn check(subject: &[(DnType, DnValue)], name: Option<&str>, common: Option<&str>
 }
 
 #[test]
-fn the_last_part_comes_first() {
+fn a_name_is_written_from_its_last_part_to_its_first() {
     check(
         &[
             (

@@ -10,7 +10,7 @@ use super::{BrokerTime, Removal, Task, Vhost};
 use crate::broker::{config::Limits, memory::Memory, vhost::Stamp};
 
 #[test]
-fn the_work_behind_one_that_panics_is_done() {
+fn work_after_a_panic_is_still_done() {
     let memory = Memory::new(usize::MAX);
     let mut vhost = Vhost::new(
         "/",

@@ -171,7 +171,7 @@ fn an_unknown_tag_is_a_syntax_error_of_its_method() {
 }
 
 #[test]
-fn a_table_that_lies_about_its_size_is_a_frame_error() {
+fn a_table_with_a_wrong_size_is_a_frame_error() {
     let payload = b"\0\x32\0\x0a\0\0\x01q\0\xff\xff\xff\xff\x01kV";
     let error = Method::decode(&Bytes::from_static(payload)).expect_err("refused");
     assert_eq!(error.code(), ReplyCode::FrameError);
@@ -198,7 +198,7 @@ fn long_strings_are_shares_of_the_payload() {
 }
 
 #[test]
-fn a_ticket_is_passed_over() {
+fn a_ticket_is_ignored() {
     // Old clients send the ticket that access.request-ok gave them.
     let payload = Bytes::from_static(b"\0\x32\0\x1e\0\x01\x01q\0");
     let purge = queue::Purge {

@@ -95,7 +95,7 @@ async fn the_index_is_the_services_own_revision() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_kept_answer_is_at_most_a_second_old() {
+async fn a_cached_answer_is_at_most_a_second_old() {
     let api = staged().await;
     let seen = async || {
         let answered = api.expect(200, "GET", "/services/discover/a", "").await;

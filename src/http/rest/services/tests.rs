@@ -300,7 +300,7 @@ async fn checks_and_their_report() {
 }
 
 #[tokio::test]
-async fn webhooks_come_and_go() {
+async fn webhooks_are_added_listed_and_removed() {
     let api = Api::new();
     let draft = r#"{"callback_url":"http://a/","service_name":"a","secret":"s"}"#;
     let made = api.expect(201, "POST", "/watchers", draft).await.json;

@@ -44,7 +44,7 @@ async fn an_impossible_mode_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn our_own_routes_can_be_asked_without_a_socket() {
+async fn routes_can_be_requested_in_process_without_a_socket() {
     let api = Api::new();
     api.register("web", "web-1", &json!({})).await;
     let asker = crate::http::state::HttpApp {

@@ -41,7 +41,7 @@ fn sent(frames: &Frames, revision: u64, json: &str) -> String {
 }
 
 #[test]
-fn an_event_on_each_wire() {
+fn an_event_is_framed_for_sse_and_websocket() {
     let check = |form, expected: &str| assert_eq!(sent(&Frames::new(form), 3, "{}"), expected);
     check(Form::Sse, "event: event\nid: ab-3\ndata: {}\n\n");
     check(Form::Socket, r#"{"type":"event","id":"ab-3","data":{}}"#);

@@ -119,7 +119,7 @@ fn a_rollback_under_way_is_completed() {
 }
 
 #[test]
-fn a_change_of_the_modes_whose_result_was_not_stored_is_its_own() {
+fn after_a_restart_a_change_that_was_not_stored_counts_as_made_by_the_migration() {
     let mut stage = Stage::usual();
     stage.start(MigrationMode::Auto);
     stage.until_phase(Phase::HealthDual);

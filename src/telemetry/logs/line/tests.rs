@@ -19,7 +19,7 @@ fn logged(log: impl FnOnce()) -> String {
 }
 
 #[test]
-fn nothing_that_a_line_quotes_ends_it() {
+fn quoted_text_never_ends_a_log_line() {
     const FORGED: &str = "x\n2026-01-01T00:00:00Z  WARN forged\x1b[31m\r";
     let text = logged(|| {
         tracing::info!(display = %FORGED, debug = ?FORGED, plain = FORGED, "quotes {FORGED}");
