@@ -83,7 +83,7 @@ pub(super) fn restore(arguments: RestoreArguments, config: &Config) -> ExitCode 
         let path = path.display();
         Ok(match aside {
             Some(aside) => format!(
-                "{path} is restored; what was there is in {}\n",
+                "{path} is restored; the old content is in {}\n",
                 aside.display()
             ),
             None => format!("{path} is restored\n"),

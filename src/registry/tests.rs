@@ -326,7 +326,7 @@ async fn cursors_lead_to_a_revision_or_a_snapshot() {
         epoch: Epoch(registry.epoch().0 + 1),
         revision: Revision(9),
     };
-    assert_eq!(registry.place(foreign), None, "of another life");
+    assert_eq!(registry.place(foreign), None, "of another epoch");
 }
 
 #[tokio::test(start_paused = true)]

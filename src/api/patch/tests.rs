@@ -33,7 +33,11 @@ fn metadata_is_merged_and_keeps_its_digits() {
         said.metadata.as_str(),
         r#"{"deep":{"b":2,"c":3},"n":12345678901234567890123}"#
     );
-    assert_eq!((said.tags.len(), said.weight), (1, 5), "the rest stays");
+    assert_eq!(
+        (said.tags.len(), said.weight),
+        (1, 5),
+        "other fields keep their values"
+    );
 }
 
 #[test]

@@ -51,7 +51,7 @@ async fn a_probe_both_ways_keeps_within_its_time() {
     }
     let started = Instant::now();
     port(Duration::from_secs(2)).probe().await.unwrap();
-    assert_eq!(started.elapsed(), BOTH_WAYS_MAX, "where there is the time");
+    assert_eq!(started.elapsed(), BOTH_WAYS_MAX, "if there is enough time");
 }
 
 #[tokio::test(start_paused = true)]

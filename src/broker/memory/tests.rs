@@ -48,7 +48,11 @@ fn a_full_disk_blocks_as_well_and_each_alarm_ends_for_itself() {
     );
     memory.set_disk_full(false);
     assert!(!memory.is_alarm());
-    assert_eq!(memory.alarms(), 1, "the memory's alone");
+    assert_eq!(
+        memory.alarms(),
+        1,
+        "only the alarm of the memory is counted"
+    );
 }
 
 #[test]

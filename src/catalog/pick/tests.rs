@@ -65,7 +65,10 @@ fn picks_are_in_proportion_to_the_weights() {
     let none = [instance("none", 0), instance("nil", 0)];
     let picked = ids(PickPolicy::Weighted, &none, 200);
     for id in ["none", "nil"] {
-        assert!(picked.contains(&id.to_owned()), "no weight at all: alike");
+        assert!(
+            picked.contains(&id.to_owned()),
+            "without any weight all are picked alike"
+        );
     }
 }
 

@@ -290,7 +290,7 @@ fn a_check_that_is_unchanged_keeps_its_verdict() {
     assert_eq!(judgement.status, Status::Healthy);
     assert_eq!(table.sizes().checks, 1);
     let (_, kept) = table.kept("i").expect("kept");
-    assert_eq!(kept[0].results.len(), 1, "of before");
+    assert_eq!(kept[0].results.len(), 1, "the earlier result");
 }
 
 #[test]
@@ -306,7 +306,7 @@ fn a_late_outcome_of_an_old_definition_is_ignored() {
     assert!(end(&mut table, &late, Outcome::Failed, 1500).is_none());
     let (_, kept) = table.kept("i").expect("kept");
     assert_eq!((kept[0].results.len(), kept[0].verdict.says()), (0, None));
-    assert_eq!(table.schedule.len(), 1, "and books no turn");
+    assert_eq!(table.schedule.len(), 1, "and schedules no probe");
 
     // Nor does one of an instance that left, or of its successor.
     let late = turn(&mut table, 3000);

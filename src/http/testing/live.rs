@@ -240,7 +240,7 @@ impl LiveClient {
 
     /// The next message, which must be of this kind.
     pub(in crate::http) async fn expect(&mut self, event: &str) -> LiveMessage {
-        let message = self.next().await.expect("the stream goes on");
+        let message = self.next().await.expect("another message");
         assert_eq!(message.event, event, "{message:?}");
         message
     }

@@ -119,7 +119,7 @@ async fn over_tls_the_certificate_is_verified_by_default() {
     };
     let error = ask(&client(), &strict)
         .await
-        .expect_err("nobody vouches for it");
+        .expect_err("its certificate is not trusted");
     assert!(matches!(error, OutboundError::Tls { .. }), "{error}");
     let lax = GrpcCall {
         tls_skip_verify: true,

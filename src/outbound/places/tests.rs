@@ -28,7 +28,11 @@ fn slow_and_new_peers_leave_places_to_fast_ones() {
         let fast_ones = fill(&places, Pace::Fast);
         assert_eq!(fast_ones.len(), max - unproven);
         drop((slow_ones, new_ones, fast_ones));
-        assert_eq!(fill(&places, Pace::Fast).len(), max, "all are free again");
+        assert_eq!(
+            fill(&places, Pace::Fast).len(),
+            max,
+            "all places are free again"
+        );
     }
 }
 

@@ -13,7 +13,11 @@ fn followers_are_woken_after_the_work_and_find_all_of_it() {
     waking_afterwards(|| {
         registry.register(registration("1", "a", 80), None).unwrap();
         waking_afterwards(|| registry.register(registration("2", "a", 80), None).unwrap());
-        assert_eq!(registry.newest(), Revision(2), "who looks sees it");
+        assert_eq!(
+            registry.newest(),
+            Revision(2),
+            "a reader sees the change at once"
+        );
         assert!(
             !following.has_changed().unwrap(),
             "who waits goes on waiting"

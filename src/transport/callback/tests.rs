@@ -98,7 +98,7 @@ async fn next_resync(rx: &mut mpsc::Receiver<Delivery>) -> Arc<FeedSnapshot> {
 
 #[track_caller]
 fn assert_quiet(rx: &mut mpsc::Receiver<Delivery>) {
-    assert!(rx.try_recv().is_err(), "nothing more was to come");
+    assert!(rx.try_recv().is_err(), "an unexpected delivery");
 }
 
 /// Lets every task run until it waits.

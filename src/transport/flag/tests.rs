@@ -23,7 +23,11 @@ fn in_mode_queue_events_are_visible_after_the_broker_returned_them() {
     flag.set(Modes::all(Mode::Direct), None).unwrap();
     assert_eq!(flag.watermark().limit(), None);
     flag.watermark().raise(Revision(9));
-    assert_eq!(flag.watermark().limit(), None, "what is lifted stays so");
+    assert_eq!(
+        flag.watermark().limit(),
+        None,
+        "without a limit it stays unlimited"
+    );
 }
 
 #[test]
@@ -45,7 +49,10 @@ fn setting_the_current_modes_is_a_manual_change() {
     let version = flag.set(Modes::all(Mode::Direct), Some(seen)).unwrap();
     assert!(version > seen);
     assert_eq!(flag.state().version, version);
-    assert!(!follower.has_changed().unwrap(), "nothing goes another way");
+    assert!(
+        !follower.has_changed().unwrap(),
+        "the modes are the same, so no follower is woken"
+    );
     assert_eq!(
         flag.set(Modes::all(Mode::Dual), Some(seen)),
         Err(FlagError::Changed)

@@ -272,7 +272,10 @@ async fn snapshots_and_events_together_give_the_table() {
     drop(relay);
     assert_eq!(ended, Ended::Drained);
     assert_eq!(mirror.faults, Vec::<String>::new());
-    assert!(mirror.resyncs > 0, "the reader was to fall behind");
+    assert!(
+        mirror.resyncs > 0,
+        "the case must make the reader fall behind the log"
+    );
     let mut table = BTreeMap::new();
     for service in registry.services() {
         for (id, instance) in &service.view().instances {

@@ -149,7 +149,7 @@ fn a_memory_alarm_blocks_publishers_only() {
     );
     assert!(!field(&blocked, "reason").is_empty());
     let answer = publisher.receive_within(1, Duration::from_millis(500));
-    assert_eq!(answer, None, "what follows the publish waits");
+    assert_eq!(answer, None, "frames after the publish wait");
     // Others, which declare and consume, get no notice.
     consumer.send(1, "basic.consume queue=short consumer-tag=c no-ack");
     assert_eq!(consumer.receive(1), "basic.consume-ok consumer-tag=c");
@@ -276,7 +276,7 @@ fn a_panic_in_one_connection_is_cleaned_up_and_ends_no_other() {
     assert!(!broker.is_connected(id.unwrap().unwrap()));
     let after = overview();
     assert_eq!((after.connections, after.vhosts[0].channels), (1, 1));
-    assert!(after.memory_bytes < used, "what it held is given back");
+    assert!(after.memory_bytes < used, "its memory is released");
     let gone = other.call(1, "queue.declare queue=own passive");
     assert!(gone.starts_with("channel.close reply-code=404 "), "{gone}");
     other.call(1, "channel.open");

@@ -243,7 +243,11 @@ fn confirmed_persistent_messages_survive_a_kill_and_nothing_that_was_settled_ret
     assert_eq!(contents(&broker, "purged"), [""; 0]);
     barrier(&broker);
     broker.kill();
-    assert_eq!(contents(&broker, "q"), [""; 0], "settled ones stay away");
+    assert_eq!(
+        contents(&broker, "q"),
+        [""; 0],
+        "settled messages do not return"
+    );
     assert_eq!(contents(&broker, "first"), [""; 0]);
 }
 

@@ -84,7 +84,7 @@ async fn a_backup_of_a_running_daemon_is_restored_into_a_stopped_one() {
     assert!(text.contains("registry.instances"), "{text}");
     assert!(succeeds(&run(&["store", "check"], &path)).ends_with("sound\n"));
     let text = succeeds(&run(&["restore", &name], &path));
-    assert!(text.contains("what was there is in"), "{text}");
+    assert!(text.contains("the old content is in"), "{text}");
     let daemon = start(&path);
     assert_eq!(instances(&daemon).await, 20);
     let (_, after) = get(&daemon, "/system/info").await;

@@ -446,7 +446,7 @@ async fn dead(channel: &Channel) -> String {
             };
             return String::from_utf8(reason.as_bytes().to_vec()).unwrap();
         }
-        assert!(Instant::now() < deadline, "nothing was put aside");
+        assert!(Instant::now() < deadline, "no message was dead-lettered");
         sleep(Duration::from_millis(20)).await;
     }
 }

@@ -39,7 +39,10 @@ fn an_address_that_fails_too_often_waits() {
         throttle.refuses(Some(&user("u")), peer, now),
         "whatever the name"
     );
-    assert!(!throttle.refuses(None, ip("10.0.0.2"), now), "others go on");
+    assert!(
+        !throttle.refuses(None, ip("10.0.0.2"), now),
+        "other addresses are not throttled"
+    );
     assert!(throttle.refuses(None, peer, now + Duration::from_secs(19)));
     assert!(
         !throttle.refuses(None, peer, now + Duration::from_secs(20)),

@@ -97,7 +97,7 @@ fn notes_of_deleted_queues_are_kept_while_they_are_held() {
     assert_eq!(journal.appended(), 1, "only the note");
     journal.release_notes();
     journal.on_durable(11);
-    assert_eq!(journal.appended(), 1, "another one holds it");
+    assert_eq!(journal.appended(), 1, "another log still needs it");
     journal.note_deleted(2);
     journal.forget_deleted(2, 12);
     journal.release_notes();

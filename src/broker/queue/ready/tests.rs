@@ -121,7 +121,11 @@ fn messages_leave_memory_behind_the_first_ones_and_up_to_a_position() {
         body_bytes: 69,
     };
     assert_eq!(ready.cold(), Some(expected));
-    assert_eq!(ready.cool(1, 100, 1000), 20, "up to the transient one");
+    assert_eq!(
+        ready.cool(1, 100, 1000),
+        20,
+        "up to the first transient message"
+    );
     assert_eq!((ready.len(), ready.hot()), (100, 41));
     assert!(memory.used() < held);
     assert_eq!(ready.pop().map(|entry| entry.position), Some(0));

@@ -182,7 +182,7 @@ fn headers_without_their_body_count() {
     let used = world.held();
     assert!((100_000..101_000).contains(&used), "{used}");
     client.send_bytes(&mut world, &body[..5]);
-    assert_eq!(world.held(), used, "they count once");
+    assert_eq!(world.held(), used, "bytes in the read buffer count once");
     client.send_bytes(&mut world, &body[5..]);
     assert_eq!(client.drain(&mut world, "q"), ["xyz"]);
     assert_eq!(world.held(), 0);

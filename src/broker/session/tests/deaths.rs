@@ -288,7 +288,7 @@ fn a_cycle_longer_than_a_message_remembers_ends() {
     for _ in 0..100 {
         world.pass(20);
     }
-    assert_eq!(world.held(), 0, "it is on its way for ever");
+    assert_eq!(world.held(), 0, "the message is still in the cycle");
 }
 
 #[test]

@@ -115,7 +115,10 @@ fn an_exchange_is_deleted_while_a_message_searches_it() {
         bind(&mut world, &client, "small", queue(), "#");
         client.push(&publish("start", &["a"; 127].join("."), &Properties::NONE));
         client.turn(&mut world);
-        assert!(client.session.is_busy(&world.vhost), "one turn is no test");
+        assert!(
+            client.session.is_busy(&world.vhost),
+            "the case must take several turns"
+        );
         let delete = exchange::Delete {
             exchange: name("large"),
             ..Default::default()

@@ -89,7 +89,7 @@ fn a_client_without_cancel_notify_loses_its_channel() {
     old.send(&mut world, 2, &channel::CloseOk {});
     old.send(&mut world, 2, &channel::Open {});
     assert!(matches!(&methods(&mut old)[..], [Method::ChannelOpenOk(_)]));
-    assert_eq!(old.depth(&mut world, "q"), Some(0), "channel 1 goes on");
+    assert_eq!(old.depth(&mut world, "q"), Some(0), "channel 1 continues");
 }
 
 #[test]

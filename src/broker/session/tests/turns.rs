@@ -77,7 +77,7 @@ fn check_in_turns(world: &mut World, client: &mut Client, request: &[u8]) -> Vec
         assert_eq!(other.drain(world, "other"), ["meanwhile"], "turn {turns}");
     }
     while world.pump() {}
-    assert!(turns > 1, "one turn is no test");
+    assert!(turns > 1, "the case must take several turns");
     let most = TURN_STEPS_MAX + LAST_PIECE;
     assert!(
         world.steps_max <= most,

@@ -50,7 +50,11 @@ fn work_after_a_panic_is_still_done() {
         panics += usize::from(pumped.is_err());
     }
     assert_eq!(panics, 1);
-    assert!(!vhost.is_busy_for(1), "it is busy for ever");
+    assert!(!vhost.is_busy_for(1), "it stays busy");
     assert!(!vhost.has_work());
-    assert_eq!(removed.load(Relaxed), 100_000, "what followed is done");
+    assert_eq!(
+        removed.load(Relaxed),
+        100_000,
+        "the deferred steps are done"
+    );
 }

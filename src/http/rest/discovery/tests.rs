@@ -111,7 +111,7 @@ async fn a_cached_answer_is_at_most_a_second_old() {
     let exact = api.expect(200, "GET", "/services/a-1", "").await.json;
     assert_ne!(exact["last_heartbeat"], *first, "exact");
     tokio::time::advance(Duration::from_millis(600)).await;
-    assert_ne!(seen().await, first, "made anew");
+    assert_ne!(seen().await, first, "encoded again after a second");
 }
 
 #[tokio::test]

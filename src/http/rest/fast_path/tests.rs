@@ -205,7 +205,7 @@ async fn the_fast_path_and_the_router_give_equal_answers() {
     };
     let counters = counted(&quick);
     assert!(counters.len() >= 8, "{counters:?}");
-    assert_eq!(counters, counted(&routed), "and by no counter either");
+    assert_eq!(counters, counted(&routed), "both ways count the same");
 }
 
 #[tokio::test(start_paused = true)]

@@ -375,7 +375,11 @@ async fn large_answers_are_compressed_for_those_who_ask() {
     assert_eq!(large.header("content-encoding"), "");
     for answered in [&small, &large] {
         let vary: Vec<_> = answered.headers.get_all("vary").iter().collect();
-        assert_eq!(vary, ["accept-encoding"], "whether it is compressed or not");
+        assert_eq!(
+            vary,
+            ["accept-encoding"],
+            "both with and without compression"
+        );
     }
     let refused = [("accept-encoding", "gzip;q=0")];
     let answered = api.ask("GET", path, &refused, "").await;

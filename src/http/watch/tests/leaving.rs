@@ -59,7 +59,7 @@ async fn a_half_closed_client_is_answered() {
     let mut stream = live.get("/watch").await;
     stream.says_no_more().await;
     stream.expect("snapshot").await;
-    assert!(stream.next().await.is_none(), "it ends as it should");
+    assert!(stream.next().await.is_none(), "the stream ends");
     live.until_watchers("sse", "0").await;
     live.stop().await;
 }
@@ -77,7 +77,7 @@ async fn pipelined_requests_are_answered_after_a_waiting_one() {
             body.len()
         ))
         .await;
-    assert!(client.is_silent().await, "the first one waits on");
+    assert!(client.is_silent().await, "the first request still waits");
     register(live.registry(), "two", "a", 2);
     assert_eq!(client.json().await["total_count"], 2);
     client.write(second).await;

@@ -183,5 +183,9 @@ async fn events_without_the_canary() {
         register(&registry, "one", "a", 5);
     };
     let (answered, ()) = tokio::join!(wait, change);
-    assert_eq!(revisions(&answered.json), [23], "the canary ends no wait");
+    assert_eq!(
+        revisions(&answered.json),
+        [23],
+        "the canary's events end no long poll"
+    );
 }

@@ -151,7 +151,10 @@ async fn a_slow_client_gets_a_resync_and_ends_up_to_date() {
         }
     }
     assert!(resyncs > 0);
-    assert!(bytes < usize::from(CHANGES) * 4_000, "most was passed over");
+    assert!(
+        bytes < usize::from(CHANGES) * 4_000,
+        "most events must be skipped"
+    );
     assert!(watcher.is_silent().await);
     live.stop().await;
 }

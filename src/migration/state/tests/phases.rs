@@ -235,7 +235,7 @@ fn a_manual_change_pauses_and_resume_starts_at_the_current_modes() {
     let text = stage.last("migration.paused");
     assert!(text.contains("changed by hand"), "{text}");
     stage.seconds(200);
-    assert_eq!(stage.flagged.modes, modes, "by hand wins");
+    assert_eq!(stage.flagged.modes, modes, "the manual change stays");
     stage.ask(MigrationAction::Resume).unwrap();
     stage.second();
     assert_eq!(stage.state.phase(), Some(Phase::EventsDual));

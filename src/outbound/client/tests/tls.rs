@@ -35,7 +35,7 @@ async fn tls_needs_a_certificate_that_is_trusted_for_the_name() {
     let strict = client();
     let error = get(&strict, &by_name)
         .await
-        .expect_err("nobody vouches for it");
+        .expect_err("its certificate is not trusted");
     assert!(matches!(error, OutboundError::Tls { .. }), "{error}");
     assert!(
         error.to_string().contains("invalid peer certificate"),
@@ -57,7 +57,7 @@ async fn tls_needs_a_certificate_that_is_trusted_for_the_name() {
     assert_eq!(pooled(&strict), 1);
     get(&strict, &by_name)
         .await
-        .expect_err("still nobody vouches for it");
+        .expect_err("still its certificate is not trusted");
 
     let folder = tempfile::tempdir().expect("a folder");
     let ca_file = folder.path().join("ca.pem");

@@ -43,7 +43,7 @@ fn a_lease_on_an_open_connection_does_not_expire() {
 fn an_instance_of_a_closed_connection_has_its_ttl_to_reconnect() {
     let (mut state, mut out) = bound();
     assert_eq!(state.connection_closed(8, at(1), &mut out), 0);
-    assert_eq!(taken(&mut out), [""; 0], "another one");
+    assert_eq!(taken(&mut out), [""; 0], "another connection");
     assert_eq!(state.connection_closed(7, at(1000), &mut out), 1);
     let reason = out[0].reason.clone();
     assert_eq!(reason.as_deref(), Some("its AMQP connection closed"));
@@ -78,7 +78,11 @@ fn a_lost_instance_recovers_by_registering_or_a_heartbeat_over_a_connection() {
     assert_eq!(taken(&mut out), ["healthy a healthy"]);
     assert_eq!(lease(&state), Lease::Connection(9));
     assert_eq!(state.connection_closed(8, at(22), &mut out), 0);
-    assert_eq!(taken(&mut out), [""; 0], "it hangs on another one");
+    assert_eq!(
+        taken(&mut out),
+        [""; 0],
+        "its lease is on another connection"
+    );
     state.expire(at(1000), &mut out);
     assert_eq!(taken(&mut out), [""; 0]);
 }
@@ -116,7 +120,7 @@ fn overrides_and_checks_take_precedence_over_a_lost_connection() {
     state.set_override("a", drain, at(1), &mut out).unwrap();
     out.clear();
     state.connection_closed(7, at(2), &mut out);
-    assert_eq!(taken(&mut out), [""; 0], "stopping it is");
+    assert_eq!(taken(&mut out), [""; 0], "it stays stopping");
     state.set_override("a", None, at(3), &mut out).unwrap();
     assert_eq!(taken(&mut out), ["unhealthy a unhealthy"]);
 
@@ -159,7 +163,7 @@ fn another_kind_of_lease_or_another_service_is_an_update_like_any_other() {
     let refused = state.register(hangs, None, at(3), &mut out).unwrap_err();
     assert_eq!(refused, Refusal::NoConnection);
     state.heartbeat_over("a", None, 7, at(4), &mut out).unwrap();
-    assert_eq!(lease(&state), Lease::Running, "it hangs on its ttl");
+    assert_eq!(lease(&state), Lease::Running, "its lease follows its ttl");
 }
 
 #[test]
@@ -188,7 +192,11 @@ fn the_guard_holds_lost_instances_and_ignores_open_connections() {
     assert_eq!(one(&state).lease, Lease::Held);
     one(&state).last_seen.record_heartbeat(at(1061).mono_ms);
     state.expire(at(1062), &mut out);
-    assert_eq!(one(&state).lease, Lease::Lost, "time, and no connection");
+    assert_eq!(
+        one(&state).lease,
+        Lease::Lost,
+        "a longer lease, but no connection"
+    );
     state
         .heartbeat_over("i00", None, 5, at(1063), &mut out)
         .unwrap();

@@ -42,5 +42,5 @@ fn lag_counts_the_events_of_the_filter_and_reads_the_log_once() {
         .flatten()
         .map(|chain| chain.revisions.len())
         .sum();
-    assert_eq!(read, 6, "no further than somebody asked");
+    assert_eq!(read, 6, "read only up to the newest revision asked for");
 }
