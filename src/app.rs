@@ -436,7 +436,7 @@ fn ready_parts(transports: &TransportSwitch, store: Option<&Store>) -> ReadyPart
     }
 }
 
-/// What answers commands over the broker.
+/// The objects that answer commands over the broker.
 fn answers(
     config: &Config,
     registry: &Registry,

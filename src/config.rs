@@ -36,7 +36,7 @@ pub struct Config {
     pub store: store::Config,
     /// Probes.
     pub health: health::Config,
-    /// What probes and webhooks may reach.
+    /// The addresses that probes and webhooks may reach.
     pub outbound: outbound::Config,
     /// Ways out for events.
     pub transport: transport::Config,

@@ -14,7 +14,7 @@ use crate::{
     registry::{Routes, View},
 };
 
-/// What all gateways share.
+/// The state that all gateways share.
 #[derive(Debug)]
 pub struct Gateway {
     catalog: Catalog,

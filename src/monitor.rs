@@ -1,5 +1,5 @@
-//! What the daemon shows of its rooms: the metrics of registry, transport and broker, and the broker's pages.
-//! It reads and changes nothing.
+//! The daemon's figures: the metrics of registry, transport and broker, and the broker's pages. It reads and
+//! changes nothing.
 
 mod broker;
 mod figures;

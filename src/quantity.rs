@@ -34,7 +34,7 @@ pub const GIB: u64 = 1 << 30;
 /// One TiB in bytes.
 pub const TIB: u64 = 1 << 40;
 
-/// What a bounded value can be.
+/// A type of which a value can be bounded.
 pub trait Quantity: Copy + PartialOrd {
     /// How it is written, for an error message.
     const EXPECTED: &'static str;

@@ -83,7 +83,7 @@ struct Inner {
     newest: watch::Sender<Revision>,
 }
 
-/// What a registry begins with.
+/// The content with which a registry begins.
 #[derive(Debug)]
 pub struct Origins {
     /// When instances with failing checks are removed.

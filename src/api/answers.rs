@@ -23,11 +23,11 @@ impl Alive {
     }
 }
 
-/// What was done to an instance.
+/// A change of an instance.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Done<'a> {
-    /// What.
+    /// The change, in words.
     pub message: &'a str,
     /// The instance.
     pub service_id: &'a str,
@@ -35,7 +35,7 @@ pub struct Done<'a> {
     pub timestamp: Timestamp,
 }
 
-/// `{"message","service_id","timestamp"}`: what was done to an instance.
+/// `{"message","service_id","timestamp"}`: a change of an instance.
 pub fn done(message: &str, service_id: &str, timestamp: Timestamp) -> Vec<u8> {
     encode(&Done {
         message,
@@ -44,10 +44,10 @@ pub fn done(message: &str, service_id: &str, timestamp: Timestamp) -> Vec<u8> {
     })
 }
 
-/// What was done to a route.
+/// The removal of a route.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct RouteRemoved<'a> {
-    /// What.
+    /// The change, in words.
     pub message: &'a str,
     /// The route.
     pub route_id: &'a str,
@@ -68,7 +68,7 @@ pub struct StatusAnswer<'a> {
     pub timestamp: Timestamp,
 }
 
-/// What the registry holds.
+/// Sizes of the registry.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct SystemInfo {
     /// Instances.

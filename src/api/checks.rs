@@ -143,7 +143,7 @@ fn check(
     })
 }
 
-/// What is said of a check that probes the daemon's own container.
+/// The warning about a check that probes the daemon's own container.
 pub(super) const ITSELF: &str = "is an address of the container that musterd runs in: use the service's own \
                                  name or address, or host.docker.internal for the machine";
 

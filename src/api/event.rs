@@ -134,7 +134,7 @@ pub struct EventJson {
     pub epoch: String,
     /// Its number; null for notices such as resync.
     pub revision: Option<u64>,
-    /// What happened.
+    /// The kind of the event.
     pub event: String,
     /// The instance that it is about.
     pub service_id: Option<String>,

@@ -54,7 +54,7 @@ pub struct ProbeResult {
     #[serde(rename = "latency_ms", serialize_with = "as_millis")]
     #[schema(value_type = f64)]
     pub latency: Duration,
-    /// What the service answered, or why it did not.
+    /// The answer of the service, or the reason why there is none.
     pub message: Box<str>,
 }
 

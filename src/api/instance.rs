@@ -101,7 +101,7 @@ pub struct InstanceJson {
     pub version: String,
     /// The lease.
     pub ttl: String,
-    /// What renews the lease: ttl, connection or none.
+    /// The means by which the lease is renewed: ttl, connection or none.
     pub lease: String,
     /// The share of the traffic.
     pub weight: u16,
@@ -170,7 +170,7 @@ pub struct RegisteredJson<'a> {
     pub revision: u64,
     /// Send it with heartbeats, so that they never renew the lease of a successor.
     pub incarnation: u64,
-    /// What of the request was ignored, and what may surprise.
+    /// The ignored parts of the request, and other warnings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warnings: Option<&'a [String]>,
 }

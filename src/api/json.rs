@@ -26,7 +26,7 @@ impl Json {
         Self { out }
     }
 
-    /// What was written.
+    /// The written bytes.
     pub(super) fn into_bytes(self) -> Vec<u8> {
         self.out
     }

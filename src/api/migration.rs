@@ -64,13 +64,13 @@ impl MigrationAction {
     ];
 }
 
-/// Who says when a phase is left.
+/// Whether phases advance automatically or at an operator's request.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum MigrationMode {
-    /// The daemon, once both ways agree.
+    /// Automatically, once both ways agree.
     Auto,
-    /// An operator, who is refused as long as they don't.
+    /// At an operator's request, which is refused while they don't agree.
     Step,
 }
 
@@ -90,14 +90,14 @@ impl fmt::Display for MigrationMode {
     }
 }
 
-/// What is asked of the migration.
+/// The request to the migration.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MigrationDraft {
     /// start, advance, rollback, pause or resume.
     #[schema(value_type = String)]
     pub action: MigrationAction,
-    /// With start: auto (phases are left by themselves) or step (an operator advances).
+    /// With start: auto (phases end automatically) or step (an operator advances).
     #[schema(value_type = Option<String>)]
     pub mode: Option<MigrationMode>,
     /// With start: how long each phase lasts at least, such as "30s".
@@ -164,7 +164,7 @@ pub struct MigrationBaseline {
     pub samples: u64,
 }
 
-/// What rolls back.
+/// The rules that roll back.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct MigrationGuard {
     /// auto, always or off.
@@ -235,7 +235,7 @@ pub struct MigrationStep {
     /// The phase at that time.
     #[schema(value_type = Option<String>)]
     pub phase: Option<OwnWord>,
-    /// What and why.
+    /// The step and its reason.
     pub text: String,
     /// The figures at that time.
     #[serde(serialize_with = "figures", deserialize_with = "read_figures")]
@@ -292,7 +292,7 @@ pub struct MigrationLatencyBack {
     pub max_ms: f64,
 }
 
-/// What follows a rollback.
+/// The return after a rollback.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct MigrationReturn {
     /// The flag that it would set.
@@ -317,7 +317,7 @@ pub struct MigrationReturn {
 pub struct MigrationReport {
     /// idle, running, paused, rolling_back, rolled_back or completed.
     pub state: &'static str,
-    /// auto (phases end by themselves) or step (an operator advances).
+    /// auto (phases end automatically) or step (an operator advances).
     pub mode: MigrationMode,
     /// The flag.
     #[serde(rename = "channels", with = "ModesJson")]
@@ -325,22 +325,22 @@ pub struct MigrationReport {
     pub modes: Modes,
     /// The current phase.
     pub phase: Option<&'static str>,
-    /// What the current phase waits for, or why it does not advance.
+    /// The conditions that the current phase waits for, or the reason why it does not advance.
     pub waits_for: Vec<String>,
     /// Every phase; when none is current, those of a start.
     pub phases: Vec<MigrationPhase>,
     /// The latencies that later ones are compared with.
     pub baseline: Vec<MigrationBaseline>,
-    /// What rolls back.
+    /// The rules that roll back.
     pub guard: MigrationGuard,
     /// The synthetic instance.
     pub canary: MigrationCanary,
     /// The last rollback.
     pub rollback: Option<MigrationRollback>,
-    /// What follows the rollback.
+    /// The return after the rollback.
     #[serde(rename = "return")]
     pub pending_return: Option<MigrationReturn>,
-    /// What happened, oldest first.
+    /// The steps, oldest first.
     pub history: Vec<MigrationStep>,
     /// The last notices as watchers get them, oldest first.
     #[schema(value_type = Vec<EventJson>)]

@@ -1,4 +1,4 @@
-//! What is asked of probers elsewhere, and what they answer.
+//! The requests to remote probers, and their answers.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -70,7 +70,7 @@ impl CheckRequest<'_> {
     }
 }
 
-/// What a prober found.
+/// A prober's verdict.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CheckVerdict {
     /// Whose check it was.
@@ -88,7 +88,7 @@ pub struct CheckVerdict {
     /// When it ended, by the prober's clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
-    /// What was found, for people.
+    /// The result, in words.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub message: Box<str>,
 }

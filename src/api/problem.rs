@@ -11,7 +11,7 @@ use super::vocabulary::encode;
 pub struct FieldError {
     /// The field's path, such as `port` or `checks[0].url`.
     pub field: String,
-    /// What is wrong with it and what is right.
+    /// The fault, and the accepted values.
     pub message: String,
 }
 

@@ -327,7 +327,7 @@ pub(super) fn word<T: Copy>(value: &RawValue, words: &[(&str, T)]) -> Result<T, 
     meaning(value, &text(value)?.to_ascii_lowercase(), words)
 }
 
-/// What a word means that was made of a value.
+/// The meaning of a word that was made of a value.
 pub(super) fn meaning<T: Copy>(
     value: &RawValue,
     word: &str,

@@ -1,4 +1,4 @@
-//! What a caller says of an instance, read leniently.
+//! A caller's registration of an instance, read leniently.
 
 use std::net::Ipv6Addr;
 
@@ -30,7 +30,7 @@ pub(super) const ANSWERED: [&str; 10] = [
 /// A registration and what came with it.
 #[derive(Clone, Debug)]
 pub struct Parsed {
-    /// What the caller says of the instance.
+    /// The registration.
     pub registration: Registration,
     /// Which registration of the id the caller takes itself for, where the body says so.
     pub incarnation: Option<u64>,

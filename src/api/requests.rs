@@ -32,7 +32,8 @@ pub struct RegistrationDraft {
     pub version: Option<String>,
     /// The lease, "1s" to "24h"; default "300s".
     pub ttl: Option<String>,
-    /// What the lease hangs on: ttl (default), or connection: the AMQP connection to the embedded broker by which it registers.
+    /// The means by which the lease is renewed: ttl (default), or connection: the AMQP connection to the
+    /// embedded broker over which it registers.
     pub lease: Option<String>,
     /// The share of the traffic; default 1.
     pub weight: Option<u16>,
@@ -96,14 +97,14 @@ pub struct PatchRequest {
     pub weight: Option<u16>,
 }
 
-/// What a gateway route is to be.
+/// The properties of a gateway route.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = RouteDraft)]
 pub struct RouteRequest {
     /// Starts with "/"; matches whole segments.
     pub path_prefix: String,
-    /// Who gets the requests.
+    /// The service that gets the requests.
     pub service_name: String,
     /// Whether the gateway takes the prefix off; default false.
     pub strip_prefix: Option<bool>,

@@ -113,13 +113,13 @@ pub struct TransportChannel {
 /// How the broker's way agrees with the direct one, since the daemon's start.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, ToSchema)]
 pub struct Comparison {
-    /// What came both ways.
+    /// Messages received both ways.
     pub compared: u64,
-    /// What came directly only.
+    /// Messages received directly only.
     pub missing: u64,
-    /// What came over the broker later than `transport.amqp.late_after`.
+    /// Messages received over the broker later than `transport.amqp.late_after`.
     pub late: u64,
-    /// What had another content.
+    /// Messages whose contents differ.
     pub different: u64,
 }
 

@@ -1,4 +1,4 @@
-//! What of a request was ignored, in sentences for its answer.
+//! The ignored parts of a request, in sentences for its answer.
 
 use bytes::Bytes;
 

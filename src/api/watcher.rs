@@ -26,7 +26,7 @@ const ANSWERED: [&str; 12] = [
     "warnings",
 ];
 
-/// What a new webhook is to be.
+/// The properties of a new webhook.
 #[derive(Clone, Debug, Eq, PartialEq, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WatcherDraft {

@@ -101,7 +101,7 @@ pub(super) async fn ask(way: &Way, queue: &'static str, body: &[u8]) -> Result<B
     answer.map_err(|error| super::chain(&error))
 }
 
-/// What answering commands needs.
+/// The parts that answer commands.
 pub(super) struct Answers {
     pub(super) catalog: Catalog,
     pub(super) defaults: Arc<Defaults>,

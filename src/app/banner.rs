@@ -75,7 +75,7 @@ fn scope(address: SocketAddr) -> &'static str {
     }
 }
 
-/// Who may log in.
+/// The users that may log in.
 fn users(config: &Config) -> String {
     let n = config.broker.users.len();
     let listed = match n {
@@ -101,7 +101,8 @@ fn broker(config: &Config, addresses: Addresses) -> &'static str {
     }
 }
 
-/// What has an address in the configuration and no implementation, in words; empty if there is nothing.
+/// The parts with an address in the configuration and without an implementation, in words; empty if there is
+/// none.
 fn not_implemented(config: &Config) -> String {
     let keys = [
         ("Consul", "consul.listen", &config.consul.listen),

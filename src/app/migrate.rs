@@ -17,7 +17,7 @@ use crate::{
     transport::{Callbacks, TransportSwitch},
 };
 
-/// What the migration shares with other rooms.
+/// The objects that the migration shares with other rooms.
 type SharedParts<'a> = (
     &'a TransportSwitch,
     &'a Callbacks,
@@ -30,7 +30,7 @@ type SharedParts<'a> = (
 /// whose threads the embedded broker does not use: so the broker can't delay its guard.
 ///
 /// # Errors
-/// What an earlier run stored cannot be read.
+/// The rows of an earlier run cannot be read.
 pub(super) async fn start(
     config: &Config,
     (transports, callbacks, notices, metrics, kept): SharedParts<'_>,

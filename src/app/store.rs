@@ -37,7 +37,7 @@ pub enum StoreUnusable {
         /// Which row.
         source: UnreadableRow,
     },
-    /// What it must hold was not written.
+    /// Its first rows were not written.
     #[error("the store {path:?} cannot be written: {detail}")]
     NotWritten {
         /// The folder.
@@ -47,14 +47,14 @@ pub enum StoreUnusable {
     },
 }
 
-/// What a start opens before any other room.
+/// The registry and the store, which a start opens before any other room.
 #[derive(Debug)]
 pub(super) struct Opened {
     /// With what the store holds.
     pub(super) registry: Registry,
     /// None when everything is kept in memory.
     pub(super) store: Option<Store>,
-    /// What other rooms stored in an earlier run. To be dropped when they have read it.
+    /// The rows of other rooms from an earlier run. To be dropped when they have read them.
     pub(super) contents: Option<Contents>,
 }
 

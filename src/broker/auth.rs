@@ -1,4 +1,4 @@
-//! Who may log in, and what they may do then.
+//! Logins, and the permissions of users.
 //!
 //! A password in plain text is compared as a keyed digest. An argon2 hash is computed off the async threads,
 //! a few at a time. Once a password was right, its digest is remembered and the next login costs a
@@ -35,7 +35,7 @@ use self::{
 pub struct ConfigFault {
     /// The key, with dots between its parts.
     pub key: String,
-    /// What is wrong with it.
+    /// The fault.
     pub message: String,
 }
 

@@ -35,11 +35,11 @@ pub struct DeliveryChannel {
     pub connection: ConnectionId,
     /// Its number on the wire.
     pub number: u16,
-    /// What it holds.
+    /// Its unacknowledged deliveries.
     pub unacked: Unacked<Held>,
-    /// The bodies of what it holds, in bytes.
+    /// The bytes of their bodies.
     pub unacked_bytes: usize,
-    /// How much of what it holds was given to consumers.
+    /// How many of them were given to consumers.
     pub inflight: u32,
     /// The limit on that; 0: none.
     pub prefetch: u32,
@@ -68,7 +68,7 @@ pub struct DeliveryChannel {
     pub unconfirmed: usize,
     /// The last one that is durable and not confirmed, and whether it is not the only one: while confirms are sent.
     pub confirmed: Option<(u64, bool)>,
-    /// What has to be durable before the last commit is answered.
+    /// The position that has to be durable before the last commit is answered.
     pub committed: LogPosition,
     /// Memory charge, including the session's part.
     pub charge: TopologyCharge,
@@ -141,7 +141,7 @@ pub struct Held {
     pub queue: QueueId,
     /// Its consumer. None after `basic.get`.
     pub consumer: Option<ConsumerId>,
-    /// What it is.
+    /// The message and its place in the queue.
     pub entry: Entry,
     /// By when it has to be settled.
     pub due_at: u64,

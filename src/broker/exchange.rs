@@ -91,7 +91,7 @@ pub struct BindingKey {
 pub struct Binding {
     /// The source exchange.
     pub source: ExchangeId,
-    /// What makes it this one.
+    /// Its destination, routing key and arguments, which identify it.
     pub key: BindingKey,
     /// Its arguments as declared.
     pub arguments: Table,
@@ -147,7 +147,7 @@ pub enum Router {
     Headers(Patterns),
 }
 
-/// What an exchange has not done yet of the search for one message's destinations.
+/// The rest of the search for one message's destinations.
 #[derive(Debug, Default)]
 pub struct Search {
     topic: Option<Box<TopicSearch>>,
@@ -225,7 +225,7 @@ impl Exchange {
         }
     }
 
-    /// What it routes by costs so much, where that is not a matter of single bindings.
+    /// The memory of its routing index, without the parts that single bindings pay for.
     pub fn routing_bytes(&self) -> usize {
         match &self.router {
             Router::Topic(trie) => trie.bytes(),
@@ -233,7 +233,8 @@ impl Exchange {
         }
     }
 
-    /// What a binding with arguments of so many bytes costs in what an exchange of this kind routes by.
+    /// The memory of a binding in the routing index of such an exchange; `arguments` is the size of its
+    /// arguments in bytes.
     pub fn route_bytes(kind: ExchangeKind, arguments: usize) -> usize {
         const TARGETS: usize = 4 * size_of::<Destination>();
         match kind {

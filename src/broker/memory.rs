@@ -26,7 +26,7 @@ const BEYOND_MIN: usize = 64 * 1024 * 1024;
 /// If an object grows and shrinks with each message, its charge follows in steps of this size. So most
 /// messages change no counter that all threads share.
 const STEP: usize = 512;
-/// What an allocation costs beyond the bytes that were asked for.
+/// The bytes of an allocation beyond those that were asked for.
 const ALLOCATION: usize = 16;
 /// A body of this length or longer is sent without a copy. It has its own charge, because it may outlive the
 /// message.
@@ -413,7 +413,7 @@ pub const fn allocated(len: usize) -> usize {
     if len == 0 { 0 } else { len + ALLOCATION }
 }
 
-/// What an entry of a hash map costs, by the sizes of key and value: the table is seldom full.
+/// The memory of an entry of a hash map, by the sizes of key and value: the table is seldom full.
 pub const fn map_entry<K, V>() -> usize {
     (size_of::<(K, V)>() + 1) * 3 / 2
 }

@@ -10,7 +10,7 @@ use super::{
     wire::{Properties, ShortStr},
 };
 
-/// What a kept message costs beyond its bytes: its struct behind a counted pointer.
+/// The memory of a kept message beyond its bytes: its struct behind a counted pointer.
 const OVERHEAD: usize = allocated(size_of::<Message>() + 16);
 
 /// A message that is kept.
@@ -70,7 +70,7 @@ pub enum DeathReason {
 }
 
 impl Death {
-    /// What it costs in memory.
+    /// Its memory cost.
     fn bytes(&self) -> usize {
         let keys = self.routing_keys.iter();
         size_of::<Self>()
@@ -94,7 +94,7 @@ impl DeathReason {
     }
 }
 
-/// What a message looks like to an encoder.
+/// The parts of a message for an encoder.
 #[derive(Clone, Copy, Debug)]
 pub struct Content<'a> {
     /// The exchange it was published to.

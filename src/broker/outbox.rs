@@ -18,14 +18,14 @@ use super::{
     },
 };
 
-/// What a delivery costs on the wire beyond its strings, properties and body.
+/// The bytes of a delivery on the wire beyond its strings, properties and body.
 const DELIVER_OVERHEAD: usize = 48;
 /// The first allocation of an empty outbox.
 const FIRST_ROOM: usize = 512;
 /// The largest first allocation.
 const FIRST_ROOM_MAX: usize = 64 * 1024;
 
-/// What an append did.
+/// The result of an append.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Put {
     /// Rejected: the outbox is full or closed.

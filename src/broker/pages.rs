@@ -1,4 +1,4 @@
-//! What an operator sees of the broker, as JSON: lists of views, and rates.
+//! The broker's pages for operators, as JSON: lists of views, and rates.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -9,7 +9,7 @@ use super::{
     vhost::{BindingView, ChannelView, ConsumerView, ExchangeView, MessageView, QueueView},
 };
 
-/// What happened per second.
+/// Rates per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = BrokerRates)]

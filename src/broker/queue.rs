@@ -53,7 +53,7 @@ pub struct Queue {
     pub rotation: Rotation,
     /// The bindings that lead here.
     pub bindings: BTreeSet<BindingId>,
-    /// What happened so far.
+    /// Its counters.
     pub counters: QueueCounters,
     /// The epoch of the last message that was routed here.
     pub seen: u64,
@@ -81,7 +81,7 @@ pub struct Queue {
     next_return: u64,
 }
 
-/// What happened in a queue so far.
+/// The counters of a queue.
 #[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = BrokerQueueCounters)]

@@ -46,7 +46,7 @@ pub struct SessionLimits {
     pub tx_bytes: usize,
 }
 
-/// Who a session belongs to.
+/// The client of a session.
 #[derive(Clone, Debug)]
 pub struct SessionIdentity {
     /// The connection's number.
@@ -79,14 +79,14 @@ pub struct Session {
     unconfirmed: Vec<u16>,
     /// Channels on which a publish began in this batch.
     unfinished: Vec<u16>,
-    /// What counts the contents that are arriving.
+    /// The account of the contents that are arriving.
     account: Option<Account>,
     published: bool,
     origin: String,
     raised: Option<String>,
 }
 
-/// What a frame is carried out with, besides the session.
+/// The objects that frames are carried out with, besides the session.
 #[derive(Debug)]
 pub struct Context<'a> {
     /// The virtual host.
@@ -291,7 +291,7 @@ impl Session {
         }
     }
 
-    /// What counts the contents that are arriving.
+    /// The account of the contents that are arriving.
     fn account(&mut self, context: &Context<'_>) -> &Account {
         self.account.get_or_insert_with(|| {
             let limit = UNFINISHED_MAX * self.limits.message_bytes;

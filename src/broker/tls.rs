@@ -49,7 +49,7 @@ pub enum UserFrom {
     CommonName,
 }
 
-/// What is wrong with the section, by key and file.
+/// The faults of the section, by key and file.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The address cannot be read.
@@ -75,7 +75,7 @@ pub enum TlsError {
         key: &'static str,
         /// The file.
         path: PathBuf,
-        /// What should be in it.
+        /// The expected content.
         expected: &'static str,
     },
     /// A file is damaged.

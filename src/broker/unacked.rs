@@ -34,7 +34,7 @@ impl<T> Default for Unacked<T> {
 }
 
 impl<T> Unacked<T> {
-    /// What a delivery costs: its ring or map is seldom full.
+    /// The memory of a delivery: its ring or map is seldom full.
     const ENTRY: usize = size_of::<T>() * 3 / 2;
 
     /// Nothing, counted with this charge from now on.

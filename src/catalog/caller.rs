@@ -1,4 +1,4 @@
-//! Who asks for a change, and by which door.
+//! The caller of a command, and its door.
 
 use std::net::SocketAddr;
 
@@ -65,10 +65,10 @@ impl Door {
     }
 }
 
-/// Who asks for a change.
+/// The caller of a command.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Caller {
-    /// Who it is.
+    /// Its identity.
     pub identity: Identity,
     /// Where it connects from, if that is known.
     pub address: Option<SocketAddr>,

@@ -35,7 +35,7 @@ struct DaemonAddress {
     address: String,
     /// For the header `Host`.
     host: String,
-    /// What comes before each path, without a slash at its end.
+    /// The prefix of each path, without a slash at its end.
     prefix: String,
 }
 
@@ -296,7 +296,7 @@ async fn drive<T>(
         biased;
         answer = &mut answered => answer,
         ended = &mut connection => match ended {
-            // What was read before the end may be all of it.
+            // The bytes read before the end may be the whole answer.
             Ok(()) => answered.await,
             Err(error) => Err(AskError::Http(error)),
         },

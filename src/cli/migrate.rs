@@ -45,7 +45,7 @@ enum CliCommand {
 }
 
 impl CliCommand {
-    /// What is sent; none for those that only look.
+    /// The body of the request; none for commands that only read.
     fn body(&self) -> Option<Value> {
         match self {
             Self::Plan | Self::Status => None,

@@ -14,7 +14,7 @@ use crate::app::Logs;
 /// How long the last lines of the log may take to be written before an immediate end.
 const LOG_PATIENCE: Duration = Duration::from_millis(100);
 
-/// What the signals ask for.
+/// The stop and the reload that signals ask for.
 #[derive(Debug)]
 pub(super) struct Signals {
     stop: CancellationToken,

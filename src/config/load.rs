@@ -23,7 +23,7 @@ const NO_LIST: &str = "expected a sequence";
 pub struct Fault {
     /// The key, with dots between its parts.
     pub key: String,
-    /// What is wrong with it.
+    /// The fault.
     pub message: String,
 }
 
@@ -124,7 +124,7 @@ impl Sources {
         let mut tree = self.tree()?;
         let mut faults = Vec::new();
         check_leaves(&mut tree, &mut Vec::new(), &mut faults);
-        // What is left can be read: the faulty leaves are gone.
+        // The remaining leaves can be read: the faulty ones are removed.
         match read(tree) {
             Ok(config) => {
                 faults.extend(config.faults());

@@ -17,7 +17,7 @@ pub(super) enum CheckSource {
     Listed(usize),
 }
 
-/// What a probe does.
+/// The kind of a probe.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ProbeKind<'a> {
     /// GET; any 2xx passes.

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::{remote::RequestResult, report::Outcome, schedule::CheckId};
 use crate::api::CheckVerdict;
 
-/// What the waiting task receives.
+/// The message to the waiting task.
 #[derive(Debug)]
 pub(super) enum RequestReply {
     Verdict(CheckVerdict),

@@ -11,7 +11,7 @@ use crate::{
     outbound::{Client, GrpcCall, OutboundError, Request, Response, Serving},
 };
 
-/// What a probe may send, and what is kept of its result.
+/// The rules for a probe's request and for the kept part of its result.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ProbeLimits {
     /// Bytes of a body that are read.

@@ -34,7 +34,7 @@ pub enum RequestResult {
     Missing,
 }
 
-/// What happened to a remote verdict.
+/// The result of a remote verdict.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum VerdictUse {
     /// A request waited for it.

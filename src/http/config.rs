@@ -49,7 +49,7 @@ pub struct Config {
     pub cors: Cors,
     /// Streams and long polls.
     pub watch: watch::Config,
-    /// What is shown of the embedded broker.
+    /// The limits of the embedded broker's pages.
     pub broker: BrokerConfig,
 }
 
@@ -84,7 +84,7 @@ impl Config {
         faults
     }
 
-    /// What `serve` holds clients to.
+    /// The limits of clients in `serve`.
     pub(super) fn serve_limits(&self) -> ServeLimits {
         ServeLimits {
             head_max: usize::try_from(self.head_max.as_u64()).unwrap_or(usize::MAX),

@@ -1,4 +1,4 @@
-//! What HTTP asks of rooms that it does not import, as small traits that the composition root implements.
+//! The interface of HTTP to rooms that it does not import: small traits that the composition root implements.
 
 use std::{fmt, io};
 

@@ -38,7 +38,7 @@ use self::{
     watchdog::Patience,
 };
 
-/// What a server serves: routes, and a fast path past the router.
+/// The service of a server: routes, and a fast path past the router.
 pub(in crate::http) trait HttpService: fmt::Debug + Send + Sync + 'static {
     /// A request that is answered without the router.
     type Fast: Copy + Send;
@@ -71,7 +71,7 @@ pub(in crate::http) trait HttpService: fmt::Debug + Send + Sync + 'static {
     }
 }
 
-/// What all connections of a server share.
+/// The state that all connections of a server share.
 #[derive(Debug)]
 pub(in crate::http) struct ServeState {
     pub(in crate::http) limits: ServeLimits,
@@ -99,7 +99,7 @@ impl ServeState {
     }
 }
 
-/// What clients are held to.
+/// The limits of clients.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::http) struct ServeLimits {
     /// The largest head of a request, in bytes.

@@ -23,7 +23,7 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// What the API needs of other rooms.
+/// The parts of other rooms that the API needs.
 #[derive(Clone, Debug)]
 pub struct Deps {
     /// The registry.
@@ -95,7 +95,7 @@ impl HttpApp {
     }
 }
 
-/// What every endpoint can reach, as a cheap handle.
+/// The state of all endpoints, as a cheap handle.
 #[derive(Clone, Debug)]
 pub(super) struct AppState(Arc<AppStateInner>);
 

@@ -30,7 +30,7 @@ pub(in crate::http) use self::{
 use super::answer::HttpProblem;
 use crate::telemetry::Metrics;
 
-/// What all watchers share.
+/// The state that all watchers share.
 #[derive(Debug)]
 pub(in crate::http) struct WatchState {
     pub(in crate::http) limit: WatcherLimit,

@@ -47,7 +47,7 @@ pub enum ReturnSetting {
 pub struct Config {
     /// When the guard's rules are armed.
     pub guard: GuardSetting,
-    /// Who changes the flag again after a rollback by the guard.
+    /// Whether the daemon or an operator returns the modes after a rollback by the guard.
     pub r#return: ReturnSetting,
     /// The default mode: who decides when a phase ends.
     pub mode: MigrationMode,

@@ -84,7 +84,7 @@ pub(super) struct Broken {
     pub(super) reason: String,
 }
 
-/// What the guard judges in one look.
+/// The figures that the guard judges at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct GuardInput<'a> {
     pub(super) now_ms: u64,

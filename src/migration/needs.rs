@@ -1,4 +1,4 @@
-//! What the migration asks of other rooms, as small traits that the composition root implements.
+//! The interface of the migration to other rooms: small traits that the composition root implements.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// What the room needs of others.
+/// The parts of other rooms that the migration needs.
 #[derive(Clone, Debug)]
 pub struct Needs {
     /// For its clock and its epoch.

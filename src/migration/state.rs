@@ -36,7 +36,7 @@ pub(super) struct DaemonView<'a> {
     pub(super) sources: &'a Measurements,
 }
 
-/// What to do next.
+/// The next action.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Act {
     /// Change the flag if this is the current version; `MigrationState::turned` takes the result.
@@ -80,7 +80,7 @@ pub(super) struct Run {
     paused: Option<String>,
     /// Whether an operator asked for the next phase.
     advance: bool,
-    /// What the phase waits for as of the last look; none before the first look.
+    /// The conditions that the phase waited for at the last observation; none before the first one.
     waits_for: Option<Vec<String>>,
     noted_wait: bool,
     retry_ms: u64,

@@ -7,9 +7,9 @@ use super::instance::allocated;
 /// One check of an instance. Its name is unique within the instance.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Check {
-    /// What reports and logs call it.
+    /// Its name in reports and logs.
     pub name: Box<str>,
-    /// What is done.
+    /// The kind of the probe.
     pub kind: CheckKind,
     /// Time between two probes; for a TTL check the longest silence.
     pub interval: Duration,
@@ -208,7 +208,7 @@ impl HttpCheck {
         }
     }
 
-    /// What of the request needs `health.unsafe_requests`, in words; none when nothing does.
+    /// The part of the request that needs `health.unsafe_requests`, in words; none if no part does.
     pub fn unsafe_part(&self) -> Option<String> {
         if !Self::is_safe_method(&self.method) {
             return Some(format!("method {}", self.method));
@@ -229,6 +229,6 @@ pub struct Probed {
     pub outcome: CheckOutcome,
     /// How long it took.
     pub latency: Duration,
-    /// What the service answered, or why it did not, in one line.
+    /// The answer of the service, or the reason why there is none, in one line.
     pub text: Box<str>,
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::{Epoch, Instance, Revision, Route, ServiceId, ServiceName, Status, Timestamp};
 
-/// What happened.
+/// The kind of the event.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum EventKind {
     /// An instance is new.
@@ -91,7 +91,7 @@ impl fmt::Display for EventKind {
     }
 }
 
-/// What an event takes in the log besides its texts.
+/// The bytes of an event in the log besides its texts.
 const FIXED_BYTES: usize = 300;
 
 /// One numbered change.
@@ -101,7 +101,7 @@ pub struct Event {
     pub epoch: Epoch,
     /// Its place in the order of all changes.
     pub revision: Revision,
-    /// What happened.
+    /// The kind of the event.
     pub kind: EventKind,
     /// The instance it happened to; none for guard and route events.
     pub service_id: Option<ServiceId>,

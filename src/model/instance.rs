@@ -34,7 +34,7 @@ pub struct Registration {
     pub version: Box<str>,
     /// The lease: without a heartbeat or a passing check for this long the instance is removed.
     pub ttl: Duration,
-    /// What renews the lease.
+    /// The means by which the lease is renewed.
     pub lease: LeaseKind,
     /// Its share of the traffic; 0 gets none from weighted picks.
     pub weight: u16,
@@ -105,11 +105,11 @@ impl Registration {
 const JSON_BYTES: usize = 420;
 /// The counts of an `Arc`.
 const ARC_BYTES: usize = 16;
-/// What an instance takes besides its texts: three allocations, its share of a service, and its entries in
+/// The bytes of an instance besides its texts: three allocations, its share of a service, and its entries in
 /// the maps of ids, of its service and of timers. Measured.
 const FIXED_BYTES: usize = 900;
 
-/// What an allocator gives for `bytes`.
+/// The bytes that an allocator gives for `bytes`.
 pub(super) fn allocated(bytes: usize) -> usize {
     bytes.next_multiple_of(16)
 }
@@ -166,7 +166,7 @@ impl LastSeen {
     }
 }
 
-/// What renews a lease.
+/// The means by which a lease is renewed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum LeaseKind {
     /// It must be renewed within the ttl.
@@ -266,7 +266,7 @@ pub struct Instance {
     pub reason: Option<Arc<str>>,
     /// Its last heartbeat and renewal.
     pub last_seen: Arc<LastSeen>,
-    /// What its registration costs, see [`Self::memory`].
+    /// The memory of its registration, see [`Self::memory`].
     pub bytes: usize,
     /// Its JSON up to the value of `last_heartbeat`; filled by the first encoder.
     pub encoded: OnceLock<Box<[u8]>>,

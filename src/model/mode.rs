@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What can be sent over a broker instead of directly.
+/// A kind of message that can be sent over a broker instead of directly.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Channel {
     /// Changes of the registry, to subscribers.

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::{Metadata, MetadataError, Registration};
 
-/// What happens to one field.
+/// The change of one field.
 #[derive(Clone, Debug, Default)]
 pub enum Edit<T> {
     /// It stays.

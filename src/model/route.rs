@@ -46,7 +46,7 @@ pub struct Route {
     pub route_id: RouteId,
     /// Starts with "/"; matches whole segments.
     pub path_prefix: Box<str>,
-    /// Who gets the requests.
+    /// The service that gets the requests.
     pub service_name: ServiceName,
     /// Whether the gateway takes the prefix off before it forwards.
     pub strip_prefix: bool,

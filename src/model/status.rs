@@ -45,7 +45,7 @@ impl fmt::Display for Status {
     }
 }
 
-/// What an operator may set in place of the observed status.
+/// The statuses that an operator may set in place of the observed one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum OverrideStatus {
     /// Maintenance: not to be used.

@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr};
 
 use super::networks::DeniedAddress;
 
-/// What a request was waiting for when its deadline passed.
+/// The step of a request at which its deadline passed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RequestStep {
     /// A free place to look the name up (`outbound.resolving_max`).
@@ -39,7 +39,7 @@ pub enum OutboundError {
     Invalid {
         /// The offending text.
         what: Box<str>,
-        /// What is wrong with it.
+        /// The fault.
         why: Box<str>,
     },
     /// A name without an address.
@@ -47,7 +47,7 @@ pub enum OutboundError {
     Unresolved {
         /// The name.
         host: Box<str>,
-        /// What the resolver said.
+        /// The resolver's error.
         why: Box<str>,
     },
     /// Every address of the name is forbidden.
@@ -63,7 +63,7 @@ pub enum OutboundError {
     Connect {
         /// The address.
         at: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The TLS handshake failed, the certificate for instance.
@@ -71,7 +71,7 @@ pub enum OutboundError {
     Tls {
         /// The name that the certificate must have.
         host: Box<str>,
-        /// What was wrong.
+        /// The fault.
         source: io::Error,
     },
     /// The deadline passed.
@@ -88,7 +88,7 @@ pub enum OutboundError {
     Grpc {
         /// The canonical code.
         code: u32,
-        /// What the server said.
+        /// The server's error.
         message: Box<str>,
     },
     /// `outbound.ca_file` can't be used.
@@ -96,12 +96,12 @@ pub enum OutboundError {
     CaFile {
         /// The file.
         path: Box<str>,
-        /// What is wrong with it.
+        /// The fault.
         why: Box<str>,
     },
 }
 
-/// What a failed connect means, without the system's error number where the words are known.
+/// The meaning of a failed connect, without the system's error number if the words are known.
 fn connect_failure(error: &io::Error) -> String {
     let known = match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused (nothing listens) at",

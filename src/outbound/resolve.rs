@@ -200,7 +200,7 @@ struct Generations {
     old: HashMap<Box<str>, CachedLookup>,
 }
 
-/// What the last lookup of a name found.
+/// The result of the last lookup of a name.
 #[derive(Clone, Debug)]
 struct CachedLookup {
     until: Instant,

@@ -1,10 +1,10 @@
-//! What the registry answers: what a registration did, and sizes.
+//! Answers of the registry: the result of a registration, and sizes.
 
 use std::sync::Arc;
 
 use crate::model::Instance;
 
-/// What a registration did.
+/// The result of a registration.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Change {
     /// The id is new.
@@ -20,7 +20,7 @@ pub enum Change {
 pub struct Registered {
     /// The instance.
     pub instance: Arc<Instance>,
-    /// What registering did.
+    /// The kind of change that a registration made.
     pub change: Change,
 }
 

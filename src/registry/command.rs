@@ -37,7 +37,7 @@ pub enum Operation {
     Expire,
 }
 
-/// What a command changes: permissions are judged by it.
+/// The objects that a command changes: permissions are judged by them.
 #[derive(Clone, Copy, Debug)]
 pub enum Target<'a> {
     /// An instance by its id alone.
@@ -54,13 +54,13 @@ pub enum Target<'a> {
 
 /// One change that is asked of the registry.
 pub trait Command: std::fmt::Debug + Send + 'static {
-    /// What a successful command answers.
+    /// The answer of a successful command.
     type Outcome: std::fmt::Debug + Send + 'static;
 
     /// Its kind.
     const OPERATION: Operation;
 
-    /// What it changes.
+    /// The objects that it changes.
     fn target(&self) -> Target<'_>;
 
     /// Its rule: adds what it changes to the draft. Changes nothing else, and reads no clock.
@@ -162,7 +162,7 @@ pub struct CloseConnection {
     pub connection: u64,
 }
 
-/// What came of a closed connection.
+/// The result of a closed connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Closed {
     /// The instances that were marked.

@@ -1,4 +1,4 @@
-//! What commands are decided on: the state, with the changes of the batch so far on top.
+//! The draft that commands are decided on: the state, with the changes of the batch so far on top.
 
 use std::{
     collections::HashMap,
@@ -21,7 +21,7 @@ pub struct Draft<'a> {
     pub(super) origin: Origin,
 }
 
-/// What a batch changes; kept from batch to batch for its memory.
+/// The changes of a batch; kept from batch to batch for its memory.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     pub(super) records: Vec<Record>,

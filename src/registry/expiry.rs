@@ -24,7 +24,7 @@ const LOOKS_MAX: usize = 1024;
 /// The most removed instances that one pass names in the log.
 const NAMED_MAX: usize = 10;
 
-/// What the expiry knows between its steps. It belongs to one task, so it is under no lock; its views of
+/// The state of the expiry between its steps. It belongs to one task, so it is under no lock; its views of
 /// the registry are lock-free.
 #[derive(Debug)]
 pub(super) struct Expiry {
@@ -41,7 +41,7 @@ pub(super) struct Expiry {
     pass_ms: u64,
 }
 
-/// What to do next.
+/// The next action.
 #[derive(Debug)]
 pub(super) enum Step {
     /// Decide this, and pass the result to [`Expiry::done`].

@@ -23,7 +23,7 @@ pub struct Compacted {
 /// Slots that are made together, when the first of them is filled: a page of memory.
 const CHUNK: usize = 512;
 
-/// What readers share: slots found by revision.
+/// The part that readers share: slots found by revision.
 #[derive(Debug)]
 pub(super) struct Log {
     chunks: Box<[OnceLock<Box<[LogSlot]>>]>,

@@ -1,4 +1,4 @@
-//! What is read of the registry. No reader delays a writer.
+//! Reads of the registry. No reader delays a writer.
 
 use std::sync::{Arc, atomic::Ordering};
 

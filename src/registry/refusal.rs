@@ -70,7 +70,7 @@ pub enum Refusal {
     /// The journal did not commit the batch of the command.
     #[error("the change was not committed: {detail}")]
     NotCommitted {
-        /// What the journal says.
+        /// The journal's error.
         detail: Arc<str>,
     },
     /// The journal has no room for the batch of the command.

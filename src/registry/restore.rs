@@ -42,7 +42,7 @@ impl Registry {
         self.wake_or_defer();
     }
 
-    /// What the tables of a journal must hold before the first batch: the epoch.
+    /// The rows that the tables of a journal must hold before the first batch: the epoch.
     pub fn opening_batch(&self) -> OwnedBatch {
         OwnedBatch {
             epoch: self.inner.epoch,

@@ -1,4 +1,4 @@
-//! What readers see without a lock: the table of instances and a snapshot of each service.
+//! The data that readers read without a lock: the table of instances and a snapshot of each service.
 
 use std::sync::{
     Arc, OnceLock,

@@ -17,14 +17,14 @@ const WAITING_MAX: usize = 65_536;
 /// The most commands of one batch.
 const BATCH_MAX: usize = 512;
 
-/// What the registry's lock protects.
+/// The state that the registry's lock protects.
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) state: State,
     pub(super) log: log::Writer,
     journal: Box<dyn Journal>,
     batches: u64,
-    /// What the batch that is decided or committed changes.
+    /// The changes of the batch that is decided or committed.
     changes: Changes,
     /// The commands of the batch that is being committed; none between batches.
     in_flight: Option<Vec<Box<dyn Decided>>>,

@@ -34,7 +34,7 @@ impl Latency {
         self.buckets[bucket(took)].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What was counted so far, to be compared with a later look.
+    /// The counts so far, to be compared with later ones.
     pub fn snapshot(&self) -> LatencySnapshot {
         let buckets = self.buckets.iter();
         LatencySnapshot {
@@ -58,7 +58,7 @@ impl Default for LatencySnapshot {
 }
 
 impl LatencySnapshot {
-    /// What was counted since an earlier look.
+    /// The counts since an earlier snapshot.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let pairs = self.buckets.iter().zip(&earlier.buckets);
@@ -125,7 +125,7 @@ fn middle(at: usize) -> Duration {
     Duration::from_nanos((2 * from + width) * 1_000 / (2 * UNITS_PER_US))
 }
 
-/// What is known of how long the daemon takes, shared by those who measure and those who judge.
+/// The daemon's latencies, shared by the tasks that measure and those that judge them.
 #[derive(Debug, Default)]
 pub struct Latencies {
     /// Answering registrations.

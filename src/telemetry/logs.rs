@@ -86,7 +86,7 @@ pub enum LogError {
     Level {
         /// As it was given.
         level: String,
-        /// What the parser said.
+        /// The parser's error.
         source: tracing_subscriber::filter::ParseError,
     },
     /// A subscriber is already there, or it is gone.

@@ -25,7 +25,7 @@ pub struct Metrics {
     latencies: Arc<Latencies>,
 }
 
-/// What is called before a page is made.
+/// The functions that are called before a page is made.
 #[derive(Default)]
 struct Hooks(Mutex<Vec<Box<dyn Fn() + Send + Sync>>>);
 
@@ -37,7 +37,7 @@ impl fmt::Debug for Hooks {
 
 type PageHook = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// What is waited for before a page is made.
+/// The futures that are awaited before a page is made.
 #[derive(Default)]
 struct Lookers(Mutex<Vec<Box<dyn Fn() -> PageHook + Send + Sync>>>);
 

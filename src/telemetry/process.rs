@@ -50,7 +50,7 @@ pub(super) fn show_process(metrics: &Metrics) {
     });
 }
 
-/// What `/proc/self/stat` says.
+/// The figures of `/proc/self/stat`.
 #[derive(Debug)]
 struct Stat {
     cpu_s: f64,

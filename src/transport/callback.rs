@@ -54,7 +54,7 @@ where
     }
 }
 
-/// What a callback receives.
+/// A delivery to a callback.
 #[derive(Clone, Debug)]
 pub enum Delivery {
     /// A change.

@@ -34,7 +34,7 @@ pub trait Feed: Send {
     fn changed(&mut self) -> impl Future<Output = bool> + Send;
 }
 
-/// What a look found.
+/// The result of a read.
 #[derive(Debug)]
 pub struct Found {
     /// Wanted events, in order.
@@ -59,7 +59,7 @@ pub struct LogFeed {
     batch: usize,
 }
 
-/// What wakes the reader: changes of its service and of no other, or all.
+/// The source of wake-ups: changes of its service only, or all changes.
 #[derive(Debug)]
 enum Waker {
     All(watch::Receiver<Revision>),

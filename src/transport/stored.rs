@@ -1,4 +1,4 @@
-//! What an earlier run stored: webhooks and the channels of the broker with their cursors, and the modes.
+//! Rows of an earlier run: webhooks and the channels of the broker with their cursors, and the modes.
 
 use super::{
     StoredRows,
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::registry::UnreadableRow;
 
-/// What an earlier run stored.
+/// The rows of an earlier run.
 #[derive(Debug, Default)]
 pub struct StoredTransport {
     pub(super) webhooks: Vec<RestoredWebhook>,

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use super::{Circuit, DeliveryError, Policy, Retry};
 use crate::model::{Cursor, Epoch, Event, Revision, Timestamp};
 
-/// What to do with an event.
+/// The treatment of an event.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Offer {
     /// The subscriber has not had it.

@@ -1,4 +1,4 @@
-//! What the tests of this room register.
+//! The instances that the tests of this room register.
 
 use std::time::Duration;
 

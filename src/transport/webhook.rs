@@ -278,7 +278,7 @@ impl Webhooks {
     }
 }
 
-/// What a webhook takes besides its texts: its task, its request and its entry in the table.
+/// The memory of a webhook besides its texts: its task, its request and its entry in the table.
 const FIXED_BYTES: usize = 4096;
 
 /// The bytes that a webhook takes, whose URL is kept in three forms.

@@ -25,7 +25,7 @@ pub struct StoredMigration {
     pub completed: Option<StoredRun>,
     /// The last rollback.
     pub rollback: Option<StoredRollback>,
-    /// What follows it.
+    /// The return that follows it.
     pub pending_return: Option<StoredReturn>,
     /// The baseline.
     pub baseline: Option<StoredBaseline>,
@@ -35,7 +35,7 @@ pub struct StoredMigration {
     pub returns: u32,
     /// When the last of these was.
     pub last: Timestamp,
-    /// What happened.
+    /// The steps.
     pub history: Vec<MigrationStep>,
 }
 
@@ -50,7 +50,7 @@ pub struct StoredRun {
     pub plan: Vec<(String, StoredModes)>,
     /// The current phase.
     pub phase: String,
-    /// Who says when a phase is left.
+    /// Whether phases advance automatically or at an operator's request.
     pub mode: MigrationMode,
     /// How long each phase lasts at least.
     pub soak: Duration,
@@ -71,7 +71,7 @@ pub struct StoredRollback {
     pub run: Option<StoredRun>,
 }
 
-/// What follows a rollback.
+/// The return after a rollback.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct StoredReturn {
     /// The modes that it sets.

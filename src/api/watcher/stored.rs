@@ -11,7 +11,7 @@ use crate::{
 /// A webhook as it is stored: what its caller asked for, and when.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct StoredWatcher {
-    /// What its caller asked for.
+    /// The properties that its caller asked for.
     pub draft: WatcherDraft,
     /// When it was made.
     pub created_at: Timestamp,

@@ -17,11 +17,11 @@ pub struct UserConfig {
     pub password: Option<Secret>,
     /// An argon2 hash of the password, as `$argon2id$…`.
     pub password_hash: Option<Secret>,
-    /// What else the user may do: `impersonator` may publish under another name.
+    /// Further rights of the user: `impersonator` may publish under another name.
     pub tags: Vec<String>,
     /// May connect from this machine only.
     pub loopback_only: bool,
-    /// What the user may do in each vhost; nothing in a vhost that is not listed.
+    /// The user's permissions in each vhost; none in a vhost that is not listed.
     pub permissions: BTreeMap<String, PermissionConfig>,
 }
 
@@ -30,11 +30,11 @@ pub struct UserConfig {
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct PermissionConfig {
-    /// What may be declared and deleted.
+    /// The names that may be declared and deleted.
     pub configure: String,
-    /// What may be published to, or be the destination of a binding.
+    /// The names that may be published to, or be the destination of a binding.
     pub write: String,
-    /// What may be consumed or purged, or be the source of a binding.
+    /// The names that may be consumed or purged, or be the source of a binding.
     pub read: String,
 }
 

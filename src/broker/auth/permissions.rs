@@ -1,4 +1,4 @@
-//! Who may do what to which exchange or queue. Pure.
+//! Permissions on exchanges and queues. Pure.
 
 use std::{fmt, sync::Arc};
 
@@ -26,7 +26,7 @@ pub enum Resource {
     Queue,
 }
 
-/// What a user may do in one vhost.
+/// A user's permissions in one vhost.
 #[derive(Clone, Debug)]
 pub struct Permissions {
     configure: Pattern,
@@ -40,7 +40,7 @@ pub struct Permissions {
 pub struct PatternError {
     /// Which of the three.
     pub key: &'static str,
-    /// What is wrong with it.
+    /// The fault.
     pub source: regex::Error,
 }
 

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::broker::wire::{Table, ValueRef};
 
-/// What RABBIT-CR-DEMO asks a client.
+/// The challenge of RABBIT-CR-DEMO.
 pub const CHALLENGE: &[u8] = b"Please tell me your password";
 /// How the answer to that begins; the password follows.
 const ANSWER: &[u8] = b"My password is ";
@@ -108,7 +108,7 @@ pub enum SaslError {
     NoCertificate,
 }
 
-/// What a mechanism's first response contains.
+/// The content of a mechanism's first response.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Opening {
     /// Name and password.

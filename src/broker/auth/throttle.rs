@@ -148,7 +148,7 @@ impl<K: Clone + Eq + Hash> Failures<K> {
     }
 }
 
-/// Who has logged in from where, and when for the last time.
+/// The last login of each user from each address.
 #[derive(Debug)]
 struct Known {
     last: HashMap<UserAtAddress, Instant>,

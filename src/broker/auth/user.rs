@@ -79,7 +79,7 @@ impl User {
         self.tags.iter().any(|own| own == tag)
     }
 
-    /// What the user may do in a vhost.
+    /// The user's permissions in a vhost.
     ///
     /// # Errors
     /// When it has no permissions there.

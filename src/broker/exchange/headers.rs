@@ -138,7 +138,7 @@ struct BoundPattern {
 }
 
 impl Patterns {
-    /// What a binding costs here besides its arguments.
+    /// The memory of a binding here besides its arguments.
     pub const ENTRY: usize = size_of::<BoundPattern>() * 3 / 2 + map_entry::<BindingId, usize>();
 
     /// Adds a binding.

@@ -145,7 +145,7 @@ impl<V: Send + 'static> TopicTrie<V> {
 }
 
 impl<V: Copy + Eq + Hash> TopicTrie<V> {
-    /// What the trie costs in memory, but for the values.
+    /// The memory of the trie without the values.
     pub fn bytes(&self) -> usize {
         // A table of words with few entries, and a word.
         const WORDS: usize = 96;

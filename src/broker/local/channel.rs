@@ -328,7 +328,7 @@ impl LocalChannel {
         let mut unpublished = std::mem::take(&mut self.unpublished);
         let mut count = 0;
         self.turn(|session, context| {
-            // What follows something that takes more than one turn has to wait.
+            // Methods after one that takes more than one turn have to wait.
             while count < TURN_MAX
                 && !session.is_busy(context.vhost)
                 && !context.vhost.is_turn_over()

@@ -1,4 +1,4 @@
-//! What a client in the same process is sent.
+//! The messages and methods for a client in the same process.
 
 use bytes::{Bytes, BytesMut};
 
@@ -8,7 +8,7 @@ use crate::broker::{
     wire::{FrameReader, Method, Properties, ShortStr, method::MethodSpec},
 };
 
-/// What a message counts beyond its bytes.
+/// The bytes that a message counts beyond its own.
 const OVERHEAD: usize = 128;
 
 /// One thing that a client in the same process is sent.
@@ -23,7 +23,7 @@ pub enum Received {
 /// A message for a consumer. Only its large parts share memory with others.
 #[derive(Clone, Debug)]
 pub struct ReceivedMessage {
-    /// What acknowledges it.
+    /// The delivery tag that acknowledges it.
     pub delivery_tag: u64,
     /// It may have been delivered before.
     pub redelivered: bool,
@@ -71,7 +71,7 @@ impl ReceivedMessage {
         }
     }
 
-    /// What it counts for in the outbox.
+    /// Its bytes in the outbox.
     pub(in crate::broker) fn bytes(&self) -> usize {
         OVERHEAD + self.properties.as_bytes().len() + self.body.len()
     }

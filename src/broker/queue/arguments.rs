@@ -101,7 +101,7 @@ impl QueueKind {
     }
 }
 
-/// What a full queue does.
+/// The behaviour of a full queue.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Overflow {
     /// Drops its oldest message.
@@ -142,7 +142,7 @@ pub struct Settings {
     pub consumer_timeout: Option<u64>,
 }
 
-/// What else a declaration says, for the checks that depend on it.
+/// Other properties of a declaration, for the checks that depend on them.
 #[derive(Clone, Copy, Debug)]
 pub struct Properties {
     /// durable

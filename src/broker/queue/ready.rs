@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::broker::{memory::Charge, message::Message, pieces::Ring};
 
-/// What an entry costs: its ring or map is seldom full.
+/// The memory of an entry: its ring or map is seldom full.
 const ENTRY: usize = size_of::<Entry>() * 3 / 2;
 
 /// Never expires.
@@ -13,7 +13,7 @@ pub const NEVER: u64 = u64::MAX;
 /// A message in a queue, or delivered from it.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// What was published.
+    /// The published message.
     pub message: Arc<Message>,
     /// Its place in the queue; a requeue restores it.
     pub position: u64,
@@ -108,7 +108,7 @@ impl Ready {
         Self { charge, ..self }
     }
 
-    /// What it costs while it is empty, beyond the value itself.
+    /// Its memory while it is empty, beyond the value itself.
     pub fn empty_bytes(&self) -> usize {
         self.levels.capacity() * size_of::<Level>()
     }

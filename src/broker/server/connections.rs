@@ -79,7 +79,7 @@ pub(super) struct OpenConnection {
     pub(super) user: String,
     pub(super) vhost: String,
     pub(super) name: String,
-    /// What the client says of itself.
+    /// The client-properties of the login.
     pub(super) client: Table,
     pub(super) connected_at: u64,
     pub(super) channel_max: u16,
@@ -130,7 +130,7 @@ pub struct ConnectionView {
     pub sent_bytes: u64,
     /// Bytes that wait for the client to read.
     pub unsent_bytes: u64,
-    /// What the client says of itself.
+    /// The client-properties of the login.
     #[schema(value_type = Object)]
     pub client_properties: serde_json::Value,
 }

@@ -32,7 +32,7 @@ pub(in crate::broker) const DIALECT: &str = "3.10.8";
 /// How long a client that failed to log in has before the socket is closed.
 const REFUSED_GRACE: Duration = Duration::from_secs(2);
 
-/// What is known of a client before it has sent anything.
+/// The properties of a client before it has sent anything.
 #[derive(Debug)]
 pub(super) struct ClientOrigin {
     pub(super) address: SocketAddr,
@@ -40,7 +40,7 @@ pub(super) struct ClientOrigin {
     pub(super) certified: Option<String>,
 }
 
-/// What client and server have agreed on.
+/// The values that client and server have agreed on.
 #[derive(Debug)]
 pub(super) struct Negotiated {
     pub(super) permit: ConnectionPermit,
@@ -192,7 +192,7 @@ pub(super) async fn refuse<T>(wire: &mut Wire, exception: Exception) -> Result<T
     Err(HandshakeError::Refused(exception.to_string()))
 }
 
-/// What a client speaks that begins with these bytes, for the log.
+/// The protocol of a client that begins with these bytes, for the log.
 pub(super) fn protocol_of(bytes: &[u8]) -> String {
     const HTTP: [&[u8]; 7] = [
         b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"OPTI", b"PRI ",
@@ -280,7 +280,7 @@ async fn tune(shared: &Shared, wire: &mut Wire) -> Result<(u16, u32, u16), Hands
     Ok((theirs.channel_max, theirs.frame_max, theirs.heartbeat))
 }
 
-/// What the client has chosen must be within what was proposed; 0 means no limit, which is more.
+/// The client's choice must be within the proposal; 0 means no limit, which is more.
 fn check_tuned(name: &str, theirs: u32, ours: u32, least: u32) -> Result<(), String> {
     if theirs != 0 && theirs < least {
         return Err(format!(

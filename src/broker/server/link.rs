@@ -17,7 +17,7 @@ const ROOM_MIN: usize = 2 * 1024;
 /// The most that is read at a time.
 const ROOM_MAX: usize = 128 * 1024;
 
-/// What the client sends.
+/// The receiving half.
 #[derive(Debug)]
 pub(super) struct ClientReader {
     from: From,
@@ -30,7 +30,7 @@ enum From {
     Tls(Box<ReadHalf<TlsStream<TcpStream>>>),
 }
 
-/// What the client is sent.
+/// The sending half.
 #[derive(Debug)]
 pub(super) enum ClientWriter {
     /// Any task may write to a plain socket; this one waits until the socket is writable.

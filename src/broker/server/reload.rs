@@ -9,7 +9,7 @@ use crate::broker::{
     tls,
 };
 
-/// Who may log in and how.
+/// The users and the ways to log in.
 #[derive(Debug)]
 pub(super) struct LoginRules {
     /// Counts up with each reload.
@@ -31,7 +31,7 @@ struct Sections {
     tls: tls::Config,
 }
 
-/// What a reload did.
+/// The result of a reload.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Reloaded {
     /// The keys whose new values are in effect.

@@ -1,4 +1,4 @@
-//! What is durable: put back at the start, stored by threads while the broker runs.
+//! Durable objects and messages: put back at the start, stored by threads while the broker runs.
 
 mod frozen;
 mod restoring;
@@ -50,7 +50,7 @@ pub enum StoredFault {
     Messages(#[from] MessageLogError),
 }
 
-/// What stores changes while the broker runs.
+/// The parts that store changes while the broker runs.
 #[derive(Debug)]
 pub(super) struct Stores {
     journal: Arc<TopologyJournal>,
@@ -154,7 +154,7 @@ impl Drop for Stores {
     }
 }
 
-/// What is called when something was stored.
+/// The function that is called when something was stored.
 fn on_progress(shared: Weak<Shared>) -> impl Fn() + Send + Sync + 'static {
     move || {
         let Some(shared) = shared.upgrade() else {

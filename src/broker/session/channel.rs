@@ -17,13 +17,13 @@ pub(super) struct SessionChannel {
     pub(super) closing: bool,
     /// The content that is arriving.
     pub(super) incoming: Option<Box<Incoming>>,
-    /// What publishing means here.
+    /// The mode of its publishes.
     pub(super) mode: PublishMode,
     /// The queue that the empty name refers to.
     pub(super) last_queue: ShortStr,
 }
 
-/// What publishing on a channel means.
+/// The mode of a channel's publishes.
 #[derive(Debug)]
 pub(super) enum PublishMode {
     /// Just that.
@@ -43,7 +43,7 @@ pub(super) struct Confirms {
 }
 
 impl SessionChannel {
-    /// What it costs in the session's table.
+    /// Its memory in the session's table.
     pub(super) const BYTES: usize = map_entry::<u16, Self>();
 
     pub(super) fn new(id: ChannelId) -> Self {

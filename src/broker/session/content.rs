@@ -21,7 +21,7 @@ pub(super) struct Incoming {
     pub(super) properties: Properties,
     body_size: Option<u64>,
     body: Body,
-    /// What is kept beyond a batch of frames counts.
+    /// Bytes that are kept beyond a batch of frames count.
     charge: Option<AccountCharge>,
 }
 

@@ -12,7 +12,7 @@ use crate::broker::{
     wire::method::modes,
 };
 
-/// What an open transaction holds back.
+/// The publishes and settlements that an open transaction holds back.
 #[derive(Debug, Default)]
 pub(super) struct Transaction {
     publishes: VecDeque<HeldPublish>,

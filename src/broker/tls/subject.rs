@@ -75,7 +75,7 @@ pub(super) fn common_name(certificate: &[u8]) -> Option<String> {
     }
 }
 
-/// What has a meaning in a distinguished name gets a backslash before it.
+/// Characters with a meaning in a distinguished name get a backslash before them.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let last = text.chars().count().saturating_sub(1);

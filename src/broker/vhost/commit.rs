@@ -23,12 +23,12 @@ pub struct TransactionCommit {
     /// Its connection by name.
     pub origin: String,
     publication: Option<Publication>,
-    /// What is stored as a whole.
+    /// The records that are stored as a whole.
     group: Option<MessageGroup>,
 }
 
 impl TransactionCommit {
-    /// What an open transaction has held back.
+    /// The publishes that an open transaction has held back.
     pub fn new(
         publishes: VecDeque<HeldPublish>,
         channel: ChannelId,
@@ -52,7 +52,7 @@ pub struct HeldPublish {
     pub message: InboundMessage,
     /// Whether it is returned when no queue is bound for it.
     pub mandatory: bool,
-    /// What it counts for until it is carried out.
+    /// Its memory charge until it is carried out.
     pub charge: Charge,
 }
 

@@ -23,7 +23,7 @@ use crate::broker::{
 /// Where to begin in a stream, which no queue here is.
 const STREAM_OFFSET: &[u8] = b"x-stream-offset";
 
-/// What `basic.consume` asks for.
+/// The arguments of `basic.consume`.
 #[derive(Clone, Debug)]
 pub struct ConsumeSpec {
     /// The queue.
@@ -38,7 +38,7 @@ pub struct ConsumeSpec {
     pub arguments: Table,
 }
 
-/// What `basic.get` asks for.
+/// The arguments of `basic.get`.
 #[derive(Clone, Debug)]
 pub struct GetSpec {
     /// The channel that asks.
@@ -51,7 +51,7 @@ pub struct GetSpec {
     pub no_ack: bool,
 }
 
-/// What `basic.qos` asks for.
+/// The arguments of `basic.qos`.
 #[derive(Clone, Copy, Debug)]
 pub struct Qos {
     /// How many messages.
@@ -261,7 +261,7 @@ impl Vhost {
             self.load_ahead(id);
         }
         if let (Some(id), Some(entry)) = (id, entry) {
-            // What is behind it and has expired does not count as left.
+            // Expired messages behind it do not count.
             self.expire(id, now);
             self.give(id, get, entry, now);
         } else if let Some(channel) = self.channels.get(get.channel) {

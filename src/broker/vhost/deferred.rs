@@ -36,7 +36,7 @@ const DEFERRED_STEPS: i64 = 4_096;
 /// Steps that one connection's work takes before the next connection has its turn.
 const SLICE_STEPS: i64 = 1_024;
 
-/// What is deferred, by connection.
+/// The deferred tasks, by connection.
 #[derive(Debug, Default)]
 pub(super) struct DeferredWork {
     tasks: HashMap<ConnectionId, VecDeque<Task>>,
@@ -53,15 +53,15 @@ pub(super) enum Task {
     Settle(ChannelId, Which, Settle),
     /// Deliveries are reserved for a transaction: those from the first to the last tag.
     Reserve(ChannelId, Settle, u64, u64),
-    /// What a transaction has reserved is so no more.
+    /// The reservations of a transaction end.
     Release(ChannelId),
     /// A message goes to its queues.
     Publish(Box<Publication>),
-    /// The publishes of a transaction are carried out, then what it has reserved is settled.
+    /// The publishes of a transaction are carried out, then its reserved deliveries are settled.
     Commit(Box<TransactionCommit>),
     /// `basic.get` of a queue at whose head messages expire.
     Get(Box<GetSpec>),
-    /// A channel's consumers go, then what it holds goes back.
+    /// A channel's consumers are removed, then its unacknowledged deliveries are requeued.
     CloseChannel(ChannelId),
     /// Bindings, consumers and messages of removed queues and exchanges are removed.
     Remove(Box<Removal>),
@@ -71,14 +71,14 @@ pub(super) enum Task {
     Answer(Arc<Peer>, Bytes),
 }
 
-/// What an answer waits for.
+/// The condition that an answer waits for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Awaited {
-    /// What was changed by then: so many changes, once it is known.
+    /// The changes made by then are durable: their number, once it is known.
     Topology(Option<u64>),
     /// The last transaction of a channel.
     Commit(ChannelId),
-    /// What was noted in the log by then, once it is known.
+    /// The log is durable up to this position, once it is known.
     Messages(Option<LogPosition>),
 }
 

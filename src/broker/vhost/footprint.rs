@@ -1,6 +1,5 @@
-//! What queues, exchanges, bindings, consumers and channels cost in memory, and the limit on all of them
-//! together. Strings and tables have their real sizes; the rest are sizes of structs and of their places in
-//! tables.
+//! The memory of queues, exchanges, bindings, consumers and channels, and the limit on all of them together.
+//! Strings and tables have their real sizes; the rest are sizes of structs and of their places in tables.
 
 use super::Vhost;
 use crate::broker::{
@@ -12,12 +11,12 @@ use crate::broker::{
     wire::{ReplyCode, ShortStr},
 };
 
-/// What a place in a slab costs: the slab is seldom full.
+/// The memory of a place in a slab: the slab is seldom full.
 const fn slot<T>() -> usize {
     (size_of::<T>() + 8) * 5 / 4
 }
 
-/// What an entry of an ordered map costs.
+/// The memory of an entry of an ordered map.
 const fn ordered_entry<K, V>() -> usize {
     size_of::<(K, V)>() * 3 / 2
 }

@@ -30,7 +30,7 @@ pub struct VhostLog {
     pub log: MessageLog,
     /// Up to here everything is durable, the topology included: who sets it then calls [`Vhost::on_progress`].
     pub durable: Arc<AtomicU64>,
-    /// What reads messages back.
+    /// The task that reads messages back.
     pub loads: Arc<LoadRequests>,
     /// Which of its vhosts this one is.
     pub vhost: usize,
@@ -48,15 +48,15 @@ pub(super) struct LogPlace {
 pub(super) struct UnconfirmedPublish {
     pub(super) channel: ChannelId,
     pub(super) tag: u64,
-    /// What has to be durable before.
+    /// The position that has to be durable before.
     pub(super) position: LogPosition,
 }
 
-/// What a vhost notes in the log of its messages, if there is one.
+/// The records of a vhost in the log of its messages, if there is one.
 #[derive(Debug, Default)]
 pub(super) struct MessageRecords {
     pub(super) log: Option<MessageLog>,
-    /// What reads messages back, and which of its vhosts this one is.
+    /// The task that reads messages back, and the number of this vhost there.
     loads: Option<(Arc<LoadRequests>, usize)>,
     /// Where the message that is being routed was put in this turn.
     places: Vec<QueuePlace>,
@@ -64,7 +64,7 @@ pub(super) struct MessageRecords {
     given: Vec<LogPlace>,
     /// Up to here everything is durable, the topology included.
     durable: Arc<AtomicU64>,
-    /// What a transaction settles, while it does.
+    /// The settlements of a transaction, while it is committed.
     pub(super) transaction: Option<MessageGroup>,
     /// Queues whose messages are to leave memory.
     pub(super) spilling: VecDeque<Spilling>,
@@ -138,7 +138,7 @@ impl MessageRecords {
         self.settle(place);
     }
 
-    /// What was taken has left its queue for good.
+    /// A taken message has left its queue for good.
     pub(super) fn settle(&mut self, place: Option<LogPlace>) {
         let (Some(place), Some(log)) = (place, &self.log) else {
             return;

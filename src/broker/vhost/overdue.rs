@@ -92,7 +92,8 @@ impl Vhost {
             return Ok(NEVER);
         };
         if busy {
-            // What the client settles may wait for its turn, or what was late is still being requeued.
+            // The client's settlements may still wait for their turn, or late deliveries are still being
+            // requeued.
             return Ok(now.ms.saturating_add(PAUSE_MS));
         }
         let mut look = std::mem::take(&mut channel.look);

@@ -11,7 +11,7 @@ use crate::broker::{
     wire::{ShortStr, Table},
 };
 
-/// What `queue.declare` asks for.
+/// The arguments of `queue.declare`.
 #[derive(Clone, Debug)]
 pub struct DeclareQueue {
     /// Its name.
@@ -26,7 +26,7 @@ pub struct DeclareQueue {
     pub arguments: Table,
 }
 
-/// What `queue.declare-ok` says.
+/// The content of `queue.declare-ok`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Declared {
     /// The queue's name.

@@ -24,7 +24,7 @@ const MESSAGE_STEPS: usize = 2;
 
 type Pieces<T> = Box<dyn Iterator<Item = T> + Send>;
 
-/// What is left to be removed.
+/// The objects that are still to be removed.
 #[derive(Default)]
 pub(super) struct Removal {
     queues: Option<Pieces<QueueId>>,

@@ -12,7 +12,7 @@ use crate::broker::{
 
 /// The pseudo-queue that requesters consume from and name as reply-to.
 pub const REPLY_TO: &str = "amq.rabbitmq.reply-to";
-/// What the names of actual requesters begin with.
+/// The prefix of the names of actual requesters.
 pub const REPLY_TO_PREFIX: &str = "amq.rabbitmq.reply-to.";
 
 /// Digits of the channel's key, in hexadecimal, in front of the secret part of a token.

@@ -17,7 +17,7 @@ use crate::broker::{
     },
 };
 
-/// What was put back so far, by the numbers of the rows.
+/// The restored objects so far, by the numbers of their rows.
 #[derive(Debug, Default)]
 pub struct RestoredTopology {
     exchanges: HashMap<u64, ExchangeId>,

@@ -37,15 +37,15 @@ pub(super) struct Routing {
     is_refused: bool,
     /// Whether a queue asks for the connection that the message came over.
     is_stamped: bool,
-    /// Marks what was found, until another message is routed.
+    /// Marks the exchanges and queues that were found, until another message is routed.
     epoch: u64,
-    /// What was found, once other messages are routed in between.
+    /// The exchanges and queues that were found, once other messages are routed in between.
     seen: Option<Box<Visited>>,
-    /// What is stored as a whole with the message.
+    /// The records that are stored as a whole with the message.
     pub(super) group: Option<MessageGroup>,
     /// Whether the group is committed by a transaction.
     pub(super) in_transaction: bool,
-    /// What has to be durable before the message is confirmed; 0: nothing.
+    /// The position that has to be durable before the message is confirmed; 0: none.
     pub(super) stored_at: LogPosition,
 }
 

@@ -7,7 +7,7 @@ use crate::broker::{config::bytes, message_log::LogPosition, queue::QueueId};
 const QUEUES_MAX: usize = 64;
 /// So many messages of a queue leave memory in a turn.
 const MESSAGES_MAX: usize = 1024;
-/// What each queue may keep in memory, at least and at most, however many there are.
+/// The bytes that each queue may keep in memory, at least and at most, however many queues there are.
 const SHARE_MIN: usize = 4 * 1024;
 const SHARE_MAX: usize = 1024 * 1024;
 

@@ -13,7 +13,7 @@ use crate::broker::{
     wire::{ShortStr, Table, ValueRef},
 };
 
-/// What `exchange.declare` asks for.
+/// The arguments of `exchange.declare`.
 #[derive(Clone, Debug)]
 pub struct DeclareExchange {
     /// Its name.
@@ -39,7 +39,7 @@ pub struct BindSpec {
     pub target: BindTarget,
     /// The key.
     pub routing_key: ShortStr,
-    /// What a headers exchange compares.
+    /// The arguments that a headers exchange compares.
     pub arguments: Table,
 }
 
@@ -200,7 +200,7 @@ impl Vhost {
         Ok(())
     }
 
-    /// What a binding of this exchange compares.
+    /// The arguments that a binding of this exchange compares.
     pub(super) fn pattern(
         &self,
         source: ExchangeId,

@@ -1,4 +1,4 @@
-//! What a vhost looks like from outside. Long lists are made in parts, one in a turn.
+//! Lists of a vhost's objects. Long lists are made in parts, one in a turn.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::broker::{
     wire::{ShortStr, Table, ValueRef},
 };
 
-/// What happened in a virtual host so far.
+/// The counters of a virtual host.
 #[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = BrokerVhostCounters)]
@@ -55,7 +55,7 @@ pub struct VhostView {
     pub messages_ready: u64,
     /// Messages that consumers hold.
     pub messages_unacked: u64,
-    /// What happened so far.
+    /// Its counters.
     pub counters: VhostCounters,
 }
 
@@ -118,7 +118,7 @@ pub struct QueueView {
     pub message_bytes_ready: u64,
     /// Consumers.
     pub consumers: u64,
-    /// What happened so far.
+    /// Its counters.
     pub counters: QueueCounters,
     /// Of late.
     pub rates: MessageRates,
@@ -437,7 +437,7 @@ fn queue_view(vhost: &str, id: QueueId, queue: &Queue) -> QueueView {
 }
 
 impl MessageView {
-    /// What a message looks like.
+    /// A message as it is shown.
     pub fn new(message: &Message, redelivered: bool) -> Self {
         let properties = &message.properties;
         let text =

@@ -15,7 +15,7 @@ const BASIC: u16 = 60;
 /// Class, weight and body size: the part before the properties.
 const FIXED_LEN: usize = 12;
 
-/// What a header frame says of the body to come.
+/// The header frame's data about the body to come.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ContentHeader {
     /// How many bytes the body frames carry together; with 0 there are none.

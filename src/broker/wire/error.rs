@@ -1,4 +1,4 @@
-//! What a peer can get wrong in its bytes, with the reply code and text that answer it.
+//! The faults of a peer's bytes, with the reply code and text that answer them.
 
 use std::fmt;
 
@@ -65,7 +65,7 @@ pub enum WireError {
     Table {
         /// The method it came with; for a header frame the one that carries the content.
         method: MethodId,
-        /// What is wrong with it.
+        /// The fault.
         error: TableError,
     },
     /// A content header too short for its fixed fields.

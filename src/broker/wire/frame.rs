@@ -10,7 +10,7 @@ use super::WireError;
 pub const FRAME_END: u8 = 0xCE;
 /// Type, channel and size: the part before a payload.
 pub const HEAD_LEN: usize = 7;
-/// What a frame has beyond its payload.
+/// The bytes of a frame beyond its payload.
 pub const OVERHEAD: u32 = 8;
 /// The smallest `frame_max` that may be agreed, and the limit until one is.
 pub const MIN_FRAME_MAX: u32 = 4096;
@@ -19,7 +19,7 @@ pub const MIN_FRAME_MAX: u32 = 4096;
 /// tolerates it.
 const TOLERANCE: u32 = 8;
 
-/// What a frame carries.
+/// The content of a frame.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum FrameKind {
     /// A method, type 1.
@@ -58,11 +58,11 @@ impl FrameKind {
 /// One frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
-    /// What it carries.
+    /// Its content.
     pub kind: FrameKind,
     /// The channel it belongs to.
     pub channel: u16,
-    /// What is between its head and its end.
+    /// The bytes between its head and its end.
     pub payload: Payload<'a>,
 }
 

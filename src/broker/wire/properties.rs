@@ -235,7 +235,7 @@ impl Properties {
         self.short(Field::Kind)
     }
 
-    /// Who published it, checked against the login.
+    /// The publisher's user name, checked against the login.
     #[must_use]
     pub fn user_id(&self) -> Option<&[u8]> {
         self.short(Field::UserId)

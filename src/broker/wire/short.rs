@@ -69,7 +69,7 @@ impl ShortStr {
         Self::copied_or(self, Bytes::copy_from_slice)
     }
 
-    /// What it costs in memory beyond the value itself.
+    /// Its memory beyond the value itself.
     #[must_use]
     pub fn allocated(&self) -> usize {
         match &self.0 {

@@ -64,7 +64,7 @@ pub(in crate::http) fn router(state: &AppState) -> (Router, MetricsByPath) {
 /// The OpenAPI document. A test generates and compares it: the generator would add a megabyte.
 const DOCUMENT: &[u8] = include_bytes!("openapi.json");
 
-/// What a request reads or changes.
+/// The objects that a request reads or changes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum ApiResource {
     /// Liveness, readiness and documentation.
@@ -91,7 +91,7 @@ enum ApiResource {
     Broker,
 }
 
-/// What it does with the resource.
+/// The access of a request to its resource.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Action {
     Read,
@@ -111,7 +111,7 @@ struct RouteRow {
         expect(dead_code, reason = "the document is made by a test")
     )]
     tag: &'static str,
-    /// What a caller must be allowed to do.
+    /// The permission that a caller needs.
     #[cfg_attr(not(test), expect(dead_code, reason = "there are no permissions yet"))]
     access: (Action, ApiResource),
     /// Query parameters; one that ends in a dot is a prefix.

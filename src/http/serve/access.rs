@@ -18,7 +18,7 @@ use crate::{http::answer::HttpProblem, model::OUTBOUND_HEADER};
 const OUTBOUND: HeaderName = HeaderName::from_static(OUTBOUND_HEADER);
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// What is quoted of a header in an error, in characters.
+/// The most characters of a header that an error quotes.
 const QUOTED_MAX: usize = 200;
 
 /// Why the rules of `http.hosts` and `http.cors` can't be followed.

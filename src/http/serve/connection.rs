@@ -145,7 +145,7 @@ where
     }
 }
 
-/// What ends a connection before its client does.
+/// The reason why the server ends a connection.
 enum RareEvent {
     Overdue,
     Closing,

@@ -30,7 +30,7 @@ pub enum BindError {
         key: &'static str,
         /// As it was given.
         listen: String,
-        /// What the resolver said.
+        /// The resolver's error.
         source: io::Error,
     },
     /// The address can't be listened on.
@@ -40,7 +40,7 @@ pub enum BindError {
         key: &'static str,
         /// As it was given.
         listen: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }

@@ -1,5 +1,5 @@
-//! What is counted of connections and requests: a request by the route that it belongs to, and how long
-//! that route may take.
+//! Metrics of connections and requests: a request by the route that it belongs to, and how long that route
+//! may take.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -46,7 +46,7 @@ const METHODS: [Method; 6] = [
 ];
 const CODES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
-/// What has to be known of a route beforehand.
+/// The properties of a route that its metrics need.
 #[derive(Debug)]
 pub(in crate::http) struct RouteSpec {
     /// Such as `/services/{service_id}/status`.

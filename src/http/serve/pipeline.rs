@@ -1,5 +1,5 @@
-//! What happens to every request around its route: request id, access rules, CORS, HEAD, compression,
-//! panics, timeouts, warnings, access log.
+//! The steps of every request around its route: request id, access rules, CORS, HEAD, compression, panics,
+//! timeouts, warnings, access log.
 
 mod compression;
 
@@ -148,7 +148,7 @@ impl<S: HttpService> Pipeline<S> {
         let metrics = self.service.metrics_of(request.uri().path());
         let context = RequestContext::of(&request, metrics);
         if method == Method::HEAD {
-            // What GET would answer, without its body (RFC 9110, section 9.3.2): no connection is upgraded.
+            // The answer of GET, without its body (RFC 9110, section 9.3.2): no connection is upgraded.
             *request.method_mut() = Method::GET;
             request.extensions_mut().remove::<OnUpgrade>();
         }
@@ -179,8 +179,8 @@ impl<S: HttpService> Pipeline<S> {
         }
     }
 
-    /// What happens to every answer, whichever way it is found. Pinned by the caller: a future that is handed
-    /// down by value has room in each of those that hand it down.
+    /// The steps of every answer. Pinned by the caller: a future that is passed by value takes room in each
+    /// of the callers.
     async fn around(
         &self,
         context: RequestContext<'_>,
@@ -210,12 +210,12 @@ impl<S: HttpService> Pipeline<S> {
     }
 }
 
-/// What of a request is still needed when its answer is there.
+/// The parts of a request that its answer needs.
 #[derive(Debug)]
 struct RequestContext<'a> {
     metrics: &'a RouteMetrics,
     verb: Verb,
-    /// What the client accepts, when that is gzip among others.
+    /// The header accept-encoding, if it allows gzip.
     gzip: Option<HeaderValue>,
 }
 

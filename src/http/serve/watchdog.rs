@@ -13,7 +13,7 @@ use std::{
 use futures_util::task::AtomicWaker;
 use tokio::time::{Instant, sleep};
 
-/// What a connection is doing.
+/// The state of a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
 pub(in crate::http) enum ConnectionPhase {

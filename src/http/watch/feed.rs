@@ -1,4 +1,4 @@
-//! What one watcher gets, as bytes for its wire; made when it asks for more, and not before.
+//! The messages of one watcher, as bytes for its wire; encoded only when it asks for more.
 
 use std::collections::VecDeque;
 

@@ -22,7 +22,7 @@ pub(in crate::http) enum Form {
 }
 
 impl Form {
-    /// What comes before the JSON.
+    /// The part before the JSON.
     pub(in crate::http) fn head(self, kind: &str, id: Option<Cursor>) -> String {
         match (self, id) {
             (Self::Sse, Some(id)) => format!("event: {kind}\nid: {id}\ndata: "),
@@ -32,7 +32,7 @@ impl Form {
         }
     }
 
-    /// What comes after the JSON.
+    /// The part after the JSON.
     pub(in crate::http) fn tail(self) -> &'static [u8] {
         match self {
             Self::Sse => b"\n\n",
@@ -53,7 +53,7 @@ impl Form {
 /// Some bytes of a message.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(in crate::http) struct Piece {
-    /// What is sent.
+    /// The bytes.
     pub(in crate::http) bytes: Bytes,
     /// It begins a message.
     pub(in crate::http) first: bool,

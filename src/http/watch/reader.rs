@@ -16,7 +16,7 @@ use crate::{
 /// At most so many events are taken from the log at once.
 const BATCH_MAX: usize = 64;
 
-/// What a watcher follows.
+/// The scope of a watcher.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(in crate::http) enum Scope {
     /// Everything, routes included.
@@ -45,7 +45,7 @@ pub(in crate::http) fn place(registry: &Registry, seen: Seen) -> Option<Revision
     }
 }
 
-/// What a watcher gets.
+/// An item for a watcher.
 #[derive(Debug)]
 pub(in crate::http) enum WatchItem {
     /// Changes were missed; a snapshot follows.
@@ -139,7 +139,7 @@ impl LogReader {
         self.cursor
     }
 
-    /// What comes next, or none when there is nothing new.
+    /// The next item, or none if there is nothing new.
     pub(in crate::http) fn next(&mut self) -> Option<WatchItem> {
         loop {
             match self.next {

@@ -73,7 +73,7 @@ pub(in crate::http) async fn watch(
     Ok(sse(pieces))
 }
 
-/// What a watcher asks for.
+/// The parameters of a watcher.
 #[derive(Debug)]
 pub(super) struct WatchQuery {
     pub(super) scope: Scope,

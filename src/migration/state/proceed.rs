@@ -73,7 +73,7 @@ impl Run {
         }
     }
 
-    /// What is left of it.
+    /// The remaining time of its soak.
     pub(super) fn left(&self, config: &Config, now: Now) -> Duration {
         let gone = now.mono_ms.saturating_sub(self.soaks_ms);
         self.lasts(config)
@@ -134,7 +134,7 @@ impl MigrationState {
         }
     }
 
-    /// What the baseline lacks, when it can't be used; an operator may continue without it.
+    /// The missing samples, when the baseline can't be used; an operator may continue without it.
     fn no_baseline(&self, look: &DaemonView<'_>) -> Option<String> {
         let run = self.run.as_ref()?;
         let baseline = self.baseline.as_ref()?;

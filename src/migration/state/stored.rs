@@ -107,7 +107,7 @@ impl MigrationState {
         );
     }
 
-    /// What a restart needs.
+    /// The row that a restart needs.
     pub(in crate::migration) fn stored(&self) -> Option<StoredMigration> {
         let known = self.known?;
         Some(StoredMigration {

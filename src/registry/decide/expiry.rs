@@ -28,7 +28,7 @@ pub(in crate::registry) enum Turn {
     Leave(Vec<(ServiceId, Suspect)>),
 }
 
-/// What a turn did.
+/// The result of a turn.
 #[derive(Debug, Default)]
 pub(in crate::registry) struct Report {
     pub(in crate::registry) engaged: Vec<ServiceName>,

@@ -133,7 +133,7 @@ fn register_new(
     })
 }
 
-/// What becomes of a known instance.
+/// The decision about a known instance.
 struct Replacement {
     registration: Registration,
     /// Whether it keeps its incarnation.

@@ -1,4 +1,4 @@
-//! What the transport needs of a message broker: one interface, two implementations.
+//! The transport's interface to a message broker; it has two implementations.
 //!
 //! `transport::embedded` calls the broker in this process. `transport::rabbitmq` speaks AMQP 0-9-1 over a
 //! network. Everything else in this room is written once against these traits.
@@ -174,7 +174,7 @@ pub trait AmqpChannel: fmt::Debug + Send {
     fn close(&mut self) -> BoxFuture<'_, Result<(), AmqpError>>;
 }
 
-/// What a channel is for.
+/// The purpose of a channel.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Purpose {
     /// To declare, and to publish without confirms.
@@ -213,7 +213,7 @@ impl QueueSpec {
     }
 }
 
-/// What is consumed, and how.
+/// The queue to consume, and how.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Consume {
     /// The queue; `amq.rabbitmq.reply-to` for direct replies.
@@ -249,7 +249,7 @@ pub struct AnswerScope {
     pub(crate) flag: watch::Receiver<FlagState>,
     /// How many consumers of commands there are.
     pub(crate) consumers: watch::Receiver<usize>,
-    /// What is counted.
+    /// The counters.
     pub(crate) counts: ComparisonCounts,
     /// Cancelled when the daemon stops.
     pub(crate) stop: CancellationToken,
@@ -271,7 +271,7 @@ pub struct Outgoing {
 /// A message that came.
 #[derive(Clone, Debug)]
 pub struct Delivery {
-    /// What acknowledges it.
+    /// The delivery tag that acknowledges it.
     pub tag: u64,
     /// The routing key it was published with.
     pub key: ShortStr,

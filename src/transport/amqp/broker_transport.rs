@@ -285,7 +285,7 @@ impl BrokerTransport {
     pub fn stuck(&self) -> Option<String> {
         let modes = self.inner.flag.state().modes;
         if !modes.use_broker() {
-            // What failed before the modes were changed does not matter any more.
+            // Failures before the modes were changed do not matter any more.
             return None;
         }
         let refused = {
@@ -324,7 +324,7 @@ impl BrokerTransport {
         let users = async {
             let mut events = inner.relay(Channel::Events);
             let mut health = inner.relay(Channel::Health);
-            // What commands change at the last moment is published too.
+            // Changes by the last commands are published too.
             let answered = CancellationToken::new();
             let commands = async {
                 inner.answer_all(&context, &stop).await;

@@ -52,7 +52,7 @@ struct PendingRequest {
     deadline: Instant,
 }
 
-/// What carries requests and verdicts.
+/// The transport of requests and verdicts.
 #[derive(Debug)]
 pub struct ChecksCarrier {
     link: Link,
@@ -152,7 +152,7 @@ impl Sending {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = ended(self.open.as_ref().map(|open| &open.usage), &mut self.flag) => {
-                    // What was sent will not be answered, or nothing consumes the answers.
+                    // The sent requests will not be answered, or nothing consumes the answers.
                     self.open = None;
                     self.verdicts.cut_off();
                 }

@@ -33,7 +33,7 @@ const PROBLEM: ShortStr = ShortStr::from_static("application/problem+json");
 /// How often both ways are asked before they are said to differ.
 const ATTEMPTS: usize = 3;
 
-/// What the direct way answers, to compare the broker's answers with.
+/// The answers of the direct way, to compare the broker's answers with.
 pub trait DirectAnswers: fmt::Debug + Send + Sync {
     /// The body of GET /services/discover/{name}; none when it was refused.
     fn discover<'a>(&'a self, name: &'a str, wanted: &'a Discover) -> BoxFuture<'a, Option<Bytes>>;
@@ -42,10 +42,10 @@ pub trait DirectAnswers: fmt::Debug + Send + Sync {
     fn instance<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Option<Bytes>>;
 }
 
-/// What answering commands needs.
+/// The parts that answer commands.
 #[derive(Clone, Debug)]
 pub struct CommandContext {
-    /// What is written and read.
+    /// The registry, for writes and reads.
     pub catalog: Catalog,
     /// Values and limits of registrations.
     pub defaults: Arc<Defaults>,

@@ -15,7 +15,7 @@ use crate::model::{Channel, FlagState};
 /// How long it may take to cancel a consumer and to take what it was still sent, and to close its channel.
 const LEAVE_MAX: Duration = Duration::from_secs(3);
 
-/// What is done with the messages of a queue.
+/// The handler of a queue's messages.
 pub(super) trait Taker: Send {
     /// A new channel is open: what was taken over the last one and not settled is handed out again.
     fn begin(&mut self) {}
@@ -182,7 +182,7 @@ impl QueueConsumer {
         prefetch: Option<u16>,
     ) -> Result<ConsumerChannel, AmqpError> {
         let mut channel = usage.open(Purpose::Consume).await?;
-        // What was deleted meanwhile is declared again.
+        // Objects that were deleted meanwhile are declared again.
         names::declare_exchange(&mut *channel).await?;
         let declared = names::declare_queue(&mut *channel, self.queue).await;
         self.link

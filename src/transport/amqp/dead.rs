@@ -27,11 +27,11 @@ const EXPIRATION: &str = "x-musterd-expiration";
 const LEFT_OUT: [&str; 5] = ["CC", "BCC", REASON, USER_ID, EXPIRATION];
 /// The most bytes of headers that are kept.
 const HEADERS_BYTES_MAX: usize = 64 * 1024;
-/// What else is in the frame, at most: eleven short texts, the reason and their names.
+/// The other parts of the frame, at most: eleven short texts, the reason and their names.
 const BESIDES_BYTES: usize = 3_900;
 /// The longest reason, in bytes.
 const REASON_BYTES_MAX: usize = 1_000;
-/// What a field takes on the wire beyond its name and its value, at most.
+/// The bytes of a field on the wire beyond its name and its value, at most.
 const FIELD_BYTES: usize = 6;
 
 /// The queue of dead letters, and how many this process has put there. Clones are the same one.
@@ -182,7 +182,7 @@ fn copied(letter: &Unreadable<'_>, headers_max: usize) -> PropertyList {
     }
 }
 
-/// What came, without the headers that would route it again, and with the reason.
+/// The received message without the headers that would route it again, and with the reason.
 fn headers(letter: &Unreadable<'_>, bytes_max: usize) -> Table {
     let properties = &letter.delivery.properties;
     let mut headers = TableBuilder::new();

@@ -1,4 +1,4 @@
-//! What goes wrong between the transport and a broker.
+//! Errors between the transport and a broker.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,17 +14,17 @@ pub enum AmqpError {
     /// The broker could not be reached, or refused something.
     #[error("{what}: {text}")]
     Broker {
-        /// What was tried.
+        /// The operation that failed.
         what: &'static str,
         /// The reply code, where the broker gave one.
         code: Option<u16>,
-        /// What the broker or the client library says.
+        /// The error of the broker or the client library.
         text: Arc<str>,
     },
     /// The broker did not answer in time.
     #[error("{what}: no answer within {after:?}")]
     Late {
-        /// What was tried.
+        /// The operation that failed.
         what: &'static str,
         /// For how long.
         after: Duration,

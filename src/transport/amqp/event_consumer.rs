@@ -52,7 +52,7 @@ pub(super) struct ConsumerRun {
     pub(super) binding: u64,
 }
 
-/// What the consumer works with.
+/// The parts of the consumer.
 #[derive(Debug)]
 pub(super) struct EventConsumerSetup {
     pub(super) link: Link,
@@ -146,7 +146,7 @@ impl EventConsumer {
         let mut channel = usage.open(Purpose::Consume).await?;
         let prefetch = setup.link.config().prefetch;
         bind(&mut *channel, prefetch.get()).await?;
-        // What was confirmed before does not come any more.
+        // Events that were confirmed before do not come any more.
         let mut heard = setup.sender.lock().cursor().revision;
         *self.trouble.lock() = None;
         self.bound.send_modify(|bound| {
@@ -184,7 +184,7 @@ impl EventConsumer {
     }
 }
 
-/// What was taken and not acknowledged.
+/// The deliveries taken and not acknowledged.
 struct PendingAcks {
     count: u16,
     last: u64,

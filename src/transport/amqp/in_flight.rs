@@ -26,7 +26,7 @@ impl InFlight {
         let now = Instant::now();
         let mut inner = self.0.lock();
         for revision in revisions {
-            // What is sent again counts from the first time.
+            // A message that is sent again counts from the first time.
             let again = inner
                 .departures
                 .back()
@@ -49,7 +49,7 @@ impl InFlight {
         self.0.lock().resynced
     }
 
-    /// It arrived: when it left, if that is known. What left before it is forgotten.
+    /// It arrived: when it was sent, if that is known. Messages that were sent before it are forgotten.
     pub(super) fn arrived(&self, revision: Revision) -> Option<Instant> {
         let mut inner = self.0.lock();
         while let Some((first, at)) = inner.departures.front().copied() {

@@ -62,7 +62,7 @@ async fn send(
         channel.publish(outgoing(&notice));
         let confirmed = async {
             match channel.confirmed().await {
-                // What a queue refuses is not sent again.
+                // A notice that a queue refuses is not sent again.
                 Ok(_) | Err(Unconfirmed::Refused) => Ok(()),
                 Err(Unconfirmed::Ended(error)) => Err(error),
             }

@@ -32,7 +32,7 @@ pub trait Probing: fmt::Debug + Send + Sync {
     fn probe<'a>(&'a self, check: &'a Check, left: Duration) -> BoxFuture<'a, Probed>;
 }
 
-/// What a prober works with.
+/// The parts of a prober.
 #[derive(Debug)]
 pub struct ProberSetup {
     /// The connection.

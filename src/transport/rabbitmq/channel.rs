@@ -75,7 +75,7 @@ impl RabbitChannel {
     }
 }
 
-/// What a confirm means.
+/// The meaning of a confirm.
 fn outcome(confirmed: lapin::Result<Confirmation>) -> Result<(), Unconfirmed> {
     match confirmed {
         Ok(Confirmation::Ack(None) | Confirmation::NotRequested) => Ok(()),

@@ -152,7 +152,7 @@ impl RabbitMq {
     }
 }
 
-/// What happens to a message that is checked.
+/// The treatment of a checked message.
 #[derive(Clone, Copy)]
 enum Fate {
     Returns,

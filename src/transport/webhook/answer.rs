@@ -1,4 +1,4 @@
-//! What a receiver's answer means. Pure.
+//! The meaning of a receiver's answer. Pure.
 //!
 //! | status | meaning |
 //! |---|---|

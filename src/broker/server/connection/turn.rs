@@ -78,7 +78,7 @@ impl Connection {
                     break;
                 }
             }
-            // What follows something that takes more than one turn has to wait.
+            // Frames after one that takes more than one turn have to wait.
             if context.vhost.is_turn_over()
                 || self.session.phase() == SessionPhase::Closed
                 || self.session.is_busy(context.vhost)

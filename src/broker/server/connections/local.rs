@@ -17,7 +17,7 @@ pub(super) const NAME: &str = "in process";
 #[derive(Debug, Default)]
 pub(super) struct LocalConnections(Mutex<BTreeMap<ConnectionId, LocalConnection>>);
 
-/// What is shown of one.
+/// The listed properties of one.
 #[derive(Clone, Debug)]
 pub(in crate::broker) struct LocalConnection {
     pub(in crate::broker) peer: Arc<Peer>,

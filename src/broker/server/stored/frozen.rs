@@ -1,4 +1,4 @@
-//! What the broker stores, for a copy while it is used.
+//! The broker's stored objects, for a copy while it is used.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What an earlier run has stored, put back.
+//! Puts back the objects that an earlier run has stored.
 
 use std::{collections::HashMap, collections::HashSet, sync::Arc};
 

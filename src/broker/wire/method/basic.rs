@@ -53,7 +53,7 @@ class! { 60
     40 Publish "basic.publish" [u16] {
         /// The exchange; empty for the default one.
         exchange: ShortStr,
-        /// What the exchange routes by.
+        /// The routing key.
         routing_key: ShortStr,
         /// Send it back when it is routed to no queue.
         mandatory: bool,

@@ -25,7 +25,7 @@ class! { 10
         client_properties: Table,
         /// The SASL mechanism chosen.
         mechanism: ShortStr,
-        /// What the mechanism says first.
+        /// The mechanism's first response.
         response: Bytes,
         /// The language chosen.
         locale: ShortStr,

@@ -46,7 +46,7 @@ class! { 40
         routing_key: ShortStr,
         /// Whether the answer is omitted.
         nowait: bool,
-        /// What a headers exchange compares.
+        /// The arguments that a headers exchange compares.
         arguments: Table,
     } []
     /// Server to client: bound.
@@ -61,7 +61,7 @@ class! { 40
         routing_key: ShortStr,
         /// Whether the answer is omitted.
         nowait: bool,
-        /// What a headers exchange compared.
+        /// The arguments that a headers exchange compared.
         arguments: Table,
     } []
     /// Server to client: unbound. Its number is 51, not 41.

@@ -40,7 +40,7 @@ class! { 50
         routing_key: ShortStr,
         /// Whether the answer is omitted.
         nowait: bool,
-        /// What a headers exchange compares.
+        /// The arguments that a headers exchange compares.
         arguments: Table,
     } []
     /// Server to client: bound.
@@ -81,7 +81,7 @@ class! { 50
         exchange: ShortStr,
         /// With which key.
         routing_key: ShortStr,
-        /// What a headers exchange compared.
+        /// The arguments that a headers exchange compared.
         arguments: Table,
     } []
     /// Server to client: unbound.

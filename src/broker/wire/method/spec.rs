@@ -12,7 +12,7 @@ use crate::broker::wire::{
     wire_len,
 };
 
-/// What every method has.
+/// The interface of every method.
 pub trait MethodSpec: Sized {
     /// Its number.
     const ID: MethodId;

@@ -29,7 +29,7 @@ pub struct PropertyList {
     pub timestamp: Option<u64>,
     /// The property called `type`.
     pub kind: Option<ShortStr>,
-    /// Who published it.
+    /// The publisher's user name.
     pub user_id: Option<ShortStr>,
     /// The program that published it.
     pub app_id: Option<ShortStr>,

@@ -72,7 +72,7 @@ impl ArrayBuilder {
         self
     }
 
-    /// What was appended so far.
+    /// The fields appended so far.
     #[must_use]
     pub fn view(&self) -> ArrayRef<'_> {
         ArrayRef::new(&self.0)

@@ -100,7 +100,7 @@ impl<'a> ValueRef<'a> {
         }
     }
 
-    /// What RabbitMQ calls its type, in the texts of its exceptions.
+    /// RabbitMQ's name of its type, in the texts of its exceptions.
     #[must_use]
     pub fn type_name(self) -> &'static str {
         match self {
@@ -292,7 +292,7 @@ fn check_value(value: ValueRef<'_>, depth: usize) -> Result<(), TableError> {
     }
 }
 
-/// What is left to read.
+/// The bytes that are still to be read.
 #[derive(Clone, Debug)]
 struct Input<'a>(&'a [u8]);
 

@@ -19,7 +19,7 @@ use crate::{
 /// How many messages are answered without a `count`.
 const COUNT_DEFAULT: usize = 10;
 
-/// What a purge did.
+/// The result of a purge.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = BrokerPurged)]
@@ -28,7 +28,7 @@ pub(in crate::http) struct QueuePurged {
     purged: u64,
 }
 
-/// What a deletion did.
+/// The result of a deletion.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = BrokerDeleted)]
