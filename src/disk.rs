@@ -1,4 +1,4 @@
-//! The files of one folder, behind a trait: tests use a disk in memory that fails. And what reads them in order.
+//! The files of one folder, behind a trait: tests use a disk in memory that fails. Also reading in order.
 
 mod chunks;
 #[cfg(test)]
@@ -96,7 +96,8 @@ impl Disk for FolderDisk {
     fn names(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.0)? {
-            // Also what is no file: a segment must not be taken for missing because it is a link or a folder.
+            // Also entries that are no files: a segment must not be taken for missing because it is a link or
+            // a folder.
             names.extend(entry?.file_name().into_string());
         }
         Ok(names)
@@ -169,7 +170,7 @@ impl DiskFile for OpenFile {
     }
 }
 
-/// Runs what waits for the disk on a thread for such work.
+/// Runs `work`, which waits for the disk, on a thread for such work.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match spawn_blocking(work).await {
         Ok(done) => done,

@@ -1,7 +1,9 @@
-//! What survives a crash: tables of ordered byte keys, changed by atomic commits. It knows nothing of what they hold.
+//! The store, which survives a crash: tables of ordered byte keys, changed by atomic commits. It does not
+//! know the meaning of keys and values.
 //!
-//! A commit is one frame at the end of a log. In the background the log is merged into a snapshot, a sorted file that
-//! is written once. Nothing of it stays in memory: owners read their tables at the start and keep what they need.
+//! A commit is one frame at the end of a log. In the background the log is merged into a snapshot, a sorted
+//! file that is written once. Neither stays in memory: owners read their tables at the start and keep what
+//! they need.
 
 mod archive;
 mod backup;
@@ -130,13 +132,13 @@ pub struct StoreStats {
     pub snapshots: u64,
     /// When the last one was written, in milliseconds since 1970.
     pub last_snapshot_ms: Option<u64>,
-    /// What is wrong: a full disk, a snapshot that could not be written, a failure.
+    /// The fault: a full disk, a snapshot that could not be written, a failure.
     pub degraded: Option<Arc<str>>,
 }
 
 impl Store {
-    /// Opens the store in a folder, or makes a new one. What a crash left unfinished at the end of the log is cut off
-    /// and reported.
+    /// Opens the store in a folder, or makes a new one. An unfinished write of a crash at the end of the log
+    /// is cut off and reported.
     ///
     /// # Errors
     /// The folder cannot be used, another process uses it, or it is damaged.
@@ -171,7 +173,8 @@ impl Store {
             _lock: lock,
         });
         let store = Self { inner };
-        // What was found counts as durable only when it is: it may still be in memory of the operating system.
+        // The found commits may still be in memory of the operating system: they count as durable only after
+        // a sync.
         store.sync()?;
         if let SyncMode::Interval(interval) = options.sync {
             sync::start(&store, interval)?;
@@ -222,7 +225,7 @@ impl Store {
     /// Makes everything durable that was committed before the call. Calls at the same time share one fsync.
     ///
     /// # Errors
-    /// fsync failed: what is durable is unknown, and the store takes nothing more.
+    /// fsync failed: it is unknown which commits are durable, so the store refuses all further ones.
     pub fn sync(&self) -> Result<(), StoreError> {
         let inner = &*self.inner;
         let wanted = inner.log.lock().newest;
@@ -256,7 +259,7 @@ impl Store {
         Ok(())
     }
 
-    /// What is committed now.
+    /// The present content.
     ///
     /// # Errors
     /// A file cannot be read.
@@ -324,7 +327,7 @@ impl Store {
         synced
     }
 
-    /// Tells those who wait for a failure.
+    /// Wakes the tasks that wait for a failure.
     fn record_failure(&self, error: &StoreError) {
         if let StoreError::Failed(why) = error {
             let why = Arc::clone(why);

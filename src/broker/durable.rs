@@ -20,13 +20,13 @@ pub use self::{
 /// The tables that a topology is kept in. Each row has a number that is never used again.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum TopologyTable {
-    /// What numbers are in use: one row.
+    /// The numbers in use: one row.
     Numbers,
     /// Exchanges but for the predeclared ones.
     Exchanges,
     /// Queues.
     Queues,
-    /// Bindings between what is durable.
+    /// Bindings between durable objects.
     Bindings,
     /// Queues that were deleted, until the log of messages has deleted their messages durably. Messages of a queue that
     /// is in neither table are a sign of damage: they are kept.
@@ -63,15 +63,15 @@ pub enum TopologyFault {
     /// Nothing was changed. The next attempt may succeed.
     #[error("the disk is full")]
     Full,
-    /// It is unknown what is stored.
+    /// It is unknown which changes are stored.
     #[error("{0}")]
     Failed(Arc<str>),
-    /// What is stored is not understood.
+    /// A stored row is not understood.
     #[error(transparent)]
     Row(#[from] UnreadableTopologyRow),
 }
 
-/// What is done with each row that is read.
+/// The function that takes each row.
 pub type EachRow<'a> = dyn FnMut(u64, Bytes) -> Result<(), TopologyFault> + 'a;
 
 /// Keeps a topology. Its calls wait for the disk.
@@ -82,10 +82,10 @@ pub trait TopologyStore: fmt::Debug + Send + Sync {
     /// They are not made.
     fn commit(&self, changes: &[TopologyChange]) -> Result<(), TopologyFault>;
 
-    /// Makes what was committed survive the loss of power.
+    /// Makes the commits survive a loss of power.
     ///
     /// # Errors
-    /// It is unknown what survives.
+    /// It is unknown which commits survive.
     fn sync(&self) -> Result<(), TopologyFault>;
 
     /// Reads all rows of a table.

@@ -1,13 +1,14 @@
-//! The log of a vhost's persistent messages: what was published, settled and moved, in files of one folder.
+//! The log of a vhost's persistent messages: publishes, settlements and moves, in files of one folder.
 //!
-//! The owner appends under its own lock and never waits for the disk. A thread writes what has been gathered, makes it
-//! durable with one fsync where somebody waits for that, and reports up to which [`LogPosition`] everything is durable.
-//! The log finds a message by its queue and position; the owner needs no places in files.
+//! The owner appends under its own lock and never waits for the disk. A thread writes the gathered records.
+//! If somebody waits, it makes them durable with one fsync. It reports up to which [`LogPosition`] everything
+//! is durable. The log finds a message by its queue and position; the owner needs no places in files.
 //!
-//! What the owner has to keep to:
+//! The owner's duties:
 //! - a [`QueueNumber`] is never given to a second queue, a position never to a second message of that queue;
-//! - a message is appended before it can be settled. If its places become known over several turns, or if it belongs
-//!   to a transaction, they are gathered in a [`MessageGroup`], and what is settled meanwhile is remembered;
+//! - a message is appended before it can be settled. If its places become known over several turns, or if it
+//!   belongs to a transaction, they are gathered in a [`MessageGroup`]. Settlements of that time are
+//!   remembered;
 //! - a dead letter and the settlement of its message are one [`MessageGroup`], so that a full disk or a crash loses
 //!   neither;
 //! - a body may leave memory when its append is durable.
@@ -54,7 +55,7 @@ use self::{
 use super::message::Message;
 use crate::disk::FolderDisk;
 
-/// Counts what was appended in this run of the process: up to which number is everything durable?
+/// Counts the appends of this run of the process: up to which number is everything durable?
 pub type LogPosition = u64;
 
 /// Names a queue in the log, for ever.
@@ -80,7 +81,7 @@ pub struct MessageLogOptions {
     pub sync_interval: Duration,
     /// Pause before the next write after the disk was full.
     pub retry_interval: Duration,
-    /// Bytes kept free for settlements when the disk is full: they are what makes room.
+    /// Bytes kept free for settlements when the disk is full: settlements make room.
     pub reserve_bytes: u64,
 }
 
@@ -101,9 +102,11 @@ pub enum MessageLogState {
     /// It does.
     #[default]
     Ready,
-    /// The disk is full. What was appended waits in memory and is written when there is space. Block publishers.
+    /// The disk is full. Appended records wait in memory and are written when there is space. Block
+    /// publishers.
     Full,
-    /// A write or fsync failed. It is unknown what is durable: nothing more is written, nothing more becomes durable.
+    /// A write or fsync failed. It is unknown which records are durable: nothing more is written or becomes
+    /// durable.
     Failed(Arc<str>),
 }
 
@@ -164,7 +167,7 @@ pub struct StoredPlace {
     pub expires: bool,
 }
 
-/// The end of the log that a crash left unfinished. It was never promised to be durable.
+/// The end of the log that a crash left unfinished. It was never acknowledged as durable.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct DroppedTail {
     /// The file.
@@ -175,7 +178,7 @@ pub struct DroppedTail {
     pub bytes: u64,
 }
 
-/// What a start finds.
+/// The content that a start finds.
 #[derive(Clone, Debug, Default)]
 pub struct RecoveredMessages {
     /// The queues, by number; also those without messages, while the log knows positions of them. Numbers of queues
@@ -265,7 +268,7 @@ impl MessageLog {
         self.shared.commit(group)
     }
 
-    /// Whether a group is neither committed nor dropped: what it brings has no position yet.
+    /// Whether a group is neither committed nor dropped: its messages have no position yet.
     pub fn has_open_groups(&self) -> bool {
         self.shared.pending.lock().open_groups > 0
     }
@@ -307,7 +310,7 @@ impl MessageLog {
     /// Reads one message; none when the log has no such message, or has not written it yet. Blocks.
     ///
     /// # Errors
-    /// The file cannot be read, or what it holds is damaged.
+    /// The file cannot be read or is damaged.
     pub fn read(
         &self,
         queue: QueueNumber,
@@ -317,11 +320,11 @@ impl MessageLog {
         Ok(found.pop())
     }
 
-    /// Reads messages of a queue in the order of their positions, as far as the limits allow, at least one. What is
-    /// not written yet is left out. Blocks.
+    /// Reads messages of a queue in the order of their positions, as far as the limits allow, at least one.
+    /// Messages that are not written yet are left out. Blocks.
     ///
     /// # Errors
-    /// A file cannot be read, or what it holds is damaged.
+    /// A file cannot be read or is damaged.
     pub fn read_from(
         &self,
         queue: QueueNumber,
@@ -356,10 +359,10 @@ impl MessageLog {
         &self.shared.folder
     }
 
-    /// Writes what was appended, makes it durable and ends the thread. Later appends are lost. Blocks.
+    /// Writes the appended records, makes them durable and ends the thread. Later appends are lost. Blocks.
     ///
     /// # Errors
-    /// The disk is full or has failed: what was not durable is lost.
+    /// The disk is full or has failed: records that were not durable are lost.
     pub fn close(&self) -> Result<(), MessageLogError> {
         self.thread.close()
     }

@@ -1,4 +1,4 @@
-//! A disk in memory that is full, fails at a chosen call, and loses and tears what was not synced when it crashes.
+//! A disk in memory that is full, fails at a chosen call, and loses or tears unsynced data when it crashes.
 
 use std::{
     collections::BTreeMap,
@@ -29,7 +29,7 @@ pub(crate) enum Fault {
 #[derive(Debug, Default)]
 struct Content {
     bytes: Vec<u8>,
-    /// What a loss of power leaves.
+    /// The state after a loss of power.
     durable: Vec<u8>,
 }
 

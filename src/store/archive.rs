@@ -1,8 +1,8 @@
 //! A backup: named parts in one stream, each piece with a checksum, the whole with another.
 //!
-//! `musterd backup 1` and a line feed; then parts: 1, the length of the name (u8), the name, and pieces (length (u32),
-//! checksum (u32), bytes) up to one of length 0; at the end 0, the number of parts (u32) and the checksum (u32) of
-//! everything before it. Little endian.
+//! The file begins with `musterd backup 1` and a line feed. Then come the parts: 1, the length of the name
+//! (u8), the name, and pieces up to one of length 0. A piece is length (u32), checksum (u32), bytes. At the
+//! end come 0, the number of parts (u32) and the checksum (u32) of everything before it. Little endian.
 
 use std::io::{self, Read, Write};
 

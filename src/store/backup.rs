@@ -34,7 +34,8 @@ pub struct BackupFile {
 }
 
 impl Store {
-    /// Writes everything that is committed now, as a backup, with files of other rooms. Commits go on meanwhile.
+    /// Writes everything that is committed now, as a backup, with files of other rooms. Commits continue
+    /// meanwhile.
     ///
     /// # Errors
     /// A file cannot be read, or `out` not be written.
@@ -89,7 +90,8 @@ pub fn verify(backup: impl Read) -> io::Result<()> {
     Ok(())
 }
 
-/// Puts the store of a backup into a folder. What was there is kept aside: the answer says where.
+/// Puts the store of a backup into a folder. The old content is kept in another folder: the answer has its
+/// path.
 ///
 /// # Errors
 /// A daemon uses the folder, the backup is damaged, or the disk cannot be written. Nothing was changed then, or, if the
@@ -107,7 +109,7 @@ pub fn restore(backup: impl Read, path: &Path) -> Result<Option<PathBuf>, StoreE
     replace(&disk, path, &staged).map_err(unusable)
 }
 
-/// Writes the parts of a backup into a folder of their own.
+/// Writes the parts of a backup into a new folder.
 fn stage(backup: impl Read, staged: &Path) -> io::Result<()> {
     if staged.exists() {
         fs::remove_dir_all(staged)?;

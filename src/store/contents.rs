@@ -1,4 +1,4 @@
-//! What the store holds at one moment: the snapshot, with the log behind it on top.
+//! The store's content at one moment: the snapshot, with the later log on top.
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map},
@@ -187,7 +187,7 @@ impl Contents {
 /// Why no snapshot was written.
 #[derive(Debug)]
 pub(super) enum WriteFailed {
-    /// What it is made of cannot be read.
+    /// The snapshot or the log cannot be read.
     Read(StoreError),
     /// The new file cannot be written.
     Write(io::Error),
@@ -204,7 +204,7 @@ impl From<io::Error> for WriteFailed {
 pub struct TableEntries<'a> {
     contents: &'a Contents,
     frames: Option<LogFrames<'a>>,
-    /// What is left of the block of the snapshot that was read last.
+    /// The rest of the snapshot's block that was read last.
     block: Bytes,
     /// The next entry of the snapshot.
     stored: Option<(Bytes, Bytes)>,

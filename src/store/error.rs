@@ -31,7 +31,7 @@ pub enum StoreError {
         /// The newest format that this version reads.
         known: u32,
     },
-    /// What was once durable cannot be read.
+    /// Durable data cannot be read.
     #[error(
         "{file:?} is damaged at byte {offset}: restore a backup, or keep what is sound with musterd store repair"
     )]
@@ -58,7 +58,8 @@ pub enum StoreError {
     /// The disk is full. Nothing has changed; a later commit may succeed.
     #[error("the disk of the store is full")]
     Full,
-    /// A write or fsync failed. It is unknown what is durable, so the store takes nothing more.
+    /// A write or fsync failed. It is unknown which commits are durable, so the store refuses all further
+    /// ones.
     #[error("the store has failed: {0}")]
     Failed(Arc<str>),
 }

@@ -1,8 +1,8 @@
-//! LogFrames: how every file of the store is divided, so that a fault is found and what lies behind it can be read.
+//! Frames: the parts of every file of the store. So a fault is found, and the frames behind it can be read.
 //!
-//! `magic, length of the payload (u32), number (u64), synced (u64), checksum (u32), payload`, little endian. `synced`
-//! is the newest number that was durable when the frame was written: with it a reader tells a torn end, which was
-//! never promised, from damage to what was.
+//! `magic, length of the payload (u32), number (u64), synced (u64), checksum (u32), payload`, little endian.
+//! `synced` is the newest number that was durable when the frame was written. With it a reader distinguishes
+//! a torn write (never acknowledged as durable) from damage to durable data.
 
 use std::io;
 

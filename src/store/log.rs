@@ -1,4 +1,4 @@
-//! The end of the log: where commits are written, and what of it is durable.
+//! The end of the log: where commits are written, and up to where they are durable.
 
 use std::{io, sync::Arc};
 
@@ -32,7 +32,7 @@ pub(super) struct LogEnd {
     pub(super) failed: Option<Arc<str>>,
 }
 
-/// What must be synced to make the commits up to a number durable.
+/// The files that must be synced to make the commits up to a number durable.
 #[derive(Debug)]
 pub(super) struct Unsynced {
     pub(super) newest: u64,
@@ -132,7 +132,7 @@ impl LogEnd {
         self.is_name_unsynced = true;
     }
 
-    /// What must be synced now; none when everything is durable.
+    /// The files that must be synced now; none when everything is durable.
     pub(super) fn unsynced(&self) -> Option<Unsynced> {
         if self.synced == self.newest && self.unsynced.is_empty() && !self.is_name_unsynced {
             return None;
@@ -157,7 +157,7 @@ impl LogEnd {
         }
     }
 
-    /// Takes nothing from now on: what is durable is unknown.
+    /// Refuses all commits from now on: it is unknown which ones are durable.
     pub(super) fn fail(&mut self, why: &str) -> StoreError {
         let why = Arc::clone(self.failed.get_or_insert_with(|| why.into()));
         StoreError::Failed(why)

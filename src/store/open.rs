@@ -1,4 +1,4 @@
-//! Opens the files of a store: format, snapshot, log; removes what a crash left behind.
+//! Opens the files of a store: format, snapshot, log; removes unfinished files of a crash.
 
 use std::{
     io,
@@ -20,12 +20,12 @@ pub(super) const FORMAT_FILE: &str = "FORMAT";
 /// It is there while a restore moves files.
 pub(super) const RESTORING: &str = "RESTORING";
 
-/// What the file with the format says.
+/// The content of the file with the format.
 pub(super) fn format_text() -> String {
     format!("musterd store format {FORMAT}\n")
 }
 
-/// The end of the log that a crash left unfinished. It was never promised to be durable.
+/// The end of the log that a crash left unfinished. It was never acknowledged as durable.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TornTail {
     /// The file.

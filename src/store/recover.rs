@@ -1,4 +1,5 @@
-//! Reads the files of a folder at the start: what is there, whether it is whole, and where the log ends.
+//! Reads the files of a folder at the start: which ones exist, whether they are whole, and where the log
+//! ends.
 
 use std::{io, sync::Arc};
 
@@ -12,7 +13,7 @@ pub(super) struct Files {
     pub(super) segments: Vec<u64>,
     /// The newest snapshot: it holds everything up to the segment of this number.
     pub(super) snapshot: Option<u64>,
-    /// What a snapshot has replaced, and files that were never finished.
+    /// Files that a snapshot has replaced, and files that were never finished.
     pub(super) leftovers: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Checks a store that no daemon has open, and keeps what is sound of a damaged one.
+//! Checks a store that no daemon has open, and keeps the sound parts of a damaged one.
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::disk::DiskFile;
 
-/// What a store holds, and what of it cannot be read.
+/// The content of a store, and its unreadable parts.
 #[derive(Clone, Debug)]
 pub struct StoreReport {
     /// The folder.
@@ -33,7 +33,7 @@ pub struct StoreReport {
     pub newest: u64,
     /// The number of rows of each table, by name.
     pub tables: Vec<(String, usize)>,
-    /// What cannot be read; empty when it is sound.
+    /// The unreadable parts; empty if the store is sound.
     pub faults: Vec<StoreFault>,
 }
 
@@ -46,7 +46,7 @@ pub struct StoreFault {
     pub offset: u64,
     /// How long it is; none for a file that is missing.
     pub bytes: Option<u64>,
-    /// An unfinished write at the end of the log, which a start drops: it was never promised to be durable.
+    /// An unfinished write at the end of the log, which a start drops: it was never acknowledged as durable.
     pub is_torn: bool,
 }
 
@@ -67,7 +67,7 @@ impl fmt::Display for StoreFault {
     }
 }
 
-/// What a repair did.
+/// The result of a repair.
 #[derive(Clone, Debug)]
 pub struct StoreRepair {
     /// The store before it.
@@ -98,7 +98,7 @@ pub fn check(path: &Path) -> Result<StoreReport, StoreError> {
     Ok(salvage.report(path))
 }
 
-/// Writes what can be read as a new snapshot. The files as they were are kept in a folder beside it.
+/// Writes the readable entries as a new snapshot. The old files are kept in a folder beside it.
 ///
 /// # Errors
 /// Those of [`check`], or the new files cannot be written; the old ones are still there then.

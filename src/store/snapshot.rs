@@ -1,7 +1,7 @@
 //! A snapshot: all tables, sorted, in one file that is written once.
 //!
-//! LogFrames of about 32 KiB, each with entries of one table; then a frame with the number of the newest commit and the
-//! place of each table; then the place of that frame.
+//! Frames of about 32 KiB, each with entries of one table. Then comes a frame with the number of the newest
+//! commit and the place of each table, and last the place of that frame.
 
 use std::{io, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! Merges the log into a new snapshot, in a thread of its own.
+//! Merges the log into a new snapshot, in a separate thread.
 
 use std::{
     io,

@@ -1,4 +1,4 @@
-//! What one commit changes, and how it is written.
+//! The changes of one commit, and how they are written.
 
 use bytes::Bytes;
 
@@ -31,7 +31,7 @@ impl Writes {
         self.sized(value);
     }
 
-    /// Sets the value of a key to what `write` appends.
+    /// Sets the value of a key to the bytes that `write` appends.
     pub fn put_with(&mut self, table: &str, key: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
         self.key(PUT, table, key);
         let at = self.frame.len();

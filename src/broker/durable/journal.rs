@@ -32,7 +32,7 @@ pub struct TopologyJournal {
     pending: Mutex<PendingChanges>,
     /// Wakes the thread.
     appended: Condvar,
-    /// Wakes those who wait for a commit.
+    /// Wakes the threads that wait for a commit.
     progressed: Condvar,
     /// So many changes are committed.
     committed: AtomicU64,
@@ -272,7 +272,7 @@ impl TopologyJournal {
         true
     }
 
-    /// Has [`Self::run`] commit what waits and end.
+    /// Makes [`Self::run`] commit the waiting changes and end.
     pub fn close(&self) {
         self.pending.lock().is_closing = true;
         self.appended.notify_one();

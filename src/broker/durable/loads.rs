@@ -27,7 +27,7 @@ pub struct LoadRequest {
     pub bytes: u64,
 }
 
-/// What was read.
+/// The messages that were read.
 #[derive(Debug)]
 pub struct LoadedMessages {
     /// The messages, in order.
@@ -77,7 +77,7 @@ impl LoadRequests {
     }
 }
 
-/// Reads what a request asks for. Blocks.
+/// Reads the messages of a request. Blocks.
 ///
 /// # Errors
 /// The log cannot be read.

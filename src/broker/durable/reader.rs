@@ -15,7 +15,7 @@ pub(in crate::broker) fn put_short(out: &mut Vec<u8>, text: &ShortStr) {
     out.extend_from_slice(text);
 }
 
-/// Reads a row from its start. None: the row is shorter than what it should have.
+/// Reads a row from its start. None: the row is shorter than it should be.
 #[derive(Debug)]
 pub(in crate::broker) struct RowReader(Bytes);
 

@@ -1,4 +1,4 @@
-//! What the rows of a topology hold.
+//! The contents of a topology's rows.
 
 use bytes::Bytes;
 
@@ -94,7 +94,7 @@ impl ExchangeRow {
         out
     }
 
-    /// What is stored under this number.
+    /// The row of this number.
     ///
     /// # Errors
     /// It is not understood.
@@ -130,7 +130,7 @@ impl QueueRow {
         out
     }
 
-    /// What is stored under this number.
+    /// The row of this number.
     ///
     /// # Errors
     /// It is not understood.
@@ -167,7 +167,7 @@ impl BindingRow {
         out
     }
 
-    /// What is stored under this number.
+    /// The row of this number.
     ///
     /// # Errors
     /// It is not understood.

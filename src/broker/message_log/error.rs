@@ -35,7 +35,7 @@ pub enum MessageLogError {
         /// The newest format that this version reads.
         known: u32,
     },
-    /// What was once durable cannot be read.
+    /// Durable data cannot be read.
     #[error(
         "{file:?} is damaged at byte {offset}: restore a copy of the folder, or keep what is sound with `musterd store repair`"
     )]
@@ -53,13 +53,13 @@ pub enum MessageLogError {
         /// The file.
         file: PathBuf,
     },
-    /// The disk is full: what was appended last is not written.
+    /// The disk is full: the last appends are not written.
     #[error("the disk of the message log {path:?} is full")]
     Full {
         /// The folder.
         path: PathBuf,
     },
-    /// A write or fsync failed. It is unknown what is durable, so the log takes nothing more.
+    /// A write or fsync failed. It is unknown which records are durable, so the log refuses all further ones.
     #[error("the message log has failed: {0}")]
     Failed(Arc<str>),
 }

@@ -1,13 +1,14 @@
-//! How a segment is divided, so that a fault is found and what lies behind it can be read.
+//! Frames: the parts of a segment. So a fault is found, and the frames behind it can be read.
 //!
 //! A segment begins with a prologue: `"musterd-msgs", format (u32), mark (u64), 0 (u32), checksum (u32)`. Frames follow,
 //! each at a multiple of 8: `mark (u64), number (u64), lag (u32), length of the head (u32), length of the body (u32),
 //! checksum of the body (u32), kind (u8), flags (u8), 0 (u16), checksum of header and head (u32), head, body, zeros`.
 //! All numbers are little endian.
 //!
-//! The number counts frames, over all segments. The number minus the lag is the newest frame that was durable when
-//! this one was written: with it a reader tells a torn end, which was never promised, from damage to what was. The
-//! mark is a secret of the log, so that no body of a message can be taken for a frame.
+//! The number counts frames, over all segments. The number minus the lag is the newest frame that was durable
+//! when this one was written. With it a reader distinguishes a torn write (never acknowledged as durable)
+//! from damage to durable data. The mark is a secret of the log, so that no body of a message can be taken
+//! for a frame.
 
 use std::io;
 
@@ -27,14 +28,14 @@ const MORE: u8 = 1;
 /// A lag that says nothing.
 const UNKNOWN_LAG: u32 = u32::MAX;
 
-/// What a frame holds.
+/// The kind of a frame's content.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum FrameContent {
     /// The segments that exist. The first frame of each segment.
     Start,
     /// A message.
     Message,
-    /// What happened to messages.
+    /// Settlements, deliveries and moves of messages.
     Changes,
     /// Frames up to this number are missing after a repair.
     Gap,
@@ -127,13 +128,13 @@ impl FrameHeader {
         Self::decode(mark, bytes).map(|(header, _)| header.len())
     }
 
-    /// The bytes of the frame, with what fills it up.
+    /// The bytes of the frame, with its padding.
     pub(super) fn len(&self) -> u64 {
         frame_len(self.head_len.into(), self.body_len.into())
     }
 }
 
-/// The bytes of a frame, with what fills it up.
+/// The bytes of a frame, with its padding.
 pub(super) fn frame_len(head: u64, body: u64) -> u64 {
     (HEADER as u64 + head + body).next_multiple_of(ALIGN as u64)
 }
@@ -167,7 +168,7 @@ pub(super) fn prologue(mark: u64) -> [u8; PROLOGUE] {
     out
 }
 
-/// What the beginning of a file says.
+/// The result of reading the beginning of a file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Prologue {
     /// A segment with this mark.
@@ -176,7 +177,7 @@ pub(super) enum Prologue {
     Newer(u32),
     /// Not written as a whole: too short, or zeros.
     Unwritten,
-    /// No segment, or a damaged one; with what may be the mark.
+    /// No segment, or a damaged one; with the bytes in the mark's place.
     Damaged(u64),
 }
 

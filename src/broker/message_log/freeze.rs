@@ -26,7 +26,7 @@ pub struct FrozenFile {
 
 impl FrozenLog {
     pub(super) fn new(shared: &Arc<Shared>) -> Self {
-        // Before the look: what is found is not removed from now on.
+        // Before the files are listed: the listed ones are not removed from now on.
         shared.frozen.fetch_add(1, SeqCst);
         let lens = shared.index.lock().segments.lens();
         let file = |(number, len)| FrozenFile {

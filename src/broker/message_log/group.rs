@@ -9,8 +9,8 @@ use super::{
 };
 use crate::broker::message::Message;
 
-/// Changes that are recovered as a whole or not at all: a transaction, a dead letter, a publish that takes several
-/// turns. Meanwhile the log remembers what is settled of messages that it does not know yet.
+/// Changes that are recovered as a whole or not at all: a transaction, a dead letter, a publish that takes
+/// several turns. Meanwhile the log remembers settlements of messages that it does not know yet.
 #[derive(Debug)]
 pub struct MessageGroup {
     pub(super) shared: Arc<Shared>,

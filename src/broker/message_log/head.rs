@@ -1,4 +1,4 @@
-//! What a message is besides its body, as the log writes it.
+//! The parts of a message besides its body, as the log writes them.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::broker::{
     wire::{Properties, ShortStr},
 };
 
-/// What a message is besides its body. It was persistent.
+/// The parts of a message besides its body. It was persistent.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct MessageHead {
     /// The exchange it was published to.
@@ -20,7 +20,7 @@ pub struct MessageHead {
     pub properties: Properties,
     /// Its priority; the queue caps it.
     pub priority: u8,
-    /// How long it lives in a queue, in ms.
+    /// Its TTL in a queue, in ms.
     pub ttl: Option<u64>,
     /// The keys of its header BCC.
     pub hidden_keys: Option<Arc<[ShortStr]>>,
@@ -39,7 +39,7 @@ const REASONS: [DeathReason; 4] = [
     DeathReason::DeliveryLimit,
 ];
 
-/// Appends what a message is besides its body.
+/// Appends the parts of a message besides its body.
 pub(super) fn encode(message: &Message, out: &mut Vec<u8>) {
     let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
     out.put_u8(message.priority);
@@ -67,7 +67,7 @@ pub(super) fn encode(message: &Message, out: &mut Vec<u8>) {
     }
 }
 
-/// What [`encode`] has written; none when it is no such thing.
+/// Reads the bytes that [`encode`] has written; none if they are of another form.
 pub(super) fn decode(bytes: &mut Bytes) -> Option<MessageHead> {
     let (priority, flags) = (bytes.try_get_u8().ok()?, bytes.try_get_u8().ok()?);
     let exchange = take_short(bytes)?;

@@ -1,4 +1,4 @@
-//! Where each message of each queue is, and what of each segment is needed. Only the writer changes it.
+//! Where each message of each queue is, and how much of each segment is needed. Only the writer changes it.
 
 mod queue;
 mod slot;
@@ -18,7 +18,7 @@ use super::{
     segments::SegmentTable,
 };
 
-/// Where each message of each queue is, and what of each segment is needed.
+/// Where each message of each queue is, and how much of each segment is needed.
 #[derive(Debug, Default)]
 pub(super) struct MessageIndex {
     queues: HashMap<QueueNumber, QueuePlaces>,
@@ -40,7 +40,7 @@ pub(super) struct TakenMessage {
 }
 
 impl MessageIndex {
-    /// A message was written, with these places; what was known of them goes.
+    /// A message was written, with these places; older entries of them are removed.
     pub(super) fn add(&mut self, slot: Slot, places: &[RecordedPlace]) {
         self.segments.hold(slot);
         if let Ok(count @ 2..) = u32::try_from(places.len()) {
@@ -106,7 +106,7 @@ impl MessageIndex {
             .collect()
     }
 
-    /// Puts back what was taken.
+    /// Puts back a removed message.
     pub(super) fn put_back(&mut self, message: &TakenMessage) {
         if message.was_last {
             self.segments.hold(message.taken.slot);
@@ -119,7 +119,7 @@ impl MessageIndex {
         });
     }
 
-    /// Gives a message another position: what it was before.
+    /// Gives a message another position; returns its old place.
     pub(super) fn requeue(
         &mut self,
         queue: QueueNumber,
@@ -160,7 +160,7 @@ impl MessageIndex {
         }
     }
 
-    /// What is known of a message that a segment has at this position, and its present position.
+    /// The entry of a message that a segment has at this position, and its present position.
     pub(super) fn present(&self, queue: QueueNumber, origin: u64) -> Option<(u64, RemovedPlace)> {
         let places = self.queues.get(&queue)?;
         let position = places.present(origin);

@@ -1,4 +1,4 @@
-//! What was appended and is not written yet.
+//! The operations that were appended and are not written yet.
 
 use std::{collections::VecDeque, ops::RangeInclusive, sync::Arc};
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::broker::message::Message;
 
-/// What an operation counts for beside the content of a message.
+/// The bytes of an operation besides the content of a message.
 const OPERATION: u64 = size_of::<(LogPosition, LogOperation)>() as u64;
 
 /// Places that one record of a message may have whatever its length.
@@ -56,7 +56,7 @@ impl QueueChange {
         }
     }
 
-    /// Takes in a change that says the same of the next message; whether it did.
+    /// Extends this change by the same change of the next message; false if it is another one.
     pub(super) fn extend(&mut self, next: &Self) -> bool {
         match (self, next) {
             (
@@ -83,7 +83,7 @@ impl QueueChange {
     }
 }
 
-/// What one append has to write.
+/// The operation of one append.
 #[derive(Clone, Debug)]
 pub(super) enum LogOperation {
     Message(NewMessage),
@@ -92,7 +92,7 @@ pub(super) enum LogOperation {
     Group(Box<GroupContent>),
 }
 
-/// What a group has gathered.
+/// The operations that a group has gathered.
 #[derive(Clone, Debug, Default)]
 pub(super) struct GroupContent {
     pub(super) messages: Vec<NewMessage>,
@@ -100,7 +100,7 @@ pub(super) struct GroupContent {
 }
 
 impl LogOperation {
-    /// What it counts for while it waits.
+    /// Its bytes while it waits.
     pub(super) fn bytes(&self) -> u64 {
         let content = match self {
             Self::Message(message) => message_bytes(message),
@@ -120,8 +120,8 @@ fn message_bytes(new: &NewMessage) -> u64 {
     (places + message.properties.as_bytes().len() + message.body.len()) as u64
 }
 
-/// A message with its places, in records of which none has far more bytes for places than for the body: each queue
-/// reads the places of all others.
+/// A message with its places, in several records if there are many places. Each queue also reads the places
+/// of the others, so a record has few more bytes of places than of body.
 pub(super) fn records(
     message: &Arc<Message>,
     places: &[QueuePlace],
@@ -133,7 +133,7 @@ pub(super) fn records(
     })
 }
 
-/// What was appended since the writer looked.
+/// The operations appended since the writer took the last ones.
 #[derive(Debug, Default)]
 pub(super) struct PendingOperations {
     pub(super) operations: VecDeque<(LogPosition, LogOperation)>,

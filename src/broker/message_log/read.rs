@@ -43,9 +43,9 @@ impl Default for ReadLimits {
 pub struct StoredMessage {
     /// Its position.
     pub position: u64,
-    /// What it is besides its body.
+    /// Its other parts.
     pub head: MessageHead,
-    /// Its body, in an allocation of its own.
+    /// Its body, in a separate allocation.
     pub body: Bytes,
     /// When it expires in this queue, in ms since 1970.
     pub deadline: Option<u64>,

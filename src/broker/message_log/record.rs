@@ -1,4 +1,4 @@
-//! What frames hold besides bodies: the places of a message, what happened to messages, which segments exist.
+//! The records in frames: the places of a message, facts about messages, the segments that exist.
 
 use std::{ops::RangeInclusive, sync::Arc};
 
@@ -84,8 +84,8 @@ pub(super) fn priority(head: &Bytes) -> u8 {
     head.first().copied().unwrap_or_default()
 }
 
-/// What happened to messages of one queue in one segment. It is about the copy of a message in that segment, so it
-/// may be forgotten with the segment, and it may be written again without doing harm.
+/// Facts about messages of one queue in one segment. A fact is about the copy of a message in that segment.
+/// So it is forgotten with the segment, and may be written twice.
 ///
 /// Positions are those that the segment has; a requeued message may have another one since.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -123,7 +123,7 @@ impl Spread {
         }
     }
 
-    /// Takes in what follows it directly; whether it did.
+    /// Extends the range by the next position; false if it does not follow directly.
     fn extend(&mut self, next: &Self) -> bool {
         let (first, last) = (*self.origins.start(), *self.origins.end());
         let follows = self.queue == next.queue

@@ -1,4 +1,4 @@
-//! Reads a log at the start: what is in each queue, whether the files are whole, and where the log ends.
+//! Reads a log at the start: the messages of each queue, whether the files are whole, and where the log ends.
 
 use std::{
     collections::BTreeSet,
@@ -31,7 +31,7 @@ pub(super) struct OpenedLog {
     pub(super) recovered: RecoveredMessages,
 }
 
-/// Opens a log; what a crash left unfinished is cut off.
+/// Opens a log; an unfinished write of a crash is cut off.
 pub(super) fn open(
     disk: Box<dyn Disk>,
     folder: &Path,
@@ -45,7 +45,8 @@ pub(super) fn open(
     let unneeded = replay.remove_unneeded();
     let mut tip = files.tip(&mut replay)?;
     let synced = tip.sync(&*disk);
-    // What was found counts as durable only when it is: it may still be in memory of the operating system.
+    // The found records may still be in memory of the operating system: they count as durable only after a
+    // sync.
     synced.map_err(|error| MessageLogError::unusable(folder, error))?;
     for segment in unneeded {
         files.remove(segment)?;
@@ -81,7 +82,7 @@ pub(super) fn open(
 
 fn new_mark() -> io::Result<u64> {
     let random = getrandom::u64().map_err(io::Error::other)?;
-    // Zeros are what a crash leaves.
+    // A crash leaves zeros.
     Ok(random | 1)
 }
 
@@ -126,7 +127,7 @@ impl LogFolder<'_> {
                 let file = self.path(missing.segment);
                 return Err(MessageLogError::Missing { file });
             }
-            // Its name was never durable, and what follows it neither.
+            // Its directory entry was never durable, nor was anything after it.
             found = FoundSegments::read(self.disk, self.folder, Some(missing.segment))?;
         }
         match found.broken.filter(|broken| broken.was_durable) {

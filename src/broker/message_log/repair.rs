@@ -1,7 +1,7 @@
-//! Looks for damage in a log, and keeps what is sound.
+//! Looks for damage in a log, and keeps the sound records.
 //!
-//! A record says by itself what it is about, so each can be kept without those around it. What a lost record settled
-//! comes back.
+//! Each record is complete, so it can be kept without those around it. Messages that a lost record settled
+//! come back.
 
 mod rewrite;
 mod walk;
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::disk::{Disk, DiskFile};
 
-/// What is wrong with a log, and what it holds.
+/// The faults and the content of a log.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct LogReport {
     /// Files.
@@ -38,7 +38,7 @@ pub struct LogReport {
     pub damaged: Vec<DamagedPlace>,
     /// Files that should be there and are not.
     pub missing: Vec<PathBuf>,
-    /// What a crash left unfinished at the end; the next start cuts it off.
+    /// The unfinished write of a crash at the end; the next start cuts it off.
     pub unfinished: Option<DroppedTail>,
 }
 
@@ -69,9 +69,9 @@ pub fn check(folder: &Path) -> Result<LogReport, MessageLogError> {
     check_on(&disk, folder)
 }
 
-/// Makes a damaged log one that can be opened, with every record that is sound. What was durable and is damaged is
-/// lost; messages whose settlement was damaged come back. The damaged files are kept, with `.damaged` at the end of
-/// their names. Answers with what was wrong, and how many messages are left.
+/// Repairs a damaged log so that it can be opened; every sound record is kept. Damaged records are lost;
+/// messages whose settlement was damaged come back. The damaged files are kept, with `.damaged` at the end of
+/// their names. Returns the faults and the number of messages that are left.
 ///
 /// # Errors
 /// It is open, or a file cannot be read or written, or a later version wrote it.
@@ -190,7 +190,7 @@ impl<'a> BrokenLog<'a> {
         FrameWalk::new(&*segment.file, self.mark, segment.len)
     }
 
-    /// What is wrong.
+    /// The fault.
     fn report(&self) -> Result<LogReport, MessageLogError> {
         let mut report = LogReport {
             segments: self.segments.len(),
@@ -348,7 +348,8 @@ impl<'a> BrokenLog<'a> {
         Ok(last)
     }
 
-    /// Writes what is sound of a segment into a new file in its place: the number of the last frame.
+    /// Writes the sound frames of a segment into a new file in its place. Returns the number of the last
+    /// frame.
     fn rewrite(
         &self,
         number: SegmentNumber,

@@ -1,4 +1,4 @@
-//! The segments of a log: what of each is needed, and which can be given back.
+//! The segments of a log: how much of each is needed, and which can be removed.
 //!
 //! A segment is needed while it holds a message that is in some queue, or a fact about a message in another segment
 //! that exists. Facts about its own messages end with it.
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::disk::DiskFile;
 
-/// What a fact counts for.
+/// The bytes of a fact.
 const FACT_BYTES: u64 = 24;
 /// A sealed segment of which less is needed than this part is cleaned.
 const CLEANED_BELOW: u64 = 4;
@@ -41,7 +41,7 @@ pub(super) struct SegmentUse {
     is_sealed: bool,
     /// It is written down that nothing in it is needed.
     is_leaving: bool,
-    /// It cannot be cleaned, because what is needed of it is damaged.
+    /// It cannot be cleaned, because a needed part of it is damaged.
     is_damaged: bool,
 }
 
@@ -73,7 +73,7 @@ pub(super) struct SegmentTable {
     all: BTreeMap<SegmentNumber, SegmentUse>,
     /// Those of which less may be needed than before.
     touched: BTreeSet<SegmentNumber>,
-    /// Where the log ends: what is behind it is not written yet.
+    /// Where the log ends: later operations are not written yet.
     pub(super) written: (SegmentNumber, u64),
     files: FileCache,
 }

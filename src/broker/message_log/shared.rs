@@ -1,4 +1,4 @@
-//! What appenders, readers and the writer share.
+//! The state that appenders, readers and the writer share.
 
 use std::{
     fmt,
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{broker::message::Message, disk::Disk};
 
-/// What is called when more is durable.
+/// The function that is called when more is durable.
 pub(super) struct DurableCall(pub(super) Box<dyn Fn(LogPosition) + Send + Sync>);
 
 impl fmt::Debug for DurableCall {
@@ -30,7 +30,7 @@ impl fmt::Debug for DurableCall {
     }
 }
 
-/// What appenders, readers and the writer share. No lock is held while the disk is written.
+/// The state that appenders, readers and the writer share. No lock is held while the disk is written.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) folder: PathBuf,
@@ -50,7 +50,7 @@ pub(super) struct Shared {
     pub(super) counts: LogCounts,
 }
 
-/// What the writer has done.
+/// The writer's progress.
 #[derive(Debug, Default)]
 pub(super) struct LogCounts {
     pub(super) written_bytes: AtomicU64,
@@ -76,7 +76,7 @@ impl Shared {
         self.appended(&mut pending, bytes)
     }
 
-    /// Appends what a group has gathered.
+    /// Appends the operations that a group has gathered.
     pub(super) fn commit(&self, mut group: MessageGroup) -> LogPosition {
         let content = std::mem::take(&mut group.content);
         self.push(LogOperation::Group(Box::new(content)))

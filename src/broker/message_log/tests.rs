@@ -44,7 +44,7 @@ const fn at(n: u64) -> u64 {
 
 const SMALL: MessageLogOptions = MessageLogOptions {
     segment_bytes: 8 << 10,
-    // Only what somebody waits for becomes durable.
+    // Only records that somebody waits for become durable.
     sync_interval: Duration::from_secs(3600),
     retry_interval: Duration::ZERO,
     reserve_bytes: 4 << 10,

@@ -10,7 +10,7 @@ use super::{
     writer::{LogWriter, NextTurn},
 };
 
-/// The thread that writes. It ends when its handle is dropped, after it has written what was appended.
+/// The thread that writes. It ends when its handle is dropped, after it has written all appends.
 #[derive(Debug)]
 pub(super) struct WriterThread {
     shared: Arc<Shared>,
@@ -34,7 +34,7 @@ impl WriterThread {
         })
     }
 
-    /// Waits until what was appended is durable and the thread has ended.
+    /// Waits until all appends are durable and the thread has ended.
     pub(super) fn close(&self) -> Result<(), MessageLogError> {
         self.stop();
         if let Some(thread) = self.thread.lock().take() {

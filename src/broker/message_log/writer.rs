@@ -1,7 +1,11 @@
-//! Writes what was appended, in the order in which it was, and gives back segments that nothing needs.
+//! Writes the appended operations in their order, and removes segments that nothing needs.
 //!
-//! One turn: take what was appended, write it, move a slice of a mostly empty segment, note which segments are empty,
-//! make all of that durable where somebody waits for it, report it, remove the empty segments.
+//! One turn:
+//! - take the appended operations and write them;
+//! - move a slice of a mostly empty segment;
+//! - note which segments are empty;
+//! - make all of that durable if somebody waits for it, and report it;
+//! - remove the empty segments.
 
 mod apply;
 mod batch;
@@ -39,7 +43,7 @@ use super::{
 pub(super) enum WriteFault {
     /// There is no space. Nothing has changed.
     Full,
-    /// It is unknown what the disk holds.
+    /// The content of the disk is unknown.
     Failed(String),
 }
 
@@ -64,11 +68,11 @@ pub(super) enum NextTurn {
     WhenAsked,
 }
 
-/// Writes what was appended.
+/// Writes the appended operations.
 #[derive(Debug)]
 pub(super) struct LogWriter {
     shared: Arc<Shared>,
-    /// What was taken and is not written.
+    /// The operations that were taken and are not written.
     todo: VecDeque<(LogPosition, LogOperation)>,
     /// The last position that was taken.
     taken: LogPosition,
@@ -141,7 +145,7 @@ impl LogWriter {
         !self.has_failed && (is_asked || self.can_remove_files())
     }
 
-    /// Does what is to be done now.
+    /// Does the work that is due.
     pub(super) fn turn(&mut self) -> NextTurn {
         if !self.has_failed {
             match self.try_turn(false) {
@@ -201,7 +205,7 @@ impl LogWriter {
         };
         drop(pending);
         if groups.closed != self.groups.closed {
-            // What they wait for may be there now: each is tried again, behind what was appended since.
+            // Their wait may be over: each is tried again, behind later appends.
             let parked = std::mem::take(&mut self.parked).into_iter();
             for change in parked {
                 let again = LogOperation::Change(change);
@@ -212,7 +216,7 @@ impl LogWriter {
         self.groups = groups;
     }
 
-    /// Writes everything, or what can be written while the disk is full.
+    /// Writes everything, or only settlements while the disk is full.
     fn write(&mut self) -> Result<(), WriteFault> {
         let retry = self.shared.options.retry_interval;
         if self.full_since.is_none_or(|since| since.elapsed() >= retry) {

@@ -10,7 +10,7 @@ use crate::{
 
 const COMMITS: u64 = 60;
 
-/// What a run was promised.
+/// The commits that were acknowledged in a run.
 #[derive(Debug, Default)]
 struct Promised {
     /// The tables after each commit that was answered, the empty store first.
@@ -88,7 +88,7 @@ fn check(disk: &SimDisk, promised: &Promised, least: usize, what: &str) {
     assert!(newest >= least, "{what}: {newest} of at least {least}");
     match promised.after.get(newest) {
         Some(expected) => assert_eq!(found, *expected, "{what}: commit {newest}"),
-        // The commit that failed may be there as a whole: nobody was told.
+        // The commit that failed may be there as a whole: it was not acknowledged.
         None => assert_eq!(newest, promised.after.len(), "{what}"),
     }
 }

@@ -8,10 +8,10 @@ use crate::broker::{
     queue::FIRST_POSITION,
 };
 
-/// How many bits of a position tell places of one chunk apart.
+/// The bits of a position that distinguish the places of one chunk.
 const LOW_BITS: u32 = 7;
 const LOW: u64 = (1 << LOW_BITS) - 1;
-/// What an entry of a map costs, about: its nodes are seldom full.
+/// The memory of an entry of a map, about: its nodes are seldom full.
 const MAP_ENTRY: usize = 32;
 
 /// The places of one queue, by position.
@@ -68,7 +68,7 @@ impl QueuePlaces {
         at.ok().and_then(|at| chunk.get_mut(at))
     }
 
-    /// What is known of a position.
+    /// The entry of a position.
     pub(in crate::broker::message_log) fn look(&self, position: u64) -> Option<RemovedPlace> {
         self.get(position).map(|slot| RemovedPlace {
             slot: *slot,
@@ -78,7 +78,7 @@ impl QueuePlaces {
         })
     }
 
-    /// The present position of what a segment has at this one.
+    /// The present position of the message that a segment has at this one.
     pub(in crate::broker::message_log) fn present(&self, origin: u64) -> u64 {
         self.moved.get(&origin).copied().unwrap_or(origin)
     }
@@ -143,7 +143,7 @@ impl QueuePlaces {
         })
     }
 
-    /// Puts back what was taken out.
+    /// Puts back a removed entry.
     pub(super) fn restore(&mut self, position: u64, taken: &RemovedPlace) {
         self.insert(position, taken.slot, taken.returns);
         if let Some(returned) = self.returns.get_mut(&position) {
@@ -155,8 +155,8 @@ impl QueuePlaces {
         }
     }
 
-    /// Gives a message another position, or the same: what it was before. None where there is no such message, or
-    /// another at the position.
+    /// Gives a message another position, or the same; returns its old entry. None if there is no such
+    /// message, or another one at the position.
     pub(super) fn requeue(
         &mut self,
         from: u64,
@@ -226,7 +226,7 @@ impl QueuePlaces {
         found.map(|(position, _)| position).collect()
     }
 
-    /// The present positions of what a segment has at these positions.
+    /// The present positions of the messages that a segment has at these positions.
     pub(in crate::broker::message_log) fn present_in(
         &self,
         segment: SegmentNumber,

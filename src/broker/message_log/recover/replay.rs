@@ -1,4 +1,4 @@
-//! What the frames of a log mean, one after the other.
+//! Applies the frames of a log, one after the other.
 
 use std::{collections::BTreeSet, io};
 
@@ -11,7 +11,7 @@ use crate::broker::message_log::{
     },
 };
 
-/// What a frame says.
+/// The content of a frame.
 #[derive(Debug)]
 enum Said {
     Message(Slot, Vec<RecordedPlace>),
@@ -47,7 +47,7 @@ pub(super) struct Replay {
     /// The highest number that is known to be durable.
     pub(super) synced: u64,
     group: Option<OpenGroup>,
-    /// What the newest segment says of the earlier ones.
+    /// The list of earlier segments in the newest one.
     start: Option<SegmentStart>,
     /// Segments of which a fact says that nothing in them is needed.
     removed: BTreeSet<SegmentNumber>,

@@ -1,4 +1,4 @@
-//! Goes through the frames of a segment, over what is damaged.
+//! Reads the frames of a segment, and skips damaged ones.
 
 use std::io;
 
@@ -17,7 +17,7 @@ pub(super) enum WalkedPart {
     Damaged(u64, u64),
 }
 
-/// Goes through the frames of a segment, over what is damaged.
+/// Reads the frames of a segment, and skips damaged ones.
 #[derive(Debug)]
 pub(super) struct FrameWalk<'a> {
     scan: FrameScan<'a>,

@@ -5,7 +5,7 @@ use crate::disk::testing::{Fault, SimDisk};
 
 const STEPS: usize = 400;
 
-/// What a run was promised.
+/// The records that were acknowledged in a run.
 struct Promised {
     run: Run,
     /// Up to here everything survives a loss of power.
@@ -70,7 +70,7 @@ fn finish(disk: &SimDisk, mut log: TestLog, run: Run) -> Promised {
     }
 }
 
-/// A log that was left by a crash has what was promised, also after it was opened again and used.
+/// A log that was left by a crash has all acknowledged records, also after it was opened again and used.
 fn check(
     disk: &SimDisk,
     promised: &Promised,
@@ -90,7 +90,7 @@ fn check(
     promised.run.check(&left, durable, what);
     let mut log = open(disk, "first");
     promised.run.check(&log, least, what);
-    // What a start finds is durable from then on.
+    // Records that a start finds are durable from then on.
     let left = open(&disk.after_power_loss(random), "after a loss of power");
     promised.run.check(&left, least, what);
     // Cleaning, removing, and then another crash.

@@ -1,4 +1,4 @@
-//! Arbitrary bytes are read without a panic, and what was written is read back.
+//! Arbitrary bytes are read without a panic, and written frames are read back.
 
 use proptest::prelude::*;
 

@@ -32,7 +32,7 @@ fn a_full_disk_keeps_what_waits_and_continues_when_messages_are_consumed() {
     assert_eq!(log.durable(), stored, "nothing is half written");
     let after = TestLog::open(&disk.after_kill());
     assert_eq!(after.bodies(1).len() as u64, stored);
-    // What is settled is written although the messages before it are not.
+    // Settlements are written although the messages before them are not.
     let used = disk.used();
     for settled in 0..100 {
         log.settle(1, at(settled), at(settled));

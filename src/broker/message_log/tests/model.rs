@@ -1,4 +1,4 @@
-//! A run of everything that an owner does, and what it was promised.
+//! A run of everything that an owner does, and the records that were acknowledged.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ struct Tracked {
     settled_by: Option<usize>,
 }
 
-/// What an owner did, and when.
+/// The operations of an owner, and their times.
 #[derive(Debug)]
 pub(super) struct Run {
     random: fastrand::Rng,
@@ -59,7 +59,7 @@ impl Run {
         self.next_return = last.map_or(0, |queue| queue.next_return);
     }
 
-    /// What the log has, as if it had been so from the start.
+    /// The content of the log, taken as the content from the start.
     fn found(&self, log: &TestLog, durable: LogPosition) -> Vec<Tracked> {
         self.check(log, durable, "resumed");
         let known: BTreeMap<_, _> = self
@@ -265,7 +265,8 @@ impl Run {
         self.settled_in(queue, 0..=u64::MAX, settled);
     }
 
-    /// The log has what was promised: everything up to `durable`, and nothing that was settled by then.
+    /// The log has all acknowledged records: everything up to `durable`, and nothing that was settled by
+    /// then.
     #[track_caller]
     pub(super) fn check(&self, log: &TestLog, durable: LogPosition, what: &str) {
         let mut found: BTreeMap<(u64, Bytes), StoredMessage> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! Damage is found as a whole, and what is sound is kept.
+//! All damage is found, and the sound records are kept.
 
 use super::{
     super::repair::{LogReport, check_on, repair_on},

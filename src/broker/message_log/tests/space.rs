@@ -1,4 +1,4 @@
-//! What is consumed gives its space back.
+//! Consumed messages free their space.
 
 use super::*;
 use crate::disk::testing::SimDisk;
@@ -130,7 +130,7 @@ fn a_settlement_is_kept_as_long_as_the_segment_of_its_message() {
     }
     assert!(disk.segments()[0].ends_with('1'), "{:?}", disk.segments());
     assert!(disk.used() < 6 * SMALL.segment_bytes, "{}", disk.used());
-    // The segment goes, and with it what was noted about it.
+    // The segment is removed, and with it the facts about it.
     log.settle(1, 0, at(20));
     log.sync();
     fill(&mut log);

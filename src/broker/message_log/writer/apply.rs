@@ -1,4 +1,4 @@
-//! What each operation changes.
+//! The changes of each operation.
 
 use super::{LogWriter, WriteFault, batch::Undo};
 use crate::broker::message_log::{
@@ -55,7 +55,7 @@ impl LogWriter {
         Ok(())
     }
 
-    /// A change outside of a group: what of it does not fit into the batch.
+    /// Applies a change outside of a group; returns the part that does not fit into the batch.
     fn put_change(&mut self, change: &QueueChange) -> Option<QueueChange> {
         if let QueueChange::Delivered { .. } = change {
             self.batch.delivered.push(change.clone());
@@ -78,7 +78,7 @@ impl LogWriter {
         }
     }
 
-    /// Notes what was delivered and is still there.
+    /// Notes the delivered messages that are still there.
     pub(super) fn deliver_all(&mut self) {
         for change in std::mem::take(&mut self.batch.delivered) {
             let (count, _) = self.resolve(&change);
@@ -86,7 +86,8 @@ impl LogWriter {
         }
     }
 
-    /// Changes the index and gathers the facts: how many messages it found, and what is left to do.
+    /// Changes the index and gathers the facts. Returns the number of messages that it found, and the work
+    /// that is left.
     fn resolve(&mut self, change: &QueueChange) -> (usize, Option<QueueChange>) {
         match *change {
             QueueChange::Settled { queue, first, last } => self.settle(queue, first, last),
@@ -180,8 +181,8 @@ impl LogWriter {
         1
     }
 
-    /// Writes what is settled of messages that are written, although what was appended before still waits for space.
-    /// The operations stay where they are; done again, they find nothing.
+    /// Writes the settlements of written messages, although earlier operations still wait for space. The
+    /// operations stay where they are; done again, they find nothing.
     pub(super) fn settle_while_full(&mut self) -> Result<(), WriteFault> {
         match self.with_reserve(Self::settle_all_while_full) {
             Err(WriteFault::Full) => Ok(()),

@@ -1,4 +1,4 @@
-//! What is written at once, and how it is undone when there is no space for it.
+//! The frames that are written at once, and how they are undone when there is no space for them.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -14,7 +14,7 @@ use crate::broker::message_log::{
     record::{Fact, NewMessage, RecordedPlace, SegmentNumber, priority, put_message, put_places},
 };
 
-/// What is written at once.
+/// The frames that are written at once.
 #[derive(Debug, Default)]
 pub(super) struct WriteBatch {
     pub(super) chunk: Chunk,
@@ -25,13 +25,13 @@ pub(super) struct WriteBatch {
     pub(super) facts: Vec<Fact>,
     /// Facts that are in frames already.
     framed: Vec<Fact>,
-    /// What was delivered: of what is settled in the same batch nothing is noted.
+    /// The delivered messages; for those that are settled in the same batch nothing is noted.
     pub(super) delivered: Vec<QueueChange>,
     /// The operations in it, in their order.
     pub(super) done: Vec<(LogPosition, LogOperation)>,
-    /// What those that are completed count for.
+    /// The bytes of the completed operations.
     pub(super) bytes: u64,
-    /// What it has changed in the index, in its order.
+    /// Its changes of the index, in their order.
     pub(super) undo: Vec<Undo>,
 }
 
@@ -100,7 +100,7 @@ impl WriteBatch {
 }
 
 impl LogWriter {
-    /// Begins to gather what is written at once; a new segment, if the last one is full.
+    /// Begins a batch; in a new segment, if the last one is full.
     pub(super) fn begin_batch(&mut self) -> Result<(), WriteFault> {
         let segment_bytes = self.shared.options.segment_bytes;
         let active = self.tip.active.as_ref();

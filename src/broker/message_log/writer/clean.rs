@@ -1,5 +1,5 @@
-//! Moves what is needed of a mostly empty segment to the end of the log, so that one old message does not keep the
-//! space of all others.
+//! Moves the needed records of a mostly empty segment to the end of the log. So one old message does not keep
+//! the space of all others.
 //!
 //! A slice is one group: copies of messages, and the fact that their places in the old segment are settled. So a crash
 //! leaves each message in exactly one of them. Facts about other segments are written again, which does no harm.
@@ -39,7 +39,7 @@ struct Moved {
 #[derive(Debug)]
 enum CleanFault {
     Write(WriteFault),
-    /// What it needs of the segment cannot be read.
+    /// A needed record of the segment cannot be read.
     Damaged(u64),
 }
 
@@ -110,7 +110,7 @@ impl LogWriter {
         None
     }
 
-    /// Moves what the next slice has; whether there is more behind it.
+    /// Moves the next slice; true if there is more behind it.
     fn clean_slice(&mut self, cleaning: &mut Cleaning) -> Result<bool, CleanFault> {
         self.begin_batch()?;
         let segment = cleaning.segment;

@@ -1,4 +1,4 @@
-//! The end of the log: where frames are written, and what of it is durable.
+//! The end of the log: where frames are written, and up to where they are durable.
 
 use std::{io, sync::Arc};
 
