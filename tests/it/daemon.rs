@@ -181,11 +181,8 @@ fn too_many_threads_are_reported_with_exit_code_1() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let log_text = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        log_text.contains("1024 threads can't be started"),
-        "{log_text}"
-    );
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(log.contains("1024 threads can't be started"), "{log}");
 }
 
 /// The messages of the log at info.
@@ -254,8 +251,8 @@ async fn the_log_has_a_banner_of_at_most_six_lines_and_one_line_for_each_change(
     daemon.signal("-TERM");
     assert_eq!(daemon.exit_code(), 0);
 
-    let log_text = messages(&reader.join().unwrap());
-    let changes: Vec<_> = log_text.iter().filter(|text| is_change(text)).collect();
+    let log = messages(&reader.join().unwrap());
+    let changes: Vec<_> = log.iter().filter(|text| is_change(text)).collect();
     let expected = [
         "instance \"a\" of service \"web\" is registered at 127.0.0.1:80 over REST from "
             .to_owned(),
@@ -267,18 +264,14 @@ async fn the_log_has_a_banner_of_at_most_six_lines_and_one_line_for_each_change(
         format!("webhook {id} is removed"),
         "instance \"a\" of service \"web\" is deregistered over REST from ".to_owned(),
     ];
-    assert_eq!(changes.len(), expected.len(), "{log_text:#?}");
+    assert_eq!(changes.len(), expected.len(), "{log:#?}");
     for (change, expected) in changes.iter().zip(&expected) {
         assert!(change.starts_with(expected), "{change}");
     }
-    let first = log_text
-        .iter()
-        .position(|text| text.starts_with("instance"));
-    assert!(first.unwrap() <= 6, "{log_text:#?}");
-    let version = log_text
-        .iter()
-        .position(|text| text.starts_with("musterd 0."));
-    assert!(version < first, "{log_text:#?}");
+    let first = log.iter().position(|text| text.starts_with("instance"));
+    assert!(first.unwrap() <= 6, "{log:#?}");
+    let version = log.iter().position(|text| text.starts_with("musterd 0."));
+    assert!(version < first, "{log:#?}");
 }
 
 #[tokio::test]
@@ -357,11 +350,8 @@ fn configuration_faults_are_reported_with_exit_code_2() {
     .output()
     .unwrap();
     assert_eq!(output.status.code(), Some(2));
-    let log_text = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        log_text.contains("stop.grace") && log_text.contains("htpp"),
-        "{log_text}"
-    );
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(log.contains("stop.grace") && log.contains("htpp"), "{log}");
     let output = musterd(&["--set", "log.level=loud=very"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(
@@ -384,7 +374,7 @@ fn configuration_faults_are_reported_with_exit_code_2() {
 
 #[test]
 fn check_config_finds_faults_of_the_broker() {
-    for (key, value, log_text) in [
+    for (key, value, log) in [
         ("broker.tls.listen", "127.0.0.1:0", "broker.tls.certificate"),
         ("broker.limits.connections", "1", "between 4 and"),
         ("broker.auth_mechanisms", "PLAIN, NTLM", "RABBIT-CR-DEMO"),
@@ -399,7 +389,7 @@ fn check_config_finds_faults_of_the_broker() {
         let output = musterd(&["check-config", "--set", &set]).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{set}: {said}");
-        assert!(said.contains(log_text), "{set}: {said}");
+        assert!(said.contains(log), "{set}: {said}");
     }
 }
 
@@ -411,9 +401,9 @@ fn a_port_that_is_taken_is_named_and_the_code_is_1() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let log_text = String::from_utf8(output.stderr).unwrap();
-    assert!(log_text.contains(&address.to_string()), "{log_text}");
-    assert_eq!(log_text.matches("in use").count(), 1, "{log_text}");
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(log.contains(&address.to_string()), "{log}");
+    assert_eq!(log.matches("in use").count(), 1, "{log}");
 }
 
 #[tokio::test]
@@ -485,8 +475,8 @@ fn without_a_broker_everything_is_direct_and_another_mode_is_a_fault() {
     let output = musterd(&["transport", "--url", &daemon.url, "set", "dual"]);
     let output = { output }.output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let log_text = String::from_utf8(output.stderr).unwrap();
-    assert!(log_text.contains("no broker"), "{log_text}");
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(log.contains("no broker"), "{log}");
     let faulty = musterd(&[
         "--set",
         "broker.listen=",
@@ -499,9 +489,9 @@ fn without_a_broker_everything_is_direct_and_another_mode_is_a_fault() {
     .output()
     .unwrap();
     assert_eq!(faulty.status.code(), Some(2));
-    let log_text = String::from_utf8(faulty.stderr).unwrap();
+    let log = String::from_utf8(faulty.stderr).unwrap();
     assert!(
-        log_text.contains("transport.events") && log_text.contains("transport.direct"),
-        "{log_text}"
+        log.contains("transport.events") && log.contains("transport.direct"),
+        "{log}"
     );
 }
