@@ -10,6 +10,7 @@ mod backup;
 mod config;
 mod contents;
 mod error;
+mod format;
 mod frame;
 mod log;
 mod open;
@@ -38,12 +39,18 @@ pub use self::{
     config::{Config, SyncChoice},
     contents::{Contents, TableEntries},
     error::StoreError,
-    open::{FORMAT, TornTail},
+    format::FORMAT,
+    open::TornTail,
     repair::{StoreFault, StoreRepair, StoreReport, check, repair},
     writes::Writes,
 };
 use self::{log::LogEnd, open::Folder, recover::StoredSegment, sync::Syncer};
 use crate::disk::{Disk, FolderDisk};
+
+/// A file that is written to find out whether there is space.
+const PROBE: &str = "space.tmp";
+/// More than a commit takes as a rule.
+const PROBE_BYTES: usize = 64 << 10;
 
 /// When commits of the registry become durable, that is, survive the loss of power.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -199,12 +206,13 @@ impl Store {
         if must_rotate {
             log.rotate(&*inner.disk);
         }
+        let must_merge = must_rotate && !log.sealed.is_empty();
         drop(log);
         inner.counts.commits.fetch_add(1, Ordering::Relaxed);
         if matches!(inner.options.sync, SyncMode::Interval(_)) {
             inner.syncer.wake();
         }
-        if must_rotate {
+        if must_merge {
             snapshots::start(self);
         }
         Ok(number)
@@ -255,7 +263,8 @@ impl Store {
             return Err(failed);
         }
         log.synced(&unsynced);
-        log.mark();
+        // What was asked for is durable, whatever becomes of the mark.
+        let _ = log.mark().inspect_err(|error| self.record_failure(error));
         Ok(())
     }
 
@@ -271,6 +280,30 @@ impl Store {
             (log.snapshot.clone(), segments)
         };
         Contents::of(self.inner.path.clone(), snapshot, segments)
+    }
+
+    /// Whether the last write met a full disk.
+    pub fn is_full(&self) -> bool {
+        self.inner.log.lock().is_full
+    }
+
+    /// Finds out whether a disk that was full has space again. To be called now and then, because nothing else may be
+    /// written. Blocks.
+    pub fn look_for_space(&self) {
+        let inner = &*self.inner;
+        let is_waiting = || {
+            let log = inner.log.lock();
+            log.is_full && log.failed.is_none()
+        };
+        if !is_waiting() {
+            return;
+        }
+        let written = inner.disk.create(PROBE);
+        let written = written.and_then(|file| file.write_at(&[0; PROBE_BYTES], 0));
+        let removed = inner.disk.remove(PROBE);
+        if written.and(removed).is_ok() {
+            inner.log.lock().is_full = false;
+        }
     }
 
     /// How it is doing.

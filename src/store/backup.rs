@@ -12,9 +12,10 @@ use super::{
     FORMAT, Store, StoreError,
     archive::{ArchiveReader, ArchiveWriter},
     contents::WriteFailed,
+    format::{FORMAT_FILE, FoundFormat, format_text},
     lock,
-    open::{FORMAT_FILE, RESTORING},
-    recover::snapshot_name,
+    open::RESTORING,
+    recover::{segment_name, snapshot_name},
 };
 use crate::disk::{CHUNK, Disk, FolderDisk};
 
@@ -43,7 +44,7 @@ impl Store {
         let contents = self.contents().map_err(io::Error::other)?;
         let mut archive = ArchiveWriter::new(out)?;
         archive.begin(FORMAT_FILE)?;
-        archive.piece(super::open::format_text().as_bytes())?;
+        archive.piece(format_text().as_bytes())?;
         archive.end()?;
         archive.begin(SNAPSHOT)?;
         let written = contents.write(|bytes, _| archive.piece(bytes));
@@ -129,7 +130,11 @@ fn stage(backup: impl Read, staged: &Path) -> io::Result<()> {
         file.sync()?;
         disk.sync()?;
     }
-    check_format(staged)
+    check_format(staged)?;
+    // A snapshot without the log behind it has lost it.
+    let disk = FolderDisk::new(staged)?;
+    disk.create(&segment_name(2))?;
+    disk.sync()
 }
 
 /// Where a part belongs. A name may lead into folders, and never out of the store's.
@@ -147,15 +152,15 @@ fn file_of(part: &str) -> io::Result<PathBuf> {
 }
 
 fn check_format(staged: &Path) -> io::Result<()> {
-    let text = fs::read_to_string(staged.join(FORMAT_FILE))?;
-    let number = text.split_whitespace().next_back();
-    match number.and_then(|number| number.parse::<u32>().ok()) {
-        Some(found) if found <= FORMAT => Ok(()),
-        _ => {
-            let text =
-                format!("the backup is of a later format than {FORMAT}: use a newer musterd");
-            Err(io::Error::new(io::ErrorKind::InvalidData, text))
-        }
+    let text = fs::read(staged.join(FORMAT_FILE))?;
+    let found = FoundFormat::of(&text);
+    found.check_version(staged).map_err(io::Error::other)?;
+    match found {
+        FoundFormat::Known(FORMAT) => Ok(()),
+        _ => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the backup does not name its format: it is no backup of musterd",
+        )),
     }
 }
 

@@ -31,6 +31,26 @@ pub enum StoreError {
         /// The newest format that this version reads.
         known: u32,
     },
+    /// An earlier version of musterd wrote it, and this one cannot migrate it.
+    #[error(
+        "the store {path:?} has format {found}, this version of musterd reads format {known}: use the version that wrote it, or move the folder away to start empty"
+    )]
+    Older {
+        /// The folder.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The oldest format that this version reads.
+        known: u32,
+    },
+    /// The file with the format holds something else.
+    #[error(
+        "{file:?} does not name the format of a store: restore a backup, keep what is sound with musterd store repair, or move the folder away to start empty"
+    )]
+    UnknownFormat {
+        /// The file.
+        file: PathBuf,
+    },
     /// Durable data cannot be read.
     #[error(
         "{file:?} is damaged at byte {offset}: restore a backup, or keep what is sound with musterd store repair"
@@ -49,7 +69,7 @@ pub enum StoreError {
     },
     /// A file is missing.
     #[error(
-        "{file:?} is missing: restore a backup, or keep what is sound with musterd store repair"
+        "{file:?} is missing: restore a backup, keep what is left with musterd store repair, or move the folder away to start empty"
     )]
     Missing {
         /// The file.

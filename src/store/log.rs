@@ -86,14 +86,18 @@ impl LogEnd {
     }
 
     /// Notes that everything is durable, so that later damage to it is not taken for a torn write.
-    pub(super) fn mark(&mut self) {
+    pub(super) fn mark(&mut self) -> Result<(), StoreError> {
         if self.failed.is_some() || self.is_full || self.synced != self.newest {
-            return;
+            return Ok(());
         }
         let mut marker = [0; HEADER];
-        if seal(&mut marker, self.newest, self.synced).is_ok() {
+        if seal(&mut marker, self.newest, self.synced).is_err() {
+            return Ok(());
+        }
+        match self.append(&marker) {
             // It holds nothing: without it the log is the same.
-            let _ = self.append(&marker);
+            Err(StoreError::Full) => Ok(()),
+            appended => appended,
         }
     }
 
@@ -117,6 +121,10 @@ impl LogEnd {
 
     /// Begins the next segment. When it cannot be made, the active one grows further.
     pub(super) fn rotate(&mut self, disk: &dyn Disk) {
+        // Of two new names a loss of power may leave the later one only, as if a file were missing.
+        if self.is_name_unsynced {
+            return;
+        }
         let number = self.active.number + 1;
         let Ok(file) = disk.create_new(&segment_name(number)) else {
             return;
@@ -153,6 +161,13 @@ impl LogEnd {
         let sealed = what.files.len() - 1;
         self.unsynced.drain(..sealed);
         if what.with_names && self.unsynced.is_empty() {
+            self.is_name_unsynced = false;
+        }
+    }
+
+    /// The names of the segments up to this one are durable.
+    pub(super) fn names_synced(&mut self, up_to: u64) {
+        if self.active.number <= up_to {
             self.is_name_unsynced = false;
         }
     }

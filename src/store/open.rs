@@ -14,16 +14,8 @@ use super::{
 };
 use crate::disk::Disk;
 
-/// The format of the files that this version writes.
-pub const FORMAT: u32 = 1;
-pub(super) const FORMAT_FILE: &str = "FORMAT";
 /// It is there while a restore moves files.
 pub(super) const RESTORING: &str = "RESTORING";
-
-/// The content of the file with the format.
-pub(super) fn format_text() -> String {
-    format!("musterd store format {FORMAT}\n")
-}
 
 /// The end of the log that a crash left unfinished. It was never acknowledged as durable.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -53,9 +45,11 @@ impl Folder<'_> {
 
     /// Opens everything. A torn end is cut off.
     pub(super) fn open(&self) -> Result<(LogEnd, Option<TornTail>), StoreError> {
-        let list = || Files::of(self.disk).map_err(|error| self.unusable("", error));
-        self.format(list()?.is_empty())?;
-        let files = list()?;
+        let mut files = self.list()?;
+        if !self.has_store(&files)? {
+            self.make_store()?;
+            files = self.list()?;
+        }
         for name in &files.leftovers {
             let removed = self.disk.remove(name);
             removed.map_err(|error| self.unusable(name, error))?;
@@ -76,11 +70,22 @@ impl Folder<'_> {
                 bytes: broken.bytes,
             });
         }
-        let active = match segments.pop() {
-            Some(active) => active,
-            None => self.first_segment(files.snapshot)?,
+        let Some(active) = segments.pop() else {
+            let file = self.path.join(segment_name(1));
+            return Err(StoreError::Missing { file });
         };
         Ok((LogEnd::new(active, segments, snapshot, newest), torn))
+    }
+
+    /// The files, unless a restore has left them half moved.
+    pub(super) fn list(&self) -> Result<Files, StoreError> {
+        let files = Files::of(self.disk).map_err(|error| self.unusable("", error))?;
+        match files.is_restoring {
+            false => Ok(files),
+            true => Err(StoreError::Restoring {
+                path: self.path.to_owned(),
+            }),
+        }
     }
 
     /// Reads the snapshot's end and the whole log, and changes nothing.
@@ -121,76 +126,16 @@ impl Folder<'_> {
         })
     }
 
-    /// Reads the format, or writes it into a new store.
-    pub(super) fn format(&self, is_empty: bool) -> Result<(), StoreError> {
-        let names = self.disk.names();
-        let names = names.map_err(|error| self.unusable("", error))?;
-        if names.iter().any(|name| name == RESTORING) {
-            let path = self.path.to_owned();
-            return Err(StoreError::Restoring { path });
-        }
-        if !names.iter().any(|name| name == FORMAT_FILE) {
-            if !is_empty {
-                let file = self.path.join(FORMAT_FILE);
-                return Err(StoreError::Missing { file });
-            }
-            let written = self.write_format();
-            return written.map_err(|error| self.unusable(FORMAT_FILE, error));
-        }
-        let read = || {
-            let mut text = [0; 64];
-            let n = self.disk.open(FORMAT_FILE)?.read_at(&mut text, 0)?;
-            Ok(String::from_utf8_lossy(&text[..n]).into_owned())
-        };
-        let text = read().map_err(|error| self.unusable(FORMAT_FILE, error))?;
-        let number = text.split_whitespace().next_back();
-        let Some(found) = number.and_then(|number| number.parse::<u32>().ok()) else {
-            return Err(StoreError::Damaged {
-                file: self.path.join(FORMAT_FILE),
-                offset: 0,
-            });
-        };
-        // There is no older format yet: a later version migrates here, after a backup.
-        if found == FORMAT {
-            return Ok(());
-        }
-        Err(StoreError::Newer {
-            path: self.path.to_owned(),
-            found,
-            known: FORMAT,
-        })
-    }
-
-    fn write_format(&self) -> io::Result<()> {
-        let unfinished = "FORMAT.tmp";
-        let file = self.disk.create(unfinished)?;
-        file.write_at(format_text().as_bytes(), 0)?;
-        file.sync()?;
-        self.disk.rename(unfinished, FORMAT_FILE)?;
-        self.disk.sync()
-    }
-
-    fn first_segment(&self, snapshot: Option<u64>) -> Result<StoredSegment, StoreError> {
-        let number = snapshot.unwrap_or(0) + 1;
-        let name = segment_name(number);
-        let file = self.disk.create_new(&name);
-        let file = file.map_err(|error| self.unusable(&name, error))?;
-        Ok(StoredSegment {
-            number,
-            file,
-            len: 0,
-        })
-    }
-
     /// Cuts off a torn end: the rest of its segment, and the segments behind it.
     fn cut(
         &self,
         segments: &mut Vec<StoredSegment>,
         broken: DamagedFrame,
     ) -> Result<(), StoreError> {
-        for later in segments.drain(broken.segment + 1..) {
+        // The last one first, each durably: a gap would be taken for a file that is missing.
+        for later in segments.drain(broken.segment + 1..).rev() {
             let name = segment_name(later.number);
-            let removed = self.disk.remove(&name);
+            let removed = self.disk.remove(&name).and_then(|()| self.disk.sync());
             removed.map_err(|error| self.unusable(&name, error))?;
         }
         if let Some(last) = segments.last_mut() {

@@ -3,8 +3,11 @@
 
 use std::{io, sync::Arc};
 
-use super::frame::LogFrames;
+use super::{frame::LogFrames, open::RESTORING};
 use crate::disk::{Disk, DiskFile};
+
+/// The folder in which the broker keeps messages.
+const MESSAGES: &str = "messages";
 
 /// The files of a store, by kind and number.
 #[derive(Debug, Default)]
@@ -15,6 +18,10 @@ pub(super) struct Files {
     pub(super) snapshot: Option<u64>,
     /// Files that a snapshot has replaced, and files that were never finished.
     pub(super) leftovers: Vec<String>,
+    /// There is a folder with the messages of the broker: it is made after the store.
+    pub(super) has_messages: bool,
+    /// A restore of a backup has not ended.
+    pub(super) is_restoring: bool,
 }
 
 pub(super) fn segment_name(number: u64) -> String {
@@ -28,16 +35,13 @@ pub(super) fn snapshot_name(number: u64) -> String {
 impl Files {
     pub(super) fn of(disk: &dyn Disk) -> io::Result<Self> {
         let names = disk.names()?;
-        let numbers = |prefix: &str| -> Vec<u64> {
-            let digits = names.iter().filter_map(|name| name.strip_prefix(prefix));
-            let mut numbers: Vec<_> = digits.filter_map(|digits| digits.parse().ok()).collect();
-            numbers.sort_unstable();
-            numbers
-        };
-        let mut snapshots = numbers("snapshot-");
+        let has = |wanted| names.iter().any(|name| name == wanted);
+        let mut snapshots = numbers(&names, "snapshot-", snapshot_name);
         let snapshot = snapshots.pop();
         let covered = snapshot.unwrap_or(0);
-        let (old, segments) = numbers("log-").into_iter().partition(|n| *n <= covered);
+        let (old, segments) = numbers(&names, "log-", segment_name)
+            .into_iter()
+            .partition(|n| *n <= covered);
         let old: Vec<u64> = old;
         let unfinished = names.iter().filter(|name| name.ends_with(".tmp")).cloned();
         let leftovers = snapshots.into_iter().map(snapshot_name);
@@ -46,21 +50,40 @@ impl Files {
             segments,
             snapshot,
             leftovers: leftovers.chain(unfinished).collect(),
+            has_messages: has(MESSAGES),
+            is_restoring: has(RESTORING),
         })
     }
 
+    /// Whether there is nothing of a store.
     pub(super) fn is_empty(&self) -> bool {
-        self.segments.is_empty() && self.snapshot.is_none()
+        self.segments.is_empty() && self.snapshot.is_none() && !self.has_messages
     }
 
-    /// The first segment that should be there and is not.
+    /// A file that should be there and is not. A store always has a segment of the log behind its snapshot: its name is
+    /// durable before that of the snapshot, and before the format of a new store.
     pub(super) fn missing(&self) -> Option<String> {
         let first = self.snapshot.unwrap_or(0) + 1;
-        let expected = first..=self.segments.last().copied().unwrap_or(0);
-        let mut pairs = expected.zip(self.segments.iter().chain(std::iter::repeat(&0)));
-        let gap = pairs.find(|(expected, found)| expected != *found);
-        gap.map(|(number, _)| segment_name(number))
+        let oldest = self.segments.first().copied().unwrap_or(first);
+        if self.snapshot.is_none() && oldest > first {
+            return Some(snapshot_name(oldest - 1));
+        }
+        let last = self.segments.last().copied().unwrap_or(first);
+        let mut expected = first..=last.max(first);
+        let missing = expected.find(|number| self.segments.binary_search(number).is_err());
+        missing.map(segment_name)
     }
+}
+
+/// The numbers of the files of one kind, rising.
+fn numbers(names: &[String], prefix: &str, name_of: fn(u64) -> String) -> Vec<u64> {
+    let parse = |name: &String| {
+        let number = name.strip_prefix(prefix)?.parse().ok()?;
+        (name_of(number) == *name).then_some(number)
+    };
+    let mut numbers: Vec<_> = names.iter().filter_map(parse).collect();
+    numbers.sort_unstable();
+    numbers
 }
 
 /// A segment of the log, open.

@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use super::{
     Folder, StoreError,
+    format::{FORMAT_FILE, FoundFormat},
     frame::{LogFrames, eight},
     lock_existing,
     recover::{Files, segment_name, snapshot_name},
@@ -50,6 +51,18 @@ pub struct StoreFault {
     pub is_torn: bool,
 }
 
+impl StoreFault {
+    /// A file that is unreadable as a whole, or missing.
+    fn of_file(file: PathBuf, bytes: Option<u64>) -> Self {
+        Self {
+            file,
+            offset: 0,
+            bytes,
+            is_torn: false,
+        }
+    }
+}
+
 impl fmt::Display for StoreFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (file, offset) = (self.file.display(), self.offset);
@@ -86,6 +99,7 @@ struct Salvage {
     files: Vec<String>,
     bytes: u64,
     faults: Vec<StoreFault>,
+    has_lost_format: bool,
 }
 
 /// Reads a whole store, and changes nothing.
@@ -110,15 +124,25 @@ pub fn repair(path: &Path) -> Result<StoreRepair, StoreError> {
     if before.faults.is_empty() {
         return Ok(StoreRepair { before, kept: None });
     }
-    let written = rewrite(&folder, &salvage);
-    let kept = written.map_err(|error| folder.unusable("", error))?;
+    let kept = rewrite(&folder, &salvage)?;
     Ok(StoreRepair {
         before,
         kept: Some(kept),
     })
 }
 
-fn rewrite(folder: &Folder<'_>, salvage: &Salvage) -> io::Result<PathBuf> {
+fn rewrite(folder: &Folder<'_>, salvage: &Salvage) -> Result<PathBuf, StoreError> {
+    let unusable = |error| folder.unusable("", error);
+    let kept = keep(folder, salvage).map_err(unusable)?;
+    if salvage.has_lost_format {
+        folder.write_format()?;
+    }
+    replace(folder, salvage).map_err(unusable)?;
+    Ok(kept)
+}
+
+/// Gives the files as they are a second name in a folder of their own.
+fn keep(folder: &Folder<'_>, salvage: &Salvage) -> io::Result<PathBuf> {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let now_ms = since.map_or(0, |since| since.as_millis());
     let kept = folder.path.join(format!("damaged-{now_ms}"));
@@ -129,9 +153,21 @@ fn rewrite(folder: &Folder<'_>, salvage: &Salvage) -> io::Result<PathBuf> {
         fs::hard_link(&file, kept.join(name))
             .or_else(|_| fs::copy(&file, kept.join(name)).map(drop))?;
     }
+    if salvage.has_lost_format && folder.path.join(FORMAT_FILE).exists() {
+        fs::copy(folder.path.join(FORMAT_FILE), kept.join(FORMAT_FILE))?;
+    }
+    Ok(kept)
+}
+
+/// Replaces the files by one snapshot of what could be read, with an empty log behind it.
+fn replace(folder: &Folder<'_>, salvage: &Salvage) -> io::Result<()> {
     let files = Files::of(folder.disk)?;
     let newest_file = files.segments.last().copied().max(files.snapshot);
-    let name = snapshot_name(newest_file.unwrap_or(0) + 1);
+    let number = newest_file.unwrap_or(0) + 1;
+    // First, because a snapshot without the log behind it has lost it.
+    folder.disk.create(&segment_name(number + 1))?;
+    folder.disk.sync()?;
+    let name = snapshot_name(number);
     let unfinished = format!("{name}.tmp");
     let file = folder.disk.create(&unfinished)?;
     let mut writer = SnapshotFileWriter::new(|bytes: &[u8], at| file.write_at(bytes, at));
@@ -148,26 +184,19 @@ fn rewrite(folder: &Folder<'_>, salvage: &Salvage) -> io::Result<PathBuf> {
     for name in &salvage.files {
         folder.disk.remove(name)?;
     }
-    folder.disk.sync()?;
-    Ok(kept)
+    folder.disk.sync()
 }
 
 fn salvage(folder: &Folder<'_>) -> Result<Salvage, StoreError> {
-    let unusable = |error| folder.unusable("", error);
-    // Not for an empty folder: nothing is written here.
-    folder.format(false)?;
-    let files = Files::of(folder.disk).map_err(unusable)?;
+    let files = folder.list()?;
     let mut salvage = Salvage::default();
+    salvage.format(folder, &files)?;
     if let Some(number) = files.snapshot {
         salvage.take(folder, &snapshot_name(number), true)?;
     }
     if let Some(missing) = files.missing() {
-        salvage.faults.push(StoreFault {
-            file: folder.path.join(missing),
-            offset: 0,
-            bytes: None,
-            is_torn: false,
-        });
+        let missing = folder.path.join(missing);
+        salvage.faults.push(StoreFault::of_file(missing, None));
     }
     for number in &files.segments {
         salvage.take(folder, &segment_name(*number), false)?;
@@ -177,6 +206,22 @@ fn salvage(folder: &Folder<'_>) -> Result<Salvage, StoreError> {
 }
 
 impl Salvage {
+    /// Notes a format that is lost. Where there is nothing else either, there is no store.
+    fn format(&mut self, folder: &Folder<'_>, files: &Files) -> Result<(), StoreError> {
+        let found = folder.found_format()?;
+        found.check_version(folder.path)?;
+        let file = folder.path.join(FORMAT_FILE);
+        let bytes = match found {
+            FoundFormat::Known(_) => return Ok(()),
+            FoundFormat::Unknown(bytes) => Some(bytes),
+            FoundFormat::Missing if files.is_empty() => return Err(StoreError::Missing { file }),
+            FoundFormat::Missing => None,
+        };
+        self.has_lost_format = true;
+        self.faults.push(StoreFault::of_file(file, bytes));
+        Ok(())
+    }
+
     /// Takes every whole frame of a file.
     fn take(
         &mut self,

@@ -68,9 +68,10 @@ impl StoreInner {
 
     /// Writes the newest sealed segments and the snapshot before them as the next snapshot, and removes both.
     fn merge(&self) -> Result<(), WriteFailed> {
-        let (snapshot, segments) = {
+        let (snapshot, segments, active) = {
             let log = self.log.lock();
-            (log.snapshot.clone(), log.sealed.clone())
+            let active = log.active.number;
+            (log.snapshot.clone(), log.sealed.clone(), active)
         };
         let Some(number) = segments.last().map(|segment| segment.number) else {
             return Ok(());
@@ -80,6 +81,9 @@ impl StoreInner {
             .iter()
             .map(|one| segment_name(one.number))
             .collect();
+        // The segment behind the snapshot first: a snapshot without it has lost the log.
+        self.disk.sync()?;
+        self.log.lock().names_synced(active);
         let contents = Contents::of(self.path.clone(), snapshot, segments);
         self.write(&contents.map_err(WriteFailed::Read)?, number)?;
         let folder = Folder {

@@ -1,0 +1,219 @@
+//! Files that are missing, and formats of other versions: a start refuses them, a repair keeps the rest.
+
+use std::{fs, path::Path};
+
+use super::{SMALL, Store, StoreOptions, Tables, all, fill};
+use crate::store::{StoreError, repair, restore};
+
+const BIG: StoreOptions = StoreOptions {
+    segment_bytes: 1 << 20,
+    ..SMALL
+};
+
+/// Makes a store with a log that no snapshot covers.
+fn with_log(path: &Path) -> Tables {
+    let mut model = Tables::new();
+    let (store, _) = Store::open(path, BIG).unwrap();
+    fill(&store, 0..50, &mut model);
+    store.close().unwrap();
+    model
+}
+
+/// Makes a store with a snapshot and the log behind it: the number of the snapshot.
+fn with_snapshot(path: &Path) -> u64 {
+    let (store, _) = Store::open(path, SMALL).unwrap();
+    fill(&store, 0..100, &mut Tables::new());
+    store.close().unwrap();
+    drop(store);
+    // The thread that wrote the snapshot holds the lock for a moment longer.
+    while matches!(Store::open(path, SMALL), Err(StoreError::Locked { .. })) {
+        std::thread::yield_now();
+    }
+    let names = fs::read_dir(path).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let numbers = names.filter_map(|name| name.strip_prefix("snapshot-")?.parse().ok());
+    numbers.max().expect("a snapshot was written")
+}
+
+/// The text with which a start is refused. It says what to do.
+#[track_caller]
+fn refused(path: &Path) -> String {
+    let text = Store::open(path, SMALL).unwrap_err().to_string();
+    assert!(text.contains("move the folder away"), "{text}");
+    text
+}
+
+#[track_caller]
+fn names_missing(path: &Path, name: &str) {
+    let text = refused(path);
+    let file = path.join(name);
+    let expected = format!("{file:?} is missing: restore a backup");
+    assert!(text.starts_with(&expected), "{text}");
+}
+
+fn log(number: u64) -> String {
+    format!("log-{number:010}")
+}
+
+#[test]
+fn a_format_without_a_log_is_no_new_store() {
+    let folder = tempfile::tempdir().unwrap();
+    with_log(folder.path());
+    fs::remove_file(folder.path().join(log(1))).unwrap();
+    names_missing(folder.path(), "log-0000000001");
+    assert!(!folder.path().join(log(1)).exists(), "nothing was made");
+}
+
+#[test]
+fn a_snapshot_without_the_log_behind_it_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let snapshot = with_snapshot(folder.path());
+    for entry in fs::read_dir(folder.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.display().to_string().contains("/log-") {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    names_missing(folder.path(), &log(snapshot + 1));
+}
+
+#[test]
+fn a_log_without_the_snapshot_before_it_names_the_snapshot() {
+    let folder = tempfile::tempdir().unwrap();
+    let snapshot = format!("snapshot-{:010}", with_snapshot(folder.path()));
+    fs::remove_file(folder.path().join(&snapshot)).unwrap();
+    names_missing(folder.path(), &snapshot);
+}
+
+#[test]
+fn a_segment_that_is_missing_among_others_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    with_log(folder.path());
+    fs::copy(folder.path().join(log(1)), folder.path().join(log(3))).unwrap();
+    names_missing(folder.path(), &log(2));
+}
+
+#[test]
+fn a_folder_with_files_and_no_format_is_no_new_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = with_log(folder.path());
+    fs::remove_file(folder.path().join("FORMAT")).unwrap();
+    names_missing(folder.path(), "FORMAT");
+    let repaired = repair(folder.path()).unwrap();
+    assert_eq!(repaired.before.faults.len(), 1);
+    let (store, _) = Store::open(folder.path(), SMALL).unwrap();
+    assert_eq!(all(&store.contents().unwrap()), model);
+
+    // The broker makes its folder after the store.
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("messages")).unwrap();
+    names_missing(folder.path(), "FORMAT");
+}
+
+#[test]
+fn what_a_repair_and_a_restore_leave_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let snapshot = with_snapshot(path);
+    let (store, _) = Store::open(path, SMALL).unwrap();
+    let (mut backup, model) = (Vec::new(), all(&store.contents().unwrap()));
+    store.backup(&mut backup, &[]).unwrap();
+    drop(store);
+    fs::remove_file(path.join(log(snapshot + 1))).unwrap();
+    let repaired = repair(path).unwrap();
+    assert_eq!(repaired.before.faults.len(), 1);
+    names_after_loss_of_log(path);
+    restore(&*backup, path).unwrap();
+    let (store, _) = Store::open(path, SMALL).unwrap();
+    assert_eq!(all(&store.contents().unwrap()), model);
+    drop(store);
+    names_after_loss_of_log(path);
+}
+
+/// Both wrote a log behind the snapshot: without it the store is refused, with it opened.
+#[track_caller]
+fn names_after_loss_of_log(path: &Path) {
+    drop(Store::open(path, SMALL).unwrap());
+    let names = fs::read_dir(path).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let last = names.filter(|name| name.starts_with("log-")).max().unwrap();
+    let bytes = fs::read(path.join(&last)).unwrap();
+    fs::remove_file(path.join(&last)).unwrap();
+    names_missing(path, &last);
+    fs::write(path.join(&last), bytes).unwrap();
+}
+
+#[test]
+fn the_format_is_compared_wholly() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = with_log(folder.path());
+    let format = folder.path().join("FORMAT");
+    let with = |text: &[u8]| {
+        fs::write(&format, text).unwrap();
+        Store::open(folder.path(), SMALL).map(drop)
+    };
+    let text = with(b"musterd store format 2\n").unwrap_err().to_string();
+    assert!(
+        text.contains("has format 2") && text.contains("use a newer one"),
+        "{text}"
+    );
+    let text = with(b"musterd store format 0\n").unwrap_err().to_string();
+    assert!(
+        text.contains("has format 0") && text.contains("the version that wrote it"),
+        "{text}"
+    );
+    let rubbish: [&[u8]; 9] = [
+        b"",
+        b"1\n",
+        b"rubbish 1\n",
+        b"musterd store format 1",
+        b"musterd store format +1\n",
+        b"musterd store format 01\n",
+        b"musterd store format 1\n1\n",
+        b"Musterd store format 1\n",
+        b"musterd store format \xff\n",
+    ];
+    for text in rubbish {
+        let refused = with(text).unwrap_err().to_string();
+        assert!(
+            refused.starts_with(&format!("{format:?} does not name the format of a store")),
+            "{refused}"
+        );
+    }
+    let repaired = repair(folder.path()).unwrap();
+    let kept = repaired.kept.unwrap();
+    assert_eq!(
+        fs::read(kept.join("FORMAT")).unwrap(),
+        b"musterd store format \xff\n"
+    );
+    let (store, _) = Store::open(folder.path(), SMALL).unwrap();
+    assert_eq!(all(&store.contents().unwrap()), model);
+}
+
+#[test]
+fn a_backup_of_another_format_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    with_log(folder.path());
+    let (store, _) = Store::open(folder.path(), SMALL).unwrap();
+    let mut backup = Vec::new();
+    store.backup(&mut backup, &[]).unwrap();
+    let plain = b"musterd store format 1\n";
+    let at = backup.windows(plain.len()).position(|piece| piece == plain);
+    let at = at.unwrap();
+    for (text, expected) in [
+        (b"musterd store format 2\n", "use a newer one"),
+        (b"musterd store format 0\n", "the version that wrote it"),
+        (b"musterd shop. format 1\n", "does not name its format"),
+    ] {
+        let mut changed = backup.clone();
+        changed[at..at + plain.len()].copy_from_slice(text);
+        changed[at - 4..at].copy_from_slice(&crc32fast::hash(text).to_le_bytes());
+        let end = changed.len() - 4;
+        let sum = crc32fast::hash(&changed[..end]).to_le_bytes();
+        changed[end..].copy_from_slice(&sum);
+        let target = tempfile::tempdir().unwrap();
+        let error = restore(&*changed, target.path()).unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains(expected), "{cause}");
+    }
+}
