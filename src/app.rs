@@ -247,8 +247,7 @@ impl App {
     pub async fn run_until(self, request: impl Future<Output = ()>) -> Result<(), AppError> {
         let grace = self.config.stop.grace.get();
         let stopped = self.tasks.run_until(request, grace).await;
-        store::end(self.store).await;
-        Ok(stopped?)
+        store::end(self.store, self.broker, stopped).await
     }
 }
 

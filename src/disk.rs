@@ -66,11 +66,7 @@ impl FolderDisk {
         if !path.is_dir() {
             DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         }
-        let mut permissions = fs::metadata(path)?.permissions();
-        if permissions.mode() & 0o777 != 0o700 {
-            permissions.set_mode(0o700);
-            fs::set_permissions(path, permissions)?;
-        }
+        repair_mode(path, 0o700)?;
         Ok(Self(path.to_owned()))
     }
 
@@ -90,6 +86,37 @@ impl FolderDisk {
             Err(fs::TryLockError::Error(error)) => Err(error),
         }
     }
+}
+
+/// Sets the modes of folders and of the files in them to 0700 and 0600, where other users may read them or the owner
+/// cannot: how many were changed. Folders that do not exist are left out.
+///
+/// # Errors
+/// A mode cannot be read or set.
+pub fn repair_modes(folders: &[PathBuf]) -> io::Result<usize> {
+    let mut repaired = 0;
+    for folder in folders.iter().filter(|folder| folder.is_dir()) {
+        repaired += usize::from(repair_mode(folder, 0o700)?);
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            // No links: what they lead to may belong to others.
+            if entry.file_type()?.is_file() {
+                repaired += usize::from(repair_mode(&entry.path(), 0o600)?);
+            }
+        }
+    }
+    Ok(repaired)
+}
+
+/// Whether the mode had to be changed.
+fn repair_mode(path: &Path, mode: u32) -> io::Result<bool> {
+    let mut permissions = fs::metadata(path)?.permissions();
+    if permissions.mode() & 0o777 == mode {
+        return Ok(false);
+    }
+    permissions.set_mode(mode);
+    fs::set_permissions(path, permissions)?;
+    Ok(true)
 }
 
 impl Disk for FolderDisk {

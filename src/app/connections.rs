@@ -1,9 +1,17 @@
 //! Leases on connections of the embedded broker end when the connection closes.
 
-use tokio::sync::mpsc;
+use std::{collections::BTreeSet, time::Duration};
+
+use tokio::{sync::mpsc, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::catalog::{Caller, Catalog, Door};
+use crate::{
+    catalog::{Caller, Catalog, Door},
+    registry::Refusal,
+};
+
+/// The pause before a refused change is tried again.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Reports closed connections to the registry until `stop`: those that close because the daemon stops do not count.
 pub(super) async fn report_closed(
@@ -11,25 +19,49 @@ pub(super) async fn report_closed(
     catalog: Catalog,
     stop: CancellationToken,
 ) {
+    // Connections whose leases could not be ended, because the disk is full as a rule. The registry refuses no
+    // connection without leases, so there are at most as many as instances.
+    let mut refused = BTreeSet::new();
     loop {
-        let connection = tokio::select! {
+        tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            connection = closed.recv() => connection,
-        };
-        let Some(connection) = connection else {
-            return stop.cancelled().await;
-        };
-        let caller = Caller::daemon(Door::Broker);
-        let lost = catalog.close_connection(&caller, connection).await;
-        let lost = lost.unwrap_or(0);
-        if lost > 0 {
-            tracing::info!(
-                connection.id = connection,
-                "connection {connection} closed: {lost} instances with leases on it are unhealthy"
-            );
+            connection = closed.recv() => match connection {
+                Some(connection) => {
+                    if end_leases(&catalog, connection).await.is_err() {
+                        refused.insert(connection);
+                    }
+                }
+                None => return stop.cancelled().await,
+            },
+            () = sleep(PAUSE), if !refused.is_empty() => {
+                while let Some(connection) = refused.pop_first() {
+                    if end_leases(&catalog, connection).await.is_err() {
+                        refused.insert(connection);
+                        break;
+                    }
+                }
+            }
         }
     }
+}
+
+async fn end_leases(catalog: &Catalog, connection: u64) -> Result<(), Refusal> {
+    let caller = Caller::daemon(Door::Broker);
+    let lost = catalog.close_connection(&caller, connection).await;
+    let lost = lost.inspect_err(|refusal| {
+        tracing::warn!(
+            connection.id = connection,
+            "connection {connection} closed, and its leases cannot be ended yet: {refusal}"
+        );
+    })?;
+    if lost > 0 {
+        tracing::info!(
+            connection.id = connection,
+            "connection {connection} closed: {lost} instances with leases on it are unhealthy"
+        );
+    }
+    Ok(())
 }
 
 #[cfg(test)]

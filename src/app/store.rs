@@ -1,23 +1,30 @@
 //! The store: opened before the rooms that keep something in it, closed after them.
 
+mod full;
 mod journal;
 mod rows;
 mod snapshots;
 mod topology;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
+use futures_util::FutureExt;
 use tokio::runtime::Handle;
 
 use self::journal::StoreJournal;
 pub(super) use self::topology::StoreTopology;
 pub(super) use self::{rows::Kept, snapshots::snapshots};
+use super::AppError;
 use crate::{
+    broker::Broker,
     config::Config,
-    disk::blocking,
-    registry::{Journal, MemoryJournal, Origins, Registry, Restored, UnreadableRow},
+    disk::{blocking, repair_modes},
+    registry::{Journal, MemoryJournal, Origins, Refusal, Registry, Restored, UnreadableRow},
     store::{Contents, Store, StoreError, SyncMode, Writes},
-    tasks::{Stage, Tasks},
+    tasks::{Stage, StopError, Tasks},
 };
 
 /// The folder of the broker's messages in that of the store.
@@ -44,6 +51,20 @@ pub enum StoreUnusable {
         path: PathBuf,
         /// Why.
         detail: String,
+    },
+    /// It failed while the daemon ran, or when it was closed.
+    #[error("what the store {path:?} was given last may be lost")]
+    Failed {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: StoreError,
+    },
+    /// The messages of the broker could not be written or read back.
+    #[error("the stored messages have failed: {why}")]
+    Messages {
+        /// Why.
+        why: Arc<str>,
     },
 }
 
@@ -77,13 +98,25 @@ pub(super) async fn begin(config: &Config, tasks: &mut Tasks) -> Result<Opened, 
     })
 }
 
-/// Makes everything durable. To be called when every room that writes has stopped.
-pub(super) async fn end(store: Option<Store>) {
-    let Some(store) = store else {
-        return;
-    };
-    if let Err(error) = blocking(move || store.close()).await {
-        tracing::error!(%error, "the store was not closed cleanly");
+/// Makes everything durable, and names the cause when a failed write has `stopped` the daemon. To be called when every
+/// room that writes has ended.
+///
+/// # Errors
+/// The store or the stored messages have failed, or a room has ended unexpectedly.
+pub(super) async fn end(
+    store: Option<Store>,
+    broker: Option<Broker>,
+    stopped: Result<(), StopError>,
+) -> Result<(), AppError> {
+    if let Some(store) = store {
+        let path = store.path().to_owned();
+        let closed = blocking(move || store.close()).await;
+        closed.map_err(|source| StoreUnusable::Failed { path, source })?;
+    }
+    let failed = broker.and_then(|broker| broker.store_failed().now_or_never());
+    match (stopped, failed) {
+        (Err(_), Some(why)) => Err(StoreUnusable::Messages { why }.into()),
+        (stopped, _) => Ok(stopped?),
     }
 }
 
@@ -95,13 +128,29 @@ async fn open(config: &Config) -> Result<Option<Store>, StoreUnusable> {
     };
     let options = config.store.options();
     let shown = path.display().to_string();
-    let (store, torn) = blocking(move || Store::open(&path, options)).await?;
+    let (repaired, opened) = blocking(move || {
+        let folders = [path.clone(), path.join(MESSAGES)];
+        (repair_modes(&folders), Store::open(&path, options))
+    })
+    .await;
+    let (store, torn) = opened?;
     let sync = match options.sync {
         SyncMode::Always => "fsync before each answer".to_owned(),
         SyncMode::Interval(interval) => format!("fsync every {interval:?}"),
         SyncMode::Os => "no fsync".to_owned(),
     };
     tracing::info!(store.path = %shown, "state is kept in the folder {shown}: {sync}");
+    match repaired {
+        Ok(0) => {}
+        Ok(n) => tracing::warn!(
+            store.path = %shown,
+            "{n} files or folders in {shown} had other modes than 0600 or 0700, which may have let other users in: they have these modes now"
+        ),
+        Err(error) => tracing::warn!(
+            store.path = %shown,
+            "the modes of the files in {shown} cannot be set to 0600: {error}"
+        ),
+    }
     if let Some(torn) = torn {
         let file = torn.file.display();
         tracing::warn!(
@@ -139,7 +188,11 @@ async fn open_registry(
     if let Some(store) = store.cloned() {
         let mut writes = outdated.unwrap_or_default();
         registry.opening_batch().write(events_max, &mut writes);
-        blocking(move || store.commit_as_configured(&mut writes)).await?;
+        match blocking(move || store.commit_as_configured(&mut writes)).await {
+            // Each later batch writes the epoch too, and the rows that nothing reads are removed by a later start.
+            Ok(_) | Err(StoreError::Full) => {}
+            Err(error) => return Err(error.into()),
+        }
         let (counts, revision) = (registry.counts(), registry.newest());
         let (instances, routes) = (counts.instances, counts.routes);
         tracing::info!(
@@ -195,24 +248,24 @@ impl From<UnreadableRow> for RowError {
 
 /// Starts the commits of the registry and watches the store. Leases on connections of an earlier run end.
 async fn start(store: &Store, registry: &Registry, tasks: &mut Tasks) -> Result<(), StoreUnusable> {
-    let mut failure = store.failure();
-    tasks.spawn(Stage::Source, "store", async move |stop| {
-        tokio::select! {
-            () = stop.cancelled() => (),
-            failed = failure.wait_for(Option::is_some) => {
-                let why = failed.ok().and_then(|why| why.clone()).unwrap_or_default();
-                tracing::error!("{why}: it is unknown what is durable, so the daemon stops");
-            }
-        }
-    });
+    let watched = store.clone();
+    tasks.spawn(Stage::Source, "store", |stop| full::watch(watched, stop));
     let commits = registry.clone();
     tasks.spawn(Stage::Sink, "registry commits", async move |stop| {
         let handle = Handle::current();
         blocking(move || handle.block_on(commits.run_commits(stop))).await;
     });
-    let closed = registry.close_earlier_connections().await;
-    closed.map_err(|refusal| StoreUnusable::NotWritten {
-        path: store.path().to_owned(),
-        detail: refusal.to_string(),
-    })
+    match registry.close_earlier_connections().await {
+        Ok(()) => Ok(()),
+        Err(Refusal::NoSpace) => {
+            let registry = registry.clone();
+            let close = |stop| full::close_earlier_connections(registry, stop);
+            tasks.spawn(Stage::Source, "earlier connections", close);
+            Ok(())
+        }
+        Err(refusal) => Err(StoreUnusable::NotWritten {
+            path: store.path().to_owned(),
+            detail: refusal.to_string(),
+        }),
+    }
 }

@@ -4,6 +4,9 @@ use std::collections::{BTreeSet, HashMap};
 
 use crate::model::ServiceId;
 
+/// Stands for every connection of an earlier run of the daemon. Brokers count connections from 1.
+pub(super) const EARLIER_CONNECTION: u64 = 0;
+
 /// Instances by connection: the same as the leases of the instances say.
 #[derive(Debug, Default)]
 pub(super) struct ConnectionLeases {

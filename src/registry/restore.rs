@@ -1,15 +1,12 @@
 //! Continues from the state that an earlier run stored.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    CloseConnection, OwnedBatch, Refusal, Registry, forget, log::Writer as LogWriter,
-    rows::Restored, state::State, writer::Writer,
+    CloseConnection, OwnedBatch, Refusal, Registry, connection_leases::EARLIER_CONNECTION, forget,
+    log::Writer as LogWriter, rows::Restored, state::State, writer::Writer,
 };
-use crate::model::{Event, EventKind, Instance, Lease, Registration, Revision, ServiceId};
+use crate::model::{Event, EventKind, Instance, Registration, Revision, ServiceId};
 
 impl Registry {
     /// Takes over everything: the log first, then the tables.
@@ -59,25 +56,18 @@ impl Registry {
         }
     }
 
-    /// Ends the leases on connections of an earlier run: none of them is open any more. To be called before the
-    /// broker takes connections.
+    /// Ends the leases on connections of an earlier run: none of them is open any more. After an error it can be called
+    /// again, also while clients are connected.
     ///
     /// # Errors
     /// The change was not committed.
     pub async fn close_earlier_connections(&self) -> Result<(), Refusal> {
-        let mut connections = HashSet::new();
-        for instance in self.inner.table.instances.pin().values() {
-            if let Lease::Connection(connection) = instance.lease {
-                connections.insert(connection);
-            }
-        }
-        for connection in connections {
-            while self
-                .submit(CloseConnection { connection }, None)
-                .await?
-                .more
-            {}
-        }
+        let connection = EARLIER_CONNECTION;
+        while self
+            .submit(CloseConnection { connection }, None)
+            .await?
+            .more
+        {}
         Ok(())
     }
 }

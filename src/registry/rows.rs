@@ -5,8 +5,8 @@ use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 
-use super::{Record, codec};
-use crate::model::{Epoch, Event, EventKind, Instance, Revision, Route, ServiceName};
+use super::{Record, codec, connection_leases::EARLIER_CONNECTION};
+use crate::model::{Epoch, Event, EventKind, Instance, Lease, Revision, Route, ServiceName};
 
 const COUNTERS: &str = "registry";
 const INSTANCES: &str = "registry.instances";
@@ -148,7 +148,11 @@ impl Restored {
             outdated: Vec::new(),
         };
         for row in rows_of(INSTANCES) {
-            let instance = codec::instance(&row?.1).map_err(unreadable(INSTANCES))?;
+            let mut instance = codec::instance(&row?.1).map_err(unreadable(INSTANCES))?;
+            if let Lease::Connection(connection) = &mut instance.lease {
+                // The broker of this run may give the stored number to another connection.
+                *connection = EARLIER_CONNECTION;
+            }
             restored.instances.push(Arc::new(instance));
         }
         for row in rows_of(ROUTES) {

@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::SeqCst},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -29,6 +29,8 @@ const PAUSE: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub struct TopologyJournal {
     store: Arc<dyn TopologyStore>,
+    /// The row of numbers, where the disk was full at the start.
+    unstored: Mutex<Option<TopologyChange>>,
     pending: Mutex<PendingChanges>,
     /// Wakes the thread.
     appended: Condvar,
@@ -58,15 +60,17 @@ struct PendingChanges {
     appended: u64,
     /// So many of them survive the loss of power.
     synced: u64,
+    /// The disk is full: what waits is not committed yet.
+    is_full: bool,
     is_closing: bool,
     has_ended: bool,
 }
 
 impl TopologyJournal {
-    /// A journal on a store, with numbers that the store has not seen.
+    /// A journal on a store, with numbers that the store has not seen. A full disk is no error.
     ///
     /// # Errors
-    /// The store cannot be read or changed.
+    /// The store cannot be read, or has failed.
     pub fn open(store: Arc<dyn TopologyStore>) -> Result<Self, TopologyFault> {
         let table = TopologyTable::Numbers;
         let mut first = FIRST_NUMBER;
@@ -75,15 +79,19 @@ impl TopologyJournal {
             first = row.ok_or(UnreadableTopologyRow { table, number })?;
             Ok(())
         })?;
-        let mut value = Vec::new();
-        put_u64(&mut value, first + RESERVED);
-        store.commit(&[TopologyChange {
-            table,
-            number: 0,
-            value: Some(value),
-        }])?;
+        let unstored = match store.commit(&[numbers_up_to(first + RESERVED)]) {
+            Ok(()) => None,
+            Err(TopologyFault::Full) => {
+                // What this run uses is stored with its first row. Until then only the clock keeps the next run, and
+                // messages that this one writes, from meeting the same numbers.
+                first = first.max(number_by_clock());
+                Some(numbers_up_to(first + RESERVED))
+            }
+            Err(fault) => return Err(fault),
+        };
         Ok(Self {
             store,
+            unstored: Mutex::new(unstored),
             pending: Mutex::default(),
             appended: Condvar::new(),
             progressed: Condvar::new(),
@@ -199,7 +207,9 @@ impl TopologyJournal {
             }
             self.appended.wait(&mut pending);
         }
-        Some((std::mem::take(&mut pending.changes), pending.appended))
+        let mut changes: Vec<_> = self.unstored.lock().take().into_iter().collect();
+        changes.append(&mut pending.changes);
+        Some((changes, pending.appended))
     }
 
     /// Commits as soon as there is space. False: it was closed before.
@@ -209,6 +219,7 @@ impl TopologyJournal {
             match self.store.commit(changes) {
                 Ok(()) => {
                     if was_full {
+                        self.pending.lock().is_full = false;
                         tracing::info!("exchanges, queues and bindings can be stored again");
                     }
                     return Ok(true);
@@ -225,6 +236,8 @@ impl TopologyJournal {
             if pending.is_closing {
                 return Ok(false);
             }
+            pending.is_full = true;
+            self.progressed.notify_all();
             self.appended.wait_for(&mut pending, PAUSE);
         }
     }
@@ -255,16 +268,34 @@ impl TopologyJournal {
         true
     }
 
-    /// Makes everything that was changed so far survive the loss of power. False when that is impossible. Blocks.
+    /// Makes everything that was changed so far survive the loss of power. False when that is impossible, or not
+    /// possible while the disk is full. Blocks.
     pub fn sync(&self) -> bool {
         let wanted = {
-            let pending = self.pending.lock();
+            let mut pending = self.pending.lock();
             if pending.synced >= pending.appended {
                 return true;
             }
-            pending.appended
+            let wanted = pending.appended;
+            while !self.has_committed(wanted) {
+                if pending.has_ended || pending.is_full {
+                    return false;
+                }
+                self.progressed.wait(&mut pending);
+            }
+            wanted
         };
-        if !self.wait_until_committed() || self.store.sync().is_err() {
+        self.sync_up_to(wanted)
+    }
+
+    /// The same for the thread of [`Self::run`]: false also when there are changes that it has not committed.
+    pub fn sync_committed(&self) -> bool {
+        let wanted = self.appended();
+        self.has_committed(wanted) && self.sync_up_to(wanted)
+    }
+
+    fn sync_up_to(&self, wanted: u64) -> bool {
+        if self.store.sync().is_err() {
             return false;
         }
         let mut pending = self.pending.lock();
@@ -272,11 +303,34 @@ impl TopologyJournal {
         true
     }
 
+    /// Whether changes wait for space on the disk.
+    pub fn is_full(&self) -> bool {
+        self.pending.lock().is_full
+    }
+
     /// Makes [`Self::run`] commit the waiting changes and end.
     pub fn close(&self) {
         self.pending.lock().is_closing = true;
         self.appended.notify_one();
     }
+}
+
+/// The row that says that the numbers below `end` are in use.
+fn numbers_up_to(end: u64) -> TopologyChange {
+    let mut value = Vec::new();
+    put_u64(&mut value, end);
+    TopologyChange {
+        table: TopologyTable::Numbers,
+        number: 0,
+        value: Some(value),
+    }
+}
+
+/// A number that no earlier run has reached: none takes 1,024 in a microsecond.
+fn number_by_clock() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now_us = since.map_or(0, |since| since.as_micros());
+    u64::try_from(now_us).unwrap_or(0) << 10
 }
 
 #[cfg(test)]

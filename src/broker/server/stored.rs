@@ -1,14 +1,12 @@
 //! Durable objects and messages: put back at the start, stored by threads while the broker runs.
 
+mod durable_mark;
 mod frozen;
 mod restoring;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicU64, Ordering::SeqCst},
-    },
+    sync::{Arc, Weak, atomic::AtomicU64},
     thread::{self, JoinHandle},
 };
 
@@ -16,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 pub use self::frozen::FrozenMessages;
-use self::restoring::Restoring;
+use self::{durable_mark::DurableMark, restoring::Restoring};
 use super::{Broker, Shared};
 use crate::{
     broker::{
@@ -72,8 +70,14 @@ impl Stores {
 
     fn start(self, shared: &Arc<Shared>, durable: Arc<AtomicU64>) -> Result<Self, TopologyFault> {
         let (journal, weak) = (Arc::clone(&self.journal), Arc::downgrade(shared));
-        let progressed = on_progress(Weak::clone(&weak));
-        self.spawn("broker-topology", move || journal.run(progressed))?;
+        let mark = Arc::new(DurableMark::new(Arc::clone(&journal), durable));
+        let (of_topology, progressed) = (Arc::clone(&mark), on_progress(Weak::clone(&weak)));
+        self.spawn("broker-topology", move || {
+            journal.run(|| {
+                of_topology.catch_up();
+                progressed();
+            });
+        })?;
         let loading = Loading {
             log: self.log.clone(),
             loads: Arc::clone(&self.loads),
@@ -81,12 +85,9 @@ impl Stores {
             shared: Weak::clone(&weak),
         };
         self.spawn("broker-loads", move || loading.run())?;
-        let (journal, progressed) = (Arc::clone(&self.journal), on_progress(weak));
+        let progressed = on_progress(weak);
         self.log.on_durable(move |position| {
-            // A message is of no use without its queue.
-            if journal.sync() {
-                durable.store(position, SeqCst);
-                journal.on_durable(position);
+            if mark.advance(position) {
                 progressed();
             }
         });

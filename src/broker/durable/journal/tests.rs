@@ -2,6 +2,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
+        mpsc,
     },
     thread,
     time::Duration,
@@ -43,6 +44,31 @@ fn changes_are_committed_together_and_numbers_are_never_used_again() {
 }
 
 #[test]
+fn a_journal_opens_on_a_full_disk_with_numbers_that_no_other_run_has() {
+    let store = Arc::<MemoryTopology>::default();
+    let before = open(&store).put(TopologyTable::Queues, vec![1]);
+    store.is_full.store(true, SeqCst);
+    let first = open(&store).put(TopologyTable::Queues, vec![1]);
+    thread::sleep(Duration::from_millis(1));
+    let journal = open(&store);
+    assert!(journal.sync(), "nothing was changed: nothing waits");
+    let second = journal.put(TopologyTable::Queues, vec![2]);
+    assert!(
+        before < first && first < second,
+        "{before} {first} {second}"
+    );
+    store.is_full.store(false, SeqCst);
+    thread::scope(|scope| {
+        scope.spawn(|| journal.run(|| ()));
+        assert!(journal.wait_until_committed());
+        journal.close();
+    });
+    assert_eq!(store.count(TopologyTable::Queues), 1);
+    let next = open(&store).put(TopologyTable::Queues, vec![3]);
+    assert_eq!(next, second + RESERVED, "the numbers are stored too");
+}
+
+#[test]
 fn a_full_disk_delays_changes_until_there_is_space() {
     let store = Arc::<MemoryTopology>::default();
     let journal = open(&store);
@@ -57,6 +83,25 @@ fn a_full_disk_delays_changes_until_there_is_space() {
         journal.close();
     });
     assert_eq!(store.count(TopologyTable::Exchanges), 1);
+}
+
+#[test]
+fn a_sync_does_not_wait_for_space() {
+    let store = Arc::<MemoryTopology>::default();
+    let journal = open(&store);
+    store.is_full.store(true, SeqCst);
+    journal.put(TopologyTable::Exchanges, vec![1]);
+    thread::scope(|scope| {
+        scope.spawn(|| journal.run(|| ()));
+        let (tx, answers) = mpsc::channel();
+        let waiting = &journal;
+        scope.spawn(move || tx.send(waiting.sync()));
+        let answer = answers.recv_timeout(Duration::from_secs(10));
+        store.is_full.store(false, SeqCst);
+        assert!(journal.wait_until_committed() && journal.sync_committed());
+        journal.close();
+        assert_eq!(answer, Ok(false));
+    });
 }
 
 #[test]
