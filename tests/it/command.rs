@@ -1,4 +1,4 @@
-//! The commands of the binary that need no daemon, and what signals do to one.
+//! The commands of the binary, and what signals do to a daemon.
 
 use std::{
     io::Write,
@@ -118,4 +118,53 @@ fn a_hangup_names_each_key_that_needs_a_restart() {
         "{warning}"
     );
     assert!(matches!(line["level"], Value::String(ref level) if level == "WARN"));
+}
+
+#[test]
+fn the_flag_is_shown_and_changed_by_a_command() {
+    let daemon = Daemon::start(&[]);
+    let run = |arguments: &[&str]| {
+        let url = ["transport", "--url", &daemon.url];
+        let output = musterd(&[&url, arguments].concat()).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).unwrap())
+    };
+    let (code, shown) = run(&[]);
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(shown.contains("events     dual"), "{shown}");
+    let (code, shown) = run(&["set", "queue", "--channel", "health"]);
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(shown.contains("health     queue"), "{shown}");
+    let (code, shown) = run(&["set", "direct", "--json"]);
+    assert_eq!(code, Some(0), "{shown}");
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(shown["channels"]["health"]["mode"], "direct");
+    assert_eq!(run(&["set", "both"]).0, Some(2));
+}
+
+#[test]
+fn without_a_broker_everything_is_direct_and_another_mode_is_a_fault() {
+    let daemon = Daemon::start(&["--set", "broker.listen="]);
+    let output = musterd(&["transport", "--url", &daemon.url, "set", "dual"]);
+    let output = { output }.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(log.contains("no broker"), "{log}");
+    let faulty = musterd(&[
+        "--set",
+        "broker.listen=",
+        "--set",
+        "transport.events=queue",
+        "--set",
+        "transport.direct=off",
+        "check-config",
+    ])
+    .output()
+    .unwrap();
+    assert_eq!(faulty.status.code(), Some(2));
+    let log = String::from_utf8(faulty.stderr).unwrap();
+    assert!(
+        log.contains("transport.events") && log.contains("transport.direct"),
+        "{log}"
+    );
 }

@@ -18,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Daemon {
     child: Child,
     pub(crate) url: String,
+    /// The log up to the line with its address.
+    pub(crate) first: Vec<Value>,
     log: mpsc::Receiver<Value>,
 }
 
@@ -30,7 +32,12 @@ impl Drop for Daemon {
 
 impl Daemon {
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let mut child = musterd(arguments).stderr(Stdio::piped()).spawn().unwrap();
+        Self::run(&mut musterd(arguments))
+    }
+
+    /// Starts the command of a daemon.
+    pub(crate) fn run(command: &mut Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let (tx, log) = mpsc::channel();
         std::thread::spawn(move || {
@@ -44,15 +51,21 @@ impl Daemon {
         let mut daemon = Self {
             child,
             url: String::new(),
+            first: Vec::new(),
             log,
         };
-        let line = daemon.logged(|line| line.get("http.address").is_some());
+        let mut first = Vec::new();
+        let line = daemon.logged(|line| {
+            first.push(line.clone());
+            line.get("http.address").is_some()
+        });
+        daemon.first = first;
         daemon.url = format!("http://{}", line["http.address"].as_str().unwrap());
         daemon
     }
 
     /// Waits for a line of the log.
-    pub(crate) fn logged(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn logged(&self, mut wanted: impl FnMut(&Value) -> bool) -> Value {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -165,7 +178,12 @@ fn without_http_there_is_no_http_thread() {
         .unwrap()
         .unwrap();
     let (log, url) = (mpsc::channel().1, String::new());
-    let daemon = Daemon { child, url, log };
+    let daemon = Daemon {
+        child,
+        url,
+        first: Vec::new(),
+        log,
+    };
     assert_eq!(daemon.runs("musterd-http"), [0; 0]);
     assert!(daemon.runs("musterd-other").len() >= 2);
 }
@@ -213,6 +231,7 @@ async fn the_log_has_a_banner_of_at_most_six_lines_and_one_line_for_each_change(
     let daemon = Daemon {
         child,
         url: String::new(),
+        first: Vec::new(),
         log,
     };
     let address = daemon.logged(|line| line.get("http.address").is_some());
@@ -445,53 +464,4 @@ fn the_health_command_reports_whether_the_daemon_answers() {
     let output = ask(&address);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stderr).unwrap().contains(&address));
-}
-
-#[test]
-fn the_flag_is_shown_and_changed_by_a_command() {
-    let daemon = Daemon::start(&[]);
-    let run = |arguments: &[&str]| {
-        let url = ["transport", "--url", &daemon.url];
-        let output = musterd(&[&url, arguments].concat()).output().unwrap();
-        let text = [output.stdout, output.stderr].concat();
-        (output.status.code(), String::from_utf8(text).unwrap())
-    };
-    let (code, shown) = run(&[]);
-    assert_eq!(code, Some(0), "{shown}");
-    assert!(shown.contains("events     dual"), "{shown}");
-    let (code, shown) = run(&["set", "queue", "--channel", "health"]);
-    assert_eq!(code, Some(0), "{shown}");
-    assert!(shown.contains("health     queue"), "{shown}");
-    let (code, shown) = run(&["set", "direct", "--json"]);
-    assert_eq!(code, Some(0), "{shown}");
-    let shown: Value = serde_json::from_str(&shown).unwrap();
-    assert_eq!(shown["channels"]["health"]["mode"], "direct");
-    assert_eq!(run(&["set", "both"]).0, Some(2));
-}
-
-#[test]
-fn without_a_broker_everything_is_direct_and_another_mode_is_a_fault() {
-    let daemon = Daemon::start(&["--set", "broker.listen="]);
-    let output = musterd(&["transport", "--url", &daemon.url, "set", "dual"]);
-    let output = { output }.output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let log = String::from_utf8(output.stderr).unwrap();
-    assert!(log.contains("no broker"), "{log}");
-    let faulty = musterd(&[
-        "--set",
-        "broker.listen=",
-        "--set",
-        "transport.events=queue",
-        "--set",
-        "transport.direct=off",
-        "check-config",
-    ])
-    .output()
-    .unwrap();
-    assert_eq!(faulty.status.code(), Some(2));
-    let log = String::from_utf8(faulty.stderr).unwrap();
-    assert!(
-        log.contains("transport.events") && log.contains("transport.direct"),
-        "{log}"
-    );
 }

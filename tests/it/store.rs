@@ -1,6 +1,8 @@
 //! The daemon with a store: restarts, kills at random moments, folders that cannot be used.
 
 mod backup;
+mod damage;
+mod full;
 mod modes;
 mod tools;
 mod webhooks;
@@ -388,4 +390,46 @@ async fn ready_and_metrics_show_the_store() {
     let daemon = Daemon::start(&["--set", "store.path=", "--set", "broker.listen="]);
     let (_, ready) = get(&daemon, "/ready").await;
     assert_eq!(ready["checks"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn modes_that_let_others_in_are_repaired_with_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let key = format!("store.path={}", path.display());
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
+    Daemon::start(&["--set", &key]).stop();
+    let messages = path.join("messages");
+    let reserve = messages.join("RESERVE");
+    let outside = folder.path().join("outside");
+    fs::write(&outside, "").unwrap();
+    std::os::unix::fs::symlink(&outside, path.join("link")).unwrap();
+    let others = [
+        (&path, 0o755, 0o700),
+        (&path.join("FORMAT"), 0o644, 0o600),
+        (&path.join("log-0000000001"), 0o640, 0o600),
+        (&messages, 0o750, 0o700),
+        (&reserve, 0o666, 0o600),
+        (&outside, 0o644, 0o644),
+    ];
+    fs::write(&reserve, "").unwrap();
+    for (path, wide, _) in others {
+        set(path, wide).unwrap();
+    }
+    let repairs = || {
+        let daemon = Daemon::start(&["--set", &key]);
+        let lines = daemon.first.iter().cloned().chain(daemon.stop());
+        let messages = lines.map(|line| line["message"].to_string());
+        messages
+            .filter(|message| message.contains("0600"))
+            .collect::<Vec<_>>()
+    };
+    let lines = repairs();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains("5 files or folders in "), "{lines:?}");
+    for (path, _, narrow) in others {
+        assert_eq!(mode(path), narrow, "{}", path.display());
+    }
+    assert_eq!(repairs(), [""; 0]);
 }
