@@ -31,7 +31,7 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 pub use self::{
@@ -44,7 +44,7 @@ pub use self::{
     repair::{StoreFault, StoreRepair, StoreReport, check, repair},
     writes::Writes,
 };
-use self::{log::LogEnd, open::Folder, recover::StoredSegment, sync::Syncer};
+use self::{log::LogEnd, open::Folder, recover::StoredSegment, snapshots::Merges, sync::Syncer};
 use crate::disk::{Disk, FolderDisk};
 
 /// A file that is written to find out whether there is space.
@@ -97,9 +97,7 @@ struct StoreInner {
     syncing: Mutex<()>,
     syncer: Arc<Syncer>,
     counts: StoreCounts,
-    /// A thread writes a snapshot.
-    is_merging: Mutex<bool>,
-    merged: Condvar,
+    merges: Arc<Merges>,
     is_closing: AtomicBool,
     failed: watch::Sender<Option<Arc<str>>>,
     /// Held as long as the store is open.
@@ -173,8 +171,7 @@ impl Store {
             syncing: Mutex::default(),
             syncer: Arc::default(),
             counts: StoreCounts::default(),
-            is_merging: Mutex::default(),
-            merged: Condvar::new(),
+            merges: Arc::default(),
             is_closing: AtomicBool::new(false),
             failed: watch::Sender::new(None),
             _lock: lock,
@@ -353,10 +350,7 @@ impl Store {
     pub fn close(&self) -> Result<(), StoreError> {
         self.inner.is_closing.store(true, Ordering::Release);
         let synced = self.sync();
-        let mut is_merging = self.inner.is_merging.lock();
-        while *is_merging {
-            self.inner.merged.wait(&mut is_merging);
-        }
+        self.inner.merges.wait();
         synced
     }
 

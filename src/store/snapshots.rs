@@ -7,6 +7,8 @@ use std::{
     time::SystemTime,
 };
 
+use parking_lot::{Condvar, Mutex};
+
 use super::{
     Contents, Folder, Store, StoreInner, StoredSegment,
     contents::WriteFailed,
@@ -17,34 +19,58 @@ use crate::disk::DiskFile;
 /// How much is written at once.
 const CHUNK: usize = 256 << 10;
 
+/// Whether a thread writes a snapshot.
+#[derive(Debug, Default)]
+pub(super) struct Merges {
+    is_on: Mutex<bool>,
+    ended: Condvar,
+}
+
+impl Merges {
+    /// Whether no thread writes one, so that another may begin.
+    fn begin(&self) -> bool {
+        !std::mem::replace(&mut *self.is_on.lock(), true)
+    }
+
+    fn end(&self) {
+        *self.is_on.lock() = false;
+        self.ended.notify_all();
+    }
+
+    /// Waits for the end of the thread.
+    pub(super) fn wait(&self) {
+        let mut is_on = self.is_on.lock();
+        while *is_on {
+            self.ended.wait(&mut is_on);
+        }
+    }
+}
+
 /// Starts the thread, unless there is one or the store closes.
 pub(super) fn start(store: &Store) {
     let inner = Arc::clone(&store.inner);
-    {
-        let mut is_merging = inner.is_merging.lock();
-        if *is_merging || inner.is_closing.load(Ordering::Acquire) {
-            return;
-        }
-        *is_merging = true;
+    let merges = Arc::clone(&inner.merges);
+    if !merges.begin() {
+        return;
+    }
+    if inner.is_closing.load(Ordering::Acquire) {
+        return merges.end();
     }
     let thread = thread::Builder::new().name("store-snapshot".into());
-    let of_thread = Arc::clone(&inner);
+    let of_thread = Arc::clone(&merges);
     let run = move || {
-        let merged = of_thread.merge();
-        of_thread.note(merged);
-        of_thread.ended();
+        let merged = inner.merge();
+        inner.note(merged);
+        // Before the end is known: who waits for it may open the folder again, which this would keep locked.
+        drop(inner);
+        of_thread.end();
     };
     if thread.stack_size(512 << 10).spawn(run).is_err() {
-        inner.ended();
+        merges.end();
     }
 }
 
 impl StoreInner {
-    fn ended(&self) {
-        *self.is_merging.lock() = false;
-        self.merged.notify_all();
-    }
-
     fn note(&self, merged: Result<(), WriteFailed>) {
         let why: Option<Arc<str>> = match merged {
             Ok(()) => {

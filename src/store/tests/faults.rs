@@ -62,11 +62,7 @@ fn run(disk: &SimDisk) -> Promised {
             }
         }
         // One thread at a time, so that the calls are counted the same way in each run.
-        let mut is_merging = store.inner.is_merging.lock();
-        while *is_merging {
-            store.inner.merged.wait(&mut is_merging);
-        }
-        drop(is_merging);
+        store.inner.merges.wait();
         if n.is_multiple_of(4) {
             let synced = store.sync();
             if synced.is_err() {

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use super::{SMALL, Store, StoreOptions, Tables, all, fill};
-use crate::store::{StoreError, repair, restore};
+use crate::store::{repair, restore};
 
 const BIG: StoreOptions = StoreOptions {
     segment_bytes: 1 << 20,
@@ -25,10 +25,6 @@ fn with_snapshot(path: &Path) -> u64 {
     fill(&store, 0..100, &mut Tables::new());
     store.close().unwrap();
     drop(store);
-    // The thread that wrote the snapshot holds the lock for a moment longer.
-    while matches!(Store::open(path, SMALL), Err(StoreError::Locked { .. })) {
-        std::thread::yield_now();
-    }
     let names = fs::read_dir(path).unwrap();
     let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let numbers = names.filter_map(|name| name.strip_prefix("snapshot-")?.parse().ok());
