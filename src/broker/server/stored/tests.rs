@@ -454,3 +454,30 @@ async fn the_index_of_the_log_counts_as_held() {
     assert!(broker.shared().memory.used() as u64 > counted(&broker));
     close(broker).await;
 }
+
+#[tokio::test]
+async fn while_messages_are_copied_a_later_topology_knows_each_queue_that_they_are_of() {
+    let kept = Kept::new();
+    let broker = kept.open().await.unwrap();
+    let mut channel = broker.local("/").unwrap().open();
+    channel.select_confirms().await.unwrap();
+    for name in ["deleted", "other"] {
+        declare(&mut channel, queue(name, 10)).await;
+        keep(&mut channel, name).await;
+    }
+    let frozen = broker.freeze_messages().unwrap();
+    assert!(!frozen.files().is_empty());
+    assert_eq!(broker.delete("/", "deleted").await, Some(1));
+    let stores = broker.shared().stores.get().unwrap();
+    for _ in 0..2 {
+        keep(&mut channel, "other").await;
+        stores.until_committed().await;
+    }
+    let notes = || kept.topology.count(TopologyTable::DeletedQueues);
+    assert_eq!(notes(), 1);
+    drop(frozen);
+    stores.until_committed().await;
+    assert_eq!(notes(), 0);
+    drop(channel);
+    close(broker).await;
+}
