@@ -14,6 +14,8 @@ LABEL org.opencontainers.image.title="musterd" \
 COPY --from=build /src/target/dist/musterd /usr/local/bin/musterd
 # Inside a container, loopback would be unreachable from outside of it.
 ENV MUSTERD__HTTP__LISTEN=0.0.0.0:8000 MUSTERD__BROKER__LISTEN=0.0.0.0:5672
+# Its first start writes an admin token to /var/lib/musterd/admin-token and logs it once.
+ENV MUSTERD__SECURITY__AUTH=on
 # Owned by the user of the daemon; mount a volume here to keep it.
 RUN install -d -o 65532 -g 65532 -m 0700 /var/lib/musterd
 ENV MUSTERD__STORE__PATH=/var/lib/musterd

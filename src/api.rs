@@ -23,6 +23,7 @@ mod registration;
 mod requests;
 mod route;
 mod seen;
+mod tokens;
 mod transport;
 mod vocabulary;
 mod warnings;
@@ -58,6 +59,7 @@ pub use self::{
     requests::{CheckDraft, PatchRequest, RegistrationDraft, RouteRequest},
     route::{RouteAnswer, RouteList, route, route_draft},
     seen::Seen,
+    tokens::{RotateDraft, TicketAnswer, TokenAnswer, TokenCreated, TokenDraft, TokenList, WhoAmI},
     transport::{Comparison, FlagDraft, TransportBroker, TransportChannel, TransportReport},
     vocabulary::encode,
     warnings::Warnings,

@@ -4,6 +4,8 @@ mod amqp;
 mod banner;
 mod canary;
 mod connections;
+mod doors;
+mod identities;
 mod migrate;
 mod reload;
 mod rooms;
@@ -15,6 +17,7 @@ use tokio::runtime::Handle;
 
 use self::{
     banner::Addresses,
+    doors::{open, raise_open_files},
     rooms::ReadyParts,
     store::{Kept, StoreTopology},
 };
@@ -29,6 +32,7 @@ use crate::{
     monitor::{self, BrokerMonitor},
     outbound::{Client, OutboundError},
     registry::{Notices, Registry},
+    security::{Identities, SecurityError},
     store::Store,
     tasks::{Stage, StopError, Tasks},
     telemetry::Metrics,
@@ -46,9 +50,6 @@ pub use crate::{
     },
     telemetry::Logs,
 };
-
-/// The limit of open files that the daemon asks for.
-const FILES_WANTED: u64 = 1 << 20;
 
 /// Why the daemon did not start, or ended other than on request.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +75,9 @@ pub enum AppError {
     /// The rules for hosts and other origins contradict themselves.
     #[error("http.hosts or http.cors is not valid")]
     Access(#[from] http::AccessError),
+    /// The identities can't be set up, or a door would be open to other machines.
+    #[error("the daemon does not start without safe settings of section security")]
+    Security(#[from] SecurityError),
     /// The client of probes and webhooks can't be made.
     #[error("outbound connections can't be made")]
     Outbound(#[from] OutboundError),
@@ -92,6 +96,7 @@ impl AppError {
             Self::Access(_) | Self::Outbound(_) | Self::Amqp(_) => true,
             #[cfg(not(feature = "amqp"))]
             Self::NotBuilt => true,
+            Self::Security(error) => error.is_configuration(),
             Self::Bind(error) => matches!(error, http::BindError::Address { .. }),
             Self::Broker(error) => {
                 !matches!(error, BrokerError::Listen { .. } | BrokerError::Stored(_))
@@ -149,6 +154,7 @@ impl App {
         let opened = store::begin(&config, &mut tasks).await?;
         let registry = opened.registry;
         let kept = Kept::read(opened.store.clone(), opened.contents).await?;
+        let (identities, first) = identities::load(&config, &registry, &kept, &mut tasks)?;
         let client = Client::new(&config.outbound, &metrics)?;
         let direct = DirectMetrics::new(&metrics);
         let flag = open_flag(&config, &registry, &kept, &mut tasks);
@@ -175,13 +181,14 @@ impl App {
             snapshots: store::snapshots(opened.store.as_ref(), listening.as_ref()),
             migration,
             notices: Arc::clone(&notices),
+            identities: identities.clone(),
         };
         monitor::show_registry(&metrics, &registry, opened.store.as_ref(), &mut tasks);
         let door = HttpApp::new(config.http.clone(), rooms)?;
-        webhooks.restore(&kept.transport);
-        let http_address = open(&config, &door, http, &mut tasks).await?;
+        webhooks.restore(&kept.transport, &identities);
+        let http_address = open(&config, &identities, &door, http, &mut tasks).await?;
         if let Some(way) = &way {
-            let answers = answers(&config, &registry, listening.as_ref(), &door);
+            let answers = answers(&config, &registry, &identities, (listening.as_ref(), &door));
             amqp::start(way, answers, notices, &mut tasks);
             let clock = registry.clock();
             amqp::checks::start(way, &config, &health, &client, clock, &metrics, &mut tasks);
@@ -191,7 +198,8 @@ impl App {
         run_registry(http, &registry, health, client, &mut tasks);
         run_subscribers(&callbacks, webhooks, &metrics, &mut tasks);
         let addresses = Addresses::new(http_address, amqp_address, amqps);
-        banner::log(&config, addresses, modes);
+        banner::log(&config, addresses, modes, &identities);
+        identities::show_first(first);
         Ok(Self {
             config,
             tasks,
@@ -268,6 +276,7 @@ pub fn check(config: &Config) -> Vec<AppError> {
         outbound.map(drop).map_err(AppError::from),
         Broker::check(&config.broker).map_err(AppError::from),
         amqp::check(config),
+        identities::check(config).map_err(AppError::from),
     ];
     checks.into_iter().filter_map(Result::err).collect()
 }
@@ -375,23 +384,6 @@ fn defaults(config: &Config) -> Defaults {
     }
 }
 
-async fn open(
-    config: &Config,
-    door: &HttpApp,
-    runtime: &Handle,
-    tasks: &mut Tasks,
-) -> Result<Option<SocketAddr>, AppError> {
-    if config.http.listen.is_empty() {
-        return Ok(None);
-    }
-    let bound = http::bind(&config.http).await?;
-    let address = bound.local_addr();
-    let door = door.clone();
-    let serve = move |stop| door.serve(vec![bound], stop);
-    tasks.spawn_on(runtime, Stage::Source, "http", serve);
-    Ok(Some(address))
-}
-
 async fn bind_broker(
     config: &Config,
     store: Option<&Store>,
@@ -439,14 +431,19 @@ fn ready_parts(transports: &TransportSwitch, store: Option<&Store>) -> ReadyPart
 fn answers(
     config: &Config,
     registry: &Registry,
-    own: Option<&Listening>,
-    door: &HttpApp,
+    identities: &Identities,
+    (own, door): (Option<&Listening>, &HttpApp),
 ) -> amqp::Answers {
     amqp::Answers {
-        catalog: Catalog::new(registry.clone()),
+        catalog: Catalog::guarded(registry.clone(), identities),
         defaults: Arc::new(defaults(config)),
         broker: command_broker(config, own),
         direct: door.client(),
+        identities: identities.clone(),
+        stamps: (
+            config.broker.stamp_queues.clone().into(),
+            config.broker.stamp_user_header.as_str().into(),
+        ),
     }
 }
 
@@ -483,11 +480,4 @@ fn serve_broker(
     let addresses = (listening.address(), listening.tls_address());
     tasks.spawn(Stage::Sink, "broker", |stop| listening.serve(stop));
     addresses
-}
-
-fn raise_open_files() {
-    match rlimit::increase_nofile_limit(FILES_WANTED) {
-        Ok(limit) => tracing::debug!("up to {limit} open files"),
-        Err(error) => tracing::warn!(%error, "the limit of open files can't be raised"),
-    }
 }

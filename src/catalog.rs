@@ -4,16 +4,21 @@ mod caller;
 mod follow;
 mod log;
 mod pick;
+mod rights;
+mod sight;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use self::rights::CallerRights;
 pub use self::{
     caller::{Caller, Door, Identity},
     follow::RouteFollower,
     log::{log_deregistered, log_override, log_registered, log_route_removed, log_route_set},
     pick::{PickPolicy, pick},
+    rights::missing,
+    sight::Sight,
 };
 pub use crate::registry::{
     CloseConnection, Closed, Command, Deregister, Heartbeat, LiftOverride, Observe, Operation,
@@ -21,19 +26,86 @@ pub use crate::registry::{
 };
 use crate::{
     model::{Instance, InstanceFilter, Registration, Revision, Timestamp},
-    registry::{Registry, Target, View},
+    registry::{CommandSender, InstanceRights, Registry, Target, View},
+    security::{Identities, Principal, Protected, Right},
 };
 
 /// A cheap handle for doors.
 #[derive(Clone, Debug)]
 pub struct Catalog {
     registry: Registry,
+    /// With authentication: the rights of a caller without an identity, which are none.
+    stranger: Option<Principal>,
 }
 
 impl Catalog {
-    /// The catalog of one registry.
+    /// The catalog of one registry, in which a caller without an identity may do everything.
     pub fn new(registry: Registry) -> Self {
-        Self { registry }
+        Self {
+            registry,
+            stranger: None,
+        }
+    }
+
+    /// The catalog of one registry: while there is authentication, a caller without an identity may do nothing.
+    pub fn guarded(registry: Registry, identities: &Identities) -> Self {
+        Self {
+            registry,
+            stranger: identities.is_on().then(|| Principal::nobody("anonymous")),
+        }
+    }
+
+    /// The identity whose policies decide; none for a caller that may do everything.
+    pub fn restricted<'a>(&'a self, caller: &'a Caller) -> Option<&'a Principal> {
+        match &caller.identity {
+            Identity::Daemon => None,
+            Identity::Anonymous => self.stranger.as_ref(),
+            Identity::Of(principal) => Some(principal),
+        }
+    }
+
+    /// What a caller may read.
+    pub fn sight(&self, caller: &Caller) -> Sight {
+        let principal = self.restricted(caller);
+        principal.map_or(Sight::All, |principal| Sight::Of(principal.clone()))
+    }
+
+    fn sees(&self, caller: &Caller, service: &str) -> bool {
+        let principal = self.restricted(caller);
+        principal.is_none_or(|one| one.allows(Protected::Service, service, Right::Read))
+    }
+
+    /// Whether a caller has a right on something.
+    ///
+    /// # Errors
+    /// Names what is missing.
+    pub fn require(
+        &self,
+        caller: &Caller,
+        resource: Protected,
+        name: &str,
+        right: Right,
+    ) -> Result<(), Refusal> {
+        match self.restricted(caller) {
+            Some(principal) if !principal.allows(resource, name, right) => {
+                Err(missing(principal, resource, name, right))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// An instance that the caller may see.
+    pub fn instance(&self, caller: &Caller, id: &str) -> Option<Arc<Instance>> {
+        let found = self.registry.instance(id)?;
+        self.sees(caller, found.name().as_str()).then_some(found)
+    }
+
+    fn sender(&self, caller: &Caller) -> CommandSender {
+        let rights = self.restricted(caller).cloned();
+        CommandSender {
+            connection: caller.connection,
+            rights: rights.map(|one| Arc::new(CallerRights(one)) as Arc<dyn InstanceRights>),
+        }
     }
 
     /// The registry, for reads.
@@ -48,7 +120,7 @@ impl Catalog {
     /// The caller may not do this, the command is refused, or its commit failed. Nothing has changed then.
     pub fn write<C: Command>(&self, caller: &Caller, command: C) -> Pending<C::Outcome> {
         match self.judge(caller, C::OPERATION, command.target()) {
-            Ok(()) => self.registry.submit(command, caller.connection),
+            Ok(()) => self.registry.submit(command, self.sender(caller)),
             Err(refusal) => Pending::ready(Err(refusal)),
         }
     }
@@ -68,7 +140,7 @@ impl Catalog {
             return Pending::ready(Err(refusal));
         }
         self.registry
-            .heartbeat(service_id, incarnation, caller.connection)
+            .heartbeat(service_id, incarnation, self.sender(caller))
     }
 
     /// Marks all instances whose leases are on a closed connection as lost, in bounded steps. Answers with
@@ -110,16 +182,24 @@ impl Catalog {
     ) -> Result<(), Refusal> {
         #[cfg(test)]
         tests::judged(caller, operation);
-        caller.door.may(operation, target)
+        caller.door.may(operation, target)?;
+        match self.restricted(caller) {
+            None => Ok(()),
+            Some(principal) => rights::judge(principal, operation, target),
+        }
     }
 
     /// One of the healthy instances of a service that `filter` lets through; none when there is none.
     pub fn pick(
         &self,
+        caller: &Caller,
         name: &str,
         filter: &InstanceFilter,
         policy: PickPolicy<'_>,
     ) -> Option<Arc<Instance>> {
+        if !self.sees(caller, name) {
+            return None;
+        }
         let service = self.registry.service(name)?;
         let view = service.view();
         let among: Vec<_> = view
@@ -132,16 +212,18 @@ impl Catalog {
 
     /// The encoded list of the instances that `filter` lets through, and the revision of the service that
     /// it shows. A list that is filtered by health alone is kept for a second, so every door must pass
-    /// the same `encode`.
+    /// the same `encode`. A service that the caller may not see is answered like one that does not exist.
     pub fn discover(
         &self,
+        caller: &Caller,
         name: &str,
         filter: &InstanceFilter,
         encode: impl FnOnce(&mut dyn Iterator<Item = &Arc<Instance>>) -> Vec<u8>,
     ) -> (Bytes, Revision) {
         // Read before the service: a registration in between is newer than this revision.
         let newest = self.registry.newest();
-        let Some(service) = self.registry.service(name) else {
+        let service = self.registry.service(name);
+        let Some(service) = service.filter(|_| self.sees(caller, name)) else {
             return (encode(&mut std::iter::empty()).into(), newest);
         };
         let view = service.view();

@@ -10,6 +10,7 @@ mod migrate;
 mod prober;
 mod signals;
 mod store;
+mod token;
 mod transport;
 
 use std::{io, path::PathBuf, process::ExitCode, thread::scope, time::Duration};
@@ -18,7 +19,7 @@ use clap::{Parser, Subcommand};
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use self::signals::Signals;
+use self::{ask::Daemon, signals::Signals};
 use crate::{
     app::{self, App, AppError, Logs},
     config::{self, Config, Sources, Values, cores},
@@ -45,6 +46,13 @@ struct Arguments {
     /// Sets one key, over the file and the environment; may be repeated
     #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = pair)]
     set: Vec<(String, String)>,
+    /// The token with which the running daemon is asked; the variable MUSTERD_TOKEN and --token-file do not show it to
+    /// other users of this machine
+    #[arg(long, global = true, value_name = "TOKEN")]
+    token: Option<String>,
+    /// A file with that token
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "token")]
+    token_file: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<CliCommand>,
 }
@@ -59,6 +67,8 @@ enum CliCommand {
     Migrate(migrate::Arguments),
     /// Show or change the mode of each channel of the running daemon
     Transport(transport::Arguments),
+    /// Make, show, rotate and revoke the tokens of the running daemon
+    Token(token::Arguments),
     /// Run a prober: it takes health checks from the broker and answers with verdicts
     Prober(prober::Arguments),
     /// Export or import the topology of the running daemon's broker
@@ -104,16 +114,58 @@ pub fn run() -> ExitCode {
             return ExitCode::from(MISCONFIGURED);
         }
     };
+    let token = match token(arguments.token, arguments.token_file, &sources) {
+        Ok(token) => token,
+        Err(error) => {
+            print_error(&error);
+            return ExitCode::from(MISCONFIGURED);
+        }
+    };
+    let daemon = |url| Daemon::at(url, &config, token.as_deref());
     match arguments.command {
         Some(CliCommand::Health(arguments)) => health::run(&arguments, &config),
-        Some(CliCommand::Transport(arguments)) => transport::run(&arguments, &config),
-        Some(CliCommand::Migrate(arguments)) => migrate::run(&arguments, &config),
-        Some(CliCommand::Broker(arguments)) => broker::run(&arguments, &config),
-        Some(CliCommand::Store(arguments)) => store::run(arguments, &config),
-        Some(CliCommand::Backup(arguments)) => backup::backup(&arguments, &config),
+        Some(CliCommand::Token(arguments)) => {
+            token::run(&arguments, &daemon(arguments.url.as_ref()))
+        }
+        Some(CliCommand::Transport(arguments)) => {
+            transport::run(&arguments, &daemon(arguments.url.as_ref()))
+        }
+        Some(CliCommand::Migrate(arguments)) => {
+            migrate::run(&arguments, &daemon(arguments.url.as_ref()))
+        }
+        Some(CliCommand::Broker(arguments)) => {
+            broker::run(&arguments, &daemon(arguments.url.as_ref()))
+        }
+        Some(CliCommand::Store(arguments)) => store::run(arguments, &config, &daemon(None)),
+        Some(CliCommand::Backup(arguments)) => {
+            backup::backup(&arguments, &daemon(arguments.url.as_ref()))
+        }
         Some(CliCommand::Restore(arguments)) => backup::restore(arguments, &config),
         Some(CliCommand::Prober(arguments)) => prober::run(arguments, &sources, config),
         _ => serve(&sources, config, values),
+    }
+}
+
+/// The token of a client command: of the command line, of a file, or of the environment.
+fn token(
+    given: Option<String>,
+    file: Option<PathBuf>,
+    sources: &Sources,
+) -> Result<Option<String>, String> {
+    let text = match (given, file) {
+        (Some(token), _) => Some(token),
+        (None, Some(file)) => {
+            let read = std::fs::read_to_string(&file);
+            Some(read.map_err(|error| format!("--token-file {}: {error}", file.display()))?)
+        }
+        (None, None) => sources.variable("MUSTERD_TOKEN").map(str::to_owned),
+    };
+    let text = text.map(|text| text.trim().to_owned());
+    match text {
+        Some(text) if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            Err("the token is empty or has characters that no token has".to_owned())
+        }
+        text => Ok(text),
     }
 }
 

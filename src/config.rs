@@ -21,7 +21,8 @@ pub use self::{
     threads::{Threads, cores},
 };
 use crate::{
-    broker, health, http, migration, outbound, registry, store, tasks::Stage, telemetry, transport,
+    broker, health, http, migration, outbound, registry, security, store, tasks::Stage, telemetry,
+    transport,
 };
 
 /// The whole configuration. Each section belongs to the room of its name.
@@ -44,6 +45,8 @@ pub struct Config {
     pub migration: migration::Config,
     /// The embedded AMQP broker.
     pub broker: broker::Config,
+    /// Identities and what each may do.
+    pub security: security::Config,
     /// The Consul-compatible HTTP API.
     pub consul: Unbuilt,
     /// The DNS server.
@@ -99,6 +102,7 @@ impl Default for Config {
             transport: transport::Config::default(),
             migration: migration::Config::default(),
             broker: broker::Config::default(),
+            security: security::Config::default(),
             consul: Unbuilt::at("127.0.0.1:8500"),
             dns: Unbuilt::at("127.0.0.1:8600"),
             log: telemetry::Config::default(),
@@ -151,6 +155,7 @@ impl Config {
             ("http", self.http.faults()),
             ("transport", self.transport.faults()),
             ("migration", self.migration.faults()),
+            ("security", self.security.faults()),
             ("log", self.log.faults()),
         ];
         for (section, sentences) in sections {

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    catalog::{Catalog, PickPolicy},
+    catalog::{Caller, Catalog, PickPolicy, Sight},
     model::{Instance, InstanceFilter, Revision, Route},
     registry::{Routes, View},
 };
@@ -88,12 +88,22 @@ impl Gateway {
     /// The route of a request, the best match first, and one of its healthy instances in turn.
     ///
     /// # Errors
-    /// No route matches, or the service of the one that does has no healthy instance.
-    pub fn resolve(&self, path: &str, method: Option<&str>) -> Result<ResolvedRoute, Unresolved> {
+    /// No route matches that the caller may see, or its service has no healthy instance.
+    pub fn resolve(
+        &self,
+        caller: &Caller,
+        path: &str,
+        method: Option<&str>,
+    ) -> Result<ResolvedRoute, Unresolved> {
         let routes = self.catalog.registry().routes();
-        let route = routes.resolve(path, method).ok_or(Unresolved::NoRoute)?;
+        let route = routes.resolve(path, method);
+        let sight = self.catalog.sight(caller);
+        let route = route.filter(|route| sight.sees_route(route));
+        let route = route.ok_or(Unresolved::NoRoute)?;
         let (name, any) = (route.service_name.as_str(), InstanceFilter::default());
-        let instance = self.catalog.pick(name, &any, PickPolicy::RoundRobin);
+        let instance = self
+            .catalog
+            .pick(caller, name, &any, PickPolicy::RoundRobin);
         Ok(ResolvedRoute {
             instance: instance.ok_or(Unresolved::NoneHealthy)?,
             path: forwarded(route, path),
@@ -120,6 +130,19 @@ impl RoutedInstances {
             .list
             .iter()
             .zip(self.services.iter().map(healthy))
+    }
+
+    /// What is seen of it.
+    #[must_use]
+    pub fn seen_by(&self, sight: &Sight) -> Self {
+        let seen = self.routes.list.iter().zip(&self.services);
+        let services = seen.filter(|(route, _)| sight.sees_route(route));
+        Self {
+            index: self.index,
+            services: services.map(|(_, service)| service.clone()).collect(),
+            routes: Arc::new(sight.routes(&self.routes)),
+            encoded: OnceLock::new(),
+        }
     }
 
     /// Its bytes, made by the first caller; every caller must pass the same `encode`.

@@ -31,10 +31,12 @@
 
 // In reading order: the vocabulary first, the wiring last.
 pub mod disk;
+pub mod failures;
 pub mod model;
 pub mod quantity;
 
 pub mod registry;
+pub mod security;
 
 pub mod api;
 pub mod catalog;

@@ -22,6 +22,7 @@ mod reservation;
 mod restore;
 mod routes;
 mod rows;
+mod sender;
 mod service;
 mod snapshot;
 mod state;
@@ -52,6 +53,7 @@ pub use self::{
     reservation::Reservation,
     routes::Routes,
     rows::{OwnedBatch, Restored, Rows, UnreadableRow},
+    sender::{CommandSender, InstanceRights},
     service::{Following, Service, View},
     snapshot::Snapshot,
     wake::waking_afterwards,
@@ -162,21 +164,26 @@ impl Registry {
     /// connection. Answers with the time recorded.
     ///
     /// # Errors
-    /// The id is unknown, or `incarnation` is not the current one.
+    /// The id is unknown, `incarnation` is not the current one, or the sender may not renew it.
     pub fn heartbeat(
         &self,
         id: &str,
         incarnation: Option<u64>,
-        connection: Option<u64>,
+        sender: impl Into<CommandSender>,
     ) -> Pending<Timestamp> {
+        let sender = sender.into();
         let instances = self.inner.table.instances.pin();
         let Some(instance) = instances.get(id) else {
             return Pending::ready(Err(Refusal::Unknown));
         };
-        if let Err(refusal) = decide::is_current(instance, incarnation) {
+        let allowed = match &sender.rights {
+            Some(rights) => rights.renew(instance),
+            None => Ok(()),
+        };
+        if let Err(refusal) = allowed.and_then(|()| decide::is_current(instance, incarnation)) {
             return Pending::ready(Err(refusal));
         }
-        if let Some(connection) = connection
+        if let Some(connection) = sender.connection
             && instance.registration.lease == LeaseKind::Connection
             && instance.lease != Lease::Connection(connection)
         {
@@ -184,7 +191,7 @@ impl Registry {
                 service_id: id.into(),
                 incarnation,
             };
-            return self.submit(heartbeat, Some(connection));
+            return self.submit(heartbeat, sender);
         }
         let now = self.inner.clock.now();
         instance.last_seen.record_heartbeat(now.mono_ms);

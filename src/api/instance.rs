@@ -46,6 +46,9 @@ fn lasting(instance: &Instance) -> Box<[u8]> {
     if let Some(reason) = &instance.reason {
         json.key("reason").text(reason);
     }
+    if let Some(owner) = &instance.owner {
+        json.key("owner").text(owner);
+    }
     json.key("registered_at").time(instance.registered_at);
     json.key("revision").value(instance.revision.0);
     json.key("incarnation").value(instance.incarnation);
@@ -117,6 +120,8 @@ pub struct InstanceJson {
     pub r#override: Option<OverrideJson>,
     /// Why it changed last, where there is more to say than the status does.
     pub reason: Option<String>,
+    /// The identity that registered it.
+    pub owner: Option<String>,
     /// When it was registered first.
     pub registered_at: Timestamp,
     /// Its last change.

@@ -14,7 +14,8 @@ use super::{
 use crate::model::{LeaseKind, Metadata, Registration, ServiceId, ServiceName};
 
 /// Fields of answers about an instance that are no fields of a registration.
-pub(super) const ANSWERED: [&str; 10] = [
+pub(super) const ANSWERED: [&str; 11] = [
+    "owner",
     "status",
     "observed_status",
     "override",

@@ -11,7 +11,8 @@ use super::{limits, problem::Problem, read, registration::absolute_url, warnings
 use crate::model::{Cursor, EventKind, ServiceName, Timestamp};
 
 /// Fields of answers about a webhook that are no fields of a request.
-const ANSWERED: [&str; 12] = [
+const ANSWERED: [&str; 13] = [
+    "owner",
     "id",
     "watcher_id",
     "signed",
@@ -117,6 +118,9 @@ pub struct WatcherAnswer {
     pub events: Box<[EventKind]>,
     /// Whether deliveries are signed.
     pub signed: bool,
+    /// The identity that added it: it gets what that may read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Box<str>>,
     /// Whether it gets the events of the migration's canary.
     pub canary: bool,
     /// When it was made.

@@ -18,6 +18,7 @@ use crate::{
     config::Config,
     http::InProcessClient,
     registry::{Notices, Registry},
+    security::Identities,
     tasks::{Stage, Tasks},
     transport::{
         self, DirectMetrics, Flag,
@@ -109,6 +110,9 @@ pub(super) struct Answers {
     pub(super) broker: Option<Broker>,
     /// The direct way that answers are compared with.
     pub(super) direct: InProcessClient,
+    pub(super) identities: Identities,
+    /// The queues that the embedded broker stamps, and the header for the user.
+    pub(super) stamps: (Arc<[String]>, Arc<str>),
 }
 
 /// Starts it; `notices` are published like events.
@@ -122,6 +126,9 @@ pub(super) fn start(way: &Way, answers: Answers, notices: Arc<Notices>, tasks: &
         defaults: answers.defaults,
         broker: answers.broker,
         direct: Arc::new(AskedDirectly(answers.direct)),
+        identities: answers.identities,
+        stamped: answers.stamps.0,
+        user_header: answers.stamps.1,
     };
     let way = way.clone();
     tasks.spawn(Stage::Carrier, "amqp", |stop| way.run(context, stop));

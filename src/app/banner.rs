@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::{config::Config, model::Modes};
+use crate::{config::Config, model::Modes, security::Identities};
 
 /// Where the daemon is served; none for what is switched off.
 #[derive(Clone, Copy, Debug)]
@@ -24,13 +24,17 @@ impl Addresses {
 
 /// Logs the addresses and who can use them, the version, the modes, and what is configured but not implemented. Where
 /// state is kept is logged when the store is opened.
-pub(super) fn log(config: &Config, addresses: Addresses, modes: Modes) {
+pub(super) fn log(config: &Config, addresses: Addresses, modes: Modes, identities: &Identities) {
     match addresses.http {
         Some(address) => {
             let scope = scope(address);
+            let who = match identities.is_on() {
+                true => "with",
+                false => "without",
+            };
             tracing::info!(
                 http.address = %address,
-                "HTTP is served on http://{address}, without authentication, {scope}"
+                "HTTP is served on http://{address}, {who} authentication, {scope}"
             );
         }
         None => tracing::info!("HTTP is switched off (http.listen)"),

@@ -11,6 +11,7 @@ use crate::{
         HealthReport, MigrationDraft, MigrationRefusal, MigrationReport, ReadyPart,
         TransportReport, WatcherAnswer, WatcherDraft,
     },
+    catalog::{Caller, Identity},
     health::Health,
     http::{Migrations, Probes, Readiness, Transports, WatcherError, Watchers},
     migration::{FlagControl, Migration},
@@ -33,11 +34,19 @@ impl Probes for Health {
 impl Watchers for Webhooks {
     fn add(
         &self,
+        caller: &Caller,
         draft: WatcherDraft,
         from: Option<Cursor>,
     ) -> BoxFuture<'_, Result<WatcherAnswer, WatcherError>> {
         let start = from.map_or(Start::Newest, Start::After);
-        Box::pin(async move { self.add(draft, start).await.map_err(watcher_error) })
+        let owner = match &caller.identity {
+            Identity::Of(principal) => Some(principal.clone()),
+            Identity::Anonymous | Identity::Daemon => None,
+        };
+        Box::pin(async move {
+            let added = self.add_for(owner.as_ref(), draft, start).await;
+            added.map_err(watcher_error)
+        })
     }
 
     fn list(&self) -> Vec<WatcherAnswer> {

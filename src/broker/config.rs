@@ -132,6 +132,8 @@ pub struct Config {
     pub stamp_queues: Vec<String>,
     /// The header that carries the stamp.
     pub stamp_header: String,
+    /// The header that carries the user that logged in.
+    pub stamp_user_header: String,
 }
 
 impl Default for Config {
@@ -147,6 +149,7 @@ impl Default for Config {
             limits: Limits::default(),
             stamp_queues: STAMPED.map(str::to_owned).to_vec(),
             stamp_header: "x-musterd-connection".to_owned(),
+            stamp_user_header: "x-musterd-user".to_owned(),
         }
     }
 }

@@ -260,6 +260,7 @@ impl Broker {
                 .map(short)
                 .collect::<Result<_, _>>()?,
             header: short(&config.stamp_header)?,
+            user_header: short(&config.stamp_user_header)?,
         };
         let mut vhosts = HashMap::new();
         for name in &config.vhosts {

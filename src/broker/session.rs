@@ -25,7 +25,7 @@ use super::{
     memory::Account,
     peer::Peer,
     queue::ConnectionId,
-    vhost::{BrokerTime, Vhost},
+    vhost::{BrokerTime, PublisherNames, Vhost},
     wire::{
         ContentHeader, Frame, FrameKind, Method, MethodId, ShortStr, WireError,
         method::{MethodSpec, channel as wire_channel, connection},
@@ -82,7 +82,7 @@ pub struct Session {
     /// The account of the contents that are arriving.
     account: Option<Account>,
     published: bool,
-    origin: String,
+    origin: Arc<PublisherNames>,
     raised: Option<String>,
 }
 
@@ -99,7 +99,10 @@ impl Session {
     /// A session with no channel open.
     pub fn new(peer: Arc<Peer>, identity: SessionIdentity, limits: SessionLimits) -> Self {
         Self {
-            origin: identity.connection.to_string(),
+            origin: Arc::new(PublisherNames {
+                connection: Some(identity.connection.to_string()),
+                user: Some(identity.grant.user().to_owned()),
+            }),
             peer,
             identity,
             limits,
@@ -115,11 +118,19 @@ impl Session {
 
     /// The same, but its messages are not stamped with the connection.
     #[must_use]
-    pub fn unstamped(self) -> Self {
-        Self {
-            origin: String::new(),
-            ..self
-        }
+    pub fn unstamped(mut self) -> Self {
+        self.origin = Arc::new(PublisherNames {
+            connection: None,
+            user: Some(self.user().to_owned()),
+        });
+        self
+    }
+
+    /// The same, but its messages are not stamped with the user either: the process is none.
+    #[must_use]
+    pub fn of_the_process(mut self) -> Self {
+        self.origin = Arc::default();
+        self
     }
 
     /// The user that logged in.

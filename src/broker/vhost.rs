@@ -139,13 +139,24 @@ pub struct Vhost {
     rng: fastrand::Rng,
 }
 
-/// The queues whose messages are stamped with the name of the publisher's connection, and the header for it.
+/// The queues whose messages are stamped with the names of the publisher's connection and user, and their headers.
 #[derive(Clone, Debug, Default)]
 pub struct Stamp {
     /// The queues.
     pub queues: Vec<ShortStr>,
     /// The header.
     pub header: ShortStr,
+    /// The header for the user that logged in.
+    pub user_header: ShortStr,
+}
+
+/// Who publishes, for queues whose messages are stamped.
+#[derive(Debug, Default)]
+pub struct PublisherNames {
+    /// The connection; none when nothing may depend on it.
+    pub connection: Option<String>,
+    /// The user that logged in; none for the process itself.
+    pub user: Option<String>,
 }
 
 impl Vhost {

@@ -5,16 +5,19 @@ use std::net::SocketAddr;
 use crate::{
     model::CANARY,
     registry::{Operation, Refusal, Target},
+    security::Principal,
 };
 
 /// The identity of a caller.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub enum Identity {
-    /// Unknown: there is no authentication yet.
+    /// Unknown: it may do everything without authentication, and nothing with it.
     #[default]
     Anonymous,
     /// The daemon.
     Daemon,
+    /// Recognised by a token, or as a user of the broker.
+    Of(Principal),
 }
 
 /// The ways by which a command reaches the catalog.
@@ -56,7 +59,7 @@ impl Door {
                     || registration.service_name.as_str() == CANARY
             }
             Target::Instance(id) => id == CANARY && operation != Operation::Heartbeat,
-            Target::Route(_) | Target::Connection(_) | Target::Leases => false,
+            Target::Route { .. } | Target::Connection(_) | Target::Leases => false,
         };
         if reserved {
             return Err(Refusal::Reserved);
@@ -66,7 +69,7 @@ impl Door {
 }
 
 /// The caller of a command.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Caller {
     /// Its identity.
     pub identity: Identity,
@@ -93,7 +96,9 @@ impl Caller {
     pub const fn daemon(door: Door) -> Self {
         Self {
             identity: Identity::Daemon,
-            ..Self::by(door)
+            address: None,
+            door,
+            connection: None,
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::{Caller, Door};
+use super::{Caller, Door, Identity};
 use crate::{
     model::{Instance, Route, Status},
     registry::{Change, Registered},
@@ -90,6 +90,9 @@ impl fmt::Display for Caller {
             Door::Embedding => "by the program",
         };
         f.write_str(door)?;
+        if let Identity::Of(principal) = &self.identity {
+            write!(f, " by \"{}\"", principal.name())?;
+        }
         match (self.address, self.connection) {
             (Some(address), _) => write!(f, " from {address}"),
             (None, Some(connection)) => write!(f, " by connection {connection}"),

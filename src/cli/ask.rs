@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::{net::TcpStream, time::timeout};
 
 use super::finish;
-use crate::telemetry::escaped;
+use crate::{config::Config, telemetry::escaped};
 
 /// The longest answer that is read.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
@@ -116,14 +116,41 @@ impl fmt::Display for AskError {
     }
 }
 
-/// Sends one request to `url` and `path`. A good answer has `field`. Answers why there is none of musterd.
-pub(super) fn ask(
-    method: &str,
-    url: &str,
-    path: &str,
+/// The running daemon, with the token that it is asked with.
+#[derive(Debug)]
+pub(super) struct Daemon<'a> {
+    pub(super) url: String,
+    pub(super) token: Option<&'a str>,
+}
+
+impl<'a> Daemon<'a> {
+    /// At this URL; by default where the configuration says that it listens.
+    pub(super) fn at(url: Option<&String>, config: &Config, token: Option<&'a str>) -> Self {
+        let listen = || format!("http://{}", super::health::reachable(&config.http.listen));
+        Self {
+            url: url.cloned().unwrap_or_else(listen),
+            token,
+        }
+    }
+
+    /// Sends one request. A good answer has `field`. Answers why there is none of musterd.
+    pub(super) fn ask(
+        &self,
+        (method, path): (&str, &str),
+        body: Option<&Value>,
+        field: &str,
+    ) -> Result<HttpReply, String> {
+        ask(self, (method, path), body, field)
+    }
+}
+
+fn ask(
+    daemon: &Daemon<'_>,
+    (method, path): (&str, &str),
     body: Option<&Value>,
     field: &str,
 ) -> Result<HttpReply, String> {
+    let url = &daemon.url;
     let target = DaemonAddress::parse(url).map_err(|error| format!("--url: {error}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -131,7 +158,8 @@ pub(super) fn ask(
         .map_err(|error| format!("a thread can't be started: {error}"))?;
     let body = body.map_or_else(String::new, Value::to_string);
     runtime.block_on(async {
-        match timeout(ANSWER_TIME_MAX, send(method, &target, path, body, field)).await {
+        let asked = (method, &target, daemon.token);
+        match timeout(ANSWER_TIME_MAX, send(asked, path, body, field)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(format!("{url} {error} (--url says where the daemon is)")),
             Err(_) => Err(format!("{url} does not answer within {ANSWER_TIME_MAX:?}")),
@@ -139,31 +167,33 @@ pub(super) fn ask(
     })
 }
 
-/// Gets what `url` has at `path`, of this type, piece by piece, for as long as it takes.
+/// Gets what the daemon has at `path`, of this type, piece by piece, for as long as it takes.
 pub(super) fn download(
-    url: &str,
+    daemon: &Daemon<'_>,
     path: &str,
     content_type: &str,
     take: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> Result<(), String> {
+    let url = &daemon.url;
     let target = DaemonAddress::parse(url).map_err(|error| format!("--url: {error}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| format!("a thread can't be started: {error}"))?;
-    let received = runtime.block_on(receive(&target, path, content_type, take));
+    let from = (&target, daemon.token);
+    let received = runtime.block_on(receive(from, path, content_type, take));
     received.map_err(|error| format!("{url} {error} (--url says where the daemon is)"))?
 }
 
 /// The inner error says why the daemon refuses, or why the pieces cannot be taken.
 async fn receive(
-    target: &DaemonAddress,
+    (target, token): (&DaemonAddress, Option<&str>),
     path: &str,
     content_type: &str,
     mut take: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> Result<Result<(), String>, AskError> {
     let (mut sender, connection) = connect(target).await?;
-    let request = request("GET", target, path, String::new())?;
+    let request = request(("GET", target, token), path, String::new())?;
     let received = async {
         let answer = sender.send_request(request).await.map_err(AskError::Http)?;
         let (head, mut body) = answer.into_parts();
@@ -197,7 +227,7 @@ pub(super) fn print_answer(
 ) -> ExitCode {
     let result = answer.and_then(|answer| {
         let body = printable(answer.body);
-        if answer.status != StatusCode::OK {
+        if !answer.status.is_success() {
             return Err(refusal(answer.status, &body));
         }
         if as_json {
@@ -237,19 +267,24 @@ pub(super) fn printable(value: Value) -> Value {
 }
 
 async fn send(
-    method: &str,
-    target: &DaemonAddress,
+    of: (&str, &DaemonAddress, Option<&str>),
     path: &str,
     body: String,
     field: &str,
 ) -> Result<HttpReply, AskError> {
-    let (mut sender, connection) = connect(target).await?;
-    let request = request(method, target, path, body)?;
+    let (mut sender, connection) = connect(of.1).await?;
+    let request = request(of, path, body)?;
     let answered = async {
         let answer = sender.send_request(request).await.map_err(AskError::Http)?;
         let (head, body) = answer.into_parts();
         let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
         let body = body.map_err(AskError::Body)?.to_bytes();
+        if head.status == StatusCode::NO_CONTENT {
+            return Ok(HttpReply {
+                status: head.status,
+                body: Value::Null,
+            });
+        }
         let body = problem(&head.headers, &body).or_else(|| expected(&body, field));
         let body = body.ok_or_else(|| foreign(head.status, &head.headers))?;
         Ok(HttpReply {
@@ -271,17 +306,19 @@ async fn connect(target: &DaemonAddress) -> Result<(Sender, ClientConnection), A
 }
 
 fn request(
-    method: &str,
-    target: &DaemonAddress,
+    (method, target, token): (&str, &DaemonAddress, Option<&str>),
     path: &str,
     body: String,
 ) -> Result<Request<Full<Bytes>>, AskError> {
-    let request = Request::builder()
+    let mut request = Request::builder()
         .method(method)
         .uri(format!("{}{path}", target.prefix))
         .header("host", &target.host)
-        .header("content-type", "application/json")
-        .body(Full::new(Bytes::from(body)));
+        .header("content-type", "application/json");
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let request = request.body(Full::new(Bytes::from(body)));
     request.map_err(AskError::Request)
 }
 

@@ -8,7 +8,11 @@ use std::{
     process::ExitCode,
 };
 
-use super::{ask::download, finish, store::folder};
+use super::{
+    ask::{Daemon, download},
+    finish,
+    store::folder,
+};
 use crate::{
     app::{chain, restore_store, verify_backup},
     config::Config,
@@ -20,7 +24,7 @@ pub(super) struct BackupArguments {
     file: PathBuf,
     /// The daemon; by default where http.listen says
     #[arg(long, value_name = "URL")]
-    url: Option<String>,
+    pub(super) url: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -32,19 +36,17 @@ pub(super) struct RestoreArguments {
     path: Option<PathBuf>,
 }
 
-pub(super) fn backup(arguments: &BackupArguments, config: &Config) -> ExitCode {
-    let listen = || format!("http://{}", super::health::reachable(&config.http.listen));
-    let url = arguments.url.clone().unwrap_or_else(listen);
-    finish(fetch(&url, &arguments.file))
+pub(super) fn backup(arguments: &BackupArguments, daemon: &Daemon<'_>) -> ExitCode {
+    finish(fetch(daemon, &arguments.file))
 }
 
 /// Writes the backup beside its place and moves it there when it is whole.
-fn fetch(url: &str, file: &Path) -> Result<String, String> {
+fn fetch(daemon: &Daemon<'_>, file: &Path) -> Result<String, String> {
     let mut name = file.as_os_str().to_owned();
     name.push(".part");
     let part = PathBuf::from(name);
     let failed = |error: io::Error| format!("{}: {error}", part.display());
-    let fetched = write(url, &part, failed).and_then(|bytes| {
+    let fetched = write(daemon, &part, failed).and_then(|bytes| {
         let opened = File::open(&part).map_err(failed)?;
         verify_backup(BufReader::new(opened)).map_err(failed)?;
         fs::rename(&part, file).map_err(failed)?;
@@ -56,14 +58,18 @@ fn fetch(url: &str, file: &Path) -> Result<String, String> {
     })
 }
 
-fn write(url: &str, part: &Path, failed: impl Fn(io::Error) -> String) -> Result<u64, String> {
+fn write(
+    daemon: &Daemon<'_>,
+    part: &Path,
+    failed: impl Fn(io::Error) -> String,
+) -> Result<u64, String> {
     let mut options = OpenOptions::new();
     options.create(true).truncate(true).write(true).mode(0o600);
     let opened = options.open(part).map_err(&failed)?;
     let mut out = BufWriter::new(opened);
     let mut bytes = 0;
     let content_type = "application/octet-stream";
-    download(url, "/system/snapshot", content_type, |piece| {
+    download(daemon, "/system/snapshot", content_type, |piece| {
         bytes += piece.len() as u64;
         out.write_all(piece)
     })?;

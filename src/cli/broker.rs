@@ -12,10 +12,9 @@ use hyper::StatusCode;
 use serde_json::Value;
 
 use super::{
-    ask::{HttpReply, ask, download, items, printable, shown},
+    ask::{Daemon, HttpReply, download, items, printable, shown},
     finish,
 };
-use crate::config::Config;
 
 /// The longest file that is read; the daemon takes `http.body_max`.
 const FILE_BYTES_MAX: u64 = 1 << 30;
@@ -27,7 +26,7 @@ pub(super) struct Arguments {
     command: CliCommand,
     /// The daemon; by default where http.listen says
     #[arg(long, global = true, value_name = "URL")]
-    url: Option<String>,
+    pub(super) url: Option<String>,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -60,15 +59,13 @@ enum DefinitionsCommand {
     },
 }
 
-pub(super) fn run(arguments: &Arguments, config: &Config) -> ExitCode {
-    let listen = || format!("http://{}", super::health::reachable(&config.http.listen));
-    let url = arguments.url.clone().unwrap_or_else(listen);
+pub(super) fn run(arguments: &Arguments, daemon: &Daemon<'_>) -> ExitCode {
     let CliCommand::Definitions(command) = &arguments.command;
     let done = match command {
         DefinitionsCommand::Export { file, vhost } => {
-            export(&url, file.as_deref(), vhost.as_deref())
+            export(daemon, file.as_deref(), vhost.as_deref())
         }
-        DefinitionsCommand::Import { file, vhost, json } => import(&url, file, vhost.as_deref())
+        DefinitionsCommand::Import { file, vhost, json } => import(daemon, file, vhost.as_deref())
             .map(|answer| match json {
                 true => format!("{answer:#}\n"),
                 false => words(&answer),
@@ -99,9 +96,9 @@ fn is_standard(file: &Path) -> bool {
     file == Path::new("-")
 }
 
-fn export(url: &str, file: Option<&Path>, vhost: Option<&str>) -> Result<String, String> {
+fn export(daemon: &Daemon<'_>, file: Option<&Path>, vhost: Option<&str>) -> Result<String, String> {
     let mut text = Vec::new();
-    download(url, &path(vhost), "application/json", |piece| {
+    download(daemon, &path(vhost), "application/json", |piece| {
         text.extend_from_slice(piece);
         Ok(())
     })?;
@@ -119,11 +116,12 @@ fn export(url: &str, file: Option<&Path>, vhost: Option<&str>) -> Result<String,
     }
 }
 
-fn import(url: &str, file: &Path, vhost: Option<&str>) -> Result<Value, String> {
+fn import(daemon: &Daemon<'_>, file: &Path, vhost: Option<&str>) -> Result<Value, String> {
     let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
     let text = read(file).map_err(|error| failed(&error))?;
     let definitions: Value = serde_json::from_slice(&text).map_err(|error| failed(&error))?;
-    let HttpReply { status, body } = ask("POST", url, &path(vhost), Some(&definitions), "made")?;
+    let asked = ("POST", &*path(vhost));
+    let HttpReply { status, body } = daemon.ask(asked, Some(&definitions), "made")?;
     let body = printable(body);
     if status == StatusCode::OK {
         return Ok(body);

@@ -4,8 +4,8 @@ use std::{fmt::Write, process::ExitCode};
 
 use serde_json::{Value, json};
 
-use super::ask::{ask, items, print_answer, shown};
-use crate::{api, config::Config};
+use super::ask::{Daemon, items, print_answer, shown};
+use crate::api;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -13,7 +13,7 @@ pub(super) struct Arguments {
     command: CliCommand,
     /// The daemon; by default where http.listen says
     #[arg(long, global = true, value_name = "URL")]
-    url: Option<String>,
+    pub(super) url: Option<String>,
     /// Print the daemon's answer as it came
     #[arg(long, global = true)]
     json: bool,
@@ -72,12 +72,10 @@ fn soak(text: &str) -> Result<String, String> {
     api::soak(text).map(|_| text.to_owned())
 }
 
-pub(super) fn run(arguments: &Arguments, config: &Config) -> ExitCode {
-    let listen = || format!("http://{}", super::health::reachable(&config.http.listen));
-    let url = arguments.url.clone().unwrap_or_else(listen);
+pub(super) fn run(arguments: &Arguments, daemon: &Daemon<'_>) -> ExitCode {
     let body = arguments.command.body();
     let method = if body.is_some() { "POST" } else { "GET" };
-    let answer = ask(method, &url, "/migration", body.as_ref(), "phases");
+    let answer = daemon.ask((method, "/migration"), body.as_ref(), "phases");
     let words = match arguments.command {
         CliCommand::Plan => plan,
         _ => status,

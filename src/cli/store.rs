@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    ask::{ask, items, shown},
+    ask::{Daemon, items, shown},
     finish,
 };
 use crate::{
@@ -49,11 +49,11 @@ pub(super) fn folder(path: Option<PathBuf>, config: &Config) -> Result<PathBuf, 
     }
 }
 
-pub(super) fn run(arguments: Arguments, config: &Config) -> ExitCode {
+pub(super) fn run(arguments: Arguments, config: &Config, daemon: &Daemon<'_>) -> ExitCode {
     let done = folder(arguments.path, config).and_then(|path| match arguments.command {
         CliCommand::Check => check(&path),
         CliCommand::Repair => repair(&path),
-        CliCommand::Stats => stats(&path, config),
+        CliCommand::Stats => stats(&path, daemon),
     });
     finish(done)
 }
@@ -127,18 +127,18 @@ fn message_faults(report: &LogReport) -> String {
     damaged.chain(missing).collect::<Vec<_>>().join("\n")
 }
 
-fn stats(path: &Path, config: &Config) -> Result<String, String> {
+fn stats(path: &Path, daemon: &Daemon<'_>) -> Result<String, String> {
     match check_store(path) {
         Ok(report) => Ok(words(&report)),
-        Err(StoreError::Locked { .. }) => running(config),
+        Err(StoreError::Locked { .. }) => running(daemon),
         Err(error) => Err(chain(&error)),
     }
 }
 
 /// What the daemon that has the store open says of it.
-fn running(config: &Config) -> Result<String, String> {
-    let url = format!("http://{}", super::health::reachable(&config.http.listen));
-    let answer = ask("GET", &url, "/ready", None, "checks")?;
+fn running(daemon: &Daemon<'_>) -> Result<String, String> {
+    let url = &daemon.url;
+    let answer = daemon.ask(("GET", "/ready"), None, "checks")?;
     let parts = items(&answer.body, "checks").iter();
     let store = parts.clone().find(|part| part["name"] == "store");
     match store {

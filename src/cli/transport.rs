@@ -5,8 +5,7 @@ use std::{fmt::Write, process::ExitCode};
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
-use super::ask::{ask, print_answer, shown};
-use crate::config::Config;
+use super::ask::{Daemon, print_answer, shown};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -14,7 +13,7 @@ pub(super) struct Arguments {
     command: Option<CliCommand>,
     /// The daemon; by default where http.listen says
     #[arg(long, global = true, value_name = "URL")]
-    url: Option<String>,
+    pub(super) url: Option<String>,
     /// Print the daemon's answer as it came
     #[arg(long, global = true)]
     json: bool,
@@ -61,14 +60,12 @@ fn word(value: impl ValueEnum) -> String {
         .map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
-pub(super) fn run(arguments: &Arguments, config: &Config) -> ExitCode {
-    let listen = || format!("http://{}", super::health::reachable(&config.http.listen));
-    let url = arguments.url.clone().unwrap_or_else(listen);
+pub(super) fn run(arguments: &Arguments, daemon: &Daemon<'_>) -> ExitCode {
     let answer = match arguments.command {
-        None | Some(CliCommand::Show) => ask("GET", &url, "/transport", None, "channels"),
+        None | Some(CliCommand::Show) => daemon.ask(("GET", "/transport"), None, "channels"),
         Some(CliCommand::Set { mode, channel }) => {
             let body = change(mode, channel);
-            ask("PUT", &url, "/transport", Some(&body), "channels")
+            daemon.ask(("PUT", "/transport"), Some(&body), "channels")
         }
     };
     print_answer(answer, arguments.json, words)

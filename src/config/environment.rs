@@ -8,16 +8,21 @@ pub(super) const PREFIX: &str = "MUSTERD__";
 /// Variables of this form are likely meant for the daemon.
 const ALIKE: &str = "MUSTERD_";
 
-/// Variables that docker-compose.yml and clients use, and the daemon does not.
+/// Variables that docker-compose.yml and clients use, and the one with a secret that has no key.
 const KNOWN: &[&str] = &[
     "MUSTERD_ADDRESS",
+    "MUSTERD_ADMIN_TOKEN",
     "MUSTERD_AMQP_PASSWORD",
     "MUSTERD_AMQP_PORT",
     "MUSTERD_AMQP_URL",
     "MUSTERD_HTTP_PORT",
     "MUSTERD_IMAGE",
     "MUSTERD_MIGRATION_RETURN",
+    "MUSTERD_TOKEN",
 ];
+
+/// The secret of the identity `admin`.
+pub(super) const ADMIN_TOKEN: &str = "MUSTERD_ADMIN_TOKEN";
 
 /// Says that a variable is not used, when its name looks as if it should be.
 pub(super) fn warning(name: &str) -> Option<String> {

@@ -14,6 +14,7 @@ use super::{
     shown::{self, Values},
     words,
 };
+use crate::security::TokenSecret;
 
 /// How serde's complaint of a text in the place of a list ends.
 const NO_LIST: &str = "expected a sequence";
@@ -126,7 +127,8 @@ impl Sources {
         check_leaves(&mut tree, &mut Vec::new(), &mut faults);
         // The remaining leaves can be read: the faulty ones are removed.
         match read(tree) {
-            Ok(config) => {
+            Ok(mut config) => {
+                faults.extend(self.take_secret(&mut config));
                 faults.extend(config.faults());
                 if faults.is_empty() {
                     return Ok(config);
@@ -135,6 +137,27 @@ impl Sources {
             Err(message) => faults.push(Fault::new("configuration", message)),
         }
         Err(ConfigError::Faults(faults))
+    }
+
+    /// The value of an environment variable that is no key; an empty one counts as not set.
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        let found = self.environment.iter().find(|(known, _)| known == name);
+        let value = found.map(|(_, value)| value.as_str());
+        value.filter(|value| !value.trim().is_empty())
+    }
+
+    /// The secret of the environment has no key, so that nothing shows it.
+    fn take_secret(&self, config: &mut Config) -> Option<Fault> {
+        let text = self.variable(environment::ADMIN_TOKEN)?;
+        config.security.admin_token = TokenSecret::given(text);
+        let is_usable = config.security.admin_token.is_some();
+        (!is_usable).then(|| {
+            Fault::new(
+                environment::ADMIN_TOKEN,
+                "is not a usable token: 16 to 512 visible ASCII characters without spaces; \
+                 `openssl rand -hex 32` makes one",
+            )
+        })
     }
 
     /// All keys that are given, each with its source as its origin.

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use crate::{api::Problem, catalog};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 /// A 200 with JSON.
@@ -28,20 +29,33 @@ pub(super) fn json_as(status: StatusCode, body: impl Into<Bytes>) -> Response {
 
 /// A problem as an answer.
 #[derive(Clone, Debug)]
-pub(super) struct HttpProblem(pub(super) Problem);
+pub(super) struct HttpProblem {
+    problem: Problem,
+    /// In seconds.
+    retry_after: Option<u64>,
+}
 
 impl HttpProblem {
     pub(super) fn new(status: u16, detail: impl Into<String>) -> Self {
-        Self(Problem::new(status, detail))
+        Problem::new(status, detail).into()
+    }
+
+    #[cfg(test)]
+    pub(super) fn status(&self) -> u16 {
+        self.problem.status
+    }
+
+    /// The same with Retry-After, in seconds.
+    pub(super) fn after(self, seconds: u64) -> Self {
+        Self {
+            retry_after: Some(seconds),
+            ..self
+        }
     }
 
     /// The same with Retry-After, in seconds.
     pub(super) fn later(self, seconds: u16) -> Response {
-        let mut response = self.into_response();
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        response
+        self.after(seconds.into()).into_response()
     }
 
     /// No instance has this id.
@@ -71,26 +85,36 @@ pub(super) fn closing_answer(problem: &Problem) -> Vec<u8> {
 
 impl IntoResponse for HttpProblem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.0.status);
+        let status = StatusCode::from_u16(self.problem.status);
         let mut response = json_as(
             status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
-            self.0.to_json(),
+            self.problem.to_json(),
         );
-        response.headers_mut().insert(header::CONTENT_TYPE, PROBLEM);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, PROBLEM);
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if self.problem.status == 401 {
+            headers.insert(header::WWW_AUTHENTICATE, BEARER);
+        }
         response
     }
 }
 
 impl From<Problem> for HttpProblem {
     fn from(problem: Problem) -> Self {
-        Self(problem)
+        Self {
+            problem,
+            retry_after: None,
+        }
     }
 }
 
 impl From<catalog::Refusal> for HttpProblem {
     fn from(refusal: catalog::Refusal) -> Self {
         let (status, field) = (refusal.status(), refusal.field());
-        Self(Problem::refused(status, field, refusal.to_string()))
+        Problem::refused(status, field, refusal.to_string()).into()
     }
 }
 

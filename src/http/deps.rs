@@ -16,6 +16,7 @@ use crate::{
         definitions::{DefinitionFault, ImportReport},
         listing::Wanted,
     },
+    catalog::Caller,
     model::{Cursor, FlagError, FlagState, Modes},
 };
 
@@ -48,12 +49,13 @@ pub enum WatcherError {
 
 /// Webhooks.
 pub trait Watchers: fmt::Debug + Send + Sync {
-    /// Adds a webhook, which is sent every event after `from`; without it, every event from now on.
+    /// Adds a webhook, which is sent every event after `from` that its caller may read; without `from`, from now on.
     ///
     /// # Errors
     /// There are too many, the URL is not allowed, there is no memory for it, or the daemon is stopping.
     fn add(
         &self,
+        caller: &Caller,
         draft: WatcherDraft,
         from: Option<Cursor>,
     ) -> BoxFuture<'_, Result<WatcherAnswer, WatcherError>>;

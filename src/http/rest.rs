@@ -1,5 +1,6 @@
 //! The REST API: the list of routes and their endpoints, and the fast path past the router.
 
+mod admission;
 mod broker;
 mod discovery;
 mod extract;
@@ -15,6 +16,7 @@ mod routes;
 mod service;
 mod services;
 mod snapshot;
+mod tokens;
 mod transport;
 mod webhooks;
 

@@ -37,6 +37,7 @@ use self::{
     metrics::{RouteMetrics, ServeMetrics},
     watchdog::Patience,
 };
+use super::answer::HttpProblem;
 
 /// The service of a server: routes, and a fast path past the router.
 pub(in crate::http) trait HttpService: fmt::Debug + Send + Sync + 'static {
@@ -45,6 +46,14 @@ pub(in crate::http) trait HttpService: fmt::Debug + Send + Sync + 'static {
 
     /// Recognizes such a request by its method, path and headers.
     fn fast_path<B>(&self, request: &Request<B>) -> Option<Self::Fast>;
+
+    /// Recognises who sends a request, before its route; none without authentication.
+    ///
+    /// # Errors
+    /// It is not recognised: 401, or 429 after too many failures.
+    fn admit<B>(&self, _: &Request<B>, _: &HttpPeer) -> Result<Option<HttpPeer>, HttpProblem> {
+        Ok(None)
+    }
 
     /// Where such requests are counted.
     fn fast_metrics(&self, fast: Self::Fast) -> &RouteMetrics;

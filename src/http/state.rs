@@ -20,6 +20,7 @@ use crate::{
     http::{BrokerPages, Migrations, Probes, Readiness, Snapshots, Transports, Watchers},
     model::{Instance, Timestamp},
     registry::{Notices, Registry},
+    security::Identities,
     telemetry::Metrics,
 };
 
@@ -48,6 +49,8 @@ pub struct Deps {
     pub migration: Arc<dyn Migrations>,
     /// Notices: what watchers of everything get besides changes.
     pub notices: Arc<Notices>,
+    /// Who may do what.
+    pub identities: Identities,
 }
 
 /// Listens on `http.listen`.
@@ -121,6 +124,7 @@ pub(super) struct AppStateInner {
     pub(super) snapshots: Option<Arc<dyn Snapshots>>,
     pub(super) migration: Arc<dyn Migrations>,
     pub(super) notices: Arc<Notices>,
+    pub(super) identities: Identities,
     pub(super) config: Config,
     pub(super) limits: BodyLimits,
     pub(super) measures: RestMetrics,
@@ -138,7 +142,7 @@ impl AppState {
         let access = AccessPolicy::new(&config.hosts, &config.cors)?;
         let metrics = ServeMetrics::new(&deps.metrics);
         let serve = Arc::new(ServeState::new(config.serve_limits(), access, metrics));
-        let catalog = Catalog::new(deps.registry.clone());
+        let catalog = Catalog::guarded(deps.registry.clone(), &deps.identities);
         let limits = BodyLimits {
             body_max: config.body_max.as_u64(),
             body_drain_max: config.body_drain_max.as_u64(),
@@ -159,6 +163,7 @@ impl AppState {
             snapshots: deps.snapshots,
             migration: deps.migration,
             notices: deps.notices,
+            identities: deps.identities,
             limits,
             config,
             closing: serve.closing.clone(),

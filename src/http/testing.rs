@@ -32,6 +32,7 @@ use crate::{
     http::{BrokerPages, Probes, Readiness, WatcherError, Watchers},
     model::{CANARY, Cursor, Revision, Status, Timestamp},
     registry::{self, Notices, Registry},
+    security::Identities,
     telemetry::Metrics,
 };
 
@@ -104,6 +105,7 @@ impl Stage {
             callback_url: draft.callback_url,
             events: draft.events,
             signed: draft.secret.is_some(),
+            owner: None,
             canary: draft.canary,
             created_at: Timestamp(0),
             cursor: self.registry.cursor(Revision(0)),
@@ -121,6 +123,7 @@ impl Stage {
 impl Watchers for Stage {
     fn add(
         &self,
+        _: &Caller,
         draft: WatcherDraft,
         _: Option<Cursor>,
     ) -> BoxFuture<'_, Result<WatcherAnswer, WatcherError>> {
@@ -190,17 +193,28 @@ impl Api {
     }
 
     pub(super) fn with_registry(config: Config, registry: registry::Config) -> Self {
-        Self::staged(config, registry, None)
+        Self::staged(config, registry, None, Identities::default())
+    }
+
+    pub(super) fn guarded(identities: Identities) -> Self {
+        Self::staged(
+            Config::default(),
+            registry::Config::default(),
+            None,
+            identities,
+        )
     }
 
     pub(super) fn with_broker(config: Config, broker: Arc<dyn BrokerPages>) -> Self {
-        Self::staged(config, registry::Config::default(), Some(broker))
+        let registry = registry::Config::default();
+        Self::staged(config, registry, Some(broker), Identities::default())
     }
 
     fn staged(
         config: Config,
         registry: registry::Config,
         broker: Option<Arc<dyn BrokerPages>>,
+        identities: Identities,
     ) -> Self {
         let registry = Registry::new(registry);
         let stage = Arc::new(Stage {
@@ -222,6 +236,7 @@ impl Api {
             snapshots: None,
             migration: Arc::<StagedMigration>::clone(&migration),
             notices: Arc::clone(&notices),
+            identities,
         };
         let shared = AppState::new(config, rooms).unwrap();
         let pipeline = Pipeline::new(RestService::new(shared.clone()), Arc::clone(&shared.serve));

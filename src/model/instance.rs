@@ -264,6 +264,8 @@ pub struct Instance {
     pub incarnation: u64,
     /// Why its last change happened, where there is more to say than the event does.
     pub reason: Option<Arc<str>>,
+    /// The identity that registered it, if there was one.
+    pub owner: Option<Arc<str>>,
     /// Its last heartbeat and renewal.
     pub last_seen: Arc<LastSeen>,
     /// The memory of its registration, see [`Self::memory`].
@@ -291,6 +293,7 @@ impl Instance {
             revision: self.revision,
             incarnation: self.incarnation,
             reason: self.reason.clone(),
+            owner: self.owner.clone(),
             last_seen: Arc::clone(&self.last_seen),
             bytes: self.bytes,
             encoded: OnceLock::new(),

@@ -16,16 +16,20 @@ use crate::model::{
 };
 
 /// The version of the coding that is written.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// The version without owners, which is still read.
+const WITHOUT_OWNERS: u8 = 1;
 const OVERRIDES: [OverrideStatus; 2] = [OverrideStatus::Unhealthy, OverrideStatus::Stopping];
 
 /// Checks the version at the start of a value.
 fn begin(bytes: &[u8]) -> Result<ByteReader<'_>, InvalidRecord> {
-    let mut reader = ByteReader(bytes);
+    let mut reader = ByteReader::new(bytes);
     match reader.byte()? {
-        VERSION => Ok(reader),
-        _ => Err(InvalidRecord),
+        VERSION => reader.has_owners = true,
+        WITHOUT_OWNERS => (),
+        _ => return Err(InvalidRecord),
     }
+    Ok(reader)
 }
 
 pub(super) fn put_instance(out: &mut Vec<u8>, instance: &Instance) {
@@ -60,6 +64,7 @@ fn put_versionless(out: &mut Vec<u8>, instance: &Instance) {
     put_number(out, instance.revision.0);
     put_number(out, instance.incarnation);
     put_optional_text(out, instance.reason.as_deref());
+    put_optional_text(out, instance.owner.as_deref());
 }
 
 fn read_instance(reader: &mut ByteReader<'_>) -> Result<Instance, InvalidRecord> {
@@ -91,6 +96,10 @@ fn read_instance(reader: &mut ByteReader<'_>) -> Result<Instance, InvalidRecord>
         revision: Revision(reader.number()?),
         incarnation: reader.number()?,
         reason: reader.reason()?,
+        owner: match reader.has_owners {
+            true => reader.reason()?,
+            false => None,
+        },
         last_seen: Arc::new(LastSeen::new(0)),
         bytes,
         encoded: OnceLock::new(),

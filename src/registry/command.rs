@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Draft, Refusal, clock::Now};
-use crate::model::{OverrideStatus, Patch, Registration, RouteDraft, Status};
+use crate::model::{OverrideStatus, Patch, Registration, RouteDraft, ServiceName, Status};
 
 /// Where and when a command arrived.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -44,8 +44,13 @@ pub enum Target<'a> {
     Instance(&'a str),
     /// A registration, with its service.
     Registration(&'a Registration),
-    /// A gateway route by its id.
-    Route(&'a str),
+    /// A gateway route by its id, with the service that it is to name.
+    Route {
+        /// The route's id.
+        id: &'a str,
+        /// None when the route is removed.
+        service: Option<&'a ServiceName>,
+    },
     /// A connection of the embedded broker.
     Connection(u64),
     /// Leases that ran out, of any instance.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Origin, Record, Refusal,
+    InstanceRights, Origin, Record, Refusal,
     state::{State, lease_ends_ms},
 };
 use crate::model::{
@@ -19,6 +19,8 @@ pub struct Draft<'a> {
     pub(super) state: &'a State,
     pub(super) changes: &'a mut Changes,
     pub(super) origin: Origin,
+    /// What its sender may do; none for everything.
+    pub(super) rights: Option<&'a dyn InstanceRights>,
 }
 
 /// The changes of a batch; kept from batch to batch for its memory.
@@ -132,6 +134,23 @@ impl Draft<'_> {
     /// The same, or the refusal of a command that names it.
     pub(super) fn known(&self, id: &str) -> Result<Arc<Instance>, Refusal> {
         self.instance(id).ok_or(Refusal::Unknown)
+    }
+
+    /// The same for a command that changes, replaces or removes it.
+    pub(super) fn to_change(&self, id: &str) -> Result<Arc<Instance>, Refusal> {
+        let known = self.known(id)?;
+        self.may_change(&known)?;
+        Ok(known)
+    }
+
+    /// Whether the sender may change, replace or remove an instance.
+    pub(super) fn may_change(&self, known: &Instance) -> Result<(), Refusal> {
+        self.rights.map_or(Ok(()), |rights| rights.change(known))
+    }
+
+    /// The sender, as the owner of what it registers.
+    pub(super) fn owner(&self) -> Option<Arc<str>> {
+        self.rights.map(InstanceRights::owner)
     }
 
     /// The instances that this batch has changed so far.

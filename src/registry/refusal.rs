@@ -29,6 +29,14 @@ pub enum Refusal {
          register over one, or with \"ttl\""
     )]
     NoConnection,
+    /// The identity of the caller may not do this.
+    #[error("{0}")]
+    Forbidden(Arc<str>),
+    /// The id is registered in a service that the identity of the caller may not see.
+    #[error(
+        "the id is registered in a service that this identity may not write: choose another id"
+    )]
+    IdTaken,
     /// The id or the name is the canary's.
     #[error("\"{CANARY}\" is reserved for the migration's canary: choose another id and name")]
     Reserved,
@@ -89,6 +97,7 @@ impl Refusal {
         match self {
             Self::Unknown | Self::UnknownRoute => 404,
             Self::Conflict { .. } => 409,
+            Self::Forbidden(_) | Self::IdTaken => 403,
             Self::NoConnection
             | Self::Reserved
             | Self::MetadataTooLarge { .. }

@@ -6,7 +6,8 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Batch, Command, Commit, Journal, Lost, Origin, Pending, Record, Refusal, Registry,
+    Batch, Command, CommandSender, Commit, Journal, Lost, Origin, Pending, Record, Refusal,
+    Registry,
     draft::{Changes, Draft},
     forget, log,
     state::{Logged, State},
@@ -47,7 +48,7 @@ impl fmt::Debug for Later {
 trait Waiting: fmt::Debug + Send {
     fn decide(self: Box<Self>, draft: &mut Draft<'_>) -> Box<dyn Decided>;
 
-    fn connection(&self) -> Option<u64>;
+    fn sender(&self) -> CommandSender;
 }
 
 /// A command whose answer waits for its commit.
@@ -58,7 +59,7 @@ trait Decided: fmt::Debug + Send {
 #[derive(Debug)]
 struct Queued<C: Command> {
     command: C,
-    connection: Option<u64>,
+    sender: CommandSender,
     answer: oneshot::Sender<Result<C::Outcome, Refusal>>,
 }
 
@@ -77,8 +78,8 @@ impl<C: Command> Waiting for Queued<C> {
         })
     }
 
-    fn connection(&self) -> Option<u64> {
-        self.connection
+    fn sender(&self) -> CommandSender {
+        self.sender.clone()
     }
 }
 
@@ -122,7 +123,7 @@ impl Writer {
         self.waiting.len() + self.in_flight.as_ref().map_or(0, Vec::len)
     }
 
-    fn wait<C: Command>(&mut self, command: C, connection: Option<u64>) -> Pending<C::Outcome> {
+    fn wait<C: Command>(&mut self, command: C, sender: CommandSender) -> Pending<C::Outcome> {
         if self.closed {
             return Pending::ready(Err(Refusal::Stopping));
         }
@@ -132,7 +133,7 @@ impl Writer {
         let (answer, pending) = oneshot::channel();
         self.waiting.push_back(Box::new(Queued {
             command,
-            connection,
+            sender,
             answer,
         }));
         Pending::waiting(pending)
@@ -146,18 +147,30 @@ impl Registry {
     ///
     /// # Errors
     /// The command is refused, or its batch is lost. Nothing has changed then.
-    pub fn submit<C: Command>(&self, command: C, connection: Option<u64>) -> Pending<C::Outcome> {
+    pub fn submit<C: Command>(
+        &self,
+        command: C,
+        sender: impl Into<CommandSender>,
+    ) -> Pending<C::Outcome> {
+        self.submit_from(command, sender.into())
+    }
+
+    fn submit_from<C: Command>(&self, command: C, sender: CommandSender) -> Pending<C::Outcome> {
         let now = self.clock().now();
         let mut guard = self.inner.writer.lock();
         let writer = &mut *guard;
         if writer.in_flight.is_some() {
-            return writer.wait(command, connection);
+            return writer.wait(command, sender);
         }
         writer.changes.begin(&writer.state);
         let mut draft = Draft {
             state: &writer.state,
             changes: &mut writer.changes,
-            origin: Origin { now, connection },
+            origin: Origin {
+                now,
+                connection: sender.connection,
+            },
+            rights: sender.rights.as_deref(),
         };
         let outcome = command.decide(&mut draft);
         match writer.commit() {
@@ -236,14 +249,16 @@ impl Registry {
         writer.changes.begin(&writer.state);
         let mut decided = Vec::with_capacity(n);
         for one in waiting {
+            let sender = one.sender();
             let origin = Origin {
                 now,
-                connection: one.connection(),
+                connection: sender.connection,
             };
             let mut draft = Draft {
                 state: &writer.state,
                 changes: &mut writer.changes,
                 origin,
+                rights: sender.rights.as_deref(),
             };
             decided.push(one.decide(&mut draft));
             writer.changes.show();

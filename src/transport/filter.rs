@@ -1,6 +1,9 @@
 //! Which events a subscriber gets.
 
-use crate::model::{CANARY, Event, EventKind, ServiceName};
+use crate::{
+    catalog::Sight,
+    model::{CANARY, Event, EventKind, ServiceName},
+};
 
 /// Which events a subscriber gets: of which services, and of which kinds. The default is all of them.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -11,6 +14,8 @@ pub struct Filter {
     pub kinds: Box<[EventKind]>,
     /// Leaves out the events of the migration's canary; the cursor passes them.
     pub without_canary: bool,
+    /// What the subscriber may see; the cursor passes all other events.
+    pub sight: Sight,
 }
 
 impl Filter {
@@ -31,7 +36,9 @@ impl Filter {
     pub fn wants(&self, event: &Event) -> bool {
         let kind = self.kinds.is_empty() || self.kinds.contains(&event.kind);
         let service = self.service.is_none() || self.service == event.service_name;
-        kind && service && !(self.without_canary && is_canary(event.service_name.as_ref()))
+        kind && service
+            && self.sight.sees_event(event)
+            && !(self.without_canary && is_canary(event.service_name.as_ref()))
     }
 }
 

@@ -33,6 +33,7 @@ impl FeedSnapshot {
             let is_wanted = |service: &Service| !is_canary(Some(service.name()));
             state.services.retain(|(service, _)| is_wanted(service));
         }
+        let state = filter.sight.of(state);
         Self {
             cursor: registry.cursor(state.revision),
             taken_at: registry.clock().now().wall,

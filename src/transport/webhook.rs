@@ -32,8 +32,10 @@ use super::{
 };
 use crate::{
     api::{StoredWatcher, WatcherAnswer, WatcherDraft},
+    catalog::Sight,
     outbound::Client,
     registry::{Notices, Refusal, Registry},
+    security::{Identities, Principal},
 };
 
 /// A cheap handle to all webhooks.
@@ -98,6 +100,19 @@ impl Webhooks {
         draft: WatcherDraft,
         start: Start,
     ) -> Result<WatcherAnswer, TransportError> {
+        self.add_for(None, draft, start).await
+    }
+
+    /// Adds a webhook that receives what its owner may read, for as long as there is that identity.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn add_for(
+        &self,
+        owner: Option<&Principal>,
+        draft: WatcherDraft,
+        start: Start,
+    ) -> Result<WatcherAnswer, TransportError> {
         let inner = &self.inner;
         let id = Uuid::now_v7();
         let post = self.post(id, &draft)?;
@@ -106,9 +121,11 @@ impl Webhooks {
         let stored = StoredWatcher {
             draft,
             created_at: inner.registry.clock().now().wall,
+            owner: owner.map(|owner| (&**owner.name()).into()),
         };
         let subscriber = start.subscriber(&inner.registry, inner.config.policy());
-        let watcher = Arc::new(Watcher::new(id, &stored, subscriber));
+        let sight = owner.map_or(Sight::All, |owner| Sight::Of(owner.lasting()));
+        let watcher = Arc::new(Watcher::new(id, &stored, subscriber, sight));
         let webhooks = self.clone();
         // To its end also if the client does not wait: what is stored must run.
         let adding = async move {
@@ -125,7 +142,9 @@ impl Webhooks {
     }
 
     /// Continues the webhooks of an earlier run, also if they are more than the limits allow by now.
-    pub fn restore(&self, stored: &StoredTransport) {
+    /// `identities` says what their owners may read by now; while there is authentication, one without an owner is
+    /// named in the log, since it receives everything.
+    pub fn restore(&self, stored: &StoredTransport, identities: &Identities) {
         let inner = &self.inner;
         for RestoredWebhook {
             id,
@@ -143,7 +162,8 @@ impl Webhooks {
             };
             let memory = inner.registry.reserve_beyond(memory(&stored.draft));
             let subscriber = cursor.subscriber(&inner.registry, inner.config.policy());
-            let watcher = Arc::new(Watcher::new(id, stored, subscriber));
+            let sight = sight(id, stored, identities);
+            let watcher = Arc::new(Watcher::new(id, stored, subscriber, sight));
             inner.table.insert(&watcher);
             let permit = inner.delivery_tasks.permit().ok();
             self.start(&watcher, post, (permit, memory));
@@ -159,7 +179,8 @@ impl Webhooks {
     fn start(&self, watcher: &Watcher, post: Post, held: impl Send + 'static) {
         let inner = &self.inner;
         let held = (held, Present::new(&inner.metrics.webhooks));
-        let telling = watcher.filter.is_all().then(|| {
+        let sees_notices = watcher.filter.sight.sees_notices();
+        let telling = (watcher.filter.is_all() && sees_notices).then(|| {
             let (epoch, policy) = (inner.registry.epoch(), inner.config.policy());
             let telling = Telling::new(&inner.notices, epoch, policy, inner.counts.clone());
             (telling, post.clone())
@@ -275,6 +296,23 @@ impl Webhooks {
 
     fn id(&self, text: &str) -> Option<Uuid> {
         Uuid::try_parse(text).ok()
+    }
+}
+
+/// What a webhook of an earlier run may receive.
+fn sight(id: Uuid, stored: &StoredWatcher, identities: &Identities) -> Sight {
+    if !identities.is_on() {
+        return Sight::All;
+    }
+    match &stored.owner {
+        Some(owner) => Sight::Of(identities.lasting(owner)),
+        None => {
+            tracing::warn!(
+                watcher.id = %id,
+                "webhook {id} was added without authentication and receives everything: delete it and add it again"
+            );
+            Sight::All
+        }
     }
 }
 

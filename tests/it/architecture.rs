@@ -11,8 +11,10 @@ use std::{
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("quantity", &[]),
     ("disk", &[]),
+    ("failures", &[]),
     ("model", &[]),
     ("registry", &["model"]),
+    ("security", &["model", "failures"]),
     ("outbound", &["model", "tasks", "telemetry"]),
     (
         "health",
@@ -27,7 +29,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("api", &["model"]),
-    ("catalog", &["model", "registry"]),
+    ("catalog", &["model", "registry", "security"]),
     ("gateway", &["model", "registry", "catalog"]),
     (
         "transport",
@@ -38,6 +40,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "catalog",
             "outbound",
             "broker",
+            "security",
             "tasks",
             "telemetry",
         ],
@@ -46,7 +49,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "migration",
         &["model", "registry", "api", "tasks", "telemetry"],
     ),
-    ("broker", &["disk"]),
+    ("broker", &["disk", "failures"]),
     (
         "monitor",
         &[
@@ -69,6 +72,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "api",
             "catalog",
             "gateway",
+            "security",
             "broker",
             "tasks",
             "telemetry",
@@ -85,6 +89,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "migration",
             "broker",
             "store",
+            "security",
             "tasks",
             "telemetry",
         ],

@@ -59,3 +59,49 @@ fn the_image_runs_unprivileged_and_has_a_health_check() {
         }
     }
 }
+
+/// The variables that a file sets for the daemon: `NAME=value` or `NAME: value`. Those with a default of their own
+/// (`${…}`) are left out.
+fn variables(file: &str) -> Vec<(String, String)> {
+    let text = fs::read_to_string(Path::new(ROOT).join(file)).unwrap();
+    let lines = text
+        .lines()
+        .map(|line| line.trim().trim_start_matches("ENV "));
+    let words = lines.flat_map(|line| match line.split_once(": ") {
+        Some((name, value)) if name.starts_with("MUSTERD__") => vec![(name, value)],
+        _ => line
+            .split(' ')
+            .filter_map(|word| word.split_once('='))
+            .collect(),
+    });
+    let set = words.filter(|(name, value)| name.starts_with("MUSTERD__") && !value.contains("${"));
+    set.map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned()))
+        .collect()
+}
+
+/// The image has authentication; the compose file switches it off, since its ports are this machine's.
+#[test]
+fn the_image_and_the_compose_file_are_safe_to_start() {
+    let image = variables("Dockerfile");
+    let compose = [image.clone(), variables("docker-compose.yml")].concat();
+    let auth = |of: &[(String, String)]| {
+        let mut values = of
+            .iter()
+            .filter(|(name, _)| name == "MUSTERD__SECURITY__AUTH");
+        values.next_back().unwrap().1.clone()
+    };
+    assert_eq!(
+        (auth(&image), auth(&compose)),
+        ("on".to_owned(), "off".to_owned())
+    );
+    for variables in [image, compose] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_musterd"));
+        let output = command
+            .arg("check-config")
+            .envs(variables.clone())
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{variables:?}: {told}");
+    }
+}

@@ -15,5 +15,6 @@ mod http;
 mod migration;
 mod page;
 mod rabbitmq;
+mod security;
 mod store;
 mod transport;

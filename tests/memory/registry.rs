@@ -47,7 +47,7 @@ const KINDS: &[(&str, Fill)] = &[
         let metadata = json!({"key": "v".repeat(size)});
         instances(catalog, count, &json!({"metadata": metadata}));
         let filter = InstanceFilter::default();
-        let _ = catalog.discover("web", &filter, |found| {
+        let _ = catalog.discover(&CALLER, "web", &filter, |found| {
             api::discovered(found, |_| Timestamp(0))
         });
     }),

@@ -37,6 +37,7 @@ fn instance(id: &str, service: &str) -> Arc<Instance> {
         revision: Revision(1),
         incarnation: 1,
         reason: None,
+        owner: None,
         last_seen: Arc::new(LastSeen::new(0)),
         bytes: 0,
         encoded: OnceLock::new(),

@@ -265,6 +265,7 @@ pub(in crate::api) fn made_of(registration: Registration) -> Instance {
         revision: Revision(7),
         incarnation: 3,
         reason: None,
+        owner: None,
         last_seen: Arc::new(LastSeen::new(0)),
         bytes: 0,
         encoded: std::sync::OnceLock::new(),

@@ -15,6 +15,8 @@ pub struct StoredWatcher {
     pub draft: WatcherDraft,
     /// When it was made.
     pub created_at: Timestamp,
+    /// The identity that added it.
+    pub owner: Option<Box<str>>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -25,6 +27,9 @@ struct WatcherRow {
     secret: Option<Box<str>>,
     canary: bool,
     created_ms: i64,
+    /// Absent without one, and in rows of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    owner: Option<Box<str>>,
 }
 
 impl StoredWatcher {
@@ -39,6 +44,7 @@ impl StoredWatcher {
             secret: draft.secret.clone(),
             canary: draft.canary,
             created_ms: self.created_at.0,
+            owner: self.owner.clone(),
         };
         encode(&row)
     }
@@ -57,6 +63,7 @@ impl StoredWatcher {
                 canary: row.canary,
             },
             created_at: Timestamp(row.created_ms),
+            owner: row.owner,
         })
     }
 }
@@ -76,12 +83,14 @@ mod tests {
                 canary: true,
             },
             created_at: Timestamp(1_700_000_000_123),
+            owner: None,
         };
         assert_eq!(StoredWatcher::read(&stored.encode()), Some(stored.clone()));
         stored.draft.service_name = Some(ServiceName::parse("a \u{fc}").unwrap());
         stored.draft.events = EventKind::ALL.into();
         stored.draft.secret = Some("\u{1f511}".into());
         stored.draft.canary = false;
+        stored.owner = Some("ci".into());
         assert_eq!(StoredWatcher::read(&stored.encode()), Some(stored.clone()));
         let text = String::from_utf8(stored.encode()).unwrap();
         let later = text.replace("\"registered\"", "\"later\"");

@@ -62,6 +62,7 @@ fn the_secret_is_never_answered() {
         service_name: None,
         callback_url: "http://a/".into(),
         events: [EventKind::Healthy].into(),
+        owner: None,
         signed: true,
         canary: true,
         created_at: Timestamp(0),

@@ -9,7 +9,8 @@ use super::{RowError, StoreUnusable, blocking, journal::lost, rows};
 use crate::{
     config::Config,
     migration::{self, MigrationRow},
-    registry::{Lost, Notices, Registry},
+    registry::{Lost, Notices, Registry, UnreadableRow},
+    security::{self, TokenRecord, TokenRows},
     store::{Contents, Store, Writes},
     transport::{RowChange, StoredRows, StoredTransport, TransportRows},
 };
@@ -66,12 +67,30 @@ impl MigrationRow for StoreRows {
     }
 }
 
+impl TokenRows for StoreRows {
+    fn store(&self, name: &str, row: Option<Vec<u8>>) -> BoxFuture<'static, Result<(), String>> {
+        let mut writes = Writes::default();
+        match row {
+            Some(row) => writes.put(security::TABLE, name.as_bytes(), &row),
+            None => writes.delete(security::TABLE, name.as_bytes()),
+        }
+        let written = self.write(writes);
+        Box::pin(async move { written.await.map_err(|lost| lost.to_string()) })
+    }
+
+    fn survive(&self) -> bool {
+        self.store.is_some()
+    }
+}
+
 /// The store for rooms that keep rows in it, and what they stored in an earlier run.
 #[derive(Debug)]
 pub(in crate::app) struct Kept {
     pub(in crate::app) rows: StoreRows,
     pub(in crate::app) transport: StoredTransport,
     pub(in crate::app) migration: Option<Bytes>,
+    /// Tokens that were made at run time.
+    pub(in crate::app) tokens: Vec<TokenRecord>,
 }
 
 impl Kept {
@@ -86,14 +105,16 @@ impl Kept {
                 rows,
                 transport: StoredTransport::default(),
                 migration: None,
+                tokens: Vec::new(),
             });
         };
         let read = blocking(move || read_all(&contents)).await;
         match read {
-            Ok((transport, migration)) => Ok(Self {
+            Ok((transport, migration, tokens)) => Ok(Self {
                 rows,
                 transport,
                 migration,
+                tokens,
             }),
             Err(error) => Err(rows.unusable(error)),
         }
@@ -114,9 +135,19 @@ impl Kept {
     }
 }
 
-fn read_all(contents: &Contents) -> Result<(StoredTransport, Option<Bytes>), RowError> {
+type AllRows = (StoredTransport, Option<Bytes>, Vec<TokenRecord>);
+
+fn read_all(contents: &Contents) -> Result<AllRows, RowError> {
     let rows_of = |table| rows(contents, table).collect::<Result<StoredRows, RowError>>();
     let migration = rows_of(migration::TABLE)?;
     let migration = migration.into_iter().next().map(|(_, row)| row);
-    Ok((StoredTransport::read(rows_of)?, migration))
+    let tokens = rows_of(security::TABLE)?;
+    let tokens = tokens.iter().map(|(key, row)| {
+        let read = TokenRecord::read(key, row);
+        read.map_err(|_| UnreadableRow {
+            table: security::TABLE,
+        })
+    });
+    let tokens = tokens.collect::<Result<_, _>>()?;
+    Ok((StoredTransport::read(rows_of)?, migration, tokens))
 }

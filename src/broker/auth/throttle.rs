@@ -4,17 +4,12 @@
 //! counted separately there. So failures of others, under this name or from this address, do not lock this
 //! user out.
 
-use std::{
-    collections::HashMap,
-    hash::Hash,
-    net::{IpAddr, Ipv6Addr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use tokio::time::Instant;
 
 use super::config::Config;
+use crate::failures::{Failures, network};
 
 /// A user at an address.
 type UserAtAddress = (Arc<str>, IpAddr);
@@ -79,72 +74,6 @@ impl Throttle {
     /// Notes a success.
     pub(super) fn succeeded(&mut self, user: &Arc<str>, peer: IpAddr, now: Instant) {
         self.known.add((user.clone(), network(peer)), now);
-    }
-}
-
-/// The part of an address that has one owner: an IPv4 address, or the first 64 bits of an IPv6 address.
-fn network(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V6(address) => {
-            let host_bits = u128::from(u64::MAX);
-            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !host_bits))
-        }
-        v4 => v4,
-    }
-}
-
-/// Failures by key, each forgotten after its share of the time.
-#[derive(Debug)]
-struct Failures<K> {
-    /// When all failures of the key will be forgotten.
-    until: HashMap<K, Instant>,
-    allowed: u32,
-    forgotten: Duration,
-    capacity: usize,
-}
-
-impl<K: Clone + Eq + Hash> Failures<K> {
-    fn new(allowed: u32, forgotten: Duration, capacity: usize) -> Self {
-        let capacity = capacity.max(1);
-        Self {
-            until: HashMap::new(),
-            allowed,
-            forgotten,
-            capacity,
-        }
-    }
-
-    fn too_many(&self, key: &K, now: Instant) -> bool {
-        let Some(until) = self.until.get(key) else {
-            return false;
-        };
-        until.saturating_duration_since(now) + self.share() > self.forgotten
-    }
-
-    fn add(&mut self, key: K, now: Instant) {
-        if self.until.len() >= self.capacity && !self.until.contains_key(&key) {
-            self.make_room(now);
-        }
-        let share = self.share();
-        let until = self.until.entry(key).or_insert(now);
-        *until = (*until).max(now) + share;
-    }
-
-    /// Drops what is forgotten, or else what will be forgotten next.
-    fn make_room(&mut self, now: Instant) {
-        self.until.retain(|_, until| *until > now);
-        if self.until.len() < self.capacity {
-            return;
-        }
-        let next = self.until.iter().min_by_key(|(_, until)| **until);
-        if let Some(key) = next.map(|(key, _)| key.clone()) {
-            self.until.remove(&key);
-        }
-    }
-
-    /// How long one failure lasts.
-    fn share(&self) -> Duration {
-        self.forgotten / self.allowed
     }
 }
 

@@ -102,7 +102,7 @@ impl LocalChannel {
             message_bytes: u64::MAX,
             tx_bytes: 0,
         };
-        let session = Session::new(Arc::clone(&peer), identity, limits).unstamped();
+        let session = Session::new(Arc::clone(&peer), identity, limits).of_the_process();
         client.shared.connections.add_local(LocalConnection {
             peer: Arc::clone(&peer),
             user: USER,

@@ -124,6 +124,10 @@ impl Broker {
                 "broker.stamp_header",
                 config.stamp_header != started.stamp_header,
             ),
+            (
+                "broker.stamp_user_header",
+                config.stamp_user_header != started.stamp_user_header,
+            ),
         ]);
         config.tls.listen.clone_from(&started.tls.listen);
         config.vhosts.clone_from(&started.vhosts);

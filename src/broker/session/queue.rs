@@ -71,7 +71,7 @@ impl Session {
         context: &mut Context<'_>,
     ) -> Result<(), Exception> {
         // Not for the daemon's own queues.
-        if declared.new && durable && !context.vhost.is_stored() && !self.origin.is_empty() {
+        if declared.new && durable && !context.vhost.is_stored() && self.origin.user.is_some() {
             tracing::debug!(
                 queue.name = %declared.name,
                 "queue \"{}\" is durable: it and its messages live as long as this daemon",

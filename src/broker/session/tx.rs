@@ -52,7 +52,7 @@ impl Session {
         context: &mut Context<'_>,
     ) -> Result<(), Exception> {
         let (id, tx) = self.take_transaction(number)?;
-        let from = (self.identity.connection, &*self.origin);
+        let from = (self.identity.connection, &self.origin);
         let commit = TransactionCommit::new(tx.publishes, id, from);
         context.vhost.commit(commit, context.now);
         let connection = self.identity.connection;

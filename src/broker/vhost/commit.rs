@@ -1,9 +1,9 @@
 //! `tx.commit`: publishes, then settlements, then the answer.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use super::{
-    BrokerTime, Publisher, Vhost,
+    BrokerTime, Publisher, PublisherNames, Vhost,
     deferred::{Publication, Task},
 };
 use crate::broker::{
@@ -20,8 +20,8 @@ pub struct TransactionCommit {
     pub channel: ChannelId,
     /// Its connection.
     pub connection: ConnectionId,
-    /// Its connection by name.
-    pub origin: String,
+    /// Its connection and user by name.
+    pub origin: Arc<PublisherNames>,
     publication: Option<Publication>,
     /// The records that are stored as a whole.
     group: Option<MessageGroup>,
@@ -32,13 +32,13 @@ impl TransactionCommit {
     pub fn new(
         publishes: VecDeque<HeldPublish>,
         channel: ChannelId,
-        (connection, origin): (ConnectionId, &str),
+        (connection, origin): (ConnectionId, &Arc<PublisherNames>),
     ) -> Self {
         Self {
             publishes,
             channel,
             connection,
-            origin: origin.to_owned(),
+            origin: Arc::clone(origin),
             publication: None,
             group: None,
         }
@@ -112,7 +112,7 @@ impl Vhost {
             };
             routing.group = commit.group.take();
             routing.in_transaction = true;
-            let origin = &*commit.origin;
+            let origin = &commit.origin;
             match self.deliver_to_queues(&mut routing, &mut message, origin, now) {
                 Some(published) => {
                     commit.group = routing.group.take();

@@ -2,7 +2,9 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{BrokerTime, Vhost, deliver::copy_without, messages::LogPlace, route::Routing};
+use super::{
+    BrokerTime, PublisherNames, Vhost, deliver::copy_without, messages::LogPlace, route::Routing,
+};
 use crate::broker::{
     memory::Charge,
     message::{Death, DeathReason, InboundMessage, Message},
@@ -165,12 +167,13 @@ impl Vhost {
 
     /// Routes dead letters as their queues' arguments say, as far as the budget allows.
     pub(super) fn dead_letter(&mut self, now: BrokerTime) {
+        let unknown = PublisherNames::default();
         while !self.budget.is_overdrawn() {
             let begun = self.dead_letter.take();
             let Some((mut message, mut routing)) = begun.or_else(|| self.next_dead_letter()) else {
                 return;
             };
-            let published = self.deliver_to_queues(&mut routing, &mut message, "", now);
+            let published = self.deliver_to_queues(&mut routing, &mut message, &unknown, now);
             if published.is_some() {
                 self.routing = Some(routing);
             } else {

@@ -9,7 +9,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    BrokerTime, Published, Publisher, Settle, Vhost,
+    BrokerTime, Published, Publisher, PublisherNames, Settle, Vhost,
     commit::TransactionCommit,
     consume::GetSpec,
     removal::Removal,
@@ -88,7 +88,7 @@ pub(super) struct Publication {
     message: InboundMessage,
     pub(super) routing: Box<Routing>,
     channel: ChannelId,
-    origin: String,
+    origin: Arc<PublisherNames>,
     mandatory: bool,
     confirm: Option<u64>,
     /// Bytes that the message takes.
@@ -108,7 +108,7 @@ impl Publication {
             message: message.take(),
             routing,
             channel: publisher.channel,
-            origin: publisher.origin.to_owned(),
+            origin: Arc::clone(publisher.origin),
             mandatory: publisher.mandatory,
             confirm: publisher.confirm,
             bytes: 0,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    BrokerTime, Vhost,
+    BrokerTime, PublisherNames, Vhost,
     death::{DEAD_MAX, SECOND_DEATHS_MAX},
     deferred::{Publication, Task},
     deliver::{Dispatcher, copy_without, for_consumer},
@@ -49,8 +49,8 @@ pub struct Publisher<'a> {
     pub channel: ChannelId,
     /// The connection.
     pub connection: ConnectionId,
-    /// The connection by name, for queues that ask.
-    pub origin: &'a str,
+    /// The connection and the user by name, for queues that ask.
+    pub origin: &'a Arc<PublisherNames>,
     /// The message is returned when it is routed to no queue.
     pub mandatory: bool,
     /// The number under which it is confirmed.
@@ -358,18 +358,24 @@ impl Vhost {
         }
     }
 
-    /// Sets the stamp header to the name of the connection. Removes it from a dead letter, whose connection is
-    /// unknown.
-    pub(super) fn stamp(&self, message: &mut InboundMessage, origin: &str) {
+    /// Sets the stamp headers to the names of the connection and the user. Removes them from a dead letter, whose
+    /// publisher is unknown.
+    pub(super) fn stamp(&self, message: &mut InboundMessage, origin: &PublisherNames) {
         let before = message.properties.headers();
+        let stamps: [&[u8]; 2] = [&self.stamp.header, &self.stamp.user_header];
         let mut headers = TableBuilder::new();
         if message.deaths.is_none() {
-            copy_without(before, &[&self.stamp.header], &mut headers);
-            if !origin.is_empty() {
-                headers.put_str(&self.stamp.header, origin);
+            copy_without(before, &stamps, &mut headers);
+            if let Some(connection) = &origin.connection {
+                headers.put_str(&self.stamp.header, connection);
             }
-        } else if before.is_some_and(|headers| headers.field(&self.stamp.header).is_some()) {
-            copy_without(before, &[&self.stamp.header], &mut headers);
+            if let Some(user) = &origin.user {
+                headers.put_str(&self.stamp.user_header, user);
+            }
+        } else if before
+            .is_some_and(|headers| stamps.iter().any(|one| headers.field(one).is_some()))
+        {
+            copy_without(before, &stamps, &mut headers);
         } else {
             return;
         }

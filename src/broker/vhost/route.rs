@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{BrokerTime, Published, Vhost, death::closes_cycle};
+use super::{BrokerTime, Published, PublisherNames, Vhost, death::closes_cycle};
 use crate::broker::{
     exchange::{Destination, ExchangeId, Search, headers::Headers},
     message::InboundMessage,
@@ -101,7 +101,7 @@ impl Vhost {
         &mut self,
         routing: &mut Routing,
         message: &mut InboundMessage,
-        origin: &str,
+        origin: &PublisherNames,
         now: BrokerTime,
     ) -> Option<Published> {
         if !routing.is_complete {

@@ -20,6 +20,7 @@ fn instance(id: &str, weight: u16) -> Arc<Instance> {
         revision: Revision(1),
         incarnation: 1,
         reason: None,
+        owner: None,
         last_seen: Arc::new(LastSeen::new(0)),
         bytes: 0,
         encoded: std::sync::OnceLock::new(),

@@ -25,8 +25,10 @@ use crate::{
         BrokerList, BrokerPages,
         answer::{EndpointResult, HttpProblem, json},
         problems::Invalid,
+        serve::connection::HttpPeer,
         state::AppState,
     },
+    security::Right,
 };
 
 /// How many items a list has without a `limit`.
@@ -39,9 +41,15 @@ impl AppState {
     }
 }
 
-async fn listed(shared: &AppState, list: BrokerList, query: Option<&str>) -> EndpointResult {
+async fn listed(
+    shared: &AppState,
+    peer: &HttpPeer,
+    list: BrokerList,
+    query: Option<&str>,
+) -> EndpointResult {
     let pages = shared.pages()?;
     let part = part(query, shared.config.broker.items_max.get())?;
+    shared.require_broker(peer, part.vhost.as_deref(), Right::Read)?;
     Ok(json(pages.list(list, part).await))
 }
 
@@ -76,7 +84,11 @@ fn count(field: &str, value: &str) -> Result<usize, Problem> {
         (status = 404, description = "The broker is switched off", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(in crate::http) async fn overview(State(shared): State<AppState>) -> EndpointResult {
+pub(in crate::http) async fn overview(
+    State(shared): State<AppState>,
+    peer: HttpPeer,
+) -> EndpointResult {
+    shared.require_broker(&peer, None, Right::Read)?;
     Ok(json(shared.pages()?.overview().await))
 }
 
@@ -99,9 +111,10 @@ macro_rules! list_endpoints {
         )]
         pub(in crate::http) async fn $endpoint(
             State(shared): State<AppState>,
+            peer: HttpPeer,
             RawQuery(query): RawQuery,
         ) -> EndpointResult {
-            listed(&shared, BrokerList::$list, query.as_deref()).await
+            listed(&shared, &peer, BrokerList::$list, query.as_deref()).await
         }
     )*};
 }

@@ -7,10 +7,10 @@ use axum::{
 };
 use tokio::time::Instant;
 
-use super::extract::Name;
+use super::extract::{Name, caller};
 use crate::{
     api::{self, Discover, Problem},
-    catalog::PickPolicy,
+    catalog::{Caller, PickPolicy},
     http::{
         answer::{EndpointResult, HttpProblem, json},
         problems::{Invalid, NotFound},
@@ -58,7 +58,7 @@ pub(in crate::http) async fn discover(
         }
         began = Instant::now();
     }
-    let response = shared.discovered(name.as_str(), &wanted.filter);
+    let response = shared.discovered(&caller(&peer), name.as_str(), &wanted.filter);
     shared.measures.discovered(began.elapsed());
     Ok(response)
 }
@@ -79,6 +79,7 @@ pub(in crate::http) async fn discover(
 )]
 pub(in crate::http) async fn healthy(
     State(shared): State<AppState>,
+    peer: HttpPeer,
     name: Name,
     RawQuery(query): RawQuery,
 ) -> EndpointResult {
@@ -88,7 +89,10 @@ pub(in crate::http) async fn healthy(
     let key = find("key").map(|(_, value)| &**value);
     let policy = policy(find("policy").map(|(_, value)| &**value), key)?;
     let wanted = Discover::from_query(query)?;
-    let picked = shared.catalog.pick(name.as_str(), &wanted.filter, policy);
+    let caller = caller(&peer);
+    let picked = shared
+        .catalog
+        .pick(&caller, name.as_str(), &wanted.filter, policy);
     let picked = picked.ok_or_else(none_healthy)?;
     Ok(shared.instance(&picked))
 }
@@ -115,20 +119,30 @@ fn policy<'a>(word: Option<&str>, key: Option<&'a str>) -> Result<PickPolicy<'a>
 
 impl AppState {
     /// The answer to a discovery that waits for nothing and filters by nothing but health.
-    pub(in crate::http) fn discovered_plain(&self, name: &str, healthy_only: bool) -> Response {
+    pub(in crate::http) fn discovered_plain(
+        &self,
+        caller: &Caller,
+        name: &str,
+        healthy_only: bool,
+    ) -> Response {
         let began = Instant::now();
         let filter = InstanceFilter {
             healthy_only,
             ..InstanceFilter::default()
         };
-        let response = self.discovered(name, &filter);
+        let response = self.discovered(caller, name, &filter);
         self.measures.discovered(began.elapsed());
         response
     }
 
     /// The answer to a discovery, as things are now.
-    pub(in crate::http) fn discovered(&self, name: &str, filter: &InstanceFilter) -> Response {
-        let (body, revision) = self.catalog.discover(name, filter, |list| {
+    pub(in crate::http) fn discovered(
+        &self,
+        caller: &Caller,
+        name: &str,
+        filter: &InstanceFilter,
+    ) -> Response {
+        let (body, revision) = self.catalog.discover(caller, name, filter, |list| {
             api::discovered(list, |one| self.last_heartbeat(one))
         });
         self.with_index(json(body), revision)

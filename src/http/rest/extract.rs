@@ -49,10 +49,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Name {
 }
 
 /// The client as the catalog knows it.
-pub(super) fn caller(peer: &HttpPeer) -> Caller {
+pub(in crate::http) fn caller(peer: &HttpPeer) -> Caller {
     Caller {
+        identity: peer.identity.clone(),
         address: peer.socket,
-        ..Caller::by(Door::Rest)
+        door: Door::Rest,
+        connection: None,
     }
 }
 

@@ -13,10 +13,13 @@ use bytes::Bytes;
 use http_body::Body;
 
 use super::{
+    admission::{self, AccessNeed},
     extract::{BodyBytes, caller},
+    routes::{Action, ApiResource},
     services,
 };
 use crate::http::{
+    answer::HttpProblem,
     serve::{connection::HttpPeer, metrics::MetricsByPath},
     state::AppState,
 };
@@ -74,11 +77,14 @@ impl FastPath {
     where
         B: Body<Data = Bytes> + Unpin,
     {
+        if let Err(refused) = self.permit(shared, peer) {
+            return refused.into_response();
+        }
         let (path, query) = (request.uri().path(), request.uri().query());
         match self {
             Self::Discover { healthy_only } => {
                 let name = path.strip_prefix(DISCOVER).unwrap_or_default();
-                shared.discovered_plain(name, healthy_only)
+                shared.discovered_plain(&caller(peer), name, healthy_only)
             }
             Self::Heartbeat => {
                 let id = heartbeat_of(path).unwrap_or_default();
@@ -98,6 +104,21 @@ impl FastPath {
                 }
             }
         }
+    }
+}
+
+impl FastPath {
+    /// What the router asks in front of the same routes.
+    fn permit(self, shared: &AppState, peer: &HttpPeer) -> Result<(), HttpProblem> {
+        if !shared.identities.is_on() {
+            return Ok(());
+        }
+        let action = match self {
+            Self::Discover { .. } => Action::Read,
+            Self::Heartbeat | Self::Register => Action::Write,
+        };
+        let needs = AccessNeed::of((action, ApiResource::Instance));
+        admission::permit(&peer.identity, needs)
     }
 }
 

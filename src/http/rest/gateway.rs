@@ -16,7 +16,7 @@ pub(in crate::http) use self::{
 use super::extract::{BodyBytes, Name, caller};
 use crate::{
     api::{self, Problem, RouteList, RouteRemoved},
-    catalog::{self, RemoveRoute, SetRoute},
+    catalog::{self, RemoveRoute, SetRoute, Sight},
     gateway::{ResolvedRoute, RoutedInstances},
     http::{
         answer::{EndpointResult, HttpProblem, json},
@@ -26,12 +26,16 @@ use crate::{
     },
 };
 
-/// The body of the configuration, made once for all gateways.
-fn body(state: &AppState, instances: &RoutedInstances) -> Bytes {
-    instances.encoded(|instances| {
+/// The body of the configuration as a gateway sees it, made once for all that see everything.
+fn body(state: &AppState, sight: &Sight, instances: &RoutedInstances) -> Bytes {
+    let encode = |instances: &RoutedInstances| {
         let cursor = state.registry.cursor(instances.index);
         api::gateway_config(cursor, instances.routes())
-    })
+    };
+    match sight.is_whole() {
+        true => instances.encoded(encode),
+        false => encode(&instances.seen_by(sight)).into(),
+    }
 }
 
 /// Makes or changes a route.
@@ -64,10 +68,15 @@ pub(in crate::http) async fn set(
     params(("route_id" = String, Path)),
     responses((status = 200, body = api::RouteAnswer), NotFound)
 )]
-pub(in crate::http) async fn find(State(shared): State<AppState>, id: Name) -> EndpointResult {
-    let routes = shared.registry.routes();
+pub(in crate::http) async fn find(
+    State(shared): State<AppState>,
+    peer: HttpPeer,
+    id: Name,
+) -> EndpointResult {
+    let (routes, sight) = (shared.registry.routes(), shared.sight(&peer));
     let mut known = routes.list.iter();
     let route = known.find(|route| route.route_id.as_str() == id.as_str());
+    let route = route.filter(|route| sight.sees_route(route));
     let route = route.ok_or(catalog::Refusal::UnknownRoute)?;
     Ok(json(api::route(route)))
 }
@@ -100,9 +109,10 @@ pub(in crate::http) async fn remove(
     get, path = "/gateway/routes",
     responses((status = 200, body = RouteList))
 )]
-pub(in crate::http) async fn list(State(shared): State<AppState>) -> Response {
-    let routes = shared.registry.routes();
-    let body = api::encode(&RouteList::of(routes.list.iter().map(|route| &**route)));
+pub(in crate::http) async fn list(State(shared): State<AppState>, peer: HttpPeer) -> Response {
+    let (routes, sight) = (shared.registry.routes(), shared.sight(&peer));
+    let seen = routes.list.iter().filter(|route| sight.sees_route(route));
+    let body = api::encode(&RouteList::of(seen.map(|route| &**route)));
     shared.with_index(json(body), routes.revision)
 }
 
@@ -117,6 +127,7 @@ pub(in crate::http) async fn list(State(shared): State<AppState>) -> Response {
 )]
 pub(in crate::http) async fn resolve(
     State(shared): State<AppState>,
+    peer: HttpPeer,
     RawQuery(query): RawQuery,
 ) -> EndpointResult {
     let query = query.unwrap_or_default();
@@ -126,7 +137,9 @@ pub(in crate::http) async fn resolve(
     };
     let path = path.split(['?', '#']).next().unwrap_or_default();
     let method = find("method").map(|(_, method)| method.to_ascii_uppercase());
-    let resolved = shared.gateway.resolve(path, method.as_deref());
+    let resolved = shared
+        .gateway
+        .resolve(&caller(&peer), path, method.as_deref());
     let ResolvedRoute {
         route,
         instance,

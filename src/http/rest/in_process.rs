@@ -6,7 +6,7 @@ use http_body_util::BodyExt;
 use tower::Service;
 
 use super::routes;
-use crate::http::state::HttpApp;
+use crate::http::{serve::connection::HttpPeer, state::HttpApp};
 
 /// A client of the REST API without a socket.
 #[derive(Clone, Debug)]
@@ -26,7 +26,8 @@ impl HttpApp {
 impl InProcessClient {
     /// The body of a GET that is answered with 200; none for every other code.
     pub async fn get(&self, path: &str) -> Option<Bytes> {
-        let request = Request::get(path).body(Body::empty()).ok()?;
+        let mut request = Request::get(path).body(Body::empty()).ok()?;
+        request.extensions_mut().insert(HttpPeer::daemon());
         let mut router = self.router.clone();
         let response = router.call(request).await.ok()?;
         if !response.status().is_success() {

@@ -10,9 +10,11 @@ use crate::{
     api::{self, Alive, ReadyAnswer, SystemInfo},
     http::{
         answer::{json, json_as},
+        serve::connection::HttpPeer,
         state::AppState,
     },
     model::CANARY,
+    security::{Protected, Right},
 };
 
 const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -27,7 +29,7 @@ pub(in crate::http) async fn health(State(shared): State<AppState>) -> Response 
     json(api::encode(&Alive::at(shared.now())))
 }
 
-/// Readiness of every part of the daemon.
+/// Readiness of the daemon, and of each of its parts for those who may read the system.
 #[utoipa::path(
     get, path = "/ready",
     responses(
@@ -35,8 +37,14 @@ pub(in crate::http) async fn health(State(shared): State<AppState>) -> Response 
         (status = 503, description = "A part is not ready", body = ReadyAnswer),
     )
 )]
-pub(in crate::http) async fn ready(State(shared): State<AppState>) -> Response {
-    let answer = ReadyAnswer::new(shared.readiness.parts(), shared.now());
+pub(in crate::http) async fn ready(State(shared): State<AppState>, peer: HttpPeer) -> Response {
+    let mut answer = ReadyAnswer::new(shared.readiness.parts(), shared.now());
+    if shared
+        .require(&peer, Protected::System, "", Right::Read)
+        .is_err()
+    {
+        answer.checks.clear();
+    }
     let body = api::encode(&answer);
     if answer.is_ready() {
         json(body)
@@ -50,16 +58,31 @@ pub(in crate::http) async fn ready(State(shared): State<AppState>) -> Response {
     get, path = "/system/info",
     responses((status = 200, body = SystemInfo))
 )]
-pub(in crate::http) async fn system_info(State(shared): State<AppState>) -> Response {
-    let registry = &shared.registry;
+pub(in crate::http) async fn system_info(
+    State(shared): State<AppState>,
+    peer: HttpPeer,
+) -> Response {
+    let (registry, sight) = (&shared.registry, shared.sight(&peer));
     let counts = registry.counts();
-    // The canary is not counted.
-    let canary = registry.service(CANARY).map(|service| service.view());
-    let (own, own_healthy) =
-        canary.map_or((0, 0), |view| (view.instances.len(), view.healthy().len()));
     let services = registry.services();
+    // The canary is not counted, nor is what the caller does not see.
+    let is_counted = |name: &str| name != CANARY && sight.sees(name);
+    let (mut own, mut own_healthy) = (0, 0);
+    let hidden = services
+        .iter()
+        .filter(|one| !is_counted(one.name().as_str()));
+    for view in hidden.map(|service| service.view()) {
+        own += view.instances.len();
+        own_healthy += view.healthy().len();
+    }
     let names = services.iter().map(|service| service.name().clone());
-    let names: Vec<_> = names.filter(|name| name.as_str() != CANARY).collect();
+    let names: Vec<_> = names.filter(|name| is_counted(name.as_str())).collect();
+    let mut guarded_services = registry.guarded();
+    guarded_services.retain(|name| sight.sees(name.as_str()));
+    let routes = match sight.is_whole() {
+        true => counts.routes,
+        false => sight.routes(&registry.routes()).list.len(),
+    };
     let info = SystemInfo {
         total_instances: counts.instances.saturating_sub(own),
         healthy_instances: counts.healthy.saturating_sub(own_healthy),
@@ -67,10 +90,10 @@ pub(in crate::http) async fn system_info(State(shared): State<AppState>) -> Resp
         service_names: names,
         running: true,
         health_check_interval: api::seconds(shared.defaults.interval),
-        guarded_services: registry.guarded(),
+        guarded_services,
         epoch: registry.epoch(),
         revision: registry.newest(),
-        routes: counts.routes,
+        routes,
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: shared.started.elapsed().as_secs(),
         timestamp: shared.now(),

@@ -5,14 +5,16 @@ use std::time::Duration;
 use axum::extract::State;
 use tokio::time::timeout;
 
-use super::extract::Name;
+use super::extract::{Name, caller};
 use crate::{
     api,
     http::{
         answer::{EndpointResult, HttpProblem, json},
         problems::NotFound,
+        serve::connection::HttpPeer,
         state::AppState,
     },
+    security::{Protected, Right},
 };
 
 /// Runs every check of an instance now and answers with the results, which count as verdicts.
@@ -25,12 +27,28 @@ use crate::{
         NotFound,
     )
 )]
-pub(in crate::http) async fn check(State(shared): State<AppState>, id: Name) -> EndpointResult {
+pub(in crate::http) async fn check(
+    State(shared): State<AppState>,
+    peer: HttpPeer,
+    id: Name,
+) -> EndpointResult {
+    seen(&shared, &peer, id.as_str(), Right::Write)?;
     let max = shared.config.request_timeout;
     let checked = timeout(max.get(), shared.probes.check_now(id.as_str())).await;
     let report = checked.map_err(|_| given_up(max.get()))?;
     let report = report.ok_or_else(HttpProblem::unknown)?;
     Ok(json(api::encode(&report)))
+}
+
+/// Whether a client may see an instance and has a right on its service; what does not exist is found out later.
+fn seen(shared: &AppState, peer: &HttpPeer, id: &str, right: Right) -> Result<(), HttpProblem> {
+    let caller = caller(peer);
+    if shared.catalog.restricted(&caller).is_none() {
+        return Ok(());
+    }
+    let instance = shared.catalog.instance(&caller, id);
+    let instance = instance.ok_or_else(HttpProblem::unknown)?;
+    shared.require(peer, Protected::Service, instance.name().as_str(), right)
 }
 
 fn given_up(max: Duration) -> HttpProblem {
@@ -48,7 +66,12 @@ fn given_up(max: Duration) -> HttpProblem {
     params(("service_id" = String, Path)),
     responses((status = 200, body = api::HealthReport), NotFound)
 )]
-pub(in crate::http) async fn report(State(shared): State<AppState>, id: Name) -> EndpointResult {
+pub(in crate::http) async fn report(
+    State(shared): State<AppState>,
+    peer: HttpPeer,
+    id: Name,
+) -> EndpointResult {
+    seen(&shared, &peer, id.as_str(), Right::Read)?;
     let report = shared.probes.report(id.as_str());
     let report = report.ok_or_else(HttpProblem::unknown)?;
     Ok(json(api::encode(&report)))

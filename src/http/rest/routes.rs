@@ -7,6 +7,7 @@ use axum::{
     Router,
     extract::{Request, State},
     http::{Method, StatusCode},
+    middleware::from_fn_with_state,
     response::{IntoResponse, Response},
     routing::{MethodRouter, get},
 };
@@ -15,8 +16,9 @@ use utoipa::{Path, openapi::HttpMethod};
 use utoipa_axum::PathItemExt;
 
 use super::{
+    admission::{AccessNeed, RouteGuard, guard},
     broker, discovery, gateway, migration, operations, overrides, probes, services, snapshot,
-    transport, webhooks,
+    tokens, transport, webhooks,
 };
 use crate::http::{
     answer::{HttpProblem, json},
@@ -32,13 +34,23 @@ const DISCOVER: &str = "/services/discover/{service_name}";
 pub(in crate::http) fn router(state: &AppState) -> (Router, MetricsByPath) {
     let mut router = Router::new();
     let mut specs = vec![RouteSpec {
-        path: "/openapi.json".to_owned(),
+        path: OPENAPI.to_owned(),
         time_max: None,
         parameters: vec![(Method::GET, &[])],
         failures: None,
     }];
     for row in table() {
-        router = router.route(&row.path, row.endpoint);
+        let endpoint = match state.identities.is_on() {
+            true => row.endpoint.route_layer(from_fn_with_state(
+                RouteGuard {
+                    needs: AccessNeed::of(row.access),
+                    waits: row.waits,
+                },
+                guard,
+            )),
+            false => row.endpoint,
+        };
+        router = router.route(&row.path, endpoint);
         let parameters = (row.method, row.parameters);
         if let Some(spec) = specs.iter_mut().find(|spec| spec.path == row.path) {
             spec.parameters.push(parameters);
@@ -54,19 +66,29 @@ pub(in crate::http) fn router(state: &AppState) -> (Router, MetricsByPath) {
     }
     let openapi = get(|| std::future::ready(json(Bytes::from_static(DOCUMENT))));
     let router = router
-        .route("/openapi.json", openapi)
+        .route(OPENAPI, openapi)
         .method_not_allowed_fallback(wrong_method)
         .fallback(unknown_path)
         .with_state(state.clone());
     (router, MetricsByPath::new(&state.serve.metrics, specs))
 }
 
+/// The paths that need no identity.
+pub(super) fn open_paths() -> Vec<String> {
+    let open = |row: &RouteRow| AccessNeed::of(row.access) == AccessNeed::Nothing;
+    let paths = table().into_iter().filter(open).map(|row| row.path);
+    paths.chain([OPENAPI.to_owned()]).collect()
+}
+
+/// Where the document is.
+const OPENAPI: &str = "/openapi.json";
+
 /// The OpenAPI document. A test generates and compares it: the generator would add a megabyte.
 const DOCUMENT: &[u8] = include_bytes!("openapi.json");
 
 /// The objects that a request reads or changes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum ApiResource {
+pub(super) enum ApiResource {
     /// Liveness, readiness and documentation.
     Health,
     /// The daemon's numbers and metrics.
@@ -89,11 +111,17 @@ enum ApiResource {
     Migration,
     /// The embedded broker.
     Broker,
+    /// Everything that is stored, secrets included.
+    Backup,
+    /// Tokens.
+    Token,
+    /// The caller's own identity.
+    Own,
 }
 
 /// The access of a request to its resource.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Action {
+pub(super) enum Action {
     Read,
     Write,
 }
@@ -112,7 +140,6 @@ struct RouteRow {
     )]
     tag: &'static str,
     /// The permission that a caller needs.
-    #[cfg_attr(not(test), expect(dead_code, reason = "there are no permissions yet"))]
     access: (Action, ApiResource),
     /// Query parameters; one that ends in a dot is a prefix.
     parameters: &'static [&'static str],
@@ -172,7 +199,7 @@ fn table() -> Vec<RouteRow> {
         row!(operations::ready, "operations", Read Health, []),
         row!(operations::metrics, "operations", Read System, []),
         row!(operations::system_info, "operations", Read System, []),
-        waiting!(snapshot::snapshot, "operations", Read System, []),
+        waiting!(snapshot::snapshot, "operations", Read Backup, []),
         row!(operations::docs, "operations", Read Health, []),
         row!(services::all, "services", Read Instance, []),
         row!(services::register, "services", Write Instance, ["incarnation"]),
@@ -192,8 +219,8 @@ fn table() -> Vec<RouteRow> {
         row!(probes::report, "health", Read Check, []),
         row!(webhooks::list, "watchers", Read Webhook, []),
         row!(webhooks::add, "watchers", Write Webhook, []),
-        waiting!(watch::watch, "watching", Read Event, ["service", "since", "canary"]),
-        waiting!(watch::watch_socket, "watching", Read Event, ["service", "since", "canary"]),
+        waiting!(watch::watch, "watching", Read Event, ["service", "since", "canary", "token", "ticket"]),
+        waiting!(watch::watch_socket, "watching", Read Event, ["service", "since", "canary", "token", "ticket"]),
         waiting!(watch::events, "watching", Read Event, ["since", "service", "limit", "wait", "canary"]),
         row!(gateway::list, "gateway", Read Route, []),
         row!(gateway::find, "gateway", Read Route, []),
@@ -201,7 +228,7 @@ fn table() -> Vec<RouteRow> {
         row!(gateway::remove, "gateway", Write Route, []),
         row!(gateway::resolve, "gateway", Read Route, ["path", "method"]),
         waiting!(gateway::config, "gateway", Read Route, ["index", "wait"]),
-        waiting!(gateway::watch, "gateway", Read Route, ["since"]),
+        waiting!(gateway::watch, "gateway", Read Route, ["since", "token", "ticket"]),
         row!(webhooks::find, "watchers", Read Webhook, []),
         row!(webhooks::remove, "watchers", Write Webhook, []),
         row!(migration::migration, "operations", Read Migration, []),
@@ -221,6 +248,12 @@ fn table() -> Vec<RouteRow> {
         row!(broker::purge, "broker", Write Broker, []),
         row!(broker::export_definitions, "broker", Read Broker, ["vhost"]),
         row!(broker::import_definitions, "broker", Write Broker, ["vhost"]),
+        row!(tokens::list, "auth", Read Token, []),
+        row!(tokens::create, "auth", Write Token, []),
+        row!(tokens::revoke, "auth", Write Token, []),
+        row!(tokens::rotate, "auth", Write Token, []),
+        row!(tokens::whoami, "auth", Read Own, []),
+        row!(tokens::ticket, "auth", Write Own, []),
     ]
 }
 
@@ -233,6 +266,13 @@ async fn unknown_path(request: Request) -> Response {
 async fn wrong_method(State(_): State<AppState>, method: Method) -> Response {
     let detail = format!("{method} is not allowed here; the Allow header lists the methods");
     HttpProblem::new(StatusCode::METHOD_NOT_ALLOWED.as_u16(), detail).into_response()
+}
+
+/// Method and path of every operation.
+#[cfg(test)]
+pub(super) fn operations() -> Vec<(Method, String)> {
+    let rows = table().into_iter();
+    rows.map(|row| (row.method, row.path)).collect()
 }
 
 #[cfg(test)]

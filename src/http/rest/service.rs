@@ -3,16 +3,19 @@
 use axum::{
     Router,
     body::{Body, HttpBody},
-    http::{Request, Response},
+    http::{Method, Request, Response},
 };
 use bytes::Bytes;
 
 use super::{
+    admission,
     fast_path::{FastPath, FastRoutes},
     routes,
 };
 use crate::{
+    catalog::Identity,
     http::{
+        answer::HttpProblem,
         serve::{
             HttpService,
             connection::HttpPeer,
@@ -30,6 +33,8 @@ pub(in crate::http) struct RestService {
     router: Router,
     metrics: MetricsByPath,
     fast: FastRoutes,
+    /// The paths that need no identity.
+    open: Vec<String>,
 }
 
 impl RestService {
@@ -39,6 +44,7 @@ impl RestService {
             state,
             router,
             fast: FastRoutes::new(&metrics),
+            open: routes::open_paths(),
             metrics,
         }
     }
@@ -49,6 +55,24 @@ impl HttpService for RestService {
 
     fn fast_path<B>(&self, request: &Request<B>) -> Option<FastPath> {
         FastPath::of(request)
+    }
+
+    fn admit<B>(
+        &self,
+        request: &Request<B>,
+        peer: &HttpPeer,
+    ) -> Result<Option<HttpPeer>, HttpProblem> {
+        if !self.state.identities.is_on() {
+            return Ok(None);
+        }
+        let identity = admission::recognise(&self.state, request, peer)?;
+        let path = request.uri().path();
+        let is_open =
+            *request.method() == Method::OPTIONS || self.open.iter().any(|open| open == path);
+        if identity == Identity::Anonymous && !is_open {
+            return Err(admission::unknown());
+        }
+        Ok(Some(peer.identified(identity)))
     }
 
     fn fast_metrics(&self, fast: FastPath) -> &RouteMetrics {

@@ -84,8 +84,12 @@ pub(in crate::http) async fn deregister(
     params(("service_id" = String, Path)),
     responses((status = 200, body = api::InstanceJson), NotFound)
 )]
-pub(in crate::http) async fn instance(State(shared): State<AppState>, id: Name) -> EndpointResult {
-    let instance = shared.registry.instance(id.as_str());
+pub(in crate::http) async fn instance(
+    State(shared): State<AppState>,
+    peer: HttpPeer,
+    id: Name,
+) -> EndpointResult {
+    let instance = shared.catalog.instance(&caller(&peer), id.as_str());
     let instance = instance.ok_or_else(HttpProblem::unknown)?;
     Ok(shared.instance(&instance))
 }
@@ -160,8 +164,12 @@ pub(in crate::http) async fn heartbeats(
     params(("service_id" = String, Path)),
     responses((status = 200, body = StatusAnswer<'static>), NotFound)
 )]
-pub(in crate::http) async fn status(State(shared): State<AppState>, id: Name) -> EndpointResult {
-    let instance = shared.registry.instance(id.as_str());
+pub(in crate::http) async fn status(
+    State(shared): State<AppState>,
+    peer: HttpPeer,
+    id: Name,
+) -> EndpointResult {
+    let instance = shared.catalog.instance(&caller(&peer), id.as_str());
     let instance = instance.ok_or_else(HttpProblem::unknown)?;
     Ok(json(api::encode(&StatusAnswer {
         service_id: instance.id().as_str(),
@@ -176,8 +184,8 @@ pub(in crate::http) async fn status(State(shared): State<AppState>, id: Name) ->
     get, path = "/services",
     responses((status = 200, body = api::ServicesJson))
 )]
-pub(in crate::http) async fn all(State(shared): State<AppState>) -> Response {
-    let snapshot = shared.registry.snapshot();
+pub(in crate::http) async fn all(State(shared): State<AppState>, peer: HttpPeer) -> Response {
+    let snapshot = shared.sight(&peer).of(shared.registry.snapshot());
     let instances = snapshot
         .services
         .iter()

@@ -6,15 +6,19 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::extract::{BodyBytes, Name};
+use super::extract::{BodyBytes, Name, caller};
 use crate::{
-    api::{self, Problem, WatcherDraft, WatcherList},
+    api::{self, Problem, WatcherAnswer, WatcherDraft, WatcherList},
+    catalog::Sight,
     http::{
         WatcherError,
         answer::{EndpointResult, HttpProblem, json, json_as},
         problems::{Invalid, NotFound, TooLarge},
+        serve::connection::HttpPeer,
         state::AppState,
     },
+    model::ServiceName,
+    security::{Protected, Right},
 };
 
 /// A webhook is removed by a client, or when its receiver answers 410.
@@ -27,7 +31,7 @@ const STOPPING_PAUSE_SECS: u16 = 10;
     post, path = "/watchers",
     request_body = WatcherDraft,
     responses(
-        (status = 201, body = api::WatcherAnswer),
+        (status = 201, body = WatcherAnswer),
         (status = 429, description = "There are too many; Retry-After", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The daemon is stopping; Retry-After", body = Problem, content_type = "application/problem+json"),
         (status = 507, description = "`registry.memory_max` is reached, or the disk is full", body = Problem, content_type = "application/problem+json"),
@@ -36,10 +40,15 @@ const STOPPING_PAUSE_SECS: u16 = 10;
 )]
 pub(in crate::http) async fn add(
     State(shared): State<AppState>,
+    peer: HttpPeer,
     BodyBytes(body): BodyBytes,
 ) -> EndpointResult {
     let (draft, warnings) = WatcherDraft::read(&body)?;
-    match shared.watchers.add(draft, None).await {
+    may_change(&shared, &peer, draft.service_name.as_ref())?;
+    if let Some(name) = &draft.service_name {
+        shared.require(&peer, Protected::Service, name.as_str(), Right::Read)?;
+    }
+    match shared.watchers.add(&caller(&peer), draft, None).await {
         Ok(watcher) => {
             let body = warnings.added_to(api::encode(&watcher));
             Ok(json_as(StatusCode::CREATED, body))
@@ -62,8 +71,9 @@ fn refused(error: WatcherError) -> EndpointResult {
     get, path = "/watchers",
     responses((status = 200, body = WatcherList))
 )]
-pub(in crate::http) async fn list(State(shared): State<AppState>) -> Response {
-    let watchers = shared.watchers.list();
+pub(in crate::http) async fn list(State(shared): State<AppState>, peer: HttpPeer) -> Response {
+    let (mut watchers, sight) = (shared.watchers.list(), shared.sight(&peer));
+    watchers.retain(|one| is_seen(&sight, one));
     json(api::encode(&WatcherList {
         total_count: watchers.len(),
         watchers,
@@ -74,10 +84,14 @@ pub(in crate::http) async fn list(State(shared): State<AppState>) -> Response {
 #[utoipa::path(
     get, path = "/watchers/{id}",
     params(("id" = String, Path)),
-    responses((status = 200, body = api::WatcherAnswer), NotFound)
+    responses((status = 200, body = WatcherAnswer), NotFound)
 )]
-pub(in crate::http) async fn find(State(shared): State<AppState>, id: Name) -> EndpointResult {
-    let watcher = shared.watchers.find(id.as_str()).ok_or_else(unknown)?;
+pub(in crate::http) async fn find(
+    State(shared): State<AppState>,
+    peer: HttpPeer,
+    id: Name,
+) -> EndpointResult {
+    let watcher = found(&shared, &peer, id.as_str())?;
     Ok(json(api::encode(&watcher)))
 }
 
@@ -92,12 +106,38 @@ pub(in crate::http) async fn find(State(shared): State<AppState>, id: Name) -> E
         NotFound,
     )
 )]
-pub(in crate::http) async fn remove(State(shared): State<AppState>, id: Name) -> EndpointResult {
+pub(in crate::http) async fn remove(
+    State(shared): State<AppState>,
+    peer: HttpPeer,
+    id: Name,
+) -> EndpointResult {
+    let watcher = found(&shared, &peer, id.as_str())?;
+    may_change(&shared, &peer, watcher.service_name.as_ref())?;
     match shared.watchers.remove(id.as_str()).await {
         Ok(true) => Ok(StatusCode::NO_CONTENT.into_response()),
         Ok(false) => Err(unknown()),
         Err(error) => refused(error),
     }
+}
+
+fn is_seen(sight: &Sight, watcher: &WatcherAnswer) -> bool {
+    sight.sees_watcher(watcher.service_name.as_ref().map(ServiceName::as_str))
+}
+
+/// A webhook that a client may see.
+fn found(shared: &AppState, peer: &HttpPeer, id: &str) -> Result<WatcherAnswer, HttpProblem> {
+    let watcher = shared.watchers.find(id);
+    let seen = watcher.filter(|one| is_seen(&shared.sight(peer), one));
+    seen.ok_or_else(unknown)
+}
+
+fn may_change(
+    shared: &AppState,
+    peer: &HttpPeer,
+    service: Option<&ServiceName>,
+) -> Result<(), HttpProblem> {
+    let name = service.map_or("*", ServiceName::as_str);
+    shared.require(peer, Protected::Watcher, name, Right::Write)
 }
 
 fn unknown() -> HttpProblem {

@@ -27,7 +27,7 @@ use super::{
     stream::WatchedStream,
     watchdog::{ConnectionPhase, ConnectionWatchdog},
 };
-use crate::http::config::HEADERS_MAX_DEFAULT;
+use crate::{catalog::Identity, http::config::HEADERS_MAX_DEFAULT};
 
 /// The type of a stream of events.
 pub(in crate::http) const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
@@ -38,6 +38,8 @@ pub(in crate::http) struct HttpPeer {
     pub(in crate::http) address: IpAddr,
     /// With the port; none for a client without a connection.
     pub(in crate::http) socket: Option<SocketAddr>,
+    /// Who sends the request.
+    pub(in crate::http) identity: Identity,
     watchdog: Option<Arc<ConnectionWatchdog>>,
 }
 
@@ -47,7 +49,31 @@ impl HttpPeer {
         Self {
             address: Ipv4Addr::UNSPECIFIED.into(),
             socket: None,
+            identity: Identity::Anonymous,
             watchdog: None,
+        }
+    }
+
+    /// The daemon itself, without a connection.
+    pub(in crate::http) fn daemon() -> Self {
+        Self::without_connection().identified(Identity::Daemon)
+    }
+
+    /// The same client with an identity.
+    pub(in crate::http) fn identified(&self, identity: Identity) -> Self {
+        Self {
+            address: self.address,
+            socket: self.socket,
+            identity,
+            watchdog: self.watchdog.clone(),
+        }
+    }
+
+    /// Returns when what the client was recognised by is no longer valid. Cancel safe.
+    pub(in crate::http) async fn revoked(&self) {
+        match &self.identity {
+            Identity::Of(principal) => principal.ended().await,
+            Identity::Anonymous | Identity::Daemon => std::future::pending().await,
         }
     }
 
@@ -104,6 +130,7 @@ where
     let peer = HttpPeer {
         address: address.ip(),
         socket: Some(address),
+        identity: Identity::Anonymous,
         watchdog: Some(Arc::clone(&watchdog)),
     };
     let service = service_fn(|request| answer(request, &peer, &pipeline, &watchdog));

@@ -75,14 +75,19 @@ impl<S: HttpService> Pipeline<S> {
             tracing::enabled!(tracing::Level::DEBUG).then(|| AccessLogLine::new(&request, peer));
         let id = self.request_id(&request);
         let judged = self.serve.access.load().judge(&request);
-        let fast = match judged {
-            Ok(()) => self.service.fast_path(&request),
-            Err(_) => None,
+        let admitted = judged.and_then(|()| self.service.admit(&request, peer));
+        let (peer, refused) = match &admitted {
+            Ok(recognised) => (recognised.as_ref().unwrap_or(peer), None),
+            Err(refused) => (peer, Some(refused)),
+        };
+        let fast = match refused {
+            None => self.service.fast_path(&request),
+            Some(_) => None,
         };
         let mut response = match fast {
             Some(fast) => self.fast(fast, request, peer, &id).await,
             // Boxed, so that the fast path does not carry the room for it.
-            None => Box::pin(self.with_cors(to_route(request, peer), judged.err(), &id)).await,
+            None => Box::pin(self.with_cors(to_route(request, peer), refused, &id)).await,
         };
         if let Some(log) = log {
             log.write(&response, &id);
@@ -106,7 +111,7 @@ impl<S: HttpService> Pipeline<S> {
     async fn with_cors(
         &self,
         request: Request<Body>,
-        refused: Option<HttpProblem>,
+        refused: Option<&HttpProblem>,
         id: &HeaderValue,
     ) -> Response<Body> {
         let is_options = request.method() == Method::OPTIONS;
@@ -114,10 +119,10 @@ impl<S: HttpService> Pipeline<S> {
         let is_plain = !request.headers().contains_key(header::ORIGIN)
             || (is_options && (is_refused || !cors::is_preflight(&request)));
         if is_plain {
-            return self.routed(request, refused.as_ref(), id).await;
+            return self.routed(request, refused, id).await;
         }
         let policy = self.serve.access.load_full();
-        let routed = |request| self.routed(request, refused.as_ref(), id);
+        let routed = |request| self.routed(request, refused, id);
         policy.cors.apply(request, routed).await
     }
 

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::{
     frames::{Form, Piece},
-    reader::{LogReader, Scope, WatchItem, WatchStart},
+    reader::{LogReader, SeenScope, WatchItem, WatchStart},
     snapshot::SnapshotPieces,
 };
 use crate::{
@@ -44,9 +44,10 @@ struct NoticeReader {
 }
 
 impl WatchFeed {
-    pub(super) fn new(shared: AppState, form: Form, scope: Scope, start: WatchStart) -> Self {
+    pub(super) fn new(shared: AppState, form: Form, scope: SeenScope, start: WatchStart) -> Self {
+        let sees_notices = scope.sight.sees_notices();
         let reader = LogReader::new(&shared.registry, scope, start);
-        let notices = reader.reads_all().then(|| NoticeReader {
+        let notices = (sees_notices && reader.reads_all()).then(|| NoticeReader {
             changes: shared.notices.follow(),
             seen: shared.notices.newest(),
         });

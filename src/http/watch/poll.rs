@@ -98,6 +98,11 @@ impl AppState {
         seen: Seen,
         wait: Option<Duration>,
     ) -> Result<(), TooManyWatchers> {
+        // A service that is not seen is like one that does not exist.
+        let name = match self.sight(peer).sees(name) {
+            true => name,
+            false => "",
+        };
         if !is_current(&self.registry, seen, last_change_of(&self.registry, name)) {
             return Ok(());
         }

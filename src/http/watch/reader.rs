@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use crate::{
     api::Seen,
+    catalog::Sight,
     model::{CANARY, Event, Revision, ServiceName},
     registry::{Compacted, Following, Registry, Service, Snapshot},
 };
@@ -25,6 +26,22 @@ pub(in crate::http) enum Scope {
     AllButCanary,
     /// The changes of these services; they need not exist.
     Services(Vec<ServiceName>),
+}
+
+/// What a watcher follows, and what of it it may see.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(in crate::http) struct SeenScope {
+    pub(in crate::http) scope: Scope,
+    pub(in crate::http) sight: Sight,
+}
+
+impl From<Scope> for SeenScope {
+    fn from(scope: Scope) -> Self {
+        Self {
+            scope,
+            sight: Sight::All,
+        }
+    }
 }
 
 /// Where a watcher begins.
@@ -77,9 +94,15 @@ pub(in crate::http) struct Page {
     pub(in crate::http) until: Revision,
 }
 
-/// The changes of one scope, and what wakes on new ones.
+/// The changes of one scope that are seen, and what wakes on new ones.
 #[derive(Debug)]
-pub(in crate::http) enum ChangeSource {
+pub(in crate::http) struct ChangeSource {
+    followed: Followed,
+    sight: Sight,
+}
+
+#[derive(Debug)]
+enum Followed {
     All(watch::Receiver<Revision>),
     AllButCanary(watch::Receiver<Revision>),
     Services(Vec<Following>),
@@ -94,7 +117,11 @@ enum NextStep {
 
 impl LogReader {
     /// A reader that begins at `start`.
-    pub(in crate::http) fn new(registry: &Registry, scope: Scope, start: WatchStart) -> Self {
+    pub(in crate::http) fn new(
+        registry: &Registry,
+        scope: impl Into<SeenScope>,
+        start: WatchStart,
+    ) -> Self {
         // Followed first, so that no change in between is missed.
         let source = ChangeSource::new(registry, scope);
         let (next, cursor) = match start {
@@ -116,7 +143,7 @@ impl LogReader {
 
     /// True when everything is followed.
     pub(in crate::http) fn reads_all(&self) -> bool {
-        !matches!(self.source, ChangeSource::Services(_))
+        !matches!(self.source.followed, Followed::Services(_))
     }
 
     /// True when some changes are left out.
@@ -126,10 +153,8 @@ impl LogReader {
 
     /// The name of the one service that is followed, if it is one.
     pub(in crate::http) fn only_service(&self) -> Option<&str> {
-        match &self.source {
-            ChangeSource::Services(list) if list.len() == 1 => {
-                Some(list[0].service().name().as_str())
-            }
+        match &self.source.followed {
+            Followed::Services(list) if list.len() == 1 => Some(list[0].service().name().as_str()),
             _ => None,
         }
     }
@@ -178,14 +203,15 @@ impl LogReader {
     }
 
     fn start_over(&mut self) -> WatchItem {
-        let snapshot = match &self.source {
-            ChangeSource::All(_) => self.registry.snapshot(),
-            ChangeSource::AllButCanary(_) => without_canary(self.registry.snapshot()),
-            ChangeSource::Services(list) => {
+        let snapshot = match &self.source.followed {
+            Followed::All(_) => self.registry.snapshot(),
+            Followed::AllButCanary(_) => without_canary(self.registry.snapshot()),
+            Followed::Services(list) => {
                 let names = list.iter().map(|one| one.service().name().clone());
                 self.registry.snapshot_of(&names.collect::<Vec<_>>())
             }
         };
+        let snapshot = self.source.sight.of(snapshot);
         self.next = NextStep::Events;
         self.cursor = snapshot.revision;
         self.batch = Vec::new().into_iter();
@@ -206,17 +232,26 @@ impl LogReader {
 }
 
 impl ChangeSource {
-    pub(in crate::http) fn new(registry: &Registry, scope: Scope) -> Self {
-        match scope {
-            Scope::All => Self::All(registry.follow()),
-            Scope::AllButCanary => Self::AllButCanary(registry.follow()),
+    pub(in crate::http) fn new(registry: &Registry, scope: impl Into<SeenScope>) -> Self {
+        let SeenScope { scope, sight } = scope.into();
+        let followed = match scope {
+            Scope::All => Followed::All(registry.follow()),
+            Scope::AllButCanary => Followed::AllButCanary(registry.follow()),
             Scope::Services(mut names) => {
+                // One that is not seen is like one that never changes.
+                names.retain(|name| sight.sees(name.as_str()));
                 names.sort();
                 names.dedup();
                 let list = names.iter().map(|name| registry.follow_service(name));
-                Self::Services(list.collect())
+                Followed::Services(list.collect())
             }
-        }
+        };
+        Self { followed, sight }
+    }
+
+    /// True when no change is left out.
+    pub(in crate::http) fn is_whole(&self) -> bool {
+        matches!(self.followed, Followed::All(_)) && self.sight.is_whole()
     }
 
     /// At most `max` changes after `cursor`, oldest first.
@@ -229,9 +264,9 @@ impl ChangeSource {
         // Up to here all services are complete; beyond, one may be ahead of another.
         let newest = registry.newest();
         let mut events = Vec::new();
-        match self {
-            Self::All(_) | Self::AllButCanary(_) => events = registry.since(cursor, max)?,
-            Self::Services(list) => {
+        match &self.followed {
+            Followed::All(_) | Followed::AllButCanary(_) => events = registry.since(cursor, max)?,
+            Followed::Services(list) => {
                 for following in list {
                     events.append(&mut registry.since_of(following.service(), cursor, max)?);
                 }
@@ -247,26 +282,33 @@ impl ChangeSource {
             None => newest.max(cursor),
         };
         if self.leaves_out() {
-            events.retain(|event| !is_of_canary(event));
+            let with_canary = matches!(self.followed, Followed::All(_));
+            events.retain(|event| {
+                (with_canary || !is_of_canary(event)) && self.sight.sees_event(event)
+            });
         }
         Ok(Page { events, until })
     }
 
     /// True when a page may have fewer changes than there are up to its end.
     pub(in crate::http) fn leaves_out(&self) -> bool {
-        matches!(self, Self::AllButCanary(_))
+        match self.followed {
+            Followed::All(_) => !self.sight.is_whole(),
+            Followed::AllButCanary(_) => true,
+            Followed::Services(_) => false,
+        }
     }
 
     /// Waits until something changed. Cancel safe; may wake for nothing.
     pub(in crate::http) async fn changed(&mut self) {
-        match self {
-            Self::All(receiver) | Self::AllButCanary(receiver) => {
+        match &mut self.followed {
+            Followed::All(receiver) | Followed::AllButCanary(receiver) => {
                 if receiver.changed().await.is_err() {
                     // The sender is in the registry that the reader holds.
                     std::future::pending::<()>().await;
                 }
             }
-            Self::Services(list) => match list.as_mut_slice() {
+            Followed::Services(list) => match list.as_mut_slice() {
                 [] => std::future::pending().await,
                 [only] => only.changed().await,
                 several => {

@@ -14,7 +14,7 @@ use futures_util::stream::{self, StreamExt};
 use super::{
     limit::TooManyWatchers,
     poll::LongPoll,
-    reader::{ChangeSource, Page, Scope, place, without_canary},
+    reader::{ChangeSource, Page, Scope, SeenScope, place, without_canary},
     snapshot::SnapshotPieces,
     stream::scope,
 };
@@ -58,7 +58,11 @@ pub(in crate::http) async fn events(
     RawQuery(query): RawQuery,
 ) -> EndpointResult {
     let wanted = EventsQuery::read(&shared, query.as_deref())?;
-    let source = ChangeSource::new(&shared.registry, wanted.scope.clone());
+    let scope = SeenScope {
+        scope: wanted.scope.clone(),
+        sight: shared.sight(&peer),
+    };
+    let source = ChangeSource::new(&shared.registry, scope.clone());
     let Some(seen) = wanted.since else {
         let page = newest(&shared.registry, &source, wanted.limit);
         return Ok(answer(&shared, &page));
@@ -66,7 +70,7 @@ pub(in crate::http) async fn events(
     let begin = |wait| LongPoll::begin(&shared, &peer, wait);
     match since(&shared, source, seen, &wanted, begin).await {
         Ok(Ok(page)) => Ok(answer(&shared, &page)),
-        Ok(Err(EventsLost)) => Ok(start_over(&shared, &wanted.scope)),
+        Ok(Err(EventsLost)) => Ok(start_over(&shared, &scope)),
         Err(refused) => Ok(refused.into_response()),
     }
 }
@@ -125,13 +129,13 @@ fn newest(registry: &Registry, source: &ChangeSource, limit: usize) -> Page {
     for tries in 0..TRIES_MAX {
         // After the oldest, and further after it at each try, since the log moves on.
         let oldest = Revision(registry.oldest().0.saturating_sub(1) + (tries << tries));
-        let from = match source {
-            ChangeSource::All(_) => {
+        let from = match source.is_whole() {
+            true => {
                 let last = registry.newest().0.saturating_sub(limit as u64);
                 oldest.max(Revision(last))
             }
             // How far back there are enough of them is not known.
-            ChangeSource::Services(_) | ChangeSource::AllButCanary(_) => oldest,
+            false => oldest,
         };
         if let Ok(mut page) = source.read(registry, from, usize::MAX) {
             let surplus = page.events.len().saturating_sub(limit);
@@ -153,13 +157,14 @@ fn answer(shared: &AppState, page: &Page) -> Response {
 }
 
 /// A resync and the snapshot to continue from, encoded while it is sent.
-fn start_over(shared: &AppState, scope: &Scope) -> Response {
+fn start_over(shared: &AppState, SeenScope { scope, sight }: &SeenScope) -> Response {
     shared.watching.resyncs.inc();
     let (snapshot, with_routes) = match scope {
         Scope::All => (shared.registry.snapshot(), true),
         Scope::AllButCanary => (without_canary(shared.registry.snapshot()), true),
         Scope::Services(names) => (shared.registry.snapshot_of(names), false),
     };
+    let snapshot = sight.of(snapshot);
     let revision = snapshot.revision;
     let cursor = shared.registry.cursor(revision);
     let pieces = if with_routes {

@@ -32,6 +32,7 @@ use super::{
     feed::WatchFeed,
     frames::{Form, Piece},
     limit::{Permit, WatcherKind},
+    reader::SeenScope,
     stream::{Silence, WatchQuery},
 };
 use crate::{
@@ -62,6 +63,8 @@ type Socket = WebSocketStream<TokioIo<Upgraded>>;
         ("service" = Option<Vec<String>>, Query, description = "Only the changes of these services; none means all"),
         ("since" = Option<String>, Query, description = "Continue after this cursor"),
         ("canary" = Option<bool>, Query, description = "false leaves out the migration's canary; the cursor still moves"),
+        ("token" = Option<String>, Query, description = "The caller's token, for clients that can send no header"),
+        ("ticket" = Option<String>, Query, description = "The same with a ticket of POST /auth/ticket"),
     ),
     responses(
         (status = 101, description = "JSON texts {\"type\":\"snapshot|event|resync\",\"id\",\"data\"}; with canary=false also of type \"cursor\", whose data is null"),
@@ -90,10 +93,14 @@ pub(in crate::http) async fn watch_socket(
         Ok(permit) => permit,
         Err(refused) => return Ok(refused.into_response()),
     };
-    let feed = WatchFeed::new(shared.clone(), Form::Socket, wanted.scope, wanted.start);
+    let scope = SeenScope {
+        scope: wanted.scope,
+        sight: shared.sight(&peer),
+    };
+    let feed = WatchFeed::new(shared.clone(), Form::Socket, scope, wanted.start);
     shared
         .upgraded
-        .spawn(serve(upgrade, feed, shared.clone(), permit));
+        .spawn(serve(upgrade, feed, (shared.clone(), peer), permit));
     Ok(switching(accept))
 }
 
@@ -140,7 +147,12 @@ fn upgrade_required(detail: &str) -> Response {
     response
 }
 
-async fn serve(upgrade: OnUpgrade, feed: WatchFeed, shared: AppState, _permit: Permit) {
+async fn serve(
+    upgrade: OnUpgrade,
+    feed: WatchFeed,
+    (shared, peer): (AppState, HttpPeer),
+    _permit: Permit,
+) {
     let upgraded = tokio::select! {
         upgraded = upgrade => upgraded,
         () = shared.closing.cancelled() => return,
@@ -154,7 +166,11 @@ async fn serve(upgrade: OnUpgrade, feed: WatchFeed, shared: AppState, _permit: P
         .max_frame_size(Some(INCOMING_BYTES_MAX));
     let io = TokioIo::new(upgraded);
     let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
-    let end = tell(&mut socket, feed, &shared).await;
+    let end = tokio::select! {
+        biased;
+        () = peer.revoked() => SocketEnd::Revoked,
+        end = tell(&mut socket, feed, &shared) => end,
+    };
     let (code, reason) = match end {
         // The answer to a client's own close waits to be sent.
         SocketEnd::Left => {
@@ -163,6 +179,7 @@ async fn serve(upgrade: OnUpgrade, feed: WatchFeed, shared: AppState, _permit: P
         }
         SocketEnd::Broken => (CloseCode::Protocol, "not a frame that a client may send"),
         SocketEnd::NotUtf8 => (CloseCode::Invalid, "a text must be UTF-8"),
+        SocketEnd::Revoked => (CloseCode::Policy, "the token is not valid any more"),
         SocketEnd::Stopped => (CloseCode::Away, "musterd stops"),
         SocketEnd::TooLong => (CloseCode::Size, "the message is too long"),
     };
@@ -178,6 +195,8 @@ async fn serve(upgrade: OnUpgrade, feed: WatchFeed, shared: AppState, _permit: P
 enum SocketEnd {
     /// The client closed it, is not there any more or does not read.
     Left,
+    /// What the client was recognised by is no longer valid.
+    Revoked,
     Stopped,
     TooLong,
     Broken,

@@ -17,7 +17,7 @@ use super::{
     feed::WatchFeed,
     frames::Form,
     limit::{Permit, WatcherKind},
-    reader::{Scope, WatchStart},
+    reader::{Scope, SeenScope, WatchStart},
 };
 use crate::{
     api::{self, Problem, Seen},
@@ -37,6 +37,8 @@ use crate::{
         ("service" = Option<Vec<String>>, Query, description = "Only the changes of these services; none means all"),
         ("since" = Option<String>, Query, description = "Continue after this cursor"),
         ("canary" = Option<bool>, Query, description = "false leaves out the migration's canary; the cursor still moves"),
+        ("token" = Option<String>, Query, description = "The caller's token, for clients that can send no header"),
+        ("ticket" = Option<String>, Query, description = "The same with a ticket of POST /auth/ticket"),
         ("Last-Event-ID" = Option<String>, Header, description = "The same; wins over `since`"),
     ),
     responses(
@@ -59,8 +61,12 @@ pub(in crate::http) async fn watch(
         Ok(permit) => permit,
         Err(refused) => return Ok(refused.into_response()),
     };
+    let scope = SeenScope {
+        scope: wanted.scope,
+        sight: shared.sight(&peer),
+    };
     let watcher = EventStream {
-        feed: WatchFeed::new(shared.clone(), Form::Sse, wanted.scope, wanted.start),
+        feed: WatchFeed::new(shared.clone(), Form::Sse, scope, wanted.start),
         silence: Silence::new(shared.config.watch.keep_alive.get()),
         closing: shared.closing.clone(),
         peer,

@@ -49,12 +49,23 @@ pub(super) fn put_index<T: PartialEq>(out: &mut Vec<u8>, all: &[T], value: &T) {
 
 /// Reads what was put, in the same order.
 #[derive(Debug)]
-pub(super) struct ByteReader<'a>(pub(super) &'a [u8]);
+pub(super) struct ByteReader<'a> {
+    rest: &'a [u8],
+    /// Whether instances have owners in it.
+    pub(super) has_owners: bool,
+}
 
-impl ByteReader<'_> {
+impl<'a> ByteReader<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self {
+            rest: bytes,
+            has_owners: false,
+        }
+    }
+
     pub(super) fn byte(&mut self) -> Result<u8, InvalidRecord> {
-        let (first, rest) = self.0.split_first().ok_or(InvalidRecord)?;
-        self.0 = rest;
+        let (first, rest) = self.rest.split_first().ok_or(InvalidRecord)?;
+        self.rest = rest;
         Ok(*first)
     }
 
@@ -85,8 +96,8 @@ impl ByteReader<'_> {
 
     pub(super) fn text(&mut self) -> Result<&str, InvalidRecord> {
         let len: usize = self.small()?;
-        let (text, rest) = self.0.split_at_checked(len).ok_or(InvalidRecord)?;
-        self.0 = rest;
+        let (text, rest) = self.rest.split_at_checked(len).ok_or(InvalidRecord)?;
+        self.rest = rest;
         str::from_utf8(text).map_err(|_| InvalidRecord)
     }
 
@@ -125,7 +136,7 @@ impl ByteReader<'_> {
     ) -> Result<Box<[T]>, InvalidRecord> {
         let n: usize = self.small()?;
         // Each takes a byte at least, so that a wrong number allocates nothing.
-        if n > self.0.len() {
+        if n > self.rest.len() {
             return Err(InvalidRecord);
         }
         (0..n).map(|_| read(self)).collect()

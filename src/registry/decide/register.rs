@@ -32,11 +32,13 @@ impl Command for Register {
         let Some(known) = known else {
             return register_new(draft, self.registration, lease);
         };
+        may_replace(draft, &known)?;
         is_current(&known, self.incarnation)?;
         let next = Replacement {
             registration: self.registration,
             stays: self.incarnation.is_some(),
             lease,
+            owner: draft.owner().or_else(|| known.owner.clone()),
         };
         let registered = replace(draft, &known, next)?;
         draft.renew(&known);
@@ -54,7 +56,7 @@ impl Command for Deregister {
     }
 
     fn decide(self, draft: &mut Draft<'_>) -> Result<Arc<Instance>, Refusal> {
-        let known = draft.known(&self.service_id)?;
+        let known = draft.to_change(&self.service_id)?;
         is_current(&known, self.incarnation)?;
         draft.remove(&known, EventKind::Deregistered, None);
         Ok(known)
@@ -72,6 +74,7 @@ impl Command for Heartbeat {
 
     fn decide(self, draft: &mut Draft<'_>) -> Result<Timestamp, Refusal> {
         let known = draft.known(&self.service_id)?;
+        draft.rights.map_or(Ok(()), |rights| rights.renew(&known))?;
         is_current(&known, self.incarnation)?;
         draft.renew(&known);
         draft.attach(&known);
@@ -89,7 +92,7 @@ impl Command for PatchInstance {
     }
 
     fn decide(self, draft: &mut Draft<'_>) -> Result<Arc<Instance>, Refusal> {
-        let known = draft.known(&self.service_id)?;
+        let known = draft.to_change(&self.service_id)?;
         let patched = self.patch.apply(&known.registration);
         let registration = patched.map_err(|_: MetadataError| Refusal::MetadataTooDeep)?;
         let bytes = registration.metadata.as_str().len();
@@ -101,6 +104,7 @@ impl Command for PatchInstance {
             registration,
             stays: true,
             lease: known.lease,
+            owner: known.owner.clone(),
         };
         Ok(replace(draft, &known, next)?.instance)
     }
@@ -123,6 +127,7 @@ fn register_new(
         revision: Revision::default(),
         incarnation: draft.next_incarnation(),
         reason: None,
+        owner: draft.owner(),
         last_seen: Arc::new(LastSeen::new(now.mono_ms)),
         bytes,
         encoded: OnceLock::new(),
@@ -139,6 +144,15 @@ struct Replacement {
     /// Whether it keeps its incarnation.
     stays: bool,
     lease: Lease,
+    owner: Option<Arc<str>>,
+}
+
+/// The sender of a registration learns nothing of an instance that it may not see, but that the id is taken.
+fn may_replace(draft: &Draft<'_>, known: &Instance) -> Result<(), Refusal> {
+    draft.may_change(known).map_err(|refusal| match refusal {
+        Refusal::Unknown => Refusal::IdTaken,
+        other => other,
+    })
 }
 
 fn replace(
@@ -159,6 +173,7 @@ fn replace(
         observed: status::observed_again(known, &registration),
         registration,
         lease: next.lease,
+        owner: next.owner,
         incarnation: incarnation(draft, known, next.stays),
         bytes,
         ..known.version()
@@ -176,13 +191,14 @@ fn replace(
     })
 }
 
-/// The same value again: a new version only when its incarnation or its lease is another one.
+/// The same value again: a new version only when its incarnation, its lease or its owner is another one.
 fn renew(draft: &mut Draft<'_>, known: &Arc<Instance>, next: Replacement) -> Arc<Instance> {
-    if next.stays && known.lease == next.lease {
+    if next.stays && known.lease == next.lease && known.owner == next.owner {
         return Arc::clone(known);
     }
     let instance = Instance {
         lease: next.lease,
+        owner: next.owner,
         incarnation: incarnation(draft, known, next.stays),
         ..known.version()
     };

@@ -13,7 +13,10 @@ impl Command for SetRoute {
     const OPERATION: Operation = Operation::Route;
 
     fn target(&self) -> Target<'_> {
-        Target::Route(self.route.route_id.as_str())
+        Target::Route {
+            id: self.route.route_id.as_str(),
+            service: Some(&self.route.service_name),
+        }
     }
 
     fn decide(self, draft: &mut Draft<'_>) -> Result<Arc<Route>, Refusal> {
@@ -39,7 +42,10 @@ impl Command for RemoveRoute {
     const OPERATION: Operation = Operation::Route;
 
     fn target(&self) -> Target<'_> {
-        Target::Route(&self.route_id)
+        Target::Route {
+            id: &self.route_id,
+            service: None,
+        }
     }
 
     fn decide(self, draft: &mut Draft<'_>) -> Result<Arc<Route>, Refusal> {

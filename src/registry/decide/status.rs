@@ -17,7 +17,7 @@ impl Command for SetOverride {
     }
 
     fn decide(self, draft: &mut Draft<'_>) -> Result<Arc<Instance>, Refusal> {
-        let known = draft.known(&self.service_id)?;
+        let known = draft.to_change(&self.service_id)?;
         Ok(override_with(
             draft,
             &known,
@@ -36,7 +36,7 @@ impl Command for LiftOverride {
     }
 
     fn decide(self, draft: &mut Draft<'_>) -> Result<Arc<Instance>, Refusal> {
-        let known = draft.known(&self.service_id)?;
+        let known = draft.to_change(&self.service_id)?;
         Ok(override_with(draft, &known, None))
     }
 }

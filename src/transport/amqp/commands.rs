@@ -22,8 +22,9 @@ use crate::{
         Broker,
         wire::{ShortStr, ValueRef, properties::PropertyList},
     },
-    catalog::{self, Caller, Catalog, Deregister, Door, Refusal, Register},
+    catalog::{self, Caller, Catalog, Deregister, Door, Identity, Refusal, Register},
     model::{FlagState, InstanceFilter, Mode},
+    security::Identities,
 };
 
 /// The header in which the embedded broker says over which connection a message came.
@@ -53,6 +54,12 @@ pub struct CommandContext {
     pub broker: Option<Broker>,
     /// The direct way, to compare with in mode dual.
     pub direct: Arc<dyn DirectAnswers>,
+    /// Who may do what.
+    pub identities: Identities,
+    /// The queues of the embedded broker whose messages it stamps.
+    pub stamped: Arc<[String]>,
+    /// The header of its stamp for the user.
+    pub user_header: Arc<str>,
 }
 
 /// Answers the commands of one queue.
@@ -71,6 +78,8 @@ pub(super) struct Answering {
 struct Answered {
     body: Bytes,
     is_problem: bool,
+    /// Whether the direct way answers the same: it answers the daemon, who sees everything.
+    is_comparable: bool,
     /// Why it could not be read.
     unreadable: Option<String>,
 }
@@ -125,7 +134,10 @@ impl Answering {
         let caller = if self.own.contains(delivery.properties.correlation_id()) {
             Caller::daemon(Door::Canary)
         } else {
+            let user = self.user(delivery);
+            let principal = self.context.identities.broker_user(user);
             Caller {
+                identity: principal.map_or(Identity::Anonymous, Identity::Of),
                 connection: from,
                 ..Caller::by(Door::Amqp)
             }
@@ -134,20 +146,41 @@ impl Answering {
             names::REGISTER => self.register(&caller, body).await,
             names::HEARTBEAT => self.heartbeat(&caller, body).await,
             names::DEREGISTER => self.deregister(&caller, body).await,
-            _ => self.discover(body),
+            _ => self.discover(&caller, body),
         };
+        let is_comparable = self.context.catalog.sight(&caller).sees_all_services();
         match answered {
             Ok(body) => Answered {
                 body,
                 is_problem: false,
+                is_comparable,
                 unreadable: None,
             },
             Err(problem) => Answered {
                 body: problem.to_json().into(),
                 is_problem: true,
+                is_comparable,
                 unreadable: is_unreadable(&problem).then_some(problem.detail),
             },
         }
+    }
+
+    /// The user that sent a command, as the broker itself says: the embedded one in a header that it sets, another one
+    /// in the property that it has validated.
+    fn user<'a>(&self, delivery: &'a Delivery) -> Option<&'a str> {
+        let user = match &self.context.broker {
+            None => delivery.properties.user_id()?,
+            Some(_) if !self.context.stamped.iter().any(|queue| queue == self.queue) => {
+                return None;
+            }
+            Some(_) => {
+                let headers = delivery.properties.headers()?;
+                headers
+                    .field(self.context.user_header.as_bytes())
+                    .and_then(ValueRef::as_str_bytes)?
+            }
+        };
+        std::str::from_utf8(user).ok()
     }
 
     /// The connection of the embedded broker that a command came by, as the broker itself says.
@@ -222,14 +255,14 @@ impl Answering {
         }
     }
 
-    fn discover(&self, body: &[u8]) -> Result<Bytes, Problem> {
+    fn discover(&self, caller: &Caller, body: &[u8]) -> Result<Bytes, Problem> {
         let (name, wanted) = Discover::from_json(body)?;
-        Ok(self.found(&name, &wanted.filter))
+        Ok(self.found(caller, &name, &wanted.filter))
     }
 
-    fn found(&self, name: &str, filter: &InstanceFilter) -> Bytes {
+    fn found(&self, caller: &Caller, name: &str, filter: &InstanceFilter) -> Bytes {
         let catalog = &self.context.catalog;
-        let found = catalog.discover(name, filter, |list| {
+        let found = catalog.discover(caller, name, filter, |list| {
             api::discovered(list, |one| catalog.last_heartbeat(one))
         });
         found.0
@@ -237,7 +270,7 @@ impl Answering {
 
     /// In mode dual, asks the direct way too.
     async fn compare(&self, body: &[u8], answered: &Answered) {
-        if self.flag.borrow().modes.discovery != Mode::Dual {
+        if !answered.is_comparable || self.flag.borrow().modes.discovery != Mode::Dual {
             return;
         }
         let direct = &*self.context.direct;
@@ -270,7 +303,7 @@ impl Answering {
                 return Some(true);
             }
             // The service may have changed in between.
-            ours = self.found(&name, &wanted.filter);
+            ours = self.found(&Caller::daemon(Door::Amqp), &name, &wanted.filter);
         }
         Some(false)
     }

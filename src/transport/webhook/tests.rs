@@ -1,6 +1,7 @@
 mod isolation;
 mod limits;
 mod notices;
+mod owned;
 mod receiver;
 mod stopping;
 mod stored;

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::lag::Lags;
 use crate::{
     api::{StoredWatcher, WatcherAnswer},
+    catalog::Sight,
     model::{Cursor, Timestamp},
     transport::{Circuit, Filter, Subscriber, rows::StoredCursor},
 };
@@ -20,6 +21,8 @@ pub(super) struct Watcher {
     pub(super) filter: Filter,
     pub(super) callback_url: Box<str>,
     pub(super) signed: bool,
+    /// The identity that added it.
+    pub(super) owner: Option<Box<str>>,
     pub(super) created_at: Timestamp,
     pub(super) subscriber: Arc<Mutex<Subscriber>>,
     /// The cursor in its row.
@@ -29,7 +32,12 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    pub(super) fn new(id: Uuid, stored: &StoredWatcher, subscriber: Subscriber) -> Self {
+    pub(super) fn new(
+        id: Uuid,
+        stored: &StoredWatcher,
+        subscriber: Subscriber,
+        sight: Sight,
+    ) -> Self {
         let draft = &stored.draft;
         Self {
             id,
@@ -37,9 +45,11 @@ impl Watcher {
                 service: draft.service_name.clone(),
                 kinds: draft.events.clone(),
                 without_canary: !draft.canary,
+                sight,
             },
             callback_url: draft.callback_url.clone(),
             signed: draft.secret.is_some(),
+            owner: stored.owner.clone(),
             created_at: stored.created_at,
             stored: Mutex::new(StoredCursor::of(&subscriber)),
             subscriber: Arc::new(Mutex::new(subscriber)),
@@ -64,6 +74,7 @@ impl Watcher {
             callback_url: self.callback_url.clone(),
             events: self.filter.kinds.clone(),
             signed: self.signed,
+            owner: self.owner.clone(),
             canary: !self.filter.without_canary,
             created_at: self.created_at,
             cursor,

@@ -16,6 +16,7 @@ use musterd::{
     },
     model::{Cursor, FlagError, FlagState, Mode, Modes, Timestamp},
     registry::{self, Notices, Registry},
+    security::Identities,
     telemetry::Metrics,
     transport::Flag,
 };
@@ -59,6 +60,7 @@ impl Probes for Stage {
 impl Watchers for Stage {
     fn add(
         &self,
+        _: &Caller,
         _: WatcherDraft,
         _: Option<Cursor>,
     ) -> BoxFuture<'_, Result<WatcherAnswer, WatcherError>> {
@@ -158,6 +160,7 @@ impl Server {
             snapshots: None,
             migration: stage,
             notices: Arc::new(Notices::new(1)),
+            identities: Identities::default(),
             broker: None,
         };
         let bound = http::bind(&config).await.unwrap();

@@ -106,7 +106,7 @@ fn memory_is_bounded() {
         throttle.failed(None, peer(n), now);
         throttle.succeeded(&name, peer(n), now + Duration::from_secs(n.into()));
     }
-    assert_eq!(throttle.addresses.until.len(), 4);
+    assert_eq!(throttle.addresses.keys(), 4);
     assert_eq!(throttle.known.last.len(), 4);
     assert!(
         throttle.refuses(None, peer(200), now),

@@ -73,7 +73,7 @@ async fn failed_logins_are_remembered_across_a_reload() {
 #[test]
 fn each_key_is_in_effect_or_needs_a_restart() {
     type Change = fn(&mut Config);
-    let cases: [(Change, &[&str], &[&str]); 9] = [
+    let cases: [(Change, &[&str], &[&str]); 10] = [
         (|_| {}, &[], &[]),
         (|config| config.auth.guest = false, &["broker.auth"], &[]),
         (
@@ -110,6 +110,11 @@ fn each_key_is_in_effect_or_needs_a_restart() {
             |config| config.stamp_header = "x".to_owned(),
             &[],
             &["broker.stamp_header"],
+        ),
+        (
+            |config| config.stamp_user_header = "x".to_owned(),
+            &[],
+            &["broker.stamp_user_header"],
         ),
     ];
     for (change, changed, needs_restart) in cases {

@@ -4,33 +4,65 @@ use super::fixture::*;
 use crate::broker::{config::Limits, vhost::Stamp, wire::Properties};
 
 const HEADER: &str = "x-musterd-connection";
+const USER: &str = "x-musterd-user";
 
 fn world() -> World {
     let stamp = Stamp {
         queues: vec![name("service.register")],
         header: name(HEADER),
+        user_header: name(USER),
     };
     World::with(Limits::default(), stamp)
 }
 
 fn lie() -> Properties {
-    Properties::NONE.with_headers(&table(&[("a", text("b")), (HEADER, text("of another"))]))
+    Properties::NONE.with_headers(&table(&[
+        ("a", text("b")),
+        (HEADER, text("of another")),
+        (USER, text("of another")),
+    ]))
 }
 
 /// The stamp of the next message in a queue.
 #[track_caller]
 fn stamp_in(client: &mut Client, world: &mut World, queue: &str) -> Option<String> {
+    stamps_in(client, world, queue).0
+}
+
+/// The same, and the user.
+#[track_caller]
+fn stamps_in(
+    client: &mut Client,
+    world: &mut World,
+    queue: &str,
+) -> (Option<String>, Option<String>) {
     let got = client.get(world, queue).unwrap();
-    let headers = got.properties.headers()?;
-    assert!(
-        headers
-            .iter()
-            .filter(|(key, _)| *key == HEADER.as_bytes())
-            .count()
-            <= 1
-    );
-    let stamp = headers.field(HEADER.as_bytes())?.as_str_bytes()?;
-    Some(String::from_utf8_lossy(stamp).into_owned())
+    let [connection, user] = [HEADER, USER].map(|name| {
+        let headers = got.properties.headers()?;
+        let of_name = headers.iter().filter(|(key, _)| *key == name.as_bytes());
+        assert!(of_name.count() <= 1);
+        let stamp = headers.field(name.as_bytes())?.as_str_bytes()?;
+        Some(String::from_utf8_lossy(stamp).into_owned())
+    });
+    (connection, user)
+}
+
+#[test]
+fn the_user_that_logged_in_is_stamped_whatever_the_client_claims() {
+    let mut world = world();
+    let mut client = world.client(1);
+    client.declare(&mut world, "service.register", table(&[]));
+    let user = Some(client.session.user().to_owned());
+    let mut stamp = |client: &mut Client| {
+        client.publish_with(&mut world, ("", "service.register"), &lie(), "x");
+        stamps_in(client, &mut world, "service.register")
+    };
+    let own = Some(client.peer.id.to_string());
+    assert_eq!(stamp(&mut client), (own, user.clone()));
+    client.session = client.session.unstamped();
+    assert_eq!(stamp(&mut client), (None, user), "without a heartbeat");
+    client.session = client.session.of_the_process();
+    assert_eq!(stamp(&mut client), (None, None), "the process is no user");
 }
 
 #[test]

@@ -7,8 +7,10 @@ use crate::{
         answer::{EndpointResult, HttpProblem, json},
         problems::{Conflict, Invalid, NotFound, TooLarge},
         rest::extract::BodyBytes,
+        serve::connection::HttpPeer,
         state::AppState,
     },
+    security::Right,
 };
 use axum::extract::{RawQuery, State};
 
@@ -28,9 +30,11 @@ fn only(query: Option<&str>) -> Option<String> {
 )]
 pub(in crate::http) async fn export_definitions(
     State(shared): State<AppState>,
+    peer: HttpPeer,
     RawQuery(query): RawQuery,
 ) -> EndpointResult {
     let only = only(query.as_deref());
+    shared.require_broker(&peer, only.as_deref(), Right::Read)?;
     let exported = shared.pages()?.definitions(only.as_deref()).await;
     Ok(json(exported.ok_or_else(|| {
         let vhost = only.unwrap_or_default();
@@ -49,9 +53,12 @@ pub(in crate::http) async fn export_definitions(
 )]
 pub(in crate::http) async fn import_definitions(
     State(shared): State<AppState>,
+    peer: HttpPeer,
     RawQuery(query): RawQuery,
     BodyBytes(body): BodyBytes,
 ) -> EndpointResult {
+    // The vhost of the query is for objects that name none: a file may name any.
+    shared.require_broker(&peer, None, Right::Write)?;
     let imported = shared.pages()?.import(body, only(query.as_deref())).await;
     let report = imported.map_err(problem)?;
     let made = report.made;

@@ -12,8 +12,10 @@ use crate::{
         answer::{EndpointResult, HttpProblem, json},
         problems::{Invalid, NotFound},
         rest::extract::Name,
+        serve::connection::HttpPeer,
         state::AppState,
     },
+    security::Right,
 };
 
 /// How many messages are answered without a `count`.
@@ -54,7 +56,12 @@ fn unknown(of: &Name) -> HttpProblem {
     ),
     responses((status = 200, body = QueueView), NotFound)
 )]
-pub(in crate::http) async fn queue(State(shared): State<AppState>, of: Name) -> EndpointResult {
+pub(in crate::http) async fn queue(
+    State(shared): State<AppState>,
+    peer: HttpPeer,
+    of: Name,
+) -> EndpointResult {
+    shared.require_broker(&peer, Some(of.as_str()), Right::Read)?;
     let queue = shared.pages()?.queue(of.as_str(), of.second()).await;
     Ok(json(queue.ok_or_else(|| unknown(&of))?))
 }
@@ -68,7 +75,12 @@ pub(in crate::http) async fn queue(State(shared): State<AppState>, of: Name) -> 
     ),
     responses((status = 200, body = QueueDeleted), NotFound)
 )]
-pub(in crate::http) async fn delete(State(shared): State<AppState>, of: Name) -> EndpointResult {
+pub(in crate::http) async fn delete(
+    State(shared): State<AppState>,
+    peer: HttpPeer,
+    of: Name,
+) -> EndpointResult {
+    shared.require_broker(&peer, Some(of.as_str()), Right::Write)?;
     let dropped = shared.pages()?.delete(of.as_str(), of.second()).await;
     let dropped = dropped.ok_or_else(|| unknown(&of))?;
     tracing::info!(
@@ -96,9 +108,11 @@ pub(in crate::http) async fn delete(State(shared): State<AppState>, of: Name) ->
 )]
 pub(in crate::http) async fn messages(
     State(shared): State<AppState>,
+    peer: HttpPeer,
     of: Name,
     RawQuery(query): RawQuery,
 ) -> EndpointResult {
+    shared.require_broker(&peer, Some(of.as_str()), Right::Read)?;
     let mut wanted = COUNT_DEFAULT;
     for (key, value) in api::pairs(query.as_deref().unwrap_or_default()) {
         if key == "count" {
@@ -122,7 +136,12 @@ pub(in crate::http) async fn messages(
     ),
     responses((status = 200, body = QueuePurged), NotFound)
 )]
-pub(in crate::http) async fn purge(State(shared): State<AppState>, of: Name) -> EndpointResult {
+pub(in crate::http) async fn purge(
+    State(shared): State<AppState>,
+    peer: HttpPeer,
+    of: Name,
+) -> EndpointResult {
+    shared.require_broker(&peer, Some(of.as_str()), Right::Write)?;
     let purged = shared.pages()?.purge(of.as_str(), of.second()).await;
     let purged = purged.ok_or_else(|| unknown(&of))?;
     tracing::info!(

@@ -54,6 +54,6 @@ pub(in crate::http) async fn config(
             }
         }
     }
-    let body = super::body(&shared, &current);
+    let body = super::body(&shared, &shared.sight(&peer), &current);
     Ok(shared.with_index(json(body), current.index))
 }

@@ -14,6 +14,7 @@ use tokio::sync::watch::Receiver;
 use super::body;
 use crate::{
     api::{self, Notice, Seen},
+    catalog::Sight,
     gateway::RoutedInstances,
     http::{
         answer::EndpointResult,
@@ -31,6 +32,8 @@ use crate::{
     get, path = "/gateway/watch",
     params(
         ("since" = Option<String>, Query, description = "Nothing is sent while this is the index"),
+        ("token" = Option<String>, Query, description = "The caller's token, for clients that can send no header"),
+        ("ticket" = Option<String>, Query, description = "The same with a ticket of POST /auth/ticket"),
         ("Last-Event-ID" = Option<String>, Header, description = "The same; wins over `since`"),
     ),
     responses(
@@ -70,6 +73,9 @@ struct Follower {
     shared: AppState,
     changes: Receiver<u64>,
     sent: Option<Revision>,
+    sight: Sight,
+    /// What a gateway that does not see everything was sent last, without its index.
+    last: Option<Bytes>,
     out: VecDeque<Bytes>,
     silence: Silence,
     closed: bool,
@@ -82,6 +88,8 @@ impl Follower {
         let mut gateway = Self {
             changes: shared.gateway.follow(),
             sent: None,
+            sight: shared.sight(&peer),
+            last: None,
             out: VecDeque::new(),
             silence: Silence::new(shared.config.watch.keep_alive.get()),
             closed: false,
@@ -139,10 +147,21 @@ impl Follower {
     /// The body is shared with all other gateways, so it is not copied into a frame.
     fn send(&mut self, config: &RoutedInstances) {
         self.sent = Some(config.index);
+        let body = body(&self.shared, &self.sight, config);
+        if !self.sight.is_whole() {
+            let seen = config.seen_by(&self.sight);
+            let cursor_of_none = self.shared.registry.cursor(Revision::default());
+            // Without the index, which also moves for what is not seen.
+            let shown = api::gateway_config(cursor_of_none, seen.routes());
+            if self.last.as_ref().is_some_and(|last| **last == *shown) {
+                return;
+            }
+            self.last = Some(shown.into());
+        }
         let cursor = self.shared.registry.cursor(config.index);
         let head = Form::Sse.head("snapshot", Some(cursor));
         self.out.push_back(head.into());
-        self.out.push_back(body(&self.shared, config));
+        self.out.push_back(body);
         self.out.push_back(Bytes::from_static(Form::Sse.tail()));
     }
 }

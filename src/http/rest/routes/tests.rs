@@ -155,14 +155,17 @@ fn a_route_row_has_its_tag_and_access() {
     }
 }
 
-/// The resource that permissions will be asked for is in the path of its operations.
+/// The resource that permissions are asked for is in the path of its operations.
 #[test]
 fn a_row_names_the_resource_of_its_path() {
     for row in table() {
         let (path, resource) = (row.path.as_str(), row.access.1);
         let expected = match path {
             "/health" | "/ready" | "/docs" => ApiResource::Health,
-            "/metrics" | "/system/info" | "/system/snapshot" => ApiResource::System,
+            "/metrics" | "/system/info" => ApiResource::System,
+            "/system/snapshot" => ApiResource::Backup,
+            "/auth/whoami" | "/auth/ticket" => ApiResource::Own,
+            _ if path.starts_with("/auth/tokens") => ApiResource::Token,
             "/transport" => ApiResource::Transport,
             "/migration" => ApiResource::Migration,
             "/events" => ApiResource::Event,

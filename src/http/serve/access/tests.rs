@@ -18,7 +18,7 @@ fn policy(hosts: &[&str], origins: &[&str]) -> AccessPolicy {
 fn code(policy: &AccessPolicy, request: &Request<Body>) -> u16 {
     policy
         .judge(request)
-        .map_or_else(|refusal| refusal.0.status, |()| 200)
+        .map_or_else(|refusal| refusal.status(), |()| 200)
 }
 
 fn request(start: &str, headers: &[(&str, &str)], body: &'static str) -> Request<Body> {

@@ -55,6 +55,7 @@ impl Machine {
             state: &self.state,
             changes: &mut self.changes,
             origin: Origin { now, connection },
+            rights: None,
         });
         if outcome.is_err() {
             assert!(self.changes.records.is_empty(), "a refusal changes nothing");

@@ -68,7 +68,9 @@ impl Kept {
 /// A run of the daemon with the webhooks that `kept` has.
 fn run(registry: &Registry, config: Config, kept: &Arc<Kept>) -> Stage {
     let stage = stage_on(registry.clone(), config, Arc::clone(kept) as _);
-    stage.webhooks.restore(&kept.stored());
+    stage
+        .webhooks
+        .restore(&kept.stored(), &Identities::default());
     stage
 }
 

@@ -1,0 +1,114 @@
+//! The identities: read at the start, ended in time, and their last use stored.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::store::Kept;
+use crate::{
+    config::Config,
+    model::Timestamp,
+    registry::{Clock, Registry},
+    security::{AuthMode, FirstToken, Identities, NoTokenRows, SecurityError, is_open},
+    tasks::{Stage, Tasks},
+};
+
+/// How late a stream ends whose token expired.
+const END_EVERY: Duration = Duration::from_millis(250);
+/// How often it is stored when tokens were last used.
+const STORE_EVERY: Duration = Duration::from_secs(300);
+
+/// Reads the identities and keeps them up to date; with the token that a first start made.
+pub(super) fn load(
+    config: &Config,
+    registry: &Registry,
+    kept: &Kept,
+    tasks: &mut Tasks,
+) -> Result<(Identities, Option<FirstToken>), SecurityError> {
+    let clock = registry.clock().clone();
+    let (identities, first) = Identities::load(
+        &config.security,
+        config.store.folder().map(|folder| folder.as_path()),
+        kept.tokens.clone(),
+        Arc::new(kept.rows.clone()),
+        clock.now().wall,
+    )?;
+    if identities.is_on() {
+        identities.end_expired(clock.now().wall);
+        let kept = identities.clone();
+        tasks.spawn(Stage::Source, "identities", |stop| keep(kept, clock, stop));
+    }
+    Ok((identities, first))
+}
+
+async fn keep(identities: Identities, clock: Clock, stop: CancellationToken) {
+    let mut stored = Instant::now();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = sleep(END_EVERY) => identities.end_expired(clock.now().wall),
+        }
+        if stored.elapsed() >= STORE_EVERY {
+            identities.store_used().await;
+            stored = Instant::now();
+        }
+    }
+    identities.store_used().await;
+}
+
+/// Shows the token of a first start, this once.
+pub(super) fn show_first(first: Option<FirstToken>) {
+    let Some(FirstToken { secret, path }) = first else {
+        return;
+    };
+    let secret = secret.expose();
+    match path {
+        Some(path) => {
+            let path = path.display();
+            tracing::info!("the admin token, shown this once and kept in {path}: {secret}");
+        }
+        None => tracing::info!(
+            "the admin token, shown this once and valid until the next start, since there is no store: {secret}"
+        ),
+    }
+}
+
+/// Finds what is wrong without listening: files, and an address that would be open. Tokens that are stored are not
+/// read, so that an address is not judged where there may be some.
+pub(super) fn check(config: &Config) -> Result<(), SecurityError> {
+    let security = &config.security;
+    let rows = Arc::new(NoTokenRows);
+    let (identities, _) = Identities::load(security, None, Vec::new(), rows, Timestamp(0))?;
+    let has_store = config.store.folder().is_some_and(|folder| folder.exists());
+    if has_store && security.auth == AuthMode::Auto {
+        return Ok(());
+    }
+    let Ok(address) = config.http.listen.parse::<SocketAddr>() else {
+        return Ok(());
+    };
+    is_open(security, &identities, "http.listen", address).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_open_address_is_found_without_a_start() {
+        let check = |edit: &dyn Fn(&mut Config)| {
+            let mut config = Config::default();
+            config.http.listen = "0.0.0.0:8000".to_owned();
+            edit(&mut config);
+            check(&config).is_ok()
+        };
+        assert!(!check(&|_| ()));
+        assert!(check(
+            &|config| config.http.listen = "127.0.0.1:8000".to_owned()
+        ));
+        assert!(check(&|config| config.http.listen = String::new()));
+        assert!(check(&|config| config.security.allow_open = true));
+        assert!(check(&|config| config.security.auth = AuthMode::On));
+        assert!(!check(&|config| config.security.auth = AuthMode::Off));
+    }
+}

@@ -1,0 +1,244 @@
+//! Who sends a request, and whether its route is open to it. What depends on names is judged by the catalog.
+
+use axum::{
+    body::{Body, HttpBody},
+    extract::{Request, State},
+    http::{HeaderMap, Method, Request as HttpRequest, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use futures_util::StreamExt;
+
+use super::{
+    extract::caller,
+    routes::{Action, ApiResource},
+};
+use crate::{
+    api,
+    catalog::{Identity, missing},
+    http::{answer::HttpProblem, serve::connection::HttpPeer, state::AppState},
+    security::{LoginRefused, Principal, Protected, Right},
+};
+
+/// Paths whose clients may be browsers that can send no header: a token or ticket may be in the query.
+const IN_QUERY: [&str; 3] = ["/watch", "/watch/ws", "/gateway/watch"];
+
+/// What a caller must have for a route.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum AccessNeed {
+    /// Nothing.
+    Nothing,
+    /// An identity.
+    Identity,
+    /// The right on something that has no name.
+    Nameless(Protected, Right),
+    /// The right on some name; which one is judged behind the route.
+    Some(Protected, Right),
+}
+
+impl AccessNeed {
+    pub(super) fn of((action, resource): (Action, ApiResource)) -> Self {
+        let right = match action {
+            Action::Read => Right::Read,
+            Action::Write => Right::Write,
+        };
+        match resource {
+            ApiResource::Health => Self::Nothing,
+            ApiResource::Own => Self::Identity,
+            ApiResource::System => Self::Nameless(Protected::System, right),
+            // With the secrets of webhooks and the digests of tokens.
+            ApiResource::Backup => Self::Nameless(Protected::System, Right::Write),
+            ApiResource::Transport => Self::Nameless(Protected::Transport, right),
+            ApiResource::Migration => Self::Nameless(Protected::Migration, right),
+            ApiResource::Instance
+            | ApiResource::Override
+            | ApiResource::Check
+            | ApiResource::Event => Self::Some(Protected::Service, right),
+            ApiResource::Webhook => Self::Some(Protected::Watcher, right),
+            ApiResource::Route => Self::Some(Protected::Route, right),
+            ApiResource::Broker => Self::Some(Protected::Broker, right),
+            ApiResource::Token => Self::Some(Protected::Token, right),
+        }
+    }
+
+    /// Judges an identity.
+    fn allow(self, principal: &Principal) -> Result<(), HttpProblem> {
+        let (allowed, resource, right) = match self {
+            Self::Nothing | Self::Identity => return Ok(()),
+            Self::Nameless(resource, right) => {
+                (principal.allows(resource, "", right), resource, right)
+            }
+            Self::Some(resource, right) => {
+                (principal.allows_some(resource, right), resource, right)
+            }
+        };
+        match allowed {
+            true => Ok(()),
+            false => Err(missing(principal, resource, "", right).into()),
+        }
+    }
+}
+
+/// What a route needs, and whether its answer may take any time.
+#[derive(Clone, Debug)]
+pub(super) struct RouteGuard {
+    pub(super) needs: AccessNeed,
+    pub(super) waits: bool,
+}
+
+/// Runs before each route while authentication is on.
+pub(super) async fn guard(
+    State(guard): State<RouteGuard>,
+    peer: HttpPeer,
+    request: Request,
+    next: Next,
+) -> Response {
+    if let Err(refused) = permit(&peer.identity, guard.needs) {
+        return refused.into_response();
+    }
+    match peer.identity {
+        Identity::Of(principal) if guard.waits => until_ended(principal, request, next).await,
+        _ => next.run(request).await,
+    }
+}
+
+/// Judges whether a route is open to an identity.
+pub(super) fn permit(identity: &Identity, needs: AccessNeed) -> Result<(), HttpProblem> {
+    match identity {
+        Identity::Daemon => Ok(()),
+        Identity::Anonymous if needs == AccessNeed::Nothing => Ok(()),
+        Identity::Anonymous => Err(unknown()),
+        Identity::Of(principal) => needs.allow(principal),
+    }
+}
+
+/// Ends a request that waits, or a stream, when what its sender was recognised by is no longer valid.
+async fn until_ended(principal: Principal, request: Request, next: Next) -> Response {
+    let response = tokio::select! {
+        biased;
+        () = principal.ended() => return wrong(LoginRefused::Wrong).into_response(),
+        response = next.run(request) => response,
+    };
+    if response.body().size_hint().exact().is_some() {
+        return response;
+    }
+    let (head, body) = response.into_parts();
+    let end = Box::pin(async move { principal.ended().await });
+    let body = body.into_data_stream().take_until(end);
+    Response::from_parts(head, Body::from_stream(body))
+}
+
+/// Recognises who sends a request.
+pub(super) fn recognise<B>(
+    shared: &AppState,
+    request: &HttpRequest<B>,
+    peer: &HttpPeer,
+) -> Result<Identity, HttpProblem> {
+    // A preflight carries no token, and its answer needs none.
+    if *request.method() == Method::OPTIONS {
+        return Ok(Identity::Anonymous);
+    }
+    let (address, now) = (peer.address, shared.now());
+    let identities = &shared.identities;
+    let uri = request.uri();
+    let recognised = if let Some(token) = of_headers(request.headers()) {
+        identities.recognise(token, address, now)
+    } else if let Some((key, value)) = of_query(uri.path(), uri.query()) {
+        match key {
+            "ticket" => identities.recognise_ticket(&value, address, now),
+            _ => identities.recognise(&value, address, now),
+        }
+    } else {
+        return Ok(Identity::Anonymous);
+    };
+    recognised.map(Identity::Of).map_err(wrong)
+}
+
+/// The token of `Authorization: Bearer` or `X-Consul-Token`. Another scheme counts as a wrong token.
+fn of_headers(headers: &HeaderMap) -> Option<&str> {
+    if let Some(value) = headers.get(header::AUTHORIZATION) {
+        let value = value.to_str().unwrap_or_default();
+        let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
+        return Some(match scheme.eq_ignore_ascii_case("bearer") {
+            true => token.trim(),
+            false => "",
+        });
+    }
+    let value = headers.get("x-consul-token")?;
+    Some(value.to_str().unwrap_or_default().trim())
+}
+
+/// `ticket` or `token` of a query, where that is allowed.
+fn of_query(path: &str, query: Option<&str>) -> Option<(&'static str, String)> {
+    if !IN_QUERY.contains(&path) {
+        return None;
+    }
+    let mut pairs = api::pairs(query?);
+    pairs.find_map(|(key, value)| {
+        let known = ["ticket", "token"]
+            .into_iter()
+            .find(|known| *known == key)?;
+        Some((known, value.into_owned()))
+    })
+}
+
+/// The refusal of a request without a token.
+pub(super) fn unknown() -> HttpProblem {
+    HttpProblem::new(
+        401,
+        "a token is required: send it as \"Authorization: Bearer TOKEN\"",
+    )
+}
+
+fn wrong(refused: LoginRefused) -> HttpProblem {
+    match refused {
+        LoginRefused::Wrong => HttpProblem::new(401, refused.to_string()),
+        LoginRefused::TooMany { wait } => {
+            HttpProblem::new(429, refused.to_string()).after(wait.as_secs() + 1)
+        }
+    }
+}
+
+impl AppState {
+    /// Judges a right on a name, for what the catalog does not know.
+    pub(super) fn require(
+        &self,
+        peer: &HttpPeer,
+        resource: Protected,
+        name: &str,
+        right: Right,
+    ) -> Result<(), HttpProblem> {
+        Ok(self.catalog.require(&caller(peer), resource, name, right)?)
+    }
+
+    /// What a client may read.
+    pub(in crate::http) fn sight(&self, peer: &HttpPeer) -> crate::catalog::Sight {
+        self.catalog.sight(&caller(peer))
+    }
+
+    /// The embedded broker's pages about one vhost, or about all, are for those who have the right there.
+    pub(super) fn require_broker(
+        &self,
+        peer: &HttpPeer,
+        vhost: Option<&str>,
+        right: Right,
+    ) -> Result<(), HttpProblem> {
+        if let Some(vhost) = vhost {
+            return self.require(peer, Protected::Broker, vhost, right);
+        }
+        let caller = caller(peer);
+        match self.catalog.restricted(&caller) {
+            Some(principal) if !principal.allows_all(Protected::Broker, right) => {
+                let detail = format!(
+                    "identity \"{}\" has no {right} access to broker in all vhosts; lists take ?vhost=",
+                    principal.name()
+                );
+                Err(HttpProblem::new(403, detail))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
