@@ -3,19 +3,23 @@
 use crate::telemetry::{IntCounter, IntGauge, Metrics};
 
 /// Name, help text and how the figure is read from a `T`.
-pub(super) type Figure<T> = (&'static str, &'static str, Read<T>);
+pub(super) type MetricRow<T> = (&'static str, &'static str, ReadMetric<T>);
 
-type Read<T> = fn(&T) -> u64;
+type ReadMetric<T> = fn(&T) -> u64;
 
 /// The gauges and counters of two tables, registered.
 #[derive(Debug)]
 pub(super) struct Figures<T> {
-    gauges: Vec<(IntGauge, Read<T>)>,
-    counters: Vec<(IntCounter, Read<T>)>,
+    gauges: Vec<(IntGauge, ReadMetric<T>)>,
+    counters: Vec<(IntCounter, ReadMetric<T>)>,
 }
 
 impl<T> Figures<T> {
-    pub(super) fn new(metrics: &Metrics, gauges: &[Figure<T>], counters: &[Figure<T>]) -> Self {
+    pub(super) fn new(
+        metrics: &Metrics,
+        gauges: &[MetricRow<T>],
+        counters: &[MetricRow<T>],
+    ) -> Self {
         let gauges = gauges.iter();
         let counters = counters.iter();
         Self {

@@ -1,6 +1,6 @@
 //! Gauges of every collection of the registry, read when a page of metrics is made.
 
-use super::figures::{Figure, Figures, set};
+use super::figures::{Figures, MetricRow, set};
 use crate::{
     registry::{Counts, Registry},
     telemetry::Metrics,
@@ -17,7 +17,7 @@ pub(super) fn show(metrics: &Metrics, registry: &Registry) {
     });
 }
 
-const SIZES: [Figure<Counts>; 11] = [
+const SIZES: [MetricRow<Counts>; 11] = [
     ("musterd_instances", "Instances registered.", |counts| {
         counts.instances as u64
     }),

@@ -1,13 +1,13 @@
 //! The store among the metrics, read when a page is made.
 
-use super::figures::{Figure, Figures, set};
+use super::figures::{Figures, MetricRow, set};
 use crate::{
     registry::Registry,
     store::{Store, StoreStats},
     telemetry::Metrics,
 };
 
-const GAUGES: [Figure<StoreStats>; 4] = [
+const GAUGES: [MetricRow<StoreStats>; 4] = [
     (
         "musterd_store_bytes",
         "Bytes of the store's log and snapshot.",
@@ -30,7 +30,7 @@ const GAUGES: [Figure<StoreStats>; 4] = [
     ),
 ];
 
-const COUNTERS: [Figure<StoreStats>; 3] = [
+const COUNTERS: [MetricRow<StoreStats>; 3] = [
     (
         "musterd_store_commits_total",
         "Commits of the store.",

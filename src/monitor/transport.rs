@@ -1,6 +1,6 @@
 //! The transport among the metrics: read off its report when a page is made.
 
-use super::figures::{Figure, raise, set};
+use super::figures::{MetricRow, raise, set};
 use crate::{
     api::{TransportChannel, TransportReport},
     model::Mode,
@@ -8,7 +8,7 @@ use crate::{
     transport::TransportSwitch,
 };
 
-const COUNTERS: [Figure<TransportChannel>; 6] = [
+const COUNTERS: [MetricRow<TransportChannel>; 6] = [
     (
         "musterd_transport_sent_total",
         "Messages the broker confirmed, commands answered.",

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use super::MessageCounts;
 use crate::{
     broker::{Broker, server::Overview, vhost::QueueSize},
-    monitor::figures::{Figure, Figures, set},
+    monitor::figures::{Figures, MetricRow, set},
     telemetry::{IntGaugeVec, Metrics},
 };
 
@@ -37,7 +37,7 @@ pub(super) fn show(metrics: &Metrics, broker: &Broker, queues_max: usize) {
     });
 }
 
-const GAUGES: [Figure<Overview>; 11] = [
+const GAUGES: [MetricRow<Overview>; 11] = [
     (
         "musterd_broker_connections",
         "AMQP connections that are open.",
@@ -87,7 +87,7 @@ const GAUGES: [Figure<Overview>; 11] = [
     ),
 ];
 
-const COUNTERS: [Figure<Overview>; 5] = [
+const COUNTERS: [MetricRow<Overview>; 5] = [
     (
         "musterd_broker_connections_opened_total",
         "AMQP connections opened.",
