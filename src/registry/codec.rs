@@ -228,3 +228,6 @@ fn zigzag(number: i64) -> u64 {
 fn unzigzag(number: u64) -> i64 {
     (number >> 1).cast_signed() ^ -(number & 1).cast_signed()
 }
+
+#[cfg(test)]
+mod tests;
