@@ -13,6 +13,7 @@ mod login;
 mod operation;
 mod origin;
 mod protocol;
+mod reconnect;
 mod restart;
 mod robustness;
 mod target;

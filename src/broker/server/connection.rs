@@ -47,8 +47,8 @@ const AHEAD_MAX: usize = 64 * 1024;
 const AHEAD_BLOCKED_MAX: usize = 4 * 1024;
 /// After how many frames of a turn the outbox is looked at.
 const OUTBOX_EVERY: usize = 32;
-/// Why connections are closed at a stop.
-const SHUTTING_DOWN: &str = "the broker is shutting down";
+/// Why connections are closed at a stop, in RabbitMQ's words: some clients look for them.
+const SHUTTING_DOWN: &str = "broker forced connection closure with reason 'shutdown'";
 /// How often a connection without heartbeats gives back unused buffers.
 const IDLE_TICK: Duration = Duration::from_secs(30);
 /// The longest heartbeat that shows in time that a client is alive. Messages of a connection with a longer one,

@@ -137,7 +137,7 @@ fn a_stop_warns_of_nothing() {
     let (daemon, address) = start(&[]);
     let _client = Client::ready(address);
     let lines = daemon.stop();
-    let closed = |line: &&serde_json::Value| line.to_string().contains("shutting down");
+    let closed = |line: &&serde_json::Value| line.to_string().contains("shutdown");
     assert!(lines.iter().any(|line| closed(&line)), "{lines:?}");
     let warned: Vec<_> = lines
         .iter()

@@ -30,12 +30,16 @@ pub(super) fn from_setup(path: &str) -> PathBuf {
     path
 }
 
-fn run(mut command: Command, script: &str) {
-    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+/// The path of a client's script.
+pub(super) fn script(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("tests/it/amqp/clients")
-        .join(script);
+        .join(name)
+}
+
+fn run(mut command: Command, name: &str) {
     let output = command
-        .arg(script)
+        .arg(script(name))
         .arg(target().url("guest"))
         .output()
         .unwrap();

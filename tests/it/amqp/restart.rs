@@ -9,7 +9,7 @@ use super::client::Client;
 use crate::daemon::{Daemon, musterd};
 
 /// A daemon that is killed and started again on the same folder.
-struct Restarted {
+pub(super) struct Restarted {
     folder: tempfile::TempDir,
     keys: &'static [&'static str],
     daemon: Option<Daemon>,
@@ -17,7 +17,7 @@ struct Restarted {
 }
 
 impl Restarted {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         Self::with(&[])
     }
 
@@ -32,15 +32,19 @@ impl Restarted {
         }
     }
 
+    pub(super) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
     /// Kills it with SIGKILL and starts it again.
-    fn kill(&mut self) {
+    pub(super) fn kill(&mut self) {
         drop(self.daemon.take());
         let (daemon, addr) = start(self.folder.path(), self.keys);
         (self.daemon, self.addr) = (Some(daemon), addr);
     }
 
     /// Stops it in good order and starts it again.
-    fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         let daemon = self.daemon.take().unwrap();
         let log = daemon.stop();
         assert!(log.iter().all(|line| line["level"] != "ERROR"), "{log:?}");
