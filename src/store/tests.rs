@@ -44,6 +44,12 @@ pub(super) fn change(n: u64, writes: &mut Writes, model: &mut Tables) {
     }
 }
 
+/// Drops a store when its thread has written the snapshot: that thread keeps the folder locked.
+fn drop_idle(store: Store) {
+    store.inner.merges.wait();
+    drop(store);
+}
+
 pub(super) fn fill(store: &Store, commits: std::ops::Range<u64>, model: &mut Tables) {
     let mut writes = Writes::default();
     for n in commits {
@@ -128,7 +134,7 @@ fn a_torn_end_is_cut_off_and_damage_is_refused() {
     store.sync().unwrap();
     let durable = model.clone();
     fill(&store, 50..51, &mut model);
-    drop(store);
+    drop_idle(store);
     let log = path.join("log-0000000001");
     let whole = fs::read(&log).unwrap();
 
@@ -164,7 +170,7 @@ fn a_torn_end_is_reported_once() {
     let folder = tempfile::tempdir().unwrap();
     let (store, _) = Store::open(folder.path(), SMALL).unwrap();
     fill(&store, 0..3, &mut Tables::new());
-    drop(store);
+    drop_idle(store);
     let log = folder.path().join("log-0000000001");
     let mut bytes = fs::read(&log).unwrap();
     bytes.extend_from_slice(&[0; 100]);
@@ -177,7 +183,7 @@ fn a_torn_end_is_reported_once() {
         bytes: 100,
     };
     assert_eq!(torn, Some(expected));
-    drop(store);
+    drop_idle(store);
     assert_eq!(Store::open(folder.path(), SMALL).unwrap().1, None);
 }
 
@@ -196,7 +202,7 @@ fn damage_in_a_snapshot_names_file_and_place() {
         .unwrap()
         .name
         .to_string();
-    drop(store);
+    drop_idle(store);
     let file = folder.path().join(number);
     let whole = fs::read(&file).unwrap();
     for at in (0..whole.len()).step_by(29) {

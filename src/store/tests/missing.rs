@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use super::{SMALL, Store, StoreOptions, Tables, all, fill};
+use super::{SMALL, Store, StoreOptions, Tables, all, drop_idle, fill};
 use crate::store::{repair, restore};
 
 const BIG: StoreOptions = StoreOptions {
@@ -24,7 +24,7 @@ fn with_snapshot(path: &Path) -> u64 {
     let (store, _) = Store::open(path, SMALL).unwrap();
     fill(&store, 0..100, &mut Tables::new());
     store.close().unwrap();
-    drop(store);
+    drop_idle(store);
     let names = fs::read_dir(path).unwrap();
     let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let numbers = names.filter_map(|name| name.strip_prefix("snapshot-")?.parse().ok());
@@ -114,7 +114,7 @@ fn what_a_repair_and_a_restore_leave_is_whole() {
     let (store, _) = Store::open(path, SMALL).unwrap();
     let (mut backup, model) = (Vec::new(), all(&store.contents().unwrap()));
     store.backup(&mut backup, &[]).unwrap();
-    drop(store);
+    drop_idle(store);
     fs::remove_file(path.join(log(snapshot + 1))).unwrap();
     let repaired = repair(path).unwrap();
     assert_eq!(repaired.before.faults.len(), 1);
@@ -122,7 +122,7 @@ fn what_a_repair_and_a_restore_leave_is_whole() {
     restore(&*backup, path).unwrap();
     let (store, _) = Store::open(path, SMALL).unwrap();
     assert_eq!(all(&store.contents().unwrap()), model);
-    drop(store);
+    drop_idle(store);
     names_after_loss_of_log(path);
 }
 

@@ -4,7 +4,7 @@ use std::{fs, io::Cursor, path::Path};
 
 use super::{
     super::{BackupFile, StoreError, StoreReport, check, repair, restore, verify},
-    SMALL, Store, StoreOptions, Tables, all, fill,
+    SMALL, Store, StoreOptions, Tables, all, drop_idle, fill,
 };
 
 const BIG: StoreOptions = StoreOptions {
@@ -73,7 +73,7 @@ fn a_repair_keeps_what_is_sound_and_says_what_it_drops() {
     let (store, _) = Store::open(path, BIG).unwrap();
     fill(&store, 0..100, &mut model);
     store.sync().unwrap();
-    drop(store);
+    drop_idle(store);
     let log = path.join("log-0000000001");
     let whole = fs::read(&log).unwrap();
     let starts: Vec<_> = whole
@@ -108,7 +108,7 @@ fn a_repair_keeps_what_is_sound_and_says_what_it_drops() {
         let (store, _) = Store::open(path, BIG).unwrap();
         fill(&store, 100..103, &mut left.clone());
         store.close().unwrap();
-        drop(store);
+        drop_idle(store);
         for file in fs::read_dir(path).unwrap() {
             let file = file.unwrap();
             if file.file_type().unwrap().is_file() && file.file_name() != "FORMAT" {
@@ -150,7 +150,7 @@ fn an_unfinished_write_is_reported_as_such_and_not_as_damage() {
     let mut model = Tables::new();
     let (store, _) = Store::open(path, BIG).unwrap();
     fill(&store, 0..5, &mut model);
-    drop(store);
+    drop_idle(store);
     let log = path.join("log-0000000001");
     let mut bytes = fs::read(&log).unwrap();
     bytes.extend_from_slice(b"mSt1 and no more");
@@ -187,7 +187,7 @@ fn a_backup_of_an_open_store_is_restored_into_another_folder() {
     ));
     assert_eq!(restore(Cursor::new(&backup), &to).unwrap(), None);
     assert_eq!(read(&to), before);
-    drop(store);
+    drop_idle(store);
 
     // Into a folder that has a store: that one is kept.
     let aside = restore(Cursor::new(&backup), &from).unwrap().unwrap();
@@ -204,7 +204,7 @@ fn a_damaged_backup_changes_nothing() {
     let model = made(path);
     let (store, _) = Store::open(path, SMALL).unwrap();
     let backup = backup_of(&store);
-    drop(store);
+    drop_idle(store);
     for at in (0..backup.len()).step_by(61) {
         let flipped = with_flipped(&backup, at);
         assert!(verify(Cursor::new(&flipped)).is_err(), "byte {at}");
@@ -223,7 +223,7 @@ fn an_interrupted_restore_is_refused_until_one_succeeds() {
     let model = made(path);
     let (store, _) = Store::open(path, SMALL).unwrap();
     let backup = backup_of(&store);
-    drop(store);
+    drop_idle(store);
     fs::write(path.join("RESTORING"), "").unwrap();
     assert!(matches!(
         Store::open(path, SMALL),
