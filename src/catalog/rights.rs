@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::{
-    model::Instance,
+    model::{Instance, Route},
     registry::{InstanceRights, Operation, Refusal, Target},
     security::{Principal, Protected, Right},
 };
@@ -73,6 +73,11 @@ impl InstanceRights for CallerRights {
             return Err(Refusal::Unknown);
         }
         require(&self.0, Protected::Service, name, Right::Write)
+    }
+
+    fn sees_route(&self, known: &Route) -> bool {
+        let name = known.service_name.as_str();
+        self.0.allows(Protected::Service, name, Right::Read)
     }
 
     fn change(&self, known: &Instance) -> Result<(), Refusal> {

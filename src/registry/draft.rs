@@ -153,6 +153,11 @@ impl Draft<'_> {
         self.rights.map(InstanceRights::owner)
     }
 
+    /// Whether the sender sees a route.
+    pub(super) fn sees_route(&self, known: &Route) -> bool {
+        self.rights.is_none_or(|rights| rights.sees_route(known))
+    }
+
     /// The instances that this batch has changed so far.
     pub(super) fn changed(&self) -> impl Iterator<Item = &Arc<Instance>> {
         self.changes.shown.instances.values().flatten()

@@ -3,9 +3,9 @@
 use std::{fmt, sync::Arc};
 
 use super::Refusal;
-use crate::model::Instance;
+use crate::model::{Instance, Route};
 
-/// What the sender of a command may do with an instance that is registered. Asked while the command is decided, so
+/// What the sender of a command may do with an instance or a route that is registered. Asked while the command is decided, so
 /// that no other command can come in between.
 pub trait InstanceRights: fmt::Debug + Send + Sync {
     /// The identity that is kept as the owner of what it registers.
@@ -22,6 +22,9 @@ pub trait InstanceRights: fmt::Debug + Send + Sync {
     /// # Errors
     /// Says that it may not, or that there is nothing for it to see.
     fn change(&self, known: &Instance) -> Result<(), Refusal>;
+
+    /// Whether it sees a route, so that it may change or remove it.
+    fn sees_route(&self, known: &Route) -> bool;
 }
 
 /// Who sends a command.

@@ -1,5 +1,6 @@
 mod connections;
 mod journal;
+mod rights;
 mod rows;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};

@@ -38,7 +38,7 @@ impl Command for Register {
             registration: self.registration,
             stays: self.incarnation.is_some(),
             lease,
-            owner: draft.owner().or_else(|| known.owner.clone()),
+            owner: known.owner.clone().or_else(|| draft.owner()),
         };
         let registered = replace(draft, &known, next)?;
         draft.renew(&known);
@@ -77,7 +77,10 @@ impl Command for Heartbeat {
         draft.rights.map_or(Ok(()), |rights| rights.renew(&known))?;
         is_current(&known, self.incarnation)?;
         draft.renew(&known);
-        draft.attach(&known);
+        // The heartbeat of another identity must not bind the lease to its own connection.
+        if draft.may_change(&known).is_ok() {
+            draft.attach(&known);
+        }
         Ok(draft.origin.now.wall)
     }
 }
@@ -181,8 +184,8 @@ fn replace(
     let instance = if known.name() == instance.name() {
         draft.put(instance, Some(known), EventKind::Updated, None)
     } else {
-        let reason = format!("moved to service \"{}\"", instance.name());
-        draft.move_from(known, Some(reason.into()));
+        // Without the name: not everybody who sees the old service may see the new one.
+        draft.move_from(known, Some("moved to another service".into()));
         draft.put(instance, None, EventKind::Registered, None)
     };
     Ok(Registered {

@@ -21,6 +21,9 @@ impl Command for SetRoute {
 
     fn decide(self, draft: &mut Draft<'_>) -> Result<Arc<Route>, Refusal> {
         let known = draft.route(self.route.route_id.as_str());
+        if known.as_ref().is_some_and(|known| !draft.sees_route(known)) {
+            return Err(Refusal::IdTaken);
+        }
         let mut route = self.route.at(Revision::default());
         let known = match known {
             Some(known) if known.same_as(&route) => return Ok(known),
@@ -49,7 +52,9 @@ impl Command for RemoveRoute {
     }
 
     fn decide(self, draft: &mut Draft<'_>) -> Result<Arc<Route>, Refusal> {
-        let route = draft.route(&self.route_id).ok_or(Refusal::UnknownRoute)?;
+        let route = draft.route(&self.route_id);
+        let route = route.filter(|route| draft.sees_route(route));
+        let route = route.ok_or(Refusal::UnknownRoute)?;
         draft.put_route(&route, Some(&route), EventKind::RouteRemoved);
         Ok(route)
     }

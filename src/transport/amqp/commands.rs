@@ -29,6 +29,8 @@ use crate::{
 
 /// The header in which the embedded broker says over which connection a message came.
 const CONNECTION: &str = "x-musterd-connection";
+/// The header of a dead letter, whose publisher is unknown.
+const DEATHS: &str = "x-death";
 /// The content type of an answer that is an error.
 const PROBLEM: ShortStr = ShortStr::from_static("application/problem+json");
 /// How often both ways are asked before they are said to differ.
@@ -131,7 +133,8 @@ impl Answering {
     async fn answer_to(&self, delivery: &Delivery) -> Answered {
         let body = &delivery.body;
         let from = self.connection(delivery);
-        let caller = if self.own.contains(delivery.properties.correlation_id()) {
+        let is_own = self.own.contains(delivery.properties.correlation_id());
+        let caller = if is_own && self.is_of_the_daemon(delivery) {
             Caller::daemon(Door::Canary)
         } else {
             let user = self.user(delivery);
@@ -165,14 +168,30 @@ impl Answering {
         }
     }
 
+    /// Whether the broker rules out that a client sent it: a client that consumes from the queue knows the correlation
+    /// ids of the daemon's requests. RabbitMQ has no mark for that.
+    fn is_of_the_daemon(&self, delivery: &Delivery) -> bool {
+        if self.context.broker.is_none() || !self.context.identities.is_on() {
+            return true;
+        }
+        let by_client = [self.context.user_header.as_bytes(), DEATHS.as_bytes()];
+        let headers = delivery.properties.headers();
+        let has = |name: &[u8]| headers.is_some_and(|headers| headers.field(name).is_some());
+        self.is_stamped() && !by_client.iter().any(|name| has(name))
+    }
+
+    /// Whether the embedded broker names the sender of the queue's messages.
+    fn is_stamped(&self) -> bool {
+        let mut stamped = self.context.stamped.iter();
+        stamped.any(|queue| queue == self.queue)
+    }
+
     /// The user that sent a command, as the broker itself says: the embedded one in a header that it sets, another one
     /// in the property that it has validated.
     fn user<'a>(&self, delivery: &'a Delivery) -> Option<&'a str> {
         let user = match &self.context.broker {
             None => delivery.properties.user_id()?,
-            Some(_) if !self.context.stamped.iter().any(|queue| queue == self.queue) => {
-                return None;
-            }
+            Some(_) if !self.is_stamped() => return None,
             Some(_) => {
                 let headers = delivery.properties.headers()?;
                 headers
