@@ -199,7 +199,7 @@ impl App {
         run_subscribers(&callbacks, webhooks, &metrics, &mut tasks);
         let addresses = Addresses::new(http_address, amqp_address, amqps);
         banner::log(&config, addresses, modes, &identities);
-        identities::show_first(first);
+        identities::show_first(first, std::io::stderr())?;
         Ok(Self {
             config,
             tasks,

@@ -1,6 +1,6 @@
 //! The identities: read at the start, ended in time, and their last use stored.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{io::Write, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -57,20 +57,29 @@ async fn keep(identities: Identities, clock: Clock, stop: CancellationToken) {
     identities.store_used().await;
 }
 
-/// Shows the token of a first start, this once.
-pub(super) fn show_first(first: Option<FirstToken>) {
+/// Shows the token of a first start, this once. Without a file it is shown at any `log.level`: nothing else has it.
+///
+/// # Errors
+/// It is nowhere to be seen.
+pub(super) fn show_first(
+    first: Option<FirstToken>,
+    mut standard_error: impl Write,
+) -> Result<(), SecurityError> {
     let Some(FirstToken { secret, path }) = first else {
-        return;
+        return Ok(());
     };
     let secret = secret.expose();
     match path {
         Some(path) => {
             let path = path.display();
             tracing::info!("the admin token, shown this once and kept in {path}: {secret}");
+            Ok(())
         }
-        None => tracing::info!(
+        None => writeln!(
+            standard_error,
             "the admin token, shown this once and valid until the next start, since there is no store: {secret}"
-        ),
+        )
+        .map_err(SecurityError::NotShown),
     }
 }
 
@@ -93,6 +102,7 @@ pub(super) fn check(config: &Config) -> Result<(), SecurityError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::security::TokenSecret;
 
     #[test]
     fn an_open_address_is_found_without_a_start() {
@@ -110,5 +120,21 @@ mod tests {
         assert!(check(&|config| config.security.allow_open = true));
         assert!(check(&|config| config.security.auth = AuthMode::On));
         assert!(!check(&|config| config.security.auth = AuthMode::Off));
+    }
+
+    #[test]
+    fn an_admin_token_without_a_file_is_shown_or_the_start_is_refused() {
+        let first = || {
+            let secret = TokenSecret::random().unwrap();
+            (secret.clone(), Some(FirstToken { secret, path: None }))
+        };
+        let (secret, token) = first();
+        let mut shown = Vec::new();
+        show_first(token, &mut shown).unwrap();
+        let shown = String::from_utf8(shown).unwrap();
+        assert!(shown.contains(secret.expose()) && shown.ends_with('\n'));
+        let closed: &mut [u8] = &mut [];
+        let refused = show_first(first().1, closed).unwrap_err();
+        assert!(refused.to_string().contains("store.path"), "{refused}");
     }
 }

@@ -114,8 +114,26 @@ fn gather(tree: &Map<String, Value>, prefix: &str, values: &mut BTreeMap<String,
         if let ValueKind::Table(inner) = &value.kind {
             gather(inner, &format!("{path}."), values);
         } else {
-            values.insert(path, value.to_string());
+            values.insert(path, ordered(value));
         }
+    }
+}
+
+/// A value as text. Tables within lists are sorted, since the reader keeps no order.
+fn ordered(value: &Value) -> String {
+    match &value.kind {
+        ValueKind::Array(items) => {
+            let items: Vec<_> = items.iter().map(ordered).collect();
+            format!("{items:?}")
+        }
+        ValueKind::Table(inner) => {
+            let inner: BTreeMap<_, _> = inner
+                .iter()
+                .map(|(key, value)| (key, ordered(value)))
+                .collect();
+            format!("{inner:?}")
+        }
+        _ => value.to_string(),
     }
 }
 

@@ -114,6 +114,29 @@ enum GivenAccess {
 }
 
 impl RuleConfig {
+    /// Why its pattern can't match as it looks: a rule that denies would deny nothing.
+    fn fault(&self) -> Option<String> {
+        let Self {
+            resource, pattern, ..
+        } = self;
+        let prefix = pattern.strip_suffix('*').unwrap_or(pattern);
+        if pattern.is_empty() {
+            return Some(
+                "pattern is empty: leave it out, or write \"*\" for every name".to_owned(),
+            );
+        }
+        if prefix.contains('*') {
+            return Some(format!(
+                "pattern \"{pattern}\" has \"*\" before its end: write a name, or a prefix with one \"*\" behind it"
+            ));
+        }
+        (!resource.has_names() && !prefix.is_empty()).then(|| {
+            format!(
+                "pattern \"{pattern}\" never matches, since {resource} has no names: leave it out, or write \"*\""
+            )
+        })
+    }
+
     fn rule(&self) -> PolicyRule {
         PolicyRule {
             resource: self.resource,
@@ -143,11 +166,35 @@ impl Config {
         !self.tokens.is_empty() || self.admin_token.is_some() || !self.admin_token_file.is_empty()
     }
 
+    /// What `security.auth = "off"` leaves unused, as a sentence; `stored` counts the tokens in the store.
+    pub(super) fn ignored(&self, stored: usize) -> Option<String> {
+        let mut ignored = Vec::new();
+        if !self.tokens.is_empty() {
+            ignored.push("security.tokens".to_owned());
+        }
+        if !self.admin_token_file.is_empty() {
+            ignored.push("security.admin_token_file".to_owned());
+        }
+        if self.admin_token.is_some() {
+            ignored.push("MUSTERD_ADMIN_TOKEN".to_owned());
+        }
+        if stored > 0 {
+            ignored.push(format!("{stored} stored tokens"));
+        }
+        (!ignored.is_empty()).then(|| {
+            format!(
+                "security.auth is \"off\", so callers need no token, and these are ignored: {}; set security.auth = \
+                 \"auto\" to use them",
+                ignored.join(", ")
+            )
+        })
+    }
+
     /// Everything that is wrong with it, each as a sentence that names the key.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         let unusable = "is not a usable name: 1 to 64 letters, digits, \"-\", \"_\" or \".\"";
-        for name in self.policies.keys() {
+        for (name, rules) in &self.policies {
             if !is_name(name) {
                 faults.push(format!("security.policies.{name} {unusable}"));
             }
@@ -155,6 +202,10 @@ impl Config {
                 faults.push(format!(
                     "security.policies.{name} is built in: choose another name"
                 ));
+            }
+            for (index, rule) in rules.iter().enumerate() {
+                let place = format!("security.policies.{name}: rule {}", index + 1);
+                faults.extend(rule.fault().map(|fault| format!("{place}: {fault}")));
             }
         }
         for (name, token) in &self.tokens {
@@ -304,5 +355,55 @@ mod tests {
             ..Config::default()
         };
         check(&users, &["security.users.ann names \"nothing\""]);
+    }
+
+    #[test]
+    fn a_pattern_that_can_never_match_is_refused() {
+        let rule = |resource: &str, pattern: &str| {
+            let rule =
+                serde_json::json!({"resource": resource, "pattern": pattern, "access": "deny"});
+            Config {
+                policies: BTreeMap::from([(
+                    "web".to_owned(),
+                    vec![serde_json::from_value(rule).unwrap()],
+                )]),
+                ..Config::default()
+            }
+        };
+        for right in ["*", "pay", "pay-*", "p y"] {
+            check(&rule("service", right), &[]);
+        }
+        for wrong in ["*pay", "p*y", "pay**", "p*-*"] {
+            let expected = format!("security.policies.web: rule 1: pattern \"{wrong}\"");
+            check(&rule("service", wrong), &[&expected]);
+        }
+        check(&rule("kv", ""), &["rule 1: pattern is empty"]);
+        for nameless in ["transport", "migration", "system"] {
+            check(&rule(nameless, "*"), &[]);
+            check(&rule(nameless, ""), &["rule 1: pattern is empty"]);
+            check(&rule(nameless, "default"), &["has no names"]);
+            check(&rule(nameless, "a*"), &["has no names"]);
+        }
+        check(&rule("broker", "/"), &[]);
+    }
+
+    #[test]
+    fn what_is_ignored_without_authentication_is_named() {
+        assert_eq!(Config::default().ignored(0), None);
+        let ignored = token(|_| ()).ignored(0).unwrap();
+        assert!(ignored.contains("security.tokens;"), "{ignored}");
+        let config = Config {
+            admin_token: TokenSecret::given("0123456789abcdef"),
+            ..Config::default()
+        };
+        let ignored = config.ignored(2).unwrap();
+        let both = "MUSTERD_ADMIN_TOKEN, 2 stored tokens;";
+        assert!(ignored.contains(both), "{ignored}");
+        assert!(!ignored.contains("0123456789abcdef"), "{ignored}");
+        let file = Config {
+            admin_token_file: "/x".to_owned(),
+            ..Config::default()
+        };
+        assert!(file.ignored(0).unwrap().contains("admin_token_file"));
     }
 }

@@ -3,6 +3,7 @@
 use std::{io, path::PathBuf, time::Duration};
 
 use super::InvalidTokenRow;
+use crate::model::Timestamp;
 
 /// A token that is not accepted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -30,6 +31,12 @@ pub enum TokenRefused {
     /// Not a usable name.
     #[error("must be 1 to 64 letters, digits, \"-\", \"_\" or \".\"")]
     Name,
+    /// The name of the first admin token.
+    #[error(
+        "\"admin\" is reserved for the first admin token, MUSTERD_ADMIN_TOKEN and security.admin_token_file: choose \
+         another name"
+    )]
+    Reserved,
     /// There is one already.
     #[error("there is a token \"{0}\" already: rotate it, or delete it first")]
     Exists(Box<str>),
@@ -39,6 +46,9 @@ pub enum TokenRefused {
     /// It is not one that was made at run time.
     #[error("token \"{0}\" comes from the configuration or a file: change it there and restart")]
     Configured(Box<str>),
+    /// It has expired.
+    #[error("token \"{0}\" is expired: create it again with another expires_in")]
+    Expired(Box<str>),
     /// There is no such policy.
     #[error("there is no policy \"{0}\"")]
     UnknownPolicy(Box<str>),
@@ -47,6 +57,14 @@ pub enum TokenRefused {
         "policy \"{0}\" is not one of your own: only an identity with policy admin may give others"
     )]
     NotYours(Box<str>),
+    /// The caller would give less restriction than it has.
+    #[error(
+        "your policy \"{0}\" denies something: the token must have it too, unless an identity with policy admin gives it"
+    )]
+    Sheds(Box<str>),
+    /// The token would outlive the caller's.
+    #[error("your own token expires at {0}: the other one must expire no later, set expires_in")]
+    EndsLater(Timestamp),
     /// `security.tokens_max` is reached.
     #[error("there are too many tokens: security.tokens_max is {0}")]
     Full(usize),
@@ -87,6 +105,11 @@ pub enum SecurityError {
         /// What the system said.
         source: io::Error,
     },
+    /// The first admin token can't be shown, and there is no file with it.
+    #[error(
+        "the admin token can't be written to standard error: set store.path, where it is kept in a file"
+    )]
+    NotShown(#[source] io::Error),
     /// A stored token can't be read.
     #[error(transparent)]
     Row(#[from] InvalidTokenRow),
@@ -117,7 +140,7 @@ impl SecurityError {
             Self::File { .. } | Self::Unusable(_) | Self::SameSecret(..) | Self::Open { .. } => {
                 true
             }
-            Self::NotWritten { .. } | Self::Row(_) | Self::NoRandom(_) => false,
+            Self::NotWritten { .. } | Self::NotShown(_) | Self::Row(_) | Self::NoRandom(_) => false,
         }
     }
 }

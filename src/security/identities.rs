@@ -1,5 +1,6 @@
 //! The identities of a daemon: recognised by tokens and tickets, made and removed at run time.
 
+mod giving;
 mod load;
 
 use std::{
@@ -15,6 +16,7 @@ use futures_util::future::{BoxFuture, ready};
 use parking_lot::Mutex;
 
 pub use self::load::{FirstToken, is_open};
+use self::{giving::may_revoke, load::ADMIN};
 use super::{
     Config, LoginRefused, Principal, RuleSet, TokenDigest, TokenRecord, TokenRefused, TokenSecret,
     TokenSource,
@@ -143,51 +145,44 @@ impl Identities {
         self.0.rows.survive()
     }
 
-    /// Recognises a token.
+    /// Recognises a token. A right one is recognised however many wrong ones came from the same address, since others
+    /// may send those.
     ///
     /// # Errors
-    /// It is not valid, or its address had too many failures: then a right one is refused too, unless it was last
-    /// used from there.
+    /// It is not valid. The failure counts for the address, which may have had too many.
     pub fn recognise(
         &self,
         token: &str,
         peer: IpAddr,
         now: Timestamp,
     ) -> Result<Principal, LoginRefused> {
+        self.known(token, now).ok_or_else(|| self.failed(peer))
+    }
+
+    /// Recognises a token without counting a wrong one.
+    pub fn known(&self, token: &str, now: Timestamp) -> Option<Principal> {
         let table = self.0.table.load();
-        let found = table.find(TokenDigest::of(token), now);
-        let wait = self.0.failures.wait(peer);
-        let Some(found) = found else {
-            return Err(self.failed(peer, wait));
-        };
-        if let Some(wait) = wait.filter(|_| !found.secret.knows(peer)) {
-            return Err(LoginRefused::TooMany { wait });
-        }
-        found.secret.used_from(peer);
+        let found = table.find(TokenDigest::of(token), now)?;
         found.used_ms.store(now.0, Ordering::Relaxed);
-        Ok(found.secret.principal.clone())
+        Some(found.secret.principal.clone())
     }
 
     /// Recognises a ticket, which cannot be used again.
     ///
     /// # Errors
-    /// It is not valid, or its address had too many failures.
+    /// It is not valid. The failure counts for the address, which may have had too many.
     pub fn recognise_ticket(
         &self,
         ticket: &str,
         peer: IpAddr,
         now: Timestamp,
     ) -> Result<Principal, LoginRefused> {
-        let wait = self.0.failures.wait(peer);
-        if let Some(wait) = wait {
-            return Err(LoginRefused::TooMany { wait });
-        }
         let taken = self.0.tickets.lock().take(ticket, now);
-        taken.ok_or_else(|| self.failed(peer, wait))
+        taken.ok_or_else(|| self.failed(peer))
     }
 
-    fn failed(&self, peer: IpAddr, wait: Option<Duration>) -> LoginRefused {
-        match wait {
+    fn failed(&self, peer: IpAddr) -> LoginRefused {
+        match self.0.failures.wait(peer) {
             Some(wait) => LoginRefused::TooMany { wait },
             None => {
                 self.0.failures.add(peer);
@@ -264,7 +259,10 @@ impl Identities {
         if !is_name(&name) {
             return Err(TokenRefused::Name);
         }
-        may_give(by, &wanted.policies)?;
+        if *name == *ADMIN {
+            return Err(TokenRefused::Reserved);
+        }
+        self.may_give(by, &wanted.policies, wanted.expires)?;
         let _changing = self.0.changing.lock().await;
         let table = self.0.table.load_full();
         let max = self.0.config.tokens_max.get();
@@ -285,14 +283,14 @@ impl Identities {
             used: None,
             secrets: vec![(TokenDigest::of(secret.expose()), None)],
         };
-        let identity = self.identity(&name, &record.policies)?;
+        let identity = self.identity(&record)?;
         let entry = TokenEntry::new(&record, identity, TokenSource::RunTime);
         let shown = info(&name, &entry, now);
         self.put(&name, Some(entry)).await?;
         Ok((shown, secret))
     }
 
-    /// Gives a token another secret; those it has stay valid for `overlap`.
+    /// Gives a token another secret; the newest that it has stays valid for `overlap`, an older one ends at once.
     ///
     /// # Errors
     /// Says why it stays as it is.
@@ -304,17 +302,24 @@ impl Identities {
         now: Timestamp,
     ) -> Result<(TokenInfo, TokenSecret), TokenRefused> {
         let _changing = self.0.changing.lock().await;
-        let mut entry = self.made_at_run_time(by, name)?;
+        let mut entry = self.made_at_run_time(name)?;
+        self.may_give(by, entry.identity.policies(), entry.expires)?;
+        if !entry.is_valid(now) {
+            return Err(TokenRefused::Expired(name.into()));
+        }
         let secret = TokenSecret::random().map_err(TokenRefused::NoRandom)?;
         let overlap = i64::try_from(overlap.as_millis()).unwrap_or(i64::MAX);
         let until = Timestamp(now.0.saturating_add(overlap));
-        let old = entry.secrets.iter().filter(|one| one.is_valid(now));
-        let old: Vec<_> = old.map(|one| Arc::new(one.ending(until))).collect();
         let digest = TokenDigest::of(secret.expose());
-        entry.secrets = vec![Arc::new(SecretEntry::new(digest, None, &entry.identity))];
-        entry.secrets.extend(old);
+        let new = Arc::new(SecretEntry::new(digest, None, &entry.identity));
+        let mut old = std::mem::replace(&mut entry.secrets, vec![new]).into_iter();
+        let before = old.next().filter(|one| one.is_valid(now));
+        entry
+            .secrets
+            .extend(before.map(|one| Arc::new(one.ending(until))));
         let shown = info(name, &entry, now);
         self.put(name, Some(entry)).await?;
+        old.for_each(|dropped| dropped.principal.end());
         self.end_expired(now);
         Ok((shown, secret))
     }
@@ -325,37 +330,30 @@ impl Identities {
     /// Says why it stays.
     pub async fn revoke(&self, by: &Principal, name: &str) -> Result<(), TokenRefused> {
         let _changing = self.0.changing.lock().await;
-        let entry = self.made_at_run_time(by, name)?;
+        let entry = self.made_at_run_time(name)?;
+        may_revoke(by, entry.identity.policies())?;
         self.put(name, None).await?;
         entry.identity.end();
         Ok(())
     }
 
-    fn made_at_run_time(&self, by: &Principal, name: &str) -> Result<TokenEntry, TokenRefused> {
+    fn made_at_run_time(&self, name: &str) -> Result<TokenEntry, TokenRefused> {
         let table = self.0.table.load();
         let entry = table.tokens.get(name).ok_or(TokenRefused::Unknown)?;
         if entry.source != TokenSource::RunTime {
             return Err(TokenRefused::Configured(name.into()));
         }
-        may_give(by, entry.identity.policies())?;
         Ok(entry.clone())
     }
 
-    fn identity(
-        &self,
-        name: &str,
-        policies: &[Box<str>],
-    ) -> Result<Arc<IdentityState>, TokenRefused> {
+    fn identity(&self, record: &TokenRecord) -> Result<Arc<IdentityState>, TokenRefused> {
         let mut rules = Vec::new();
-        for policy in policies {
+        for policy in &record.policies {
             let known = self.0.config.rules(policy);
             rules.extend(known.ok_or_else(|| TokenRefused::UnknownPolicy(policy.clone()))?);
         }
-        Ok(IdentityState::new(
-            name,
-            policies.into(),
-            RuleSet::new(rules),
-        ))
+        let rules = RuleSet::new(rules);
+        Ok(IdentityState::of_token(record, Some(record.created), rules))
     }
 
     /// Stores a token, or its removal, and shows it.
@@ -400,17 +398,6 @@ impl Identities {
                 let _ = self.0.rows.store(name, Some(row)).await;
             }
         }
-    }
-}
-
-/// Nobody gives more than it has.
-fn may_give(by: &Principal, policies: &[Box<str>]) -> Result<(), TokenRefused> {
-    if by.is_admin() {
-        return Ok(());
-    }
-    match policies.iter().find(|one| !by.policies().contains(one)) {
-        Some(other) => Err(TokenRefused::NotYours(other.clone())),
-        None => Ok(()),
     }
 }
 

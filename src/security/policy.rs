@@ -42,6 +42,11 @@ impl Protected {
         Self::Token,
     ];
 
+    /// Whether rules can be about some of its names.
+    pub(super) fn has_names(self) -> bool {
+        !matches!(self, Self::Transport | Self::Migration | Self::System)
+    }
+
     /// The word for it in policies.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -7,7 +7,11 @@ use std::sync::{
 
 use tokio_util::sync::CancellationToken;
 
-use super::policy::{Protected, Right, RuleSet};
+use super::{
+    TokenRecord,
+    policy::{Protected, Right, RuleSet},
+};
+use crate::model::Timestamp;
 
 /// An identity that was recognised: a cheap handle.
 #[derive(Clone, Debug)]
@@ -23,19 +27,43 @@ pub(super) struct IdentityState {
     name: Arc<str>,
     policies: Box<[Box<str>]>,
     rules: RuleSet,
+    /// When its token was made; none when that was not at run time.
+    made: Option<Timestamp>,
+    /// When its token ends.
+    expires: Option<Timestamp>,
     is_gone: AtomicBool,
     ended: CancellationToken,
 }
 
 impl IdentityState {
+    /// An identity without a token, which lasts.
     pub(super) fn new(name: &str, policies: Box<[Box<str>]>, rules: RuleSet) -> Arc<Self> {
+        Arc::new(Self::lasting(name, policies, rules))
+    }
+
+    /// The identity of a token; `made` is when it was made at run time.
+    pub(super) fn of_token(
+        record: &TokenRecord,
+        made: Option<Timestamp>,
+        rules: RuleSet,
+    ) -> Arc<Self> {
         Arc::new(Self {
+            made,
+            expires: record.expires,
+            ..Self::lasting(&record.name, record.policies.clone(), rules)
+        })
+    }
+
+    fn lasting(name: &str, policies: Box<[Box<str>]>, rules: RuleSet) -> Self {
+        Self {
             name: name.into(),
             policies,
             rules,
+            made: None,
+            expires: None,
             is_gone: AtomicBool::new(false),
             ended: CancellationToken::new(),
-        })
+        }
     }
 
     pub(super) fn policies(&self) -> &[Box<str>] {
@@ -77,6 +105,17 @@ impl Principal {
     /// The names of its policies.
     pub fn policies(&self) -> &[Box<str>] {
         &self.identity.policies
+    }
+
+    /// When its token was made at run time; none for other identities. With the name it tells apart two tokens that
+    /// had the same name.
+    pub fn made(&self) -> Option<Timestamp> {
+        self.identity.made
+    }
+
+    /// When its token ends.
+    pub fn expires(&self) -> Option<Timestamp> {
+        self.identity.expires
     }
 
     /// Whether it has the built-in policy `admin`.

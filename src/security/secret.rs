@@ -36,6 +36,11 @@ impl TokenSecret {
         is_usable.then(|| Self(text.into()))
     }
 
+    /// Whether it is the beginning of one that musterd made.
+    pub(super) fn is_cut(&self) -> bool {
+        self.0.starts_with(PREFIX) && self.0.len() < PREFIX.len() + 2 * BYTES
+    }
+
     /// The secret itself.
     pub fn expose(&self) -> &str {
         &self.0

@@ -2,16 +2,14 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    hash::{DefaultHasher, Hash, Hasher},
-    net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicI64, Ordering},
     },
 };
 
 use super::{Principal, SecurityError, TokenDigest, TokenRecord, principal::IdentityState};
-use crate::{failures::network, model::Timestamp};
+use crate::model::Timestamp;
 
 /// Where a token comes from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -53,8 +51,6 @@ pub(super) struct SecretEntry {
     pub(super) digest: TokenDigest,
     pub(super) until: Option<Timestamp>,
     pub(super) principal: Principal,
-    /// A hash of the network it was last used from.
-    network: AtomicU64,
 }
 
 /// Never used.
@@ -112,7 +108,6 @@ impl SecretEntry {
             digest,
             until,
             principal: identity.principal(),
-            network: AtomicU64::new(0),
         }
     }
 
@@ -122,28 +117,12 @@ impl SecretEntry {
             digest: self.digest,
             until: Some(self.until.map_or(until, |end| end.min(until))),
             principal: self.principal.clone(),
-            network: AtomicU64::new(self.network.load(Ordering::Relaxed)),
         }
     }
 
     pub(super) fn is_valid(&self, now: Timestamp) -> bool {
         self.until.is_none_or(|end| now < end)
     }
-
-    /// Whether it was last used from there.
-    pub(super) fn knows(&self, peer: IpAddr) -> bool {
-        self.network.load(Ordering::Relaxed) == hashed(peer)
-    }
-
-    pub(super) fn used_from(&self, peer: IpAddr) {
-        self.network.store(hashed(peer), Ordering::Relaxed);
-    }
-}
-
-fn hashed(peer: IpAddr) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    network(peer).hash(&mut hasher);
-    hasher.finish()
 }
 
 /// The tokens.

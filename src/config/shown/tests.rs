@@ -71,3 +71,28 @@ fn every_documented_key_has_a_section() {
     assert!(documented().count() > 100);
     assert!(documented().all(|(section, key, _)| !section.is_empty() && !key.is_empty()));
 }
+
+/// The same file, read twice: tables in a list have no order.
+#[test]
+fn a_file_that_is_read_again_has_no_changed_values() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let rules = |pattern: &str| {
+        let rule = "{ resource = 'service', pattern = 'web-*', access = 'write' }";
+        let other = format!("{{ access = 'deny', pattern = '{pattern}', resource = 'service' }}");
+        format!("[security.policies]\nweb = [{rule}, {other}]\n")
+    };
+    write!(file, "{}", rules("pay")).unwrap();
+    let read = |file: &tempfile::NamedTempFile| {
+        let sources = Sources {
+            file: Some(file.path().to_owned()),
+            ..sources()
+        };
+        sources.load_values().unwrap().1
+    };
+    let values = read(&file);
+    for _ in 0..64 {
+        assert_eq!(values.changed(&read(&file)), [""; 0]);
+    }
+    std::fs::write(file.path(), rules("pax")).unwrap();
+    assert_eq!(values.changed(&read(&file)), ["security.policies.web"]);
+}

@@ -3,7 +3,7 @@
 use axum::{
     body::{Body, HttpBody},
     extract::{Request, State},
-    http::{HeaderMap, Method, Request as HttpRequest, header},
+    http::{HeaderMap, HeaderValue, Request as HttpRequest, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -134,10 +134,6 @@ pub(super) fn recognise<B>(
     request: &HttpRequest<B>,
     peer: &HttpPeer,
 ) -> Result<Identity, HttpProblem> {
-    // A preflight carries no token, and its answer needs none.
-    if *request.method() == Method::OPTIONS {
-        return Ok(Identity::Anonymous);
-    }
     let (address, now) = (peer.address, shared.now());
     let identities = &shared.identities;
     let uri = request.uri();
@@ -154,18 +150,28 @@ pub(super) fn recognise<B>(
     recognised.map(Identity::Of).map_err(wrong)
 }
 
-/// The token of `Authorization: Bearer` or `X-Consul-Token`. Another scheme counts as a wrong token.
+/// Who sends a request that needs no identity: with a wrong token it is answered as without one, and nothing counts.
+pub(super) fn known<B>(shared: &AppState, request: &HttpRequest<B>) -> Identity {
+    let token = of_headers(request.headers());
+    let known = token.and_then(|token| shared.identities.known(token, shared.now()));
+    known.map_or(Identity::Anonymous, Identity::Of)
+}
+
+/// The token of `Authorization: Bearer` or `X-Consul-Token`. Another scheme is not for this daemon.
 fn of_headers(headers: &HeaderMap) -> Option<&str> {
-    if let Some(value) = headers.get(header::AUTHORIZATION) {
-        let value = value.to_str().unwrap_or_default();
-        let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
-        return Some(match scheme.eq_ignore_ascii_case("bearer") {
-            true => token.trim(),
-            false => "",
-        });
-    }
-    let value = headers.get("x-consul-token")?;
-    Some(value.to_str().unwrap_or_default().trim())
+    let authorization = headers.get(header::AUTHORIZATION).and_then(bearer);
+    authorization.or_else(|| {
+        let value = headers.get("x-consul-token")?;
+        Some(value.to_str().unwrap_or_default().trim())
+    })
+}
+
+fn bearer(value: &HeaderValue) -> Option<&str> {
+    let value = value.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then_some(token.trim())
 }
 
 /// `ticket` or `token` of a query, where that is allowed.

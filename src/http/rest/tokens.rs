@@ -47,7 +47,7 @@ pub(in crate::http) async fn list(State(shared): State<AppState>, peer: HttpPeer
     request_body = TokenDraft,
     responses(
         (status = 201, body = TokenCreated),
-        (status = 403, description = "A policy is not one of the caller's own", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "A policy is not one of the caller's own, one that denies is left out, or it ends later than the caller's token", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "It was not stored, or there are too many", body = Problem, content_type = "application/problem+json"),
         Conflict, TooLarge, Invalid,
     )
@@ -95,7 +95,7 @@ pub(in crate::http) async fn revoke(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// Gives a token another secret; the old one stays valid for `overlap`.
+/// Gives a token another secret; the one before stays valid for `overlap`, older ones end at once.
 #[utoipa::path(
     post, path = "/auth/tokens/{name}/rotate",
     params(("name" = String, Path)),
@@ -186,13 +186,16 @@ fn shown(token: TokenInfo) -> TokenAnswer {
 fn refused(refused: TokenRefused) -> HttpProblem {
     let text = refused.to_string();
     match refused {
-        TokenRefused::Name => Problem::field("name", text).into(),
+        TokenRefused::Name | TokenRefused::Reserved => Problem::field("name", text).into(),
         TokenRefused::UnknownPolicy(_) => Problem::field("policies", text).into(),
         TokenRefused::Unknown => HttpProblem::new(404, text),
-        TokenRefused::NotYours(_) => HttpProblem::new(403, text),
-        TokenRefused::Off | TokenRefused::Exists(_) | TokenRefused::Configured(_) => {
-            HttpProblem::new(409, text)
+        TokenRefused::NotYours(_) | TokenRefused::Sheds(_) | TokenRefused::EndsLater(_) => {
+            HttpProblem::new(403, text)
         }
+        TokenRefused::Off
+        | TokenRefused::Exists(_)
+        | TokenRefused::Expired(_)
+        | TokenRefused::Configured(_) => HttpProblem::new(409, text),
         TokenRefused::Full(_) | TokenRefused::NotStored(_) | TokenRefused::NoRandom(_) => {
             HttpProblem::new(503, text)
         }

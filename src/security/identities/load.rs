@@ -2,8 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, OpenOptions},
-    io::{self, Write},
+    fs::{self, File, OpenOptions},
+    io::{self, ErrorKind, Write},
     net::SocketAddr,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -23,9 +23,11 @@ use crate::{
 
 /// The name of the identity that a first start makes, and of those of MUSTERD_ADMIN_TOKEN and
 /// `security.admin_token_file`.
-const ADMIN: &str = "admin";
+pub(super) const ADMIN: &str = "admin";
 /// The file in the store's folder with the token that a first start made.
 const FIRST_TOKEN_FILE: &str = "admin-token";
+/// The file before it is written to its end.
+const UNFINISHED_FILE: &str = "admin-token.new";
 
 /// A token that a first start made.
 #[derive(Debug)]
@@ -73,6 +75,9 @@ impl Identities {
         now: Timestamp,
     ) -> Result<(Self, Option<FirstToken>), SecurityError> {
         if config.auth == AuthMode::Off {
+            if let Some(ignored) = config.ignored(stored.len()) {
+                tracing::warn!("{ignored}");
+            }
             let none = Self::new(false, config.clone(), TokenTable::default(), rows);
             return Ok((none, None));
         }
@@ -118,7 +123,8 @@ impl LoadingTokens<'_> {
             rules
         });
         let rules = RuleSet::new(rules.flatten());
-        let identity = IdentityState::new(&record.name, record.policies.clone(), rules);
+        let made = (source == TokenSource::RunTime).then_some(record.created);
+        let identity = IdentityState::of_token(record, made, rules);
         let entry = TokenEntry::new(record, identity, source);
         self.tokens.insert(record.name.clone(), entry);
     }
@@ -172,23 +178,29 @@ impl LoadingTokens<'_> {
         Ok(())
     }
 
-    /// The token of a first start: that of an earlier one, or a new one when it is needed.
+    /// The token of a first start: that of an earlier one, or a new one when it is needed or the file of the earlier
+    /// one was not written to its end.
     fn first(&mut self, folder: Option<&Path>) -> Result<Option<FirstToken>, SecurityError> {
         if self.tokens.contains_key(ADMIN) {
             return Ok(None);
         }
         let path = folder.map(|folder| folder.join(FIRST_TOKEN_FILE));
-        if let Some(path) = path.as_ref().filter(|path| path.exists()) {
-            let secret = from_file("store.path".to_owned(), &path.to_string_lossy())?;
-            self.admin(&secret, TokenSource::FirstStart);
-            return Ok(None);
-        }
-        if self.config.auth != AuthMode::On || !self.tokens.is_empty() {
+        let existing = path.as_ref().filter(|path| path.exists());
+        if let Some(path) = existing {
+            if let Some(secret) = kept(path)? {
+                self.admin(&secret, TokenSource::FirstStart);
+                return Ok(None);
+            }
+            tracing::warn!(
+                "{} has no whole token: it is replaced by a new one",
+                path.display()
+            );
+        } else if self.config.auth != AuthMode::On || !self.tokens.is_empty() {
             return Ok(None);
         }
         let secret = TokenSecret::random()?;
-        if let Some(path) = &path {
-            write(path, &secret).map_err(|source| SecurityError::NotWritten {
+        if let (Some(folder), Some(path)) = (folder, &path) {
+            write(folder, path, &secret).map_err(|source| SecurityError::NotWritten {
                 path: path.clone(),
                 source,
             })?;
@@ -208,14 +220,28 @@ fn from_file(key: String, path: &str) -> Result<TokenSecret, SecurityError> {
     TokenSecret::given(&text).ok_or_else(unusable)
 }
 
-/// Readable by its owner alone from the first moment.
-fn write(path: &Path, secret: &TokenSecret) -> io::Result<()> {
+/// The token that an earlier first start wrote, or an operator in its place; none when the file is empty or cut.
+fn kept(path: &Path) -> Result<Option<TokenSecret>, SecurityError> {
+    let bytes = fs::read(path).map_err(|source| SecurityError::File {
+        key: "store.path".to_owned(),
+        path: path.into(),
+        source,
+    })?;
+    Ok(TokenSecret::given(&String::from_utf8_lossy(&bytes)).filter(|secret| !secret.is_cut()))
+}
+
+/// Readable by its owner alone from the first moment, and under its name only when it is whole.
+fn write(folder: &Path, path: &Path, secret: &TokenSecret) -> io::Result<()> {
+    let unfinished = folder.join(UNFINISHED_FILE);
+    match fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => (),
+    }
     let mut options = OpenOptions::new();
-    let mut file = options
-        .create_new(true)
-        .write(true)
-        .mode(0o600)
-        .open(path)?;
+    let options = options.create_new(true).write(true).mode(0o600);
+    let mut file = options.open(&unfinished)?;
     writeln!(file, "{}", secret.expose())?;
-    file.sync_all()
+    file.sync_all()?;
+    fs::rename(&unfinished, path)?;
+    File::open(folder)?.sync_all()
 }

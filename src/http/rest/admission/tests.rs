@@ -377,6 +377,31 @@ async fn lists_show_what_the_caller_may_read() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn another_scheme_and_a_wrong_token_for_an_open_path_do_not_count() {
+    let api = api();
+    let ask = async |headers: &[(&str, &str)], path: &str| api.ask("GET", path, headers, "").await;
+    let guessed = [("authorization", "Bearer guessed-0123456789")];
+    for _ in 0..25 {
+        for path in ["/health", "/ready"] {
+            let answered = ask(&guessed, path).await;
+            assert_eq!(answered.status, 200, "{path}");
+        }
+        let basic = ask(&[("authorization", "Basic YTpi")], "/services").await;
+        assert_eq!(basic.status, 401);
+    }
+    assert_eq!(ask(&guessed, "/services").await.status, 401);
+    assert_eq!(
+        ask(&guessed, "/ready").await.json,
+        ask(&[], "/ready").await.json,
+        "as for anybody"
+    );
+    // A proxy's own login beside the token.
+    let right = secret("reader");
+    let both = [("authorization", "Basic YTpi"), ("x-consul-token", &*right)];
+    assert_eq!(ask(&both, "/services").await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_wrong_token_is_401_and_too_many_are_429() {
     let api = api();
     let ask = async |headers: &[(&str, &str)], path: &str| api.ask("GET", path, headers, "").await;
@@ -410,10 +435,13 @@ async fn a_wrong_token_is_401_and_too_many_are_429() {
         assert_eq!(refused.status, 401);
         assert!(!refused.json.to_string().contains("guessed"));
     }
-    let refused = ask(&[("authorization", "Basic YTpi")], "/services").await;
+    let guessed = [("authorization", "Bearer guessed-0123456789")];
+    let refused = ask(&guessed, "/services").await;
     assert_eq!(refused.status, 429);
     assert_eq!(refused.header("retry-after"), "4");
-    // This test's client was recognised by this token before.
+    assert_eq!(ask(&guessed, "/health").await.status, 200);
+    let basic = ask(&[("authorization", "Basic YTpi")], "/services").await;
+    assert_eq!(basic.status, 401);
     assert_eq!(
         ask(&[("x-consul-token", &right)], "/services").await.status,
         200
