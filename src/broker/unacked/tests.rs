@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::Unacked;
+use super::{FEW, Unacked};
 
 #[test]
 fn one_delivery_kept_for_ever_does_not_keep_its_successors_slots() {
@@ -12,7 +12,8 @@ fn one_delivery_kept_for_ever_does_not_keep_its_successors_slots() {
         unacked.insert(tag, tag);
         assert_eq!(unacked.take(tag), Some(tag));
     }
-    assert!(unacked.ring.len() <= 2048, "ring of {}", unacked.ring.len());
+    let places = unacked.places + unacked.last.held.capacity();
+    assert!(places <= 256, "{places} places");
     assert_eq!(unacked.take(1), Some(1));
     assert!(unacked.is_empty());
 }
@@ -26,6 +27,21 @@ fn a_gap_of_any_size_costs_nothing() {
     assert_eq!(unacked.take_first(5), Some((1, "a")));
     assert_eq!(unacked.take_first(5), None);
     assert_eq!(unacked.take(u64::MAX - 1), Some("b"));
+}
+
+#[test]
+fn a_gap_behind_many_moves_few() {
+    let mut unacked = Unacked::default();
+    for tag in 1..=150_000u64 {
+        unacked.insert(tag, tag);
+    }
+    unacked.insert(600_000, 600_000);
+    assert!(unacked.few.len() <= 64, "{} were moved", unacked.few.len());
+    assert_eq!(unacked.len(), 150_001);
+    assert_eq!(
+        unacked.next_from(150_001).map(|found| found.0),
+        Some(600_000)
+    );
 }
 
 #[derive(Clone, Debug)]
@@ -70,6 +86,12 @@ proptest! {
                 }
             }
             prop_assert_eq!(unacked.len(), model.len());
+            let blocks = unacked.blocks.values();
+            let places: usize = blocks.clone().map(|block| block.held.capacity()).sum();
+            prop_assert_eq!(unacked.places, places);
+            let live: usize = blocks.clone().map(|block| block.len).sum();
+            prop_assert_eq!(live + unacked.few.len() + unacked.last.len, unacked.len());
+            prop_assert!(blocks.skip(1).all(|block| block.len > FEW), "{:?}", unacked);
             let mut next = 0;
             let tags: Vec<_> = std::iter::from_fn(|| {
                 let (tag, _) = unacked.next_from(next)?;
