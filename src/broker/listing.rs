@@ -1,5 +1,7 @@
 //! A part of a long list; the other items are not built.
 
+use memchr::memmem::Finder;
+
 /// Which part of a list is wanted.
 #[derive(Clone, Debug)]
 pub struct Wanted {
@@ -13,13 +15,15 @@ pub struct Wanted {
 
 /// Collects items of a list.
 pub trait Gather<T> {
-    /// Offers an item with these names; `make` builds it if it is collected.
-    fn offer(&mut self, names: &[&[u8]], make: impl FnOnce() -> T);
+    /// Offers an item with these names; `make` builds it if it is collected. Returns how many bytes of names were
+    /// searched.
+    fn offer(&mut self, names: &[&[u8]], make: impl FnOnce() -> T) -> usize;
 }
 
 impl<T> Gather<T> for Vec<T> {
-    fn offer(&mut self, _: &[&[u8]], make: impl FnOnce() -> T) {
+    fn offer(&mut self, _: &[&[u8]], make: impl FnOnce() -> T) -> usize {
         self.push(make());
+        0
     }
 }
 
@@ -30,7 +34,8 @@ pub struct Listing<T> {
     pub items: Vec<T>,
     /// How many items match, without the limit.
     pub total: usize,
-    name: Vec<u8>,
+    /// None: every item matches.
+    name: Option<Finder<'static>>,
     limit: usize,
 }
 
@@ -39,7 +44,7 @@ impl<T> Default for Listing<T> {
         Self {
             items: Vec::new(),
             total: 0,
-            name: Vec::new(),
+            name: None,
             limit: 0,
         }
     }
@@ -51,26 +56,35 @@ impl<T> Listing<T> {
         Self {
             items: Vec::new(),
             total: 0,
-            name: wanted.name.clone().into_bytes(),
+            name: (!wanted.name.is_empty()).then(|| Finder::new(&wanted.name).into_owned()),
             limit: wanted.limit,
         }
     }
 
-    fn wants(&self, name: &[u8]) -> bool {
-        let part = self.name.as_slice();
-        part.is_empty() || name.windows(part.len()).any(|window| window == part)
+    /// Whether an item with these names is wanted, and how many bytes were searched to find that out.
+    fn wants(&self, names: &[&[u8]]) -> (bool, usize) {
+        let Some(part) = &self.name else {
+            return (true, 0);
+        };
+        let mut searched = 0;
+        let is_wanted = names.iter().any(|name| {
+            searched += name.len();
+            part.find(name).is_some()
+        });
+        (is_wanted, searched)
     }
 }
 
 impl<T> Gather<T> for Listing<T> {
-    fn offer(&mut self, names: &[&[u8]], make: impl FnOnce() -> T) {
-        if !names.iter().any(|name| self.wants(name)) {
-            return;
+    fn offer(&mut self, names: &[&[u8]], make: impl FnOnce() -> T) -> usize {
+        let (is_wanted, searched) = self.wants(names);
+        if is_wanted {
+            self.total += 1;
+            if self.items.len() < self.limit {
+                self.items.push(make());
+            }
         }
-        self.total += 1;
-        if self.items.len() < self.limit {
-            self.items.push(make());
-        }
+        searched
     }
 }
 

@@ -229,6 +229,8 @@ const BODY_SHOWN: usize = 4096;
 
 /// Steps that it costs to look at something that may be listed.
 const LOOK_STEPS: usize = 2;
+/// Bytes of names that are searched in a step.
+const SEARCHED_PER_STEP: usize = 64;
 
 /// Arguments, which become JSON when they are shown.
 #[derive(Clone, Debug)]
@@ -285,7 +287,7 @@ impl Vhost {
         into: &mut impl Gather<ExchangeView>,
     ) -> Option<usize> {
         part!(self.exchanges from from, |_id, exchange| {
-            into.offer(&[exchange.name.as_bytes()], || ExchangeView {
+            let searched = into.offer(&[exchange.name.as_bytes()], || ExchangeView {
                 vhost: self.name.clone(),
                 name: exchange.name.to_string(),
                 kind: exchange.kind.name(),
@@ -296,13 +298,15 @@ impl Vhost {
                 bindings: exchange.bindings.len() as u64,
                 published: exchange.published,
             });
+            self.budget.spend(searched / SEARCHED_PER_STEP);
         });
     }
 
     /// A part of all queues.
     pub fn queues(&mut self, from: usize, into: &mut impl Gather<QueueView>) -> Option<usize> {
         part!(self.queues from from, |id, queue| {
-            into.offer(&[queue.name.as_bytes()], || queue_view(&self.name, id, queue));
+            let searched = into.offer(&[queue.name.as_bytes()], || queue_view(&self.name, id, queue));
+            self.budget.spend(searched / SEARCHED_PER_STEP);
         });
     }
 
@@ -328,7 +332,7 @@ impl Vhost {
                 continue;
             };
             let names = [source.name.as_bytes(), destination.as_bytes()];
-            into.offer(&names, || BindingView {
+            let searched = into.offer(&names, || BindingView {
                 vhost: self.name.clone(),
                 source: source.name.to_string(),
                 destination: destination.to_string(),
@@ -336,6 +340,7 @@ impl Vhost {
                 routing_key: binding.key.routing_key.to_string(),
                 arguments: ArgumentsView(binding.arguments.clone()),
             });
+            self.budget.spend(searched / SEARCHED_PER_STEP);
         });
     }
 
@@ -353,7 +358,7 @@ impl Vhost {
                 continue;
             };
             let names = [queue.name.as_bytes(), consumer.tag.as_bytes()];
-            into.offer(&names, || ConsumerView {
+            let searched = into.offer(&names, || ConsumerView {
                 vhost: self.name.clone(),
                 queue: queue.name.to_string(),
                 consumer_tag: consumer.tag.to_string(),
@@ -366,6 +371,7 @@ impl Vhost {
                 unacked: consumer.inflight,
                 priority: consumer.priority,
             });
+            self.budget.spend(searched / SEARCHED_PER_STEP);
         });
     }
 
@@ -380,7 +386,7 @@ impl Vhost {
             if channel.ending {
                 continue;
             }
-            into.offer(&[name(channel.connection).as_bytes()], || ChannelView {
+            let searched = into.offer(&[name(channel.connection).as_bytes()], || ChannelView {
                 vhost: self.name.clone(),
                 connection: channel.connection,
                 number: channel.number,
@@ -389,6 +395,7 @@ impl Vhost {
                 unacked_bytes: channel.unacked_bytes as u64,
                 prefetch: channel.prefetch,
             });
+            self.budget.spend(searched / SEARCHED_PER_STEP);
         });
     }
 
