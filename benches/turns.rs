@@ -7,6 +7,9 @@
 
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 
+#[path = "turns/large.rs"]
+mod large;
+
 use std::{
     collections::VecDeque,
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -159,6 +162,34 @@ impl World {
         self.run(&out);
     }
 
+    /// The same publish many times.
+    fn publish_all(&mut self, count: usize, key: &str) {
+        let mut out = BytesMut::new();
+        basic::Publish {
+            routing_key: name(key),
+            ..Default::default()
+        }
+        .put(&mut out, 1);
+        put_content(&mut out, 1, &Properties::NONE, b"", FRAME_MAX);
+        for _ in 0..count / 1_000 {
+            self.run(&out.repeat(1_000));
+        }
+    }
+
+    fn consume(&mut self, tag: &str, no_ack: bool, arguments: Table) {
+        self.send(
+            1,
+            &basic::Consume {
+                queue: name("q0"),
+                consumer_tag: name(tag),
+                no_ack,
+                nowait: true,
+                arguments,
+                ..Default::default()
+            },
+        );
+    }
+
     fn exchange(&mut self, kind: &str) {
         self.send(
             1,
@@ -224,16 +255,22 @@ fn main() {
         "{:<58} {:>9} {:>10} {:>9} {:>8}",
         "", "turns", "CPU ms", "longest", "ns/step"
     );
-    let cases: [(&str, fn()); 9] = [
+    let cases: [(&str, fn()); 15] = [
         ("bindings", bindings),
         ("patterns", patterns),
         ("headers", headers),
+        ("fields", large::fields),
         ("copies", copies),
         ("fanout", fanout),
         ("messages", messages),
         ("consumers", consumers),
         ("queues", queues),
         ("disconnect", disconnect),
+        ("unacked", large::unacked),
+        ("priorities", large::priorities),
+        ("transactions", large::transactions),
+        ("redelivered", large::redelivered),
+        ("unbound", large::unbound),
     ];
     for (case, run) in cases {
         if wanted

@@ -51,6 +51,10 @@ const KINDS: &[(&str, Fill)] = &[
     ("bindings of a fanout exchange", |client, sizes| {
         bindings(client, sizes, "fanout");
     }),
+    (
+        "bindings that were moved from a topic exchange",
+        moved_bindings,
+    ),
     ("bindings of a topic exchange", |client, sizes| {
         bindings(client, sizes, "topic");
     }),
@@ -58,10 +62,12 @@ const KINDS: &[(&str, Fill)] = &[
         bindings(client, sizes, "headers");
     }),
     ("consumers", consumers),
+    ("cancelled consumers without credit", cancelled),
     ("channels", channels),
     ("messages in one queue", messages),
     ("messages in many queues", messages_in_many_queues),
     ("messages given out", given_out),
+    ("messages given out, most of them settled", settled),
     ("unfinished publishes", unfinished),
     ("transactions", transactions),
     ("an outbox that nobody reads", outbox),
@@ -262,18 +268,41 @@ fn exchanges(client: &mut Client, sizes: Sizes) {
     }
 }
 
+/// A key of this length, of words of ten characters.
+fn key(number: usize, len: usize) -> String {
+    let mut key = name(number, len).into_bytes();
+    key.iter_mut()
+        .skip(6)
+        .step_by(10)
+        .for_each(|byte| *byte = b'.');
+    String::from_utf8(key).unwrap()
+}
+
 fn bindings(client: &mut Client, sizes: Sizes, kind: &str) {
     client.declare("q", Table::EMPTY);
     client.declare_exchange("x", kind, Table::EMPTY);
     for number in 0..sizes.count {
-        // Words of ten characters.
-        let mut key = name(number, sizes.name).into_bytes();
-        key.iter_mut()
-            .skip(6)
-            .step_by(10)
-            .for_each(|byte| *byte = b'.');
-        let key = String::from_utf8(key).unwrap();
+        let key = key(number, sizes.name);
         client.bind("q", "x", &key, table(sizes.arguments));
+    }
+}
+
+/// So that the places in the table of all bindings are in use again.
+fn moved_bindings(client: &mut Client, sizes: Sizes) {
+    bindings(client, sizes, "topic");
+    client.declare_exchange("y", "fanout", Table::EMPTY);
+    for number in 0..sizes.count {
+        let unbind = queue::Unbind {
+            queue: short("q"),
+            exchange: short("x"),
+            routing_key: short(&key(number, sizes.name)),
+            arguments: table(sizes.arguments),
+        };
+        client.send(1, &unbind);
+    }
+    for number in 0..sizes.count {
+        let key = key(number, sizes.name);
+        client.bind("q", "y", &key, table(sizes.arguments));
     }
 }
 
@@ -313,6 +342,48 @@ fn messages_in_many_queues(client: &mut Client, sizes: Sizes) {
 fn given_out(client: &mut Client, sizes: Sizes) {
     messages(client, sizes);
     client.consume(1, "q", "c", false, Table::EMPTY);
+}
+
+/// Every eighth message is not settled.
+fn settled(client: &mut Client, sizes: Sizes) {
+    let count = sizes.count * 4;
+    client.declare("q", Table::EMPTY);
+    for _ in 0..count {
+        client.publish(1, "", "q", &Properties::NONE, 0);
+    }
+    client.consume(1, "q", "c", false, Table::EMPTY);
+    for delivery_tag in (1..=count as u64).filter(|tag| tag % 8 != 0) {
+        let ack = basic::Ack {
+            delivery_tag,
+            multiple: false,
+        };
+        client.send(1, &ack);
+    }
+}
+
+/// They come and go while a channel may hold no more.
+fn cancelled(client: &mut Client, sizes: Sizes) {
+    client.declare("q", Table::EMPTY);
+    let qos = basic::Qos {
+        prefetch_count: 1,
+        global: true,
+        ..Default::default()
+    };
+    client.send(1, &qos);
+    for number in 0..20 {
+        client.consume(1, "q", &name(number, sizes.name), false, Table::EMPTY);
+    }
+    for _ in 0..2 {
+        client.publish(1, "", "q", &Properties::NONE, 0);
+    }
+    for _ in 0..sizes.count * 20 {
+        client.consume(1, "q", "c", false, Table::EMPTY);
+        let cancel = basic::Cancel {
+            consumer_tag: short("c"),
+            nowait: true,
+        };
+        client.send(1, &cancel);
+    }
 }
 
 fn unfinished(client: &mut Client, sizes: Sizes) {

@@ -49,8 +49,7 @@ pub struct DeliveryChannel {
     pub consumers: BTreeMap<ShortStr, ConsumerId>,
     /// Its consumer of direct replies.
     pub replies: Option<ReplyConsumer>,
-    /// The consumers that wait for credit of the whole channel or for room in the outbox, the longest first. Some may
-    /// have gone.
+    /// The consumers that wait for credit of the whole channel or for room in the outbox, the longest first.
     pub waiting: WaitingConsumers,
     /// Whether it is scheduled to serve them.
     pub woken: bool,
@@ -79,44 +78,76 @@ pub struct DeliveryChannel {
 /// In each class the one that waits longest is the first.
 #[derive(Debug, Default)]
 pub struct WaitingConsumers {
-    classes: [VecDeque<ConsumerId>; CLASSES],
+    /// By the order in which they began to wait.
+    classes: [BTreeMap<u64, ConsumerId>; CLASSES],
     /// The class whose turn comes next.
     turn: usize,
+    next_number: u64,
+}
+
+/// The place of a consumer among those that wait.
+#[derive(Clone, Copy, Debug)]
+pub struct WaitingPlace {
+    class: usize,
+    number: u64,
 }
 
 /// Consumers with and without acknowledgements, and of each those that the channel's prefetch count limits or not.
 const CLASSES: usize = 4;
 
+/// The classes whose consumers cannot be served now.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stopped([bool; CLASSES]);
+
+impl Stopped {
+    /// Others of this one's class cannot be served either.
+    pub fn add(&mut self, place: WaitingPlace) {
+        self.0[place.class] = true;
+    }
+}
+
 impl WaitingConsumers {
     /// How many wait.
     pub fn len(&self) -> usize {
-        self.classes.iter().map(VecDeque::len).sum()
+        self.classes.iter().map(BTreeMap::len).sum()
     }
 
     /// Whether none waits.
     pub fn is_empty(&self) -> bool {
-        self.classes.iter().all(VecDeque::is_empty)
+        self.classes.iter().all(BTreeMap::is_empty)
     }
 
-    /// Adds a consumer behind the others.
-    pub fn add(&mut self, id: ConsumerId, consumer: &Consumer) {
+    /// Adds a consumer behind the others, unless it waits already.
+    pub fn add(&mut self, id: ConsumerId, consumer: &mut Consumer) {
+        if consumer.waiting.is_some() {
+            return;
+        }
         let class = usize::from(consumer.limited) * 2 + usize::from(consumer.no_ack);
-        self.classes[class].push_back(id);
+        let number = self.next_number;
+        self.next_number += 1;
+        self.classes[class].insert(number, id);
+        consumer.waiting = Some(WaitingPlace { class, number });
+    }
+
+    /// Removes a consumer that has gone.
+    pub fn remove(&mut self, place: WaitingPlace) {
+        self.classes[place.class].remove(&place.number);
     }
 
     /// Removes the next one, unless its class is `stopped`. Classes take turns.
-    pub fn next(&mut self, stopped: &[bool; CLASSES]) -> Option<(usize, ConsumerId)> {
+    pub fn next(&mut self, stopped: &Stopped) -> Option<(WaitingPlace, ConsumerId)> {
         let turn = self.turn;
         let mut classes = (0..CLASSES).map(|offset| (turn + offset) % CLASSES);
-        let class = classes.find(|class| !stopped[*class] && !self.classes[*class].is_empty())?;
+        let class = classes.find(|class| !stopped.0[*class] && !self.classes[*class].is_empty())?;
         self.turn = (class + 1) % CLASSES;
-        Some((class, self.classes[class].pop_front()?))
+        let (number, id) = self.classes[class].pop_first()?;
+        Some((WaitingPlace { class, number }, id))
     }
 
     /// Puts a consumer back at the head of its class; the class keeps its turn.
-    pub fn put_back(&mut self, class: usize, id: ConsumerId) {
-        self.classes[class].push_front(id);
-        self.turn = class;
+    pub fn put_back(&mut self, place: WaitingPlace, id: ConsumerId) {
+        self.classes[place.class].insert(place.number, id);
+        self.turn = place.class;
     }
 
     /// Removes all.
@@ -176,8 +207,8 @@ pub struct Consumer {
     pub inflight: u32,
     /// Whether it was set aside because it has no credit or its outbox has no room.
     pub parked: bool,
-    /// Whether it is among those that wait for its channel.
-    pub waiting: bool,
+    /// Its place among those that wait for its channel, if it does.
+    pub waiting: Option<WaitingPlace>,
     /// Its arguments.
     pub arguments: Table,
     /// Counts it, with its places in its channel and its queue.

@@ -7,7 +7,7 @@ pub mod topic;
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::{
-    headers::{Headers, HeadersPattern, Patterns},
+    headers::{Headers, HeadersPattern, PatternSearch, Patterns},
     targets::Targets,
     topic::{TopicSearch, TopicTrie},
 };
@@ -17,7 +17,7 @@ use super::{
     pieces::SplitMap,
     queue::QueueId,
     slab::Id,
-    wire::{ShortStr, Table},
+    wire::{ShortStr, Table, table::TableBuilder},
 };
 
 /// Names an exchange within its vhost.
@@ -151,7 +151,7 @@ pub enum Router {
 #[derive(Debug, Default)]
 pub struct Search {
     topic: Option<Box<TopicSearch>>,
-    headers: Option<usize>,
+    headers: PatternSearch,
 }
 
 impl Search {
@@ -161,9 +161,12 @@ impl Search {
     }
 }
 
+/// The parts of a router, a small one at each step of the iterator.
+pub type RouterPieces = Box<dyn Iterator<Item = ()> + Send>;
+
 impl Router {
     /// Takes it apart, a small piece at each step of the iterator.
-    pub fn into_pieces(self) -> Box<dyn Iterator<Item = ()> + Send> {
+    pub fn into_pieces(self) -> RouterPieces {
         match self {
             Self::Direct(keys) => Box::new(keys.into_iter().flat_map(|(_, all)| pieces(all))),
             Self::Fanout(all) => Box::new(pieces(all)),
@@ -244,8 +247,8 @@ impl Exchange {
         }
     }
 
-    /// Removes a binding from the router.
-    pub fn detach(&mut self, id: BindingId, key: &BindingKey) {
+    /// Removes a binding from the router. The parts are large and to be dropped one by one.
+    pub fn detach(&mut self, id: BindingId, key: &BindingKey) -> Option<RouterPieces> {
         let destination = key.destination;
         match &mut self.router {
             Router::Direct(keys) => {
@@ -257,9 +260,13 @@ impl Exchange {
                 }
             }
             Router::Fanout(all) => all.remove(destination),
-            Router::Topic(trie) => trie.remove(&key.routing_key, destination),
+            Router::Topic(trie) => {
+                let empty = trie.remove(&key.routing_key, destination)?;
+                return Some(Box::new(empty.into_pieces()));
+            }
             Router::Headers(patterns) => patterns.remove(id),
         }
+        None
     }
 
     /// Appends the destinations for a message, some perhaps more than once, as far as the budget allows; whether
@@ -267,7 +274,7 @@ impl Exchange {
     pub fn route(
         &mut self,
         routing_key: &[u8],
-        headers: &Headers<'_>,
+        headers: &mut Headers<'_>,
         search: &mut Search,
         budget: &mut Budget,
         out: &mut Vec<Destination>,
@@ -293,14 +300,32 @@ impl Exchange {
 
 /// Arguments in an order that only depends on what they are.
 pub fn canonical(arguments: &Table) -> Vec<u8> {
-    let mut fields: Vec<Vec<u8>> = arguments
-        .iter()
-        .map(|(name, value)| {
-            let mut one = super::wire::table::TableBuilder::new();
-            one.put(name, value);
-            one.build().as_bytes().to_vec()
-        })
-        .collect();
+    let mut builder = TableBuilder::new();
+    let mut ends: Vec<_> = Vec::new();
+    for (name, value) in arguments {
+        // Numbers have more than one spelling.
+        builder.put(name, value);
+        ends.push(builder.len());
+    }
+    let written = builder.build();
+    let starts = std::iter::once(0).chain(ends.iter().copied());
+    let fields = starts
+        .zip(&ends)
+        .map(|(start, end)| &written.as_bytes()[start..*end]);
+    // Most fields differ in their first bytes, which are compared as one number.
+    let mut fields: Vec<_> = fields.map(|field| (beginning(field), field)).collect();
     fields.sort_unstable();
-    fields.concat()
+    let mut sorted = Vec::with_capacity(written.as_bytes().len());
+    for (_, field) in fields {
+        sorted.extend_from_slice(field);
+    }
+    sorted
+}
+
+/// The first bytes of a field, as a number that sorts as they do.
+fn beginning(field: &[u8]) -> u64 {
+    let mut first = [0; 8];
+    let length = field.len().min(8);
+    first[..length].copy_from_slice(&field[..length]);
+    u64::from_be_bytes(first)
 }

@@ -14,6 +14,8 @@ const PIECE: usize = 1024;
 const SPLIT_MIN: usize = 8 * 1024;
 /// The parts into which it is split.
 const PARTS: usize = 64;
+/// A smaller map keeps its room when entries are removed.
+const SHRUNK_MIN: usize = 64;
 
 /// A queue of items with an index.
 #[derive(Debug)]
@@ -296,7 +298,7 @@ impl<K: Eq + Hash, V> SplitMap<K, V> {
     /// The entry of a key, which may be vacant.
     pub fn entry(&mut self, key: K) -> hash_map::Entry<'_, K, V> {
         if self.parts.is_empty() {
-            self.parts.push(HashMap::new());
+            self.parts = vec![HashMap::new()];
         }
         if self.hasher.is_none() && self.parts[0].len() >= SPLIT_MIN {
             self.split();
@@ -332,7 +334,17 @@ impl<K: Eq + Hash, V> SplitMap<K, V> {
         K: Borrow<Q>,
     {
         let part = self.part(key);
-        self.parts.get_mut(part)?.remove(key)
+        let entries = self.parts.get_mut(part)?;
+        let value = entries.remove(key)?;
+        if entries.is_empty() {
+            *entries = HashMap::new();
+            if self.is_empty() {
+                *self = Self::default();
+            }
+        } else if entries.capacity() > SHRUNK_MIN && entries.len() < entries.capacity() / 8 {
+            entries.shrink_to(2 * entries.len());
+        }
+        Some(value)
     }
 }
 

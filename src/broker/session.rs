@@ -179,18 +179,6 @@ impl Session {
         }
     }
 
-    /// Marks channels as closed that the vhost has closed after a consumer timeout.
-    fn note_closed(&mut self, context: &Context<'_>) {
-        self.peer.channel_closed.store(false, Relaxed);
-        for (number, channel) in &mut self.channels {
-            if !channel.closing && !context.vhost.has_channel(channel.id) {
-                **channel = SessionChannel::closing(channel.id);
-                let text = format!("a delivery on channel {number} was not settled in time");
-                self.raised = Some(Exception::precondition(text).to_string());
-            }
-        }
-    }
-
     /// Whether what was asked for is not carried out to its end yet: the next frame has to wait.
     pub fn is_busy(&self, vhost: &Vhost) -> bool {
         vhost.is_busy_for(self.identity.connection)
@@ -234,7 +222,7 @@ impl Session {
     /// Ends the session: requeues what it holds and deletes its exclusive queues.
     pub fn end(&mut self, context: &mut Context<'_>) {
         for channel in std::mem::take(&mut self.channels).into_values() {
-            context.vhost.close_channel(channel.id, context.now);
+            self.close_channel(*channel, context);
         }
         let connection = self.identity.connection;
         context.vhost.forget_connection(connection, context.now);
@@ -423,8 +411,9 @@ impl Session {
             return;
         }
         if let Some(channel) = self.channels.get_mut(&number) {
-            context.vhost.close_channel(channel.id, context.now);
-            **channel = SessionChannel::closing(channel.id);
+            let closing = SessionChannel::closing(channel.id);
+            let closed = std::mem::replace(&mut **channel, closing);
+            self.close_channel(closed, context);
         }
         let close = wire_channel::Close {
             reply_code,

@@ -96,6 +96,9 @@ impl<T> Default for Slab<T> {
 }
 
 impl<T> Slab<T> {
+    /// The memory of a value: a slab is seldom full.
+    pub const ENTRY: usize = (size_of::<Slot<T>>() + size_of::<u32>()) * 5 / 4;
+
     /// How many values there are.
     pub fn len(&self) -> usize {
         self.slots.len() - self.free.len()

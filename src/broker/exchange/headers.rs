@@ -1,6 +1,6 @@
 //! Bindings of a headers exchange.
 
-use std::{cell::OnceCell, collections::HashMap};
+use std::hash::{BuildHasher, RandomState};
 
 use super::{BindingId, Destination};
 use crate::broker::{
@@ -14,8 +14,12 @@ use crate::broker::{
 
 /// Fewer bytes of headers are searched faster without an index.
 const INDEXED_BYTES_MIN: usize = 256;
-/// The bindings that each call of a search looks at, whatever its budget.
-const LOOKED_AT_MIN: usize = 1024;
+/// Steps that each call of a search may take, whatever is left of the budget: otherwise it might never end.
+const CALL_STEPS_MIN: i64 = 1024;
+/// Bytes of values that are compared in a step.
+const COMPARED_PER_STEP: usize = 1024;
+/// Bytes of headers without an index that are read in a step.
+const READ_PER_STEP: usize = 64;
 
 /// The headers that a binding requires.
 #[derive(Debug, Default)]
@@ -59,26 +63,68 @@ impl HeadersPattern {
         Ok(Self { wanted, mode })
     }
 
-    /// Whether a message with these headers is wanted; counts each header that it looks for.
-    pub fn matches(&self, headers: &Headers<'_>, budget: &mut Budget) -> bool {
+    /// Whether a message with these headers is wanted. None when the call has to end: `read` says how many bytes of
+    /// the arguments are compared by then. Counts each header that it looks for, and the bytes of its value.
+    fn matches(
+        &self,
+        headers: &Headers<'_>,
+        read: &mut usize,
+        call: &mut SearchCall<'_>,
+    ) -> Option<bool> {
         let with_x = matches!(self.mode, MatchMode::AllWithX | MatchMode::AnyWithX);
-        let mut looked_at = 1;
-        let mut wanted = self
-            .wanted
-            .iter()
-            .inspect(|_| looked_at += 1)
-            .filter(|(name, _)| *name != b"x-match" && (with_x || !name.starts_with(b"x-")));
-        let has = |(name, value): (&[u8], ValueRef<'_>)| {
-            headers
-                .field(name)
-                .is_some_and(|found| value == ValueRef::Void || alike(value, found))
-        };
-        let matches = match self.mode {
-            MatchMode::All | MatchMode::AllWithX => wanted.all(has),
-            MatchMode::Any | MatchMode::AnyWithX => wanted.any(has),
-        };
-        budget.spend(looked_at);
-        matches
+        let is_any = matches!(self.mode, MatchMode::Any | MatchMode::AnyWithX);
+        let all = self.wanted.view();
+        let mut wanted = all.iter_from(*read);
+        loop {
+            *read = all.as_bytes().len() - wanted.left();
+            if call.has_to_end() {
+                return None;
+            }
+            if *read == 0 {
+                call.budget.spend(1);
+            }
+            let Some((name, value)) = wanted.next() else {
+                return Some(!is_any);
+            };
+            call.budget
+                .spend(headers.steps() + compared(value) / COMPARED_PER_STEP);
+            if name == b"x-match" || !with_x && name.starts_with(b"x-") {
+                continue;
+            }
+            let found = headers.field(name);
+            let has = found.is_some_and(|found| value == ValueRef::Void || alike(value, found));
+            if has == is_any {
+                return Some(has);
+            }
+        }
+    }
+}
+
+/// The bytes of a value that are compared.
+fn compared(value: ValueRef<'_>) -> usize {
+    match value {
+        ValueRef::Str(bytes) | ValueRef::Bytes(bytes) => bytes.len(),
+        ValueRef::Array(array) => array.as_bytes().len(),
+        ValueRef::Table(table) => table.as_bytes().len(),
+        _ => 0,
+    }
+}
+
+/// The budget of one call of a search.
+struct SearchCall<'a> {
+    budget: &'a mut Budget,
+    /// The call may continue until the turn has used so many steps.
+    least: i64,
+}
+
+impl<'a> SearchCall<'a> {
+    fn new(budget: &'a mut Budget) -> Self {
+        let least = budget.used() + CALL_STEPS_MIN;
+        Self { budget, least }
+    }
+
+    fn has_to_end(&self) -> bool {
+        self.budget.is_overdrawn() && self.budget.used() >= self.least
     }
 }
 
@@ -86,38 +132,87 @@ impl HeadersPattern {
 #[derive(Debug)]
 pub struct Headers<'a> {
     all: TableRef<'a>,
-    index: OnceCell<HashMap<&'a [u8], ValueRef<'a>>>,
+    index: Option<Box<HeadersIndex>>,
+}
+
+/// An index of a message's headers by name, made in several turns if there are many.
+#[derive(Debug, Default)]
+pub struct HeadersIndex {
+    /// The offset of the first header by the hash of its name.
+    first: SplitMap<u64, usize>,
+    hasher: RandomState,
+    len: usize,
+    /// Bytes of the headers that are read so far.
+    read: usize,
+}
+
+impl HeadersIndex {
+    /// Bytes that it holds.
+    pub fn bytes(&self) -> usize {
+        self.len * map_entry::<u64, usize>()
+    }
+
+    fn add(&mut self, name: &[u8], offset: usize) {
+        let entry = self.first.entry(self.hasher.hash_one(name));
+        if let std::collections::hash_map::Entry::Vacant(entry) = entry {
+            entry.insert(offset);
+            self.len += 1;
+        }
+    }
 }
 
 impl<'a> Headers<'a> {
-    /// The headers of a message that has these, or none.
-    pub fn new(headers: Option<TableRef<'a>>) -> Self {
+    /// The headers of a message that has these, or none, with what [`Self::into_index`] has given for them earlier.
+    pub fn new(headers: Option<TableRef<'a>>, index: Option<Box<HeadersIndex>>) -> Self {
         Self {
             all: headers.unwrap_or_default(),
-            index: OnceCell::new(),
+            index,
         }
     }
 
-    /// Indexes the headers if there are many.
-    fn prepare(&self, budget: &mut Budget) {
-        if self.all.as_bytes().len() < INDEXED_BYTES_MIN || self.index.get().is_some() {
-            return;
+    /// The index so far, for the same headers in a later turn.
+    pub fn into_index(self) -> Option<Box<HeadersIndex>> {
+        self.index
+    }
+
+    /// Indexes the headers if there are many; whether that is done.
+    fn prepare(&mut self, call: &mut SearchCall<'_>) -> bool {
+        let length = self.all.as_bytes().len();
+        if length < INDEXED_BYTES_MIN {
+            return true;
         }
-        let index = self.index.get_or_init(|| {
-            let mut index = HashMap::new();
-            for (name, value) in self.all.iter() {
-                index.entry(name).or_insert(value);
-            }
-            index
-        });
-        budget.spend(index.len());
+        let index = self.index.get_or_insert_default();
+        let mut fields = self.all.iter_from(index.read);
+        while !call.has_to_end() {
+            let offset = length - fields.left();
+            let Some((name, _)) = fields.next() else {
+                return true;
+            };
+            call.budget.spend(1);
+            index.add(name, offset);
+            index.read = length - fields.left();
+        }
+        fields.left() == 0
+    }
+
+    /// Steps that it costs to look for one.
+    fn steps(&self) -> usize {
+        match self.index {
+            Some(_) => 1,
+            None => 1 + self.all.as_bytes().len() / READ_PER_STEP,
+        }
     }
 
     /// The first header of this name.
     fn field(&self, name: &[u8]) -> Option<ValueRef<'a>> {
-        match self.index.get() {
-            Some(index) => index.get(name).copied(),
-            None => self.all.field(name),
+        let Some(index) = &self.index else {
+            return self.all.field(name);
+        };
+        let offset = *index.first.get(&index.hasher.hash_one(name))?;
+        match self.all.iter_from(offset).next() {
+            Some((found, value)) if found == name => Some(value),
+            // Another name with the same hash.
+            _ => self.all.field(name),
         }
     }
 }
@@ -135,6 +230,15 @@ struct BoundPattern {
     id: BindingId,
     pattern: HeadersPattern,
     destination: Destination,
+}
+
+/// Progress of a search.
+#[derive(Debug, Default)]
+pub struct PatternSearch {
+    /// How many bindings are left; none: all of them.
+    left: Option<usize>,
+    /// The binding that was not compared to its end, and how many bytes of its arguments were.
+    begun: Option<(BindingId, usize)>,
 }
 
 impl Patterns {
@@ -165,31 +269,37 @@ impl Patterns {
         }
     }
 
-    /// Appends where a message with these headers goes, as far as the budget allows; whether that was all. `left`
-    /// holds how many bindings are left for the next call. The last ones come first, since [`Self::remove`] moves the
-    /// last one: none is left out that is there all the time.
+    /// Appends where a message with these headers goes, as far as the budget allows; whether that was all. `search`
+    /// holds what is left for the next call. The last ones come first, since [`Self::remove`] moves the last one: none
+    /// is left out that is there all the time.
     pub fn matches(
         &self,
-        headers: &Headers<'_>,
-        left: &mut Option<usize>,
+        headers: &mut Headers<'_>,
+        search: &mut PatternSearch,
         budget: &mut Budget,
         out: &mut Vec<Destination>,
     ) -> bool {
-        headers.prepare(budget);
-        let mut count = left.unwrap_or(self.all.len()).min(self.all.len());
-        // The index may have used up the budget: a call that looks at no binding would never end.
-        let least = count.saturating_sub(LOOKED_AT_MIN);
+        let mut call = SearchCall::new(budget);
+        if !headers.prepare(&mut call) {
+            return false;
+        }
+        let mut count = search.left.unwrap_or(self.all.len()).min(self.all.len());
         while let Some(bound) = count.checked_sub(1).and_then(|index| self.all.get(index)) {
-            if count < least && budget.is_overdrawn() {
-                *left = Some(count);
+            let mut read = match search.begun.take() {
+                Some((id, read)) if id == bound.id => read,
+                _ => 0,
+            };
+            let Some(is_wanted) = bound.pattern.matches(headers, &mut read, &mut call) else {
+                search.left = Some(count);
+                search.begun = Some((bound.id, read));
                 return false;
-            }
-            count -= 1;
-            if bound.pattern.matches(headers, budget) {
+            };
+            if is_wanted {
                 out.push(bound.destination);
             }
+            count -= 1;
         }
-        *left = None;
+        *search = PatternSearch::default();
         true
     }
 

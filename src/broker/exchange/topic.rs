@@ -14,6 +14,8 @@ use crate::broker::{
 pub struct TopicTrie<V> {
     nodes: List<Node<V>>,
     free: Vec<u32>,
+    /// The generation of the next node.
+    generation: u32,
     epoch: u64,
     scratch: TopicSearch,
 }
@@ -64,7 +66,7 @@ struct Node<V> {
     star: u32,
     hash: u32,
     parent: u32,
-    /// How often this place was given to another node.
+    /// Tells it from others that have had this place.
     generation: u32,
     /// A node under `#` stays reached whatever word follows.
     is_hash: bool,
@@ -72,6 +74,8 @@ struct Node<V> {
     values: Targets<V>,
 }
 
+/// Steps that it costs to add a word of a pattern, or to remove it.
+const WORD_STEPS: usize = 2;
 /// Values that are copied in a step.
 const COPIED_PER_STEP: usize = 32;
 
@@ -105,6 +109,7 @@ impl<V> Default for TopicTrie<V> {
         Self {
             nodes,
             free: Vec::new(),
+            generation: 1,
             epoch: 0,
             scratch: TopicSearch::default(),
         }
@@ -144,12 +149,18 @@ impl<V: Send + 'static> TopicTrie<V> {
     }
 }
 
+/// An empty trie of more nodes is dropped in pieces.
+const DROPPED_MAX: usize = 1024;
+
 impl<V: Copy + Eq + Hash> TopicTrie<V> {
     /// The memory of the trie without the values.
     pub fn bytes(&self) -> usize {
         // A table of words with few entries, and a word.
-        const WORDS: usize = 96;
-        (self.nodes.len() - self.free.len()) * (size_of::<Node<V>>() + WORDS)
+        const WORDS: usize = 176;
+        let free = self.free.len();
+        self.nodes.len() * size_of::<Node<V>>()
+            + (self.nodes.len() - free) * WORDS
+            + free * size_of::<u32>()
     }
 
     /// Binds a value under a pattern; the same pair twice is bound twice.
@@ -164,17 +175,41 @@ impl<V: Copy + Eq + Hash> TopicTrie<V> {
         self.nodes[at as usize].values.add(value);
     }
 
-    /// Takes one such pair away.
-    pub fn remove(&mut self, pattern: &[u8], value: V) {
+    /// Takes one such pair away. A large trie that is then empty is returned, to be dropped in pieces.
+    pub fn remove(&mut self, pattern: &[u8], value: V) -> Option<Self> {
         let mut at = ROOT;
         for word in words(pattern) {
             at = match self.child(at, word) {
-                NONE => return,
+                NONE => return None,
                 child => child,
             };
         }
         self.nodes[at as usize].values.remove(value);
         self.prune(at, pattern);
+        let is_empty = self.free.len() + 1 == self.nodes.len() && self.nodes[0].is_idle();
+        let empty = is_empty.then(|| self.reset())?;
+        (empty.nodes.len() > DROPPED_MAX).then_some(empty)
+    }
+
+    /// Replaces the trie by one with no node but the root. Searches that have begun find none of their nodes.
+    fn reset(&mut self) -> Self {
+        let generation = self.next_generation();
+        let mut nodes = List::default();
+        nodes.push(Node::new(ROOT, false, generation));
+        let fresh = Self {
+            nodes,
+            free: Vec::new(),
+            generation: self.generation,
+            epoch: self.epoch,
+            scratch: TopicSearch::default(),
+        };
+        std::mem::replace(self, fresh)
+    }
+
+    fn next_generation(&mut self) -> u32 {
+        let generation = self.generation;
+        self.generation = generation.wrapping_add(1);
+        generation
     }
 
     /// Appends every value whose pattern matches, as far as the budget allows; whether that was all. A value bound
@@ -282,7 +317,7 @@ impl<V: Copy + Eq + Hash> TopicTrie<V> {
     }
 
     fn find(&self, reached: Reached) -> Option<&Node<V>> {
-        let node = &self.nodes[reached.node as usize];
+        let node = self.nodes.get(reached.node as usize)?;
         (node.generation == reached.generation).then_some(node)
     }
 
@@ -319,12 +354,12 @@ impl<V: Copy + Eq + Hash> TopicTrie<V> {
 
     fn grow(&mut self, at: u32, word: &[u8]) -> u32 {
         let is_hash = word == b"#";
+        let generation = self.next_generation();
         let child = if let Some(free) = self.free.pop() {
-            let generation = self.nodes[free as usize].generation;
             self.nodes[free as usize] = Node::new(at, is_hash, generation);
             free
         } else {
-            self.nodes.push(Node::new(at, is_hash, 0));
+            self.nodes.push(Node::new(at, is_hash, generation));
             u32::try_from(self.nodes.len() - 1).expect("bindings are bounded far below 2^32")
         };
         let parent = &mut self.nodes[at as usize];
@@ -343,9 +378,9 @@ impl<V: Copy + Eq + Hash> TopicTrie<V> {
             if at == ROOT || !self.nodes[at as usize].is_idle() {
                 return;
             }
-            let idle = &mut self.nodes[at as usize];
-            idle.generation = idle.generation.wrapping_add(1);
-            let parent = idle.parent;
+            let generation = self.next_generation();
+            let idle = Node::new(ROOT, false, generation);
+            let parent = std::mem::replace(&mut self.nodes[at as usize], idle).parent;
             let node = &mut self.nodes[parent as usize];
             match word {
                 b"*" => node.star = NONE,
@@ -358,6 +393,11 @@ impl<V: Copy + Eq + Hash> TopicTrie<V> {
             at = parent;
         }
     }
+}
+
+/// Steps that it costs to bind or unbind a pattern, besides those of any binding.
+pub fn pattern_steps(pattern: &[u8]) -> usize {
+    WORD_STEPS * words(pattern).count()
 }
 
 /// The empty key is no word at all; elsewhere an empty word counts.

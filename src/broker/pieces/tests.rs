@@ -93,3 +93,22 @@ fn a_map_stays_the_same_when_it_is_split() {
     expected.sort_unstable();
     assert_eq!(left, expected);
 }
+
+#[test]
+fn a_map_of_which_most_is_removed_keeps_little_room() {
+    let mut map = SplitMap::default();
+    for key in 0..100_000 {
+        map.insert(key, ());
+    }
+    for key in 0..99_000 {
+        map.remove(&key);
+    }
+    let room: usize = map.parts.iter().map(HashMap::capacity).sum();
+    assert!(room <= 16_000, "room for {room}");
+    for key in 99_000..100_000 {
+        assert!(map.contains_key(&key));
+        map.remove(&key);
+    }
+    assert!(map.is_empty());
+    assert!(map.parts.is_empty() && map.hasher.is_none());
+}

@@ -1,14 +1,11 @@
 //! The order of a queue's consumers: by priority, round-robin among equals, without those that have no credit.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, HashSet, VecDeque},
+use std::{cmp::Reverse, collections::BTreeMap};
+
+use crate::broker::{
+    channel::ConsumerId,
+    slab::{Id, Slab},
 };
-
-use crate::broker::channel::ConsumerId;
-
-/// How many more may have gone than are there before the rings are swept.
-const GONE_MIN: usize = 16;
 
 /// A consumer's place among all those of a queue: by priority, then in the order they came.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
@@ -17,29 +14,47 @@ pub struct Place {
     number: u64,
 }
 
-/// The consumers of a queue.
+/// The consumers of a queue. No operation takes long, however many there are.
 #[derive(Debug)]
 pub struct Rotation {
     /// All of them, the highest priority first.
-    all: BTreeMap<Place, ConsumerId>,
-    /// Those who may get the next message, the highest priority first. One that has gone finds no
-    /// consumer when its turn comes.
-    able: Vec<(i32, VecDeque<ConsumerId>)>,
-    /// How many of those who are able may have gone.
-    gone: usize,
+    all: BTreeMap<Place, Member>,
+    /// Those that may get the next message: a circle for each priority, the highest first. The value is the one in the
+    /// circle whose turn is next.
+    circles: BTreeMap<Reverse<i32>, Id<Link>>,
+    links: Slab<Link>,
     next_number: u64,
     single_active: bool,
     active: Option<ConsumerId>,
     exclusive: bool,
 }
 
+/// A consumer, and its link if it may get the next message.
+#[derive(Debug)]
+struct Member {
+    id: ConsumerId,
+    link: Option<Id<Link>>,
+}
+
+/// A consumer between two others of a circle.
+#[derive(Debug)]
+struct Link {
+    id: ConsumerId,
+    place: Place,
+    before: Id<Self>,
+    after: Id<Self>,
+}
+
 impl Rotation {
+    /// The memory of a consumer in these tables.
+    pub const ENTRY: usize = size_of::<(Place, Member)>() * 3 / 2 + Slab::<Link>::ENTRY;
+
     /// No consumers; `single_active`: only one of them at a time.
     pub fn new(single_active: bool) -> Self {
         Self {
             all: BTreeMap::new(),
-            able: Vec::new(),
-            gone: 0,
+            circles: BTreeMap::new(),
+            links: Slab::default(),
             next_number: 0,
             single_active,
             active: None,
@@ -64,7 +79,7 @@ impl Rotation {
 
     /// All consumers, the highest priority first.
     pub fn into_consumers(self) -> impl Iterator<Item = ConsumerId> + Send {
-        self.all.into_values()
+        self.all.into_values().map(|member| member.id)
     }
 
     /// Whether a consumer is one that gets messages: with a single active consumer, that one.
@@ -79,79 +94,115 @@ impl Rotation {
             number: self.next_number,
         };
         self.next_number += 1;
-        self.all.insert(place, id);
+        self.all.insert(place, Member { id, link: None });
         self.exclusive |= exclusive;
         if !self.single_active || self.active.is_none() {
             self.active = self.single_active.then_some(id);
-            self.enable(id, priority);
+            self.enable(place);
         }
         place
     }
 
     /// Removes a consumer; the one that takes its place, if it was the single active one.
     pub fn remove(&mut self, place: Place) -> Option<ConsumerId> {
-        let id = self.all.remove(&place)?;
+        let Member { id, link } = self.all.remove(&place)?;
         self.exclusive = false;
-        self.gone += 1;
-        if self.gone > self.all.len() + GONE_MIN {
-            self.sweep();
+        if let Some(link) = link {
+            self.unlink(link);
+        }
+        if self.all.is_empty() {
+            self.links = Slab::default();
         }
         if self.active != Some(id) {
             return None;
         }
-        let next = self.all.first_key_value().map(|(place, id)| (*place, *id));
+        let next = self.all.first_key_value();
+        let next = next.map(|(place, member)| (*place, member.id));
         self.active = next.map(|(_, id)| id);
-        if let Some((place, id)) = next {
-            self.enable(id, place.priority.0);
+        if let Some((place, _)) = next {
+            self.enable(place);
         }
         self.active
-    }
-
-    /// Removes consumers that are gone from the rings. The amortized cost of each is constant.
-    fn sweep(&mut self) {
-        let here: HashSet<_> = self.all.values().collect();
-        for (_, ring) in &mut self.able {
-            ring.retain(|id| here.contains(id));
-            ring.shrink_to(2 * ring.len());
-        }
-        self.able.retain(|(_, ring)| !ring.is_empty());
-        self.gone = 0;
     }
 
     /// The next consumer.
     #[inline]
     pub fn front(&self) -> Option<ConsumerId> {
-        self.able
-            .first()
-            .and_then(|(_, ring)| ring.front().copied())
+        let (_, link) = self.circles.first_key_value()?;
+        self.links.get(*link).map(|link| link.id)
     }
 
     /// Moves on to the next consumer after a delivery.
     #[inline]
     pub fn turn(&mut self) {
-        if let Some((_, ring)) = self.able.first_mut()
-            && ring.len() > 1
+        if let Some(mut circle) = self.circles.first_entry()
+            && let Some(link) = self.links.get(*circle.get())
         {
-            ring.rotate_left(1);
+            *circle.get_mut() = link.after;
         }
     }
 
     /// Sets the next consumer aside until [`Self::enable`].
-    pub fn park_front(&mut self) -> Option<ConsumerId> {
-        let (_, ring) = self.able.first_mut()?;
-        let id = ring.pop_front();
-        if ring.is_empty() {
-            self.able.remove(0);
+    pub fn park_front(&mut self) {
+        let Some((_, &link)) = self.circles.first_key_value() else {
+            return;
+        };
+        if let Some(place) = self.unlink(link)
+            && let Some(member) = self.all.get_mut(&place)
+        {
+            member.link = None;
         }
-        id
     }
 
-    /// A consumer can take messages (again).
-    pub fn enable(&mut self, id: ConsumerId, priority: i32) {
-        match self.able.binary_search_by(|(other, _)| priority.cmp(other)) {
-            Ok(index) => self.able[index].1.push_back(id),
-            Err(index) => self.able.insert(index, (priority, VecDeque::from([id]))),
+    /// A consumer can take messages (again): it is the last one of its priority.
+    pub fn enable(&mut self, place: Place) {
+        let Some(member) = self
+            .all
+            .get_mut(&place)
+            .filter(|member| member.link.is_none())
+        else {
+            return;
+        };
+        let nowhere = Id::from_u64(u64::MAX);
+        let link = self.links.insert(Link {
+            id: member.id,
+            place,
+            before: nowhere,
+            after: nowhere,
+        });
+        member.link = Some(link);
+        let after = *self.circles.entry(place.priority).or_insert(link);
+        let before = match self.links.get(after) {
+            Some(next) if after != link => next.before,
+            _ => link,
+        };
+        self.join(before, link);
+        self.join(link, after);
+    }
+
+    fn join(&mut self, before: Id<Link>, after: Id<Link>) {
+        if let Some(link) = self.links.get_mut(before) {
+            link.after = after;
         }
+        if let Some(link) = self.links.get_mut(after) {
+            link.before = before;
+        }
+    }
+
+    /// Takes a link out of its circle: the place of its consumer.
+    fn unlink(&mut self, id: Id<Link>) -> Option<Place> {
+        let link = self.links.remove(id)?;
+        if link.after == id {
+            self.circles.remove(&link.place.priority);
+            return Some(link.place);
+        }
+        self.join(link.before, link.after);
+        if let Some(next) = self.circles.get_mut(&link.place.priority)
+            && *next == id
+        {
+            *next = link.after;
+        }
+        Some(link.place)
     }
 }
 

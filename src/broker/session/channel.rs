@@ -1,8 +1,11 @@
 //! A channel's protocol state: content that arrives, confirms, a transaction.
 
-use super::{content::Incoming, tx::Transaction};
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::{Context, Session, content::Incoming, tx::Transaction};
 use crate::broker::{
     channel::ChannelId,
+    exception::Exception,
     memory::map_entry,
     peer::Peer,
     wire::{ShortStr, method::basic},
@@ -95,6 +98,33 @@ impl Confirms {
                 self.unsent = Some((number, number));
                 true
             }
+        }
+    }
+}
+
+impl Session {
+    /// Marks channels as closed that the vhost has closed after a consumer timeout.
+    pub(super) fn note_closed(&mut self, context: &mut Context<'_>) {
+        self.peer.channel_closed.store(false, Relaxed);
+        let mut closed = Vec::new();
+        for (number, channel) in &mut self.channels {
+            if !channel.closing && !context.vhost.has_channel(channel.id) {
+                let closing = SessionChannel::closing(channel.id);
+                closed.push(std::mem::replace(&mut **channel, closing));
+                let text = format!("a delivery on channel {number} was not settled in time");
+                self.raised = Some(Exception::precondition(text).to_string());
+            }
+        }
+        for channel in closed {
+            self.close_channel(channel, context);
+        }
+    }
+
+    /// Has the vhost close a channel, and drops what its transaction has held back.
+    pub(super) fn close_channel(&self, channel: SessionChannel, context: &mut Context<'_>) {
+        context.vhost.close_channel(channel.id, context.now);
+        if let PublishMode::Tx(tx) = channel.mode {
+            self.drop_held(tx, context);
         }
     }
 }

@@ -57,7 +57,7 @@ impl Session {
         }
     }
 
-    fn before_local(&mut self, context: &Context<'_>) {
+    fn before_local(&mut self, context: &mut Context<'_>) {
         if self.peer.channel_closed.load(Relaxed) {
             self.note_closed(context);
         }

@@ -93,7 +93,7 @@ impl Session {
             Method::ChannelClose(_) => {
                 self.end_batch();
                 if let Some(channel) = self.channels.remove(&number) {
-                    context.vhost.close_channel(channel.id, context.now);
+                    self.close_channel(*channel, context);
                 }
                 self.answer_when_done(false, number, &wire_channel::CloseOk {}, context);
                 Ok(())

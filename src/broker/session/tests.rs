@@ -11,6 +11,7 @@ mod fixture;
 mod order;
 mod overdue;
 mod stamps;
+mod steps;
 mod stored;
 mod topology;
 mod turns;

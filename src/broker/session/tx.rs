@@ -1,6 +1,6 @@
 //! `tx.*`: publishes and acknowledgements that wait for a commit.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use super::{Context, Session, channel::PublishMode};
 use crate::broker::{
@@ -8,6 +8,7 @@ use crate::broker::{
     exception::Exception,
     memory::Memory,
     message::InboundMessage,
+    pieces::Ring,
     vhost::{HeldPublish, TransactionCommit},
     wire::method::modes,
 };
@@ -15,7 +16,7 @@ use crate::broker::{
 /// The publishes and settlements that an open transaction holds back.
 #[derive(Debug, Default)]
 pub(super) struct Transaction {
-    publishes: VecDeque<HeldPublish>,
+    publishes: Ring<HeldPublish>,
     /// The bytes of its publishes together.
     bytes: usize,
 }
@@ -66,10 +67,17 @@ impl Session {
         number: u16,
         context: &mut Context<'_>,
     ) -> Result<(), Exception> {
-        let (id, _) = self.take_transaction(number)?;
+        let (id, tx) = self.take_transaction(number)?;
         context.vhost.release(id, context.now);
+        self.drop_held(tx, context);
         self.answer_when_done(false, number, &modes::TxRollbackOk {}, context);
         Ok(())
+    }
+
+    /// Drops what a transaction holds back.
+    pub(super) fn drop_held(&self, tx: Transaction, context: &mut Context<'_>) {
+        let connection = self.identity.connection;
+        (context.vhost).drop_publishes(connection, tx.publishes, context.now);
     }
 
     fn take_transaction(&mut self, number: u16) -> Result<(ChannelId, Transaction), Exception> {

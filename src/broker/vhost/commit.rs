@@ -1,6 +1,6 @@
 //! `tx.commit`: publishes, then settlements, then the answer.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     BrokerTime, Publisher, PublisherNames, Vhost,
@@ -8,14 +8,14 @@ use super::{
 };
 use crate::broker::{
     channel::ChannelId, memory::Charge, message::InboundMessage, message_log::MessageGroup,
-    queue::ConnectionId,
+    pieces::Ring, queue::ConnectionId,
 };
 
 /// The publishes of a transaction that is committed.
 #[derive(Debug)]
 pub struct TransactionCommit {
     /// The messages.
-    pub publishes: VecDeque<HeldPublish>,
+    pub publishes: Ring<HeldPublish>,
     /// The channel that commits.
     pub channel: ChannelId,
     /// Its connection.
@@ -30,7 +30,7 @@ pub struct TransactionCommit {
 impl TransactionCommit {
     /// The publishes that an open transaction has held back.
     pub fn new(
-        publishes: VecDeque<HeldPublish>,
+        publishes: Ring<HeldPublish>,
         channel: ChannelId,
         (connection, origin): (ConnectionId, &Arc<PublisherNames>),
     ) -> Self {

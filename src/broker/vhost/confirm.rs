@@ -60,10 +60,11 @@ impl Vhost {
             let Some(next) = next.filter(|next| next.position <= durable).copied() else {
                 break;
             };
-            if count == CONFIRMS_MAX {
+            if count == CONFIRMS_MAX || self.budget.is_spent() {
                 more = true;
                 break;
             }
+            self.budget.spend(1);
             self.records.unconfirmed.pop_front();
             let Some(channel) = self.channels.get_mut(next.channel) else {
                 continue;

@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use super::{
-    BrokerTime, Vhost, deferred::Task, footprint, publish::ANSWERED_PER_STEP,
+    BrokerTime, Vhost,
+    deferred::Task,
+    deliver::{counted, rewrite_steps},
+    footprint,
+    publish::answer_steps,
     removal::CONSUMER_STEPS,
 };
 use crate::broker::{
@@ -162,7 +166,7 @@ impl Vhost {
             prefetch: channel.prefetch_new,
             inflight: 0,
             parked: false,
-            waiting: false,
+            waiting: None,
             arguments: spec.arguments.detached(),
             charge: TopologyCharge::default(),
         };
@@ -220,6 +224,7 @@ impl Vhost {
         let Some(consumer) = self.consumers.remove(id) else {
             return;
         };
+        self.stop_waiting(&consumer);
         let Some(queue) = self.queues.get_mut(consumer.queue) else {
             return;
         };
@@ -234,6 +239,15 @@ impl Vhost {
         }
         if successor.is_some() {
             self.touch(consumer.queue);
+        }
+    }
+
+    /// A consumer that has gone does not wait for its channel.
+    pub(super) fn stop_waiting(&mut self, consumer: &Consumer) {
+        if let Some(place) = consumer.waiting
+            && let Some(channel) = self.channels.get_mut(consumer.channel)
+        {
+            channel.waiting.remove(place);
         }
     }
 
@@ -305,15 +319,16 @@ impl Vhost {
         else {
             return;
         };
-        budget.spend(entry.message.body.len() / ANSWERED_PER_STEP);
         queue.counters.delivered += 1;
         counters.delivered += 1;
         let delivery_tag = channel.next_tag();
         let mut content = entry.message.content();
-        let counted = super::deliver::counted(queue, &entry.message.properties, entry.returns);
+        let counted = counted(queue, &entry.message.properties, entry.returns);
         if let Some(properties) = &counted {
+            budget.spend(rewrite_steps(properties));
             content.properties = properties;
         }
+        budget.spend(answer_steps(&content));
         let get_ok = basic::GetOk {
             delivery_tag,
             redelivered: entry.redelivered,

@@ -3,7 +3,10 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use super::{
-    BrokerTime, PublisherNames, Vhost, deliver::copy_without, messages::LogPlace, route::Routing,
+    BrokerTime, PublisherNames, Vhost,
+    deliver::{copy_without, rewrite_steps},
+    messages::LogPlace,
+    route::Routing,
 };
 use crate::broker::{
     memory::Charge,
@@ -21,8 +24,6 @@ pub(super) const DEAD_MAX: usize = 1024;
 pub(super) const SECOND_DEATHS_MAX: usize = 4 * DEAD_MAX;
 /// Steps that it costs to drop a message.
 const DEATH_STEPS: usize = 2;
-/// Bytes of properties that are copied to a dead letter in a step.
-const PROPERTIES_PER_STEP: usize = 32;
 /// How many different deaths a message remembers. One that would forget a death on its way since it was
 /// last rejected could be in an undetected cycle: it is dropped.
 const DEATHS_MAX: usize = 64;
@@ -128,8 +129,7 @@ impl Vhost {
         if loses_its_way(before, reason) {
             return None;
         }
-        let properties_len = message.properties.as_bytes().len();
-        self.budget.spend(properties_len / PROPERTIES_PER_STEP);
+        self.budget.spend(rewrite_steps(&message.properties));
         let copies = copies(message.properties.headers());
         let key = queue.settings.dead_letter_routing_key.clone();
         let death = Death {

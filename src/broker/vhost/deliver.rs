@@ -7,6 +7,7 @@ use super::{
     waiting::WaitingChannels,
 };
 use crate::broker::{
+    budget::Budget,
     channel::{ChannelId, Consumer, ConsumerId, DeliveryChannel, Held},
     config::bytes,
     message::Content,
@@ -25,6 +26,12 @@ const QUEUE_PUMP_MAX: usize = 64;
 const DEAD_LETTER_STEPS: i64 = 2_048;
 /// Steps that a delivery costs.
 const DELIVERY_STEPS: usize = 4;
+/// Steps that it costs to set a consumer aside that has no credit.
+const PARK_STEPS: usize = 2;
+/// Bytes that are copied to an outbox in a step.
+const COPIED_PER_STEP: usize = 1024;
+/// Bytes of properties that are written again in a step.
+const REWRITTEN_PER_STEP: usize = 32;
 
 /// The parts of a vhost that a delivery needs.
 pub(super) struct Dispatcher<'a> {
@@ -34,14 +41,13 @@ pub(super) struct Dispatcher<'a> {
     pub(super) unacked_bytes_max: usize,
     pub(super) counters: &'a mut VhostCounters,
     pub(super) waiting: &'a mut WaitingChannels,
+    pub(super) budget: &'a mut Budget,
 }
 
 /// A consumer is set aside and waits for its channel, behind those that wait already.
 fn wait(consumer: &mut Consumer, channel: &mut DeliveryChannel, id: ConsumerId) {
     consumer.parked = true;
-    if !std::mem::replace(&mut consumer.waiting, true) {
-        channel.waiting.add(id, consumer);
-    }
+    channel.waiting.add(id, consumer);
 }
 
 /// A message that was given to a consumer.
@@ -99,7 +105,7 @@ impl Dispatcher<'_> {
         })
     }
 
-    /// Gives a message to the next of a queue's consumers that can take it.
+    /// Gives a message to the next of a queue's consumers that can take it, as far as the budget allows.
     pub(super) fn give_next(
         &mut self,
         queue: &mut Queue,
@@ -120,6 +126,10 @@ impl Dispatcher<'_> {
                 return Some((consumer, given));
             }
             queue.rotation.park_front();
+            self.budget.spend(PARK_STEPS);
+            if self.budget.is_overdrawn() {
+                return None;
+            }
         }
         None
     }
@@ -199,6 +209,7 @@ impl Vhost {
             unacked_bytes_max: bytes(limits.unacked_per_channel.get()),
             counters,
             waiting,
+            budget,
         };
         let Some(queue) = queues.get_mut(id) else {
             return false;
@@ -208,7 +219,7 @@ impl Vhost {
                 break;
             };
             // So many have expired at once that some still wait for their end.
-            if *deliveries == 0 || head.expires_at <= now.ms || budget.is_overdrawn() {
+            if *deliveries == 0 || head.expires_at <= now.ms || dispatcher.budget.is_overdrawn() {
                 return true;
             }
             let message = Arc::clone(&head.message);
@@ -216,13 +227,15 @@ impl Vhost {
             let properties = for_consumer(queue, &message.properties, head.returns);
             let mut content = message.content();
             if let Some(properties) = &properties {
+                dispatcher.budget.spend(rewrite_steps(properties));
                 content.properties = properties;
             }
             let Some((consumer, given)) = dispatcher.give_next(queue, content, redelivered) else {
-                break;
+                continue;
             };
             *deliveries -= 1;
-            budget.spend(DELIVERY_STEPS + message.body.len().min(COPIED_MAX) / 1024);
+            let copied = copy_steps(&message.properties, &message.body);
+            dispatcher.budget.spend(DELIVERY_STEPS + copied);
             let Some(entry) = queue.ready.pop() else {
                 break;
             };
@@ -251,12 +264,22 @@ impl Vhost {
             return;
         };
         consumer.parked = false;
-        let (queue_id, priority) = (consumer.queue, consumer.priority);
+        let (queue_id, place) = (consumer.queue, consumer.place);
         if let Some(queue) = self.queues.get_mut(queue_id) {
-            queue.rotation.enable(id, priority);
+            queue.rotation.enable(place);
         }
         self.touch(queue_id);
     }
+}
+
+/// Steps that it costs to copy a message to an outbox.
+pub(super) fn copy_steps(properties: &Properties, body: &[u8]) -> usize {
+    (properties.as_bytes().len() + body.len().min(COPIED_MAX)) / COPIED_PER_STEP
+}
+
+/// Steps that it costs to write properties with other headers.
+pub(super) fn rewrite_steps(properties: &Properties) -> usize {
+    properties.as_bytes().len() / REWRITTEN_PER_STEP
 }
 
 /// The properties with the header `x-delivery-count`, for a queue that counts deliveries.

@@ -7,7 +7,7 @@ use crate::broker::{
     exception::Exception,
     exchange::{Binding, BindingId, BindingKey, Exchange, ExchangeId, ExchangeKind},
     memory::{allocated, map_entry},
-    queue::{Queue, QueueId, rotation::Place},
+    queue::{Queue, QueueId, rotation::Rotation},
     wire::{ReplyCode, ShortStr},
 };
 
@@ -72,8 +72,8 @@ pub(super) fn of_binding(binding: &Binding, kind: ExchangeKind) -> usize {
 pub(super) fn of_consumer(consumer: &Consumer) -> usize {
     slot::<Consumer>()
         + ordered_entry::<ShortStr, ConsumerId>()
-        + ordered_entry::<Place, ConsumerId>()
-        + size_of::<ConsumerId>()
+        + ordered_entry::<u64, ConsumerId>()
+        + Rotation::ENTRY
         + consumer.tag.allocated()
         + allocated(consumer.arguments.as_bytes().len())
 }

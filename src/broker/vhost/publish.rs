@@ -6,7 +6,7 @@ use super::{
     BrokerTime, PublisherNames, Vhost,
     death::{DEAD_MAX, SECOND_DEATHS_MAX},
     deferred::{Publication, Task},
-    deliver::{Dispatcher, copy_without, for_consumer},
+    deliver::{Dispatcher, copy_without, for_consumer, rewrite_steps},
     note,
     overdue::watch,
     route::Routing,
@@ -15,7 +15,7 @@ use crate::broker::{
     channel::{ChannelId, Held},
     config::bytes,
     exception::Exception,
-    message::{DeathReason, InboundMessage, Message},
+    message::{Content, DeathReason, InboundMessage, Message},
     queue::{
         ConnectionId, QueueId,
         arguments::{Overflow, QueueKind},
@@ -62,7 +62,12 @@ const PUBLISH_STEPS: usize = 2;
 /// Keys that are read in a step.
 const KEYS_PER_STEP: usize = 2;
 /// Bytes of an unrefusable answer per step, so that a full default outbox uses up a turn.
-pub(super) const ANSWERED_PER_STEP: usize = 16;
+const ANSWERED_PER_STEP: usize = 16;
+
+/// Steps of an unrefusable answer with a message.
+pub(super) fn answer_steps(content: &Content<'_>) -> usize {
+    (content.properties.as_bytes().len() + content.body.len()) / ANSWERED_PER_STEP
+}
 
 impl Vhost {
     /// Checks that an exchange exists and that clients may publish to it.
@@ -129,6 +134,10 @@ impl Vhost {
         self.counters.published += 1;
         self.budget
             .spend(PUBLISH_STEPS + message.extra_keys.len() / KEYS_PER_STEP);
+        if message.hidden_keys.is_some() {
+            // They were written without BCC.
+            self.budget.spend(rewrite_steps(&message.properties));
+        }
         if message.exchange.is_empty() && self.reply(message)? {
             return Ok(None);
         }
@@ -180,7 +189,7 @@ impl Vhost {
         let peer = &channel.peer;
         let (number, frame_max) = (channel.number, peer.frame_max());
         let content = message.content();
-        self.budget.spend(content.body.len() / ANSWERED_PER_STEP);
+        self.budget.spend(answer_steps(&content));
         let outbox = &peer.outbox;
         let put = outbox.put_with_content(&returned, number, content, frame_max);
         note(&mut self.dirty, peer, put);
@@ -247,6 +256,7 @@ impl Vhost {
             counters,
             overdue,
             waiting,
+            budget,
             ..
         } = self;
         let Some(queue) = queues.get_mut(id) else {
@@ -260,6 +270,7 @@ impl Vhost {
             unacked_bytes_max,
             counters,
             waiting,
+            budget,
         };
         let properties = for_consumer(queue, &message.properties, 0);
         let mut content = message.content();
@@ -360,7 +371,8 @@ impl Vhost {
 
     /// Sets the stamp headers to the names of the connection and the user. Removes them from a dead letter, whose
     /// publisher is unknown.
-    pub(super) fn stamp(&self, message: &mut InboundMessage, origin: &PublisherNames) {
+    pub(super) fn stamp(&mut self, message: &mut InboundMessage, origin: &PublisherNames) {
+        self.budget.spend(rewrite_steps(&message.properties));
         let before = message.properties.headers();
         let stamps: [&[u8]; 2] = [&self.stamp.header, &self.stamp.user_header];
         let mut headers = TableBuilder::new();

@@ -3,12 +3,13 @@
 
 use std::{fmt, sync::Arc, sync::atomic::Ordering::Relaxed};
 
-use super::{BrokerTime, Vhost, deferred::Task, footprint, messages::LogPlace};
+use super::{BrokerTime, HeldPublish, Vhost, deferred::Task, footprint, messages::LogPlace};
 use crate::broker::{
     channel::ConsumerId,
     durable::TopologyTable,
-    exchange::{BindingId, Destination, Exchange, ExchangeId},
+    exchange::{BindingId, Destination, Exchange, ExchangeId, ExchangeKind, topic::pattern_steps},
     message_log::QueueNumber,
+    pieces::Ring,
     queue::{ConnectionId, Queue, QueueId, ready::Entry},
     wire::method::basic,
 };
@@ -127,6 +128,22 @@ impl Vhost {
         }
     }
 
+    /// Drops publishes that a transaction has held back.
+    pub fn drop_publishes(
+        &mut self,
+        connection: ConnectionId,
+        publishes: Ring<HeldPublish>,
+        now: BrokerTime,
+    ) {
+        if !publishes.is_empty() {
+            let removal = Removal {
+                garbage: vec![Box::new(publishes.into_iter().map(drop))],
+                ..Removal::default()
+            };
+            self.begin(connection, Task::Remove(Box::new(removal)), now);
+        }
+    }
+
     /// Removes an exchange with its bindings.
     pub(super) fn remove_exchange(
         &mut self,
@@ -148,7 +165,7 @@ impl Vhost {
     ) {
         let mut removal = Removal::default();
         self.unlink(id, &mut removal);
-        if !removal.exchanges.is_empty() {
+        if !removal.exchanges.is_empty() || !removal.garbage.is_empty() {
             self.begin(connection, Task::Remove(Box::new(removal)), now);
         }
     }
@@ -222,6 +239,7 @@ impl Vhost {
         let Some(consumer) = self.consumers.remove(id) else {
             return;
         };
+        self.stop_waiting(&consumer);
         let Some(channel) = self.channels.get_mut(consumer.channel) else {
             return;
         };
@@ -276,7 +294,10 @@ impl Vhost {
         let Some(exchange) = self.exchanges.get_mut(binding.source) else {
             return;
         };
-        exchange.detach(id, &binding.key);
+        if exchange.kind == ExchangeKind::Topic {
+            self.budget.spend(pattern_steps(&binding.key.routing_key));
+        }
+        removal.garbage.extend(exchange.detach(id, &binding.key));
         exchange
             .charge
             .set(footprint::of_exchange(exchange) + exchange.routing_bytes());

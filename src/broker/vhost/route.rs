@@ -2,9 +2,14 @@
 
 use std::collections::HashSet;
 
-use super::{BrokerTime, Published, PublisherNames, Vhost, death::closes_cycle};
+use super::{
+    BrokerTime, Published, PublisherNames, Vhost, death::closes_cycle, deliver::copy_steps,
+};
 use crate::broker::{
-    exchange::{Destination, ExchangeId, Search, headers::Headers},
+    exchange::{
+        Destination, ExchangeId, Search,
+        headers::{Headers, HeadersIndex},
+    },
     message::InboundMessage,
     message_log::{LogPosition, MessageGroup},
     queue::QueueId,
@@ -25,6 +30,8 @@ pub(super) struct Routing {
     /// Which of the message's keys comes next.
     key: usize,
     search: Search,
+    /// Of the message's headers, as far as it is made.
+    index: Option<Box<HeadersIndex>>,
     /// Destinations found by the current exchange, and how many of them have been followed.
     found: Vec<Destination>,
     looked_at: usize,
@@ -62,6 +69,7 @@ impl Routing {
         self.exchanges.push(start);
         self.asked = 0;
         self.key = 0;
+        self.index = None;
         self.found.clear();
         self.looked_at = 0;
         self.is_routed = false;
@@ -91,7 +99,8 @@ impl Routing {
     pub(super) fn bytes(&self) -> usize {
         // A set has an entry for each queue, and about as much room again.
         let queues = self.queues.capacity() * 5 * size_of::<QueueId>();
-        queues + self.found.capacity() * size_of::<Destination>() + self.search.bytes()
+        let index = self.index.as_ref().map_or(0, |index| index.bytes());
+        queues + self.found.capacity() * size_of::<Destination>() + self.search.bytes() + index
     }
 }
 
@@ -113,7 +122,7 @@ impl Vhost {
                 self.stamp(message, origin);
             }
         }
-        let steps = ENQUEUE_STEPS + message.body.len().min(COPIED_MAX) / 1024;
+        let steps = ENQUEUE_STEPS + copy_steps(&message.properties, &message.body);
         while let Some(&queue) = routing.queues.get(routing.given) {
             if self.budget.is_overdrawn() || self.waits_for_dead_letters(queue, message) {
                 self.records.suspend(routing, message);
@@ -136,9 +145,22 @@ impl Vhost {
         if message.exchange.is_empty() {
             return self.find_by_name(routing, message);
         }
-        let headers = Headers::new(message.properties.headers());
+        let headers = message.properties.headers();
+        let mut headers = Headers::new(headers, routing.index.take());
+        let is_done = self.ask_all(routing, message, &mut headers);
+        routing.index = headers.into_index();
+        is_done
+    }
+
+    /// Searches the exchanges that the message reaches. False when the budget is spent.
+    fn ask_all(
+        &mut self,
+        routing: &mut Routing,
+        message: &InboundMessage,
+        headers: &mut Headers<'_>,
+    ) -> bool {
         while let Some(&id) = routing.exchanges.get(routing.asked) {
-            if !self.ask(id, routing, message, &headers) {
+            if !self.ask(id, routing, message, headers) {
                 return false;
             }
             routing.asked += 1;
@@ -173,7 +195,7 @@ impl Vhost {
         id: ExchangeId,
         routing: &mut Routing,
         message: &InboundMessage,
-        headers: &Headers<'_>,
+        headers: &mut Headers<'_>,
     ) -> bool {
         loop {
             if !self.follow(routing, message) {

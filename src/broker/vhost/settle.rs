@@ -317,12 +317,11 @@ impl Vhost {
             && let Some(consumer) = self.consumers.get_mut(consumer_id)
         {
             consumer.inflight = consumer.inflight.saturating_sub(1);
-            if consumer.parked && !consumer.waiting && consumer.has_credit() {
+            if consumer.parked && consumer.waiting.is_none() && consumer.has_credit() {
                 // Consumers that wait for credit of the whole channel come first.
                 if is_first && channel.has_credit_for(consumer, bytes_max) {
                     self.unpark(consumer_id);
                 } else {
-                    consumer.waiting = true;
                     channel.waiting.add(consumer_id, consumer);
                     self.wake_channel(channel_id);
                 }

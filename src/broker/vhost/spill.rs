@@ -7,6 +7,8 @@ use crate::broker::{config::bytes, message_log::LogPosition, queue::QueueId};
 const QUEUES_MAX: usize = 64;
 /// So many messages of a queue leave memory in a turn.
 const MESSAGES_MAX: usize = 1024;
+/// Steps that it costs to look at a queue.
+const QUEUE_STEPS: usize = 2;
 /// The bytes that each queue may keep in memory, at least and at most, however many queues there are.
 const SHARE_MIN: usize = 4 * 1024;
 const SHARE_MAX: usize = 1024 * 1024;
@@ -57,9 +59,13 @@ impl Vhost {
     pub(super) fn spill(&mut self) -> bool {
         let mut more = false;
         for _ in 0..self.records.spilling.len().min(QUEUES_MAX) {
+            if self.budget.is_spent() {
+                return true;
+            }
             let Some(next) = self.records.spilling.pop_front() else {
                 break;
             };
+            self.budget.spend(QUEUE_STEPS);
             let (moved, next) = self.spill_queue(next);
             more |= moved == MESSAGES_MAX;
             self.records.spilling.extend(next);

@@ -6,7 +6,7 @@ use crate::broker::{
     exception::Exception,
     exchange::{
         Binding, BindingKey, Destination, Exchange, ExchangeId, ExchangeKind, canonical,
-        headers::HeadersPattern,
+        headers::HeadersPattern, topic::pattern_steps,
     },
     memory::TopologyCharge,
     queue::ConnectionId,
@@ -53,8 +53,8 @@ pub enum BindTarget {
 }
 
 /// Steps that it costs to bind or unbind.
-fn argument_steps(arguments: &Table) -> usize {
-    10 + arguments.as_bytes().len() / 4
+fn binding_steps(spec: &BindSpec) -> usize {
+    10 + spec.arguments.as_bytes().len() / 4 + pattern_steps(&spec.routing_key)
 }
 
 fn on_default_exchange() -> Exception {
@@ -166,7 +166,7 @@ impl Vhost {
 
     /// `queue.bind` and `exchange.bind`.
     pub fn bind(&mut self, spec: &BindSpec, connection: ConnectionId) -> Result<(), Exception> {
-        self.budget.spend(argument_steps(&spec.arguments));
+        self.budget.spend(binding_steps(spec));
         let (source, destination) = self.ends(spec)?;
         let pattern = self.pattern(source, &spec.arguments)?;
         if let BindTarget::Queue(name) = &spec.target {
@@ -250,7 +250,7 @@ impl Vhost {
         connection: ConnectionId,
         now: BrokerTime,
     ) -> Result<(), Exception> {
-        self.budget.spend(argument_steps(&spec.arguments));
+        self.budget.spend(binding_steps(spec));
         if spec.source.is_empty() {
             return Err(on_default_exchange());
         }

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 
 use super::{BrokerTime, Vhost};
 use crate::broker::{
-    channel::{ChannelId, ConsumerId, DeliveryChannel},
+    channel::{ChannelId, ConsumerId, DeliveryChannel, Stopped},
     config::bytes,
     queue::ConnectionId,
 };
@@ -133,7 +133,7 @@ impl Vhost {
     /// Whether a consumer of the channel was served, and why no other one is. None when the budget is spent.
     fn serve_channel(&mut self, id: ChannelId, now: BrokerTime) -> (bool, Option<Served>) {
         let mut was_served = false;
-        let mut stopped = Default::default();
+        let mut stopped = Stopped::default();
         let channel = self.channels.get(id);
         let count = channel.map_or(0, |channel| channel.waiting.len());
         for _ in 0..count {
@@ -143,7 +143,7 @@ impl Vhost {
             self.budget.spend(LOOK_STEPS);
             let channel = self.channels.get_mut(id);
             let next = channel.and_then(|channel| channel.waiting.next(&stopped));
-            let Some((class, consumer)) = next else {
+            let Some((place, consumer)) = next else {
                 break;
             };
             match self.serve(id, consumer, now) {
@@ -151,13 +151,13 @@ impl Vhost {
                 Served::Elsewhere => {}
                 ended => {
                     if let Some(channel) = self.channels.get_mut(id) {
-                        channel.waiting.put_back(class, consumer);
+                        channel.waiting.put_back(place, consumer);
                     }
                     if matches!(ended, Served::NoRoom) {
                         return (was_served, Some(ended));
                     }
                     // Others of its class have no credit either.
-                    stopped[class] = true;
+                    stopped.add(place);
                 }
             }
         }
@@ -172,7 +172,7 @@ impl Vhost {
             return Served::Elsewhere;
         };
         if !consumer.parked || !consumer.has_credit() {
-            consumer.waiting = false;
+            consumer.waiting = None;
             return Served::Elsewhere;
         }
         if !channel.has_credit_for(consumer, bytes(self.limits.unacked_per_channel.get())) {
@@ -181,7 +181,7 @@ impl Vhost {
         if channel.peer.outbox.is_full() {
             return Served::NoRoom;
         }
-        consumer.waiting = false;
+        consumer.waiting = None;
         let queue = consumer.queue;
         self.unpark(id);
         self.pump_queue(queue, now, &mut 1);

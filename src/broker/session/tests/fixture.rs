@@ -27,6 +27,8 @@ pub(super) struct World {
     pub(super) now: BrokerTime,
     pub(super) memory: Arc<Memory>,
     next: u64,
+    /// The limit on transactions of clients that connect from now on, in bytes.
+    pub(super) tx_bytes: usize,
     /// Turns so far, their steps together, and those of the longest.
     pub(super) turns: usize,
     pub(super) steps: i64,
@@ -66,6 +68,7 @@ impl World {
             },
             memory,
             next: 1,
+            tx_bytes: 1 << 20,
             turns: 0,
             steps: 0,
             steps_max: 0,
@@ -80,10 +83,16 @@ impl World {
         more
     }
 
-    /// Something may have been stored.
+    /// Something may have been stored: in as many turns as it takes.
     pub(super) fn progress(&mut self) {
-        self.vhost.begin_turn();
-        self.vhost.on_progress(self.now);
+        loop {
+            self.vhost.begin_turn();
+            let more = self.vhost.on_progress(self.now);
+            self.end_turn();
+            if !more {
+                return;
+            }
+        }
     }
 
     /// Notes what a turn has cost.
@@ -122,7 +131,7 @@ impl World {
         let limits = SessionLimits {
             channel_max: 8,
             message_bytes: 1 << 20,
-            tx_bytes: 1 << 20,
+            tx_bytes: self.tx_bytes,
         };
         let session = Session::new(Arc::clone(&peer), identity, limits);
         Client {

@@ -9,6 +9,7 @@ use bytesize::ByteSize;
 
 use super::fixture::{Client, World, name, table, text};
 use crate::broker::{
+    budget::TURN_STEPS_MAX,
     config::Limits,
     durable::{LoadRequests, TopologyJournal, load, testing::MemoryTopology},
     message_log::{MessageLog, MessageLogOptions, MessageLogState, QueueNumber},
@@ -314,4 +315,43 @@ fn a_quorum_queue_without_limit_leaves_memory_with_what_was_requeued_behind_othe
     let expected = (3..200).chain([0, 1]).chain(200..300);
     let expected: Vec<u32> = expected.chain([2]).chain(300..400).collect();
     assert_eq!(numbers, expected);
+}
+
+#[test]
+fn confirms_and_messages_that_leave_memory_count() {
+    const QUEUES: usize = 40;
+    const MESSAGES: usize = 1_200;
+    let mut logged = Logged::with(Limits {
+        queue_memory: ByteSize::kib(64).into(),
+        ..Limits::default()
+    });
+    let mut client = logged.client("q0");
+    let world = &mut logged.world;
+    for number in 1..QUEUES {
+        client.send(world, 1, &durable(&format!("q{number}")));
+    }
+    client.sent();
+    client.declare_exchange(world, "f", "fanout");
+    for number in 0..QUEUES {
+        client.bind(world, &format!("q{number}"), "f", "");
+    }
+    for _ in 0..MESSAGES {
+        client.publish_with(world, ("f", ""), &persistent(), "x");
+    }
+    let held = world.held();
+    (world.turns, world.steps, world.steps_max) = (0, 0, 0);
+    logged.sync();
+    let last = MESSAGES as u64;
+    assert_eq!(acks(&mut client).last(), Some(&(last, true)));
+    let world = &mut logged.world;
+    assert!(world.held() < held / 2, "{} of {held}", world.held());
+    let least = MESSAGES + QUEUES * (MESSAGES - 100);
+    let least = i64::try_from(least).unwrap();
+    assert!(world.steps >= least, "{} steps, not {least}", world.steps);
+    assert!(
+        world.steps_max <= TURN_STEPS_MAX,
+        "{} steps in one of {} turns",
+        world.steps_max,
+        world.turns
+    );
 }

@@ -48,6 +48,16 @@ impl TableBuilder {
         self.put(name, ValueRef::Array(array.view()))
     }
 
+    /// The length of its fields so far, in bytes.
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "nothing asks whether it is empty"
+    )]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The table.
     #[must_use]
     pub fn build(self) -> Table {

@@ -147,6 +147,12 @@ impl<'a> TableRef<'a> {
         TableIter(Input(self.0))
     }
 
+    /// Its fields from this offset in bytes on, at which one of them begins.
+    #[must_use]
+    pub fn iter_from(self, offset: usize) -> TableIter<'a> {
+        TableIter(Input(self.0.get(offset..).unwrap_or_default()))
+    }
+
     /// The first field of this name.
     #[must_use]
     pub fn field(self, name: &[u8]) -> Option<ValueRef<'a>> {
@@ -233,6 +239,14 @@ impl fmt::Debug for ArrayRef<'_> {
 /// The fields of a table.
 #[derive(Clone, Debug)]
 pub struct TableIter<'a>(Input<'a>);
+
+impl TableIter<'_> {
+    /// The length of the fields that are left, in bytes.
+    #[must_use]
+    pub fn left(&self) -> usize {
+        self.0.0.len()
+    }
+}
 
 impl<'a> Iterator for TableIter<'a> {
     type Item = (&'a [u8], ValueRef<'a>);
