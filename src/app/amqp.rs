@@ -55,7 +55,6 @@ pub(super) async fn build(
         };
         let largest = config.broker.limits.message_size;
         transport.amqp.body_max = transport.amqp.body_max.get().min(*largest).into();
-        client.declare().await?;
         Arc::new(client)
     } else {
         external(&transport)?
@@ -65,6 +64,9 @@ pub(super) async fn build(
     let stored = &kept.transport;
     let way = BrokerTransport::new(client, transport, registry, flag, metrics, stored, rows);
     way.store_cursors().await;
+    if config.transport.amqp_url.is_empty() {
+        way.declare_first().await;
+    }
     Ok(Some(way))
 }
 

@@ -13,7 +13,6 @@ use super::amqp::{
         AmqpChannel, AmqpConnection, BrokerClient, Consume, Delivery, Heard, Outgoing, Purpose,
         QueueSpec, Unconfirmed, UpTo, short,
     },
-    names,
 };
 use crate::broker::{
     local::{LocalChannel, LocalClient, LocalError, LocalPublish, ReceivedMessage},
@@ -41,19 +40,6 @@ impl Embedded {
     /// A client of `client`'s vhost, shown as `url`. It reports that the broker answers once per `ping`.
     pub fn new(client: LocalClient, url: String, ping: Duration) -> Self {
         Self { client, url, ping }
-    }
-
-    /// Declares the exchange and the queues that are consumed, so that they exist before clients can connect.
-    ///
-    /// # Errors
-    /// The limits of the broker do not allow so many.
-    pub async fn declare(&self) -> Result<(), AmqpError> {
-        let mut channel = EmbeddedChannel(self.client.open());
-        names::declare_exchange(&mut channel).await?;
-        for queue in names::consumed() {
-            names::declare_queue(&mut channel, queue).await?;
-        }
-        Ok(())
     }
 }
 

@@ -115,6 +115,11 @@ impl BrokerTransport {
         self.inner.cursors.store().await;
     }
 
+    /// Declares what is consumed before clients can connect.
+    pub async fn declare_first(&self) {
+        self.inner.link.declare_first().await;
+    }
+
     /// Asks over it as a client would.
     pub fn caller(&self) -> AmqpCaller {
         AmqpCaller::new(self.inner.link.clone(), self.inner.own.clone())

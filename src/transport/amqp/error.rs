@@ -2,6 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
+/// The reply code of the embedded broker when a vhost has as many queues as its limit allows.
+const RESOURCE_ERROR: u16 = 506;
+
 /// Why something could not be done over the broker.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AmqpError {
@@ -75,6 +78,18 @@ impl AmqpError {
             _ => false,
         };
         lasts.then_some(&**text)
+    }
+
+    /// Whether the broker refuses one declaration and would take another: for ever, or because of a limit.
+    pub(crate) fn is_of_declaration(&self) -> bool {
+        let limit = matches!(
+            self,
+            Self::Broker {
+                code: Some(RESOURCE_ERROR),
+                ..
+            }
+        );
+        limit || self.refusal().is_some()
     }
 
     /// Waits for `answer`, but not longer than `after`.

@@ -365,3 +365,93 @@ async fn clients_cannot_come_before_the_exchange_or_keep_the_daemon_out() {
     drop((sockets, connection));
     stage.stop().await;
 }
+
+/// What a client declared otherwise is restored before the daemon declares it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_with_other_arguments_does_not_keep_a_stored_daemon_from_starting() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let stage = Stage::embedded(&[("store.path", path), ("transport.mode", "direct")]).await;
+    let connection = connect(&stage.amqp).await;
+    declare_otherwise(&connection, "service.register").await;
+    stage.stop().await;
+
+    let stage = Stage::embedded(&[("store.path", path), ("transport.mode", "queue")]).await;
+    until_ready_is(&stage, "not ready", "service.register").await;
+    let error = stage.transport().await["broker"]["error"].to_string();
+    assert!(error.contains("service.register"), "{error}");
+    let mut events = stage.listen(&["service.events.#"]).await;
+    stage.register("a", 0..3).await;
+    stage.until_called().await;
+    assert_eq!(events.revisions_until(3).await, [1, 2, 3]);
+    let channel = connect(&stage.amqp).await.create_channel().await.unwrap();
+    let deleted = channel.queue_delete("service.register".into(), QueueDeleteOptions::default());
+    deleted.await.unwrap();
+    until_ready_is(&stage, "ready", "").await;
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exchange_of_another_type_does_not_keep_a_stored_daemon_from_starting() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let stage = Stage::embedded(&[("store.path", path), ("transport.mode", "direct")]).await;
+    let connection = connect(&stage.amqp).await;
+    let channel = connection.create_channel().await.unwrap();
+    let deleted = channel.exchange_delete("musterd".into(), ExchangeDeleteOptions::default());
+    deleted.await.unwrap();
+    let durable = ExchangeDeclareOptions {
+        durable: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    let (fanout, none) = (ExchangeKind::Fanout, FieldTable::default());
+    let declared = channel.exchange_declare("musterd".into(), fanout, durable, none);
+    declared.await.unwrap();
+    stage.stop().await;
+
+    let keys = [("transport.mode", "dual"), ("migration.guard", "off")];
+    let keys = [&keys[..], &[("store.path", path)]].concat();
+    let stage = Stage::embedded(&keys).await;
+    refused(&stage, "exchange 'musterd'").await;
+    stage.stop().await;
+}
+
+/// Other queues may take all the places that the limit allows.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_limit_of_queues_does_not_keep_a_stored_daemon_from_starting() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let keys = [("store.path", path), ("broker.limits.queues", "32")];
+    let direct = [&keys[..], &[("transport.mode", "direct")]].concat();
+    let stage = Stage::embedded(&direct).await;
+    let connection = connect(&stage.amqp).await;
+    let channel = connection.create_channel().await.unwrap();
+    let deleted = channel.queue_delete("service.register".into(), QueueDeleteOptions::default());
+    deleted.await.unwrap();
+    let durable = QueueDeclareOptions {
+        durable: true,
+        ..QueueDeclareOptions::default()
+    };
+    for other in 0..27 {
+        let name = format!("other-{other}");
+        let declared = channel.queue_declare(name.into(), durable, FieldTable::default());
+        declared.await.unwrap();
+    }
+    stage.stop().await;
+
+    let health = [
+        ("transport.mode", "direct"),
+        ("transport.discovery", "queue"),
+    ];
+    let stage = Stage::embedded(&[&keys[..], &health].concat()).await;
+    until_ready_is(&stage, "not ready", "service.register").await;
+    stage.register("a", 0..3).await;
+    stage.until_called().await;
+    let channel = connect(&stage.amqp).await.create_channel().await.unwrap();
+    for other in ["other-0", "other-1"] {
+        let deleted = channel.queue_delete(other.into(), QueueDeleteOptions::default());
+        deleted.await.unwrap();
+    }
+    until_ready_is(&stage, "ready", "").await;
+    stage.stop().await;
+}

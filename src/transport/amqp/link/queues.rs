@@ -10,7 +10,7 @@ use crate::{
     model::{Channel, Modes},
     transport::amqp::{
         AmqpError, Usage,
-        broker::{AmqpConnection, Purpose},
+        broker::{AmqpChannel, AmqpConnection, Purpose},
         names,
     },
 };
@@ -24,10 +24,14 @@ impl BrokenQueues {
     fn note(&self, queue: &'static str, error: &AmqpError) {
         let message = format!("queue \"{queue}\" cannot be used: {error}");
         if self.0.lock().insert(queue, message).is_none() {
+            let fix = match error.refusal() {
+                Some(_) => "delete it, and musterd declares it again",
+                None => "musterd tries again",
+            };
             tracing::warn!(
                 queue.name = queue,
                 %error,
-                "queue \"{queue}\" cannot be used: {error}; delete it, and musterd declares it again"
+                "queue \"{queue}\" cannot be used: {error}; {fix}"
             );
         }
     }
@@ -47,7 +51,7 @@ impl BrokenQueues {
     ) {
         match declared {
             Ok(()) => self.mended(queue),
-            Err(error) if error.refusal().is_some() => self.note(queue, error),
+            Err(error) if error.is_of_declaration() => self.note(queue, error),
             Err(_) => (),
         }
     }
@@ -69,6 +73,25 @@ impl BrokenQueues {
 }
 
 impl Link {
+    /// Declares the exchange and the queues that are consumed over a connection of its own, so that they exist
+    /// before clients can connect. Nothing is retried: what cannot be declared is logged, and declared again when
+    /// it is needed.
+    pub(in crate::transport::amqp) async fn declare_first(&self) {
+        let shared = &self.shared;
+        let declared = async {
+            let connection = shared.client.connect().await?;
+            shared.declare_consumed(&*connection).await.map(drop)
+        };
+        if let Err(error) = declared.await {
+            let url = shared.client.url();
+            tracing::warn!(
+                broker.url = url,
+                %error,
+                "the broker at {url} cannot be used: {error}; delete what was declared there by others"
+            );
+        }
+    }
+
     /// Declares everything again over a connection that is up: the exchange may have been deleted, and with it
     /// the bindings.
     pub(in crate::transport::amqp) async fn declare_all(
@@ -80,11 +103,26 @@ impl Link {
 }
 
 impl LinkInner {
-    /// Declares the exchange, which everything needs, and each queue that can be declared.
+    /// Declares everything that the daemon uses.
     pub(super) async fn declare_all(
         &self,
         connection: &dyn AmqpConnection,
     ) -> Result<(), AmqpError> {
+        let mut channel = self.declare_consumed(connection).await?;
+        match names::declare_dead(&mut *channel).await {
+            Ok(()) => channel.close().await,
+            // Its arguments do not matter.
+            Err(error) if error.is_of_declaration() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Declares the exchange, which everything needs, and each queue that can be declared. Answers with an open
+    /// channel. No queue is bound to an exchange of another type.
+    async fn declare_consumed(
+        &self,
+        connection: &dyn AmqpConnection,
+    ) -> Result<Box<dyn AmqpChannel>, AmqpError> {
         let mut channel = connection.open(Purpose::Send).await?;
         names::declare_exchange(&mut *channel).await?;
         for queue in names::consumed() {
@@ -92,17 +130,12 @@ impl LinkInner {
             self.broken.note_declared(queue, &declared);
             match declared {
                 Ok(()) => (),
-                Err(error) if error.refusal().is_some() => {
+                Err(error) if error.is_of_declaration() => {
                     channel = connection.open(Purpose::Send).await?;
                 }
                 Err(error) => return Err(error),
             }
         }
-        match names::declare_dead(&mut *channel).await {
-            Ok(()) => channel.close().await,
-            // Its arguments do not matter.
-            Err(error) if error.refusal().is_some() => Ok(()),
-            Err(error) => Err(error),
-        }
+        Ok(channel)
     }
 }
