@@ -81,7 +81,11 @@ impl<T: Quantity, const MIN: u64, const MAX: u64> Bounded<T, MIN, MAX> {
         self.0
     }
 
-    fn checked(value: T) -> Result<Self, String> {
+    /// The value, if it is within the bounds.
+    ///
+    /// # Errors
+    /// It is not: names the value and both bounds.
+    pub fn checked(value: T) -> Result<Self, String> {
         let (least, most) = (T::at(MIN), T::at(MAX));
         if value >= least && value <= most {
             return Ok(Self(value));

@@ -9,9 +9,8 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    Check, Metadata, OverrideStatus, Revision, ServiceId, ServiceName, Span, Status, Timestamp,
-};
+use super::{Check, Metadata, OverrideStatus, Revision, ServiceId, ServiceName, Status, Timestamp};
+use crate::quantity::{self, Bounded, YEAR};
 
 /// An instance as its caller describes it.
 #[derive(Clone, Debug)]
@@ -219,7 +218,7 @@ pub enum RemoveAfter {
     #[default]
     Ttl,
     /// At the earliest so long after the last renewal.
-    After(Duration),
+    After(Bounded<Duration, 0, YEAR>),
     /// Never: it must be deregistered.
     Never,
 }
@@ -232,8 +231,9 @@ impl FromStr for RemoveAfter {
             "ttl" => Ok(Self::Ttl),
             "never" => Ok(Self::Never),
             time => {
-                let time: Result<Span, _> = time.parse();
-                let Span(time) = time.map_err(|_| InvalidRemoveAfter(text.into()))?;
+                let time = quantity::duration(time);
+                let time = time.map_err(|_| InvalidRemoveAfter::Unknown(text.into()))?;
+                let time = Bounded::checked(time).map_err(InvalidRemoveAfter::Outside)?;
                 Ok(Self::After(time))
             }
         }
@@ -242,8 +242,14 @@ impl FromStr for RemoveAfter {
 
 /// The text says nothing of when to remove an instance.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("\"{0}\" is none of \"ttl\", \"never\" and a duration such as \"1h\"")]
-pub struct InvalidRemoveAfter(pub Box<str>);
+pub enum InvalidRemoveAfter {
+    /// No duration and no word that is known.
+    #[error("\"{0}\" is none of \"ttl\", \"never\" and a duration such as \"1h\"")]
+    Unknown(Box<str>),
+    /// A duration outside of the bounds, which are named.
+    #[error("{0}")]
+    Outside(String),
+}
 
 /// One version of an instance. Never changed, only replaced.
 #[derive(Debug)]

@@ -30,7 +30,7 @@ fn a_lease_without_an_end_stays_until_it_is_deregistered() {
 
 #[test]
 fn an_instance_whose_checks_fail_is_removed_when_the_configuration_says() {
-    let after = |seconds| RemoveAfter::After(Duration::from_secs(seconds));
+    let after = |seconds| RemoveAfter::After(Duration::from_secs(seconds).into());
     check(RemoveAfter::Ttl, Status::Unhealthy, Some(60));
     check(after(10), Status::Unhealthy, Some(60));
     check(after(600), Status::Unhealthy, Some(600));
