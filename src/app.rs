@@ -252,10 +252,10 @@ impl App {
     ///
     /// # Errors
     /// A room ended unexpectedly, panicked or was still busy after `stop.grace`.
-    pub async fn run_until(self, request: impl Future<Output = ()>) -> Result<(), AppError> {
+    pub async fn run_until(mut self, request: impl Future<Output = ()>) -> Result<(), AppError> {
         let grace = self.config.stop.grace.get();
         let stopped = self.tasks.run_until(request, grace).await;
-        store::end(self.store, self.broker, stopped).await
+        store::end(self.store, self.broker, stopped, self.tasks.left()).await
     }
 }
 

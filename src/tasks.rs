@@ -55,6 +55,8 @@ impl Stage {
 pub struct Tasks {
     set: JoinSet<()>,
     running: HashMap<Id, Running>,
+    /// The end of the grace period, once they stop.
+    deadline: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -122,7 +124,7 @@ impl Tasks {
     /// # Errors
     /// The first that went wrong; the log has all.
     pub async fn run_until(
-        mut self,
+        &mut self,
         request: impl Future<Output = ()>,
         grace: Duration,
     ) -> Result<(), StopError> {
@@ -134,6 +136,7 @@ impl Tasks {
             }
         }
         let mut deadline = Instant::now();
+        self.deadline = Some(deadline + grace);
         for stage in STAGES {
             deadline += stage.part_of(grace);
             self.stop(stage, deadline, &mut errors).await;
@@ -142,6 +145,13 @@ impl Tasks {
             tracing::error!("while stopping: {error}");
         }
         errors.into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// What is left of the grace period after [`Self::run_until`].
+    pub fn left(&self) -> Duration {
+        let now = Instant::now();
+        self.deadline
+            .map_or(Duration::ZERO, |end| end.saturating_duration_since(now))
     }
 
     /// Stops one stage; aborts its remaining tasks at the deadline.
@@ -180,6 +190,15 @@ impl Tasks {
         match joined {
             Err(error) if error.is_panic() => StopError::Panicked(name),
             _ => StopError::Ended(name),
+        }
+    }
+}
+
+impl Drop for Tasks {
+    /// Work in threads ends only when it is told to: a start that failed leaves nothing running.
+    fn drop(&mut self) {
+        for task in self.running.values() {
+            task.stop.cancel();
         }
     }
 }

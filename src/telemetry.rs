@@ -5,6 +5,8 @@ mod latency;
 mod logs;
 mod metrics;
 mod process;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use prometheus::{GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 

@@ -34,9 +34,11 @@ pub(super) async fn open(
             "HTTP is open to other machines without authentication: security.allow_open is true"
         );
     }
-    let door = door.clone();
-    let serve = move |stop| door.serve(vec![bound], stop);
+    let (serving, following) = (door.clone(), door.clone());
+    let serve = move |stop| serving.serve(vec![bound], stop);
     tasks.spawn_on(runtime, Stage::Source, "http", serve);
+    let follow = move |stop| following.follow_routes(stop);
+    tasks.spawn_on(runtime, Stage::Source, "gateway routes", follow);
     Ok(Some(address))
 }
 

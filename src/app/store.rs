@@ -9,10 +9,11 @@ mod topology;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use futures_util::FutureExt;
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::timeout};
 
 use self::journal::StoreJournal;
 pub(super) use self::topology::StoreTopology;
@@ -29,6 +30,9 @@ use crate::{
 
 /// The folder of the broker's messages in that of the store.
 pub(super) const MESSAGES: &str = "messages";
+
+/// How long the store may take to close after the other rooms have used up `stop.grace`.
+const CLOSE_MIN: Duration = Duration::from_millis(500);
 
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -98,8 +102,8 @@ pub(super) async fn begin(config: &Config, tasks: &mut Tasks) -> Result<Opened, 
     })
 }
 
-/// Makes everything durable, and names the cause when a failed write has `stopped` the daemon. To be called when every
-/// room that writes has ended.
+/// Makes everything durable in the time that is `left` of the grace period, and names the cause when a failed write has
+/// `stopped` the daemon. To be called when every room that writes has ended.
 ///
 /// # Errors
 /// The store or the stored messages have failed, or a room has ended unexpectedly.
@@ -107,16 +111,31 @@ pub(super) async fn end(
     store: Option<Store>,
     broker: Option<Broker>,
     stopped: Result<(), StopError>,
+    left: Duration,
 ) -> Result<(), AppError> {
     if let Some(store) = store {
-        let path = store.path().to_owned();
-        let closed = blocking(move || store.close()).await;
-        closed.map_err(|source| StoreUnusable::Failed { path, source })?;
+        close(store, left.max(CLOSE_MIN)).await?;
     }
     let failed = broker.and_then(|broker| broker.store_failed().now_or_never());
     match (stopped, failed) {
         (Err(_), Some(why)) => Err(StoreUnusable::Messages { why }.into()),
         (stopped, _) => Ok(stopped?),
+    }
+}
+
+/// Closes the store; after `max` the disk is not waited for any longer.
+async fn close(store: Store, max: Duration) -> Result<(), StoreUnusable> {
+    let path = store.path().to_owned();
+    match timeout(max, blocking(move || store.close())).await {
+        Ok(closed) => closed.map_err(|source| StoreUnusable::Failed { path, source }),
+        // Every commit is with the operating system, and an unfinished snapshot covers nothing.
+        Err(_) => {
+            tracing::warn!(
+                "the store was not closed within {max:?}, the rest of stop.grace: the disk is slow. Nothing is lost unless \
+                 the system stops too; the next start removes an unfinished snapshot"
+            );
+            Ok(())
+        }
     }
 }
 
@@ -269,3 +288,6 @@ async fn start(store: &Store, registry: &Registry, tasks: &mut Tasks) -> Result<
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;

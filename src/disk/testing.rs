@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{Disk, DiskFile};
 
@@ -24,6 +24,8 @@ pub(crate) enum Fault {
     Io(u64),
     /// The power is lost at this call: it and all later ones fail.
     Power(u64),
+    /// Each sync of a file panics.
+    Panic,
 }
 
 #[derive(Debug, Default)]
@@ -45,6 +47,8 @@ struct State {
     syncs: AtomicU64,
     read_bytes: AtomicU64,
     fault: Mutex<Fault>,
+    /// Held while no sync of a file may end.
+    syncing: Mutex<()>,
 }
 
 #[derive(Clone, Debug)]
@@ -66,6 +70,7 @@ impl Default for SimDisk {
             syncs: AtomicU64::new(0),
             read_bytes: AtomicU64::new(0),
             fault: Mutex::default(),
+            syncing: Mutex::default(),
         }))
     }
 }
@@ -102,6 +107,11 @@ impl State {
 impl SimDisk {
     pub(crate) fn set(&self, fault: Fault) {
         *self.0.fault.lock() = fault;
+    }
+
+    /// No sync of a file ends until the answer is dropped.
+    pub(crate) fn hold_syncs(&self) -> MutexGuard<'_, ()> {
+        self.0.syncing.lock()
     }
 
     /// From now on the files may have so many bytes.
@@ -330,6 +340,9 @@ impl DiskFile for SimFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        drop(self.state.syncing.lock());
+        let fault = *self.state.fault.lock();
+        assert!(fault != Fault::Panic, "a fault of the program");
         self.state.simple(false)?;
         self.state.syncs.fetch_add(1, Relaxed);
         let mut content = self.content.lock();

@@ -90,11 +90,14 @@ impl HttpApp {
     /// Serves until `stop`; then streams end at once and requests under way are finished.
     pub async fn serve(self, listeners: Vec<HttpListener>, stop: CancellationToken) {
         let state = self.state;
-        let gateway = Arc::clone(&state.gateway);
-        state.upgraded.spawn(gateway.run(state.closing.clone()));
         let serve = Arc::clone(&state.serve);
         let pipeline = Pipeline::new(RestService::new(state), serve);
         serve::serve(listeners, pipeline, stop).await;
+    }
+
+    /// Wakes requests that wait for a change of the gateway's routes, until told to stop.
+    pub async fn follow_routes(self, stop: CancellationToken) {
+        Arc::clone(&self.state.gateway).run(stop).await;
     }
 }
 

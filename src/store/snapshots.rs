@@ -37,6 +37,11 @@ impl Merges {
         self.ended.notify_all();
     }
 
+    #[cfg(test)]
+    pub(super) fn is_on(&self) -> bool {
+        *self.is_on.lock()
+    }
+
     /// Waits for the end of the thread.
     pub(super) fn wait(&self) {
         let mut is_on = self.is_on.lock();
@@ -57,16 +62,39 @@ pub(super) fn start(store: &Store) {
         return merges.end();
     }
     let thread = thread::Builder::new().name("store-snapshot".into());
-    let of_thread = Arc::clone(&merges);
-    let run = move || {
-        let merged = inner.merge();
-        inner.note(merged);
-        // Before the end is known: who waits for it may open the folder again, which this would keep locked.
-        drop(inner);
-        of_thread.end();
+    let merge = RunningMerge {
+        inner: Some(inner),
+        merges,
     };
-    if thread.stack_size(512 << 10).spawn(run).is_err() {
-        merges.end();
+    // Without a thread the closure is dropped, and the merge with it.
+    drop(thread.stack_size(512 << 10).spawn(move || merge.run()));
+}
+
+/// A merge. When it ends in any way, the store can be closed and the next merge can begin.
+struct RunningMerge {
+    /// Until the end.
+    inner: Option<Arc<StoreInner>>,
+    merges: Arc<Merges>,
+}
+
+impl RunningMerge {
+    fn run(self) {
+        if let Some(inner) = &self.inner {
+            inner.note(inner.merge());
+        }
+    }
+}
+
+impl Drop for RunningMerge {
+    fn drop(&mut self) {
+        // Before the end is known: who waits for it may open the folder again, which this would keep locked.
+        let inner = self.inner.take();
+        if let Some(inner) = inner.filter(|_| thread::panicking()) {
+            let why = "no snapshot: the thread that writes it panicked";
+            tracing::error!("the store's log grows: {why}");
+            *inner.counts.snapshot_failed.lock() = Some(why.into());
+        }
+        self.merges.end();
     }
 }
 

@@ -1,4 +1,5 @@
 mod crashes;
+mod endings;
 mod faults;
 mod missing;
 mod tools;

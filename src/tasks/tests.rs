@@ -41,6 +41,19 @@ async fn a_hanging_stage_uses_its_part_of_the_grace_period_only() {
         "the sink is asked when the others had their parts"
     );
     assert!(began.elapsed() < GRACE);
+    assert_eq!(tasks.left(), Stage::Sink.part_of(GRACE));
+}
+
+#[tokio::test]
+async fn tasks_that_never_ran_to_a_stop_are_told_to_stop() {
+    let mut tasks = Tasks::default();
+    let mut token = None;
+    tasks.spawn(Stage::Sink, "commits", |stop| {
+        token = Some(stop);
+        pending()
+    });
+    drop(tasks);
+    assert!(token.unwrap().is_cancelled());
 }
 
 #[tokio::test(start_paused = true)]

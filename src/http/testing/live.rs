@@ -58,6 +58,7 @@ impl Live {
             state: shared.clone(),
         };
         let mut served = JoinSet::new();
+        served.spawn(app.clone().follow_routes(stop.clone()));
         served.spawn(app.serve(vec![bound], stop.clone()));
         Self {
             address,
@@ -102,8 +103,9 @@ impl Live {
     /// Stops the server and waits until everything in it has ended.
     pub(in crate::http) async fn stop(mut self) {
         self.stop.cancel();
-        let ended = timeout(PATIENCE, self.served.join_next()).await.unwrap();
-        ended.unwrap().unwrap();
+        while let Some(ended) = timeout(PATIENCE, self.served.join_next()).await.unwrap() {
+            ended.unwrap();
+        }
     }
 }
 
