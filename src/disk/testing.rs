@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex};
 
 use super::{Disk, DiskFile};
 
@@ -47,8 +47,9 @@ struct State {
     syncs: AtomicU64,
     read_bytes: AtomicU64,
     fault: Mutex<Fault>,
-    /// Held while no sync of a file may end.
-    syncing: Mutex<()>,
+    /// Whether no sync of a file may end.
+    is_held: Mutex<bool>,
+    freed: Condvar,
 }
 
 #[derive(Clone, Debug)]
@@ -58,6 +59,17 @@ pub(crate) struct SimDisk(Arc<State>);
 struct SimFile {
     state: Arc<State>,
     content: Arc<Mutex<Content>>,
+}
+
+/// No sync of a file ends until this is dropped.
+#[derive(Debug)]
+pub(crate) struct HeldSyncs(Arc<State>);
+
+impl Drop for HeldSyncs {
+    fn drop(&mut self) {
+        *self.0.is_held.lock() = false;
+        self.0.freed.notify_all();
+    }
 }
 
 impl Default for SimDisk {
@@ -70,7 +82,8 @@ impl Default for SimDisk {
             syncs: AtomicU64::new(0),
             read_bytes: AtomicU64::new(0),
             fault: Mutex::default(),
-            syncing: Mutex::default(),
+            is_held: Mutex::default(),
+            freed: Condvar::new(),
         }))
     }
 }
@@ -110,8 +123,9 @@ impl SimDisk {
     }
 
     /// No sync of a file ends until the answer is dropped.
-    pub(crate) fn hold_syncs(&self) -> MutexGuard<'_, ()> {
-        self.0.syncing.lock()
+    pub(crate) fn hold_syncs(&self) -> HeldSyncs {
+        *self.0.is_held.lock() = true;
+        HeldSyncs(Arc::clone(&self.0))
     }
 
     /// From now on the files may have so many bytes.
@@ -340,7 +354,11 @@ impl DiskFile for SimFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        drop(self.state.syncing.lock());
+        let mut is_held = self.state.is_held.lock();
+        while *is_held {
+            self.state.freed.wait(&mut is_held);
+        }
+        drop(is_held);
         let fault = *self.state.fault.lock();
         assert!(fault != Fault::Panic, "a fault of the program");
         self.state.simple(false)?;

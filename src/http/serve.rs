@@ -14,7 +14,11 @@ pub(in crate::http) mod pipeline;
 mod stream;
 pub(in crate::http) mod watchdog;
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt::{self, Display},
+    panic::AssertUnwindSafe,
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use axum::{
@@ -23,6 +27,7 @@ use axum::{
     http::{Request, Response},
 };
 use bytes::Bytes;
+use futures_util::FutureExt;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(in crate::http) use self::listener::{bind, serve};
@@ -123,6 +128,21 @@ pub(in crate::http) struct ServeLimits {
     pub(in crate::http) drain: Duration,
     /// Answers from this size on are compressed, in bytes.
     pub(in crate::http) gzip_min: u64,
+}
+
+/// Serves one client to the end. A panic outside of a request is logged with the client and ends that client only.
+pub(in crate::http) async fn guarded(
+    what: &'static str,
+    client: impl Display,
+    serving: impl Future<Output = ()>,
+) {
+    let served = AssertUnwindSafe(serving).catch_unwind().await;
+    if served.is_err() {
+        tracing::error!(
+            peer = %client,
+            "{what} of {client} is closed: its task panicked"
+        );
+    }
 }
 
 #[cfg(test)]

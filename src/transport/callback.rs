@@ -2,14 +2,12 @@
 
 use std::{
     fmt,
-    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use futures_util::FutureExt;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -19,6 +17,7 @@ use super::{
     HighWatermark, LogFeed, Relay, Start, Subscriber, Transport, TransportError,
     delivery_tasks::DeliveryTasks,
     metrics::{CALLBACK, DeliveryCounters, Present},
+    relay::caught,
 };
 use crate::{
     model::{Cursor, Event},
@@ -140,8 +139,9 @@ impl Callbacks {
         let subscriber = Arc::new(Mutex::new(subscriber));
         let (filter, wanted) = watch::channel(filter);
         let number = inner.subscribed.fetch_add(1, Ordering::Relaxed);
+        let label = format!("callback {number}");
         let mut relay = Relay::new(
-            format!("callback {number}"),
+            label.clone(),
             LogFeed::new(inner.registry.clone(), wanted).within(&inner.watermark),
             Direct(callback),
             Arc::clone(&subscriber),
@@ -152,13 +152,13 @@ impl Callbacks {
         let ended = end.clone();
         let stop = inner.delivery_tasks.stopping().clone();
         let present = Present::new(&inner.metrics.callbacks);
-        inner.delivery_tasks.spawn(async move {
+        inner.delivery_tasks.spawn(label, async move {
             let _held = (permit, present);
             tokio::select! {
                 // First, so that nothing more is sent.
                 biased;
                 () = ended.cancelled() => (),
-                _ = relay.run(&stop) => (),
+                _ = relay.run_caught(&stop) => (),
             }
         });
         Ok(Subscription {
@@ -204,12 +204,11 @@ struct Direct<C>(C);
 impl<C: Callback> Direct<C> {
     async fn call(&self, delivery: Delivery) -> Result<(), DeliveryError> {
         // A panic may leave the callback's own state inconsistent, but none of ours.
-        let call = AssertUnwindSafe(async { self.0.call(delivery).await });
-        match call.catch_unwind().await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(DeliveryError::Failed(error.0)),
-            Err(_) => Err(DeliveryError::Panicked),
-        }
+        caught(async {
+            let called = self.0.call(delivery).await;
+            called.map_err(|error| DeliveryError::Failed(error.0))
+        })
+        .await
     }
 }
 

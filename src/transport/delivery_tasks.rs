@@ -1,7 +1,13 @@
 //! The tasks of one room's subscribers: bounded in number, stopped and joined.
 
-use std::{panic::resume_unwind, sync::Arc, time::Duration};
+use std::{
+    fmt::Display,
+    panic::{AssertUnwindSafe, resume_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
+use futures_util::FutureExt;
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -55,14 +61,25 @@ impl DeliveryTasks {
         &self.stopping
     }
 
-    /// Runs a subscriber's task, which is dropped when the time to drain is over.
-    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    /// Runs the task of the subscriber that `label` names; it is dropped when the time to drain is over. Deliveries
+    /// catch panics of their own.
+    pub(super) fn spawn(
+        &self,
+        label: impl Display + Send + 'static,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
         let over = self.over.clone();
         let task = async move {
-            tokio::select! {
+            let ended = tokio::select! {
                 biased;
-                () = over.cancelled() => (),
-                () = task => (),
+                () = over.cancelled() => return,
+                ended = AssertUnwindSafe(task).catch_unwind() => ended,
+            };
+            if ended.is_err() {
+                tracing::error!(
+                    subscriber = %label,
+                    "{label} panicked and receives nothing more; remove it and add it again"
+                );
             }
         };
         self.tasks.spawn_on(task, &self.runtime);
@@ -111,7 +128,8 @@ mod tests {
 
     use tokio::runtime::Builder;
 
-    use super::DeliveryTasks;
+    use super::*;
+    use crate::telemetry::testing::LoggedText;
 
     #[test]
     fn tasks_run_on_the_runtime_that_made_them() {
@@ -122,11 +140,25 @@ mod tests {
         let delivery_tasks = own.block_on(async { DeliveryTasks::new("tests", 1) });
         let (tx, names) = mpsc::channel();
         other.block_on(async {
-            delivery_tasks.spawn(async move {
+            delivery_tasks.spawn("a test", async move {
                 tx.send(thread::current().name().map(str::to_owned))
                     .unwrap();
             });
         });
         assert_eq!(names.recv().unwrap().as_deref(), Some("own"));
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panics_is_named_in_the_log() {
+        let logged = LoggedText::start();
+        let delivery_tasks = DeliveryTasks::new("tests", 1);
+        let permit = delivery_tasks.permit().unwrap();
+        delivery_tasks.spawn("webhook 7", async move {
+            let _held = permit;
+            panic!("in a subscriber's task");
+        });
+        delivery_tasks.stop(Duration::from_secs(20)).await;
+        let text = logged.text();
+        assert!(text.contains("webhook 7 panicked"), "{text}");
     }
 }

@@ -1,7 +1,8 @@
 //! The loop of one subscriber: look, act; when idle and stopping, return; wait.
 
-use std::sync::Arc;
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
+use futures_util::FutureExt;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -129,26 +130,61 @@ impl<F: Feed, T: Transport> Relay<F, T> {
         loop {
             let before = self.is_open();
             let step = self.step().await;
-            let open = self.is_open();
-            self.log_circuit(before, open);
-            match step {
-                RelayStep::Moved => (),
-                // It stops only here, with nothing left to deliver, so that the last change before a
-                // shutdown is never dropped.
-                RelayStep::Idle if stop.is_cancelled() => return Ended::Drained,
-                RelayStep::Idle => tokio::select! {
-                    () = stop.cancelled() => (),
-                    more = self.feed.changed() => if !more { return Ended::Closed },
-                },
-                RelayStep::Failed(_) if stop.is_cancelled() && open => return Ended::Undelivered,
-                RelayStep::Failed(due) if stop.is_cancelled() => sleep_until(due).await,
-                RelayStep::Failed(due) => tokio::select! {
-                    () = stop.cancelled() => (),
-                    () = sleep_until(due) => (),
-                },
-                RelayStep::Gone => return Ended::Gone,
+            if let Some(ended) = self.until_next(step, before, stop).await {
+                return ended;
             }
         }
+    }
+
+    /// Runs like [`Self::run`], for one of many subscribers: a panic is logged and counts as a failed delivery, which
+    /// is retried.
+    pub async fn run_caught(&mut self, stop: &CancellationToken) -> Ended {
+        loop {
+            // The cursor moves only with what was delivered, so a panic leaves nothing half done.
+            let run = AssertUnwindSafe(self.run(stop)).catch_unwind();
+            if let Ok(ended) = run.await {
+                return ended;
+            }
+            let label = &*self.label;
+            tracing::error!(
+                subscriber = label,
+                "{label} panicked; the delivery is retried"
+            );
+            let before = self.is_open();
+            let step = self.failed(&DeliveryError::Panicked);
+            if let Some(ended) = self.until_next(step, before, stop).await {
+                return ended;
+            }
+        }
+    }
+
+    /// Waits until the step after this one is due; why it ended, if it did.
+    async fn until_next(
+        &mut self,
+        step: RelayStep,
+        was_open: bool,
+        stop: &CancellationToken,
+    ) -> Option<Ended> {
+        let open = self.is_open();
+        self.log_circuit(was_open, open);
+        match step {
+            RelayStep::Moved => (),
+            // It stops only here, with nothing left to deliver, so that the last change before a
+            // shutdown is never dropped.
+            RelayStep::Idle if stop.is_cancelled() => return Some(Ended::Drained),
+            RelayStep::Idle => tokio::select! {
+                () = stop.cancelled() => (),
+                more = self.feed.changed() => if !more { return Some(Ended::Closed) },
+            },
+            RelayStep::Failed(_) if stop.is_cancelled() && open => return Some(Ended::Undelivered),
+            RelayStep::Failed(due) if stop.is_cancelled() => sleep_until(due).await,
+            RelayStep::Failed(due) => tokio::select! {
+                () = stop.cancelled() => (),
+                () = sleep_until(due) => (),
+            },
+            RelayStep::Gone => return Some(Ended::Gone),
+        }
+        None
     }
 
     fn is_open(&self) -> bool {
@@ -240,6 +276,16 @@ impl<F: Feed, T: Transport> Relay<F, T> {
             Next::Retry(due) => RelayStep::Failed(due),
             Next::End => RelayStep::Gone,
         }
+    }
+}
+
+/// Makes one delivery; a panic in it is an error.
+pub(super) async fn caught(
+    delivery: impl Future<Output = Result<(), DeliveryError>>,
+) -> Result<(), DeliveryError> {
+    match AssertUnwindSafe(delivery).catch_unwind().await {
+        Ok(delivered) => delivered,
+        Err(_) => Err(DeliveryError::Panicked),
     }
 }
 

@@ -186,8 +186,9 @@ impl Webhooks {
             (telling, post.clone())
         });
         let (_, filter) = watch::channel(watcher.filter.clone());
+        let label = format!("webhook {}", watcher.id);
         let mut relay = Relay::new(
-            format!("webhook {}", watcher.id),
+            label.clone(),
             LogFeed::new(inner.registry.clone(), filter).within(&inner.watermark),
             post,
             Arc::clone(&watcher.subscriber),
@@ -196,9 +197,9 @@ impl Webhooks {
         );
         let (id, table) = (watcher.id, Arc::clone(&inner.table));
         let (stop, end) = (inner.delivery_tasks.stopping().clone(), watcher.end.clone());
-        inner.delivery_tasks.spawn(async move {
+        inner.delivery_tasks.spawn(label, async move {
             let events = async {
-                match relay.run(&stop).await {
+                match relay.run_caught(&stop).await {
                     Ended::Gone => Err(Ended::Gone),
                     ended => Ok(ended),
                 }

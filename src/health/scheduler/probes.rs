@@ -1,9 +1,9 @@
 //! The scheduled probes under way: limited in number, and each frees its place however it ends.
 
-use std::{sync::Arc, time::Duration};
+use std::{sync::Arc, thread, time::Duration};
 
 use parking_lot::Mutex;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 
 use super::Scheduler;
 use crate::{
@@ -40,26 +40,16 @@ impl RunningProbes {
 
     /// Waits for the end of a probe, then takes all that have ended.
     pub(super) async fn ended(&mut self) {
-        match self.set.join_next().await {
-            Some(first) => log_panic(first),
-            None => std::future::pending().await,
+        // A panic was logged when its place became free.
+        if self.set.join_next().await.is_none() {
+            std::future::pending::<()>().await;
         }
-        while let Some(next) = self.set.try_join_next() {
-            log_panic(next);
-        }
+        while self.set.try_join_next().is_some() {}
     }
 
     /// Aborts all probes, and returns when they have ended.
     pub(super) async fn stop(mut self) {
         self.set.shutdown().await;
-    }
-}
-
-fn log_panic(joined: Result<(), JoinError>) {
-    if let Err(error) = joined
-        && error.is_panic()
-    {
-        tracing::error!(%error, "a probe panicked; its check is probed again at its next interval");
     }
 }
 
@@ -93,6 +83,13 @@ impl RunningProbe {
 
 impl Drop for RunningProbe {
     fn drop(&mut self) {
+        if thread::panicking() {
+            let id = self.scheduled.of.service_id.as_str();
+            tracing::error!(
+                service.id = id,
+                "a probe of \"{id}\" panicked; its check is probed again at its next interval"
+            );
+        }
         let mut following = self.shared.following.lock();
         if let Some(ended) = self.ended.take() {
             self.shared.judge(&mut following, &self.scheduled, ended);

@@ -9,7 +9,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{HttpService, connection, pipeline::Pipeline};
+use super::{HttpService, connection, guarded, pipeline::Pipeline};
 use crate::{api::Problem, http::answer::closing_answer};
 
 /// Connections that the kernel holds until they are accepted.
@@ -122,7 +122,7 @@ pub(in crate::http) async fn serve<S: HttpService>(
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            Some(ended) = connections.join_next() => report(ended),
+            Some(_) = connections.join_next() => (),
             accepted = accept(&listeners, &mut turn) => match accepted {
                 Ok((stream, peer)) => {
                     if connections.len() >= state.limits.connections_max {
@@ -131,7 +131,8 @@ pub(in crate::http) async fn serve<S: HttpService>(
                         log_refused(&mut logged, connections.len());
                         continue;
                     }
-                    connections.spawn(connection::serve(stream, peer, Arc::clone(&pipeline)));
+                    let serving = connection::serve(stream, peer, Arc::clone(&pipeline));
+                    connections.spawn(guarded("the connection", peer, serving));
                 }
                 Err(error) => pause_after(&error).await,
             },
@@ -143,9 +144,7 @@ pub(in crate::http) async fn serve<S: HttpService>(
     state.closing.cancel();
     state.upgraded.close();
     let finished = async {
-        while let Some(ended) = connections.join_next().await {
-            report(ended);
-        }
+        while connections.join_next().await.is_some() {}
         state.upgraded.wait().await;
     };
     if timeout(state.limits.drain, finished).await.is_err() {
@@ -175,13 +174,6 @@ async fn accept(
         Poll::Pending
     })
     .await
-}
-
-/// Errors of a connection are dealt with there; a panic outside of a request is logged here.
-fn report(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended {
-        tracing::error!(%error, "the task of a connection failed: {error}");
-    }
 }
 
 /// Waits after a failed accept, unless only that one connection has failed.

@@ -30,7 +30,7 @@ use crate::{
         config::Config,
         serve::{metrics::RouteSpec, pipeline::Pipeline},
     },
-    telemetry::Metrics,
+    telemetry::{Metrics, testing::LoggedText},
 };
 
 /// Longer than anything here may take.
@@ -47,7 +47,9 @@ impl HttpService for Greeting {
     type Fast = ();
 
     fn fast_path<B>(&self, request: &Request<B>) -> Option<()> {
-        (request.uri().path() == "/fast").then_some(())
+        let path = request.uri().path();
+        assert_ne!(path, "/panics", "a fault outside of the endpoints");
+        (path == "/fast").then_some(())
     }
 
     fn fast_metrics(&self, (): ()) -> &RouteMetrics {
@@ -97,12 +99,11 @@ async fn ask(address: std::net::SocketAddr, path: &str, host: &str) -> (String, 
     (head.lines().next().unwrap().to_owned(), body.to_owned())
 }
 
-#[tokio::test]
-async fn any_service_is_served_on_several_listeners_with_the_same_limits() {
+fn pipeline(connections_max: usize) -> Pipeline<Greeting> {
     let metrics = Metrics::default();
     let access = AccessPolicy::new(&[], &Cors::default()).unwrap();
     let limits = ServeLimits {
-        connections_max: 1,
+        connections_max,
         ..Config::default().serve_limits()
     };
     let state = ServeState::new(limits, access, ServeMetrics::new(&metrics));
@@ -116,7 +117,12 @@ async fn any_service_is_served_on_several_listeners_with_the_same_limits() {
         router: Router::new().route("/slow", get(|| async { "slow" })),
         metrics: MetricsByPath::new(&state.metrics, ["/slow", "/fast"].map(spec)),
     };
-    let pipeline = Pipeline::new(service, state.into());
+    Pipeline::new(service, state.into())
+}
+
+#[tokio::test]
+async fn any_service_is_served_on_several_listeners_with_the_same_limits() {
+    let pipeline = pipeline(1);
     let (one, two) = (
         bind("one.listen", "127.0.0.1:0").await.unwrap(),
         bind("two.listen", "127.0.0.1:0").await.unwrap(),
@@ -152,6 +158,32 @@ async fn any_service_is_served_on_several_listeners_with_the_same_limits() {
         }
     };
     timeout(PATIENCE, refused).await.unwrap();
+    stop.cancel();
+    let ended = timeout(PATIENCE, served.join_next()).await;
+    ended.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_whose_task_panics_is_named_and_closed_alone() {
+    let logged = LoggedText::start();
+    let bound = bind("one.listen", "127.0.0.1:0").await.unwrap();
+    let address = bound.local_addr();
+    let stop = CancellationToken::new();
+    let mut served = JoinSet::new();
+    served.spawn(serve(vec![bound], pipeline(10), stop.clone()));
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let client = stream.local_addr().unwrap();
+    let request = b"GET /panics HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut answer = Vec::new();
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut answer))
+        .await
+        .unwrap();
+    assert_eq!(answer, b"");
+    assert_eq!(ask(address, "/slow", "localhost").await.1, "slow");
+    let text = logged.text();
+    let named = format!("the connection of {client} is closed: its task panicked");
+    assert!(text.contains(&named), "{text}");
     stop.cancel();
     let ended = timeout(PATIENCE, served.join_next()).await;
     ended.unwrap().unwrap().unwrap();

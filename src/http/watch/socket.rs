@@ -40,7 +40,7 @@ use crate::{
     http::{
         answer::{EndpointResult, HttpProblem},
         problems::{Invalid, TooMany},
-        serve::connection::HttpPeer,
+        serve::{connection::HttpPeer, guarded},
         state::AppState,
     },
 };
@@ -98,9 +98,14 @@ pub(in crate::http) async fn watch_socket(
         sight: shared.sight(&peer),
     };
     let feed = WatchFeed::new(shared.clone(), Form::Socket, scope, wanted.start);
+    let client = match peer.socket {
+        Some(client) => client.to_string(),
+        None => peer.address.to_string(),
+    };
+    let serving = serve(upgrade, feed, (shared.clone(), peer), permit);
     shared
         .upgraded
-        .spawn(serve(upgrade, feed, (shared.clone(), peer), permit));
+        .spawn(guarded("the WebSocket", client, serving));
     Ok(switching(accept))
 }
 
@@ -166,6 +171,8 @@ async fn serve(
         .max_frame_size(Some(INCOMING_BYTES_MAX));
     let io = TokioIo::new(upgraded);
     let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
+    #[cfg(test)]
+    super::tests::socket::fail_if_asked();
     let end = tokio::select! {
         biased;
         () = peer.revoked() => SocketEnd::Revoked,

@@ -1,5 +1,5 @@
 mod leaving;
 mod recent;
-mod socket;
+pub(super) mod socket;
 mod stream;
 mod wait;

@@ -1,9 +1,9 @@
 //! A prober: takes requests from the work queue, makes the probes, and answers. The daemon has one, and
 //! `musterd prober` is nothing else.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, future::BoxFuture};
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -104,11 +104,12 @@ struct ProbesUnderWay {
     done: Vec<VerdictReply>,
 }
 
-/// A verdict, and the request that it answers.
+/// The end of a probe, and the request that it answers.
 #[derive(Debug)]
 struct VerdictReply {
     request: u64,
-    verdict: Outgoing,
+    /// None if the probe panicked: the daemon that requested it probes itself.
+    verdict: Option<Outgoing>,
 }
 
 impl Taker for ProbesUnderWay {
@@ -161,10 +162,8 @@ impl Taker for ProbesUnderWay {
     async fn ready(&mut self) {
         match self.under_way.join_next().await {
             Some(Ok(answer)) => self.done.push(answer),
-            // It panicked: its request stays with this prober until the channel closes.
-            Some(Err(error)) => {
-                tracing::error!(%error, "a probe panicked: {error}; its request waits until the channel closes");
-            }
+            // Panics are caught in the task.
+            Some(Err(error)) => tracing::error!(%error, "a probe ended without a verdict: {error}"),
             None => std::future::pending().await,
         }
     }
@@ -174,12 +173,15 @@ impl Taker for ProbesUnderWay {
         while let Some(Ok(answer)) = self.under_way.try_join_next() {
             self.done.push(answer);
         }
-        for answer in &self.done {
-            open.channel.publish(answer.verdict.clone());
+        for verdict in self.done.iter().filter_map(|one| one.verdict.as_ref()) {
+            open.channel.publish(verdict.clone());
         }
         flush(&mut *open.channel).await?;
         for answer in std::mem::take(&mut self.done) {
-            self.count("answered");
+            self.count(match answer.verdict {
+                Some(_) => "answered",
+                None => "panicked",
+            });
             open.channel.ack(answer.request, UpTo::This).await?;
         }
         Ok(())
@@ -224,25 +226,49 @@ impl ProbesUnderWay {
         let tag = delivery.tag;
         let (probing, clock) = (Arc::clone(&self.probing), self.clock.clone());
         self.under_way.spawn(async move {
-            let probed = probing.probe(&request.check, left).await;
-            let verdict = CheckVerdict {
-                service_id: request.service_id,
-                incarnation: request.incarnation,
-                check: request.check.name.clone(),
-                outcome: probed.outcome,
-                latency: probed.latency,
-                at: Some(clock.now().wall),
-                message: probed.text,
-            };
-            let body = verdict.to_json().into();
-            let mut verdict = Outgoing::json(names::EXCHANGE, short(names::VERDICT), body);
-            verdict.properties.correlation_id = id;
-            verdict.properties.delivery_mode = Some(names::TRANSIENT);
-            verdict.properties.expiration = Some(short(VERDICT_KEPT_MS));
+            let service_id = request.service_id.clone();
+            let verdict = verdict(&*probing, &clock, request, left);
+            let verdict = AssertUnwindSafe(verdict).catch_unwind().await.ok();
+            if verdict.is_none() {
+                tracing::error!(
+                    service.id = %service_id,
+                    "a probe of \"{service_id}\" panicked: its request gets no verdict"
+                );
+            }
             VerdictReply {
                 request: tag,
-                verdict,
+                verdict: verdict.map(|mut verdict| {
+                    verdict.properties.correlation_id = id;
+                    verdict
+                }),
             }
         });
     }
 }
+
+/// Makes the probe of a request.
+async fn verdict(
+    probing: &dyn Probing,
+    clock: &Clock,
+    request: CheckRequest<'static>,
+    left: Duration,
+) -> Outgoing {
+    let probed = probing.probe(&request.check, left).await;
+    let verdict = CheckVerdict {
+        service_id: request.service_id,
+        incarnation: request.incarnation,
+        check: request.check.name.clone(),
+        outcome: probed.outcome,
+        latency: probed.latency,
+        at: Some(clock.now().wall),
+        message: probed.text,
+    };
+    let body = verdict.to_json().into();
+    let mut verdict = Outgoing::json(names::EXCHANGE, short(names::VERDICT), body);
+    verdict.properties.delivery_mode = Some(names::TRANSIENT);
+    verdict.properties.expiration = Some(short(VERDICT_KEPT_MS));
+    verdict
+}
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     model::{EventKind, Revision, ServiceId, ServiceName},
     registry::{Compacted, Config, Registry},
-    telemetry::Metrics,
+    telemetry::{Metrics, testing::LoggedText},
     transport::{
         DirectMetrics, Filter, Found, LogFeed, Policy, Start,
         testing::{draft, registration},
@@ -44,6 +44,29 @@ impl Scripted {
             }
             None => None,
         }
+    }
+}
+
+/// Panics at its first deliveries instead of failing.
+struct Panicking<'a>(&'a mut Scripted);
+
+impl Transport for Panicking<'_> {
+    async fn deliver(
+        &mut self,
+        events: &[Arc<Event>],
+        progress: &DeliveryProgress<'_>,
+    ) -> Result<(), DeliveryError> {
+        let delivered = (&mut *self.0).deliver(events, progress).await;
+        assert!(delivered.is_ok(), "a fault of a transport");
+        delivered
+    }
+
+    async fn resync(
+        &mut self,
+        snapshot: &Arc<FeedSnapshot>,
+        progress: &DeliveryProgress<'_>,
+    ) -> Result<(), DeliveryError> {
+        (&mut *self.0).resync(snapshot, progress).await
     }
 }
 
@@ -140,6 +163,61 @@ async fn at_a_stop_a_failing_receiver_is_tried_until_its_circuit_opens() {
     let (transport, ended) = drain(&registry(1_000, 3), script).await;
     assert_eq!(ended, Ended::Undelivered);
     assert!(transport.taken.is_empty());
+    assert_eq!(transport.script.len(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_is_a_failed_delivery_and_is_retried() {
+    let logged = LoggedText::start();
+    let registry = registry(1_000, 10);
+    let mut transport = Scripted {
+        script: [(3, failed()), (0, failed())].into(),
+        ..Scripted::default()
+    };
+    let start = Start::After(registry.cursor(Revision(0)));
+    let subscriber = Arc::new(Mutex::new(start.subscriber(&registry, POLICY)));
+    let (_filter, wanted) = watch::channel(Filter::default());
+    let mut relay = Relay::new(
+        "webhook 7".to_owned(),
+        LogFeed::new(registry.clone(), wanted),
+        Panicking(&mut transport),
+        Arc::clone(&subscriber),
+        registry.clock().clone(),
+        DirectMetrics::new(&Metrics::default()).of("test"),
+    );
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let ended = timeout(Duration::from_secs(600), relay.run_caught(&stop)).await;
+    drop(relay);
+    assert_eq!(ended.expect("drained in time"), Ended::Drained);
+    assert_eq!(transport.taken, (1..=10).collect::<Vec<_>>());
+    assert_eq!(subscriber.lock().record.failed, 2);
+    let text = logged.text();
+    assert_eq!(text.matches("webhook 7 panicked").count(), 2, "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_a_stop_a_relay_that_panics_is_tried_until_its_circuit_opens() {
+    let registry = registry(1_000, 3);
+    let mut transport = Scripted {
+        script: (0..10).map(|_| (0, failed())).collect(),
+        ..Scripted::default()
+    };
+    let start = Start::After(registry.cursor(Revision(0)));
+    let (_filter, wanted) = watch::channel(Filter::default());
+    let mut relay = Relay::new(
+        "test".to_owned(),
+        LogFeed::new(registry.clone(), wanted),
+        Panicking(&mut transport),
+        Arc::new(Mutex::new(start.subscriber(&registry, POLICY))),
+        registry.clock().clone(),
+        DirectMetrics::new(&Metrics::default()).of("test"),
+    );
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let ended = timeout(Duration::from_secs(600), relay.run_caught(&stop)).await;
+    drop(relay);
+    assert_eq!(ended.expect("it ends"), Ended::Undelivered);
     assert_eq!(transport.script.len(), 6);
 }
 

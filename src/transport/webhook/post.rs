@@ -17,7 +17,7 @@ use crate::{
     registry::Clock,
     transport::{
         Config, DeliveryError, DeliveryProgress, FeedSnapshot, Transport, TransportError,
-        message::DeliveryMessage,
+        message::DeliveryMessage, relay::caught,
     },
 };
 
@@ -111,6 +111,14 @@ impl Post {
 
     /// Sends one delivery; `failing` says that the last attempt failed.
     pub(super) async fn send(
+        &mut self,
+        message: DeliveryMessage,
+        failing: bool,
+    ) -> Result<(), DeliveryError> {
+        caught(self.attempt(message, failing)).await
+    }
+
+    async fn attempt(
         &mut self,
         message: DeliveryMessage,
         failing: bool,

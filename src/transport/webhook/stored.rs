@@ -1,7 +1,8 @@
 //! The webhooks, and their rows: one with what the caller asked for, its secret too, and one with the cursor.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use parking_lot::Mutex;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -117,10 +118,11 @@ impl WatcherTable {
         Ok(self.watchers.lock().remove(&id))
     }
 
-    /// Removes a webhook whose receiver ended its deliveries, also if its rows cannot be removed: then the
-    /// receiver is asked again after a restart.
+    /// Removes a webhook whose receiver ended its deliveries, also if its rows cannot be removed or a panic interrupts
+    /// that: then the receiver is asked again after a restart.
     pub(super) async fn end(&self, id: Uuid) {
-        if self.remove(id).await.is_err() {
+        let removed = AssertUnwindSafe(self.remove(id)).catch_unwind().await;
+        if !matches!(removed, Ok(Ok(_))) {
             self.watchers.lock().remove(&id);
         }
     }

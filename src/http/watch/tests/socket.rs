@@ -1,4 +1,4 @@
-use std::{net::SocketAddr, time::Duration};
+use std::{cell::Cell, net::SocketAddr, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
@@ -18,7 +18,17 @@ use crate::{
         live::{Live, LiveClient, PATIENCE},
     },
     model::{CANARY, Metadata},
+    telemetry::testing::LoggedText,
 };
+
+thread_local! {
+    static FAILS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Panics in the task of the next WebSocket of this thread, where a test asks for it.
+pub(in crate::http::watch) fn fail_if_asked() {
+    assert!(!FAILS.take(), "a fault in the task of a WebSocket");
+}
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -259,5 +269,28 @@ async fn a_close_is_answered_and_a_broken_frame_has_its_code() {
         assert_eq!(code, expected, "{frame:x?}");
     }
     live.until_watchers("websocket", "0").await;
+    live.stop().await;
+}
+
+#[tokio::test]
+async fn a_socket_whose_task_panics_is_named_and_closed_alone() {
+    let logged = LoggedText::start();
+    let live = Live::start().await;
+    let mut other = connect(live.address, "/watch/ws").await;
+    expect(&mut other, "snapshot").await;
+    FAILS.set(true);
+    let mut socket = connect(live.address, "/watch/ws").await;
+    let ended = timeout(PATIENCE, socket.next()).await.unwrap();
+    assert!(!matches!(ended, Some(Ok(_))), "{ended:?}");
+    let MaybeTlsStream::Plain(stream) = socket.get_ref() else {
+        panic!("without TLS");
+    };
+    let client = stream.local_addr().unwrap();
+    let text = logged.text();
+    let named = format!("the WebSocket of {client} is closed: its task panicked");
+    assert!(text.contains(&named), "{text}");
+    live.until_watchers("websocket", "1").await;
+    register(live.registry(), "one", "a", 1);
+    expect(&mut other, "event").await;
     live.stop().await;
 }

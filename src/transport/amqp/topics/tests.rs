@@ -28,12 +28,18 @@ use crate::{
 pub(in crate::transport::amqp) struct Scripted {
     rounds: Arc<Mutex<Vec<usize>>>,
     refuses: Arc<Mutex<Vec<bool>>>,
+    acked: Arc<Mutex<Vec<u64>>>,
     unconfirmed: usize,
     /// Whether its connections never close.
     keeps_open: bool,
 }
 
 impl Scripted {
+    /// The deliveries that were acknowledged.
+    pub(in crate::transport::amqp) fn acked(&self) -> Vec<u64> {
+        self.acked.lock().clone()
+    }
+
     pub(in crate::transport::amqp) fn never_closing() -> Self {
         Self {
             keeps_open: true,
@@ -134,7 +140,8 @@ impl AmqpChannel for Scripted {
         Box::pin(std::future::pending())
     }
 
-    fn ack(&mut self, _: u64, _: UpTo) -> BoxFuture<'_, Result<(), AmqpError>> {
+    fn ack(&mut self, tag: u64, _: UpTo) -> BoxFuture<'_, Result<(), AmqpError>> {
+        self.acked.lock().push(tag);
         done(Ok(()))
     }
 

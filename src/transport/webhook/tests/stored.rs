@@ -21,10 +21,14 @@ struct Kept {
     tables: Mutex<BTreeMap<&'static str, TableRows>>,
     failures: Mutex<VecDeque<Lost>>,
     commits: Mutex<usize>,
+    /// The next commit panics.
+    panics: Mutex<bool>,
 }
 
 impl TransportRows for Kept {
     fn commit(&self, changes: Vec<RowChange>) -> BoxFuture<'static, Result<(), Lost>> {
+        let panics = std::mem::take(&mut *self.panics.lock());
+        assert!(!panics, "a fault of the rows");
         if let Some(lost) = self.failures.lock().pop_front() {
             return Box::pin(ready(Err(lost)));
         }
@@ -240,4 +244,23 @@ async fn webhooks_of_an_earlier_run_stay_beyond_a_lower_limit() {
         .webhooks
         .add(draft("http://127.0.0.1/"), Start::Newest);
     assert!(matches!(more.await, Err(TransportError::Full { .. })));
+}
+
+#[tokio::test]
+async fn a_webhook_that_ends_is_not_listed_although_removing_its_rows_panics() {
+    let (registry, kept) = (registry_of(1_000), Arc::<Kept>::default());
+    let stage = run(&registry, quick(), &kept);
+    let mut receiver = Receiver::start().await;
+    stage.watch(&receiver).await;
+    receiver.behave(Manner::Answer(410));
+    *kept.panics.lock() = true;
+    stage.register("a", 0..1);
+    next(&mut receiver.requests).await;
+    let gone = async {
+        while !stage.webhooks.list().is_empty() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, gone).await.unwrap();
+    assert_eq!(kept.stored().webhooks(), 1, "it is asked after a restart");
 }
