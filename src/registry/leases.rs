@@ -49,4 +49,10 @@ impl Leases {
     pub(super) fn len(&self) -> usize {
         self.due.len()
     }
+
+    /// When each of them is due.
+    #[cfg(test)]
+    pub(super) fn timers(&self) -> std::collections::BTreeMap<ServiceId, u64> {
+        self.booked.clone().into_iter().collect()
+    }
 }

@@ -1,5 +1,6 @@
 mod connections;
 mod journal;
+mod replay;
 mod rights;
 mod rows;
 
