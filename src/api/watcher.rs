@@ -121,6 +121,9 @@ pub struct WatcherAnswer {
     /// The identity that added it: it gets what that may read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<Box<str>>,
+    /// When that identity's token was made at run time; not answered.
+    #[serde(skip)]
+    pub owner_made: Option<Timestamp>,
     /// Whether it gets the events of the migration's canary.
     pub canary: bool,
     /// When it was made.

@@ -28,11 +28,11 @@ use crate::{
         self, CheckReport, Defaults, HealthReport, ProbeResult, ReadyPart, WatcherAnswer,
         WatcherDraft,
     },
-    catalog::{Caller, Door, Register},
+    catalog::{Caller, Door, Identity, Register},
     http::{BrokerPages, Probes, Readiness, WatcherError, Watchers},
     model::{CANARY, Cursor, Revision, Status, Timestamp},
     registry::{self, Notices, Registry},
-    security::Identities,
+    security::{Identities, Principal},
     telemetry::Metrics,
 };
 
@@ -85,7 +85,11 @@ impl Probes for Stage {
 }
 
 impl Stage {
-    fn add(&self, draft: WatcherDraft) -> Result<WatcherAnswer, WatcherError> {
+    fn add(&self, caller: &Caller, draft: WatcherDraft) -> Result<WatcherAnswer, WatcherError> {
+        let owner = match &caller.identity {
+            Identity::Of(principal) => Some(principal),
+            Identity::Anonymous | Identity::Daemon => None,
+        };
         let mut list = self.watchers.lock();
         if list.len() >= WATCHERS_MAX {
             return Err(WatcherError::Full("there are too many webhooks".to_owned()));
@@ -105,7 +109,8 @@ impl Stage {
             callback_url: draft.callback_url,
             events: draft.events,
             signed: draft.secret.is_some(),
-            owner: None,
+            owner: owner.map(|owner| (&**owner.name()).into()),
+            owner_made: owner.and_then(Principal::made),
             canary: draft.canary,
             created_at: Timestamp(0),
             cursor: self.registry.cursor(Revision(0)),
@@ -123,11 +128,11 @@ impl Stage {
 impl Watchers for Stage {
     fn add(
         &self,
-        _: &Caller,
+        caller: &Caller,
         draft: WatcherDraft,
         _: Option<Cursor>,
     ) -> BoxFuture<'_, Result<WatcherAnswer, WatcherError>> {
-        Box::pin(ready(self.add(draft)))
+        Box::pin(ready(self.add(caller, draft)))
     }
 
     fn list(&self) -> Vec<WatcherAnswer> {

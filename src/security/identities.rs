@@ -205,13 +205,12 @@ impl Identities {
         Ok((ticket, TICKET_LASTS))
     }
 
-    /// The identity of this name, until it is removed; one that may do nothing when there is none.
-    pub fn lasting(&self, name: &str) -> Principal {
+    /// The identity of this name, until it is removed. `made` is when its token was made at run time, none for one of
+    /// the configuration: another token of the same name is another identity.
+    pub fn lasting(&self, name: &str, made: Option<Timestamp>) -> Option<Principal> {
         let table = self.0.table.load();
-        match table.tokens.get(name) {
-            Some(entry) => entry.identity.principal(),
-            None => Principal::nobody(name),
-        }
+        let principal = table.tokens.get(name)?.identity.principal();
+        (principal.made() == made).then_some(principal)
     }
 
     /// The identity of a user of the broker, named `amqp:USER`: one that may do nothing where `security.users` has no

@@ -122,6 +122,7 @@ impl Webhooks {
             draft,
             created_at: inner.registry.clock().now().wall,
             owner: owner.map(|owner| (&**owner.name()).into()),
+            owner_made: owner.and_then(Principal::made),
         };
         let subscriber = start.subscriber(&inner.registry, inner.config.policy());
         let sight = owner.map_or(Sight::All, |owner| Sight::Of(owner.lasting()));
@@ -306,7 +307,7 @@ fn sight(id: Uuid, stored: &StoredWatcher, identities: &Identities) -> Sight {
         return Sight::All;
     }
     match &stored.owner {
-        Some(owner) => Sight::Of(identities.lasting(owner)),
+        Some(owner) => Sight::Of(owner_of(id, owner, stored, identities)),
         None => {
             tracing::warn!(
                 watcher.id = %id,
@@ -315,6 +316,18 @@ fn sight(id: Uuid, stored: &StoredWatcher, identities: &Identities) -> Sight {
             Sight::All
         }
     }
+}
+
+/// The identity that added a webhook, or one that may do nothing when its token is gone.
+fn owner_of(id: Uuid, owner: &str, stored: &StoredWatcher, identities: &Identities) -> Principal {
+    let lasting = identities.lasting(owner, stored.owner_made);
+    lasting.unwrap_or_else(|| {
+        tracing::warn!(
+            watcher.id = %id,
+            "webhook {id} receives nothing, since the token \"{owner}\" that added it was removed: delete it"
+        );
+        Principal::nobody(owner)
+    })
 }
 
 /// The memory of a webhook besides its texts: its task, its request and its entry in the table.

@@ -308,6 +308,13 @@ fn an_address_of_other_machines_is_refused_with_three_ways_out() {
     drop(daemon);
 }
 
+#[test]
+fn without_authentication_the_tokens_that_are_ignored_are_named() {
+    let daemon = Home::new().start(&["--set", "security.auth=off"]);
+    let warned = |line: &Value| line.to_string().contains("security.admin_token_file");
+    assert!(daemon.first.iter().any(warned), "{:?}", daemon.first);
+}
+
 #[tokio::test]
 async fn the_first_start_makes_an_admin_token_and_shows_it_once() {
     let folder = tempfile::tempdir().unwrap();

@@ -17,6 +17,8 @@ pub struct StoredWatcher {
     pub created_at: Timestamp,
     /// The identity that added it.
     pub owner: Option<Box<str>>,
+    /// When the token of that identity was made at run time: another token may have the same name later.
+    pub owner_made: Option<Timestamp>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -30,6 +32,9 @@ struct WatcherRow {
     /// Absent without one, and in rows of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     owner: Option<Box<str>>,
+    /// Absent for an owner from the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    owner_made_ms: Option<i64>,
 }
 
 impl StoredWatcher {
@@ -45,6 +50,7 @@ impl StoredWatcher {
             canary: draft.canary,
             created_ms: self.created_at.0,
             owner: self.owner.clone(),
+            owner_made_ms: self.owner_made.map(|made| made.0),
         };
         encode(&row)
     }
@@ -64,6 +70,7 @@ impl StoredWatcher {
             },
             created_at: Timestamp(row.created_ms),
             owner: row.owner,
+            owner_made: row.owner_made_ms.map(Timestamp),
         })
     }
 }
@@ -84,6 +91,7 @@ mod tests {
             },
             created_at: Timestamp(1_700_000_000_123),
             owner: None,
+            owner_made: None,
         };
         assert_eq!(StoredWatcher::read(&stored.encode()), Some(stored.clone()));
         stored.draft.service_name = Some(ServiceName::parse("a \u{fc}").unwrap());
@@ -91,6 +99,8 @@ mod tests {
         stored.draft.secret = Some("\u{1f511}".into());
         stored.draft.canary = false;
         stored.owner = Some("ci".into());
+        assert_eq!(StoredWatcher::read(&stored.encode()), Some(stored.clone()));
+        stored.owner_made = Some(Timestamp(1_700_000_000_001));
         assert_eq!(StoredWatcher::read(&stored.encode()), Some(stored.clone()));
         let text = String::from_utf8(stored.encode()).unwrap();
         let later = text.replace("\"registered\"", "\"later\"");

@@ -63,6 +63,7 @@ fn the_secret_is_never_answered() {
         callback_url: "http://a/".into(),
         events: [EventKind::Healthy].into(),
         owner: None,
+        owner_made: None,
         signed: true,
         canary: true,
         created_at: Timestamp(0),

@@ -18,7 +18,7 @@ use crate::{
         state::AppState,
     },
     model::ServiceName,
-    security::{Protected, Right},
+    security::{Principal, Protected, Right},
 };
 
 /// A webhook is removed by a client, or when its receiver answers 410.
@@ -74,6 +74,10 @@ fn refused(error: WatcherError) -> EndpointResult {
 pub(in crate::http) async fn list(State(shared): State<AppState>, peer: HttpPeer) -> Response {
     let (mut watchers, sight) = (shared.watchers.list(), shared.sight(&peer));
     watchers.retain(|one| is_seen(&sight, one));
+    let watchers: Vec<_> = watchers
+        .into_iter()
+        .map(|one| shown(&shared, &peer, one))
+        .collect();
     json(api::encode(&WatcherList {
         total_count: watchers.len(),
         watchers,
@@ -92,7 +96,7 @@ pub(in crate::http) async fn find(
     id: Name,
 ) -> EndpointResult {
     let watcher = found(&shared, &peer, id.as_str())?;
-    Ok(json(api::encode(&watcher)))
+    Ok(json(api::encode(&shown(&shared, &peer, watcher))))
 }
 
 /// Removes a webhook.
@@ -120,8 +124,24 @@ pub(in crate::http) async fn remove(
     }
 }
 
+/// A webhook names its service, so both must be seen.
 fn is_seen(sight: &Sight, watcher: &WatcherAnswer) -> bool {
-    sight.sees_watcher(watcher.service_name.as_ref().map(ServiceName::as_str))
+    let service = watcher.service_name.as_ref().map(ServiceName::as_str);
+    sight.sees_watcher(service) && service.is_none_or(|name| sight.sees(name))
+}
+
+/// A webhook as a client may see it: the URL of another identity's one without its query, which may hold secrets.
+fn shown(shared: &AppState, peer: &HttpPeer, mut watcher: WatcherAnswer) -> WatcherAnswer {
+    let caller = caller(peer);
+    let is_own = |principal: &Principal| {
+        watcher.owner.as_deref() == Some(&**principal.name())
+            && watcher.owner_made == principal.made()
+    };
+    if !shared.catalog.restricted(&caller).is_none_or(is_own) {
+        let url = watcher.callback_url.split(['?', '#']).next();
+        watcher.callback_url = url.unwrap_or_default().into();
+    }
+    watcher
 }
 
 /// A webhook that a client may see.

@@ -106,7 +106,7 @@ async fn what_was_recognised_ends_with_its_token() {
         .unwrap();
     identities.end_expired(after(HOUR - 1));
     assert!(futures_util::FutureExt::now_or_never(ci.ended()).is_none());
-    let lasting = identities.lasting("ci");
+    let lasting = identities.lasting("ci", None).unwrap();
     assert!(lasting.allows(Protected::Service, "web-1", Right::Read));
     identities.end_expired(after(HOUR));
     ci.ended().await;
@@ -117,7 +117,7 @@ async fn what_was_recognised_ends_with_its_token() {
 async fn a_token_is_made_rotated_and_revoked_and_survives_a_restart() {
     let rows = Rows::default();
     let identities = load(&config(), &rows);
-    let admin = identities.lasting("admin");
+    let admin = identities.lasting("admin", None).unwrap();
     assert!(admin.is_admin());
     let made = identities.create(&admin, wanted("app", "web"), NOW).await;
     let (shown, first) = made.unwrap();
@@ -147,6 +147,8 @@ async fn a_token_is_made_rotated_and_revoked_and_survives_a_restart() {
     old.ended().await;
     assert!(futures_util::FutureExt::now_or_never(new.ended()).is_none());
     let lasting = new.lasting();
+    assert_eq!(identities.lasting("app", None), None);
+    assert_eq!(identities.lasting("app", Some(NOW)), Some(lasting.clone()));
 
     identities.revoke(&admin, "app").await.unwrap();
     new.ended().await;
@@ -160,7 +162,10 @@ async fn a_token_is_made_rotated_and_revoked_and_survives_a_restart() {
 #[tokio::test]
 async fn nobody_gives_or_takes_more_than_it_has() {
     let identities = load(&config(), &Rows::default());
-    let (admin, ci) = (identities.lasting("admin"), identities.lasting("ci"));
+    let (admin, ci) = (
+        identities.lasting("admin", None).unwrap(),
+        identities.lasting("ci", None).unwrap(),
+    );
     let refused = identities.create(&ci, wanted("x", "admin"), NOW).await;
     assert_eq!(refused.unwrap_err(), TokenRefused::NotYours("admin".into()));
     let mut of_ci = wanted("x", "web");
@@ -224,7 +229,7 @@ async fn an_address_with_too_many_failures_waits_but_not_with_a_right_token() {
 #[tokio::test]
 async fn a_ticket_is_used_once_and_in_time() {
     let identities = load(&config(), &Rows::default());
-    let admin = identities.lasting("admin");
+    let admin = identities.lasting("admin", None).unwrap();
     let issue = |now| identities.ticket(&admin, now).unwrap().0;
     let take =
         |ticket: &TokenSecret, now| identities.recognise_ticket(ticket.expose(), peer(9), now);

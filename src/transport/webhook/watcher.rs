@@ -23,6 +23,7 @@ pub(super) struct Watcher {
     pub(super) signed: bool,
     /// The identity that added it.
     pub(super) owner: Option<Box<str>>,
+    pub(super) owner_made: Option<Timestamp>,
     pub(super) created_at: Timestamp,
     pub(super) subscriber: Arc<Mutex<Subscriber>>,
     /// The cursor in its row.
@@ -50,6 +51,7 @@ impl Watcher {
             callback_url: draft.callback_url.clone(),
             signed: draft.secret.is_some(),
             owner: stored.owner.clone(),
+            owner_made: stored.owner_made,
             created_at: stored.created_at,
             stored: Mutex::new(StoredCursor::of(&subscriber)),
             subscriber: Arc::new(Mutex::new(subscriber)),
@@ -75,6 +77,7 @@ impl Watcher {
             events: self.filter.kinds.clone(),
             signed: self.signed,
             owner: self.owner.clone(),
+            owner_made: self.owner_made,
             canary: !self.filter.without_canary,
             created_at: self.created_at,
             cursor,

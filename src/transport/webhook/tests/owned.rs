@@ -1,7 +1,16 @@
 //! Webhooks of identities: they get what their owner may read, for as long as there is that identity.
 
-use super::*;
-use crate::security::{NamePattern, PolicyRule, Protected, Right, RuleSet};
+use super::{
+    stored::{Kept, registry_of},
+    *,
+};
+use crate::{
+    model::Timestamp,
+    security::{
+        self, NamePattern, NoTokenRows, PolicyRule, Protected, Right, RuleSet, TokenDigest,
+        TokenRecord,
+    },
+};
 
 /// An identity that may read the services `web-*`.
 fn reader_of_web() -> Principal {
@@ -68,4 +77,59 @@ async fn an_identity_that_is_gone_gets_nothing() {
     let passed = stage.until(&added.id, |info| info.answer.cursor.revision == newest);
     assert_eq!(passed.await.record.delivered, 0);
     assert!(receiver.requests.try_recv().is_err());
+}
+
+/// One token of this name, made at run time, that may read the services `web-*`.
+fn identities_with_ann(made: Timestamp) -> Identities {
+    let rule = r#"{"resource":"service","pattern":"web-*","access":"read"}"#;
+    let rule = serde_json::from_str(rule).unwrap();
+    let config = security::Config {
+        policies: [("web".to_owned(), vec![rule])].into(),
+        ..security::Config::default()
+    };
+    let record = TokenRecord {
+        name: "ann".into(),
+        policies: Box::new(["web".into()]),
+        created: made,
+        expires: None,
+        used: None,
+        secrets: vec![(TokenDigest::of("the-secret-of-ann"), None)],
+    };
+    let loaded = Identities::load(&config, None, vec![record], Arc::new(NoTokenRows), made);
+    loaded.unwrap().0
+}
+
+#[tokio::test]
+async fn after_a_restart_another_token_of_the_same_name_does_not_revive_a_webhook() {
+    let (registry, kept) = (registry_of(1_000), Arc::<Kept>::default());
+    let mut receiver = Receiver::start().await;
+    let begin = || stage_on(registry.clone(), quick(), Arc::clone(&kept) as _);
+    let first = begin();
+    let made = Timestamp(1_700_000_000_000);
+    let anywhere = std::net::Ipv4Addr::LOCALHOST.into();
+    let ann = identities_with_ann(made).recognise("the-secret-of-ann", anywhere, made);
+    let draft = draft(&receiver.url());
+    let ann = ann.unwrap();
+    let added = first.webhooks.add_for(Some(&ann), draft, Start::Newest);
+    let added = added.await.unwrap();
+    first.register("web-a", 0..1);
+    taken(&mut receiver).await;
+    first.stop().await.unwrap();
+
+    let second = begin();
+    second.register("web-a", 1..2);
+    let other = identities_with_ann(Timestamp(made.0 + 1));
+    second.webhooks.restore(&kept.stored(), &other);
+    let newest = registry.newest();
+    let passed = second.until(&added.id, |info| info.answer.cursor.revision == newest);
+    assert_eq!(passed.await.record.delivered, 0);
+    second.stop().await.unwrap();
+    assert!(receiver.requests.try_recv().is_err());
+
+    let third = begin();
+    let same = identities_with_ann(made);
+    third.webhooks.restore(&kept.stored(), &same);
+    third.register("web-a", 2..3);
+    let newest = registry.newest();
+    assert_eq!(taken(&mut receiver).await.json()["revision"], newest.0);
 }

@@ -17,7 +17,7 @@ type TableRows = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// Rows in memory, which outlive a stage. The next commits fail as `failures` say.
 #[derive(Debug, Default)]
-struct Kept {
+pub(super) struct Kept {
     tables: Mutex<BTreeMap<&'static str, TableRows>>,
     failures: Mutex<VecDeque<Lost>>,
     commits: Mutex<usize>,
@@ -50,7 +50,7 @@ impl TransportRows for Kept {
 }
 
 impl Kept {
-    fn stored(&self) -> StoredTransport {
+    pub(super) fn stored(&self) -> StoredTransport {
         let rows_of = |table| {
             let tables = self.tables.lock();
             let rows = tables.get(table).into_iter().flatten();
@@ -78,7 +78,7 @@ fn run(registry: &Registry, config: Config, kept: &Arc<Kept>) -> Stage {
     stage
 }
 
-fn registry_of(log_entries_max: usize) -> Registry {
+pub(super) fn registry_of(log_entries_max: usize) -> Registry {
     Registry::new(registry::Config {
         log_entries_max: log_entries_max.into(),
         ..registry::Config::default()
