@@ -21,8 +21,8 @@ pub struct Rotation {
     all: BTreeMap<Place, Member>,
     /// Those that may get the next message: a circle for each priority, the highest first. The value is the one in the
     /// circle whose turn is next.
-    circles: BTreeMap<Reverse<i32>, Id<Link>>,
-    links: Slab<Link>,
+    circles: BTreeMap<Reverse<i32>, Id<RotationLink>>,
+    links: Slab<RotationLink>,
     next_number: u64,
     single_active: bool,
     active: Option<ConsumerId>,
@@ -33,12 +33,12 @@ pub struct Rotation {
 #[derive(Debug)]
 struct Member {
     id: ConsumerId,
-    link: Option<Id<Link>>,
+    link: Option<Id<RotationLink>>,
 }
 
 /// A consumer between two others of a circle.
 #[derive(Debug)]
-struct Link {
+struct RotationLink {
     id: ConsumerId,
     place: Place,
     before: Id<Self>,
@@ -47,7 +47,7 @@ struct Link {
 
 impl Rotation {
     /// The memory of a consumer in these tables.
-    pub const ENTRY: usize = size_of::<(Place, Member)>() * 3 / 2 + Slab::<Link>::ENTRY;
+    pub const ENTRY: usize = size_of::<(Place, Member)>() * 3 / 2 + Slab::<RotationLink>::ENTRY;
 
     /// No consumers; `single_active`: only one of them at a time.
     pub fn new(single_active: bool) -> Self {
@@ -164,7 +164,7 @@ impl Rotation {
             return;
         };
         let nowhere = Id::from_u64(u64::MAX);
-        let link = self.links.insert(Link {
+        let link = self.links.insert(RotationLink {
             id: member.id,
             place,
             before: nowhere,
@@ -180,7 +180,7 @@ impl Rotation {
         self.join(link, after);
     }
 
-    fn join(&mut self, before: Id<Link>, after: Id<Link>) {
+    fn join(&mut self, before: Id<RotationLink>, after: Id<RotationLink>) {
         if let Some(link) = self.links.get_mut(before) {
             link.after = after;
         }
@@ -190,7 +190,7 @@ impl Rotation {
     }
 
     /// Takes a link out of its circle: the place of its consumer.
-    fn unlink(&mut self, id: Id<Link>) -> Option<Place> {
+    fn unlink(&mut self, id: Id<RotationLink>) -> Option<Place> {
         let link = self.links.remove(id)?;
         if link.after == id {
             self.circles.remove(&link.place.priority);
