@@ -250,6 +250,11 @@ impl Ready {
         self.len - self.cold.map_or(0, |cold| cold.len)
     }
 
+    /// How many messages are in memory, without those behind the ones in the log.
+    pub fn ahead(&self) -> usize {
+        self.hot() - self.late.len()
+    }
+
     /// Whether the message that leaves next has to be read from the log.
     pub fn is_blocked(&self) -> bool {
         self.cold.is_some() && self.head().is_none()

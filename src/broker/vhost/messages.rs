@@ -20,7 +20,7 @@ use crate::broker::{
     },
 };
 
-/// With fewer messages in memory, a queue reads more from the log.
+/// With fewer messages in memory before those in the log, a queue reads more from it.
 const LOW_MARK: usize = 256;
 
 /// The log of messages, as a vhost uses it.
@@ -276,7 +276,8 @@ impl Vhost {
     #[inline]
     pub(super) fn load_ahead(&mut self, id: QueueId) {
         let queue = self.queues.get(id);
-        if queue.is_some_and(|queue| queue.ready.cold().is_some() && queue.ready.hot() < LOW_MARK) {
+        if queue.is_some_and(|queue| queue.ready.cold().is_some() && queue.ready.ahead() < LOW_MARK)
+        {
             self.request_load(id);
         }
     }

@@ -355,3 +355,34 @@ fn confirms_and_messages_that_leave_memory_count() {
         world.turns
     );
 }
+
+#[test]
+fn messages_behind_those_in_the_log_do_not_keep_these_from_being_read() {
+    let mut logged = Logged::with(Limits {
+        queue_memory: ByteSize::kib(256).into(),
+        ..Limits::default()
+    });
+    let mut client = logged.client("q");
+    let body = "x".repeat(1_000);
+    for _ in 0..400 {
+        client.publish_with(&mut logged.world, ("", "q"), &persistent(), &body);
+    }
+    logged.write();
+    logged.sync();
+    assert!(logged.world.held() < 100_000, "{}", logged.world.held());
+    // More than the queue reads ahead, and less than its memory.
+    for _ in 0..300 {
+        client.publish_with(&mut logged.world, ("", "q"), &persistent(), "y");
+    }
+    logged.write();
+    logged.sync();
+    client.sent();
+    let consume = basic::Consume {
+        queue: name("q"),
+        no_ack: true,
+        ..Default::default()
+    };
+    client.send(&mut logged.world, 1, &consume);
+    while logged.load() {}
+    assert_eq!(client.delivered().len(), 700);
+}
