@@ -26,7 +26,8 @@
 //! drop(subscription);
 //! # Ok(())
 //! # }
-//! # tokio::runtime::Runtime::new()?.block_on(run())
+//! # tokio::runtime::Runtime::new()?.block_on(run())?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 // In reading order: the vocabulary first, the wiring last.
