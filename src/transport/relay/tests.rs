@@ -137,6 +137,28 @@ async fn drain(registry: &Registry, script: Vec<(usize, DeliveryError)>) -> (Scr
     (transport, ended.expect("drained in time"))
 }
 
+/// The same with a transport that panics where the script has a failure.
+async fn drain_caught(
+    registry: &Registry,
+    transport: &mut Scripted,
+) -> (Ended, Arc<Mutex<Subscriber>>) {
+    let start = Start::After(registry.cursor(Revision(0)));
+    let subscriber = Arc::new(Mutex::new(start.subscriber(registry, POLICY)));
+    let (_filter, wanted) = watch::channel(Filter::default());
+    let mut relay = Relay::new(
+        "webhook 7".to_owned(),
+        LogFeed::new(registry.clone(), wanted),
+        Panicking(transport),
+        Arc::clone(&subscriber),
+        registry.clock().clone(),
+        DirectMetrics::new(&Metrics::default()).of("test"),
+    );
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let ended = timeout(Duration::from_secs(600), relay.run_caught(&stop)).await;
+    (ended.expect("it ends in time"), subscriber)
+}
+
 fn failed() -> DeliveryError {
     DeliveryError::Failed("no".into())
 }
@@ -174,22 +196,8 @@ async fn a_panic_is_a_failed_delivery_and_is_retried() {
         script: [(3, failed()), (0, failed())].into(),
         ..Scripted::default()
     };
-    let start = Start::After(registry.cursor(Revision(0)));
-    let subscriber = Arc::new(Mutex::new(start.subscriber(&registry, POLICY)));
-    let (_filter, wanted) = watch::channel(Filter::default());
-    let mut relay = Relay::new(
-        "webhook 7".to_owned(),
-        LogFeed::new(registry.clone(), wanted),
-        Panicking(&mut transport),
-        Arc::clone(&subscriber),
-        registry.clock().clone(),
-        DirectMetrics::new(&Metrics::default()).of("test"),
-    );
-    let stop = CancellationToken::new();
-    stop.cancel();
-    let ended = timeout(Duration::from_secs(600), relay.run_caught(&stop)).await;
-    drop(relay);
-    assert_eq!(ended.expect("drained in time"), Ended::Drained);
+    let (ended, subscriber) = drain_caught(&registry, &mut transport).await;
+    assert_eq!(ended, Ended::Drained);
     assert_eq!(transport.taken, (1..=10).collect::<Vec<_>>());
     assert_eq!(subscriber.lock().record.failed, 2);
     let text = logged.text();
@@ -203,21 +211,8 @@ async fn at_a_stop_a_relay_that_panics_is_tried_until_its_circuit_opens() {
         script: (0..10).map(|_| (0, failed())).collect(),
         ..Scripted::default()
     };
-    let start = Start::After(registry.cursor(Revision(0)));
-    let (_filter, wanted) = watch::channel(Filter::default());
-    let mut relay = Relay::new(
-        "test".to_owned(),
-        LogFeed::new(registry.clone(), wanted),
-        Panicking(&mut transport),
-        Arc::new(Mutex::new(start.subscriber(&registry, POLICY))),
-        registry.clock().clone(),
-        DirectMetrics::new(&Metrics::default()).of("test"),
-    );
-    let stop = CancellationToken::new();
-    stop.cancel();
-    let ended = timeout(Duration::from_secs(600), relay.run_caught(&stop)).await;
-    drop(relay);
-    assert_eq!(ended.expect("it ends"), Ended::Undelivered);
+    let (ended, _) = drain_caught(&registry, &mut transport).await;
+    assert_eq!(ended, Ended::Undelivered);
     assert_eq!(transport.script.len(), 6);
 }
 

@@ -110,6 +110,13 @@ async fn everything(broker: &Broker) -> Vec<String> {
     lines
 }
 
+/// A channel with publisher confirms.
+async fn confirming(broker: &Broker) -> LocalChannel {
+    let mut channel = broker.local("/").unwrap().open();
+    channel.select_confirms().await.unwrap();
+    channel
+}
+
 #[tokio::test]
 async fn what_is_durable_is_put_back_and_nothing_else() {
     let kept = Kept::new();
@@ -250,8 +257,7 @@ async fn ready(broker: &Broker, queue: &str) -> Option<u64> {
 async fn messages_of_a_queue_that_was_lost_are_kept_and_those_of_a_deleted_one_are_not() {
     let kept = Kept::new();
     let broker = kept.open().await.unwrap();
-    let mut channel = broker.local("/").unwrap().open();
-    channel.select_confirms().await.unwrap();
+    let mut channel = confirming(&broker).await;
     for name in ["lost", "deleted"] {
         declare(&mut channel, queue(name, 10)).await;
         keep(&mut channel, name).await;
@@ -285,8 +291,7 @@ async fn messages_of_a_queue_that_was_lost_are_kept_and_those_of_a_deleted_one_a
 async fn a_deleted_queue_is_noted_until_its_messages_are_deleted_durably() {
     let kept = Kept::new();
     let broker = kept.open().await.unwrap();
-    let mut channel = broker.local("/").unwrap().open();
-    channel.select_confirms().await.unwrap();
+    let mut channel = confirming(&broker).await;
     declare(&mut channel, queue("q", 10)).await;
     keep(&mut channel, "q").await;
     close(broker).await;
@@ -377,8 +382,7 @@ async fn a_message_that_ends_the_daemon_each_time_is_given_up() {
 async fn deliveries_are_counted_when_a_run_requeues_and_the_next_ends_early() {
     let kept = Kept::new();
     let broker = kept.open().await.unwrap();
-    let mut channel = broker.local("/").unwrap().open();
-    channel.select_confirms().await.unwrap();
+    let mut channel = confirming(&broker).await;
     declare(&mut channel, limited("q", "quorum", 20)).await;
     keep(&mut channel, "q").await;
     // Its channel closes: requeued.
@@ -406,8 +410,7 @@ async fn deliveries_are_counted_when_a_run_requeues_and_the_next_ends_early() {
 async fn messages_that_a_consumer_held_come_back_redelivered_and_the_others_do_not() {
     let kept = Kept::new();
     let broker = kept.open().await.unwrap();
-    let mut channel = broker.local("/").unwrap().open();
-    channel.select_confirms().await.unwrap();
+    let mut channel = confirming(&broker).await;
     declare(&mut channel, queue("q", 10)).await;
     keep(&mut channel, "q").await;
     let (held, _) = hold(&broker, "q").await;
@@ -416,8 +419,7 @@ async fn messages_that_a_consumer_held_come_back_redelivered_and_the_others_do_n
     close(broker).await;
     drop(held);
     let broker = kept.open().await.unwrap();
-    let mut channel = broker.local("/").unwrap().open();
-    channel.select_confirms().await.unwrap();
+    let mut channel = confirming(&broker).await;
     keep(&mut channel, "q").await;
     let (mut consumer, first) = hold(&broker, "q").await;
     let mut redelivered = vec![first.redelivered];
@@ -433,8 +435,7 @@ async fn messages_that_a_consumer_held_come_back_redelivered_and_the_others_do_n
 async fn the_index_of_the_log_counts_as_held() {
     let kept = Kept::new();
     let broker = kept.open().await.unwrap();
-    let mut channel = broker.local("/").unwrap().open();
-    channel.select_confirms().await.unwrap();
+    let mut channel = confirming(&broker).await;
     declare(&mut channel, queue("q", 1000)).await;
     let counted = |broker: &Broker| {
         let stores = broker.shared().stores.get().unwrap();
@@ -459,8 +460,7 @@ async fn the_index_of_the_log_counts_as_held() {
 async fn while_messages_are_copied_a_later_topology_knows_each_queue_that_they_are_of() {
     let kept = Kept::new();
     let broker = kept.open().await.unwrap();
-    let mut channel = broker.local("/").unwrap().open();
-    channel.select_confirms().await.unwrap();
+    let mut channel = confirming(&broker).await;
     for name in ["deleted", "other"] {
         declare(&mut channel, queue(name, 10)).await;
         keep(&mut channel, name).await;
