@@ -1,4 +1,4 @@
-//! The names at the broker, and how they are declared: the table "AMQP names" of the README.
+//! The names at the broker, and how they are declared: see docs/reference/amqp.md.
 
 use super::{
     AmqpError,
