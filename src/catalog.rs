@@ -22,7 +22,8 @@ pub use self::{
 };
 pub use crate::registry::{
     CloseConnection, Closed, Command, Deregister, Heartbeat, LiftOverride, Observe, Operation,
-    PatchInstance, Pending, Refusal, Register, RemoveRoute, SetOverride, SetRoute,
+    PatchInstance, Pending, Refusal, Register, RegisterReported, RemoveRoute, SetOverride,
+    SetRoute,
 };
 use crate::{
     model::{Instance, InstanceFilter, Registration, Revision, Timestamp},

@@ -5,6 +5,7 @@
 mod answer;
 mod config;
 mod deps;
+mod eureka;
 mod problems;
 mod rest;
 mod serve;
@@ -19,6 +20,7 @@ pub use self::{
         BrokerList, BrokerPages, Migrations, Probes, Readiness, Snapshots, Transports,
         WatcherError, Watchers,
     },
+    eureka::EurekaDraft,
     rest::{BrokerConfig, InProcessClient},
     serve::{AccessError, BindError, Cors, CorsError, HttpListener},
     state::{Deps, HttpApp, bind},

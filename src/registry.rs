@@ -39,7 +39,8 @@ pub use self::{
     clock::{Clock, Now},
     command::{
         CloseConnection, Closed, Command, Deregister, Heartbeat, LiftOverride, Observe, Operation,
-        Origin, PatchInstance, Register, RemoveRoute, SetOverride, SetRoute, Target,
+        Origin, PatchInstance, Register, RegisterReported, RemoveRoute, SetOverride, SetRoute,
+        Target,
     },
     config::Config,
     draft::Draft,

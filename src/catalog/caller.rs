@@ -25,6 +25,8 @@ pub enum Identity {
 pub enum Door {
     /// The REST API.
     Rest,
+    /// The Eureka API.
+    Eureka,
     /// Command queues.
     Amqp,
     /// The migration's canary, by whichever way.
@@ -39,8 +41,9 @@ pub enum Door {
 
 impl Door {
     /// Every door.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Rest,
+        Self::Eureka,
         Self::Amqp,
         Self::Canary,
         Self::Health,

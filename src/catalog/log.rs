@@ -83,6 +83,7 @@ impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let door = match self.door {
             Door::Rest => "over REST",
+            Door::Eureka => "over Eureka",
             Door::Amqp => "over AMQP",
             Door::Canary => "by the canary",
             Door::Health => "by the health checks",

@@ -5,7 +5,8 @@ use std::{cell::RefCell, sync::Arc, time::Duration};
 
 use super::{
     Caller, Catalog, CloseConnection, Deregister, Door, Heartbeat, LiftOverride, Observe,
-    Operation, PatchInstance, Refusal, Register, RemoveRoute, SetOverride, SetRoute,
+    Operation, PatchInstance, Refusal, Register, RegisterReported, RemoveRoute, SetOverride,
+    SetRoute,
 };
 use crate::{
     model::{
@@ -65,6 +66,13 @@ fn write_all(catalog: &Catalog, caller: &Caller) -> Vec<Operation> {
     };
     let registered = catalog.write(caller, register).now().unwrap().unwrap();
     let registration = Arc::clone(&registered.instance.registration);
+    let reported = RegisterReported {
+        registration: registration.as_ref().clone(),
+        incarnation: None,
+        status: Status::Healthy,
+    };
+    catalog.write(caller, reported).now().unwrap().unwrap();
+    let registration = Arc::clone(&catalog.instance(caller, "a").unwrap().registration);
     let (service_id, incarnation): (Box<str>, _) = ("a".into(), None);
     let id = || service_id.clone();
     let heartbeat = Heartbeat {
@@ -113,6 +121,7 @@ fn write_all(catalog: &Catalog, caller: &Caller) -> Vec<Operation> {
     catalog.write(caller, deregister).now().unwrap().unwrap();
     vec![
         Operation::Register,
+        Operation::Register,
         Operation::Heartbeat,
         Operation::Heartbeat,
         Operation::Patch,
@@ -144,7 +153,7 @@ async fn the_canarys_id_and_service_name_are_reserved() {
         registration: registration(id, name),
         incarnation: None,
     };
-    for door in [Door::Rest, Door::Amqp, Door::Embedding] {
+    for door in [Door::Rest, Door::Eureka, Door::Amqp, Door::Embedding] {
         let catalog = Catalog::new(Registry::new(Config::default()));
         let caller = Caller::by(door);
         for (id, name) in [(CANARY, "web"), ("a", CANARY)] {

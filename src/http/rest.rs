@@ -21,4 +21,8 @@ mod transport;
 mod webhooks;
 
 pub use self::{broker::Config as BrokerConfig, in_process::InProcessClient};
-pub(in crate::http) use self::{metrics::RestMetrics, service::RestService};
+pub(in crate::http) use self::{
+    extract::{BodyBytes, Name, caller},
+    metrics::RestMetrics,
+    service::RestService,
+};

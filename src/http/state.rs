@@ -6,6 +6,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     config::Config,
+    eureka::EurekaAnswers,
     rest::{RestMetrics, RestService},
     serve::{
         self, AccessError, BindError, HttpListener, ServeState, access::AccessPolicy,
@@ -133,6 +134,7 @@ pub(super) struct AppStateInner {
     pub(super) measures: RestMetrics,
     pub(super) watching: WatchState,
     pub(super) gateway: Arc<Gateway>,
+    pub(super) eureka: EurekaAnswers,
     pub(super) serve: Arc<ServeState>,
     /// Those of `serve`.
     pub(super) closing: CancellationToken,
@@ -154,6 +156,7 @@ impl AppState {
             measures: RestMetrics::new(&deps.metrics),
             watching: WatchState::new(&config.watch, &deps.metrics),
             gateway: Arc::new(Gateway::new(catalog.clone())),
+            eureka: EurekaAnswers::default(),
             catalog,
             registry: deps.registry,
             metrics: deps.metrics,

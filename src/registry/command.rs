@@ -87,6 +87,18 @@ pub struct Register {
     pub incarnation: Option<u64>,
 }
 
+/// Registers like [`Register`] an instance that reports its own status. The status counts while the instance has
+/// no check.
+#[derive(Clone, Debug)]
+pub struct RegisterReported {
+    /// The instance as its caller describes it.
+    pub registration: Registration,
+    /// The incarnation that the caller was given.
+    pub incarnation: Option<u64>,
+    /// The status that it reports.
+    pub status: Status,
+}
+
 /// Removes an instance. Answers with its last version.
 #[derive(Clone, Debug)]
 pub struct Deregister {

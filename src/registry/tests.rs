@@ -1,6 +1,7 @@
 mod connections;
 mod journal;
 mod replay;
+mod reported;
 mod rights;
 mod rows;
 

@@ -11,6 +11,7 @@ mod command;
 mod containers;
 mod daemon;
 mod definitions;
+mod eureka;
 mod http;
 mod migration;
 mod page;

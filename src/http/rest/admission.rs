@@ -7,6 +7,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use base64::{Engine, engine::general_purpose::STANDARD};
 use futures_util::StreamExt;
 
 use super::{
@@ -16,7 +17,7 @@ use super::{
 use crate::{
     api,
     catalog::{Identity, missing},
-    http::{answer::HttpProblem, serve::connection::HttpPeer, state::AppState},
+    http::{answer::HttpProblem, eureka, serve::connection::HttpPeer, state::AppState},
     security::{LoginRefused, Principal, Protected, Right},
 };
 
@@ -139,6 +140,8 @@ pub(super) fn recognise<B>(
     let uri = request.uri();
     let recognised = if let Some(token) = of_headers(request.headers()) {
         identities.recognise(token, address, now)
+    } else if let Some(token) = of_eureka(uri.path(), request.headers()) {
+        identities.recognise(&token, address, now)
     } else if let Some((key, value)) = of_query(uri.path(), uri.query()) {
         match key {
             "ticket" => identities.recognise_ticket(&value, address, now),
@@ -172,6 +175,22 @@ fn bearer(value: &HeaderValue) -> Option<&str> {
     scheme
         .eq_ignore_ascii_case("bearer")
         .then_some(token.trim())
+}
+
+/// The password of `Authorization: Basic`, for clients of Eureka, which can send nothing else: it is a token.
+fn of_eureka(path: &str, headers: &HeaderMap) -> Option<String> {
+    if !eureka::is_path(path) {
+        return None;
+    }
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, credentials) = value.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = STANDARD.decode(credentials.trim()).ok()?;
+    let decoded = String::from_utf8(decoded).ok()?;
+    let (_, password) = decoded.split_once(':')?;
+    Some(password.to_owned())
 }
 
 /// `ticket` or `token` of a query, where that is allowed.

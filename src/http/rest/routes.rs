@@ -22,6 +22,7 @@ use super::{
 };
 use crate::http::{
     answer::{HttpProblem, json},
+    eureka,
     serve::metrics::{MetricsByPath, RouteSpec},
     state::AppState,
     watch,
@@ -40,16 +41,7 @@ pub(in crate::http) fn router(state: &AppState) -> (Router, MetricsByPath) {
         failures: None,
     }];
     for row in table() {
-        let endpoint = match state.identities.is_on() {
-            true => row.endpoint.route_layer(from_fn_with_state(
-                RouteGuard {
-                    needs: AccessNeed::of(row.access),
-                    waits: row.waits,
-                },
-                guard,
-            )),
-            false => row.endpoint,
-        };
+        let endpoint = guarded(state, row.endpoint, row.access, row.waits);
         router = router.route(&row.path, endpoint);
         let parameters = (row.method, row.parameters);
         if let Some(spec) = specs.iter_mut().find(|spec| spec.path == row.path) {
@@ -64,6 +56,23 @@ pub(in crate::http) fn router(state: &AppState) -> (Router, MetricsByPath) {
             path: row.path,
         });
     }
+    for route in eureka::routes() {
+        let action = match route.method {
+            Method::GET => Action::Read,
+            _ => Action::Write,
+        };
+        let access = (action, ApiResource::Instance);
+        router = router.route(&route.path, guarded(state, route.endpoint, access, false));
+        if specs.iter().all(|spec| spec.path != route.path) {
+            specs.push(RouteSpec {
+                time_max: Some(*state.config.request_timeout),
+                // Keys of metadata are parameters, so none is unknown.
+                parameters: Vec::new(),
+                failures: None,
+                path: route.path,
+            });
+        }
+    }
     let openapi = get(|| std::future::ready(json(Bytes::from_static(DOCUMENT))));
     let router = router
         .route(OPENAPI, openapi)
@@ -71,6 +80,20 @@ pub(in crate::http) fn router(state: &AppState) -> (Router, MetricsByPath) {
         .fallback(unknown_path)
         .with_state(state.clone());
     (router, MetricsByPath::new(&state.serve.metrics, specs))
+}
+
+/// An endpoint for those who may use it: with authentication, the guard runs before it.
+fn guarded(
+    state: &AppState,
+    endpoint: MethodRouter<AppState>,
+    access: (Action, ApiResource),
+    waits: bool,
+) -> MethodRouter<AppState> {
+    if !state.identities.is_on() {
+        return endpoint;
+    }
+    let needs = AccessNeed::of(access);
+    endpoint.route_layer(from_fn_with_state(RouteGuard { needs, waits }, guard))
 }
 
 /// The paths that need no identity.

@@ -5,11 +5,12 @@ use std::sync::{Arc, OnceLock};
 use super::{connection::lease_of, is_current, status};
 use crate::{
     model::{
-        EventKind, Instance, LastSeen, Lease, MetadataError, Registration, Revision, Timestamp,
+        EventKind, Instance, LastSeen, Lease, MetadataError, Registration, Revision, Status,
+        Timestamp,
     },
     registry::{
         Change, Command, Deregister, Draft, Heartbeat, Operation, PatchInstance, Refusal, Register,
-        Registered, Target,
+        RegisterReported, Registered, Target,
     },
 };
 
@@ -23,26 +24,25 @@ impl Command for Register {
     }
 
     fn decide(self, draft: &mut Draft<'_>) -> Result<Registered, Refusal> {
-        let known = draft.instance(self.registration.service_id.as_str());
-        let lease = lease_of(
-            &self.registration,
-            draft.origin.connection,
-            known.as_deref(),
-        )?;
-        let Some(known) = known else {
-            return register_new(draft, self.registration, lease);
-        };
-        may_replace(draft, &known)?;
-        is_current(&known, self.incarnation)?;
-        let next = Replacement {
+        register(draft, self, None)
+    }
+}
+
+impl Command for RegisterReported {
+    type Outcome = Registered;
+
+    const OPERATION: Operation = Operation::Register;
+
+    fn target(&self) -> Target<'_> {
+        Target::Registration(&self.registration)
+    }
+
+    fn decide(self, draft: &mut Draft<'_>) -> Result<Registered, Refusal> {
+        let register_it = Register {
             registration: self.registration,
-            stays: self.incarnation.is_some(),
-            lease,
-            owner: known.owner.clone().or_else(|| draft.owner()),
+            incarnation: self.incarnation,
         };
-        let registered = replace(draft, &known, next)?;
-        draft.renew(&known);
-        Ok(registered)
+        register(draft, register_it, Some(self.status))
     }
 }
 
@@ -108,21 +108,54 @@ impl Command for PatchInstance {
             stays: true,
             lease: known.lease,
             owner: known.owner.clone(),
+            reported: Some(known.observed),
         };
         Ok(replace(draft, &known, next)?.instance)
     }
+}
+
+fn register(
+    draft: &mut Draft<'_>,
+    command: Register,
+    reported: Option<Status>,
+) -> Result<Registered, Refusal> {
+    let known = draft.instance(command.registration.service_id.as_str());
+    let lease = lease_of(
+        &command.registration,
+        draft.origin.connection,
+        known.as_deref(),
+    )?;
+    let Some(known) = known else {
+        return register_new(draft, command.registration, lease, reported);
+    };
+    may_replace(draft, &known)?;
+    is_current(&known, command.incarnation)?;
+    let next = Replacement {
+        registration: command.registration,
+        stays: command.incarnation.is_some(),
+        lease,
+        owner: known.owner.clone().or_else(|| draft.owner()),
+        reported,
+    };
+    let registered = replace(draft, &known, next)?;
+    draft.renew(&known);
+    Ok(registered)
 }
 
 fn register_new(
     draft: &mut Draft<'_>,
     registration: Registration,
     lease: Lease,
+    reported: Option<Status>,
 ) -> Result<Registered, Refusal> {
     let bytes = Instance::memory(&registration);
     draft.has_room(1, 0, bytes)?;
     let now = draft.origin.now;
     let instance = Instance {
-        observed: status::observed_at_first(&registration),
+        observed: match reported {
+            Some(reported) if !registration.is_checked() => reported,
+            _ => status::observed_at_first(&registration),
+        },
         registration: Arc::new(registration),
         overridden: None,
         lease,
@@ -148,6 +181,8 @@ struct Replacement {
     stays: bool,
     lease: Lease,
     owner: Option<Arc<str>>,
+    /// Its status while it has no check; none for what the rules say.
+    reported: Option<Status>,
 }
 
 /// The sender of a registration learns nothing of an instance that it may not see, but that the id is taken.
@@ -173,7 +208,10 @@ fn replace(
     draft.has_room(0, 0, bytes.saturating_sub(known.bytes))?;
     let registration = Arc::new(next.registration);
     let instance = Instance {
-        observed: status::observed_again(known, &registration),
+        observed: match next.reported {
+            Some(reported) if !registration.is_checked() => reported,
+            _ => status::observed_again(known, &registration),
+        },
         registration,
         lease: next.lease,
         owner: next.owner,
@@ -194,12 +232,19 @@ fn replace(
     })
 }
 
-/// The same value again: a new version only when its incarnation, its lease or its owner is another one.
+/// The same value again: a new version only when its incarnation, its lease, its owner or its reported status is
+/// another one.
 fn renew(draft: &mut Draft<'_>, known: &Arc<Instance>, next: Replacement) -> Arc<Instance> {
-    if next.stays && known.lease == next.lease && known.owner == next.owner {
+    let observed = match next.reported {
+        Some(reported) if !known.registration.is_checked() => reported,
+        _ => known.observed,
+    };
+    let is_same_status = observed == known.observed;
+    if next.stays && is_same_status && known.lease == next.lease && known.owner == next.owner {
         return Arc::clone(known);
     }
     let instance = Instance {
+        observed,
         lease: next.lease,
         owner: next.owner,
         incarnation: incarnation(draft, known, next.stays),

@@ -1,6 +1,7 @@
 //! Each operation of the API by each identity: the table is made from the list of routes, so a new route without a
 //! line here fails.
 
+mod eureka;
 mod wrong_tokens;
 
 use std::{collections::BTreeMap, sync::Arc};
