@@ -58,6 +58,16 @@ fn route(id: &str) -> RouteDraft {
     }
 }
 
+/// Registers with a status that the instance reports.
+fn report(catalog: &Catalog, caller: &Caller, registration: &Registration) {
+    let reported = RegisterReported {
+        registration: registration.clone(),
+        incarnation: None,
+        status: Status::Healthy,
+    };
+    catalog.write(caller, reported).now().unwrap().unwrap();
+}
+
 /// Submits each kind of write, in an order in which all are accepted, and says what it was.
 fn write_all(catalog: &Catalog, caller: &Caller) -> Vec<Operation> {
     let register = Register {
@@ -66,12 +76,7 @@ fn write_all(catalog: &Catalog, caller: &Caller) -> Vec<Operation> {
     };
     let registered = catalog.write(caller, register).now().unwrap().unwrap();
     let registration = Arc::clone(&registered.instance.registration);
-    let reported = RegisterReported {
-        registration: registration.as_ref().clone(),
-        incarnation: None,
-        status: Status::Healthy,
-    };
-    catalog.write(caller, reported).now().unwrap().unwrap();
+    report(catalog, caller, &registration);
     let registration = Arc::clone(&catalog.instance(caller, "a").unwrap().registration);
     let (service_id, incarnation): (Box<str>, _) = ("a".into(), None);
     let id = || service_id.clone();

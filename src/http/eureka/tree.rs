@@ -20,7 +20,7 @@ pub(super) struct BodyNode {
     pub(super) name: String,
     attributes: Vec<(String, String)>,
     text: String,
-    pub(super) children: Vec<BodyNode>,
+    pub(super) children: Vec<Self>,
 }
 
 impl BodyNode {
