@@ -32,11 +32,11 @@ const EVENTS_AT_ONCE: usize = 1000;
 const AT_ONCE: usize = 256;
 
 /// An instance in an answer, and its change.
-type Shown = (Arc<Instance>, &'static str);
+type ShownInstance = (Arc<Instance>, &'static str);
 
 /// The instances of an answer by app.
 #[derive(Debug, Default)]
-pub(super) struct AppList(BTreeMap<String, Vec<Shown>>);
+pub(super) struct AppList(BTreeMap<String, Vec<ShownInstance>>);
 
 impl AppList {
     /// Every instance that the caller sees.
@@ -131,7 +131,7 @@ impl AppList {
     }
 }
 
-async fn write_app(out: &mut BodyWriter, catalog: &Catalog, app: &str, shown: &[Shown]) {
+async fn write_app(out: &mut BodyWriter, catalog: &Catalog, app: &str, shown: &[ShownInstance]) {
     out.text("name", app);
     out.open_list("instance");
     for (at, (instance, action)) in shown.iter().enumerate() {

@@ -59,9 +59,9 @@ pub struct EurekaDraft {
 
 /// The faults of a body.
 #[derive(Debug, Default)]
-struct FaultList(Vec<FieldError>);
+struct FieldFaults(Vec<FieldError>);
 
-impl FaultList {
+impl FieldFaults {
     fn add(&mut self, field: &str, message: impl Into<String>) {
         self.0.push(FieldError {
             field: field.to_owned(),
@@ -93,7 +93,7 @@ impl EurekaDraft {
             let found: String = instance.name.chars().take(40).collect();
             return Err(wrong(format!("must be an \"instance\", not \"{found}\"")));
         }
-        let mut faults = FaultList::default();
+        let mut faults = FieldFaults::default();
         let draft = read_instance(&instance, app, &mut faults);
         match draft {
             Some(draft) if faults.0.is_empty() => Ok(draft),
@@ -154,7 +154,7 @@ fn renamed(error: FieldError) -> FieldError {
     field_error(field, error.message)
 }
 
-fn read_instance(instance: &BodyNode, app: &str, faults: &mut FaultList) -> Option<EurekaDraft> {
+fn read_instance(instance: &BodyNode, app: &str, faults: &mut FieldFaults) -> Option<EurekaDraft> {
     let host = instance.text_of("hostName");
     if host.is_none() {
         faults.add("hostName", "is required");
@@ -226,7 +226,7 @@ fn port(
     name: &str,
     default: u16,
     enabled: bool,
-    faults: &mut FaultList,
+    faults: &mut FieldFaults,
 ) -> EurekaPort {
     let node = instance.child(name);
     let number: Option<u16> = faults.number(name, node.and_then(BodyNode::text));
@@ -237,13 +237,13 @@ fn port(
     }
 }
 
-fn port_or_none(instance: &BodyNode, name: &str, faults: &mut FaultList) -> Option<EurekaPort> {
+fn port_or_none(instance: &BodyNode, name: &str, faults: &mut FieldFaults) -> Option<EurekaPort> {
     instance.child(name)?;
     Some(port(instance, name, 0, false, faults))
 }
 
 /// The instance's own metadata. Its text values stay; a class name of Java is no value.
-fn metadata(node: Option<&BodyNode>, faults: &mut FaultList) -> Map<String, Value> {
+fn metadata(node: Option<&BodyNode>, faults: &mut FieldFaults) -> Map<String, Value> {
     let mut metadata = Map::new();
     for child in node.map(|node| &*node.children).unwrap_or_default() {
         if child.name == OWN {
