@@ -3,6 +3,7 @@
 //! The only room that knows a field's name; never touches a socket, a clock or the registry.
 
 mod answers;
+mod broker_users;
 mod checks;
 mod commands;
 mod discover;
@@ -31,6 +32,7 @@ mod watcher;
 
 pub use self::{
     answers::{Alive, Done, RouteRemoved, StatusAnswer, SystemInfo, done, seconds},
+    broker_users::{BrokerPermissionDraft, BrokerUserChanged, BrokerUserDraft},
     commands::{
         BatchAnswer, BatchHeartbeat, BatchVerdict, InstanceCommand, OverrideDraft, batch_verdicts,
     },

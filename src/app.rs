@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 use self::{
     banner::Addresses,
     doors::{open, raise_open_files},
-    rooms::ReadyParts,
+    rooms::{EmbeddedUsers, ReadyParts},
     store::{Kept, StoreTopology},
 };
 pub use self::{reload::Reloader, store::StoreUnusable};
@@ -28,7 +28,7 @@ use crate::{
     catalog::Catalog,
     config::{Config, Values},
     health::{Health, in_container},
-    http::{self, BrokerPages, Deps, HttpApp},
+    http::{self, BrokerPages, BrokerUsers, Deps, HttpApp},
     monitor::{self, BrokerMonitor},
     outbound::{Client, OutboundError},
     registry::{Notices, Registry},
@@ -164,6 +164,9 @@ impl App {
             subscribers(&config, &registry, &flag, &notices, &client, &direct, &kept);
         let health = Health::new(config.health, registry.clone(), client.clone(), &metrics);
         let listening = bind_broker(&config, opened.store.as_ref()).await?;
+        if let Some(listening) = &listening {
+            kept.restore_users(&listening.broker())?;
+        }
         let own = listening.as_ref();
         let way = amqp::build(&config, own, &registry, &flag, direct, &kept).await?;
         let transports = switch(&config, &registry, flag, way.clone(), &metrics);
@@ -171,6 +174,7 @@ impl App {
         let migration = migrate::start(&config, shared, http, &mut tasks).await?;
         let rooms = Deps {
             broker: show_broker(&config, listening.as_ref(), &metrics, &mut tasks),
+            broker_users: broker_users(listening.as_ref(), opened.store.as_ref()),
             registry: registry.clone(),
             defaults: defaults(&config),
             probes: Arc::new(health.clone()),
@@ -417,6 +421,18 @@ fn show_broker(
     Some(Arc::new(BrokerMonitor::start(
         broker, queues_max, metrics, tasks,
     )))
+}
+
+/// The broker's users, as HTTP changes them.
+fn broker_users(
+    listening: Option<&Listening>,
+    store: Option<&Store>,
+) -> Option<Arc<dyn BrokerUsers>> {
+    let users = EmbeddedUsers {
+        broker: listening?.broker(),
+        are_kept: store.is_some(),
+    };
+    Some(Arc::new(users))
 }
 
 /// The parts that must be ready.

@@ -17,7 +17,7 @@ mod watch;
 pub use self::{
     config::Config,
     deps::{
-        BrokerList, BrokerPages, Migrations, Probes, Readiness, Snapshots, Transports,
+        BrokerList, BrokerPages, BrokerUsers, Migrations, Probes, Readiness, Snapshots, Transports,
         WatcherError, Watchers,
     },
     eureka::EurekaDraft,

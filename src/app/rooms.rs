@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use bytesize::ByteSize;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
@@ -11,9 +12,15 @@ use crate::{
         HealthReport, MigrationDraft, MigrationRefusal, MigrationReport, ReadyPart,
         TransportReport, WatcherAnswer, WatcherDraft,
     },
+    broker::{
+        Broker,
+        auth::{UserEdit, UserRefused},
+        definitions::{DefinitionFault, ImportReport},
+        server::UserView,
+    },
     catalog::{Caller, Identity},
     health::Health,
-    http::{Migrations, Probes, Readiness, Transports, WatcherError, Watchers},
+    http::{BrokerUsers, Migrations, Probes, Readiness, Transports, WatcherError, Watchers},
     migration::{FlagControl, Migration},
     model::{Cursor, FlagError, FlagState, Modes, Timestamp},
     registry::Refusal,
@@ -71,6 +78,53 @@ fn watcher_error(error: TransportError) -> WatcherError {
         }
         TransportError::NotTaken(_) | TransportError::Stopping => WatcherError::Stopping(text),
         TransportError::Url(_) => WatcherError::Url(text),
+    }
+}
+
+/// The users of the embedded broker.
+#[derive(Debug)]
+pub(super) struct EmbeddedUsers {
+    pub(super) broker: Broker,
+    pub(super) are_kept: bool,
+}
+
+impl BrokerUsers for EmbeddedUsers {
+    fn list(&self) -> Vec<UserView> {
+        self.broker.users()
+    }
+
+    fn find(&self, name: &str) -> Option<UserView> {
+        self.broker.user(name)
+    }
+
+    fn edit<'a>(
+        &'a self,
+        name: &'a str,
+        edit: UserEdit,
+    ) -> BoxFuture<'a, Result<bool, UserRefused>> {
+        Box::pin(self.broker.edit_user(name, edit))
+    }
+
+    fn are_kept(&self) -> bool {
+        self.are_kept
+    }
+
+    fn definitions(&self) -> BoxFuture<'_, Option<Vec<u8>>> {
+        Box::pin(async move {
+            let definitions = self.broker.definitions_with_users().await?;
+            // Types of our own that hold text and numbers can always be written.
+            let mut text = serde_json::to_vec_pretty(&definitions).unwrap_or_default();
+            text.push(b'\n');
+            Some(text)
+        })
+    }
+
+    fn import(
+        &self,
+        file: Bytes,
+        vhost: Option<String>,
+    ) -> BoxFuture<'_, Result<ImportReport, Vec<DefinitionFault>>> {
+        Box::pin(self.broker.import_with_users(file, vhost))
     }
 }
 

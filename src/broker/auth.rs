@@ -6,10 +6,12 @@
 //! each refusal. Nothing here knows a connection: the client's address and its response are parameters.
 
 pub mod config;
+pub mod edit;
 pub mod password;
 pub mod permissions;
 pub mod sasl;
 mod throttle;
+pub mod topics;
 pub mod user;
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
@@ -17,11 +19,17 @@ use std::{collections::HashMap, net::IpAddr, sync::Arc};
 use parking_lot::Mutex;
 use tokio::{sync::Semaphore, task, time::Instant};
 
+pub(super) use self::user::GUEST;
 pub use self::{
-    config::{Config, Users},
-    password::{PasswordError, hash_password},
+    config::{
+        Config, PermissionConfig, Secret, TopicPermissionConfig, TopicPermissions, UserConfig,
+        Users,
+    },
+    edit::{UserEdit, UserPassword, UserRefused},
+    password::{HashAlgorithm, PasswordError, hash_password},
     permissions::{Access, Denied, Grant, Resource},
     sasl::{Credentials, Mechanism, Opening, SaslError},
+    topics::TopicDenied,
     user::{User, VhostDenied},
 };
 use self::{
@@ -86,14 +94,14 @@ impl Refused {
 #[derive(Debug)]
 pub struct Authenticator {
     users: HashMap<String, Arc<User>>,
-    key: DigestKey,
+    key: Arc<DigestKey>,
     /// The hash that takes longest, computed for refusals that would be quicker.
     slowest: Option<Hashed>,
     throttle: Arc<Mutex<Throttle>>,
     /// One for each hash that is being computed.
     checks: Arc<Semaphore>,
     /// One for each login that waits for that.
-    waiting: Semaphore,
+    waiting: Arc<Semaphore>,
 }
 
 impl Authenticator {
@@ -109,19 +117,77 @@ impl Authenticator {
             }]
         })?;
         let users = user::read(config, users, &key)?;
-        let hashes = users.values().filter_map(|user| match &user.check {
-            PasswordCheck::Hashed { hash, .. } => Some(hash),
-            _ => None,
-        });
-        let slowest = hashes.max_by_key(|hash| hash.cost()).cloned();
+        let users_max = users.len() + config.users_max.get();
         Ok(Self {
-            key,
-            slowest,
-            throttle: Arc::new(Mutex::new(Throttle::new(config, users.len()))),
+            key: Arc::new(key),
+            slowest: slowest(&users),
+            throttle: Arc::new(Mutex::new(Throttle::new(config, users_max))),
             checks: Arc::new(Semaphore::new(config.checks_at_once.get())),
-            waiting: Semaphore::new(config.checks_waiting.get()),
+            waiting: Arc::new(Semaphore::new(config.checks_waiting.get())),
             users,
         })
+    }
+
+    /// Reads a user that is not in the configuration.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it; its key begins with a dot.
+    pub(super) fn read_user(&self, name: &str, config: &UserConfig) -> Result<User, ConfigFault> {
+        let mut faults = Vec::new();
+        let user = user::one(name, config, &self.key, &mut faults);
+        let prefix = format!("broker.users.{name}");
+        match faults.into_iter().next() {
+            None => Ok(user),
+            Some(fault) => Err(ConfigFault {
+                key: fault
+                    .key
+                    .strip_prefix(&prefix)
+                    .unwrap_or_default()
+                    .to_owned(),
+                message: fault.message,
+            }),
+        }
+    }
+
+    /// The same with other users in the place of some, or without them. Failed logins are remembered.
+    pub(super) fn changed(
+        &self,
+        changes: impl IntoIterator<Item = (String, Option<Arc<User>>)>,
+    ) -> Self {
+        let mut users = self.users.clone();
+        for (name, user) in changes {
+            match user {
+                Some(user) => users.insert(name, user),
+                None => users.remove(&name),
+            };
+        }
+        Self {
+            slowest: slowest(&users),
+            users,
+            key: Arc::clone(&self.key),
+            throttle: Arc::clone(&self.throttle),
+            checks: Arc::clone(&self.checks),
+            waiting: Arc::clone(&self.waiting),
+        }
+    }
+
+    /// Hashes a password, in its turn among the logins.
+    ///
+    /// # Errors
+    /// It cannot be hashed, or too many logins are waiting.
+    pub(super) async fn hash(&self, password: Secret) -> Result<Secret, UserRefused> {
+        let failed = |why: &dyn std::fmt::Display| UserRefused::NotHashed(why.to_string());
+        let place = self.waiting.try_acquire();
+        let _place = place.map_err(|_| failed(&Refused::Busy))?;
+        let turn = self.checks.clone().acquire_owned().await;
+        let turn = turn.map_err(|_| failed(&Refused::Failed))?;
+        let hashed = task::spawn_blocking(move || {
+            let hash = hash_password(password.expose().as_bytes());
+            drop(turn);
+            hash
+        });
+        let hash = hashed.await.map_err(|_| failed(&Refused::Failed))?;
+        hash.map(Secret::from).map_err(|error| failed(&error))
     }
 
     /// Checks a name and a password.
@@ -246,6 +312,14 @@ impl Authenticator {
         }
         Ok(right)
     }
+}
+
+fn slowest(users: &HashMap<String, Arc<User>>) -> Option<Hashed> {
+    let hashes = users.values().filter_map(|user| match &user.check {
+        PasswordCheck::Hashed { hash, .. } => Some(hash),
+        _ => None,
+    });
+    hashes.max_by_key(|hash| hash.cost()).cloned()
 }
 
 #[cfg(test)]

@@ -198,9 +198,12 @@ impl Config {
             add("vhosts", format!("\"{vhost}\" is longer than 255 bytes"));
         }
         for (name, user) in &self.users {
-            for vhost in user.permissions.keys() {
+            let permissions = user.permissions.keys().map(|vhost| ("permissions", vhost));
+            let topics = user.topic_permissions.keys();
+            let topics = topics.map(|vhost| ("topic_permissions", vhost));
+            for (key, vhost) in permissions.chain(topics) {
                 if !self.vhosts.contains(vhost) {
-                    let key = format!("users.{name}.permissions");
+                    let key = format!("users.{name}.{key}");
                     add(&key, format!("\"{vhost}\" is not one of broker.vhosts"));
                 }
             }

@@ -5,6 +5,7 @@ mod export;
 mod fields;
 mod ignored;
 mod plan;
+mod users;
 mod values;
 
 use serde::Serialize;
@@ -14,6 +15,7 @@ pub use self::{
     export::{DefinedBinding, DefinedExchange, DefinedQueue, DefinedVhost, Definitions},
     ignored::IgnoredDefinition,
     plan::{ImportPlan, PlannedDeclaration, VhostPlan},
+    users::{DefinedPermission, DefinedTopicPermission, DefinedUser, PlannedUser},
 };
 
 /// Why a definitions file is not imported.
@@ -57,6 +59,8 @@ pub struct DefinitionCounts {
     pub queues: u64,
     /// Bindings.
     pub bindings: u64,
+    /// Users.
+    pub users: u64,
 }
 
 impl DefinitionCounts {
@@ -65,6 +69,7 @@ impl DefinitionCounts {
         self.exchanges += other.exchanges;
         self.queues += other.queues;
         self.bindings += other.bindings;
+        self.users += other.users;
     }
 }
 

@@ -13,6 +13,7 @@ mod log_limiter;
 mod login;
 mod reload;
 mod stored;
+mod users;
 mod view;
 mod wire;
 
@@ -36,11 +37,12 @@ pub use self::{
     connections::ConnectionView,
     reload::Reloaded,
     stored::{DurableStore, FrozenMessages, StoredFault},
+    users::{NoUserRows, USER_TABLE, UnreadableUser, UserRows, UserView},
     view::Overview,
 };
 use self::{
     connections::Connections, listener::Listener, log_limiter::ClientLog, reload::LoginRules,
-    stored::Stores,
+    stored::Stores, users::RunTimeUsers,
 };
 pub(in crate::broker) use self::{connections::LocalConnection, handshake::DIALECT};
 use super::{
@@ -108,6 +110,8 @@ pub(super) struct Shared {
     pub(super) config: Config,
     /// Users, permissions and certificates.
     access: ArcSwap<LoginRules>,
+    /// The users that were made at run time.
+    users: RunTimeUsers,
     /// The version of `access`: holders of cached permissions compare it.
     access_version: AtomicU64,
     vhosts: HashMap<String, Arc<VhostCell>>,
@@ -276,6 +280,7 @@ impl Broker {
         let connections = connections(&config);
         let shared = Shared {
             access: ArcSwap::from_pointee(LoginRules::new(&config)?),
+            users: RunTimeUsers::default(),
             access_version: AtomicU64::new(0),
             config,
             vhosts,

@@ -11,6 +11,7 @@ mod local;
 mod methods;
 mod publish;
 mod queue;
+mod rights;
 mod tx;
 
 use std::{
@@ -20,14 +21,14 @@ use std::{
 
 use self::{channel::SessionChannel, content::Incoming};
 use super::{
-    auth::{Access, Grant, Resource},
+    auth::Grant,
     exception::Exception,
     memory::Account,
     peer::Peer,
     queue::ConnectionId,
     vhost::{BrokerTime, PublisherNames, Vhost},
     wire::{
-        ContentHeader, Frame, FrameKind, Method, MethodId, ShortStr, WireError,
+        ContentHeader, Frame, FrameKind, Method, MethodId, WireError,
         method::{MethodSpec, channel as wire_channel, connection},
     },
 };
@@ -441,16 +442,6 @@ impl Session {
             let connection = self.identity.connection;
             (context.vhost).answer_when_done(connection, &self.peer, method, number);
         }
-    }
-
-    fn may_queue(&self, access: Access, name: &ShortStr) -> Result<(), Exception> {
-        let checked = self.identity.grant.check(access, Resource::Queue, name);
-        checked.map_err(|denied| Exception::access_refused(denied.to_string()))
-    }
-
-    fn may_exchange(&self, access: Access, name: &ShortStr) -> Result<(), Exception> {
-        let checked = self.identity.grant.check(access, Resource::Exchange, name);
-        checked.map_err(|denied| Exception::access_refused(denied.to_string()))
     }
 
     fn answer_unless(&self, nowait: bool, number: u16, method: &impl MethodSpec) {

@@ -219,6 +219,11 @@ async fn receive(
     drive(connection, received).await
 }
 
+/// Why the daemon refuses, for people.
+pub(super) fn refused(answer: &HttpReply) -> String {
+    refusal(answer.status, &printable(answer.body.clone()))
+}
+
 /// Prints the answer, as JSON or in words, or the reason of a refusal.
 pub(super) fn print_answer(
     answer: Result<HttpReply, String>,

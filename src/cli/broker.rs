@@ -1,5 +1,7 @@
 //! `musterd broker`: the topology of the running daemon's broker as RabbitMQ's definitions file.
 
+mod users;
+
 use std::{
     fmt::Write as _,
     fs,
@@ -34,6 +36,9 @@ enum CliCommand {
     /// Export or import queues, exchanges and bindings in the format of RabbitMQ's definitions files
     #[command(subcommand)]
     Definitions(DefinitionsCommand),
+    /// Make, change, show and remove users, and set what they may do
+    #[command(subcommand)]
+    User(users::UserCommand),
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -60,7 +65,10 @@ enum DefinitionsCommand {
 }
 
 pub(super) fn run(arguments: &Arguments, daemon: &Daemon<'_>) -> ExitCode {
-    let CliCommand::Definitions(command) = &arguments.command;
+    let command = match &arguments.command {
+        CliCommand::Definitions(command) => command,
+        CliCommand::User(command) => return users::run(command, daemon),
+    };
     let done = match command {
         DefinitionsCommand::Export { file, vhost } => {
             export(daemon, file.as_deref(), vhost.as_deref())
@@ -156,7 +164,7 @@ fn refusal(status: StatusCode, body: &Value) -> String {
 
 fn words(report: &Value) -> String {
     let mut text = String::new();
-    for what in ["exchanges", "queues", "bindings"] {
+    for what in ["exchanges", "queues", "bindings", "users"] {
         let (made, present) = (
             shown(&report["made"], what),
             shown(&report["present"], what),

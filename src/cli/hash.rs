@@ -18,7 +18,7 @@ pub(super) fn run() -> ExitCode {
 }
 
 /// The first line, or everything up to a NUL: what a person types, or `printf %s secret` gives.
-fn read() -> Result<Vec<u8>, String> {
+pub(super) fn read() -> Result<Vec<u8>, String> {
     let mut password = Vec::new();
     let input = io::stdin();
     if input.is_terminal() {

@@ -13,8 +13,10 @@ use crate::{
         TransportReport, WatcherAnswer, WatcherDraft,
     },
     broker::{
+        auth::{UserEdit, UserRefused},
         definitions::{DefinitionFault, ImportReport},
         listing::Wanted,
+        server::UserView,
     },
     catalog::Caller,
     model::{Cursor, FlagError, FlagState, Modes},
@@ -128,6 +130,41 @@ pub enum BrokerList {
     Bindings,
     /// Consumers.
     Consumers,
+}
+
+/// The users of the embedded broker, and definitions with them.
+pub trait BrokerUsers: fmt::Debug + Send + Sync {
+    /// Every user, by name.
+    fn list(&self) -> Vec<UserView>;
+
+    /// One user.
+    fn find(&self, name: &str) -> Option<UserView>;
+
+    /// Changes a user; whether it is new.
+    ///
+    /// # Errors
+    /// Says why nothing was changed.
+    fn edit<'a>(
+        &'a self,
+        name: &'a str,
+        edit: UserEdit,
+    ) -> BoxFuture<'a, Result<bool, UserRefused>>;
+
+    /// Whether they survive a restart.
+    fn are_kept(&self) -> bool;
+
+    /// The topology and the users in RabbitMQ's format, with the hashes of their passwords.
+    fn definitions(&self) -> BoxFuture<'_, Option<Vec<u8>>>;
+
+    /// Declares what a file in that format defines, and makes its users; objects without a vhost belong to this one.
+    ///
+    /// # Errors
+    /// Everything that prevents it; nothing was changed.
+    fn import(
+        &self,
+        file: Bytes,
+        vhost: Option<String>,
+    ) -> BoxFuture<'_, Result<ImportReport, Vec<DefinitionFault>>>;
 }
 
 /// The embedded broker's pages, as JSON, and what an operator may do to its queues.

@@ -18,7 +18,9 @@ use crate::{
     api::Defaults,
     catalog::Catalog,
     gateway::Gateway,
-    http::{BrokerPages, Migrations, Probes, Readiness, Snapshots, Transports, Watchers},
+    http::{
+        BrokerPages, BrokerUsers, Migrations, Probes, Readiness, Snapshots, Transports, Watchers,
+    },
     model::{Instance, Timestamp},
     registry::{Notices, Registry},
     security::Identities,
@@ -44,6 +46,8 @@ pub struct Deps {
     pub transports: Arc<dyn Transports>,
     /// The embedded broker; none when it is switched off.
     pub broker: Option<Arc<dyn BrokerPages>>,
+    /// Its users; none when it is switched off.
+    pub broker_users: Option<Arc<dyn BrokerUsers>>,
     /// Backups; none when nothing is stored.
     pub snapshots: Option<Arc<dyn Snapshots>>,
     /// The migration.
@@ -125,6 +129,7 @@ pub(super) struct AppStateInner {
     pub(super) readiness: Arc<dyn Readiness>,
     pub(super) transports: Arc<dyn Transports>,
     pub(super) broker: Option<Arc<dyn BrokerPages>>,
+    pub(super) broker_users: Option<Arc<dyn BrokerUsers>>,
     pub(super) snapshots: Option<Arc<dyn Snapshots>>,
     pub(super) migration: Arc<dyn Migrations>,
     pub(super) notices: Arc<Notices>,
@@ -166,6 +171,7 @@ impl AppState {
             readiness: deps.readiness,
             transports: deps.transports,
             broker: deps.broker,
+            broker_users: deps.broker_users,
             snapshots: deps.snapshots,
             migration: deps.migration,
             notices: deps.notices,

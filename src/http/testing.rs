@@ -238,6 +238,7 @@ impl Api {
             readiness: Arc::<Stage>::clone(&stage),
             transports: Arc::new(StagedFlag::default()),
             broker,
+            broker_users: None,
             snapshots: None,
             migration: Arc::<StagedMigration>::clone(&migration),
             notices: Arc::clone(&notices),

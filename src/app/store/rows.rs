@@ -7,6 +7,10 @@ use futures_util::future::{BoxFuture, ready};
 
 use super::{RowError, StoreUnusable, blocking, journal::lost, rows};
 use crate::{
+    broker::{
+        Broker,
+        server::{USER_TABLE, UserRows},
+    },
     config::Config,
     migration::{self, MigrationRow},
     registry::{Lost, Notices, Registry, UnreadableRow},
@@ -83,6 +87,23 @@ impl TokenRows for StoreRows {
     }
 }
 
+impl UserRows for StoreRows {
+    fn store(
+        &self,
+        rows: Vec<(String, Option<Vec<u8>>)>,
+    ) -> BoxFuture<'static, Result<(), String>> {
+        let mut writes = Writes::default();
+        for (name, row) in rows {
+            match row {
+                Some(row) => writes.put(USER_TABLE, name.as_bytes(), &row),
+                None => writes.delete(USER_TABLE, name.as_bytes()),
+            }
+        }
+        let written = self.write(writes);
+        Box::pin(async move { written.await.map_err(|lost| lost.to_string()) })
+    }
+}
+
 /// The store for rooms that keep rows in it, and what they stored in an earlier run.
 #[derive(Debug)]
 pub(in crate::app) struct Kept {
@@ -91,6 +112,8 @@ pub(in crate::app) struct Kept {
     pub(in crate::app) migration: Option<Bytes>,
     /// Tokens that were made at run time.
     pub(in crate::app) tokens: Vec<TokenRecord>,
+    /// Users of the broker that were made at run time.
+    pub(in crate::app) users: StoredRows,
 }
 
 impl Kept {
@@ -106,15 +129,17 @@ impl Kept {
                 transport: StoredTransport::default(),
                 migration: None,
                 tokens: Vec::new(),
+                users: StoredRows::default(),
             });
         };
         let read = blocking(move || read_all(&contents)).await;
         match read {
-            Ok((transport, migration, tokens)) => Ok(Self {
+            Ok((transport, migration, tokens, users)) => Ok(Self {
                 rows,
                 transport,
                 migration,
                 tokens,
+                users,
             }),
             Err(error) => Err(rows.unusable(error)),
         }
@@ -122,6 +147,16 @@ impl Kept {
 }
 
 impl Kept {
+    /// Puts back the broker's users, and stores changes of them from now on.
+    pub(in crate::app) fn restore_users(&self, broker: &Broker) -> Result<(), StoreUnusable> {
+        let rows = self.users.iter().map(|(name, row)| (&**name, &**row));
+        let restored = broker.restore_users(rows, Arc::new(self.rows.clone()));
+        restored.map_err(|error| {
+            tracing::error!("{error}");
+            self.rows.unusable(UnreadableRow { table: USER_TABLE })
+        })
+    }
+
     /// The notices of the daemon. With a store the epoch is that of earlier runs, so numbers begin with the time, in
     /// milliseconds, to differ from theirs.
     pub(in crate::app) fn notices(&self, config: &Config, registry: &Registry) -> Arc<Notices> {
@@ -135,7 +170,7 @@ impl Kept {
     }
 }
 
-type AllRows = (StoredTransport, Option<Bytes>, Vec<TokenRecord>);
+type AllRows = (StoredTransport, Option<Bytes>, Vec<TokenRecord>, StoredRows);
 
 fn read_all(contents: &Contents) -> Result<AllRows, RowError> {
     let rows_of = |table| rows(contents, table).collect::<Result<StoredRows, RowError>>();
@@ -149,5 +184,6 @@ fn read_all(contents: &Contents) -> Result<AllRows, RowError> {
         })
     });
     let tokens = tokens.collect::<Result<_, _>>()?;
-    Ok((StoredTransport::read(rows_of)?, migration, tokens))
+    let users = rows_of(USER_TABLE)?;
+    Ok((StoredTransport::read(rows_of)?, migration, tokens, users))
 }

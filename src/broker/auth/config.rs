@@ -1,8 +1,10 @@
 //! The sections `broker.users` and `broker.auth`.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use zeroize::Zeroizing;
 
 use crate::quantity::{Bounded, YEAR};
 
@@ -15,20 +17,43 @@ pub type Users = BTreeMap<String, UserConfig>;
 pub struct UserConfig {
     /// The password in plain text.
     pub password: Option<Secret>,
-    /// An argon2 hash of the password, as `$argon2id$…`.
+    /// A file with the password, in the place of `password`; white space around it is left out.
+    pub password_file: Option<PathBuf>,
+    /// An argon2 hash of the password, as `$argon2id$…`, or one of RabbitMQ with its `hashing_algorithm`.
     pub password_hash: Option<Secret>,
+    /// How the hash was made: `argon2`, the default, or `rabbit_password_hashing_sha256` or `_sha512`.
+    pub hashing_algorithm: Option<String>,
     /// Further rights of the user: `impersonator` may publish under another name.
     pub tags: Vec<String>,
     /// May connect from this machine only.
     pub loopback_only: bool,
     /// The user's permissions in each vhost; none in a vhost that is not listed.
     pub permissions: BTreeMap<String, PermissionConfig>,
+    /// Which routing keys of topic exchanges the user may use, by vhost and exchange; all of them at an exchange that is
+    /// not listed.
+    pub topic_permissions: TopicPermissions,
+}
+
+/// Permissions of topics by vhost and exchange.
+pub type TopicPermissions = BTreeMap<String, BTreeMap<String, TopicPermissionConfig>>;
+
+/// Which routing keys of a topic exchange a user may use: regular expressions, in which `{username}` and `{vhost}` are
+/// replaced. An empty expression allows only the empty key.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schema(as = BrokerTopicPermission)]
+pub struct TopicPermissionConfig {
+    /// The keys that may be published with.
+    pub write: String,
+    /// The keys that may be bound with.
+    pub read: String,
 }
 
 /// Which resources of a vhost a user may use: regular expressions that match anywhere in a name unless they are
 /// anchored. An empty expression allows only the empty name.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schema(as = BrokerPermission)]
 pub struct PermissionConfig {
     /// The names that may be declared and deleted.
     pub configure: String,
@@ -50,10 +75,10 @@ impl PermissionConfig {
     }
 }
 
-/// A secret in the configuration; `Debug` does not show it.
+/// A password or its hash; `Debug` does not show it, and its memory is overwritten when it is dropped.
 #[derive(Clone, Deserialize, PartialEq)]
-#[serde(transparent)]
-pub struct Secret(String);
+#[serde(from = "String")]
+pub struct Secret(Zeroizing<String>);
 
 impl Secret {
     /// The secret itself.
@@ -65,7 +90,7 @@ impl Secret {
 
 impl From<String> for Secret {
     fn from(secret: String) -> Self {
-        Self(secret)
+        Self(Zeroizing::new(secret))
     }
 }
 
@@ -94,6 +119,8 @@ pub struct Config {
     pub failures_forgotten: Bounded<Duration, 1, YEAR>,
     /// How many addresses are kept for that.
     pub addresses: Bounded<usize, 1, 10_000_000>,
+    /// How many users may be made at run time.
+    pub users_max: Bounded<usize, 0, 1_000_000>,
 }
 
 impl Default for Config {
@@ -106,6 +133,7 @@ impl Default for Config {
             failures_per_user: 100.into(),
             failures_forgotten: Duration::from_secs(60).into(),
             addresses: 10_000.into(),
+            users_max: 10_000.into(),
         }
     }
 }

@@ -4,8 +4,13 @@ use argon2::{
     Argon2, PasswordHash, PasswordHasher, PasswordVerifier,
     password_hash::{self, SaltString},
 };
+use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256, Sha512};
+use subtle::ConstantTimeEq;
+
+/// RabbitMQ's hashes begin with so many bytes of salt.
+const SALT_BYTES: usize = 4;
 
 /// A password or a hash that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +21,13 @@ pub enum PasswordError {
     /// A hash of another kind.
     #[error("a hash of kind '{0}', where an argon2 hash is needed ($argon2id$…)")]
     OtherKind(String),
+    /// A hash of RabbitMQ that cannot be read.
+    #[error("not a hash of {0}: the salt of 4 bytes and the digest, in base64")]
+    NotSalted(&'static str),
+    /// Another way of hashing.
+    #[error("hashing algorithm '{0}' is not known: argon2, {sha256} and {sha512} are",
+        sha256 = HashAlgorithm::RabbitSha256.name(), sha512 = HashAlgorithm::RabbitSha512.name())]
+    OtherAlgorithm(String),
     /// It could not be computed.
     #[error("the password could not be hashed: {0}")]
     Failed(password_hash::Error),
@@ -43,12 +55,78 @@ pub fn hash_password(password: &[u8]) -> Result<String, PasswordError> {
     Ok(hash.to_string())
 }
 
-/// An argon2 hash that was parsed and checked.
+/// How a password is hashed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum HashAlgorithm {
+    /// With argon2, as a PHC string.
+    Argon2,
+    /// As RabbitMQ does: base64 of a salt and SHA-256 of salt and password.
+    RabbitSha256,
+    /// The same with SHA-512.
+    RabbitSha512,
+}
+
+impl HashAlgorithm {
+    /// The name by which RabbitMQ knows it; "argon2" for the one that it does not know.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Argon2 => "argon2",
+            Self::RabbitSha256 => "rabbit_password_hashing_sha256",
+            Self::RabbitSha512 => "rabbit_password_hashing_sha512",
+        }
+    }
+
+    /// The one of this name.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn named(name: &str) -> Result<Self, PasswordError> {
+        [Self::Argon2, Self::RabbitSha256, Self::RabbitSha512]
+            .into_iter()
+            .find(|one| one.name() == name)
+            .ok_or_else(|| PasswordError::OtherAlgorithm(name.chars().take(64).collect()))
+    }
+}
+
+/// A hash that was parsed and checked.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Hashed(password_hash::PasswordHashString);
+pub(super) enum Hashed {
+    Argon2(password_hash::PasswordHashString),
+    /// RabbitMQ's. It is quickly computed, and so quickly guessed: for users that move from there.
+    Salted {
+        algorithm: HashAlgorithm,
+        salt: [u8; SALT_BYTES],
+        digest: Box<[u8]>,
+    },
+}
 
 impl Hashed {
-    pub(super) fn read(phc: &str) -> Result<Self, PasswordError> {
+    pub(super) fn read(hash: &str, algorithm: HashAlgorithm) -> Result<Self, PasswordError> {
+        match algorithm {
+            HashAlgorithm::Argon2 => Self::argon2(hash),
+            HashAlgorithm::RabbitSha256 => Self::salted(hash, algorithm, 32),
+            HashAlgorithm::RabbitSha512 => Self::salted(hash, algorithm, 64),
+        }
+    }
+
+    fn salted(
+        hash: &str,
+        algorithm: HashAlgorithm,
+        digest_bytes: usize,
+    ) -> Result<Self, PasswordError> {
+        let bytes = STANDARD.decode(hash.trim()).ok();
+        let bytes = bytes.filter(|bytes| bytes.len() == SALT_BYTES + digest_bytes);
+        let split = bytes.as_deref().and_then(<[u8]>::split_first_chunk);
+        let (salt, digest) = split.ok_or_else(|| PasswordError::NotSalted(algorithm.name()))?;
+        Ok(Self::Salted {
+            algorithm,
+            salt: *salt,
+            digest: digest.into(),
+        })
+    }
+
+    fn argon2(phc: &str) -> Result<Self, PasswordError> {
         let hash = PasswordHash::new(phc).map_err(PasswordError::Unreadable)?;
         argon2::Algorithm::try_from(hash.algorithm)
             .map_err(|_| PasswordError::OtherKind(hash.algorithm.to_string()))?;
@@ -58,22 +136,47 @@ impl Hashed {
                 password_hash::Error::PhcStringField,
             ));
         }
-        Ok(Self(hash.serialize()))
+        Ok(Self::Argon2(hash.serialize()))
+    }
+
+    /// How it was made.
+    pub(super) fn algorithm(&self) -> HashAlgorithm {
+        match self {
+            Self::Argon2(_) => HashAlgorithm::Argon2,
+            Self::Salted { algorithm, .. } => *algorithm,
+        }
     }
 
     /// How long it takes to compute, compared with others: memory in KiB times passes.
     pub(super) fn cost(&self) -> u64 {
-        argon2::Params::try_from(&self.0.password_hash()).map_or(0, |params| {
+        let Self::Argon2(phc) = self else {
+            return 0;
+        };
+        argon2::Params::try_from(&phc.password_hash()).map_or(0, |params| {
             u64::from(params.m_cost()) * u64::from(params.t_cost())
         })
     }
 
-    /// Whether it is the hash of this password. Takes tens of milliseconds of CPU, and as much memory as the hash
-    /// demands.
+    /// Whether it is the hash of this password. With argon2 it takes tens of milliseconds of CPU, and as much memory as
+    /// the hash demands.
     pub(super) fn verify(&self, password: &[u8]) -> bool {
-        Argon2::default()
-            .verify_password(password, &self.0.password_hash())
-            .is_ok()
+        match self {
+            Self::Argon2(phc) => Argon2::default()
+                .verify_password(password, &phc.password_hash())
+                .is_ok(),
+            Self::Salted {
+                algorithm: HashAlgorithm::RabbitSha512,
+                salt,
+                digest,
+            } => {
+                let own = Sha512::new().chain_update(salt).chain_update(password);
+                own.finalize().as_slice().ct_eq(digest).into()
+            }
+            Self::Salted { salt, digest, .. } => {
+                let own = Sha256::new().chain_update(salt).chain_update(password);
+                own.finalize().as_slice().ct_eq(digest).into()
+            }
+        }
     }
 }
 

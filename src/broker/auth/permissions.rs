@@ -2,9 +2,15 @@
 
 use std::{fmt, sync::Arc};
 
-use regex::bytes::Regex;
+use regex::bytes::{Regex, RegexBuilder};
 
-use super::config::PermissionConfig;
+use super::{
+    config::PermissionConfig,
+    topics::{TopicDenied, TopicRights},
+};
+
+/// The most memory that a compiled pattern may take.
+const COMPILED_BYTES_MAX: usize = 1 << 20;
 
 /// A way to use a resource.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -80,22 +86,25 @@ impl Permissions {
 
 /// A regular expression, found anywhere in a name.
 #[derive(Clone, Debug)]
-enum Pattern {
+pub(super) enum Pattern {
     /// Every name.
     Any,
     Regex(Regex),
 }
 
 impl Pattern {
-    fn new(pattern: &str) -> Result<Self, regex::Error> {
-        match pattern {
-            ".*" | "^.*$" => Ok(Self::Any),
-            "" => Regex::new("^$").map(Self::Regex),
-            pattern => Regex::new(pattern).map(Self::Regex),
-        }
+    pub(super) fn new(pattern: &str) -> Result<Self, regex::Error> {
+        let pattern = match pattern {
+            ".*" | "^.*$" => return Ok(Self::Any),
+            "" => "^$",
+            pattern => pattern,
+        };
+        let mut builder = RegexBuilder::new(pattern);
+        builder.size_limit(COMPILED_BYTES_MAX);
+        builder.build().map(Self::Regex)
     }
 
-    fn matches(&self, name: &[u8]) -> bool {
+    pub(super) fn matches(&self, name: &[u8]) -> bool {
         match self {
             Self::Any => true,
             Self::Regex(regex) => regex.is_match(name),
@@ -117,6 +126,8 @@ pub struct Grant {
     user: Arc<str>,
     vhost: Arc<str>,
     permissions: Permissions,
+    /// None: all topics.
+    topics: Option<Arc<TopicRights>>,
     impersonates: bool,
 }
 
@@ -131,8 +142,15 @@ impl Grant {
             user,
             vhost: vhost.into(),
             permissions,
+            topics: None,
             impersonates,
         }
+    }
+
+    /// The same, with permissions of topics.
+    pub(super) fn with_topics(mut self, topics: Option<Arc<TopicRights>>) -> Self {
+        self.topics = topics;
+        self
     }
 
     /// May do everything in this vhost: for a client in the same process.
@@ -158,6 +176,35 @@ impl Grant {
         Err(Denied {
             resource,
             name: String::from_utf8_lossy(shown(resource, name)).into_owned(),
+            vhost: self.vhost.clone(),
+            user: self.user.clone(),
+        })
+    }
+
+    /// Whether there are permissions for the topics of this exchange, so that its routing keys are to be checked.
+    #[must_use]
+    pub fn limits_topics_of(&self, exchange: &[u8]) -> bool {
+        let topics = self.topics.as_ref();
+        topics.is_some_and(|topics| topics.limit(exchange))
+    }
+
+    /// Checks one routing key of a topic exchange.
+    ///
+    /// # Errors
+    /// It is not allowed: RabbitMQ's text for 403.
+    pub fn check_topic(
+        &self,
+        access: Access,
+        exchange: &[u8],
+        key: &[u8],
+    ) -> Result<(), TopicDenied> {
+        let topics = self.topics.as_ref();
+        if topics.is_none_or(|topics| topics.allow(access, exchange, key)) {
+            return Ok(());
+        }
+        Err(TopicDenied {
+            key: String::from_utf8_lossy(key).into_owned(),
+            exchange: String::from_utf8_lossy(exchange).into_owned(),
             vhost: self.vhost.clone(),
             user: self.user.clone(),
         })

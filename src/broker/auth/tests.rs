@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use super::{
     Authenticator, Config, ConfigFault, Credentials, Mechanism, Refused, User, Users,
     config::{PermissionConfig, UserConfig},
-    password::{Hashed, tests::hash_of_cost},
+    password::{HashAlgorithm, Hashed, tests::hash_of_cost},
 };
 
 const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -418,7 +418,7 @@ fn the_slowest_hash_is_that_of_the_highest_cost() {
     let auth = Authenticator::new(&Config::default(), &users).expect("well-formed");
     let cost = auth.slowest.as_ref().map(Hashed::cost);
     let cost_of = |kib| {
-        Hashed::read(&hash_of_cost(b"right", kib))
+        Hashed::read(&hash_of_cost(b"right", kib), HashAlgorithm::Argon2)
             .expect("a hash")
             .cost()
     };

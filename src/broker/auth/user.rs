@@ -9,13 +9,14 @@ use std::{
 
 use super::{
     ConfigFault,
-    config::{Config, UserConfig, Users},
-    password::{Digest, DigestKey, Hashed},
+    config::{Config, Secret, UserConfig, Users},
+    password::{Digest, DigestKey, HashAlgorithm, Hashed},
     permissions::{Grant, Permissions},
+    topics::TopicRights,
 };
 
 /// The default user.
-const GUEST: &str = "guest";
+pub(in crate::broker) const GUEST: &str = "guest";
 
 /// One user.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub struct User {
     tags: Vec<String>,
     loopback_only: bool,
     rights: Rights,
+    topics: TopicsByVhost,
 }
 
 /// How a password is checked.
@@ -58,6 +60,9 @@ enum Rights {
     Vhosts(HashMap<String, Permissions>),
 }
 
+/// The topics of a user by vhost.
+type TopicsByVhost = HashMap<String, Arc<TopicRights>>;
+
 /// A user may not open a vhost: 530.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("access to vhost '{vhost}' refused for user '{user}'")]
@@ -71,6 +76,12 @@ impl User {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Its tags.
+    #[must_use]
+    pub fn tags(&self) -> &[String] {
+        &self.tags
     }
 
     /// Whether the user has this tag.
@@ -95,12 +106,19 @@ impl User {
             });
         };
         let impersonates = self.has_tag("impersonator");
-        Ok(Grant::new(
-            self.name.clone(),
-            vhost,
-            permissions,
-            impersonates,
-        ))
+        let grant = Grant::new(self.name.clone(), vhost, permissions, impersonates);
+        Ok(grant.with_topics(self.topics.get(vhost).cloned()))
+    }
+
+    /// How its password is checked: `argon2`, RabbitMQ's name of another hash, `digest` for one that is in the
+    /// configuration in plain text, or `none`.
+    #[must_use]
+    pub fn password_kind(&self) -> &'static str {
+        match &self.check {
+            PasswordCheck::Digest(_) => "digest",
+            PasswordCheck::Hashed { hash, .. } => hash.algorithm().name(),
+            PasswordCheck::CertificateOnly => "none",
+        }
     }
 
     pub(super) fn may_come_from(&self, peer: IpAddr) -> bool {
@@ -136,10 +154,17 @@ fn guest(key: &DigestKey) -> User {
         tags: vec!["administrator".to_owned()],
         loopback_only: true,
         rights: Rights::All,
+        topics: HashMap::new(),
     }
 }
 
-fn one(name: &str, config: &UserConfig, key: &DigestKey, faults: &mut Vec<ConfigFault>) -> User {
+/// Reads one user. What is wrong is added to `faults`, under its key in the configuration.
+pub(super) fn one(
+    name: &str,
+    config: &UserConfig,
+    key: &DigestKey,
+    faults: &mut Vec<ConfigFault>,
+) -> User {
     let mut fault = |key: String, message: String| {
         faults.push(ConfigFault {
             key: format!("broker.users.{name}{key}"),
@@ -158,14 +183,13 @@ fn one(name: &str, config: &UserConfig, key: &DigestKey, faults: &mut Vec<Config
         (Some(password), None) => {
             PasswordCheck::Digest(key.digest(name, password.expose().as_bytes()))
         }
-        (None, Some(phc)) => match Hashed::read(phc.expose()) {
+        (None, Some(hash)) => match hashed(hash, config.hashing_algorithm.as_deref()) {
             Ok(hash) => PasswordCheck::Hashed {
                 hash,
                 remembered: OnceLock::new(),
             },
-            Err(error) => {
-                let message = format!("{error}; `musterd hash-password` makes one");
-                fault(".password_hash".to_owned(), message);
+            Err((key, message)) => {
+                fault(key.to_owned(), message);
                 PasswordCheck::CertificateOnly
             }
         },
@@ -190,11 +214,37 @@ fn one(name: &str, config: &UserConfig, key: &DigestKey, faults: &mut Vec<Config
             }
         }
     }
+    let mut topics = TopicsByVhost::new();
+    for (vhost, exchanges) in &config.topic_permissions {
+        match TopicRights::new(name, vhost, exchanges) {
+            Ok(rights) => {
+                topics.insert(vhost.clone(), Arc::new(rights));
+            }
+            Err((exchange, error)) => fault(
+                format!(
+                    ".topic_permissions.\"{vhost}\".\"{exchange}\".{}",
+                    error.key
+                ),
+                error.source.to_string(),
+            ),
+        }
+    }
     User {
         name: name.into(),
         check,
         tags: config.tags.clone(),
         loopback_only: config.loopback_only,
         rights: Rights::Vhosts(vhosts),
+        topics,
     }
+}
+
+/// Reads a hash; an error comes with the key that is wrong.
+fn hashed(hash: &Secret, algorithm: Option<&str>) -> Result<Hashed, (&'static str, String)> {
+    let algorithm = algorithm.map_or(Ok(HashAlgorithm::Argon2), HashAlgorithm::named);
+    let algorithm = algorithm.map_err(|error| (".hashing_algorithm", error.to_string()))?;
+    Hashed::read(hash.expose(), algorithm).map_err(|error| {
+        let message = format!("{error}; `musterd hash-password` makes one");
+        (".password_hash", message)
+    })
 }

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::users::{DefinedPermission, DefinedTopicPermission, DefinedUser};
 use crate::broker::{
     server::DIALECT,
     vhost::{BindingView, ExchangeView, QueueView, json_table},
@@ -24,22 +25,19 @@ pub struct Definitions {
     pub product_name: &'static str,
     /// Its version.
     pub product_version: &'static str,
-    /// Empty: users are in the configuration, and their hashes are of another kind. Missing for one vhost, like
-    /// everything that belongs to none.
+    /// The users that were made at run time, with the hashes of their passwords, for callers who may see these; those of
+    /// the configuration are left out. Missing for one vhost, like everything that belongs to none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Vec<Object>>)]
-    pub users: Option<[Value; 0]>,
+    pub users: Option<Vec<DefinedUser>>,
     /// The virtual hosts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vhosts: Option<Vec<DefinedVhost>>,
-    /// Empty, like the users.
+    /// The permissions of these users.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Vec<Object>>)]
-    pub permissions: Option<[Value; 0]>,
-    /// Empty.
+    pub permissions: Option<Vec<DefinedPermission>>,
+    /// Their permissions of topics.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Vec<Object>>)]
-    pub topic_permissions: Option<[Value; 0]>,
+    pub topic_permissions: Option<Vec<DefinedTopicPermission>>,
     /// Empty.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<Object>>)]
@@ -152,17 +150,16 @@ impl Definitions {
             .map(|name| DefinedVhost { name })
             .collect();
         vhosts.sort_by(|one, other| one.name.cmp(&other.name));
-        let of_all = || (!is_single).then_some([]);
         Self {
             rabbit_version: DIALECT,
             rabbitmq_version: DIALECT,
             product_name: "musterd",
             product_version: env!("CARGO_PKG_VERSION"),
-            users: of_all(),
+            users: (!is_single).then(Vec::new),
             vhosts: (!is_single).then_some(vhosts),
-            permissions: of_all(),
-            topic_permissions: of_all(),
-            global_parameters: of_all(),
+            permissions: (!is_single).then(Vec::new),
+            topic_permissions: (!is_single).then(Vec::new),
+            global_parameters: (!is_single).then_some([]),
             parameters: [],
             policies: [],
             queues: Vec::new(),

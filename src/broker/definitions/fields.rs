@@ -31,6 +31,16 @@ impl<'a> DefinitionFields<'a> {
         self.fields.get(key)
     }
 
+    /// A field of any type.
+    pub(super) fn value(&mut self, key: &'static str) -> Option<&'a Value> {
+        self.get(key)
+    }
+
+    /// A field that has no meaning here and is not worth a mention.
+    pub(super) fn skip(&mut self, key: &'static str) {
+        self.read.push(key);
+    }
+
     pub(super) fn fault(&mut self, key: &str, message: impl Into<String>) {
         let field = format!("{}.{key}", self.place);
         self.faults.push(DefinitionFault::invalid(field, message));

@@ -38,22 +38,7 @@ impl IgnoredDefinition {
 }
 
 /// The lists that are ignored: the key, what each item is, and why.
-const LISTS: [(&str, &str, &str); 6] = [
-    (
-        "users",
-        "user",
-        "users are set in the configuration: broker.users",
-    ),
-    (
-        "permissions",
-        "permission",
-        "permissions are set in the configuration: broker.users.<name>.permissions",
-    ),
-    (
-        "topic_permissions",
-        "topic permission",
-        "there are no permissions for topics",
-    ),
+const LISTS: [(&str, &str, &str); 3] = [
     (
         "parameters",
         "parameter",
@@ -94,7 +79,15 @@ pub(super) fn of_file(file: &Map<String, Value>) -> Vec<IgnoredDefinition> {
         let items = items.into_iter().flatten();
         ignored.extend(items.map(|item| IgnoredDefinition::of(what, item, reason)));
     }
-    let known = ["vhosts", "queues", "exchanges", "bindings"];
+    let known = [
+        "vhosts",
+        "queues",
+        "exchanges",
+        "bindings",
+        "users",
+        "permissions",
+        "topic_permissions",
+    ];
     let lists = LISTS.map(|(key, ..)| key);
     let unknown = file.keys().filter(|key| {
         let key = key.as_str();

@@ -8,6 +8,7 @@ use super::{
     DefinitionFault,
     fields::DefinitionFields,
     ignored::{self, IgnoredDefinition},
+    users::PlannedUser,
 };
 use crate::broker::{
     exchange::ExchangeKind,
@@ -27,6 +28,8 @@ const FAULTS_MAX: usize = 50;
 pub struct ImportPlan {
     /// By the name of the vhost; also of those that the file only lists.
     pub vhosts: BTreeMap<String, VhostPlan>,
+    /// The users with their permissions, in the order of their names.
+    pub users: BTreeMap<String, PlannedUser>,
     /// What is not imported.
     pub ignored: Vec<IgnoredDefinition>,
 }
@@ -113,6 +116,9 @@ impl ImportPlan {
         reading.list(&file, "exchanges", PlanReader::exchange);
         reading.list(&file, "queues", PlanReader::queue);
         reading.list(&file, "bindings", PlanReader::binding);
+        reading.list(&file, "users", PlanReader::user);
+        reading.list(&file, "permissions", PlanReader::permission);
+        reading.list(&file, "topic_permissions", PlanReader::topic_permission);
         match reading.faults.is_empty() {
             true => Ok(reading.plan),
             false => Err(reading.faults),
@@ -120,9 +126,9 @@ impl ImportPlan {
     }
 }
 
-struct PlanReader<'a> {
+pub(super) struct PlanReader<'a> {
     only: Option<&'a str>,
-    plan: ImportPlan,
+    pub(super) plan: ImportPlan,
     faults: Vec<DefinitionFault>,
 }
 
@@ -193,7 +199,7 @@ impl PlanReader<'_> {
     }
 
     /// The vhost that an object belongs to.
-    fn vhost(&self, fields: &mut DefinitionFields<'_>) -> Option<String> {
+    pub(super) fn vhost(&self, fields: &mut DefinitionFields<'_>) -> Option<String> {
         let own = fields.optional_name("vhost").map(|name| name.to_string());
         match (own, self.only) {
             (Some(own), Some(only)) if own != only => {

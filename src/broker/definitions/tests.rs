@@ -75,15 +75,41 @@ fn an_export_of_rabbitmq_is_read() {
     let ignored = plan.ignored.iter();
     let ignored: Vec<_> = ignored.map(|one| (&*one.what, &*one.name)).collect();
     let expected = [
-        ("user", "guest"),
-        ("permission", "guest"),
-        ("topic permission", "guest"),
         ("parameter", "s"),
         ("global parameter", "cluster_name"),
         ("policy", "p"),
     ];
     assert_eq!(ignored, expected);
     assert!(plan.ignored.iter().all(|one| !one.reason.is_empty()));
+    let guest = &plan.users["guest"];
+    let user = guest.user.as_ref().unwrap();
+    assert_eq!(user.tags, ["administrator"]);
+    assert_eq!(guest.permissions["/"].configure, ".*");
+    assert_eq!(guest.topics["/"]["e"].read, ".*");
+}
+
+#[test]
+fn what_is_wrong_with_a_user_is_named_by_its_place() {
+    check("/users/0/name", Value::Null, "users[0].name", "missing");
+    check("/users/0/tags", json!(7), "users[0].tags", "list of texts");
+    check(
+        "/permissions/0/write",
+        Value::Null,
+        "permissions[0].write",
+        "missing",
+    );
+    check(
+        "/permissions/0/user",
+        Value::Null,
+        "permissions[0].user",
+        "missing",
+    );
+    check(
+        "/topic_permissions/0/exchange",
+        Value::Null,
+        "topic_permissions[0].exchange",
+        "missing",
+    );
 }
 
 /// The only fault of a file with this in the place of what `pointer` names.

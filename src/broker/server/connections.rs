@@ -228,6 +228,15 @@ impl Connections {
         }
     }
 
+    /// How many each user has open.
+    pub(super) fn by_user(&self) -> HashMap<String, usize> {
+        let mut counts = HashMap::new();
+        for connection in self.open.lock().values() {
+            *counts.entry(connection.user.clone()).or_default() += 1;
+        }
+        counts
+    }
+
     /// How many were opened and closed so far.
     pub(super) fn counts(&self) -> (u64, u64) {
         (self.opened.load(Relaxed), self.closed.load(Relaxed))

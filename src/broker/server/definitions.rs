@@ -1,14 +1,16 @@
 //! Definitions of all vhosts: exported, and imported as a whole or not at all.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 
 use super::{Broker, Shared, clock::VhostCell};
 use crate::{
     broker::{
+        auth::UserConfig,
         definitions::{
-            DefinitionFault, Definitions, IgnoredDefinition, ImportPlan, ImportReport, VhostPlan,
+            DefinitionFault, Definitions, IgnoredDefinition, ImportPlan, ImportReport, PlannedUser,
+            VhostPlan,
         },
         listing::Wanted,
         vhost::{BindingView, ImportProgress, Vhost},
@@ -37,7 +39,14 @@ impl Broker {
         Some(blocking(made).await)
     }
 
-    /// Imports definitions. With `only`, they are of one vhost.
+    /// The topology of all vhosts, and the users that were made at run time with the hashes of their passwords.
+    pub async fn definitions_with_users(&self) -> Option<Definitions> {
+        let definitions = self.definitions(None).await?;
+        let users = self.shared.users.locked().clone();
+        Some(definitions.with_users(&users))
+    }
+
+    /// Imports definitions without their users and permissions. With `only`, they are of one vhost.
     ///
     /// # Errors
     /// Everything that prevents it; nothing was changed.
@@ -46,7 +55,30 @@ impl Broker {
         body: Bytes,
         only: Option<String>,
     ) -> Result<ImportReport, Vec<DefinitionFault>> {
+        let mut plan = blocking(move || ImportPlan::read(&body, only.as_deref())).await?;
+        let users = std::mem::take(&mut plan.users);
+        plan.ignored.extend(users.into_keys().map(|name| {
+            let reason = "users and permissions need write access to system";
+            IgnoredDefinition::new("user", &name, None, reason)
+        }));
+        self.carry_out(plan).await
+    }
+
+    /// Imports definitions with their users and permissions. A user that exists gets the password and the tags of the
+    /// file, and its permissions besides those that it has. With `only`, they are of one vhost.
+    ///
+    /// # Errors
+    /// Everything that prevents it; nothing was changed.
+    pub async fn import_with_users(
+        &self,
+        body: Bytes,
+        only: Option<String>,
+    ) -> Result<ImportReport, Vec<DefinitionFault>> {
         let plan = blocking(move || ImportPlan::read(&body, only.as_deref())).await?;
+        self.carry_out(plan).await
+    }
+
+    async fn carry_out(&self, plan: ImportPlan) -> Result<ImportReport, Vec<DefinitionFault>> {
         let imported = self.on_own_threads(async move |shared| {
             let _one = shared.imports.lock().await;
             Some(import(&shared, plan).await)
@@ -65,11 +97,57 @@ impl Broker {
     }
 }
 
-async fn import(shared: &Shared, plan: ImportPlan) -> Result<ImportReport, Vec<DefinitionFault>> {
+/// The users of an import, with what they are then.
+type ImportedUsers = Vec<(String, Box<UserConfig>)>;
+
+/// What users become. Those of the configuration are ignored.
+fn planned_users(
+    shared: &Shared,
+    users: BTreeMap<String, PlannedUser>,
+    report: &mut ImportReport,
+    faults: &mut Vec<DefinitionFault>,
+) -> ImportedUsers {
+    let access = shared.access.load_full();
+    let known = shared.users.locked().clone();
+    let mut imported = ImportedUsers::new();
+    for (name, planned) in users {
+        if access.is_configured(&name) {
+            let reason = "it is set in the configuration: broker.users, broker.auth.guest";
+            let ignored = IgnoredDefinition::new("user", &name, None, reason);
+            report.ignored.push(ignored);
+            continue;
+        }
+        let place = planned.place.clone();
+        if let Some(vhost) = planned.vhosts().find(|vhost| shared.vhost(vhost).is_none()) {
+            let message = format!(
+                "user \"{name}\" has permissions in vhost \"{vhost}\", which does not exist"
+            );
+            faults.push(DefinitionFault::conflict(place, message));
+            continue;
+        }
+        match planned.onto(known.get(&name)) {
+            Some(user) if known.get(&name) == Some(&user) => report.present.users += 1,
+            Some(user) => imported.push((name, Box::new(user))),
+            None => {
+                let message = format!("there is no user \"{name}\"");
+                faults.push(DefinitionFault::invalid(format!("{place}.user"), message));
+            }
+        }
+    }
+    imported
+}
+
+async fn import(
+    shared: &Shared,
+    mut plan: ImportPlan,
+) -> Result<ImportReport, Vec<DefinitionFault>> {
     let mut report = ImportReport {
-        ignored: plan.ignored,
+        ignored: std::mem::take(&mut plan.ignored),
         ..ImportReport::default()
     };
+    let mut user_faults = Vec::new();
+    let users = std::mem::take(&mut plan.users);
+    let users = planned_users(shared, users, &mut report, &mut user_faults);
     let (mut imports, mut faults) = (Vec::new(), Vec::new());
     for (name, plan) in plan.vhosts {
         match (shared.vhost(&name), plan.first_place()) {
@@ -89,10 +167,24 @@ async fn import(shared: &Shared, plan: ImportPlan) -> Result<ImportReport, Vec<D
     for import in &mut imports {
         import.check(&mut faults).await;
     }
+    faults.append(&mut user_faults);
     if !faults.is_empty() {
         return Err(faults);
     }
+    report.made.users = users.len() as u64;
+    let before = match users.is_empty() {
+        true => Vec::new(),
+        false => Broker::put_all_users(shared, users)
+            .await
+            .map_err(|(name, refused)| {
+                let message = format!("user \"{name}\": {refused}");
+                vec![DefinitionFault::invalid("users", message)]
+            })?,
+    };
     if let Err(fault) = make(shared, &mut imports).await {
+        if !before.is_empty() {
+            Broker::put_users_back(shared, before).await;
+        }
         return Err(vec![fault]);
     }
     for import in imports {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
-use super::{Broker, BrokerError, listener::Encryption};
+use super::{Broker, BrokerError, Shared, listener::Encryption};
 use crate::broker::{
     auth::{self, Authenticator, Mechanism},
     config::Config,
@@ -63,9 +63,16 @@ impl LoginRules {
     }
 
     /// Rules from another configuration; failed logins are not forgotten, unless their limits change.
-    fn replaced(&self, config: &Config) -> Result<Self, BrokerError> {
-        let mut auth =
-            Authenticator::new(&config.auth, &config.users).map_err(BrokerError::Auth)?;
+    fn replaced(&self, config: &Config, run_time: &auth::Users) -> Result<Self, BrokerError> {
+        let auth = Authenticator::new(&config.auth, &config.users).map_err(BrokerError::Auth)?;
+        let of_run_time = run_time
+            .iter()
+            .filter(|(name, _)| auth.user(name).is_none())
+            .filter_map(|(name, user)| {
+                let user = auth.read_user(name, user).ok()?;
+                Some((name.clone(), Some(Arc::new(user))))
+            });
+        let mut auth = auth.changed(of_run_time.collect::<Vec<_>>());
         if config.auth == self.read_from.auth {
             auth.keep_failures_of(&self.auth);
         }
@@ -74,6 +81,34 @@ impl LoginRules {
             version: self.version + 1,
             ..rules
         })
+    }
+
+    /// The same rules with other users.
+    pub(super) fn with_auth(&self, auth: Authenticator) -> Self {
+        Self {
+            version: self.version + 1,
+            auth,
+            mechanisms: self.mechanisms.clone(),
+            heartbeat_s: self.heartbeat_s,
+            encryption: self.encryption.clone(),
+            read_from: self.read_from.clone(),
+        }
+    }
+
+    /// Whether a user of this name is in the configuration, or the default one.
+    pub(super) fn is_configured(&self, name: &str) -> bool {
+        let is_guest = self.read_from.auth.guest && name == auth::GUEST;
+        is_guest || self.read_from.users.contains_key(name)
+    }
+
+    /// The users in the configuration.
+    pub(super) fn configured(&self) -> &auth::Users {
+        &self.read_from.users
+    }
+
+    /// The most users that are made at run time.
+    pub(super) fn users_max(&self) -> usize {
+        self.read_from.auth.users_max.get()
     }
 
     /// The keys whose values differ.
@@ -96,6 +131,16 @@ impl LoginRules {
 fn differing(keys: &[(&'static str, bool)]) -> Vec<&'static str> {
     let differing = keys.iter().filter(|(_, differs)| *differs);
     differing.map(|(key, _)| *key).collect()
+}
+
+impl Shared {
+    /// From now on these rules hold, for open connections too.
+    pub(super) fn take_over(&self, rules: LoginRules) {
+        let version = rules.version;
+        self.access.store(Arc::new(rules));
+        self.access_version.store(version, Relaxed);
+        self.connections.wake_all();
+    }
 }
 
 impl Broker {
@@ -131,12 +176,12 @@ impl Broker {
         ]);
         config.tls.listen.clone_from(&started.tls.listen);
         config.vhosts.clone_from(&started.vhosts);
+        let run_time = shared.users.locked();
         let old = shared.access.load_full();
-        let new = Arc::new(old.replaced(&config)?);
+        let new = old.replaced(&config, &run_time)?;
         let changed = old.changed(&new);
-        shared.access.store(Arc::clone(&new));
-        shared.access_version.store(new.version, Relaxed);
-        shared.connections.wake_all();
+        shared.take_over(new);
+        drop(run_time);
         Ok(Reloaded {
             changed,
             needs_restart: restart,

@@ -64,6 +64,12 @@ impl Session {
         context: &mut Context<'_>,
     ) -> Result<(), Exception> {
         self.may_feed(&bind.destination, &bind.source)?;
+        self.may_topics(
+            Access::Read,
+            &bind.source,
+            [&bind.routing_key],
+            context.vhost,
+        )?;
         let spec = BindSpec {
             source: bind.source,
             target: BindTarget::Exchange(bind.destination),
@@ -82,6 +88,12 @@ impl Session {
         context: &mut Context<'_>,
     ) -> Result<(), Exception> {
         self.may_feed(&unbind.destination, &unbind.source)?;
+        self.may_topics(
+            Access::Read,
+            &unbind.source,
+            [&unbind.routing_key],
+            context.vhost,
+        )?;
         let spec = BindSpec {
             source: unbind.source,
             target: BindTarget::Exchange(unbind.destination),

@@ -43,6 +43,10 @@ impl Session {
         if message.properties != Properties::NONE {
             self.read_properties(number, &mut message, context)?;
         }
+        if self.identity.grant.limits_topics_of(&message.exchange) {
+            let keys = std::iter::once(&message.routing_key).chain(&message.extra_keys);
+            self.may_topics(Access::Write, &message.exchange, keys, context.vhost)?;
+        }
         let tx_bytes = self.limits.tx_bytes;
         let channel = self.channel(number)?;
         match &mut channel.mode {

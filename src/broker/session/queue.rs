@@ -124,6 +124,12 @@ impl Session {
             bind.exchange,
             (bind.routing_key, bind.arguments),
         )?;
+        self.may_topics(
+            Access::Read,
+            &spec.source,
+            [&spec.routing_key],
+            context.vhost,
+        )?;
         context.vhost.bind(&spec, self.identity.connection)?;
         self.answer_when_done(nowait, number, &queue::BindOk {}, context);
         Ok(())
@@ -140,6 +146,12 @@ impl Session {
             unbind.queue,
             unbind.exchange,
             (unbind.routing_key, unbind.arguments),
+        )?;
+        self.may_topics(
+            Access::Read,
+            &spec.source,
+            [&spec.routing_key],
+            context.vhost,
         )?;
         let connection = self.identity.connection;
         context.vhost.unbind(&spec, connection, context.now)?;

@@ -85,6 +85,13 @@ impl Vhost {
         Ok(true)
     }
 
+    /// Whether there is a topic exchange of this name.
+    pub fn is_topic_exchange(&self, name: &ShortStr) -> bool {
+        let id = self.exchange_names.get(name.as_bytes());
+        let exchange = id.and_then(|id| self.exchanges.get(*id));
+        exchange.is_some_and(|exchange| exchange.kind == ExchangeKind::Topic)
+    }
+
     /// Whether a declaration makes a new exchange. Refuses one that differs from the exchange that there is.
     pub fn is_new_exchange(&self, spec: &DeclareExchange) -> Result<bool, Exception> {
         check_exchange_type(&spec.kind)?;

@@ -47,8 +47,10 @@ impl AccessNeed {
             ApiResource::Health => Self::Nothing,
             ApiResource::Own => Self::Identity,
             ApiResource::System => Self::Nameless(Protected::System, right),
-            // With the secrets of webhooks and the digests of tokens.
-            ApiResource::Backup => Self::Nameless(Protected::System, Right::Write),
+            // With the secrets of webhooks and the digests of tokens, or users who may do more than the caller.
+            ApiResource::Backup | ApiResource::BrokerUser => {
+                Self::Nameless(Protected::System, Right::Write)
+            }
             ApiResource::Transport => Self::Nameless(Protected::Transport, right),
             ApiResource::Migration => Self::Nameless(Protected::Migration, right),
             ApiResource::Instance

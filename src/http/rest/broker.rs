@@ -3,6 +3,7 @@
 mod config;
 mod definitions;
 mod queues;
+mod users;
 
 use std::sync::Arc;
 
@@ -16,6 +17,11 @@ pub(in crate::http) use self::{
     },
     queues::{
         __path_delete, __path_messages, __path_purge, __path_queue, delete, messages, purge, queue,
+    },
+    users::{
+        __path_add_user, __path_change_user, __path_delete_user, __path_forbid, __path_free_topics,
+        __path_permit, __path_permit_topics, __path_user, __path_users, add_user, change_user,
+        delete_user, forbid, free_topics, permit, permit_topics, user, users,
     },
 };
 use crate::{

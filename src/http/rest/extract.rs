@@ -19,7 +19,7 @@ use crate::{
 /// How long the rest of a body that is too large is read.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// The name in a path, or two names. One that can't be decoded is empty, and so unknown.
+/// The names in a path. One that can't be decoded is empty, and so unknown.
 #[derive(Debug)]
 pub(in crate::http) struct Name(Option<RawPathParams>);
 
@@ -31,6 +31,11 @@ impl Name {
     /// The second one.
     pub(in crate::http) fn second(&self) -> &str {
         self.at(1)
+    }
+
+    /// The third one.
+    pub(in crate::http) fn third(&self) -> &str {
+        self.at(2)
     }
 
     fn at(&self, index: usize) -> &str {

@@ -134,6 +134,8 @@ pub(super) enum ApiResource {
     Migration,
     /// The embedded broker.
     Broker,
+    /// Its users, who may do more than the caller.
+    BrokerUser,
     /// Everything that is stored, secrets included.
     Backup,
     /// Tokens.
@@ -271,6 +273,15 @@ fn table() -> Vec<RouteRow> {
         row!(broker::purge, "broker", Write Broker, []),
         row!(broker::export_definitions, "broker", Read Broker, ["vhost"]),
         row!(broker::import_definitions, "broker", Write Broker, ["vhost"]),
+        row!(broker::users, "broker", Read Broker, []),
+        row!(broker::add_user, "broker", Write BrokerUser, []),
+        row!(broker::user, "broker", Read Broker, []),
+        row!(broker::change_user, "broker", Write BrokerUser, []),
+        row!(broker::delete_user, "broker", Write BrokerUser, []),
+        row!(broker::permit, "broker", Write BrokerUser, []),
+        row!(broker::forbid, "broker", Write BrokerUser, []),
+        row!(broker::permit_topics, "broker", Write BrokerUser, []),
+        row!(broker::free_topics, "broker", Write BrokerUser, []),
         row!(tokens::list, "auth", Read Token, []),
         row!(tokens::create, "auth", Write Token, []),
         row!(tokens::revoke, "auth", Write Token, []),

@@ -150,6 +150,7 @@ impl Server {
             registry: registry.clone(),
         });
         let rooms = Deps {
+            broker_users: None,
             registry: registry.clone(),
             metrics: Metrics::default(),
             defaults: Defaults::default(),

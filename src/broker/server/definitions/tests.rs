@@ -33,6 +33,7 @@ fn counts(exchanges: u64, queues: u64, bindings: u64) -> DefinitionCounts {
         exchanges,
         queues,
         bindings,
+        users: 0,
     }
 }
 

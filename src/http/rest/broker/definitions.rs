@@ -10,7 +10,7 @@ use crate::{
         serve::connection::HttpPeer,
         state::AppState,
     },
-    security::Right,
+    security::{Protected, Right},
 };
 use axum::extract::{RawQuery, State};
 
@@ -21,8 +21,9 @@ fn only(query: Option<&str>) -> Option<String> {
     found.map(|(_, value)| value.into_owned())
 }
 
-/// Queues, exchanges and bindings in the format of RabbitMQ's definitions files, sorted. Without users, permissions,
-/// exclusive queues, and transient queues that the broker has named.
+/// Queues, exchanges and bindings in the format of RabbitMQ's definitions files, sorted; without exclusive queues, and
+/// transient queues that the broker has named. Callers with write access to system get the users that were made at run
+/// time too, with the hashes of their passwords.
 #[utoipa::path(
     get, path = "/broker/definitions",
     params(("vhost" = Option<String>, Query, description = "Only of this virtual host, whose name is then left out")),
@@ -35,7 +36,10 @@ pub(in crate::http) async fn export_definitions(
 ) -> EndpointResult {
     let only = only(query.as_deref());
     shared.require_broker(&peer, only.as_deref(), Right::Read)?;
-    let exported = shared.pages()?.definitions(only.as_deref()).await;
+    let exported = match (&shared.broker_users, &only) {
+        (Some(users), None) if may_see_users(&shared, &peer) => users.definitions().await,
+        _ => shared.pages()?.definitions(only.as_deref()).await,
+    };
     Ok(json(exported.ok_or_else(|| {
         let vhost = only.unwrap_or_default();
         HttpProblem::new(404, format!("there is no vhost \"{vhost}\""))
@@ -43,8 +47,8 @@ pub(in crate::http) async fn export_definitions(
 }
 
 /// Declares the queues, exchanges and bindings of a definitions file, all of them or, if anything is wrong, none. What
-/// exists alike stays; what exists otherwise is a conflict. Users, permissions, policies and parameters are ignored and
-/// named in the answer.
+/// exists alike stays; what exists otherwise is a conflict. Users with their permissions are made or changed for callers
+/// with write access to system. Policies, parameters and everything else that is ignored are named in the answer.
 #[utoipa::path(
     post, path = "/broker/definitions",
     params(("vhost" = Option<String>, Query, description = "The virtual host of objects that name none")),
@@ -59,16 +63,27 @@ pub(in crate::http) async fn import_definitions(
 ) -> EndpointResult {
     // The vhost of the query is for objects that name none: a file may name any.
     shared.require_broker(&peer, None, Right::Write)?;
-    let imported = shared.pages()?.import(body, only(query.as_deref())).await;
+    let only = only(query.as_deref());
+    let imported = match &shared.broker_users {
+        Some(users) if may_see_users(&shared, &peer) => users.import(body, only).await,
+        _ => shared.pages()?.import(body, only).await,
+    };
     let report = imported.map_err(problem)?;
     let made = report.made;
     tracing::info!(
-        "definitions were imported over HTTP: {} exchanges, {} queues and {} bindings are new",
+        "definitions were imported over HTTP: {} exchanges, {} queues, {} bindings and {} users are new or changed",
         made.exchanges,
         made.queues,
-        made.bindings
+        made.bindings,
+        made.users
     );
     Ok(json(api::encode(&report)))
+}
+
+/// Hashes of passwords, and users who may do more than the caller.
+fn may_see_users(shared: &AppState, peer: &HttpPeer) -> bool {
+    let allowed = shared.require(peer, Protected::System, "", Right::Write);
+    allowed.is_ok()
 }
 
 /// Faults of the file are a 422. Without any, what exists is in the way: a 409.

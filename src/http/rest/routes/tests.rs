@@ -172,6 +172,9 @@ fn a_row_names_the_resource_of_its_path() {
             _ if path.starts_with("/watchers") => ApiResource::Webhook,
             _ if path.starts_with("/watch") => ApiResource::Event,
             _ if path.starts_with("/gateway/") => ApiResource::Route,
+            _ if path.starts_with("/broker/users") && row.method != Method::GET => {
+                ApiResource::BrokerUser
+            }
             _ if path.starts_with("/broker/") => ApiResource::Broker,
             _ if path.ends_with("/override") => ApiResource::Override,
             _ if path.ends_with("/check") || path.ends_with("}/health") => ApiResource::Check,
