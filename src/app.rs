@@ -163,10 +163,7 @@ impl App {
         let (callbacks, webhooks) =
             subscribers(&config, &registry, &flag, &notices, &client, &direct, &kept);
         let health = Health::new(config.health, registry.clone(), client.clone(), &metrics);
-        let listening = bind_broker(&config, opened.store.as_ref()).await?;
-        if let Some(listening) = &listening {
-            kept.restore_users(&listening.broker())?;
-        }
+        let listening = bind_broker(&config, opened.store.as_ref(), &kept).await?;
         let own = listening.as_ref();
         let way = amqp::build(&config, own, &registry, &flag, direct, &kept).await?;
         let transports = switch(&config, &registry, flag, way.clone(), &metrics);
@@ -391,6 +388,7 @@ fn defaults(config: &Config) -> Defaults {
 async fn bind_broker(
     config: &Config,
     store: Option<&Store>,
+    kept: &Kept,
 ) -> Result<Option<Listening>, AppError> {
     let broker = config.broker.clone();
     if broker.listen.is_empty() && broker.tls.listen.is_empty() {
@@ -406,6 +404,7 @@ async fn bind_broker(
         }
         None => Broker::bind(broker).await?,
     };
+    kept.restore_users(&listening.broker())?;
     Ok(Some(listening))
 }
 

@@ -174,32 +174,7 @@ pub(super) fn one(
     if name.is_empty() {
         fault(String::new(), "a user needs a name".to_owned());
     }
-    let check = match (&config.password, &config.password_hash) {
-        (Some(password), None) if password.expose().is_empty() => {
-            let message = "is empty: set a password, or leave the key out for a user who logs in by certificate";
-            fault(".password".to_owned(), message.to_owned());
-            PasswordCheck::CertificateOnly
-        }
-        (Some(password), None) => {
-            PasswordCheck::Digest(key.digest(name, password.expose().as_bytes()))
-        }
-        (None, Some(hash)) => match hashed(hash, config.hashing_algorithm.as_deref()) {
-            Ok(hash) => PasswordCheck::Hashed {
-                hash,
-                remembered: OnceLock::new(),
-            },
-            Err((key, message)) => {
-                fault(key.to_owned(), message);
-                PasswordCheck::CertificateOnly
-            }
-        },
-        (None, None) => PasswordCheck::CertificateOnly,
-        (Some(_), Some(_)) => {
-            let message = "has a password and a password_hash: keep one of them".to_owned();
-            fault(String::new(), message);
-            PasswordCheck::CertificateOnly
-        }
-    };
+    let check = password_check(name, config, key, &mut fault);
     let mut vhosts = HashMap::new();
     for (vhost, patterns) in &config.permissions {
         match Permissions::new(patterns) {
@@ -236,6 +211,41 @@ pub(super) fn one(
         loopback_only: config.loopback_only,
         rights: Rights::Vhosts(vhosts),
         topics,
+    }
+}
+
+/// How a user's password is checked.
+fn password_check(
+    name: &str,
+    config: &UserConfig,
+    key: &DigestKey,
+    fault: &mut impl FnMut(String, String),
+) -> PasswordCheck {
+    match (&config.password, &config.password_hash) {
+        (Some(password), None) if password.expose().is_empty() => {
+            let message = "is empty: set a password, or leave the key out for a user who logs in by certificate";
+            fault(".password".to_owned(), message.to_owned());
+            PasswordCheck::CertificateOnly
+        }
+        (Some(password), None) => {
+            PasswordCheck::Digest(key.digest(name, password.expose().as_bytes()))
+        }
+        (None, Some(hash)) => match hashed(hash, config.hashing_algorithm.as_deref()) {
+            Ok(hash) => PasswordCheck::Hashed {
+                hash,
+                remembered: OnceLock::new(),
+            },
+            Err((key, message)) => {
+                fault(key.to_owned(), message);
+                PasswordCheck::CertificateOnly
+            }
+        },
+        (None, None) => PasswordCheck::CertificateOnly,
+        (Some(_), Some(_)) => {
+            let message = "has a password and a password_hash: keep one of them".to_owned();
+            fault(String::new(), message);
+            PasswordCheck::CertificateOnly
+        }
     }
 }
 

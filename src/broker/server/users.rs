@@ -95,6 +95,8 @@ impl RunTimeUsers {
 
 /// Users, each with what it is from now on.
 type UserChanges = Vec<(String, Option<UserConfig>)>;
+/// The same, with their patterns and hashes read.
+type ReadUsers = Vec<(String, Option<Arc<User>>)>;
 
 impl Broker {
     /// Puts back the users of earlier runs, and stores changes from now on.
@@ -279,10 +281,7 @@ impl Shared {
     }
 
     /// Reads the patterns and hashes of users.
-    fn read_users(
-        &self,
-        changes: &UserChanges,
-    ) -> Result<Vec<(String, Option<Arc<User>>)>, (String, UserRefused)> {
+    fn read_users(&self, changes: &UserChanges) -> Result<ReadUsers, (String, UserRefused)> {
         let access = self.access.load_full();
         let read = |(name, user): &(String, Option<UserConfig>)| {
             let Some(user) = user else {
@@ -307,7 +306,7 @@ impl Shared {
     }
 
     /// Takes over users that are read and stored.
-    fn apply(&self, changes: UserChanges, made: Vec<(String, Option<Arc<User>>)>) {
+    fn apply(&self, changes: UserChanges, made: ReadUsers) {
         let mut users = self.users.locked();
         for (name, user) in changes {
             match user {

@@ -196,6 +196,7 @@ async fn there_are_at_most_as_many_as_the_limit_says() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one journey of users")]
 async fn users_move_with_definitions_all_or_none() {
     let (one, other) = (broker(), broker());
     one.edit_user("app", add("first")).await.unwrap();
