@@ -18,12 +18,15 @@ mod patch;
 mod pieces;
 mod probing;
 mod problem;
+mod publishing;
 mod query;
 mod read;
 mod registration;
 mod requests;
 mod route;
 mod seen;
+mod summary;
+mod system;
 mod tokens;
 mod transport;
 mod vocabulary;
@@ -56,11 +59,14 @@ pub use self::{
     pieces::{SnapshotBody, SnapshotWriter, snapshot},
     probing::{CheckRequest, CheckVerdict},
     problem::{FieldError, Problem},
+    publishing::{PublishAnswer, PublishDraft, PublishHeader},
     query::pairs,
     registration::{Parsed, registration},
-    requests::{CheckDraft, PatchRequest, RegistrationDraft, RouteRequest},
+    requests::{CheckDraft, PatchRequest, PublishRequest, RegistrationDraft, RouteRequest},
     route::{RouteAnswer, RouteList, route, route_draft},
     seen::Seen,
+    summary::{InstanceCounts, InstanceHealth, ServiceHealth, ServiceSummary, SummaryChanges},
+    system::{LimitList, LimitUnit, LimitUse, OpenWatcher, OpenWatcherList, Setting, SettingList},
     tokens::{RotateDraft, TicketAnswer, TokenAnswer, TokenCreated, TokenDraft, TokenList, WhoAmI},
     transport::{Comparison, FlagDraft, TransportBroker, TransportChannel, TransportReport},
     vocabulary::encode,

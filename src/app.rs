@@ -10,6 +10,7 @@ mod migrate;
 mod reload;
 mod rooms;
 mod store;
+mod system;
 
 use std::{error::Error, net::SocketAddr, sync::Arc};
 
@@ -18,16 +19,16 @@ use tokio::runtime::Handle;
 use self::{
     banner::Addresses,
     doors::{open, raise_open_files},
-    rooms::{EmbeddedUsers, ReadyParts},
+    rooms::{EmbeddedUsers, ReadyParts, defaults},
     store::{Kept, StoreTopology},
+    system::System,
 };
 pub use self::{reload::Reloader, store::StoreUnusable};
 use crate::{
-    api::Defaults,
     broker::{Broker, BrokerError, DurableStore, Listening},
     catalog::Catalog,
     config::{Config, Values},
-    health::{Health, in_container},
+    health::Health,
     http::{self, BrokerPages, BrokerUsers, Deps, HttpApp},
     monitor::{self, BrokerMonitor},
     outbound::{Client, OutboundError},
@@ -127,6 +128,7 @@ pub struct App {
     door: HttpApp,
     broker: Option<Broker>,
     metrics: Metrics,
+    system: Arc<System>,
     store: Option<Store>,
     http_address: Option<SocketAddr>,
     amqp_address: Option<SocketAddr>,
@@ -164,12 +166,14 @@ impl App {
             subscribers(&config, &registry, &flag, &notices, &client, &direct, &kept);
         let health = Health::new(config.health, registry.clone(), client.clone(), &metrics);
         let listening = bind_broker(&config, opened.store.as_ref(), &kept).await?;
-        let own = listening.as_ref();
-        let way = amqp::build(&config, own, &registry, &flag, direct, &kept).await?;
+        let way = amqp::build(&config, listening.as_ref(), &registry, &flag, direct, &kept).await?;
         let transports = switch(&config, &registry, flag, way.clone(), &metrics);
         let shared = (&transports, &callbacks, &notices, &metrics, &kept);
         let migration = migrate::start(&config, shared, http, &mut tasks).await?;
+        let broker = listening.as_ref().map(Listening::broker);
+        let system = System::new(&config, &registry, (&callbacks, &webhooks), broker.clone());
         let rooms = Deps {
+            system: Arc::<System>::clone(&system),
             broker: show_broker(&config, listening.as_ref(), &metrics, &mut tasks),
             broker_users: broker_users(listening.as_ref(), opened.store.as_ref()),
             registry: registry.clone(),
@@ -194,7 +198,6 @@ impl App {
             let clock = registry.clock();
             amqp::checks::start(way, &config, &health, &client, clock, &metrics, &mut tasks);
         }
-        let broker = listening.as_ref().map(Listening::broker);
         let (amqp_address, amqps) = serve_broker(listening, &registry, &mut tasks);
         run_registry(http, &registry, health, client, &mut tasks);
         run_subscribers(&callbacks, webhooks, &metrics, &mut tasks);
@@ -209,6 +212,7 @@ impl App {
             door,
             broker,
             metrics,
+            system,
             store: opened.store,
             http_address,
             amqp_address,
@@ -246,7 +250,9 @@ impl App {
     /// Shows the log among the metrics, and gives what SIGHUP may change: `values` are those in effect.
     pub fn reloader(&self, logs: Logs, values: Values) -> Reloader {
         logs.show(&self.metrics);
-        Reloader::new(logs, self.door.clone(), self.broker.clone(), values)
+        self.system.show(values.shown());
+        let (door, broker) = (self.door.clone(), self.broker.clone());
+        Reloader::new(logs, door, broker, Arc::clone(&self.system), values)
     }
 
     /// Runs until `request` completes or a room ends, then stops the rooms in order.
@@ -365,24 +371,6 @@ fn run_subscribers(
     metrics.before_render(move || shown.show());
     tasks.spawn(Stage::Carrier, "callbacks", |stop| callbacks.run(stop));
     tasks.spawn(Stage::Carrier, "webhooks", |stop| webhooks.run(stop));
-}
-
-fn defaults(config: &Config) -> Defaults {
-    Defaults {
-        ttl: config.registry.ttl_default.get(),
-        interval: config.health.interval.get(),
-        timeout: config.health.timeout.get(),
-        interval_min: config.health.interval_min.get(),
-        timeout_max: config.health.timeout_max.get(),
-        healthy_after: config.health.healthy_after.get(),
-        unhealthy_after: config.health.unhealthy_after.get(),
-        unsafe_requests: config.health.unsafe_requests,
-        in_container: in_container(),
-        checks_max: config.registry.checks_max.get(),
-        tags_max: config.registry.tags_max.get(),
-        metadata_bytes_max: usize::try_from(config.registry.metadata_max.as_u64())
-            .unwrap_or(usize::MAX),
-    }
 }
 
 async fn bind_broker(

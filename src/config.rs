@@ -16,7 +16,7 @@ use crate::quantity::{Bounded, DAY};
 
 pub use self::{
     load::{ConfigError, Fault, Sources},
-    shown::Values,
+    shown::{ShownKey, Values},
     stacks::deepen_stacks,
     threads::{Threads, cores},
 };

@@ -4,6 +4,7 @@
 
 mod answer;
 mod config;
+mod dashboard;
 mod deps;
 mod eureka;
 mod problems;
@@ -16,9 +17,10 @@ mod watch;
 
 pub use self::{
     config::Config,
+    dashboard::DashboardMode,
     deps::{
-        BrokerList, BrokerPages, BrokerUsers, Migrations, Probes, Readiness, Snapshots, Transports,
-        WatcherError, Watchers,
+        BrokerList, BrokerPages, BrokerUsers, Migrations, Probes, PublishError, Readiness,
+        Snapshots, SystemParts, Transports, WatcherError, Watchers,
     },
     eureka::EurekaDraft,
     rest::{BrokerConfig, InProcessClient},

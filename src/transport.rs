@@ -29,7 +29,7 @@ mod webhook;
 use std::time::Duration;
 
 pub use self::{
-    callback::{Callback, CallbackError, Callbacks, Delivery, Subscription},
+    callback::{Callback, CallbackError, CallbackView, Callbacks, Delivery, Subscription},
     config::{AmqpConfig, Config, Direct},
     feed::{Feed, Found, LogFeed},
     filter::Filter,

@@ -327,6 +327,9 @@ pub struct MigrationReport {
     pub phase: Option<&'static str>,
     /// The conditions that the current phase waits for, or the reason why it does not advance.
     pub waits_for: Vec<String>,
+    /// What is left of the current phase's soak; null without one.
+    #[serde(serialize_with = "decimal_or_null")]
+    pub soak_left_ms: Option<f64>,
     /// Every phase; when none is current, those of a start.
     pub phases: Vec<MigrationPhase>,
     /// The latencies that later ones are compared with.

@@ -113,3 +113,32 @@ pub struct RouteRequest {
     /// Decides between prefixes of the same length; default 0.
     pub priority: Option<i32>,
 }
+
+/// A message to publish.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = BrokerPublish)]
+pub struct PublishRequest {
+    /// Default "/".
+    pub vhost: Option<String>,
+    /// Default "", the default exchange, which routes to the queue named by the routing key.
+    pub exchange: Option<String>,
+    /// Default "".
+    pub routing_key: Option<String>,
+    /// The body.
+    pub payload: String,
+    /// string (default) or base64.
+    pub payload_encoding: Option<String>,
+    /// The content type.
+    pub content_type: Option<String>,
+    /// The publisher's name for the message.
+    pub message_id: Option<String>,
+    /// The correlation id.
+    pub correlation_id: Option<String>,
+    /// Where a reply goes.
+    pub reply_to: Option<String>,
+    /// Whether a durable queue stores it; default false.
+    pub persistent: Option<bool>,
+    /// Headers, as text.
+    pub headers: Option<BTreeMap<String, String>>,
+}

@@ -1,6 +1,8 @@
 //! SIGHUP: takes over what can change at run time, and names every changed key that needs a restart.
 
-use super::{Logs, chain};
+use std::sync::Arc;
+
+use super::{Logs, chain, system::System};
 use crate::{
     broker::Broker,
     config::{Config, ConfigError, Values},
@@ -27,16 +29,24 @@ pub struct Reloader {
     logs: Logs,
     http: HttpApp,
     broker: Option<Broker>,
+    system: Arc<System>,
     /// As they were at the start.
     values: Values,
 }
 
 impl Reloader {
-    pub(super) fn new(logs: Logs, http: HttpApp, broker: Option<Broker>, values: Values) -> Self {
+    pub(super) fn new(
+        logs: Logs,
+        http: HttpApp,
+        broker: Option<Broker>,
+        system: Arc<System>,
+        values: Values,
+    ) -> Self {
         Self {
             logs,
             http,
             broker,
+            system,
             values,
         }
     }
@@ -68,6 +78,7 @@ impl Reloader {
         if let Err(error) = self.logs.set_level(&config.log.level) {
             tracing::error!("log.level is not reloaded: {}", chain(&error));
         }
+        self.system.show_reloaded(values.shown(), is_reloaded);
         tracing::info!(
             "reloaded log.level, http.hosts, http.cors, and the broker's users, permissions and certificates"
         );
@@ -82,9 +93,12 @@ impl Reloader {
 }
 
 fn needs_restart(mut changed: Vec<String>) -> Vec<String> {
-    let is_reloaded = |key: &str| RELOADED.iter().any(|begin| key.starts_with(begin));
-    changed.retain(|key| NOT_RELOADED.contains(&key.as_str()) || !is_reloaded(key));
+    changed.retain(|key| !is_reloaded(key));
     changed
+}
+
+fn is_reloaded(key: &str) -> bool {
+    RELOADED.iter().any(|begin| key.starts_with(begin)) && !NOT_RELOADED.contains(&key)
 }
 
 #[cfg(test)]

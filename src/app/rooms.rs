@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::{
     api::{
-        HealthReport, MigrationDraft, MigrationRefusal, MigrationReport, ReadyPart,
+        Defaults, HealthReport, MigrationDraft, MigrationRefusal, MigrationReport, ReadyPart,
         TransportReport, WatcherAnswer, WatcherDraft,
     },
     broker::{
@@ -19,7 +19,8 @@ use crate::{
         server::UserView,
     },
     catalog::{Caller, Identity},
-    health::Health,
+    config::Config,
+    health::{Health, in_container},
     http::{BrokerUsers, Migrations, Probes, Readiness, Transports, WatcherError, Watchers},
     migration::{FlagControl, Migration},
     model::{Cursor, FlagError, FlagState, Modes, Timestamp},
@@ -222,5 +223,24 @@ fn store_part(store: &Store, waiting: usize) -> ReadyPart {
         name: "store",
         ok: failed.is_none(),
         detail,
+    }
+}
+
+/// Values and limits of registrations.
+pub(super) fn defaults(config: &Config) -> Defaults {
+    Defaults {
+        ttl: config.registry.ttl_default.get(),
+        interval: config.health.interval.get(),
+        timeout: config.health.timeout.get(),
+        interval_min: config.health.interval_min.get(),
+        timeout_max: config.health.timeout_max.get(),
+        healthy_after: config.health.healthy_after.get(),
+        unhealthy_after: config.health.unhealthy_after.get(),
+        unsafe_requests: config.health.unsafe_requests,
+        in_container: in_container(),
+        checks_max: config.registry.checks_max.get(),
+        tags_max: config.registry.tags_max.get(),
+        metadata_bytes_max: usize::try_from(config.registry.metadata_max.as_u64())
+            .unwrap_or(usize::MAX),
     }
 }

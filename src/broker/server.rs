@@ -38,7 +38,7 @@ pub use self::{
     reload::Reloaded,
     stored::{DurableStore, FrozenMessages, StoredFault},
     users::{NoUserRows, USER_TABLE, UnreadableUser, UserRows, UserView},
-    view::Overview,
+    view::{BrokerUse, Overview},
 };
 use self::{
     connections::Connections, listener::Listener, log_limiter::ClientLog, reload::LoginRules,

@@ -19,10 +19,14 @@ const KNOWN: &[&str] = &[
     "MUSTERD_IMAGE",
     "MUSTERD_MIGRATION_RETURN",
     "MUSTERD_TOKEN",
+    DASHBOARD_FOLDER,
 ];
 
 /// The secret of the identity `admin`.
 pub(super) const ADMIN_TOKEN: &str = "MUSTERD_ADMIN_TOKEN";
+
+/// The folder of the dashboard's files, for those who work on them; debug builds alone read it.
+pub(super) const DASHBOARD_FOLDER: &str = "MUSTERD_UI_DIR";
 
 /// Says that a variable is not used, when its name looks as if it should be.
 pub(super) fn warning(name: &str) -> Option<String> {

@@ -95,7 +95,8 @@ impl Sources {
     /// # Errors
     /// The same as [`Self::load`].
     pub fn load_values(&self) -> Result<(Config, Values), ConfigError> {
-        Ok((self.load()?, Values::of(&self.tree()?)))
+        let values = Values::of(&self.tree()?, &self.file_source());
+        Ok((self.load()?, values))
     }
 
     /// A sentence for each environment variable that looks like a key and is none.
@@ -110,11 +111,12 @@ impl Sources {
     /// The same as [`Self::load`].
     pub fn shown(&self) -> Result<String, ConfigError> {
         self.load()?;
+        Ok(shown::toml(&self.tree()?, &self.file_source()))
+    }
+
+    fn file_source(&self) -> String {
         let file = self.file.as_deref().unwrap_or_else(|| Path::new(""));
-        Ok(shown::toml(
-            &self.tree()?,
-            &format!("file {}", file.display()),
-        ))
+        format!("file {}", file.display())
     }
 
     /// Reads everything.
@@ -129,6 +131,10 @@ impl Sources {
         match read(tree) {
             Ok(mut config) => {
                 faults.extend(self.take_secret(&mut config));
+                if cfg!(debug_assertions) {
+                    let folder = self.variable(environment::DASHBOARD_FOLDER);
+                    config.http.dashboard_folder = folder.map(PathBuf::from);
+                }
                 faults.extend(config.faults());
                 if faults.is_empty() {
                     return Ok(config);

@@ -11,7 +11,7 @@ use config::{Map, Value, ValueKind};
 const DOCUMENTED: &str = include_str!("../../config/default.toml");
 
 /// Keys whose values are not shown.
-const SECRETS: [&str; 2] = ["password", "password_hash"];
+const SECRETS: [&str; 4] = ["password", "password_hash", "secret", "sha256"];
 
 /// Every documented key: its section, its name, and its default as TOML.
 pub(super) fn documented() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
@@ -24,6 +24,70 @@ pub(super) fn documented() -> impl Iterator<Item = (&'static str, &'static str, 
         let (key, value) = line.split_once(" = ").filter(|_| !line.starts_with('#'))?;
         Some((section, key, value))
     })
+}
+
+/// What a key is for: the comment in front of it.
+fn explained() -> BTreeMap<String, String> {
+    let (mut section, mut comment) = ("", Vec::new());
+    let mut explained = BTreeMap::new();
+    for line in DOCUMENTED.lines() {
+        if let Some(text) = line.strip_prefix("# ") {
+            comment.push(text.trim());
+            continue;
+        }
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_end_matches(']');
+        } else if let Some((key, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
+            explained.insert(format!("{section}.{key}"), comment.join(" "));
+        }
+        comment.clear();
+    }
+    explained
+}
+
+/// A key of the configuration in effect.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ShownKey {
+    /// Its name, with dots between its parts.
+    pub key: String,
+    /// Its value as TOML; secrets are not shown.
+    pub value: String,
+    /// Where the value comes from.
+    pub source: String,
+    /// Its default as TOML; none for a key that is given besides the documented ones.
+    pub default: Option<String>,
+    /// What it is for.
+    pub about: String,
+}
+
+/// All documented keys, then those that are given besides.
+fn keys(given: &Map<String, Value>, file: &str) -> Vec<ShownKey> {
+    let mut leaves = BTreeMap::new();
+    collect(given, file, &mut Vec::new(), &mut leaves);
+    let mut explained = explained();
+    let mut keys = Vec::new();
+    for (section, key, default) in documented() {
+        let path: Vec<_> = section.split('.').chain([key]).map(str::to_owned).collect();
+        let leaf = leaves.remove(&path);
+        let (value, source) = leaf.unwrap_or_else(|| (default.to_owned(), "default".to_owned()));
+        let key = path.join(".");
+        keys.push(ShownKey {
+            about: explained.remove(&key).unwrap_or_default(),
+            key,
+            value,
+            source,
+            default: Some(default.to_owned()),
+        });
+    }
+    let others = leaves.into_iter();
+    keys.extend(others.map(|(path, (value, source))| ShownKey {
+        key: path.join("."),
+        value,
+        source,
+        default: None,
+        about: String::new(),
+    }));
+    keys
 }
 
 /// All documented keys, then those that are given besides (such as users), section by section.
@@ -85,26 +149,38 @@ type Leaves = BTreeMap<Vec<String>, (String, String)>;
 
 /// Every key that is given, with its value as it was written; not shown, since it may be a secret.
 #[derive(Clone, Default, Eq, PartialEq)]
-pub struct Values(BTreeMap<String, String>);
+pub struct Values {
+    given: BTreeMap<String, String>,
+    shown: Vec<ShownKey>,
+}
 
 impl Values {
-    pub(super) fn of(given: &Map<String, Value>) -> Self {
-        let mut values = BTreeMap::new();
-        gather(given, "", &mut values);
-        Self(values)
+    /// A value without an origin comes from `file`.
+    pub(super) fn of(tree: &Map<String, Value>, file: &str) -> Self {
+        let mut given = BTreeMap::new();
+        gather(tree, "", &mut given);
+        Self {
+            given,
+            shown: keys(tree, file),
+        }
+    }
+
+    /// Every key with its value and where it comes from, without secrets.
+    pub fn shown(&self) -> &[ShownKey] {
+        &self.shown
     }
 
     /// The keys that differ, sorted.
     pub fn changed(&self, other: &Self) -> Vec<String> {
-        let keys: BTreeSet<_> = self.0.keys().chain(other.0.keys()).collect();
-        let differs = |key: &&String| self.0.get(*key) != other.0.get(*key);
+        let keys: BTreeSet<_> = self.given.keys().chain(other.given.keys()).collect();
+        let differs = |key: &&String| self.given.get(*key) != other.given.get(*key);
         keys.into_iter().filter(differs).cloned().collect()
     }
 }
 
 impl fmt::Debug for Values {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.keys()).finish()
+        f.debug_list().entries(self.given.keys()).finish()
     }
 }
 

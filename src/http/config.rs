@@ -1,11 +1,12 @@
 //! Section `http`.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
 use serde::Deserialize;
 
 use super::{
+    dashboard::DashboardMode,
     rest::BrokerConfig,
     serve::{Cors, ServeLimits, access, watchdog::Patience},
     watch,
@@ -47,6 +48,11 @@ pub struct Config {
     pub hosts: Vec<String>,
     /// Which pages of other origins may use the API.
     pub cors: Cors,
+    /// Whether browsers get the dashboard, and whether it offers changes.
+    pub dashboard: DashboardMode,
+    /// In debug builds: the folder that the dashboard's files are read from at each request, instead of the binary.
+    #[serde(skip)]
+    pub dashboard_folder: Option<PathBuf>,
     /// Streams and long polls.
     pub watch: watch::Config,
     /// The limits of the embedded broker's pages.
@@ -70,6 +76,8 @@ impl Default for Config {
             gzip_min: ByteSize::kib(4).into(),
             hosts: Vec::new(),
             cors: Cors::default(),
+            dashboard: DashboardMode::default(),
+            dashboard_folder: None,
             watch: watch::Config::default(),
             broker: BrokerConfig::default(),
         }

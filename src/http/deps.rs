@@ -1,6 +1,6 @@
 //! The interface of HTTP to rooms that it does not import: small traits that the composition root implements.
 
-use std::{fmt, io};
+use std::{fmt, io, sync::Arc};
 
 use bytes::Bytes;
 
@@ -9,8 +9,8 @@ use tokio::sync::mpsc;
 
 use crate::{
     api::{
-        HealthReport, MigrationDraft, MigrationRefusal, MigrationReport, ReadyPart,
-        TransportReport, WatcherAnswer, WatcherDraft,
+        HealthReport, LimitUse, MigrationDraft, MigrationRefusal, MigrationReport, OpenWatcher,
+        PublishDraft, ReadyPart, Setting, TransportReport, WatcherAnswer, WatcherDraft,
     },
     broker::{
         auth::{UserEdit, UserRefused},
@@ -79,6 +79,18 @@ pub trait Watchers: fmt::Debug + Send + Sync {
 pub trait Readiness: fmt::Debug + Send + Sync {
     /// Each part that must be ready, and its state.
     fn parts(&self) -> Vec<ReadyPart>;
+}
+
+/// What operators read about the daemon itself.
+pub trait SystemParts: fmt::Debug + Send + Sync {
+    /// How much is used of each limit that another room than HTTP has.
+    fn limits(&self) -> Vec<LimitUse>;
+
+    /// The callbacks of the program that embeds the daemon.
+    fn callbacks(&self) -> Vec<OpenWatcher>;
+
+    /// The configuration in effect, key by key; empty when a program that embeds the daemon made it.
+    fn settings(&self) -> Arc<Vec<Setting>>;
 }
 
 /// Backups of what the daemon stores.
@@ -167,6 +179,22 @@ pub trait BrokerUsers: fmt::Debug + Send + Sync {
     ) -> BoxFuture<'_, Result<ImportReport, Vec<DefinitionFault>>>;
 }
 
+/// Why a message was not published, in words.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum PublishError {
+    /// There is no such vhost.
+    #[error("there is no vhost \"{0}\"")]
+    Vhost(Box<str>),
+    /// The broker or a queue refused it.
+    #[error("{0}")]
+    Refused(String),
+    /// Publishers are blocked.
+    #[error(
+        "the broker's memory or disk is full, so publishers are blocked: consume or purge a queue first"
+    )]
+    Blocked,
+}
+
 /// The embedded broker's pages, as JSON, and what an operator may do to its queues.
 pub trait BrokerPages: fmt::Debug + Send + Sync {
     /// Totals and rates of the broker.
@@ -189,6 +217,12 @@ pub trait BrokerPages: fmt::Debug + Send + Sync {
 
     /// Removes the messages that wait in a queue: how many. None when there is no such queue.
     fn purge<'a>(&'a self, vhost: &'a str, name: &'a str) -> BoxFuture<'a, Option<usize>>;
+
+    /// Publishes a message, and waits until every queue that it is routed to has it: false when there is none.
+    ///
+    /// # Errors
+    /// Says why it was not published.
+    fn publish(&self, draft: PublishDraft) -> BoxFuture<'_, Result<bool, PublishError>>;
 
     /// Deletes a queue: how many messages it had. None when there is no such queue.
     fn delete<'a>(&'a self, vhost: &'a str, name: &'a str) -> BoxFuture<'a, Option<usize>>;

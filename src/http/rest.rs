@@ -16,6 +16,7 @@ mod routes;
 mod service;
 mod services;
 mod snapshot;
+mod system;
 mod tokens;
 mod transport;
 mod webhooks;

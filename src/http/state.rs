@@ -6,6 +6,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     config::Config,
+    dashboard::DashboardFiles,
     eureka::EurekaAnswers,
     rest::{RestMetrics, RestService},
     serve::{
@@ -19,7 +20,8 @@ use crate::{
     catalog::Catalog,
     gateway::Gateway,
     http::{
-        BrokerPages, BrokerUsers, Migrations, Probes, Readiness, Snapshots, Transports, Watchers,
+        BrokerPages, BrokerUsers, Migrations, Probes, Readiness, Snapshots, SystemParts,
+        Transports, Watchers,
     },
     model::{Instance, Timestamp},
     registry::{Notices, Registry},
@@ -56,6 +58,8 @@ pub struct Deps {
     pub notices: Arc<Notices>,
     /// Who may do what.
     pub identities: Identities,
+    /// Limits of other rooms, and the configuration.
+    pub system: Arc<dyn SystemParts>,
 }
 
 /// Listens on `http.listen`.
@@ -134,6 +138,8 @@ pub(super) struct AppStateInner {
     pub(super) migration: Arc<dyn Migrations>,
     pub(super) notices: Arc<Notices>,
     pub(super) identities: Identities,
+    pub(super) system: Arc<dyn SystemParts>,
+    pub(super) dashboard: DashboardFiles,
     pub(super) config: Config,
     pub(super) limits: BodyLimits,
     pub(super) measures: RestMetrics,
@@ -176,6 +182,8 @@ impl AppState {
             migration: deps.migration,
             notices: deps.notices,
             identities: deps.identities,
+            system: deps.system,
+            dashboard: DashboardFiles::new(config.dashboard, config.dashboard_folder.as_deref()),
             limits,
             config,
             closing: serve.closing.clone(),

@@ -25,11 +25,11 @@ use super::{
 };
 use crate::{
     api::{
-        self, CheckReport, Defaults, HealthReport, ProbeResult, ReadyPart, WatcherAnswer,
-        WatcherDraft,
+        self, CheckReport, Defaults, HealthReport, LimitUnit, LimitUse, OpenWatcher, ProbeResult,
+        ReadyPart, Setting, WatcherAnswer, WatcherDraft,
     },
     catalog::{Caller, Door, Identity, Register},
-    http::{BrokerPages, Probes, Readiness, WatcherError, Watchers},
+    http::{BrokerPages, Probes, Readiness, SystemParts, WatcherError, Watchers},
     model::{CANARY, Cursor, Revision, Status, Timestamp},
     registry::{self, Notices, Registry},
     security::{Identities, Principal},
@@ -162,6 +162,33 @@ impl Readiness for Stage {
     }
 }
 
+impl SystemParts for Stage {
+    fn limits(&self) -> Vec<LimitUse> {
+        vec![LimitUse {
+            name: "seats",
+            key: "stage.seats_max",
+            used: 3,
+            max: 4,
+            unit: LimitUnit::Count,
+            when_full: "the door is closed",
+        }]
+    }
+
+    fn callbacks(&self) -> Vec<OpenWatcher> {
+        Vec::new()
+    }
+
+    fn settings(&self) -> Arc<Vec<Setting>> {
+        Arc::new(vec![Setting {
+            key: "stage.seats_max".to_owned(),
+            value: "4".to_owned(),
+            source: "command line".to_owned(),
+            default: Some("8".to_owned()),
+            about: "The most seats".to_owned(),
+        }])
+    }
+}
+
 /// The API without a port.
 #[derive(Debug)]
 pub(super) struct Api {
@@ -243,6 +270,7 @@ impl Api {
             migration: Arc::<StagedMigration>::clone(&migration),
             notices: Arc::clone(&notices),
             identities,
+            system: Arc::<Stage>::clone(&stage),
         };
         let shared = AppState::new(config, rooms).unwrap();
         let pipeline = Pipeline::new(RestService::new(shared.clone()), Arc::clone(&shared.serve));

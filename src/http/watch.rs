@@ -6,12 +6,14 @@ mod config;
 mod feed;
 mod frames;
 mod limit;
+mod open;
 mod poll;
 mod reader;
 mod recent;
 mod snapshot;
 mod socket;
 mod stream;
+mod summary;
 
 use axum::response::{IntoResponse, Response};
 use prometheus::IntCounter;
@@ -20,6 +22,7 @@ pub use self::config::Config;
 pub(in crate::http) use self::{
     frames::{Form, Frames},
     limit::{Permit, TooManyWatchers, WatcherKind, WatcherLimit},
+    open::{__path_streams, streams},
     poll::{LongPoll, is_current},
     reader::place,
     recent::{__path_events, events, sent_in_pieces},

@@ -8,18 +8,20 @@ use futures_util::future::BoxFuture;
 
 use self::rates::{MessageCounts, Sampler};
 use crate::{
-    api::encode,
+    api::{PublishDraft, encode},
     broker::{
         Broker,
         definitions::{DefinitionFault, ImportReport},
         listing::Wanted,
+        local::LocalPublish,
         pages::{
             BindingsPage, ChannelsPage, ConnectionsPage, ConsumersPage, ExchangesPage,
             MessagesPage, QueuesPage,
         },
         vhost::QueueView,
+        wire::{ShortStr, properties::PropertyList, table::TableBuilder},
     },
-    http::{BrokerList, BrokerPages},
+    http::{BrokerList, BrokerPages, PublishError},
     tasks::{Stage, Tasks},
     telemetry::Metrics,
 };
@@ -109,6 +111,20 @@ impl BrokerPages for BrokerMonitor {
         Box::pin(self.broker.purge(vhost, name))
     }
 
+    fn publish(&self, draft: PublishDraft) -> BoxFuture<'_, Result<bool, PublishError>> {
+        Box::pin(async move {
+            let vhost = draft.vhost.clone();
+            let unknown = || PublishError::Vhost(vhost.clone());
+            let client = self.broker.local(&vhost).ok_or_else(unknown)?;
+            if client.is_blocked() {
+                return Err(PublishError::Blocked);
+            }
+            let published = self.broker.publish(&vhost, message(draft)).await;
+            let published = published.ok_or_else(unknown)?;
+            published.map_err(|error| PublishError::Refused(error.to_string()))
+        })
+    }
+
     fn delete<'a>(&'a self, vhost: &'a str, name: &'a str) -> BoxFuture<'a, Option<usize>> {
         Box::pin(self.broker.delete(vhost, name))
     }
@@ -129,5 +145,30 @@ impl BrokerPages for BrokerMonitor {
         vhost: Option<String>,
     ) -> BoxFuture<'_, Result<ImportReport, Vec<DefinitionFault>>> {
         Box::pin(self.broker.import(file, vhost))
+    }
+}
+
+/// A message of an operator, whose texts are short enough for AMQP: the draft was read within these limits.
+fn message(draft: PublishDraft) -> LocalPublish {
+    let short = |text: &str| ShortStr::truncated(text);
+    let optional = |text: Option<Box<str>>| text.map(|text| short(&text));
+    let mut headers = TableBuilder::new();
+    for (name, value) in &draft.headers {
+        headers.put_str(&**name, &**value);
+    }
+    let properties = PropertyList {
+        content_type: optional(draft.content_type),
+        message_id: optional(draft.message_id),
+        correlation_id: optional(draft.correlation_id),
+        reply_to: optional(draft.reply_to),
+        delivery_mode: Some(if draft.persistent { 2 } else { 1 }),
+        headers: (!draft.headers.is_empty()).then(|| headers.build()),
+        ..PropertyList::default()
+    };
+    LocalPublish {
+        exchange: short(&draft.exchange),
+        routing_key: short(&draft.routing_key),
+        properties: properties.build(),
+        body: draft.payload.into(),
     }
 }

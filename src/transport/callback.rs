@@ -1,6 +1,7 @@
 //! Callbacks: deliveries to functions in the same program.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::{
         Arc,
@@ -20,7 +21,7 @@ use super::{
     relay::caught,
 };
 use crate::{
-    model::{Cursor, Event},
+    model::{Cursor, Event, ServiceName, Timestamp},
     registry::Registry,
 };
 
@@ -90,6 +91,29 @@ struct CallbackState {
     delivery_tasks: DeliveryTasks,
     /// Numbers the callbacks for the log.
     subscribed: AtomicU64,
+    /// Those that are subscribed now, by number.
+    open: Mutex<BTreeMap<u64, OpenCallback>>,
+}
+
+/// A callback that is subscribed.
+#[derive(Debug)]
+struct OpenCallback {
+    filter: watch::Receiver<Filter>,
+    since: Timestamp,
+    subscriber: Arc<Mutex<Subscriber>>,
+}
+
+/// A callback as operators see it.
+#[derive(Clone, Debug)]
+pub struct CallbackView {
+    /// The service that it follows; none for all.
+    pub service: Option<ServiceName>,
+    /// When it was subscribed.
+    pub since: Timestamp,
+    /// The last change that it acknowledged or that its filter left out.
+    pub cursor: Cursor,
+    /// Why the last attempt failed, while it fails.
+    pub error: Option<Box<str>>,
 }
 
 /// One callback's subscription; it ends when this is dropped.
@@ -118,6 +142,7 @@ impl Callbacks {
                 watermark,
                 metrics,
                 subscribed: AtomicU64::new(1),
+                open: Mutex::default(),
             }),
         }
     }
@@ -138,6 +163,11 @@ impl Callbacks {
         let subscriber = start.subscriber(&inner.registry, inner.config.policy());
         let subscriber = Arc::new(Mutex::new(subscriber));
         let (filter, wanted) = watch::channel(filter);
+        let open = OpenCallback {
+            filter: wanted.clone(),
+            since: inner.registry.clock().now().wall,
+            subscriber: Arc::clone(&subscriber),
+        };
         let number = inner.subscribed.fetch_add(1, Ordering::Relaxed);
         let label = format!("callback {number}");
         let mut relay = Relay::new(
@@ -152,8 +182,13 @@ impl Callbacks {
         let ended = end.clone();
         let stop = inner.delivery_tasks.stopping().clone();
         let present = Present::new(&inner.metrics.callbacks);
+        inner.open.lock().insert(number, open);
+        let listed = ListedCallback {
+            state: Arc::clone(inner),
+            number,
+        };
         inner.delivery_tasks.spawn(label, async move {
-            let _held = (permit, present);
+            let _held = (permit, present, listed);
             tokio::select! {
                 // First, so that nothing more is sent.
                 biased;
@@ -168,6 +203,22 @@ impl Callbacks {
         })
     }
 
+    /// Those that are subscribed now, the oldest first.
+    pub fn list(&self) -> Vec<CallbackView> {
+        let open = self.inner.open.lock();
+        let shown = open.values().map(|one| {
+            let subscriber = one.subscriber.lock();
+            let error = subscriber.record.last_error.clone();
+            CallbackView {
+                service: one.filter.borrow().service.clone(),
+                since: one.since,
+                cursor: subscriber.cursor(),
+                error: error.filter(|_| subscriber.is_failing()),
+            }
+        });
+        shown.collect()
+    }
+
     /// Runs until `stop` and until every callback has the remaining events, at most for `transport.drain`.
     pub async fn run(self, stop: CancellationToken) {
         stop.cancelled().await;
@@ -177,6 +228,19 @@ impl Callbacks {
             .delivery_tasks
             .stop(self.inner.config.drain.get())
             .await;
+    }
+}
+
+/// Keeps a callback in the list until its task ends.
+#[derive(Debug)]
+struct ListedCallback {
+    state: Arc<CallbackState>,
+    number: u64,
+}
+
+impl Drop for ListedCallback {
+    fn drop(&mut self) {
+        self.state.open.lock().remove(&self.number);
     }
 }
 

@@ -10,6 +10,7 @@ mod broker_pages;
 mod command;
 mod containers;
 mod daemon;
+mod dashboard;
 mod definitions;
 mod eureka;
 mod http;

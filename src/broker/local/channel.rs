@@ -1,5 +1,7 @@
 //! One channel of a client in the same process. One task owns it; it ends when it is dropped.
 
+mod single;
+
 use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
@@ -77,6 +79,9 @@ pub struct LocalChannel {
     /// Whether the memory alarm does not block its publishes.
     pub(super) exempt: bool,
     refused: bool,
+    /// Whether what is routed to no queue is returned.
+    mandatory: bool,
+    returned: bool,
     consumer: Option<ShortStr>,
     cancelled: bool,
     /// Whether the consumer has more than was taken the last time.
@@ -124,6 +129,8 @@ impl LocalChannel {
             confirms: false,
             exempt: false,
             refused: false,
+            mandatory: false,
+            returned: false,
             consumer: None,
             cancelled: false,
             busy: false,
@@ -326,7 +333,7 @@ impl LocalChannel {
     /// One turn of publishes.
     fn publish_some(&mut self) {
         let mut unpublished = std::mem::take(&mut self.unpublished);
-        let mut count = 0;
+        let (mut count, mandatory) = (0, self.mandatory);
         self.turn(|session, context| {
             // Methods after one that takes more than one turn have to wait.
             while count < TURN_MAX
@@ -338,6 +345,7 @@ impl LocalChannel {
                 let publish = basic::Publish {
                     exchange: message.exchange,
                     routing_key: message.routing_key,
+                    mandatory,
                     ..basic::Publish::default()
                 };
                 session.on_local_publish(
@@ -445,6 +453,7 @@ impl LocalChannel {
             }
             Method::BasicAck(_) => (),
             Method::BasicNack(_) => self.refused = true,
+            Method::BasicReturn(_) => self.returned = true,
             Method::BasicCancel(_) => self.cancelled = true,
             Method::ChannelClose(wire_channel::Close {
                 reply_code: code,

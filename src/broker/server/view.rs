@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::{Broker, Shared, clock::VhostCell, connections::ConnectionView};
 use crate::broker::{
     listing::{Listing, Wanted},
+    local::{LocalError, LocalPublish},
     pages::MessageRates,
     queue::ConnectionId,
     vhost::{
@@ -55,6 +56,19 @@ pub struct Overview {
     pub rates: MessageRates,
     /// The virtual hosts.
     pub vhosts: Vec<VhostView>,
+}
+
+/// How much of its limits a broker uses.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct BrokerUse {
+    /// Open connections.
+    pub connections: u64,
+    /// The most there may be.
+    pub connections_max: u64,
+    /// Bytes of messages and topology held.
+    pub memory_bytes: u64,
+    /// Above this publishers are blocked.
+    pub memory_max: u64,
 }
 
 /// Makes one part of a list: where the next part begins, if this was not the last.
@@ -250,6 +264,28 @@ impl Broker {
                 .map(|(message, redelivered)| MessageView::new(message, *redelivered))
                 .collect(),
         )
+    }
+
+    /// Publishes one message: whether at least one queue has it; nothing if there is no such vhost.
+    pub async fn publish(
+        &self,
+        vhost: &str,
+        message: LocalPublish,
+    ) -> Option<Result<bool, LocalError>> {
+        let client = self.local(vhost)?;
+        self.on_own_threads(async move |_| Some(client.open().publish_one(message).await))
+            .await
+    }
+
+    /// How much of its limits it uses. Takes no lock of a vhost.
+    pub fn use_of_limits(&self) -> BrokerUse {
+        let shared = &self.shared;
+        BrokerUse {
+            connections: shared.connections.len() as u64,
+            connections_max: shared.connections.limit() as u64,
+            memory_bytes: shared.memory.used() as u64,
+            memory_max: shared.memory.high() as u64,
+        }
     }
 
     /// Drops the messages that wait in a queue: how many; nothing if there is no such queue.

@@ -96,3 +96,33 @@ fn a_file_that_is_read_again_has_no_changed_values() {
     std::fs::write(file.path(), rules("pax")).unwrap();
     assert_eq!(values.changed(&read(&file)), ["security.policies.web"]);
 }
+
+/// What the API shows: documented keys with what they are for, further keys, and no secret.
+#[test]
+fn every_key_is_shown_with_its_source_and_without_secrets() {
+    let sources = Sources {
+        flags: vec![
+            ("http.listen".to_owned(), "127.0.0.1:1".to_owned()),
+            ("broker.users.a.password".to_owned(), "hidden".to_owned()),
+            (
+                "transport.amqp_url".to_owned(),
+                "amqp://u:hidden@h/".to_owned(),
+            ),
+        ],
+        ..Sources::default()
+    };
+    let (_, values) = sources.load_values().unwrap();
+    let find = |key: &str| {
+        let found = values.shown().iter().find(|one| one.key == key);
+        found.unwrap_or_else(|| panic!("{key} is not shown"))
+    };
+    let listen = find("http.listen");
+    assert_eq!(listen.value, "\"127.0.0.1:1\"");
+    assert_eq!(listen.source, "command line");
+    assert_eq!(listen.default.as_deref(), Some("\"127.0.0.1:8000\""));
+    assert!(listen.about.starts_with("Address and port of REST"));
+    assert_eq!(find("http.body_max").source, "default");
+    assert_eq!(find("broker.users.a.password").default, None);
+    let all = format!("{:?}{values:?}", values.shown());
+    assert!(!all.contains("hidden"), "{all}");
+}

@@ -2,6 +2,7 @@
 
 mod config;
 mod definitions;
+mod publish;
 mod queues;
 mod users;
 
@@ -15,6 +16,7 @@ pub(in crate::http) use self::{
         __path_export_definitions, __path_import_definitions, export_definitions,
         import_definitions,
     },
+    publish::{__path_publish, publish},
     queues::{
         __path_delete, __path_messages, __path_purge, __path_queue, delete, messages, purge, queue,
     },

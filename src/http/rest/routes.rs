@@ -18,11 +18,11 @@ use utoipa_axum::PathItemExt;
 use super::{
     admission::{AccessNeed, RouteGuard, guard},
     broker, discovery, gateway, migration, operations, overrides, probes, services, snapshot,
-    tokens, transport, webhooks,
+    system, tokens, transport, webhooks,
 };
 use crate::http::{
     answer::{HttpProblem, json},
-    eureka,
+    dashboard, eureka,
     serve::metrics::{MetricsByPath, RouteSpec},
     state::AppState,
     watch,
@@ -96,11 +96,23 @@ fn guarded(
     endpoint.route_layer(from_fn_with_state(RouteGuard { needs, waits }, guard))
 }
 
-/// The paths that need no identity.
+/// The paths that need no identity; one that ends in "/" is the beginning of such paths, if it is not the root.
 pub(super) fn open_paths() -> Vec<String> {
     let open = |row: &RouteRow| AccessNeed::of(row.access) == AccessNeed::Nothing;
     let paths = table().into_iter().filter(open).map(|row| row.path);
-    paths.chain([OPENAPI.to_owned()]).collect()
+    let fixed = paths.map(|path| match path.split_once('{') {
+        Some((begin, _)) => begin.to_owned(),
+        None => path,
+    });
+    fixed.chain([OPENAPI.to_owned()]).collect()
+}
+
+/// Whether a path is one of those.
+pub(super) fn is_open(open: &[String], path: &str) -> bool {
+    let fits = |known: &String| {
+        known == path || (known.len() > 1 && known.ends_with('/') && path.starts_with(&**known))
+    };
+    open.iter().any(fits)
 }
 
 /// Where the document is.
@@ -217,15 +229,27 @@ fn method_of(methods: &[HttpMethod]) -> Method {
     }
 }
 
-#[rustfmt::skip]
+/// Every route.
 fn table() -> Vec<RouteRow> {
+    let mut rows = registry_rows();
+    rows.extend(daemon_rows());
+    rows
+}
+
+/// The registry's routes, and the daemon's own pages.
+#[rustfmt::skip]
+fn registry_rows() -> Vec<RouteRow> {
     vec![
         row!(operations::health, "operations", Read Health, []),
         row!(operations::ready, "operations", Read Health, []),
         row!(operations::metrics, "operations", Read System, []),
         row!(operations::system_info, "operations", Read System, []),
+        row!(system::limits, "operations", Read System, []),
+        row!(system::settings, "operations", Read System, []),
         waiting!(snapshot::snapshot, "operations", Read Backup, []),
         row!(operations::docs, "operations", Read Health, []),
+        row!(dashboard::page, "operations", Read Health, []),
+        row!(dashboard::file, "operations", Read Health, []),
         row!(services::all, "services", Read Instance, []),
         row!(services::register, "services", Write Instance, ["incarnation"]),
         row!(services::heartbeats, "services", Write Instance, []),
@@ -242,9 +266,11 @@ fn table() -> Vec<RouteRow> {
         row!(overrides::lift, "operations", Write Override, []),
         row!(probes::check, "health", Write Check, []),
         row!(probes::report, "health", Read Check, []),
+        row!(probes::of_service, "health", Read Check, ["limit"]),
         row!(webhooks::list, "watchers", Read Webhook, []),
         row!(webhooks::add, "watchers", Write Webhook, []),
-        waiting!(watch::watch, "watching", Read Event, ["service", "since", "canary", "token", "ticket"]),
+        row!(watch::streams, "watchers", Read System, []),
+        waiting!(watch::watch, "watching", Read Event, ["service", "since", "canary", "view", "token", "ticket"]),
         waiting!(watch::watch_socket, "watching", Read Event, ["service", "since", "canary", "token", "ticket"]),
         waiting!(watch::events, "watching", Read Event, ["since", "service", "limit", "wait", "canary"]),
         row!(gateway::list, "gateway", Read Route, []),
@@ -256,6 +282,13 @@ fn table() -> Vec<RouteRow> {
         waiting!(gateway::watch, "gateway", Read Route, ["since", "token", "ticket"]),
         row!(webhooks::find, "watchers", Read Webhook, []),
         row!(webhooks::remove, "watchers", Write Webhook, []),
+    ]
+}
+
+/// The routes of the transport, the broker and the identities.
+#[rustfmt::skip]
+fn daemon_rows() -> Vec<RouteRow> {
+    vec![
         row!(migration::migration, "operations", Read Migration, []),
         row!(migration::ask, "operations", Write Migration, []),
         row!(transport::show, "transport", Read Transport, []),
@@ -271,6 +304,7 @@ fn table() -> Vec<RouteRow> {
         row!(broker::delete, "broker", Write Broker, []),
         row!(broker::messages, "broker", Read Broker, ["count"]),
         row!(broker::purge, "broker", Write Broker, []),
+        row!(broker::publish, "broker", Write Broker, []),
         row!(broker::export_definitions, "broker", Read Broker, ["vhost"]),
         row!(broker::import_definitions, "broker", Write Broker, ["vhost"]),
         row!(broker::users, "broker", Read Broker, []),

@@ -70,7 +70,7 @@ impl HttpService for RestService {
         if *request.method() == Method::OPTIONS {
             return Ok(Some(peer.identified(Identity::Anonymous)));
         }
-        if self.open.iter().any(|open| open == path) {
+        if routes::is_open(&self.open, path) {
             let identity = admission::known(&self.state, request);
             return Ok(Some(peer.identified(identity)));
         }

@@ -54,6 +54,15 @@ impl HttpPeer {
         }
     }
 
+    /// A client at this address.
+    #[cfg(test)]
+    pub(in crate::http) fn at(address: IpAddr) -> Self {
+        Self {
+            address,
+            ..Self::without_connection()
+        }
+    }
+
     /// The daemon itself, without a connection.
     pub(in crate::http) fn daemon() -> Self {
         Self::without_connection().identified(Identity::Daemon)

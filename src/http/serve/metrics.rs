@@ -36,6 +36,13 @@ impl ServeMetrics {
     }
 }
 
+impl ServeMetrics {
+    /// How many connections are open.
+    pub(in crate::http) fn open_connections(&self) -> u64 {
+        u64::try_from(self.connections.get()).unwrap_or(0)
+    }
+}
+
 const METHODS: [Method; 6] = [
     Method::GET,
     Method::POST,

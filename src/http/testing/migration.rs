@@ -75,6 +75,7 @@ impl Migrations for StagedMigration {
                 ended: Some(at),
                 notes: vec!["a note".to_owned()],
             }),
+            soak_left_ms: None,
             pending_return: Some(MigrationReturn {
                 modes,
                 not_before: at,

@@ -1,14 +1,16 @@
 //! The messages of one watcher, as bytes for its wire; encoded only when it asks for more.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::{
     frames::{Form, Piece},
+    limit::WatcherEntry,
     reader::{LogReader, SeenScope, WatchItem, WatchStart},
     snapshot::SnapshotPieces,
+    summary::{ChangedServices, SummaryPieces},
 };
 use crate::{
     api::{self, Notice},
@@ -26,7 +28,11 @@ pub(super) struct WatchFeed {
     shared: AppState,
     form: Form,
     reader: LogReader,
-    snapshot: Option<Box<SnapshotPieces>>,
+    snapshot: Option<Box<ViewPieces>>,
+    /// In the short view: the services to sum up.
+    changed: Option<ChangedServices>,
+    /// Where the watcher is shown.
+    entry: Arc<WatcherEntry>,
     out: VecDeque<Piece>,
     /// The last change whose cursor was sent.
     sent: Revision,
@@ -34,6 +40,13 @@ pub(super) struct WatchFeed {
     until: Option<Revision>,
     /// Watchers of everything get notices too.
     notices: Option<NoticeReader>,
+}
+
+/// The rest of a snapshot, in the view that the watcher asked for.
+#[derive(Debug)]
+enum ViewPieces {
+    Whole(SnapshotPieces),
+    Short(SummaryPieces),
 }
 
 /// The position of a watcher among the notices.
@@ -44,7 +57,13 @@ struct NoticeReader {
 }
 
 impl WatchFeed {
-    pub(super) fn new(shared: AppState, form: Form, scope: SeenScope, start: WatchStart) -> Self {
+    pub(super) fn new(
+        shared: AppState,
+        form: Form,
+        scope: SeenScope,
+        start: WatchStart,
+        entry: &Arc<WatcherEntry>,
+    ) -> Self {
         let sees_notices = scope.sight.sees_notices();
         let reader = LogReader::new(&shared.registry, scope, start);
         let notices = (sees_notices && reader.reads_all()).then(|| NoticeReader {
@@ -57,14 +76,28 @@ impl WatchFeed {
             shared,
             form,
             snapshot: None,
+            changed: None,
+            entry: Arc::clone(entry),
             out: VecDeque::new(),
             sent: Revision::default(),
             until: None,
         }
     }
 
+    /// The same in the short view.
+    pub(super) fn in_short(mut self) -> Self {
+        self.changed = Some(ChangedServices::new());
+        self
+    }
+
     /// The next bytes, or none when there is nothing new.
     pub(super) fn next(&mut self) -> Option<Piece> {
+        let next = self.next_of_log();
+        self.entry.reached(self.reader.cursor());
+        next
+    }
+
+    fn next_of_log(&mut self) -> Option<Piece> {
         loop {
             if let Some(piece) = self.out.pop_front() {
                 return Some(piece);
@@ -78,6 +111,9 @@ impl WatchFeed {
             {
                 return self.notice();
             }
+            if let Some(summaries) = self.summaries() {
+                return Some(summaries);
+            }
             let Some(item) = self.reader.next() else {
                 return self.notice();
             };
@@ -89,6 +125,9 @@ impl WatchFeed {
                 WatchItem::Snapshot(snapshot) => return Some(self.begin(snapshot)),
                 WatchItem::Event(event) => {
                     self.sent = event.revision;
+                    if let (Some(changed), Some(name)) = (&mut self.changed, &event.service_name) {
+                        changed.note(name);
+                    }
                     let shared = &self.shared;
                     shared.watching.events.inc();
                     let encode = || api::event(&event, |one| shared.last_heartbeat(one));
@@ -101,11 +140,23 @@ impl WatchFeed {
 
     /// Waits until something changed. Cancel safe; may wake for nothing.
     pub(super) async fn changed(&mut self) {
+        let changed = self.changed.as_ref();
+        let summaries = async {
+            match changed {
+                Some(changed) => changed.until_due().await,
+                None => std::future::pending().await,
+            }
+        };
         let Some(notices) = &mut self.notices else {
-            return self.reader.changed().await;
+            tokio::select! {
+                () = self.reader.changed() => (),
+                () = summaries => (),
+            }
+            return;
         };
         tokio::select! {
             () = self.reader.changed() => (),
+            () = summaries => (),
             // The API, which holds the sender, ends after this.
             Ok(()) = notices.changes.changed() => (),
         }
@@ -158,26 +209,41 @@ impl WatchFeed {
         self.form.frame("resync", None, &json)
     }
 
+    /// In the short view: the services that changed, if it is time to send them.
+    fn summaries(&mut self) -> Option<Piece> {
+        let json = self.changed.as_mut()?.take(&self.shared.registry)?;
+        Some(Piece::whole(self.form.frame("summaries", None, &json)))
+    }
+
     fn begin(&mut self, snapshot: Snapshot) -> Piece {
         self.sent = snapshot.revision;
-        let cursor = self.shared.registry.cursor(snapshot.revision);
-        let pieces = if self.reader.reads_all() {
-            SnapshotPieces::with_routes(cursor, snapshot)
+        let registry = &self.shared.registry;
+        let cursor = registry.cursor(snapshot.revision);
+        let with_routes = self.reader.reads_all();
+        let pieces = if self.changed.is_some() {
+            ViewPieces::Short(SummaryPieces::new(registry, cursor, snapshot, with_routes))
+        } else if with_routes {
+            ViewPieces::Whole(SnapshotPieces::with_routes(cursor, snapshot))
         } else {
-            SnapshotPieces::without_routes(cursor, snapshot)
+            ViewPieces::Whole(SnapshotPieces::without_routes(cursor, snapshot))
         };
         let head = self.form.head("snapshot", Some(cursor)).into_bytes();
         self.piece(Box::new(pieces), head, true)
     }
 
-    fn next_piece(&mut self, pieces: Box<SnapshotPieces>) -> Piece {
+    fn next_piece(&mut self, pieces: Box<ViewPieces>) -> Piece {
         self.piece(pieces, Vec::new(), false)
     }
 
-    fn piece(&mut self, mut pieces: Box<SnapshotPieces>, mut bytes: Vec<u8>, first: bool) -> Piece {
-        let more = pieces.fill(&mut bytes, PIECE_BYTES, |one| {
-            self.shared.last_heartbeat(one)
-        });
+    fn piece(&mut self, mut pieces: Box<ViewPieces>, mut bytes: Vec<u8>, first: bool) -> Piece {
+        let more = match &mut *pieces {
+            ViewPieces::Whole(pieces) => pieces.fill(&mut bytes, PIECE_BYTES, |one| {
+                self.shared.last_heartbeat(one)
+            }),
+            ViewPieces::Short(pieces) => {
+                pieces.fill(&mut bytes, PIECE_BYTES, &self.shared.registry)
+            }
+        };
         if more {
             self.snapshot = Some(pieces);
         } else {

@@ -55,16 +55,14 @@ impl LongPoll {
     pub(in crate::http) fn begin(
         shared: &AppState,
         peer: &HttpPeer,
+        scope: &str,
         wait: Option<Duration>,
     ) -> Result<Self, TooManyWatchers> {
         let wait = wait.unwrap_or(WAIT_DEFAULT);
         let wait = wait.min(shared.config.watch.wait_max.get());
         Ok(Self {
             deadline: Instant::now() + wait,
-            _permit: shared
-                .watching
-                .limit
-                .enter(peer.address, WatcherKind::LongPoll)?,
+            _permit: shared.enter_watcher(peer, WatcherKind::LongPoll, scope)?,
             peer: peer.clone(),
         })
     }
@@ -106,7 +104,7 @@ impl AppState {
         if !is_current(&self.registry, seen, last_change_of(&self.registry, name)) {
             return Ok(());
         }
-        let waiting = LongPoll::begin(self, peer, wait)?;
+        let waiting = LongPoll::begin(self, peer, name, wait)?;
         let Ok(name) = ServiceName::parse(name) else {
             // No service can have this name.
             waiting.changed(self, std::future::pending()).await;

@@ -2,7 +2,7 @@
 //!
 //! Never waits for a socket and never keeps more than one batch.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use futures_util::future::select_all;
 use tokio::sync::watch;
@@ -26,6 +26,19 @@ pub(in crate::http) enum Scope {
     AllButCanary,
     /// The changes of these services; they need not exist.
     Services(Vec<ServiceName>),
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Services(names) = self else {
+            return f.write_str("*");
+        };
+        for (index, name) in names.iter().enumerate() {
+            let separator = if index == 0 { "" } else { ", " };
+            write!(f, "{separator}{}", name.as_str())?;
+        }
+        Ok(())
+    }
 }
 
 /// What a watcher follows, and what of it it may see.

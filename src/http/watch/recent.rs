@@ -67,7 +67,8 @@ pub(in crate::http) async fn events(
         let page = newest(&shared.registry, &source, wanted.limit);
         return Ok(answer(&shared, &page));
     };
-    let begin = |wait| LongPoll::begin(&shared, &peer, wait);
+    let shown = scope.scope.to_string();
+    let begin = |wait| LongPoll::begin(&shared, &peer, &shown, wait);
     match since(&shared, source, seen, &wanted, begin).await {
         Ok(Ok(page)) => Ok(answer(&shared, &page)),
         Ok(Err(EventsLost)) => Ok(start_over(&shared, &scope)),

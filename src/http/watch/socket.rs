@@ -85,11 +85,8 @@ pub(in crate::http) async fn watch_socket(
         return Ok(upgrade_required("this connection can't be upgraded"));
     };
     let wanted = WatchQuery::read(&shared, request.headers(), request.uri().query())?;
-    let permit = match shared
-        .watching
-        .limit
-        .enter(peer.address, WatcherKind::Socket)
-    {
+    let shown = wanted.scope.to_string();
+    let permit = match shared.enter_watcher(&peer, WatcherKind::Socket, &shown) {
         Ok(permit) => permit,
         Err(refused) => return Ok(refused.into_response()),
     };
@@ -97,7 +94,13 @@ pub(in crate::http) async fn watch_socket(
         scope: wanted.scope,
         sight: shared.sight(&peer),
     };
-    let feed = WatchFeed::new(shared.clone(), Form::Socket, scope, wanted.start);
+    let feed = WatchFeed::new(
+        shared.clone(),
+        Form::Socket,
+        scope,
+        wanted.start,
+        permit.entry(),
+    );
     let client = match peer.socket {
         Some(client) => client.to_string(),
         None => peer.address.to_string(),

@@ -37,6 +37,7 @@ use crate::{
         ("service" = Option<Vec<String>>, Query, description = "Only the changes of these services; none means all"),
         ("since" = Option<String>, Query, description = "Continue after this cursor"),
         ("canary" = Option<bool>, Query, description = "false leaves out the migration's canary; the cursor still moves"),
+        ("view" = Option<String>, Query, description = "full (default), or summary: the snapshot has counts instead of instances, and messages named summaries have those of services that changed; always begins with a snapshot"),
         ("token" = Option<String>, Query, description = "The caller's token, for clients that can send no header"),
         ("ticket" = Option<String>, Query, description = "The same with a ticket of POST /auth/ticket"),
         ("Last-Event-ID" = Option<String>, Header, description = "The same; wins over `since`"),
@@ -53,11 +54,8 @@ pub(in crate::http) async fn watch(
     RawQuery(query): RawQuery,
 ) -> EndpointResult {
     let wanted = WatchQuery::read(&shared, &headers, query.as_deref())?;
-    let permit = match shared
-        .watching
-        .limit
-        .enter(peer.address, WatcherKind::Stream)
-    {
+    let shown = wanted.scope.to_string();
+    let permit = match shared.enter_watcher(&peer, WatcherKind::Stream, &shown) {
         Ok(permit) => permit,
         Err(refused) => return Ok(refused.into_response()),
     };
@@ -65,8 +63,16 @@ pub(in crate::http) async fn watch(
         scope: wanted.scope,
         sight: shared.sight(&peer),
     };
+    let start = match wanted.in_short {
+        true => WatchStart::Fresh,
+        false => wanted.start,
+    };
+    let feed = WatchFeed::new(shared.clone(), Form::Sse, scope, start, permit.entry());
     let watcher = EventStream {
-        feed: WatchFeed::new(shared.clone(), Form::Sse, scope, wanted.start),
+        feed: match wanted.in_short {
+            true => feed.in_short(),
+            false => feed,
+        },
         silence: Silence::new(shared.config.watch.keep_alive.get()),
         closing: shared.closing.clone(),
         peer,
@@ -84,6 +90,8 @@ pub(in crate::http) async fn watch(
 pub(super) struct WatchQuery {
     pub(super) scope: Scope,
     pub(super) start: WatchStart,
+    /// Whether services are summed up.
+    pub(super) in_short: bool,
 }
 
 impl WatchQuery {
@@ -92,10 +100,12 @@ impl WatchQuery {
         headers: &HeaderMap,
         query: Option<&str>,
     ) -> Result<Self, Problem> {
-        let mut since = None;
+        let (mut since, mut in_short) = (None, false);
         for (key, value) in api::pairs(query.unwrap_or_default()) {
-            if key == "since" {
-                since = Some(Seen::parse(&value));
+            match &*key {
+                "since" => since = Some(Seen::parse(&value)),
+                "view" => in_short = is_summary(&value)?,
+                _ => {}
             }
         }
         let last_id = headers.get("last-event-id");
@@ -105,7 +115,19 @@ impl WatchQuery {
             start: last_id
                 .or(since)
                 .map_or(WatchStart::Fresh, WatchStart::Behind),
+            in_short,
         })
+    }
+}
+
+fn is_summary(view: &str) -> Result<bool, Problem> {
+    match view {
+        "full" => Ok(false),
+        "summary" => Ok(true),
+        _ => Err(Problem::field(
+            "view",
+            format!("must be full or summary, not \"{view}\""),
+        )),
     }
 }
 

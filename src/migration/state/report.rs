@@ -3,7 +3,7 @@
 use super::{MigrationState, Run};
 use crate::{
     api::{MigrationGuard, MigrationPhase, MigrationReport, MigrationReturn},
-    migration::{phase::Phase, plan::Plan},
+    migration::{phase::Phase, plan::Plan, window::ms},
     model::{Mode, Modes},
 };
 
@@ -18,6 +18,10 @@ impl MigrationState {
             modes: self.modes(),
             phase: self.phase().map(Phase::as_str),
             waits_for: self.waits_for(),
+            soak_left_ms: self
+                .run
+                .as_ref()
+                .map(|run| ms(run.left(&self.config, self.now))),
             phases: self.phases(),
             baseline: self
                 .baseline

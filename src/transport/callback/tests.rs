@@ -107,6 +107,36 @@ async fn settle() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn those_subscribed_are_listed_with_their_cursor_until_they_end() {
+    let stage = stage();
+    let (all, mut rx) = stage.listen(Filter::default(), Start::Newest);
+    let failing = stage
+        .callbacks
+        .subscribe(service("a"), Start::Newest, |_| async {
+            Err(CallbackError::new("no room"))
+        });
+    let failing = failing.expect("a seat");
+    stage.register("a", 1);
+    next_event(&mut rx).await;
+    settle().await;
+    let list = stage.callbacks.list();
+    let shown: Vec<_> = list
+        .iter()
+        .map(|one| {
+            (
+                one.service.as_ref().map(|name| name.as_str()),
+                one.cursor.revision.0,
+                one.error.as_deref(),
+            )
+        })
+        .collect();
+    assert_eq!(shown, [(None, 1, None), (Some("a"), 0, Some("no room"))]);
+    drop((all, failing));
+    settle().await;
+    assert!(stage.callbacks.list().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_subscriber_gets_every_event_in_order_from_now_on() {
     let stage = stage();
     stage.register("a", 0);

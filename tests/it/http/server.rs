@@ -6,13 +6,14 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use futures_util::future::BoxFuture;
 use musterd::{
     api::{
-        Defaults, HealthReport, MigrationCanary, MigrationDraft, MigrationGuard, MigrationMode,
-        MigrationRefusal, MigrationReport, ReadyPart, TransportReport, WatcherAnswer, WatcherDraft,
+        Defaults, HealthReport, LimitUse, MigrationCanary, MigrationDraft, MigrationGuard,
+        MigrationMode, MigrationRefusal, MigrationReport, OpenWatcher, ReadyPart, Setting,
+        TransportReport, WatcherAnswer, WatcherDraft,
     },
     catalog::{Caller, Catalog, Door, Register},
     http::{
-        self, Config, Deps, HttpApp, Migrations, Probes, Readiness, Transports, WatcherError,
-        Watchers,
+        self, Config, Deps, HttpApp, Migrations, Probes, Readiness, SystemParts, Transports,
+        WatcherError, Watchers,
     },
     model::{Cursor, FlagError, FlagState, Mode, Modes, Timestamp},
     registry::{self, Notices, Registry},
@@ -101,6 +102,20 @@ impl Readiness for Stage {
     }
 }
 
+impl SystemParts for Stage {
+    fn limits(&self) -> Vec<LimitUse> {
+        Vec::new()
+    }
+
+    fn callbacks(&self) -> Vec<OpenWatcher> {
+        Vec::new()
+    }
+
+    fn settings(&self) -> Arc<Vec<Setting>> {
+        Arc::default()
+    }
+}
+
 impl Migrations for Stage {
     fn report(&self) -> MigrationReport {
         MigrationReport {
@@ -109,6 +124,7 @@ impl Migrations for Stage {
             modes: Modes::all(Mode::Direct),
             phase: None,
             waits_for: Vec::new(),
+            soak_left_ms: None,
             phases: Vec::new(),
             baseline: Vec::new(),
             guard: MigrationGuard {
@@ -159,6 +175,7 @@ impl Server {
             readiness: Arc::<Stage>::clone(&stage),
             transports: Arc::<Stage>::clone(&stage),
             snapshots: None,
+            system: Arc::<Stage>::clone(&stage),
             migration: stage,
             notices: Arc::new(Notices::new(1)),
             identities: Identities::default(),

@@ -7,11 +7,12 @@ use serde_json::json;
 
 use super::Config;
 use crate::{
+    api::PublishDraft,
     broker::{
         definitions::{DefinitionCounts, DefinitionFault, ImportReport},
         listing::Wanted,
     },
-    http::{self, BrokerList, BrokerPages, testing::Api},
+    http::{self, BrokerList, BrokerPages, PublishError, testing::Api},
 };
 
 /// A broker with one queue, "a/b" in "/", that shows what it was asked.
@@ -43,6 +44,16 @@ impl BrokerPages for Pages {
             .depth(vhost, name)
             .map(|waiting| json!({ "messages_ready": waiting }).to_string().into());
         Box::pin(ready(page))
+    }
+
+    fn publish(&self, draft: PublishDraft) -> BoxFuture<'_, Result<bool, PublishError>> {
+        let published = match (&*draft.vhost, &*draft.exchange) {
+            ("/", "full") => Err(PublishError::Blocked),
+            ("/", "") => Ok(&*draft.routing_key == "a/b"),
+            ("/", _) => Err(PublishError::Refused("NOT_FOUND - no exchange".to_owned())),
+            _ => Err(PublishError::Vhost(draft.vhost)),
+        };
+        Box::pin(ready(published))
     }
 
     fn messages<'a>(
@@ -163,6 +174,51 @@ async fn a_queue_is_shown_read_purged_and_deleted() {
     let deleted = api.expect(200, "DELETE", path, "").await;
     assert_eq!(deleted.json, json!({"deleted": true, "messages": 0}));
     api.expect(404, "GET", path, "").await;
+}
+
+#[tokio::test]
+async fn a_message_is_published_and_the_answer_says_whether_a_queue_has_it() {
+    let api = api();
+    let path = "/broker/publish";
+    for (body, status, field, expected) in [
+        (
+            json!({"payload": "x", "routing_key": "a/b"}),
+            200,
+            "routed",
+            json!(true),
+        ),
+        (
+            json!({"payload": "x", "routing_key": "b"}),
+            200,
+            "routed",
+            json!(false),
+        ),
+        (
+            json!({"payload": "x", "vhost": "v"}),
+            404,
+            "detail",
+            json!("there is no vhost \"v\""),
+        ),
+        (
+            json!({"payload": "x", "exchange": "e"}),
+            409,
+            "detail",
+            json!("NOT_FOUND - no exchange"),
+        ),
+        (
+            json!({"payload": "x", "exchange": "full"}),
+            503,
+            "status",
+            json!(503),
+        ),
+        (json!({"routing_key": "b"}), 422, "status", json!(422)),
+    ] {
+        let answer = api.expect(status, "POST", path, body.to_string()).await;
+        assert_eq!(answer.json[field], expected, "{body}");
+    }
+    let blocked = json!({"payload": "x", "exchange": "full"}).to_string();
+    let blocked = api.expect(503, "POST", path, blocked).await;
+    assert_eq!(blocked.header("retry-after"), "1");
 }
 
 #[tokio::test]

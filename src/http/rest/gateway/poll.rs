@@ -41,7 +41,7 @@ pub(in crate::http) async fn config(
         while is_current(&shared.registry, seen, current.index) {
             let waiting = match &waiting {
                 Some(waiting) => waiting,
-                None => match LongPoll::begin(&shared, &peer, wanted.wait) {
+                None => match LongPoll::begin(&shared, &peer, "*", wanted.wait) {
                     Ok(begun) => waiting.insert(begun),
                     Err(refused) => return Ok(refused.into_response()),
                 },

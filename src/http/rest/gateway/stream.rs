@@ -47,11 +47,7 @@ pub(in crate::http) async fn watch(
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> EndpointResult {
-    let permit = match shared
-        .watching
-        .limit
-        .enter(peer.address, WatcherKind::Gateway)
-    {
+    let permit = match shared.enter_watcher(&peer, WatcherKind::Gateway, "*") {
         Ok(permit) => permit,
         Err(refused) => return Ok(refused.into_response()),
     };

@@ -161,8 +161,12 @@ fn a_row_names_the_resource_of_its_path() {
     for row in table() {
         let (path, resource) = (row.path.as_str(), row.access.1);
         let expected = match path {
-            "/health" | "/ready" | "/docs" => ApiResource::Health,
-            "/metrics" | "/system/info" => ApiResource::System,
+            "/health" | "/ready" | "/docs" | "/" | "/ui/{file}" => ApiResource::Health,
+            "/metrics" | "/system/info" | "/system/limits" | "/system/config" => {
+                ApiResource::System
+            }
+            "/watchers/streams" => ApiResource::System,
+            "/health/{service_name}" => ApiResource::Check,
             "/system/snapshot" => ApiResource::Backup,
             "/auth/whoami" | "/auth/ticket" => ApiResource::Own,
             _ if path.starts_with("/auth/tokens") => ApiResource::Token,
