@@ -151,6 +151,10 @@ impl App {
     pub async fn start_on(http: &Handle, mut config: Config) -> Result<Self, AppError> {
         raise_open_files();
         config.fit_into_grace();
+        // Before the store is opened, so that a start that is refused changes nothing.
+        if let Some(error) = check(&config).into_iter().next() {
+            return Err(error);
+        }
         let metrics = Metrics::of_process();
         let mut tasks = Tasks::default();
         let opened = store::begin(&config, &mut tasks).await?;

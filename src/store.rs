@@ -9,6 +9,7 @@ mod archive;
 mod backup;
 mod config;
 mod contents;
+mod durable_end;
 mod error;
 mod format;
 mod frame;
@@ -44,7 +45,14 @@ pub use self::{
     repair::{StoreFault, StoreRepair, StoreReport, check, repair},
     writes::Writes,
 };
-use self::{log::LogEnd, open::Folder, recover::StoredSegment, snapshots::Merges, sync::Syncer};
+use self::{
+    durable_end::{DurableEnd, DurableEndFile},
+    log::{LogEnd, is_full},
+    open::Folder,
+    recover::StoredSegment,
+    snapshots::Merges,
+    sync::Syncer,
+};
 use crate::disk::{Disk, FolderDisk};
 
 /// A file that is written to find out whether there is space.
@@ -94,7 +102,7 @@ struct StoreInner {
     disk: Box<dyn Disk>,
     log: Mutex<LogEnd>,
     /// Held during an fsync. A thread that waits for this lock often finds its commits already synced.
-    syncing: Mutex<()>,
+    syncing: Mutex<DurableEndFile>,
     syncer: Arc<Syncer>,
     counts: StoreCounts,
     merges: Arc<Merges>,
@@ -234,7 +242,7 @@ impl Store {
     pub fn sync(&self) -> Result<(), StoreError> {
         let inner = &*self.inner;
         let wanted = inner.log.lock().newest;
-        let _syncing = inner.syncing.lock();
+        let mut noted = inner.syncing.lock();
         let unsynced = {
             let log = inner.log.lock();
             if let Some(why) = &log.failed {
@@ -260,9 +268,24 @@ impl Store {
             return Err(failed);
         }
         log.synced(&unsynced);
-        // What was asked for is durable, whatever becomes of the mark.
+        // What was asked for is durable, whatever becomes of the marks.
         let _ = log.mark().inspect_err(|error| self.record_failure(error));
+        let end = log.durable_end();
+        drop(log);
+        self.note(&mut noted, end);
         Ok(())
+    }
+
+    /// Notes what is durable, so that a later loss of it is found. On a full disk the frames say it before them.
+    fn note(&self, noted: &mut DurableEndFile, end: DurableEnd) {
+        let inner = &*self.inner;
+        if let Err(error) = noted.write(&*inner.disk, end)
+            && !is_full(&error)
+        {
+            let why = format!("noting what is durable failed: {error}");
+            let failed = inner.log.lock().fail(&why);
+            self.record_failure(&failed);
+        }
     }
 
     /// The present content.
@@ -351,6 +374,13 @@ impl Store {
         self.inner.is_closing.store(true, Ordering::Release);
         let synced = self.sync();
         self.inner.merges.wait();
+        if synced.is_ok() {
+            let kept = self.inner.syncing.lock().sync(&*self.inner.disk);
+            kept.map_err(|error| {
+                let why = format!("noting what is durable failed: {error}");
+                self.inner.log.lock().fail(&why)
+            })?;
+        }
         synced
     }
 

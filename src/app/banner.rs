@@ -49,25 +49,28 @@ pub(super) fn log(config: &Config, addresses: Addresses, modes: Modes, identitie
 fn log_amqp(config: &Config, addresses: Addresses) {
     let Addresses { http, amqp, amqps } = addresses;
     let users = users(config);
-    if let Some(address) = amqp {
-        let scope = scope(address);
-        tracing::info!(
+    match (amqp, amqps) {
+        (Some(plain), Some(tls)) => tracing::info!(
+            amqp.address = %plain,
+            amqps.address = %tls,
+            "AMQP is served on amqp://{plain} ({}) and amqps://{tls} ({}), to {users}",
+            scope(plain),
+            scope(tls)
+        ),
+        (Some(address), None) => tracing::info!(
             amqp.address = %address,
-            "AMQP is served on amqp://{address} to {users}, {scope}"
-        );
-    }
-    if let Some(address) = amqps {
-        let scope = scope(address);
-        tracing::info!(
+            "AMQP is served on amqp://{address} to {users}, {}",
+            scope(address)
+        ),
+        (None, Some(address)) => tracing::info!(
             amqps.address = %address,
-            "AMQP is served on amqps://{address} to {users}, {scope}"
-        );
+            "AMQP is served on amqps://{address} to {users}, {}",
+            scope(address)
+        ),
+        (None, None) => tracing::info!("the AMQP broker is switched off (broker.listen)"),
     }
-    if amqp.is_none() && amqps.is_none() {
-        tracing::info!("the AMQP broker is switched off (broker.listen)");
-        if http.is_none() {
-            tracing::warn!("nothing is served: set http.listen or broker.listen");
-        }
+    if amqp.is_none() && amqps.is_none() && http.is_none() {
+        tracing::warn!("nothing is served: set http.listen or broker.listen");
     }
 }
 

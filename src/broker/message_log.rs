@@ -13,6 +13,7 @@
 //!   neither;
 //! - a body may leave memory when its append is durable.
 
+mod clean_stop;
 mod durable_end;
 mod error;
 mod frame;
@@ -148,6 +149,9 @@ pub struct RecoveredQueue {
     pub next_position: u64,
     /// Above every position below 2^63 that the log knows: where requeued messages of quorum queues go.
     pub next_return: u64,
+    /// Messages below this position were there when a run ended without a clean stop: each may have been given to a
+    /// consumer, although the log does not know it.
+    pub returned_below: u64,
 }
 
 /// A message in a queue, without its content.

@@ -71,6 +71,8 @@ pub struct Queue {
     pub expiring: bool,
     /// The number of its stored row and in the log of messages; 0: none.
     pub number: u64,
+    /// Messages below this position came back after a run that ended without a clean stop.
+    pub returned_below: u64,
     /// Whether its first messages are being read from the log.
     pub is_loading: bool,
     /// Whether messages of it are to leave memory.
@@ -119,6 +121,7 @@ impl Queue {
             settle_within: NEVER,
             expiring: false,
             number: 0,
+            returned_below: 0,
             is_loading: false,
             is_spilling: false,
             charge: TopologyCharge::default(),

@@ -438,9 +438,10 @@ impl Session {
         method: &impl MethodSpec,
         context: &mut Context<'_>,
     ) {
-        if !nowait {
-            let connection = self.identity.connection;
-            (context.vhost).answer_when_done(connection, &self.peer, method, number);
+        let connection = self.identity.connection;
+        match nowait {
+            true => (context.vhost).continue_when_done(connection, &self.peer),
+            false => (context.vhost).answer_when_done(connection, &self.peer, method, number),
         }
     }
 

@@ -129,6 +129,8 @@ pub struct Vhost {
     topology: Option<Arc<TopologyJournal>>,
     /// Whether something durable was changed since the last answer.
     unsaved: bool,
+    /// Removed queues that are still stored, because of their dead letters.
+    leaving: usize,
     stamp: Stamp,
     /// Whether the limit on queues, exchanges, bindings, consumers and channels does not count now.
     exempt: bool,
@@ -187,6 +189,7 @@ impl Vhost {
             records: MessageRecords::default(),
             topology: None,
             unsaved: false,
+            leaving: 0,
             stamp,
             exempt: false,
             counters: VhostCounters::default(),

@@ -4,6 +4,7 @@ use std::{io, sync::Arc};
 
 use super::{
     StoreError,
+    durable_end::DurableEnd,
     frame::{HEADER, seal},
     recover::{StoredSegment, segment_name},
     snapshot::StoredSnapshot,
@@ -162,6 +163,14 @@ impl LogEnd {
         self.unsynced.drain(..sealed);
         if what.with_names && self.unsynced.is_empty() {
             self.is_name_unsynced = false;
+        }
+    }
+
+    /// The newest commit that is durable.
+    pub(super) fn durable_end(&self) -> DurableEnd {
+        DurableEnd {
+            segment: self.active.number,
+            number: self.synced,
         }
     }
 

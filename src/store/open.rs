@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     StoreError,
+    durable_end::{DURABLE, DurableEnd},
     log::LogEnd,
     recover::{DamagedFrame, Files, StoredSegment, read_log, segment_name, snapshot_name},
     snapshot::StoredSnapshot,
@@ -110,8 +111,28 @@ impl Folder<'_> {
         }
         let covered = snapshot.as_ref().map_or(0, |snapshot| snapshot.newest);
         let log = read_log(self.disk, &files.segments, covered);
-        let log = log.map_err(|error| self.unusable("", error))?;
+        let mut log = log.map_err(|error| self.unusable("", error))?;
+        let end = DurableEnd::read(self.disk).map_err(|error| self.unusable(DURABLE, error))?;
+        if let Some(end) = end.filter(|end| end.number > log.newest) {
+            match &mut log.broken {
+                Some(broken) => broken.was_durable = true,
+                None => return Err(self.lost_end(end, &log.segments)),
+            }
+        }
         Ok((snapshot, log.segments, log.newest, log.broken))
+    }
+
+    /// The log is whole and ends before what was durable once.
+    fn lost_end(&self, end: DurableEnd, segments: &[StoredSegment]) -> StoreError {
+        match segments.last().filter(|last| last.number >= end.segment) {
+            Some(last) => StoreError::Damaged {
+                file: self.path.join(segment_name(last.number)),
+                offset: last.len,
+            },
+            None => StoreError::Missing {
+                file: self.path.join(segment_name(end.segment)),
+            },
+        }
     }
 
     pub(super) fn snapshot(&self, number: u64) -> Result<StoredSnapshot, StoreError> {

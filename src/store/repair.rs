@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Folder, StoreError,
+    Folder, StoreError, durable_end,
     format::{FORMAT_FILE, FoundFormat},
     frame::{LogFrames, eight},
     lock_existing,
@@ -68,6 +68,7 @@ impl fmt::Display for StoreFault {
         let (file, offset) = (self.file.display(), self.offset);
         match self.bytes {
             None => write!(f, "{file} is missing"),
+            Some(0) => write!(f, "{file} ends at byte {offset}, before what was durable"),
             Some(bytes) if self.is_torn => write!(
                 f,
                 "{file} ends with an unfinished write: {bytes} bytes from byte {offset} on"
@@ -181,6 +182,7 @@ fn replace(folder: &Folder<'_>, salvage: &Salvage) -> io::Result<()> {
     // From here on the new snapshot counts, and the files that it replaces are leftovers.
     folder.disk.rename(&unfinished, &name)?;
     folder.disk.sync()?;
+    durable_end::forget(folder.disk)?;
     for name in &salvage.files {
         folder.disk.remove(name)?;
     }
@@ -201,7 +203,7 @@ fn salvage(folder: &Folder<'_>) -> Result<Salvage, StoreError> {
     for number in &files.segments {
         salvage.take(folder, &segment_name(*number), false)?;
     }
-    salvage.note_torn(folder, &files);
+    salvage.note_end(folder, &files);
     Ok(salvage)
 }
 
@@ -322,10 +324,23 @@ impl Salvage {
         }
     }
 
-    /// Marks the unfinished write at the end of the log.
-    fn note_torn(&mut self, folder: &Folder<'_>, files: &Files) {
-        let Ok((_, segments, _, Some(broken))) = folder.read(files) else {
-            return;
+    /// Marks the unfinished write at the end of the log, or notes that its end is lost.
+    fn note_end(&mut self, folder: &Folder<'_>, files: &Files) {
+        let (segments, broken) = match folder.read(files) {
+            Ok((_, segments, _, Some(broken))) => (segments, broken),
+            Ok(_) => return,
+            Err(StoreError::Missing { file }) => {
+                return self.note_lost(StoreFault::of_file(file, None));
+            }
+            Err(StoreError::Damaged { file, offset }) => {
+                return self.note_lost(StoreFault {
+                    file,
+                    offset,
+                    bytes: Some(0),
+                    is_torn: false,
+                });
+            }
+            Err(_) => return,
         };
         if broken.was_durable {
             return;
@@ -336,6 +351,12 @@ impl Salvage {
         let is_it = |fault: &&mut StoreFault| fault.file == file && fault.offset == broken.at;
         if let Some(fault) = self.faults.iter_mut().find(is_it) {
             fault.is_torn = true;
+        }
+    }
+
+    fn note_lost(&mut self, lost: StoreFault) {
+        if !self.faults.iter().any(|fault| fault.file == lost.file) {
+            self.faults.push(lost);
         }
     }
 

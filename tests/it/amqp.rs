@@ -6,6 +6,7 @@ mod churn;
 mod client;
 mod clients;
 mod codec;
+mod crash;
 mod faulty;
 mod journeys;
 mod kills;

@@ -216,6 +216,33 @@ fn is_change(message: &str) -> bool {
         .any(|begin| message.starts_with(begin))
 }
 
+#[test]
+fn the_banner_has_at_most_six_lines_also_with_a_store_and_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    crate::amqp::tls::write_certificates(folder.path());
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let keys = [
+        format!("store.path={}", file("data")),
+        "broker.tls.listen=127.0.0.1:0".to_owned(),
+        format!("broker.tls.certificate={}", file("server.pem")),
+        format!("broker.tls.key={}", file("server.key")),
+    ];
+    let arguments: Vec<_> = keys.iter().flat_map(|key| ["--set", key]).collect();
+    let daemon = Daemon::start(&arguments);
+    let mut lines = daemon.first.clone();
+    daemon.logged(|line| {
+        lines.push(line.clone());
+        line["message"].as_str().unwrap().starts_with("musterd ")
+    });
+    let banner = messages(&lines);
+    assert!(banner.len() <= 6, "{banner:#?}");
+    let amqp = banner.iter().find(|text| text.starts_with("AMQP")).unwrap();
+    assert!(
+        amqp.contains("amqp://") && amqp.contains("amqps://"),
+        "{amqp}"
+    );
+}
+
 #[tokio::test]
 async fn the_log_has_a_banner_of_at_most_six_lines_and_one_line_for_each_change() {
     let mut child = musterd(&[]).stderr(Stdio::piped()).spawn().unwrap();

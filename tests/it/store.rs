@@ -433,3 +433,18 @@ async fn modes_that_let_others_in_are_repaired_with_one_line() {
     }
     assert_eq!(repairs(), [""; 0]);
 }
+
+#[test]
+fn an_open_address_is_refused_before_the_store_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data");
+    let store = format!("store.path={}", path.display());
+    let output = musterd(&["--set", &store, "--set", "http.listen=0.0.0.0:0"])
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("security.allow_open"), "{text}");
+    assert!(!path.exists(), "nothing was made");
+}

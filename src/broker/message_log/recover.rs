@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use super::{
     DroppedTail, LogReport, MessageLogError, MessageLogOptions, MessageLogState, RecoveredMessages,
+    clean_stop,
     durable_end::DurableEnd,
     frame::{FORMAT, FrameScan, PROLOGUE, Prologue},
     record::SegmentNumber,
@@ -51,10 +52,17 @@ pub(super) fn open(
     for segment in unneeded {
         files.remove(segment)?;
     }
-    let recovered = RecoveredMessages {
-        queues: replay.index.recovered(),
-        dropped,
-    };
+    let mut queues = replay.index.recovered();
+    let stopped = clean_stop::read(&*disk, replay.mark);
+    let stopped = stopped.map_err(|error| MessageLogError::unusable(folder, error))?;
+    let returned = clean_stop::returned(stopped, &queues);
+    for queue in &mut queues {
+        queue.returned_below = returned.get(&queue.queue).copied().unwrap_or(0);
+    }
+    // Before the first delivery of this run.
+    let begun = clean_stop::remove(&*disk);
+    begun.map_err(|error| MessageLogError::unusable(folder, error))?;
+    let recovered = RecoveredMessages { queues, dropped };
     let mark = match replay.mark {
         Some(mark) => mark,
         None => new_mark().map_err(|error| MessageLogError::unusable(folder, error))?,
@@ -74,7 +82,7 @@ pub(super) fn open(
         on_durable: arc_swap::ArcSwapOption::empty(),
         counts: super::shared::LogCounts::default(),
     });
-    let mut writer = LogWriter::new(shared, tip);
+    let mut writer = LogWriter::new(shared, tip, returned);
     let begun = writer.begin();
     begun.map_err(|error| MessageLogError::unusable(folder, error))?;
     Ok(OpenedLog { writer, recovered })

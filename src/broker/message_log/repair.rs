@@ -17,7 +17,7 @@ use self::{
     walk::{FrameWalk, WalkedPart},
 };
 use super::{
-    DroppedTail, MessageLogError, MessageLogOptions,
+    DroppedTail, MessageLogError, MessageLogOptions, clean_stop,
     durable_end::{DURABLE, DurableEnd},
     frame::{FORMAT, FrameContent, PROLOGUE, Prologue},
     lock,
@@ -330,6 +330,7 @@ impl<'a> BrokenLog<'a> {
 
     /// The end that was durable is no longer that of the log. Last, so that a repair that is interrupted is done again.
     fn forget_end(&self) -> std::io::Result<()> {
+        clean_stop::remove(self.disk)?;
         self.disk.sync()?;
         match self.disk.remove(DURABLE) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),

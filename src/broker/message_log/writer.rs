@@ -30,6 +30,7 @@ pub(super) use self::tip::{ActiveSegment, LogTip};
 use self::{batch::WriteBatch, clean::Cleaning, reserve::Reserve};
 use super::{
     LogPosition, MessageLogState,
+    clean_stop::{self, ReturnedBelow},
     durable_end::{DurableEnd, DurableEndFile},
     error::is_full,
     pending::{LogOperation, PendingOperations, QueueChange},
@@ -96,6 +97,8 @@ pub(super) struct LogWriter {
     cleaning: Option<Cleaning>,
     reserve: Reserve,
     durable_end: DurableEndFile,
+    /// What the start has found, for the note of a clean stop.
+    returned: ReturnedBelow,
     /// The disk is full; when that was found last.
     full_since: Option<Instant>,
     /// How much of `todo` was searched for settlements since.
@@ -110,7 +113,7 @@ struct GroupCounts {
 }
 
 impl LogWriter {
-    pub(super) fn new(shared: Arc<Shared>, tip: LogTip) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, tip: LogTip, returned: ReturnedBelow) -> Self {
         let reserve = Reserve::new(shared.options.reserve_bytes);
         Self {
             shared,
@@ -129,6 +132,7 @@ impl LogWriter {
             cleaning: None,
             reserve,
             durable_end: DurableEndFile::default(),
+            returned,
             full_since: None,
             searched: 0,
             has_failed: false,
@@ -162,6 +166,7 @@ impl LogWriter {
             return;
         }
         let finished = self.try_turn(true).and_then(|_| self.keep_end());
+        let finished = finished.and_then(|()| self.note_stop());
         if let Err(fault) = finished {
             self.fail(fault);
         }
@@ -388,6 +393,24 @@ impl LogWriter {
         let noted = self.note_end();
         let kept = noted.and_then(|()| self.durable_end.sync(&*self.shared.disk));
         kept.map_err(|error| WriteFault::failed("noting what is durable", &error))
+    }
+
+    /// Notes that the run has ended in good order.
+    fn note_stop(&mut self) -> Result<(), WriteFault> {
+        if !self.todo.is_empty() {
+            // The disk is full: what waits is lost.
+            return Ok(());
+        }
+        let index = self.shared.index.lock();
+        let is_used = |queue| index.queue(queue).is_some_and(|places| places.count() > 0);
+        self.returned.retain(|queue, _| is_used(*queue));
+        drop(index);
+        match clean_stop::write(&*self.shared.disk, self.shared.mark, &self.returned) {
+            Err(error) if !is_full(&error) => {
+                Err(WriteFault::failed("noting the clean stop", &error))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn next(&self) -> NextTurn {

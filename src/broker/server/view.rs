@@ -1,6 +1,6 @@
 //! Views of the broker for pages and metrics.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use serde::Serialize;
 use tokio::runtime::Handle;
@@ -18,6 +18,10 @@ use crate::broker::{
     },
     wire::ShortStr,
 };
+
+/// How often, and after which pauses, a deletion looks whether the queue is still stored.
+const LEAVING_TRIES: usize = 1000;
+const LEAVING_PAUSE: Duration = Duration::from_millis(5);
 
 /// The broker in numbers.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
@@ -303,11 +307,18 @@ impl Broker {
         let deleted = self.in_vhost(vhost, move |shared, vhost| {
             vhost.force_delete(&name, shared.now())
         });
-        let deleted = deleted.await;
+        let deleted = deleted.await?;
+        for _ in 0..LEAVING_TRIES {
+            let leaving = self.in_vhost(vhost, |_, vhost| Some(vhost.leaving_queues()));
+            if leaving.await == Some(0) {
+                break;
+            }
+            tokio::time::sleep(LEAVING_PAUSE).await;
+        }
         if let Some(stores) = self.shared.stores.get() {
             stores.until_committed().await;
         }
-        deleted
+        Some(deleted)
     }
 
     /// Closes a connection with 320 and this reason; whether there is such a connection.

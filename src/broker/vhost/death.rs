@@ -1,6 +1,9 @@
 //! Dead-lettering: messages that a queue drops or rejects go to the queue's dead-letter exchange.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
 use super::{
     BrokerTime, PublisherNames, Vhost,
@@ -11,6 +14,7 @@ use super::{
 use crate::broker::{
     memory::Charge,
     message::{Death, DeathReason, InboundMessage, Message},
+    message_log::QueueNumber,
     queue::{QueueId, ready::Entry},
     wire::{
         Properties, ShortStr, TableRef, ValueRef,
@@ -48,6 +52,10 @@ pub(super) struct PendingDeadLetters {
     letters: VecDeque<DeadLetter>,
     bytes: usize,
     charge: Charge,
+    /// How many letters that are not stored yet come from a queue, which the log still has them in.
+    origins: HashMap<QueueNumber, usize>,
+    /// The queue that the letter comes from that is being routed.
+    routed: Option<QueueNumber>,
 }
 
 impl PendingDeadLetters {
@@ -56,6 +64,8 @@ impl PendingDeadLetters {
             letters: VecDeque::new(),
             bytes: 0,
             charge,
+            origins: HashMap::new(),
+            routed: None,
         }
     }
 
@@ -67,7 +77,31 @@ impl PendingDeadLetters {
         self.letters.is_empty()
     }
 
+    /// Whether every dead letter of a queue was routed.
+    pub(super) fn has_routed_all_of(&self, queue: QueueNumber) -> bool {
+        !self.origins.contains_key(&queue)
+    }
+
+    /// The letter that was being routed is in the log, or was dropped.
+    fn end_routed(&mut self) {
+        if let Some(queue) = self.routed.take() {
+            self.end(queue);
+        }
+    }
+
+    fn end(&mut self, queue: QueueNumber) {
+        if let Some(count) = self.origins.get_mut(&queue) {
+            *count -= 1;
+            if *count == 0 {
+                self.origins.remove(&queue);
+            }
+        }
+    }
+
     fn push_back(&mut self, letter: DeadLetter) {
+        if let Some(origin) = letter.origin {
+            *self.origins.entry(origin.queue).or_default() += 1;
+        }
         self.bytes += letter.message.bytes();
         self.charge.follow(self.bytes);
         self.letters.push_back(letter);
@@ -175,6 +209,7 @@ impl Vhost {
             };
             let published = self.deliver_to_queues(&mut routing, &mut message, &unknown, now);
             if published.is_some() {
+                self.dead.end_routed();
                 self.routing = Some(routing);
             } else {
                 routing.suspend();
@@ -184,6 +219,8 @@ impl Vhost {
     }
 
     fn next_dead_letter(&mut self) -> Option<(InboundMessage, Box<Routing>)> {
+        // Should the routing of the last one have panicked.
+        self.dead.end_routed();
         loop {
             let DeadLetter {
                 mut message,
@@ -192,6 +229,9 @@ impl Vhost {
             self.budget.spend(DEATH_STEPS);
             let Ok(id) = self.exchange_id(&message.exchange) else {
                 self.records.settle(origin);
+                if let Some(origin) = origin {
+                    self.dead.end(origin.queue);
+                }
                 continue;
             };
             if let Some(exchange) = self.exchanges.get(id) {
@@ -199,6 +239,7 @@ impl Vhost {
             }
             let mut routing = self.begin_routing(id);
             routing.group = self.records.group_with(origin);
+            self.dead.routed = origin.map(|origin| origin.queue);
             return Some((message, routing));
         }
     }

@@ -210,7 +210,7 @@ impl Vhost {
         method: &impl MethodSpec,
         channel: u16,
     ) {
-        if std::mem::take(&mut self.unsaved) {
+        if std::mem::take(&mut self.unsaved) || self.stores_for(connection) {
             self.await_stored(connection, peer, Awaited::Topology(None));
         } else if !self.is_busy_for(connection) {
             peer.outbox.put(method, channel);
@@ -219,6 +219,18 @@ impl Vhost {
         let mut frame = BytesMut::new();
         method.put(&mut frame, channel);
         self.defer(connection, Task::Answer(Arc::clone(peer), frame.freeze()));
+    }
+
+    /// Lets a connection continue, which gets no answer, as soon as all that it has asked for is done.
+    pub fn continue_when_done(&mut self, connection: ConnectionId, peer: &Arc<Peer>) {
+        if self.stores_for(connection) {
+            self.await_stored(connection, peer, Awaited::Topology(None));
+        }
+    }
+
+    /// Whether deferred work of a connection may still change what is stored.
+    fn stores_for(&self, connection: ConnectionId) -> bool {
+        self.leaving > 0 && self.is_busy_for(connection)
     }
 
     /// Answers a purge when it is durable.
@@ -284,6 +296,10 @@ impl Vhost {
                 !self.is_stored_by_now(&mut awaited)
             }
             Some(Task::Get(get)) => self.is_loading(&get.queue),
+            Some(Task::Remove(removal)) => {
+                let awaited = removal.awaited();
+                awaited.is_some_and(|position| !self.records.is_durable(position))
+            }
             _ => false,
         }
     }

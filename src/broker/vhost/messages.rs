@@ -13,7 +13,9 @@ use crate::broker::{
     channel::ChannelId,
     durable::{LoadRequest, LoadRequests},
     message::InboundMessage,
-    message_log::{LogPosition, MessageGroup, MessageLog, QueueNumber, QueuePlace},
+    message_log::{
+        LogPosition, MessageGroup, MessageLog, MessageLogState, QueueNumber, QueuePlace,
+    },
     queue::{
         Queue, QueueId,
         ready::{Entry, NEVER},
@@ -252,6 +254,12 @@ impl MessageRecords {
             self.wanted = self.wanted.max(position);
         }
         is_durable
+    }
+
+    /// Whether more may become durable: the disk is not full.
+    pub(super) fn can_advance(&self) -> bool {
+        let log = self.log.as_ref();
+        log.is_some_and(|log| *log.state().borrow() == MessageLogState::Ready)
     }
 
     /// Asks the log to make durable what somebody waits for.

@@ -8,7 +8,7 @@ use crate::broker::{
     channel::ConsumerId,
     durable::TopologyTable,
     exchange::{BindingId, Destination, Exchange, ExchangeId, ExchangeKind, topic::pattern_steps},
-    message_log::QueueNumber,
+    message_log::{LogPosition, QueueNumber},
     pieces::Ring,
     queue::{ConnectionId, Queue, QueueId, ready::Entry},
     wire::method::basic,
@@ -35,6 +35,16 @@ pub(super) struct Removal {
     consumers: Vec<Pieces<ConsumerId>>,
     messages: Vec<Discarded>,
     garbage: Vec<Pieces<()>>,
+    /// Queues whose rows and messages stay stored until their dead letters are durable where they were routed to.
+    stored: Vec<LeavingQueue>,
+}
+
+/// A removed queue that is still stored.
+#[derive(Clone, Copy, Debug)]
+struct LeavingQueue {
+    number: QueueNumber,
+    /// Its dead letters are durable when this position is; none while some of them wait to be routed.
+    durable: Option<LogPosition>,
 }
 
 /// The messages of a queue that are dropped.
@@ -64,6 +74,11 @@ fn next<T>(collections: &mut Vec<Pieces<T>>) -> Option<T> {
 }
 
 impl Removal {
+    /// The position that has to be durable before it continues, once that is known.
+    pub(super) fn awaited(&self) -> Option<LogPosition> {
+        self.stored.last().and_then(|leaving| leaving.durable)
+    }
+
     /// Takes what waits in a queue: how many messages. `number` is the queue's in the log, if they are settled one by
     /// one.
     fn add_messages(&mut self, queue: &mut Queue, number: QueueNumber) -> usize {
@@ -188,11 +203,35 @@ impl Vhost {
                 }
             } else if let Some(id) = removal.queues.as_mut().and_then(Iterator::next) {
                 self.take_queue(id, removal);
-            } else {
+            } else if removal.stored.is_empty() {
                 return true;
+            } else if !self.delete_stored(removal) {
+                return false;
             }
         }
         false
+    }
+
+    /// Deletes what is stored of one queue, if its dead letters are durable; whether it was deleted. So a crash never
+    /// finds a dead letter neither in its queue nor in the one that it was routed to. On a full disk nothing waits:
+    /// what is deleted makes room.
+    fn delete_stored(&mut self, removal: &mut Removal) -> bool {
+        let Some(leaving) = removal.stored.last_mut() else {
+            return true;
+        };
+        let number = leaving.number;
+        if !self.dead.has_routed_all_of(number) {
+            return false;
+        }
+        let durable = *leaving.durable.get_or_insert(self.records.newest);
+        if self.records.can_advance() && !self.records.is_durable(durable) {
+            return false;
+        }
+        removal.stored.pop();
+        self.leaving = self.leaving.saturating_sub(1);
+        self.budget.spend(QUEUE_STEPS);
+        self.delete_stored_queue(number);
+        true
     }
 
     /// Drops one message; whether there was one.
@@ -218,7 +257,16 @@ impl Vhost {
             return 0;
         };
         self.budget.spend(QUEUE_STEPS);
-        self.delete_stored_queue(queue.number);
+        let has_dead_letters = queue.settings.dead_letter_exchange.is_some();
+        if has_dead_letters && queue.number != 0 && self.records.log.is_some() {
+            self.leaving += 1;
+            removal.stored.push(LeavingQueue {
+                number: queue.number,
+                durable: None,
+            });
+        } else {
+            self.delete_stored_queue(queue.number);
+        }
         let count = removal.add_messages(&mut queue, 0);
         self.queue_names.remove(queue.name.as_bytes());
         self.timers.remove(&(queue.timer_at, id));

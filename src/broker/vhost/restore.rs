@@ -12,7 +12,7 @@ use crate::broker::{
     message_log::{RecoveredQueue, StoredMessage},
     queue::{
         FIRST_POSITION, Queue, QueueId,
-        arguments::{self, Properties},
+        arguments::{self, Properties, QueueKind},
         ready::{ColdRun, Entry, NEVER},
     },
 };
@@ -146,6 +146,7 @@ impl Vhost {
             return Ok(());
         };
         queue.continue_from(recovered.next_position, recovered.next_return);
+        queue.returned_below = recovered.returned_below;
         let in_memory = match queue.ready.may_be_cold() {
             true => 0..=FIRST_POSITION - 1,
             false => 0..=u64::MAX,
@@ -220,6 +221,9 @@ impl Vhost {
 struct DeliveryRule {
     counts: bool,
     limit: Option<u32>,
+    /// Messages below this position count as delivered: the run that had them ended without a clean stop. As in
+    /// RabbitMQ, a quorum queue counts only those that a consumer held.
+    returned_below: u64,
 }
 
 impl DeliveryRule {
@@ -227,6 +231,10 @@ impl DeliveryRule {
         Self {
             counts: queue.counts_deliveries(),
             limit: queue.settings.delivery_limit,
+            returned_below: match queue.settings.kind {
+                QueueKind::Classic => queue.returned_below,
+                QueueKind::Quorum => 0,
+            },
         }
     }
 
@@ -249,7 +257,7 @@ impl DeliveryRule {
             position: message.position,
             expires_at,
             returns,
-            redelivered: message.redelivered,
+            redelivered: message.redelivered || message.position < self.returned_below,
             resumed,
         }
     }

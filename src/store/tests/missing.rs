@@ -2,8 +2,11 @@
 
 use std::{fs, path::Path};
 
-use super::{SMALL, Store, StoreOptions, Tables, all, drop_idle, fill};
-use crate::store::{repair, restore};
+use super::{SMALL, Store, StoreError, StoreOptions, Tables, all, drop_idle, fill};
+use crate::{
+    disk::testing::SimDisk,
+    store::{durable_end::DURABLE, repair, restore},
+};
 
 const BIG: StoreOptions = StoreOptions {
     segment_bytes: 1 << 20,
@@ -212,4 +215,101 @@ fn a_backup_of_another_format_is_refused() {
         let cause = std::error::Error::source(&error).unwrap().to_string();
         assert!(cause.contains(expected), "{cause}");
     }
+}
+
+/// Makes a store with several segments of the log and no snapshot that covers them, durable up to its end.
+fn with_segments(disk: &SimDisk, is_closed: bool) -> Store {
+    let options = StoreOptions {
+        segment_bytes: 1 << 20,
+        ..SMALL
+    };
+    let opened = Store::open_on(Box::new(disk.clone()), None, Path::new("sim"), options);
+    let (store, _) = opened.unwrap();
+    let mut model = Tables::new();
+    for part in 0..4 {
+        fill(&store, part * 20..part * 20 + 20, &mut model);
+        store.sync().unwrap();
+        store.inner.log.lock().rotate(&*store.inner.disk);
+    }
+    fill(&store, 80..81, &mut model);
+    store.sync().unwrap();
+    if is_closed {
+        store.close().unwrap();
+    }
+    store
+}
+
+fn open_on(disk: &SimDisk) -> Result<Store, StoreError> {
+    let opened = Store::open_on(Box::new(disk.clone()), None, Path::new("sim"), SMALL);
+    opened.map(|(store, _)| store)
+}
+
+#[test]
+fn the_loss_of_the_newest_segments_is_refused_and_the_newest_is_named() {
+    for is_closed in [true, false] {
+        let disk = SimDisk::default();
+        drop(with_segments(&disk, is_closed));
+        assert!(open_on(&disk.after_kill()).is_ok());
+        let mut lost = disk.after_kill();
+        for number in [5, 4, 3] {
+            lost = lost.with(&log(number), None);
+            let refused = open_on(&lost.after_kill()).unwrap_err().to_string();
+            assert!(
+                refused.starts_with("\"sim/log-0000000005\" is missing"),
+                "{refused}"
+            );
+        }
+        // Its last frames are lost, and nothing of what is left is torn.
+        let whole = disk.content(&log(4));
+        let frames: Vec<_> = whole
+            .windows(4)
+            .enumerate()
+            .filter(|(_, four)| four == b"mSt1")
+            .collect();
+        let cut = whole[..frames[frames.len() - 2].0].to_vec();
+        let cut = disk.with(&log(5), None).with(&log(4), Some(cut));
+        assert!(open_on(&cut).is_err());
+    }
+}
+
+#[test]
+fn a_note_that_is_lost_damaged_or_behind_harms_nothing() {
+    let disk = SimDisk::default();
+    drop(with_segments(&disk, true));
+    let newest = disk.content(DURABLE);
+    let mut damaged = newest.clone();
+    damaged[25] ^= 4;
+    for note in [
+        None,
+        Some(damaged),
+        Some(newest[..31].to_vec()),
+        Some(Vec::new()),
+    ] {
+        let disk = disk.with(DURABLE, note);
+        drop(open_on(&disk).unwrap());
+        assert_eq!(
+            disk.content(DURABLE)[20..28],
+            newest[20..28],
+            "it is right again"
+        );
+    }
+}
+
+#[test]
+fn the_end_that_was_lost_is_reported_and_a_repair_keeps_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = with_log(folder.path());
+    let (store, _) = Store::open(folder.path(), BIG).unwrap();
+    store.inner.log.lock().rotate(&*store.inner.disk);
+    fill(&store, 50..60, &mut model.clone());
+    store.close().unwrap();
+    drop_idle(store);
+    fs::remove_file(folder.path().join(log(2))).unwrap();
+    names_missing(folder.path(), &log(2));
+    let repaired = repair(folder.path()).unwrap();
+    let faults = repaired.before.faults;
+    assert_eq!(faults.len(), 1);
+    assert_eq!(faults[0].file, folder.path().join(log(2)));
+    let (store, _) = Store::open(folder.path(), SMALL).unwrap();
+    assert_eq!(all(&store.contents().unwrap()), model);
 }

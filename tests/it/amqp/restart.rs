@@ -54,7 +54,7 @@ impl Restarted {
     }
 
     /// A client with a durable queue and with publisher confirms on channel 1.
-    fn confirming_client(&self, queue: &str) -> Client {
+    pub(super) fn confirming_client(&self, queue: &str) -> Client {
         let mut client = self.client();
         let declare = format!("queue.declare queue={queue} durable => queue.declare-ok");
         let lines = [&*declare, "confirm.select => confirm.select-ok"];
@@ -62,7 +62,7 @@ impl Restarted {
         client
     }
 
-    fn client(&self) -> Client {
+    pub(super) fn client(&self) -> Client {
         Client::ready(self.addr)
     }
 }
@@ -78,7 +78,7 @@ fn start(path: &Path, keys: &[&str]) -> (Daemon, SocketAddr) {
 }
 
 /// Sends each line and expects the answer behind its arrow.
-fn script(client: &mut Client, lines: &[&str]) {
+pub(super) fn script(client: &mut Client, lines: &[&str]) {
     for line in lines {
         let (sent, expected) = line.split_once(" => ").expect("an answer");
         let answer = client.call(1, sent);
@@ -87,7 +87,7 @@ fn script(client: &mut Client, lines: &[&str]) {
 }
 
 /// Persistent messages to queue q with these numbers as bodies, all confirmed.
-fn publish_confirmed(client: &mut Client, numbers: impl Iterator<Item = usize>) {
+pub(super) fn publish_confirmed(client: &mut Client, numbers: impl Iterator<Item = usize>) {
     for number in numbers {
         let publish = format!("basic.publish routing-key=q delivery-mode=2 body={number}");
         client.send(1, &publish);
@@ -170,7 +170,7 @@ fn barrier(broker: &Restarted) {
 }
 
 /// The messages of a queue in order: redelivered or not, and the body. They are acknowledged.
-fn contents(broker: &Restarted, queue: &str) -> Vec<String> {
+pub(super) fn contents(broker: &Restarted, queue: &str) -> Vec<String> {
     let mut client = broker.client();
     std::iter::from_fn(|| {
         let got = client.call(1, &format!("basic.get queue={queue} no-ack"));
@@ -241,9 +241,15 @@ fn confirmed_persistent_messages_survive_a_kill_and_nothing_that_was_settled_ret
         let got = client.call(1, "queue.declare queue=q passive");
         assert!(got.contains("message-count=4"), "{got}");
     }
-    assert_eq!(contents(&broker, "q"), ["again 2", "again 3", "4", "5"]);
-    assert_eq!(contents(&broker, "first"), ["p5", "p3", "p1"]);
-    assert_eq!(contents(&broker, "short"), ["4", "5"]);
+    assert_eq!(
+        contents(&broker, "q"),
+        ["again 2", "again 3", "again 4", "again 5"]
+    );
+    assert_eq!(
+        contents(&broker, "first"),
+        ["again p5", "again p3", "again p1"]
+    );
+    assert_eq!(contents(&broker, "short"), ["again 4", "again 5"]);
     assert_eq!(contents(&broker, "purged"), [""; 0]);
     barrier(&broker);
     broker.kill();
@@ -341,7 +347,7 @@ fn transactions_and_quorum_queues_survive_a_kill() {
     other.send(1, "basic.nack delivery-tag=1 requeue");
     barrier(&broker);
     broker.kill();
-    assert_eq!(contents(&broker, "a"), ["2", "3", "4"]);
+    assert_eq!(contents(&broker, "a"), ["again 2", "again 3", "again 4"]);
     let mut client = broker.client();
     let got = client.call(1, "basic.get queue=b");
     assert!(

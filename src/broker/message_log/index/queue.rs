@@ -56,6 +56,11 @@ impl QueuePlaces {
         self.len == 0
     }
 
+    /// How many messages are in it.
+    pub(in crate::broker::message_log) fn count(&self) -> usize {
+        self.len
+    }
+
     pub(in crate::broker::message_log) fn get(&self, position: u64) -> Option<&Slot> {
         let chunk = self.chunks.get(&(position >> LOW_BITS))?;
         let at = chunk.binary_search_by_key(&low(position), |slot| slot.low);
@@ -276,6 +281,7 @@ impl QueuePlaces {
             body_bytes: self.body_bytes,
             next_position: self.next_position.max(FIRST_POSITION),
             next_return: self.next_return,
+            returned_below: 0,
         }
     }
 

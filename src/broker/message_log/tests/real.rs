@@ -115,3 +115,60 @@ fn only_its_owner_may_read_it_and_only_one_may_open_it() {
     }
     open(&path).0.close().unwrap();
 }
+
+#[test]
+fn only_a_clean_stop_says_that_what_was_not_delivered_is_new() {
+    let folder = tempfile::tempdir().unwrap();
+    let below = |path: &Path| {
+        let (log, recovered) = open(path);
+        let below: Vec<_> = recovered
+            .queues
+            .iter()
+            .map(|one| one.returned_below)
+            .collect();
+        (log, below)
+    };
+    let copy = |from: &Path| {
+        let to = tempfile::tempdir().unwrap();
+        for entry in std::fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), to.path().join(entry.file_name())).unwrap();
+        }
+        to
+    };
+    let (log, _) = open(folder.path());
+    log.append(&message(b"one"), &[place(1, at(0))]);
+    log.append(&message(b"two"), &[place(1, at(1))]);
+    log.close().unwrap();
+    let (log, found) = below(folder.path());
+    assert_eq!(found, [0], "a clean stop");
+    let crashed = copy(folder.path());
+    log.close().unwrap();
+    let (log, found) = below(crashed.path());
+    assert_eq!(found, [at(2)]);
+    log.append(&message(b"three"), &[place(1, at(2))]);
+    log.close().unwrap();
+    // It stays so, for these messages only.
+    let stopped = copy(crashed.path());
+    let (log, found) = below(stopped.path());
+    assert_eq!(found, [at(2)]);
+    log.close().unwrap();
+    // A note that is damaged, or of another log, counts for nothing.
+    for at_byte in [0, 16, 30] {
+        let damaged = copy(crashed.path());
+        let path = damaged.path().join("STOPPED");
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[at_byte] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let (log, found) = below(damaged.path());
+        assert_eq!(found, [at(3)], "byte {at_byte}");
+        log.close().unwrap();
+    }
+    // Without the messages there is nothing to know.
+    let (log, _) = below(stopped.path());
+    log.delete_queue(1);
+    log.close().unwrap();
+    let (log, found) = below(stopped.path());
+    assert!(found.iter().all(|below| *below == 0), "{found:?}");
+    log.close().unwrap();
+}

@@ -31,6 +31,10 @@ pub(super) struct Restoring<'a> {
     messages: u64,
     /// Messages of queues that have no row and were not deleted.
     orphans: u64,
+    /// The number of the newest queue of each vhost and name.
+    newest: HashMap<(ShortStr, ShortStr), u64>,
+    /// Queues whose names others have since: a crash came while they were deleted.
+    replaced: Vec<u64>,
 }
 
 impl<'a> Restoring<'a> {
@@ -50,6 +54,8 @@ impl<'a> Restoring<'a> {
             foreign_queues: HashSet::new(),
             messages: 0,
             orphans: 0,
+            newest: HashMap::new(),
+            replaced: Vec::new(),
         }
     }
 
@@ -62,6 +68,12 @@ impl<'a> Restoring<'a> {
     ) -> Result<(), StoredFault> {
         store.read(TopologyTable::Exchanges, &mut |number, row| {
             self.exchange(number, ExchangeRow::decode(number, row)?)
+        })?;
+        store.read(TopologyTable::Queues, &mut |number, row| {
+            let row = QueueRow::decode(number, row)?;
+            // Rows come in the order of their numbers.
+            self.newest.insert((row.vhost, row.name), number);
+            Ok(())
         })?;
         store.read(TopologyTable::Queues, &mut |number, row| {
             self.queue(number, QueueRow::decode(number, row)?)
@@ -77,6 +89,11 @@ impl<'a> Restoring<'a> {
             deleted.insert(number);
             Ok(())
         })?;
+        for number in self.replaced.drain(..) {
+            journal.note_deleted(number);
+            journal.delete(TopologyTable::Queues, number);
+            deleted.insert(number);
+        }
         self.messages(log, recovered, &deleted)?;
         for number in deleted {
             // Also where the log knows no message of it.
@@ -144,6 +161,10 @@ impl<'a> Restoring<'a> {
             self.foreign_queues.insert(number);
             return Ok(());
         };
+        if self.newest.get(&(row.vhost.clone(), row.name.clone())) != Some(&number) {
+            self.replaced.push(number);
+            return Ok(());
+        }
         self.queues += 1;
         let now = self.shared.now();
         let put_back = cell.lock().restore_queue(number, row, restored, now);

@@ -1,3 +1,5 @@
+mod leaving;
+
 use std::{
     sync::{Arc, atomic::Ordering::SeqCst},
     time::Duration,
