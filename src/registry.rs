@@ -45,7 +45,7 @@ pub use self::{
     config::Config,
     draft::Draft,
     guard::GuardConfig,
-    journal::{Commit, Journal, Lost, MemoryJournal},
+    journal::{BriefCommit, Commit, Journal, Lost, MemoryJournal},
     log::Compacted,
     notices::{NoticeEntry, Notices},
     pending::Pending,

@@ -46,7 +46,7 @@ pub use self::{
     writes::Writes,
 };
 use self::{
-    durable_end::{DurableEnd, DurableEndFile},
+    durable_end::{SyncedEnd, SyncedEndFile},
     log::{LogEnd, is_full},
     open::Folder,
     recover::StoredSegment,
@@ -102,7 +102,7 @@ struct StoreInner {
     disk: Box<dyn Disk>,
     log: Mutex<LogEnd>,
     /// Held during an fsync. A thread that waits for this lock often finds its commits already synced.
-    syncing: Mutex<DurableEndFile>,
+    syncing: Mutex<SyncedEndFile>,
     syncer: Arc<Syncer>,
     counts: StoreCounts,
     merges: Arc<Merges>,
@@ -277,7 +277,7 @@ impl Store {
     }
 
     /// Notes what is durable, so that a later loss of it is found. On a full disk the frames say it before them.
-    fn note(&self, noted: &mut DurableEndFile, end: DurableEnd) {
+    fn note(&self, noted: &mut SyncedEndFile, end: SyncedEnd) {
         let inner = &*self.inner;
         if let Err(error) = noted.write(&*inner.disk, end)
             && !is_full(&error)

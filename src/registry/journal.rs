@@ -20,13 +20,19 @@ pub enum Commit {
     Done(Result<(), Lost>),
     /// Known later. [`super::Registry::run_commits`] polls it.
     Later(Pin<Box<dyn Future<Output = Result<(), Lost>> + Send>>),
+    /// Takes microseconds as a rule. The thread that asks for it may make it, without the registry's lock.
+    Brief(BriefCommit),
 }
+
+/// Makes a commit. It may block, as a rule for microseconds.
+pub type BriefCommit = Box<dyn FnOnce() -> Result<(), Lost> + Send>;
 
 impl fmt::Debug for Commit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Done(result) => f.debug_tuple("Done").field(result).finish(),
             Self::Later(_) => f.write_str("Later"),
+            Self::Brief(_) => f.write_str("Brief"),
         }
     }
 }

@@ -1,3 +1,4 @@
+mod brief;
 mod connections;
 mod journal;
 mod replay;

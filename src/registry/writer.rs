@@ -1,13 +1,13 @@
 //! Decide, commit, apply: the one path by which anything changes.
 
-use std::{collections::VecDeque, fmt, pin::Pin};
+use std::{collections::VecDeque, fmt, pin::Pin, time::Duration};
 
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Batch, Command, CommandSender, Commit, Journal, Lost, Origin, Pending, Record, Refusal,
-    Registry,
+    Batch, BriefCommit, Command, CommandSender, Commit, Journal, Lost, Origin, Pending, Record,
+    Refusal, Registry,
     draft::{Changes, Draft},
     forget, log,
     state::{Logged, State},
@@ -17,6 +17,8 @@ use super::{
 const WAITING_MAX: usize = 65_536;
 /// The most commands of one batch.
 const BATCH_MAX: usize = 512;
+/// The pause between two looks of a stop whether the last commit was made.
+const STOP_PAUSE: Duration = Duration::from_millis(1);
 
 /// The state that the registry's lock protects.
 #[derive(Debug)]
@@ -41,6 +43,18 @@ struct Later(Pin<Box<dyn Future<Output = Result<(), Lost>> + Send>>);
 impl fmt::Debug for Later {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Later")
+    }
+}
+
+/// A brief commit under way: should it panic, its batch is lost, and the next commands are not kept waiting.
+struct Leading<'a>(&'a Registry);
+
+impl Drop for Leading<'_> {
+    fn drop(&mut self) {
+        let lost = Lost::Failed("the commit has panicked".into());
+        if self.0.committed(Err(lost)) {
+            self.0.inner.committing.notify_one();
+        }
     }
 }
 
@@ -181,6 +195,7 @@ impl Registry {
             Commit::Done(Err(lost)) => Pending::ready(Err(lost.into())),
             // Nobody would poll the commit.
             Commit::Later(_) if writer.closed => Pending::ready(Err(Refusal::Stopping)),
+            Commit::Brief(_) if writer.closed => Pending::ready(Err(Refusal::Stopping)),
             Commit::Later(later) => {
                 let (to, pending) = oneshot::channel();
                 writer.in_flight = Some(vec![Box::new(Answer { outcome, to })]);
@@ -189,6 +204,24 @@ impl Registry {
                 self.inner.committing.notify_one();
                 Pending::waiting(pending)
             }
+            Commit::Brief(commit) => {
+                let (to, pending) = oneshot::channel();
+                writer.in_flight = Some(vec![Box::new(Answer { outcome, to })]);
+                drop(guard);
+                self.lead(commit);
+                Pending::waiting(pending)
+            }
+        }
+    }
+
+    /// Makes a commit that takes microseconds on the thread that asks for it: to wake another one would take longer.
+    /// The thread of [`Self::run_commits`] makes what came meanwhile.
+    fn lead(&self, commit: BriefCommit) {
+        let leading = Leading(self);
+        let committed = commit();
+        std::mem::forget(leading);
+        if self.committed(committed) {
+            self.inner.committing.notify_one();
         }
     }
 
@@ -205,18 +238,23 @@ impl Registry {
             tokio::select! {
                 () = self.inner.committing.notified() => (),
                 () = stop.cancelled() => {
-                    let mut writer = self.inner.writer.lock();
-                    if writer.in_flight.is_none() {
-                        writer.closed = true;
-                        return;
+                    {
+                        let mut writer = self.inner.writer.lock();
+                        if writer.in_flight.is_none() {
+                            writer.closed = true;
+                            return;
+                        }
                     }
+                    // Another thread makes a brief commit.
+                    tokio::time::sleep(STOP_PAUSE).await;
                 }
             }
         }
     }
 
-    /// Ends the batch in flight and begins the next ones with the commands that came meanwhile.
-    fn committed(&self, committed: Result<(), Lost>) {
+    /// Ends the batch in flight and begins the next ones with the commands that came meanwhile. Whether the thread of
+    /// [`Self::run_commits`] has one to make.
+    fn committed(&self, committed: Result<(), Lost>) -> bool {
         let mut committed = committed;
         let mut guard = self.inner.writer.lock();
         let writer = &mut *guard;
@@ -228,16 +266,18 @@ impl Registry {
                 decided.answer(&committed);
             }
             if writer.waiting.is_empty() {
-                return;
+                return false;
             }
             writer.in_flight = Some(self.decide_waiting(writer));
-            match writer.commit() {
-                Commit::Done(done) => committed = done,
-                Commit::Later(later) => {
-                    writer.commit = Some(Later(later));
-                    return;
+            writer.commit = Some(Later(match writer.commit() {
+                Commit::Done(done) => {
+                    committed = done;
+                    continue;
                 }
-            }
+                Commit::Later(later) => later,
+                Commit::Brief(commit) => Box::pin(async move { commit() }),
+            }));
+            return true;
         }
     }
 

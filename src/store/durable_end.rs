@@ -17,14 +17,14 @@ const LEN: usize = 32;
 
 /// The newest commit that is durable.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct DurableEnd {
+pub(super) struct SyncedEnd {
     /// The segment that was written last.
     pub(super) segment: u64,
     /// The number of the commit.
     pub(super) number: u64,
 }
 
-impl DurableEnd {
+impl SyncedEnd {
     fn encode(self) -> [u8; LEN] {
         let mut out = [0; LEN];
         out[..12].copy_from_slice(MAGIC);
@@ -66,13 +66,13 @@ pub(super) fn forget(disk: &dyn Disk) -> io::Result<()> {
 
 /// The file, opened at the first write.
 #[derive(Debug, Default)]
-pub(super) struct DurableEndFile {
+pub(super) struct SyncedEndFile {
     file: Option<Arc<dyn DiskFile>>,
 }
 
-impl DurableEndFile {
+impl SyncedEndFile {
     /// Replaces what it says, up to the operating system.
-    pub(super) fn write(&mut self, disk: &dyn Disk, end: DurableEnd) -> io::Result<()> {
+    pub(super) fn write(&mut self, disk: &dyn Disk, end: SyncedEnd) -> io::Result<()> {
         let file = match &self.file {
             Some(file) => file,
             None => self.file.insert(open(disk)?),

@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use super::{
     StoreError,
-    durable_end::DurableEnd,
+    durable_end::SyncedEnd,
     frame::{HEADER, seal},
     recover::{StoredSegment, segment_name},
     snapshot::StoredSnapshot,
@@ -167,8 +167,8 @@ impl LogEnd {
     }
 
     /// The newest commit that is durable.
-    pub(super) fn durable_end(&self) -> DurableEnd {
-        DurableEnd {
+    pub(super) fn durable_end(&self) -> SyncedEnd {
+        SyncedEnd {
             segment: self.active.number,
             number: self.synced,
         }

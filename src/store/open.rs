@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     StoreError,
-    durable_end::{DURABLE, DurableEnd},
+    durable_end::{DURABLE, SyncedEnd},
     log::LogEnd,
     recover::{DamagedFrame, Files, StoredSegment, read_log, segment_name, snapshot_name},
     snapshot::StoredSnapshot,
@@ -112,7 +112,7 @@ impl Folder<'_> {
         let covered = snapshot.as_ref().map_or(0, |snapshot| snapshot.newest);
         let log = read_log(self.disk, &files.segments, covered);
         let mut log = log.map_err(|error| self.unusable("", error))?;
-        let end = DurableEnd::read(self.disk).map_err(|error| self.unusable(DURABLE, error))?;
+        let end = SyncedEnd::read(self.disk).map_err(|error| self.unusable(DURABLE, error))?;
         if let Some(end) = end.filter(|end| end.number > log.newest) {
             match &mut log.broken {
                 Some(broken) => broken.was_durable = true,
@@ -123,7 +123,7 @@ impl Folder<'_> {
     }
 
     /// The log is whole and ends before what was durable once.
-    fn lost_end(&self, end: DurableEnd, segments: &[StoredSegment]) -> StoreError {
+    fn lost_end(&self, end: SyncedEnd, segments: &[StoredSegment]) -> StoreError {
         match segments.last().filter(|last| last.number >= end.segment) {
             Some(last) => StoreError::Damaged {
                 file: self.path.join(segment_name(last.number)),

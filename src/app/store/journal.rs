@@ -1,22 +1,36 @@
 //! The registry's journal on the store.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use crate::{
     registry::{Batch, Commit, Journal, Lost, Rows},
-    store::{Store, StoreError, Writes},
+    store::{Store, StoreError, SyncMode, Writes},
 };
 
-/// Writes each batch as one commit of the store. A commit is written when it is polled: poll it on a thread that may
-/// block.
+/// A commit that took longer is a sign that the disk is slow.
+const SLOW: Duration = Duration::from_millis(5);
+/// After a slow commit so many are made by the thread that waits for the disk.
+const CAREFUL: u32 = 1024;
+
+/// Writes each batch as one commit of the store. With an fsync for each, or while the disk is slow, the commit is
+/// written when it is polled: poll it on a thread that may block.
 #[derive(Debug)]
 pub(super) struct StoreJournal {
     store: Store,
     events_max: usize,
     /// Kept from batch to batch for its memory.
     writes: Arc<Mutex<Writes>>,
+    /// How many more commits the thread that waits for the disk makes.
+    careful: Arc<AtomicU32>,
 }
 
 impl StoreJournal {
@@ -25,7 +39,15 @@ impl StoreJournal {
             store,
             events_max,
             writes: Arc::default(),
+            careful: Arc::default(),
         }
+    }
+
+    /// Whether a commit takes microseconds: it ends in the operating system's memory.
+    fn is_brief(&self) -> bool {
+        let careful = self.careful.load(Relaxed);
+        self.careful.store(careful.saturating_sub(1), Relaxed);
+        careful == 0 && self.store.sync_mode() != SyncMode::Always
     }
 }
 
@@ -34,16 +56,25 @@ impl Journal for StoreJournal {
         if batch.records.is_empty() {
             return Commit::Done(Ok(()));
         }
+        let is_brief = self.is_brief();
         let batch = batch.to_owned();
         let (store, events_max) = (self.store.clone(), self.events_max);
-        let writes = Arc::clone(&self.writes);
-        Commit::Later(Box::pin(async move {
+        let (writes, careful) = (Arc::clone(&self.writes), Arc::clone(&self.careful));
+        let commit = move || {
+            let began = Instant::now();
             let mut writes = writes.lock();
             writes.clear();
             batch.write(events_max, &mut *writes);
             let committed = store.commit_as_configured(&mut writes);
+            if began.elapsed() > SLOW {
+                careful.store(CAREFUL, Relaxed);
+            }
             committed.map(drop).map_err(lost)
-        }))
+        };
+        match is_brief {
+            true => Commit::Brief(Box::new(commit)),
+            false => Commit::Later(Box::pin(async move { commit() })),
+        }
     }
 }
 

@@ -159,6 +159,11 @@ impl Vhost {
         }
     }
 
+    /// Deleted queues that are still stored, until their dead letters are durable elsewhere.
+    pub fn leaving_queues(&self) -> usize {
+        self.leaving
+    }
+
     /// Removes an exchange with its bindings.
     pub(super) fn remove_exchange(
         &mut self,

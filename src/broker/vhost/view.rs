@@ -422,11 +422,6 @@ impl Vhost {
         let id = *self.queue_names.get(name.as_bytes())?;
         Some(self.remove_queue(id, NOBODY, now))
     }
-
-    /// Deleted queues that are still stored, until their dead letters are durable elsewhere.
-    pub fn leaving_queues(&self) -> usize {
-        self.leaving
-    }
 }
 
 fn queue_view(vhost: &str, id: QueueId, queue: &Queue) -> QueueView {
