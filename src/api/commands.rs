@@ -18,20 +18,19 @@ pub struct InstanceCommand {
 }
 
 impl InstanceCommand {
-    /// Reads `{"service_id", "incarnation"?}`; other fields are passed over.
+    /// Reads `{"service_id", "incarnation"?}`; other fields are passed over, with a warning.
     ///
     /// # Errors
     /// A 422 that names every wrong field.
-    pub fn read(body: &[u8]) -> Result<Self, Problem> {
-        let read = read::request(body, &[], |fields| {
+    pub fn read(body: &[u8]) -> Result<(Self, Warnings), Problem> {
+        read::request(body, &[], |fields| {
             let service_id = fields.required("service_id", read::text);
             let incarnation = fields.optional("incarnation", read::count);
             Some(Self {
                 service_id: service_id?.into_owned(),
                 incarnation,
             })
-        });
-        read.map(|(command, _)| command)
+        })
     }
 }
 

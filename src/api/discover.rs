@@ -13,6 +13,7 @@ use super::{
     query::pairs,
     read::{self, ObjectFields},
     seen::Seen,
+    warnings::Warnings,
 };
 use crate::model::{Instance, InstanceFilter, Span, Timestamp};
 
@@ -102,11 +103,11 @@ impl Discover {
         Ok(())
     }
 
-    /// Reads a discovery that came as a message; answers with the service's name too.
+    /// Reads a discovery that came as a message; answers with the service's name too, and with what was passed over.
     ///
     /// # Errors
     /// A 422 that names every wrong field.
-    pub fn from_json(body: &[u8]) -> Result<(String, Self), Problem> {
+    pub fn from_json(body: &[u8]) -> Result<(String, Self, Warnings), Problem> {
         let read = read::request(body, &[], |fields| {
             let service_name = fields.required("service_name", owned);
             let healthy_only = fields.optional("healthy_only", read::flag);
@@ -126,7 +127,7 @@ impl Discover {
             };
             Some((service_name?, wanted))
         });
-        read.map(|(read, _)| read)
+        read.map(|((name, wanted), warnings)| (name, wanted, warnings))
     }
 }
 

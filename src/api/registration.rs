@@ -62,6 +62,8 @@ pub fn registration(body: &[u8], defaults: &Defaults) -> Result<Parsed, Problem>
     Ok(Parsed { warnings, ..parsed })
 }
 
+const TTL_OF_NO_LEASE: &str = "has no effect with \"lease\": \"none\"";
+
 const HEALTHY_BY_ITSELF: &str = "the instance has no check and names no ttl: it counts as healthy until its \
      lease ends, also when it has stopped. Add \"checks\", or set \"ttl\" and send heartbeats";
 
@@ -92,6 +94,9 @@ fn read_registration(fields: &mut ObjectFields<'_>, defaults: &Defaults) -> Opti
     let ttl = fields.optional("ttl", |value| read::span(value, limits::TTL));
     let leases = LeaseKind::ALL.map(|kind| (kind.as_str(), kind));
     let lease = fields.optional("lease", |value| read::word(value, &leases));
+    if ttl.is_some() && lease == Some(LeaseKind::Unlimited) {
+        fields.warn("ttl", TTL_OF_NO_LEASE);
+    }
     let weight = fields.optional("weight", weight);
     let zone = fields.optional("zone", label);
     // Any address will do to find the faults of checks when the instance's own is one.

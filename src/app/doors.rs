@@ -34,11 +34,13 @@ pub(super) async fn open(
             "HTTP is open to other machines without authentication: security.allow_open is true"
         );
     }
-    let (serving, following) = (door.clone(), door.clone());
+    let (serving, following, limited) = (door.clone(), door.clone(), door.clone());
     let serve = move |stop| serving.serve(vec![bound], stop);
     tasks.spawn_on(runtime, Stage::Source, "http", serve);
     let follow = move |stop| following.follow_routes(stop);
     tasks.spawn_on(runtime, Stage::Source, "gateway routes", follow);
+    let limit = move |stop| limited.limit_held(stop);
+    tasks.spawn_on(runtime, Stage::Source, "held answers", limit);
     Ok(Some(address))
 }
 

@@ -44,6 +44,9 @@ pub struct Config {
     pub drain: Bounded<Duration, 0, DAY>,
     /// Answers from this size on are compressed for clients that accept it.
     pub gzip_min: Bounded<ByteSize, 0, GIB>,
+    /// Bytes of large answers, and of versions that were replaced while they are sent, that are held for clients that
+    /// read slowly, all together. Beyond it the connections of the slowest are closed.
+    pub held_max: Bounded<ByteSize, MIB, { 1024 * GIB }>,
     /// Names that the server answers to, besides IP addresses, `localhost` and `*.localhost`; `*` for any.
     pub hosts: Vec<String>,
     /// Which pages of other origins may use the API.
@@ -74,6 +77,7 @@ impl Default for Config {
             write_timeout: Duration::from_secs(30).into(),
             drain: Duration::from_secs(3).into(),
             gzip_min: ByteSize::kib(4).into(),
+            held_max: ByteSize::mib(128).into(),
             hosts: Vec::new(),
             cors: Cors::default(),
             dashboard: DashboardMode::default(),
@@ -105,6 +109,7 @@ impl Config {
             },
             drain: self.drain.get(),
             gzip_min: self.gzip_min.as_u64(),
+            held_max: self.held_max.as_u64(),
         }
     }
 }

@@ -20,6 +20,7 @@ mod system;
 mod tokens;
 mod transport;
 mod webhooks;
+mod without_effect;
 
 pub use self::{broker::Config as BrokerConfig, in_process::InProcessClient};
 pub(in crate::http) use self::{

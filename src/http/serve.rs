@@ -8,6 +8,7 @@ pub(in crate::http) mod access;
 mod authority;
 pub(in crate::http) mod connection;
 pub(in crate::http) mod cors;
+pub(in crate::http) mod held;
 mod listener;
 pub(in crate::http) mod metrics;
 pub(in crate::http) mod pipeline;
@@ -17,6 +18,7 @@ pub(in crate::http) mod watchdog;
 use std::{
     fmt::{self, Display},
     panic::AssertUnwindSafe,
+    sync::Arc,
     time::Duration,
 };
 
@@ -39,6 +41,7 @@ pub use self::{
 use self::{
     access::AccessPolicy,
     connection::HttpPeer,
+    held::{HeldAnswers, ReplacedBytes},
     metrics::{RouteMetrics, ServeMetrics},
     watchdog::Patience,
 };
@@ -79,6 +82,11 @@ pub(in crate::http) trait HttpService: fmt::Debug + Send + Sync + 'static {
     /// Where requests of this path are counted, and how long they may take.
     fn metrics_of(&self, path: &str) -> &RouteMetrics;
 
+    /// Parameters of a query that its route knows and that have no effect in it, each as a sentence.
+    fn without_effect(&self, _route: &str, _query: &str) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Runs one turn of a connection; a service may do afterwards what the turn has left to do.
     fn turn<T>(turn: impl FnOnce() -> T) -> T {
         turn()
@@ -91,6 +99,8 @@ pub(in crate::http) struct ServeState {
     pub(in crate::http) limits: ServeLimits,
     pub(in crate::http) access: ArcSwap<AccessPolicy>,
     pub(in crate::http) metrics: ServeMetrics,
+    /// What is kept for clients that read slowly.
+    pub(in crate::http) held: Arc<HeldAnswers>,
     /// Cancelled when the server stops: streams and long polls end at once.
     pub(in crate::http) closing: CancellationToken,
     /// Upgraded connections: the server waits for those that hold one of its tokens.
@@ -98,12 +108,15 @@ pub(in crate::http) struct ServeState {
 }
 
 impl ServeState {
+    /// `replaced` is how much state was replaced so far that answers may still hold.
     pub(in crate::http) fn new(
         limits: ServeLimits,
         access: AccessPolicy,
         metrics: ServeMetrics,
+        replaced: ReplacedBytes,
     ) -> Self {
         Self {
+            held: HeldAnswers::new(limits.held_max, replaced, metrics.clone()),
             limits,
             access: ArcSwap::from_pointee(access),
             metrics,
@@ -128,6 +141,8 @@ pub(in crate::http) struct ServeLimits {
     pub(in crate::http) drain: Duration,
     /// Answers from this size on are compressed, in bytes.
     pub(in crate::http) gzip_min: u64,
+    /// What may be held for clients that read slowly, in bytes.
+    pub(in crate::http) held_max: u64,
 }
 
 /// Serves one client to the end. A panic outside of a request is logged with the client and ends that client only.

@@ -104,6 +104,11 @@ impl HttpApp {
         serve::serve(listeners, pipeline, stop).await;
     }
 
+    /// Closes connections of clients that read slowly where too much is held for them, until `stop`.
+    pub async fn limit_held(self, stop: CancellationToken) {
+        Arc::clone(&self.state.serve.held).run(stop).await;
+    }
+
     /// Wakes requests that wait for a change of the gateway's routes, until told to stop.
     pub async fn follow_routes(self, stop: CancellationToken) {
         Arc::clone(&self.state.gateway).run(stop).await;
@@ -157,7 +162,10 @@ impl AppState {
     pub(super) fn new(config: Config, deps: Deps) -> Result<Self, AccessError> {
         let access = AccessPolicy::new(&config.hosts, &config.cors)?;
         let metrics = ServeMetrics::new(&deps.metrics);
-        let serve = Arc::new(ServeState::new(config.serve_limits(), access, metrics));
+        let registry = deps.registry.clone();
+        let replaced = Box::new(move || registry.replaced_bytes());
+        let limits = config.serve_limits();
+        let serve = Arc::new(ServeState::new(limits, access, metrics, replaced));
         let catalog = Catalog::guarded(deps.registry.clone(), &deps.identities);
         let limits = BodyLimits {
             body_max: config.body_max.as_u64(),

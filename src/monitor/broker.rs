@@ -5,6 +5,8 @@ mod rates;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use serde::Serialize;
+use tokio::task::spawn_blocking;
 
 use self::rates::{MessageCounts, Sampler};
 use crate::{
@@ -25,6 +27,19 @@ use crate::{
     tasks::{Stage, Tasks},
     telemetry::Metrics,
 };
+
+/// Encodes a page on a thread for such work: it may be large, and the threads of HTTP have others to answer.
+async fn encoded(page: impl Serialize + Send + 'static) -> Vec<u8> {
+    apart(move || encode(&page)).await
+}
+
+async fn apart(work: impl FnOnce() -> Vec<u8> + Send + 'static) -> Vec<u8> {
+    match spawn_blocking(work).await {
+        Ok(bytes) => bytes,
+        // It is only cancelled with the process.
+        Err(ended) => std::panic::resume_unwind(ended.into_panic()),
+    }
+}
 
 /// The pages of one broker.
 #[derive(Debug)]
@@ -68,20 +83,24 @@ impl BrokerPages for BrokerMonitor {
             let (broker, wanted) = (&self.broker, &wanted);
             match list {
                 BrokerList::Connections => {
-                    encode(&ConnectionsPage::from(broker.connections(wanted).await))
+                    encoded(ConnectionsPage::from(broker.connections(wanted).await)).await
                 }
-                BrokerList::Channels => encode(&ChannelsPage::from(broker.channels(wanted).await)),
+                BrokerList::Channels => {
+                    encoded(ChannelsPage::from(broker.channels(wanted).await)).await
+                }
                 BrokerList::Exchanges => {
-                    encode(&ExchangesPage::from(broker.exchanges(wanted).await))
+                    encoded(ExchangesPage::from(broker.exchanges(wanted).await)).await
                 }
                 BrokerList::Queues => {
                     let mut queues = broker.queues(wanted).await;
                     self.add_rates(&mut queues.items);
-                    encode(&QueuesPage::from(queues))
+                    encoded(QueuesPage::from(queues)).await
                 }
-                BrokerList::Bindings => encode(&BindingsPage::from(broker.bindings(wanted).await)),
+                BrokerList::Bindings => {
+                    encoded(BindingsPage::from(broker.bindings(wanted).await)).await
+                }
                 BrokerList::Consumers => {
-                    encode(&ConsumersPage::from(broker.consumers(wanted).await))
+                    encoded(ConsumersPage::from(broker.consumers(wanted).await)).await
                 }
             }
         })
@@ -103,7 +122,7 @@ impl BrokerPages for BrokerMonitor {
     ) -> BoxFuture<'a, Option<Vec<u8>>> {
         Box::pin(async move {
             let messages = self.broker.peek(vhost, name, count).await?;
-            Some(encode(&MessagesPage { messages }))
+            Some(encoded(MessagesPage { messages }).await)
         })
     }
 
@@ -132,10 +151,13 @@ impl BrokerPages for BrokerMonitor {
     fn definitions<'a>(&'a self, vhost: Option<&'a str>) -> BoxFuture<'a, Option<Vec<u8>>> {
         Box::pin(async move {
             let definitions = self.broker.definitions(vhost).await?;
-            // Types of our own that hold text and numbers can always be written.
-            let mut text = serde_json::to_vec_pretty(&definitions).unwrap_or_default();
-            text.push(b'\n');
-            Some(text)
+            let written = apart(move || {
+                // Types of our own that hold text and numbers can always be written.
+                let mut text = serde_json::to_vec_pretty(&definitions).unwrap_or_default();
+                text.push(b'\n');
+                text
+            });
+            Some(written.await)
         })
     }
 

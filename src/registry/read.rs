@@ -60,6 +60,11 @@ impl Registry {
         self.inner.route_table.routes.load_full()
     }
 
+    /// Bytes of versions that others have replaced or that are gone, so far: readers may still hold some of them.
+    pub fn replaced_bytes(&self) -> u64 {
+        self.inner.table.replaced.load(Ordering::Relaxed)
+    }
+
     /// The present sizes.
     pub fn counts(&self) -> Counts {
         let table = &self.inner.table;

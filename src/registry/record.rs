@@ -18,6 +18,19 @@ pub enum Record {
     Silent(Arc<Instance>),
 }
 
+impl Record {
+    /// The memory of what it changes, about.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Event(event) | Self::Moved(event) => {
+                let instance = event.instance.as_ref().map_or(0, |one| one.bytes);
+                instance + event.route.as_ref().map_or(0, |route| route.memory())
+            }
+            Self::Silent(instance) => instance.bytes,
+        }
+    }
+}
+
 impl Batch<'_> {
     /// A copy for a journal that commits later.
     pub fn to_owned(&self) -> OwnedBatch {

@@ -132,12 +132,10 @@ impl State {
     }
 
     fn take_routes(&mut self, routes: Vec<Arc<crate::model::Route>>) {
+        self.route_table.fill(&routes);
         for route in routes {
             self.bytes += route.memory();
-            let (id, revision) = (route.route_id.clone(), route.revision);
-            let newest = self.route_table.routes.load().revision.max(revision);
-            self.route_table.publish(newest, &id, Some(&route));
-            self.routes.insert(id, route);
+            self.routes.insert(route.route_id.clone(), route);
         }
         let newest = self.route_table.routes.load().revision;
         self.route_table.changed.send_replace(newest);

@@ -1,11 +1,12 @@
 //! The gateway's routes: a small table that is replaced as a whole.
 
-use std::{cmp::Reverse, sync::Arc};
+use std::{cmp::Reverse, collections::HashMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use crate::model::{Revision, Route, RouteId};
+use super::Record;
+use crate::model::{EventKind, Revision, Route, RouteId};
 
 /// Every route at one revision.
 #[derive(Clone, Debug, Default)]
@@ -24,19 +25,38 @@ impl Routes {
         })
     }
 
-    /// The list with a route in place of one with the same id, or without it. Linear: nothing is sorted.
-    fn changed(&self, revision: Revision, id: &RouteId, route: Option<&Arc<Route>>) -> Self {
-        let others = self.list.iter().filter(|one| one.route_id != *id);
+    /// The list with these routes in place of those with the same ids, or without them. About linear: what is sorted
+    /// is nearly sorted.
+    fn changed(&self, revision: Revision, changes: &RouteChanges<'_>) -> Self {
+        let others = self.list.iter();
+        let others = others.filter(|one| !changes.contains_key(&one.route_id));
         let mut list: Vec<_> = others.cloned().collect();
-        if let Some(route) = route {
-            let at = list.partition_point(|one| rank(one) < rank(route));
-            list.insert(at, Arc::clone(route));
-        }
+        list.extend(changes.values().copied().flatten().cloned());
+        list.sort_by(|one, other| rank(one).cmp(&rank(other)));
         Self {
             revision,
             list: list.into(),
         }
     }
+}
+
+/// What becomes of routes: the last change of each.
+pub(super) type RouteChanges<'a> = HashMap<&'a RouteId, Option<&'a Arc<Route>>>;
+
+/// What a batch changes, with the revision of the last change.
+pub(super) fn changes_of(records: &[Record]) -> Option<(Revision, RouteChanges<'_>)> {
+    let mut changes = RouteChanges::new();
+    let mut newest = None;
+    for record in records {
+        if let Record::Event(event) = record
+            && let Some(route) = &event.route
+        {
+            let set = (event.kind == EventKind::RouteSet).then_some(route);
+            changes.insert(&route.route_id, set);
+            newest = Some(event.revision);
+        }
+    }
+    newest.map(|newest| (newest, changes))
 }
 
 /// The order in which routes are tried.
@@ -68,9 +88,22 @@ impl RouteTable {
         self.routes.store(Arc::new(Routes { revision, list }));
     }
 
-    /// Shows a route that is set, or hides one that is removed.
-    pub(super) fn publish(&self, revision: Revision, id: &RouteId, route: Option<&Arc<Route>>) {
-        let routes = self.routes.load().changed(revision, id, route);
-        self.routes.store(Arc::new(routes));
+    /// Shows the routes of an earlier run.
+    pub(super) fn fill(&self, routes: &[Arc<Route>]) {
+        let changes = routes.iter().map(|route| (&route.route_id, Some(route)));
+        let known = self.routes.load();
+        let newest = routes.iter().map(|route| route.revision).max();
+        let newest = newest.map_or(known.revision, |newest| newest.max(known.revision));
+        let filled = known.changed(newest, &changes.collect());
+        self.routes.store(Arc::new(filled));
+    }
+
+    /// Shows routes that are set, and hides those that are removed, unless that was done.
+    pub(super) fn publish(&self, revision: Revision, changes: &RouteChanges<'_>) {
+        let known = self.routes.load();
+        if known.revision < revision {
+            self.routes
+                .store(Arc::new(known.changed(revision, changes)));
+        }
     }
 }

@@ -24,6 +24,8 @@ pub(super) struct Tables {
     pub(super) n_instances: AtomicUsize,
     pub(super) n_healthy: AtomicUsize,
     pub(super) cached: Arc<CachedBytes>,
+    /// Bytes of versions that others have replaced, or that are gone.
+    pub(super) replaced: AtomicU64,
 }
 
 impl Tables {

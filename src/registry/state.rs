@@ -10,13 +10,16 @@ use super::{
     connection_leases::ConnectionLeases,
     draft::Effect,
     leases::Leases,
-    routes::RouteTable,
+    routes::{RouteChanges, RouteTable},
     service::{Service, Tables},
 };
 use crate::model::{
     Epoch, Event, EventKind, Instance, Lease, RemoveAfter, Revision, Route, RouteId, ServiceName,
     Status,
 };
+
+/// What a change replaces besides an instance: the nodes of its service's map from the root to it.
+const VIEW_BYTES: usize = 4096;
 
 /// An event on its way into the log.
 #[derive(Debug)]
@@ -179,8 +182,12 @@ impl State {
                 None => self.routes.remove(id),
             };
             self.bytes += set.map_or(0, |route| route.memory());
-            self.bytes -= old.map_or(0, |old| old.memory());
-            self.route_table.publish(event.revision, id, set);
+            let replaced = old.map_or(0, |old| old.memory());
+            self.bytes -= replaced;
+            let table = &self.table;
+            (table.replaced).fetch_add(replaced as u64, Ordering::Relaxed);
+            self.route_table
+                .publish(event.revision, &RouteChanges::from([(id, set)]));
         }
         without_service(event)
     }
@@ -213,6 +220,8 @@ impl State {
         let (instances, healthy) = (&self.table.n_instances, &self.table.n_healthy);
         if let Some(before) = before {
             self.bytes -= before.bytes;
+            let replaced = (before.bytes + VIEW_BYTES) as u64;
+            self.table.replaced.fetch_add(replaced, Ordering::Relaxed);
             instances.fetch_sub(1, Ordering::Relaxed);
             healthy.fetch_sub(usize::from(before.is_healthy()), Ordering::Relaxed);
         }

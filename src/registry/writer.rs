@@ -9,7 +9,7 @@ use super::{
     Batch, BriefCommit, Command, CommandSender, Commit, Journal, Lost, Origin, Pending, Record,
     Refusal, Registry,
     draft::{Changes, Draft},
-    forget, log,
+    forget, log, routes,
     state::{Logged, State},
 };
 
@@ -17,6 +17,9 @@ use super::{
 const WAITING_MAX: usize = 65_536;
 /// The most commands of one batch.
 const BATCH_MAX: usize = 512;
+/// A batch takes no further command when it has so many records, or records of so many bytes.
+const BATCH_RECORDS_MAX: usize = 2048;
+const BATCH_BYTES_MAX: usize = 4 << 20;
 /// The pause between two looks of a stop whether the last commit was made.
 const STOP_PAUSE: Duration = Duration::from_millis(1);
 
@@ -284,11 +287,14 @@ impl Registry {
     /// Decides the commands of the next batch, each on top of those before it.
     fn decide_waiting(&self, writer: &mut Writer) -> Vec<Box<dyn Decided>> {
         let n = writer.waiting.len().min(BATCH_MAX);
-        let waiting: Vec<_> = writer.waiting.drain(..n).collect();
         let now = self.clock().now();
         writer.changes.begin(&writer.state);
         let mut decided = Vec::with_capacity(n);
-        for one in waiting {
+        let (mut counted, mut bytes) = (0, 0);
+        while decided.len() < n && counted < BATCH_RECORDS_MAX && bytes < BATCH_BYTES_MAX {
+            let Some(one) = writer.waiting.pop_front() else {
+                break;
+            };
             let sender = one.sender();
             let origin = Origin {
                 now,
@@ -302,6 +308,9 @@ impl Registry {
             };
             decided.push(one.decide(&mut draft));
             writer.changes.show();
+            let new = &writer.changes.records[counted..];
+            bytes += new.iter().map(Record::bytes).sum::<usize>();
+            counted += new.len();
         }
         decided
     }
@@ -318,6 +327,10 @@ impl Registry {
             state.take(effect);
         }
         let before = state.revision;
+        // At once, and ahead of the log: each change makes the whole list again.
+        if let Some((revision, changes)) = routes::changes_of(&changes.records) {
+            self.inner.route_table.publish(revision, &changes);
+        }
         let mut routes_changed = false;
         for record in &changes.records {
             routes_changed |= self.show_one(state, log, record);

@@ -5,8 +5,13 @@ use crate::model::{OverrideStatus, Timestamp};
 
 #[test]
 fn a_command_names_an_instance() {
-    let command =
+    let (command, warnings) =
         InstanceCommand::read(br#"{"service_id": 5, "incarnation": "7", "x": 1}"#).unwrap();
+    let warnings: Vec<_> = warnings.sentences().collect();
+    assert!(
+        warnings.len() == 1 && warnings[0].contains("\"x\""),
+        "{warnings:?}"
+    );
     assert_eq!((&*command.service_id, command.incarnation), ("5", Some(7)));
     assert!(InstanceCommand::read(b"{}").is_err());
     assert!(InstanceCommand::read(br#"{"service_id":"a","incarnation":-1}"#).is_err());

@@ -47,7 +47,8 @@ fn the_fault_is_named() {
 #[test]
 fn a_message_is_read_like_a_query() {
     let body = br#"{"service_name":"a","healthy_only":"no","tags":["x"],"tag":"y","metadata":{"n":1,"s":"t"},"limit":"2"}"#;
-    let (name, wanted) = Discover::from_json(body).unwrap();
+    let (name, wanted, warnings) = Discover::from_json(body).unwrap();
+    assert_eq!(warnings.sentences().count(), 0);
     let query = "healthy_only=no&tag=x&tag=y&metadata.n=1&metadata.s=t&limit=2";
     assert_eq!(name, "a");
     assert_eq!(wanted, Discover::from_query(Some(query)).unwrap());
@@ -108,7 +109,7 @@ proptest! {
 #[test]
 fn a_written_query_is_read_back() {
     let body = br#"{"service_name":"a/b","healthy_only":false,"tags":["a&b","c d"],"zone":"%","metadata":{"k=1":"v"},"limit":3}"#;
-    let (name, wanted) = Discover::from_json(body).unwrap();
+    let (name, wanted, _) = Discover::from_json(body).unwrap();
     assert_eq!(name, "a/b");
     assert_eq!(
         Discover::from_query(Some(&wanted.to_query())).unwrap(),

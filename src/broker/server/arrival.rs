@@ -61,7 +61,7 @@ async fn serve(shared: Arc<Shared>, arrival: Arrival, stop: CancellationToken) {
     if let Err(error) = arrival.socket.set_nodelay(true) {
         tracing::debug!("no TCP_NODELAY for {address}: {error}");
     }
-    let waiting = shared.connections.arrive(arrival.id);
+    let waiting = shared.connections.arrive(arrival.id, address.ip());
     let greeting = tokio::time::timeout(
         shared.config.limits.handshake.get(),
         greet(&shared, arrival),

@@ -2,10 +2,11 @@
 //! Each of the two has a separate limit, so that clients that never log in block no others.
 
 mod local;
+mod waiting;
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    net::SocketAddr,
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -14,11 +15,11 @@ use std::{
 
 use parking_lot::Mutex;
 use serde::Serialize;
-use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
 pub(in crate::broker) use self::local::LocalConnection;
-use self::local::LocalConnections;
+pub(super) use self::waiting::WaitingClient;
+use self::{local::LocalConnections, waiting::WaitingClients};
 use crate::broker::{
     config::Limits,
     listing::{Gather, Listing, Wanted},
@@ -38,8 +39,8 @@ pub(in crate::broker) struct Connections {
     closed: AtomicU64,
     /// How many have opened a vhost, or are about to.
     permits: Arc<AtomicUsize>,
-    /// Those that have not logged in, oldest first.
-    waiting: Arc<Mutex<BTreeMap<ConnectionId, CancellationToken>>>,
+    /// Those that have not logged in.
+    waiting: Arc<Mutex<WaitingClients>>,
     limit: usize,
     waiting_limit: usize,
 }
@@ -53,20 +54,6 @@ pub(super) struct ConnectionPermit {
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.permits.fetch_sub(1, Relaxed);
-    }
-}
-
-/// A client that has not logged in yet. The oldest one has to go when there are too many.
-#[derive(Debug)]
-pub(super) struct WaitingClient {
-    id: ConnectionId,
-    waiting: Arc<Mutex<BTreeMap<ConnectionId, CancellationToken>>>,
-    pub(super) evicted: CancellationToken,
-}
-
-impl Drop for WaitingClient {
-    fn drop(&mut self) {
-        self.waiting.lock().remove(&self.id);
     }
 }
 
@@ -162,24 +149,10 @@ impl Connections {
         self.waiting_limit
     }
 
-    /// A client has connected. If too many have not logged in yet, the oldest of them is evicted: a login
-    /// takes a moment only.
-    pub(super) fn arrive(&self, id: ConnectionId) -> WaitingClient {
-        let evicted = CancellationToken::new();
-        let mut waiting = self.waiting.lock();
-        let oldest = (waiting.len() >= self.waiting_limit)
-            .then(|| waiting.pop_first())
-            .flatten();
-        waiting.insert(id, evicted.clone());
-        drop(waiting);
-        if let Some((_, oldest)) = oldest {
-            oldest.cancel();
-        }
-        WaitingClient {
-            id,
-            waiting: Arc::clone(&self.waiting),
-            evicted,
-        }
+    /// A client has connected. If too many have not logged in yet, one is evicted, of the address that has most of them:
+    /// a login takes a moment only.
+    pub(super) fn arrive(&self, id: ConnectionId, address: IpAddr) -> WaitingClient {
+        WaitingClients::arrive(&self.waiting, (id, address), self.waiting_limit)
     }
 
     /// One more connection, if there may be one.

@@ -1,6 +1,6 @@
 //! Views of the broker for pages and metrics.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use serde::Serialize;
 use tokio::runtime::Handle;
@@ -160,6 +160,11 @@ impl Broker {
     /// Whether a connection is open; false before `closed_connections` gives its number.
     pub fn is_connected(&self, id: ConnectionId) -> bool {
         self.shared.connections.has(id)
+    }
+
+    /// Where the client of an open connection is.
+    pub fn address_of(&self, id: ConnectionId) -> Option<SocketAddr> {
+        Some(self.shared.connections.find(id)?.address)
     }
 
     /// Connections, by the names their clients gave them or by their addresses.

@@ -17,6 +17,9 @@ use crate::broker::{
     },
 };
 
+/// Steps that it costs to take in a message that was read from the log.
+const LOADED_STEPS: usize = 4;
+
 /// The restored objects so far, by the numbers of their rows.
 #[derive(Debug, Default)]
 pub struct RestoredTopology {
@@ -197,6 +200,7 @@ impl Vhost {
 
     /// Takes in messages that were read from the log, and continues what has waited for them.
     pub fn on_loaded(&mut self, id: QueueId, loaded: LoadedMessages, now: BrokerTime) {
+        self.budget.spend(loaded.messages.len() * LOADED_STEPS);
         if let Some(queue) = self.queues.get_mut(id) {
             queue.is_loading = false;
             let mut expiring = false;

@@ -11,6 +11,7 @@ use super::{
     admission,
     fast_path::{FastPath, FastRoutes},
     routes,
+    without_effect::without_effect,
 };
 use crate::{
     catalog::Identity,
@@ -102,6 +103,10 @@ impl HttpService for RestService {
 
     fn metrics_of(&self, path: &str) -> &RouteMetrics {
         self.metrics.find(path)
+    }
+
+    fn without_effect(&self, route: &str, query: &str) -> Vec<String> {
+        without_effect(route, query)
     }
 
     /// Watchers of everything are woken after the answer is written: to wake a thread takes longer than to

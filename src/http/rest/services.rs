@@ -19,10 +19,13 @@ use crate::{
         watch::{SnapshotPieces, sent_in_pieces},
     },
     model::{Instance, Timestamp},
+    registry::Snapshot,
 };
 
 /// A list of more instances is encoded while it is sent, and is never in memory as a whole.
 const AT_ONCE_MAX: usize = 1000;
+/// The same for one of more bytes.
+const AT_ONCE_BYTES_MAX: usize = 1 << 20;
 
 /// Registers an instance, or renews and updates its registration.
 #[utoipa::path(
@@ -179,6 +182,16 @@ pub(in crate::http) async fn status(
     })))
 }
 
+/// Whether a list may be encoded at once.
+fn is_small(snapshot: &Snapshot) -> bool {
+    let views = || snapshot.services.iter().map(|(_, view)| view);
+    if views().map(|view| view.instances.len()).sum::<usize>() > AT_ONCE_MAX {
+        return false;
+    }
+    let instances = views().flat_map(|view| view.instances.values());
+    instances.map(|one| one.bytes).sum::<usize>() <= AT_ONCE_BYTES_MAX
+}
+
 /// Every instance, by service.
 #[utoipa::path(
     get, path = "/services",
@@ -186,11 +199,7 @@ pub(in crate::http) async fn status(
 )]
 pub(in crate::http) async fn all(State(shared): State<AppState>, peer: HttpPeer) -> Response {
     let snapshot = shared.sight(&peer).of(shared.registry.snapshot());
-    let instances = snapshot
-        .services
-        .iter()
-        .map(|(_, view)| view.instances.len());
-    if instances.sum::<usize>() > AT_ONCE_MAX {
+    if !is_small(&snapshot) {
         let pieces = SnapshotPieces::services_alone(snapshot);
         return sent_in_pieces(&shared, Bytes::new(), pieces, b"");
     }

@@ -23,6 +23,7 @@ use tokio::{
 
 use super::{
     HttpService,
+    held::{AnswerReader, HeldAnswers},
     pipeline::Pipeline,
     stream::WatchedStream,
     watchdog::{ConnectionPhase, ConnectionWatchdog},
@@ -83,6 +84,20 @@ impl HttpPeer {
         match &self.identity {
             Identity::Of(principal) => principal.ended().await,
             Identity::Anonymous | Identity::Daemon => std::future::pending().await,
+        }
+    }
+
+    /// The reader that a connection is after its upgrade; none without a connection.
+    pub(in crate::http) fn reader(&self, held: &Arc<HeldAnswers>) -> Option<Arc<AnswerReader>> {
+        let watchdog = self.watchdog.as_ref()?;
+        Some(held.reader(self.socket, watchdog))
+    }
+
+    /// Returns when the connection is to be closed because too much is held for it. Cancel safe.
+    pub(in crate::http) async fn cut(&self) {
+        match &self.watchdog {
+            Some(watchdog) => watchdog.until_cut().await,
+            None => std::future::pending().await,
         }
     }
 
@@ -165,15 +180,20 @@ where
         .overdue(limits.patience)
         .map(|()| RareEvent::Overdue);
     rare.push(Either::Left(overdue));
-    let closing = pipeline.serve.closing.cancelled();
-    rare.push(Either::Right(closing.map(|()| RareEvent::Closing)));
+    let closing = async {
+        tokio::select! {
+            () = pipeline.serve.closing.cancelled() => RareEvent::Closing,
+            () = watchdog.until_cut() => RareEvent::Cut,
+        }
+    };
+    rare.push(Either::Right(closing));
     loop {
         tokio::select! {
             biased;
             // The client learns of an error as far as it still reads.
             _ = poll_fn(|cx| S::turn(|| connection.as_mut().poll(cx))) => return,
             Some(event) = rare.next() => match event {
-                RareEvent::Overdue => return,
+                RareEvent::Overdue | RareEvent::Cut => return,
                 RareEvent::Closing if watchdog.phase() != ConnectionPhase::Busy => return,
                 RareEvent::Closing => connection.as_mut().graceful_shutdown(),
             },
@@ -184,6 +204,7 @@ where
 /// The reason why the server ends a connection.
 enum RareEvent {
     Overdue,
+    Cut,
     Closing,
 }
 
@@ -191,7 +212,7 @@ async fn answer<S: HttpService>(
     request: Request<Incoming>,
     peer: &HttpPeer,
     pipeline: &Pipeline<S>,
-    watchdog: &ConnectionWatchdog,
+    watchdog: &Arc<ConnectionWatchdog>,
 ) -> Result<Response<Body>, std::convert::Infallible> {
     watchdog.enter(ConnectionPhase::Busy);
     let response = pipeline.answer(request, peer).await;
@@ -200,5 +221,9 @@ async fn answer<S: HttpService>(
     if !is_stream || response.body().is_end_stream() {
         watchdog.enter(ConnectionPhase::Idle);
     }
-    Ok(response)
+    let Some(client) = peer.socket else {
+        return Ok(response);
+    };
+    let held = &pipeline.serve.held;
+    Ok(response.map(|body| held.counted(body, client, watchdog)))
 }

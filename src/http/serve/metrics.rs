@@ -16,6 +16,8 @@ use crate::telemetry::{IntCounter, IntCounterVec, IntGauge, Latencies, Metrics};
 pub(in crate::http) struct ServeMetrics {
     pub(super) connections: IntGauge,
     pub(super) refused: IntCounter,
+    pub(super) held: IntGauge,
+    pub(super) slow_closed: IntCounter,
     requests: IntCounterVec,
 }
 
@@ -26,6 +28,14 @@ impl ServeMetrics {
             refused: metrics.counter(
                 "musterd_http_connections_refused_total",
                 "Connections refused because there were too many.",
+            ),
+            held: metrics.gauge(
+                "musterd_http_held_bytes",
+                "Bytes of large answers and of replaced versions that clients may still read.",
+            ),
+            slow_closed: metrics.counter(
+                "musterd_http_slow_readers_closed_total",
+                "Connections closed because too much was held for clients that read slowly.",
             ),
             requests: metrics.counters(
                 "musterd_http_requests_total",

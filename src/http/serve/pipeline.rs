@@ -158,7 +158,11 @@ impl<S: HttpService> Pipeline<S> {
             request.extensions_mut().remove::<OnUpgrade>();
         }
         let query = request.uri().query();
-        let warning = query.and_then(|query| warning(metrics, request.method(), query));
+        let warning = query.and_then(|query| {
+            let route = &metrics.spec.path;
+            let without_effect = self.service.without_effect(route, query);
+            warning(metrics, request.method(), query, without_effect)
+        });
         let of_the_server = method == Method::OPTIONS && request.uri().path() == "*";
         let mut router = self.service.router().clone();
         let answered = pin!(async {
@@ -296,15 +300,20 @@ fn without_body(response: Response<Body>) -> Response<Body> {
     Response::from_parts(parts, Body::empty())
 }
 
-/// Names the parameters of a query that its route does not know.
-fn warning(metrics: &RouteMetrics, method: &Method, query: &str) -> Option<HeaderValue> {
+/// Names the parameters of a query that its route does not know, and those without an effect.
+fn warning(
+    metrics: &RouteMetrics,
+    method: &Method,
+    query: &str,
+    without_effect: Vec<String>,
+) -> Option<HeaderValue> {
     let unknown = metrics.unknown(method, query);
     let sentence = |name: &&str| {
         let shown: String = name.chars().take(UNKNOWN_CHARS_MAX).collect();
         format!("query parameter \"{shown}\" is unknown and was ignored")
     };
     let named = unknown.iter().take(UNKNOWN_NAMED_MAX).map(sentence);
-    let text = named.collect::<Vec<_>>().join("; ");
+    let text = named.chain(without_effect).collect::<Vec<_>>().join("; ");
     let value = HeaderValue::try_from(text).ok();
     value.filter(|value| !value.is_empty())
 }

@@ -106,7 +106,7 @@ fn pipeline(connections_max: usize) -> Pipeline<Greeting> {
         connections_max,
         ..Config::default().serve_limits()
     };
-    let state = ServeState::new(limits, access, ServeMetrics::new(&metrics));
+    let state = ServeState::new(limits, access, ServeMetrics::new(&metrics), Box::new(|| 0));
     let spec = |path: &str| RouteSpec {
         path: path.to_owned(),
         time_max: None,

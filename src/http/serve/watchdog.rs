@@ -59,6 +59,9 @@ pub(in crate::http) struct ConnectionWatchdog {
     awaited: AtomicBool,
     disconnected: AtomicBool,
     waiter: AtomicWaker,
+    /// The connection is to be closed: too much is held for it.
+    is_cut: AtomicBool,
+    cut_waiter: AtomicWaker,
 }
 
 impl ConnectionWatchdog {
@@ -71,6 +74,8 @@ impl ConnectionWatchdog {
             awaited: AtomicBool::new(false),
             disconnected: AtomicBool::new(false),
             waiter: AtomicWaker::new(),
+            is_cut: AtomicBool::new(false),
+            cut_waiter: AtomicWaker::new(),
         })
     }
 
@@ -107,6 +112,28 @@ impl ConnectionWatchdog {
     pub(in crate::http) fn mark_disconnected(&self) {
         self.disconnected.store(true, Ordering::Release);
         self.waiter.wake();
+    }
+
+    /// Has the connection closed.
+    pub(in crate::http) fn cut(&self) {
+        self.is_cut.store(true, Ordering::Release);
+        self.cut_waiter.wake();
+    }
+
+    pub(in crate::http) fn is_cut(&self) -> bool {
+        self.is_cut.load(Ordering::Acquire)
+    }
+
+    /// Returns when the connection is to be closed. For one task. Cancel safe.
+    pub(in crate::http) async fn until_cut(&self) {
+        poll_fn(|cx| {
+            self.cut_waiter.register(cx.waker());
+            match self.is_cut() {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
+        .await;
     }
 
     /// Returns when the client has kept the connection waiting for too long, at most half of that later.

@@ -59,6 +59,7 @@ impl Live {
         };
         let mut served = JoinSet::new();
         served.spawn(app.clone().follow_routes(stop.clone()));
+        served.spawn(app.clone().limit_held(stop.clone()));
         served.spawn(app.serve(vec![bound], stop.clone()));
         Self {
             address,

@@ -179,7 +179,8 @@ async fn serve(
     let end = tokio::select! {
         biased;
         () = peer.revoked() => SocketEnd::Revoked,
-        end = tell(&mut socket, feed, &shared) => end,
+        () = peer.cut() => return,
+        end = tell(&mut socket, feed, (&shared, &peer)) => end,
     };
     let (code, reason) = match end {
         // The answer to a client's own close waits to be sent.
@@ -214,11 +215,19 @@ enum SocketEnd {
 }
 
 /// Look, act, wait; at a stop it sends what has happened and ends.
-async fn tell(socket: &mut Socket, mut feed: WatchFeed, shared: &AppState) -> SocketEnd {
+async fn tell(
+    socket: &mut Socket,
+    mut feed: WatchFeed,
+    (shared, peer): (&AppState, &HttpPeer),
+) -> SocketEnd {
+    let reader = peer.reader(&shared.serve.held);
     let mut silence = Silence::new(shared.config.watch.keep_alive.get());
     let mut unanswered = 0;
     loop {
         while let Some(piece) = feed.next() {
+            if let Some(reader) = &reader {
+                reader.holds();
+            }
             if send(socket, frame(piece), shared).await.is_err() {
                 return SocketEnd::Left;
             }
@@ -228,6 +237,9 @@ async fn tell(socket: &mut Socket, mut feed: WatchFeed, shared: &AppState) -> So
                     None => unanswered = 0,
                 }
             }
+        }
+        if let Some(reader) = &reader {
+            reader.holds_nothing();
         }
         if feed.is_closed() {
             return SocketEnd::Stopped;

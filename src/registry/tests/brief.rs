@@ -9,6 +9,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{journal::TestJournal, registration};
@@ -66,23 +67,21 @@ async fn all_are_answered_and_the_commits_come_one_after_the_other() {
     let journal = BriefJournal::default();
     let registry = open(&journal);
     let stop = CancellationToken::new();
-    let commits = tokio::spawn(registry.clone().run_commits(stop.clone()));
-    let clients: Vec<_> = (0..8)
-        .map(|client| {
-            let registry = registry.clone();
-            tokio::spawn(async move {
-                for port in 1..=200 {
-                    let answer = registry.submit(one(&format!("i{client}"), port), None);
-                    answer.await.expect("it is registered");
-                }
-            })
-        })
-        .collect();
-    for client in clients {
-        client.await.expect("all are answered");
+    let mut commits = JoinSet::new();
+    commits.spawn(registry.clone().run_commits(stop.clone()));
+    let mut clients = JoinSet::new();
+    for client in 0..8 {
+        let registry = registry.clone();
+        clients.spawn(async move {
+            for port in 1..=200 {
+                let answer = registry.submit(one(&format!("i{client}"), port), None);
+                answer.await.expect("it is registered");
+            }
+        });
     }
+    clients.join_all().await;
     stop.cancel();
-    commits.await.expect("it ends");
+    commits.join_all().await;
     // Each registration is one record, in the order of their revisions.
     let records = journal.kept.records();
     let revisions = records.iter().filter_map(|record| match record {

@@ -1,7 +1,7 @@
 //! Commands that come as messages: registrations, heartbeats, discovery. Each that has a `reply_to` is answered;
 //! what cannot be read goes to `musterd.dead`.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -141,6 +141,7 @@ impl Answering {
             let principal = self.context.identities.broker_user(user);
             Caller {
                 identity: principal.map_or(Identity::Anonymous, Identity::Of),
+                address: self.address(from),
                 connection: from,
                 ..Caller::by(Door::Amqp)
             }
@@ -212,6 +213,11 @@ impl Answering {
         std::str::from_utf8(stamp).ok()?.parse().ok()
     }
 
+    /// Where the client of a connection is; unknown once it is closed.
+    fn address(&self, connection: Option<u64>) -> Option<SocketAddr> {
+        self.context.broker.as_ref()?.address_of(connection?)
+    }
+
     async fn register(&self, caller: &Caller, body: &[u8]) -> Result<Bytes, Problem> {
         let Parsed {
             registration,
@@ -231,10 +237,11 @@ impl Answering {
     }
 
     async fn heartbeat(&self, caller: &Caller, body: &[u8]) -> Result<Bytes, Problem> {
+        let (command, warnings) = InstanceCommand::read(body)?;
         let InstanceCommand {
             service_id,
             incarnation,
-        } = InstanceCommand::read(body)?;
+        } = command;
         let recorded = self
             .context
             .catalog
@@ -242,14 +249,16 @@ impl Answering {
             .await;
         self.close_if_gone(caller).await;
         let recorded = recorded.map_err(problem)?;
-        Ok(api::done("Heartbeat received", &service_id, recorded).into())
+        let answer = api::done("Heartbeat received", &service_id, recorded);
+        Ok(warnings.added_to(answer))
     }
 
     async fn deregister(&self, caller: &Caller, body: &[u8]) -> Result<Bytes, Problem> {
+        let (command, warnings) = InstanceCommand::read(body)?;
         let InstanceCommand {
             service_id,
             incarnation,
-        } = InstanceCommand::read(body)?;
+        } = command;
         let command = Deregister {
             service_id: service_id.as_str().into(),
             incarnation,
@@ -258,7 +267,8 @@ impl Answering {
         let instance = catalog.write(caller, command).await.map_err(problem)?;
         catalog::log_deregistered(caller, &instance);
         let message = "Service deregistered successfully";
-        Ok(api::done(message, &service_id, catalog.now()).into())
+        let answer = api::done(message, &service_id, catalog.now());
+        Ok(warnings.added_to(answer))
     }
 
     /// The connection may have closed before its command was taken: then no later event says so.
@@ -275,8 +285,9 @@ impl Answering {
     }
 
     fn discover(&self, caller: &Caller, body: &[u8]) -> Result<Bytes, Problem> {
-        let (name, wanted) = Discover::from_json(body)?;
-        Ok(self.found(caller, &name, &wanted.filter))
+        let (name, wanted, warnings) = Discover::from_json(body)?;
+        let found = self.found(caller, &name, &wanted.filter);
+        Ok(warnings.added_to(found))
     }
 
     fn found(&self, caller: &Caller, name: &str, filter: &InstanceFilter) -> Bytes {
@@ -314,8 +325,12 @@ impl Answering {
         body: &[u8],
         answered: &Bytes,
     ) -> Option<bool> {
-        let (name, wanted) = Discover::from_json(body).ok()?;
-        let mut ours = answered.clone();
+        let (name, wanted, warnings) = Discover::from_json(body).ok()?;
+        // The direct way has another place for warnings.
+        let mut ours = match warnings.sentences().next() {
+            None => answered.clone(),
+            Some(_) => self.found(&Caller::daemon(Door::Amqp), &name, &wanted.filter),
+        };
         for _ in 0..ATTEMPTS {
             let theirs = direct.discover(&name, &wanted).await?;
             if same_but_heartbeats(&ours, &theirs) {

@@ -97,6 +97,8 @@ async fn commands_carry_their_connection_and_its_end_is_reported() {
         "{origins:?}"
     );
     assert!(broker.is_connected(origin));
+    let from = broker.address_of(origin);
+    assert!(from.is_some_and(|from| from.ip().is_loopback()), "{from:?}");
 
     sender.close(200, "done".into()).await.unwrap();
     let notice = tokio::time::timeout(Duration::from_secs(10), closed.recv()).await;
@@ -105,6 +107,7 @@ async fn commands_carry_their_connection_and_its_end_is_reported() {
         !broker.is_connected(origin),
         "reported before it was closed"
     );
+    assert_eq!(broker.address_of(origin), None);
     stop.cancel();
     tasks.close();
     tasks.wait().await;

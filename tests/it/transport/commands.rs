@@ -95,18 +95,22 @@ async fn commands_are_answered_as_rest_answers_them() {
         .await;
     assert_eq!(found, stage.get("/services/discover/web").await);
     assert_eq!(found["total_count"], 1);
-    let body = json!({"service_name": "web", "tags": ["x"], "healthy_only": "no"}).to_string();
+    let body = json!({"service_name": "web", "tags": ["x"], "healthy_only": "no", "colour": 1});
+    let body = body.to_string();
     let found = caller.ask("", "service.discover", body.as_bytes()).await;
     assert_eq!(found["total_count"], 0);
+    assert!(names_colour(&found), "{found}");
 
-    let body = json!({"service_id": "web-1", "incarnation": incarnation}).to_string();
+    let body = json!({"service_id": "web-1", "incarnation": incarnation, "colour": 1}).to_string();
     let answer = caller.ask("", "service.heartbeat", body.as_bytes()).await;
     assert_eq!(answer["message"], "Heartbeat received");
+    assert!(names_colour(&answer), "{answer}");
     let older = json!({"service_id": "web-1", "incarnation": incarnation - 1}).to_string();
     let answer = caller.ask("", "service.deregister", older.as_bytes()).await;
     assert_eq!(answer["status"], 409);
     let answer = caller.ask("", "service.deregister", body.as_bytes()).await;
     assert_eq!(answer["message"], "Service deregistered successfully");
+    assert!(names_colour(&answer), "{answer}");
     let answer = caller.ask("", "service.heartbeat", body.as_bytes()).await;
     assert_eq!(
         (&answer["status"], &answer["detail"]),
@@ -118,6 +122,12 @@ async fn commands_are_answered_as_rest_answers_them() {
     assert_eq!(report["channels"]["discovery"]["different"], 0, "{report}");
     assert_eq!(report["channels"]["discovery"]["sent"], 7);
     stage.stop().await;
+}
+
+/// Whether an answer warns of the field that nobody knows.
+fn names_colour(answer: &Value) -> bool {
+    let warnings = answer["warnings"].as_array();
+    warnings.is_some_and(|all| all.len() == 1 && all[0].as_str().unwrap().contains("colour"))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -162,7 +162,7 @@ async fn an_unknown_query_parameter_is_named_in_a_header() {
         ("GET", "/services/discover/web?healthy_only=true", &[][..]),
         (
             "GET",
-            "/services/discover/web?metadata.a=1&tag=x&wait=1s",
+            "/services/discover/web?metadata.a=1&tag=x&limit=1",
             &[],
         ),
         (
@@ -195,6 +195,11 @@ async fn an_unknown_query_parameter_is_named_in_a_header() {
         let expected: Vec<_> = named.iter().map(sentence).collect();
         assert_eq!(warned, expected.join("; "), "{method} {path}");
     }
+    let path = "/services/discover/web?wait=1s&x=1";
+    let answered = api.ask("GET", path, &[], "").await;
+    let warned = answered.header("x-musterd-warnings");
+    let expected = "query parameter \"x\" is unknown and was ignored; \"wait\" has no effect without \"index\"";
+    assert_eq!(warned, expected);
     let path = format!("/services?{}", many.join("&"));
     let answered = api.ask("GET", &path, &[], "").await;
     let warned = answered.header("x-musterd-warnings");
