@@ -148,13 +148,9 @@ impl App {
     ///
     /// # Errors
     /// The same.
-    pub async fn start_on(http: &Handle, mut config: Config) -> Result<Self, AppError> {
+    pub async fn start_on(http: &Handle, config: Config) -> Result<Self, AppError> {
         raise_open_files();
-        config.fit_into_grace();
-        // Before the store is opened, so that a start that is refused changes nothing.
-        if let Some(error) = check(&config).into_iter().next() {
-            return Err(error);
-        }
+        let config = usable(config)?;
         let metrics = Metrics::of_process();
         let mut tasks = Tasks::default();
         let opened = store::begin(&config, &mut tasks).await?;
@@ -290,6 +286,16 @@ pub fn check(config: &Config) -> Vec<AppError> {
         identities::check(config).map_err(AppError::from),
     ];
     checks.into_iter().filter_map(Result::err).collect()
+}
+
+/// The configuration that a start uses. What is wrong with it is found before the store is opened, so that a start that
+/// is refused changes nothing.
+fn usable(mut config: Config) -> Result<Config, AppError> {
+    config.fit_into_grace();
+    match check(&config).into_iter().next() {
+        Some(error) => Err(error),
+        None => Ok(config),
+    }
 }
 
 /// The modes, with the task that stores them.
