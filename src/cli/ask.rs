@@ -10,16 +10,18 @@ use hyper::{
     header::{CONTENT_TYPE, HeaderValue, SERVER},
 };
 use hyper_util::rt::TokioIo;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tokio::{net::TcpStream, time::timeout};
 
-use super::finish;
+use super::{
+    outcome::{CliError, FAILED, MISCONFIGURED, NOT_FOUND, UNREACHABLE, finish},
+    table::{Cell, Column, TableView, table},
+};
 use crate::{config::Config, telemetry::escaped};
 
 /// The longest answer that is read.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
-/// The longest that an answer is waited for.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(15);
 
 /// The answer.
 #[derive(Debug)]
@@ -28,7 +30,7 @@ pub(super) struct HttpReply {
     pub(super) body: Value,
 }
 
-/// Where the daemon is: `http://HOST[:PORT][/PREFIX]`.
+/// Where the daemon is: `[http://]HOST[:PORT][/PREFIX]`.
 #[derive(Debug, Eq, PartialEq)]
 struct DaemonAddress {
     /// For the connection, with a port.
@@ -41,9 +43,7 @@ struct DaemonAddress {
 
 impl DaemonAddress {
     fn parse(url: &str) -> Result<Self, String> {
-        let Some((scheme, rest)) = url.split_once("://") else {
-            return Err("write the URL as http://127.0.0.1:8000".to_owned());
-        };
+        let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
         match scheme.to_ascii_lowercase().as_str() {
             "http" => {}
             "https" => {
@@ -116,20 +116,43 @@ impl fmt::Display for AskError {
     }
 }
 
-/// The running daemon, with the token that it is asked with.
-#[derive(Debug)]
+/// How answers are shown.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Output {
+    /// As JSON, as the daemon answered.
+    pub(super) json: bool,
+    pub(super) view: TableView,
+    /// No progress and no hints.
+    pub(super) quiet: bool,
+}
+
+/// The running daemon: how it is asked, and how its answers are shown.
+#[derive(Clone, Debug)]
 pub(super) struct Daemon<'a> {
     pub(super) url: String,
+    /// The header `Host`, if it is not what the URL says.
+    host: Option<&'static str>,
     pub(super) token: Option<&'a str>,
+    /// The longest that an answer is waited for.
+    pub(super) timeout: Duration,
+    pub(super) output: Output,
 }
 
 impl<'a> Daemon<'a> {
-    /// At this URL; by default where the configuration says that it listens.
-    pub(super) fn at(url: Option<&String>, config: &Config, token: Option<&'a str>) -> Self {
+    /// At this address; by default where the configuration says that it listens.
+    pub(super) fn at(address: Option<&str>, config: &Config, token: Option<&'a str>) -> Self {
         let listen = || format!("http://{}", super::health::reachable(&config.http.listen));
+        let url = address.map_or_else(listen, |address| match address.contains("://") {
+            true => address.to_owned(),
+            false => format!("http://{address}"),
+        });
         Self {
-            url: url.cloned().unwrap_or_else(listen),
+            url,
+            // Accepted whatever http.hosts says.
+            host: address.is_none().then_some("localhost"),
             token,
+            timeout: Duration::from_secs(15),
+            output: Output::default(),
         }
     }
 
@@ -139,9 +162,53 @@ impl<'a> Daemon<'a> {
         (method, path): (&str, &str),
         body: Option<&Value>,
         field: &str,
-    ) -> Result<HttpReply, String> {
+    ) -> Result<HttpReply, CliError> {
         ask(self, (method, path), body, field)
     }
+
+    /// The body of a good answer; a refusal is an error.
+    pub(super) fn get(&self, path: &str, field: &str) -> Result<Value, CliError> {
+        self.send(("GET", path), None, field)
+    }
+
+    /// The same for any method.
+    pub(super) fn send(
+        &self,
+        asked: (&str, &str),
+        body: Option<&Value>,
+        field: &str,
+    ) -> Result<Value, CliError> {
+        accepted(self.ask(asked, body, field)?)
+    }
+
+    /// Lists rows as the output wants it, or the answer itself as JSON.
+    pub(super) fn list(
+        &self,
+        answer: &Value,
+        columns: &[Column],
+        rows: Vec<Vec<Cell>>,
+    ) -> Result<String, CliError> {
+        match self.output.json {
+            true => Ok(format!("{answer:#}\n")),
+            false => table(columns, rows, &self.output.view),
+        }
+    }
+}
+
+/// The body of a good answer.
+pub(super) fn accepted(answer: HttpReply) -> Result<Value, CliError> {
+    let body = printable(answer.body);
+    if answer.status.is_success() {
+        return Ok(body);
+    }
+    let code = match answer.status {
+        StatusCode::NOT_FOUND => NOT_FOUND,
+        _ => FAILED,
+    };
+    Err(CliError {
+        problem: Some(body.clone()),
+        ..CliError::new(code, refusal(answer.status, &body))
+    })
 }
 
 fn ask(
@@ -149,22 +216,59 @@ fn ask(
     (method, path): (&str, &str),
     body: Option<&Value>,
     field: &str,
-) -> Result<HttpReply, String> {
+) -> Result<HttpReply, CliError> {
     let url = &daemon.url;
-    let target = DaemonAddress::parse(url).map_err(|error| format!("--url: {error}"))?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| format!("a thread can't be started: {error}"))?;
+    let target = target(daemon)?;
+    let runtime = runtime()?;
+    let limit = daemon.timeout;
     let body = body.map_or_else(String::new, Value::to_string);
     runtime.block_on(async {
         let asked = (method, &target, daemon.token);
-        match timeout(ANSWER_TIME_MAX, send(asked, path, body, field)).await {
+        match timeout(limit, send(asked, path, body, field)).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(format!("{url} {error} (--url says where the daemon is)")),
-            Err(_) => Err(format!("{url} does not answer within {ANSWER_TIME_MAX:?}")),
+            Ok(Err(error)) => Err(failed(url, &error)),
+            Err(_) => Err(CliError::new(
+                UNREACHABLE,
+                format!("{url} does not answer within {limit:?}"),
+            )),
         }
     })
+}
+
+fn target(daemon: &Daemon<'_>) -> Result<DaemonAddress, CliError> {
+    let parsed = DaemonAddress::parse(&daemon.url);
+    let parsed =
+        parsed.map_err(|error| CliError::new(MISCONFIGURED, format!("--address: {error}")))?;
+    Ok(match daemon.host {
+        Some(host) => DaemonAddress {
+            host: host.to_owned(),
+            ..parsed
+        },
+        None => parsed,
+    })
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.map_err(|error| format!("a thread can't be started: {error}").into())
+}
+
+fn failed(url: &str, error: &AskError) -> CliError {
+    match error {
+        AskError::Connect(error) => CliError::new(
+            UNREACHABLE,
+            format!(
+                "no daemon answers at {url}: cannot be connected to: {error}\n\
+                 start one with \"musterd serve\", or name it with --address"
+            ),
+        ),
+        error => CliError::new(
+            FAILED,
+            format!("{url} {error} (--address says where the daemon is)"),
+        ),
+    }
 }
 
 /// Gets what the daemon has at `path`, of this type, piece by piece, for as long as it takes.
@@ -173,16 +277,11 @@ pub(super) fn download(
     path: &str,
     content_type: &str,
     take: impl FnMut(&[u8]) -> io::Result<()>,
-) -> Result<(), String> {
-    let url = &daemon.url;
-    let target = DaemonAddress::parse(url).map_err(|error| format!("--url: {error}"))?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| format!("a thread can't be started: {error}"))?;
+) -> Result<(), CliError> {
+    let target = target(daemon)?;
     let from = (&target, daemon.token);
-    let received = runtime.block_on(receive(from, path, content_type, take));
-    received.map_err(|error| format!("{url} {error} (--url says where the daemon is)"))?
+    let received = runtime()?.block_on(receive(from, path, content_type, take));
+    received.map_err(|error| failed(&daemon.url, &error))?
 }
 
 /// The inner error says why the daemon refuses, or why the pieces cannot be taken.
@@ -191,7 +290,7 @@ async fn receive(
     path: &str,
     content_type: &str,
     mut take: impl FnMut(&[u8]) -> io::Result<()>,
-) -> Result<Result<(), String>, AskError> {
+) -> Result<Result<(), CliError>, AskError> {
     let (mut sender, connection) = connect(target).await?;
     let request = request(("GET", target, token), path, String::new())?;
     let received = async {
@@ -203,7 +302,11 @@ async fn receive(
             let Some(problem) = problem(&head.headers, &body) else {
                 return Err(foreign(head.status, &head.headers));
             };
-            return Ok(Err(refusal(head.status, &printable(problem))));
+            let refused = HttpReply {
+                status: head.status,
+                body: problem,
+            };
+            return Ok(accepted(refused).map(drop));
         }
         if !has_type(&head.headers, content_type) {
             return Err(foreign(head.status, &head.headers));
@@ -211,7 +314,7 @@ async fn receive(
         while let Some(frame) = body.frame().await {
             let piece = frame.map_err(AskError::Http)?.into_data();
             if let Err(error) = take(&piece.unwrap_or_default()) {
-                return Ok(Err(format!("the file can't be written: {error}")));
+                return Ok(Err(format!("it can't be written: {error}").into()));
             }
         }
         Ok(Ok(()))
@@ -219,28 +322,18 @@ async fn receive(
     drive(connection, received).await
 }
 
-/// Why the daemon refuses, for people.
-pub(super) fn refused(answer: &HttpReply) -> String {
-    refusal(answer.status, &printable(answer.body.clone()))
-}
-
 /// Prints the answer, as JSON or in words, or the reason of a refusal.
 pub(super) fn print_answer(
-    answer: Result<HttpReply, String>,
-    as_json: bool,
+    daemon: &Daemon<'_>,
+    answer: Result<HttpReply, CliError>,
     words: impl Fn(&Value) -> String,
 ) -> ExitCode {
-    let result = answer.and_then(|answer| {
-        let body = printable(answer.body);
-        if !answer.status.is_success() {
-            return Err(refusal(answer.status, &body));
-        }
-        if as_json {
-            return Ok(format!("{body:#}\n"));
-        }
-        Ok(words(&body))
+    let as_json = daemon.output.json;
+    let shown = answer.and_then(accepted).map(|body| match as_json {
+        true => format!("{body:#}\n"),
+        false => words(&body),
     });
-    finish(result)
+    finish(shown, as_json)
 }
 
 /// A field of an answer as people read it: text without quotes, "-" for a field that is absent or null.
@@ -250,6 +343,11 @@ pub(super) fn shown(answer: &Value, field: &str) -> String {
         Value::String(text) => text.clone(),
         value => value.to_string(),
     }
+}
+
+/// A name as a part of a path or a value of a query.
+pub(super) fn encoded(name: &str) -> String {
+    utf8_percent_encode(name, NON_ALPHANUMERIC).to_string()
 }
 
 /// The items of a list in an answer.
@@ -353,10 +451,11 @@ fn problem(headers: &HeaderMap, body: &[u8]) -> Option<Value> {
     }
 }
 
-/// The body of an answer that has this field.
+/// The body of an answer that has this field; without a name, of any answer in JSON.
 fn expected(body: &[u8], field: &str) -> Option<Value> {
     let body: Value = serde_json::from_slice(body).ok()?;
-    body.get(field).is_some().then_some(body)
+    let has = field.is_empty() || body.get(field).is_some();
+    has.then_some(body)
 }
 
 fn has_type(headers: &HeaderMap, wanted: &str) -> bool {

@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     ask::{Daemon, download},
-    finish,
+    outcome::{CliError, finish},
     store::folder,
 };
 use crate::{
@@ -22,9 +22,6 @@ use crate::{
 pub(super) struct BackupArguments {
     /// The file to write
     file: PathBuf,
-    /// The daemon; by default where http.listen says
-    #[arg(long, value_name = "URL")]
-    pub(super) url: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -37,11 +34,11 @@ pub(super) struct RestoreArguments {
 }
 
 pub(super) fn backup(arguments: &BackupArguments, daemon: &Daemon<'_>) -> ExitCode {
-    finish(fetch(daemon, &arguments.file))
+    finish(fetch(daemon, &arguments.file), daemon.output.json)
 }
 
 /// Writes the backup beside its place and moves it there when it is whole.
-fn fetch(daemon: &Daemon<'_>, file: &Path) -> Result<String, String> {
+fn fetch(daemon: &Daemon<'_>, file: &Path) -> Result<String, CliError> {
     let mut name = file.as_os_str().to_owned();
     name.push(".part");
     let part = PathBuf::from(name);
@@ -62,7 +59,7 @@ fn write(
     daemon: &Daemon<'_>,
     part: &Path,
     failed: impl Fn(io::Error) -> String,
-) -> Result<u64, String> {
+) -> Result<u64, CliError> {
     let mut options = OpenOptions::new();
     options.create(true).truncate(true).write(true).mode(0o600);
     let opened = options.open(part).map_err(&failed)?;
@@ -95,5 +92,5 @@ pub(super) fn restore(arguments: RestoreArguments, config: &Config) -> ExitCode 
             None => format!("{path} is restored\n"),
         })
     });
-    finish(done)
+    finish(done, false)
 }

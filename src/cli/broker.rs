@@ -1,38 +1,62 @@
-//! `musterd broker`: the topology of the running daemon's broker as RabbitMQ's definitions file.
+//! `musterd broker`: the embedded broker's lists, and its queues: peek, purge, delete.
 
+mod definitions;
 mod users;
 
-use std::{
-    fmt::Write as _,
-    fs,
-    io::{self, Read, Write},
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::fmt::Write;
 
-use hyper::StatusCode;
 use serde_json::Value;
 
+use self::definitions::DefinitionsCommand;
 use super::{
-    ask::{Daemon, HttpReply, download, items, printable, shown},
-    finish,
+    ask::{Daemon, encoded, items, shown},
+    discover::add,
+    outcome::CliError,
+    question,
+    table::{Cell, Column},
+    watchers::{number, said},
 };
 
-/// The longest file that is read; the daemon takes `http.body_max`.
-const FILE_BYTES_MAX: u64 = 1 << 30;
-const PATH: &str = "/broker/definitions";
-
-#[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
-    #[command(subcommand)]
-    command: CliCommand,
-    /// The daemon; by default where http.listen says
-    #[arg(long, global = true, value_name = "URL")]
-    pub(super) url: Option<String>,
-}
-
 #[derive(Debug, clap::Subcommand)]
-enum CliCommand {
+pub(super) enum BrokerCommand {
+    /// Show the broker in numbers
+    Overview,
+    /// List the connections
+    Connections(ListArguments),
+    /// List the channels
+    Channels(ListArguments),
+    /// List the exchanges
+    Exchanges(ListArguments),
+    /// List the queues
+    Queues(ListArguments),
+    /// List the bindings
+    Bindings(ListArguments),
+    /// List the consumers
+    Consumers(ListArguments),
+    /// Show the first messages of a queue, without removing them
+    Peek {
+        #[command(flatten)]
+        queue: QueueArguments,
+        /// So many
+        #[arg(short = 'n', long, default_value_t = 10)]
+        count: u32,
+    },
+    /// Remove all messages that are ready in a queue
+    Purge {
+        #[command(flatten)]
+        queue: QueueArguments,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Delete a queue with its messages and bindings
+    Delete {
+        #[command(flatten)]
+        queue: QueueArguments,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
     /// Export or import queues, exchanges and bindings in the format of RabbitMQ's definitions files
     #[command(subcommand)]
     Definitions(DefinitionsCommand),
@@ -41,149 +65,255 @@ enum CliCommand {
     User(users::UserCommand),
 }
 
-#[derive(Debug, clap::Subcommand)]
-enum DefinitionsCommand {
-    /// Write the definitions, for rabbitmqctl import_definitions or musterd broker definitions import
-    Export {
-        /// The file to write; - or nothing for standard output
-        file: Option<PathBuf>,
-        /// Only of this virtual host, whose name is then left out
-        #[arg(long)]
-        vhost: Option<String>,
-    },
-    /// Declare what a file defines, all of it or, if anything is wrong, nothing
-    Import {
-        /// A file that rabbitmqctl export_definitions or musterd wrote; - for standard input
-        file: PathBuf,
-        /// The virtual host of a file that names none
-        #[arg(long)]
-        vhost: Option<String>,
-        /// Print the daemon's answer as it came
-        #[arg(long)]
-        json: bool,
-    },
+#[derive(Debug, clap::Args)]
+pub(super) struct ListArguments {
+    /// Only of this virtual host
+    #[arg(long)]
+    vhost: Option<String>,
+    /// Only those whose name contains this
+    #[arg(long)]
+    name: Option<String>,
+    /// The most items
+    #[arg(long, default_value_t = 1_000)]
+    limit: u32,
 }
 
-pub(super) fn run(arguments: &Arguments, daemon: &Daemon<'_>) -> ExitCode {
-    let command = match &arguments.command {
-        CliCommand::Definitions(command) => command,
-        CliCommand::User(command) => return users::run(command, daemon),
-    };
-    let done = match command {
-        DefinitionsCommand::Export { file, vhost } => {
-            export(daemon, file.as_deref(), vhost.as_deref())
-        }
-        DefinitionsCommand::Import { file, vhost, json } => import(daemon, file, vhost.as_deref())
-            .map(|answer| match json {
-                true => format!("{answer:#}\n"),
-                false => words(&answer),
-            }),
-    };
-    finish(done)
+#[derive(Debug, clap::Args)]
+pub(super) struct QueueArguments {
+    /// The queue
+    queue: String,
+    /// Its virtual host
+    #[arg(long, default_value = "/")]
+    vhost: String,
 }
 
-/// The path, for one vhost or for all.
-fn path(vhost: Option<&str>) -> String {
-    match vhost {
-        None => PATH.to_owned(),
-        Some(vhost) => {
-            let mut path = format!("{PATH}?vhost=");
-            for byte in vhost.bytes() {
-                // Writing to a string can't fail.
-                let _ = match byte.is_ascii_alphanumeric() {
-                    true => write!(path, "{}", char::from(byte)),
-                    false => write!(path, "%{byte:02X}"),
-                };
-            }
-            path
-        }
+impl QueueArguments {
+    fn path(&self) -> String {
+        format!(
+            "/broker/queues/{}/{}",
+            encoded(&self.vhost),
+            encoded(&self.queue)
+        )
     }
 }
 
-fn is_standard(file: &Path) -> bool {
-    file == Path::new("-")
+/// A list: its path and the field of its items.
+struct List {
+    field: &'static str,
+    columns: &'static [(Column, &'static str)],
 }
 
-fn export(daemon: &Daemon<'_>, file: Option<&Path>, vhost: Option<&str>) -> Result<String, String> {
-    let mut text = Vec::new();
-    download(daemon, &path(vhost), "application/json", |piece| {
-        text.extend_from_slice(piece);
-        Ok(())
-    })?;
-    match file.filter(|file| !is_standard(file)) {
-        None => {
-            let written = io::stdout().write_all(&text);
-            written.map_err(|error| format!("standard output: {error}"))?;
-            Ok(String::new())
+const CONNECTIONS: List = List {
+    field: "connections",
+    columns: &[
+        (Column::number("ID"), "id"),
+        (Column::text("PEER"), "peer"),
+        (Column::text("USER"), "user"),
+        (Column::text("VHOST"), "vhost"),
+        (Column::text("STATE"), "state"),
+        (Column::number("CHANNELS"), "channels"),
+        (Column::number("RECEIVED"), "received_bytes"),
+        (Column::number("SENT"), "sent_bytes"),
+        (Column::text("NAME").wide(), "name"),
+        (Column::text("TLS").wide(), "tls"),
+        (Column::number("HEARTBEAT").wide(), "heartbeat_s"),
+    ],
+};
+const CHANNELS: List = List {
+    field: "channels",
+    columns: &[
+        (Column::number("CONNECTION"), "connection"),
+        (Column::number("NUMBER"), "number"),
+        (Column::text("VHOST"), "vhost"),
+        (Column::number("CONSUMERS"), "consumers"),
+        (Column::number("UNACKED"), "messages_unacked"),
+        (Column::number("PREFETCH"), "prefetch"),
+    ],
+};
+const EXCHANGES: List = List {
+    field: "exchanges",
+    columns: &[
+        (Column::text("NAME"), "name"),
+        (Column::text("VHOST"), "vhost"),
+        (Column::text("TYPE"), "type"),
+        (Column::text("DURABLE"), "durable"),
+        (Column::number("BINDINGS"), "bindings"),
+        (Column::number("PUBLISHED"), "published"),
+    ],
+};
+const QUEUES: List = List {
+    field: "queues",
+    columns: &[
+        (Column::text("NAME"), "name"),
+        (Column::text("VHOST"), "vhost"),
+        (Column::text("TYPE"), "type"),
+        (Column::number("READY"), "messages_ready"),
+        (Column::number("UNACKED"), "messages_unacked"),
+        (Column::number("CONSUMERS"), "consumers"),
+        (Column::text("DURABLE").wide(), "durable"),
+        (Column::number("BYTES").wide(), "message_bytes_ready"),
+    ],
+};
+const BINDINGS: List = List {
+    field: "bindings",
+    columns: &[
+        (Column::text("SOURCE"), "source"),
+        (Column::text("KEY"), "routing_key"),
+        (Column::text("DESTINATION"), "destination"),
+        (Column::text("KIND"), "destination_type"),
+        (Column::text("VHOST"), "vhost"),
+    ],
+};
+const CONSUMERS: List = List {
+    field: "consumers",
+    columns: &[
+        (Column::text("QUEUE"), "queue"),
+        (Column::text("TAG"), "consumer_tag"),
+        (Column::text("VHOST"), "vhost"),
+        (Column::number("CONNECTION"), "connection"),
+        (Column::number("CHANNEL"), "channel"),
+        (Column::number("UNACKED"), "unacked"),
+        (Column::number("PREFETCH"), "prefetch"),
+        (Column::text("ACTIVE").wide(), "active"),
+    ],
+};
+
+pub(super) fn run(command: &BrokerCommand, daemon: &Daemon<'_>) -> Result<String, CliError> {
+    match command {
+        BrokerCommand::Overview => {
+            let answer = daemon.get("/broker/overview", "queues")?;
+            Ok(said(daemon, &answer, || overview(&answer)))
         }
-        Some(file) => {
-            let written = fs::write(file, &text);
-            written.map_err(|error| format!("{}: {error}", file.display()))?;
-            Ok(format!("{}: {} bytes\n", file.display(), text.len()))
+        BrokerCommand::Connections(arguments) => list(&CONNECTIONS, arguments, daemon),
+        BrokerCommand::Channels(arguments) => list(&CHANNELS, arguments, daemon),
+        BrokerCommand::Exchanges(arguments) => list(&EXCHANGES, arguments, daemon),
+        BrokerCommand::Queues(arguments) => list(&QUEUES, arguments, daemon),
+        BrokerCommand::Bindings(arguments) => list(&BINDINGS, arguments, daemon),
+        BrokerCommand::Consumers(arguments) => list(&CONSUMERS, arguments, daemon),
+        BrokerCommand::Peek { queue, count } => {
+            let path = format!("{}/messages?count={count}", queue.path());
+            let answer = daemon.get(&path, "messages")?;
+            Ok(said(daemon, &answer, || messages(&answer)))
         }
+        BrokerCommand::Purge { queue, yes } => {
+            question::ask(*yes, &format!("purge {}?", ready(queue, daemon)?))?;
+            let path = format!("{}/messages", queue.path());
+            let answer = daemon.send(("DELETE", &path), None, "purged")?;
+            let purged = || format!("{} messages purged\n", shown(&answer, "purged"));
+            Ok(said(daemon, &answer, purged))
+        }
+        BrokerCommand::Delete { queue, yes } => {
+            question::ask(*yes, &format!("delete {}?", ready(queue, daemon)?))?;
+            let answer = daemon.send(("DELETE", &queue.path()), None, "")?;
+            Ok(said(daemon, &answer, || {
+                format!("{}: deleted\n", queue.queue)
+            }))
+        }
+        BrokerCommand::Definitions(command) => definitions::run(command, daemon),
+        BrokerCommand::User(command) => users::run(command, daemon),
     }
 }
 
-fn import(daemon: &Daemon<'_>, file: &Path, vhost: Option<&str>) -> Result<Value, String> {
-    let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
-    let text = read(file).map_err(|error| failed(&error))?;
-    let definitions: Value = serde_json::from_slice(&text).map_err(|error| failed(&error))?;
-    let asked = ("POST", &*path(vhost));
-    let HttpReply { status, body } = daemon.ask(asked, Some(&definitions), "made")?;
-    let body = printable(body);
-    if status == StatusCode::OK {
-        return Ok(body);
-    }
-    Err(refusal(status, &body))
+/// The queue and how many messages would go.
+fn ready(queue: &QueueArguments, daemon: &Daemon<'_>) -> Result<String, CliError> {
+    let answer = daemon.get(&queue.path(), "messages_ready")?;
+    Ok(format!(
+        "{}: {} messages",
+        queue.queue,
+        shown(&answer, "messages_ready")
+    ))
 }
 
-fn read(file: &Path) -> io::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    match is_standard(file) {
-        true => io::stdin().take(FILE_BYTES_MAX).read_to_end(&mut text)?,
-        false => fs::File::open(file)?
-            .take(FILE_BYTES_MAX)
-            .read_to_end(&mut text)?,
-    };
+fn list(list: &List, arguments: &ListArguments, daemon: &Daemon<'_>) -> Result<String, CliError> {
+    let mut path = format!("/broker/{}?limit={}", list.field, arguments.limit);
+    for (name, value) in [("vhost", &arguments.vhost), ("name", &arguments.name)] {
+        if let Some(value) = value {
+            add(&mut path, name, value);
+        }
+    }
+    let answer = daemon.get(&path, list.field)?;
+    let columns: Vec<_> = list.columns.iter().map(|(column, _)| *column).collect();
+    let rows = items(&answer, list.field).iter();
+    let rows = rows.map(|item| {
+        let cells = list.columns.iter();
+        cells
+            .map(|(_, field)| number(item, field))
+            .collect::<Vec<Cell>>()
+    });
+    let text = daemon.list(&answer, &columns, rows.collect())?;
+    let (shown_items, all) = (
+        items(&answer, list.field).len(),
+        answer["total_count"].as_u64(),
+    );
+    if let Some(all) = all.filter(|all| *all > shown_items as u64)
+        && !daemon.output.json
+        && !daemon.output.quiet
+    {
+        super::print_error(&format!("{shown_items} of {all}: --limit shows more"));
+    }
     Ok(text)
 }
 
-/// Each reason in a line.
-fn refusal(status: StatusCode, body: &Value) -> String {
-    let mut text = format!("refused with {}, nothing was changed:", status.as_u16());
-    let errors = items(body, "errors");
-    if errors.is_empty() {
-        let _ = write!(text, " {}", shown(body, "detail"));
+fn overview(answer: &Value) -> String {
+    let of = |field| shown(answer, field);
+    let rates = &answer["rates"];
+    let rate = |field: &str| rates[field].as_f64().unwrap_or_default();
+    let mut out = String::new();
+    for field in [
+        "connections",
+        "channels",
+        "exchanges",
+        "queues",
+        "bindings",
+        "consumers",
+        "messages_ready",
+        "messages_unacked",
+        "memory_bytes",
+        "memory_high_bytes",
+        "memory_alarm",
+    ] {
+        // Writing to a string can't fail.
+        let _ = writeln!(out, "{field:<18} {}", of(field));
     }
-    for error in errors {
-        let (field, message) = (shown(error, "field"), shown(error, "message"));
-        let _ = write!(text, "\n{field}: {message}");
-    }
-    text
+    let _ = writeln!(
+        out,
+        "{:<18} published {:.1}/s, delivered {:.1}/s, acked {:.1}/s",
+        "rates",
+        rate("published"),
+        rate("delivered"),
+        rate("acked")
+    );
+    out
 }
 
-fn words(report: &Value) -> String {
-    let mut text = String::new();
-    for what in ["exchanges", "queues", "bindings", "users"] {
-        let (made, present) = (
-            shown(&report["made"], what),
-            shown(&report["present"], what),
-        );
-        let _ = writeln!(text, "{what:<10} {made} made, {present} there before");
-    }
-    for ignored in items(report, "ignored") {
-        let of = |field| shown(ignored, field);
-        let vhost = match ignored["vhost"].as_str() {
-            Some(vhost) => format!(" in vhost \"{vhost}\""),
-            None => String::new(),
-        };
+/// Each message: a line of what it is, and its body.
+fn messages(answer: &Value) -> String {
+    let mut out = String::new();
+    for message in items(answer, "messages") {
+        let of = |field| shown(message, field);
+        // Writing to a string can't fail.
         let _ = writeln!(
-            text,
-            "ignored    {} \"{}\"{vhost}: {}",
-            of("what"),
-            of("name"),
-            of("reason")
+            out,
+            "{} → {}  {} bytes{}{}",
+            if of("exchange").is_empty() {
+                "(default)".to_owned()
+            } else {
+                of("exchange")
+            },
+            of("routing_key"),
+            of("body_bytes"),
+            if message["persistent"] == true {
+                ", persistent"
+            } else {
+                ""
+            },
+            if message["redelivered"] == true {
+                ", redelivered"
+            } else {
+                ""
+            },
         );
+        let _ = writeln!(out, "{}", of("body"));
     }
-    text
+    out
 }

@@ -5,7 +5,7 @@ use std::{
     process::ExitCode,
 };
 
-use super::{finish, print_error};
+use super::{outcome::finish, print_error};
 use crate::app;
 
 /// The longest password in bytes; more of the input is not read.
@@ -14,7 +14,7 @@ const BYTES_MAX: u64 = 64 << 10;
 pub(super) fn run() -> ExitCode {
     let hash = read()
         .and_then(|password| app::hash_password(&password).map_err(|error| app::chain(&error)));
-    finish(hash.map(|hash| format!("{hash}\n")))
+    finish(hash.map(|hash| format!("{hash}\n")), false)
 }
 
 /// The first line, or everything up to a NUL: what a person types, or `printf %s secret` gives.

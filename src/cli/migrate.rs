@@ -1,22 +1,21 @@
 //! `musterd migrate`: shows and controls the running daemon's migration.
 
-use std::{fmt::Write, process::ExitCode};
+use std::{fmt::Write, process::ExitCode, thread::sleep, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::ask::{Daemon, items, print_answer, shown};
+use super::{
+    ask::{Daemon, accepted, items, shown},
+    outcome::{CliError, Done, finish},
+    question,
+    watchers::said,
+};
 use crate::api;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(subcommand)]
     command: CliCommand,
-    /// The daemon; by default where http.listen says
-    #[arg(long, global = true, value_name = "URL")]
-    pub(super) url: Option<String>,
-    /// Print the daemon's answer as it came
-    #[arg(long, global = true)]
-    json: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -35,9 +34,20 @@ enum CliCommand {
     /// Continue with the next phase, without waiting for the rest of the soak; the baseline is always measured
     Advance,
     /// Show its status
-    Status,
+    Status {
+        /// Show it again every second until it ends
+        #[arg(long)]
+        watch: bool,
+        /// Exit code 5 unless it is completed
+        #[arg(long)]
+        exit_code: bool,
+    },
     /// Switch back to direct
-    Rollback,
+    Rollback {
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
     /// Stay in this phase
     Pause,
     /// Continue after a pause
@@ -48,7 +58,7 @@ impl CliCommand {
     /// The body of the request; none for commands that only read.
     fn body(&self) -> Option<Value> {
         match self {
-            Self::Plan | Self::Status => None,
+            Self::Plan | Self::Status { .. } => None,
             Self::Start { step, soak } => {
                 let mut body = json!({"action": "start"});
                 if *step {
@@ -60,7 +70,7 @@ impl CliCommand {
                 Some(body)
             }
             Self::Advance => Some(json!({"action": "advance"})),
-            Self::Rollback => Some(json!({"action": "rollback"})),
+            Self::Rollback { .. } => Some(json!({"action": "rollback"})),
             Self::Pause => Some(json!({"action": "pause"})),
             Self::Resume => Some(json!({"action": "resume"})),
         }
@@ -72,15 +82,39 @@ fn soak(text: &str) -> Result<String, String> {
     api::soak(text).map(|_| text.to_owned())
 }
 
+/// How often `status --watch` asks.
+const WATCH_PAUSE: Duration = Duration::from_secs(1);
+
 pub(super) fn run(arguments: &Arguments, daemon: &Daemon<'_>) -> ExitCode {
-    let body = arguments.command.body();
+    finish(act(&arguments.command, daemon), daemon.output.json)
+}
+
+fn act(command: &CliCommand, daemon: &Daemon<'_>) -> Result<Done, CliError> {
+    if let CliCommand::Rollback { yes } = command {
+        question::ask(*yes, "roll back: every channel becomes direct?")?;
+    }
+    let body = command.body();
     let method = if body.is_some() { "POST" } else { "GET" };
-    let answer = daemon.ask((method, "/migration"), body.as_ref(), "phases");
-    let words = match arguments.command {
+    let ask = || accepted(daemon.ask((method, "/migration"), body.as_ref(), "phases")?);
+    let mut answer = ask()?;
+    if let CliCommand::Status { watch: true, .. } = command {
+        while matches!(answer["state"].as_str(), Some("running" | "rolling_back")) {
+            super::print(&format!("{}\n", status(&answer)));
+            sleep(WATCH_PAUSE);
+            answer = ask()?;
+        }
+    }
+    let words = match command {
         CliCommand::Plan => plan,
         _ => status,
     };
-    print_answer(answer, arguments.json, words)
+    let done = Done::from(said(daemon, &answer, || words(&answer)));
+    Ok(match command {
+        CliCommand::Status {
+            exit_code: true, ..
+        } => done.or_no(answer["state"] == "completed"),
+        _ => done,
+    })
 }
 
 fn plan(migration: &Value) -> String {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{MISCONFIGURED, deepen_stacks, print_error, run_logged};
+use super::{deepen_stacks, outcome::MISCONFIGURED, print_error, run_logged};
 use crate::{
     app,
     config::{Config, Sources, cores},

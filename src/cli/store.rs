@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     ask::{Daemon, items, shown},
-    finish,
+    outcome::{CliError, finish},
 };
 use crate::{
     app::{
@@ -50,12 +50,13 @@ pub(super) fn folder(path: Option<PathBuf>, config: &Config) -> Result<PathBuf, 
 }
 
 pub(super) fn run(arguments: Arguments, config: &Config, daemon: &Daemon<'_>) -> ExitCode {
-    let done = folder(arguments.path, config).and_then(|path| match arguments.command {
-        CliCommand::Check => check(&path),
-        CliCommand::Repair => repair(&path),
+    let folder = folder(arguments.path, config).map_err(CliError::from);
+    let done = folder.and_then(|path| match arguments.command {
+        CliCommand::Check => check(&path).map_err(CliError::from),
+        CliCommand::Repair => repair(&path).map_err(CliError::from),
         CliCommand::Stats => stats(&path, daemon),
     });
-    finish(done)
+    finish(done, daemon.output.json)
 }
 
 fn check(path: &Path) -> Result<String, String> {
@@ -127,25 +128,23 @@ fn message_faults(report: &LogReport) -> String {
     damaged.chain(missing).collect::<Vec<_>>().join("\n")
 }
 
-fn stats(path: &Path, daemon: &Daemon<'_>) -> Result<String, String> {
+fn stats(path: &Path, daemon: &Daemon<'_>) -> Result<String, CliError> {
     match check_store(path) {
         Ok(report) => Ok(words(&report)),
         Err(StoreError::Locked { .. }) => running(daemon),
-        Err(error) => Err(chain(&error)),
+        Err(error) => Err(chain(&error).into()),
     }
 }
 
 /// What the daemon that has the store open says of it.
-fn running(daemon: &Daemon<'_>) -> Result<String, String> {
+fn running(daemon: &Daemon<'_>) -> Result<String, CliError> {
     let url = &daemon.url;
     let answer = daemon.ask(("GET", "/ready"), None, "checks")?;
     let parts = items(&answer.body, "checks").iter();
     let store = parts.clone().find(|part| part["name"] == "store");
     match store {
         Some(store) => Ok(format!("in use: {}\n", shown(store, "detail"))),
-        None => Err(format!(
-            "{url} has no store: another daemon uses the folder"
-        )),
+        None => Err(format!("{url} has no store: another daemon uses the folder").into()),
     }
 }
 

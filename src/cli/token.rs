@@ -4,18 +4,12 @@ use std::{fmt::Write, process::ExitCode};
 
 use serde_json::{Value, json};
 
-use super::ask::{Daemon, items, print_answer, shown};
+use super::ask::{Daemon, encoded, items, print_answer, shown};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(subcommand)]
     command: CliCommand,
-    /// The daemon; by default where http.listen says
-    #[arg(long, global = true, value_name = "URL")]
-    pub(super) url: Option<String>,
-    /// Print the daemon's answer as it came
-    #[arg(long, global = true)]
-    json: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -107,12 +101,7 @@ pub(super) fn run(arguments: &Arguments, daemon: &Daemon<'_>) -> ExitCode {
         ),
     };
     let answer = daemon.ask((method, &path), body.as_ref(), field);
-    print_answer(answer, arguments.json, words)
-}
-
-/// A name that is not one of a token is an unknown one, whatever characters it has.
-fn encoded(name: &str) -> String {
-    percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string()
+    print_answer(daemon, answer, words)
 }
 
 /// The secret alone on its line, for scripts.

@@ -11,12 +11,6 @@ use super::ask::{Daemon, print_answer, shown};
 pub(super) struct Arguments {
     #[command(subcommand)]
     command: Option<CliCommand>,
-    /// The daemon; by default where http.listen says
-    #[arg(long, global = true, value_name = "URL")]
-    pub(super) url: Option<String>,
-    /// Print the daemon's answer as it came
-    #[arg(long, global = true)]
-    json: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -68,7 +62,7 @@ pub(super) fn run(arguments: &Arguments, daemon: &Daemon<'_>) -> ExitCode {
             daemon.ask(("PUT", "/transport"), Some(&body), "channels")
         }
     };
-    print_answer(answer, arguments.json, words)
+    print_answer(daemon, answer, words)
 }
 
 fn change(mode: ModeArgument, channel: Option<ChannelArgument>) -> Value {

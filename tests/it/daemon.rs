@@ -488,6 +488,6 @@ fn the_health_command_reports_whether_the_daemon_answers() {
     assert_eq!(ask(&address).status.code(), Some(0));
     drop(daemon);
     let output = ask(&address);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(4));
     assert!(String::from_utf8(output.stderr).unwrap().contains(&address));
 }

@@ -7,6 +7,7 @@
 mod amqp;
 mod architecture;
 mod broker_pages;
+mod cli;
 mod command;
 mod containers;
 mod daemon;

@@ -97,14 +97,14 @@ fn a_daemon_migrates_to_its_broker_and_back() {
             .any(|one| one["event"] == "migration.completed")
     );
 
-    let back = migrate(&daemon, &["rollback"]);
+    let back = migrate(&daemon, &["rollback", "--yes"]);
     assert!(back.ok, "{}", back.text);
     let report = until(&daemon, "idle");
     assert_eq!(report["rollback"]["rule"], "by hand");
     assert_eq!(report["rollback"]["stage"], "verified", "{report:#}");
     assert_eq!(report["rollback"]["drained"], true);
     assert_eq!(report["channels"]["events"], "direct");
-    let refused = migrate(&daemon, &["rollback"]);
+    let refused = migrate(&daemon, &["rollback", "--yes"]);
     assert!(
         refused.text.contains("every channel is direct"),
         "{}",

@@ -16,7 +16,7 @@ fn a_url_is_used_or_refused_by_what_is_wrong_with_it() {
     taken("HTTP://[::1]:8000/", ["[::1]:8000", "[::1]:8000", ""]);
     taken("http://[::1]", ["[::1]:80", "[::1]", ""]);
     taken("http://proxy/musterd/", ["proxy:80", "proxy", "/musterd"]);
-    refused("127.0.0.1:8000", "write the URL");
+    taken("127.0.0.1:8000", ["127.0.0.1:8000", "127.0.0.1:8000", ""]);
     refused("https://a.example", "TLS");
     refused("ftp://a.example", "ftp://");
     refused("http://", "no host");

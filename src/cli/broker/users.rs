@@ -1,15 +1,17 @@
 //! `musterd broker user`: the users of the running daemon's broker. Passwords are hashed here: they do not leave this
 //! process.
 
-use std::{fmt::Write, process::ExitCode};
+use std::fmt::Write;
 
 use serde_json::{Value, json};
 
 use crate::{
     app,
     cli::{
-        ask::{Daemon, items, print_answer, shown},
-        finish, hash,
+        ask::{Daemon, encoded, items, shown},
+        hash,
+        outcome::CliError,
+        watchers::said,
     },
 };
 
@@ -43,11 +45,7 @@ pub(super) enum UserCommand {
         name: String,
     },
     /// Show every user with its permissions
-    List {
-        /// Print the daemon's answer as it came
-        #[arg(long)]
-        json: bool,
-    },
+    List,
     /// Set what a user may do in a vhost, or with --clear take all permissions there away
     Permissions {
         /// The user
@@ -90,7 +88,7 @@ pub(super) enum UserCommand {
     },
 }
 
-pub(super) fn run(command: &UserCommand, daemon: &Daemon<'_>) -> ExitCode {
+pub(super) fn run(command: &UserCommand, daemon: &Daemon<'_>) -> Result<String, CliError> {
     match command {
         UserCommand::Add {
             name,
@@ -100,35 +98,36 @@ pub(super) fn run(command: &UserCommand, daemon: &Daemon<'_>) -> ExitCode {
             all_in,
         } => {
             let hash = match no_password {
-                true => Ok(String::new()),
-                false => hashed(),
+                true => String::new(),
+                false => hashed()?,
             };
-            let body = hash.map(|hash| {
-                json!({"name": name, "password_hash": hash, "tags": tags, "loopback_only": loopback_only})
+            let body = json!({
+                "name": name, "password_hash": hash, "tags": tags, "loopback_only": loopback_only,
             });
-            let mut done =
-                body.and_then(|body| change(daemon, "POST", "/broker/users", Some(&body)));
+            let mut answer = change(daemon, "POST", "/broker/users", Some(&body))?;
             for vhost in all_in {
                 let all = json!({"configure": ".*", "write": ".*", "read": ".*"});
                 let path = format!("{}/permissions/{}", path(name), encoded(vhost));
-                done = done.and_then(|_| change(daemon, "PUT", &path, Some(&all)));
+                answer = change(daemon, "PUT", &path, Some(&all))?;
             }
-            finish(done.map(|answer| format!("user {name} is made{}\n", fate(&answer))))
+            Ok(said(daemon, &answer, || {
+                format!("user {name} is made{}\n", fate(&answer))
+            }))
         }
         UserCommand::Passwd { name } => {
-            let body = hashed().map(|hash| json!({"password_hash": hash}));
-            let done = body.and_then(|body| change(daemon, "PUT", &path(name), Some(&body)));
-            finish(
-                done.map(|answer| format!("user {name} has another password{}\n", fate(&answer))),
-            )
+            let body = json!({"password_hash": hashed()?});
+            let answer = change(daemon, "PUT", &path(name), Some(&body))?;
+            Ok(said(daemon, &answer, || {
+                format!("user {name} has another password{}\n", fate(&answer))
+            }))
         }
         UserCommand::Delete { name } => {
-            let done = change(daemon, "DELETE", &path(name), None);
-            finish(done.map(|_| format!("user {name} is removed\n")))
+            let answer = change(daemon, "DELETE", &path(name), None)?;
+            Ok(said(daemon, &answer, || format!("user {name} is removed\n")))
         }
-        UserCommand::List { json } => {
-            let answer = daemon.ask(("GET", "/broker/users"), None, "users");
-            print_answer(answer, *json, list)
+        UserCommand::List => {
+            let answer = daemon.get("/broker/users", "users")?;
+            Ok(said(daemon, &answer, || list(&answer)))
         }
         UserCommand::Permissions {
             name,
@@ -162,12 +161,17 @@ pub(super) fn run(command: &UserCommand, daemon: &Daemon<'_>) -> ExitCode {
     }
 }
 
-fn permit(daemon: &Daemon<'_>, path: &str, clear: bool, body: &Value) -> ExitCode {
-    let done = match clear {
-        true => change(daemon, "DELETE", path, None),
-        false => change(daemon, "PUT", path, Some(body)),
+fn permit(
+    daemon: &Daemon<'_>,
+    path: &str,
+    clear: bool,
+    body: &Value,
+) -> Result<String, CliError> {
+    let answer = match clear {
+        true => change(daemon, "DELETE", path, None)?,
+        false => change(daemon, "PUT", path, Some(body))?,
     };
-    finish(done.map(|answer| format!("done{}\n", fate(&answer))))
+    Ok(said(daemon, &answer, || format!("done{}\n", fate(&answer))))
 }
 
 fn change(
@@ -175,22 +179,14 @@ fn change(
     method: &str,
     path: &str,
     body: Option<&Value>,
-) -> Result<Value, String> {
-    let answer = daemon.ask((method, path), body, "name")?;
-    match answer.status.is_success() {
-        true => Ok(answer.body),
-        false => Err(crate::cli::ask::refused(&answer)),
-    }
+) -> Result<Value, CliError> {
+    daemon.send((method, path), body, "name")
 }
 
 /// Reads a password and hashes it.
 fn hashed() -> Result<String, String> {
     let password = hash::read()?;
     app::hash_password(&password).map_err(|error| app::chain(&error))
-}
-
-fn encoded(name: &str) -> String {
-    percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
 fn path(name: &str) -> String {
