@@ -98,12 +98,12 @@ impl QueueArguments {
 }
 
 /// A list: its path and the field of its items.
-struct List {
+struct BrokerList {
     field: &'static str,
     columns: &'static [(Column, &'static str)],
 }
 
-const CONNECTIONS: List = List {
+const CONNECTIONS: BrokerList = BrokerList {
     field: "connections",
     columns: &[
         (Column::number("ID"), "id"),
@@ -119,7 +119,7 @@ const CONNECTIONS: List = List {
         (Column::number("HEARTBEAT").wide(), "heartbeat_s"),
     ],
 };
-const CHANNELS: List = List {
+const CHANNELS: BrokerList = BrokerList {
     field: "channels",
     columns: &[
         (Column::number("CONNECTION"), "connection"),
@@ -130,7 +130,7 @@ const CHANNELS: List = List {
         (Column::number("PREFETCH"), "prefetch"),
     ],
 };
-const EXCHANGES: List = List {
+const EXCHANGES: BrokerList = BrokerList {
     field: "exchanges",
     columns: &[
         (Column::text("NAME"), "name"),
@@ -141,7 +141,7 @@ const EXCHANGES: List = List {
         (Column::number("PUBLISHED"), "published"),
     ],
 };
-const QUEUES: List = List {
+const QUEUES: BrokerList = BrokerList {
     field: "queues",
     columns: &[
         (Column::text("NAME"), "name"),
@@ -154,7 +154,7 @@ const QUEUES: List = List {
         (Column::number("BYTES").wide(), "message_bytes_ready"),
     ],
 };
-const BINDINGS: List = List {
+const BINDINGS: BrokerList = BrokerList {
     field: "bindings",
     columns: &[
         (Column::text("SOURCE"), "source"),
@@ -164,7 +164,7 @@ const BINDINGS: List = List {
         (Column::text("VHOST"), "vhost"),
     ],
 };
-const CONSUMERS: List = List {
+const CONSUMERS: BrokerList = BrokerList {
     field: "consumers",
     columns: &[
         (Column::text("QUEUE"), "queue"),
@@ -224,7 +224,11 @@ fn ready(queue: &QueueArguments, daemon: &Daemon<'_>) -> Result<String, CliError
     ))
 }
 
-fn list(list: &List, arguments: &ListArguments, daemon: &Daemon<'_>) -> Result<String, CliError> {
+fn list(
+    list: &BrokerList,
+    arguments: &ListArguments,
+    daemon: &Daemon<'_>,
+) -> Result<String, CliError> {
     let mut path = format!("/broker/{}?limit={}", list.field, arguments.limit);
     for (name, value) in [("vhost", &arguments.vhost), ("name", &arguments.name)] {
         if let Some(value) = value {

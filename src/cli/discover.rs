@@ -20,7 +20,7 @@ pub(super) struct DiscoverArguments {
     #[arg(long)]
     all: bool,
     #[command(flatten)]
-    filter: Filter,
+    filter: InstanceSelection,
     /// The most instances
     #[arg(long)]
     limit: Option<u32>,
@@ -30,7 +30,7 @@ pub(super) struct DiscoverArguments {
 }
 
 #[derive(Debug, clap::Args)]
-struct Filter {
+struct InstanceSelection {
     /// Only with this tag; may be repeated
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
@@ -65,7 +65,7 @@ pub(super) struct PickArguments {
     #[arg(long, required_if_eq("policy", "hash"))]
     key: Option<String>,
     #[command(flatten)]
-    filter: Filter,
+    filter: InstanceSelection,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -81,7 +81,7 @@ enum PolicyArgument {
     Hash,
 }
 
-impl Filter {
+impl InstanceSelection {
     fn is_empty(&self) -> bool {
         self.tags.is_empty() && self.zone.is_none() && self.version.is_none()
     }

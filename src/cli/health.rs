@@ -4,7 +4,7 @@ use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
 use super::{
     ask::Daemon,
-    outcome::{CliError, Done, NO, finish},
+    outcome::{CliError, CommandOutput, NO, finish},
 };
 
 /// How long the answer may take without --timeout.
@@ -19,7 +19,10 @@ pub(super) fn run(daemon: &Daemon<'_>, timeout: Option<Duration>) -> ExitCode {
             Some(_) => CliError { code: NO, ..error },
             None => error,
         });
-    finish(healthy.map(|_| Done::default()), daemon.output.json)
+    finish(
+        healthy.map(|_| CommandOutput::default()),
+        daemon.output.json,
+    )
 }
 
 /// A daemon that listens on every address is asked on the loopback one.

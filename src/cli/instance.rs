@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     ask::{Daemon, encoded, items, shown},
-    outcome::{CliError, Done, MISCONFIGURED, NOT_FOUND},
+    outcome::{CliError, CommandOutput, MISCONFIGURED, NOT_FOUND},
     question, services,
 };
 use crate::quantity::{duration as parse_duration, show_duration};
@@ -261,7 +261,10 @@ pub(super) fn heartbeat(
     }
 }
 
-pub(super) fn check(arguments: &CheckArguments, daemon: &Daemon<'_>) -> Result<Done, CliError> {
+pub(super) fn check(
+    arguments: &CheckArguments,
+    daemon: &Daemon<'_>,
+) -> Result<CommandOutput, CliError> {
     let path = format!("/services/{}/check", encoded(&arguments.id));
     let answer = daemon.send(("POST", &path), None, "checks")?;
     let checks = items(&answer, "checks");
@@ -276,7 +279,7 @@ pub(super) fn check(arguments: &CheckArguments, daemon: &Daemon<'_>) -> Result<D
             text + &services::check_line(check) + "\n"
         }),
     };
-    Ok(Done::from(text).or_no(passed))
+    Ok(CommandOutput::from(text).or_no(passed))
 }
 
 /// Sets a status over what checks say.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     ask::{Daemon, accepted, items, shown},
-    outcome::{CliError, Done, finish},
+    outcome::{CliError, CommandOutput, finish},
     question,
     watchers::said,
 };
@@ -89,7 +89,7 @@ pub(super) fn run(arguments: &Arguments, daemon: &Daemon<'_>) -> ExitCode {
     finish(act(&arguments.command, daemon), daemon.output.json)
 }
 
-fn act(command: &CliCommand, daemon: &Daemon<'_>) -> Result<Done, CliError> {
+fn act(command: &CliCommand, daemon: &Daemon<'_>) -> Result<CommandOutput, CliError> {
     if let CliCommand::Rollback { yes } = command {
         question::ask(*yes, "roll back: every channel becomes direct?")?;
     }
@@ -108,7 +108,7 @@ fn act(command: &CliCommand, daemon: &Daemon<'_>) -> Result<Done, CliError> {
         CliCommand::Plan => plan,
         _ => status,
     };
-    let done = Done::from(said(daemon, &answer, || words(&answer)));
+    let done = CommandOutput::from(said(daemon, &answer, || words(&answer)));
     Ok(match command {
         CliCommand::Status {
             exit_code: true, ..

@@ -68,12 +68,12 @@ impl From<String> for CliError {
 
 /// What a command has made: its text, and the code that it ends with.
 #[derive(Debug, Default)]
-pub(super) struct Done {
+pub(super) struct CommandOutput {
     pub(super) text: String,
     pub(super) code: u8,
 }
 
-impl Done {
+impl CommandOutput {
     /// Ends with this code if the answer is no.
     pub(super) fn or_no(self, yes: bool) -> Self {
         match yes {
@@ -83,14 +83,14 @@ impl Done {
     }
 }
 
-impl From<String> for Done {
+impl From<String> for CommandOutput {
     fn from(text: String) -> Self {
         Self { text, code: 0 }
     }
 }
 
 /// Prints what a command has made, or why it failed; the daemon's problem as it came if JSON was asked for.
-pub(super) fn finish<T: Into<Done>, E: Into<CliError>>(
+pub(super) fn finish<T: Into<CommandOutput>, E: Into<CliError>>(
     result: Result<T, E>,
     as_json: bool,
 ) -> ExitCode {

@@ -2,7 +2,11 @@
 
 use std::process::ExitCode;
 
-use super::{deepen_stacks, outcome::MISCONFIGURED, print_error, run_logged};
+use super::{
+    outcome::MISCONFIGURED,
+    print_error,
+    serve::{deepen_stacks, run_logged},
+};
 use crate::{
     app,
     config::{Config, Sources, cores},

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     ask::{Daemon, encoded, items, shown},
-    outcome::{CliError, Done, NOT_FOUND},
+    outcome::{CliError, CommandOutput, NOT_FOUND},
     stream,
     table::{Cell, Column, natural},
 };
@@ -82,10 +82,10 @@ const INSTANCES: [Column; 11] = [
 pub(super) fn services(
     arguments: &ServicesArguments,
     daemon: &Daemon<'_>,
-) -> Result<Done, CliError> {
+) -> Result<CommandOutput, CliError> {
     let list = || list_services(arguments, daemon);
     match arguments.watch {
-        false => list().map(Done::from),
+        false => list().map(CommandOutput::from),
         true => stream::redraw(daemon, "/watch", list),
     }
 }
@@ -160,7 +160,7 @@ fn changed(event: &Value) -> Cell {
 pub(super) fn instances(
     arguments: &InstancesArguments,
     daemon: &Daemon<'_>,
-) -> Result<Done, CliError> {
+) -> Result<CommandOutput, CliError> {
     let list = || list_instances(arguments, daemon);
     if arguments.watch {
         let path = format!("/watch?service={}", encoded(&arguments.name));
@@ -169,7 +169,10 @@ pub(super) fn instances(
     list()
 }
 
-fn list_instances(arguments: &InstancesArguments, daemon: &Daemon<'_>) -> Result<Done, CliError> {
+fn list_instances(
+    arguments: &InstancesArguments,
+    daemon: &Daemon<'_>,
+) -> Result<CommandOutput, CliError> {
     let mut answer = all_of(daemon, &arguments.name, "")?;
     let all_healthy = items(&answer, "services")
         .iter()
@@ -185,7 +188,7 @@ fn list_instances(arguments: &InstancesArguments, daemon: &Daemon<'_>) -> Result
         instance_row(instance, latency)
     });
     let text = daemon.list(&answer, &INSTANCES, rows.collect())?;
-    Ok(Done::from(text).or_no(all_healthy || !arguments.exit_code))
+    Ok(CommandOutput::from(text).or_no(all_healthy || !arguments.exit_code))
 }
 
 /// The instances of a service, whatever their status.

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{
     ask::{Daemon, download, items, printable, shown},
     discover::add,
-    outcome::{CliError, Done, FAILED, UNREACHABLE},
+    outcome::{CliError, CommandOutput, FAILED, UNREACHABLE},
 };
 
 /// Pauses between two attempts to connect again: they double from the first to the last.
@@ -36,7 +36,7 @@ pub(super) struct EventsArguments {
     service: Option<String>,
     /// Only of this kind; may be repeated
     #[arg(long = "kind", value_enum, value_name = "KIND")]
-    kinds: Vec<EventKind>,
+    kinds: Vec<KindArgument>,
     /// Only events after this cursor
     #[arg(long, value_name = "CURSOR")]
     since: Option<String>,
@@ -50,7 +50,7 @@ pub(super) struct EventsArguments {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 #[value(rename_all = "snake_case")]
-enum EventKind {
+enum KindArgument {
     Registered,
     Updated,
     Deregistered,
@@ -113,7 +113,10 @@ impl StreamReader {
     }
 }
 
-pub(super) fn watch(arguments: &WatchArguments, daemon: &Daemon<'_>) -> Result<Done, CliError> {
+pub(super) fn watch(
+    arguments: &WatchArguments,
+    daemon: &Daemon<'_>,
+) -> Result<CommandOutput, CliError> {
     let mut path = "/watch".to_owned();
     if let Some(name) = &arguments.name {
         add(&mut path, "service", name);
@@ -123,7 +126,10 @@ pub(super) fn watch(arguments: &WatchArguments, daemon: &Daemon<'_>) -> Result<D
     })
 }
 
-pub(super) fn events(arguments: &EventsArguments, daemon: &Daemon<'_>) -> Result<Done, CliError> {
+pub(super) fn events(
+    arguments: &EventsArguments,
+    daemon: &Daemon<'_>,
+) -> Result<CommandOutput, CliError> {
     let mut path = "/events".to_owned();
     add(&mut path, "limit", &arguments.limit.to_string());
     if let Some(service) = &arguments.service {
@@ -153,8 +159,8 @@ pub(super) fn events(arguments: &EventsArguments, daemon: &Daemon<'_>) -> Result
     })
 }
 
-fn wanted(event: &Value, kinds: &[EventKind]) -> bool {
-    let is = |kind: &EventKind| {
+fn wanted(event: &Value, kinds: &[KindArgument]) -> bool {
+    let is = |kind: &KindArgument| {
         let word = kind.to_possible_value();
         word.is_some_and(|word| event["event"] == word.get_name())
     };
@@ -187,7 +193,7 @@ fn line(daemon: &Daemon<'_>, event: &Value) -> String {
 fn print_message(
     daemon: &Daemon<'_>,
     message: &StreamMessage,
-    kinds: &[EventKind],
+    kinds: &[KindArgument],
 ) -> io::Result<()> {
     let data: Value = serde_json::from_str(&message.data).map_err(io::Error::other)?;
     let data = printable(data);
@@ -224,7 +230,7 @@ fn follow(
     path: &str,
     mut cursor: Option<String>,
     mut take: impl FnMut(&StreamMessage) -> io::Result<()>,
-) -> Result<Done, CliError> {
+) -> Result<CommandOutput, CliError> {
     let mut pause = PAUSES[0];
     let mut connected = false;
     loop {
@@ -247,7 +253,7 @@ fn follow(
             Ok(())
         });
         match ended {
-            _ if closed => return Ok(Done::default()),
+            _ if closed => return Ok(CommandOutput::default()),
             Err(error) if !connected || is_refusal(&error) => return Err(error),
             ended => {
                 if !daemon.output.quiet {
@@ -278,7 +284,7 @@ pub(super) fn redraw(
     daemon: &Daemon<'_>,
     path: &str,
     mut list: impl FnMut() -> Result<String, CliError>,
-) -> Result<Done, CliError> {
+) -> Result<CommandOutput, CliError> {
     let clears = io::stdout().is_terminal();
     let mut failed = None;
     let ended = follow(daemon, path, None, |_| {

@@ -1,7 +1,8 @@
 //! The commands that ask a running daemon: what they print, and their exit codes.
 
 use std::{
-    io::{BufRead, BufReader},
+    fs,
+    io::{BufRead, BufReader, Write},
     process::{Command, Output, Stdio},
 };
 
@@ -193,7 +194,7 @@ fn a_registration_from_a_file_and_its_faults() {
     let file = folder.path().join("web.json");
     let body = r#"[{"service_id":"a","service_name":"web","host":"h","port":1},
                    {"service_id":"b","service_name":"web","host":"h","port":2}]"#;
-    std::fs::write(&file, body).unwrap();
+    fs::write(&file, body).unwrap();
     let file = file.display().to_string();
     assert_eq!(
         succeeds(&daemon, &["register", "-f", &file])
@@ -201,7 +202,7 @@ fn a_registration_from_a_file_and_its_faults() {
             .count(),
         2
     );
-    std::fs::write(
+    fs::write(
         &file,
         r#"{"service_id":"a","service_name":"web","host":"","port":0}"#,
     )
@@ -374,11 +375,17 @@ fn the_address_comes_from_the_environment_too() {
 fn completions_are_valid_for_the_shell() {
     let script = ran(musterd(&["completions", "bash"]).output().unwrap());
     assert_eq!(script.code, Some(0));
-    let checked = Command::new("bash")
-        .args(["-n", "-c", &script.out])
-        .status()
+    let mut bash = Command::new("bash")
+        .arg("-n")
+        .stdin(Stdio::piped())
+        .spawn()
         .unwrap();
-    assert!(checked.success());
+    bash.stdin
+        .take()
+        .unwrap()
+        .write_all(script.out.as_bytes())
+        .unwrap();
+    assert!(bash.wait().unwrap().success());
     assert!(script.out.contains("deregister"));
 }
 
@@ -397,4 +404,25 @@ fn keys_of_the_configuration_are_explained() {
     assert_eq!(none.status.code(), Some(3));
     let checked = musterd(&["config", "check"]).output().unwrap();
     assert_eq!(checked.stdout, b"ok\n");
+}
+
+/// `UPDATE=1 cargo test --test it man_pages` writes them.
+#[test]
+fn man_pages_say_what_the_command_line_says() {
+    let kept = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("man");
+    let made = tempfile::tempdir().unwrap();
+    let folder = match std::env::var_os("UPDATE") {
+        Some(_) => kept.clone(),
+        None => made.path().to_owned(),
+    };
+    let output = musterd(&["man", &folder.display().to_string()])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let pages = |folder: &std::path::Path| {
+        let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap());
+        let pages = files.map(|file| (file.file_name(), fs::read_to_string(file.path()).unwrap()));
+        pages.collect::<std::collections::BTreeMap<_, _>>()
+    };
+    assert_eq!(pages(&kept), pages(&folder), "UPDATE=1 writes the pages");
 }

@@ -18,6 +18,7 @@ mod http;
 mod migration;
 mod page;
 mod rabbitmq;
+mod run;
 mod security;
 mod store;
 mod transport;

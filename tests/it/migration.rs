@@ -179,7 +179,7 @@ fn without_a_broker_there_is_nothing_to_migrate_to() {
         .args(["migrate", "status", "--url", "http://127.0.0.1:1"])
         .output()
         .unwrap();
-    assert_eq!(away.status.code(), Some(1));
+    assert_eq!(away.status.code(), Some(4));
     let message = String::from_utf8(away.stderr).unwrap();
     assert!(message.contains("cannot be connected to"), "{message}");
 }
