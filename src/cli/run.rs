@@ -5,13 +5,7 @@ mod policy;
 mod registrar;
 
 use std::{
-    io,
-    net::TcpListener,
-    path::PathBuf,
-    process::ExitCode,
-    sync::mpsc,
-    thread,
-    time::{Duration, Instant},
+    io, net::TcpListener, path::PathBuf, process::ExitCode, sync::mpsc, thread, time::Duration,
 };
 
 use clap::ValueEnum;
@@ -19,8 +13,8 @@ use rustix::process::Signal;
 use serde_json::{Map, Value, json};
 use tokio::{
     runtime::Builder,
-    sync::mpsc::{UnboundedReceiver, unbounded_channel},
-    time::sleep_until,
+    sync::mpsc::{Receiver, channel},
+    time::{Instant, sleep_until},
 };
 
 pub(super) use self::child::{ShimArguments, shim};
@@ -158,7 +152,7 @@ fn supervise(
             .local_addr()?
             .port();
     }
-    let (notices, noticed) = unbounded_channel();
+    let (notices, noticed) = channel(1);
     let (requests, requested) = mpsc::channel();
     let registrar = Registrar::new(daemon.clone(), body(arguments), arguments, notices);
     thread::scope(|scope| {
@@ -218,7 +212,7 @@ struct Supervisor<'a> {
     program: &'a PathBuf,
     url: &'a str,
     requests: mpsc::Sender<Request>,
-    noticed: UnboundedReceiver<RegistrarNotice>,
+    noticed: Receiver<RegistrarNotice>,
     caught: Caught,
 }
 
@@ -262,15 +256,14 @@ impl Supervisor<'_> {
             if let Some(code) = end.failed {
                 return Ok(code);
             }
-            let pause = match policy.after(code, end.stopped, started.elapsed()) {
-                Some(pause) => pause,
-                None => return Ok(code),
+            let Some(pause) = policy.after(code, end.stopped, started.elapsed()) else {
+                return Ok(code);
             };
             say(&format!(
                 "starting it again in {:.1} s",
                 pause.as_secs_f64()
             ));
-            let until = sleep_until((Instant::now() + pause).into());
+            let until = sleep_until(Instant::now() + pause);
             tokio::select! {
                 () = until => {}
                 // Nothing runs: there is nothing to stop.
@@ -313,7 +306,7 @@ impl Supervisor<'_> {
                     child.signal(Signal::TERM);
                     stopping = Stopping::Signalled(Instant::now() + arguments.grace);
                 }
-                () = sleep_until(at.into()), if deadline.is_some() => {
+                () = sleep_until(at), if deadline.is_some() => {
                     let signal = match stopping {
                         Stopping::Draining(signal, _) => signal,
                         _ => Signal::KILL,
@@ -334,7 +327,7 @@ impl Supervisor<'_> {
     }
 
     /// A signal asks for a stop: the first begins it, the second skips the waits, the third kills.
-    async fn next(&mut self, stopping: Stopping, child: &Child, signal: Signal) -> Stopping {
+    async fn next(&self, stopping: Stopping, child: &Child, signal: Signal) -> Stopping {
         match stopping {
             Stopping::No => {
                 say(&format!("{}: draining", child::name(signal)));
@@ -376,7 +369,7 @@ impl Supervisor<'_> {
 
     /// Waits until the registrar has done it, for so long.
     async fn ask(
-        &mut self,
+        &self,
         request: impl FnOnce(tokio::sync::oneshot::Sender<()>) -> Request,
         patience: Duration,
     ) {

@@ -4,11 +4,12 @@ use std::{
     io::{BufRead, BufReader},
     process::{Child, ExitStatus, Stdio},
     thread::sleep,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::daemon::{Daemon, musterd};
 

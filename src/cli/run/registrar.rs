@@ -4,11 +4,14 @@ use std::{
     io::{Read, Write},
     net::{TcpStream, ToSocketAddrs},
     sync::mpsc::{Receiver, RecvTimeoutError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde_json::{Value, json};
-use tokio::sync::{mpsc::UnboundedSender, oneshot};
+use tokio::{
+    sync::{mpsc::Sender, oneshot},
+    time::Instant,
+};
 
 use super::{RunArguments, say};
 use crate::cli::{
@@ -123,7 +126,7 @@ pub(super) struct Registrar<'a> {
     ready: ReadyTest,
     ready_timeout: Duration,
     heartbeat: Duration,
-    notices: UnboundedSender<RegistrarNotice>,
+    notices: Sender<RegistrarNotice>,
     phase: Phase,
     pause: Duration,
     /// The daemon is away, which was said.
@@ -135,7 +138,7 @@ impl<'a> Registrar<'a> {
         mut daemon: Daemon<'a>,
         body: Value,
         arguments: &RunArguments,
-        notices: UnboundedSender<RegistrarNotice>,
+        notices: Sender<RegistrarNotice>,
     ) -> Self {
         daemon.timeout = daemon.timeout.min(Duration::from_secs(5));
         let id = shown(&body, "service_id");
@@ -301,7 +304,7 @@ impl<'a> Registrar<'a> {
     fn fail(&mut self, message: String) {
         self.phase = Phase::Idle;
         // The supervisor may have ended.
-        let _ = self.notices.send(RegistrarNotice::Failed(message));
+        let _ = self.notices.blocking_send(RegistrarNotice::Failed(message));
     }
 }
 
