@@ -16,7 +16,7 @@ use crate::{
 };
 
 #[derive(Debug, clap::Subcommand)]
-pub(super) enum UserCommand {
+pub(in crate::cli) enum UserCommand {
     /// Make a user; its password is read from standard input
     Add {
         /// The name to log in with
@@ -101,18 +101,10 @@ pub(super) fn run(command: &UserCommand, daemon: &Daemon<'_>) -> Result<String, 
                 true => String::new(),
                 false => hashed()?,
             };
-            let body = json!({
+            let user = json!({
                 "name": name, "password_hash": hash, "tags": tags, "loopback_only": loopback_only,
             });
-            let mut answer = change(daemon, "POST", "/broker/users", Some(&body))?;
-            for vhost in all_in {
-                let all = json!({"configure": ".*", "write": ".*", "read": ".*"});
-                let path = format!("{}/permissions/{}", path(name), encoded(vhost));
-                answer = change(daemon, "PUT", &path, Some(&all))?;
-            }
-            Ok(said(daemon, &answer, || {
-                format!("user {name} is made{}\n", fate(&answer))
-            }))
+            add(daemon, name, &user, all_in)
         }
         UserCommand::Passwd { name } => {
             let body = json!({"password_hash": hashed()?});
@@ -123,7 +115,9 @@ pub(super) fn run(command: &UserCommand, daemon: &Daemon<'_>) -> Result<String, 
         }
         UserCommand::Delete { name } => {
             let answer = change(daemon, "DELETE", &path(name), None)?;
-            Ok(said(daemon, &answer, || format!("user {name} is removed\n")))
+            Ok(said(daemon, &answer, || {
+                format!("user {name} is removed\n")
+            }))
         }
         UserCommand::List => {
             let answer = daemon.get("/broker/users", "users")?;
@@ -161,12 +155,25 @@ pub(super) fn run(command: &UserCommand, daemon: &Daemon<'_>) -> Result<String, 
     }
 }
 
-fn permit(
+/// Makes a user, and gives it all permissions in these vhosts.
+fn add(
     daemon: &Daemon<'_>,
-    path: &str,
-    clear: bool,
-    body: &Value,
+    name: &str,
+    user: &Value,
+    vhosts: &[String],
 ) -> Result<String, CliError> {
+    let mut answer = change(daemon, "POST", "/broker/users", Some(user))?;
+    for vhost in vhosts {
+        let all = json!({"configure": ".*", "write": ".*", "read": ".*"});
+        let path = format!("{}/permissions/{}", path(name), encoded(vhost));
+        answer = change(daemon, "PUT", &path, Some(&all))?;
+    }
+    Ok(said(daemon, &answer, || {
+        format!("user {name} is made{}\n", fate(&answer))
+    }))
+}
+
+fn permit(daemon: &Daemon<'_>, path: &str, clear: bool, body: &Value) -> Result<String, CliError> {
     let answer = match clear {
         true => change(daemon, "DELETE", path, None)?,
         false => change(daemon, "PUT", path, Some(body))?,
