@@ -98,12 +98,12 @@ impl QueueArguments {
 }
 
 /// A list: its path and the field of its items.
-struct BrokerList {
+struct BrokerTable {
     field: &'static str,
     columns: &'static [(Column, &'static str)],
 }
 
-const CONNECTIONS: BrokerList = BrokerList {
+const CONNECTIONS: BrokerTable = BrokerTable {
     field: "connections",
     columns: &[
         (Column::number("ID"), "id"),
@@ -119,7 +119,7 @@ const CONNECTIONS: BrokerList = BrokerList {
         (Column::number("HEARTBEAT").wide(), "heartbeat_s"),
     ],
 };
-const CHANNELS: BrokerList = BrokerList {
+const CHANNELS: BrokerTable = BrokerTable {
     field: "channels",
     columns: &[
         (Column::number("CONNECTION"), "connection"),
@@ -130,7 +130,7 @@ const CHANNELS: BrokerList = BrokerList {
         (Column::number("PREFETCH"), "prefetch"),
     ],
 };
-const EXCHANGES: BrokerList = BrokerList {
+const EXCHANGES: BrokerTable = BrokerTable {
     field: "exchanges",
     columns: &[
         (Column::text("NAME"), "name"),
@@ -141,7 +141,7 @@ const EXCHANGES: BrokerList = BrokerList {
         (Column::number("PUBLISHED"), "published"),
     ],
 };
-const QUEUES: BrokerList = BrokerList {
+const QUEUES: BrokerTable = BrokerTable {
     field: "queues",
     columns: &[
         (Column::text("NAME"), "name"),
@@ -154,7 +154,7 @@ const QUEUES: BrokerList = BrokerList {
         (Column::number("BYTES").wide(), "message_bytes_ready"),
     ],
 };
-const BINDINGS: BrokerList = BrokerList {
+const BINDINGS: BrokerTable = BrokerTable {
     field: "bindings",
     columns: &[
         (Column::text("SOURCE"), "source"),
@@ -164,7 +164,7 @@ const BINDINGS: BrokerList = BrokerList {
         (Column::text("VHOST"), "vhost"),
     ],
 };
-const CONSUMERS: BrokerList = BrokerList {
+const CONSUMERS: BrokerTable = BrokerTable {
     field: "consumers",
     columns: &[
         (Column::text("QUEUE"), "queue"),
@@ -225,7 +225,7 @@ fn ready(queue: &QueueArguments, daemon: &Daemon<'_>) -> Result<String, CliError
 }
 
 fn list(
-    list: &BrokerList,
+    list: &BrokerTable,
     arguments: &ListArguments,
     daemon: &Daemon<'_>,
 ) -> Result<String, CliError> {

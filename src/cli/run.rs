@@ -21,7 +21,7 @@ pub(super) use self::child::{ShimArguments, shim};
 use self::{
     child::{Caught, Child, ChildEnd, RunEvent, find},
     policy::{Restart, RestartPolicy},
-    registrar::{ReadyTest, Registrar, RegistrarNotice, Request},
+    registrar::{ReadyTest, Registrar, RegistrarNotice, RegistrarRequest},
 };
 use super::{
     ask::Daemon,
@@ -36,6 +36,7 @@ const DAEMON_PATIENCE: [Duration; 2] = [Duration::from_secs(1), Duration::from_s
 
 #[derive(Debug, clap::Args)]
 #[command(
+    args_override_self = true,
     after_help = "Examples:
   musterd run --name web --port 8080 --check http:/health -- ./server
   musterd run --name worker --port 0 --restart on-failure -- sh -c 'exec worker --port \"$PORT\"'",
@@ -211,7 +212,7 @@ struct Supervisor<'a> {
     arguments: &'a RunArguments,
     program: &'a PathBuf,
     url: &'a str,
-    requests: mpsc::Sender<Request>,
+    requests: mpsc::Sender<RegistrarRequest>,
     noticed: Receiver<RegistrarNotice>,
     caught: Caught,
 }
@@ -287,7 +288,7 @@ impl Supervisor<'_> {
             arguments.command[0],
             child.pid()
         ));
-        self.send(Request::Begin);
+        self.send(RegistrarRequest::Begin);
         let (mut stopping, mut failed) = (Stopping::No, None);
         let end = loop {
             let deadline = stopping.deadline();
@@ -318,7 +319,7 @@ impl Supervisor<'_> {
         // What the command has started and left behind goes with it.
         child.kill_group();
         self.caught.reap();
-        self.ask(Request::End, DAEMON_PATIENCE[1]).await;
+        self.ask(RegistrarRequest::End, DAEMON_PATIENCE[1]).await;
         Ok(RunEnd {
             child: end,
             stopped: !matches!(stopping, Stopping::No),
@@ -332,8 +333,11 @@ impl Supervisor<'_> {
             Stopping::No => {
                 say(&format!("{}: draining", child::name(signal)));
                 let reason = format!("run: {}", child::name(signal));
-                self.ask(|reply| Request::Drain(reason, reply), DAEMON_PATIENCE[0])
-                    .await;
+                self.ask(
+                    |reply| RegistrarRequest::Drain(reason, reply),
+                    DAEMON_PATIENCE[0],
+                )
+                .await;
                 Stopping::Draining(signal, Instant::now() + self.arguments.drain)
             }
             Stopping::Draining(first, _) => self.advance(stopping, child, first),
@@ -362,7 +366,7 @@ impl Supervisor<'_> {
         }
     }
 
-    fn send(&self, request: Request) {
+    fn send(&self, request: RegistrarRequest) {
         // Its thread ends after this one only.
         let _ = self.requests.send(request);
     }
@@ -370,7 +374,7 @@ impl Supervisor<'_> {
     /// Waits until the registrar has done it, for so long.
     async fn ask(
         &self,
-        request: impl FnOnce(tokio::sync::oneshot::Sender<()>) -> Request,
+        request: impl FnOnce(tokio::sync::oneshot::Sender<()>) -> RegistrarRequest,
         patience: Duration,
     ) {
         let (reply, replied) = tokio::sync::oneshot::channel();

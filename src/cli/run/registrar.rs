@@ -86,7 +86,7 @@ fn answers(mut stream: TcpStream, path: &str) -> std::io::Result<bool> {
 
 /// What the supervisor wants.
 #[derive(Debug)]
-pub(super) enum Request {
+pub(super) enum RegistrarRequest {
     /// The command has been started.
     Begin,
     /// Take the instance out of discovery, for this reason.
@@ -103,7 +103,7 @@ pub(super) enum RegistrarNotice {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Phase {
+enum RegistrarPhase {
     /// Nothing runs.
     Idle,
     /// The command is not ready; it may take until then.
@@ -127,7 +127,7 @@ pub(super) struct Registrar<'a> {
     ready_timeout: Duration,
     heartbeat: Duration,
     notices: Sender<RegistrarNotice>,
-    phase: Phase,
+    phase: RegistrarPhase,
     pause: Duration,
     /// The daemon is away, which was said.
     away: bool,
@@ -152,18 +152,18 @@ impl<'a> Registrar<'a> {
             ready_timeout: arguments.ready_timeout,
             heartbeat: (arguments.ttl / 3).max(READY_PAUSE),
             notices,
-            phase: Phase::Idle,
+            phase: RegistrarPhase::Idle,
             pause: PAUSES[0],
             away: false,
         }
     }
 
     /// Works until the supervisor has ended.
-    pub(super) fn serve(mut self, requests: &Receiver<Request>) {
+    pub(super) fn serve(mut self, requests: &Receiver<RegistrarRequest>) {
         let mut wait = Duration::ZERO;
         loop {
             let request = match self.phase {
-                Phase::Idle | Phase::Replaced => {
+                RegistrarPhase::Idle | RegistrarPhase::Replaced => {
                     requests.recv().map_err(|_| RecvTimeoutError::Disconnected)
                 }
                 _ => requests.recv_timeout(wait),
@@ -179,31 +179,33 @@ impl<'a> Registrar<'a> {
         }
     }
 
-    fn handle(&mut self, request: Request) {
+    fn handle(&mut self, request: RegistrarRequest) {
         match request {
-            Request::Begin => {
-                self.phase = Phase::Starting(Instant::now() + self.ready_timeout);
+            RegistrarRequest::Begin => {
+                self.phase = RegistrarPhase::Starting(Instant::now() + self.ready_timeout);
                 self.pause = PAUSES[0];
             }
-            Request::Drain(reason, reply) => {
-                if let Phase::Registered(_) = self.phase {
+            RegistrarRequest::Drain(reason, reply) => {
+                if let RegistrarPhase::Registered(_) = self.phase {
                     let body = json!({"status": "stopping", "reason": reason});
                     self.try_ask("PUT", "/override", Some(&body));
                 }
                 self.phase = match self.phase {
-                    Phase::Registered(incarnation) => Phase::Registered(incarnation),
+                    RegistrarPhase::Registered(incarnation) => {
+                        RegistrarPhase::Registered(incarnation)
+                    }
                     // It is not registered any more while it stops.
-                    _ => Phase::Idle,
+                    _ => RegistrarPhase::Idle,
                 };
                 // The supervisor may have stopped waiting.
                 let _ = reply.send(());
             }
-            Request::End(reply) => {
-                if let Phase::Registered(incarnation) = self.phase {
+            RegistrarRequest::End(reply) => {
+                if let RegistrarPhase::Registered(incarnation) = self.phase {
                     self.try_ask("DELETE", &format!("?incarnation={incarnation}"), None);
                     say("deregistered");
                 }
-                self.phase = Phase::Idle;
+                self.phase = RegistrarPhase::Idle;
                 let _ = reply.send(());
             }
         }
@@ -220,16 +222,16 @@ impl<'a> Registrar<'a> {
     /// Does what is due; answers when the next step is.
     fn step(&mut self) -> Duration {
         match self.phase {
-            Phase::Idle | Phase::Replaced => Duration::ZERO,
-            Phase::Starting(deadline) => self.test(deadline),
-            Phase::Registering => self.register(),
-            Phase::Registered(incarnation) => self.renew(incarnation),
+            RegistrarPhase::Idle | RegistrarPhase::Replaced => Duration::ZERO,
+            RegistrarPhase::Starting(deadline) => self.test(deadline),
+            RegistrarPhase::Registering => self.register(),
+            RegistrarPhase::Registered(incarnation) => self.renew(incarnation),
         }
     }
 
     fn test(&mut self, deadline: Instant) -> Duration {
         if self.ready.passes(&self.host, self.port) {
-            self.phase = Phase::Registering;
+            self.phase = RegistrarPhase::Registering;
             return Duration::ZERO;
         }
         if Instant::now() >= deadline {
@@ -251,7 +253,8 @@ impl<'a> Registrar<'a> {
                     of("service_id"),
                     of("status")
                 ));
-                self.phase = Phase::Registered(answer["incarnation"].as_u64().unwrap_or_default());
+                self.phase =
+                    RegistrarPhase::Registered(answer["incarnation"].as_u64().unwrap_or_default());
                 (self.pause, self.away) = (PAUSES[0], false);
                 self.heartbeat
             }
@@ -276,12 +279,12 @@ impl<'a> Registrar<'a> {
             Err(error) => match status(&error) {
                 Some(404) => {
                     say("the daemon does not know the instance: registering again");
-                    self.phase = Phase::Registering;
+                    self.phase = RegistrarPhase::Registering;
                     Duration::ZERO
                 }
                 Some(409) => {
                     say("another process has registered this id: no more heartbeats");
-                    self.phase = Phase::Replaced;
+                    self.phase = RegistrarPhase::Replaced;
                     Duration::ZERO
                 }
                 _ => self.later(&error),
@@ -302,7 +305,7 @@ impl<'a> Registrar<'a> {
     }
 
     fn fail(&mut self, message: String) {
-        self.phase = Phase::Idle;
+        self.phase = RegistrarPhase::Idle;
         // The supervisor may have ended.
         let _ = self.notices.blocking_send(RegistrarNotice::Failed(message));
     }
