@@ -74,6 +74,7 @@ impl BrokerPages for BrokerMonitor {
             let mut overview = self.broker.overview().await;
             let counts = MessageCounts::of(&overview);
             overview.rates = self.sampler.oldest().of_all(counts);
+            overview.recent_rates = self.sampler.history();
             encode(&overview)
         })
     }

@@ -58,6 +58,8 @@ pub struct Overview {
     pub messages_unacked: u64,
     /// Of late.
     pub rates: MessageRates,
+    /// Of the last ten minutes, oldest first, one for each 10 s.
+    pub recent_rates: Vec<MessageRates>,
     /// The virtual hosts.
     pub vhosts: Vec<VhostView>,
 }
@@ -151,6 +153,7 @@ impl Broker {
                 messages_ready: sum(|vhost| vhost.messages_ready),
                 messages_unacked: sum(|vhost| vhost.messages_unacked),
                 rates: MessageRates::default(),
+                recent_rates: Vec::new(),
                 vhosts,
             }
         })

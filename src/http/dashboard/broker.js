@@ -11,19 +11,8 @@ import { bytes, collator, date, number } from './words.js';
 
 const LISTS = ['queues', 'exchanges', 'bindings', 'connections', 'channels', 'consumers'];
 const SHOWN_MAX = 1000;
-const SAMPLES = 120;
-const rates = { published: [], delivered: [], acked: [] };
 const state = { query: {} };
 const rate = (value) => (value >= 100 ? number(Math.round(value)) : value.toFixed(1));
-
-async function overview() {
-  const answer = await api.overview();
-  for (const name of Object.keys(rates)) {
-    rates[name].push(answer.rates[name]);
-    if (rates[name].length > SAMPLES) rates[name].shift();
-  }
-  return answer;
-}
 
 /** Publishes a test message; the dialog says whether a queue has it. */
 export function publish(vhost = '/', exchange = '', key = '') {
@@ -83,21 +72,23 @@ const VIEWS = {
   },
 };
 
+const over = (o, what) => [...o.recent_rates, o.rates].map((one) => one[what]);
+
 function numbers(o) {
   const share = o.memory_high_bytes ? o.memory_bytes / o.memory_high_bytes : 0;
   const tile = (name, value, kind = '') => h('div', null, h('dt', null, name), h('dd', { class: kind }, value));
   return [
     o.memory_alarm && h('p', { class: 'notice warn', role: 'alert' }, h('b', null, 'Publishers are blocked: '), `the broker holds ${bytes(o.memory_bytes)} of ${bytes(o.memory_high_bytes)}. Consume or purge a queue.`),
     h('dl', { class: 'tiles' }, tile('Messages ready', number(o.messages_ready)), tile('Unacked', number(o.messages_unacked)), tile('Published /s', rate(o.rates.published)), tile('Delivered /s', rate(o.rates.delivered)), tile('Connections', number(o.connections)), tile('Memory', [bytes(o.memory_bytes), h('span', { class: 'muted wide' }, ` ${(share * 100).toFixed(share < 0.1 ? 1 : 0)} %`)], share > 0.8 ? 'starting' : '')),
-    card(['Messages per second ', h('span', { class: 'legend-line' }, h('i', { class: 'a' }), 'published', h('i', { class: 'b' }), 'delivered')],
-      lines({ series: [{ class: 'a', values: rates.published }, { class: 'b', values: rates.delivered }], label: `Messages per second: ${rate(o.rates.published)} published, ${rate(o.rates.delivered)} delivered`})),
+    card(['Messages per second, ten minutes ', h('span', { class: 'legend-line' }, h('i', { class: 'a' }), 'published', h('i', { class: 'b' }), 'delivered')],
+      lines({ series: [{ class: 'a', values: over(o, 'published') }, { class: 'b', values: over(o, 'delivered') }], slots: 60, label: `Messages per second: ${rate(o.rates.published)} published, ${rate(o.rates.delivered)} delivered`})),
   ];
 }
 
 export const broker = {
   polls: ([, list]) => {
     const part = LISTS.includes(list) ? list : 'queues';
-    return [['overview', '', overview, 2000], ['list', part, () => api.broker(part, { limit: SHOWN_MAX, name: state.query[part] ?? '' }), 2000]];
+    return [['overview', '', api.overview, 2000], ['list', part, () => api.broker(part, { limit: SHOWN_MAX, name: state.query[part] ?? '' }), 2000]];
   },
   render({ path, answers }) {
     const part = LISTS.includes(path[1]) ? path[1] : 'queues';

@@ -25,6 +25,12 @@ const EVERY: Duration = Duration::from_millis(2500);
 /// How many times are remembered: rates are of the last 2.5 to 5 seconds.
 const KEPT: usize = 2;
 
+/// One of so many samples ends a point of the history, which is then of 10 s.
+const SAMPLES_PER_POINT: u32 = 4;
+
+/// How many points of the history are kept: ten minutes.
+const POINTS: usize = 60;
+
 /// MessageRates are of one second at least, so that the first messages of a daemon are no flood.
 const SECONDS_MIN: f64 = 1.0;
 
@@ -115,20 +121,24 @@ impl Sample {
         self.rates(then, queue.counters.into())
     }
 
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a few seconds have fewer messages than 2^53"
-    )]
     fn rates(&self, then: MessageCounts, now: MessageCounts) -> MessageRates {
-        let seconds = self.at.elapsed().as_secs_f64().max(SECONDS_MIN);
-        let tenths = |value: f64| (value * 10.0).round() / 10.0;
-        let rate = |then: u64, now: u64| tenths(now.saturating_sub(then) as f64 / seconds);
-        MessageRates {
-            over_seconds: tenths(seconds),
-            published: rate(then.published, now.published),
-            delivered: rate(then.delivered, now.delivered),
-            acked: rate(then.acked, now.acked),
-        }
+        rates_of(self.at.elapsed(), then, now)
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a few seconds have fewer messages than 2^53"
+)]
+fn rates_of(span: Duration, then: MessageCounts, now: MessageCounts) -> MessageRates {
+    let seconds = span.as_secs_f64().max(SECONDS_MIN);
+    let tenths = |value: f64| (value * 10.0).round() / 10.0;
+    let rate = |then: u64, now: u64| tenths(now.saturating_sub(then) as f64 / seconds);
+    MessageRates {
+        over_seconds: tenths(seconds),
+        published: rate(then.published, now.published),
+        delivered: rate(then.delivered, now.delivered),
+        acked: rate(then.acked, now.acked),
     }
 }
 
@@ -137,6 +147,8 @@ impl Sample {
 pub(super) struct Sampler {
     samples: Arc<Mutex<VecDeque<Arc<Sample>>>>,
     first: Arc<Sample>,
+    /// Rates of the broker, oldest first.
+    history: Arc<Mutex<VecDeque<MessageRates>>>,
 }
 
 impl Default for Sampler {
@@ -145,6 +157,7 @@ impl Default for Sampler {
         Self {
             samples: Arc::default(),
             first: Arc::new(Sample::new(HashMap::new())),
+            history: Arc::default(),
         }
     }
 }
@@ -156,15 +169,37 @@ impl Sampler {
         Arc::clone(samples.front().unwrap_or(&self.first))
     }
 
+    /// The rates of the last ten minutes, oldest first, one for each 10 s.
+    pub(super) fn history(&self) -> Vec<MessageRates> {
+        self.history.lock().iter().copied().collect()
+    }
+
     /// Samples until `stop`.
     pub(super) async fn run(self, broker: Broker, stop: CancellationToken) {
+        let (mut began, mut taken) = ((Instant::now(), MessageCounts::default()), 0);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(EVERY) => {
-                    self.keep(Sample::new(broker.sample().await));
+                    let sample = Sample::new(broker.sample().await);
+                    taken += 1;
+                    if taken == SAMPLES_PER_POINT {
+                        taken = 0;
+                        let (at, then) = std::mem::replace(&mut began, (sample.at, sample.all));
+                        self.note(rates_of(sample.at - at, then, sample.all));
+                    }
+                    self.keep(sample);
                 }
             }
+        }
+    }
+
+    /// Adds a point to the history.
+    fn note(&self, rates: MessageRates) {
+        let mut history = self.history.lock();
+        history.push_back(rates);
+        if history.len() > POINTS {
+            history.pop_front();
         }
     }
 

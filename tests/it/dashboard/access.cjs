@@ -90,7 +90,6 @@ async function reconnects(open) {
   await page.waitForSelector('[data-key="after"]');
   check(!(await page.$('[data-key="before"]')), "the new daemon's state replaces the old one");
   check(!(await page.$(".banner")), "the banner is gone");
-  // A hidden page gives its stream back; what happens meanwhile is there when it is shown.
   const { streams } = await ask(second.url, "GET", "watchers/streams");
   check(streams.length === 1, `one stream for the page, not ${streams.length}`);
 }

@@ -62,6 +62,12 @@ async fn a_running_sampler_keeps_the_last_seconds_and_stops() {
             .of_all(MessageCounts::default())
             .over_seconds;
         assert!((2.5..=5.0).contains(&over), "{over}");
+        let history = sampler.history();
+        // 60 s end while the sixth point is taken.
+        assert!((5..=6).contains(&history.len()), "{}", history.len());
+        assert!(history.iter().all(|point| point.over_seconds == 10.0));
+        sleep(Duration::from_secs(700)).await;
+        assert_eq!(sampler.history().len(), 60, "ten minutes are kept");
         stop.cancel();
     };
     tokio::join!(running, watching);
