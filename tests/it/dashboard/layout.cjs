@@ -58,7 +58,7 @@ async function meaning(page, name) {
   const tree = await page.locator("body").ariaSnapshot();
   const masked = tree.replace(/amq\.[a-z]+-[\w-]+/g, "amq.gen").replace(/[0-9a-f]{8}-[0-9a-f-]{20,}|\b[0-9a-f]{12,}\b/g, "ID").replace(/\d+(?:[.,:]\d+)*/g, "N").replace(/N (?:d|h|min|s|ms)(?: N (?:h|min|s))?/g, "SPAN").replace(/SPAN ago|\bnow\b/g, "AGO").replace(/N (?:B|KiB|MiB|GiB)/g, "SIZE");
   // Lists that grow, and order that depends on time.
-  const lines = [...new Set(masked.split("\n"))].filter((line) => !OWN_ROWS.test(name) || !/- (?:gridcell|row |cell|text: |link "(?!Skip)|- \/url: "#\/broker\/queue)|^\s*- (?:text|status|paragraph)/.test(line));
+  const lines = [...new Set(masked.split("\n"))].filter((line) => !OWN_ROWS.test(name) || !/- '?(?:gridcell|row |cell|text: |link "(?!Skip)|- \/url: "#\/broker\/queue)|^\s*- (?:text|status|paragraph)/.test(line));
   return lines.filter((line) => !/img "(?:Events|Messages) per second|measuring|row "N N|probes, /.test(line)).sort();
 }
 
