@@ -37,6 +37,7 @@ fn main() {
     };
     starts(&plan);
     compare(&plan);
+    encrypted(&plan);
     flat(&plan);
     memory(&plan);
 }
@@ -64,6 +65,11 @@ impl Drop for Server {
 
 impl Server {
     fn musterd() -> Self {
+        Self::musterd_with(&[])
+    }
+
+    /// With these keys besides.
+    fn musterd_with(keys: &[String]) -> Self {
         let address = free_address();
         let child = Command::new(env!("CARGO_BIN_EXE_musterd"))
             .args(["--set", &format!("http.listen={address}")])
@@ -78,6 +84,7 @@ impl Server {
                 "store.path=",
             ])
             .args(["--set", "log.level=warn"])
+            .args(keys.iter().flat_map(|key| ["--set", key]))
             .spawn()
             .expect("musterd starts");
         Self::answering(child, address)
@@ -441,6 +448,53 @@ fn report(case: &Case, own: &[Load], floor: &[Load], other: &[Load]) {
         p99(floor),
         rival.2
     );
+}
+
+/// The same requests without and with TLS, on connections that are kept.
+fn encrypted(plan: &Plan) {
+    let folder = plan.folder.path().join("tls");
+    let made = Command::new(env!("CARGO_BIN_EXE_musterd"))
+        .args(["tls", "self-signed", "--dir"])
+        .arg(&folder)
+        .stdout(Stdio::null())
+        .status();
+    assert!(made.expect("musterd runs").success(), "certificates");
+    let file = |name: &str| folder.join(name).display().to_string();
+    let address = free_address();
+    let server = Server::musterd_with(&[
+        format!("http.tls.listen={address}"),
+        format!("http.tls.certificate={}", file("server.pem")),
+        format!("http.tls.key={}", file("server.key")),
+    ]);
+    register_many(server.address, |_| "one".to_owned(), 1);
+    register_many(server.address, |_| "fifty".to_owned(), 50);
+    println!("\n| with TLS against without | requests/s with, without | ratio (wanted >= 0.7) |");
+    println!("|---|---|---|");
+    for (name, path) in [
+        (
+            "discover, 1 instance",
+            "/services/discover/one?healthy_only=true",
+        ),
+        (
+            "discover, 50 instances",
+            "/services/discover/fifty?healthy_only=true",
+        ),
+    ] {
+        let (mut with, mut without, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..plan.pairs {
+            let encrypted = wrk(plan, &format!("https://{address}{path}"), None).rate;
+            let plain = wrk(plan, &format!("http://{}{path}", server.address), None).rate;
+            ratios.push(encrypted / plain);
+            with.push(encrypted);
+            without.push(plain);
+        }
+        println!(
+            "| {name} | {:.0}, {:.0} | {:.2} |",
+            median(with),
+            median(without),
+            median(ratios)
+        );
+    }
 }
 
 /// The same requests with 100 and with 100,000 instances registered.

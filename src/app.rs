@@ -3,44 +3,51 @@
 mod amqp;
 mod banner;
 mod canary;
+mod certificates;
 mod connections;
 mod doors;
+mod error;
 mod identities;
+mod jwks;
 mod migrate;
 mod reload;
 mod rooms;
 mod store;
 mod system;
 
-use std::{error::Error, net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 use tokio::runtime::Handle;
 
 use self::{
     banner::Addresses,
-    doors::{open, raise_open_files},
+    doors::{HttpAddresses, open, raise_open_files},
     rooms::{EmbeddedUsers, ReadyParts, defaults},
     store::{Kept, StoreTopology},
     system::System,
 };
-pub use self::{reload::Reloader, store::StoreUnusable};
+pub use self::{
+    error::{AppError, chain},
+    reload::Reloader,
+    store::StoreUnusable,
+};
 use crate::{
-    broker::{Broker, BrokerError, DurableStore, Listening},
+    broker::{Broker, DurableStore, Listening},
     catalog::Catalog,
     config::{Config, Values},
     health::Health,
-    http::{self, BrokerPages, BrokerUsers, Deps, HttpApp},
+    http::{BrokerPages, BrokerUsers, Deps, HttpApp},
     monitor::{self, BrokerMonitor},
-    outbound::{Client, OutboundError},
+    outbound::Client,
     registry::{Notices, Registry},
-    security::{Identities, SecurityError},
+    security::Identities,
     store::Store,
-    tasks::{Stage, StopError, Tasks},
+    tasks::{Stage, Tasks},
     telemetry::Metrics,
+    tls::ServerTls,
     transport::{
         Callback, Callbacks, DirectMetrics, Filter, Flag, Start, Subscription, TransportError,
-        TransportSwitch, Webhooks,
-        amqp::{AmqpError, BrokerTransport},
+        TransportSwitch, Webhooks, amqp::BrokerTransport,
     },
 };
 pub use crate::{
@@ -52,72 +59,6 @@ pub use crate::{
     telemetry::Logs,
 };
 
-/// Why the daemon did not start, or ended other than on request.
-#[derive(Debug, thiserror::Error)]
-pub enum AppError {
-    /// The HTTP port can't be listened on.
-    #[error("HTTP can't be served")]
-    Bind(#[from] http::BindError),
-    /// The AMQP port can't be listened on, or the broker's configuration contradicts itself.
-    #[error("AMQP can't be served")]
-    Broker(#[from] BrokerError),
-    /// The store cannot be opened.
-    #[error("the store cannot be used")]
-    Store(#[from] StoreUnusable),
-    /// The broker of the transport cannot be used.
-    #[error("the broker cannot be used")]
-    Amqp(#[from] AmqpError),
-    /// This build has no client for other brokers.
-    #[cfg(not(feature = "amqp"))]
-    #[error(
-        "this build of musterd cannot use transport.amqp_url: it was built without the cargo feature \"amqp\""
-    )]
-    NotBuilt,
-    /// The rules for hosts and other origins contradict themselves.
-    #[error("http.hosts or http.cors is not valid")]
-    Access(#[from] http::AccessError),
-    /// The identities can't be set up, or a door would be open to other machines.
-    #[error("the daemon does not start without safe settings of section security")]
-    Security(#[from] SecurityError),
-    /// The client of probes and webhooks can't be made.
-    #[error("outbound connections can't be made")]
-    Outbound(#[from] OutboundError),
-    /// The process can't catch signals.
-    #[error("signals can't be caught")]
-    Signals(#[source] std::io::Error),
-    /// A component failed or did not stop in time.
-    #[error("a component failed")]
-    Stopped(#[from] StopError),
-}
-
-impl AppError {
-    /// True when another configuration is what helps.
-    pub fn is_configuration(&self) -> bool {
-        match self {
-            Self::Access(_) | Self::Outbound(_) | Self::Amqp(_) => true,
-            #[cfg(not(feature = "amqp"))]
-            Self::NotBuilt => true,
-            Self::Security(error) => error.is_configuration(),
-            Self::Bind(error) => matches!(error, http::BindError::Address { .. }),
-            Self::Broker(error) => {
-                !matches!(error, BrokerError::Listen { .. } | BrokerError::Stored(_))
-            }
-            Self::Signals(_) | Self::Stopped(_) | Self::Store(_) => false,
-        }
-    }
-}
-
-/// An error and all of its causes, in one line.
-pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line = format!("{line}: {error}");
-        cause = error.source();
-    }
-    line
-}
-
 /// The running daemon: its rooms run from `start` on and are stopped in order at the end of `run_until`.
 #[derive(Debug)]
 pub struct App {
@@ -127,10 +68,12 @@ pub struct App {
     callbacks: Callbacks,
     door: HttpApp,
     broker: Option<Broker>,
+    identities: Identities,
+    tls: Option<ServerTls>,
     metrics: Metrics,
     system: Arc<System>,
     store: Option<Store>,
-    http_address: Option<SocketAddr>,
+    http: HttpAddresses,
     amqp_address: Option<SocketAddr>,
 }
 
@@ -156,8 +99,9 @@ impl App {
         let opened = store::begin(&config, &mut tasks).await?;
         let registry = opened.registry;
         let kept = Kept::read(opened.store.clone(), opened.contents).await?;
-        let (identities, first) = identities::load(&config, &registry, &kept, &mut tasks)?;
         let client = Client::new(&config.outbound, &metrics)?;
+        let from = (&registry, &client, &kept);
+        let (identities, first) = identities::load(&config, from, &mut tasks)?;
         let direct = DirectMetrics::new(&metrics);
         let flag = open_flag(&config, &registry, &kept, &mut tasks);
         let modes = flag.state().modes;
@@ -191,7 +135,7 @@ impl App {
         monitor::show_registry(&metrics, &registry, opened.store.as_ref(), &mut tasks);
         let door = HttpApp::new(config.http.clone(), rooms)?;
         webhooks.restore(&kept.transport, &identities);
-        let http_address = open(&config, &identities, &door, http, &mut tasks).await?;
+        let (served, tls) = open(&config, &identities, &door, http, &mut tasks).await?;
         if let Some(way) = &way {
             let answers = answers(&config, &registry, &identities, (listening.as_ref(), &door));
             amqp::start(way, answers, notices, &mut tasks);
@@ -201,7 +145,7 @@ impl App {
         let (amqp_address, amqps) = serve_broker(listening, &registry, &mut tasks);
         run_registry(http, &registry, health, client, &mut tasks);
         run_subscribers(&callbacks, webhooks, &metrics, &mut tasks);
-        let addresses = Addresses::new(http_address, amqp_address, amqps);
+        let addresses = Addresses::new(served, amqp_address, amqps);
         banner::log(&config, addresses, modes, &identities);
         identities::show_first(first, std::io::stderr())?;
         Ok(Self {
@@ -211,17 +155,24 @@ impl App {
             callbacks,
             door,
             broker,
+            identities,
+            tls,
             metrics,
             system,
             store: opened.store,
-            http_address,
+            http: served,
             amqp_address,
         })
     }
 
-    /// Where REST is served; none when that door is switched off.
+    /// Where REST is served, at `http.listen`; none when that door is switched off.
     pub fn http_address(&self) -> Option<SocketAddr> {
-        self.http_address
+        self.http.main
+    }
+
+    /// Where REST is served at `http.tls.listen`; none when that door is switched off.
+    pub fn https_address(&self) -> Option<SocketAddr> {
+        self.http.encrypted
     }
 
     /// Where AMQP is served in the clear; none when that door is switched off.
@@ -251,8 +202,16 @@ impl App {
     pub fn reloader(&self, logs: Logs, values: Values) -> Reloader {
         logs.show(&self.metrics);
         self.system.show(values.shown());
-        let (door, broker) = (self.door.clone(), self.broker.clone());
-        Reloader::new(logs, door, broker, Arc::clone(&self.system), values)
+        let doors = (self.door.clone(), self.tls.clone());
+        let (broker, identities) = (self.broker.clone(), self.identities.clone());
+        Reloader::new(
+            logs,
+            doors,
+            broker,
+            identities,
+            Arc::clone(&self.system),
+            values,
+        )
     }
 
     /// Runs until `request` completes or a room ends, then stops the rooms in order.
@@ -284,6 +243,7 @@ pub fn check(config: &Config) -> Vec<AppError> {
         Broker::check(&config.broker).map_err(AppError::from),
         amqp::check(config),
         identities::check(config).map_err(AppError::from),
+        config.http.tls.open().map(drop).map_err(AppError::from),
     ];
     checks.into_iter().filter_map(Result::err).collect()
 }

@@ -12,6 +12,7 @@ mod migrate;
 mod outcome;
 mod prober;
 mod question;
+mod reach;
 mod run;
 mod serve;
 mod services;
@@ -20,6 +21,7 @@ mod signals;
 mod store;
 mod stream;
 mod table;
+mod tls;
 mod token;
 mod transport;
 mod watchers;
@@ -36,6 +38,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use self::{
     ask::{Daemon, Output},
     outcome::{EXIT_CODES, MISCONFIGURED, finish},
+    reach::{CertificateArguments, ClientTrust},
     table::TableView,
 };
 use crate::{
@@ -79,6 +82,8 @@ struct ClientArguments {
     /// A file with that token
     #[arg(long, global = true, value_name = "FILE", conflicts_with = "token")]
     token_file: Option<PathBuf>,
+    #[command(flatten)]
+    certificates: CertificateArguments,
     /// How long an answer may take, such as 10s
     #[arg(long, global = true, value_name = "DURATION", value_parser = instance::duration)]
     timeout: Option<Duration>,
@@ -182,6 +187,8 @@ enum CliCommand {
     RunShim(run::ShimArguments),
     /// Ask whether the daemon is healthy; exit code 0 means yes, 5 no
     Health,
+    /// Make certificates for a first try with TLS
+    Tls(tls::Arguments),
     /// Run a prober: it takes health checks from the broker and answers with verdicts
     Prober(prober::Arguments),
     /// Check, repair or show the store of a stopped daemon
@@ -256,6 +263,7 @@ pub fn run() -> ExitCode {
     };
     match command {
         CliCommand::Serve => serve::run(&sources, config, values),
+        CliCommand::Tls(arguments) => tls::run(arguments, &config),
         CliCommand::Prober(arguments) => prober::run(arguments, &sources, config),
         CliCommand::Restore(arguments) => backup::restore(arguments, &config),
         command => run_client(command, arguments.client, &sources, &config),
@@ -279,7 +287,8 @@ fn run_client(
             return ExitCode::from(MISCONFIGURED);
         }
     };
-    let mut daemon = Daemon::at(address, config, token.as_deref());
+    let trust = ClientTrust::new(&arguments.certificates, sources);
+    let mut daemon = Daemon::at(address, config, token.as_deref(), &trust);
     daemon.timeout = arguments.timeout.unwrap_or(daemon.timeout);
     daemon.output = output;
     let (daemon, as_json) = (&daemon, daemon.output.json);

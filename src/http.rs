@@ -13,6 +13,7 @@ mod serve;
 mod state;
 #[cfg(test)]
 mod testing;
+mod tls;
 mod watch;
 
 pub use self::{
@@ -25,6 +26,7 @@ pub use self::{
     eureka::EurekaDraft,
     rest::{BrokerConfig, InProcessClient},
     serve::{AccessError, BindError, Cors, CorsError, HttpListener},
-    state::{Deps, HttpApp, bind},
+    state::{Deps, HttpApp, bind, bind_tls},
+    tls::{ClientAuth, Config as TlsConfig},
     watch::Config as WatchConfig,
 };

@@ -35,6 +35,7 @@ pub mod disk;
 pub mod failures;
 pub mod model;
 pub mod quantity;
+pub mod tls;
 
 pub mod registry;
 pub mod security;

@@ -19,7 +19,7 @@ mod target;
 pub(crate) mod testing;
 mod tls;
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use ipnet::IpNet;
@@ -34,6 +34,7 @@ pub use self::{
     networks::{DeniedAddress, DenyRule, Networks},
     places::{Pace, SharedPlaces, Shares, TakenPlace},
     request::{Request, Response},
+    tls::Config as TlsConfig,
 };
 
 /// Section `outbound`.
@@ -44,8 +45,8 @@ pub struct Config {
     pub allow: Vec<IpNet>,
     /// Networks that they may not, even if `allow` lists them; checked after names are resolved.
     pub deny: Vec<IpNet>,
-    /// A PEM file of certificates that are trusted in addition to the public ones.
-    pub ca_file: Option<PathBuf>,
+    /// Certificates of servers, and one of this client.
+    pub tls: TlsConfig,
     /// The most idle connections in the pool.
     pub pool_max: Bounded<usize, 0, 1_000_000>,
     /// How long an idle connection stays in the pool.
@@ -68,7 +69,7 @@ impl Default for Config {
         Self {
             allow: networks::allowed_by_default(),
             deny: networks::denied_by_default(),
-            ca_file: None,
+            tls: TlsConfig::default(),
             pool_max: 1024.into(),
             pool_idle_max: Duration::from_secs(60).into(),
             head_max: ByteSize::kib(16).into(),

@@ -1,10 +1,12 @@
 //! Identities, the tokens that prove them, and what each may do. Pure but for its files: the time is a parameter, and
 //! what must survive a restart goes through [`TokenRows`].
 
+mod certificates;
 mod config;
 mod error;
 mod failures;
 mod identities;
+mod jwt;
 mod policy;
 mod principal;
 mod record;
@@ -13,9 +15,11 @@ mod table;
 mod tickets;
 
 pub use self::{
+    certificates::CertificateConfig,
     config::{AuthMode, Config, RuleConfig, TokenConfig},
     error::{LoginRefused, SecurityError, TokenRefused},
     identities::{FirstToken, Identities, NewToken, NoTokenRows, TokenInfo, TokenRows, is_open},
+    jwt::{JwksError, JwksPlace, JwksSource, JwtConfig, JwtFault},
     policy::{BUILT_IN, NamePattern, PolicyRule, Protected, Right, RuleSet},
     principal::Principal,
     record::{InvalidTokenRow, TokenRecord},

@@ -2,19 +2,20 @@
 
 use std::net::SocketAddr;
 
+use super::doors::HttpAddresses;
 use crate::{config::Config, model::Modes, security::Identities};
 
 /// Where the daemon is served; none for what is switched off.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Addresses {
-    http: Option<SocketAddr>,
+    http: HttpAddresses,
     amqp: Option<SocketAddr>,
     amqps: Option<SocketAddr>,
 }
 
 impl Addresses {
     pub(super) fn new(
-        http: Option<SocketAddr>,
+        http: HttpAddresses,
         amqp: Option<SocketAddr>,
         amqps: Option<SocketAddr>,
     ) -> Self {
@@ -25,19 +26,30 @@ impl Addresses {
 /// Logs the addresses and who can use them, the version, the modes, and what is configured but not implemented. Where
 /// state is kept is logged when the store is opened.
 pub(super) fn log(config: &Config, addresses: Addresses, modes: Modes, identities: &Identities) {
-    match addresses.http {
-        Some(address) => {
-            let scope = scope(address);
-            let who = match identities.is_on() {
-                true => "with",
-                false => "without",
-            };
-            tracing::info!(
-                http.address = %address,
-                "HTTP is served on http://{address}, {who} authentication, {scope}"
-            );
-        }
-        None => tracing::info!("HTTP is switched off (http.listen)"),
+    let who = match identities.is_on() {
+        true => "with",
+        false => "without",
+    };
+    let http = addresses.http;
+    if let Some(address) = http.main {
+        let (scope, scheme) = match http.is_encrypted {
+            true => (reach(address), "https"),
+            false => (scope(address), "http"),
+        };
+        tracing::info!(
+            http.address = %address,
+            "HTTP is served on {scheme}://{address}, {who} authentication, {scope}"
+        );
+    }
+    if let Some(address) = http.encrypted {
+        let scope = reach(address);
+        tracing::info!(
+            https.address = %address,
+            "HTTP is served on https://{address}, {who} authentication, {scope}"
+        );
+    }
+    if http.main.is_none() && http.encrypted.is_none() {
+        tracing::info!("HTTP is switched off (http.listen)");
     }
     log_amqp(config, addresses);
     let version = env!("CARGO_PKG_VERSION");
@@ -69,7 +81,8 @@ fn log_amqp(config: &Config, addresses: Addresses) {
         ),
         (None, None) => tracing::info!("the AMQP broker is switched off (broker.listen)"),
     }
-    if amqp.is_none() && amqps.is_none() && http.is_none() {
+    let has_http = http.main.is_some() || http.encrypted.is_some();
+    if amqp.is_none() && amqps.is_none() && !has_http {
         tracing::warn!("nothing is served: set http.listen or broker.listen");
     }
 }
@@ -79,6 +92,14 @@ fn scope(address: SocketAddr) -> &'static str {
         "to this machine only"
     } else {
         "beyond this machine: use a trusted network or a proxy"
+    }
+}
+
+/// The same of an address with TLS.
+fn reach(address: SocketAddr) -> &'static str {
+    match address.ip().is_loopback() {
+        true => scope(address),
+        false => "beyond this machine",
     }
 }
 

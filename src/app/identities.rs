@@ -5,10 +5,12 @@ use std::{io::Write, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::store::Kept;
+use super::{jwks, store::Kept};
 use crate::{
     config::Config,
+    http::ClientAuth,
     model::Timestamp,
+    outbound::Client,
     registry::{Clock, Registry},
     security::{AuthMode, FirstToken, Identities, NoTokenRows, SecurityError, is_open},
     tasks::{Stage, Tasks},
@@ -22,8 +24,7 @@ const STORE_EVERY: Duration = Duration::from_secs(300);
 /// Reads the identities and keeps them up to date; with the token that a first start made.
 pub(super) fn load(
     config: &Config,
-    registry: &Registry,
-    kept: &Kept,
+    (registry, client, kept): (&Registry, &Client, &Kept),
     tasks: &mut Tasks,
 ) -> Result<(Identities, Option<FirstToken>), SecurityError> {
     let clock = registry.clock().clone();
@@ -38,6 +39,10 @@ pub(super) fn load(
         identities.end_expired(clock.now().wall);
         let kept = identities.clone();
         tasks.spawn(Stage::Source, "identities", |stop| keep(kept, clock, stop));
+        let (following, client) = (identities.clone(), client.clone());
+        tasks.spawn(Stage::Source, "identity provider", |stop| {
+            jwks::follow(following, client, stop)
+        });
     }
     Ok((identities, first))
 }
@@ -93,10 +98,20 @@ pub(super) fn check(config: &Config) -> Result<(), SecurityError> {
     if has_store && security.auth == AuthMode::Auto {
         return Ok(());
     }
-    let Ok(address) = config.http.listen.parse::<SocketAddr>() else {
-        return Ok(());
-    };
-    is_open(security, &identities, "http.listen", address).map(drop)
+    let tls = &config.http.tls;
+    let is_certified = tls.is_on() && tls.client_auth == ClientAuth::Required;
+    let both = !tls.listen.is_empty();
+    for (key, listen, is_certified) in [
+        ("http.listen", &config.http.listen, is_certified && !both),
+        ("http.tls.listen", &tls.listen, is_certified),
+    ] {
+        if let Ok(address) = listen.parse::<SocketAddr>()
+            && !is_certified
+        {
+            is_open(security, &identities, key, address)?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -120,6 +135,19 @@ mod tests {
         assert!(check(&|config| config.security.allow_open = true));
         assert!(check(&|config| config.security.auth = AuthMode::On));
         assert!(!check(&|config| config.security.auth = AuthMode::Off));
+        let tls = |config: &mut Config, auth| {
+            config.http.tls.certificate = "server.pem".into();
+            config.http.tls.client_auth = auth;
+        };
+        assert!(check(&|config| tls(config, ClientAuth::Required)));
+        assert!(!check(&|config| tls(config, ClientAuth::Optional)));
+        assert!(
+            !check(&|config| {
+                tls(config, ClientAuth::Required);
+                config.http.tls.listen = "0.0.0.0:8443".to_owned();
+            }),
+            "the other listener asks for none"
+        );
     }
 
     #[test]

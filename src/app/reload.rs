@@ -7,10 +7,12 @@ use crate::{
     broker::Broker,
     config::{Config, ConfigError, Values},
     http::HttpApp,
+    security::Identities,
+    tls::{ServerTls, TlsReplacement},
 };
 
 /// Keys, or beginnings of keys, that are taken over at run time.
-const RELOADED: [&str; 8] = [
+const RELOADED: [&str; 11] = [
     "broker.auth.",
     "broker.auth_mechanisms",
     "broker.heartbeat",
@@ -18,17 +20,27 @@ const RELOADED: [&str; 8] = [
     "broker.users.",
     "http.cors.",
     "http.hosts",
+    "http.tls.",
     "log.level",
+    "security.certificates.",
+    "security.jwt.",
 ];
 /// Among those, the keys that still need a restart.
-const NOT_RELOADED: [&str; 1] = ["broker.tls.listen"];
+const NOT_RELOADED: [&str; 4] = [
+    "broker.tls.listen",
+    "http.tls.check_every",
+    "http.tls.handshake_timeout",
+    "http.tls.listen",
+];
 
 /// Takes over what can be changed while the daemon runs.
 #[derive(Debug)]
 pub struct Reloader {
     logs: Logs,
     http: HttpApp,
+    tls: Option<ServerTls>,
     broker: Option<Broker>,
+    identities: Identities,
     system: Arc<System>,
     /// As they were at the start.
     values: Values,
@@ -37,15 +49,18 @@ pub struct Reloader {
 impl Reloader {
     pub(super) fn new(
         logs: Logs,
-        http: HttpApp,
+        (http, tls): (HttpApp, Option<ServerTls>),
         broker: Option<Broker>,
+        identities: Identities,
         system: Arc<System>,
         values: Values,
     ) -> Self {
         Self {
             logs,
             http,
+            tls,
             broker,
+            identities,
             system,
             values,
         }
@@ -60,7 +75,18 @@ impl Reloader {
                 return;
             }
         };
-        // The one part that can fail comes first: certificates are files.
+        // The parts that can fail come first: certificates and keys are files.
+        let replacement = match self.certificates(&config) {
+            Ok(replacement) => replacement,
+            Err(why) => {
+                tracing::error!("not reloaded: {why}");
+                return;
+            }
+        };
+        if let Err(error) = self.identities.reload(&config.security) {
+            tracing::error!("not reloaded: {}", chain(&error));
+            return;
+        }
         let reloaded = self
             .broker
             .as_ref()
@@ -68,6 +94,9 @@ impl Reloader {
         if let Some(Err(error)) = reloaded {
             tracing::error!("not reloaded: {}", chain(&error));
             return;
+        }
+        if let (Some(tls), Some(replacement)) = (&self.tls, replacement) {
+            tls.replace(replacement);
         }
         if let Err(error) = self.http.reload(&config.http) {
             tracing::error!(
@@ -80,7 +109,8 @@ impl Reloader {
         }
         self.system.show_reloaded(values.shown(), is_reloaded);
         tracing::info!(
-            "reloaded log.level, http.hosts, http.cors, and the broker's users, permissions and certificates"
+            "reloaded log.level, http.hosts, http.cors, http.tls, security.certificates, security.jwt, and the broker's \
+             users, permissions and certificates"
         );
         let restart = needs_restart(self.values.changed(&values));
         if !restart.is_empty() {
@@ -89,6 +119,34 @@ impl Reloader {
                 restart.join(", ")
             );
         }
+    }
+}
+
+impl Reloader {
+    /// The files of `http.tls`, if there is TLS. Nothing opens a door at a reload that was shut at the start.
+    fn certificates(&self, config: &Config) -> Result<Option<TlsReplacement>, String> {
+        let wanted = &config.http.tls;
+        let Some(tls) = &self.tls else {
+            if wanted.is_on() {
+                tracing::warn!("http.tls is switched on only by a restart");
+            }
+            return Ok(None);
+        };
+        if !wanted.is_on() {
+            tracing::warn!("http.tls is switched off only by a restart: its files stay in use");
+            return Ok(None);
+        }
+        let read = TlsReplacement::read(wanted.files());
+        let replacement = read.map_err(|error| chain(&error))?;
+        let opens = tls.is_client_required() && !replacement.is_client_required();
+        if opens && !self.identities.is_on() && !config.security.allow_open {
+            return Err(
+                "http.tls.client_auth: client certificates are the only authentication, so they stay required until a \
+                 restart"
+                    .to_owned(),
+            );
+        }
+        Ok(Some(replacement))
     }
 }
 

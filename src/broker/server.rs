@@ -50,10 +50,10 @@ use super::{
     config::{Config, bytes},
     memory::Memory,
     queue::ConnectionId,
-    tls::TlsError,
     vhost::{BrokerTime, Stamp, Vhost},
     wire::ShortStr,
 };
+use crate::tls::TlsError;
 
 /// How many closed connections may wait for the listener of closed connections.
 const CLOSED_MAX: usize = 1024;
@@ -64,6 +64,9 @@ pub enum BrokerError {
     /// The address cannot be read.
     #[error("broker.listen: \"{0}\" is not an address and port, such as \"127.0.0.1:5672\"")]
     Address(String, #[source] io::Error),
+    /// The address of the TLS listener cannot be read.
+    #[error("broker.tls.listen: \"{0}\" is not an address and port, such as \"0.0.0.0:5671\"")]
+    TlsAddress(String, #[source] io::Error),
     /// The address is taken or not this machine's.
     #[error("cannot listen on \"{address}\": choose another broker.listen or free the port")]
     Listen {
@@ -201,6 +204,12 @@ impl Listening {
     }
 }
 
+/// The address of the TLS listener, if there is one.
+fn tls_address(config: &Config) -> Result<Option<SocketAddr>, BrokerError> {
+    let address = config.tls.address();
+    address.map_err(|error| BrokerError::TlsAddress(config.tls.listen.clone(), error))
+}
+
 impl Broker {
     /// Reads the files and resolves the addresses that the configuration names, without listening.
     ///
@@ -209,8 +218,8 @@ impl Broker {
     pub fn check(config: &Config) -> Result<(), BrokerError> {
         let address = config.address();
         address.map_err(|error| BrokerError::Address(config.listen.clone(), error))?;
-        if config.tls.address()?.is_some() {
-            config.tls.server()?;
+        if tls_address(config)?.is_some() {
+            config.tls.files()?.server()?;
         }
         Ok(())
     }
@@ -240,7 +249,7 @@ impl Broker {
             None => None,
             Some(address) => Some(Listener::plain(address).await?),
         };
-        let tls = match config.tls.address()? {
+        let tls = match tls_address(config)? {
             None => None,
             Some(address) => Some(Listener::tls(address).await?),
         };

@@ -1,24 +1,12 @@
-//! TLS for amqps: certificate files in, a configuration for rustls out, and the user that a
-//! client's certificate names.
+//! TLS for amqps: the section of the configuration, and the user that a client's certificate names.
 
-mod subject;
+use std::{io, net::SocketAddr, path::PathBuf};
 
-use std::{
-    fs, io,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
-
-use rustls::{
-    RootCertStore, ServerConfig,
-    crypto::{CryptoProvider, ring},
-    pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject},
-    server::{VerifierBuilderError, WebPkiClientVerifier, danger::ClientCertVerifier},
-};
+use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
 
 use super::config::address;
+use crate::tls::{ClientRoots, MinVersion, ServerFiles, TlsError, distinguished_name_of, names_of};
 
 /// Section `broker.tls`.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -49,142 +37,40 @@ pub enum UserFrom {
     CommonName,
 }
 
-/// The faults of the section, by key and file.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// The address cannot be read.
-    #[error("broker.tls.listen: \"{0}\" is not an address and port, such as \"0.0.0.0:5671\"")]
-    Listen(String, #[source] io::Error),
-    /// A file is needed that is not named.
-    #[error("broker.tls.{0}: no file is named, but broker.tls.listen is set")]
-    Missing(&'static str),
-    /// A file cannot be read.
-    #[error("broker.tls.{key}: \"{path}\" cannot be read")]
-    Unreadable {
-        /// The key that names it.
-        key: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A file is not what it should be.
-    #[error("broker.tls.{key}: \"{path}\" has no {expected} in PEM form")]
-    Empty {
-        /// The key that names it.
-        key: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// The expected content.
-        expected: &'static str,
-    },
-    /// A file is damaged.
-    #[error("broker.tls.{key}: \"{path}\" is damaged: {source}")]
-    Damaged {
-        /// The key that names it.
-        key: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Where.
-        source: pem::Error,
-    },
-    /// Certificate and key are not a pair.
-    #[error("broker.tls.key: \"{key}\" does not go with the certificate in \"{certificate}\"")]
-    NoPair {
-        /// The key's file.
-        key: PathBuf,
-        /// The certificate's file.
-        certificate: PathBuf,
-        /// Why.
-        source: rustls::Error,
-    },
-    /// A root that cannot be used.
-    #[error("broker.tls.client_ca: \"{path}\" has a certificate that cannot be a root")]
-    Root {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: rustls::Error,
-    },
-    /// Clients cannot be verified with these roots.
-    #[error("broker.tls.client_ca: \"{path}\" cannot verify clients")]
-    Verifier {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: VerifierBuilderError,
-    },
-    /// Client certificates are required, but there are no roots to check them.
-    #[error("broker.tls.client_certificate_required: needs broker.tls.client_ca")]
-    NoRoots,
-    /// The cryptography offers no version of TLS.
-    #[error("TLS cannot be set up")]
-    Setup(#[source] rustls::Error),
-}
-
 impl Config {
     /// The address of the TLS listener, if there is one.
     ///
     /// # Errors
     /// When the address cannot be read.
-    pub fn address(&self) -> Result<Option<SocketAddr>, TlsError> {
-        address(&self.listen).map_err(|error| TlsError::Listen(self.listen.clone(), error))
+    pub fn address(&self) -> io::Result<Option<SocketAddr>> {
+        address(&self.listen)
     }
 
-    /// Reads the files.
+    /// The files of the listener.
     ///
     /// # Errors
-    /// The first file that cannot be used.
-    pub fn server(&self) -> Result<Arc<ServerConfig>, TlsError> {
-        let certificate = certificates("certificate", &self.certificate)?;
-        let key = private_key(&self.key)?;
-        let provider = Arc::new(ring::default_provider());
-        let verifier = self.verifier(&provider)?;
-        let builder = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(TlsError::Setup)?;
-        let builder = match verifier {
-            Some(verifier) => builder.with_client_cert_verifier(verifier),
-            None => builder.with_no_client_auth(),
-        };
-        let server = builder
-            .with_single_cert(certificate, key)
-            .map_err(|source| TlsError::NoPair {
-                key: self.key.clone(),
-                certificate: self.certificate.clone(),
-                source,
-            })?;
-        Ok(Arc::new(server))
-    }
-
-    fn verifier(
-        &self,
-        provider: &Arc<CryptoProvider>,
-    ) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
-        let path = &self.client_ca;
-        if path.as_os_str().is_empty() {
-            return match self.client_certificate_required {
-                true => Err(TlsError::NoRoots),
-                false => Ok(None),
-            };
+    /// Clients must have certificates, but there are no roots to check them.
+    pub fn files(&self) -> Result<ServerFiles, TlsError> {
+        let has_roots = !self.client_ca.as_os_str().is_empty();
+        if self.client_certificate_required && !has_roots {
+            return Err(TlsError::Needs {
+                key: "broker.tls.client_certificate_required".to_owned(),
+                needs: "broker.tls.client_ca".to_owned(),
+            });
         }
-        let mut roots = RootCertStore::empty();
-        for root in certificates("client_ca", path)? {
-            roots.add(root).map_err(|source| TlsError::Root {
-                path: path.clone(),
-                source,
-            })?;
-        }
-        let builder =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
-        let builder = match self.client_certificate_required {
-            true => builder,
-            false => builder.allow_unauthenticated(),
-        };
-        let verifier = builder.build();
-        verifier.map(Some).map_err(|source| TlsError::Verifier {
-            path: path.clone(),
-            source,
+        Ok(ServerFiles {
+            section: "broker.tls",
+            certificate: self.certificate.clone(),
+            key: self.key.clone(),
+            clients: has_roots.then(|| ClientRoots {
+                roots: self.client_ca.clone(),
+                roots_key: "client_ca",
+                revoked: PathBuf::new(),
+                revoked_key: "client_crl",
+                is_required: self.client_certificate_required,
+            }),
+            min_version: MinVersion::Tls12,
+            protocols: &[],
         })
     }
 }
@@ -194,55 +80,9 @@ impl Config {
 pub fn user_of(chain: Option<&[CertificateDer<'_>]>, from: UserFrom) -> Option<String> {
     let certificate = chain?.first()?;
     match from {
-        UserFrom::DistinguishedName => subject::distinguished_name(certificate),
-        UserFrom::CommonName => subject::common_name(certificate),
+        UserFrom::DistinguishedName => distinguished_name_of(certificate),
+        UserFrom::CommonName => names_of(certificate).common_name,
     }
-}
-
-fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
-    if path.as_os_str().is_empty() {
-        return Err(TlsError::Missing(key));
-    }
-    fs::read(path).map_err(|source| TlsError::Unreadable {
-        key,
-        path: path.to_owned(),
-        source,
-    })
-}
-
-fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let text = read(key, path)?;
-    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-    let all = all.map_err(|source| TlsError::Damaged {
-        key,
-        path: path.to_owned(),
-        source,
-    })?;
-    if all.is_empty() {
-        return Err(TlsError::Empty {
-            key,
-            path: path.to_owned(),
-            expected: "certificate",
-        });
-    }
-    Ok(all)
-}
-
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    let key = "key";
-    let text = read(key, path)?;
-    PrivateKeyDer::from_pem_slice(&text).map_err(|source| match source {
-        pem::Error::NoItemsFound => TlsError::Empty {
-            key,
-            path: path.to_owned(),
-            expected: "private key",
-        },
-        source => TlsError::Damaged {
-            key,
-            path: path.to_owned(),
-            source,
-        },
-    })
 }
 
 #[cfg(test)]

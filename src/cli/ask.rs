@@ -12,10 +12,11 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::time::timeout;
 
 use super::{
     outcome::{CliError, FAILED, MISCONFIGURED, NOT_FOUND, UNREACHABLE, finish},
+    reach::{ClientTrust, DaemonAddress, DaemonStream, own_url},
     table::{Cell, Column, TableView, table},
 };
 use crate::{config::Config, telemetry::escaped};
@@ -28,54 +29,6 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 pub(super) struct HttpReply {
     pub(super) status: StatusCode,
     pub(super) body: Value,
-}
-
-/// Where the daemon is: `[http://]HOST[:PORT][/PREFIX]`.
-#[derive(Debug, Eq, PartialEq)]
-struct DaemonAddress {
-    /// For the connection, with a port.
-    address: String,
-    /// For the header `Host`.
-    host: String,
-    /// The prefix of each path, without a slash at its end.
-    prefix: String,
-}
-
-impl DaemonAddress {
-    fn parse(url: &str) -> Result<Self, String> {
-        let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
-        match scheme.to_ascii_lowercase().as_str() {
-            "http" => {}
-            "https" => {
-                return Err("this command does not speak TLS: use the http:// address".to_owned());
-            }
-            _ => return Err(format!("\"{scheme}://\" is not known: use http://")),
-        }
-        let (host, path) = match rest.find(['/', '?', '#']) {
-            Some(at) => rest.split_at(at),
-            None => (rest, ""),
-        };
-        if host.contains('@') {
-            return Err("a user and password in the URL are not used: leave them out".to_owned());
-        }
-        if path.contains(['?', '#']) {
-            return Err("a query or fragment in the URL is not used: leave it out".to_owned());
-        }
-        if host.is_empty() {
-            return Err("the URL names no host".to_owned());
-        }
-        let has_port = host
-            .rsplit_once(':')
-            .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        Ok(Self {
-            address: match has_port {
-                true => host.to_owned(),
-                false => format!("{host}:80"),
-            },
-            host: host.to_owned(),
-            prefix: path.trim_end_matches('/').to_owned(),
-        })
-    }
 }
 
 /// Why there is no answer of a daemon.
@@ -133,6 +86,7 @@ pub(super) struct Daemon<'a> {
     /// The header `Host`, if it is not what the URL says.
     host: Option<&'static str>,
     pub(super) token: Option<&'a str>,
+    trust: ClientTrust,
     /// The longest that an answer is waited for.
     pub(super) timeout: Duration,
     pub(super) output: Output,
@@ -140,17 +94,28 @@ pub(super) struct Daemon<'a> {
 
 impl<'a> Daemon<'a> {
     /// At this address; by default where the configuration says that it listens.
-    pub(super) fn at(address: Option<&str>, config: &Config, token: Option<&'a str>) -> Self {
-        let listen = || format!("http://{}", super::health::reachable(&config.http.listen));
-        let url = address.map_or_else(listen, |address| match address.contains("://") {
-            true => address.to_owned(),
-            false => format!("http://{address}"),
-        });
+    pub(super) fn at(
+        address: Option<&str>,
+        config: &Config,
+        token: Option<&'a str>,
+        trust: &ClientTrust,
+    ) -> Self {
+        let url = address.map_or_else(
+            || own_url(config),
+            |address| match address.contains("://") {
+                true => address.to_owned(),
+                false => format!("http://{address}"),
+            },
+        );
         Self {
             url,
             // Accepted whatever http.hosts says.
             host: address.is_none().then_some("localhost"),
             token,
+            trust: match address {
+                Some(_) => trust.clone(),
+                None => trust.of_own_daemon(config),
+            },
             timeout: Duration::from_secs(15),
             output: Output::default(),
         }
@@ -224,7 +189,7 @@ fn ask(
     let body = body.map_or_else(String::new, Value::to_string);
     runtime.block_on(async {
         let asked = (method, &target, daemon.token);
-        match timeout(limit, send(asked, path, body, field)).await {
+        match timeout(limit, send(asked, &daemon.trust, path, body, field)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(failed(url, &error)),
             Err(_) => Err(CliError::new(
@@ -279,20 +244,19 @@ pub(super) fn download(
     take: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> Result<(), CliError> {
     let target = target(daemon)?;
-    let from = (&target, daemon.token);
-    let received = runtime()?.block_on(receive(from, path, content_type, take));
+    let received = runtime()?.block_on(receive((&target, daemon), path, content_type, take));
     received.map_err(|error| failed(&daemon.url, &error))?
 }
 
 /// The inner error says why the daemon refuses, or why the pieces cannot be taken.
 async fn receive(
-    (target, token): (&DaemonAddress, Option<&str>),
+    (target, daemon): (&DaemonAddress, &Daemon<'_>),
     path: &str,
     content_type: &str,
     mut take: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> Result<Result<(), CliError>, AskError> {
-    let (mut sender, connection) = connect(target).await?;
-    let request = request(("GET", target, token), path, String::new())?;
+    let (mut sender, connection) = connect(target, &daemon.trust).await?;
+    let request = request(("GET", target, daemon.token), path, String::new())?;
     let received = async {
         let answer = sender.send_request(request).await.map_err(AskError::Http)?;
         let (head, mut body) = answer.into_parts();
@@ -371,11 +335,12 @@ pub(super) fn printable(value: Value) -> Value {
 
 async fn send(
     of: (&str, &DaemonAddress, Option<&str>),
+    trust: &ClientTrust,
     path: &str,
     body: String,
     field: &str,
 ) -> Result<HttpReply, AskError> {
-    let (mut sender, connection) = connect(of.1).await?;
+    let (mut sender, connection) = connect(of.1, trust).await?;
     let request = request(of, path, body)?;
     let answered = async {
         let answer = sender.send_request(request).await.map_err(AskError::Http)?;
@@ -399,10 +364,13 @@ async fn send(
 }
 
 type Sender = http1::SendRequest<Full<Bytes>>;
-type ClientConnection = http1::Connection<TokioIo<TcpStream>, Full<Bytes>>;
+type ClientConnection = http1::Connection<TokioIo<DaemonStream>, Full<Bytes>>;
 
-async fn connect(target: &DaemonAddress) -> Result<(Sender, ClientConnection), AskError> {
-    let connected = TcpStream::connect(&target.address).await;
+async fn connect(
+    target: &DaemonAddress,
+    trust: &ClientTrust,
+) -> Result<(Sender, ClientConnection), AskError> {
+    let connected = trust.connect(&target.address, target.is_encrypted).await;
     let stream = connected.map_err(AskError::Connect)?;
     let made = http1::handshake(TokioIo::new(stream)).await;
     made.map_err(AskError::Http)

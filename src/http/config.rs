@@ -9,7 +9,7 @@ use super::{
     dashboard::DashboardMode,
     rest::BrokerConfig,
     serve::{Cors, ServeLimits, access, watchdog::Patience},
-    watch,
+    tls, watch,
 };
 use crate::quantity::{Bounded, DAY, GIB, KIB, MIB};
 
@@ -40,6 +40,8 @@ pub struct Config {
     pub keep_alive: Bounded<Duration, 10, DAY>,
     /// How long a client may leave an answer unread.
     pub write_timeout: Bounded<Duration, 10, DAY>,
+    /// The most requests at once of one HTTP/2 connection.
+    pub http2_streams_max: Bounded<u32, 1, 10_000>,
     /// At a stop, how long requests under way may take before they are cut off.
     pub drain: Bounded<Duration, 0, DAY>,
     /// Answers from this size on are compressed for clients that accept it.
@@ -56,6 +58,8 @@ pub struct Config {
     /// In debug builds: the folder that the dashboard's files are read from at each request, instead of the binary.
     #[serde(skip)]
     pub dashboard_folder: Option<PathBuf>,
+    /// TLS and client certificates.
+    pub tls: tls::Config,
     /// Streams and long polls.
     pub watch: watch::Config,
     /// The limits of the embedded broker's pages.
@@ -75,6 +79,7 @@ impl Default for Config {
             request_timeout: Duration::from_secs(30).into(),
             keep_alive: Duration::from_secs(75).into(),
             write_timeout: Duration::from_secs(30).into(),
+            http2_streams_max: 128.into(),
             drain: Duration::from_secs(3).into(),
             gzip_min: ByteSize::kib(4).into(),
             held_max: ByteSize::mib(128).into(),
@@ -82,6 +87,7 @@ impl Default for Config {
             cors: Cors::default(),
             dashboard: DashboardMode::default(),
             dashboard_folder: None,
+            tls: tls::Config::default(),
             watch: watch::Config::default(),
             broker: BrokerConfig::default(),
         }
@@ -93,6 +99,7 @@ impl Config {
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         faults.extend(access::faults(&self.hosts, &self.cors));
+        faults.extend(self.tls.faults());
         faults
     }
 
@@ -102,6 +109,7 @@ impl Config {
             head_max: usize::try_from(self.head_max.as_u64()).unwrap_or(usize::MAX),
             headers_max: self.headers_max.get(),
             connections_max: self.connections_max.get(),
+            streams_max: self.http2_streams_max.get(),
             patience: Patience {
                 head: self.header_timeout.get(),
                 idle: self.keep_alive.get(),

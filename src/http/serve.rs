@@ -1,14 +1,15 @@
 //! Carries HTTP for a service: listeners, connections, limits, timeouts, access rules, and what happens to
 //! every request around its route. Knows no path and no instance.
 //!
-//! A connection is any stream of bytes, so that TLS can wrap it. All listeners share the limits of
-//! [`ServeState`].
+//! A connection is any stream of bytes, with or without TLS. All listeners share the limits of [`ServeState`].
 
 pub(in crate::http) mod access;
 mod authority;
 pub(in crate::http) mod connection;
 pub(in crate::http) mod cors;
+mod encrypted;
 pub(in crate::http) mod held;
+mod http2;
 mod listener;
 pub(in crate::http) mod metrics;
 pub(in crate::http) mod pipeline;
@@ -135,6 +136,8 @@ pub(in crate::http) struct ServeLimits {
     pub(in crate::http) headers_max: usize,
     /// The most connections at once, of all listeners together.
     pub(in crate::http) connections_max: usize,
+    /// The most requests at once of one HTTP/2 connection.
+    pub(in crate::http) streams_max: u32,
     /// How long a client may keep a connection waiting.
     pub(in crate::http) patience: Patience,
     /// How long requests may take that are under way at a stop.

@@ -70,6 +70,14 @@ pub async fn bind(config: &Config) -> Result<HttpListener, BindError> {
     serve::bind("http.listen", &config.listen).await
 }
 
+/// Listens on `http.tls.listen`.
+///
+/// # Errors
+/// The address is not one, or is taken.
+pub async fn bind_tls(config: &Config) -> Result<HttpListener, BindError> {
+    serve::bind("http.tls.listen", &config.tls.listen).await
+}
+
 /// The HTTP API, ready to be served.
 #[derive(Clone, Debug)]
 pub struct HttpApp {

@@ -52,7 +52,7 @@ impl Client {
     /// A client with an empty pool.
     ///
     /// # Errors
-    /// `ca_file` can't be used.
+    /// A file of `outbound.tls` can't be used.
     pub fn new(config: &Config, metrics: &Metrics) -> Result<Self, OutboundError> {
         let size = metrics.gauge(
             "musterd_outbound_pool_connections",
@@ -72,7 +72,7 @@ impl Client {
                     *config.resolving_max,
                 ),
             },
-            tls: Tls::new(config.ca_file.as_deref())?,
+            tls: Tls::new(&config.tls)?,
             limits: HeadLimits {
                 head_max: usize::try_from(config.head_max.as_u64()).unwrap_or(usize::MAX),
                 headers_max: config.headers_max.get(),

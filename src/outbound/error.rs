@@ -3,6 +3,7 @@
 use std::{io, net::SocketAddr};
 
 use super::networks::DeniedAddress;
+use crate::tls::TlsError;
 
 /// The step of a request at which its deadline passed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -91,14 +92,9 @@ pub enum OutboundError {
         /// The server's error.
         message: Box<str>,
     },
-    /// `outbound.ca_file` can't be used.
-    #[error("outbound.ca_file \"{path}\" can't be used: {why}")]
-    CaFile {
-        /// The file.
-        path: Box<str>,
-        /// The fault.
-        why: Box<str>,
-    },
+    /// A file of `outbound.tls` can't be used.
+    #[error(transparent)]
+    Files(#[from] TlsError),
 }
 
 /// The meaning of a failed connect, without the system's error number if the words are known.

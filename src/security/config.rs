@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::Deserialize;
 
 use super::{
-    BUILT_IN, NamePattern, PolicyRule, Protected, Right, TokenDigest, TokenSecret, is_name,
-    policy::built_in,
+    BUILT_IN, CertificateConfig, JwtConfig, NamePattern, PolicyRule, Protected, Right, TokenDigest,
+    TokenSecret, certificates, is_name, policy::built_in,
 };
 use crate::{
     model::Timestamp,
@@ -48,6 +48,10 @@ pub struct Config {
     pub tokens: BTreeMap<String, TokenConfig>,
     /// Policies by name, besides the built-in ones.
     pub policies: BTreeMap<String, Vec<RuleConfig>>,
+    /// Identities that client certificates prove.
+    pub certificates: BTreeMap<String, CertificateConfig>,
+    /// JSON Web Tokens of an identity provider.
+    pub jwt: JwtConfig,
     /// The policies of the broker's users, for commands over AMQP.
     pub users: BTreeMap<String, Vec<String>>,
     /// The secret of an identity `admin`, from the environment.
@@ -67,6 +71,8 @@ impl Default for Config {
             addresses: 10_000.into(),
             tokens: BTreeMap::new(),
             policies: BTreeMap::new(),
+            certificates: BTreeMap::new(),
+            jwt: JwtConfig::default(),
             users: BTreeMap::new(),
             admin_token: None,
         }
@@ -163,7 +169,15 @@ impl Config {
 
     /// Whether it names an identity.
     pub fn has_identity(&self) -> bool {
-        !self.tokens.is_empty() || self.admin_token.is_some() || !self.admin_token_file.is_empty()
+        let has_token = !self.tokens.is_empty()
+            || self.admin_token.is_some()
+            || !self.admin_token_file.is_empty();
+        has_token || self.has_outside_identity()
+    }
+
+    /// Whether identities are proven by certificates or by an identity provider.
+    pub(super) fn has_outside_identity(&self) -> bool {
+        !self.certificates.is_empty() || self.jwt.is_on()
     }
 
     /// What `security.auth = "off"` leaves unused, as a sentence; `stored` counts the tokens in the store.
@@ -177,6 +191,12 @@ impl Config {
         }
         if self.admin_token.is_some() {
             ignored.push("MUSTERD_ADMIN_TOKEN".to_owned());
+        }
+        if !self.certificates.is_empty() {
+            ignored.push("security.certificates".to_owned());
+        }
+        if self.jwt.is_on() {
+            ignored.push("security.jwt".to_owned());
         }
         if stored > 0 {
             ignored.push(format!("{stored} stored tokens"));
@@ -222,6 +242,8 @@ impl Config {
             faults.extend(token.faults(&key));
             faults.extend(self.unknown(&format!("{key}.policies"), &token.policies));
         }
+        faults.extend(certificates::faults(self));
+        faults.extend(self.jwt.faults(self));
         for (name, policies) in &self.users {
             faults.extend(self.unknown(&format!("security.users.{name}"), policies));
         }
@@ -234,7 +256,7 @@ impl Config {
         faults
     }
 
-    fn unknown(&self, key: &str, policies: &[String]) -> Option<String> {
+    pub(super) fn unknown(&self, key: &str, policies: &[String]) -> Option<String> {
         let unknown = policies.iter().find(|name| self.rules(name).is_none())?;
         let known = BUILT_IN.iter().copied();
         let known: Vec<_> = known

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
-use super::InvalidTokenRow;
+use super::{InvalidTokenRow, JwksError, JwtFault};
 use crate::model::Timestamp;
 
 /// A token that is not accepted.
@@ -11,6 +11,9 @@ pub enum LoginRefused {
     /// Unknown, expired or revoked.
     #[error("the token is unknown, expired or revoked")]
     Wrong,
+    /// A JWT that is not accepted.
+    #[error(transparent)]
+    Jwt(JwtFault),
     /// The address had too many failures.
     #[error("too many wrong tokens came from this address")]
     TooMany {
@@ -89,6 +92,14 @@ pub enum SecurityError {
         /// What the system said.
         source: io::Error,
     },
+    /// The keys of the identity provider can't be used.
+    #[error("security.jwt.jwks_file: {path:?} can't be used")]
+    Jwks {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: JwksError,
+    },
     /// A secret that is not usable.
     #[error(
         "{0}: a token is 16 to 512 visible ASCII characters without spaces; `openssl rand -hex 32` makes one"
@@ -120,7 +131,7 @@ pub enum SecurityError {
     #[error(
         "{key} {address} is reachable from other machines, and authentication is off. Choose one: configure a token \
          (MUSTERD_ADMIN_TOKEN, security.admin_token_file or security.tokens.NAME; security.auth = \"on\" makes a \
-         first one), listen on loopback ({key} = \"127.0.0.1:{port}\"), or set security.allow_open = true where the \
+         first one), require client certificates (http.tls.client_auth = \"required\"), listen on loopback ({key} = \"127.0.0.1:{port}\"), or set security.allow_open = true where the \
          network itself keeps strangers out"
     )]
     Open {
@@ -137,9 +148,11 @@ impl SecurityError {
     /// True when another configuration is what helps.
     pub fn is_configuration(&self) -> bool {
         match self {
-            Self::File { .. } | Self::Unusable(_) | Self::SameSecret(..) | Self::Open { .. } => {
-                true
-            }
+            Self::File { .. }
+            | Self::Jwks { .. }
+            | Self::Unusable(_)
+            | Self::SameSecret(..)
+            | Self::Open { .. } => true,
             Self::NotWritten { .. } | Self::NotShown(_) | Self::Row(_) | Self::NoRandom(_) => false,
         }
     }

@@ -2,6 +2,7 @@
 
 mod giving;
 mod load;
+mod outside;
 
 use std::{
     collections::HashMap,
@@ -11,17 +12,20 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use futures_util::future::{BoxFuture, ready};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 pub use self::load::{FirstToken, is_open};
 use self::{giving::may_revoke, load::ADMIN};
 use super::{
     Config, LoginRefused, Principal, RuleSet, TokenDigest, TokenRecord, TokenRefused, TokenSecret,
     TokenSource,
+    certificates::CertificateTable,
     failures::LoginFailures,
     is_name,
+    jwt::{JwtFault, JwtIdentities},
     principal::IdentityState,
     table::{SecretEntry, TokenEntry, TokenTable},
     tickets::{TICKET_LASTS, Tickets},
@@ -95,6 +99,10 @@ struct IdentitiesState {
     table: ArcSwap<TokenTable>,
     /// The users of the broker.
     users: HashMap<String, Arc<IdentityState>>,
+    certificates: ArcSwap<CertificateTable>,
+    jwt: ArcSwapOption<JwtIdentities>,
+    /// Notified when the keys of the identity provider should be read again.
+    jwks_wanted: Notify,
     /// Held while the tokens are changed.
     changing: tokio::sync::Mutex<()>,
     rows: Arc<dyn TokenRows>,
@@ -123,8 +131,18 @@ impl Identities {
             let identity = IdentityState::new(&format!("amqp:{name}"), policies.collect(), rules);
             (name.clone(), identity)
         });
+        let certificates = CertificateTable::new(
+            &config.certificates,
+            &config,
+            &table,
+            &CertificateTable::default(),
+        );
+        let jwt = JwtIdentities::new(&config.jwt, &config, None);
         Self(Arc::new(IdentitiesState {
             is_on,
+            certificates: ArcSwap::from_pointee(certificates),
+            jwt: ArcSwapOption::from_pointee(jwt),
+            jwks_wanted: Notify::new(),
             users: users.collect(),
             failures: LoginFailures::new(&config),
             config,
@@ -156,15 +174,29 @@ impl Identities {
         peer: IpAddr,
         now: Timestamp,
     ) -> Result<Principal, LoginRefused> {
-        self.known(token, now).ok_or_else(|| self.failed(peer))
+        self.find_token(token, now)
+            .map_err(|refused| match refused {
+                // The provider may have signed it, with a key that is still to be read.
+                LoginRefused::Jwt(JwtFault::UnknownKey) => refused,
+                _ => self.failed(peer, refused),
+            })
     }
 
     /// Recognises a token without counting a wrong one.
     pub fn known(&self, token: &str, now: Timestamp) -> Option<Principal> {
+        self.find_token(token, now).ok()
+    }
+
+    fn find_token(&self, token: &str, now: Timestamp) -> Result<Principal, LoginRefused> {
+        let digest = TokenDigest::of(token);
         let table = self.0.table.load();
-        let found = table.find(TokenDigest::of(token), now)?;
-        found.used_ms.store(now.0, Ordering::Relaxed);
-        Some(found.secret.principal.clone())
+        match table.find(digest, now) {
+            Some(found) => {
+                found.used_ms.store(now.0, Ordering::Relaxed);
+                Ok(found.secret.principal.clone())
+            }
+            None => self.find_jwt(token, digest, now),
+        }
     }
 
     /// Recognises a ticket, which cannot be used again.
@@ -178,15 +210,15 @@ impl Identities {
         now: Timestamp,
     ) -> Result<Principal, LoginRefused> {
         let taken = self.0.tickets.lock().take(ticket, now);
-        taken.ok_or_else(|| self.failed(peer))
+        taken.ok_or_else(|| self.failed(peer, LoginRefused::Wrong))
     }
 
-    fn failed(&self, peer: IpAddr) -> LoginRefused {
+    fn failed(&self, peer: IpAddr, refused: LoginRefused) -> LoginRefused {
         match self.0.failures.wait(peer) {
             Some(wait) => LoginRefused::TooMany { wait },
             None => {
                 self.0.failures.add(peer);
-                LoginRefused::Wrong
+                refused
             }
         }
     }
@@ -209,7 +241,10 @@ impl Identities {
     /// the configuration: another token of the same name is another identity.
     pub fn lasting(&self, name: &str, made: Option<Timestamp>) -> Option<Principal> {
         let table = self.0.table.load();
-        let principal = table.tokens.get(name)?.identity.principal();
+        let principal = match table.tokens.get(name) {
+            Some(token) => token.identity.principal(),
+            None => self.0.certificates.load().lasting(name)?,
+        };
         (principal.made() == made).then_some(principal)
     }
 
@@ -270,6 +305,9 @@ impl Identities {
                 known.identity.end();
             }
             Some(_) => return Err(TokenRefused::Exists(name)),
+            None if self.0.certificates.load().has(&name) => {
+                return Err(TokenRefused::Configured(name));
+            }
             None if table.tokens.len() >= max => return Err(TokenRefused::Full(max)),
             None => (),
         }
@@ -379,6 +417,9 @@ impl Identities {
                     secret.principal.end();
                 }
             }
+        }
+        if let Some(jwt) = &*self.0.jwt.load() {
+            jwt.end_expired(now);
         }
         self.0.tickets.lock().drop_ended(now);
     }

@@ -54,6 +54,19 @@ impl IdentityState {
         })
     }
 
+    /// An identity that ends at a time.
+    pub(super) fn until(
+        name: &str,
+        policies: Box<[Box<str>]>,
+        rules: RuleSet,
+        expires: Timestamp,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            expires: Some(expires),
+            ..Self::lasting(name, policies, rules)
+        })
+    }
+
     fn lasting(name: &str, policies: Box<[Box<str>]>, rules: RuleSet) -> Self {
         Self {
             name: name.into(),

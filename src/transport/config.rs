@@ -77,6 +77,10 @@ pub enum Direct {
 pub struct AmqpConfig {
     /// A PEM file of certificates that are trusted besides the public ones; for amqps.
     pub ca_file: Option<PathBuf>,
+    /// A PEM file with the certificate that the broker gets if it asks for one; for amqps.
+    pub certificate: Option<PathBuf>,
+    /// A PEM file with its key.
+    pub key: Option<PathBuf>,
     /// How long connecting and declaring everything may take.
     pub connect_timeout: Bounded<Duration, 1, DAY>,
     /// How often the broker's availability is checked.
@@ -101,6 +105,8 @@ impl Default for AmqpConfig {
     fn default() -> Self {
         Self {
             ca_file: None,
+            certificate: None,
+            key: None,
             connect_timeout: Duration::from_secs(4).into(),
             ping: Duration::from_millis(500).into(),
             answer_timeout: Duration::from_secs(5).into(),

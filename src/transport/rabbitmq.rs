@@ -53,7 +53,7 @@ impl RabbitMq {
     /// # Errors
     /// The URL or the certificates to trust cannot be read.
     pub fn new(config: &Config) -> Result<Self, AmqpError> {
-        let target = RabbitTarget::new(&config.amqp_url, config.amqp.ca_file.as_deref())?;
+        let target = RabbitTarget::new(&config.amqp_url, &config.amqp)?;
         let lost = LostAnswers::default();
         let (outbox, inbox) = AnswerOutbox::new(lost.clone());
         Ok(Self {

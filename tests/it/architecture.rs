@@ -12,10 +12,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("quantity", &[]),
     ("disk", &[]),
     ("failures", &[]),
+    ("tls", &[]),
     ("model", &[]),
     ("registry", &["model"]),
-    ("security", &["model", "failures"]),
-    ("outbound", &["model", "tasks", "telemetry"]),
+    ("security", &["model", "failures", "tls"]),
+    ("outbound", &["model", "tasks", "telemetry", "tls"]),
     (
         "health",
         &[
@@ -49,7 +50,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "migration",
         &["model", "registry", "api", "tasks", "telemetry"],
     ),
-    ("broker", &["disk", "failures"]),
+    ("broker", &["disk", "failures", "tls"]),
     (
         "monitor",
         &[
@@ -76,6 +77,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "broker",
             "tasks",
             "telemetry",
+            "tls",
         ],
     ),
     (
@@ -97,7 +99,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("store", &["disk"]),
     ("telemetry", &[]),
     ("tasks", &[]),
-    ("cli", &["app", "api", "config", "telemetry"]),
+    ("cli", &["app", "api", "config", "telemetry", "tls"]),
 ];
 
 /// Rooms that see everything: the composition root and the binary.

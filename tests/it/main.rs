@@ -21,4 +21,5 @@ mod rabbitmq;
 mod run;
 mod security;
 mod store;
+mod tls;
 mod transport;

@@ -7,7 +7,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{BrokerError, Shared, arrival};
-use crate::broker::tls::{self, TlsError, UserFrom};
+use crate::{
+    broker::tls::{self, UserFrom},
+    tls::TlsError,
+};
 
 /// How long the listener rests after an error that is not a client's.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -31,11 +34,11 @@ impl std::fmt::Debug for Encryption {
 impl Encryption {
     /// Reads the certificates, if there is an encrypted listener.
     pub(super) fn read(config: &tls::Config) -> Result<Option<Self>, TlsError> {
-        if config.address()?.is_none() {
+        if config.listen.is_empty() {
             return Ok(None);
         }
         Ok(Some(Self {
-            acceptor: TlsAcceptor::from(config.server()?),
+            acceptor: TlsAcceptor::from(config.files()?.server()?),
             user_from: config.user_from,
         }))
     }

@@ -17,7 +17,8 @@ fn a_url_is_used_or_refused_by_what_is_wrong_with_it() {
     taken("http://[::1]", ["[::1]:80", "[::1]", ""]);
     taken("http://proxy/musterd/", ["proxy:80", "proxy", "/musterd"]);
     taken("127.0.0.1:8000", ["127.0.0.1:8000", "127.0.0.1:8000", ""]);
-    refused("https://a.example", "TLS");
+    taken("https://a.example", ["a.example:443", "a.example", ""]);
+    taken("https://[::1]:8443/", ["[::1]:8443", "[::1]:8443", ""]);
     refused("ftp://a.example", "ftp://");
     refused("http://", "no host");
     refused("http://ops:secret@a.example", "user and password");

@@ -100,7 +100,7 @@ pub(super) async fn guard(
         return refused.into_response();
     }
     match peer.identity {
-        Identity::Of(principal) if guard.waits => until_ended(principal, request, next).await,
+        Identity::Of(_) if guard.waits => until_ended(peer, request, next).await,
         _ => next.run(request).await,
     }
 }
@@ -116,17 +116,17 @@ pub(super) fn permit(identity: &Identity, needs: AccessNeed) -> Result<(), HttpP
 }
 
 /// Ends a request that waits, or a stream, when what its sender was recognised by is no longer valid.
-async fn until_ended(principal: Principal, request: Request, next: Next) -> Response {
+async fn until_ended(peer: HttpPeer, request: Request, next: Next) -> Response {
     let response = tokio::select! {
         biased;
-        () = principal.ended() => return wrong(LoginRefused::Wrong).into_response(),
+        () = peer.revoked() => return wrong(LoginRefused::Wrong).into_response(),
         response = next.run(request) => response,
     };
     if response.body().size_hint().exact().is_some() {
         return response;
     }
     let (head, body) = response.into_parts();
-    let end = Box::pin(async move { principal.ended().await });
+    let end = Box::pin(async move { peer.revoked().await });
     let body = body.into_data_stream().take_until(end);
     Response::from_parts(head, Body::from_stream(body))
 }
@@ -150,15 +150,24 @@ pub(super) fn recognise<B>(
             _ => identities.recognise(&value, address, now),
         }
     } else {
-        return Ok(Identity::Anonymous);
+        return Ok(certified(shared, peer));
     };
     recognised.map(Identity::Of).map_err(wrong)
 }
 
 /// Who sends a request that needs no identity: with a wrong token it is answered as without one, and nothing counts.
-pub(super) fn known<B>(shared: &AppState, request: &HttpRequest<B>) -> Identity {
-    let token = of_headers(request.headers());
-    let known = token.and_then(|token| shared.identities.known(token, shared.now()));
+pub(super) fn known<B>(shared: &AppState, request: &HttpRequest<B>, peer: &HttpPeer) -> Identity {
+    let Some(token) = of_headers(request.headers()) else {
+        return certified(shared, peer);
+    };
+    let known = shared.identities.known(token, shared.now());
+    known.map_or(Identity::Anonymous, Identity::Of)
+}
+
+/// Who sends a request without a token, by the certificate of its connection.
+fn certified(shared: &AppState, peer: &HttpPeer) -> Identity {
+    let names = peer.certified();
+    let known = names.and_then(|names| shared.identities.certified(names));
     known.map_or(Identity::Anonymous, Identity::Of)
 }
 
@@ -213,13 +222,14 @@ fn of_query(path: &str, query: Option<&str>) -> Option<(&'static str, String)> {
 pub(super) fn unknown() -> HttpProblem {
     HttpProblem::new(
         401,
-        "a token is required: send it as \"Authorization: Bearer TOKEN\"",
+        "a token is required: send it as \"Authorization: Bearer TOKEN\", or use a client certificate of \
+         security.certificates",
     )
 }
 
 fn wrong(refused: LoginRefused) -> HttpProblem {
     match refused {
-        LoginRefused::Wrong => HttpProblem::new(401, refused.to_string()),
+        LoginRefused::Wrong | LoginRefused::Jwt(_) => HttpProblem::new(401, refused.to_string()),
         LoginRefused::TooMany { wait } => {
             HttpProblem::new(429, refused.to_string()).after(wait.as_secs() + 1)
         }

@@ -72,7 +72,7 @@ impl HttpService for RestService {
             return Ok(Some(peer.identified(Identity::Anonymous)));
         }
         if routes::is_open(&self.open, path) {
-            let identity = admission::known(&self.state, request);
+            let identity = admission::known(&self.state, request, peer);
             return Ok(Some(peer.identified(identity)));
         }
         match admission::recognise(&self.state, request, peer)? {

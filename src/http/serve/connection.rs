@@ -28,7 +28,11 @@ use super::{
     stream::WatchedStream,
     watchdog::{ConnectionPhase, ConnectionWatchdog},
 };
-use crate::{catalog::Identity, http::config::HEADERS_MAX_DEFAULT};
+use crate::{
+    catalog::Identity,
+    http::config::HEADERS_MAX_DEFAULT,
+    tls::{CertificateNames, ClientCertificate},
+};
 
 /// The type of a stream of events.
 pub(in crate::http) const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
@@ -41,6 +45,8 @@ pub(in crate::http) struct HttpPeer {
     pub(in crate::http) socket: Option<SocketAddr>,
     /// Who sends the request.
     pub(in crate::http) identity: Identity,
+    /// The certificate that it has shown.
+    certificate: Option<Arc<ClientCertificate>>,
     watchdog: Option<Arc<ConnectionWatchdog>>,
 }
 
@@ -51,6 +57,7 @@ impl HttpPeer {
             address: Ipv4Addr::UNSPECIFIED.into(),
             socket: None,
             identity: Identity::Anonymous,
+            certificate: None,
             watchdog: None,
         }
     }
@@ -60,6 +67,19 @@ impl HttpPeer {
     pub(in crate::http) fn at(address: IpAddr) -> Self {
         Self {
             address,
+            ..Self::without_connection()
+        }
+    }
+
+    /// The client of a connection; nothing notices when it closes its side.
+    pub(super) fn connected(
+        address: SocketAddr,
+        certificate: Option<Arc<ClientCertificate>>,
+    ) -> Self {
+        Self {
+            address: address.ip(),
+            socket: Some(address),
+            certificate,
             ..Self::without_connection()
         }
     }
@@ -75,15 +95,33 @@ impl HttpPeer {
             address: self.address,
             socket: self.socket,
             identity,
+            certificate: self.certificate.clone(),
             watchdog: self.watchdog.clone(),
         }
     }
 
-    /// Returns when what the client was recognised by is no longer valid. Cancel safe.
+    /// The names in the certificate that the client has shown, while it is valid.
+    pub(in crate::http) fn certified(&self) -> Option<&CertificateNames> {
+        let certificate = self.certificate.as_ref().filter(|one| one.is_valid());
+        certificate.map(|one| one.names())
+    }
+
+    /// Returns when what the client was recognised by is no longer valid, or its certificate. Cancel safe.
     pub(in crate::http) async fn revoked(&self) {
-        match &self.identity {
-            Identity::Of(principal) => principal.ended().await,
-            Identity::Anonymous | Identity::Daemon => std::future::pending().await,
+        let recognised = async {
+            match &self.identity {
+                Identity::Of(principal) => principal.ended().await,
+                Identity::Anonymous | Identity::Daemon => std::future::pending().await,
+            }
+        };
+        match &self.certificate {
+            None => recognised.await,
+            Some(certificate) => {
+                tokio::select! {
+                    () = recognised => (),
+                    () = certificate.ended() => (),
+                }
+            }
         }
     }
 
@@ -140,11 +178,12 @@ pub(super) async fn serve<S: HttpService>(
     }
     // Small answers are not held back to be sent together. Without the option answers are the same.
     let _ = stream.set_nodelay(true);
-    Box::pin(http1(stream, address, pipeline)).await;
+    let peer = HttpPeer::connected(address, None);
+    Box::pin(http1(stream, peer, pipeline)).await;
 }
 
 /// Speaks HTTP/1.1 over any stream of bytes.
-async fn http1<S, I>(stream: I, address: SocketAddr, pipeline: Arc<Pipeline<S>>)
+pub(super) async fn http1<S, I>(stream: I, peer: HttpPeer, pipeline: Arc<Pipeline<S>>)
 where
     S: HttpService,
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -152,10 +191,8 @@ where
     let limits = pipeline.serve.limits;
     let watchdog = ConnectionWatchdog::new();
     let peer = HttpPeer {
-        address: address.ip(),
-        socket: Some(address),
-        identity: Identity::Anonymous,
         watchdog: Some(Arc::clone(&watchdog)),
+        ..peer
     };
     let service = service_fn(|request| answer(request, &peer, &pipeline, &watchdog));
     let io = TokioIo::new(WatchedStream::new(stream, Arc::clone(&watchdog)));
@@ -186,14 +223,20 @@ where
             () = watchdog.until_cut() => RareEvent::Cut,
         }
     };
-    rare.push(Either::Right(closing));
+    rare.push(Either::Right(Either::Left(closing)));
+    if let Some(certificate) = &peer.certificate {
+        let ended = Box::pin(certificate.ended());
+        rare.push(Either::Right(Either::Right(
+            ended.map(|()| RareEvent::Uncertified),
+        )));
+    }
     loop {
         tokio::select! {
             biased;
             // The client learns of an error as far as it still reads.
             _ = poll_fn(|cx| S::turn(|| connection.as_mut().poll(cx))) => return,
             Some(event) = rare.next() => match event {
-                RareEvent::Overdue | RareEvent::Cut => return,
+                RareEvent::Overdue | RareEvent::Cut | RareEvent::Uncertified => return,
                 RareEvent::Closing if watchdog.phase() != ConnectionPhase::Busy => return,
                 RareEvent::Closing => connection.as_mut().graceful_shutdown(),
             },
@@ -206,6 +249,8 @@ enum RareEvent {
     Overdue,
     Cut,
     Closing,
+    /// The client's certificate is not valid any more.
+    Uncertified,
 }
 
 async fn answer<S: HttpService>(

@@ -9,8 +9,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{HttpService, connection, guarded, pipeline::Pipeline};
-use crate::{api::Problem, http::answer::closing_answer};
+use super::{HttpService, connection, encrypted, guarded, pipeline::Pipeline};
+use crate::{api::Problem, http::answer::closing_answer, tls::ServerTls};
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: u32 = 4096;
@@ -50,6 +50,7 @@ pub enum BindError {
 pub struct HttpListener {
     listener: std::net::TcpListener,
     local_addr: SocketAddr,
+    tls: Option<ServerTls>,
 }
 
 /// Listens on an address that a key of the configuration gives.
@@ -78,6 +79,7 @@ pub(in crate::http) async fn bind(
     Ok(HttpListener {
         listener,
         local_addr,
+        tls: None,
     })
 }
 
@@ -96,6 +98,30 @@ impl HttpListener {
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
+
+    /// The same, with TLS.
+    #[must_use]
+    pub fn with_tls(self, tls: ServerTls) -> Self {
+        Self {
+            tls: Some(tls),
+            ..self
+        }
+    }
+}
+
+/// A listener that accepts.
+struct OpenListener {
+    listener: TcpListener,
+    tls: Option<ServerTls>,
+}
+
+impl OpenListener {
+    fn new(bound: HttpListener) -> io::Result<Self> {
+        Ok(Self {
+            listener: TcpListener::from_std(bound.listener)?,
+            tls: bound.tls,
+        })
+    }
 }
 
 /// Serves all listeners until `stop`; then streams end at once and requests under way are finished.
@@ -104,9 +130,7 @@ pub(in crate::http) async fn serve<S: HttpService>(
     pipeline: Pipeline<S>,
     stop: CancellationToken,
 ) {
-    let listeners = listeners
-        .into_iter()
-        .map(|one| TcpListener::from_std(one.listener));
+    let listeners = listeners.into_iter().map(OpenListener::new);
     let listeners = match listeners.collect::<io::Result<Vec<_>>>() {
         Ok(listeners) => listeners,
         Err(error) => {
@@ -124,15 +148,27 @@ pub(in crate::http) async fn serve<S: HttpService>(
             () = stop.cancelled() => break,
             Some(_) = connections.join_next() => (),
             accepted = accept(&listeners, &mut turn) => match accepted {
-                Ok((stream, peer)) => {
+                Ok((stream, peer, tls)) => {
                     if connections.len() >= state.limits.connections_max {
                         state.metrics.refused.inc();
-                        refuse(&stream);
+                        // There is no time for a handshake.
+                        if tls.is_none() {
+                            refuse(&stream);
+                        }
                         log_refused(&mut logged, connections.len());
                         continue;
                     }
-                    let serving = connection::serve(stream, peer, Arc::clone(&pipeline));
-                    connections.spawn(guarded("the connection", peer, serving));
+                    let pipeline = Arc::clone(&pipeline);
+                    match tls.cloned() {
+                        None => {
+                            let serving = connection::serve(stream, peer, pipeline);
+                            connections.spawn(guarded("the connection", peer, serving));
+                        }
+                        Some(tls) => {
+                            let serving = encrypted::serve(stream, peer, tls, pipeline);
+                            connections.spawn(guarded("the connection", peer, serving));
+                        }
+                    }
                 }
                 Err(error) => pause_after(&error).await,
             },
@@ -159,16 +195,17 @@ pub(in crate::http) async fn serve<S: HttpService>(
 }
 
 /// The next connection of any listener; they take turns. Cancel safe.
-async fn accept(
-    listeners: &[TcpListener],
+async fn accept<'a>(
+    listeners: &'a [OpenListener],
     turn: &mut usize,
-) -> io::Result<(TcpStream, SocketAddr)> {
+) -> io::Result<(TcpStream, SocketAddr, Option<&'a ServerTls>)> {
     poll_fn(|cx| {
         for step in 0..listeners.len() {
             let at = (*turn + step) % listeners.len();
-            if let Poll::Ready(accepted) = listeners[at].poll_accept(cx) {
+            let OpenListener { listener, tls } = &listeners[at];
+            if let Poll::Ready(accepted) = listener.poll_accept(cx) {
                 *turn = at + 1;
-                return Poll::Ready(accepted);
+                return Poll::Ready(accepted.map(|(stream, peer)| (stream, peer, tls.as_ref())));
             }
         }
         Poll::Pending

@@ -18,6 +18,8 @@ pub(in crate::http) struct ServeMetrics {
     pub(super) refused: IntCounter,
     pub(super) held: IntGauge,
     pub(super) slow_closed: IntCounter,
+    /// TLS handshakes by result.
+    pub(super) handshakes: IntCounterVec,
     requests: IntCounterVec,
 }
 
@@ -36,6 +38,11 @@ impl ServeMetrics {
             slow_closed: metrics.counter(
                 "musterd_http_slow_readers_closed_total",
                 "Connections closed because too much was held for clients that read slowly.",
+            ),
+            handshakes: metrics.counters(
+                "musterd_http_tls_handshakes_total",
+                "TLS handshakes by result: http1, http2, failed.",
+                &["result"],
             ),
             requests: metrics.counters(
                 "musterd_http_requests_total",

@@ -38,7 +38,8 @@ pub struct FirstToken {
     pub path: Option<PathBuf>,
 }
 
-/// Whether other machines can reach an address without authentication.
+/// Whether other machines can reach an address without authentication. Not to be asked about an address whose clients
+/// must have certificates.
 ///
 /// # Errors
 /// It can, and `security.allow_open` is not set.
@@ -95,10 +96,14 @@ impl Identities {
         }
         loading.add_admin()?;
         let first = loading.first(folder)?;
-        let is_on = config.auth == AuthMode::On || !loading.tokens.is_empty();
+        let is_on = config.auth == AuthMode::On
+            || !loading.tokens.is_empty()
+            || config.has_outside_identity();
         let table = TokenTable::new(loading.tokens);
         table.check()?;
-        Ok((Self::new(is_on, config.clone(), table, rows), first))
+        let identities = Self::new(is_on, config.clone(), table, rows);
+        identities.read_keys()?;
+        Ok((identities, first))
     }
 }
 
@@ -195,7 +200,10 @@ impl LoadingTokens<'_> {
                 "{} has no whole token: it is replaced by a new one",
                 path.display()
             );
-        } else if self.config.auth != AuthMode::On || !self.tokens.is_empty() {
+        } else if self.config.auth != AuthMode::On
+            || !self.tokens.is_empty()
+            || self.config.has_outside_identity()
+        {
             return Ok(None);
         }
         let secret = TokenSecret::random()?;

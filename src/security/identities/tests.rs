@@ -214,7 +214,7 @@ async fn an_address_with_too_many_failures_waits_but_not_with_a_right_token() {
     }
     let refused = |last| match ask("guessed", last).unwrap_err() {
         LoginRefused::TooMany { wait } => wait.as_secs(),
-        LoginRefused::Wrong => 0,
+        LoginRefused::Wrong | LoginRefused::Jwt(_) => 0,
     };
     assert_eq!((refused(1), refused(2), refused(3)), (20, 20, 0));
     let wrong = identities.recognise_ticket("guessed", peer(1), NOW);

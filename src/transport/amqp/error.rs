@@ -12,7 +12,7 @@ pub enum AmqpError {
     #[error("transport.amqp_url: {0}")]
     Url(String),
     /// The certificates to trust cannot be read.
-    #[error("transport.amqp.ca_file: {0}")]
+    #[error("transport.amqp.{0}")]
     Certificates(String),
     /// The broker could not be reached, or refused something.
     #[error("{what}: {text}")]

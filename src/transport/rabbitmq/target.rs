@@ -4,12 +4,12 @@ use std::{fs, path::Path, str::FromStr, time::Duration};
 
 use lapin::{
     Connection, ConnectionProperties,
-    tcp::OwnedTLSConfig,
+    tcp::{OwnedIdentity, OwnedTLSConfig},
     uri::{AMQPScheme, AMQPUri},
 };
 
 use super::convert::{at, within as answered_within};
-use crate::transport::amqp::AmqpError;
+use crate::transport::{AmqpConfig, amqp::AmqpError};
 
 /// The heartbeat interval, in seconds.
 const HEARTBEAT_S: u16 = 5;
@@ -21,7 +21,7 @@ const FRAME_BYTES_MAX: u32 = 128 * 1024;
 #[derive(Clone)]
 pub(super) struct RabbitTarget {
     uri: AMQPUri,
-    ca_pem: Option<String>,
+    tls: OwnedTLSConfig,
 }
 
 impl std::fmt::Debug for RabbitTarget {
@@ -35,7 +35,7 @@ impl RabbitTarget {
     ///
     /// # Errors
     /// The URL or the certificates can't be read.
-    pub(super) fn new(url: &str, ca_file: Option<&Path>) -> Result<Self, AmqpError> {
+    pub(super) fn new(url: &str, config: &AmqpConfig) -> Result<Self, AmqpError> {
         let mut uri = AMQPUri::from_str(url).map_err(|error| {
             AmqpError::Url(format!(
                 "is not a URL such as amqp://user:password@host:5672/ ({error})"
@@ -45,13 +45,9 @@ impl RabbitTarget {
         if uri.vhost.is_empty() {
             "/".clone_into(&mut uri.vhost);
         }
-        let read = |path: &Path| {
-            fs::read_to_string(path)
-                .map_err(|error| AmqpError::Certificates(format!("{}: {error}", path.display())))
-        };
         Ok(Self {
             uri: tuned(uri),
-            ca_pem: ca_file.map(read).transpose()?,
+            tls: tls(config)?,
         })
     }
 
@@ -80,15 +76,43 @@ impl RabbitTarget {
             .with_connection_name(name.into())
             // The transport reconnects, with its own backoff.
             .configure_backoff(|backoff| backoff.with_max_times(0));
-        let tls = OwnedTLSConfig {
-            cert_chain: self.ca_pem.clone(),
-            ..OwnedTLSConfig::default()
-        };
         let runtime = lapin::runtime::default_runtime().map_err(at("connecting"))?;
-        let connected =
-            Connection::connect_uri_with_config(self.uri.clone(), properties, tls, runtime);
+        let connected = Connection::connect_uri_with_config(
+            self.uri.clone(),
+            properties,
+            self.tls.clone(),
+            runtime,
+        );
         answered_within("connecting", within, connected).await
     }
+}
+
+/// The certificates to trust, and the one to show.
+fn tls(config: &AmqpConfig) -> Result<OwnedTLSConfig, AmqpError> {
+    let read = |key: &str, path: &Path| {
+        let text = fs::read_to_string(path);
+        text.map_err(|error| AmqpError::Certificates(format!("{key}: {}: {error}", path.display())))
+    };
+    let ca = config.ca_file.as_deref();
+    let identity = match (&config.certificate, &config.key) {
+        (None, None) => None,
+        (Some(certificate), Some(key)) => Some(OwnedIdentity::PKCS8 {
+            pem: read("certificate", certificate)?.into_bytes(),
+            key: read("key", key)?.into_bytes(),
+        }),
+        (Some(_), None) => {
+            let text = "certificate: needs transport.amqp.key".to_owned();
+            return Err(AmqpError::Certificates(text));
+        }
+        (None, Some(_)) => {
+            let text = "key: needs transport.amqp.certificate".to_owned();
+            return Err(AmqpError::Certificates(text));
+        }
+    };
+    Ok(OwnedTLSConfig {
+        identity,
+        cert_chain: ca.map(|path| read("ca_file", path)).transpose()?,
+    })
 }
 
 fn tuned(mut uri: AMQPUri) -> AMQPUri {

@@ -62,10 +62,8 @@ async fn tls_needs_a_certificate_that_is_trusted_for_the_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let ca_file = folder.path().join("ca.pem");
     std::fs::write(&ca_file, pem).expect("written");
-    let config = Config {
-        ca_file: Some(ca_file),
-        ..Config::default()
-    };
+    let mut config = Config::default();
+    config.tls.ca = ca_file;
     let trusting = Client::new(&config, &Metrics::default()).expect("a client");
     let answer = get(&trusting, &by_name).await.expect("trusted");
     assert_eq!(answer.status, StatusCode::NO_CONTENT);
@@ -94,15 +92,13 @@ async fn a_plain_target_is_no_tls_target() {
 
 #[test]
 fn an_unusable_ca_file_is_named() {
-    let config = Config {
-        ca_file: Some("/nowhere/ca.pem".into()),
-        ..Config::default()
-    };
+    let mut config = Config::default();
+    config.tls.ca = "/nowhere/ca.pem".into();
     let error = Client::new(&config, &Metrics::default()).expect_err("no file");
     assert!(
         error
             .to_string()
-            .contains("outbound.ca_file \"/nowhere/ca.pem\""),
+            .contains("outbound.tls.ca: \"/nowhere/ca.pem\""),
         "{error}"
     );
 }
