@@ -20,8 +20,7 @@ use std::{net::SocketAddr, sync::Arc};
 use tokio::runtime::Handle;
 
 use self::{
-    banner::Addresses,
-    doors::{HttpAddresses, open, raise_open_files},
+    doors::{ServedHttp, open, raise_open_files},
     rooms::{EmbeddedUsers, ReadyParts, defaults},
     store::{Kept, StoreTopology},
     system::System,
@@ -44,7 +43,6 @@ use crate::{
     store::Store,
     tasks::{Stage, Tasks},
     telemetry::Metrics,
-    tls::ServerTls,
     transport::{
         Callback, Callbacks, DirectMetrics, Filter, Flag, Start, Subscription, TransportError,
         TransportSwitch, Webhooks, amqp::BrokerTransport,
@@ -68,12 +66,10 @@ pub struct App {
     callbacks: Callbacks,
     door: HttpApp,
     broker: Option<Broker>,
-    identities: Identities,
-    tls: Option<ServerTls>,
     metrics: Metrics,
     system: Arc<System>,
     store: Option<Store>,
-    http: HttpAddresses,
+    http: ServedHttp,
     amqp_address: Option<SocketAddr>,
 }
 
@@ -92,7 +88,6 @@ impl App {
     /// # Errors
     /// The same.
     pub async fn start_on(http: &Handle, config: Config) -> Result<Self, AppError> {
-        raise_open_files();
         let config = usable(config)?;
         let metrics = Metrics::of_process();
         let mut tasks = Tasks::default();
@@ -135,7 +130,7 @@ impl App {
         monitor::show_registry(&metrics, &registry, opened.store.as_ref(), &mut tasks);
         let door = HttpApp::new(config.http.clone(), rooms)?;
         webhooks.restore(&kept.transport, &identities);
-        let (served, tls) = open(&config, &identities, &door, http, &mut tasks).await?;
+        let served = open(&config, &identities, &door, http, &mut tasks).await?;
         if let Some(way) = &way {
             let answers = answers(&config, &registry, &identities, (listening.as_ref(), &door));
             amqp::start(way, answers, notices, &mut tasks);
@@ -145,8 +140,8 @@ impl App {
         let (amqp_address, amqps) = serve_broker(listening, &registry, &mut tasks);
         run_registry(http, &registry, health, client, &mut tasks);
         run_subscribers(&callbacks, webhooks, &metrics, &mut tasks);
-        let addresses = Addresses::new(served, amqp_address, amqps);
-        banner::log(&config, addresses, modes, &identities);
+        let at = (served.addresses, amqp_address, amqps);
+        banner::log(&config, at, modes, &identities);
         identities::show_first(first, std::io::stderr())?;
         Ok(Self {
             config,
@@ -155,8 +150,6 @@ impl App {
             callbacks,
             door,
             broker,
-            identities,
-            tls,
             metrics,
             system,
             store: opened.store,
@@ -167,12 +160,12 @@ impl App {
 
     /// Where REST is served, at `http.listen`; none when that door is switched off.
     pub fn http_address(&self) -> Option<SocketAddr> {
-        self.http.main
+        self.http.addresses.main
     }
 
     /// Where REST is served at `http.tls.listen`; none when that door is switched off.
     pub fn https_address(&self) -> Option<SocketAddr> {
-        self.http.encrypted
+        self.http.addresses.encrypted
     }
 
     /// Where AMQP is served in the clear; none when that door is switched off.
@@ -202,8 +195,8 @@ impl App {
     pub fn reloader(&self, logs: Logs, values: Values) -> Reloader {
         logs.show(&self.metrics);
         self.system.show(values.shown());
-        let doors = (self.door.clone(), self.tls.clone());
-        let (broker, identities) = (self.broker.clone(), self.identities.clone());
+        let doors = (self.door.clone(), self.http.tls.clone());
+        let (broker, identities) = (self.broker.clone(), self.door.identities().clone());
         Reloader::new(
             logs,
             doors,
@@ -251,6 +244,7 @@ pub fn check(config: &Config) -> Vec<AppError> {
 /// The configuration that a start uses. What is wrong with it is found before the store is opened, so that a start that
 /// is refused changes nothing.
 fn usable(mut config: Config) -> Result<Config, AppError> {
+    raise_open_files();
     config.fit_into_grace();
     match check(&config).into_iter().next() {
         Some(error) => Err(error),

@@ -7,30 +7,25 @@ use crate::{config::Config, model::Modes, security::Identities};
 
 /// Where the daemon is served; none for what is switched off.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Addresses {
+struct Addresses {
     http: HttpAddresses,
     amqp: Option<SocketAddr>,
     amqps: Option<SocketAddr>,
 }
 
-impl Addresses {
-    pub(super) fn new(
-        http: HttpAddresses,
-        amqp: Option<SocketAddr>,
-        amqps: Option<SocketAddr>,
-    ) -> Self {
-        Self { http, amqp, amqps }
-    }
-}
-
 /// Logs the addresses and who can use them, the version, the modes, and what is configured but not implemented. Where
 /// state is kept is logged when the store is opened.
-pub(super) fn log(config: &Config, addresses: Addresses, modes: Modes, identities: &Identities) {
+pub(super) fn log(
+    config: &Config,
+    (http, amqp, amqps): (HttpAddresses, Option<SocketAddr>, Option<SocketAddr>),
+    modes: Modes,
+    identities: &Identities,
+) {
+    let addresses = Addresses { http, amqp, amqps };
     let who = match identities.is_on() {
         true => "with",
         false => "without",
     };
-    let http = addresses.http;
     if let Some(address) = http.main {
         let (scope, scheme) = match http.is_encrypted {
             true => (reach(address), "https"),

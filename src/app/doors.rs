@@ -27,6 +27,13 @@ pub(super) struct HttpAddresses {
     pub(super) encrypted: Option<SocketAddr>,
 }
 
+/// What HTTP is served with.
+#[derive(Clone, Debug)]
+pub(super) struct ServedHttp {
+    pub(super) addresses: HttpAddresses,
+    pub(super) tls: Option<ServerTls>,
+}
+
 /// Serves HTTP, unless that door is switched off; where, and with which TLS. An address that other machines reach is
 /// refused without authentication.
 pub(super) async fn open(
@@ -35,7 +42,7 @@ pub(super) async fn open(
     door: &HttpApp,
     runtime: &Handle,
     tasks: &mut Tasks,
-) -> Result<(HttpAddresses, Option<ServerTls>), AppError> {
+) -> Result<ServedHttp, AppError> {
     let opened = certificates::open(&config.http.tls, tasks)?;
     let tls = opened.as_ref();
     let mut listeners = Vec::new();
@@ -56,7 +63,10 @@ pub(super) async fn open(
         listeners.push(bound);
     }
     if listeners.is_empty() {
-        return Ok((addresses, opened));
+        return Ok(ServedHttp {
+            addresses,
+            tls: opened,
+        });
     }
     let (serving, following, limited) = (door.clone(), door.clone(), door.clone());
     let serve = move |stop| serving.serve(listeners, stop);
@@ -65,7 +75,10 @@ pub(super) async fn open(
     tasks.spawn_on(runtime, Stage::Source, "gateway routes", follow);
     let limit = move |stop| limited.limit_held(stop);
     tasks.spawn_on(runtime, Stage::Source, "held answers", limit);
-    Ok((addresses, opened))
+    Ok(ServedHttp {
+        addresses,
+        tls: opened,
+    })
 }
 
 /// A listener with TLS, if there is one. Certificates that clients must have are authentication.

@@ -94,6 +94,11 @@ impl HttpApp {
         Ok(Self { state })
     }
 
+    /// Who may do what.
+    pub fn identities(&self) -> &Identities {
+        &self.state.identities
+    }
+
     /// Follows the rules of another configuration from now on: `http.hosts` and `http.cors`.
     ///
     /// # Errors
