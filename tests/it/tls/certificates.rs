@@ -119,6 +119,7 @@ fn identities(certificates: &str) -> String {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one journey, step by step")]
 async fn a_certificate_is_an_identity_with_policies_until_a_reload_removes_it() {
     let site = Site::new();
     issue(&site);

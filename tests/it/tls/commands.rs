@@ -12,6 +12,7 @@ fn run(command: &mut Command) -> (Option<i32>, String) {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one journey, step by step")]
 fn certificates_for_a_first_try_work_as_they_are_printed() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("tls");

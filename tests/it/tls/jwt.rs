@@ -1,12 +1,13 @@
 //! JSON Web Tokens of an identity provider whose keys come over HTTPS from a private CA.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use parking_lot::Mutex;
 use rcgen::KeyPair;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
@@ -87,6 +88,7 @@ async fn until_accepted(site: &Site, daemon: &Daemon, token: &str) {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one journey, step by step")]
 async fn jwts_are_accepted_by_their_claims_and_keys_and_end_in_time() {
     let site = Site::new();
     let (one, two) = (Signer::new("one"), Signer::new("two"));
@@ -96,10 +98,7 @@ async fn jwts_are_accepted_by_their_claims_and_keys_and_end_in_time() {
     };
     let shown = Arc::new(Mutex::new(set(&[&one])));
     let answer = Arc::clone(&shown);
-    let keys = Server::start(&site, ("127.0.0.1", false), move || {
-        answer.lock().unwrap().clone()
-    })
-    .await;
+    let keys = Server::start(&site, ("127.0.0.1", false), move || answer.lock().clone()).await;
     let daemon = site.start(&configuration(&site, &keys));
     let good = one.sign(&claims(600, |_| ()));
     until_accepted(&site, &daemon, &good).await;
@@ -160,7 +159,7 @@ async fn jwts_are_accepted_by_their_claims_and_keys_and_end_in_time() {
         .await;
     sent.unwrap();
     stream.until("event: snapshot").await.unwrap();
-    *shown.lock().unwrap() = set(&[&two]);
+    *shown.lock() = set(&[&two]);
     let rotated = two.sign(&claims(600, |_| ()));
     until_accepted(&site, &daemon, &rotated).await;
     assert_eq!(get(&site, &daemon, &good).await.0, 401);
