@@ -18,6 +18,7 @@ mod patch;
 mod pieces;
 mod probing;
 mod problem;
+mod prometheus;
 mod publishing;
 mod query;
 mod read;
@@ -59,6 +60,7 @@ pub use self::{
     pieces::{SnapshotBody, SnapshotWriter, snapshot},
     probing::{CheckRequest, CheckVerdict},
     problem::{FieldError, Problem},
+    prometheus::{TargetGroupJson, TargetQuery, TargetWriter},
     publishing::{PublishAnswer, PublishDraft, PublishHeader},
     query::pairs,
     registration::{Parsed, registration},

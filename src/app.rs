@@ -20,6 +20,8 @@ use std::{net::SocketAddr, sync::Arc};
 use tokio::runtime::Handle;
 
 use self::{
+    banner::Addresses,
+    connections::serve_broker,
     doors::{ServedHttp, open, raise_open_files},
     rooms::{EmbeddedUsers, ReadyParts, defaults},
     store::{Kept, StoreTopology},
@@ -70,7 +72,7 @@ pub struct App {
     system: Arc<System>,
     store: Option<Store>,
     http: ServedHttp,
-    amqp_address: Option<SocketAddr>,
+    addresses: Addresses,
 }
 
 impl App {
@@ -130,18 +132,19 @@ impl App {
         monitor::show_registry(&metrics, &registry, opened.store.as_ref(), &mut tasks);
         let door = HttpApp::new(config.http.clone(), rooms)?;
         webhooks.restore(&kept.transport, &identities);
-        let served = open(&config, &identities, &door, http, &mut tasks).await?;
+        let rooms = (&door, &registry, &metrics);
+        let (served, dns) = open(&config, &identities, rooms, http, &mut tasks).await?;
         if let Some(way) = &way {
             let answers = answers(&config, &registry, &identities, (listening.as_ref(), &door));
             amqp::start(way, answers, notices, &mut tasks);
             let clock = registry.clock();
             amqp::checks::start(way, &config, &health, &client, clock, &metrics, &mut tasks);
         }
-        let (amqp_address, amqps) = serve_broker(listening, &registry, &mut tasks);
+        let amqp = serve_broker(listening, &registry, &mut tasks);
         run_registry(http, &registry, health, client, &mut tasks);
         run_subscribers(&callbacks, webhooks, &metrics, &mut tasks);
-        let at = (served.addresses, amqp_address, amqps);
-        banner::log(&config, at, modes, &identities);
+        let addresses = Addresses::new(served.addresses, amqp, dns);
+        banner::log(&config, addresses, modes, &identities);
         identities::show_first(first, std::io::stderr())?;
         Ok(Self {
             config,
@@ -154,7 +157,7 @@ impl App {
             system,
             store: opened.store,
             http: served,
-            amqp_address,
+            addresses,
         })
     }
 
@@ -170,7 +173,12 @@ impl App {
 
     /// Where AMQP is served in the clear; none when that door is switched off.
     pub fn amqp_address(&self) -> Option<SocketAddr> {
-        self.amqp_address
+        self.addresses.amqp
+    }
+
+    /// Where DNS is served; none when that door is closed.
+    pub fn dns_address(&self) -> Option<SocketAddr> {
+        self.addresses.dns
     }
 
     /// The registry.
@@ -418,33 +426,4 @@ fn answers(
 fn command_broker(config: &Config, own: Option<&Listening>) -> Option<Broker> {
     let own = own.filter(|_| config.transport.amqp_url.is_empty())?;
     Some(own.broker())
-}
-
-/// Serves the broker, if it is switched on; the addresses without and with TLS.
-fn serve_broker(
-    listening: Option<Listening>,
-    registry: &Registry,
-    tasks: &mut Tasks,
-) -> (Option<SocketAddr>, Option<SocketAddr>) {
-    let Some(listening) = listening else {
-        return (None, None);
-    };
-    if let Some(closed) = listening.broker().closed_connections() {
-        let catalog = Catalog::new(registry.clone());
-        tasks.spawn(Stage::Source, "closed connections", |stop| {
-            connections::report_closed(closed, catalog, stop)
-        });
-    }
-    let broker = listening.broker();
-    tasks.spawn(Stage::Source, "messages", async move |stop| {
-        tokio::select! {
-            () = stop.cancelled() => (),
-            why = broker.store_failed() => {
-                tracing::error!("{why}: it is unknown what is durable, so the daemon stops");
-            }
-        }
-    });
-    let addresses = (listening.address(), listening.tls_address());
-    tasks.spawn(Stage::Sink, "broker", |stop| listening.serve(stop));
-    addresses
 }

@@ -14,6 +14,7 @@ mod prober;
 mod question;
 mod reach;
 mod run;
+mod sd_file;
 mod serve;
 mod services;
 mod settings;
@@ -191,6 +192,8 @@ enum CliCommand {
     Tls(tls::Arguments),
     /// Run a prober: it takes health checks from the broker and answers with verdicts
     Prober(prober::Arguments),
+    /// Keep a file of targets for Prometheus (file_sd) up to date
+    SdFile(sd_file::Arguments),
     /// Check, repair or show the store of a stopped daemon
     Store(store::Arguments),
     /// Write everything that the running daemon stores, messages in queues included, into a file
@@ -328,6 +331,7 @@ fn run_client(
         CliCommand::Store(arguments) => store::run(arguments, config, daemon),
         CliCommand::Backup(arguments) => backup::backup(&arguments, daemon),
         CliCommand::Run(arguments) => run::run(arguments, daemon, sources.variable("PATH")),
+        CliCommand::SdFile(arguments) => finish(sd_file::run(&arguments, daemon), as_json),
         CliCommand::Health => health::run(daemon, arguments.timeout),
         // The others do not ask the daemon.
         _ => ExitCode::SUCCESS,

@@ -8,7 +8,7 @@ mod stacks;
 mod threads;
 mod words;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use serde::Deserialize;
 
@@ -21,8 +21,8 @@ pub use self::{
     threads::{Threads, cores},
 };
 use crate::{
-    broker, health, http, migration, outbound, registry, security, store, tasks::Stage, telemetry,
-    transport,
+    broker, dns, health, http, migration, outbound, registry, security, store, tasks::Stage,
+    telemetry, transport,
 };
 
 /// The whole configuration. Each section belongs to the room of its name.
@@ -50,13 +50,33 @@ pub struct Config {
     /// The Consul-compatible HTTP API.
     pub consul: Unbuilt,
     /// The DNS server.
-    pub dns: Unbuilt,
+    pub dns: dns::Config,
     /// Logs.
     pub log: telemetry::Config,
     /// How the machine's cores are shared out.
     pub threads: Threads,
     /// Stopping.
     pub stop: Stop,
+    /// The keys that a source names.
+    #[serde(skip)]
+    pub given: GivenKeys,
+}
+
+/// The keys that a source names. Two of them are always equal: a default that is written down is the same value.
+#[derive(Clone, Debug, Default)]
+pub struct GivenKeys(BTreeSet<String>);
+
+impl GivenKeys {
+    /// Whether a source names this key.
+    pub fn has(&self, key: &str) -> bool {
+        self.0.contains(key)
+    }
+}
+
+impl PartialEq for GivenKeys {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 /// A listener that is not implemented yet: its port stays closed, and the log says so.
@@ -104,10 +124,11 @@ impl Default for Config {
             broker: broker::Config::default(),
             security: security::Config::default(),
             consul: Unbuilt::at("127.0.0.1:8500"),
-            dns: Unbuilt::at("127.0.0.1:8600"),
+            dns: dns::Config::default(),
             log: telemetry::Config::default(),
             threads: Threads::default(),
             stop: Stop::default(),
+            given: GivenKeys::default(),
         }
     }
 }
@@ -156,6 +177,12 @@ impl Config {
             ("transport", self.transport.faults()),
             ("migration", self.migration.faults()),
             ("security", self.security.faults()),
+            ("dns", self.dns.faults()),
+            (
+                "dns",
+                self.security
+                    .unknown_policies("dns.policies", &self.dns.policies),
+            ),
             ("log", self.log.faults()),
         ];
         for (section, sentences) in sections {

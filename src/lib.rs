@@ -50,6 +50,7 @@ pub mod transport;
 
 pub mod migration;
 
+pub mod dns;
 pub mod http;
 pub mod monitor;
 

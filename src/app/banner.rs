@@ -7,21 +7,32 @@ use crate::{config::Config, model::Modes, security::Identities};
 
 /// Where the daemon is served; none for what is switched off.
 #[derive(Clone, Copy, Debug)]
-struct Addresses {
+pub(super) struct Addresses {
     http: HttpAddresses,
-    amqp: Option<SocketAddr>,
+    pub(super) amqp: Option<SocketAddr>,
     amqps: Option<SocketAddr>,
+    pub(super) dns: Option<SocketAddr>,
+}
+
+impl Addresses {
+    pub(super) fn new(
+        http: HttpAddresses,
+        (amqp, amqps): (Option<SocketAddr>, Option<SocketAddr>),
+        dns: Option<SocketAddr>,
+    ) -> Self {
+        Self {
+            http,
+            amqp,
+            amqps,
+            dns,
+        }
+    }
 }
 
 /// Logs the addresses and who can use them, the version, the modes, and what is configured but not implemented. Where
 /// state is kept is logged when the store is opened.
-pub(super) fn log(
-    config: &Config,
-    (http, amqp, amqps): (HttpAddresses, Option<SocketAddr>, Option<SocketAddr>),
-    modes: Modes,
-    identities: &Identities,
-) {
-    let addresses = Addresses { http, amqp, amqps };
+pub(super) fn log(config: &Config, addresses: Addresses, modes: Modes, identities: &Identities) {
+    let http = addresses.http;
     let who = match identities.is_on() {
         true => "with",
         false => "without",
@@ -50,11 +61,20 @@ pub(super) fn log(
     let version = env!("CARGO_PKG_VERSION");
     let broker = broker(config, addresses);
     let missing = not_implemented(config);
-    tracing::info!("musterd {version}: modes {modes}; broker: {broker}{missing}");
+    let dns = match addresses.dns {
+        Some(address) => format!("dns://{address}, {}", scope(address)),
+        None => "closed".to_owned(),
+    };
+    tracing::info!(
+        dns.address = addresses.dns.map(tracing::field::display),
+        "musterd {version}: modes {modes}; broker: {broker}; DNS: {dns}{missing}"
+    );
 }
 
 fn log_amqp(config: &Config, addresses: Addresses) {
-    let Addresses { http, amqp, amqps } = addresses;
+    let Addresses {
+        http, amqp, amqps, ..
+    } = addresses;
     let users = users(config);
     match (amqp, amqps) {
         (Some(plain), Some(tls)) => tracing::info!(
@@ -127,10 +147,7 @@ fn broker(config: &Config, addresses: Addresses) -> &'static str {
 /// The parts with an address in the configuration and without an implementation, in words; empty if there is
 /// none.
 fn not_implemented(config: &Config) -> String {
-    let keys = [
-        ("Consul", "consul.listen", &config.consul.listen),
-        ("DNS", "dns.listen", &config.dns.listen),
-    ];
+    let keys = [("Consul", "consul.listen", &config.consul.listen)];
     let set = keys.into_iter().filter(|(_, _, listen)| !listen.is_empty());
     let set: Vec<_> = set
         .map(|(name, key, listen)| format!("{name} ({key} {listen})"))

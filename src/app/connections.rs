@@ -1,17 +1,48 @@
-//! Leases on connections of the embedded broker end when the connection closes.
+//! Serves the embedded broker. Leases on its connections end when the connection closes.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use tokio::{sync::mpsc, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    broker::Listening,
     catalog::{Caller, Catalog, Door},
-    registry::Refusal,
+    registry::{Refusal, Registry},
+    tasks::{Stage, Tasks},
 };
 
 /// The pause before a refused change is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// Serves the broker, if it is switched on; the addresses without and with TLS.
+pub(super) fn serve_broker(
+    listening: Option<Listening>,
+    registry: &Registry,
+    tasks: &mut Tasks,
+) -> (Option<SocketAddr>, Option<SocketAddr>) {
+    let Some(listening) = listening else {
+        return (None, None);
+    };
+    if let Some(closed) = listening.broker().closed_connections() {
+        let catalog = Catalog::new(registry.clone());
+        tasks.spawn(Stage::Source, "closed connections", |stop| {
+            report_closed(closed, catalog, stop)
+        });
+    }
+    let broker = listening.broker();
+    tasks.spawn(Stage::Source, "messages", async move |stop| {
+        tokio::select! {
+            () = stop.cancelled() => (),
+            why = broker.store_failed() => {
+                tracing::error!("{why}: it is unknown what is durable, so the daemon stops");
+            }
+        }
+    });
+    let addresses = (listening.address(), listening.tls_address());
+    tasks.spawn(Stage::Sink, "broker", |stop| listening.serve(stop));
+    addresses
+}
 
 /// Reports closed connections to the registry until `stop`: those that close because the daemon stops do not count.
 pub(super) async fn report_closed(

@@ -1,17 +1,24 @@
-//! What is opened for clients: HTTP's sockets, and as many files as the system allows.
+//! What is opened for clients: the sockets of HTTP and DNS, and as many files as the system allows.
 
 use std::net::SocketAddr;
 
 use tokio::runtime::Handle;
 
-use super::{AppError, certificates};
+use super::{AppError, certificates, chain};
 use crate::{
-    config::Config,
+    catalog::{Catalog, Sight},
+    config::{Config, cores},
+    dns::{self, DnsDoor, DnsError},
     http::{self, HttpApp, HttpListener},
+    registry::Registry,
     security::{Identities, is_open},
     tasks::{Stage, Tasks},
+    telemetry::Metrics,
     tls::ServerTls,
 };
+
+/// The data center that names in DNS may have.
+const DATACENTER: &str = "dc1";
 
 /// Files the daemon would like to have open at once, if the system lets it.
 const FILES_WANTED: u64 = 1 << 20;
@@ -34,9 +41,22 @@ pub(super) struct ServedHttp {
     pub(super) tls: Option<ServerTls>,
 }
 
+/// Serves HTTP and DNS, as far as they are switched on: where.
+pub(super) async fn open(
+    config: &Config,
+    identities: &Identities,
+    (door, registry, metrics): (&HttpApp, &Registry, &Metrics),
+    runtime: &Handle,
+    tasks: &mut Tasks,
+) -> Result<(ServedHttp, Option<SocketAddr>), AppError> {
+    let http = open_http(config, identities, door, runtime, tasks).await?;
+    let dns = open_dns(config, identities, registry, metrics, runtime, tasks).await?;
+    Ok((http, dns))
+}
+
 /// Serves HTTP, unless that door is switched off; where, and with which TLS. An address that other machines reach is
 /// refused without authentication.
-pub(super) async fn open(
+async fn open_http(
     config: &Config,
     identities: &Identities,
     door: &HttpApp,
@@ -99,6 +119,74 @@ fn guarded(
         Some(tls) => bound.with_tls(tls.clone()),
         None => bound,
     })
+}
+
+/// Serves DNS, unless that door is switched off. An address that other machines reach is refused without
+/// authentication; with it, all clients have the policies of `dns.policies`.
+async fn open_dns(
+    config: &Config,
+    identities: &Identities,
+    registry: &Registry,
+    metrics: &Metrics,
+    runtime: &Handle,
+    tasks: &mut Tasks,
+) -> Result<Option<SocketAddr>, AppError> {
+    if config.dns.listen.is_empty() {
+        return Ok(None);
+    }
+    let is_wanted =
+        config.given.has("dns.listen") || config.dns.listen != dns::Config::default().listen;
+    let threads = config.threads.http(cores());
+    let bound = dns::bind(&config.dns, threads).await;
+    let is_taken = |error: &DnsError| matches!(error, DnsError::Listen { .. });
+    let Some(bound) = default_or_configured("dns.listen", is_wanted, bound, is_taken)? else {
+        return Ok(None);
+    };
+    let address = bound.address();
+    if is_open(&config.security, identities, "dns.listen", address)? {
+        tracing::warn!(
+            "DNS is open to other machines without authentication: security.allow_open is true"
+        );
+    }
+    let catalog = Catalog::guarded(registry.clone(), identities);
+    let sight = match identities.is_on() {
+        false => Some(Sight::All),
+        true => {
+            let given = Some(&config.dns.policies).filter(|policies| !policies.is_empty());
+            given.and_then(|policies| Some(Sight::Of(identities.of_door("dns", policies)?)))
+        }
+    };
+    if sight.is_none() {
+        tracing::warn!(
+            "DNS answers nothing that is registered: authentication is on, and dns.policies names no policy"
+        );
+    }
+    let door = DnsDoor::new(&config.dns, DATACENTER, bound, catalog, sight, metrics);
+    tasks.spawn_on(runtime, Stage::Source, "dns", |stop| door.serve(stop));
+    Ok(Some(address))
+}
+
+/// What was bound. A door that nobody configured and whose default port is taken stays closed.
+///
+/// # Errors
+/// The door is configured, or there is another reason.
+pub(super) fn default_or_configured<T, E: std::error::Error + 'static>(
+    key: &str,
+    is_configured: bool,
+    bound: Result<T, E>,
+    is_taken: impl FnOnce(&E) -> bool,
+) -> Result<Option<T>, E> {
+    match bound {
+        Ok(bound) => Ok(Some(bound)),
+        Err(error) if !is_configured && is_taken(&error) => {
+            tracing::warn!(
+                "{}; it stays closed, since {key} is not configured",
+                chain(&error)
+            );
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 pub(super) fn raise_open_files() {

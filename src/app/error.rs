@@ -4,8 +4,8 @@ use std::error::Error;
 
 use super::StoreUnusable;
 use crate::{
-    broker::BrokerError, http, outbound::OutboundError, security::SecurityError, tasks::StopError,
-    tls::TlsError, transport::amqp::AmqpError,
+    broker::BrokerError, dns::DnsError, http, outbound::OutboundError, security::SecurityError,
+    tasks::StopError, tls::TlsError, transport::amqp::AmqpError,
 };
 
 /// Why the daemon did not start, or ended other than on request.
@@ -17,6 +17,9 @@ pub enum AppError {
     /// The AMQP port can't be listened on, or the broker's configuration contradicts itself.
     #[error("AMQP can't be served")]
     Broker(#[from] BrokerError),
+    /// The DNS port can't be listened on.
+    #[error("DNS can't be served")]
+    Dns(#[from] DnsError),
     /// The store cannot be opened.
     #[error("the store cannot be used")]
     Store(#[from] StoreUnusable),
@@ -58,6 +61,7 @@ impl AppError {
             Self::NotBuilt => true,
             Self::Security(error) => error.is_configuration(),
             Self::Bind(error) => matches!(error, http::BindError::Address { .. }),
+            Self::Dns(error) => matches!(error, DnsError::Address { .. }),
             Self::Broker(error) => {
                 !matches!(error, BrokerError::Listen { .. } | BrokerError::Stored(_))
             }

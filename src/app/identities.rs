@@ -104,6 +104,7 @@ pub(super) fn check(config: &Config) -> Result<(), SecurityError> {
     for (key, listen, is_certified) in [
         ("http.listen", &config.http.listen, is_certified && !both),
         ("http.tls.listen", &tls.listen, is_certified),
+        ("dns.listen", &config.dns.listen, false),
     ] {
         if let Ok(address) = listen.parse::<SocketAddr>()
             && !is_certified

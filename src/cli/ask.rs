@@ -33,7 +33,7 @@ pub(super) struct HttpReply {
 
 /// Why there is no answer of a daemon.
 #[derive(Debug)]
-enum AskError {
+pub(super) enum AskError {
     Connect(io::Error),
     Http(hyper::Error),
     Request(http::Error),
@@ -200,7 +200,7 @@ fn ask(
     })
 }
 
-fn target(daemon: &Daemon<'_>) -> Result<DaemonAddress, CliError> {
+pub(super) fn target(daemon: &Daemon<'_>) -> Result<DaemonAddress, CliError> {
     let parsed = DaemonAddress::parse(&daemon.url);
     let parsed =
         parsed.map_err(|error| CliError::new(MISCONFIGURED, format!("--address: {error}")))?;
@@ -213,14 +213,14 @@ fn target(daemon: &Daemon<'_>) -> Result<DaemonAddress, CliError> {
     })
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     runtime.map_err(|error| format!("a thread can't be started: {error}").into())
 }
 
-fn failed(url: &str, error: &AskError) -> CliError {
+pub(super) fn failed(url: &str, error: &AskError) -> CliError {
     match error {
         AskError::Connect(error) => CliError::new(
             UNREACHABLE,
@@ -249,7 +249,7 @@ pub(super) fn download(
 }
 
 /// The inner error says why the daemon refuses, or why the pieces cannot be taken.
-async fn receive(
+pub(super) async fn receive(
     (target, daemon): (&DaemonAddress, &Daemon<'_>),
     path: &str,
     content_type: &str,

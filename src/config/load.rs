@@ -10,7 +10,7 @@ use config::{File, FileFormat, Map, Value, ValueKind};
 use serde::Deserialize;
 
 use super::{
-    Config, environment,
+    Config, GivenKeys, environment,
     shown::{self, Values},
     words,
 };
@@ -125,6 +125,7 @@ impl Sources {
     /// Names the file, or every key that is wrong.
     pub fn load(&self) -> Result<Config, ConfigError> {
         let mut tree = self.tree()?;
+        let given = GivenKeys(Values::of(&tree, &self.file_source()).keys());
         let mut faults = Vec::new();
         check_leaves(&mut tree, &mut Vec::new(), &mut faults);
         // The remaining leaves can be read: the faulty ones are removed.
@@ -135,6 +136,7 @@ impl Sources {
                     let folder = self.variable(environment::DASHBOARD_FOLDER);
                     config.http.dashboard_folder = folder.map(PathBuf::from);
                 }
+                config.given = given;
                 faults.extend(config.faults());
                 if faults.is_empty() {
                     return Ok(config);

@@ -170,6 +170,11 @@ impl Values {
         &self.shown
     }
 
+    /// The keys that are given.
+    pub(super) fn keys(&self) -> BTreeSet<String> {
+        self.given.keys().cloned().collect()
+    }
+
     /// The keys that differ, sorted.
     pub fn changed(&self, other: &Self) -> Vec<String> {
         let keys: BTreeSet<_> = self.given.keys().chain(other.given.keys()).collect();

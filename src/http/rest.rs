@@ -12,6 +12,7 @@ mod migration;
 mod operations;
 mod overrides;
 mod probes;
+mod prometheus;
 mod routes;
 mod service;
 mod services;

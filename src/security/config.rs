@@ -256,6 +256,11 @@ impl Config {
         faults
     }
 
+    /// A sentence that begins with the key, for policies of other sections that do not exist.
+    pub fn unknown_policies(&self, key: &str, policies: &[String]) -> Vec<String> {
+        self.unknown(key, policies).into_iter().collect()
+    }
+
     pub(super) fn unknown(&self, key: &str, policies: &[String]) -> Option<String> {
         let unknown = policies.iter().find(|name| self.rules(name).is_none())?;
         let known = BUILT_IN.iter().copied();

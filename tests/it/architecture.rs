@@ -81,8 +81,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "dns",
+        &["model", "registry", "security", "catalog", "telemetry"],
+    ),
+    (
         "config",
         &[
+            "dns",
             "registry",
             "health",
             "http",

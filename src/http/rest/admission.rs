@@ -278,4 +278,4 @@ impl AppState {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

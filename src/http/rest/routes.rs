@@ -17,8 +17,8 @@ use utoipa_axum::PathItemExt;
 
 use super::{
     admission::{AccessNeed, RouteGuard, guard},
-    broker, discovery, gateway, migration, operations, overrides, probes, services, snapshot,
-    system, tokens, transport, webhooks,
+    broker, discovery, gateway, migration, operations, overrides, probes, prometheus, services,
+    snapshot, system, tokens, transport, webhooks,
 };
 use crate::http::{
     answer::{HttpProblem, json},
@@ -257,6 +257,7 @@ fn registry_rows() -> Vec<RouteRow> {
             ["healthy_only", "tag", "tags", "version", "zone", "metadata.", "limit", "index", "wait"]),
         row!(discovery::healthy, "discovery", Read Instance,
             ["policy", "key", "healthy_only", "tag", "tags", "version", "zone", "metadata."]),
+        row!(prometheus::targets, "discovery", Read Instance, ["service", "tag", "zone", "health"]),
         row!(services::instance, "services", Read Instance, []),
         row!(services::patch, "services", Write Instance, []),
         row!(services::deregister, "services", Write Instance, ["incarnation"]),

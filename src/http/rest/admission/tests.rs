@@ -99,6 +99,7 @@ const TABLE: &[(&str, &str)] = &[
     ("DELETE /services/{service_id}/override", "---woa"),
     ("POST /services/{service_id}/check", "---woa"),
     ("GET /services/{service_id}/health", "--rwoa"),
+    ("GET /v1/sd/prometheus", "--rwoa"),
     ("GET /health/{service_name}", "--rwoa"),
     ("GET /watchers", "---woa"),
     ("GET /watchers/streams", "--r-oa"),

@@ -34,6 +34,7 @@ const CONTRACT: &[&str] = &[
     "DELETE /services/{service_id}/override",
     "POST /services/{service_id}/check",
     "GET /services/{service_id}/health",
+    "GET /v1/sd/prometheus",
     "GET /watchers",
     "POST /watchers",
     "GET /watchers/{id}",
