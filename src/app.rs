@@ -89,6 +89,7 @@ impl App {
     ///
     /// # Errors
     /// The same.
+    #[expect(clippy::too_many_lines, reason = "each room is built in a line or two")]
     pub async fn start_on(http: &Handle, config: Config) -> Result<Self, AppError> {
         let config = usable(config)?;
         let metrics = Metrics::of_process();
