@@ -138,6 +138,7 @@ async fn measure_queue(ports: &[u16], instances: u32, seconds: u32) {
     let keys = [
         ("http.listen", "127.0.0.1:0"),
         ("broker.listen", "127.0.0.1:0"),
+        ("broker.management_listen", ""),
         ("consul.listen", ""),
         ("dns.listen", ""),
         ("transport.events", "direct"),

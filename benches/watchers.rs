@@ -159,6 +159,7 @@ impl Server {
             format!("http.listen={address}"),
             "http.watch.watchers_per_address_max=16384".to_owned(),
             "broker.listen=".to_owned(),
+            "broker.management_listen=".to_owned(),
             "consul.listen=".to_owned(),
             "dns.listen=".to_owned(),
             "store.path=".to_owned(),

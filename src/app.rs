@@ -9,6 +9,7 @@ mod doors;
 mod error;
 mod identities;
 mod jwks;
+mod management;
 mod migrate;
 mod reload;
 mod rooms;
@@ -23,6 +24,7 @@ use self::{
     banner::Addresses,
     connections::serve_broker,
     doors::{ServedHttp, open, raise_open_files},
+    management::show_broker,
     rooms::{EmbeddedUsers, ReadyParts, defaults},
     store::{Kept, StoreTopology},
     system::System,
@@ -38,7 +40,7 @@ use crate::{
     config::{Config, Values},
     health::Health,
     http::{BrokerPages, BrokerUsers, Deps, HttpApp},
-    monitor::{self, BrokerMonitor},
+    monitor,
     outbound::Client,
     registry::{Notices, Registry},
     security::Identities,
@@ -92,8 +94,7 @@ impl App {
     #[expect(clippy::too_many_lines, reason = "each room is built in a line or two")]
     pub async fn start_on(http: &Handle, config: Config) -> Result<Self, AppError> {
         let config = usable(config)?;
-        let metrics = Metrics::of_process();
-        let mut tasks = Tasks::default();
+        let (metrics, mut tasks) = (Metrics::of_process(), Tasks::default());
         let opened = store::begin(&config, &mut tasks).await?;
         let registry = opened.registry;
         let kept = Kept::read(opened.store.clone(), opened.contents).await?;
@@ -108,16 +109,18 @@ impl App {
             subscribers(&config, &registry, &flag, &notices, &client, &direct, &kept);
         let health = Health::new(config.health, registry.clone(), client.clone(), &metrics);
         let listening = bind_broker(&config, opened.store.as_ref(), &kept).await?;
-        let way = amqp::build(&config, listening.as_ref(), &registry, &flag, direct, &kept).await?;
+        let own = listening.as_ref();
+        let way = amqp::build(&config, own, &registry, &flag, direct, &kept).await?;
         let transports = switch(&config, &registry, flag, way.clone(), &metrics);
         let shared = (&transports, &callbacks, &notices, &metrics, &kept);
         let migration = migrate::start(&config, shared, http, &mut tasks).await?;
-        let broker = listening.as_ref().map(Listening::broker);
+        let broker = own.map(Listening::broker);
         let system = System::new(&config, &registry, (&callbacks, &webhooks), broker.clone());
+        let monitor = show_broker(&config, own, &metrics, &mut tasks);
         let rooms = Deps {
             system: Arc::<System>::clone(&system),
-            broker: show_broker(&config, listening.as_ref(), &metrics, &mut tasks),
-            broker_users: broker_users(listening.as_ref(), opened.store.as_ref()),
+            broker: monitor.clone().map(|one| one as Arc<dyn BrokerPages>),
+            broker_users: broker_users(own, opened.store.as_ref()),
             registry: registry.clone(),
             defaults: defaults(&config),
             probes: Arc::new(health.clone()),
@@ -125,7 +128,7 @@ impl App {
             readiness: Arc::new(ready_parts(&transports, opened.store.as_ref())),
             transports: Arc::new(transports),
             metrics: metrics.clone(),
-            snapshots: store::snapshots(opened.store.as_ref(), listening.as_ref()),
+            snapshots: store::snapshots(opened.store.as_ref(), own),
             migration,
             notices: Arc::clone(&notices),
             identities: identities.clone(),
@@ -135,8 +138,9 @@ impl App {
         webhooks.restore(&kept.transport, &identities);
         let rooms = (&door, &registry, &metrics);
         let (served, dns) = open(&config, &identities, rooms, http, &mut tasks).await?;
+        let management = management::open(&config, (own, monitor), &door, http, &mut tasks).await?;
         if let Some(way) = &way {
-            let answers = answers(&config, &registry, &identities, (listening.as_ref(), &door));
+            let answers = answers(&config, &registry, &identities, (own, &door));
             amqp::start(way, answers, notices, &mut tasks);
             let clock = registry.clock();
             amqp::checks::start(way, &config, &health, &client, clock, &metrics, &mut tasks);
@@ -144,7 +148,7 @@ impl App {
         let amqp = serve_broker(listening, &registry, &mut tasks);
         run_registry(http, &registry, health, client, &mut tasks);
         run_subscribers(&callbacks, webhooks, &metrics, &mut tasks);
-        let addresses = Addresses::new(served.addresses, amqp, dns);
+        let addresses = Addresses::new(served.addresses, amqp, (dns, management));
         banner::log(&config, addresses, modes, &identities);
         identities::show_first(first, std::io::stderr())?;
         Ok(Self {
@@ -366,21 +370,8 @@ async fn bind_broker(
         None => Broker::bind(broker).await?,
     };
     kept.restore_users(&listening.broker())?;
+    kept.restore_policies(&listening.broker()).await?;
     Ok(Some(listening))
-}
-
-/// Shows the broker over HTTP and among the metrics.
-fn show_broker(
-    config: &Config,
-    listening: Option<&Listening>,
-    metrics: &Metrics,
-    tasks: &mut Tasks,
-) -> Option<Arc<dyn BrokerPages>> {
-    let queues_max = config.http.broker.metrics_queues_max.get();
-    let broker = listening?.broker();
-    Some(Arc::new(BrokerMonitor::start(
-        broker, queues_max, metrics, tasks,
-    )))
 }
 
 /// The broker's users, as HTTP changes them.

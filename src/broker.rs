@@ -18,6 +18,7 @@ pub mod outbox;
 pub mod pages;
 pub mod peer;
 pub mod pieces;
+pub mod policy;
 pub mod queue;
 pub mod server;
 pub mod session;

@@ -157,6 +157,7 @@ impl Config {
         let listeners = [
             ("http.listen", &self.http.listen),
             ("broker.listen", &self.broker.listen),
+            ("broker.management_listen", &self.broker.management_listen),
             ("broker.tls.listen", &self.broker.tls.listen),
             ("consul.listen", &self.consul.listen),
             ("dns.listen", &self.dns.listen),

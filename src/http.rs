@@ -7,6 +7,7 @@ mod config;
 mod dashboard;
 mod deps;
 mod eureka;
+mod management;
 mod problems;
 mod rest;
 mod serve;
@@ -24,6 +25,7 @@ pub use self::{
         Snapshots, SystemParts, Transports, WatcherError, Watchers,
     },
     eureka::EurekaDraft,
+    management::{BrokerAddresses, ManagedBroker, ManagementApp, bind_management},
     rest::{BrokerConfig, InProcessClient},
     serve::{AccessError, BindError, Cors, CorsError, HttpListener},
     state::{Deps, HttpApp, bind, bind_tls},

@@ -75,6 +75,7 @@ impl Daemon {
         let mut command = Command::new(env!("CARGO_BIN_EXE_musterd"));
         let own = [
             &*format!("http.listen={http}"),
+            "broker.management_listen=",
             "consul.listen=",
             "dns.listen=",
             "transport.mode=direct",

@@ -12,19 +12,21 @@ pub(super) struct Addresses {
     pub(super) amqp: Option<SocketAddr>,
     amqps: Option<SocketAddr>,
     pub(super) dns: Option<SocketAddr>,
+    management: Option<SocketAddr>,
 }
 
 impl Addresses {
     pub(super) fn new(
         http: HttpAddresses,
         (amqp, amqps): (Option<SocketAddr>, Option<SocketAddr>),
-        dns: Option<SocketAddr>,
+        (dns, management): (Option<SocketAddr>, Option<SocketAddr>),
     ) -> Self {
         Self {
             http,
             amqp,
             amqps,
             dns,
+            management,
         }
     }
 }
@@ -65,9 +67,13 @@ pub(super) fn log(config: &Config, addresses: Addresses, modes: Modes, identitie
         Some(address) => format!("dns://{address}, {}", scope(address)),
         None => "closed".to_owned(),
     };
+    let managed = addresses.management.map_or_else(String::new, |address| {
+        format!(", managed at http://{address}")
+    });
     tracing::info!(
         dns.address = addresses.dns.map(tracing::field::display),
-        "musterd {version}: modes {modes}; broker: {broker}; DNS: {dns}{missing}"
+        management.address = addresses.management.map(tracing::field::display),
+        "musterd {version}: modes {modes}; broker: {broker}{managed}; DNS: {dns}{missing}"
     );
 }
 

@@ -16,6 +16,9 @@ use super::{
     tls,
 };
 
+/// Where the management API listens, unless the configuration says otherwise.
+pub const MANAGEMENT_LISTEN: &str = "127.0.0.1:15672";
+
 /// The queues whose messages carry the number of their connection. The broker gives the names no meaning.
 const STAMPED: [&str; 4] = [
     "service.register",
@@ -114,6 +117,8 @@ pub fn bytes(size: ByteSize) -> usize {
 pub struct Config {
     /// Address and port; empty: no plain listener.
     pub listen: String,
+    /// Address and port of the management API; empty: none.
+    pub management_listen: String,
     /// The TLS listener.
     pub tls: tls::Config,
     /// The users by name.
@@ -140,6 +145,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:5672".to_owned(),
+            management_listen: MANAGEMENT_LISTEN.to_owned(),
             tls: tls::Config::default(),
             users: auth::Users::new(),
             auth: auth::Config::default(),

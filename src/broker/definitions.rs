@@ -14,8 +14,9 @@ use utoipa::ToSchema;
 pub use self::{
     export::{DefinedBinding, DefinedExchange, DefinedQueue, DefinedVhost, Definitions},
     ignored::IgnoredDefinition,
-    plan::{ImportPlan, PlannedDeclaration, VhostPlan},
+    plan::{ImportPlan, PlannedDeclaration, PlannedPolicy, VhostPlan},
     users::{DefinedPermission, DefinedTopicPermission, DefinedUser, PlannedUser},
+    values::table as table_of_json,
 };
 
 /// Why a definitions file is not imported.

@@ -9,14 +9,47 @@ mod received;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 pub use self::{
-    channel::{LocalChannel, LocalError, LocalPublish},
+    channel::{AfterGet, LocalChannel},
     received::{Received, ReceivedMessage},
 };
 use super::{
     Broker,
+    auth::Grant,
     server::{Shared, VhostCell},
+    wire::{Properties, ShortStr},
 };
+
+/// Why a channel is of no further use, or a message was not taken.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum LocalError {
+    /// The broker has closed the channel.
+    #[error("{text}")]
+    Closed {
+        /// The reply code.
+        code: u16,
+        /// The name of the code and the explanation.
+        text: String,
+    },
+    /// A queue refused a message (`basic.nack`).
+    #[error("a queue refused a message")]
+    Refused,
+}
+
+/// A message to be published.
+#[derive(Clone, Debug)]
+pub struct LocalPublish {
+    /// The exchange.
+    pub exchange: ShortStr,
+    /// The routing key.
+    pub routing_key: ShortStr,
+    /// Its properties.
+    pub properties: Properties,
+    /// Its body; not copied.
+    pub body: Bytes,
+}
 
 /// A client of one vhost. Clones are the same one.
 #[derive(Clone, Debug)]
@@ -50,6 +83,11 @@ impl LocalClient {
         let mut channel = self.open();
         channel.exempt = true;
         channel
+    }
+
+    /// Opens a channel with the permissions of a user, for an operator. Limits and the memory alarm hold as for clients.
+    pub fn open_as(&self, grant: Grant) -> LocalChannel {
+        LocalChannel::open_with(self.clone(), grant)
     }
 
     /// Whether the memory alarm blocks publishers.

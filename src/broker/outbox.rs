@@ -149,8 +149,9 @@ impl Outbox {
     ) -> Put {
         let mut waiting = self.waiting.lock();
         if self.local {
-            // A local peer uses neither basic.get nor returned messages.
-            return waiting.receive(Received::method(method, channel), 0);
+            let message = ReceivedMessage::of_content(&content, 0, false);
+            let bytes = message.bytes();
+            return waiting.receive(Received::with_message(method, channel, message), bytes);
         }
         if waiting.closed {
             return Put::Full;

@@ -11,6 +11,8 @@ mod link;
 mod listener;
 mod log_limiter;
 mod login;
+mod operate;
+mod policies;
 mod reload;
 mod stored;
 mod users;
@@ -35,14 +37,16 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub(super) use self::clock::VhostCell;
 pub use self::{
     connections::ConnectionView,
+    operate::OperationRefused,
+    policies::{NoPolicyRows, POLICY_TABLE, PolicyRefused, PolicyRows, UnreadablePolicy},
     reload::Reloaded,
     stored::{DurableStore, FrozenMessages, StoredFault},
     users::{NoUserRows, USER_TABLE, UnreadableUser, UserRows, UserView},
     view::{BrokerUse, Overview},
 };
 use self::{
-    connections::Connections, listener::Listener, log_limiter::ClientLog, reload::LoginRules,
-    stored::Stores, users::RunTimeUsers,
+    connections::Connections, listener::Listener, log_limiter::ClientLog, policies::Policies,
+    reload::LoginRules, stored::Stores, users::RunTimeUsers,
 };
 pub(in crate::broker) use self::{connections::LocalConnection, handshake::DIALECT};
 use super::{
@@ -115,6 +119,8 @@ pub(super) struct Shared {
     access: ArcSwap<LoginRules>,
     /// The users that were made at run time.
     users: RunTimeUsers,
+    /// The policies of each vhost.
+    policies: Policies,
     /// The version of `access`: holders of cached permissions compare it.
     access_version: AtomicU64,
     vhosts: HashMap<String, Arc<VhostCell>>,
@@ -290,6 +296,7 @@ impl Broker {
         let shared = Shared {
             access: ArcSwap::from_pointee(LoginRules::new(&config)?),
             users: RunTimeUsers::default(),
+            policies: Policies::default(),
             access_version: AtomicU64::new(0),
             config,
             vhosts,

@@ -14,6 +14,7 @@ mod durable;
 mod footprint;
 mod messages;
 mod overdue;
+mod policies;
 mod publish;
 mod queues;
 mod removal;
@@ -71,6 +72,7 @@ use super::{
     outbox::Put,
     peer::Peer,
     pieces::SplitMap,
+    policy::PolicySet,
     queue::{ConnectionId, Queue, QueueId, ready::NEVER},
     slab::Slab,
     wire::ShortStr,
@@ -135,6 +137,8 @@ pub struct Vhost {
     /// Whether the limit on queues, exchanges, bindings, consumers and channels does not count now.
     exempt: bool,
     counters: VhostCounters,
+    /// What queues follow besides their arguments.
+    policies: Arc<PolicySet>,
     epoch: u64,
     /// For the next message that is routed.
     routing: Option<Box<Routing>>,
@@ -193,6 +197,7 @@ impl Vhost {
             stamp,
             exempt: false,
             counters: VhostCounters::default(),
+            policies: Arc::default(),
             epoch: 0,
             routing: None,
             rng: fastrand::Rng::new(),

@@ -98,7 +98,7 @@ pub(in crate::http) trait HttpService: fmt::Debug + Send + Sync + 'static {
 #[derive(Debug)]
 pub(in crate::http) struct ServeState {
     pub(in crate::http) limits: ServeLimits,
-    pub(in crate::http) access: ArcSwap<AccessPolicy>,
+    pub(in crate::http) access: Arc<ArcSwap<AccessPolicy>>,
     pub(in crate::http) metrics: ServeMetrics,
     /// What is kept for clients that read slowly.
     pub(in crate::http) held: Arc<HeldAnswers>,
@@ -119,8 +119,20 @@ impl ServeState {
         Self {
             held: HeldAnswers::new(limits.held_max, replaced, metrics.clone()),
             limits,
-            access: ArcSwap::from_pointee(access),
+            access: Arc::new(ArcSwap::from_pointee(access)),
             metrics,
+            closing: CancellationToken::new(),
+            upgraded: TaskTracker::new(),
+        }
+    }
+
+    /// That of another server with the same limits and rules; it follows changes of the rules.
+    pub(in crate::http) fn beside(other: &Self) -> Self {
+        Self {
+            limits: other.limits,
+            access: Arc::clone(&other.access),
+            held: Arc::clone(&other.held),
+            metrics: other.metrics.beside(),
             closing: CancellationToken::new(),
             upgraded: TaskTracker::new(),
         }

@@ -20,10 +20,11 @@ use crate::{
             BindingsPage, ChannelsPage, ConnectionsPage, ConsumersPage, ExchangesPage,
             MessagesPage, QueuesPage,
         },
+        server::Overview,
         vhost::QueueView,
         wire::{ShortStr, properties::PropertyList, table::TableBuilder},
     },
-    http::{BrokerList, BrokerPages, PublishError},
+    http::{BrokerList, BrokerPages, ManagedBroker, PublishError},
     tasks::{Stage, Tasks},
     telemetry::Metrics,
 };
@@ -68,15 +69,29 @@ impl BrokerMonitor {
     }
 }
 
-impl BrokerPages for BrokerMonitor {
-    fn overview(&self) -> BoxFuture<'_, Vec<u8>> {
+impl ManagedBroker for BrokerMonitor {
+    fn broker(&self) -> &Broker {
+        &self.broker
+    }
+
+    fn totals(&self) -> BoxFuture<'_, Overview> {
         Box::pin(async {
             let mut overview = self.broker.overview().await;
             let counts = MessageCounts::of(&overview);
             overview.rates = self.sampler.oldest().of_all(counts);
             overview.recent_rates = self.sampler.history();
-            encode(&overview)
+            overview
         })
+    }
+
+    fn add_queue_rates(&self, queues: &mut [QueueView]) {
+        self.add_rates(queues);
+    }
+}
+
+impl BrokerPages for BrokerMonitor {
+    fn overview(&self) -> BoxFuture<'_, Vec<u8>> {
+        Box::pin(async { encode(&self.totals().await) })
     }
 
     fn list(&self, list: BrokerList, wanted: Wanted) -> BoxFuture<'_, Vec<u8>> {

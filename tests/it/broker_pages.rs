@@ -38,6 +38,7 @@ impl Daemon {
         let mut config = Config::default();
         config.http.listen = "127.0.0.1:0".to_owned();
         config.broker.listen = "127.0.0.1:0".to_owned();
+        config.broker.management_listen = String::new();
         config.consul.listen = String::new();
         config.dns.listen = String::new();
         // The daemon's own connection and queues are not what is looked for.

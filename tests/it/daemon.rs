@@ -136,11 +136,11 @@ pub(crate) fn signal(child: &Child, name: &str) {
 pub(crate) fn musterd(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_musterd"));
     let free = ["http", "broker", "consul", "dns"].map(|door| format!("{door}.listen=127.0.0.1:0"));
-    for key in free
-        .iter()
-        .map(String::as_str)
-        .chain(["store.path=", "log.format=json"])
-    {
+    for key in free.iter().map(String::as_str).chain([
+        "broker.management_listen=",
+        "store.path=",
+        "log.format=json",
+    ]) {
         command.args(["--set", key]);
     }
     command.args(arguments);

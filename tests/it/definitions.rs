@@ -272,7 +272,6 @@ async fn a_topology_moves_from_rabbitmq_to_musterd_and_back() {
         "bindings   4 made, 0 there before",
         "user \"guest\"",
         " made, 0 there before\nignored",
-        "policy \"shop-policy\" in vhost \"/\"",
         "binding \"bindings[",
     ] {
         assert!(said.contains(line), "{line} is not in:\n{said}");
@@ -284,6 +283,11 @@ async fn a_topology_moves_from_rabbitmq_to_musterd_and_back() {
     drop(moved.await.expect("the user moved with its password"));
     let topics: Value = serde_json::from_str(&export(&daemon)).unwrap();
     assert_eq!(topics["topic_permissions"][0]["exchange"], "shop.orders");
+    assert_eq!(topics["policies"][0]["name"], "shop-policy");
+    assert_eq!(
+        topics["policies"][0]["definition"],
+        json!({"max-length": 9})
+    );
 
     let own = folder.path().join("musterd.json");
     succeeds(&definitions(

@@ -16,6 +16,7 @@ mod definitions;
 mod dns;
 mod eureka;
 mod http;
+mod management;
 mod migration;
 mod page;
 mod prometheus;

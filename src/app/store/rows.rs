@@ -9,7 +9,7 @@ use super::{RowError, StoreUnusable, blocking, journal::lost, rows};
 use crate::{
     broker::{
         Broker,
-        server::{USER_TABLE, UserRows},
+        server::{POLICY_TABLE, PolicyRows, USER_TABLE, UserRows},
     },
     config::Config,
     migration::{self, MigrationRow},
@@ -104,6 +104,18 @@ impl UserRows for StoreRows {
     }
 }
 
+impl PolicyRows for StoreRows {
+    fn store(&self, key: Vec<u8>, row: Option<Vec<u8>>) -> BoxFuture<'static, Result<(), String>> {
+        let mut writes = Writes::default();
+        match row {
+            Some(row) => writes.put(POLICY_TABLE, &key, &row),
+            None => writes.delete(POLICY_TABLE, &key),
+        }
+        let written = self.write(writes);
+        Box::pin(async move { written.await.map_err(|lost| lost.to_string()) })
+    }
+}
+
 /// The store for rooms that keep rows in it, and what they stored in an earlier run.
 #[derive(Debug)]
 pub(in crate::app) struct Kept {
@@ -114,6 +126,8 @@ pub(in crate::app) struct Kept {
     pub(in crate::app) tokens: Vec<TokenRecord>,
     /// Users of the broker that were made at run time.
     pub(in crate::app) users: StoredRows,
+    /// Policies of the broker.
+    pub(in crate::app) policies: StoredRows,
 }
 
 impl Kept {
@@ -130,16 +144,18 @@ impl Kept {
                 migration: None,
                 tokens: Vec::new(),
                 users: StoredRows::default(),
+                policies: StoredRows::default(),
             });
         };
         let read = blocking(move || read_all(&contents)).await;
         match read {
-            Ok((transport, migration, tokens, users)) => Ok(Self {
+            Ok((transport, migration, tokens, [users, policies])) => Ok(Self {
                 rows,
                 transport,
                 migration,
                 tokens,
                 users,
+                policies,
             }),
             Err(error) => Err(rows.unusable(error)),
         }
@@ -157,6 +173,21 @@ impl Kept {
         })
     }
 
+    /// Puts back the broker's policies, and stores changes of them from now on.
+    pub(in crate::app) async fn restore_policies(
+        &self,
+        broker: &Broker,
+    ) -> Result<(), StoreUnusable> {
+        let rows = self.policies.iter().map(|(key, row)| (&**key, &**row));
+        let keeper = Arc::new(self.rows.clone());
+        let restored = broker.restore_policies(rows, keeper).await;
+        restored.map_err(|error| {
+            tracing::error!("{error}");
+            let table = POLICY_TABLE;
+            self.rows.unusable(UnreadableRow { table })
+        })
+    }
+
     /// The notices of the daemon. With a store the epoch is that of earlier runs, so numbers begin with the time, in
     /// milliseconds, to differ from theirs.
     pub(in crate::app) fn notices(&self, config: &Config, registry: &Registry) -> Arc<Notices> {
@@ -170,7 +201,12 @@ impl Kept {
     }
 }
 
-type AllRows = (StoredTransport, Option<Bytes>, Vec<TokenRecord>, StoredRows);
+type AllRows = (
+    StoredTransport,
+    Option<Bytes>,
+    Vec<TokenRecord>,
+    [StoredRows; 2],
+);
 
 fn read_all(contents: &Contents) -> Result<AllRows, RowError> {
     let rows_of = |table| rows(contents, table).collect::<Result<StoredRows, RowError>>();
@@ -184,6 +220,7 @@ fn read_all(contents: &Contents) -> Result<AllRows, RowError> {
         })
     });
     let tokens = tokens.collect::<Result<_, _>>()?;
-    let users = rows_of(USER_TABLE)?;
-    Ok((StoredTransport::read(rows_of)?, migration, tokens, users))
+    let of_broker = [rows_of(USER_TABLE)?, rows_of(POLICY_TABLE)?];
+    let transport = StoredTransport::read(rows_of)?;
+    Ok((transport, migration, tokens, of_broker))
 }

@@ -45,9 +45,9 @@ pub struct Definitions {
     /// Empty.
     #[schema(value_type = Vec<Object>)]
     pub parameters: [Value; 0],
-    /// Empty.
+    /// The policies of queues.
     #[schema(value_type = Vec<Object>)]
-    pub policies: [Value; 0],
+    pub policies: Vec<Value>,
     /// All queues but exclusive ones and transient ones that the broker has named.
     pub queues: Vec<DefinedQueue>,
     /// All exchanges but the predeclared ones.
@@ -161,7 +161,7 @@ impl Definitions {
             topic_permissions: (!is_single).then(Vec::new),
             global_parameters: (!is_single).then_some([]),
             parameters: [],
-            policies: [],
+            policies: Vec::new(),
             queues: Vec::new(),
             exchanges: Vec::new(),
             bindings: Vec::new(),

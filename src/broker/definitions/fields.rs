@@ -12,6 +12,7 @@ pub(super) struct DefinitionFields<'a> {
     pub(super) place: String,
     fields: &'a Map<String, Value>,
     read: Vec<&'static str>,
+    takes_all: bool,
     pub(super) faults: Vec<DefinitionFault>,
 }
 
@@ -21,6 +22,7 @@ impl<'a> DefinitionFields<'a> {
             place,
             fields,
             read: Vec::new(),
+            takes_all: false,
             faults: Vec::new(),
         }
     }
@@ -39,6 +41,12 @@ impl<'a> DefinitionFields<'a> {
     /// A field that has no meaning here and is not worth a mention.
     pub(super) fn skip(&mut self, key: &'static str) {
         self.read.push(key);
+    }
+
+    /// All fields; none of them is unknown.
+    pub(super) fn all(&mut self) -> &'a Map<String, Value> {
+        self.takes_all = true;
+        self.fields
     }
 
     pub(super) fn fault(&mut self, key: &str, message: impl Into<String>) {
@@ -114,6 +122,6 @@ impl<'a> DefinitionFields<'a> {
     /// The names of the fields that were not asked for.
     pub(super) fn unread(&self) -> impl Iterator<Item = &'a String> {
         let keys = self.fields.keys();
-        keys.filter(|key| !self.read.contains(&key.as_str()))
+        keys.filter(|key| !self.takes_all && !self.read.contains(&key.as_str()))
     }
 }

@@ -38,7 +38,7 @@ impl IgnoredDefinition {
 }
 
 /// The lists that are ignored: the key, what each item is, and why.
-const LISTS: [(&str, &str, &str); 3] = [
+const LISTS: [(&str, &str, &str); 2] = [
     (
         "parameters",
         "parameter",
@@ -48,11 +48,6 @@ const LISTS: [(&str, &str, &str); 3] = [
         "global_parameters",
         "global parameter",
         "there are no runtime parameters",
-    ),
-    (
-        "policies",
-        "policy",
-        "there are no policies: give queues and exchanges arguments",
     ),
 ];
 
@@ -87,6 +82,7 @@ pub(super) fn of_file(file: &Map<String, Value>) -> Vec<IgnoredDefinition> {
         "users",
         "permissions",
         "topic_permissions",
+        "policies",
     ];
     let lists = LISTS.map(|(key, ..)| key);
     let unknown = file.keys().filter(|key| {

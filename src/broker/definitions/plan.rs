@@ -12,6 +12,7 @@ use super::{
 };
 use crate::broker::{
     exchange::ExchangeKind,
+    policy::{PolicySource, QueuePolicy},
     queue::arguments::{self, Properties, QueueKind},
     vhost::{
         BindSpec, BindTarget, DeclareExchange, DeclareQueue, REPLY_TO_PREFIX, alternate_exchange,
@@ -30,8 +31,21 @@ pub struct ImportPlan {
     pub vhosts: BTreeMap<String, VhostPlan>,
     /// The users with their permissions, in the order of their names.
     pub users: BTreeMap<String, PlannedUser>,
+    /// The policies.
+    pub policies: Vec<PlannedPolicy>,
     /// What is not imported.
     pub ignored: Vec<IgnoredDefinition>,
+}
+
+/// A policy to be set.
+#[derive(Clone, Debug)]
+pub struct PlannedPolicy {
+    /// Its vhost.
+    pub vhost: String,
+    /// Its name.
+    pub name: String,
+    /// What it says.
+    pub source: PolicySource,
 }
 
 /// What is declared in one vhost.
@@ -119,6 +133,7 @@ impl ImportPlan {
         reading.list(&file, "users", PlanReader::user);
         reading.list(&file, "permissions", PlanReader::permission);
         reading.list(&file, "topic_permissions", PlanReader::topic_permission);
+        reading.list(&file, "policies", PlanReader::policy);
         match reading.faults.is_empty() {
             true => Ok(reading.plan),
             false => Err(reading.faults),
@@ -215,6 +230,26 @@ impl PlanReader<'_> {
                 None
             }
         }
+    }
+
+    /// A policy that is not supported here is ignored, with the reason.
+    fn policy(&mut self, fields: &mut DefinitionFields<'_>) -> Option<()> {
+        let vhost = self.vhost(fields)?;
+        let name = fields.name("name")?.to_string();
+        let read = PolicySource::read(fields.all());
+        match read.and_then(|source| QueuePolicy::new(source.clone()).map(|_| source)) {
+            Ok(source) => self.plan.policies.push(PlannedPolicy {
+                vhost,
+                name,
+                source,
+            }),
+            Err(fault) => {
+                let reason = fault.to_string();
+                let ignored = IgnoredDefinition::new("policy", &name, Some(&vhost), &reason);
+                self.plan.ignored.push(ignored);
+            }
+        }
+        Some(())
     }
 
     fn exchange(&mut self, fields: &mut DefinitionFields<'_>) -> Option<()> {

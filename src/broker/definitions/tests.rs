@@ -74,13 +74,20 @@ fn an_export_of_rabbitmq_is_read() {
     assert_eq!(main.bindings[1].place, "bindings[1]");
     let ignored = plan.ignored.iter();
     let ignored: Vec<_> = ignored.map(|one| (&*one.what, &*one.name)).collect();
-    let expected = [
-        ("parameter", "s"),
-        ("global parameter", "cluster_name"),
-        ("policy", "p"),
-    ];
+    let expected = [("parameter", "s"), ("global parameter", "cluster_name")];
     assert_eq!(ignored, expected);
     assert!(plan.ignored.iter().all(|one| !one.reason.is_empty()));
+    let policy = &plan.policies[0];
+    assert_eq!((&*policy.vhost, &*policy.name), ("/", "p"));
+    assert_eq!(policy.source.pattern, "^q");
+    let mut mirrored = exported();
+    mirrored["policies"][0]["definition"] = json!({"ha-mode": "all"});
+    let ignored = read(&mirrored, None).unwrap().ignored;
+    assert!(
+        ignored
+            .iter()
+            .any(|one| one.reason.contains("\"ha-mode\" is not supported"))
+    );
     let guest = &plan.users["guest"];
     let user = guest.user.as_ref().unwrap();
     assert_eq!(user.tags, ["administrator"]);

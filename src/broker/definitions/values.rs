@@ -11,7 +11,10 @@ use crate::broker::wire::{
 const NAME_MAX: usize = 255;
 
 /// A JSON object as a field table.
-pub(super) fn table(fields: &Map<String, Value>) -> Result<Table, String> {
+///
+/// # Errors
+/// A name or a number in it is too long.
+pub fn table(fields: &Map<String, Value>) -> Result<Table, String> {
     let mut table = TableBuilder::new();
     for (name, value) in fields {
         if name.len() > NAME_MAX {

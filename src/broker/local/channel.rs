@@ -1,13 +1,14 @@
 //! One channel of a client in the same process. One task owns it; it ends when it is dropped.
 
+mod operator;
 mod single;
 
 use std::{collections::VecDeque, sync::Arc};
 
-use bytes::Bytes;
 use tokio::task::yield_now;
 
-use super::{LocalClient, Received, ReceivedMessage};
+pub use self::operator::AfterGet;
+use super::{LocalClient, LocalError, LocalPublish, Received, ReceivedMessage};
 use crate::broker::{
     auth::Grant,
     config::bytes,
@@ -15,7 +16,7 @@ use crate::broker::{
     server::LocalConnection,
     session::{Context, Session, SessionIdentity, SessionLimits},
     wire::{
-        Method, Properties, ShortStr, Table,
+        Method, ShortStr, Table,
         method::{basic, channel as wire_channel, exchange, modes, queue},
     },
 };
@@ -26,35 +27,6 @@ const NUMBER: u16 = 1;
 const TURN_MAX: usize = 64;
 /// The user that its permissions belong to.
 const USER: &str = "broker-internal";
-
-/// Why a channel is of no further use, or a message was not taken.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum LocalError {
-    /// The broker has closed the channel.
-    #[error("{text}")]
-    Closed {
-        /// The reply code.
-        code: u16,
-        /// The name of the code and the explanation.
-        text: String,
-    },
-    /// A queue refused a message (`basic.nack`).
-    #[error("a queue refused a message")]
-    Refused,
-}
-
-/// A message to be published.
-#[derive(Clone, Debug)]
-pub struct LocalPublish {
-    /// The exchange.
-    pub exchange: ShortStr,
-    /// The routing key.
-    pub routing_key: ShortStr,
-    /// Its properties.
-    pub properties: Properties,
-    /// Its body; not copied.
-    pub body: Bytes,
-}
 
 /// A channel.
 #[derive(Debug)]
@@ -81,6 +53,7 @@ pub struct LocalChannel {
     refused: bool,
     /// Whether what is routed to no queue is returned.
     mandatory: bool,
+    /// Whether a publish came back.
     returned: bool,
     consumer: Option<ShortStr>,
     cancelled: bool,
@@ -91,23 +64,44 @@ pub struct LocalChannel {
     /// Whether it waits for the store, which then wakes us.
     parked: bool,
     closed: Option<LocalError>,
+    /// The message of the last basic.get.
+    content: Option<ReceivedMessage>,
+    /// Whether the limits of clients hold.
+    limited: bool,
 }
 
 impl LocalChannel {
     pub(super) fn open(client: LocalClient) -> Self {
+        let grant = Grant::all(USER, &client.vhost_name);
+        Self::begin(client, grant, false)
+    }
+
+    /// A channel of a user, with the limits of clients.
+    pub(super) fn open_with(client: LocalClient, grant: Grant) -> Self {
+        Self::begin(client, grant, true)
+    }
+
+    fn begin(client: LocalClient, grant: Grant, limited: bool) -> Self {
         let limits = &client.shared.config.limits;
         let id = client.shared.next_connection();
         let peer = Arc::new(Peer::local(id, bytes(limits.outbox_per_connection.get())));
         let identity = SessionIdentity {
             connection: id,
-            grant: Grant::all(USER, &client.vhost_name),
+            grant,
         };
         let limits = SessionLimits {
             channel_max: NUMBER,
-            message_bytes: u64::MAX,
+            message_bytes: match limited {
+                true => client.shared.config.limits.message_size.as_u64(),
+                false => u64::MAX,
+            },
             tx_bytes: 0,
         };
-        let session = Session::new(Arc::clone(&peer), identity, limits).of_the_process();
+        let session = Session::new(Arc::clone(&peer), identity, limits);
+        let session = match limited {
+            true => session.unstamped(),
+            false => session.of_the_process(),
+        };
         client.shared.connections.add_local(LocalConnection {
             peer: Arc::clone(&peer),
             user: USER,
@@ -137,6 +131,8 @@ impl LocalChannel {
             settling: false,
             parked: false,
             closed: None,
+            content: None,
+            limited,
         };
         channel.turn(|session, context| session.open_local(NUMBER, context));
         channel
@@ -410,7 +406,7 @@ impl LocalChannel {
             vhost: &mut vhost,
             now,
         };
-        context.vhost.exempt_from_topology(true);
+        context.vhost.exempt_from_topology(!self.limited);
         act(&mut self.session, &mut context);
         context.vhost.exempt_from_topology(false);
         self.session.end_batch();
@@ -432,6 +428,7 @@ impl LocalChannel {
                 match received {
                     Received::Message(message) => self.messages.push_back(message),
                     Received::Method(method) => self.note(*method),
+                    Received::WithMessage(method, message) => self.note_with(*method, message),
                 }
             }
             if !resume {
@@ -439,6 +436,16 @@ impl LocalChannel {
             }
             // There is room again for what could not be delivered.
             self.turn(|session, context| session.resume(context));
+        }
+    }
+
+    fn note_with(&mut self, method: Method, message: ReceivedMessage) {
+        match method {
+            Method::BasicReturn(_) => self.returned = true,
+            method => {
+                self.content = Some(message);
+                self.answers.push_back(method);
+            }
         }
     }
 
@@ -453,7 +460,6 @@ impl LocalChannel {
             }
             Method::BasicAck(_) => (),
             Method::BasicNack(_) => self.refused = true,
-            Method::BasicReturn(_) => self.returned = true,
             Method::BasicCancel(_) => self.cancelled = true,
             Method::ChannelClose(wire_channel::Close {
                 reply_code: code,

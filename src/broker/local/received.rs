@@ -4,6 +4,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::broker::{
     memory::SHARED_BODY_MIN,
+    message::Content,
     outbox::Deliver,
     wire::{FrameReader, Method, Properties, ShortStr, method::MethodSpec},
 };
@@ -18,6 +19,8 @@ pub enum Received {
     Method(Box<Method>),
     /// A message for its consumer.
     Message(ReceivedMessage),
+    /// A method that a message belongs to: of basic.get, or one that was returned.
+    WithMessage(Box<Method>, ReceivedMessage),
 }
 
 /// A message for a consumer. Only its large parts share memory with others.
@@ -44,6 +47,18 @@ impl Received {
         Self::from_frame(frame)
     }
 
+    /// A method with the message that belongs to it.
+    pub(in crate::broker) fn with_message(
+        method: &impl MethodSpec,
+        channel: u16,
+        message: ReceivedMessage,
+    ) -> Option<Self> {
+        match Self::method(method, channel)? {
+            Self::Method(method) => Some(Self::WithMessage(method, message)),
+            other => Some(other),
+        }
+    }
+
     /// The same of a method that is written already.
     pub(in crate::broker) fn from_frame(frame: BytesMut) -> Option<Self> {
         let mut frames = FrameReader::default();
@@ -57,14 +72,22 @@ impl Received {
 impl ReceivedMessage {
     /// A copy of a delivery: it may be a part of the buffer that a publisher's socket was read into.
     pub(in crate::broker) fn new(deliver: &Deliver<'_>) -> Self {
-        let content = &deliver.content;
+        Self::of_content(&deliver.content, deliver.delivery_tag, deliver.redelivered)
+    }
+
+    /// A copy of a content.
+    pub(in crate::broker) fn of_content(
+        content: &Content<'_>,
+        delivery_tag: u64,
+        redelivered: bool,
+    ) -> Self {
         let body = match content.body.len() {
             0..SHARED_BODY_MIN => Bytes::copy_from_slice(content.body),
             _ => content.body.clone(),
         };
         Self {
-            delivery_tag: deliver.delivery_tag,
-            redelivered: deliver.redelivered,
+            delivery_tag,
+            redelivered,
             routing_key: content.routing_key.detached(),
             properties: content.properties.detached(),
             body,

@@ -9,8 +9,8 @@ use crate::{
     broker::{
         auth::UserConfig,
         definitions::{
-            DefinitionFault, Definitions, IgnoredDefinition, ImportPlan, ImportReport, PlannedUser,
-            VhostPlan,
+            DefinitionFault, Definitions, IgnoredDefinition, ImportPlan, ImportReport,
+            PlannedPolicy, PlannedUser, VhostPlan,
         },
         listing::Wanted,
         vhost::{BindingView, ImportProgress, Vhost},
@@ -34,7 +34,14 @@ impl Broker {
         // Before the queues: the queues of these bindings are there, or they are gone.
         let bindings = self.bindings(&wanted).await.items;
         let queues = self.queues(&wanted).await.items;
-        let definitions = Definitions::new(names, only.is_some());
+        let mut definitions = Definitions::new(names.clone(), only.is_some());
+        for name in &names {
+            let vhost = only.is_none().then_some(name.as_str());
+            let policies = self.policies(name);
+            let shown = policies.iter();
+            let shown = shown.map(|(name, policy)| policy.source().to_json(vhost, name));
+            definitions.policies.extend(shown);
+        }
         let made = move || definitions.with(exchanges, queues, bindings);
         Some(blocking(made).await)
     }
@@ -78,7 +85,8 @@ impl Broker {
         self.carry_out(plan).await
     }
 
-    async fn carry_out(&self, plan: ImportPlan) -> Result<ImportReport, Vec<DefinitionFault>> {
+    async fn carry_out(&self, mut plan: ImportPlan) -> Result<ImportReport, Vec<DefinitionFault>> {
+        let policies = std::mem::take(&mut plan.policies);
         let imported = self.on_own_threads(async move |shared| {
             let _one = shared.imports.lock().await;
             Some(import(&shared, plan).await)
@@ -89,7 +97,19 @@ impl Broker {
                 "the broker is stopping",
             )])
         };
-        let report = imported.await.unwrap_or_else(stopped)?;
+        let mut report = imported.await.unwrap_or_else(stopped)?;
+        for PlannedPolicy {
+            vhost,
+            name,
+            source,
+        } in policies
+        {
+            if let Err(refused) = self.set_policy(&vhost, &name, Some(source)).await {
+                let reason = refused.to_string();
+                let ignored = IgnoredDefinition::new("policy", &name, Some(&vhost), &reason);
+                report.ignored.push(ignored);
+            }
+        }
         if let Some(stores) = self.shared.stores.get() {
             stores.until_committed().await;
         }

@@ -158,6 +158,10 @@ impl Broker {
         let mut config = config.clone();
         let restart = differing(&[
             ("broker.listen", config.listen != started.listen),
+            (
+                "broker.management_listen",
+                config.management_listen != started.management_listen,
+            ),
             ("broker.tls.listen", config.tls.listen != started.tls.listen),
             ("broker.vhosts", config.vhosts != started.vhosts),
             ("broker.limits", config.limits != started.limits),

@@ -135,6 +135,7 @@ impl Vhost {
     /// Adds a queue that is checked.
     pub(super) fn add_queue(&mut self, mut queue: Queue) -> QueueId {
         let name = queue.name.clone();
+        self.follow_in(&mut queue);
         queue.stamped = self.stamp.queues.contains(&name);
         queue.settle_within = self.settle_within(queue.settings.consumer_timeout);
         queue.charge = self.memory.charge_topology(footprint::of_queue(&queue));

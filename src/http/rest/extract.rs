@@ -38,7 +38,8 @@ impl Name {
         self.at(2)
     }
 
-    fn at(&self, index: usize) -> &str {
+    /// The one at this place, from 0 on.
+    pub(in crate::http) fn at(&self, index: usize) -> &str {
         let mut params = self.0.iter().flat_map(|params| params.iter());
         params.nth(index).map_or("", |(_, value)| value)
     }

@@ -51,6 +51,15 @@ impl ServeMetrics {
             ),
         }
     }
+
+    /// Those of another server: its requests are counted together with ours, its connections nowhere.
+    pub(super) fn beside(&self) -> Self {
+        let unseen = Metrics::default();
+        Self {
+            connections: unseen.gauge("connections", "Open connections."),
+            ..self.clone()
+        }
+    }
 }
 
 impl ServeMetrics {

@@ -65,7 +65,8 @@ pub(super) struct Stage {
 /// A daemon's configuration on free ports, with these keys besides.
 pub(super) fn config(keys: &[(&str, &str)]) -> Config {
     let free = ["http", "broker"].map(|door| (format!("{door}.listen"), "127.0.0.1:0".to_owned()));
-    let shut = ["consul", "dns"].map(|door| (format!("{door}.listen"), String::new()));
+    let shut = ["consul.listen", "dns.listen", "broker.management_listen"];
+    let shut = shut.map(|key| (key.to_owned(), String::new()));
     let keys = keys
         .iter()
         .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
