@@ -26,6 +26,10 @@ fn compose(arguments: &[&str]) -> String {
 fn the_compose_file_is_valid_and_publishes_on_loopback_only() {
     let config = compose(&["config"]);
     assert!(config.contains("musterd:"), "{config}");
+    for (profile, service) in [("rabbitmq", "rabbitmq:"), ("observe", "grafana:")] {
+        let config = compose(&["--profile", profile, "config"]);
+        assert!(config.contains(service), "{config}");
+    }
     let file = fs::read_to_string(Path::new(ROOT).join("docker-compose.yml")).unwrap();
     let mut published = 0;
     for line in file.lines().map(str::trim) {
