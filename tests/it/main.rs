@@ -16,6 +16,7 @@ mod definitions;
 mod dns;
 mod eureka;
 mod docs;
+mod examples;
 mod http;
 mod management;
 mod migration;
