@@ -13,8 +13,8 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 #[track_caller]
 fn runs(command: &mut Command, id: &str, event: &str) {
     let daemon = Daemon::start(&[]);
-    let amqp = daemon.first.iter().find_map(|line| line["amqp.address"].as_str());
-    let amqp = amqp.expect("the daemon has a broker");
+    let line = daemon.logged(|line| line.get("amqp.address").is_some());
+    let amqp = line["amqp.address"].as_str().unwrap();
     let output = command
         .current_dir(ROOT)
         .env("MUSTERD_ADDRESS", &daemon.url)
