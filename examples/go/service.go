@@ -70,10 +70,10 @@ func follow(ctx context.Context, id string, events chan<- string) {
 	lines := bufio.NewScanner(answer.Body)
 	lines.Buffer(nil, 1<<24)
 	for lines.Scan() {
-		data, found := strings.CutPrefix(lines.Text(), "data:")
-		if !found {
+		if !strings.HasPrefix(lines.Text(), "data:") {
 			continue
 		}
+		data := strings.TrimPrefix(lines.Text(), "data:")
 		var event struct {
 			Event     string `json:"event"`
 			ServiceID string `json:"service_id"`
