@@ -17,7 +17,9 @@ struct Daemon {
 
 impl Daemon {
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self.client.request(method, format!("{}{path}", self.address));
+        let request = self
+            .client
+            .request(method, format!("{}{path}", self.address));
         match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,
@@ -68,12 +70,19 @@ async fn main() -> Result<(), AnyError> {
     let instance = json!({
         "service_id": "rust-1", "service_name": "example", "host": "127.0.0.1", "port": 8081, "ttl": "30s",
     });
-    daemon.ask(Method::POST, "/services/register", instance).await?;
+    daemon
+        .ask(Method::POST, "/services/register", instance)
+        .await?;
     println!("registered rust-1");
-    daemon.ask(Method::POST, "/services/rust-1/heartbeat", json!({})).await?;
+    daemon
+        .ask(Method::POST, "/services/rust-1/heartbeat", json!({}))
+        .await?;
     println!("renewed");
 
-    let found = daemon.request(Method::GET, "/services/discover/example").send().await?;
+    let found = daemon
+        .request(Method::GET, "/services/discover/example")
+        .send()
+        .await?;
     let found: Value = found.json().await?;
     let instances = found["services"].as_array().ok_or("no list")?;
     if !instances.iter().any(|one| one["service_id"] == "rust-1") {
@@ -84,7 +93,9 @@ async fn main() -> Result<(), AnyError> {
     let event = tokio::time::timeout(Duration::from_secs(10), first_event(stream, "rust-1"));
     println!("event {}", event.await??);
 
-    daemon.ask(Method::DELETE, "/services/rust-1", json!(null)).await?;
+    daemon
+        .ask(Method::DELETE, "/services/rust-1", json!(null))
+        .await?;
     println!("deregistered");
     Ok(())
 }

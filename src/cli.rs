@@ -16,6 +16,7 @@ mod reach;
 mod run;
 mod sd_file;
 mod serve;
+mod service_manager;
 mod services;
 mod settings;
 mod signals;

@@ -7,7 +7,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::{
     outcome::{FAILED, MISCONFIGURED},
-    print_error,
+    print_error, service_manager,
     signals::Signals,
 };
 use crate::{
@@ -43,8 +43,17 @@ pub(super) fn run(sources: &Sources, mut config: Config, values: Values) -> Exit
         let http = http.as_ref().map(|http| http.handle().clone());
         let app = App::start_on(&http.unwrap_or_else(Handle::current), config).await?;
         let reload = app.reloader(logs, values);
-        let stop = signals.wait_for_stop(|| reload.apply(sources.load_values()));
-        app.run_until(stop).await
+        service_manager::ready();
+        let stop = async {
+            signals
+                .wait_for_stop(|| reload.apply(sources.load_values()))
+                .await;
+            service_manager::stopping();
+        };
+        tokio::select! {
+            ended = app.run_until(stop) => ended,
+            () = service_manager::report_working() => Ok(()),
+        }
     });
     if let Some(http) = http {
         http.shutdown_background();

@@ -30,13 +30,21 @@ fn runs(command: &mut Command, id: &str, event: &str) {
 
 #[test]
 fn shell() {
-    runs(&mut Command::new("examples/shell/service.sh"), "shell-1", "stopping");
+    runs(
+        &mut Command::new("examples/shell/service.sh"),
+        "shell-1",
+        "stopping",
+    );
 }
 
 #[test]
 fn python() {
     let python = Path::new(ROOT).join("tests/.local/python/bin/python");
-    runs(Command::new(python).arg("examples/python/service.py"), "python-1", "registered");
+    runs(
+        Command::new(python).arg("examples/python/service.py"),
+        "python-1",
+        "registered",
+    );
 }
 
 #[test]
@@ -52,17 +60,27 @@ fn node() {
 fn go() {
     let cache = Path::new(ROOT).join("tests/.local/go-cache");
     let mut go = Command::new("go");
-    go.args(["run", "examples/go/service.go"]).env("GOCACHE", cache).env("GO111MODULE", "off");
+    go.args(["run", "examples/go/service.go"])
+        .env("GOCACHE", cache)
+        .env("GO111MODULE", "off");
     runs(&mut go, "go-1", "registered");
 }
 
 #[test]
 fn java() {
-    runs(Command::new("java").arg("examples/java/Service.java"), "java-1", "registered");
+    runs(
+        Command::new("java").arg("examples/java/Service.java"),
+        "java-1",
+        "registered",
+    );
 }
 
 #[test]
 fn rust() {
     let folder = Path::new(env!("CARGO_BIN_EXE_musterd")).parent().unwrap();
-    runs(&mut Command::new(folder.join("examples/service")), "rust-1", "registered");
+    runs(
+        &mut Command::new(folder.join("examples/service")),
+        "rust-1",
+        "registered",
+    );
 }

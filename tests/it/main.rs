@@ -16,6 +16,7 @@ mod definitions;
 mod dns;
 mod eureka;
 mod docs;
+mod eureka;
 mod examples;
 mod http;
 mod management;

@@ -25,9 +25,16 @@ fn succeeds(command: &mut Command) -> String {
         status,
         stdout,
         stderr,
-    } = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    } = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    assert!(status.success(), "{command:?}: {}{}", text(&stdout), text(&stderr));
+    assert!(
+        status.success(),
+        "{command:?}: {}{}",
+        text(&stdout),
+        text(&stderr)
+    );
     text(&stdout)
 }
 
@@ -52,8 +59,14 @@ fn the_service_manager_is_notified() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    let daemon = Daemon::run(musterd(&[]).env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "200000"));
+    socket
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    let daemon = Daemon::run(
+        musterd(&[])
+            .env("NOTIFY_SOCKET", &path)
+            .env("WATCHDOG_USEC", "200000"),
+    );
     let next = || {
         let mut message = [0; 256];
         let length = socket.recv(&mut message).unwrap();
@@ -92,7 +105,12 @@ fn the_debian_package_has_what_it_should() {
         .arg(&package);
     succeeds(&mut make);
     let root = folder.path().join("root");
-    succeeds(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(&root));
+    succeeds(
+        Command::new("dpkg-deb")
+            .arg("--extract")
+            .arg(&package)
+            .arg(&root),
+    );
     for path in [
         "usr/bin/musterd",
         "usr/lib/systemd/system/musterd.service",
@@ -104,21 +122,37 @@ fn the_debian_package_has_what_it_should() {
         assert!(root.join(path).exists(), "{path}");
     }
     let control = succeeds(Command::new("dpkg-deb").arg("--field").arg(&package));
-    assert!(control.contains("Package: musterd\n") && control.contains("adduser"), "{control}");
+    assert!(
+        control.contains("Package: musterd\n") && control.contains("adduser"),
+        "{control}"
+    );
     let scripts = folder.path().join("scripts");
-    succeeds(Command::new("dpkg-deb").arg("--control").arg(&package).arg(&scripts));
+    succeeds(
+        Command::new("dpkg-deb")
+            .arg("--control")
+            .arg(&package)
+            .arg(&scripts),
+    );
     for script in ["postinst", "postrm"] {
         succeeds(Command::new("sh").arg("-n").arg(scripts.join(script)));
     }
     let installed = root.join("usr/bin/musterd");
     let config = root.join("etc/musterd/musterd.toml");
-    let checked = succeeds(Command::new(installed).args(["config", "check", "--config"]).arg(config));
+    let checked = succeeds(
+        Command::new(installed)
+            .args(["config", "check", "--config"])
+            .arg(config),
+    );
     assert_eq!(checked, "ok\n");
 }
 
 #[test]
 fn completions_of_the_package_are_those_of_the_command_line() {
-    for (shell, name) in [("bash", "musterd.bash"), ("zsh", "_musterd"), ("fish", "musterd.fish")] {
+    for (shell, name) in [
+        ("bash", "musterd.bash"),
+        ("zsh", "_musterd"),
+        ("fish", "musterd.fish"),
+    ] {
         let made = musterd(&["completions", shell]).output().unwrap().stdout;
         let kept = file("config/completions").join(name);
         if std::env::var_os("UPDATE").is_some() {
@@ -126,7 +160,10 @@ fn completions_of_the_package_are_those_of_the_command_line() {
             fs::write(&kept, &made).unwrap();
         }
         let mut own = Vec::new();
-        fs::File::open(&kept).unwrap().read_to_end(&mut own).unwrap();
+        fs::File::open(&kept)
+            .unwrap()
+            .read_to_end(&mut own)
+            .unwrap();
         assert!(own == made, "{name} is not up to date: UPDATE=1 writes it");
     }
 }
@@ -144,8 +181,14 @@ fn alert_rules_hold_and_each_has_a_page() {
     succeeds(promtool().args(["test", "rules", "alerts-test.yml"]));
     let rules = fs::read_to_string(folder.join("alerts.yml")).unwrap();
     let page = fs::read_to_string(file("docs/how-to/alerts.md")).unwrap();
-    let mut names: Vec<_> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
-    let mut headings: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    let mut names: Vec<_> = rules
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- alert: "))
+        .collect();
+    let mut headings: Vec<_> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("## "))
+        .collect();
     names.sort_unstable();
     headings.sort_unstable();
     assert_eq!(names, headings);
@@ -154,16 +197,24 @@ fn alert_rules_hold_and_each_has_a_page() {
 /// Each metric that an alert or the Grafana dashboard names is one that the daemon has.
 #[tokio::test]
 async fn metrics_of_alerts_and_dashboards_exist() {
-    let daemon = Daemon::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let store = format!("store.path={}", folder.path().join("state").display());
+    let daemon = Daemon::start(&["--set", &store]);
     let url = format!("{}/metrics", daemon.url);
     let metrics = reqwest::get(url).await.unwrap().text().await.unwrap();
-    for path in ["config/observe/alerts.yml", "config/observe/grafana/musterd.json"] {
+    for path in [
+        "config/observe/alerts.yml",
+        "config/observe/grafana/musterd.json",
+    ] {
         let text = fs::read_to_string(file(path)).unwrap();
         let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
         let names = words.filter(|word| word.starts_with("musterd_") && word.len() > 12);
         for name in names {
             let base = name.trim_end_matches("_bucket");
-            assert!(metrics.contains(&format!("# TYPE {base} ")), "{path}: {name}");
+            assert!(
+                metrics.contains(&format!("# TYPE {base} ")),
+                "{path}: {name}"
+            );
         }
     }
 }
